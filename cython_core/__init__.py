@@ -1,0 +1,1 @@
+"""Compiled kernels; `pareprop.kernels` is their only importer."""

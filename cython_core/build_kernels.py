@@ -1,0 +1,106 @@
+"""Build every `cython_core/*.pyx` as an extension module `pareprop.core.*`.
+
+Named in pyproject.toml as the `build_ext` command. Two environment variables switch the build, both may be set:
+
+``PAREPROP_PORTABLE=1``
+    code for any processor of the architecture, not for this machine's vector instructions
+``PAREPROP_CHECKED=1``
+    bounds and initialisation checks, little optimisation: for tests
+
+`pareprop.core.build_info` tells at run time what was used.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension
+from setuptools.command.build_ext import build_ext
+
+KERNELS = Path("cython_core")
+# The results must not depend on the machine: no fused multiply-add, and nothing of -ffast-math that changes a value.
+COMMON = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+NATIVE = ["-march=native", "-mcpu=native"]  # the second where a compiler knows only that one
+# Kernels with many arrays are vectorised only if gcc may check this many pairs for overlap at run time.
+OPTIONAL = ["-mprefer-vector-width=512", "--param=vect-max-version-for-alias-checks=200"]
+
+
+def switched_on(name: str) -> bool:
+    """Tell whether an environment variable is set to something other than 0."""
+    return os.environ.get(name, "0") not in ("", "0")
+
+
+class BuildKernels(build_ext):
+    """`build_ext` that collects the kernels, sets directives and flags, and rebuilds only what changed."""
+
+    def finalize_options(self) -> None:
+        """Collect the kernels; keep the objects of editable installs, which are otherwise built from scratch."""
+        depends = sorted(str(path) for pattern in ("*.pxi", "*.pxd", "*.h") for path in KERNELS.glob(pattern))
+        self.distribution.ext_modules = [
+            Extension(f"pareprop.core.{path.stem}", [str(path)], depends=depends)
+            for path in sorted(KERNELS.glob("*.pyx"))
+        ]
+        super().finalize_options()
+        if self.inplace:
+            self.build_lib = self.build_temp = f"build/inplace-{sys.implementation.cache_tag}"
+        self.parallel = self.parallel or min(2, os.cpu_count() or 1)
+
+    def build_extensions(self) -> None:
+        """Translate and compile what is older than its sources, or everything if the switches changed."""
+        checked, portable = switched_on("PAREPROP_CHECKED"), switched_on("PAREPROP_PORTABLE")
+        mode = "-".join(["checked"] * checked + ["portable" if portable else "native"])
+        flags = self.flags(checked, portable)
+        stamp, built = Path(self.build_temp, "flags"), f"{mode} {' '.join(flags)}"
+        if not stamp.is_file() or stamp.read_text() != built:
+            stamp.unlink(missing_ok=True)  # stays away if this build is interrupted
+            self.force = True
+        self.translate(checked)
+        for extension in self.extensions:
+            extension.extra_compile_args = flags
+            if extension.name.endswith(".build_info"):
+                extension.define_macros = [
+                    ("PAREPROP_MODE", f'"{mode}"'),
+                    ("PAREPROP_FLAGS", f'"{" ".join(flags)}"'),
+                ]
+        super().build_extensions()
+        stamp.write_text(built)
+
+    def translate(self, checked: bool) -> None:
+        """Run Cython over the kernels, one after the other: it is not made for threads."""
+        directives = {
+            "language_level": 3,
+            "boundscheck": checked,
+            "initializedcheck": checked,
+            "wraparound": False,
+            "cdivision": True,
+        }
+        translated = cythonize(
+            self.extensions,
+            build_dir=self.build_temp,
+            compiler_directives=directives,
+            emit_linenums=bool(self.cython_line_directives),
+            force=self.force,
+        )
+        sources = {extension.name: extension.sources for extension in translated}
+        for extension in self.extensions:
+            extension.sources = sources[extension.name]
+
+    def flags(self, checked: bool, portable: bool) -> list[str]:
+        """Choose the flags that this compiler understands."""
+        flags = ["-O1" if checked else "-O3", *COMMON]
+        if not portable:
+            flags += [flag for flag in NATIVE if self.understands(flag)][:1]
+        optional = OPTIONAL[portable:]  # vector width is the machine's own
+        return flags + [flag for flag in optional if self.understands(flag)]
+
+    def understands(self, flag: str) -> bool:
+        """Ask the compiler about a flag."""
+        command = [*self.compiler.compiler_so, "-Werror", flag, "-x", "c", "-c", os.devnull, "-o", os.devnull]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def copy_extensions_to_source(self) -> None:
+        """Copy the results of an in-place build, also over newer ones built with other switches."""
+        self.force = True
+        super().copy_extensions_to_source()
