@@ -1,0 +1,71 @@
+"""Run Python under mpirun from a test: with a time limit, as any user, with more ranks than cores."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ENVIRONMENT = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",  # OpenMPI 4
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",  # OpenMPI 5
+    "PRTE_MCA_hwloc_default_binding_policy": "none",  # several test runs must not share one core
+    "OMPI_MCA_btl": "self,sm",  # one node: no search for networks, and no warnings from it
+    "OMPI_MCA_osc": "^ucx",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+def find_mpirun() -> str | None:
+    """Return the mpirun of this virtual environment, which mpi4py uses first, or else the system's."""
+    return shutil.which("mpirun", path=Path(sys.executable).parent) or shutil.which("mpirun")
+
+
+def mpirun(
+    n: int, *args: object, timeout: float = 60, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python *args`` on `n` ranks and return exit code and output; the test is skipped without an mpirun.
+
+    ``mpirun(2, "-m", "pareprop", "tasks")`` or ``mpirun(3, script)``. A run of more than `timeout` seconds is
+    killed with all its ranks and fails the test with what it had printed. `env` adds to the environment.
+    """
+    launcher = find_mpirun()
+    if launcher is None:
+        pytest.skip("no mpirun: install the extra 'mpi' or a system MPI")
+    ranks = [launcher, "-n", str(n), sys.executable, *map(str, args)]
+    # prterun may ignore TERM, hence -k; a session of its own, hence its ranks can be found whatever becomes of it.
+    command = ["timeout", "-k", "5", str(timeout), *ranks]
+    start = time.monotonic()
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | ENVIRONMENT | (env or {}),
+        cwd=cwd,
+        start_new_session=True,
+    )
+    try:
+        output, errors = process.communicate()
+    finally:
+        kill_session(process.pid)
+    if time.monotonic() - start >= timeout:
+        pytest.fail(f"killed after {timeout} s: {' '.join(ranks)}\n{output}\n{errors}", pytrace=False)
+    return subprocess.CompletedProcess(ranks, process.returncode, output, errors)
+
+
+def kill_session(session: int) -> None:
+    """Kill every process of a session, such as ranks that outlive their mpirun."""
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getsid(int(entry.name)) == session:
+                os.kill(int(entry.name), signal.SIGKILL)
+        except ProcessLookupError:
+            pass
