@@ -1,0 +1,134 @@
+"""Arrays of keyed random numbers and Bernoulli spike trains."""
+
+include "philox.pxi"
+
+
+def raw(const uint64_t[::1] key, const uint64_t[::1] ids, uint64_t[:, ::1] out):
+    """Numbers 0 .. n - 1 of each stream, 64 random bits each.
+
+    Parameters
+    ----------
+    key : (2,), 128-bit key
+    ids : (n_ids,), streams
+    out : (n_ids, n), overwritten
+    """
+    cdef int64_t i, k, j, n = out.shape[1]
+    cdef uint64_t block[4]
+    with nogil:
+        for i in range(ids.shape[0]):
+            for k in range(0, n, 4):
+                philox_block(stream(key, ids[i]), <uint64_t>(k >> 2), block)
+                for j in range(k, min(k + 4, n)):
+                    out[i, j] = block[j - k]
+
+
+cdef void fill_stream(Stream s, bint gaussian, int64_t n, double* out) noexcept nogil:
+    cdef uint64_t numbers[CHUNK]
+    cdef int64_t first = 0, size
+    while first < n:
+        size = min(<int64_t>CHUNK, n - first)
+        draw_raw(s, first, size, numbers)
+        if gaussian:
+            normals(numbers, size, out + first)
+        else:
+            units(numbers, size, out + first)
+        first += size
+
+
+def uniform(const uint64_t[::1] key, const uint64_t[::1] ids, double[:, ::1] out):
+    """Uniform numbers (u >> 11) / 2**53 in [0, 1), u the raw number; arguments as for `raw`."""
+    cdef int64_t i
+    with nogil:
+        for i in range(ids.shape[0] if out.shape[1] > 0 else 0):
+            fill_stream(stream(key, ids[i]), False, out.shape[1], &out[i, 0])
+
+
+def normal(const uint64_t[::1] key, const uint64_t[::1] ids, double[:, ::1] out):
+    """Standard normal quantiles of ((u >> 11) + 1/2) / 2**53, u the raw number; arguments as for `raw`."""
+    cdef int64_t i
+    with nogil:
+        for i in range(ids.shape[0] if out.shape[1] > 0 else 0):
+            fill_stream(stream(key, ids[i]), True, out.shape[1], &out[i, 0])
+
+
+def normal_quantile(const uint64_t[::1] numbers, double[::1] out):
+    """Standard normals of given raw numbers, (n,) to (n,): what `normal` makes of them."""
+    if numbers.shape[0] > 0:
+        with nogil:
+            normals(&numbers[0], numbers.shape[0], &out[0])
+
+
+cdef struct Train:
+    Stream stream
+    double log_miss
+    int64_t k           # spikes drawn so far
+    int64_t step        # of the latest spike
+    uint64_t block[4]
+
+
+cdef inline bint next_spike(Train* train, int64_t n_steps) noexcept nogil:
+    """Go to the next spike; False at the end of the train."""
+    cdef double skipped
+    if train.k & 3 == 0:
+        philox_block(train.stream, <uint64_t>(train.k >> 2), train.block)
+    skipped = skips(train.block[train.k & 3], train.log_miss)
+    if skipped >= <double>(n_steps - 1 - train.step):  # compared as doubles: it may exceed any integer
+        return False
+    train.step += 1 + <int64_t>skipped
+    train.k += 1
+    return True
+
+
+cdef inline void start_train(Train* train, const uint64_t[::1] key, int64_t source, double probability) noexcept nogil:
+    train.stream = stream(key, <uint64_t>source)
+    train.log_miss = log1p(-probability)
+    train.k = 0
+    train.step = -1
+
+
+def bernoulli_count(const uint64_t[::1] key, const double[::1] probability, int64_t[::1] ptr):
+    """Spikes of sources that fire independently at each step: where the spikes of every step begin.
+
+    Source i stays silent for floor(log(v) / log(1 - probability)) steps before its k-th spike,
+    v = ((u >> 11) + 1) / 2**53, u number k of stream i: the work is in proportion to the spikes.
+
+    Parameters
+    ----------
+    key : (2,), 128-bit key
+    probability : (n_sources,), of a spike in a step, in [0, 1]
+    ptr : (n_steps + 1,), overwritten: spikes of step t are numbers ptr[t] .. ptr[t + 1] - 1
+    """
+    cdef int64_t i, t, n_steps = ptr.shape[0] - 1
+    cdef Train train
+    with nogil:
+        ptr[:] = 0
+        for i in range(probability.shape[0]):
+            if probability[i] > 0.0:
+                start_train(&train, key, i, probability[i])
+                while next_spike(&train, n_steps):
+                    ptr[train.step + 1] += 1
+        for t in range(n_steps):
+            ptr[t + 1] += ptr[t]
+
+
+def bernoulli_fill(const uint64_t[::1] key, const double[::1] probability, int64_t[::1] ptr, uint32_t[::1] ids):
+    """The sources of the spikes that `bernoulli_count` counted, ascending in each step.
+
+    Parameters
+    ----------
+    key, probability : as for `bernoulli_count`
+    ptr : (n_steps + 1,), from `bernoulli_count`; used as cursors meanwhile, unchanged in the end
+    ids : (ptr[-1],), overwritten
+    """
+    cdef int64_t i, t, n_steps = ptr.shape[0] - 1
+    cdef Train train
+    with nogil:
+        for i in range(probability.shape[0]):
+            if probability[i] > 0.0:
+                start_train(&train, key, i, probability[i])
+                while next_spike(&train, n_steps):
+                    ids[ptr[train.step]] = <uint32_t>i
+                    ptr[train.step] += 1
+        for t in range(n_steps, 0, -1):
+            ptr[t] = ptr[t - 1]
+        ptr[0] = 0

@@ -1,0 +1,279 @@
+"""Incoming synapses of a range of targets, in two passes: count the synapses of every row, then fill the flat arrays.
+
+Target j draws from streams j alone, number k for its k-th synapse, so that any division of the targets draws the same
+synapses. A row holds the synapses of one delay and one source, targets ascending because they are processed so.
+"""
+
+include "philox.pxi"
+
+cpdef enum:
+    ALL_TO_ALL = 0
+    FIXED_INDEGREE = 1
+    FIXED_PROBABILITY = 2
+
+cpdef enum:
+    WEIGHT_CONSTANT = 0     # a
+    WEIGHT_NORMAL = 1       # mean a, standard deviation b
+    WEIGHT_UNIFORM = 2      # in [a, b)
+    WEIGHT_NONE = 3         # weights are not touched
+
+
+cdef struct Draw:
+    int rule
+    bint multapses
+    int64_t n_sources
+    int64_t indegree
+    int64_t self_offset
+    double log_miss         # log1p(-probability)
+    # of the present target
+    Stream stream
+    int64_t n_choices       # sources that it may have
+    int64_t self_source     # the source that it may not have, n_sources if there is none
+    int64_t n_most          # synapses that it has at most
+    int64_t latest          # fixed_probability: the choice that was hit last
+
+
+cdef Draw new_draw(
+    int rule,
+    int64_t n_sources,
+    int64_t indegree,
+    double probability,
+    bint multapses,
+    int64_t self_offset,
+    uint32_t[::1] scratch,
+) noexcept nogil:
+    cdef Draw draw
+    cdef int64_t s
+    draw.rule = rule
+    draw.multapses = multapses
+    draw.n_sources = n_sources
+    draw.indegree = indegree
+    draw.self_offset = self_offset
+    draw.log_miss = log1p(-probability)
+    if rule == FIXED_INDEGREE and not multapses:
+        for s in range(n_sources):
+            scratch[s] = <uint32_t>s
+    return draw
+
+
+cdef inline void start_target(Draw* draw, Stream stream, double probability) noexcept nogil:
+    cdef int64_t self_source = <int64_t>stream.id + draw.self_offset
+    cdef bint excluded = 0 <= self_source < draw.n_sources
+    draw.stream = stream
+    draw.self_source = self_source if excluded else draw.n_sources
+    draw.n_choices = draw.n_sources - excluded
+    draw.n_most = draw.indegree if draw.rule == FIXED_INDEGREE else draw.n_choices
+    if draw.rule == FIXED_PROBABILITY and not probability > 0.0:
+        draw.n_most = 0
+    draw.latest = -1
+
+
+cdef inline void choose_indegree(
+    const Draw* draw, int64_t first, int n, uint32_t* permutation, uint32_t* sources
+) noexcept nogil:
+    cdef uint64_t numbers[CHUNK]
+    cdef int64_t pick
+    cdef int k
+    draw_raw(draw.stream, first, n, numbers)
+    if draw.multapses:
+        for k in range(n):
+            sources[k] = <uint32_t>below(numbers[k], <uint64_t>draw.n_choices)
+        return
+    for k in range(n):  # Fisher-Yates as far as needed
+        pick = first + k + <int64_t>below(numbers[k], <uint64_t>(draw.n_choices - first - k))
+        sources[k] = permutation[pick]
+        permutation[pick] = permutation[first + k]
+        permutation[first + k] = sources[k]
+
+
+cdef inline int choose_probability(Draw* draw, int64_t first, uint32_t* sources) noexcept nogil:
+    cdef uint64_t numbers[4]
+    cdef double skipped
+    cdef int k
+    for k in range(CHUNK):
+        if k & 3 == 0:
+            philox_block(draw.stream, <uint64_t>((first + k) >> 2), numbers)
+        skipped = skips(numbers[k & 3], draw.log_miss)
+        if skipped >= <double>(draw.n_choices - 1 - draw.latest):  # as doubles: it may exceed any integer
+            draw.n_most = first + k
+            return k
+        draw.latest += 1 + <int64_t>skipped
+        sources[k] = <uint32_t>draw.latest
+    return CHUNK
+
+
+cdef inline int choose(Draw* draw, int64_t first, uint32_t* permutation, uint32_t* sources) noexcept nogil:
+    """Sources of the synapses first .. first + CHUNK - 1 of the present target; returns how many of them there are."""
+    cdef int n = <int>min(<int64_t>CHUNK, draw.n_most - first), k
+    if draw.rule == ALL_TO_ALL:
+        for k in range(n):
+            sources[k] = <uint32_t>(first + k)
+    elif draw.rule == FIXED_INDEGREE:
+        choose_indegree(draw, first, n, permutation, sources)
+    else:
+        n = choose_probability(draw, first, sources)
+    for k in range(n):  # choices number the sources without the excluded one
+        sources[k] += <uint32_t>(sources[k] >= <uint32_t>draw.self_source)
+    return n
+
+
+cdef inline void finish_target(const Draw* draw, uint32_t* permutation) noexcept nogil:
+    """Undo the shuffle: beside the first places only those differ whose own number was drawn."""
+    cdef int64_t k
+    if draw.rule != FIXED_INDEGREE or draw.multapses:
+        return
+    for k in range(draw.indegree):
+        if permutation[k] >= <uint32_t>draw.indegree:
+            permutation[permutation[k]] = permutation[k]
+    for k in range(draw.indegree):
+        permutation[k] = <uint32_t>k
+
+
+cdef inline void draw_delays(Stream stream, int64_t first, int n, int64_t n_delays, uint32_t* delays) noexcept nogil:
+    """Delays less the least one."""
+    cdef uint64_t numbers[CHUNK]
+    cdef int k
+    if n_delays > 1:
+        draw_raw(stream, first, n, numbers)
+        for k in range(n):
+            delays[k] = <uint32_t>below(numbers[k], <uint64_t>n_delays)
+    else:
+        for k in range(n):
+            delays[k] = 0
+
+
+cdef inline void draw_weights(
+    int kind, double a, double b, Stream stream, int64_t first, int n, double* weights
+) noexcept nogil:
+    cdef uint64_t numbers[CHUNK]
+    cdef int k
+    if kind == WEIGHT_CONSTANT:
+        for k in range(n):
+            weights[k] = a
+    elif kind == WEIGHT_NORMAL:
+        draw_raw(stream, first, n, numbers)
+        normals(numbers, n, weights)
+        for k in range(n):
+            weights[k] = a + b * weights[k]
+    elif kind == WEIGHT_UNIFORM:
+        draw_raw(stream, first, n, numbers)
+        units(numbers, n, weights)
+        for k in range(n):
+            weights[k] = a + (b - a) * weights[k]
+
+
+def count(
+    int rule,
+    int64_t n_sources,
+    int64_t first_target,
+    int64_t last_target,
+    int64_t indegree,
+    double probability,
+    bint allow_multapses,
+    int64_t self_offset,
+    const uint64_t[::1] key_topology,
+    const uint64_t[::1] key_delay,
+    int64_t delay_low,
+    int64_t delay_high,
+    int64_t[:, ::1] counts,
+    uint32_t[::1] scratch,
+):
+    """Add the synapses of the targets first_target .. last_target - 1 to the lengths of their rows.
+
+    The rules are those of NEST's connectivity concepts: `ALL_TO_ALL`; `FIXED_INDEGREE`, drawn with replacement or else
+    by a partial Fisher-Yates shuffle; `FIXED_PROBABILITY` for each pair, by geometric skips.
+
+    Parameters
+    ----------
+    rule : one of the three
+    n_sources : size of the source population, below 2**32
+    first_target, last_target : half-open range of targets in their population
+    indegree : synapses of a target under `FIXED_INDEGREE`; without multapses at most the number of eligible sources
+    probability : of a synapse under `FIXED_PROBABILITY`, in [0, 1]
+    allow_multapses : whether `FIXED_INDEGREE` may draw a source twice for a target
+    self_offset : target j is source j + self_offset, which is not drawn; out of range (say -2**62): no such source
+    key_topology, key_delay : (2,), keys of the streams; target j uses stream j
+    delay_low, delay_high : steps, uniform integers in the closed range
+    counts : (delay_high - delay_low + 1, n_sources), added to
+    scratch : (n_sources,) for `FIXED_INDEGREE` without multapses, else of any size; overwritten
+    """
+    cdef uint32_t sources[CHUNK]
+    cdef uint32_t delays[CHUNK]
+    cdef uint32_t* permutation = &scratch[0] if scratch.shape[0] > 0 else NULL
+    cdef int64_t j, first
+    cdef int k, n
+    cdef Draw draw
+    with nogil:
+        draw = new_draw(rule, n_sources, indegree, probability, allow_multapses, self_offset, scratch)
+        for j in range(first_target, last_target):
+            start_target(&draw, stream(key_topology, <uint64_t>j), probability)
+            first = 0
+            while first < draw.n_most:
+                n = choose(&draw, first, permutation, sources)
+                draw_delays(stream(key_delay, <uint64_t>j), first, n, delay_high - delay_low + 1, delays)
+                for k in range(n):
+                    counts[delays[k], sources[k]] += 1
+                first += n
+            finish_target(&draw, permutation)
+
+
+def fill(
+    int rule,
+    int64_t n_sources,
+    int64_t first_target,
+    int64_t last_target,
+    int64_t indegree,
+    double probability,
+    bint allow_multapses,
+    int64_t self_offset,
+    const uint64_t[::1] key_topology,
+    const uint64_t[::1] key_delay,
+    int64_t delay_low,
+    int64_t delay_high,
+    int weight_kind,
+    double weight_a,
+    double weight_b,
+    const uint64_t[::1] key_weight,
+    int64_t target_base,
+    int64_t[:, ::1] cursor,
+    uint32_t[::1] target,
+    double[::1] weight,
+    uint32_t[::1] scratch,
+):
+    """Write the synapses that `count` counted with the same arguments.
+
+    Parameters
+    ----------
+    rule ... delay_high, scratch : as for `count`
+    weight_kind : one of the WEIGHT constants above
+    weight_a, weight_b : the two numbers of the distribution
+    key_weight : (2,), key of the streams of the weights; target j uses stream j
+    target_base : what first_target is called in `target`
+    cursor : (delay_high - delay_low + 1, n_sources), place of the next synapse of each row; moved on past it
+    target : (n,), overwritten where the cursors pass: target - first_target + target_base
+    weight : (n,), likewise, the weights; any size for `WEIGHT_NONE`
+    """
+    cdef uint32_t sources[CHUNK]
+    cdef uint32_t delays[CHUNK]
+    cdef double weights[CHUNK]
+    cdef uint32_t* permutation = &scratch[0] if scratch.shape[0] > 0 else NULL
+    cdef int64_t j, first, place
+    cdef int k, n
+    cdef Draw draw
+    with nogil:
+        draw = new_draw(rule, n_sources, indegree, probability, allow_multapses, self_offset, scratch)
+        for j in range(first_target, last_target):
+            start_target(&draw, stream(key_topology, <uint64_t>j), probability)
+            first = 0
+            while first < draw.n_most:
+                n = choose(&draw, first, permutation, sources)
+                draw_delays(stream(key_delay, <uint64_t>j), first, n, delay_high - delay_low + 1, delays)
+                draw_weights(weight_kind, weight_a, weight_b, stream(key_weight, <uint64_t>j), first, n, weights)
+                for k in range(n):
+                    place = cursor[delays[k], sources[k]]
+                    cursor[delays[k], sources[k]] = place + 1
+                    target[place] = <uint32_t>(j - first_target + target_base)
+                    if weight_kind != WEIGHT_NONE:
+                        weight[place] = weights[k]
+                first += n
+            finish_target(&draw, permutation)
