@@ -23,8 +23,9 @@ KERNELS = Path("cython_core")
 # The results must not depend on the machine: no fused multiply-add, and nothing of -ffast-math that changes a value.
 COMMON = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 NATIVE = ["-march=native", "-mcpu=native"]  # the second where a compiler knows only that one
+WIDTH = ["-mprefer-vector-width=512"]
 # Kernels with many arrays are vectorised only if gcc may check this many pairs for overlap at run time.
-OPTIONAL = ["-mprefer-vector-width=512", "--param=vect-max-version-for-alias-checks=200"]
+ALIASES = ["--param=vect-max-version-for-alias-checks=200"]
 
 
 def switched_on(name: str) -> bool:
@@ -92,8 +93,8 @@ class BuildKernels(build_ext):
         flags = ["-O1" if checked else "-O3", *COMMON]
         if not portable:
             flags += [flag for flag in NATIVE if self.understands(flag)][:1]
-        optional = OPTIONAL[portable:]  # vector width is the machine's own
-        return flags + [flag for flag in optional if self.understands(flag)]
+            flags += [flag for flag in WIDTH if self.understands(flag)]
+        return flags + [flag for flag in ALIASES if self.understands(flag)]
 
     def understands(self, flag: str) -> bool:
         """Ask the compiler about a flag."""
