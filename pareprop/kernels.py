@@ -1,5 +1,5 @@
 """The only door to the compiled kernels."""
 
-from pareprop.core import random, topology
+from pareprop.core import build_info, exchange, interval, optimizers, random, rows, topology
 
-__all__ = ["random", "topology"]
+__all__ = ["build_info", "exchange", "interval", "optimizers", "random", "rows", "topology"]

@@ -1,0 +1,119 @@
+# Shared by the kernels: how a rank's synapses lie in memory, and the delivery of spikes through them.
+#
+# Synapses: flat CSR arrays, cut into blocks (one projection, one delay). blocks[b, :] holds the columns below.
+# The row of source s (index in its log) in block b is blocks[b, ROW] + s - blocks[b, SOURCE].
+
+from libc.stdint cimport int64_t, uint32_t, uint8_t
+from libc.math cimport fabs, exp
+
+cdef extern from "time.h" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int CLOCK_MONOTONIC
+    int clock_gettime(int, timespec*)
+
+cdef enum:
+    ROW = 0       # first row of the block
+    SOURCE = 1    # first source of its projection, an id of the log
+    SOURCES = 2   # one past its last source
+    DELAY = 3     # in steps
+    LOG = 4       # 0: input log, 1: log of recurrent spikes
+    DENSE = 5     # 1: each source reaches every target of the block, ascending
+    TARGET = 6    # dense: first target
+    HOLE = 7      # dense, autapses forbidden: source whose own place is missing = HOLE + k for the k-th target; else < -2^40
+    WIDTH = 8     # dense: targets of the block
+    PLASTIC = 9   # 1: its weights learn
+
+
+cdef inline double now() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return t.tv_sec + 1e-9 * t.tv_nsec
+
+
+cdef inline int64_t first_at_least(const uint32_t[::1] ids, int64_t low, int64_t high, int64_t bound) noexcept nogil:
+    """Index of the first of the ascending ids[low:high] that is at least `bound`."""
+    cdef int64_t middle
+    while low < high:
+        middle = (low + high) >> 1
+        if ids[middle] < bound:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+cdef inline int64_t hole_of(const int64_t[:, ::1] blocks, int64_t b, int64_t source, int64_t length) noexcept nogil:
+    """Place in a dense row from which targets are shifted by one, because the source itself is left out."""
+    cdef int64_t place = source - blocks[b, HOLE]
+    if place < 0 or place >= blocks[b, WIDTH]:
+        return length
+    return place
+
+
+cdef inline void add_row(
+    const int64_t[:, ::1] blocks,     # IN
+    int64_t b,
+    int64_t source,
+    int64_t start,                    # the row's synapses: [start, stop)
+    int64_t stop,
+    const uint32_t[::1] target,       # IN
+    const double[::1] weight,         # IN
+    double amplitude,
+    double[::1] total,                # UPDATED: total[target] += amplitude * weight
+) noexcept nogil:
+    cdef int64_t k, base, hole
+    if blocks[b, DENSE]:
+        hole = start + hole_of(blocks, b, source, stop - start)
+        base = blocks[b, TARGET] - start
+        for k in range(start, hole):
+            total[base + k] += amplitude * weight[k]
+        for k in range(hole, stop):
+            total[base + 1 + k] += amplitude * weight[k]
+    else:
+        for k in range(start, stop):
+            total[target[k]] += amplitude * weight[k]
+
+
+cdef inline void deliver_block(
+    const int64_t[:, ::1] blocks,     # IN
+    int64_t b,
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t[::1] target,       # IN
+    const double[::1] weight,         # IN
+    const uint32_t[::1] ids,          # IN, the log
+    int64_t first,                    # spikes ids[first:last] were emitted in one step
+    int64_t last,
+    double[::1] arriving,             # UPDATED
+) noexcept nogil:
+    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row
+    while i < last and ids[i] < blocks[b, SOURCES]:
+        row = blocks[b, ROW] + ids[i] - blocks[b, SOURCE]
+        add_row(blocks, b, ids[i], row_ptr[row], row_ptr[row + 1], target, weight, 1.0, arriving)
+        i += 1
+
+
+cdef inline void deliver(
+    int64_t step,
+    const int64_t[:, ::1] blocks,     # IN
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t[::1] target,       # IN
+    const double[::1] weight,         # IN
+    const uint32_t[::1] input_ids,    # IN
+    const int64_t[::1] input_ptr,     # IN
+    const uint32_t[::1] spike_ids,    # IN
+    const int64_t[::1] spike_ptr,     # IN
+    double[::1] arriving,             # UPDATED
+) noexcept nogil:
+    """Add the weights of all spikes that arrive in `step`, block by block, in ascending source id."""
+    cdef int64_t b, emitted
+    for b in range(blocks.shape[0]):
+        # row s of the raster drives step s when the delay is one
+        emitted = step - blocks[b, DELAY] + (1 if blocks[b, LOG] == 0 else 0)
+        if emitted < 0:
+            continue
+        if blocks[b, LOG] == 0:
+            deliver_block(blocks, b, row_ptr, target, weight, input_ids, input_ptr[emitted], input_ptr[emitted + 1], arriving)
+        else:
+            deliver_block(blocks, b, row_ptr, target, weight, spike_ids, spike_ptr[emitted], spike_ptr[emitted + 1], arriving)

@@ -1,0 +1,185 @@
+"""Case files: small networks as plain arrays with the results they must give (format "pareprop-case-1")."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from . import params
+from .errors import InputError
+from .model import Model
+from .sample import Sample
+
+FORMAT = "pareprop-case-1"
+LIMIT = 2**28  # values in a dataset of a case; more is refused before memory is taken
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network with inputs, targets and expected results.
+
+    Attributes
+    ----------
+    name : of the file
+    model : the network
+    attributes : of the file's root
+    arrays : inputs (n_steps, n_in), targets (n_steps, n_out), window (n_steps,) of the spike variant
+    expected : name to array
+    """
+
+    name: str
+    model: Model
+    attributes: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    expected: dict[str, np.ndarray]
+
+    def samples(self) -> list[Sample]:
+        """The samples in order: the intervals, or the whole run in the spike variant."""
+        inputs, targets = self.arrays["inputs"], self.arrays["targets"]
+        if self.model.variant == "spike":
+            window = self.arrays["window"].astype(bool)
+            return [Sample.from_raster(inputs, targets, window=window)]
+        length = int(self.attributes["interval"])
+        return [
+            Sample.from_raster(inputs[start : start + length], targets[start : start + length])
+            for start in range(0, len(inputs), length)
+        ]
+
+
+def load(path: str | Path) -> Case:
+    """Read and check a case file.
+
+    Raises
+    ------
+    InputError
+        Names the file and what is wrong with it.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return _read(Path(path).name, file)
+    except (OSError, KeyError, TypeError, ValueError) as problem:
+        raise InputError(f"case {path}: {_first_line(problem)}") from None
+    except InputError as problem:
+        raise InputError(f"case {path}: {problem}") from None
+
+
+def _first_line(problem: Exception) -> str:
+    text = str(problem).strip("'\"").splitlines()
+    return text[0] if text else type(problem).__name__
+
+
+def _read(name: str, file: h5py.File) -> Case:
+    attributes = _attributes(file)
+    if attributes.get("format") != FORMAT:
+        raise InputError(f"format is '{attributes.get('format')}', must be '{FORMAT}'")
+    variant = attributes.get("variant")
+    if variant not in params.NEURON_MODELS:
+        raise InputError(f"variant is '{variant}', must be 'interval' or 'spike'")
+    names = ["inputs", "targets"] + ["window"] * (variant == "spike")
+    arrays = {key: _array(file, key, 1 if key == "window" else 2) for key in names}
+    model = _model(variant, file, attributes, arrays)
+    for key, array in arrays.items():
+        if len(array) != len(arrays["inputs"]):
+            raise InputError(f"'{key}' has {len(array)} steps, 'inputs' {len(arrays['inputs'])}")
+    if variant == "interval":
+        _check_interval(attributes, len(arrays["inputs"]))
+    if "weights_tolerance" not in attributes:
+        raise InputError("attribute 'weights_tolerance' is missing")
+    expected = {key: np.asarray(_dataset(file["expected"], key)) for key in _required(file, "expected")}
+    return Case(name, model, attributes, arrays, expected)
+
+
+def _check_interval(attributes: dict[str, Any], n_steps: int) -> None:
+    for key in ("interval", "learning_window"):
+        if key not in attributes:
+            raise InputError(f"attribute '{key}' is missing")
+    interval, window = int(attributes["interval"]), int(attributes["learning_window"])
+    if interval < 1 or n_steps % interval:
+        raise InputError(f"interval = {interval} must divide the {n_steps} steps of 'inputs'")
+    if not 0 <= window <= interval:
+        raise InputError(f"learning_window = {window} must lie in [0, {interval}]")
+
+
+def _required(file: h5py.File, group: str) -> list[str]:
+    if group not in file:
+        raise InputError(f"group '{group}' is missing")
+    wanted = ["spike_steps", "spike_ids", "readout_signal", "w_in", "w_rec", "w_out"]
+    missing = [key for key in wanted if key not in file[group]]
+    if missing:
+        raise InputError(f"'{group}/{missing[0]}' is missing")
+    return wanted
+
+
+def _dataset(group: h5py.Group, key: str) -> np.ndarray:
+    if key not in group or not isinstance(group[key], h5py.Dataset):
+        raise InputError(f"dataset '{key}' is missing")
+    if isinstance(group.get(key, getlink=True), h5py.ExternalLink) or group[key].external:
+        raise InputError(f"dataset '{key}' lies in another file")
+    if group[key].size > LIMIT:
+        raise InputError(f"dataset '{key}' has {group[key].size} values, at most {LIMIT} are read")
+    return group[key][()]
+
+
+def _array(file: h5py.File, key: str, ndim: int) -> np.ndarray:
+    array = _dataset(file, key)
+    if array.ndim != ndim or array.dtype.kind not in "biuf":
+        raise InputError(f"dataset '{key}' has shape {array.shape} of {array.dtype}, must be {ndim}-dimensional numbers")
+    return array
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    plain = {}
+    for key, value in node.attrs.items():
+        value = value.decode() if isinstance(value, bytes) else value
+        plain[key] = value.item() if isinstance(value, np.generic) else value
+    return plain
+
+
+def _model(variant: str, file: h5py.File, attributes: dict[str, Any], arrays: dict[str, np.ndarray]) -> Model:
+    model = Model(variant)
+    for group in ("groups", "readout", "optimizer"):
+        if group not in file:
+            raise InputError(f"group '{group}' is missing")
+    model.optimizer = params.optimizer(_attributes(file["optimizer"]), "optimizer")
+    inputs = model.inputs("in", arrays["inputs"].shape[1])
+    groups = [_neurons(model, f"rec{key}", file["groups"][key]) for key in sorted(file["groups"], key=int)]
+    readout = model.readouts("out", arrays["targets"].shape[1], **_attributes(file["readout"]))
+    if not groups:
+        raise InputError("group 'groups' holds no neurons")
+    n_in, n_rec, n_out = inputs.size, model.size("recurrent"), readout.size
+    w_in, w_rec, w_out, w_fb = (_array(file, key, 2) for key in ("w_in", "w_rec", "w_out", "w_fb"))
+    d_rec = _array(file, "d_rec", 2) if "d_rec" in file else np.ones((n_rec, n_rec), int)
+    for key, array, shape in (
+        ("w_in", w_in, (n_rec, n_in)), ("w_rec", w_rec, (n_rec, n_rec)), ("w_out", w_out, (n_out, n_rec)),
+        ("w_fb", w_fb, (n_rec, n_out)), ("d_rec", d_rec, (n_rec, n_rec)),
+    ):  # fmt: skip
+        if array.shape != shape:
+            raise InputError(f"dataset '{key}' has shape {array.shape}, must be {shape}")
+    d_out, d_fb = attributes.get("d_out", 1), attributes.get("d_fb", 1)
+    for post in groups:
+        rows = slice(model.offset(post), model.offset(post) + post.size)
+        _connect(model, inputs, post, w_in[rows], 1)
+        for pre in groups:
+            columns = slice(model.offset(pre), model.offset(pre) + pre.size)
+            _connect(model, pre, post, w_rec[rows, columns], d_rec[rows, columns])
+        _connect(model, readout, post, w_fb[rows], d_fb)
+        _connect(model, post, readout, w_out[:, rows], d_out)
+    return model
+
+
+def _neurons(model: Model, name: str, node: h5py.Group) -> Any:
+    values = _attributes(node)
+    kind, size = values.pop("model", None), values.pop("n", 0)
+    return model.neurons(name, int(size), str(kind), **values)
+
+
+def _connect(model: Model, pre: Any, post: Any, weights: np.ndarray, delays: Any) -> None:
+    target, source = np.nonzero(~np.isnan(weights))
+    delays = np.broadcast_to(np.asarray(delays), weights.shape)[target, source]
+    model.connect(
+        pre, post, "explicit", source=source, target=target, weight=weights[target, source], delay=delays
+    )

@@ -1,0 +1,42 @@
+"""Things all ranks do together, in an order that does not depend on their number. `comm` is None for one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .errors import ParepropError
+
+
+def raise_together(comm: Any, problem: ParepropError | None) -> None:
+    """Collective: raise the problem of the lowest rank that has one on all ranks, with that rank's number."""
+    problems = [problem] if comm is None else comm.allgather(problem)
+    for rank, found in enumerate(problems):
+        if found is not None:
+            raise type(found)(f"{found} (rank {rank})" if len(problems) > 1 else str(found))
+
+
+def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:
+    """Collective: yield on rank 0 the items of all ranks, rank after rank; other ranks get nothing.
+
+    One item at a time is in flight, so that rank 0 never holds all of them. The iterator must be exhausted.
+    """
+    if comm is None or comm.rank == 0:
+        yield from items
+        for rank in range(1, 1 if comm is None else comm.size):
+            while (item := comm.recv(source=rank)) is not None:
+                yield item
+    else:
+        for item in items:
+            comm.send(item, dest=0)
+        comm.send(None, dest=0)
+
+
+def maximum(comm: Any, value: float) -> float:
+    """Collective: the largest value of all ranks."""
+    return value if comm is None else max(comm.allgather(value))
+
+
+def total(comm: Any, value: int) -> int:
+    """Collective: the sum of whole numbers of all ranks."""
+    return value if comm is None else sum(comm.allgather(value))

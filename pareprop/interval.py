@@ -1,0 +1,224 @@
+"""Interval variant: one sample is one update interval. Forward in rounds, one sweep back, credit, optimizer step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .exchange import Exchange
+from .kernels import interval as kernel
+from .learning import evaluate, plastic
+from .network import Network
+from .sample import Sample
+from .spikelog import Log
+from .timers import Timers
+
+EMPTY = Log(0, 0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of the interval variant, with NEST's names.
+
+    Attributes
+    ----------
+    learning_window : last steps of the interval with a learning signal
+    average_gradient : whether gradients are divided by `learning_window`
+    reset : `eprop_reset_neurons_on_update`
+    round_steps : steps between exchanges, 0 for the min-delay
+    """
+
+    learning_window: int
+    average_gradient: bool = False
+    reset: bool = True
+    round_steps: int = 0
+
+
+@dataclass
+class Recorded:
+    """Dynamics of one sample. Recorded neurons are those of this rank; signals are of all readouts."""
+
+    record: np.ndarray
+    V_m: np.ndarray
+    adaptation: np.ndarray
+    surrogate_gradient: np.ndarray
+    learning_signal: np.ndarray
+
+
+class Interval:
+    """Runs samples of `n_steps` on this rank's share of a network.
+
+    Contract of `run`, in this order for every round [t, t + D), D the min-delay between neurons:
+    deliver and advance read the log before t; the exchange completes the log up to t + D and carries the readout signals
+    of the round before; readouts then take the spikes of [t, t + D). After the last round one more message carries the
+    last signals. Sweep and credit need the whole log and all errors; weights change only after credit.
+    """
+
+    def __init__(self, network: Network, exchange: Exchange, settings: Settings, n_steps: int, timers: Timers) -> None:
+        self.network, self.exchange, self.settings, self.timers = network, exchange, settings, timers
+        self.n_steps = n_steps
+        model = network.model
+        self.loss = model.of_role("readout")[0].params.loss if network.n_readouts else "mean_squared_error"
+        delays = [item.delay_range[0] for item in model.projections if item.pre.role == item.post.role == "recurrent"]
+        self.round_steps = self._round_length(min(delays, default=n_steps))
+        n = network.neurons[1] - network.neurons[0]
+        self.own = Log(n_steps, 4 * n + 1024)
+        self.log = self.own if exchange.size == 1 else Log(n_steps)
+        self.plastic = plastic(network.incoming, model.optimizer), plastic(network.outgoing, model.optimizer)
+        self.gradient = np.zeros(len(network.incoming.weight)), np.zeros(len(network.outgoing.weight))
+        self.n_collected = self.n_samples = 0
+        self._carried = np.zeros(n)
+        self._allocate(n)
+
+    def _round_length(self, min_delay: int) -> int:
+        if self.exchange.size == 1 and not self.settings.round_steps:
+            return self.n_steps
+        return min(self.settings.round_steps or min_delay, min_delay)
+
+    def _allocate(self, n: int) -> None:
+        network, cells = self.network, self.network.cells
+        names = ("alpha", "zeta", "p_current", "V_th", "V_min", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e")
+        state = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "n_spikes")
+        self.state = {name: np.zeros(n) for name in state}
+        self.state["v"][:] = cells["V_init"]
+        self.psi = np.zeros((self.n_steps, n))
+        table = network.incoming
+        self.forward = kernel.Forward(
+            {name: cells[name] for name in names} | self.state
+            | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "own_ids": self.own.ids,
+               "own_ptr": self.own.ptr, "blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target,
+               "weight": table.weight}
+        )  # fmt: skip
+        self.constants = network.readout_constants()
+        n_own = network.readouts[1] - network.readouts[0]
+        self.signal = np.zeros((self.n_steps, network.n_readouts))
+        self.own_signal = self.signal if self.exchange.size == 1 else np.zeros((self.n_steps, n_own))
+        self.y, self._arriving_out = np.full(n_own, self.constants["V_init"]), np.zeros(n_own)
+        self._scratch = np.zeros(network.n_readouts), np.zeros(n), np.zeros(n), np.zeros(n)
+        self._kappa = self.constants["alpha"]
+        self.exchange.bind(self.own, self.log, self.own_signal, self.signal)
+        self.record_ids(np.zeros(0, np.int64))
+
+    def record_ids(self, ids: np.ndarray) -> None:
+        """Keep voltage and adaptation of the recurrent neurons `ids` that live here in the samples that follow."""
+        first, last = self.network.neurons
+        mine = ids[(ids >= first) & (ids < last)]
+        self.recorded_ids = mine
+        self._V, self._a = (np.zeros((self.n_steps, len(mine))) for _ in range(2))
+        self.forward.record, self.forward.recorded_V, self.forward.recorded_a = mine - first, self._V, self._a
+
+    def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
+        """Collective: one interval; with `learn`, add its gradient. Return errors (T, n_readouts) and the loss."""
+        self._begin(sample)
+        T, D = self.n_steps, self.round_steps
+        before = (0, 0)
+        for first in range(0, T, D):
+            last = min(first + D, T)
+            self._advance(first, last)
+            self._exchange(first, last, *before)
+            self._advance_readouts(first, last)
+            before = first, last
+        self._exchange(T, T, *before)
+        window = slice(T - self.settings.learning_window, T)
+        shown = self.signal + self.constants["E_L"] if self.constants["E_L"] else self.signal
+        error, loss = evaluate(self.loss, shown, sample.target, window)
+        self.recorded = self._recorded(error) if len(self.forward.record) else None
+        if learn:
+            self._collect(sample, error)
+        self.n_samples += 1
+        return error, loss
+
+    def _begin(self, sample: Sample) -> None:
+        if self.settings.reset:
+            for name in ("v", "a", "z", "refractory"):
+                self.state[name][:] = 0.0
+            self.y[:] = 0.0
+        self.state["n_spikes"][:] = 0.0
+        forward, inputs = self.forward, sample.inputs
+        forward.input_ids, forward.input_ptr = inputs.ids, inputs.ptr
+        forward.log_ids, forward.log_ptr = self.log.ids, self.log.ptr
+        forward.injected = self._injected(sample)
+
+    def _injected(self, sample: Sample) -> np.ndarray:
+        """Injected currents by the step that takes them, one after they were injected; the last one is carried over."""
+        table = self.network.currents
+        if not len(table.blocks):
+            return np.zeros((0, self.psi.shape[1]))
+        injected = np.zeros((self.n_steps + 1, self.psi.shape[1]))
+        if sample.currents is not None:
+            kernel.inject(table.blocks, table.row_ptr, table.target, table.weight, sample.currents, injected[1:])
+        injected[0], self._carried = self._carried, injected[-1].copy()
+        return injected[:-1]
+
+    def _advance(self, first: int, last: int) -> None:
+        forward, alone = self.forward, self.log is self.own
+        while first < last:
+            first = forward.run(first, last, self.n_samples == 0)
+            if first < last:  # no room for one more step
+                self.own.reserve(2 * len(self.own.ids) + self.psi.shape[1])
+                forward.own_ids = self.own.ids
+                if alone:
+                    forward.log_ids = self.own.ids
+        for phase in ("deliver", "update"):
+            self.timers.add(phase, getattr(forward, f"{phase}_seconds"))
+            setattr(forward, f"{phase}_seconds", 0.0)
+
+    def _exchange(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
+        with self.timers.phase("communicate"):
+            self.exchange.round(first, last, signal_first, signal_last)
+        self.forward.log_ids = self.log.ids
+
+    def _advance_readouts(self, first: int, last: int) -> None:
+        table, constants = self.network.outgoing, self.constants
+        with self.timers.phase("update"):
+            kernel.advance_readouts(
+                first, last, self.n_samples == 0, *(constants[name] for name in ("alpha", "zeta", "drive", "V_min")),
+                table.blocks, table.row_ptr, table.target, table.weight, self.log.ids, self.log.ptr,
+                self.y, self._arriving_out, self.own_signal,
+            )  # fmt: skip
+
+    def _collect(self, sample: Sample, error: np.ndarray) -> None:
+        """Add the gradient of this interval to the batch."""
+        network, cells, inputs = self.network, self.network.cells, sample.inputs
+        rate = cells["c_reg"] * (self.state["n_spikes"] / self.n_steps - cells["f_target"] * network.model.dt_ms)
+        rate /= self.n_steps
+        table = network.feedback
+        with self.timers.phase("sweep"):
+            kernel.sweep(
+                self._kappa, network.adaptive, error, table.blocks, table.row_ptr, table.target, table.weight,
+                cells["alpha"], cells["zeta"], cells["rho"], cells["adapt_beta"], rate, *self._scratch, self.psi,
+            )  # fmt: skip
+            own_error = np.ascontiguousarray(error[:, slice(*network.readouts)])
+            kernel.sweep_readouts(self._kappa, self.constants["zeta"], own_error)
+        with self.timers.phase("credit"):
+            for table, logs, coefficient, gradient, same_step in (
+                (network.incoming, (inputs, self.log), self.psi, self.gradient[0], False),
+                (network.outgoing, (EMPTY, self.log), own_error, self.gradient[1], True),
+            ):
+                kernel.credit(
+                    same_step, table.blocks, table.row_ptr, table.target, logs[0].ids, logs[0].ptr, logs[1].ids,
+                    logs[1].ptr, coefficient, gradient,
+                )  # fmt: skip
+        self.n_collected += 1
+
+    def optimize(self) -> None:
+        """Step all optimizers with the mean gradient of the batch."""
+        divisor = float(self.n_collected)
+        if self.settings.average_gradient:
+            divisor *= self.settings.learning_window
+        with self.timers.phase("optimize"):
+            for group, gradient in zip(self.plastic, self.gradient, strict=True):
+                for item in group:
+                    item.step(gradient, divisor)
+        self.n_collected = 0
+
+    def _recorded(self, error: np.ndarray) -> Recorded:
+        table, local = self.network.feedback, np.asarray(self.forward.record)
+        weights = np.zeros((error.shape[1], self.psi.shape[1]))
+        for span in table.spans:
+            offset = self.network.model.offset(span.projection.pre)
+            for source, target, _, index in table.chunks(span):
+                np.add.at(weights, (offset + source, target - span.targets[0] + span.base), table.weight[index])
+        psi = self.psi[:, local].copy()
+        return Recorded(self.recorded_ids, self._V.copy(), self._a.copy(), psi, error @ weights[:, local])

@@ -1,0 +1,97 @@
+"""Errors, losses and optimizers: what turns readout signals into weight changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .kernels import optimizers as kernel
+from .params import Adam, GradientDescent, Optimizer
+from .synapses import Span, Synapses
+
+
+def softmax(signal: np.ndarray) -> np.ndarray:
+    """Softmax over the readouts, (n_steps, n_readouts)."""
+    shifted = np.exp(signal - signal.max(axis=1, keepdims=True))
+    return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def evaluate(loss: str, signal: np.ndarray, target: np.ndarray, window: np.ndarray | slice) -> tuple[np.ndarray, float]:
+    """Error signals and loss of one sample.
+
+    Parameters
+    ----------
+    loss : "mean_squared_error" or "cross_entropy"
+    signal, target : float64 (n_steps, n_readouts)
+    window : steps with a learning signal, a mask or a slice
+
+    Returns
+    -------
+    error : float64 (n_steps, n_readouts), 0 outside the window
+    loss : 0.5 sum E^2, or the cross-entropy summed over the window
+
+    Notes
+    -----
+    Every rank computes this from the same signals, so it is the same on all. Bellec et al. 2020, Methods.
+    """
+    error = np.zeros_like(signal)
+    inside, wanted = signal[window], target[window]
+    if loss == "cross_entropy":
+        probability = softmax(inside)
+        error[window] = probability - wanted
+        value = -np.sum(wanted * np.log(np.maximum(probability, np.finfo(float).tiny)))
+    else:
+        error[window] = inside - wanted
+        value = 0.5 * np.sum(np.square(error[window]))
+    return error, float(value)
+
+
+@dataclass
+class Plastic:
+    """A plastic projection on this rank with its optimizer and the optimizer's state.
+
+    Attributes
+    ----------
+    span : where its synapses lie
+    optimizer : settings; `eta` may be changed between samples
+    n_steps : optimizer steps made
+    moment, variance : float64 (n_synapses,), Adam's, else empty
+    """
+
+    table: Synapses
+    span: Span
+    optimizer: Optimizer
+    n_steps: int = 0
+
+    def __post_init__(self) -> None:
+        n = self.span.last - self.span.first if isinstance(self.optimizer, Adam) else 0
+        self.moment, self.variance = np.zeros(n), np.zeros(n)
+        self.eta = self.optimizer.eta
+
+    def step(self, gradient: np.ndarray, divisor: float) -> None:
+        """Take one optimizer step with `gradient` / `divisor` and clear the gradient (n_synapses of the table,)."""
+        rule: GradientDescent = self.optimizer
+        first, last = self.span.first, self.span.last
+        self.n_steps += 1
+        if isinstance(rule, Adam):
+            kernel.adam(
+                self.eta, divisor, rule.Wmin, rule.Wmax, rule.beta_1, rule.beta_2, rule.epsilon, self.n_steps,
+                gradient[first:last], self.moment, self.variance, self.table.weight[first:last],
+            )  # fmt: skip
+        else:
+            kernel.gradient_descent(
+                self.eta, divisor, rule.Wmin, rule.Wmax, gradient[first:last], self.table.weight[first:last]
+            )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the optimizer's state."""
+        return self.moment.nbytes + self.variance.nbytes
+
+
+def plastic(table: Synapses, default: Optimizer) -> list[Plastic]:
+    """The plastic projections of a table."""
+    return [
+        Plastic(table, span, span.projection.optimizer or default) for span in table.spans if span.projection.plastic
+    ]

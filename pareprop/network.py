@@ -1,0 +1,147 @@
+"""One rank's share of a network: its neurons' parameters and state, and the synapses onto them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from . import streams
+from .errors import InputError
+from .model import Model, Population
+from .params import SURROGATES, Normal, Uniform
+from .partition import block, overlap
+from .synapses import Synapses
+
+DELTA = 2  # added to the model code of iaf_psc_delta models
+
+
+class Network:
+    """This rank's share.
+
+    Parameters
+    ----------
+    model : the whole network in words
+    rank, size : this rank and their number
+
+    Attributes
+    ----------
+    neurons, readouts : half-open ranges of this rank's recurrent neurons and readouts
+    incoming : `Synapses` onto the neurons from inputs and neurons
+    outgoing : onto the readouts
+    feedback : from readouts onto the neurons
+    currents : from graded sources onto the neurons
+    cells : name to float64 (n,): parameters of the neurons in units of the kernels, see `_parameters`
+    pieces : int64 (n_pieces, 4): first and last neuron, surrogate, model (0 iaf, 1 adaptive, +2 psc_delta)
+    """
+
+    def __init__(self, model: Model, rank: int, size: int) -> None:
+        self.model, self.rank, self.size = model, rank, size
+        self.n_inputs, self.n_currents = model.size("input"), model.size("current")
+        self.n_recurrent, self.n_readouts = model.size("recurrent"), model.size("readout")
+        if not self.n_recurrent:
+            raise InputError("the model has no recurrent neurons")
+        self.neurons = block(self.n_recurrent, size, rank)
+        self.readouts = block(self.n_readouts, size, rank)
+        self.incoming = Synapses(model, self._projections(("input", "recurrent"), "recurrent"), *self.neurons)
+        self.outgoing = Synapses(model, self._projections(("recurrent",), "readout"), *self.readouts)
+        self.feedback = Synapses(model, self._projections(("readout",), "recurrent"), *self.neurons)
+        self.currents = Synapses(model, self._projections(("current",), "recurrent"), *self.neurons)
+        self._build_cells()
+
+    def _projections(self, pre: tuple[str, ...], post: str) -> list:
+        return [item for item in self.model.projections if item.pre.role in pre and item.post.role == post]
+
+    def _build_cells(self) -> None:
+        first, last = self.neurons
+        parts, self.pieces = [], []
+        for population in self.model.of_role("recurrent"):
+            offset = self.model.offset(population)
+            low, high = overlap(first, last, offset, offset + population.size)
+            if low == high:
+                continue
+            parts.append(self._parameters(population, low - offset, high - offset))
+            code = int("adapt" in population.model) + DELTA * ("psc_delta" in population.model)
+            surrogate = SURROGATES.index(population.params.surrogate_gradient_function)
+            self.pieces.append((low - first, high - first, surrogate, code))
+        self.pieces = np.array(self.pieces, np.int64).reshape(-1, 4)
+        names = parts[0] if parts else self._parameters(self.model.of_role("recurrent")[0], 0, 0)
+        self.cells = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
+
+    def _parameters(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
+        """Parameters of neurons [low, high) of `population`, voltages counted from E_L, times in steps."""
+        def get(name: str, default: float = 0.0) -> np.ndarray:
+            value = getattr(population.params, name, default)
+            return self._values(population, name, default if value is None else value, low, high)
+
+        dt = self.model.dt_ms
+        E_L, tau_m = get("E_L"), get("tau_m")
+        alpha = np.exp(-dt / tau_m)
+        regular = getattr(population.params, "regular_spike_arrival", True)
+        V_m = get("V_m") - E_L if population.params.V_m is not None else np.zeros(high - low)
+        return {
+            "alpha": alpha, "zeta": np.ones(high - low) if regular else 1.0 - alpha,
+            "p_current": tau_m / get("C_m") * (1.0 - alpha), "I_e": get("I_e"), "V_init": V_m,
+            "V_th": get("V_th") - E_L, "V_min": get("V_min") - E_L, "t_ref": np.rint(get("t_ref") / dt),
+            "rho": np.exp(-dt / get("adapt_tau", 1.0)), "adapt_beta": get("adapt_beta"),
+            "height": get("surrogate_gradient_height"), "inverse_width": 1.0 / get("surrogate_gradient_width"),
+            "c_reg": get("c_reg"), "f_target": get("f_target") / 1000.0,
+            "V_reset": get("V_reset") - E_L, "refractory_input": get("refractory_input"),
+        }  # fmt: skip
+
+    def _values(self, population: Population, name: str, value: Any, low: int, high: int) -> np.ndarray:
+        if isinstance(value, Normal | Uniform):
+            key = streams.key(self.model.seed, f"{population.name}/{name}")
+            ids = np.arange(low, high)
+            if isinstance(value, Normal):
+                drawn = value.mean + value.std * streams.normal(key, ids, 1)[:, 0]
+            else:
+                drawn = value.low + (value.high - value.low) * streams.uniform(key, ids, 1)[:, 0]
+            if name in ("tau_m", "C_m", "adapt_tau", "surrogate_gradient_width") and np.any(drawn <= 0):
+                raise InputError(
+                    f"population '{population.name}': {name} drawn for neuron {low + int(np.argmin(drawn))} is "
+                    f"{drawn.min():g}, must be above 0"
+                )
+            return drawn
+        if np.ndim(value):
+            return np.array(value[low:high], dtype=float)
+        return np.full(high - low, float(value))
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether any neuron of the whole network (not only of this rank) adapts."""
+        return any("adapt" in population.model for population in self.model.of_role("recurrent"))
+
+    def readout_constants(self) -> dict[str, float]:
+        """alpha, zeta, drive, V_min, E_L, V_init of the readouts, which share one set of parameters.
+
+        Raises
+        ------
+        InputError
+            If groups of readouts differ.
+        """
+        groups = self.model.of_role("readout")
+        if not groups:
+            return {"alpha": 0.0, "zeta": 1.0, "drive": 0.0, "V_min": 0.0, "E_L": 0.0, "V_init": 0.0}
+        if any(group.params != groups[0].params for group in groups):
+            raise InputError(f"readout populations {[group.name for group in groups]} must share their parameters")
+        values = groups[0].params
+        alpha = math.exp(-self.model.dt_ms / values.tau_m)
+        regular = getattr(values, "regular_spike_arrival", True)
+        return {
+            "alpha": alpha, "zeta": 1.0 if regular else 1.0 - alpha, "E_L": values.E_L,
+            "drive": values.tau_m / values.C_m * (1.0 - alpha) * values.I_e, "V_min": values.V_min - values.E_L,
+            "V_init": 0.0 if values.V_m is None else values.V_m - values.E_L,
+        }  # fmt: skip
+
+    def tables(self) -> dict[str, Synapses]:
+        """The synapse tables by kind."""
+        return {
+            "incoming": self.incoming, "outgoing": self.outgoing, "feedback": self.feedback, "currents": self.currents
+        }  # fmt: skip
+
+    def nbytes(self) -> dict[str, int]:
+        """Bytes by kind."""
+        memory = {name: table.nbytes for name, table in self.tables().items()}
+        return memory | {"neurons": sum(array.nbytes for array in self.cells.values())}

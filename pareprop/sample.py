@@ -1,0 +1,55 @@
+"""What a task hands to the simulation: one sample, and what a task is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from .errors import InputError
+from .spikelog import Log
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Inputs and target of one sample.
+
+    Attributes
+    ----------
+    inputs : spikes of the input populations; row s drives the neurons in step s through a delay of one step
+    target : float64 (n_steps, n_readouts)
+    currents : float64 (n_steps, n_currents), amplitudes in pA of the graded sources, or None
+    window : bool (n_steps,), steps with a learning signal; None for the task's `learning_window`
+    label : class, for classification
+    """
+
+    inputs: Log
+    target: np.ndarray
+    currents: np.ndarray | None = None
+    window: np.ndarray | None = None
+    label: int | None = None
+
+    @classmethod
+    def from_raster(cls, raster: np.ndarray, target: np.ndarray, **others) -> Sample:
+        """Make a sample of a raster (n_steps, n_inputs), non-zero where an input spikes."""
+        raster, target = np.asarray(raster), np.asarray(target, float)
+        if raster.ndim != 2 or target.ndim != 2 or len(raster) != len(target):
+            raise InputError(f"raster {raster.shape} and target {target.shape} must be (n_steps, n)")
+        return cls(Log.from_raster(raster), np.ascontiguousarray(target), **others)
+
+
+class Task(Protocol):
+    """Inputs, targets and score of a task: data, no loops.
+
+    Attributes
+    ----------
+    n_steps : steps of one sample
+    learning_window : the last steps of a sample, with a learning signal
+    """
+
+    n_steps: int
+    learning_window: int
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        """Sample number `index` of `phase` ("train", "validate", "test"), the same on all ranks."""

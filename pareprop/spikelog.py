@@ -1,0 +1,50 @@
+"""The spike log: for every step the ids that spiked, ascending. All that ranks share is a function of it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Log:
+    """Spikes of steps 0..n_steps-1: those of step t are `ids[ptr[t]:ptr[t + 1]]`.
+
+    Attributes
+    ----------
+    ids : uint32 (capacity,)
+    ptr : int64 (n_steps + 1,)
+    """
+
+    def __init__(self, n_steps: int, capacity: int = 1024) -> None:
+        self.ids = np.zeros(capacity, np.uint32)
+        self.ptr = np.zeros(n_steps + 1, np.int64)
+
+    @classmethod
+    def from_raster(cls, raster: np.ndarray) -> Log:
+        """Make a log of a raster (n_steps, n_sources), non-zero where a source spikes."""
+        log = cls(len(raster), 0)
+        steps, ids = np.nonzero(raster)
+        log.ids = ids.astype(np.uint32)
+        log.ptr[1:] = np.cumsum(np.bincount(steps, minlength=len(raster)))
+        return log
+
+    @classmethod
+    def from_arrays(cls, ids: np.ndarray, ptr: np.ndarray) -> Log:
+        """Wrap `ids` (uint32) and `ptr` (int64) without a copy."""
+        log = cls.__new__(cls)
+        log.ids, log.ptr = ids, ptr
+        return log
+
+    def reserve(self, capacity: int) -> None:
+        """Make room for at least `capacity` spikes."""
+        if capacity > len(self.ids):
+            self.ids = np.concatenate([self.ids, np.zeros(capacity + capacity // 4 - len(self.ids), np.uint32)])
+
+    def spikes(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Steps (int64) and ids (uint32) of all spikes before `n_steps`, by step, then id."""
+        steps = np.repeat(np.arange(n_steps), np.diff(self.ptr[: n_steps + 1]))
+        return steps, self.ids[: self.ptr[n_steps]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.ids.nbytes + self.ptr.nbytes

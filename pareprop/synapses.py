@@ -1,0 +1,212 @@
+"""The synapses onto one rank's targets: flat CSR arrays by source, cut into blocks of one projection and one delay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import streams
+from .kernels import rows as row_kernel
+from .kernels import topology
+from .model import Model, Projection
+from .params import Constant, Normal
+from .partition import overlap
+
+COLUMNS = ("row", "source", "sources", "delay", "log", "dense", "target", "hole", "width", "plastic")
+NO_HOLE = -(2**62)
+RULES = {
+    "all_to_all": topology.ALL_TO_ALL,
+    "fixed_indegree": topology.FIXED_INDEGREE,
+    "fixed_probability": topology.FIXED_PROBABILITY,
+}
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a projection lies in the arrays of a `Synapses`.
+
+    Attributes
+    ----------
+    projection : the rule
+    first, last : its synapses
+    rows : its first row; `n_delays * pre.size` rows follow, by delay, then source
+    delays : the delay of each of its blocks
+    targets : half-open range of its targets on this rank, ids in the population
+    base : local index of the first of them
+    """
+
+    projection: Projection
+    first: int
+    last: int
+    rows: int
+    delays: np.ndarray
+    targets: tuple[int, int]
+    base: int
+
+
+class Synapses:
+    """All synapses from `projections` onto the cells [first, last) of one role; arrays as the kernels take them.
+
+    Parameters
+    ----------
+    model : the network
+    projections : all onto populations of one role
+    first, last : half-open range of this rank's cells of that role
+
+    Attributes
+    ----------
+    blocks : int64 (n_blocks, 10), columns as in `COLUMNS`
+    row_ptr : int64 (n_rows + 1,)
+    target : uint32 (n,), local index of the target
+    weight : float64 (n,)
+    spans : one `Span` per projection
+    """
+
+    def __init__(self, model: Model, projections: list[Projection], first: int, last: int) -> None:
+        drafts = [_draft(model, projection, first, last) for projection in projections]
+        n_rows = sum(draft.counts.size for draft in drafts)
+        self.row_ptr = np.zeros(n_rows + 1, np.int64)
+        row = 0
+        for draft in drafts:
+            self.row_ptr[row + 1 : row + 1 + draft.counts.size] = draft.counts.ravel()
+            row += draft.counts.size
+        np.cumsum(self.row_ptr, out=self.row_ptr)
+        self.target = np.empty(self.row_ptr[-1], np.uint32)
+        self.weight = np.empty(self.row_ptr[-1], np.float64)
+        self.spans: list[Span] = []
+        blocks: list[list[int]] = []
+        row = 0
+        for draft in drafts:
+            blocks += self._place(model, draft, row)
+            row += draft.counts.size
+        self.blocks = np.array(blocks, np.int64).reshape(-1, len(COLUMNS))
+
+    def _place(self, model: Model, draft: _Draft, row: int) -> list[list[int]]:
+        """Fill the rows of one projection and return its blocks."""
+        projection, (low, high) = draft.projection, draft.targets
+        n_sources, n_rows = projection.pre.size, draft.counts.size
+        draft.fill(self.row_ptr[row : row + n_rows].reshape(draft.counts.shape), self.target, self.weight)
+        first, last = int(self.row_ptr[row]), int(self.row_ptr[row + n_rows])
+        self.spans.append(Span(projection, first, last, row, draft.delays, draft.targets, draft.base))
+        source = model.offset(projection.pre)
+        hole = model.offset(projection.post) + low if draft.leaves_out_self else NO_HOLE
+        blocks = []
+        for k, delay in enumerate(draft.delays):
+            dense = self._is_dense(draft, row + k * n_sources)
+            blocks.append(
+                [row + k * n_sources, source, source + n_sources, int(delay), int(projection.pre.role != "input"),
+                 int(dense), draft.base, hole, high - low, int(projection.plastic)]
+            )  # fmt: skip
+        return blocks
+
+    def _is_dense(self, draft: _Draft, row: int) -> bool:
+        projection, width = draft.projection, draft.targets[1] - draft.targets[0]
+        if projection.rule == "all_to_all":
+            return len(draft.delays) == 1
+        n = projection.pre.size
+        start, stop = self.row_ptr[row], self.row_ptr[row + n]
+        if projection.rule != "explicit" or stop - start != n * width or np.ptp(np.diff(self.row_ptr[row : row + n + 1])):
+            return False
+        return bool(np.all(self.target[start:stop].reshape(n, width) == draft.base + np.arange(width)))
+
+    def chunks(self, span: Span, limit: int = 4_000_000) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield (source, target, delay, index) of the span's synapses in canonical order, by target, source, delay.
+
+        Ids are those of the populations; `index` points into `weight`. About `limit` synapses are held at a time.
+        """
+        low, high = span.targets
+        n_chunks = max(1, -(-(span.last - span.first) // limit))
+        shape = (len(span.delays), span.projection.pre.size)
+        n_rows = shape[0] * shape[1]
+        cursor = self.row_ptr[span.rows : span.rows + n_rows].copy()
+        ends = self.row_ptr[span.rows + 1 : span.rows + n_rows + 1]
+        for chunk in range(n_chunks):
+            bound = span.base + (high - low) * (chunk + 1) // n_chunks
+            counts = np.zeros(n_rows, np.int64)
+            row_kernel.advance(cursor, ends, self.target, bound, counts)
+            index = np.repeat(cursor - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+            cursor += counts
+            rows = np.repeat(np.arange(n_rows), counts)
+            delay, source = span.delays[rows // shape[1]], rows % shape[1]
+            target = self.target[index].astype(np.int64) - span.base + low
+            order = np.lexsort((delay, source, target))
+            yield source[order], target[order], delay[order], index[order]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of topology and weights."""
+        return self.blocks.nbytes + self.row_ptr.nbytes + self.target.nbytes + self.weight.nbytes
+
+
+class _Draft:
+    """One projection on this rank, counted but not yet laid out."""
+
+    def __init__(self, projection: Projection, targets: tuple[int, int], base: int) -> None:
+        self.projection = projection
+        self.targets = targets
+        self.base = base
+        self.leaves_out_self = projection.pre == projection.post and not projection.allow_autapses
+
+
+class _Ruled(_Draft):
+    """Drawn by a rule, twice with the same numbers: once to count, once to write."""
+
+    def __init__(self, model: Model, projection: Projection, targets: tuple[int, int], base: int) -> None:
+        super().__init__(projection, targets, base)
+        low, high = projection.delay
+        self.delays = np.arange(low, high + 1)
+        self._keys = [streams.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")]
+        self._scratch = np.arange(projection.pre.size if projection.rule == "fixed_indegree" else 0, dtype=np.uint32)
+        self.counts = np.zeros((len(self.delays), projection.pre.size), np.int64)
+        topology.count(*self._arguments(), self.counts, self._scratch)
+
+    def _arguments(self) -> tuple:
+        rule = self.projection
+        return (
+            RULES[rule.rule], rule.pre.size, *self.targets, int(rule.indegree), float(rule.probability),
+            rule.allow_multapses, 0 if self.leaves_out_self else NO_HOLE, self._keys[0], self._keys[1], *rule.delay,
+        )  # fmt: skip
+
+    def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+        kind = self.projection.weight
+        if isinstance(kind, Constant):
+            numbers = (topology.WEIGHT_CONSTANT, kind.value, 0.0)
+        elif isinstance(kind, Normal):
+            numbers = (topology.WEIGHT_NORMAL, kind.mean, kind.std)
+        else:
+            numbers = (topology.WEIGHT_UNIFORM, kind.low, kind.high)
+        topology.fill(*self._arguments(), *numbers, self._keys[2], self.base, starts.copy(), target, weight, self._scratch)
+
+
+class _Explicit(_Draft):
+    """Given as arrays, of which this rank takes the synapses onto its own targets."""
+
+    def __init__(self, projection: Projection, targets: tuple[int, int], base: int) -> None:
+        super().__init__(projection, targets, base)
+        self.leaves_out_self = False
+        self.delays = np.unique(projection.delay) if len(projection.delay) else np.array([1])
+        mine = np.flatnonzero((projection.target >= targets[0]) & (projection.target < targets[1]))
+        kind = np.searchsorted(self.delays, projection.delay[mine])
+        self._order = mine[np.lexsort((projection.target[mine], projection.source[mine], kind))]
+        n_sources = projection.pre.size
+        self.counts = np.bincount(
+            kind * n_sources + projection.source[mine], minlength=len(self.delays) * n_sources
+        ).reshape(-1, n_sources)
+
+    def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+        start = starts.ravel()[0] if starts.size else 0
+        mine = slice(start, start + len(self._order))
+        target[mine] = self.projection.target[self._order] - self.targets[0] + self.base
+        weight[mine] = self.projection.weight[self._order]
+
+
+def _draft(model: Model, projection: Projection, first: int, last: int) -> _Draft:
+    offset = model.offset(projection.post)
+    low, high = overlap(first, last, offset, offset + projection.post.size)
+    base = low - first if high > low else 0
+    targets = (low - offset, high - offset) if high > low else (0, 0)
+    if projection.rule == "explicit":
+        return _Explicit(projection, targets, base)
+    return _Ruled(model, projection, targets, base)
