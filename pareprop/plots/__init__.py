@@ -1,0 +1,50 @@
+"""Figures of a run, drawn from its result file alone.
+
+`draw` makes every figure the file has data for; `draw_seeds` compares runs that differ in their seed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import classification, dynamics, events, evidence, loss, reader, style, trajectory, weights
+from .loss import draw_seeds
+
+__all__ = ["draw", "draw_seeds"]
+
+FIGURES = {
+    "loss": loss.figure,
+    "dynamics_first": lambda file: dynamics.figure(file, "first"),
+    "dynamics_last": lambda file: dynamics.figure(file, "last"),
+    "weights": weights.figure,
+    "trajectory": trajectory.figure,
+    "evidence": evidence.figure,
+    "events": events.figure,
+    "classification": classification.figure,
+}
+
+
+def draw(directory: str | Path, results: str = "results.h5") -> list[Path]:
+    """Draw all figures of a run beside its results, as PNG and PDF; older figures are replaced.
+
+    Parameters
+    ----------
+    directory : path
+        The run directory.
+    results : str
+        Name of the result file in it.
+
+    Returns
+    -------
+    list of Path
+        The files written. What was not recorded is left out.
+
+    Raises
+    ------
+    InputError
+        When the result file is missing, unreadable, not the result of a run, or contradicts itself.
+    """
+    folder = Path(directory)
+    with reader.opened(folder / results) as file:
+        figures = {stem: make(file) for stem, make in FIGURES.items()}
+    return [path for stem, figure in figures.items() if figure for path in style.save(figure, folder, stem)]

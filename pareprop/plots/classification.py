@@ -1,0 +1,77 @@
+"""Confusion matrix of a classification on the test split."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..errors import InputError
+from . import reader, style
+
+ANNOTATED = 20  # classes up to which the counts are written into the cells
+
+
+def confusion(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Count how often each label (row) was predicted as each class (column)."""
+    n = int(max(labels.max(), predictions.max())) + 1
+    return np.bincount(labels * n + predictions, minlength=n * n).reshape(n, n)
+
+
+def read(test: h5py.Group) -> tuple[np.ndarray, np.ndarray] | None:
+    """Read labels and predictions; None when they are absent or empty.
+
+    Raises
+    ------
+    InputError
+        When they are not equally many whole numbers in 0..9999.
+    """
+    found = reader.pair(test, "labels", "predictions")
+    if found is None or not found[0].size:
+        return None
+    for name, classes in zip(("labels", "predictions"), found, strict=True):
+        if np.any(classes != np.floor(classes)) or classes.min() < 0 or classes.max() > 9999:
+            raise InputError(f"{test.file.filename}: {test.name}/{name} must be classes 0, 1, ... 9999")
+    return found[0].astype(np.int64), found[1].astype(np.int64)
+
+
+def summary(test: h5py.Group, counts: np.ndarray) -> str:
+    """Say the accuracy, its interval when it was stored, and the number of samples."""
+    n = int(counts.sum())
+    accuracy = float(test.attrs.get("accuracy", np.trace(counts) / n))
+    interval = [test.attrs.get(f"interval_{end}") for end in ("low", "high")]
+    inside = "" if None in interval else "95 % interval {:.2f} to {:.2f}, ".format(*interval)
+    return f"test accuracy {accuracy:.3f} ({inside}n = {n})"
+
+
+def annotate(ax: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
+    """Write the counts that are not zero into the cells, light on dark."""
+    for (row, column), count in np.ndenumerate(counts):
+        if count:
+            color = "white" if shares[row, column] > 0.5 else style.BLACK
+            ax.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize=7)
+
+
+@style.styled
+def figure(file: h5py.File) -> Figure | None:
+    """Draw the confusion matrix, each row normalised, counts in the cells; None without test predictions."""
+    test = reader.child(file, "test")
+    found = read(test) if test is not None else None
+    if found is None:
+        return None
+    counts = confusion(*found)
+    total = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
+    result = style.new_figure(file, 4.4, width=5.0)
+    ax = result.add_subplot()
+    drawn = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ax.set(title=summary(test, counts), xlabel="predicted class", ylabel="true class")
+    if len(counts) <= ANNOTATED:
+        annotate(ax, counts, shares)
+        ax.set(xticks=range(len(counts)), yticks=range(len(counts)))
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0)
+    bar = result.colorbar(drawn, ax=ax, shrink=0.8, label="share of the true class")
+    bar.outline.set_visible(False)
+    return result

@@ -1,0 +1,128 @@
+"""What the network did during one sample, as stacked panels on one time axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import h5py
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from . import panels, reader, style
+
+RASTERS = (("input", "input", 1.2), ("spike", "recurrent", 1.4))
+NEURON_SIGNALS = (
+    ("V_m", "$v$ (mV)", "membrane voltage"),
+    ("surrogate_gradient", r"$\psi$", "surrogate gradient"),
+    ("adaptation", "$a$", "adaptation"),
+    ("learning_signal", "$L$", "learning signal"),
+)
+
+Panel = tuple[str, float, Callable[[Axes], None]]  # title, relative height, drawing
+
+
+def raster_panels(sample: h5py.Group, dt: float) -> list[Panel]:
+    """Give the panels of the input and the recurrent spikes that were recorded."""
+    found: list[Panel] = []
+    for prefix, name, height in RASTERS:
+        spikes = reader.pair(sample, f"{prefix}_steps", f"{prefix}_ids")
+        if spikes is not None:
+            groups = panels.input_groups(sample) if prefix == "input" else None
+            label = None if groups else "neuron"
+            draw = partial(_raster, spikes=spikes, dt=dt, groups=groups, label=label)
+            found.append((f"{name} spikes", height, draw))
+    return found
+
+
+def _raster(ax: Axes, spikes, dt: float, groups, label: str | None) -> None:
+    panels.raster(ax, *spikes, dt, groups)
+    ax.set_ylabel(label)
+
+
+def neuron_panels(sample: h5py.Group, dt: float) -> list[Panel]:
+    """Give the panels of the state of recorded neurons; the first one names the neurons."""
+    found: list[Panel] = []
+    ids = reader.values(sample, "record")
+    for key, label, title in NEURON_SIGNALS:
+        data = reader.dataset(sample, key, 2)
+        if data is None or not data.shape[1]:
+            continue
+        numbers = ids if ids is not None and len(ids) == data.shape[1] else range(data.shape[1])
+        names = None if found else panels.names("neuron", numbers, data.shape[1])
+        found.append((title, 1.0, partial(_signals, data=data, dt=dt, label=label, names=names)))
+    return found
+
+
+def _signals(ax: Axes, data: h5py.Dataset, dt: float, label: str, names: list[str] | None) -> None:
+    panels.signals(ax, data, dt, names)
+    ax.set_ylabel(label)
+
+
+def output_panels(sample: h5py.Group, dt: float) -> list[Panel]:
+    """Give the panels of readouts against targets and of the errors that were recorded."""
+    found: list[Panel] = []
+    readout, target = (reader.dataset(sample, f"{name}_signal", 2) for name in ("readout", "target"))
+    if readout is not None or target is not None:
+        title = " and ".join(n for n, d in (("readout", readout), ("target", target)) if d is not None)
+        found.append((title, 1.4, partial(_readout, readout=readout, target=target, dt=dt)))
+    error = reader.dataset(sample, "error_signal", 2)
+    if error is not None:
+        found.append(("error signal", 1.0, partial(_signals, data=error, dt=dt, label="$y - y^*$", names=None)))
+    return found
+
+
+def _readout(ax: Axes, readout: h5py.Dataset | None, target: h5py.Dataset | None, dt: float) -> None:
+    if readout is not None:
+        panels.signals(ax, readout, dt, panels.names("output", range(readout.shape[1]), readout.shape[1]))
+    if target is not None:
+        panels.targets(ax, target, dt)
+    ax.set_ylabel("$y$, $y^*$")
+
+
+@style.styled
+def figure(file: h5py.File, which: str) -> Figure | None:
+    """Draw one recorded sample; None when nothing of it was recorded.
+
+    A second column enlarges the learning window when that is less than half of the sample.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The results of a run.
+    which : str
+        Name of the group in /dynamics: "first" or "last".
+    """
+    sample = panels.recorded(file, which)
+    if sample is None:
+        return None
+    dt = reader.step_ms(file)
+    stack = raster_panels(sample, dt) + neuron_panels(sample, dt) + output_panels(sample, dt)
+    if not stack:
+        return None
+    iteration = reader.text(sample, "iteration")
+    result = style.new_figure(
+        file, 0.8 + 0.95 * sum(height for _, height, _ in stack), detail=iteration and f"iteration {iteration}"
+    )
+    columns(result, stack, sample, dt)
+    result.align_ylabels()
+    return result
+
+
+def columns(figure: Figure, stack: list[Panel], sample: h5py.Group, dt: float) -> None:
+    """Fill a figure with the panels over the whole sample and, when it is short, over the learning window."""
+    whole, window = (0, panels.duration(sample)), panels.window(sample)
+    spans = [whole, window] if window[1] - window[0] < 0.5 * whole[1] else [whole]
+    shape = {"width_ratios": [2.2, 1][: len(spans)], "height_ratios": [height for _, height, _ in stack]}
+    grid = figure.subplots(len(stack), len(spans), sharex="col", sharey="row", squeeze=False, **shape)
+    for axes, (title, _, draw) in zip(grid, stack, strict=True):
+        for ax in axes:
+            draw(ax)
+            panels.shade_window(ax, sample, dt)
+            ax.label_outer()
+        axes[0].set_title(title)
+        style.legend_right(axes[-1])
+    for ax, (first, last) in zip(grid[-1], spans, strict=True):
+        ax.set(xlim=(first * dt, last * dt), xlabel="time (ms)" if first == 0 else "learning window (ms)")
+        ax.xaxis.set_major_locator(MaxNLocator(4 if first else 6, steps=[1, 2, 2.5, 5, 10]))

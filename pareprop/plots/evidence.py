@@ -1,0 +1,92 @@
+"""Evidence accumulation: cues, readouts and error in the recall, and the decision."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.ticker import MaxNLocator
+
+from . import panels, reader, style
+
+
+def output_names(file: h5py.File, n: int) -> list[str]:
+    """Give the names of the outputs from the attribute `output_names`, else numbers."""
+    names = file.attrs.get("output_names", ())
+    if len(names) != n:
+        return [f"output {k}" for k in range(n)]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+
+def decision(sample: h5py.Group) -> tuple[np.ndarray, int | None]:
+    """Give the mean of each readout over the learning window, and the output with the largest mean target.
+
+    Returns
+    -------
+    means : ndarray (n_out,)
+        The decision is the output with the largest one.
+    wanted : int or None
+        None without targets.
+    """
+    first, last = panels.window(sample)
+    means = sample["readout_signal"][first:last].mean(axis=0)
+    target = reader.dataset(sample, "target_signal", 2)
+    return means, None if target is None else int(np.argmax(target[first:last].mean(axis=0)))
+
+
+def cues_panel(ax: Axes, sample: h5py.Group, dt: float) -> None:
+    """Draw the input spikes by group over the whole trial."""
+    panels.raster(ax, *reader.pair(sample, "input_steps", "input_ids"), dt, panels.input_groups(sample))
+    panels.shade_window(ax, sample, dt)
+    ax.set(title="input spikes (shaded: learning window)", xlabel="time (ms)", xlim=(0, panels.duration(sample) * dt))
+
+
+def window_panels(axes: list[Axes], sample: h5py.Group, dt: float, names: list[str]) -> None:
+    """Draw readouts with targets, and errors, in the learning window."""
+    first, last = panels.window(sample)
+    panels.signals(axes[0], sample["readout_signal"], dt, names)
+    target, error = (reader.dataset(sample, f"{name}_signal", 2) for name in ("target", "error"))
+    if target is not None:
+        panels.targets(axes[0], target, dt)
+    if error is not None:
+        panels.signals(axes[1], error, dt)
+    axes[0].set(title="readout", ylabel="$y$, $y^*$")
+    axes[1].set(title="error signal", ylabel="$y - y^*$")
+    for ax in axes:
+        ax.set(xlabel="learning window (ms)", xlim=(first * dt, (last - 1) * dt))
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def decision_panel(ax: Axes, sample: h5py.Group, names: list[str]) -> None:
+    """Draw the mean readouts as bars; the title says what was decided and what was right."""
+    means, wanted = decision(sample)
+    ax.bar(range(len(means)), means, width=0.6, color=style.colors(len(means)))
+    ax.set_xticks(range(len(means)), names)
+    chosen = int(np.argmax(means))
+    verdict = "" if wanted is None else " (correct)" if chosen == wanted else f" (target {names[wanted]})"
+    ax.set(title=f"decision: {names[chosen]}{verdict}", ylabel="mean readout")
+
+
+@style.styled
+def figure(file: h5py.File) -> Figure | None:
+    """Draw the last recorded trial; None unless the attribute `figure` asks for it and the readouts were recorded."""
+    sample = panels.recorded(file, "last")
+    if reader.text(file, "figure") != "evidence" or sample is None:
+        return None
+    readout = reader.dataset(sample, "readout_signal", 2)
+    if readout is None:
+        return None
+    dt, names = reader.step_ms(file), output_names(file, readout.shape[1])
+    cues = reader.pair(sample, "input_steps", "input_ids") is not None
+    iteration = reader.text(sample, "iteration")
+    result = style.new_figure(file, 4.4 if cues else 2.6, detail=iteration and f"iteration {iteration}")
+    grid = GridSpec(2, 3, figure=result, width_ratios=[1.2, 1.2, 1]) if cues else GridSpec(1, 3, figure=result)
+    if cues:
+        cues_panel(result.add_subplot(grid[0, :]), sample, dt)
+    lower = [result.add_subplot(grid[-1, k]) for k in range(3)]
+    window_panels(lower[:2], sample, dt, names)
+    decision_panel(lower[2], sample, names)
+    lower[0].legend(loc="best")
+    return result

@@ -1,0 +1,150 @@
+"""Learning curves: loss, classification error and firing rate against the iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import h5py
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from ..errors import InputError
+from . import reader, style
+
+LONG = 100  # iterations from which a running median is drawn
+PANELS = (("loss", style.BLUE), ("error", style.VERMILLION), ("firing_rate", style.GREEN))
+
+
+def running_median(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+    """Give positions and running medians over a fiftieth of the series (at least 21 values, cut at the ends).
+
+    Parameters
+    ----------
+    values : ndarray (n,)
+        The series; NaN is passed over.
+    points : int
+        Largest number of positions.
+    """
+    n, half = len(values), max(10, len(values) // 100)
+    centres = np.unique(np.linspace(0, n - 1, min(n, points)).astype(np.int64))
+    parts = (values[max(0, c - half) : c + half + 1] for c in centres)
+    return centres, np.array([np.median(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in parts])
+
+
+def scale(ax: Axes, values: np.ndarray) -> None:
+    """Make the axis logarithmic when the positive values span more than a decade and none is negative."""
+    finite = values[np.isfinite(values)]
+    positive = finite[finite > 0]
+    if positive.size and finite.min() >= 0 and positive.max() > 10 * positive.min():
+        ax.set_yscale("log", nonpositive="mask")
+
+
+def curve(ax: Axes, values: np.ndarray, color: str) -> None:
+    """Draw a series against iterations 1, 2, ...; a long one light, with its running median over it."""
+    iterations = np.arange(1, len(values) + 1)
+    if len(values) < LONG:
+        ax.plot(iterations, values, color=color, marker="o" if len(values) < 30 else "", ms=3)
+        return
+    ax.plot(iterations, values, color=color, alpha=0.35, lw=0.6, label="each iteration")
+    centres, medians = running_median(values)
+    ax.plot(centres + 1, medians, color=color, lw=1.6, label="running median")
+
+
+def axis_label(file: h5py.File, name: str) -> str:
+    """Give the label of a panel with its unit."""
+    unit = {"loss": reader.text(file["loss"], "unit"), "firing_rate": "Hz"}.get(name, "")
+    label = {"error": "classification\nerror", "firing_rate": "firing rate"}.get(name, name)
+    return label + (f" ({unit})" if unit not in ("", "1") else "")
+
+
+def stacked(file: h5py.File, present: list[tuple[str, np.ndarray, str]], detail: str = "") -> tuple[Figure, list[Axes]]:
+    """Make labelled panels with a common iteration axis, the first one taller."""
+    figure = style.new_figure(file, 1.2 + 1.5 * len(present), width=5.0, detail=detail)
+    ratios = [1.6] + [1.0] * (len(present) - 1)
+    axes = figure.subplots(len(present), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    for ax, (name, values, _) in zip(axes, present, strict=True):
+        ax.set_ylabel(axis_label(file, name))
+        (ax.set_ylim(0, max(0.05, 1.05 * np.nanmax(values, initial=0))) if name == "error" else scale(ax, values))
+    axes[-1].set_xlabel("training iteration")
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.align_ylabels()
+    return figure, list(axes)
+
+
+@style.styled
+def figure(file: h5py.File) -> Figure | None:
+    """Draw loss, and error and firing rate when they were recorded; None without a loss."""
+    found = [(name, reader.values(file, name), color) for name, color in PANELS]
+    present = [(name, values, color) for name, values, color in found if values is not None and values.size]
+    if not present or present[0][0] != "loss":
+        return None
+    result, axes = stacked(file, present)
+    for ax, (_, values, color) in zip(axes, present, strict=True):
+        curve(ax, values, color)
+    if len(present[0][1]) >= LONG:
+        axes[0].legend(loc="upper right")
+    return result
+
+
+@style.styled
+def seeds_figure(files: Sequence[h5py.File]) -> Figure:
+    """Draw mean and range over several runs of one task, up to the end of the shortest run.
+
+    Of long runs, mean and range of their running medians: noise within a run would hide the difference between runs.
+
+    Raises
+    ------
+    InputError
+        When a run has no loss.
+    """
+    present = []
+    for name, color in PANELS:
+        runs = [reader.values(file, name) for file in files]
+        if name == "loss" and any(run is None or not run.size for run in runs):
+            raise InputError("learning curves over seeds need a loss in every run")
+        if all(run is not None and run.size for run in runs):
+            length = min(map(len, runs))
+            present.append((name, np.array([run[:length] for run in runs]), color))
+    result, axes = stacked(files[0], present)
+    result.suptitle(f"{reader.text(files[0], 'task')} · {len(files)} seeds", x=0.01, ha="left")
+    for ax, (_, runs, color) in zip(axes, present, strict=True):
+        iterations = np.arange(1, runs.shape[1] + 1)
+        if len(iterations) >= LONG:
+            centres, _ = running_median(runs[0])
+            iterations, runs = centres + 1, np.array([running_median(run)[1] for run in runs])
+        ax.fill_between(iterations, runs.min(axis=0), runs.max(axis=0), color=color, alpha=0.25, lw=0, label="range")
+        ax.plot(iterations, runs.mean(axis=0), color=color, label="mean")
+    axes[0].legend(
+        loc="upper right", title="running medians" if present[0][1].shape[1] >= LONG else None, alignment="left"
+    )
+    return result
+
+
+def draw_seeds(directories: Sequence[str | Path], out: str | Path, results: str = "results.h5") -> list[Path]:
+    """Draw the learning curves of several runs that differ in their seed as mean and range.
+
+    Parameters
+    ----------
+    directories : sequence of path
+        The run directories, at least one.
+    out : path
+        Directory that receives learning_curves.png and .pdf; made when it does not exist.
+    results : str
+        Name of the result file in each directory.
+
+    Raises
+    ------
+    InputError
+        When there is no directory, or a result file is missing, foreign or without a loss.
+    """
+    if not directories:
+        raise InputError("learning curves over seeds need at least one run directory")
+    with ExitStack() as stack:
+        drawn = seeds_figure([stack.enter_context(reader.opened(Path(d) / results)) for d in directories])
+    target = Path(out)
+    target.mkdir(parents=True, exist_ok=True)
+    return style.save(drawn, target, "learning_curves")

@@ -1,0 +1,64 @@
+"""Weights of a projection as a matrix, and what it takes to show one."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+
+from ..errors import InputError
+from . import reader
+
+LARGEST = 1_000_000  # pairs of neurons; a larger matrix shows nothing on paper
+MOST_TILES = 200  # along a side of a drawn matrix
+
+
+def shape(projection: h5py.Group) -> tuple[int, int] | None:
+    """Give (n_pre, n_post) when the matrix can be drawn: ids known, few pairs, no more synapses than may be read."""
+    pre, post = (int(projection.attrs.get(name, 0)) for name in ("n_pre", "n_post"))
+    ids = [reader.dataset(projection, name) for name in ("source", "target")]
+    known = pre > 0 and post > 0 and None not in ids
+    return (pre, post) if known and pre * post <= LARGEST and len(ids[0]) <= reader.SAMPLE_LIMIT else None
+
+
+def dense(projection: h5py.Group, n_pre: int, n_post: int, weight: np.ndarray) -> np.ndarray:
+    """Give the matrix (n_post, n_pre) of a projection, NaN where there is no synapse, sums where there are several.
+
+    Raises
+    ------
+    InputError
+        When source, target and weight differ in length or an id is out of range.
+    """
+    source, target = reader.values(projection, "source"), reader.values(projection, "target")
+    if not len(source) == len(target) == len(weight):
+        raise InputError(f"{projection.file.filename}: {projection.name}: source, target and weight differ in length")
+    for name, ids, n in (("source", source, n_pre), ("target", target, n_post)):
+        if ids.dtype.kind not in "iu" or (ids.size and not (0 <= ids.min() and ids.max() < n)):
+            raise InputError(f"{projection.file.filename}: {projection.name}/{name} has ids outside 0..{n - 1}")
+    matrix = np.full((n_post, n_pre), np.nan)
+    matrix[target, source] = 0.0
+    np.add.at(matrix, (target, source), weight)
+    return matrix
+
+
+def tiled(matrix: np.ndarray, most: int = MOST_TILES) -> tuple[np.ndarray, tuple[int, int]]:
+    """Average a matrix over tiles so that there are at most `most` of them along each side, and give their shape.
+
+    Absent synapses (NaN) do not count, so that a large sparse matrix is not washed out on its way to few dots.
+    """
+    tile = tuple(-(-n // most) for n in matrix.shape)
+    if tile == (1, 1):
+        return matrix, tile
+    starts = [np.arange(0, n, step) for n, step in zip(matrix.shape, tile, strict=True)]
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.add.reduceat(np.add.reduceat(values, starts[0], axis=0), starts[1], axis=1)
+
+    present = np.isfinite(matrix)
+    count, weight = total(present.astype(np.int64)), total(np.where(present, matrix, 0.0))
+    return np.divide(weight, count, out=np.full(count.shape, np.nan), where=count > 0), tile
+
+
+def limit(*arrays: np.ndarray) -> float:
+    """Give the 99.5th percentile of the absolute finite values: symmetric colour limits that outliers cannot spoil."""
+    values = np.concatenate([np.abs(a[np.isfinite(a)]) for a in arrays])
+    return float(np.quantile(values, 0.995)) or 1.0 if values.size else 1.0

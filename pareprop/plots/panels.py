@@ -1,0 +1,136 @@
+"""Panels with a time axis, shared by the figures of one sample."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+from matplotlib.axes import Axes
+
+from ..errors import InputError
+from . import reader, style
+
+SIGNALS = (
+    "readout_signal",
+    "target_signal",
+    "error_signal",
+    "V_m",
+    "surrogate_gradient",
+    "learning_signal",
+    "adaptation",
+)
+MAX_LINES = 10
+RASTERIZE_FROM = 20_000  # marks; above that a vector drawing is slower to open than it is useful
+
+
+def recorded(file: h5py.File, which: str) -> h5py.Group | None:
+    """Give the sample recorded as /dynamics/`which`, None when it is absent.
+
+    Raises
+    ------
+    InputError
+        When its signals differ in their number of steps or outputs.
+    """
+    sample = reader.child(file, f"dynamics/{which}")
+    if sample is None:
+        return None
+    found = [(name, reader.dataset(sample, name, 2)) for name in SIGNALS]
+    shapes = {name: data.shape for name, data in found if data is not None}
+    steps = {shape[0] for shape in shapes.values()}
+    outputs = {shape[1] for name, shape in shapes.items() if name in SIGNALS[:3]}
+    if len(steps) > 1 or len(outputs) > 1:
+        raise InputError(f"{file.filename}: the signals in {sample.name} do not fit together: {shapes}")
+    return sample
+
+
+def duration(sample: h5py.Group) -> int:
+    """Give the number of steps of a recorded sample: length of its signals, or up to its last spike."""
+    for name in SIGNALS:
+        signal = reader.dataset(sample, name, 2)
+        if signal is not None:
+            return signal.shape[0]
+    spikes = (reader.values(sample, name) for name in ("input_steps", "spike_steps"))
+    return max((int(s.max()) + 1 for s in spikes if s is not None and s.size), default=1)
+
+
+def window(sample: h5py.Group) -> tuple[int, int]:
+    """Give the learning window as steps [first, last): where some error signal is not zero; else all steps."""
+    error = reader.values(sample, "error_signal", 2)
+    active = np.flatnonzero(np.any(error != 0, axis=1)) if error is not None else []
+    return (int(active[0]), int(active[-1]) + 1) if len(active) else (0, duration(sample))
+
+
+def shade_window(ax: Axes, sample: h5py.Group, dt: float) -> None:
+    """Shade the learning window, unless it is (nearly) the whole sample."""
+    first, last = window(sample)
+    if last - first < 0.9 * duration(sample):
+        ax.axvspan(first * dt, last * dt, color=style.WINDOW, lw=0, zorder=-1)
+
+
+def input_groups(sample: h5py.Group) -> list[tuple[str, int, int]]:
+    """Give name, first and last+1 id of each group of inputs.
+
+    Read from the attributes `input_groups` (names) and `input_group_sizes` of the sample or else of the file; empty
+    when there are none.
+    """
+    for node in (sample, sample.file):
+        names, sizes = node.attrs.get("input_groups"), node.attrs.get("input_group_sizes")
+        if names is not None and sizes is not None and len(names) == len(sizes):
+            ends = np.cumsum(sizes)
+            texts = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+            return [(text, int(end - size), int(end)) for text, size, end in zip(texts, sizes, ends, strict=True)]
+    return []
+
+
+def raster(
+    ax: Axes, steps: np.ndarray, ids: np.ndarray, dt: float, groups: list[tuple[str, int, int]] | None = None
+) -> None:
+    """Draw one mark per spike, coloured and named by group when there are groups.
+
+    Parameters
+    ----------
+    steps, ids : ndarray
+        Step and neuron of each spike.
+    dt : float
+        Duration of a step in ms.
+    groups : list of (name, first id, last id + 1), optional
+    """
+    top = max([int(ids.max()) + 1 if ids.size else 1] + [end for _, _, end in groups or []])
+    height = ax.get_position().height * ax.figure.get_figheight() * 72
+    marks = {"ls": "", "marker": "|", "ms": np.clip(height / top, 1.8, 5.0), "mew": 0.7}
+    marks["rasterized"] = ids.size > RASTERIZE_FROM
+    parts = groups or [("", 0, top)]
+    shades = style.colors(len(parts)) if groups else [style.BLACK]
+    for (_, first, end), color in zip(parts, shades, strict=True):
+        chosen = (ids >= first) & (ids < end)
+        ax.plot(steps[chosen] * dt, ids[chosen], color=color, **marks)
+    if groups:
+        ax.set_yticks([(first + end - 1) / 2 for _, first, end in groups], [name for name, _, _ in groups])
+        ax.tick_params(axis="y", length=0)
+    if not ids.size:
+        ax.text(0.5, 0.5, "no spikes", transform=ax.transAxes, ha="center", va="center", color=style.GREY)
+    ax.set_ylim(-0.5, top - 0.5)
+
+
+def signals(ax: Axes, data: h5py.Dataset, dt: float, names: list[str] | None = None) -> None:
+    """Draw the columns of `data` (n_steps, n) against time, at most ten of them; `names` become legend entries."""
+    shown = data[:, :MAX_LINES]
+    time = np.arange(len(shown)) * dt
+    for k, color in enumerate(style.colors(shown.shape[1])):
+        ax.plot(time, shown[:, k], color=color, lw=0.8, label=names[k] if names else None)
+
+
+def targets(ax: Axes, data: h5py.Dataset, dt: float) -> None:
+    """Draw targets (n_steps, n_out) dashed, each in a darker shade of the colour of its output."""
+    shown = data[:, :MAX_LINES]
+    time = np.arange(len(shown)) * dt
+    for k, color in enumerate(style.colors(shown.shape[1])):
+        ax.plot(time, shown[:, k], color=style.darker(color), lw=1.0, ls=(0, (4, 2)))
+    ax.plot([], [], color=style.BLACK, lw=1.0, ls=(0, (4, 2)), label="target")
+
+
+def names(prefix: str, ids: np.ndarray | range, total: int) -> list[str]:
+    """Give the legend entries of at most ten lines; the last one says how many there are when not all are shown."""
+    entries = [f"{prefix} {k}" for k in ids[:MAX_LINES]]
+    if total > MAX_LINES:
+        entries[-1] += f" (of {total})"
+    return entries

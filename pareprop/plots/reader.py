@@ -1,0 +1,112 @@
+"""Checked and bounded reading of the results of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..errors import InputError
+
+FORMAT = "pareprop-run-1"
+SAMPLE_LIMIT = 1_000_000  # entries of one dataset that a figure reads at most
+BLOCK = 1_000
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """Open the results of a run.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, unreadable (also only later, while it is being read) or not the results of a run.
+    """
+    if not path.is_file():
+        raise InputError(f"no results to plot: {path} does not exist or is no file")
+    try:
+        with h5py.File(path, "r") as file:
+            if text(file, "format") != FORMAT:
+                found = text(file, "format") or "none"
+                raise InputError(f"{path} is not the result of a run: attribute format is {found}, must be {FORMAT}")
+            yield file
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+
+
+def text(node: h5py.HLObject, name: str) -> str:
+    """Give an attribute as text, empty when it is absent."""
+    value = node.attrs.get(name, "")
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def child(node: h5py.Group, name: str) -> h5py.Group | None:
+    """Give the group of that name, None when it is absent or something else."""
+    found = node.get(name)
+    return found if isinstance(found, h5py.Group) else None
+
+
+def dataset(node: h5py.Group, name: str, ndim: int = 1) -> h5py.Dataset | None:
+    """Give a numeric dataset, None when it is absent.
+
+    Raises
+    ------
+    InputError
+        When it is there with another number of axes or without numbers.
+    """
+    found = node.get(name)
+    if found is None:
+        return None
+    if not isinstance(found, h5py.Dataset) or found.ndim != ndim or found.dtype.kind not in "iufb":
+        raise InputError(f"{node.file.filename}: {node.name.rstrip('/')}/{name} must be a numeric array, ndim {ndim}")
+    return found
+
+
+def values(node: h5py.Group, name: str, ndim: int = 1) -> np.ndarray | None:
+    """Read a whole dataset; None when it is absent. Errors as in `dataset`."""
+    found = dataset(node, name, ndim)
+    return None if found is None else found[...]
+
+
+def pair(node: h5py.Group, first: str, second: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Read two datasets of equal length; None when one is absent.
+
+    Raises
+    ------
+    InputError
+        As in `dataset`, and when the lengths differ.
+    """
+    a, b = values(node, first), values(node, second)
+    if a is None or b is None:
+        return None
+    if len(a) != len(b):
+        where = f"{node.file.filename}: {node.name}"
+        raise InputError(f"{where}/{first} has {len(a)} entries, {second} has {len(b)}: must be equal")
+    return a, b
+
+
+def sample(data: h5py.Dataset, limit: int = SAMPLE_LIMIT) -> np.ndarray:
+    """Read at most `limit` entries of a one-dimensional dataset, all of them when there are no more.
+
+    Evenly spaced runs of 1 000 neighbours are read rather than evenly spaced single entries: HDF5 is quick at it, and
+    a stride would always hit the same sources where all targets have the same indegree.
+    """
+    if len(data) <= limit:
+        return data[...]
+    block = min(BLOCK, limit)
+    starts = np.linspace(0, len(data) - block, limit // block).astype(np.int64)
+    return np.concatenate([data[start : start + block] for start in starts])
+
+
+def step_ms(file: h5py.File) -> float:
+    """Give the duration of a step in ms; InputError when the attribute is missing or not positive."""
+    try:
+        dt = float(file.attrs["dt_ms"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{file.filename}: attribute dt_ms is missing or no number") from error
+    if not (np.isfinite(dt) and dt > 0):
+        raise InputError(f"{file.filename}: attribute dt_ms is {dt}, must be positive")
+    return dt
