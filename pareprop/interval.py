@@ -18,7 +18,7 @@ EMPTY = Log(0, 0)
 
 
 @dataclass(frozen=True)
-class Settings:
+class IntervalSettings:
     """Of the interval variant, with NEST's names.
 
     Attributes
@@ -55,7 +55,7 @@ class Interval:
     last signals. Sweep and credit need the whole log and all errors; weights change only after credit.
     """
 
-    def __init__(self, network: Network, exchange: Exchange, settings: Settings, n_steps: int, timers: Timers) -> None:
+    def __init__(self, network: Network, exchange: Exchange, settings: IntervalSettings, n_steps: int, timers: Timers) -> None:
         self.network, self.exchange, self.settings, self.timers = network, exchange, settings, timers
         self.n_steps = n_steps
         model = network.model
@@ -65,8 +65,8 @@ class Interval:
         n = network.neurons[1] - network.neurons[0]
         self.own = Log(n_steps, 4 * n + 1024)
         self.log = self.own if exchange.size == 1 else Log(n_steps)
-        self.plastic = plastic(network.incoming, model.optimizer), plastic(network.outgoing, model.optimizer)
-        self.gradient = np.zeros(len(network.incoming.weight)), np.zeros(len(network.outgoing.weight))
+        self.gradient = {id(table): np.zeros(len(table.weight)) for table in (network.incoming, network.outgoing)}
+        self.plastic = [item for table in (network.incoming, network.outgoing) for item in plastic(table, model.optimizer)]
         self.n_collected = self.n_samples = 0
         self._carried = np.zeros(n)
         self._allocate(n)
@@ -121,13 +121,16 @@ class Interval:
             before = first, last
         self._exchange(T, T, *before)
         window = slice(T - self.settings.learning_window, T)
-        shown = self.signal + self.constants["E_L"] if self.constants["E_L"] else self.signal
-        error, loss = evaluate(self.loss, shown, sample.target, window)
+        error, loss = evaluate(self.loss, self.shown_signal(), sample.target, window)
         self.recorded = self._recorded(error) if len(self.forward.record) else None
         if learn:
             self._collect(sample, error)
         self.n_samples += 1
         return error, loss
+
+    def shown_signal(self) -> np.ndarray:
+        """Readout voltages of the last sample (n_steps, n_readouts), E_L included."""
+        return self.signal + self.constants["E_L"] if self.constants["E_L"] else self.signal
 
     def _begin(self, sample: Sample) -> None:
         if self.settings.reset:
@@ -189,28 +192,29 @@ class Interval:
                 self._kappa, network.adaptive, error, table.blocks, table.row_ptr, table.target, table.weight,
                 cells["alpha"], cells["zeta"], cells["rho"], cells["adapt_beta"], rate, *self._scratch, self.psi,
             )  # fmt: skip
-            own_error = np.ascontiguousarray(error[:, slice(*network.readouts)])
+            own_error = error[:, slice(*network.readouts)].copy()
             kernel.sweep_readouts(self._kappa, self.constants["zeta"], own_error)
         with self.timers.phase("credit"):
-            for table, logs, coefficient, gradient, same_step in (
-                (network.incoming, (inputs, self.log), self.psi, self.gradient[0], False),
-                (network.outgoing, (EMPTY, self.log), own_error, self.gradient[1], True),
+            for table, logs, coefficient, same_step in (
+                (network.incoming, (inputs, self.log), self.psi, False),
+                (network.outgoing, (EMPTY, self.log), own_error, True),
             ):
                 kernel.credit(
                     same_step, table.blocks, table.row_ptr, table.target, logs[0].ids, logs[0].ptr, logs[1].ids,
-                    logs[1].ptr, coefficient, gradient,
+                    logs[1].ptr, coefficient, self.gradient[id(table)],
                 )  # fmt: skip
         self.n_collected += 1
 
     def optimize(self) -> None:
-        """Step all optimizers with the mean gradient of the batch."""
+        """Step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
+        if not self.n_collected:
+            return
         divisor = float(self.n_collected)
         if self.settings.average_gradient:
             divisor *= self.settings.learning_window
         with self.timers.phase("optimize"):
-            for group, gradient in zip(self.plastic, self.gradient, strict=True):
-                for item in group:
-                    item.step(gradient, divisor)
+            for item in self.plastic:
+                item.step(self.gradient[id(item.table)], divisor)
         self.n_collected = 0
 
     def _recorded(self, error: np.ndarray) -> Recorded:
@@ -222,3 +226,12 @@ class Interval:
                 np.add.at(weights, (offset + source, target - span.targets[0] + span.base), table.weight[index])
         psi = self.psi[:, local].copy()
         return Recorded(self.recorded_ids, self._V.copy(), self._a.copy(), psi, error @ weights[:, local])
+
+    def nbytes(self) -> dict[str, int]:
+        """Bytes by kind: gradients with optimizer state, histories, logs."""
+        logs = {id(log): log.nbytes for log in (self.own, self.log)}
+        return {
+            "gradients": sum(array.nbytes for array in self.gradient.values()) + sum(item.nbytes for item in self.plastic),
+            "histories": self.psi.nbytes + self.signal.nbytes + sum(array.nbytes for array in self.state.values()),
+            "log": sum(logs.values()),
+        }

@@ -102,14 +102,17 @@ class Synapses:
         return blocks
 
     def _is_dense(self, draft: _Draft, row: int) -> bool:
-        projection, width = draft.projection, draft.targets[1] - draft.targets[0]
-        if projection.rule == "all_to_all":
+        """Whether each source reaches every target of the block once (itself left out if the draft says so)."""
+        if draft.projection.rule == "all_to_all":
             return len(draft.delays) == 1
-        n = projection.pre.size
+        n, width = draft.projection.pre.size, draft.targets[1] - draft.targets[0]
         start, stop = self.row_ptr[row], self.row_ptr[row + n]
-        if projection.rule != "explicit" or stop - start != n * width or np.ptp(np.diff(self.row_ptr[row : row + n + 1])):
+        if draft.projection.rule != "explicit" or stop - start != width * (n - draft.leaves_out_self):
             return False
-        return bool(np.all(self.target[start:stop].reshape(n, width) == draft.base + np.arange(width)))
+        repeated = np.diff(self.target[start:stop].astype(np.int64)) == 0
+        ends = self.row_ptr[row + 1 : row + n] - start - 1  # a row may end where the next one starts
+        repeated[ends[(ends >= 0) & (ends < len(repeated))]] = False
+        return not repeated.any()
 
     def chunks(self, span: Span, limit: int = 4_000_000) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield (source, target, delay, index) of the span's synapses in canonical order, by target, source, delay.
@@ -185,7 +188,8 @@ class _Explicit(_Draft):
 
     def __init__(self, projection: Projection, targets: tuple[int, int], base: int) -> None:
         super().__init__(projection, targets, base)
-        self.leaves_out_self = False
+        same = projection.pre == projection.post
+        self.leaves_out_self = same and not np.any(projection.source == projection.target)
         self.delays = np.unique(projection.delay) if len(projection.delay) else np.array([1])
         mine = np.flatnonzero((projection.target >= targets[0]) & (projection.target < targets[1]))
         kind = np.searchsorted(self.delays, projection.delay[mine])

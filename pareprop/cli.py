@@ -1,0 +1,195 @@
+"""The command line. Alone in knowing COMM_WORLD, through `launcher`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import launcher, verify
+from .bench import BenchTask
+from .bench import check as check_bench
+from .bench import model as bench_model
+from .bench import run as run_bench
+from .canonical import Digest
+from .cases import load
+from .errors import InputError, ParepropError
+from .exchange import Exchange
+from .params import nearest
+from .progress import Progress
+from .record import RunFile, describe, make_directory
+from .simulation import Simulation
+from .tasks import TASKS
+from .tasks.base import TaskBase, make
+
+EXIT_BAD_INPUT = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pareprop")
+def commands() -> None:
+    """Train large sparse recurrent spiking networks with e-prop, alone or under mpirun."""
+
+
+@commands.command()
+@click.argument("task")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting of the task; repeatable.")
+@click.option("--out", metavar="DIR", help="Run directory [runs/TASK-NUMBER].")
+@click.option("--seed", type=int, help="Seed of the network and the data.")
+@click.option("--overwrite", is_flag=True, help="Replace what is in an existing run directory.")
+@click.pass_obj
+def run(exchange: Exchange, task: str, settings: tuple[str, ...], out: str | None, seed: int | None, overwrite: bool) -> None:
+    """Train TASK; leave results.h5 and figures in a run directory."""
+    chosen = _task(task, settings if seed is None else (*settings, f"seed={seed}"))
+    model = chosen.model()
+    directory = make_directory(exchange.comm, out, chosen.name, overwrite)
+    attributes = {
+        "task": chosen.name, "figure": chosen.figure, "seed": chosen.seed, "config": chosen.model_dump_json(),
+        "model": describe(model),
+    }  # fmt: skip
+    last = max(chosen.iterations * chosen.batch_size - 1, 0)
+    observers = [RunFile(directory / "results.h5", attributes, last), Progress(chosen.iterations)]
+    simulation = Simulation(model, chosen, exchange, observers, chosen.settings())
+    _print_plan(exchange, simulation)
+    losses = simulation.train(chosen.iterations)
+    digest = simulation.hexdigest()
+    if exchange.rank == 0:
+        if losses:
+            click.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
+        _draw(directory)
+        click.echo(f"results: {directory / 'results.h5'}")
+        click.echo(f"digest: {digest}")
+
+
+@commands.command()
+@click.pass_obj
+def tasks(exchange: Exchange) -> None:
+    """List the tasks with their sizes and settings."""
+    if exchange.rank:
+        return
+    for name, kind in TASKS.items():
+        task = kind()
+        model = task.model()
+        sizes = ", ".join(f"{item.size} {item.name}" for item in model.populations)
+        click.echo(f"{name}: {kind.summary}; {model.variant} variant, {sizes}, {task.n_steps} steps")
+        for key, field in kind.model_fields.items():
+            click.echo(f"    {key}={getattr(task, key)}" + (f"    {field.description}" if field.description else ""))
+
+
+@commands.command(name="verify")
+@click.argument("cases", nargs=-1, required=True, metavar="CASE.h5 ...")
+@click.option("--round-steps", type=click.IntRange(min=0), default=0, help="Steps between exchanges [the min-delay].")
+@click.pass_obj
+def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -> None:
+    """Run case files and compare spikes, readouts and final weights with what they expect."""
+    loaded = [load(path) for path in cases]
+    digest, holds = Digest(), True
+    for case in loaded:
+        verdict = verify.verify(case, exchange, round_steps)
+        digest.update(verdict.digest)
+        holds = holds and verdict.holds
+        if exchange.rank == 0:
+            click.echo(verdict.line)
+    if exchange.rank == 0:
+        click.echo(f"digest: {digest.hexdigest()}")
+    if exchange.comm is not None:
+        holds = exchange.comm.bcast(holds)
+    if not holds:
+        sys.exit(1)
+
+
+@commands.command()
+@click.option("--variant", type=click.Choice(["interval"]), default="interval", show_default=True)
+@click.option("--neurons", type=int, default=2000, show_default=True)
+@click.option("--indegree", type=int, default=100, show_default=True, help="Recurrent synapses per neuron.")
+@click.option("--inputs", type=int, default=100, show_default=True, help="Input sources; each feeds every neuron.")
+@click.option("--steps", type=int, default=1000, show_default=True, help="Steps of an interval.")
+@click.option("--intervals", type=int, default=3, show_default=True)
+@click.option("--delay", type=int, default=1, show_default=True, help="Recurrent delay in steps.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--no-learning", is_flag=True, help="Simulate without learning.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the figures to this file.")
+@click.pass_obj
+def bench(exchange: Exchange, json_file: str | None, no_learning: bool, variant: str, **sizes: int) -> None:
+    """Build and train the benchmark network; print where the time goes."""
+    seed = sizes.pop("seed")
+    check_bench(**sizes)
+    network = bench_model(sizes["neurons"], sizes["indegree"], sizes["inputs"], seed, delay=sizes["delay"])
+    figures = run_bench(network, BenchTask(sizes["inputs"], sizes["steps"], seed), sizes["intervals"], not no_learning, exchange)
+    if exchange.rank:
+        return
+    for name, seconds in figures["phases"].items():
+        click.echo(f"{name:12s} {seconds:9.3f} s")
+    click.echo(f"train        {figures['train_seconds']:9.3f} s, {figures['firing_rate_hz']:.2f} spikes/s per neuron")
+    click.echo(f"{figures['synapses']} synapses, {figures['bytes_per_synapse']:.1f} bytes each")
+    click.echo(f"{figures['events']} synaptic events, {figures['events_per_second']:.3g} per second")
+    click.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")
+    if json_file:
+        try:
+            Path(json_file).write_text(json.dumps(figures | {"variant": variant, "seed": seed} | sizes, indent=1) + "\n")
+        except OSError as problem:
+            raise InputError(f"--json {json_file}: {problem.strerror}") from None
+    click.echo(f"digest: {figures['digest']}")
+
+
+@commands.command()
+@click.argument("directory", type=click.Path(file_okay=False))
+@click.pass_obj
+def plot(exchange: Exchange, directory: str) -> None:
+    """Draw the figures of a run again, from its results.h5 alone."""
+    if exchange.rank == 0:
+        _draw(Path(directory))
+
+
+def _task(name: str, settings: tuple[str, ...]) -> TaskBase:
+    if name not in TASKS:
+        raise InputError(f"unknown task '{name}'{nearest(name, TASKS)}")
+    return make(TASKS[name], settings)
+
+
+def _draw(directory: Path) -> None:
+    from .plots import draw  # matplotlib takes longer to load than most commands run
+
+    for path in draw(directory):
+        if path.suffix == ".png":
+            click.echo(f"figure: {path}")
+
+
+def _print_plan(exchange: Exchange, simulation: Simulation) -> None:
+    if exchange.rank == 0:
+        memory = simulation.nbytes()
+        parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
+        click.echo(f"{exchange.size} ranks; memory of rank 0: {sum(memory.values()) / 2**20:.2f} MiB ({parts})")
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point: exit code 0, 1 (a case does not hold, or a crash) or 2 (bad input), on all ranks alike."""
+    rank = 0
+    try:
+        exchange = launcher.exchange()
+        rank = exchange.rank
+        commands.main(args=arguments, prog_name="pareprop", obj=exchange, standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as problem:
+        if rank == 0:
+            problem.show()
+        sys.exit(EXIT_BAD_INPUT)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except InputError as problem:
+        if rank == 0:
+            click.echo(f"pareprop: error: {problem}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
+    except ParepropError as problem:
+        if rank == 0:
+            click.echo(f"pareprop: error: {problem}", err=True)
+        sys.exit(3)
+    except Exception:
+        click.echo(f"pareprop: rank {rank} failed:\n{traceback.format_exc()}", err=True)
+        launcher.abort()
+        sys.exit(1)

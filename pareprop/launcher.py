@@ -1,0 +1,53 @@
+"""Which communicator this process belongs to: MPI only where a launcher started it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from .errors import InputError
+from .exchange import Alone, Exchange, Ranks
+
+# Set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx: number of ranks, in this order of trust.
+SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+
+
+def expected_size(environment: Mapping[str, str]) -> int | None:
+    """Number of ranks that a launcher promised, None if none started this process."""
+    for name in SIZES:
+        if name in environment:
+            return int(environment[name])
+    return None
+
+
+def exchange() -> Exchange:
+    """Collective: `Ranks` on all ranks that were started together, or `Alone`.
+
+    Raises
+    ------
+    InputError
+        If MPI sees another number of ranks than were started: the launcher belongs to another MPI library.
+    """
+    expected = expected_size(os.environ)
+    if expected is None:
+        return Alone()
+    if os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(expected):  # one node: no search for a network
+        os.environ.setdefault("OMPI_MCA_btl", "self,sm")
+        os.environ.setdefault("OMPI_MCA_osc", "^ucx")
+    from mpi4py import MPI  # starts MPI, so not at the top of the file
+
+    comm = MPI.COMM_WORLD
+    if comm.size != expected:
+        raise InputError(
+            f"{expected} ranks were started, but MPI ({MPI.Get_library_version().split(',')[0]}) sees {comm.size}: "
+            "the launcher belongs to another MPI library than mpi4py"
+        )
+    return Alone() if comm.size == 1 else Ranks(comm)
+
+
+def abort() -> None:
+    """End all ranks at once, if there are others: something unforeseen happened on this one."""
+    if expected_size(os.environ) not in (None, 1):
+        from mpi4py import MPI
+
+        MPI.COMM_WORLD.Abort(1)

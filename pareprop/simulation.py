@@ -1,0 +1,161 @@
+"""The loop: samples in, weight changes out, observers told.
+
+Contract
+--------
+One iteration is `batch_size` samples, then one optimizer step (interval variant; the spike variant learns as it runs).
+All ranks run the same samples in the same order and meet in every round of every sample; nothing but spikes and readout
+signals crosses ranks. The loop knows nothing of files: recorders, progress, checkpoints and early stopping are observers.
+They are called on all ranks, in the order given; what they do together they do through `simulation.exchange.comm`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .canonical import Digest
+from .errors import InputError
+from .exchange import Alone, Exchange
+from .interval import Interval, IntervalSettings
+from .model import Model
+from .network import Network
+from .sample import Sample, Task
+from .timers import Timers
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one sample gave.
+
+    Attributes
+    ----------
+    index, phase : of the sample
+    sample : inputs and target
+    error, signal : float64 (n_steps, n_readouts)
+    loss : of this sample
+    """
+
+    index: int
+    phase: str
+    sample: Sample
+    error: np.ndarray
+    signal: np.ndarray
+    loss: float
+
+
+class Observer:
+    """Base of everything that watches a run; override what you need. All methods are collective."""
+
+    def start(self, simulation: Simulation) -> None:
+        """Before the first iteration of a `train` or `test`."""
+
+    def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
+        """Before a sample runs."""
+
+    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
+        """After a sample, before weights change (interval variant)."""
+
+    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+        """After iteration number `iteration` (from 0), weights changed; `loss` is the mean of its samples."""
+
+    def finish(self, simulation: Simulation) -> None:
+        """After the last iteration."""
+
+
+class Simulation:
+    """A network with a task on one rank of a communicator.
+
+    Parameters
+    ----------
+    model : the network in words
+    task : inputs and targets
+    exchange : `Alone()` or `Ranks(comm)`
+    observers : told in this order
+    settings : of the variant, taken from the task if not given
+
+    Attributes
+    ----------
+    iteration : iterations done
+    losses : mean loss of each iteration
+    rates : mean firing rate of the recurrent neurons in Hz, per iteration
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        task: Task,
+        exchange: Exchange | None = None,
+        observers: Iterable[Observer] = (),
+        settings: IntervalSettings | None = None,
+    ) -> None:
+        self.exchange = exchange or Alone()
+        self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
+        self.observers = list(observers)
+        with self.timers.phase("build"):
+            self.network = Network(model, self.exchange.rank, self.exchange.size)
+            settings = settings or IntervalSettings(learning_window=task.learning_window)
+            self.engine = Interval(self.network, self.exchange, settings, task.n_steps, self.timers)
+        self.iteration = 0
+        self.losses: list[float] = []
+        self.rates: list[float] = []
+        self.stop_requested = False
+
+    def train(self, n_iterations: int) -> list[float]:
+        """Collective: run iterations until `n_iterations` are done in all; return the losses of all so far."""
+        self._tell("start")
+        batch = self.model.optimizer.batch_size
+        while self.iteration < n_iterations and not self.stop_requested:
+            first = self.iteration * batch
+            outcomes = [self.run_sample(first + k, "train", learn=True) for k in range(batch)]
+            self.engine.optimize()
+            self.losses.append(float(np.mean([outcome[0] for outcome in outcomes])))
+            self.rates.append(float(np.mean([outcome[1] for outcome in outcomes])))
+            self.iteration += 1
+            self._tell("after_iteration", self.iteration - 1, self.losses[-1])
+        self._tell("finish")
+        return self.losses
+
+    def test(self, n_samples: int, phase: str = "test") -> float:
+        """Collective: run samples of `phase` without learning; return their mean loss. Observers see the outcomes."""
+        if n_samples < 1:
+            raise InputError(f"n_samples = {n_samples} must be at least 1")
+        return float(np.mean([self.run_sample(index, phase, learn=False)[0] for index in range(n_samples)]))
+
+    def run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
+        """Collective: run one sample; return its loss and the mean firing rate in Hz."""
+        self._tell("before_sample", index, phase)
+        sample = self.task.sample(index, phase)
+        error, loss = self.engine.run(sample, learn)
+        self.digest.add_spikes(self.engine.log, self.task.n_steps)
+        self._tell("after_sample", Outcome(index, phase, sample, error, self.engine.signal, loss))
+        seconds = self.task.n_steps * self.model.dt_ms / 1000.0
+        return loss, self.engine.log.ptr[self.task.n_steps] / (self.network.n_recurrent * seconds)
+
+    def set_eta(self, eta: float, projection: str | None = None) -> None:
+        """Change the learning rate of one projection, or of all, from the next update on."""
+        if eta < 0:
+            raise InputError(f"eta = {eta} must be at least 0")
+        for item in self.engine.plastic:
+            if projection in (None, item.span.projection.name):
+                item.eta = eta
+
+    def hexdigest(self) -> str:
+        """Collective: SHA-256 over all spikes so far and the present weights; valid on rank 0."""
+        digest = Digest()
+        digest.update(self.digest)
+        digest.add_weights(self.exchange.comm, self.network)
+        return digest.hexdigest()
+
+    def nbytes(self) -> dict[str, int]:
+        """Bytes on this rank by kind."""
+        return self.network.nbytes() | self.engine.nbytes()
+
+    def bytes_of_synapses(self) -> int:
+        """Bytes of topology, weights, gradients and optimizer state on this rank."""
+        return sum(table.nbytes for table in self.network.tables().values()) + self.engine.nbytes()["gradients"]
+
+    def _tell(self, what: str, *news: object) -> None:
+        for observer in self.observers:
+            getattr(observer, what)(self, *news)

@@ -1,0 +1,77 @@
+"""What all tasks share: settings that a user may set, and how they are made from text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pareprop import params
+from pareprop.errors import InputError
+from pareprop.interval import IntervalSettings
+from pareprop.model import Model
+from pareprop.sample import Sample
+
+
+class TaskBase(params.Frozen):
+    """Settings of a task. A task adds fields of its own and the methods `model` and `sample`.
+
+    Samples depend on (seed, phase, index) alone, so all ranks make the same ones.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    figure: ClassVar[str] = ""
+
+    seed: int = Field(1, ge=0, lt=2**32, description="seed of the network and of the data")
+    variant: Literal["interval"] = "interval"
+    iterations: int = Field(100, ge=0, description="training iterations")
+    batch_size: int = Field(1, ge=1, description="samples per optimizer step")
+    eta: float = Field(1e-4, ge=0, description="learning rate")
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of one sample."""
+        raise NotImplementedError
+
+    @property
+    def learning_window(self) -> int:
+        """Last steps of a sample with a learning signal."""
+        return self.n_steps
+
+    def settings(self) -> IntervalSettings:
+        """Settings of the variant."""
+        return IntervalSettings(learning_window=self.learning_window)
+
+    def model(self) -> Model:
+        """The network."""
+        raise NotImplementedError
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        """Sample `index` of `phase`."""
+        raise NotImplementedError
+
+
+def make(kind: type[TaskBase], settings: Sequence[str] | Mapping[str, Any], origin: str = "--set") -> TaskBase:
+    """Make a task from "key=value" texts or a mapping.
+
+    Raises
+    ------
+    InputError
+        For an unknown key (with the nearest right one) or a value out of range.
+    """
+    values = dict(settings) if isinstance(settings, Mapping) else {}
+    for text in settings if not isinstance(settings, Mapping) else ():
+        key, equal, value = text.partition("=")
+        if not equal:
+            raise InputError(f"{origin} {text}: must be key=value")
+        values[key.strip()] = value.strip()
+    return params.checked(kind, values, f"task '{kind.name}'")
+
+
+def dense(model: Model, pre: Any, post: Any, weights: np.ndarray, **options: Any) -> None:
+    """Connect all pairs with the given weights (n_post, n_pre); NaN = no synapse."""
+    target, source = np.nonzero(~np.isnan(weights))
+    model.connect(pre, post, "explicit", source=source, target=target, weight=weights[target, source], **options)

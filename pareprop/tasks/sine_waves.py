@@ -1,0 +1,103 @@
+"""Sine waves: a network learns to produce a sum of four sines from frozen input noise.
+
+Bellec et al. 2020, Supplementary; sizes, parameters and draws of NEST's tutorial
+`eprop_supervised_regression_sine-waves_bsshslm_2020`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from pareprop.model import Model, Population
+from pareprop.params import GradientDescent, Normal
+from pareprop.sample import Sample
+from pareprop.tasks.base import TaskBase, dense
+
+
+class SineWaves(TaskBase):
+    """With `indegree` = 0 all-to-all with the draws of the tutorial; else sparse and of any size."""
+
+    name: ClassVar[str] = "sine-waves"
+    summary: ClassVar[str] = "a sum of four sines from frozen input noise (Bellec et al. 2020)"
+    figure: ClassVar[str] = "readout"
+
+    iterations: int = Field(2000, ge=0, description="training iterations")
+    n_in: int = Field(100, ge=1, description="input spike sources")
+    n_rec: int = Field(100, ge=1, description="recurrent neurons")
+    n_out: int = Field(1, ge=1, description="readouts")
+    n_step: int = Field(1000, ge=2, description="steps of one sample")
+    indegree: int = Field(0, ge=0, description="recurrent synapses per neuron, 0 for all-to-all")
+    input_rate: float = Field(0.05, ge=0, le=1, description="probability of an input spike per step")
+    c_reg: float = Field(300.0, ge=0, description="coefficient of the firing-rate regularisation")
+    f_target: float = Field(10.0, ge=0, description="target firing rate in Hz")
+    periods: tuple[int, ...] = (1000, 500, 333, 200)
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of one sample."""
+        return self.n_step
+
+    def model(self) -> Model:
+        """The network of the tutorial."""
+        model = Model("interval", self.seed, optimizer=GradientDescent(eta=self.eta, batch_size=self.batch_size))
+        inputs = model.inputs("in", self.n_in)
+        neurons = model.neurons(
+            "rec", self.n_rec, "iaf", C_m=1.0, E_L=0.0, V_m=0.0, V_th=0.03, tau_m=30.0, t_ref=0.0, c_reg=self.c_reg,
+            f_target=self.f_target, regular_spike_arrival=False, surrogate_gradient_height=10.0,
+            surrogate_gradient_width=0.03,
+        )  # fmt: skip
+        out = model.readouts("out", self.n_out, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=30.0, regular_spike_arrival=False)
+        if self.indegree:
+            self._connect_sparse(model, inputs, neurons, out)
+        else:
+            for pre, post, weights in zip(
+                (inputs, neurons, neurons, out), (neurons, neurons, out, neurons), self._tutorial[:4], strict=True
+            ):
+                dense(model, pre, post, weights)
+        return model
+
+    def _connect_sparse(self, model: Model, inputs: Population, neurons: Population, out: Population) -> None:
+        model.connect(inputs, neurons, weight=Normal(std=self.n_in**-0.5))
+        model.connect(
+            neurons, neurons, "fixed_indegree", indegree=self.indegree, allow_autapses=False,
+            weight=Normal(std=self.indegree**-0.5),
+        )  # fmt: skip
+        model.connect(neurons, out, weight=Normal(std=self.n_rec**-0.5))
+        model.connect(out, neurons, weight=Normal(std=self.n_rec**-0.5))
+
+    @cached_property
+    def _tutorial(self) -> tuple[np.ndarray, ...]:
+        """w_in, w_rec, w_out, w_fb, raster, target, in the tutorial's order of draws (single precision, as there)."""
+        rng = np.random.RandomState(self.seed)  # noqa: NPY002
+        n_in, n_rec, n_out = (self.n_in, self.n_rec, self.n_out) if not self.indegree else (self.n_in, 0, 0)
+        w_in = rng.randn(n_in, n_rec).T / np.sqrt(n_in)
+        w_rec = rng.randn(n_rec, n_rec).T / np.sqrt(max(n_rec, 1))
+        w_rec[np.diag_indices(n_rec)] = np.nan
+        w_out = rng.randn(n_rec, n_out).T / np.sqrt(max(n_rec, 1))
+        w_fb = rng.randn(n_rec, n_out) / np.sqrt(max(n_rec, 1))
+        raster = rng.rand(self.n_step, n_in) < self.input_rate
+        raster[0] = False  # a spike that arrives in step 0 would be lost
+        target = np.column_stack([self._sines(rng) for _ in range(self.n_out)])
+        single = (array.astype(np.float32).astype(float) for array in (w_in, w_rec, w_out, w_fb))
+        return *single, raster, target
+
+    def _sines(self, rng: np.random.RandomState) -> np.ndarray:
+        amplitude = rng.uniform(0.5, 2.0, len(self.periods))
+        phase = rng.uniform(0.0, 2.0 * np.pi, len(self.periods))
+        total = np.zeros(self.n_step)
+        for a, p, period in zip(amplitude, phase, self.periods, strict=True):
+            total += a * np.sin(np.linspace(0.0, 2.0 * np.pi * (self.n_step // period), self.n_step) + p)
+        total -= total[0]
+        return total / max(np.abs(total).max(), np.finfo(float).tiny)
+
+    @cached_property
+    def _sample(self) -> Sample:
+        return Sample.from_raster(*self._tutorial[4:])
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        """The same sample always: noise and target are frozen."""
+        return self._sample

@@ -1,0 +1,134 @@
+"""Run case files and compare with the results they must give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import canonical
+from .cases import Case
+from .exchange import Exchange
+from .interval import IntervalSettings
+from .sample import Sample
+from .simulation import Observer, Outcome, Simulation
+
+READOUT_TOLERANCE = 1e-9
+
+
+class _CaseTask:
+    """The samples of a case as a task."""
+
+    def __init__(self, case: Case) -> None:
+        self._samples = case.samples()
+        self.n_samples, self.n_steps = len(self._samples), len(self._samples[0].target)
+        self.learning_window = int(case.attributes.get("learning_window", self.n_steps))
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        """Interval number `index`."""
+        return self._samples[index]
+
+
+class _Keep(Observer):
+    """Keeps spikes and readout signals, as the case files have them."""
+
+    def __init__(self, cross_entropy: bool, window: int) -> None:
+        self.steps, self.ids, self.signals = [], [], []
+        self._cross_entropy, self._window = cross_entropy, window
+
+    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
+        n_steps = len(outcome.signal)
+        steps, ids = simulation.engine.log.spikes(n_steps)
+        self.steps.append(steps + n_steps * outcome.index)
+        self.ids.append(ids.copy())
+        signal = simulation.engine.shown_signal()
+        if self._cross_entropy:  # NEST shows the softmax, and 0 outside the window
+            signal = np.where(np.arange(n_steps)[:, None] < n_steps - self._window, 0.0, outcome.error + outcome.sample.target)
+        self.signals.append(signal.copy())
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Comparison of one case.
+
+    Attributes
+    ----------
+    line : one line for people
+    holds : whether spikes are equal and readout and weights within tolerance
+    digest : of spikes and final weights
+    """
+
+    line: str
+    holds: bool
+    digest: canonical.Digest
+
+
+def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
+    """Collective: run `case` and compare; the verdict is valid on rank 0."""
+    task = _CaseTask(case)
+    keep = _Keep(_loss(case) == "cross_entropy" and case.model.variant == "interval", task.learning_window)
+    settings = IntervalSettings(
+        task.learning_window, bool(case.attributes.get("average_gradient", False)),
+        bool(case.attributes.get("reset", True)), round_steps,
+    )  # fmt: skip
+    simulation = Simulation(case.model, task, exchange, [keep], settings)
+    simulation.train(task.n_samples // case.model.optimizer.batch_size)
+    weights = _weights(case, simulation)
+    simulation.digest.add_weights(exchange.comm, simulation.network)
+    if exchange.rank:
+        return Verdict("", True, simulation.digest)
+    line, holds = _compare(case, np.concatenate(keep.steps), np.concatenate(keep.ids), np.concatenate(keep.signals), weights)
+    return Verdict(line, holds, simulation.digest)
+
+
+def _loss(case: Case) -> str:
+    return case.model.of_role("readout")[0].params.loss
+
+
+def _weights(case: Case, simulation: Simulation) -> dict[str, np.ndarray]:
+    """Collective: final weights as matrices on rank 0, NaN where there is no synapse."""
+    model = case.model
+    matrices = {key: np.full(case.expected[key].shape, np.nan) for key in ("w_in", "w_rec", "w_out")}
+    for table, span in canonical.tables(simulation.network):
+        pre, post = span.projection.pre, span.projection.post
+        key = "w_out" if post.role == "readout" else {"input": "w_in", "recurrent": "w_rec"}.get(pre.role)
+        for records in canonical.synapses(simulation.exchange.comm, table, span):
+            if key:
+                rows, columns = records["target"] + model.offset(post), records["source"] + model.offset(pre)
+                matrices[key][rows, columns] = records["weight"]
+    return matrices
+
+
+def _compare(
+    case: Case, steps: np.ndarray, ids: np.ndarray, signals: np.ndarray, weights: dict[str, np.ndarray]
+) -> tuple[str, bool]:
+    difference = _first_difference(steps, ids, case.expected["spike_steps"], case.expected["spike_ids"])
+    readout = _deviation(signals, case.expected["readout_signal"])
+    deviation = max(_deviation(weights[key], case.expected[key]) for key in weights)
+    tolerance = float(case.attributes["weights_tolerance"])
+    holds = difference is None and readout <= READOUT_TOLERANCE and deviation <= tolerance
+    spikes = f"{len(steps)} spikes equal" if difference is None else difference
+    line = f"{case.name}: {spikes}, readout {readout:.1e} (at most {READOUT_TOLERANCE:.0e}), " \
+        f"weights {deviation:.1e} (at most {tolerance:.0e}): {'holds' if holds else 'DOES NOT HOLD'}"  # fmt: skip
+    return line, holds
+
+
+def _first_difference(steps: np.ndarray, ids: np.ndarray, wanted_steps: np.ndarray, wanted_ids: np.ndarray) -> str | None:
+    n = min(len(steps), len(wanted_steps))
+    unequal = np.flatnonzero((steps[:n] != wanted_steps[:n]) | (ids[:n] != wanted_ids[:n]))
+    if not len(unequal) and len(steps) == len(wanted_steps):
+        return None
+    k = unequal[0] if len(unequal) else n
+
+    def name(some_steps: np.ndarray, some_ids: np.ndarray) -> str:
+        return f"neuron {some_ids[k]} in step {some_steps[k]}" if k < len(some_steps) else "none"
+
+    return f"spike {k} differs: {name(steps, ids)} instead of {name(wanted_steps, wanted_ids)}"
+
+
+def _deviation(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest absolute difference; infinite if shapes or missing synapses differ."""
+    if found.shape != wanted.shape or np.any(np.isnan(found) != np.isnan(wanted)):
+        return float("inf")
+    there = ~np.isnan(found)
+    return float(np.max(np.abs(found[there] - wanted[there]), initial=0.0))
