@@ -21,7 +21,7 @@ cdef enum:
     LOG = 4       # 0: input log, 1: log of recurrent spikes
     DENSE = 5     # 1: each source reaches every target of the block, ascending
     TARGET = 6    # dense: first target
-    HOLE = 7      # dense, autapses forbidden: source whose own place is missing = HOLE + k for the k-th target; else < -2^40
+    HOLE = 7      # dense, autapses forbidden: source HOLE + k lacks the k-th target, itself; else < -2^40
     WIDTH = 8     # dense: targets of the block
     PLASTIC = 9   # 1: its weights learn
 
@@ -114,6 +114,8 @@ cdef inline void deliver(
         if emitted < 0:
             continue
         if blocks[b, LOG] == 0:
-            deliver_block(blocks, b, row_ptr, target, weight, input_ids, input_ptr[emitted], input_ptr[emitted + 1], arriving)
+            deliver_block(blocks, b, row_ptr, target, weight, input_ids, input_ptr[emitted], input_ptr[emitted + 1],
+                          arriving)
         else:
-            deliver_block(blocks, b, row_ptr, target, weight, spike_ids, spike_ptr[emitted], spike_ptr[emitted + 1], arriving)
+            deliver_block(blocks, b, row_ptr, target, weight, spike_ids, spike_ptr[emitted], spike_ptr[emitted + 1],
+                          arriving)

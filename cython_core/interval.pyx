@@ -74,11 +74,11 @@ cdef class Forward:
     cdef void advance(self, int64_t t) noexcept nogil:
         cdef int64_t p, j, count = self.own_ptr[t], n = self.v.shape[0]
         for p in range(self.pieces.shape[0]):
-            integrate(self.pieces[p, 0], self.pieces[p, 1], self.pieces[p, 3], self.alpha, self.zeta, self.drive, self.V_th,
-                      self.V_min, self.rho, self.adapt_beta, self.z, self.arriving, self.v, self.a, self.refractory,
-                      self.excess)
-            surrogate(self.pieces[p, 2], self.pieces[p, 0], self.pieces[p, 1], self.height, self.inverse_width, self.excess,
-                      self.refractory, self.psi[t])
+            integrate(self.pieces[p, 0], self.pieces[p, 1], self.pieces[p, 3], self.alpha, self.zeta, self.drive,
+                      self.V_th, self.V_min, self.rho, self.adapt_beta, self.z, self.arriving, self.v, self.a,
+                      self.refractory, self.excess)
+            surrogate(self.pieces[p, 2], self.pieces[p, 0], self.pieces[p, 1], self.height, self.inverse_width,
+                      self.excess, self.refractory, self.psi[t])
         fire(n, self.t_ref, self.excess, self.z, self.refractory, self.n_spikes)
         for j in range(self.record.shape[0]):
             self.recorded_V[t, j] = self.v[self.record[j]]
@@ -300,7 +300,7 @@ def credit(
     const int64_t[::1] input_ptr,     # IN
     const uint32_t[::1] log_ids,      # IN
     const int64_t[::1] log_ptr,       # IN
-    const double[:, ::1] coefficient, # IN (T, n), from the sweep
+    const double[:, ::1] coefficient,  # IN (T, n), from the sweep
     double[::1] gradient,             # UPDATED
 ):
     """Add coefficient[t, target] to the gradient of each plastic synapse for each of its arrivals.

@@ -53,7 +53,8 @@ class _Count(Observer):
         for span in table.spans:
             rows = table.row_ptr[span.rows : span.rows + len(span.delays) * span.projection.pre.size + 1]
             degree = np.diff(rows).reshape(len(span.delays), -1).sum(axis=0)
-            ids = outcome.sample.inputs.ids if span.projection.pre.role == "input" else engine.log.spikes(len(outcome.error))[1]
+            log = outcome.sample.inputs if span.projection.pre.role == "input" else engine.log
+            ids = log.spikes(len(outcome.error))[1]
             self.events += int(degree @ np.bincount(ids, minlength=len(degree)))
 
 
@@ -94,7 +95,8 @@ def run(network: Model, task: BenchTask, n_intervals: int, learn: bool, exchange
     return {
         "ranks": exchange.size, "build_seconds": phases["build"], "train_seconds": wall, "phases": phases,
         "firing_rate_hz": float(np.mean(simulation.rates)) if simulation.rates else 0.0, "synapses": n_synapses,
-        "events": events, "events_per_second": events / wall, "bytes_per_synapse": bytes_of_synapses / max(n_synapses, 1),
+        "events": events, "events_per_second": events / wall,
+        "bytes_per_synapse": bytes_of_synapses / max(n_synapses, 1),
         "peak_rss_bytes": int(collective.maximum(comm, peak_rss_bytes())), "digest": simulation.hexdigest(),
     }  # fmt: skip
 

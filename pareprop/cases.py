@@ -127,7 +127,7 @@ def _dataset(group: h5py.Group, key: str) -> np.ndarray:
 def _array(file: h5py.File, key: str, ndim: int) -> np.ndarray:
     array = _dataset(file, key)
     if array.ndim != ndim or array.dtype.kind not in "biuf":
-        raise InputError(f"dataset '{key}' has shape {array.shape} of {array.dtype}, must be {ndim}-dimensional numbers")
+        raise InputError(f"'{key}' has shape {array.shape} of {array.dtype}, must be {ndim}-dimensional numbers")
     return array
 
 

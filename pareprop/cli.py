@@ -42,7 +42,9 @@ def commands() -> None:
 @click.option("--seed", type=int, help="Seed of the network and the data.")
 @click.option("--overwrite", is_flag=True, help="Replace what is in an existing run directory.")
 @click.pass_obj
-def run(exchange: Exchange, task: str, settings: tuple[str, ...], out: str | None, seed: int | None, overwrite: bool) -> None:
+def run(
+    exchange: Exchange, task: str, settings: tuple[str, ...], out: str | None, seed: int | None, overwrite: bool
+) -> None:
     """Train TASK; leave results.h5 and figures in a run directory."""
     chosen = _task(task, settings if seed is None else (*settings, f"seed={seed}"))
     model = chosen.model()
@@ -119,7 +121,8 @@ def bench(exchange: Exchange, json_file: str | None, no_learning: bool, variant:
     seed = sizes.pop("seed")
     check_bench(**sizes)
     network = bench_model(sizes["neurons"], sizes["indegree"], sizes["inputs"], seed, delay=sizes["delay"])
-    figures = run_bench(network, BenchTask(sizes["inputs"], sizes["steps"], seed), sizes["intervals"], not no_learning, exchange)
+    task = BenchTask(sizes["inputs"], sizes["steps"], seed)
+    figures = run_bench(network, task, sizes["intervals"], not no_learning, exchange)
     if exchange.rank:
         return
     for name, seconds in figures["phases"].items():
@@ -130,7 +133,8 @@ def bench(exchange: Exchange, json_file: str | None, no_learning: bool, variant:
     click.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")
     if json_file:
         try:
-            Path(json_file).write_text(json.dumps(figures | {"variant": variant, "seed": seed} | sizes, indent=1) + "\n")
+            everything = figures | {"variant": variant, "seed": seed} | sizes
+            Path(json_file).write_text(json.dumps(everything, indent=1) + "\n")
         except OSError as problem:
             raise InputError(f"--json {json_file}: {problem.strerror}") from None
     click.echo(f"digest: {figures['digest']}")

@@ -1,6 +1,7 @@
 """The exchange of one round between ranks: spikes and readout signals in one message.
 
-`Alone` (one process) and `Ranks` (MPI) are two implementations of one small interface; the loop knows no other difference.
+`Alone` (one process) and `Ranks` (MPI) are two implementations of one small interface, the only difference that the
+loop knows.
 """
 
 from __future__ import annotations

@@ -50,12 +50,14 @@ class Interval:
     """Runs samples of `n_steps` on this rank's share of a network.
 
     Contract of `run`, in this order for every round [t, t + D), D the min-delay between neurons:
-    deliver and advance read the log before t; the exchange completes the log up to t + D and carries the readout signals
-    of the round before; readouts then take the spikes of [t, t + D). After the last round one more message carries the
-    last signals. Sweep and credit need the whole log and all errors; weights change only after credit.
+    deliver and advance read the log before t; the exchange completes the log up to t + D and carries the readouts'
+    signals of the round before; readouts then take the spikes of [t, t + D). After the last round one more message
+    carries the last signals. Sweep and credit need the whole log and all errors; weights change only after credit.
     """
 
-    def __init__(self, network: Network, exchange: Exchange, settings: IntervalSettings, n_steps: int, timers: Timers) -> None:
+    def __init__(
+        self, network: Network, exchange: Exchange, settings: IntervalSettings, n_steps: int, timers: Timers
+    ) -> None:
         self.network, self.exchange, self.settings, self.timers = network, exchange, settings, timers
         self.n_steps = n_steps
         model = network.model
@@ -65,8 +67,9 @@ class Interval:
         n = network.neurons[1] - network.neurons[0]
         self.own = Log(n_steps, 4 * n + 1024)
         self.log = self.own if exchange.size == 1 else Log(n_steps)
-        self.gradient = {id(table): np.zeros(len(table.weight)) for table in (network.incoming, network.outgoing)}
-        self.plastic = [item for table in (network.incoming, network.outgoing) for item in plastic(table, model.optimizer)]
+        tables = (network.incoming, network.outgoing)
+        self.gradient = {id(table): np.zeros(len(table.weight)) for table in tables}
+        self.plastic = [item for table in tables for item in plastic(table, model.optimizer)]
         self.n_collected = self.n_samples = 0
         self._carried = np.zeros(n)
         self._allocate(n)
@@ -78,7 +81,8 @@ class Interval:
 
     def _allocate(self, n: int) -> None:
         network, cells = self.network, self.network.cells
-        names = ("alpha", "zeta", "p_current", "V_th", "V_min", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e")
+        names = ("alpha", "zeta", "p_current", "V_th", "V_min", "t_ref", "rho", "adapt_beta", "height", "inverse_width",
+                 "I_e")  # fmt: skip
         state = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "n_spikes")
         self.state = {name: np.zeros(n) for name in state}
         self.state["v"][:] = cells["V_init"]
@@ -231,7 +235,7 @@ class Interval:
         """Bytes by kind: gradients with optimizer state, histories, logs."""
         logs = {id(log): log.nbytes for log in (self.own, self.log)}
         return {
-            "gradients": sum(array.nbytes for array in self.gradient.values()) + sum(item.nbytes for item in self.plastic),
+            "gradients": sum(item.nbytes for item in (*self.gradient.values(), *self.plastic)),
             "histories": self.psi.nbytes + self.signal.nbytes + sum(array.nbytes for array in self.state.values()),
             "log": sum(logs.values()),
         }

@@ -127,9 +127,8 @@ class Model:
         """Add a group of recurrent neurons; `values` are NEST's parameters, scalar, per neuron or drawn."""
         kinds = params.NEURON_MODELS[self.variant]
         if model not in kinds:
-            raise InputError(
-                f"population '{name}': unknown model '{model}' in variant '{self.variant}'{params.nearest(model, kinds)}"
-            )
+            hint = params.nearest(model, kinds)
+            raise InputError(f"population '{name}': unknown model '{model}' in variant '{self.variant}'{hint}")
         checked = params.checked(kinds[model], values, f"population '{name}'")
         self._check_lengths(name, size, checked)
         return self._add(Population(name, size, "recurrent", model, checked))

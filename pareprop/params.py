@@ -267,4 +267,5 @@ def _require_order(owner: Any, lower: str, upper: str, equal: bool = False) -> N
     if any(value is None or isinstance(value, Normal | Uniform) for value in (low, high)):
         return
     if np.any(np.asarray(low) > high) or (not equal and np.any(np.asarray(low) == high)):
-        raise ValueError(f"{lower} = {np.max(low):g} must {'not exceed' if equal else 'be below'} {upper} = {np.min(high):g}")
+        relation = "not exceed" if equal else "be below"
+        raise ValueError(f"{lower} = {np.max(low):g} must {relation} {upper} = {np.min(high):g}")

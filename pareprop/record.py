@@ -81,8 +81,10 @@ class RunFile(Observer):
         """Open the file and write what is known before the first iteration."""
         if simulation.exchange.rank == 0:
             self._file = h5py.File(self.path, "w")
-            root = {"format": FORMAT, "version": version("pareprop"), "variant": simulation.model.variant,
-                    "dt_ms": simulation.model.dt_ms, "ranks": simulation.exchange.size, "build": build_info.mode}  # fmt: skip
+            root = {
+                "format": FORMAT, "version": version("pareprop"), "variant": simulation.model.variant,
+                "dt_ms": simulation.model.dt_ms, "ranks": simulation.exchange.size, "build": build_info.mode,
+            }  # fmt: skip
             self._file.attrs.update(root | self.attributes)
         self._write_weights(simulation, "weight_initial")
         self.ids = spread(simulation.network.n_recurrent, self.n_record)
@@ -144,11 +146,11 @@ class RunFile(Observer):
     def _projection(self, projection: Any, count: int) -> h5py.Group:
         group = self._file.require_group(f"projections/{projection.name}")
         if "weight" not in group:
-            for key, kind in (("source", "i8"), ("target", "i8"), ("delay", "i4"), ("weight_initial", "f8"), ("weight", "f8")):
+            columns = {"source": "i8", "target": "i8", "delay": "i4", "weight_initial": "f8", "weight": "f8"}
+            for key, kind in columns.items():
                 group.create_dataset(key, (count,), kind)
-            group.attrs.update(
-                pre=projection.pre.name, post=projection.post.name, n_pre=projection.pre.size, n_post=projection.post.size
-            )
+            pre, post = projection.pre, projection.post
+            group.attrs.update(pre=pre.name, post=post.name, n_pre=pre.size, n_post=post.size)
             group["delay"].attrs["unit"] = "steps"
         return group
 
@@ -163,5 +165,7 @@ def describe(model: Model) -> str:
     populations = [
         {"name": item.name, "size": item.size, "role": item.role, "model": item.model} for item in model.populations
     ]
-    projections = [{"name": item.name, "rule": item.rule, "delay": list(item.delay_range)} for item in model.projections]
+    projections = [
+        {"name": item.name, "rule": item.rule, "delay": list(item.delay_range)} for item in model.projections
+    ]
     return json.dumps({"populations": populations, "projections": projections})

@@ -4,8 +4,9 @@ Contract
 --------
 One iteration is `batch_size` samples, then one optimizer step (interval variant; the spike variant learns as it runs).
 All ranks run the same samples in the same order and meet in every round of every sample; nothing but spikes and readout
-signals crosses ranks. The loop knows nothing of files: recorders, progress, checkpoints and early stopping are observers.
-They are called on all ranks, in the order given; what they do together they do through `simulation.exchange.comm`.
+signals crosses ranks. The loop knows nothing of files: recorders, progress, checkpoints and early stopping are
+observers. They are called on all ranks, in the order given; what they do together they do through
+`simulation.exchange.comm`.
 """
 
 from __future__ import annotations

@@ -180,7 +180,8 @@ class _Ruled(_Draft):
             numbers = (topology.WEIGHT_NORMAL, kind.mean, kind.std)
         else:
             numbers = (topology.WEIGHT_UNIFORM, kind.low, kind.high)
-        topology.fill(*self._arguments(), *numbers, self._keys[2], self.base, starts.copy(), target, weight, self._scratch)
+        places = (self.base, starts.copy(), target, weight)
+        topology.fill(*self._arguments(), *numbers, self._keys[2], *places, self._scratch)
 
 
 class _Explicit(_Draft):

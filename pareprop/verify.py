@@ -43,7 +43,8 @@ class _Keep(Observer):
         self.ids.append(ids.copy())
         signal = simulation.engine.shown_signal()
         if self._cross_entropy:  # NEST shows the softmax, and 0 outside the window
-            signal = np.where(np.arange(n_steps)[:, None] < n_steps - self._window, 0.0, outcome.error + outcome.sample.target)
+            outside = np.arange(n_steps)[:, None] < n_steps - self._window
+            signal = np.where(outside, 0.0, outcome.error + outcome.sample.target)
         self.signals.append(signal.copy())
 
 
@@ -77,7 +78,8 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     simulation.digest.add_weights(exchange.comm, simulation.network)
     if exchange.rank:
         return Verdict("", True, simulation.digest)
-    line, holds = _compare(case, np.concatenate(keep.steps), np.concatenate(keep.ids), np.concatenate(keep.signals), weights)
+    found = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
+    line, holds = _compare(case, *found, weights)
     return Verdict(line, holds, simulation.digest)
 
 
@@ -113,7 +115,9 @@ def _compare(
     return line, holds
 
 
-def _first_difference(steps: np.ndarray, ids: np.ndarray, wanted_steps: np.ndarray, wanted_ids: np.ndarray) -> str | None:
+def _first_difference(
+    steps: np.ndarray, ids: np.ndarray, wanted_steps: np.ndarray, wanted_ids: np.ndarray
+) -> str | None:
     n = min(len(steps), len(wanted_steps))
     unequal = np.flatnonzero((steps[:n] != wanted_steps[:n]) | (ids[:n] != wanted_ids[:n]))
     if not len(unequal) and len(steps) == len(wanted_steps):

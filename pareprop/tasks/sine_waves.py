@@ -72,7 +72,7 @@ class SineWaves(TaskBase):
     @cached_property
     def _tutorial(self) -> tuple[np.ndarray, ...]:
         """w_in, w_rec, w_out, w_fb, raster, target, in the tutorial's order of draws (single precision, as there)."""
-        rng = np.random.RandomState(self.seed)  # noqa: NPY002
+        rng = np.random.RandomState(self.seed)
         n_in, n_rec, n_out = (self.n_in, self.n_rec, self.n_out) if not self.indegree else (self.n_in, 0, 0)
         w_in = rng.randn(n_in, n_rec).T / np.sqrt(n_in)
         w_rec = rng.randn(n_rec, n_rec).T / np.sqrt(max(n_rec, 1))
