@@ -1,0 +1,132 @@
+"""Random small networks, as a case of the slow twin (`reference.run_case`) and as a `Model` of the package."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pareprop.interval import IntervalSettings
+from pareprop.model import Model
+from pareprop.params import optimizer
+from pareprop.sample import Sample
+from pareprop.simulation import Simulation
+
+SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative")
+
+
+def random_case(seed: int, **overrides) -> dict:
+    """A sparse network of mixed groups with everything drawn; `overrides` replace keys of the case.
+
+    It spikes often enough for all terms of the gradient to matter; the callers check that.
+    """
+    rng = np.random.default_rng(seed)
+    n_in, n_out, sizes = 6, int(rng.integers(1, 4)), rng.integers(1, 8, size=rng.integers(1, 4))
+    n_rec, interval, n_intervals = int(sizes.sum()), int(rng.integers(30, 60)), 3
+    shape = {"w_in": (n_rec, n_in), "w_rec": (n_rec, n_rec), "w_out": (n_out, n_rec), "w_fb": (n_rec, n_out)}
+    density = dict(zip(shape, rng.choice([0.3, 0.7, 1.0], len(shape)), strict=True))
+    weights = {
+        key: np.where(rng.random(shape[key]) < density[key], rng.normal(0.0, 0.8, shape[key]), np.nan) for key in shape
+    }
+    weights["w_in"] += 0.6
+    return weights | {
+        "variant": "interval",
+        "groups": [_group(rng, int(n)) for n in sizes],
+        "readout": {
+            "C_m": float(rng.uniform(1.0, 3.0)), "E_L": float(rng.choice([0.0, -0.4])), "I_e": float(rng.normal()),
+            "tau_m": float(rng.uniform(5.0, 30.0)), "V_min": float(rng.choice([-1e300, -0.5])),
+            "loss": str(rng.choice(["mean_squared_error", "cross_entropy"])),
+            "regular_spike_arrival": bool(rng.integers(2)),
+        },
+        "optimizer": {"type": "gradient_descent", "eta": 1e-3},
+        "inputs": rng.random((n_intervals * interval, n_in)) < 0.25,
+        "targets": rng.normal(size=(n_intervals * interval, n_out)),
+        "d_rec": rng.integers(1, 6, size=(n_rec, n_rec)),
+        "interval": interval,
+        "learning_window": int(rng.integers(1, interval + 1)),
+        "average_gradient": bool(rng.integers(2)),
+        "reset": bool(rng.integers(2)),
+        "dt": float(rng.choice([1.0, 0.5])),
+        "step_currents": rng.normal(0.0, 0.1, (n_intervals * interval, n_rec)) * (rng.random() < 0.5),
+    } | overrides  # fmt: skip
+
+
+def _group(rng: np.random.Generator, n: int) -> dict:
+    E_L = float(rng.choice([0.0, -70.0]))
+    params = {
+        "C_m": rng.uniform(1.0, 3.0, n), "E_L": E_L, "I_e": rng.normal(0.0, 0.05, n), "V_m": E_L + 0.1,
+        "V_th": E_L + rng.uniform(0.4, 0.8, n), "V_min": E_L + float(rng.choice([-1e3, -0.3])),
+        "tau_m": rng.uniform(5.0, 30.0, n), "t_ref": float(rng.integers(0, 4)), "c_reg": float(rng.choice([0.0, 50.0])),
+        "f_target": 20.0, "regular_spike_arrival": bool(rng.integers(2)),
+        "surrogate_gradient_function": str(rng.choice(SURROGATES)),
+        "surrogate_gradient_height": float(rng.uniform(0.3, 2.0)), "surrogate_gradient_width": rng.uniform(0.3, 2.0, n),
+    }  # fmt: skip
+    if rng.integers(2):
+        return {"model": "iaf", "n": n, "params": params}
+    adaptation = {"adapt_beta": rng.uniform(0.0, 0.5, n), "adapt_tau": rng.uniform(20.0, 200.0, n)}
+    return {"model": "iaf_adapt", "n": n, "params": params | adaptation}
+
+
+class CaseTask:
+    """The intervals of a case as a task."""
+
+    def __init__(self, case: dict) -> None:
+        self.case, self.n_steps, self.learning_window = case, case["interval"], case["learning_window"]
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        steps = slice(index * self.n_steps, (index + 1) * self.n_steps)
+        currents = {"currents": self.case["step_currents"][steps]} if "step_currents" in self.case else {}
+        return Sample.from_raster(self.case["inputs"][steps], self.case["targets"][steps], **currents)
+
+
+def simulation(case: dict, exchange=None, observers=(), round_steps: int = 0) -> Simulation:
+    """A `Simulation` of the case."""
+    settings = IntervalSettings(case["learning_window"], case["average_gradient"], case["reset"], round_steps)
+    return Simulation(model(case), CaseTask(case), exchange, observers, settings)
+
+
+def model(case: dict) -> Model:
+    """The case in words: explicit projections between all groups."""
+    network = Model("interval", dt_ms=case["dt"], optimizer=optimizer(case["optimizer"], "case"))
+    inputs = network.inputs("in", case["w_in"].shape[1])
+    groups = [
+        network.neurons(f"rec{k}", group["n"], group["model"], **group["params"])
+        for k, group in enumerate(case["groups"])
+    ]
+    out = network.readouts("out", case["w_out"].shape[0], **case["readout"])
+    place = {group.name: slice(network.offset(group), network.offset(group) + group.size) for group in groups}
+    n_rec = network.size("recurrent")
+    currents = network.currents("dc", n_rec) if "step_currents" in case else None
+    for post in groups:
+        rows = place[post.name]
+        _connect(network, inputs, post, case["w_in"][rows])
+        for pre in groups:
+            columns = place[pre.name]
+            _connect(network, pre, post, case["w_rec"][rows, columns], case["d_rec"][rows, columns])
+        _connect(network, out, post, case["w_fb"][rows])
+        _connect(network, post, out, case["w_out"][:, rows])
+        if currents is not None:
+            _connect(network, currents, post, np.where(np.eye(n_rec) > 0, 1.0, np.nan)[rows])
+    return network
+
+
+def _connect(network: Model, pre, post, weights: np.ndarray, delays=1) -> None:
+    target, source = np.nonzero(~np.isnan(weights))
+    delays = np.broadcast_to(delays, weights.shape)[target, source]
+    network.connect(pre, post, "explicit", source=source, target=target, weight=weights[target, source], delay=delays)
+
+
+def matrices(run: Simulation, values) -> dict[str, np.ndarray]:
+    """`values(table)`, one per synapse, as matrices "in", "rec", "out" (target, source), NaN where there is none."""
+    network = run.network
+    found = {
+        "in": np.full((network.n_recurrent, network.n_inputs), np.nan),
+        "rec": np.full((network.n_recurrent, network.n_recurrent), np.nan),
+        "out": np.full((network.n_readouts, network.n_recurrent), np.nan),
+    }
+    for table in (network.incoming, network.outgoing):
+        for span in table.spans:
+            pre, post = span.projection.pre, span.projection.post
+            key = "out" if post.role == "readout" else "in" if pre.role == "input" else "rec"
+            for source, target, _, index in table.chunks(span):
+                place = target + network.model.offset(post), source + network.model.offset(pre)
+                found[key][place] = values(table)[index]
+    return found
