@@ -222,14 +222,14 @@ class Interval:
         self.n_collected = 0
 
     def _recorded(self, error: np.ndarray) -> Recorded:
-        table, local = self.network.feedback, np.asarray(self.forward.record)
-        weights = np.zeros((error.shape[1], self.psi.shape[1]))
-        for span in table.spans:
-            offset = self.network.model.offset(span.projection.pre)
-            for source, target, _, index in table.chunks(span):
-                np.add.at(weights, (offset + source, target - span.targets[0] + span.base), table.weight[index])
+        local = np.asarray(self.forward.record)
+        weights = self.network.dense_feedback()
         psi = self.psi[:, local].copy()
         return Recorded(self.recorded_ids, self._V.copy(), self._a.copy(), psi, error @ weights[:, local])
+
+    def shown_weights(self) -> dict[int, np.ndarray]:
+        """Weights that differ from those of the tables, by id of the table: none, no update is ever pending."""
+        return {}
 
     def nbytes(self) -> dict[str, int]:
         """Bytes by kind: gradients with optimizer state, histories, logs."""

@@ -1,5 +1,5 @@
 """The only door to the compiled kernels."""
 
-from pareprop.core import build_info, exchange, interval, optimizers, random, rows, topology
+from pareprop.core import build_info, exchange, interval, optimizers, random, rows, spike, topology
 
-__all__ = ["build_info", "exchange", "interval", "optimizers", "random", "rows", "topology"]
+__all__ = ["build_info", "exchange", "interval", "optimizers", "random", "rows", "spike", "topology"]

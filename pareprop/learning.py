@@ -56,6 +56,7 @@ class Plastic:
     span : where its synapses lie
     optimizer : settings; `eta` may be changed between samples
     n_steps : optimizer steps made
+    keeps_moments : whether moments are kept here (interval variant)
     moment, variance : float64 (n_synapses,), Adam's, else empty
     """
 
@@ -63,9 +64,10 @@ class Plastic:
     span: Span
     optimizer: Optimizer
     n_steps: int = 0
+    keeps_moments: bool = True
 
     def __post_init__(self) -> None:
-        n = self.span.last - self.span.first if isinstance(self.optimizer, Adam) else 0
+        n = self.span.last - self.span.first if self.keeps_moments and isinstance(self.optimizer, Adam) else 0
         self.moment, self.variance = np.zeros(n), np.zeros(n)
         self.eta = self.optimizer.eta
 
@@ -90,8 +92,10 @@ class Plastic:
         return self.moment.nbytes + self.variance.nbytes
 
 
-def plastic(table: Synapses, default: Optimizer) -> list[Plastic]:
+def plastic(table: Synapses, default: Optimizer, keeps_moments: bool = True) -> list[Plastic]:
     """The plastic projections of a table."""
     return [
-        Plastic(table, span, span.projection.optimizer or default) for span in table.spans if span.projection.plastic
+        Plastic(table, span, span.projection.optimizer or default, keeps_moments=keeps_moments)
+        for span in table.spans
+        if span.projection.plastic
     ]

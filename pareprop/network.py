@@ -34,6 +34,7 @@ class Network:
     currents : from graded sources onto the neurons
     cells : name to float64 (n,): parameters of the neurons in units of the kernels, see `_parameters`
     pieces : int64 (n_pieces, 4): first and last neuron, surrogate, model (0 iaf, 1 adaptive, +2 psc_delta)
+    piece_populations : the population of each piece
     """
 
     def __init__(self, model: Model, rank: int, size: int) -> None:
@@ -55,7 +56,7 @@ class Network:
 
     def _build_cells(self) -> None:
         first, last = self.neurons
-        parts, self.pieces = [], []
+        parts, self.pieces, self.piece_populations = [], [], []
         for population in self.model.of_role("recurrent"):
             offset = self.model.offset(population)
             low, high = overlap(first, last, offset, offset + population.size)
@@ -65,6 +66,7 @@ class Network:
             code = int("adapt" in population.model) + DELTA * ("psc_delta" in population.model)
             surrogate = SURROGATES.index(population.params.surrogate_gradient_function)
             self.pieces.append((low - first, high - first, surrogate, code))
+            self.piece_populations.append(population)
         self.pieces = np.array(self.pieces, np.int64).reshape(-1, 4)
         names = parts[0] if parts else self._parameters(self.model.of_role("recurrent")[0], 0, 0)
         self.cells = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
@@ -134,6 +136,16 @@ class Network:
             "drive": values.tau_m / values.C_m * (1.0 - alpha) * values.I_e, "V_min": values.V_min - values.E_L,
             "V_init": 0.0 if values.V_m is None else values.V_m - values.E_L,
         }  # fmt: skip
+
+    def dense_feedback(self) -> np.ndarray:
+        """Feedback weights onto this rank's neurons as a matrix (n_readouts, n); 0 where there is no connection."""
+        weights = np.zeros((self.n_readouts, self.neurons[1] - self.neurons[0]))
+        for span in self.feedback.spans:
+            offset = self.model.offset(span.projection.pre)
+            for source, target, _, index in self.feedback.chunks(span):
+                place = offset + source, target - span.targets[0] + span.base
+                np.add.at(weights, place, self.feedback.weight[index])
+        return weights
 
     def tables(self) -> dict[str, Synapses]:
         """The synapse tables by kind."""

@@ -23,7 +23,11 @@ from .interval import Interval, IntervalSettings
 from .model import Model
 from .network import Network
 from .sample import Sample, Task
+from .spike import Spike, SpikeSettings
 from .timers import Timers
+
+
+ENGINES = {"interval": (Interval, IntervalSettings), "spike": (Spike, SpikeSettings)}
 
 
 @dataclass(frozen=True)
@@ -89,15 +93,16 @@ class Simulation:
         task: Task,
         exchange: Exchange | None = None,
         observers: Iterable[Observer] = (),
-        settings: IntervalSettings | None = None,
+        settings: IntervalSettings | SpikeSettings | None = None,
     ) -> None:
         self.exchange = exchange or Alone()
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
         self.observers = list(observers)
         with self.timers.phase("build"):
             self.network = Network(model, self.exchange.rank, self.exchange.size)
-            settings = settings or IntervalSettings(learning_window=task.learning_window)
-            self.engine = Interval(self.network, self.exchange, settings, task.n_steps, self.timers)
+            engine, default = ENGINES[model.variant]
+            settings = settings or default(learning_window=task.learning_window)
+            self.engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
         self.iteration = 0
         self.losses: list[float] = []
         self.rates: list[float] = []
@@ -143,10 +148,10 @@ class Simulation:
                 item.eta = eta
 
     def hexdigest(self) -> str:
-        """Collective: SHA-256 over all spikes so far and the present weights; valid on rank 0."""
+        """Collective: SHA-256 over all spikes so far and the present weights as shown; valid on rank 0."""
         digest = Digest()
         digest.update(self.digest)
-        digest.add_weights(self.exchange.comm, self.network)
+        digest.add_weights(self.exchange.comm, self.network, self.engine.shown_weights())
         return digest.hexdigest()
 
     def nbytes(self) -> dict[str, int]:

@@ -39,6 +39,19 @@ class Log:
         if capacity > len(self.ids):
             self.ids = np.concatenate([self.ids, np.zeros(capacity + capacity // 4 - len(self.ids), np.uint32)])
 
+    def forget(self, n_steps: int, filled: int) -> None:
+        """Drop the first `n_steps` of `filled` steps and move the others to the front."""
+        start, stop = self.ptr[n_steps], self.ptr[filled]
+        self.ids[: stop - start] = self.ids[start:stop].copy()
+        self.ptr[: filled - n_steps + 1] = self.ptr[n_steps : filled + 1] - start
+
+    def append(self, filled: int, other: Log, n_steps: int) -> None:
+        """Write the `n_steps` steps of `other` behind the first `filled` steps."""
+        place, n = int(self.ptr[filled]), int(other.ptr[n_steps])
+        self.reserve(place + n)
+        self.ids[place : place + n] = other.ids[:n]
+        self.ptr[filled : filled + n_steps + 1] = other.ptr[: n_steps + 1] + place
+
     def spikes(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Steps (int64) and ids (uint32) of all spikes before `n_steps`, by step, then id."""
         steps = np.repeat(np.arange(n_steps), np.diff(self.ptr[: n_steps + 1]))

@@ -12,6 +12,7 @@ from .exchange import Exchange
 from .interval import IntervalSettings
 from .sample import Sample
 from .simulation import Observer, Outcome, Simulation
+from .spike import SpikeSettings
 
 READOUT_TOLERANCE = 1e-9
 
@@ -32,20 +33,18 @@ class _CaseTask:
 class _Keep(Observer):
     """Keeps spikes and readout signals, as the case files have them."""
 
-    def __init__(self, cross_entropy: bool, window: int) -> None:
+    def __init__(self) -> None:
         self.steps, self.ids, self.signals = [], [], []
-        self._cross_entropy, self._window = cross_entropy, window
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
-        n_steps = len(outcome.signal)
+        """Keep one sample; the readout signal is what is compared with the target, and 0 outside the window."""
+        n_steps, window = len(outcome.signal), outcome.sample.window
         steps, ids = simulation.engine.log.spikes(n_steps)
         self.steps.append(steps + n_steps * outcome.index)
         self.ids.append(ids.copy())
-        signal = simulation.engine.shown_signal()
-        if self._cross_entropy:  # NEST shows the softmax, and 0 outside the window
-            outside = np.arange(n_steps)[:, None] < n_steps - self._window
-            signal = np.where(outside, 0.0, outcome.error + outcome.sample.target)
-        self.signals.append(signal.copy())
+        if window is None:
+            window = np.arange(n_steps) >= n_steps - simulation.task.learning_window
+        self.signals.append(np.where(window[:, None], outcome.error + outcome.sample.target, 0.0))
 
 
 @dataclass(frozen=True)
@@ -67,15 +66,12 @@ class Verdict:
 def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     """Collective: run `case` and compare; the verdict is valid on rank 0."""
     task = _CaseTask(case)
-    keep = _Keep(_loss(case) == "cross_entropy" and case.model.variant == "interval", task.learning_window)
-    settings = IntervalSettings(
-        task.learning_window, bool(case.attributes.get("average_gradient", False)),
-        bool(case.attributes.get("reset", True)), round_steps,
-    )  # fmt: skip
-    simulation = Simulation(case.model, task, exchange, [keep], settings)
+    keep = _Keep()
+    simulation = Simulation(case.model, task, exchange, [keep], _settings(case, task.learning_window, round_steps))
     simulation.train(task.n_samples // case.model.optimizer.batch_size)
-    weights = _weights(case, simulation)
-    simulation.digest.add_weights(exchange.comm, simulation.network)
+    shown = simulation.engine.shown_weights()
+    weights = _weights(case, simulation, shown)
+    simulation.digest.add_weights(exchange.comm, simulation.network, shown)
     if exchange.rank:
         return Verdict("", True, simulation.digest)
     found = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
@@ -83,18 +79,21 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     return Verdict(line, holds, simulation.digest)
 
 
-def _loss(case: Case) -> str:
-    return case.model.of_role("readout")[0].params.loss
+def _settings(case: Case, window: int, round_steps: int) -> IntervalSettings | SpikeSettings:
+    if case.model.variant == "spike":
+        return SpikeSettings(window, round_steps)
+    average = bool(case.attributes.get("average_gradient", False))
+    return IntervalSettings(window, average, bool(case.attributes.get("reset", True)), round_steps)
 
 
-def _weights(case: Case, simulation: Simulation) -> dict[str, np.ndarray]:
+def _weights(case: Case, simulation: Simulation, shown: dict[int, np.ndarray]) -> dict[str, np.ndarray]:
     """Collective: final weights as matrices on rank 0, NaN where there is no synapse."""
     model = case.model
     matrices = {key: np.full(case.expected[key].shape, np.nan) for key in ("w_in", "w_rec", "w_out")}
     for table, span in canonical.tables(simulation.network):
         pre, post = span.projection.pre, span.projection.post
         key = "w_out" if post.role == "readout" else {"input": "w_in", "recurrent": "w_rec"}.get(pre.role)
-        for records in canonical.synapses(simulation.exchange.comm, table, span):
+        for records in canonical.synapses(simulation.exchange.comm, table, span, shown.get(id(table))):
             if key:
                 rows, columns = records["target"] + model.offset(post), records["source"] + model.offset(pre)
                 matrices[key][rows, columns] = records["weight"]

@@ -1,0 +1,95 @@
+# One step of the spike variant's neurons: NEST's eprop_iaf(_adapt) and eprop_iaf_psc_delta(_adapt).
+
+
+cdef void integrate_iaf(
+    int64_t first,
+    int64_t last,
+    bint adaptive,
+    const double[::1] alpha,          # IN
+    const double[::1] drive,          # IN
+    const double[::1] V_th,           # IN
+    const double[::1] V_min,          # IN
+    const double[::1] rho,            # IN
+    const double[::1] adapt_beta,     # IN
+    const double[::1] z,              # IN, spikes of the previous step
+    double[::1] arriving,             # IN, cleared
+    double[::1] v,                    # UPDATED
+    double[::1] a,                    # UPDATED
+    double[::1] refractory,           # UPDATED, steps left
+    double[::1] excess,               # OUT, voltage above threshold
+) noexcept nogil:
+    """v = drive + arriving + alpha v, clamped; a = rho a + z; threshold V_th + adapt_beta a."""
+    cdef int64_t j
+    cdef double x
+    for j in range(first, last):
+        x = drive[j] + arriving[j] + alpha[j] * v[j]
+        x = x if x > V_min[j] else V_min[j]
+        v[j] = x
+        excess[j] = x - V_th[j]
+        arriving[j] = 0.0
+        refractory[j] = refractory[j] - 1.0 if refractory[j] > 1.0 else 0.0
+    if adaptive:
+        for j in range(first, last):
+            a[j] = rho[j] * a[j] + z[j]
+            excess[j] = v[j] - (V_th[j] + adapt_beta[j] * a[j])
+
+
+cdef void integrate_psc_delta(
+    int64_t first,
+    int64_t last,
+    bint adaptive,
+    const double[::1] alpha,          # IN
+    const double[::1] drive,          # IN
+    const double[::1] V_th,           # IN
+    const double[::1] V_min,          # IN
+    const double[::1] rho,            # IN
+    const double[::1] adapt_beta,     # IN
+    const double[::1] z,              # IN
+    const double[::1] keeps,          # IN, refractory_input
+    double[::1] kept,                 # UPDATED, input kept while refractory
+    double[::1] arriving,             # IN, cleared
+    double[::1] v,                    # UPDATED
+    double[::1] a,                    # UPDATED
+    double[::1] refractory,           # UPDATED
+    double[::1] excess,               # OUT
+) noexcept nogil:
+    """As `integrate_iaf`, but voltage and adaptation stand still while refractory; input is lost, or kept and decays."""
+    cdef int64_t j
+    cdef double x
+    for j in range(first, last):
+        if refractory[j] > 0.0:
+            if keeps[j] != 0.0 and arriving[j] != 0.0:
+                kept[j] += arriving[j] * alpha[j] ** refractory[j]
+            refractory[j] -= 1.0
+        else:
+            x = drive[j] + arriving[j] + kept[j] + alpha[j] * v[j]
+            kept[j] = 0.0
+            v[j] = x if x > V_min[j] else V_min[j]
+            if adaptive:
+                a[j] = rho[j] * a[j] + z[j]
+        arriving[j] = 0.0
+        excess[j] = v[j] - (V_th[j] + adapt_beta[j] * a[j] if adaptive else V_th[j])
+
+
+cdef void fire(
+    int64_t first,
+    int64_t last,
+    bint psc_delta,
+    const double[::1] t_ref,          # IN, steps
+    const double[::1] excess,         # IN
+    const double[::1] V_th,           # IN
+    const double[::1] V_reset,        # IN
+    double[::1] z,                    # OUT
+    double[::1] v,                    # UPDATED, reset in the same step
+    double[::1] refractory,           # UPDATED
+) noexcept nogil:
+    cdef int64_t j
+    cdef double fired
+    for j in range(first, last):
+        fired = 1.0 if (excess[j] >= 0.0) & (refractory[j] == 0.0) else 0.0
+        z[j] = fired
+        refractory[j] = t_ref[j] if fired != 0.0 else refractory[j]
+        if psc_delta:
+            v[j] = V_reset[j] if fired != 0.0 else v[j]
+        else:
+            v[j] = v[j] - V_th[j] if fired != 0.0 else v[j]

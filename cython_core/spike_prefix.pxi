@@ -1,0 +1,165 @@
+# Spike variant, neurons without adaptation and with one tau_m per population: O(1) per synaptic event, no history.
+#
+# In a block of B steps that starts at step o, with prefix sums per neuron over the steps u of the block,
+#     R_u = sum (alpha/kappa)^(u-o) psi_u,  A_u = sum kappa^(u-o) S_u,  D_u = sum kappa^(u-o) S_u R_u,
+# and S = L + (1 - kappa) F, a synapse has zbar_u = Z alpha^(u-o) and ebar_u = kappa^(u-o) (Y + Z R_u), so that its
+# gradient up to step u is Y A_u + Z D_u - C. It keeps Y and C; Z belongs to its source. A spike that enters at step p
+# adds d = alpha^-(p-o) to Z, -d R to Y and d (D - R A) to C, with R, A, D of step p - 1. At the end of a block
+# Y becomes kappa^B (Y + Z R), Z becomes alpha^B Z, and C what is still owed. Only sums of the present step and of the
+# ends of the latest blocks are ever read. Where kappa_reg differs from kappa, a second set of sums and Y serves F.
+# B is so small that the powers cost at most three digits.
+
+
+cdef inline void cross_block(
+    int64_t start,
+    int64_t stop,
+    const uint32_t[::1] target,       # IN
+    double Z,
+    double shrink,                    # kappa^B
+    bint second,                      # whether C was already turned into what is owed by the first set
+    const double[::1] R,              # IN, sums at the end of the block
+    const double[::1] A,              # IN
+    const double[::1] D,              # IN
+    double[::1] Y,                    # UPDATED
+    double[::1] C,                    # UPDATED
+) noexcept nogil:
+    cdef int64_t k, j
+    for k in range(start, stop):
+        j = target[k]
+        C[k] = C[k] - (Y[k] * A[j] + Z * D[j])
+        Y[k] = shrink * (Y[k] + Z * R[j])
+
+
+cdef inline void enter_spike(
+    int64_t start,
+    int64_t stop,
+    const uint32_t[::1] target,       # IN
+    double d,
+    const double[::1] R,              # IN, sums of the step before the spike enters
+    const double[::1] Q,              # IN, D - R A
+    double[::1] Y,                    # UPDATED
+    double[::1] C,                    # UPDATED
+) noexcept nogil:
+    cdef int64_t k, j
+    for k in range(start, stop):
+        j = target[k]
+        Y[k] -= d * R[j]
+        C[k] += d * Q[j]
+
+
+cdef inline void descend(
+    int64_t start,
+    int64_t stop,
+    const uint32_t[::1] target,       # IN
+    double Z,
+    double d,                         # of a spike that enters now, 0 if none
+    double eta,
+    double Wmin,
+    double Wmax,
+    const double[::1] R,              # IN
+    const double[::1] A,              # IN
+    const double[::1] D,              # IN
+    double[::1] weight,               # UPDATED
+    double[::1] Y,                    # UPDATED
+    double[::1] C,                    # UPDATED
+) noexcept nogil:
+    """One arrival with gradient descent, the two sums in one: update the weight, let the spike enter."""
+    cdef int64_t k, j
+    cdef double w, y, grown = Z + d
+    for k in range(start, stop):
+        j = target[k]
+        w = weight[k] - eta * (Y[k] * A[j] + Z * D[j] - C[k])
+        w = w if w > Wmin else Wmin
+        weight[k] = w if w < Wmax else Wmax
+        y = Y[k] - d * R[j]
+        Y[k] = y
+        C[k] = y * A[j] + grown * D[j]
+
+
+cdef inline void descend_dense(
+    int64_t start,
+    int64_t stop,
+    int64_t base,                     # target of synapse k is base + k
+    double Z,
+    double d,
+    double eta,
+    double Wmin,
+    double Wmax,
+    const double[::1] R,
+    const double[::1] A,
+    const double[::1] D,
+    double[::1] weight,
+    double[::1] Y,
+    double[::1] C,
+) noexcept nogil:
+    """As `descend` where targets are neighbours."""
+    cdef int64_t k
+    cdef double w, y, grown = Z + d
+    for k in range(start, stop):
+        w = weight[k] - eta * (Y[k] * A[base + k] + Z * D[base + k] - C[k])
+        w = w if w > Wmin else Wmin
+        weight[k] = w if w < Wmax else Wmax
+        y = Y[k] - d * R[base + k]
+        Y[k] = y
+        C[k] = y * A[base + k] + grown * D[base + k]
+
+
+cdef inline void owe(
+    int64_t start,
+    int64_t stop,
+    const uint32_t[::1] target,
+    double Z,
+    const double[::1] A,
+    const double[::1] D,
+    const double[::1] Y,
+    double[::1] C,
+) noexcept nogil:
+    """C becomes minus the gradient so far; `charge` is the inverse."""
+    cdef int64_t k, j
+    for k in range(start, stop):
+        j = target[k]
+        C[k] -= Y[k] * A[j] + Z * D[j]
+
+
+cdef inline void charge(
+    int64_t start,
+    int64_t stop,
+    const uint32_t[::1] target,
+    double Z,
+    const double[::1] A,
+    const double[::1] D,
+    const double[::1] Y,
+    double[::1] C,
+) noexcept nogil:
+    cdef int64_t k, j
+    for k in range(start, stop):
+        j = target[k]
+        C[k] += Y[k] * A[j] + Z * D[j]
+
+
+cdef inline void to_trace(
+    int64_t start,
+    int64_t stop,
+    const uint32_t[::1] target,
+    double Z,
+    double power,                     # kappa^(u-o)
+    const double[::1] R,              # IN, of step u
+    double[::1] Y,                    # UPDATED: becomes ebar_u
+) noexcept nogil:
+    cdef int64_t k
+    for k in range(start, stop):
+        Y[k] = power * (Y[k] + Z * R[target[k]])
+
+
+cdef inline void from_trace(
+    int64_t start,
+    int64_t stop,
+    const uint32_t[::1] target,
+    double Z,
+    double power,                     # kappa^n / kappa^(u-o), n steps of decay
+    const double[::1] R,
+    double[::1] Y,                    # UPDATED: was ebar
+) noexcept nogil:
+    cdef int64_t k
+    for k in range(start, stop):
+        Y[k] = power * Y[k] - Z * R[target[k]]

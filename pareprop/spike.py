@@ -1,0 +1,325 @@
+"""Spike variant (e-prop+): one endless run in samples; synapses learn whenever a spike arrives at them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import spike_rules
+from .errors import InputError
+from .exchange import Exchange
+from .interval import Recorded
+from .kernels import interval as interval_kernel
+from .kernels import spike as kernel
+from .learning import Plastic, plastic
+from .model import Model
+from .network import Network
+from .sample import Sample
+from .spike_rules import LOOP, PREFIX, Rules
+from .spikelog import Log
+from .synapses import Synapses
+from .timers import Timers
+
+STATE = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "kept", "f_av")
+PARAMETERS = (
+    "alpha", "p_current", "V_th", "V_min", "V_reset", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e",
+    "refractory_input", "c_reg", "f_target",
+)  # fmt: skip
+PER_SYNAPSE = ("weight", "Y", "C", "Y2", "zbar", "eps", "moment", "variance")
+
+
+@dataclass(frozen=True)
+class SpikeSettings:
+    """Of the spike variant.
+
+    Attributes
+    ----------
+    learning_window : last steps of a sample with a learning signal, where the sample has no window of its own
+    round_steps : steps between exchanges, 0 for the min-delay
+    """
+
+    learning_window: int
+    round_steps: int = 0
+
+
+class Spike:
+    """Runs samples of `n_steps` on this rank's share of a network.
+
+    Contract of `run`, for every round [t, t + D), D the min-delay of all projections between neurons, to readouts and back:
+    in each step learning signals whose errors are known enter the histories, arriving spikes update and pass their
+    synapses, neurons and readouts advance; the exchange then completes the log and the readout signals up to t + D, and
+    every rank derives the same errors. With one process and D = 1 this is one call of the kernel per sample.
+    """
+
+    def __init__(self, network: Network, exchange: Exchange, settings: SpikeSettings, n_steps: int, timers: Timers) -> None:
+        self.network, self.exchange, self.settings, self.timers = network, exchange, settings, timers
+        self.n_steps, self.time, self.learned = n_steps, 0, False
+        model = network.model
+        if model.optimizer.batch_size != 1:
+            raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
+        self.lags = spike_rules.lags(model)
+        self.round_steps = self._round_length(model)
+        self.block = spike_rules.block_length(model)
+        tables = (network.incoming, network.outgoing)
+        self.rules = [spike_rules.rules(model, table, self.block, self.lags.m) for table in tables]
+        self.plastic = [item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False)]
+        self._keep = self._steps_kept(model)
+        self.constants = network.readout_constants()
+        self._allocate(model)
+
+    def _round_length(self, model: Model) -> int:
+        spikes = [item.delay_range[0] for item in model.projections if item.pre.role in ("recurrent", "readout")]
+        longest = min(spikes, default=self.n_steps)
+        return min(self.settings.round_steps or longest, longest)
+
+    def _steps_kept(self, model: Model) -> int:
+        """Steps of the logs that later samples still read."""
+        delays = [item.delay_range[1] for item in model.projections]
+        finite = [int(c) for rules in self.rules for c in rules.rules[:, 1] if c >= 0]
+        return max(delays, default=1) + max(finite, default=0) + self.lags.m + 2
+
+    # ---- building ----------------------------------------------------------------------------------------------------
+
+    def _allocate(self, model: Model) -> None:
+        network = self.network
+        n = network.neurons[1] - network.neurons[0]
+        self.state = {name: np.zeros(n) for name in STATE}
+        self.state["v"][:] = network.cells["V_init"]
+        n_own = network.readouts[1] - network.readouts[0]
+        self.y = np.full(n_own, self.constants["V_init"])
+        self.signal = np.zeros((self.n_steps, network.n_readouts))
+        self.own_signal = self.signal if self.exchange.size == 1 else np.zeros((self.n_steps, n_own))
+        self.error = np.zeros_like(self.signal)
+        length = self._keep + self.n_steps + self.lags.m + 2
+        self._inputs, self._merged = Log(length), Log(length, 4 * n + 1024)
+        self._own = self._merged if self.exchange.size == 1 else Log(length, 4 * n + 1024)
+        kappas = {(item.params.kappa, item.params.kappa_reg) for item in model.of_role("recurrent")}
+        self._sets = 1 if all(kappa == kappa_reg for kappa, kappa_reg in kappas) else 2
+        self.rows = [self._rows(table, rules) for table, rules in zip(self._tables(), self.rules, strict=True)]
+        self.history = self._histories(n)
+        self.kernel = kernel.Engine(
+            {name: network.cells[name] for name in PARAMETERS} | self.state | self.history | self._feedback()
+            | self._powers(model)
+            | {"first_id": network.neurons[0], "first_readout": network.readouts[0], "pieces": network.pieces, "y": self.y,
+               "arriving_out": np.zeros(n_own), "y_alpha": self.constants["alpha"], "y_drive": self.constants["drive"],
+               "y_min": self.constants["V_min"], "E_L": self.constants["E_L"], "incoming": self.rows[0],
+               "cross_entropy": self._loss() == "cross_entropy", "outgoing": self.rows[1], "signal": self.signal,
+               "own_signal": self.own_signal, "error": self.error, "block": max(self.block, 1), "m": self.lags.m,
+               "sets": self._sets, "dt": model.dt_ms, "fold_steps": spike_rules.FOLD_STEPS,
+               "alone": self.exchange.size == 1 and not self.settings.round_steps, "has_prefix": self._has(PREFIX)}
+        )  # fmt: skip
+        self.exchange.bind(self._own, self._merged, self.own_signal, self.signal)
+        self.record_ids(np.zeros(0, np.int64))
+
+    def _tables(self) -> tuple[Synapses, Synapses]:
+        return self.network.incoming, self.network.outgoing
+
+    def _loss(self) -> str:
+        return self.network.model.of_role("readout")[0].params.loss if self.network.n_readouts else "mean_squared_error"
+
+    def _has(self, wanted: int) -> bool:
+        return any(wanted in rules.modes for rules in self.rules)
+
+    def _rows(self, table: Synapses, rules: Rules) -> Any:
+        n, n_rows = len(table.weight), len(table.row_ptr) - 1
+        adam, learns = bool(rules.rules[:, 4].any()), bool(rules.modes - {spike_rules.STATIC})
+        neurons = bool(rules.modes & {PREFIX, LOOP})
+        wanted = {
+            "Y": neurons, "C": learns, "Y2": neurons and self._sets == 2, "moment": adam, "variance": adam,
+            "zbar": bool(np.any((rules.rules[:, 0] == LOOP) & (rules.rules[:, 2] == 1))),
+            "eps": bool(np.any((rules.rules[:, 0] == LOOP) & (rules.rules[:, 3] == 1))),
+        }  # fmt: skip
+        books = np.zeros((n_rows, 5), np.int64)
+        books[:, 0] = -1
+        return kernel.Rows(
+            {name: np.zeros(n if needed else 0) for name, needed in wanted.items()}
+            | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
+               "rules": rules.rules, "constants": rules.constants, "books": books, "Z": np.zeros(n_rows),
+               "counters": np.zeros(n_rows if adam else 0, np.int64)}
+        )  # fmt: skip
+
+    def _histories(self, n: int) -> dict[str, np.ndarray]:
+        """Rings of the latest steps, no longer than the longest cutoff (or than rows are folded) asks for."""
+        m, prefix = self.lags.m, self._has(PREFIX)
+        longest = self.rules[0].longest_cutoff()
+        steps = (longest if self._has(LOOP) else 1) + m + 2
+        B = max(self.block, 1)
+        ends, past = (longest + m) // B + 3 if prefix else 0, longest + 2 * m + 4 if prefix and m > 1 else 0
+        second = self._sets == 2
+        rows = {"psi": steps, "L": steps, "F": steps, "R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
+        rows |= {f"end_{name}": ends for name in ("R", "A", "D")}
+        rows |= {f"end_{name}": ends if second else 0 for name in ("R2", "A2", "D2")}
+        rows |= {"past_R": past, "past_Q": past, "past_R2": past * second, "past_Q2": past * second}
+        rings = {name: np.zeros((length, n)) for name, length in rows.items()}
+        errors = self.rules[1].longest_cutoff() + m + self.lags.d_out + 4
+        sums = {name: np.zeros(n if prefix else 0) for name in ("A", "D", "A2", "D2")}
+        return rings | sums | {"error_ring": np.zeros((errors, self.network.n_readouts))}
+
+    def _feedback(self) -> dict[str, np.ndarray]:
+        table = self.network.feedback
+        return {
+            "fb_blocks": table.blocks, "fb_row_ptr": table.row_ptr, "fb_target": table.target, "fb_weight": table.weight
+        }  # fmt: skip
+
+    def _powers(self, model: Model) -> dict[str, np.ndarray]:
+        B = max(self.block, 1)
+        k = np.arange(B + 1)
+        powers = np.zeros((len(self.network.pieces), 4, B + 1))
+        for row, population in zip(powers, self.network.piece_populations, strict=True):
+            values = population.params
+            alpha = spike_rules.uniform_alpha(population, model.dt_ms)
+            row[1], row[3] = values.kappa**k, values.kappa_reg**k
+            if alpha is not None and min(values.kappa, values.kappa_reg) > 0 and "adapt" not in population.model:
+                row[0], row[2] = (alpha / values.kappa) ** k, (alpha / values.kappa_reg) ** k
+            if B == 1:  # no sums; the kernel reads kappa_reg at power 1
+                row[1, 1], row[3, 1] = values.kappa, values.kappa_reg
+        alphas = np.array([line[0] if rule[0] == PREFIX else 1.0 for rule, line in
+                           zip(self.rules[0].rules, self.rules[0].constants, strict=True)])  # fmt: skip
+        return {"powers": powers, "alpha_powers": np.ascontiguousarray(alphas[:, None] ** (np.arange(B + 2) - 1))}
+
+    # ---- running -----------------------------------------------------------------------------------------------------
+
+    def record_ids(self, ids: np.ndarray) -> None:
+        """Keep state of the recurrent neurons `ids` that live here in the samples that follow."""
+        first, last = self.network.neurons
+        self.recorded_ids = ids[(ids >= first) & (ids < last)]
+        arrays = [np.zeros((self.n_steps, len(self.recorded_ids))) for _ in range(3)]
+        self.kernel.record = self.recorded_ids - first
+        self.kernel.recorded_V, self.kernel.recorded_a, self.kernel.recorded_psi = arrays
+        self._arrays = arrays
+
+    def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
+        """Collective: one sample of the endless run. Return errors (n_steps, n_readouts) and the loss.
+
+        Without `learn` the learning rate is 0, but traces go on, as in NEST; before the first sample with `learn` nothing
+        of the kind is kept.
+        """
+        self.learned = self.learned or learn
+        self._begin(sample, learn)
+        first, end = self.time, self.time + self.n_steps
+        steps = self.n_steps if self.kernel.alone else self.round_steps
+        for start in range(first, end, steps):
+            self._round(start, min(start + steps, end))
+        self.time = end
+        self.log = self._last_log()
+        self.recorded = self._recorded() if len(self.recorded_ids) else None
+        return self.error, self._value(sample)
+
+    def optimize(self) -> None:
+        """Nothing: weights are updated as spikes arrive."""
+
+    def shown_signal(self) -> np.ndarray:
+        """Readout voltages of the last sample (n_steps, n_readouts), E_L included."""
+        return self.signal + self.constants["E_L"] if self.constants["E_L"] else self.signal
+
+    def _begin(self, sample: Sample, learn: bool) -> None:
+        run, t = self.kernel, self.time
+        base = max(t - self._keep, 0)
+        for log, old in ((self._inputs, run.base), (self._merged, run.base)):
+            log.forget(base - old, t - old)
+        if self._own is not self._merged:
+            self._own.ptr[:] = 0
+        self._inputs.append(t - base, sample.inputs, self.n_steps)
+        run.base, run.origin, run.learns = base, t, self.learned
+        run.window = self._window(sample)
+        run.target_signal = np.ascontiguousarray(sample.target, dtype=float)
+        self._bind_logs()
+        run.injected = self._injected(sample)
+        for table, rows in zip(self._tables(), self.rows, strict=True):
+            etas = {id(item.span): item.eta if learn else 0.0 for item in self.plastic}
+            blocks = [etas.get(id(span), 0.0) for span in table.spans for _ in span.delays]
+            np.asarray(rows.constants)[:, 3] = blocks
+
+    def _window(self, sample: Sample) -> np.ndarray:
+        if sample.window is not None:
+            return np.ascontiguousarray(sample.window).view(np.uint8)
+        return (np.arange(self.n_steps) >= self.n_steps - self.settings.learning_window).view(np.uint8)
+
+    def _bind_logs(self) -> None:
+        run = self.kernel
+        run.input_ids, run.input_ptr = self._inputs.ids, self._inputs.ptr
+        run.log_ids, run.log_ptr = self._merged.ids, self._merged.ptr
+        run.own_ids, run.own_ptr = self._own.ids, self._own.ptr
+
+    def _injected(self, sample: Sample) -> np.ndarray:
+        """Injected currents by the step that takes them, one after they were injected; the last one is carried over."""
+        table, n = self.network.currents, len(self.state["v"])
+        if not len(table.blocks):
+            return np.zeros((0, n))
+        injected = np.zeros((self.n_steps + 1, n))
+        if sample.currents is not None:
+            interval_kernel.inject(
+                table.blocks, table.row_ptr, table.target, table.weight, sample.currents, injected[1:]
+            )  # fmt: skip
+        injected[0], self._carried = getattr(self, "_carried", 0.0), injected[-1].copy()
+        return injected[:-1]
+
+    def _round(self, first: int, last: int) -> None:
+        run, start = self.kernel, first
+        while start < last:
+            start = run.run(start, last)
+            if start < last:  # no room for one more step
+                self._own.reserve(2 * len(self._own.ids) + len(self.state["v"]))
+                self._bind_logs()
+        for phase in ("deliver", "update", "sweep"):
+            self.timers.add(phase, getattr(run, f"{phase}_seconds"))
+            setattr(run, f"{phase}_seconds", 0.0)
+        if run.alone:
+            return
+        with self.timers.phase("communicate"):
+            self.exchange.round(first - run.base, last - run.base, first - run.origin, last - run.origin)
+        self._bind_logs()
+        run.errors(first, last)
+
+    def _value(self, sample: Sample) -> float:
+        if self._loss() != "cross_entropy":
+            return float(0.5 * np.sum(np.square(self.error)))
+        probability = np.maximum(self.error + sample.target, np.finfo(float).tiny)
+        inside = np.asarray(self.kernel.window).astype(bool)
+        return float(-np.sum(sample.target[inside] * np.log(probability[inside])))
+
+    def _last_log(self) -> Log:
+        place = self.time - self.n_steps - self.kernel.base
+        ptr = self._merged.ptr[place : place + self.n_steps + 1]
+        return Log.from_arrays(self._merged.ids[ptr[0] : ptr[-1]], ptr - ptr[0])
+
+    def _recorded(self) -> Recorded:
+        weights = self.network.dense_feedback()[:, np.asarray(self.kernel.record)]
+        voltage, adaptation, psi = (array.copy() for array in self._arrays)
+        return Recorded(self.recorded_ids, voltage, adaptation, psi, self.error @ weights)
+
+    # ---- showing weights ---------------------------------------------------------------------------------------------
+
+    def shown_weights(self) -> dict[int, np.ndarray]:
+        """Weights by id of their table after a flush: as if every source spiked once more; the run is not disturbed."""
+        if not self.learned:
+            return {}
+        kept = self._snapshot()
+        for log in (self._inputs, self._merged):
+            log.ptr[self.time - self.kernel.base + 1 :] = log.ptr[self.time - self.kernel.base]
+        self.kernel.flush(self.time)
+        shown = {id(table): table.weight.copy() for table in self._tables()}
+        for array, values in kept:
+            array[...] = values
+        return shown
+
+    def _snapshot(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        arrays = [*self.state.values(), *self.history.values(), np.asarray(self.kernel.arriving_out)]
+        for rows in self.rows:
+            arrays += [np.asarray(getattr(rows, name)) for name in (*PER_SYNAPSE, "Z", "books", "counters")]
+        return [(array, array.copy()) for array in arrays]
+
+    def nbytes(self) -> dict[str, int]:
+        """Bytes by kind: what synapses need to learn, bookkeeping of sources, histories, logs."""
+        learning, books = 0, 0
+        for rows in self.rows:
+            learning += sum(np.asarray(getattr(rows, name)).nbytes for name in PER_SYNAPSE[1:])
+            books += sum(np.asarray(getattr(rows, name)).nbytes for name in ("Z", "books", "counters"))
+        logs = {id(log): log.nbytes for log in (self._inputs, self._merged, self._own)}
+        return {
+            "gradients": learning, "books": books, "log": sum(logs.values()),
+            "histories": sum(array.nbytes for array in (*self.history.values(), *self.state.values())),
+        }  # fmt: skip
+
