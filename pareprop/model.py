@@ -195,7 +195,7 @@ class Model:
             fields = _explicit(here, pre, post, weight, delay, options)
         else:
             fields = _ruled(here, pre, post, rule, weight, delay, options)
-        learns = pre.role in ("input", "recurrent") and options.get("plastic", True)
+        learns = pre.role in ("input", "recurrent") and fields.pop("plastic", True)
         projection = Projection(
             name, pre, post, rule, optimizer=optimizer, plastic=learns,
             feedback=(feedback or "random") if pre.role == "readout" else "", **fields,
