@@ -11,7 +11,7 @@ import numpy as np
 
 from . import params
 from .errors import InputError
-from .model import Model
+from .model import Model, Population
 from .sample import Sample
 
 FORMAT = "pareprop-case-1"
@@ -61,10 +61,10 @@ def load(path: str | Path) -> Case:
     try:
         with h5py.File(path, "r") as file:
             return _read(Path(path).name, file)
-    except (OSError, KeyError, TypeError, ValueError) as problem:
-        raise InputError(f"case {path}: {_first_line(problem)}") from None
     except InputError as problem:
         raise InputError(f"case {path}: {problem}") from None
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as problem:  # h5py's, of broken files
+        raise InputError(f"case {path}: {_first_line(problem)}") from None
 
 
 def _first_line(problem: Exception) -> str:
@@ -77,51 +77,76 @@ def _read(name: str, file: h5py.File) -> Case:
     if attributes.get("format") != FORMAT:
         raise InputError(f"format is '{attributes.get('format')}', must be '{FORMAT}'")
     variant = attributes.get("variant")
-    if variant not in params.NEURON_MODELS:
+    if variant not in tuple(params.NEURON_MODELS):
         raise InputError(f"variant is '{variant}', must be 'interval' or 'spike'")
     names = ["inputs", "targets"] + ["window"] * (variant == "spike")
     arrays = {key: _array(file, key, 1 if key == "window" else 2) for key in names}
-    model = _model(variant, file, attributes, arrays)
+    n_steps = len(arrays["inputs"])
     for key, array in arrays.items():
-        if len(array) != len(arrays["inputs"]):
-            raise InputError(f"'{key}' has {len(array)} steps, 'inputs' {len(arrays['inputs'])}")
+        if len(array) != n_steps or not n_steps:
+            raise InputError(f"'{key}' has {len(array)} steps, 'inputs' {n_steps}; they must be equal and above 0")
+    if not np.all(np.isfinite(arrays["targets"])):
+        raise InputError("'targets' holds values that are not finite")
+    model = _model(variant, file, attributes, arrays)
     if variant == "interval":
-        _check_interval(attributes, len(arrays["inputs"]))
-    if "weights_tolerance" not in attributes:
-        raise InputError("attribute 'weights_tolerance' is missing")
-    expected = {key: np.asarray(_dataset(file["expected"], key)) for key in _required(file, "expected")}
-    return Case(name, model, attributes, arrays, expected)
+        _check_interval(attributes, n_steps)
+    if not _number(attributes, "weights_tolerance") >= 0:
+        raise InputError(f"weights_tolerance = {attributes['weights_tolerance']} must be at least 0")
+    return Case(name, model, attributes, arrays, _expected(_group(file, "expected"), file))
 
 
 def _check_interval(attributes: dict[str, Any], n_steps: int) -> None:
-    for key in ("interval", "learning_window"):
-        if key not in attributes:
-            raise InputError(f"attribute '{key}' is missing")
-    interval, window = int(attributes["interval"]), int(attributes["learning_window"])
+    interval, window = (_whole(attributes, key) for key in ("interval", "learning_window"))
     if interval < 1 or n_steps % interval:
         raise InputError(f"interval = {interval} must divide the {n_steps} steps of 'inputs'")
-    if not 0 <= window <= interval:
-        raise InputError(f"learning_window = {window} must lie in [0, {interval}]")
+    lowest = 1 if attributes.get("average_gradient") else 0  # a gradient is not averaged over no steps
+    if not lowest <= window <= interval:
+        raise InputError(f"learning_window = {window} must lie in [{lowest}, {interval}]")
 
 
-def _required(file: h5py.File, group: str) -> list[str]:
-    if group not in file:
-        raise InputError(f"group '{group}' is missing")
-    wanted = ["spike_steps", "spike_ids", "readout_signal", "w_in", "w_rec", "w_out"]
-    missing = [key for key in wanted if key not in file[group]]
-    if missing:
-        raise InputError(f"'{group}/{missing[0]}' is missing")
-    return wanted
+def _expected(group: h5py.Group, file: h5py.File) -> dict[str, np.ndarray]:
+    shapes = {key: file[key].shape for key in ("w_in", "w_rec", "w_out")}
+    shapes["readout_signal"] = file["targets"].shape
+    shapes["spike_steps"] = shapes["spike_ids"] = (_dataset(group, "spike_steps").size,)
+    expected = {key: _dataset(group, key) for key in shapes}
+    for key, array in expected.items():
+        if array.shape != shapes[key] or array.dtype.kind not in "iuf":
+            raise InputError(
+                f"'expected/{key}' has shape {array.shape} of {array.dtype}, must be numbers of shape {shapes[key]}"
+            )
+    return expected
+
+
+def _number(attributes: dict[str, Any], key: str) -> float:
+    value = attributes.get(key)
+    if not isinstance(value, int | float):
+        raise InputError(f"attribute '{key}' is {'missing' if value is None else repr(value)}, must be a number")
+    return value
+
+
+def _whole(attributes: dict[str, Any], key: str) -> int:
+    value = _number(attributes, key)
+    if not float(value).is_integer():
+        raise InputError(f"{key} = {value} must be a whole number")
+    return int(value)
+
+
+def _group(node: h5py.Group, key: str) -> h5py.Group:
+    if key not in node or not isinstance(node[key], h5py.Group):
+        raise InputError(f"group '{key}' is missing in '{node.name}'")
+    return node[key]
 
 
 def _dataset(group: h5py.Group, key: str) -> np.ndarray:
+    if isinstance(group.get(key, getlink=True), h5py.ExternalLink):
+        raise InputError(f"dataset '{key}' lies in another file")
     if key not in group or not isinstance(group[key], h5py.Dataset):
-        raise InputError(f"dataset '{key}' is missing")
-    if isinstance(group.get(key, getlink=True), h5py.ExternalLink) or group[key].external:
+        raise InputError(f"dataset '{key}' is missing in '{group.name}'")
+    if group[key].external or group[key].is_virtual:
         raise InputError(f"dataset '{key}' lies in another file")
     if group[key].size > LIMIT:
         raise InputError(f"dataset '{key}' has {group[key].size} values, at most {LIMIT} are read")
-    return group[key][()]
+    return np.asarray(group[key][()])
 
 
 def _array(file: h5py.File, key: str, ndim: int) -> np.ndarray:
@@ -140,14 +165,11 @@ def _attributes(node: Any) -> dict[str, Any]:
 
 
 def _model(variant: str, file: h5py.File, attributes: dict[str, Any], arrays: dict[str, np.ndarray]) -> Model:
-    model = Model(variant)
-    for group in ("groups", "readout", "optimizer"):
-        if group not in file:
-            raise InputError(f"group '{group}' is missing")
-    model.optimizer = params.optimizer(_attributes(file["optimizer"]), "optimizer")
+    nodes = _group(file, "groups")
+    model = Model(variant, optimizer=params.optimizer(_attributes(_group(file, "optimizer")), "optimizer"))
     inputs = model.inputs("in", arrays["inputs"].shape[1])
-    groups = [_neurons(model, f"rec{key}", file["groups"][key]) for key in sorted(file["groups"], key=int)]
-    readout = model.readouts("out", arrays["targets"].shape[1], **_attributes(file["readout"]))
+    groups = [_neurons(model, key, _group(nodes, key)) for key in sorted(nodes, key=int)]
+    readout = model.readouts("out", arrays["targets"].shape[1], **_attributes(_group(file, "readout")))
     if not groups:
         raise InputError("group 'groups' holds no neurons")
     n_in, n_rec, n_out = inputs.size, model.size("recurrent"), readout.size
@@ -171,13 +193,16 @@ def _model(variant: str, file: h5py.File, attributes: dict[str, Any], arrays: di
     return model
 
 
-def _neurons(model: Model, name: str, node: h5py.Group) -> Any:
+def _neurons(model: Model, key: str, node: h5py.Group) -> Population:
     values = _attributes(node)
-    kind, size = values.pop("model", None), values.pop("n", 0)
-    return model.neurons(name, int(size), str(kind), **values)
+    size, kind = _whole(values, "n"), values.pop("model", None)
+    if size > LIMIT:
+        raise InputError(f"group '{key}': n = {size} must be at most {LIMIT}")
+    del values["n"]
+    return model.neurons(f"rec{key}", size, str(kind), **values)
 
 
-def _connect(model: Model, pre: Any, post: Any, weights: np.ndarray, delays: Any) -> None:
+def _connect(model: Model, pre: Population, post: Population, weights: np.ndarray, delays: Any) -> None:
     target, source = np.nonzero(~np.isnan(weights))
     delays = np.broadcast_to(np.asarray(delays), weights.shape)[target, source]
     model.connect(

@@ -17,6 +17,7 @@ from .bench import model as bench_model
 from .bench import run as run_bench
 from .canonical import Digest
 from .cases import load
+from .collective import guarded
 from .errors import InputError, ParepropError
 from .exchange import Exchange
 from .params import nearest
@@ -88,7 +89,8 @@ def tasks(exchange: Exchange) -> None:
 @click.pass_obj
 def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -> None:
     """Run case files and compare spikes, readouts and final weights with what they expect."""
-    loaded = [load(path) for path in cases]
+    with guarded(exchange.comm):
+        loaded = [load(path) for path in cases]
     digest, holds = Digest(), True
     for case in loaded:
         verdict = verify.verify(case, exchange, round_steps)
@@ -179,9 +181,13 @@ def main(arguments: list[str] | None = None) -> Any:
         commands.main(args=arguments, prog_name="pareprop", obj=exchange, standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except click.ClickException as problem:
+    except click.exceptions.NoArgsIsHelpError as problem:
         if rank == 0:
             problem.show()
+        sys.exit(EXIT_BAD_INPUT)
+    except click.ClickException as problem:
+        if rank == 0:
+            click.echo(f"pareprop: error: {problem.format_message()}", err=True)
         sys.exit(EXIT_BAD_INPUT)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)

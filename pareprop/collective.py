@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from .errors import ParepropError
 
 
 def raise_together(comm: Any, problem: ParepropError | None) -> None:
-    """Collective: raise the problem of the lowest rank that has one on all ranks, with that rank's number."""
+    """Collective: raise the problem of the lowest rank that has one on all ranks, with its number if not all have it."""
     problems = [problem] if comm is None else comm.allgather(problem)
     for rank, found in enumerate(problems):
         if found is not None:
-            raise type(found)(f"{found} (rank {rank})" if len(problems) > 1 else str(found))
+            raise type(found)(f"{found} (rank {rank})" if None in problems else str(found)) from None
+
+
+@contextmanager
+def guarded(comm: Any) -> Iterator[None]:
+    """Collective: an error of the user that one rank meets in the block ends the block on all ranks with that error.
+
+    For work that each rank does alone: the block must not hold anything collective.
+    """
+    problem = None
+    try:
+        yield
+    except ParepropError as found:
+        problem = found
+    raise_together(comm, problem)
 
 
 def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:

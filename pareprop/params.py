@@ -210,7 +210,7 @@ def optimizer(values: Mapping[str, Any], origin: str) -> Optimizer:
     """Make a checked optimizer from NEST's optimizer dictionary (`type` tells which)."""
     kinds = {"gradient_descent": GradientDescent, "adam": Adam}
     kind = values.get("type", "gradient_descent")
-    if kind not in kinds:
+    if kind not in tuple(kinds):
         raise InputError(f"{origin}: unknown optimizer type '{kind}'{nearest(str(kind), kinds)}")
     return checked(kinds[kind], values, origin)
 

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from .errors import InputError
+from .model import Model
 from .spikelog import Log
 
 
@@ -36,7 +37,29 @@ class Sample:
         raster, target = np.asarray(raster), np.asarray(target, float)
         if raster.ndim != 2 or target.ndim != 2 or len(raster) != len(target):
             raise InputError(f"raster {raster.shape} and target {target.shape} must be (n_steps, n)")
-        return cls(Log.from_raster(raster), np.ascontiguousarray(target), **others)
+        return cls(Log.from_raster(raster), target, **others)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("target", float), ("currents", float), ("window", bool)):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, np.ascontiguousarray(value, kind))
+
+    def check(self, n_steps: int, model: Model) -> None:
+        """Raise `InputError` unless the sample has `n_steps` steps and the model's inputs and readouts."""
+        wanted = {
+            "target": (n_steps, model.size("readout")), "currents": (n_steps, model.size("current")), "window": (n_steps,)
+        }  # fmt: skip
+        for name, shape in wanted.items():
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise InputError(f"sample: {name} has shape {value.shape}, must be {shape}")
+        n_inputs = model.size("input")
+        if len(self.inputs.ptr) != n_steps + 1:
+            raise InputError(f"sample: inputs have {len(self.inputs.ptr) - 1} steps, must have {n_steps}")
+        ids = self.inputs.spikes(n_steps)[1]
+        if len(ids) and ids.max() >= n_inputs:
+            raise InputError(f"sample: an input spike of source {ids.max()}, the model has {n_inputs}")
 
 
 class Task(Protocol):

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .canonical import Digest
+from .collective import guarded
 from .errors import InputError
 from .exchange import Alone, Exchange
 from .interval import Interval, IntervalSettings
@@ -24,6 +26,7 @@ from .model import Model
 from .network import Network
 from .sample import Sample, Task
 from .spike import Spike, SpikeSettings
+from .state import State
 from .timers import Timers
 
 
@@ -68,6 +71,13 @@ class Observer:
     def finish(self, simulation: Simulation) -> None:
         """After the last iteration."""
 
+    def saved(self, simulation: Simulation) -> dict[str, Any]:
+        """What the observer keeps in a checkpoint: numbers, texts, lists and small arrays; rank 0's are kept."""
+        return {}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take back on every rank what `saved` gave, before `start`."""
+
 
 class Simulation:
     """A network with a task on one rank of a communicator.
@@ -98,7 +108,7 @@ class Simulation:
         self.exchange = exchange or Alone()
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
         self.observers = list(observers)
-        with self.timers.phase("build"):
+        with self.timers.phase("build"), guarded(self.exchange.comm):  # draws may be bad on one rank alone
             self.network = Network(model, self.exchange.rank, self.exchange.size)
             engine, default = ENGINES[model.variant]
             settings = settings or default(learning_window=task.learning_window)
@@ -133,9 +143,10 @@ class Simulation:
         """Collective: run one sample; return its loss and the mean firing rate in Hz."""
         self._tell("before_sample", index, phase)
         sample = self.task.sample(index, phase)
+        sample.check(self.task.n_steps, self.model)
         error, loss = self.engine.run(sample, learn)
         self.digest.add_spikes(self.engine.log, self.task.n_steps)
-        self._tell("after_sample", Outcome(index, phase, sample, error, self.engine.signal, loss))
+        self._tell("after_sample", Outcome(index, phase, sample, error, self.engine.shown_signal(), loss))
         seconds = self.task.n_steps * self.model.dt_ms / 1000.0
         return loss, self.engine.log.ptr[self.task.n_steps] / (self.network.n_recurrent * seconds)
 
@@ -153,6 +164,34 @@ class Simulation:
         digest.update(self.digest)
         digest.add_weights(self.exchange.comm, self.network, self.engine.shown_weights())
         return digest.hexdigest()
+
+    def saved(self) -> State:
+        """Collective: the whole state between iterations, on any number of ranks; see `state`."""
+        engine = self.engine.saved()
+        saved = State(neurons=engine.neurons, readouts=engine.readouts, synapses=engine.synapses)
+        saved.put("engine", engine.numbers, engine.shared)
+        progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
+        saved.put("loop", {"iteration": self.iteration, "digest": self.digest.state.hex()}, progress)
+        for name, observer in self._named_observers():
+            kept = observer.saved(self)
+            arrays = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
+            saved.put(name, {key: value for key, value in kept.items() if key not in arrays}, arrays)
+        return saved
+
+    def restore(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+        """Collective: take back numbers and shared arrays; the arrays of `saved` are filled next."""
+        self.engine.restore(*State.get("engine", numbers, shared))
+        loop, progress = State.get("loop", numbers, shared)
+        self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
+        self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
+        for name, observer in self._named_observers():
+            if name in numbers:
+                kept, arrays = State.get(name, numbers, shared)
+                observer.restore(kept | arrays)
+
+    def _named_observers(self) -> list[tuple[str, Observer]]:
+        names = [type(observer).__name__ for observer in self.observers]
+        return [(f"{name}.{names[:k].count(name)}", self.observers[k]) for k, name in enumerate(names)]
 
     def nbytes(self) -> dict[str, int]:
         """Bytes on this rank by kind."""

@@ -68,7 +68,10 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     task = _CaseTask(case)
     keep = _Keep()
     simulation = Simulation(case.model, task, exchange, [keep], _settings(case, task.learning_window, round_steps))
-    simulation.train(task.n_samples // case.model.optimizer.batch_size)
+    batch = case.model.optimizer.batch_size
+    simulation.train(task.n_samples // batch)
+    for index in range(simulation.iteration * batch, task.n_samples):  # a last batch that isn't full changes no weights
+        simulation.run_sample(index, "train", learn=False)
     shown = simulation.engine.shown_weights()
     weights = _weights(case, simulation, shown)
     simulation.digest.add_weights(exchange.comm, simulation.network, shown)

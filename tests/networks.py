@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import numpy as np
 
 from pareprop.interval import IntervalSettings
@@ -130,3 +131,19 @@ def matrices(run: Simulation, values) -> dict[str, np.ndarray]:
                 place = target + network.model.offset(post), source + network.model.offset(pre)
                 found[key][place] = values(table)[index]
     return found
+
+
+def write_case(path, case: dict, expected: dict) -> None:
+    """Write an interval case with a step of 1 ms and without injected currents as a file of `pareprop verify`."""
+    with h5py.File(path, "w") as file:
+        keys = ("variant", "interval", "learning_window", "average_gradient", "reset")
+        file.attrs.update({"format": "pareprop-case-1", "weights_tolerance": 1e-9} | {key: case[key] for key in keys})
+        for k, group in enumerate(case["groups"]):
+            node = file.create_group(f"groups/{k}")
+            node.attrs.update({"model": group["model"], "n": group["n"]} | group["params"])
+        file.create_group("readout").attrs.update(case["readout"])
+        file.create_group("optimizer").attrs.update(case["optimizer"])
+        for key in ("w_in", "w_rec", "w_out", "w_fb", "inputs", "targets", "d_rec"):
+            file[key] = case[key]
+        for key in ("spike_steps", "spike_ids", "readout_signal", "w_in", "w_rec", "w_out"):
+            file[f"expected/{key}"] = expected[key]
