@@ -63,7 +63,7 @@ def load(path: str | Path) -> Case:
             return _read(Path(path).name, file)
     except InputError as problem:
         raise InputError(f"case {path}: {problem}") from None
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as problem:  # h5py's, of broken files
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as problem:  # h5py's
         raise InputError(f"case {path}: {_first_line(problem)}") from None
 
 

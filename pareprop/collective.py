@@ -10,7 +10,7 @@ from .errors import ParepropError
 
 
 def raise_together(comm: Any, problem: ParepropError | None) -> None:
-    """Collective: raise the problem of the lowest rank that has one on all ranks, with its number if not all have it."""
+    """Collective: raise on all ranks the problem of the lowest rank that has one; name it if not all have one."""
     problems = [problem] if comm is None else comm.allgather(problem)
     for rank, found in enumerate(problems):
         if found is not None:

@@ -11,6 +11,7 @@ observers. They are called on all ranks, in the order given; what they do togeth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 
 from .canonical import Digest
 from .collective import guarded
-from .errors import InputError
+from .errors import InputError, StateError
 from .exchange import Alone, Exchange
 from .interval import Interval, IntervalSettings
 from .model import Model
@@ -28,7 +29,6 @@ from .sample import Sample, Task
 from .spike import Spike, SpikeSettings
 from .state import State
 from .timers import Timers
-
 
 ENGINES = {"interval": (Interval, IntervalSettings), "spike": (Spike, SpikeSettings)}
 
@@ -145,6 +145,8 @@ class Simulation:
         sample = self.task.sample(index, phase)
         sample.check(self.task.n_steps, self.model)
         error, loss = self.engine.run(sample, learn)
+        if not math.isfinite(loss):  # the same on all ranks
+            raise StateError(f"the loss of sample {index} is {loss}; a smaller learning rate or weight bounds may help")
         self.digest.add_spikes(self.engine.log, self.task.n_steps)
         self._tell("after_sample", Outcome(index, phase, sample, error, self.engine.shown_signal(), loss))
         seconds = self.task.n_steps * self.model.dt_ms / 1000.0

@@ -8,6 +8,7 @@ import numpy as np
 
 from . import canonical
 from .cases import Case
+from .errors import StateError
 from .exchange import Exchange
 from .interval import IntervalSettings
 from .sample import Sample
@@ -68,10 +69,10 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     task = _CaseTask(case)
     keep = _Keep()
     simulation = Simulation(case.model, task, exchange, [keep], _settings(case, task.learning_window, round_steps))
-    batch = case.model.optimizer.batch_size
-    simulation.train(task.n_samples // batch)
-    for index in range(simulation.iteration * batch, task.n_samples):  # a last batch that isn't full changes no weights
-        simulation.run_sample(index, "train", learn=False)
+    try:
+        _run(simulation, task.n_samples)
+    except StateError as problem:
+        return Verdict(f"{case.name}: {problem}: DOES NOT HOLD", False, simulation.digest)
     shown = simulation.engine.shown_weights()
     weights = _weights(case, simulation, shown)
     simulation.digest.add_weights(exchange.comm, simulation.network, shown)
@@ -80,6 +81,13 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     found = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
     line, holds = _compare(case, *found, weights)
     return Verdict(line, holds, simulation.digest)
+
+
+def _run(simulation: Simulation, n_samples: int) -> None:
+    batch = simulation.model.optimizer.batch_size
+    simulation.train(n_samples // batch)
+    for index in range(simulation.iteration * batch, n_samples):  # a last batch that isn't full changes no weights
+        simulation.run_sample(index, "train", learn=False)
 
 
 def _settings(case: Case, window: int, round_steps: int) -> IntervalSettings | SpikeSettings:
