@@ -54,6 +54,7 @@ cdef class Rows:
     cdef public int64_t[::1] row_ptr, counters     # counters: optimizer steps made
     cdef public uint32_t[::1] target
     cdef public double[::1] Z                      # zbar of each row, see the modes
+    cdef public int64_t first_error                # READOUT: column of the errors that target 0 makes
     cdef public double[::1] weight, Y, C, Y2, zbar, eps, moment, variance
 
     def __init__(self, arrays):
@@ -65,7 +66,7 @@ cdef class Engine:
     """This rank's neurons and readouts with their incoming synapses, bound to the arrays they work on."""
 
     # neurons: parameters and state
-    cdef public int64_t first_id, first_readout
+    cdef public int64_t first_id
     cdef public int64_t[:, ::1] pieces             # (n_pieces, 4): first, last neuron, surrogate, model
     cdef public double[::1] alpha, p_current, V_th, V_min, V_reset, t_ref, rho, adapt_beta, height, inverse_width, I_e
     cdef public double[::1] refractory_input, c_reg, f_target
@@ -75,7 +76,9 @@ cdef class Engine:
     cdef public double y_alpha, y_drive, y_min, E_L
     cdef public bint cross_entropy
     # synapses
-    cdef public Rows incoming, outgoing
+    cdef public Rows incoming, outgoing, mirror    # mirror: readout synapses that the feedback follows
+    cdef public int64_t[::1] mirror_index          # their places in fb_weight, -1 for none
+    cdef public double[::1] nowhere                # (n_readouts), what mirrored synapses deliver is dropped
     cdef public int64_t[:, ::1] fb_blocks
     cdef public int64_t[::1] fb_row_ptr
     cdef public uint32_t[::1] fb_target
@@ -126,6 +129,7 @@ cdef class Engine:
                 self.deliver_seconds += end - middle
                 self.advance(t)
                 self.advance_readouts(t)
+                self.follow(t)
                 if self.alone:
                     self.find_errors(t)
                 start = now()
@@ -151,8 +155,11 @@ cdef class Engine:
                 if t < n_steps + self.m:
                     self.deliver_all(t, self.incoming, self.arriving)
                     self.deliver_all(t, self.outgoing, self.arriving_out)
+                    self.follow(t)
             self.arrive_everywhere(n_steps + self.m, self.incoming)
             self.arrive_everywhere(n_steps + self.m, self.outgoing)
+            self.arrive_everywhere(n_steps + self.m, self.mirror)
+            self.copy_mirror()
 
     cdef void arrive_everywhere(self, int64_t t, Rows rows) noexcept nogil:
         cdef int64_t b, source, row
@@ -242,6 +249,18 @@ cdef class Engine:
             self.y[k] = x if x > self.y_min else self.y_min
             self.arriving_out[k] = 0.0
             self.own_signal[t - self.origin, k] = self.y[k]
+
+    cdef void follow(self, int64_t t) noexcept nogil:
+        """Repeat the learning of readout synapses from this rank's neurons and copy their weights into the feedback."""
+        if self.learns and self.mirror_index.shape[0] > 0:
+            self.deliver_all(t, self.mirror, self.nowhere)
+            self.copy_mirror()
+
+    cdef void copy_mirror(self) noexcept nogil:
+        cdef int64_t k
+        for k in range(self.mirror_index.shape[0]):
+            if self.mirror_index[k] >= 0:
+                self.fb_weight[self.mirror_index[k]] = self.mirror.weight[k]
 
     cdef void find_errors(self, int64_t t) noexcept nogil:
         """E = (y + E_L - target) in the window, with softmax over the readouts for cross-entropy."""
@@ -481,7 +500,7 @@ cdef class Engine:
         cdef int64_t k, seen = u % self.error_ring.shape[0]
         rows.Z[row] = rows.constants[b, ALPHA] * rows.Z[row] + z
         for k in range(start, stop):
-            rows.C[k] -= self.error_ring[seen, self.first_readout + rows.target[k]] * rows.Z[row]
+            rows.C[k] -= self.error_ring[seen, rows.first_error + rows.target[k]] * rows.Z[row]
 
     cdef void decay_row(
         self, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t n

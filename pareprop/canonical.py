@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,26 +43,42 @@ def _own(table: Synapses, span: Span, weight: np.ndarray) -> Iterator[np.ndarray
 
 
 class Digest:
-    """SHA-256 over the recurrent spikes of all samples, then the final weights of all projections."""
+    """SHA-256 over the recurrent spikes of all samples, then the final weights of all projections.
 
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
+    Samples are chained: the state after one is the SHA-256 of the state before and the sample's bytes. So a state is
+    32 bytes, which a checkpoint can keep.
+
+    Attributes
+    ----------
+    state : 32 bytes
+    """
+
+    def __init__(self, state: bytes = bytes(32)) -> None:
+        self.state = state
 
     def add_spikes(self, log: Log, n_steps: int) -> None:
         """Add one sample's spikes: the number of each step, then the ids by step and id."""
-        self._hash.update(np.diff(log.ptr[: n_steps + 1]).astype("<u4").tobytes())
-        self._hash.update(log.ids[: log.ptr[n_steps]].astype("<u4", copy=False).tobytes())
+        counts = np.diff(log.ptr[: n_steps + 1]).astype("<u4")
+        self._chain([counts, log.ids[: log.ptr[n_steps]].astype("<u4", copy=False)])
 
     def add_weights(self, comm: Any, network: Network, shown: dict[int, np.ndarray] | None = None) -> None:
         """Collective: add the weights; `shown` maps id(table) to weights in place of the table's."""
-        for table, span in tables(network):
-            for records in synapses(comm, table, span, (shown or {}).get(id(table))):
-                self._hash.update(records.tobytes())
+        self._chain(
+            records
+            for table, span in tables(network)
+            for records in synapses(comm, table, span, (shown or {}).get(id(table)))
+        )
 
     def update(self, other: Digest) -> None:
         """Add another digest."""
-        self._hash.update(other._hash.digest())
+        self._chain([np.frombuffer(other.state, np.uint8)])
+
+    def _chain(self, parts: Iterable[np.ndarray]) -> None:
+        chain = hashlib.sha256(self.state)
+        for part in parts:
+            chain.update(np.ascontiguousarray(part).view(np.uint8))
+        self.state = chain.digest()
 
     def hexdigest(self) -> str:
         """The digest so far, 64 hexadecimal digits."""
-        return self._hash.hexdigest()
+        return self.state.hex()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from .learning import evaluate, plastic
 from .network import Network
 from .sample import Sample
 from .spikelog import Log
+from .state import State
 from .timers import Timers
 
 EMPTY = Log(0, 0)
@@ -68,7 +70,9 @@ class Interval:
         self.own = Log(n_steps, 4 * n + 1024)
         self.log = self.own if exchange.size == 1 else Log(n_steps)
         tables = (network.incoming, network.outgoing)
-        self.gradient = {id(table): np.zeros(len(table.weight)) for table in tables}
+        copies = (network.mirror.table,) if network.mirror else ()
+        self.gradient = {id(table): np.zeros(len(table.weight)) for table in (*tables, *copies)}
+        self.mirrored = [item for table in copies for item in plastic(table, model.optimizer)]
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer)]
         self.n_collected = self.n_samples = 0
         self._carried = np.zeros(n)
@@ -198,14 +202,16 @@ class Interval:
             )  # fmt: skip
             own_error = error[:, slice(*network.readouts)].copy()
             kernel.sweep_readouts(self._kappa, self.constants["zeta"], own_error)
+            parts = [(network.incoming, inputs, self.psi, False), (network.outgoing, EMPTY, own_error, True)]
+            if network.mirror:
+                all_errors = error.copy()
+                kernel.sweep_readouts(self._kappa, self.constants["zeta"], all_errors)
+                parts.append((network.mirror.table, EMPTY, all_errors, True))
         with self.timers.phase("credit"):
-            for table, logs, coefficient, same_step in (
-                (network.incoming, (inputs, self.log), self.psi, False),
-                (network.outgoing, (EMPTY, self.log), own_error, True),
-            ):
+            for table, sources, coefficient, same_step in parts:
                 kernel.credit(
-                    same_step, table.blocks, table.row_ptr, table.target, logs[0].ids, logs[0].ptr, logs[1].ids,
-                    logs[1].ptr, coefficient, self.gradient[id(table)],
+                    same_step, table.blocks, table.row_ptr, table.target, sources.ids, sources.ptr, self.log.ids,
+                    self.log.ptr, coefficient, self.gradient[id(table)],
                 )  # fmt: skip
         self.n_collected += 1
 
@@ -217,8 +223,14 @@ class Interval:
         if self.settings.average_gradient:
             divisor *= self.settings.learning_window
         with self.timers.phase("optimize"):
+            mirrors = {item.span.projection.name: item for item in self.mirrored}
             for item in self.plastic:
                 item.step(self.gradient[id(item.table)], divisor)
+                if copy := mirrors.get(item.span.projection.name):
+                    copy.eta = item.eta
+                    copy.step(self.gradient[id(copy.table)], divisor)
+            if self.network.mirror:
+                self.network.mirror.follow()
         self.n_collected = 0
 
     def _recorded(self, error: np.ndarray) -> Recorded:
@@ -230,6 +242,21 @@ class Interval:
     def shown_weights(self) -> dict[int, np.ndarray]:
         """Weights that differ from those of the tables, by id of the table: none, no update is ever pending."""
         return {}
+
+    def saved(self) -> State:
+        """What the next interval reads, between iterations (no gradient is collected then); see `state`."""
+        saved = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in self.plastic}})
+        saved.neurons = {name: self.state[name] for name in ("v", "a", "z", "refractory")} | {"carried": self._carried}
+        saved.readouts = {"y": self.y}
+        for item in self.plastic:
+            saved.add_synapses(item.table, item.span, **item.arrays())
+        return saved
+
+    def restore(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+        """Take back numbers; the arrays of `saved` are filled next."""
+        self.n_samples, self.n_collected = int(numbers["n_samples"]), 0
+        for item in self.plastic:
+            item.restore(numbers["plastic"][item.name])
 
     def nbytes(self) -> dict[str, int]:
         """Bytes by kind: gradients with optimizer state, histories, logs."""

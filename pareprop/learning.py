@@ -43,7 +43,8 @@ def evaluate(loss: str, signal: np.ndarray, target: np.ndarray, window: np.ndarr
         value = -np.sum(wanted * np.log(np.maximum(probability, np.finfo(float).tiny)))
     else:
         error[window] = inside - wanted
-        value = 0.5 * np.sum(np.square(error[window]))
+        with np.errstate(over="ignore"):  # an infinite loss ends the run
+            value = 0.5 * np.sum(np.square(error[window]))
     return error, float(value)
 
 
@@ -85,6 +86,26 @@ class Plastic:
             kernel.gradient_descent(
                 self.eta, divisor, rule.Wmin, rule.Wmax, gradient[first:last], self.table.weight[first:last]
             )
+
+    @property
+    def name(self) -> str:
+        """Name of the projection."""
+        return self.span.projection.name
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a checkpoint keeps of each synapse: the table's weights and the moments kept here."""
+        arrays = {"weight": self.table.weight}
+        if self.keeps_moments and isinstance(self.optimizer, Adam):
+            arrays |= {"moment": self.moment, "variance": self.variance}
+        return arrays
+
+    def numbers(self) -> dict[str, float]:
+        """What a checkpoint keeps besides arrays."""
+        return {"eta": self.eta, "n_steps": self.n_steps}
+
+    def restore(self, numbers: dict[str, float]) -> None:
+        """Take back `numbers`."""
+        self.eta, self.n_steps = float(numbers["eta"]), int(numbers["n_steps"])
 
     @property
     def nbytes(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import streams
 from .errors import InputError
+from .feedback import mirror
 from .model import Model, Population
 from .params import SURROGATES, Normal, Uniform
 from .partition import block, overlap
@@ -32,6 +33,7 @@ class Network:
     outgoing : onto the readouts
     feedback : from readouts onto the neurons
     currents : from graded sources onto the neurons
+    mirror : copies of readout synapses that the feedback follows, or None
     cells : name to float64 (n,): parameters of the neurons in units of the kernels, see `_parameters`
     pieces : int64 (n_pieces, 4): first and last neuron, surrogate, model (0 iaf, 1 adaptive, +2 psc_delta)
     piece_populations : the population of each piece
@@ -49,6 +51,7 @@ class Network:
         self.outgoing = Synapses(model, self._projections(("recurrent",), "readout"), *self.readouts)
         self.feedback = Synapses(model, self._projections(("readout",), "recurrent"), *self.neurons)
         self.currents = Synapses(model, self._projections(("current",), "recurrent"), *self.neurons)
+        self.mirror = mirror(model, self.neurons, self.feedback)
         self._build_cells()
 
     def _projections(self, pre: tuple[str, ...], post: str) -> list:
@@ -156,4 +159,5 @@ class Network:
     def nbytes(self) -> dict[str, int]:
         """Bytes by kind."""
         memory = {name: table.nbytes for name, table in self.tables().items()}
+        memory["mirror"] = self.mirror.nbytes if self.mirror else 0
         return memory | {"neurons": sum(array.nbytes for array in self.cells.values())}

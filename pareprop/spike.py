@@ -63,7 +63,8 @@ class Spike:
         self.round_steps = self._round_length(model)
         self.block = spike_rules.block_length(model)
         tables = (network.incoming, network.outgoing)
-        self.rules = [spike_rules.rules(model, table, self.block, self.lags.m) for table in tables]
+        self.mirror = network.mirror.table if network.mirror else Synapses(model, [], 0, 0)
+        self.rules = [spike_rules.rules(model, table, self.block, self.lags.m) for table in (*tables, self.mirror)]
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False)]
         self._keep = self._steps_kept(model)
         self.constants = network.readout_constants()
@@ -97,15 +98,18 @@ class Spike:
         self._own = self._merged if self.exchange.size == 1 else Log(length, 4 * n + 1024)
         kappas = {(item.params.kappa, item.params.kappa_reg) for item in model.of_role("recurrent")}
         self._sets = 1 if all(kappa == kappa_reg for kappa, kappa_reg in kappas) else 2
-        self.rows = [self._rows(table, rules) for table, rules in zip(self._tables(), self.rules, strict=True)]
+        self.rows = [self._rows(table, rules) for table, rules in zip((*self._tables(), self.mirror), self.rules, strict=True)]
+        self.rows[1].first_error = network.readouts[0]
         self.history = self._histories(n)
         self.kernel = kernel.Engine(
             {name: network.cells[name] for name in PARAMETERS} | self.state | self.history | self._feedback()
             | self._powers(model)
-            | {"first_id": network.neurons[0], "first_readout": network.readouts[0], "pieces": network.pieces, "y": self.y,
+            | {"first_id": network.neurons[0], "pieces": network.pieces, "y": self.y,
                "arriving_out": np.zeros(n_own), "y_alpha": self.constants["alpha"], "y_drive": self.constants["drive"],
                "y_min": self.constants["V_min"], "E_L": self.constants["E_L"], "incoming": self.rows[0],
                "cross_entropy": self._loss() == "cross_entropy", "outgoing": self.rows[1], "signal": self.signal,
+               "mirror": self.rows[2], "nowhere": np.zeros(network.n_readouts),
+               "mirror_index": network.mirror.index if network.mirror else np.zeros(0, np.int64),
                "own_signal": self.own_signal, "error": self.error, "block": max(self.block, 1), "m": self.lags.m,
                "sets": self._sets, "dt": model.dt_ms, "fold_steps": spike_rules.FOLD_STEPS,
                "alone": self.exchange.size == 1 and not self.settings.round_steps, "has_prefix": self._has(PREFIX)}
@@ -153,7 +157,7 @@ class Spike:
         rows |= {f"end_{name}": ends if second else 0 for name in ("R2", "A2", "D2")}
         rows |= {"past_R": past, "past_Q": past, "past_R2": past * second, "past_Q2": past * second}
         rings = {name: np.zeros((length, n)) for name, length in rows.items()}
-        errors = self.rules[1].longest_cutoff() + m + self.lags.d_out + 4
+        errors = max(rules.longest_cutoff() for rules in self.rules[1:]) + m + self.lags.d_out + 4
         sums = {name: np.zeros(n if prefix else 0) for name in ("A", "D", "A2", "D2")}
         return rings | sums | {"error_ring": np.zeros((errors, self.network.n_readouts))}
 
@@ -227,9 +231,9 @@ class Spike:
         run.target_signal = np.ascontiguousarray(sample.target, dtype=float)
         self._bind_logs()
         run.injected = self._injected(sample)
-        for table, rows in zip(self._tables(), self.rows, strict=True):
-            etas = {id(item.span): item.eta if learn else 0.0 for item in self.plastic}
-            blocks = [etas.get(id(span), 0.0) for span in table.spans for _ in span.delays]
+        etas = {item.span.projection.name: item.eta if learn else 0.0 for item in self.plastic}
+        for table, rows in zip((*self._tables(), self.mirror), self.rows, strict=True):
+            blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
             np.asarray(rows.constants)[:, 3] = blocks
 
     def _window(self, sample: Sample) -> np.ndarray:
@@ -300,13 +304,14 @@ class Spike:
         for log in (self._inputs, self._merged):
             log.ptr[self.time - self.kernel.base + 1 :] = log.ptr[self.time - self.kernel.base]
         self.kernel.flush(self.time)
-        shown = {id(table): table.weight.copy() for table in self._tables()}
+        shown = {id(table): table.weight.copy() for table in (*self._tables(), self.network.feedback)}
         for array, values in kept:
             array[...] = values
         return shown
 
     def _snapshot(self) -> list[tuple[np.ndarray, np.ndarray]]:
         arrays = [*self.state.values(), *self.history.values(), np.asarray(self.kernel.arriving_out)]
+        arrays.append(self.network.feedback.weight)
         for rows in self.rows:
             arrays += [np.asarray(getattr(rows, name)) for name in (*PER_SYNAPSE, "Z", "books", "counters")]
         return [(array, array.copy()) for array in arrays]

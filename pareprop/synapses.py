@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -113,6 +113,22 @@ class Synapses:
         ends = self.row_ptr[row + 1 : row + n] - start - 1  # a row may end where the next one starts
         repeated[ends[(ends >= 0) & (ends < len(repeated))]] = False
         return not repeated.any()
+
+    def restrict(self, first: int, last: int) -> None:
+        """Drop all synapses but those whose sources lie in [first, last) of their role."""
+        keep = np.zeros(len(self.row_ptr) - 1, bool)
+        for row, source, sources in self.blocks[:, :3]:
+            low, high = max(first, source), min(last, sources)
+            keep[row + low - source : row + max(high, low) - source] = True
+        lengths = np.diff(self.row_ptr)
+        mine = np.repeat(keep, lengths)
+        self.target, self.weight = self.target[mine], self.weight[mine]
+        self.row_ptr = np.concatenate(([0], np.cumsum(lengths * keep)))
+        ends = [span.rows + len(span.delays) * span.projection.pre.size for span in self.spans]
+        self.spans = [
+            replace(span, first=int(self.row_ptr[span.rows]), last=int(self.row_ptr[end]))
+            for span, end in zip(self.spans, ends, strict=True)
+        ]
 
     def chunks(self, span: Span, limit: int = 4_000_000) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield (source, target, delay, index) of the span's synapses in canonical order, by target, source, delay.
