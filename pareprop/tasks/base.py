@@ -13,6 +13,7 @@ from pareprop.errors import InputError
 from pareprop.interval import IntervalSettings
 from pareprop.model import Model
 from pareprop.sample import Sample
+from pareprop.spike import SpikeSettings
 
 
 class TaskBase(params.Frozen):
@@ -26,7 +27,7 @@ class TaskBase(params.Frozen):
     figure: ClassVar[str] = ""
 
     seed: int = Field(1, ge=0, lt=2**32, description="seed of the network and of the data")
-    variant: Literal["interval"] = "interval"
+    variant: Literal["interval", "spike"] = Field("interval", description="interval (Bellec et al. 2020) or spike (e-prop+)")
     iterations: int = Field(100, ge=0, description="training iterations")
     batch_size: int = Field(1, ge=1, description="samples per optimizer step")
     eta: float = Field(1e-4, ge=0, description="learning rate")
@@ -41,9 +42,10 @@ class TaskBase(params.Frozen):
         """Last steps of a sample with a learning signal."""
         return self.n_steps
 
-    def settings(self) -> IntervalSettings:
+    def settings(self) -> IntervalSettings | SpikeSettings:
         """Settings of the variant."""
-        return IntervalSettings(learning_window=self.learning_window)
+        kind = SpikeSettings if self.variant == "spike" else IntervalSettings
+        return kind(learning_window=self.learning_window)
 
     def model(self) -> Model:
         """The network."""

@@ -7,7 +7,7 @@ Bellec et al. 2020, Supplementary; sizes, parameters and draws of NEST's tutoria
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -16,6 +16,8 @@ from pareprop.model import Model, Population
 from pareprop.params import GradientDescent, Normal
 from pareprop.sample import Sample
 from pareprop.tasks.base import TaskBase, dense
+
+Models = "iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt"
 
 
 class SineWaves(TaskBase):
@@ -26,14 +28,20 @@ class SineWaves(TaskBase):
     figure: ClassVar[str] = "readout"
 
     iterations: int = Field(2000, ge=0, description="training iterations")
+    eta: float | None = Field(None, ge=0, description="learning rate, times (1 - kappa)^2 in the spike variant [1e-4]")
     n_in: int = Field(100, ge=1, description="input spike sources")
     n_rec: int = Field(100, ge=1, description="recurrent neurons")
     n_out: int = Field(1, ge=1, description="readouts")
     n_step: int = Field(1000, ge=2, description="steps of one sample")
+    neuron: Literal[Models] = Field("iaf", description="model of the recurrent neurons")
     indegree: int = Field(0, ge=0, description="recurrent synapses per neuron, 0 for all-to-all")
+    delay: int = Field(1, ge=1, le=31, description="delay in steps between neurons, to the readouts and back")
+    feedback: Literal["random", "symmetric", "adaptive"] = Field("random", description="learning-signal weights")
     input_rate: float = Field(0.05, ge=0, le=1, description="probability of an input spike per step")
-    c_reg: float = Field(300.0, ge=0, description="coefficient of the firing-rate regularisation")
+    c_reg: float = Field(300.0, ge=0, description="firing-rate regularisation, / 1000 in the spike variant")
     f_target: float = Field(10.0, ge=0, description="target firing rate in Hz")
+    kappa: float = Field(0.97, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
+    cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in steps (spike variant)")
     periods: tuple[int, ...] = (1000, 500, 333, 200)
 
     @property
@@ -41,33 +49,54 @@ class SineWaves(TaskBase):
         """Steps of one sample."""
         return self.n_step
 
+    @property
+    def _scale(self) -> float:
+        """Weights of the spike variant are smaller, as its traces lack a factor 1 - kappa."""
+        return 1.0 - self.kappa if self.variant == "spike" else 1.0
+
     def model(self) -> Model:
         """The network of the tutorial."""
-        model = Model("interval", self.seed, optimizer=GradientDescent(eta=self.eta, batch_size=self.batch_size))
+        eta = (1e-4 if self.eta is None else self.eta) * self._scale**2
+        model = Model(self.variant, self.seed, optimizer=GradientDescent(eta=eta, batch_size=self.batch_size))
         inputs = model.inputs("in", self.n_in)
-        neurons = model.neurons(
-            "rec", self.n_rec, "iaf", C_m=1.0, E_L=0.0, V_m=0.0, V_th=0.03, tau_m=30.0, t_ref=0.0, c_reg=self.c_reg,
-            f_target=self.f_target, regular_spike_arrival=False, surrogate_gradient_height=10.0,
-            surrogate_gradient_width=0.03,
-        )  # fmt: skip
-        out = model.readouts("out", self.n_out, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=30.0, regular_spike_arrival=False)
+        neurons = model.neurons("rec", self.n_rec, self.neuron, **self._neurons())
+        own = {"eprop_isi_trace_cutoff": self.cutoff} if self.variant == "spike" else {"regular_spike_arrival": False}
+        out = model.readouts("out", self.n_out, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=30.0, **own)
         if self.indegree:
             self._connect_sparse(model, inputs, neurons, out)
-        else:
-            for pre, post, weights in zip(
-                (inputs, neurons, neurons, out), (neurons, neurons, out, neurons), self._tutorial[:4], strict=True
-            ):
-                dense(model, pre, post, weights)
+            return model
+        ends = ((inputs, neurons), (neurons, neurons), (neurons, out), (out, neurons))
+        for (pre, post), weights in zip(ends, self._tutorial[:4], strict=True):
+            back = {"feedback": self.feedback} if pre == out else {}
+            delay = 1 if pre == inputs else self.delay
+            dense(model, pre, post, weights * self._scale, delay=delay, **back)
         return model
 
+    def _neurons(self) -> dict[str, Any]:
+        values = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.03, "tau_m": 30.0, "t_ref": 0.0, "f_target": self.f_target,
+                  "surrogate_gradient_height": 10.0}  # fmt: skip
+        if "adapt" in self.neuron:
+            values |= {"adapt_beta": 0.0174, "adapt_tau": 2000.0}
+        if "psc_delta" in self.neuron:
+            values |= {"V_reset": 0.0}
+        if self.variant == "interval":
+            return values | {"c_reg": self.c_reg, "surrogate_gradient_width": 0.03, "regular_spike_arrival": False}
+        return values | {
+            "c_reg": self.c_reg / 1000.0, "surrogate_gradient_width": 1.0 / 33.3, "kappa": self.kappa,
+            "kappa_reg": self.kappa, "eprop_isi_trace_cutoff": self.cutoff,
+        }  # fmt: skip
+
     def _connect_sparse(self, model: Model, inputs: Population, neurons: Population, out: Population) -> None:
-        model.connect(inputs, neurons, weight=Normal(std=self.n_in**-0.5))
+        def normal(fan_in: int) -> Normal:
+            return Normal(std=self._scale * fan_in**-0.5)
+
+        model.connect(inputs, neurons, weight=normal(self.n_in))
         model.connect(
-            neurons, neurons, "fixed_indegree", indegree=self.indegree, allow_autapses=False,
-            weight=Normal(std=self.indegree**-0.5),
+            neurons, neurons, "fixed_indegree", indegree=self.indegree, allow_autapses=False, delay=self.delay,
+            weight=normal(self.indegree),
         )  # fmt: skip
-        model.connect(neurons, out, weight=Normal(std=self.n_rec**-0.5))
-        model.connect(out, neurons, weight=Normal(std=self.n_rec**-0.5))
+        model.connect(neurons, out, weight=normal(self.n_rec), delay=self.delay)
+        model.connect(out, neurons, weight=normal(self.n_rec), delay=self.delay, feedback=self.feedback)
 
     @cached_property
     def _tutorial(self) -> tuple[np.ndarray, ...]:
@@ -101,3 +130,12 @@ class SineWaves(TaskBase):
     def sample(self, index: int, phase: str = "train") -> Sample:
         """The same sample always: noise and target are frozen."""
         return self._sample
+
+
+class SineWavesPlus(SineWaves):
+    """The spike variant with biological features, as in NEST's tutorial `eprop_supervised_regression_sine-waves`."""
+
+    name: ClassVar[str] = "sine-waves-plus"
+    summary: ClassVar[str] = "sine waves with e-prop+: per-spike updates, no resets (Korcsak-Gorzo et al. 2025)"
+
+    variant: Literal["interval", "spike"] = "spike"
