@@ -108,6 +108,8 @@ class RunFile(Observer):
         if parts:
             group["record"] = np.concatenate([record for record, _ in parts])
             for name in MATRIX:
+                if name == "adaptation" and not simulation.network.adaptive:
+                    continue
                 group[name] = np.concatenate([arrays[name] for _, arrays in parts], axis=1)
         n_steps = len(outcome.error)
         group["input_steps"], group["input_ids"] = outcome.sample.inputs.spikes(n_steps)
@@ -131,12 +133,12 @@ class RunFile(Observer):
         self._file.close()
 
     def _write_weights(self, simulation: Simulation, name: str) -> None:
-        comm, network = simulation.exchange.comm, simulation.network
+        comm, network, shown = simulation.exchange.comm, simulation.network, simulation.engine.shown_weights()
         for table, span in canonical.tables(network):
             count = collective.total(comm, span.last - span.first)
             group = self._projection(span.projection, count) if self._file else None
             place = 0
-            for records in canonical.synapses(comm, table, span):
+            for records in canonical.synapses(comm, table, span, shown.get(id(table))):
                 stop = place + len(records)
                 for key in ("source", "target", "delay") if name == "weight_initial" else ():
                     group[key][place:stop] = records[key]
