@@ -18,3 +18,36 @@ def advance(
             while k < ends[row] and target[k] < bound:
                 k += 1
             counts[row] = k - cursor[row]
+
+
+def order(
+    int64_t n_sources,                # rows are (n_delays, n_sources)
+    int64_t low,
+    const int64_t[::1] cursor,        # IN (n_rows,), first synapse of each row
+    const int64_t[::1] counts,        # IN (n_rows,), synapses from there on
+    const uint32_t[::1] target,       # IN, ascending in a row
+    int64_t[::1] place,               # scratch (n_targets + 1,), zero on entry
+    int64_t[::1] index,               # OUT (counts.sum(),), synapses by target, source, delay
+    int64_t[::1] row,                 # OUT, the row of each, or empty
+):
+    """Sort the synapses of some rows onto targets [low, low + n_targets) by counting; equal ones keep their order."""
+    cdef int64_t source, r, k, n_rows = cursor.shape[0]
+    cdef int64_t t, p
+    cdef bint tells_row = row.shape[0] > 0
+    with nogil:
+        for r in range(n_rows):
+            for k in range(cursor[r], cursor[r] + counts[r]):
+                place[target[k] - low + 1] += 1
+        for t in range(1, place.shape[0]):
+            place[t] += place[t - 1]
+        for source in range(n_sources):
+            r = source
+            while r < n_rows:             # the delays of a source, shortest first
+                for k in range(cursor[r], cursor[r] + counts[r]):
+                    t = target[k] - low
+                    p = place[t]
+                    place[t] = p + 1
+                    index[p] = k
+                    if tells_row:
+                        row[p] = r
+                r += n_sources

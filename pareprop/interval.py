@@ -248,8 +248,9 @@ class Interval:
         saved = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in self.plastic}})
         saved.neurons = {name: self.state[name] for name in ("v", "a", "z", "refractory")} | {"carried": self._carried}
         saved.readouts = {"y": self.y}
-        for item in self.plastic:
-            saved.add_synapses(item.table, item.span, **item.arrays())
+        for kind, items in (("table", self.plastic), ("mirror", self.mirrored)):
+            for item in items:
+                saved.add_synapses(kind, item.table, item.span, **item.arrays())
         return saved
 
     def restore(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
@@ -257,6 +258,13 @@ class Interval:
         self.n_samples, self.n_collected = int(numbers["n_samples"]), 0
         for item in self.plastic:
             item.restore(numbers["plastic"][item.name])
+        for item in self.mirrored:
+            item.restore(numbers["plastic"][item.name])
+
+    def restored(self) -> None:
+        """Bring learning-signal weights up to date."""
+        if self.network.mirror:
+            self.network.mirror.follow()
 
     def nbytes(self) -> dict[str, int]:
         """Bytes by kind: gradients with optimizer state, histories, logs."""

@@ -12,17 +12,21 @@ An engine (`Interval`, `Spike`) and a `Simulation` have two methods, used betwee
     Takes back the two small parts, and makes every array that the next `saved()` names have its right shape. The
     arrays of `saved()` are filled right after it, so views that kernels hold must be of those arrays.
 
-Five kinds of parts, told apart by who owns them:
+`restored()`
+    Called at last: brings what is derived from the arrays up to date.
+
+Six kinds of parts, told apart by who owns them:
 
 `numbers`   the same on all ranks, as JSON: counters, learning rates, time
-`shared`    arrays that are the same on all ranks, of any shape: spikes in flight, state kept once per source and delay
+`shared`    arrays that are the same on all ranks, of any shape: spikes in flight, errors of all readouts
 `neurons`   last axis = this rank's recurrent neurons (rings are (length, n)); kept by id of the neuron
 `readouts`  last axis = this rank's readouts
+`rows`      first axis = the rows (source and delay) of a table; the same on all ranks that have synapses in a row
 `synapses`  one value per synapse of a projection, as it lies in the table; kept in canonical order (target, source,
-            delay), so any number of ranks can take it back
+            delay), by source where ranks own sources, so any number of ranks can take it back
 
-State kept once per row (source and delay) must be maintained on all ranks, also for rows without a target here. Which
-names a state has must not depend on the rank, nor on what it owns. Weights that never change are drawn again.
+Which names a state has, and in which order, must not depend on the rank, nor on what it owns. Weights that never change
+are drawn again.
 """
 
 from __future__ import annotations
@@ -44,15 +48,16 @@ class State:
     shared: dict[str, np.ndarray] = field(default_factory=dict)
     neurons: dict[str, np.ndarray] = field(default_factory=dict)
     readouts: dict[str, np.ndarray] = field(default_factory=dict)
+    rows: dict[str, tuple[Synapses, np.ndarray]] = field(default_factory=dict)
     synapses: dict[str, tuple[Synapses, Span, np.ndarray]] = field(default_factory=dict)
 
-    def add_synapses(self, table: Synapses, span: Span, **values: np.ndarray) -> None:
-        """Add arrays over all synapses of `table`, or over those of `span` alone."""
+    def add_synapses(self, kind: str, table: Synapses, span: Span, **values: np.ndarray) -> None:
+        """Add arrays over all synapses of `table`, or over those of `span` alone; `kind` tells tables apart."""
         for name, array in values.items():
             array = np.asarray(array)
             if len(array) != span.last - span.first:
                 array = array[span.first : span.last]
-            self.synapses[f"{span.projection.name}/{name}"] = table, span, array
+            self.synapses[f"{kind}/{span.projection.name}/{name}"] = table, span, array
 
     def put(self, name: str, numbers: Any, shared: dict[str, np.ndarray]) -> None:
         """Add the numbers and shared arrays of a part of the run under its name."""

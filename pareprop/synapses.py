@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -62,9 +63,11 @@ class Synapses:
     target : uint32 (n,), local index of the target
     weight : float64 (n,)
     spans : one `Span` per projection
+    by_source : whether ranks own sources instead of targets, see `restrict`
     """
 
     def __init__(self, model: Model, projections: list[Projection], first: int, last: int) -> None:
+        self.by_source = False
         drafts = [_draft(model, projection, first, last) for projection in projections]
         n_rows = sum(draft.counts.size for draft in drafts)
         self.row_ptr = np.zeros(n_rows + 1, np.int64)
@@ -115,7 +118,8 @@ class Synapses:
         return not repeated.any()
 
     def restrict(self, first: int, last: int) -> None:
-        """Drop all synapses but those whose sources lie in [first, last) of their role."""
+        """Drop all synapses but those whose sources lie in [first, last) of their role: ranks own sources then."""
+        self.by_source = True
         keep = np.zeros(len(self.row_ptr) - 1, bool)
         for row, source, sources in self.blocks[:, :3]:
             low, high = max(first, source), min(last, sources)
@@ -130,28 +134,49 @@ class Synapses:
             for span, end in zip(self.spans, ends, strict=True)
         ]
 
-    def chunks(self, span: Span, limit: int = 4_000_000) -> Iterator[tuple[np.ndarray, ...]]:
+    def chunks(self, span: Span, limit: int = 1_000_000) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield (source, target, delay, index) of the span's synapses in canonical order, by target, source, delay.
 
         Ids are those of the populations; `index` points into `weight`. About `limit` synapses are held at a time.
         """
+        n_sources, low = span.projection.pre.size, span.targets[0]
+        for index, rows in self.ordered(span, limit, rows=True):
+            target = self.target[index].astype(np.int64) - span.base + low
+            yield rows % n_sources, target, span.delays[rows // n_sources], index
+
+    def owned(self, span: Span, limit: int = 1_000_000) -> Iterator[np.ndarray]:
+        """Yield the places in `weight` of the span's synapses in an order that puts ranks' shares one after the other.
+
+        Canonical order, or by source, delay, target if ranks own sources.
+        """
+        if not self.by_source:
+            yield from (index for index, _ in self.ordered(span, limit))
+            return
+        n_sources = span.projection.pre.size
+        rows = span.rows + np.arange(len(span.delays) * n_sources).reshape(-1, n_sources).T.ravel()
+        counts = np.diff(self.row_ptr)[rows]
+        for part in np.array_split(np.arange(len(rows)), max(1, -(-(span.last - span.first) // limit))):
+            n = counts[part]
+            yield np.repeat(self.row_ptr[rows[part]] - (np.cumsum(n) - n), n) + np.arange(n.sum())
+
+    def ordered(self, span: Span, limit: int = 1_000_000, rows: bool = False) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the places in `weight` of the span's synapses in canonical order, and with `rows` the row of each."""
         low, high = span.targets
         n_chunks = max(1, -(-(span.last - span.first) // limit))
-        shape = (len(span.delays), span.projection.pre.size)
-        n_rows = shape[0] * shape[1]
+        n_sources = span.projection.pre.size
+        n_rows = len(span.delays) * n_sources
         cursor = self.row_ptr[span.rows : span.rows + n_rows].copy()
         ends = self.row_ptr[span.rows + 1 : span.rows + n_rows + 1]
-        for chunk in range(n_chunks):
-            bound = span.base + (high - low) * (chunk + 1) // n_chunks
+        bounds = [span.base + (high - low) * chunk // n_chunks for chunk in range(n_chunks + 1)]
+        for first, last in itertools.pairwise(bounds):
             counts = np.zeros(n_rows, np.int64)
-            row_kernel.advance(cursor, ends, self.target, bound, counts)
-            index = np.repeat(cursor - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+            row_kernel.advance(cursor, ends, self.target, last, counts)
+            index = np.empty(counts.sum(), np.int64)
+            row = np.empty_like(index) if rows else np.zeros(0, np.int64)
+            place = np.zeros(last - first + 1, np.int64)
+            row_kernel.order(n_sources, first, cursor, counts, self.target, place, index, row)
             cursor += counts
-            rows = np.repeat(np.arange(n_rows), counts)
-            delay, source = span.delays[rows // shape[1]], rows % shape[1]
-            target = self.target[index].astype(np.int64) - span.base + low
-            order = np.lexsort((delay, source, target))
-            yield source[order], target[order], delay[order], index[order]
+            yield index, row
 
     @property
     def nbytes(self) -> int:
