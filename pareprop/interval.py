@@ -9,7 +9,7 @@ import numpy as np
 
 from .exchange import Exchange
 from .kernels import interval as kernel
-from .learning import evaluate, plastic
+from .learning import evaluate, learning_signal, plastic
 from .network import Network
 from .sample import Sample
 from .spikelog import Log
@@ -235,9 +235,8 @@ class Interval:
 
     def _recorded(self, error: np.ndarray) -> Recorded:
         local = np.asarray(self.forward.record)
-        weights = self.network.dense_feedback()
-        psi = self.psi[:, local].copy()
-        return Recorded(self.recorded_ids, self._V.copy(), self._a.copy(), psi, error @ weights[:, local])
+        signal = learning_signal(error, self.network.dense_feedback()[:, local])
+        return Recorded(self.recorded_ids, self._V.copy(), self._a.copy(), self.psi[:, local].copy(), signal)
 
     def shown_weights(self) -> dict[int, np.ndarray]:
         """Weights that differ from those of the tables, by id of the table: none, no update is ever pending."""

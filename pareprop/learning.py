@@ -48,6 +48,17 @@ def evaluate(loss: str, signal: np.ndarray, target: np.ndarray, window: np.ndarr
     return error, float(value)
 
 
+def learning_signal(error: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Errors (n_steps, n_readouts) times feedback weights (n_readouts, n): the learning signals of some neurons.
+
+    Summed in ascending readout: a matrix product may sum in another order for another number of neurons.
+    """
+    total = np.zeros((len(error), weights.shape[1]))
+    for k, row in enumerate(weights):
+        total += error[:, k, None] * row
+    return total
+
+
 @dataclass
 class Plastic:
     """A plastic projection on this rank with its optimizer and the optimizer's state.

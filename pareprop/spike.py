@@ -13,7 +13,7 @@ from .exchange import Exchange
 from .interval import Recorded
 from .kernels import interval as interval_kernel
 from .kernels import spike as kernel
-from .learning import Plastic, plastic
+from .learning import learning_signal, plastic
 from .model import Model
 from .network import Network
 from .sample import Sample
@@ -292,7 +292,7 @@ class Spike:
     def _recorded(self) -> Recorded:
         weights = self.network.dense_feedback()[:, np.asarray(self.kernel.record)]
         voltage, adaptation, psi = (array.copy() for array in self._arrays)
-        return Recorded(self.recorded_ids, voltage, adaptation, psi, self.error @ weights)
+        return Recorded(self.recorded_ids, voltage, adaptation, psi, learning_signal(self.error, weights))
 
     # ---- showing weights ---------------------------------------------------------------------------------------------
 

@@ -10,43 +10,12 @@ import launch
 import networks
 import numpy as np
 import pytest
+from commands import command, digests, on_ranks
 from reference import run_case
-
-from pareprop import cli
 
 SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[2] / "shared"))
 GOLDEN = sorted(str(path) for path in (SHARED / "golden").glob("*interval*.h5"))
 golden = pytest.mark.skipif(not GOLDEN, reason=f"no golden cases in {SHARED / 'golden'}")
-
-# Each argument list of a JSON array as one command, on all ranks; prints the exit codes of this rank.
-COMMANDS = """
-import json, sys
-from pareprop import cli
-codes = []
-for arguments in json.loads(sys.argv[1]):
-    try:
-        codes.append(cli.main(arguments) or 0)
-    except SystemExit as stop:
-        codes.append(stop.code)
-print("codes:", *codes, flush=True)
-"""
-
-
-def command(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command in this process."""
-    capsys.readouterr()
-    code = 0
-    try:
-        cli.main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        code = stop.code
-    return code or 0, *capsys.readouterr()
-
-
-def digest(output: str) -> str:
-    """The digest in the last line."""
-    return re.fullmatch(r"digest: ([0-9a-f]{64})", output.splitlines()[-1])[1]
-
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -68,7 +37,7 @@ def test_golden_cases_give_one_digest_on_any_number_of_ranks(capsys: pytest.Capt
     for rounds, n in ((0, 2), (0, 3), (0, 4), (1, 3)):
         done = launch.mpirun(n, "-m", "pareprop", "verify", "--round-steps", rounds, *GOLDEN)
         assert (done.returncode, done.stderr) == (0, "")
-        assert digest(done.stdout) == digest(output)
+        assert digests(done.stdout.splitlines()) == digests(output.splitlines())
 
 
 def test_loss_that_is_not_finite(capsys: pytest.CaptureFixture, small: Path, tmp_path: Path) -> None:
@@ -147,7 +116,7 @@ def test_wrong_expectations_are_told(capsys: pytest.CaptureFixture, small: Path,
     for line, (name, (_, message)) in zip(lines, cases.items(), strict=False):
         assert line.startswith(f"{name}.h5: ") and message in line and line.endswith("DOES NOT HOLD")
     assert lines[-2].endswith(": holds")
-    assert digest(output)
+    assert len(digests(lines)) == 1
 
 
 def shorten(file: h5py.File, n: int) -> None:
@@ -264,15 +233,10 @@ def test_unusable_file(capsys: pytest.CaptureFixture, bad: dict[str, Path], smal
 @pytest.mark.mpi
 def test_unusable_files_on_two_ranks(bad: dict[str, Path]) -> None:
     """One line from rank 0 for each, and both ranks return."""
-    import json
-
-    commands = [["verify", str(path)] for path in bad.values()]
-    done = launch.mpirun(2, "-c", COMMANDS, json.dumps(commands))
-    assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.splitlines()) == ["codes:" + " 2" * len(bad)] * 2
-    lines = done.stderr.splitlines()
-    assert len(lines) == len(bad)
-    for line, path in zip(lines, bad.values(), strict=True):
+    codes, output, errors = on_ranks(2, [["verify", path] for path in bad.values()])
+    assert codes == [2] * len(bad)
+    assert not output
+    for line, path in zip(errors, bad.values(), strict=True):
         assert line.startswith("pareprop: error: case ") and path.name in line
 
 

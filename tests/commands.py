@@ -1,0 +1,52 @@
+"""Run commands of the package in this process, or several of them on ranks that are started once."""
+
+import json
+import re
+
+import launch
+import pytest
+
+from pareprop import cli
+
+# On each rank: every argument list of a JSON array as one command, then the exit codes. No figures: other tests draw.
+SEVERAL = """
+import json, sys
+from pareprop import cli
+cli._draw = lambda directory: None
+codes = []
+for arguments in json.loads(sys.argv[1]):
+    try:
+        codes.append(cli.main(arguments) or 0)
+    except SystemExit as stop:
+        codes.append(stop.code)
+print("codes:", *codes, flush=True)
+"""
+
+
+def command(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command in this process."""
+    capsys.readouterr()
+    code = 0
+    try:
+        cli.main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    return code or 0, *capsys.readouterr()
+
+
+def on_ranks(n: int, commands: list[list[object]], **options) -> tuple[list[int], list[str], list[str]]:
+    """Exit codes (the same on all `n` ranks), lines of output and lines of errors of commands run one after another."""
+    texts = [[str(argument) for argument in arguments] for arguments in commands]
+    done = launch.mpirun(n, "-c", SEVERAL, json.dumps(texts), **options)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    codes = [line for line in lines if line.startswith("codes: ")]
+    assert len(codes) == n and len(set(codes)) == 1, done.stdout
+    output = [line for line in lines if not line.startswith("codes: ")]
+    return [int(code) for code in codes[0].split()[1:]], output, done.stderr.splitlines()
+
+
+def digests(lines: list[str]) -> list[str]:
+    """The digests among some lines of output."""
+    found = (re.fullmatch(r"digest: ([0-9a-f]{64})", line) for line in lines)
+    return [match[1] for match in found if match]
