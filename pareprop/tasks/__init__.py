@@ -1,8 +1,13 @@
 """The tasks: settings, inputs and targets as data. `TASKS` maps the names of the command line to them."""
 
 from pareprop.tasks.base import TaskBase
+from pareprop.tasks.evidence_accumulation import EvidenceAccumulation
+from pareprop.tasks.handwriting import Handwriting
+from pareprop.tasks.lemniscate import Lemniscate
 from pareprop.tasks.sine_waves import SineWaves, SineWavesPlus
 
-TASKS: dict[str, type[TaskBase]] = {"sine-waves": SineWaves, "sine-waves-plus": SineWavesPlus}
+TASKS: dict[str, type[TaskBase]] = {
+    kind.name: kind for kind in (SineWaves, SineWavesPlus, Lemniscate, Handwriting, EvidenceAccumulation)
+}
 
 __all__ = ["TASKS", "TaskBase"]

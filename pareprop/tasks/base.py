@@ -25,12 +25,20 @@ class TaskBase(params.Frozen):
     name: ClassVar[str]
     summary: ClassVar[str]
     figure: ClassVar[str] = ""
+    n_classes: ClassVar[int] = 0
 
     seed: int = Field(1, ge=0, lt=2**32, description="seed of the network and of the data")
     variant: Literal["interval", "spike"] = Field("interval", description="interval (Bellec et al. 2020) or spike (e-prop+)")
     iterations: int = Field(100, ge=0, description="training iterations")
     batch_size: int = Field(1, ge=1, description="samples per optimizer step")
     eta: float = Field(1e-4, ge=0, description="learning rate")
+    eta_validate: float = Field(0.0, ge=0, description="learning rate in validations")
+    eta_test: float = Field(0.0, ge=0, description="learning rate in the test")
+    validate_every: int = Field(0, ge=0, description="iterations between validations, 0 for none")
+    validate_samples: int = Field(1, ge=1, description="samples of a validation")
+    stop_below: float = Field(0.0, ge=0, description="stop when the validation's error or loss is below it, 0: never")
+    stop_samples: int = Field(1, ge=1, description="samples on which it must stay below it, to stop")
+    test_samples: int = Field(1, ge=0, description="samples of the test after training, 0 for none")
 
     @property
     def n_steps(self) -> int:
@@ -46,6 +54,14 @@ class TaskBase(params.Frozen):
         """Settings of the variant."""
         kind = SpikeSettings if self.variant == "spike" else IntervalSettings
         return kind(learning_window=self.learning_window)
+
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the results that the figures of this task read, such as `output_names`."""
+        return {}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Arrays of the results that the figures of this task read."""
+        return {}
 
     def model(self) -> Model:
         """The network."""

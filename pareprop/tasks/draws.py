@@ -1,0 +1,43 @@
+"""Inputs that tasks draw: keyed by (seed, purpose), so all ranks draw the same ones in any order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pareprop import streams
+from pareprop.spikelog import Log
+
+
+def noise(seed: int, purpose: str, probability: np.ndarray, n_steps: int) -> Log:
+    """Draw spikes of sources that fire independently in every step but the first, where a spike would be lost.
+
+    Parameters
+    ----------
+    seed, purpose : of the draw, see `streams.key`
+    probability : float64 (n_sources,), of a spike per step, or (n_steps, n_sources)
+    n_steps : steps of the sample
+
+    Returns
+    -------
+    Log
+        Spikes of steps 0 to n_steps - 1.
+    """
+    key, probability = streams.key(seed, purpose), np.asarray(probability, float)
+    if probability.ndim == 2:
+        raster = streams.uniform(key, np.arange(probability.shape[1]), n_steps).T < probability
+        raster[0] = False
+        return Log.from_raster(raster)
+    ids, ptr = streams.bernoulli(key, probability, n_steps)
+    return Log.from_arrays(ids[ptr[1] :].copy(), np.maximum(ptr - ptr[1], 0))
+
+
+def glorot(n_in: int, n_out: int) -> float:
+    """Bound of Glorot's uniform distribution (Glorot and Bengio 2010)."""
+    return (6.0 / (n_in + n_out)) ** 0.5
+
+
+def one_hot(label: int, n_classes: int, n_steps: int) -> np.ndarray:
+    """Target of a classification: 1 for the readout of the class in every step, (n_steps, n_classes)."""
+    target = np.zeros((n_steps, n_classes))
+    target[:, label] = 1.0
+    return target

@@ -1,0 +1,50 @@
+"""Handwriting: a network writes a word, or draws a path of the user, from frozen input noise.
+
+Sizes and parameters of NEST's tutorial `eprop_supervised_regression_handwriting_bsshslm_2020`, which writes "chaos" as
+digitised by hand; here a single-stroke font writes any word.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from pareprop.tasks import paths
+from pareprop.tasks.trajectory import Trajectory
+
+STEPS_PER_POINT = 8
+
+
+class Handwriting(Trajectory):
+    """`path` takes the place of `word` if both are given."""
+
+    name: ClassVar[str] = "handwriting"
+    summary: ClassVar[str] = "a word, or a path of yours, in the plane from frozen input noise (NEST's tutorial)"
+
+    word: str = Field("eprop", description="what to write")
+    path: Path | None = Field(None, description="file with x,y per line to draw instead")
+    points: int = Field(228, ge=2, description="points along the path, 8 steps each")
+
+    @model_validator(mode="after")
+    def _has_a_path(self) -> Handwriting:
+        _ = self._path  # a word or file that is none is found here, before anything is built
+        return self
+
+    @cached_property
+    def _path(self) -> np.ndarray:
+        return paths.of_file(self.path) if self.path else paths.of_word(self.word)
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of one sample."""
+        return self.points * STEPS_PER_POINT
+
+    def path_points(self) -> np.ndarray:
+        """x and y in every step, (n_steps, 2)."""
+        points = paths.normalized(paths.resampled(self._path, self.points))
+        steps = np.arange(self.n_steps) / STEPS_PER_POINT
+        return np.column_stack([np.interp(steps, np.arange(self.points), column) for column in points.T])

@@ -1,0 +1,82 @@
+"""Paths in the plane: words of a single-stroke font, files of the user, equal arc length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pareprop.errors import InputError
+
+FONT = "cursive"
+
+
+def of_word(word: str) -> np.ndarray:
+    """Write a word with one stroke per letter, (n, 2); where the pen is lifted, the path goes on in a straight line.
+
+    Raises
+    ------
+    InputError
+        For a word that the font (Hershey's, of ASCII) cannot write.
+    """
+    from HersheyFonts import HersheyFonts
+
+    foreign = sorted({letter for letter in word if not 32 <= ord(letter) < 127})
+    if foreign or not word.strip():
+        raise InputError(f"word = '{word}': must have letters of ASCII" + (f", not {foreign}" if foreign else ""))
+    font = HersheyFonts()
+    font.load_default_font(FONT)
+    font.normalize_rendering(1.0)
+    return _distinct(np.array([point for stroke in font.strokes_for_text(word) for point in stroke]), f"word = '{word}'")
+
+
+def of_file(path: Path) -> np.ndarray:
+    """Read x and y of every line, separated by comma, semicolon or blanks; a heading and lines with # are passed over.
+
+    Raises
+    ------
+    InputError
+        With file and line, for whatever is not two finite numbers.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise InputError(f"path = '{path}': cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
+    points = []
+    for number, line in enumerate(lines, 1):
+        words = line.replace(",", " ").replace(";", " ").split()
+        if not words or words[0].startswith("#"):
+            continue
+        try:
+            x, y = map(float, words)
+        except ValueError:
+            if not points and number == 1:
+                continue
+            raise InputError(f"path = '{path}': line {number}, '{line[:40]}', must be two numbers x,y") from None
+        if not (np.isfinite(x) and np.isfinite(y)):
+            raise InputError(f"path = '{path}': line {number}, '{line[:40]}', must be finite")
+        points.append((x, y))
+    return _distinct(np.array(points).reshape(-1, 2), f"path = '{path}'")
+
+
+def _distinct(points: np.ndarray, origin: str) -> np.ndarray:
+    """Drop points equal to the one before."""
+    points = points.reshape(-1, 2)
+    moved = np.any(np.diff(points, axis=0) != 0, axis=1)
+    if not moved.any():
+        raise InputError(f"{origin}: has fewer than two different points")
+    return points[np.concatenate([[True], moved])]
+
+
+def resampled(points: np.ndarray, n: int) -> np.ndarray:
+    """Take `n` points of a polyline (m, 2) that are equally far apart along it, (n, 2)."""
+    length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    places = np.linspace(0.0, length[-1], n)
+    return np.column_stack([np.interp(places, length, column) for column in points.T])
+
+
+def normalized(points: np.ndarray) -> np.ndarray:
+    """Divide each coordinate by its largest absolute value, then take off its mean, as NEST's tutorial does."""
+    largest = np.abs(points).max(axis=0)
+    scaled = points / np.where(largest > 0, largest, 1.0)
+    return scaled - scaled.mean(axis=0)

@@ -1,0 +1,65 @@
+"""A network draws a path in the plane: what lemniscate and handwriting share.
+
+Sizes and parameters of NEST's tutorials `eprop_supervised_regression_lemniscate_bsshslm_2020` and `..._handwriting_...`;
+weights and noise are drawn with our own generator, so any number of ranks draws the same.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from pareprop.model import Model
+from pareprop.params import Adam, Normal
+from pareprop.sample import Sample
+from pareprop.tasks.base import TaskBase
+from pareprop.tasks.draws import noise
+
+
+class Trajectory(TaskBase):
+    """Two readouts follow x and y of a path; `path_points` gives the target."""
+
+    figure: ClassVar[str] = "trajectory"
+
+    iterations: int = Field(5000, ge=0, description="training iterations")
+    eta: float = Field(5e-3, ge=0, description="learning rate of Adam")
+    n_in: int = Field(100, ge=1, description="input spike sources")
+    n_rec: int = Field(200, ge=1, description="recurrent neurons, all adaptive")
+    input_rate: float = Field(0.05, ge=0, le=1, description="probability of an input spike per step")
+    c_reg: float = Field(150.0, ge=0, description="coefficient of the firing-rate regularisation")
+    f_target: float = Field(20.0, ge=0, description="target firing rate in Hz")
+    adapt_tau: float = Field(2000.0, gt=0, description="time constant of the adaptive threshold in ms")
+
+    def path_points(self) -> np.ndarray:
+        """x and y in every step, (n_steps, 2)."""
+        raise NotImplementedError
+
+    def model(self) -> Model:
+        """The network of the tutorials: adaptive neurons only, with membrane time constants of 30 +- 2 ms."""
+        model = Model("interval", self.seed, optimizer=Adam(eta=self.eta, batch_size=self.batch_size, epsilon=1e-8))
+        inputs = model.inputs("in", self.n_in)
+        neurons = model.neurons(
+            "rec", self.n_rec, "iaf_adapt", C_m=250.0, E_L=0.0, V_m=0.0, V_th=0.03, tau_m=Normal(mean=30.0, std=2.0),
+            t_ref=0.0, c_reg=self.c_reg, f_target=self.f_target, regular_spike_arrival=False,
+            surrogate_gradient_height=10.0, surrogate_gradient_width=0.03, adapt_tau=self.adapt_tau,
+            adapt_beta=1.7 * math.expm1(-1.0 / self.adapt_tau) / math.expm1(-1.0 / 30.0),
+        )  # fmt: skip
+        out = model.readouts("out", 2, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=50.0, regular_spike_arrival=False)
+        model.connect(inputs, neurons, weight=Normal(std=self.n_in**-0.5))
+        model.connect(neurons, neurons, weight=Normal(std=self.n_rec**-0.5), allow_autapses=False)
+        model.connect(neurons, out, weight=Normal(std=self.n_rec**-0.5))
+        model.connect(out, neurons, weight=Normal(std=self.n_rec**-0.5))
+        return model
+
+    @cached_property
+    def _sample(self) -> Sample:
+        frozen = noise(self.seed, "noise", np.full(self.n_in, self.input_rate), self.n_steps)
+        return Sample(frozen, np.ascontiguousarray(self.path_points()))
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        """The same sample always: noise and target are frozen."""
+        return self._sample
