@@ -107,7 +107,7 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
 
 
 @commands.command()
-@click.option("--variant", type=click.Choice(["interval"]), default="interval", show_default=True)
+@click.option("--variant", type=click.Choice(["interval", "spike"]), default="interval", show_default=True)
 @click.option("--neurons", type=int, default=2000, show_default=True)
 @click.option("--indegree", type=int, default=100, show_default=True, help="Recurrent synapses per neuron.")
 @click.option("--inputs", type=int, default=100, show_default=True, help="Input sources; each feeds every neuron.")
@@ -122,7 +122,7 @@ def bench(exchange: Exchange, json_file: str | None, no_learning: bool, variant:
     """Build and train the benchmark network; print where the time goes."""
     seed = sizes.pop("seed")
     check_bench(**sizes)
-    network = bench_model(sizes["neurons"], sizes["indegree"], sizes["inputs"], seed, delay=sizes["delay"])
+    network = bench_model(sizes["neurons"], sizes["indegree"], sizes["inputs"], seed, sizes["delay"], variant)
     task = BenchTask(sizes["inputs"], sizes["steps"], seed)
     figures = run_bench(network, task, sizes["intervals"], not no_learning, exchange)
     if exchange.rank:
