@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -26,8 +27,9 @@ from .record import RunFile, describe, make_directory
 from .simulation import Simulation
 from .tasks import TASKS
 from .tasks.base import TaskBase, make
+from .training import Phases
 
-EXIT_BAD_INPUT = 2
+EXIT_BAD_INPUT, EXIT_NO_GOING_ON = 2, 3
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -41,21 +43,36 @@ def commands() -> None:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting of the task; repeatable.")
 @click.option("--out", metavar="DIR", help="Run directory [runs/TASK-NUMBER].")
 @click.option("--seed", type=int, help="Seed of the network and the data.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, help="Train with this many seeds, from --seed on.")
 @click.option("--overwrite", is_flag=True, help="Replace what is in an existing run directory.")
 @click.pass_obj
 def run(
-    exchange: Exchange, task: str, settings: tuple[str, ...], out: str | None, seed: int | None, overwrite: bool
-) -> None:
+    exchange: Exchange, task: str, settings: tuple[str, ...], out: str | None, seed: int | None, seeds: int,
+    overwrite: bool,
+) -> None:  # fmt: skip
     """Train TASK; leave results.h5 and figures in a run directory."""
     chosen = _task(task, settings if seed is None else (*settings, f"seed={seed}"))
-    model = chosen.model()
     directory = make_directory(exchange.comm, out, chosen.name, overwrite)
+    if seeds == 1:
+        _train(exchange, chosen, directory)
+        return
+    parts = []
+    for number in range(chosen.seed, chosen.seed + seeds):
+        parts.append(make_directory(exchange.comm, str(directory / f"seed-{number}"), chosen.name, overwrite))
+        _train(exchange, _task(task, (*settings, f"seed={number}")), parts[-1])
+    if exchange.rank == 0:
+        _draw_seeds(parts, directory)
+
+
+def _train(exchange: Exchange, chosen: TaskBase, directory: Path) -> None:
+    """Collective: train and test one task; print and draw what came out."""
+    model = chosen.model()
     attributes = {
         "task": chosen.name, "figure": chosen.figure, "seed": chosen.seed, "config": chosen.model_dump_json(),
-        "model": describe(model),
+        "model": describe(model), **chosen.attributes(),
     }  # fmt: skip
-    last = max(chosen.iterations * chosen.batch_size - 1, 0)
-    observers = [RunFile(directory / "results.h5", attributes, last), Progress(chosen.iterations)]
+    results, phases = directory / "results.h5", Phases(chosen, chosen.iterations)
+    observers = [phases, RunFile(results, attributes, chosen.kept_samples()), Progress(chosen.iterations)]
     simulation = Simulation(model, chosen, exchange, observers, chosen.settings())
     _print_plan(exchange, simulation)
     losses = simulation.train(chosen.iterations)
@@ -63,8 +80,11 @@ def run(
     if exchange.rank == 0:
         if losses:
             click.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
+        phases.write(results)
+        for line in phases.lines():
+            click.echo(line)
         _draw(directory)
-        click.echo(f"results: {directory / 'results.h5'}")
+        click.echo(f"results: {results}")
         click.echo(f"digest: {digest}")
 
 
@@ -122,6 +142,8 @@ def bench(exchange: Exchange, json_file: str | None, no_learning: bool, variant:
     """Build and train the benchmark network; print where the time goes."""
     seed = sizes.pop("seed")
     check_bench(**sizes)
+    if json_file and not Path(json_file).resolve().parent.is_dir():  # not after minutes of work
+        raise InputError(f"--json {json_file}: its directory does not exist")
     network = bench_model(sizes["neurons"], sizes["indegree"], sizes["inputs"], seed, sizes["delay"], variant)
     task = BenchTask(sizes["inputs"], sizes["steps"], seed)
     figures = run_bench(network, task, sizes["intervals"], not no_learning, exchange)
@@ -147,8 +169,9 @@ def bench(exchange: Exchange, json_file: str | None, no_learning: bool, variant:
 @click.pass_obj
 def plot(exchange: Exchange, directory: str) -> None:
     """Draw the figures of a run again, from its results.h5 alone."""
-    if exchange.rank == 0:
-        _draw(Path(directory))
+    with guarded(exchange.comm):
+        if exchange.rank == 0:
+            _draw(Path(directory))
 
 
 def _task(name: str, settings: tuple[str, ...]) -> TaskBase:
@@ -165,6 +188,14 @@ def _draw(directory: Path) -> None:
             click.echo(f"figure: {path}")
 
 
+def _draw_seeds(directories: list[Path], out: Path) -> None:
+    from .plots import draw_seeds
+
+    for path in draw_seeds(directories, out):
+        if path.suffix == ".png":
+            click.echo(f"figure: {path}")
+
+
 def _print_plan(exchange: Exchange, simulation: Simulation) -> None:
     if exchange.rank == 0:
         memory = simulation.nbytes()
@@ -173,33 +204,35 @@ def _print_plan(exchange: Exchange, simulation: Simulation) -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Entry point: exit code 0, 1 (a case does not hold, or a crash) or 2 (bad input), on all ranks alike."""
-    rank = 0
+    """Entry point. Exit codes, the same on all ranks: 1 a case doesn't hold, or a crash; 2 bad input; 3 no going on."""
+    rank = launcher.promised_rank(os.environ)
     try:
-        exchange = launcher.exchange()
-        rank = exchange.rank
-        commands.main(args=arguments, prog_name="pareprop", obj=exchange, standalone_mode=False)
+        commands.main(args=arguments, prog_name="pareprop", obj=launcher.exchange(), standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except click.exceptions.NoArgsIsHelpError as problem:
-        if rank == 0:
-            problem.show()
-        sys.exit(EXIT_BAD_INPUT)
-    except click.ClickException as problem:
-        if rank == 0:
-            click.echo(f"pareprop: error: {problem.format_message()}", err=True)
-        sys.exit(EXIT_BAD_INPUT)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except InputError as problem:
-        if rank == 0:
-            click.echo(f"pareprop: error: {problem}", err=True)
+    except (InputError, click.ClickException) as problem:
+        _tell(rank, problem)
         sys.exit(EXIT_BAD_INPUT)
     except ParepropError as problem:
-        if rank == 0:
-            click.echo(f"pareprop: error: {problem}", err=True)
-        sys.exit(3)
+        _tell(rank, problem)
+        sys.exit(EXIT_NO_GOING_ON)
+    except MemoryError as problem:
+        click.echo(f"pareprop: error: not enough memory on rank {rank}: {problem}", err=True)
+        launcher.abort()
+        sys.exit(EXIT_NO_GOING_ON)
     except Exception:
         click.echo(f"pareprop: rank {rank} failed:\n{traceback.format_exc()}", err=True)
         launcher.abort()
         sys.exit(1)
+
+
+def _tell(rank: int, problem: Exception) -> None:
+    if rank:
+        return
+    if isinstance(problem, click.exceptions.NoArgsIsHelpError):
+        problem.show()
+    else:
+        text = problem.format_message() if isinstance(problem, click.ClickException) else problem
+        click.echo(f"pareprop: error: {text}", err=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,14 @@ class RunFile(Observer):
     ----------
     path : of the file
     attributes : of its root, such as task, seed and configuration
-    last_sample : number of the sample whose dynamics are kept beside those of sample 0
+    samples : (phase, index) of the samples whose dynamics are kept, to their names
     n_record : recurrent neurons whose state is kept, evenly spread
     """
 
-    def __init__(self, path: Path, attributes: dict[str, Any], last_sample: int, n_record: int = 10) -> None:
-        self.path, self.attributes, self.n_record = path, attributes, n_record
-        self.samples = {0: "first", last_sample: "last"}
+    def __init__(
+        self, path: Path, attributes: dict[str, Any], samples: Mapping[tuple[str, int], str], n_record: int = 10
+    ) -> None:
+        self.path, self.attributes, self.samples, self.n_record = path, attributes, samples, n_record
         self._file: h5py.File | None = None
 
     def start(self, simulation: Simulation) -> None:
@@ -91,26 +93,26 @@ class RunFile(Observer):
 
     def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
         """Switch recording on for the samples that are kept."""
-        if phase == "train":
-            simulation.engine.record_ids(self.ids if index in self.samples else self.ids[:0])
+        simulation.engine.record_ids(self.ids if (phase, index) in self.samples else self.ids[:0])
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Write the dynamics of a sample that is kept."""
-        if outcome.phase != "train" or outcome.index not in self.samples:
+        name = self.samples.get((outcome.phase, outcome.index))
+        if name is None:
             return
         recorded = simulation.engine.recorded
         parts = [(recorded.record, {name: getattr(recorded, name) for name in MATRIX})] if recorded else []
         parts = list(collective.to_root(simulation.exchange.comm, parts))
         if self._file is None:
             return
-        group = self._file.create_group(f"dynamics/{self.samples[outcome.index]}")
+        group = self._file.create_group(f"dynamics/{name}")
         group.attrs["iteration"] = simulation.iteration
         if parts:
             group["record"] = np.concatenate([record for record, _ in parts])
-            for name in MATRIX:
-                if name == "adaptation" and not simulation.network.adaptive:
+            for key in MATRIX:
+                if key == "adaptation" and not simulation.network.adaptive:
                     continue
-                group[name] = np.concatenate([arrays[name] for _, arrays in parts], axis=1)
+                group[key] = np.concatenate([arrays[key] for _, arrays in parts], axis=1)
         n_steps = len(outcome.error)
         group["input_steps"], group["input_ids"] = outcome.sample.inputs.spikes(n_steps)
         group["spike_steps"], group["spike_ids"] = simulation.engine.log.spikes(n_steps)

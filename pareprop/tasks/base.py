@@ -38,7 +38,7 @@ class TaskBase(params.Frozen):
     validate_samples: int = Field(1, ge=1, description="samples of a validation")
     stop_below: float = Field(0.0, ge=0, description="stop when the validation's error or loss is below it, 0: never")
     stop_samples: int = Field(1, ge=1, description="samples on which it must stay below it, to stop")
-    test_samples: int = Field(1, ge=0, description="samples of the test after training, 0 for none")
+    test_samples: int = Field(0, ge=0, description="samples of the test after training, 0 for none")
 
     @property
     def n_steps(self) -> int:
@@ -54,6 +54,12 @@ class TaskBase(params.Frozen):
         """Settings of the variant."""
         kind = SpikeSettings if self.variant == "spike" else IntervalSettings
         return kind(learning_window=self.learning_window)
+
+    def kept_samples(self) -> dict[tuple[str, int], str]:
+        """(phase, index) of the samples whose dynamics are recorded, to the names of the records."""
+        tested = self.test_samples or self.stop_below
+        last = ("test", 0) if tested else ("train", max(self.iterations * self.batch_size - 1, 0))
+        return {("train", 0): "first", last: "last"}
 
     def attributes(self) -> dict[str, Any]:
         """Attributes of the results that the figures of this task read, such as `output_names`."""

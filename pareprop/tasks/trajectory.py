@@ -26,6 +26,7 @@ class Trajectory(TaskBase):
     figure: ClassVar[str] = "trajectory"
 
     iterations: int = Field(5000, ge=0, description="training iterations")
+    test_samples: int = Field(1, ge=0, description="samples of the test after training, 0 for none")
     eta: float = Field(5e-3, ge=0, description="learning rate of Adam")
     n_in: int = Field(100, ge=1, description="input spike sources")
     n_rec: int = Field(200, ge=1, description="recurrent neurons, all adaptive")
@@ -33,6 +34,12 @@ class Trajectory(TaskBase):
     c_reg: float = Field(150.0, ge=0, description="coefficient of the firing-rate regularisation")
     f_target: float = Field(20.0, ge=0, description="target firing rate in Hz")
     adapt_tau: float = Field(2000.0, gt=0, description="time constant of the adaptive threshold in ms")
+
+    def kept_samples(self) -> dict[tuple[str, int], str]:
+        """First, last, and some between, at a fiftieth, a tenth and a third of the iterations."""
+        between = {max(self.iterations // part, 1) for part in (50, 10, 3)}
+        names = {("train", number * self.batch_size): f"iteration-{number}" for number in sorted(between)}
+        return names | super().kept_samples()
 
     def path_points(self) -> np.ndarray:
         """x and y in every step, (n_steps, 2)."""
