@@ -10,6 +10,7 @@ from .exchange import Alone, Exchange, Ranks
 
 # Set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx: number of ranks, in this order of trust.
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 
 
 def expected_size(environment: Mapping[str, str]) -> int | None:
@@ -18,6 +19,11 @@ def expected_size(environment: Mapping[str, str]) -> int | None:
         if name in environment:
             return int(environment[name])
     return None
+
+
+def promised_rank(environment: Mapping[str, str]) -> int:
+    """Number of this rank as the launcher tells it, before MPI starts; 0 if none started this process."""
+    return next((int(environment[name]) for name in RANKS if name in environment), 0)
 
 
 def exchange() -> Exchange:

@@ -248,7 +248,8 @@ def _ruled(here: str, pre: Population, post: Population, rule: str, weight: Any,
     indegree, probability = options.get("indegree", 0), options.get("probability", 0.0)
     available = pre.size - (pre == post and not options.get("allow_autapses", True))
     limit = 2**31 if options.get("allow_multapses", True) else available
-    if rule == "fixed_indegree" and (indegree != int(indegree) or not 0 <= indegree <= limit or not available):
+    limit = limit if available else 0
+    if rule == "fixed_indegree" and (indegree != int(indegree) or not 0 <= indegree <= limit):
         raise InputError(f"{here}: indegree = {indegree} must be a whole number from 0 to {limit}")
     if rule == "fixed_probability" and not 0 <= probability <= 1:
         raise InputError(f"{here}: probability = {probability} must lie in [0, 1]")

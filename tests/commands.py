@@ -12,7 +12,8 @@ from pareprop import cli
 SEVERAL = """
 import json, sys
 from pareprop import cli
-cli._draw = lambda directory: None
+draw = cli._draw
+cli._draw = lambda directory: None if (directory / "results.h5").exists() else draw(directory)
 codes = []
 for arguments in json.loads(sys.argv[1]):
     try:
