@@ -97,7 +97,7 @@ def model(
 def count_events(table: Synapses, inputs: Log, spikes: Log, n_steps: int, endless: bool) -> int:
     """Synapses of `table` that the spikes of a sample go through.
 
-    Spikes are lost that would arrive in step 0 or past the end, unless samples follow each other as in an `endless` run.
+    Spikes are lost that would arrive in step 0 or past the end, unless samples form one `endless` run.
     """
     total = 0
     for span in table.spans:

@@ -24,7 +24,11 @@ MATRIX = ("V_m", "adaptation", "surrogate_gradient", "learning_signal")
 
 def peak_rss_bytes() -> int:
     """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):  # not Linux; on Linux this may be the peak of the process that started this one
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def make_directory(comm: Any, wanted: str | None, task: str, overwrite: bool = False) -> Path:
