@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .errors import InputError
 from .exchange import Exchange
 from .kernels import interval as kernel
 from .learning import evaluate, learning_signal, plastic
@@ -35,6 +36,15 @@ class IntervalSettings:
     average_gradient: bool = False
     reset: bool = True
     round_steps: int = 0
+    keep_gradients: bool = False
+
+    def check(self, n_steps: int) -> None:
+        """Raise `InputError` unless samples of `n_steps` steps can be run so."""
+        lowest = 1 if self.average_gradient else 0  # a gradient is not averaged over no steps
+        if not lowest <= self.learning_window <= n_steps:
+            raise InputError(f"learning_window = {self.learning_window} must lie in [{lowest}, {n_steps}]")
+        if self.round_steps < 0:
+            raise InputError(f"round_steps = {self.round_steps} must be at least 0")
 
 
 @dataclass
@@ -62,6 +72,7 @@ class Interval:
     ) -> None:
         self.network, self.exchange, self.settings, self.timers = network, exchange, settings, timers
         self.n_steps = n_steps
+        settings.check(n_steps)
         model = network.model
         self.loss = model.of_role("readout")[0].params.loss if network.n_readouts else "mean_squared_error"
         delays = [item.delay_range[0] for item in model.projections if item.pre.role == item.post.role == "recurrent"]

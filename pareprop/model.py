@@ -15,6 +15,8 @@ from . import params
 from .errors import InputError
 
 Role = Literal["input", "current", "recurrent", "readout"]
+NUMBER = int | float | np.number
+MAX_DELAY = 2**15  # steps
 FEEDBACK = ("random", "symmetric", "adaptive")
 
 
@@ -238,37 +240,49 @@ def _ruled(here: str, pre: Population, post: Population, rule: str, weight: Any,
     rules = ("all_to_all", "fixed_indegree", "fixed_probability", "explicit")
     if rule not in rules:
         raise InputError(f"{here}: unknown rule '{rule}'{params.nearest(rule, rules)}")
-    if isinstance(weight, int | float | np.number):
+    if isinstance(weight, NUMBER):
         weight = params.checked(params.Constant, {"value": float(weight)}, here)
     if not isinstance(weight, params.Constant | params.Normal | params.Uniform):
         raise InputError(f"{here}: weight of rule '{rule}' must be a number, Normal or Uniform")
-    low, high = (delay, delay) if np.ndim(delay) == 0 else tuple(delay)
-    if low != int(low) or high != int(high) or low < 1 or high < low:
-        raise InputError(f"{here}: delay = {delay} must be whole steps of at least 1, lowest first")
+    low, high = _delay_range(here, delay)
     indegree, probability = options.get("indegree", 0), options.get("probability", 0.0)
     available = pre.size - (pre == post and not options.get("allow_autapses", True))
     limit = 2**31 if options.get("allow_multapses", True) else available
     limit = limit if available else 0
-    if rule == "fixed_indegree" and (indegree != int(indegree) or not 0 <= indegree <= limit):
+    if rule == "fixed_indegree" and (not _is_whole(indegree) or not 0 <= indegree <= limit):
         raise InputError(f"{here}: indegree = {indegree} must be a whole number from 0 to {limit}")
-    if rule == "fixed_probability" and not 0 <= probability <= 1:
+    if rule == "fixed_probability" and not (isinstance(probability, NUMBER) and 0 <= probability <= 1):
         raise InputError(f"{here}: probability = {probability} must lie in [0, 1]")
-    return dict(options) | {"weight": weight, "delay": (int(low), int(high))}
+    return dict(options) | {"weight": weight, "delay": (low, high)}
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, NUMBER) and float(value).is_integer()
+
+
+def _delay_range(here: str, delay: Any) -> tuple[int, int]:
+    ends = (delay, delay) if np.ndim(delay) == 0 else tuple(delay)
+    if len(ends) != 2 or not all(map(_is_whole, ends)) or not 1 <= ends[0] <= ends[1] <= MAX_DELAY:
+        raise InputError(f"{here}: delay = {delay} must be whole steps of at least 1, lowest first, up to {MAX_DELAY}")
+    return int(ends[0]), int(ends[1])
 
 
 def _explicit(here: str, pre: Population, post: Population, weight: Any, delay: Any, options: dict) -> dict:
     if options.get("source") is None or options.get("target") is None:
         raise InputError(f"{here}: rule 'explicit' needs source= and target=")
     source, target = (np.atleast_1d(np.asarray(options[key])) for key in ("source", "target"))
-    weight = np.broadcast_to(np.asarray(weight, dtype=float), source.shape)
-    delay = np.broadcast_to(np.asarray(delay), source.shape)
     if source.shape != target.shape or source.ndim != 1:
         raise InputError(f"{here}: source has shape {source.shape}, target {target.shape}; they must be equal")
+    weight, delay = np.asarray(weight, dtype=float), np.asarray(delay)
+    for key, array in (("weight", weight), ("delay", delay)):
+        if array.ndim and array.shape != source.shape:
+            raise InputError(f"{here}: {key} has shape {array.shape}, must be {source.shape}")
+    weight, delay = np.broadcast_to(weight, source.shape), np.broadcast_to(delay, source.shape)
     for key, ids, bound in (("source", source, pre.size), ("target", target, post.size)):
         if len(ids) and (not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() >= bound):
             raise InputError(f"{here}: {key} must hold whole numbers from 0 to {bound - 1}")
-    if len(delay) and (np.any(delay != np.floor(delay)) or delay.min() < 1 or delay.max() > 2**15):
-        raise InputError(f"{here}: delay = {delay.min()} must be whole steps from 1 to {2**15}")
+    if len(delay) and (np.any(delay != np.floor(delay)) or delay.min() < 1 or delay.max() > MAX_DELAY):
+        raise InputError(f"{here}: delay = {delay.min()} must be whole steps from 1 to {MAX_DELAY}")
     if not np.all(np.isfinite(weight)):
         raise InputError(f"{here}: weight holds values that are not finite")
     return options | {

@@ -53,6 +53,8 @@ class Sample:
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise InputError(f"sample: {name} has shape {value.shape}, must be {shape}")
+        if not np.all(np.isfinite(self.target)):
+            raise InputError("sample: target holds values that are not finite")
         n_inputs = model.size("input")
         if len(self.inputs.ptr) != n_steps + 1:
             raise InputError(f"sample: inputs have {len(self.inputs.ptr) - 1} steps, must have {n_steps}")

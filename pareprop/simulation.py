@@ -25,6 +25,7 @@ from .exchange import Alone, Exchange
 from .interval import Interval, IntervalSettings
 from .model import Model
 from .network import Network
+from .params import nearest
 from .sample import Sample, Task
 from .spike import Spike, SpikeSettings
 from .state import State
@@ -70,6 +71,10 @@ class Observer:
 
     def finish(self, simulation: Simulation) -> None:
         """After the last iteration."""
+
+    def failed(self, simulation: Simulation, problem: ParepropError) -> str:
+        """The run can't go on; tell what the user should know beside the problem. `simulation.between` iterations?"""
+        return ""
 
     def saved(self, simulation: Simulation) -> dict[str, Any]:
         """What the observer keeps in a checkpoint: numbers, texts, lists and small arrays; rank 0's are kept."""
@@ -117,21 +122,37 @@ class Simulation:
         self.losses: list[float] = []
         self.rates: list[float] = []
         self.stop_requested = False
+        self.between = True
 
     def train(self, n_iterations: int) -> list[float]:
-        """Collective: run iterations until `n_iterations` are done in all; return the losses of all so far."""
-        self._tell("start")
-        batch = self.model.optimizer.batch_size
-        while self.iteration < n_iterations and not self.stop_requested:
-            first = self.iteration * batch
-            outcomes = [self.run_sample(first + k, "train", learn=True) for k in range(batch)]
-            self.engine.optimize()
-            self.losses.append(float(np.mean([outcome[0] for outcome in outcomes])))
-            self.rates.append(float(np.mean([outcome[1] for outcome in outcomes])))
-            self.iteration += 1
-            self._tell("after_iteration", self.iteration - 1, self.losses[-1])
+        """Collective: run iterations until `n_iterations` are done in all; return the losses of all so far.
+
+        Raises
+        ------
+        ParepropError
+            What an observer, an engine or the check for finite numbers raised, with what `Observer.failed` had to tell.
+        """
+        try:
+            self._tell("start")
+            while self.iteration < n_iterations and not self.stop_requested:
+                self._iterate()
+        except ParepropError as problem:
+            told = [observer.failed(self, problem) for observer in self.observers]
+            raise type(problem)("; ".join([str(problem), *filter(None, told)])) from None
         self._tell("finish")
         return self.losses
+
+    def _iterate(self) -> None:
+        self.between = False
+        batch = self.model.optimizer.batch_size
+        first = self.iteration * batch
+        outcomes = [self.run_sample(first + k, "train", learn=True) for k in range(batch)]
+        self.engine.optimize()
+        self.losses.append(float(np.mean([outcome[0] for outcome in outcomes])))
+        self.rates.append(float(np.mean([outcome[1] for outcome in outcomes])))
+        self.iteration += 1
+        self.between = True
+        self._tell("after_iteration", self.iteration - 1, self.losses[-1])
 
     def test(self, n_samples: int, phase: str = "test") -> float:
         """Collective: run samples of `phase` without learning; return their mean loss. Observers see the outcomes."""
@@ -145,19 +166,26 @@ class Simulation:
         sample = self.task.sample(index, phase)
         sample.check(self.task.n_steps, self.model)
         error, loss = self.engine.run(sample, learn)
-        if not math.isfinite(loss):  # the same on all ranks
-            raise StateError(f"the loss of sample {index} is {loss}; a smaller learning rate or weight bounds may help")
+        self._check_finite(index, loss)
         self.digest.add_spikes(self.engine.log, self.task.n_steps)
         self._tell("after_sample", Outcome(index, phase, sample, error, self.engine.shown_signal(), loss))
         seconds = self.task.n_steps * self.model.dt_ms / 1000.0
         return loss, self.engine.log.ptr[self.task.n_steps] / (self.network.n_recurrent * seconds)
 
+    def _check_finite(self, index: int, loss: float) -> None:
+        problem = find_bad(self)
+        if problem or not math.isfinite(loss) or (self.exchange.comm and collective.maximum(self.exchange.comm, bool(problem))):
+            pass
+
     def set_eta(self, eta: float, projection: str | None = None) -> None:
         """Change the learning rate of one projection, or of all, from the next update on."""
-        if eta < 0:
-            raise InputError(f"eta = {eta} must be at least 0")
+        if not 0 <= eta < math.inf:
+            raise InputError(f"eta = {eta} must be at least 0 and finite")
+        names = [item.name for item in self.engine.plastic]
+        if projection is not None and projection not in names:
+            raise InputError(f"no plastic projection '{projection}'{nearest(projection, names)}")
         for item in self.engine.plastic:
-            if projection in (None, item.span.projection.name):
+            if projection in (None, item.name):
                 item.eta = eta
 
     def hexdigest(self) -> str:

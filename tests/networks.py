@@ -78,10 +78,12 @@ class CaseTask:
         return Sample.from_raster(self.case["inputs"][steps], self.case["targets"][steps], **currents)
 
 
-def simulation(case: dict, exchange=None, observers=(), round_steps: int = 0) -> Simulation:
-    """A `Simulation` of the case."""
-    settings = IntervalSettings(case["learning_window"], case["average_gradient"], case["reset"], round_steps)
-    return Simulation(model(case), CaseTask(case), exchange, observers, settings)
+def simulation(case: dict, exchange=None, round_steps: int = 0, keep_gradients: bool = True) -> Simulation:
+    """A `Simulation` of the case, whose gradients can be looked at before `optimize` unless they are not kept."""
+    settings = IntervalSettings(
+        case["learning_window"], case["average_gradient"], case["reset"], round_steps, keep_gradients=keep_gradients
+    )
+    return Simulation(model(case), CaseTask(case), exchange, settings=settings)
 
 
 def model(case: dict) -> Model:

@@ -32,9 +32,12 @@ def check(case: dict, round_steps: int = 0) -> dict:
         run.engine.optimize()
     np.testing.assert_array_equal(np.concatenate(steps), expected["spike_steps"])
     np.testing.assert_array_equal(np.concatenate(ids), expected["spike_ids"])
-    weights = networks.matrices(run, lambda table: table.weight)
-    for name in NAMES:
-        np.testing.assert_allclose(weights[name], expected[f"w_{name}"], rtol=1e-11, atol=1e-11, err_msg=name)
+    other = networks.simulation(case, round_steps=round_steps, keep_gradients=False)
+    other.train(len(case["inputs"]) // case["interval"])
+    for trained in (run, other):
+        weights = networks.matrices(trained, lambda table: table.weight)
+        for name in NAMES:
+            np.testing.assert_allclose(weights[name], expected[f"w_{name}"], rtol=1e-11, atol=1e-11, err_msg=name)
     return expected
 
 
