@@ -13,6 +13,12 @@ cdef extern from "time.h" nogil:
     int CLOCK_MONOTONIC
     int clock_gettime(int, timespec*)
 
+cdef extern from *:
+    void prefetch "__builtin_prefetch"(const void*) nogil
+
+cdef enum:
+    STRIDE = 16   # synapses between prefetches: two cache lines of weights, one of targets
+
 cdef enum:
     ROW = 0       # first row of the block
     SOURCE = 1    # first source of its projection, an id of the log
@@ -87,11 +93,36 @@ cdef inline void deliver_block(
     int64_t last,
     double[::1] arriving,             # UPDATED
 ) noexcept nogil:
-    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row
+    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row = 0, start, ahead
     while i < last and ids[i] < blocks[b, SOURCES]:
         row = blocks[b, ROW] + ids[i] - blocks[b, SOURCE]
-        add_row(blocks, b, ids[i], row_ptr[row], row_ptr[row + 1], target, weight, 1.0, arriving)
+        start = row_ptr[row]
+        if blocks[b, DENSE]:
+            add_row(blocks, b, ids[i], start, row_ptr[row + 1], target, weight, 1.0, arriving)
+        else:
+            # where the next row lies, so that it is on its way while this one is added
+            ahead = row_ptr[row + ids[i + 1] - ids[i]] - start if i + 1 < last and ids[i + 1] < blocks[b, SOURCES] else 0
+            scatter(start, row_ptr[row + 1], ahead, target, weight, arriving)
         i += 1
+
+
+cdef inline void scatter(
+    int64_t start,
+    int64_t stop,
+    int64_t ahead,
+    const uint32_t[::1] target,
+    const double[::1] weight,
+    double[::1] total,
+) noexcept nogil:
+    cdef int64_t k = start, end
+    while k < stop:
+        prefetch(&weight[0] + k + ahead)
+        prefetch(&weight[0] + k + ahead + STRIDE // 2)
+        prefetch(&target[0] + k + ahead)
+        end = k + STRIDE if k + STRIDE < stop else stop
+        for k in range(k, end):
+            total[target[k]] += weight[k]
+        k = end
 
 
 cdef inline void deliver(

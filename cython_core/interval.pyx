@@ -301,9 +301,10 @@ def credit(
     const uint32_t[::1] log_ids,      # IN
     const int64_t[::1] log_ptr,       # IN
     const double[:, ::1] coefficient,  # IN (T, n), from the sweep
-    double[::1] gradient,             # UPDATED
+    const double[::1] scale,          # IN (n_blocks): 1, or minus learning rate to update weights at once
+    double[::1] gradient,             # UPDATED, or the weights
 ):
-    """Add coefficient[t, target] to the gradient of each plastic synapse for each of its arrivals.
+    """Add scale * coefficient[t, target] to the gradient of each plastic synapse for each of its arrivals.
 
     Parameters
     ----------
@@ -318,10 +319,10 @@ def credit(
                     continue
                 if blocks[b, LOG] == 0:
                     credit_block(blocks, b, row_ptr, target, input_ids, input_ptr[emitted], input_ptr[emitted + 1],
-                                 coefficient[t], gradient)
+                                 coefficient[t], scale[b], gradient)
                 else:
                     credit_block(blocks, b, row_ptr, target, log_ids, log_ptr[emitted], log_ptr[emitted + 1],
-                                 coefficient[t], gradient)
+                                 coefficient[t], scale[b], gradient)
 
 
 cdef void credit_block(
@@ -333,9 +334,10 @@ cdef void credit_block(
     int64_t first,
     int64_t last,
     const double[::1] coefficient,
+    double scale,
     double[::1] gradient,
 ) noexcept nogil:
-    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row, k, start, stop, hole, base
+    cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row, k, start, stop, hole, base, ahead
     while i < last and ids[i] < blocks[b, SOURCES]:
         row = blocks[b, ROW] + ids[i] - blocks[b, SOURCE]
         start = row_ptr[row]
@@ -344,10 +346,30 @@ cdef void credit_block(
             hole = start + hole_of(blocks, b, ids[i], stop - start)
             base = blocks[b, TARGET] - start
             for k in range(start, hole):
-                gradient[k] += coefficient[base + k]
+                gradient[k] += scale * coefficient[base + k]
             for k in range(hole, stop):
-                gradient[k] += coefficient[base + 1 + k]
+                gradient[k] += scale * coefficient[base + 1 + k]
         else:
-            for k in range(start, stop):
-                gradient[k] += coefficient[target[k]]
+            ahead = row_ptr[row + ids[i + 1] - ids[i]] - start if i + 1 < last and ids[i + 1] < blocks[b, SOURCES] else 0
+            gather(start, stop, ahead, target, coefficient, scale, gradient)
         i += 1
+
+
+cdef inline void gather(
+    int64_t start,
+    int64_t stop,
+    int64_t ahead,
+    const uint32_t[::1] target,
+    const double[::1] coefficient,
+    double scale,
+    double[::1] gradient,
+) noexcept nogil:
+    cdef int64_t k = start, end
+    while k < stop:
+        prefetch(&gradient[0] + k + ahead)
+        prefetch(&gradient[0] + k + ahead + STRIDE // 2)
+        prefetch(&target[0] + k + ahead)
+        end = k + STRIDE if k + STRIDE < stop else stop
+        for k in range(k, end):
+            gradient[k] += scale * coefficient[target[k]]
+        k = end

@@ -23,6 +23,16 @@ def gradient_descent(
             gradient[k] = 0.0
 
 
+def clip(double Wmin, double Wmax, double[::1] weight):
+    """Clip weights to [Wmin, Wmax]."""
+    cdef int64_t k
+    cdef double w
+    with nogil:
+        for k in range(weight.shape[0]):
+            w = weight[k] if weight[k] > Wmin else Wmin
+            weight[k] = w if w < Wmax else Wmax
+
+
 def adam(
     double eta,
     double divisor,

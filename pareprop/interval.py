@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,11 @@ from .exchange import Exchange
 from .kernels import interval as kernel
 from .learning import evaluate, learning_signal, plastic
 from .network import Network
+from .params import Adam, GradientDescent
 from .sample import Sample
 from .spikelog import Log
 from .state import State
+from .synapses import Synapses
 from .timers import Timers
 
 EMPTY = Log(0, 0)
@@ -30,6 +33,7 @@ class IntervalSettings:
     average_gradient : whether gradients are divided by `learning_window`
     reset : `eprop_reset_neurons_on_update`
     round_steps : steps between exchanges, 0 for the min-delay
+    keep_gradients : whether gradients are summed apart from the weights even where they need not be (see `Interval`)
     """
 
     learning_window: int
@@ -67,6 +71,8 @@ class Interval:
     carries the last signals. Sweep and credit need the whole log and all errors; weights change only after credit.
     """
 
+    learns_at_the_end = True  # weights change in `optimize` alone
+
     def __init__(
         self, network: Network, exchange: Exchange, settings: IntervalSettings, n_steps: int, timers: Timers
     ) -> None:
@@ -82,7 +88,13 @@ class Interval:
         self.log = self.own if exchange.size == 1 else Log(n_steps)
         tables = (network.incoming, network.outgoing)
         copies = (network.mirror.table,) if network.mirror else ()
-        self.gradient = {id(table): np.zeros(len(table.weight)) for table in (*tables, *copies)}
+        self.direct = not settings.keep_gradients and all(
+            isinstance(rule, GradientDescent) and not isinstance(rule, Adam) and rule.batch_size == 1
+            for rule in (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
+        )
+        n_kept = 0 if self.direct else 1
+        self.gradient = {id(table): np.zeros(len(table.weight) * n_kept) for table in (*tables, *copies)}
+        self._pending: list[tuple] = []
         self.mirrored = [item for table in copies for item in plastic(table, model.optimizer)]
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer)]
         self.n_collected = self.n_samples = 0
@@ -129,6 +141,8 @@ class Interval:
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: one interval; with `learn`, add its gradient. Return errors (T, n_readouts) and the loss."""
+        if self._pending:  # each sample steps on its own
+            self.optimize()
         self._begin(sample)
         T, D = self.n_steps, self.round_steps
         before = (0, 0)
@@ -218,13 +232,20 @@ class Interval:
                 all_errors = error.copy()
                 kernel.sweep_readouts(self._kappa, self.constants["zeta"], all_errors)
                 parts.append((network.mirror.table, EMPTY, all_errors, True))
+        if self.direct:
+            self._pending = parts
+        else:
+            self._credit(parts, lambda table: (np.ones(len(table.blocks)), self.gradient[id(table)]))
+        self.n_collected += 1
+
+    def _credit(self, parts: list[tuple], into: Callable[[Synapses], tuple[np.ndarray, np.ndarray]]) -> None:
+        """Add the coefficients of all arrivals, times a factor for each block, to an array of synapses."""
         with self.timers.phase("credit"):
             for table, sources, coefficient, same_step in parts:
                 kernel.credit(
                     same_step, table.blocks, table.row_ptr, table.target, sources.ids, sources.ptr, self.log.ids,
-                    self.log.ptr, coefficient, self.gradient[id(table)],
+                    self.log.ptr, coefficient, *into(table),
                 )  # fmt: skip
-        self.n_collected += 1
 
     def optimize(self) -> None:
         """Step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
@@ -233,13 +254,17 @@ class Interval:
         divisor = float(self.n_collected)
         if self.settings.average_gradient:
             divisor *= self.settings.learning_window
+        etas = {item.span.projection.name: item.eta for item in self.plastic}
+        if self.direct:
+            self._credit(self._pending, lambda table: (_rates(table, etas, divisor), table.weight))
+            self._pending = []
         with self.timers.phase("optimize"):
-            mirrors = {item.span.projection.name: item for item in self.mirrored}
-            for item in self.plastic:
-                item.step(self.gradient[id(item.table)], divisor)
-                if copy := mirrors.get(item.span.projection.name):
-                    copy.eta = item.eta
-                    copy.step(self.gradient[id(copy.table)], divisor)
+            for item in (*self.plastic, *self.mirrored):
+                item.eta = etas[item.span.projection.name]
+                if self.direct:
+                    item.clip()
+                else:
+                    item.step(self.gradient[id(item.table)], divisor)
             if self.network.mirror:
                 self.network.mirror.follow()
         self.n_collected = 0
@@ -247,7 +272,8 @@ class Interval:
     def _recorded(self, error: np.ndarray) -> Recorded:
         local = np.asarray(self.forward.record)
         signal = learning_signal(error, self.network.dense_feedback()[:, local])
-        return Recorded(self.recorded_ids, self._V.copy(), self._a.copy(), self.psi[:, local].copy(), signal)
+        voltage = self._V + self.network.cells["E_L"][local]
+        return Recorded(self.recorded_ids, voltage, self._a.copy(), self.psi[:, local].copy(), signal)
 
     def shown_weights(self) -> dict[int, np.ndarray]:
         """Weights that differ from those of the tables, by id of the table: none, no update is ever pending."""
@@ -271,6 +297,10 @@ class Interval:
         for item in self.mirrored:
             item.restore(numbers["plastic"][item.name])
 
+    def watched(self) -> dict[str, np.ndarray]:
+        """What must be finite for weights to stay so, last axis = this rank's neurons."""
+        return {"learning signal": self.psi}
+
     def restored(self) -> None:
         """Bring learning-signal weights up to date."""
         if self.network.mirror:
@@ -284,3 +314,8 @@ class Interval:
             "histories": self.psi.nbytes + self.signal.nbytes + sum(array.nbytes for array in self.state.values()),
             "log": sum(logs.values()),
         }
+
+
+def _rates(table: Synapses, etas: dict[str, float], divisor: float) -> np.ndarray:
+    """Minus the learning rate of each block of `table`, over the number of samples."""
+    return np.array([-etas.get(span.projection.name, 0.0) / divisor for span in table.spans for _ in span.delays])

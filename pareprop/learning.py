@@ -17,6 +17,11 @@ def softmax(signal: np.ndarray) -> np.ndarray:
     return shifted / shifted.sum(axis=1, keepdims=True)
 
 
+def output(loss: str, signal: np.ndarray) -> np.ndarray:
+    """What a loss compares with the target: the signals or their softmax, (n_steps, n_readouts)."""
+    return softmax(signal) if loss == "cross_entropy" else signal
+
+
 def evaluate(loss: str, signal: np.ndarray, target: np.ndarray, window: np.ndarray | slice) -> tuple[np.ndarray, float]:
     """Error signals and loss of one sample.
 
@@ -117,6 +122,11 @@ class Plastic:
     def restore(self, numbers: dict[str, float]) -> None:
         """Take back `numbers`."""
         self.eta, self.n_steps = float(numbers["eta"]), int(numbers["n_steps"])
+
+    def clip(self) -> None:
+        """Note a step whose gradient went straight into the weights, and clip them."""
+        self.n_steps += 1
+        kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self.table.weight[self.span.first : self.span.last])
 
     @property
     def nbytes(self) -> int:

@@ -22,8 +22,9 @@ import networks
 import numpy as np
 import pytest
 
+from pareprop.interval import IntervalSettings
 from pareprop.model import Model
-from pareprop.params import GradientDescent
+from pareprop.params import GradientDescent, Normal
 from pareprop.simulation import Simulation
 
 pytest.importorskip("torch", reason="PyTorch (extra `peer`) is not installed")
@@ -31,12 +32,12 @@ import torch_twin
 
 pytestmark = pytest.mark.peer
 N_STEPS, N_IN, N_REC, N_OUT, KAPPA = 80, 10, 8, 3, float(np.exp(-1.0 / 15.0))
-SOURCES = [0, 1, 2, 5]  # of the recurrent connections, when there are any
+SOURCES = [0, 1, 2, 5]  # of the few recurrent connections, onto other neurons
 LOSSES = ("mean_squared_error", "cross_entropy")
 
 
 def make_model(
-    kind: str, surrogate: str, loss: str, regular: bool, regular_out: bool, feedback: str, recurrent: bool = False
+    kind: str, surrogate: str, loss: str, regular: bool, regular_out: bool, feedback: str, recurrent: str = ""
 ) -> Model:
     """Sparse inputs with delays of 1 to 4 steps; explicit feedback is what makes e-prop exact."""
     rng = np.random.default_rng(5)
@@ -61,8 +62,10 @@ def make_model(
         model.connect(out, neurons, "explicit", source=k, target=j, weight=w_out[k, j] * zeta_out / (1.0 - KAPPA))
     else:
         model.connect(out, neurons, feedback=feedback)
-    if recurrent:
+    if recurrent == "few":
         model.connect(neurons, neurons, "explicit", source=SOURCES, target=[3, 3, 4, 6], weight=5.0, delay=[1, 2, 3, 1])
+    elif recurrent == "full":
+        model.connect(neurons, neurons, weight=Normal(std=3.0), delay=(1, 4))
     return model
 
 
@@ -74,12 +77,13 @@ def make_run(model: Model) -> Simulation:
         "inputs": rng.random((2 * N_STEPS, N_IN)) < 0.2, "targets": targets / targets.sum(axis=1, keepdims=True),
         "interval": N_STEPS, "learning_window": 3 * N_STEPS // 4,
     }  # fmt: skip
-    return Simulation(model, networks.CaseTask(case))
+    settings = IntervalSettings(case["learning_window"], keep_gradients=True)
+    return Simulation(model, networks.CaseTask(case), settings=settings)
 
 
-def both(run: Simulation, index: int) -> tuple[dict, dict]:
+def both(run: Simulation, index: int, through: float = 1.0) -> tuple[dict, dict]:
     """Gradients of e-prop and of BPTT for one sample, after a look at spikes and loss."""
-    expected = torch_twin.bptt(run, run.task.sample(index))
+    expected = torch_twin.bptt(run, run.task.sample(index), through)
     loss, _ = run.run_sample(index, "train", learn=True)
     np.testing.assert_allclose(loss, expected.loss, rtol=1e-12)
     spikes = run.engine.log.spikes(N_STEPS)
@@ -120,7 +124,7 @@ def test_symmetric_feedback_stays_bptt_while_weights_change(kind: str, regular_o
 
 def test_recurrent_connections_break_the_equality() -> None:
     """The twin sees paths through other neurons that e-prop leaves out: the input weights of their sources differ."""
-    run = make_run(make_model("iaf_adapt", "exponential", LOSSES[0], True, False, "symmetric", recurrent=True))
+    run = make_run(make_model("iaf_adapt", "exponential", LOSSES[0], True, False, "symmetric", recurrent="few"))
     _, _, _, target, _, _ = torch_twin.synapses(run)["in->rec"]
     found, wanted = both(run, 0)
     assert_equal(found["rec->out"], wanted["rec->out"])
@@ -129,3 +133,12 @@ def test_recurrent_connections_break_the_equality() -> None:
     assert_equal(found["rec->rec"], wanted["rec->rec"])  # onto neurons that reach readouts alone
     for j in SOURCES:
         assert np.linalg.norm((found["in->rec"] - wanted["in->rec"])[target == j]) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["iaf", "iaf_adapt"])
+def test_eprop_is_bptt_with_recurrent_paths_cut(kind: str) -> None:
+    """In a fully recurrent network with several delays: recurrent weights too, others' spikes taken as given."""
+    run = make_run(make_model(kind, "piecewise_linear", LOSSES[0], False, False, "symmetric", recurrent="full"))
+    found, wanted = both(run, 0, through=0.0)
+    for name in ("in->rec", "rec->rec", "rec->out"):
+        assert_equal(found[name], wanted[name])
