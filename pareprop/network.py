@@ -87,7 +87,7 @@ class Network:
         V_m = get("V_m") - E_L if population.params.V_m is not None else np.zeros(high - low)
         return {
             "alpha": alpha, "zeta": np.ones(high - low) if regular else 1.0 - alpha,
-            "p_current": tau_m / get("C_m") * (1.0 - alpha), "I_e": get("I_e"), "V_init": V_m,
+            "p_current": tau_m / get("C_m") * (1.0 - alpha), "I_e": get("I_e"), "V_init": V_m, "E_L": E_L,
             "V_th": get("V_th") - E_L, "V_min": get("V_min") - E_L, "t_ref": np.rint(get("t_ref") / dt),
             "rho": np.exp(-dt / get("adapt_tau", 1.0)), "adapt_beta": get("adapt_beta"),
             "height": get("surrogate_gradient_height"), "inverse_width": 1.0 / get("surrogate_gradient_width"),

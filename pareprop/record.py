@@ -63,6 +63,8 @@ def _make(wanted: str | None, task: str, overwrite: bool) -> Path:
         if path.exists() and any(path.iterdir()) and not overwrite:
             raise InputError(f"--out {path}: exists and is not empty; --overwrite replaces what is in it")
     path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+        raise InputError(f"--out {path}: may not be written to")
     return path
 
 

@@ -290,8 +290,10 @@ class Spike:
         return Log.from_arrays(self._merged.ids[ptr[0] : ptr[-1]], ptr - ptr[0])
 
     def _recorded(self) -> Recorded:
-        weights = self.network.dense_feedback()[:, np.asarray(self.kernel.record)]
+        local = np.asarray(self.kernel.record)
+        weights = self.network.dense_feedback()[:, local]
         voltage, adaptation, psi = (array.copy() for array in self._arrays)
+        voltage += self.network.cells["E_L"][local]
         return Recorded(self.recorded_ids, voltage, adaptation, psi, learning_signal(self.error, weights))
 
     # ---- showing weights ---------------------------------------------------------------------------------------------
