@@ -81,8 +81,14 @@ def eprop(simulation: Simulation) -> dict[str, np.ndarray]:
     }
 
 
-def bptt(simulation: Simulation, sample: Sample) -> Bptt:
-    """Loss, spikes and gradient of one sample with the present weights, by backpropagation through time."""
+def bptt(simulation: Simulation, sample: Sample, through: float = 1.0) -> Bptt:
+    """Loss, spikes and gradient of one sample with the present weights, by backpropagation through time.
+
+    Parameters
+    ----------
+    through : what passes backward through a recurrent connection is multiplied by this: 1 is BPTT; 0 cuts all paths
+        through other neurons, which is e-prop with symmetric feedback
+    """
     model, weights, matrices = simulation.model, {}, {"input": {}, "recurrent": {}, "readout": {}}
     for name, (item, table, source, target, delay, index) in synapses(simulation).items():
         if item.pre.role not in ("input", "recurrent"):
@@ -97,7 +103,7 @@ def bptt(simulation: Simulation, sample: Sample) -> Bptt:
                 tuple(ids[here] for ids in place), weights[name][here], accumulate=True
             )
             matrices[kind][int(d)] = matrices[kind].get(int(d), 0.0) + dense
-    spikes = _neurons(model, _arriving(model, sample, matrices["input"]), matrices["recurrent"])
+    spikes = _neurons(model, _arriving(model, sample, matrices["input"]), matrices["recurrent"], through)
     signal = _readouts(model, spikes @ sum(matrices["readout"].values()).T)
     first = simulation.task.n_steps - simulation.engine.settings.learning_window
     loss = _loss(simulation.engine.loss, signal[first:], torch.tensor(sample.target[first:]))
@@ -126,7 +132,7 @@ def _values(model: Model, name: str, default: float = 0.0) -> torch.Tensor:
     return torch.tensor(np.concatenate(values).astype(float))
 
 
-def _neurons(model: Model, arriving: torch.Tensor, recurrent: dict[int, torch.Tensor]) -> torch.Tensor:
+def _neurons(model: Model, arriving: torch.Tensor, recurrent: dict[int, torch.Tensor], through: float) -> torch.Tensor:
     """Spikes (n_steps, n_recurrent) of one interval."""
     get, dt = partial(_values, model), model.dt_ms
     alpha, rho = torch.exp(-dt / get("tau_m")), torch.exp(-dt / get("adapt_tau", 1.0))
@@ -138,7 +144,8 @@ def _neurons(model: Model, arriving: torch.Tensor, recurrent: dict[int, torch.Te
         r = torch.clamp(r - 1.0, min=0.0)
         for delay, weight in recurrent.items():
             if delay <= t:
-                total = total + weight @ spikes[t - delay]
+                past = spikes[t - delay]
+                total = total + weight @ (past.detach() + through * (past - past.detach()))
         v = zeta * total + alpha * v - V_th * z.detach()
         a = rho * a + z
         excess = v - V_th - beta * a
