@@ -1,6 +1,6 @@
 """Checkpoints: the state of a run on disk, exact, for any number of ranks.
 
-A checkpoint is a directory `iteration-<n>`: every rank writes its own share into `rank-<r>.bin`, raw numbers, array after
+A checkpoint is a directory `iteration-<n>`: every rank writes its share into `rank-<r>.bin`, raw numbers, array after
 array; `manifest.json` tells what lies where, with a CRC-32 of every piece and a BLAKE2b of itself. All of it is written
 into `iteration-<n>.part`, synchronised, and renamed at last: a directory of the final name is complete, or was damaged
 later, which the checksums tell. Nothing in it is ever executed or unpickled.
@@ -52,7 +52,7 @@ def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: 
                 part.mkdir(parents=True)
         with on_disk(comm, "checkpoint", final):
             share.write(part / share_name(rank), found)
-        own = [[piece.count, piece.offset, piece.crc] for piece in found]
+        own = {piece.name: [piece.count, piece.offset, piece.crc] for piece in found}
         tables = [own] if comm is None else comm.gather(own)
         with on_disk(comm, "checkpoint", final):
             if rank == 0:
@@ -87,14 +87,14 @@ def share_name(rank: int) -> str:
 
 
 def _manifest(
-    iteration: int, numbers: dict[str, Any], found: list[Piece], tables: list[list[list[int]]], identity: dict[str, Any]
+    iteration: int, numbers: dict[str, Any], found: list[Piece], tables: list[dict[str, list[int]]], identity: dict[str, Any]
 ) -> dict[str, Any]:
     arrays = [
         {
             "name": piece.name, "kind": piece.kind, "dtype": piece.array.dtype.str, "item": list(piece.item),
-            "shares": [table[k] for table in tables],
+            "shares": [table.get(piece.name, [0, 0, 0]) for table in tables],
         }
-        for k, piece in enumerate(found)
+        for piece in found
     ]  # fmt: skip
     return {
         "format": FORMAT, "version": version("pareprop"), "identity": identity, "iteration": iteration,

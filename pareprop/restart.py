@@ -214,7 +214,7 @@ class _Files:
     def _read_into(self, number: int, out: np.ndarray, place: int, array: Mapping[str, Any]) -> None:
         view = memoryview(out.reshape(-1).view(np.uint8))
         offset = array["shares"][number][1] + place
-        while len(view):
+        while view:
             n = os.preadv(self._descriptor(number), [view], offset)
             if n == 0:
                 raise InputError(f"{self._path / share_name(number)} ends within {array['name']}")

@@ -75,9 +75,9 @@ class _Group:
 
 
 def pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
-    """Collective: this rank's pieces of a state, in an order that is the same on all ranks."""
+    """Collective: this rank's pieces of a state; rank 0 has them all, others all but those that are shared."""
     shared = state.shared | {name: _merged(comm, *entry) for name, entry in state.rows.items()}
-    found = [Piece(name, "shared", array, len(array) if rank == 0 else 0) for name, array in shared.items()]
+    found = [Piece(name, "shared", array, len(array)) for name, array in shared.items() if rank == 0]
     for kind in ("neurons", "readouts"):
         for name, array in getattr(state, kind).items():
             owned = np.moveaxis(array, -1, 0)  # a view: last axis in memory, first in the file
@@ -128,7 +128,7 @@ def write(path: Path, found: list[Piece]) -> None:
 
 def _write_all(descriptor: int, data: np.ndarray, offset: int) -> None:
     view = memoryview(data)
-    while len(view):
+    while view:
         written = os.pwrite(descriptor, view, offset)
         view, offset = view[written:], offset + written
 

@@ -18,10 +18,12 @@ from typing import Any
 
 import numpy as np
 
+from . import collective
 from .canonical import Digest
 from .collective import guarded
-from .errors import InputError, StateError
+from .errors import InputError, ParepropError, StateError
 from .exchange import Alone, Exchange
+from .faults import find_bad
 from .interval import Interval, IntervalSettings
 from .model import Model
 from .network import Network
@@ -73,7 +75,7 @@ class Observer:
         """After the last iteration."""
 
     def failed(self, simulation: Simulation, problem: ParepropError) -> str:
-        """The run can't go on; tell what the user should know beside the problem. `simulation.between` iterations?"""
+        """The run can't go on, maybe in the midst of an iteration (not `simulation.between`); tell what is safe."""
         return ""
 
     def saved(self, simulation: Simulation) -> dict[str, Any]:
@@ -173,9 +175,13 @@ class Simulation:
         return loss, self.engine.log.ptr[self.task.n_steps] / (self.network.n_recurrent * seconds)
 
     def _check_finite(self, index: int, loss: float) -> None:
+        """Collective: end the run if a number on any rank is not finite."""
         problem = find_bad(self)
-        if problem or not math.isfinite(loss) or (self.exchange.comm and collective.maximum(self.exchange.comm, bool(problem))):
-            pass
+        if not math.isfinite(loss):
+            problem = StateError(f"the loss of sample {index} is {loss}" + (f"; {problem}" if problem else ""))
+        if collective.maximum(self.exchange.comm, problem is not None):
+            hint = f"{problem} (sample {index}); a smaller learning rate or tighter weight bounds may help"
+            collective.raise_together(self.exchange.comm, problem and StateError(hint))
 
     def set_eta(self, eta: float, projection: str | None = None) -> None:
         """Change the learning rate of one projection, or of all, from the next update on."""
@@ -198,7 +204,7 @@ class Simulation:
     def saved(self) -> State:
         """Collective: the whole state between iterations, on any number of ranks; see `state`."""
         engine = self.engine.saved()
-        saved = State(neurons=engine.neurons, readouts=engine.readouts, synapses=engine.synapses)
+        saved = State({}, {}, engine.neurons, engine.readouts, engine.rows, engine.synapses)
         saved.put("engine", engine.numbers, engine.shared)
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
         saved.put("loop", {"iteration": self.iteration, "digest": self.digest.state.hex()}, progress)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import spike_rules
+from . import spike_rules, spike_state
 from .errors import InputError
 from .exchange import Exchange
 from .interval import Recorded
@@ -19,6 +19,7 @@ from .network import Network
 from .sample import Sample
 from .spike_rules import LOOP, PREFIX, Rules
 from .spikelog import Log
+from .state import State
 from .synapses import Synapses
 from .timers import Timers
 
@@ -53,6 +54,8 @@ class Spike:
     every rank derives the same errors. With one process and D = 1 this is one call of the kernel per sample.
     """
 
+    learns_at_the_end = False  # weights change within samples
+
     def __init__(self, network: Network, exchange: Exchange, settings: SpikeSettings, n_steps: int, timers: Timers) -> None:
         self.network, self.exchange, self.settings, self.timers = network, exchange, settings, timers
         self.n_steps, self.time, self.learned = n_steps, 0, False
@@ -66,7 +69,7 @@ class Spike:
         self.mirror = network.mirror.table if network.mirror else Synapses(model, [], 0, 0)
         self.rules = [spike_rules.rules(model, table, self.block, self.lags.m) for table in (*tables, self.mirror)]
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False)]
-        self._keep = self._steps_kept(model)
+        self.steps_kept = self._longest_kept(model)
         self.constants = network.readout_constants()
         self._allocate(model)
 
@@ -75,7 +78,7 @@ class Spike:
         longest = min(spikes, default=self.n_steps)
         return min(self.settings.round_steps or longest, longest)
 
-    def _steps_kept(self, model: Model) -> int:
+    def _longest_kept(self, model: Model) -> int:
         """Steps of the logs that later samples still read."""
         delays = [item.delay_range[1] for item in model.projections]
         finite = [int(c) for rules in self.rules for c in rules.rules[:, 1] if c >= 0]
@@ -93,12 +96,14 @@ class Spike:
         self.signal = np.zeros((self.n_steps, network.n_readouts))
         self.own_signal = self.signal if self.exchange.size == 1 else np.zeros((self.n_steps, n_own))
         self.error = np.zeros_like(self.signal)
-        length = self._keep + self.n_steps + self.lags.m + 2
-        self._inputs, self._merged = Log(length), Log(length, 4 * n + 1024)
-        self._own = self._merged if self.exchange.size == 1 else Log(length, 4 * n + 1024)
+        length = self.steps_kept + self.n_steps + self.lags.m + 2
+        self.inputs, self.merged = Log(length), Log(length, 4 * n + 1024)
+        self._own = self.merged if self.exchange.size == 1 else Log(length, 4 * n + 1024)
         kappas = {(item.params.kappa, item.params.kappa_reg) for item in model.of_role("recurrent")}
         self._sets = 1 if all(kappa == kappa_reg for kappa, kappa_reg in kappas) else 2
-        self.rows = [self._rows(table, rules) for table, rules in zip((*self._tables(), self.mirror), self.rules, strict=True)]
+        self.carried = np.zeros(n)
+        self.names: list[set[str]] = []  # what the synapses of each table keep beside weights
+        self.rows = [self._rows(table, rules) for table, rules in zip((*self.tables(), self.mirror), self.rules, strict=True)]
         self.rows[1].first_error = network.readouts[0]
         self.history = self._histories(n)
         self.kernel = kernel.Engine(
@@ -114,10 +119,11 @@ class Spike:
                "sets": self._sets, "dt": model.dt_ms, "fold_steps": spike_rules.FOLD_STEPS,
                "alone": self.exchange.size == 1 and not self.settings.round_steps, "has_prefix": self._has(PREFIX)}
         )  # fmt: skip
-        self.exchange.bind(self._own, self._merged, self.own_signal, self.signal)
+        self.exchange.bind(self._own, self.merged, self.own_signal, self.signal)
         self.record_ids(np.zeros(0, np.int64))
 
-    def _tables(self) -> tuple[Synapses, Synapses]:
+    def tables(self) -> tuple[Synapses, Synapses]:
+        """Tables whose synapses learn for themselves."""
         return self.network.incoming, self.network.outgoing
 
     def _loss(self) -> str:
@@ -135,6 +141,7 @@ class Spike:
             "zbar": bool(np.any((rules.rules[:, 0] == LOOP) & (rules.rules[:, 2] == 1))),
             "eps": bool(np.any((rules.rules[:, 0] == LOOP) & (rules.rules[:, 3] == 1))),
         }  # fmt: skip
+        self.names.append({name for name, needed in wanted.items() if needed})
         books = np.zeros((n_rows, 5), np.int64)
         books[:, 0] = -1
         return kernel.Rows(
@@ -220,19 +227,19 @@ class Spike:
 
     def _begin(self, sample: Sample, learn: bool) -> None:
         run, t = self.kernel, self.time
-        base = max(t - self._keep, 0)
-        for log, old in ((self._inputs, run.base), (self._merged, run.base)):
+        base = max(t - self.steps_kept, 0)
+        for log, old in ((self.inputs, run.base), (self.merged, run.base)):
             log.forget(base - old, t - old)
-        if self._own is not self._merged:
+        if self._own is not self.merged:
             self._own.ptr[:] = 0
-        self._inputs.append(t - base, sample.inputs, self.n_steps)
+        self.inputs.append(t - base, sample.inputs, self.n_steps)
         run.base, run.origin, run.learns = base, t, self.learned
         run.window = self._window(sample)
         run.target_signal = np.ascontiguousarray(sample.target, dtype=float)
         self._bind_logs()
         run.injected = self._injected(sample)
         etas = {item.span.projection.name: item.eta if learn else 0.0 for item in self.plastic}
-        for table, rows in zip((*self._tables(), self.mirror), self.rows, strict=True):
+        for table, rows in zip((*self.tables(), self.mirror), self.rows, strict=True):
             blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
             np.asarray(rows.constants)[:, 3] = blocks
 
@@ -243,8 +250,8 @@ class Spike:
 
     def _bind_logs(self) -> None:
         run = self.kernel
-        run.input_ids, run.input_ptr = self._inputs.ids, self._inputs.ptr
-        run.log_ids, run.log_ptr = self._merged.ids, self._merged.ptr
+        run.input_ids, run.input_ptr = self.inputs.ids, self.inputs.ptr
+        run.log_ids, run.log_ptr = self.merged.ids, self.merged.ptr
         run.own_ids, run.own_ptr = self._own.ids, self._own.ptr
 
     def _injected(self, sample: Sample) -> np.ndarray:
@@ -257,7 +264,7 @@ class Spike:
             interval_kernel.inject(
                 table.blocks, table.row_ptr, table.target, table.weight, sample.currents, injected[1:]
             )  # fmt: skip
-        injected[0], self._carried = getattr(self, "_carried", 0.0), injected[-1].copy()
+        injected[0], self.carried = self.carried, injected[-1].copy()
         return injected[:-1]
 
     def _round(self, first: int, last: int) -> None:
@@ -286,8 +293,8 @@ class Spike:
 
     def _last_log(self) -> Log:
         place = self.time - self.n_steps - self.kernel.base
-        ptr = self._merged.ptr[place : place + self.n_steps + 1]
-        return Log.from_arrays(self._merged.ids[ptr[0] : ptr[-1]], ptr - ptr[0])
+        ptr = self.merged.ptr[place : place + self.n_steps + 1]
+        return Log.from_arrays(self.merged.ids[ptr[0] : ptr[-1]], ptr - ptr[0])
 
     def _recorded(self) -> Recorded:
         local = np.asarray(self.kernel.record)
@@ -303,10 +310,10 @@ class Spike:
         if not self.learned:
             return {}
         kept = self._snapshot()
-        for log in (self._inputs, self._merged):
+        for log in (self.inputs, self.merged):
             log.ptr[self.time - self.kernel.base + 1 :] = log.ptr[self.time - self.kernel.base]
         self.kernel.flush(self.time)
-        shown = {id(table): table.weight.copy() for table in (*self._tables(), self.network.feedback)}
+        shown = {id(table): table.weight.copy() for table in (*self.tables(), self.network.feedback)}
         for array, values in kept:
             array[...] = values
         return shown
@@ -318,13 +325,30 @@ class Spike:
             arrays += [np.asarray(getattr(rows, name)) for name in (*PER_SYNAPSE, "Z", "books", "counters")]
         return [(array, array.copy()) for array in arrays]
 
+    def saved(self) -> State:
+        """What the next sample reads; see `state`."""
+        return spike_state.saved(self)
+
+    def restore(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+        """Take back numbers and what is shared; the arrays of `saved` are filled next."""
+        spike_state.restore(self, numbers, shared)
+
+    def restored(self) -> None:
+        """Bring learning-signal weights up to date."""
+        if self.network.mirror:
+            self.network.mirror.follow()
+
+    def watched(self) -> dict[str, np.ndarray]:
+        """What must be finite beside `saved`: nothing."""
+        return {}
+
     def nbytes(self) -> dict[str, int]:
         """Bytes by kind: what synapses need to learn, bookkeeping of sources, histories, logs."""
         learning, books = 0, 0
         for rows in self.rows:
             learning += sum(np.asarray(getattr(rows, name)).nbytes for name in PER_SYNAPSE[1:])
             books += sum(np.asarray(getattr(rows, name)).nbytes for name in ("Z", "books", "counters"))
-        logs = {id(log): log.nbytes for log in (self._inputs, self._merged, self._own)}
+        logs = {id(log): log.nbytes for log in (self.inputs, self.merged, self._own)}
         return {
             "gradients": learning, "books": books, "log": sum(logs.values()),
             "histories": sum(array.nbytes for array in (*self.history.values(), *self.state.values())),

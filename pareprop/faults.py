@@ -1,0 +1,90 @@
+"""Things that go wrong while a run lasts: numbers that are not finite, and signals that ask for an end."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import StateError
+from .network import Network
+
+if TYPE_CHECKING:
+    from .simulation import Simulation
+
+LIMIT = 1e150  # beyond this a number counts as overflown: its square is not finite
+ASKING = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
+
+
+def find_bad(simulation: Simulation) -> StateError | None:
+    """Look for a number on this rank that is not finite or beyond `LIMIT`; the error names where it is.
+
+    One pass over states of neurons and weights; only if that fails it is looked up where.
+    """
+    network, state = simulation.network, simulation.engine.saved()
+    for name, array in (state.neurons | simulation.engine.watched()).items():
+        if not _sound(array):
+            for where in np.argwhere(_bad(array))[:1]:
+                return StateError(f"{name} = {array[tuple(where)]:g} in {_neuron(network, int(where[-1]))}")
+    for name, (table, span, array) in state.synapses.items():
+        if name.endswith("/weight") and not _sound(array):
+            for index in np.flatnonzero(_bad(array))[:1]:
+                return StateError(f"weight = {array[index]:g} in {_synapse(table, span, int(index))}")
+    return None
+
+
+def _sound(array: np.ndarray) -> bool:
+    flat = array.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(flat @ flat))
+
+
+def _bad(array: np.ndarray) -> np.ndarray:
+    return ~(np.abs(array) < LIMIT)
+
+
+def _neuron(network: Network, local: int) -> str:
+    index = network.neurons[0] + local
+    for population in network.model.of_role("recurrent"):
+        first = network.model.offset(population)
+        if first <= index < first + population.size:
+            return f"neuron {index - first} of population '{population.name}'"
+    raise IndexError(index)
+
+
+def _synapse(table: Any, span: Any, place: int) -> str:
+    index = span.first + place
+    row = int(np.searchsorted(table.row_ptr, index, side="right")) - 1 - span.rows
+    source = row % span.projection.pre.size
+    target = int(table.target[index]) - span.base + span.targets[0]
+    return (
+        f"projection '{span.projection.name}', from neuron {source} of '{span.projection.pre.name}' to neuron {target} "
+        f"of '{span.projection.post.name}'"
+    )
+
+
+class Signals:
+    """Notes signals that ask for a checkpoint and an end; the second interrupt ends this process at once.
+
+    Attributes
+    ----------
+    asked : name of the first signal that came, or ""
+    """
+
+    def __init__(self) -> None:
+        self.asked = ""
+        self._before = {number: signal.signal(number, self._note) for number in ASKING}
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGINT and self.asked == "SIGINT":
+            os.write(2, b"pareprop: interrupted twice, ending at once\n")
+            os._exit(130)  # an MPI launcher then ends the other ranks
+        self.asked = self.asked or signal.Signals(number).name
+
+    def release(self) -> None:
+        """Give the signals back to whom they belonged."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

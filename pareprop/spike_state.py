@@ -1,0 +1,76 @@
+"""The state of the spike variant between samples, for checkpoints; the contract stands in `state`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import InputError
+from .spikelog import Log
+from .state import State
+
+if TYPE_CHECKING:
+    from .spike import Spike
+
+KINDS = ("incoming", "outgoing", "mirror")
+
+
+def saved(engine: Spike) -> State:
+    """Everything that the next sample reads: spikes and errors in flight, histories, sums, traces, moments."""
+    numbers = {
+        "time": engine.time, "learned": engine.learned,
+        "plastic": {item.name: item.numbers() for item in engine.plastic},
+    }  # fmt: skip
+    first, last = _kept_steps(engine) - engine.kernel.base, engine.time - engine.kernel.base
+    shared = {"error_ring": engine.history["error_ring"]}
+    for name, log in _logs(engine).items():
+        ptr = log.ptr[first : last + 1]
+        shared |= {f"{name}_ids": log.ids[ptr[0] : ptr[-1]], f"{name}_ptr": ptr - ptr[0]}
+    state = State(numbers, shared)
+    histories = {name: array for name, array in engine.history.items() if name != "error_ring"}
+    state.neurons = engine.state | histories | {"carried": engine.carried}
+    state.readouts = {"y": engine.y, "arriving_out": np.asarray(engine.kernel.arriving_out)}
+    tables = (*engine.tables(), engine.mirror)
+    for kind, rows, table, names in zip(KINDS, engine.rows, tables, engine.names, strict=True):
+        for name in ("books", "Z", *(["counters"] if "moment" in names else [])):
+            state.rows[f"{kind}/{name}"] = table, np.asarray(getattr(rows, name))
+        for span in table.spans:
+            if span.projection.plastic:
+                arrays = {name: np.asarray(getattr(rows, name)) for name in ("weight", *sorted(names))}
+                state.add_synapses(kind, table, span, **arrays)
+    return state
+
+
+def restore(engine: Spike, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+    """Take back numbers, errors and logs.
+
+    Raises
+    ------
+    InputError
+        If what is shared doesn't fit the network.
+    """
+    engine.time, engine.learned = int(numbers["time"]), bool(numbers["learned"])
+    for item in engine.plastic:
+        item.restore(numbers["plastic"][item.name])
+    engine.kernel.base = _kept_steps(engine)
+    steps = engine.time - engine.kernel.base
+    sizes = {"inputs": engine.network.n_inputs, "spikes": engine.network.n_recurrent}
+    for name, log in _logs(engine).items():
+        ids, ptr = shared[f"{name}_ids"], shared[f"{name}_ptr"]
+        sound = ptr.shape == (steps + 1,) and ptr[0] == 0 and np.all(np.diff(ptr) >= 0) and ptr[-1] == len(ids)
+        if not sound or (len(ids) and int(ids.max()) >= sizes[name]):
+            raise InputError(f"the spikes in flight ({name}) are not those of {steps} steps of {sizes[name]} sources")
+        log.append(0, Log.from_arrays(ids, ptr), steps)
+    if shared["error_ring"].shape != engine.history["error_ring"].shape:
+        raise InputError("the errors in flight are not those of this network")
+    engine.history["error_ring"][...] = shared["error_ring"]
+
+
+def _kept_steps(engine: Spike) -> int:
+    """First step of the logs that later samples still read."""
+    return max(engine.time - engine.steps_kept, 0)
+
+
+def _logs(engine: Spike) -> dict[str, Log]:
+    return {"inputs": engine.inputs, "spikes": engine.merged}
