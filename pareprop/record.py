@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -15,6 +16,7 @@ import numpy as np
 from . import canonical, collective
 from .errors import InputError
 from .kernels import build_info
+from .learning import output
 from .model import Model
 from .simulation import Observer, Outcome, Simulation
 
@@ -122,7 +124,7 @@ class RunFile(Observer):
         n_steps = len(outcome.error)
         group["input_steps"], group["input_ids"] = outcome.sample.inputs.spikes(n_steps)
         group["spike_steps"], group["spike_ids"] = simulation.engine.log.spikes(n_steps)
-        group["readout_signal"] = outcome.signal
+        group["readout_signal"] = output(simulation.model.of_role("readout")[0].params.loss, outcome.signal)
         group["target_signal"], group["error_signal"] = outcome.sample.target, outcome.error
 
     def finish(self, simulation: Simulation) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .learning import softmax
+from .learning import output
 from .simulation import Observer, Outcome, Simulation
 from .tasks.base import TaskBase
 
@@ -45,10 +45,8 @@ class Score:
         if outcome.sample.label is None:
             return
         window = outcome.sample.window if outcome.sample.window is not None else slice(-learning_window, None)
-        signal = outcome.signal[window]
-        signal = softmax(signal) if loss == "cross_entropy" else signal
         self.labels.append(outcome.sample.label)
-        self.predictions.append(int(np.argmax(signal.mean(axis=0))))
+        self.predictions.append(int(np.argmax(output(loss, outcome.signal[window]).mean(axis=0))))
 
     @property
     def n_right(self) -> int:

@@ -435,7 +435,7 @@ def test_big_projection_is_sampled_and_gets_no_matrix(directory, monkeypatch):
     assert "100,000,000 synapses, 20,000 of them shown" in figure.subfigs[0].get_suptitle()
 
 
-def test_trajectory_goes_from_faint_to_strong_over_the_iterations(directory):
+def test_trajectory_has_a_panel_for_each_recorded_iteration(directory):
     path = write_run(directory, "own-task", figure="trajectory")
     with h5py.File(path, "a") as file:
         assert trajectory.figure(file) is None  # one readout only
@@ -443,14 +443,15 @@ def test_trajectory_goes_from_faint_to_strong_over_the_iterations(directory):
     with h5py.File(path, "a") as file:
         file.copy("dynamics/last", "dynamics/middle")
         file["dynamics/middle"].attrs["iteration"] = 20
-        ax = trajectory.figure(file).axes[0]
-        lines = ax.get_lines()
-        for line, name in zip(lines, ("first", "middle", "last"), strict=False):
-            np.testing.assert_array_equal(line.get_xydata(), file[f"dynamics/{name}/readout_signal"][...])
-        np.testing.assert_array_equal(lines[3].get_xydata(), file["dynamics/last/target_signal"][...])
-    assert [line.get_label() for line in lines] == ["iteration 1", "iteration 20", "iteration 300", "target"]
-    widths = [line.get_linewidth() for line in lines[:3]]
-    assert widths == sorted(widths) and ax.get_aspect() == 1
+        axes = trajectory.figure(file).axes
+        for ax, name in zip(axes, ("first", "middle", "last"), strict=True):
+            readout, target = ax.get_lines()
+            np.testing.assert_array_equal(readout.get_xydata(), file[f"dynamics/{name}/readout_signal"][...])
+            np.testing.assert_array_equal(target.get_xydata(), file["dynamics/last/target_signal"][...])
+    assert [ax.get_title(loc="left") for ax in axes] == ["iteration 1", "iteration 20", "iteration 300"]
+    assert {(ax.get_aspect(), ax.get_xlim(), ax.get_ylim()) for ax in axes} == {
+        (1.0, axes[0].get_xlim(), axes[0].get_ylim())
+    }
 
 
 def test_evidence_shows_groups_recall_and_decision(directory):

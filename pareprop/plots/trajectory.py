@@ -1,16 +1,16 @@
-"""Two readouts against their targets in the plane, over the iterations."""
+"""Two readouts against their targets in the plane, one panel for each recorded iteration."""
 
 from __future__ import annotations
 
 import h5py
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from . import panels, reader, style
 
 TASKS = ("lemniscate", "handwriting")
+COLUMNS = 3
 
 
 def samples(file: h5py.File) -> list[h5py.Group]:
@@ -25,27 +25,31 @@ def samples(file: h5py.File) -> list[h5py.Group]:
     return sorted(found, key=lambda sample: int(sample.attrs.get("iteration", 0)))
 
 
-def tint(color: str, strength: float) -> str:
-    """Mix a colour with white: 0 is white, 1 the colour itself."""
-    return to_hex([1 - strength * (1 - c) for c in to_rgb(color)])
+def limits(paths: list[np.ndarray]) -> np.ndarray:
+    """Give the view, ((left, right), (bottom, top)): around `paths`, with a fifth of their extent on each side.
 
-
-def view(ax: Axes, paths: list[np.ndarray]) -> None:
-    """Cut the view at twice the extent of `paths`, so that a wild first iteration cannot make them tiny."""
+    A wild first iteration is cut rather than making all others tiny. NaN is passed over.
+    """
     points = np.concatenate(paths)
     points = points[np.isfinite(points).all(axis=1)]
     if not points.size:
-        return
+        return np.array([(-1.0, 1.0)] * 2)
     low, high = points.min(axis=0), points.max(axis=0)
-    half, middle = max(high - low), (low + high) / 2
-    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    ax.set_xlim(max(left, middle[0] - half), min(right, middle[0] + half))
-    ax.set_ylim(max(bottom, middle[1] - half), min(top, middle[1] + half))
+    margin = 0.2 * max(max(high - low), 1e-9)
+    return np.column_stack([low - margin, high + margin])
+
+
+def panel(ax: Axes, path: np.ndarray, target: np.ndarray | None, iteration: str) -> None:
+    """Draw one path over its target."""
+    ax.plot(*path.T, color=style.BLUE, lw=0.9, label="readout")
+    if target is not None:
+        ax.plot(*target.T, color=style.BLACK, lw=0.9, ls=(0, (4, 2)), label="target")
+    ax.set_title(f"iteration {iteration}".rstrip())
 
 
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
-    """Draw readouts from faint (first) to strong (last) and the target dashed.
+    """Draw readouts over their target, dashed, in equal views, by iteration.
 
     None unless the task draws a path in the plane (lemniscate, handwriting, or the attribute `figure` is
     "trajectory") and two readouts were recorded.
@@ -53,20 +57,22 @@ def figure(file: h5py.File) -> Figure | None:
     found = samples(file)
     if not found or (reader.text(file, "task") not in TASKS and reader.text(file, "figure") != "trajectory"):
         return None
-    result = style.new_figure(file, 4.0, width=5.6)
-    result.set_layout_engine("compressed")  # no gaps around axes of equal scale
-    ax = result.add_subplot()
-    for k, sample in enumerate(found):
-        strength = 1.0 if k == len(found) - 1 else 0.35 + 0.5 * k / len(found)
-        first, last = panels.window(sample)
-        path = sample["readout_signal"][first:last]
-        label = f"iteration {reader.text(sample, 'iteration')}".rstrip()
-        ax.plot(*path.T, color=tint(style.BLUE, strength), lw=0.7 + 0.9 * strength, label=label)
-    shown, target = [path], reader.values(found[-1], "target_signal", 2)
-    if target is not None:
-        shown.append(target[first:last])
-        ax.plot(*shown[1].T, color=style.BLACK, lw=1.0, ls=(0, (4, 2)), label="target")
-    view(ax, shown)
-    ax.set(xlabel="output 0", ylabel="output 1", aspect="equal")
-    style.legend_right(ax)
+    windows = [slice(*panels.window(sample)) for sample in found]
+    paths = [sample["readout_signal"][window] for sample, window in zip(found, windows, strict=True)]
+    target = reader.values(found[-1], "target_signal", 2)
+    targets = [None if target is None else target[window] for window in windows]
+    view = limits([paths[-1], *([] if target is None else targets[-1:])])
+    columns = min(COLUMNS, len(found))
+    rows = -(-len(found) // columns)
+    height = 2.2 * rows * np.ptp(view[1]) / max(np.ptp(view[0]), 1e-9)
+    result = style.new_figure(file, 0.9 + min(max(height, 1.4 * rows), 3.5 * rows))
+    axes = result.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for ax, sample, path, wanted in zip(axes.flat, found, paths, targets, strict=False):
+        panel(ax, path, wanted, reader.text(sample, "iteration"))
+        ax.set(xlim=view[0], ylim=view[1], aspect="equal")
+    for ax in axes.flat[len(found) :]:
+        ax.set_axis_off()
+    result.supxlabel("output 0", fontsize=8)
+    result.supylabel("output 1", fontsize=8)
+    result.legend(*axes[0, 0].get_legend_handles_labels(), loc="upper right", ncols=2)
     return result

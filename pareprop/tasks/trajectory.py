@@ -36,8 +36,8 @@ class Trajectory(TaskBase):
     adapt_tau: float = Field(2000.0, gt=0, description="time constant of the adaptive threshold in ms")
 
     def kept_samples(self) -> dict[tuple[str, int], str]:
-        """First, last, and some between, at a fiftieth, a tenth and a third of the iterations."""
-        between = {max(self.iterations // part, 1) for part in (50, 10, 3)}
+        """First, last, and four between."""
+        between = {max(self.iterations // part, 1) for part in (250, 50, 10, 2)}
         names = {("train", number * self.batch_size): f"iteration-{number}" for number in sorted(between)}
         return names | super().kept_samples()
 
