@@ -10,19 +10,25 @@ it but for the interpreter's share and, on several ranks, waiting.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from . import collective, streams
+from .drawn import Driven
 from .errors import InputError
 from .exchange import Exchange
+from .interval import IntervalSettings
 from .model import Model
 from .params import GradientDescent, Normal
 from .record import peak_rss_bytes
 from .sample import Sample
 from .simulation import Simulation
+from .spike import SpikeSettings
 from .spikelog import Log
 from .synapses import Synapses
 
@@ -89,8 +95,9 @@ def model(
         neurons, neurons, "fixed_indegree", indegree=indegree, allow_autapses=False, allow_multapses=False, delay=delay,
         weight=weight(indegree),
     )  # fmt: skip
-    network.connect(neurons, out, weight=weight(n_neurons))
-    network.connect(out, neurons, weight=weight(n_neurons))
+    loop = 1 if interval else delay  # the spike variant exchanges as often as the shortest of these asks for
+    network.connect(neurons, out, weight=weight(n_neurons), delay=loop)
+    network.connect(out, neurons, weight=weight(n_neurons), delay=loop)
     return network
 
 
@@ -112,12 +119,25 @@ def count_events(table: Synapses, inputs: Log, spikes: Log, n_steps: int, endles
     return total
 
 
-def run(network: Model, task: BenchTask, n_intervals: int, learn: bool, exchange: Exchange) -> dict[str, Any]:
-    """Collective: train `n_intervals` samples and return the figures, valid on rank 0."""
-    simulation = Simulation(network, task, exchange)
+def run(
+    network: Model, task: BenchTask, n_intervals: int, learn: bool, exchange: Exchange, warmup: int = 0,
+    rate_hz: float = 0.0,
+) -> dict[str, Any]:  # fmt: skip
+    """Collective: train `n_intervals` samples after `warmup` untimed ones and return the figures, valid on rank 0.
+
+    With `rate_hz` synapses are driven by drawn spikes at this rate, see `drawn.Driven`.
+    """
+    simulation = build(network, task, exchange, rate_hz)
     engine, table, comm = simulation.engine, simulation.network.incoming, exchange.comm
     wall, events, spikes = 0.0, 0, 0
-    for index in range(n_intervals):
+    for index in range(warmup):
+        engine.run(task.sample(index), learn)
+        if learn:
+            engine.optimize()
+        simulation.digest.add_spikes(engine.log, task.n_steps)
+    for name in PHASES[1:]:
+        simulation.timers.seconds.pop(name, None)
+    for index in range(warmup, warmup + n_intervals):
         sample = task.sample(index)
         wall -= _now(comm)
         engine.run(sample, learn)
@@ -129,15 +149,54 @@ def run(network: Model, task: BenchTask, n_intervals: int, learn: bool, exchange
         simulation.digest.add_spikes(engine.log, task.n_steps)
     n_synapses = collective.total(comm, sum(len(table.weight) for table in simulation.network.tables().values()))
     bytes_of_synapses = collective.total(comm, simulation.bytes_of_synapses())
-    phases = {name: collective.maximum(comm, simulation.timers.seconds.get(name, 0.0)) for name in PHASES}
+    shares = collective.gathered(comm, Share.of(simulation))
+    phases = {name: max(share.phases[name] for share in shares) for name in PHASES}
     events = collective.total(comm, events)
     neuron_seconds = simulation.network.n_recurrent * n_intervals * task.n_steps * network.dt_ms / 1000.0
     return {
         "ranks": exchange.size, "build_seconds": phases["build"], "train_seconds": wall, "phases": phases,
         "firing_rate_hz": spikes / neuron_seconds, "synapses": n_synapses, "events": events,
         "events_per_second": events / wall, "bytes_per_synapse": bytes_of_synapses / n_synapses,
-        "peak_rss_bytes": int(collective.maximum(comm, peak_rss_bytes())), "digest": simulation.hexdigest(),
+        "peak_rss_bytes": max(share.peak_rss_bytes for share in shares), "digest": simulation.hexdigest(),
+        "shares": [asdict(share) for share in shares], "simulated_seconds": n_intervals * task.n_steps * network.dt_ms / 1e3,
     }  # fmt: skip
+
+
+def build(network: Model, task: BenchTask, exchange: Exchange, rate_hz: float = 0.0) -> Simulation:
+    """Collective: the simulation of a benchmark; with `rate_hz` in rounds also on one rank."""
+    if not rate_hz:
+        return Simulation(network, task, exchange)
+    settings = SpikeSettings if network.variant == "spike" else IntervalSettings
+    rounds = settings(task.learning_window, round_steps=task.n_steps)  # engines cut it to the min-delay
+    driven = Driven(exchange, rate_hz * network.dt_ms / 1000.0, network.size("recurrent"), network.seed)
+    return Simulation(network, task, driven, settings=rounds)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one rank spent and holds.
+
+    Attributes
+    ----------
+    host : where the rank ran
+    cores : number of cores it may use there
+    phases : seconds by phase
+    memory : bytes by kind
+    peak_rss_bytes : of the process
+    """
+
+    host: str
+    cores: int
+    phases: dict[str, float]
+    memory: dict[str, int]
+    peak_rss_bytes: int
+
+    @classmethod
+    def of(cls, simulation: Simulation) -> Share:
+        """Take it from a simulation that ran."""
+        phases = {name: simulation.timers.seconds.get(name, 0.0) for name in PHASES}
+        memory = simulation.nbytes() | {"buffers": simulation.exchange.nbytes}
+        return cls(socket.gethostname(), os.cpu_count() or 1, phases, memory, peak_rss_bytes())
 
 
 def _now(comm: Any) -> float:

@@ -133,12 +133,16 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
 @click.option("--inputs", type=int, default=100, show_default=True, help="Input sources; each feeds every neuron.")
 @click.option("--steps", type=int, default=1000, show_default=True, help="Steps of an interval.")
 @click.option("--intervals", type=int, default=3, show_default=True)
+@click.option("--warmup", type=click.IntRange(min=0), default=0, show_default=True, help="Intervals before the clock starts.")
+@click.option("--rate", type=click.FloatRange(0, 1000), default=0.0, help="Drive synapses with drawn spikes at this rate in Hz.")
 @click.option("--delay", type=int, default=1, show_default=True, help="Recurrent delay in steps.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--no-learning", is_flag=True, help="Simulate without learning.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the figures to this file.")
 @click.pass_obj
-def bench(exchange: Exchange, json_file: str | None, no_learning: bool, variant: str, **sizes: int) -> None:
+def bench(
+    exchange: Exchange, json_file: str | None, no_learning: bool, variant: str, warmup: int, rate: float, **sizes: int
+) -> None:  # fmt: skip
     """Build and train the benchmark network; print where the time goes."""
     seed = sizes.pop("seed")
     check_bench(**sizes)
@@ -146,7 +150,7 @@ def bench(exchange: Exchange, json_file: str | None, no_learning: bool, variant:
         raise InputError(f"--json {json_file}: its directory does not exist")
     network = bench_model(sizes["neurons"], sizes["indegree"], sizes["inputs"], seed, sizes["delay"], variant)
     task = BenchTask(sizes["inputs"], sizes["steps"], seed)
-    figures = run_bench(network, task, sizes["intervals"], not no_learning, exchange)
+    figures = run_bench(network, task, sizes["intervals"], not no_learning, exchange, warmup, rate)
     if exchange.rank:
         return
     for name, seconds in figures["phases"].items():
@@ -157,7 +161,7 @@ def bench(exchange: Exchange, json_file: str | None, no_learning: bool, variant:
     click.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")
     if json_file:
         try:
-            everything = figures | {"variant": variant, "seed": seed} | sizes
+            everything = figures | {"variant": variant, "seed": seed, "warmup": warmup, "rate": rate} | sizes
             Path(json_file).write_text(json.dumps(everything, indent=1) + "\n")
         except OSError as problem:
             raise InputError(f"--json {json_file}: {problem.strerror}") from None

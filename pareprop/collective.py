@@ -52,6 +52,11 @@ def maximum(comm: Any, value: float) -> float:
     return value if comm is None else max(comm.allgather(value))
 
 
+def gathered(comm: Any, value: Any) -> list[Any]:
+    """Collective: the values of all ranks, by rank."""
+    return [value] if comm is None else comm.allgather(value)
+
+
 def total(comm: Any, value: int) -> int:
     """Collective: the sum of whole numbers of all ranks."""
     return value if comm is None else sum(comm.allgather(value))

@@ -6,7 +6,7 @@ loop knows.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,17 @@ from .partition import block
 from .spikelog import Log
 
 GROWTH = 1.25  # room beyond the largest message seen, so that a second message is rare
+HEADER = 2  # words before the signals in a message
+
+
+def grown(need: int) -> int:
+    """Words to make room for when a message needs `need`."""
+    return int(need * GROWTH)
+
+
+def buffer_bytes(words: int, size: int) -> int:
+    """Bytes of a rank's own message and those of all `size` ranks."""
+    return 4 * words * (1 + size)
 
 
 class Exchange(Protocol):
@@ -22,6 +33,11 @@ class Exchange(Protocol):
 
     rank: int
     size: int
+    comm: Any
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the message buffers."""
 
     def bind(self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray) -> None:
         """Name the arrays to exchange: this rank's log and signals (T, own readouts), the merged ones."""
@@ -35,7 +51,8 @@ class Alone:
 
     rank = 0
     size = 1
-    comm = None
+    comm: Any = None
+    nbytes = 0
 
     def bind(self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray) -> None:
         """Keep the signals; logs are the same."""
@@ -91,7 +108,7 @@ class Ranks:
             need, total = box.needs(self.size)
             if need <= self.words:
                 break
-            self._resize(int(need * GROWTH))  # every rank sees the same need and repeats
+            self._resize(grown(need))  # every rank sees the same need and repeats
         self._merged.reserve(int(self._merged.ptr[first]) + total)
         box.log_ids, box.log_ptr = self._merged.ids, self._merged.ptr
         box.merge(self.size, first, last, signal_first, signal_last, self._cursor)
@@ -99,4 +116,4 @@ class Ranks:
     @property
     def nbytes(self) -> int:
         """Bytes of the message buffers."""
-        return 4 * self.words * (1 + self.size)
+        return buffer_bytes(self.words, self.size)

@@ -203,7 +203,7 @@ class Interval:
     def _exchange(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
         with self.timers.phase("communicate"):
             self.exchange.round(first, last, signal_first, signal_last)
-        self.forward.log_ids = self.log.ids
+        self.forward.log_ids, self.forward.own_ids = self.log.ids, self.own.ids
 
     def _advance_readouts(self, first: int, last: int) -> None:
         table, constants = self.network.outgoing, self.constants

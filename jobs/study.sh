@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# A scaling study without a batch system: jobs/study.sh STUDY.toml [DIR]; finished points are not run again.
+set -euo pipefail
+
+[[ -z ${VENV:-} ]] || export PATH=$VENV/bin:$PATH
+study=${1:?no STUDY.toml given, such as jobs/strong.toml} out=${2:-studies/$(basename "${1%.toml}")}
+pareprop scaling run "$study" --out "$out" --launcher mpirun
+pareprop scaling collect "$out"
+pareprop scaling plot "$out"
