@@ -1,0 +1,241 @@
+"""Configuration of a run: a task's settings and those of recording and checkpoints, from TOML, checked as a whole.
+
+Sections are views of one flat set of names: a task's own settings fall into [model], [learning], [run] and, all others,
+[task]; [record] and [checkpoint] belong to every run. `[task] name` tells which task it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from .errors import InputError
+from .params import Frozen, nearest
+from .tasks import TASKS, TaskBase
+
+SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
+PLACES = {
+    "model": {"variant", "n_in", "n_rec", "n_out", "n_reg", "n_ad", "neuron", "indegree", "delay", "adapt_tau"},
+    "learning": {"eta", "eta_validate", "eta_test", "batch_size", "c_reg", "f_target", "feedback", "kappa", "cutoff"},
+    "run": {
+        "seed", "iterations", "validate_every", "validate_samples", "stop_below", "stop_samples", "test_samples"
+    },
+}  # fmt: skip
+SIZE_LIMIT = 2**20  # bytes of a configuration file
+Signal = Literal[
+    "spikes", "input_spikes", "V_m", "adaptation", "surrogate_gradient", "learning_signal", "readout_signal",
+    "error_signal", "target_signal", "weights",
+]  # fmt: skip
+
+
+class Record(Frozen):
+    """Section [record]: what is kept of training samples beside the results."""
+
+    every: int = Field(0, ge=0, description="iterations between recorded ones, 0 for no recording")
+    what: tuple[Signal, ...] = Field(("spikes",), description="what is kept")
+    step: int = Field(1, ge=1, description="steps between those whose state and signals are kept")
+    neurons: int | tuple[int, ...] = Field(10, description="whose state is kept: how many, evenly spread, or their ids")
+    projections: tuple[str, ...] = Field((), description="whose weights are kept, none for all")
+    synapses: int = Field(0, ge=0, description="synapses of each projection, evenly spread, 0 for all")
+    compression: int = Field(1, ge=0, le=9, description="gzip level, 0 for none")
+
+
+class Checkpoint(Frozen):
+    """Section [checkpoint]: when the state is kept; at the end and on a signal always."""
+
+    every: int = Field(0, ge=0, description="iterations between checkpoints, 0 for none")
+    minutes: float = Field(15.0, ge=0, description="minutes between checkpoints, 0 for none")
+    keep: int = Field(2, ge=1, description="how many of the latest stay")
+
+
+@dataclass(frozen=True, eq=False)
+class Config:
+    """A checked configuration."""
+
+    task: TaskBase
+    record: Record
+    checkpoint: Checkpoint
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """All keys by section, as JSON; paths as text."""
+        found: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+        found["task"]["name"] = self.task.name
+        for key, value in self.task.model_dump(mode="json").items():
+            found[_section(type(self.task), key)][key] = value
+        for name in ("record", "checkpoint"):
+            found[name] = getattr(self, name).model_dump(mode="json")
+        return found
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must have in common: all but how long it runs and what it leaves on the way."""
+        found = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
+        del found["run"]["iterations"]
+        return found
+
+    def digest(self) -> str:
+        """SHA-256 of all keys."""
+        return hashlib.sha256(json.dumps(self.sections(), sort_keys=True).encode()).hexdigest()
+
+    def toml(self) -> str:
+        """The configuration as a file, with what each key means."""
+        lines = [f"# {self.task.name}: {self.task.summary}"]
+        for section, keys in self.sections().items():
+            lines += ["", f"[{section}]"]
+            for key, value in keys.items():
+                text = f"{key} = {_toml(value)}" if value is not None else f"# {key} ="
+                description = _description(self, section, key)
+                lines.append(f"{text}  # {description}" if description else text)
+        return "\n".join(lines) + "\n"
+
+
+def _section(kind: type[TaskBase], key: str) -> str:
+    own = getattr(kind, "sections", {})
+    return own.get(key) or next((name for name, keys in PLACES.items() if key in keys), "task")
+
+
+def _description(config: Config, section: str, key: str) -> str:
+    owner = getattr(config, section) if section in ("record", "checkpoint") else config.task
+    field = type(owner).model_fields.get(key)
+    return (field.description or "") if field else "which task"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def load(source: str, settings: Iterable[str] = ()) -> Config:
+    """Read the configuration of a task's name or of a file ending in .toml, changed by "key=value" settings.
+
+    Raises
+    ------
+    InputError
+        Names every problem: file or setting, key, value, bound, nearest right name.
+    """
+    if source.endswith(".toml"):
+        sections = _read(Path(source))
+        name = sections.get("task", {}).get("name") if isinstance(sections.get("task", {}), dict) else None
+        if name is None:
+            raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
+        if name not in TASKS:
+            raise InputError(f"{source}: [task] name = {name!r} is no task{nearest(str(name), TASKS)}")
+    else:
+        sections, name = {}, source
+        if name not in TASKS:
+            raise InputError(f"unknown task '{name}'{nearest(name, TASKS)}; a configuration file ends in .toml")
+    return from_sections(TASKS[name], sections, source, settings)
+
+
+def from_sections(
+    kind: type[TaskBase], sections: Mapping[str, Any], source: str, settings: Iterable[str] = ()
+) -> Config:
+    """Make a checked configuration of a task from sections; `source` is named in messages."""
+    parts: dict[str, type[Frozen]] = {"task": kind, "record": Record, "checkpoint": Checkpoint}
+    known = {name: list(parts[name].model_fields) if name in ("record", "checkpoint") else [] for name in SECTIONS}
+    for key in kind.model_fields:
+        known[_section(kind, key)].append(key)
+    values: dict[str, dict[str, tuple[Any, str]]] = {name: {} for name in parts}
+    problems: list[str] = []
+    entries = [*_from_file(sections, source, problems), *_from_settings(settings, known, problems)]
+    for section, key, value, origin in entries:
+        if (section, key) == ("task", "name"):
+            continue
+        if section not in known:
+            problems.append(f"{origin}: unknown section [{section}]{nearest(section, SECTIONS)}")
+        elif key not in known[section]:
+            problems.append(f"{origin}: {_unknown(section, key, known)}")
+        else:
+            values[section if section in parts else "task"][key] = value, origin
+    made = {name: _make(parts[name], values[name], source, problems) for name in parts}
+    if problems:
+        raise InputError("\n  ".join([f"{len(problems)} problems:", *problems]) if len(problems) > 1 else problems[0])
+    return Config(**made)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise InputError(f"{path}: has {path.stat().st_size} bytes, at most {SIZE_LIMIT} are read")
+        return tomllib.loads(path.read_text())
+    except OSError as problem:
+        raise InputError(f"{path}: {problem.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise InputError(f"{path}: not a configuration file: {problem}") from None
+
+
+def _from_file(sections: Mapping[str, Any], source: str, problems: list[str]) -> list[tuple[str, str, Any, str]]:
+    entries = []
+    for section, keys in sections.items():
+        if isinstance(keys, Mapping):
+            entries += [(section, key, value, f"{source}: [{section}] {key}") for key, value in keys.items()]
+            if section not in SECTIONS and not keys:
+                problems.append(f"{source}: unknown section [{section}]{nearest(section, SECTIONS)}")
+        else:
+            problems.append(f"{source}: {section} stands outside of a section ({', '.join(SECTIONS)})")
+    return entries
+
+
+def _from_settings(
+    settings: Iterable[str], known: Mapping[str, list[str]], problems: list[str]
+) -> list[tuple[str, str, Any, str]]:
+    entries = []
+    for text in settings:
+        name, equal, value = text.partition("=")
+        name, origin = name.strip(), f"--set {text}"
+        section, _, key = name.rpartition(".")
+        places = [section] if section else [place for place, keys in known.items() if key in keys]
+        if not equal:
+            problems.append(f"{origin}: must be key=value")
+        elif len(places) > 1:
+            problems.append(f"{origin}: '{key}' is a key of {' and '.join(places)}; write {places[0]}.{key}")
+        elif not places:
+            problems.append(f"{origin}: {_unknown('', key, known)}")
+        else:
+            entries.append((places[0], key, _value(value.strip()), origin))
+    return entries
+
+
+def _unknown(section: str, key: str, known: Mapping[str, list[str]]) -> str:
+    elsewhere = [place for place, keys in known.items() if key in keys]
+    if elsewhere:
+        return f"'{key}' belongs into [{elsewhere[0]}]"
+    names = {name: place for place, keys in known.items() for name in keys}
+    if section and not set(known[section]).isdisjoint(names):
+        near = nearest(key, known[section])
+        return f"unknown parameter '{key}'{near if 'did you mean' in near else nearest(key, names)}"
+    return f"unknown parameter '{key}'{nearest(key, names)}"
+
+
+def _value(text: str) -> Any:
+    """A value of --set: as in TOML, or else plain text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _make(
+    kind: type[Frozen], values: Mapping[str, tuple[Any, str]], source: str, problems: list[str]
+) -> Frozen | None:
+    try:
+        return kind(**{key: value for key, (value, _) in values.items()})
+    except ValidationError as found:
+        for error in found.errors():
+            key = str(error["loc"][0]) if error["loc"] else ""
+            origin = values[key][1] if key in values else source
+            value = f" = {error['input']!r}" if key in values and not origin.startswith("--set") else ""
+            problems.append(f"{origin}{value}: {error['msg'].removeprefix('Value error, ')}")
+        return None
+    except InputError as found:  # raised by a task's own checks
+        problems.append(f"{source}: {found}")
+        return None
