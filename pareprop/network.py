@@ -47,7 +47,8 @@ class Network:
             raise InputError("the model has no recurrent neurons")
         self.neurons = block(self.n_recurrent, size, rank)
         self.readouts = block(self.n_readouts, size, rank)
-        self.incoming = Synapses(model, self._projections(("input", "recurrent"), "recurrent"), *self.neurons)
+        tiled = model.variant == "interval"  # the spike variant keeps books per row, which tiles would multiply
+        self.incoming = Synapses(model, self._projections(("input", "recurrent"), "recurrent"), *self.neurons, tiled)
         self.outgoing = Synapses(model, self._projections(("recurrent",), "readout"), *self.readouts)
         self.feedback = Synapses(model, self._projections(("readout",), "recurrent"), *self.neurons)
         self.currents = Synapses(model, self._projections(("current",), "recurrent"), *self.neurons)

@@ -17,6 +17,8 @@ from .partition import overlap
 
 COLUMNS = ("row", "source", "sources", "delay", "log", "dense", "target", "hole", "width", "plastic")
 NO_HOLE = -(2**62)
+TILE = 2560  # targets whose input fits the nearest cache, 20 kB
+SHORTEST_ROW = 64  # synapses that a row keeps on average in a tile
 RULES = {
     "all_to_all": topology.ALL_TO_ALL,
     "fixed_indegree": topology.FIXED_INDEGREE,
@@ -32,8 +34,8 @@ class Span:
     ----------
     projection : the rule
     first, last : its synapses
-    rows : its first row; `n_delays * pre.size` rows follow, by delay, then source
-    delays : the delay of each of its blocks
+    rows : its first row; `len(delays) * pre.size` rows follow, by tile of targets, delay and source
+    delays : the delay of each of its blocks; they repeat for every tile
     targets : half-open range of its targets on this rank, ids in the population
     base : local index of the first of them
     """
@@ -66,9 +68,12 @@ class Synapses:
     by_source : whether ranks own sources instead of targets, see `restrict`
     """
 
-    def __init__(self, model: Model, projections: list[Projection], first: int, last: int) -> None:
+    def __init__(
+        self, model: Model, projections: list[Projection], first: int, last: int, tiled: bool = False
+    ) -> None:
         self.by_source = False
-        drafts = [_draft(model, projection, first, last) for projection in projections]
+        groups = [_drafts(model, projection, first, last, tiled) for projection in projections]
+        drafts = [draft for group in groups for draft in group]
         n_rows = sum(draft.counts.size for draft in drafts)
         self.row_ptr = np.zeros(n_rows + 1, np.int64)
         row = 0
@@ -81,18 +86,26 @@ class Synapses:
         self.spans: list[Span] = []
         blocks: list[list[int]] = []
         row = 0
-        for draft in drafts:
-            blocks += self._place(model, draft, row)
-            row += draft.counts.size
+        for group in groups:
+            self.spans.append(self._span(group, row))
+            for draft in group:
+                blocks += self._place(model, draft, row)
+                row += draft.counts.size
         self.blocks = np.array(blocks, np.int64).reshape(-1, len(COLUMNS))
 
+    def _span(self, group: list[_Draft], row: int) -> Span:
+        """Where a projection lies whose tiles start with `row`."""
+        end = row + sum(draft.counts.size for draft in group)
+        delays = np.concatenate([draft.delays for draft in group])
+        targets = group[0].targets[0], group[-1].targets[1]
+        ends = int(self.row_ptr[row]), int(self.row_ptr[end])
+        return Span(group[0].projection, *ends, row, delays, targets, group[0].base)
+
     def _place(self, model: Model, draft: _Draft, row: int) -> list[list[int]]:
-        """Fill the rows of one projection and return its blocks."""
+        """Fill the rows of one tile of a projection and return its blocks."""
         projection, (low, high) = draft.projection, draft.targets
         n_sources, n_rows = projection.pre.size, draft.counts.size
         draft.fill(self.row_ptr[row : row + n_rows].reshape(draft.counts.shape), self.target, self.weight)
-        first, last = int(self.row_ptr[row]), int(self.row_ptr[row + n_rows])
-        self.spans.append(Span(projection, first, last, row, draft.delays, draft.targets, draft.base))
         source = model.offset(projection.pre)
         hole = model.offset(projection.post) + low if draft.leaves_out_self else NO_HOLE
         blocks = []
@@ -248,11 +261,26 @@ class _Explicit(_Draft):
         weight[mine] = self.projection.weight[self._order]
 
 
-def _draft(model: Model, projection: Projection, first: int, last: int) -> _Draft:
+def _drafts(model: Model, projection: Projection, first: int, last: int, tiled: bool) -> list[_Draft]:
+    """The tiles of a projection: neighbouring ranges of its targets on this rank, one unless `tiled`."""
     offset = model.offset(projection.post)
     low, high = overlap(first, last, offset, offset + projection.post.size)
     base = low - first if high > low else 0
-    targets = (low - offset, high - offset) if high > low else (0, 0)
+    low, high = (low - offset, high - offset) if high > low else (0, 0)
     if projection.rule == "explicit":
-        return _Explicit(projection, targets, base)
-    return _Ruled(model, projection, targets, base)
+        return [_Explicit(projection, (low, high), base)]
+    n_tiles = _tiles(projection, high - low) if tiled else 1
+    bounds = [low + (high - low) * k // n_tiles for k in range(n_tiles + 1)]
+    return [_Ruled(model, projection, ends, base + ends[0] - low) for ends in itertools.pairwise(bounds)]
+
+
+def _tiles(projection: Projection, n_targets: int) -> int:
+    """Number of tiles whose targets' state stays in the nearest cache, with rows that are still long enough to stream.
+
+    A sparse row reaches all over its targets; in a tile it finds them in 8 bytes * `TILE` of cache.
+    """
+    share = {"fixed_indegree": projection.indegree / projection.pre.size, "fixed_probability": projection.probability}
+    if not share.get(projection.rule):
+        return 1
+    width = max(TILE, int(SHORTEST_ROW / share[projection.rule]))
+    return max(1, -(-n_targets // width))
