@@ -104,7 +104,7 @@ def draw(ax: Axes, row: int, iterations: list[int], names: list[str], courses: d
             values, label = [point.cosines[row, k] for point in points], names[k] if feedback == "random" else None
             ax.plot(iterations, values, FEEDBACK[feedback], color=color, marker="o", ms=2.5, label=label, clip_on=False)
     ratios = np.array([point.ratios[row, shown] for points in courses.values() for point in points])
-    text = f"norm BPTT / e-prop: {np.nanmin(ratios):.2g} to {np.nanmax(ratios):.2g}"
+    text = f"norm ratio: {np.nanmin(ratios):.2g} to {np.nanmax(ratios):.2g}"
     ax.text(0.98, 0.02, text, transform=ax.transAxes, ha="right", fontsize=6)
     ax.axhline(0.0, color=style.GREY, lw=0.6)
     ax.set_ylim(-1.0, 1.02)
@@ -131,8 +131,8 @@ def save(results: dict[str, tuple[list[str], dict[str, list[Point]]]], iteration
 
 
 @click.command()
-@click.option("--at", multiple=True, type=click.IntRange(0), default=(0, 10, 50, 100, 300), help="At iterations.")
-@click.option("--task", "tasks", multiple=True, type=click.Choice(list(CONTESTS)), default=list(CONTESTS), help="Tasks.")
+@click.option("--at", multiple=True, type=click.IntRange(0), default=(0, 10, 50, 100, 300), help="Iterations.")
+@click.option("--task", "tasks", multiple=True, type=click.Choice([*CONTESTS]), default=[*CONTESTS], help="Tasks.")
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True)
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Figure to write, such as cosine.png.")
 def main(at: tuple[int, ...], tasks: tuple[str, ...], seed: int, out: Path | None) -> None:
