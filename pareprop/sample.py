@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from . import streams
 from .errors import InputError
 from .model import Model
 from .spikelog import Log
@@ -38,6 +39,37 @@ class Sample:
         if raster.ndim != 2 or target.ndim != 2 or len(raster) != len(target):
             raise InputError(f"raster {raster.shape} and target {target.shape} must be (n_steps, n)")
         return cls(Log.from_raster(raster), target, **others)
+
+    @classmethod
+    def from_rates(
+        cls, rates_hz: np.ndarray, target: np.ndarray, seed: int, index: int, dt_ms: float = 1.0, **others
+    ) -> Sample:
+        """Make a sample of Poisson inputs, the same on all ranks.
+
+        Parameters
+        ----------
+        rates_hz : firing rates in Hz, (n_inputs,) or (n_steps, n_inputs)
+        target : float64 (n_steps, n_readouts)
+        seed, index : of the run and of the sample; together they give the spikes
+        dt_ms : step in ms; a step holds one spike with probability 1 - exp(-rate dt)
+        **others : further attributes
+
+        Raises
+        ------
+        InputError
+            For a rate below 0 or not finite, or a shape that does not fit the target.
+        """
+        rates, target = np.asarray(rates_hz, float), np.asarray(target, float)
+        if rates.ndim not in (1, 2) or (rates.ndim == 2 and len(rates) != len(target)):
+            raise InputError(f"rates_hz {rates.shape} must be (n_inputs,) or ({len(target)}, n_inputs)")
+        if not np.all(np.isfinite(rates)) or np.any(rates < 0):
+            raise InputError(f"rates_hz must be finite and at least 0, the lowest is {np.min(rates)}")
+        key = streams.key(seed, f"poisson/{index}")
+        probability = -np.expm1(-rates * dt_ms / 1000.0)
+        if rates.ndim == 1:
+            return cls(Log.from_arrays(*streams.bernoulli(key, probability, len(target))), target, **others)
+        raster = streams.uniform(key, np.arange(rates.shape[1]), len(target)).T < probability
+        return cls.from_raster(raster, target, **others)
 
     def __post_init__(self) -> None:
         for name, kind in (("target", float), ("currents", float), ("window", bool)):
