@@ -81,7 +81,7 @@ def _train(exchange: Exchange, chosen: TaskBase, directory: Path) -> None:
         if losses:
             click.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
         phases.write(results)
-        for line in phases.lines():
+        for line in phases.lines() + chosen.report():
             click.echo(line)
         _draw(directory)
         click.echo(f"results: {results}")
@@ -96,9 +96,11 @@ def tasks(exchange: Exchange) -> None:
         return
     for name, kind in TASKS.items():
         task = kind()
-        model = task.model()
-        sizes = ", ".join(f"{item.size} {item.name}" for item in model.populations)
-        click.echo(f"{name}: {kind.summary}; {model.variant} variant, {sizes}, {task.n_steps} steps")
+        try:
+            sizes = ", ".join(f"{item.size} {item.name}" for item in task.model().populations)
+        except InputError:
+            sizes = "sizes as the data"
+        click.echo(f"{name}: {kind.summary}; {task.variant} variant, {sizes}, {task.n_steps} steps")
         for key, field in kind.model_fields.items():
             click.echo(f"    {key}={getattr(task, key)}" + (f"    {field.description}" if field.description else ""))
 
@@ -133,8 +135,8 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
 @click.option("--inputs", type=int, default=100, show_default=True, help="Input sources; each feeds every neuron.")
 @click.option("--steps", type=int, default=1000, show_default=True, help="Steps of an interval.")
 @click.option("--intervals", type=int, default=3, show_default=True)
-@click.option("--warmup", type=click.IntRange(min=0), default=0, show_default=True, help="Intervals before the clock starts.")
-@click.option("--rate", type=click.FloatRange(0, 1000), default=0.0, help="Drive synapses with drawn spikes at this rate in Hz.")
+@click.option("--warmup", type=click.IntRange(min=0), default=0, help="Intervals before the clock starts [0].")
+@click.option("--rate", type=click.FloatRange(0, 1000), default=0.0, help="Drive synapses with spikes drawn at so many Hz.")
 @click.option("--delay", type=int, default=1, show_default=True, help="Recurrent delay in steps.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--no-learning", is_flag=True, help="Simulate without learning.")

@@ -4,10 +4,11 @@ from pareprop.tasks.base import TaskBase
 from pareprop.tasks.evidence_accumulation import EvidenceAccumulation
 from pareprop.tasks.handwriting import Handwriting
 from pareprop.tasks.lemniscate import Lemniscate
+from pareprop.tasks.n_mnist import NMnist
 from pareprop.tasks.sine_waves import SineWaves, SineWavesPlus
 
 TASKS: dict[str, type[TaskBase]] = {
-    kind.name: kind for kind in (SineWaves, SineWavesPlus, Lemniscate, Handwriting, EvidenceAccumulation)
+    kind.name: kind for kind in (SineWaves, SineWavesPlus, Lemniscate, Handwriting, EvidenceAccumulation, NMnist)
 }
 
 __all__ = ["TASKS", "TaskBase"]

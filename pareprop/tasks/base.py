@@ -69,6 +69,10 @@ class TaskBase(params.Frozen):
         """Arrays of the results that the figures of this task read."""
         return {}
 
+    def report(self) -> list[str]:
+        """What a user should know about the data, in lines."""
+        return []
+
     def model(self) -> Model:
         """The network."""
         raise NotImplementedError

@@ -45,7 +45,7 @@ class EvidenceAccumulation(TaskBase):
     n_cues: int = Field(7, ge=1, description="cues of a trial")
     cue: int = Field(100, ge=1, description="steps of a cue")
     spacing: int = Field(50, ge=1, description="steps before each cue")
-    delay: int = Field(1050, ge=0, description="steps between last cue and recall")
+    pause: int = Field(1050, ge=0, description="steps between last cue and recall")
     recall: int = Field(150, ge=1, description="steps of the recall")
     spike_probability: float = Field(0.04, ge=0, le=1, description="of an active source per step; a quarter for noise")
     c_reg: float = Field(300.0, ge=0, description="coefficient of the firing-rate regularisation")
@@ -55,7 +55,7 @@ class EvidenceAccumulation(TaskBase):
     @property
     def n_steps(self) -> int:
         """Steps of one trial."""
-        return self.n_cues * (self.spacing + self.cue) + self.delay + self.recall
+        return self.n_cues * (self.spacing + self.cue) + self.pause + self.recall
 
     @property
     def learning_window(self) -> int:

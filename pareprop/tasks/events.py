@@ -1,0 +1,173 @@
+"""Recordings of event cameras in the layout of N-MNIST, read one at a time from folders or zips.
+
+A recording is a file `<split>/<label>/<number>.bin` without a header, 5 bytes an event: x, y, then 24 bits, big-endian, of
+polarity (top bit, 1 = ON) and time in microseconds (Orchard et al. 2015, doi 10.3389/fnins.2015.00437).
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from pareprop.errors import InputError
+
+SIDE = 34  # pixels
+BYTES = 5  # of an event
+N_CLASSES = 10
+NAMED = 3  # problems of a kind that are named; all are counted
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Events of one recording, in order of time.
+
+    Attributes
+    ----------
+    x, y : column and row of the pixel, int64 (n,)
+    on : 1 where the pixel became brighter, 0 where darker, int64 (n,)
+    time_us : time in microseconds, int64 (n,)
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    on: np.ndarray
+    time_us: np.ndarray
+
+
+def decoded(content: bytes) -> Events:
+    """Take a file of whole events apart."""
+    columns = np.frombuffer(content, np.uint8).reshape(-1, BYTES).astype(np.int64).T
+    return Events(columns[0], columns[1], columns[2] >> 7, (columns[2] & 127) << 16 | columns[3] << 8 | columns[4])
+
+
+@dataclass
+class Problems:
+    """What was passed over: how often, and the first few names."""
+
+    counts: Counter = field(default_factory=Counter)
+    names: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    def add(self, kind: str, name: str, count: int = 1) -> None:
+        """Count a problem of a file; the same file counts once."""
+        known = self.names.setdefault(kind, {})
+        if name not in known:
+            known[name] = None
+            self.counts[kind] += count
+
+    def lines(self) -> list[str]:
+        """One line for each kind of problem."""
+        return [
+            f"{count} {kind}: {', '.join(list(self.names[kind])[:NAMED])}{', ...' if len(self.names[kind]) > NAMED else ''}"
+            for kind, count in self.counts.items()
+        ]
+
+
+class Recordings:
+    """The recordings of one split, none of them read before it is asked for.
+
+    Parameters
+    ----------
+    place : a folder with a folder for each label, or a zip of one
+    problems : files that cannot be used are counted there
+
+    Attributes
+    ----------
+    labels : int64 (n,)
+
+    Raises
+    ------
+    InputError
+        If `place` is missing, no zip, or has no recording that can be used.
+    """
+
+    def __init__(self, place: Path, problems: Problems) -> None:
+        self.place, self.problems = place, problems
+        if not place.exists():
+            raise InputError(f"data: {place} does not exist")
+        usable = [(name, label) for name, size in sorted(self._files()) if (label := self._label(name, size)) is not None]
+        if not usable:
+            raise InputError("; ".join([f"data: {place} has no recording <label>/<number>.bin", *problems.lines()]))
+        self._names = [name for name, _ in usable]
+        self.labels = np.array([label for _, label in usable])
+
+    @cached_property
+    def _zip(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.place)
+        except (OSError, zipfile.BadZipFile) as problem:
+            raise InputError(f"data: {self.place} cannot be read as a zip: {problem}") from None
+
+    def _files(self) -> Iterator[tuple[str, int]]:
+        """Name and size of all files."""
+        if self.place.is_dir():
+            for path in self.place.rglob("*"):
+                if path.is_file():
+                    yield path.relative_to(self.place).as_posix(), path.stat().st_size
+        else:
+            yield from ((item.filename, item.file_size) for item in self._zip.infolist() if not item.is_dir())
+
+    def _label(self, name: str, size: int) -> int | None:
+        """Label of a file; None, and counted, if it is no recording."""
+        path = PurePosixPath(name)
+        kind = None
+        if path.suffix != ".bin" or len(path.parts) < 2 or "__MACOSX" in path.parts:
+            kind = "files that are no recordings"
+        elif not path.parts[-2].isdecimal() or int(path.parts[-2]) >= N_CLASSES:
+            kind = f"recordings with a label outside 0..{N_CLASSES - 1}"
+        elif size == 0 or size % BYTES:
+            kind = f"recordings that are truncated (not whole events of {BYTES} bytes)"
+        if kind is None:
+            return int(path.parts[-2])
+        self.problems.add(kind, name)
+        return None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def events(self, index: int) -> Events | None:
+        """Read one recording; None, and counted, if it is damaged. Events outside the sensor are left out, and counted."""
+        name = self._names[index]
+        try:
+            content = (self.place / name).read_bytes() if self.place.is_dir() else self._zip.read(name)
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError):
+            self.problems.add("recordings that cannot be read", name)
+            return None
+        if not content or len(content) % BYTES:  # changed since it was listed
+            self.problems.add("recordings that cannot be read", name)
+            return None
+        found = decoded(content)
+        inside = (found.x < SIDE) & (found.y < SIDE)
+        if not inside.all():
+            self.problems.add(f"events outside {SIDE} x {SIDE} pixels, in", name, int(np.sum(~inside)))
+            found = Events(*(values[inside] for values in (found.x, found.y, found.on, found.time_us)))
+        return found
+
+
+def splits(data: str, problems: Problems) -> tuple[Recordings, Recordings]:
+    """Find training and test split: in a folder with Train and Test, folders or zips, or in two files "TRAIN,TEST".
+
+    Raises
+    ------
+    InputError
+        If one of them is not there.
+    """
+    first, comma, second = data.partition(",")
+    if comma:
+        return Recordings(Path(first.strip()), problems), Recordings(Path(second.strip()), problems)
+    folder = Path(first)
+    if folder.suffix == ".zip":  # Train.zip, with its Test.zip beside it
+        folder = folder.parent
+    found = []
+    for name in ("Train", "Test"):
+        places = [place for place in (folder / name, folder / f"{name}.zip") if place.exists()]
+        if not places:
+            raise InputError(f"data = '{data}': has neither {name}/ nor {name}.zip")
+        found.append(Recordings(places[0], problems))
+    return found[0], found[1]

@@ -1,0 +1,210 @@
+"""N-MNIST: classify digits seen by an event camera.
+
+Korcsak-Gorzo et al. 2025; sizes and parameters of NEST's tutorial `eprop_supervised_classification_neuromorphic_mnist`.
+Variant "interval" has cross-entropy and Adam on batches instead.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pareprop import streams
+from pareprop.errors import InputError
+from pareprop.interval import IntervalSettings
+from pareprop.model import Model, Population
+from pareprop.params import Adam, GradientDescent, Normal, Uniform
+from pareprop.sample import Sample
+from pareprop.spike import SpikeSettings
+from pareprop.spikelog import Log
+from pareprop.tasks.base import TaskBase
+from pareprop.tasks.draws import glorot, one_hot
+from pareprop.tasks.events import N_CLASSES, SIDE, Events, Problems, Recordings, splits
+from pareprop.tasks.synthetic import SyntheticDigits
+
+LONGEST_US = 336040  # longest recording of N-MNIST
+NO_DATA = (
+    "task 'n-mnist': data is not given; get N-MNIST's Train.zip and Test.zip (Orchard et al. 2015) from "
+    "https://doi.org/10.17632/468j46mzdv.1 and give their folder by --set data=FOLDER, or try --set data=synthetic"
+)
+
+
+class NMnist(TaskBase):
+    """Pixels without events in the training recordings have no input neuron."""
+
+    name: ClassVar[str] = "n-mnist"
+    summary: ClassVar[str] = "digits seen by an event camera (Korcsak-Gorzo et al. 2025)"
+    figure: ClassVar[str] = "events"
+    n_classes: ClassVar[int] = N_CLASSES
+
+    variant: Literal["interval", "spike"] = "spike"
+    data: str = Field("", description="folder with Train and Test or their zips, 'TRAIN.zip,TEST.zip', or synthetic")
+    iterations: int = Field(6400, ge=0, description="training iterations")
+    batch_size: int = Field(1, ge=1, description="recordings per optimizer step, 1 in the spike variant")
+    eta: float = Field(5e-3, ge=0, description="learning rate, times (1 - kappa)^2 in the spike variant")
+    test_samples: int = Field(100, ge=0, description="recordings of the test split that are classified")
+    hold_out: int = Field(0, ge=0, description="training recordings kept back for validation")
+    scan: int = Field(500, ge=1, description="training recordings in which silent pixels are looked for, at most")
+    silent: float = Field(0.0, ge=0, lt=1, description="share of recordings with events up to which a pixel is silent")
+    n_rec: int = Field(150, ge=1, description="recurrent neurons")
+    density_in: float = Field(0.25, gt=0, le=1, description="probability of a synapse from input to recurrent")
+    density_rec: float = Field(0.01, ge=0, le=1, description="probability of a synapse between recurrent neurons")
+    n_step: int = Field(300, ge=2, description="steps of a recording")
+    window: int = Field(10, ge=1, description="last steps of a recording with a learning signal")
+    kappa: float = Field(0.99, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
+    cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in steps (spike variant)")
+    tau_out: float = Field(100.0, gt=0, description="time constant of the readouts in ms")
+    c_reg: float = Field(2.0, ge=0, description="firing-rate regularisation, / (n_step (1 - kappa)^2) in the spike variant")
+    f_target: float = Field(10.0, ge=0, description="target firing rate in Hz")
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of one recording."""
+        return self.n_step
+
+    @property
+    def learning_window(self) -> int:
+        """Last steps of a recording with a learning signal."""
+        return self.window
+
+    def settings(self) -> IntervalSettings | SpikeSettings:
+        """Settings of the variant."""
+        if self.variant == "spike":
+            return SpikeSettings(learning_window=self.window)
+        return IntervalSettings(learning_window=self.window, average_gradient=True)
+
+    def attributes(self) -> dict[str, Any]:
+        """Names for the figures; synthetic data are called so."""
+        return {"note": "synthetic digits"} if self.data == "synthetic" else {}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Row, column and polarity of each input neuron."""
+        on, place = np.divmod(self._pixels, SIDE * SIDE)
+        return {"input_pixels": np.column_stack([place // SIDE, place % SIDE, on])}
+
+    def report(self) -> list[str]:
+        """What of the data was passed over."""
+        return [f"data: {line}" for line in self._problems.lines()]
+
+    # ---- network -----------------------------------------------------------------------------------------------------
+
+    def model(self) -> Model:
+        """The network of the tutorial."""
+        scale, spiking = 1.0 - self.kappa, self.variant == "spike"
+        rule = {"eta": self.eta * (scale**2 if spiking else 1.0), "batch_size": self.batch_size}
+        optimizer = GradientDescent(**rule, optimize_each_step=False) if spiking else Adam(**rule, epsilon=1e-8)
+        model = Model(self.variant, self.seed, optimizer=optimizer)
+        inputs = model.inputs("in", len(self._pixels))
+        values = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.6, "tau_m": 30.0, "t_ref": 0.0, "f_target": self.f_target,
+                  "c_reg": self.c_reg, "surrogate_gradient_height": 0.5, "surrogate_gradient_width": 1.0 / 1.7}  # fmt: skip
+        own, loss = {"regular_spike_arrival": False}, "cross_entropy"
+        if spiking:
+            own, loss = {"eprop_isi_trace_cutoff": self.cutoff}, "mean_squared_error"
+            values |= own | {"kappa": self.kappa, "kappa_reg": self.kappa, "c_reg": self.c_reg / self.n_step / scale**2}
+        neurons = model.neurons("rec", self.n_rec, "iaf", **values)
+        out = model.readouts("out", N_CLASSES, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=self.tau_out, loss=loss, **own)
+        self._connect(model, inputs, neurons, out, scale if spiking else 1.0)
+        return model
+
+    def _connect(
+        self, model: Model, inputs: Population, neurons: Population, out: Population, scale: float
+    ) -> None:  # fmt: skip
+        bound = scale * glorot(self.n_rec, N_CLASSES)
+        random = "fixed_probability"
+        model.connect(inputs, neurons, random, probability=self.density_in, weight=Normal(std=inputs.size**-0.5))
+        model.connect(
+            neurons, neurons, random, probability=self.density_rec, weight=Normal(std=self.n_rec**-0.5),
+            allow_autapses=False,
+        )  # fmt: skip
+        model.connect(neurons, out, weight=Uniform(low=-bound, high=bound))
+        model.connect(out, neurons, weight=Normal(std=1.0 / scale))
+
+    # ---- data --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _problems(self) -> Problems:
+        return Problems()
+
+    @cached_property
+    def _splits(self) -> tuple[Recordings | SyntheticDigits, Recordings | SyntheticDigits]:
+        if not self.data:
+            raise InputError(NO_DATA)
+        if self.data == "synthetic":
+            found = SyntheticDigits("train", self.seed), SyntheticDigits("test", self.seed)
+        else:
+            found = splits(self.data, self._problems)
+        self._check_sizes(len(found[0]), len(found[1]))
+        return found
+
+    def _check_sizes(self, n_train: int, n_test: int) -> None:
+        for name, most in (("hold_out", n_train - 1), ("test_samples", n_test)):
+            if getattr(self, name) > most:
+                raise InputError(f"task 'n-mnist': {name} = {getattr(self, name)} must be at most {most} with these data")
+        needed = max(self.validate_samples, self.stop_samples if self.stop_below else 0) if self.validate_every else 0
+        if self.hold_out < needed:
+            raise InputError(f"task 'n-mnist': hold_out = {self.hold_out} must be at least {needed}, to validate on")
+
+    @cached_property
+    def _pixels(self) -> np.ndarray:
+        """Pixels with events in the first training recordings: (polarity * SIDE + row) * SIDE + column, ascending."""
+        seen = np.zeros(2 * SIDE * SIDE)
+        scanned = self._order("train", 0)[: self.scan]
+        for found in map(self._splits[0].events, map(int, scanned)):
+            if found is not None:
+                seen[np.unique(_pixel(found))] += 1
+        active = np.flatnonzero(seen > self.silent * len(scanned))
+        if not len(active):
+            raise InputError("; ".join(["task 'n-mnist': data has no events", *self.report()]))
+        return active
+
+    def _order(self, phase: str, epoch: int) -> np.ndarray:
+        """Recordings in the order of an epoch: drawn anew for training, once for the others."""
+        if self._orders.get(phase, (-1,))[0] != epoch:
+            self._orders[phase] = epoch, self._drawn_order(phase, epoch)
+        return self._orders[phase][1]
+
+    @cached_property
+    def _orders(self) -> dict[str, tuple[int, np.ndarray]]:
+        return {}
+
+    def _drawn_order(self, phase: str, epoch: int) -> np.ndarray:
+        everything = np.arange(len(self._splits[phase == "test"]))
+        if phase == "test":
+            return self._shuffled("test", 0, everything)
+        held, others = np.split(self._shuffled("hold-out", 0, everything), [self.hold_out])
+        return held if phase == "validate" else self._shuffled("train", epoch, others)
+
+    def _shuffled(self, purpose: str, number: int, values: np.ndarray) -> np.ndarray:
+        draws = streams.uniform(streams.key(self.seed, f"order/{purpose}"), [number], len(values))[0]
+        return values[np.argsort(draws, kind="stable")]
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        """Recording number `index` of a phase; training goes on with a new order after the last one."""
+        split = self._splits[phase == "test"]
+        n = len(self._order(phase, 0)) if phase != "train" else len(split) - self.hold_out
+        for attempt in range(n):  # a damaged recording gives way to the next one
+            epoch, place = divmod(index + attempt, n)
+            chosen = int(self._order(phase, epoch if phase == "train" else 0)[place])
+            found = split.events(chosen)
+            if found is not None:
+                label = int(split.labels[chosen])
+                return Sample(self._spikes(found), one_hot(label, N_CLASSES, self.n_step), label=label)
+        raise InputError("; ".join([f"task 'n-mnist': no recording for phase {phase} can be read", *self.report()]))
+
+    def _spikes(self, found: Events) -> Log:
+        """One spike for each pixel and step with events; the first step stays silent, as in all tasks."""
+        step = np.rint(found.time_us * (self.n_step / LONGEST_US)).astype(np.int64)
+        pixel = _pixel(found)
+        source = np.minimum(np.searchsorted(self._pixels, pixel), len(self._pixels) - 1)
+        kept = (self._pixels[source] == pixel) & (step > 0) & (step < self.n_step)
+        codes = np.unique(step[kept] * len(self._pixels) + source[kept])
+        steps, ids = np.divmod(codes, len(self._pixels))
+        ptr = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=self.n_step))])
+        return Log.from_arrays(ids.astype(np.uint32), ptr.astype(np.int64))
+
+
+def _pixel(found: Events) -> np.ndarray:
+    return (found.on * SIDE + found.y) * SIDE + found.x

@@ -1,0 +1,84 @@
+"""Synthetic recordings: scikit-learn's handwritten digits, moved through three saccades before a simulated event sensor.
+
+They stand in for N-MNIST where it is not at hand, and are called synthetic wherever they show.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from pareprop import streams
+from pareprop.errors import InputError
+from pareprop.tasks.events import SIDE, Events
+
+SCALE = 3.0  # sensor pixels per pixel of a digit (8 x 8)
+CORNERS = np.array([(1.0, 2.0), (4.5, 8.0), (8.0, 2.0), (1.0, 2.0)])  # offsets x, y of the digit: a triangle
+STEPS_PER_SACCADE = 100
+STEP_US = 336040 / 300  # as long as the longest recording of N-MNIST in all
+THRESHOLD = 0.35  # of an event, in log intensity
+NOISE = 5e-5  # probability of an event without cause, per pixel and step
+
+
+class SyntheticDigits:
+    """Every fifth digit is in the test split, the others are in the training split.
+
+    Parameters
+    ----------
+    split : "train" or "test"
+    seed : of the sensor's noise
+
+    Attributes
+    ----------
+    labels : int64 (n,)
+    """
+
+    def __init__(self, split: str, seed: int) -> None:
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError:
+            raise InputError("data=synthetic needs scikit-learn: pip install 'pareprop[synthetic]'") from None
+        digits = load_digits()
+        chosen = (np.arange(len(digits.target)) % 5 == 0) == (split == "test")
+        self._images, self.labels = digits.images[chosen] / 16.0, digits.target[chosen].astype(np.int64)
+        self._key = streams.key(seed, f"sensor/{split}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def events(self, index: int) -> Events:
+        """What the sensor saw of one digit."""
+        log_intensity = np.log(0.1 + self._rendered(self._images[index]))
+        reference = log_intensity[0].copy()
+        found = []
+        for step, seen in enumerate(log_intensity):
+            crossed = np.trunc((seen - reference) / THRESHOLD)
+            reference += THRESHOLD * crossed
+            place = np.flatnonzero(crossed)
+            found.append(np.column_stack([place, crossed.ravel()[place] > 0, np.full(len(place), step)]))
+        place, on, step = self._noisy(np.concatenate(found).astype(np.int64), index).T
+        return Events(place % SIDE, place // SIDE, on, ((step + 0.25) * STEP_US).astype(np.int64))
+
+    @cached_property
+    def _interpolation(self) -> tuple[np.ndarray, np.ndarray]:
+        """Matrices (n_steps, SIDE, 8) that take the digit's rows, and columns, to the sensor's in every step."""
+        steps = np.arange(3 * STEPS_PER_SACCADE) / STEPS_PER_SACCADE
+        matrices = []
+        for axis in (1, 0):
+            offset = np.interp(steps, np.arange(4), CORNERS[:, axis])
+            place = (np.arange(SIDE) - offset[:, None]) / SCALE - 0.5
+            matrices.append(np.maximum(0.0, 1.0 - np.abs(place[:, :, None] - np.arange(8))))
+        return matrices[0], matrices[1]
+
+    def _rendered(self, image: np.ndarray) -> np.ndarray:
+        rows, columns = self._interpolation
+        return (rows @ image) @ columns.transpose(0, 2, 1)
+
+    def _noisy(self, events: np.ndarray, index: int) -> np.ndarray:
+        """Add events without cause: pixel, polarity and step drawn uniformly."""
+        n = round(NOISE * SIDE * SIDE * 3 * STEPS_PER_SACCADE)
+        draws = streams.uniform(self._key, [index], 3 * n)[0].reshape(n, 3)
+        noise = (draws * (SIDE * SIDE, 2, 3 * STEPS_PER_SACCADE)).astype(np.int64)
+        together = np.concatenate([events, noise])
+        return together[np.argsort(together[:, 2], kind="stable")]
