@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""A million neurons and a thousand million plastic synapses learn on one machine with 24 GB.
+
+    mpirun -n 2 python scripts/big.py
+
+Sparse recurrent network of plain leaky neurons, interval variant, gradient descent on single samples: 12 bytes per synapse
+(target and weight; the credit goes straight into the weights), or 8 in single precision. Firing is kept near
+`--rate` by the regularisation. Prints memory per rank by kind, and wall seconds per phase.
+"""
+
+from __future__ import annotations
+
+import time
+
+import click
+import numpy as np
+
+from pareprop import collective, launcher
+from pareprop.bench import BenchTask
+from pareprop.model import Model
+from pareprop.params import GradientDescent, Normal
+from pareprop.progress import Progress
+from pareprop.record import peak_rss_bytes
+from pareprop.simulation import Observer, Simulation
+
+
+class Report(Observer):
+    """Prints loss and firing rate of each interval on rank 0."""
+
+    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+        """One line."""
+        if simulation.exchange.rank == 0:
+            click.echo(f"interval {iteration}: loss {loss:.5g}, {simulation.rates[-1]:.2f} spikes/s per neuron")
+
+
+def network(neurons: int, indegree: int, inputs: int, rate: float, seed: int) -> Model:
+    """Recurrent weights N(0, g/K) with weak drive, so that neurons fire at a few spikes per second."""
+    model = Model("interval", seed, optimizer=GradientDescent(eta=1e-3 / neurons))
+    source = model.inputs("in", inputs)
+    cells = model.neurons(
+        "rec", neurons, "iaf", C_m=1.0, E_L=0.0, V_m=0.0, V_th=0.03, tau_m=30.0, t_ref=5.0, c_reg=300.0, f_target=rate,
+        regular_spike_arrival=False, surrogate_gradient_height=10.0, surrogate_gradient_width=0.03,
+    )  # fmt: skip
+    out = model.readouts("out", 1, C_m=1.0, tau_m=30.0, regular_spike_arrival=False)
+    model.connect(source, cells, "fixed_indegree", indegree=20, weight=Normal(std=0.45 * 20**-0.5))
+    model.connect(
+        cells, cells, "fixed_indegree", indegree=indegree, allow_autapses=False, weight=Normal(std=0.5 * indegree**-0.5)
+    )
+    model.connect(cells, out, weight=Normal(std=neurons**-0.5))
+    model.connect(out, cells, weight=Normal(std=neurons**-0.5))
+    return model
+
+
+@click.command()
+@click.option("--neurons", default=1_000_000, show_default=True)
+@click.option("--indegree", default=1000, show_default=True)
+@click.option("--inputs", default=1000, show_default=True)
+@click.option("--steps", default=200, show_default=True, help="Steps of 1 ms in an interval.")
+@click.option("--intervals", default=2, show_default=True)
+@click.option("--rate", default=7.0, show_default=True, help="Target firing rate in Hz.")
+@click.option("--seed", default=1, show_default=True)
+@click.option("--digest", is_flag=True, help="Print the digest of spikes and weights, which takes longer than learning.")
+def main(
+    neurons: int, indegree: int, inputs: int, steps: int, intervals: int, rate: float, seed: int, digest: bool
+) -> None:
+    """Build, train, and print what it took."""
+    exchange = launcher.exchange()
+    task = BenchTask(inputs, steps, seed)
+    model = network(neurons, indegree, inputs, rate, seed)
+    simulation = Simulation(model, task, exchange, [Report(), Progress(intervals)])
+    synapses = collective.total(exchange.comm, sum(len(table.weight) for table in simulation.network.tables().values()))
+    show = click.echo if exchange.rank == 0 else (lambda text: None)
+    show(f"{exchange.size} ranks, {neurons} neurons, {synapses} synapses; build {simulation.timers.seconds['build']:.1f} s")
+    for name, size in simulation.nbytes().items():
+        show(f"  {name:12s} {size / 2**30:8.3f} GiB on rank 0")
+    start = time.perf_counter()
+    simulation.train(intervals)
+    wall = time.perf_counter() - start
+    for name, seconds in sorted(simulation.timers.seconds.items()):
+        worst = collective.maximum(exchange.comm, seconds)
+        show(f"  {name:12s} {worst:8.2f} s")
+    peak = collective.maximum(exchange.comm, peak_rss_bytes())
+    events = np.mean(simulation.rates) * neurons * steps / 1000.0 * intervals * indegree
+    show(f"train {wall:.1f} s for {steps * intervals} ms, about {wall / max(events, 1) * 1e9 * exchange.size:.1f} ns "
+         f"per synaptic event and rank; peak memory {peak / 2**30:.2f} GiB per rank")  # fmt: skip
+    if digest:
+        show(f"digest: {simulation.hexdigest()}")
+
+
+if __name__ == "__main__":
+    main()
