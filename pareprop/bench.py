@@ -158,7 +158,8 @@ def run(
         "firing_rate_hz": spikes / neuron_seconds, "synapses": n_synapses, "events": events,
         "events_per_second": events / wall, "bytes_per_synapse": bytes_of_synapses / n_synapses,
         "peak_rss_bytes": max(share.peak_rss_bytes for share in shares), "digest": simulation.hexdigest(),
-        "shares": [asdict(share) for share in shares], "simulated_seconds": n_intervals * task.n_steps * network.dt_ms / 1e3,
+        "shares": [asdict(share) for share in shares],
+        "simulated_seconds": n_intervals * task.n_steps * network.dt_ms / 1000.0,
     }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from .exchange import Exchange
 from .params import nearest
 from .progress import Progress
 from .record import RunFile, describe, make_directory
+from .scaling.commands import COMMANDS
 from .simulation import Simulation
 from .tasks import TASKS
 from .tasks.base import TaskBase, make
@@ -178,6 +179,10 @@ def plot(exchange: Exchange, directory: str) -> None:
     with guarded(exchange.comm):
         if exchange.rank == 0:
             _draw(Path(directory))
+
+
+for _command in COMMANDS:
+    commands.add_command(_command)
 
 
 def _task(name: str, settings: tuple[str, ...]) -> TaskBase:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import streams
-from .exchange import HEADER, Exchange
+from .exchange import HEADER, Exchange, buffer_bytes, grown
 from .partition import block
 from .spikelog import Log
 

@@ -1,0 +1,210 @@
+"""Figures of a scaling study, from its table alone."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from ..errors import InputError
+from . import style
+
+Row = dict[str, str | float]
+PHASES = {  # in the order of a run, with their colours
+    "communicate": style.VERMILLION, "deliver": style.BLUE, "update": style.GREEN, "sweep": style.SKY,
+    "credit": style.ORANGE, "optimize": style.PURPLE,
+}  # fmt: skip
+CROWDED = "open: more ranks than cores, for correctness only"
+
+
+def read(path: Path) -> list[Row]:
+    """Rows of a table, numbers as numbers.
+
+    Raises
+    ------
+    InputError
+        If it can't be read or holds nothing.
+    """
+    try:
+        with open(path, newline="") as file:
+            rows = [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    except OSError as problem:
+        raise InputError(f"{path}: {problem.strerror}; `pareprop scaling collect` makes it") from None
+    if not rows or "train_seconds" not in rows[0]:
+        raise InputError(f"{path} holds no runs of a study")
+    return rows
+
+
+def _number(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def draw(table: Path) -> list[Path]:
+    """Draw all figures beside the table; return their paths."""
+    rows = read(table)
+    folder = table.parent
+    paths = style.save(scaling_figure(rows), folder, "scaling")
+    paths += style.save(phase_figure(rows), folder, "phases")
+    if "predicted_train_seconds" in rows[0]:
+        paths += style.save(prediction_figure(rows), folder, "prediction")
+    return paths
+
+
+def _series(rows: list[Row]) -> dict[str, list[Row]]:
+    """Curves by name: runs that differ in ranks, repetition and seed alone (and in size, where it grows with ranks)."""
+    weak = rows[0]["kind"] == "weak"
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        neurons = row["neurons"] / row["ranks"] if weak else row["neurons"]
+        rate = f"{row['rate']:g} Hz drawn" if row["rate"] else "own spikes"
+        size = f"{neurons:g}{' per rank' if weak else ''} x {row['indegree']:g}"
+        found[f"{row['variant']}, {size}, delay {row['delay']:g}, {rate}"].append(row)
+    return found
+
+
+def _medians(rows: list[Row], value: Callable[[Row], float]) -> list[tuple[float, float, bool]]:
+    """(ranks, median of a value, whether there were more ranks than cores), ascending."""
+    by_ranks: dict[float, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_ranks[row["ranks"]].append(row)
+    return [
+        (ranks, median(map(value, some)), any(row["oversubscribed"] for row in some))
+        for ranks, some in sorted(by_ranks.items())
+    ]  # fmt: skip
+
+
+def _curve(ax: Axes, points: list[tuple[float, float, bool]], color: str, label: str) -> None:
+    """A line through the points; those with more ranks than cores are open and dotted."""
+    fair = [point for point in points if not point[2]]
+    ax.plot([p[0] for p in fair], [p[1] for p in fair], color=color, marker="o", ms=3.5, label=label)
+    crowded = [point for point in points if point[2]]
+    if crowded:
+        joined = fair[-1:] + crowded
+        ax.plot([p[0] for p in joined], [p[1] for p in joined], color=color, ls=":")
+        ax.plot([p[0] for p in crowded], [p[1] for p in crowded], color=color, marker="o", mfc="white", ms=3.5, ls="")
+
+
+@style.styled
+def scaling_figure(rows: list[Row]) -> Figure:
+    """Wall time, speed-up, efficiency, real-time factor and memory per rank against the number of ranks."""
+    series, weak = _series(rows), rows[0]["kind"] == "weak"
+    figure = Figure(figsize=(style.WIDTH, 4.6), layout="constrained")
+    axes = figure.subplots(2, 3).ravel()
+    for color, (label, some) in zip(style.colors(len(series)), series.items(), strict=True):
+        wall = _medians(some, lambda row: row["train_seconds"])
+        _curve(axes[0], wall, color, label)
+        gain = [(n, wall[0][1] / t * (n / wall[0][0] if weak else 1.0), crowded) for n, t, crowded in wall]
+        _curve(axes[1], gain, color, label)
+        _curve(axes[2], [(n, g * wall[0][0] / n, crowded) for n, g, crowded in gain], color, label)
+        _curve(axes[3], _medians(some, lambda row: row["real_time_factor"]), color, label)
+        _curve(axes[4], _medians(some, lambda row: row["memory_bytes_max"] / 2**20), color, label)
+        if "predicted_train_seconds" in rows[0]:
+            _dashed(axes[0], _medians(some, lambda row: row["predicted_train_seconds"]), color)
+            _dashed(axes[4], _medians(some, lambda row: row["predicted_memory_bytes"] / 2**20), color)
+    ranks = sorted({row["ranks"] for row in rows})
+    _ideal(axes, ranks, weak)
+    titles = ("Wall time (s)", "Scaled speed-up" if weak else "Speed-up", "Efficiency",
+              "Real-time factor (wall / simulated)", "Memory of the largest rank (MiB)")  # fmt: skip
+    for ax, title in zip(axes, titles, strict=False):
+        ax.set(title=title, xlabel="ranks")
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xticks(ranks, [f"{n:g}" for n in ranks])
+    axes[2].set_ylim(0, None)
+    _explain(axes, rows)
+    figure.suptitle(f"{'Weak' if weak else 'Strong'} scaling", x=0.01, ha="left")
+    return figure
+
+
+def _dashed(ax: Axes, points: list[tuple[float, float, bool]], color: str) -> None:
+    ax.plot([p[0] for p in points], [p[1] for p in points], color=color, ls="--", lw=0.8, marker="x", ms=3)
+
+
+def _ideal(axes: list[Axes], ranks: list[float], weak: bool) -> None:
+    """Speed-up of n / n_first, efficiency 1."""
+    axes[1].plot(ranks, [n / ranks[0] for n in ranks], color=style.GREY, ls="-.", lw=0.8, zorder=0)
+    axes[2].axhline(1.0, color=style.GREY, ls="-.", lw=0.8, zorder=0)
+    for ax in (axes[0], axes[3], axes[4]):
+        ax.set_yscale("log")
+
+
+def _explain(axes: list[Axes], rows: list[Row]) -> None:
+    """The legend in the last field, with what the marks mean."""
+    handles, labels = axes[0].get_legend_handles_labels()
+    axes[5].axis("off")
+    axes[5].legend(handles, labels, loc="upper left", bbox_to_anchor=(-0.15, 1.0), fontsize=6)
+    notes = ["dash-dotted: ideal"]
+    if "predicted_train_seconds" in rows[0]:
+        notes.append("dashed, crosses: predicted")
+    if any(row["oversubscribed"] for row in rows):
+        notes.append(CROWDED)
+    axes[5].text(-0.1, 0.0, "\n".join(notes), fontsize=6, transform=axes[5].transAxes, va="bottom")
+
+
+@style.styled
+def phase_figure(rows: list[Row]) -> Figure:
+    """Share of each phase in the ranks' mean time, a bar per number of ranks; black lines: lowest to highest rank."""
+    series = _series(rows)
+    columns = min(len(series), 2)
+    lines = -(-len(series) // columns)
+    figure = Figure(figsize=(style.WIDTH, 1.2 + 1.7 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for ax, (label, some) in zip(axes, series.items(), strict=False):
+        ticks = []
+        ranks = _medians(some, lambda row: 0.0)
+        for place, (n, _, crowded) in enumerate(ranks):
+            here = [row for row in some if row["ranks"] == n]
+            _stack(ax, place, here)
+            ticks.append(f"{n:g}" + ("*" if crowded else ""))
+        ax.set_xticks(range(len(ticks)), ticks)
+        ax.set(title=label, xlabel="ranks" + ("   (* more ranks than cores)" if "*" in "".join(ticks) else ""))
+        ax.set(ylim=(0, 1), ylabel="share of the time")
+    for ax in axes[len(series) :]:
+        ax.axis("off")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    return figure
+
+
+def _stack(ax: Axes, place: int, rows: list[Row]) -> None:
+    means = {phase: median(row[f"{phase}_s_mean"] for row in rows) for phase in PHASES}
+    total, bottom = sum(means.values()) or 1.0, 0.0
+    for phase, color in PHASES.items():
+        height = means[phase] / total
+        low, high = (median(row[f"{phase}_s_{end}"] for row in rows) / total for end in ("min", "max"))
+        ax.bar(place, height, 0.7, bottom, color=color, label=phase if place == 0 else None)
+        if high - low > 0.01:
+            ax.plot([place, place], [bottom + low, bottom + high], color=style.BLACK, lw=0.8)
+        bottom += height
+
+
+@style.styled
+def prediction_figure(rows: list[Row]) -> Figure:
+    """Predicted against measured seconds, by phase, with lines at a factor of 1 and of 2."""
+    figure = Figure(figsize=(3.6, 3.4), layout="constrained")
+    ax = figure.subplots()
+    values = []
+    for phase, color in PHASES.items():
+        for crowded in (0, 1):
+            pairs = [
+                (row[f"{phase}_s_max"], row[f"predicted_{phase}_s"]) for row in rows
+                if row["oversubscribed"] == crowded and row[f"{phase}_s_max"] > 0 and row[f"predicted_{phase}_s"] > 0
+            ]  # fmt: skip
+            values += [value for pair in pairs for value in pair]
+            if pairs:
+                face, label = ("white", None) if crowded else (color, phase)
+                ax.plot(*zip(*pairs, strict=True), "o", ms=3.5, mfc=face, color=color, label=label)
+    ends = min(values, default=1.0), max(values, default=1.0)
+    for factor, line in ((1.0, "-"), (2.0, ":"), (0.5, ":")):
+        ax.plot(ends, [factor * end for end in ends], color=style.GREY, ls=line, lw=0.7, zorder=0)
+    ax.set(xscale="log", yscale="log", xlabel="measured, slowest rank (s)", ylabel="predicted (s)")
+    ax.legend()
+    return figure

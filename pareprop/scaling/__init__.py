@@ -1,0 +1,1 @@
+"""Scaling: studies of measured runs, dry runs of one rank, prediction of time and memory, SLURM jobs."""

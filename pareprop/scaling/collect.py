@@ -1,0 +1,109 @@
+"""The figures of a study's runs as one tidy table: a row per run, with minimum, mean and maximum over ranks."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import bench
+from ..errors import InputError
+from .predict import predict
+from .study import Point, Study
+from .units import Units
+from .work import Firing
+
+FIGURES = (
+    "train_seconds", "build_seconds", "firing_rate_hz", "synapses", "events", "events_per_second", "simulated_seconds",
+    "digest",
+)  # fmt: skip
+TABLE = "study.csv"
+
+
+def check(point: Point, path: Path) -> dict[str, Any]:
+    """Read the figures of a run.
+
+    Raises
+    ------
+    InputError
+        If the file is no result of this point, for example because the study was changed.
+    """
+    try:
+        figures = json.loads(path.read_text())
+        wrong = [key for key in ("ranks", *_sizes(point)) if figures[key] != getattr(point, key)]
+    except OSError as problem:
+        raise InputError(f"{path}: {problem.strerror}") from None
+    except (ValueError, KeyError, TypeError) as problem:
+        raise InputError(f"{path} is no result of `pareprop bench`: {type(problem).__name__}: {problem}") from None
+    if wrong:
+        differing = ", ".join(f"{key} = {figures[key]}, now {getattr(point, key)}" for key in wrong)
+        raise InputError(f"{path} belongs to another study: {differing}; choose another --out")
+    return figures
+
+
+def _sizes(point: Point) -> list[str]:
+    return [key for key in vars(point) if key not in ("kind", "ranks", "repeat")]
+
+
+def collect(study: Study, folder: Path, units: Mapping[str, Units] | None = None) -> list[dict[str, Any]]:
+    """Rows of all finished points; with unit costs also what was predicted."""
+    rows = []
+    for point in study.points():
+        path = folder / f"{point.label}.json"
+        if path.exists():
+            figures = check(point, path)
+            rows.append(row(point, figures) | (_predicted(point, figures, units[point.variant]) if units else {}))
+    return rows
+
+
+def row(point: Point, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """One run: its sizes, figures, phases and memory of its ranks."""
+    shares = figures["shares"]
+    hosts = Counter(share["host"] for share in shares)
+    found = vars(point) | {name: figures[name] for name in FIGURES}
+    found |= {
+        "hosts": len(hosts), "real_time_factor": figures["train_seconds"] / figures["simulated_seconds"],
+        "oversubscribed": int(any(hosts[share["host"]] > share["cores"] for share in shares)),
+    }  # fmt: skip
+    for phase in bench.PHASES:
+        found |= _spread(f"{phase}_s", [share["phases"][phase] for share in shares])
+    found |= _spread("memory_bytes", [sum(share["memory"].values()) for share in shares])
+    found |= _spread("peak_rss_bytes", [share["peak_rss_bytes"] for share in shares])
+    for kind in shares[0]["memory"]:
+        found[f"{kind}_bytes_max"] = max(share["memory"][kind] for share in shares)
+    return found
+
+
+def _spread(name: str, values: Sequence[float]) -> dict[str, float]:
+    return {f"{name}_min": min(values), f"{name}_mean": sum(values) / len(values), f"{name}_max": max(values)}
+
+
+def _predicted(point: Point, figures: Mapping[str, Any], units: Units) -> dict[str, float]:
+    model = bench.model(point.neurons, point.indegree, point.inputs, point.seed, point.delay, point.variant)
+    rate = point.rate or figures["firing_rate_hz"]
+    firing = Firing.at(bench.INPUT_PROBABILITY, rate, point.steps, model.dt_ms)
+    found = predict(model, point.steps, point.intervals, firing, point.ranks, units)
+    phases = {f"predicted_{phase}_s": found.phases[phase] for phase in bench.PHASES}
+    return phases | {
+        "predicted_train_seconds": found.seconds - found.phases["build"],
+        "predicted_memory_bytes": sum(found.memory.values()),
+    }
+
+
+def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write rows as CSV, with a header.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    if not rows:
+        raise InputError(f"{path.parent}: no point of the study is finished; run `pareprop scaling run` first")
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for item in rows for key in item)))
+        writer.writeheader()
+        writer.writerows(rows)

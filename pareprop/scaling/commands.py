@@ -1,0 +1,220 @@
+"""Commands: scaling run, collect and plot; dry-run; predict; jobs. Each runs in one process."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from .. import bench
+from ..errors import InputError, StateError
+from ..exchange import Exchange
+from . import collect as table
+from . import dryrun, launchers, measure, slurm, study, subject, units
+from .predict import Prediction, nodes_for, predict
+
+UNITS = "units.json"
+settings_option = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable."
+)
+rate_option = click.option("--rate", type=click.FloatRange(0, 1000), help="Firing rate in Hz [the target rate].")
+units_option = click.option("--units", "units_file", default=UNITS, show_default=True, help="Unit costs.")
+
+
+def _one_process(exchange: Exchange) -> None:
+    if exchange.size > 1:
+        raise InputError("this command starts ranks itself or needs none: run it without mpirun")
+
+
+@click.group()
+@click.pass_obj
+def scaling(exchange: Exchange) -> None:
+    """Run, collect and plot scaling studies of the benchmark network."""
+    _one_process(exchange)
+
+
+@scaling.command()
+@click.argument("study_file", metavar="STUDY.toml")
+@click.option("--out", required=True, metavar="DIR", help="Where results go; finished points in it are not run again.")
+@click.option("--launcher", type=click.Choice(["mpirun", "srun", "sbatch"]), default="mpirun", show_default=True)
+@click.option("--sbatch-options", default="", metavar="TEXT", help="For the jobs of --launcher sbatch.")
+def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
+    """Run the points of a study that are not finished, one after another, or as a SLURM job each."""
+    chosen, folder = study.read(Path(study_file)), Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "study.toml").write_text(Path(study_file).read_text())
+    points = chosen.points()
+    done = [point for point in points if (folder / f"{point.label}.json").exists()]
+    for point in done:
+        table.check(point, folder / f"{point.label}.json")
+    left = [point for point in points if point not in done]
+    click.echo(f"{len(points)} points, {len(done)} finished before")
+    if launcher == "sbatch":
+        jobs = [launchers.submit(point, folder, shlex.split(sbatch_options)) for point in left]
+        click.echo(f"jobs: {' '.join(jobs)}")
+        launchers.wait(jobs)
+        failed = [point.label for point in left if not (folder / f"{point.label}.json").exists()]
+    else:
+        failed = [problem for point in left if (problem := _run_here(point, folder, launcher, chosen.timeout_s))]
+    if failed:
+        raise StateError(f"{len(failed)} of {len(points)} points failed: {'; '.join(failed)}")
+
+
+def _run_here(point: study.Point, folder: Path, launcher: str, timeout_s: float) -> str:
+    try:
+        launchers.run(point, folder, launcher, timeout_s)
+    except StateError as problem:
+        click.echo(f"failed: {problem}")
+        return str(problem)
+    figures = table.check(point, folder / f"{point.label}.json")
+    click.echo(f"{point.label}: {figures['train_seconds']:.3f} s")
+    return ""
+
+
+@scaling.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--units", "units_file", metavar="FILE", help="Unit costs, to add what was predicted.")
+def collect(folder: str, units_file: str | None) -> None:
+    """Write study.csv: a row per finished run, minimum, mean and maximum over ranks of each phase."""
+    chosen = study.read(Path(folder, "study.toml"))
+    rows = table.collect(chosen, Path(folder), units.read(Path(units_file)) if units_file else None)
+    path = Path(folder, table.TABLE)
+    table.write(rows, path)
+    click.echo(f"table: {path}, {len(rows)} of {len(chosen.points())} points")
+
+
+@scaling.command()
+@click.argument("folder", metavar="DIR")
+def plot(folder: str) -> None:
+    """Draw the figures of a study from its table."""
+    from ..plots import scaling as figures  # matplotlib takes long to load
+
+    for path in figures.draw(Path(folder, table.TABLE)):
+        if path.suffix == ".png":
+            click.echo(f"figure: {path}")
+
+
+@click.command(name="dry-run")
+@click.argument("source", metavar="CONFIG")
+@settings_option
+@click.option("--ranks", type=int, required=True, help="Of the run that is looked at.")
+@click.option("--rank", type=int, default=0, show_default=True, help="Whose share is built and stepped.")
+@click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Timed ones, after one more.")
+@click.option("--rate", type=click.FloatRange(0, 1000), help="Of the other ranks' neurons [as this one's fire].")
+@click.pass_obj
+def dry_run(
+    exchange: Exchange, source: str, settings: tuple[str, ...], ranks: int, rank: int, samples: int, rate: float | None
+) -> None:
+    """Build and step one rank's share of a run of any number of ranks; CONFIG is a task, a file, or bench."""
+    _one_process(exchange)
+    chosen = subject.find(source, settings)
+    found = dryrun.run(
+        chosen.model, chosen.task, ranks, rank, samples=samples, rate_hz=rate, settings=chosen.settings,
+        progress=click.echo,
+    )  # fmt: skip
+    click.echo(f"rank {rank} of {ranks}; others drawn at {found.others_hz:.2f} Hz, own at {found.rate_hz:.2f} Hz")
+    for name, seconds in found.share.phases.items():
+        unit = "s" if name == "build" else "s per sample"
+        click.echo(f"{name:12s} {seconds / (1 if name == 'build' else samples):9.4f} {unit}")
+    _print_memory(found.share.memory)
+    click.echo(f"peak memory {found.share.peak_rss_bytes / 2**20:.0f} MiB; communication is not in these times")
+
+
+def _print_memory(memory: dict[str, float]) -> None:
+    for kind, size in memory.items():
+        if size:
+            click.echo(f"{kind:12s} {size / 2**20:9.2f} MiB")
+    click.echo(f"{'together':12s} {sum(memory.values()) / 2**20:9.2f} MiB")
+
+
+@click.command(name="predict")
+@click.argument("source", metavar="CONFIG", required=False)
+@settings_option
+@rate_option
+@units_option
+@click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first (a minute or two).")
+@click.option("--latency", type=click.FloatRange(min=0), help="Of a message between nodes in s [as measured].")
+@click.option("--bandwidth", type=click.FloatRange(min=1), help="Bytes per second that a rank receives [as measured].")
+@click.option("--ranks", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--within", metavar="TIME", help="Tell the number of nodes for this time, such as 2h; no --ranks.")
+@click.option("--ranks-per-node", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--node-memory", type=click.FloatRange(min=0.001), default=256.0, show_default=True, help="GB.")
+@click.pass_obj
+def predict_command(
+    exchange: Exchange, source: str | None, settings: tuple[str, ...], rate: float | None, units_file: str,
+    measures: bool, latency: float | None, bandwidth: float | None, ranks: int, within: str | None,
+    ranks_per_node: int, node_memory: float,
+) -> None:  # fmt: skip
+    """Predict time by phase and memory of CONFIG (a task, a file, or bench) on any number of ranks."""
+    _one_process(exchange)
+    if measures:
+        network = measure.exchange_costs()
+        found = {name: measure.measure(name, network=network, progress=click.echo) for name in ("interval", "spike")}
+        units.write(Path(units_file), found)
+    if source is None:
+        if not measures:
+            raise click.UsageError("CONFIG is missing")
+        return
+    chosen = subject.find(source, settings)
+    costs = _costs(units_file, chosen.model.variant, latency, bandwidth)
+    arguments = chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate)
+    if within:
+        wanted = slurm.seconds_of(within)
+        nodes, found = nodes_for(*arguments, costs, wanted, ranks_per_node, node_memory * 1e9)
+        click.echo(f"{nodes} nodes with {ranks_per_node} ranks each")
+    else:
+        found = predict(*arguments, ranks, costs)
+    _print_prediction(found, chosen.samples)
+
+
+def _costs(file: str, variant: str, latency: float | None, bandwidth: float | None) -> units.Units:
+    costs = units.read(Path(file))[variant]
+    return costs.with_network(latency, bandwidth)
+
+
+def _print_prediction(found: Prediction, samples: int) -> None:
+    click.echo(
+        f"{found.ranks} ranks, {samples} samples: {found.seconds:.4g} s, {found.sample_seconds:.4g} s per sample"
+    )
+    for phase in bench.PHASES:
+        click.echo(f"{phase:12s} {found.phases[phase]:9.3f} s")
+    _print_memory(found.memory)
+    click.echo(
+        f"{found.nbytes / 2**20:.0f} MiB per rank with the process itself; slowest rank {found.imbalance:.3f} x mean"
+    )
+
+
+@click.command()
+@click.argument("source", metavar="CONFIG")
+@settings_option
+@rate_option
+@units_option
+@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--ranks-per-node", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option(
+    "--time", "limit", metavar="TIME", help="Longest job that the cluster allows, such as 2h [what it takes]."
+)
+@click.option("--script", default="jobs/chain.sbatch", show_default=True, help="Job script.")
+@click.pass_obj
+def jobs(
+    exchange: Exchange, source: str, settings: tuple[str, ...], rate: float | None, units_file: str, nodes: int,
+    ranks_per_node: int, limit: str | None, script: str,
+) -> None:  # fmt: skip
+    """Print the sbatch command that trains CONFIG, with time and memory as predicted."""
+    _one_process(exchange)
+    if source == "bench":
+        raise InputError("bench: is no training; use jobs/study.sbatch")
+    chosen = subject.find(source, settings)
+    costs = units.read(Path(units_file))[chosen.model.variant]
+    found = predict(
+        chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate), nodes * ranks_per_node, costs
+    )
+    arguments = [source, *(f"--set={text}" for text in settings)]
+    seconds = slurm.seconds_of(limit) if limit else None
+    line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, found)
+    click.echo(f"# predicted: {found.seconds:.3g} s, {found.nbytes / 2**20:.0f} MiB per rank; {number} job(s) in a row")
+    click.echo(line)
+
+
+COMMANDS = (scaling, dry_run, predict_command, jobs)

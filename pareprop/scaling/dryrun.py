@@ -1,0 +1,89 @@
+"""Dry run: one rank's share of a run of any number of ranks, built and stepped in one process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..bench import PHASES, Share
+from ..drawn import Dry
+from ..errors import InputError
+from ..model import Model
+from ..simulation import Simulation, Task
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a rank would spend and hold.
+
+    Attributes
+    ----------
+    share : phases in seconds over all samples but for build, without communicate; bytes by kind
+    samples : number of timed samples
+    rate_hz : of this rank's neurons in the last sample
+    others_hz : at which the others' spikes were drawn
+    """
+
+    share: Share
+    samples: int
+    rate_hz: float
+    others_hz: float
+
+
+def run(
+    model: Model, task: Task, ranks: int, rank: int, *, samples: int = 1, warmup: int = 1, rate_hz: float | None = None,
+    settings: Any = None, drive: bool = False, progress: Callable[[str], None] | None = None,
+) -> DryRun:  # fmt: skip
+    """Build and step the share of `rank` of `ranks`.
+
+    Parameters
+    ----------
+    model, task : of the run
+    samples, warmup : timed ones and those before; the others' spikes are drawn anew between them
+    rate_hz : of the others; by default the target rate at first, then that of this rank's own neurons
+    settings : of the variant
+    drive : whether this rank's spikes are drawn, too, as with `drawn.Driven`
+
+    Raises
+    ------
+    InputError
+        If there is no such rank.
+    """
+    if not 0 <= rank < ranks:
+        raise InputError(f"rank = {rank} must lie in 0 to {ranks - 1}")
+    if ranks < 2:
+        raise InputError(f"ranks = {ranks} must be at least 2: a single rank is a run, not a dry one")
+    n, dt = model.size("recurrent"), model.dt_ms / 1000.0
+    others = target_rate(model) if rate_hz is None else rate_hz
+    dry = Dry(rank, ranks, others * dt, n, model.seed, own=drive)
+    simulation = Simulation(model, task, dry, settings=settings)
+    first, last = simulation.network.neurons
+    own_hz = others
+    for index in range(warmup + samples):
+        if index == warmup:
+            for name in PHASES[1:]:
+                simulation.timers.seconds.pop(name, None)
+        if rate_hz is None and index:
+            dry.draw(min(own_hz * dt, 1.0))
+        started = time.perf_counter()
+        simulation.engine.run(task.sample(index, "train"), True)
+        simulation.engine.optimize()
+        log = simulation.engine.log
+        ids = log.ids[: log.ptr[task.n_steps]]
+        own_hz = float(((ids >= first) & (ids < last)).sum() / (max(last - first, 1) * task.n_steps * dt))
+        if progress:
+            progress(f"sample {index + 1} of {warmup + samples}: {time.perf_counter() - started:.2f} s")
+    share = Share.of(simulation)
+    phases = {name: seconds for name, seconds in share.phases.items() if name != "communicate"}
+    return DryRun(replace(share, phases=phases), samples, own_hz, dry.probability / dt)
+
+
+def target_rate(model: Model) -> float:
+    """Mean target rate of the recurrent neurons in Hz, taken as expected where nothing better is known."""
+    groups = model.of_role("recurrent")
+    rates = [(group.size, group.params.f_target) for group in groups]
+    known = [(size, float(rate)) for size, rate in rates if isinstance(rate, int | float)]
+    total = sum(size for size, _ in known)
+    return sum(size * rate for size, rate in known) / total if total else 10.0

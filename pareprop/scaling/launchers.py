@@ -1,0 +1,112 @@
+"""How the points of a study are run: by mpirun, by srun within an allocation, or as SLURM jobs of their own."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import InputError, StateError
+from .study import Point
+
+POLL_SECONDS = 1.0
+ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
+def command(launcher: str, n_ranks: int) -> list[str]:
+    """What to put in front of a command that shall run on `n_ranks` ranks.
+
+    Ranks are bound to cores as long as there is one for each.
+
+    Raises
+    ------
+    InputError
+        If the launcher is not installed.
+    """
+    found = shutil.which(launcher, path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    if found is None:
+        raise InputError(f"--launcher {launcher}: not found on the PATH")
+    if launcher == "srun":
+        return [found, f"--ntasks={n_ranks}", "--cpu-bind=cores", "--mem=0"]
+    crowded = n_ranks > (os.cpu_count() or 1) and "SLURM_JOB_ID" not in os.environ
+    return [found, "-n", str(n_ranks), "--bind-to", "none" if crowded else os.environ.get("BIND", "core")]
+
+
+def environment(n_ranks: int) -> dict[str, str]:
+    """Environment of a run: one thread per rank, as many ranks as wanted on this machine."""
+    crowded = {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "OMPI_MCA_mpi_yield_when_idle": "1"}
+    return os.environ | ROOT | {"OMP_NUM_THREADS": "1"} | (crowded if n_ranks > (os.cpu_count() or 1) else {})
+
+
+def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
+    """Run a point here and wait; its figures are `<label>.json` in `folder`, only if it succeeded.
+
+    Raises
+    ------
+    StateError
+        If it fails; its output is in `<label>.log`.
+    """
+    final, log = folder / f"{point.label}.json", folder / f"{point.label}.log"
+    with _completed(final) as part, open(log, "w") as output:
+        whole = [*command(launcher, point.ranks), sys.executable, "-m", "pareprop", *point.arguments(part)]
+        try:
+            code = subprocess.run(
+                whole, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, timeout=timeout_s,
+                env=environment(point.ranks), check=False,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise StateError(f"{point.label}: killed after {timeout_s:g} s; see {log}") from None
+    if code:
+        raise StateError(f"{point.label}: exit code {code}; see {log}")
+
+
+@contextmanager
+def _completed(final: Path) -> Iterator[Path]:
+    """A name to write to; a file of that name becomes `final` when the block ends well."""
+    part = final.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    yield part
+    if part.exists():
+        part.rename(final)
+
+
+def submit(point: Point, folder: Path, options: list[str]) -> str:
+    """Submit a point as a SLURM job with further options of sbatch; return the number of the job.
+
+    Raises
+    ------
+    StateError
+        If SLURM refuses.
+    """
+    final = folder / f"{point.label}.json"
+    part = final.with_suffix(".part")
+    inner = ["srun", "--cpu-bind=cores", sys.executable, "-m", "pareprop", *point.arguments(part)]
+    line = f"export OMP_NUM_THREADS=1; {shlex.join(inner)} && mv {shlex.quote(str(part))} {shlex.quote(str(final))}"
+    done = subprocess.run(
+        ["sbatch", "--parsable", f"--job-name={point.label}", f"--ntasks={point.ranks}",
+         f"--output={folder / point.label}.log", *options, f"--wrap={line}"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise StateError(f"{point.label}: sbatch: {done.stderr.strip()}")
+    return done.stdout.strip().split(";")[0]
+
+
+def wait(jobs: list[str]) -> None:
+    """Wait until SLURM knows none of the jobs as waiting or running."""
+    while jobs:
+        listed = subprocess.run(
+            ["squeue", "--noheader", "--format=%i", f"--jobs={','.join(jobs)}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if not listed.stdout.split():  # finished jobs that SLURM has forgotten are an error of squeue, with no output
+            return
+        time.sleep(POLL_SECONDS)

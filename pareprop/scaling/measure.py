@@ -1,0 +1,105 @@
+"""Unit costs measured on this machine: small benchmarks alone and dry shares of larger runs, in this process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .. import bench
+from ..interval import IntervalSettings
+from ..record import peak_rss_bytes
+from ..spike import SpikeSettings
+from . import dryrun, launchers, work
+from .units import Measured, Network, Units, fit
+
+RATE_HZ = 30.0
+EXCHANGES = 2000
+PING = """
+import sys, time
+import numpy as np
+from pareprop import launcher
+comm, n = launcher.exchange().comm, int(sys.argv[1])
+for words in (64, 65536):
+    own, all_ = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32)
+    laps = []
+    for _ in range(n if words == 64 else n // 20):
+        start = time.perf_counter()
+        comm.Allgather(own, all_)
+        laps.append(time.perf_counter() - start)
+    if comm.rank == 0:
+        print(float(np.median(laps)))
+"""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One benchmark to learn unit costs from: sizes of a whole network, of which the share of one of `ranks` is run."""
+
+    neurons: int
+    indegree: int
+    ranks: int
+    steps: int = 500
+
+
+# Long and short rows, few and many neurons on a rank, tables in the cache and far beyond it.
+PROBES = (
+    Probe(1000, 100, 2), Probe(4000, 800, 2, 250), Probe(8000, 100, 4, 1000), Probe(20_000, 500, 2),
+    Probe(20_000, 1000, 16, 250), Probe(40_000, 50, 2), Probe(40_000, 200, 64, 1000),
+)  # fmt: skip
+
+
+def measure(
+    variant: str, probes: tuple[Probe, ...] = PROBES, repeats: int = 3, network: Network | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Units:  # fmt: skip
+    """Run all probes and fit; of repetitions the fastest counts, phase by phase.
+
+    Parameters
+    ----------
+    network : latency and bandwidth, measured between two ranks of this machine if not given
+    """
+    base = peak_rss_bytes()
+    runs = []
+    for probe in probes:
+        start = time.perf_counter()
+        runs.append(run(variant, probe, repeats))
+        progress(f"{variant}: {probe}: {time.perf_counter() - start:.1f} s")
+    return fit(runs, network or exchange_costs(), base)
+
+
+def run(variant: str, probe: Probe, repeats: int) -> Measured:
+    """Run one probe."""
+    model = bench.model(probe.neurons, probe.indegree, 100, variant=variant)
+    task = bench.BenchTask(100, probe.steps, 1)
+    settings = (SpikeSettings if variant == "spike" else IntervalSettings)(task.learning_window)
+    options = {"rate_hz": RATE_HZ, "drive": True, "settings": settings}
+    rank = probe.ranks - 1  # owns the readout
+    shares = [dryrun.run(model, task, probe.ranks, rank, **options).share for _ in range(repeats)]
+    phases = {name: min(share.phases[name] for share in shares) for name in shares[0].phases}
+    firing = work.Firing.at(bench.INPUT_PROBABILITY, RATE_HZ, probe.steps, model.dt_ms)
+    return Measured(work.of_rank(model, probe.steps, firing, probe.ranks, rank), phases, dict(shares[0].memory))
+
+
+def exchange_costs(n_ranks: int = 2) -> Network:
+    """Latency and bandwidth of an Allgather between ranks of this machine; defaults without an mpirun."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "ping.py")
+        script.write_text(PING)
+        try:
+            done = subprocess.run(
+                [*launchers.command("mpirun", n_ranks), sys.executable, str(script), str(EXCHANGES)],
+                capture_output=True, text=True, timeout=120, check=True,
+                env=launchers.environment(n_ranks) | {"OMPI_MCA_btl": "self,sm", "OMPI_MCA_osc": "^ucx"},
+            )  # fmt: skip
+        except (subprocess.SubprocessError, launchers.InputError):
+            return Network()
+    short, long = map(float, done.stdout.split())
+    stages = float(np.ceil(np.log2(n_ranks)))
+    return Network(short / stages, 4 * 65536 * (n_ranks - 1) / max(long - short, 1e-9))

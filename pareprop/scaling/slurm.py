@@ -1,0 +1,62 @@
+"""What to ask SLURM for: memory and time of a job from the prediction, as an sbatch command."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Sequence
+
+from ..errors import InputError
+from .predict import Prediction
+
+MARGIN = 1.5  # of time and memory, beyond what is predicted
+SIGNAL_SECONDS = 120
+
+
+def seconds_of(text: str) -> int:
+    """Seconds of a time such as "2h", "90m", "1d12h", "30s", or SLURM's "HH:MM:SS".
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    if match := re.fullmatch(r"(\d+):([0-5]\d):([0-5]\d)", text):
+        hours, minutes, seconds = map(int, match.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    match = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    parts = match.groups(default="0") if match else "0000"
+    found = sum(int(part) * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
+    if not found:
+        raise InputError(f"--time {text}: must be like 2h, 90m, 1d12h or 02:00:00")
+    return found
+
+
+def clock(seconds: float) -> str:
+    """SLURM's HH:MM:SS, whole minutes, at least one."""
+    minutes = max(1, math.ceil(seconds / 60.0))
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
+
+
+def command(
+    script: str, arguments: Sequence[str], nodes: int, ranks_per_node: int, limit_s: float | None,
+    found: Prediction,
+) -> tuple[str, int]:  # fmt: skip
+    """The sbatch command of a run, and how many jobs the chain will take.
+
+    Memory and time have a margin of `MARGIN`; without a limit one job is given the time it needs.
+    """
+    needed = MARGIN * found.seconds + 60.0
+    jobs = 1
+    if limit_s is not None and needed > limit_s:
+        usable = limit_s - SIGNAL_SECONDS - MARGIN * found.phases["build"] - 60.0
+        if usable <= MARGIN * found.sample_seconds:
+            raise InputError(f"--time of {limit_s:g} s leaves no time for a sample of {found.sample_seconds:.3g} s")
+        jobs = math.ceil((needed - MARGIN * found.phases["build"]) / usable)
+    megabytes = math.ceil(MARGIN * found.nbytes / 2**20 / 10) * 10
+    options = [
+        f"--nodes={nodes}", f"--ntasks={nodes * ranks_per_node}", f"--ntasks-per-node={ranks_per_node}",
+        f"--mem-per-cpu={megabytes}M", f"--time={clock(limit_s if jobs > 1 else needed)}",
+    ]  # fmt: skip
+    return shlex.join(["sbatch", *options, script, *arguments]), jobs

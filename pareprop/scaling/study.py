@@ -1,0 +1,114 @@
+"""A scaling study: which runs of the benchmark it consists of, read from TOML and checked as a whole."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..errors import InputError
+from ..params import Frozen, checked
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of a study, in the words of `pareprop bench`.
+
+    Attributes
+    ----------
+    kind : "strong" or "weak"
+    ranks : number of them
+    variant : "interval" or "spike"
+    neurons, indegree, inputs, steps, intervals, warmup, delay, seed : of the benchmark, for the whole network
+    rate : of drawn spikes in Hz, 0 for the network's own
+    repeat : number of the repetition
+    """
+
+    kind: str
+    ranks: int
+    variant: str
+    neurons: int
+    indegree: int
+    inputs: int
+    steps: int
+    intervals: int
+    warmup: int
+    delay: int
+    seed: int
+    rate: float
+    repeat: int
+
+    @property
+    def label(self) -> str:
+        """Name of the run, different for different points of a study."""
+        return (
+            f"{self.variant}-n{self.neurons}-k{self.indegree}-d{self.delay}-h{self.rate:g}-s{self.seed}"
+            f"-r{self.ranks}-{self.repeat}"
+        )
+
+    def arguments(self, json_file: Path) -> list[str]:
+        """Arguments of `pareprop` that run the point and leave its figures in a file."""
+        options = {key: value for key, value in asdict(self).items() if key not in ("kind", "ranks", "repeat")}
+        return ["bench", *(f"--{key}={value}" for key, value in options.items()), f"--json={json_file}"]
+
+
+class Study(Frozen):
+    """All combinations of the lists, each `repeats` times.
+
+    In a weak study `neurons` are those of each rank, in a strong one those of the whole network.
+    """
+
+    kind: Literal["strong", "weak"] = "strong"
+    ranks: tuple[Positive, ...] = Field((1, 2), min_length=1)
+    variants: tuple[Literal["interval", "spike"], ...] = Field(("interval",), min_length=1)
+    neurons: tuple[Positive, ...] = Field((1000,), min_length=1)
+    indegrees: tuple[Annotated[int, Field(ge=0)], ...] = Field((100,), min_length=1)
+    delays: tuple[Positive, ...] = Field((1,), min_length=1)
+    rates: tuple[Annotated[float, Field(ge=0, le=1000)], ...] = Field((0.0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((1,), min_length=1)
+    repeats: Positive = 1
+    inputs: Positive = 100
+    steps: Positive = 1000
+    intervals: Positive = 1
+    warmup: int = Field(1, ge=0)
+    timeout_s: float = Field(3600.0, gt=0)
+
+    def points(self) -> list[Point]:
+        """All runs; repetitions are the outermost loop, so that a disturbance doesn't hit all those of one point."""
+        axes = (range(self.repeats), self.variants, self.neurons, self.indegrees, self.delays, self.rates, self.seeds)
+        return [
+            Point(
+                kind=self.kind, ranks=ranks, variant=variant, neurons=neurons * (ranks if self.kind == "weak" else 1),
+                indegree=indegree, inputs=self.inputs, steps=self.steps, intervals=self.intervals, warmup=self.warmup,
+                delay=delay, seed=seed, rate=rate, repeat=repeat,
+            )
+            for repeat, variant, neurons, indegree, delay, rate, seed in itertools.product(*axes)
+            for ranks in self.ranks
+        ]  # fmt: skip
+
+
+def read(path: Path) -> Study:
+    """Read a study.
+
+    Raises
+    ------
+    InputError
+        If the file can't be read, is no TOML, or holds an unknown key or a value out of range.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as problem:
+        raise InputError(f"{path}: {problem.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise InputError(f"{path} is no TOML: {problem}") from None
+    study = checked(Study, values, str(path))
+    for point in study.points():
+        if point.indegree >= point.neurons:
+            raise InputError(f"{path}: indegree = {point.indegree} must be below the {point.neurons} neurons")
+    return study

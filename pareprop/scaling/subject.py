@@ -1,0 +1,84 @@
+"""What is predicted or run dry: a task, a configuration file, or the benchmark network, in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from .. import bench, config
+from ..errors import InputError
+from ..interval import IntervalSettings
+from ..model import Model
+from ..params import Frozen, checked
+from ..simulation import Task
+from ..spike import SpikeSettings
+from .dryrun import target_rate
+from .work import Firing
+
+
+class Benchmark(Frozen):
+    """Settings of the benchmark network, as options of `pareprop bench`."""
+
+    variant: Literal["interval", "spike"] = "interval"
+    neurons: int = Field(2000, ge=1)
+    indegree: int = Field(100, ge=0)
+    inputs: int = Field(100, ge=1)
+    steps: int = Field(1000, ge=1)
+    intervals: int = Field(1, ge=1)
+    delay: int = Field(1, ge=1)
+    seed: int = Field(1, ge=0)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run that is to be looked at without running it.
+
+    Attributes
+    ----------
+    name : of the task, or "bench"
+    model, task, settings : as `Simulation` takes them
+    samples : of the whole run
+    """
+
+    name: str
+    model: Model
+    task: Task
+    settings: Any
+    samples: int
+
+    def firing(self, rate_hz: float | None) -> Firing:
+        """Spikes per cell and sample: inputs as in the first sample, neurons at a rate (by default their target's)."""
+        sample = self.task.sample(0, "train")
+        inputs = len(sample.inputs.ids[: sample.inputs.ptr[-1]]) / max(self.model.size("input"), 1)
+        rate = target_rate(self.model) if rate_hz is None else rate_hz
+        return Firing(inputs, rate * self.task.n_steps * self.model.dt_ms / 1000.0)
+
+
+def find(source: str, settings: Iterable[str] = ()) -> Subject:
+    """The subject of a name of a task, a file ending in .toml, or "bench", changed by "key=value" settings.
+
+    Raises
+    ------
+    InputError
+        For anything unknown or out of range.
+    """
+    if source == "bench":
+        return _benchmark(settings)
+    task = config.load(source, settings).task
+    return Subject(task.name, task.model(), task, task.settings(), task.iterations * task.batch_size)
+
+
+def _benchmark(settings: Iterable[str]) -> Subject:
+    pairs = [text.partition("=") for text in settings]
+    if wrong := [key for key, equal, _ in pairs if not equal]:
+        raise InputError(f"--set {wrong[0]}: must be key=value")
+    chosen = checked(Benchmark, {key.strip(): value.strip() for key, _, value in pairs}, "bench")
+    if chosen.indegree >= chosen.neurons:
+        raise InputError(f"bench: indegree = {chosen.indegree} must be below the {chosen.neurons} neurons")
+    model = bench.model(chosen.neurons, chosen.indegree, chosen.inputs, chosen.seed, chosen.delay, chosen.variant)
+    kind = SpikeSettings if chosen.variant == "spike" else IntervalSettings
+    task = bench.BenchTask(chosen.inputs, chosen.steps, chosen.seed)
+    return Subject("bench", model, task, kind(chosen.steps), chosen.intervals)

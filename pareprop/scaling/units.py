@@ -1,0 +1,168 @@
+"""Unit costs of this machine: how long and how large one of everything is, fitted to measured runs.
+
+Each phase and each kind of memory is a sum of counts (`work.Work`) times unit costs of at least 0.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from .work import Work
+
+SAMPLE_PHASES = {  # the counts that a phase grows with
+    "deliver": ("events", "visits", "steps", "readout_events"),
+    "update": ("neuron_steps", "rounds", "readout_events"),
+    "sweep": ("neuron_steps", "signal_steps", "steps"),
+    "credit": ("events", "visits", "readout_events"),
+    "optimize": ("synapses", "readout_synapses"),
+}
+PHASES = SAMPLE_PHASES | {"build": ("synapses", "rows", "neurons")}
+MEMORY = {
+    "incoming": ("synapses", "rows"),
+    "outgoing": ("readout_synapses", "rows"),
+    "feedback": ("feedback_synapses",),
+    "neurons": ("neurons",),
+    "gradients": ("synapses", "readout_synapses"),
+    "books": ("rows",),
+    "histories": ("neuron_steps", "neurons", "steps"),
+    "log": ("spikes", "input_spikes", "steps", "neurons"),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Counts of one rank, what it spent in each phase in seconds (per sample, but for build) and holds in bytes."""
+
+    work: Work
+    phases: dict[str, float]
+    memory: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What carries messages.
+
+    Attributes
+    ----------
+    latency_s : of one message between two ranks
+    bandwidth : bytes per second that a rank receives
+    merge_s : seconds per spike to merge messages into the log
+    """
+
+    latency_s: float = 2e-6
+    bandwidth: float = 5e9
+    merge_s: float = 1e-9
+
+
+@dataclass(frozen=True)
+class Units:
+    """Unit costs.
+
+    Attributes
+    ----------
+    seconds : phase to count to seconds
+    nbytes : kind of memory to count to bytes
+    network : of the exchange
+    base_bytes : of a process that has loaded everything and built nothing
+    """
+
+    seconds: dict[str, dict[str, float]]
+    nbytes: dict[str, dict[str, float]]
+    network: Network = field(default_factory=Network)
+    base_bytes: float = 0.0
+
+    def phase_seconds(self, work: Work, samples: int = 1) -> dict[str, float]:
+        """Seconds by phase, those of samples for `samples` of them."""
+        found = {name: _sum(costs, work) * (1 if name == "build" else samples) for name, costs in self.seconds.items()}
+        return found | {"communicate": samples * self.exchange_seconds(work)}
+
+    def exchange_seconds(self, work: Work) -> float:
+        """Seconds that the exchanges of one sample take: an Allgather has log2(ranks) stages, and all words arrive."""
+        if work.ranks == 1:
+            return 0.0
+        arriving = 4.0 * work.words * (work.ranks - 1)
+        per_round = self.network.latency_s * np.ceil(np.log2(work.ranks)) + arriving / self.network.bandwidth
+        return float(work.rounds * per_round + self.network.merge_s * work.spikes)
+
+    def memory(self, work: Work) -> dict[str, float]:
+        """Bytes by kind."""
+        found = {name: _sum(costs, work) for name, costs in self.nbytes.items()}
+        return found | {"buffers": 4 * max(256.0, 1.25 * work.words) * (work.ranks + 1) * (work.ranks > 1)}
+
+    def with_network(self, latency_s: float | None = None, bandwidth: float | None = None) -> Units:
+        """The same with another latency or bandwidth, where given."""
+        given = {"latency_s": latency_s, "bandwidth": bandwidth}
+        changed = {name: value for name, value in given.items() if value is not None}
+        return replace(self, network=replace(self.network, **changed))
+
+
+def _sum(costs: dict[str, float], work: Work) -> float:
+    return sum(cost * getattr(work, count) for count, cost in costs.items())
+
+
+def read(path: Path) -> dict[str, Units]:
+    """Read unit costs by variant.
+
+    Raises
+    ------
+    InputError
+        If there are none or the file is something else.
+    """
+    try:
+        found = json.loads(path.read_text())
+        return {
+            variant: Units(**{**values, "network": Network(**values["network"])}) for variant, values in found.items()
+        }
+    except OSError as problem:
+        raise InputError(f"{path}: {problem.strerror}; `pareprop predict --measure` makes it") from None
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise InputError(f"{path} holds no unit costs: {type(problem).__name__}: {problem}") from None
+
+
+def write(path: Path, units: dict[str, Units]) -> None:
+    """Write unit costs by variant as JSON."""
+    path.write_text(json.dumps({variant: asdict(item) for variant, item in units.items()}, indent=1) + "\n")
+
+
+def fit(runs: Sequence[Measured], network: Network, base_bytes: float) -> Units:
+    """Unit costs from measured runs; relative errors count alike, whatever the size of a run."""
+    seconds = {
+        phase: _fit(counts, [run.work for run in runs], [run.phases.get(phase, 0.0) for run in runs])
+        for phase, counts in PHASES.items()
+    }
+    nbytes = {
+        kind: _fit(counts, [run.work for run in runs], [run.memory.get(kind, 0.0) for run in runs])
+        for kind, counts in MEMORY.items()
+    }
+    return Units(seconds, nbytes, network, base_bytes)
+
+
+def _fit(counts: Sequence[str], works: Sequence[Work], values: Sequence[float]) -> dict[str, float]:
+    y = np.array(values)
+    known = y > 0
+    if not known.any():
+        return dict.fromkeys(counts, 0.0)
+    x = np.array([[getattr(work, count) for count in counts] for work in works], float)[known] / y[known, None]
+    return dict(zip(counts, map(float, least_squares(x, np.ones(len(x)))), strict=True))
+
+
+def least_squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Coefficients of at least 0 that minimise |x c - y|, as the best of all subsets of columns: there are few."""
+    best, error = np.zeros(x.shape[1]), float(y @ y)
+    columns = range(x.shape[1])
+    for some in itertools.chain(*(itertools.combinations(columns, k) for k in range(1, len(columns) + 1))):
+        scale = np.abs(x[:, some]).max(axis=0)
+        scale[scale == 0] = 1.0
+        solution = np.linalg.lstsq(x[:, some] / scale, y, rcond=None)[0] / scale
+        remaining = float(np.sum(np.square(x[:, some] @ solution - y)))
+        if np.all(solution >= 0) and remaining < error * (1 - 1e-9):
+            best, error = np.zeros(x.shape[1]), remaining
+            best[list(some)] = solution
+    return best

@@ -1,0 +1,125 @@
+"""How much one rank has to do and to hold: expected values, counted from the description of a network.
+
+The unit costs of `units` multiply these counts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ..model import Model, Projection
+from ..partition import block, overlap
+
+
+@dataclass(frozen=True)
+class Firing:
+    """Spikes per cell in one sample.
+
+    Attributes
+    ----------
+    inputs, neurons : mean number
+    """
+
+    inputs: float
+    neurons: float
+
+    @classmethod
+    def at(cls, input_probability: float, rate_hz: float, n_steps: int, dt_ms: float) -> Firing:
+        """From the inputs' probability per step and the neurons' rate."""
+        return cls(input_probability * n_steps, rate_hz * n_steps * dt_ms / 1000.0)
+
+
+@dataclass(frozen=True)
+class Work:
+    """Counts of one rank, per sample where they grow with time.
+
+    Attributes
+    ----------
+    ranks : of the whole run
+    neurons, readouts : cells of this rank
+    synapses : onto neurons, from inputs and neurons
+    readout_synapses, feedback_synapses : onto readouts; from readouts onto neurons
+    rows : pairs of a source and a delay with a row in a table of synapses, all tables
+    events : arrivals at synapses onto neurons
+    visits : rows of such synapses that spikes open, also those with no target here
+    readout_events : arrivals at synapses onto readouts
+    steps, neuron_steps, signal_steps : steps; times neurons; times synapses of the feedback
+    spikes : of all ranks' neurons
+    input_spikes : of the inputs
+    rounds : exchanges
+    words : 32-bit words of a rank's message, mean
+    """
+
+    ranks: int
+    neurons: float
+    readouts: float
+    synapses: float
+    readout_synapses: float
+    feedback_synapses: float
+    rows: float
+    events: float
+    visits: float
+    readout_events: float
+    steps: float
+    neuron_steps: float
+    signal_steps: float
+    spikes: float
+    input_spikes: float
+    rounds: float
+    words: float
+
+
+def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -> Work:
+    """Expected counts of `rank` of `ranks` for samples of `n_steps`."""
+    parts = {"neurons": (0.0,) * 4, "readouts": (0.0,) * 4, "feedback": (0.0,) * 4}
+    for item in model.projections:
+        if item.pre.role != "current":
+            kind = "readouts" if item.post.role == "readout" else "neurons"
+            kind = "feedback" if item.pre.role == "readout" else kind
+            parts[kind] = tuple(map(sum, zip(parts[kind], _counts(model, item, firing, ranks, rank), strict=True)))
+    n, n_readouts = model.size("recurrent"), model.size("readout")
+    first, last = block(n, ranks, rank)
+    own, own_readouts = last - first, math.ceil(n_readouts / ranks)
+    rounds = math.ceil(n_steps / round_steps(model, n_steps)) + (model.variant == "interval")
+    low, high = block(n_readouts, ranks, rank)
+    return Work(
+        ranks=ranks, neurons=own, readouts=high - low, synapses=parts["neurons"][0],
+        readout_synapses=parts["readouts"][0], feedback_synapses=parts["feedback"][0],
+        rows=sum(part[1] for part in parts.values()), events=parts["neurons"][2], visits=parts["neurons"][3],
+        readout_events=parts["readouts"][2], steps=n_steps, neuron_steps=own * n_steps,
+        signal_steps=parts["feedback"][0] * n_steps, spikes=n * firing.neurons,
+        input_spikes=model.size("input") * firing.inputs, rounds=rounds,
+        words=2 + (n_steps * (1 + 2 * own_readouts) + own * firing.neurons) / rounds,
+    )  # fmt: skip
+
+
+def round_steps(model: Model, n_steps: int) -> int:
+    """Steps of a round: the min-delay of the projections whose spikes or signals travel between ranks."""
+    roles = ("recurrent", "readout") if model.variant == "spike" else ("recurrent",)
+    delays = [
+        item.delay_range[0] for item in model.projections
+        if item.pre.role in roles and (model.variant == "spike" or item.post.role == "recurrent")
+    ]  # fmt: skip
+    return min([*delays, n_steps])
+
+
+def _counts(model: Model, item: Projection, firing: Firing, ranks: int, rank: int) -> tuple[float, ...]:
+    """Synapses, rows, arrivals and visited rows of a projection on a rank."""
+    first, last = block(model.size(item.post.role), ranks, rank)
+    offset = model.offset(item.post)
+    low, high = overlap(first, last, offset, offset + item.post.size)
+    synapses = (high - low) * indegree(item)
+    low, high = item.delay_range
+    rows = item.pre.size * (high - low + 1)
+    spikes = {"input": firing.inputs, "recurrent": firing.neurons}.get(item.pre.role, 0.0)
+    return synapses, rows, synapses * spikes, rows * spikes
+
+
+def indegree(item: Projection) -> float:
+    """Mean number of synapses of a projection onto one cell."""
+    sources = item.pre.size - (item.pre == item.post and not item.allow_autapses)
+    if item.rule == "explicit":
+        return len(item.target) / item.post.size
+    drawn = {"fixed_indegree": item.indegree, "fixed_probability": item.probability * sources}
+    return drawn.get(item.rule, sources)
