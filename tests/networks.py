@@ -88,7 +88,7 @@ def simulation(case: dict, exchange=None, round_steps: int = 0, keep_gradients: 
 
 def model(case: dict) -> Model:
     """The case in words: explicit projections between all groups."""
-    network = Model("interval", dt_ms=case["dt"], optimizer=optimizer(case["optimizer"], "case"))
+    network = Model(case["variant"], dt_ms=case["dt"], optimizer=optimizer(case["optimizer"], "case"))
     inputs = network.inputs("in", case["w_in"].shape[1])
     groups = [
         network.neurons(f"rec{k}", group["n"], group["model"], **group["params"])
@@ -98,14 +98,15 @@ def model(case: dict) -> Model:
     place = {group.name: slice(network.offset(group), network.offset(group) + group.size) for group in groups}
     n_rec = network.size("recurrent")
     currents = network.currents("dc", n_rec) if "step_currents" in case else None
+    d_in = np.broadcast_to(case.get("d_in", 1), case["w_in"].shape)
     for post in groups:
         rows = place[post.name]
-        _connect(network, inputs, post, case["w_in"][rows])
+        _connect(network, inputs, post, case["w_in"][rows], d_in[rows])
         for pre in groups:
             columns = place[pre.name]
             _connect(network, pre, post, case["w_rec"][rows, columns], case["d_rec"][rows, columns])
-        _connect(network, out, post, case["w_fb"][rows])
-        _connect(network, post, out, case["w_out"][:, rows])
+        _connect(network, out, post, case["w_fb"][rows], case.get("d_fb", 1))
+        _connect(network, post, out, case["w_out"][:, rows], case.get("d_out", 1))
         if currents is not None:
             _connect(network, currents, post, np.where(np.eye(n_rec) > 0, 1.0, np.nan)[rows])
     return network

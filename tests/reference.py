@@ -120,7 +120,9 @@ def run_case(case: dict) -> dict:
         (n_steps, n_out).
         Interval: ``interval``, ``learning_window`` (steps), ``average_gradient`` (default false), ``reset``
         (default true). Spike: ``window`` (n_steps,), and ``loss`` in ``readout`` (default mean_squared_error).
-        Optional: ``d_rec`` (n_rec, n_rec), ``d_out``, ``d_fb`` (steps, default 1), ``dt`` (ms, default 1),
+        Optional: ``d_rec`` (n_rec, n_rec), ``d_out``, ``d_fb`` (steps, default 1), ``dt`` (ms, default 1), spike:
+        ``d_in`` (n_rec, n_in; row s of the inputs arrives in step s + d_in - 1), ``etas`` (n_steps,): the learning rate
+        of updates made in each step, the last one in the flush too,
         ``step_currents`` (n_steps, n_rec; pA), injected in a step and felt in the next.
 
     Returns
@@ -526,12 +528,15 @@ def run_spike_variant(case, net):
         raise ValueError("the spike variant has batch_size 1")
     window = np.asarray(case["window"]).astype(bool)
     cutoff_out = np.full(net.n_out, net.readouts.cutoff, float)
-    # the delay from input to recurrent neurons is taken out: inputs[s] arrives in step s
-    p_in = Projection(net, net.w_in, np.zeros(net.w_in.shape, int), NeuronRow, net.neurons.cutoff)
+    # a delay of one step from input to recurrent neurons is taken out: inputs[s] arrives in step s
+    d_in = np.broadcast_to(np.asarray(case.get("d_in", 1), int), net.w_in.shape)
+    p_in = Projection(net, net.w_in, d_in - 1, NeuronRow, net.neurons.cutoff)
     p_rec = Projection(net, net.w_rec, net.d_rec, NeuronRow, net.neurons.cutoff)
     p_out = Projection(net, net.w_out, np.full(net.w_out.shape, net.d_out), ReadoutRow, cutoff_out)
     history = History(net)
     for s in range(net.n_steps):
+        if "etas" in case:
+            net.optimizer["eta"] = case["etas"][s]  # all optimizers share these settings
         arriving = p_in.deliver(s, net.inputs, history) + p_rec.deliver(s, net.z, history)
         arriving_out = p_out.deliver(s, net.z, history)
         net.step_neurons(s, arriving)

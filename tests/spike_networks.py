@@ -1,0 +1,172 @@
+"""Random small networks of the spike variant, run in samples and compared with the slow twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import networks
+import numpy as np
+import pytest
+
+from pareprop import spike_rules
+from pareprop.sample import Sample
+from pareprop.simulation import Simulation
+from pareprop.spike import SpikeSettings
+
+MODELS = ("iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt")
+KEYS = {"in": "w_in", "rec": "w_rec", "out": "w_out"}
+
+
+def random_case(seed: int, n_steps: int = 200, **overrides) -> dict:
+    """A network of up to three groups of any models with everything drawn; `overrides` replace keys of the case.
+
+    Sources spike from rarely to often; every group has its own cutoff and constants of the filters.
+    """
+    rng = np.random.default_rng(seed)
+    n_in, n_out, sizes = 5, int(rng.integers(1, 4)), rng.integers(1, 5, size=rng.integers(1, 4))
+    n_rec, d_out, d_fb = int(sizes.sum()), *map(int, rng.choice([1, 1, 2, 3, 5], 2))
+    readout = {
+        "C_m": float(rng.uniform(1.0, 3.0)), "E_L": float(rng.choice([0.0, -0.4])), "I_e": float(rng.normal()),
+        "tau_m": float(rng.uniform(5.0, 30.0)), "V_min": float(rng.choice([-1e300, -0.5])),
+        "loss": str(rng.choice(["mean_squared_error", "cross_entropy"])),
+        "eprop_isi_trace_cutoff": _cutoff(rng, d_out + d_fb - 1),
+    }  # fmt: skip
+    targets = rng.normal(size=(n_steps, n_out))
+    if readout["loss"] == "cross_entropy":
+        targets = np.eye(n_out)[rng.integers(0, n_out, n_steps)]
+    optimizer = _optimizer(rng)
+    weights = _weights(rng, n_in, n_rec, n_out)
+    for key in KEYS.values():  # as NEST demands
+        np.clip(weights[key], optimizer["Wmin"], optimizer["Wmax"], out=weights[key])
+    return weights | {
+        "variant": "spike",
+        "groups": [group(rng, int(n), d_out + d_fb - 1) for n in sizes],
+        "readout": readout,
+        "optimizer": optimizer,
+        "inputs": rng.random((n_steps, n_in)) < rng.choice([0.01, 0.05, 0.2, 0.4], n_in),
+        "targets": targets,
+        "window": rng.random(n_steps) < rng.choice([0.3, 1.0]),
+        "d_in": rng.integers(1, 6, (n_rec, n_in)) if rng.integers(2) else int(rng.integers(1, 6)),
+        "d_rec": rng.integers(1, 6, (n_rec, n_rec)) if rng.integers(2) else np.full((n_rec, n_rec), rng.integers(1, 6)),
+        "d_out": d_out,
+        "d_fb": d_fb,
+        "dt": float(rng.choice([1.0, 0.5])),
+        "step_currents": rng.normal(0.0, 0.1, (n_steps, n_rec)) * (rng.random() < 0.5),
+    } | overrides
+
+
+def _weights(rng: np.random.Generator, n_in: int, n_rec: int, n_out: int) -> dict[str, np.ndarray]:
+    shapes = {"w_in": (n_rec, n_in), "w_rec": (n_rec, n_rec), "w_out": (n_out, n_rec), "w_fb": (n_rec, n_out)}
+    found = {}
+    for key, shape in shapes.items():
+        exists = rng.random(shape) < rng.choice([0.5, 1.0])
+        found[key] = np.where(exists, rng.normal(0.3 if key == "w_in" else 0.0, 0.4, shape), np.nan)
+    for key in ("w_out", "w_fb"):
+        found[key][0, 0] = 0.5  # the delays of the learning loop are those of its synapses
+    if rng.integers(2):
+        np.fill_diagonal(found["w_rec"], np.nan)  # no autapses
+    return found
+
+
+def _cutoff(rng: np.random.Generator, m: int) -> float:
+    return float(rng.choice([0, 1, 3, m, m + 1, 20, 100, np.inf, np.inf]))
+
+
+def _optimizer(rng: np.random.Generator) -> dict:
+    bound = float(rng.choice([0.3, 100.0, 100.0]))
+    kind = str(rng.choice(["gradient_descent", "adam"]))
+    return {
+        "type": kind, "eta": float(rng.choice([1e-4, 3e-4] if kind == "gradient_descent" else [1e-3, 1e-2])),
+        "Wmin": -bound, "Wmax": bound, "optimize_each_step": bool(rng.integers(2)),
+    }  # fmt: skip
+
+
+def group(rng: np.random.Generator, n: int, m: int, **overrides) -> dict:
+    """`n` neurons of any model with parameters of their own; `overrides` replace parameters, or the model."""
+    model, E_L = overrides.pop("model", str(rng.choice(MODELS))), float(rng.choice([0.0, -70.0]))
+    kappa = float(rng.choice([0.0, 0.5, 0.9, 0.97, 0.99]))
+    params = {
+        "C_m": rng.uniform(1.0, 3.0, n), "E_L": E_L, "I_e": rng.normal(0.0, 0.05, n), "V_m": E_L + 0.1,
+        "V_th": E_L + rng.uniform(0.4, 0.8, n), "V_min": E_L + float(rng.choice([-1e3, -0.3])),
+        "tau_m": float(rng.choice([0.5, 2.0, 5.0, 10.0, 30.0, 100.0])) if rng.random() < 0.7 else rng.uniform(5, 30, n),
+        "t_ref": float(rng.integers(0, 4)), "c_reg": float(rng.choice([0.0, 1.0])), "f_target": 20.0,
+        "kappa": kappa, "kappa_reg": kappa if rng.integers(2) else float(rng.choice([0.0, 0.5, 0.9, 0.97])),
+        "eprop_isi_trace_cutoff": _cutoff(rng, m),
+        "surrogate_gradient_function": str(rng.choice(networks.SURROGATES)),
+        "surrogate_gradient_height": float(rng.uniform(0.3, 2.0)), "surrogate_gradient_width": rng.uniform(0.3, 2.0, n),
+    }  # fmt: skip
+    if "psc_delta" in model:
+        params |= {"V_reset": E_L + float(rng.uniform(-0.2, 0.2)), "refractory_input": bool(rng.integers(2))}
+    if "adapt" in model:
+        params |= {"adapt_beta": rng.uniform(0.0, 0.5, n), "adapt_tau": rng.uniform(20.0, 200.0, n)}
+    return {"model": model, "n": n, "params": params | overrides}
+
+
+class CaseTask:
+    """A case cut into samples of `n_steps`."""
+
+    def __init__(self, case: dict, n_steps: int) -> None:
+        self.case, self.n_steps, self.learning_window = case, n_steps, n_steps
+        self.n_samples = len(case["inputs"]) // n_steps
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        steps = slice(index * self.n_steps, (index + 1) * self.n_steps)
+        return Sample.from_raster(
+            self.case["inputs"][steps], self.case["targets"][steps], currents=self.case["step_currents"][steps],
+            window=np.asarray(self.case["window"][steps], bool),
+        )  # fmt: skip
+
+
+def simulation(case: dict, n_steps: int = 0, round_steps: int = 0, exchange=None) -> Simulation:
+    """A `Simulation` of the case in samples of `n_steps`, or in one."""
+    task = CaseTask(case, n_steps or len(case["inputs"]))
+    settings = SpikeSettings(task.learning_window, round_steps)
+    return Simulation(networks.model(case), task, exchange, settings=settings)
+
+
+def shown(run: Simulation) -> dict[str, np.ndarray]:
+    """Weights after a flush as matrices "in", "rec", "out", NaN where there is no synapse."""
+    weights = run.engine.shown_weights()
+    return networks.matrices(run, lambda table: weights.get(id(table), table.weight))
+
+
+def run_samples(run: Simulation, learns: Sequence[bool] = (), between: Callable | None = None) -> dict:
+    """Run all samples; return what `reference.run_case` returns, as far as the engine has it."""
+    n_steps, parts = run.task.n_steps, {key: [] for key in ("spike_steps", "spike_ids", "error_signal", "signal")}
+    for index in range(run.task.n_samples):
+        run.run_sample(index, "train", learns[index] if learns else True)
+        steps, ids = run.engine.log.spikes(n_steps)
+        news = (steps + index * n_steps, ids.copy(), run.engine.error.copy(), run.engine.shown_signal().copy())
+        for part, new in zip(parts.values(), news, strict=True):
+            part.append(new)
+        if between:
+            between(run, index)
+    return {key: np.concatenate(part) for key, part in parts.items()} | shown(run)
+
+
+def compare(case: dict, found: dict, expected: dict, tolerance: float = 1e-10) -> float:
+    """Fail unless spikes are equal and readouts and weights agree; return the worst deviation of the weights."""
+    np.testing.assert_array_equal(found["spike_steps"], expected["spike_steps"])
+    np.testing.assert_array_equal(found["spike_ids"], expected["spike_ids"])
+    np.testing.assert_allclose(found["error_signal"], expected["error_signal"], rtol=tolerance, atol=tolerance)
+    if case["readout"]["loss"] == "mean_squared_error":
+        inside = np.asarray(case["window"], bool)
+        wanted = expected["readout_signal"][inside]
+        np.testing.assert_allclose(found["signal"][inside], wanted, rtol=tolerance, atol=tolerance)
+    worst = 0.0
+    for name, key in KEYS.items():
+        np.testing.assert_array_equal(np.isnan(found[name]), np.isnan(expected[key]), err_msg=name)
+        scale = np.nanmax(np.abs(expected[key]), initial=1e-3)
+        worst = max(worst, np.nanmax(np.abs(found[name] - expected[key]), initial=0.0) / scale)
+        np.testing.assert_allclose(found[name], expected[key], rtol=0, atol=tolerance * scale, err_msg=name)
+    return worst
+
+
+def without_prefix_sums(patch: pytest.MonkeyPatch) -> None:
+    """Work off all windows step by step."""
+    patch.setattr(spike_rules, "block_length", lambda model: 0)
+
+
+def modes(run: Simulation) -> set[int]:
+    """The kernels that the run uses."""
+    return set().union(*(rules.modes for rules in run.engine.rules))
