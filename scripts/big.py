@@ -3,9 +3,9 @@
 
     mpirun -n 2 python scripts/big.py
 
-Sparse recurrent network of plain leaky neurons, interval variant, gradient descent on single samples: 12 bytes per synapse
-(target and weight; the credit goes straight into the weights), or 8 in single precision. Firing is kept near
-`--rate` by the regularisation. Prints memory per rank by kind, and wall seconds per phase.
+Sparse recurrent network of plain leaky neurons, interval variant, gradient descent on single samples: 12 bytes per
+synapse, target and weight, for the credit goes straight into the weights. Firing is kept near `--rate` by the
+regularisation. Prints memory per rank by kind, and wall seconds per phase.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def network(neurons: int, indegree: int, inputs: int, rate: float, seed: int) ->
 @click.option("--intervals", default=2, show_default=True)
 @click.option("--rate", default=7.0, show_default=True, help="Target firing rate in Hz.")
 @click.option("--seed", default=1, show_default=True)
-@click.option("--digest", is_flag=True, help="Print the digest of spikes and weights, which takes longer than learning.")
+@click.option("--digest", is_flag=True, help="Print the digest, which takes longer than learning.")
 def main(
     neurons: int, indegree: int, inputs: int, steps: int, intervals: int, rate: float, seed: int, digest: bool
 ) -> None:
@@ -70,7 +70,8 @@ def main(
     simulation = Simulation(model, task, exchange, [Report(), Progress(intervals)])
     synapses = collective.total(exchange.comm, sum(len(table.weight) for table in simulation.network.tables().values()))
     show = click.echo if exchange.rank == 0 else (lambda text: None)
-    show(f"{exchange.size} ranks, {neurons} neurons, {synapses} synapses; build {simulation.timers.seconds['build']:.1f} s")
+    build = simulation.timers.seconds["build"]
+    show(f"{exchange.size} ranks, {neurons} neurons, {synapses} synapses; build {build:.1f} s")
     for name, size in simulation.nbytes().items():
         show(f"  {name:12s} {size / 2**30:8.3f} GiB on rank 0")
     start = time.perf_counter()
