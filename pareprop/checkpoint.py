@@ -12,8 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,15 +44,15 @@ def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: 
     state = simulation.saved()
     found = share.pieces(state, rank, comm)
     try:
-        with on_disk(comm, "checkpoint", final):
+        with collective.on_disk(comm, "checkpoint", final):
             if rank == 0:
                 shutil.rmtree(part, ignore_errors=True)
                 part.mkdir(parents=True)
-        with on_disk(comm, "checkpoint", final):
+        with collective.on_disk(comm, "checkpoint", final):
             share.write(part / share_name(rank), found)
         own = {piece.name: [piece.count, piece.offset, piece.crc] for piece in found}
         tables = [own] if comm is None else comm.gather(own)
-        with on_disk(comm, "checkpoint", final):
+        with collective.on_disk(comm, "checkpoint", final):
             if rank == 0:
                 _finish(part, final, _manifest(simulation.iteration, state.numbers, found, tables, identity))
                 _prune(folder, keep)
@@ -63,17 +61,6 @@ def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: 
             shutil.rmtree(part, ignore_errors=True)
         raise
     return final
-
-
-@contextmanager
-def on_disk(comm: Any, what: str, path: Path) -> Iterator[None]:
-    """Collective: an error of the file system on one rank becomes a StateError on all."""
-    problem = None
-    try:
-        yield
-    except OSError as found:
-        problem = StateError(f"{what} {path}: {found.strerror or found}")
-    collective.raise_together(comm, problem)
 
 
 def name_of(iteration: int) -> str:
@@ -87,8 +74,9 @@ def share_name(rank: int) -> str:
 
 
 def _manifest(
-    iteration: int, numbers: dict[str, Any], found: list[Piece], tables: list[dict[str, list[int]]], identity: dict[str, Any]
-) -> dict[str, Any]:
+    iteration: int, numbers: dict[str, Any], found: list[Piece], tables: list[dict[str, list[int]]],
+    identity: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
     arrays = [
         {
             "name": piece.name, "kind": piece.kind, "dtype": piece.array.dtype.str, "item": list(piece.item),

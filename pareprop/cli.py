@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from . import launcher, verify
+from . import launcher, run_commands, runs, verify
 from .bench import BenchTask
 from .bench import check as check_bench
 from .bench import model as bench_model
@@ -21,14 +21,8 @@ from .cases import load
 from .collective import guarded
 from .errors import InputError, ParepropError
 from .exchange import Exchange
-from .params import nearest
-from .progress import Progress
-from .record import RunFile, describe, make_directory
 from .scaling.commands import COMMANDS
-from .simulation import Simulation
 from .tasks import TASKS
-from .tasks.base import TaskBase, make
-from .training import Phases
 
 EXIT_BAD_INPUT, EXIT_NO_GOING_ON = 2, 3
 
@@ -37,56 +31,6 @@ EXIT_BAD_INPUT, EXIT_NO_GOING_ON = 2, 3
 @click.version_option(package_name="pareprop")
 def commands() -> None:
     """Train large sparse recurrent spiking networks with e-prop, alone or under mpirun."""
-
-
-@commands.command()
-@click.argument("task")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting of the task; repeatable.")
-@click.option("--out", metavar="DIR", help="Run directory [runs/TASK-NUMBER].")
-@click.option("--seed", type=int, help="Seed of the network and the data.")
-@click.option("--seeds", type=click.IntRange(min=1), default=1, help="Train with this many seeds, from --seed on.")
-@click.option("--overwrite", is_flag=True, help="Replace what is in an existing run directory.")
-@click.pass_obj
-def run(
-    exchange: Exchange, task: str, settings: tuple[str, ...], out: str | None, seed: int | None, seeds: int,
-    overwrite: bool,
-) -> None:  # fmt: skip
-    """Train TASK; leave results.h5 and figures in a run directory."""
-    chosen = _task(task, settings if seed is None else (*settings, f"seed={seed}"))
-    directory = make_directory(exchange.comm, out, chosen.name, overwrite)
-    if seeds == 1:
-        _train(exchange, chosen, directory)
-        return
-    parts = []
-    for number in range(chosen.seed, chosen.seed + seeds):
-        parts.append(make_directory(exchange.comm, str(directory / f"seed-{number}"), chosen.name, overwrite))
-        _train(exchange, _task(task, (*settings, f"seed={number}")), parts[-1])
-    if exchange.rank == 0:
-        _draw_seeds(parts, directory)
-
-
-def _train(exchange: Exchange, chosen: TaskBase, directory: Path) -> None:
-    """Collective: train and test one task; print and draw what came out."""
-    model = chosen.model()
-    attributes = {
-        "task": chosen.name, "figure": chosen.figure, "seed": chosen.seed, "config": chosen.model_dump_json(),
-        "model": describe(model), **chosen.attributes(),
-    }  # fmt: skip
-    results, phases = directory / "results.h5", Phases(chosen, chosen.iterations)
-    observers = [phases, RunFile(results, attributes, chosen.kept_samples()), Progress(chosen.iterations)]
-    simulation = Simulation(model, chosen, exchange, observers, chosen.settings())
-    _print_plan(exchange, simulation)
-    losses = simulation.train(chosen.iterations)
-    digest = simulation.hexdigest()
-    if exchange.rank == 0:
-        if losses:
-            click.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
-        phases.write(results)
-        for line in phases.lines() + chosen.report():
-            click.echo(line)
-        _draw(directory)
-        click.echo(f"results: {results}")
-        click.echo(f"digest: {digest}")
 
 
 @commands.command()
@@ -137,7 +81,7 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
 @click.option("--steps", type=int, default=1000, show_default=True, help="Steps of an interval.")
 @click.option("--intervals", type=int, default=3, show_default=True)
 @click.option("--warmup", type=click.IntRange(min=0), default=0, help="Intervals before the clock starts [0].")
-@click.option("--rate", type=click.FloatRange(0, 1000), default=0.0, help="Drive synapses with spikes drawn at so many Hz.")
+@click.option("--rate", type=click.FloatRange(0, 1000), default=0.0, help="Drive synapses with drawn spikes, in Hz.")
 @click.option("--delay", type=int, default=1, show_default=True, help="Recurrent delay in steps.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--no-learning", is_flag=True, help="Simulate without learning.")
@@ -178,40 +122,11 @@ def plot(exchange: Exchange, directory: str) -> None:
     """Draw the figures of a run again, from its results.h5 alone."""
     with guarded(exchange.comm):
         if exchange.rank == 0:
-            _draw(Path(directory))
+            runs.draw(Path(directory))
 
 
-for _command in COMMANDS:
+for _command in (*run_commands.COMMANDS, *COMMANDS):
     commands.add_command(_command)
-
-
-def _task(name: str, settings: tuple[str, ...]) -> TaskBase:
-    if name not in TASKS:
-        raise InputError(f"unknown task '{name}'{nearest(name, TASKS)}")
-    return make(TASKS[name], settings)
-
-
-def _draw(directory: Path) -> None:
-    from .plots import draw  # matplotlib takes longer to load than most commands run
-
-    for path in draw(directory):
-        if path.suffix == ".png":
-            click.echo(f"figure: {path}")
-
-
-def _draw_seeds(directories: list[Path], out: Path) -> None:
-    from .plots import draw_seeds
-
-    for path in draw_seeds(directories, out):
-        if path.suffix == ".png":
-            click.echo(f"figure: {path}")
-
-
-def _print_plan(exchange: Exchange, simulation: Simulation) -> None:
-    if exchange.rank == 0:
-        memory = simulation.nbytes()
-        parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
-        click.echo(f"{exchange.size} ranks; memory of rank 0: {sum(memory.values()) / 2**20:.2f} MiB ({parts})")
 
 
 def main(arguments: list[str] | None = None) -> Any:

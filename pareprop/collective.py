@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from .errors import ParepropError
+from .errors import ParepropError, StateError
 
 
 def raise_together(comm: Any, problem: ParepropError | None) -> None:
@@ -29,6 +32,24 @@ def guarded(comm: Any) -> Iterator[None]:
     except ParepropError as found:
         problem = found
     raise_together(comm, problem)
+
+
+@contextmanager
+def on_disk(comm: Any, what: str, path: Path) -> Iterator[None]:
+    """Collective: an error of the file system on one rank becomes a StateError on all. Nothing collective inside."""
+    problem = None
+    try:
+        yield
+    except OSError as found:
+        problem = StateError(f"{what} {path}: {reason(found)}")
+    raise_together(comm, problem)
+
+
+def reason(problem: OSError) -> str:
+    """What the file system said, without the trimmings of HDF5."""
+    text = os.strerror(problem.errno) if problem.errno else str(problem)
+    found = re.search(r"error message = '([^']*)'", text)
+    return found[1] if found else text
 
 
 def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:

@@ -79,9 +79,13 @@ class Config:
         del found["run"]["iterations"]
         return found
 
+    def json(self) -> str:
+        """All keys by section."""
+        return json.dumps(self.sections(), sort_keys=True)
+
     def digest(self) -> str:
         """SHA-256 of all keys."""
-        return hashlib.sha256(json.dumps(self.sections(), sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(self.json().encode()).hexdigest()
 
     def toml(self) -> str:
         """The configuration as a file, with what each key means."""
@@ -123,7 +127,7 @@ def load(source: str, settings: Iterable[str] = ()) -> Config:
         Names every problem: file or setting, key, value, bound, nearest right name.
     """
     if source.endswith(".toml"):
-        sections = _read(Path(source))
+        sections = read(Path(source))
         name = sections.get("task", {}).get("name") if isinstance(sections.get("task", {}), dict) else None
         if name is None:
             raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
@@ -162,7 +166,8 @@ def from_sections(
     return Config(**made)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """Sections of a configuration file, unchecked."""
     try:
         if path.stat().st_size > SIZE_LIMIT:
             raise InputError(f"{path}: has {path.stat().st_size} bytes, at most {SIZE_LIMIT} are read")

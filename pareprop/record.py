@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import h5py
 import numpy as np
 
 from . import canonical, collective
-from .errors import InputError
+from .errors import InputError, StateError
 from .kernels import build_info
 from .learning import output
 from .model import Model
@@ -85,18 +86,27 @@ class RunFile(Observer):
         self, path: Path, attributes: dict[str, Any], samples: Mapping[tuple[str, int], str], n_record: int = 10
     ) -> None:
         self.path, self.attributes, self.samples, self.n_record = path, attributes, samples, n_record
-        self._file: h5py.File | None = None
+        self.dynamics: dict[str, Any] = {}  # "<name>/<dataset>" to what was recorded, on rank 0
+
+    def prepare(self, simulation: Simulation) -> None:
+        """Collective: begin the file with what is known before the first iteration."""
+        with editing(simulation, self.path, "w") as file:
+            self._write_weights(simulation, file, "weight_initial")
+            if file is not None:
+                root = {
+                    "format": FORMAT, "version": version("pareprop"), "variant": simulation.model.variant,
+                    "dt_ms": simulation.model.dt_ms, "build": build_info.mode,
+                }  # fmt: skip
+                file.attrs.update(root | self.attributes)
+
+    def is_there(self, simulation: Simulation) -> bool:
+        """Collective: whether a file of an earlier part of the run can be gone on with."""
+        return collective.gathered(simulation.exchange.comm, simulation.exchange.rank or is_results(self.path))[0]
 
     def start(self, simulation: Simulation) -> None:
-        """Open the file and write what is known before the first iteration."""
-        if simulation.exchange.rank == 0:
-            self._file = h5py.File(self.path, "w")
-            root = {
-                "format": FORMAT, "version": version("pareprop"), "variant": simulation.model.variant,
-                "dt_ms": simulation.model.dt_ms, "ranks": simulation.exchange.size, "build": build_info.mode,
-            }  # fmt: skip
-            self._file.attrs.update(root | self.attributes)
-        self._write_weights(simulation, "weight_initial")
+        """Begin the file, unless the run goes on from a checkpoint."""
+        if simulation.iteration == 0:
+            self.prepare(simulation)
         self.ids = spread(simulation.network.n_recurrent, self.n_record)
 
     def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
@@ -104,67 +114,123 @@ class RunFile(Observer):
         simulation.engine.record_ids(self.ids if (phase, index) in self.samples else self.ids[:0])
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
-        """Write the dynamics of a sample that is kept."""
+        """Keep the dynamics of a sample."""
         name = self.samples.get((outcome.phase, outcome.index))
         if name is None:
             return
         recorded = simulation.engine.recorded
         parts = [(recorded.record, {name: getattr(recorded, name) for name in MATRIX})] if recorded else []
         parts = list(collective.to_root(simulation.exchange.comm, parts))
-        if self._file is None:
+        if simulation.exchange.rank:
             return
-        group = self._file.create_group(f"dynamics/{name}")
-        group.attrs["iteration"] = simulation.iteration
+        found: dict[str, Any] = {"iteration": simulation.iteration}
         if parts:
-            group["record"] = np.concatenate([record for record, _ in parts])
+            found["record"] = np.concatenate([record for record, _ in parts])
             for key in MATRIX:
                 if key == "adaptation" and not simulation.network.adaptive:
                     continue
-                group[key] = np.concatenate([arrays[key] for _, arrays in parts], axis=1)
+                found[key] = np.concatenate([arrays[key] for _, arrays in parts], axis=1)
         n_steps = len(outcome.error)
-        group["input_steps"], group["input_ids"] = outcome.sample.inputs.spikes(n_steps)
-        group["spike_steps"], group["spike_ids"] = simulation.engine.log.spikes(n_steps)
-        group["readout_signal"] = output(simulation.model.of_role("readout")[0].params.loss, outcome.signal)
-        group["target_signal"], group["error_signal"] = outcome.sample.target, outcome.error
+        found["input_steps"], found["input_ids"] = outcome.sample.inputs.spikes(n_steps)
+        found["spike_steps"], found["spike_ids"] = simulation.engine.log.spikes(n_steps)
+        found["readout_signal"] = output(simulation.model.of_role("readout")[0].params.loss, outcome.signal)
+        found["target_signal"], found["error_signal"] = outcome.sample.target, outcome.error
+        for key, value in found.items():
+            self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
+
+    def saved(self, simulation: Simulation) -> dict[str, Any]:
+        """Dynamics so far; everything else can be written again."""
+        return dict(self.dynamics)
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take back the dynamics."""
+        self.dynamics = dict(saved)
 
     def finish(self, simulation: Simulation) -> None:
-        """Write losses, final weights, digest and timings, and close the file."""
-        self._write_weights(simulation, "weight")
-        digest = simulation.hexdigest()
-        peak = collective.maximum(simulation.exchange.comm, peak_rss_bytes())
-        if self._file is None:
-            return
-        self._file["loss"], self._file["firing_rate"] = simulation.losses, simulation.rates
-        self._file["loss"].attrs["unit"], self._file["firing_rate"].attrs["unit"] = "1", "Hz"
-        self._file.attrs["digest"] = digest
-        timings = self._file.create_group("timings")
-        timings.attrs.update({f"{name}_s": seconds for name, seconds in simulation.timers.seconds.items()})
-        timings.attrs["peak_rss_bytes"] = int(peak)
-        self._file.close()
+        """Write dynamics, losses, final weights, digest and timings."""
+        with editing(simulation, self.path, "r+") as file:
+            digest = simulation.hexdigest()
+            peak = collective.maximum(simulation.exchange.comm, peak_rss_bytes())
+            self._write_weights(simulation, file, "weight")
+            if file is None:
+                return
+            for key in [key for key in file if key != "projections"]:  # of a part of the run that ended here before
+                del file[key]
+            for key, value in self.dynamics.items():
+                if isinstance(value, np.ndarray):
+                    file[f"dynamics/{key}"] = value
+            for key in [key for key in self.dynamics if key.endswith("/iteration")]:
+                file[f"dynamics/{key.partition('/')[0]}"].attrs["iteration"] = self.dynamics[key]
+            file["loss"], file["firing_rate"] = simulation.losses, simulation.rates
+            file["loss"].attrs["unit"], file["firing_rate"].attrs["unit"] = "1", "Hz"
+            file.attrs.update(digest=digest, ranks=simulation.exchange.size)
+            timings = file.create_group("timings")
+            timings.attrs.update({f"{name}_s": seconds for name, seconds in simulation.timers.seconds.items()})
+            timings.attrs["peak_rss_bytes"] = int(peak)
 
-    def _write_weights(self, simulation: Simulation, name: str) -> None:
+    def _write_weights(self, simulation: Simulation, file: h5py.File | None, name: str) -> None:
         comm, network, shown = simulation.exchange.comm, simulation.network, simulation.engine.shown_weights()
+        columns = ("source", "target", "delay", "weight") if name == "weight_initial" else ("weight",)
+        problem = None
         for table, span in canonical.tables(network):
-            count = collective.total(comm, span.last - span.first)
-            group = self._projection(span.projection, count) if self._file else None
-            place = 0
+            count, place = collective.total(comm, span.last - span.first), 0
             for records in canonical.synapses(comm, table, span, shown.get(id(table))):
-                stop = place + len(records)
-                for key in ("source", "target", "delay") if name == "weight_initial" else ():
-                    group[key][place:stop] = records[key]
-                group[name][place:stop] = records["weight"]
-                place = stop
+                try:
+                    group = _projection(file, span.projection, count)
+                    for key in columns if problem is None else ():
+                        group[name if key == "weight" else key][place : place + len(records)] = records[key]
+                except OSError as found:  # other ranks go on sending: take all of it before giving up
+                    problem = found
+                place += len(records)
+        if problem is not None:
+            raise problem
 
-    def _projection(self, projection: Any, count: int) -> h5py.Group:
-        group = self._file.require_group(f"projections/{projection.name}")
-        if "weight" not in group:
-            columns = {"source": "i8", "target": "i8", "delay": "i4", "weight_initial": "f8", "weight": "f8"}
-            for key, kind in columns.items():
-                group.create_dataset(key, (count,), kind)
-            pre, post = projection.pre, projection.post
-            group.attrs.update(pre=pre.name, post=post.name, n_pre=pre.size, n_post=post.size)
-            group["delay"].attrs["unit"] = "steps"
-        return group
+
+def _projection(file: h5py.File, projection: Any, count: int) -> h5py.Group:
+    group = file.require_group(f"projections/{projection.name}")
+    if "weight" not in group:
+        columns = {"source": "i8", "target": "i8", "delay": "i4", "weight_initial": "f8", "weight": "f8"}
+        for key, kind in columns.items():
+            group.create_dataset(key, (count,), kind)
+        pre, post = projection.pre, projection.post
+        group.attrs.update(pre=pre.name, post=post.name, n_pre=pre.size, n_post=post.size)
+        group["delay"].attrs["unit"] = "steps"
+    return group
+
+
+def is_results(path: Path) -> bool:
+    """Whether there is a results file that can be opened."""
+    try:
+        with h5py.File(path) as file:
+            return file.attrs.get("format") == FORMAT
+    except OSError:
+        return False
+
+
+@contextmanager
+def editing(simulation: Simulation, path: Path, mode: str) -> Iterator[h5py.File | None]:
+    """Collective: open a file on rank 0, None on others, under another name until it is complete.
+
+    So a file that is there is complete, whenever the run was killed. An error of the file system ends the run on all
+    ranks as a `StateError`; what is collective in the block must be over before rank 0 raises one.
+    """
+    comm, part = simulation.exchange.comm, path.with_suffix(".part")
+    file = None
+    with collective.on_disk(comm, "results", path):
+        if simulation.exchange.rank == 0:
+            if mode != "w":
+                os.replace(path, part)
+            file = h5py.File(part, mode)
+    problem = None
+    try:
+        yield file
+    except OSError as found:
+        problem = StateError(f"results {path}: {collective.reason(found)}")
+    with collective.on_disk(comm, "results", path):
+        if file is not None and problem is None:
+            file.close()
+            os.replace(part, path)
+    collective.raise_together(comm, problem)
 
 
 def spread(n: int, count: int) -> np.ndarray:

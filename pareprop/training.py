@@ -138,12 +138,20 @@ class Phases(Observer):
 
     def saved(self, simulation: Simulation) -> dict[str, Any]:
         """Errors and validations so far."""
-        return {"errors": np.array(self.errors, float), "validations": [list(pair) for pair in self.validations]}
+        return {
+            "errors": np.array(self.errors, float), "validations": [list(pair) for pair in self.validations],
+            "stopped": self.stopped,
+        }  # fmt: skip
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take back errors and validations."""
         self.errors = list(map(float, saved["errors"]))
         self.validations = [(int(iteration), float(value)) for iteration, value in saved["validations"]]
+        self.stopped = bool(saved["stopped"])
+
+    def start(self, simulation: Simulation) -> None:
+        """A run that was good enough already stays stopped."""
+        simulation.stop_requested = simulation.stop_requested or self.stopped
 
     def lines(self) -> list[str]:
         """What came out, in words."""

@@ -17,7 +17,7 @@ MISTAKES = {
     "unknown task": (["run", "sine-wave"], "unknown task 'sine-wave', did you mean 'sine-waves'?"),
     "unrelated task": (["run", "qqq"], "sine-waves"),
     "unknown key": (["run", "sine-waves", "--set", "itarations=3"], "'itarations', did you mean 'iterations'?"),
-    "unrelated key": (["run", "sine-waves", "--set", "qqq=3"], "known: seed"),
+    "unrelated key": (["run", "sine-waves", "--set", "qqq=3"], "known: variant"),
     "no value": (["run", "sine-waves", "--set", "n_rec"], "--set n_rec: must be key=value"),
     "empty value": (["run", "sine-waves", "--set", "n_rec="], "n_rec = ''"),
     "not a number": (["run", "sine-waves", "--set", "n_rec=many"], "n_rec = 'many'"),

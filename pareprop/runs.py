@@ -1,0 +1,144 @@
+"""A run in its directory: begun from a configuration, or resumed from its latest checkpoint.
+
+`config.toml` is the effective configuration, `results.h5` what came out, `checkpoints/` the state, `record/` what
+section [record] asks for.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from . import collective, restart
+from .config import Config, from_sections, read
+from .errors import InputError
+from .exchange import Exchange
+from .keeper import Checkpoints
+from .progress import Progress
+from .record import RunFile, describe
+from .simulation import Simulation
+from .tasks import TASKS
+from .training import Phases
+
+CONFIG, RESULTS, CHECKPOINTS = "config.toml", "results.h5", "checkpoints"
+
+
+@dataclass
+class Run:
+    """A simulation with its observers and its directory.
+
+    Attributes
+    ----------
+    last : iterations after which this part of the run ends
+    """
+
+    config: Config
+    directory: Path
+    exchange: Exchange
+    until: int | None = None
+    signals: bool = False
+
+    def __post_init__(self) -> None:
+        task, iterations = self.config.task, self.config.task.iterations
+        self.last = iterations if self.until is None else min(self.until, iterations)
+        model = task.model()
+        attributes = {
+            "task": task.name, "figure": task.figure, "seed": task.seed, "config": self.config.json(),
+            "config_digest": self.config.digest(), "model": describe(model), **task.attributes(),
+        }  # fmt: skip
+        self.phases = Phases(task, iterations)
+        self.file = RunFile(self.directory / RESULTS, attributes, task.kept_samples())
+        wanted = self.config.checkpoint
+        self.checkpoints = Checkpoints(
+            self.directory / CHECKPOINTS, self.config.identity(), self.last, wanted.every, wanted.minutes, wanted.keep,
+            self.signals,
+        )  # fmt: skip
+        observers = [self.phases, self.file, Progress(self.last), self.checkpoints]
+        self.simulation = Simulation(model, task, self.exchange, observers, task.settings())
+
+    def begin(self) -> None:
+        """Collective: clear what an older run left and store the configuration."""
+        with collective.on_disk(self.exchange.comm, "run directory", self.directory):
+            if self.exchange.rank == 0:
+                shutil.rmtree(self.directory / CHECKPOINTS, ignore_errors=True)
+                text = self.config.toml() + f"\n# digest of this configuration: {self.config.digest()}\n"
+                part = self.directory / f"{CONFIG}.part"
+                part.write_text(text)
+                os.replace(part, self.directory / CONFIG)
+
+    def resume(self) -> list[str]:
+        """Collective: take the state of the latest good checkpoint; return what is wrong with later ones."""
+        path, manifest, complaints = restart.find(self.checkpoints.folder, self.exchange, self.checkpoints.identity)
+        if not self.file.is_there(self.simulation):
+            self.file.prepare(self.simulation)  # the weights are still the first ones
+        restart.restore(self.simulation, path, manifest)
+        self.checkpoints.latest = path
+        return complaints
+
+    def train(self) -> str:
+        """Collective: run to the end; print and draw what came out. Return the signal that ended it, or ""."""
+        simulation = self.simulation
+        losses = simulation.train(self.last)
+        digest = simulation.hexdigest()
+        with collective.on_disk(self.exchange.comm, "results", self.file.path):
+            if self.exchange.rank == 0:
+                self.phases.write(self.file.path)
+        if self.exchange.rank == 0:
+            if losses:
+                click.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
+            for line in self.phases.lines():
+                click.echo(line)
+            draw(self.directory)
+            click.echo(f"results: {self.file.path}")
+            self._tell_the_end()
+            click.echo(f"digest: {digest}")
+        return self.checkpoints.asked
+
+    def _tell_the_end(self) -> None:
+        done, iterations = self.simulation.iteration, self.config.task.iterations
+        if done < iterations and not self.phases.stopped:
+            why = f"{self.checkpoints.asked} asked for an end" if self.checkpoints.asked else "stopped as asked"
+            click.echo(f"{why} after {done} of {iterations} iterations; checkpoint: {self.checkpoints.latest}")
+            click.echo(f"`pareprop resume {self.directory}` goes on from there")
+
+
+def draw(directory: Path) -> None:
+    """Draw the figures of a run from its results, and tell where they are."""
+    from .plots import draw as plot  # matplotlib takes longer to load than most commands run
+
+    _tell_figures(plot(directory))
+
+
+def draw_seeds(directories: list[Path], out: Path) -> None:
+    """Draw figures that compare runs of several seeds."""
+    from .plots import draw_seeds as plot
+
+    _tell_figures(plot(directories, out))
+
+
+def _tell_figures(paths: list[Path]) -> None:
+    for path in paths:
+        if path.suffix == ".png":
+            click.echo(f"figure: {path}")
+
+
+def reopen(directory: Path, exchange: Exchange, settings: tuple[str, ...] = ()) -> Config:
+    """Collective: the configuration of a run directory, changed by "key=value" settings."""
+    sections, problem = None, None
+    if exchange.rank == 0:
+        try:
+            if not (directory / CONFIG).is_file():
+                raise InputError(f"{directory} is no directory of a run: {CONFIG} is missing")
+            sections = read(directory / CONFIG)
+        except InputError as found:
+            problem = found
+    collective.raise_together(exchange.comm, problem)
+    sections = collective.gathered(exchange.comm, sections)[0]
+    name = str(dict(sections.get("task", {})).get("name"))
+    if name not in TASKS:
+        raise InputError(f"{directory / CONFIG}: [task] name = {name!r} is no task (known: {', '.join(TASKS)})")
+    return from_sections(TASKS[name], sections, str(directory / CONFIG), settings)
