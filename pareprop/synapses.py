@@ -269,12 +269,12 @@ def _drafts(model: Model, projection: Projection, first: int, last: int, tiled: 
     low, high = (low - offset, high - offset) if high > low else (0, 0)
     if projection.rule == "explicit":
         return [_Explicit(projection, (low, high), base)]
-    n_tiles = _tiles(projection, high - low) if tiled else 1
+    n_tiles = number_of_tiles(projection, high - low) if tiled else 1
     bounds = [low + (high - low) * k // n_tiles for k in range(n_tiles + 1)]
     return [_Ruled(model, projection, ends, base + ends[0] - low) for ends in itertools.pairwise(bounds)]
 
 
-def _tiles(projection: Projection, n_targets: int) -> int:
+def number_of_tiles(projection: Projection, n_targets: int) -> int:
     """Number of tiles whose targets' state stays in the nearest cache, with rows that are still long enough to stream.
 
     A sparse row reaches all over its targets; in a tile it finds them in 8 bytes * `TILE` of cache.

@@ -10,7 +10,7 @@ from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogFormatter, NullLocator
 
 from ..errors import InputError
 from . import style
@@ -135,6 +135,8 @@ def _ideal(axes: list[Axes], ranks: list[float], weak: bool) -> None:
     axes[2].axhline(1.0, color=style.GREY, ls="-.", lw=0.8, zorder=0)
     for ax in (axes[0], axes[3], axes[4]):
         ax.set_yscale("log")
+        for axis in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+            axis(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))
 
 
 def _explain(axes: list[Axes], rows: list[Row]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..model import Model, Projection
 from ..partition import block, overlap
+from ..synapses import number_of_tiles
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,9 @@ def _counts(model: Model, item: Projection, firing: Firing, ranks: int, rank: in
     offset = model.offset(item.post)
     low, high = overlap(first, last, offset, offset + item.post.size)
     synapses = (high - low) * indegree(item)
-    low, high = item.delay_range
-    rows = item.pre.size * (high - low + 1)
+    tiles = number_of_tiles(item, high - low) if model.variant == "interval" and item.post.role == "recurrent" else 1
+    shortest, longest = item.delay_range
+    rows = item.pre.size * (longest - shortest + 1) * (1 if item.pre.role == "readout" else tiles)
     spikes = {"input": firing.inputs, "recurrent": firing.neurons}.get(item.pre.role, 0.0)
     return synapses, rows, synapses * spikes, rows * spikes
 

@@ -1,0 +1,137 @@
+"""The dry run of one rank against that rank of a real run."""
+
+import json
+import os
+import statistics
+
+import numpy as np
+import pytest
+from commands import command
+from launch import mpirun
+
+from pareprop import bench
+from pareprop.drawn import Driven, drawn_log
+from pareprop.errors import InputError
+from pareprop.exchange import Alone
+from pareprop.interval import IntervalSettings
+from pareprop.scaling import dryrun
+from pareprop.simulation import Simulation
+from pareprop.spike import SpikeSettings
+
+VARIANTS = pytest.mark.parametrize("variant", ["interval", "spike"])
+N, INDEGREE, STEPS, RATE = 300, 20, 200, 30.0
+REAL = """
+import sys
+import numpy as np
+from pareprop import bench, launcher
+variant, delay, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+exchange = launcher.exchange()
+model, task = bench.model(300, 20, 10, delay=delay, variant=variant), bench.BenchTask(10, 200, 1)
+simulation = bench.build(model, task, exchange, 30.0)
+for index in range(2):
+    simulation.engine.run(task.sample(index), True)
+    simulation.engine.optimize()
+log = simulation.engine.log
+np.savez(f"{out}-{exchange.rank}", weight=simulation.network.incoming.weight, ids=log.ids[: log.ptr[-1]])
+"""
+
+
+def settings(variant, n_steps, **options):
+    return (SpikeSettings if variant == "spike" else IntervalSettings)(n_steps, **options)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("delay", [1, 4])
+@VARIANTS
+def test_same_bits_as_the_real_rank(variant, delay, tmp_path):
+    """With drawn spikes on both sides, a dry run of the rank with the readout learns what that rank really learns."""
+    done = mpirun(3, "-c", REAL, variant, delay, tmp_path / "real")
+    assert done.returncode == 0, done.stderr
+    model, task = bench.model(N, INDEGREE, 10, delay=delay, variant=variant), bench.BenchTask(10, STEPS, 1)
+    dry = dryrun.Dry(2, 3, RATE / 1000.0, N, model.seed, own=True)
+    simulation = Simulation(model, task, dry, settings=settings(variant, STEPS))
+    for index in range(2):
+        simulation.engine.run(task.sample(index), True)
+        simulation.engine.optimize()
+    real, log = np.load(tmp_path / "real-2.npz"), simulation.engine.log
+    np.testing.assert_array_equal(log.ids[: log.ptr[-1]], real["ids"])
+    np.testing.assert_array_equal(simulation.network.incoming.weight, real["weight"])
+    untrained = Simulation(model, task, dry, settings=settings(variant, STEPS)).network.incoming.weight
+    assert np.any(untrained != real["weight"])
+
+
+@pytest.mark.mpi
+@VARIANTS
+def test_memory_and_time_of_a_rank(variant, tmp_path, capsys):
+    """Memory within 5 % by kind; on an idle machine the fastest of several runs within 20 % in each phase."""
+    sizes = {"neurons": 4000, "indegree": 200, "inputs": 50, "steps": 300}
+    arguments = [f"--{key}={value}" for key, value in sizes.items()]
+    model = bench.model(4000, 200, 50, variant=variant)
+    task = bench.BenchTask(50, 300, 1)
+    busy = os.getloadavg()[0] > 0.7
+    real, dry = [], []
+    for _ in range(1 if busy else 4):
+        done = mpirun(
+            2, "-m", "pareprop", "bench", *arguments, "--intervals=2", "--warmup=1", f"--rate={RATE:g}",
+            f"--variant={variant}", f"--json={tmp_path / 'real.json'}",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        real.append(json.loads((tmp_path / "real.json").read_text())["shares"])
+        options = {"samples": 2, "rate_hz": RATE, "drive": True, "settings": settings(variant, 300)}
+        dry.append([dryrun.run(model, task, 2, rank, **options).share for rank in (0, 1)])
+    for rank in (0, 1):
+        memory = real[0][rank]["memory"]
+        for kind, size in memory.items():
+            assert dry[0][rank].memory[kind] == pytest.approx(size, rel=0.05), kind
+        for phase in dry[0][rank].phases:
+            seconds = [min(run[rank]["phases"][phase] for run in real), min(run[rank].phases[phase] for run in dry)]
+            if not busy and seconds[0] > 0.01:
+                assert seconds[1] == pytest.approx(seconds[0], rel=0.2), phase
+    if busy:
+        pytest.skip("times not compared: the machine is busy; memory is as it should be")
+
+
+@VARIANTS
+def test_rate_of_the_others(variant):
+    """Others fire as the own neurons did in the sample before; a wanted rate is kept."""
+    model, task = bench.model(400, 40, 20, variant=variant), bench.BenchTask(20, 400, 1)
+    free = dryrun.run(model, task, 4, 1, warmup=2, settings=settings(variant, 400))
+    assert free.others_hz == pytest.approx(free.rate_hz, rel=0.35) and free.others_hz != dryrun.target_rate(model)
+    assert dryrun.run(model, task, 4, 1, rate_hz=7.0, settings=settings(variant, 400)).others_hz == pytest.approx(7.0)
+
+
+def test_drawn_spikes_depend_on_the_neuron_alone():
+    whole = drawn_log(3, 50, 0, 50, 0.1, 400)
+    steps, ids = whole.spikes(400)
+    for first, last in ((0, 20), (20, 21), (21, 50)):
+        found = drawn_log(3, 50, first, last, 0.1, 400).spikes(400)
+        mine = (ids >= first) & (ids < last)
+        np.testing.assert_array_equal(found, (steps[mine], ids[mine]))
+    assert statistics.fmean(np.bincount(ids)) == pytest.approx(40, abs=4)
+
+
+@VARIANTS
+def test_driven_alone_sends_drawn_spikes(variant):
+    model, task = bench.model(100, 10, 10, variant=variant, delay=3), bench.BenchTask(10, 100, 1)
+    simulation = bench.build(model, task, Alone(), 200.0)
+    assert isinstance(simulation.exchange, Driven)
+    for index in range(2):
+        simulation.engine.run(task.sample(index), True)
+        log = simulation.engine.log
+        np.testing.assert_array_equal(log.spikes(100), drawn_log(1, 100, 0, 100, 0.2, 100).spikes(100))
+
+
+@pytest.mark.parametrize(("ranks", "rank"), [(4, 4), (4, -1), (1, 0)])
+def test_no_such_rank(ranks, rank):
+    model, task = bench.model(20, 5, 5), bench.BenchTask(5, 20, 1)
+    with pytest.raises(InputError, match="rank"):
+        dryrun.run(model, task, ranks, rank)
+
+
+def test_command(capsys):
+    code, output, _ = command(
+        capsys, "dry-run", "sine-waves", "--set", "n_rec=400", "--set", "indegree=50", "--ranks", "100", "--rank", "17"
+    )  # fmt: skip
+    assert code == 0 and "rank 17 of 100" in output
+    names = {line.split()[0] for line in output.splitlines()}
+    assert names >= {"deliver", "update", "sweep", "credit", "incoming", "histories"}
