@@ -15,6 +15,7 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,8 @@ def _spread(values: list[float], form: str) -> str:
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures there.")
 def main(variant: str, only: str | None, large: bool, n: int, json_file: Path | None) -> None:
     """Run the contests and print the figures."""
+    if find_spec("nest") is None:
+        raise click.ClickException("NEST is missing: install the extra 'peer'")
     chosen = [
         contest
         for contest in CONTESTS
