@@ -516,7 +516,7 @@ cdef class Engine:
     cdef void arrive_prefix(self, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source) noexcept nogil:
         cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - self.m, hole
         cdef int64_t n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
-        cdef bint entered = self.m == 1, fused = self.sets == 1 and not rows.rules[b, ADAM]
+        cdef bint entered = self.m == 1, fused = self.sets == 1
         cdef double d = 0.0, Z
         if rows.books[row, CLOSED]:
             self.optimize(t + 1, rows, b, row, start, stop)

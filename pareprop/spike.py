@@ -164,7 +164,7 @@ class Spike:
         rows |= {f"end_{name}": ends if second else 0 for name in ("R2", "A2", "D2")}
         rows |= {"past_R": past, "past_Q": past, "past_R2": past * second, "past_Q2": past * second}
         rings = {name: np.zeros((length, n)) for name, length in rows.items()}
-        errors = max(rules.longest_cutoff() for rules in self.rules[1:]) + m + self.lags.d_out + 4
+        errors = max(rules.longest_cutoff() for rules in self.rules[1:]) + 2 * m + 4  # a flush goes on for m steps
         sums = {name: np.zeros(n if prefix else 0) for name in ("A", "D", "A2", "D2")}
         return rings | sums | {"error_ring": np.zeros((errors, self.network.n_readouts))}
 

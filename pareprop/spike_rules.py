@@ -71,19 +71,23 @@ def uniform_alpha(population: Population, dt_ms: float) -> float | None:
     return math.exp(-dt_ms / float(np.ravel(tau_m)[0]))
 
 
+def fastest_rate(population: Population, dt_ms: float) -> float | None:
+    """By how much, in powers of e per step, the terms of the population's prefix sums grow or shrink at most.
+
+    None where there can be no such sums: adaptive thresholds, tau_m that differs, filters without memory.
+    """
+    alpha, kappas = uniform_alpha(population, dt_ms), (population.params.kappa, population.params.kappa_reg)
+    if alpha is None or "adapt" in population.model or min(kappas) <= 0:
+        return None
+    logs = [math.log(kappa) for kappa in kappas]
+    return max(map(abs, [math.log(alpha), *logs, *(math.log(alpha) - log for log in logs)]))
+
+
 def block_length(model: Model) -> int:
     """Steps of a block of prefix sums that all populations which can use them allow; 0 if none can."""
-    lengths = []
-    for population in model.of_role("recurrent"):
-        alpha, kappas = uniform_alpha(population, model.dt_ms), (population.params.kappa, population.params.kappa_reg)
-        if alpha is None or "adapt" in population.model or min(kappas) <= 0:
-            continue
-        rates = [abs(math.log(alpha))] + [abs(math.log(kappa)) for kappa in kappas]
-        rates += [abs(math.log(alpha / kappa)) for kappa in kappas]
-        length = 2 ** int(math.log2(min(LARGEST_BLOCK, math.log(LOSS) / max(rates))))
-        if length >= SMALLEST_BLOCK:
-            lengths.append(length)
-    return min(lengths, default=0)
+    rates = [fastest_rate(population, model.dt_ms) for population in model.of_role("recurrent")]
+    lengths = [2 ** int(math.log2(min(LARGEST_BLOCK, math.log(LOSS) / rate))) for rate in rates if rate is not None]
+    return min((length for length in lengths if length >= SMALLEST_BLOCK), default=0)
 
 
 def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int, m: int) -> int:
@@ -92,16 +96,14 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
         return STATIC
     if projection.post.role == "readout":
         return READOUT
-    values = projection.post.params
-    each_step = optimizer.optimize_each_step and (
-        isinstance(optimizer, Adam) or optimizer.Wmin > -DEFAULT_BOUND or optimizer.Wmax < DEFAULT_BOUND
-    )  # with plain gradient descent one summed step is the same, unless a bound is met on the way
-    alpha = uniform_alpha(projection.post, model.dt_ms)
-    simple = alpha is not None and "adapt" not in projection.post.model and min(values.kappa, values.kappa_reg) > 0
-    if not simple or each_step or not length or values.eprop_isi_trace_cutoff <= m:
+    # with plain gradient descent one summed step is the same as many, unless a bound is met on the way
+    bounded = optimizer.optimize_each_step and (optimizer.Wmin > -DEFAULT_BOUND or optimizer.Wmax < DEFAULT_BOUND)
+    # Adam makes a gradient of 0 that was rounded to 1e-14 as large as any other, and takes O(window) anyway
+    if isinstance(optimizer, Adam) or bounded or not length:
         return LOOP
-    ratio = max(abs(math.log(alpha / values.kappa)), abs(math.log(alpha / values.kappa_reg)), abs(math.log(alpha)))
-    return PREFIX if ratio * length <= math.log(LOSS) else LOOP
+    rate = fastest_rate(projection.post, model.dt_ms)
+    usable = rate is not None and projection.post.params.eprop_isi_trace_cutoff > m
+    return PREFIX if usable and rate * length <= math.log(LOSS) else LOOP
 
 
 @dataclass
