@@ -18,7 +18,7 @@ Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 
 
 def wilson(n_right: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share of which `n_right` of `n` were seen (Wilson 1927, doi 10.1080/01621459.1927.10502953)."""
+    """95 % interval of a share seen in `n_right` of `n` samples (Wilson 1927, doi 10.1080/01621459.1927.10502953)."""
     share, zz = n_right / n, Z95**2 / n
     centre = (share + zz / 2) / (1 + zz)
     half = Z95 * math.sqrt(share * (1 - share) / n + zz / (4 * n)) / (1 + zz)

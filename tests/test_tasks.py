@@ -68,7 +68,8 @@ def test_word_has_equal_steps_and_the_scale_of_the_tutorial():
 
 def test_words_differ_and_bridge_lifted_pens():
     assert len(paths.of_word("i")) > 3
-    assert not np.array_equal(task("handwriting", "word=e").sample(0).target, task("handwriting", "word=p").sample(0).target)
+    e, p = (task("handwriting", f"word={word}").sample(0).target for word in "ep")
+    assert not np.array_equal(e, p)
 
 
 @pytest.mark.parametrize("text", ["x,y\n0,0\n\n3,0\n# remark\n3,4\n", "0 0\n3 0\n3 0\n3 4\n", "0;0\n3;0\n3;4"])
@@ -263,7 +264,8 @@ def test_spikes_of_a_recording_by_pixel_and_step(tmp_path: Path):
 
 def test_every_epoch_shows_each_training_recording_once(tmp_path: Path):
     write_recordings(tmp_path)
-    chosen = task("n-mnist", f"data={tmp_path}", "test_samples=20", "hold_out=5", "validate_every=1", "validate_samples=5")
+    settings = "test_samples=20", "hold_out=5", "validate_every=1", "validate_samples=5"
+    chosen = task("n-mnist", f"data={tmp_path}", *settings)
 
     def shown(phase: str, first: int, n: int) -> list[bytes]:
         return [chosen.sample(index, phase).inputs.ids.tobytes() for index in range(first, first + n)]
@@ -338,8 +340,8 @@ def test_synthetic_digits_move_three_times():
 SMALL = (
     ("lemniscate", "iterations=2", "n_rec=30", "n_step=300"),
     ("handwriting", "iterations=2", "n_rec=30", "points=40"),
-    ("evidence-accumulation", "iterations=2", "batch_size=2", "n_reg=7", "n_ad=6", "validate_every=1", "validate_samples=3",
-     "test_samples=4", "stop_below=0.5", "stop_samples=3", "pause=50", "n_cues=3"),
+    ("evidence-accumulation", "iterations=2", "batch_size=2", "n_reg=7", "n_ad=6", "validate_every=1",
+     "validate_samples=3", "test_samples=4", "stop_below=0.5", "stop_samples=3", "pause=50", "n_cues=3"),
     ("n-mnist", "iterations=3", "n_rec=20", "test_samples=3"),
     ("n-mnist", "iterations=2", "variant=interval", "batch_size=3", "n_rec=20", "test_samples=3"),
 )  # fmt: skip
@@ -381,8 +383,8 @@ def parameters(run: Simulation, population) -> dict:
     values = population.params.model_dump(exclude={"V_min"})
     for name, value in values.items():
         if isinstance(getattr(population.params, name), Normal):
-            drawn = streams.normal(streams.key(run.model.seed, f"{population.name}/{name}"), np.arange(population.size), 1)
-            values[name] = value["mean"] + value["std"] * drawn[:, 0]
+            key = streams.key(run.model.seed, f"{population.name}/{name}")
+            values[name] = value["mean"] + value["std"] * streams.normal(key, np.arange(population.size), 1)[:, 0]
     return values
 
 
@@ -393,7 +395,8 @@ def specification(run: Simulation, chosen: Quiet, n_samples: int) -> dict:
     spec = weights | {
         "variant": run.model.variant,
         "groups": [
-            {"model": item.model, "n": item.size, "params": parameters(run, item)} for item in run.model.of_role("recurrent")
+            {"model": item.model, "n": item.size, "params": parameters(run, item)}
+            for item in run.model.of_role("recurrent")
         ],
         "readout": run.model.of_role("readout")[0].params.model_dump(exclude={"V_min"}),
         "w_fb": run.network.dense_feedback().T,
@@ -443,7 +446,8 @@ def test_first_iteration_is_that_of_nest(shared: Path, monkeypatch, name: str, s
     assert spikes == list(zip(expected["spike_steps"].tolist(), expected["spike_ids"].tolist(), strict=True))
     assert len(spikes) > 100
     shown = run.engine.shown_weights()
-    before = networks.matrices(Simulation(chosen.model(), quiet, settings=chosen.settings()), lambda table: table.weight)
+    untrained = Simulation(chosen.model(), quiet, settings=chosen.settings())
+    before = networks.matrices(untrained, lambda table: table.weight)
     after = networks.matrices(run, lambda table: shown.get(id(table), table.weight))
     for key, weights in after.items():
         np.testing.assert_allclose(weights, expected[f"w_{key}"], rtol=0, atol=1e-9, err_msg=key)

@@ -35,7 +35,7 @@ def limits(paths: list[np.ndarray]) -> np.ndarray:
     if not points.size:
         return np.array([(-1.0, 1.0)] * 2)
     low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.2 * max(max(high - low), 1e-9)
+    margin = 0.2 * max(*(high - low), 1e-9)
     return np.column_stack([low - margin, high + margin])
 
 

@@ -1,7 +1,7 @@
 """Recordings of event cameras in the layout of N-MNIST, read one at a time from folders or zips.
 
-A recording is a file `<split>/<label>/<number>.bin` without a header, 5 bytes an event: x, y, then 24 bits, big-endian, of
-polarity (top bit, 1 = ON) and time in microseconds (Orchard et al. 2015, doi 10.3389/fnins.2015.00437).
+A recording is a file `<split>/<label>/<number>.bin` without a header, 5 bytes an event: x, y, then 24 bits, big-endian,
+of polarity (top bit, 1 = ON) and time in microseconds (Orchard et al. 2015, doi 10.3389/fnins.2015.00437).
 """
 
 from __future__ import annotations
@@ -63,10 +63,11 @@ class Problems:
 
     def lines(self) -> list[str]:
         """One line for each kind of problem."""
-        return [
-            f"{count} {kind}: {', '.join(list(self.names[kind])[:NAMED])}{', ...' if len(self.names[kind]) > NAMED else ''}"
-            for kind, count in self.counts.items()
-        ]
+        found = []
+        for kind, count in self.counts.items():
+            names = list(self.names[kind])
+            found.append(f"{count} {kind}: {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''}")
+        return found
 
 
 class Recordings:
@@ -91,7 +92,8 @@ class Recordings:
         self.place, self.problems = place, problems
         if not place.exists():
             raise InputError(f"data: {place} does not exist")
-        usable = [(name, label) for name, size in sorted(self._files()) if (label := self._label(name, size)) is not None]
+        labelled = [(name, self._label(name, size)) for name, size in sorted(self._files())]
+        usable = [(name, label) for name, label in labelled if label is not None]
         if not usable:
             raise InputError("; ".join([f"data: {place} has no recording <label>/<number>.bin", *problems.lines()]))
         self._names = [name for name, _ in usable]
@@ -132,7 +134,7 @@ class Recordings:
         return len(self.labels)
 
     def events(self, index: int) -> Events | None:
-        """Read one recording; None, and counted, if it is damaged. Events outside the sensor are left out, and counted."""
+        """Read one recording; None, and counted, if it is damaged. Events off the sensor are left out, and counted."""
         name = self._names[index]
         try:
             content = (self.place / name).read_bytes() if self.place.is_dir() else self._zip.read(name)

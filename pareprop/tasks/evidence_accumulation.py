@@ -36,7 +36,7 @@ class EvidenceAccumulation(TaskBase):
     eta: float = Field(5e-3, ge=0, description="learning rate of Adam")
     validate_every: int = Field(10, ge=0, description="iterations between validations, 0 for none")
     validate_samples: int = Field(32, ge=1, description="trials of a validation")
-    stop_below: float = Field(0.05, ge=0, description="stop when the validation error is below it, 0: never (NEST: 0.07)")
+    stop_below: float = Field(0.05, ge=0, description="stop when the validation error is below it (NEST: 0.07)")
     stop_samples: int = Field(512, ge=1, description="trials on which the error must stay below it, to stop")
     test_samples: int = Field(512, ge=0, description="trials of the test after training")
     n_reg: int = Field(50, ge=1, description="recurrent neurons without adaptation")

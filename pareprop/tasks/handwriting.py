@@ -44,7 +44,7 @@ class Handwriting(Trajectory):
         return self.points * STEPS_PER_POINT
 
     def path_points(self) -> np.ndarray:
-        """x and y in every step, (n_steps, 2)."""
+        """Give x and y in every step, (n_steps, 2)."""
         points = paths.normalized(paths.resampled(self._path, self.points))
         steps = np.arange(self.n_steps) / STEPS_PER_POINT
         return np.column_stack([np.interp(steps, np.arange(self.points), column) for column in points.T])

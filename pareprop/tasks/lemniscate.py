@@ -27,6 +27,6 @@ class Lemniscate(Trajectory):
         return self.n_step
 
     def path_points(self) -> np.ndarray:
-        """x and y in every step, (n_steps, 2)."""
+        """Give x and y in every step, (n_steps, 2)."""
         phase = np.linspace(0.0, 2.0 * np.pi, self.n_step)
         return np.column_stack([np.sin(phase), np.sin(2.0 * phase)])

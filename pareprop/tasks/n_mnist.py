@@ -57,7 +57,7 @@ class NMnist(TaskBase):
     kappa: float = Field(0.99, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
     cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in steps (spike variant)")
     tau_out: float = Field(100.0, gt=0, description="time constant of the readouts in ms")
-    c_reg: float = Field(2.0, ge=0, description="firing-rate regularisation, / (n_step (1 - kappa)^2) in the spike variant")
+    c_reg: float = Field(2.0, ge=0, description="firing-rate regularisation, / n_step / (1 - kappa)^2 if spike")
     f_target: float = Field(10.0, ge=0, description="target firing rate in Hz")
 
     @property
@@ -87,7 +87,8 @@ class NMnist(TaskBase):
 
     def report(self) -> list[str]:
         """What of the data was passed over."""
-        return [f"data: {line}" for line in self._problems.lines()]
+        note = ["synthetic digits"] if self.data == "synthetic" else []
+        return [f"data: {line}" for line in note + self._problems.lines()]
 
     # ---- network -----------------------------------------------------------------------------------------------------
 
@@ -98,8 +99,10 @@ class NMnist(TaskBase):
         optimizer = GradientDescent(**rule, optimize_each_step=False) if spiking else Adam(**rule, epsilon=1e-8)
         model = Model(self.variant, self.seed, optimizer=optimizer)
         inputs = model.inputs("in", len(self._pixels))
-        values = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.6, "tau_m": 30.0, "t_ref": 0.0, "f_target": self.f_target,
-                  "c_reg": self.c_reg, "surrogate_gradient_height": 0.5, "surrogate_gradient_width": 1.0 / 1.7}  # fmt: skip
+        values = {
+            "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.6, "tau_m": 30.0, "t_ref": 0.0, "f_target": self.f_target,
+            "c_reg": self.c_reg, "surrogate_gradient_height": 0.5, "surrogate_gradient_width": 1.0 / 1.7,
+        }  # fmt: skip
         own, loss = {"regular_spike_arrival": False}, "cross_entropy"
         if spiking:
             own, loss = {"eprop_isi_trace_cutoff": self.cutoff}, "mean_squared_error"
@@ -141,8 +144,9 @@ class NMnist(TaskBase):
 
     def _check_sizes(self, n_train: int, n_test: int) -> None:
         for name, most in (("hold_out", n_train - 1), ("test_samples", n_test)):
-            if getattr(self, name) > most:
-                raise InputError(f"task 'n-mnist': {name} = {getattr(self, name)} must be at most {most} with these data")
+            value = getattr(self, name)
+            if value > most:
+                raise InputError(f"task 'n-mnist': {name} = {value} must be at most {most} with these data")
         needed = max(self.validate_samples, self.stop_samples if self.stop_below else 0) if self.validate_every else 0
         if self.hold_out < needed:
             raise InputError(f"task 'n-mnist': hold_out = {self.hold_out} must be at least {needed}, to validate on")

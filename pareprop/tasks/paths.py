@@ -27,7 +27,8 @@ def of_word(word: str) -> np.ndarray:
     font = HersheyFonts()
     font.load_default_font(FONT)
     font.normalize_rendering(1.0)
-    return _distinct(np.array([point for stroke in font.strokes_for_text(word) for point in stroke]), f"word = '{word}'")
+    points = np.array([point for stroke in font.strokes_for_text(word) for point in stroke])
+    return _distinct(points, f"word = '{word}'")
 
 
 def of_file(path: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Synthetic recordings: scikit-learn's handwritten digits, moved through three saccades before a simulated event sensor.
+"""Synthetic recordings: scikit-learn's handwritten digits, moved by three saccades before a simulated event sensor.
 
 They stand in for N-MNIST where it is not at hand, and are called synthetic wherever they show.
 """

@@ -1,7 +1,7 @@
 """A network draws a path in the plane: what lemniscate and handwriting share.
 
-Sizes and parameters of NEST's tutorials `eprop_supervised_regression_lemniscate_bsshslm_2020` and `..._handwriting_...`;
-weights and noise are drawn with our own generator, so any number of ranks draws the same.
+Sizes and parameters of NEST's tutorials `eprop_supervised_regression_lemniscate_bsshslm_2020` and the one on
+handwriting; weights and noise are drawn with our own generator, so any number of ranks draws the same.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Trajectory(TaskBase):
         return names | super().kept_samples()
 
     def path_points(self) -> np.ndarray:
-        """x and y in every step, (n_steps, 2)."""
+        """Give x and y in every step, (n_steps, 2)."""
         raise NotImplementedError
 
     def model(self) -> Model:
