@@ -119,7 +119,10 @@ class RunFile(Observer):
         if name is None:
             return
         recorded = simulation.engine.recorded
-        parts = [(recorded.record, {name: getattr(recorded, name) for name in MATRIX})] if recorded else []
+        parts = []
+        if recorded:  # another observer may have asked for further neurons
+            mine = np.isin(recorded.record, self.ids)
+            parts = [(recorded.record[mine], {key: getattr(recorded, key)[:, mine] for key in MATRIX})]
         parts = list(collective.to_root(simulation.exchange.comm, parts))
         if simulation.exchange.rank:
             return

@@ -10,6 +10,7 @@ import click
 from . import config, runs
 from .exchange import Exchange
 from .record import make_directory
+from .recorder import check
 from .runs import Run
 
 EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal ended the run after a checkpoint, resume to go on
@@ -33,6 +34,7 @@ def run(
     """Train a task, or what a configuration file says; leave results.h5 and figures in a run directory."""
     settings = settings if seed is None else (*settings, f"run.seed={seed}")
     chosen = config.load(source, settings)
+    check(chosen.record, chosen.task.model())  # before anything is written
     directory = make_directory(exchange.comm, out, chosen.task.name, overwrite)
     if seeds == 1:
         _begin(exchange, chosen, directory, until)

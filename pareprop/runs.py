@@ -20,11 +20,12 @@ from .exchange import Exchange
 from .keeper import Checkpoints
 from .progress import Progress
 from .record import RunFile, describe
+from .recorder import Recorder, check
 from .simulation import Simulation
 from .tasks import TASKS
 from .training import Phases
 
-CONFIG, RESULTS, CHECKPOINTS = "config.toml", "results.h5", "checkpoints"
+CONFIG, RESULTS, CHECKPOINTS, RECORD = "config.toml", "results.h5", "checkpoints", "record"
 
 
 @dataclass
@@ -57,14 +58,19 @@ class Run:
             self.directory / CHECKPOINTS, self.config.identity(), self.last, wanted.every, wanted.minutes, wanted.keep,
             self.signals,
         )  # fmt: skip
-        observers = [self.phases, self.file, Progress(self.last), self.checkpoints]
+        recorders = []
+        if self.config.record.every:
+            check(self.config.record, model)
+            recorders = [Recorder(self.directory / RECORD, self.config.record)]
+        observers = [self.phases, self.file, *recorders, Progress(self.last), self.checkpoints]
         self.simulation = Simulation(model, task, self.exchange, observers, task.settings())
 
     def begin(self) -> None:
         """Collective: clear what an older run left and store the configuration."""
         with collective.on_disk(self.exchange.comm, "run directory", self.directory):
             if self.exchange.rank == 0:
-                shutil.rmtree(self.directory / CHECKPOINTS, ignore_errors=True)
+                for name in (CHECKPOINTS, RECORD):
+                    shutil.rmtree(self.directory / name, ignore_errors=True)
                 text = self.config.toml() + f"\n# digest of this configuration: {self.config.digest()}\n"
                 part = self.directory / f"{CONFIG}.part"
                 part.write_text(text)
@@ -90,7 +96,7 @@ class Run:
         if self.exchange.rank == 0:
             if losses:
                 click.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
-            for line in self.phases.lines():
+            for line in self.phases.lines() + self.config.task.report():
                 click.echo(line)
             draw(self.directory)
             click.echo(f"results: {self.file.path}")

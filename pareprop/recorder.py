@@ -1,0 +1,201 @@
+"""Recording while a run lasts: every rank streams what it owns into a file of its own, joined by virtual datasets.
+
+A part of a run (from its start, or from a resume, to its end) writes `record/part-<k>-rank-<r>.h5`. What was written up
+to a checkpoint is noted in it, so a resumed run on any number of ranks joins just that with what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import collective, streamfile
+from .config import Record
+from .errors import InputError
+from .learning import output
+from .model import Model
+from .record import spread
+from .simulation import Observer, Outcome, Simulation
+from .streamfile import Stream, StreamFile
+
+STATE = {"V_m": "mV", "adaptation": "1", "surrogate_gradient": "1/mV", "learning_signal": "1"}
+SIGNALS = {"readout_signal": "mV", "error_signal": "mV", "target_signal": "mV"}
+ROOM = 2**23  # bytes that a rank gathers before it writes
+
+
+class Recorder(Observer):
+    """Records training samples of every `every`-th iteration (the first sample of a batch).
+
+    Parameters
+    ----------
+    directory : of the recording; `record.h5` beside it joins the files
+    wanted : what is recorded, section [record]
+    """
+
+    def __init__(self, directory: Path, wanted: Record) -> None:
+        self.directory, self.wanted = directory, wanted
+        self.parts: list[dict[str, Any]] = []  # ended ones: number of ranks, rows of each stream on each rank
+        self._file: StreamFile | None = None
+
+    def start(self, simulation: Simulation) -> None:
+        """Open this rank's file of this part of the run."""
+        network = simulation.network
+        first, last = network.neurons
+        ids = self._ids(network.n_recurrent)
+        self.ids = ids[(ids >= first) & (ids < last)]
+        self._selected = list(self._weights(simulation))
+        rank = simulation.exchange.rank
+        path = self.directory / streamfile.name_of(len(self.parts), rank)
+        with collective.on_disk(simulation.exchange.comm, "recording", path):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            constants = {"state/id": self.ids} if self._keeps_state else {}
+            for name, _, _, columns in self._selected:
+                constants |= {f"weights/{name}/{key}": values for key, values in columns.items()}
+            attributes = {"dt_ms": simulation.model.dt_ms, "step": self.wanted.step}
+            streams = dict(self._streams(simulation, rank))
+            self._file = StreamFile(path, streams, constants, attributes, self.wanted.compression)
+
+    @property
+    def _keeps_state(self) -> bool:
+        return not STATE.keys().isdisjoint(self.wanted.what)
+
+    def _ids(self, n: int) -> np.ndarray:
+        wanted = self.wanted.neurons
+        return spread(n, wanted) if isinstance(wanted, int) else np.unique(np.array(wanted, np.int64))
+
+    def _streams(self, simulation: Simulation, rank: int) -> Iterator[tuple[str, Stream]]:
+        """Streams of this rank; what all ranks know is written by rank 0."""
+        what, n_out = self.wanted.what, simulation.network.n_readouts
+        for name in ("spikes", "input_spikes") if rank == 0 else ("spikes",):
+            if name in what:
+                for key, kind, unit in (("iteration", "u4", "1"), ("step", "u4", "steps"), ("id", "u4", "1")):
+                    yield f"{name}/{key}", Stream(kind, (), unit, ("spike",))
+        if rank == 0:
+            yield "samples/iteration", Stream("u4", (), "1", ("sample",))
+            yield "samples/loss", Stream("f8", (), "1", ("sample",))
+        for name, unit in SIGNALS.items() if rank == 0 else ():
+            if name in what:
+                yield f"readouts/{name}", Stream("f8", (n_out,), unit, ("sample and step", "readout"))
+        for name, unit in STATE.items():
+            if name in what:
+                yield f"state/{name}", Stream("f8", (len(self.ids),), unit, ("sample and step", "neuron"))
+        for name, _, index, _ in self._selected:
+            yield f"weights/{name}/weight", Stream("f8", (len(index),), "as in NEST", ("sample", "synapse"))
+
+    def _weights(self, simulation: Simulation) -> Iterator[tuple[str, Any, np.ndarray, dict[str, np.ndarray]]]:
+        """Collective: (projection, table, places in it, columns) of the synapses whose weights are kept."""
+        if "weights" not in self.wanted.what:
+            return
+        comm, rank = simulation.exchange.comm, simulation.exchange.rank
+        for table in (simulation.network.incoming, simulation.network.outgoing):
+            for span in table.spans:
+                if self.wanted.projections and span.projection.name not in self.wanted.projections:
+                    continue
+                counts = collective.gathered(comm, span.last - span.first)
+                before, total = sum(counts[:rank]), sum(counts)
+                kept = spread(total, self.wanted.synapses or total) - before if total else np.zeros(0, np.int64)
+                kept = kept[(kept >= 0) & (kept < counts[rank])]
+                parts = [np.stack(part) for part in table.chunks(span)]
+                source, target, delay, index = np.concatenate(parts, axis=1)[:, kept]
+                yield span.projection.name, table, index, {"source": source, "target": target, "delay": delay}
+
+    def _is_due(self, simulation: Simulation, index: int, phase: str) -> bool:
+        first = simulation.iteration * simulation.model.optimizer.batch_size
+        return phase == "train" and index == first and simulation.iteration % self.wanted.every == 0
+
+    def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
+        """Ask for the state of the neurons beside those that others want."""
+        if self._keeps_state and self._is_due(simulation, index, phase):
+            simulation.engine.record_ids(np.union1d(simulation.engine.recorded_ids, self.ids))
+
+    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
+        """Gather what is kept of a sample."""
+        if not self._is_due(simulation, outcome.index, outcome.phase):
+            return
+        n_steps, every = len(outcome.error), slice(None, None, self.wanted.step)
+        first, last = simulation.network.neurons
+        engine, file = simulation.engine, self._file
+        steps, ids = engine.log.spikes(n_steps)
+        mine = slice(None) if simulation.exchange.size == 1 else (ids >= first) & (ids < last)
+        self._spikes("spikes", simulation.iteration, steps[mine], ids[mine])
+        self._spikes("input_spikes", simulation.iteration, *outcome.sample.inputs.spikes(n_steps))
+        file.add("samples/iteration", [simulation.iteration])
+        file.add("samples/loss", [outcome.loss])
+        signal = output(simulation.model.of_role("readout")[0].params.loss, outcome.signal)
+        file.add("readouts/readout_signal", signal[every])
+        file.add("readouts/error_signal", outcome.error[every])
+        file.add("readouts/target_signal", outcome.sample.target[every])
+        if engine.recorded is not None:
+            columns = np.isin(engine.recorded.record, self.ids)
+            for name in STATE:
+                if f"state/{name}" in file.streams:
+                    file.add(f"state/{name}", getattr(engine.recorded, name)[every][:, columns])
+        if self._selected:
+            shown = engine.shown_weights()
+            for name, table, index, _ in self._selected:
+                file.add(f"weights/{name}/weight", shown.get(id(table), table.weight)[None, index])
+
+    def _spikes(self, name: str, iteration: int, steps: np.ndarray, ids: np.ndarray) -> None:
+        if f"{name}/id" in self._file.streams:
+            self._file.add(f"{name}/iteration", np.full(len(ids), iteration, np.uint32))
+            self._file.add(f"{name}/step", steps)
+            self._file.add(f"{name}/id", ids)
+
+    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+        """Write what was gathered when it has become much; here the state is whole if that fails."""
+        if iteration % self.wanted.every == 0:
+            self._flush(simulation, ROOM)
+
+    def _flush(self, simulation: Simulation, room: int = 0) -> None:
+        """Collective: write what was gathered, if it is more than `room` bytes on any rank."""
+        comm = simulation.exchange.comm
+        if collective.maximum(comm, self._file.gathered_bytes) > room:
+            with collective.on_disk(comm, "recording", self._file.path):
+                self._file.flush()
+
+    def saved(self, simulation: Simulation) -> dict[str, Any]:
+        """Collective: write everything, and note how much that is."""
+        if self._file is None:
+            return {"parts": self.parts}
+        self._flush(simulation)
+        rows = collective.gathered(simulation.exchange.comm, dict(self._file.rows))
+        return {"parts": [*self.parts, {"ranks": simulation.exchange.size, "rows": rows}]}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on after the parts that a checkpoint knows."""
+        self.parts = list(saved["parts"])
+
+    def finish(self, simulation: Simulation) -> None:
+        """Close the files and join them in `record.h5`."""
+        comm = simulation.exchange.comm
+        parts = self.saved(simulation)["parts"]
+        with collective.on_disk(comm, "recording", self._file.path):
+            self._file.close()
+        with collective.on_disk(comm, "recording", self.directory):
+            if simulation.exchange.rank == 0:
+                streamfile.join(self.directory, parts)
+
+    def failed(self, simulation: Simulation, problem: Exception) -> str:
+        """Leave what can still be written."""
+        try:
+            if self._file is not None:
+                self._file.close()
+        except (OSError, RuntimeError):
+            return "the recording could not be completed"
+        return ""
+
+
+def check(wanted: Record, model: Model) -> None:
+    """Raise `InputError` if section [record] names what the network lacks."""
+    problems = []
+    n, names = model.size("recurrent"), [item.name for item in model.projections if item.pre.role != "readout"]
+    if isinstance(wanted.neurons, tuple):
+        problems += [f"neurons: {k} must lie in 0 to {n - 1}" for k in wanted.neurons if not 0 <= k < n]
+    elif wanted.neurons < 0:
+        problems.append(f"neurons = {wanted.neurons} must be at least 0")
+    problems += [f"projections: '{k}' is none of {', '.join(names)}" for k in wanted.projections if k not in names]
+    if problems:
+        raise InputError("; ".join(f"[record] {problem}" for problem in problems))
