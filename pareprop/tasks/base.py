@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pareprop import params
 from pareprop.errors import InputError
@@ -26,6 +26,7 @@ class TaskBase(params.Frozen):
     summary: ClassVar[str]
     figure: ClassVar[str] = ""
     n_classes: ClassVar[int] = 0
+    variant_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     seed: int = Field(1, ge=0, lt=2**32, description="seed of the network and of the data")
     variant: Literal["interval", "spike"] = Field("interval", description="interval (Bellec et al. 2020) or spike (e-prop+)")
@@ -39,6 +40,15 @@ class TaskBase(params.Frozen):
     stop_below: float = Field(0.0, ge=0, description="stop when the validation's error or loss is below it, 0: never")
     stop_samples: int = Field(1, ge=1, description="samples on which it must stay below it, to stop")
     test_samples: int = Field(0, ge=0, description="samples of the test after training, 0 for none")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        """Take the defaults of the variant where they differ from those of the fields."""
+        if not isinstance(values, Mapping):
+            return values
+        variant = values.get("variant", cls.model_fields["variant"].default)
+        return {**cls.variant_defaults.get(variant, {}), **values}
 
     @property
     def n_steps(self) -> int:

@@ -17,6 +17,7 @@ from pareprop.interval import IntervalSettings
 from pareprop.model import Model, Population
 from pareprop.params import Adam, Normal, Uniform
 from pareprop.sample import Sample
+from pareprop.spike import SpikeSettings
 from pareprop.tasks.base import TaskBase
 from pareprop.tasks.draws import glorot, noise, one_hot
 
@@ -30,10 +31,13 @@ class EvidenceAccumulation(TaskBase):
     summary: ClassVar[str] = "the side with more cues, asked after a pause (Bellec et al. 2020)"
     figure: ClassVar[str] = "evidence"
     n_classes: ClassVar[int] = 2
+    variant_defaults: ClassVar[dict[str, dict]] = {
+        "spike": {"batch_size": 1, "iterations": 64000, "validate_every": 320}
+    }  # fmt: skip
 
     iterations: int = Field(2000, ge=0, description="training iterations at most")
-    batch_size: int = Field(32, ge=1, description="trials per optimizer step")
-    eta: float = Field(5e-3, ge=0, description="learning rate of Adam")
+    batch_size: int = Field(32, ge=1, description="trials per optimizer step, 1 in the spike variant")
+    eta: float = Field(5e-3, ge=0, description="learning rate of Adam, times (1 - kappa)^2 / recall if spike")
     validate_every: int = Field(10, ge=0, description="iterations between validations, 0 for none")
     validate_samples: int = Field(32, ge=1, description="trials of a validation")
     stop_below: float = Field(0.05, ge=0, description="stop when the validation error is below it (NEST: 0.07)")
@@ -51,6 +55,7 @@ class EvidenceAccumulation(TaskBase):
     c_reg: float = Field(300.0, ge=0, description="coefficient of the firing-rate regularisation")
     f_target: float = Field(10.0, ge=0, description="target firing rate in Hz")
     adapt_tau: float = Field(2000.0, gt=0, description="time constant of the adaptive threshold in ms")
+    kappa: float = Field(0.95, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
 
     @property
     def n_steps(self) -> int:
@@ -62,8 +67,10 @@ class EvidenceAccumulation(TaskBase):
         """Steps of the recall."""
         return self.recall
 
-    def settings(self) -> IntervalSettings:
-        """Settings of the variant: gradients are averaged over the recall."""
+    def settings(self) -> IntervalSettings | SpikeSettings:
+        """Settings of the variant: gradients are averaged over the recall, if there are intervals to average in."""
+        if self.variant == "spike":
+            return SpikeSettings(learning_window=self.recall)
         return IntervalSettings(learning_window=self.recall, average_gradient=True)
 
     def attributes(self) -> dict[str, Any]:
@@ -71,33 +78,41 @@ class EvidenceAccumulation(TaskBase):
         return {"output_names": GROUPS[:2], "input_groups": GROUPS, "input_group_sizes": [self.n_group] * 4}
 
     def model(self) -> Model:
-        """The network of the tutorial."""
-        model = Model("interval", self.seed, optimizer=Adam(eta=self.eta, batch_size=self.batch_size, epsilon=1e-8))
+        """The network of the tutorial; in the spike variant with squared errors, as there is no softmax in the paper."""
+        spiking, scale = self.variant == "spike", 1.0 - self.kappa
+        eta = self.eta * scale**2 / self.recall if spiking else self.eta
+        model = Model(self.variant, self.seed, optimizer=Adam(eta=eta, batch_size=self.batch_size, epsilon=1e-8))
         inputs = model.inputs("in", 4 * self.n_group)
         values = {
-            "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.6, "tau_m": 20.0, "t_ref": 5.0, "c_reg": self.c_reg,
-            "f_target": self.f_target, "regular_spike_arrival": True, "surrogate_gradient_height": 0.3 / 0.6,
-            "surrogate_gradient_width": 0.6,
+            "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.6, "tau_m": 20.0, "t_ref": 5.0, "f_target": self.f_target,
+            "surrogate_gradient_height": 0.3 / 0.6, "surrogate_gradient_width": 0.6,
         }  # fmt: skip
+        if spiking:
+            c_reg = self.c_reg / self.n_steps / scale**2
+            values |= {"c_reg": c_reg, "kappa": self.kappa, "kappa_reg": self.kappa}
+            own = {"loss": "mean_squared_error"}
+        else:
+            values |= {"c_reg": self.c_reg, "regular_spike_arrival": True}
+            own = {"loss": "cross_entropy", "regular_spike_arrival": False}
         adapt_beta = 1.7 * math.expm1(-1.0 / self.adapt_tau) / math.expm1(-1.0 / 20.0)
         groups = [
             model.neurons("reg", self.n_reg, "iaf", **values),
             model.neurons("ad", self.n_ad, "iaf_adapt", adapt_tau=self.adapt_tau, adapt_beta=adapt_beta, **values),
         ]
-        out = model.readouts(
-            "out", 2, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=20.0, regular_spike_arrival=False, loss="cross_entropy"
-        )
-        self._connect(model, inputs, groups, out)
+        out = model.readouts("out", 2, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=20.0, **own)
+        self._connect(model, inputs, groups, out, scale if spiking else 1.0)
         return model
 
-    def _connect(self, model: Model, inputs: Population, groups: list[Population], out: Population) -> None:
-        n_rec, bound = self.n_reg + self.n_ad, glorot(self.n_reg + self.n_ad, 2)
+    def _connect(
+        self, model: Model, inputs: Population, groups: list[Population], out: Population, scale: float
+    ) -> None:  # fmt: skip
+        n_rec, bound = self.n_reg + self.n_ad, scale * glorot(self.n_reg + self.n_ad, 2)
         for group in groups:
             model.connect(inputs, group, weight=Normal(std=inputs.size**-0.5))
             for other in groups:
                 model.connect(other, group, weight=Normal(std=n_rec**-0.5), allow_autapses=False)
             model.connect(group, out, weight=Uniform(low=-bound, high=bound))
-            model.connect(out, group, weight=Normal(std=1.0))
+            model.connect(out, group, weight=Normal(std=1.0 / scale))
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """A fresh trial: a side is drawn, each cue is on it with probability 0.7, the side with more cues is right."""

@@ -39,6 +39,7 @@ class NMnist(TaskBase):
     summary: ClassVar[str] = "digits seen by an event camera (Korcsak-Gorzo et al. 2025)"
     figure: ClassVar[str] = "events"
     n_classes: ClassVar[int] = N_CLASSES
+    variant_defaults: ClassVar[dict[str, dict]] = {"interval": {"batch_size": 100, "iterations": 200}}
 
     variant: Literal["interval", "spike"] = "spike"
     data: str = Field("", description="folder with Train and Test or their zips, 'TRAIN.zip,TEST.zip', or synthetic")

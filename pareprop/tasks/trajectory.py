@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from pareprop.model import Model
-from pareprop.params import Adam, Normal
+from pareprop.params import Adam, GradientDescent, Normal, Optimizer
 from pareprop.sample import Sample
 from pareprop.tasks.base import TaskBase
 from pareprop.tasks.draws import noise
@@ -24,16 +24,19 @@ class Trajectory(TaskBase):
     """Two readouts follow x and y of a path; `path_points` gives the target."""
 
     figure: ClassVar[str] = "trajectory"
+    variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"eta": 2e-4}}
 
     iterations: int = Field(5000, ge=0, description="training iterations")
     test_samples: int = Field(1, ge=0, description="samples of the test after training, 0 for none")
-    eta: float = Field(5e-3, ge=0, description="learning rate of Adam")
+    eta: float = Field(5e-3, ge=0, description="learning rate of Adam; in the spike variant of descent, and 2e-4")
     n_in: int = Field(100, ge=1, description="input spike sources")
     n_rec: int = Field(200, ge=1, description="recurrent neurons, all adaptive")
     input_rate: float = Field(0.05, ge=0, le=1, description="probability of an input spike per step")
     c_reg: float = Field(150.0, ge=0, description="coefficient of the firing-rate regularisation")
     f_target: float = Field(20.0, ge=0, description="target firing rate in Hz")
     adapt_tau: float = Field(2000.0, gt=0, description="time constant of the adaptive threshold in ms")
+    kappa: float = Field(0.97, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
+    cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in steps (spike variant)")
 
     def kept_samples(self) -> dict[tuple[str, int], str]:
         """First, last, and four between."""
@@ -47,20 +50,41 @@ class Trajectory(TaskBase):
 
     def model(self) -> Model:
         """The network of the tutorials: adaptive neurons only, with membrane time constants of 30 +- 2 ms."""
-        model = Model("interval", self.seed, optimizer=Adam(eta=self.eta, batch_size=self.batch_size, epsilon=1e-8))
+        model = Model(self.variant, self.seed, optimizer=self._optimizer())
         inputs = model.inputs("in", self.n_in)
+        values, own = self._variant_parameters()
         neurons = model.neurons(
             "rec", self.n_rec, "iaf_adapt", C_m=250.0, E_L=0.0, V_m=0.0, V_th=0.03, tau_m=Normal(mean=30.0, std=2.0),
-            t_ref=0.0, c_reg=self.c_reg, f_target=self.f_target, regular_spike_arrival=False,
-            surrogate_gradient_height=10.0, surrogate_gradient_width=0.03, adapt_tau=self.adapt_tau,
-            adapt_beta=1.7 * math.expm1(-1.0 / self.adapt_tau) / math.expm1(-1.0 / 30.0),
+            t_ref=0.0, f_target=self.f_target, surrogate_gradient_height=10.0, surrogate_gradient_width=0.03,
+            adapt_tau=self.adapt_tau, adapt_beta=1.7 * math.expm1(-1.0 / self.adapt_tau) / math.expm1(-1.0 / 30.0),
+            **values,
         )  # fmt: skip
-        out = model.readouts("out", 2, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=50.0, regular_spike_arrival=False)
-        model.connect(inputs, neurons, weight=Normal(std=self.n_in**-0.5))
-        model.connect(neurons, neurons, weight=Normal(std=self.n_rec**-0.5), allow_autapses=False)
-        model.connect(neurons, out, weight=Normal(std=self.n_rec**-0.5))
-        model.connect(out, neurons, weight=Normal(std=self.n_rec**-0.5))
+        out = model.readouts("out", 2, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=50.0, **own)
+        model.connect(inputs, neurons, weight=Normal(std=self._scale * self.n_in**-0.5))
+        model.connect(neurons, neurons, weight=Normal(std=self._scale * self.n_rec**-0.5), allow_autapses=False)
+        model.connect(neurons, out, weight=Normal(std=self._scale * self.n_rec**-0.5))
+        model.connect(out, neurons, weight=Normal(std=self._scale * self.n_rec**-0.5))
         return model
+
+    @property
+    def _scale(self) -> float:
+        """Weights of the spike variant are smaller, as its traces lack a factor 1 - kappa."""
+        return 1.0 - self.kappa if self.variant == "spike" else 1.0
+
+    def _optimizer(self) -> Optimizer:
+        if self.variant == "spike":
+            return GradientDescent(
+                eta=self.eta * self._scale**2, batch_size=self.batch_size, optimize_each_step=False
+            )  # fmt: skip
+        return Adam(eta=self.eta, batch_size=self.batch_size, epsilon=1e-8)
+
+    def _variant_parameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Parameters that the variants do not share, of neurons and readouts."""
+        if self.variant == "interval":
+            own = {"regular_spike_arrival": False}
+            return own | {"c_reg": self.c_reg}, own
+        own = {"eprop_isi_trace_cutoff": self.cutoff}
+        return own | {"c_reg": self.c_reg / self.n_steps, "kappa": self.kappa, "kappa_reg": self.kappa}, own
 
     @cached_property
     def _sample(self) -> Sample:
