@@ -168,7 +168,7 @@ cdef class Engine:
                 for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
                     row = rows.blocks[b, ROW] + source - rows.blocks[b, SOURCE]
                     if rows.books[row, LATEST] >= 0 and rows.row_ptr[row + 1] > rows.row_ptr[row]:
-                        self.arrive(t, rows, b, row, source)
+                        self.arrive(t, rows, b, row, source, self.arriving)
 
     # ---- neurons -----------------------------------------------------------------------------------------------------
 
@@ -359,10 +359,9 @@ cdef class Engine:
             while i < stop and ids[i] < rows.blocks[b, SOURCES]:
                 row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
                 if rows.row_ptr[row] < rows.row_ptr[row + 1]:
-                    if learns:
-                        self.arrive(t, rows, b, row, ids[i])
-                    add_row(rows.blocks, b, ids[i], rows.row_ptr[row], rows.row_ptr[row + 1], rows.target, rows.weight,
-                            1.0, arriving)
+                    if not learns or not self.arrive(t, rows, b, row, ids[i], arriving):
+                        add_row(rows.blocks, b, ids[i], rows.row_ptr[row], rows.row_ptr[row + 1], rows.target,
+                                rows.weight, 1.0, arriving)
                 i += 1
         if not learns or rows.rules[b, CUTOFF] < 0:
             return
@@ -376,15 +375,19 @@ cdef class Engine:
                     self.close(t, rows, b, row)
                 i += 1
 
-    cdef void arrive(self, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source) noexcept nogil:
-        """A spike arrives: work off the window since the latest one, update the weights, let the spike wait."""
+    cdef bint arrive(
+        self, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, double[::1] arriving
+    ) noexcept nogil:
+        """A spike arrives: work off the window since the latest one, update the weights, let the spike wait.
+
+        Return whether it was delivered, too.
+        """
         cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], latest = rows.books[row, LATEST]
         cdef int64_t mode = rows.rules[b, MODE]
         if latest < 0:                             # the first spike starts the bookkeeping and updates nothing
             rows.books[row, CURSOR] = max(t - self.m, 0) // (self.block if mode == PREFIX else 1)
         elif mode == PREFIX:
-            self.arrive_prefix(t, rows, b, row, source)
-            return
+            return self.arrive_prefix(t, rows, b, row, source, arriving)
         else:
             self.work_off(t, rows, b, row, start, stop)
             if rows.rules[b, CUTOFF] >= 0 and t - latest > rows.rules[b, CUTOFF]:
@@ -395,6 +398,7 @@ cdef class Engine:
         self.wait(t, rows, row)
         if mode == PREFIX and self.m == 1:
             self.enter_now(t, rows, b, row, start, stop)
+        return False
 
     cdef void wait(self, int64_t t, Rows rows, int64_t row) noexcept nogil:
         """Note the arrival; those that are older than m steps are counted, the others keep their bits."""
@@ -449,7 +453,7 @@ cdef class Engine:
     cdef void work_off(self, int64_t t, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop) noexcept nogil:
         """Work off the history up to step t - m, or to the cutoff."""
         cdef int64_t u, z, latest = rows.books[row, LATEST], end = t - self.m
-        cdef bint each_step = rows.rules[b, EACH_STEP]
+        cdef bint each_step = rows.rules[b, EACH_STEP], at_once = rows.rules[b, MODE] == READOUT and not each_step
         if rows.books[row, CLOSED]:
             rows.books[row, CLOSED] = 0 if t > latest + rows.rules[b, CUTOFF] else 1
             return
@@ -459,6 +463,9 @@ cdef class Engine:
             # the history before the start of the task counts for the optimizer, though nothing is there
             self.optimize(min(end, 0) + 2, rows, b, row, start, stop)
         for u in range(rows.books[row, CURSOR], end):
+            if rows.books[row, WAITING] == 0 and rows.books[row, OLDER] == 0 and at_once:
+                self.work_readout_on(u, end, rows, b, row, start, stop)
+                break
             z = self.entering(u, rows, row)
             if rows.rules[b, MODE] == READOUT:
                 self.work_readout(u, z, rows, b, row, start, stop)
@@ -502,6 +509,19 @@ cdef class Engine:
         for k in range(start, stop):
             rows.C[k] -= self.error_ring[seen, rows.first_error + rows.target[k]] * rows.Z[row]
 
+    cdef void work_readout_on(
+        self, int64_t first, int64_t last, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+    ) noexcept nogil:
+        """`work_readout` for steps [first, last) in which no spike enters."""
+        cdef int64_t u, k, seen = first % self.error_ring.shape[0]
+        cdef double Z = rows.Z[row], alpha = rows.constants[b, ALPHA]
+        for u in range(first, last):
+            Z = alpha * Z
+            for k in range(start, stop):
+                rows.C[k] -= self.error_ring[seen, rows.first_error + rows.target[k]] * Z
+            seen = seen + 1 if seen + 1 < self.error_ring.shape[0] else 0
+        rows.Z[row] = Z
+
     cdef void decay_row(
         self, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t n
     ) noexcept nogil:
@@ -513,7 +533,9 @@ cdef class Engine:
 
     # ---- windows by prefix sums --------------------------------------------------------------------------------------
 
-    cdef void arrive_prefix(self, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source) noexcept nogil:
+    cdef bint arrive_prefix(
+        self, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, double[::1] arriving
+    ) noexcept nogil:
         cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - self.m, hole
         cdef int64_t n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
         cdef bint entered = self.m == 1, fused = self.sets == 1
@@ -524,7 +546,7 @@ cdef class Engine:
             self.wait(t, rows, row)
             if entered:
                 self.enter_now(t, rows, b, row, start, stop)
-            return
+            return False
         self.advance_prefix(e, rows, b, row)
         Z = rows.Z[row]
         if fused:
@@ -534,25 +556,26 @@ cdef class Engine:
                 hole = start + hole_of(rows.blocks, b, source, stop - start)
                 descend_dense(start, hole, rows.blocks[b, TARGET] - start, Z, d, rows.constants[b, ETA],
                               rows.constants[b, W_MIN], rows.constants[b, W_MAX], self.R[(t - 1) % (self.m + 1)], self.A,
-                              self.D, rows.weight, rows.Y, rows.C)
+                              self.D, rows.weight, rows.Y, rows.C, arriving)
                 descend_dense(hole, stop, rows.blocks[b, TARGET] + 1 - start, Z, d, rows.constants[b, ETA],
                               rows.constants[b, W_MIN], rows.constants[b, W_MAX], self.R[(t - 1) % (self.m + 1)], self.A,
-                              self.D, rows.weight, rows.Y, rows.C)
+                              self.D, rows.weight, rows.Y, rows.C, arriving)
             else:
                 descend(start, stop, rows.target, Z, d, rows.constants[b, ETA], rows.constants[b, W_MIN],
                         rows.constants[b, W_MAX], self.R[(t - 1) % (self.m + 1)], self.A, self.D, rows.weight, rows.Y,
-                        rows.C)
+                        rows.C, arriving)
             rows.Z[row] = Z + d
             self.wait(t, rows, row)
             if entered:
                 rows.books[row, WAITING] = 0
-            return
+            return True
         self.owe_all(rows, row, start, stop)
         self.optimize(t + 1, rows, b, row, start, stop)
         self.charge_all(rows, row, start, stop)
         self.wait(t, rows, row)
         if entered:
             self.enter_now(t, rows, b, row, start, stop)
+        return False
 
     cdef inline double unit(self, int64_t p, int64_t u, int64_t b) noexcept nogil:
         """What a spike that enters in step p adds to Z in the block of step u: alpha^-(p - o)."""

@@ -62,15 +62,18 @@ cdef inline void descend(
     double[::1] weight,               # UPDATED
     double[::1] Y,                    # UPDATED
     double[::1] C,                    # UPDATED
+    double[::1] arriving,             # UPDATED: += the new weight
 ) noexcept nogil:
-    """One arrival with gradient descent, the two sums in one: update the weight, let the spike enter."""
+    """One arrival with gradient descent, the two sums in one: update the weight, deliver, let the spike enter."""
     cdef int64_t k, j
     cdef double w, y, grown = Z + d
     for k in range(start, stop):
         j = target[k]
         w = weight[k] - eta * (Y[k] * A[j] + Z * D[j] - C[k])
         w = w if w > Wmin else Wmin
-        weight[k] = w if w < Wmax else Wmax
+        w = w if w < Wmax else Wmax
+        weight[k] = w
+        arriving[j] += w
         y = Y[k] - d * R[j]
         Y[k] = y
         C[k] = y * A[j] + grown * D[j]
@@ -91,6 +94,7 @@ cdef inline void descend_dense(
     double[::1] weight,
     double[::1] Y,
     double[::1] C,
+    double[::1] arriving,
 ) noexcept nogil:
     """As `descend` where targets are neighbours."""
     cdef int64_t k
@@ -98,7 +102,9 @@ cdef inline void descend_dense(
     for k in range(start, stop):
         w = weight[k] - eta * (Y[k] * A[base + k] + Z * D[base + k] - C[k])
         w = w if w > Wmin else Wmin
-        weight[k] = w if w < Wmax else Wmax
+        w = w if w < Wmax else Wmax
+        weight[k] = w
+        arriving[base + k] += w
         y = Y[k] - d * R[base + k]
         Y[k] = y
         C[k] = y * A[base + k] + grown * D[base + k]
