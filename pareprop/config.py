@@ -136,7 +136,7 @@ def load(source: str, settings: Iterable[str] = ()) -> Config:
     else:
         sections, name = {}, source
         if name not in TASKS:
-            raise InputError(f"unknown task '{name}'{nearest(name, TASKS)}; a configuration file ends in .toml")
+            raise InputError(f"unknown task '{name}'{nearest(name, TASKS)}")
     return from_sections(TASKS[name], sections, source, settings)
 
 
@@ -162,7 +162,8 @@ def from_sections(
             values[section if section in parts else "task"][key] = value, origin
     made = {name: _make(parts[name], values[name], source, problems) for name in parts}
     if problems:
-        raise InputError("\n  ".join([f"{len(problems)} problems:", *problems]) if len(problems) > 1 else problems[0])
+        many = "\n  ".join([f"{len(problems)} problems:", *problems])
+        raise InputError(many if len(problems) > 2 else "; ".join(problems))
     return Config(**made)
 
 
@@ -196,7 +197,7 @@ def _from_settings(
     entries = []
     for text in settings:
         name, equal, value = text.partition("=")
-        name, origin = name.strip(), f"--set {text}"
+        name, origin = name.strip(), f"--set {text if not equal else name.strip()}"
         section, _, key = name.rpartition(".")
         places = [section] if section else [place for place, keys in known.items() if key in keys]
         if not equal:
@@ -238,7 +239,7 @@ def _make(
         for error in found.errors():
             key = str(error["loc"][0]) if error["loc"] else ""
             origin = values[key][1] if key in values else source
-            value = f" = {error['input']!r}" if key in values and not origin.startswith("--set") else ""
+            value = f" = {error['input']!r}" if key in values else ""
             problems.append(f"{origin}{value}: {error['msg'].removeprefix('Value error, ')}")
         return None
     except InputError as found:  # raised by a task's own checks

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from . import checkpoint
+from . import checkpoint, collective
 from .errors import ParepropError, StateError
-from .faults import Signals
+from .faults import Signals, find_bad
 from .simulation import Observer, Simulation
 
 DUE, STOP = 1, 2  # what ranks tell one another, bits
@@ -88,6 +88,9 @@ class Checkpoints(Observer):
     def _write(self, simulation: Simulation) -> None:
         if simulation.iteration == self._written:
             return
+        problem = find_bad(simulation)
+        if collective.maximum(simulation.exchange.comm, problem is not None):  # never keep what can't be gone on with
+            collective.raise_together(simulation.exchange.comm, problem)
         with simulation.timers.phase("checkpoint"):
             self.latest = checkpoint.write(simulation, self.folder, self.identity, self.keep)
         self._written, self._clock = simulation.iteration, time.monotonic()

@@ -54,7 +54,7 @@ class Recorder(Observer):
             constants = {"state/id": self.ids} if self._keeps_state else {}
             for name, _, _, columns in self._selected:
                 constants |= {f"weights/{name}/{key}": values for key, values in columns.items()}
-            attributes = {"dt_ms": simulation.model.dt_ms, "step": self.wanted.step}
+            attributes = {"dt_ms": simulation.model.dt_ms, "n_steps": simulation.task.n_steps, "step": self.wanted.step}
             streams = dict(self._streams(simulation, rank))
             self._file = StreamFile(path, streams, constants, attributes, self.wanted.compression)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from . import config, runs
+from . import compare, config, provenance, runs, sonata
 from .exchange import Exchange
 from .record import make_directory
 from .recorder import check
@@ -91,4 +91,37 @@ def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> 
         click.echo(config.load(source, settings).toml(), nl=False)
 
 
-COMMANDS = (run, resume, print_config)
+@click.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.pass_obj
+def info(exchange: Exchange, directory: Path) -> None:
+    """Tell how a run came about: versions, build, machine, configuration, seed, times, memory."""
+    if exchange.rank == 0:
+        for line in provenance.lines(provenance.read(directory)):
+            click.echo(line)
+
+
+@click.command(name="compare")
+@click.argument("first", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("second", type=click.Path(file_okay=False, path_type=Path))
+@click.pass_obj
+def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
+    """Name the first difference of two runs in configuration, loss, spike and weight; exit code 1 if there is one."""
+    told = compare.compare(first, second)
+    if exchange.rank == 0:
+        click.echo("\n".join(told or ["no difference"]))
+    if told:
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_obj
+def export(exchange: Exchange, directory: Path, target: Path) -> None:
+    """Write the recorded spikes of a run in the SONATA spike format."""
+    if exchange.rank == 0:
+        click.echo(f"{sonata.export(directory, target)} spikes: {target}")
+
+
+COMMANDS = (run, resume, print_config, info, compare_runs, export)

@@ -19,6 +19,7 @@ from .errors import InputError
 from .exchange import Exchange
 from .keeper import Checkpoints
 from .progress import Progress
+from .provenance import Provenance
 from .record import RunFile, describe
 from .recorder import Recorder, check
 from .simulation import Simulation
@@ -62,7 +63,9 @@ class Run:
         if self.config.record.every:
             check(self.config.record, model)
             recorders = [Recorder(self.directory / RECORD, self.config.record)]
-        observers = [self.phases, self.file, *recorders, Progress(self.last), self.checkpoints]
+        about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
+        notes = Provenance(self.directory, about)
+        observers = [self.phases, self.file, *recorders, Progress(self.last), notes, self.checkpoints]
         self.simulation = Simulation(model, task, self.exchange, observers, task.settings())
 
     def begin(self) -> None:

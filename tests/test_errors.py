@@ -21,21 +21,21 @@ MISTAKES = {
     "no value": (["run", "sine-waves", "--set", "n_rec"], "--set n_rec: must be key=value"),
     "empty value": (["run", "sine-waves", "--set", "n_rec="], "n_rec = ''"),
     "not a number": (["run", "sine-waves", "--set", "n_rec=many"], "n_rec = 'many'"),
-    "nan": (["run", "sine-waves", "--set", "eta=nan"], "eta = 'nan'"),
-    "fraction": (["run", "sine-waves", "--set", "iterations=1.5"], "iterations = '1.5'"),
-    "too small": (["run", "sine-waves", "--set", "n_rec=0"], "n_rec = '0'"),
-    "too large": (["run", "sine-waves", "--set", "input_rate=1.5"], "input_rate = '1.5'"),
+    "nan": (["run", "sine-waves", "--set", "eta=nan"], "eta = nan"),
+    "fraction": (["run", "sine-waves", "--set", "iterations=1.5"], "iterations = 1.5"),
+    "too small": (["run", "sine-waves", "--set", "n_rec=0"], "n_rec = 0"),
+    "too large": (["run", "sine-waves", "--set", "input_rate=1.5"], "input_rate = 1.5"),
     "two mistakes": (["run", "sine-waves", "--set", "n_in=x", "--set", "n_out=y"], "n_out = 'y'"),
-    "negative seed": (["run", "sine-waves", "--seed", "-1"], "seed = '-1'"),
+    "negative seed": (["run", "sine-waves", "--seed", "-1"], "seed = -1"),
     "textual seed": (["run", "sine-waves", "--seed", "one"], "'one' is not a valid integer"),
-    "delay below one": (["run", "sine-waves", "--set", "delay=0"], "delay = '0'"),
-    "fractional delay": (["run", "sine-waves", "--set", "delay=1.5"], "delay = '1.5'"),
+    "delay below one": (["run", "sine-waves", "--set", "delay=0"], "delay = 0"),
+    "fractional delay": (["run", "sine-waves", "--set", "delay=1.5"], "delay = 1.5"),
     "contradiction": (["run", "sine-waves", "--set", "indegree=2", "--set", "n_rec=1"], "from 0 to 0"),
     "directory exists": (["run", "sine-waves", "--out", "OUT"], "exists and is not empty; --overwrite"),
     "directory is a file": (["run", "sine-waves", "--out", "OUT/file"], "is a file"),
     "directory below a file": (["run", "sine-waves", "--out", "OUT/file/run"], "Not a directory"),
     "directory nowhere": (["run", "sine-waves", "--out", "/proc/none/run"], "No such file"),
-    "no task": (["run"], "Missing argument 'TASK'"),
+    "no task": (["run"], "Missing argument 'TASK"),
     "unknown command": (["rum", "sine-waves"], "No such command 'rum'"),
     "unknown option": (["run", "sine-waves", "--sed", "3"], "--sed"),
     "no case": (["verify"], "Missing argument"),
@@ -88,7 +88,7 @@ def test_mistake_under_mpirun() -> None:
 
 
 def test_overwrite(capsys: pytest.CaptureFixture, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_draw", lambda directory: None)
+    monkeypatch.setattr(runs, "draw", lambda directory: None)
     quick = ["run", "sine-waves", "--set", "iterations=1", "--set", "n_step=20", "--out", str(out), "--overwrite"]
     assert command(capsys, *quick)[0] == 0
     assert (out / "results.h5").is_file()
