@@ -48,15 +48,17 @@ class SpikeSettings:
 class Spike:
     """Runs samples of `n_steps` on this rank's share of a network.
 
-    Contract of `run`, for every round [t, t + D), D the min-delay of all projections between neurons, to readouts and back:
-    in each step learning signals whose errors are known enter the histories, arriving spikes update and pass their
-    synapses, neurons and readouts advance; the exchange then completes the log and the readout signals up to t + D, and
-    every rank derives the same errors. With one process and D = 1 this is one call of the kernel per sample.
+    Contract of `run`, for every round [t, t + D), D the min-delay of all projections between neurons, to readouts and
+    back: in each step learning signals whose errors are known enter the histories, arriving spikes update and pass
+    their synapses, neurons and readouts advance; the exchange then completes the log and the readout signals up to
+    t + D, and every rank derives the same errors. With one process this is one call of the kernel per sample.
     """
 
     learns_at_the_end = False  # weights change within samples
 
-    def __init__(self, network: Network, exchange: Exchange, settings: SpikeSettings, n_steps: int, timers: Timers) -> None:
+    def __init__(
+        self, network: Network, exchange: Exchange, settings: SpikeSettings, n_steps: int, timers: Timers
+    ) -> None:
         self.network, self.exchange, self.settings, self.timers = network, exchange, settings, timers
         self.n_steps, self.time, self.learned = n_steps, 0, False
         model = network.model
@@ -103,7 +105,8 @@ class Spike:
         self._sets = 1 if all(kappa == kappa_reg for kappa, kappa_reg in kappas) else 2
         self.carried = np.zeros(n)
         self.names: list[set[str]] = []  # what the synapses of each table keep beside weights
-        self.rows = [self._rows(table, rules) for table, rules in zip((*self.tables(), self.mirror), self.rules, strict=True)]
+        tables = (*self.tables(), self.mirror)
+        self.rows = [self._rows(table, rules) for table, rules in zip(tables, self.rules, strict=True)]
         self.rows[1].first_error = network.readouts[0]
         self.history = self._histories(n)
         self.kernel = kernel.Engine(
@@ -204,8 +207,8 @@ class Spike:
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: one sample of the endless run. Return errors (n_steps, n_readouts) and the loss.
 
-        Without `learn` the learning rate is 0, but traces go on, as in NEST; before the first sample with `learn` nothing
-        of the kind is kept.
+        Without `learn` the learning rate is 0, but traces go on, as in NEST; before the first sample with `learn`
+        nothing of the kind is kept.
         """
         self.learned = self.learned or learn
         self._begin(sample, learn)

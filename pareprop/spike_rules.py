@@ -143,12 +143,13 @@ def rules(model: Model, table: Synapses, length: int, m: int) -> Rules:
         cutoff = values.eprop_isi_trace_cutoff
         alpha = uniform_alpha(projection.post, model.dt_ms)
         row = (
-            kind, NO_CUTOFF if cutoff > 2**40 else int(cutoff), int(alpha is None), int("adapt" in projection.post.model),
-            int(isinstance(optimizer, Adam)), int(optimizer.optimize_each_step and kind in (LOOP, READOUT)),
+            kind, NO_CUTOFF if cutoff > 2**40 else int(cutoff), int(alpha is None),
+            int("adapt" in projection.post.model), int(isinstance(optimizer, Adam)),
+            int(optimizer.optimize_each_step and kind in (LOOP, READOUT)),
         )  # fmt: skip
         line = (
-            alpha or 0.0, getattr(values, "kappa", 0.0), getattr(values, "kappa_reg", 0.0), optimizer.eta, optimizer.Wmin,
-            optimizer.Wmax, getattr(optimizer, "beta_1", 0.0), getattr(optimizer, "beta_2", 0.0),
+            alpha or 0.0, getattr(values, "kappa", 0.0), getattr(values, "kappa_reg", 0.0), optimizer.eta,
+            optimizer.Wmin, optimizer.Wmax, getattr(optimizer, "beta_1", 0.0), getattr(optimizer, "beta_2", 0.0),
             getattr(optimizer, "epsilon", 1.0),
         )  # fmt: skip
         integers += [row] * len(span.delays)
