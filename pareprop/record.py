@@ -136,7 +136,8 @@ class RunFile(Observer):
         n_steps = len(outcome.error)
         found["input_steps"], found["input_ids"] = outcome.sample.inputs.spikes(n_steps)
         found["spike_steps"], found["spike_ids"] = simulation.engine.log.spikes(n_steps)
-        found["readout_signal"] = output(simulation.model.of_role("readout")[0].params.loss, outcome.signal)
+        losses = [population.params.loss for population in simulation.model.of_role("readout")]
+        found["readout_signal"] = output(losses[0], outcome.signal) if losses else outcome.signal
         found["target_signal"], found["error_signal"] = outcome.sample.target, outcome.error
         for key, value in found.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value

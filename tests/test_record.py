@@ -11,7 +11,10 @@ from reference import run_case
 
 from pareprop.errors import InputError
 from pareprop.learning import learning_signal
+from pareprop.model import Model
 from pareprop.record import RunFile, describe, make_directory, spread
+from pareprop.sample import Sample
+from pareprop.simulation import Simulation
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,26 @@ def test_weights_and_losses(recorded) -> None:
     assert changed > 1e-4
     assert file.attrs["task"] == "test" and len(file.attrs["digest"]) == 64
     assert file["timings"].attrs["deliver_s"] >= 0 and file["timings"].attrs["peak_rss_bytes"] > 1e6
+
+
+def test_network_without_readouts(tmp_path: Path) -> None:
+    """Only the firing-rate regularisation learns."""
+    class Silence:
+        n_steps = learning_window = 20
+
+        def sample(self, index: int, phase: str = "train") -> Sample:
+            return Sample.from_raster(np.zeros((20, 1)), np.zeros((20, 0)))
+
+    model = Model()
+    neurons = model.neurons("rec", 4, C_m=1.0, E_L=0.0, V_th=0.5, I_e=np.linspace(0.0, 0.2, 4), c_reg=1.0)
+    model.connect(neurons, neurons, weight=0.1)
+    path = tmp_path / "results.h5"
+    simulation = Simulation(model, Silence(), observers=[RunFile(path, {}, {("train", 0): "first"})])
+    assert simulation.train(2) == [0.0, 0.0]
+    assert simulation.rates[0] > 0.0
+    with h5py.File(path) as file:
+        assert file["dynamics/first/readout_signal"].shape == (20, 0)
+        assert np.any(file["projections/rec->rec/weight"][()] != 0.1)
 
 
 def test_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
