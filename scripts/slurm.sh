@@ -82,6 +82,7 @@ start() {
     local node
     mkdir -p "$1/state"
     cd "$1"
+    chmod 755 . # munge wants its socket within reach of everybody
     configure "${2:-1}"
     export SLURM_CONF=$PWD/slurm.conf
     (umask 077 && head -c 1024 /dev/urandom >munge.key)
@@ -107,6 +108,10 @@ stop() {
     cd "$1"
     export SLURM_CONF=$PWD/slurm.conf
     scancel --quiet --user="$(id -un)" 2>/dev/null || true
+    for _ in {1..100}; do # daemons must outlive their jobs
+        [[ -n $(squeue --noheader --states=all --Format=JobID,State 2>/dev/null | grep -v -E 'CANCELLED|COMPLETED|FAILED|TIMEOUT|NODE_FAIL') ]] || break
+        sleep 0.1
+    done
     for file in slurmd-*.pid slurmctld.pid munged.pid; do
         [[ ! -s $file ]] || kill "$(<"$file")" 2>/dev/null || true
     done
