@@ -26,6 +26,7 @@ from pareprop.tasks.events import N_CLASSES, SIDE, Events, Problems, Recordings,
 from pareprop.tasks.synthetic import SyntheticDigits
 
 LONGEST_US = 336040  # longest recording of N-MNIST
+KEPT = 2000  # recordings whose spikes stay in memory, about 20 kB each
 NO_DATA = (
     "task 'n-mnist': data is not given; get N-MNIST's Train.zip and Test.zip (Orchard et al. 2015) from "
     "https://doi.org/10.17632/468j46mzdv.1 and give their folder by --set data=FOLDER, or try --set data=synthetic"
@@ -193,13 +194,27 @@ class NMnist(TaskBase):
         for attempt in range(n):  # a damaged recording gives way to the next one
             epoch, place = divmod(index + attempt, n)
             chosen = int(self._order(phase, epoch if phase == "train" else 0)[place])
-            found = split.events(chosen)
-            if found is not None:
+            spikes = self._spikes(phase == "test", chosen)
+            if spikes is not None:
                 label = int(split.labels[chosen])
-                return Sample(self._spikes(found), one_hot(label, N_CLASSES, self.n_step), label=label)
+                return Sample(spikes, one_hot(label, N_CLASSES, self.n_step), label=label)
         raise InputError("; ".join([f"task 'n-mnist': no recording for phase {phase} can be read", *self.report()]))
 
-    def _spikes(self, found: Events) -> Log:
+    @cached_property
+    def _kept(self) -> dict[tuple[int, int], Log | None]:
+        return {}
+
+    def _spikes(self, split: int, chosen: int) -> Log | None:
+        """Spikes of a recording, None if it is damaged; the first few that are asked for stay in memory."""
+        if (split, chosen) in self._kept:
+            return self._kept[split, chosen]
+        found = self._splits[split].events(chosen)
+        spikes = None if found is None else self._log(found)
+        if len(self._kept) < KEPT:
+            self._kept[split, chosen] = spikes
+        return spikes
+
+    def _log(self, found: Events) -> Log:
         """One spike for each pixel and step with events; the first step stays silent, as in all tasks."""
         step = np.rint(found.time_us * (self.n_step / LONGEST_US)).astype(np.int64)
         pixel = _pixel(found)

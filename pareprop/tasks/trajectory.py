@@ -24,11 +24,11 @@ class Trajectory(TaskBase):
     """Two readouts follow x and y of a path; `path_points` gives the target."""
 
     figure: ClassVar[str] = "trajectory"
-    variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"eta": 2e-4}}
+    variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"eta": 1e-2}}
 
     iterations: int = Field(5000, ge=0, description="training iterations")
     test_samples: int = Field(1, ge=0, description="samples of the test after training, 0 for none")
-    eta: float = Field(5e-3, ge=0, description="learning rate of Adam; in the spike variant of descent, and 2e-4")
+    eta: float = Field(5e-3, ge=0, description="learning rate of Adam; in the spike variant of descent, and 1e-2")
     n_in: int = Field(100, ge=1, description="input spike sources")
     n_rec: int = Field(200, ge=1, description="recurrent neurons, all adaptive")
     input_rate: float = Field(0.05, ge=0, le=1, description="probability of an input spike per step")
