@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Remake the gallery: run each command shown in README, copy its figure here, and renew the table in README.
+
+A run directory that is there already (runs/gallery/NAME) is not run again; `--again` does. Times are processor time of
+the command, its figures included, so that other load on the machine does not count.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from PIL import Image
+
+HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
+START, END = "<!-- gallery, written by scripts/gallery/make.py -->\n", "<!-- end of gallery -->\n"
+WIDTH = 1000  # pixels
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command and the figure of its run directory that is shown."""
+
+    name: str
+    command: str
+    figure: str
+    words: str
+
+
+ENTRIES = (
+    Entry("sine-waves", "run sine-waves", "dynamics_last", "A sum of four sines from frozen noise"),
+    Entry("sine-waves-plus", "run sine-waves-plus", "loss", "The same with e-prop+, which learns at every spike"),
+    Entry("lemniscate", "run lemniscate", "trajectory", "A lying eight"),
+    Entry("handwriting", "run handwriting --set word=eprop", "trajectory", "A word"),
+    Entry("evidence-accumulation", "run evidence-accumulation", "evidence", "The side with more cues, after a pause"),
+    Entry("n-mnist", "run n-mnist --set data=FOLDER", "events", "Digits seen by an event camera, 800 + 100 recordings"),
+    Entry("n-mnist-classes", "run n-mnist --set data=FOLDER", "classification", "The same: all test recordings"),
+    Entry("n-mnist-synthetic", "run n-mnist --set data=synthetic", "events", "Synthetic digits in their place"),
+)  # fmt: skip
+
+
+def run(entry: Entry, data: str, again: bool) -> dict | None:
+    """Run a command in runs/gallery; return what it said and its processor time, None if its directory is there."""
+    directory = Path("runs", "gallery", entry.command.removeprefix("run ").replace(" ", "_").replace("--set_", ""))
+    if (directory / f"{entry.figure}.png").exists() and not again:
+        shrink(directory, entry)
+        return None
+    words = shlex.split(entry.command.replace("FOLDER", shlex.quote(data)))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "pareprop", *words, "--out", str(directory), "--overwrite"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise click.ClickException(f"{entry.command}: exit code {done.returncode}\n{done.stderr}")
+    shrink(directory, entry)
+    kept = [line for line in done.stdout.splitlines() if line.startswith(("loss:", "stopped", "test", "data:"))]
+    return {"said": kept, "seconds": round(sum(after[:2]) - sum(before[:2]), 1)}
+
+
+def shrink(directory: Path, entry: Entry) -> None:
+    """Copy the figure, narrower and with 256 colours."""
+    image = Image.open(directory / f"{entry.figure}.png").convert("RGB")
+    image = image.resize((WIDTH, round(image.height * WIDTH / image.width)), Image.Resampling.LANCZOS)
+    image.quantize(256, dither=Image.Dither.NONE).save(HERE / f"{entry.name}.png", optimize=True)
+
+
+def table(results: dict[str, dict]) -> str:
+    """The section of README."""
+    rows = ["| task | figure | what came out |", "|---|---|---|"]
+    for entry in ENTRIES:
+        if not (HERE / f"{entry.name}.png").exists():
+            continue
+        found = results.get(entry.command, {"said": [], "seconds": None})
+        said = "; ".join(found["said"])
+        time = f"{found['seconds'] / 60:.1f} min of processor time" if found["seconds"] else ""
+        figure = f'<img src="scripts/gallery/{entry.name}.png" width="420" alt="{entry.name}">'
+        rows.append(f"| {entry.words}: `pareprop {entry.command}` | {figure} | {said}. {time} |")
+    return "\n".join(rows) + "\n"
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--data", default="", help="Folder of N-MNIST; without it those entries are left as they are.")
+@click.option("--again", is_flag=True, help="Run also what has a run directory already.")
+def main(names: tuple[str, ...], data: str, again: bool) -> None:
+    """Remake the entries NAMES, or all."""
+    record = HERE / "results.json"
+    results = json.loads(record.read_text()) if record.exists() else {}
+    for entry in ENTRIES:
+        if (names and entry.name not in names) or ("FOLDER" in entry.command and not data):
+            continue
+        found = run(entry, data, again)
+        if found:
+            results[entry.command] = found
+            record.write_text(json.dumps(results, indent=1) + "\n")
+    text = README.read_text()
+    if START in text:
+        before, rest = text.split(START)
+        README.write_text(before + START + table(results) + END + rest.split(END)[1])
+
+
+if __name__ == "__main__":
+    main()
