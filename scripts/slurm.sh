@@ -109,7 +109,7 @@ stop() {
     export SLURM_CONF=$PWD/slurm.conf
     scancel --quiet --user="$(id -un)" 2>/dev/null || true
     for _ in {1..100}; do # daemons must outlive their jobs
-        [[ -n $(squeue --noheader --states=all --Format=JobID,State 2>/dev/null | grep -v -E 'CANCELLED|COMPLETED|FAILED|TIMEOUT|NODE_FAIL') ]] || break
+        [[ -n $(squeue --noheader 2>/dev/null) ]] || break
         sleep 0.1
     done
     for file in slurmd-*.pid slurmctld.pid munged.pid; do
