@@ -81,7 +81,8 @@ class Interval:
         settings.check(n_steps)
         model = network.model
         self.loss = model.of_role("readout")[0].params.loss if network.n_readouts else "mean_squared_error"
-        delays = [item.delay_range[0] for item in model.projections if item.pre.role == item.post.role == "recurrent"]
+        between = [item for item in model.projections if item.pre.role == item.post.role == "recurrent"]
+        delays = [item.delay_range[0] for item in between if not item.is_empty]
         self.round_steps = self._round_length(min(delays, default=n_steps))
         n = network.neurons[1] - network.neurons[0]
         self.own = Log(n_steps, 4 * n + 1024)

@@ -82,6 +82,11 @@ class Projection:
             return (int(np.min(self.delay)), int(np.max(self.delay))) if len(self.delay) else (1, 1)
         return self.delay
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it was given without a single synapse, so that its delays mean nothing."""
+        return self.source is not None and not len(self.source)
+
 
 @dataclass
 class Model:

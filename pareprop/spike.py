@@ -76,7 +76,8 @@ class Spike:
         self._allocate(model)
 
     def _round_length(self, model: Model) -> int:
-        spikes = [item.delay_range[0] for item in model.projections if item.pre.role in ("recurrent", "readout")]
+        between = [item for item in model.projections if item.pre.role in ("recurrent", "readout")]
+        spikes = [item.delay_range[0] for item in between if not item.is_empty]
         longest = min(spikes, default=self.n_steps)
         return min(self.settings.round_steps or longest, longest)
 

@@ -49,7 +49,7 @@ def lags(model: Model) -> Lags:
     found = {}
     for key, pre, post in (("d_out", "recurrent", "readout"), ("d_fb", "readout", "recurrent")):
         items = [item for item in model.projections if item.pre.role == pre and item.post.role == post]
-        items = [item for item in items if item.rule != "explicit" or len(item.source)]
+        items = [item for item in items if not item.is_empty]
         delays = {delay for item in items for delay in item.delay_range}
         if len(delays) > 1:
             raise InputError(

@@ -162,6 +162,11 @@ def compare(case: dict, found: dict, expected: dict, tolerance: float = 1e-10) -
     return worst
 
 
+def changes(case: dict, expected: dict) -> list[float]:
+    """The largest change of the weights of each kind, 0 where there are none."""
+    return [np.max(np.abs(np.nan_to_num(expected[key] - case[key]))) for key in KEYS.values()]
+
+
 def without_prefix_sums(patch: pytest.MonkeyPatch) -> None:
     """Work off all windows step by step."""
     patch.setattr(spike_rules, "block_length", lambda model: 0)

@@ -6,6 +6,7 @@ import spike_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import run_case
+from spike_networks import changes
 
 from pareprop import spike_rules
 from pareprop.model import Model
@@ -32,11 +33,6 @@ def check(case: dict, *splits: tuple[int, int]) -> tuple[dict, float]:
                 assert not (stepwise and PREFIX in spike_networks.modes(run))
                 worst = max(worst, spike_networks.compare(case, spike_networks.run_samples(run), expected))
     return expected, worst
-
-
-def changes(case: dict, expected: dict) -> list[float]:
-    """The largest change of the weights of each kind."""
-    return [np.nanmax(np.abs(expected[key] - case[key]), initial=0.0) for key in spike_networks.KEYS.values()]
 
 
 def network(seed: int, n_steps: int, m: int = 1, sizes=(4, 4), dense: bool = False, **params) -> dict:
