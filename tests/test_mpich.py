@@ -1,0 +1,58 @@
+"""The digests under OpenMPI are those under MPICH, which a virtual environment of the test's own gets from PyPI."""
+
+import os
+import site
+import subprocess
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+from commands import command, digests
+from launch import ENVIRONMENT
+
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
+TASK = ["sine-waves", "--set", "n_rec=50", "--set", "n_step=100", "--set", "iterations=2"]
+VERSION = "from mpi4py import MPI; print(MPI.Get_library_version())"
+
+
+@pytest.fixture(scope="module")
+def mpich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the commands of an environment with MPICH, and of this one's packages beneath it."""
+    folder = tmp_path_factory.mktemp("mpich")
+    venv.create(folder, with_pip=True)
+    install = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "mpich", "mpi4py"]
+    done = subprocess.run(install, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        pytest.skip(f"mpich can't be installed: {done.stderr.strip().splitlines()[-1]}")
+    places = {sysconfig.get_path("purelib"), *(site.getsitepackages())}
+    lines = [f"import site; site.addsitedir({place!r})" for place in sorted(places)]
+    target = next((folder / "lib").glob("python3*/site-packages"))
+    (target / "beneath.pth").write_text("\n".join(lines) + "\n")
+    return folder / "bin"
+
+
+def on_mpich(folder: Path, n: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run Python on `n` ranks of MPICH."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("OMPI", "PMI", "PRTE"))}
+    whole = ["timeout", "-k", "5", "120", folder / "mpiexec", "-n", str(n), folder / "python", *map(str, arguments)]
+    return subprocess.run(
+        whole, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        env=environment | {"OMP_NUM_THREADS": ENVIRONMENT["OMP_NUM_THREADS"]},
+    )  # fmt: skip
+
+
+def test_it_is_mpich(mpich):
+    assert "MPICH" in on_mpich(mpich, 1, "-c", VERSION).stdout
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_same_digest(variant, mpich, tmp_path, capsys):
+    arguments = ["run", *TASK, "--set", f"variant={variant}", "--out"]
+    code, output, errors = command(capsys, *arguments, tmp_path / "one")
+    assert code == 0, errors
+    for n in (2, 3):
+        done = on_mpich(mpich, n, "-m", "pareprop", *arguments, tmp_path / str(n))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"{n} ranks;")
+        assert digests(done.stdout.splitlines()) == digests(output.splitlines()) != []
