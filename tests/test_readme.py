@@ -52,8 +52,8 @@ def test_results_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 def test_commands_are_all_there(capsys: pytest.CaptureFixture) -> None:
     """Every command of the package has a row, and every row a command."""
     _, _, errors = command(capsys)
-    listed = re.findall(r"^  (\w+) ", errors.partition("Commands:")[2], re.MULTILINE)
-    rows = re.findall(r"^\| `pareprop (\w+)", README, re.MULTILINE)
+    listed = re.findall(r"^  ([\w-]+) ", errors.partition("Commands:")[2], re.MULTILINE)
+    rows = re.findall(r"`pareprop ([\w-]+)", README.partition("## Commands")[2].partition("\n\nEach runs")[0])
     assert sorted(rows) == sorted(listed)
 
 
