@@ -9,7 +9,7 @@ import launch
 import pytest
 from commands import command, on_ranks
 
-from pareprop import cli, collective, launcher, streams
+from pareprop import cli, collective, launcher, runs, streams
 from pareprop.errors import InputError, StateError
 
 # Arguments (OUT is a directory with something in it) and what the message must say.
