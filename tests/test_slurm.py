@@ -131,6 +131,7 @@ def test_chain(launcher, slurm, digest_of, tmp_path):
     slurm("scancel", "--batch", "--signal=USR1", job)
     slurm.wait(job, "PENDING")
     assert "SIGUSR1 asked for an end after" in out.read_text()
+    time.sleep(2)  # SLURM takes a credential of the second in which the old one ended for that
     slurm("scontrol", "update", f"JobId={job}", "StartTime=now")  # a requeued job waits for two minutes
     expected = digest_of(*task)
     assert slurm.wait(job) == ["COMPLETED"], out.read_text()
