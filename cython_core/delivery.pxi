@@ -82,6 +82,21 @@ cdef inline void add_row(
             total[target[k]] += amplitude * weight[k]
 
 
+cdef inline int64_t next_row(
+    const int64_t[:, ::1] blocks,     # IN
+    int64_t b,
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t[::1] ids,          # IN
+    int64_t i,
+    int64_t last,
+    int64_t row,
+) noexcept nogil:
+    """Where the row of spike i + 1 starts, or that of spike i, which lies in `row`, if it is the last."""
+    if i + 1 < last and ids[i + 1] < blocks[b, SOURCES]:
+        return row_ptr[row + ids[i + 1] - ids[i]]
+    return row_ptr[row]
+
+
 cdef inline void deliver_block(
     const int64_t[:, ::1] blocks,     # IN
     int64_t b,
@@ -101,7 +116,7 @@ cdef inline void deliver_block(
             add_row(blocks, b, ids[i], start, row_ptr[row + 1], target, weight, 1.0, arriving)
         else:
             # where the next row lies, so that it is on its way while this one is added
-            ahead = row_ptr[row + ids[i + 1] - ids[i]] - start if i + 1 < last and ids[i + 1] < blocks[b, SOURCES] else 0
+            ahead = next_row(blocks, b, row_ptr, ids, i, last, row) - start
             scatter(start, row_ptr[row + 1], ahead, target, weight, arriving)
         i += 1
 

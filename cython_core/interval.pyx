@@ -350,7 +350,7 @@ cdef void credit_block(
             for k in range(hole, stop):
                 gradient[k] += scale * coefficient[base + 1 + k]
         else:
-            ahead = row_ptr[row + ids[i + 1] - ids[i]] - start if i + 1 < last and ids[i + 1] < blocks[b, SOURCES] else 0
+            ahead = next_row(blocks, b, row_ptr, ids, i, last, row) - start
             gather(start, stop, ahead, target, coefficient, scale, gradient)
         i += 1
 

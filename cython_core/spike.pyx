@@ -1,7 +1,7 @@
 """Spike variant (e-prop+): neurons, readouts and synapses that learn whenever a spike arrives at them.
 
-Equations: Korcsak-Gorzo et al. 2025, arXiv:2511.21674; step order of NEST 3.10. Time is absolute: step 0 is the first of
-the run. n = neurons of this rank, m = d_out + d_fb - 1 = steps by which learning signals lag behind.
+Equations: Korcsak-Gorzo et al. 2025, arXiv:2511.21674; step order of NEST 3.10. Time is absolute: step 0 is the first
+of the run. n = neurons of this rank, m = d_out + d_fb - 1 = steps by which learning signals lag behind.
 """
 
 from libc.math cimport sqrt
@@ -96,11 +96,11 @@ cdef class Engine:
     # prefix sums; block length B
     cdef public int64_t block, m, sets
     cdef public double dt
-    cdef public double[:, :, ::1] powers           # (n_pieces, 4, B + 1): (alpha/kappa)^k, kappa^k, the same of kappa_reg
+    cdef public double[:, :, ::1] powers           # (n_pieces, 4, B + 1): (alpha/kappa)^k, kappa^k, those of kappa_reg
     cdef public double[:, ::1] alpha_powers        # (n_blocks of incoming, B + 2): alpha^(k - 1)
     cdef public double[:, ::1] R, R2               # (m + 1, n)
     cdef public double[::1] A, D, A2, D2
-    cdef public double[:, ::1] end_R, end_A, end_D, end_R2, end_A2, end_D2      # (n_ends, n), sums at the ends of blocks
+    cdef public double[:, ::1] end_R, end_A, end_D, end_R2, end_A2, end_D2    # (n_ends, n), sums at ends of blocks
     cdef public double[:, ::1] past_R, past_Q, past_R2, past_Q2                 # rings, for m > 1
     cdef public int64_t fold_steps
     cdef public bint learns, alone, has_prefix
@@ -214,10 +214,14 @@ cdef class Engine:
         """Voltage change by the current of the previous step; I_e is there from step 1 on (psc_delta: from step 0)."""
         cdef int64_t j, s = t - self.origin
         cdef bint injects = self.injected.shape[0] > 0, constant = t > 0 or psc_delta
+        cdef double current
         if not injects and t > 1 and s > 0:
             return
         for j in range(first, last):
-            self.drive[j] = self.p_current[j] * ((self.I_e[j] if constant else 0.0) + (self.injected[s, j] if injects else 0.0))
+            current = self.I_e[j] if constant else 0.0
+            if injects:
+                current = current + self.injected[s, j]
+            self.drive[j] = self.p_current[j] * current
 
     cdef void follow_rates(self, int64_t t, int64_t row) noexcept nogil:
         """f_av = kappa_reg f_av + (1 - kappa_reg) z / dt; F = c_reg (f_av - f_target)."""
@@ -290,8 +294,7 @@ cdef class Engine:
 
     cdef void learn_step(self, int64_t u) noexcept nogil:
         """Learning signal of history step u from the errors of step u + d_out, and the sums that need it."""
-        cdef int64_t p, b, k, row, seen, place, n = self.v.shape[0], k_block, end
-        cdef bint silent = True
+        cdef int64_t p, b, k, row, seen, place, k_block, end
         if u < 0:
             return
         place = u % self.L.shape[0]
@@ -417,7 +420,9 @@ cdef class Engine:
         rows.books[row, WAITING] = <int64_t> (bits | 1)
         rows.books[row, LATEST] = t
 
-    cdef void optimize(self, int64_t due, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop) noexcept nogil:
+    cdef void optimize(
+        self, int64_t due, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+    ) noexcept nogil:
         """Apply what is owed, with the Adam steps that are due."""
         if rows.rules[b, ADAM]:
             apply_adam(start, stop, rows.counters[row], due, rows.constants[b, ETA], rows.constants[b, W_MIN],
@@ -513,9 +518,9 @@ cdef class Engine:
         self, int64_t first, int64_t last, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
     ) noexcept nogil:
         """`work_readout` for steps [first, last) in which no spike enters."""
-        cdef int64_t u, k, seen = first % self.error_ring.shape[0]
+        cdef int64_t _step, k, seen = first % self.error_ring.shape[0]
         cdef double Z = rows.Z[row], alpha = rows.constants[b, ALPHA]
-        for u in range(first, last):
+        for _step in range(first, last):
             Z = alpha * Z
             for k in range(start, stop):
                 rows.C[k] -= self.error_ring[seen, rows.first_error + rows.target[k]] * Z
@@ -555,11 +560,11 @@ cdef class Engine:
             if rows.blocks[b, DENSE]:
                 hole = start + hole_of(rows.blocks, b, source, stop - start)
                 descend_dense(start, hole, rows.blocks[b, TARGET] - start, Z, d, rows.constants[b, ETA],
-                              rows.constants[b, W_MIN], rows.constants[b, W_MAX], self.R[(t - 1) % (self.m + 1)], self.A,
-                              self.D, rows.weight, rows.Y, rows.C, arriving)
+                              rows.constants[b, W_MIN], rows.constants[b, W_MAX], self.R[(t - 1) % (self.m + 1)],
+                              self.A, self.D, rows.weight, rows.Y, rows.C, arriving)
                 descend_dense(hole, stop, rows.blocks[b, TARGET] + 1 - start, Z, d, rows.constants[b, ETA],
-                              rows.constants[b, W_MIN], rows.constants[b, W_MAX], self.R[(t - 1) % (self.m + 1)], self.A,
-                              self.D, rows.weight, rows.Y, rows.C, arriving)
+                              rows.constants[b, W_MIN], rows.constants[b, W_MAX], self.R[(t - 1) % (self.m + 1)],
+                              self.A, self.D, rows.weight, rows.Y, rows.C, arriving)
             else:
                 descend(start, stop, rows.target, Z, d, rows.constants[b, ETA], rows.constants[b, W_MIN],
                         rows.constants[b, W_MAX], self.R[(t - 1) % (self.m + 1)], self.A, self.D, rows.weight, rows.Y,
@@ -702,7 +707,8 @@ cdef class Engine:
 
 
 cdef void add_psi(
-    int64_t first, int64_t last, bint starts, double power, const double[::1] psi, const double[::1] before, double[::1] R
+    int64_t first, int64_t last, bint starts, double power, const double[::1] psi, const double[::1] before,
+    double[::1] R
 ) noexcept nogil:
     """R_u = R_(u-1) + (alpha/kappa)^(u-o) psi_u, from 0 at the start of a block."""
     cdef int64_t j

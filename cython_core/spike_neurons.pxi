@@ -53,7 +53,7 @@ cdef void integrate_psc_delta(
     double[::1] refractory,           # UPDATED
     double[::1] excess,               # OUT
 ) noexcept nogil:
-    """As `integrate_iaf`, but voltage and adaptation stand still while refractory; input is lost, or kept and decays."""
+    """As `integrate_iaf`, but voltage and adaptation stand still while refractory; input is lost, or kept, decaying."""
     cdef int64_t j
     cdef double x
     for j in range(first, last):

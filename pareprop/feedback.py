@@ -1,7 +1,7 @@
 """Feedback weights that follow the readout weights (symmetric) or learn like them (adaptive).
 
-Every rank repeats the learning of the readout synapses of its own neurons: spikes, errors and rules are the same, so are
-the bits, and no weight ever travels. Adaptive feedback starts from its own draws. Bellec et al. 2020, Methods.
+Every rank repeats the learning of the readout synapses of its own neurons: spikes, errors and rules are the same, so
+are the bits, and no weight ever travels. Adaptive feedback starts from its own draws. Bellec et al. 2020, Methods.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An HDF5 file of growing datasets that stays readable when its writer is killed; virtual datasets that join several."""
+"""An HDF5 file of growing datasets that stays readable if its writer is killed; virtual datasets that join several."""
 
 from __future__ import annotations
 

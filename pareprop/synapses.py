@@ -172,7 +172,9 @@ class Synapses:
             n = counts[part]
             yield np.repeat(self.row_ptr[rows[part]] - (np.cumsum(n) - n), n) + np.arange(n.sum())
 
-    def ordered(self, span: Span, limit: int = 1_000_000, rows: bool = False) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def ordered(
+        self, span: Span, limit: int = 1_000_000, rows: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the places in `weight` of the span's synapses in canonical order, and with `rows` the row of each."""
         low, high = span.targets
         n_chunks = max(1, -(-(span.last - span.first) // limit))

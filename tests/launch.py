@@ -28,7 +28,7 @@ def find_mpirun() -> str | None:
 
 
 def mpirun(
-    n: int, *args: object, timeout: float = 60, env: dict[str, str] | None = None, cwd: Path | None = None
+    n: int, *args: object, timeout: float = 180, env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python *args`` on `n` ranks and return exit code and output; the test is skipped without an mpirun.
 

@@ -29,7 +29,7 @@ class TaskBase(params.Frozen):
     variant_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     seed: int = Field(1, ge=0, lt=2**32, description="seed of the network and of the data")
-    variant: Literal["interval", "spike"] = Field("interval", description="interval (Bellec et al. 2020) or spike (e-prop+)")
+    variant: Literal["interval", "spike"] = Field("interval", description="interval (Bellec 2020) or spike (e-prop+)")
     iterations: int = Field(100, ge=0, description="training iterations")
     batch_size: int = Field(1, ge=1, description="samples per optimizer step")
     eta: float = Field(1e-4, ge=0, description="learning rate")

@@ -78,7 +78,7 @@ class EvidenceAccumulation(TaskBase):
         return {"output_names": GROUPS[:2], "input_groups": GROUPS, "input_group_sizes": [self.n_group] * 4}
 
     def model(self) -> Model:
-        """The network of the tutorial; in the spike variant with squared errors, as there is no softmax in the paper."""
+        """The network of the tutorial; in the spike variant with squared errors, as the paper has no softmax there."""
         spiking, scale = self.variant == "spike", 1.0 - self.kappa
         eta = self.eta * scale**2 / self.recall if spiking else self.eta
         model = Model(self.variant, self.seed, optimizer=Adam(eta=eta, batch_size=self.batch_size, epsilon=1e-8))

@@ -73,8 +73,10 @@ class SineWaves(TaskBase):
         return model
 
     def _neurons(self) -> dict[str, Any]:
-        values = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.03, "tau_m": 30.0, "t_ref": 0.0, "f_target": self.f_target,
-                  "surrogate_gradient_height": 10.0}  # fmt: skip
+        values = {
+            "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.03, "tau_m": 30.0, "t_ref": 0.0, "f_target": self.f_target,
+            "surrogate_gradient_height": 10.0,
+        }  # fmt: skip
         if "adapt" in self.neuron:
             values |= {"adapt_beta": 0.0174, "adapt_tau": 2000.0}
         if "psc_delta" in self.neuron:
