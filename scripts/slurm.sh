@@ -113,7 +113,13 @@ stop() {
         sleep 0.1
     done
     for file in slurmd-*.pid slurmctld.pid munged.pid; do
-        [[ ! -s $file ]] || kill "$(<"$file")" 2>/dev/null || true
+        [[ -s $file ]] || continue
+        daemon=$(<"$file")
+        kill "$daemon" 2>/dev/null || true
+        for _ in {1..50}; do
+            grep -q . "/proc/$daemon/cmdline" 2>/dev/null || break
+            sleep 0.1
+        done
     done
 }
 
