@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ParepropError, StateError
+
+MARGIN = 2**19  # bytes that must stay free, for the frame of the file itself
 
 
 def raise_together(comm: Any, problem: ParepropError | None) -> None:
@@ -43,6 +46,16 @@ def on_disk(comm: Any, what: str, path: Path) -> Iterator[None]:
     except OSError as found:
         problem = StateError(f"{what} {path}: {reason(found)}")
     raise_together(comm, problem)
+
+
+def require_room(path: Path, n_bytes: int) -> None:
+    """Raise the OSError of a full disk if the file system of `path` lacks room for so many more bytes.
+
+    HDF5 may crash when a disk fills up under it: whoever writes such a file asks before.
+    """
+    system = os.statvfs(path.parent)
+    if system.f_bavail * system.f_frsize < n_bytes + MARGIN:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def reason(problem: OSError) -> str:

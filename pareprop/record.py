@@ -22,6 +22,7 @@ from .model import Model
 from .simulation import Observer, Outcome, Simulation
 
 FORMAT = "pareprop-run-1"
+SYNAPSE_BYTES = 36  # source, target, delay, both weights
 MATRIX = ("V_m", "adaptation", "surrogate_gradient", "learning_signal")
 
 
@@ -90,7 +91,9 @@ class RunFile(Observer):
 
     def prepare(self, simulation: Simulation) -> None:
         """Collective: begin the file with what is known before the first iteration."""
-        with editing(simulation, self.path, "w") as file:
+        counts = [span.last - span.first for _, span in canonical.tables(simulation.network)]
+        n_bytes = collective.total(simulation.exchange.comm, sum(counts)) * SYNAPSE_BYTES
+        with editing(simulation, self.path, "w", n_bytes) as file:
             self._write_weights(simulation, file, "weight_initial")
             if file is not None:
                 root = {
@@ -152,7 +155,8 @@ class RunFile(Observer):
 
     def finish(self, simulation: Simulation) -> None:
         """Write dynamics, losses, final weights, digest and timings."""
-        with editing(simulation, self.path, "r+") as file:
+        kept = sum(value.nbytes for value in self.dynamics.values() if isinstance(value, np.ndarray))
+        with editing(simulation, self.path, "r+", kept + 16 * len(simulation.losses)) as file:
             digest = simulation.hexdigest()
             peak = collective.maximum(simulation.exchange.comm, peak_rss_bytes())
             self._write_weights(simulation, file, "weight")
@@ -212,9 +216,10 @@ def is_results(path: Path) -> bool:
 
 
 @contextmanager
-def editing(simulation: Simulation, path: Path, mode: str) -> Iterator[h5py.File | None]:
+def editing(simulation: Simulation, path: Path, mode: str, n_bytes: int) -> Iterator[h5py.File | None]:
     """Collective: open a file on rank 0, None on others, under another name until it is complete.
 
+    `n_bytes` is how much it will grow.
     So a file that is there is complete, whenever the run was killed. An error of the file system ends the run on all
     ranks as a `StateError`; what is collective in the block must be over before rank 0 raises one.
     """
@@ -222,6 +227,7 @@ def editing(simulation: Simulation, path: Path, mode: str) -> Iterator[h5py.File
     file = None
     with collective.on_disk(comm, "results", path):
         if simulation.exchange.rank == 0:
+            collective.require_room(path, n_bytes)
             if mode != "w":
                 os.replace(path, part)
             file = h5py.File(part, mode)

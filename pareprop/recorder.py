@@ -152,7 +152,10 @@ class Recorder(Observer):
     def _flush(self, simulation: Simulation, room: int = 0) -> None:
         """Collective: write what was gathered, if it is more than `room` bytes on any rank."""
         comm = simulation.exchange.comm
-        if collective.maximum(comm, self._file.gathered_bytes) > room:
+        sizes = collective.gathered(comm, self._file.gathered_bytes)
+        if max(sizes) > room:
+            with collective.on_disk(comm, "recording", self._file.path):
+                collective.require_room(self._file.path, sum(sizes))
             with collective.on_disk(comm, "recording", self._file.path):
                 self._file.flush()
 
@@ -179,13 +182,10 @@ class Recorder(Observer):
                 streamfile.join(self.directory, parts)
 
     def failed(self, simulation: Simulation, problem: Exception) -> str:
-        """Leave what can still be written."""
-        try:
-            if self._file is not None:
-                self._file.close()
-        except (OSError, RuntimeError):
-            return "the recording could not be completed"
-        return ""
+        """Give up what could not be written, so that a checkpoint of the state still can be."""
+        if self._file is None or not collective.maximum(simulation.exchange.comm, self._file.drop()):
+            return ""
+        return "recorded samples that were not written yet are lost, unless an earlier checkpoint is resumed"
 
 
 def check(wanted: Record, model: Model) -> None:

@@ -81,6 +81,13 @@ class StreamFile:
         self.gathered_bytes = 0
         self._file.flush()
 
+    def drop(self) -> int:
+        """Forget what was gathered; return how many rows of the longest stream that is."""
+        lost = max((sum(map(len, parts)) for parts in self._gathered.values()), default=0)
+        self._gathered.clear()
+        self.gathered_bytes = 0
+        return lost
+
     def close(self) -> None:
         """Close the file."""
         if self._file:
