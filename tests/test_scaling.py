@@ -223,12 +223,12 @@ def test_least_squares_is_that_of_lawson_and_hanson():
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_memory_as_predicted(variant, tmp_path, capsys):
-    """Fitted to four small shares, the memory of others of other sizes within 5 %."""
+    """Fitted to five small shares, the memory of others of other sizes within 5 %."""
     probes = [measure.Probe(300, 30, 2, 40), measure.Probe(1000, 20, 4, 80), measure.Probe(600, 150, 3, 20),
-              measure.Probe(3000, 10, 16, 120)]  # fmt: skip
+              measure.Probe(3000, 10, 16, 120), measure.Probe(500, 20, 3, 60, 5)]  # fmt: skip
     fitted = units.fit([measure.run(variant, probe, 1) for probe in probes], units.Network(), 0.0)
-    for neurons, indegree, ranks, steps in ((2000, 100, 2, 100), (1500, 60, 8, 200)):
-        probe = measure.Probe(neurons, indegree, ranks, steps)
+    for sizes in ((2000, 100, 2, 100), (1500, 60, 8, 200), (1500, 60, 8, 200, 5)):
+        probe = measure.Probe(*sizes)
         found = measure.run(variant, probe, 1)
         predicted = fitted.memory(found.work)
         assert sum(predicted.values()) == pytest.approx(sum(found.memory.values()), rel=0.05)

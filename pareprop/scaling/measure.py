@@ -46,11 +46,12 @@ class Probe:
     indegree: int
     ranks: int
     steps: int = 500
+    delay: int = 1
 
 
 # Long and short rows, few and many neurons on a rank, tables in the cache and far beyond it.
 PROBES = (
-    Probe(1000, 100, 2), Probe(4000, 800, 2, 250), Probe(8000, 100, 4, 1000), Probe(20_000, 500, 2),
+    Probe(1000, 100, 2), Probe(4000, 800, 2, 250), Probe(8000, 100, 4, 1000, 5), Probe(20_000, 500, 2),
     Probe(20_000, 1000, 16, 250), Probe(40_000, 50, 2), Probe(40_000, 200, 64, 1000),
 )  # fmt: skip
 
@@ -76,7 +77,7 @@ def measure(
 
 def run(variant: str, probe: Probe, repeats: int) -> Measured:
     """Run one probe."""
-    model = bench.model(probe.neurons, probe.indegree, 100, variant=variant)
+    model = bench.model(probe.neurons, probe.indegree, 100, delay=probe.delay, variant=variant)
     task = bench.BenchTask(100, probe.steps, 1)
     settings = (SpikeSettings if variant == "spike" else IntervalSettings)(task.learning_window)
     options = {"rate_hz": RATE_HZ, "drive": True, "settings": settings}

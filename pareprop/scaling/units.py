@@ -31,7 +31,7 @@ MEMORY = {
     "neurons": ("neurons",),
     "gradients": ("synapses", "readout_synapses"),
     "books": ("rows",),
-    "histories": ("neuron_steps", "neurons", "steps"),
+    "histories": ("neuron_steps", "neurons", "steps", "delayed_neurons"),
     "log": ("spikes", "input_spikes", "steps", "neurons"),
 }
 

@@ -39,6 +39,7 @@ class Work:
     ----------
     ranks : of the whole run
     neurons, readouts : cells of this rank
+    delayed_neurons : neurons, where rounds take several steps: the spike variant then keeps more of their past
     synapses : onto neurons, from inputs and neurons
     readout_synapses, feedback_synapses : onto readouts; from readouts onto neurons
     rows : pairs of a source and a delay with a row in a table of synapses, all tables
@@ -69,6 +70,7 @@ class Work:
     input_spikes: float
     rounds: float
     words: float
+    delayed_neurons: float
 
 
 def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -> Work:
@@ -92,6 +94,7 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -
         signal_steps=parts["feedback"][0] * n_steps, spikes=n * firing.neurons,
         input_spikes=model.size("input") * firing.inputs, rounds=rounds,
         words=2 + (n_steps * (1 + 2 * own_readouts) + own * firing.neurons) / rounds,
+        delayed_neurons=own * (model.variant == "spike" and round_steps(model, n_steps) > 1),
     )  # fmt: skip
 
 
