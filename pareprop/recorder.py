@@ -19,6 +19,7 @@ from .learning import output
 from .model import Model
 from .record import spread
 from .simulation import Observer, Outcome, Simulation
+from .spikelog import Log
 from .streamfile import Stream, StreamFile
 
 STATE = {"V_m": "mV", "adaptation": "1", "surrogate_gradient": "1/mV", "learning_signal": "1"}
@@ -71,8 +72,12 @@ class Recorder(Observer):
         what, n_out = self.wanted.what, simulation.network.n_readouts
         for name in ("spikes", "input_spikes") if rank == 0 else ("spikes",):
             if name in what:
-                for key, kind, unit in (("iteration", "u4", "1"), ("step", "u4", "steps"), ("id", "u4", "1")):
-                    yield f"{name}/{key}", Stream(kind, (), unit, ("spike",))
+                sources = simulation.network.n_recurrent if name == "spikes" else simulation.network.n_inputs
+                largest = {"iteration": 2**32 - 1, "step": simulation.task.n_steps, "id": sources}
+                for key, unit in (("iteration", "1"), ("step", "steps"), ("id", "1")):
+                    kind = np.min_scalar_type(largest[key]).str
+                    packed = key != "id"  # their low bytes are as good as random: much time for little
+                    yield f"{name}/{key}", Stream(kind, (), unit, ("spike",), packed)
         if rank == 0:
             yield "samples/iteration", Stream("u4", (), "1", ("sample",))
             yield "samples/loss", Stream("f8", (), "1", ("sample",))
@@ -116,12 +121,10 @@ class Recorder(Observer):
         if not self._is_due(simulation, outcome.index, outcome.phase):
             return
         n_steps, every = len(outcome.error), slice(None, None, self.wanted.step)
-        first, last = simulation.network.neurons
         engine, file = simulation.engine, self._file
-        steps, ids = engine.log.spikes(n_steps)
-        mine = slice(None) if simulation.exchange.size == 1 else (ids >= first) & (ids < last)
-        self._spikes("spikes", simulation.iteration, steps[mine], ids[mine])
-        self._spikes("input_spikes", simulation.iteration, *outcome.sample.inputs.spikes(n_steps))
+        for name, log in (("spikes", engine.log), ("input_spikes", outcome.sample.inputs)):
+            if f"{name}/id" in file.streams:
+                self._spikes(name, simulation, log, n_steps)
         file.add("samples/iteration", [simulation.iteration])
         file.add("samples/loss", [outcome.loss])
         signal = output(simulation.model.of_role("readout")[0].params.loss, outcome.signal)
@@ -138,11 +141,18 @@ class Recorder(Observer):
             for name, table, index, _ in self._selected:
                 file.add(f"weights/{name}/weight", shown.get(id(table), table.weight)[None, index])
 
-    def _spikes(self, name: str, iteration: int, steps: np.ndarray, ids: np.ndarray) -> None:
-        if f"{name}/id" in self._file.streams:
-            self._file.add(f"{name}/iteration", np.full(len(ids), iteration, np.uint32))
-            self._file.add(f"{name}/step", steps)
-            self._file.add(f"{name}/id", ids)
+    def _spikes(self, name: str, simulation: Simulation, log: Log, n_steps: int) -> None:
+        """Gather spikes of a log: of this rank's neurons, or of all inputs."""
+        first, last = simulation.network.neurons
+        kind = self._file.streams[f"{name}/step"].kind
+        steps = np.repeat(np.arange(n_steps, dtype=kind), np.diff(log.ptr[: n_steps + 1]))
+        ids = log.ids[: log.ptr[n_steps]]
+        if name == "spikes" and simulation.exchange.size > 1:
+            mine = (ids >= first) & (ids < last)
+            steps, ids = steps[mine], ids[mine]
+        self._file.add(f"{name}/iteration", np.full(len(ids), simulation.iteration, np.uint32))
+        self._file.add(f"{name}/step", steps)
+        self._file.add(f"{name}/id", ids)
 
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """Write what was gathered when it has become much; here the state is whole if that fails."""

@@ -11,17 +11,18 @@ from typing import Any
 import h5py
 import numpy as np
 
-CHUNK = 2**16  # bytes of a chunk of a dataset, about
+CHUNK = 2**18  # bytes of a chunk of a dataset, about
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A dataset that grows along its first axis: type, shape of a row, unit, names of its axes."""
+    """A dataset that grows along its first axis: type, shape of a row, unit, names of its axes, whether to compress."""
 
     kind: str
     row: tuple[int, ...]
     unit: str
     axes: tuple[str, ...]
+    packed: bool = True
 
 
 def name_of(part: int, rank: int) -> str:
@@ -59,7 +60,8 @@ class StreamFile:
             rows = max(1, CHUNK // (np.dtype(stream.kind).itemsize * max(1, int(np.prod(stream.row)))))
             shape, limit = (0, *stream.row), (None, *stream.row)
             chunks = (rows, *stream.row)
-            made = self._file.create_dataset(name, shape, stream.kind, maxshape=limit, chunks=chunks, **packed)
+            how = packed if stream.packed else {}
+            made = self._file.create_dataset(name, shape, stream.kind, maxshape=limit, chunks=chunks, **how)
             made.attrs.update(unit=stream.unit, axes=list(stream.axes))
         self._file.swmr_mode = True
 
