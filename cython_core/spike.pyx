@@ -206,7 +206,7 @@ cdef class Engine:
             count += self.z[j] != 0.0
         self.own_ptr[place + 1] = count
         if self.learns:
-            self.follow_rates(t, row)
+            self.follow_rates(t, t % self.F.shape[0])
             if self.has_prefix:
                 self.sum_psi(t, row)
 
@@ -306,17 +306,17 @@ cdef class Engine:
                     row = self.fb_blocks[b, ROW] + k - self.fb_blocks[b, SOURCE]
                     add_row(self.fb_blocks, b, k, self.fb_row_ptr[row], self.fb_row_ptr[row + 1], self.fb_target,
                             self.fb_weight, self.error_ring[seen, k], self.L[place])
+        if self.sets == 1:                         # L + (1 - kappa_reg) F is all that synapses need
+            for p in range(self.pieces.shape[0]):
+                add_rates(self.pieces[p, 0], self.pieces[p, 1], 1.0 - self.powers[p, 3, 1],
+                          self.F[u % self.F.shape[0]], self.L[place])
         if not self.has_prefix:
             return
         k_block = u % self.block
         for p in range(self.pieces.shape[0]):
-            if self.sets == 1:
-                add_signals(self.pieces[p, 0], self.pieces[p, 1], self.powers[p, 1, k_block],
-                            1.0 - self.powers[p, 3, 1], self.L[place], self.F[u % self.F.shape[0]],
-                            self.R[u % (self.m + 1)], self.A, self.D)
-            else:
-                add_signal(self.pieces[p, 0], self.pieces[p, 1], self.powers[p, 1, k_block],
-                           self.L[place], self.R[u % (self.m + 1)], self.A, self.D)
+            add_signal(self.pieces[p, 0], self.pieces[p, 1], self.powers[p, 1, k_block],
+                       self.L[place], self.R[u % (self.m + 1)], self.A, self.D)
+            if self.sets == 2:
                 add_signal(self.pieces[p, 0], self.pieces[p, 1],
                            self.powers[p, 3, k_block] * (1.0 - self.powers[p, 3, 1]), self.F[u % self.F.shape[0]],
                            self.R2[u % (self.m + 1)], self.A2, self.D2)
@@ -457,8 +457,9 @@ cdef class Engine:
 
     cdef void work_off(self, int64_t t, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop) noexcept nogil:
         """Work off the history up to step t - m, or to the cutoff."""
-        cdef int64_t u, z, latest = rows.books[row, LATEST], end = t - self.m
-        cdef bint each_step = rows.rules[b, EACH_STEP], at_once = rows.rules[b, MODE] == READOUT and not each_step
+        cdef int64_t u, n, latest = rows.books[row, LATEST], end = t - self.m
+        cdef bint each_step = rows.rules[b, EACH_STEP]
+        cdef double[WINDOW] traces
         if rows.books[row, CLOSED]:
             rows.books[row, CLOSED] = 0 if t > latest + rows.rules[b, CUTOFF] else 1
             return
@@ -467,18 +468,33 @@ cdef class Engine:
         if each_step and rows.rules[b, ADAM] and latest < self.m and end > latest - self.m:
             # the history before the start of the task counts for the optimizer, though nothing is there
             self.optimize(min(end, 0) + 2, rows, b, row, start, stop)
-        for u in range(rows.books[row, CURSOR], end):
-            if rows.books[row, WAITING] == 0 and rows.books[row, OLDER] == 0 and at_once:
-                self.work_readout_on(u, end, rows, b, row, start, stop)
-                break
-            z = self.entering(u, rows, row)
+        u = rows.books[row, CURSOR]
+        while u < end:
+            n = 1 if each_step else min(end - u, WINDOW)
+            self.fill_traces(u, n, traces, rows, b, row)
             if rows.rules[b, MODE] == READOUT:
-                self.work_readout(u, z, rows, b, row, start, stop)
+                self.work_readout(u, n, traces, rows, start, stop)
             else:
-                self.work_neurons(u, z, rows, b, row, start, stop)
+                self.work_neurons(u, n, traces, rows, b, row, start, stop)
+            u += n
             if each_step:
-                self.optimize(u + 3, rows, b, row, start, stop)
+                self.optimize(u + 2, rows, b, row, start, stop)
         rows.books[row, CURSOR] = max(rows.books[row, CURSOR], end)
+
+    cdef void fill_traces(
+        self, int64_t first, int64_t n, double* traces, Rows rows, int64_t b, int64_t row
+    ) noexcept nogil:
+        """Write zbar of the source in n steps; or, where synapses have their own, how many spikes enter."""
+        cdef int64_t i, z
+        for i in range(n):
+            z = 0
+            if rows.books[row, WAITING] != 0 or rows.books[row, OLDER] != 0:
+                z = self.entering(first + i, rows, row)
+            if rows.rules[b, OWN_ZBAR]:
+                traces[i] = z
+            else:
+                rows.Z[row] = rows.constants[b, ALPHA] * rows.Z[row] + z
+                traces[i] = rows.Z[row]
 
     cdef int64_t entering(self, int64_t u, Rows rows, int64_t row) noexcept nogil:
         """How many of the waiting spikes enter in step u: all that arrived by then."""
@@ -496,36 +512,62 @@ cdef class Engine:
         return z
 
     cdef void work_neurons(
-        self, int64_t u, int64_t z, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+        self, int64_t first, int64_t n, const double* traces, Rows rows, int64_t b, int64_t row, int64_t start,
+        int64_t stop
     ) noexcept nogil:
-        if not rows.rules[b, OWN_ZBAR]:
-            rows.Z[row] = rows.constants[b, ALPHA] * rows.Z[row] + z
-        work_step(start, stop, rows.target, rows.rules[b, OWN_ZBAR], rows.rules[b, ADAPTIVE], self.sets == 2, z,
-                  rows.Z[row], rows.constants[b, KAPPA], rows.constants[b, KAPPA_REG], self.alpha, self.rho,
-                  self.adapt_beta, self.psi[u % self.psi.shape[0]], self.L[u % self.L.shape[0]],
-                  self.F[u % self.F.shape[0]], rows.zbar, rows.eps, rows.Y, rows.Y2, rows.C)
+        """Chunks of the row through all n steps, so that what they keep stays in the cache; dense ones unindexed."""
+        cdef int64_t k = start, last, hole = stop, dense = -1
+        if rows.blocks[b, DENSE]:
+            hole = start + hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
+        while k < stop:
+            last = min(k + CHUNK, hole if k < hole else stop)
+            if rows.blocks[b, DENSE]:
+                dense = rows.blocks[b, TARGET] + k - start + (k >= hole)
+            self.work_chunk(first, n, traces, rows, b, k, last, dense)
+            k = last
+
+    cdef void work_chunk(
+        self, int64_t first, int64_t n, const double* traces, Rows rows, int64_t b, int64_t start, int64_t stop,
+        int64_t dense
+    ) noexcept nogil:
+        """The synapses [start, stop), at most CHUNK; `dense` is their first target, -1 if they are not neighbours."""
+        cdef int64_t i, row, width = stop - start
+        cdef bint second = self.sets == 2
+        cdef double kappa = rows.constants[b, KAPPA], kappa_reg = rows.constants[b, KAPPA_REG]
+        cdef const uint32_t* target = &rows.target[start]
+        cdef double[CHUNK] alpha, rho, beta, psi, L, F, e
+        if rows.rules[b, OWN_ZBAR]:
+            collect(width, dense, target, &self.alpha[0], alpha)
+        if rows.rules[b, ADAPTIVE]:
+            collect(width, dense, target, &self.rho[0], rho)
+            collect(width, dense, target, &self.adapt_beta[0], beta)
+        for i in range(n):
+            row = (first + i) % self.psi.shape[0]
+            collect(width, dense, target, &self.psi[row, 0], psi)
+            collect(width, dense, target, &self.L[row, 0], L)
+            if rows.rules[b, OWN_ZBAR]:
+                filter_own(width, traces[i], alpha, &rows.zbar[start], e)
+            else:
+                repeat(width, traces[i], e)
+            if rows.rules[b, ADAPTIVE]:
+                eligibility_adaptive(width, psi, beta, rho, &rows.eps[start], e)
+            else:
+                eligibility(width, psi, e)
+            if second:
+                collect(width, dense, target, &self.F[row, 0], F)
+                credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
+            else:
+                credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
 
     cdef void work_readout(
-        self, int64_t u, int64_t z, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+        self, int64_t first, int64_t n, const double* traces, Rows rows, int64_t start, int64_t stop
     ) noexcept nogil:
         """g += E zbar"""
-        cdef int64_t k, seen = u % self.error_ring.shape[0]
-        rows.Z[row] = rows.constants[b, ALPHA] * rows.Z[row] + z
-        for k in range(start, stop):
-            rows.C[k] -= self.error_ring[seen, rows.first_error + rows.target[k]] * rows.Z[row]
-
-    cdef void work_readout_on(
-        self, int64_t first, int64_t last, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
-    ) noexcept nogil:
-        """`work_readout` for steps [first, last) in which no spike enters."""
-        cdef int64_t _step, k, seen = first % self.error_ring.shape[0]
-        cdef double Z = rows.Z[row], alpha = rows.constants[b, ALPHA]
-        for _step in range(first, last):
-            Z = alpha * Z
+        cdef int64_t i, k, seen = first % self.error_ring.shape[0]
+        for i in range(n):
             for k in range(start, stop):
-                rows.C[k] -= self.error_ring[seen, rows.first_error + rows.target[k]] * Z
+                rows.C[k] -= self.error_ring[seen, rows.first_error + rows.target[k]] * traces[i]
             seen = seen + 1 if seen + 1 < self.error_ring.shape[0] else 0
-        rows.Z[row] = Z
 
     cdef void decay_row(
         self, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t n
@@ -716,16 +758,10 @@ cdef void add_psi(
         R[j] = (0.0 if starts else before[j]) + power * psi[j]
 
 
-cdef void add_signals(
-    int64_t first, int64_t last, double power, double share, const double[::1] L, const double[::1] F,
-    const double[::1] R, double[::1] A, double[::1] D
-) noexcept nogil:
+cdef void add_rates(int64_t first, int64_t last, double share, const double[::1] F, double[::1] L) noexcept nogil:
     cdef int64_t j
-    cdef double x
     for j in range(first, last):
-        x = power * (L[j] + share * F[j])
-        A[j] += x
-        D[j] += x * R[j]
+        L[j] = L[j] + share * F[j]
 
 
 cdef void add_signal(

@@ -1,50 +1,78 @@
-# Spike variant, any neuron: the window of a synapse is worked off step by step, all targets of a source at a time.
-# Needed for adaptive thresholds, for tau_m that differs within a population, and for an optimizer step per time step.
+# Spike variant, any neuron: the window of a synapse is worked off step by step, many targets of a source at a time.
+# Needed for adaptive thresholds, for tau_m that differs within a population, for Adam and steps that meet bounds.
+#
+# A chunk of a row passes through all steps of a window before the next chunk does: what it keeps stays in the cache.
+# What belongs to the targets is collected first, so that every other loop runs over neighbours in memory.
+
+cdef enum:
+    CHUNK = 128   # synapses
+    WINDOW = 128  # steps
 
 
-cdef inline void work_step(
-    int64_t start,
-    int64_t stop,
-    const uint32_t[::1] target,       # IN
-    bint own_zbar,                    # whether every synapse has its own zbar (tau_m differs)
-    bint adaptive,
-    bint second,                      # whether kappa_reg differs from kappa
-    int64_t z,                        # spikes that enter in this step
-    double Z,                         # zbar of the source, if all targets share it
-    double kappa,
-    double kappa_reg,
-    const double[::1] alpha,          # IN (n)
-    const double[::1] rho,            # IN (n)
-    const double[::1] adapt_beta,     # IN (n)
-    const double[::1] psi,            # IN (n), of the step
-    const double[::1] L,              # IN (n)
-    const double[::1] F,              # IN (n)
-    double[::1] zbar,                 # UPDATED (n_synapses), or empty
-    double[::1] eps,                  # UPDATED, or empty
-    double[::1] ebar,                 # UPDATED
-    double[::1] ereg,                 # UPDATED, or empty
-    double[::1] owed,                 # UPDATED, minus the gradient
+cdef inline void collect(
+    int64_t n, int64_t dense, const uint32_t* target, const double* values, double* found
 ) noexcept nogil:
-    """e = psi (zbar - adapt_beta eps); eps, ebar, ereg filter it; g += L ebar + F ereg."""
-    cdef int64_t k, j
-    cdef double e
-    if own_zbar:
-        for k in range(start, stop):
-            zbar[k] = alpha[target[k]] * zbar[k] + z
-    for k in range(start, stop):
-        j = target[k]
-        e = zbar[k] if own_zbar else Z
-        if adaptive:
-            e = psi[j] * (e - adapt_beta[j] * eps[k])
-            eps[k] = rho[j] * eps[k] + e
-        else:
-            e = psi[j] * e
-        ebar[k] = kappa * ebar[k] + e
-        if second:
-            ereg[k] = kappa_reg * ereg[k] + (1.0 - kappa_reg) * e
-            owed[k] -= L[j] * ebar[k] + F[j] * ereg[k]
-        else:
-            owed[k] -= (L[j] + (1.0 - kappa_reg) * F[j]) * ebar[k]
+    """Values of the n targets, which are neighbours from `dense` on unless that is -1."""
+    cdef int64_t i
+    if dense >= 0:
+        for i in range(n):
+            found[i] = values[dense + i]
+    else:
+        for i in range(n):
+            found[i] = values[target[i]]
+
+
+cdef inline void repeat(int64_t n, double value, double* values) noexcept nogil:
+    cdef int64_t i
+    for i in range(n):
+        values[i] = value
+
+
+cdef inline void filter_own(int64_t n, double z, const double* alpha, double* zbar, double* e) noexcept nogil:
+    """zbar = alpha zbar + z, copied to e."""
+    cdef int64_t i
+    for i in range(n):
+        zbar[i] = alpha[i] * zbar[i] + z
+        e[i] = zbar[i]
+
+
+cdef inline void eligibility(int64_t n, const double* psi, double* e) noexcept nogil:
+    """e = psi zbar, in place of zbar."""
+    cdef int64_t i
+    for i in range(n):
+        e[i] = psi[i] * e[i]
+
+
+cdef inline void eligibility_adaptive(
+    int64_t n, const double* psi, const double* beta, const double* rho, double* eps, double* e
+) noexcept nogil:
+    """e = psi (zbar - adapt_beta eps), in place of zbar; eps = rho eps + e."""
+    cdef int64_t i
+    for i in range(n):
+        e[i] = psi[i] * (e[i] - beta[i] * eps[i])
+        eps[i] = rho[i] * eps[i] + e[i]
+
+
+cdef inline void credit(
+    int64_t n, double kappa, const double* e, const double* signal, double* ebar, double* owed
+) noexcept nogil:
+    """ebar = kappa ebar + e; g += (L + (1 - kappa) F) ebar. `owed` is minus the gradient."""
+    cdef int64_t i
+    for i in range(n):
+        ebar[i] = kappa * ebar[i] + e[i]
+        owed[i] = owed[i] - signal[i] * ebar[i]
+
+
+cdef inline void credit_both(
+    int64_t n, double kappa, double kappa_reg, const double* e, const double* L, const double* F, double* ebar,
+    double* ereg, double* owed
+) noexcept nogil:
+    """As `credit` where kappa_reg differs: ereg = kappa_reg ereg + (1 - kappa_reg) e; g += L ebar + F ereg."""
+    cdef int64_t i
+    for i in range(n):
+        ebar[i] = kappa * ebar[i] + e[i]
+        ereg[i] = kappa_reg * ereg[i] + (1.0 - kappa_reg) * e[i]
+        owed[i] = owed[i] - (L[i] * ebar[i] + F[i] * ereg[i])
 
 
 cdef inline void decay(

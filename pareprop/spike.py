@@ -160,10 +160,10 @@ class Spike:
         m, prefix = self.lags.m, self._has(PREFIX)
         longest = self.rules[0].longest_cutoff()
         steps = (longest if self._has(LOOP) else 1) + m + 2
-        B = max(self.block, 1)
+        B, second = max(self.block, 1), self._sets == 2
         ends, past = (longest + m) // B + 3 if prefix else 0, longest + 2 * m + 4 if prefix and m > 1 else 0
-        second = self._sets == 2
-        rows = {"psi": steps, "L": steps, "F": steps, "R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
+        rows = {"psi": steps, "L": steps, "F": steps if second else m + 2}
+        rows |= {"R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
         rows |= {f"end_{name}": ends for name in ("R", "A", "D")}
         rows |= {f"end_{name}": ends if second else 0 for name in ("R2", "A2", "D2")}
         rows |= {"past_R": past, "past_Q": past, "past_R2": past * second, "past_Q2": past * second}

@@ -1,4 +1,20 @@
-"""How each block of synapses learns in the spike variant: kernel, constants, and the histories that this needs."""
+"""How each block of synapses learns in the spike variant: kernel, constants, and the histories that this needs.
+
+Bytes per synapse, target (4) and weight (8) included; a table is as wide as the widest of its projections:
+
+======= ============================================================= =====================================
+mode    for                                                           bytes
+======= ============================================================= =====================================
+STATIC  fixed weights                                                 12
+PREFIX  plain neurons of one tau_m, gradient descent                  28, +8 if kappa_reg differs
+LOOP    all others: adaptive, tau_m that differs, Adam, tight bounds, 28, +8 if kappa_reg differs,
+        cutoff within the lag, kappa = 0, short time constants        +8 adaptive, +8 tau_m that differs,
+                                                                      +16 Adam
+READOUT weights of readouts                                           20, +16 Adam
+======= ============================================================= =====================================
+
+For each source and delay, on every rank: 56 bytes, +8 with Adam.
+"""
 
 from __future__ import annotations
 
