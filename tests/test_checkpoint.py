@@ -75,7 +75,7 @@ def test_early_stop_test_phase_and_adam_survive(tmp_path: Path, capsys: pytest.C
 
 # ---- killed runs -----------------------------------------------------------------------------------------------------
 
-LONG = task("iterations=150", "checkpoint.every=1", "checkpoint.keep=3")
+LONG = task("iterations=100", "checkpoint.every=1", "checkpoint.keep=3")
 MOMENTS = [("one", k) for k in range(6)] + [("all", k) for k in range(6)] + [("writing", k) for k in range(8)]
 
 
@@ -143,7 +143,7 @@ def kill(how: str, moment: int, out: Path) -> str:
 @pytest.mark.mpi
 def test_killed_runs_resume_to_the_same_digest(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """SIGKILL of one rank, of all, and within the writing of a checkpoint: 20 random moments."""
-    expected = digest_of(capsys, *task("iterations=150"), "--out", tmp_path / "whole")
+    expected = digest_of(capsys, *task("iterations=100"), "--out", tmp_path / "whole")
     with ThreadPoolExecutor(4) as pool:
         left = list(pool.map(lambda moment: kill(*moment, tmp_path / "{}{}".format(*moment)), MOMENTS))
     assert sum(".part" in names for names in left) >= 3, left
