@@ -307,6 +307,11 @@ class Interval:
         if self.network.mirror:
             self.network.mirror.follow()
 
+    @property
+    def history_steps(self) -> int:
+        """Steps of which a neuron keeps something: those of one interval."""
+        return len(self.psi)
+
     def nbytes(self) -> dict[str, int]:
         """Bytes by kind: gradients with optimizer state, histories, logs."""
         logs = {id(log): log.nbytes for log in (self.own, self.log)}

@@ -75,7 +75,9 @@ def _end(run: Run) -> None:
         memory = run.simulation.nbytes()
         parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
         total = sum(memory.values()) / 2**20
-        click.echo(f"{run.exchange.size} ranks; memory of rank 0: {total:.2f} MiB ({parts})")
+        bound = run.simulation.engine.history_steps
+        click.echo(f"{run.exchange.size} ranks; memory of rank 0: {total:.2f} MiB ({parts}); "
+                   f"a neuron keeps at most {bound} steps of history, however long the run")  # fmt: skip
         click.echo(f"configuration: {run.directory / runs.CONFIG}, digest {run.config.digest()[:16]}")
     if run.train() and run.simulation.iteration < run.config.task.iterations:
         sys.exit(EXIT_CHECKPOINTED)

@@ -346,6 +346,11 @@ class Spike:
         """What must be finite beside `saved`: nothing."""
         return {}
 
+    @property
+    def history_steps(self) -> int:
+        """Steps of which a neuron keeps something: its longest ring, bounded by cutoff or folding."""
+        return max(len(ring) for name, ring in self.history.items() if ring.ndim == 2 and name != "error_ring")
+
     def nbytes(self) -> dict[str, int]:
         """Bytes by kind: what synapses need to learn, bookkeeping of sources, histories, logs."""
         learning, books = 0, 0
