@@ -225,13 +225,10 @@ cdef class Engine:
 
     cdef void follow_rates(self, int64_t t, int64_t row) noexcept nogil:
         """f_av = kappa_reg f_av + (1 - kappa_reg) z / dt; F = c_reg (f_av - f_target)."""
-        cdef int64_t p, j
-        cdef double kappa_reg
+        cdef int64_t p
         for p in range(self.pieces.shape[0]):
-            kappa_reg = self.powers[p, 3, 1]
-            for j in range(self.pieces[p, 0], self.pieces[p, 1]):
-                self.f_av[j] = kappa_reg * self.f_av[j] + (1.0 - kappa_reg) * self.z[j] / self.dt
-                self.F[row, j] = self.c_reg[j] * (self.f_av[j] - self.f_target[j])
+            filter_rates(self.pieces[p, 0], self.pieces[p, 1], self.powers[p, 3, 1], self.dt, self.z, self.c_reg,
+                         self.f_target, self.f_av, self.F[row])
 
     cdef void sum_psi(self, int64_t t, int64_t row) noexcept nogil:
         cdef int64_t p, k = t % self.block, now_ = t % (self.m + 1), before = (t + self.m) % (self.m + 1)
@@ -746,6 +743,16 @@ cdef class Engine:
                     from_trace(start, stop, rows.target, Z, power, self.R[now_], rows.Y)
                 else:
                     from_trace(start, stop, rows.target, Z, power, self.R2[now_], rows.Y2)
+
+
+cdef void filter_rates(
+    int64_t first, int64_t last, double kappa_reg, double dt, const double[::1] z, const double[::1] c_reg,
+    const double[::1] f_target, double[::1] f_av, double[::1] F
+) noexcept nogil:
+    cdef int64_t j
+    for j in range(first, last):
+        f_av[j] = kappa_reg * f_av[j] + (1.0 - kappa_reg) * z[j] / dt
+        F[j] = c_reg[j] * (f_av[j] - f_target[j])
 
 
 cdef void add_psi(

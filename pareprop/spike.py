@@ -149,7 +149,7 @@ class Spike:
         books = np.zeros((n_rows, 5), np.int64)
         books[:, 0] = -1
         return kernel.Rows(
-            {name: np.zeros(n if needed else 0) for name, needed in wanted.items()}
+            {name: np.full(n if needed else 0, 0.0) for name, needed in wanted.items()}  # takes its memory now
             | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
                "rules": rules.rules, "constants": rules.constants, "books": books, "Z": np.zeros(n_rows),
                "counters": np.zeros(n_rows if adam else 0, np.int64)}
