@@ -146,10 +146,12 @@ class Spike:
             "eps": bool(np.any((rules.rules[:, 0] == LOOP) & (rules.rules[:, 3] == 1))),
         }  # fmt: skip
         self.names.append({name for name, needed in wanted.items() if needed})
+        # one piece of memory, taken now: large pages serve it, and no page is first touched while the network runs
+        pool = iter(np.full((sum(wanted.values()), n), 0.0))
         books = np.zeros((n_rows, 5), np.int64)
         books[:, 0] = -1
         return kernel.Rows(
-            {name: np.full(n if needed else 0, 0.0) for name, needed in wanted.items()}  # takes its memory now
+            {name: next(pool) if needed else np.zeros(0) for name, needed in wanted.items()}
             | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
                "rules": rules.rules, "constants": rules.constants, "books": books, "Z": np.zeros(n_rows),
                "counters": np.zeros(n_rows if adam else 0, np.int64)}
