@@ -236,6 +236,17 @@ def test_loss_shows_every_iteration_and_the_running_median(directory):
     assert [ax.get_ylabel() for ax in figure.axes] == ["loss (mV²)", "firing rate (Hz)"]
 
 
+def test_validations_and_test_are_marked_where_errors_are_drawn(directory):
+    path = write_run(directory, "evidence-accumulation", figure="evidence")
+    write_test(path)
+    with h5py.File(path, "a") as file:
+        file["validation/iteration"], file["validation/value"] = [100, 200, 300], [0.4, 0.2, 0.1]
+        figure, accuracy = loss.figure(file), file["test"].attrs["accuracy"]
+    lines = {line.get_label(): line for line in figure.axes[1].get_lines()}
+    np.testing.assert_array_equal(lines["validation"].get_xydata(), [[100, 0.4], [200, 0.2], [300, 0.1]])
+    np.testing.assert_allclose(lines["test"].get_ydata(), 1 - accuracy)
+
+
 @pytest.mark.parametrize(("values", "scale"), [([5.0, 0.4], "log"), ([5.0, 0.6], "linear"), ([5.0, -0.1], "linear")])
 def test_loss_axis_is_logarithmic_beyond_a_decade(directory, values, scale):
     path = write_run(directory)
@@ -350,6 +361,17 @@ def test_weights_show_matrices_change_and_histograms(directory):
         counts, edges, _ = patch.get_data()
         np.testing.assert_array_equal(counts, np.histogram(values, edges)[0])
         assert counts.sum() == len(values)
+
+
+def test_weights_that_did_not_change_are_shown_once(directory):
+    path = write_run(directory)
+    with h5py.File(path, "a") as file:
+        file["projections/rec->rec/weight"][...] = values = file["projections/rec->rec/weight_initial"][...]
+        area = next(s for s in weights.figure(file).subfigs if s.get_suptitle().startswith("rec→rec"))
+    assert area.get_suptitle().endswith("unchanged")
+    seen = [ax for ax in area.axes if ax.get_visible() and ax.get_title(loc="left")]
+    assert [ax.get_title(loc="left") for ax in seen] == ["weight"]
+    assert np.ma.count(seen[0].images[0].get_array()) == len(values)
 
 
 def test_large_matrices_show_the_means_of_the_synapses_in_a_tile():

@@ -75,7 +75,8 @@ def output_panels(sample: h5py.Group, dt: float) -> list[Panel]:
 
 def _readout(ax: Axes, readout: h5py.Dataset | None, target: h5py.Dataset | None, dt: float) -> None:
     if readout is not None:
-        panels.signals(ax, readout, dt, panels.names("output", range(readout.shape[1]), readout.shape[1]))
+        n_out = readout.shape[1]
+        panels.signals(ax, readout, dt, panels.shortened(panels.output_names(readout.file, n_out), n_out))
     if target is not None:
         panels.targets(ax, target, dt)
     ax.set_ylabel("$y$, $y^*$")

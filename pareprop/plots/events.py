@@ -57,7 +57,7 @@ def figure(file: h5py.File) -> Figure | None:
     readout, events = reader.dataset(sample, "readout_signal", 2), image(file, sample)
     if readout is None or events is None:
         return None
-    names = evidence.output_names(file, readout.shape[1])
+    names = panels.output_names(file, readout.shape[1])
     iteration = reader.text(sample, "iteration")
     result = style.new_figure(file, 2.6, width=8.0, detail=iteration and f"iteration {iteration}")
     axes = result.subplots(1, 4, width_ratios=[1.2, 1, 1, 1])

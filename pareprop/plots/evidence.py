@@ -12,14 +12,6 @@ from matplotlib.ticker import MaxNLocator
 from . import panels, reader, style
 
 
-def output_names(file: h5py.File, n: int) -> list[str]:
-    """Give the names of the outputs from the attribute `output_names`, else numbers."""
-    names = file.attrs.get("output_names", ())
-    if len(names) != n:
-        return [f"output {k}" for k in range(n)]
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
-
-
 def decision(sample: h5py.Group) -> tuple[np.ndarray, int | None]:
     """Give the mean of each readout over the learning window, and the output with the largest mean target.
 
@@ -78,7 +70,7 @@ def figure(file: h5py.File) -> Figure | None:
     readout = reader.dataset(sample, "readout_signal", 2)
     if readout is None:
         return None
-    dt, names = reader.step_ms(file), output_names(file, readout.shape[1])
+    dt, names = reader.step_ms(file), panels.output_names(file, readout.shape[1])
     cues = reader.pair(sample, "input_steps", "input_ids") is not None
     iteration = reader.text(sample, "iteration")
     result = style.new_figure(file, 4.4 if cues else 2.6, detail=iteration and f"iteration {iteration}")

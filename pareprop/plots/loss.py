@@ -54,6 +54,17 @@ def curve(ax: Axes, values: np.ndarray, color: str) -> None:
     ax.plot(centres + 1, medians, color=color, lw=1.6, label="running median")
 
 
+def scores(axes: dict[str, Axes], file: h5py.File) -> None:
+    """Mark the validations, and draw the score of the final test as a line: errors if there are any, else losses."""
+    ax, color = axes.get("error", axes["loss"]), style.BLACK
+    iterations, values = (reader.values(file, f"validation/{name}") for name in ("iteration", "value"))
+    if values is not None and iterations is not None and len(values) == len(iterations):
+        ax.plot(iterations, values, color=color, marker=".", ms=3, ls="", label="validation")
+    test = reader.child(file, "test")
+    if test is not None and "error" in axes and "accuracy" in test.attrs:
+        ax.axhline(1.0 - float(test.attrs["accuracy"]), color=color, lw=0.8, ls="--", label="test")
+
+
 def axis_label(file: h5py.File, name: str) -> str:
     """Give the label of a panel with its unit."""
     unit = {"loss": reader.text(file["loss"], "unit"), "firing_rate": "Hz"}.get(name, "")
@@ -85,8 +96,10 @@ def figure(file: h5py.File) -> Figure | None:
     result, axes = stacked(file, present)
     for ax, (_, values, color) in zip(axes, present, strict=True):
         curve(ax, values, color)
-    if len(present[0][1]) >= LONG:
-        axes[0].legend(loc="upper right")
+    scores({name: ax for ax, (name, _, _) in zip(axes, present, strict=True)}, file)
+    for ax in axes[:2]:
+        if ax.get_legend_handles_labels()[0]:
+            ax.legend(loc="upper right")
     return result
 
 

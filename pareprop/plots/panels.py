@@ -42,6 +42,14 @@ def recorded(file: h5py.File, which: str) -> h5py.Group | None:
     return sample
 
 
+def output_names(file: h5py.File, n: int) -> list[str]:
+    """Give the names of the outputs from the attribute `output_names`, else numbers."""
+    names = file.attrs.get("output_names", ())
+    if len(names) != n:
+        return [f"output {k}" for k in range(n)]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+
+
 def duration(sample: h5py.Group) -> int:
     """Give the number of steps of a recorded sample: length of its signals, or up to its last spike."""
     for name in SIGNALS:
@@ -129,8 +137,13 @@ def targets(ax: Axes, data: h5py.Dataset, dt: float) -> None:
 
 
 def names(prefix: str, ids: np.ndarray | range, total: int) -> list[str]:
-    """Give the legend entries of at most ten lines; the last one says how many there are when not all are shown."""
-    entries = [f"{prefix} {k}" for k in ids[:MAX_LINES]]
+    """Give the legend entries of at most ten lines."""
+    return shortened([f"{prefix} {k}" for k in ids[:MAX_LINES]], total)
+
+
+def shortened(entries: list[str], total: int) -> list[str]:
+    """Give at most ten legend entries; the last one says how many there are when not all are shown."""
+    entries = entries[:MAX_LINES]
     if total > MAX_LINES:
         entries[-1] += f" (of {total})"
     return entries

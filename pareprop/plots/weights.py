@@ -44,6 +44,14 @@ def triple(axes: list[Axes], before: np.ndarray, after: np.ndarray) -> None:
         around.figure.colorbar(drawn, ax=around, extend="both", shrink=0.9, pad=0.02)
 
 
+def single(axes: list[Axes], weight: np.ndarray) -> None:
+    """Draw the matrix of weights that did not change, in the first place of three."""
+    drawn = image(axes[0], weight, matrices.limit(matrices.tiled(weight)[0]), "weight")
+    axes[0].figure.colorbar(drawn, ax=axes[0], extend="both", shrink=0.9, pad=0.02)
+    for ax in axes[1:]:
+        ax.set_visible(False)
+
+
 def bin_edges(values: np.ndarray) -> np.ndarray:
     """Give the edges of 8 to 60 equal bins, wide enough also where all values are (nearly) the same."""
     low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
@@ -69,6 +77,9 @@ def row(area: SubFigure, projection: h5py.Group) -> None:
     heading = f"{projection.name.rpartition('/')[2]}: {len(data[1]):,} synapses"
     if len(after) < len(data[1]):
         heading += f", {len(after):,} of them shown"
+    unchanged = np.array_equal(before, after)
+    if unchanged:
+        heading += ", unchanged"
     area.suptitle(heading.replace("->", "→"), x=0.01, ha="left", fontsize=8, fontweight="bold")
     both = [("initial", before, style.GREY), ("final", after, style.BLUE)]
     shape = matrices.shape(projection)
@@ -78,11 +89,15 @@ def row(area: SubFigure, projection: h5py.Group) -> None:
         other.set_xlabel("change of weight")
     else:
         *images, last = area.subplots(1, 4)
-        triple(images, *(matrices.dense(projection, *shape, values) for values in (before, after)))
+        dense = [matrices.dense(projection, *shape, values) for values in (before, after)]
+        if unchanged:
+            single(images, dense[1])
+        else:
+            triple(images, *dense)
         images[0].set_ylabel(f"to {reader.text(projection, 'post')}")
         for ax in images:
             ax.set_xlabel(f"from {reader.text(projection, 'pre')}")
-    histogram(last, both)
+    histogram(last, both[1:] if unchanged else both)
     last.set_xlabel("weight")
 
 

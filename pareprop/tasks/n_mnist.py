@@ -54,6 +54,8 @@ class NMnist(TaskBase):
     n_rec: int = Field(150, ge=1, description="recurrent neurons")
     density_in: float = Field(0.25, gt=0, le=1, description="probability of a synapse from input to recurrent")
     density_rec: float = Field(0.01, ge=0, le=1, description="probability of a synapse between recurrent neurons")
+    shift: int = Field(0, ge=0, lt=SIDE, description="pixels by which training recordings are moved at random, at most")
+    shift: int = Field(0, ge=0, lt=SIDE, description="pixels by which training recordings are moved at random, at most")
     n_step: int = Field(300, ge=2, description="steps of a recording")
     window: int = Field(10, ge=1, description="last steps of a recording with a learning signal")
     kappa: float = Field(0.99, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
@@ -197,6 +199,8 @@ class NMnist(TaskBase):
             spikes = self._spikes(phase == "test", chosen)
             if spikes is not None:
                 label = int(split.labels[chosen])
+                if phase == "train" and self.shift:
+                    spikes = self._moved(spikes, index)
                 return Sample(spikes, one_hot(label, N_CLASSES, self.n_step), label=label)
         raise InputError("; ".join([f"task 'n-mnist': no recording for phase {phase} can be read", *self.report()]))
 
@@ -221,9 +225,25 @@ class NMnist(TaskBase):
         source = np.minimum(np.searchsorted(self._pixels, pixel), len(self._pixels) - 1)
         kept = (self._pixels[source] == pixel) & (step > 0) & (step < self.n_step)
         codes = np.unique(step[kept] * len(self._pixels) + source[kept])
-        steps, ids = np.divmod(codes, len(self._pixels))
+        return self._sorted(*np.divmod(codes, len(self._pixels)))
+
+    def _sorted(self, steps: np.ndarray, ids: np.ndarray) -> Log:
+        """Log of spikes that are in order of steps, then ids."""
         ptr = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=self.n_step))])
         return Log.from_arrays(ids.astype(np.uint32), ptr.astype(np.int64))
+
+    def _moved(self, spikes: Log, index: int) -> Log:
+        """Spikes moved by up to `shift` pixels along rows and columns; those that leave the pixels in use are lost."""
+        draws = streams.uniform(streams.key(self.seed, "shift"), [index], 2)[0]
+        down, right = np.floor(draws * (2 * self.shift + 1)).astype(np.int64) - self.shift
+        on, place = np.divmod(self._pixels, SIDE * SIDE)
+        row, column = place // SIDE + down, place % SIDE + right
+        pixel = (on * SIDE + row) * SIDE + column
+        source = np.minimum(np.searchsorted(self._pixels, pixel), len(self._pixels) - 1)
+        inside = (row >= 0) & (row < SIDE) & (column >= 0) & (column < SIDE) & (self._pixels[source] == pixel)
+        steps, ids = spikes.spikes(self.n_step)
+        kept = inside[ids]
+        return self._sorted(steps[kept], source[ids[kept]])
 
 
 def _pixel(found: Events) -> np.ndarray:
