@@ -105,17 +105,21 @@ def model(case: dict) -> Model:
         for pre in groups:
             columns = place[pre.name]
             _connect(network, pre, post, case["w_rec"][rows, columns], case["d_rec"][rows, columns])
-        _connect(network, out, post, case["w_fb"][rows], case.get("d_fb", 1))
+        _connect(
+            network, out, post, case["w_fb"][rows], case.get("d_fb", 1), feedback=case.get("feedback", "random")
+        )  # fmt: skip
         _connect(network, post, out, case["w_out"][:, rows], case.get("d_out", 1))
         if currents is not None:
             _connect(network, currents, post, np.where(np.eye(n_rec) > 0, 1.0, np.nan)[rows])
     return network
 
 
-def _connect(network: Model, pre, post, weights: np.ndarray, delays=1) -> None:
+def _connect(network: Model, pre, post, weights: np.ndarray, delays=1, **options) -> None:
     target, source = np.nonzero(~np.isnan(weights))
     delays = np.broadcast_to(delays, weights.shape)[target, source]
-    network.connect(pre, post, "explicit", source=source, target=target, weight=weights[target, source], delay=delays)
+    network.connect(
+        pre, post, "explicit", source=source, target=target, weight=weights[target, source], delay=delays, **options
+    )  # fmt: skip
 
 
 def matrices(run: Simulation, values) -> dict[str, np.ndarray]:

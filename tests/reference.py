@@ -119,7 +119,9 @@ def run_case(case: dict) -> dict:
         (row = target, NaN = no synapse), ``w_fb`` (n_rec, n_out), ``inputs`` (n_steps, n_in), ``targets``
         (n_steps, n_out).
         Interval: ``interval``, ``learning_window`` (steps), ``average_gradient`` (default false), ``reset``
-        (default true). Spike: ``window`` (n_steps,), and ``loss`` in ``readout`` (default mean_squared_error).
+        (default true), ``feedback``: "random", "symmetric" (w_fb = w_out^T after every optimizer step) or "adaptive"
+        (w_fb learns with the gradients of w_out^T), where both have a synapse. Spike: ``window`` (n_steps,), and
+        ``loss`` in ``readout`` (default mean_squared_error).
         Optional: ``d_rec`` (n_rec, n_rec), ``d_out``, ``d_fb`` (steps, default 1), ``dt`` (ms, default 1), spike:
         ``d_in`` (n_rec, n_in; row s of the inputs arrives in step s + d_in - 1), ``etas`` (n_steps,): the learning rate
         of updates made in each step, the last one in the flush too,
@@ -310,6 +312,7 @@ def run_interval_variant(case, net):
     names = ("in", "rec", "out")
     weights = {"in": net.w_in, "rec": net.w_rec, "out": net.w_out}
     optimizers = {name: Optimizer(net.optimizer, weights[name].shape) for name in names}
+    feedback = Feedback(case, net)
     sums = dict.fromkeys(names, 0.0)
     gradients, losses = {name: [] for name in names}, []
     for index in range(net.n_steps // T):
@@ -325,11 +328,31 @@ def run_interval_variant(case, net):
             gradients[name].append(np.where(np.isnan(weights[name]), np.nan, g))
             sums[name] = sums[name] + g
         if (index + 1) % batch == 0:
+            sums_out = sums["out"]
             for name in names:
                 weights[name] = optimizers[name].step(weights[name], sums[name] / batch, (index + 1) // batch)
                 sums[name] = 0.0
+            feedback.step(weights["out"], sums_out / batch, (index + 1) // batch)
     results = net.results() | {f"w_{name}": weights[name] for name in names}
     return results | {f"g_{name}": gradients[name] for name in names} | {"losses": np.array(losses)}
+
+
+class Feedback:
+    """Learning-signal weights that follow the readout weights or learn like them, where both have a synapse."""
+
+    def __init__(self, case, net):
+        self.net, self.kind = net, case.get("feedback", "random")
+        self.optimizer = Optimizer(net.optimizer, net.w_fb.shape)
+        self.both = ~np.isnan(net.w_out.T) & ~np.isnan(np.asarray(case["w_fb"], float))
+        if self.kind == "symmetric":
+            net.w_fb = np.where(self.both, np.nan_to_num(net.w_out.T), 0.0)
+
+    def step(self, w_out, g_out, until):
+        if self.kind == "symmetric":
+            self.net.w_fb = np.where(self.both, np.nan_to_num(w_out.T), 0.0)
+        if self.kind == "adaptive":
+            moved = self.optimizer.step(self.net.w_fb, g_out.T, until)
+            self.net.w_fb = np.where(self.both, moved, self.net.w_fb)
 
 
 def input_arrivals(net, start, t):

@@ -50,6 +50,22 @@ def test_random_networks(seed: int, round_steps: int) -> None:
     check(case, round_steps)
 
 
+@pytest.mark.parametrize("optimizer", [{"type": "gradient_descent", "eta": 1e-2}, {"type": "adam", "eta": 1e-2}])
+@pytest.mark.parametrize("feedback", ["symmetric", "adaptive"])
+def test_feedback_that_changes(feedback: str, optimizer: dict) -> None:
+    """The gradients of later intervals hang on feedback weights that followed the readouts, or learned like them."""
+    different = 0
+    for seed in range(10):
+        case = networks.random_case(seed, optimizer=optimizer, feedback=feedback)
+        found, fixed = check(case), run_case(case | {"feedback": "random"})
+        different += not np.array_equal(found["g_rec"][-1], fixed["g_rec"][-1], equal_nan=True)
+        batches = case | {"optimizer": optimizer | {"batch_size": 2}}
+        run, expected = networks.simulation(batches), run_case(batches)
+        run.train(1)
+        np.testing.assert_allclose(run.run_sample(2, "train", learn=True)[0], expected["losses"][2], rtol=1e-12)
+    assert different >= 5
+
+
 @pytest.mark.parametrize("loss", ["mean_squared_error", "cross_entropy"])
 @pytest.mark.parametrize("regular", [True, False])
 @pytest.mark.parametrize("surrogate", networks.SURROGATES)

@@ -29,6 +29,7 @@ class SineWaves(TaskBase):
 
     iterations: int = Field(2000, ge=0, description="training iterations")
     eta: float | None = Field(None, ge=0, description="learning rate, times (1 - kappa)^2 in the spike variant [1e-4]")
+    eta_out: float | None = Field(None, ge=0, description="the same for synapses onto readouts [eta]")
     n_in: int = Field(100, ge=1, description="input spike sources")
     n_rec: int = Field(100, ge=1, description="recurrent neurons")
     n_out: int = Field(1, ge=1, description="readouts")
@@ -56,8 +57,7 @@ class SineWaves(TaskBase):
 
     def model(self) -> Model:
         """The network of the tutorial."""
-        eta = (1e-4 if self.eta is None else self.eta) * self._scale**2
-        model = Model(self.variant, self.seed, optimizer=GradientDescent(eta=eta, batch_size=self.batch_size))
+        model = Model(self.variant, self.seed, optimizer=self._descent(self.eta))
         inputs = model.inputs("in", self.n_in)
         neurons = model.neurons("rec", self.n_rec, self.neuron, **self._neurons())
         own = {"eprop_isi_trace_cutoff": self.cutoff} if self.variant == "spike" else {"regular_spike_arrival": False}
@@ -67,10 +67,16 @@ class SineWaves(TaskBase):
             return model
         ends = ((inputs, neurons), (neurons, neurons), (neurons, out), (out, neurons))
         for (pre, post), weights in zip(ends, self._tutorial[:4], strict=True):
-            back = {"feedback": self.feedback} if pre == out else {}
+            own = {"feedback": self.feedback} if pre == out else self._readout_rule() if post == out else {}
             delay = 1 if pre == inputs else self.delay
-            dense(model, pre, post, weights * self._scale, delay=delay, **back)
+            dense(model, pre, post, weights * self._scale, delay=delay, **own)
         return model
+
+    def _descent(self, eta: float | None) -> GradientDescent:
+        return GradientDescent(eta=(1e-4 if eta is None else eta) * self._scale**2, batch_size=self.batch_size)
+
+    def _readout_rule(self) -> dict[str, GradientDescent]:
+        return {} if self.eta_out is None else {"optimizer": self._descent(self.eta_out)}
 
     def _neurons(self) -> dict[str, Any]:
         values = {
@@ -97,7 +103,7 @@ class SineWaves(TaskBase):
             neurons, neurons, "fixed_indegree", indegree=self.indegree, allow_autapses=False, delay=self.delay,
             weight=normal(self.indegree),
         )  # fmt: skip
-        model.connect(neurons, out, weight=normal(self.n_rec), delay=self.delay)
+        model.connect(neurons, out, weight=normal(self.n_rec), delay=self.delay, **self._readout_rule())
         model.connect(out, neurons, weight=normal(self.n_rec), delay=self.delay, feedback=self.feedback)
 
     @cached_property
