@@ -57,7 +57,8 @@ class SineWaves(TaskBase):
     def model(self) -> Model:
         """The network of the tutorial."""
         eta = (1e-4 if self.eta is None else self.eta) * self._scale**2
-        model = Model(self.variant, self.seed, optimizer=GradientDescent(eta=eta, batch_size=self.batch_size))
+        optimizer = GradientDescent(eta=eta, batch_size=self.batch_size)
+        model = Model(self.variant, self.seed, optimizer=optimizer, precision=self.precision)
         inputs = model.inputs("in", self.n_in)
         neurons = model.neurons("rec", self.n_rec, self.neuron, **self._neurons())
         own = {"eprop_isi_trace_cutoff": self.cutoff} if self.variant == "spike" else {"regular_spike_arrival": False}
