@@ -142,7 +142,7 @@ cdef class Mailbox:
 
     cdef int64_t put_ids(self, int64_t r, int64_t start, int64_t n, int64_t place) noexcept nogil:
         """Write `n` ids of rank r to the log at `place`; return how many of them have a number here."""
-        cdef int64_t k, low, high, middle, end, found = 0
+        cdef int64_t k, low, high, middle, stride, end, found = 0
         cdef uint32_t source
         if self.route_ptr.shape[0]:  # indices in a list of this rank's own
             for k in range(n):
@@ -154,7 +154,12 @@ cdef class Mailbox:
         low, end = self.first_number[r], self.first_number[r + 1]
         for k in range(n):
             source = self.incoming[start + k]
-            high = end
+            high, stride = low, 1  # not far from the one before, in strides that double
+            while high < end and self.numbers[high] < source:
+                low = high + 1
+                high += stride
+                stride *= 2
+            high = min(high, end)
             while low < high:
                 middle = (low + high) >> 1
                 if self.numbers[middle] < source:

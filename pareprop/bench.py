@@ -153,6 +153,7 @@ def run(
     shares = collective.gathered(comm, Share.of(simulation))
     phases = {name: max(share.phases[name] for share in shares) for name in PHASES}
     events = collective.total(comm, events)
+    way = getattr(exchange, "way", None)
     neuron_seconds = simulation.network.n_recurrent * n_intervals * task.n_steps * network.dt_ms / 1000.0
     return {
         "ranks": exchange.size, "build_seconds": phases["build"], "train_seconds": wall, "phases": phases,
@@ -160,7 +161,7 @@ def run(
         "events_per_second": events / wall, "bytes_per_synapse": bytes_of_synapses / n_synapses,
         "peak_rss_bytes": max(share.peak_rss_bytes for share in shares), "digest": simulation.hexdigest(),
         "shares": [asdict(share) for share in shares],
-        "wait_apart": exchange.profile_waiting, "sending": type(getattr(exchange, "way", None)).__name__.lower(),
+        "wait_apart": exchange.profile_waiting, "sending": type(way).__name__.lower() if way else "",
         "simulated_seconds": n_intervals * task.n_steps * network.dt_ms / 1000.0,
     }  # fmt: skip
 

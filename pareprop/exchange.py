@@ -129,14 +129,26 @@ class Ranks:
         arrays: dict[str, Any] = {
             "slot": int(np.diff(first).max()), "first_signal": first, "own_signal": own_signal, "signal": signal,
         }  # fmt: skip
-        self._own, self._merged, self._bound = own, merged, ()
+        self._own, self._merged, self._bound = own, merged, (None,) * 3
         self._hears_all = all(self.comm.allgather(sources is None or sources.ids is None))
         if sources is None or (self._hears_all and self.sending != "targeted"):
             self.way = Everything(self.comm, arrays)
             return
-        everything = Everything(self.comm, arrays | sources.numbering(self.size))
-        self.way = self._chosen(everything, self._targeted(arrays, sources), sources, expected)
+        self.way = self._chosen(arrays, sources, expected)
         self.way.box.own_signal, self.way.box.signal = own_signal, signal
+
+    def _chosen(self, arrays: dict[str, Any], sources: Sources, expected: float) -> Everything | Targeted:
+        """Collective: the way that is asked for, or the faster one."""
+        heard = sum(self.comm.allgather(sources.n if sources.ids is None else len(sources.ids)))
+        pays = self.sending == "targeted" or heard <= WORTHWHILE * sources.n * self.size
+        everything = Everything(self.comm, arrays | sources.numbering(self.size))
+        if self.sending == "everything" or not pays:
+            return everything
+        targeted = self._targeted(arrays, sources)
+        if self.sending == "targeted":
+            return targeted
+        seconds = [max(self.comm.allgather(self._tried(way, sources, expected))) for way in (everything, targeted)]
+        return targeted if seconds[1] < seconds[0] else everything
 
     def _targeted(self, arrays: dict[str, Any], sources: Sources) -> Targeted:
         """Collective: the other way, each rank having told each other one whom it listens to."""
@@ -147,18 +159,6 @@ class Ranks:
         lists = [np.arange(n_own) if part is None else part for part in self.comm.alltoall(wanted)]
         more = {"first_id": int(first[self.rank])} | sources.numbering(self.size)
         return Targeted(self.comm, arrays | more, lists, np.array(heard, np.int64), n_own)
-
-    def _chosen(
-        self, everything: Everything, targeted: Targeted, sources: Sources, expected: float
-    ) -> Everything | Targeted:
-        """Collective: the way that is asked for, or the faster one."""
-        heard = sum(self.comm.allgather(sources.n if sources.ids is None else len(sources.ids)))
-        if self.sending == "targeted":
-            return targeted
-        if self.sending == "everything" or heard > WORTHWHILE * sources.n * self.size:
-            return everything
-        seconds = [max(self.comm.allgather(self._tried(way, sources, expected))) for way in (everything, targeted)]
-        return targeted if seconds[1] < seconds[0] else everything
 
     def _tried(self, way: Everything | Targeted, sources: Sources, expected: float) -> float:
         """Collective: median seconds of a round in which as many neurons spike as expected."""
@@ -179,9 +179,9 @@ class Ranks:
         self._exchange(self.way, self._own, self._merged, (first, last, signal_first, signal_last))
 
     def _exchange(self, way: Everything | Targeted, own: Log, merged: Log, steps: tuple[int, int, int, int]) -> None:
-        box, arrays = way.box, (own.ids, own.ptr, merged.ids, merged.ptr)
-        if any(new is not old for new, old in zip(arrays, self._bound or (None,) * 4, strict=True)):
-            self._bind_logs(box, arrays)
+        box, bound = way.box, self._bound  # logs grow into new arrays
+        if own.ids is not bound[0] or merged.ids is not bound[1] or own.ptr is not bound[2]:
+            self._bind_logs(box, own, merged)
         way.send(*steps)
         while need := box.take(way.capacity, *steps):
             if need > 0:  # every rank sees the same need and repeats
@@ -189,11 +189,11 @@ class Ranks:
                 way.send(*steps)
             else:
                 merged.reserve(-need)
-                self._bind_logs(box, (own.ids, own.ptr, merged.ids, merged.ptr))
+                self._bind_logs(box, own, merged)
 
-    def _bind_logs(self, box: Any, arrays: tuple[np.ndarray, ...]) -> None:
-        self._bound = arrays
-        box.own_ids, box.own_ptr, box.log_ids, box.log_ptr = arrays
+    def _bind_logs(self, box: Any, own: Log, merged: Log) -> None:
+        self._bound = own.ids, merged.ids, own.ptr
+        box.own_ids, box.own_ptr, box.log_ids, box.log_ptr = own.ids, own.ptr, merged.ids, merged.ptr
 
     def whole(self, own: Log, merged: Log, n_steps: int) -> tuple[Log, int]:
         """Collective: the merged log if it holds all spikes on all ranks; else they are joined on rank 0."""

@@ -193,7 +193,8 @@ class Synapses:
         if not block[LOG]:
             return replace(span, rows=int(place[span.rows]))
         low, high = np.searchsorted(sources, block[SOURCE : SOURCE + 2])
-        return replace(span, rows=int(place[span.rows]), sources=sources[low:high] - block[SOURCE])
+        kept = None if high - low == span.projection.pre.size else sources[low:high] - block[SOURCE]
+        return replace(span, rows=int(place[span.rows]), sources=kept)
 
     def whole_rows(self) -> tuple[np.ndarray, int]:
         """Number of each row in a table with rows for all sources, int64 (n_rows,), and the number of those."""
@@ -253,7 +254,8 @@ class Synapses:
     @property
     def nbytes(self) -> int:
         """Bytes of topology and weights."""
-        return self.blocks.nbytes + self.row_ptr.nbytes + self.target.nbytes + self.weight.nbytes
+        lists = (span.sources for span in self.spans if span.sources is not None)
+        return sum(array.nbytes for array in (self.blocks, self.row_ptr, self.target, self.weight, *lists))
 
 
 class _Draft:

@@ -115,7 +115,7 @@ def test_sources_without_targets_cost_nothing():
         assert len(heard) <= own * 5  # its own and four sources of each
         assert len(network.incoming.row_ptr) == 1 + 5 + 3 * len(heard)
         synapses = len(network.incoming.weight)
-        assert network.incoming.nbytes < 12 * synapses + 8 * 3 * 5 * own + 500
+        assert network.incoming.nbytes < 12 * synapses + 8 * 4 * len(heard) + 500
         for span in network.incoming.spans[1:]:
             source = np.concatenate([source for source, *_ in network.incoming.chunks(span)])
             assert set(source) <= set(heard) and len(source) == 4 * own
