@@ -32,7 +32,7 @@ from .spike import SpikeSettings
 from .spikelog import Log
 from .synapses import Synapses
 
-PHASES = ("build", "communicate", "deliver", "update", "sweep", "credit", "optimize")
+PHASES = ("build", "wait", "communicate", "deliver", "update", "sweep", "credit", "optimize")
 INPUT_PROBABILITY = 0.05
 KAPPA = 0.97  # filter of learning signals in the spike variant; about that of a readout with 30 ms, too
 CUTOFF = 100  # steps, of eligibility traces in the spike variant
@@ -109,7 +109,7 @@ def count_events(table: Synapses, inputs: Log, spikes: Log, n_steps: int, endles
     """
     total = 0
     for span in table.spans:
-        n_sources, raster = span.projection.pre.size, span.projection.pre.role == "input"
+        n_sources, raster = span.n_sources, span.projection.pre.role == "input"
         log = inputs if raster else spikes
         for k, delay in enumerate(span.delays):
             row = span.rows + k * n_sources
@@ -126,7 +126,8 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """Collective: train `n_intervals` samples after `warmup` untimed ones and return the figures, valid on rank 0.
 
-    With `rate_hz` synapses are driven by drawn spikes at this rate, see `drawn.Driven`.
+    With `rate_hz` synapses are driven by drawn spikes at this rate, see `drawn.Driven`. An exchange that profiles
+    waiting tells `wait` apart from `communicate`, at the price of a barrier per round.
     """
     simulation = build(network, task, exchange, rate_hz)
     engine, table, comm = simulation.engine, simulation.network.incoming, exchange.comm
@@ -145,14 +146,15 @@ def run(
         if learn:
             engine.optimize()
         wall += _now(comm)
-        events += count_events(table, sample.inputs, engine.log, task.n_steps, network.variant == "spike")
-        spikes += int(engine.log.ptr[task.n_steps])
+        events += count_events(table, sample.inputs, engine.heard(), task.n_steps, network.variant == "spike")
+        spikes += engine.n_spikes
         simulation.digest.add_spikes(engine.log, task.n_steps)
     n_synapses = collective.total(comm, sum(len(table.weight) for table in simulation.network.tables().values()))
     bytes_of_synapses = collective.total(comm, simulation.bytes_of_synapses())
     shares = collective.gathered(comm, Share.of(simulation))
     phases = {name: max(share.phases[name] for share in shares) for name in PHASES}
     events = collective.total(comm, events)
+    way = getattr(exchange, "way", None)
     neuron_seconds = simulation.network.n_recurrent * n_intervals * task.n_steps * network.dt_ms / 1000.0
     return {
         "ranks": exchange.size, "build_seconds": phases["build"], "train_seconds": wall, "phases": phases,
@@ -160,6 +162,7 @@ def run(
         "events_per_second": events / wall, "bytes_per_synapse": bytes_of_synapses / n_synapses,
         "peak_rss_bytes": max(share.peak_rss_bytes for share in shares), "digest": simulation.hexdigest(),
         "shares": [asdict(share) for share in shares],
+        "wait_apart": exchange.profile_waiting, "sending": type(way).__name__.lower() if way else "",
         "simulated_seconds": n_intervals * task.n_steps * network.dt_ms / 1000.0,
     }  # fmt: skip
 
@@ -185,6 +188,8 @@ class Share:
     phases : seconds by phase
     memory : bytes by kind
     peak_rss_bytes : of the process
+    listens_to : neurons whose spikes reach this rank
+    round_bytes : that arrive from others in a round
     """
 
     host: str
@@ -192,13 +197,18 @@ class Share:
     phases: dict[str, float]
     memory: dict[str, int]
     peak_rss_bytes: int
+    listens_to: int = 0
+    round_bytes: int = 0
 
     @classmethod
     def of(cls, simulation: Simulation) -> Share:
         """Take it from a simulation that ran."""
         phases = {name: simulation.timers.seconds.get(name, 0.0) for name in PHASES}
         memory = simulation.nbytes() | {"buffers": simulation.exchange.nbytes}
-        return cls(socket.gethostname(), os.cpu_count() or 1, phases, memory, peak_rss_bytes())
+        sources, way = simulation.network.sources, getattr(simulation.exchange, "way", None)
+        heard = sources.n if sources.ids is None else len(sources.ids)
+        received = way.received if way else 0
+        return cls(socket.gethostname(), os.cpu_count() or 1, phases, memory, peak_rss_bytes(), heard, received)
 
 
 def _now(comm: Any) -> float:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from . import streams
-from .exchange import HEADER, Exchange, buffer_bytes, grown
+from .exchange import Exchange
 from .partition import block
+from .sending import HEADER, WORDS, Sources, buffer_bytes, grown
 from .spikelog import Log
 
 
@@ -39,14 +40,23 @@ class Driven:
     def __init__(self, exchange: Exchange, probability: float, n_neurons: int, seed: int) -> None:
         self._exchange, self._probability, self._n, self._seed = exchange, probability, n_neurons, seed
         self.rank, self.size, self.comm = exchange.rank, exchange.size, exchange.comm
+        self.profile_waiting = exchange.profile_waiting
         self._time = 0
 
-    def bind(self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray) -> None:
-        """Name the arrays to exchange, and draw."""
+    @property
+    def way(self) -> Any:
+        """How messages travel, None for one process."""
+        return getattr(self._exchange, "way", None)
+
+    def bind(
+        self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray, sources: Sources | None = None,
+        expected: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Collective: name the arrays to exchange, and draw."""
         self._own, self._n_steps = own, len(signal)
         mine = block(self._n, self.size, self.rank)
         self._drawn = drawn_log(self._seed, self._n, *mine, self._probability, self._n_steps)
-        self._exchange.bind(own, merged, own_signal, signal)
+        self._exchange.bind(own, merged, own_signal, signal, sources, expected)
 
     def round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
         """Collective: put drawn spikes in the place of this rank's own, then exchange."""
@@ -59,6 +69,10 @@ class Driven:
         own.ptr[first + 1 : last + 1] = ptr[1:] + (place - ptr[0])
         self._time += last - first
         self._exchange.round(first, last, signal_first, signal_last)
+
+    def whole(self, own: Log, merged: Log, n_steps: int) -> tuple[Log, int]:
+        """Collective: as the exchange that carries the spikes."""
+        return self._exchange.whole(own, merged, n_steps)
 
     @property
     def nbytes(self) -> int:
@@ -79,15 +93,20 @@ class Dry:
     """
 
     comm: Any = None
+    profile_waiting = False
 
     def __init__(self, rank: int, size: int, probability: float, n_neurons: int, seed: int, own: bool = False) -> None:
         self.rank, self.size = rank, size
         self._n, self._seed, self._draws_own = n_neurons, seed, own
-        self._time, self.words = 0, 256
+        self._time, self.words = 0, WORDS
         self.probability = probability
 
-    def bind(self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray) -> None:
+    def bind(
+        self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray, sources: Sources | None = None,
+        expected: float = 0.0,
+    ) -> None:  # fmt: skip
         """Name the arrays to exchange, and draw."""
+        self._sources = Sources(self._n) if sources is None else sources
         self._logs, self._signals, self._n_steps = (own, merged), (own_signal, signal), len(signal)
         first = block(signal.shape[1], self.size, self.rank)[0]
         self._columns = slice(first, first + own_signal.shape[1])
@@ -99,7 +118,10 @@ class Dry:
         self.probability = probability
         low, high = block(self._n, self.size, self.rank)
         ranges = (0, low), (low, high if self._draws_own else low), (high, self._n)
-        self._drawn = [drawn_log(self._seed, self._n, *pair, probability, self._n_steps) for pair in ranges]
+        self._drawn = [
+            self._sources.numbered(drawn_log(self._seed, self._n, *pair, probability, self._n_steps), self._n_steps)
+            for pair in ranges
+        ]
 
     def round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
         """Merge the spikes of steps [first, last) with those drawn, and copy this rank's signals."""
@@ -109,6 +131,7 @@ class Dry:
             before, mine, after = (log.ids[log.ptr[step] : log.ptr[step + 1]] for log in self._drawn)
             if not self._draws_own:
                 mine = own.ids[own.ptr[t] : own.ptr[t + 1]]
+                mine = mine if self._sources.ids is None else np.searchsorted(self._sources.ids, mine)
             place = int(merged.ptr[t])
             merged.reserve(place + len(before) + len(mine) + len(after))
             for part in (before, mine, after):
@@ -122,7 +145,11 @@ class Dry:
         if need > self.words:
             self.words = grown(need)
 
+    def whole(self, own: Log, merged: Log, n_steps: int) -> tuple[Log, int]:
+        """The spikes that this rank listens to; there are no others."""
+        return self._sources.named(merged, n_steps, 0, self._n), int(merged.ptr[n_steps])
+
     @property
     def nbytes(self) -> int:
-        """Bytes that the message buffers of a real run have, were all ranks as this one."""
+        """Bytes that the message buffers of a real run have, were all ranks as this one and sent to all."""
         return buffer_bytes(self.words, self.size)

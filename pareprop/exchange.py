@@ -6,44 +6,71 @@ loop knows.
 
 from __future__ import annotations
 
+import time
 from typing import Any, Protocol
 
 import numpy as np
 
-from .kernels import exchange as kernel
-from .partition import block
-from .spikelog import Log
+from .sending import Everything, Sources, Targeted, firsts, grown
+from .spikelog import Log, joined
+from .timers import Timers
 
-GROWTH = 1.25  # room beyond the largest message seen, so that a second message is rare
-HEADER = 2  # words before the signals in a message
-
-
-def grown(need: int) -> int:
-    """Words to make room for when a message needs `need`."""
-    return int(need * GROWTH)
-
-
-def buffer_bytes(words: int, size: int) -> int:
-    """Bytes of a rank's own message and those of all `size` ranks."""
-    return 4 * words * (1 + size)
+TRIALS = 12  # rounds of each way to send that are tried when the network is built
+WORTHWHILE = 0.75  # targeted sending is tried if ranks listen to a smaller share of the neurons
+WAYS = ("measured", "everything", "targeted")
 
 
 class Exchange(Protocol):
-    """What the simulation needs to know of the other ranks."""
+    """What the simulation needs to know of the other ranks.
+
+    Attributes
+    ----------
+    profile_waiting : whether the time until all ranks are there is told apart from the transfer
+    """
 
     rank: int
     size: int
     comm: Any
+    profile_waiting: bool
 
     @property
     def nbytes(self) -> int:
         """Bytes of the message buffers."""
 
-    def bind(self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray) -> None:
-        """Name the arrays to exchange: this rank's log and signals (T, own readouts), the merged ones."""
+    def bind(
+        self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray, sources: Sources | None = None,
+        expected: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Collective: name the arrays to exchange.
+
+        Parameters
+        ----------
+        own : log of this rank's neurons, by id
+        merged : log of all spikes, or of those of `sources` by their number
+        own_signal, signal : (T, own readouts) and (T, n_readouts)
+        sources : the neurons that this rank listens to, by default all
+        expected : spikes per neuron in a round, about
+        """
 
     def round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
         """Collective: exchange spikes of steps [first, last) and signals of steps [signal_first, signal_last)."""
+
+    def whole(self, own: Log, merged: Log, n_steps: int) -> tuple[Log, int]:
+        """Collective: from the logs of a sample that of all spikes by id, on rank 0 at least, and their number.
+
+        Other ranks may get that of their own neurons.
+        """
+
+
+def timed_round(exchange: Exchange, timers: Timers, *steps: int) -> None:
+    """Collective: a round, whose time counts as `communicate`, or as `wait` until all ranks are there."""
+    start = time.perf_counter()
+    if exchange.profile_waiting and exchange.comm is not None:
+        exchange.comm.Barrier()
+        start, called = time.perf_counter(), start
+        timers.add("wait", start - called)
+    exchange.round(*steps)
+    timers.add("communicate", time.perf_counter() - start)
 
 
 class Alone:
@@ -53,8 +80,12 @@ class Alone:
     size = 1
     comm: Any = None
     nbytes = 0
+    profile_waiting = False
 
-    def bind(self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray) -> None:
+    def bind(
+        self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray, sources: Sources | None = None,
+        expected: float = 0.0,
+    ) -> None:  # fmt: skip
         """Keep the signals; logs are the same."""
         self._signals = (own_signal, signal)
 
@@ -64,56 +95,115 @@ class Alone:
         if own is not merged:
             merged[signal_first:signal_last] = own[signal_first:signal_last]
 
+    def whole(self, own: Log, merged: Log, n_steps: int) -> tuple[Log, int]:
+        """The one log there is."""
+        return merged, int(merged.ptr[n_steps])
+
 
 class Ranks:
-    """The ranks of an MPI communicator, one Allgather of a fixed size per round (a second one when it did not fit).
+    """The ranks of an MPI communicator.
 
     Parameters
     ----------
     comm : mpi4py communicator
+    sending : "everything" to all ranks, "targeted" to those that listen, or "measured": where ranks listen to a part of
+        the neurons only, both are tried once, in `bind`, and the faster one is kept
+    profile_waiting : as in `Exchange`
+
+    Attributes
+    ----------
+    way : how messages travel, see `sending`
     """
 
-    def __init__(self, comm) -> None:
-        self.comm = comm
+    def __init__(self, comm: Any, sending: str = "measured", profile_waiting: bool = False) -> None:
+        self.comm, self.sending, self.profile_waiting = comm, sending, profile_waiting
         self.rank, self.size = comm.rank, comm.size
-        self._cursor = np.zeros(self.size, np.int64)
-        self.words = 256
+        self.way: Everything | Targeted | None = None
 
-    def bind(self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray) -> None:
-        """Name the arrays to exchange."""
-        n = signal.shape[1]
-        firsts = np.array([block(n, self.size, rank)[0] for rank in range(self.size)] + [n], np.int64)
-        self._own, self._merged = own, merged
-        self._box = kernel.Mailbox(
-            {
-                "slot": int(np.diff(firsts).max()), "first_signal": firsts,
-                "own_signal": own_signal, "signal": signal,
-            }
-        )  # fmt: skip
-        self._resize(self.words)
+    def bind(
+        self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray, sources: Sources | None = None,
+        expected: float = 0.0,
+    ) -> None:  # fmt: skip
+        """Collective: name the arrays to exchange and choose the way to send."""
+        first = firsts(signal.shape[1], self.size)
+        arrays: dict[str, Any] = {
+            "slot": int(np.diff(first).max()), "first_signal": first, "own_signal": own_signal, "signal": signal,
+        }  # fmt: skip
+        self._own, self._merged, self._bound = own, merged, (None,) * 3
+        self._hears_all = all(self.comm.allgather(sources is None or sources.ids is None))
+        if sources is None or (self._hears_all and self.sending != "targeted"):
+            self.way = Everything(self.comm, arrays)
+            return
+        self.way = self._chosen(arrays, sources, expected)
+        self.way.box.own_signal, self.way.box.signal = own_signal, signal
 
-    def _resize(self, words: int) -> None:
-        self.words = words
-        self._outgoing = np.zeros(words, np.uint32)
-        self._incoming = np.zeros(words * self.size, np.uint32)
-        self._box.outgoing, self._box.incoming = self._outgoing, self._incoming
+    def _chosen(self, arrays: dict[str, Any], sources: Sources, expected: float) -> Everything | Targeted:
+        """Collective: the way that is asked for, or the faster one."""
+        heard = sum(self.comm.allgather(sources.n if sources.ids is None else len(sources.ids)))
+        pays = self.sending == "targeted" or heard <= WORTHWHILE * sources.n * self.size
+        everything = Everything(self.comm, arrays | sources.numbering(self.size))
+        if self.sending == "everything" or not pays:
+            return everything
+        targeted = self._targeted(arrays, sources)
+        if self.sending == "targeted":
+            return targeted
+        seconds = [max(self.comm.allgather(self._tried(way, sources, expected))) for way in (everything, targeted)]
+        return targeted if seconds[1] < seconds[0] else everything
+
+    def _targeted(self, arrays: dict[str, Any], sources: Sources) -> Targeted:
+        """Collective: the other way, each rank having told each other one whom it listens to."""
+        first = firsts(sources.n, self.size)
+        n_own = int(first[self.rank + 1] - first[self.rank])
+        wanted = sources.lists(self.size)
+        heard = [first[r + 1] - first[r] if part is None else len(part) for r, part in enumerate(wanted)]
+        lists = [np.arange(n_own) if part is None else part for part in self.comm.alltoall(wanted)]
+        more = {"first_id": int(first[self.rank])} | sources.numbering(self.size)
+        return Targeted(self.comm, arrays | more, lists, np.array(heard, np.int64), n_own)
+
+    def _tried(self, way: Everything | Targeted, sources: Sources, expected: float) -> float:
+        """Collective: median seconds of a round in which as many neurons spike as expected."""
+        low, high = firsts(sources.n, self.size)[self.rank : self.rank + 2]
+        spikes = np.linspace(low, high, min(round(expected * (high - low)), high - low), endpoint=False)
+        own, merged = Log.from_arrays(spikes.astype(np.uint32), np.array([0, len(spikes)])), Log(1)
+        signals = np.zeros((1, way.box.own_signal.shape[1])), np.zeros((1, way.box.signal.shape[1]))
+        way.box.own_signal, way.box.signal = signals
+        laps = []
+        for _ in range(TRIALS):
+            start = time.perf_counter()
+            self._exchange(way, own, merged, (0, 1, 0, 1))
+            laps.append(time.perf_counter() - start)
+        return float(np.median(laps))
 
     def round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
         """Collective: exchange spikes of steps [first, last) and signals of steps [signal_first, signal_last)."""
-        box = self._box
-        box.own_ids, box.own_ptr = self._own.ids, self._own.ptr
-        while True:
-            box.pack(first, last, signal_first, signal_last)
-            self.comm.Allgather(self._outgoing, self._incoming)
-            need, total = box.needs(self.size)
-            if need <= self.words:
-                break
-            self._resize(grown(need))  # every rank sees the same need and repeats
-        self._merged.reserve(int(self._merged.ptr[first]) + total)
-        box.log_ids, box.log_ptr = self._merged.ids, self._merged.ptr
-        box.merge(self.size, first, last, signal_first, signal_last, self._cursor)
+        self._exchange(self.way, self._own, self._merged, (first, last, signal_first, signal_last))
+
+    def _exchange(self, way: Everything | Targeted, own: Log, merged: Log, steps: tuple[int, int, int, int]) -> None:
+        box, bound = way.box, self._bound  # logs grow into new arrays
+        if own.ids is not bound[0] or merged.ids is not bound[1] or own.ptr is not bound[2]:
+            self._bind_logs(box, own, merged)
+        way.send(*steps)
+        while need := box.take(way.capacity, *steps):
+            if need > 0:  # every rank sees the same need and repeats
+                way.resize(grown(need))
+                way.send(*steps)
+            else:
+                merged.reserve(-need)
+                self._bind_logs(box, own, merged)
+
+    def _bind_logs(self, box: Any, own: Log, merged: Log) -> None:
+        self._bound = own.ids, merged.ids, own.ptr
+        box.own_ids, box.own_ptr, box.log_ids, box.log_ptr = own.ids, own.ptr, merged.ids, merged.ptr
+
+    def whole(self, own: Log, merged: Log, n_steps: int) -> tuple[Log, int]:
+        """Collective: the merged log if it holds all spikes on all ranks; else they are joined on rank 0."""
+        if self._hears_all:
+            return merged, int(merged.ptr[n_steps])
+        total = sum(self.comm.allgather(int(own.ptr[n_steps])))
+        parts = self.comm.gather((own.ptr[: n_steps + 1], own.ids[: own.ptr[n_steps]]))
+        return own if parts is None else joined([Log.from_arrays(ids, ptr) for ptr, ids in parts], n_steps), total
 
     @property
     def nbytes(self) -> int:
         """Bytes of the message buffers."""
-        return buffer_bytes(self.words, self.size)
+        return self.way.nbytes

@@ -58,7 +58,7 @@ def _neuron(network: Network, local: int) -> str:
 def _synapse(table: Any, span: Any, place: int) -> str:
     index = span.first + place
     row = int(np.searchsorted(table.row_ptr, index, side="right")) - 1 - span.rows
-    source = row % span.projection.pre.size
+    source = int(span.source(np.array(row)))
     target = int(table.target[index]) - span.base + span.targets[0]
     return (
         f"projection '{span.projection.name}', from neuron {source} of '{span.projection.pre.name}' to neuron {target} "

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
-from .exchange import Exchange
+from .exchange import Exchange, timed_round
 from .learning import evaluate, learning_signal, plastic
-from .network import Network
+from .network import Network, target_rate
 from .params import Adam, GradientDescent
 from .sample import Sample
 from .spikelog import Log
@@ -86,7 +86,7 @@ class Interval:
         self.round_steps = self._round_length(min(delays, default=n_steps))
         n = network.neurons[1] - network.neurons[0]
         self.own = Log(n_steps, 4 * n + 1024)
-        self.log = self.own if exchange.size == 1 else Log(n_steps)
+        self.log = self.merged = self.own if exchange.size == 1 else Log(n_steps)
         tables = (network.incoming, network.outgoing)
         copies = (network.mirror.table,) if network.mirror else ()
         self.direct = not settings.keep_gradients and all(
@@ -130,7 +130,8 @@ class Interval:
         self.y, self._arriving_out = np.full(n_own, self.constants["V_init"]), np.zeros(n_own)
         self._scratch = np.zeros(network.n_readouts), *np.zeros((3, n), self.real)
         self._kappa = self.constants["alpha"]
-        self.exchange.bind(self.own, self.log, self.own_signal, self.signal)
+        expected = target_rate(network.model) * network.model.dt_ms / 1000.0 * self.round_steps
+        self.exchange.bind(self.own, self.merged, self.own_signal, self.signal, network.sources, expected)
         self.record_ids(np.zeros(0, np.int64))
 
     def record_ids(self, ids: np.ndarray) -> None:
@@ -155,6 +156,7 @@ class Interval:
             self._advance_readouts(first, last)
             before = first, last
         self._exchange(T, T, *before)
+        self.log, self.n_spikes = self.exchange.whole(self.own, self.merged, T)
         window = slice(T - self.settings.learning_window, T)
         error, loss = evaluate(self.loss, self.shown_signal(), sample.target, window)
         self.recorded = self._recorded(error) if len(self.forward.record) else None
@@ -162,6 +164,10 @@ class Interval:
             self._collect(sample, error)
         self.n_samples += 1
         return error, loss
+
+    def heard(self) -> Log:
+        """Spikes of the last sample that this rank listens to, by their rows' numbers."""
+        return self.merged
 
     def shown_signal(self) -> np.ndarray:
         """Readout voltages of the last sample (n_steps, n_readouts), E_L included."""
@@ -175,7 +181,7 @@ class Interval:
         self.state["n_spikes"][:] = 0.0
         forward, inputs = self.forward, sample.inputs
         forward.input_ids, forward.input_ptr = inputs.ids, inputs.ptr
-        forward.log_ids, forward.log_ptr = self.log.ids, self.log.ptr
+        forward.log_ids, forward.log_ptr = self.merged.ids, self.merged.ptr
         forward.injected = self._injected(sample)
 
     def _injected(self, sample: Sample) -> np.ndarray:
@@ -190,7 +196,7 @@ class Interval:
         return injected[:-1]
 
     def _advance(self, first: int, last: int) -> None:
-        forward, alone = self.forward, self.log is self.own
+        forward, alone = self.forward, self.merged is self.own
         while first < last:
             first = forward.run(first, last, self.n_samples == 0)
             if first < last:  # no room for one more step
@@ -203,16 +209,15 @@ class Interval:
             setattr(forward, f"{phase}_seconds", 0.0)
 
     def _exchange(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
-        with self.timers.phase("communicate"):
-            self.exchange.round(first, last, signal_first, signal_last)
-        self.forward.log_ids, self.forward.own_ids = self.log.ids, self.own.ids
+        timed_round(self.exchange, self.timers, first, last, signal_first, signal_last)
+        self.forward.log_ids, self.forward.own_ids = self.merged.ids, self.own.ids
 
     def _advance_readouts(self, first: int, last: int) -> None:
         table, constants = self.network.outgoing, self.constants
         with self.timers.phase("update"):
             self.kernel.advance_readouts(
                 first, last, self.n_samples == 0, *(constants[name] for name in ("alpha", "zeta", "drive", "V_min")),
-                table.blocks, table.row_ptr, table.target, table.weight, self.log.ids, self.log.ptr,
+                table.blocks, table.row_ptr, table.target, table.weight, self.merged.ids, self.merged.ptr,
                 self.y, self._arriving_out, self.own_signal,
             )  # fmt: skip
 
@@ -247,8 +252,8 @@ class Interval:
         with self.timers.phase("credit"):
             for table, sources, coefficient, same_step in parts:
                 self.kernel.credit(
-                    same_step, table.blocks, table.row_ptr, table.target, sources.ids, sources.ptr, self.log.ids,
-                    self.log.ptr, coefficient, *into(table),
+                    same_step, table.blocks, table.row_ptr, table.target, sources.ids, sources.ptr, self.merged.ids,
+                    self.merged.ptr, coefficient, *into(table),
                 )  # fmt: skip
 
     def optimize(self) -> None:
@@ -317,7 +322,7 @@ class Interval:
 
     def nbytes(self) -> dict[str, int]:
         """Bytes by kind: gradients with optimizer state, histories, logs."""
-        logs = {id(log): log.nbytes for log in (self.own, self.log)}
+        logs = {id(log): log.nbytes for log in (self.own, self.merged)}
         return {
             "gradients": sum(item.nbytes for item in (*self.gradient.values(), *self.plastic)),
             "histories": self.psi.nbytes + self.signal.nbytes + sum(array.nbytes for array in self.state.values()),

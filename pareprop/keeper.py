@@ -14,6 +14,7 @@ from .faults import Signals, find_bad
 from .simulation import Observer, Simulation
 
 DUE, STOP = 1, 2  # what ranks tell one another, bits
+LISTENING = "listening"  # file that is there while all ranks listen to signals; before, a signal would kill
 
 
 class Checkpoints(Observer):
@@ -49,7 +50,10 @@ class Checkpoints(Observer):
 
     def start(self, simulation: Simulation) -> None:
         """Listen, start the clock, and remember the state."""
-        self._signals = Signals() if self._listens else None
+        if self._listens:
+            self._signals = Signals()
+            _together(simulation, 0)  # all ranks have done it
+            self._mark(simulation, True)
         self._clock, self._written = time.monotonic(), simulation.iteration if self.latest else -1
         self._remember(simulation)
 
@@ -69,8 +73,15 @@ class Checkpoints(Observer):
     def finish(self, simulation: Simulation) -> None:
         """Stop listening."""
         if self._signals is not None:
+            self._mark(simulation, False)
             self._signals.release()
             self._signals = None
+
+    def _mark(self, simulation: Simulation, listening: bool) -> None:
+        with collective.on_disk(simulation.exchange.comm, "checkpoints", self.folder):
+            if simulation.exchange.rank == 0:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                (self.folder / LISTENING).touch() if listening else (self.folder / LISTENING).unlink(missing_ok=True)
 
     def failed(self, simulation: Simulation, problem: ParepropError) -> str:
         """Write a checkpoint of the last good state, if it still is there; tell what is safe."""

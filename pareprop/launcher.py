@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from .errors import InputError
-from .exchange import Alone, Exchange, Ranks
+from .exchange import WAYS, Alone, Exchange, Ranks
 
 # Set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx: number of ranks, in this order of trust.
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -24,6 +24,20 @@ def expected_size(environment: Mapping[str, str]) -> int | None:
 def promised_rank(environment: Mapping[str, str]) -> int:
     """Number of this rank as the launcher tells it, before MPI starts; 0 if none started this process."""
     return next((int(environment[name]) for name in RANKS if name in environment), 0)
+
+
+def sending(environment: Mapping[str, str]) -> str:
+    """How spikes are to travel: what PAREPROP_SENDING says, "measured" by default.
+
+    Raises
+    ------
+    InputError
+        If it says something unknown.
+    """
+    chosen = environment.get("PAREPROP_SENDING") or WAYS[0]
+    if chosen not in WAYS:
+        raise InputError(f"PAREPROP_SENDING = '{chosen}' must be one of {', '.join(WAYS)}")
+    return chosen
 
 
 def exchange() -> Exchange:
@@ -48,7 +62,7 @@ def exchange() -> Exchange:
             f"{expected} ranks were started, but MPI ({MPI.Get_library_version().split(',')[0]}) sees {comm.size}: "
             "the launcher belongs to another MPI library than mpi4py"
         )
-    return Alone() if comm.size == 1 else Ranks(comm)
+    return Alone() if comm.size == 1 else Ranks(comm, sending(os.environ))
 
 
 def abort() -> None:

@@ -14,8 +14,10 @@ from .feedback import mirror
 from .model import Model, Population
 from .params import SURROGATES, Normal, Uniform
 from .partition import block, overlap
+from .sending import Sources
 from .synapses import Synapses
 
+ALMOST_ALL = 0.875  # a rank that listens to more of the neurons than this listens to all
 DELTA = 2  # added to the model code of iaf_psc_delta models
 
 
@@ -34,6 +36,7 @@ class Network:
     outgoing : onto the readouts
     feedback : from readouts onto the neurons
     currents : from graded sources onto the neurons
+    sources : the neurons with targets here; spikes of others are not needed, and have no rows in any table
     mirror : copies of readout synapses that the feedback follows, or None
     cells : name to float64 (n,): parameters of the neurons in units of the kernels, see `_parameters`
     pieces : int64 (n_pieces, 4): first and last neuron, surrogate, model (0 iaf, 1 adaptive, +2 psc_delta)
@@ -54,7 +57,18 @@ class Network:
         self.feedback = Synapses(model, self._projections(("readout",), "recurrent"), *self.neurons)
         self.currents = Synapses(model, self._projections(("current",), "recurrent"), *self.neurons)
         self.mirror = mirror(model, self.neurons, self.feedback)
+        self.sources = self._compact()
         self._build_cells()
+
+    def _compact(self) -> Sources:
+        """Leave out of the tables the neurons without targets on this rank, unless they are few."""
+        tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
+        heard = np.unique(np.concatenate([np.arange(*self.neurons), *(table.used() for table in tables)]))
+        if len(heard) > ALMOST_ALL * self.n_recurrent:
+            return Sources(self.n_recurrent)
+        for table in tables:
+            table.compact(heard)
+        return Sources(self.n_recurrent, heard)
 
     def _projections(self, pre: tuple[str, ...], post: str) -> list:
         return [item for item in self.model.projections if item.pre.role in pre and item.post.role == post]
@@ -168,3 +182,12 @@ class Network:
         memory = {name: table.nbytes for name, table in self.tables().items()}
         memory["mirror"] = self.mirror.nbytes if self.mirror else 0
         return memory | {"neurons": sum(array.nbytes for array in self.cells.values())}
+
+
+def target_rate(model: Model) -> float:
+    """Mean target rate of the recurrent neurons in Hz, taken as expected where nothing better is known."""
+    groups = model.of_role("recurrent")
+    rates = [(group.size, group.params.f_target) for group in groups]
+    known = [(size, float(rate)) for size, rate in rates if isinstance(rate, int | float)]
+    total = sum(size for size, _ in known)
+    return sum(size * rate for size, rate in known) / total if total else 10.0

@@ -148,8 +148,8 @@ def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> Non
         try:
             simulation.restore(manifest["numbers"], shared)
             state = simulation.saved()
-            for name, (_, array) in state.rows.items():
-                array[...] = shared[name]
+            for name, (table, array) in state.rows.items():
+                array[...] = shared[name][table.whole_rows()[0]]
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise InputError(f"{path} does not fit: {type(problem).__name__}: {problem}") from None
     found = [piece for piece in share.pieces(state, rank) if piece.kind != "shared"]

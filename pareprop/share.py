@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import collective
+from .spikelog import Log, joined
 from .state import State
 from .synapses import Span, Synapses
 
@@ -77,6 +78,8 @@ class _Group:
 def pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
     """Collective: this rank's pieces of a state; rank 0 has them all, others all but those that are shared."""
     shared = state.shared | {name: _merged(comm, *entry) for name, entry in state.rows.items()}
+    for name, own in state.spikes.items():
+        shared |= _joined(comm, name, own())
     found = [Piece(name, "shared", array, len(array)) for name, array in shared.items() if rank == 0]
     for kind in ("neurons", "readouts"):
         for name, array in getattr(state, kind).items():
@@ -89,11 +92,19 @@ def pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
 
 def _merged(comm: Any, table: Synapses, array: np.ndarray) -> np.ndarray:
     """Rows of all ranks on rank 0: each from a rank that has synapses in it."""
+    rows, n_rows = table.whole_rows()
+    whole = np.zeros((n_rows, *array.shape[1:]), array.dtype)
+    whole[rows] = array
     mine = np.flatnonzero(np.diff(table.row_ptr))
-    whole = np.array(array)
-    for rows, values in collective.to_root(comm, [(mine, whole[mine])]):
-        whole[rows] = values
+    for places, values in collective.to_root(comm, [(rows[mine], array[mine])]):
+        whole[places] = values
     return whole
+
+
+def _joined(comm: Any, name: str, own: Log) -> dict[str, np.ndarray]:
+    """The spikes of all ranks' neurons, on rank 0."""
+    whole = joined(list(collective.to_root(comm, [own])) or [own], len(own.ptr) - 1)
+    return {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
 
 
 def _groups(found: list[Piece]) -> list[_Group]:

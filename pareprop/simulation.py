@@ -172,7 +172,7 @@ class Simulation:
         self.digest.add_spikes(self.engine.log, self.task.n_steps)
         self._tell("after_sample", Outcome(index, phase, sample, error, self.engine.shown_signal(), loss))
         seconds = self.task.n_steps * self.model.dt_ms / 1000.0
-        return loss, self.engine.log.ptr[self.task.n_steps] / (self.network.n_recurrent * seconds)
+        return loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
 
     def _check_finite(self, index: int, loss: float) -> None:
         """Collective: end the run if a number on any rank is not finite."""
@@ -206,6 +206,7 @@ class Simulation:
         engine = self.engine.saved()
         saved = State({}, {}, engine.neurons, engine.readouts, engine.rows, engine.synapses)
         saved.put("engine", engine.numbers, engine.shared)
+        saved.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
         saved.put("loop", {"iteration": self.iteration, "digest": self.digest.state.hex()}, progress)
         for name, observer in self._named_observers():

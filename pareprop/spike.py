@@ -9,11 +9,11 @@ import numpy as np
 
 from . import spike_rules, spike_state
 from .errors import InputError
-from .exchange import Exchange
+from .exchange import Exchange, timed_round
 from .interval import Recorded
 from .learning import learning_signal, plastic
 from .model import Model
-from .network import Network
+from .network import Network, target_rate
 from .sample import Sample
 from .spike_rules import LOOP, PREFIX, Rules
 from .spikelog import Log
@@ -122,7 +122,8 @@ class Spike:
                "sets": self._sets, "dt": model.dt_ms, "fold_steps": spike_rules.FOLD_STEPS,
                "alone": self.exchange.size == 1 and not self.settings.round_steps, "has_prefix": self._has(PREFIX)}
         )  # fmt: skip
-        self.exchange.bind(self._own, self.merged, self.own_signal, self.signal)
+        expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
+        self.exchange.bind(self._own, self.merged, self.own_signal, self.signal, network.sources, expected)
         self.record_ids(np.zeros(0, np.int64))
 
     def tables(self) -> tuple[Synapses, Synapses]:
@@ -219,7 +220,7 @@ class Spike:
         for start in range(first, end, steps):
             self._round(start, min(start + steps, end))
         self.time = end
-        self.log = self._last_log()
+        self.log, self.n_spikes = self.exchange.whole(self._last(self._own), self.heard(), self.n_steps)
         self.recorded = self._recorded() if len(self.recorded_ids) else None
         return self.error, self._value(sample)
 
@@ -284,8 +285,8 @@ class Spike:
             setattr(run, f"{phase}_seconds", 0.0)
         if run.alone:
             return
-        with self.timers.phase("communicate"):
-            self.exchange.round(first - run.base, last - run.base, first - run.origin, last - run.origin)
+        places = first - run.base, last - run.base, first - run.origin, last - run.origin
+        timed_round(self.exchange, self.timers, *places)
         self._bind_logs()
         run.errors(first, last)
 
@@ -296,10 +297,13 @@ class Spike:
         inside = np.asarray(self.kernel.window).astype(bool)
         return float(-np.sum(sample.target[inside] * np.log(probability[inside])))
 
-    def _last_log(self) -> Log:
-        place = self.time - self.n_steps - self.kernel.base
-        ptr = self.merged.ptr[place : place + self.n_steps + 1]
-        return Log.from_arrays(self.merged.ids[ptr[0] : ptr[-1]], ptr - ptr[0])
+    def heard(self) -> Log:
+        """Spikes of the last sample that this rank listens to, by their rows' numbers."""
+        return self._last(self.merged)
+
+    def _last(self, log: Log) -> Log:
+        last = self.time - self.kernel.base
+        return log.part(last - self.n_steps, last)
 
     def _recorded(self) -> Recorded:
         local = np.asarray(self.kernel.record)

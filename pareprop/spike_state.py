@@ -23,11 +23,11 @@ def saved(engine: Spike) -> State:
         "plastic": {item.name: item.numbers() for item in engine.plastic},
     }  # fmt: skip
     first, last = _kept_steps(engine) - engine.kernel.base, engine.time - engine.kernel.base
-    shared = {"error_ring": engine.history["error_ring"]}
-    for name, log in _logs(engine).items():
-        ptr = log.ptr[first : last + 1]
-        shared |= {f"{name}_ids": log.ids[ptr[0] : ptr[-1]], f"{name}_ptr": ptr - ptr[0]}
+    inputs = engine.inputs.part(first, last)
+    shared = {"error_ring": engine.history["error_ring"], "inputs_ids": inputs.ids, "inputs_ptr": inputs.ptr}
     state = State(numbers, shared)
+    network, spikes = engine.network, engine.merged.part(first, last)
+    state.spikes["spikes"] = lambda: network.sources.named(spikes, last - first, *network.neurons)
     histories = {name: array for name, array in engine.history.items() if name != "error_ring"}
     state.neurons = engine.state | histories | {"carried": engine.carried}
     state.readouts = {"y": engine.y, "arriving_out": np.asarray(engine.kernel.arriving_out)}
@@ -56,12 +56,13 @@ def restore(engine: Spike, numbers: dict[str, Any], shared: dict[str, np.ndarray
     engine.kernel.base = _kept_steps(engine)
     steps = engine.time - engine.kernel.base
     sizes = {"inputs": engine.network.n_inputs, "spikes": engine.network.n_recurrent}
-    for name, log in _logs(engine).items():
+    for name, log in (("inputs", engine.inputs), ("spikes", engine.merged)):
         ids, ptr = shared[f"{name}_ids"], shared[f"{name}_ptr"]
         sound = ptr.shape == (steps + 1,) and ptr[0] == 0 and np.all(np.diff(ptr) >= 0) and ptr[-1] == len(ids)
         if not sound or (len(ids) and int(ids.max()) >= sizes[name]):
             raise InputError(f"the spikes in flight ({name}) are not those of {steps} steps of {sizes[name]} sources")
-        log.append(0, Log.from_arrays(ids, ptr), steps)
+        flying = Log.from_arrays(ids, ptr)
+        log.append(0, flying if name == "inputs" else engine.network.sources.numbered(flying, steps), steps)
     if shared["error_ring"].shape != engine.history["error_ring"].shape:
         raise InputError("the errors in flight are not those of this network")
     engine.history["error_ring"][...] = shared["error_ring"]
@@ -70,7 +71,3 @@ def restore(engine: Spike, numbers: dict[str, Any], shared: dict[str, np.ndarray
 def _kept_steps(engine: Spike) -> int:
     """First step of the logs that later samples still read."""
     return max(engine.time - engine.steps_kept, 0)
-
-
-def _logs(engine: Spike) -> dict[str, Log]:
-    return {"inputs": engine.inputs, "spikes": engine.merged}

@@ -21,11 +21,7 @@ class Log:
     @classmethod
     def from_raster(cls, raster: np.ndarray) -> Log:
         """Make a log of a raster (n_steps, n_sources), non-zero where a source spikes."""
-        log = cls(len(raster), 0)
-        steps, ids = np.nonzero(raster)
-        log.ids = ids.astype(np.uint32)
-        log.ptr[1:] = np.cumsum(np.bincount(steps, minlength=len(raster)))
-        return log
+        return cls.of(*np.nonzero(raster), len(raster))
 
     @classmethod
     def from_arrays(cls, ids: np.ndarray, ptr: np.ndarray) -> Log:
@@ -33,6 +29,17 @@ class Log:
         log = cls.__new__(cls)
         log.ids, log.ptr = ids, ptr
         return log
+
+    @classmethod
+    def of(cls, steps: np.ndarray, ids: np.ndarray, n_steps: int) -> Log:
+        """Make a log of spikes that are in order."""
+        ptr = np.concatenate(([0], np.cumsum(np.bincount(steps, minlength=n_steps))))
+        return cls.from_arrays(ids.astype(np.uint32), ptr)
+
+    def part(self, first: int, last: int) -> Log:
+        """Steps [first, last); the ids are not copied."""
+        ptr = self.ptr[first : last + 1]
+        return Log.from_arrays(self.ids[ptr[0] : ptr[-1]], ptr - ptr[0])
 
     def reserve(self, capacity: int) -> None:
         """Make room for at least `capacity` spikes."""
@@ -61,3 +68,15 @@ class Log:
     def nbytes(self) -> int:
         """Bytes held."""
         return self.ids.nbytes + self.ptr.nbytes
+
+
+def joined(parts: list[Log], n_steps: int) -> Log:
+    """The spikes of several logs in one, in each step part after part."""
+    counts = np.array([np.diff(part.ptr[: n_steps + 1]) for part in parts])  # (n_parts, n_steps)
+    ptr = np.concatenate(([0], np.cumsum(counts.sum(axis=0))))
+    places = ptr[:-1] + np.cumsum(counts, axis=0) - counts  # of the first spike of a part in a step
+    ids = np.empty(ptr[-1], np.uint32)
+    for part, n, place in zip(parts, counts, places, strict=True):
+        first, last = part.ptr[0], part.ptr[n_steps]
+        ids[np.repeat(place - (part.ptr[:n_steps] - first), n) + np.arange(last - first)] = part.ids[first:last]
+    return Log.from_arrays(ids, ptr)

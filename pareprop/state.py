@@ -15,13 +15,15 @@ An engine (`Interval`, `Spike`) and a `Simulation` have two methods, used betwee
 `restored()`
     Called at last: brings what is derived from the arrays up to date.
 
-Six kinds of parts, told apart by who owns them:
+Seven kinds of parts, told apart by who owns them:
 
 `numbers`   the same on all ranks, as JSON: counters, learning rates, time
 `shared`    arrays that are the same on all ranks, of any shape: spikes in flight, errors of all readouts
 `neurons`   last axis = this rank's recurrent neurons (rings are (length, n)); kept by id of the neuron
 `readouts`  last axis = this rank's readouts
-`rows`      first axis = the rows (source and delay) of a table; the same on all ranks that have synapses in a row
+`rows`      first axis = the rows (source and delay) of a table; the same on all ranks that have synapses in a row;
+            kept with rows for all sources, 0 where no rank has one
+`spikes`    logs of spikes in flight, of which each rank knows those of its own neurons at least; kept as `shared`
 `synapses`  one value per synapse of a projection, as it lies in the table; kept in canonical order (target, source,
             delay), by source where ranks own sources, so any number of ranks can take it back
 
@@ -31,12 +33,13 @@ are drawn again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from .spikelog import Log
 from .synapses import Span, Synapses
 
 
@@ -50,6 +53,7 @@ class State:
     readouts: dict[str, np.ndarray] = field(default_factory=dict)
     rows: dict[str, tuple[Synapses, np.ndarray]] = field(default_factory=dict)
     synapses: dict[str, tuple[Synapses, Span, np.ndarray]] = field(default_factory=dict)
+    spikes: dict[str, Callable[[], Log]] = field(default_factory=dict)  # to the own neurons' log, by id
 
     def add_synapses(self, kind: str, table: Synapses, span: Span, **values: np.ndarray) -> None:
         """Add arrays over all synapses of `table`, or over those of `span` alone; `kind` tells tables apart."""

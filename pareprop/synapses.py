@@ -16,6 +16,7 @@ from .params import Constant, Normal
 from .partition import overlap
 
 COLUMNS = ("row", "source", "sources", "delay", "log", "dense", "target", "hole", "width", "plastic")
+ROW, SOURCE, LOG, HOLE = (COLUMNS.index(name) for name in ("row", "source", "log", "hole"))
 NO_HOLE = -(2**62)
 TILE = 2560  # targets whose input fits the nearest cache, 20 kB
 SHORTEST_ROW = 64  # synapses that a row keeps on average in a tile
@@ -34,10 +35,11 @@ class Span:
     ----------
     projection : the rule
     first, last : its synapses
-    rows : its first row; `len(delays) * pre.size` rows follow, by tile of targets, delay and source
+    rows : its first row; `len(delays) * n_sources` rows follow, by tile of targets, delay and source
     delays : the delay of each of its blocks; they repeat for every tile
     targets : half-open range of its targets on this rank, ids in the population
     base : local index of the first of them
+    sources : int64 ascending, the sources that have rows, None if all have
     """
 
     projection: Projection
@@ -47,6 +49,17 @@ class Span:
     delays: np.ndarray
     targets: tuple[int, int]
     base: int
+    sources: np.ndarray | None = None
+
+    @property
+    def n_sources(self) -> int:
+        """Rows for each delay."""
+        return self.projection.pre.size if self.sources is None else len(self.sources)
+
+    def source(self, row: np.ndarray) -> np.ndarray:
+        """The sources of rows counted from `rows`, ids in the population."""
+        index = row % self.n_sources
+        return index if self.sources is None else self.sources[index]
 
 
 class Synapses:
@@ -141,21 +154,66 @@ class Synapses:
         mine = np.repeat(keep, lengths)
         self.target, self.weight = self.target[mine], self.weight[mine]
         self.row_ptr = np.concatenate(([0], np.cumsum(lengths * keep)))
-        ends = [span.rows + len(span.delays) * span.projection.pre.size for span in self.spans]
+        ends = [span.rows + len(span.delays) * span.n_sources for span in self.spans]
         self.spans = [
             replace(span, first=int(self.row_ptr[span.rows]), last=int(self.row_ptr[end]))
             for span, end in zip(self.spans, ends, strict=True)
         ]
+
+    def used(self) -> np.ndarray:
+        """The recurrent neurons that have synapses here, int64 ascending."""
+        found = [np.zeros(0, np.int64)]
+        for row, source, sources in self.blocks[self.blocks[:, LOG] == 1, :3]:
+            found.append(source + np.flatnonzero(np.diff(self.row_ptr[row : row + sources - source + 1])))
+        return np.unique(np.concatenate(found))
+
+    def compact(self, sources: np.ndarray) -> None:
+        """Keep rows of inputs and of the recurrent neurons `sources` (int64 ascending, all `used` ones) alone.
+
+        From then on blocks name the neurons by their place in `sources`.
+        """
+        keep = np.ones(len(self.row_ptr) - 1, bool)
+        for row, first, last in self.blocks[self.blocks[:, LOG] == 1, :3]:
+            low, high = np.searchsorted(sources, (first, last))
+            keep[row : row + last - first] = False
+            keep[row + sources[low:high] - first] = True
+        place = np.concatenate(([0], np.cumsum(keep)))
+        self.spans = [self._kept(span, sources, place) for span in self.spans]
+        for block in self.blocks:
+            block[ROW] = place[block[ROW]]
+            if block[LOG]:
+                first = block[SOURCE]
+                block[SOURCE : SOURCE + 2] = np.searchsorted(sources, block[SOURCE : SOURCE + 2])
+                block[HOLE] += block[SOURCE] - first
+        self.row_ptr = self.row_ptr[np.append(np.flatnonzero(keep), len(keep))]  # what is left out is empty
+
+    def _kept(self, span: Span, sources: np.ndarray, place: np.ndarray) -> Span:
+        """The span of which only some rows are left, those before row k becoming place[k]."""
+        block = self.blocks[self.blocks[:, ROW] == span.rows][0]
+        if not block[LOG]:
+            return replace(span, rows=int(place[span.rows]))
+        low, high = np.searchsorted(sources, block[SOURCE : SOURCE + 2])
+        kept = None if high - low == span.projection.pre.size else sources[low:high] - block[SOURCE]
+        return replace(span, rows=int(place[span.rows]), sources=kept)
+
+    def whole_rows(self) -> tuple[np.ndarray, int]:
+        """Number of each row in a table with rows for all sources, int64 (n_rows,), and the number of those."""
+        found, first = [np.zeros(0, np.int64)], 0
+        for span in self.spans:
+            n, sources = span.projection.pre.size, np.arange(span.n_sources)
+            starts = first + n * np.arange(len(span.delays))
+            found.append((starts[:, None] + span.source(sources)).ravel())
+            first += n * len(span.delays)
+        return np.concatenate(found), first
 
     def chunks(self, span: Span, limit: int = 1_000_000) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield (source, target, delay, index) of the span's synapses in canonical order, by target, source, delay.
 
         Ids are those of the populations; `index` points into `weight`. About `limit` synapses are held at a time.
         """
-        n_sources, low = span.projection.pre.size, span.targets[0]
         for index, rows in self.ordered(span, limit, rows=True):
-            target = self.target[index].astype(np.int64) - span.base + low
-            yield rows % n_sources, target, span.delays[rows // n_sources], index
+            target = self.target[index].astype(np.int64) - span.base + span.targets[0]
+            yield span.source(rows), target, span.delays[rows // span.n_sources], index
 
     def owned(self, span: Span, limit: int = 1_000_000) -> Iterator[np.ndarray]:
         """Yield the places in `weight` of the span's synapses in an order that puts ranks' shares one after the other.
@@ -165,7 +223,7 @@ class Synapses:
         if not self.by_source:
             yield from (index for index, _ in self.ordered(span, limit))
             return
-        n_sources = span.projection.pre.size
+        n_sources = span.n_sources
         rows = span.rows + np.arange(len(span.delays) * n_sources).reshape(-1, n_sources).T.ravel()
         counts = np.diff(self.row_ptr)[rows]
         for part in np.array_split(np.arange(len(rows)), max(1, -(-(span.last - span.first) // limit))):
@@ -178,7 +236,7 @@ class Synapses:
         """Yield the places in `weight` of the span's synapses in canonical order, and with `rows` the row of each."""
         low, high = span.targets
         n_chunks = max(1, -(-(span.last - span.first) // limit))
-        n_sources = span.projection.pre.size
+        n_sources = span.n_sources
         n_rows = len(span.delays) * n_sources
         cursor = self.row_ptr[span.rows : span.rows + n_rows].copy()
         ends = self.row_ptr[span.rows + 1 : span.rows + n_rows + 1]
@@ -196,7 +254,8 @@ class Synapses:
     @property
     def nbytes(self) -> int:
         """Bytes of topology and weights."""
-        return self.blocks.nbytes + self.row_ptr.nbytes + self.target.nbytes + self.weight.nbytes
+        lists = (span.sources for span in self.spans if span.sources is not None)
+        return sum(array.nbytes for array in (self.blocks, self.row_ptr, self.target, self.weight, *lists))
 
 
 class _Draft:

@@ -1,6 +1,10 @@
 """Settings and fixtures of all tests."""
 
 import os
+import site
+import subprocess
+import sysconfig
+import venv
 from pathlib import Path
 
 import hypothesis
@@ -20,3 +24,22 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"no reference material at {path}; PAREPROP_SHARED names another folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def mpich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the commands of an environment with MPICH from PyPI, and of this one's packages beneath it."""
+    folder = tmp_path_factory.mktemp("mpich")
+    venv.create(folder, with_pip=True)
+    install = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "mpich", "mpi4py"]
+    done = subprocess.run(install, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        pytest.skip(f"mpich can't be installed: {done.stderr.strip().splitlines()[-1]}")
+    places = {sysconfig.get_path("purelib"), *(site.getsitepackages())}
+    lines = [f"import site; site.addsitedir({place!r})" for place in sorted(places)]
+    target = next((folder / "lib").glob("python3*/site-packages"))
+    (target / "beneath.pth").write_text("\n".join(lines) + "\n")
+    script = folder / "bin" / "pareprop"
+    script.write_text(f"#!{folder / 'bin' / 'python'}\nfrom pareprop.cli import main\nmain()\n")
+    script.chmod(0o755)
+    return folder / "bin"

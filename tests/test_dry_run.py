@@ -3,11 +3,14 @@
 import json
 import os
 import statistics
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import command
-from launch import mpirun
+from launch import ENVIRONMENT, mpirun
 
 from pareprop import bench
 from pareprop.drawn import Driven, drawn_log
@@ -135,3 +138,19 @@ def test_command(capsys):
     assert code == 0 and "rank 17 of 100" in output
     names = {line.split()[0] for line in output.splitlines()}
     assert names >= {"deliver", "update", "sweep", "credit", "incoming", "histories"}
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_script_that_compares_with_a_real_run():
+    """All kinds of memory and all phases of both ranks, memory within the target."""
+    script = Path(__file__).parents[1] / "scripts" / "dry_against_real.py"
+    sizes = ["--neurons=600", "--indegree=50", "--inputs=20", "--steps=100", "--repeats=1"]
+    line = [sys.executable, script, *sizes]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=os.environ | ENVIRONMENT, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.split("rank 1 of 2")
+    for text in (first, second):
+        found = {line.split()[0]: line for line in text.splitlines()[1:]}
+        assert found.keys() >= {"incoming", "histories", "log", "wait", "communicate", "deliver", "sweep", "credit"}
+        assert all("*" not in line for line in found.values() if "MiB" in line), text

@@ -1,10 +1,7 @@
 """The digests under OpenMPI are those under MPICH, which a virtual environment of the test's own gets from PyPI."""
 
 import os
-import site
 import subprocess
-import sysconfig
-import venv
 from pathlib import Path
 
 import pytest
@@ -14,22 +11,6 @@ from launch import ENVIRONMENT
 pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 TASK = ["sine-waves", "--set", "n_rec=50", "--set", "n_step=100", "--set", "iterations=2"]
 VERSION = "from mpi4py import MPI; print(MPI.Get_library_version())"
-
-
-@pytest.fixture(scope="module")
-def mpich(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the commands of an environment with MPICH, and of this one's packages beneath it."""
-    folder = tmp_path_factory.mktemp("mpich")
-    venv.create(folder, with_pip=True)
-    install = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "mpich", "mpi4py"]
-    done = subprocess.run(install, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode:
-        pytest.skip(f"mpich can't be installed: {done.stderr.strip().splitlines()[-1]}")
-    places = {sysconfig.get_path("purelib"), *(site.getsitepackages())}
-    lines = [f"import site; site.addsitedir({place!r})" for place in sorted(places)]
-    target = next((folder / "lib").glob("python3*/site-packages"))
-    (target / "beneath.pth").write_text("\n".join(lines) + "\n")
-    return folder / "bin"
 
 
 def on_mpich(folder: Path, n: int, *arguments: object) -> subprocess.CompletedProcess[str]:

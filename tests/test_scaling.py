@@ -76,6 +76,8 @@ def test_table(finished, capsys):
         assert [float(row[f"deliver_s_{end}"]) for end in ("min", "mean", "max")] == pytest.approx(expected)
         assert float(row["memory_bytes_max"]) == max(sum(share["memory"].values()) for share in shares)
         assert float(row["real_time_factor"]) == pytest.approx(float(row["train_seconds"]) / 0.06)
+        assert (float(row["wait_s_max"]) > 0.0) == (row["ranks"] != "1")
+        assert row["sending"] == ("" if row["ranks"] == "1" else "everything") and float(row["listens_to_min"]) == 80
         assert row["oversubscribed"] == str(int(int(row["ranks"]) > os.cpu_count()))
     for variant in ("interval", "spike"):  # the control is the same run on any number of ranks
         assert len({(row["digest"], row["events"]) for row in rows if row["variant"] == variant}) == 1
@@ -177,7 +179,10 @@ def test_counts_are_those_of_the_network(ranks):
         tables = built.incoming, built.outgoing, built.feedback
         counts = found.synapses, found.readout_synapses, found.feedback_synapses
         assert counts == tuple(len(table.weight) for table in tables)
-        assert found.rows == sum(len(table.row_ptr) - 1 for table in tables)
+        n_heard = len(built.sources.ids) if built.sources.ids is not None else model.size("recurrent")
+        assert found.heard == pytest.approx(n_heard, rel=0.25) and (ranks > 5 or found.heard == n_heard)
+        rows = sum(len(table.row_ptr) - 1 for table in tables)
+        assert found.rows == (rows if found.heard == n_heard else pytest.approx(rows, rel=0.25))
         assert (found.neurons, found.readouts) == tuple(last - first for first, last in (built.neurons, built.readouts))
         assert (found.rounds, found.spikes, found.input_spikes) == (51, 107 * 3.0, 150.0)
 

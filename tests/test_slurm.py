@@ -114,6 +114,16 @@ def test_training_by_srun_and_by_mpirun(slurm, digest_of, tmp_path):
         assert (tmp_path / "runs" / f"pareprop-train-{job}" / "results.h5").exists()
 
 
+@pytest.mark.slow
+def test_training_by_srun_with_mpich(slurm, mpich, digest_of, tmp_path):
+    """MPICH and srun speak PMI."""
+    out = tmp_path / "out"
+    job = slurm.submit(out, "train.sbatch", *SHORT, VENV=str(mpich.parent), SLURM_MPI_TYPE="pmi2")
+    expected = digest_of(*SHORT)
+    assert slurm.wait(job) == ["COMPLETED"], out.read_text()
+    assert found(out) == expected and out.read_text().startswith("2 ranks;")
+
+
 def test_bad_input_fails_the_job(slurm, tmp_path):
     job = slurm.submit(tmp_path / "out", "train.sbatch", "sine-wave")
     assert slurm.wait(job) == ["FAILED"]
@@ -137,6 +147,51 @@ def test_chain(launcher, slurm, digest_of, tmp_path):
     assert slurm.wait(job) == ["COMPLETED"], out.read_text()
     assert "resumed: " in out.read_text()
     assert found(out)[-1:] == expected and found(out)[0] != expected[0]
+
+
+def test_a_signal_before_all_ranks_listen(slurm, digest_of, tmp_path):
+    """It comes while Python still loads; the script keeps it until it ends nothing but the run."""
+    task, out = [*TASK, "--set", "iterations=400"], tmp_path / "out"
+    job = slurm.submit(out, "chain.sbatch", *task, OUT=str(tmp_path / "run"))
+    slurm.wait(job, "RUNNING")
+    while not (tmp_path / "run").exists() and "SIGUSR1" not in (out.read_text() if out.exists() else ""):
+        slurm("scancel", "--batch", "--signal=USR1", job, check=False)
+        time.sleep(0.1)
+        if out.exists() and slurm.states(job) != ["RUNNING"]:
+            break
+    expected = digest_of(*task)
+    go_on(slurm, job)
+    assert slurm.states(job) == ["COMPLETED"], out.read_text()
+    assert "SIGUSR1 asked for an end after" in out.read_text() and "resumed: " in out.read_text()
+    assert found(out)[-1:] == expected
+
+
+@pytest.mark.slow
+def test_time_limit(slurm, digest_of, tmp_path):
+    """SLURM itself signals the job before its limit of a minute, its shortest; it may do so early."""
+    task, out = [*TASK, "--set", "iterations=15000", "--set", "record.every=0"], tmp_path / "out"
+    options = ("--time=1", "--signal=B:USR1@45")
+    job = slurm.submit(out, "chain.sbatch", *task, options=options, OUT=str(tmp_path / "run"))
+    slurm.wait(job, "RUNNING")
+    expected = digest_of(*task)
+    assert go_on(slurm, job) >= 1
+    assert slurm.states(job) == ["COMPLETED"], out.read_text()
+    assert "SIGUSR1 asked for an end after" in out.read_text() and "resumed: " in out.read_text()
+    assert found(out)[-1:] == expected
+
+
+def go_on(slurm: Slurm, job: str) -> int:
+    """Start a job whenever it is back in the queue, where it would wait for two minutes, until it ends; how often."""
+    restarts, stop = 0, time.monotonic() + LIMIT
+    while (states := slurm.states(job)) and states[0] in ("PENDING", "RUNNING", "COMPLETING"):
+        assert time.monotonic() < stop, states
+        if states == ["PENDING"]:
+            time.sleep(2)  # SLURM takes a credential of the second in which the old one ended for that
+            slurm("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
+            restarts += 1
+            slurm.wait(job, "RUNNING", "COMPLETED", "FAILED", "TIMEOUT")
+        time.sleep(0.2)
+    return restarts
 
 
 def test_array_over_seeds(slurm, digest_of, tmp_path):

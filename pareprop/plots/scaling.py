@@ -17,8 +17,8 @@ from . import style
 
 Row = dict[str, str | float]
 PHASES = {  # in the order of a run, with their colours
-    "communicate": style.VERMILLION, "deliver": style.BLUE, "update": style.GREEN, "sweep": style.SKY,
-    "credit": style.ORANGE, "optimize": style.PURPLE,
+    "wait": style.GREY, "communicate": style.VERMILLION, "deliver": style.BLUE, "update": style.GREEN,
+    "sweep": style.SKY, "credit": style.ORANGE, "optimize": style.PURPLE,
 }  # fmt: skip
 CROWDED = "open: more ranks than cores, for correctness only"
 

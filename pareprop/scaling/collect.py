@@ -18,7 +18,7 @@ from .work import Firing
 
 FIGURES = (
     "train_seconds", "build_seconds", "firing_rate_hz", "synapses", "events", "events_per_second", "simulated_seconds",
-    "digest",
+    "digest", "sending",
 )  # fmt: skip
 TABLE = "study.csv"
 
@@ -45,7 +45,7 @@ def check(point: Point, path: Path) -> dict[str, Any]:
 
 
 def _sizes(point: Point) -> list[str]:
-    return [key for key in vars(point) if key not in ("kind", "ranks", "repeat")]
+    return [key for key in vars(point) if key not in ("kind", "ranks", "repeat", "profile_waiting")]
 
 
 def collect(study: Study, folder: Path, units: Mapping[str, Units] | None = None) -> list[dict[str, Any]]:
@@ -72,6 +72,8 @@ def row(point: Point, figures: Mapping[str, Any]) -> dict[str, Any]:
         found |= _spread(f"{phase}_s", [share["phases"][phase] for share in shares])
     found |= _spread("memory_bytes", [sum(share["memory"].values()) for share in shares])
     found |= _spread("peak_rss_bytes", [share["peak_rss_bytes"] for share in shares])
+    found |= _spread("listens_to", [share["listens_to"] for share in shares])
+    found |= _spread("round_bytes", [share["round_bytes"] for share in shares])
     for kind in shares[0]["memory"]:
         found[f"{kind}_bytes_max"] = max(share["memory"][kind] for share in shares)
     return found

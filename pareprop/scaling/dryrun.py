@@ -11,6 +11,7 @@ from ..bench import PHASES, Share
 from ..drawn import Dry
 from ..errors import InputError
 from ..model import Model
+from ..network import target_rate
 from ..simulation import Simulation, Task
 
 
@@ -20,7 +21,7 @@ class DryRun:
 
     Attributes
     ----------
-    share : phases in seconds over all samples but for build, without communicate; bytes by kind
+    share : phases in seconds over all samples but for build, without wait and communicate; bytes by kind
     samples : number of timed samples
     rate_hz : of this rank's neurons in the last sample
     others_hz : at which the others' spikes were drawn
@@ -76,14 +77,5 @@ def run(
         if progress:
             progress(f"sample {index + 1} of {warmup + samples}: {time.perf_counter() - started:.2f} s")
     share = Share.of(simulation)
-    phases = {name: seconds for name, seconds in share.phases.items() if name != "communicate"}
+    phases = {name: seconds for name, seconds in share.phases.items() if name not in ("wait", "communicate")}
     return DryRun(replace(share, phases=phases), samples, own_hz, dry.probability / dt)
-
-
-def target_rate(model: Model) -> float:
-    """Mean target rate of the recurrent neurons in Hz, taken as expected where nothing better is known."""
-    groups = model.of_role("recurrent")
-    rates = [(group.size, group.params.f_target) for group in groups]
-    known = [(size, float(rate)) for size, rate in rates if isinstance(rate, int | float)]
-    total = sum(size for size, _ in known)
-    return sum(size * rate for size, rate in known) / total if total else 10.0

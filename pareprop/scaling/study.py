@@ -27,6 +27,7 @@ class Point:
     variant : "interval" or "spike"
     neurons, indegree, inputs, steps, intervals, warmup, delay, seed : of the benchmark, for the whole network
     rate : of drawn spikes in Hz, 0 for the network's own
+    profile_waiting : whether waiting is timed apart from the transfer
     repeat : number of the repetition
     """
 
@@ -42,6 +43,7 @@ class Point:
     delay: int
     seed: int
     rate: float
+    profile_waiting: bool
     repeat: int
 
     @property
@@ -54,8 +56,9 @@ class Point:
 
     def arguments(self, json_file: Path) -> list[str]:
         """Arguments of `pareprop` that run the point and leave its figures in a file."""
-        options = {key: value for key, value in asdict(self).items() if key not in ("kind", "ranks", "repeat")}
-        return ["bench", *(f"--{key}={value}" for key, value in options.items()), f"--json={json_file}"]
+        other = ("kind", "ranks", "repeat", "profile_waiting")
+        options = [f"--{key}={value}" for key, value in asdict(self).items() if key not in other]
+        return ["bench", *options, *["--profile-waiting"] * self.profile_waiting, f"--json={json_file}"]
 
 
 class Study(Frozen):
@@ -77,6 +80,7 @@ class Study(Frozen):
     steps: Positive = 1000
     intervals: Positive = 1
     warmup: int = Field(1, ge=0)
+    profile_waiting: bool = True
     timeout_s: float = Field(3600.0, gt=0)
 
     def points(self) -> list[Point]:
@@ -87,6 +91,7 @@ class Study(Frozen):
                 kind=self.kind, ranks=ranks, variant=variant, neurons=neurons * (ranks if self.kind == "weak" else 1),
                 indegree=indegree, inputs=self.inputs, steps=self.steps, intervals=self.intervals, warmup=self.warmup,
                 delay=delay, seed=seed, rate=rate, repeat=repeat,
+                profile_waiting=self.profile_waiting,
             )
             for repeat, variant, neurons, indegree, delay, rate, seed in itertools.product(*axes)
             for ranks in self.ranks

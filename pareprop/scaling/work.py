@@ -6,9 +6,13 @@ The unit costs of `units` multiply these counts.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..model import Model, Projection
+import numpy as np
+
+from ..model import Model, Population, Projection
+from ..network import ALMOST_ALL
 from ..partition import block, overlap
 from ..synapses import number_of_tiles
 
@@ -42,9 +46,10 @@ class Work:
     delayed_neurons : neurons, where rounds take several steps: the spike variant then keeps more of their past
     synapses : onto neurons, from inputs and neurons
     readout_synapses, feedback_synapses : onto readouts; from readouts onto neurons
-    rows : pairs of a source and a delay with a row in a table of synapses, all tables
+    rows : pairs of a source that is listened to and a delay, all tables
     events : arrivals at synapses onto neurons
     visits : rows of such synapses that spikes open, also those with no target here
+    heard : neurons that the rank listens to
     readout_events : arrivals at synapses onto readouts
     steps, neuron_steps, signal_steps : steps; times neurons; times synapses of the feedback
     spikes : of all ranks' neurons
@@ -71,16 +76,19 @@ class Work:
     rounds: float
     words: float
     delayed_neurons: float
+    heard: float
 
 
 def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -> Work:
     """Expected counts of `rank` of `ranks` for samples of `n_steps`."""
+    heard = sources(model, ranks, rank)
     parts = {"neurons": (0.0,) * 4, "readouts": (0.0,) * 4, "feedback": (0.0,) * 4}
     for item in model.projections:
         if item.pre.role != "current":
             kind = "readouts" if item.post.role == "readout" else "neurons"
             kind = "feedback" if item.pre.role == "readout" else kind
-            parts[kind] = tuple(map(sum, zip(parts[kind], _counts(model, item, firing, ranks, rank), strict=True)))
+            counts = _counts(model, item, firing, ranks, rank, heard)
+            parts[kind] = tuple(map(sum, zip(parts[kind], counts, strict=True)))
     n, n_readouts = model.size("recurrent"), model.size("readout")
     first, last = block(n, ranks, rank)
     own, own_readouts = last - first, math.ceil(n_readouts / ranks)
@@ -95,6 +103,7 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -
         input_spikes=model.size("input") * firing.inputs, rounds=rounds,
         words=2 + (n_steps * (1 + 2 * own_readouts) + own * firing.neurons) / rounds,
         delayed_neurons=own * (model.variant == "spike" and round_steps(model, n_steps) > 1),
+        heard=sum(heard.values()),
     )  # fmt: skip
 
 
@@ -108,15 +117,52 @@ def round_steps(model: Model, n_steps: int) -> int:
     return min([*delays, n_steps])
 
 
-def _counts(model: Model, item: Projection, firing: Firing, ranks: int, rank: int) -> tuple[float, ...]:
+def sources(model: Model, ranks: int, rank: int) -> dict[str, float]:
+    """Expected number of neurons of each recurrent population that a rank listens to, see `Network.sources`."""
+    first, last = block(model.size("recurrent"), ranks, rank)
+    groups = model.of_role("recurrent")
+    found = {}
+    for group in groups:
+        low, high = overlap(first, last, model.offset(group), model.offset(group) + group.size)
+        own = high - low
+        items = [item for item in model.projections if item.pre == group and item.post.role in ("recurrent", "readout")]
+        silent = math.prod(_without_targets(model, item, ranks, rank) for item in items)
+        found[group.name] = own + (group.size - own) * (1.0 - silent)
+    if sum(found.values()) > ALMOST_ALL * model.size("recurrent"):
+        return {group.name: float(group.size) for group in groups}
+    return found
+
+
+def _local(model: Model, post: Population, ranks: int, rank: int) -> tuple[int, int]:
+    """The targets on a rank, ids in the population."""
+    offset = model.offset(post)
+    low, high = overlap(*block(model.size(post.role), ranks, rank), offset, offset + post.size)
+    return low - offset, high - offset
+
+
+def _without_targets(model: Model, item: Projection, ranks: int, rank: int) -> float:
+    """Probability that a source has no synapse of a projection on a rank."""
+    low, high = _local(model, item.post, ranks, rank)
+    n, targets = item.pre.size, high - low
+    if item.rule == "explicit":
+        return 1.0 - len(np.unique(item.source[(item.target >= low) & (item.target < high)])) / n
+    if item.rule == "fixed_indegree":
+        if item.allow_multapses:
+            return (1.0 - 1.0 / n) ** (item.indegree * targets)
+        return (1.0 - item.indegree / n) ** targets
+    return (1.0 - item.probability if item.rule == "fixed_probability" else 0.0) ** targets
+
+
+def _counts(
+    model: Model, item: Projection, firing: Firing, ranks: int, rank: int, heard: Mapping[str, float]
+) -> tuple[float, ...]:
     """Synapses, rows, arrivals and visited rows of a projection on a rank."""
-    first, last = block(model.size(item.post.role), ranks, rank)
-    offset = model.offset(item.post)
-    low, high = overlap(first, last, offset, offset + item.post.size)
+    low, high = _local(model, item.post, ranks, rank)
     synapses = (high - low) * indegree(item)
     tiles = number_of_tiles(item, high - low) if model.variant == "interval" and item.post.role == "recurrent" else 1
     shortest, longest = item.delay_range
-    rows = item.pre.size * (longest - shortest + 1) * (1 if item.pre.role == "readout" else tiles)
+    senders = heard[item.pre.name] if item.pre.role == "recurrent" else item.pre.size
+    rows = senders * (longest - shortest + 1) * (1 if item.pre.role == "readout" else tiles)
     spikes = {"input": firing.inputs, "recurrent": firing.neurons}.get(item.pre.role, 0.0)
     return synapses, rows, synapses * spikes, rows * spikes
 

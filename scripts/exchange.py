@@ -1,0 +1,99 @@
+"""What a round between ranks costs: mpirun -n 2 python scripts/exchange.py [--neurons N] [--share S] [--json FILE].
+
+Microseconds per round of one step, one readout: the bare MPI call of the same sizes, and pareprop's exchange around it
+(packing, the call, merging into the log), with nothing to say and with more and more spikes per rank. `--share` of the
+neurons have targets on each rank.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from pareprop import launcher
+from pareprop.exchange import Ranks
+from pareprop.partition import block
+from pareprop.sending import Sources
+from pareprop.spikelog import Log
+
+SPIKES = (0, 1, 10, 100, 1000)  # per rank and round
+REPEATS = 7
+
+
+def log_of(low: int, high: int, spikes: int, rounds: int) -> Log:
+    """Each step `spikes` of the neurons [low, high), at even distances."""
+    ids = np.linspace(low, high, spikes, endpoint=False).astype(np.uint32)
+    return Log.from_arrays(np.tile(ids, rounds), np.arange(rounds + 1) * spikes)
+
+
+def bound(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: int) -> Ranks:
+    """An exchange whose every round sends the same number of spikes and one readout signal."""
+    low, high = block(neurons, comm.size, comm.rank)
+    chosen = np.random.default_rng(comm.rank).random(neurons) < share
+    chosen[low:high] = True
+    ranks = Ranks(comm, way)
+    first, last = block(1, comm.size, comm.rank)
+    own, merged = log_of(low, high, spikes, rounds), Log(rounds, 2 * comm.size * spikes * rounds + 1)
+    sources = Sources(neurons, None if chosen.all() else np.flatnonzero(chosen))
+    ranks.bind(own, merged, np.zeros((rounds, last - first)), np.zeros((rounds, 1)), sources)
+    return ranks
+
+
+def lap(comm: Any, rounds: int, do: Callable[[int], None]) -> float:
+    """Microseconds per call."""
+    comm.Barrier()
+    start = time.perf_counter()
+    for k in range(rounds):
+        do(k)
+    return 1e6 * (time.perf_counter() - start) / rounds
+
+
+def measured(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: int) -> dict[str, Any]:
+    """Medians of a bare call and of a round, taken by turns; the slowest rank counts."""
+    ranks = bound(comm, way, neurons, share, spikes, rounds)
+    bare, ours = [], []
+    for _ in range(REPEATS + 1):  # the first one sizes the buffers
+        ours.append(lap(comm, rounds, lambda k: ranks.round(k, k + 1, k, k + 1)))
+        bare.append(lap(comm, rounds, lambda k: ranks.way.transfer()))
+    slowest = [median(max(comm.allgather(value)) for value in values[1:]) for values in (bare, ours)]
+    received = max(comm.allgather(ranks.way.received))
+    return {"way": way, "spikes": spikes, "bare_us": slowest[0], "round_us": slowest[1], "received_bytes": received}
+
+
+def main() -> None:
+    """Print a table on rank 0."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--neurons", type=int, default=20_000)
+    parser.add_argument("--share", type=float, default=1.0, help="of the neurons that a rank listens to")
+    parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    options = parser.parse_args()
+    comm = launcher.exchange().comm
+    if comm is None:
+        parser.error("run it under mpirun, on two ranks at least")
+    barrier = median(lap(comm, options.rounds, lambda k: comm.Barrier()) for _ in range(REPEATS))
+    rows = [
+        measured(comm, way, options.neurons, options.share, spikes, options.rounds)
+        for way in ("everything", "targeted") for spikes in SPIKES
+    ]  # fmt: skip
+    if comm.rank:
+        return
+    print(f"{comm.size} ranks, {options.neurons} neurons, of which a rank listens to {100 * options.share:g} %; "
+          f"barrier (--profile-waiting adds one per round) {barrier:.2f} us")  # fmt: skip
+    print("sending     spikes/rank  bytes received  bare MPI us  round us  overhead us")
+    for row in rows:
+        print(f"{row['way']:11s} {row['spikes']:11d} {row['received_bytes']:15d} {row['bare_us']:12.2f} "
+              f"{row['round_us']:9.2f} {row['round_us'] - row['bare_us']:12.2f}")  # fmt: skip
+    if options.json:
+        options.json.write_text(json.dumps({"ranks": comm.size, "barrier_us": barrier, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
