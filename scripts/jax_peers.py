@@ -171,8 +171,8 @@ def yardstick(net: Dense) -> Peer:
     return Peer(step, jax.tree.map(jnp.copy, net.weights))
 
 
-def braintrace(net: Dense, algorithm: str, **options: Any) -> Peer:
-    """Training by one of BrainTrace's algorithms; its learning signals come from the readouts' own weights."""
+def _cells(net: Dense) -> Any:
+    """The network as a module of BrainTrace: one weight matrix from inputs and neurons, one to leaky readouts."""
     import brainstate
     import braintrace as bt
 
@@ -204,18 +204,29 @@ def braintrace(net: Dense, algorithm: str, **options: Any) -> Peer:
             self.y.value = net.zeta * read + net.kappa * self.y.value
             return self.y.value
 
-    model = Cells()
+    return Cells()
+
+
+def braintrace(net: Dense, algorithm: str, **options: Any) -> Peer:
+    """Training by one of BrainTrace's algorithms.
+
+    Learning signals come from the readouts' own weights; there is no regularisation of rates, and autapses learn, too.
+    """
+    import brainstate
+    import braintrace as bt
+
+    model = _cells(net)
     learner = bt.compile(model, algorithm, net.raster[0], **options)
     parameters = model.states(brainstate.ParamState)
+
+    def loss(x: Any, target: Any) -> Any:
+        return 0.5 * jnp.sum((learner(x) - target) ** 2)
 
     @brainstate.transform.jit
     def train() -> None:
         brainstate.nn.init_all_states(model)
         learner.reset_state()
-        found = learner.etrace_grad(
-            net.raster, net.target, step_fn=lambda x, y: 0.5 * jnp.sum((learner(x) - y) ** 2), weights=parameters,
-            reduction="sum",
-        )  # fmt: skip
+        found = learner.etrace_grad(net.raster, net.target, step_fn=loss, weights=parameters, reduction="sum")
         for name, value in found.items():
             parameters[name].value = parameters[name].value - net.eta * value
 
