@@ -11,6 +11,7 @@ import numpy as np
 from contests import suffix, workers_of
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from pareprop.plots import style
 
@@ -72,6 +73,8 @@ def row(axes: list[Axes], results: list[Result], workers: list[int]) -> None:
             for key, look in looks.items():
                 draw(ax, results, partial(find, key + suffix(n)), look, n)
         ax.set(xscale="log", yscale="log", ylabel=label)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_minor_formatter(NullFormatter())
         ax.grid(True, lw=0.3, color=style.WINDOW)
 
 
