@@ -54,6 +54,7 @@ def exchange() -> Exchange:
     if os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(expected):  # one node: no search for a network
         os.environ.setdefault("OMPI_MCA_btl", "self,sm")
         os.environ.setdefault("OMPI_MCA_osc", "^ucx")
+    os.environ.setdefault("MPI4PY_RC_THREAD_LEVEL", "funneled")  # one thread calls MPI, which then needs no locks
     from mpi4py import MPI  # starts MPI, so not at the top of the file
 
     comm = MPI.COMM_WORLD

@@ -165,8 +165,7 @@ def test_a_signal_asks_for_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFi
     arguments = [*task("iterations=100000"), "--out", tmp_path / "run"]
     process = alone(*arguments)
     try:
-        wait_for((tmp_path / "run" / "provenance.json").exists, process)
-        time.sleep(0.2)
+        wait_for((tmp_path / "run" / "checkpoints" / "listening").exists, process)
         process.send_signal(number)
         output, errors = process.communicate(timeout=60)
     finally:
@@ -184,8 +183,7 @@ def test_a_signal_asks_for_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_signal_to_mpirun_reaches_all_ranks(tmp_path: Path) -> None:
     process = start(2, *task("iterations=100000"), "--out", tmp_path / "run")
     try:
-        wait_for((tmp_path / "run" / "provenance.json").exists, process)
-        time.sleep(0.2)
+        wait_for((tmp_path / "run" / "checkpoints" / "listening").exists, process)
         parent = next(p for p in Path("/proc").iterdir() if p.name.isdigit() and _is_mpirun(p, process.pid))
         os.kill(int(parent.name), signal.SIGUSR1)
         output, _ = process.communicate(timeout=60)
@@ -207,8 +205,7 @@ def test_interrupted_twice_ends_at_once(tmp_path: Path) -> None:
     arguments = [*task("iterations=3", "n_step=3000000", "indegree=2"), "--out", tmp_path / "run"]
     process = alone(*arguments)
     try:
-        wait_for((tmp_path / "run" / "provenance.json").exists, process)
-        time.sleep(0.3)
+        wait_for((tmp_path / "run" / "checkpoints" / "listening").exists, process)
         for _ in range(2):
             process.send_signal(signal.SIGINT)
             time.sleep(0.3)

@@ -10,6 +10,7 @@ import click
 from .. import bench
 from ..errors import InputError, StateError
 from ..exchange import Exchange
+from ..record import peak_rss_bytes
 from . import collect as table
 from . import dryrun, launchers, measure, slurm, study, subject, units
 from .predict import Prediction, nodes_for, predict
@@ -149,8 +150,8 @@ def predict_command(
     """Predict time by phase and memory of CONFIG (a task, a file, or bench) on any number of ranks."""
     _one_process(exchange)
     if measures:
-        network = measure.exchange_costs()
-        found = {name: measure.measure(name, network=network, progress=click.echo) for name in ("interval", "spike")}
+        options = {"network": measure.exchange_costs(), "progress": click.echo, "base_bytes": peak_rss_bytes()}
+        found = {name: measure.measure(name, **options) for name in ("interval", "spike")}
         units.write(Path(units_file), found)
     if source is None:
         if not measures:

@@ -58,15 +58,16 @@ PROBES = (
 
 def measure(
     variant: str, probes: tuple[Probe, ...] = PROBES, repeats: int = 3, network: Network | None = None,
-    progress: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None, base_bytes: float | None = None,
 ) -> Units:  # fmt: skip
     """Run all probes and fit; of repetitions the fastest counts, phase by phase.
 
     Parameters
     ----------
     network : latency and bandwidth, measured between two ranks of this machine if not given
+    base_bytes : of a process with nothing built, by default the peak of this one so far
     """
-    base = peak_rss_bytes()
+    base = peak_rss_bytes() if base_bytes is None else base_bytes
     runs = []
     for probe in probes:
         start = time.perf_counter()
