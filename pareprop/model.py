@@ -17,6 +17,7 @@ from .errors import InputError
 Role = Literal["input", "current", "recurrent", "readout"]
 NUMBER = int | float | np.number
 MAX_DELAY = 2**15  # steps
+MAX_SIZE = 2**31  # cells of a population
 FEEDBACK = ("random", "symmetric", "adaptive")
 
 
@@ -215,6 +216,8 @@ class Model:
     def _add(self, population: Population) -> Population:
         if population.size < 1:
             raise InputError(f"population '{population.name}': size = {population.size} must be at least 1")
+        if population.size > MAX_SIZE:
+            raise InputError(f"population '{population.name}': size = {population.size} must be at most {MAX_SIZE}")
         if any(other.name == population.name for other in self.populations):
             raise InputError(f"population '{population.name}' exists already")
         self.populations.append(population)
