@@ -77,6 +77,7 @@ class Config:
         """What a resumed run must have in common: all but how long it runs and what it leaves on the way."""
         found = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
         del found["run"]["iterations"]
+        found["task"] |= self.task.fingerprint()
         return found
 
     def json(self) -> str:

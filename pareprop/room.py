@@ -34,11 +34,10 @@ def require_bytes(n_bytes: int, what: str) -> None:
 
 def require(model: Model, n_steps: int, rank: int = 0, size: int = 1) -> None:
     """Raise `InputError` if a rank's share of a network is larger than the memory; names its largest part."""
-    parts = sorted(_parts(model, n_steps, rank, size), reverse=True)
-    total = sum(n_bytes for n_bytes, _ in parts)
-    if parts and total > parts[0][0]:
-        require_bytes(parts[0][0], parts[0][1])
-    require_bytes(total, f"the network of rank {rank}, most of all {parts[0][1]}," if parts else "the network")
+    parts = list(_parts(model, n_steps, rank, size))
+    most, what = max(parts)
+    require_bytes(most, what)
+    require_bytes(sum(n_bytes for n_bytes, _ in parts), f"the network of rank {rank}, most of all {what},")
 
 
 def _parts(model: Model, n_steps: int, rank: int, size: int) -> Iterator[tuple[int, str]]:

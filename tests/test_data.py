@@ -271,6 +271,14 @@ def test_labels_and_test_phase(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert code == 2 and "n_train = 0 must lie in 1 to 5" in errors
 
 
+def test_other_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = written(tmp_path, "raster npz")
+    assert command(capsys, "run", path, "--out", tmp_path / "run", "--until", 2)[0] == 0
+    written(tmp_path, "raster npz", targets=arrays()[1] + 1.0)
+    code, _, errors = command(capsys, "resume", tmp_path / "run")
+    assert code == 2 and "belongs to another run: task.fingerprint of data = " in errors
+
+
 def test_the_printed_example_is_what_the_readme_describes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "my.toml").write_text(command(capsys, "config", "data")[1])
     assert json.loads(config.load(str(tmp_path / "my.toml")).json()) == json.loads(config.load("data").json())

@@ -90,6 +90,10 @@ class Data(TaskBase):
             raise InputError("; ".join(problems))
         return file
 
+    def fingerprint(self) -> dict[str, str]:
+        """Of the data file."""
+        return {"fingerprint of data": self._file.fingerprint()}
+
     @property
     def n_steps(self) -> int:
         """Steps of one sample."""

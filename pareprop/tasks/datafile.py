@@ -11,6 +11,7 @@ Arrays of it, for n samples:
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,16 @@ class DataFile:
                 worst = column.max() if column.min() >= 0 else column.min()
                 raise InputError(f"data {self.path}: spikes: {name} {worst} must lie in 0 to {bound - 1}")
         return spikes
+
+    def fingerprint(self) -> str:
+        """Digest of the file's size, first and last MiB; all of it may be too long to read."""
+        with open(self.path, "rb") as file:
+            size = file.seek(0, 2)
+            file.seek(0)
+            ends = [file.read(2**20)]
+            file.seek(max(size - 2**20, 0))
+            ends.append(file.read())
+        return hashlib.blake2b(b"".join([str(size).encode(), *ends]), digest_size=16).hexdigest()
 
     def target(self, place: int) -> np.ndarray:
         """Targets of a sample, (n_steps, n_readouts)."""
