@@ -43,11 +43,15 @@ def tasks(exchange: Exchange) -> None:
         task = kind()
         try:
             sizes = ", ".join(f"{item.size} {item.name}" for item in task.model().populations)
+            sizes += f", {task.n_steps} steps"
         except InputError:
             sizes = "sizes as the data"
-        click.echo(f"{name}: {kind.summary}; {task.variant} variant, {sizes}, {task.n_steps} steps")
+        click.echo(f"{name}: {kind.summary}; {task.variant} variant, {sizes}")
         for key, field in kind.model_fields.items():
-            click.echo(f"    {key}={getattr(task, key)}" + (f"    {field.description}" if field.description else ""))
+            value = getattr(task, key)
+            tables = isinstance(value, tuple) and any(isinstance(entry, dict) for entry in value)
+            shown = f"[tables, see `pareprop config {name}`]" if tables else value
+            click.echo(f"    {key}={shown}" + (f"    {field.description}" if field.description else ""))
 
 
 @commands.command(name="verify")

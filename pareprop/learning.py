@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import InputError
 from .kernels import optimizers as kernel
 from .params import Adam, GradientDescent, Optimizer
 from .synapses import Span, Synapses
@@ -135,9 +136,29 @@ class Plastic:
 
 
 def plastic(table: Synapses, default: Optimizer, keeps_moments: bool = True) -> list[Plastic]:
-    """The plastic projections of a table."""
+    """The plastic projections of a table.
+
+    Raises
+    ------
+    InputError
+        For a weight that lies outside of its bounds, as in NEST.
+    """
+    for span in table.spans:
+        _require_bounds(span, span.projection.optimizer or default, table.weight[span.first : span.last])
     return [
         Plastic(table, span, span.projection.optimizer or default, keeps_moments=keeps_moments)
         for span in table.spans
         if span.projection.plastic
     ]
+
+
+def _require_bounds(span: Span, optimizer: Optimizer, weight: np.ndarray) -> None:
+    if not span.projection.plastic or not len(weight):
+        return
+    for worst, beyond, name in (
+        (weight.min(), weight.min() < optimizer.Wmin, "at least Wmin"),
+        (weight.max(), weight.max() > optimizer.Wmax, "at most Wmax"),
+    ):
+        if beyond:
+            bound = optimizer.Wmin if "Wmin" in name else optimizer.Wmax
+            raise InputError(f"projection '{span.projection.name}': weight = {worst:g} must be {name} = {bound:g}")

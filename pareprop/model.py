@@ -18,6 +18,7 @@ from .kernels import PRECISIONS, Precision
 Role = Literal["input", "current", "recurrent", "readout"]
 NUMBER = int | float | np.number
 MAX_DELAY = 2**15  # steps
+MAX_SIZE = 2**31  # cells of a population
 FEEDBACK = ("random", "symmetric", "adaptive")
 
 
@@ -226,6 +227,8 @@ class Model:
     def _add(self, population: Population) -> Population:
         if population.size < 1:
             raise InputError(f"population '{population.name}': size = {population.size} must be at least 1")
+        if population.size > MAX_SIZE:
+            raise InputError(f"population '{population.name}': size = {population.size} must be at most {MAX_SIZE}")
         if any(other.name == population.name for other in self.populations):
             raise InputError(f"population '{population.name}' exists already")
         self.populations.append(population)

@@ -81,6 +81,7 @@ class Provenance(Observer):
     """
 
     def __init__(self, directory: Path, about: dict[str, Any]) -> None:
+        self.parts: list[dict[str, Any]] = []
         self.path, self.about = directory / NAME, about
         self._clock = time.monotonic()
 
@@ -96,6 +97,8 @@ class Provenance(Observer):
 
     def failed(self, simulation: Simulation, problem: Exception) -> str:
         """Note why it could not go on, if the disk takes it."""
+        if not self.parts:  # it failed before the first iteration
+            return ""
         try:
             self._write(simulation, f"failed: {problem}")
         except Exception as another:

@@ -52,7 +52,12 @@ class Recorder(Observer):
         self.ids = ids[(ids >= first) & (ids < last)]
         self._selected = list(self._weights(simulation))
         wanted = [name for name in ("spikes", "input_spikes") if name in self.wanted.what]
-        self._blocks = {name: SpikeBlock(simulation.task.n_steps) for name in wanted}
+        self._blocks = {}
+        for name in wanted:
+            sources = network.n_recurrent if name == "spikes" else network.n_inputs
+            largest = (2**32 - 1, simulation.task.n_steps, sources)
+            kinds = [np.min_scalar_type(number).str for number in largest]
+            self._blocks[name] = SpikeBlock(simulation.task.n_steps, kinds)
         self._file = None
         self._opened(simulation)
 
@@ -86,12 +91,10 @@ class Recorder(Observer):
     def _streams(self, simulation: Simulation, rank: int) -> Iterator[tuple[str, Stream]]:
         """Streams of this rank; what all ranks know is written by rank 0."""
         what, n_out = self.wanted.what, simulation.network.n_readouts
-        for name in self._blocks:
-            sources = simulation.network.n_recurrent if name == "spikes" else simulation.network.n_inputs
-            for key, largest in zip(SPIKE, (2**32 - 1, simulation.task.n_steps, sources), strict=True):
-                kind, unit = np.min_scalar_type(largest).str, "steps" if key == "step" else "1"
+        for name, block in self._blocks.items():
+            for key, kind in zip(SPIKE, block.kinds, strict=True):
                 packed = key != "id"  # their low bytes are as good as random: much time for little
-                yield f"{name}/{key}", Stream(kind, (), unit, ("spike",), packed)
+                yield f"{name}/{key}", Stream(kind, (), "steps" if key == "step" else "1", ("spike",), packed)
         if rank == 0:
             yield "samples/iteration", Stream("u4", (), "1", ("sample",))
             yield "samples/loss", Stream("f8", (), "1", ("sample",))
@@ -169,7 +172,7 @@ class Recorder(Observer):
         for name, block in self._blocks.items():
             for columns in block.share(rank, size):
                 for key, column in zip(SPIKE, columns, strict=True):
-                    self._file.add(f"{name}/{key}", column)
+                    self._file.add(f"{name}/{key}", column, copy=False)
         needed = collective.total(comm, self._file.gathered_bytes)
         with collective.on_disk(comm, "recording", self._file.path):
             collective.require_room(self._file.path, needed)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from . import compare, config, provenance, runs, sonata
+from . import compare, config, provenance, room, runs, sonata
 from .exchange import Exchange
 from .record import make_directory
 from .recorder import check
@@ -34,7 +34,8 @@ def run(
     """Train a task, or what a configuration file says; leave results.h5 and figures in a run directory."""
     settings = settings if seed is None else (*settings, f"run.seed={seed}")
     chosen = config.load(source, settings)
-    check(chosen.record, chosen.task.model())  # before anything is written
+    check(chosen.record, model := chosen.task.model())  # before anything is written
+    room.require(model, chosen.task.n_steps, size=exchange.size)
     directory = make_directory(exchange.comm, out, chosen.task.name, overwrite)
     if seeds == 1:
         _begin(exchange, chosen, directory, until)

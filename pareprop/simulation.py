@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from . import collective
+from . import collective, room
 from .canonical import Digest
 from .collective import guarded
 from .errors import InputError, ParepropError, StateError
@@ -116,6 +116,7 @@ class Simulation:
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
         self.observers = list(observers)
         with self.timers.phase("build"), guarded(self.exchange.comm):  # draws may be bad on one rank alone
+            room.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
             self.network = Network(model, self.exchange.rank, self.exchange.size)
             engine, default = ENGINES[model.variant]
             settings = settings or default(learning_window=task.learning_window)

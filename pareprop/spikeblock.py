@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ class SpikeBlock:
     Parameters
     ----------
     n_steps : of a sample
+    kinds : types of iterations, steps and ids
 
     Attributes
     ----------
@@ -25,8 +26,8 @@ class SpikeBlock:
     nbytes : held
     """
 
-    def __init__(self, n_steps: int) -> None:
-        self.n_steps = n_steps
+    def __init__(self, n_steps: int, kinds: Sequence[str]) -> None:
+        self.n_steps, self.kinds = n_steps, kinds
         self.clear()
 
     def clear(self) -> None:
@@ -37,13 +38,14 @@ class SpikeBlock:
     def add(self, iteration: int, log: Log) -> None:
         """Take a copy of a sample's spikes."""
         ptr = log.ptr[: self.n_steps + 1].copy()
-        ids = log.ids[: ptr[-1]].copy()
+        ids = log.ids[: ptr[-1]].astype(self.kinds[2])
         self._samples.append((iteration, ptr, ids))
         self.count += len(ids)
         self.nbytes += ids.nbytes + ptr.nbytes
 
     def share(self, rank: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Iterations, steps and ids of the spikes that a rank writes, sample by sample."""
+        steps = np.arange(self.n_steps, dtype=self.kinds[1])
         low, high = block(self.count, size, rank)
         place = 0
         for iteration, ptr, ids in self._samples:
@@ -51,4 +53,4 @@ class SpikeBlock:
             place += len(ids)
             if first < last:
                 counts = np.diff(np.clip(ptr, first, last))
-                yield np.full(last - first, iteration), np.repeat(np.arange(self.n_steps), counts), ids[first:last]
+                yield np.full(last - first, iteration, self.kinds[0]), np.repeat(steps, counts), ids[first:last]

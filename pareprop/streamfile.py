@@ -60,10 +60,10 @@ class StreamFile:
         self.gathered_bytes = 0
         self._gathered: dict[str, list[np.ndarray]] = defaultdict(list)
 
-    def add(self, name: str, values: Any) -> None:
+    def add(self, name: str, values: Any, copy: bool = True) -> None:
         """Gather rows of a stream; nothing if there is no such stream here."""
         if name in self.streams:
-            rows = np.array(values, self.streams[name].kind)
+            rows = np.array(values, self.streams[name].kind, copy=copy or None)
             self._gathered[name].append(rows)
             self.gathered_bytes += rows.nbytes
 

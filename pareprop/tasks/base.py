@@ -84,6 +84,10 @@ class TaskBase(params.Frozen):
         """What a user should know about the data, in lines."""
         return []
 
+    def fingerprint(self) -> dict[str, str]:
+        """What tells data of a user's file from others, which a resumed run must have as well."""
+        return {}
+
     def model(self) -> Model:
         """The network."""
         raise NotImplementedError
