@@ -75,6 +75,7 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
 
 @commands.command()
 @click.option("--variant", type=click.Choice(["interval", "spike"]), default="interval", show_default=True)
+@click.option("--precision", type=click.Choice(["double", "single"]), default="double", show_default=True)
 @click.option("--neurons", type=int, default=2000, show_default=True)
 @click.option("--indegree", type=int, default=100, show_default=True, help="Recurrent synapses per neuron.")
 @click.option("--inputs", type=int, default=100, show_default=True, help="Input sources; each feeds every neuron.")
@@ -88,14 +89,16 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the figures to this file.")
 @click.pass_obj
 def bench(
-    exchange: Exchange, json_file: str | None, no_learning: bool, variant: str, warmup: int, rate: float, **sizes: int
+    exchange: Exchange, json_file: str | None, no_learning: bool, variant: str, precision: str, warmup: int,
+    rate: float, **sizes: int,
 ) -> None:  # fmt: skip
     """Build and train the benchmark network; print where the time goes."""
     seed = sizes.pop("seed")
     check_bench(**sizes)
     if json_file and not Path(json_file).resolve().parent.is_dir():  # not after minutes of work
         raise InputError(f"--json {json_file}: its directory does not exist")
-    network = bench_model(sizes["neurons"], sizes["indegree"], sizes["inputs"], seed, sizes["delay"], variant)
+    size, indegree, inputs, delay = (sizes[name] for name in ("neurons", "indegree", "inputs", "delay"))
+    network = bench_model(size, indegree, inputs, seed, delay, variant, precision)
     task = BenchTask(sizes["inputs"], sizes["steps"], seed)
     figures = run_bench(network, task, sizes["intervals"], not no_learning, exchange, warmup, rate)
     if exchange.rank:
@@ -108,7 +111,8 @@ def bench(
     click.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")
     if json_file:
         try:
-            everything = figures | {"variant": variant, "seed": seed, "warmup": warmup, "rate": rate} | sizes
+            options = {"variant": variant, "precision": precision, "seed": seed, "warmup": warmup, "rate": rate}
+            everything = figures | options | sizes
             Path(json_file).write_text(json.dumps(everything, indent=1) + "\n")
         except OSError as problem:
             raise InputError(f"--json {json_file}: {problem.strerror}") from None

@@ -22,7 +22,9 @@ from .tasks import TASKS, TaskBase
 
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
 PLACES = {
-    "model": {"variant", "n_in", "n_rec", "n_out", "n_reg", "n_ad", "neuron", "indegree", "delay", "adapt_tau"},
+    "model": {
+        "variant", "precision", "n_in", "n_rec", "n_out", "n_reg", "n_ad", "neuron", "indegree", "delay", "adapt_tau"
+    },
     "learning": {"eta", "eta_validate", "eta_test", "batch_size", "c_reg", "f_target", "feedback", "kappa", "cutoff"},
     "run": {
         "seed", "iterations", "validate_every", "validate_samples", "stop_below", "stop_samples", "test_samples"

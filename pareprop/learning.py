@@ -74,7 +74,7 @@ class Plastic:
     optimizer : settings; `eta` may be changed between samples
     n_steps : optimizer steps made
     keeps_moments : whether moments are kept here (interval variant)
-    moment, variance : float64 (n_synapses,), Adam's, else empty
+    moment, variance : (n_synapses,) of the type of the weights, Adam's, else empty
     """
 
     table: Synapses
@@ -85,7 +85,7 @@ class Plastic:
 
     def __post_init__(self) -> None:
         n = self.span.last - self.span.first if self.keeps_moments and isinstance(self.optimizer, Adam) else 0
-        self.moment, self.variance = np.zeros(n), np.zeros(n)
+        self.moment, self.variance = (np.zeros(n, self.table.weight.dtype) for _ in range(2))
         self.eta = self.optimizer.eta
 
     def step(self, gradient: np.ndarray, divisor: float) -> None:

@@ -30,6 +30,7 @@ class TaskBase(params.Frozen):
 
     seed: int = Field(1, ge=0, lt=2**32, description="seed of the network and of the data")
     variant: Literal["interval", "spike"] = Field("interval", description="interval (Bellec 2020) or spike (e-prop+)")
+    precision: Literal["double", "single"] = Field("double", description="of weights, state and histories")
     iterations: int = Field(100, ge=0, description="training iterations")
     batch_size: int = Field(1, ge=1, description="samples per optimizer step")
     eta: float = Field(1e-4, ge=0, description="learning rate")

@@ -107,7 +107,7 @@ class NMnist(TaskBase):
         scale, spiking = 1.0 - self.kappa, self.variant == "spike"
         rule = {"eta": self.eta * (scale**2 if spiking else 1.0), "batch_size": self.batch_size}
         optimizer = GradientDescent(**rule, optimize_each_step=False) if spiking else Adam(**rule, epsilon=1e-8)
-        model = Model(self.variant, self.seed, optimizer=optimizer)
+        model = Model(self.variant, self.seed, optimizer=optimizer, precision=self.precision)
         inputs = model.inputs("in", len(self._pixels))
         values = {
             "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.6, "tau_m": 30.0, "t_ref": 0.0, "f_target": self.f_target,

@@ -57,7 +57,7 @@ class SineWaves(TaskBase):
 
     def model(self) -> Model:
         """The network of the tutorial."""
-        model = Model(self.variant, self.seed, optimizer=self._descent(self.eta))
+        model = Model(self.variant, self.seed, optimizer=self._descent(self.eta), precision=self.precision)
         inputs = model.inputs("in", self.n_in)
         neurons = model.neurons("rec", self.n_rec, self.neuron, **self._neurons())
         own = {"eprop_isi_trace_cutoff": self.cutoff} if self.variant == "spike" else {"regular_spike_arrival": False}
