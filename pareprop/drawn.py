@@ -12,6 +12,7 @@ import numpy as np
 from . import streams
 from .exchange import HEADER, Exchange, buffer_bytes, grown
 from .partition import block
+from .replicas import Replicas
 from .spikelog import Log
 
 
@@ -38,7 +39,7 @@ class Driven:
 
     def __init__(self, exchange: Exchange, probability: float, n_neurons: int, seed: int) -> None:
         self._exchange, self._probability, self._n, self._seed = exchange, probability, n_neurons, seed
-        self.rank, self.size, self.comm = exchange.rank, exchange.size, exchange.comm
+        self.rank, self.size, self.comm, self.replicas = exchange.rank, exchange.size, exchange.comm, exchange.replicas
         self._time = 0
 
     def bind(self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray) -> None:
@@ -79,6 +80,7 @@ class Dry:
     """
 
     comm: Any = None
+    replicas = Replicas()
 
     def __init__(self, rank: int, size: int, probability: float, n_neurons: int, seed: int, own: bool = False) -> None:
         self.rank, self.size = rank, size

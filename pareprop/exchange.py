@@ -12,6 +12,7 @@ import numpy as np
 
 from .kernels import exchange as kernel
 from .partition import block
+from .replicas import Replicas
 from .spikelog import Log
 
 GROWTH = 1.25  # room beyond the largest message seen, so that a second message is rare
@@ -34,6 +35,7 @@ class Exchange(Protocol):
     rank: int
     size: int
     comm: Any
+    replicas: Replicas
 
     @property
     def nbytes(self) -> int:
@@ -54,6 +56,9 @@ class Alone:
     comm: Any = None
     nbytes = 0
 
+    def __init__(self, replicas: Replicas | None = None) -> None:
+        self.replicas = replicas or Replicas()
+
     def bind(self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray) -> None:
         """Keep the signals; logs are the same."""
         self._signals = (own_signal, signal)
@@ -71,10 +76,11 @@ class Ranks:
     Parameters
     ----------
     comm : mpi4py communicator
+    replicas : groups of which the communicator is one
     """
 
-    def __init__(self, comm) -> None:
-        self.comm = comm
+    def __init__(self, comm, replicas: Replicas | None = None) -> None:
+        self.comm, self.replicas = comm, replicas or Replicas()
         self.rank, self.size = comm.rank, comm.size
         self._cursor = np.zeros(self.size, np.int64)
         self.words = 256

@@ -36,6 +36,8 @@ class Recorder(Observer):
     wanted : what is recorded, section [record]
     """
 
+    everywhere = False
+
     def __init__(self, directory: Path, wanted: Record) -> None:
         self.directory, self.wanted = directory, wanted
         self.parts: list[dict[str, Any]] = []  # ended ones: number of ranks, rows of each stream on each rank
