@@ -13,6 +13,7 @@ from .exchange import Exchange, timed_round
 from .learning import evaluate, learning_signal, plastic
 from .network import Network, target_rate
 from .params import Adam, GradientDescent
+from .replicas import TreeSum
 from .sample import Sample
 from .spikelog import Log
 from .state import State
@@ -94,13 +95,19 @@ class Interval:
             for rule in (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
         )
         n_kept = 0 if self.direct else 1
-        self.gradient = {id(table): np.zeros(len(table.weight) * n_kept, self.real) for table in (*tables, *copies)}
+        self._tables = (*tables, *copies)
+        self.sums = TreeSum([np.zeros(len(table.weight) * n_kept, self.real) for table in self._tables])
         self._pending: list[tuple] = []
         self.mirrored = [item for table in copies for item in plastic(table, model.optimizer)]
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer)]
         self.n_collected = self.n_samples = 0
         self._carried = np.zeros(n, self.real)
         self._allocate(n)
+
+    @property
+    def gradient(self) -> dict[int, np.ndarray]:
+        """What samples add to, by id of the table: the gradient so far if all are in one leaf, see `replicas`."""
+        return {id(table): array for table, array in zip(self._tables, self.sums.arrays, strict=True)}
 
     def _round_length(self, min_delay: int) -> int:
         if self.exchange.size == 1 and not self.settings.round_steps:
@@ -244,7 +251,8 @@ class Interval:
         if self.direct:
             self._pending = parts
         else:
-            self._credit(parts, lambda table: (np.ones(len(table.blocks)), self.gradient[id(table)]))
+            gradient = self.gradient
+            self._credit(parts, lambda table: (np.ones(len(table.blocks)), gradient[id(table)]))
         self.n_collected += 1
 
     def _credit(self, parts: list[tuple], into: Callable[[Synapses], tuple[np.ndarray, np.ndarray]]) -> None:
@@ -256,8 +264,13 @@ class Interval:
                     self.merged.ptr, coefficient, *into(table),
                 )  # fmt: skip
 
+    def skip(self, n: int, learn: bool) -> None:
+        """Count `n` samples that other groups of ranks run."""
+        self.n_samples += n
+        self.n_collected += n * learn
+
     def optimize(self) -> None:
-        """Step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
+        """Collective: step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
         if not self.n_collected:
             return
         divisor = float(self.n_collected)
@@ -267,13 +280,16 @@ class Interval:
         if self.direct:
             self._credit(self._pending, lambda table: (_rates(table, etas, divisor), table.weight))
             self._pending = []
+        with self.timers.phase("communicate"):
+            self.sums.total(self.exchange.replicas)
+        gradient = self.gradient
         with self.timers.phase("optimize"):
             for item in (*self.plastic, *self.mirrored):
                 item.eta = etas[item.span.projection.name]
                 if self.direct:
                     item.clip()
                 else:
-                    item.step(self.gradient[id(item.table)], divisor)
+                    item.step(gradient[id(item.table)], divisor)
             if self.network.mirror:
                 self.network.mirror.follow()
         self.n_collected = 0
@@ -324,7 +340,7 @@ class Interval:
         """Bytes by kind: gradients with optimizer state, histories, logs."""
         logs = {id(log): log.nbytes for log in (self.own, self.merged)}
         return {
-            "gradients": sum(item.nbytes for item in (*self.gradient.values(), *self.plastic)),
+            "gradients": self.sums.nbytes + sum(item.nbytes for item in self.plastic),
             "histories": self.psi.nbytes + self.signal.nbytes + sum(array.nbytes for array in self.state.values()),
             "log": sum(logs.values()),
         }

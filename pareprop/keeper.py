@@ -99,12 +99,15 @@ class Checkpoints(Observer):
     def _write(self, simulation: Simulation) -> None:
         if simulation.iteration == self._written:
             return
+        with simulation.timers.phase("checkpoint"):
+            self.latest = collective.led(simulation.replicas, self._write_sound, simulation)
+        self._written, self._clock = simulation.iteration, time.monotonic()
+
+    def _write_sound(self, simulation: Simulation) -> Path:
         problem = find_bad(simulation)
         if collective.maximum(simulation.exchange.comm, problem is not None):  # never keep what can't be gone on with
             collective.raise_together(simulation.exchange.comm, problem)
-        with simulation.timers.phase("checkpoint"):
-            self.latest = checkpoint.write(simulation, self.folder, self.identity, self.keep)
-        self._written, self._clock = simulation.iteration, time.monotonic()
+        return checkpoint.write(simulation, self.folder, self.identity, self.keep)
 
     def _remember(self, simulation: Simulation) -> None:
         """Keep what a sample changes before the weights: states of neurons and readouts, and the digest."""
@@ -128,7 +131,7 @@ def _cells(state: Any) -> list[tuple[str, np.ndarray]]:
 
 
 def _together(simulation: Simulation, bits: int) -> int:
-    comm = simulation.exchange.comm
+    comm = simulation.world
     if comm is None:
         return bits
     agreed = np.zeros(2, np.int32)

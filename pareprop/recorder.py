@@ -39,6 +39,8 @@ class Recorder(Observer):
     wanted : what is recorded, section [record]
     """
 
+    everywhere = False
+
     def __init__(self, directory: Path, wanted: Record) -> None:
         self.directory, self.wanted = directory, wanted
         self.parts: list[dict[str, Any]] = []  # ended ones, see `joined.join`

@@ -69,7 +69,7 @@ class TaskBase(params.Frozen):
     def kept_samples(self) -> dict[tuple[str, int], str]:
         """(phase, index) of the samples whose dynamics are recorded, to the names of the records."""
         tested = self.test_samples or self.stop_below
-        last = ("test", 0) if tested else ("train", max(self.iterations * self.batch_size - 1, 0))
+        last = ("test", 0) if tested else ("train", max(self.iterations - 1, 0) * self.batch_size)
         return {("train", 0): "first", last: "last"}
 
     def attributes(self) -> dict[str, Any]:
