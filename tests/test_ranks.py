@@ -42,7 +42,7 @@ model.connect(inputs, adaptive, "fixed_indegree", indegree=5, weight=Normal(std=
 model.connect(plain, adaptive, "fixed_probability", probability=0.4, weight=Normal(std=0.3), delay=(3, 5))
 model.connect(plain, plain, "all_to_all", allow_autapses=False, weight=Normal(std=0.2), delay=(3, 4))
 model.connect(adaptive, plain, "fixed_indegree", indegree=4, allow_multapses=False, weight=Uniform(low=-0.3, high=0.3),
-              delay=3, optimizer={"type": "gradient_descent", "eta": 1e-3, "Wmax": 0.25})
+              delay=3, optimizer={"type": "gradient_descent", "eta": 1e-3, "Wmax": 0.3})
 model.connect(adaptive, adaptive, "explicit", source=np.arange(13), target=np.arange(13)[::-1], weight=0.1,
               delay=3 + np.arange(13) % 2)
 model.connect(graded, plain, weight=Uniform(low=0.5, high=1.0))
