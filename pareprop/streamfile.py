@@ -180,7 +180,8 @@ def _create(file: h5py.File, name: str, stream: Stream, row: tuple[int, ...], co
     item = np.dtype(stream.kind).itemsize
     wide = tuple(min(n, CHUNK // item) for n in row)
     rows = max(1, CHUNK // (item * max(1, int(np.prod(wide)))))
-    packed = {"compression": "gzip", "compression_opts": compression, "shuffle": True} if compression else {}
+    shuffle = np.dtype(stream.kind).kind == "f"  # whole numbers here are runs of the same ones: it would take time only
+    packed = {"compression": "gzip", "compression_opts": compression, "shuffle": shuffle} if compression else {}
     how = packed if stream.packed else {}
     made = file.create_dataset(name, (0, *row), stream.kind, maxshape=(None, *row), chunks=(rows, *wide), **how)
     made.attrs.update(unit=stream.unit, axes=list(stream.axes))
