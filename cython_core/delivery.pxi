@@ -1,10 +1,13 @@
-# Shared by the kernels: how a rank's synapses lie in memory, and the delivery of spikes through them.
+# Shared by the kernels of both precisions: how a rank's synapses lie in memory, and how spikes go through them.
 #
 # Synapses: flat CSR arrays, cut into blocks (one projection, one delay). blocks[b, :] holds the columns below.
 # The row of source s (index in its log) in block b is blocks[b, ROW] + s - blocks[b, SOURCE].
 
 from libc.stdint cimport int64_t, uint32_t, uint8_t
-from libc.math cimport fabs, exp
+
+ctypedef fused total_of:    # sums onto neurons are as precise as their state, those onto readouts always double
+    float
+    double
 
 cdef extern from "time.h" nogil:
     struct timespec:
@@ -65,9 +68,9 @@ cdef inline void add_row(
     int64_t start,                    # the row's synapses: [start, stop)
     int64_t stop,
     const uint32_t[::1] target,       # IN
-    const double[::1] weight,         # IN
-    double amplitude,
-    double[::1] total,                # UPDATED: total[target] += amplitude * weight
+    const real[::1] weight,           # IN
+    real amplitude,
+    total_of[::1] total,                # UPDATED: total[target] += amplitude * weight
 ) noexcept nogil:
     cdef int64_t k, base, hole
     if blocks[b, DENSE]:
@@ -102,11 +105,11 @@ cdef inline void deliver_block(
     int64_t b,
     const int64_t[::1] row_ptr,       # IN
     const uint32_t[::1] target,       # IN
-    const double[::1] weight,         # IN
+    const real[::1] weight,           # IN
     const uint32_t[::1] ids,          # IN, the log
     int64_t first,                    # spikes ids[first:last] were emitted in one step
     int64_t last,
-    double[::1] arriving,             # UPDATED
+    total_of[::1] arriving,         # UPDATED
 ) noexcept nogil:
     cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row = 0, start, ahead
     while i < last and ids[i] < blocks[b, SOURCES]:
@@ -126,8 +129,8 @@ cdef inline void scatter(
     int64_t stop,
     int64_t ahead,
     const uint32_t[::1] target,
-    const double[::1] weight,
-    double[::1] total,
+    const real[::1] weight,
+    total_of[::1] total,
 ) noexcept nogil:
     cdef int64_t k = start, end
     while k < stop:
@@ -145,12 +148,12 @@ cdef inline void deliver(
     const int64_t[:, ::1] blocks,     # IN
     const int64_t[::1] row_ptr,       # IN
     const uint32_t[::1] target,       # IN
-    const double[::1] weight,         # IN
+    const real[::1] weight,           # IN
     const uint32_t[::1] input_ids,    # IN
     const int64_t[::1] input_ptr,     # IN
     const uint32_t[::1] spike_ids,    # IN
     const int64_t[::1] spike_ptr,     # IN
-    double[::1] arriving,             # UPDATED
+    real[::1] arriving,               # UPDATED
 ) noexcept nogil:
     """Add the weights of all spikes that arrive in `step`, block by block, in ascending source id."""
     cdef int64_t b, emitted

@@ -1,7 +1,15 @@
-"""Optimizer steps over a range of synapses; the gradient is consumed and set back to 0."""
+"""Optimizer steps in either precision over a range of synapses; the gradient is consumed and set back to 0."""
 
-from libc.math cimport sqrt
+from libc.math cimport sqrt, sqrtf
 from libc.stdint cimport int64_t
+
+ctypedef fused real:
+    float
+    double
+
+
+cdef inline real root(real x) noexcept nogil:
+    return sqrtf(x) if real is float else sqrt(x)
 
 
 def gradient_descent(
@@ -9,28 +17,28 @@ def gradient_descent(
     double divisor,
     double Wmin,
     double Wmax,
-    double[::1] gradient,             # IN, cleared
-    double[::1] weight,               # UPDATED
+    real[::1] gradient,               # IN, cleared
+    real[::1] weight,                 # UPDATED
 ):
     """w -= eta g / divisor, clipped to [Wmin, Wmax]."""
     cdef int64_t k
-    cdef double w
+    cdef real w, rate = eta, n = divisor, low = Wmin, high = Wmax
     with nogil:
         for k in range(weight.shape[0]):
-            w = weight[k] - eta * (gradient[k] / divisor)
-            w = w if w > Wmin else Wmin
-            weight[k] = w if w < Wmax else Wmax
+            w = weight[k] - rate * (gradient[k] / n)
+            w = w if w > low else low
+            weight[k] = w if w < high else high
             gradient[k] = 0.0
 
 
-def clip(double Wmin, double Wmax, double[::1] weight):
+def clip(double Wmin, double Wmax, real[::1] weight):
     """Clip weights to [Wmin, Wmax]."""
     cdef int64_t k
-    cdef double w
+    cdef real w, low = Wmin, high = Wmax
     with nogil:
         for k in range(weight.shape[0]):
-            w = weight[k] if weight[k] > Wmin else Wmin
-            weight[k] = w if w < Wmax else Wmax
+            w = weight[k] if weight[k] > low else low
+            weight[k] = w if w < high else high
 
 
 def adam(
@@ -42,21 +50,22 @@ def adam(
     double beta_2,
     double epsilon,
     int64_t n_step,
-    double[::1] gradient,             # IN, cleared
-    double[::1] moment,               # UPDATED
-    double[::1] variance,             # UPDATED
-    double[::1] weight,               # UPDATED
+    real[::1] gradient,               # IN, cleared
+    real[::1] moment,                 # UPDATED
+    real[::1] variance,               # UPDATED
+    real[::1] weight,                 # UPDATED
 ):
     """Step `n_step` >= 1 of Adam (Kingma and Ba 2015), with NEST's placement of epsilon."""
     cdef int64_t k
-    cdef double w, g
-    cdef double rate = eta * sqrt(1.0 - beta_2 ** n_step) / (1.0 - beta_1 ** n_step)
+    cdef real w, g, n = divisor, low = Wmin, high = Wmax, small = epsilon
+    cdef real keep_1 = beta_1, add_1 = 1.0 - beta_1, keep_2 = beta_2, add_2 = 1.0 - beta_2
+    cdef real rate = eta * sqrt(1.0 - beta_2 ** n_step) / (1.0 - beta_1 ** n_step)
     with nogil:
         for k in range(weight.shape[0]):
-            g = gradient[k] / divisor
-            moment[k] = beta_1 * moment[k] + (1.0 - beta_1) * g
-            variance[k] = beta_2 * variance[k] + (1.0 - beta_2) * g * g
-            w = weight[k] - rate * moment[k] / (sqrt(variance[k]) + epsilon)
-            w = w if w > Wmin else Wmin
-            weight[k] = w if w < Wmax else Wmax
+            g = gradient[k] / n
+            moment[k] = keep_1 * moment[k] + add_1 * g
+            variance[k] = keep_2 * variance[k] + add_2 * g * g
+            w = weight[k] - rate * moment[k] / (root(variance[k]) + small)
+            w = w if w > low else low
+            weight[k] = w if w < high else high
             gradient[k] = 0.0

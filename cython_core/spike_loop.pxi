@@ -10,7 +10,7 @@ cdef enum:
 
 
 cdef inline void collect(
-    int64_t n, int64_t dense, const uint32_t* target, const double* values, double* found
+    int64_t n, int64_t dense, const uint32_t* target, const real* values, real* found
 ) noexcept nogil:
     """Values of the n targets, which are neighbours from `dense` on unless that is -1."""
     cdef int64_t i
@@ -22,13 +22,13 @@ cdef inline void collect(
             found[i] = values[target[i]]
 
 
-cdef inline void repeat(int64_t n, double value, double* values) noexcept nogil:
+cdef inline void repeat(int64_t n, real value, real* values) noexcept nogil:
     cdef int64_t i
     for i in range(n):
         values[i] = value
 
 
-cdef inline void filter_own(int64_t n, double z, const double* alpha, double* zbar, double* e) noexcept nogil:
+cdef inline void filter_own(int64_t n, real z, const real* alpha, real* zbar, real* e) noexcept nogil:
     """zbar = alpha zbar + z, copied to e."""
     cdef int64_t i
     for i in range(n):
@@ -36,7 +36,7 @@ cdef inline void filter_own(int64_t n, double z, const double* alpha, double* zb
         e[i] = zbar[i]
 
 
-cdef inline void eligibility(int64_t n, const double* psi, double* e) noexcept nogil:
+cdef inline void eligibility(int64_t n, const real* psi, real* e) noexcept nogil:
     """e = psi zbar, in place of zbar."""
     cdef int64_t i
     for i in range(n):
@@ -44,7 +44,7 @@ cdef inline void eligibility(int64_t n, const double* psi, double* e) noexcept n
 
 
 cdef inline void eligibility_adaptive(
-    int64_t n, const double* psi, const double* beta, const double* rho, double* eps, double* e
+    int64_t n, const real* psi, const real* beta, const real* rho, real* eps, real* e
 ) noexcept nogil:
     """e = psi (zbar - adapt_beta eps), in place of zbar; eps = rho eps + e."""
     cdef int64_t i
@@ -54,7 +54,7 @@ cdef inline void eligibility_adaptive(
 
 
 cdef inline void credit(
-    int64_t n, double kappa, const double* e, const double* signal, double* ebar, double* owed
+    int64_t n, real kappa, const real* e, const real* signal, real* ebar, real* owed
 ) noexcept nogil:
     """ebar = kappa ebar + e; g += (L + (1 - kappa) F) ebar. `owed` is minus the gradient."""
     cdef int64_t i
@@ -64,14 +64,15 @@ cdef inline void credit(
 
 
 cdef inline void credit_both(
-    int64_t n, double kappa, double kappa_reg, const double* e, const double* L, const double* F, double* ebar,
-    double* ereg, double* owed
+    int64_t n, real kappa, real kappa_reg, const real* e, const real* L, const real* F, real* ebar,
+    real* ereg, real* owed
 ) noexcept nogil:
     """As `credit` where kappa_reg differs: ereg = kappa_reg ereg + (1 - kappa_reg) e; g += L ebar + F ereg."""
     cdef int64_t i
+    cdef real share = 1.0 - kappa_reg
     for i in range(n):
         ebar[i] = kappa * ebar[i] + e[i]
-        ereg[i] = kappa_reg * ereg[i] + (1.0 - kappa_reg) * e[i]
+        ereg[i] = kappa_reg * ereg[i] + share * e[i]
         owed[i] = owed[i] - (L[i] * ebar[i] + F[i] * ereg[i])
 
 
@@ -85,15 +86,15 @@ cdef inline void decay(
     int64_t n,                        # steps without a learning signal
     double kappa,
     double kappa_reg,
-    const double[::1] alpha,          # IN (n)
-    const double[::1] rho,            # IN (n)
-    double[::1] zbar,                 # UPDATED
-    double[::1] eps,                  # UPDATED
-    double[::1] ebar,                 # UPDATED
-    double[::1] ereg,                 # UPDATED
+    const real[::1] alpha,            # IN (n)
+    const real[::1] rho,              # IN (n)
+    real[::1] zbar,                   # UPDATED
+    real[::1] eps,                    # UPDATED
+    real[::1] ebar,                   # UPDATED
+    real[::1] ereg,                   # UPDATED
 ) noexcept nogil:
     cdef int64_t k
-    cdef double shrink = kappa ** n, shrink_reg = kappa_reg ** n
+    cdef real shrink = kappa ** n, shrink_reg = kappa_reg ** n
     for k in range(start, stop):
         ebar[k] *= shrink
         if second:
@@ -105,11 +106,11 @@ cdef inline void decay(
 
 
 cdef inline void apply_descent(
-    int64_t start, int64_t stop, double eta, double Wmin, double Wmax, double[::1] owed, double[::1] weight
+    int64_t start, int64_t stop, real eta, real Wmin, real Wmax, real[::1] owed, real[::1] weight
 ) noexcept nogil:
     """w -= eta g, clipped; `owed` holds minus g and is cleared."""
     cdef int64_t k
-    cdef double w
+    cdef real w
     for k in range(start, stop):
         w = weight[k] + eta * owed[k]
         w = w if w > Wmin else Wmin
@@ -128,23 +129,24 @@ cdef inline void apply_adam(
     double beta_1,
     double beta_2,
     double epsilon,
-    double[::1] owed,                 # IN, minus the gradient; cleared
-    double[::1] moment,               # UPDATED
-    double[::1] variance,             # UPDATED
-    double[::1] weight,               # UPDATED
+    real[::1] owed,                   # IN, minus the gradient; cleared
+    real[::1] moment,                 # UPDATED
+    real[::1] variance,               # UPDATED
+    real[::1] weight,                 # UPDATED
 ) noexcept nogil:
     cdef int64_t k, n
-    cdef double w, g, rate
+    cdef real w, g, rate, low = Wmin, high = Wmax, small = epsilon
+    cdef real keep_1 = beta_1, add_1 = 1.0 - beta_1, keep_2 = beta_2, add_2 = 1.0 - beta_2
     for n in range(made + 1, due + 1):
         rate = eta * sqrt(1.0 - beta_2 ** n) / (1.0 - beta_1 ** n)
         for k in range(start, stop):
             g = -owed[k]
             owed[k] = 0.0
-            moment[k] = beta_1 * moment[k] + (1.0 - beta_1) * g
-            variance[k] = beta_2 * variance[k] + (1.0 - beta_2) * g * g
-            weight[k] -= rate * moment[k] / (sqrt(variance[k]) + epsilon)
+            moment[k] = keep_1 * moment[k] + add_1 * g
+            variance[k] = keep_2 * variance[k] + add_2 * g * g
+            weight[k] -= rate * moment[k] / (sqrt_of(variance[k]) + small)
     for k in range(start, stop):
         w = weight[k]
-        w = w if w > Wmin else Wmin
-        weight[k] = w if w < Wmax else Wmax
+        w = w if w > low else low
+        weight[k] = w if w < high else high
         owed[k] = 0.0

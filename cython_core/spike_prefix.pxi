@@ -7,7 +7,8 @@
 # adds d = alpha^-(p-o) to Z, -d R to Y and d (D - R A) to C, with R, A, D of step p - 1. At the end of a block
 # Y becomes kappa^B (Y + Z R), Z becomes alpha^B Z, and C what is still owed. Only sums of the present step and of the
 # ends of the latest blocks are ever read. Where kappa_reg differs from kappa, a second set of sums and Y serves F.
-# B is so small that the powers cost at most three digits.
+# B is so small that the powers cost at most three digits. Sums are double in either precision; Y, C and weights are
+# `real`, and C is made of the Y that is kept, so that the rounding of Y cancels.
 
 
 cdef inline void cross_block(
@@ -20,8 +21,8 @@ cdef inline void cross_block(
     const double[::1] R,              # IN, sums at the end of the block
     const double[::1] A,              # IN
     const double[::1] D,              # IN
-    double[::1] Y,                    # UPDATED
-    double[::1] C,                    # UPDATED
+    real[::1] Y,                      # UPDATED
+    real[::1] C,                      # UPDATED
 ) noexcept nogil:
     cdef int64_t k, j
     for k in range(start, stop):
@@ -37,8 +38,8 @@ cdef inline void enter_spike(
     double d,
     const double[::1] R,              # IN, sums of the step before the spike enters
     const double[::1] Q,              # IN, D - R A
-    double[::1] Y,                    # UPDATED
-    double[::1] C,                    # UPDATED
+    real[::1] Y,                      # UPDATED
+    real[::1] C,                      # UPDATED
 ) noexcept nogil:
     cdef int64_t k, j
     for k in range(start, stop):
@@ -54,19 +55,20 @@ cdef inline void descend(
     double Z,
     double d,                         # of a spike that enters now, 0 if none
     double eta,
-    double Wmin,
-    double Wmax,
+    real Wmin,
+    real Wmax,
     const double[::1] R,              # IN
     const double[::1] A,              # IN
     const double[::1] D,              # IN
-    double[::1] weight,               # UPDATED
-    double[::1] Y,                    # UPDATED
-    double[::1] C,                    # UPDATED
-    double[::1] arriving,             # UPDATED: += the new weight
+    real[::1] weight,                 # UPDATED
+    real[::1] Y,                      # UPDATED
+    real[::1] C,                      # UPDATED
+    total_of[::1] arriving,           # UPDATED: += the new weight
 ) noexcept nogil:
     """One arrival with gradient descent, the two sums in one: update the weight, deliver, let the spike enter."""
     cdef int64_t k, j
-    cdef double w, y, grown = Z + d
+    cdef double grown = Z + d
+    cdef real w, y
     for k in range(start, stop):
         j = target[k]
         w = weight[k] - eta * (Y[k] * A[j] + Z * D[j] - C[k])
@@ -86,19 +88,20 @@ cdef inline void descend_dense(
     double Z,
     double d,
     double eta,
-    double Wmin,
-    double Wmax,
+    real Wmin,
+    real Wmax,
     const double[::1] R,
     const double[::1] A,
     const double[::1] D,
-    double[::1] weight,
-    double[::1] Y,
-    double[::1] C,
-    double[::1] arriving,
+    real[::1] weight,
+    real[::1] Y,
+    real[::1] C,
+    total_of[::1] arriving,
 ) noexcept nogil:
     """As `descend` where targets are neighbours."""
     cdef int64_t k
-    cdef double w, y, grown = Z + d
+    cdef double grown = Z + d
+    cdef real w, y
     for k in range(start, stop):
         w = weight[k] - eta * (Y[k] * A[base + k] + Z * D[base + k] - C[k])
         w = w if w > Wmin else Wmin
@@ -117,8 +120,8 @@ cdef inline void owe(
     double Z,
     const double[::1] A,
     const double[::1] D,
-    const double[::1] Y,
-    double[::1] C,
+    const real[::1] Y,
+    real[::1] C,
 ) noexcept nogil:
     """C becomes minus the gradient so far; `charge` is the inverse."""
     cdef int64_t k, j
@@ -134,8 +137,8 @@ cdef inline void charge(
     double Z,
     const double[::1] A,
     const double[::1] D,
-    const double[::1] Y,
-    double[::1] C,
+    const real[::1] Y,
+    real[::1] C,
 ) noexcept nogil:
     cdef int64_t k, j
     for k in range(start, stop):
@@ -150,7 +153,7 @@ cdef inline void to_trace(
     double Z,
     double power,                     # kappa^(u-o)
     const double[::1] R,              # IN, of step u
-    double[::1] Y,                    # UPDATED: becomes ebar_u
+    real[::1] Y,                      # UPDATED: becomes ebar_u
 ) noexcept nogil:
     cdef int64_t k
     for k in range(start, stop):
@@ -164,8 +167,51 @@ cdef inline void from_trace(
     double Z,
     double power,                     # kappa^n / kappa^(u-o), n steps of decay
     const double[::1] R,
-    double[::1] Y,                    # UPDATED: was ebar
+    real[::1] Y,                      # UPDATED: was ebar
 ) noexcept nogil:
     cdef int64_t k
     for k in range(start, stop):
         Y[k] = power * Y[k] - Z * R[target[k]]
+
+
+cdef void add_psi(
+    int64_t first, int64_t last, bint starts, double power, const real[::1] psi, const double[::1] before,
+    double[::1] R
+) noexcept nogil:
+    """R_u = R_(u-1) + (alpha/kappa)^(u-o) psi_u, from 0 at the start of a block."""
+    cdef int64_t j
+    for j in range(first, last):
+        R[j] = (0.0 if starts else before[j]) + power * psi[j]
+
+
+cdef void add_signal(
+    int64_t first, int64_t last, double power, const real[::1] S, const double[::1] R, double[::1] A, double[::1] D
+) noexcept nogil:
+    cdef int64_t j
+    cdef double x
+    for j in range(first, last):
+        x = power * S[j]
+        A[j] += x
+        D[j] += x * R[j]
+
+
+cdef void keep_past(
+    const double[::1] R, const double[::1] A, const double[::1] D, double[::1] past_R, double[::1] past_Q
+) noexcept nogil:
+    cdef int64_t j
+    for j in range(R.shape[0]):
+        past_R[j] = R[j]
+        past_Q[j] = D[j] - R[j] * A[j]
+
+
+cdef void close_sums(
+    const double[::1] R, double[::1] A, double[::1] D, double[::1] end_R, double[::1] end_A, double[::1] end_D
+) noexcept nogil:
+    """Keep the sums at the end of a block and start anew."""
+    cdef int64_t j
+    for j in range(R.shape[0]):
+        end_R[j] = R[j]
+        end_A[j] = A[j]
+        end_D[j] = D[j]
+        A[j] = 0.0
+        D[j] = 0.0

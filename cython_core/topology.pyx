@@ -6,6 +6,10 @@ synapses. A row holds the synapses of one delay and one source, targets ascendin
 
 include "philox.pxi"
 
+ctypedef fused real:    # of weights, which are drawn in double
+    float
+    double
+
 cpdef enum:
     ALL_TO_ALL = 0
     FIXED_INDEGREE = 1
@@ -237,7 +241,7 @@ def fill(
     int64_t target_base,
     int64_t[:, ::1] cursor,
     uint32_t[::1] target,
-    double[::1] weight,
+    real[::1] weight,
     uint32_t[::1] scratch,
 ):
     """Write the synapses that `count` counted with the same arguments.
@@ -274,6 +278,6 @@ def fill(
                     cursor[delays[k], sources[k]] = place + 1
                     target[place] = <uint32_t>(j - first_target + target_base)
                     if weight_kind != WEIGHT_NONE:
-                        weight[place] = weights[k]
+                        weight[place] = <real>weights[k]
                 first += n
             finish_target(&draw, permutation)

@@ -65,7 +65,8 @@ class BenchTask:
 
 
 def model(
-    n_neurons: int, indegree: int, n_inputs: int, seed: int = 1, delay: int = 1, variant: str = "interval"
+    n_neurons: int, indegree: int, n_inputs: int, seed: int = 1, delay: int = 1, variant: str = "interval",
+    precision: str = "double",
 ) -> Model:
     """The network: N(0, 1/fan-in) weights, `indegree` recurrent synapses per neuron, about 30 spikes/s.
 
@@ -74,7 +75,7 @@ def model(
     """
     interval = variant == "interval"
     scale, eta = (1.0, 1e-4) if interval else (1.0 - KAPPA, 1e-4 * (1.0 - KAPPA) ** 2)
-    network = Model(variant, seed, optimizer=GradientDescent(eta=eta, optimize_each_step=False))
+    network = Model(variant, seed, optimizer=GradientDescent(eta=eta, optimize_each_step=False), precision=precision)
     cell = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
     rule: dict[str, Any] = {"regular_spike_arrival": False}
     if not interval:

@@ -43,11 +43,15 @@ def tasks(exchange: Exchange) -> None:
         task = kind()
         try:
             sizes = ", ".join(f"{item.size} {item.name}" for item in task.model().populations)
+            sizes += f", {task.n_steps} steps"
         except InputError:
             sizes = "sizes as the data"
-        click.echo(f"{name}: {kind.summary}; {task.variant} variant, {sizes}, {task.n_steps} steps")
+        click.echo(f"{name}: {kind.summary}; {task.variant} variant, {sizes}")
         for key, field in kind.model_fields.items():
-            click.echo(f"    {key}={getattr(task, key)}" + (f"    {field.description}" if field.description else ""))
+            value = getattr(task, key)
+            tables = isinstance(value, tuple) and any(isinstance(entry, dict) for entry in value)
+            shown = f"[tables, see `pareprop config {name}`]" if tables else value
+            click.echo(f"    {key}={shown}" + (f"    {field.description}" if field.description else ""))
 
 
 @commands.command(name="verify")
@@ -75,6 +79,7 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
 
 @commands.command()
 @click.option("--variant", type=click.Choice(["interval", "spike"]), default="interval", show_default=True)
+@click.option("--precision", type=click.Choice(["double", "single"]), default="double", show_default=True)
 @click.option("--neurons", type=int, default=2000, show_default=True)
 @click.option("--indegree", type=int, default=100, show_default=True, help="Recurrent synapses per neuron.")
 @click.option("--inputs", type=int, default=100, show_default=True, help="Input sources; each feeds every neuron.")
@@ -89,8 +94,8 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the figures to this file.")
 @click.pass_obj
 def bench(
-    exchange: Exchange, json_file: str | None, no_learning: bool, variant: str, warmup: int, rate: float,
-    profile_waiting: bool, **sizes: int,
+    exchange: Exchange, json_file: str | None, no_learning: bool, variant: str, precision: str, warmup: int,
+    rate: float, profile_waiting: bool, **sizes: int,
 ) -> None:  # fmt: skip
     """Build and train the benchmark network; print where the time goes."""
     exchange.profile_waiting = profile_waiting
@@ -98,7 +103,8 @@ def bench(
     check_bench(**sizes)
     if json_file and not Path(json_file).resolve().parent.is_dir():  # not after minutes of work
         raise InputError(f"--json {json_file}: its directory does not exist")
-    network = bench_model(sizes["neurons"], sizes["indegree"], sizes["inputs"], seed, sizes["delay"], variant)
+    size, indegree, inputs, delay = (sizes[name] for name in ("neurons", "indegree", "inputs", "delay"))
+    network = bench_model(size, indegree, inputs, seed, delay, variant, precision)
     task = BenchTask(sizes["inputs"], sizes["steps"], seed)
     figures = run_bench(network, task, sizes["intervals"], not no_learning, exchange, warmup, rate)
     if exchange.rank:
@@ -111,7 +117,8 @@ def bench(
     click.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")
     if json_file:
         try:
-            everything = figures | {"variant": variant, "seed": seed, "warmup": warmup, "rate": rate} | sizes
+            options = {"variant": variant, "precision": precision, "seed": seed, "warmup": warmup, "rate": rate}
+            everything = figures | options | sizes
             Path(json_file).write_text(json.dumps(everything, indent=1) + "\n")
         except OSError as problem:
             raise InputError(f"--json {json_file}: {problem.strerror}") from None

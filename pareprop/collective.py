@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import ParepropError, StateError
+from .replicas import Replicas
 
 MARGIN = 2**19  # bytes that must stay free, for the frame of the file itself
 
@@ -63,6 +64,20 @@ def reason(problem: OSError) -> str:
     text = os.strerror(problem.errno) if problem.errno else str(problem)
     found = re.search(r"error message = '([^']*)'", text)
     return found[1] if found else text
+
+
+def led(replicas: Replicas, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Collective over all groups: what a function, collective within a group, returns or raises in the first one."""
+    result = problem = None
+    if replicas.index == 0:
+        try:
+            result = function(*arguments)
+        except ParepropError as found:
+            problem = found
+    result, problem = replicas.told((result, problem))
+    if problem is not None:
+        raise problem
+    return result
 
 
 def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:

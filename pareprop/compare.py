@@ -15,6 +15,7 @@ from .record import FORMAT
 from .restart import differences
 
 BLOCK = 2**20  # entries compared at a time
+SPIKE = ("iteration", "step", "id")  # `record.h5` has them sorted by these
 
 
 def compare(first: Path, second: Path) -> list[str]:
@@ -72,38 +73,31 @@ def _losses(a: h5py.File, b: h5py.File) -> Iterator[str]:
 
 
 def _spikes(a: h5py.File, b: h5py.File) -> Iterator[str]:
-    recordings = [Path(file.filename).with_name("record.h5") for file in (a, b)]
-    if all(path.is_file() for path in recordings):
-        yield from _difference(*(_recorded(path) for path in recordings))
+    paths = [Path(file.filename).with_name("record.h5") for file in (a, b)]
+    if all(path.is_file() for path in paths):
+        with ExitStack() as stack:
+            recordings = [stack.enter_context(h5py.File(path)) for path in paths]
+            if all("spikes" in file for file in recordings):
+                yield from _difference(*([file[f"spikes/{key}"] for key in SPIKE] for file in recordings))
     for name in ("first", "last"):
         groups = [file.get(f"dynamics/{name}") for file in (a, b)]
         if all(group is not None for group in groups):
-            yield from _difference(*(_kept(group) for group in groups))
+            yield from _difference(*([group["spike_steps"], group["spike_ids"]] for group in groups), groups)
 
 
-def _recorded(path: Path) -> list[np.ndarray]:
-    with h5py.File(path) as file:
-        keys = ("iteration", "step", "id") if "spikes" in file else ()
-        columns = [file[f"spikes/{key}"][()] for key in keys] or [np.zeros(0)] * 3
-    order = np.lexsort(columns[::-1])
-    return [column[order] for column in columns]
-
-
-def _kept(group: h5py.Group) -> list[np.ndarray]:
-    steps, ids = group["spike_steps"][()], group["spike_ids"][()]
-    return [np.full(len(steps), group.attrs["iteration"]), steps, ids]
-
-
-def _difference(first: list[np.ndarray], second: list[np.ndarray]) -> Iterator[str]:
-    """The first of two lists of (iteration, step, id) by which they differ."""
+def _difference(
+    first: list[h5py.Dataset], second: list[h5py.Dataset], groups: list[h5py.Group] | None = None
+) -> Iterator[str]:
+    """The first of two sorted lists of ([iteration,] step, id) by which they differ; `groups` tell the iteration."""
     places = [place for place in map(_place, first, second) if place is not None]
+    if not places and groups and groups[0].attrs["iteration"] != groups[1].attrs["iteration"]:
+        places = [0]
     if places:
-        told = [
-            "iteration {}, step {}, neuron {}".format(*(column[min(places)] for column in columns))
-            if min(places) < len(columns[0])
-            else "none"
-            for columns in (first, second)
-        ]
+        told = []
+        for k, columns in enumerate((first, second)):
+            before = [groups[k].attrs["iteration"]] if groups else []
+            spike = [*before, *(column[min(places)] for column in columns)] if min(places) < len(columns[0]) else []
+            told.append("iteration {}, step {}, neuron {}".format(*spike) if spike else "none")
         yield f"spike: {told[0]} in the first, {told[1]} in the second"
 
 

@@ -22,7 +22,9 @@ from .tasks import TASKS, TaskBase
 
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
 PLACES = {
-    "model": {"variant", "n_in", "n_rec", "n_out", "n_reg", "n_ad", "neuron", "indegree", "delay", "adapt_tau"},
+    "model": {
+        "variant", "precision", "n_in", "n_rec", "n_out", "n_reg", "n_ad", "neuron", "indegree", "delay", "adapt_tau"
+    },
     "learning": {"eta", "eta_validate", "eta_test", "batch_size", "c_reg", "f_target", "feedback", "kappa", "cutoff"},
     "run": {
         "seed", "iterations", "validate_every", "validate_samples", "stop_below", "stop_samples", "test_samples"
@@ -77,6 +79,7 @@ class Config:
         """What a resumed run must have in common: all but how long it runs and what it leaves on the way."""
         found = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
         del found["run"]["iterations"]
+        found["task"] |= self.task.fingerprint()
         return found
 
     def json(self) -> str:
@@ -92,10 +95,18 @@ class Config:
         lines = [f"# {self.task.name}: {self.task.summary}"]
         for section, keys in self.sections().items():
             lines += ["", f"[{section}]"]
+            tables = {key: value for key, value in keys.items() if isinstance(value, list) and value
+                      and isinstance(value[0], dict)}  # fmt: skip
             for key, value in keys.items():
                 text = f"{key} = {_toml(value)}" if value is not None else f"# {key} ="
                 description = _description(self, section, key)
-                lines.append(f"{text}  # {description}" if description else text)
+                if key not in tables:
+                    lines.append(f"{text}  # {description}" if description else text)
+            for key, value in tables.items():  # in TOML they must come after the others
+                lines += ["", f"# {_description(self, section, key)}"]
+                for entry in value:
+                    lines += [f"[[{section}.{key}]]", *(f"{name} = {_toml(item)}" for name, item in entry.items()), ""]
+                lines.pop()
         return "\n".join(lines) + "\n"
 
 
@@ -113,6 +124,8 @@ def _description(config: Config, section: str, key: str) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, bool):
         return str(value).lower()
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
@@ -239,6 +252,9 @@ def _make(
         for error in found.errors():
             key = str(error["loc"][0]) if error["loc"] else ""
             origin = values[key][1] if key in values else source
+            if error["type"] == "problems":
+                problems += [f"{origin}: {problem}" for problem in error["ctx"]["problems"]]
+                continue
             value = f" = {error['input']!r}" if key in values else ""
             problems.append(f"{origin}{value}: {error['msg'].removeprefix('Value error, ')}")
         return None

@@ -12,6 +12,7 @@ import numpy as np
 from . import streams
 from .exchange import Exchange
 from .partition import block
+from .replicas import Replicas
 from .sending import HEADER, WORDS, Sources, buffer_bytes, grown
 from .spikelog import Log
 
@@ -39,7 +40,7 @@ class Driven:
 
     def __init__(self, exchange: Exchange, probability: float, n_neurons: int, seed: int) -> None:
         self._exchange, self._probability, self._n, self._seed = exchange, probability, n_neurons, seed
-        self.rank, self.size, self.comm = exchange.rank, exchange.size, exchange.comm
+        self.rank, self.size, self.comm, self.replicas = exchange.rank, exchange.size, exchange.comm, exchange.replicas
         self.profile_waiting = exchange.profile_waiting
         self._time = 0
 
@@ -94,6 +95,7 @@ class Dry:
 
     comm: Any = None
     profile_waiting = False
+    replicas = Replicas()
 
     def __init__(self, rank: int, size: int, probability: float, n_neurons: int, seed: int, own: bool = False) -> None:
         self.rank, self.size = rank, size

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .replicas import Replicas
 from .sending import Everything, Sources, Targeted, firsts, grown
 from .spikelog import Log, joined
 from .timers import Timers
@@ -32,6 +33,7 @@ class Exchange(Protocol):
     size: int
     comm: Any
     profile_waiting: bool
+    replicas: Replicas
 
     @property
     def nbytes(self) -> int:
@@ -82,6 +84,9 @@ class Alone:
     nbytes = 0
     profile_waiting = False
 
+    def __init__(self, replicas: Replicas | None = None) -> None:
+        self.replicas = replicas or Replicas()
+
     def bind(
         self, own: Log, merged: Log, own_signal: np.ndarray, signal: np.ndarray, sources: Sources | None = None,
         expected: float = 0.0,
@@ -108,6 +113,7 @@ class Ranks:
     comm : mpi4py communicator
     sending : "everything" to all ranks, "targeted" to those that listen, or "measured": where ranks listen to a part of
         the neurons only, both are tried once, in `bind`, and the faster one is kept
+    replicas : groups of which the communicator is one
     profile_waiting : as in `Exchange`
 
     Attributes
@@ -115,8 +121,11 @@ class Ranks:
     way : how messages travel, see `sending`
     """
 
-    def __init__(self, comm: Any, sending: str = "measured", profile_waiting: bool = False) -> None:
-        self.comm, self.sending, self.profile_waiting = comm, sending, profile_waiting
+    def __init__(
+        self, comm: Any, sending: str = "measured", replicas: Replicas | None = None, profile_waiting: bool = False
+    ) -> None:
+        self.comm, self.sending, self.replicas = comm, sending, replicas or Replicas()
+        self.profile_waiting = profile_waiting
         self.rank, self.size = comm.rank, comm.size
         self.way: Everything | Targeted | None = None
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from .errors import InputError
 from .exchange import Exchange, timed_round
-from .kernels import interval as kernel
 from .learning import evaluate, learning_signal, plastic
 from .network import Network, target_rate
 from .params import Adam, GradientDescent
+from .replicas import TreeSum
 from .sample import Sample
 from .spikelog import Log
 from .state import State
@@ -80,6 +80,7 @@ class Interval:
         self.n_steps = n_steps
         settings.check(n_steps)
         model = network.model
+        self.real, self.kernel = model.kernels.real, model.kernels.interval
         self.loss = model.of_role("readout")[0].params.loss if network.n_readouts else "mean_squared_error"
         between = [item for item in model.projections if item.pre.role == item.post.role == "recurrent"]
         delays = [item.delay_range[0] for item in between if not item.is_empty]
@@ -94,13 +95,19 @@ class Interval:
             for rule in (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
         )
         n_kept = 0 if self.direct else 1
-        self.gradient = {id(table): np.zeros(len(table.weight) * n_kept) for table in (*tables, *copies)}
+        self._tables = (*tables, *copies)
+        self.sums = TreeSum([np.zeros(len(table.weight) * n_kept, self.real) for table in self._tables])
         self._pending: list[tuple] = []
         self.mirrored = [item for table in copies for item in plastic(table, model.optimizer)]
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer)]
         self.n_collected = self.n_samples = 0
-        self._carried = np.zeros(n)
+        self._carried = np.zeros(n, self.real)
         self._allocate(n)
+
+    @property
+    def gradient(self) -> dict[int, np.ndarray]:
+        """What samples add to, by id of the table: the gradient so far if all are in one leaf, see `replicas`."""
+        return {id(table): array for table, array in zip(self._tables, self.sums.arrays, strict=True)}
 
     def _round_length(self, min_delay: int) -> int:
         if self.exchange.size == 1 and not self.settings.round_steps:
@@ -108,16 +115,17 @@ class Interval:
         return min(self.settings.round_steps or min_delay, min_delay)
 
     def _allocate(self, n: int) -> None:
-        network, cells = self.network, self.network.cells
+        network = self.network
         names = ("alpha", "zeta", "p_current", "V_th", "V_min", "t_ref", "rho", "adapt_beta", "height", "inverse_width",
                  "I_e")  # fmt: skip
         state = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "n_spikes")
-        self.state = {name: np.zeros(n) for name in state}
-        self.state["v"][:] = cells["V_init"]
-        self.psi = np.zeros((self.n_steps, n))
+        self.state = {name: np.zeros(n, self.real) for name in state}
+        self.state["v"][:] = network.cells["V_init"]
+        self.psi = np.zeros((self.n_steps, n), self.real)
         table = network.incoming
-        self.forward = kernel.Forward(
-            {name: cells[name] for name in names} | self.state
+        self.parameters = network.parameters(names)
+        self.forward = self.kernel.Forward(
+            self.parameters | self.state
             | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "own_ids": self.own.ids,
                "own_ptr": self.own.ptr, "blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target,
                "weight": table.weight}
@@ -127,7 +135,7 @@ class Interval:
         self.signal = np.zeros((self.n_steps, network.n_readouts))
         self.own_signal = self.signal if self.exchange.size == 1 else np.zeros((self.n_steps, n_own))
         self.y, self._arriving_out = np.full(n_own, self.constants["V_init"]), np.zeros(n_own)
-        self._scratch = np.zeros(network.n_readouts), np.zeros(n), np.zeros(n), np.zeros(n)
+        self._scratch = np.zeros(network.n_readouts), *np.zeros((3, n), self.real)
         self._kappa = self.constants["alpha"]
         expected = target_rate(network.model) * network.model.dt_ms / 1000.0 * self.round_steps
         self.exchange.bind(self.own, self.merged, self.own_signal, self.signal, network.sources, expected)
@@ -187,10 +195,10 @@ class Interval:
         """Injected currents by the step that takes them, one after they were injected; the last one is carried over."""
         table = self.network.currents
         if not len(table.blocks):
-            return np.zeros((0, self.psi.shape[1]))
-        injected = np.zeros((self.n_steps + 1, self.psi.shape[1]))
+            return np.zeros((0, self.psi.shape[1]), self.real)
+        injected = np.zeros((self.n_steps + 1, self.psi.shape[1]), self.real)
         if sample.currents is not None:
-            kernel.inject(table.blocks, table.row_ptr, table.target, table.weight, sample.currents, injected[1:])
+            self.kernel.inject(table.blocks, table.row_ptr, table.target, table.weight, sample.currents, injected[1:])
         injected[0], self._carried = self._carried, injected[-1].copy()
         return injected[:-1]
 
@@ -214,7 +222,7 @@ class Interval:
     def _advance_readouts(self, first: int, last: int) -> None:
         table, constants = self.network.outgoing, self.constants
         with self.timers.phase("update"):
-            kernel.advance_readouts(
+            self.kernel.advance_readouts(
                 first, last, self.n_samples == 0, *(constants[name] for name in ("alpha", "zeta", "drive", "V_min")),
                 table.blocks, table.row_ptr, table.target, table.weight, self.merged.ids, self.merged.ptr,
                 self.y, self._arriving_out, self.own_signal,
@@ -227,34 +235,42 @@ class Interval:
         rate /= self.n_steps
         table = network.feedback
         with self.timers.phase("sweep"):
-            kernel.sweep(
+            self.kernel.sweep(
                 self._kappa, network.adaptive, error, table.blocks, table.row_ptr, table.target, table.weight,
-                cells["alpha"], cells["zeta"], cells["rho"], cells["adapt_beta"], rate, *self._scratch, self.psi,
+                *(self.parameters[name] for name in ("alpha", "zeta", "rho", "adapt_beta")),
+                rate.astype(self.real, copy=False), *self._scratch, self.psi,
             )  # fmt: skip
             own_error = error[:, slice(*network.readouts)].copy()
-            kernel.sweep_readouts(self._kappa, self.constants["zeta"], own_error)
-            parts = [(network.incoming, inputs, self.psi, False), (network.outgoing, EMPTY, own_error, True)]
+            self.kernel.sweep_readouts(self._kappa, self.constants["zeta"], own_error)
+            parts = [(network.incoming, inputs, self.psi, False)]
+            parts.append((network.outgoing, EMPTY, own_error.astype(self.real, copy=False), True))
             if network.mirror:
                 all_errors = error.copy()
-                kernel.sweep_readouts(self._kappa, self.constants["zeta"], all_errors)
-                parts.append((network.mirror.table, EMPTY, all_errors, True))
+                self.kernel.sweep_readouts(self._kappa, self.constants["zeta"], all_errors)
+                parts.append((network.mirror.table, EMPTY, all_errors.astype(self.real, copy=False), True))
         if self.direct:
             self._pending = parts
         else:
-            self._credit(parts, lambda table: (np.ones(len(table.blocks)), self.gradient[id(table)]))
+            gradient = self.gradient
+            self._credit(parts, lambda table: (np.ones(len(table.blocks)), gradient[id(table)]))
         self.n_collected += 1
 
     def _credit(self, parts: list[tuple], into: Callable[[Synapses], tuple[np.ndarray, np.ndarray]]) -> None:
         """Add the coefficients of all arrivals, times a factor for each block, to an array of synapses."""
         with self.timers.phase("credit"):
             for table, sources, coefficient, same_step in parts:
-                kernel.credit(
+                self.kernel.credit(
                     same_step, table.blocks, table.row_ptr, table.target, sources.ids, sources.ptr, self.merged.ids,
                     self.merged.ptr, coefficient, *into(table),
                 )  # fmt: skip
 
+    def skip(self, n: int, learn: bool) -> None:
+        """Count `n` samples that other groups of ranks run."""
+        self.n_samples += n
+        self.n_collected += n * learn
+
     def optimize(self) -> None:
-        """Step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
+        """Collective: step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
         if not self.n_collected:
             return
         divisor = float(self.n_collected)
@@ -264,13 +280,16 @@ class Interval:
         if self.direct:
             self._credit(self._pending, lambda table: (_rates(table, etas, divisor), table.weight))
             self._pending = []
+        with self.timers.phase("communicate"):
+            self.sums.total(self.exchange.replicas)
+        gradient = self.gradient
         with self.timers.phase("optimize"):
             for item in (*self.plastic, *self.mirrored):
                 item.eta = etas[item.span.projection.name]
                 if self.direct:
                     item.clip()
                 else:
-                    item.step(self.gradient[id(item.table)], divisor)
+                    item.step(gradient[id(item.table)], divisor)
             if self.network.mirror:
                 self.network.mirror.follow()
         self.n_collected = 0
@@ -279,7 +298,7 @@ class Interval:
         local = np.asarray(self.forward.record)
         signal = learning_signal(error, self.network.dense_feedback()[:, local])
         voltage = self._V + self.network.cells["E_L"][local]
-        return Recorded(self.recorded_ids, voltage, self._a.copy(), self.psi[:, local].copy(), signal)
+        return Recorded(self.recorded_ids, voltage, self._a.copy(), self.psi[:, local].astype(float), signal)
 
     def shown_weights(self) -> dict[int, np.ndarray]:
         """Weights that differ from those of the tables, by id of the table: none, no update is ever pending."""
@@ -321,7 +340,7 @@ class Interval:
         """Bytes by kind: gradients with optimizer state, histories, logs."""
         logs = {id(log): log.nbytes for log in (self.own, self.merged)}
         return {
-            "gradients": sum(item.nbytes for item in (*self.gradient.values(), *self.plastic)),
+            "gradients": self.sums.nbytes + sum(item.nbytes for item in self.plastic),
             "histories": self.psi.nbytes + self.signal.nbytes + sum(array.nbytes for array in self.state.values()),
             "log": sum(logs.values()),
         }

@@ -97,12 +97,15 @@ class Checkpoints(Observer):
     def _write(self, simulation: Simulation) -> None:
         if simulation.iteration == self._written:
             return
+        with simulation.timers.phase("checkpoint"):
+            self.latest = collective.led(simulation.replicas, self._write_sound, simulation)
+        self._written, self._clock = simulation.iteration, time.monotonic()
+
+    def _write_sound(self, simulation: Simulation) -> Path:
         problem = find_bad(simulation)
         if collective.maximum(simulation.exchange.comm, problem is not None):  # never keep what can't be gone on with
             collective.raise_together(simulation.exchange.comm, problem)
-        with simulation.timers.phase("checkpoint"):
-            self.latest = checkpoint.write(simulation, self.folder, self.identity, self.keep)
-        self._written, self._clock = simulation.iteration, time.monotonic()
+        return checkpoint.write(simulation, self.folder, self.identity, self.keep)
 
     def _remember(self, simulation: Simulation) -> None:
         """Keep what a sample changes before the weights: states of neurons and readouts, and the digest."""
@@ -127,7 +130,7 @@ def _cells(state: Any) -> list[tuple[str, np.ndarray]]:
 
 def _together(simulation: Simulation, late: bool, asked: str) -> tuple[bool, str]:
     """Collective: whether any rank finds a checkpoint late, and the name of a signal that any rank was sent, or ""."""
-    comm = simulation.exchange.comm
+    comm = simulation.world
     if comm is None:
         return late, asked
     names = [number.name for number in ASKING]

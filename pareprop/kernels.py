@@ -1,5 +1,44 @@
-"""The only door to the compiled kernels."""
+"""The only door to the compiled kernels; those of neurons and synapses come in two precisions."""
 
-from pareprop.core import build_info, exchange, interval, optimizers, random, rows, spike, topology
+from __future__ import annotations
 
-__all__ = ["build_info", "exchange", "interval", "optimizers", "random", "rows", "spike", "topology"]
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from pareprop.core import (
+    build_info,
+    exchange,
+    interval,
+    interval_single,
+    optimizers,
+    random,
+    rows,
+    spike,
+    spike_single,
+    topology,
+)
+
+__all__ = ["PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rows", "topology"]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Of weights, of what synapses need to learn, of neurons' state and of histories.
+
+    Attributes
+    ----------
+    real : type of these arrays
+    interval, spike : kernels of the variants for it
+    """
+
+    real: type[np.floating]
+    interval: ModuleType
+    spike: ModuleType
+
+
+PRECISIONS = {
+    "double": Precision(np.float64, interval, spike),
+    "single": Precision(np.float32, interval_single, spike_single),
+}

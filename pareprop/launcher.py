@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from .errors import InputError
 from .exchange import WAYS, Alone, Exchange, Ranks
+from .replicas import LEAVES, Replicas
 
 # Set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx: number of ranks, in this order of trust.
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -64,6 +65,27 @@ def exchange() -> Exchange:
             "the launcher belongs to another MPI library than mpi4py"
         )
     return Alone() if comm.size == 1 else Ranks(comm, sending(os.environ))
+
+
+def split(exchange: Exchange, replicas: int) -> Exchange:
+    """Collective: the exchange within this rank's group, when all ranks form `replicas` groups of the same size.
+
+    Raises
+    ------
+    InputError
+        If there can't be so many.
+    """
+    if replicas == 1:
+        return exchange
+    if not 1 <= replicas <= LEAVES or replicas & (replicas - 1):
+        raise InputError(f"replicas = {replicas} must be a power of two from 1 to {LEAVES}")
+    if exchange.size % replicas:
+        raise InputError(f"replicas = {replicas} must divide the number of ranks, {exchange.size}")
+    size = exchange.size // replicas
+    index, place = divmod(exchange.rank, size)
+    across = exchange.comm.Split(place, exchange.rank)
+    groups = Replicas(replicas, index, across, exchange.comm)
+    return Alone(groups) if size == 1 else Ranks(exchange.comm.Split(index, exchange.rank), exchange.sending, groups)
 
 
 def abort() -> None:

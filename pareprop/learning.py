@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .errors import InputError
 from .kernels import optimizers as kernel
 from .params import Adam, GradientDescent, Optimizer
 from .synapses import Span, Synapses
@@ -74,7 +75,7 @@ class Plastic:
     optimizer : settings; `eta` may be changed between samples
     n_steps : optimizer steps made
     keeps_moments : whether moments are kept here (interval variant)
-    moment, variance : float64 (n_synapses,), Adam's, else empty
+    moment, variance : (n_synapses,) of the type of the weights, Adam's, else empty
     """
 
     table: Synapses
@@ -85,7 +86,7 @@ class Plastic:
 
     def __post_init__(self) -> None:
         n = self.span.last - self.span.first if self.keeps_moments and isinstance(self.optimizer, Adam) else 0
-        self.moment, self.variance = np.zeros(n), np.zeros(n)
+        self.moment, self.variance = (np.zeros(n, self.table.weight.dtype) for _ in range(2))
         self.eta = self.optimizer.eta
 
     def step(self, gradient: np.ndarray, divisor: float) -> None:
@@ -135,9 +136,29 @@ class Plastic:
 
 
 def plastic(table: Synapses, default: Optimizer, keeps_moments: bool = True) -> list[Plastic]:
-    """The plastic projections of a table."""
+    """The plastic projections of a table.
+
+    Raises
+    ------
+    InputError
+        For a weight that lies outside of its bounds, as in NEST.
+    """
+    for span in table.spans:
+        _require_bounds(span, span.projection.optimizer or default, table.weight[span.first : span.last])
     return [
         Plastic(table, span, span.projection.optimizer or default, keeps_moments=keeps_moments)
         for span in table.spans
         if span.projection.plastic
     ]
+
+
+def _require_bounds(span: Span, optimizer: Optimizer, weight: np.ndarray) -> None:
+    if not span.projection.plastic or not len(weight):
+        return
+    for worst, beyond, name in (
+        (weight.min(), weight.min() < optimizer.Wmin, "at least Wmin"),
+        (weight.max(), weight.max() > optimizer.Wmax, "at most Wmax"),
+    ):
+        if beyond:
+            bound = optimizer.Wmin if "Wmin" in name else optimizer.Wmax
+            raise InputError(f"projection '{span.projection.name}': weight = {worst:g} must be {name} = {bound:g}")

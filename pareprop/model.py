@@ -13,10 +13,12 @@ import numpy as np
 
 from . import params
 from .errors import InputError
+from .kernels import PRECISIONS, Precision
 
 Role = Literal["input", "current", "recurrent", "readout"]
 NUMBER = int | float | np.number
 MAX_DELAY = 2**15  # steps
+MAX_SIZE = 2**31  # cells of a population
 FEEDBACK = ("random", "symmetric", "adaptive")
 
 
@@ -97,6 +99,8 @@ class Model:
     variant : "interval" (`*_bsshslm_2020`) or "spike" (e-prop+)
     seed : seed of all draws
     dt_ms : step in ms
+    precision : "double" or "single": of weights, of what synapses need to learn, of neurons' state and of histories.
+        Errors, readouts and sums over long times are double in either.
 
     Examples
     --------
@@ -113,14 +117,22 @@ class Model:
     populations: list[Population] = field(default_factory=list)
     projections: list[Projection] = field(default_factory=list)
     optimizer: params.Optimizer = field(default_factory=params.GradientDescent)
+    precision: Literal["double", "single"] = "double"
 
     def __post_init__(self) -> None:
         if self.variant not in params.NEURON_MODELS:
             raise InputError(f"variant = '{self.variant}' must be 'interval' or 'spike'")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision = '{self.precision}' must be 'double' or 'single'")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed = {self.seed} must be at least 0 and below 2^63")
         if not self.dt_ms > 0:
             raise InputError(f"dt_ms = {self.dt_ms} must be above 0")
+
+    @property
+    def kernels(self) -> Precision:
+        """Kernels of the precision, and its type."""
+        return PRECISIONS[self.precision]
 
     def inputs(self, name: str, size: int) -> Population:
         """Add a population of spike sources, driven by each sample's raster."""
@@ -215,6 +227,8 @@ class Model:
     def _add(self, population: Population) -> Population:
         if population.size < 1:
             raise InputError(f"population '{population.name}': size = {population.size} must be at least 1")
+        if population.size > MAX_SIZE:
+            raise InputError(f"population '{population.name}': size = {population.size} must be at most {MAX_SIZE}")
         if any(other.name == population.name for other in self.populations):
             raise InputError(f"population '{population.name}' exists already")
         self.populations.append(population)

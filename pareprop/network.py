@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,11 @@ class Network:
     def adaptive(self) -> bool:
         """Whether any neuron of the whole network (not only of this rank) adapts."""
         return any("adapt" in population.model for population in self.model.of_role("recurrent"))
+
+    def parameters(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Some of `cells` in the model's precision; what it can't hold, such as a bound far away, is infinite."""
+        with np.errstate(over="ignore"):
+            return {name: self.cells[name].astype(self.model.kernels.real, copy=False) for name in names}
 
     def readout_constants(self) -> dict[str, float]:
         """alpha, zeta, drive, V_min, E_L, V_init of the readouts, which share one set of parameters.

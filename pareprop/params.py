@@ -13,6 +13,7 @@ from .errors import InputError
 
 SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative")
 Surrogate = Literal["piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative"]
+CUTOFF_LIMIT = 1e7  # steps, of which spikes are kept; a longer cutoff that is not infinite is a mistake
 FLOAT_MAX = float(np.finfo(float).max)
 T = TypeVar("T", bound=BaseModel)
 
@@ -119,8 +120,7 @@ class Iaf(_Neuron):
 
     @model_validator(mode="after")
     def _cutoff(self) -> Iaf:
-        if np.isnan(self.eprop_isi_trace_cutoff):
-            raise ValueError("eprop_isi_trace_cutoff is not a number")
+        require_cutoff(self.eprop_isi_trace_cutoff)
         return self
 
 
@@ -165,6 +165,11 @@ class Readout(_Readout):
     """`eprop_readout` of the spike variant."""
 
     eprop_isi_trace_cutoff: float = Field(float("inf"), ge=0, allow_inf_nan=True)
+
+    @model_validator(mode="after")
+    def _cutoff(self) -> Readout:
+        require_cutoff(self.eprop_isi_trace_cutoff)
+        return self
 
 
 class GradientDescent(Frozen):
@@ -260,6 +265,12 @@ def require_above(owner: Any, bound: float, *names: str, equal: bool = False) ->
         limits = _extremes(getattr(owner, name))
         if limits and (limits[0] < bound or (limits[0] == bound and not equal)):
             raise ValueError(f"{name} = {limits[0]:g} must be {'at least' if equal else 'above'} {bound:g}")
+
+
+def require_cutoff(value: float) -> None:
+    """Raise ValueError unless a cutoff in steps is so short that its spikes can be kept, or infinite."""
+    if np.isnan(value) or CUTOFF_LIMIT < value < np.inf:
+        raise ValueError(f"eprop_isi_trace_cutoff = {value:g} must be at most {CUTOFF_LIMIT:g} steps, or inf for none")
 
 
 def _require_order(owner: Any, lower: str, upper: str, equal: bool = False) -> None:

@@ -15,6 +15,8 @@ class Progress(Observer):
     n_iterations : iterations in all
     """
 
+    everywhere = False
+
     def __init__(self, n_iterations: int) -> None:
         self._n, self._bar = n_iterations, None
 

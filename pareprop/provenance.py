@@ -29,13 +29,13 @@ HOST_NAMES = "PAREPROP_HOST_NAMES"  # set to 1 to keep names of hosts
 
 def facts(simulation: Simulation) -> dict[str, Any]:
     """Collective: what is known when a part of a run starts."""
-    comm = simulation.exchange.comm
+    comm, groups = simulation.world, simulation.replicas.count
     hosts = collective.gathered(comm, socket.gethostname())
     found = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]),
         "python": platform.python_version(), "packages": {name: _version(name) for name in PACKAGES},
         "build": {"mode": build_info.mode, "flags": build_info.flags}, "commit": _commit(),
-        "mpi": "" if comm is None else _mpi(), "ranks": simulation.exchange.size,
+        "mpi": "" if comm is None else _mpi(), "ranks": groups * simulation.exchange.size, "replicas": groups,
         "ranks_per_node": list(Counter(hosts).values()), "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(), "first_iteration": simulation.iteration,
     }  # fmt: skip
@@ -81,6 +81,7 @@ class Provenance(Observer):
     """
 
     def __init__(self, directory: Path, about: dict[str, Any]) -> None:
+        self.parts: list[dict[str, Any]] = []
         self.path, self.about = directory / NAME, about
         self._clock = time.monotonic()
 
@@ -96,6 +97,8 @@ class Provenance(Observer):
 
     def failed(self, simulation: Simulation, problem: Exception) -> str:
         """Note why it could not go on, if the disk takes it."""
+        if not self.parts:  # it failed before the first iteration
+            return ""
         try:
             self._write(simulation, f"failed: {problem}")
         except Exception as another:
@@ -103,7 +106,7 @@ class Provenance(Observer):
         return ""
 
     def _write(self, simulation: Simulation, state: str) -> None:
-        comm = simulation.exchange.comm
+        comm = simulation.world
         peaks = collective.gathered(comm, peak_rss_bytes())
         self.parts[-1] |= {
             "state": state, "last_iteration": simulation.iteration, "peak_rss_bytes": peaks,
@@ -111,7 +114,7 @@ class Provenance(Observer):
             "phases": {name: round(seconds, 3) for name, seconds in simulation.timers.seconds.items()},
         }  # fmt: skip
         with collective.on_disk(comm, "provenance", self.path):
-            if simulation.exchange.rank == 0:
+            if comm is None or comm.rank == 0:
                 part = self.path.with_suffix(".part")
                 part.write_text(json.dumps(self.about | {"parts": self.parts}, indent=1) + "\n")
                 os.replace(part, self.path)

@@ -83,6 +83,8 @@ class RunFile(Observer):
     n_record : recurrent neurons whose state is kept, evenly spread
     """
 
+    everywhere = False
+
     def __init__(
         self, path: Path, attributes: dict[str, Any], samples: Mapping[tuple[str, int], str], n_record: int = 10
     ) -> None:
@@ -102,9 +104,11 @@ class RunFile(Observer):
                 }  # fmt: skip
                 file.attrs.update(root | self.attributes)
 
-    def is_there(self, simulation: Simulation) -> bool:
-        """Collective: whether a file of an earlier part of the run can be gone on with."""
-        return collective.gathered(simulation.exchange.comm, simulation.exchange.rank or is_results(self.path))[0]
+    def ensure(self, simulation: Simulation) -> None:
+        """Collective: begin the file unless there is one of an earlier part of the run to go on with."""
+        there = simulation.exchange.rank or is_results(self.path)
+        if not collective.gathered(simulation.exchange.comm, there)[0]:
+            self.prepare(simulation)
 
     def start(self, simulation: Simulation) -> None:
         """Begin the file, unless the run goes on from a checkpoint."""
@@ -171,7 +175,8 @@ class RunFile(Observer):
                 file[f"dynamics/{key.partition('/')[0]}"].attrs["iteration"] = self.dynamics[key]
             file["loss"], file["firing_rate"] = simulation.losses, simulation.rates
             file["loss"].attrs["unit"], file["firing_rate"].attrs["unit"] = "1", "Hz"
-            file.attrs.update(digest=digest, ranks=simulation.exchange.size)
+            groups = simulation.replicas.count
+            file.attrs.update(digest=digest, ranks=groups * simulation.exchange.size, replicas=groups)
             timings = file.create_group("timings")
             timings.attrs.update({f"{name}_s": seconds for name, seconds in simulation.timers.seconds.items()})
             timings.attrs["peak_rss_bytes"] = int(peak)

@@ -1,7 +1,9 @@
-"""Recording while a run lasts: every rank streams what it owns into a file of its own, joined by virtual datasets.
+"""Recording while a run lasts, into files that `record.h5` joins by virtual datasets.
 
-A part of a run (from its start, or from a resume, to its end) writes `record/part-<k>-rank-<r>.h5`. What was written up
-to a checkpoint is noted in it, so a resumed run on any number of ranks joins just that with what follows.
+A part of a run, from its start or a resume to its end, writes `record/part-<k>-rank-<r>.h5`: every rank what it owns.
+With an h5py that knows MPI, all ranks write `record/part-<k>.h5` together, and a part ends with each checkpoint. What
+was written up to a checkpoint is noted in it, so a run resumed on any number of ranks joins just that with what
+follows.
 """
 
 from __future__ import annotations
@@ -12,18 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from . import collective, streamfile
+from . import collective, joined
 from .config import Record
 from .errors import InputError
 from .learning import output
 from .model import Model
 from .record import spread
 from .simulation import Observer, Outcome, Simulation
-from .spikelog import Log
-from .streamfile import Stream, StreamFile
+from .spikeblock import SpikeBlock
+from .streamfile import SharedFile, Stream, StreamFile, can_share
 
 STATE = {"V_m": "mV", "adaptation": "1", "surrogate_gradient": "1/mV", "learning_signal": "1"}
 SIGNALS = {"readout_signal": "mV", "error_signal": "mV", "target_signal": "mV"}
+SPIKE = ("iteration", "step", "id")
 ROOM = 2**23  # bytes that a rank gathers before it writes
 
 
@@ -36,28 +39,48 @@ class Recorder(Observer):
     wanted : what is recorded, section [record]
     """
 
+    everywhere = False
+
     def __init__(self, directory: Path, wanted: Record) -> None:
         self.directory, self.wanted = directory, wanted
-        self.parts: list[dict[str, Any]] = []  # ended ones: number of ranks, rows of each stream on each rank
+        self.parts: list[dict[str, Any]] = []  # ended ones, see `joined.join`
         self._file: StreamFile | None = None
 
     def start(self, simulation: Simulation) -> None:
-        """Open this rank's file of this part of the run."""
+        """Open the file of this part of the run."""
         network = simulation.network
         first, last = network.neurons
         ids = self._ids(network.n_recurrent)
         self.ids = ids[(ids >= first) & (ids < last)]
         self._selected = list(self._weights(simulation))
-        rank = simulation.exchange.rank
-        path = self.directory / streamfile.name_of(len(self.parts), rank)
-        with collective.on_disk(simulation.exchange.comm, "recording", path):
+        wanted = [name for name in ("spikes", "input_spikes") if name in self.wanted.what]
+        self._blocks = {}
+        for name in wanted:
+            sources = network.n_recurrent if name == "spikes" else network.n_inputs
+            largest = (2**32 - 1, simulation.task.n_steps, sources)
+            kinds = [np.min_scalar_type(number).str for number in largest]
+            self._blocks[name] = SpikeBlock(simulation.task.n_steps, kinds)
+        self._file = None
+        self._opened(simulation)
+
+    def _opened(self, simulation: Simulation) -> StreamFile:
+        """Collective: the file, a new one if a checkpoint has closed the one before."""
+        if self._file is not None:
+            return self._file
+        comm, rank = simulation.exchange.comm, simulation.exchange.rank
+        self._written: dict[str, list[int]] = {name: [] for name in self._blocks}
+        shared = can_share(comm)
+        path = self.directory / f"part-{len(self.parts):03d}{'' if shared else f'-rank-{rank:05d}'}.h5"
+        constants = {"state/id": self.ids} if self._keeps_state else {}
+        for name, _, _, columns in self._selected:
+            constants |= {f"weights/{name}/{key}": values for key, values in columns.items()}
+        attributes = {"dt_ms": simulation.model.dt_ms, "n_steps": simulation.task.n_steps, "step": self.wanted.step}
+        rest = path, dict(self._streams(simulation, rank)), constants, attributes, self.wanted.compression
+        with collective.on_disk(comm, "recording", path):
             self.directory.mkdir(parents=True, exist_ok=True)
-            constants = {"state/id": self.ids} if self._keeps_state else {}
-            for name, _, _, columns in self._selected:
-                constants |= {f"weights/{name}/{key}": values for key, values in columns.items()}
-            attributes = {"dt_ms": simulation.model.dt_ms, "n_steps": simulation.task.n_steps, "step": self.wanted.step}
-            streams = dict(self._streams(simulation, rank))
-            self._file = StreamFile(path, streams, constants, attributes, self.wanted.compression)
+        with collective.on_disk(comm, "recording", path):
+            self._file = SharedFile(comm, *rest) if shared else StreamFile(*rest)
+        return self._file
 
     @property
     def _keeps_state(self) -> bool:
@@ -70,14 +93,10 @@ class Recorder(Observer):
     def _streams(self, simulation: Simulation, rank: int) -> Iterator[tuple[str, Stream]]:
         """Streams of this rank; what all ranks know is written by rank 0."""
         what, n_out = self.wanted.what, simulation.network.n_readouts
-        for name in ("spikes", "input_spikes") if rank == 0 else ("spikes",):
-            if name in what:
-                sources = simulation.network.n_recurrent if name == "spikes" else simulation.network.n_inputs
-                largest = {"iteration": 2**32 - 1, "step": simulation.task.n_steps, "id": sources}
-                for key, unit in (("iteration", "1"), ("step", "steps"), ("id", "1")):
-                    kind = np.min_scalar_type(largest[key]).str
-                    packed = key != "id"  # their low bytes are as good as random: much time for little
-                    yield f"{name}/{key}", Stream(kind, (), unit, ("spike",), packed)
+        for name, block in self._blocks.items():
+            for key, kind in zip(SPIKE, block.kinds, strict=True):
+                packed = key != "id"  # their low bytes are as good as random: much time for little
+                yield f"{name}/{key}", Stream(kind, (), "steps" if key == "step" else "1", ("spike",), packed)
         if rank == 0:
             yield "samples/iteration", Stream("u4", (), "1", ("sample",))
             yield "samples/loss", Stream("f8", (), "1", ("sample",))
@@ -120,11 +139,11 @@ class Recorder(Observer):
         """Gather what is kept of a sample."""
         if not self._is_due(simulation, outcome.index, outcome.phase):
             return
-        n_steps, every = len(outcome.error), slice(None, None, self.wanted.step)
-        engine, file = simulation.engine, self._file
+        every = slice(None, None, self.wanted.step)
+        engine, file = simulation.engine, self._opened(simulation)
         for name, log in (("spikes", engine.log), ("input_spikes", outcome.sample.inputs)):
-            if f"{name}/id" in file.streams:
-                self._spikes(name, simulation, log, n_steps)
+            if name in self._blocks:
+                self._blocks[name].add(simulation.iteration, log)
         file.add("samples/iteration", [simulation.iteration])
         file.add("samples/loss", [outcome.loss])
         signal = output(simulation.model.of_role("readout")[0].params.loss, outcome.signal)
@@ -141,19 +160,6 @@ class Recorder(Observer):
             for name, table, index, _ in self._selected:
                 file.add(f"weights/{name}/weight", shown.get(id(table), table.weight)[None, index])
 
-    def _spikes(self, name: str, simulation: Simulation, log: Log, n_steps: int) -> None:
-        """Gather spikes of a log: of this rank's neurons, or of all inputs."""
-        first, last = simulation.network.neurons
-        kind = self._file.streams[f"{name}/step"].kind
-        steps = np.repeat(np.arange(n_steps, dtype=kind), np.diff(log.ptr[: n_steps + 1]))
-        ids = log.ids[: log.ptr[n_steps]]
-        if name == "spikes" and simulation.exchange.size > 1:
-            mine = (ids >= first) & (ids < last)
-            steps, ids = steps[mine], ids[mine]
-        self._file.add(f"{name}/iteration", np.full(len(ids), simulation.iteration, np.uint32))
-        self._file.add(f"{name}/step", steps)
-        self._file.add(f"{name}/id", ids)
-
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """Write what was gathered when it has become much; here the state is whole if that fails."""
         if iteration % self.wanted.every == 0:
@@ -161,21 +167,40 @@ class Recorder(Observer):
 
     def _flush(self, simulation: Simulation, room: int = 0) -> None:
         """Collective: write what was gathered, if it is more than `room` bytes on any rank."""
-        comm = simulation.exchange.comm
-        sizes = collective.gathered(comm, self._file.gathered_bytes)
-        if max(sizes) > room:
-            with collective.on_disk(comm, "recording", self._file.path):
-                collective.require_room(self._file.path, sum(sizes))
-            with collective.on_disk(comm, "recording", self._file.path):
-                self._file.flush()
+        comm, rank, size = simulation.exchange.comm, simulation.exchange.rank, simulation.exchange.size
+        held = self._file.gathered_bytes + sum(block.nbytes for block in self._blocks.values())
+        if collective.maximum(comm, held) <= room:
+            return
+        for name, block in self._blocks.items():
+            for columns in block.share(rank, size):
+                for key, column in zip(SPIKE, columns, strict=True):
+                    self._file.add(f"{name}/{key}", column, copy=False)
+        needed = collective.total(comm, self._file.gathered_bytes)
+        with collective.on_disk(comm, "recording", self._file.path):
+            collective.require_room(self._file.path, needed)
+        with collective.on_disk(comm, "recording", self._file.path):
+            self._file.flush()
+        for name, block in self._blocks.items():
+            self._written[name].append(block.count)
+            block.clear()
 
     def saved(self, simulation: Simulation) -> dict[str, Any]:
         """Collective: write everything, and note how much that is."""
         if self._file is None:
-            return {"parts": self.parts}
+            return {"parts": list(self.parts)}
         self._flush(simulation)
-        rows = collective.gathered(simulation.exchange.comm, dict(self._file.rows))
-        return {"parts": [*self.parts, {"ranks": simulation.exchange.size, "rows": rows}]}
+        comm, path = simulation.exchange.comm, self._file.path
+        shared = isinstance(self._file, SharedFile)
+        files = [(path.name, dict(self._file.rows))]
+        names, rows = zip(*(files if shared else collective.gathered(comm, files[0])), strict=True)
+        part = {"files": list(names), "rows": list(rows), "blocks": {k: list(v) for k, v in self._written.items()}}
+        if not shared:
+            return {"parts": [*self.parts, part]}
+        with collective.on_disk(comm, "recording", path):  # what a checkpoint counts on is out of danger
+            self._file.close()
+        self._file = None
+        self.parts.append(part)
+        return {"parts": list(self.parts)}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on after the parts that a checkpoint knows."""
@@ -185,15 +210,21 @@ class Recorder(Observer):
         """Close the files and join them in `record.h5`."""
         comm = simulation.exchange.comm
         parts = self.saved(simulation)["parts"]
-        with collective.on_disk(comm, "recording", self._file.path):
-            self._file.close()
+        if self._file is not None:
+            with collective.on_disk(comm, "recording", self._file.path):
+                self._file.close()
         with collective.on_disk(comm, "recording", self.directory):
             if simulation.exchange.rank == 0:
-                streamfile.join(self.directory, parts)
+                joined.join(self.directory, parts)
 
     def failed(self, simulation: Simulation, problem: Exception) -> str:
         """Give up what could not be written, so that a checkpoint of the state still can be."""
-        if self._file is None or not collective.maximum(simulation.exchange.comm, self._file.drop()):
+        if self._file is None:
+            return ""
+        lost = self._file.drop() + sum(block.count for block in self._blocks.values())
+        for block in self._blocks.values():
+            block.clear()
+        if not collective.maximum(simulation.exchange.comm, lost):
             return ""
         return "recorded samples that were not written yet are lost, unless an earlier checkpoint is resumed"
 

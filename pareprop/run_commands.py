@@ -7,14 +7,18 @@ from pathlib import Path
 
 import click
 
-from . import compare, config, provenance, runs, sonata
+from . import compare, config, launcher, provenance, room, runs, sonata
 from .exchange import Exchange
 from .record import make_directory
 from .recorder import check
 from .runs import Run
+from .simulation import check_replicas
 
 EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal ended the run after a checkpoint, resume to go on
 SET = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
+REPLICAS = click.option(
+    "--replicas", type=int, default=1, metavar="R", help="Split the ranks into R groups that share each batch."
+)
 UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after this iteration, with a checkpoint.")
 
 
@@ -22,6 +26,7 @@ UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after thi
 @click.argument("source", metavar="TASK|FILE.toml")
 @SET
 @UNTIL
+@REPLICAS
 @click.option("--out", metavar="DIR", help="Run directory [runs/TASK-NUMBER].")
 @click.option("--seed", type=int, help="Seed of the network and the data.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, help="Train with this many seeds, from --seed on.")
@@ -29,26 +34,30 @@ UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after thi
 @click.pass_obj
 def run(
     exchange: Exchange, source: str, settings: tuple[str, ...], until: int | None, out: str | None, seed: int | None,
-    seeds: int, overwrite: bool,
+    seeds: int, overwrite: bool, replicas: int,
 ) -> None:  # fmt: skip
     """Train a task, or what a configuration file says; leave results.h5 and figures in a run directory."""
     settings = settings if seed is None else (*settings, f"run.seed={seed}")
     chosen = config.load(source, settings)
-    check(chosen.record, chosen.task.model())  # before anything is written
+    group = launcher.split(exchange, replicas)
+    model = chosen.task.model()  # before anything is written
+    check_replicas(replicas, model, chosen.task.settings())
+    check(chosen.record, model)
+    room.require(model, chosen.task.n_steps, size=group.size)
     directory = make_directory(exchange.comm, out, chosen.task.name, overwrite)
     if seeds == 1:
-        _begin(exchange, chosen, directory, until)
+        _begin(exchange, chosen, directory, until, group)
         return
     parts = []
     for number in range(chosen.task.seed, chosen.task.seed + seeds):
         parts.append(make_directory(exchange.comm, str(directory / f"seed-{number}"), chosen.task.name, overwrite))
-        _begin(exchange, config.load(source, (*settings, f"run.seed={number}")), parts[-1], until)
+        _begin(exchange, config.load(source, (*settings, f"run.seed={number}")), parts[-1], until, group)
     if exchange.rank == 0:
         runs.draw_seeds(parts, directory)
 
 
-def _begin(exchange: Exchange, chosen: config.Config, directory: Path, until: int | None) -> None:
-    begun = Run(chosen, directory, exchange, until, signals=True)
+def _begin(exchange: Exchange, chosen: config.Config, directory: Path, until: int | None, group: Exchange) -> None:
+    begun = Run(chosen, directory, exchange, until, True, group)
     begun.begin()
     _end(begun)
 
@@ -57,10 +66,12 @@ def _begin(exchange: Exchange, chosen: config.Config, directory: Path, until: in
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @SET
 @UNTIL
+@REPLICAS
 @click.pass_obj
-def resume(exchange: Exchange, directory: Path, settings: tuple[str, ...], until: int | None) -> None:
+def resume(exchange: Exchange, directory: Path, settings: tuple[str, ...], until: int | None, replicas: int) -> None:
     """Go on with a run from its latest undamaged checkpoint, on any number of ranks."""
-    resumed = Run(runs.reopen(directory, exchange, settings), directory, exchange, until, signals=True)
+    group = launcher.split(exchange, replicas)
+    resumed = Run(runs.reopen(directory, exchange, settings), directory, exchange, until, True, group)
     complaints = resumed.resume()
     if exchange.rank == 0:
         for line in complaints:
@@ -75,8 +86,9 @@ def _end(run: Run) -> None:
         memory = run.simulation.nbytes()
         parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
         total = sum(memory.values()) / 2**20
-        bound = run.simulation.engine.history_steps
-        click.echo(f"{run.exchange.size} ranks; memory of rank 0: {total:.2f} MiB ({parts}); "
+        bound, count = run.simulation.engine.history_steps, run.simulation.replicas.count
+        groups = f" in {count} groups" if count > 1 else ""
+        click.echo(f"{run.exchange.size} ranks{groups}; memory of rank 0: {total:.2f} MiB ({parts}); "
                    f"a neuron keeps at most {bound} steps of history, however long the run")  # fmt: skip
         click.echo(f"configuration: {run.directory / runs.CONFIG}, digest {run.config.digest()[:16]}")
     if run.train() and run.simulation.iteration < run.config.task.iterations:

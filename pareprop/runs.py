@@ -36,6 +36,7 @@ class Run:
     Attributes
     ----------
     last : iterations after which this part of the run ends
+    exchange, group : of all ranks, and of this rank's group of them, which may be all
     """
 
     config: Config
@@ -43,6 +44,7 @@ class Run:
     exchange: Exchange
     until: int | None = None
     signals: bool = False
+    group: Exchange | None = None
 
     def __post_init__(self) -> None:
         task, iterations = self.config.task, self.config.task.iterations
@@ -66,7 +68,7 @@ class Run:
         about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
         notes = Provenance(self.directory, about)
         observers = [self.phases, self.file, *recorders, Progress(self.last), notes, self.checkpoints]
-        self.simulation = Simulation(model, task, self.exchange, observers, task.settings())
+        self.simulation = Simulation(model, task, self.group or self.exchange, observers, task.settings())
 
     def begin(self) -> None:
         """Collective: clear what an older run left and store the configuration."""
@@ -82,8 +84,7 @@ class Run:
     def resume(self) -> list[str]:
         """Collective: take the state of the latest good checkpoint; return what is wrong with later ones."""
         path, manifest, complaints = restart.find(self.checkpoints.folder, self.exchange, self.checkpoints.identity)
-        if not self.file.is_there(self.simulation):
-            self.file.prepare(self.simulation)  # the weights are still the first ones
+        collective.led(self.simulation.replicas, self.file.ensure, self.simulation)  # weights are still the first ones
         restart.restore(self.simulation, path, manifest)
         self.checkpoints.latest = path
         return complaints

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from .state import State
 from .synapses import Span, Synapses
 
 ALIGNMENT = 4096
-CHUNK = 2**22  # items; ordering synapses takes longer in smaller chunks
+SYNCHRONISE = 2**26  # bytes after which the disk is asked to take them
+CHUNK = 2**20  # items; larger buffers are fresh memory each time, smaller ones take longer to order
 
 
 @dataclass
@@ -72,7 +74,8 @@ class _Group:
                 yield slice(start, min(start + step, first.count))
         else:
             for index in first.table.owned(first.span, CHUNK):
-                yield index - first.span.first
+                index -= first.span.first
+                yield index
 
 
 def pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
@@ -119,22 +122,38 @@ def _groups(found: list[Piece]) -> list[_Group]:
 
 
 def write(path: Path, found: list[Piece]) -> None:
-    """Write pieces into a new file and synchronise it; sets their offsets and checksums."""
+    """Write pieces into a new file and synchronise it; sets their offsets and checksums.
+
+    Synapses are put in order while the disk takes what was written before.
+    """
     offset = 0
     for piece in found:
         piece.offset, piece.crc = offset, 0
         offset += -(-piece.count * piece.item_bytes // ALIGNMENT) * ALIGNMENT
-    with open(path, "wb", buffering=0) as file:
-        for group in _groups(found):
-            at = [piece.offset for piece in group.pieces]
-            for place in group.places() if group.pieces[0].count else ():
-                for k, piece in enumerate(group.pieces):
-                    data = np.ascontiguousarray(piece.array[place]).reshape(-1).view(np.uint8)
-                    piece.crc = zlib.crc32(data, piece.crc)
-                    _write_all(file.fileno(), data, at[k])
-                    at[k] += len(data)
+    with open(path, "wb", buffering=0) as file, ThreadPoolExecutor(1) as disk:
+        waiting, synchronised = 0, []
+        for piece, data, place in _written(found):
+            piece.crc = zlib.crc32(data, piece.crc)
+            _write_all(file.fileno(), data, place)
+            waiting += len(data)
+            if waiting >= SYNCHRONISE:
+                synchronised.append(disk.submit(os.fdatasync, file.fileno()))
+                waiting = 0
         os.ftruncate(file.fileno(), offset)
+        for done in synchronised:
+            done.result()  # its error is told here, and only once
         os.fsync(file.fileno())
+
+
+def _written(found: list[Piece]) -> Iterator[tuple[Piece, np.ndarray, int]]:
+    """What is to be written: chunks of pieces as bytes, and their places in the file."""
+    for group in _groups(found):
+        at = [piece.offset for piece in group.pieces]
+        for place in group.places() if group.pieces[0].count else ():
+            for k, piece in enumerate(group.pieces):
+                data = np.ascontiguousarray(piece.array[place]).reshape(-1).view(np.uint8)
+                yield piece, data, at[k]
+                at[k] += len(data)
 
 
 def _write_all(descriptor: int, data: np.ndarray, offset: int) -> None:

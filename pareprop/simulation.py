@@ -7,18 +7,22 @@ All ranks run the same samples in the same order and meet in every round of ever
 signals crosses ranks. The loop knows nothing of files: recorders, progress, checkpoints and early stopping are
 observers. They are called on all ranks, in the order given; what they do together they do through
 `simulation.exchange.comm`.
+
+With replicas (interval variant) this holds within each group of ranks. Groups run shares of a batch and meet at its
+end: then all know all losses and rates, the digest has taken all spikes in the order of the samples, and `after_batch`
+tells observers, who may exchange what they found by `simulation.replicas.gathered`. Gradients meet in the optimizer
+step.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import collective
+from . import collective, room
 from .canonical import Digest
 from .collective import guarded
 from .errors import InputError, ParepropError, StateError
@@ -27,63 +31,16 @@ from .faults import find_bad
 from .interval import Interval, IntervalSettings
 from .model import Model
 from .network import Network
+from .observer import Observer, Outcome
 from .params import nearest
-from .sample import Sample, Task
+from .replicas import FEWEST, leaf
+from .sample import Task
 from .spike import Spike, SpikeSettings
+from .spikelog import Log
 from .state import State
 from .timers import Timers
 
 ENGINES = {"interval": (Interval, IntervalSettings), "spike": (Spike, SpikeSettings)}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one sample gave.
-
-    Attributes
-    ----------
-    index, phase : of the sample
-    sample : inputs and target
-    error, signal : float64 (n_steps, n_readouts)
-    loss : of this sample
-    """
-
-    index: int
-    phase: str
-    sample: Sample
-    error: np.ndarray
-    signal: np.ndarray
-    loss: float
-
-
-class Observer:
-    """Base of everything that watches a run; override what you need. All methods are collective."""
-
-    def start(self, simulation: Simulation) -> None:
-        """Before the first iteration of a `train` or `test`."""
-
-    def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
-        """Before a sample runs."""
-
-    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
-        """After a sample, before weights change (interval variant)."""
-
-    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
-        """After iteration number `iteration` (from 0), weights changed; `loss` is the mean of its samples."""
-
-    def finish(self, simulation: Simulation) -> None:
-        """After the last iteration."""
-
-    def failed(self, simulation: Simulation, problem: ParepropError) -> str:
-        """The run can't go on, maybe in the midst of an iteration (not `simulation.between`); tell what is safe."""
-        return ""
-
-    def saved(self, simulation: Simulation) -> dict[str, Any]:
-        """What the observer keeps in a checkpoint: numbers, texts, lists and small arrays; rank 0's are kept."""
-        return {}
-
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Take back on every rank what `saved` gave, before `start`."""
 
 
 class Simulation:
@@ -93,12 +50,14 @@ class Simulation:
     ----------
     model : the network in words
     task : inputs and targets
-    exchange : `Alone()` or `Ranks(comm)`
+    exchange : `Alone()` or `Ranks(comm)`, of a group of ranks by `launcher.split`
     observers : told in this order
     settings : of the variant, taken from the task if not given
 
     Attributes
     ----------
+    replicas : groups of ranks that share batches, this rank's among them
+    world : communicator of all ranks of all groups
     iteration : iterations done
     losses : mean loss of each iteration
     rates : mean firing rate of the recurrent neurons in Hz, per iteration
@@ -115,16 +74,21 @@ class Simulation:
         self.exchange = exchange or Alone()
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
         self.observers = list(observers)
+        self.replicas = self.exchange.replicas
+        self.world = self.replicas.world or self.exchange.comm
         with self.timers.phase("build"), guarded(self.exchange.comm):  # draws may be bad on one rank alone
+            room.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
             self.network = Network(model, self.exchange.rank, self.exchange.size)
             engine, default = ENGINES[model.variant]
             settings = settings or default(learning_window=task.learning_window)
+            check_replicas(self.replicas.count, model, settings)
             self.engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
         self.iteration = 0
         self.losses: list[float] = []
         self.rates: list[float] = []
         self.stop_requested = False
         self.between = True
+        self._kept: list[Log] = []  # spikes that the digest takes when those of the groups before are in it
 
     def train(self, n_iterations: int) -> list[float]:
         """Collective: run iterations until `n_iterations` are done in all; return the losses of all so far.
@@ -139,7 +103,7 @@ class Simulation:
             while self.iteration < n_iterations and not self.stop_requested:
                 self._iterate()
         except ParepropError as problem:
-            told = [observer.failed(self, problem) for observer in self.observers]
+            told = [observer.failed(self, problem) for observer in self.observers if self._tells(observer)]
             raise type(problem)("; ".join([str(problem), *filter(None, told)])) from None
         self._tell("finish")
         return self.losses
@@ -147,8 +111,7 @@ class Simulation:
     def _iterate(self) -> None:
         self.between = False
         batch = self.model.optimizer.batch_size
-        first = self.iteration * batch
-        outcomes = [self.run_sample(first + k, "train", learn=True) for k in range(batch)]
+        outcomes = self.run_samples(self.iteration * batch, batch, "train", learn=True)
         self.engine.optimize()
         self.losses.append(float(np.mean([outcome[0] for outcome in outcomes])))
         self.rates.append(float(np.mean([outcome[1] for outcome in outcomes])))
@@ -160,16 +123,60 @@ class Simulation:
         """Collective: run samples of `phase` without learning; return their mean loss. Observers see the outcomes."""
         if n_samples < 1:
             raise InputError(f"n_samples = {n_samples} must be at least 1")
-        return float(np.mean([self.run_sample(index, phase, learn=False)[0] for index in range(n_samples)]))
+        batch, losses = self.model.optimizer.batch_size, []
+        for first in range(0, n_samples, batch):
+            outcomes = self.run_samples(first, min(batch, n_samples - first), phase, learn=False)
+            losses += [loss for loss, _ in outcomes]
+        return float(np.mean(losses))
 
     def run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         """Collective: run one sample; return its loss and the mean firing rate in Hz."""
+        return self.run_samples(index, 1, phase, learn)[0]
+
+    def run_samples(self, first: int, n: int, phase: str, learn: bool) -> list[tuple[float, float]]:
+        """Collective: run samples [first, first + n), a batch; return the loss and the mean firing rate of each.
+
+        With `learn`, gradients have the same bits for any number of replicas if the weights change after each batch.
+        """
+        share, outcomes, problem = self.replicas.share(n), [], None
+        if self.replicas.count > 1:
+            self.engine.skip(share.start, learn)
+        try:
+            for k in share:
+                if learn and self.engine.learns_at_the_end:
+                    self.engine.sums.open(leaf(k, n))
+                outcomes.append(self._run_sample(first + k, phase, learn))
+        except ParepropError as found:
+            problem = found
+        with self.timers.phase("communicate"):
+            gathered = self.replicas.gathered((outcomes, problem))
+        for _, found in gathered:
+            if found is not None:
+                raise found
+        if self.replicas.count > 1:
+            self.engine.skip(n - share.stop, learn)
+            self._complete_digest()
+        self._tell("after_batch", first, n, phase)
+        return [outcome for outcomes, _ in gathered for outcome in outcomes]
+
+    def _complete_digest(self) -> None:
+        """Collective: chain the spikes of one group after the other; those of the first are in its digest already."""
+        for group in range(self.replicas.count):
+            for log in self._kept if group == self.replicas.index else ():
+                self.digest.add_spikes(log, self.task.n_steps)
+            self.digest.state = self.replicas.told(self.digest.state, group)
+        self._kept = []
+
+    def _run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         self._tell("before_sample", index, phase)
         sample = self.task.sample(index, phase)
         sample.check(self.task.n_steps, self.model)
         error, loss = self.engine.run(sample, learn)
         self._check_finite(index, loss)
-        self.digest.add_spikes(self.engine.log, self.task.n_steps)
+        if self.replicas.index == 0:
+            self.digest.add_spikes(self.engine.log, self.task.n_steps)
+        else:
+            self._kept.append(self.engine.log.copy(self.task.n_steps))
         self._tell("after_sample", Outcome(index, phase, sample, error, self.engine.shown_signal(), loss))
         seconds = self.task.n_steps * self.model.dt_ms / 1000.0
         return loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
@@ -240,4 +247,26 @@ class Simulation:
 
     def _tell(self, what: str, *news: object) -> None:
         for observer in self.observers:
-            getattr(observer, what)(self, *news)
+            method = getattr(observer, what)
+            if not observer.everywhere and what not in ("before_sample", "after_sample"):
+                collective.led(self.replicas, method, self, *news)
+            elif self._tells(observer):  # in a sample a group is on its own until the end of the batch
+                method(self, *news)
+
+    def _tells(self, observer: Observer) -> bool:
+        return observer.everywhere or self.replicas.index == 0
+
+
+def check_replicas(count: int, model: Model, settings: IntervalSettings | SpikeSettings) -> None:
+    """Raise `InputError` unless groups of ranks can share the batches of `model`."""
+    batch = model.optimizer.batch_size
+    if count == 1:
+        return
+    if model.variant != "interval":
+        raise InputError(f"replicas = {count}: only the interval variant has replicas, not '{model.variant}'")
+    if batch < FEWEST:
+        raise InputError(f"replicas = {count} needs a batch_size of at least {FEWEST}, it is {batch}")
+    if count > batch:
+        raise InputError(f"replicas = {count} must be at most batch_size = {batch}")
+    if not settings.reset or model.size("current"):
+        raise InputError(f"replicas = {count} needs reset = true and no input currents: they tie samples together")

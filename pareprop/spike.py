@@ -11,8 +11,6 @@ from . import spike_rules, spike_state
 from .errors import InputError
 from .exchange import Exchange, timed_round
 from .interval import Recorded
-from .kernels import interval as interval_kernel
-from .kernels import spike as kernel
 from .learning import learning_signal, plastic
 from .model import Model
 from .network import Network, target_rate
@@ -28,6 +26,7 @@ PARAMETERS = (
     "alpha", "p_current", "V_th", "V_min", "V_reset", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e",
     "refractory_input", "c_reg", "f_target",
 )  # fmt: skip
+RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 PER_SYNAPSE = ("weight", "Y", "C", "Y2", "zbar", "eps", "moment", "variance")
 
 
@@ -62,6 +61,7 @@ class Spike:
         self.network, self.exchange, self.settings, self.timers = network, exchange, settings, timers
         self.n_steps, self.time, self.learned = n_steps, 0, False
         model = network.model
+        self.real, self.kernels = model.kernels.real, model.kernels
         if model.optimizer.batch_size != 1:
             raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
         self.lags = spike_rules.lags(model)
@@ -92,7 +92,7 @@ class Spike:
     def _allocate(self, model: Model) -> None:
         network = self.network
         n = network.neurons[1] - network.neurons[0]
-        self.state = {name: np.zeros(n) for name in STATE}
+        self.state = {name: np.zeros(n, self.real) for name in STATE}
         self.state["v"][:] = network.cells["V_init"]
         n_own = network.readouts[1] - network.readouts[0]
         self.y = np.full(n_own, self.constants["V_init"])
@@ -104,15 +104,14 @@ class Spike:
         self._own = self.merged if self.exchange.size == 1 else Log(length, 4 * n + 1024)
         kappas = {(item.params.kappa, item.params.kappa_reg) for item in model.of_role("recurrent")}
         self._sets = 1 if all(kappa == kappa_reg for kappa, kappa_reg in kappas) else 2
-        self.carried = np.zeros(n)
+        self.carried = np.zeros(n, self.real)
         self.names: list[set[str]] = []  # what the synapses of each table keep beside weights
         tables = (*self.tables(), self.mirror)
         self.rows = [self._rows(table, rules) for table, rules in zip(tables, self.rules, strict=True)]
         self.rows[1].first_error = network.readouts[0]
         self.history = self._histories(n)
-        self.kernel = kernel.Engine(
-            {name: network.cells[name] for name in PARAMETERS} | self.state | self.history | self._feedback()
-            | self._powers(model)
+        self.kernel = self.kernels.spike.Engine(
+            network.parameters(PARAMETERS) | self.state | self.history | self._feedback() | self._powers(model)
             | {"first_id": network.neurons[0], "pieces": network.pieces, "y": self.y,
                "arriving_out": np.zeros(n_own), "y_alpha": self.constants["alpha"], "y_drive": self.constants["drive"],
                "y_min": self.constants["V_min"], "E_L": self.constants["E_L"], "incoming": self.rows[0],
@@ -148,11 +147,11 @@ class Spike:
         }  # fmt: skip
         self.names.append({name for name, needed in wanted.items() if needed})
         # one piece of memory, taken now: large pages serve it, and no page is first touched while the network runs
-        pool = iter(np.full((sum(wanted.values()), n), 0.0))
+        pool = iter(np.full((sum(wanted.values()), n), 0.0, self.real))
         books = np.zeros((n_rows, 5), np.int64)
         books[:, 0] = -1
-        return kernel.Rows(
-            {name: next(pool) if needed else np.zeros(0) for name, needed in wanted.items()}
+        return self.kernels.spike.Rows(
+            {name: next(pool) if needed else np.zeros(0, self.real) for name, needed in wanted.items()}
             | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
                "rules": rules.rules, "constants": rules.constants, "books": books, "Z": np.zeros(n_rows),
                "counters": np.zeros(n_rows if adam else 0, np.int64)}
@@ -170,7 +169,7 @@ class Spike:
         rows |= {f"end_{name}": ends for name in ("R", "A", "D")}
         rows |= {f"end_{name}": ends if second else 0 for name in ("R2", "A2", "D2")}
         rows |= {"past_R": past, "past_Q": past, "past_R2": past * second, "past_Q2": past * second}
-        rings = {name: np.zeros((length, n)) for name, length in rows.items()}
+        rings = {name: np.zeros((length, n), self.real if name in RINGS else float) for name, length in rows.items()}
         errors = max(rules.longest_cutoff() for rules in self.rules[1:]) + 2 * m + 4  # a flush goes on for m steps
         sums = {name: np.zeros(n if prefix else 0) for name in ("A", "D", "A2", "D2")}
         return rings | sums | {"error_ring": np.zeros((errors, self.network.n_readouts))}
@@ -265,10 +264,10 @@ class Spike:
         """Injected currents by the step that takes them, one after they were injected; the last one is carried over."""
         table, n = self.network.currents, len(self.state["v"])
         if not len(table.blocks):
-            return np.zeros((0, n))
-        injected = np.zeros((self.n_steps + 1, n))
+            return np.zeros((0, n), self.real)
+        injected = np.zeros((self.n_steps + 1, n), self.real)
         if sample.currents is not None:
-            interval_kernel.inject(
+            self.kernels.interval.inject(
                 table.blocks, table.row_ptr, table.target, table.weight, sample.currents, injected[1:]
             )  # fmt: skip
         injected[0], self.carried = self.carried, injected[-1].copy()

@@ -32,7 +32,8 @@ STATIC, PREFIX, LOOP, READOUT = range(4)
 NO_CUTOFF = -1
 FOLD_STEPS = 1024  # how often rows without a cutoff (or a longer one) are worked off, whatever their source does
 LARGEST_BLOCK, SMALLEST_BLOCK = 256, 8
-LOSS = 1e3  # the powers within a block of prefix sums span at most this factor, so at most three digits are lost
+# The powers within a block of prefix sums span at most this factor: of 16 digits three may be lost, of 7 not that many.
+LOSS = {"double": 1e3, "single": 30.0}
 DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
 
 
@@ -102,7 +103,8 @@ def fastest_rate(population: Population, dt_ms: float) -> float | None:
 def block_length(model: Model) -> int:
     """Steps of a block of prefix sums that all populations which can use them allow; 0 if none can."""
     rates = [fastest_rate(population, model.dt_ms) for population in model.of_role("recurrent")]
-    lengths = [2 ** int(math.log2(min(LARGEST_BLOCK, math.log(LOSS) / rate))) for rate in rates if rate is not None]
+    span = math.log(LOSS[model.precision])
+    lengths = [2 ** int(math.log2(min(LARGEST_BLOCK, span / rate))) for rate in rates if rate is not None]
     return min((length for length in lengths if length >= SMALLEST_BLOCK), default=0)
 
 
@@ -119,7 +121,7 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
         return LOOP
     rate = fastest_rate(projection.post, model.dt_ms)
     usable = rate is not None and projection.post.params.eprop_isi_trace_cutoff > m
-    return PREFIX if usable and rate * length <= math.log(LOSS) else LOOP
+    return PREFIX if usable and rate * length <= math.log(LOSS[model.precision]) else LOOP
 
 
 @dataclass

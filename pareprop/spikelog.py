@@ -59,6 +59,11 @@ class Log:
         self.ids[place : place + n] = other.ids[:n]
         self.ptr[filled : filled + n_steps + 1] = other.ptr[: n_steps + 1] + place
 
+    def copy(self, n_steps: int) -> Log:
+        """The first `n_steps` steps, in arrays of their own."""
+        ptr = self.ptr[: n_steps + 1].copy()
+        return Log.from_arrays(self.ids[: ptr[-1]].copy(), ptr)
+
     def spikes(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Steps (int64) and ids (uint32) of all spikes before `n_steps`, by step, then id."""
         steps = np.repeat(np.arange(n_steps), np.diff(self.ptr[: n_steps + 1]))

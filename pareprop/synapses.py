@@ -76,7 +76,7 @@ class Synapses:
     blocks : int64 (n_blocks, 10), columns as in `COLUMNS`
     row_ptr : int64 (n_rows + 1,)
     target : uint32 (n,), local index of the target
-    weight : float64 (n,)
+    weight : (n,), of the model's precision
     spans : one `Span` per projection
     by_source : whether ranks own sources instead of targets, see `restrict`
     """
@@ -95,7 +95,7 @@ class Synapses:
             row += draft.counts.size
         np.cumsum(self.row_ptr, out=self.row_ptr)
         self.target = np.empty(self.row_ptr[-1], np.uint32)
-        self.weight = np.empty(self.row_ptr[-1], np.float64)
+        self.weight = np.empty(self.row_ptr[-1], model.kernels.real)
         self.spans: list[Span] = []
         blocks: list[list[int]] = []
         row = 0

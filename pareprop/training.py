@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,11 @@ class Score:
     losses: list[float] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     predictions: list[int] = field(default_factory=list)
+
+    def extend(self, other: Score) -> None:
+        """Add the samples of another score behind these."""
+        for item in fields(self):
+            getattr(self, item.name).extend(getattr(other, item.name))
 
     def add(self, outcome: Outcome, learning_window: int, loss: str) -> None:
         """Add a sample; the class is that of the readout with the largest mean in the learning window."""
@@ -90,12 +95,18 @@ class Phases(Observer):
         self.validations: list[tuple[int, float]] = []
         self.test: Score | None = None
         self.stopped = False
-        self._score = Score()
+        self._score, self._own = Score(), Score()
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Score a sample."""
         loss = simulation.model.of_role("readout")[0].params.loss
-        self._score.add(outcome, self.task.learning_window, loss)
+        self._own.add(outcome, self.task.learning_window, loss)
+
+    def after_batch(self, simulation: Simulation, first: int, n: int, phase: str) -> None:
+        """Join the scores of all groups of ranks, in the order of the samples."""
+        for part in simulation.replicas.gathered(self._own):
+            self._score.extend(part)
+        self._own = Score()
 
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """Keep the error of the iteration; validate where due, and stop where it is good enough."""
@@ -124,10 +135,10 @@ class Phases(Observer):
             return self._taken()
         usual = [item.eta for item in simulation.engine.plastic]
         simulation.set_eta(eta)
-        for index in range(n_samples):
-            simulation.run_sample(index, phase, learn=True)
-            if (index + 1) % self.task.batch_size == 0 or index + 1 == n_samples:
-                simulation.engine.optimize()
+        batch = self.task.batch_size
+        for first in range(0, n_samples, batch):
+            simulation.run_samples(first, min(batch, n_samples - first), phase, learn=True)
+            simulation.engine.optimize()
         for item, before in zip(simulation.engine.plastic, usual, strict=True):
             item.eta = before
         return self._taken()

@@ -1,133 +1,57 @@
 #!/usr/bin/env python3
-"""Compare NEST 3.10 (one thread) with pareprop (one rank): the same networks, weights and inputs, in turn.
+"""Compare NEST 3.10 with pareprop: the same networks, weights and inputs, in turn, on threads and on ranks.
 
-Needs the extra `peer`. Each run has a fresh process. Timed are `nest.Simulate` and pareprop's samples with their
-optimizer steps; building is printed apart. A repetition runs NEST and pareprop one after the other, with learning
-and without (NEST: static synapses), and gives one ratio of each kind; medians and ranges are over repetitions, so that
-other load on the machine falls on both. Without equal spikes in the first sample the exit code is 1.
+Needs the extra `peer`. Each run has fresh processes. Timed are `nest.Simulate` and pareprop's samples with their
+optimizer steps; building is printed apart. A repetition runs all one after the other, with learning and without (NEST:
+static synapses), and gives one ratio of each kind; medians and ranges are over repetitions, so that other load on the
+machine falls on all. Without equal spikes in the first sample the exit code is 1.
+
+With --more the runs that the file of --json holds count, too, so that a long comparison can be made in pieces;
+`--more --repeat 0 --figure NAME` draws them again.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import sys
-import time
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
-import nest_peer
+import compare_figure
 import numpy as np
+from contests import CONTESTS, Contest, Kind, fresh, suffix, workers_of
 from tqdm import tqdm
 
-from pareprop.bench import BenchTask
-from pareprop.bench import model as bench_model
-from pareprop.model import Model
-from pareprop.record import peak_rss_bytes
-from pareprop.simulation import Observer, Outcome, Simulation
-from pareprop.tasks import TASKS
+from pareprop.scaling import work
 
-KINDS = (("nest", True), ("pareprop", True), ("nest", False), ("pareprop", False))
-
-
-@dataclass(frozen=True)
-class Contest:
-    """A network to run, and what pareprop is asked for.
-
-    Attributes
-    ----------
-    name, variant : what it is
-    n_samples : samples per run
-    ratio : times faster than NEST that is demanded, 0 if nothing is
-    cost : most that learning may cost, as a multiple of the run without
-    sizes : of the bench network (neurons, indegree, inputs), or None for sine waves
-    """
-
-    name: str
-    variant: str
-    n_samples: int
-    ratio: float
-    cost: float
-    sizes: tuple[int, int, int] | None = None
-
-    def make(self) -> tuple[Model, Any]:
-        """Model and task."""
-        if self.sizes:
-            return bench_model(*self.sizes, variant=self.variant), BenchTask(self.sizes[2], 1000, seed=1)
-        task = TASKS[self.name]()
-        return task.model(), task
+Runs = dict[Kind, list[dict[str, Any]]]
+NUMBERS = ("seconds", "build_seconds", "bytes")
+NAMES = {"nest": "NEST e-prop", "nest_static": "NEST static synapses", "pareprop": "pareprop",
+         "pareprop_static": "pareprop, no learning"}  # fmt: skip
+RATIOS = {  # name to (numerator, denominator, words)
+    "learning": ("nest", "pareprop", "times faster than NEST, learning"),
+    "no_learning": ("nest_static", "pareprop_static", "times faster, both without learning"),
+    "learning_to_nest_static": ("nest_static", "pareprop", "times faster, learning against NEST static"),
+    "cost_of_learning": ("pareprop", "pareprop_static", "cost of learning, pareprop"),
+    "cost_of_learning_nest": ("nest", "nest_static", "cost of learning, NEST"),
+}
 
 
-CONTESTS = (
-    Contest("sine-waves", "interval", 20, 50, 2.5),
-    Contest("bench-2000", "interval", 3, 30, 2.5, (2000, 100, 100)),
-    Contest("bench-10000", "interval", 1, 0, 2.5, (10000, 1000, 100)),
-    Contest("sine-waves-plus", "spike", 20, 25, 4),
-    Contest("bench-2000", "spike", 1, 25, 4, (2000, 100, 100)),
-    Contest("bench-10000", "spike", 1, 0, 4, (10000, 1000, 100)),
-)
+def kinds(workers: tuple[int, ...]) -> list[Kind]:
+    """All that run in one repetition, in this order."""
+    who = (("nest", True), ("pareprop", True), ("nest", False), ("pareprop", False))
+    return [Kind(simulator, learn, n) for n in workers for simulator, learn in who]
 
 
-class _Spikes(Observer):
-    """Keeps the spikes of all samples."""
-
-    def __init__(self) -> None:
-        self.steps, self.ids = [], []
-
-    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
-        n_steps = simulation.task.n_steps
-        steps, ids = simulation.engine.log.spikes(n_steps)
-        self.steps.append(steps + n_steps * outcome.index)
-        self.ids.append(ids.astype(np.int64))
-
-
-def run_nest(contest: Contest, learn: bool) -> dict[str, Any]:
-    """Run NEST in this process, which must be fresh."""
-    model, task = contest.make()
-    return nest_peer.run(nest_peer.case_of(model, task.sample(0), task.learning_window), contest.n_samples, learn)
-
-
-def run_pareprop(contest: Contest, learn: bool) -> dict[str, Any]:
-    """Run pareprop in this process; the same keys as `nest_peer.run`."""
-    model, task = contest.make()
-    task.sample(0)
-    before, start = peak_rss_bytes(), time.perf_counter()
-    spikes = _Spikes()
-    simulation = Simulation(model, task, observers=[spikes])
-    middle = time.perf_counter()
-    if learn:
-        simulation.train(contest.n_samples)
-        if contest.variant == "spike":  # NEST, too, works off what is pending
-            simulation.engine.shown_weights()
-    else:
-        for index in range(contest.n_samples):
-            simulation.run_sample(index, "train", learn=False)
-    seconds = time.perf_counter() - middle
-    return {
-        "build_seconds": middle - start, "seconds": seconds,
-        "bytes": peak_rss_bytes() - before,
-        "spike_steps": np.concatenate(spikes.steps), "spike_ids": np.concatenate(spikes.ids),
-    }  # fmt: skip
-
-
-def fresh(function: Any, *arguments: Any) -> Any:
-    """Call `function` in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def repeat(contest: Contest, n: int, bar: tqdm) -> dict[tuple[str, bool], list[dict[str, Any]]]:
+def repeat(contest: Contest, n: int, workers: tuple[int, ...], bar: tqdm) -> Runs:
     """Run all kinds in turn, `n` times."""
-    runs: dict[tuple[str, bool], list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    runs: Runs = {kind: [] for kind in kinds(workers)}
     for _ in range(n):
-        for simulator, learn in KINDS:
-            bar.set_description(f"{contest.variant} {contest.name}: {simulator}")
-            found = fresh(run_nest if simulator == "nest" else run_pareprop, contest, learn)
-            runs[simulator, learn].append(found)
+        for kind, found in runs.items():
+            bar.set_description(f"{contest.variant} {contest.name}: {kind.key}")
+            found.append(fresh(contest, kind))
             bar.update()
     return runs
 
@@ -144,49 +68,55 @@ def compare_spikes(contest: Contest, nest: dict[str, Any], ours: dict[str, Any])
     }  # fmt: skip
 
 
-def summarize(contest: Contest, runs: dict[tuple[str, bool], list[dict[str, Any]]]) -> dict[str, Any]:
-    """Seconds, paired ratios, bytes and spikes of one contest."""
-    seconds = {kind: np.array([run["seconds"] for run in found]) for kind, found in runs.items()}
-    ratios = {
-        "learning": seconds["nest", True] / seconds["pareprop", True],
-        "no_learning": seconds["nest", False] / seconds["pareprop", False],
-        "learning_to_nest_static": seconds["nest", False] / seconds["pareprop", True],
-        "cost_of_learning": seconds["pareprop", True] / seconds["pareprop", False],
-        "cost_of_learning_nest": seconds["nest", True] / seconds["nest", False],
-    }
-    spikes = {learn: compare_spikes(contest, runs["nest", learn][0], runs["pareprop", learn][0]) for _, learn in KINDS}
+def summarize(contest: Contest, runs: Runs, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Seconds, paired ratios, bytes and spikes of one contest, with those of an `earlier` result of it."""
+    model, task = contest.make()
+    earlier = earlier or {"runs": {}, "spikes": {}}
+    numbers, spikes = dict(earlier["runs"]), dict(earlier["spikes"])
+    for kind, found in runs.items():
+        before = numbers.get(kind.key, {name: [] for name in NUMBERS})
+        numbers[kind.key] = {name: before[name] + [run[name] for run in found] for name in NUMBERS}
+    for kind, found in runs.items():
+        if kind.simulator == "nest" and found:
+            key = ("learning" if kind.learn else "no_learning") + suffix(kind.workers)
+            spikes[key] = compare_spikes(contest, found[0], runs[Kind("pareprop", kind.learn, kind.workers)][0])
+            spikes[key]["first_sample_equal"] &= earlier["spikes"].get(key, spikes[key])["first_sample_equal"]
     return {
-        "name": contest.name, "variant": contest.variant, "n_samples": contest.n_samples,
+        "name": contest.name, "variant": contest.variant, "n_samples": contest.n_samples, "n_steps": task.n_steps,
+        "neurons": model.size("recurrent"), "synapses": count_synapses(model),
+        "simulated_seconds": contest.n_samples * task.n_steps * model.dt_ms / 1000.0,
         "demanded": {"learning": contest.ratio, "cost_of_learning": contest.cost},
-        "ratios": {key: values.tolist() for key, values in ratios.items()},
-        "runs": {
-            f"{simulator}{'' if learn else '_static'}": {
-                key: [run[key] for run in found] for key in ("seconds", "build_seconds", "bytes")
-            } for (simulator, learn), found in runs.items()
-        },
-        "spikes": {"learning": spikes[True], "no_learning": spikes[False]},
+        "ratios": ratios(numbers), "runs": numbers, "spikes": spikes,
+    }  # fmt: skip
+
+
+def count_synapses(model: Any) -> int:
+    """Synapses that carry spikes."""
+    carrying = [item for item in model.projections if item.pre.role in ("input", "recurrent")]
+    return round(sum(item.post.size * work.indegree(item) for item in carrying))
+
+
+def ratios(runs: dict[str, dict[str, list[float]]]) -> dict[str, list[float]]:
+    """Paired ratios of seconds, and what more workers gain when learning."""
+    workers = workers_of(runs)
+    pairs = {
+        name + suffix(n): (above + suffix(n), below + suffix(n)) for n in workers for name, (above, below, _) in
+        RATIOS.items()
+    }  # fmt: skip
+    pairs |= {f"gain_{who}{suffix(n)}": (who, who + suffix(n)) for n in workers if n > 1 for who in NAMES}
+    seconds = {key: run["seconds"] for key, run in runs.items()}
+    return {
+        name: [a / b for a, b in zip(seconds[above], seconds[below], strict=False)] for name, (above, below) in
+        pairs.items() if seconds.get(above) and seconds.get(below)
     }  # fmt: skip
 
 
 def show(result: dict[str, Any]) -> None:
     """Print one contest."""
-    click.echo(f"\n{result['variant']} {result['name']}, {result['n_samples']} samples of 1000 steps")
-    for key, name in (
-        ("nest", "NEST e-prop"), ("nest_static", "NEST static synapses"),
-        ("pareprop", "pareprop"), ("pareprop_static", "pareprop, no learning"),
-    ):  # fmt: skip
-        run = result["runs"][key]
-        build, memory = np.median(run["build_seconds"]), np.median(run["bytes"]) / 2**20
-        click.echo(f"  {name:22s} {_spread(run['seconds'], '.4f')} s, built in {build:.3f} s, memory +{memory:.0f} MiB")
-    for key, name in (
-        ("learning", "times faster than NEST, learning"), ("no_learning", "times faster, both without learning"),
-        ("learning_to_nest_static", "times faster, learning against NEST static"),
-        ("cost_of_learning", "cost of learning, pareprop"), ("cost_of_learning_nest", "cost of learning, NEST"),
-    ):  # fmt: skip
-        bound = result["demanded"].get(key)
-        sign = "at most" if key == "cost_of_learning" else "at least"
-        wanted = f"   (demanded: {sign} {bound:g})" if bound else ""
-        click.echo(f"  {name:44s} {_spread(result['ratios'][key], '.2f')}{wanted}")
+    click.echo(f"\n{result['variant']} {result['name']}, {result['synapses']} synapses, "
+               f"{result['n_samples']} samples of {result['n_steps']} steps")  # fmt: skip
+    for n in workers_of(result["runs"]):
+        _show_workers(result, n)
     for key, spikes in result["spikes"].items():
         verdict = "equal" if spikes["first_sample_equal"] else "NOT EQUAL"
         click.echo(
@@ -195,37 +125,71 @@ def show(result: dict[str, Any]) -> None:
         )
 
 
+def _show_workers(result: dict[str, Any], n: int) -> None:
+    end, runs = suffix(n), result["runs"]
+    click.echo(f" {n} {'thread or rank' if n == 1 else 'threads or ranks'}, {len(runs['nest' + end]['seconds'])} times")
+    for key, name in NAMES.items():
+        run = runs[key + end]
+        build, memory = np.median(run["build_seconds"]), np.median(run["bytes"]) / 2**20
+        click.echo(f"  {name:22s} {_spread(run['seconds'], '.4f')} s, built in {build:.3f} s, memory +{memory:.0f} MiB")
+    words = {name + end: (words, result["demanded"].get(name) if n == 1 else 0) for name, (*_, words) in RATIOS.items()}
+    words |= {f"gain_{key}{end}": (f"times faster than alone, {name}", 0) for key, name in NAMES.items()}
+    for key, (text, bound) in words.items():
+        if key in result["ratios"]:
+            sign = "at most" if key == "cost_of_learning" else "at least"
+            wanted = f"   (demanded: {sign} {bound:g})" if bound else ""
+            click.echo(f"  {text:44s} {_spread(result['ratios'][key], '.2f')}{wanted}")
+
+
 def _spread(values: list[float], form: str) -> str:
     return f"{np.median(values):{form}} [{min(values):{form}} .. {max(values):{form}}]"
 
 
+def choose(variant: str, only: str, large: bool) -> list[Contest]:
+    """The contests asked for."""
+    chosen = [
+        contest for contest in CONTESTS
+        if variant in (contest.variant, "both") and only in contest.name and (large or "10000" not in contest.name)
+    ]  # fmt: skip
+    if not chosen:
+        raise click.BadParameter(f"no contest is called '{only}'", param_hint="--only")
+    return chosen
+
+
 @click.command(help=__doc__)
 @click.option("--variant", type=click.Choice(["interval", "spike", "both"]), default="interval", show_default=True)
-@click.option("--only", help="Run only the contests whose name holds this.")
+@click.option("--only", default="", help="Run only the contests whose name holds this.")
 @click.option("--large", is_flag=True, help="Also 10 000 neurons with 1 000 + 100 inputs each (minutes).")
-@click.option("--repeat", "n", type=click.IntRange(1), default=5, show_default=True, help="Repetitions.")
+@click.option("--workers", multiple=True, type=click.IntRange(1), default=(1,), help="Threads of NEST, ranks here.")
+@click.option("--repeat", "n", type=click.IntRange(0), default=5, show_default=True, help="Repetitions.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures there.")
-def main(variant: str, only: str | None, large: bool, n: int, json_file: Path | None) -> None:
+@click.option("--more", is_flag=True, help="Add to what that file holds.")
+@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help="Draw NAME.png and NAME.pdf.")
+def main(
+    variant: str, only: str, large: bool, workers: tuple[int, ...], n: int, json_file: Path | None, more: bool,
+    figure: Path | None,
+) -> None:  # fmt: skip
     """Run the contests and print the figures."""
     if find_spec("nest") is None:
         raise click.ClickException("NEST is missing: install the extra 'peer'")
-    chosen = [
-        contest
-        for contest in CONTESTS
-        if variant in (contest.variant, "both") and (only or "") in contest.name
-        if large or "10000" not in contest.name
-    ]
-    if not chosen:
-        raise click.BadParameter(f"no contest is called '{only}'", param_hint="--only")
-    results = []
-    with tqdm(total=len(chosen) * n * len(KINDS), disable=None, leave=False) as bar:
+    chosen = choose(variant, only, large) if n else []
+    results = {}
+    if more and json_file and json_file.exists():
+        results = {(item["variant"], item["name"]): item for item in json.loads(json_file.read_text())}
+    with tqdm(total=len(chosen) * n * len(kinds(workers)), disable=None, leave=False) as bar:
         for contest in chosen:
-            results.append(summarize(contest, repeat(contest, n, bar)))
+            key = contest.variant, contest.name
+            results[key] = summarize(contest, repeat(contest, n, workers, bar), results.get(key))
+            if json_file:
+                json_file.write_text(json.dumps(list(results.values()), indent=1) + "\n")
             with bar.external_write_mode(file=sys.stdout):
-                show(results[-1])
-    if json_file:
-        json_file.write_text(json.dumps(results, indent=1) + "\n")
-    if not all(spikes["first_sample_equal"] for result in results for spikes in result["spikes"].values()):
+                show(results[key])
+    if not n:
+        for result in results.values():
+            show(result)
+    if figure:
+        click.echo("\n".join(map(str, compare_figure.save(list(results.values()), figure))))
+    if not all(spikes["first_sample_equal"] for result in results.values() for spikes in result["spikes"].values()):
         sys.exit("NEST and pareprop did not make the same spikes in the first sample")
 
 

@@ -20,7 +20,7 @@ for arguments in json.loads(sys.argv[1]):
         codes.append(cli.main(arguments) or 0)
     except SystemExit as stop:
         codes.append(stop.code)
-print("codes:", *codes, flush=True)
+print("codes: " + " ".join(map(str, codes)) + "\\n", end="", flush=True)
 """
 
 

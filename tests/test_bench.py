@@ -1,10 +1,8 @@
-"""The benchmark network and its figures, and the comparison with NEST."""
+"""The benchmark network and its figures."""
 
 import json
 import re
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,47 +142,3 @@ def test_phases_add_up(variant):
     parts = sum(seconds for name, seconds in figures["phases"].items() if name != "build")
     assert 0.5 * figures["train_seconds"] < parts <= figures["train_seconds"]
     assert figures["phases"]["build"] == figures["build_seconds"] > 0
-
-
-@pytest.fixture
-def compare_nest(monkeypatch):
-    """The script; the processes it starts see the same path."""
-    pytest.importorskip("nest", reason="no NEST: install the extra 'peer'")
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
-    import compare_nest
-
-    yield compare_nest
-    for name in ("compare_nest", "nest_peer"):
-        sys.modules.pop(name, None)
-
-
-@pytest.mark.peer
-@VARIANTS
-@pytest.mark.parametrize("learn", [True, False])
-def test_same_spikes_as_nest(variant, learn, compare_nest):
-    contest = compare_nest.Contest("small", variant, 2, 0, 0, (200, 20, 20))
-    nest = compare_nest.fresh(compare_nest.run_nest, contest, learn)
-    ours = compare_nest.run_pareprop(contest, learn)
-    found = compare_nest.compare_spikes(contest, nest, ours)
-    assert found["first_sample"] > 1000 and found["first_sample_equal"]
-    if learn or variant == "spike":  # static synapses carry spikes into the next sample, others don't
-        assert np.array_equal(nest["spike_steps"], ours["spike_steps"])
-        assert np.array_equal(nest["spike_ids"], ours["spike_ids"])
-    nest["spike_ids"][0] += 1
-    assert not compare_nest.compare_spikes(contest, nest, ours)["first_sample_equal"]
-
-
-@pytest.mark.peer
-def test_the_script(compare_nest, monkeypatch, tmp_path):
-    from click.testing import CliRunner
-
-    monkeypatch.setattr(
-        compare_nest, "CONTESTS", (compare_nest.Contest("small", "interval", 1, 1, 2.5, (100, 10, 10)),)
-    )  # fmt: skip
-    done = CliRunner().invoke(compare_nest.main, ["--repeat", "1", "--json", str(tmp_path / "figures.json")])
-    assert done.exit_code == 0, done.output
-    assert "times faster than NEST, learning" in done.output and "first sample" in done.output
-    (result,) = json.loads((tmp_path / "figures.json").read_text())
-    runs = result["runs"]
-    assert result["ratios"]["learning"] == [runs["nest"]["seconds"][0] / runs["pareprop"]["seconds"][0]]
-    assert min(runs["nest"]["bytes"]) > 0 and result["spikes"]["learning"]["first_sample_equal"]

@@ -78,23 +78,32 @@ def test_refused_before_anything_is_written(tmp_path: Path, capsys: pytest.Captu
 
 # ---- any configuration -----------------------------------------------------------------------------------------------
 
-VALUES = {
-    "variant": st.sampled_from(["interval", "spike", "both"]),
-    "n_in": st.integers(0, 8), "n_rec": st.integers(0, 9), "n_out": st.integers(0, 3), "n_step": st.integers(1, 40),
-    "neuron": st.sampled_from(["iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt"]),
-    "indegree": st.integers(-1, 8), "delay": st.integers(0, 33),
-    "feedback": st.sampled_from(["random", "symmetric", "adaptive"]), "eta": st.floats(-1e-3, 1e-2),
-    "batch_size": st.integers(0, 3), "input_rate": st.floats(-0.1, 1.1), "kappa": st.floats(-0.1, 1.1),
-    "cutoff": st.integers(-1, 60), "c_reg": st.floats(-1.0, 400.0), "seed": st.integers(-1, 2**32),
-    "record.every": st.integers(0, 2), "record.step": st.integers(0, 3), "keep": st.integers(0, 2),
+GOOD = {
+    "variant": st.sampled_from(["interval", "spike"]), "n_in": st.integers(1, 8), "n_rec": st.integers(2, 9),
+    "n_out": st.integers(1, 3), "n_step": st.integers(2, 40), "neuron": st.sampled_from(["iaf", "iaf_adapt"]),
+    "indegree": st.integers(0, 8), "delay": st.integers(1, 31), "eta": st.floats(0.0, 1e-2),
+    "feedback": st.sampled_from(["random", "symmetric", "adaptive"]), "batch_size": st.integers(1, 3),
+    "input_rate": st.floats(0.0, 1.0), "kappa": st.floats(0.0, 0.99), "cutoff": st.integers(0, 60),
+    "c_reg": st.floats(0.0, 400.0), "f_target": st.floats(0.0, 50.0), "seed": st.integers(0, 2**32 - 1),
+    "record.every": st.integers(0, 2), "record.step": st.integers(1, 3), "keep": st.integers(1, 2),
     "checkpoint.every": st.integers(0, 2),
 }  # fmt: skip
+BAD = {  # with a delta neuron and spikes these are accepted, too
+    "variant": st.just("both"), "n_in": st.integers(-2, 0), "n_rec": st.sampled_from([-1, 0, 10**15]),
+    "n_out": st.integers(-1, 0), "n_step": st.sampled_from([-5, 0, 1, 10**14]), "indegree": st.integers(-3, -1),
+    "neuron": st.sampled_from(["iaf_psc_delta", "iaf_psc_delta_adapt", "lif"]), "delay": st.sampled_from([0, 32]),
+    "eta": st.sampled_from([-1e-9, "nan", "inf"]), "feedback": st.just("none"), "batch_size": st.integers(-1, 0),
+    "input_rate": st.sampled_from([-0.1, 1.1]), "kappa": st.sampled_from([-0.1, 1.0]), "cutoff": st.integers(-3, -1),
+    "c_reg": st.just(-1.0), "seed": st.sampled_from([-1, 2**32]), "record.step": st.just(0), "keep": st.just(0),
+    "no_such": st.just(1),
+}  # fmt: skip
+SPOILS = [st.just({})] * 3 + [st.sampled_from(sorted(BAD)).flatmap(lambda key: st.fixed_dictionaries({key: BAD[key]}))]
 ONCE = """
 import json, sys
 from pareprop import config, launcher
 from pareprop.simulation import Simulation
 exchange = launcher.exchange()
-for settings in json.loads(sys.argv[1]):
+for settings in json.load(open(sys.argv[1])):
     task = config.load("sine-waves", settings).task
     simulation = Simulation(task.model(), task, exchange, settings=task.settings())
     simulation.train(2)
@@ -103,38 +112,47 @@ for settings in json.loads(sys.argv[1]):
         print("digest", digest, flush=True)
 """
 accepted: dict[str, tuple[list[str], str]] = {}
+refused: set[str] = set()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-@given(values=st.fixed_dictionaries({}, optional=VALUES))
-def test_any_configuration_runs_or_is_refused(values: dict, tmp_path_factory: pytest.TempPathFactory) -> None:
-    texts = [f"{key}={value}" for key, value in {"n_rec": 5, "n_in": 4, "n_step": 20, **values}.items()]
-    texts.append("iterations=2")
-    out = tmp_path_factory.mktemp("any") / "run"
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(values=st.fixed_dictionaries({}, optional=GOOD), spoil=st.one_of(SPOILS))
+def test_any_configuration_runs_or_is_refused(values: dict, spoil: dict, tmp_path_factory) -> None:
+    values = {"n_rec": 5, "n_in": 4, "n_step": 20, **values}
+    if values.get("variant") == "spike":
+        values.pop("batch_size", None)  # that variant has no batches
+    values |= spoil
+    texts = [*(f"{key}={value}" for key, value in values.items()), "iterations=2"]
     try:
         chosen = config.load("sine-waves", texts)
         model = chosen.task.model()
         check(chosen.record, model)
         simulation = Simulation(model, chosen.task, settings=chosen.task.settings())
-    except InputError as refused:
-        assert str(refused) and not out.exists()
+    except InputError as problem:
+        assert str(problem)
+        assert set(spoil), texts  # what lies within the bounds is never refused
+        refused.add(json.dumps(spoil))
         return
     simulation.train(2)
-    accepted[json.dumps(texts)] = texts, simulation.hexdigest()
-    out.mkdir(parents=True)
-    run = runs.Run(chosen, out, Alone())
+    digest = simulation.hexdigest()
+    accepted[json.dumps(texts)] = texts, digest
+    if len(accepted) % 5:
+        return
+    run = runs.Run(chosen, tmp_path_factory.mktemp("any") / "run", Alone())  # with all its files
+    run.directory.mkdir()
     run.begin()
     run.simulation.train(2)
-    assert run.simulation.hexdigest() == accepted[json.dumps(texts)][1]
+    assert run.simulation.hexdigest() == digest
 
 
 @pytest.mark.mpi
-def test_what_was_accepted_has_one_digest_on_three_ranks() -> None:
+def test_what_was_accepted_has_one_digest_on_three_ranks(tmp_path: Path) -> None:
     if not accepted:
         pytest.skip("the test before has to run first")
-    chosen = list(accepted.values())[-25:]
-    done = launch.mpirun(3, "-c", ONCE, json.dumps([texts for texts, _ in chosen]), timeout=120)
+    chosen = list(accepted.values())
+    (tmp_path / "settings.json").write_text(json.dumps([texts for texts, _ in chosen]))
+    done = launch.mpirun(3, "-c", ONCE, tmp_path / "settings.json", timeout=120)
     assert done.returncode == 0, done.stderr
     found = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("digest")]
     assert found == [digest for _, digest in chosen]
-    assert len(found) >= 5
+    assert len(found) >= 100 and len(refused) >= 10

@@ -165,7 +165,7 @@ def test_powers_of_all_populations_stay_within_bounds() -> None:
     for cells in (slow, fast):
         projection = network.connect(network.inputs(f"in {cells.name}", 1), cells)
         modes.append(spike_rules.mode(network, projection, network.optimizer, length, 1))
-        assert modes[-1] == LOOP or cells.params.kappa**-length < spike_rules.LOSS
+        assert modes[-1] == LOOP or cells.params.kappa**-length < spike_rules.LOSS["double"]
     assert modes == [PREFIX, LOOP]
 
 

@@ -30,6 +30,7 @@ class TaskBase(params.Frozen):
 
     seed: int = Field(1, ge=0, lt=2**32, description="seed of the network and of the data")
     variant: Literal["interval", "spike"] = Field("interval", description="interval (Bellec 2020) or spike (e-prop+)")
+    precision: Literal["double", "single"] = Field("double", description="of weights, state and histories")
     iterations: int = Field(100, ge=0, description="training iterations")
     batch_size: int = Field(1, ge=1, description="samples per optimizer step")
     eta: float = Field(1e-4, ge=0, description="learning rate")
@@ -68,7 +69,7 @@ class TaskBase(params.Frozen):
     def kept_samples(self) -> dict[tuple[str, int], str]:
         """(phase, index) of the samples whose dynamics are recorded, to the names of the records."""
         tested = self.test_samples or self.stop_below
-        last = ("test", 0) if tested else ("train", max(self.iterations * self.batch_size - 1, 0))
+        last = ("test", 0) if tested else ("train", max(self.iterations - 1, 0) * self.batch_size)
         return {("train", 0): "first", last: "last"}
 
     def attributes(self) -> dict[str, Any]:
@@ -82,6 +83,10 @@ class TaskBase(params.Frozen):
     def report(self) -> list[str]:
         """What a user should know about the data, in lines."""
         return []
+
+    def fingerprint(self) -> dict[str, str]:
+        """What tells data of a user's file from others, which a resumed run must have as well."""
+        return {}
 
     def model(self) -> Model:
         """The network."""

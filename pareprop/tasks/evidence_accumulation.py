@@ -81,7 +81,8 @@ class EvidenceAccumulation(TaskBase):
         """The network of the tutorial; in the spike variant with squared errors, as the paper has no softmax there."""
         spiking, scale = self.variant == "spike", 1.0 - self.kappa
         eta = self.eta * scale**2 / self.recall if spiking else self.eta
-        model = Model(self.variant, self.seed, optimizer=Adam(eta=eta, batch_size=self.batch_size, epsilon=1e-8))
+        optimizer = Adam(eta=eta, batch_size=self.batch_size, epsilon=1e-8)
+        model = Model(self.variant, self.seed, optimizer=optimizer, precision=self.precision)
         inputs = model.inputs("in", 4 * self.n_group)
         values = {
             "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.6, "tau_m": 20.0, "t_ref": 5.0, "f_target": self.f_target,

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from pareprop import room
 from pareprop.model import Model, Population
 from pareprop.params import GradientDescent, Normal
 from pareprop.sample import Sample
@@ -57,7 +58,7 @@ class SineWaves(TaskBase):
 
     def model(self) -> Model:
         """The network of the tutorial."""
-        model = Model(self.variant, self.seed, optimizer=self._descent(self.eta))
+        model = Model(self.variant, self.seed, optimizer=self._descent(self.eta), precision=self.precision)
         inputs = model.inputs("in", self.n_in)
         neurons = model.neurons("rec", self.n_rec, self.neuron, **self._neurons())
         own = {"eprop_isi_trace_cutoff": self.cutoff} if self.variant == "spike" else {"regular_spike_arrival": False}
@@ -109,6 +110,9 @@ class SineWaves(TaskBase):
     @cached_property
     def _tutorial(self) -> tuple[np.ndarray, ...]:
         """w_in, w_rec, w_out, w_fb, raster, target, in the tutorial's order of draws (single precision, as there)."""
+        n = self.n_in + (0 if self.indegree else self.n_rec)
+        rows = self.n_step if self.indegree else max(self.n_step, self.n_rec)
+        room.require_bytes(8 * n * rows, f"n_in = {self.n_in}, n_rec = {self.n_rec}, n_step = {self.n_step}: a draw")
         rng = np.random.RandomState(self.seed)
         n_in, n_rec, n_out = (self.n_in, self.n_rec, self.n_out) if not self.indegree else (self.n_in, 0, 0)
         w_in = rng.randn(n_in, n_rec).T / np.sqrt(n_in)

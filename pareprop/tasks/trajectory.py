@@ -50,7 +50,7 @@ class Trajectory(TaskBase):
 
     def model(self) -> Model:
         """The network of the tutorials: adaptive neurons only, with membrane time constants of 30 +- 2 ms."""
-        model = Model(self.variant, self.seed, optimizer=self._optimizer())
+        model = Model(self.variant, self.seed, optimizer=self._optimizer(), precision=self.precision)
         inputs = model.inputs("in", self.n_in)
         values, own = self._variant_parameters()
         neurons = model.neurons(

@@ -41,7 +41,10 @@ ENTRIES = (
     Entry("handwriting", "run handwriting --set word=eprop", "trajectory", "A word"),
     Entry("evidence-accumulation", "run evidence-accumulation", "evidence", "The side with more cues, after a pause"),
     Entry("n-mnist", "run n-mnist --set data=FOLDER", "events", "Digits seen by an event camera, 800 + 100 recordings"),
-    Entry("n-mnist-classes", "run n-mnist --set data=FOLDER", "classification", "The same: all test recordings"),
+    Entry(
+        "n-mnist-interval", "run n-mnist --set data=FOLDER --set variant=interval", "classification",
+        "The same with larger settings and the interval variant: all test recordings",
+    ),
     Entry("n-mnist-synthetic", "run n-mnist --set data=synthetic", "events", "Synthetic digits in their place"),
 )  # fmt: skip
 

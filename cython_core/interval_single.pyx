@@ -1,0 +1,4 @@
+"""Interval variant in single precision, see interval.pxi."""
+
+include "single.pxi"
+include "interval.pxi"

@@ -1,0 +1,133 @@
+# How spikes arrive at the rows of synapses of an engine (spike.pxi), which then learn.
+
+
+cdef inline void deliver_all(Engine engine, int64_t t, Rows rows, total_of[::1] arriving) noexcept nogil:
+    """Work off, update and deliver what arrives in step t; then close what the cutoff ends, fold what is old."""
+    cdef int64_t b
+    for b in range(rows.blocks.shape[0]):
+        if rows.blocks[b, LOG] == 0:
+            deliver_block_of(engine, t, rows, b, engine.input_ids, engine.input_ptr, arriving)
+        else:
+            deliver_block_of(engine, t, rows, b, engine.log_ids, engine.log_ptr, arriving)
+        if engine.learns and t % engine.fold_steps == 0 and rows.rules[b, MODE] != STATIC and \
+                not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
+            fold(engine, t, rows, b)
+
+
+cdef inline void deliver_block_of(
+    Engine engine, int64_t t, Rows rows, int64_t b, const uint32_t[::1] ids, const int64_t[::1] ptr,
+    total_of[::1] arriving
+) noexcept nogil:
+    cdef int64_t i, stop, row, emitted = t - rows.blocks[b, DELAY] + (1 if rows.blocks[b, LOG] == 0 else 0)
+    cdef bint learns = engine.learns and rows.rules[b, MODE] != STATIC
+    if emitted >= 0:
+        stop = ptr[emitted - engine.base + 1]
+        i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
+        while i < stop and ids[i] < rows.blocks[b, SOURCES]:
+            row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
+            if rows.row_ptr[row] < rows.row_ptr[row + 1]:
+                if not learns or not arrive(engine, t, rows, b, row, ids[i], arriving):
+                    add_row(rows.blocks, b, ids[i], rows.row_ptr[row], rows.row_ptr[row + 1], rows.target,
+                            rows.weight, 1.0, arriving)
+            i += 1
+    if not learns or rows.rules[b, CUTOFF] < 0:
+        return
+    emitted -= rows.rules[b, CUTOFF]
+    if emitted >= 0:
+        stop = ptr[emitted - engine.base + 1]
+        i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
+        while i < stop and ids[i] < rows.blocks[b, SOURCES]:
+            row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
+            if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF]:
+                close(engine, t, rows, b, row)
+            i += 1
+
+
+cdef bint arrive(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, total_of[::1] arriving
+) noexcept nogil:
+    """A spike arrives: work off the window since the latest one, update the weights, let the spike wait.
+
+    Return whether it was delivered, too.
+    """
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], latest = rows.books[row, LATEST]
+    cdef int64_t mode = rows.rules[b, MODE]
+    if latest < 0:                             # the first spike starts the bookkeeping and updates nothing
+        rows.books[row, CURSOR] = max(t - engine.m, 0) // (engine.block if mode == PREFIX else 1)
+    elif mode == PREFIX:
+        return arrive_prefix(engine, t, rows, b, row, source, arriving)
+    else:
+        work_off(engine, t, rows, b, row, start, stop)
+        if rows.rules[b, CUTOFF] >= 0 and t - latest > rows.rules[b, CUTOFF]:
+            decay_row(engine, rows, b, row, start, stop, t - latest - rows.rules[b, CUTOFF])
+        if not rows.rules[b, EACH_STEP]:
+            optimize(engine, t + 1, rows, b, row, start, stop)
+        rows.books[row, CURSOR] = max(t - engine.m, 0)
+    wait(engine, t, rows, row)
+    if mode == PREFIX and engine.m == 1:
+        enter_now(engine, t, rows, b, row, start, stop)
+    return False
+
+
+cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
+    """Note the arrival; those that are older than m steps are counted, the others keep their bits."""
+    cdef int64_t i, gap, latest = rows.books[row, LATEST]
+    cdef uint64_t bits = <uint64_t> rows.books[row, WAITING]
+    gap = t - latest
+    if bits != 0 and latest >= 0:
+        if gap > engine.m:
+            while bits != 0:
+                rows.books[row, OLDER] += bits & 1
+                bits >>= 1
+        else:
+            for i in range(engine.m - gap + 1, engine.m + 1):
+                rows.books[row, OLDER] += (bits >> i) & 1
+            bits = (bits << gap) & ((<uint64_t> 2 << engine.m) - 1)
+    rows.books[row, WAITING] = <int64_t> (bits | 1)
+    rows.books[row, LATEST] = t
+
+
+cdef void optimize(
+    Engine engine, int64_t due, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+) noexcept nogil:
+    """Apply what is owed, with the Adam steps that are due."""
+    if rows.rules[b, ADAM]:
+        apply_adam(start, stop, rows.counters[row], due, rows.constants[b, ETA], rows.constants[b, W_MIN],
+                   rows.constants[b, W_MAX], rows.constants[b, BETA_1], rows.constants[b, BETA_2],
+                   rows.constants[b, EPSILON], rows.C, rows.moment, rows.variance, rows.weight)
+        rows.counters[row] = max(due, rows.counters[row])
+    else:
+        apply_descent(start, stop, rows.constants[b, ETA], rows.constants[b, W_MIN], rows.constants[b, W_MAX],
+                      rows.C, rows.weight)
+
+
+cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
+    """Work off what would otherwise leave the histories before its synapses read it; depends on t alone."""
+    cdef int64_t row, n_sources = rows.blocks[b, SOURCES] - rows.blocks[b, SOURCE], first = rows.blocks[b, ROW]
+    for row in range(first, first + n_sources):
+        if rows.books[row, LATEST] < 0 or rows.books[row, CLOSED] or rows.row_ptr[row] == rows.row_ptr[row + 1]:
+            continue
+        if rows.rules[b, MODE] == PREFIX:
+            advance_prefix(engine, t - engine.m, rows, b, row)
+        else:
+            work_off(engine, t, rows, b, row, rows.row_ptr[row], rows.row_ptr[row + 1])
+
+
+cdef void close(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """The cutoff is reached: the window ends here, whenever the next spike arrives."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m
+    if rows.rules[b, MODE] == PREFIX:
+        close_prefix(engine, e, rows, b, row, start, stop)
+    else:
+        work_off(engine, t, rows, b, row, start, stop)
+    rows.books[row, CLOSED] = 1
+
+
+cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows) noexcept nogil:
+    cdef int64_t b, source, row
+    for b in range(rows.blocks.shape[0]):
+        if rows.rules[b, MODE] != STATIC:
+            for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
+                row = rows.blocks[b, ROW] + source - rows.blocks[b, SOURCE]
+                if rows.books[row, LATEST] >= 0 and rows.row_ptr[row + 1] > rows.row_ptr[row]:
+                    arrive(engine, t, rows, b, row, source, engine.arriving)

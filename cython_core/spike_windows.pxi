@@ -1,0 +1,133 @@
+# Rows of an engine (spike.pxi) work off the window between two arrivals step by step, see spike_loop.pxi.
+
+
+cdef void work_off(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+) noexcept nogil:
+    """Work off the history up to step t - m, or to the cutoff."""
+    cdef int64_t u, n, latest = rows.books[row, LATEST], end = t - engine.m
+    cdef bint each_step = rows.rules[b, EACH_STEP]
+    cdef double[WINDOW] traces
+    if rows.books[row, CLOSED]:
+        rows.books[row, CLOSED] = 0 if t > latest + rows.rules[b, CUTOFF] else 1
+        return
+    if rows.rules[b, CUTOFF] >= 0:
+        end = min(end, latest - engine.m + rows.rules[b, CUTOFF])
+    if each_step and rows.rules[b, ADAM] and latest < engine.m and end > latest - engine.m:
+        # the history before the start of the task counts for the optimizer, though nothing is there
+        optimize(engine, min(end, 0) + 2, rows, b, row, start, stop)
+    u = rows.books[row, CURSOR]
+    while u < end:
+        n = 1 if each_step else min(end - u, WINDOW)
+        fill_traces(engine, u, n, traces, rows, b, row)
+        if rows.rules[b, MODE] == READOUT:
+            work_readout(engine, u, n, traces, rows, start, stop)
+        else:
+            work_neurons(engine, u, n, traces, rows, b, row, start, stop)
+        u += n
+        if each_step:
+            optimize(engine, u + 2, rows, b, row, start, stop)
+    rows.books[row, CURSOR] = max(rows.books[row, CURSOR], end)
+
+
+cdef void fill_traces(
+    Engine engine, int64_t first, int64_t n, double* traces, Rows rows, int64_t b, int64_t row
+) noexcept nogil:
+    """Write zbar of the source in n steps; or, where synapses have their own, how many spikes enter."""
+    cdef int64_t i, z
+    for i in range(n):
+        z = 0
+        if rows.books[row, WAITING] != 0 or rows.books[row, OLDER] != 0:
+            z = entering(engine, first + i, rows, row)
+        if rows.rules[b, OWN_ZBAR]:
+            traces[i] = z
+        else:
+            rows.Z[row] = rows.constants[b, ALPHA] * rows.Z[row] + z
+            traces[i] = rows.Z[row]
+
+
+cdef int64_t entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept nogil:
+    """How many of the waiting spikes enter in step u: all that arrived by then."""
+    cdef int64_t i, z = rows.books[row, OLDER], first = rows.books[row, LATEST] - u
+    cdef uint64_t bits = <uint64_t> rows.books[row, WAITING]
+    rows.books[row, OLDER] = 0
+    if bits != 0:
+        for i in range(max(first, 0), engine.m + 1):
+            z += (bits >> i) & 1
+        if first <= 0:
+            bits = 0
+        elif first <= engine.m:
+            bits &= (<uint64_t> 1 << first) - 1
+        rows.books[row, WAITING] = <int64_t> bits
+    return z
+
+
+cdef void work_neurons(
+    Engine engine, int64_t first, int64_t n, const double* traces, Rows rows, int64_t b, int64_t row, int64_t start,
+    int64_t stop
+) noexcept nogil:
+    """Chunks of the row through all n steps, so that what they keep stays in the cache; dense ones unindexed."""
+    cdef int64_t k = start, last, hole = stop, dense = -1
+    if rows.blocks[b, DENSE]:
+        hole = start + hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
+    while k < stop:
+        last = min(k + CHUNK, hole if k < hole else stop)
+        if rows.blocks[b, DENSE]:
+            dense = rows.blocks[b, TARGET] + k - start + (k >= hole)
+        work_chunk(engine, first, n, traces, rows, b, k, last, dense)
+        k = last
+
+
+cdef void work_chunk(
+    Engine engine, int64_t first, int64_t n, const double* traces, Rows rows, int64_t b, int64_t start, int64_t stop,
+    int64_t dense
+) noexcept nogil:
+    """The synapses [start, stop), at most CHUNK; `dense` is their first target, -1 if they are not neighbours."""
+    cdef int64_t i, row, width = stop - start
+    cdef bint second = engine.sets == 2
+    cdef real kappa = rows.constants[b, KAPPA], kappa_reg = rows.constants[b, KAPPA_REG]
+    cdef const uint32_t* target = &rows.target[start]
+    cdef real[CHUNK] alpha, rho, beta, psi, L, F, e
+    if rows.rules[b, OWN_ZBAR]:
+        collect(width, dense, target, &engine.alpha[0], alpha)
+    if rows.rules[b, ADAPTIVE]:
+        collect(width, dense, target, &engine.rho[0], rho)
+        collect(width, dense, target, &engine.adapt_beta[0], beta)
+    for i in range(n):
+        row = (first + i) % engine.psi.shape[0]
+        collect(width, dense, target, &engine.psi[row, 0], psi)
+        collect(width, dense, target, &engine.L[row, 0], L)
+        if rows.rules[b, OWN_ZBAR]:
+            filter_own(width, traces[i], alpha, &rows.zbar[start], e)
+        else:
+            repeat(width, traces[i], e)
+        if rows.rules[b, ADAPTIVE]:
+            eligibility_adaptive(width, psi, beta, rho, &rows.eps[start], e)
+        else:
+            eligibility(width, psi, e)
+        if second:
+            collect(width, dense, target, &engine.F[row, 0], F)
+            credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
+        else:
+            credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
+
+
+cdef void work_readout(
+    Engine engine, int64_t first, int64_t n, const double* traces, Rows rows, int64_t start, int64_t stop
+) noexcept nogil:
+    """g += E zbar"""
+    cdef int64_t i, k, seen = first % engine.error_ring.shape[0]
+    for i in range(n):
+        for k in range(start, stop):
+            rows.C[k] -= engine.error_ring[seen, rows.first_error + rows.target[k]] * traces[i]
+        seen = seen + 1 if seen + 1 < engine.error_ring.shape[0] else 0
+
+
+cdef void decay_row(
+    Engine engine, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t n
+) noexcept nogil:
+    rows.Z[row] *= rows.constants[b, ALPHA] ** n
+    if rows.rules[b, MODE] == LOOP:
+        decay(start, stop, rows.target, rows.rules[b, OWN_ZBAR], rows.rules[b, ADAPTIVE], engine.sets == 2, n,
+              rows.constants[b, KAPPA], rows.constants[b, KAPPA_REG], engine.alpha, engine.rho, rows.zbar, rows.eps,
+              rows.Y, rows.Y2)

@@ -1,0 +1,141 @@
+"""A network of the user's own, in populations and projections, trained on data of a file."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from pareprop import params
+from pareprop.errors import InputError
+from pareprop.model import Model
+from pareprop.sample import Sample
+from pareprop.spikelog import Log
+from pareprop.tasks import network
+from pareprop.tasks.base import TaskBase
+from pareprop.tasks.datafile import DataFile
+
+
+class Data(TaskBase):
+    """Samples of a file (see `datafile`): the first `n_train` train in turn, the others validate and test."""
+
+    name: ClassVar[str] = "data"
+    summary: ClassVar[str] = "populations and projections of your own, trained on data of a file"
+    figure: ClassVar[str] = "readout"
+    sections: ClassVar[dict[str, str]] = {
+        "populations": "model", "projections": "model", "optimizer": "learning", "Wmin": "learning", "Wmax": "learning"
+    }  # fmt: skip
+    variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"optimizer": "gradient_descent", "eta": 1e-4}}
+
+    eta: float = Field(1e-3, ge=0, description="learning rate")
+    optimizer: Literal["adam", "gradient_descent"] = Field("adam", description="of projections that name none")
+    Wmin: float = Field(-100.0, description="lowest weight")
+    Wmax: float = Field(100.0, validate_default=True, description="highest weight")
+    populations: tuple[dict[str, Any], ...] = Field(
+        network.POPULATIONS, description="name, role, size, model, and NEST's parameters of the model"
+    )
+    projections: tuple[dict[str, Any], ...] = Field(
+        network.PROJECTIONS, validate_default=True,
+        description="ends, rule, weight (number, mean and std, or low and high), delay in steps",
+    )  # fmt: skip
+    data: Path = Field(Path("data.npz"), description="HDF5 file (.h5) or .npz with samples")
+    n_train: int = Field(0, ge=0, description="samples of the file for training, the first ones; 0 for all")
+    shuffle: bool = Field(False, description="whether training draws a new order in each pass through its samples")
+    window: int = Field(0, ge=0, description="last steps of a sample with a learning signal, 0 for all")
+
+    @field_validator("Wmax")
+    @classmethod
+    def _ordered(cls, value: float, info: ValidationInfo) -> float:
+        if value < info.data.get("Wmin", value):
+            raise ValueError(f"must be at least Wmin = {info.data['Wmin']}")
+        return value
+
+    @field_validator("populations")
+    @classmethod
+    def _check_populations(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
+        if "variant" in info.data:
+            _raise(network.add_populations(Model(info.data["variant"]), value))
+        return value
+
+    @field_validator("projections")
+    @classmethod
+    def _check_projections(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
+        if "populations" in info.data and "variant" in info.data:
+            model = Model(info.data["variant"])
+            network.add_populations(model, info.data["populations"])
+            _raise(network.add_projections(model, value))
+        return value
+
+    @cached_property
+    def _file(self) -> DataFile:
+        model = Model(self.variant)
+        network.add_populations(model, self.populations)
+        file = DataFile(self.data, {role: model.size(role) for role in ("input", "current", "readout")})
+        problems = []
+        if self.n_train > file.n_samples:
+            problems.append(f"n_train = {self.n_train} must be at most {file.n_samples}, the samples in {self.data}")
+        held_out = self.validate_every or self.test_samples or self.stop_below
+        if held_out and not 0 < self.n_train < file.n_samples:
+            problems.append(
+                f"n_train = {self.n_train} must lie in 1 to {file.n_samples - 1}: {self.data} has {file.n_samples} "
+                "samples, and those after the training ones validate and test"
+            )
+        if self.window > file.n_steps:
+            problems.append(f"window = {self.window} must be at most {file.n_steps}, the steps of a sample")
+        if problems:
+            raise InputError("; ".join(problems))
+        return file
+
+    def fingerprint(self) -> dict[str, str]:
+        """Of the data file."""
+        return {"fingerprint of data": self._file.fingerprint()}
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of one sample."""
+        return self._file.n_steps
+
+    @property
+    def learning_window(self) -> int:
+        """Last steps of a sample with a learning signal."""
+        return self.window or self.n_steps
+
+    def model(self) -> Model:
+        """The network of the configuration; reads the frame of the data file."""
+        kind = params.Adam if self.optimizer == "adam" else params.GradientDescent
+        rule = kind(eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
+        model = Model(self.variant, self.seed, optimizer=rule)
+        network.add_populations(model, self.populations)
+        network.add_projections(model, self.projections)
+        _ = self._file  # what is wrong with it is told before anything is written
+        return model
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        """Sample `index` of a phase, from the file."""
+        place = self._place(index, phase)
+        target, others = self._file.target(place), {}
+        if (currents := self._file.currents(place)) is not None:
+            others["currents"] = currents
+        if (label := self._file.label(place)) is not None:
+            others["label"] = label
+        rates = self._file.rates(place)
+        if rates is not None:
+            return Sample.from_rates(rates, target, self.seed, place, **others)
+        ids, ptr = self._file.spikes(place)
+        return Sample(Log.from_arrays(ids, ptr), target, **others)
+
+    def _place(self, index: int, phase: str) -> int:
+        n_train = self.n_train or self._file.n_samples
+        if phase != "train":
+            return n_train + index % (self._file.n_samples - n_train)
+        turn, place = divmod(index, n_train)
+        return int(np.random.default_rng([self.seed, turn]).permutation(n_train)[place]) if self.shuffle else place
+
+
+def _raise(problems: list[str]) -> None:
+    if problems:
+        raise PydanticCustomError("problems", "{text}", {"text": "; ".join(problems), "problems": problems})

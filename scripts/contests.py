@@ -1,0 +1,186 @@
+"""Networks on which simulators are timed, and one timed run of one of them; `compare_nest.py` is the command.
+
+As a script: `contests.py CONTEST_JSON KIND_JSON RESULT.npz` makes one run in this process, under mpirun on all ranks.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import nest_peer
+import numpy as np
+
+from pareprop import collective, launcher
+from pareprop.bench import BenchTask
+from pareprop.bench import model as bench_model
+from pareprop.exchange import Exchange
+from pareprop.model import Model
+from pareprop.record import peak_rss_bytes
+from pareprop.scaling import launchers
+from pareprop.simulation import Observer, Outcome, Simulation
+from pareprop.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A network to run, and what pareprop is asked for.
+
+    Attributes
+    ----------
+    name, variant : what it is
+    n_samples : samples per run
+    ratio : times faster than NEST that is demanded, 0 if nothing is
+    cost : most that learning may cost, as a multiple of the run without
+    sizes : of the network of `pareprop bench` (neurons, indegree, inputs), or None for a task
+    n_steps : of a sample of that network
+    """
+
+    name: str
+    variant: str
+    n_samples: int
+    ratio: float
+    cost: float
+    sizes: tuple[int, int, int] | None = None
+    n_steps: int = 1000
+
+    def make(self) -> tuple[Model, Any]:
+        """Model and task."""
+        if self.sizes:
+            return bench_model(*self.sizes, variant=self.variant), BenchTask(self.sizes[2], self.n_steps, seed=1)
+        task = TASKS[self.name]()
+        return task.model(), task
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Who runs: "nest" or "pareprop", with learning or without, on how many threads or ranks."""
+
+    simulator: str
+    learn: bool
+    workers: int = 1
+
+    @property
+    def key(self) -> str:
+        """Name in tables and files."""
+        return f"{self.simulator}{'' if self.learn else '_static'}{suffix(self.workers)}"
+
+
+def suffix(workers: int) -> str:
+    """What names of figures on several workers end with."""
+    return f"_{workers}" if workers > 1 else ""
+
+
+def workers_of(names: Iterable[str]) -> list[int]:
+    """All numbers of workers that names of figures speak of, ascending."""
+    return sorted({int(end) if (end := name.rpartition("_")[2]).isdigit() else 1 for name in names})
+
+
+# The largest networks run for one shorter sample: NEST needs 40 s (interval) and 400 s (spike) per second there.
+CONTESTS = (
+    Contest("sine-waves", "interval", 20, 80, 2),
+    Contest("bench-500", "interval", 3, 0, 2, (500, 100, 100)),
+    Contest("bench-2000", "interval", 3, 45, 2, (2000, 100, 100)),
+    Contest("bench-4000", "interval", 1, 0, 2, (4000, 400, 100)),
+    Contest("bench-10000", "interval", 1, 110, 2, (10000, 1000, 100), 250),
+    Contest("sine-waves-plus", "spike", 20, 0, 3),
+    Contest("bench-500", "spike", 3, 0, 3, (500, 100, 100)),
+    Contest("bench-2000", "spike", 1, 50, 3, (2000, 100, 100)),
+    Contest("bench-4000", "spike", 1, 0, 3, (4000, 400, 100), 250),
+    Contest("bench-10000", "spike", 1, 0, 3, (10000, 1000, 100), 100),
+)
+
+
+class _Spikes(Observer):
+    """Keeps the spikes of all samples."""
+
+    def __init__(self) -> None:
+        self.steps, self.ids = [], []
+
+    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
+        n_steps = simulation.task.n_steps
+        steps, ids = simulation.engine.log.spikes(n_steps)
+        self.steps.append(steps + n_steps * outcome.index)
+        self.ids.append(ids.astype(np.int64))
+
+
+def run_nest(contest: Contest, learn: bool, threads: int = 1) -> dict[str, Any]:
+    """Run NEST in this process, which must be fresh."""
+    model, task = contest.make()
+    case = nest_peer.case_of(model, task.sample(0), task.learning_window)
+    return nest_peer.run(case, contest.n_samples, learn, threads)
+
+
+def run_pareprop(contest: Contest, learn: bool, exchange: Exchange | None = None) -> dict[str, Any]:
+    """Collective: run pareprop; the same keys as `nest_peer.run`, bytes over all ranks, valid on rank 0."""
+    model, task = contest.make()
+    task.sample(0)
+    comm = exchange.comm if exchange else None
+    before, start = peak_rss_bytes(), _now(comm)
+    spikes = _Spikes()
+    simulation = Simulation(model, task, exchange, observers=[spikes])
+    middle = _now(comm)
+    if learn:
+        simulation.train(contest.n_samples)
+        if contest.variant == "spike":  # NEST, too, works off what is pending
+            simulation.engine.shown_weights()
+    else:
+        for index in range(contest.n_samples):
+            simulation.run_sample(index, "train", learn=False)
+    seconds = _now(comm) - middle
+    return {
+        "build_seconds": middle - start, "seconds": seconds,
+        "bytes": collective.total(comm, peak_rss_bytes() - before),
+        "spike_steps": np.concatenate(spikes.steps), "spike_ids": np.concatenate(spikes.ids),
+    }  # fmt: skip
+
+
+def _now(comm: Any) -> float:
+    if comm is not None:
+        comm.Barrier()
+    return time.perf_counter()
+
+
+def fresh(contest: Contest, kind: Kind) -> dict[str, Any]:
+    """Make one run in a process of its own, or in as many as pareprop shall have ranks.
+
+    Raises
+    ------
+    RuntimeError
+        If it fails, with its output.
+    """
+    ranks = kind.workers if kind.simulator == "pareprop" else 1
+    front = launchers.command("mpirun", ranks) if ranks > 1 else []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "run.npz")
+        command = [*front, sys.executable, __file__, json.dumps(asdict(contest)), json.dumps(asdict(kind)), str(path)]
+        environment = launchers.environment(ranks)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{contest.variant} {contest.name}, {kind.key}: {done.stdout}{done.stderr}")
+        with np.load(path) as found:
+            return {name: value if value.ndim else value.item() for name, value in found.items()}
+
+
+def main(contest: str, kind: str, path: str) -> None:
+    """Make one run and write what came out."""
+    values, kind = json.loads(contest), Kind(**json.loads(kind))
+    contest = Contest(**values | {"sizes": tuple(values["sizes"]) if values["sizes"] else None})
+    if kind.simulator == "nest":
+        np.savez(path, **run_nest(contest, kind.learn, kind.workers))
+        return
+    exchange = launcher.exchange()
+    found = run_pareprop(contest, kind.learn, exchange)
+    if exchange.rank == 0:
+        np.savez(path, **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,56 @@
+/* Loops that do nothing but move memory as the kernels do; REAL is double or float. See bandwidth.py. */
+
+#include <stdint.h>
+
+#define R REAL *restrict
+#define C const REAL *restrict
+
+void copy(int64_t n, C a, R b)
+{
+    for (int64_t k = 0; k < n; k++)
+        b[k] = a[k];
+}
+
+void triad(int64_t n, C a, C b, R c)
+{
+    for (int64_t k = 0; k < n; k++)
+        c[k] = a[k] + (REAL)0.5 * b[k];
+}
+
+/* in place, as credit and optimizers do */
+void scale(int64_t n, R a)
+{
+    for (int64_t k = 0; k < n; k++)
+        a[k] *= (REAL)0.999;
+}
+
+/* The rest goes through synapses, row by row in the order of the spikes; k: synapse, j: its target. */
+#define ROWS                                                                                                           \
+    for (int64_t i = 0; i < n; i++)                                                                                    \
+        for (int64_t k = order[i] * row, stop = k + row, j; k < stop && (j = target[k], 1); k++)
+
+/* delivery: a spike's weights go to its targets */
+void scatter(int64_t n, int64_t row, const int64_t *order, const uint32_t *restrict target, C weight, R total)
+{
+    ROWS total[j] += weight[k];
+}
+
+/* credit: targets' coefficients go to the weights */
+void gather(int64_t n, int64_t row, const int64_t *order, const uint32_t *restrict target, R weight, C value)
+{
+    ROWS weight[k] += (REAL)0.5 * value[j];
+}
+
+/* per-spike update: three arrays of synapses read and written, three tables of targets read, one added to */
+void update(int64_t n, int64_t row, const int64_t *order, const uint32_t *restrict target, R weight, R Y, R owed,
+            C psi, C A, C D, R total)
+{
+    ROWS
+    {
+        REAL w = weight[k] - (REAL)1e-9 * (Y[k] * A[j] + (REAL)0.5 * D[j] - owed[k]);
+        weight[k] = w;
+        total[j] += w;
+        Y[k] -= (REAL)0.5 * psi[j];
+        owed[k] = Y[k] * A[j] + D[j];
+    }
+}

@@ -1,0 +1,106 @@
+"""scripts/compare_nest.py: the same networks in NEST and in pareprop, paired runs, tables and figure."""
+
+import json
+from dataclasses import replace
+
+import compare_figure
+import compare_nest
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from contests import Contest, Kind, fresh, run_pareprop
+
+VARIANTS = pytest.mark.parametrize("variant", ["interval", "spike"])
+SMALL = Contest("bench-small", "interval", 2, 1, 2.5, (100, 10, 10), 300)
+
+
+@pytest.fixture
+def nest():
+    pytest.importorskip("nest", reason="no NEST: install the extra 'peer'")
+
+
+@pytest.mark.peer
+@VARIANTS
+@pytest.mark.parametrize("learn", [True, False])
+def test_same_spikes_as_nest(variant, learn, nest):
+    contest = Contest("small", variant, 2, 0, 0, (200, 20, 20))
+    theirs, ours = fresh(contest, Kind("nest", learn)), run_pareprop(contest, learn)
+    found = compare_nest.compare_spikes(contest, theirs, ours)
+    assert found["first_sample"] > 1000 and found["first_sample_equal"]
+    if learn or variant == "spike":  # static synapses carry spikes into the next sample, others don't
+        assert np.array_equal(theirs["spike_steps"], ours["spike_steps"])
+        assert np.array_equal(theirs["spike_ids"], ours["spike_ids"])
+    theirs["spike_ids"][0] += 1
+    assert not compare_nest.compare_spikes(contest, theirs, ours)["first_sample_equal"]
+
+
+@pytest.mark.mpi
+@VARIANTS
+def test_ranks_make_the_same_spikes(variant):
+    contest = replace(SMALL, variant=variant)
+    one, two = run_pareprop(contest, True), fresh(contest, Kind("pareprop", True, 2))
+    assert len(one["spike_ids"]) > 100 and two["seconds"] > 0 and two["bytes"] > 0
+    for name in ("spike_steps", "spike_ids"):
+        assert np.array_equal(one[name], two[name])
+
+
+def test_a_run_that_fails_says_why():
+    with pytest.raises(RuntimeError, match=r"(?s)bench-small, pareprop_static: .*KeyError: 'bench-small'"):
+        fresh(replace(SMALL, sizes=None), Kind("pareprop", False))
+
+
+def made_up(seconds):
+    spikes = {"spike_steps": np.array([1, 2]), "spike_ids": np.array([3, 4])}
+    return {"seconds": seconds, "build_seconds": 0.1, "bytes": 2**20} | spikes
+
+
+def made_up_runs(workers, factor):
+    return {
+        kind: [made_up(factor * (8.0 if kind.simulator == "nest" else 2.0) * (1.0 if kind.learn else 0.25))]
+        for kind in compare_nest.kinds(workers)
+    }
+
+
+def test_ratios_pair_runs_and_workers():
+    first = compare_nest.summarize(SMALL, made_up_runs((1, 2), 1.0))
+    both = compare_nest.summarize(SMALL, made_up_runs((1,), 3.0), first)
+    assert both["runs"]["nest"]["seconds"] == [8.0, 24.0] and both["runs"]["nest_2"]["seconds"] == [8.0]
+    assert both["ratios"]["learning"] == [4.0, 4.0] and both["ratios"]["learning_to_nest_static"] == [1.0, 1.0]
+    assert both["ratios"]["cost_of_learning_2"] == [4.0] and both["ratios"]["gain_nest_2"] == [1.0]
+    assert both["synapses"] == 100 * (10 + 10 + 1) and both["simulated_seconds"] == pytest.approx(0.6)
+
+
+def test_once_unequal_stays_unequal():
+    runs = made_up_runs((1,), 1.0)
+    runs[Kind("nest", True)][0]["spike_ids"] = np.array([3, 5])
+    first = compare_nest.summarize(SMALL, runs)
+    both = compare_nest.summarize(SMALL, made_up_runs((1,), 1.0), first)
+    assert not both["spikes"]["learning"]["first_sample_equal"] and both["spikes"]["no_learning"]["first_sample_equal"]
+
+
+@VARIANTS
+def test_figure_shows_medians_of_all_sizes(variant, tmp_path):
+    contests = [replace(SMALL, variant=variant, sizes=(n, 10, 10), name=f"bench-{n}") for n in (50, 100)]
+    results = [compare_nest.summarize(contest, made_up_runs((1, 2), 1.0)) for contest in contests]
+    left = compare_figure.figure(results).axes[0]
+    lines = [line for line in left.lines if len(line.get_xdata()) == 2]
+    assert {tuple(line.get_xdata()) for line in lines} == {(1050, 2100)}
+    lowest = sorted({line.get_ydata()[0] for line in lines})
+    assert lowest == pytest.approx([value / 0.6 for value in (0.5, 2.0, 8.0)])
+    assert all(path.stat().st_size > 1000 for path in compare_figure.save(results, tmp_path / "compared"))
+
+
+@pytest.mark.peer
+def test_the_script(nest, monkeypatch, tmp_path):
+    monkeypatch.setattr(compare_nest, "CONTESTS", (SMALL,))
+    arguments = ["--repeat", "1", "--json", str(tmp_path / "figures.json"), "--more", "--figure", str(tmp_path / "f")]
+    for n in (1, 2):
+        done = CliRunner().invoke(compare_nest.main, arguments)
+        assert done.exit_code == 0, done.output
+        assert "times faster than NEST, learning" in done.output and "first sample" in done.output
+        (result,) = json.loads((tmp_path / "figures.json").read_text())
+        runs = result["runs"]
+        assert len(result["ratios"]["learning"]) == n
+        assert result["ratios"]["learning"][-1] == runs["nest"]["seconds"][-1] / runs["pareprop"]["seconds"][-1]
+    assert min(runs["nest"]["bytes"]) > 0 and result["spikes"]["learning"]["first_sample_equal"]
+    assert (tmp_path / "f.png").exists() and (tmp_path / "f.pdf").exists()
