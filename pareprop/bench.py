@@ -110,6 +110,8 @@ def count_events(table: Synapses, inputs: Log, spikes: Log, n_steps: int, endles
     total = 0
     for span in table.spans:
         n_sources, raster = span.n_sources, span.projection.pre.role == "input"
+        if span.first == span.last:
+            continue
         log = inputs if raster else spikes
         for k, delay in enumerate(span.delays):
             row = span.rows + k * n_sources

@@ -10,10 +10,9 @@ import numpy as np
 
 from . import checkpoint, collective
 from .errors import ParepropError, StateError
-from .faults import Signals, find_bad
+from .faults import ASKING, Signals, find_bad
 from .simulation import Observer, Simulation
 
-DUE, STOP = 1, 2  # what ranks tell one another, bits
 LISTENING = "listening"  # file that is there while all ranks listen to signals; before, a signal would kill
 
 
@@ -52,21 +51,20 @@ class Checkpoints(Observer):
         """Listen, start the clock, and remember the state."""
         if self._listens:
             self._signals = Signals()
-            _together(simulation, 0)  # all ranks have done it
+            _together(simulation, False, "")  # all ranks have done it
             self._mark(simulation, True)
         self._clock, self._written = time.monotonic(), simulation.iteration if self.latest else -1
         self._remember(simulation)
 
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """Write a checkpoint if one is due on any rank, and end the run if a signal asked for it."""
-        asked = self._signals is not None and self._signals.asked != ""
         late = self.minutes > 0 and time.monotonic() - self._clock >= 60.0 * self.minutes
-        agreed = _together(simulation, STOP * asked + DUE * late)
-        if agreed & STOP:
-            self.asked = self._signals.asked or "a signal"
+        late, asked = _together(simulation, late, self._signals.asked if self._signals else "")
+        if asked:
+            self.asked = asked
             simulation.stop_requested = True
         due = bool(self.every) and (iteration + 1) % self.every == 0
-        if agreed or due or simulation.stop_requested or iteration + 1 >= self.last:
+        if late or due or simulation.stop_requested or iteration + 1 >= self.last:
             self._write(simulation)
         self._remember(simulation)
 
@@ -130,10 +128,12 @@ def _cells(state: Any) -> list[tuple[str, np.ndarray]]:
     return [*state.neurons.items(), *state.readouts.items()]
 
 
-def _together(simulation: Simulation, bits: int) -> int:
+def _together(simulation: Simulation, late: bool, asked: str) -> tuple[bool, str]:
+    """Collective: whether any rank finds a checkpoint late, and the name of a signal that any rank was sent, or ""."""
     comm = simulation.world
     if comm is None:
-        return bits
-    agreed = np.zeros(2, np.int32)
-    comm.Allreduce(np.array([bits & DUE, bits & STOP], np.int32), agreed)
-    return DUE * bool(agreed[0]) + STOP * bool(agreed[1])
+        return late, asked
+    names = [number.name for number in ASKING]
+    agreed = np.zeros(1 + len(names), np.int32)
+    comm.Allreduce(np.array([late, *(asked == name for name in names)], np.int32), agreed)
+    return bool(agreed[0]), next((name for name, n in zip(names, agreed[1:], strict=True) if n), "")

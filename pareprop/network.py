@@ -64,11 +64,12 @@ class Network:
         """Leave out of the tables the neurons without targets on this rank, unless they are few."""
         tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
         heard = np.unique(np.concatenate([np.arange(*self.neurons), *(table.used() for table in tables)]))
-        if len(heard) > ALMOST_ALL * self.n_recurrent:
-            return Sources(self.n_recurrent)
+        whole = len(heard) > ALMOST_ALL * self.n_recurrent
+        heard = np.arange(self.n_recurrent) if whole else heard
         for table in tables:
-            table.compact(heard)
-        return Sources(self.n_recurrent, heard)
+            if not whole or any(span.first == span.last for span in table.spans):
+                table.compact(heard)
+        return Sources(self.n_recurrent, None if whole else heard)
 
     def _projections(self, pre: tuple[str, ...], post: str) -> list:
         return [item for item in self.model.projections if item.pre.role in pre and item.post.role == post]

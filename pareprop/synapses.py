@@ -16,7 +16,7 @@ from .params import Constant, Normal
 from .partition import overlap
 
 COLUMNS = ("row", "source", "sources", "delay", "log", "dense", "target", "hole", "width", "plastic")
-ROW, SOURCE, LOG, HOLE = (COLUMNS.index(name) for name in ("row", "source", "log", "hole"))
+ROW, SOURCE, SOURCES, LOG, HOLE = (COLUMNS.index(name) for name in ("row", "source", "sources", "log", "hole"))
 NO_HOLE = -(2**62)
 TILE = 2560  # targets whose input fits the nearest cache, 20 kB
 SHORTEST_ROW = 64  # synapses that a row keeps on average in a tile
@@ -170,31 +170,36 @@ class Synapses:
     def compact(self, sources: np.ndarray) -> None:
         """Keep rows of inputs and of the recurrent neurons `sources` (int64 ascending, all `used` ones) alone.
 
-        From then on blocks name the neurons by their place in `sources`.
+        From then on blocks name the neurons by their place in `sources`. Projections without synapses keep no rows.
         """
+        parts = np.split(self.blocks, np.cumsum([len(span.delays) for span in self.spans]))[:-1]  # views, by span
+        chosen = [self._chosen(span, blocks, sources) for span, blocks in zip(self.spans, parts, strict=True)]
         keep = np.ones(len(self.row_ptr) - 1, bool)
-        for row, first, last in self.blocks[self.blocks[:, LOG] == 1, :3]:
-            low, high = np.searchsorted(sources, (first, last))
-            keep[row : row + last - first] = False
-            keep[row + sources[low:high] - first] = True
+        for span, blocks, kept in zip(self.spans, parts, chosen, strict=True):
+            keep[span.rows : span.rows + len(blocks) * span.n_sources] = False
+            keep[(blocks[:, ROW, None] + kept).ravel()] = True
         place = np.concatenate(([0], np.cumsum(keep)))
-        self.spans = [self._kept(span, sources, place) for span in self.spans]
-        for block in self.blocks:
-            block[ROW] = place[block[ROW]]
-            if block[LOG]:
-                first = block[SOURCE]
-                block[SOURCE : SOURCE + 2] = np.searchsorted(sources, block[SOURCE : SOURCE + 2])
-                block[HOLE] += block[SOURCE] - first
         self.row_ptr = self.row_ptr[np.append(np.flatnonzero(keep), len(keep))]  # what is left out is empty
+        for blocks, kept in zip(parts, chosen, strict=True):
+            if blocks[0, LOG]:
+                first = blocks[0, SOURCE]
+                low = np.searchsorted(sources, first)
+                blocks[:, SOURCE], blocks[:, SOURCES] = low, low + len(kept)
+                blocks[:, HOLE] += low - first
+            blocks[:, ROW] = place[blocks[:, ROW]]
+        self.spans = [
+            replace(span, rows=int(place[span.rows]), sources=None if len(kept) == span.n_sources else kept)
+            for span, kept in zip(self.spans, chosen, strict=True)
+        ]
 
-    def _kept(self, span: Span, sources: np.ndarray, place: np.ndarray) -> Span:
-        """The span of which only some rows are left, those before row k becoming place[k]."""
-        block = self.blocks[self.blocks[:, ROW] == span.rows][0]
-        if not block[LOG]:
-            return replace(span, rows=int(place[span.rows]))
-        low, high = np.searchsorted(sources, block[SOURCE : SOURCE + 2])
-        kept = None if high - low == span.projection.pre.size else sources[low:high] - block[SOURCE]
-        return replace(span, rows=int(place[span.rows]), sources=kept)
+    @staticmethod
+    def _chosen(span: Span, blocks: np.ndarray, sources: np.ndarray) -> np.ndarray:
+        """The sources that keep their rows, ids in the population."""
+        first, last = blocks[0, SOURCE : SOURCE + 2]
+        if not blocks[0, LOG]:
+            return np.arange(last - first)
+        ends = np.searchsorted(sources, (first, last) if span.first < span.last else (first, first))
+        return sources[slice(*ends)] - first
 
     def whole_rows(self) -> tuple[np.ndarray, int]:
         """Number of each row in a table with rows for all sources, int64 (n_rows,), and the number of those."""
@@ -224,7 +229,7 @@ class Synapses:
             yield from (index for index, _ in self.ordered(span, limit))
             return
         n_sources = span.n_sources
-        rows = span.rows + np.arange(len(span.delays) * n_sources).reshape(-1, n_sources).T.ravel()
+        rows = span.rows + np.arange(len(span.delays) * n_sources).reshape(len(span.delays), n_sources).T.ravel()
         counts = np.diff(self.row_ptr)[rows]
         for part in np.array_split(np.arange(len(rows)), max(1, -(-(span.last - span.first) // limit))):
             n = counts[part]

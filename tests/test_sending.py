@@ -126,6 +126,15 @@ def test_all_rows_stay_where_nearly_all_are_used():
     assert Network(sparse(100, 1), 0, 1).sources.ids is None
 
 
+def test_no_rows_of_projections_without_targets():
+    """The last rank owns the readout."""
+    model = bench.model(200, 150, 10)
+    networks = [Network(model, rank, 2) for rank in (0, 1)]
+    assert [network.sources.ids for network in networks] == [None, None]
+    assert [len(network.outgoing.row_ptr) for network in networks] == [1, 201]
+    assert next(networks[0].outgoing.chunks(networks[0].outgoing.spans[0]))[0].size == 0
+
+
 def test_measured_choice_keeps_the_digest(capsys):
     """`bench` tells what was chosen; dense networks need no trial."""
     line = ["bench", "--neurons=400", "--indegree=2", "--inputs=10", "--steps=100", "--delay=5"]

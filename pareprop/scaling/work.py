@@ -161,7 +161,7 @@ def _counts(
     synapses = (high - low) * indegree(item)
     tiles = number_of_tiles(item, high - low) if model.variant == "interval" and item.post.role == "recurrent" else 1
     shortest, longest = item.delay_range
-    senders = heard[item.pre.name] if item.pre.role == "recurrent" else item.pre.size
+    senders = heard[item.pre.name] * (high > low) if item.pre.role == "recurrent" else item.pre.size
     rows = senders * (longest - shortest + 1) * (1 if item.pre.role == "readout" else tiles)
     spikes = {"input": firing.inputs, "recurrent": firing.neurons}.get(item.pre.role, 0.0)
     return synapses, rows, synapses * spikes, rows * spikes
