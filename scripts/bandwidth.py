@@ -7,9 +7,9 @@ triad, scale (in place), and three that go through rows of synapses with ascendi
 of `pareprop bench`, large and small.
 
 Three times bound a kernel from below: its bytes at the speed of scale (bandwidth), the loop with the same accesses to
-rows of the same length and as many targets (gathers), and its own time on a network that stays in the cache
-(arithmetic). The largest is the limit that it hits, and its share in the kernel's time tells how close it comes; where
-that exceeds 1 the kernel did better, by prefetching or by finding data in a cache.
+rows of the same length and as many targets (gathers), and its own time on a network that stays in the nearest caches
+(arithmetic). The largest is the limit that it hits, and its share in the kernel's time tells how close it comes. More
+than 1: it found data in a cache. What is missing below 1 is mostly neurons' state that comes from the second cache.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import click
 import traffic
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from stream import STREAMS, THROUGH_ROWS, Streams
 from tqdm import tqdm
 
@@ -108,7 +109,10 @@ def _draw_loops(ax: Axes, loops: Rows) -> None:
             ax.plot([row["targets"] for row in rows], [row["ns"] for row in rows], color=color, marker="o", ms=3.5,
                     ls=look[0], mfc=look[1], label=loop if processes == 1 else None)  # fmt: skip
     speeds = ", each of two ".join(f"{row['gb_per_s']:.0f}" for row in loops if row["loop"] == "scale")
-    ax.set(xscale="log", yscale="log", xlabel="targets", ylabel="ns per event", title=f"Loops (scale: {speeds} GB/s)")
+    ax.set(xscale="log", yscale="log", xlabel="targets", ylabel="ns per event", title=f"scale: {speeds} GB/s")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
     ax.plot([], [], color=style.BLACK, ls=":", marker="o", ms=3.5, mfc="white", label="two at once")
     ax.legend()
 

@@ -165,10 +165,10 @@ def draw(results: list[dict[str, Any]]) -> Figure:
             middle = np.median(seconds)
             spread = [[middle - min(seconds)], [max(seconds) - middle]]
             ax.errorbar(middle, place, xerr=spread, color=PEERS[name], marker="o", ms=4.5, ls="")
-            ax.text(middle, place, f"   {middle:.2g}", va="center", fontsize=7)
+            ax.text(max(seconds), place, f"   {middle:.2g}", va="center", fontsize=7)
         ax.set_yticks(range(len(names)), names)
         ax.set(xscale="log", title=f"{result['neurons']} neurons", xlabel="s per sample of 1 s")
-        ax.margins(x=0.2, y=0.15)
+        ax.margins(x=0.25, y=0.15)
         ax.grid(True, lw=0.3, color=style.WINDOW)
         ax.tick_params(left=False)
     figure.axes[0].invert_yaxis()

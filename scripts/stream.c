@@ -24,28 +24,35 @@ void scale(int64_t n, R a)
         a[k] *= (REAL)0.999;
 }
 
-/* The rest goes through synapses, row by row in the order of the spikes; k: synapse, j: its target. */
-#define ROWS                                                                                                           \
+/* The rest goes through synapses, row by row in the order of the spikes, and fetches the next row meanwhile, as the
+   kernels do; k: synapse, j: its target; the order ends with one more row, to be fetched in vain. */
+#define STRIDE 16
+#define FETCH(array)                                                                                                   \
+    (__builtin_prefetch((array) + part + ahead), __builtin_prefetch((array) + part + ahead + STRIDE / 2))
+#define ROWS(fetch)                                                                                                    \
     for (int64_t i = 0; i < n; i++)                                                                                    \
-        for (int64_t k = order[i] * row, stop = k + row, j; k < stop && (j = target[k], 1); k++)
+        for (int64_t first = order[i] * row, end = first + row, part = first, ahead = order[i + 1] * row - first;      \
+             part < end && (FETCH(target), fetch, 1); part += STRIDE)                                                  \
+            for (int64_t k = part, stop = part + STRIDE < end ? part + STRIDE : end, j;                                \
+                 k < stop && (j = target[k], 1); k++)
 
 /* delivery: a spike's weights go to its targets */
 void scatter(int64_t n, int64_t row, const int64_t *order, const uint32_t *restrict target, C weight, R total)
 {
-    ROWS total[j] += weight[k];
+    ROWS(FETCH(weight)) total[j] += weight[k];
 }
 
 /* credit: targets' coefficients go to the weights */
 void gather(int64_t n, int64_t row, const int64_t *order, const uint32_t *restrict target, R weight, C value)
 {
-    ROWS weight[k] += (REAL)0.5 * value[j];
+    ROWS(FETCH(weight)) weight[k] += (REAL)0.5 * value[j];
 }
 
 /* per-spike update: three arrays of synapses read and written, three tables of targets read, one added to */
 void update(int64_t n, int64_t row, const int64_t *order, const uint32_t *restrict target, R weight, R Y, R owed,
             C psi, C A, C D, R total)
 {
-    ROWS
+    ROWS((FETCH(weight), FETCH(Y), FETCH(owed)))
     {
         REAL w = weight[k] - (REAL)1e-9 * (Y[k] * A[j] + (REAL)0.5 * D[j] - owed[k]);
         weight[k] = w;

@@ -22,6 +22,7 @@ from pareprop.interval import IntervalSettings
 from pareprop.params import Adam
 from pareprop.simulation import Simulation
 from pareprop.spike import SpikeSettings
+from pareprop.synapses import COLUMNS
 
 TARGET = 4  # bytes of a synapse's target
 CACHE = os.sysconf("SC_LEVEL2_CACHE_SIZE") if "SC_LEVEL2_CACHE_SIZE" in os.sysconf_names else 2**20
@@ -116,8 +117,8 @@ def run(variant: str, setup: str, size: Size, precision: str, samples: int) -> d
     Returns
     -------
     dict
-        "ns": phase to unit to nanoseconds; "targets": that a block of synapses reaches; "row": synapses of a
-        source there; "item": bytes of a number
+        "ns": phase to unit to nanoseconds; "targets": that a tile of recurrent synapses reaches; "row":
+        synapses of a source there; "item": bytes of a number
     """
     simulation = build(variant, setup, size, precision)
     engine, table, task, learn = simulation.engine, simulation.network.incoming, simulation.task, setup != "static"
@@ -135,9 +136,15 @@ def run(variant: str, setup: str, size: Size, precision: str, samples: int) -> d
         phase: {unit: float(np.median([lap[phase] / per.get(unit, lap["events"]) for lap in laps[1:]])) * 1e9
                 for unit in ("arrival", *per)} for phase in bench.PHASES[2:]
     }  # fmt: skip
-    width = int(table.blocks[:, 8].max())  # targets of a block
-    rows = np.diff(table.row_ptr)
-    return {"ns": medians, "targets": width, "row": round(float(rows[rows > 0].mean())), "item": table.weight.itemsize}
+    span = table.spans[-1]  # of the recurrent synapses
+    rows = np.diff(table.row_ptr[span.rows : span.rows + len(span.delays) * size.neurons + 1])
+    targets = int(table.blocks[-1, COLUMNS.index("width")])
+    return {
+        "ns": medians,
+        "targets": targets,
+        "row": round(float(rows[rows > 0].mean())),
+        "item": table.weight.itemsize,
+    }
 
 
 def _plastic(simulation: Simulation) -> tuple[Any, Any]:
