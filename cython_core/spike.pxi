@@ -9,8 +9,8 @@ from libc.stdint cimport uint64_t
 include "delivery.pxi"
 include "surrogates.pxi"
 include "spike_neurons.pxi"
-include "spike_prefix.pxi"
 include "spike_loop.pxi"
+include "spike_prefix.pxi"
 
 cdef enum:        # how a block learns
     STATIC = 0

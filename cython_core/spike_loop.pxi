@@ -10,7 +10,7 @@ cdef enum:
 
 
 cdef inline void collect(
-    int64_t n, int64_t dense, const uint32_t* target, const real* values, real* found
+    int64_t n, int64_t dense, const uint32_t* target, const total_of* values, total_of* found
 ) noexcept nogil:
     """Values of the n targets, which are neighbours from `dense` on unless that is -1."""
     cdef int64_t i

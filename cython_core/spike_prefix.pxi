@@ -67,6 +67,9 @@ cdef inline void descend(
 ) noexcept nogil:
     """One arrival with gradient descent, the two sums in one: update the weight, deliver, let the spike enter."""
     cdef int64_t k, j
+    if sizeof(real) == sizeof(float):
+        descend_apart(start, stop, target, Z, d, eta, Wmin, Wmax, R, A, D, weight, Y, C, arriving)
+        return
     cdef double grown = Z + d
     cdef real w, y
     for k in range(start, stop):
@@ -79,6 +82,41 @@ cdef inline void descend(
         y = Y[k] - d * R[j]
         Y[k] = y
         C[k] = y * A[j] + grown * D[j]
+
+
+cdef inline void descend_apart(
+    int64_t start, int64_t stop, const uint32_t[::1] target, double Z, double d, double eta, real Wmin, real Wmax,
+    const double[::1] R, const double[::1] A, const double[::1] D, real[::1] weight, real[::1] Y, real[::1] C,
+    total_of[::1] arriving
+) noexcept nogil:
+    """`descend` with all that is indexed apart from the rest, which then is vectorised: this pays in single alone."""
+    cdef int64_t k = start, i, n
+    cdef double[CHUNK] r, a, s
+    while k < stop:
+        n = min(stop - k, CHUNK)
+        collect(n, -1, &target[k], &R[0], r)
+        collect(n, -1, &target[k], &A[0], a)
+        collect(n, -1, &target[k], &D[0], s)
+        descend_chunk(n, Z, d, eta, Wmin, Wmax, r, a, s, &weight[k], &Y[k], &C[k])
+        for i in range(k, k + n):
+            arriving[target[i]] += weight[i]
+        k += n
+
+
+cdef inline void descend_chunk(
+    int64_t n, double Z, double d, double eta, real Wmin, real Wmax, const double* R, const double* A, const double* D,
+    real* weight, real* Y, real* C
+) noexcept nogil:
+    cdef int64_t k
+    cdef double grown = Z + d
+    cdef real w, y
+    for k in range(n):
+        w = weight[k] - eta * (Y[k] * A[k] + Z * D[k] - C[k])
+        w = w if w > Wmin else Wmin
+        weight[k] = w if w < Wmax else Wmax
+        y = Y[k] - d * R[k]
+        Y[k] = y
+        C[k] = y * A[k] + grown * D[k]
 
 
 cdef inline void descend_dense(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -25,21 +26,21 @@ def find_bad(simulation: Simulation) -> StateError | None:
     One pass over states of neurons and weights; only if that fails it is looked up where.
     """
     network, state = simulation.network, simulation.engine.saved()
-    for name, array in (state.neurons | simulation.engine.watched()).items():
-        if not _sound(array):
-            for where in np.argwhere(_bad(array))[:1]:
-                return StateError(f"{name} = {array[tuple(where)]:g} in {_neuron(network, int(where[-1]))}")
-    for name, (table, span, array) in state.synapses.items():
-        if name.endswith("/weight") and not _sound(array):
-            for index in np.flatnonzero(_bad(array))[:1]:
-                return StateError(f"weight = {array[index]:g} in {_synapse(table, span, int(index))}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name, array in (state.neurons | simulation.engine.watched()).items():
+            if not _sound(array):
+                for where in np.argwhere(_bad(array))[:1]:
+                    return StateError(f"{name} = {array[tuple(where)]:g} in {_neuron(network, int(where[-1]))}")
+        for name, (table, span, array) in state.synapses.items():
+            if name.endswith("/weight") and not _sound(array):
+                for index in np.flatnonzero(_bad(array))[:1]:
+                    return StateError(f"weight = {array[index]:g} in {_synapse(table, span, int(index))}")
     return None
 
 
 def _sound(array: np.ndarray) -> bool:
     flat = array.reshape(-1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return bool(np.isfinite(np.einsum("i,i", flat, flat)))  # unlike flat @ flat it starts no threads
+    return math.isfinite(np.einsum("i,i", flat, flat))  # unlike flat @ flat it starts no threads
 
 
 def _bad(array: np.ndarray) -> np.ndarray:

@@ -323,8 +323,11 @@ class Interval:
             item.restore(numbers["plastic"][item.name])
 
     def watched(self) -> dict[str, np.ndarray]:
-        """What must be finite for weights to stay so, last axis = this rank's neurons."""
-        return {"learning signal": self.psi}
+        """What must be finite for weights to stay so, last axis = this rank's neurons.
+
+        The sweep ends in the first step, whatever is not finite before stays so until then.
+        """
+        return {"learning signal": self.psi[0]}
 
     def restored(self) -> None:
         """Bring learning-signal weights up to date."""

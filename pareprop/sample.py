@@ -90,7 +90,7 @@ class Sample:
         n_inputs = model.size("input")
         if len(self.inputs.ptr) != n_steps + 1:
             raise InputError(f"sample: inputs have {len(self.inputs.ptr) - 1} steps, must have {n_steps}")
-        ids = self.inputs.spikes(n_steps)[1]
+        ids = self.inputs.ids[: self.inputs.ptr[n_steps]]
         if len(ids) and ids.max() >= n_inputs:
             raise InputError(f"sample: an input spike of source {ids.max()}, the model has {n_inputs}")
 
