@@ -128,13 +128,14 @@ class Dry:
     def round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
         """Merge the spikes of steps [first, last) with those drawn, and copy this rank's signals."""
         (own, merged), (own_signal, signal) = self._logs, self._signals
+        sent = 0
         for t in range(first, last):
             step = self._time % self._n_steps
             before, mine, after = (log.ids[log.ptr[step] : log.ptr[step + 1]] for log in self._drawn)
             if not self._draws_own:
                 mine = own.ids[own.ptr[t] : own.ptr[t + 1]]
                 mine = mine if self._sources.ids is None else np.searchsorted(self._sources.ids, mine)
-            place = int(merged.ptr[t])
+            place, sent = int(merged.ptr[t]), sent + len(mine)
             merged.reserve(place + len(before) + len(mine) + len(after))
             for part in (before, mine, after):
                 merged.ids[place : place + len(part)] = part
@@ -142,8 +143,7 @@ class Dry:
             merged.ptr[t + 1] = place
             self._time += 1
         signal[signal_first:signal_last, self._columns] = own_signal[signal_first:signal_last]
-        n = int(own.ptr[last] - own.ptr[first])
-        need = HEADER + 2 * self._slot * (signal_last - signal_first) + (last - first) + n
+        need = HEADER + 2 * self._slot * (signal_last - signal_first) + (last - first) + sent
         if need > self.words:
             self.words = grown(need)
 
