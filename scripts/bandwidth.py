@@ -140,8 +140,8 @@ def main(
         with tqdm(total=2 * len(traffic.SETUPS), disable=None, leave=False) as bar:
             large = traffic.Size(neurons, indegree, inputs, steps)
             kernels = traffic.measure(large, precision, samples, lambda _: bar.update())
-        cases = {(row["loop"], row["targets"], row["row"]) for row in kernels if row["loop"]}
-        loops += [streams.measure(*case) for case in sorted(cases)]
+        wanted, known = ({(row["loop"], row["targets"], row["row"]) for row in rows} for rows in (kernels, loops))
+        loops += [streams.measure(*case) for case in sorted(wanted - known) if case[0]]
     show_loops(loops)
     kernels = judge(loops, kernels)
     show_kernels(kernels)
