@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +9,13 @@ import numpy as np
 
 from .errors import InputError
 from .exchange import Exchange, timed_round
-from .learning import evaluate, learning_signal, plastic
+from .interval_learning import Learning
+from .learning import evaluate, learning_signal
 from .network import Network, target_rate
-from .params import Adam, GradientDescent
-from .replicas import TreeSum
 from .sample import Sample
 from .spikelog import Log
 from .state import State
-from .synapses import Synapses
 from .timers import Timers
-
-EMPTY = Log(0, 0)
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ class Recorded:
     learning_signal: np.ndarray
 
 
-class Interval:
+class Interval(Learning):
     """Runs samples of `n_steps` on this rank's share of a network.
 
     Contract of `run`, in this order for every round [t, t + D), D the min-delay between neurons:
@@ -88,26 +83,10 @@ class Interval:
         n = network.neurons[1] - network.neurons[0]
         self.own = Log(n_steps, 4 * n + 1024)
         self.log = self.merged = self.own if exchange.size == 1 else Log(n_steps)
-        tables = (network.incoming, network.outgoing)
-        copies = (network.mirror.table,) if network.mirror else ()
-        self.direct = not settings.keep_gradients and all(
-            isinstance(rule, GradientDescent) and not isinstance(rule, Adam) and rule.batch_size == 1
-            for rule in (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
-        )
-        n_kept = 0 if self.direct else 1
-        self._tables = (*tables, *copies)
-        self.sums = TreeSum([np.zeros(len(table.weight) * n_kept, self.real) for table in self._tables])
-        self._pending: list[tuple] = []
-        self.mirrored = [item for table in copies for item in plastic(table, model.optimizer)]
-        self.plastic = [item for table in tables for item in plastic(table, model.optimizer)]
-        self.n_collected = self.n_samples = 0
+        self.n_samples = 0
+        self._prepare()
         self._carried = np.zeros(n, self.real)
         self._allocate(n)
-
-    @property
-    def gradient(self) -> dict[int, np.ndarray]:
-        """What samples add to, by id of the table: the gradient so far if all are in one leaf, see `replicas`."""
-        return {id(table): array for table, array in zip(self._tables, self.sums.arrays, strict=True)}
 
     def _round_length(self, min_delay: int) -> int:
         if self.exchange.size == 1 and not self.settings.round_steps:
@@ -228,72 +207,6 @@ class Interval:
                 self.y, self._arriving_out, self.own_signal,
             )  # fmt: skip
 
-    def _collect(self, sample: Sample, error: np.ndarray) -> None:
-        """Add the gradient of this interval to the batch."""
-        network, cells, inputs = self.network, self.network.cells, sample.inputs
-        rate = cells["c_reg"] * (self.state["n_spikes"] / self.n_steps - cells["f_target"] * network.model.dt_ms)
-        rate /= self.n_steps
-        table = network.feedback
-        with self.timers.phase("sweep"):
-            self.kernel.sweep(
-                self._kappa, network.adaptive, error, table.blocks, table.row_ptr, table.target, table.weight,
-                *(self.parameters[name] for name in ("alpha", "zeta", "rho", "adapt_beta")),
-                rate.astype(self.real, copy=False), *self._scratch, self.psi,
-            )  # fmt: skip
-            own_error = error[:, slice(*network.readouts)].copy()
-            self.kernel.sweep_readouts(self._kappa, self.constants["zeta"], own_error)
-            parts = [(network.incoming, inputs, self.psi, False)]
-            parts.append((network.outgoing, EMPTY, own_error.astype(self.real, copy=False), True))
-            if network.mirror:
-                all_errors = error.copy()
-                self.kernel.sweep_readouts(self._kappa, self.constants["zeta"], all_errors)
-                parts.append((network.mirror.table, EMPTY, all_errors.astype(self.real, copy=False), True))
-        if self.direct:
-            self._pending = parts
-        else:
-            gradient = self.gradient
-            self._credit(parts, lambda table: (np.ones(len(table.blocks)), gradient[id(table)]))
-        self.n_collected += 1
-
-    def _credit(self, parts: list[tuple], into: Callable[[Synapses], tuple[np.ndarray, np.ndarray]]) -> None:
-        """Add the coefficients of all arrivals, times a factor for each block, to an array of synapses."""
-        with self.timers.phase("credit"):
-            for table, sources, coefficient, same_step in parts:
-                self.kernel.credit(
-                    same_step, table.blocks, table.row_ptr, table.target, sources.ids, sources.ptr, self.merged.ids,
-                    self.merged.ptr, coefficient, *into(table),
-                )  # fmt: skip
-
-    def skip(self, n: int, learn: bool) -> None:
-        """Count `n` samples that other groups of ranks run."""
-        self.n_samples += n
-        self.n_collected += n * learn
-
-    def optimize(self) -> None:
-        """Collective: step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
-        if not self.n_collected:
-            return
-        divisor = float(self.n_collected)
-        if self.settings.average_gradient:
-            divisor *= self.settings.learning_window
-        etas = {item.span.projection.name: item.eta for item in self.plastic}
-        if self.direct:
-            self._credit(self._pending, lambda table: (_rates(table, etas, divisor), table.weight))
-            self._pending = []
-        with self.timers.phase("communicate"):
-            self.sums.total(self.exchange.replicas)
-        gradient = self.gradient
-        with self.timers.phase("optimize"):
-            for item in (*self.plastic, *self.mirrored):
-                item.eta = etas[item.span.projection.name]
-                if self.direct:
-                    item.clip()
-                else:
-                    item.step(gradient[id(item.table)], divisor)
-            if self.network.mirror:
-                self.network.mirror.follow()
-        self.n_collected = 0
-
     def _recorded(self, error: np.ndarray) -> Recorded:
         local = np.asarray(self.forward.record)
         signal = learning_signal(error, self.network.dense_feedback()[:, local])
@@ -347,8 +260,3 @@ class Interval:
             "histories": self.psi.nbytes + self.signal.nbytes + sum(array.nbytes for array in self.state.values()),
             "log": sum(logs.values()),
         }
-
-
-def _rates(table: Synapses, etas: dict[str, float], divisor: float) -> np.ndarray:
-    """Minus the learning rate of each block of `table`, over the number of samples."""
-    return np.array([-etas.get(span.projection.name, 0.0) / divisor for span in table.spans for _ in span.delays])
