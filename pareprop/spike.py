@@ -15,7 +15,8 @@ from .learning import learning_signal, plastic
 from .model import Model
 from .network import Network, target_rate
 from .sample import Sample
-from .spike_rules import LOOP, PREFIX, Rules
+from .spike_arrays import Arrays
+from .spike_rules import PREFIX
 from .spikelog import Log
 from .state import State
 from .synapses import Synapses
@@ -26,7 +27,6 @@ PARAMETERS = (
     "alpha", "p_current", "V_th", "V_min", "V_reset", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e",
     "refractory_input", "c_reg", "f_target",
 )  # fmt: skip
-RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 PER_SYNAPSE = ("weight", "Y", "C", "Y2", "zbar", "eps", "moment", "variance")
 
 
@@ -44,7 +44,7 @@ class SpikeSettings:
     round_steps: int = 0
 
 
-class Spike:
+class Spike(Arrays):
     """Runs samples of `n_steps` on this rank's share of a network.
 
     Contract of `run`, for every round [t, t + D), D the min-delay of all projections between neurons, to readouts and
@@ -80,14 +80,6 @@ class Spike:
         spikes = [item.delay_range[0] for item in between if not item.is_empty]
         longest = min(spikes, default=self.n_steps)
         return min(self.settings.round_steps or longest, longest)
-
-    def _longest_kept(self, model: Model) -> int:
-        """Steps of the logs that later samples still read."""
-        delays = [item.delay_range[1] for item in model.projections]
-        finite = [int(c) for rules in self.rules for c in rules.rules[:, 1] if c >= 0]
-        return max(delays, default=1) + max(finite, default=0) + self.lags.m + 2
-
-    # ---- building ----------------------------------------------------------------------------------------------------
 
     def _allocate(self, model: Model) -> None:
         network = self.network
@@ -132,69 +124,6 @@ class Spike:
 
     def _loss(self) -> str:
         return self.network.model.of_role("readout")[0].params.loss if self.network.n_readouts else "mean_squared_error"
-
-    def _has(self, wanted: int) -> bool:
-        return any(wanted in rules.modes for rules in self.rules)
-
-    def _rows(self, table: Synapses, rules: Rules) -> Any:
-        n, n_rows = len(table.weight), len(table.row_ptr) - 1
-        adam, learns = bool(rules.rules[:, 4].any()), bool(rules.modes - {spike_rules.STATIC})
-        neurons = bool(rules.modes & {PREFIX, LOOP})
-        wanted = {
-            "Y": neurons, "C": learns, "Y2": neurons and self._sets == 2, "moment": adam, "variance": adam,
-            "zbar": bool(np.any((rules.rules[:, 0] == LOOP) & (rules.rules[:, 2] == 1))),
-            "eps": bool(np.any((rules.rules[:, 0] == LOOP) & (rules.rules[:, 3] == 1))),
-        }  # fmt: skip
-        self.names.append({name for name, needed in wanted.items() if needed})
-        # one piece of memory, taken now: large pages serve it, and no page is first touched while the network runs
-        pool = iter(np.full((sum(wanted.values()), n), 0.0, self.real))
-        books = np.zeros((n_rows, 5), np.int64)
-        books[:, 0] = -1
-        return self.kernels.spike.Rows(
-            {name: next(pool) if needed else np.zeros(0, self.real) for name, needed in wanted.items()}
-            | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
-               "rules": rules.rules, "constants": rules.constants, "books": books, "Z": np.zeros(n_rows),
-               "counters": np.zeros(n_rows if adam else 0, np.int64)}
-        )  # fmt: skip
-
-    def _histories(self, n: int) -> dict[str, np.ndarray]:
-        """Rings of the latest steps, no longer than the longest cutoff (or than rows are folded) asks for."""
-        m, prefix = self.lags.m, self._has(PREFIX)
-        longest = self.rules[0].longest_cutoff()
-        steps = (longest if self._has(LOOP) else 1) + m + 2
-        B, second = max(self.block, 1), self._sets == 2
-        ends, past = (longest + m) // B + 3 if prefix else 0, longest + 2 * m + 4 if prefix and m > 1 else 0
-        rows = {"psi": steps, "L": steps, "F": steps if second else m + 2}
-        rows |= {"R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
-        rows |= {f"end_{name}": ends for name in ("R", "A", "D")}
-        rows |= {f"end_{name}": ends if second else 0 for name in ("R2", "A2", "D2")}
-        rows |= {"past_R": past, "past_Q": past, "past_R2": past * second, "past_Q2": past * second}
-        rings = {name: np.zeros((length, n), self.real if name in RINGS else float) for name, length in rows.items()}
-        errors = max(rules.longest_cutoff() for rules in self.rules[1:]) + 2 * m + 4  # a flush goes on for m steps
-        sums = {name: np.zeros(n if prefix else 0) for name in ("A", "D", "A2", "D2")}
-        return rings | sums | {"error_ring": np.zeros((errors, self.network.n_readouts))}
-
-    def _feedback(self) -> dict[str, np.ndarray]:
-        table = self.network.feedback
-        return {
-            "fb_blocks": table.blocks, "fb_row_ptr": table.row_ptr, "fb_target": table.target, "fb_weight": table.weight
-        }  # fmt: skip
-
-    def _powers(self, model: Model) -> dict[str, np.ndarray]:
-        B = max(self.block, 1)
-        k = np.arange(B + 1)
-        powers = np.zeros((len(self.network.pieces), 4, B + 1))
-        for row, population in zip(powers, self.network.piece_populations, strict=True):
-            values = population.params
-            alpha = spike_rules.uniform_alpha(population, model.dt_ms)
-            row[1], row[3] = values.kappa**k, values.kappa_reg**k
-            if alpha is not None and min(values.kappa, values.kappa_reg) > 0 and "adapt" not in population.model:
-                row[0], row[2] = (alpha / values.kappa) ** k, (alpha / values.kappa_reg) ** k
-            if B == 1:  # no sums; the kernel reads kappa_reg at power 1
-                row[1, 1], row[3, 1] = values.kappa, values.kappa_reg
-        alphas = np.array([line[0] if rule[0] == PREFIX else 1.0 for rule, line in
-                           zip(self.rules[0].rules, self.rules[0].constants, strict=True)])  # fmt: skip
-        return {"powers": powers, "alpha_powers": np.ascontiguousarray(alphas[:, None] ** (np.arange(B + 2) - 1))}
 
     # ---- running -----------------------------------------------------------------------------------------------------
 
@@ -367,4 +296,3 @@ class Spike:
             "gradients": learning, "books": books, "log": sum(logs.values()),
             "histories": sum(array.nbytes for array in (*self.history.values(), *self.state.values())),
         }  # fmt: skip
-
