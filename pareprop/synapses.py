@@ -18,7 +18,7 @@ from .partition import overlap
 COLUMNS = ("row", "source", "sources", "delay", "log", "dense", "target", "hole", "width", "plastic")
 ROW, SOURCE, SOURCES, LOG, HOLE = (COLUMNS.index(name) for name in ("row", "source", "sources", "log", "hole"))
 NO_HOLE = -(2**62)
-TILE = 2560  # targets whose input fits the nearest cache, 20 kB
+TILE = 5120  # targets whose input fits the nearest cache, 40 kB
 SHORTEST_ROW = 64  # synapses that a row keeps on average in a tile
 RULES = {
     "all_to_all": topology.ALL_TO_ALL,
