@@ -35,9 +35,9 @@ class Report(Observer):
             click.echo(f"interval {iteration}: loss {loss:.5g}, {simulation.rates[-1]:.2f} spikes/s per neuron")
 
 
-def network(neurons: int, indegree: int, inputs: int, rate: float, seed: int) -> Model:
+def network(neurons: int, indegree: int, inputs: int, rate: float, seed: int, precision: str) -> Model:
     """Recurrent weights N(0, g/K) with weak drive, so that neurons fire at a few spikes per second."""
-    model = Model("interval", seed, optimizer=GradientDescent(eta=1e-3 / neurons))
+    model = Model("interval", seed, optimizer=GradientDescent(eta=1e-3 / neurons), precision=precision)
     source = model.inputs("in", inputs)
     cells = model.neurons(
         "rec", neurons, "iaf", C_m=1.0, E_L=0.0, V_m=0.0, V_th=0.03, tau_m=30.0, t_ref=5.0, c_reg=300.0, f_target=rate,
@@ -61,14 +61,16 @@ def network(neurons: int, indegree: int, inputs: int, rate: float, seed: int) ->
 @click.option("--intervals", default=2, show_default=True)
 @click.option("--rate", default=7.0, show_default=True, help="Target firing rate in Hz.")
 @click.option("--seed", default=1, show_default=True)
+@click.option("--precision", default="single", show_default=True, type=click.Choice(["single", "double"]))
 @click.option("--digest", is_flag=True, help="Print the digest, which takes longer than learning.")
 def main(
-    neurons: int, indegree: int, inputs: int, steps: int, intervals: int, rate: float, seed: int, digest: bool
+    neurons: int, indegree: int, inputs: int, steps: int, intervals: int, rate: float, seed: int, precision: str,
+    digest: bool,
 ) -> None:
     """Build, train, and print what it took."""
     exchange = launcher.exchange()
     task = BenchTask(inputs, steps, seed)
-    model = network(neurons, indegree, inputs, rate, seed)
+    model = network(neurons, indegree, inputs, rate, seed, precision)
     simulation = Simulation(model, task, exchange, [Report(), Progress(intervals)])
     synapses = collective.total(exchange.comm, sum(len(table.weight) for table in simulation.network.tables().values()))
     show = click.echo if exchange.rank == 0 else (lambda text: None)
