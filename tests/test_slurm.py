@@ -124,6 +124,16 @@ def test_training_by_srun_with_mpich(slurm, mpich, digest_of, tmp_path):
     assert found(out) == expected and out.read_text().startswith("2 ranks;")
 
 
+def test_big_network_in_small(slurm, tmp_path):
+    scripts, out = JOBS.parent / "scripts", tmp_path / "out"
+    sizes = ["--neurons", "300", "--indegree", "20", "--steps", "100", "--digest"]
+    job = slurm.submit(out, "big.sbatch", *sizes, SCRIPTS=str(scripts))
+    alone = subprocess.run([sys.executable, scripts / "big.py", *sizes], capture_output=True, text=True, check=True)
+    assert slurm.wait(job) == ["COMPLETED"], out.read_text()
+    assert found(out) == digests(alone.stdout.splitlines())
+    assert len(re.findall(r"interval \d: loss", out.read_text())) == 2
+
+
 def test_bad_input_fails_the_job(slurm, tmp_path):
     job = slurm.submit(tmp_path / "out", "train.sbatch", "sine-wave")
     assert slurm.wait(job) == ["FAILED"]

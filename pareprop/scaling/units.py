@@ -17,7 +17,7 @@ from ..errors import InputError
 from .work import Work
 
 SAMPLE_PHASES = {  # the counts that a phase grows with
-    "deliver": ("events", "visits", "steps", "readout_events"),
+    "deliver": ("events", "visits", "steps", "readout_events", "delayed_events"),
     "update": ("neuron_steps", "rounds", "readout_events"),
     "sweep": ("neuron_steps", "signal_steps", "steps"),
     "credit": ("events", "visits", "readout_events"),

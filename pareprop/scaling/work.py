@@ -43,7 +43,8 @@ class Work:
     ----------
     ranks : of the whole run
     neurons, readouts : cells of this rank
-    delayed_neurons : neurons, where rounds take several steps: the spike variant then keeps more of their past
+    delayed_neurons, delayed_events : neurons and events where rounds take several steps: the spike variant then keeps
+        more of the neurons' past, and looks it up for every event
     synapses : onto neurons, from inputs and neurons
     readout_synapses, feedback_synapses : onto readouts; from readouts onto neurons
     rows : pairs of a source that is listened to and a delay, all tables
@@ -76,6 +77,7 @@ class Work:
     rounds: float
     words: float
     delayed_neurons: float
+    delayed_events: float
     heard: float
 
 
@@ -93,6 +95,7 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -
     first, last = block(n, ranks, rank)
     own, own_readouts = last - first, math.ceil(n_readouts / ranks)
     rounds = math.ceil(n_steps / round_steps(model, n_steps)) + (model.variant == "interval")
+    delayed = model.variant == "spike" and round_steps(model, n_steps) > 1
     low, high = block(n_readouts, ranks, rank)
     return Work(
         ranks=ranks, neurons=own, readouts=high - low, synapses=parts["neurons"][0],
@@ -102,7 +105,7 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -
         signal_steps=parts["feedback"][0] * n_steps, spikes=n * firing.neurons,
         input_spikes=model.size("input") * firing.inputs, rounds=rounds,
         words=2 + (n_steps * (1 + 2 * own_readouts) + own * firing.neurons) / rounds,
-        delayed_neurons=own * (model.variant == "spike" and round_steps(model, n_steps) > 1),
+        delayed_neurons=own * delayed, delayed_events=parts["neurons"][2] * delayed,
         heard=sum(heard.values()),
     )  # fmt: skip
 
