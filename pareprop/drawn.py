@@ -75,6 +75,10 @@ class Driven:
         """Collective: as the exchange that carries the spikes."""
         return self._exchange.whole(own, merged, n_steps)
 
+    def shared(self, log: Log, n_steps: int) -> Log:
+        """Collective: as the exchange that carries the spikes."""
+        return self._exchange.shared(log, n_steps)
+
     @property
     def nbytes(self) -> int:
         """Bytes of the message buffers."""
@@ -150,6 +154,10 @@ class Dry:
     def whole(self, own: Log, merged: Log, n_steps: int) -> tuple[Log, int]:
         """The spikes that this rank listens to; there are no others."""
         return self._sources.named(merged, n_steps, 0, self._n), int(merged.ptr[n_steps])
+
+    def shared(self, log: Log, n_steps: int) -> Log:
+        """The same."""
+        return log
 
     @property
     def nbytes(self) -> int:

@@ -63,6 +63,9 @@ class Exchange(Protocol):
         Other ranks may get that of their own neurons.
         """
 
+    def shared(self, log: Log, n_steps: int) -> Log:
+        """Collective: what `whole` gave to rank 0, on all ranks."""
+
 
 def timed_round(exchange: Exchange, timers: Timers, *steps: int) -> None:
     """Collective: a round, whose time counts as `communicate`, or as `wait` until all ranks are there."""
@@ -103,6 +106,10 @@ class Alone:
     def whole(self, own: Log, merged: Log, n_steps: int) -> tuple[Log, int]:
         """The one log there is."""
         return merged, int(merged.ptr[n_steps])
+
+    def shared(self, log: Log, n_steps: int) -> Log:
+        """The same."""
+        return log
 
 
 class Ranks:
@@ -211,6 +218,13 @@ class Ranks:
         total = sum(self.comm.allgather(int(own.ptr[n_steps])))
         parts = self.comm.gather((own.ptr[: n_steps + 1], own.ids[: own.ptr[n_steps]]))
         return own if parts is None else joined([Log.from_arrays(ids, ptr) for ptr, ids in parts], n_steps), total
+
+    def shared(self, log: Log, n_steps: int) -> Log:
+        """Collective: what `whole` gave to rank 0, on all ranks."""
+        if self._hears_all:
+            return log
+        arrays = (log.ids[: log.ptr[n_steps]], log.ptr[: n_steps + 1]) if self.rank == 0 else None
+        return Log.from_arrays(*self.comm.bcast(arrays))
 
     @property
     def nbytes(self) -> int:

@@ -141,9 +141,11 @@ class Recorder(Observer):
             return
         every = slice(None, None, self.wanted.step)
         engine, file = simulation.engine, self._opened(simulation)
-        for name, log in (("spikes", engine.log), ("input_spikes", outcome.sample.inputs)):
-            if name in self._blocks:
-                self._blocks[name].add(simulation.iteration, log)
+        if "spikes" in self._blocks:
+            spikes = simulation.exchange.shared(engine.log, simulation.task.n_steps)
+            self._blocks["spikes"].add(simulation.iteration, spikes)
+        if "input_spikes" in self._blocks:
+            self._blocks["input_spikes"].add(simulation.iteration, outcome.sample.inputs)
         file.add("samples/iteration", [simulation.iteration])
         file.add("samples/loss", [outcome.loss])
         signal = output(simulation.model.of_role("readout")[0].params.loss, outcome.signal)

@@ -76,9 +76,10 @@ class Simulation:
         self.observers = list(observers)
         self.replicas = self.exchange.replicas
         self.world = self.replicas.world or self.exchange.comm
-        with self.timers.phase("build"), guarded(self.exchange.comm):  # draws may be bad on one rank alone
-            room.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
-            self.network = Network(model, self.exchange.rank, self.exchange.size)
+        with self.timers.phase("build"):
+            with guarded(self.exchange.comm):  # draws may be bad on one rank alone
+                room.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
+                self.network = Network(model, self.exchange.rank, self.exchange.size)
             engine, default = ENGINES[model.variant]
             settings = settings or default(learning_window=task.learning_window)
             check_replicas(self.replicas.count, model, settings)
