@@ -101,8 +101,8 @@ cdef class Engine:
     cdef public double[:, ::1] alpha_powers        # (n_blocks of incoming, B + 2): alpha^(k - 1)
     cdef public double[:, ::1] R, R2               # (m + 1, n)
     cdef public double[::1] A, D, A2, D2
-    cdef public double[:, ::1] end_R, end_A, end_D, end_R2, end_A2, end_D2    # (n_ends, n), sums at ends of blocks
-    cdef public double[:, ::1] past_R, past_Q, past_R2, past_Q2                 # rings, for m > 1
+    cdef public double[:, ::1] cells               # (n, 4), memory of `Cell`s
+    cdef public double[:, :, ::1] ends, ends2      # (n_ends, n, 4), `Cell`s at ends of blocks
     cdef public int64_t fold_steps
     cdef public bint learns, alone, has_prefix
     # recording
@@ -125,7 +125,7 @@ cdef class Engine:
                     learn_step(self, t - self.m - 1)
                 middle = now()
                 self.sweep_seconds += middle - start
-                deliver_all(self, t, self.incoming, self.arriving)
+                deliver_incoming(self, t)
                 end = now()
                 self.deliver_seconds += end - middle
                 advance(self, t)
@@ -154,9 +154,11 @@ cdef class Engine:
             for t in range(n_steps, n_steps + self.m + 1):
                 learn_step(self, t - self.m - 1)
                 if t < n_steps + self.m:
-                    deliver_all(self, t, self.incoming, self.arriving)
+                    deliver_incoming(self, t)
                     deliver_all(self, t, self.outgoing, self.arriving_out)
                     follow(self, t)
+            if self.cells.shape[0] > 0:
+                fill_cells(self.R[row_before_entry(self, n_steps + self.m)], self.A, self.D, cells_of(self))
             arrive_everywhere(self, n_steps + self.m, self.incoming)
             arrive_everywhere(self, n_steps + self.m, self.outgoing)
             arrive_everywhere(self, n_steps + self.m, self.mirror)

@@ -1,50 +1,99 @@
 # How spikes arrive at the rows of synapses of an engine (spike.pxi), which then learn.
 
 
+cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
+    """`deliver_all` of neurons, by way of their cells where that is how a block learns."""
+    cdef int64_t b
+    cdef bint inside = False, wanted
+    if engine.learns and engine.cells.shape[0] > 0:
+        fill_cells(engine.R[row_before_entry(engine, t)], engine.A, engine.D, cells_of(engine))
+    for b in range(engine.incoming.blocks.shape[0]):
+        wanted = engine.learns and engine.cells.shape[0] > 0 and uses_cells(engine, engine.incoming, b)
+        if wanted != inside:
+            move_arriving(wanted, engine.arriving, cells_of(engine))
+        inside = wanted
+        deliver_block_of(engine, t, engine.incoming, b, inside, engine.arriving)
+    if inside:
+        move_arriving(False, engine.arriving, cells_of(engine))
+
+
 cdef inline void deliver_all(Engine engine, int64_t t, Rows rows, total_of[::1] arriving) noexcept nogil:
     """Work off, update and deliver what arrives in step t; then close what the cutoff ends, fold what is old."""
     cdef int64_t b
     for b in range(rows.blocks.shape[0]):
-        if rows.blocks[b, LOG] == 0:
-            deliver_block_of(engine, t, rows, b, engine.input_ids, engine.input_ptr, arriving)
-        else:
-            deliver_block_of(engine, t, rows, b, engine.log_ids, engine.log_ptr, arriving)
-        if engine.learns and t % engine.fold_steps == 0 and rows.rules[b, MODE] != STATIC and \
-                not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
-            fold(engine, t, rows, b)
+        deliver_block_of(engine, t, rows, b, False, arriving)
 
 
 cdef inline void deliver_block_of(
-    Engine engine, int64_t t, Rows rows, int64_t b, const uint32_t[::1] ids, const int64_t[::1] ptr,
+    Engine engine, int64_t t, Rows rows, int64_t b, bint inside, total_of[::1] arriving
+) noexcept nogil:
+    if rows.blocks[b, LOG] == 0:
+        deliver_spikes(engine, t, rows, b, engine.input_ids, engine.input_ptr, inside, arriving)
+    else:
+        deliver_spikes(engine, t, rows, b, engine.log_ids, engine.log_ptr, inside, arriving)
+    if engine.learns and t % engine.fold_steps == 0 and rows.rules[b, MODE] != STATIC and \
+            not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
+        fold(engine, t, rows, b)
+
+
+cdef inline void deliver_spikes(
+    Engine engine, int64_t t, Rows rows, int64_t b, const uint32_t[::1] ids, const int64_t[::1] ptr, bint inside,
     total_of[::1] arriving
 ) noexcept nogil:
-    cdef int64_t i, stop, row, emitted = t - rows.blocks[b, DELAY] + (1 if rows.blocks[b, LOG] == 0 else 0)
+    cdef int64_t i, k, stop, row, start, ahead, emitted = t - rows.blocks[b, DELAY] + (rows.blocks[b, LOG] == 0)
     cdef bint learns = engine.learns and rows.rules[b, MODE] != STATIC
     if emitted >= 0:
         stop = ptr[emitted - engine.base + 1]
         i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
         while i < stop and ids[i] < rows.blocks[b, SOURCES]:
             row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
-            if rows.row_ptr[row] < rows.row_ptr[row + 1]:
-                if not learns or not arrive(engine, t, rows, b, row, ids[i], arriving):
-                    add_row(rows.blocks, b, ids[i], rows.row_ptr[row], rows.row_ptr[row + 1], rows.target,
-                            rows.weight, 1.0, arriving)
+            start = rows.row_ptr[row]
+            if start < rows.row_ptr[row + 1]:
+                ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
+                if learns and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
+                    pass
+                elif inside:
+                    for k in range(start, rows.row_ptr[row + 1]):
+                        cells_of(engine)[rows.target[k]].arriving += rows.weight[k]
+                else:
+                    add_row(rows.blocks, b, ids[i], start, rows.row_ptr[row + 1], rows.target, rows.weight, 1.0,
+                            arriving)
             i += 1
-    if not learns or rows.rules[b, CUTOFF] < 0:
-        return
-    emitted -= rows.rules[b, CUTOFF]
-    if emitted >= 0:
-        stop = ptr[emitted - engine.base + 1]
-        i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
-        while i < stop and ids[i] < rows.blocks[b, SOURCES]:
-            row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
-            if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF]:
-                close(engine, t, rows, b, row)
-            i += 1
+    if learns and rows.rules[b, MODE] == PREFIX and 0 < entry_lag(engine) <= emitted:
+        enter_spikes(engine, t, emitted - entry_lag(engine), rows, b, ids, ptr)
+    if learns and 0 <= rows.rules[b, CUTOFF] <= emitted:
+        close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, ids, ptr)
+
+
+cdef void enter_spikes(
+    Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t[::1] ids, const int64_t[::1] ptr
+) noexcept nogil:
+    """What was emitted then enters, unless it arrived before the network learned."""
+    cdef int64_t row, p = t - entry_lag(engine), stop = ptr[emitted - engine.base + 1]
+    cdef int64_t i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
+    while i < stop and ids[i] < rows.blocks[b, SOURCES]:
+        row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
+        if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] >= p and \
+                (<uint64_t> rows.books[row, WAITING] >> (rows.books[row, LATEST] - p)) & 1:
+            enter(engine, t, rows, b, row, next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - rows.row_ptr[row])
+        i += 1
+
+
+cdef void close_rows(
+    Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t[::1] ids, const int64_t[::1] ptr
+) noexcept nogil:
+    """Close the rows of which the latest spike was emitted then: they reach the cutoff."""
+    cdef int64_t row, stop = ptr[emitted - engine.base + 1]
+    cdef int64_t i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
+    while i < stop and ids[i] < rows.blocks[b, SOURCES]:
+        row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
+        if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF]:
+            close(engine, t, rows, b, row)
+        i += 1
 
 
 cdef bint arrive(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
 ) noexcept nogil:
     """A spike arrives: work off the window since the latest one, update the weights, let the spike wait.
 
@@ -55,7 +104,7 @@ cdef bint arrive(
     if latest < 0:                             # the first spike starts the bookkeeping and updates nothing
         rows.books[row, CURSOR] = max(t - engine.m, 0) // (engine.block if mode == PREFIX else 1)
     elif mode == PREFIX:
-        return arrive_prefix(engine, t, rows, b, row, source, arriving)
+        return arrive_prefix(engine, t, rows, b, row, source, ahead, arriving)
     else:
         work_off(engine, t, rows, b, row, start, stop)
         if rows.rules[b, CUTOFF] >= 0 and t - latest > rows.rules[b, CUTOFF]:
@@ -65,7 +114,7 @@ cdef bint arrive(
         rows.books[row, CURSOR] = max(t - engine.m, 0)
     wait(engine, t, rows, row)
     if mode == PREFIX and engine.m == 1:
-        enter_now(engine, t, rows, b, row, start, stop)
+        enter(engine, t, rows, b, row, 0)
     return False
 
 
@@ -130,4 +179,4 @@ cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows) noexcept nogil:
             for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
                 row = rows.blocks[b, ROW] + source - rows.blocks[b, SOURCE]
                 if rows.books[row, LATEST] >= 0 and rows.row_ptr[row + 1] > rows.row_ptr[row]:
-                    arrive(engine, t, rows, b, row, source, engine.arriving)
+                    arrive(engine, t, rows, b, row, source, 0, engine.arriving)

@@ -4,11 +4,42 @@
 #     R_u = sum (alpha/kappa)^(u-o) psi_u,  A_u = sum kappa^(u-o) S_u,  D_u = sum kappa^(u-o) S_u R_u,
 # and S = L + (1 - kappa) F, a synapse has zbar_u = Z alpha^(u-o) and ebar_u = kappa^(u-o) (Y + Z R_u), so that its
 # gradient up to step u is Y A_u + Z D_u - C. It keeps Y and C; Z belongs to its source. A spike that enters at step p
-# adds d = alpha^-(p-o) to Z, -d R to Y and d (D - R A) to C, with R, A, D of step p - 1. At the end of a block
+# adds d = alpha^-(p-o) to Z, -d R to Y and d (D - R A) to C, with R, A, D of step p - 1. For m = 1 it enters when it
+# arrives: A and D are of step p - 2 then, but step p - 1 adds 0. Else it enters m steps later, when they are those of
+# step p - 1: no history is ever looked up. At the end of a block
 # Y becomes kappa^B (Y + Z R), Z becomes alpha^B Z, and C what is still owed. Only sums of the present step and of the
 # ends of the latest blocks are ever read. Where kappa_reg differs from kappa, a second set of sums and Y serves F.
+# What a fused arrival takes of a target, and what it leaves there, lies in one `Cell`, a single access to memory.
 # B is so small that the powers cost at most three digits. Sums are double in either precision; Y, C and weights are
 # `real`, and C is made of the Y that is kept, so that the rounding of Y cancels.
+
+
+cdef struct Cell:     # sums of a neuron at one time, half a cache line
+    double R
+    double A
+    double D
+    real arriving     # while spikes arrive, instead of Engine.arriving
+
+
+cdef void fill_cells(
+    const double[::1] R, const double[::1] A, const double[::1] D, Cell* cell
+) noexcept nogil:
+    cdef int64_t j
+    for j in range(R.shape[0]):
+        cell[j].R = R[j]
+        cell[j].A = A[j]
+        cell[j].D = D[j]
+
+
+cdef void move_arriving(bint inward, real[::1] arriving, Cell* cell) noexcept nogil:
+    """Into the cells, or out of them."""
+    cdef int64_t j
+    if inward:
+        for j in range(arriving.shape[0]):
+            cell[j].arriving = arriving[j]
+    else:
+        for j in range(arriving.shape[0]):
+            arriving[j] = cell[j].arriving
 
 
 cdef inline void cross_block(
@@ -17,90 +48,120 @@ cdef inline void cross_block(
     const uint32_t[::1] target,       # IN
     double Z,
     double shrink,                    # kappa^B
-    bint second,                      # whether C was already turned into what is owed by the first set
-    const double[::1] R,              # IN, sums at the end of the block
+    const Cell* end,                  # IN, sums at the end of the block
+    real[::1] Y,                      # UPDATED
+    real[::1] C,                      # UPDATED
+) noexcept nogil:
+    cdef int64_t k
+    cdef const Cell* at
+    for k in range(start, stop):
+        at = &end[target[k]]
+        C[k] = C[k] - (Y[k] * at.A + Z * at.D)
+        Y[k] = shrink * (Y[k] + Z * at.R)
+
+
+cdef inline void enter_row(
+    int64_t start,
+    int64_t stop,
+    int64_t ahead,                    # how much further on the next row starts
+    const uint32_t* target,           # IN
+    double d,
+    const Cell* cell,                 # IN
+    real* Y,                          # UPDATED
+    real* C,                          # UPDATED
+) noexcept nogil:
+    """A spike that arrived before enters."""
+    cdef int64_t k = start, end
+    cdef const Cell* at
+    while k < stop:
+        prefetch_line(k + ahead, target, Y, C, Y)
+        end = min(k + STRIDE, stop)
+        for k in range(k, end):
+            at = &cell[target[k]]
+            Y[k] -= d * at.R
+            C[k] += d * (at.D - at.R * at.A)
+        k = end
+
+
+cdef inline void enter_apart(
+    int64_t start,
+    int64_t stop,
+    const uint32_t[::1] target,       # IN
+    double d,
+    const double[::1] R,              # IN
     const double[::1] A,              # IN
     const double[::1] D,              # IN
     real[::1] Y,                      # UPDATED
     real[::1] C,                      # UPDATED
 ) noexcept nogil:
-    cdef int64_t k, j
-    for k in range(start, stop):
-        j = target[k]
-        C[k] = C[k] - (Y[k] * A[j] + Z * D[j])
-        Y[k] = shrink * (Y[k] + Z * R[j])
-
-
-cdef inline void enter_spike(
-    int64_t start,
-    int64_t stop,
-    const uint32_t[::1] target,       # IN
-    double d,
-    const double[::1] R,              # IN, sums of the step before the spike enters
-    const double[::1] Q,              # IN, D - R A
-    real[::1] Y,                      # UPDATED
-    real[::1] C,                      # UPDATED
-) noexcept nogil:
+    """As `enter_row` where sums lie apart."""
     cdef int64_t k, j
     for k in range(start, stop):
         j = target[k]
         Y[k] -= d * R[j]
-        C[k] += d * Q[j]
+        C[k] += d * (D[j] - R[j] * A[j])
+
+
+cdef inline void prefetch_line(
+    int64_t i, const uint32_t* target, const real* first, const real* second, const real* third
+) noexcept nogil:
+    """STRIDE synapses from i on."""
+    cdef int64_t end = i + STRIDE
+    prefetch(&target[i])
+    while i < end:
+        prefetch(&first[i])
+        prefetch(&second[i])
+        if third != first:
+            prefetch(&third[i])
+        i += 64 // <int64_t> sizeof(real)
 
 
 cdef inline void descend(
     int64_t start,
     int64_t stop,
-    const uint32_t[::1] target,       # IN
+    int64_t ahead,                    # how much further on the next row starts
+    const uint32_t* target,           # IN
     double Z,
     double d,                         # of a spike that enters now, 0 if none
     double eta,
     real Wmin,
     real Wmax,
-    const double[::1] R,              # IN
-    const double[::1] A,              # IN
-    const double[::1] D,              # IN
-    real[::1] weight,                 # UPDATED
-    real[::1] Y,                      # UPDATED
-    real[::1] C,                      # UPDATED
-    total_of[::1] arriving,           # UPDATED: += the new weight
+    real* weight,                     # UPDATED
+    real* Y,                          # UPDATED
+    real* C,                          # UPDATED
+    Cell* cell,                       # UPDATED: the new weights arrive
 ) noexcept nogil:
     """One arrival with gradient descent, the two sums in one: update the weight, deliver, let the spike enter."""
-    cdef int64_t k, j
-    if sizeof(real) == sizeof(float):
-        descend_apart(start, stop, target, Z, d, eta, Wmin, Wmax, R, A, D, weight, Y, C, arriving)
-        return
+    cdef int64_t k = start, end, i
     cdef double grown = Z + d
+    cdef Cell* at
     cdef real w, y
-    for k in range(start, stop):
-        j = target[k]
-        w = weight[k] - eta * (Y[k] * A[j] + Z * D[j] - C[k])
-        w = w if w > Wmin else Wmin
-        w = w if w < Wmax else Wmax
-        weight[k] = w
-        arriving[j] += w
-        y = Y[k] - d * R[j]
-        Y[k] = y
-        C[k] = y * A[j] + grown * D[j]
-
-
-cdef inline void descend_apart(
-    int64_t start, int64_t stop, const uint32_t[::1] target, double Z, double d, double eta, real Wmin, real Wmax,
-    const double[::1] R, const double[::1] A, const double[::1] D, real[::1] weight, real[::1] Y, real[::1] C,
-    total_of[::1] arriving
-) noexcept nogil:
-    """`descend` with all that is indexed apart from the rest, which then is vectorised: this pays in single alone."""
-    cdef int64_t k = start, i, n
-    cdef double[CHUNK] r, a, s
+    cdef double[STRIDE] R, A, D
     while k < stop:
-        n = min(stop - k, CHUNK)
-        collect(n, -1, &target[k], &R[0], r)
-        collect(n, -1, &target[k], &A[0], a)
-        collect(n, -1, &target[k], &D[0], s)
-        descend_chunk(n, Z, d, eta, Wmin, Wmax, r, a, s, &weight[k], &Y[k], &C[k])
-        for i in range(k, k + n):
-            arriving[target[i]] += weight[i]
-        k += n
+        prefetch_line(k + ahead, target, weight, Y, C)
+        end = min(k + STRIDE, stop)
+        if sizeof(real) == sizeof(double):
+            for k in range(k, end):
+                at = &cell[target[k]]
+                w = weight[k] - eta * (Y[k] * at.A + Z * at.D - C[k])
+                w = w if w > Wmin else Wmin
+                w = w if w < Wmax else Wmax
+                weight[k] = w
+                at.arriving += w
+                y = Y[k]
+                if d != 0.0:
+                    y -= d * at.R
+                    Y[k] = y
+                C[k] = y * at.A + grown * at.D
+        else:                         # what is indexed apart from the rest, which then is vectorised: pays here alone
+            for i in range(end - k):
+                R[i] = cell[target[k + i]].R
+                A[i] = cell[target[k + i]].A
+                D[i] = cell[target[k + i]].D
+            descend_chunk(end - k, Z, d, eta, Wmin, Wmax, R, A, D, &weight[k], &Y[k], &C[k])
+            for i in range(k, end):
+                cell[target[i]].arriving += weight[i]
+        k = end
 
 
 cdef inline void descend_chunk(
@@ -117,6 +178,64 @@ cdef inline void descend_chunk(
         y = Y[k] - d * R[k]
         Y[k] = y
         C[k] = y * A[k] + grown * D[k]
+
+
+cdef inline void close_row(
+    int64_t start,
+    int64_t stop,
+    const uint32_t[::1] target,       # IN
+    double Z,
+    double Z_before,                  # Z where R is of the present block, else 0
+    double power,                     # kappa^(u-o), u the last step of the window
+    const double[::1] R,              # IN, of step u
+    const Cell* cell,                 # IN
+    real[::1] Y,                      # UPDATED: becomes ebar_u
+    real[::1] C,                      # UPDATED: becomes minus the gradient so far
+) noexcept nogil:
+    """`owe` and `to_trace` in one."""
+    cdef int64_t k, j
+    for k in range(start, stop):
+        j = target[k]
+        C[k] -= Y[k] * cell[j].A + Z * cell[j].D
+        Y[k] = power * (Y[k] + Z_before * R[j])
+
+
+cdef inline void reopen_row(
+    int64_t start,
+    int64_t stop,
+    const uint32_t[::1] target,       # IN
+    double Z,
+    double Z_before,                  # as for `from_trace`
+    double power,
+    bint enters,
+    double d,                         # of a spike that enters now
+    real eta,
+    real Wmin,
+    real Wmax,
+    const double[::1] R,              # IN, of the step before the present one
+    real[::1] weight,                 # UPDATED
+    real[::1] Y,                      # UPDATED
+    real[::1] C,                      # UPDATED
+    Cell* cell,                       # UPDATED: the new weights arrive
+) noexcept nogil:
+    """`apply_descent`, `from_trace`, `charge`, the spike's entry and its delivery in one."""
+    cdef int64_t k
+    cdef Cell* at
+    cdef real w, y, c
+    for k in range(start, stop):
+        at = &cell[target[k]]
+        w = weight[k] + eta * C[k]
+        w = w if w > Wmin else Wmin
+        w = w if w < Wmax else Wmax
+        weight[k] = w
+        at.arriving += w
+        y = power * Y[k] - Z_before * R[target[k]]
+        c = y * at.A + Z * at.D
+        if enters:
+            y -= d * at.R
+            c += d * (at.D - at.R * at.A)
+        Y[k] = y
+        C[k] = c
 
 
 cdef inline void descend_dense(
@@ -233,23 +352,10 @@ cdef void add_signal(
         D[j] += x * R[j]
 
 
-cdef void keep_past(
-    const double[::1] R, const double[::1] A, const double[::1] D, double[::1] past_R, double[::1] past_Q
-) noexcept nogil:
-    cdef int64_t j
-    for j in range(R.shape[0]):
-        past_R[j] = R[j]
-        past_Q[j] = D[j] - R[j] * A[j]
-
-
-cdef void close_sums(
-    const double[::1] R, double[::1] A, double[::1] D, double[::1] end_R, double[::1] end_A, double[::1] end_D
-) noexcept nogil:
+cdef void close_sums(const double[::1] R, double[::1] A, double[::1] D, Cell* end) noexcept nogil:
     """Keep the sums at the end of a block and start anew."""
     cdef int64_t j
+    fill_cells(R, A, D, end)
     for j in range(R.shape[0]):
-        end_R[j] = R[j]
-        end_A[j] = A[j]
-        end_D[j] = D[j]
         A[j] = 0.0
         D[j] = 0.0

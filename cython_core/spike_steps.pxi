@@ -125,7 +125,7 @@ cdef void find_errors(Engine engine, int64_t t) noexcept nogil:
 
 cdef void learn_step(Engine engine, int64_t u) noexcept nogil:
     """Learning signal of history step u from the errors of step u + d_out, and the sums that need it."""
-    cdef int64_t p, b, k, row, seen, place, k_block, end
+    cdef int64_t p, b, k, row, seen, place, k_block
     if u < 0:
         return
     place = u % engine.L.shape[0]
@@ -151,19 +151,10 @@ cdef void learn_step(Engine engine, int64_t u) noexcept nogil:
             add_signal(engine.pieces[p, 0], engine.pieces[p, 1],
                        engine.powers[p, 3, k_block] * (1.0 - engine.powers[p, 3, 1]), engine.F[u % engine.F.shape[0]],
                        engine.R2[u % (engine.m + 1)], engine.A2, engine.D2)
-    if engine.past_R.shape[0] > 0:
-        keep_past(engine.R[u % (engine.m + 1)], engine.A, engine.D, engine.past_R[u % engine.past_R.shape[0]],
-                  engine.past_Q[u % engine.past_R.shape[0]])
-        if engine.sets == 2:
-            keep_past(engine.R2[u % (engine.m + 1)], engine.A2, engine.D2, engine.past_R2[u % engine.past_R.shape[0]],
-                      engine.past_Q2[u % engine.past_R.shape[0]])
     if k_block == engine.block - 1:
-        end = (u // engine.block) % engine.end_R.shape[0]
-        close_sums(engine.R[u % (engine.m + 1)], engine.A, engine.D, engine.end_R[end], engine.end_A[end],
-                   engine.end_D[end])
+        close_sums(engine.R[u % (engine.m + 1)], engine.A, engine.D, end_of(engine.ends, u // engine.block))
         if engine.sets == 2:
-            close_sums(engine.R2[u % (engine.m + 1)], engine.A2, engine.D2, engine.end_R2[end], engine.end_A2[end],
-                       engine.end_D2[end])
+            close_sums(engine.R2[u % (engine.m + 1)], engine.A2, engine.D2, end_of(engine.ends2, u // engine.block))
 
 
 cdef inline int64_t fb_delay_of_out(Engine engine, int64_t b) noexcept nogil:

@@ -2,19 +2,14 @@
 
 
 cdef bint arrive_prefix(
-    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
 ) noexcept nogil:
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m, hole
     cdef int64_t n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
     cdef bint entered = engine.m == 1, fused = engine.sets == 1
     cdef double d = 0.0, Z
     if rows.books[row, CLOSED]:
-        optimize(engine, t + 1, rows, b, row, start, stop)
-        reopen(engine, e, n_decay, rows, b, row, start, stop)
-        wait(engine, t, rows, row)
-        if entered:
-            enter_now(engine, t, rows, b, row, start, stop)
-        return False
+        return arrive_closed(engine, t, e, n_decay, rows, b, row, start, stop)
     advance_prefix(engine, e, rows, b, row)
     Z = rows.Z[row]
     if fused:
@@ -23,15 +18,14 @@ cdef bint arrive_prefix(
         if rows.blocks[b, DENSE]:
             hole = start + hole_of(rows.blocks, b, source, stop - start)
             descend_dense(start, hole, rows.blocks[b, TARGET] - start, Z, d, rows.constants[b, ETA],
-                          rows.constants[b, W_MIN], rows.constants[b, W_MAX], engine.R[(t - 1) % (engine.m + 1)],
+                          rows.constants[b, W_MIN], rows.constants[b, W_MAX], engine.R[row_before_entry(engine, t)],
                           engine.A, engine.D, rows.weight, rows.Y, rows.C, arriving)
             descend_dense(hole, stop, rows.blocks[b, TARGET] + 1 - start, Z, d, rows.constants[b, ETA],
-                          rows.constants[b, W_MIN], rows.constants[b, W_MAX], engine.R[(t - 1) % (engine.m + 1)],
+                          rows.constants[b, W_MIN], rows.constants[b, W_MAX], engine.R[row_before_entry(engine, t)],
                           engine.A, engine.D, rows.weight, rows.Y, rows.C, arriving)
         else:
-            descend(start, stop, rows.target, Z, d, rows.constants[b, ETA], rows.constants[b, W_MIN],
-                    rows.constants[b, W_MAX], engine.R[(t - 1) % (engine.m + 1)], engine.A, engine.D, rows.weight,
-                    rows.Y, rows.C, arriving)
+            descend(start, stop, ahead, &rows.target[0], Z, d, rows.constants[b, ETA], rows.constants[b, W_MIN],
+                    rows.constants[b, W_MAX], &rows.weight[0], &rows.Y[0], &rows.C[0], cells_of(engine))
         rows.Z[row] = Z + d
         wait(engine, t, rows, row)
         if entered:
@@ -42,8 +36,22 @@ cdef bint arrive_prefix(
     charge_all(engine, rows, row, start, stop)
     wait(engine, t, rows, row)
     if entered:
-        enter_now(engine, t, rows, b, row, start, stop)
+        enter(engine, t, rows, b, row, 0)
     return False
+
+
+cdef inline Cell* cells_of(Engine engine) noexcept nogil:
+    return <Cell*> &engine.cells[0, 0]
+
+
+cdef inline Cell* end_of(double[:, :, ::1] ends, int64_t block) noexcept nogil:
+    """Sums at the end of a block."""
+    return <Cell*> &ends[block % ends.shape[0], 0, 0]
+
+
+cdef inline bint uses_cells(Engine engine, Rows rows, int64_t b) noexcept nogil:
+    """Whether spikes arrive in the cells of the targets; in a dense block the targets are neighbours anyway."""
+    return engine.sets == 1 and rows.rules[b, MODE] == PREFIX and not rows.blocks[b, DENSE]
 
 
 cdef inline double unit(Engine engine, int64_t p, int64_t u, int64_t b) noexcept nogil:
@@ -51,27 +59,32 @@ cdef inline double unit(Engine engine, int64_t p, int64_t u, int64_t b) noexcept
     return 1.0 / engine.alpha_powers[b, p - u // engine.block * engine.block + 1]
 
 
-cdef void enter_now(
-    Engine engine, int64_t p, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
-) noexcept nogil:
-    """m = 1: the spike that arrives in step p enters at once, though A and D know less than R (step p-1 adds 0)."""
-    cdef int64_t k, j, e = max(p - 1, 0)
-    cdef double d = unit(engine, p, e, b), r
-    rows.books[row, WAITING] = 0
+cdef inline int64_t entry_lag(Engine engine) noexcept nogil:
+    """Steps from the arrival of a spike to its entry."""
+    return 0 if engine.m == 1 else engine.m
+
+
+cdef inline int64_t row_before_entry(Engine engine, int64_t t) noexcept nogil:
+    """Row of R of the step before the arrival of what enters in step t."""
+    return (t - entry_lag(engine) + engine.m) % (engine.m + 1)
+
+
+cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead) noexcept nogil:
+    """The spike of the row that arrived `entry_lag` steps before step t enters."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], p = t - entry_lag(engine), e = t - engine.m
+    cdef int64_t before = row_before_entry(engine, t)
+    cdef double d = unit(engine, p, max(e, 0), b)
+    rows.books[row, WAITING] &= ~(<int64_t> 1 << (rows.books[row, LATEST] - p))
+    advance_prefix(engine, e, rows, b, row)
     rows.Z[row] += d
-    if p == 0:
+    if p == max(e, 0) // engine.block * engine.block:          # at its start all sums of a block are 0
         return
-    for k in range(start, stop):
-        j = rows.target[k]
-        r = engine.R[(p - 1) % 2, j]
-        rows.Y[k] -= d * r
-        rows.C[k] += d * (engine.D[j] - r * engine.A[j])
+    if uses_cells(engine, rows, b):
+        enter_row(start, stop, ahead, &rows.target[0], d, cells_of(engine), &rows.Y[0], &rows.C[0])
+        return
+    enter_apart(start, stop, rows.target, d, engine.R[before], engine.A, engine.D, rows.Y, rows.C)
     if engine.sets == 2:
-        for k in range(start, stop):
-            j = rows.target[k]
-            r = engine.R2[(p - 1) % 2, j]
-            rows.Y2[k] -= d * r
-            rows.C[k] += d * (engine.D2[j] - r * engine.A2[j])
+        enter_apart(start, stop, rows.target, d, engine.R2[before], engine.A2, engine.D2, rows.Y2, rows.C)
 
 
 cdef void owe_all(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
@@ -87,20 +100,14 @@ cdef void charge_all(Engine engine, Rows rows, int64_t row, int64_t start, int64
 
 
 cdef void advance_prefix(Engine engine, int64_t e, Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """Bring the row into the block of step e; spikes that waited and enter before e do so."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], f = rows.books[row, CURSOR], end
+    """Bring the row into the block of step e."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], f = rows.books[row, CURSOR]
     cdef int64_t wanted = max(e, 0) // engine.block
-    while True:
-        if rows.books[row, WAITING] != 0:
-            enter_waiting(engine, min(e, (f + 1) * engine.block), f, rows, b, row, start, stop)
-        if f == wanted:
-            break
-        end = f % engine.end_R.shape[0]
-        cross_block(start, stop, rows.target, rows.Z[row], shrink(engine, b, 1), False, engine.end_R[end],
-                    engine.end_A[end], engine.end_D[end], rows.Y, rows.C)
+    while f < wanted:
+        cross_block(start, stop, rows.target, rows.Z[row], shrink(engine, b, 1), end_of(engine.ends, f), rows.Y, rows.C)
         if engine.sets == 2:
-            cross_block(start, stop, rows.target, rows.Z[row], shrink(engine, b, 3), True, engine.end_R2[end],
-                        engine.end_A2[end], engine.end_D2[end], rows.Y2, rows.C)
+            cross_block(start, stop, rows.target, rows.Z[row], shrink(engine, b, 3), end_of(engine.ends2, f), rows.Y2,
+                        rows.C)
         rows.Z[row] *= engine.alpha_powers[b, engine.block + 1]
         f += 1
     rows.books[row, CURSOR] = f
@@ -115,39 +122,50 @@ cdef inline double kappa_power(Engine engine, int64_t b, int64_t which, int64_t 
     return (engine.incoming.constants[b, KAPPA] if which == 1 else engine.incoming.constants[b, KAPPA_REG]) ** k
 
 
-cdef void enter_waiting(
-    Engine engine, int64_t bound, int64_t f, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
-) noexcept nogil:
-    """m > 1: let the spikes that wait for a step before `bound` enter, in the order of their steps."""
-    cdef int64_t i, q, past, latest = rows.books[row, LATEST]
-    cdef uint64_t bits = <uint64_t> rows.books[row, WAITING]
-    cdef double d
-    for i in range(engine.m, -1, -1):
-        if not (bits >> i) & 1 or latest - i >= bound:
-            continue
-        q = latest - i
-        d = unit(engine, q, f * engine.block, b)
-        bits ^= <uint64_t> 1 << i
-        rows.Z[row] += d
-        if q > f * engine.block:
-            past = (q - 1) % engine.past_R.shape[0]
-            enter_spike(start, stop, rows.target, d, engine.past_R[past], engine.past_Q[past], rows.Y, rows.C)
-            if engine.sets == 2:
-                enter_spike(start, stop, rows.target, d, engine.past_R2[past], engine.past_Q2[past], rows.Y2, rows.C)
-    rows.books[row, WAITING] = <int64_t> bits
-
-
 cdef void close_prefix(
     Engine engine, int64_t e, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """Turn Y and Z into the traces of step e - 1 and C into what is owed."""
     cdef int64_t k
     advance_prefix(engine, e, rows, b, row)
-    owe_all(engine, rows, row, start, stop)
     k = max(e, 0) % engine.block
     # at the start of a block R is 0 whatever the ring holds, and the traces are of the step before it
-    rescale(engine, e, k, 1, True, rows, b, row, start, stop)
+    if engine.cells.shape[0] > 0:
+        close_row(start, stop, rows.target, rows.Z[row], rows.Z[row] if k > 0 else 0.0,
+                  kappa_power(engine, b, 1, k - 1), engine.R[(e + engine.m) % (engine.m + 1)], cells_of(engine),
+                  rows.Y, rows.C)
+    else:
+        owe_all(engine, rows, row, start, stop)
+        rescale(engine, e, k, 1, True, rows, b, row, start, stop)
     rows.Z[row] *= engine.alpha_powers[b, k]
+
+
+cdef bint arrive_closed(
+    Engine engine, int64_t t, int64_t e, int64_t n_decay, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+) noexcept nogil:
+    """A spike arrives after the cutoff. Return whether it was delivered, too."""
+    cdef int64_t k = max(e, 0) % engine.block
+    cdef bint enters = engine.m == 1, fused = uses_cells(engine, rows, b)
+    cdef double d = unit(engine, t, max(t - 1, 0), b) if enters else 0.0, Z
+    if not fused:
+        optimize(engine, t + 1, rows, b, row, start, stop)
+        reopen(engine, e, n_decay, rows, b, row, start, stop)
+        wait(engine, t, rows, row)
+        if enters:
+            enter(engine, t, rows, b, row, 0)
+        return False
+    Z = rows.Z[row] * (rows.constants[b, ALPHA] ** n_decay / engine.alpha_powers[b, k])
+    reopen_row(start, stop, rows.target, Z, Z if k > 0 else 0.0,
+               kappa_power(engine, b, 1, n_decay) / kappa_power(engine, b, 1, k - 1), enters, d,
+               rows.constants[b, ETA], rows.constants[b, W_MIN], rows.constants[b, W_MAX],
+               engine.R[(e + engine.m) % (engine.m + 1)], rows.weight, rows.Y, rows.C, cells_of(engine))
+    rows.Z[row] = Z + d
+    rows.books[row, CURSOR] = max(e, 0) // engine.block
+    rows.books[row, CLOSED] = 0
+    wait(engine, t, rows, row)
+    if enters:
+        rows.books[row, WAITING] = 0
+    return True
 
 
 cdef void reopen(

@@ -103,7 +103,7 @@ class Spike(Arrays):
         self.rows[1].first_error = network.readouts[0]
         self.history = self._histories(n)
         self.kernel = self.kernels.spike.Engine(
-            network.parameters(PARAMETERS) | self.state | self.history | self._feedback() | self._powers(model)
+            network.parameters(PARAMETERS) | self.state | self._bound() | self._feedback() | self._powers(model)
             | {"first_id": network.neurons[0], "pieces": network.pieces, "y": self.y,
                "arriving_out": np.zeros(n_own), "y_alpha": self.constants["alpha"], "y_drive": self.constants["drive"],
                "y_min": self.constants["V_min"], "E_L": self.constants["E_L"], "incoming": self.rows[0],
@@ -112,7 +112,8 @@ class Spike(Arrays):
                "mirror_index": network.mirror.index if network.mirror else np.zeros(0, np.int64),
                "own_signal": self.own_signal, "error": self.error, "block": max(self.block, 1), "m": self.lags.m,
                "sets": self._sets, "dt": model.dt_ms, "fold_steps": spike_rules.FOLD_STEPS,
-               "alone": self.exchange.size == 1 and not self.settings.round_steps, "has_prefix": self._has(PREFIX)}
+               "has_prefix": n > 0 and self._has(PREFIX),
+               "alone": self.exchange.size == 1 and not self.settings.round_steps}
         )  # fmt: skip
         expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
         self.exchange.bind(self._own, self.merged, self.own_signal, self.signal, network.sources, expected)
@@ -294,5 +295,5 @@ class Spike(Arrays):
         logs = {id(log): log.nbytes for log in (self.inputs, self.merged, self._own)}
         return {
             "gradients": learning, "books": books, "log": sum(logs.values()),
-            "histories": sum(array.nbytes for array in (*self.history.values(), *self.state.values())),
+            "histories": sum(array.nbytes for array in (*self._bound().values(), *self.state.values())),
         }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,15 @@ from .spike_rules import LOOP, PREFIX, Rules
 from .synapses import Synapses
 
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
+SUMS = ("A", "D", "A2", "D2")
+
+
+def aligned(*shape: int) -> np.ndarray:
+    """Zeros that start with a cache line: rows of half a line, or of a quarter, then don't straddle two."""
+    n = math.prod(shape)
+    memory = np.zeros(n + 7)
+    first = -memory.ctypes.data % 64 // 8
+    return memory[first : first + n].reshape(shape)
 
 
 class Arrays:
@@ -50,21 +60,27 @@ class Arrays:
         )  # fmt: skip
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
-        """Rings of the latest steps, no longer than the longest cutoff (or than rows are folded) asks for."""
+        """Rings (steps, n) of the latest steps, no longer than the longest cutoff (or than rows are folded) asks for."""
         m, prefix = self.lags.m, self._has(PREFIX)
         longest = self.rules[0].longest_cutoff()
         steps = (longest if self._has(LOOP) else 1) + m + 2
         B, second = max(self.block, 1), self._sets == 2
-        ends, past = (longest + m) // B + 3 if prefix else 0, longest + 2 * m + 4 if prefix and m > 1 else 0
+        ends = (longest + m) // B + 3 if prefix else 0
         rows = {"psi": steps, "L": steps, "F": steps if second else m + 2}
         rows |= {"R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
-        rows |= {f"end_{name}": ends for name in ("R", "A", "D")}
-        rows |= {f"end_{name}": ends if second else 0 for name in ("R2", "A2", "D2")}
-        rows |= {"past_R": past, "past_Q": past, "past_R2": past * second, "past_Q2": past * second}
         rings = {name: np.zeros((length, n), self.real if name in RINGS else float) for name, length in rows.items()}
+        self.lines = {"cells": aligned(n if prefix and not second else 0, 4)}
+        for suffix, wanted in (("", True), ("2", second)):
+            lines = self.lines["ends" + suffix] = aligned(ends * wanted, n, 4)
+            rings |= {f"end_{name}{suffix}": lines[:, :, column] for column, name in enumerate("RAD")}
         errors = max(rules.longest_cutoff() for rules in self.rules[1:]) + 2 * m + 4  # a flush goes on for m steps
-        sums = {name: np.zeros(n if prefix else 0) for name in ("A", "D", "A2", "D2")}
+        sums = {name: np.zeros(n if prefix else 0) for name in SUMS}
         return rings | sums | {"error_ring": np.zeros((errors, self.network.n_readouts))}
+
+    def _bound(self) -> dict[str, np.ndarray]:
+        """Histories as the kernel takes them: sums that are read together lie together."""
+        apart = {name: array for name, array in self.history.items() if not name.startswith("end_")}
+        return apart | self.lines
 
     def _feedback(self) -> dict[str, np.ndarray]:
         table = self.network.feedback
