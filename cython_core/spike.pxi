@@ -53,6 +53,8 @@ cdef class Rows:
     cdef public int64_t[::1] row_ptr, counters     # counters: optimizer steps made
     cdef public uint32_t[::1] target
     cdef public double[::1] Z                      # zbar of each row, see the modes
+    cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
+    cdef public double[:, :, ::1] bias             # (n_blocks, k, 2), sqrt(1 - beta_2^n) and 1 - beta_1^n
     cdef public int64_t first_error                # READOUT: column of the errors that target 0 makes
     cdef public real[::1] weight, Y, C, Y2, zbar, eps, moment, variance
 

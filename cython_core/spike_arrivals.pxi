@@ -69,13 +69,14 @@ cdef void enter_spikes(
     Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t[::1] ids, const int64_t[::1] ptr
 ) noexcept nogil:
     """What was emitted then enters, unless it arrived before the network learned."""
-    cdef int64_t row, p = t - entry_lag(engine), stop = ptr[emitted - engine.base + 1]
+    cdef int64_t row, ahead, p = t - entry_lag(engine), stop = ptr[emitted - engine.base + 1]
     cdef int64_t i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
         row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
         if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] >= p and \
                 (<uint64_t> rows.books[row, WAITING] >> (rows.books[row, LATEST] - p)) & 1:
-            enter(engine, t, rows, b, row, next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - rows.row_ptr[row])
+            ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - rows.row_ptr[row]
+            enter(engine, t, rows, b, row, ahead)
         i += 1
 
 
@@ -140,10 +141,13 @@ cdef void optimize(
     Engine engine, int64_t due, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """Apply what is owed, with the Adam steps that are due."""
+    cdef int64_t n
+    cdef Adam adam
     if rows.rules[b, ADAM]:
-        apply_adam(start, stop, rows.counters[row], due, rows.constants[b, ETA], rows.constants[b, W_MIN],
-                   rows.constants[b, W_MAX], rows.constants[b, BETA_1], rows.constants[b, BETA_2],
-                   rows.constants[b, EPSILON], rows.C, rows.moment, rows.variance, rows.weight)
+        adam = adam_of(rows, b)
+        for n in range(rows.counters[row] + 1, due + 1):       # the first one takes what is owed, the others nothing
+            adam_step(stop - start, adam_rate(rows, b, n), adam, &rows.C[start], &rows.moment[start],
+                      &rows.variance[start], &rows.weight[start])
         rows.counters[row] = max(due, rows.counters[row])
     else:
         apply_descent(start, stop, rows.constants[b, ETA], rows.constants[b, W_MIN], rows.constants[b, W_MAX],

@@ -118,35 +118,32 @@ cdef inline void apply_descent(
         owed[k] = 0.0
 
 
-cdef inline void apply_adam(
-    int64_t start,
-    int64_t stop,
-    int64_t made,                     # Adam steps made before
-    int64_t due,                      # Adam steps made after; the first one takes the gradient, the others none
-    double eta,
-    double Wmin,
-    double Wmax,
-    double beta_1,
-    double beta_2,
-    double epsilon,
-    real[::1] owed,                   # IN, minus the gradient; cleared
-    real[::1] moment,                 # UPDATED
-    real[::1] variance,               # UPDATED
-    real[::1] weight,                 # UPDATED
+cdef struct Adam:
+    real keep_1       # beta_1
+    real add_1        # 1 - beta_1
+    real keep_2
+    real add_2
+    real epsilon
+    real low          # Wmin
+    real high         # Wmax
+
+
+cdef inline void adam_step(
+    int64_t n,
+    real rate,                        # with the corrections of the bias
+    Adam adam,
+    real* owed,                       # IN, minus the gradient; cleared
+    real* moment,                     # UPDATED
+    real* variance,                   # UPDATED
+    real* weight,                     # UPDATED
 ) noexcept nogil:
-    cdef int64_t k, n
-    cdef real w, g, rate, low = Wmin, high = Wmax, small = epsilon
-    cdef real keep_1 = beta_1, add_1 = 1.0 - beta_1, keep_2 = beta_2, add_2 = 1.0 - beta_2
-    for n in range(made + 1, due + 1):
-        rate = eta * sqrt(1.0 - beta_2 ** n) / (1.0 - beta_1 ** n)
-        for k in range(start, stop):
-            g = -owed[k]
-            owed[k] = 0.0
-            moment[k] = keep_1 * moment[k] + add_1 * g
-            variance[k] = keep_2 * variance[k] + add_2 * g * g
-            weight[k] -= rate * moment[k] / (sqrt_of(variance[k]) + small)
-    for k in range(start, stop):
-        w = weight[k]
-        w = w if w > low else low
-        weight[k] = w if w < high else high
+    cdef int64_t k
+    cdef real w, g
+    for k in range(n):
+        g = -owed[k]
         owed[k] = 0.0
+        moment[k] = adam.keep_1 * moment[k] + adam.add_1 * g
+        variance[k] = adam.keep_2 * variance[k] + adam.add_2 * g * g
+        w = weight[k] - rate * moment[k] / (sqrt_of(variance[k]) + adam.epsilon)
+        w = w if w > adam.low else adam.low
+        weight[k] = w if w < adam.high else adam.high

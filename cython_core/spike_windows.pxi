@@ -6,8 +6,9 @@ cdef void work_off(
 ) noexcept nogil:
     """Work off the history up to step t - m, or to the cutoff."""
     cdef int64_t u, n, latest = rows.books[row, LATEST], end = t - engine.m
-    cdef bint each_step = rows.rules[b, EACH_STEP]
+    cdef bint each_step = rows.rules[b, EACH_STEP], fused
     cdef double[WINDOW] traces
+    cdef real[WINDOW] rates
     if rows.books[row, CLOSED]:
         rows.books[row, CLOSED] = 0 if t > latest + rows.rules[b, CUTOFF] else 1
         return
@@ -18,14 +19,20 @@ cdef void work_off(
         optimize(engine, min(end, 0) + 2, rows, b, row, start, stop)
     u = rows.books[row, CURSOR]
     while u < end:
-        n = 1 if each_step else min(end - u, WINDOW)
+        # one Adam step follows each step of the history, but for those that are due from before
+        fused = each_step and rows.rules[b, ADAM] and rows.counters[row] == u + 2
+        n = 1 if each_step and not fused else min(end - u, WINDOW)
         fill_traces(engine, u, n, traces, rows, b, row)
+        if fused:
+            fill_rates(engine, u + 3, n, rates, rows, b)
         if rows.rules[b, MODE] == READOUT:
-            work_readout(engine, u, n, traces, rows, start, stop)
+            work_readout(engine, u, n, traces, fused, rates, rows, b, start, stop)
         else:
-            work_neurons(engine, u, n, traces, rows, b, row, start, stop)
+            work_neurons(engine, u, n, traces, fused, rates, rows, b, row, start, stop)
         u += n
-        if each_step:
+        if fused:
+            rows.counters[row] = u + 2
+        elif each_step:
             optimize(engine, u + 2, rows, b, row, start, stop)
     rows.books[row, CURSOR] = max(rows.books[row, CURSOR], end)
 
@@ -46,6 +53,33 @@ cdef void fill_traces(
             traces[i] = rows.Z[row]
 
 
+cdef void fill_rates(
+    Engine engine, int64_t first, int64_t n, real* rates, Rows rows, int64_t b
+) noexcept nogil:
+    """Learning rates of Adam steps first, first + 1, ..., with its corrections of the bias."""
+    cdef int64_t i
+    for i in range(n):
+        rates[i] = adam_rate(rows, b, first + i)
+
+
+cdef double adam_rate(Rows rows, int64_t b, int64_t n) noexcept nogil:
+    """eta sqrt(1 - beta_2^n) / (1 - beta_1^n); the powers of the latest steps are kept."""
+    cdef int64_t place = n % rows.bias_step.shape[1]
+    if rows.bias_step[b, place] != n:
+        rows.bias_step[b, place] = n
+        rows.bias[b, place, 0] = sqrt(1.0 - rows.constants[b, BETA_2] ** n)
+        rows.bias[b, place, 1] = 1.0 - rows.constants[b, BETA_1] ** n
+    return rows.constants[b, ETA] * rows.bias[b, place, 0] / rows.bias[b, place, 1]
+
+
+cdef Adam adam_of(Rows rows, int64_t b) noexcept nogil:
+    cdef Adam adam
+    adam.keep_1, adam.add_1 = rows.constants[b, BETA_1], 1.0 - rows.constants[b, BETA_1]
+    adam.keep_2, adam.add_2 = rows.constants[b, BETA_2], 1.0 - rows.constants[b, BETA_2]
+    adam.epsilon, adam.low, adam.high = rows.constants[b, EPSILON], rows.constants[b, W_MIN], rows.constants[b, W_MAX]
+    return adam
+
+
 cdef int64_t entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept nogil:
     """How many of the waiting spikes enter in step u: all that arrived by then."""
     cdef int64_t i, z = rows.books[row, OLDER], first = rows.books[row, LATEST] - u
@@ -63,8 +97,8 @@ cdef int64_t entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept
 
 
 cdef void work_neurons(
-    Engine engine, int64_t first, int64_t n, const double* traces, Rows rows, int64_t b, int64_t row, int64_t start,
-    int64_t stop
+    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
+    int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """Chunks of the row through all n steps, so that what they keep stays in the cache; dense ones unindexed."""
     cdef int64_t k = start, last, hole = stop, dense = -1
@@ -74,29 +108,41 @@ cdef void work_neurons(
         last = min(k + CHUNK, hole if k < hole else stop)
         if rows.blocks[b, DENSE]:
             dense = rows.blocks[b, TARGET] + k - start + (k >= hole)
-        work_chunk(engine, first, n, traces, rows, b, k, last, dense)
+        work_chunk(engine, first, n, traces, fused, rates, rows, b, k, last, dense)
         k = last
 
 
 cdef void work_chunk(
-    Engine engine, int64_t first, int64_t n, const double* traces, Rows rows, int64_t b, int64_t start, int64_t stop,
-    int64_t dense
+    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
+    int64_t start, int64_t stop, int64_t dense
 ) noexcept nogil:
-    """The synapses [start, stop), at most CHUNK; `dense` is their first target, -1 if they are not neighbours."""
+    """The synapses [start, stop), at most CHUNK; `dense` is their first target, -1 if they are not neighbours.
+
+    If `fused`, an Adam step with each of the `rates` follows each step of the history.
+    """
     cdef int64_t i, row, width = stop - start
     cdef bint second = engine.sets == 2
     cdef real kappa = rows.constants[b, KAPPA], kappa_reg = rows.constants[b, KAPPA_REG]
     cdef const uint32_t* target = &rows.target[start]
-    cdef real[CHUNK] alpha, rho, beta, psi, L, F, e
+    cdef real[CHUNK] alpha, rho, beta, psi_found, L_found, F_found, e
+    cdef const real* psi = psi_found
+    cdef const real* L = L_found
+    cdef const real* F = F_found
+    cdef Adam adam
+    if fused:
+        adam = adam_of(rows, b)
     if rows.rules[b, OWN_ZBAR]:
         collect(width, dense, target, &engine.alpha[0], alpha)
     if rows.rules[b, ADAPTIVE]:
         collect(width, dense, target, &engine.rho[0], rho)
         collect(width, dense, target, &engine.adapt_beta[0], beta)
+    row = first % engine.psi.shape[0]
     for i in range(n):
-        row = (first + i) % engine.psi.shape[0]
-        collect(width, dense, target, &engine.psi[row, 0], psi)
-        collect(width, dense, target, &engine.L[row, 0], L)
+        if dense >= 0:
+            psi, L = &engine.psi[row, dense], &engine.L[row, dense]
+        else:
+            collect(width, dense, target, &engine.psi[row, 0], psi_found)
+            collect(width, dense, target, &engine.L[row, 0], L_found)
         if rows.rules[b, OWN_ZBAR]:
             filter_own(width, traces[i], alpha, &rows.zbar[start], e)
         else:
@@ -106,20 +152,34 @@ cdef void work_chunk(
         else:
             eligibility(width, psi, e)
         if second:
-            collect(width, dense, target, &engine.F[row, 0], F)
+            if dense >= 0:
+                F = &engine.F[row, dense]
+            else:
+                collect(width, dense, target, &engine.F[row, 0], F_found)
             credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
         else:
             credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
+        if fused:
+            adam_step(width, rates[i], adam, &rows.C[start], &rows.moment[start], &rows.variance[start],
+                      &rows.weight[start])
+        row = row + 1 if row + 1 < engine.psi.shape[0] else 0
 
 
 cdef void work_readout(
-    Engine engine, int64_t first, int64_t n, const double* traces, Rows rows, int64_t start, int64_t stop
+    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
+    int64_t start, int64_t stop
 ) noexcept nogil:
-    """g += E zbar"""
+    """g += E zbar; as in `work_chunk`."""
     cdef int64_t i, k, seen = first % engine.error_ring.shape[0]
+    cdef Adam adam
+    if fused:
+        adam = adam_of(rows, b)
     for i in range(n):
         for k in range(start, stop):
             rows.C[k] -= engine.error_ring[seen, rows.first_error + rows.target[k]] * traces[i]
+        if fused:
+            adam_step(stop - start, rates[i], adam, &rows.C[start], &rows.moment[start], &rows.variance[start],
+                      &rows.weight[start])
         seen = seen + 1 if seen + 1 < engine.error_ring.shape[0] else 0
 
 

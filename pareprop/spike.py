@@ -27,6 +27,7 @@ PARAMETERS = (
     "alpha", "p_current", "V_th", "V_min", "V_reset", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e",
     "refractory_input", "c_reg", "f_target",
 )  # fmt: skip
+PER_ROW = ("Z", "books", "counters")
 PER_SYNAPSE = ("weight", "Y", "C", "Y2", "zbar", "eps", "moment", "variance")
 
 
@@ -261,7 +262,7 @@ class Spike(Arrays):
         arrays = [*self.state.values(), *self.history.values(), np.asarray(self.kernel.arriving_out)]
         arrays.append(self.network.feedback.weight)
         for rows in self.rows:
-            arrays += [np.asarray(getattr(rows, name)) for name in (*PER_SYNAPSE, "Z", "books", "counters")]
+            arrays += [np.asarray(getattr(rows, name)) for name in (*PER_SYNAPSE, *PER_ROW)]
         return [(array, array.copy()) for array in arrays]
 
     def saved(self) -> State:
@@ -291,7 +292,7 @@ class Spike(Arrays):
         learning, books = 0, 0
         for rows in self.rows:
             learning += sum(np.asarray(getattr(rows, name)).nbytes for name in PER_SYNAPSE[1:])
-            books += sum(np.asarray(getattr(rows, name)).nbytes for name in ("Z", "books", "counters"))
+            books += sum(np.asarray(getattr(rows, name)).nbytes for name in (*PER_ROW, "bias", "bias_step"))
         logs = {id(log): log.nbytes for log in (self.inputs, self.merged, self._own)}
         return {
             "gradients": learning, "books": books, "log": sum(logs.values()),

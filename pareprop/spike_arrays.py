@@ -14,6 +14,7 @@ from .synapses import Synapses
 
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 SUMS = ("A", "D", "A2", "D2")
+BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
 
 
 def aligned(*shape: int) -> np.ndarray:
@@ -56,11 +57,13 @@ class Arrays:
             {name: next(pool) if needed else np.zeros(0, self.real) for name, needed in wanted.items()}
             | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
                "rules": rules.rules, "constants": rules.constants, "books": books, "Z": np.zeros(n_rows),
-               "counters": np.zeros(n_rows if adam else 0, np.int64)}
+               "counters": np.zeros(n_rows if adam else 0, np.int64),
+               "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
+               "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 2))}
         )  # fmt: skip
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
-        """Rings (steps, n) of the latest steps, no longer than the longest cutoff (or than rows are folded) asks for."""
+        """Rings (steps, n) of the latest steps, no longer than the longest cutoff (or than folding) asks for."""
         m, prefix = self.lags.m, self._has(PREFIX)
         longest = self.rules[0].longest_cutoff()
         steps = (longest if self._has(LOOP) else 1) + m + 2
