@@ -41,6 +41,49 @@ cdef inline double now() noexcept nogil:
     return t.tv_sec + 1e-9 * t.tv_nsec
 
 
+cdef enum:
+    LAPS = 3          # phases of a step
+    FEW = 1000        # neurons: with fewer a look at the clock takes too large a part of a step
+    SAMPLED = 8       # then one step in so many is timed
+
+
+cdef struct Stopwatch:
+    double[LAPS] laps      # seconds by phase, of timed steps
+    double latest
+    bint runs
+
+
+cdef inline double started(Stopwatch* watch, int64_t n) noexcept nogil:
+    """Time before the first of several steps of n neurons; few of them are rated by all steps that were ever timed."""
+    cdef int64_t k
+    if n >= FEW:
+        for k in range(LAPS):
+            watch.laps[k] = 0.0
+    return now()
+
+
+cdef inline void begin(Stopwatch* watch, int64_t step, int64_t n) noexcept nogil:
+    """A step begins."""
+    watch.runs = n >= FEW or step % SAMPLED == 0
+    if watch.runs:
+        watch.latest = now()
+
+
+cdef inline void lap(Stopwatch* watch, int64_t phase) noexcept nogil:
+    """A phase of the step ends."""
+    cdef double time
+    if watch.runs:
+        time = now()
+        watch.laps[phase] += time - watch.latest
+        watch.latest = time
+
+
+cdef inline double share(const Stopwatch* watch, int64_t phase) noexcept nogil:
+    """Part of the time that a phase took."""
+    cdef double total = watch.laps[0] + watch.laps[1] + watch.laps[2]
+    return watch.laps[phase] / total if total > 0.0 else 0.0
+
+
 cdef inline int64_t first_at_least(const uint32_t[::1] ids, int64_t low, int64_t high, int64_t bound) noexcept nogil:
     """Index of the first of the ascending ids[low:high] that is at least `bound`."""
     cdef int64_t middle

@@ -7,6 +7,10 @@ include "delivery.pxi"
 include "surrogates.pxi"
 include "interval_learning.pxi"
 
+cdef enum:        # phases of a step
+    DELIVER = 0
+    UPDATE = 1
+
 
 cdef class Forward:
     """This rank's recurrent neurons with their incoming synapses, bound once to the arrays they work on."""
@@ -26,6 +30,7 @@ cdef class Forward:
     cdef public int64_t[::1] record            # local neurons whose voltage and adaptation are kept
     cdef public double[:, ::1] recorded_V, recorded_a    # (T, n_record), OUT
     cdef public double deliver_seconds, update_seconds
+    cdef Stopwatch watch
 
     def __init__(self, arrays):
         for name, value in arrays.items():
@@ -41,20 +46,21 @@ cdef class Forward:
         no_current : whether the input current of step 0 is 0, as in the first step of a run
         """
         cdef int64_t t = first, n = self.v.shape[0]
-        cdef double start, middle
+        cdef double start = started(&self.watch, n)
         with nogil:
-            start = now()
             while t < last and self.own_ptr[t] + n <= self.own_ids.shape[0]:
+                begin(&self.watch, t, n)
                 if t > 0:
                     deliver(t, self.blocks, self.row_ptr, self.target, self.weight, self.input_ids, self.input_ptr,
                             self.log_ids, self.log_ptr, self.arriving)
-                middle = now()
-                self.deliver_seconds += middle - start
+                lap(&self.watch, DELIVER)
                 self.set_drive(t, no_current)
                 self.advance(t)
-                start = now()
-                self.update_seconds += start - middle
+                lap(&self.watch, UPDATE)
                 t += 1
+        start = now() - start
+        self.deliver_seconds += start * share(&self.watch, DELIVER)
+        self.update_seconds += start * share(&self.watch, UPDATE)
         return t
 
     cdef void set_drive(self, int64_t t, bint no_current) noexcept nogil:

@@ -1,6 +1,6 @@
 """Optimizer steps in either precision over a range of synapses; the gradient is consumed and set back to 0."""
 
-from libc.math cimport sqrt, sqrtf
+from libc.math cimport fabs, fabsf, sqrt, sqrtf
 from libc.stdint cimport int64_t
 
 ctypedef fused real:
@@ -69,3 +69,24 @@ def adam(
             w = w if w > low else low
             weight[k] = w if w < high else high
             gradient[k] = 0.0
+
+
+def sound_double(double limit, const double[::1] values):
+    """Whether all are finite and smaller than `limit` in size."""
+    cdef int64_t k
+    cdef bint bad = False
+    with nogil:
+        for k in range(values.shape[0]):
+            bad |= not fabs(values[k]) < limit
+    return not bad
+
+
+def sound_single(double limit, const float[::1] values):
+    """As `sound_double`; not a fused type, whose choice at every call costs more than the work on small arrays."""
+    cdef int64_t k
+    cdef bint bad = False
+    cdef float low = limit
+    with nogil:
+        for k in range(values.shape[0]):
+            bad |= not fabsf(values[k]) < low
+    return not bad

@@ -12,6 +12,11 @@ include "spike_neurons.pxi"
 include "spike_loop.pxi"
 include "spike_prefix.pxi"
 
+cdef enum:        # phases of a step
+    DELIVER = 0
+    UPDATE = 1
+    SWEEP = 2
+
 cdef enum:        # how a block learns
     STATIC = 0
     PREFIX = 1
@@ -111,6 +116,7 @@ cdef class Engine:
     cdef public int64_t[::1] record
     cdef public double[:, ::1] recorded_V, recorded_a, recorded_psi
     cdef public double deliver_seconds, update_seconds, sweep_seconds
+    cdef Stopwatch watch
 
     def __init__(self, arrays):
         for name, value in arrays.items():
@@ -119,25 +125,26 @@ cdef class Engine:
     def run(self, int64_t first, int64_t last):
         """Advance steps [first, last); return the step reached, less than `last` if `own_ids` is full."""
         cdef int64_t t = first, n = self.v.shape[0]
-        cdef double start, middle, end
+        cdef double start = started(&self.watch, n)
         with nogil:
-            start = now()
             while t < last and self.own_ptr[t - self.base] + n <= self.own_ids.shape[0]:
+                begin(&self.watch, t, n)
                 if self.learns:
                     learn_step(self, t - self.m - 1)
-                middle = now()
-                self.sweep_seconds += middle - start
+                lap(&self.watch, SWEEP)
                 deliver_incoming(self, t)
-                end = now()
-                self.deliver_seconds += end - middle
+                lap(&self.watch, DELIVER)
                 advance(self, t)
                 advance_readouts(self, t)
                 follow(self, t)
                 if self.alone:
                     find_errors(self, t)
-                start = now()
-                self.update_seconds += start - end
+                lap(&self.watch, UPDATE)
                 t += 1
+        start = now() - start
+        self.sweep_seconds += start * share(&self.watch, SWEEP)
+        self.deliver_seconds += start * share(&self.watch, DELIVER)
+        self.update_seconds += start * share(&self.watch, UPDATE)
         return t
 
     def errors(self, int64_t first, int64_t last):

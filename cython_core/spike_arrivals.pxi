@@ -150,8 +150,8 @@ cdef void optimize(
                       &rows.variance[start], &rows.weight[start])
         rows.counters[row] = max(due, rows.counters[row])
     else:
-        apply_descent(start, stop, rows.constants[b, ETA], rows.constants[b, W_MIN], rows.constants[b, W_MAX],
-                      rows.C, rows.weight)
+        descent_step(stop - start, rows.constants[b, ETA], rows.constants[b, W_MIN], rows.constants[b, W_MAX],
+                     &rows.C[start], &rows.weight[start])
 
 
 cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:

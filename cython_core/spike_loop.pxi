@@ -105,13 +105,13 @@ cdef inline void decay(
             eps[k] *= rho[target[k]] ** n
 
 
-cdef inline void apply_descent(
-    int64_t start, int64_t stop, real eta, real Wmin, real Wmax, real[::1] owed, real[::1] weight
+cdef inline void descent_step(
+    int64_t n, real eta, real Wmin, real Wmax, real* owed, real* weight
 ) noexcept nogil:
     """w -= eta g, clipped; `owed` holds minus g and is cleared."""
     cdef int64_t k
     cdef real w
-    for k in range(start, stop):
+    for k in range(n):
         w = weight[k] + eta * owed[k]
         w = w if w > Wmin else Wmin
         weight[k] = w if w < Wmax else Wmax

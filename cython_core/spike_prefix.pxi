@@ -218,7 +218,7 @@ cdef inline void reopen_row(
     real[::1] C,                      # UPDATED
     Cell* cell,                       # UPDATED: the new weights arrive
 ) noexcept nogil:
-    """`apply_descent`, `from_trace`, `charge`, the spike's entry and its delivery in one."""
+    """`descent_step`, `from_trace`, `charge`, the spike's entry and its delivery in one."""
     cdef int64_t k
     cdef Cell* at
     cdef real w, y, c
@@ -234,6 +234,65 @@ cdef inline void reopen_row(
         if enters:
             y -= d * at.R
             c += d * (at.D - at.R * at.A)
+        Y[k] = y
+        C[k] = c
+
+
+cdef inline void close_dense(
+    int64_t start,
+    int64_t stop,
+    int64_t base,                     # target of synapse k is base + k
+    double Z,
+    double Z_before,
+    double power,
+    const double[::1] R,
+    const double[::1] A,
+    const double[::1] D,
+    real[::1] Y,
+    real[::1] C,
+) noexcept nogil:
+    """As `close_row` where targets are neighbours."""
+    cdef int64_t k
+    for k in range(start, stop):
+        C[k] -= Y[k] * A[base + k] + Z * D[base + k]
+        Y[k] = power * (Y[k] + Z_before * R[base + k])
+
+
+cdef inline void reopen_dense(
+    int64_t start,
+    int64_t stop,
+    int64_t base,
+    double Z,
+    double Z_before,
+    double power,
+    bint enters,
+    double d,
+    real eta,
+    real Wmin,
+    real Wmax,
+    const double[::1] R_before,       # of the step before the window
+    const double[::1] R,              # of the step before the spike enters
+    const double[::1] A,
+    const double[::1] D,
+    real[::1] weight,
+    real[::1] Y,
+    real[::1] C,
+    total_of[::1] arriving,
+) noexcept nogil:
+    """As `reopen_row` where targets are neighbours."""
+    cdef int64_t k
+    cdef real w, y, c
+    for k in range(start, stop):
+        w = weight[k] + eta * C[k]
+        w = w if w > Wmin else Wmin
+        w = w if w < Wmax else Wmax
+        weight[k] = w
+        arriving[base + k] += w
+        y = power * Y[k] - Z_before * R_before[base + k]
+        c = y * A[base + k] + Z * D[base + k]
+        if enters:
+            y -= d * R[base + k]
+            c += d * (D[base + k] - R[base + k] * A[base + k])
         Y[k] = y
         C[k] = c
 

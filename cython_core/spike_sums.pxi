@@ -9,7 +9,7 @@ cdef bint arrive_prefix(
     cdef bint entered = engine.m == 1, fused = engine.sets == 1
     cdef double d = 0.0, Z
     if rows.books[row, CLOSED]:
-        return arrive_closed(engine, t, e, n_decay, rows, b, row, start, stop)
+        return arrive_closed(engine, t, e, n_decay, rows, b, row, source, arriving)
     advance_prefix(engine, e, rows, b, row)
     Z = rows.Z[row]
     if fused:
@@ -126,14 +126,22 @@ cdef void close_prefix(
     Engine engine, int64_t e, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """Turn Y and Z into the traces of step e - 1 and C into what is owed."""
-    cdef int64_t k
+    cdef int64_t k, hole, before = (e + engine.m) % (engine.m + 1)         # row of step e - 1
+    cdef double Z, Z_before, power
     advance_prefix(engine, e, rows, b, row)
     k = max(e, 0) % engine.block
     # at the start of a block R is 0 whatever the ring holds, and the traces are of the step before it
-    if engine.cells.shape[0] > 0:
-        close_row(start, stop, rows.target, rows.Z[row], rows.Z[row] if k > 0 else 0.0,
-                  kappa_power(engine, b, 1, k - 1), engine.R[(e + engine.m) % (engine.m + 1)], cells_of(engine),
-                  rows.Y, rows.C)
+    Z = rows.Z[row]
+    Z_before = Z if k > 0 else 0.0
+    power = kappa_power(engine, b, 1, k - 1)
+    if uses_cells(engine, rows, b):
+        close_row(start, stop, rows.target, Z, Z_before, power, engine.R[before], cells_of(engine), rows.Y, rows.C)
+    elif engine.sets == 1 and rows.blocks[b, DENSE]:
+        hole = start + hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
+        close_dense(start, hole, rows.blocks[b, TARGET] - start, Z, Z_before, power, engine.R[before], engine.A,
+                    engine.D, rows.Y, rows.C)
+        close_dense(hole, stop, rows.blocks[b, TARGET] + 1 - start, Z, Z_before, power, engine.R[before], engine.A,
+                    engine.D, rows.Y, rows.C)
     else:
         owe_all(engine, rows, row, start, stop)
         rescale(engine, e, k, 1, True, rows, b, row, start, stop)
@@ -141,13 +149,15 @@ cdef void close_prefix(
 
 
 cdef bint arrive_closed(
-    Engine engine, int64_t t, int64_t e, int64_t n_decay, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+    Engine engine, int64_t t, int64_t e, int64_t n_decay, Rows rows, int64_t b, int64_t row, int64_t source,
+    total_of[::1] arriving
 ) noexcept nogil:
     """A spike arrives after the cutoff. Return whether it was delivered, too."""
-    cdef int64_t k = max(e, 0) % engine.block
-    cdef bint enters = engine.m == 1, fused = uses_cells(engine, rows, b)
-    cdef double d = unit(engine, t, max(t - 1, 0), b) if enters else 0.0, Z
-    if not fused:
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], k = max(e, 0) % engine.block, hole
+    cdef int64_t before = (e + engine.m) % (engine.m + 1), enters_after = row_before_entry(engine, t)
+    cdef bint enters = engine.m == 1
+    cdef double d = unit(engine, t, max(t - 1, 0), b) if enters else 0.0, Z, Z_before, power
+    if engine.sets == 2:
         optimize(engine, t + 1, rows, b, row, start, stop)
         reopen(engine, e, n_decay, rows, b, row, start, stop)
         wait(engine, t, rows, row)
@@ -155,10 +165,20 @@ cdef bint arrive_closed(
             enter(engine, t, rows, b, row, 0)
         return False
     Z = rows.Z[row] * (rows.constants[b, ALPHA] ** n_decay / engine.alpha_powers[b, k])
-    reopen_row(start, stop, rows.target, Z, Z if k > 0 else 0.0,
-               kappa_power(engine, b, 1, n_decay) / kappa_power(engine, b, 1, k - 1), enters, d,
-               rows.constants[b, ETA], rows.constants[b, W_MIN], rows.constants[b, W_MAX],
-               engine.R[(e + engine.m) % (engine.m + 1)], rows.weight, rows.Y, rows.C, cells_of(engine))
+    Z_before = Z if k > 0 else 0.0
+    power = kappa_power(engine, b, 1, n_decay) / kappa_power(engine, b, 1, k - 1)
+    if rows.blocks[b, DENSE]:
+        hole = start + hole_of(rows.blocks, b, source, stop - start)
+        reopen_dense(start, hole, rows.blocks[b, TARGET] - start, Z, Z_before, power, enters, d, rows.constants[b, ETA],
+                     rows.constants[b, W_MIN], rows.constants[b, W_MAX], engine.R[before], engine.R[enters_after],
+                     engine.A, engine.D, rows.weight, rows.Y, rows.C, arriving)
+        reopen_dense(hole, stop, rows.blocks[b, TARGET] + 1 - start, Z, Z_before, power, enters, d,
+                     rows.constants[b, ETA], rows.constants[b, W_MIN], rows.constants[b, W_MAX], engine.R[before],
+                     engine.R[enters_after], engine.A, engine.D, rows.weight, rows.Y, rows.C, arriving)
+    else:
+        reopen_row(start, stop, rows.target, Z, Z_before, power, enters, d, rows.constants[b, ETA],
+                   rows.constants[b, W_MIN], rows.constants[b, W_MAX], engine.R[before], rows.weight, rows.Y, rows.C,
+                   cells_of(engine))
     rows.Z[row] = Z + d
     rows.books[row, CURSOR] = max(e, 0) // engine.block
     rows.books[row, CLOSED] = 0

@@ -19,8 +19,8 @@ cdef void work_off(
         optimize(engine, min(end, 0) + 2, rows, b, row, start, stop)
     u = rows.books[row, CURSOR]
     while u < end:
-        # one Adam step follows each step of the history, but for those that are due from before
-        fused = each_step and rows.rules[b, ADAM] and rows.counters[row] == u + 2
+        # one step of the optimizer follows each step of the history, but for those of Adam that are due from before
+        fused = each_step and (not rows.rules[b, ADAM] or rows.counters[row] == u + 2)
         n = 1 if each_step and not fused else min(end - u, WINDOW)
         fill_traces(engine, u, n, traces, rows, b, row)
         if fused:
@@ -30,9 +30,9 @@ cdef void work_off(
         else:
             work_neurons(engine, u, n, traces, fused, rates, rows, b, row, start, stop)
         u += n
-        if fused:
+        if fused and rows.rules[b, ADAM]:
             rows.counters[row] = u + 2
-        elif each_step:
+        elif each_step and not fused:
             optimize(engine, u + 2, rows, b, row, start, stop)
     rows.books[row, CURSOR] = max(rows.books[row, CURSOR], end)
 
@@ -56,10 +56,10 @@ cdef void fill_traces(
 cdef void fill_rates(
     Engine engine, int64_t first, int64_t n, real* rates, Rows rows, int64_t b
 ) noexcept nogil:
-    """Learning rates of Adam steps first, first + 1, ..., with its corrections of the bias."""
+    """Learning rates of optimizer steps first, first + 1, ..., for Adam with its corrections of the bias."""
     cdef int64_t i
     for i in range(n):
-        rates[i] = adam_rate(rows, b, first + i)
+        rates[i] = adam_rate(rows, b, first + i) if rows.rules[b, ADAM] else rows.constants[b, ETA]
 
 
 cdef double adam_rate(Rows rows, int64_t b, int64_t n) noexcept nogil:
@@ -70,6 +70,14 @@ cdef double adam_rate(Rows rows, int64_t b, int64_t n) noexcept nogil:
         rows.bias[b, place, 0] = sqrt(1.0 - rows.constants[b, BETA_2] ** n)
         rows.bias[b, place, 1] = 1.0 - rows.constants[b, BETA_1] ** n
     return rows.constants[b, ETA] * rows.bias[b, place, 0] / rows.bias[b, place, 1]
+
+
+cdef inline void step(int64_t n, real rate, Adam adam, Rows rows, int64_t b, int64_t start) noexcept nogil:
+    """A step of the optimizer of n synapses."""
+    if rows.rules[b, ADAM]:
+        adam_step(n, rate, adam, &rows.C[start], &rows.moment[start], &rows.variance[start], &rows.weight[start])
+    else:
+        descent_step(n, rate, adam.low, adam.high, &rows.C[start], &rows.weight[start])
 
 
 cdef Adam adam_of(Rows rows, int64_t b) noexcept nogil:
@@ -118,7 +126,7 @@ cdef void work_chunk(
 ) noexcept nogil:
     """The synapses [start, stop), at most CHUNK; `dense` is their first target, -1 if they are not neighbours.
 
-    If `fused`, an Adam step with each of the `rates` follows each step of the history.
+    If `fused`, a step of the optimizer with each of the `rates` follows each step of the history.
     """
     cdef int64_t i, row, width = stop - start
     cdef bint second = engine.sets == 2
@@ -160,8 +168,7 @@ cdef void work_chunk(
         else:
             credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
         if fused:
-            adam_step(width, rates[i], adam, &rows.C[start], &rows.moment[start], &rows.variance[start],
-                      &rows.weight[start])
+            step(width, rates[i], adam, rows, b, start)
         row = row + 1 if row + 1 < engine.psi.shape[0] else 0
 
 
@@ -178,8 +185,7 @@ cdef void work_readout(
         for k in range(start, stop):
             rows.C[k] -= engine.error_ring[seen, rows.first_error + rows.target[k]] * traces[i]
         if fused:
-            adam_step(stop - start, rates[i], adam, &rows.C[start], &rows.moment[start], &rows.variance[start],
-                      &rows.weight[start])
+            step(stop - start, rates[i], adam, rows, b, start)
         seen = seen + 1 if seen + 1 < engine.error_ring.shape[0] else 0
 
 

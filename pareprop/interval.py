@@ -236,11 +236,11 @@ class Interval(Learning):
             item.restore(numbers["plastic"][item.name])
 
     def watched(self) -> dict[str, np.ndarray]:
-        """What must be finite for weights to stay so, last axis = this rank's neurons.
+        """What a number that is not finite reaches within a sample, last axis = this rank's neurons.
 
         The sweep ends in the first step, whatever is not finite before stays so until then.
         """
-        return {"learning signal": self.psi[0]}
+        return {name: self.state[name] for name in ("v", "a")} | {"learning signal": self.psi[0]}
 
     def restored(self) -> None:
         """Bring learning-signal weights up to date."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -114,8 +115,8 @@ class Simulation:
         batch = self.model.optimizer.batch_size
         outcomes = self.run_samples(self.iteration * batch, batch, "train", learn=True)
         self.engine.optimize()
-        self.losses.append(float(np.mean([outcome[0] for outcome in outcomes])))
-        self.rates.append(float(np.mean([outcome[1] for outcome in outcomes])))
+        self.losses.append(fmean(outcome[0] for outcome in outcomes))
+        self.rates.append(fmean(outcome[1] for outcome in outcomes))
         self.iteration += 1
         self.between = True
         self._tell("after_iteration", self.iteration - 1, self.losses[-1])
@@ -128,7 +129,7 @@ class Simulation:
         for first in range(0, n_samples, batch):
             outcomes = self.run_samples(first, min(batch, n_samples - first), phase, learn=False)
             losses += [loss for loss, _ in outcomes]
-        return float(np.mean(losses))
+        return fmean(losses)
 
     def run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         """Collective: run one sample; return its loss and the mean firing rate in Hz."""

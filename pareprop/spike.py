@@ -279,8 +279,8 @@ class Spike(Arrays):
             self.network.mirror.follow()
 
     def watched(self) -> dict[str, np.ndarray]:
-        """What must be finite beside `saved`: nothing."""
-        return {}
+        """What a number that is not finite reaches within a sample, last axis = this rank's neurons."""
+        return {name: self.state[name] for name in ("v", "a", "f_av")} | {name: self.history[name] for name in "AD"}
 
     @property
     def history_steps(self) -> int:

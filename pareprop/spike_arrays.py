@@ -10,7 +10,7 @@ import numpy as np
 from . import spike_rules
 from .model import Model
 from .spike_rules import LOOP, PREFIX, Rules
-from .synapses import Synapses
+from .synapses import DENSE, Synapses
 
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 SUMS = ("A", "D", "A2", "D2")
@@ -72,7 +72,8 @@ class Arrays:
         rows = {"psi": steps, "L": steps, "F": steps if second else m + 2}
         rows |= {"R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
         rings = {name: np.zeros((length, n), self.real if name in RINGS else float) for name, length in rows.items()}
-        self.lines = {"cells": aligned(n if prefix and not second else 0, 4)}
+        sparse = (self.rules[0].rules[:, 0] == PREFIX) & (self.network.incoming.blocks[:, DENSE] == 0)
+        self.lines = {"cells": aligned(n if np.any(sparse) and not second else 0, 4)}
         for suffix, wanted in (("", True), ("2", second)):
             lines = self.lines["ends" + suffix] = aligned(ends * wanted, n, 4)
             rings |= {f"end_{name}{suffix}": lines[:, :, column] for column, name in enumerate("RAD")}

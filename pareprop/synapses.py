@@ -16,7 +16,9 @@ from .params import Constant, Normal
 from .partition import overlap
 
 COLUMNS = ("row", "source", "sources", "delay", "log", "dense", "target", "hole", "width", "plastic")
-ROW, SOURCE, SOURCES, LOG, HOLE = (COLUMNS.index(name) for name in ("row", "source", "sources", "log", "hole"))
+ROW, SOURCE, SOURCES, LOG, DENSE, HOLE = (
+    COLUMNS.index(name) for name in ("row", "source", "sources", "log", "dense", "hole")
+)
 NO_HOLE = -(2**62)
 TILE = 5120  # targets whose input fits the nearest cache, 40 kB
 SHORTEST_ROW = 64  # synapses that a row keeps on average in a tile
