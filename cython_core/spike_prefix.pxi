@@ -6,12 +6,13 @@
 # gradient up to step u is Y A_u + Z D_u - C. It keeps Y and C; Z belongs to its source. A spike that enters at step p
 # adds d = alpha^-(p-o) to Z, -d R to Y and d (D - R A) to C, with R, A, D of step p - 1. For m = 1 it enters when it
 # arrives: A and D are of step p - 2 then, but step p - 1 adds 0. Else it enters m steps later, when they are those of
-# step p - 1: no history is ever looked up. At the end of a block
-# Y becomes kappa^B (Y + Z R), Z becomes alpha^B Z, and C what is still owed. Only sums of the present step and of the
-# ends of the latest blocks are ever read. Where kappa_reg differs from kappa, a second set of sums and Y serves F.
-# What a fused arrival takes of a target, and what it leaves there, lies in one `Cell`, a single access to memory.
-# B is so small that the powers cost at most three digits. Sums are double in either precision; Y, C and weights are
-# `real`, and C is made of the Y that is kept, so that the rounding of Y cancels.
+# step p - 1: no history is ever looked up. At the end of a block Y becomes kappa^B (Y + Z R), Z becomes alpha^B Z, and
+# C what is still owed. Only sums of the present step and of the ends of the latest blocks are ever read. Where
+# kappa_reg differs from kappa, a second set of sums and Y serves F.
+#
+# What an arrival takes of a target, and what it leaves there, lies in one `Cell`: memory is accessed once, not four
+# times. B is so small that the powers cost at most three digits. Sums are double in either precision; Y, C and weights
+# are `real`, and C is made of the Y that is kept, so that the rounding of Y cancels.
 
 
 cdef struct Cell:     # sums of a neuron at one time, half a cache line

@@ -48,16 +48,19 @@ void gather(int64_t n, int64_t row, const int64_t *order, const uint32_t *restri
     ROWS(FETCH(weight)) weight[k] += (REAL)0.5 * value[j];
 }
 
-/* per-spike update: three arrays of synapses read and written, three tables of targets read, one added to */
+struct cell { double r, a, d; REAL total; };
+
+/* per-spike update: three arrays of synapses read and written; of a target three sums read and one added to, side by side */
 void update(int64_t n, int64_t row, const int64_t *order, const uint32_t *restrict target, R weight, R Y, R owed,
-            C psi, C A, C D, R total)
+            struct cell *restrict cells)
 {
     ROWS((FETCH(weight), FETCH(Y), FETCH(owed)))
     {
-        REAL w = weight[k] - (REAL)1e-9 * (Y[k] * A[j] + (REAL)0.5 * D[j] - owed[k]);
+        struct cell *at = cells + j;
+        REAL w = weight[k] - (REAL)1e-9 * (Y[k] * at->a + 0.5 * at->d - owed[k]);
         weight[k] = w;
-        total[j] += w;
-        Y[k] -= (REAL)0.5 * psi[j];
-        owed[k] = Y[k] * A[j] + D[j];
+        at->total += w;
+        Y[k] -= (REAL)0.5 * at->r;
+        owed[k] = Y[k] * at->a + at->d;
     }
 }

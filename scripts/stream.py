@@ -17,7 +17,7 @@ import numpy as np
 PASSES = 5
 MOVED = {"copy": 2, "triad": 3, "scale": 2, "scatter": 1, "gather": 2, "update": 6}  # numbers per event that stream by
 STREAMS = {"copy": 2, "triad": 3, "scale": 1}  # arrays of events
-THROUGH_ROWS = {"scatter": (1, 1), "gather": (1, 1), "update": (3, 4)}  # arrays of events, and of targets
+THROUGH_ROWS = {"scatter": 1, "gather": 1, "update": 3}  # arrays of events
 
 
 def moved(loop: str, item: int) -> int:
@@ -44,10 +44,15 @@ def prepare(library: Path, loop: str, n: int, targets: int, row: int, kind: Any)
         return partial(_call, function, [n], [np.ones(n, kind) for _ in range(STREAMS[loop])])
     rows = rng.integers(0, targets, (n // row, row), dtype=np.uint32)
     rows.sort(axis=1)
-    of_events, of_targets = THROUGH_ROWS[loop]
     order = np.append(rng.permutation(len(rows)), 0)  # the last is fetched only
-    arrays = [order, rows.ravel(), *(np.ones(rows.size, kind) for _ in range(of_events))]
-    return partial(_call, function, rows.shape, arrays + [np.ones(targets, kind) for _ in range(of_targets)])
+    arrays = [order, rows.ravel(), *(np.ones(rows.size, kind) for _ in range(THROUGH_ROWS[loop]))]
+    return partial(_call, function, rows.shape, [*arrays, np.ones(targets, cell(kind) if loop == "update" else kind)])
+
+
+def cell(kind: Any) -> np.dtype:
+    """What the kernel of the spike variant keeps of a target in half a cache line."""
+    names = ["r", "a", "d", "total"]
+    return np.dtype({"names": names, "formats": ["f8"] * 3 + [kind], "offsets": [0, 8, 16, 24], "itemsize": 32})
 
 
 def _call(function: Any, sizes: Sequence[int], arrays: list[np.ndarray]) -> None:

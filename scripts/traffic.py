@@ -77,7 +77,7 @@ KERNELS = (
     # those and two moments
     Kernel("optimizer: Adam", "interval", "optimize", "synapse", 8, setup="adam"),
     Kernel("deliver, static", "spike", "deliver", "arrival", 1, "scatter", setup="static"),
-    # weight, Y and C read and written; R, A, D gathered, input scattered
+    # weight, Y and C read and written; of the target R, A and D gathered and the input added to, side by side
     Kernel("per-spike update", "spike", "deliver", "arrival", 6, "update"),
     # integrate: 7 read, 4 written; surrogate: 4 read, 1 written; fire: 5 read, 3 written; ids: 1 read; filter of rates:
     # 4 read, 2 written; sums of psi: 2 read, 1 written

@@ -32,8 +32,8 @@ def test_loops_compute(real, tmp_path):
     assert np.array_equal(total, 1.0 + np.bincount(target, minlength=50)) and np.all(weight == 1.0)
     assert np.all(found["gather"][2] == 1.5) and np.all(found["triad"][2] == 1.5) and np.all(found["copy"][1] == 1.0)
     assert np.all(found["scale"][0] == kind(0.999))
-    _, target, weight, Y, C, *_, total = found["update"]
-    np.testing.assert_allclose(total, 1.0 + np.bincount(target, weight, 50), rtol=1e-5)
+    _, target, weight, Y, C, cells = found["update"]
+    np.testing.assert_allclose(cells["total"], 1.0 + np.bincount(target, weight, 50), rtol=1e-5)
     assert np.all(Y == 0.5) and np.all(C == 1.5) and np.all(weight < 1.0 + 1e-7)
 
 

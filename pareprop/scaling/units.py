@@ -17,10 +17,10 @@ from ..errors import InputError
 from .work import Work
 
 SAMPLE_PHASES = {  # the counts that a phase grows with
-    "deliver": ("events", "visits", "steps", "readout_events", "delayed_events"),
+    "deliver": ("events", "cold_events", "lagged_events", "visits", "steps", "readout_events"),
     "update": ("neuron_steps", "rounds", "readout_events"),
     "sweep": ("neuron_steps", "signal_steps", "steps"),
-    "credit": ("events", "visits", "readout_events"),
+    "credit": ("events", "cold_events", "visits", "readout_events"),
     "optimize": ("synapses", "readout_synapses"),
 }
 PHASES = SAMPLE_PHASES | {"build": ("synapses", "rows", "neurons")}
@@ -31,7 +31,7 @@ MEMORY = {
     "neurons": ("neurons",),
     "gradients": ("synapses", "readout_synapses"),
     "books": ("rows",),
-    "histories": ("neuron_steps", "neurons", "steps", "delayed_neurons"),
+    "histories": ("neuron_steps", "neurons", "steps", "lag_rows"),
     "log": ("spikes", "input_spikes", "steps", "neurons"),
 }
 

@@ -14,7 +14,11 @@ import numpy as np
 from ..model import Model, Population, Projection
 from ..network import ALMOST_ALL
 from ..partition import block, overlap
+from ..spike_rules import lags
 from ..synapses import number_of_tiles
+
+CACHE = 16 * 2**20  # bytes, about: what of a table stays near a core until it is needed again
+BYTES_PER_SYNAPSE = {"interval": 12, "spike": 28}  # that an event touches, in double precision
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,10 @@ class Work:
     ----------
     ranks : of the whole run
     neurons, readouts : cells of this rank
-    delayed_neurons, delayed_events : neurons and events where rounds take several steps: the spike variant then keeps
-        more of the neurons' past, and looks it up for every event
+    lag_rows : neurons times the steps, beyond one, by which learning signals lag behind (spike variant), and by which
+        more is kept of them
+    lagged_events : events, if they do: the synapses are then visited twice
+    cold_events : events whose synapses come from memory, as the table is larger than a cache
     synapses : onto neurons, from inputs and neurons
     readout_synapses, feedback_synapses : onto readouts; from readouts onto neurons
     rows : pairs of a source that is listened to and a delay, all tables
@@ -76,8 +82,9 @@ class Work:
     input_spikes: float
     rounds: float
     words: float
-    delayed_neurons: float
-    delayed_events: float
+    lag_rows: float
+    lagged_events: float
+    cold_events: float
     heard: float
 
 
@@ -95,17 +102,19 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -
     first, last = block(n, ranks, rank)
     own, own_readouts = last - first, math.ceil(n_readouts / ranks)
     rounds = math.ceil(n_steps / round_steps(model, n_steps)) + (model.variant == "interval")
-    delayed = model.variant == "spike" and round_steps(model, n_steps) > 1
+    lag, events = lags(model).m - 1 if model.variant == "spike" else 0, parts["neurons"][2]
+    table_bytes = parts["neurons"][0] * BYTES_PER_SYNAPSE[model.variant]
     low, high = block(n_readouts, ranks, rank)
     return Work(
         ranks=ranks, neurons=own, readouts=high - low, synapses=parts["neurons"][0],
         readout_synapses=parts["readouts"][0], feedback_synapses=parts["feedback"][0],
-        rows=sum(part[1] for part in parts.values()), events=parts["neurons"][2], visits=parts["neurons"][3],
+        rows=sum(part[1] for part in parts.values()), events=events, visits=parts["neurons"][3],
         readout_events=parts["readouts"][2], steps=n_steps, neuron_steps=own * n_steps,
         signal_steps=parts["feedback"][0] * n_steps, spikes=n * firing.neurons,
         input_spikes=model.size("input") * firing.inputs, rounds=rounds,
         words=2 + (n_steps * (1 + 2 * own_readouts) + own * firing.neurons) / rounds,
-        delayed_neurons=own * delayed, delayed_events=parts["neurons"][2] * delayed,
+        lag_rows=own * lag, lagged_events=events * (lag > 0),
+        cold_events=events * max(0.0, 1.0 - CACHE / max(table_bytes, 1.0)),
         heard=sum(heard.values()),
     )  # fmt: skip
 
