@@ -65,33 +65,24 @@ def test_same_bits_as_the_real_rank(variant, delay, tmp_path):
 
 @pytest.mark.mpi
 @VARIANTS
-def test_memory_and_time_of_a_rank(variant, tmp_path, capsys):
-    """Memory within 5 % by kind; on an idle machine the fastest of several runs within 20 % in each phase."""
+def test_memory_of_a_rank(variant, tmp_path):
+    """Within 5 % by kind; scripts/dry_against_real.py compares times, too."""
     sizes = {"neurons": 4000, "indegree": 200, "inputs": 50, "steps": 300}
     arguments = [f"--{key}={value}" for key, value in sizes.items()]
-    model = bench.model(4000, 200, 50, variant=variant)
-    task = bench.BenchTask(50, 300, 1)
-    busy = os.getloadavg()[0] > 0.7
-    real, dry = [], []
-    for _ in range(1 if busy else 4):
-        done = mpirun(
-            2, "-m", "pareprop", "bench", *arguments, "--intervals=2", "--warmup=1", f"--rate={RATE:g}",
-            f"--variant={variant}", f"--json={tmp_path / 'real.json'}",
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        real.append(json.loads((tmp_path / "real.json").read_text())["shares"])
-        options = {"samples": 2, "rate_hz": RATE, "drive": True, "settings": settings(variant, 300)}
-        dry.append([dryrun.run(model, task, 2, rank, **options).share for rank in (0, 1)])
+    done = mpirun(
+        2, "-m", "pareprop", "bench", *arguments, "--intervals=2", "--warmup=1", f"--rate={RATE:g}",
+        f"--variant={variant}", f"--json={tmp_path / 'real.json'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    real = json.loads((tmp_path / "real.json").read_text())["shares"]
+    model, task = bench.model(4000, 200, 50, variant=variant), bench.BenchTask(50, 300, 1)
     for rank in (0, 1):
-        memory = real[0][rank]["memory"]
-        for kind, size in memory.items():
-            assert dry[0][rank].memory[kind] == pytest.approx(size, rel=0.05), kind
-        for phase in dry[0][rank].phases:
-            seconds = [min(run[rank]["phases"][phase] for run in real), min(run[rank].phases[phase] for run in dry)]
-            if not busy and seconds[0] > 0.01:
-                assert seconds[1] == pytest.approx(seconds[0], rel=0.2), phase
-    if busy:
-        pytest.skip("times not compared: the machine is busy; memory is as it should be")
+        dry = dryrun.run(
+            model, task, 2, rank, samples=2, rate_hz=RATE, drive=True, settings=settings(variant, 300)
+        ).share  # fmt: skip
+        assert set(dry.phases) <= set(real[rank]["phases"])
+        for kind, size in real[rank]["memory"].items():
+            assert dry.memory[kind] == pytest.approx(size, rel=0.05), kind
 
 
 @VARIANTS
