@@ -92,7 +92,7 @@ CONTESTS = (
     Contest("bench-10000", "interval", 1, 110, 2, (10000, 1000, 100), 250),
     Contest("sine-waves-plus", "spike", 20, 0, 3),
     Contest("bench-500", "spike", 3, 0, 3, (500, 100, 100)),
-    Contest("bench-2000", "spike", 1, 50, 3, (2000, 100, 100)),
+    Contest("bench-2000", "spike", 3, 50, 3, (2000, 100, 100)),
     Contest("bench-4000", "spike", 1, 0, 3, (4000, 400, 100), 250),
     Contest("bench-10000", "spike", 1, 0, 3, (10000, 1000, 100), 100),
 )
