@@ -3,7 +3,7 @@
 # Synapses: flat CSR arrays, cut into blocks (one projection, one delay). blocks[b, :] holds the columns below.
 # The row of source s (index in its log) in block b is blocks[b, ROW] + s - blocks[b, SOURCE].
 
-from libc.stdint cimport int64_t, uint32_t, uint8_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 
 ctypedef fused total_of:    # sums onto neurons are as precise as their state, those onto readouts always double
     float
@@ -20,7 +20,10 @@ cdef extern from *:
     void prefetch "__builtin_prefetch"(const void*) nogil
 
 cdef enum:
+    LINE = 64     # bytes of a cache line
     STRIDE = 16   # synapses between prefetches: two cache lines of weights, one of targets
+
+cdef int64_t NO_HOLE = -(<int64_t> 1 << 40)
 
 cdef enum:
     ROW = 0       # first row of the block
@@ -30,7 +33,7 @@ cdef enum:
     LOG = 4       # 0: input log, 1: log of recurrent spikes
     DENSE = 5     # 1: each source reaches every target of the block, ascending
     TARGET = 6    # dense: first target
-    HOLE = 7      # dense, autapses forbidden: source HOLE + k lacks the k-th target, itself; else < -2^40
+    HOLE = 7      # dense, autapses forbidden: source HOLE + k lacks the k-th target, itself; else < NO_HOLE
     WIDTH = 8     # dense: targets of the block
     PLASTIC = 9   # 1: its weights learn
 
@@ -82,6 +85,23 @@ cdef inline double share(const Stopwatch* watch, int64_t phase) noexcept nogil:
     """Part of the time that a phase took."""
     cdef double total = watch.laps[0] + watch.laps[1] + watch.laps[2]
     return watch.laps[phase] / total if total > 0.0 else 0.0
+
+
+cdef inline int64_t list_spikes(int64_t n, int64_t first_id, const real* z, uint32_t* ids) noexcept nogil:
+    """Write the ids of neurons with z = 1, ascending; return how many. `ids` has room for n."""
+    cdef int64_t j = 0, stop, i, count = 0
+    cdef const uint64_t* line
+    while j < n:
+        stop = min(j + LINE // <int64_t> sizeof(real), n)
+        line = <const uint64_t*> (z + j)
+        if j + LINE // <int64_t> sizeof(real) > n or (
+            line[0] | line[1] | line[2] | line[3] | line[4] | line[5] | line[6] | line[7]
+        ):
+            for i in range(j, stop):  # branch-free
+                ids[count] = <uint32_t> (first_id + i)
+                count += z[i] != 0
+        j = stop
+    return count
 
 
 cdef inline int64_t first_at_least(const uint32_t[::1] ids, int64_t low, int64_t high, int64_t bound) noexcept nogil:
@@ -155,16 +175,49 @@ cdef inline void deliver_block(
     total_of[::1] arriving,         # UPDATED
 ) noexcept nogil:
     cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row = 0, start, ahead
+    if blocks[b, DENSE]:
+        deliver_dense(blocks, b, row_ptr, target, weight, ids, i, last, arriving)
+        return
     while i < last and ids[i] < blocks[b, SOURCES]:
         row = blocks[b, ROW] + ids[i] - blocks[b, SOURCE]
         start = row_ptr[row]
-        if blocks[b, DENSE]:
-            add_row(blocks, b, ids[i], start, row_ptr[row + 1], target, weight, 1.0, arriving)
-        else:
-            # where the next row lies, so that it is on its way while this one is added
-            ahead = next_row(blocks, b, row_ptr, ids, i, last, row) - start
-            scatter(start, row_ptr[row + 1], ahead, target, weight, arriving)
+        # where the next row lies, so that it is on its way while this one is added
+        ahead = next_row(blocks, b, row_ptr, ids, i, last, row) - start
+        scatter(start, row_ptr[row + 1], ahead, target, weight, arriving)
         i += 1
+
+
+cdef inline void deliver_dense(
+    const int64_t[:, ::1] blocks,     # IN
+    int64_t b,
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t[::1] target,       # IN
+    const real[::1] weight,           # IN
+    const uint32_t[::1] ids,          # IN
+    int64_t i,                        # first spike of the block
+    int64_t last,
+    total_of[::1] arriving,         # UPDATED
+) noexcept nogil:
+    """Rows of neighbours, four at a time where all have the same targets: `arriving` is read and written once then."""
+    cdef int64_t row, first = blocks[b, ROW] - blocks[b, SOURCE], width = blocks[b, WIDTH]
+    while i < last and ids[i] < blocks[b, SOURCES]:
+        row = first + ids[i]
+        if blocks[b, HOLE] < NO_HOLE and width > 0 and i + 3 < last and ids[i + 3] < blocks[b, SOURCES]:
+            add_four(width, &weight[row_ptr[row]], &weight[row_ptr[first + ids[i + 1]]],
+                     &weight[row_ptr[first + ids[i + 2]]], &weight[row_ptr[first + ids[i + 3]]],
+                     &arriving[blocks[b, TARGET]])
+            i += 4
+        else:
+            add_row(blocks, b, ids[i], row_ptr[row], row_ptr[row + 1], target, weight, 1.0, arriving)
+            i += 1
+
+
+cdef void add_four(
+    int64_t n, const real* first, const real* second, const real* third, const real* fourth, total_of* total
+) noexcept nogil:
+    cdef int64_t k
+    for k in range(n):
+        total[k] = (((total[k] + first[k]) + second[k]) + third[k]) + fourth[k]
 
 
 cdef inline void scatter(

@@ -89,9 +89,8 @@ cdef class Forward:
         for j in range(self.record.shape[0]):
             self.recorded_V[t, j] = self.v[self.record[j]]
             self.recorded_a[t, j] = self.a[self.record[j]]
-        for j in range(n):                # branch-free: own_ids has room for all n
-            self.own_ids[count] = <uint32_t> (self.first_id + j)
-            count += self.z[j] != 0.0
+        if n > 0:
+            count += list_spikes(n, self.first_id, &self.z[0], &self.own_ids[count])
         self.own_ptr[t + 1] = count
 
 

@@ -1,5 +1,14 @@
 # Interval variant: sweep backward through the surrogate gradients of an interval, credit the synapses.
 
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+
+cdef enum:
+    TILE_BYTES = 196608   # coefficients of a tile of steps, a part of the second-level cache
+    FEWEST_STEPS = 64     # of a tile that pays
+    LEAST_WIDTH = 16      # of rows that it pays for
+    GROUP = 4             # steps in one pass through a row
+    NONE = -1
+
 
 def sweep(
     double kappa,
@@ -114,12 +123,27 @@ def credit(
     ----------
     same_step : whether a spike arrives in the step it is emitted (readouts), instead of after the delay
     """
-    cdef int64_t t, b, emitted
+    cdef int64_t t, b, emitted, room = 0, steps = TILE_BYTES // (max(coefficient.shape[1], 1) * <int64_t> sizeof(real))
+    cdef int64_t* scratch
+    for b in range(blocks.shape[0]):
+        if is_tiled(blocks, b, steps):
+            room = max(room, room_for_links(same_step, blocks, b, steps, coefficient.shape[0],
+                                            log_ptr if blocks[b, LOG] else input_ptr))
+    scratch = <int64_t*> PyMem_Malloc(room * sizeof(int64_t))
+    if scratch == NULL:
+        raise MemoryError(f"{room * sizeof(int64_t)} bytes for the order of spikes by source")
     with nogil:
+        for b in range(blocks.shape[0]):
+            if is_tiled(blocks, b, steps) and blocks[b, LOG] == 0:
+                credit_tiles(same_step, blocks, b, steps, row_ptr, input_ids, input_ptr, coefficient, scale[b],
+                             gradient, scratch)
+            elif is_tiled(blocks, b, steps):
+                credit_tiles(same_step, blocks, b, steps, row_ptr, log_ids, log_ptr, coefficient, scale[b], gradient,
+                             scratch)
         for t in range(0 if same_step else 1, coefficient.shape[0]):
             for b in range(blocks.shape[0]):
-                emitted = t if same_step else t - blocks[b, DELAY] + (1 if blocks[b, LOG] == 0 else 0)
-                if emitted < 0 or not blocks[b, PLASTIC]:
+                emitted = t - lag_of(same_step, blocks, b)
+                if emitted < 0 or not blocks[b, PLASTIC] or is_tiled(blocks, b, steps):
                     continue
                 if blocks[b, LOG] == 0:
                     credit_block(blocks, b, row_ptr, target, input_ids, input_ptr[emitted], input_ptr[emitted + 1],
@@ -127,6 +151,139 @@ def credit(
                 else:
                     credit_block(blocks, b, row_ptr, target, log_ids, log_ptr[emitted], log_ptr[emitted + 1],
                                  coefficient[t], scale[b], gradient)
+    PyMem_Free(scratch)
+
+
+cdef inline int64_t lag_of(bint same_step, const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:
+    """Steps from the row of the log to the arrival."""
+    return 0 if same_step else blocks[b, DELAY] - (1 if blocks[b, LOG] == 0 else 0)
+
+
+cdef inline bint is_tiled(const int64_t[:, ::1] blocks, int64_t b, int64_t steps) noexcept nogil:
+    """Whether it pays to credit a block source by source: small networks, not readouts."""
+    return blocks[b, DENSE] and blocks[b, PLASTIC] and steps >= FEWEST_STEPS and blocks[b, WIDTH] >= LEAST_WIDTH
+
+
+cdef int64_t room_for_links(
+    bint same_step, const int64_t[:, ::1] blocks, int64_t b, int64_t steps, int64_t n_steps, const int64_t[::1] ptr
+) noexcept nogil:
+    """Numbers that `credit_tiles` writes down: one per source, two per spike of a tile."""
+    cdef int64_t lag = lag_of(same_step, blocks, b), first = max(lag, 0 if same_step else 1), last, most = 0
+    while first < n_steps:
+        last = min(first + steps, n_steps)
+        most = max(most, ptr[last - lag] - ptr[first - lag])
+        first = last
+    return blocks[b, SOURCES] - blocks[b, SOURCE] + 2 * most
+
+
+cdef void credit_tiles(
+    bint same_step,
+    const int64_t[:, ::1] blocks,
+    int64_t b,
+    int64_t steps,                    # of a tile
+    const int64_t[::1] row_ptr,
+    const uint32_t[::1] ids,
+    const int64_t[::1] ptr,
+    const real[:, ::1] coefficient,
+    real scale,
+    real[::1] gradient,
+    int64_t* scratch,
+) noexcept nogil:
+    """As `credit_block` in all steps, source by source through tiles of steps: a row is read and written once there.
+
+    The spikes of a source are linked, in ascending steps.
+    """
+    cdef int64_t lag = lag_of(same_step, blocks, b), n_steps = coefficient.shape[0], source = blocks[b, SOURCE]
+    cdef int64_t n = blocks[b, SOURCES] - source, first = max(lag, 0 if same_step else 1), last, s
+    cdef int64_t* head = scratch
+    cdef int64_t* spikes = scratch + n
+    while first < n_steps:
+        last = min(first + steps, n_steps)
+        for s in range(n):
+            head[s] = NONE
+        link(first, last, lag, source, n, ids, ptr, head, spikes)
+        for s in range(n):
+            if head[s] != NONE:
+                credit_source(blocks, b, row_ptr, s, head[s], spikes, coefficient, scale, gradient)
+        first = last
+
+
+cdef void link(
+    int64_t first,
+    int64_t last,
+    int64_t lag,
+    int64_t source,
+    int64_t n,
+    const uint32_t[::1] ids,
+    const int64_t[::1] ptr,
+    int64_t* head,                    # UPDATED (n): place of the first spike of each source from `source` on
+    int64_t* spikes,                  # OUT, two numbers per spike: the place of the source's next one, its arrival
+) noexcept nogil:
+    cdef int64_t t, i, place = 0, s
+    for t in range(last - 1, first - 1, -1):
+        for i in range(ptr[t - lag + 1] - 1, ptr[t - lag] - 1, -1):
+            s = <int64_t> ids[i] - source
+            if 0 <= s < n:
+                spikes[place] = head[s]
+                spikes[place + 1] = t
+                head[s] = place
+                place += 2
+
+
+cdef void credit_source(
+    const int64_t[:, ::1] blocks,
+    int64_t b,
+    const int64_t[::1] row_ptr,
+    int64_t s,
+    int64_t i,                        # place of its first spike
+    const int64_t* spikes,
+    const real[:, ::1] coefficient,
+    real scale,
+    real[::1] gradient,
+) noexcept nogil:
+    cdef int64_t start = row_ptr[blocks[b, ROW] + s], length = row_ptr[blocks[b, ROW] + s + 1] - start, n
+    cdef int64_t hole = hole_of(blocks, b, blocks[b, SOURCE] + s, length), column = blocks[b, TARGET]
+    cdef int64_t[GROUP] row
+    while length > 0 and i != NONE:
+        n = 0
+        while i != NONE and n < GROUP:
+            row[n] = spikes[i + 1]
+            i = spikes[i]
+            n += 1
+        credit_piece(hole, n, row, column, scale, coefficient, &gradient[start])
+        if hole < length:
+            credit_piece(length - hole, n, row, column + hole + 1, scale, coefficient, &gradient[start + hole])
+
+
+cdef inline void credit_piece(
+    int64_t width, int64_t n, const int64_t* row, int64_t column, real scale, const real[:, ::1] coefficient,
+    real* gradient
+) noexcept nogil:
+    """Neighbouring synapses of one source: their coefficients of n steps, one after the other."""
+    cdef int64_t k
+    cdef const real* first = &coefficient[row[0], column]
+    cdef const real* second = &coefficient[row[min(1, n - 1)], column]
+    cdef const real* third = &coefficient[row[min(2, n - 1)], column]
+    if n == 1:
+        for k in range(width):
+            gradient[k] += scale * first[k]
+    elif n == 2:
+        for k in range(width):
+            gradient[k] = (gradient[k] + scale * first[k]) + scale * second[k]
+    elif n == 3:
+        for k in range(width):
+            gradient[k] = ((gradient[k] + scale * first[k]) + scale * second[k]) + scale * third[k]
+    else:
+        credit_four(width, scale, first, second, third, &coefficient[row[3], column], gradient)
+
+
+cdef inline void credit_four(
+    int64_t n, real scale, const real* first, const real* second, const real* third, const real* fourth,
+    real* gradient
+) noexcept nogil:
+    cdef int64_t k
+    for k in range(n):
+        gradient[k] = (((gradient[k] + scale * first[k]) + scale * second[k]) + scale * third[k]) + scale * fourth[k]
 
 
 cdef void credit_block(

@@ -4,7 +4,6 @@
 # of the run. n = neurons of this rank, m = d_out + d_fb - 1 = steps by which learning signals lag behind.
 
 from libc.math cimport exp, sqrt
-from libc.stdint cimport uint64_t
 
 include "delivery.pxi"
 include "surrogates.pxi"

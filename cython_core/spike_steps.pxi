@@ -31,9 +31,8 @@ cdef void advance(Engine engine, int64_t t) noexcept nogil:
              engine.refractory)
     for k in range(engine.record.shape[0]):      # recorded after the reset, as NEST does
         engine.recorded_V[t - engine.origin, k] = engine.v[engine.record[k]]
-    for j in range(n):                         # branch-free: own_ids has room for all n
-        engine.own_ids[count] = <uint32_t> (engine.first_id + j)
-        count += engine.z[j] != 0.0
+    if n > 0:
+        count += list_spikes(n, engine.first_id, &engine.z[0], &engine.own_ids[count])
     engine.own_ptr[place + 1] = count
     if engine.learns:
         follow_rates(engine, t, t % engine.F.shape[0])

@@ -1,6 +1,10 @@
 # Surrogate gradients psi(x) of height h and width w at x = voltage - threshold; 0 while refractory.
 
 
+cdef inline real positive(real x) noexcept nogil:
+    return x if x > 0 else 0
+
+
 cdef void surrogate(
     int64_t kind,                     # index in params.SURROGATES
     int64_t first,
@@ -15,9 +19,7 @@ cdef void surrogate(
     cdef real x
     if kind == 0:     # piecewise_linear: h max(0, 1 - |x|/w)
         for j in range(first, last):
-            x = 1 - abs_of(excess[j]) * inverse_width[j]
-            x = x if x > 0 else 0
-            psi[j] = height[j] * x if refractory[j] == 0 else 0
+            psi[j] = height[j] * positive(1 - abs_of(excess[j]) * inverse_width[j]) if refractory[j] == 0 else 0
     elif kind == 1:   # exponential: h exp(-|x|/w)
         for j in range(first, last):
             psi[j] = height[j] * exp_of(-abs_of(excess[j]) * inverse_width[j]) if refractory[j] == 0 else 0

@@ -11,6 +11,7 @@ from .errors import InputError
 from .exchange import Exchange, timed_round
 from .interval_learning import Learning
 from .learning import evaluate, learning_signal
+from .memory import aligned
 from .network import Network, target_rate
 from .sample import Sample
 from .spikelog import Log
@@ -98,9 +99,9 @@ class Interval(Learning):
         names = ("alpha", "zeta", "p_current", "V_th", "V_min", "t_ref", "rho", "adapt_beta", "height", "inverse_width",
                  "I_e")  # fmt: skip
         state = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "n_spikes")
-        self.state = {name: np.zeros(n, self.real) for name in state}
+        self.state = {name: aligned(n, self.real) for name in state}
         self.state["v"][:] = network.cells["V_init"]
-        self.psi = np.zeros((self.n_steps, n), self.real)
+        self.psi = aligned((self.n_steps, n), self.real)
         table = network.incoming
         self.parameters = network.parameters(names)
         self.forward = self.kernel.Forward(

@@ -11,6 +11,7 @@ import numpy as np
 from . import streams
 from .errors import InputError
 from .feedback import mirror
+from .memory import aligned_copy
 from .model import Model, Population
 from .params import SURROGATES, Normal, Uniform
 from .partition import block, overlap
@@ -89,7 +90,8 @@ class Network:
             self.piece_populations.append(population)
         self.pieces = np.array(self.pieces, np.int64).reshape(-1, 4)
         names = parts[0] if parts else self._parameters(self.model.of_role("recurrent")[0], 0, 0)
-        self.cells = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
+        joined = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
+        self.cells = {name: aligned_copy(array, float) for name, array in joined.items()}
 
     def _parameters(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
         """Parameters of neurons [low, high) of `population`, voltages counted from E_L, times in steps."""
@@ -136,9 +138,9 @@ class Network:
         return any("adapt" in population.model for population in self.model.of_role("recurrent"))
 
     def parameters(self, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """Some of `cells` in the model's precision; what it can't hold, such as a bound far away, is infinite."""
-        with np.errstate(over="ignore"):
-            return {name: self.cells[name].astype(self.model.kernels.real, copy=False) for name in names}
+        """Some of `cells` in the model's precision."""
+        real, chosen = self.model.kernels.real, {name: self.cells[name] for name in names}
+        return chosen if real is np.float64 else {name: aligned_copy(array, real) for name, array in chosen.items()}
 
     def readout_constants(self) -> dict[str, float]:
         """alpha, zeta, drive, V_min, E_L, V_init of the readouts, which share one set of parameters.

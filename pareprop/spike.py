@@ -12,6 +12,7 @@ from .errors import InputError
 from .exchange import Exchange, timed_round
 from .interval import Recorded
 from .learning import learning_signal, plastic
+from .memory import aligned
 from .model import Model
 from .network import Network, target_rate
 from .sample import Sample
@@ -85,7 +86,7 @@ class Spike(Arrays):
     def _allocate(self, model: Model) -> None:
         network = self.network
         n = network.neurons[1] - network.neurons[0]
-        self.state = {name: np.zeros(n, self.real) for name in STATE}
+        self.state = {name: aligned(n, self.real) for name in STATE}
         self.state["v"][:] = network.cells["V_init"]
         n_own = network.readouts[1] - network.readouts[0]
         self.y = np.full(n_own, self.constants["V_init"])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from . import spike_rules
+from .memory import aligned
 from .model import Model
 from .spike_rules import LOOP, PREFIX, Rules
 from .synapses import DENSE, Synapses
@@ -15,14 +15,6 @@ from .synapses import DENSE, Synapses
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 SUMS = ("A", "D", "A2", "D2")
 BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
-
-
-def aligned(*shape: int) -> np.ndarray:
-    """Zeros that start with a cache line: rows of half a line, or of a quarter, then don't straddle two."""
-    n = math.prod(shape)
-    memory = np.zeros(n + 7)
-    first = -memory.ctypes.data % 64 // 8
-    return memory[first : first + n].reshape(shape)
 
 
 class Arrays:
@@ -71,14 +63,14 @@ class Arrays:
         ends = (longest + m) // B + 3 if prefix else 0
         rows = {"psi": steps, "L": steps, "F": steps if second else m + 2}
         rows |= {"R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
-        rings = {name: np.zeros((length, n), self.real if name in RINGS else float) for name, length in rows.items()}
+        rings = {name: aligned((length, n), self.real if name in RINGS else float) for name, length in rows.items()}
         sparse = (self.rules[0].rules[:, 0] == PREFIX) & (self.network.incoming.blocks[:, DENSE] == 0)
-        self.lines = {"cells": aligned(n if np.any(sparse) and not second else 0, 4)}
+        self.lines = {"cells": aligned((n if np.any(sparse) and not second else 0, 4))}
         for suffix, wanted in (("", True), ("2", second)):
-            lines = self.lines["ends" + suffix] = aligned(ends * wanted, n, 4)
+            lines = self.lines["ends" + suffix] = aligned((ends * wanted, n, 4))
             rings |= {f"end_{name}{suffix}": lines[:, :, column] for column, name in enumerate("RAD")}
         errors = max(rules.longest_cutoff() for rules in self.rules[1:]) + 2 * m + 4  # a flush goes on for m steps
-        sums = {name: np.zeros(n if prefix else 0) for name in SUMS}
+        sums = {name: aligned(n if prefix else 0) for name in SUMS}
         return rings | sums | {"error_ring": np.zeros((errors, self.network.n_readouts))}
 
     def _bound(self) -> dict[str, np.ndarray]:
