@@ -1,6 +1,6 @@
 # Interval variant: sweep backward through the surrogate gradients of an interval, credit the synapses.
 
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdlib cimport free, malloc
 
 cdef enum:
     TILE_BYTES = 196608   # coefficients of a tile of steps, a part of the second-level cache
@@ -129,7 +129,7 @@ def credit(
         if is_tiled(blocks, b, steps):
             room = max(room, room_for_links(same_step, blocks, b, steps, coefficient.shape[0],
                                             log_ptr if blocks[b, LOG] else input_ptr))
-    scratch = <int64_t*> PyMem_Malloc(room * sizeof(int64_t))
+    scratch = <int64_t*> malloc((room + 1) * sizeof(int64_t))
     if scratch == NULL:
         raise MemoryError(f"{room * sizeof(int64_t)} bytes for the order of spikes by source")
     with nogil:
@@ -151,7 +151,7 @@ def credit(
                 else:
                     credit_block(blocks, b, row_ptr, target, log_ids, log_ptr[emitted], log_ptr[emitted + 1],
                                  coefficient[t], scale[b], gradient)
-    PyMem_Free(scratch)
+    free(scratch)
 
 
 cdef inline int64_t lag_of(bint same_step, const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:

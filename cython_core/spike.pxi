@@ -99,7 +99,10 @@ cdef class Engine:
     cdef public uint8_t[::1] window
     # histories: ring of rows, step u in row u % length
     cdef public real[:, ::1] psi, L, F
-    cdef public double[:, ::1] error_ring
+    cdef public double[:, ::1] error_ring, error_sums
+    # prefix sums of errors in blocks of `out_block` steps from o on: sum alpha_out^(u-o) E_u; 0: there are none
+    cdef public int64_t out_block
+    cdef public double[::1] out_powers             # alpha_out^k
     # prefix sums; block length B
     cdef public int64_t block, m, sets
     cdef public double dt
@@ -159,6 +162,7 @@ cdef class Engine:
         with nogil:
             for t in range(n_steps, n_steps + self.m + 1):
                 self.error_ring[t % self.error_ring.shape[0]][:] = 0.0
+                sum_errors(self, t)
             for t in range(n_steps, n_steps + self.m + 1):
                 learn_step(self, t - self.m - 1)
                 if t < n_steps + self.m:

@@ -105,6 +105,7 @@ cdef void find_errors(Engine engine, int64_t t) noexcept nogil:
         for k in range(n):
             engine.error[s, k] = 0.0
             engine.error_ring[row, k] = 0.0
+        sum_errors(engine, t)
         return
     most = -1e300
     total = 0.0
@@ -120,6 +121,18 @@ cdef void find_errors(Engine engine, int64_t t) noexcept nogil:
     for k in range(n):
         engine.error[s, k] -= engine.target_signal[s, k]
         engine.error_ring[row, k] = engine.error[s, k]
+    sum_errors(engine, t)
+
+
+cdef void sum_errors(Engine engine, int64_t t) noexcept nogil:
+    cdef int64_t k, length = engine.error_ring.shape[0], row = t % length, before = (t + length - 1) % length
+    cdef int64_t place = t % engine.out_block if engine.out_block > 0 else 0
+    if engine.out_block == 0:
+        return
+    for k in range(engine.error_ring.shape[1]):
+        engine.error_sums[row, k] = (engine.error_sums[before, k] if place > 0 else 0.0) + (
+            engine.out_powers[place] * engine.error_ring[row, k]
+        )
 
 
 cdef void learn_step(Engine engine, int64_t u) noexcept nogil:

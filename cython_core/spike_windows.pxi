@@ -6,7 +6,7 @@ cdef void work_off(
 ) noexcept nogil:
     """Work off the history up to step t - m, or to the cutoff."""
     cdef int64_t u, n, latest = rows.books[row, LATEST], end = t - engine.m
-    cdef bint each_step = rows.rules[b, EACH_STEP], fused
+    cdef bint each_step = rows.rules[b, EACH_STEP], fused, summed, waits
     cdef double[WINDOW] traces
     cdef real[WINDOW] rates
     if rows.books[row, CLOSED]:
@@ -21,7 +21,13 @@ cdef void work_off(
     while u < end:
         # one step of the optimizer follows each step of the history, but for those of Adam that are due from before
         fused = each_step and (not rows.rules[b, ADAM] or rows.counters[row] == u + 2)
-        n = 1 if each_step and not fused else min(end - u, WINDOW)
+        waits = rows.books[row, WAITING] != 0 or rows.books[row, OLDER] != 0
+        summed = rows.rules[b, MODE] == READOUT and not each_step and engine.out_block > 0
+        if summed and not waits:
+            sum_readout(engine, u, end, rows, b, row, start, stop)
+            u = end
+            continue
+        n = 1 if (each_step and not fused) or summed else min(end - u, WINDOW)
         fill_traces(engine, u, n, traces, rows, b, row)
         if fused:
             fill_rates(engine, u + 3, n, rates, rows, b)
@@ -187,6 +193,25 @@ cdef void work_readout(
         if fused:
             step(stop - start, rates[i], adam, rows, b, start)
         seen = seen + 1 if seen + 1 < engine.error_ring.shape[0] else 0
+
+
+cdef void sum_readout(
+    Engine engine, int64_t first, int64_t end, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+) noexcept nogil:
+    """The same for steps in which no spike enters, where zbar decays: by sums of errors, in O(1)."""
+    cdef int64_t k, column, last, place, u = first, length = engine.error_sums.shape[0], high, low
+    cdef double zbar, before
+    while u < end:
+        place = u % engine.out_block
+        last = min(end, u - place + engine.out_block)
+        zbar = rows.constants[b, ALPHA] * rows.Z[row]
+        high, low = (last - 1) % length, (u + length - 1) % length
+        for k in range(start, stop):
+            column = rows.first_error + rows.target[k]
+            before = engine.error_sums[low, column] if place > 0 else 0.0
+            rows.C[k] -= zbar / engine.out_powers[place] * (engine.error_sums[high, column] - before)
+        rows.Z[row] = zbar * engine.out_powers[last - 1 - u]
+        u = last
 
 
 cdef void decay_row(

@@ -16,7 +16,7 @@ from .memory import aligned
 from .model import Model
 from .network import Network, target_rate
 from .sample import Sample
-from .spike_arrays import Arrays
+from .spike_arrays import ERRORS, Arrays
 from .spike_rules import PREFIX
 from .spikelog import Log
 from .state import State
@@ -68,7 +68,7 @@ class Spike(Arrays):
             raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
         self.lags = spike_rules.lags(model)
         self.round_steps = self._round_length(model)
-        self.block = spike_rules.block_length(model)
+        self.block, self.readout_block = spike_rules.block_length(model), spike_rules.readout_block_length(model)
         tables = (network.incoming, network.outgoing)
         self.mirror = network.mirror.table if network.mirror else Synapses(model, [], 0, 0)
         self.rules = [spike_rules.rules(model, table, self.block, self.lags.m) for table in (*tables, self.mirror)]
@@ -113,6 +113,7 @@ class Spike(Arrays):
                "mirror": self.rows[2], "nowhere": np.zeros(network.n_readouts),
                "mirror_index": network.mirror.index if network.mirror else np.zeros(0, np.int64),
                "own_signal": self.own_signal, "error": self.error, "block": max(self.block, 1), "m": self.lags.m,
+               "out_block": self.readout_block,
                "sets": self._sets, "dt": model.dt_ms, "fold_steps": spike_rules.FOLD_STEPS,
                "has_prefix": n > 0 and self._has(PREFIX),
                "alone": self.exchange.size == 1 and not self.settings.round_steps}
@@ -286,7 +287,7 @@ class Spike(Arrays):
     @property
     def history_steps(self) -> int:
         """Steps of which a neuron keeps something: its longest ring, bounded by cutoff or folding."""
-        return max(len(ring) for name, ring in self.history.items() if ring.ndim == 2 and name != "error_ring")
+        return max(len(ring) for name, ring in self.history.items() if ring.ndim == 2 and name not in ERRORS)
 
     def nbytes(self) -> dict[str, int]:
         """Bytes by kind: what synapses need to learn, bookkeeping of sources, histories, logs."""

@@ -14,6 +14,7 @@ from .synapses import DENSE, Synapses
 
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 SUMS = ("A", "D", "A2", "D2")
+ERRORS = ("error_ring", "error_sums")  # of all readouts, in the latest steps
 BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
 
 
@@ -71,7 +72,7 @@ class Arrays:
             rings |= {f"end_{name}{suffix}": lines[:, :, column] for column, name in enumerate("RAD")}
         errors = max(rules.longest_cutoff() for rules in self.rules[1:]) + 2 * m + 4  # a flush goes on for m steps
         sums = {name: aligned(n if prefix else 0) for name in SUMS}
-        return rings | sums | {"error_ring": np.zeros((errors, self.network.n_readouts))}
+        return rings | sums | {name: np.zeros((errors, self.network.n_readouts)) for name in ERRORS}
 
     def _bound(self) -> dict[str, np.ndarray]:
         """Histories as the kernel takes them: sums that are read together lie together."""
@@ -98,4 +99,7 @@ class Arrays:
                 row[1, 1], row[3, 1] = values.kappa, values.kappa_reg
         alphas = np.array([line[0] if rule[0] == PREFIX else 1.0 for rule, line in
                            zip(self.rules[0].rules, self.rules[0].constants, strict=True)])  # fmt: skip
-        return {"powers": powers, "alpha_powers": np.ascontiguousarray(alphas[:, None] ** (np.arange(B + 2) - 1))}
+        return {
+            "powers": powers, "alpha_powers": np.ascontiguousarray(alphas[:, None] ** (np.arange(B + 2) - 1)),
+            "out_powers": self.constants["alpha"] ** np.arange(self.readout_block + 1),
+        }  # fmt: skip

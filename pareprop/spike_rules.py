@@ -108,16 +108,28 @@ def block_length(model: Model) -> int:
     return min((length for length in lengths if length >= SMALLEST_BLOCK), default=0)
 
 
+def readout_block_length(model: Model) -> int:
+    """Steps of a block of prefix sums of errors; 0 if readouts forget too fast for it."""
+    groups = model.of_role("readout")
+    span = math.log(LOSS["double"]) * groups[0].params.tau_m / model.dt_ms if groups else 0.0
+    length = 2 ** int(math.log2(min(LARGEST_BLOCK, span))) if span >= 1.0 else 0
+    return length if length >= SMALLEST_BLOCK else 0
+
+
+def is_bounded(optimizer: Optimizer) -> bool:
+    """Whether a step of the optimizer may meet a bound that one step with the sum of several would not meet."""
+    return optimizer.optimize_each_step and (optimizer.Wmin > -DEFAULT_BOUND or optimizer.Wmax < DEFAULT_BOUND)
+
+
 def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int, m: int) -> int:
     """Kernel of a projection, the same on all ranks."""
     if not projection.plastic:
         return STATIC
     if projection.post.role == "readout":
         return READOUT
-    # with plain gradient descent one summed step is the same as many, unless a bound is met on the way
-    bounded = optimizer.optimize_each_step and (optimizer.Wmin > -DEFAULT_BOUND or optimizer.Wmax < DEFAULT_BOUND)
+    # with plain gradient descent one summed step is the same as many, unless a bound is met on the way;
     # Adam makes a gradient of 0 that was rounded to 1e-14 as large as any other, and takes O(window) anyway
-    if isinstance(optimizer, Adam) or bounded or not length:
+    if isinstance(optimizer, Adam) or is_bounded(optimizer) or not length:
         return LOOP
     rate = fastest_rate(projection.post, model.dt_ms)
     usable = rate is not None and projection.post.params.eprop_isi_trace_cutoff > m
@@ -160,10 +172,11 @@ def rules(model: Model, table: Synapses, length: int, m: int) -> Rules:
         kind = mode(model, projection, optimizer, length, m)
         cutoff = values.eprop_isi_trace_cutoff
         alpha = uniform_alpha(projection.post, model.dt_ms)
+        summed = kind == READOUT and not isinstance(optimizer, Adam) and not is_bounded(optimizer)
         row = (
             kind, NO_CUTOFF if cutoff > 2**40 else int(cutoff), int(alpha is None),
             int("adapt" in projection.post.model), int(isinstance(optimizer, Adam)),
-            int(optimizer.optimize_each_step and kind in (LOOP, READOUT)),
+            int(optimizer.optimize_each_step and kind in (LOOP, READOUT) and not summed),
         )  # fmt: skip
         line = (
             alpha or 0.0, getattr(values, "kappa", 0.0), getattr(values, "kappa_reg", 0.0), optimizer.eta,

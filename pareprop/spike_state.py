@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError
+from .spike_arrays import ERRORS
 from .spikelog import Log
 from .state import State
 
@@ -24,11 +25,12 @@ def saved(engine: Spike) -> State:
     }  # fmt: skip
     first, last = _kept_steps(engine) - engine.kernel.base, engine.time - engine.kernel.base
     inputs = engine.inputs.part(first, last)
-    shared = {"error_ring": engine.history["error_ring"], "inputs_ids": inputs.ids, "inputs_ptr": inputs.ptr}
+    errors = {name: engine.history[name] for name in ERRORS}
+    shared = errors | {"inputs_ids": inputs.ids, "inputs_ptr": inputs.ptr}
     state = State(numbers, shared)
     network, spikes = engine.network, engine.merged.part(first, last)
     state.spikes["spikes"] = lambda: network.sources.named(spikes, last - first, *network.neurons)
-    histories = {name: array for name, array in engine.history.items() if name != "error_ring"}
+    histories = {name: array for name, array in engine.history.items() if name not in ERRORS}
     state.neurons = engine.state | histories | {"carried": engine.carried}
     state.readouts = {"y": engine.y, "arriving_out": np.asarray(engine.kernel.arriving_out)}
     tables = (*engine.tables(), engine.mirror)
@@ -63,9 +65,10 @@ def restore(engine: Spike, numbers: dict[str, Any], shared: dict[str, np.ndarray
             raise InputError(f"the spikes in flight ({name}) are not those of {steps} steps of {sizes[name]} sources")
         flying = Log.from_arrays(ids, ptr)
         log.append(0, flying if name == "inputs" else engine.network.sources.numbered(flying, steps), steps)
-    if shared["error_ring"].shape != engine.history["error_ring"].shape:
-        raise InputError("the errors in flight are not those of this network")
-    engine.history["error_ring"][...] = shared["error_ring"]
+    for name in ERRORS:
+        if shared[name].shape != engine.history[name].shape:
+            raise InputError("the errors in flight are not those of this network")
+        engine.history[name][...] = shared[name]
 
 
 def _kept_steps(engine: Spike) -> int:
