@@ -170,7 +170,8 @@ cdef class Engine:
                     deliver_all(self, t, self.outgoing, self.arriving_out)
                     follow(self, t)
             if self.cells.shape[0] > 0:
-                fill_cells(self.R[row_before_entry(self, n_steps + self.m)], self.A, self.D, cells_of(self))
+                fill_cells(self.R[row_before_entry(self, n_steps + self.m)], self.A, self.D, self.arriving,
+                           cells_of(self))
             arrive_everywhere(self, n_steps + self.m, self.incoming)
             arrive_everywhere(self, n_steps + self.m, self.outgoing)
             arrive_everywhere(self, n_steps + self.m, self.mirror)

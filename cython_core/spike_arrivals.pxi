@@ -5,16 +5,16 @@ cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
     """`deliver_all` of neurons, by way of their cells where that is how a block learns."""
     cdef int64_t b
     cdef bint inside = False, wanted
-    if engine.learns and engine.cells.shape[0] > 0:
-        fill_cells(engine.R[row_before_entry(engine, t)], engine.A, engine.D, cells_of(engine))
     for b in range(engine.incoming.blocks.shape[0]):
         wanted = engine.learns and engine.cells.shape[0] > 0 and uses_cells(engine, engine.incoming, b)
-        if wanted != inside:
-            move_arriving(wanted, engine.arriving, cells_of(engine))
+        if wanted and not inside:
+            fill_cells(engine.R[row_before_entry(engine, t)], engine.A, engine.D, engine.arriving, cells_of(engine))
+        elif inside and not wanted:
+            take_arriving(engine.arriving, cells_of(engine))
         inside = wanted
         deliver_block_of(engine, t, engine.incoming, b, inside, engine.arriving)
     if inside:
-        move_arriving(False, engine.arriving, cells_of(engine))
+        take_arriving(engine.arriving, cells_of(engine))
 
 
 cdef inline void deliver_all(Engine engine, int64_t t, Rows rows, total_of[::1] arriving) noexcept nogil:

@@ -22,25 +22,38 @@ cdef struct Cell:     # sums of a neuron at one time, half a cache line
     real arriving     # while spikes arrive, instead of Engine.arriving
 
 
+cdef extern from "spike_fours.h" nogil:
+    int64_t descend_fours(
+        int64_t n, const uint32_t* target, double Z, double d, double eta, double low, double high, double* weight,
+        double* Y, double* C, double* cells
+    )
+    int64_t enter_fours(int64_t n, const uint32_t* target, double d, double* Y, double* C, const double* cells)
+    int64_t cross_fours(
+        int64_t n, const uint32_t* target, double Z, double shrink, double* Y, double* C, const double* cells
+    )
+    int64_t fill_fours(
+        int64_t n, const double* R, const double* A, const double* D, const double* arriving, double* cells
+    )
+
+
 cdef void fill_cells(
-    const double[::1] R, const double[::1] A, const double[::1] D, Cell* cell
+    const double[::1] R, const double[::1] A, const double[::1] D, const real[::1] arriving, Cell* cell
 ) noexcept nogil:
-    cdef int64_t j
-    for j in range(R.shape[0]):
+    cdef int64_t j, first = 0
+    if sizeof(real) == sizeof(double) and R.shape[0] > 0:
+        first = fill_fours(R.shape[0], &R[0], &A[0], &D[0], <const double*> &arriving[0], <double*> cell)
+    for j in range(first, R.shape[0]):
         cell[j].R = R[j]
         cell[j].A = A[j]
         cell[j].D = D[j]
+        cell[j].arriving = arriving[j]
 
 
-cdef void move_arriving(bint inward, real[::1] arriving, Cell* cell) noexcept nogil:
-    """Into the cells, or out of them."""
+cdef void take_arriving(real[::1] arriving, const Cell* cell) noexcept nogil:
+    """Out of the cells."""
     cdef int64_t j
-    if inward:
-        for j in range(arriving.shape[0]):
-            cell[j].arriving = arriving[j]
-    else:
-        for j in range(arriving.shape[0]):
-            arriving[j] = cell[j].arriving
+    for j in range(arriving.shape[0]):
+        arriving[j] = cell[j].arriving
 
 
 cdef inline void cross_block(
@@ -53,9 +66,12 @@ cdef inline void cross_block(
     real[::1] Y,                      # UPDATED
     real[::1] C,                      # UPDATED
 ) noexcept nogil:
-    cdef int64_t k
+    cdef int64_t k, first = start
     cdef const Cell* at
-    for k in range(start, stop):
+    if sizeof(real) == sizeof(double) and start < stop:
+        first += cross_fours(stop - start, &target[start], Z, shrink, <double*> &Y[start], <double*> &C[start],
+                             <const double*> end)
+    for k in range(first, stop):
         at = &end[target[k]]
         C[k] = C[k] - (Y[k] * at.A + Z * at.D)
         Y[k] = shrink * (Y[k] + Z * at.R)
@@ -77,6 +93,8 @@ cdef inline void enter_row(
     while k < stop:
         prefetch_line(k + ahead, target, Y, C, Y)
         end = min(k + STRIDE, stop)
+        if sizeof(real) == sizeof(double):
+            k += enter_fours(end - k, target + k, d, <double*> Y + k, <double*> C + k, <const double*> cell)
         for k in range(k, end):
             at = &cell[target[k]]
             Y[k] -= d * at.R
@@ -142,6 +160,8 @@ cdef inline void descend(
         prefetch_line(k + ahead, target, weight, Y, C)
         end = min(k + STRIDE, stop)
         if sizeof(real) == sizeof(double):
+            k += descend_fours(end - k, target + k, Z, d, eta, Wmin, Wmax, <double*> weight + k, <double*> Y + k,
+                               <double*> C + k, <double*> cell)
             for k in range(k, end):
                 at = &cell[target[k]]
                 w = weight[k] - eta * (Y[k] * at.A + Z * at.D - C[k])
@@ -149,10 +169,8 @@ cdef inline void descend(
                 w = w if w < Wmax else Wmax
                 weight[k] = w
                 at.arriving += w
-                y = Y[k]
-                if d != 0.0:
-                    y -= d * at.R
-                    Y[k] = y
+                y = Y[k] - d * at.R
+                Y[k] = y
                 C[k] = y * at.A + grown * at.D
         else:                         # what is indexed apart from the rest, which then is vectorised: pays here alone
             for i in range(end - k):
@@ -412,10 +430,12 @@ cdef void add_signal(
         D[j] += x * R[j]
 
 
-cdef void close_sums(const double[::1] R, double[::1] A, double[::1] D, Cell* end) noexcept nogil:
+cdef void close_sums(
+    const double[::1] R, double[::1] A, double[::1] D, const real[::1] arriving, Cell* end
+) noexcept nogil:
     """Keep the sums at the end of a block and start anew."""
     cdef int64_t j
-    fill_cells(R, A, D, end)
+    fill_cells(R, A, D, arriving, end)
     for j in range(R.shape[0]):
         A[j] = 0.0
         D[j] = 0.0

@@ -164,9 +164,11 @@ cdef void learn_step(Engine engine, int64_t u) noexcept nogil:
                        engine.powers[p, 3, k_block] * (1.0 - engine.powers[p, 3, 1]), engine.F[u % engine.F.shape[0]],
                        engine.R2[u % (engine.m + 1)], engine.A2, engine.D2)
     if k_block == engine.block - 1:
-        close_sums(engine.R[u % (engine.m + 1)], engine.A, engine.D, end_of(engine.ends, u // engine.block))
+        close_sums(engine.R[u % (engine.m + 1)], engine.A, engine.D, engine.arriving,
+                   end_of(engine.ends, u // engine.block))
         if engine.sets == 2:
-            close_sums(engine.R2[u % (engine.m + 1)], engine.A2, engine.D2, end_of(engine.ends2, u // engine.block))
+            close_sums(engine.R2[u % (engine.m + 1)], engine.A2, engine.D2, engine.arriving,
+                       end_of(engine.ends2, u // engine.block))
 
 
 cdef inline int64_t fb_delay_of_out(Engine engine, int64_t b) noexcept nogil:

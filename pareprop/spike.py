@@ -16,8 +16,8 @@ from .memory import aligned
 from .model import Model
 from .network import Network, target_rate
 from .sample import Sample
-from .spike_arrays import ERRORS, Arrays
-from .spike_rules import PREFIX
+from .spike_arrays import Arrays
+from .spike_rules import ERRORS, PREFIX
 from .spikelog import Log
 from .state import State
 from .synapses import Synapses

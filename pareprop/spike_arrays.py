@@ -9,12 +9,11 @@ import numpy as np
 from . import spike_rules
 from .memory import aligned
 from .model import Model
-from .spike_rules import LOOP, PREFIX, Rules
+from .spike_rules import ERRORS, LOOP, PREFIX, Rules
 from .synapses import DENSE, Synapses
 
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 SUMS = ("A", "D", "A2", "D2")
-ERRORS = ("error_ring", "error_sums")  # of all readouts, in the latest steps
 BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
 
 

@@ -30,6 +30,7 @@ from .synapses import Synapses
 
 STATIC, PREFIX, LOOP, READOUT = range(4)
 NO_CUTOFF = -1
+ERRORS = ("error_ring", "error_sums")  # histories of all readouts, the same on every rank
 FOLD_STEPS = 1024  # how often rows without a cutoff (or a longer one) are worked off, whatever their source does
 LARGEST_BLOCK, SMALLEST_BLOCK = 256, 8
 # The powers within a block of prefix sums span at most this factor: of 16 digits three may be lost, of 7 not that many.

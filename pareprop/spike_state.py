@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import InputError
-from .spike_arrays import ERRORS
+from .spike_rules import ERRORS
 from .spikelog import Log
 from .state import State
 
