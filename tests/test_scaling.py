@@ -1,6 +1,7 @@
 """Scaling studies, counts of work, unit costs, predictions."""
 
 import csv
+import dataclasses
 import json
 import os
 import subprocess
@@ -237,6 +238,13 @@ def test_memory_as_predicted(variant, tmp_path, capsys):
         found = measure.run(variant, probe, 1)
         predicted = fitted.memory(found.work)
         assert sum(predicted.values()) == pytest.approx(sum(found.memory.values()), rel=0.05)
+
+
+@pytest.mark.parametrize("probe", measure.PROBES, ids=str)
+def test_probes_can_be_run(probe):
+    """A hundredth of each: a probe that is no share of a larger run is refused."""
+    small = dataclasses.replace(probe, neurons=probe.neurons // 10, indegree=probe.indegree // 10, steps=20)
+    assert measure.run("interval", small, 1).phases["deliver"] > 0
 
 
 def test_prediction():

@@ -52,7 +52,7 @@ class Probe:
 # Long and short rows, few and many neurons on a rank, tables in the cache and far beyond it.
 PROBES = (
     Probe(1000, 100, 2), Probe(4000, 800, 2, 250), Probe(8000, 100, 4, 1000, 5), Probe(20_000, 500, 2),
-    Probe(20_000, 1000, 16, 250), Probe(20_000, 1000, 1, 250), Probe(20_000, 500, 2, 250, 5), Probe(40_000, 50, 2),
+    Probe(20_000, 1000, 16, 250), Probe(20_000, 2000, 2, 250), Probe(20_000, 500, 2, 250, 5), Probe(40_000, 50, 2),
     Probe(40_000, 200, 64, 1000),
 )  # fmt: skip
 
