@@ -20,10 +20,11 @@ typedef int64_t mask __attribute__((vector_size(32)));
 #define AT(pointer) (*(four *)(pointer))
 #define AT_CONST(pointer) (*(const four *)(pointer))
 
-/* cells are R, A, D and what arrives */
+/* a cell is R, A, D and what arrives */
+#define CELL(cells, target) AT_CONST((cells) + 4 * (size_t)(target))
 #define SUMS(cells, target)                                                                                            \
-    const four cell_0 = AT_CONST((cells) + 4 * (size_t)(target)[0]), cell_1 = AT_CONST((cells) + 4 * (size_t)(target)[1]); \
-    const four cell_2 = AT_CONST((cells) + 4 * (size_t)(target)[2]), cell_3 = AT_CONST((cells) + 4 * (size_t)(target)[3]); \
+    const four cell_0 = CELL(cells, (target)[0]), cell_1 = CELL(cells, (target)[1]);                                   \
+    const four cell_2 = CELL(cells, (target)[2]), cell_3 = CELL(cells, (target)[3]);                                   \
     const four RD_01 = MIX(cell_0, cell_1, 0, 4, 2, 6), RD_23 = MIX(cell_2, cell_3, 0, 4, 2, 6);                       \
     const four A_01 = MIX(cell_0, cell_1, 1, 5, 3, 7), A_23 = MIX(cell_2, cell_3, 1, 5, 3, 7);                         \
     const four R = MIX(RD_01, RD_23, 0, 1, 4, 5), D = MIX(RD_01, RD_23, 2, 3, 6, 7), A = MIX(A_01, A_23, 0, 1, 4, 5);
@@ -53,7 +54,8 @@ static inline int64_t descend_fours(int64_t n, const uint32_t *target, double Z,
     return k;
 }
 
-static inline int64_t enter_fours(int64_t n, const uint32_t *target, double d, double *Y, double *C, const double *cells)
+static inline int64_t enter_fours(int64_t n, const uint32_t *target, double d, double *Y, double *C,
+                                  const double *cells)
 {
     int64_t k = 0;
     for (; k + 4 <= n; k += 4) {

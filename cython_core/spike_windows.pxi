@@ -6,7 +6,8 @@ cdef void work_off(
 ) noexcept nogil:
     """Work off the history up to step t - m, or to the cutoff."""
     cdef int64_t u, n, latest = rows.books[row, LATEST], end = t - engine.m
-    cdef bint each_step = rows.rules[b, EACH_STEP], fused, summed, waits
+    cdef bint each_step = rows.rules[b, EACH_STEP], fused
+    cdef bint summed = rows.rules[b, MODE] == READOUT and not each_step and engine.out_block > 0
     cdef double[WINDOW] traces
     cdef real[WINDOW] rates
     if rows.books[row, CLOSED]:
@@ -21,12 +22,9 @@ cdef void work_off(
     while u < end:
         # one step of the optimizer follows each step of the history, but for those of Adam that are due from before
         fused = each_step and (not rows.rules[b, ADAM] or rows.counters[row] == u + 2)
-        waits = rows.books[row, WAITING] != 0 or rows.books[row, OLDER] != 0
-        summed = rows.rules[b, MODE] == READOUT and not each_step and engine.out_block > 0
-        if summed and not waits:
+        if summed and rows.books[row, WAITING] == 0 and rows.books[row, OLDER] == 0:
             sum_readout(engine, u, end, rows, b, row, start, stop)
-            u = end
-            continue
+            break
         n = 1 if (each_step and not fused) or summed else min(end - u, WINDOW)
         fill_traces(engine, u, n, traces, rows, b, row)
         if fused:

@@ -11,7 +11,7 @@ LINE = 64  # bytes
 
 
 def aligned(shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray:
-    """Zeros."""
+    """Zeros of a shape and type, from the start of a cache line on."""
     n = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
     memory = np.zeros(n + LINE - 1, np.uint8)
     first = -memory.ctypes.data % LINE

@@ -173,11 +173,11 @@ def rules(model: Model, table: Synapses, length: int, m: int) -> Rules:
         kind = mode(model, projection, optimizer, length, m)
         cutoff = values.eprop_isi_trace_cutoff
         alpha = uniform_alpha(projection.post, model.dt_ms)
-        summed = kind == READOUT and not isinstance(optimizer, Adam) and not is_bounded(optimizer)
+        stepwise = kind == LOOP or (kind == READOUT and (isinstance(optimizer, Adam) or is_bounded(optimizer)))
         row = (
             kind, NO_CUTOFF if cutoff > 2**40 else int(cutoff), int(alpha is None),
             int("adapt" in projection.post.model), int(isinstance(optimizer, Adam)),
-            int(optimizer.optimize_each_step and kind in (LOOP, READOUT) and not summed),
+            int(optimizer.optimize_each_step and stepwise),
         )  # fmt: skip
         line = (
             alpha or 0.0, getattr(values, "kappa", 0.0), getattr(values, "kappa_reg", 0.0), optimizer.eta,
