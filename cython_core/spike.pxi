@@ -10,6 +10,7 @@ include "surrogates.pxi"
 include "spike_neurons.pxi"
 include "spike_loop.pxi"
 include "spike_prefix.pxi"
+include "spike_dense.pxi"
 
 cdef enum:        # phases of a step
     DELIVER = 0
@@ -117,6 +118,8 @@ cdef class Engine:
     # recording
     cdef public int64_t[::1] record
     cdef public double[:, ::1] recorded_V, recorded_a, recorded_psi
+    cdef Descent[QUEUED] queue                     # arrivals at the present dense block that wait
+    cdef int64_t queued
     cdef public double deliver_seconds, update_seconds, sweep_seconds
     cdef Stopwatch watch
 

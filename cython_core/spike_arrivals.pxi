@@ -48,6 +48,8 @@ cdef inline void deliver_spikes(
         while i < stop and ids[i] < rows.blocks[b, SOURCES]:
             row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
             start = rows.row_ptr[row]
+            if learns and i + 2 < stop and ids[i + 2] < rows.blocks[b, SOURCES]:
+                prefetch_books(rows, row + ids[i + 2] - ids[i])
             if start < rows.row_ptr[row + 1]:
                 ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
                 if learns and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
@@ -56,13 +58,24 @@ cdef inline void deliver_spikes(
                     for k in range(start, rows.row_ptr[row + 1]):
                         cells_of(engine)[rows.target[k]].arriving += rows.weight[k]
                 else:
+                    if engine.queued:                  # a target adds its weights in the order of the sources
+                        descend_queue(engine, t, rows, b, arriving)
                     add_row(rows.blocks, b, ids[i], start, rows.row_ptr[row + 1], rows.target, rows.weight, 1.0,
                             arriving)
             i += 1
+        if engine.queued:
+            descend_queue(engine, t, rows, b, arriving)
     if learns and rows.rules[b, MODE] == PREFIX and 0 < entry_lag(engine) <= emitted:
         enter_spikes(engine, t, emitted - entry_lag(engine), rows, b, ids, ptr)
     if learns and 0 <= rows.rules[b, CUTOFF] <= emitted:
         close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, ids, ptr)
+
+
+cdef inline void prefetch_books(Rows rows, int64_t row) noexcept nogil:
+    prefetch(&rows.row_ptr[row])
+    prefetch(&rows.books[row, 0])
+    prefetch(&rows.books[row, 4])
+    prefetch(&rows.Z[row])
 
 
 cdef void enter_spikes(
@@ -184,3 +197,5 @@ cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows) noexcept nogil:
                 row = rows.blocks[b, ROW] + source - rows.blocks[b, SOURCE]
                 if rows.books[row, LATEST] >= 0 and rows.row_ptr[row + 1] > rows.row_ptr[row]:
                     arrive(engine, t, rows, b, row, source, 0, engine.arriving)
+            if engine.queued:
+                descend_queue(engine, t, rows, b, engine.arriving)

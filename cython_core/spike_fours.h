@@ -29,21 +29,17 @@ typedef int64_t mask __attribute__((vector_size(32)));
     const four A_01 = MIX(cell_0, cell_1, 1, 5, 3, 7), A_23 = MIX(cell_2, cell_3, 1, 5, 3, 7);                         \
     const four R = MIX(RD_01, RD_23, 0, 1, 4, 5), D = MIX(RD_01, RD_23, 2, 3, 6, 7), A = MIX(A_01, A_23, 0, 1, 4, 5);
 
-static inline four chosen(mask which, four yes, four no)
-{
-    return (four)(((mask)yes & which) | ((mask)no & ~which));
-}
-
 static inline int64_t descend_fours(int64_t n, const uint32_t *target, double Z, double d, double eta, double low,
                                     double high, double *weight, double *Y, double *C, double *cells)
 {
-    const four lowest = {low, low, low, low}, highest = {high, high, high, high};
     int64_t k = 0;
     for (; k + 4 <= n; k += 4) {
         SUMS(cells, target + k)
         four y = AT(Y + k), w = AT(weight + k) - eta * (y * A + Z * D - AT(C + k));
-        w = chosen(w > lowest, w, lowest);
-        w = chosen(w < highest, w, highest);
+        for (int i = 0; i < 4; i++)
+            w[i] = w[i] > low ? w[i] : low;
+        for (int i = 0; i < 4; i++)
+            w[i] = w[i] < high ? w[i] : high;
         y = y - d * R;
         AT(weight + k) = w;
         AT(Y + k) = y;

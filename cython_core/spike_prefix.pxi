@@ -56,25 +56,31 @@ cdef void take_arriving(real[::1] arriving, const Cell* cell) noexcept nogil:
         arriving[j] = cell[j].arriving
 
 
+cdef struct Crossing:  # of the end of a block
+    const Cell* end   # sums there; NULL: nothing is crossed
+    double Z          # before it
+    double shrink     # kappa^B
+
+
 cdef inline void cross_block(
     int64_t start,
     int64_t stop,
-    const uint32_t[::1] target,       # IN
-    double Z,
-    double shrink,                    # kappa^B
-    const Cell* end,                  # IN, sums at the end of the block
-    real[::1] Y,                      # UPDATED
-    real[::1] C,                      # UPDATED
+    const uint32_t* target,           # IN
+    Crossing crossing,
+    real* Y,                          # UPDATED
+    real* C,                          # UPDATED
 ) noexcept nogil:
     cdef int64_t k, first = start
     cdef const Cell* at
-    if sizeof(real) == sizeof(double) and start < stop:
-        first += cross_fours(stop - start, &target[start], Z, shrink, <double*> &Y[start], <double*> &C[start],
-                             <const double*> end)
+    if crossing.end == NULL:
+        return
+    if sizeof(real) == sizeof(double):
+        first += cross_fours(stop - start, target + start, crossing.Z, crossing.shrink, <double*> Y + start,
+                             <double*> C + start, <const double*> crossing.end)
     for k in range(first, stop):
-        at = &end[target[k]]
-        C[k] = C[k] - (Y[k] * at.A + Z * at.D)
-        Y[k] = shrink * (Y[k] + Z * at.R)
+        at = &crossing.end[target[k]]
+        C[k] = C[k] - (Y[k] * at.A + crossing.Z * at.D)
+        Y[k] = crossing.shrink * (Y[k] + crossing.Z * at.R)
 
 
 cdef inline void enter_row(
@@ -142,6 +148,7 @@ cdef inline void descend(
     const uint32_t* target,           # IN
     double Z,
     double d,                         # of a spike that enters now, 0 if none
+    Crossing crossing,                # the end of a block just before
     double eta,
     real Wmin,
     real Wmax,
@@ -159,6 +166,7 @@ cdef inline void descend(
     while k < stop:
         prefetch_line(k + ahead, target, weight, Y, C)
         end = min(k + STRIDE, stop)
+        cross_block(k, end, target, crossing, Y, C)
         if sizeof(real) == sizeof(double):
             k += descend_fours(end - k, target + k, Z, d, eta, Wmin, Wmax, <double*> weight + k, <double*> Y + k,
                                <double*> C + k, <double*> cell)
@@ -255,97 +263,6 @@ cdef inline void reopen_row(
             c += d * (at.D - at.R * at.A)
         Y[k] = y
         C[k] = c
-
-
-cdef inline void close_dense(
-    int64_t start,
-    int64_t stop,
-    int64_t base,                     # target of synapse k is base + k
-    double Z,
-    double Z_before,
-    double power,
-    const double[::1] R,
-    const double[::1] A,
-    const double[::1] D,
-    real[::1] Y,
-    real[::1] C,
-) noexcept nogil:
-    """As `close_row` where targets are neighbours."""
-    cdef int64_t k
-    for k in range(start, stop):
-        C[k] -= Y[k] * A[base + k] + Z * D[base + k]
-        Y[k] = power * (Y[k] + Z_before * R[base + k])
-
-
-cdef inline void reopen_dense(
-    int64_t start,
-    int64_t stop,
-    int64_t base,
-    double Z,
-    double Z_before,
-    double power,
-    bint enters,
-    double d,
-    real eta,
-    real Wmin,
-    real Wmax,
-    const double[::1] R_before,       # of the step before the window
-    const double[::1] R,              # of the step before the spike enters
-    const double[::1] A,
-    const double[::1] D,
-    real[::1] weight,
-    real[::1] Y,
-    real[::1] C,
-    total_of[::1] arriving,
-) noexcept nogil:
-    """As `reopen_row` where targets are neighbours."""
-    cdef int64_t k
-    cdef real w, y, c
-    for k in range(start, stop):
-        w = weight[k] + eta * C[k]
-        w = w if w > Wmin else Wmin
-        w = w if w < Wmax else Wmax
-        weight[k] = w
-        arriving[base + k] += w
-        y = power * Y[k] - Z_before * R_before[base + k]
-        c = y * A[base + k] + Z * D[base + k]
-        if enters:
-            y -= d * R[base + k]
-            c += d * (D[base + k] - R[base + k] * A[base + k])
-        Y[k] = y
-        C[k] = c
-
-
-cdef inline void descend_dense(
-    int64_t start,
-    int64_t stop,
-    int64_t base,                     # target of synapse k is base + k
-    double Z,
-    double d,
-    double eta,
-    real Wmin,
-    real Wmax,
-    const double[::1] R,
-    const double[::1] A,
-    const double[::1] D,
-    real[::1] weight,
-    real[::1] Y,
-    real[::1] C,
-    total_of[::1] arriving,
-) noexcept nogil:
-    """As `descend` where targets are neighbours."""
-    cdef int64_t k
-    cdef double grown = Z + d
-    cdef real w, y
-    for k in range(start, stop):
-        w = weight[k] - eta * (Y[k] * A[base + k] + Z * D[base + k] - C[k])
-        w = w if w > Wmin else Wmin
-        w = w if w < Wmax else Wmax
-        weight[k] = w
-        arriving[base + k] += w
-        y = Y[k] - d * R[base + k]
-        Y[k] = y
-        C[k] = y * A[base + k] + grown * D[base + k]
 
 
 cdef inline void owe(

@@ -4,33 +4,33 @@
 cdef bint arrive_prefix(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
 ) noexcept nogil:
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m, hole
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m
     cdef int64_t n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
-    cdef bint entered = engine.m == 1, fused = engine.sets == 1
+    cdef bint entered = engine.m == 1
     cdef double d = 0.0, Z
+    cdef Crossing crossing
     if rows.books[row, CLOSED]:
         return arrive_closed(engine, t, e, n_decay, rows, b, row, source, arriving)
-    advance_prefix(engine, e, rows, b, row)
-    Z = rows.Z[row]
-    if fused:
+    if engine.sets == 1:
+        crossing = last_crossing(engine, e, rows, b, row)
+        Z = rows.Z[row]
         if entered:
             d = unit(engine, t, e, b)
         if rows.blocks[b, DENSE]:
-            hole = start + hole_of(rows.blocks, b, source, stop - start)
-            descend_dense(start, hole, rows.blocks[b, TARGET] - start, Z, d, rows.constants[b, ETA],
-                          rows.constants[b, W_MIN], rows.constants[b, W_MAX], engine.R[row_before_entry(engine, t)],
-                          engine.A, engine.D, rows.weight, rows.Y, rows.C, arriving)
-            descend_dense(hole, stop, rows.blocks[b, TARGET] + 1 - start, Z, d, rows.constants[b, ETA],
-                          rows.constants[b, W_MIN], rows.constants[b, W_MAX], engine.R[row_before_entry(engine, t)],
-                          engine.A, engine.D, rows.weight, rows.Y, rows.C, arriving)
+            if engine.queued == QUEUED:
+                descend_queue(engine, t, rows, b, arriving)
+            engine.queue[engine.queued] = Descent(start, hole_of(rows.blocks, b, source, stop - start), Z, d, crossing)
+            engine.queued += 1
         else:
-            descend(start, stop, ahead, &rows.target[0], Z, d, rows.constants[b, ETA], rows.constants[b, W_MIN],
-                    rows.constants[b, W_MAX], &rows.weight[0], &rows.Y[0], &rows.C[0], cells_of(engine))
+            descend(start, stop, ahead, &rows.target[0], Z, d, crossing, rows.constants[b, ETA],
+                    rows.constants[b, W_MIN], rows.constants[b, W_MAX], &rows.weight[0], &rows.Y[0], &rows.C[0],
+                    cells_of(engine))
         rows.Z[row] = Z + d
         wait(engine, t, rows, row)
         if entered:
             rows.books[row, WAITING] = 0
         return True
+    advance_prefix(engine, e, rows, b, row)
     owe_all(engine, rows, row, start, stop)
     optimize(engine, t + 1, rows, b, row, start, stop)
     charge_all(engine, rows, row, start, stop)
@@ -38,6 +38,27 @@ cdef bint arrive_prefix(
     if entered:
         enter(engine, t, rows, b, row, 0)
     return False
+
+
+cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, total_of[::1] arriving) noexcept nogil:
+    """Work off the arrivals of step t that wait: `descend` for dense rows."""
+    cdef int64_t i, after, n, place, k, first = 0, width = rows.blocks[b, WIDTH], base = rows.blocks[b, TARGET]
+    cdef const double* R = &engine.R[row_before_entry(engine, t), base]
+    cdef Descent row
+    while first < width:
+        for i in range(engine.queued):
+            row = engine.queue[i]
+            for after in range(2):
+                n = part_of(after, row.hole, first, min(first + TILE, width), &place)
+                if n > 0:
+                    k = row.start + place - after
+                    cross_block(k, k + n, &rows.target[0], row.crossing, &rows.Y[0], &rows.C[0])
+                    descend_dense(n, row.Z, row.d, rows.constants[b, ETA], rows.constants[b, W_MIN],
+                                  rows.constants[b, W_MAX], R + place, &engine.A[base + place],
+                                  &engine.D[base + place], &rows.weight[k], &rows.Y[k], &rows.C[k],
+                                  &arriving[base + place])
+        first += TILE
+    engine.queued = 0
 
 
 cdef inline Cell* cells_of(Engine engine) noexcept nogil:
@@ -101,16 +122,30 @@ cdef void charge_all(Engine engine, Rows rows, int64_t row, int64_t start, int64
 
 cdef void advance_prefix(Engine engine, int64_t e, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Bring the row into the block of step e."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], f = rows.books[row, CURSOR]
-    cdef int64_t wanted = max(e, 0) // engine.block
-    while f < wanted:
-        cross_block(start, stop, rows.target, rows.Z[row], shrink(engine, b, 1), end_of(engine.ends, f), rows.Y, rows.C)
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], wanted = max(e, 0) // engine.block
+    cdef Crossing crossing
+    while rows.books[row, CURSOR] < wanted:
+        crossing = next_crossing(engine, rows, b, row)
+        cross_block(start, stop, &rows.target[0], crossing, &rows.Y[0], &rows.C[0])
         if engine.sets == 2:
-            cross_block(start, stop, rows.target, rows.Z[row], shrink(engine, b, 3), end_of(engine.ends2, f), rows.Y2,
-                        rows.C)
-        rows.Z[row] *= engine.alpha_powers[b, engine.block + 1]
-        f += 1
-    rows.books[row, CURSOR] = f
+            crossing.end, crossing.shrink = end_of(engine.ends2, rows.books[row, CURSOR] - 1), shrink(engine, b, 3)
+            cross_block(start, stop, &rows.target[0], crossing, &rows.Y2[0], &rows.C[0])
+
+
+cdef inline Crossing next_crossing(Engine engine, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """What synapses of the row have to do for the next block; Z and the books are there already."""
+    cdef Crossing crossing = Crossing(end_of(engine.ends, rows.books[row, CURSOR]), rows.Z[row], shrink(engine, b, 1))
+    rows.Z[row] *= engine.alpha_powers[b, engine.block + 1]
+    rows.books[row, CURSOR] += 1
+    return crossing
+
+
+cdef inline Crossing last_crossing(Engine engine, int64_t e, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """As `advance_prefix`, but synapses have the last end of a block still before them."""
+    advance_prefix(engine, (max(e, 0) // engine.block - 1) * engine.block, rows, b, row)
+    if rows.books[row, CURSOR] < max(e, 0) // engine.block:
+        return next_crossing(engine, rows, b, row)
+    return Crossing(NULL, 0.0, 0.0)
 
 
 cdef inline double shrink(Engine engine, int64_t b, int64_t which) noexcept nogil:
@@ -126,7 +161,7 @@ cdef void close_prefix(
     Engine engine, int64_t e, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """Turn Y and Z into the traces of step e - 1 and C into what is owed."""
-    cdef int64_t k, hole, before = (e + engine.m) % (engine.m + 1)         # row of step e - 1
+    cdef int64_t k, hole, after, n, place, i, j, before = (e + engine.m) % (engine.m + 1)     # row of step e - 1
     cdef double Z, Z_before, power
     advance_prefix(engine, e, rows, b, row)
     k = max(e, 0) % engine.block
@@ -137,11 +172,13 @@ cdef void close_prefix(
     if uses_cells(engine, rows, b):
         close_row(start, stop, rows.target, Z, Z_before, power, engine.R[before], cells_of(engine), rows.Y, rows.C)
     elif engine.sets == 1 and rows.blocks[b, DENSE]:
-        hole = start + hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
-        close_dense(start, hole, rows.blocks[b, TARGET] - start, Z, Z_before, power, engine.R[before], engine.A,
-                    engine.D, rows.Y, rows.C)
-        close_dense(hole, stop, rows.blocks[b, TARGET] + 1 - start, Z, Z_before, power, engine.R[before], engine.A,
-                    engine.D, rows.Y, rows.C)
+        hole = hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
+        for after in range(2):
+            n = part_of(after, hole, 0, rows.blocks[b, WIDTH], &place)
+            j, i = rows.blocks[b, TARGET] + place, start + place - after
+            if n > 0:
+                close_dense(n, Z, Z_before, power, &engine.R[before, j], &engine.A[j], &engine.D[j], &rows.Y[i],
+                            &rows.C[i])
     else:
         owe_all(engine, rows, row, start, stop)
         rescale(engine, e, k, 1, True, rows, b, row, start, stop)
@@ -153,7 +190,8 @@ cdef bint arrive_closed(
     total_of[::1] arriving
 ) noexcept nogil:
     """A spike arrives after the cutoff. Return whether it was delivered, too."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], k = max(e, 0) % engine.block, hole
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], k = max(e, 0) % engine.block, hole, after, n
+    cdef int64_t place, i, j
     cdef int64_t before = (e + engine.m) % (engine.m + 1), enters_after = row_before_entry(engine, t)
     cdef bint enters = engine.m == 1
     cdef double d = unit(engine, t, max(t - 1, 0), b) if enters else 0.0, Z, Z_before, power
@@ -168,13 +206,16 @@ cdef bint arrive_closed(
     Z_before = Z if k > 0 else 0.0
     power = kappa_power(engine, b, 1, n_decay) / kappa_power(engine, b, 1, k - 1)
     if rows.blocks[b, DENSE]:
-        hole = start + hole_of(rows.blocks, b, source, stop - start)
-        reopen_dense(start, hole, rows.blocks[b, TARGET] - start, Z, Z_before, power, enters, d, rows.constants[b, ETA],
-                     rows.constants[b, W_MIN], rows.constants[b, W_MAX], engine.R[before], engine.R[enters_after],
-                     engine.A, engine.D, rows.weight, rows.Y, rows.C, arriving)
-        reopen_dense(hole, stop, rows.blocks[b, TARGET] + 1 - start, Z, Z_before, power, enters, d,
-                     rows.constants[b, ETA], rows.constants[b, W_MIN], rows.constants[b, W_MAX], engine.R[before],
-                     engine.R[enters_after], engine.A, engine.D, rows.weight, rows.Y, rows.C, arriving)
+        if engine.queued:
+            descend_queue(engine, t, rows, b, arriving)
+        hole = hole_of(rows.blocks, b, source, stop - start)
+        for after in range(2):
+            n = part_of(after, hole, 0, rows.blocks[b, WIDTH], &place)
+            j, i = rows.blocks[b, TARGET] + place, start + place - after
+            if n > 0:
+                reopen_dense(n, Z, Z_before, power, enters, d, rows.constants[b, ETA], rows.constants[b, W_MIN],
+                             rows.constants[b, W_MAX], &engine.R[before, j], &engine.R[enters_after, j], &engine.A[j],
+                             &engine.D[j], &rows.weight[i], &rows.Y[i], &rows.C[i], &arriving[j])
     else:
         reopen_row(start, stop, rows.target, Z, Z_before, power, enters, d, rows.constants[b, ETA],
                    rows.constants[b, W_MIN], rows.constants[b, W_MAX], engine.R[before], rows.weight, rows.Y, rows.C,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import spike_rules
-from .memory import aligned
+from .memory import aligned, apart
 from .model import Model
 from .spike_rules import ERRORS, LOOP, PREFIX, Rules
 from .synapses import DENSE, Synapses
@@ -41,8 +41,7 @@ class Arrays:
             "eps": bool(np.any((rules.rules[:, 0] == LOOP) & (rules.rules[:, 3] == 1))),
         }  # fmt: skip
         self.names.append({name for name, needed in wanted.items() if needed})
-        # one piece of memory, taken now: large pages serve it, and no page is first touched while the network runs
-        pool = iter(np.full((sum(wanted.values()), n), 0.0, self.real))
+        pool = iter(apart(sum(wanted.values()), n, self.real))
         books = np.zeros((n_rows, 5), np.int64)
         books[:, 0] = -1
         return self.kernels.spike.Rows(

@@ -11,6 +11,7 @@ import numpy as np
 from . import streams
 from .kernels import rows as row_kernel
 from .kernels import topology
+from .memory import aligned
 from .model import Model, Projection
 from .params import Constant, Normal
 from .partition import overlap
@@ -96,8 +97,8 @@ class Synapses:
             self.row_ptr[row + 1 : row + 1 + draft.counts.size] = draft.counts.ravel()
             row += draft.counts.size
         np.cumsum(self.row_ptr, out=self.row_ptr)
-        self.target = np.empty(self.row_ptr[-1], np.uint32)
-        self.weight = np.empty(self.row_ptr[-1], model.kernels.real)
+        self.target = aligned(int(self.row_ptr[-1]), np.uint32)
+        self.weight = aligned(int(self.row_ptr[-1]), model.kernels.real)
         self.spans: list[Span] = []
         blocks: list[list[int]] = []
         row = 0

@@ -1,0 +1,106 @@
+# Rows of dense blocks, see spike_prefix.pxi: targets are neighbours, so nothing is indexed and compilers find vectors.
+#
+# Rows at which spikes arrive in one step descend together, a tile of targets after the other: the sums of a tile come
+# from the nearest cache for all rows but the first. Each target still receives its weights in the order of the sources.
+
+cdef enum:
+    TILE = 1024       # targets: what is read of each is half of the nearest cache
+    QUEUED = 64      # rows
+
+
+cdef struct Descent:  # a row of which the arrival is noted, but not worked off
+    int64_t start
+    int64_t hole      # target that the row lacks
+    double Z
+    double d          # of a spike that enters now, 0 if none
+    Crossing crossing
+
+
+cdef inline int64_t part_of(bint after, int64_t hole, int64_t first, int64_t last, int64_t* place) noexcept nogil:
+    """Targets [first, last) before or after the hole: write the first, return how many."""
+    place[0] = max(first, hole + 1) if after else first
+    return (last if after else min(last, hole)) - place[0]
+
+
+cdef inline void descend_dense(
+    int64_t n,
+    double Z,
+    double d,
+    double eta,
+    real Wmin,
+    real Wmax,
+    const double* R,
+    const double* A,
+    const double* D,
+    real* weight,
+    real* Y,
+    real* C,
+    total_of* arriving,
+) noexcept nogil:
+    cdef int64_t k
+    cdef double grown = Z + d
+    cdef real w, y
+    for k in range(n):
+        w = weight[k] - eta * (Y[k] * A[k] + Z * D[k] - C[k])
+        w = w if w > Wmin else Wmin
+        w = w if w < Wmax else Wmax
+        weight[k] = w
+        arriving[k] += w
+        y = Y[k] - d * R[k]
+        Y[k] = y
+        C[k] = y * A[k] + grown * D[k]
+
+
+cdef inline void close_dense(
+    int64_t n,
+    double Z,
+    double Z_before,
+    double power,
+    const double* R,
+    const double* A,
+    const double* D,
+    real* Y,
+    real* C,
+) noexcept nogil:
+    """As `close_row`."""
+    cdef int64_t k
+    for k in range(n):
+        C[k] -= Y[k] * A[k] + Z * D[k]
+        Y[k] = power * (Y[k] + Z_before * R[k])
+
+
+cdef inline void reopen_dense(
+    int64_t n,
+    double Z,
+    double Z_before,
+    double power,
+    bint enters,
+    double d,
+    real eta,
+    real Wmin,
+    real Wmax,
+    const double* R_before,           # of the step before the window
+    const double* R,                  # of the step before the spike enters
+    const double* A,
+    const double* D,
+    real* weight,
+    real* Y,
+    real* C,
+    total_of* arriving,
+) noexcept nogil:
+    """As `reopen_row`."""
+    cdef int64_t k
+    cdef real w, y, c
+    for k in range(n):
+        w = weight[k] + eta * C[k]
+        w = w if w > Wmin else Wmin
+        w = w if w < Wmax else Wmax
+        weight[k] = w
+        arriving[k] += w
+        y = power * Y[k] - Z_before * R_before[k]
+        c = y * A[k] + Z * D[k]
+        if enters:
+            y -= d * R[k]
+            c += d * (D[k] - R[k] * A[k])
+        Y[k] = y
+        C[k] = c
