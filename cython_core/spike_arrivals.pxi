@@ -1,5 +1,8 @@
 # How spikes arrive at the rows of synapses of an engine (spike.pxi), which then learn.
 
+cdef enum:
+    AHEAD = 4     # rows of which the bookkeeping is on its way
+
 
 cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
     """`deliver_all` of neurons, by way of their cells where that is how a block learns."""
@@ -48,8 +51,8 @@ cdef inline void deliver_spikes(
         while i < stop and ids[i] < rows.blocks[b, SOURCES]:
             row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
             start = rows.row_ptr[row]
-            if learns and i + 2 < stop and ids[i + 2] < rows.blocks[b, SOURCES]:
-                prefetch_books(rows, row + ids[i + 2] - ids[i])
+            if learns and i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:
+                prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
             if start < rows.row_ptr[row + 1]:
                 ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
                 if learns and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
@@ -101,24 +104,34 @@ cdef void close_rows(
     cdef int64_t i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
         row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
+        if i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:
+            prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
         if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF]:
             close(engine, t, rows, b, row)
         i += 1
 
 
-cdef bint arrive(
+cdef inline bint arrive(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
 ) noexcept nogil:
     """A spike arrives: work off the window since the latest one, update the weights, let the spike wait.
 
     Return whether it was delivered, too.
     """
+    if rows.books[row, LATEST] >= 0 and rows.rules[b, MODE] == PREFIX:
+        if rows.books[row, CLOSED]:
+            return arrive_closed(engine, t, rows, b, row, source, ahead, arriving)
+        return arrive_prefix(engine, t, rows, b, row, source, ahead, arriving)
+    arrive_loop(engine, t, rows, b, row)
+    return False
+
+
+cdef void arrive_loop(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """The first spike, or any where windows are worked off step by step."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], latest = rows.books[row, LATEST]
     cdef int64_t mode = rows.rules[b, MODE]
     if latest < 0:                             # the first spike starts the bookkeeping and updates nothing
         rows.books[row, CURSOR] = max(t - engine.m, 0) // (engine.block if mode == PREFIX else 1)
-    elif mode == PREFIX:
-        return arrive_prefix(engine, t, rows, b, row, source, ahead, arriving)
     else:
         work_off(engine, t, rows, b, row, start, stop)
         if rows.rules[b, CUTOFF] >= 0 and t - latest > rows.rules[b, CUTOFF]:
@@ -129,7 +142,6 @@ cdef bint arrive(
     wait(engine, t, rows, row)
     if mode == PREFIX and engine.m == 1:
         enter(engine, t, rows, b, row, 0)
-    return False
 
 
 cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:

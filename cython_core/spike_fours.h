@@ -29,23 +29,70 @@ typedef int64_t mask __attribute__((vector_size(32)));
     const four A_01 = MIX(cell_0, cell_1, 1, 5, 3, 7), A_23 = MIX(cell_2, cell_3, 1, 5, 3, 7);                         \
     const four R = MIX(RD_01, RD_23, 0, 1, 4, 5), D = MIX(RD_01, RD_23, 2, 3, 6, 7), A = MIX(A_01, A_23, 0, 1, 4, 5);
 
+#define FOUND(array, target)                                                                                           \
+    (four){(array)[(target)[0]], (array)[(target)[1]], (array)[(target)[2]], (array)[(target)[3]]}
+
+static inline four bounded(four w, double low, double high)
+{
+    for (int i = 0; i < 4; i++)
+        w[i] = w[i] > low ? w[i] : low;
+    for (int i = 0; i < 4; i++)
+        w[i] = w[i] < high ? w[i] : high;
+    return w;
+}
+
+static inline void arrive_four(const uint32_t *target, four weight, double *cells)
+{
+    for (int i = 0; i < 4; i++)
+        cells[4 * (size_t)target[i] + 3] += weight[i];
+}
+
 static inline int64_t descend_fours(int64_t n, const uint32_t *target, double Z, double d, double eta, double low,
                                     double high, double *weight, double *Y, double *C, double *cells)
 {
     int64_t k = 0;
     for (; k + 4 <= n; k += 4) {
         SUMS(cells, target + k)
-        four y = AT(Y + k), w = AT(weight + k) - eta * (y * A + Z * D - AT(C + k));
-        for (int i = 0; i < 4; i++)
-            w[i] = w[i] > low ? w[i] : low;
-        for (int i = 0; i < 4; i++)
-            w[i] = w[i] < high ? w[i] : high;
+        four y = AT(Y + k), w = bounded(AT(weight + k) - eta * (y * A + Z * D - AT(C + k)), low, high);
         y = y - d * R;
         AT(weight + k) = w;
         AT(Y + k) = y;
         AT(C + k) = y * A + (Z + d) * D;
-        for (int i = 0; i < 4; i++)
-            cells[4 * (size_t)target[k + i] + 3] += w[i];
+        arrive_four(target + k, w, cells);
+    }
+    return k;
+}
+
+static inline int64_t close_fours(int64_t n, const uint32_t *target, double Z, double Z_before, double power,
+                                  const double *R_before, const double *cells, double *Y, double *C)
+{
+    int64_t k = 0;
+    for (; k + 4 <= n; k += 4) {
+        SUMS(cells, target + k)
+        (void)R;
+        AT(C + k) -= AT(Y + k) * A + Z * D;
+        AT(Y + k) = power * (AT(Y + k) + Z_before * FOUND(R_before, target + k));
+    }
+    return k;
+}
+
+static inline int64_t reopen_fours(int64_t n, const uint32_t *target, double Z, double Z_before, double power,
+                                   int enters, double d, double eta, double low, double high, const double *R_before,
+                                   double *weight, double *Y, double *C, double *cells)
+{
+    int64_t k = 0;
+    for (; k + 4 <= n; k += 4) {
+        SUMS(cells, target + k)
+        const four w = bounded(AT(weight + k) + eta * AT(C + k), low, high);
+        four y = power * AT(Y + k) - Z_before * FOUND(R_before, target + k), c = y * A + Z * D;
+        if (enters) {
+            y -= d * R;
+            c += d * (D - R * A);
+        }
+        AT(weight + k) = w;
+        AT(Y + k) = y;
+        AT(C + k) = c;
+        arrive_four(target + k, w, cells);
     }
     return k;
 }
@@ -62,12 +109,12 @@ static inline int64_t enter_fours(int64_t n, const uint32_t *target, double d, d
     return k;
 }
 
-static inline int64_t cross_fours(int64_t n, const uint32_t *target, double Z, double shrink, double *Y, double *C,
-                                  const double *cells)
+static inline int64_t cross_fours(int64_t n, const uint32_t *target, double Z, double shrink, const double *ends,
+                                  double *Y, double *C)
 {
     int64_t k = 0;
     for (; k + 4 <= n; k += 4) {
-        SUMS(cells, target + k)
+        SUMS(ends, target + k)
         AT(C + k) = AT(C + k) - (AT(Y + k) * A + Z * D);
         AT(Y + k) = shrink * (AT(Y + k) + Z * R);
     }

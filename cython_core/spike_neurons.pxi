@@ -102,8 +102,9 @@ cdef void filter_rates(
     """f_av = kappa_reg f_av + (1 - kappa_reg) z / dt; F = c_reg (f_av - f_target)."""
     cdef int64_t j
     cdef real keep = kappa_reg, share = 1.0 - kappa_reg
+    share = share / dt                # z is 0 or 1: divided once, with the same bits
     for j in range(first, last):
-        f_av[j] = keep * f_av[j] + share * z[j] / dt
+        f_av[j] = keep * f_av[j] + share * z[j]
         F[j] = c_reg[j] * (f_av[j] - f_target[j])
 
 

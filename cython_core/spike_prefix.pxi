@@ -15,6 +15,10 @@
 # are `real`, and C is made of the Y that is kept, so that the rounding of Y cancels.
 
 
+cdef enum:
+    FURTHER = 8 * STRIDE  # synapses to what is fetched where the next row isn't known
+
+
 cdef struct Cell:     # sums of a neuron at one time, half a cache line
     double R
     double A
@@ -27,9 +31,17 @@ cdef extern from "spike_fours.h" nogil:
         int64_t n, const uint32_t* target, double Z, double d, double eta, double low, double high, double* weight,
         double* Y, double* C, double* cells
     )
+    int64_t close_fours(
+        int64_t n, const uint32_t* target, double Z, double Z_before, double power, const double* R_before,
+        const double* cells, double* Y, double* C
+    )
+    int64_t reopen_fours(
+        int64_t n, const uint32_t* target, double Z, double Z_before, double power, bint enters, double d, double eta,
+        double low, double high, const double* R_before, double* weight, double* Y, double* C, double* cells
+    )
     int64_t enter_fours(int64_t n, const uint32_t* target, double d, double* Y, double* C, const double* cells)
     int64_t cross_fours(
-        int64_t n, const uint32_t* target, double Z, double shrink, double* Y, double* C, const double* cells
+        int64_t n, const uint32_t* target, double Z, double shrink, const double* ends, double* Y, double* C
     )
     int64_t fill_fours(
         int64_t n, const double* R, const double* A, const double* D, const double* arriving, double* cells
@@ -75,8 +87,8 @@ cdef inline void cross_block(
     if crossing.end == NULL:
         return
     if sizeof(real) == sizeof(double):
-        first += cross_fours(stop - start, target + start, crossing.Z, crossing.shrink, <double*> Y + start,
-                             <double*> C + start, <const double*> crossing.end)
+        first += cross_fours(stop - start, target + start, crossing.Z, crossing.shrink, <const double*> crossing.end,
+                             <double*> Y + start, <double*> C + start)
     for k in range(first, stop):
         at = &crossing.end[target[k]]
         C[k] = C[k] - (Y[k] * at.A + crossing.Z * at.D)
@@ -210,27 +222,35 @@ cdef inline void descend_chunk(
 cdef inline void close_row(
     int64_t start,
     int64_t stop,
-    const uint32_t[::1] target,       # IN
+    const uint32_t* target,           # IN
     double Z,
     double Z_before,                  # Z where R is of the present block, else 0
     double power,                     # kappa^(u-o), u the last step of the window
-    const double[::1] R,              # IN, of step u
+    const double* R,                  # IN, of step u
     const Cell* cell,                 # IN
-    real[::1] Y,                      # UPDATED: becomes ebar_u
-    real[::1] C,                      # UPDATED: becomes minus the gradient so far
+    real* Y,                          # UPDATED: becomes ebar_u
+    real* C,                          # UPDATED: becomes minus the gradient so far
 ) noexcept nogil:
     """`owe` and `to_trace` in one."""
-    cdef int64_t k, j
-    for k in range(start, stop):
-        j = target[k]
-        C[k] -= Y[k] * cell[j].A + Z * cell[j].D
-        Y[k] = power * (Y[k] + Z_before * R[j])
+    cdef int64_t k = start, end, j
+    while k < stop:
+        prefetch_line(k + FURTHER, target, Y, C, Y)
+        end = min(k + STRIDE, stop)
+        if sizeof(real) == sizeof(double):
+            k += close_fours(end - k, target + k, Z, Z_before, power, R, <const double*> cell, <double*> Y + k,
+                             <double*> C + k)
+        for k in range(k, end):
+            j = target[k]
+            C[k] -= Y[k] * cell[j].A + Z * cell[j].D
+            Y[k] = power * (Y[k] + Z_before * R[j])
+        k = end
 
 
 cdef inline void reopen_row(
     int64_t start,
     int64_t stop,
-    const uint32_t[::1] target,       # IN
+    int64_t ahead,                    # how much further on the next row starts
+    const uint32_t* target,           # IN
     double Z,
     double Z_before,                  # as for `from_trace`
     double power,
@@ -239,30 +259,37 @@ cdef inline void reopen_row(
     real eta,
     real Wmin,
     real Wmax,
-    const double[::1] R,              # IN, of the step before the present one
-    real[::1] weight,                 # UPDATED
-    real[::1] Y,                      # UPDATED
-    real[::1] C,                      # UPDATED
+    const double* R,                  # IN, of the step before the present one
+    real* weight,                     # UPDATED
+    real* Y,                          # UPDATED
+    real* C,                          # UPDATED
     Cell* cell,                       # UPDATED: the new weights arrive
 ) noexcept nogil:
     """`descent_step`, `from_trace`, `charge`, the spike's entry and its delivery in one."""
-    cdef int64_t k
+    cdef int64_t k = start, end
     cdef Cell* at
     cdef real w, y, c
-    for k in range(start, stop):
-        at = &cell[target[k]]
-        w = weight[k] + eta * C[k]
-        w = w if w > Wmin else Wmin
-        w = w if w < Wmax else Wmax
-        weight[k] = w
-        at.arriving += w
-        y = power * Y[k] - Z_before * R[target[k]]
-        c = y * at.A + Z * at.D
-        if enters:
-            y -= d * at.R
-            c += d * (at.D - at.R * at.A)
-        Y[k] = y
-        C[k] = c
+    while k < stop:
+        prefetch_line(k + ahead, target, weight, Y, C)
+        end = min(k + STRIDE, stop)
+        if sizeof(real) == sizeof(double):
+            k += reopen_fours(end - k, target + k, Z, Z_before, power, enters, d, eta, Wmin, Wmax, R,
+                              <double*> weight + k, <double*> Y + k, <double*> C + k, <double*> cell)
+        for k in range(k, end):
+            at = &cell[target[k]]
+            w = weight[k] + eta * C[k]
+            w = w if w > Wmin else Wmin
+            w = w if w < Wmax else Wmax
+            weight[k] = w
+            at.arriving += w
+            y = power * Y[k] - Z_before * R[target[k]]
+            c = y * at.A + Z * at.D
+            if enters:
+                y -= d * at.R
+                c += d * (at.D - at.R * at.A)
+            Y[k] = y
+            C[k] = c
+        k = end
 
 
 cdef inline void owe(

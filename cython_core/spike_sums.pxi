@@ -4,13 +4,11 @@
 cdef bint arrive_prefix(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
 ) noexcept nogil:
+    """A spike arrives before the cutoff. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m
-    cdef int64_t n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
     cdef bint entered = engine.m == 1
     cdef double d = 0.0, Z
     cdef Crossing crossing
-    if rows.books[row, CLOSED]:
-        return arrive_closed(engine, t, e, n_decay, rows, b, row, source, arriving)
     if engine.sets == 1:
         crossing = last_crossing(engine, e, rows, b, row)
         Z = rows.Z[row]
@@ -170,7 +168,8 @@ cdef void close_prefix(
     Z_before = Z if k > 0 else 0.0
     power = kappa_power(engine, b, 1, k - 1)
     if uses_cells(engine, rows, b):
-        close_row(start, stop, rows.target, Z, Z_before, power, engine.R[before], cells_of(engine), rows.Y, rows.C)
+        close_row(start, stop, &rows.target[0], Z, Z_before, power, &engine.R[before, 0], cells_of(engine), &rows.Y[0],
+                  &rows.C[0])
     elif engine.sets == 1 and rows.blocks[b, DENSE]:
         hole = hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
         for after in range(2):
@@ -186,11 +185,11 @@ cdef void close_prefix(
 
 
 cdef bint arrive_closed(
-    Engine engine, int64_t t, int64_t e, int64_t n_decay, Rows rows, int64_t b, int64_t row, int64_t source,
-    total_of[::1] arriving
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
 ) noexcept nogil:
     """A spike arrives after the cutoff. Return whether it was delivered, too."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], k = max(e, 0) % engine.block, hole, after, n
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m, hole, after, n
+    cdef int64_t k = max(e, 0) % engine.block, n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
     cdef int64_t place, i, j
     cdef int64_t before = (e + engine.m) % (engine.m + 1), enters_after = row_before_entry(engine, t)
     cdef bint enters = engine.m == 1
@@ -217,9 +216,9 @@ cdef bint arrive_closed(
                              rows.constants[b, W_MAX], &engine.R[before, j], &engine.R[enters_after, j], &engine.A[j],
                              &engine.D[j], &rows.weight[i], &rows.Y[i], &rows.C[i], &arriving[j])
     else:
-        reopen_row(start, stop, rows.target, Z, Z_before, power, enters, d, rows.constants[b, ETA],
-                   rows.constants[b, W_MIN], rows.constants[b, W_MAX], engine.R[before], rows.weight, rows.Y, rows.C,
-                   cells_of(engine))
+        reopen_row(start, stop, ahead, &rows.target[0], Z, Z_before, power, enters, d, rows.constants[b, ETA],
+                   rows.constants[b, W_MIN], rows.constants[b, W_MAX], &engine.R[before, 0], &rows.weight[0],
+                   &rows.Y[0], &rows.C[0], cells_of(engine))
     rows.Z[row] = Z + d
     rows.books[row, CURSOR] = max(e, 0) // engine.block
     rows.books[row, CLOSED] = 0

@@ -105,7 +105,7 @@ def block_length(model: Model) -> int:
     """Steps of a block of prefix sums that all populations which can use them allow; 0 if none can."""
     rates = [fastest_rate(population, model.dt_ms) for population in model.of_role("recurrent")]
     span = math.log(LOSS[model.precision])
-    lengths = [2 ** int(math.log2(min(LARGEST_BLOCK, span / rate))) for rate in rates if rate is not None]
+    lengths = [int(min(LARGEST_BLOCK, span / rate)) for rate in rates if rate is not None]
     return min((length for length in lengths if length >= SMALLEST_BLOCK), default=0)
 
 
@@ -113,7 +113,7 @@ def readout_block_length(model: Model) -> int:
     """Steps of a block of prefix sums of errors; 0 if readouts forget too fast for it."""
     groups = model.of_role("readout")
     span = math.log(LOSS["double"]) * groups[0].params.tau_m / model.dt_ms if groups else 0.0
-    length = 2 ** int(math.log2(min(LARGEST_BLOCK, span))) if span >= 1.0 else 0
+    length = int(min(LARGEST_BLOCK, span))
     return length if length >= SMALLEST_BLOCK else 0
 
 

@@ -20,7 +20,7 @@ KINDS = ("incoming", "outgoing", "mirror")
 def saved(engine: Spike) -> State:
     """Everything that the next sample reads: spikes and errors in flight, histories, sums, traces, moments."""
     numbers = {
-        "time": engine.time, "learned": engine.learned,
+        "time": engine.time, "learned": engine.learned, "blocks": [engine.block, engine.readout_block],
         "plastic": {item.name: item.numbers() for item in engine.plastic},
     }  # fmt: skip
     first, last = _kept_steps(engine) - engine.kernel.base, engine.time - engine.kernel.base
@@ -50,8 +50,13 @@ def restore(engine: Spike, numbers: dict[str, Any], shared: dict[str, np.ndarray
     Raises
     ------
     InputError
-        If what is shared doesn't fit the network.
+        If what is shared doesn't fit the network, or sums were made in other blocks of steps.
     """
+    if (blocks := numbers.get("blocks")) != [engine.block, engine.readout_block]:
+        raise InputError(
+            f"sums are made in blocks of {engine.block} and {engine.readout_block} steps, those of the checkpoint in "
+            f"{blocks or 'blocks of an earlier version'}"
+        )
     engine.time, engine.learned = int(numbers["time"]), bool(numbers["learned"])
     for item in engine.plastic:
         item.restore(numbers["plastic"][item.name])

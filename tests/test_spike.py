@@ -9,6 +9,7 @@ from reference import run_case
 from spike_networks import changes
 
 from pareprop import spike_rules
+from pareprop.errors import InputError
 from pareprop.model import Model
 from pareprop.params import Adam, GradientDescent
 from pareprop.spike_rules import LOOP, PREFIX, READOUT
@@ -112,10 +113,32 @@ def test_prefix_sums(m: int, same: bool, dense: bool) -> None:
         )  # fmt: skip
         run = spike_networks.simulation(case)
         assert spike_networks.modes(run) == {PREFIX, READOUT}
-        assert run.engine.block == 16
+        assert run.engine.block == (20 if case["dt"] == 1.0 else 30)  # ln 1000 / max(dt / tau_m, -ln kappa)
         assert np.all(run.network.incoming.blocks[:, 5] == dense)
         expected, _ = check(case, (25, 0), (50, 1))
         assert min(changes(case, expected)) > 1e-3
+
+
+@pytest.mark.parametrize("m", [1, 3])
+def test_more_arrivals_and_targets_than_are_worked_off_at_once(m: int) -> None:
+    """Dense rows: 70 inputs, most of which spike in every step, and 1030 neurons that reach each other."""
+    n_steps, n_in, n_rec, rng = 45, 70, 1030, np.random.default_rng(m)
+    case = network(
+        m, n_steps, m, sizes=(n_rec,), dense=True, tau_m=3.0, kappa=0.8, kappa_reg=0.8, c_reg=1.0, model="iaf",
+        eprop_isi_trace_cutoff=6.0,
+    )  # fmt: skip
+    case["inputs"] = rng.random((n_steps, n_in)) < np.where(np.arange(n_in) < 5, 0.1, 0.97)
+    case["w_in"], case["w_rec"] = rng.normal(0.0, 0.05, (n_rec, n_in)), rng.normal(0.0, 0.02, (n_rec, n_rec))
+    np.fill_diagonal(case["w_rec"], np.nan)
+    case["w_out"] *= 0.03
+    case["optimizer"] = PLAIN | {"eta": 1e-5}
+    run = spike_networks.simulation(case)
+    assert spike_networks.modes(run) == {PREFIX, READOUT}
+    assert run.engine.block in (20, 30)
+    assert np.all(run.network.incoming.blocks[:, 5])
+    expected, worst = check(case, (15, 1))
+    assert min(changes(case, expected)) > 1e-4
+    assert worst < 1e-12
 
 
 @pytest.mark.parametrize("m", [1, 4])
@@ -160,13 +183,22 @@ def test_powers_of_all_populations_stay_within_bounds() -> None:
     slow = network.neurons("slow", 1, tau_m=2.0, kappa=0.6, kappa_reg=0.6)
     fast = network.neurons("fast", 1, tau_m=1.0 / 0.6, kappa=np.exp(-1.2), kappa_reg=np.exp(-1.2))
     length = spike_rules.block_length(network)
-    assert length == 8
+    assert length == 13  # ln 1000 / ln (1 / 0.6)
     modes = []
     for cells in (slow, fast):
         projection = network.connect(network.inputs(f"in {cells.name}", 1), cells)
         modes.append(spike_rules.mode(network, projection, network.optimizer, length, 1))
         assert modes[-1] == LOOP or cells.params.kappa**-length < spike_rules.LOSS["double"]
     assert modes == [PREFIX, LOOP]
+
+
+def test_sums_in_other_blocks_are_refused() -> None:
+    """Traces mean something else there, in arrays of the same shapes."""
+    engine = spike_networks.simulation(network(3, 30, model="iaf")).engine
+    state = engine.saved()
+    for blocks, told in (({"blocks": [128, 128]}, r"\[128, 128\]"), ({"blocks": None}, "an earlier version")):
+        with pytest.raises(InputError, match=rf"blocks of \d+ and \d+ steps, those of the checkpoint in .*{told}"):
+            engine.restore(state.numbers | blocks, state.shared)
 
 
 def test_adam_takes_no_rounding_error_for_a_gradient() -> None:
