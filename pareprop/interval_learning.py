@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .learning import plastic
+from .memory import aligned
 from .params import Adam, GradientDescent
 from .replicas import TreeSum
 from .sample import Sample
@@ -30,7 +31,7 @@ class Learning:
         )
         n_kept = 0 if self.direct else 1
         self._tables = (*tables, *copies)
-        self.sums = TreeSum([np.zeros(len(table.weight) * n_kept, self.real) for table in self._tables])
+        self.sums = TreeSum([aligned(len(table.weight) * n_kept, self.real) for table in self._tables])
         self._pending: list[tuple] = []
         self.mirrored = [item for table in copies for item in plastic(table, optimizer)]
         self.plastic = [item for table in tables for item in plastic(table, optimizer)]

@@ -8,6 +8,7 @@ import numpy as np
 
 from .errors import InputError
 from .kernels import optimizers as kernel
+from .memory import aligned
 from .params import Adam, GradientDescent, Optimizer
 from .synapses import Span, Synapses
 
@@ -86,7 +87,7 @@ class Plastic:
 
     def __post_init__(self) -> None:
         n = self.span.last - self.span.first if self.keeps_moments and isinstance(self.optimizer, Adam) else 0
-        self.moment, self.variance = (np.zeros(n, self.table.weight.dtype) for _ in range(2))
+        self.moment, self.variance = (aligned(n, self.table.weight.dtype) for _ in range(2))
         self.eta = self.optimizer.eta
 
     def step(self, gradient: np.ndarray, divisor: float) -> None:

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
 import numpy as np
 
 LINE = 64  # bytes
-ALIAS = 4096  # a read may wait for a write that differs by a multiple of this
+PAGE = 4096
+# Large arrays that one loop goes through must not start at the same place of a page, or just before: processors find
+# their lines at the same places of a cache and take a read for one of what was just written some pages away. Memory
+# from the system starts with a page, so arrays take these places in turn.
+_places = itertools.cycle(range(0, PAGE, PAGE // 5 // LINE * LINE + LINE))
 
 
 def aligned(shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray:
     """Zeros of a shape and type, from the start of a cache line on."""
     n = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
-    memory = np.zeros(n + LINE - 1, np.uint8)
-    first = -memory.ctypes.data % LINE
+    place = next(_places) if n >= PAGE else 0
+    memory = np.zeros(n + place + LINE - 1, np.uint8)
+    first = place + -memory.ctypes.data % LINE
     return memory[first : first + n].view(dtype).reshape(shape)
-
-
-def apart(count: int, n: int, dtype: Any = float) -> list[np.ndarray]:
-    """Arrays of n zeros that loops go through side by side: aligned, and none just ahead of another modulo `ALIAS`.
-
-    They are one piece of memory, taken now: large pages serve it, and no page is first touched while a network runs.
-    """
-    size = np.dtype(dtype).itemsize
-    stride = (n * size + ALIAS - 1) // ALIAS * ALIAS + ALIAS // 3 // LINE * LINE
-    memory = aligned((count, stride // size), dtype)
-    memory.fill(0)
-    return [row[:n] for row in memory]
 
 
 def aligned_copy(array: np.ndarray, dtype: Any) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import spike_rules
-from .memory import aligned, apart
+from .memory import aligned
 from .model import Model
 from .spike_rules import ERRORS, LOOP, PREFIX, Rules
 from .synapses import DENSE, Synapses
@@ -41,11 +41,13 @@ class Arrays:
             "eps": bool(np.any((rules.rules[:, 0] == LOOP) & (rules.rules[:, 3] == 1))),
         }  # fmt: skip
         self.names.append({name for name, needed in wanted.items() if needed})
-        pool = iter(apart(sum(wanted.values()), n, self.real))
+        arrays = {name: aligned(n * needed, self.real) for name, needed in wanted.items()}
+        for array in arrays.values():
+            array.fill(0.0)  # no page is first touched while the network runs
         books = np.zeros((n_rows, 5), np.int64)
         books[:, 0] = -1
         return self.kernels.spike.Rows(
-            {name: next(pool) if needed else np.zeros(0, self.real) for name, needed in wanted.items()}
+            arrays
             | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
                "rules": rules.rules, "constants": rules.constants, "books": books, "Z": np.zeros(n_rows),
                "counters": np.zeros(n_rows if adam else 0, np.int64),

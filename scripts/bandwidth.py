@@ -10,6 +10,9 @@ Three times bound a kernel from below: its bytes at the speed of scale (bandwidt
 rows of the same length and as many targets (gathers), and its own time on a network that stays in the nearest caches
 (arithmetic). The largest is the limit that it hits, and its share in the kernel's time tells how close it comes. More
 than 1: it found data in a cache. What is missing below 1 is mostly neurons' state that comes from the second cache.
+
+At the end: how much faster two ranks that only move memory go through a network than one, and how efficient they are
+on a network of twice the size: no scaling study on this machine can do better.
 """
 
 from __future__ import annotations
@@ -40,6 +43,30 @@ def measure_loops(streams: Streams, processes: tuple[int, ...]) -> Rows:
     """All loops, for some numbers of targets and of processes."""
     cases = [(loop, 0, 1) for loop in STREAMS] + [(loop, n, ROW) for loop in THROUGH_ROWS for n in TARGETS]
     return [streams.measure(*case, n) for n in processes for case in cases]
+
+
+def measure_sharing(streams: Streams, neurons: int, indegree: int, processes: int) -> Rows:
+    """Loops through the rows of a network that several processes share, who know nothing of each other.
+
+    Each has its share of the targets and of every row. "strong" is the speed-up over one process that has the whole
+    network, "weak" the efficiency against one that has as many targets as each of them, with whole rows.
+    """
+    found = []
+    for loop in THROUGH_ROWS:
+        whole, part = streams.measure(loop, neurons, indegree), neurons // processes
+        shared = streams.measure(loop, part, indegree // processes, processes)
+        alone = streams.measure(loop, part, indegree)
+        gains = {"strong": processes * whole["ns"] / shared["ns"], "weak": alone["ns"] / shared["ns"]}
+        found.append({"loop": loop, "neurons": neurons, "indegree": indegree, "processes": processes} | gains)
+    return found
+
+
+def show_sharing(sharing: Rows) -> None:
+    """Print what is left for several ranks."""
+    click.echo("\nloop      neurons indegree processes  strong  weak")
+    for row in sharing:
+        click.echo(f"{row['loop']:8s} {row['neurons']:8d} {row['indegree']:8d} {row['processes']:9d} "
+                   f"{row['strong']:7.2f} {row['weak']:5.2f}")  # fmt: skip
 
 
 def judge(loops: Rows, kernels: Rows) -> Rows:
@@ -136,6 +163,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         streams = Streams(Path(folder), {"double": "double", "single": "float"}[precision], events)
         loops = measure_loops(streams, tuple(sorted({1, *processes})))
+        sharing = [row for n in sorted({*processes} - {1}) for row in measure_sharing(streams, neurons, indegree, n)]
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         with tqdm(total=2 * len(traffic.SETUPS), disable=None, leave=False) as bar:
             large = traffic.Size(neurons, indegree, inputs, steps)
@@ -145,8 +173,10 @@ def main(
     show_loops(loops)
     kernels = judge(loops, kernels)
     show_kernels(kernels)
+    show_sharing(sharing)
+    found = {"precision": precision, "loops": loops, "kernels": kernels, "sharing": sharing}
     if json_file:
-        json_file.write_text(json.dumps({"precision": precision, "loops": loops, "kernels": kernels}, indent=1) + "\n")
+        json_file.write_text(json.dumps(found, indent=1) + "\n")
     if figure:
         click.echo("\n".join(map(str, style.save(draw(loops, kernels), figure.parent, figure.stem))))
 

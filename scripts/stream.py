@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from pareprop.memory import aligned
+
 PASSES = 5
 MOVED = {"copy": 2, "triad": 3, "scale": 2, "scatter": 1, "gather": 2, "update": 6}  # numbers per event that stream by
 STREAMS = {"copy": 2, "triad": 3, "scale": 1}  # arrays of events
@@ -41,12 +43,20 @@ def prepare(library: Path, loop: str, n: int, targets: int, row: int, kind: Any)
     """
     function, rng = getattr(ctypes.CDLL(str(library)), loop), np.random.default_rng(1)
     if loop in STREAMS:
-        return partial(_call, function, [n], [np.ones(n, kind) for _ in range(STREAMS[loop])])
+        return partial(_call, function, [n], ones(STREAMS[loop], n, kind))
     rows = rng.integers(0, targets, (n // row, row), dtype=np.uint32)
     rows.sort(axis=1)
     order = np.append(rng.permutation(len(rows)), 0)  # the last is fetched only
-    arrays = [order, rows.ravel(), *(np.ones(rows.size, kind) for _ in range(THROUGH_ROWS[loop]))]
+    arrays = [order, rows.ravel(), *ones(THROUGH_ROWS[loop], rows.size, kind)]
     return partial(_call, function, rows.shape, [*arrays, np.ones(targets, cell(kind) if loop == "update" else kind)])
+
+
+def ones(count: int, n: int, kind: Any) -> list[np.ndarray]:
+    """Arrays for one loop, as the kernels have them."""
+    arrays = [aligned(n, kind) for _ in range(count)]
+    for array in arrays:
+        array.fill(1)
+    return arrays
 
 
 def cell(kind: Any) -> np.dtype:

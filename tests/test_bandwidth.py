@@ -73,14 +73,28 @@ def test_verdict():
     assert verdict(10, 3.6) == ("arithmetic", 0.9, 0.25)
 
 
+def test_what_several_ranks_could_gain():
+    class Measured:
+        """Nanoseconds by targets and row, twice that where two processes share the memory."""
+
+        def measure(self, loop, targets, row, processes=1):
+            return {"ns": {(200, 20): 4.0, (100, 20): 2.0, (100, 10): 2.5}[targets, row] * processes}
+
+    rows = bandwidth.measure_sharing(Measured(), 200, 20, 2)
+    assert [row["loop"] for row in rows] == list(stream.THROUGH_ROWS)
+    assert all((row["strong"], row["weak"]) == (2 * 4.0 / 5.0, 2.0 / 5.0) for row in rows)
+
+
 def test_the_script(tmp_path, monkeypatch):
     monkeypatch.setattr(bandwidth, "TARGETS", (100, 1000))
     monkeypatch.setattr(bandwidth.os, "sched_setaffinity", lambda *_: None)
     arguments = ["--neurons", "200", "--indegree", "20", "--steps", "20", "--samples", "1", "--events", "5000",
-                 "--processes", "1", "--json", str(tmp_path / "f.json"), "--figure", str(tmp_path / "f")]  # fmt: skip
+                 "--processes", "2", "--json", str(tmp_path / "f.json"), "--figure", str(tmp_path / "f")]  # fmt: skip
     done = CliRunner().invoke(bandwidth.main, arguments)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "f.json").read_text())
     assert {row["kernel"] for row in found["kernels"]} == {kernel.name for kernel in traffic.KERNELS}
     assert all(row["ns"] > 0 and row["ns_in_cache"] > 0 for row in found["kernels"])
+    assert {row["loop"] for row in found["sharing"]} == set(stream.THROUGH_ROWS)
+    assert all(row["strong"] > 0 and row["weak"] > 0 for row in found["sharing"])
     assert "per-spike update" in done.output and (tmp_path / "f.pdf").exists()
