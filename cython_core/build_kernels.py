@@ -26,6 +26,8 @@ NATIVE = ["-march=native", "-mcpu=native"]  # the second where a compiler knows 
 WIDTH = ["-mprefer-vector-width=512"]
 # Kernels with many arrays are vectorised only if gcc may check this many pairs for overlap at run time.
 ALIASES = ["--param=vect-max-version-for-alias-checks=200"]
+# Where a function starts in its cache line must not depend on what stands before it: that alone makes 10 % in some.
+STARTS = ["-falign-functions=64"]
 
 
 def switched_on(name: str) -> bool:
@@ -94,7 +96,7 @@ class BuildKernels(build_ext):
         if not portable:
             flags += [flag for flag in NATIVE if self.understands(flag)][:1]
             flags += [flag for flag in WIDTH if self.understands(flag)]
-        return flags + [flag for flag in ALIASES if self.understands(flag)]
+        return flags + [flag for flag in ALIASES + STARTS if self.understands(flag)]
 
     def understands(self, flag: str) -> bool:
         """Ask the compiler about a flag."""

@@ -3,3 +3,8 @@
 from libc.math cimport fabs as abs_of, exp as exp_of, sqrt as sqrt_of
 
 ctypedef double real
+
+cdef extern from *:    # for C code that is written for both
+    """
+    #define REAL double
+    """

@@ -118,7 +118,7 @@ cdef class Engine:
     # recording
     cdef public int64_t[::1] record
     cdef public double[:, ::1] recorded_V, recorded_a, recorded_psi
-    cdef Descent[QUEUED] queue                     # arrivals at the present dense block that wait
+    cdef Descent[TOGETHER] queue                     # arrivals at the present dense block that wait
     cdef int64_t queued
     cdef public double deliver_seconds, update_seconds, sweep_seconds
     cdef Stopwatch watch

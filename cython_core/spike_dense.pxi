@@ -1,11 +1,32 @@
 # Rows of dense blocks, see spike_prefix.pxi: targets are neighbours, so nothing is indexed and compilers find vectors.
 #
-# Rows at which spikes arrive in one step descend together, a tile of targets after the other: the sums of a tile come
-# from the nearest cache for all rows but the first. Each target still receives its weights in the order of the sources.
+# Rows at which spikes arrive in one step wait until there are four, or no more, and descend together.
+
+cdef extern from "spike_dense.h" nogil:
+    ctypedef struct Row:
+        real* weight
+        real* Y
+        real* C
+        double Z
+        double d
+        double grown
+
+    void descend_one(
+        int64_t n, double eta, real low, real high, const double* R, const double* A, const double* D, real* arriving,
+        Row a
+    )
+    void descend_two(
+        int64_t n, double eta, real low, real high, const double* R, const double* A, const double* D, real* arriving,
+        Row a, Row b
+    )
+    void descend_four(
+        int64_t n, double eta, real low, real high, const double* R, const double* A, const double* D, real* arriving,
+        Row a, Row b, Row c, Row d
+    )
 
 cdef enum:
-    TILE = 1024       # targets: what is read of each is half of the nearest cache
-    QUEUED = 64      # rows
+    TOGETHER = 4     # rows
+    TILE = 4096      # targets: sums at the end of a block and rows that cross it stay in the second cache
 
 
 cdef struct Descent:  # a row of which the arrival is noted, but not worked off
@@ -20,35 +41,6 @@ cdef inline int64_t part_of(bint after, int64_t hole, int64_t first, int64_t las
     """Targets [first, last) before or after the hole: write the first, return how many."""
     place[0] = max(first, hole + 1) if after else first
     return (last if after else min(last, hole)) - place[0]
-
-
-cdef inline void descend_dense(
-    int64_t n,
-    double Z,
-    double d,
-    double eta,
-    real Wmin,
-    real Wmax,
-    const double* R,
-    const double* A,
-    const double* D,
-    real* weight,
-    real* Y,
-    real* C,
-    total_of* arriving,
-) noexcept nogil:
-    cdef int64_t k
-    cdef double grown = Z + d
-    cdef real w, y
-    for k in range(n):
-        w = weight[k] - eta * (Y[k] * A[k] + Z * D[k] - C[k])
-        w = w if w > Wmin else Wmin
-        w = w if w < Wmax else Wmax
-        weight[k] = w
-        arriving[k] += w
-        y = Y[k] - d * R[k]
-        Y[k] = y
-        C[k] = y * A[k] + grown * D[k]
 
 
 cdef inline void close_dense(

@@ -15,7 +15,7 @@ cdef bint arrive_prefix(
         if entered:
             d = unit(engine, t, e, b)
         if rows.blocks[b, DENSE]:
-            if engine.queued == QUEUED:
+            if engine.queued == TOGETHER:
                 descend_queue(engine, t, rows, b, arriving)
             engine.queue[engine.queued] = Descent(start, hole_of(rows.blocks, b, source, stop - start), Z, d, crossing)
             engine.queued += 1
@@ -39,24 +39,62 @@ cdef bint arrive_prefix(
 
 
 cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, total_of[::1] arriving) noexcept nogil:
-    """Work off the arrivals of step t that wait: `descend` for dense rows."""
-    cdef int64_t i, after, n, place, k, first = 0, width = rows.blocks[b, WIDTH], base = rows.blocks[b, TARGET]
-    cdef const double* R = &engine.R[row_before_entry(engine, t), base]
-    cdef Descent row
+    """Work off the arrivals of step t that wait: `descend` for dense rows.
+
+    Between the targets that one of them lacks all rows have the same targets.
+    """
+    cdef int64_t i, last, first = 0, width = rows.blocks[b, WIDTH]
     while first < width:
+        last = min(first + TILE, width)
         for i in range(engine.queued):
-            row = engine.queue[i]
-            for after in range(2):
-                n = part_of(after, row.hole, first, min(first + TILE, width), &place)
-                if n > 0:
-                    k = row.start + place - after
-                    cross_block(k, k + n, &rows.target[0], row.crossing, &rows.Y[0], &rows.C[0])
-                    descend_dense(n, row.Z, row.d, rows.constants[b, ETA], rows.constants[b, W_MIN],
-                                  rows.constants[b, W_MAX], R + place, &engine.A[base + place],
-                                  &engine.D[base + place], &rows.weight[k], &rows.Y[k], &rows.C[k],
-                                  &arriving[base + place])
-        first += TILE
+            if first <= engine.queue[i].hole < last:
+                last = engine.queue[i].hole
+        descend_part(engine, t, rows, b, first, last, arriving)
+        first = last
+        if first < width and lacks(engine, first):
+            descend_part(engine, t, rows, b, first, first + 1, arriving)
+            first += 1
     engine.queued = 0
+
+
+cdef inline bint lacks(Engine engine, int64_t target) noexcept nogil:
+    """Whether a row that waits lacks a target."""
+    cdef int64_t i
+    for i in range(engine.queued):
+        if engine.queue[i].hole == target:
+            return True
+    return False
+
+
+cdef void descend_part(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t first, int64_t last, total_of[::1] arriving
+) noexcept nogil:
+    """The targets [first, last), all of them or none in each row that waits."""
+    cdef int64_t i, k, count = 0, n = last - first, j = rows.blocks[b, TARGET] + first
+    cdef const double* R = &engine.R[row_before_entry(engine, t), 0]
+    cdef double eta = rows.constants[b, ETA]
+    cdef real low = rows.constants[b, W_MIN], high = rows.constants[b, W_MAX]
+    cdef Row[TOGETHER] found
+    cdef Descent* row
+    if n == 0:
+        return
+    for i in range(engine.queued):
+        row = &engine.queue[i]
+        if row.hole != first or n > 1:
+            k = row.start + first - (first > row.hole)
+            cross_block(k, k + n, &rows.target[0], row.crossing, &rows.Y[0], &rows.C[0])
+            found[count] = Row(&rows.weight[k], &rows.Y[k], &rows.C[k], row.Z, row.d, row.Z + row.d)
+            count += 1
+    i = 0
+    if count == TOGETHER:
+        descend_four(n, eta, low, high, R + j, &engine.A[j], &engine.D[j], <real*> &arriving[j], found[0], found[1],
+                     found[2], found[3])
+        return
+    if count >= 2:
+        descend_two(n, eta, low, high, R + j, &engine.A[j], &engine.D[j], <real*> &arriving[j], found[0], found[1])
+        i = 2
+    if i < count:
+        descend_one(n, eta, low, high, R + j, &engine.A[j], &engine.D[j], <real*> &arriving[j], found[i])
 
 
 cdef inline Cell* cells_of(Engine engine) noexcept nogil:
