@@ -26,7 +26,6 @@ cdef extern from "spike_dense.h" nogil:
 
 cdef enum:
     TOGETHER = 4     # rows
-    TILE = 4096      # targets: sums at the end of a block and rows that cross it stay in the second cache
 
 
 cdef struct Descent:  # a row of which the arrival is noted, but not worked off
@@ -37,10 +36,10 @@ cdef struct Descent:  # a row of which the arrival is noted, but not worked off
     Crossing crossing
 
 
-cdef inline int64_t part_of(bint after, int64_t hole, int64_t first, int64_t last, int64_t* place) noexcept nogil:
-    """Targets [first, last) before or after the hole: write the first, return how many."""
-    place[0] = max(first, hole + 1) if after else first
-    return (last if after else min(last, hole)) - place[0]
+cdef inline int64_t part_of(bint after, int64_t hole, int64_t width, int64_t* first) noexcept nogil:
+    """Of `width` targets those before or after the one that a row lacks: write the first, return how many."""
+    first[0] = hole + 1 if after else 0
+    return max(width - first[0], 0) if after else min(hole, width)
 
 
 cdef inline void close_dense(

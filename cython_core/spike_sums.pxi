@@ -41,36 +41,27 @@ cdef bint arrive_prefix(
 cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, total_of[::1] arriving) noexcept nogil:
     """Work off the arrivals of step t that wait: `descend` for dense rows.
 
-    Between the targets that one of them lacks all rows have the same targets.
+    Between the targets that one or another lacks, all of them have the same ones.
     """
     cdef int64_t i, last, first = 0, width = rows.blocks[b, WIDTH]
     while first < width:
-        last = min(first + TILE, width)
+        last = width
         for i in range(engine.queued):
             if first <= engine.queue[i].hole < last:
                 last = engine.queue[i].hole
         descend_part(engine, t, rows, b, first, last, arriving)
         first = last
-        if first < width and lacks(engine, first):
+        if first < width:
             descend_part(engine, t, rows, b, first, first + 1, arriving)
             first += 1
     engine.queued = 0
 
 
-cdef inline bint lacks(Engine engine, int64_t target) noexcept nogil:
-    """Whether a row that waits lacks a target."""
-    cdef int64_t i
-    for i in range(engine.queued):
-        if engine.queue[i].hole == target:
-            return True
-    return False
-
-
 cdef void descend_part(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t first, int64_t last, total_of[::1] arriving
 ) noexcept nogil:
-    """The targets [first, last), all of them or none in each row that waits."""
-    cdef int64_t i, k, count = 0, n = last - first, j = rows.blocks[b, TARGET] + first
+    """The targets [first, last), of which a row that waits has all, or lacks the only one."""
+    cdef int64_t i, k, done = 0, count = 0, n = last - first, j = rows.blocks[b, TARGET] + first
     cdef const double* R = &engine.R[row_before_entry(engine, t), 0]
     cdef double eta = rows.constants[b, ETA]
     cdef real low = rows.constants[b, W_MIN], high = rows.constants[b, W_MAX]
@@ -80,21 +71,20 @@ cdef void descend_part(
         return
     for i in range(engine.queued):
         row = &engine.queue[i]
-        if row.hole != first or n > 1:
+        if row.hole != first:
             k = row.start + first - (first > row.hole)
             cross_block(k, k + n, &rows.target[0], row.crossing, &rows.Y[0], &rows.C[0])
             found[count] = Row(&rows.weight[k], &rows.Y[k], &rows.C[k], row.Z, row.d, row.Z + row.d)
             count += 1
-    i = 0
     if count == TOGETHER:
         descend_four(n, eta, low, high, R + j, &engine.A[j], &engine.D[j], <real*> &arriving[j], found[0], found[1],
                      found[2], found[3])
         return
     if count >= 2:
         descend_two(n, eta, low, high, R + j, &engine.A[j], &engine.D[j], <real*> &arriving[j], found[0], found[1])
-        i = 2
-    if i < count:
-        descend_one(n, eta, low, high, R + j, &engine.A[j], &engine.D[j], <real*> &arriving[j], found[i])
+        done = 2
+    if done < count:
+        descend_one(n, eta, low, high, R + j, &engine.A[j], &engine.D[j], <real*> &arriving[j], found[done])
 
 
 cdef inline Cell* cells_of(Engine engine) noexcept nogil:
@@ -211,7 +201,7 @@ cdef void close_prefix(
     elif engine.sets == 1 and rows.blocks[b, DENSE]:
         hole = hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
         for after in range(2):
-            n = part_of(after, hole, 0, rows.blocks[b, WIDTH], &place)
+            n = part_of(after, hole, rows.blocks[b, WIDTH], &place)
             j, i = rows.blocks[b, TARGET] + place, start + place - after
             if n > 0:
                 close_dense(n, Z, Z_before, power, &engine.R[before, j], &engine.A[j], &engine.D[j], &rows.Y[i],
@@ -247,7 +237,7 @@ cdef bint arrive_closed(
             descend_queue(engine, t, rows, b, arriving)
         hole = hole_of(rows.blocks, b, source, stop - start)
         for after in range(2):
-            n = part_of(after, hole, 0, rows.blocks[b, WIDTH], &place)
+            n = part_of(after, hole, rows.blocks[b, WIDTH], &place)
             j, i = rows.blocks[b, TARGET] + place, start + place - after
             if n > 0:
                 reopen_dense(n, Z, Z_before, power, enters, d, rows.constants[b, ETA], rows.constants[b, W_MIN],

@@ -102,6 +102,7 @@ class Interval(Learning):
         self.state = {name: aligned(n, self.real) for name in state}
         self.state["v"][:] = network.cells["V_init"]
         self.psi = aligned((self.n_steps, n), self.real)
+        self.psi.fill(0.0)  # no page is first touched while the network runs
         table = network.incoming
         self.parameters = network.parameters(names)
         self.forward = self.kernel.Forward(

@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from .memory import aligned
-
 LEAVES = 8  # bounds the groups, and by its logarithm the arrays that a sum needs
 FEWEST = 4  # samples that gain from a tree: each of its levels costs memory for one more gradient
 CHUNK = 2**20  # numbers in a message
@@ -95,7 +93,7 @@ class TreeSum:
         if number <= self._leaf:
             return
         self._close(number)
-        self.arrays = self._spare.pop() if self._spare else [aligned(array.shape, array.dtype) for array in self.arrays]
+        self.arrays = self._spare.pop() if self._spare else [np.zeros_like(array) for array in self.arrays]
         self._leaf = number
 
     def total(self, replicas: Replicas) -> list[np.ndarray]:
