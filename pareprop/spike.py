@@ -252,13 +252,17 @@ class Spike(Arrays):
         if not self.learned:
             return {}
         kept = self._snapshot()
-        for log in (self.inputs, self.merged):
-            log.ptr[self.time - self.kernel.base + 1 :] = log.ptr[self.time - self.kernel.base]
-        self.kernel.flush(self.time)
+        self.flush()
         shown = {id(table): table.weight.copy() for table in (*self.tables(), self.network.feedback)}
         for array, values in kept:
             array[...] = values
         return shown
+
+    def flush(self) -> None:
+        """Let spikes in flight arrive and then every source spike once more; the run can't be continued after it."""
+        for log in (self.inputs, self.merged):
+            log.ptr[self.time - self.kernel.base + 1 :] = log.ptr[self.time - self.kernel.base]
+        self.kernel.flush(self.time)
 
     def _snapshot(self) -> list[tuple[np.ndarray, np.ndarray]]:
         arrays = [*self.state.values(), *self.history.values(), np.asarray(self.kernel.arriving_out)]

@@ -130,7 +130,7 @@ def run_pareprop(contest: Contest, learn: bool, exchange: Exchange | None = None
     if learn:
         simulation.train(contest.n_samples)
         if contest.variant == "spike":  # NEST, too, works off what is pending
-            simulation.engine.shown_weights()
+            simulation.engine.flush()
     else:
         for index in range(contest.n_samples):
             simulation.run_sample(index, "train", learn=False)
