@@ -8,14 +8,15 @@ from pareprop import streams
 from pareprop.spikelog import Log
 
 
-def noise(seed: int, purpose: str, probability: np.ndarray, n_steps: int) -> Log:
+def noise(seed: int, purpose: str, probability: np.ndarray, n_steps: int, group: int = 1) -> Log:
     """Draw spikes of sources that fire independently in every step but the first, where a spike would be lost.
 
     Parameters
     ----------
     seed, purpose : of the draw, see `streams.key`
-    probability : float64 (n_sources,), of a spike per step, or (n_steps, n_sources)
+    probability : float64 (n_sources,), of a spike per step, or (n_steps, n_groups)
     n_steps : steps of the sample
+    group : sources of each group
 
     Returns
     -------
@@ -24,9 +25,12 @@ def noise(seed: int, purpose: str, probability: np.ndarray, n_steps: int) -> Log
     """
     key, probability = streams.key(seed, purpose), np.asarray(probability, float)
     if probability.ndim == 2:
-        raster = streams.uniform(key, np.arange(probability.shape[1]), n_steps).T < probability
-        raster[0] = False
-        return Log.from_raster(raster)
+        raster = np.empty((group * probability.shape[1], n_steps), bool)
+        for k, column in enumerate(probability.T):  # one after the other: large arrays would be new memory every time
+            sources = np.arange(k * group, (k + 1) * group)
+            np.less(streams.uniform(key, sources, n_steps), column, out=raster[sources[0] : sources[-1] + 1])
+        raster[:, 0] = False
+        return Log.from_raster(raster.T)
     ids, ptr = streams.bernoulli(key, probability, n_steps)
     return Log.from_arrays(ids[ptr[1] :].copy(), np.maximum(ptr - ptr[1], 0))
 

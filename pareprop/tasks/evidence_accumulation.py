@@ -121,15 +121,15 @@ class EvidenceAccumulation(TaskBase):
         side = int(draws[0] >= 0.5)
         cues = np.where(draws[1:] < 0.7, side, 1 - side)
         label = int(2 * cues.sum() > self.n_cues)
-        spikes = noise(self.seed, f"{phase}/{index}/spikes", self._probabilities(cues), self.n_steps)
+        spikes = noise(self.seed, f"{phase}/{index}/spikes", self._probabilities(cues), self.n_steps, self.n_group)
         return Sample(spikes, one_hot(label, 2, self.n_steps), label=label)
 
     def _probabilities(self, cues: np.ndarray) -> np.ndarray:
-        """Of a spike, (n_steps, n_inputs)."""
+        """Of a spike, (n_steps, n_inputs / n_group)."""
         active = np.zeros((self.n_steps, 4))
         for number, cue in enumerate(cues):
             first = number * (self.spacing + self.cue) + self.spacing
             active[first : first + self.cue, cue] = self.spike_probability
         active[-self.recall :, 2] = self.spike_probability
         active[:, 3] = self.spike_probability / 4.0
-        return np.repeat(active, self.n_group, axis=1)
+        return active
