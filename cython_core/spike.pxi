@@ -115,11 +115,12 @@ cdef class Engine:
     cdef public double[:, :, ::1] ends, ends2      # (n_ends, n, 4), `Cell`s at ends of blocks
     cdef public int64_t fold_steps
     cdef public bint learns, alone, has_prefix
+    # arrivals at the present dense block that wait
+    cdef Descent[TOGETHER] queue
+    cdef int64_t queued
     # recording
     cdef public int64_t[::1] record
     cdef public double[:, ::1] recorded_V, recorded_a, recorded_psi
-    cdef Descent[TOGETHER] queue                     # arrivals at the present dense block that wait
-    cdef int64_t queued
     cdef public double deliver_seconds, update_seconds, sweep_seconds
     cdef Stopwatch watch
 

@@ -11,8 +11,8 @@ rows of the same length and as many targets (gathers), and its own time on a net
 (arithmetic). The largest is the limit that it hits, and its share in the kernel's time tells how close it comes. More
 than 1: it found data in a cache. What is missing below 1 is mostly neurons' state that comes from the second cache.
 
-At the end: how much faster two ranks that only move memory go through a network than one, and how efficient they are
-on a network of twice the size: no scaling study on this machine can do better.
+At the end: how much faster several processes that only move memory go through a network than one, and how efficient
+they are on a network that grows with them: what the memory they share leaves for a scaling study.
 """
 
 from __future__ import annotations
