@@ -40,7 +40,7 @@ class BuildKernels(build_ext):
 
     def finalize_options(self) -> None:
         """Collect the kernels; keep the objects of editable installs, which are otherwise built from scratch."""
-        depends = sorted(str(path) for pattern in ("*.pxi", "*.pxd", "*.h") for path in KERNELS.glob(pattern))
+        depends = sorted(str(path) for pattern in ("*.pxi", "*.pxd", "*.h") for path in KERNELS.rglob(pattern))
         self.distribution.ext_modules = [
             Extension(f"pareprop.core.{path.stem}", [str(path)], depends=depends, include_dirs=[str(KERNELS)])
             for path in sorted(KERNELS.glob("*.pyx"))

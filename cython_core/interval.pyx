@@ -1,4 +1,4 @@
-"""Interval variant in double precision, see interval.pxi."""
+"""Interval variant in double precision, see interval_variant/forward.pxi."""
 
 include "double.pxi"
-include "interval.pxi"
+include "interval_variant/forward.pxi"

@@ -1,4 +1,4 @@
-"""Interval variant in single precision, see interval.pxi."""
+"""Interval variant in single precision, see interval_variant/forward.pxi."""
 
 include "single.pxi"
-include "interval.pxi"
+include "interval_variant/forward.pxi"

@@ -1,4 +1,4 @@
-"""Spike variant in double precision, see spike.pxi."""
+"""Spike variant in double precision, see engine.pxi."""
 
 include "double.pxi"
-include "spike.pxi"
+include "spike_variant/engine.pxi"

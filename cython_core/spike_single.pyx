@@ -1,4 +1,4 @@
-"""Spike variant in single precision, see spike.pxi."""
+"""Spike variant in single precision, see engine.pxi."""
 
 include "single.pxi"
-include "spike.pxi"
+include "spike_variant/engine.pxi"

@@ -1,5 +1,7 @@
 """Exceptions of the package, one type per kind of mistake."""
 
+from __future__ import annotations
+
 
 class ParepropError(Exception):
     """Base of all errors that pareprop raises on purpose."""

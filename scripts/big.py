@@ -16,13 +16,15 @@ import time
 import click
 import numpy as np
 
-from pareprop import collective, launcher
-from pareprop.bench import BenchTask
-from pareprop.model import Model
-from pareprop.params import GradientDescent, Normal
-from pareprop.progress import Progress
-from pareprop.record import peak_rss_bytes
-from pareprop.simulation import Observer, Simulation
+from pareprop.machine import peak_rss_bytes
+from pareprop.network.model import Model
+from pareprop.network.optimizers import GradientDescent
+from pareprop.network.parameters import Normal
+from pareprop.parallel import collectives, launcher
+from pareprop.runs.benchmark import BenchTask
+from pareprop.runs.progress import Progress
+from pareprop.simulation.loop import Simulation
+from pareprop.simulation.observer import Observer
 
 
 class Report(Observer):
@@ -63,7 +65,14 @@ def network(neurons: int, indegree: int, inputs: int, rate: float, seed: int, pr
 @click.option("--precision", default="single", show_default=True, type=click.Choice(["single", "double"]))
 @click.option("--digest", is_flag=True, help="Print the digest, which takes longer than learning.")
 def main(
-    neurons: int, indegree: int, inputs: int, steps: int, intervals: int, rate: float, seed: int, precision: str,
+    neurons: int,
+    indegree: int,
+    inputs: int,
+    steps: int,
+    intervals: int,
+    rate: float,
+    seed: int,
+    precision: str,
     digest: bool,
 ) -> None:
     """Build, train, and print what it took."""
@@ -71,7 +80,9 @@ def main(
     task = BenchTask(inputs, steps, seed)
     model = network(neurons, indegree, inputs, rate, seed, precision)
     simulation = Simulation(model, task, exchange, [Report(), Progress(intervals)])
-    synapses = collective.total(exchange.comm, sum(len(table.weight) for table in simulation.network.tables().values()))
+    synapses = collectives.total(
+        exchange.comm, sum(len(table.weight) for table in simulation.network.tables().values())
+    )
     show = click.echo if exchange.rank == 0 else (lambda text: None)
     build = simulation.timers.seconds["build"]
     show(f"{exchange.size} ranks, {neurons} neurons, {synapses} synapses; build {build:.1f} s")
@@ -81,9 +92,9 @@ def main(
     simulation.train(intervals)
     wall = time.perf_counter() - start
     for name, seconds in sorted(simulation.timers.seconds.items()):
-        worst = collective.maximum(exchange.comm, seconds)
+        worst = collectives.maximum(exchange.comm, seconds)
         show(f"  {name:12s} {worst:8.2f} s")
-    peak = collective.maximum(exchange.comm, peak_rss_bytes())
+    peak = collectives.maximum(exchange.comm, peak_rss_bytes())
     events = np.mean(simulation.rates) * neurons * steps / 1000.0 * intervals * indegree
     show(f"train {wall:.1f} s for {steps * intervals} ms, about {wall / max(events, 1) * 1e9 * exchange.size:.1f} ns "
          f"per synaptic event and rank; peak memory {peak / 2**30:.2f} GiB per rank")  # fmt: skip

@@ -4,7 +4,7 @@
 A network is trained by e-prop twice, with random and with symmetric feedback. At some iterations both gradients of the
 same samples and weights are taken, e-prop's from the engine without rate regularisation, BPTT's from PyTorch
 (`torch_twin`), and their cosine similarity is printed and drawn per projection. What flows backward through recurrent
-connections may be damped: at 0 only random feedback tells e-prop from BPTT (`tests/test_bptt.py`), 1 is BPTT itself.
+connections may be damped: at 0 only random feedback tells e-prop from BPTT (`tests/engines/test_bptt.py`), 1 is BPTT.
 Beside it stands the norm of BPTT's gradient in units of e-prop's, for in networks such as these BPTT's may explode;
 then a cosine with it says little. Needs the extra `peer`.
 """
@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pareprop.plots import style
-from pareprop.simulation import Simulation
+from pareprop.simulation.loop import Simulation
 from pareprop.tasks import TASKS
 
 FEEDBACK = {"symmetric": "-", "random": ":"}

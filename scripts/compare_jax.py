@@ -26,11 +26,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from pareprop.interval import IntervalSettings
-from pareprop.model import Model
-from pareprop.network import Network
+from pareprop.engines.interval import IntervalSettings
+from pareprop.network.local import LocalNetwork
+from pareprop.network.model import Model
 from pareprop.plots import style
-from pareprop.simulation import Simulation
+from pareprop.simulation.loop import Simulation
 from pareprop.tasks import TASKS
 
 PEERS = {  # name to colour
@@ -69,7 +69,7 @@ def time_jax(neurons: int, samples: int, peer: str) -> dict[str, float]:
     import jax_peers
 
     model, task = sine_waves(neurons)
-    net = jax_peers.dense_of(Network(model, 0, 1), task.sample(0))
+    net = jax_peers.dense_of(LocalNetwork(model, 0, 1), task.sample(0))
     if peer == "dense JAX":
         run = jax_peers.yardstick(net)
     else:
@@ -98,7 +98,7 @@ def compare_gradients(neurons: int) -> dict[str, float]:
     import jax
     import jax_peers
 
-    from pareprop.canonical import tables
+    from pareprop.simulation.digest import tables
 
     model, task = sine_waves(neurons)
     simulation = Simulation(model, task, settings=IntervalSettings(task.learning_window, keep_gradients=True))

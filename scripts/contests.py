@@ -18,14 +18,15 @@ from typing import Any
 import nest_peer
 import numpy as np
 
-from pareprop import collective, launcher
-from pareprop.bench import BenchTask
-from pareprop.bench import model as bench_model
-from pareprop.exchange import Exchange
-from pareprop.model import Model
-from pareprop.record import peak_rss_bytes
+from pareprop.machine import peak_rss_bytes
+from pareprop.network.model import Model
+from pareprop.parallel import collectives, launcher
+from pareprop.parallel.exchange import Exchange
+from pareprop.runs.benchmark import BenchTask
+from pareprop.runs.benchmark import model as bench_model
 from pareprop.scaling import launchers
-from pareprop.simulation import Observer, Outcome, Simulation
+from pareprop.simulation.loop import Simulation
+from pareprop.simulation.observer import Observer, Outcome
 from pareprop.tasks import TASKS
 
 
@@ -137,7 +138,7 @@ def run_pareprop(contest: Contest, learn: bool, exchange: Exchange | None = None
     seconds = _now(comm) - middle
     return {
         "build_seconds": middle - start, "seconds": seconds,
-        "bytes": collective.total(comm, peak_rss_bytes() - before),
+        "bytes": collectives.total(comm, peak_rss_bytes() - before),
         "spike_steps": np.concatenate(spikes.steps), "spike_ids": np.concatenate(spikes.ids),
     }  # fmt: skip
 

@@ -16,10 +16,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pareprop import bench, launcher
-from pareprop.interval import IntervalSettings
+from pareprop.engines.interval import IntervalSettings
+from pareprop.engines.spike import SpikeSettings
+from pareprop.parallel import launcher
+from pareprop.runs import benchmark
 from pareprop.scaling import dryrun, launchers
-from pareprop.spike import SpikeSettings
 
 RATE_HZ = 30.0
 SIZES = {"neurons": 20_000, "indegree": 1000, "inputs": 100, "steps": 500, "delay": 1, "intervals": 1}
@@ -29,8 +30,8 @@ TARGETS = {"memory": 0.05, "phases": 0.20}
 def dry(options: argparse.Namespace, rank: int) -> None:
     """Write the share of a rank as a dry run finds it."""
     sizes = {key: getattr(options, key) for key in SIZES}
-    model = bench.model(sizes["neurons"], sizes["indegree"], sizes["inputs"], 1, sizes["delay"], options.variant)
-    task = bench.BenchTask(sizes["inputs"], sizes["steps"], 1)
+    model = benchmark.model(sizes["neurons"], sizes["indegree"], sizes["inputs"], 1, sizes["delay"], options.variant)
+    task = benchmark.BenchTask(sizes["inputs"], sizes["steps"], 1)
     settings = (SpikeSettings if options.variant == "spike" else IntervalSettings)(task.learning_window)
     found = dryrun.run(
         model, task, options.ranks, rank, samples=sizes["intervals"], rate_hz=RATE_HZ, drive=True, settings=settings

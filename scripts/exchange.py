@@ -17,20 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from pareprop import launcher
-from pareprop.exchange import Ranks
-from pareprop.partition import block
-from pareprop.sending import Sources
-from pareprop.spikelog import Log
+from pareprop.parallel import launcher
+from pareprop.parallel.exchange import Ranks
+from pareprop.parallel.messages import Sources
+from pareprop.parallel.partition import block
+from pareprop.parallel.spike_log import SpikeLog
 
 SPIKES = (0, 1, 10, 100, 1000)  # per rank and round
 REPEATS = 7
 
 
-def log_of(low: int, high: int, spikes: int, rounds: int) -> Log:
+def log_of(low: int, high: int, spikes: int, rounds: int) -> SpikeLog:
     """Each step `spikes` of the neurons [low, high), at even distances."""
     ids = np.linspace(low, high, spikes, endpoint=False).astype(np.uint32)
-    return Log.from_arrays(np.tile(ids, rounds), np.arange(rounds + 1) * spikes)
+    return SpikeLog.from_arrays(np.tile(ids, rounds), np.arange(rounds + 1) * spikes)
 
 
 def bound(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: int) -> Ranks:
@@ -40,7 +40,7 @@ def bound(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: 
     chosen[low:high] = True
     ranks = Ranks(comm, way)
     first, last = block(1, comm.size, comm.rank)
-    own, merged = log_of(low, high, spikes, rounds), Log(rounds, 2 * comm.size * spikes * rounds + 1)
+    own, merged = log_of(low, high, spikes, rounds), SpikeLog(rounds, 2 * comm.size * spikes * rounds + 1)
     sources = Sources(neurons, None if chosen.all() else np.flatnonzero(chosen))
     ranks.bind(own, merged, np.zeros((rounds, last - first)), np.zeros((rounds, 1)), sources)
     return ranks

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from pareprop.canonical import tables
+from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
-from pareprop.network import Network
-from pareprop.sample import Sample
+from pareprop.network.local import LocalNetwork
+from pareprop.simulation.digest import tables
 
 Weights = dict[str, Any]
 CELLS = ("alpha", "zeta", "V_th", "height", "inverse_width", "c_reg", "f_target")
@@ -55,7 +55,7 @@ class Dense:
     target: Any
 
 
-def dense_of(network: Network, sample: Sample) -> Dense:
+def dense_of(network: LocalNetwork, sample: Sample) -> Dense:
     """Take the arrays out of a network.
 
     Raises

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from pareprop.model import Model
-from pareprop.network import Network
-from pareprop.record import peak_rss_bytes
-from pareprop.sample import Sample
+from pareprop.engines.sample import Sample
+from pareprop.machine import peak_rss_bytes
+from pareprop.network.local import LocalNetwork
+from pareprop.network.model import Model
 
 FIRST_SPIKE = 3  # NEST's time of a spike of the recurrent neurons in step 0
 FIRST_TARGET = {"interval": 4, "spike": 2}  # NEST's time of the target of step 0
@@ -54,7 +54,7 @@ class Case:
 
 def case_of(model: Model, sample: Sample, learning_window: int) -> Case:
     """Take the arrays out of `model`, whose readouts share one set of parameters."""
-    network, parts = Network(model, 0, 1), {}
+    network, parts = LocalNetwork(model, 0, 1), {}
     for table in network.tables().values():
         for span in table.spans:
             ends = span.projection.pre, span.projection.post

@@ -17,13 +17,14 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pareprop import bench, launcher
-from pareprop.bench import BenchTask
-from pareprop.config import Record
-from pareprop.exchange import Exchange
-from pareprop.model import Model
-from pareprop.recorder import Recorder
-from pareprop.simulation import Observer, Simulation
+from pareprop.network.model import Model
+from pareprop.parallel import launcher
+from pareprop.parallel.exchange import Exchange
+from pareprop.runs import benchmark
+from pareprop.runs.benchmark import BenchTask
+from pareprop.simulation.loop import Simulation
+from pareprop.simulation.observer import Observer
+from pareprop.storage.recorder import Record, Recorder
 
 
 @click.command()
@@ -37,7 +38,7 @@ from pareprop.simulation import Observer, Simulation
 def main(variant: str, neurons: int, indegree: int, steps: int, intervals: int, repeat: int, compression: int) -> None:
     """Time pairs of runs."""
     exchange = launcher.exchange()
-    network, task = bench.model(neurons, indegree, 100, variant=variant), BenchTask(100, steps, 1)
+    network, task = benchmark.model(neurons, indegree, 100, variant=variant), BenchTask(100, steps, 1)
     wanted = Record(every=1, what=("spikes",), compression=compression)
     ratios = []
     for number in range(repeat):

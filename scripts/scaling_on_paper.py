@@ -21,8 +21,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from pareprop import bench
 from pareprop.plots import style
+from pareprop.runs import benchmark
 from pareprop.scaling import units, work
 from pareprop.scaling.units import Units
 from pareprop.scaling.work import Firing, Work
@@ -55,8 +55,8 @@ def targeted(found: Work, neurons: int) -> Work:
 def cases(costs: Units, variant: str, indegree: int, delay: int) -> Iterator[Case]:
     """All points that leave at least 100 neurons to a rank."""
     for neurons in NEURONS:
-        model = bench.model(neurons, indegree, INPUTS, delay=1, variant=variant)
-        firing = Firing.at(bench.INPUT_PROBABILITY, RATE_HZ, STEPS, model.dt_ms)
+        model = benchmark.model(neurons, indegree, INPUTS, delay=1, variant=variant)
+        firing = Firing.at(benchmark.INPUT_PROBABILITY, RATE_HZ, STEPS, model.dt_ms)
         for ranks in RANKS:
             if neurons < 100 * ranks:
                 continue

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pareprop.memory import aligned
+from pareprop.arrays import aligned
 
 PASSES = 5
 MOVED = {"copy": 2, "triad": 3, "scale": 2, "scatter": 1, "gather": 2, "update": 6}  # numbers per event that stream by

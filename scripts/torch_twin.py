@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from pareprop.canonical import tables
-from pareprop.model import Model
-from pareprop.sample import Sample
-from pareprop.simulation import Simulation
+from pareprop.engines.sample import Sample
+from pareprop.network.model import Model
+from pareprop.simulation.digest import tables
+from pareprop.simulation.loop import Simulation
 
 torch.set_num_threads(1)  # small matrices: threads only cost
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from pareprop import bench
-from pareprop.exchange import Alone
-from pareprop.interval import IntervalSettings
-from pareprop.params import Adam
-from pareprop.simulation import Simulation
-from pareprop.spike import SpikeSettings
-from pareprop.synapses import COLUMNS
+from pareprop.engines.interval import IntervalSettings
+from pareprop.engines.spike import SpikeSettings
+from pareprop.network.optimizers import Adam
+from pareprop.network.synapse_table import COLUMNS
+from pareprop.parallel.exchange import Alone
+from pareprop.runs import benchmark
+from pareprop.simulation.loop import Simulation
 
 TARGET = 4  # bytes of a synapse's target
 CACHE = os.sysconf("SC_LEVEL2_CACHE_SIZE") if "SC_LEVEL2_CACHE_SIZE" in os.sysconf_names else 2**20
@@ -104,11 +104,13 @@ SMALL = Size(400, 100, 100, 1000)  # synapses, histories and state in the second
 def build(variant: str, setup: str, size: Size, precision: str) -> Simulation:
     """The simulation of a setup."""
     extra = {"precision": precision} if precision != "double" else {}
-    model = bench.model(size.neurons, size.indegree, size.inputs, variant=variant, **extra)
+    model = benchmark.model(size.neurons, size.indegree, size.inputs, variant=variant, **extra)
     if setup == "adam":
         model.optimizer = Adam(eta=1e-6)
     kind, more = (SpikeSettings, {}) if variant == "spike" else (IntervalSettings, {"keep_gradients": setup == "batch"})
-    return Simulation(model, bench.BenchTask(size.inputs, size.steps, 1), Alone(), settings=kind(size.steps, **more))
+    return Simulation(
+        model, benchmark.BenchTask(size.inputs, size.steps, 1), Alone(), settings=kind(size.steps, **more)
+    )
 
 
 def run(variant: str, setup: str, size: Size, precision: str, samples: int) -> dict[str, Any]:
@@ -129,12 +131,12 @@ def run(variant: str, setup: str, size: Size, precision: str, samples: int) -> d
         engine.run(sample, learn)
         if learn:
             engine.optimize()
-        laps.append({name: seconds[name] - before.get(name, 0.0) for name in bench.PHASES[2:]})
-        laps[-1]["events"] = bench.count_events(table, sample.inputs, engine.log, size.steps, variant == "spike")
+        laps.append({name: seconds[name] - before.get(name, 0.0) for name in benchmark.PHASES[2:]})
+        laps[-1]["events"] = benchmark.count_events(table, sample.inputs, engine.log, size.steps, variant == "spike")
     per = {"neuron-step": size.neurons * size.steps, "synapse": sum(len(item.weight) for item in _plastic(simulation))}
     medians = {
         phase: {unit: float(np.median([lap[phase] / per.get(unit, lap["events"]) for lap in laps[1:]])) * 1e9
-                for unit in ("arrival", *per)} for phase in bench.PHASES[2:]
+                for unit in ("arrival", *per)} for phase in benchmark.PHASES[2:]
     }  # fmt: skip
     span = table.spans[-1]  # of the recurrent synapses
     rows = np.diff(table.row_ptr[span.rows : span.rows + len(span.delays) * size.neurons + 1])

@@ -11,9 +11,10 @@ from pareprop import cli
 # On each rank: every argument list of a JSON array as one command, then the exit codes. No figures: other tests draw.
 SEVERAL = """
 import json, sys
-from pareprop import cli, runs
-draw = runs.draw
-runs.draw = lambda directory: None if (directory / "results.h5").exists() else draw(directory)
+from pareprop import cli
+from pareprop.runs import run
+draw = run.draw
+run.draw = lambda directory: None if (directory / "results.h5").exists() else draw(directory)
 codes = []
 for arguments in json.loads(sys.argv[1]):
     try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import h5py
 import numpy as np
 
-from pareprop.interval import IntervalSettings
-from pareprop.model import Model
-from pareprop.params import optimizer
-from pareprop.sample import Sample
-from pareprop.simulation import Simulation
+from pareprop.engines.interval import IntervalSettings
+from pareprop.engines.sample import Sample
+from pareprop.network.model import Model
+from pareprop.network.optimizers import optimizer
+from pareprop.simulation.loop import Simulation
 
 SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative")
 

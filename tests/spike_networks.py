@@ -8,10 +8,10 @@ import networks
 import numpy as np
 import pytest
 
-from pareprop import spike_rules
-from pareprop.sample import Sample
-from pareprop.simulation import Simulation
-from pareprop.spike import SpikeSettings
+from pareprop.engines import spike_rules
+from pareprop.engines.sample import Sample
+from pareprop.engines.spike import SpikeSettings
+from pareprop.simulation.loop import Simulation
 
 MODELS = ("iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt")
 KEYS = {"in": "w_in", "rec": "w_rec", "out": "w_out"}
@@ -38,21 +38,27 @@ def random_case(seed: int, n_steps: int = 200, **overrides) -> dict:
     weights = _weights(rng, n_in, n_rec, n_out)
     for key in KEYS.values():  # as NEST demands
         np.clip(weights[key], optimizer["Wmin"], optimizer["Wmax"], out=weights[key])
-    return weights | {
-        "variant": "spike",
-        "groups": [group(rng, int(n), d_out + d_fb - 1) for n in sizes],
-        "readout": readout,
-        "optimizer": optimizer,
-        "inputs": rng.random((n_steps, n_in)) < rng.choice([0.01, 0.05, 0.2, 0.4], n_in),
-        "targets": targets,
-        "window": rng.random(n_steps) < rng.choice([0.3, 1.0]),
-        "d_in": rng.integers(1, 6, (n_rec, n_in)) if rng.integers(2) else int(rng.integers(1, 6)),
-        "d_rec": rng.integers(1, 6, (n_rec, n_rec)) if rng.integers(2) else np.full((n_rec, n_rec), rng.integers(1, 6)),
-        "d_out": d_out,
-        "d_fb": d_fb,
-        "dt": float(rng.choice([1.0, 0.5])),
-        "step_currents": rng.normal(0.0, 0.1, (n_steps, n_rec)) * (rng.random() < 0.5),
-    } | overrides
+    return (
+        weights
+        | {
+            "variant": "spike",
+            "groups": [group(rng, int(n), d_out + d_fb - 1) for n in sizes],
+            "readout": readout,
+            "optimizer": optimizer,
+            "inputs": rng.random((n_steps, n_in)) < rng.choice([0.01, 0.05, 0.2, 0.4], n_in),
+            "targets": targets,
+            "window": rng.random(n_steps) < rng.choice([0.3, 1.0]),
+            "d_in": rng.integers(1, 6, (n_rec, n_in)) if rng.integers(2) else int(rng.integers(1, 6)),
+            "d_rec": rng.integers(1, 6, (n_rec, n_rec))
+            if rng.integers(2)
+            else np.full((n_rec, n_rec), rng.integers(1, 6)),
+            "d_out": d_out,
+            "d_fb": d_fb,
+            "dt": float(rng.choice([1.0, 0.5])),
+            "step_currents": rng.normal(0.0, 0.1, (n_steps, n_rec)) * (rng.random() < 0.5),
+        }
+        | overrides
+    )
 
 
 def _weights(rng: np.random.Generator, n_in: int, n_rec: int, n_out: int) -> dict[str, np.ndarray]:

@@ -9,8 +9,10 @@ import launch
 import pytest
 from commands import command, on_ranks
 
-from pareprop import cli, collective, launcher, runs, streams
+from pareprop import cli, rng
 from pareprop.errors import InputError, StateError
+from pareprop.parallel import collectives, launcher
+from pareprop.runs import run
 
 # Arguments (OUT is a directory with something in it) and what the message must say.
 MISTAKES = {
@@ -88,7 +90,7 @@ def test_mistake_under_mpirun() -> None:
 
 
 def test_overwrite(capsys: pytest.CaptureFixture, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory: None)
     quick = ["run", "sine-waves", "--set", "iterations=1", "--set", "n_step=20", "--out", str(out), "--overwrite"]
     assert command(capsys, *quick)[0] == 0
     assert (out / "results.h5").is_file()
@@ -104,12 +106,12 @@ def test_no_arguments_show_the_commands(capsys: pytest.CaptureFixture) -> None:
 # A mistake that shows on one rank alone: time constants are drawn, that of the last neuron is below 0.
 ONE_RANK = """
 import sys
-from pareprop import launcher
-from pareprop.bench import BenchTask
+from pareprop.parallel import launcher
+from pareprop.runs.benchmark import BenchTask
 from pareprop.errors import InputError
-from pareprop.model import Model
-from pareprop.params import Normal
-from pareprop.simulation import Simulation
+from pareprop.network.model import Model
+from pareprop.network.parameters import Normal
+from pareprop.simulation.loop import Simulation
 exchange = launcher.exchange()
 model = Model("interval", seed=int(sys.argv[1]))
 neurons = model.neurons("rec", 6, "iaf", tau_m=Normal(mean=1.0, std=0.5))
@@ -123,7 +125,7 @@ except InputError as problem:
 @pytest.mark.mpi
 def test_mistake_on_one_rank_ends_all() -> None:
     def bad(seed: int) -> list[int]:
-        drawn = 1.0 + 0.5 * streams.normal(streams.key(seed, "rec/tau_m"), range(6), 1)[:, 0]
+        drawn = 1.0 + 0.5 * rng.normal(rng.key(seed, "rec/tau_m"), range(6), 1)[:, 0]
         return [neuron for neuron in range(6) if drawn[neuron] <= 0]
 
     seed = next(seed for seed in range(1000) if bad(seed) == [5])
@@ -136,9 +138,11 @@ def test_mistake_on_one_rank_ends_all() -> None:
 
 CRASH = """
 import sys
-from pareprop import cli, launcher, verify
+from pareprop import cli
+from pareprop.parallel import launcher
+from pareprop.runs import verify
 if launcher.exchange().rank == 1:
-    cli.load = lambda path: 1 / 0
+    cases.load = lambda path: 1 / 0
 cli.main(["verify", sys.argv[1]])
 """
 
@@ -189,23 +193,23 @@ class Pair:
 
 
 def test_raise_together() -> None:
-    collective.raise_together(None, None)
-    collective.raise_together(Pair(None), None)
+    collectives.raise_together(None, None)
+    collectives.raise_together(Pair(None), None)
     with pytest.raises(StateError, match=r"^full$"):
-        collective.raise_together(None, StateError("full"))
+        collectives.raise_together(None, StateError("full"))
     with pytest.raises(StateError, match=r"^full \(rank 1\)$"):
-        collective.raise_together(Pair(StateError("full")), None)
+        collectives.raise_together(Pair(StateError("full")), None)
     with pytest.raises(InputError, match=r"^bad \(rank 0\)$"):
-        collective.raise_together(Pair(None), InputError("bad"))
+        collectives.raise_together(Pair(None), InputError("bad"))
     with pytest.raises(InputError, match=r"^bad$"):
-        collective.raise_together(Pair(InputError("bad")), InputError("bad"))
+        collectives.raise_together(Pair(InputError("bad")), InputError("bad"))
 
 
 def test_guarded() -> None:
-    with pytest.raises(InputError, match=r"^mine$"), collective.guarded(None):
+    with pytest.raises(InputError, match=r"^mine$"), collectives.guarded(None):
         raise InputError("mine")
     done = []
-    with pytest.raises(InputError, match=r"^theirs \(rank 1\)$"), collective.guarded(Pair(InputError("theirs"))):
+    with pytest.raises(InputError, match=r"^theirs \(rank 1\)$"), collectives.guarded(Pair(InputError("theirs"))):
         done.append("mine")
     assert done == ["mine"]
 

@@ -1,6 +1,12 @@
 """Figures of a run, drawn from its result file alone.
 
 `draw` makes every figure the file has data for; `draw_seeds` compares runs that differ in their seed.
+
+May import the ground alone: figures need nothing but a result file.
+
+Where to add
+------------
+A figure: a module with `figure(file)`, listed in `FIGURES`.
 """
 
 from __future__ import annotations

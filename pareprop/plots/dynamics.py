@@ -19,7 +19,6 @@ NEURON_SIGNALS = (
     ("adaptation", "$a$", "adaptation"),
     ("learning_signal", "$L$", "learning signal"),
 )
-
 Panel = tuple[str, float, Callable[[Axes], None]]  # title, relative height, drawing
 
 

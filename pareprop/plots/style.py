@@ -25,7 +25,6 @@ WINDOW = "#ECECEC"  # shade of the learning window; also the colour of absent sy
 MUTED = "#CC6677 #332288 #DDCC77 #117733 #88CCEE #882255 #44AA99 #999933 #AA4499 #777777".split()
 WIDTH = 7.0  # inches: two columns of a journal
 DIVERGING = "RdBu_r"
-
 RC = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # shipped with matplotlib: the same picture everywhere
@@ -51,7 +50,6 @@ RC = {
     "savefig.dpi": 200,
     "image.cmap": "viridis",
 }
-
 styled = mpl.rc_context(RC)  # decorator of everything that makes or saves a figure
 
 

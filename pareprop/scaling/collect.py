@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import bench
 from ..errors import InputError
+from ..runs import benchmark
 from .predict import predict
 from .study import Point, Study
 from .units import Units
@@ -68,7 +68,7 @@ def row(point: Point, figures: Mapping[str, Any]) -> dict[str, Any]:
         "hosts": len(hosts), "real_time_factor": figures["train_seconds"] / figures["simulated_seconds"],
         "oversubscribed": int(any(hosts[share["host"]] > share["cores"] for share in shares)),
     }  # fmt: skip
-    for phase in bench.PHASES:
+    for phase in benchmark.PHASES:
         found |= _spread(f"{phase}_s", [share["phases"][phase] for share in shares])
     found |= _spread("memory_bytes", [sum(share["memory"].values()) for share in shares])
     found |= _spread("peak_rss_bytes", [share["peak_rss_bytes"] for share in shares])
@@ -84,11 +84,11 @@ def _spread(name: str, values: Sequence[float]) -> dict[str, float]:
 
 
 def _predicted(point: Point, figures: Mapping[str, Any], units: Units) -> dict[str, float]:
-    model = bench.model(point.neurons, point.indegree, point.inputs, point.seed, point.delay, point.variant)
+    model = benchmark.model(point.neurons, point.indegree, point.inputs, point.seed, point.delay, point.variant)
     rate = point.rate or figures["firing_rate_hz"]
-    firing = Firing.at(bench.INPUT_PROBABILITY, rate, point.steps, model.dt_ms)
+    firing = Firing.at(benchmark.INPUT_PROBABILITY, rate, point.steps, model.dt_ms)
     found = predict(model, point.steps, point.intervals, firing, point.ranks, units)
-    phases = {f"predicted_{phase}_s": found.phases[phase] for phase in bench.PHASES}
+    phases = {f"predicted_{phase}_s": found.phases[phase] for phase in benchmark.PHASES}
     return phases | {
         "predicted_train_seconds": found.seconds - found.phases["build"],
         "predicted_memory_bytes": sum(found.memory.values()),

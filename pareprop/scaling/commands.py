@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from .. import bench
 from ..errors import InputError, StateError
-from ..exchange import Exchange
-from ..record import peak_rss_bytes
+from ..machine import peak_rss_bytes
+from ..parallel.exchange import Exchange
+from ..runs import benchmark
 from . import collect as table
 from . import dryrun, launchers, measure, slurm, study, subject, units
 from .predict import Prediction, nodes_for, predict
@@ -178,7 +178,7 @@ def _print_prediction(found: Prediction, samples: int) -> None:
     click.echo(
         f"{found.ranks} ranks, {samples} samples: {found.seconds:.4g} s, {found.sample_seconds:.4g} s per sample"
     )
-    for phase in bench.PHASES:
+    for phase in benchmark.PHASES:
         click.echo(f"{phase:12s} {found.phases[phase]:9.3f} s")
     _print_memory(found.memory)
     click.echo(

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..bench import PHASES, Share
-from ..drawn import Dry
 from ..errors import InputError
-from ..model import Model
-from ..network import target_rate
-from ..simulation import Simulation, Task
+from ..network.local import target_rate
+from ..network.model import Model
+from ..parallel.stand_ins import DryExchange
+from ..runs.benchmark import PHASES, Share
+from ..simulation.loop import Simulation
+from ..simulation.task import Task
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def run(
     samples, warmup : timed ones and those before; the others' spikes are drawn anew between them
     rate_hz : of the others; by default the target rate at first, then that of this rank's own neurons
     settings : of the variant
-    drive : whether this rank's spikes are drawn, too, as with `drawn.Driven`
+    drive : whether this rank's spikes are drawn, too, as with `stand_ins.DrivenExchange`
 
     Raises
     ------
@@ -58,7 +59,7 @@ def run(
         raise InputError(f"ranks = {ranks} must be at least 2: a single rank is a run, not a dry one")
     n, dt = model.size("recurrent"), model.dt_ms / 1000.0
     others = target_rate(model) if rate_hz is None else rate_hz
-    dry = Dry(rank, ranks, others * dt, n, model.seed, own=drive)
+    dry = DryExchange(rank, ranks, others * dt, n, model.seed, own=drive)
     simulation = Simulation(model, task, dry, settings=settings)
     first, last = simulation.network.neurons
     own_hz = others

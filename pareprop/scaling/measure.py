@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import bench
-from ..interval import IntervalSettings
-from ..record import peak_rss_bytes
-from ..spike import SpikeSettings
+from ..engines.interval import IntervalSettings
+from ..engines.spike import SpikeSettings
+from ..errors import InputError
+from ..machine import peak_rss_bytes
+from ..runs import benchmark
 from . import dryrun, launchers, work
 from .units import Measured, Network, Units, fit
 
@@ -79,14 +80,14 @@ def measure(
 
 def run(variant: str, probe: Probe, repeats: int) -> Measured:
     """Run one probe."""
-    model = bench.model(probe.neurons, probe.indegree, 100, delay=probe.delay, variant=variant)
-    task = bench.BenchTask(100, probe.steps, 1)
+    model = benchmark.model(probe.neurons, probe.indegree, 100, delay=probe.delay, variant=variant)
+    task = benchmark.BenchTask(100, probe.steps, 1)
     settings = (SpikeSettings if variant == "spike" else IntervalSettings)(task.learning_window)
     options = {"rate_hz": RATE_HZ, "drive": True, "settings": settings}
     rank = probe.ranks - 1  # owns the readout
     shares = [dryrun.run(model, task, probe.ranks, rank, **options).share for _ in range(repeats)]
     phases = {name: min(share.phases[name] for share in shares) for name in shares[0].phases}
-    firing = work.Firing.at(bench.INPUT_PROBABILITY, RATE_HZ, probe.steps, model.dt_ms)
+    firing = work.Firing.at(benchmark.INPUT_PROBABILITY, RATE_HZ, probe.steps, model.dt_ms)
     return Measured(work.of_rank(model, probe.steps, firing, probe.ranks, rank), phases, dict(shares[0].memory))
 
 
@@ -101,7 +102,7 @@ def exchange_costs(n_ranks: int = 2) -> Network:
                 capture_output=True, text=True, timeout=120, check=True,
                 env=launchers.environment(n_ranks) | {"OMPI_MCA_btl": "self,sm", "OMPI_MCA_osc": "^ucx"},
             )  # fmt: skip
-        except (subprocess.SubprocessError, launchers.InputError):
+        except (subprocess.SubprocessError, InputError):
             return Network()
     short, long = map(float, done.stdout.split())
     stages = float(np.ceil(np.log2(n_ranks)))

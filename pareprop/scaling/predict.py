@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..bench import PHASES
 from ..errors import InputError
-from ..model import Model
-from ..partition import owner
+from ..network.model import Model
+from ..parallel.partition import owner
+from ..runs.benchmark import PHASES
 from . import work
 from .units import Units
 from .work import Firing, Work

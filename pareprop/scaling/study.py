@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..errors import InputError
-from ..params import Frozen, checked
+from ..network.parameters import Frozen, checked
 
 Positive = Annotated[int, Field(ge=1)]
 

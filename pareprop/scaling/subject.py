@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from .. import bench, config
+from ..engines.interval import IntervalSettings
+from ..engines.spike import SpikeSettings
 from ..errors import InputError
-from ..interval import IntervalSettings
-from ..model import Model
-from ..params import Frozen, checked
-from ..simulation import Task
-from ..spike import SpikeSettings
-from .dryrun import target_rate
+from ..network.local import target_rate
+from ..network.model import Model
+from ..network.parameters import Frozen, checked
+from ..runs import benchmark, config
+from ..simulation.task import Task
 from .work import Firing
 
 
@@ -78,7 +78,7 @@ def _benchmark(settings: Iterable[str]) -> Subject:
     chosen = checked(Benchmark, {key.strip(): value.strip() for key, _, value in pairs}, "bench")
     if chosen.indegree >= chosen.neurons:
         raise InputError(f"bench: indegree = {chosen.indegree} must be below the {chosen.neurons} neurons")
-    model = bench.model(chosen.neurons, chosen.indegree, chosen.inputs, chosen.seed, chosen.delay, chosen.variant)
+    model = benchmark.model(chosen.neurons, chosen.indegree, chosen.inputs, chosen.seed, chosen.delay, chosen.variant)
     kind = SpikeSettings if chosen.variant == "spike" else IntervalSettings
-    task = bench.BenchTask(chosen.inputs, chosen.steps, chosen.seed)
+    task = benchmark.BenchTask(chosen.inputs, chosen.steps, chosen.seed)
     return Subject("bench", model, task, kind(chosen.steps), chosen.intervals)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..model import Model, Population, Projection
-from ..network import ALMOST_ALL
-from ..partition import block, overlap
-from ..spike_rules import lags
-from ..synapses import number_of_tiles
+from ..engines.spike_rules import lags
+from ..network.connectivity import Population, Projection
+from ..network.drawing import number_of_tiles
+from ..network.local import ALMOST_ALL
+from ..network.model import Model
+from ..parallel.partition import block, overlap
 
 CACHE = 16 * 2**20  # bytes, about: what of a table stays near a core until it is needed again
 BYTES_PER_SYNAPSE = {"interval": 12, "spike": 28}  # that an event touches, in double precision

@@ -8,15 +8,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from pareprop import params
-from pareprop.errors import InputError
-from pareprop.interval import IntervalSettings
-from pareprop.model import Model
-from pareprop.sample import Sample
-from pareprop.spike import SpikeSettings
+from ..engines.interval import IntervalSettings
+from ..engines.sample import Sample
+from ..engines.spike import SpikeSettings
+from ..errors import InputError
+from ..network import parameters
+from ..network.model import Model
 
 
-class TaskBase(params.Frozen):
+class TaskBase(parameters.Frozen):
     """Settings of a task. A task adds fields of its own and the methods `model` and `sample`.
 
     Samples depend on (seed, phase, index) alone, so all ranks make the same ones.
@@ -111,7 +111,7 @@ def make(kind: type[TaskBase], settings: Sequence[str] | Mapping[str, Any], orig
         if not equal:
             raise InputError(f"{origin} {text}: must be key=value")
         values[key.strip()] = value.strip()
-    return params.checked(kind, values, f"task '{kind.name}'")
+    return parameters.checked(kind, values, f"task '{kind.name}'")
 
 
 def dense(model: Model, pre: Any, post: Any, weights: np.ndarray, **options: Any) -> None:

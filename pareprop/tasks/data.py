@@ -10,14 +10,14 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from pareprop import params
-from pareprop.errors import InputError
-from pareprop.model import Model
-from pareprop.sample import Sample
-from pareprop.spikelog import Log
-from pareprop.tasks import network
-from pareprop.tasks.base import TaskBase
-from pareprop.tasks.datafile import DataFile
+from ..engines.sample import Sample
+from ..errors import InputError
+from ..network import from_tables
+from ..network.model import Model
+from ..network.optimizers import Adam, GradientDescent
+from ..parallel.spike_log import SpikeLog
+from .base import TaskBase
+from .datafile import DataFile
 
 
 class Data(TaskBase):
@@ -36,10 +36,10 @@ class Data(TaskBase):
     Wmin: float = Field(-100.0, description="lowest weight")
     Wmax: float = Field(100.0, validate_default=True, description="highest weight")
     populations: tuple[dict[str, Any], ...] = Field(
-        network.POPULATIONS, description="name, role, size, model, and NEST's parameters of the model"
+        from_tables.POPULATIONS, description="name, role, size, model, and NEST's parameters of the model"
     )
     projections: tuple[dict[str, Any], ...] = Field(
-        network.PROJECTIONS, validate_default=True,
+        from_tables.PROJECTIONS, validate_default=True,
         description="ends, rule, weight (number, mean and std, or low and high), delay in steps",
     )  # fmt: skip
     data: Path = Field(Path("data.npz"), description="HDF5 file (.h5) or .npz with samples")
@@ -58,7 +58,7 @@ class Data(TaskBase):
     @classmethod
     def _check_populations(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
         if "variant" in info.data:
-            _raise(network.add_populations(Model(info.data["variant"]), value))
+            _raise(from_tables.add_populations(Model(info.data["variant"]), value))
         return value
 
     @field_validator("projections")
@@ -66,14 +66,14 @@ class Data(TaskBase):
     def _check_projections(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
         if "populations" in info.data and "variant" in info.data:
             model = Model(info.data["variant"])
-            network.add_populations(model, info.data["populations"])
-            _raise(network.add_projections(model, value))
+            from_tables.add_populations(model, info.data["populations"])
+            _raise(from_tables.add_projections(model, value))
         return value
 
     @cached_property
     def _file(self) -> DataFile:
         model = Model(self.variant)
-        network.add_populations(model, self.populations)
+        from_tables.add_populations(model, self.populations)
         file = DataFile(self.data, {role: model.size(role) for role in ("input", "current", "readout")})
         problems = []
         if self.n_train > file.n_samples:
@@ -106,11 +106,11 @@ class Data(TaskBase):
 
     def model(self) -> Model:
         """The network of the configuration; reads the frame of the data file."""
-        kind = params.Adam if self.optimizer == "adam" else params.GradientDescent
+        kind = Adam if self.optimizer == "adam" else GradientDescent
         rule = kind(eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
         model = Model(self.variant, self.seed, optimizer=rule)
-        network.add_populations(model, self.populations)
-        network.add_projections(model, self.projections)
+        from_tables.add_populations(model, self.populations)
+        from_tables.add_projections(model, self.projections)
         _ = self._file  # what is wrong with it is told before anything is written
         return model
 
@@ -126,7 +126,7 @@ class Data(TaskBase):
         if rates is not None:
             return Sample.from_rates(rates, target, self.seed, place, **others)
         ids, ptr = self._file.spikes(place)
-        return Sample(Log.from_arrays(ids, ptr), target, **others)
+        return Sample(SpikeLog.from_arrays(ids, ptr), target, **others)
 
     def _place(self, index: int, phase: str) -> int:
         n_train = self.n_train or self._file.n_samples

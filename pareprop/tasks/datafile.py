@@ -19,7 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pareprop.errors import InputError
+from ..errors import InputError
 
 LIMIT = 2**32  # bytes of what is read at a time: an array of .npz, a sample of HDF5
 NAMES = ("targets", "rates", "raster", "spikes", "currents", "labels")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pareprop import streams
-from pareprop.spikelog import Log
+from .. import rng
+from ..parallel.spike_log import SpikeLog
 
 
-def noise(seed: int, purpose: str, probability: np.ndarray, n_steps: int, group: int = 1) -> Log:
+def noise(seed: int, purpose: str, probability: np.ndarray, n_steps: int, group: int = 1) -> SpikeLog:
     """Draw spikes of sources that fire independently in every step but the first, where a spike would be lost.
 
     Parameters
@@ -20,19 +20,19 @@ def noise(seed: int, purpose: str, probability: np.ndarray, n_steps: int, group:
 
     Returns
     -------
-    Log
+    SpikeLog
         Spikes of steps 0 to n_steps - 1.
     """
-    key, probability = streams.key(seed, purpose), np.asarray(probability, float)
+    key, probability = rng.key(seed, purpose), np.asarray(probability, float)
     if probability.ndim == 2:
         raster = np.empty((group * probability.shape[1], n_steps), bool)
         for k, column in enumerate(probability.T):  # one after the other: large arrays would be new memory every time
             sources = np.arange(k * group, (k + 1) * group)
-            np.less(streams.uniform(key, sources, n_steps), column, out=raster[sources[0] : sources[-1] + 1])
+            np.less(rng.uniform(key, sources, n_steps), column, out=raster[sources[0] : sources[-1] + 1])
         raster[:, 0] = False
-        return Log.from_raster(raster.T)
-    ids, ptr = streams.bernoulli(key, probability, n_steps)
-    return Log.from_arrays(ids[ptr[1] :].copy(), np.maximum(ptr - ptr[1], 0))
+        return SpikeLog.from_raster(raster.T)
+    ids, ptr = rng.bernoulli(key, probability, n_steps)
+    return SpikeLog.from_arrays(ids[ptr[1] :].copy(), np.maximum(ptr - ptr[1], 0))
 
 
 def glorot(n_in: int, n_out: int) -> float:

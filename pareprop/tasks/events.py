@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pareprop.errors import InputError
+from ..errors import InputError
 
 SIDE = 34  # pixels
 BYTES = 5  # of an event

@@ -12,14 +12,16 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from pareprop import streams
-from pareprop.interval import IntervalSettings
-from pareprop.model import Model, Population
-from pareprop.params import Adam, Normal, Uniform
-from pareprop.sample import Sample
-from pareprop.spike import SpikeSettings
-from pareprop.tasks.base import TaskBase
-from pareprop.tasks.draws import glorot, noise, one_hot
+from .. import rng
+from ..engines.interval import IntervalSettings
+from ..engines.sample import Sample
+from ..engines.spike import SpikeSettings
+from ..network.connectivity import Population
+from ..network.model import Model
+from ..network.optimizers import Adam
+from ..network.parameters import Normal, Uniform
+from .base import TaskBase
+from .draws import glorot, noise, one_hot
 
 GROUPS = ("left", "right", "recall", "noise")
 
@@ -117,7 +119,7 @@ class EvidenceAccumulation(TaskBase):
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """A fresh trial: a side is drawn, each cue is on it with probability 0.7, the side with more cues is right."""
-        draws = streams.uniform(streams.key(self.seed, f"{phase}/cues"), [index], 1 + self.n_cues)[0]
+        draws = rng.uniform(rng.key(self.seed, f"{phase}/cues"), [index], 1 + self.n_cues)[0]
         side = int(draws[0] >= 0.5)
         cues = np.where(draws[1:] < 0.7, side, 1 - side)
         label = int(2 * cues.sum() > self.n_cues)

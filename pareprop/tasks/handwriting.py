@@ -13,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from pareprop.tasks import paths
-from pareprop.tasks.trajectory import Trajectory
+from . import paths
+from .trajectory import Trajectory
 
 STEPS_PER_POINT = 8
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from pareprop.tasks.trajectory import Trajectory
+from .trajectory import Trajectory
 
 
 class Lemniscate(Trajectory):

@@ -12,18 +12,20 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from pareprop import streams
-from pareprop.errors import InputError
-from pareprop.interval import IntervalSettings
-from pareprop.model import Model, Population
-from pareprop.params import Adam, GradientDescent, Normal, Uniform
-from pareprop.sample import Sample
-from pareprop.spike import SpikeSettings
-from pareprop.spikelog import Log
-from pareprop.tasks.base import TaskBase
-from pareprop.tasks.draws import glorot, one_hot
-from pareprop.tasks.events import N_CLASSES, SIDE, Events, Problems, Recordings, splits
-from pareprop.tasks.synthetic import SyntheticDigits
+from .. import rng
+from ..engines.interval import IntervalSettings
+from ..engines.sample import Sample
+from ..engines.spike import SpikeSettings
+from ..errors import InputError
+from ..network.connectivity import Population
+from ..network.model import Model
+from ..network.optimizers import Adam, GradientDescent
+from ..network.parameters import Normal, Uniform
+from ..parallel.spike_log import SpikeLog
+from .base import TaskBase
+from .draws import glorot, one_hot
+from .events import N_CLASSES, SIDE, Events, Problems, Recordings, splits
+from .synthetic import SyntheticDigits
 
 LONGEST_US = 336040  # longest recording of N-MNIST
 KEPT = 2000  # recordings whose spikes stay in memory, about 20 kB each
@@ -192,7 +194,7 @@ class NMnist(TaskBase):
         return held if phase == "validate" else self._shuffled("train", epoch, others)
 
     def _shuffled(self, purpose: str, number: int, values: np.ndarray) -> np.ndarray:
-        draws = streams.uniform(streams.key(self.seed, f"order/{purpose}"), [number], len(values))[0]
+        draws = rng.uniform(rng.key(self.seed, f"order/{purpose}"), [number], len(values))[0]
         return values[np.argsort(draws, kind="stable")]
 
     def sample(self, index: int, phase: str = "train") -> Sample:
@@ -211,10 +213,10 @@ class NMnist(TaskBase):
         raise InputError("; ".join([f"task 'n-mnist': no recording for phase {phase} can be read", *self.report()]))
 
     @cached_property
-    def _kept(self) -> dict[tuple[int, int], Log | None]:
+    def _kept(self) -> dict[tuple[int, int], SpikeLog | None]:
         return {}
 
-    def _spikes(self, split: int, chosen: int) -> Log | None:
+    def _spikes(self, split: int, chosen: int) -> SpikeLog | None:
         """Spikes of a recording, None if it is damaged; the first few that are asked for stay in memory."""
         if (split, chosen) in self._kept:
             return self._kept[split, chosen]
@@ -224,7 +226,7 @@ class NMnist(TaskBase):
             self._kept[split, chosen] = spikes
         return spikes
 
-    def _log(self, found: Events) -> Log:
+    def _log(self, found: Events) -> SpikeLog:
         """One spike for each pixel and step with events; the first step stays silent, as in all tasks."""
         step = np.rint(found.time_us * (self.n_step / LONGEST_US)).astype(np.int64)
         pixel = _pixel(found)
@@ -233,14 +235,14 @@ class NMnist(TaskBase):
         codes = np.unique(step[kept] * len(self._pixels) + source[kept])
         return self._sorted(*np.divmod(codes, len(self._pixels)))
 
-    def _sorted(self, steps: np.ndarray, ids: np.ndarray) -> Log:
-        """Log of spikes that are in order of steps, then ids."""
+    def _sorted(self, steps: np.ndarray, ids: np.ndarray) -> SpikeLog:
+        """SpikeLog of spikes that are in order of steps, then ids."""
         ptr = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=self.n_step))])
-        return Log.from_arrays(ids.astype(np.uint32), ptr.astype(np.int64))
+        return SpikeLog.from_arrays(ids.astype(np.uint32), ptr.astype(np.int64))
 
-    def _moved(self, spikes: Log, index: int) -> Log:
+    def _moved(self, spikes: SpikeLog, index: int) -> SpikeLog:
         """Spikes moved by up to `shift` pixels along rows and columns; those that leave the pixels in use are lost."""
-        draws = streams.uniform(streams.key(self.seed, "shift"), [index], 2)[0]
+        draws = rng.uniform(rng.key(self.seed, "shift"), [index], 2)[0]
         down, right = np.floor(draws * (2 * self.shift + 1)).astype(np.int64) - self.shift
         on, place = np.divmod(self._pixels, SIDE * SIDE)
         row, column = place // SIDE + down, place % SIDE + right

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pareprop.errors import InputError
+from ..errors import InputError
 
 FONT = "cursive"
 

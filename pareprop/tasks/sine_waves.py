@@ -12,11 +12,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from pareprop import room
-from pareprop.model import Model, Population
-from pareprop.params import GradientDescent, Normal
-from pareprop.sample import Sample
-from pareprop.tasks.base import TaskBase, dense
+from ..engines.sample import Sample
+from ..machine import require_bytes
+from ..network.connectivity import Population
+from ..network.model import Model
+from ..network.optimizers import GradientDescent
+from ..network.parameters import Normal
+from .base import TaskBase, dense
 
 Models = "iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt"
 
@@ -112,7 +114,7 @@ class SineWaves(TaskBase):
         """w_in, w_rec, w_out, w_fb, raster, target, in the tutorial's order of draws (single precision, as there)."""
         n = self.n_in + (0 if self.indegree else self.n_rec)
         rows = self.n_step if self.indegree else max(self.n_step, self.n_rec)
-        room.require_bytes(8 * n * rows, f"n_in = {self.n_in}, n_rec = {self.n_rec}, n_step = {self.n_step}: a draw")
+        require_bytes(8 * n * rows, f"n_in = {self.n_in}, n_rec = {self.n_rec}, n_step = {self.n_step}: a draw")
         rng = np.random.RandomState(self.seed)
         n_in, n_rec, n_out = (self.n_in, self.n_rec, self.n_out) if not self.indegree else (self.n_in, 0, 0)
         w_in = rng.randn(n_in, n_rec).T / np.sqrt(n_in)

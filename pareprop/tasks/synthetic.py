@@ -9,9 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
-from pareprop import streams
-from pareprop.errors import InputError
-from pareprop.tasks.events import SIDE, Events
+from .. import rng
+from ..errors import InputError
+from .events import SIDE, Events
 
 SCALE = 3.0  # sensor pixels per pixel of a digit (8 x 8)
 CORNERS = np.array([(1.0, 2.0), (4.5, 8.0), (8.0, 2.0), (1.0, 2.0)])  # offsets x, y of the digit: a triangle
@@ -42,7 +42,7 @@ class SyntheticDigits:
         digits = load_digits()
         chosen = (np.arange(len(digits.target)) % 5 == 0) == (split == "test")
         self._images, self.labels = digits.images[chosen] / 16.0, digits.target[chosen].astype(np.int64)
-        self._key = streams.key(seed, f"sensor/{split}")
+        self._key = rng.key(seed, f"sensor/{split}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,7 +78,7 @@ class SyntheticDigits:
     def _noisy(self, events: np.ndarray, index: int) -> np.ndarray:
         """Add events without cause: pixel, polarity and step drawn uniformly."""
         n = round(NOISE * SIDE * SIDE * 3 * STEPS_PER_SACCADE)
-        draws = streams.uniform(self._key, [index], 3 * n)[0].reshape(n, 3)
+        draws = rng.uniform(self._key, [index], 3 * n)[0].reshape(n, 3)
         noise = (draws * (SIDE * SIDE, 2, 3 * STEPS_PER_SACCADE)).astype(np.int64)
         together = np.concatenate([events, noise])
         return together[np.argsort(together[:, 2], kind="stable")]

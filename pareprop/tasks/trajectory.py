@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from pareprop.model import Model
-from pareprop.params import Adam, GradientDescent, Normal, Optimizer
-from pareprop.sample import Sample
-from pareprop.tasks.base import TaskBase
-from pareprop.tasks.draws import noise
+from ..engines.sample import Sample
+from ..network.model import Model
+from ..network.optimizers import Adam, GradientDescent, Optimizer
+from ..network.parameters import Normal
+from .base import TaskBase
+from .draws import noise
 
 
 class Trajectory(TaskBase):

@@ -1,0 +1,203 @@
+# Interval variant (`*_bsshslm_2020`): advance the neurons, sweep backward, credit the synapses.
+#
+# Equations: Bellec et al. 2020, doi 10.1038/s41467-020-17236-y; step order and conventions of NEST 3.10.
+# Arrays are of type `real` unless said; n = neurons of this rank, T = steps of the interval.
+
+include "../delivery.pxi"
+include "../surrogates.pxi"
+include "sweep_and_credit.pxi"
+
+cdef enum:        # phases of a step
+    DELIVER = 0
+    UPDATE = 1
+
+
+cdef class Forward:
+    """This rank's recurrent neurons with their incoming synapses, bound once to the arrays they work on."""
+
+    cdef public int64_t first_id               # id of the rank's first neuron
+    cdef public int64_t[:, ::1] pieces         # (n_pieces, 4): first, last neuron, surrogate, 1 if adaptive
+    cdef public real[::1] alpha, zeta, p_current, V_th, V_min, t_ref, rho, adapt_beta, height, inverse_width, I_e
+    cdef public real[::1] v, a, z, refractory, arriving, excess, drive, n_spikes
+    cdef public int64_t[:, ::1] blocks
+    cdef public int64_t[::1] row_ptr
+    cdef public uint32_t[::1] target
+    cdef public real[::1] weight
+    cdef public uint32_t[::1] input_ids, log_ids, own_ids
+    cdef public int64_t[::1] input_ptr, log_ptr, own_ptr
+    cdef public real[:, ::1] injected        # (T, n) or (0, n), pA; row t: what was injected one step before t
+    cdef public real[:, ::1] psi             # (T, n), OUT: surrogate gradients
+    cdef public int64_t[::1] record            # local neurons whose voltage and adaptation are kept
+    cdef public double[:, ::1] recorded_V, recorded_a    # (T, n_record), OUT
+    cdef public double deliver_seconds, update_seconds
+    cdef Stopwatch watch
+
+    def __init__(self, arrays):
+        for name, value in arrays.items():
+            setattr(self, name, value)
+
+    def run(self, int64_t first, int64_t last, bint no_current):
+        """Advance steps [first, last); return the step reached, less than `last` if `own_ids` is full.
+
+        Spikes that arrive in step 0 are lost, as in NEST.
+
+        Parameters
+        ----------
+        no_current : whether the input current of step 0 is 0, as in the first step of a run
+        """
+        cdef int64_t t = first, n = self.v.shape[0]
+        cdef double start = started(&self.watch, n)
+        with nogil:
+            while t < last and self.own_ptr[t] + n <= self.own_ids.shape[0]:
+                begin(&self.watch, t, n)
+                if t > 0:
+                    deliver(t, self.blocks, self.row_ptr, self.target, self.weight, self.input_ids, self.input_ptr,
+                            self.log_ids, self.log_ptr, self.arriving)
+                lap(&self.watch, DELIVER)
+                self.set_drive(t, no_current)
+                self.advance(t)
+                lap(&self.watch, UPDATE)
+                t += 1
+        start = now() - start
+        self.deliver_seconds += start * share(&self.watch, DELIVER)
+        self.update_seconds += start * share(&self.watch, UPDATE)
+        return t
+
+    cdef void set_drive(self, int64_t t, bint no_current) noexcept nogil:
+        """Voltage change by the current of the previous step; constant unless currents are injected."""
+        cdef int64_t j, n = self.v.shape[0]
+        cdef bint injects = self.injected.shape[0] > 0
+        if t > 1 and not injects:
+            return
+        for j in range(n):
+            if t == 0 and no_current:
+                self.drive[j] = 0.0
+            elif injects:
+                self.drive[j] = self.p_current[j] * (self.I_e[j] + self.injected[t, j])
+            else:
+                self.drive[j] = self.p_current[j] * self.I_e[j]
+
+    cdef void advance(self, int64_t t) noexcept nogil:
+        cdef int64_t p, j, count = self.own_ptr[t], n = self.v.shape[0]
+        for p in range(self.pieces.shape[0]):
+            integrate(self.pieces[p, 0], self.pieces[p, 1], self.pieces[p, 3], self.alpha, self.zeta, self.drive,
+                      self.V_th, self.V_min, self.rho, self.adapt_beta, self.z, self.arriving, self.v, self.a,
+                      self.refractory, self.excess)
+            surrogate(self.pieces[p, 2], self.pieces[p, 0], self.pieces[p, 1], self.height, self.inverse_width,
+                      self.excess, self.refractory, self.psi[t])
+        fire(n, self.t_ref, self.excess, self.z, self.refractory, self.n_spikes)
+        for j in range(self.record.shape[0]):
+            self.recorded_V[t, j] = self.v[self.record[j]]
+            self.recorded_a[t, j] = self.a[self.record[j]]
+        if n > 0:
+            count += list_spikes(n, self.first_id, &self.z[0], &self.own_ids[count])
+        self.own_ptr[t + 1] = count
+
+
+cdef void integrate(
+    int64_t first,
+    int64_t last,
+    bint adaptive,
+    const real[::1] alpha,            # IN
+    const real[::1] zeta,             # IN
+    const real[::1] drive,            # IN
+    const real[::1] V_th,             # IN
+    const real[::1] V_min,            # IN
+    const real[::1] rho,              # IN
+    const real[::1] adapt_beta,       # IN
+    const real[::1] z,                # IN, spikes of the previous step
+    real[::1] arriving,               # IN, cleared
+    real[::1] v,                      # UPDATED
+    real[::1] a,                      # UPDATED
+    real[::1] refractory,             # UPDATED, steps left
+    real[::1] excess,                 # OUT, voltage above threshold
+) noexcept nogil:
+    """v = drive + zeta * arriving + alpha v - V_th z, clamped; a = rho a + z; threshold V_th + adapt_beta a."""
+    cdef int64_t j
+    cdef real x
+    for j in range(first, last):
+        x = drive[j] + zeta[j] * arriving[j] + alpha[j] * v[j] - V_th[j] * z[j]
+        x = x if x > V_min[j] else V_min[j]
+        v[j] = x
+        excess[j] = x - V_th[j]
+        arriving[j] = 0.0
+        refractory[j] = refractory[j] - 1 if refractory[j] > 1 else 0
+    if adaptive:
+        for j in range(first, last):
+            a[j] = rho[j] * a[j] + z[j]
+            excess[j] = v[j] - (V_th[j] + adapt_beta[j] * a[j])
+
+
+cdef void fire(
+    int64_t n,
+    const real[::1] t_ref,            # IN, steps
+    const real[::1] excess,           # IN
+    real[::1] z,                      # OUT
+    real[::1] refractory,             # UPDATED
+    real[::1] n_spikes,               # UPDATED
+) noexcept nogil:
+    cdef int64_t j
+    cdef real fired
+    for j in range(n):
+        fired = <real> 1.0 if (excess[j] >= 0) & (refractory[j] == 0) else <real> 0.0
+        z[j] = fired
+        refractory[j] = t_ref[j] if fired != 0 else refractory[j]
+        n_spikes[j] += fired
+
+
+def advance_readouts(
+    int64_t first,
+    int64_t last,
+    bint no_current,
+    double alpha,
+    double zeta,
+    double drive,
+    double V_min,
+    const int64_t[:, ::1] blocks,     # IN
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t[::1] target,       # IN
+    const real[::1] weight,           # IN
+    const uint32_t[::1] log_ids,      # IN
+    const int64_t[::1] log_ptr,       # IN
+    double[::1] y,                    # UPDATED
+    double[::1] arriving,             # scratch, zero on entry and exit
+    double[:, ::1] signal,            # OUT (T, n), y without E_L
+):
+    """Leaky readouts in steps [first, last): y = drive + zeta * arriving + alpha y.
+
+    They run on their own clock: readout step t takes the recurrent spikes of step t, whatever the delay.
+    """
+    cdef int64_t t, b, k, n = y.shape[0]
+    cdef double x
+    with nogil:
+        for t in range(first, last):
+            for b in range(blocks.shape[0]):
+                deliver_block(blocks, b, row_ptr, target, weight, log_ids, log_ptr[t], log_ptr[t + 1], arriving)
+            for k in range(n):
+                x = (0.0 if t == 0 and no_current else drive) + zeta * arriving[k] + alpha * y[k]
+                y[k] = x if x > V_min else V_min
+                arriving[k] = 0.0
+                signal[t, k] = y[k]
+
+
+def inject(
+    const int64_t[:, ::1] blocks,     # IN, rows are graded sources
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t[::1] target,       # IN
+    const real[::1] weight,           # IN
+    const double[:, ::1] amplitude,   # IN (T, n_sources), pA
+    real[:, ::1] injected,            # UPDATED (T, n), pA
+):
+    """Add weight * amplitude of every graded source to the current that its targets take in step t + delay - 1."""
+    cdef int64_t t, b, k, row, step
+    with nogil:
+        for t in range(injected.shape[0]):
+            for b in range(blocks.shape[0]):
+                step = t - blocks[b, DELAY] + 1
+                if step < 0:
+                    continue
+                for k in range(blocks[b, SOURCE], blocks[b, SOURCES]):
+                    if amplitude[step, k] != 0.0:
+                        row = blocks[b, ROW] + k - blocks[b, SOURCE]
+                        add_row(blocks, b, k, row_ptr[row], row_ptr[row + 1], target, weight, amplitude[step, k],
+                                injected[t])

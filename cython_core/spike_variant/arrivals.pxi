@@ -1,0 +1,213 @@
+# How spikes arrive at the rows of synapses of an engine (engine.pxi), which then learn.
+
+cdef enum:
+    AHEAD = 4     # rows of which the bookkeeping is on its way
+
+
+cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
+    """`deliver_all` of neurons, by way of their cells where that is how a block learns."""
+    cdef int64_t b
+    cdef bint inside = False, wanted
+    for b in range(engine.incoming.blocks.shape[0]):
+        wanted = engine.learns and engine.cells.shape[0] > 0 and uses_cells(engine, engine.incoming, b)
+        if wanted and not inside:
+            fill_cells(engine.R[row_before_entry(engine, t)], engine.A, engine.D, engine.arriving, cells_of(engine))
+        elif inside and not wanted:
+            take_arriving(engine.arriving, cells_of(engine))
+        inside = wanted
+        deliver_block_of(engine, t, engine.incoming, b, inside, engine.arriving)
+    if inside:
+        take_arriving(engine.arriving, cells_of(engine))
+
+
+cdef inline void deliver_all(Engine engine, int64_t t, Rows rows, total_of[::1] arriving) noexcept nogil:
+    """Work off, update and deliver what arrives in step t; then close what the cutoff ends, fold what is old."""
+    cdef int64_t b
+    for b in range(rows.blocks.shape[0]):
+        deliver_block_of(engine, t, rows, b, False, arriving)
+
+
+cdef inline void deliver_block_of(
+    Engine engine, int64_t t, Rows rows, int64_t b, bint inside, total_of[::1] arriving
+) noexcept nogil:
+    if rows.blocks[b, LOG] == 0:
+        deliver_spikes(engine, t, rows, b, engine.input_ids, engine.input_ptr, inside, arriving)
+    else:
+        deliver_spikes(engine, t, rows, b, engine.log_ids, engine.log_ptr, inside, arriving)
+    if engine.learns and t % engine.fold_steps == 0 and rows.rules[b, MODE] != STATIC and \
+            not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
+        fold(engine, t, rows, b)
+
+
+cdef inline void deliver_spikes(
+    Engine engine, int64_t t, Rows rows, int64_t b, const uint32_t[::1] ids, const int64_t[::1] ptr, bint inside,
+    total_of[::1] arriving
+) noexcept nogil:
+    cdef int64_t i, k, stop, row, start, ahead, emitted = t - rows.blocks[b, DELAY] + (rows.blocks[b, LOG] == 0)
+    cdef bint learns = engine.learns and rows.rules[b, MODE] != STATIC
+    if emitted >= 0:
+        stop = ptr[emitted - engine.base + 1]
+        i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
+        while i < stop and ids[i] < rows.blocks[b, SOURCES]:
+            row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
+            start = rows.row_ptr[row]
+            if learns and i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:
+                prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
+            if start < rows.row_ptr[row + 1]:
+                ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
+                if learns and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
+                    pass
+                elif inside:
+                    for k in range(start, rows.row_ptr[row + 1]):
+                        cells_of(engine)[rows.target[k]].arriving += rows.weight[k]
+                else:
+                    if engine.queued:                  # a target adds its weights in the order of the sources
+                        descend_queue(engine, t, rows, b, arriving)
+                    add_row(rows.blocks, b, ids[i], start, rows.row_ptr[row + 1], rows.target, rows.weight, 1.0,
+                            arriving)
+            i += 1
+        if engine.queued:
+            descend_queue(engine, t, rows, b, arriving)
+    if learns and rows.rules[b, MODE] == PREFIX and 0 < entry_lag(engine) <= emitted:
+        enter_spikes(engine, t, emitted - entry_lag(engine), rows, b, ids, ptr)
+    if learns and 0 <= rows.rules[b, CUTOFF] <= emitted:
+        close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, ids, ptr)
+
+
+cdef inline void prefetch_books(Rows rows, int64_t row) noexcept nogil:
+    prefetch(&rows.row_ptr[row])
+    prefetch(&rows.books[row, 0])
+    prefetch(&rows.books[row, 4])
+    prefetch(&rows.Z[row])
+
+
+cdef void enter_spikes(
+    Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t[::1] ids, const int64_t[::1] ptr
+) noexcept nogil:
+    """What was emitted then enters, unless it arrived before the network learned."""
+    cdef int64_t row, ahead, p = t - entry_lag(engine), stop = ptr[emitted - engine.base + 1]
+    cdef int64_t i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
+    while i < stop and ids[i] < rows.blocks[b, SOURCES]:
+        row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
+        if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] >= p and \
+                (<uint64_t> rows.books[row, WAITING] >> (rows.books[row, LATEST] - p)) & 1:
+            ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - rows.row_ptr[row]
+            enter(engine, t, rows, b, row, ahead)
+        i += 1
+
+
+cdef void close_rows(
+    Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t[::1] ids, const int64_t[::1] ptr
+) noexcept nogil:
+    """Close the rows of which the latest spike was emitted then: they reach the cutoff."""
+    cdef int64_t row, stop = ptr[emitted - engine.base + 1]
+    cdef int64_t i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
+    while i < stop and ids[i] < rows.blocks[b, SOURCES]:
+        row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
+        if i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:
+            prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
+        if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF]:
+            close(engine, t, rows, b, row)
+        i += 1
+
+
+cdef inline bint arrive(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
+) noexcept nogil:
+    """A spike arrives: work off the window since the latest one, update the weights, let the spike wait.
+
+    Return whether it was delivered, too.
+    """
+    if rows.books[row, LATEST] >= 0 and rows.rules[b, MODE] == PREFIX:
+        if rows.books[row, CLOSED]:
+            return arrive_closed(engine, t, rows, b, row, source, ahead, arriving)
+        return arrive_prefix(engine, t, rows, b, row, source, ahead, arriving)
+    arrive_loop(engine, t, rows, b, row)
+    return False
+
+
+cdef void arrive_loop(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """The first spike, or any where windows are worked off step by step."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], latest = rows.books[row, LATEST]
+    cdef int64_t mode = rows.rules[b, MODE]
+    if latest < 0:                             # the first spike starts the bookkeeping and updates nothing
+        rows.books[row, CURSOR] = max(t - engine.m, 0) // (engine.block if mode == PREFIX else 1)
+    else:
+        work_off(engine, t, rows, b, row, start, stop)
+        if rows.rules[b, CUTOFF] >= 0 and t - latest > rows.rules[b, CUTOFF]:
+            decay_row(engine, rows, b, row, start, stop, t - latest - rows.rules[b, CUTOFF])
+        if not rows.rules[b, EACH_STEP]:
+            optimize(engine, t + 1, rows, b, row, start, stop)
+        rows.books[row, CURSOR] = max(t - engine.m, 0)
+    wait(engine, t, rows, row)
+    if mode == PREFIX and engine.m == 1:
+        enter(engine, t, rows, b, row, 0)
+
+
+cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
+    """Note the arrival; those that are older than m steps are counted, the others keep their bits."""
+    cdef int64_t i, gap, latest = rows.books[row, LATEST]
+    cdef uint64_t bits = <uint64_t> rows.books[row, WAITING]
+    gap = t - latest
+    if bits != 0 and latest >= 0:
+        if gap > engine.m:
+            while bits != 0:
+                rows.books[row, OLDER] += bits & 1
+                bits >>= 1
+        else:
+            for i in range(engine.m - gap + 1, engine.m + 1):
+                rows.books[row, OLDER] += (bits >> i) & 1
+            bits = (bits << gap) & ((<uint64_t> 2 << engine.m) - 1)
+    rows.books[row, WAITING] = <int64_t> (bits | 1)
+    rows.books[row, LATEST] = t
+
+
+cdef void optimize(
+    Engine engine, int64_t due, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+) noexcept nogil:
+    """Apply what is owed, with the Adam steps that are due."""
+    cdef int64_t n
+    cdef Adam adam
+    if rows.rules[b, ADAM]:
+        adam = adam_of(rows, b)
+        for n in range(rows.counters[row] + 1, due + 1):       # the first one takes what is owed, the others nothing
+            adam_step(stop - start, adam_rate(rows, b, n), adam, &rows.C[start], &rows.moment[start],
+                      &rows.variance[start], &rows.weight[start])
+        rows.counters[row] = max(due, rows.counters[row])
+    else:
+        descent_step(stop - start, rows.constants[b, ETA], rows.constants[b, W_MIN], rows.constants[b, W_MAX],
+                     &rows.C[start], &rows.weight[start])
+
+
+cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
+    """Work off what would otherwise leave the histories before its synapses read it; depends on t alone."""
+    cdef int64_t row, n_sources = rows.blocks[b, SOURCES] - rows.blocks[b, SOURCE], first = rows.blocks[b, ROW]
+    for row in range(first, first + n_sources):
+        if rows.books[row, LATEST] < 0 or rows.books[row, CLOSED] or rows.row_ptr[row] == rows.row_ptr[row + 1]:
+            continue
+        if rows.rules[b, MODE] == PREFIX:
+            advance_prefix(engine, t - engine.m, rows, b, row)
+        else:
+            work_off(engine, t, rows, b, row, rows.row_ptr[row], rows.row_ptr[row + 1])
+
+
+cdef void close(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """The cutoff is reached: the window ends here, whenever the next spike arrives."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m
+    if rows.rules[b, MODE] == PREFIX:
+        close_prefix(engine, e, rows, b, row, start, stop)
+    else:
+        work_off(engine, t, rows, b, row, start, stop)
+    rows.books[row, CLOSED] = 1
+
+
+cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows) noexcept nogil:
+    cdef int64_t b, source, row
+    for b in range(rows.blocks.shape[0]):
+        if rows.rules[b, MODE] != STATIC:
+            for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
+                row = rows.blocks[b, ROW] + source - rows.blocks[b, SOURCE]
+                if rows.books[row, LATEST] >= 0 and rows.row_ptr[row + 1] > rows.row_ptr[row]:
+                    arrive(engine, t, rows, b, row, source, 0, engine.arriving)
+            if engine.queued:
+                descend_queue(engine, t, rows, b, engine.arriving)

@@ -1,0 +1,188 @@
+# Spike variant (e-prop+): neurons, readouts and synapses that learn whenever a spike arrives at them.
+#
+# Equations: Korcsak-Gorzo et al. 2025, arXiv:2511.21674; step order of NEST 3.10. Time is absolute: step 0 is the first
+# of the run. n = neurons of this rank, m = d_out + d_fb - 1 = steps by which learning signals lag behind.
+
+from libc.math cimport exp, sqrt
+
+include "../delivery.pxi"
+include "../surrogates.pxi"
+include "neurons.pxi"
+include "window_steps.pxi"
+include "prefix_sums.pxi"
+include "dense_rows.pxi"
+
+cdef enum:        # phases of a step
+    DELIVER = 0
+    UPDATE = 1
+    SWEEP = 2
+
+cdef enum:        # how a block learns
+    STATIC = 0
+    PREFIX = 1
+    LOOP = 2
+    READOUT = 3
+
+cdef enum:        # columns of `rules`, int64 (n_blocks, 6)
+    MODE = 0
+    CUTOFF = 1    # steps; below 0: none
+    OWN_ZBAR = 2
+    ADAPTIVE = 3
+    ADAM = 4
+    EACH_STEP = 5
+
+cdef enum:        # columns of `constants`, float64 (n_blocks, 9)
+    ALPHA = 0
+    KAPPA = 1
+    KAPPA_REG = 2
+    ETA = 3
+    W_MIN = 4
+    W_MAX = 5
+    BETA_1 = 6
+    BETA_2 = 7
+    EPSILON = 8
+
+cdef enum:        # columns of `books`, int64 (n_rows, 5): the bookkeeping of a source and delay
+    LATEST = 0    # previous arrival, -1 if none
+    CURSOR = 1    # first history step not worked off (LOOP, READOUT), block of the sums (PREFIX)
+    WAITING = 2   # bit i: the arrival at LATEST - i has not entered zbar yet
+    OLDER = 3     # arrivals before that which have not entered either
+    CLOSED = 4    # 1: the cutoff is reached, traces are of step LATEST - m + cutoff - 1
+
+
+cdef class Rows:
+    """The synapses onto one kind of target with what they need to learn."""
+
+    cdef public int64_t[:, ::1] blocks, rules, books
+    cdef public double[:, ::1] constants
+    cdef public int64_t[::1] row_ptr, counters     # counters: optimizer steps made
+    cdef public uint32_t[::1] target
+    cdef public double[::1] Z                      # zbar of each row, see the modes
+    cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
+    cdef public double[:, :, ::1] bias             # (n_blocks, k, 2), sqrt(1 - beta_2^n) and 1 - beta_1^n
+    cdef public int64_t first_error                # READOUT: column of the errors that target 0 makes
+    cdef public real[::1] weight, Y, C, Y2, zbar, eps, moment, variance
+
+    def __init__(self, arrays):
+        for name, value in arrays.items():
+            setattr(self, name, value)
+
+
+cdef class Engine:
+    """This rank's neurons and readouts with their incoming synapses, bound to the arrays they work on."""
+
+    # neurons: parameters and state
+    cdef public int64_t first_id
+    cdef public int64_t[:, ::1] pieces             # (n_pieces, 4): first, last neuron, surrogate, model
+    cdef public real[::1] alpha, p_current, V_th, V_min, V_reset, t_ref, rho, adapt_beta, height, inverse_width, I_e
+    cdef public real[::1] refractory_input, c_reg, f_target
+    cdef public real[::1] v, a, z, refractory, arriving, excess, drive, kept, f_av
+    # readouts
+    cdef public double[::1] y, arriving_out
+    cdef public double y_alpha, y_drive, y_min, E_L
+    cdef public bint cross_entropy
+    # synapses
+    cdef public Rows incoming, outgoing, mirror    # mirror: readout synapses that the feedback follows
+    cdef public int64_t[::1] mirror_index          # their places in fb_weight, -1 for none
+    cdef public double[::1] nowhere                # (n_readouts), what mirrored synapses deliver is dropped
+    cdef public int64_t[:, ::1] fb_blocks
+    cdef public int64_t[::1] fb_row_ptr
+    cdef public uint32_t[::1] fb_target
+    cdef public real[::1] fb_weight
+    # logs: entry [t - base] of a ptr array is step t
+    cdef public int64_t base
+    cdef public uint32_t[::1] input_ids, log_ids, own_ids
+    cdef public int64_t[::1] input_ptr, log_ptr, own_ptr
+    # the present sample, from step `origin`
+    cdef public int64_t origin
+    cdef public real[:, ::1] injected
+    cdef public double[:, ::1] target_signal, signal, own_signal, error
+    cdef public uint8_t[::1] window
+    # histories: ring of rows, step u in row u % length
+    cdef public real[:, ::1] psi, L, F
+    cdef public double[:, ::1] error_ring, error_sums
+    # prefix sums of errors in blocks of `out_block` steps from o on: sum alpha_out^(u-o) E_u; 0: there are none
+    cdef public int64_t out_block
+    cdef public double[::1] out_powers             # alpha_out^k
+    # prefix sums; block length B
+    cdef public int64_t block, m, sets
+    cdef public double dt
+    cdef public double[:, :, ::1] powers           # (n_pieces, 4, B + 1): (alpha/kappa)^k, kappa^k, those of kappa_reg
+    cdef public double[:, ::1] alpha_powers        # (n_blocks of incoming, B + 2): alpha^(k - 1)
+    cdef public double[:, ::1] R, R2               # (m + 1, n)
+    cdef public double[::1] A, D, A2, D2
+    cdef public double[:, ::1] cells               # (n, 4), memory of `Cell`s
+    cdef public double[:, :, ::1] ends, ends2      # (n_ends, n, 4), `Cell`s at ends of blocks
+    cdef public int64_t fold_steps
+    cdef public bint learns, alone, has_prefix
+    # arrivals at the present dense block that wait
+    cdef Descent[TOGETHER] queue
+    cdef int64_t queued
+    # recording
+    cdef public int64_t[::1] record
+    cdef public double[:, ::1] recorded_V, recorded_a, recorded_psi
+    cdef public double deliver_seconds, update_seconds, sweep_seconds
+    cdef Stopwatch watch
+
+    def __init__(self, arrays):
+        for name, value in arrays.items():
+            setattr(self, name, value)
+
+    def run(self, int64_t first, int64_t last):
+        """Advance steps [first, last); return the step reached, less than `last` if `own_ids` is full."""
+        cdef int64_t t = first, n = self.v.shape[0]
+        cdef double start = started(&self.watch, n)
+        with nogil:
+            while t < last and self.own_ptr[t - self.base] + n <= self.own_ids.shape[0]:
+                begin(&self.watch, t, n)
+                if self.learns:
+                    learn_step(self, t - self.m - 1)
+                lap(&self.watch, SWEEP)
+                deliver_incoming(self, t)
+                lap(&self.watch, DELIVER)
+                advance(self, t)
+                advance_readouts(self, t)
+                follow(self, t)
+                if self.alone:
+                    find_errors(self, t)
+                lap(&self.watch, UPDATE)
+                t += 1
+        start = now() - start
+        self.sweep_seconds += start * share(&self.watch, SWEEP)
+        self.deliver_seconds += start * share(&self.watch, DELIVER)
+        self.update_seconds += start * share(&self.watch, UPDATE)
+        return t
+
+    def errors(self, int64_t first, int64_t last):
+        """Errors of steps [first, last) from the signals of all readouts."""
+        cdef int64_t t
+        with nogil:
+            for t in range(first, last):
+                find_errors(self, t)
+
+    def flush(self, int64_t n_steps):
+        """Let spikes in flight arrive, then one more arrival at every synapse in step `n_steps` + m."""
+        cdef int64_t t
+        with nogil:
+            for t in range(n_steps, n_steps + self.m + 1):
+                self.error_ring[t % self.error_ring.shape[0]][:] = 0.0
+                sum_errors(self, t)
+            for t in range(n_steps, n_steps + self.m + 1):
+                learn_step(self, t - self.m - 1)
+                if t < n_steps + self.m:
+                    deliver_incoming(self, t)
+                    deliver_all(self, t, self.outgoing, self.arriving_out)
+                    follow(self, t)
+            if self.cells.shape[0] > 0:
+                fill_cells(self.R[row_before_entry(self, n_steps + self.m)], self.A, self.D, self.arriving,
+                           cells_of(self))
+            arrive_everywhere(self, n_steps + self.m, self.incoming)
+            arrive_everywhere(self, n_steps + self.m, self.outgoing)
+            arrive_everywhere(self, n_steps + self.m, self.mirror)
+            copy_mirror(self)
+
+
+include "steps.pxi"
+include "arrivals.pxi"
+include "windows.pxi"
+include "prefix_rows.pxi"

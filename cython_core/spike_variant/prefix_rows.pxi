@@ -1,0 +1,289 @@
+# Rows of an engine (engine.pxi) work off the window between two arrivals at once, see prefix_sums.pxi.
+
+
+cdef bint arrive_prefix(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
+) noexcept nogil:
+    """A spike arrives before the cutoff. Return whether it was delivered, too."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m
+    cdef bint entered = engine.m == 1
+    cdef double d = 0.0, Z
+    cdef Crossing crossing
+    if engine.sets == 1:
+        crossing = last_crossing(engine, e, rows, b, row)
+        Z = rows.Z[row]
+        if entered:
+            d = unit(engine, t, e, b)
+        if rows.blocks[b, DENSE]:
+            if engine.queued == TOGETHER:
+                descend_queue(engine, t, rows, b, arriving)
+            engine.queue[engine.queued] = Descent(start, hole_of(rows.blocks, b, source, stop - start), Z, d, crossing)
+            engine.queued += 1
+        else:
+            descend(start, stop, ahead, &rows.target[0], Z, d, crossing, rows.constants[b, ETA],
+                    rows.constants[b, W_MIN], rows.constants[b, W_MAX], &rows.weight[0], &rows.Y[0], &rows.C[0],
+                    cells_of(engine))
+        rows.Z[row] = Z + d
+        wait(engine, t, rows, row)
+        if entered:
+            rows.books[row, WAITING] = 0
+        return True
+    advance_prefix(engine, e, rows, b, row)
+    owe_all(engine, rows, row, start, stop)
+    optimize(engine, t + 1, rows, b, row, start, stop)
+    charge_all(engine, rows, row, start, stop)
+    wait(engine, t, rows, row)
+    if entered:
+        enter(engine, t, rows, b, row, 0)
+    return False
+
+
+cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, total_of[::1] arriving) noexcept nogil:
+    """Work off the arrivals of step t that wait: `descend` for dense rows.
+
+    Between the targets that one or another lacks, all of them have the same ones.
+    """
+    cdef int64_t i, last, first = 0, width = rows.blocks[b, WIDTH]
+    while first < width:
+        last = width
+        for i in range(engine.queued):
+            if first <= engine.queue[i].hole < last:
+                last = engine.queue[i].hole
+        descend_part(engine, t, rows, b, first, last, arriving)
+        first = last
+        if first < width:
+            descend_part(engine, t, rows, b, first, first + 1, arriving)
+            first += 1
+    engine.queued = 0
+
+
+cdef void descend_part(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t first, int64_t last, total_of[::1] arriving
+) noexcept nogil:
+    """The targets [first, last), of which a row that waits has all, or lacks the only one."""
+    cdef int64_t i, k, done = 0, count = 0, n = last - first, j = rows.blocks[b, TARGET] + first
+    cdef const double* R = &engine.R[row_before_entry(engine, t), 0]
+    cdef double eta = rows.constants[b, ETA]
+    cdef real low = rows.constants[b, W_MIN], high = rows.constants[b, W_MAX]
+    cdef Row[TOGETHER] found
+    cdef Descent* row
+    if n == 0:
+        return
+    for i in range(engine.queued):
+        row = &engine.queue[i]
+        if row.hole != first:
+            k = row.start + first - (first > row.hole)
+            cross_block(k, k + n, &rows.target[0], row.crossing, &rows.Y[0], &rows.C[0])
+            found[count] = Row(&rows.weight[k], &rows.Y[k], &rows.C[k], row.Z, row.d, row.Z + row.d)
+            count += 1
+    if count == TOGETHER:
+        descend_four(n, eta, low, high, R + j, &engine.A[j], &engine.D[j], <real*> &arriving[j], found[0], found[1],
+                     found[2], found[3])
+        return
+    if count >= 2:
+        descend_two(n, eta, low, high, R + j, &engine.A[j], &engine.D[j], <real*> &arriving[j], found[0], found[1])
+        done = 2
+    if done < count:
+        descend_one(n, eta, low, high, R + j, &engine.A[j], &engine.D[j], <real*> &arriving[j], found[done])
+
+
+cdef inline Cell* cells_of(Engine engine) noexcept nogil:
+    return <Cell*> &engine.cells[0, 0]
+
+
+cdef inline Cell* end_of(double[:, :, ::1] ends, int64_t block) noexcept nogil:
+    """Sums at the end of a block."""
+    return <Cell*> &ends[block % ends.shape[0], 0, 0]
+
+
+cdef inline bint uses_cells(Engine engine, Rows rows, int64_t b) noexcept nogil:
+    """Whether spikes arrive in the cells of the targets; in a dense block the targets are neighbours anyway."""
+    return engine.sets == 1 and rows.rules[b, MODE] == PREFIX and not rows.blocks[b, DENSE]
+
+
+cdef inline double unit(Engine engine, int64_t p, int64_t u, int64_t b) noexcept nogil:
+    """What a spike that enters in step p adds to Z in the block of step u: alpha^-(p - o)."""
+    return 1.0 / engine.alpha_powers[b, p - u // engine.block * engine.block + 1]
+
+
+cdef inline int64_t entry_lag(Engine engine) noexcept nogil:
+    """Steps from the arrival of a spike to its entry."""
+    return 0 if engine.m == 1 else engine.m
+
+
+cdef inline int64_t row_before_entry(Engine engine, int64_t t) noexcept nogil:
+    """Row of R of the step before the arrival of what enters in step t."""
+    return (t - entry_lag(engine) + engine.m) % (engine.m + 1)
+
+
+cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead) noexcept nogil:
+    """The spike of the row that arrived `entry_lag` steps before step t enters."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], p = t - entry_lag(engine), e = t - engine.m
+    cdef int64_t before = row_before_entry(engine, t)
+    cdef double d = unit(engine, p, max(e, 0), b)
+    rows.books[row, WAITING] &= ~(<int64_t> 1 << (rows.books[row, LATEST] - p))
+    advance_prefix(engine, e, rows, b, row)
+    rows.Z[row] += d
+    if p == max(e, 0) // engine.block * engine.block:          # at its start all sums of a block are 0
+        return
+    if uses_cells(engine, rows, b):
+        enter_row(start, stop, ahead, &rows.target[0], d, cells_of(engine), &rows.Y[0], &rows.C[0])
+        return
+    enter_apart(start, stop, rows.target, d, engine.R[before], engine.A, engine.D, rows.Y, rows.C)
+    if engine.sets == 2:
+        enter_apart(start, stop, rows.target, d, engine.R2[before], engine.A2, engine.D2, rows.Y2, rows.C)
+
+
+cdef void owe_all(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
+    owe(start, stop, rows.target, rows.Z[row], engine.A, engine.D, rows.Y, rows.C)
+    if engine.sets == 2:
+        owe(start, stop, rows.target, rows.Z[row], engine.A2, engine.D2, rows.Y2, rows.C)
+
+
+cdef void charge_all(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
+    charge(start, stop, rows.target, rows.Z[row], engine.A, engine.D, rows.Y, rows.C)
+    if engine.sets == 2:
+        charge(start, stop, rows.target, rows.Z[row], engine.A2, engine.D2, rows.Y2, rows.C)
+
+
+cdef void advance_prefix(Engine engine, int64_t e, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Bring the row into the block of step e."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], wanted = max(e, 0) // engine.block
+    cdef Crossing crossing
+    while rows.books[row, CURSOR] < wanted:
+        crossing = next_crossing(engine, rows, b, row)
+        cross_block(start, stop, &rows.target[0], crossing, &rows.Y[0], &rows.C[0])
+        if engine.sets == 2:
+            crossing.end, crossing.shrink = end_of(engine.ends2, rows.books[row, CURSOR] - 1), shrink(engine, b, 3)
+            cross_block(start, stop, &rows.target[0], crossing, &rows.Y2[0], &rows.C[0])
+
+
+cdef inline Crossing next_crossing(Engine engine, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """What synapses of the row have to do for the next block; Z and the books are there already."""
+    cdef Crossing crossing = Crossing(end_of(engine.ends, rows.books[row, CURSOR]), rows.Z[row], shrink(engine, b, 1))
+    rows.Z[row] *= engine.alpha_powers[b, engine.block + 1]
+    rows.books[row, CURSOR] += 1
+    return crossing
+
+
+cdef inline Crossing last_crossing(Engine engine, int64_t e, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """As `advance_prefix`, but synapses have the last end of a block still before them."""
+    advance_prefix(engine, (max(e, 0) // engine.block - 1) * engine.block, rows, b, row)
+    if rows.books[row, CURSOR] < max(e, 0) // engine.block:
+        return next_crossing(engine, rows, b, row)
+    return Crossing(NULL, 0.0, 0.0)
+
+
+cdef inline double shrink(Engine engine, int64_t b, int64_t which) noexcept nogil:
+    return kappa_power(engine, b, which, engine.block)
+
+
+cdef inline double kappa_power(Engine engine, int64_t b, int64_t which, int64_t k) noexcept nogil:
+    """kappa^k (which = 1) or kappa_reg^k (which = 3) of the block's targets."""
+    return (engine.incoming.constants[b, KAPPA] if which == 1 else engine.incoming.constants[b, KAPPA_REG]) ** k
+
+
+cdef void close_prefix(
+    Engine engine, int64_t e, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+) noexcept nogil:
+    """Turn Y and Z into the traces of step e - 1 and C into what is owed."""
+    cdef int64_t k, hole, after, n, place, i, j, before = (e + engine.m) % (engine.m + 1)     # row of step e - 1
+    cdef double Z, Z_before, power
+    advance_prefix(engine, e, rows, b, row)
+    k = max(e, 0) % engine.block
+    # at the start of a block R is 0 whatever the ring holds, and the traces are of the step before it
+    Z = rows.Z[row]
+    Z_before = Z if k > 0 else 0.0
+    power = kappa_power(engine, b, 1, k - 1)
+    if uses_cells(engine, rows, b):
+        close_row(start, stop, &rows.target[0], Z, Z_before, power, &engine.R[before, 0], cells_of(engine), &rows.Y[0],
+                  &rows.C[0])
+    elif engine.sets == 1 and rows.blocks[b, DENSE]:
+        hole = hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
+        for after in range(2):
+            n = part_of(after, hole, rows.blocks[b, WIDTH], &place)
+            j, i = rows.blocks[b, TARGET] + place, start + place - after
+            if n > 0:
+                close_dense(n, Z, Z_before, power, &engine.R[before, j], &engine.A[j], &engine.D[j], &rows.Y[i],
+                            &rows.C[i])
+    else:
+        owe_all(engine, rows, row, start, stop)
+        rescale(engine, e, k, 1, True, rows, b, row, start, stop)
+    rows.Z[row] *= engine.alpha_powers[b, k]
+
+
+cdef bint arrive_closed(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
+) noexcept nogil:
+    """A spike arrives after the cutoff. Return whether it was delivered, too."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m, hole, after, n
+    cdef int64_t k = max(e, 0) % engine.block, n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
+    cdef int64_t place, i, j
+    cdef int64_t before = (e + engine.m) % (engine.m + 1), enters_after = row_before_entry(engine, t)
+    cdef bint enters = engine.m == 1
+    cdef double d = unit(engine, t, max(t - 1, 0), b) if enters else 0.0, Z, Z_before, power
+    if engine.sets == 2:
+        optimize(engine, t + 1, rows, b, row, start, stop)
+        reopen(engine, e, n_decay, rows, b, row, start, stop)
+        wait(engine, t, rows, row)
+        if enters:
+            enter(engine, t, rows, b, row, 0)
+        return False
+    Z = rows.Z[row] * (rows.constants[b, ALPHA] ** n_decay / engine.alpha_powers[b, k])
+    Z_before = Z if k > 0 else 0.0
+    power = kappa_power(engine, b, 1, n_decay) / kappa_power(engine, b, 1, k - 1)
+    if rows.blocks[b, DENSE]:
+        if engine.queued:
+            descend_queue(engine, t, rows, b, arriving)
+        hole = hole_of(rows.blocks, b, source, stop - start)
+        for after in range(2):
+            n = part_of(after, hole, rows.blocks[b, WIDTH], &place)
+            j, i = rows.blocks[b, TARGET] + place, start + place - after
+            if n > 0:
+                reopen_dense(n, Z, Z_before, power, enters, d, rows.constants[b, ETA], rows.constants[b, W_MIN],
+                             rows.constants[b, W_MAX], &engine.R[before, j], &engine.R[enters_after, j], &engine.A[j],
+                             &engine.D[j], &rows.weight[i], &rows.Y[i], &rows.C[i], &arriving[j])
+    else:
+        reopen_row(start, stop, ahead, &rows.target[0], Z, Z_before, power, enters, d, rows.constants[b, ETA],
+                   rows.constants[b, W_MIN], rows.constants[b, W_MAX], &engine.R[before, 0], &rows.weight[0],
+                   &rows.Y[0], &rows.C[0], cells_of(engine))
+    rows.Z[row] = Z + d
+    rows.books[row, CURSOR] = max(e, 0) // engine.block
+    rows.books[row, CLOSED] = 0
+    wait(engine, t, rows, row)
+    if enters:
+        rows.books[row, WAITING] = 0
+    return True
+
+
+cdef void reopen(
+    Engine engine, int64_t e, int64_t n_decay, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+) noexcept nogil:
+    """Let the traces decay, bring them into the block of step e, and C back to what the sums will add to."""
+    cdef int64_t k = max(e, 0) % engine.block
+    rows.Z[row] *= rows.constants[b, ALPHA] ** n_decay / engine.alpha_powers[b, k]
+    rescale(engine, e, k, n_decay, False, rows, b, row, start, stop)
+    rows.books[row, CURSOR] = max(e, 0) // engine.block
+    rows.books[row, CLOSED] = 0
+    charge_all(engine, rows, row, start, stop)
+
+
+cdef void rescale(
+    Engine engine, int64_t e, int64_t k, int64_t n, bint to, Rows rows, int64_t b, int64_t row, int64_t start,
+    int64_t stop
+) noexcept nogil:
+    """Between Y and ebar = kappa^(e-1-o) (Y + Z R), for both sets; `k` = e - o."""
+    cdef int64_t s, now_ = (e + engine.m) % (engine.m + 1)         # row of step e - 1
+    cdef double power, Z = rows.Z[row] if k > 0 else 0.0
+    for s in range(engine.sets):
+        power = kappa_power(engine, b, 2 * s + 1, k - 1)
+        if to and s == 0:
+            to_trace(start, stop, rows.target, Z, power, engine.R[now_], rows.Y)
+        elif to:
+            to_trace(start, stop, rows.target, Z, power, engine.R2[now_], rows.Y2)
+        else:
+            power = kappa_power(engine, b, 2 * s + 1, n) / power
+            if s == 0:
+                from_trace(start, stop, rows.target, Z, power, engine.R[now_], rows.Y)
+            else:
+                from_trace(start, stop, rows.target, Z, power, engine.R2[now_], rows.Y2)

@@ -1,0 +1,222 @@
+# Rows of an engine (engine.pxi) work off the window between two arrivals step by step, see window_steps.pxi.
+
+
+cdef void work_off(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+) noexcept nogil:
+    """Work off the history up to step t - m, or to the cutoff."""
+    cdef int64_t u, n, latest = rows.books[row, LATEST], end = t - engine.m
+    cdef bint each_step = rows.rules[b, EACH_STEP], fused
+    cdef bint summed = rows.rules[b, MODE] == READOUT and not each_step and engine.out_block > 0
+    cdef double[WINDOW] traces
+    cdef real[WINDOW] rates
+    if rows.books[row, CLOSED]:
+        rows.books[row, CLOSED] = 0 if t > latest + rows.rules[b, CUTOFF] else 1
+        return
+    if rows.rules[b, CUTOFF] >= 0:
+        end = min(end, latest - engine.m + rows.rules[b, CUTOFF])
+    if each_step and rows.rules[b, ADAM] and latest < engine.m and end > latest - engine.m:
+        # the history before the start of the task counts for the optimizer, though nothing is there
+        optimize(engine, min(end, 0) + 2, rows, b, row, start, stop)
+    u = rows.books[row, CURSOR]
+    while u < end:
+        # one step of the optimizer follows each step of the history, but for those of Adam that are due from before
+        fused = each_step and (not rows.rules[b, ADAM] or rows.counters[row] == u + 2)
+        if summed and rows.books[row, WAITING] == 0 and rows.books[row, OLDER] == 0:
+            sum_readout(engine, u, end, rows, b, row, start, stop)
+            break
+        n = 1 if (each_step and not fused) or summed else min(end - u, WINDOW)
+        fill_traces(engine, u, n, traces, rows, b, row)
+        if fused:
+            fill_rates(engine, u + 3, n, rates, rows, b)
+        if rows.rules[b, MODE] == READOUT:
+            work_readout(engine, u, n, traces, fused, rates, rows, b, start, stop)
+        else:
+            work_neurons(engine, u, n, traces, fused, rates, rows, b, row, start, stop)
+        u += n
+        if fused and rows.rules[b, ADAM]:
+            rows.counters[row] = u + 2
+        elif each_step and not fused:
+            optimize(engine, u + 2, rows, b, row, start, stop)
+    rows.books[row, CURSOR] = max(rows.books[row, CURSOR], end)
+
+
+cdef void fill_traces(
+    Engine engine, int64_t first, int64_t n, double* traces, Rows rows, int64_t b, int64_t row
+) noexcept nogil:
+    """Write zbar of the source in n steps; or, where synapses have their own, how many spikes enter."""
+    cdef int64_t i, z
+    for i in range(n):
+        z = 0
+        if rows.books[row, WAITING] != 0 or rows.books[row, OLDER] != 0:
+            z = entering(engine, first + i, rows, row)
+        if rows.rules[b, OWN_ZBAR]:
+            traces[i] = z
+        else:
+            rows.Z[row] = rows.constants[b, ALPHA] * rows.Z[row] + z
+            traces[i] = rows.Z[row]
+
+
+cdef void fill_rates(
+    Engine engine, int64_t first, int64_t n, real* rates, Rows rows, int64_t b
+) noexcept nogil:
+    """Learning rates of optimizer steps first, first + 1, ..., for Adam with its corrections of the bias."""
+    cdef int64_t i
+    for i in range(n):
+        rates[i] = adam_rate(rows, b, first + i) if rows.rules[b, ADAM] else rows.constants[b, ETA]
+
+
+cdef double adam_rate(Rows rows, int64_t b, int64_t n) noexcept nogil:
+    """eta sqrt(1 - beta_2^n) / (1 - beta_1^n); the powers of the latest steps are kept."""
+    cdef int64_t place = n % rows.bias_step.shape[1]
+    if rows.bias_step[b, place] != n:
+        rows.bias_step[b, place] = n
+        rows.bias[b, place, 0] = sqrt(1.0 - rows.constants[b, BETA_2] ** n)
+        rows.bias[b, place, 1] = 1.0 - rows.constants[b, BETA_1] ** n
+    return rows.constants[b, ETA] * rows.bias[b, place, 0] / rows.bias[b, place, 1]
+
+
+cdef inline void step(int64_t n, real rate, Adam adam, Rows rows, int64_t b, int64_t start) noexcept nogil:
+    """A step of the optimizer of n synapses."""
+    if rows.rules[b, ADAM]:
+        adam_step(n, rate, adam, &rows.C[start], &rows.moment[start], &rows.variance[start], &rows.weight[start])
+    else:
+        descent_step(n, rate, adam.low, adam.high, &rows.C[start], &rows.weight[start])
+
+
+cdef Adam adam_of(Rows rows, int64_t b) noexcept nogil:
+    cdef Adam adam
+    adam.keep_1, adam.add_1 = rows.constants[b, BETA_1], 1.0 - rows.constants[b, BETA_1]
+    adam.keep_2, adam.add_2 = rows.constants[b, BETA_2], 1.0 - rows.constants[b, BETA_2]
+    adam.epsilon, adam.low, adam.high = rows.constants[b, EPSILON], rows.constants[b, W_MIN], rows.constants[b, W_MAX]
+    return adam
+
+
+cdef int64_t entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept nogil:
+    """How many of the waiting spikes enter in step u: all that arrived by then."""
+    cdef int64_t i, z = rows.books[row, OLDER], first = rows.books[row, LATEST] - u
+    cdef uint64_t bits = <uint64_t> rows.books[row, WAITING]
+    rows.books[row, OLDER] = 0
+    if bits != 0:
+        for i in range(max(first, 0), engine.m + 1):
+            z += (bits >> i) & 1
+        if first <= 0:
+            bits = 0
+        elif first <= engine.m:
+            bits &= (<uint64_t> 1 << first) - 1
+        rows.books[row, WAITING] = <int64_t> bits
+    return z
+
+
+cdef void work_neurons(
+    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
+    int64_t row, int64_t start, int64_t stop
+) noexcept nogil:
+    """Chunks of the row through all n steps, so that what they keep stays in the cache; dense ones unindexed."""
+    cdef int64_t k = start, last, hole = stop, dense = -1
+    if rows.blocks[b, DENSE]:
+        hole = start + hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
+    while k < stop:
+        last = min(k + CHUNK, hole if k < hole else stop)
+        if rows.blocks[b, DENSE]:
+            dense = rows.blocks[b, TARGET] + k - start + (k >= hole)
+        work_chunk(engine, first, n, traces, fused, rates, rows, b, k, last, dense)
+        k = last
+
+
+cdef void work_chunk(
+    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
+    int64_t start, int64_t stop, int64_t dense
+) noexcept nogil:
+    """The synapses [start, stop), at most CHUNK; `dense` is their first target, -1 if they are not neighbours.
+
+    If `fused`, a step of the optimizer with each of the `rates` follows each step of the history.
+    """
+    cdef int64_t i, row, width = stop - start
+    cdef bint second = engine.sets == 2
+    cdef real kappa = rows.constants[b, KAPPA], kappa_reg = rows.constants[b, KAPPA_REG]
+    cdef const uint32_t* target = &rows.target[start]
+    cdef real[CHUNK] alpha, rho, beta, psi_found, L_found, F_found, e
+    cdef const real* psi = psi_found
+    cdef const real* L = L_found
+    cdef const real* F = F_found
+    cdef Adam adam
+    if fused:
+        adam = adam_of(rows, b)
+    if rows.rules[b, OWN_ZBAR]:
+        collect(width, dense, target, &engine.alpha[0], alpha)
+    if rows.rules[b, ADAPTIVE]:
+        collect(width, dense, target, &engine.rho[0], rho)
+        collect(width, dense, target, &engine.adapt_beta[0], beta)
+    row = first % engine.psi.shape[0]
+    for i in range(n):
+        if dense >= 0:
+            psi, L = &engine.psi[row, dense], &engine.L[row, dense]
+        else:
+            collect(width, dense, target, &engine.psi[row, 0], psi_found)
+            collect(width, dense, target, &engine.L[row, 0], L_found)
+        if rows.rules[b, OWN_ZBAR]:
+            filter_own(width, traces[i], alpha, &rows.zbar[start], e)
+        else:
+            repeat(width, traces[i], e)
+        if rows.rules[b, ADAPTIVE]:
+            eligibility_adaptive(width, psi, beta, rho, &rows.eps[start], e)
+        else:
+            eligibility(width, psi, e)
+        if second:
+            if dense >= 0:
+                F = &engine.F[row, dense]
+            else:
+                collect(width, dense, target, &engine.F[row, 0], F_found)
+            credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
+        else:
+            credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
+        if fused:
+            step(width, rates[i], adam, rows, b, start)
+        row = row + 1 if row + 1 < engine.psi.shape[0] else 0
+
+
+cdef void work_readout(
+    Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
+    int64_t start, int64_t stop
+) noexcept nogil:
+    """g += E zbar; as in `work_chunk`."""
+    cdef int64_t i, k, seen = first % engine.error_ring.shape[0]
+    cdef Adam adam
+    if fused:
+        adam = adam_of(rows, b)
+    for i in range(n):
+        for k in range(start, stop):
+            rows.C[k] -= engine.error_ring[seen, rows.first_error + rows.target[k]] * traces[i]
+        if fused:
+            step(stop - start, rates[i], adam, rows, b, start)
+        seen = seen + 1 if seen + 1 < engine.error_ring.shape[0] else 0
+
+
+cdef void sum_readout(
+    Engine engine, int64_t first, int64_t end, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+) noexcept nogil:
+    """The same for steps in which no spike enters, where zbar decays: by sums of errors, in O(1)."""
+    cdef int64_t k, column, last, place, u = first, length = engine.error_sums.shape[0], high, low
+    cdef double zbar, before
+    while u < end:
+        place = u % engine.out_block
+        last = min(end, u - place + engine.out_block)
+        zbar = rows.constants[b, ALPHA] * rows.Z[row]
+        high, low = (last - 1) % length, (u + length - 1) % length
+        for k in range(start, stop):
+            column = rows.first_error + rows.target[k]
+            before = engine.error_sums[low, column] if place > 0 else 0.0
+            rows.C[k] -= zbar / engine.out_powers[place] * (engine.error_sums[high, column] - before)
+        rows.Z[row] = zbar * engine.out_powers[last - 1 - u]
+        u = last
+
+
+cdef void decay_row(
+    Engine engine, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t n
+) noexcept nogil:
+    rows.Z[row] *= rows.constants[b, ALPHA] ** n
+    if rows.rules[b, MODE] == LOOP:
+        decay(start, stop, rows.target, rows.rules[b, OWN_ZBAR], rows.rules[b, ADAPTIVE], engine.sets == 2, n,
+              rows.constants[b, KAPPA], rows.constants[b, KAPPA_REG], engine.alpha, engine.rho, rows.zbar, rows.eps,
+              rows.Y, rows.Y2)

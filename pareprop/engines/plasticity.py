@@ -1,0 +1,112 @@
+"""Plastic projections of this rank, each with its optimizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import aligned
+from ..errors import InputError
+from ..kernels import optimizers as kernel
+from ..network.optimizers import Adam, GradientDescent, Optimizer
+from ..network.synapse_table import ProjectionSlice, SynapseTable
+
+
+@dataclass
+class Plastic:
+    """A plastic projection on this rank with its optimizer and the optimizer's state.
+
+    Attributes
+    ----------
+    span : where its synapses lie
+    optimizer : settings; `eta` may be changed between samples
+    n_steps : optimizer steps made
+    keeps_moments : whether moments are kept here (interval variant)
+    moment, variance : (n_synapses,) of the type of the weights, Adam's, else empty
+    """
+
+    table: SynapseTable
+    span: ProjectionSlice
+    optimizer: Optimizer
+    n_steps: int = 0
+    keeps_moments: bool = True
+
+    def __post_init__(self) -> None:
+        n = self.span.last - self.span.first if self.keeps_moments and isinstance(self.optimizer, Adam) else 0
+        self.moment, self.variance = (aligned(n, self.table.weight.dtype) for _ in range(2))
+        self.eta = self.optimizer.eta
+
+    def step(self, gradient: np.ndarray, divisor: float) -> None:
+        """Take one optimizer step with `gradient` / `divisor` and clear the gradient (n_synapses of the table,)."""
+        rule: GradientDescent = self.optimizer
+        first, last = self.span.first, self.span.last
+        self.n_steps += 1
+        if isinstance(rule, Adam):
+            kernel.adam(
+                self.eta, divisor, rule.Wmin, rule.Wmax, rule.beta_1, rule.beta_2, rule.epsilon, self.n_steps,
+                gradient[first:last], self.moment, self.variance, self.table.weight[first:last],
+            )  # fmt: skip
+        else:
+            kernel.gradient_descent(
+                self.eta, divisor, rule.Wmin, rule.Wmax, gradient[first:last], self.table.weight[first:last]
+            )
+
+    @property
+    def name(self) -> str:
+        """Name of the projection."""
+        return self.span.projection.name
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a checkpoint keeps of each synapse: the table's weights and the moments kept here."""
+        arrays = {"weight": self.table.weight}
+        if self.keeps_moments and isinstance(self.optimizer, Adam):
+            arrays |= {"moment": self.moment, "variance": self.variance}
+        return arrays
+
+    def numbers(self) -> dict[str, float]:
+        """What a checkpoint keeps besides arrays."""
+        return {"eta": self.eta, "n_steps": self.n_steps}
+
+    def restore(self, numbers: dict[str, float]) -> None:
+        """Take back `numbers`."""
+        self.eta, self.n_steps = float(numbers["eta"]), int(numbers["n_steps"])
+
+    def clip(self) -> None:
+        """Note a step whose gradient went straight into the weights, and clip them."""
+        self.n_steps += 1
+        kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self.table.weight[self.span.first : self.span.last])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the optimizer's state."""
+        return self.moment.nbytes + self.variance.nbytes
+
+
+def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True) -> list[Plastic]:
+    """The plastic projections of a table.
+
+    Raises
+    ------
+    InputError
+        For a weight that lies outside of its bounds, as in NEST.
+    """
+    for span in table.spans:
+        _require_bounds(span, span.projection.optimizer or default, table.weight[span.first : span.last])
+    return [
+        Plastic(table, span, span.projection.optimizer or default, keeps_moments=keeps_moments)
+        for span in table.spans
+        if span.projection.plastic
+    ]
+
+
+def _require_bounds(span: ProjectionSlice, optimizer: Optimizer, weight: np.ndarray) -> None:
+    if not span.projection.plastic or not len(weight):
+        return
+    for worst, beyond, name in (
+        (weight.min(), weight.min() < optimizer.Wmin, "at least Wmin"),
+        (weight.max(), weight.max() > optimizer.Wmax, "at most Wmax"),
+    ):
+        if beyond:
+            bound = optimizer.Wmin if "Wmin" in name else optimizer.Wmax
+            raise InputError(f"projection '{span.projection.name}': weight = {worst:g} must be {name} = {bound:g}")

@@ -1,0 +1,94 @@
+"""What a task hands to the simulation: one sample, and what a task is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import rng
+from ..errors import InputError
+from ..network.model import Model
+from ..parallel.spike_log import SpikeLog
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Inputs and target of one sample.
+
+    Attributes
+    ----------
+    inputs : spikes of the input populations; row s drives the neurons in step s through a delay of one step
+    target : float64 (n_steps, n_readouts)
+    currents : float64 (n_steps, n_currents), amplitudes in pA of the graded sources, or None
+    window : bool (n_steps,), steps with a learning signal; None for the task's `learning_window`
+    label : class, for classification
+    """
+
+    inputs: SpikeLog
+    target: np.ndarray
+    currents: np.ndarray | None = None
+    window: np.ndarray | None = None
+    label: int | None = None
+
+    @classmethod
+    def from_raster(cls, raster: np.ndarray, target: np.ndarray, **others) -> Sample:
+        """Make a sample of a raster (n_steps, n_inputs), non-zero where an input spikes."""
+        raster, target = np.asarray(raster), np.asarray(target, float)
+        if raster.ndim != 2 or target.ndim != 2 or len(raster) != len(target):
+            raise InputError(f"raster {raster.shape} and target {target.shape} must be (n_steps, n)")
+        return cls(SpikeLog.from_raster(raster), target, **others)
+
+    @classmethod
+    def from_rates(
+        cls, rates_hz: np.ndarray, target: np.ndarray, seed: int, index: int, dt_ms: float = 1.0, **others
+    ) -> Sample:
+        """Make a sample of Poisson inputs, the same on all ranks.
+
+        Parameters
+        ----------
+        rates_hz : firing rates in Hz, (n_inputs,) or (n_steps, n_inputs)
+        target : float64 (n_steps, n_readouts)
+        seed, index : of the run and of the sample; together they give the spikes
+        dt_ms : step in ms; a step holds one spike with probability 1 - exp(-rate dt)
+        **others : further attributes
+
+        Raises
+        ------
+        InputError
+            For a rate below 0 or not finite, or a shape that does not fit the target.
+        """
+        rates, target = np.asarray(rates_hz, float), np.asarray(target, float)
+        if rates.ndim not in (1, 2) or (rates.ndim == 2 and len(rates) != len(target)):
+            raise InputError(f"rates_hz {rates.shape} must be (n_inputs,) or ({len(target)}, n_inputs)")
+        if not np.all(np.isfinite(rates)) or np.any(rates < 0):
+            raise InputError(f"rates_hz must be finite and at least 0, the lowest is {np.min(rates)}")
+        key = rng.key(seed, f"poisson/{index}")
+        probability = -np.expm1(-rates * dt_ms / 1000.0)
+        if rates.ndim == 1:
+            return cls(SpikeLog.from_arrays(*rng.bernoulli(key, probability, len(target))), target, **others)
+        raster = rng.uniform(key, np.arange(rates.shape[1]), len(target)).T < probability
+        return cls.from_raster(raster, target, **others)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("target", float), ("currents", float), ("window", bool)):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, np.ascontiguousarray(value, kind))
+
+    def check(self, n_steps: int, model: Model) -> None:
+        """Raise `InputError` unless the sample has `n_steps` steps and the model's inputs and readouts."""
+        wanted = {"target": (n_steps, model.size("readout")), "currents": (n_steps, model.size("current"))}
+        wanted["window"] = (n_steps,)
+        for name, shape in wanted.items():
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise InputError(f"sample: {name} has shape {value.shape}, must be {shape}")
+        if not np.all(np.isfinite(self.target)):
+            raise InputError("sample: target holds values that are not finite")
+        n_inputs = model.size("input")
+        if len(self.inputs.ptr) != n_steps + 1:
+            raise InputError(f"sample: inputs have {len(self.inputs.ptr) - 1} steps, must have {n_steps}")
+        ids = self.inputs.ids[: self.inputs.ptr[n_steps]]
+        if len(ids) and ids.max() >= n_inputs:
+            raise InputError(f"sample: an input spike of source {ids.max()}, the model has {n_inputs}")

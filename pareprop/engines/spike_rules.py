@@ -1,0 +1,191 @@
+"""How each block of synapses learns in the spike variant: kernel, constants, and the histories that this needs.
+
+Bytes per synapse, target (4) and weight (8) included; a table is as wide as the widest of its projections:
+
+======= ============================================================= =====================================
+mode    for                                                           bytes
+======= ============================================================= =====================================
+STATIC  fixed weights                                                 12
+PREFIX  plain neurons of one tau_m, gradient descent                  28, +8 if kappa_reg differs
+LOOP    all others: adaptive, tau_m that differs, Adam, tight bounds, 28, +8 if kappa_reg differs,
+        cutoff within the lag, kappa = 0, short time constants        +8 adaptive, +8 tau_m that differs,
+                                                                      +16 Adam
+READOUT weights of readouts                                           20, +16 Adam
+======= ============================================================= =====================================
+
+For each source and delay, on every rank: 56 bytes, +8 with Adam.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+from ..network.connectivity import Population, Projection
+from ..network.model import Model
+from ..network.optimizers import Adam, Optimizer
+from ..network.parameters import Normal, Uniform
+from ..network.synapse_table import SynapseTable
+
+STATIC, PREFIX, LOOP, READOUT = range(4)
+NO_CUTOFF = -1
+ERRORS = ("error_ring", "error_sums")  # histories of all readouts, the same on every rank
+FOLD_STEPS = 1024  # how often rows without a cutoff (or a longer one) are worked off, whatever their source does
+LARGEST_BLOCK, SMALLEST_BLOCK = 256, 8
+# The powers within a block of prefix sums span at most this factor: of 16 digits three may be lost, of 7 not that many.
+LOSS = {"double": 1e3, "single": 30.0}
+DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
+
+
+@dataclass(frozen=True)
+class Lags:
+    """Delays of the learning loop.
+
+    Attributes
+    ----------
+    d_out, d_fb : delays in steps from neurons to readouts and back
+    """
+
+    d_out: int = 1
+    d_fb: int = 1
+
+    @property
+    def m(self) -> int:
+        """Steps by which learning signals lag behind: d_out + d_fb - 1."""
+        return self.d_out + self.d_fb - 1
+
+
+def lags(model: Model) -> Lags:
+    """Delays of the learning loop, which must be one value each.
+
+    Raises
+    ------
+    InputError
+        If delays to or from the readouts differ, or the loop is longer than 63 steps.
+    """
+    found = {}
+    for key, pre, post in (("d_out", "recurrent", "readout"), ("d_fb", "readout", "recurrent")):
+        items = [item for item in model.projections if item.pre.role == pre and item.post.role == post]
+        items = [item for item in items if not item.is_empty]
+        delays = {delay for item in items for delay in item.delay_range}
+        if len(delays) > 1:
+            raise InputError(
+                f"projections {[item.name for item in items]} have delays from {min(delays)} to {max(delays)} steps; "
+                "in the spike variant all delays to readouts, and all from them, must be one value"
+            )
+        found[key] = delays.pop() if delays else 1
+    result = Lags(**found)
+    if result.m > 62:
+        raise InputError(f"delays to readouts and back are {result.d_out} + {result.d_fb} steps, at most 63 together")
+    return result
+
+
+def uniform_alpha(population: Population, dt_ms: float) -> float | None:
+    """exp(-dt/tau_m) where all neurons of the population share it, else None."""
+    tau_m = population.params.tau_m
+    if isinstance(tau_m, Normal | Uniform) or (np.ndim(tau_m) and np.ptp(tau_m) > 0):
+        return None
+    return math.exp(-dt_ms / float(np.ravel(tau_m)[0]))
+
+
+def fastest_rate(population: Population, dt_ms: float) -> float | None:
+    """By how much, in powers of e per step, the terms of the population's prefix sums grow or shrink at most.
+
+    None where there can be no such sums: adaptive thresholds, tau_m that differs, filters without memory.
+    """
+    alpha, kappas = uniform_alpha(population, dt_ms), (population.params.kappa, population.params.kappa_reg)
+    if alpha is None or "adapt" in population.model or min(kappas) <= 0:
+        return None
+    logs = [math.log(kappa) for kappa in kappas]
+    return max(map(abs, [math.log(alpha), *logs, *(math.log(alpha) - log for log in logs)]))
+
+
+def block_length(model: Model) -> int:
+    """Steps of a block of prefix sums that all populations which can use them allow; 0 if none can."""
+    rates = [fastest_rate(population, model.dt_ms) for population in model.of_role("recurrent")]
+    span = math.log(LOSS[model.precision])
+    lengths = [int(min(LARGEST_BLOCK, span / rate)) for rate in rates if rate is not None]
+    return min((length for length in lengths if length >= SMALLEST_BLOCK), default=0)
+
+
+def readout_block_length(model: Model) -> int:
+    """Steps of a block of prefix sums of errors; 0 if readouts forget too fast for it."""
+    groups = model.of_role("readout")
+    span = math.log(LOSS["double"]) * groups[0].params.tau_m / model.dt_ms if groups else 0.0
+    length = int(min(LARGEST_BLOCK, span))
+    return length if length >= SMALLEST_BLOCK else 0
+
+
+def is_bounded(optimizer: Optimizer) -> bool:
+    """Whether a step of the optimizer may meet a bound that one step with the sum of several would not meet."""
+    return optimizer.optimize_each_step and (optimizer.Wmin > -DEFAULT_BOUND or optimizer.Wmax < DEFAULT_BOUND)
+
+
+def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int, m: int) -> int:
+    """Kernel of a projection, the same on all ranks."""
+    if not projection.plastic:
+        return STATIC
+    if projection.post.role == "readout":
+        return READOUT
+    # with plain gradient descent one summed step is the same as many, unless a bound is met on the way;
+    # Adam makes a gradient of 0 that was rounded to 1e-14 as large as any other, and takes O(window) anyway
+    if isinstance(optimizer, Adam) or is_bounded(optimizer) or not length:
+        return LOOP
+    rate = fastest_rate(projection.post, model.dt_ms)
+    usable = rate is not None and projection.post.params.eprop_isi_trace_cutoff > m
+    return PREFIX if usable and rate * length <= math.log(LOSS[model.precision]) else LOOP
+
+
+@dataclass
+class Rules:
+    """Rules of the blocks of one table.
+
+    Attributes
+    ----------
+    rules : int64 (n_blocks, 6): mode, cutoff, own zbar, adaptive, Adam, optimizer step per time step
+    constants : float64 (n_blocks, 9): alpha, kappa, kappa_reg, eta, Wmin, Wmax, beta_1, beta_2, epsilon
+    """
+
+    rules: np.ndarray
+    constants: np.ndarray
+
+    @property
+    def modes(self) -> set[int]:
+        """The modes in use."""
+        return set(self.rules[:, 0].tolist())
+
+    def longest_cutoff(self) -> int:
+        """Steps of the longest cutoff, `FOLD_STEPS` if there is none or a longer one."""
+        cutoffs = self.rules[self.rules[:, 0] != STATIC, 1]
+        if not len(cutoffs):
+            return 1
+        return FOLD_STEPS if cutoffs.min() < 0 else int(min(cutoffs.max(), FOLD_STEPS))
+
+
+def rules(model: Model, table: SynapseTable, length: int, m: int) -> Rules:
+    """Rules of all blocks of `table`."""
+    integers, floats = [], []
+    for span in table.spans:
+        projection = span.projection
+        optimizer = projection.optimizer or model.optimizer
+        values = projection.post.params
+        kind = mode(model, projection, optimizer, length, m)
+        cutoff = values.eprop_isi_trace_cutoff
+        alpha = uniform_alpha(projection.post, model.dt_ms)
+        stepwise = kind == LOOP or (kind == READOUT and (isinstance(optimizer, Adam) or is_bounded(optimizer)))
+        row = (
+            kind, NO_CUTOFF if cutoff > 2**40 else int(cutoff), int(alpha is None),
+            int("adapt" in projection.post.model), int(isinstance(optimizer, Adam)),
+            int(optimizer.optimize_each_step and stepwise),
+        )  # fmt: skip
+        line = (
+            alpha or 0.0, getattr(values, "kappa", 0.0), getattr(values, "kappa_reg", 0.0), optimizer.eta,
+            optimizer.Wmin, optimizer.Wmax, getattr(optimizer, "beta_1", 0.0), getattr(optimizer, "beta_2", 0.0),
+            getattr(optimizer, "epsilon", 1.0),
+        )  # fmt: skip
+        integers += [row] * len(span.delays)
+        floats += [line] * len(span.delays)
+    return Rules(np.array(integers, np.int64).reshape(-1, 6), np.array(floats, float).reshape(-1, 9))

@@ -1,0 +1,86 @@
+"""The state of a run: what a checkpoint keeps, described so that it does not depend on the number of ranks.
+
+Contract
+--------
+An engine (`Interval`, `Spike`) and a `Simulation` have two methods, used between iterations only:
+
+`saved() -> State`
+    Names everything that the next iteration reads and that a newly built engine does not have already. The arrays in
+    `neurons`, `readouts` and `synapses` are the live ones, not copies: a checkpoint reads them, a restart fills them in
+    place. What is derived from the model, or overwritten before it is read, does not belong here.
+`restore(numbers, shared)`
+    Takes back the two small parts, and makes every array that the next `saved()` names have its right shape. The
+    arrays of `saved()` are filled right after it, so views that kernels hold must be of those arrays.
+
+`restored()`
+    Called at last: brings what is derived from the arrays up to date.
+
+Seven kinds of parts, told apart by who owns them:
+
+`numbers`   the same on all ranks, as JSON: counters, learning rates, time
+`shared`    arrays that are the same on all ranks, of any shape: spikes in flight, errors of all readouts
+`neurons`   last axis = this rank's recurrent neurons (rings are (length, n)); kept by id of the neuron
+`readouts`  last axis = this rank's readouts
+`rows`      first axis = the rows (source and delay) of a table; the same on all ranks that have synapses in a row;
+            kept with rows for all sources, 0 where no rank has one
+`spikes`    logs of spikes in flight, of which each rank knows those of its own neurons at least; kept as `shared`
+`synapses`  one value per synapse of a projection, as it lies in the table; kept in canonical order (target, source,
+            delay), by source where ranks own sources, so any number of ranks can take it back
+
+Which names a state has, and in which order, must not depend on the rank, nor on what it owns. Weights that never change
+are drawn again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..network.synapse_table import ProjectionSlice, SynapseTable
+from ..parallel.spike_log import SpikeLog
+
+
+@dataclass
+class State:
+    """Parts of a state by name; see the contract above."""
+
+    numbers: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, np.ndarray] = field(default_factory=dict)
+    neurons: dict[str, np.ndarray] = field(default_factory=dict)
+    readouts: dict[str, np.ndarray] = field(default_factory=dict)
+    rows: dict[str, tuple[SynapseTable, np.ndarray]] = field(default_factory=dict)
+    synapses: dict[str, tuple[SynapseTable, ProjectionSlice, np.ndarray]] = field(default_factory=dict)
+    spikes: dict[str, Callable[[], SpikeLog]] = field(default_factory=dict)  # to the own neurons' log, by id
+
+    def add_synapses(self, kind: str, table: SynapseTable, span: ProjectionSlice, **values: np.ndarray) -> None:
+        """Add arrays over all synapses of `table`, or over those of `span` alone; `kind` tells tables apart."""
+        for name, array in values.items():
+            array = np.asarray(array)
+            if len(array) != span.last - span.first:
+                array = array[span.first : span.last]
+            self.synapses[f"{kind}/{span.projection.name}/{name}"] = table, span, array
+
+    def put(self, name: str, numbers: Any, shared: dict[str, np.ndarray]) -> None:
+        """Add the numbers and shared arrays of a part of the run under its name."""
+        self.numbers[name] = numbers
+        self.shared |= {f"{name}/{key}": array for key, array in shared.items()}
+
+    @staticmethod
+    def get(name: str, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
+        """Numbers and shared arrays that were `put` under that name."""
+        start = f"{name}/"
+        return numbers[name], {key.removeprefix(start): array for key, array in shared.items() if key.startswith(start)}
+
+    def nbytes(self) -> int:
+        """Bytes of this rank's arrays."""
+        return sum(array.nbytes for _, array in self.arrays())
+
+    def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        """All arrays that ranks own, with what they hold."""
+        for kind in ("neurons", "readouts"):
+            yield from getattr(self, kind).items()
+        for name, (_, _, array) in self.synapses.items():
+            yield name, array

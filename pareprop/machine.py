@@ -1,0 +1,38 @@
+"""Memory of the machine and of this process."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+from .errors import InputError
+
+CGROUP = Path("/sys/fs/cgroup/memory.max")
+
+
+def available() -> int:
+    """Bytes of memory of this machine, or of what its administrator granted; 0 if unknown."""
+    found = []
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemTotal:")))
+        found.append(int(CGROUP.read_text()))
+    except (OSError, StopIteration, ValueError):  # not Linux, no cgroup, or no limit ("max")
+        pass
+    return min(found, default=0)
+
+
+def require_bytes(n_bytes: int, what: str) -> None:
+    """Raise `InputError` if `what` takes more bytes than there are."""
+    limit = available()
+    if limit and n_bytes > limit:
+        raise InputError(f"{what} takes {n_bytes / 2**30:.4g} GiB of memory, this machine has {limit / 2**30:.4g} GiB")
+
+
+def peak_rss_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):  # not Linux; on Linux this may be the peak of the process that started this one
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

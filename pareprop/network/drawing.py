@@ -1,0 +1,112 @@
+"""Drawing the synapses onto this rank's targets, rule by rule, in tiles of targets."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from .. import rng
+from ..kernels import topology
+from ..parallel.partition import overlap
+from .connectivity import Projection
+from .model import Model
+from .parameters import Constant, Normal
+
+NO_HOLE = -(2**62)
+TILE = 5120  # targets whose input fits the nearest cache, 40 kB
+SHORTEST_ROW = 64  # synapses that a row keeps on average in a tile
+RULES = {
+    "all_to_all": topology.ALL_TO_ALL,
+    "fixed_indegree": topology.FIXED_INDEGREE,
+    "fixed_probability": topology.FIXED_PROBABILITY,
+}
+
+
+class Block:
+    """One projection on this rank, counted but not yet laid out."""
+
+    def __init__(self, projection: Projection, targets: tuple[int, int], base: int) -> None:
+        self.projection = projection
+        self.targets = targets
+        self.base = base
+        self.leaves_out_self = projection.pre == projection.post and not projection.allow_autapses
+
+
+class _RuledBlock(Block):
+    """Drawn by a rule, twice with the same numbers: once to count, once to write."""
+
+    def __init__(self, model: Model, projection: Projection, targets: tuple[int, int], base: int) -> None:
+        super().__init__(projection, targets, base)
+        low, high = projection.delay
+        self.delays = np.arange(low, high + 1)
+        self._keys = [rng.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")]
+        self._scratch = np.arange(projection.pre.size if projection.rule == "fixed_indegree" else 0, dtype=np.uint32)
+        self.counts = np.zeros((len(self.delays), projection.pre.size), np.int64)
+        topology.count(*self._arguments(), self.counts, self._scratch)
+
+    def _arguments(self) -> tuple:
+        rule = self.projection
+        return (
+            RULES[rule.rule], rule.pre.size, *self.targets, int(rule.indegree), float(rule.probability),
+            rule.allow_multapses, 0 if self.leaves_out_self else NO_HOLE, self._keys[0], self._keys[1], *rule.delay,
+        )  # fmt: skip
+
+    def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+        kind = self.projection.weight
+        if isinstance(kind, Constant):
+            numbers = (topology.WEIGHT_CONSTANT, kind.value, 0.0)
+        elif isinstance(kind, Normal):
+            numbers = (topology.WEIGHT_NORMAL, kind.mean, kind.std)
+        else:
+            numbers = (topology.WEIGHT_UNIFORM, kind.low, kind.high)
+        places = (self.base, starts.copy(), target, weight)
+        topology.fill(*self._arguments(), *numbers, self._keys[2], *places, self._scratch)
+
+
+class _ExplicitBlock(Block):
+    """Given as arrays, of which this rank takes the synapses onto its own targets."""
+
+    def __init__(self, projection: Projection, targets: tuple[int, int], base: int) -> None:
+        super().__init__(projection, targets, base)
+        same = projection.pre == projection.post
+        self.leaves_out_self = same and not np.any(projection.source == projection.target)
+        self.delays = np.unique(projection.delay) if len(projection.delay) else np.array([1])
+        mine = np.flatnonzero((projection.target >= targets[0]) & (projection.target < targets[1]))
+        kind = np.searchsorted(self.delays, projection.delay[mine])
+        self._order = mine[np.lexsort((projection.target[mine], projection.source[mine], kind))]
+        n_sources = projection.pre.size
+        self.counts = np.bincount(
+            kind * n_sources + projection.source[mine], minlength=len(self.delays) * n_sources
+        ).reshape(-1, n_sources)
+
+    def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+        start = starts.ravel()[0] if starts.size else 0
+        mine = slice(start, start + len(self._order))
+        target[mine] = self.projection.target[self._order] - self.targets[0] + self.base
+        weight[mine] = self.projection.weight[self._order]
+
+
+def draft_blocks(model: Model, projection: Projection, first: int, last: int, tiled: bool) -> list[Block]:
+    """The tiles of a projection: neighbouring ranges of its targets on this rank, one unless `tiled`."""
+    offset = model.offset(projection.post)
+    low, high = overlap(first, last, offset, offset + projection.post.size)
+    base = low - first if high > low else 0
+    low, high = (low - offset, high - offset) if high > low else (0, 0)
+    if projection.rule == "explicit":
+        return [_ExplicitBlock(projection, (low, high), base)]
+    n_tiles = number_of_tiles(projection, high - low) if tiled else 1
+    bounds = [low + (high - low) * k // n_tiles for k in range(n_tiles + 1)]
+    return [_RuledBlock(model, projection, ends, base + ends[0] - low) for ends in itertools.pairwise(bounds)]
+
+
+def number_of_tiles(projection: Projection, n_targets: int) -> int:
+    """Number of tiles whose targets' state stays in the nearest cache, with rows that are still long enough to stream.
+
+    A sparse row reaches all over its targets; in a tile it finds them in 8 bytes * `TILE` of cache.
+    """
+    share = {"fixed_indegree": projection.indegree / projection.pre.size, "fixed_probability": projection.probability}
+    if not share.get(projection.rule):
+        return 1
+    width = max(TILE, int(SHORTEST_ROW / share[projection.rule]))
+    return max(1, -(-n_targets // width))

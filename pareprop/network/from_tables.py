@@ -1,0 +1,118 @@
+"""Populations and projections of a configuration: from tables of TOML to a `Model`, with all problems in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ..errors import InputError
+from . import parameters
+from .model import MAX_SIZE, Model
+from .neurons import NEURON_MODELS, READOUT_MODELS
+
+CELL = {"C_m": 1.0, "E_L": 0.0, "tau_m": 20.0}
+POPULATIONS: tuple[dict[str, Any], ...] = (
+    {"name": "in", "role": "input", "size": 20},
+    {"name": "rec", "role": "recurrent", "size": 50, "model": "iaf", **CELL, "V_th": 0.6, "c_reg": 1.0},
+    {"name": "out", "role": "readout", "size": 1, **CELL},
+)
+PROJECTIONS: tuple[dict[str, Any], ...] = (
+    {"pre": "in", "post": "rec", "weight": {"mean": 0.0, "std": 0.3}},
+    {
+        "pre": "rec", "post": "rec", "rule": "fixed_indegree", "indegree": 10, "allow_autapses": False, "delay": 2,
+        "weight": {"mean": 0.0, "std": 0.05},
+    },
+    {"pre": "rec", "post": "out", "weight": {"mean": 0.0, "std": 0.01}},
+    {"pre": "out", "post": "rec", "weight": {"mean": 0.0, "std": 0.1}},
+)  # fmt: skip
+
+
+class PopulationEntry(parameters.Frozen):
+    """What every population has; NEST's parameters of its cells come beside."""
+
+    name: str = Field(min_length=1)
+    role: Literal["input", "current", "recurrent", "readout"]
+    size: int = Field(ge=1, le=MAX_SIZE)
+    model: str = "iaf"
+
+
+class ProjectionEntry(parameters.Frozen):
+    """A table of a projection; fields as the arguments of `Model.connect`."""
+
+    pre: str
+    post: str
+    name: str | None = None
+    rule: Literal["all_to_all", "fixed_indegree", "fixed_probability", "explicit"] = "all_to_all"
+    weight: parameters.Value = 1.0
+    delay: int | list[int] = 1
+    indegree: int | None = None
+    probability: float | None = None
+    source: list[int] | None = None
+    target: list[int] | None = None
+    allow_autapses: bool = True
+    allow_multapses: bool = True
+    plastic: bool = True
+    feedback: Literal["random", "symmetric", "adaptive"] | None = None
+    optimizer: dict[str, Any] | None = None
+
+
+def add_populations(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Add the populations of some tables to a model; return what is wrong, in lines."""
+    problems = []
+    for number, entry in enumerate(entries):
+        here = f"populations[{number}]" + (f" '{entry['name']}'" if isinstance(entry.get("name"), str) else "")
+        try:
+            _add_population(model, entry, here)
+        except InputError as problem:
+            problems.append(str(problem))
+    missing = {"recurrent", "readout"} - {str(entry.get("role")) for entry in entries}
+    return problems + [f"populations: one of role '{role}' is missing" for role in sorted(missing)]
+
+
+def _add_population(model: Model, entry: Mapping[str, Any], here: str) -> None:
+    own = {key: entry[key] for key in PopulationEntry.model_fields if key in entry}
+    rest = {key: value for key, value in entry.items() if key not in own}
+    neurons, name = NEURON_MODELS[model.variant], str(entry.get("model", "iaf"))
+    if entry.get("role") == "recurrent" and name not in neurons:
+        hint = parameters.nearest(name, neurons)
+        raise InputError(f"{here}: unknown model '{name}' in variant '{model.variant}'{hint}")
+    kind = {"recurrent": neurons.get(name), "readout": READOUT_MODELS[model.variant]}.get(str(entry.get("role")))
+    known = [*PopulationEntry.model_fields, *(kind.model_fields if kind else ())]
+    unknown = [key for key in rest if key not in known]
+    problems = [f"{here}: unknown parameter '{key}'{parameters.nearest(key, known)}" for key in unknown]
+    for needed, values in ((PopulationEntry, own), (kind, {key: rest[key] for key in rest if key not in unknown})):
+        try:
+            if needed:
+                parameters.checked(needed, values, here)
+        except InputError as problem:
+            problems.append(str(problem))
+    if problems:
+        raise InputError("; ".join(problems))
+    adding = {"input": model.inputs, "current": model.currents, "recurrent": model.neurons, "readout": model.readouts}
+    role, named = own.pop("role"), {key: own.pop(key) for key in ("name", "size")}
+    try:
+        adding[role](**named, **(own if role == "recurrent" else {}), **rest)
+    except InputError as problem:
+        raise InputError(f"{here}: {problem}") from None
+
+
+def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Add the projections of some tables to a model; return what is wrong, in lines."""
+    populations, problems = {population.name: population for population in model.populations}, []
+    for number, entry in enumerate(entries):
+        here = f"projections[{number}]"
+        try:
+            found = parameters.checked(ProjectionEntry, entry, here)
+            ends = {"pre": found.pre, "post": found.post}
+            unknown = [f"{here}: {key} = '{name}' is no population{parameters.nearest(name, populations)}"
+                       for key, name in ends.items() if name not in populations]  # fmt: skip
+            if unknown:
+                raise InputError("; ".join(unknown))
+            options = {key: getattr(found, key) for key in found.model_fields_set - {"pre", "post", "delay"}}
+            delay = tuple(found.delay) if isinstance(found.delay, list) and found.rule != "explicit" else found.delay
+            model.connect(populations[found.pre], populations[found.post], delay=delay, **options)
+        except InputError as problem:
+            problems.append(str(problem) if str(problem).startswith(here) else f"{here}: {problem}")
+    return problems

@@ -1,0 +1,201 @@
+"""One rank's share of a network: its neurons' parameters and state, and the synapses onto them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .. import rng
+from ..arrays import aligned_copy
+from ..errors import InputError
+from ..parallel.messages import Sources
+from ..parallel.partition import block, overlap
+from .connectivity import Population
+from .feedback import mirror
+from .model import Model
+from .neurons import SURROGATES
+from .parameters import Normal, Uniform
+from .synapse_table import SynapseTable
+
+ALMOST_ALL = 0.875  # a rank that listens to more of the neurons than this listens to all
+DELTA = 2  # added to the model code of iaf_psc_delta models
+
+
+class LocalNetwork:
+    """This rank's share.
+
+    Parameters
+    ----------
+    model : the whole network in words
+    rank, size : this rank and their number
+
+    Attributes
+    ----------
+    neurons, readouts : half-open ranges of this rank's recurrent neurons and readouts
+    incoming : `SynapseTable` onto the neurons from inputs and neurons
+    outgoing : onto the readouts
+    feedback : from readouts onto the neurons
+    currents : from graded sources onto the neurons
+    sources : the neurons with targets here; spikes of others are not needed, and have no rows in any table
+    mirror : copies of readout synapses that the feedback follows, or None
+    cells : name to float64 (n,): parameters of the neurons in units of the kernels, see `_parameters`
+    pieces : int64 (n_pieces, 4): first and last neuron, surrogate, model (0 iaf, 1 adaptive, +2 psc_delta)
+    piece_populations : the population of each piece
+    """
+
+    def __init__(self, model: Model, rank: int, size: int) -> None:
+        self.model, self.rank, self.size = model, rank, size
+        self.n_inputs, self.n_currents = model.size("input"), model.size("current")
+        self.n_recurrent, self.n_readouts = model.size("recurrent"), model.size("readout")
+        if not self.n_recurrent:
+            raise InputError("the model has no recurrent neurons")
+        self.neurons = block(self.n_recurrent, size, rank)
+        self.readouts = block(self.n_readouts, size, rank)
+        tiled = model.variant == "interval"  # the spike variant keeps books per row, which tiles would multiply
+        self.incoming = SynapseTable(
+            model, self._projections(("input", "recurrent"), "recurrent"), *self.neurons, tiled
+        )
+        self.outgoing = SynapseTable(model, self._projections(("recurrent",), "readout"), *self.readouts)
+        self.feedback = SynapseTable(model, self._projections(("readout",), "recurrent"), *self.neurons)
+        self.currents = SynapseTable(model, self._projections(("current",), "recurrent"), *self.neurons)
+        self.mirror = mirror(model, self.neurons, self.feedback)
+        self.sources = self._compact()
+        self._build_cells()
+
+    def _compact(self) -> Sources:
+        """Leave out of the tables the neurons without targets on this rank, unless they are few."""
+        tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
+        heard = np.unique(np.concatenate([np.arange(*self.neurons), *(table.used() for table in tables)]))
+        whole = len(heard) > ALMOST_ALL * self.n_recurrent
+        heard = np.arange(self.n_recurrent) if whole else heard
+        for table in tables:
+            if not whole or any(span.first == span.last for span in table.spans):
+                table.compact(heard)
+        return Sources(self.n_recurrent, None if whole else heard)
+
+    def _projections(self, pre: tuple[str, ...], post: str) -> list:
+        return [item for item in self.model.projections if item.pre.role in pre and item.post.role == post]
+
+    def _build_cells(self) -> None:
+        first, last = self.neurons
+        parts, self.pieces, self.piece_populations = [], [], []
+        for population in self.model.of_role("recurrent"):
+            offset = self.model.offset(population)
+            low, high = overlap(first, last, offset, offset + population.size)
+            if low == high:
+                continue
+            parts.append(self._parameters(population, low - offset, high - offset))
+            code = int("adapt" in population.model) + DELTA * ("psc_delta" in population.model)
+            surrogate = SURROGATES.index(population.params.surrogate_gradient_function)
+            self.pieces.append((low - first, high - first, surrogate, code))
+            self.piece_populations.append(population)
+        self.pieces = np.array(self.pieces, np.int64).reshape(-1, 4)
+        names = parts[0] if parts else self._parameters(self.model.of_role("recurrent")[0], 0, 0)
+        joined = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
+        self.cells = {name: aligned_copy(array, float) for name, array in joined.items()}
+
+    def _parameters(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
+        """Parameters of neurons [low, high) of `population`, voltages counted from E_L, times in steps."""
+
+        def get(name: str, default: float = 0.0) -> np.ndarray:
+            value = getattr(population.params, name, default)
+            return self._values(population, name, default if value is None else value, low, high)
+
+        dt = self.model.dt_ms
+        E_L, tau_m = get("E_L"), get("tau_m")
+        alpha = np.exp(-dt / tau_m)
+        regular = getattr(population.params, "regular_spike_arrival", True)
+        V_m = get("V_m") - E_L if population.params.V_m is not None else np.zeros(high - low)
+        return {
+            "alpha": alpha, "zeta": np.ones(high - low) if regular else 1.0 - alpha,
+            "p_current": tau_m / get("C_m") * (1.0 - alpha), "I_e": get("I_e"), "V_init": V_m, "E_L": E_L,
+            "V_th": get("V_th") - E_L, "V_min": get("V_min") - E_L, "t_ref": np.rint(get("t_ref") / dt),
+            "rho": np.exp(-dt / get("adapt_tau", 1.0)), "adapt_beta": get("adapt_beta"),
+            "height": get("surrogate_gradient_height"), "inverse_width": 1.0 / get("surrogate_gradient_width"),
+            "c_reg": get("c_reg"), "f_target": get("f_target") / 1000.0,
+            "V_reset": get("V_reset") - E_L, "refractory_input": get("refractory_input"),
+        }  # fmt: skip
+
+    def _values(self, population: Population, name: str, value: Any, low: int, high: int) -> np.ndarray:
+        if isinstance(value, Normal | Uniform):
+            key = rng.key(self.model.seed, f"{population.name}/{name}")
+            ids = np.arange(low, high)
+            if isinstance(value, Normal):
+                drawn = value.mean + value.std * rng.normal(key, ids, 1)[:, 0]
+            else:
+                drawn = value.low + (value.high - value.low) * rng.uniform(key, ids, 1)[:, 0]
+            if name in ("tau_m", "C_m", "adapt_tau", "surrogate_gradient_width") and np.any(drawn <= 0):
+                raise InputError(
+                    f"population '{population.name}': {name} drawn for neuron {low + int(np.argmin(drawn))} is "
+                    f"{drawn.min():g}, must be above 0"
+                )
+            return drawn
+        if np.ndim(value):
+            return np.array(value[low:high], dtype=float)
+        return np.full(high - low, float(value))
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether any neuron of the whole network (not only of this rank) adapts."""
+        return any("adapt" in population.model for population in self.model.of_role("recurrent"))
+
+    def parameters(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Some of `cells` in the model's precision."""
+        real, chosen = self.model.kernels.real, {name: self.cells[name] for name in names}
+        return chosen if real is np.float64 else {name: aligned_copy(array, real) for name, array in chosen.items()}
+
+    def readout_constants(self) -> dict[str, float]:
+        """alpha, zeta, drive, V_min, E_L, V_init of the readouts, which share one set of parameters.
+
+        Raises
+        ------
+        InputError
+            If groups of readouts differ.
+        """
+        groups = self.model.of_role("readout")
+        if not groups:
+            return {"alpha": 0.0, "zeta": 1.0, "drive": 0.0, "V_min": 0.0, "E_L": 0.0, "V_init": 0.0}
+        if any(group.params != groups[0].params for group in groups):
+            raise InputError(f"readout populations {[group.name for group in groups]} must share their parameters")
+        values = groups[0].params
+        alpha = math.exp(-self.model.dt_ms / values.tau_m)
+        regular = getattr(values, "regular_spike_arrival", True)
+        return {
+            "alpha": alpha, "zeta": 1.0 if regular else 1.0 - alpha, "E_L": values.E_L,
+            "drive": values.tau_m / values.C_m * (1.0 - alpha) * values.I_e, "V_min": values.V_min - values.E_L,
+            "V_init": 0.0 if values.V_m is None else values.V_m - values.E_L,
+        }  # fmt: skip
+
+    def dense_feedback(self) -> np.ndarray:
+        """Feedback weights onto this rank's neurons as a matrix (n_readouts, n); 0 where there is no connection."""
+        weights = np.zeros((self.n_readouts, self.neurons[1] - self.neurons[0]))
+        for span in self.feedback.spans:
+            offset = self.model.offset(span.projection.pre)
+            for source, target, _, index in self.feedback.chunks(span):
+                place = offset + source, target - span.targets[0] + span.base
+                np.add.at(weights, place, self.feedback.weight[index])
+        return weights
+
+    def tables(self) -> dict[str, SynapseTable]:
+        """The synapse tables by kind."""
+        return {
+            "incoming": self.incoming, "outgoing": self.outgoing, "feedback": self.feedback, "currents": self.currents
+        }  # fmt: skip
+
+    def nbytes(self) -> dict[str, int]:
+        """Bytes by kind."""
+        memory = {name: table.nbytes for name, table in self.tables().items()}
+        memory["mirror"] = self.mirror.nbytes if self.mirror else 0
+        return memory | {"neurons": sum(array.nbytes for array in self.cells.values())}
+
+
+def target_rate(model: Model) -> float:
+    """Mean target rate of the recurrent neurons in Hz, taken as expected where nothing better is known."""
+    groups = model.of_role("recurrent")
+    rates = [(group.size, group.params.f_target) for group in groups]
+    known = [(size, float(rate)) for size, rate in rates if isinstance(rate, int | float)]
+    total = sum(size for size, _ in known)
+    return sum(size * rate for size, rate in known) / total if total else 10.0

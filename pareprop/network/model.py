@@ -1,0 +1,185 @@
+"""Rank-free description of a network: populations and the projections between them.
+
+A `Model` holds no synapse and no neuron, only rules; each rank draws its own share from it (`topology`, `network`).
+Global ids (gid) count the input populations first, then the recurrent ones, then the readouts, in order of definition.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import InputError
+from ..kernels import PRECISIONS, Precision
+from . import parameters
+from .connectivity import Population, Projection, Role, check_ends, explicit, ruled
+from .neurons import NEURON_MODELS, READOUT_MODELS
+from .optimizers import GradientDescent, Optimizer
+
+MAX_SIZE = 2**31  # cells of a population
+
+
+@dataclass
+class Model:
+    """A network in words.
+
+    Parameters
+    ----------
+    variant : "interval" (`*_bsshslm_2020`) or "spike" (e-prop+)
+    seed : seed of all draws
+    dt_ms : step in ms
+    precision : "double" or "single": of weights, of what synapses need to learn, of neurons' state and of histories.
+        Errors, readouts and sums over long times are double in either.
+
+    Examples
+    --------
+    >>> model = Model("interval", seed=1)
+    >>> inputs = model.inputs("in", 100)
+    >>> neurons = model.neurons("rec", 200, "iaf", C_m=1.0, E_L=0.0, V_th=0.03, tau_m=30.0, t_ref=0.0)
+    >>> out = model.readouts("out", 1, C_m=1.0, tau_m=30.0)
+    >>> model.connect(inputs, neurons, weight=Normal(std=0.1))
+    """
+
+    variant: Literal["interval", "spike"] = "interval"
+    seed: int = 1
+    dt_ms: float = 1.0
+    populations: list[Population] = field(default_factory=list)
+    projections: list[Projection] = field(default_factory=list)
+    optimizer: Optimizer = field(default_factory=GradientDescent)
+    precision: Literal["double", "single"] = "double"
+
+    def __post_init__(self) -> None:
+        if self.variant not in NEURON_MODELS:
+            raise InputError(f"variant = '{self.variant}' must be 'interval' or 'spike'")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision = '{self.precision}' must be 'double' or 'single'")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed = {self.seed} must be at least 0 and below 2^63")
+        if not self.dt_ms > 0:
+            raise InputError(f"dt_ms = {self.dt_ms} must be above 0")
+
+    @property
+    def kernels(self) -> Precision:
+        """Kernels of the precision, and its type."""
+        return PRECISIONS[self.precision]
+
+    def inputs(self, name: str, size: int) -> Population:
+        """Add a population of spike sources, driven by each sample's raster."""
+        return self._add(Population(name, size, "input"))
+
+    def currents(self, name: str, size: int) -> Population:
+        """Add a population of graded sources: each sample gives their amplitudes (pA) per step."""
+        return self._add(Population(name, size, "current"))
+
+    def neurons(self, name: str, size: int, model: str = "iaf", **values: Any) -> Population:
+        """Add a group of recurrent neurons; `values` are NEST's parameters, scalar, per neuron or drawn."""
+        kinds = NEURON_MODELS[self.variant]
+        if model not in kinds:
+            hint = parameters.nearest(model, kinds)
+            raise InputError(f"population '{name}': unknown model '{model}' in variant '{self.variant}'{hint}")
+        checked = parameters.checked(kinds[model], values, f"population '{name}'")
+        self._check_lengths(name, size, checked)
+        return self._add(Population(name, size, "recurrent", model, checked))
+
+    def readouts(self, name: str, size: int, **values: Any) -> Population:
+        """Add a group of leaky readouts."""
+        checked = parameters.checked(READOUT_MODELS[self.variant], values, f"population '{name}'")
+        return self._add(Population(name, size, "readout", "readout", checked))
+
+    def of_role(self, *roles: Role) -> list[Population]:
+        """Populations with one of `roles`, in order of definition."""
+        return [population for population in self.populations if population.role in roles]
+
+    def size(self, *roles: Role) -> int:
+        """Number of cells with one of `roles`."""
+        return sum(population.size for population in self.of_role(*roles))
+
+    def offset(self, population: Population) -> int:
+        """Index of the population's first cell among the cells of its role."""
+        others = self.of_role(population.role)
+        return sum(other.size for other in others[: others.index(population)])
+
+    def connect(
+        self,
+        pre: Population,
+        post: Population,
+        rule: str = "all_to_all",
+        *,
+        weight: Any = 1.0,
+        delay: int | tuple[int, int] | np.ndarray = 1,
+        name: str | None = None,
+        optimizer: dict | Optimizer | None = None,
+        feedback: str | None = None,
+        **options: Any,
+    ) -> Projection:
+        """Add a projection.
+
+        Parameters
+        ----------
+        pre, post : populations; from readouts to neurons it is a learning-signal connection
+        rule : "all_to_all", "fixed_indegree" (needs `indegree`), "fixed_probability" (needs `probability`) or
+            "explicit" (needs `source`, `target`, population-local ids)
+        weight : number, `Normal`, `Uniform` or, for "explicit", an array
+        delay : whole steps, at least 1; a pair (low, high) draws one per synapse; an array for "explicit"
+        name : "pre->post" if not given
+        optimizer : settings of this projection, those of the model if not given
+        feedback : "random", "symmetric" or "adaptive", for learning-signal connections
+        **options : `indegree`, `probability`, `source`, `target`, `allow_autapses`, `allow_multapses`, `plastic`
+
+        Raises
+        ------
+        InputError
+            Names the projection, the value and the bound.
+        """
+        name = name or f"{pre.name}->{post.name}"
+        here = f"projection '{name}'"
+        if isinstance(optimizer, dict):
+            optimizer = optimizer(optimizer, here)
+        known = {"indegree", "probability", "source", "target", "allow_autapses", "allow_multapses", "plastic"}
+        for key in options.keys() - known:
+            raise InputError(f"{here}: unknown option '{key}'{parameters.nearest(key, known)}")
+        check_ends(here, pre, post, feedback)
+        if rule == "explicit":
+            fields = explicit(here, pre, post, weight, delay, options)
+        else:
+            fields = ruled(here, pre, post, rule, weight, delay, options)
+        learns = pre.role in ("input", "recurrent") and fields.pop("plastic", True)
+        projection = Projection(
+            name, pre, post, rule, optimizer=optimizer, plastic=learns,
+            feedback=(feedback or "random") if pre.role == "readout" else "", **fields,
+        )  # fmt: skip
+        if any(other.name == name for other in self.projections):
+            raise InputError(f"{here}: a projection of that name exists already; give another with name=")
+        self.projections.append(projection)
+        return projection
+
+    def _add(self, population: Population) -> Population:
+        if population.size < 1:
+            raise InputError(f"population '{population.name}': size = {population.size} must be at least 1")
+        if population.size > MAX_SIZE:
+            raise InputError(f"population '{population.name}': size = {population.size} must be at most {MAX_SIZE}")
+        if any(other.name == population.name for other in self.populations):
+            raise InputError(f"population '{population.name}' exists already")
+        self.populations.append(population)
+        return population
+
+    @staticmethod
+    def _check_lengths(name: str, size: int, checked: parameters.Frozen) -> None:
+        for key in type(checked).model_fields:
+            value = getattr(checked, key)
+            if isinstance(value, np.ndarray) and len(value) != size:
+                raise InputError(f"population '{name}': {key} has {len(value)} values for {size} neurons")
+
+
+def describe(model: Model) -> str:
+    """The model in words, as JSON: populations with their parameters, projections with their rules."""
+    populations = [
+        {"name": item.name, "size": item.size, "role": item.role, "model": item.model} for item in model.populations
+    ]
+    projections = [
+        {"name": item.name, "rule": item.rule, "delay": list(item.delay_range)} for item in model.projections
+    ]
+    return json.dumps({"populations": populations, "projections": projections})

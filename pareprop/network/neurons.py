@@ -1,0 +1,137 @@
+"""Neuron and readout models: parameters with NEST's names, units and defaults, checked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Field, model_validator
+
+from .parameters import FLOAT_MAX, Frozen, Value, plain, require_above, require_order
+
+SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative")
+Surrogate = Literal["piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative"]
+CUTOFF_LIMIT = 1e7  # steps, of which spikes are kept; a longer cutoff that is not infinite is a mistake
+
+
+class _Neuron(Frozen):
+    C_m: Value = 250.0
+    E_L: Value = -70.0
+    I_e: Value = 0.0
+    V_m: Value | None = None
+    V_min: Annotated[float | np.ndarray, BeforeValidator(plain)] = -FLOAT_MAX
+    V_th: Value = -55.0
+    tau_m: Value = 10.0
+    t_ref: Annotated[float | np.ndarray, BeforeValidator(plain)] = 2.0
+    c_reg: Value = 0.0
+    f_target: Value = 10.0
+    surrogate_gradient_function: Surrogate = "piecewise_linear"
+    surrogate_gradient_height: Value = 0.3
+    surrogate_gradient_width: Value = 1.0
+
+    @model_validator(mode="after")
+    def _bounds(self) -> _Neuron:
+        require_above(self, 0.0, "C_m", "tau_m", "surrogate_gradient_width")
+        require_above(self, 0.0, "t_ref", "c_reg", "f_target", "surrogate_gradient_height", equal=True)
+        require_order(self, "V_min", "V_th", equal=True)
+        return self
+
+
+class _Adaptive(Frozen):
+    adapt_beta: Value = 1.0
+    adapt_tau: Value = 10.0
+
+    @model_validator(mode="after")
+    def _adaptation_bounds(self) -> _Adaptive:
+        require_above(self, 0.0, "adapt_tau")
+        require_above(self, 0.0, "adapt_beta", equal=True)
+        return self
+
+
+class IafInterval(_Neuron):
+    """`eprop_iaf_bsshslm_2020`: leaky integrate-and-fire, learning signals once per update interval."""
+
+    regular_spike_arrival: bool = True
+
+
+class IafAdaptInterval(_Adaptive, IafInterval):
+    """`eprop_iaf_adapt_bsshslm_2020`: with an adaptive threshold."""
+
+
+class Iaf(_Neuron):
+    """`eprop_iaf`: leaky integrate-and-fire of the spike variant (e-prop+)."""
+
+    kappa: float = Field(0.97, ge=0, lt=1)
+    kappa_reg: float = Field(0.97, ge=0, lt=1)
+    eprop_isi_trace_cutoff: float = Field(float("inf"), ge=0, allow_inf_nan=True)
+
+    @model_validator(mode="after")
+    def _cutoff(self) -> Iaf:
+        require_cutoff(self.eprop_isi_trace_cutoff)
+        return self
+
+
+class IafAdapt(_Adaptive, Iaf):
+    """`eprop_iaf_adapt`: with an adaptive threshold."""
+
+
+class IafPscDelta(Iaf):
+    """`eprop_iaf_psc_delta`: fixed reset voltage, no integration while refractory."""
+
+    V_reset: Value = -70.0
+    refractory_input: bool = False
+
+    @model_validator(mode="after")
+    def _reset_below_threshold(self) -> IafPscDelta:
+        require_order(self, "V_reset", "V_th")
+        require_order(self, "V_min", "V_reset", equal=True)
+        return self
+
+
+class IafPscDeltaAdapt(_Adaptive, IafPscDelta):
+    """`eprop_iaf_psc_delta_adapt`: with an adaptive threshold."""
+
+
+class _Readout(Frozen):
+    C_m: float = Field(250.0, gt=0)
+    E_L: float = 0.0
+    I_e: float = 0.0
+    V_m: float | None = None
+    V_min: float = -FLOAT_MAX
+    tau_m: float = Field(10.0, gt=0)
+    loss: Literal["mean_squared_error", "cross_entropy"] = "mean_squared_error"
+
+
+class ReadoutInterval(_Readout):
+    """`eprop_readout_bsshslm_2020`: leaky integrator that compares its voltage with a target."""
+
+    regular_spike_arrival: bool = True
+
+
+class Readout(_Readout):
+    """`eprop_readout` of the spike variant."""
+
+    eprop_isi_trace_cutoff: float = Field(float("inf"), ge=0, allow_inf_nan=True)
+
+    @model_validator(mode="after")
+    def _cutoff(self) -> Readout:
+        require_cutoff(self.eprop_isi_trace_cutoff)
+        return self
+
+
+NEURON_MODELS: dict[str, dict[str, type[_Neuron]]] = {
+    "interval": {"iaf": IafInterval, "iaf_adapt": IafAdaptInterval},
+    "spike": {
+        "iaf": Iaf,
+        "iaf_adapt": IafAdapt,
+        "iaf_psc_delta": IafPscDelta,
+        "iaf_psc_delta_adapt": IafPscDeltaAdapt,
+    },
+}
+READOUT_MODELS: dict[str, type[_Readout]] = {"interval": ReadoutInterval, "spike": Readout}
+
+
+def require_cutoff(value: float) -> None:
+    """Raise ValueError unless a cutoff in steps is so short that its spikes can be kept, or infinite."""
+    if np.isnan(value) or CUTOFF_LIMIT < value < np.inf:
+        raise ValueError(f"eprop_isi_trace_cutoff = {value:g} must be at most {CUTOFF_LIMIT:g} steps, or inf for none")

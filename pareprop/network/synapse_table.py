@@ -1,0 +1,254 @@
+"""The synapses onto one rank's targets: flat CSR arrays by source, cut into blocks of one projection and one delay."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..arrays import aligned
+from ..kernels import rows as row_kernel
+from .connectivity import Projection
+from .drawing import NO_HOLE, Block, draft_blocks
+from .model import Model
+
+COLUMNS = ("row", "source", "sources", "delay", "log", "dense", "target", "hole", "width", "plastic")
+ROW, SOURCE, SOURCES, LOG, DENSE, HOLE = (
+    COLUMNS.index(name) for name in ("row", "source", "sources", "log", "dense", "hole")
+)
+
+
+@dataclass(frozen=True)
+class ProjectionSlice:
+    """Where a projection lies in the arrays of a `SynapseTable`.
+
+    Attributes
+    ----------
+    projection : the rule
+    first, last : its synapses
+    rows : its first row; `len(delays) * n_sources` rows follow, by tile of targets, delay and source
+    delays : the delay of each of its blocks; they repeat for every tile
+    targets : half-open range of its targets on this rank, ids in the population
+    base : local index of the first of them
+    sources : int64 ascending, the sources that have rows, None if all have
+    """
+
+    projection: Projection
+    first: int
+    last: int
+    rows: int
+    delays: np.ndarray
+    targets: tuple[int, int]
+    base: int
+    sources: np.ndarray | None = None
+
+    @property
+    def n_sources(self) -> int:
+        """Rows for each delay."""
+        return self.projection.pre.size if self.sources is None else len(self.sources)
+
+    def source(self, row: np.ndarray) -> np.ndarray:
+        """The sources of rows counted from `rows`, ids in the population."""
+        index = row % self.n_sources
+        return index if self.sources is None else self.sources[index]
+
+
+class SynapseTable:
+    """All synapses from `projections` onto the cells [first, last) of one role; arrays as the kernels take them.
+
+    Parameters
+    ----------
+    model : the network
+    projections : all onto populations of one role
+    first, last : half-open range of this rank's cells of that role
+
+    Attributes
+    ----------
+    blocks : int64 (n_blocks, 10), columns as in `COLUMNS`
+    row_ptr : int64 (n_rows + 1,)
+    target : uint32 (n,), local index of the target
+    weight : (n,), of the model's precision
+    spans : one `ProjectionSlice` per projection
+    by_source : whether ranks own sources instead of targets, see `restrict`
+    """
+
+    def __init__(self, model: Model, projections: list[Projection], first: int, last: int, tiled: bool = False) -> None:
+        self.by_source = False
+        groups = [draft_blocks(model, projection, first, last, tiled) for projection in projections]
+        drafts = [draft for group in groups for draft in group]
+        n_rows = sum(draft.counts.size for draft in drafts)
+        self.row_ptr = np.zeros(n_rows + 1, np.int64)
+        row = 0
+        for draft in drafts:
+            self.row_ptr[row + 1 : row + 1 + draft.counts.size] = draft.counts.ravel()
+            row += draft.counts.size
+        np.cumsum(self.row_ptr, out=self.row_ptr)
+        self.target = aligned(int(self.row_ptr[-1]), np.uint32)
+        self.weight = aligned(int(self.row_ptr[-1]), model.kernels.real)
+        self.spans: list[ProjectionSlice] = []
+        blocks: list[list[int]] = []
+        row = 0
+        for group in groups:
+            self.spans.append(self._span(group, row))
+            for draft in group:
+                blocks += self._place(model, draft, row)
+                row += draft.counts.size
+        self.blocks = np.array(blocks, np.int64).reshape(-1, len(COLUMNS))
+
+    def _span(self, group: list[Block], row: int) -> ProjectionSlice:
+        """Where a projection lies whose tiles start with `row`."""
+        end = row + sum(draft.counts.size for draft in group)
+        delays = np.concatenate([draft.delays for draft in group])
+        targets = group[0].targets[0], group[-1].targets[1]
+        ends = int(self.row_ptr[row]), int(self.row_ptr[end])
+        return ProjectionSlice(group[0].projection, *ends, row, delays, targets, group[0].base)
+
+    def _place(self, model: Model, draft: Block, row: int) -> list[list[int]]:
+        """Fill the rows of one tile of a projection and return its blocks."""
+        projection, (low, high) = draft.projection, draft.targets
+        n_sources, n_rows = projection.pre.size, draft.counts.size
+        draft.fill(self.row_ptr[row : row + n_rows].reshape(draft.counts.shape), self.target, self.weight)
+        source = model.offset(projection.pre)
+        hole = model.offset(projection.post) + low if draft.leaves_out_self else NO_HOLE
+        blocks = []
+        for k, delay in enumerate(draft.delays):
+            dense = self._is_dense(draft, row + k * n_sources)
+            blocks.append(
+                [row + k * n_sources, source, source + n_sources, int(delay), int(projection.pre.role != "input"),
+                 int(dense), draft.base, hole, high - low, int(projection.plastic)]
+            )  # fmt: skip
+        return blocks
+
+    def _is_dense(self, draft: Block, row: int) -> bool:
+        """Whether each source reaches every target of the block once (itself left out if the draft says so)."""
+        if draft.projection.rule == "all_to_all":
+            return len(draft.delays) == 1
+        n, width = draft.projection.pre.size, draft.targets[1] - draft.targets[0]
+        start, stop = self.row_ptr[row], self.row_ptr[row + n]
+        if draft.projection.rule != "explicit" or stop - start != width * (n - draft.leaves_out_self):
+            return False
+        repeated = np.diff(self.target[start:stop].astype(np.int64)) == 0
+        ends = self.row_ptr[row + 1 : row + n] - start - 1  # a row may end where the next one starts
+        repeated[ends[(ends >= 0) & (ends < len(repeated))]] = False
+        return not repeated.any()
+
+    def restrict(self, first: int, last: int) -> None:
+        """Drop all synapses but those whose sources lie in [first, last) of their role: ranks own sources then."""
+        self.by_source = True
+        keep = np.zeros(len(self.row_ptr) - 1, bool)
+        for row, source, sources in self.blocks[:, :3]:
+            low, high = max(first, source), min(last, sources)
+            keep[row + low - source : row + max(high, low) - source] = True
+        lengths = np.diff(self.row_ptr)
+        mine = np.repeat(keep, lengths)
+        self.target, self.weight = self.target[mine], self.weight[mine]
+        self.row_ptr = np.concatenate(([0], np.cumsum(lengths * keep)))
+        ends = [span.rows + len(span.delays) * span.n_sources for span in self.spans]
+        self.spans = [
+            replace(span, first=int(self.row_ptr[span.rows]), last=int(self.row_ptr[end]))
+            for span, end in zip(self.spans, ends, strict=True)
+        ]
+
+    def used(self) -> np.ndarray:
+        """The recurrent neurons that have synapses here, int64 ascending."""
+        found = [np.zeros(0, np.int64)]
+        for row, source, sources in self.blocks[self.blocks[:, LOG] == 1, :3]:
+            found.append(source + np.flatnonzero(np.diff(self.row_ptr[row : row + sources - source + 1])))
+        return np.unique(np.concatenate(found))
+
+    def compact(self, sources: np.ndarray) -> None:
+        """Keep rows of inputs and of the recurrent neurons `sources` (int64 ascending, all `used` ones) alone.
+
+        From then on blocks name the neurons by their place in `sources`. Projections without synapses keep no rows.
+        """
+        parts = np.split(self.blocks, np.cumsum([len(span.delays) for span in self.spans]))[:-1]  # views, by span
+        chosen = [self._chosen(span, blocks, sources) for span, blocks in zip(self.spans, parts, strict=True)]
+        keep = np.ones(len(self.row_ptr) - 1, bool)
+        for span, blocks, kept in zip(self.spans, parts, chosen, strict=True):
+            keep[span.rows : span.rows + len(blocks) * span.n_sources] = False
+            keep[(blocks[:, ROW, None] + kept).ravel()] = True
+        place = np.concatenate(([0], np.cumsum(keep)))
+        self.row_ptr = self.row_ptr[np.append(np.flatnonzero(keep), len(keep))]  # what is left out is empty
+        for blocks, kept in zip(parts, chosen, strict=True):
+            if blocks[0, LOG]:
+                first = blocks[0, SOURCE]
+                low = np.searchsorted(sources, first)
+                blocks[:, SOURCE], blocks[:, SOURCES] = low, low + len(kept)
+                blocks[:, HOLE] += low - first
+            blocks[:, ROW] = place[blocks[:, ROW]]
+        self.spans = [
+            replace(span, rows=int(place[span.rows]), sources=None if len(kept) == span.n_sources else kept)
+            for span, kept in zip(self.spans, chosen, strict=True)
+        ]
+
+    @staticmethod
+    def _chosen(span: ProjectionSlice, blocks: np.ndarray, sources: np.ndarray) -> np.ndarray:
+        """The sources that keep their rows, ids in the population."""
+        first, last = blocks[0, SOURCE : SOURCE + 2]
+        if not blocks[0, LOG]:
+            return np.arange(last - first)
+        ends = np.searchsorted(sources, (first, last) if span.first < span.last else (first, first))
+        return sources[slice(*ends)] - first
+
+    def whole_rows(self) -> tuple[np.ndarray, int]:
+        """Number of each row in a table with rows for all sources, int64 (n_rows,), and the number of those."""
+        found, first = [np.zeros(0, np.int64)], 0
+        for span in self.spans:
+            n, sources = span.projection.pre.size, np.arange(span.n_sources)
+            starts = first + n * np.arange(len(span.delays))
+            found.append((starts[:, None] + span.source(sources)).ravel())
+            first += n * len(span.delays)
+        return np.concatenate(found), first
+
+    def chunks(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield (source, target, delay, index) of the span's synapses in canonical order, by target, source, delay.
+
+        Ids are those of the populations; `index` points into `weight`. About `limit` synapses are held at a time.
+        """
+        for index, rows in self.ordered(span, limit, rows=True):
+            target = self.target[index].astype(np.int64) - span.base + span.targets[0]
+            yield span.source(rows), target, span.delays[rows // span.n_sources], index
+
+    def owned(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[np.ndarray]:
+        """Yield the places in `weight` of the span's synapses in an order that puts ranks' shares one after the other.
+
+        Canonical order, or by source, delay, target if ranks own sources.
+        """
+        if not self.by_source:
+            yield from (index for index, _ in self.ordered(span, limit))
+            return
+        n_sources = span.n_sources
+        rows = span.rows + np.arange(len(span.delays) * n_sources).reshape(len(span.delays), n_sources).T.ravel()
+        counts = np.diff(self.row_ptr)[rows]
+        for part in np.array_split(np.arange(len(rows)), max(1, -(-(span.last - span.first) // limit))):
+            n = counts[part]
+            yield np.repeat(self.row_ptr[rows[part]] - (np.cumsum(n) - n), n) + np.arange(n.sum())
+
+    def ordered(
+        self, span: ProjectionSlice, limit: int = 1_000_000, rows: bool = False
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the places in `weight` of the span's synapses in canonical order, and with `rows` the row of each."""
+        low, high = span.targets
+        n_chunks = max(1, -(-(span.last - span.first) // limit))
+        n_sources = span.n_sources
+        n_rows = len(span.delays) * n_sources
+        cursor = self.row_ptr[span.rows : span.rows + n_rows].copy()
+        ends = self.row_ptr[span.rows + 1 : span.rows + n_rows + 1]
+        bounds = [span.base + (high - low) * chunk // n_chunks for chunk in range(n_chunks + 1)]
+        for first, last in itertools.pairwise(bounds):
+            counts = np.zeros(n_rows, np.int64)
+            row_kernel.advance(cursor, ends, self.target, last, counts)
+            index = np.empty(counts.sum(), np.int64)
+            row = np.empty_like(index) if rows else np.zeros(0, np.int64)
+            place = np.zeros(last - first + 1, np.int64)
+            row_kernel.order(n_sources, first, cursor, counts, self.target, place, index, row)
+            cursor += counts
+            yield index, row
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of topology and weights."""
+        lists = (span.sources for span in self.spans if span.sources is not None)
+        return sum(array.nbytes for array in (self.blocks, self.row_ptr, self.target, self.weight, *lists))

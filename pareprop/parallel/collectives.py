@@ -1,0 +1,77 @@
+"""Things all ranks do together, in an order that does not depend on their number. `comm` is None for one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import ParepropError
+from .replicas import Replicas
+
+
+def raise_together(comm: Any, problem: ParepropError | None) -> None:
+    """Collective: raise on all ranks the problem of the lowest rank that has one; name it if not all have one."""
+    problems = [problem] if comm is None else comm.allgather(problem)
+    for rank, found in enumerate(problems):
+        if found is not None:
+            raise type(found)(f"{found} (rank {rank})" if None in problems else str(found)) from None
+
+
+@contextmanager
+def guarded(comm: Any) -> Iterator[None]:
+    """Collective: an error of the user that one rank meets in the block ends the block on all ranks with that error.
+
+    For work that each rank does alone: the block must not hold anything collective.
+    """
+    problem = None
+    try:
+        yield
+    except ParepropError as found:
+        problem = found
+    raise_together(comm, problem)
+
+
+def run_in_first_group(replicas: Replicas, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Collective over all groups: what a function, collective within a group, returns or raises in the first one."""
+    result = problem = None
+    if replicas.index == 0:
+        try:
+            result = function(*arguments)
+        except ParepropError as found:
+            problem = found
+    result, problem = replicas.broadcast((result, problem))
+    if problem is not None:
+        raise problem
+    return result
+
+
+def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:
+    """Collective: yield on rank 0 the items of all ranks, rank after rank; other ranks get nothing.
+
+    One item at a time is in flight, so that rank 0 never holds all of them. The iterator must be exhausted.
+    """
+    if comm is None or comm.rank == 0:
+        yield from items
+        for rank in range(1, 1 if comm is None else comm.size):
+            while (item := comm.recv(source=rank)) is not None:
+                yield item
+    else:
+        for item in items:
+            comm.send(item, dest=0)
+        comm.send(None, dest=0)
+
+
+def maximum(comm: Any, value: float) -> float:
+    """Collective: the largest value of all ranks."""
+    return value if comm is None else max(comm.allgather(value))
+
+
+def gather(comm: Any, value: Any) -> list[Any]:
+    """Collective: the values of all ranks, by rank."""
+    return [value] if comm is None else comm.allgather(value)
+
+
+def total(comm: Any, value: int) -> int:
+    """Collective: the sum of whole numbers of all ranks."""
+    return value if comm is None else sum(comm.allgather(value))

@@ -1,0 +1,96 @@
+"""Which communicator this process belongs to: MPI only where a launcher started it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from ..errors import InputError
+from .exchange import WAYS, Alone, Exchange, Ranks
+from .replicas import LEAVES, Replicas
+
+# Set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx: number of ranks, in this order of trust.
+SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
+
+
+def expected_size(environment: Mapping[str, str]) -> int | None:
+    """Number of ranks that a launcher promised, None if none started this process."""
+    for name in SIZES:
+        if name in environment:
+            return int(environment[name])
+    return None
+
+
+def promised_rank(environment: Mapping[str, str]) -> int:
+    """Number of this rank as the launcher tells it, before MPI starts; 0 if none started this process."""
+    return next((int(environment[name]) for name in RANKS if name in environment), 0)
+
+
+def sending(environment: Mapping[str, str]) -> str:
+    """How spikes are to travel: what PAREPROP_SENDING says, "measured" by default.
+
+    Raises
+    ------
+    InputError
+        If it says something unknown.
+    """
+    chosen = environment.get("PAREPROP_SENDING") or WAYS[0]
+    if chosen not in WAYS:
+        raise InputError(f"PAREPROP_SENDING = '{chosen}' must be one of {', '.join(WAYS)}")
+    return chosen
+
+
+def exchange() -> Exchange:
+    """Collective: `Ranks` on all ranks that were started together, or `Alone`.
+
+    Raises
+    ------
+    InputError
+        If MPI sees another number of ranks than were started: the launcher belongs to another MPI library.
+    """
+    expected = expected_size(os.environ)
+    if expected is None:
+        return Alone()
+    if os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(expected):  # one node: no search for a network
+        os.environ.setdefault("OMPI_MCA_btl", "self,sm")
+        os.environ.setdefault("OMPI_MCA_osc", "^ucx")
+    os.environ.setdefault("MPI4PY_RC_THREAD_LEVEL", "funneled")  # one thread calls MPI, which then needs no locks
+    from mpi4py import MPI  # starts MPI, so not at the top of the file
+
+    comm = MPI.COMM_WORLD
+    if comm.size != expected:
+        raise InputError(
+            f"{expected} ranks were started, but MPI ({MPI.Get_library_version().split(',')[0]}) sees {comm.size}: "
+            "the launcher belongs to another MPI library than mpi4py"
+        )
+    return Alone() if comm.size == 1 else Ranks(comm, sending(os.environ))
+
+
+def split(exchange: Exchange, replicas: int) -> Exchange:
+    """Collective: the exchange within this rank's group, when all ranks form `replicas` groups of the same size.
+
+    Raises
+    ------
+    InputError
+        If there can't be so many.
+    """
+    if replicas == 1:
+        return exchange
+    if not 1 <= replicas <= LEAVES or replicas & (replicas - 1):
+        raise InputError(f"replicas = {replicas} must be a power of two from 1 to {LEAVES}")
+    if exchange.size % replicas:
+        raise InputError(f"replicas = {replicas} must divide the number of ranks, {exchange.size}")
+    size = exchange.size // replicas
+    index, place = divmod(exchange.rank, size)
+    across = exchange.comm.Split(place, exchange.rank)
+    groups = Replicas(replicas, index, across, exchange.comm)
+    return Alone(groups) if size == 1 else Ranks(exchange.comm.Split(index, exchange.rank), exchange.sending, groups)
+
+
+def abort() -> None:
+    """End all ranks at once, if there are others: something unforeseen happened on this one."""
+    if expected_size(os.environ) not in (None, 1):
+        from mpi4py import MPI
+
+        MPI.COMM_WORLD.Abort(1)

@@ -1,0 +1,87 @@
+"""The spike log: for every step the ids that spiked, ascending. All that ranks share is a function of it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class SpikeLog:
+    """Spikes of steps 0..n_steps-1: those of step t are `ids[ptr[t]:ptr[t + 1]]`.
+
+    Attributes
+    ----------
+    ids : uint32 (capacity,)
+    ptr : int64 (n_steps + 1,)
+    """
+
+    def __init__(self, n_steps: int, capacity: int = 1024) -> None:
+        self.ids = np.zeros(capacity, np.uint32)
+        self.ptr = np.zeros(n_steps + 1, np.int64)
+
+    @classmethod
+    def from_raster(cls, raster: np.ndarray) -> SpikeLog:
+        """Make a log of a raster (n_steps, n_sources), non-zero where a source spikes."""
+        return cls.of(*np.nonzero(raster), len(raster))
+
+    @classmethod
+    def from_arrays(cls, ids: np.ndarray, ptr: np.ndarray) -> SpikeLog:
+        """Wrap `ids` (uint32) and `ptr` (int64) without a copy."""
+        log = cls.__new__(cls)
+        log.ids, log.ptr = ids, ptr
+        return log
+
+    @classmethod
+    def of(cls, steps: np.ndarray, ids: np.ndarray, n_steps: int) -> SpikeLog:
+        """Make a log of spikes that are in order."""
+        ptr = np.concatenate(([0], np.cumsum(np.bincount(steps, minlength=n_steps))))
+        return cls.from_arrays(ids.astype(np.uint32), ptr)
+
+    def part(self, first: int, last: int) -> SpikeLog:
+        """Steps [first, last); the ids are not copied."""
+        ptr = self.ptr[first : last + 1]
+        return SpikeLog.from_arrays(self.ids[ptr[0] : ptr[-1]], ptr - ptr[0])
+
+    def reserve(self, capacity: int) -> None:
+        """Make room for at least `capacity` spikes."""
+        if capacity > len(self.ids):
+            self.ids = np.concatenate([self.ids, np.zeros(capacity + capacity // 4 - len(self.ids), np.uint32)])
+
+    def forget(self, n_steps: int, filled: int) -> None:
+        """Drop the first `n_steps` of `filled` steps and move the others to the front."""
+        start, stop = self.ptr[n_steps], self.ptr[filled]
+        self.ids[: stop - start] = self.ids[start:stop].copy()
+        self.ptr[: filled - n_steps + 1] = self.ptr[n_steps : filled + 1] - start
+
+    def append(self, filled: int, other: SpikeLog, n_steps: int) -> None:
+        """Write the `n_steps` steps of `other` behind the first `filled` steps."""
+        place, n = int(self.ptr[filled]), int(other.ptr[n_steps])
+        self.reserve(place + n)
+        self.ids[place : place + n] = other.ids[:n]
+        self.ptr[filled : filled + n_steps + 1] = other.ptr[: n_steps + 1] + place
+
+    def copy(self, n_steps: int) -> SpikeLog:
+        """The first `n_steps` steps, in arrays of their own."""
+        ptr = self.ptr[: n_steps + 1].copy()
+        return SpikeLog.from_arrays(self.ids[: ptr[-1]].copy(), ptr)
+
+    def spikes(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Steps (int64) and ids (uint32) of all spikes before `n_steps`, by step, then id."""
+        steps = np.repeat(np.arange(n_steps), np.diff(self.ptr[: n_steps + 1]))
+        return steps, self.ids[: self.ptr[n_steps]]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self.ids.nbytes + self.ptr.nbytes
+
+
+def joined(parts: list[SpikeLog], n_steps: int) -> SpikeLog:
+    """The spikes of several logs in one, in each step part after part."""
+    counts = np.array([np.diff(part.ptr[: n_steps + 1]) for part in parts])  # (n_parts, n_steps)
+    ptr = np.concatenate(([0], np.cumsum(counts.sum(axis=0))))
+    places = ptr[:-1] + np.cumsum(counts, axis=0) - counts  # of the first spike of a part in a step
+    ids = np.empty(ptr[-1], np.uint32)
+    for part, n, place in zip(parts, counts, places, strict=True):
+        first, last = part.ptr[0], part.ptr[n_steps]
+        ids[np.repeat(place - (part.ptr[:n_steps] - first), n) + np.arange(last - first)] = part.ids[first:last]
+    return SpikeLog.from_arrays(ids, ptr)

@@ -1,0 +1,92 @@
+"""Random numbers that depend on (seed, purpose, id, index) alone, never on the rank or on the order of the draws.
+
+A purpose names what is drawn, such as ``"rec->rec/weight"``; with the seed it gives a 128-bit key. Under a key every id
+has a stream of its own, that of ``numpy.random.Philox(key=key, counter=[0, id, 0, 0])``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import kernels
+
+
+def key(seed: int, purpose: str) -> np.ndarray:
+    """Return the key of a purpose under a seed.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the run.
+    purpose : str
+        What is drawn; different purposes give independent numbers.
+
+    Returns
+    -------
+    np.ndarray
+        uint64, (2,): the 16 bytes of BLAKE2b of ``"<seed>/<purpose>"``, little-endian.
+    """
+    digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=16).digest()
+    return np.frombuffer(digest, dtype="<u8").astype(np.uint64)
+
+
+def uniform(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
+    """Draw uniform numbers in [0, 1).
+
+    Parameters
+    ----------
+    key : np.ndarray
+        uint64, (2,), from `key`.
+    ids : array_like
+        Non-negative integers, (n_ids,): the streams.
+    n : int
+        How many numbers of each stream.
+
+    Returns
+    -------
+    np.ndarray
+        float64, (n_ids, n): multiples of 2**-53.
+    """
+    return _filled(kernels.random.uniform, key, ids, n)
+
+
+def normal(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
+    """Draw standard normal numbers, (n_ids, n), by inversion (Wichura 1988, AS241); arguments as for `uniform`."""
+    return _filled(kernels.random.normal, key, ids, n)
+
+
+def bernoulli(key: np.ndarray, probability: ArrayLike, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the spikes of sources that fire independently in every step.
+
+    Parameters
+    ----------
+    key : np.ndarray
+        uint64, (2,), from `key`; source i uses stream i.
+    probability : array_like
+        (n_sources,): probability of a spike per step, in [0, 1].
+    n_steps : int
+        Number of steps.
+
+    Returns
+    -------
+    ids : np.ndarray
+        uint32, (n_spikes,): sources in order of (step, source).
+    ptr : np.ndarray
+        int64, (n_steps + 1,): the spikes of step t are ``ids[ptr[t]:ptr[t + 1]]``.
+    """
+    probability = np.ascontiguousarray(probability, dtype=np.float64)
+    ptr = np.empty(n_steps + 1, dtype=np.int64)
+    kernels.random.bernoulli_count(key, probability, ptr)
+    ids = np.empty(ptr[-1], dtype=np.uint32)
+    kernels.random.bernoulli_fill(key, probability, ptr, ids)
+    return ids, ptr
+
+
+def _filled(kernel, key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
+    ids = np.ascontiguousarray(ids, dtype=np.uint64)
+    out = np.empty((ids.size, n))
+    kernel(key, ids, out)
+    return out

@@ -1,0 +1,234 @@
+"""The benchmark network: sparse, every neuron fed by all inputs, one readout, trained on noise.
+
+What is timed
+-------------
+`train_seconds` holds the samples and the optimizer steps, from the moment the network stands, first touch of the
+histories' memory included; on several ranks from barrier to barrier. Drawing the network and the inputs, counting
+events, and the digest lie outside. Phases other than `build` are parts of it (the slowest rank's, each), and add up to
+it but for the interpreter's share and, on several ranks, waiting.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import rng
+from ..engines.interval import IntervalSettings
+from ..engines.sample import Sample
+from ..engines.spike import SpikeSettings
+from ..errors import InputError
+from ..machine import peak_rss_bytes
+from ..network.model import Model
+from ..network.optimizers import GradientDescent
+from ..network.parameters import Normal
+from ..network.synapse_table import SynapseTable
+from ..parallel import collectives
+from ..parallel.exchange import Exchange
+from ..parallel.spike_log import SpikeLog
+from ..parallel.stand_ins import DrivenExchange
+from ..simulation.loop import Simulation
+
+PHASES = ("build", "wait", "communicate", "deliver", "update", "sweep", "credit", "optimize")
+INPUT_PROBABILITY = 0.05
+KAPPA = 0.97  # filter of learning signals in the spike variant; about that of a readout with 30 ms, too
+CUTOFF = 100  # steps, of eligibility traces in the spike variant
+
+
+class BenchTask:
+    """Frozen input noise of 5 % and a slow sine as target.
+
+    The first two steps are silent: what would arrive in the first one is lost in the interval variant, and NEST 3.10
+    drops part of the gradient of a source that spikes in the second.
+
+    Parameters
+    ----------
+    n_inputs, n_steps : sizes
+    seed : of the noise
+    """
+
+    def __init__(self, n_inputs: int, n_steps: int, seed: int) -> None:
+        self.n_steps = self.learning_window = n_steps
+        probability = np.full(n_inputs, INPUT_PROBABILITY)
+        ids, ptr = rng.bernoulli(rng.key(seed, "bench/inputs"), probability, n_steps)
+        silent = ptr[min(2, n_steps)]
+        inputs = SpikeLog.from_arrays(ids[silent:], np.maximum(ptr - silent, 0))
+        target = np.sin(2.0 * np.pi * np.arange(n_steps) / n_steps)[:, None]
+        self._sample = Sample(inputs, target)
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        """The same sample always."""
+        return self._sample
+
+
+def model(
+    n_neurons: int,
+    indegree: int,
+    n_inputs: int,
+    seed: int = 1,
+    delay: int = 1,
+    variant: str = "interval",
+    precision: str = "double",
+) -> Model:
+    """The network: N(0, 1/fan-in) weights, `indegree` recurrent synapses per neuron, about 30 spikes/s.
+
+    The spike variant takes the parameters of sine waves for e-prop+: it doesn't damp arriving spikes by 1 - kappa, so
+    its weights are smaller by that.
+    """
+    interval = variant == "interval"
+    scale, eta = (1.0, 1e-4) if interval else (1.0 - KAPPA, 1e-4 * (1.0 - KAPPA) ** 2)
+    network = Model(variant, seed, optimizer=GradientDescent(eta=eta, optimize_each_step=False), precision=precision)
+    cell = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
+    rule: dict[str, Any] = {"regular_spike_arrival": False}
+    if not interval:
+        rule = {"eprop_isi_trace_cutoff": CUTOFF}
+    inputs = network.inputs("in", n_inputs)
+    neurons = network.neurons(
+        "rec", n_neurons, "iaf", **cell, V_th=0.03, t_ref=0.0, c_reg=(300.0 if interval else 0.3) * 100.0 / n_neurons,
+        f_target=10.0, surrogate_gradient_height=10.0, surrogate_gradient_width=0.03,
+        **rule if interval else rule | {"kappa": KAPPA, "kappa_reg": KAPPA},
+    )  # fmt: skip
+    out = network.readouts("out", 1, **cell, **rule)
+
+    def weight(fan_in: int) -> Normal:
+        return Normal(std=scale * max(fan_in, 1) ** -0.5)
+
+    network.connect(inputs, neurons, weight=weight(n_inputs))
+    network.connect(
+        neurons, neurons, "fixed_indegree", indegree=indegree, allow_autapses=False, allow_multapses=False, delay=delay,
+        weight=weight(indegree),
+    )  # fmt: skip
+    loop = 1 if interval else delay  # the spike variant exchanges as often as the shortest of these asks for
+    network.connect(neurons, out, weight=weight(n_neurons), delay=loop)
+    network.connect(out, neurons, weight=weight(n_neurons), delay=loop)
+    return network
+
+
+def count_events(table: SynapseTable, inputs: SpikeLog, spikes: SpikeLog, n_steps: int, endless: bool) -> int:
+    """Synapses of `table` that the spikes of a sample go through.
+
+    Spikes are lost that would arrive in step 0 or past the end, unless samples form one `endless` run.
+    """
+    total = 0
+    for span in table.spans:
+        n_sources, raster = span.n_sources, span.projection.pre.role == "input"
+        if span.first == span.last:
+            continue
+        log = inputs if raster else spikes
+        for k, delay in enumerate(span.delays):
+            row = span.rows + k * n_sources
+            lost = delay - raster  # steps at the end
+            first, last = (0, n_steps) if endless else np.clip([1 - lost, n_steps - lost], 0, n_steps)
+            sent = np.bincount(log.ids[log.ptr[first] : log.ptr[last]], minlength=n_sources)
+            total += int(np.diff(table.row_ptr[row : row + n_sources + 1]) @ sent)
+    return total
+
+
+def run(
+    network: Model, task: BenchTask, n_intervals: int, learn: bool, exchange: Exchange, warmup: int = 0,
+    rate_hz: float = 0.0,
+) -> dict[str, Any]:  # fmt: skip
+    """Collective: train `n_intervals` samples after `warmup` untimed ones and return the figures, valid on rank 0.
+
+    With `rate_hz` synapses are driven by drawn spikes at this rate, see `stand_ins.DrivenExchange`. An exchange that
+    profiles waiting tells `wait` apart from `communicate`, at the price of a barrier per round.
+    """
+    simulation = build(network, task, exchange, rate_hz)
+    engine, table, comm = simulation.engine, simulation.network.incoming, exchange.comm
+    wall, events, spikes = 0.0, 0, 0
+    for index in range(warmup):
+        engine.run(task.sample(index), learn)
+        if learn:
+            engine.optimize()
+        simulation.digest.add_spikes(engine.log, task.n_steps)
+    for name in PHASES[1:]:
+        simulation.timers.seconds.pop(name, None)
+    for index in range(warmup, warmup + n_intervals):
+        sample = task.sample(index)
+        wall -= _now(comm)
+        engine.run(sample, learn)
+        if learn:
+            engine.optimize()
+        wall += _now(comm)
+        events += count_events(table, sample.inputs, engine.heard(), task.n_steps, network.variant == "spike")
+        spikes += engine.n_spikes
+        simulation.digest.add_spikes(engine.log, task.n_steps)
+    n_synapses = collectives.total(comm, sum(len(table.weight) for table in simulation.network.tables().values()))
+    bytes_of_synapses = collectives.total(comm, simulation.bytes_of_synapses())
+    shares = collectives.gather(comm, Share.of(simulation))
+    phases = {name: max(share.phases[name] for share in shares) for name in PHASES}
+    events = collectives.total(comm, events)
+    way = getattr(exchange, "way", None)
+    neuron_seconds = simulation.network.n_recurrent * n_intervals * task.n_steps * network.dt_ms / 1000.0
+    return {
+        "ranks": exchange.size, "build_seconds": phases["build"], "train_seconds": wall, "phases": phases,
+        "firing_rate_hz": spikes / neuron_seconds, "synapses": n_synapses, "events": events,
+        "events_per_second": events / wall, "bytes_per_synapse": bytes_of_synapses / n_synapses,
+        "peak_rss_bytes": max(share.peak_rss_bytes for share in shares), "digest": simulation.hexdigest(),
+        "shares": [asdict(share) for share in shares],
+        "wait_apart": exchange.profile_waiting, "sending": type(way).__name__.lower() if way else "",
+        "simulated_seconds": n_intervals * task.n_steps * network.dt_ms / 1000.0,
+    }  # fmt: skip
+
+
+def build(network: Model, task: BenchTask, exchange: Exchange, rate_hz: float = 0.0) -> Simulation:
+    """Collective: the simulation of a benchmark; with `rate_hz` in rounds also on one rank."""
+    if not rate_hz:
+        return Simulation(network, task, exchange)
+    settings = SpikeSettings if network.variant == "spike" else IntervalSettings
+    rounds = settings(task.learning_window, round_steps=task.n_steps)  # engines cut it to the min-delay
+    driven = DrivenExchange(exchange, rate_hz * network.dt_ms / 1000.0, network.size("recurrent"), network.seed)
+    return Simulation(network, task, driven, settings=rounds)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one rank spent and holds.
+
+    Attributes
+    ----------
+    host : where the rank ran
+    cores : number of cores it may use there
+    phases : seconds by phase
+    memory : bytes by kind
+    peak_rss_bytes : of the process
+    listens_to : neurons whose spikes reach this rank
+    round_bytes : that arrive from others in a round
+    """
+
+    host: str
+    cores: int
+    phases: dict[str, float]
+    memory: dict[str, int]
+    peak_rss_bytes: int
+    listens_to: int = 0
+    round_bytes: int = 0
+
+    @classmethod
+    def of(cls, simulation: Simulation) -> Share:
+        """Take it from a simulation that ran."""
+        phases = {name: simulation.timers.seconds.get(name, 0.0) for name in PHASES}
+        memory = simulation.nbytes() | {"buffers": simulation.exchange.nbytes}
+        sources, way = simulation.network.sources, getattr(simulation.exchange, "way", None)
+        heard = sources.n if sources.ids is None else len(sources.ids)
+        received = way.received if way else 0
+        return cls(socket.gethostname(), os.cpu_count() or 1, phases, memory, peak_rss_bytes(), heard, received)
+
+
+def _now(comm: Any) -> float:
+    if comm is not None:
+        comm.Barrier()
+    return time.perf_counter()
+
+
+def check(**sizes: int) -> None:
+    """Raise `InputError` for a size below its bound (0 for indegree, else 1)."""
+    for name, value in sizes.items():
+        bound = 0 if name == "indegree" else 1
+        if value < bound:
+            raise InputError(f"--{name} = {value} must be at least {bound}")

@@ -1,0 +1,256 @@
+"""The commands of one run: train, resume, look at, verify, measure."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from ..errors import InputError
+from ..network import footprint
+from ..parallel import launcher
+from ..parallel.collectives import guarded
+from ..parallel.exchange import Exchange
+from ..simulation.digest import Digest
+from ..simulation.loop import check_replicas
+from ..storage import sonata
+from ..storage.recorder import check
+from ..tasks import TASKS
+from . import compare, config, provenance, verify
+from . import run as runs
+from .benchmark import BenchTask
+from .benchmark import check as check_bench
+from .benchmark import model as bench_model
+from .benchmark import run as run_bench
+from .cases import load
+from .run import Run, make_directory
+
+EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal ended the run after a checkpoint, resume to go on
+SET = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
+REPLICAS = click.option(
+    "--replicas", type=int, default=1, metavar="R", help="Split the ranks into R groups that share each batch."
+)
+UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after this iteration, with a checkpoint.")
+
+
+@click.command()
+@click.argument("source", metavar="TASK|FILE.toml")
+@SET
+@UNTIL
+@REPLICAS
+@click.option("--out", metavar="DIR", help="Run directory [runs/TASK-NUMBER].")
+@click.option("--seed", type=int, help="Seed of the network and the data.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, help="Train with this many seeds, from --seed on.")
+@click.option("--overwrite", is_flag=True, help="Replace what is in an existing run directory.")
+@click.pass_obj
+def run(
+    exchange: Exchange, source: str, settings: tuple[str, ...], until: int | None, out: str | None, seed: int | None,
+    seeds: int, overwrite: bool, replicas: int,
+) -> None:  # fmt: skip
+    """Train a task, or what a configuration file says; leave results.h5 and figures in a run directory."""
+    settings = settings if seed is None else (*settings, f"run.seed={seed}")
+    chosen = config.load(source, settings)
+    group = launcher.split(exchange, replicas)
+    model = chosen.task.model()  # before anything is written
+    check_replicas(replicas, model, chosen.task.settings())
+    check(chosen.record, model)
+    footprint.require(model, chosen.task.n_steps, size=group.size)
+    directory = make_directory(exchange.comm, out, chosen.task.name, overwrite)
+    if seeds == 1:
+        _begin(exchange, chosen, directory, until, group)
+        return
+    parts = []
+    for number in range(chosen.task.seed, chosen.task.seed + seeds):
+        parts.append(make_directory(exchange.comm, str(directory / f"seed-{number}"), chosen.task.name, overwrite))
+        _begin(exchange, config.load(source, (*settings, f"run.seed={number}")), parts[-1], until, group)
+    if exchange.rank == 0:
+        runs.draw_seeds(parts, directory)
+
+
+def _begin(exchange: Exchange, chosen: config.Config, directory: Path, until: int | None, group: Exchange) -> None:
+    begun = Run(chosen, directory, exchange, until, True, group)
+    begun.begin()
+    _end(begun)
+
+
+@click.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@SET
+@UNTIL
+@REPLICAS
+@click.pass_obj
+def resume(exchange: Exchange, directory: Path, settings: tuple[str, ...], until: int | None, replicas: int) -> None:
+    """Go on with a run from its latest undamaged checkpoint, on any number of ranks."""
+    group = launcher.split(exchange, replicas)
+    resumed = Run(runs.reopen(directory, exchange, settings), directory, exchange, until, True, group)
+    complaints = resumed.resume()
+    if exchange.rank == 0:
+        for line in complaints:
+            click.echo(f"pareprop: warning: {line}; the one before is taken", err=True)
+        click.echo(f"resumed: {resumed.checkpoints.latest}, {resumed.simulation.iteration} iterations done")
+    _end(resumed)
+
+
+def _end(run: Run) -> None:
+    """Collective: train; leave with `EXIT_CHECKPOINTED` if a signal asked for an end before all was done."""
+    if run.exchange.rank == 0:
+        memory = run.simulation.nbytes()
+        parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
+        total = sum(memory.values()) / 2**20
+        bound, count = run.simulation.engine.history_steps, run.simulation.replicas.count
+        groups = f" in {count} groups" if count > 1 else ""
+        click.echo(f"{run.exchange.size} ranks{groups}; memory of rank 0: {total:.2f} MiB ({parts}); "
+                   f"a neuron keeps at most {bound} steps of history, however long the run")  # fmt: skip
+        click.echo(f"configuration: {run.directory / runs.CONFIG}, digest {run.config.digest()[:16]}")
+    if run.train() and run.simulation.iteration < run.config.task.iterations:
+        sys.exit(EXIT_CHECKPOINTED)
+
+
+@click.command(name="config")
+@click.argument("source", metavar="TASK|FILE.toml")
+@SET
+@click.pass_obj
+def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> None:
+    """Print the whole configuration of a task or file, to be edited and run."""
+    if exchange.rank == 0:
+        click.echo(config.load(source, settings).toml(), nl=False)
+
+
+@click.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.pass_obj
+def info(exchange: Exchange, directory: Path) -> None:
+    """Tell how a run came about: versions, build, machine, configuration, seed, times, memory."""
+    if exchange.rank == 0:
+        for line in provenance.lines(provenance.read(directory)):
+            click.echo(line)
+
+
+@click.command(name="compare")
+@click.argument("first", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("second", type=click.Path(file_okay=False, path_type=Path))
+@click.pass_obj
+def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
+    """Name the first difference of two runs in configuration, loss, spike and weight; exit code 1 if there is one."""
+    told = compare.compare(first, second)
+    if exchange.rank == 0:
+        click.echo("\n".join(told or ["no difference"]))
+    if told:
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_obj
+def export(exchange: Exchange, directory: Path, target: Path) -> None:
+    """Write the recorded spikes of a run in the SONATA spike format."""
+    if exchange.rank == 0:
+        click.echo(f"{sonata.export(directory, target)} spikes: {target}")
+
+
+@click.command()
+@click.pass_obj
+def tasks(exchange: Exchange) -> None:
+    """List the tasks with their sizes and settings."""
+    if exchange.rank:
+        return
+    for name, kind in TASKS.items():
+        task = kind()
+        try:
+            sizes = ", ".join(f"{item.size} {item.name}" for item in task.model().populations)
+            sizes += f", {task.n_steps} steps"
+        except InputError:
+            sizes = "sizes as the data"
+        click.echo(f"{name}: {kind.summary}; {task.variant} variant, {sizes}")
+        for key, field in kind.model_fields.items():
+            value = getattr(task, key)
+            tables = isinstance(value, tuple) and any(isinstance(entry, dict) for entry in value)
+            shown = f"[tables, see `pareprop config {name}`]" if tables else value
+            click.echo(f"    {key}={shown}" + (f"    {field.description}" if field.description else ""))
+
+
+@click.command(name="verify")
+@click.argument("cases", nargs=-1, required=True, metavar="CASE.h5 ...")
+@click.option("--round-steps", type=click.IntRange(min=0), default=0, help="Steps between exchanges [the min-delay].")
+@click.pass_obj
+def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -> None:
+    """Run case files and compare spikes, readouts and final weights with what they expect."""
+    with guarded(exchange.comm):
+        loaded = [load(path) for path in cases]
+    digest, holds = Digest(), True
+    for case in loaded:
+        verdict = verify.verify(case, exchange, round_steps)
+        digest.update(verdict.digest)
+        holds = holds and verdict.holds
+        if exchange.rank == 0:
+            click.echo(verdict.line)
+    if exchange.rank == 0:
+        click.echo(f"digest: {digest.hexdigest()}")
+    if exchange.comm is not None:
+        holds = exchange.comm.bcast(holds)
+    if not holds:
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--variant", type=click.Choice(["interval", "spike"]), default="interval", show_default=True)
+@click.option("--precision", type=click.Choice(["double", "single"]), default="double", show_default=True)
+@click.option("--neurons", type=int, default=2000, show_default=True)
+@click.option("--indegree", type=int, default=100, show_default=True, help="Recurrent synapses per neuron.")
+@click.option("--inputs", type=int, default=100, show_default=True, help="Input sources; each feeds every neuron.")
+@click.option("--steps", type=int, default=1000, show_default=True, help="Steps of an interval.")
+@click.option("--intervals", type=int, default=3, show_default=True)
+@click.option("--warmup", type=click.IntRange(min=0), default=0, help="Intervals before the clock starts [0].")
+@click.option("--rate", type=click.FloatRange(0, 1000), default=0.0, help="Drive synapses with drawn spikes, in Hz.")
+@click.option("--delay", type=int, default=1, show_default=True, help="Recurrent delay in steps.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--no-learning", is_flag=True, help="Simulate without learning.")
+@click.option("--profile-waiting", is_flag=True, help="Time waiting for other ranks apart; a barrier per round.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the figures to this file.")
+@click.pass_obj
+def bench(
+    exchange: Exchange, json_file: str | None, no_learning: bool, variant: str, precision: str, warmup: int,
+    rate: float, profile_waiting: bool, **sizes: int,
+) -> None:  # fmt: skip
+    """Build and train the benchmark network; print where the time goes."""
+    exchange.profile_waiting = profile_waiting
+    seed = sizes.pop("seed")
+    check_bench(**sizes)
+    if json_file and not Path(json_file).resolve().parent.is_dir():  # not after minutes of work
+        raise InputError(f"--json {json_file}: its directory does not exist")
+    size, indegree, inputs, delay = (sizes[name] for name in ("neurons", "indegree", "inputs", "delay"))
+    network = bench_model(size, indegree, inputs, seed, delay, variant, precision)
+    task = BenchTask(sizes["inputs"], sizes["steps"], seed)
+    figures = run_bench(network, task, sizes["intervals"], not no_learning, exchange, warmup, rate)
+    if exchange.rank:
+        return
+    for name, seconds in figures["phases"].items():
+        click.echo(f"{name:12s} {seconds:9.3f} s")
+    click.echo(f"train        {figures['train_seconds']:9.3f} s, {figures['firing_rate_hz']:.2f} spikes/s per neuron")
+    click.echo(f"{figures['synapses']} synapses, {figures['bytes_per_synapse']:.1f} bytes each")
+    click.echo(f"{figures['events']} synaptic events, {figures['events_per_second']:.3g} per second")
+    click.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")
+    if json_file:
+        try:
+            options = {"variant": variant, "precision": precision, "seed": seed, "warmup": warmup, "rate": rate}
+            everything = figures | options | sizes
+            Path(json_file).write_text(json.dumps(everything, indent=1) + "\n")
+        except OSError as problem:
+            raise InputError(f"--json {json_file}: {problem.strerror}") from None
+    click.echo(f"digest: {figures['digest']}")
+
+
+@click.command()
+@click.argument("directory", type=click.Path(file_okay=False))
+@click.pass_obj
+def plot(exchange: Exchange, directory: str) -> None:
+    """Draw the figures of a run again, from its results.h5 alone."""
+    with guarded(exchange.comm):
+        if exchange.rank == 0:
+            runs.draw(Path(directory))
+
+
+COMMANDS = (tasks, run, resume, print_config, info, compare_runs, export, plot, verify_cases, bench)

@@ -1,0 +1,116 @@
+"""The first difference of two runs: configuration, loss, spike, weight."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..errors import InputError
+from ..storage.checkpoint_read import differences
+from ..storage.results import FORMAT
+
+BLOCK = 2**20  # entries compared at a time
+SPIKE = ("iteration", "step", "id")  # `record.h5` has them sorted by these
+
+
+def compare(first: Path, second: Path) -> list[str]:
+    """Differences of two run directories, the first one of each kind; none if all that both keep is the same.
+
+    Raises
+    ------
+    InputError
+        If one is no directory of a run, or its file is not what a run writes.
+    """
+    with ExitStack() as stack:
+        a, b = (stack.enter_context(_opened(path / "results.h5")) for path in (first, second))
+        try:
+            found = differences(json.loads(a.attrs["config"]), json.loads(b.attrs["config"]))
+        except (KeyError, ValueError) as problem:
+            raise InputError(f"{first} or {second}: attribute config is missing or malformed: {problem}") from None
+        told = [f"configuration: {line.replace(', now ', ' in the first, ')} in the second" for line in found]
+        told += _first(_losses(a, b)) + _first(_spikes(a, b)) + _first(_weights(a, b))
+        digests = [str(file.attrs.get("digest", "")) for file in (a, b)]
+        if digests[0] != digests[1] and not told:
+            told.append(f"digest: {digests[0]} and {digests[1]}: spikes differ in samples that neither keeps")
+        return told
+
+
+def _opened(path: Path) -> h5py.File:
+    try:
+        file = h5py.File(path)
+    except OSError as problem:
+        raise InputError(f"{path.parent} is no directory of a run: {problem}") from None
+    if file.attrs.get("format") != FORMAT:
+        file.close()
+        raise InputError(f"{path} is not the result of a run: attribute format must be {FORMAT}")
+    return file
+
+
+def _first(lines: Iterator[str]) -> list[str]:
+    return [line for line, _ in zip(lines, range(1), strict=False)]
+
+
+def _place(a: h5py.Dataset, b: h5py.Dataset) -> int | None:
+    """First entry in which two datasets differ (their common length if one is longer), None if they are the same."""
+    n = min(len(a), len(b))
+    for start in range(0, n, BLOCK):
+        x, y = a[start : min(start + BLOCK, n)], b[start : min(start + BLOCK, n)]
+        same = (x == y) | ((x != x) & (y != y))
+        if not same.all():
+            return start + int(np.argmin(same))
+    return None if len(a) == len(b) else n
+
+
+def _losses(a: h5py.File, b: h5py.File) -> Iterator[str]:
+    if "loss" in a and "loss" in b and (k := _place(a["loss"], b["loss"])) is not None:
+        values = [f"{file['loss'][k].item()!r}" if k < len(file["loss"]) else "none" for file in (a, b)]
+        yield f"loss: iteration {k}: {values[0]} and {values[1]}"
+
+
+def _spikes(a: h5py.File, b: h5py.File) -> Iterator[str]:
+    paths = [Path(file.filename).with_name("record.h5") for file in (a, b)]
+    if all(path.is_file() for path in paths):
+        with ExitStack() as stack:
+            recordings = [stack.enter_context(h5py.File(path)) for path in paths]
+            if all("spikes" in file for file in recordings):
+                yield from _difference(*([file[f"spikes/{key}"] for key in SPIKE] for file in recordings))
+    for name in ("first", "last"):
+        groups = [file.get(f"dynamics/{name}") for file in (a, b)]
+        if all(group is not None for group in groups):
+            yield from _difference(*([group["spike_steps"], group["spike_ids"]] for group in groups), groups)
+
+
+def _difference(
+    first: list[h5py.Dataset], second: list[h5py.Dataset], groups: list[h5py.Group] | None = None
+) -> Iterator[str]:
+    """The first of two sorted lists of ([iteration,] step, id) by which they differ; `groups` tell the iteration."""
+    places = [place for place in map(_place, first, second) if place is not None]
+    if not places and groups and groups[0].attrs["iteration"] != groups[1].attrs["iteration"]:
+        places = [0]
+    if places:
+        told = []
+        for k, columns in enumerate((first, second)):
+            before = [groups[k].attrs["iteration"]] if groups else []
+            spike = [*before, *(column[min(places)] for column in columns)] if min(places) < len(columns[0]) else []
+            told.append("iteration {}, step {}, neuron {}".format(*spike) if spike else "none")
+        yield f"spike: {told[0]} in the first, {told[1]} in the second"
+
+
+def _weights(a: h5py.File, b: h5py.File) -> Iterator[str]:
+    names = list(dict.fromkeys([*a["projections"], *b["projections"]]))
+    for name in names:
+        groups = [file["projections"].get(name) for file in (a, b)]
+        if any(group is None for group in groups):
+            yield f"weight: projection '{name}' is only in the {'second' if groups[0] is None else 'first'}"
+            continue
+        for key in ("source", "target", "delay", "weight_initial", "weight"):
+            k = _place(groups[0][key], groups[1][key])
+            if k is not None:
+                told = [f"{group[key][k].item()!r}" if k < len(group[key]) else "none" for group in groups]
+                where = [int(groups[0][end][k]) if k < len(groups[0][end]) else "?" for end in ("source", "target")]
+                yield f"{key}: projection '{name}', synapse {k} ({where[0]} to {where[1]}): {told[0]} and {told[1]}"

@@ -1,0 +1,239 @@
+"""Configuration of a run: a task's settings and those of recording and checkpoints, from TOML, checked as a whole.
+
+Sections are views of one flat set of names: a task's own settings fall into [model], [learning], [run] and, all others,
+[task]; [record] and [checkpoint] belong to every run. `[task] name` tells which task it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..errors import InputError
+from ..network.parameters import Frozen, nearest
+from ..storage.checkpoint_observer import Checkpoint
+from ..storage.recorder import Record
+from ..tasks import TASKS, TaskBase
+
+SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
+PLACES = {
+    "model": {
+        "variant", "precision", "n_in", "n_rec", "n_out", "n_reg", "n_ad", "neuron", "indegree", "delay", "adapt_tau"
+    },
+    "learning": {"eta", "eta_validate", "eta_test", "batch_size", "c_reg", "f_target", "feedback", "kappa", "cutoff"},
+    "run": {
+        "seed", "iterations", "validate_every", "validate_samples", "stop_below", "stop_samples", "test_samples"
+    },
+}  # fmt: skip
+SIZE_LIMIT = 2**20  # bytes of a configuration file
+
+
+@dataclass(frozen=True, eq=False)
+class Config:
+    """A checked configuration."""
+
+    task: TaskBase
+    record: Record
+    checkpoint: Checkpoint
+
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """All keys by section, as JSON; paths as text."""
+        found: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+        found["task"]["name"] = self.task.name
+        for key, value in self.task.model_dump(mode="json").items():
+            found[_section(type(self.task), key)][key] = value
+        for name in ("record", "checkpoint"):
+            found[name] = getattr(self, name).model_dump(mode="json")
+        return found
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must have in common: all but how long it runs and what it leaves on the way."""
+        found = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
+        del found["run"]["iterations"]
+        found["task"] |= self.task.fingerprint()
+        return found
+
+    def json(self) -> str:
+        """All keys by section."""
+        return json.dumps(self.sections(), sort_keys=True)
+
+    def digest(self) -> str:
+        """SHA-256 of all keys."""
+        return hashlib.sha256(self.json().encode()).hexdigest()
+
+    def toml(self) -> str:
+        """The configuration as a file, with what each key means."""
+        lines = [f"# {self.task.name}: {self.task.summary}"]
+        for section, keys in self.sections().items():
+            lines += ["", f"[{section}]"]
+            tables = {key: value for key, value in keys.items() if isinstance(value, list) and value
+                      and isinstance(value[0], dict)}  # fmt: skip
+            for key, value in keys.items():
+                text = f"{key} = {_toml(value)}" if value is not None else f"# {key} ="
+                description = _description(self, section, key)
+                if key not in tables:
+                    lines.append(f"{text}  # {description}" if description else text)
+            for key, value in tables.items():  # in TOML they must come after the others
+                lines += ["", f"# {_description(self, section, key)}"]
+                for entry in value:
+                    lines += [f"[[{section}.{key}]]", *(f"{name} = {_toml(item)}" for name, item in entry.items()), ""]
+                lines.pop()
+        return "\n".join(lines) + "\n"
+
+
+def _section(kind: type[TaskBase], key: str) -> str:
+    own = getattr(kind, "sections", {})
+    return own.get(key) or next((name for name, keys in PLACES.items() if key in keys), "task")
+
+
+def _description(config: Config, section: str, key: str) -> str:
+    owner = getattr(config, section) if section in ("record", "checkpoint") else config.task
+    field = type(owner).model_fields.get(key)
+    return (field.description or "") if field else "which task"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def load(source: str, settings: Iterable[str] = ()) -> Config:
+    """Read the configuration of a task's name or of a file ending in .toml, changed by "key=value" settings.
+
+    Raises
+    ------
+    InputError
+        Names every problem: file or setting, key, value, bound, nearest right name.
+    """
+    if source.endswith(".toml"):
+        sections = read(Path(source))
+        name = sections.get("task", {}).get("name") if isinstance(sections.get("task", {}), dict) else None
+        if name is None:
+            raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
+        if name not in TASKS:
+            raise InputError(f"{source}: [task] name = {name!r} is no task{nearest(str(name), TASKS)}")
+    else:
+        sections, name = {}, source
+        if name not in TASKS:
+            raise InputError(f"unknown task '{name}'{nearest(name, TASKS)}")
+    return from_sections(TASKS[name], sections, source, settings)
+
+
+def from_sections(
+    kind: type[TaskBase], sections: Mapping[str, Any], source: str, settings: Iterable[str] = ()
+) -> Config:
+    """Make a checked configuration of a task from sections; `source` is named in messages."""
+    parts: dict[str, type[Frozen]] = {"task": kind, "record": Record, "checkpoint": Checkpoint}
+    known = {name: list(parts[name].model_fields) if name in ("record", "checkpoint") else [] for name in SECTIONS}
+    for key in kind.model_fields:
+        known[_section(kind, key)].append(key)
+    values: dict[str, dict[str, tuple[Any, str]]] = {name: {} for name in parts}
+    problems: list[str] = []
+    entries = [*_from_file(sections, source, problems), *_from_settings(settings, known, problems)]
+    for section, key, value, origin in entries:
+        if (section, key) == ("task", "name"):
+            continue
+        if section not in known:
+            problems.append(f"{origin}: unknown section [{section}]{nearest(section, SECTIONS)}")
+        elif key not in known[section]:
+            problems.append(f"{origin}: {_unknown(section, key, known)}")
+        else:
+            values[section if section in parts else "task"][key] = value, origin
+    made = {name: _make(parts[name], values[name], source, problems) for name in parts}
+    if problems:
+        many = "\n  ".join([f"{len(problems)} problems:", *problems])
+        raise InputError(many if len(problems) > 2 else "; ".join(problems))
+    return Config(**made)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Sections of a configuration file, unchecked."""
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise InputError(f"{path}: has {path.stat().st_size} bytes, at most {SIZE_LIMIT} are read")
+        return tomllib.loads(path.read_text())
+    except OSError as problem:
+        raise InputError(f"{path}: {problem.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise InputError(f"{path}: not a configuration file: {problem}") from None
+
+
+def _from_file(sections: Mapping[str, Any], source: str, problems: list[str]) -> list[tuple[str, str, Any, str]]:
+    entries = []
+    for section, keys in sections.items():
+        if isinstance(keys, Mapping):
+            entries += [(section, key, value, f"{source}: [{section}] {key}") for key, value in keys.items()]
+            if section not in SECTIONS and not keys:
+                problems.append(f"{source}: unknown section [{section}]{nearest(section, SECTIONS)}")
+        else:
+            problems.append(f"{source}: {section} stands outside of a section ({', '.join(SECTIONS)})")
+    return entries
+
+
+def _from_settings(
+    settings: Iterable[str], known: Mapping[str, list[str]], problems: list[str]
+) -> list[tuple[str, str, Any, str]]:
+    entries = []
+    for text in settings:
+        name, equal, value = text.partition("=")
+        name, origin = name.strip(), f"--set {text if not equal else name.strip()}"
+        section, _, key = name.rpartition(".")
+        places = [section] if section else [place for place, keys in known.items() if key in keys]
+        if not equal:
+            problems.append(f"{origin}: must be key=value")
+        elif len(places) > 1:
+            problems.append(f"{origin}: '{key}' is a key of {' and '.join(places)}; write {places[0]}.{key}")
+        elif not places:
+            problems.append(f"{origin}: {_unknown('', key, known)}")
+        else:
+            entries.append((places[0], key, _value(value.strip()), origin))
+    return entries
+
+
+def _unknown(section: str, key: str, known: Mapping[str, list[str]]) -> str:
+    elsewhere = [place for place, keys in known.items() if key in keys]
+    if elsewhere:
+        return f"'{key}' belongs into [{elsewhere[0]}]"
+    names = {name: place for place, keys in known.items() for name in keys}
+    if section and not set(known[section]).isdisjoint(names):
+        near = nearest(key, known[section])
+        return f"unknown parameter '{key}'{near if 'did you mean' in near else nearest(key, names)}"
+    return f"unknown parameter '{key}'{nearest(key, names)}"
+
+
+def _value(text: str) -> Any:
+    """A value of --set: as in TOML, or else plain text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _make(kind: type[Frozen], values: Mapping[str, tuple[Any, str]], source: str, problems: list[str]) -> Frozen | None:
+    try:
+        return kind(**{key: value for key, (value, _) in values.items()})
+    except ValidationError as found:
+        for error in found.errors():
+            key = str(error["loc"][0]) if error["loc"] else ""
+            origin = values[key][1] if key in values else source
+            if error["type"] == "problems":
+                problems += [f"{origin}: {problem}" for problem in error["ctx"]["problems"]]
+                continue
+            value = f" = {error['input']!r}" if key in values else ""
+            problems.append(f"{origin}{value}: {error['msg'].removeprefix('Value error, ')}")
+        return None
+    except InputError as found:  # raised by a task's own checks
+        problems.append(f"{source}: {found}")
+        return None

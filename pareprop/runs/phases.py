@@ -1,0 +1,196 @@
+"""What is done around training iterations: validation, early stopping, the final test, and scores of classification."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..engines.losses import output
+from ..simulation.loop import Simulation
+from ..simulation.observer import Observer, Outcome
+from ..tasks.base import TaskBase
+
+Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
+
+
+def wilson(n_right: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share seen in `n_right` of `n` samples (Wilson 1927, doi 10.1080/01621459.1927.10502953)."""
+    share, zz = n_right / n, Z95**2 / n
+    centre = (share + zz / 2) / (1 + zz)
+    half = Z95 * math.sqrt(share * (1 - share) / n + zz / (4 * n)) / (1 + zz)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+@dataclass
+class Score:
+    """Losses of samples and, for classification, their labels and what the readouts said.
+
+    Attributes
+    ----------
+    losses : one per sample
+    labels, predictions : one per sample with a label
+    """
+
+    losses: list[float] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    predictions: list[int] = field(default_factory=list)
+
+    def extend(self, other: Score) -> None:
+        """Add the samples of another score behind these."""
+        for item in fields(self):
+            getattr(self, item.name).extend(getattr(other, item.name))
+
+    def add(self, outcome: Outcome, learning_window: int, loss: str) -> None:
+        """Add a sample; the class is that of the readout with the largest mean in the learning window."""
+        self.losses.append(outcome.loss)
+        if outcome.sample.label is None:
+            return
+        window = outcome.sample.window if outcome.sample.window is not None else slice(-learning_window, None)
+        self.labels.append(outcome.sample.label)
+        self.predictions.append(int(np.argmax(output(loss, outcome.signal[window]).mean(axis=0))))
+
+    @property
+    def n_right(self) -> int:
+        """Samples with the right class."""
+        return int(np.sum(np.equal(self.labels, self.predictions)))
+
+    @property
+    def value(self) -> float:
+        """Classification error, or the mean loss where there are no labels."""
+        return 1.0 - self.n_right / len(self.labels) if self.labels else float(np.mean(self.losses))
+
+    def line(self, phase: str) -> str:
+        """The score in words."""
+        n = len(self.labels)
+        if not n:
+            return f"{phase} loss: {np.mean(self.losses):.6g}"
+        low, high = wilson(self.n_right, n)
+        return f"{phase} accuracy: {self.n_right / n:.3f} (95 % interval {low:.2f} to {high:.2f}, n = {n})"
+
+
+class Phases(Observer):
+    """Validates every `validate_every` iterations, stops early, tests at the end; keeps the scores.
+
+    Must come before observers that write results in `finish`. All ranks see the same signals, so all decide alike.
+
+    Parameters
+    ----------
+    task : with its settings of the phases
+    n_iterations : after which the training is complete and the test is due
+
+    Attributes
+    ----------
+    errors : classification error of each training iteration, empty without labels
+    validations : (iterations done, error or loss)
+    test : score of the final test, None before
+    """
+
+    def __init__(self, task: TaskBase, n_iterations: int) -> None:
+        self.task, self.n_iterations = task, n_iterations
+        self.errors: list[float] = []
+        self.validations: list[tuple[int, float]] = []
+        self.test: Score | None = None
+        self.stopped = False
+        self._score, self._own = Score(), Score()
+
+    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
+        """Score a sample."""
+        loss = simulation.model.of_role("readout")[0].params.loss
+        self._own.add(outcome, self.task.learning_window, loss)
+
+    def after_batch(self, simulation: Simulation, first: int, n: int, phase: str) -> None:
+        """Join the scores of all groups of ranks, in the order of the samples."""
+        for part in simulation.replicas.gather(self._own):
+            self._score.extend(part)
+        self._own = Score()
+
+    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+        """Keep the error of the iteration; validate where due, and stop where it is good enough."""
+        score = self._taken()
+        if score.labels:
+            self.errors.append(score.value)
+        task = self.task
+        if not task.validate_every or (iteration + 1) % task.validate_every:
+            return
+        value = self._run(simulation, "validate", task.validate_samples, task.eta_validate).value
+        self.validations.append((iteration + 1, value))
+        if value < task.stop_below:
+            value = self._run(simulation, "validate", task.stop_samples, task.eta_validate).value
+            self.stopped = simulation.stop_requested = value < task.stop_below
+
+    def finish(self, simulation: Simulation) -> None:
+        """Test, if the training is complete; after an early stop at least one sample, so that figures show the end."""
+        n_samples = max(self.task.test_samples, int(self.stopped))
+        if n_samples and (self.stopped or simulation.iteration >= self.n_iterations):
+            self.test = self._run(simulation, "test", n_samples, self.task.eta_test)
+
+    def _run(self, simulation: Simulation, phase: str, n_samples: int, eta: float) -> Score:
+        """Run samples of a phase; with a learning rate of its own, learn from them in batches."""
+        if eta == 0:
+            simulation.test(n_samples, phase)
+            return self._taken()
+        usual = [item.eta for item in simulation.engine.plastic]
+        simulation.set_eta(eta)
+        batch = self.task.batch_size
+        for first in range(0, n_samples, batch):
+            simulation.run_samples(first, min(batch, n_samples - first), phase, learn=True)
+            simulation.engine.optimize()
+        for item, before in zip(simulation.engine.plastic, usual, strict=True):
+            item.eta = before
+        return self._taken()
+
+    def _taken(self) -> Score:
+        taken, self._score = self._score, Score()
+        return taken
+
+    def saved(self, simulation: Simulation) -> dict[str, Any]:
+        """Errors and validations so far."""
+        return {
+            "errors": np.array(self.errors, float), "validations": [list(pair) for pair in self.validations],
+            "stopped": self.stopped,
+        }  # fmt: skip
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take back errors and validations."""
+        self.errors = list(map(float, saved["errors"]))
+        self.validations = [(int(iteration), float(value)) for iteration, value in saved["validations"]]
+        self.stopped = bool(saved["stopped"])
+
+    def start(self, simulation: Simulation) -> None:
+        """A run that was good enough already stays stopped."""
+        simulation.stop_requested = simulation.stop_requested or self.stopped
+
+    def lines(self) -> list[str]:
+        """What came out, in words."""
+        told = []
+        if self.stopped:
+            iteration, value = self.validations[-1]
+            told.append(f"stopped after {iteration} iterations: validation {value:.4g} below {self.task.stop_below:g}")
+        return told + ([self.test.line("test")] if self.test else [])
+
+    def write(self, path: Path) -> None:
+        """Add the scores to the results of a run: /error, /validation, /test."""
+        with h5py.File(path, "r+") as file:
+            for name, values in self.task.arrays().items():
+                file[name] = values
+            if self.errors:
+                file["error"] = self.errors
+            if self.validations:
+                iterations, values = zip(*self.validations, strict=True)
+                file["validation/iteration"], file["validation/value"] = iterations, values
+                file["validation/value"].attrs["unit"] = "share of wrong samples" if self.errors else "loss"
+            if self.test is not None:
+                self._write_test(file.create_group("test"))
+
+    def _write_test(self, group: h5py.Group) -> None:
+        group["loss"] = self.test.losses
+        n = len(self.test.labels)
+        if n:
+            group["labels"], group["predictions"] = self.test.labels, self.test.predictions
+            low, high = wilson(self.test.n_right, n)
+            group.attrs.update(accuracy=self.test.n_right / n, interval_low=low, interval_high=high)

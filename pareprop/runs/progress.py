@@ -1,0 +1,36 @@
+"""Progress of a training on rank 0: iteration, loss, time left; silent when the output is not a terminal."""
+
+from __future__ import annotations
+
+from tqdm import tqdm
+
+from ..simulation.loop import Simulation
+from ..simulation.observer import Observer
+
+
+class Progress(Observer):
+    """A progress bar on standard error.
+
+    Parameters
+    ----------
+    n_iterations : iterations in all
+    """
+
+    everywhere = False
+
+    def __init__(self, n_iterations: int) -> None:
+        self._n, self._bar = n_iterations, None
+
+    def start(self, simulation: Simulation) -> None:
+        """Open the bar."""
+        quiet = True if simulation.exchange.rank else None  # None: quiet unless a terminal
+        self._bar = tqdm(total=self._n, initial=simulation.iteration, unit="iteration", disable=quiet, mininterval=0.2)
+
+    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+        """Move on."""
+        self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+        self._bar.update()
+
+    def finish(self, simulation: Simulation) -> None:
+        """Close the bar."""
+        self._bar.close()

@@ -1,0 +1,159 @@
+"""How a run came about: versions, build, machine, configuration, seed, times and memory, in `provenance.json`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..kernels import build_info
+from ..machine import peak_rss_bytes
+from ..parallel import collectives
+from ..simulation.loop import Simulation
+from ..simulation.observer import Observer
+from ..storage.disk import on_disk
+
+NAME = "provenance.json"
+LIMIT = 2**24  # bytes that are read
+PACKAGES = ("pareprop", "numpy", "h5py", "mpi4py", "pydantic", "Cython")
+HOST_NAMES = "PAREPROP_HOST_NAMES"  # set to 1 to keep names of hosts
+
+
+def facts(simulation: Simulation) -> dict[str, Any]:
+    """Collective: what is known when a part of a run starts."""
+    comm, groups = simulation.world, simulation.replicas.count
+    hosts = collectives.gather(comm, socket.gethostname())
+    found = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]),
+        "python": platform.python_version(), "packages": {name: _version(name) for name in PACKAGES},
+        "build": {"mode": build_info.mode, "flags": build_info.flags}, "commit": _commit(),
+        "mpi": "" if comm is None else _mpi(), "ranks": groups * simulation.exchange.size, "replicas": groups,
+        "ranks_per_node": list(Counter(hosts).values()), "machine": f"{platform.system()} {platform.machine()}",
+        "cores": os.cpu_count(), "first_iteration": simulation.iteration,
+    }  # fmt: skip
+    if os.environ.get(HOST_NAMES) == "1":
+        found["hosts"] = list(Counter(hosts))
+    return found
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _mpi() -> str:
+    from mpi4py import MPI  # there already: a communicator exists
+
+    return MPI.Get_library_version().partition("\n")[0].partition(",")[0].strip("\0 ")
+
+
+def _commit() -> str:
+    """Commit of the checkout that the package runs from, "" outside of one; + if files differ from it."""
+    here = Path(__file__).parents[1]
+    if not (here / ".git").exists():
+        return ""
+    try:
+        git = ["git", "-C", str(here)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+class Provenance(Observer):
+    """Notes each part of a run, from its start or a resume to its end, in `provenance.json`.
+
+    Parameters
+    ----------
+    directory : of the run
+    about : what is the same in all parts: task, configuration digest, seed
+    """
+
+    def __init__(self, directory: Path, about: dict[str, Any]) -> None:
+        self.parts: list[dict[str, Any]] = []
+        self.path, self.about = directory / NAME, about
+        self._clock = time.monotonic()
+
+    def start(self, simulation: Simulation) -> None:
+        """Note the part that starts, so that a killed one leaves its trace."""
+        before = read(self.path.parent)["parts"] if simulation.iteration and self.path.is_file() else []
+        self.parts = [*before, facts(simulation)]
+        self._write(simulation, "running")
+
+    def finish(self, simulation: Simulation) -> None:
+        """Note how it ended."""
+        self._write(simulation, "ended")
+
+    def failed(self, simulation: Simulation, problem: Exception) -> str:
+        """Note why it could not go on, if the disk takes it."""
+        if not self.parts:  # it failed before the first iteration
+            return ""
+        try:
+            self._write(simulation, f"failed: {problem}")
+        except Exception as another:
+            return f"{another}" if str(another) != str(problem) else ""
+        return ""
+
+    def _write(self, simulation: Simulation, state: str) -> None:
+        comm = simulation.world
+        peaks = collectives.gather(comm, peak_rss_bytes())
+        self.parts[-1] |= {
+            "state": state, "last_iteration": simulation.iteration, "peak_rss_bytes": peaks,
+            "wall_seconds": round(time.monotonic() - self._clock, 3),
+            "phases": {name: round(seconds, 3) for name, seconds in simulation.timers.seconds.items()},
+        }  # fmt: skip
+        with on_disk(comm, "provenance", self.path):
+            if comm is None or comm.rank == 0:
+                part = self.path.with_suffix(".part")
+                part.write_text(json.dumps(self.about | {"parts": self.parts}, indent=1) + "\n")
+                os.replace(part, self.path)
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """What `provenance.json` of a run says.
+
+    Raises
+    ------
+    InputError
+        If it is missing, too long or not what was written.
+    """
+    path = directory / NAME
+    try:
+        if path.stat().st_size > LIMIT:
+            raise InputError(f"{path} has {path.stat().st_size} bytes, at most {LIMIT} are read")
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found["parts"]):
+            raise ValueError("no parts")
+    except OSError as problem:
+        raise InputError(f"{directory} is no directory of a run: {path}: {problem.strerror}") from None
+    except (ValueError, KeyError, TypeError) as problem:
+        raise InputError(f"{path} is malformed: {problem}") from None
+    return found
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """What `read` gave, in words."""
+    told = [f"{key}: {value}" for key, value in found.items() if key != "parts"]
+    for number, part in enumerate(found["parts"], 1):
+        told.append(f"part {number}: iterations {part.get('first_iteration')} to {part.get('last_iteration')}")
+        for key, value in part.items():
+            if key == "peak_rss_bytes":
+                value = ", ".join(f"{peak / 2**20:.0f} MiB" for peak in value) + " (by rank)"
+            elif isinstance(value, dict):
+                value = ", ".join(f"{name} {entry}" for name, entry in value.items())
+            if not key.endswith("_iteration") and value != "":
+                told.append(f"    {key}: {value}")
+    return told

@@ -1,0 +1,197 @@
+"""A run in its directory: begun from a configuration, or resumed from its latest checkpoint.
+
+`config.toml` is the effective configuration, `results.h5` what came out, `checkpoints/` the state, `record/` what
+section [record] asks for.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import InputError
+from ..network.model import describe
+from ..parallel import collectives
+from ..parallel.exchange import Exchange
+from ..simulation.loop import Simulation
+from ..storage import checkpoint_read
+from ..storage.checkpoint_observer import Checkpoints
+from ..storage.disk import on_disk
+from ..storage.recorder import Recorder, check
+from ..storage.results import ResultsFile
+from ..tasks import TASKS
+from .config import Config, from_sections, read
+from .phases import Phases
+from .progress import Progress
+from .provenance import Provenance
+
+CONFIG, RESULTS, CHECKPOINTS, RECORD = "config.toml", "results.h5", "checkpoints", "record"
+
+
+@dataclass
+class Run:
+    """A simulation with its observers and its directory.
+
+    Attributes
+    ----------
+    last : iterations after which this part of the run ends
+    exchange, group : of all ranks, and of this rank's group of them, which may be all
+    """
+
+    config: Config
+    directory: Path
+    exchange: Exchange
+    until: int | None = None
+    signals: bool = False
+    group: Exchange | None = None
+
+    def __post_init__(self) -> None:
+        task, iterations = self.config.task, self.config.task.iterations
+        self.last = iterations if self.until is None else min(self.until, iterations)
+        model = task.model()
+        attributes = {
+            "task": task.name, "figure": task.figure, "seed": task.seed, "config": self.config.json(),
+            "config_digest": self.config.digest(), "model": describe(model), **task.attributes(),
+        }  # fmt: skip
+        self.phases = Phases(task, iterations)
+        self.file = ResultsFile(self.directory / RESULTS, attributes, task.kept_samples())
+        wanted = self.config.checkpoint
+        self.checkpoints = Checkpoints(
+            self.directory / CHECKPOINTS, self.config.identity(), self.last, wanted.every, wanted.minutes, wanted.keep,
+            self.signals,
+        )  # fmt: skip
+        recorders = []
+        if self.config.record.every:
+            check(self.config.record, model)
+            recorders = [Recorder(self.directory / RECORD, self.config.record)]
+        about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
+        notes = Provenance(self.directory, about)
+        observers = [self.phases, self.file, *recorders, Progress(self.last), notes, self.checkpoints]
+        self.simulation = Simulation(model, task, self.group or self.exchange, observers, task.settings())
+
+    def begin(self) -> None:
+        """Collective: clear what an older run left and store the configuration."""
+        with on_disk(self.exchange.comm, "run directory", self.directory):
+            if self.exchange.rank == 0:
+                for name in (CHECKPOINTS, RECORD):
+                    shutil.rmtree(self.directory / name, ignore_errors=True)
+                text = self.config.toml() + f"\n# digest of this configuration: {self.config.digest()}\n"
+                part = self.directory / f"{CONFIG}.part"
+                part.write_text(text)
+                os.replace(part, self.directory / CONFIG)
+
+    def resume(self) -> list[str]:
+        """Collective: take the state of the latest good checkpoint; return what is wrong with later ones."""
+        folder, identity = self.checkpoints.folder, self.checkpoints.identity
+        path, manifest, complaints = checkpoint_read.find(folder, self.exchange, identity)
+        replicas = self.simulation.replicas
+        collectives.run_in_first_group(replicas, self.file.ensure, self.simulation)  # weights are still the first ones
+        checkpoint_read.restore(self.simulation, path, manifest)
+        self.checkpoints.latest = path
+        return complaints
+
+    def train(self) -> str:
+        """Collective: run to the end; print and draw what came out. Return the signal that ended it, or ""."""
+        simulation = self.simulation
+        losses = simulation.train(self.last)
+        digest = simulation.hexdigest()
+        with on_disk(self.exchange.comm, "results", self.file.path):
+            if self.exchange.rank == 0:
+                self.phases.write(self.file.path)
+        if self.exchange.rank == 0:
+            if losses:
+                click.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
+            for line in self.phases.lines() + self.config.task.report():
+                click.echo(line)
+            draw(self.directory)
+            click.echo(f"results: {self.file.path}")
+            self._tell_the_end()
+            click.echo(f"digest: {digest}")
+        return self.checkpoints.asked
+
+    def _tell_the_end(self) -> None:
+        done, iterations = self.simulation.iteration, self.config.task.iterations
+        if done < iterations and not self.phases.stopped:
+            why = f"{self.checkpoints.asked} asked for an end" if self.checkpoints.asked else "stopped as asked"
+            click.echo(f"{why} after {done} of {iterations} iterations; checkpoint: {self.checkpoints.latest}")
+            click.echo(f"`pareprop resume {self.directory}` goes on from there")
+
+
+def draw(directory: Path) -> None:
+    """Draw the figures of a run from its results, and tell where they are."""
+    from .plots import draw as plot  # matplotlib takes longer to load than most commands run
+
+    _tell_figures(plot(directory))
+
+
+def draw_seeds(directories: list[Path], out: Path) -> None:
+    """Draw figures that compare runs of several seeds."""
+    from .plots import draw_seeds as plot
+
+    _tell_figures(plot(directories, out))
+
+
+def _tell_figures(paths: list[Path]) -> None:
+    for path in paths:
+        if path.suffix == ".png":
+            click.echo(f"figure: {path}")
+
+
+def reopen(directory: Path, exchange: Exchange, settings: tuple[str, ...] = ()) -> Config:
+    """Collective: the configuration of a run directory, changed by "key=value" settings."""
+    sections, problem = None, None
+    if exchange.rank == 0:
+        try:
+            if not (directory / CONFIG).is_file():
+                raise InputError(f"{directory} is no directory of a run: {CONFIG} is missing")
+            sections = read(directory / CONFIG)
+        except InputError as found:
+            problem = found
+    collectives.raise_together(exchange.comm, problem)
+    sections = collectives.gather(exchange.comm, sections)[0]
+    name = str(dict(sections.get("task", {})).get("name"))
+    if name not in TASKS:
+        raise InputError(f"{directory / CONFIG}: [task] name = {name!r} is no task (known: {', '.join(TASKS)})")
+    return from_sections(TASKS[name], sections, str(directory / CONFIG), settings)
+
+
+def make_directory(comm: Any, wanted: str | None, task: str, overwrite: bool = False) -> Path:
+    """Collective: make the run directory on rank 0, `runs/<task>-<number>` if none is wanted.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if the directory exists with something in it and may not be overwritten, or can't be made.
+    """
+    path, problem = None, None
+    if comm is None or comm.rank == 0:
+        try:
+            path = _make(wanted, task, overwrite)
+        except InputError as found:
+            problem = found
+        except OSError as found:
+            problem = InputError(f"--out {wanted or 'runs'}: {found.strerror}")
+    collectives.raise_together(comm, problem)
+    return path if comm is None else comm.bcast(path)
+
+
+def _make(wanted: str | None, task: str, overwrite: bool) -> Path:
+    if wanted is None:
+        number = 1
+        while (path := Path("runs", f"{task}-{number}")).exists():
+            number += 1
+    else:
+        path = Path(wanted)
+        if path.exists() and not path.is_dir():
+            raise InputError(f"--out {path}: is a file")
+        if path.exists() and any(path.iterdir()) and not overwrite:
+            raise InputError(f"--out {path}: exists and is not empty; --overwrite replaces what is in it")
+    path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+        raise InputError(f"--out {path}: may not be written to")
+    return path

@@ -1,0 +1,149 @@
+"""Run case files and compare with the results they must give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..engines.interval import IntervalSettings
+from ..engines.sample import Sample
+from ..engines.spike import SpikeSettings
+from ..errors import StateError
+from ..parallel.exchange import Exchange
+from ..simulation import digest
+from ..simulation.loop import Simulation
+from ..simulation.observer import Observer, Outcome
+from .cases import Case
+
+READOUT_TOLERANCE = 1e-9
+
+
+class _CaseTask:
+    """The samples of a case as a task."""
+
+    def __init__(self, case: Case) -> None:
+        self._samples = case.samples()
+        self.n_samples, self.n_steps = len(self._samples), len(self._samples[0].target)
+        self.learning_window = int(case.attributes.get("learning_window", self.n_steps))
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        """Interval number `index`."""
+        return self._samples[index]
+
+
+class _Keep(Observer):
+    """Keeps spikes and readout signals, as the case files have them."""
+
+    def __init__(self) -> None:
+        self.steps, self.ids, self.signals = [], [], []
+
+    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
+        """Keep one sample; the readout signal is what is compared with the target, and 0 outside the window."""
+        n_steps, window = len(outcome.signal), outcome.sample.window
+        steps, ids = simulation.engine.log.spikes(n_steps)
+        self.steps.append(steps + n_steps * outcome.index)
+        self.ids.append(ids.copy())
+        if window is None:
+            window = np.arange(n_steps) >= n_steps - simulation.task.learning_window
+        self.signals.append(np.where(window[:, None], outcome.error + outcome.sample.target, 0.0))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Comparison of one case.
+
+    Attributes
+    ----------
+    line : one line for people
+    holds : whether spikes are equal and readout and weights within tolerance
+    digest : of spikes and final weights
+    """
+
+    line: str
+    holds: bool
+    digest: digest.Digest
+
+
+def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
+    """Collective: run `case` and compare; the verdict is valid on rank 0."""
+    task = _CaseTask(case)
+    keep = _Keep()
+    simulation = Simulation(case.model, task, exchange, [keep], _settings(case, task.learning_window, round_steps))
+    try:
+        _run(simulation, task.n_samples)
+    except StateError as problem:
+        return Verdict(f"{case.name}: {problem}: DOES NOT HOLD", False, simulation.digest)
+    shown = simulation.engine.shown_weights()
+    weights = _weights(case, simulation, shown)
+    simulation.digest.add_weights(exchange.comm, simulation.network, shown)
+    if exchange.rank:
+        return Verdict("", True, simulation.digest)
+    found = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
+    line, holds = _compare(case, *found, weights)
+    return Verdict(line, holds, simulation.digest)
+
+
+def _run(simulation: Simulation, n_samples: int) -> None:
+    batch = simulation.model.optimizer.batch_size
+    simulation.train(n_samples // batch)
+    for index in range(simulation.iteration * batch, n_samples):  # a last batch that isn't full changes no weights
+        simulation.run_sample(index, "train", learn=False)
+
+
+def _settings(case: Case, window: int, round_steps: int) -> IntervalSettings | SpikeSettings:
+    if case.model.variant == "spike":
+        return SpikeSettings(window, round_steps)
+    average = bool(case.attributes.get("average_gradient", False))
+    return IntervalSettings(window, average, bool(case.attributes.get("reset", True)), round_steps)
+
+
+def _weights(case: Case, simulation: Simulation, shown: dict[int, np.ndarray]) -> dict[str, np.ndarray]:
+    """Collective: final weights as matrices on rank 0, NaN where there is no synapse."""
+    model = case.model
+    matrices = {key: np.full(case.expected[key].shape, np.nan) for key in ("w_in", "w_rec", "w_out")}
+    for table, span in digest.tables(simulation.network):
+        pre, post = span.projection.pre, span.projection.post
+        key = "w_out" if post.role == "readout" else {"input": "w_in", "recurrent": "w_rec"}.get(pre.role)
+        for records in digest.synapses(simulation.exchange.comm, table, span, shown.get(id(table))):
+            if key:
+                rows, columns = records["target"] + model.offset(post), records["source"] + model.offset(pre)
+                matrices[key][rows, columns] = records["weight"]
+    return matrices
+
+
+def _compare(
+    case: Case, steps: np.ndarray, ids: np.ndarray, signals: np.ndarray, weights: dict[str, np.ndarray]
+) -> tuple[str, bool]:
+    difference = _first_difference(steps, ids, case.expected["spike_steps"], case.expected["spike_ids"])
+    readout = _deviation(signals, case.expected["readout_signal"])
+    deviation = max(_deviation(weights[key], case.expected[key]) for key in weights)
+    tolerance = float(case.attributes["weights_tolerance"])
+    holds = difference is None and readout <= READOUT_TOLERANCE and deviation <= tolerance
+    spikes = f"{len(steps)} spikes equal" if difference is None else difference
+    line = f"{case.name}: {spikes}, readout {readout:.1e} (at most {READOUT_TOLERANCE:.0e}), " \
+        f"weights {deviation:.1e} (at most {tolerance:.0e}): {'holds' if holds else 'DOES NOT HOLD'}"  # fmt: skip
+    return line, holds
+
+
+def _first_difference(
+    steps: np.ndarray, ids: np.ndarray, wanted_steps: np.ndarray, wanted_ids: np.ndarray
+) -> str | None:
+    n = min(len(steps), len(wanted_steps))
+    unequal = np.flatnonzero((steps[:n] != wanted_steps[:n]) | (ids[:n] != wanted_ids[:n]))
+    if not len(unequal) and len(steps) == len(wanted_steps):
+        return None
+    k = unequal[0] if len(unequal) else n
+
+    def name(some_steps: np.ndarray, some_ids: np.ndarray) -> str:
+        return f"neuron {some_ids[k]} in step {some_steps[k]}" if k < len(some_steps) else "none"
+
+    return f"spike {k} differs: {name(steps, ids)} instead of {name(wanted_steps, wanted_ids)}"
+
+
+def _deviation(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest absolute difference; infinite if shapes or missing synapses differ."""
+    if found.shape != wanted.shape or np.any(np.isnan(found) != np.isnan(wanted)):
+        return float("inf")
+    there = ~np.isnan(found)
+    return float(np.max(np.abs(found[there] - wanted[there]), initial=0.0))

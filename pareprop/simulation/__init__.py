@@ -1,0 +1,14 @@
+"""The loop: samples in, weight changes out, observers informed; the digest of a run.
+
+May import `engines`, `network`, `parallel` and the ground.
+
+Where to add
+------------
+A hook: `observer`. The loop knows nothing of files, tasks or figures.
+"""
+
+from .loop import Simulation
+from .observer import Observer, Outcome
+from .task import Task
+
+__all__ = ["Observer", "Outcome", "Simulation", "Task"]

@@ -1,0 +1,86 @@
+"""Weights and spikes in canonical order, the same on any number of ranks; SHA-256 over them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..network.local import LocalNetwork
+from ..network.synapse_table import ProjectionSlice, SynapseTable
+from ..parallel import collectives
+from ..parallel.spike_log import SpikeLog
+
+SYNAPSE = np.dtype([("target", "<i8"), ("source", "<i8"), ("delay", "<i4"), ("weight", "<f8")])
+
+
+def tables(network: LocalNetwork) -> list[tuple[SynapseTable, ProjectionSlice]]:
+    """All projections of spikes with their tables, in the model's order of definition."""
+    spans = {
+        span.projection.name: (table, span) for table in network.tables().values() for span in table.spans
+    }  # fmt: skip
+    return [spans[projection.name] for projection in network.model.projections]
+
+
+def synapses(
+    comm: Any, table: SynapseTable, span: ProjectionSlice, weight: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Collective: yield on rank 0 the synapses of a projection as records of `SYNAPSE`, by target, source, delay.
+
+    Parameters
+    ----------
+    weight : float64, in place of the table's, such as weights with pending updates applied
+    """
+    return collectives.to_root(comm, _own(table, span, table.weight if weight is None else weight))
+
+
+def _own(table: SynapseTable, span: ProjectionSlice, weight: np.ndarray) -> Iterator[np.ndarray]:
+    for source, target, delay, index in table.chunks(span):
+        records = np.empty(len(index), SYNAPSE)
+        records["source"], records["target"], records["delay"] = source, target, delay
+        records["weight"] = weight[index]
+        yield records
+
+
+class Digest:
+    """SHA-256 over the recurrent spikes of all samples, then the final weights of all projections.
+
+    Samples are chained: the state after one is the SHA-256 of the state before and the sample's bytes. So a state is
+    32 bytes, which a checkpoint can keep.
+
+    Attributes
+    ----------
+    state : 32 bytes
+    """
+
+    def __init__(self, state: bytes = bytes(32)) -> None:
+        self.state = state
+
+    def add_spikes(self, log: SpikeLog, n_steps: int) -> None:
+        """Add one sample's spikes: the number of each step, then the ids by step and id."""
+        counts = np.diff(log.ptr[: n_steps + 1]).astype("<u4")
+        self._chain([counts, log.ids[: log.ptr[n_steps]].astype("<u4", copy=False)])
+
+    def add_weights(self, comm: Any, network: LocalNetwork, shown: dict[int, np.ndarray] | None = None) -> None:
+        """Collective: add the weights; `shown` maps id(table) to weights in place of the table's."""
+        self._chain(
+            records
+            for table, span in tables(network)
+            for records in synapses(comm, table, span, (shown or {}).get(id(table)))
+        )
+
+    def update(self, other: Digest) -> None:
+        """Add another digest."""
+        self._chain([np.frombuffer(other.state, np.uint8)])
+
+    def _chain(self, parts: Iterable[np.ndarray]) -> None:
+        chain = hashlib.sha256(self.state)
+        for part in parts:
+            chain.update(np.ascontiguousarray(part).view(np.uint8))
+        self.state = chain.digest()
+
+    def hexdigest(self) -> str:
+        """The digest so far, 64 hexadecimal digits."""
+        return self.state.hex()

@@ -1,0 +1,63 @@
+"""Numbers that are not finite: looked for after each sample, and named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import StateError
+from ..kernels import optimizers as kernel
+from ..network.local import LocalNetwork
+
+LIMIT = 1e150  # beyond this a number counts as overflown
+SOUND = {"d": kernel.sound_double, "f": kernel.sound_single}
+
+
+def find_bad(network: LocalNetwork, engine: Any) -> StateError | None:
+    """Look for a number on this rank that is not finite or beyond `LIMIT`; the error names where it is.
+
+    One pass over what would soon be infected by such a number, and over all weights; only if that fails everything is
+    looked through for the place.
+    """
+    watched, tables = engine.watched(), (network.incoming, network.outgoing)
+    if all(map(_sound, watched.values())) and all(_sound(table.weight) for table in tables):
+        return None
+    state = engine.saved()
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name, array in (state.neurons | watched).items():
+            for where in np.argwhere(_bad(array))[:1]:
+                return StateError(f"{name} = {array[tuple(where)]:g} in {_neuron(network, int(where[-1]))}")
+        for name, (table, span, array) in state.synapses.items():
+            if name.endswith("/weight"):
+                for index in np.flatnonzero(_bad(array))[:1]:
+                    return StateError(f"weight = {array[index]:g} in {_synapse(table, span, int(index))}")
+    return None
+
+
+def _sound(array: np.ndarray) -> bool:
+    return SOUND[array.dtype.char](LIMIT, array.ravel())
+
+
+def _bad(array: np.ndarray) -> np.ndarray:
+    return ~(np.abs(array) < LIMIT)
+
+
+def _neuron(network: LocalNetwork, local: int) -> str:
+    index = network.neurons[0] + local
+    for population in network.model.of_role("recurrent"):
+        first = network.model.offset(population)
+        if first <= index < first + population.size:
+            return f"neuron {index - first} of population '{population.name}'"
+    raise IndexError(index)
+
+
+def _synapse(table: Any, span: Any, place: int) -> str:
+    index = span.first + place
+    row = int(np.searchsorted(table.row_ptr, index, side="right")) - 1 - span.rows
+    source = int(span.source(np.array(row)))
+    target = int(table.target[index]) - span.base + span.targets[0]
+    return (
+        f"projection '{span.projection.name}', from neuron {source} of '{span.projection.pre.name}' to neuron {target} "
+        f"of '{span.projection.post.name}'"
+    )

@@ -1,0 +1,275 @@
+"""The loop: samples in, weight changes out, observers told.
+
+Contract
+--------
+One iteration is `batch_size` samples, then one optimizer step (interval variant; the spike variant learns as it runs).
+All ranks run the same samples in the same order and meet in every round of every sample; nothing but spikes and readout
+signals crosses ranks. The loop knows nothing of files: recorders, progress, checkpoints and early stopping are
+observers. They are called on all ranks, in the order given; what they do together they do through
+`simulation.exchange.comm`.
+
+With replicas (interval variant) this holds within each group of ranks. Groups run shares of a batch and meet at its
+end: then all know all losses and rates, the digest has taken all spikes in the order of the samples, and `after_batch`
+tells observers, who may exchange what they found by `simulation.replicas.gathered`. Gradients meet in the optimizer
+step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from ..engines.interval import Interval, IntervalSettings
+from ..engines.spike import Spike, SpikeSettings
+from ..engines.state import State
+from ..errors import InputError, ParepropError, StateError
+from ..network import footprint
+from ..network.local import LocalNetwork
+from ..network.model import Model
+from ..network.parameters import nearest
+from ..parallel import collectives
+from ..parallel.collectives import guarded
+from ..parallel.exchange import Alone, Exchange
+from ..parallel.replicas import FEWEST, leaf
+from ..parallel.spike_log import SpikeLog
+from ..timers import Timers
+from .digest import Digest
+from .finite import find_bad
+from .observer import Observer, Outcome
+from .task import Task
+
+ENGINES = {"interval": (Interval, IntervalSettings), "spike": (Spike, SpikeSettings)}
+
+
+class Simulation:
+    """A network with a task on one rank of a communicator.
+
+    Parameters
+    ----------
+    model : the network in words
+    task : inputs and targets
+    exchange : `Alone()` or `Ranks(comm)`, of a group of ranks by `launcher.split`
+    observers : told in this order
+    settings : of the variant, taken from the task if not given
+
+    Attributes
+    ----------
+    replicas : groups of ranks that share batches, this rank's among them
+    world : communicator of all ranks of all groups
+    iteration : iterations done
+    losses : mean loss of each iteration
+    rates : mean firing rate of the recurrent neurons in Hz, per iteration
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        task: Task,
+        exchange: Exchange | None = None,
+        observers: Iterable[Observer] = (),
+        settings: IntervalSettings | SpikeSettings | None = None,
+    ) -> None:
+        self.exchange = exchange or Alone()
+        self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
+        self.observers = list(observers)
+        self.replicas = self.exchange.replicas
+        self.world = self.replicas.world or self.exchange.comm
+        with self.timers.phase("build"):
+            with guarded(self.exchange.comm):  # draws may be bad on one rank alone
+                footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
+                self.network = LocalNetwork(model, self.exchange.rank, self.exchange.size)
+            engine, default = ENGINES[model.variant]
+            settings = settings or default(learning_window=task.learning_window)
+            check_replicas(self.replicas.count, model, settings)
+            self.engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
+        self.iteration = 0
+        self.losses: list[float] = []
+        self.rates: list[float] = []
+        self.stop_requested = False
+        self.between = True
+        self._kept: list[SpikeLog] = []  # spikes that the digest takes when those of the groups before are in it
+
+    def train(self, n_iterations: int) -> list[float]:
+        """Collective: run iterations until `n_iterations` are done in all; return the losses of all so far.
+
+        Raises
+        ------
+        ParepropError
+            What an observer, an engine or the check for finite numbers raised, with what `Observer.failed` had to tell.
+        """
+        try:
+            self._tell("start")
+            while self.iteration < n_iterations and not self.stop_requested:
+                self._iterate()
+        except ParepropError as problem:
+            told = [observer.failed(self, problem) for observer in self.observers if self._tells(observer)]
+            raise type(problem)("; ".join([str(problem), *filter(None, told)])) from None
+        self._tell("finish")
+        return self.losses
+
+    def _iterate(self) -> None:
+        self.between = False
+        batch = self.model.optimizer.batch_size
+        outcomes = self.run_samples(self.iteration * batch, batch, "train", learn=True)
+        self.engine.optimize()
+        self.losses.append(fmean(outcome[0] for outcome in outcomes))
+        self.rates.append(fmean(outcome[1] for outcome in outcomes))
+        self.iteration += 1
+        self.between = True
+        self._tell("after_iteration", self.iteration - 1, self.losses[-1])
+
+    def test(self, n_samples: int, phase: str = "test") -> float:
+        """Collective: run samples of `phase` without learning; return their mean loss. Observers see the outcomes."""
+        if n_samples < 1:
+            raise InputError(f"n_samples = {n_samples} must be at least 1")
+        batch, losses = self.model.optimizer.batch_size, []
+        for first in range(0, n_samples, batch):
+            outcomes = self.run_samples(first, min(batch, n_samples - first), phase, learn=False)
+            losses += [loss for loss, _ in outcomes]
+        return fmean(losses)
+
+    def run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
+        """Collective: run one sample; return its loss and the mean firing rate in Hz."""
+        return self.run_samples(index, 1, phase, learn)[0]
+
+    def run_samples(self, first: int, n: int, phase: str, learn: bool) -> list[tuple[float, float]]:
+        """Collective: run samples [first, first + n), a batch; return the loss and the mean firing rate of each.
+
+        With `learn`, gradients have the same bits for any number of replicas if the weights change after each batch.
+        """
+        share, outcomes, problem = self.replicas.share(n), [], None
+        if self.replicas.count > 1:
+            self.engine.skip(share.start, learn)
+        try:
+            for k in share:
+                if learn and self.engine.learns_at_the_end:
+                    self.engine.sums.open(leaf(k, n))
+                outcomes.append(self._run_sample(first + k, phase, learn))
+        except ParepropError as found:
+            problem = found
+        with self.timers.phase("communicate"):
+            gathered = self.replicas.gather((outcomes, problem))
+        for _, found in gathered:
+            if found is not None:
+                raise found
+        if self.replicas.count > 1:
+            self.engine.skip(n - share.stop, learn)
+            self._complete_digest()
+        self._tell("after_batch", first, n, phase)
+        return [outcome for outcomes, _ in gathered for outcome in outcomes]
+
+    def _complete_digest(self) -> None:
+        """Collective: chain the spikes of one group after the other; those of the first are in its digest already."""
+        for group in range(self.replicas.count):
+            for log in self._kept if group == self.replicas.index else ():
+                self.digest.add_spikes(log, self.task.n_steps)
+            self.digest.state = self.replicas.broadcast(self.digest.state, group)
+        self._kept = []
+
+    def _run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
+        self._tell("before_sample", index, phase)
+        sample = self.task.sample(index, phase)
+        sample.check(self.task.n_steps, self.model)
+        error, loss = self.engine.run(sample, learn)
+        self._check_finite(index, loss)
+        if self.replicas.index == 0:
+            self.digest.add_spikes(self.engine.log, self.task.n_steps)
+        else:
+            self._kept.append(self.engine.log.copy(self.task.n_steps))
+        self._tell("after_sample", Outcome(index, phase, sample, error, self.engine.shown_signal(), loss))
+        seconds = self.task.n_steps * self.model.dt_ms / 1000.0
+        return loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
+
+    def _check_finite(self, index: int, loss: float) -> None:
+        """Collective: end the run if a number on any rank is not finite."""
+        problem = find_bad(self.network, self.engine)
+        if not math.isfinite(loss):
+            problem = StateError(f"the loss of sample {index} is {loss}" + (f"; {problem}" if problem else ""))
+        if collectives.maximum(self.exchange.comm, problem is not None):
+            hint = f"{problem} (sample {index}); a smaller learning rate or tighter weight bounds may help"
+            collectives.raise_together(self.exchange.comm, problem and StateError(hint))
+
+    def set_eta(self, eta: float, projection: str | None = None) -> None:
+        """Change the learning rate of one projection, or of all, from the next update on."""
+        if not 0 <= eta < math.inf:
+            raise InputError(f"eta = {eta} must be at least 0 and finite")
+        names = [item.name for item in self.engine.plastic]
+        if projection is not None and projection not in names:
+            raise InputError(f"no plastic projection '{projection}'{nearest(projection, names)}")
+        for item in self.engine.plastic:
+            if projection in (None, item.name):
+                item.eta = eta
+
+    def hexdigest(self) -> str:
+        """Collective: SHA-256 over all spikes so far and the present weights as shown; valid on rank 0."""
+        digest = Digest()
+        digest.update(self.digest)
+        digest.add_weights(self.exchange.comm, self.network, self.engine.shown_weights())
+        return digest.hexdigest()
+
+    def saved(self) -> State:
+        """Collective: the whole state between iterations, on any number of ranks; see `state`."""
+        engine = self.engine.saved()
+        saved = State({}, {}, engine.neurons, engine.readouts, engine.rows, engine.synapses)
+        saved.put("engine", engine.numbers, engine.shared)
+        saved.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
+        progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
+        saved.put("loop", {"iteration": self.iteration, "digest": self.digest.state.hex()}, progress)
+        for name, observer in self._named_observers():
+            kept = observer.saved(self)
+            arrays = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
+            saved.put(name, {key: value for key, value in kept.items() if key not in arrays}, arrays)
+        return saved
+
+    def restore(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+        """Collective: take back numbers and shared arrays; the arrays of `saved` are filled next."""
+        self.engine.restore(*State.get("engine", numbers, shared))
+        loop, progress = State.get("loop", numbers, shared)
+        self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
+        self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
+        for name, observer in self._named_observers():
+            if name in numbers:
+                kept, arrays = State.get(name, numbers, shared)
+                observer.restore(kept | arrays)
+
+    def _named_observers(self) -> list[tuple[str, Observer]]:
+        names = [observer.checkpoint_name or type(observer).__name__ for observer in self.observers]
+        return [(f"{name}.{names[:k].count(name)}", self.observers[k]) for k, name in enumerate(names)]
+
+    def nbytes(self) -> dict[str, int]:
+        """Bytes on this rank by kind."""
+        return self.network.nbytes() | self.engine.nbytes()
+
+    def bytes_of_synapses(self) -> int:
+        """Bytes of topology, weights, gradients and optimizer state on this rank."""
+        return sum(table.nbytes for table in self.network.tables().values()) + self.engine.nbytes()["gradients"]
+
+    def _tell(self, what: str, *news: object) -> None:
+        for observer in self.observers:
+            method = getattr(observer, what)
+            if not observer.everywhere and what not in ("before_sample", "after_sample"):
+                collectives.run_in_first_group(self.replicas, method, self, *news)
+            elif self._tells(observer):  # in a sample a group is on its own until the end of the batch
+                method(self, *news)
+
+    def _tells(self, observer: Observer) -> bool:
+        return observer.everywhere or self.replicas.index == 0
+
+
+def check_replicas(count: int, model: Model, settings: IntervalSettings | SpikeSettings) -> None:
+    """Raise `InputError` unless groups of ranks can share the batches of `model`."""
+    batch = model.optimizer.batch_size
+    if count == 1:
+        return
+    if model.variant != "interval":
+        raise InputError(f"replicas = {count}: only the interval variant has replicas, not '{model.variant}'")
+    if batch < FEWEST:
+        raise InputError(f"replicas = {count} needs a batch_size of at least {FEWEST}, it is {batch}")
+    if count > batch:
+        raise InputError(f"replicas = {count} must be at most batch_size = {batch}")
+    if not settings.reset or model.size("current"):
+        raise InputError(f"replicas = {count} needs reset = true and no input currents: they tie samples together")

@@ -1,0 +1,120 @@
+"""What watches a run, and what it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..engines.sample import Sample
+from ..errors import ParepropError
+from ..network.local import LocalNetwork
+from ..network.model import Model
+from ..parallel.exchange import Exchange
+from ..parallel.replicas import Replicas
+from ..timers import Timers
+from .digest import Digest
+from .task import Task
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one sample gave.
+
+    Attributes
+    ----------
+    index, phase : of the sample
+    sample : inputs and target
+    error, signal : float64 (n_steps, n_readouts)
+    loss : of this sample
+    """
+
+    index: int
+    phase: str
+    sample: Sample
+    error: np.ndarray
+    signal: np.ndarray
+    loss: float
+
+
+class Watched(Protocol):
+    """What an observer sees of a `Simulation`. It may set `stop_requested` and nothing else.
+
+    Attributes
+    ----------
+    model, task : what is trained, on what
+    exchange : of this rank's group of ranks; what observers do together they do through `exchange.comm`
+    replicas : groups of ranks that share batches, this rank's among them
+    world : communicator of all ranks of all groups, None for one process
+    network : this rank's share of the network
+    engine : of the variant; runs samples and holds the state
+    timers, digest : seconds by phase, SHA-256 over all spikes so far
+    iteration : iterations done
+    losses, rates : mean loss and mean firing rate (Hz) of each iteration
+    between : whether the run is between two iterations, so that its state can be kept
+    stop_requested : whether the run ends after this iteration
+    """
+
+    model: Model
+    task: Task
+    exchange: Exchange
+    replicas: Replicas
+    world: Any
+    network: LocalNetwork
+    engine: Any
+    timers: Timers
+    digest: Digest
+    iteration: int
+    losses: list[float]
+    rates: list[float]
+    between: bool
+    stop_requested: bool
+
+    def hexdigest(self) -> str:
+        """Collective: SHA-256 over all spikes so far and the present weights; valid on rank 0."""
+
+    def nbytes(self) -> dict[str, int]:
+        """Bytes on this rank by kind."""
+
+
+class Observer:
+    """Base of everything that watches a run; override what you need. All methods are collective.
+
+    Attributes
+    ----------
+    everywhere : whether all groups of ranks are to be told, or the first alone, such as for writing files; samples are
+        told where they run, and the first of a batch runs in the first group
+    """
+
+    everywhere = True
+    checkpoint_name = ""  # of what it keeps in checkpoints; the name of the class if empty
+
+    def start(self, simulation: Watched) -> None:
+        """Before the first iteration of a `train` or `test`."""
+
+    def before_sample(self, simulation: Watched, index: int, phase: str) -> None:
+        """Before a sample runs."""
+
+    def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
+        """After a sample, before weights change (interval variant)."""
+
+    def after_batch(self, simulation: Watched, first: int, n: int, phase: str) -> None:
+        """After samples [first, first + n) of a phase, run by one or several groups of ranks."""
+
+    def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
+        """After iteration number `iteration` (from 0), weights changed; `loss` is the mean of its samples."""
+
+    def finish(self, simulation: Watched) -> None:
+        """After the last iteration."""
+
+    def failed(self, simulation: Watched, problem: ParepropError) -> str:
+        """The run can't go on, maybe in the midst of an iteration (not `simulation.between`); tell what is safe."""
+        return ""
+
+    def saved(self, simulation: Watched) -> dict[str, Any]:
+        """What the observer keeps in a checkpoint: numbers, texts, lists and small arrays; rank 0's are kept."""
+        return {}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take back on every rank what `saved` gave, before `start`."""

@@ -1,0 +1,8 @@
+"""What a run leaves on disk: results, recordings, checkpoints, exports.
+
+May import `simulation`, `engines`, `network`, `parallel` and the ground.
+
+Where to add
+------------
+A dataset of `results.h5`: `results`. A recorded quantity: `recorder`. What an observer keeps: its `saved` alone.
+"""

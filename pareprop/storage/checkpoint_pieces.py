@@ -1,0 +1,190 @@
+"""One rank's share of a checkpoint: pieces of raw numbers, written and read as streams.
+
+A piece is what a rank owns of one array of a `State`, `count` items long. Shares of all ranks, one after the other, are
+the whole array: neurons by id, synapses in canonical order. Only a chunk of a piece is ever held in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engines.state import State
+from ..network.synapse_table import ProjectionSlice, SynapseTable
+from ..parallel import collectives
+from ..parallel.spike_log import SpikeLog, joined
+
+ALIGNMENT = 4096
+SYNCHRONISE = 2**26  # bytes after which the disk is asked to take them
+CHUNK = 2**20  # items; larger buffers are fresh memory each time, smaller ones take longer to order
+
+
+@dataclass
+class Piece:
+    """What this rank owns of one array.
+
+    Attributes
+    ----------
+    name, kind : as in `State`; arrays of kind "shared" belong to rank 0
+    array : (count, ...), or over a span of `table` in the order it lies in memory
+    table, span : of synapses
+    count : items of this rank
+    offset, crc : place in the file and CRC-32, set by `write`
+    """
+
+    name: str
+    kind: str
+    array: np.ndarray
+    count: int
+    table: SynapseTable | None = None
+    span: ProjectionSlice | None = None
+    offset: int = 0
+    crc: int = 0
+
+    @property
+    def item(self) -> tuple[int, ...]:
+        """Shape of one item."""
+        return () if self.kind == "synapses" else self.array.shape[1:]
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of one item."""
+        return self.array.dtype.itemsize * int(np.prod(self.item, dtype=np.int64))
+
+
+@dataclass
+class _Group:
+    """Pieces that are walked through together."""
+
+    pieces: list[Piece] = field(default_factory=list)
+
+    def places(self) -> Iterator[slice | np.ndarray]:
+        first = self.pieces[0]
+        if first.table is None:
+            step = max(1, CHUNK // max(1, first.item_bytes // 8))
+            for start in range(0, first.count, step):
+                yield slice(start, min(start + step, first.count))
+        else:
+            for index in first.table.owned(first.span, CHUNK):
+                index -= first.span.first
+                yield index
+
+
+def pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
+    """Collective: this rank's pieces of a state; rank 0 has them all, others all but those that are shared."""
+    shared = state.shared | {name: _merged(comm, *entry) for name, entry in state.rows.items()}
+    for name, own in state.spikes.items():
+        shared |= _joined(comm, name, own())
+    found = [Piece(name, "shared", array, len(array)) for name, array in shared.items() if rank == 0]
+    for kind in ("neurons", "readouts"):
+        for name, array in getattr(state, kind).items():
+            owned = np.moveaxis(array, -1, 0)  # a view: last axis in memory, first in the file
+            found.append(Piece(name, kind, owned, len(owned)))
+    for name, (table, span, array) in state.synapses.items():
+        found.append(Piece(name, "synapses", array, len(array), table, span))
+    return found
+
+
+def _merged(comm: Any, table: SynapseTable, array: np.ndarray) -> np.ndarray:
+    """Rows of all ranks on rank 0: each from a rank that has synapses in it."""
+    rows, n_rows = table.whole_rows()
+    whole = np.zeros((n_rows, *array.shape[1:]), array.dtype)
+    whole[rows] = array
+    mine = np.flatnonzero(np.diff(table.row_ptr))
+    for places, values in collectives.to_root(comm, [(rows[mine], array[mine])]):
+        whole[places] = values
+    return whole
+
+
+def _joined(comm: Any, name: str, own: SpikeLog) -> dict[str, np.ndarray]:
+    """The spikes of all ranks' neurons, on rank 0."""
+    whole = joined(list(collectives.to_root(comm, [own])) or [own], len(own.ptr) - 1)
+    return {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
+
+
+def _groups(found: list[Piece]) -> list[_Group]:
+    groups: list[_Group] = []
+    for piece in found:
+        last = groups[-1].pieces[0] if groups else None
+        if last is not None and piece.table is not None and piece.table is last.table and piece.span is last.span:
+            groups[-1].pieces.append(piece)
+        else:
+            groups.append(_Group([piece]))
+    return groups
+
+
+def write(path: Path, found: list[Piece]) -> None:
+    """Write pieces into a new file and synchronise it; sets their offsets and checksums.
+
+    Synapses are put in order while the disk takes what was written before.
+    """
+    offset = 0
+    for piece in found:
+        piece.offset, piece.crc = offset, 0
+        offset += -(-piece.count * piece.item_bytes // ALIGNMENT) * ALIGNMENT
+    with open(path, "wb", buffering=0) as file, ThreadPoolExecutor(1) as disk:
+        waiting, synchronised = 0, []
+        for piece, data, place in _written(found):
+            piece.crc = zlib.crc32(data, piece.crc)
+            _write_all(file.fileno(), data, place)
+            waiting += len(data)
+            if waiting >= SYNCHRONISE:
+                synchronised.append(disk.submit(os.fdatasync, file.fileno()))
+                waiting = 0
+        os.ftruncate(file.fileno(), offset)
+        for done in synchronised:
+            done.result()  # its error is told here, and only once
+        os.fsync(file.fileno())
+
+
+def _written(found: list[Piece]) -> Iterator[tuple[Piece, np.ndarray, int]]:
+    """What is to be written: chunks of pieces as bytes, and their places in the file."""
+    for group in _groups(found):
+        at = [piece.offset for piece in group.pieces]
+        for place in group.places() if group.pieces[0].count else ():
+            for k, piece in enumerate(group.pieces):
+                data = np.ascontiguousarray(piece.array[place]).reshape(-1).view(np.uint8)
+                yield piece, data, at[k]
+                at[k] += len(data)
+
+
+def _write_all(descriptor: int, data: np.ndarray, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def fill(found: list[Piece], firsts: list[int], read: Callable[[int, int, int], np.ndarray]) -> None:
+    """Fill pieces of neurons, readouts and synapses.
+
+    Parameters
+    ----------
+    firsts : of each piece, items that ranks before this one own
+    read : (piece, first, last) to these items of the whole array
+    """
+    number = {id(piece): k for k, piece in enumerate(found)}
+    for group in _groups(found):
+        done = 0
+        for place in group.places() if group.pieces[0].count else ():
+            n = len(place) if isinstance(place, np.ndarray) else place.stop - place.start
+            for piece in group.pieces:
+                k = number[id(piece)]
+                piece.array[place] = read(k, firsts[k] + done, firsts[k] + done + n)
+            done += n
+
+
+def checksum(descriptor: int, offset: int, size: int) -> int:
+    """CRC-32 of a part of a file; short files give that of what there is."""
+    crc = 0
+    while size > 0 and (data := os.pread(descriptor, min(size, 2**24), offset)):
+        crc = zlib.crc32(data, crc)
+        offset, size = offset + len(data), size - len(data)
+    return crc

@@ -1,0 +1,223 @@
+"""Reading checkpoints: find the latest good one, refuse one of another run, take its state on any number of ranks."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..parallel import collectives
+from ..parallel.exchange import Exchange
+from ..simulation.loop import Simulation
+from . import checkpoint_pieces
+from .checkpoint_write import FORMAT, MANIFEST, listed, seal, share_name
+
+MANIFEST_LIMIT = 256 * 2**20  # bytes; a longer one is not ours
+DTYPES = {"<f8", "<f4", "<i8", "<i4", "<u8", "<u4", "|u1", "|b1"}
+
+
+class Damaged(Exception):
+    """A checkpoint that is not what was written."""
+
+
+def find(folder: Path, exchange: Exchange, identity: dict[str, Any]) -> tuple[Path, dict[str, Any], list[str]]:
+    """Collective: the latest undamaged checkpoint, its manifest, and what is wrong with later ones.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it belongs to another configuration, version or format; names the differences.
+    """
+    comm, complaints = exchange.comm, []
+    paths = listed(folder) if exchange.rank == 0 else None
+    for path in paths if comm is None else comm.bcast(paths):
+        found = _try(_manifest, path) if exchange.rank == 0 else None
+        manifest, wrong = found if comm is None else comm.bcast(found)
+        if not wrong:
+            _refuse_others(path, manifest, identity)
+            mine = range(exchange.rank, manifest["ranks"], exchange.size)
+            checked = [_try(_verify, path, manifest, number)[1] for number in mine]
+            wrong = next(filter(None, itertools.chain(*([checked] if comm is None else comm.allgather(checked)))), "")
+        if not wrong:
+            return path, manifest, complaints
+        complaints.append(f"{path} is damaged: {wrong}")
+    raise InputError("; ".join([*complaints, f"no checkpoint to resume from in {folder}"]))
+
+
+def _try(function: Any, *arguments: Any) -> tuple[Any, str]:
+    try:
+        return function(*arguments), ""
+    except Damaged as problem:
+        return None, str(problem)
+    except OSError as problem:
+        return None, f"{Path(problem.filename or '?').name}: {problem.strerror or problem}"
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
+        return None, f"{MANIFEST} is malformed ({type(problem).__name__}: {problem})"
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest and check its form; values are compared with the simulation later."""
+    file = path / MANIFEST
+    if not file.is_file():
+        raise Damaged(f"{MANIFEST} is missing")
+    if file.stat().st_size > MANIFEST_LIMIT:
+        raise Damaged(f"{MANIFEST} has {file.stat().st_size} bytes, at most {MANIFEST_LIMIT} are read")
+    checksum, _, text = file.read_bytes().decode(errors="replace").partition("\n")
+    text = text.removesuffix("\n")
+    if checksum != seal(text):
+        raise Damaged(f"{MANIFEST}: its checksum differs")
+    manifest = json.loads(text)
+    if manifest["format"] != FORMAT:
+        return {"format": str(manifest["format"])}
+    for array in manifest["arrays"]:
+        if array["dtype"] not in DTYPES or len(array["shares"]) != manifest["ranks"]:
+            raise Damaged(f"array {array['name']} has type {array['dtype']} and {len(array['shares'])} shares")
+        numbers = [*array["item"], *itertools.chain(*array["shares"])]
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise Damaged(f"array {array['name']} has a place or size that is no whole number of at least 0")
+    return manifest
+
+
+def _item_bytes(array: Mapping[str, Any]) -> int:
+    size = np.dtype(array["dtype"]).itemsize
+    for n in array["item"]:
+        size *= n
+    return size
+
+
+def _verify(path: Path, manifest: dict[str, Any], number: int) -> None:
+    """Check size and checksums of one share."""
+    name = share_name(number)
+    with open(path / name, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        for array in manifest["arrays"]:
+            count, offset, crc = array["shares"][number]
+            length = count * _item_bytes(array)
+            if length and offset + length > size:
+                raise Damaged(f"{name} has {size} bytes, {array['name']} ends at {offset + length}")
+            if checkpoint_pieces.checksum(file.fileno(), offset, length) != crc:
+                raise Damaged(f"{name}: the checksum of {array['name']} differs")
+
+
+def _refuse_others(path: Path, manifest: dict[str, Any], identity: dict[str, Any]) -> None:
+    if manifest["format"] != FORMAT:
+        raise InputError(f"{path} has format '{manifest['format']}', this version reads '{FORMAT}'")
+    found = differences(manifest["identity"], identity)
+    if manifest["version"] != version("pareprop"):
+        found.insert(0, f"pareprop {manifest['version']}, now {version('pareprop')}")
+    if found:
+        raise InputError(f"{path} belongs to another run: {'; '.join(found)}")
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two nested mappings, as "key = old value, now new value"."""
+    found = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            found.append(f"{prefix}{key} = {json.dumps(before)}, now {json.dumps(after)}")
+    return found
+
+
+def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> None:
+    """Collective: bring a newly built simulation into the state of a checkpoint that `find` gave.
+
+    Raises
+    ------
+    InputError
+        If the arrays are not those of this network.
+    """
+    comm, rank = simulation.exchange.comm, simulation.exchange.rank
+    arrays = {array["name"]: array for array in manifest["arrays"]}
+    with ExitStack() as stack, collectives.guarded(comm):
+        files = _Files(path, stack)
+        shared = {
+            name: files.read(array, 0, array["shares"][0][0])
+            for name, array in arrays.items()
+            if array["kind"] == "shared"
+        }
+        try:
+            simulation.restore(manifest["numbers"], shared)
+            state = simulation.saved()
+            for name, (table, array) in state.rows.items():
+                array[...] = shared[name][table.whole_rows()[0]]
+        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+            raise InputError(f"{path} does not fit: {type(problem).__name__}: {problem}") from None
+    found = [piece for piece in checkpoint_pieces.pieces(state, rank) if piece.kind != "shared"]
+    counts = [piece.count for piece in found]
+    counts = np.array([counts] if comm is None else comm.allgather(counts)).reshape(-1, len(found))
+    _check_fit(path, found, counts.sum(axis=0), arrays)
+    with ExitStack() as stack, collectives.guarded(comm):
+        files = _Files(path, stack)
+        wanted = [arrays[piece.name] for piece in found]
+        starts = counts[:rank].sum(axis=0).tolist()
+        checkpoint_pieces.fill(found, starts, lambda k, first, last: files.read(wanted[k], first, last))
+    simulation.engine.restored()
+
+
+def _check_fit(path: Path, found: list[checkpoint_pieces.Piece], totals: np.ndarray, arrays: dict[str, Any]) -> None:
+    expected = {
+        piece.name: (piece.kind, piece.array.dtype.str, list(piece.item), int(total))
+        for piece, total in zip(found, totals, strict=True)
+    }
+    present = {
+        name: (array["kind"], array["dtype"], array["item"], sum(entry[0] for entry in array["shares"]))
+        for name, array in arrays.items()
+        if array["kind"] != "shared"
+    }
+    if expected != present:
+        found_differences = differences(present, expected)
+        raise InputError(f"{path} does not fit this network: {'; '.join(found_differences[:5])}")
+
+
+class _Files:
+    """The shares of a checkpoint, opened when they are needed."""
+
+    def __init__(self, path: Path, stack: ExitStack) -> None:
+        self._path, self._stack = path, stack
+        self._descriptors: dict[int, int] = {}
+
+    def _descriptor(self, number: int) -> int:
+        if number not in self._descriptors:
+            try:
+                file = self._stack.enter_context(open(self._path / share_name(number), "rb", buffering=0))
+            except OSError as problem:
+                raise InputError(f"{self._path / share_name(number)}: {problem.strerror}") from None
+            self._descriptors[number] = file.fileno()
+        return self._descriptors[number]
+
+    def read(self, array: Mapping[str, Any], first: int, last: int) -> np.ndarray:
+        """Items [first, last) of a whole array."""
+        out = np.empty((last - first, *array["item"]), array["dtype"])
+        for number, start, stop, place in self._parts(array["shares"], first, last):
+            self._read_into(number, out[start - first : stop - first], place * _item_bytes(array), array)
+        return out
+
+    @staticmethod
+    def _parts(shares: list[list[int]], first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
+        """Shares that hold some of [first, last): number, first and last item of the whole, place in the share."""
+        begin = 0
+        for number, (count, _, _) in enumerate(shares):
+            start, stop = max(first, begin), min(last, begin + count)
+            if start < stop:
+                yield number, start, stop, start - begin
+            begin += count
+
+    def _read_into(self, number: int, out: np.ndarray, place: int, array: Mapping[str, Any]) -> None:
+        view = memoryview(out.reshape(-1).view(np.uint8))
+        offset = array["shares"][number][1] + place
+        while view:
+            n = os.preadv(self._descriptor(number), [view], offset)
+            if n == 0:
+                raise InputError(f"{self._path / share_name(number)} ends within {array['name']}")
+            view, offset = view[n:], offset + n

@@ -1,0 +1,132 @@
+"""`record.h5`: the files of a recording, joined by virtual datasets."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..parallel.partition import block
+
+
+def repair(path: Path) -> None:
+    """Copy the file of a killed writer, which HDF5 opens for readers of live files only."""
+    try:
+        with h5py.File(path):
+            return
+    except OSError:
+        pass
+    part = path.with_suffix(".part")
+    with h5py.File(path, swmr=True) as source, h5py.File(part, "w", libver="latest") as copy:
+        copy.attrs.update(source.attrs)
+        for name in source:
+            source.copy(name, copy)
+    os.replace(part, path)
+
+
+def join(directory: Path, parts: list[dict[str, Any]]) -> Path:
+    """Join the files of a recording in `record.h5` beside their directory, in virtual datasets.
+
+    Parts of the run follow one another. Within one, spikes are sorted by iteration, step and id; neurons, readouts and
+    synapses lie side by side in order of their ids.
+
+    Parameters
+    ----------
+    parts : for each part of the run its "files", by file the "rows" of each stream, and by name of a group of spikes
+        the numbers of those that were written together, equally divided among the files ("blocks")
+    """
+    target, sources = directory.with_suffix(".h5"), defaultdict(list)
+    with h5py.File(target.with_suffix(".part"), "w", libver="latest") as joined:
+        for number, part in enumerate(parts):
+            for name, rows in zip(part["files"], part["rows"], strict=True):
+                repair(directory / name)
+                with h5py.File(directory / name) as file:
+                    joined.attrs.update(file.attrs)
+                    _note(file, number, f"{directory.name}/{name}", rows, sources)
+        for name, found in sources.items():
+            blocks = [part["blocks"].get(name.rpartition("/")[0]) for part in parts]
+            _virtual(joined, name, found, blocks)
+    os.replace(target.with_suffix(".part"), target)
+    return target
+
+
+@dataclass
+class _Source:
+    """A dataset of one file; `rows` of it belong to the run."""
+
+    part: int
+    path: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    rows: int
+    attributes: dict[str, Any]
+    grows: bool
+
+    @property
+    def width(self) -> int:
+        return self.shape[1] if len(self.shape) > 1 else 1
+
+    def origin(self) -> h5py.VirtualSource:
+        return h5py.VirtualSource(self.path, self.name, self.shape)
+
+
+def _note(file: h5py.File, part: int, path: str, rows: dict[str, int], sources: dict[str, list[_Source]]) -> None:
+    def visit(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset):
+            grows = name in rows
+            n = rows[name] if grows else len(node)
+            sources[name].append(_Source(part, path, name, node.shape, node.dtype, n, dict(node.attrs), grows))
+
+    file.visititems(visit)
+
+
+def _virtual(joined: h5py.File, name: str, found: list[_Source], blocks: list[list[int] | None]) -> None:
+    if not found[0].grows:  # such as ids: the same in every part, so those of the first one
+        found = [source for source in found if source.part == found[0].part]
+    if len(found[0].shape) == 1:
+        layout = h5py.VirtualLayout((sum(source.rows for source in found),), found[0].dtype)
+        row = 0
+        for source, first, last in _in_order(found, blocks):
+            layout[row : row + last - first] = source.origin()[first:last]
+            row += last - first
+    else:
+        layout = _side_by_side(found)
+    joined.create_virtual_dataset(name, layout)
+    joined[name].attrs.update(found[0].attributes)
+
+
+def _in_order(found: list[_Source], blocks: list[list[int] | None]) -> Iterator[tuple[_Source, int, int]]:
+    """Ranges of rows: part after part, within it block after block, within that file after file."""
+    for number in dict.fromkeys(source.part for source in found):
+        files = [source for source in found if source.part == number]
+        if blocks[number] is None or len(files) == 1:
+            yield from ((source, 0, source.rows) for source in files if source.rows)
+            continue
+        done = [0] * len(files)
+        for count in blocks[number]:
+            for k, source in enumerate(files):
+                first, last = block(count, len(files), k)
+                if first < last:
+                    yield source, done[k], done[k] + last - first
+                done[k] += last - first
+
+
+def _side_by_side(found: list[_Source]) -> h5py.VirtualLayout:
+    heights = {source.part: source.rows for source in found}
+    width = sum(source.width for source in found if source.part == found[0].part)
+    layout = h5py.VirtualLayout((sum(heights.values()), width), found[0].dtype)
+    row = column = 0
+    for k, source in enumerate(found):
+        if k and source.part != found[k - 1].part:
+            row, column = row + found[k - 1].rows, 0
+        if source.rows and source.width:
+            layout[row : row + source.rows, column : column + source.width] = source.origin()[: source.rows]
+        column += source.width
+    return layout

@@ -1,0 +1,209 @@
+"""The run directory: `results.h5` with everything a reader needs, written by an observer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..engines.losses import output
+from ..errors import StateError
+from ..kernels import build_info
+from ..machine import peak_rss_bytes
+from ..parallel import collectives
+from ..simulation import digest
+from ..simulation.loop import Simulation
+from ..simulation.observer import Observer, Outcome
+from .disk import on_disk, reason, require_room
+
+FORMAT = "pareprop-run-1"
+SYNAPSE_BYTES = 36  # source, target, delay, both weights
+MATRIX = ("V_m", "adaptation", "surrogate_gradient", "learning_signal")
+
+
+class ResultsFile(Observer):
+    """Writes `results.h5` of a run on rank 0: configuration, losses, weights before and after, first and last dynamics.
+
+    Parameters
+    ----------
+    path : of the file
+    attributes : of its root, such as task, seed and configuration
+    samples : (phase, index) of the samples whose dynamics are kept, to their names
+    n_record : recurrent neurons whose state is kept, evenly spread
+    """
+
+    everywhere = False
+    checkpoint_name = "RunFile"  # of version 0.1, whose checkpoints still resume
+
+    def __init__(
+        self, path: Path, attributes: dict[str, Any], samples: Mapping[tuple[str, int], str], n_record: int = 10
+    ) -> None:
+        self.path, self.attributes, self.samples, self.n_record = path, attributes, samples, n_record
+        self.dynamics: dict[str, Any] = {}  # "<name>/<dataset>" to what was recorded, on rank 0
+
+    def prepare(self, simulation: Simulation) -> None:
+        """Collective: begin the file with what is known before the first iteration."""
+        counts = [span.last - span.first for _, span in digest.tables(simulation.network)]
+        n_bytes = collectives.total(simulation.exchange.comm, sum(counts)) * SYNAPSE_BYTES
+        with editing(simulation, self.path, "w", n_bytes) as file:
+            self._write_weights(simulation, file, "weight_initial")
+            if file is not None:
+                root = {
+                    "format": FORMAT, "version": version("pareprop"), "variant": simulation.model.variant,
+                    "dt_ms": simulation.model.dt_ms, "build": build_info.mode,
+                }  # fmt: skip
+                file.attrs.update(root | self.attributes)
+
+    def ensure(self, simulation: Simulation) -> None:
+        """Collective: begin the file unless there is one of an earlier part of the run to go on with."""
+        there = simulation.exchange.rank or is_results(self.path)
+        if not collectives.gather(simulation.exchange.comm, there)[0]:
+            self.prepare(simulation)
+
+    def start(self, simulation: Simulation) -> None:
+        """Begin the file, unless the run goes on from a checkpoint."""
+        if simulation.iteration == 0:
+            self.prepare(simulation)
+        self.ids = spread(simulation.network.n_recurrent, self.n_record)
+
+    def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
+        """Switch recording on for the samples that are kept."""
+        simulation.engine.record_ids(self.ids if (phase, index) in self.samples else self.ids[:0])
+
+    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
+        """Keep the dynamics of a sample."""
+        name = self.samples.get((outcome.phase, outcome.index))
+        if name is None:
+            return
+        recorded = simulation.engine.recorded
+        parts = []
+        if recorded:  # another observer may have asked for further neurons
+            mine = np.isin(recorded.record, self.ids)
+            parts = [(recorded.record[mine], {key: getattr(recorded, key)[:, mine] for key in MATRIX})]
+        parts = list(collectives.to_root(simulation.exchange.comm, parts))
+        if simulation.exchange.rank:
+            return
+        found: dict[str, Any] = {"iteration": simulation.iteration}
+        if parts:
+            found["record"] = np.concatenate([record for record, _ in parts])
+            for key in MATRIX:
+                if key == "adaptation" and not simulation.network.adaptive:
+                    continue
+                found[key] = np.concatenate([arrays[key] for _, arrays in parts], axis=1)
+        n_steps = len(outcome.error)
+        found["input_steps"], found["input_ids"] = outcome.sample.inputs.spikes(n_steps)
+        found["spike_steps"], found["spike_ids"] = simulation.engine.log.spikes(n_steps)
+        losses = [population.params.loss for population in simulation.model.of_role("readout")]
+        found["readout_signal"] = output(losses[0], outcome.signal) if losses else outcome.signal
+        found["target_signal"], found["error_signal"] = outcome.sample.target, outcome.error
+        for key, value in found.items():
+            self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
+
+    def saved(self, simulation: Simulation) -> dict[str, Any]:
+        """Dynamics so far; everything else can be written again."""
+        return dict(self.dynamics)
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take back the dynamics."""
+        self.dynamics = dict(saved)
+
+    def finish(self, simulation: Simulation) -> None:
+        """Write dynamics, losses, final weights, digest and timings."""
+        kept = sum(value.nbytes for value in self.dynamics.values() if isinstance(value, np.ndarray))
+        with editing(simulation, self.path, "r+", kept + 16 * len(simulation.losses)) as file:
+            digest = simulation.hexdigest()
+            peak = collectives.maximum(simulation.exchange.comm, peak_rss_bytes())
+            self._write_weights(simulation, file, "weight")
+            if file is None:
+                return
+            for key in [key for key in file if key != "projections"]:  # of a part of the run that ended here before
+                del file[key]
+            for key, value in self.dynamics.items():
+                if isinstance(value, np.ndarray):
+                    file[f"dynamics/{key}"] = value
+            for key in [key for key in self.dynamics if key.endswith("/iteration")]:
+                file[f"dynamics/{key.partition('/')[0]}"].attrs["iteration"] = self.dynamics[key]
+            file["loss"], file["firing_rate"] = simulation.losses, simulation.rates
+            file["loss"].attrs["unit"], file["firing_rate"].attrs["unit"] = "1", "Hz"
+            groups = simulation.replicas.count
+            file.attrs.update(digest=digest, ranks=groups * simulation.exchange.size, replicas=groups)
+            timings = file.create_group("timings")
+            timings.attrs.update({f"{name}_s": seconds for name, seconds in simulation.timers.seconds.items()})
+            timings.attrs["peak_rss_bytes"] = int(peak)
+
+    def _write_weights(self, simulation: Simulation, file: h5py.File | None, name: str) -> None:
+        comm, network, shown = simulation.exchange.comm, simulation.network, simulation.engine.shown_weights()
+        columns = ("source", "target", "delay", "weight") if name == "weight_initial" else ("weight",)
+        problem = None
+        for table, span in digest.tables(network):
+            count, place = collectives.total(comm, span.last - span.first), 0
+            for records in digest.synapses(comm, table, span, shown.get(id(table))):
+                try:
+                    group = _projection(file, span.projection, count)
+                    for key in columns if problem is None else ():
+                        group[name if key == "weight" else key][place : place + len(records)] = records[key]
+                except OSError as found:  # other ranks go on sending: take all of it before giving up
+                    problem = found
+                place += len(records)
+        if problem is not None:
+            raise problem
+
+
+def _projection(file: h5py.File, projection: Any, count: int) -> h5py.Group:
+    group = file.require_group(f"projections/{projection.name}")
+    if "weight" not in group:
+        columns = {"source": "i8", "target": "i8", "delay": "i4", "weight_initial": "f8", "weight": "f8"}
+        for key, kind in columns.items():
+            group.create_dataset(key, (count,), kind)
+        pre, post = projection.pre, projection.post
+        group.attrs.update(pre=pre.name, post=post.name, n_pre=pre.size, n_post=post.size)
+        group["delay"].attrs["unit"] = "steps"
+    return group
+
+
+def is_results(path: Path) -> bool:
+    """Whether there is a results file that can be opened."""
+    try:
+        with h5py.File(path) as file:
+            return file.attrs.get("format") == FORMAT
+    except OSError:
+        return False
+
+
+@contextmanager
+def editing(simulation: Simulation, path: Path, mode: str, n_bytes: int) -> Iterator[h5py.File | None]:
+    """Collective: open a file on rank 0, None on others, under another name until it is complete.
+
+    `n_bytes` is how much it will grow.
+    So a file that is there is complete, whenever the run was killed. An error of the file system ends the run on all
+    ranks as a `StateError`; what is collective in the block must be over before rank 0 raises one.
+    """
+    comm, part = simulation.exchange.comm, path.with_suffix(".part")
+    file = None
+    with on_disk(comm, "results", path):
+        if simulation.exchange.rank == 0:
+            require_room(path, n_bytes)
+            if mode != "w":
+                os.replace(path, part)
+            file = h5py.File(part, mode)
+    problem = None
+    try:
+        yield file
+    except OSError as found:
+        problem = StateError(f"results {path}: {reason(found)}")
+    with on_disk(comm, "results", path):
+        if file is not None and problem is None:
+            file.close()
+            os.replace(part, path)
+    collectives.raise_together(comm, problem)
+
+
+def spread(n: int, count: int) -> np.ndarray:
+    """At most `count` ids evenly spread over [0, n)."""
+    return np.unique(np.linspace(0, n - 1, min(n, count)).astype(np.int64))

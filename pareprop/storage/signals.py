@@ -1,0 +1,46 @@
+"""Signals that ask a run for a checkpoint and an end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+ASKING = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
+
+
+class Signals:
+    """Notes signals that ask for a checkpoint and an end; the second interrupt ends this process at once.
+
+    A thread reads them from a pipe: Python's own handlers wait for the end of a compiled call, which may be a whole
+    sample.
+
+    Attributes
+    ----------
+    asked : name of the first signal that came, or ""
+    """
+
+    def __init__(self) -> None:
+        self.asked = ""
+        self._pipe, self._written = os.pipe()
+        os.set_blocking(self._written, False)
+        self._before = {number: signal.signal(number, lambda *_: None) for number in ASKING}
+        self._wakeup = signal.set_wakeup_fd(self._written, warn_on_full_buffer=False)
+        threading.Thread(target=self._read, name="signals", daemon=True).start()
+
+    def _read(self) -> None:
+        while number := os.read(self._pipe, 1):
+            if number[0] not in ASKING:
+                continue
+            if number[0] == signal.SIGINT and self.asked == "SIGINT":
+                os.write(2, b"pareprop: interrupted twice, ending at once\n")
+                os._exit(130)  # an MPI launcher then ends the other ranks
+            self.asked = self.asked or signal.Signals(number[0]).name
+        os.close(self._pipe)
+
+    def release(self) -> None:
+        """Give the signals back to whom they belonged."""
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        os.close(self._written)  # ends the thread

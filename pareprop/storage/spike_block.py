@@ -1,0 +1,56 @@
+"""Spikes that wait to be written, equally divided among ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ..parallel.partition import block, overlap
+from ..parallel.spike_log import SpikeLog
+
+
+class SpikeBlock:
+    """Spikes of consecutive samples. Every rank knows all of them, from the log; each one writes an equal share.
+
+    So what was written together is sorted by sample, step and id from rank to rank, whatever their number.
+
+    Parameters
+    ----------
+    n_steps : of a sample
+    kinds : types of iterations, steps and ids
+
+    Attributes
+    ----------
+    count : spikes
+    nbytes : held
+    """
+
+    def __init__(self, n_steps: int, kinds: Sequence[str]) -> None:
+        self.n_steps, self.kinds = n_steps, kinds
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._samples: list[tuple[int, np.ndarray, np.ndarray]] = []
+        self.count = self.nbytes = 0
+
+    def add(self, iteration: int, log: SpikeLog) -> None:
+        """Take a copy of a sample's spikes."""
+        ptr = log.ptr[: self.n_steps + 1].copy()
+        ids = log.ids[: ptr[-1]].astype(self.kinds[2])
+        self._samples.append((iteration, ptr, ids))
+        self.count += len(ids)
+        self.nbytes += ids.nbytes + ptr.nbytes
+
+    def share(self, rank: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Iterations, steps and ids of the spikes that a rank writes, sample by sample."""
+        steps = np.arange(self.n_steps, dtype=self.kinds[1])
+        low, high = block(self.count, size, rank)
+        place = 0
+        for iteration, ptr, ids in self._samples:
+            first, last = (k - place for k in overlap(place, place + len(ids), low, high))
+            place += len(ids)
+            if first < last:
+                counts = np.diff(np.clip(ptr, first, last))
+                yield np.full(last - first, iteration, self.kinds[0]), np.repeat(steps, counts), ids[first:last]

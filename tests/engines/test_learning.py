@@ -1,0 +1,189 @@
+"""Losses and optimizers against NumPy, learning rates between phases, learning switched off."""
+
+import dataclasses
+
+import networks
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pareprop.engines.losses import evaluate, softmax
+from pareprop.errors import InputError, StateError
+from pareprop.kernels import optimizers
+from pareprop.network.optimizers import optimizer
+from pareprop.simulation.observer import Observer
+
+
+def test_mean_squared_error() -> None:
+    signal, target = np.array([[1.0, 2.0], [3.0, 5.0], [0.0, 0.0]]), np.zeros((3, 2))
+    error, loss = evaluate("mean_squared_error", signal, target, slice(1, 3))
+    np.testing.assert_array_equal(error, [[0.0, 0.0], [3.0, 5.0], [0.0, 0.0]])
+    assert loss == 0.5 * (9.0 + 25.0)
+
+
+def test_cross_entropy() -> None:
+    signal = np.log([[1.0, 1.0], [1.0, 3.0], [8.0, 2.0]]) + 1000.0  # not to overflow
+    target = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    np.testing.assert_allclose(softmax(signal), [[0.5, 0.5], [0.25, 0.75], [0.8, 0.2]], rtol=1e-12)
+    error, loss = evaluate("cross_entropy", signal, target, np.array([False, True, True]))
+    np.testing.assert_allclose(error, [[0.0, 0.0], [0.25, -0.25], [-0.2, 0.2]], rtol=1e-12)
+    assert loss == pytest.approx(-np.log(0.75) - np.log(0.8), rel=1e-12)
+    _, loss = evaluate("cross_entropy", np.array([[0.0, 1e4]]), np.array([[1.0, 0.0]]), slice(0, 1))
+    assert 700.0 < loss < np.inf
+
+
+@settings(max_examples=50)
+@given(seed=st.integers(0, 2**31), n_steps=st.integers(1, 6), bound=st.sampled_from([0.3, 100.0]))
+def test_optimizers(seed: int, n_steps: int, bound: float) -> None:
+    """Several steps of each kernel as the twin's optimizer makes them; gradients are consumed."""
+    rng = np.random.default_rng(seed)
+    rule = {"eta": 0.1, "Wmin": -bound, "Wmax": bound, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+    divisor = float(rng.integers(1, 5))
+    for kind in ("gradient_descent", "adam"):
+        weight = rng.normal(size=9)
+        twin, expected = reference.Optimizer(rule | {"type": kind}, (9,)), weight.copy()
+        moment, variance = np.zeros((2, 9))
+        for step in range(1, n_steps + 1):
+            gradient = rng.normal(size=9) * (rng.random(9) < 0.7)
+            expected = twin.step(expected, gradient / divisor, step)
+            common = (rule["eta"], divisor, rule["Wmin"], rule["Wmax"])
+            if kind == "adam":
+                adam = (*common, 0.9, 0.999, 1e-7, step)
+                optimizers.adam(*adam, gradient, moment, variance, weight)
+            else:
+                optimizers.gradient_descent(*common, gradient, weight)
+            assert not gradient.any()
+            np.testing.assert_allclose(weight, expected, rtol=1e-13, atol=1e-15)
+
+
+def changing(case: dict) -> dict:
+    """A case that learns quickly, so that a changed weight is seen."""
+    return case | {"optimizer": {"type": "gradient_descent", "eta": 0.01}, "average_gradient": False}
+
+
+@pytest.mark.parametrize("keep_gradients", [True, False])
+def test_learning_rate_changed_between_phases(keep_gradients: bool) -> None:
+    """Gradient descent: half the rate, half the change; a rate of 0 none; one projection alone."""
+    case = changing(networks.random_case(16))
+
+    def change(*, eta: float | None = None, projection: str | None = None) -> dict[str, np.ndarray]:
+        run = networks.simulation(case, keep_gradients=keep_gradients)
+        if eta is not None:
+            run.set_eta(eta, projection)
+        before = networks.matrices(run, lambda table: table.weight)
+        run.train(1)
+        after = networks.matrices(run, lambda table: table.weight)
+        return {name: after[name] - before[name] for name in after}
+
+    full, half, none, part = change(), change(eta=0.005), change(eta=0.0), change(eta=0.0, projection="in->rec0")
+    n_first = case["groups"][0]["n"]
+    for name in full:
+        assert np.nanmax(np.abs(full[name])) > 1e-6
+        np.testing.assert_allclose(half[name], 0.5 * full[name], rtol=1e-9, atol=1e-14)
+        assert not np.nan_to_num(none[name]).any()
+    assert not np.nan_to_num(part["in"][:n_first]).any()
+    np.testing.assert_array_equal(part["in"][n_first:], full["in"][n_first:])
+    np.testing.assert_array_equal(part["rec"], full["rec"])
+
+
+def test_learning_rates_are_checked() -> None:
+    run = networks.simulation(networks.random_case(16))
+    for eta in (-1.0, np.nan, np.inf):
+        with pytest.raises(InputError, match=f"eta = {eta} must be at least 0"):
+            run.set_eta(eta)
+    with pytest.raises(InputError, match=r"no plastic projection 'in->rec', did you mean 'in->rec\d'"):
+        run.set_eta(0.1, "in->rec")
+
+
+def test_learning_switched_off() -> None:
+    """A test changes no weight and no gradient, gives the losses of a training, and does not disturb one."""
+    case = changing(networks.random_case(16, reset=True))
+    case["groups"] = [group | {"params": group["params"] | {"I_e": 0.0}} for group in case["groups"]]
+    case["readout"]["I_e"] = 0.0
+    del case["step_currents"]
+    run, plain = networks.simulation(case), networks.simulation(case)
+    before = networks.matrices(run, lambda table: table.weight.copy())
+    loss = run.test(1)
+    for name, matrix in networks.matrices(run, lambda table: table.weight).items():
+        np.testing.assert_array_equal(matrix, before[name])
+    assert not any(gradient.any() for gradient in run.engine.gradient.values())
+    assert run.train(3) == plain.train(3)
+    assert loss == plain.losses[0]
+    assert len(set(plain.losses)) == 3
+    with pytest.raises(InputError, match="n_samples = 0 must be at least 1"):
+        run.test(0)
+
+
+def test_projection_that_does_not_learn() -> None:
+    case = changing(networks.random_case(16))
+    run = networks.simulation(case)
+    model = networks.model(case)
+    model.projections = [
+        dataclasses.replace(item, plastic=item.plastic and item.pre != model.populations[0])
+        for item in model.projections
+    ]
+    other = type(run)(model, run.task, settings=run.engine.settings)
+    before = networks.matrices(other, lambda table: table.weight.copy())
+    other.train(1)
+    after = networks.matrices(other, lambda table: table.weight)
+    np.testing.assert_array_equal(after["in"], before["in"])
+    assert np.nanmax(np.abs(after["rec"] - before["rec"])) > 1e-6
+
+
+@pytest.mark.parametrize("batch_size", [2, 3])
+@pytest.mark.parametrize("kind", ["gradient_descent", "adam"])
+def test_batches(kind: str, batch_size: int) -> None:
+    case = networks.random_case(16, optimizer={"type": kind, "eta": 0.01, "batch_size": batch_size})
+    expected = reference.run_case(case)
+    run = networks.simulation(case)
+    losses = run.train(3 // batch_size)
+    np.testing.assert_allclose(losses, np.mean(expected["losses"][:batch_size]), rtol=1e-12)
+    weights = networks.matrices(run, lambda table: table.weight)
+    for name, matrix in weights.items():
+        np.testing.assert_allclose(matrix, expected[f"w_{name}"], rtol=1e-10, atol=1e-12)
+        assert np.nanmax(np.abs(matrix - case[f"w_{name}"])) > 1e-5
+
+
+def test_weight_bounds() -> None:
+    case = networks.random_case(16, optimizer={"type": "adam", "eta": 10.0, "Wmin": -3.0, "Wmax": 2.5})
+    run = networks.simulation(case)
+    run.train(1)
+    weights = [matrix for matrix in networks.matrices(run, lambda table: table.weight).values() if matrix.size]
+    assert min(map(np.nanmin, weights)) == -3.0 and max(map(np.nanmax, weights)) == 2.5
+    assert optimizer(case["optimizer"], "test").Wmax == 2.5
+
+
+def test_divergence_ends_the_run() -> None:
+    case = networks.random_case(16, optimizer={"type": "gradient_descent", "eta": 1e200, "Wmax": 1e300, "Wmin": -1e300})
+    case["readout"]["loss"] = "mean_squared_error"
+    with pytest.raises(StateError, match=r"(inf|e\+\d+).* a smaller learning rate"):
+        networks.simulation(case).train(3)
+
+
+def test_observers_are_told_in_order() -> None:
+    told = []
+
+    class Teller(Observer):
+        def start(self, simulation) -> None:
+            told.append("start")
+
+        def before_sample(self, simulation, index, phase) -> None:
+            told.append(f"{phase} {index}")
+
+        def after_sample(self, simulation, outcome) -> None:
+            told.append(outcome.index)
+            assert np.isfinite(outcome.loss)
+
+        def after_iteration(self, simulation, iteration, loss) -> None:
+            told.append(f"iteration {iteration}")
+            simulation.stop_requested = iteration == 1
+
+        def finish(self, simulation) -> None:
+            told.append("finish")
+
+    run = networks.simulation(networks.random_case(16))
+    run.observers = [Teller(), Observer()]
+    assert len(run.train(3)) == run.iteration == 2
+    assert told == ["start", "train 0", 0, "iteration 0", "train 1", 1, "iteration 1", "finish"]

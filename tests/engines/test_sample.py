@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from pareprop.engines.sample import Sample
+from pareprop.errors import InputError
+
+TARGET = np.zeros((4000, 1))
+
+
+@pytest.mark.parametrize("varying", [False, True])
+def test_poisson_inputs_have_their_rates(varying):
+    rates = np.array([0.0, 10.0, 80.0])
+    given = np.tile(rates, (len(TARGET), 1)) if varying else rates
+    steps, ids = Sample.from_rates(given, TARGET, seed=3, index=5).inputs.spikes(len(TARGET))
+    for source, rate in enumerate(rates):
+        p = 1.0 - np.exp(-rate / 1000.0)
+        count = np.sum(ids == source)
+        assert abs(count - p * len(TARGET)) <= 5.0 * np.sqrt(len(TARGET) * p * (1.0 - p))
+    assert np.all(np.diff(steps * 10 + ids.astype(int)) > 0)
+
+
+def test_poisson_inputs_follow_a_rate_that_changes():
+    rates = np.where(np.arange(len(TARGET))[:, None] < 2000, 0.0, 500.0)
+    steps, _ = Sample.from_rates(rates, TARGET, seed=3, index=0).inputs.spikes(len(TARGET))
+    assert steps.min() >= 2000
+    assert len(steps) > 500
+
+
+def test_seed_and_index_give_the_spikes():
+    def spikes(seed, index):
+        return Sample.from_rates(np.full(5, 50.0), TARGET, seed, index).inputs.ids.tolist()
+
+    assert spikes(1, 2) == spikes(1, 2)
+    assert spikes(1, 2) != spikes(1, 3)
+    assert spikes(1, 2) != spikes(2, 2)
+
+
+IMPOSSIBLE = [([-1.0], "at least 0"), ([np.nan], "finite"), (np.ones((3, 2)), "must be")]
+
+
+@pytest.mark.parametrize(("rates", "message"), IMPOSSIBLE)
+def test_impossible_rates_are_refused(rates, message):
+    with pytest.raises(InputError, match=message):
+        Sample.from_rates(rates, TARGET, 1, 0)

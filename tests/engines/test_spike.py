@@ -1,0 +1,231 @@
+"""The spike variant against forward traces of one synapse after the other: both kernels, any delays and cutoffs."""
+
+import numpy as np
+import pytest
+import spike_networks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import run_case
+from spike_networks import changes
+
+from pareprop.engines import spike_rules
+from pareprop.engines.spike_rules import LOOP, PREFIX, READOUT
+from pareprop.errors import InputError
+from pareprop.network.model import Model
+from pareprop.network.optimizers import Adam, GradientDescent
+
+PLAIN = {"type": "gradient_descent", "eta": 1e-3, "optimize_each_step": False}
+
+
+def check(case: dict, *splits: tuple[int, int]) -> tuple[dict, float]:
+    """Run a case with both kernels, in one sample and for each (steps of a sample, of a round); compare with the twin.
+
+    Returns what the twin found and the worst deviation of weights, relative to the largest.
+    """
+    with np.errstate(all="ignore"):
+        expected = run_case(case)
+    worst = 0.0
+    for stepwise in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            if stepwise:
+                spike_networks.without_prefix_sums(patch)
+            for n_steps, round_steps in ((0, 0), *splits):
+                run = spike_networks.simulation(case, n_steps, round_steps)
+                assert not (stepwise and PREFIX in spike_networks.modes(run))
+                worst = max(worst, spike_networks.compare(case, spike_networks.run_samples(run), expected))
+    return expected, worst
+
+
+def network(seed: int, n_steps: int, m: int = 1, sizes=(4, 4), dense: bool = False, **params) -> dict:
+    """A random case of groups with common `params`, no bounds, mean squared error and a lag of `m` steps."""
+    rng = np.random.default_rng(seed)
+    d_out = (m + 1) // 2
+    n_rec = sum(sizes)
+    shapes = {"w_in": (n_rec, 5), "w_rec": (n_rec, n_rec), "w_out": (2, n_rec), "w_fb": (n_rec, 2)}
+    weights = {
+        key: np.where(rng.random(shape) < 0.7 + dense, rng.normal(0.3 * (key == "w_in"), 0.4, shape), np.nan)
+        for key, shape in shapes.items()
+    }
+    weights["w_out"][0, 0] = weights["w_fb"][0, 0] = 0.5
+    return spike_networks.random_case(seed, n_steps) | weights | {
+        "groups": [spike_networks.group(rng, n, m, **params) for n in sizes],
+        "readout": {"C_m": 1.0, "tau_m": 20.0, "loss": "mean_squared_error", "eprop_isi_trace_cutoff": 30.0},
+        "optimizer": PLAIN,
+        "targets": rng.normal(size=(n_steps, 2)),
+        "window": np.ones(n_steps),
+        "d_rec": rng.integers(1, 6, (n_rec, n_rec)) if not dense else np.full((n_rec, n_rec), 2),
+        "d_in": 1 if dense else rng.integers(1, 6, (n_rec, 5)),
+        "d_out": d_out,
+        "d_fb": m + 1 - d_out,
+        "step_currents": rng.normal(0.0, 0.1, (n_steps, n_rec)),
+    }  # fmt: skip
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(18, 34))
+def test_random_networks(seed: int, n: int) -> None:
+    check(spike_networks.random_case(seed, 7 * n), (7, 0), (n, 1))
+
+
+def test_random_networks_are_worth_comparing() -> None:
+    lively, seen = 0, set()
+    for seed in range(20):
+        case = spike_networks.random_case(seed)
+        with np.errstate(all="ignore"):
+            expected = run_case(case)
+        lively += min(changes(case, expected)) > 1e-4 and len(expected["spike_ids"]) > 30
+        seen |= spike_networks.modes(spike_networks.simulation(case))
+    assert lively >= 8
+    assert seen == {PREFIX, LOOP, READOUT}
+
+
+@pytest.mark.parametrize("model", spike_networks.MODELS)
+@pytest.mark.parametrize("kind", ["gradient_descent", "adam"])
+@pytest.mark.parametrize("each_step", [False, True])
+def test_every_choice(model: str, kind: str, each_step: bool) -> None:
+    """Every model and optimizer learns something in each kind of weights."""
+    case = network(5, 200, m=3, tau_m=20.0, kappa=0.9, kappa_reg=0.8, c_reg=1.0, model=model)
+    bounds, eta = {"Wmin": -0.6, "Wmax": 0.6}, 1e-3 if kind == "adam" else 3e-3
+    case["optimizer"] = {"type": kind, "eta": eta, "optimize_each_step": each_step} | bounds
+    for key in spike_networks.KEYS.values():
+        case[key] = np.clip(case[key], -0.59999, 0.59999)
+    case["groups"][0]["params"]["tau_m"] = np.linspace(5.0, 30.0, 4)
+    case["groups"][0]["params"]["refractory_input"] = case["groups"][1]["params"].pop("refractory_input", None) is False
+    if "psc_delta" not in model:
+        del case["groups"][0]["params"]["refractory_input"]
+    expected, _ = check(case, (50, 0), (40, 1))
+    assert np.bincount(expected["spike_ids"], minlength=8).max() > 5
+    assert min(changes(case, expected)) > 1e-3
+    if model == "iaf":
+        assert any(np.any(np.abs(expected[key]) == 0.6) for key in spike_networks.KEYS.values())
+
+
+@pytest.mark.parametrize("m", [1, 2, 5, 9])
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("dense", [True, False])
+def test_prefix_sums(m: int, same: bool, dense: bool) -> None:
+    """Many short blocks: with one and two sets of sums, dense and sparse rows, and every cutoff that allows sums."""
+    kappa = 0.8
+    for cutoff in (m + 1, 20.0, np.inf):
+        case = network(
+            m, 150, m, dense=dense, tau_m=3.0, kappa=kappa, kappa_reg=kappa if same else 0.9, c_reg=1.0, model="iaf",
+            eprop_isi_trace_cutoff=cutoff,
+        )  # fmt: skip
+        run = spike_networks.simulation(case)
+        assert spike_networks.modes(run) == {PREFIX, READOUT}
+        assert run.engine.block == (20 if case["dt"] == 1.0 else 30)  # ln 1000 / max(dt / tau_m, -ln kappa)
+        assert np.all(run.network.incoming.blocks[:, 5] == dense)
+        expected, _ = check(case, (25, 0), (50, 1))
+        assert min(changes(case, expected)) > 1e-3
+
+
+@pytest.mark.parametrize("m", [1, 3])
+def test_dense_rows_that_descend_together(m: int) -> None:
+    """70 inputs, most of which spike in every step, and 300 neurons that reach all others but not themselves."""
+    n_steps, n_in, n_rec, rng = 45, 70, 300, np.random.default_rng(m)
+    case = network(
+        m, n_steps, m, sizes=(n_rec,), dense=True, tau_m=3.0, kappa=0.8, kappa_reg=0.8, c_reg=1.0, model="iaf",
+        eprop_isi_trace_cutoff=6.0,
+    )  # fmt: skip
+    case["inputs"] = rng.random((n_steps, n_in)) < np.where(np.arange(n_in) < 5, 0.1, 0.97)
+    case["w_in"], case["w_rec"] = rng.normal(0.0, 0.05, (n_rec, n_in)), rng.normal(0.0, 0.04, (n_rec, n_rec))
+    np.fill_diagonal(case["w_rec"], np.nan)
+    case["w_out"] *= 0.06
+    case["optimizer"] = PLAIN | {"eta": 1e-5}
+    run = spike_networks.simulation(case)
+    assert spike_networks.modes(run) == {PREFIX, READOUT}
+    assert run.engine.block in (20, 30)
+    assert np.all(run.network.incoming.blocks[:, 5])
+    expected, worst = check(case, (15, 1))
+    assert min(changes(case, expected)) > 1e-4
+    assert worst < 1e-12
+
+
+@pytest.mark.parametrize("m", [1, 4])
+@pytest.mark.parametrize("cutoff", [np.inf, 1500.0, 60.0])
+@pytest.mark.parametrize("model", ["iaf", "iaf_adapt"])
+def test_long_silence(m: int, cutoff: float, model: str) -> None:
+    """Sources that are silent for longer than rows wait to be folded, over many blocks; one of them for good."""
+    n_steps = 2 * spike_rules.FOLD_STEPS + 252
+    case = network(
+        4, n_steps, m, sizes=(2,), tau_m=10.0, kappa=0.97, kappa_reg=0.9, c_reg=1.0, model=model, I_e=0.1,
+        eprop_isi_trace_cutoff=cutoff, V_m=0.0, E_L=0.0, V_th=0.6, V_min=-5.0,
+    )  # fmt: skip
+    case["readout"]["eprop_isi_trace_cutoff"] = cutoff
+    case["optimizer"] = PLAIN | {"eta": 1e-5}
+    case["w_rec"] = case["w_rec"] * 0.1
+    case["inputs"] = np.zeros((n_steps, 5), bool)
+    spikes = [(3,), (0, 1100), (500, 510, n_steps - 20), (1020, 1021, 1030), (1024, n_steps - 1)]
+    for source, steps in enumerate(spikes):
+        case["inputs"][list(steps), source] = True
+    expected, _ = check(case, (n_steps // 23, 0))
+    assert changes(case, expected)[0] > 1e-4
+
+
+def test_filters_without_prefix_sums() -> None:
+    """Short tau_m, kappa = 0, cutoffs within the lag, adaptation, narrow bounds and Adam need the other kernel."""
+
+    def mode(model: str = "iaf", optimizer=None, m: int = 1, **params) -> int:
+        network = Model("spike", optimizer=optimizer or GradientDescent())
+        cells = network.neurons("rec", 2, model, **({"tau_m": 20.0} | params))
+        projection = network.connect(network.inputs("in", 1), cells)
+        return spike_rules.mode(network, projection, network.optimizer, spike_rules.block_length(network), m)
+
+    assert mode() == mode(eprop_isi_trace_cutoff=2) == PREFIX
+    assert mode(optimizer=GradientDescent(optimize_each_step=False, Wmin=0)) == PREFIX
+    assert mode(tau_m=0.5) == mode(kappa=0.0) == mode(kappa_reg=0.0) == mode(tau_m=[20.0, 21.0]) == LOOP
+    assert mode(m=2, eprop_isi_trace_cutoff=2) == mode("iaf_adapt") == mode(optimizer=Adam()) == LOOP
+    assert mode(optimizer=GradientDescent(Wmin=-1.0)) == LOOP
+
+
+def test_powers_of_all_populations_stay_within_bounds() -> None:
+    """The block that suits one population is too long for another one, whose kappa shrinks faster than its alpha."""
+    network = Model("spike")
+    slow = network.neurons("slow", 1, tau_m=2.0, kappa=0.6, kappa_reg=0.6)
+    fast = network.neurons("fast", 1, tau_m=1.0 / 0.6, kappa=np.exp(-1.2), kappa_reg=np.exp(-1.2))
+    length = spike_rules.block_length(network)
+    assert length == 13  # ln 1000 / ln (1 / 0.6)
+    modes = []
+    for cells in (slow, fast):
+        projection = network.connect(network.inputs(f"in {cells.name}", 1), cells)
+        modes.append(spike_rules.mode(network, projection, network.optimizer, length, 1))
+        assert modes[-1] == LOOP or cells.params.kappa**-length < spike_rules.LOSS["double"]
+    assert modes == [PREFIX, LOOP]
+
+
+def test_sums_in_other_blocks_are_refused() -> None:
+    """Traces mean something else there, in arrays of the same shapes."""
+    engine = spike_networks.simulation(network(3, 30, model="iaf")).engine
+    state = engine.saved()
+    for blocks, told in (({"blocks": [128, 128]}, r"\[128, 128\]"), ({"blocks": None}, "an earlier version")):
+        with pytest.raises(InputError, match=rf"blocks of \d+ and \d+ steps, those of the checkpoint in .*{told}"):
+            engine.restore(state.numbers | blocks, state.shared)
+
+
+def test_adam_takes_no_rounding_error_for_a_gradient() -> None:
+    """A gradient of exactly 0 moves nothing, however large the sums are that it is a difference of."""
+    case = network(82, 300, 5, tau_m=5.0, kappa=0.995, kappa_reg=0.995, c_reg=0.0, model="iaf", t_ref=3.0,
+                   eprop_isi_trace_cutoff=np.inf, surrogate_gradient_function="piecewise_linear")  # fmt: skip
+    case["optimizer"] = {"type": "adam", "eta": 1e-3, "optimize_each_step": False}
+    _, worst = check(case)
+    assert worst < 1e-13
+
+
+@pytest.mark.parametrize("last", range(20, 32))
+def test_flush_after_any_number_of_steps(last: int) -> None:
+    """The window that the flush closes may be as old as cutoff and lag allow; seen with a cutoff below the lag."""
+    case = network(3, 32, 9, sizes=(2,), tau_m=20.0, kappa=0.9, kappa_reg=0.9, model="iaf", I_e=0.2, V_th=0.5, E_L=0.0,
+                   V_m=0.0, V_min=-5.0)  # fmt: skip
+    case["readout"]["eprop_isi_trace_cutoff"] = 3.0
+    case |= {key: case[key][:last] for key in ("inputs", "targets", "window", "step_currents")}
+    expected, _ = check(case)
+    assert changes(case, expected)[2] > 1e-4
+
+
+def test_projections_without_synapses_have_no_delay() -> None:
+    """One group has no readout synapses and no feedback: delays of the learning loop are those of the other."""
+    case = network(2, 100, 5, tau_m=20.0, kappa=0.9, kappa_reg=0.9, model="iaf")
+    case["w_out"][:, 4:] = np.nan
+    case["w_fb"][4:] = np.nan
+    expected, _ = check(case)
+    assert min(changes(case, expected)) > 1e-3

@@ -1,0 +1,210 @@
+"""Topology kernels against a slow twin on numpy.random.Philox, and against what each rule promises."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from pareprop import rng
+from pareprop.kernels import topology
+
+NO_SELF = -(2**62)
+KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT = (rng.key(3, purpose) for purpose in ("topology", "delay", "weight"))
+
+
+@dataclass(frozen=True)
+class Case:
+    rule: int
+    n_sources: int
+    n_targets: int
+    indegree: int = 0
+    probability: float = 0.0
+    multapses: bool = True
+    self_offset: int = NO_SELF
+    delays: tuple = (1, 1)
+    weight: tuple = (topology.WEIGHT_NORMAL, 2.0, 0.5)
+
+
+CASES = {
+    "all": Case(topology.ALL_TO_ALL, 300, 31, delays=(2, 5)),
+    "all no autapses": Case(topology.ALL_TO_ALL, 13, 17, self_offset=-2, weight=(topology.WEIGHT_UNIFORM, -1.0, 3.0)),
+    "indegree": Case(topology.FIXED_INDEGREE, 40, 23, indegree=600, delays=(1, 3)),
+    "indegree no autapses": Case(topology.FIXED_INDEGREE, 20, 20, indegree=50, self_offset=0),
+    "distinct": Case(topology.FIXED_INDEGREE, 700, 9, indegree=530, multapses=False, delays=(3, 4)),
+    "distinct no autapses": Case(topology.FIXED_INDEGREE, 25, 21, indegree=24, multapses=False, self_offset=2),
+    "distinct one": Case(topology.FIXED_INDEGREE, 1, 5, indegree=1, multapses=False),
+    "probability": Case(topology.FIXED_PROBABILITY, 900, 11, probability=0.6, delays=(1, 7)),
+    "probability no autapses": Case(topology.FIXED_PROBABILITY, 30, 40, probability=0.2, self_offset=-5),
+    "probability 1": Case(topology.FIXED_PROBABILITY, 300, 4, probability=1.0),
+    "constant": Case(topology.FIXED_INDEGREE, 30, 8, indegree=5, weight=(topology.WEIGHT_CONSTANT, 4.5, 0.0)),
+}
+each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+def connect(case, first=0, last=None, target_base=0):
+    """Synapses of a range of targets as columns in the order of the flat arrays: delay, source, target, weight."""
+    last = case.n_targets if last is None else last
+    rows = (case.delays[1] - case.delays[0] + 1, case.n_sources)
+    scratch = np.full(case.n_sources, 12345, dtype=np.uint32)
+    rule = (case.rule, case.n_sources, first, last, case.indegree, case.probability, case.multapses, case.self_offset)
+    arguments = (*rule, KEY_TOPOLOGY, KEY_DELAY, *case.delays)
+    counts = np.zeros(rows, dtype=np.int64)
+    topology.count(*arguments, counts, scratch)
+    ends = counts.cumsum().reshape(rows)
+    cursor = ends - counts
+    target = np.full(counts.sum(), 2**32 - 1, dtype=np.uint32)
+    weight = np.full(target.size, np.nan)
+    topology.fill(*arguments, *case.weight, KEY_WEIGHT, target_base, cursor, target, weight, scratch)
+    np.testing.assert_array_equal(cursor, ends)
+    delay, source = (np.repeat(index.ravel(), counts.ravel()) for index in np.indices(rows))
+    return delay + case.delays[0], source, target.astype(np.int64), weight
+
+
+def philox(key, target, n):
+    return [int(u) for u in np.random.Philox(key=key, counter=[0, target, 0, 0]).random_raw(n)]
+
+
+def slow_sources(case, target):
+    """Sources of a target in the order of the draw."""
+    choices = [s for s in range(case.n_sources) if s != target + case.self_offset]
+    if case.rule == topology.ALL_TO_ALL:
+        return choices
+    if case.rule == topology.FIXED_INDEGREE:
+        if case.multapses:
+            return [choices[u * len(choices) >> 64] for u in philox(KEY_TOPOLOGY, target, case.indegree)]
+        for k, u in enumerate(philox(KEY_TOPOLOGY, target, case.indegree)):
+            pick = k + (u * (len(choices) - k) >> 64)
+            choices[k], choices[pick] = choices[pick], choices[k]
+        return choices[: case.indegree]
+    drawn, place = [], -1
+    for u in philox(KEY_TOPOLOGY, target, len(choices) + 1):
+        place += 1 + int(np.log(((u >> 11) + 1) / 2**53) / np.log1p(-case.probability) if case.probability < 1 else 0)
+        if place >= len(choices):
+            break
+        drawn.append(choices[place])
+    return drawn
+
+
+def slow_weights(case, target, n):
+    kind, a, b = case.weight
+    if kind == topology.WEIGHT_CONSTANT:
+        return [a] * n
+    uniforms = np.array([(u >> 11) / 2**53 for u in philox(KEY_WEIGHT, target, n)])
+    if kind == topology.WEIGHT_UNIFORM:
+        return a + (b - a) * uniforms
+    centred = uniforms - 0.5 + 2.0**-54  # exact, and the law is symmetric
+    return a - b * np.sign(centred) * scipy.stats.norm.ppf(0.5 - abs(centred))
+
+
+def slow_connect(case):
+    synapses = []
+    low, high = case.delays
+    for target in range(case.n_targets):
+        sources = slow_sources(case, target)
+        delays = [low + (u * (high - low + 1) >> 64) for u in philox(KEY_DELAY, target, len(sources))]
+        weights = slow_weights(case, target, len(sources))
+        synapses += zip(delays, sources, [target] * len(sources), weights, strict=True)
+    synapses.sort(key=lambda synapse: synapse[:3])  # stable: multapses stay in the order of the draw
+    return [np.array(column) for column in zip(*synapses, strict=True)]
+
+
+@each_case
+def test_against_slow_twin(case):
+    *found, weight = connect(case)
+    *expected, expected_weight = slow_connect(case)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(weight, expected_weight, rtol=1e-14, atol=1e-15)
+
+
+@each_case
+@pytest.mark.parametrize("n_ranges", [2, 3])
+def test_ranges_of_targets_draw_the_same_synapses(case, n_ranges):
+    bounds = [case.n_targets * r // n_ranges for r in range(n_ranges + 1)]
+    parts = [connect(case, *bounds[r : r + 2], target_base=bounds[r]) for r in range(n_ranges)]
+    joined = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
+    order = np.lexsort((joined[2], joined[1], joined[0]))
+    np.testing.assert_array_equal([column[order] for column in joined], connect(case))
+
+
+@each_case
+def test_rows_ascend_delays_stay_in_range_and_autapses_are_left_out(case):
+    delay, source, target, _ = connect(case)
+    row = delay * case.n_sources + source
+    assert (np.diff(target)[np.diff(row) == 0] >= 0).all()
+    assert set(delay) == set(range(case.delays[0], case.delays[1] + 1))
+    assert (source < case.n_sources).all() and (target < case.n_targets).all()
+    assert not (source == target + case.self_offset).any()
+
+
+@each_case
+def test_degrees_and_multapses(case):
+    _, source, target, _ = connect(case)
+    indegree = np.bincount(target, minlength=case.n_targets)
+    if case.rule == topology.FIXED_INDEGREE:
+        assert (indegree == case.indegree).all()
+    if case.rule == topology.ALL_TO_ALL:
+        own = np.arange(case.n_targets) + case.self_offset
+        assert (indegree == case.n_sources - ((own >= 0) & (own < case.n_sources))).all()
+    if case.rule != topology.FIXED_INDEGREE or not case.multapses:
+        assert np.unique(target * case.n_sources + source).size == source.size
+
+
+@pytest.mark.parametrize("multapses", [True, False])
+@pytest.mark.parametrize("self_offset", [NO_SELF, 0])
+def test_fixed_indegree_is_uniform_over_sources(multapses, self_offset):
+    n = 200
+    case = Case(topology.FIXED_INDEGREE, n, n, indegree=100, multapses=multapses, self_offset=self_offset)
+    _, source, _, _ = connect(case)
+    choices = n - (self_offset == 0)
+    p = 1 / choices if multapses else 100 / choices
+    trials = choices * 100 if multapses else choices
+    outdegree = np.bincount(source, minlength=n)
+    assert abs(outdegree - trials * p).max() < 5 * np.sqrt(trials * p * (1 - p))
+    assert outdegree.std() > 0.7 * np.sqrt(trials * p * (1 - p))
+
+
+@pytest.mark.parametrize("probability", [0.003, 0.1, 0.8])
+def test_fixed_probability_within_five_sigma(probability):
+    case = Case(topology.FIXED_PROBABILITY, 1000, 500, probability=probability, self_offset=0)
+    _, source, target, _ = connect(case)
+    for degrees, n in ((np.bincount(target, minlength=500), 999), (np.bincount(source, minlength=1000)[:500], 499)):
+        sigma = np.sqrt(n * probability * (1 - probability))
+        assert abs(degrees - n * probability).max() < 5.5 * sigma + 1
+        assert abs(degrees.mean() - n * probability) < 5 * sigma / np.sqrt(500)
+
+
+def test_nothing_to_draw():
+    for case in (
+        Case(topology.FIXED_PROBABILITY, 10, 5, probability=0.0),
+        Case(topology.FIXED_PROBABILITY, 1, 1, probability=0.5, self_offset=0),
+        Case(topology.FIXED_INDEGREE, 10, 5, indegree=0, multapses=False),
+        Case(topology.ALL_TO_ALL, 0, 5),
+        Case(topology.ALL_TO_ALL, 10, 0),
+    ):
+        assert connect(case)[1].size == 0
+
+
+def test_weights_and_delays_follow_their_laws():
+    case = Case(topology.FIXED_INDEGREE, 100, 200, indegree=100, delays=(1, 4))
+    delay, source, target, weight = connect(case)
+    assert scipy.stats.kstest((weight - 2.0) / 0.5, "norm").pvalue > 1e-3
+    assert scipy.stats.chisquare(np.bincount(delay)[1:]).pvalue > 1e-3
+    for other in (source, target, delay):
+        assert abs(np.corrcoef(weight, other)[0, 1]) < 4 / np.sqrt(weight.size)
+    uniform = connect(replace(case, weight=(topology.WEIGHT_UNIFORM, -1.0, 3.0)))[3]
+    assert scipy.stats.kstest(uniform, "uniform", (-1.0, 4.0)).pvalue > 1e-3
+
+
+def test_weight_none_leaves_weights_alone():
+    case = replace(CASES["indegree"], weight=(topology.WEIGHT_NONE, 0.0, 0.0))
+    delay, source, target, weight = connect(case)
+    assert np.isnan(weight).all()
+    np.testing.assert_array_equal((delay, source, target), connect(CASES["indegree"])[:3])
+
+
+def test_target_base_shifts_the_targets():
+    shifted = connect(CASES["probability"], 4, 9, target_base=100)[2]
+    plain = connect(CASES["probability"], 4, 9, target_base=0)[2]
+    np.testing.assert_array_equal(shifted, plain + 100)
+    assert plain.min() == 0

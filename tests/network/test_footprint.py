@@ -1,0 +1,71 @@
+"""What can't fit into memory, and weights out of their bounds, are refused before anything is taken or written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import command
+
+from pareprop.engines.sample import Sample
+from pareprop.errors import InputError
+from pareprop.network import footprint
+from pareprop.network.model import Model
+from pareprop.network.parameters import Normal
+from pareprop.simulation.loop import Simulation
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["n_rec=1000000000"], "n_rec = 1000000000, n_step = 1000: a draw takes "),
+        (["n_rec=100000000", "indegree=100000"], "projection 'rec->rec' (indegree = 100000, 100000000 targets) takes "),
+        (["n_step=100000000000", "indegree=2", "n_in=1"], "history of 100 neurons over n_steps = 100000000000 takes"),
+        (["n_rec=100000000000", "indegree=1"], "population 'rec': size = 100000000000 must be at most 2147483648"),
+        (["variant=spike", "cutoff=1e9"], "population 'rec': eprop_isi_trace_cutoff = 1e+09 must be at most 1e+07"),
+    ],
+)  # fmt: skip
+def test_absurd_sizes(settings: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = [part for text in settings for part in ("--set", text)]
+    code, _, errors = command(capsys, "run", "sine-waves", *arguments, "--out", tmp_path / "run")
+    assert code == 2 and expected in errors, errors
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound is that of the machine, and each rank takes its share."""
+    monkeypatch.setattr(footprint, "available", lambda: 2**20)
+    model = Model()
+    a = model.neurons("a", 400)
+    model.connect(a, a, weight=0.1)
+    with pytest.raises(InputError, match=r"projection 'a->a' \(all to all, 400 x 400\) takes 0.00\d+ GiB of memory"):
+        footprint.require(model, 10)
+    footprint.require(model, 10, rank=1, size=4)
+    with pytest.raises(InputError, match="history of 400 neurons over n_steps = 1000 takes"):
+        footprint.require(model, 1000, size=1)
+
+
+class Nothing:
+    n_steps = learning_window = 10
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        return Sample.from_raster(np.zeros((10, 2)), np.zeros((10, 0)))
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize(
+    ("weight", "expected"),
+    [(101.0, "weight = 101 must be at most Wmax = 100"), (-100.5, "weight = -100.5 must be at least Wmin = -100"),
+     (Normal(mean=0.0, std=1e4), "must be at least Wmin = -100")],
+)  # fmt: skip
+def test_weights_out_of_bounds_are_refused_as_in_nest(variant: str, weight: object, expected: str) -> None:
+    """NEST 3.10, eprop_synapse.h: "Minimal weight Wmin ≤ weight required", "weight ≤ maximal weight Wmax required"."""
+    model = Model(variant)
+    inputs, neurons = model.inputs("in", 2), model.neurons("rec", 40)
+    model.connect(inputs, neurons, weight=weight)
+    with pytest.raises(InputError, match="projection 'in->rec': ") as caught:
+        Simulation(model, Nothing())
+    assert expected in str(caught.value)
+    static = Model(variant)
+    inputs, neurons = static.inputs("in", 2), static.neurons("rec", 40)
+    static.connect(inputs, neurons, weight=weight, plastic=False)
+    Simulation(static, Nothing())

@@ -1,0 +1,282 @@
+"""The description of a network: what is refused, with which words, and what parameters become."""
+
+import numpy as np
+import pytest
+
+from pareprop.engines.interval import IntervalSettings
+from pareprop.engines.sample import Sample
+from pareprop.errors import InputError
+from pareprop.network import optimizers, parameters
+from pareprop.network.local import LocalNetwork
+from pareprop.network.model import Model
+from pareprop.network.optimizers import Adam, GradientDescent
+from pareprop.network.parameters import Constant, Normal, Uniform
+from pareprop.parallel.spike_log import SpikeLog
+from pareprop.simulation.loop import Simulation
+
+
+def small(**optimizer):
+    model = Model("interval", optimizer=optimizers.optimizer(optimizer, "test"))
+    return model, model.inputs("in", 3), model.neurons("rec", 4, "iaf"), model.readouts("out", 2)
+
+
+NEURON_MISTAKES = {
+    "tau_m": (0.0, "tau_m = 0 must be above 0"),
+    "C_m": (-1.0, "C_m = -1 must be above 0"),
+    "t_ref": (-1.0, "t_ref = -1 must be at least 0"),
+    "c_reg": (-1.0, "c_reg = -1 must be at least 0"),
+    "f_target": (-1.0, "f_target = -1 must be at least 0"),
+    "surrogate_gradient_height": (-1.0, "surrogate_gradient_height = -1 must be at least 0"),
+    "surrogate_gradient_width": (0.0, "surrogate_gradient_width = 0 must be above 0"),
+    "surrogate_gradient_function": ("sigmoid", "surrogate_gradient_function = 'sigmoid'"),
+    "V_min": (-50.0, "V_min = -50 must not exceed V_th = -55"),
+    "V_th": (np.array([-55.0, np.nan, 0.0, 0.0]), "finite"),
+    "E_L": (np.zeros(3), "E_L has 3 values for 4 neurons"),
+    "I_e": (np.zeros((4, 1)), "one dimension"),
+    "tau_n": (1.0, "unknown parameter 'tau_n', did you mean 'tau_m'?"),
+    "adapt_beta": (1.0, "unknown parameter 'adapt_beta'"),
+    "V_m": ("high", "V_m = 'high'"),
+}
+
+
+@pytest.mark.parametrize("name", NEURON_MISTAKES)
+def test_neuron_parameters_are_checked(name: str) -> None:
+    value, message = NEURON_MISTAKES[name]
+    with pytest.raises(InputError, match="population 'rec'") as caught:
+        Model("interval").neurons("rec", 4, "iaf", **{name: value})
+    assert message in str(caught.value)
+
+
+def test_arrays_and_distributions_are_checked_by_their_extremes() -> None:
+    with pytest.raises(InputError, match="tau_m = 0 must be above 0"):
+        Model("interval").neurons("rec", 3, tau_m=[1.0, 0.0, 2.0])
+    with pytest.raises(InputError, match="tau_m = -1 must be above 0"):
+        Model("interval").neurons("rec", 3, tau_m=Uniform(low=-1.0, high=2.0))
+    with pytest.raises(InputError, match=r"low = 2.0 must not exceed high = 1.0"):
+        parameters.checked(Uniform, {"low": 2.0, "high": 1.0}, "test")
+    with pytest.raises(InputError, match="adapt_tau = 0 must be above 0"):
+        Model("interval").neurons("rec", 3, "iaf_adapt", adapt_tau=0.0)
+
+
+def test_descriptions_cannot_be_changed() -> None:
+    values = np.array([10.0, 20.0])
+    population = Model("interval").neurons("rec", 2, tau_m=values)
+    with pytest.raises(ValueError, match="read-only"):
+        population.params.tau_m[0] = 1.0
+    values[0] = -1.0
+    assert population.params.tau_m[0] == 10.0
+    with pytest.raises(ValueError, match="frozen"):
+        population.params.t_ref = -1.0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Model("weekly"), "variant = 'weekly'"),
+        (lambda: Model(seed=-1), "seed = -1"),
+        (lambda: Model(dt_ms=0.0), "dt_ms = 0.0"),
+        (lambda: Model().inputs("in", 0), "population 'in': size = 0 must be at least 1"),
+        (lambda: Model().neurons("rec", 3, "iaf_adept"), "unknown model 'iaf_adept' in variant 'interval', did you"),
+        (lambda: Model().neurons("rec", 3, "iaf_psc_delta"), "unknown model 'iaf_psc_delta' in variant 'interval'"),
+        (lambda: Model().readouts("out", 1, loss="hinge"), "loss = 'hinge'"),
+        (lambda: optimizers.optimizer({"type": "sgd"}, "here"), "here: unknown optimizer type 'sgd'"),
+        (lambda: optimizers.optimizer({"eta": -1.0}, "here"), "here: eta = -1.0"),
+        (lambda: optimizers.optimizer({"Wmin": 2.0, "Wmax": 1.0}, "here"), "Wmin = 2.0 must not exceed Wmax = 1.0"),
+        (lambda: optimizers.optimizer({"beta_1": 0.5}, "here"), "unknown parameter 'beta_1'"),
+        (lambda: optimizers.optimizer({"type": "adam", "beta_1": 1.0}, "here"), "beta_1 = 1.0"),
+        (lambda: optimizers.optimizer({"batch_size": 0}, "here"), "batch_size = 0"),
+    ],
+)
+def test_parts_are_checked(make, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        make()
+    assert message in str(caught.value)
+
+
+CONNECTION_MISTAKES = {
+    "rule": ({"rule": "all_to_al"}, "unknown rule 'all_to_al', did you mean 'all_to_all'?"),
+    "option": ({"rule": "fixed_indegree", "indegre": 2}, "unknown option 'indegre', did you mean 'indegree'?"),
+    "delay zero": ({"delay": 0}, "delay = 0 must be whole steps of at least 1"),
+    "delay fraction": ({"delay": 1.5}, "delay = 1.5 must be whole steps"),
+    "delay range": ({"delay": (3, 2)}, "delay = (3, 2) must be whole steps of at least 1, lowest first"),
+    "delay triple": ({"delay": (1, 2, 3)}, "delay = (1, 2, 3)"),
+    "delay text": ({"delay": "one"}, "delay = one"),
+    "delay long": ({"delay": 2**15 + 1}, "delay = 32769"),
+    "indegree": ({"rule": "fixed_indegree", "indegree": -1}, "indegree = -1 must be a whole number"),
+    "indegree fraction": ({"rule": "fixed_indegree", "indegree": 1.5}, "indegree = 1.5 must be a whole number"),
+    "indegree too large": (
+        {"rule": "fixed_indegree", "indegree": 4, "allow_multapses": False, "allow_autapses": False},
+        "indegree = 4 must be a whole number from 0 to 3",
+    ),
+    "probability": ({"rule": "fixed_probability", "probability": 1.1}, "probability = 1.1 must lie in [0, 1]"),
+    "weight": ({"weight": "strong"}, "weight of rule 'all_to_all' must be a number, Normal or Uniform"),
+    "weight nan": ({"weight": np.nan}, "value = nan"),
+    "optimizer": ({"optimizer": {"type": "sgd"}}, "unknown optimizer type 'sgd'"),
+    "feedback": ({"feedback": "random"}, "feedback = 'random' must be one of random, symmetric, adaptive, on a"),
+    "no ids": ({"rule": "explicit"}, "rule 'explicit' needs source= and target="),
+    "lengths": ({"rule": "explicit", "source": [0, 1], "target": [0]}, "source has shape (2,), target (1,)"),
+    "source": ({"rule": "explicit", "source": [4], "target": [0]}, "source must hold whole numbers from 0 to 3"),
+    "target": ({"rule": "explicit", "source": [0], "target": [-1]}, "target must hold whole numbers from 0 to 3"),
+    "fraction": ({"rule": "explicit", "source": [0.5], "target": [0]}, "source must hold whole numbers"),
+    "weights": ({"rule": "explicit", "source": [0], "target": [0], "weight": [1.0, 2.0]}, "weight has shape (2,)"),
+    "infinite": ({"rule": "explicit", "source": [0], "target": [0], "weight": [np.inf]}, "not finite"),
+    "delays": ({"rule": "explicit", "source": [0], "target": [0], "delay": [0]}, "delay = 0 must be whole steps"),
+    "delays shape": ({"rule": "explicit", "source": [0], "target": [0], "delay": [1, 2]}, "delay has shape (2,)"),
+    "delays fraction": ({"rule": "explicit", "source": [0], "target": [0], "delay": [1.5]}, "delay = 1.5 must be"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONNECTION_MISTAKES)
+def test_projections_are_checked(name: str) -> None:
+    options, message = CONNECTION_MISTAKES[name]
+    model, _, neurons, _ = small()
+    with pytest.raises(InputError, match="projection 'rec->rec': ") as caught:
+        model.connect(neurons, neurons, **options)
+    assert message in str(caught.value)
+    assert model.projections == []
+
+
+def test_ends_and_names_of_projections() -> None:
+    model, inputs, neurons, out = small()
+    with pytest.raises(InputError, match="a projection from input to readout is not possible"):
+        model.connect(inputs, out)
+    model.connect(inputs, neurons)
+    with pytest.raises(InputError, match="a projection of that name exists already"):
+        model.connect(inputs, neurons)
+    model.connect(inputs, neurons, name="again")
+    with pytest.raises(InputError, match="population 'rec' exists already"):
+        model.neurons("rec", 2)
+    with pytest.raises(InputError, match="feedback = 'fixed' must be one of"):
+        model.connect(out, neurons, feedback="fixed")
+    assert [projection.name for projection in model.projections] == ["in->rec", "again"]
+
+
+def test_what_is_plastic() -> None:
+    model, inputs, neurons, out = small()
+    plastic = [
+        model.connect(inputs, neurons).plastic,
+        model.connect(neurons, neurons, plastic=False).plastic,
+        model.connect(neurons, out).plastic,
+        model.connect(out, neurons).plastic,
+        model.connect(model.currents("dc", 1), neurons).plastic,
+    ]
+    assert plastic == [True, False, True, False, False]
+
+
+def test_optimizers() -> None:
+    assert optimizers.optimizer({}, "test") == GradientDescent(eta=1e-4, batch_size=1)
+    assert optimizers.optimizer({"type": "adam", "eta": np.float64(0.5)}, "test") == Adam(eta=0.5)
+    model, inputs, neurons, _ = small(type="adam", eta=0.1)
+    assert model.connect(inputs, neurons, optimizer={"eta": 0.2}).optimizer == GradientDescent(eta=0.2)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# what a rank makes of it
+
+
+def test_parameters_of_a_rank_are_a_slice_of_all() -> None:
+    model = Model("interval", seed=3)
+    model.neurons("a", 5, "iaf", tau_m=Normal(mean=30.0, std=2.0), C_m=np.arange(1.0, 6.0))
+    model.neurons("b", 4, "iaf_adapt", V_th=Uniform(low=-60.0, high=-50.0), surrogate_gradient_function="exponential")
+    whole = LocalNetwork(model, 0, 1)
+    for size in (2, 3, 4, 12):
+        parts = [LocalNetwork(model, rank, size) for rank in range(size)]
+        for name, values in whole.cells.items():
+            np.testing.assert_array_equal(np.concatenate([part.cells[name] for part in parts]), values, err_msg=name)
+    np.testing.assert_array_equal(whole.pieces, [[0, 5, 0, 0], [5, 9, 1, 1]])
+    np.testing.assert_array_equal(LocalNetwork(model, 1, 2).pieces, [[0, 1, 0, 0], [1, 5, 1, 1]])
+    tau_m = -1.0 / np.log(whole.cells["alpha"][:5])
+    assert 25.0 < tau_m.min() < tau_m.max() < 35.0
+    np.testing.assert_allclose(whole.cells["p_current"][:5], tau_m / np.arange(1.0, 6.0) * (1.0 - np.exp(-1.0 / tau_m)))
+    assert np.all((whole.cells["V_th"][5:] >= 10.0) & (whole.cells["V_th"][5:] < 20.0))
+
+
+def test_networks_that_cannot_be_built() -> None:
+    model = Model("interval")
+    model.inputs("in", 2)
+    with pytest.raises(InputError, match="the model has no recurrent neurons"):
+        LocalNetwork(model, 0, 1)
+    model.neurons("rec", 2)
+    model.readouts("a", 1, tau_m=10.0)
+    model.readouts("b", 1, tau_m=20.0)
+    with pytest.raises(InputError, match=r"readout populations \['a', 'b'\] must share their parameters"):
+        LocalNetwork(model, 0, 1).readout_constants()
+
+
+def test_drawn_time_constants_must_be_above_0() -> None:
+    model = Model("interval")
+    model.neurons("rec", 50, tau_m=Normal(mean=1.0, std=1.0))
+    with pytest.raises(InputError, match=r"population 'rec': tau_m drawn for neuron \d+ is -\d.*, must be above 0"):
+        LocalNetwork(model, 0, 1)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# samples
+
+
+class OneSample:
+    n_steps = learning_window = 10
+
+    def __init__(self, sample: Sample) -> None:
+        self._sample = sample
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        return self._sample
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (Sample(SpikeLog(10), np.zeros((10, 3))), "target has shape (10, 3), must be (10, 2)"),
+        (Sample(SpikeLog(10), np.zeros((9, 2))), "target has shape (9, 2), must be (10, 2)"),
+        (Sample(SpikeLog(9), np.zeros((10, 2))), "inputs have 9 steps, must have 10"),
+        (Sample.from_raster(np.eye(10), np.zeros((10, 2))), "an input spike of source 9, the model has 3"),
+        (
+            Sample(SpikeLog(10), np.zeros((10, 2)), currents=np.zeros((10, 2))),
+            "currents has shape (10, 2), must be (10, 0)",
+        ),
+        (Sample(SpikeLog(10), np.zeros((10, 2)), window=np.zeros(9)), "window has shape (9,), must be (10,)"),
+        (Sample(SpikeLog(10), np.full((10, 2), np.nan)), "target holds values that are not finite"),
+    ],
+)
+def test_samples_are_checked(sample: Sample, message: str) -> None:
+    model, inputs, neurons, out = small()
+    model.connect(inputs, neurons)
+    model.connect(neurons, out)
+    with pytest.raises(InputError) as caught:
+        Simulation(model, OneSample(sample)).train(1)
+    assert f"sample: {message}" in str(caught.value)
+
+
+def test_rasters() -> None:
+    sample = Sample.from_raster([[0, 1, 1], [0, 0, 0], [1, 0, 1]], [[0], [1], [2]])
+    np.testing.assert_array_equal(sample.inputs.ptr, [0, 2, 2, 4])
+    np.testing.assert_array_equal(sample.inputs.ids, [1, 2, 0, 2])
+    steps, ids = sample.inputs.spikes(3)
+    np.testing.assert_array_equal(steps, [0, 0, 2, 2])
+    np.testing.assert_array_equal(ids, [1, 2, 0, 2])
+    assert sample.target.dtype == float
+    with pytest.raises(InputError, match=r"raster \(2, 1\) and target \(3, 1\) must be"):
+        Sample.from_raster(np.zeros((2, 1)), np.zeros((3, 1)))
+
+
+@pytest.mark.parametrize(
+    ("window", "average", "round_steps", "message"),
+    [
+        (11, False, 0, "learning_window = 11 must lie in [0, 10]"),
+        (-1, False, 0, "learning_window = -1 must lie in [0, 10]"),
+        (0, True, 0, "learning_window = 0 must lie in [1, 10]"),
+        (5, False, -1, "round_steps = -1 must be at least 0"),
+    ],
+)
+def test_settings_are_checked(window: int, average: bool, round_steps: int, message: str) -> None:
+    model, *_ = small()
+    settings = IntervalSettings(window, average, round_steps=round_steps)
+    with pytest.raises(InputError) as caught:
+        Simulation(model, OneSample(Sample(SpikeLog(10), np.zeros((10, 2)))), settings=settings)
+    assert message in str(caught.value)
+
+
+def test_constant_weight() -> None:
+    model, inputs, neurons, _ = small()
+    assert model.connect(inputs, neurons, weight=np.float32(2.0)).weight == Constant(value=2.0)

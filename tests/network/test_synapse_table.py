@@ -1,0 +1,122 @@
+"""Partition and synapse tables: every rank holds its own share, and the canonical order is the same for all."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pareprop.network.local import LocalNetwork
+from pareprop.network.model import Model
+from pareprop.network.parameters import Normal, Uniform
+from pareprop.network.synapse_table import SynapseTable
+from pareprop.parallel.partition import block, overlap, owner
+
+
+@given(n=st.integers(1, 10**12), size=st.integers(1, 10**5), data=st.data())
+def test_blocks_cover_all_ids_once(n: int, size: int, data: st.DataObject) -> None:
+    rank = data.draw(st.integers(0, size - 1))
+    first, last = block(n, size, rank)
+    assert 0 <= first <= last <= n
+    assert last == (block(n, size, rank + 1)[0] if rank + 1 < size else n)
+    assert first == (block(n, size, rank - 1)[1] if rank else 0)
+    assert abs((last - first) - n / size) < 1.0
+    index = data.draw(st.integers(0, n - 1))
+    low, high = block(n, size, owner(n, size, index))
+    assert low <= index < high
+
+
+@given(*(st.integers(0, 20) for _ in range(4)))
+def test_overlap(first: int, length: int, low: int, width: int) -> None:
+    start, stop = overlap(first, first + length, low, low + width)
+    assert set(range(start, stop)) == set(range(first, first + length)) & set(range(low, low + width))
+
+
+def listed(parts: list[SynapseTable], span: int, limit: int) -> np.ndarray:
+    """Rows of (target, source, delay, weight) of a projection, rank after rank, in the order of `chunks`."""
+    rows = [
+        np.stack([target, source, delay, part.weight[index]], axis=1)
+        for part in parts
+        for source, target, delay, index in part.chunks(part.spans[span], limit)
+    ]
+    return np.concatenate(rows)
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**31), size=st.integers(1, 6), limit=st.sampled_from([1, 3, 10, 10**6]),
+    n_pre=st.integers(1, 12), n_post=st.integers(1, 12), n=st.integers(0, 80), same=st.booleans(),
+)  # fmt: skip
+def test_canonical_order_of_explicit_synapses(
+    seed: int, size: int, limit: int, n_pre: int, n_post: int, n: int, same: bool
+) -> None:
+    """Also of several synapses between the same two cells; a second projection lies behind in the same arrays."""
+    rng = np.random.default_rng(seed)
+    model = Model()
+    pre, post = model.neurons("pre", n_pre), model.neurons("post", n_post)
+    post = pre if same else post
+    source, target = rng.integers(0, pre.size, n), rng.integers(0, post.size, n)
+    delay, weight = rng.integers(1, 4, n), rng.normal(size=n)
+    model.connect(pre, post, "explicit", source=source, target=target, delay=delay, weight=weight, name="a")
+    model.connect(post, pre, weight=Normal(std=1.0), name="b")
+    n_all = model.size("recurrent")
+    parts = [SynapseTable(model, model.projections, *block(n_all, size, rank)) for rank in range(size)]
+    expected = np.stack([target, source, delay, weight], axis=1)[np.lexsort((delay, source, target))]
+    np.testing.assert_array_equal(listed(parts, 0, limit), expected)
+    whole = SynapseTable(model, model.projections, 0, n_all)
+    second = listed([whole], 1, 10**6)
+    np.testing.assert_array_equal(listed(parts, 1, limit), second)
+    assert len(np.unique(second[:, :2], axis=0)) == pre.size * post.size
+    for part in parts:  # ascending targets in every row, as the kernels need them
+        assert part.row_ptr[-1] == len(part.target) == len(part.weight)
+        for first, last in zip(part.row_ptr[:-1], part.row_ptr[1:], strict=True):
+            assert np.all(np.diff(part.target[first:last].astype(int)) >= 0)
+
+
+RULES = {
+    "all": {},
+    "all but autapses": {"allow_autapses": False},
+    "all, delays drawn": {"delay": (2, 4)},
+    "indegree": {"rule": "fixed_indegree", "indegree": 5},
+    "indegree, no multapses": {"rule": "fixed_indegree", "indegree": 5, "allow_multapses": False},
+    "indegree, delays drawn": {"rule": "fixed_indegree", "indegree": 30, "delay": (1, 5)},
+    "indegree 0": {"rule": "fixed_indegree", "indegree": 0},
+    "probability": {"rule": "fixed_probability", "probability": 0.4, "allow_autapses": False, "delay": (3, 4)},
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("size", [2, 3, 4, 20])
+def test_rules_give_the_same_synapses_on_any_number_of_ranks(name: str, size: int) -> None:
+    model = Model(seed=9)
+    other, group = model.neurons("other", 4), model.neurons("group", 13)
+    model.connect(other, group)
+    model.connect(group, group, weight=Uniform(low=-1.0, high=1.0), **RULES[name])
+    whole = listed([SynapseTable(model, model.projections, 0, 17)], 1, 10**6)
+    parts = [SynapseTable(model, model.projections, *block(17, size, rank)) for rank in range(size)]
+    np.testing.assert_array_equal(listed(parts, 1, 7), whole)
+    assert len(np.unique(whole[:, 3])) == len(whole), "every synapse draws its own weight"
+    target, source, delay = whole[:, :3].astype(int).T
+    indegree = np.bincount(target, minlength=13)
+    options = RULES[name]
+    if "indegree" in options:
+        assert np.all(indegree == options["indegree"])
+    if not options.get("allow_autapses", True):
+        assert not np.any(source == target)
+    if "rule" not in options:
+        assert np.all(indegree == (13 if options.get("allow_autapses", True) else 12))
+    if options.get("allow_multapses") is False:
+        assert len(np.unique(np.stack([target, source]), axis=1).T) == len(target)
+    low, high = options.get("delay", (1, 1))
+    if len(delay):
+        assert set(delay) == set(range(low, high + 1))
+
+
+def test_a_rank_takes_little_more_than_its_share() -> None:
+    model = Model()
+    neurons = model.neurons("rec", 400)
+    model.readouts("out", 1)
+    model.connect(neurons, neurons, "fixed_indegree", indegree=100)
+    whole = LocalNetwork(model, 0, 1).incoming.nbytes
+    share = LocalNetwork(model, 1, 4).incoming.nbytes
+    assert whole == 400 * 100 * 12 + 401 * 8 + 80
+    assert share == 100 * 100 * 12 + 401 * 8 + 80

@@ -1,0 +1,82 @@
+"""One training on two hosts: two network namespaces of this machine that speak TCP through a pair of interfaces."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import command, digests
+from launch import ENVIRONMENT, find_mpirun, kill_session
+
+pytestmark = pytest.mark.mpi
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "two_hosts.sh"
+TRIAL = (
+    "mount --make-rprivate / && mount -t tmpfs none /run && mkdir /run/netns && ip netns add a "
+    "&& ip link add one type veth peer name two netns a"
+)
+TASK = ["sine-waves", "--set", "n_rec=60", "--set", "n_step=200", "--set", "iterations=3"]
+
+
+def on_two_hosts(
+    folder: Path, arguments: list[object], timeout: float = 90, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a Python command with one rank on each of two hosts; skip where that is not allowed."""
+    mpirun = find_mpirun()
+    if mpirun is None:
+        pytest.skip("no mpirun: install the extra 'mpi' or a system MPI")
+    if not shutil.which("ip") or not shutil.which("unshare"):
+        pytest.skip("needs the commands ip (iproute2) and unshare")
+    trial = ["unshare", "--mount", "--net", "--uts", "bash", "-c", TRIAL]
+    tried = subprocess.run(trial, capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"this machine allows no network namespaces: {tried.stderr.strip()}")
+    ranks = [mpirun, "--bind-to", "none", "--host", "host1:1,host2:1", "-n", "2", sys.executable, *map(str, arguments)]
+    whole = ["timeout", "-k", "5", str(timeout), SCRIPT, folder, *ranks]
+    environment = {key: value for key, value in (os.environ | ENVIRONMENT).items() if key != "OMPI_MCA_btl"}
+    environment |= {"OMPI_MCA_mpi_yield_when_idle": "1"} | more
+    process = subprocess.Popen(
+        whole, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        output, errors = process.communicate()
+    finally:
+        kill_session(process.pid)
+    return subprocess.CompletedProcess(whole, process.returncode, output, errors)
+
+
+def test_two_hosts_exist(tmp_path):
+    done = on_two_hosts(tmp_path, ["-c", "import socket; print(socket.gethostname())"])
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == ["host1", "host2"]
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_same_digest(variant, tmp_path, capsys):
+    arguments = ["run", *TASK, "--set", f"variant={variant}", "--out"]
+    done = on_two_hosts(tmp_path, ["-m", "pareprop", *arguments, tmp_path / "two"])
+    assert done.returncode == 0, done.stderr
+    code, output, _ = command(capsys, *arguments, tmp_path / "one")
+    assert code == 0 and digests(done.stdout.splitlines()) == digests(output.splitlines()) != []
+    assert re.match(r"2 ranks;", done.stdout)
+
+
+@pytest.mark.parametrize("delay", [0, 2000])
+def test_what_a_round_costs(delay, tmp_path):
+    """The benchmark of the exchange runs there; over a cable with a latency nothing is faster than that."""
+    if delay and not os.access("/dev/net/tun", os.W_OK):
+        pytest.skip("no /dev/net/tun for a cable with a latency")
+    script = Path(__file__).parents[2] / "scripts" / "exchange.py"
+    arguments = [script, "--rounds", "3", "--neurons", "3000", "--json", tmp_path / "found"]
+    done = on_two_hosts(tmp_path, arguments, DELAY=str(delay or ""))
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found").read_text())
+    least = delay * 2 / 3  # of three rounds a rank that starts late waits for two
+    assert found["ranks"] == 2 and found["barrier_us"] > least and len(found["rows"]) == 10
+    for row in found["rows"]:
+        assert row["round_us"] > least and row["bare_us"] > least and row["received_bytes"] >= 4 * row["spikes"]

@@ -1,0 +1,150 @@
+"""Ranks that listen to a part of the neurons: the same bits however spikes travel, and no memory for the others."""
+
+import os
+
+import numpy as np
+import pytest
+from commands import command, digests, on_ranks
+from launch import mpirun
+
+from pareprop.errors import InputError
+from pareprop.network.local import LocalNetwork
+from pareprop.network.model import Model
+from pareprop.network.parameters import Normal
+from pareprop.parallel.launcher import sending
+from pareprop.runs import benchmark
+
+pytestmark = pytest.mark.mpi
+WAYS = ("everything", "targeted", "measured")
+VARIANTS = pytest.mark.parametrize("variant", ["interval", "spike"])
+
+# All recurrent synapses end at the first ten of forty neurons: on three or four ranks the others have no targets, and
+# nobody listens to the last ten neurons but the rank with the readout.
+CHAIN = """
+import sys
+import numpy as np
+from pareprop.parallel import launcher
+from pareprop.network.model import Model
+from pareprop.network.parameters import Normal
+from pareprop.engines.sample import Sample
+from pareprop.simulation.loop import Simulation
+
+
+class Noise:
+    n_steps = learning_window = 150
+
+    def sample(self, index, phase="train"):
+        raster = np.random.default_rng(index).random((150, 8)) < 0.15
+        return Sample.from_raster(raster, np.sin(np.arange(150)[:, None] / 20.0))
+
+
+def model(variant, readout):
+    network = Model(variant, seed=3)
+    inputs = network.inputs("in", 8)
+    rec = network.neurons("rec", 40, "iaf", C_m=1.0, E_L=0.0, tau_m=30.0, V_th=0.5, t_ref=1.0)
+    network.connect(inputs, rec, weight=Normal(std=0.3))
+    pairs = np.array([(s, t) for t in range(10) for s in range(30) if (s + 3 * t) % 5 == 0 and s != t])
+    network.connect(rec, rec, "explicit", source=pairs[:, 0], target=pairs[:, 1], delay=2 + pairs[:, 0] % 2,
+                    weight=0.3 * np.cos(np.arange(len(pairs))))
+    if readout:
+        out = network.readouts("out", 1, C_m=1.0, E_L=0.0, tau_m=30.0)
+        network.connect(rec, out, weight=Normal(std=0.2), delay=2)
+        network.connect(out, rec, weight=Normal(std=0.2), delay=2)
+    return network
+
+
+if __name__ == "__main__":
+    exchange = launcher.exchange()
+    task = Noise()
+    simulation = Simulation(model(sys.argv[1], True), task, exchange)
+    simulation.train(3)
+    digest = simulation.hexdigest()
+    sources, way = simulation.network.sources, getattr(exchange, "way", None)
+    heard = exchange.comm.gather(40 if sources.ids is None else len(sources.ids)) if exchange.comm else [40]
+    if exchange.rank == 0:
+        print(digest, simulation.rates[-1].hex(), type(way).__name__, *heard)
+"""
+
+
+@VARIANTS
+def test_same_digest_where_a_rank_has_no_targets(variant):
+    alone = mpirun(1, "-c", CHAIN, variant)
+    assert alone.returncode == 0, alone.stderr
+    for n, way in ((2, "targeted"), (3, "everything"), (4, "targeted"), (4, "measured")):
+        done = mpirun(n, "-c", CHAIN, variant, env={"PAREPROP_SENDING": way})
+        assert done.returncode == 0, done.stderr
+        digest, rate, kind, *heard = done.stdout.split()
+        assert [digest, rate] == alone.stdout.split()[:2] and float.fromhex(rate) > 5
+        assert way == "measured" or kind.lower() == way
+        assert n < 4 or heard == ["30", "10", "10", "40"]
+
+
+@VARIANTS
+def test_same_digest_of_sparse_networks(variant, capsys, tmp_path):
+    """Also when a run is resumed on another number of ranks that send in another way."""
+    task = ["sine-waves", "--set", f"variant={variant}", "--set", "n_rec=120", "--set", "indegree=3",
+            "--set", "n_step=200", "--set", "iterations=4", "--set", "delay=2"]  # fmt: skip
+    code, output, errors = command(capsys, "run", *task, "--out", tmp_path / "alone")
+    assert code == 0, errors
+    expected = digests(output.splitlines())
+    for n, way, m, other in ((4, "targeted", 2, "everything"), (3, "everything", 4, "targeted")):
+        folder = tmp_path / f"{n}"
+        assert on_ranks(n, [["run", *task, "--until", 2, "--out", folder]], env={"PAREPROP_SENDING": way})[0] == [0]
+        again = on_ranks(m, [["resume", folder]], env={"PAREPROP_SENDING": other})
+        assert again[0] == [0] and digests(again[1]) == expected != []
+    assert on_ranks(4, [["run", *task, "--until", 2, "--out", tmp_path / "c"]])[0] == [0]
+    code, output, errors = command(capsys, "resume", tmp_path / "c")  # on one rank, which listens to all
+    assert code == 0 and digests(output.splitlines()) == expected, errors
+
+
+def sparse(n: int, indegree: int) -> Model:
+    network = Model("interval", 1)
+    inputs = network.inputs("in", 5)
+    rec = network.neurons("rec", n, "iaf", C_m=1.0, tau_m=30.0, V_th=0.5)
+    network.connect(inputs, rec, weight=Normal(std=1.0))
+    network.connect(rec, rec, "fixed_indegree", indegree=indegree, weight=Normal(std=1.0), delay=(1, 3))
+    return network
+
+
+def test_sources_without_targets_cost_nothing():
+    """Tables shrink with the number of ranks, whatever the size of the network."""
+    model = sparse(20_000, 4)
+    for ranks in (10, 100, 1000):
+        network, own = LocalNetwork(model, 3, ranks), 20_000 // ranks
+        heard = network.sources.ids
+        assert len(heard) <= own * 5  # its own and four sources of each
+        assert len(network.incoming.row_ptr) == 1 + 5 + 3 * len(heard)
+        synapses = len(network.incoming.weight)
+        assert network.incoming.nbytes < 12 * synapses + 8 * 4 * len(heard) + 500
+        for span in network.incoming.spans[1:]:
+            source = np.concatenate([source for source, *_ in network.incoming.chunks(span)])
+            assert set(source) <= set(heard) and len(source) == 4 * own
+
+
+def test_all_rows_stay_where_nearly_all_are_used():
+    assert LocalNetwork(sparse(100, 60), 0, 4).sources.ids is None
+    assert LocalNetwork(sparse(100, 1), 0, 1).sources.ids is None
+
+
+def test_no_rows_of_projections_without_targets():
+    """The last rank owns the readout."""
+    model = benchmark.model(200, 150, 10)
+    networks = [LocalNetwork(model, rank, 2) for rank in (0, 1)]
+    assert [network.sources.ids for network in networks] == [None, None]
+    assert [len(network.outgoing.row_ptr) for network in networks] == [1, 201]
+    assert next(networks[0].outgoing.chunks(networks[0].outgoing.spans[0]))[0].size == 0
+
+
+def test_measured_choice_keeps_the_digest(capsys):
+    """`bench` tells what was chosen; dense networks need no trial."""
+    line = ["bench", "--neurons=400", "--indegree=2", "--inputs=10", "--steps=100", "--delay=5"]
+    alone = digests(command(capsys, *line)[1].splitlines())
+    assert digests(on_ranks(3, [line])[1]) == alone
+    assert benchmark.PHASES[1:3] == ("wait", "communicate")
+
+
+def test_unknown_way():
+    assert sending({}) == "measured" and sending({"PAREPROP_SENDING": "targeted"}) == "targeted"
+    with pytest.raises(InputError, match="everywhere"):
+        sending({"PAREPROP_SENDING": "everywhere"})
+    assert "PAREPROP_SENDING" not in os.environ

@@ -1,0 +1,147 @@
+"""The benchmark network and its figures."""
+
+import json
+import re
+import time
+
+import numpy as np
+import pytest
+from commands import command, digests, on_ranks
+
+from pareprop.network.local import LocalNetwork
+from pareprop.parallel.exchange import Alone
+from pareprop.runs import benchmark
+from pareprop.simulation.loop import Simulation
+from pareprop.simulation.observer import Observer
+
+SMALL = ["bench", "--neurons", "60", "--indegree", "10", "--inputs", "20", "--steps", "200", "--intervals", "2"]
+KEYS = {
+    "build_seconds", "train_seconds", "phases", "firing_rate_hz", "synapses", "events", "bytes_per_synapse",
+    "peak_rss_bytes", "digest",
+}  # fmt: skip
+VARIANTS = pytest.mark.parametrize("variant", ["interval", "spike"])
+
+
+@VARIANTS
+def test_json(variant, capsys, tmp_path):
+    file = tmp_path / "figures.json"
+    code, output, _ = command(capsys, *SMALL, "--variant", variant, "--json", file)
+    assert code == 0
+    figures = json.loads(file.read_text())
+    assert figures.keys() >= KEYS and figures["variant"] == variant
+    assert figures["phases"].keys() == set(benchmark.PHASES)
+    assert figures["synapses"] == 60 * 10 + 60 * 20 + 60 + 60
+    assert 5 < figures["firing_rate_hz"] < 60
+    assert digests(output.splitlines()) == [figures["digest"]]
+    assert re.search(rf"^{figures['events']} synaptic events", output, re.MULTILINE)
+
+
+def test_json_that_cannot_be_written(capsys, tmp_path):
+    code, _, errors = command(capsys, *SMALL, "--json", tmp_path / "missing" / "figures.json")
+    assert code == 2 and "--json" in errors and len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize("size", ["--neurons=0", "--inputs=0", "--steps=0", "--intervals=0", "--indegree=-1"])
+def test_size_below_its_bound(size, capsys):
+    code, _, errors = command(capsys, *SMALL, size)
+    assert code == 2 and size.split("=")[0] in errors
+
+
+def test_bytes_per_plastic_synapse():
+    figures = benchmark.run(benchmark.model(2000, 100, 100), benchmark.BenchTask(100, 20, 1), 1, True, Alone())
+    assert 8 + 4 <= figures["bytes_per_synapse"] <= 24
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("n", [2, 3])
+def test_digest_and_events_on_ranks(n, capsys, tmp_path):
+    alone, commands = [], []
+    for variant in ("interval", "spike"):
+        for delay in (1, 3):
+            arguments = [*SMALL, "--variant", variant, "--delay", delay]
+            alone += digests(command(capsys, *arguments, "--json", tmp_path / "alone")[1].splitlines())
+            commands.append([*arguments, "--json", tmp_path / f"{variant}{delay}"])
+    assert len(set(alone)) == 4
+    codes, lines, _ = on_ranks(n, commands)
+    assert codes == [0] * 4 and digests(lines) == alone
+    last, same = (json.loads((tmp_path / name).read_text()) for name in ("alone", "spike3"))
+    assert same["ranks"] == n and same["events"] == last["events"] and same["synapses"] == last["synapses"]
+
+
+class _Spikes(Observer):
+    """(sample, step, id) of every spike."""
+
+    def __init__(self):
+        self.found = []
+
+    def after_sample(self, simulation, outcome):
+        steps, ids = simulation.engine.log.spikes(simulation.task.n_steps)
+        self.found += [(outcome.index, int(step), int(i)) for step, i in zip(steps, ids, strict=True)]
+
+
+@VARIANTS
+@pytest.mark.parametrize("delay", [1, 4])
+def test_events(variant, delay):
+    """Against going through all spikes and all synapses one by one."""
+    n_steps, n_samples = 60, 2
+    model, task = benchmark.model(30, 5, 8, delay=delay, variant=variant), benchmark.BenchTask(8, n_steps, 1)
+    figures = benchmark.run(model, task, n_samples, True, Alone())
+    spikes = _Spikes()
+    simulation = Simulation(model, task, observers=[spikes])
+    simulation.train(n_samples)
+    steps, ids = task.sample(0).inputs.spikes(n_steps)
+    inputs = [(k, int(s), int(i)) for k in range(n_samples) for s, i in zip(steps, ids, strict=True)]
+    table, events = simulation.network.incoming, 0
+    for span in table.spans:
+        # an input's row s arrives in step s, which takes its delay of one step out
+        shift, sent = (1, inputs) if span.projection.pre.role == "input" else (0, spikes.found)
+        for source, _, delays, _ in table.chunks(span):
+            for _, step, sender in sent:
+                for d in delays[source == sender]:
+                    events += variant == "spike" or 0 < step + d - shift < n_steps
+    assert spikes.found and figures["events"] == events
+    assert figures["firing_rate_hz"] == pytest.approx(len(spikes.found) / (30 * n_samples * n_steps / 1000.0))
+
+
+@VARIANTS
+@pytest.mark.parametrize("learn", [True, False])
+def test_only_learning_changes_weights(variant, learn, monkeypatch):
+    made = []
+
+    class Kept(Simulation):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr(benchmark, "Simulation", Kept)
+    model = benchmark.model(40, 10, 20, variant=variant)
+    benchmark.run(model, benchmark.BenchTask(20, 200, 1), 2, learn, Alone())
+    (simulation,) = made
+    fresh = LocalNetwork(model, 0, 1)
+    for name, table in (("incoming", simulation.network.incoming), ("outgoing", simulation.network.outgoing)):
+        weight = simulation.engine.shown_weights().get(id(table), table.weight)
+        assert np.array_equal(weight, getattr(fresh, name).weight) != learn
+
+
+def test_counting_and_digest_are_not_timed(monkeypatch):
+    def slow(function):
+        def slowed(*arguments):
+            time.sleep(0.5)
+            return function(*arguments)
+
+        return slowed
+
+    monkeypatch.setattr(benchmark, "count_events", slow(benchmark.count_events))
+    monkeypatch.setattr(Simulation, "hexdigest", slow(Simulation.hexdigest))
+    figures = benchmark.run(benchmark.model(30, 5, 8), benchmark.BenchTask(8, 100, 1), 1, True, Alone())
+    assert figures["train_seconds"] < 0.5
+
+
+@VARIANTS
+def test_phases_add_up(variant):
+    figures = benchmark.run(
+        benchmark.model(1000, 100, 100, variant=variant), benchmark.BenchTask(100, 500, 1), 1, True, Alone()
+    )
+    parts = sum(seconds for name, seconds in figures["phases"].items() if name != "build")
+    assert 0.5 * figures["train_seconds"] < parts <= figures["train_seconds"]
+    assert figures["phases"]["build"] == figures["build_seconds"] > 0

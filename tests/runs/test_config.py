@@ -1,0 +1,160 @@
+"""Configurations: what is accepted runs, with one digest on any number of ranks; what is refused writes nothing."""
+
+import json
+from pathlib import Path
+
+import launch
+import pytest
+from commands import command
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pareprop.errors import InputError
+from pareprop.parallel.exchange import Alone
+from pareprop.runs import config
+from pareprop.runs import run as runs
+from pareprop.simulation.loop import Simulation
+from pareprop.storage.recorder import check
+from pareprop.tasks import TASKS
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_printed_configuration_says_the_same(name: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    code, text, _ = command(capsys, "config", name, "--set", "run.seed=7", "--set", "checkpoint.keep=5")
+    path = tmp_path / "my.toml"
+    path.write_text(text)
+    assert code == 0
+    again = config.load(str(path))
+    assert again.digest() == config.load(name, ["seed=7", "keep=5"]).digest() != config.load(name).digest()
+    assert (again.task.seed, again.checkpoint.keep) == (7, 5)
+
+
+def test_every_problem_in_one_go(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(
+        '[task]\nname = "sine-waves"\nn_stepp = 3\n[model]\nn_rec = 0\neta = 1\n[learnin]\neta = 2\n'
+        '[record]\nwhat = ["spikes", "foo"]\n'
+    )
+    with pytest.raises(InputError) as caught:
+        config.load(str(path), ["every=3", "etta=3", "eta=-1", "foo"])
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "9 problems:"
+    for part in (
+        f"{path}: [task] n_stepp: unknown parameter 'n_stepp', did you mean 'n_step'?",
+        f"{path}: [model] n_rec = 0: Input should be greater than or equal to 1",
+        f"{path}: [model] eta: 'eta' belongs into [learning]",
+        f"{path}: [learnin] eta: unknown section [learnin], did you mean 'learning'?",
+        f"{path}: [record] what = 'foo': Input should be 'spikes', ",
+        "--set every: 'every' is a key of record and checkpoint; write record.every",
+        "--set etta: unknown parameter 'etta', did you mean 'eta'?",
+        "--set eta = -1: Input should be greater than or equal to 0",
+        "--set foo: must be key=value",
+    ):
+        assert any(line.strip().startswith(part) for line in lines), part
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[task", "not a configuration file"), ("seed = 3", "[task] name is missing"),
+        ('[task]\nname = "sine"', "[task] name = 'sine' is no task"), ("\x89HDF", "not a configuration file"),
+        ('task = 3\n', "[task] name is missing"), ("#" * 2**21, "bytes, at most 1048576 are read"),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_kind(text: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(text, encoding="latin1")
+    with pytest.raises(InputError) as caught:
+        config.load(str(path))
+    assert expected in str(caught.value)
+
+
+def test_refused_before_anything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for wrong in ("record.neurons=[0,100]", 'projections=["in->out"]', "indegree=100000000000000000000"):
+        arguments = ["run", "sine-waves", "--set", wrong, "--set", "record.every=1", "--out", tmp_path / "run"]
+        code, output, errors = command(capsys, *arguments)
+        assert (code, output) == (2, "") and errors.startswith("pareprop: error: ")
+        assert not (tmp_path / "run").exists()
+
+
+# ---- any configuration -----------------------------------------------------------------------------------------------
+
+GOOD = {
+    "variant": st.sampled_from(["interval", "spike"]), "n_in": st.integers(1, 8), "n_rec": st.integers(2, 9),
+    "n_out": st.integers(1, 3), "n_step": st.integers(2, 40), "neuron": st.sampled_from(["iaf", "iaf_adapt"]),
+    "indegree": st.integers(0, 8), "delay": st.integers(1, 31), "eta": st.floats(0.0, 1e-2),
+    "feedback": st.sampled_from(["random", "symmetric", "adaptive"]), "batch_size": st.integers(1, 3),
+    "input_rate": st.floats(0.0, 1.0), "kappa": st.floats(0.0, 0.99), "cutoff": st.integers(0, 60),
+    "c_reg": st.floats(0.0, 400.0), "f_target": st.floats(0.0, 50.0), "seed": st.integers(0, 2**32 - 1),
+    "record.every": st.integers(0, 2), "record.step": st.integers(1, 3), "keep": st.integers(1, 2),
+    "checkpoint.every": st.integers(0, 2),
+}  # fmt: skip
+BAD = {  # with a delta neuron and spikes these are accepted, too
+    "variant": st.just("both"), "n_in": st.integers(-2, 0), "n_rec": st.sampled_from([-1, 0, 10**15]),
+    "n_out": st.integers(-1, 0), "n_step": st.sampled_from([-5, 0, 1, 10**14]), "indegree": st.integers(-3, -1),
+    "neuron": st.sampled_from(["iaf_psc_delta", "iaf_psc_delta_adapt", "lif"]), "delay": st.sampled_from([0, 32]),
+    "eta": st.sampled_from([-1e-9, "nan", "inf"]), "feedback": st.just("none"), "batch_size": st.integers(-1, 0),
+    "input_rate": st.sampled_from([-0.1, 1.1]), "kappa": st.sampled_from([-0.1, 1.0]), "cutoff": st.integers(-3, -1),
+    "c_reg": st.just(-1.0), "seed": st.sampled_from([-1, 2**32]), "record.step": st.just(0), "keep": st.just(0),
+    "no_such": st.just(1),
+}  # fmt: skip
+SPOILS = [st.just({})] * 3 + [st.sampled_from(sorted(BAD)).flatmap(lambda key: st.fixed_dictionaries({key: BAD[key]}))]
+ONCE = """
+import json, sys
+from pareprop.parallel import launcher
+from pareprop.runs import config
+from pareprop.simulation.loop import Simulation
+exchange = launcher.exchange()
+for settings in json.load(open(sys.argv[1])):
+    task = config.load("sine-waves", settings).task
+    simulation = Simulation(task.model(), task, exchange, settings=task.settings())
+    simulation.train(2)
+    digest = simulation.hexdigest()
+    if exchange.rank == 0:
+        print("digest", digest, flush=True)
+"""
+accepted: dict[str, tuple[list[str], str]] = {}
+refused: set[str] = set()
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(values=st.fixed_dictionaries({}, optional=GOOD), spoil=st.one_of(SPOILS))
+def test_any_configuration_runs_or_is_refused(values: dict, spoil: dict, tmp_path_factory) -> None:
+    values = {"n_rec": 5, "n_in": 4, "n_step": 20, **values}
+    if values.get("variant") == "spike":
+        values.pop("batch_size", None)  # that variant has no batches
+    values |= spoil
+    texts = [*(f"{key}={value}" for key, value in values.items()), "iterations=2"]
+    try:
+        chosen = config.load("sine-waves", texts)
+        model = chosen.task.model()
+        check(chosen.record, model)
+        simulation = Simulation(model, chosen.task, settings=chosen.task.settings())
+    except InputError as problem:
+        assert str(problem)
+        assert set(spoil), texts  # what lies within the bounds is never refused
+        refused.add(json.dumps(spoil))
+        return
+    simulation.train(2)
+    digest = simulation.hexdigest()
+    accepted[json.dumps(texts)] = texts, digest
+    if len(accepted) % 5:
+        return
+    run = runs.Run(chosen, tmp_path_factory.mktemp("any") / "run", Alone())  # with all its files
+    run.directory.mkdir()
+    run.begin()
+    run.simulation.train(2)
+    assert run.simulation.hexdigest() == digest
+
+
+@pytest.mark.mpi
+def test_what_was_accepted_has_one_digest_on_three_ranks(tmp_path: Path) -> None:
+    if not accepted:
+        pytest.skip("the test before has to run first")
+    chosen = list(accepted.values())
+    (tmp_path / "settings.json").write_text(json.dumps([texts for texts, _ in chosen]))
+    done = launch.mpirun(3, "-c", ONCE, tmp_path / "settings.json", timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("digest")]
+    assert found == [digest for _, digest in chosen]
+    assert len(found) >= 100 and len(refused) >= 10

@@ -1,0 +1,152 @@
+"""Phases of a training: what is validated, when it stops, what the test learns, and how it is scored."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from commands import command
+from scipy.stats import binomtest
+
+from pareprop.engines.sample import Sample
+from pareprop.runs import run
+from pareprop.runs.phases import Phases, Score, wilson
+from pareprop.simulation.loop import Simulation
+from pareprop.simulation.observer import Observer, Outcome
+from pareprop.tasks import TASKS
+from pareprop.tasks.base import make
+
+TINY = ("n_reg=4", "n_ad=3", "batch_size=2", "pause=20", "n_cues=3", "recall=30")
+
+
+@pytest.mark.parametrize(("n_right", "n"), [(0, 1), (1, 1), (0, 100), (91, 100), (100, 100), (7, 13), (9_312, 10_000)])
+def test_interval_is_that_of_wilson(n_right: int, n: int):
+    expected = binomtest(n_right, n).proportion_ci(0.95, "wilson")
+    np.testing.assert_allclose(wilson(n_right, n), expected, atol=1e-12)
+
+
+def test_class_is_that_of_the_largest_mean_in_the_window():
+    signal = np.array([[9.0, 0, 0], [9, 0, 0], [0, 1, 0.5], [0, 1, 2.5]])
+    sample = Sample.from_raster(np.zeros((4, 1)), np.zeros((4, 3)), label=1)
+    window = np.array([True, True, False, False])
+    masked = Sample.from_raster(np.zeros((4, 1)), np.zeros((4, 3)), label=1, window=window)
+    score = Score()
+    for item, loss in ((sample, "mean_squared_error"), (sample, "cross_entropy"), (masked, "mean_squared_error")):
+        score.add(Outcome(0, "test", item, np.zeros((4, 3)), signal, 0.5), 2, loss)
+    softmax = np.exp(signal[2:]) / np.exp(signal[2:]).sum(axis=1, keepdims=True)
+    assert score.predictions == [int(np.argmax(signal[2:].mean(axis=0))), int(np.argmax(softmax.mean(axis=0))), 0]
+    assert (score.n_right, score.value) == (0, 1.0)
+    score.predictions = [1, 1, 0]
+    assert score.line("test") == "test accuracy: 0.667 (95 % interval 0.21 to 0.94, n = 3)"
+
+
+class Seen(Observer):
+    """Keeps which samples ran."""
+
+    def __init__(self) -> None:
+        self.samples: list[tuple[str, int]] = []
+
+    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
+        self.samples.append((outcome.phase, outcome.index))
+
+
+def trained(*settings: str, name: str = "evidence-accumulation") -> tuple[Simulation, Phases, list[tuple[str, int]]]:
+    task, seen = make(TASKS[name], settings), Seen()
+    phases = Phases(task, task.iterations)
+    simulation = Simulation(task.model(), task, observers=[phases, seen], settings=task.settings())
+    simulation.train(task.iterations)
+    return simulation, phases, seen.samples
+
+
+def test_samples_of_all_phases_in_order():
+    _, phases, samples = trained(
+        *TINY, "iterations=3", "validate_every=2", "validate_samples=3", "stop_below=0", "test_samples=2"
+    )
+    train = [("train", index) for index in range(6)]
+    validate, test = [("validate", index) for index in range(3)], [("test", 0), ("test", 1)]
+    assert samples == train[:4] + validate + train[4:] + test
+    assert [iteration for iteration, _ in phases.validations] == [2]
+    assert len(phases.errors) == 3 and {error * 2 % 1 for error in phases.errors} == {0}
+    assert len(phases.test.labels) == 2
+
+
+def test_early_stop_needs_a_second_look():
+    settings = (*TINY, "iterations=9", "validate_every=1", "validate_samples=2", "stop_samples=5", "test_samples=3")
+    simulation, phases, samples = trained(*settings, "stop_below=1.1")  # any error will do
+    assert (simulation.iteration, phases.stopped) == (1, True)
+    assert [phase for phase, _ in samples] == ["train"] * 2 + ["validate"] * 7 + ["test"] * 3
+    assert phases.lines()[0].startswith("stopped after 1 iterations")
+    simulation, phases, _ = trained(*settings, "stop_below=0")
+    assert (simulation.iteration, phases.stopped) == (9, False)
+
+
+def test_an_early_stop_by_the_loss_leaves_a_test_sample():
+    settings = "iterations=9", "n_step=50", "n_rec=5", "validate_every=4", "test_samples=0"
+    simulation, phases, samples = trained(*settings, "stop_below=1e9", name="sine-waves")
+    assert simulation.iteration == 4 and samples[-1] == ("test", 0) and phases.test.value < 1e9
+    assert phases.errors == []
+
+
+def test_an_interrupted_training_is_not_tested():
+    task, seen = make(TASKS["evidence-accumulation"], (*TINY, "iterations=3", "validate_every=0")), Seen()
+    phases = Phases(task, 3)
+    simulation = Simulation(task.model(), task, observers=[phases, seen], settings=task.settings())
+    simulation.train(2)
+    assert phases.test is None and {phase for phase, _ in seen.samples} == {"train"}
+    kept = phases.saved(simulation)
+    other = Phases(task, 3)
+    other.restore(kept)
+    assert (other.errors, other.validations) == (phases.errors, phases.validations)
+
+
+def weights(simulation: Simulation) -> np.ndarray:
+    return np.concatenate([table.weight.copy() for table in simulation.network.tables().values()])
+
+
+def test_only_a_phase_with_a_learning_rate_learns():
+    settings = (*TINY, "iterations=2", "validate_every=0", "test_samples=3")
+    untested, _, _ = trained(*settings[:-1], "test_samples=0")
+    tested, _, _ = trained(*settings)
+    np.testing.assert_array_equal(weights(tested), weights(untested))
+    learned, _, _ = trained(*settings, "eta_test=1e-3")
+    assert np.abs(weights(learned) - weights(untested)).max() == pytest.approx(1e-3, rel=1.0)  # two steps of Adam
+    assert {item.eta for item in learned.engine.plastic} == {5e-3}
+
+
+def test_scores_are_in_the_results_and_said(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(run, "draw", lambda directory: None)  # drawing has tests of its own
+    settings = (*TINY, "iterations=2", "validate_every=1", "validate_samples=2", "stop_below=0", "test_samples=5")
+    arguments = [part for text in settings for part in ("--set", text)]
+    code, output, errors = command(capsys, "run", "evidence-accumulation", "--out", tmp_path / "run", *arguments)
+    assert (code, errors) == (0, "")
+    with h5py.File(tmp_path / "run" / "results.h5") as file:
+        labels, predictions = file["test/labels"][:], file["test/predictions"][:]
+        assert len(labels) == 5 and file["error"].shape == (2,) and list(file["validation/iteration"]) == [1, 2]
+        found = dict(file["test"].attrs)
+        assert found["accuracy"] == np.mean(labels == predictions)
+        interval = binomtest(int(np.sum(labels == predictions)), 5).proportion_ci(0.95, "wilson")
+        np.testing.assert_allclose([found["interval_low"], found["interval_high"]], interval)
+        last = file["dynamics/last"]
+        np.testing.assert_allclose(last["readout_signal"][-30:].sum(axis=1), 1)  # what was compared with the target
+        np.testing.assert_allclose(
+            last["error_signal"][-30:], last["readout_signal"][-30:] - last["target_signal"][-30:], atol=1e-12
+        )
+        assert int(np.argmax(last["readout_signal"][-30:].mean(axis=0))) == predictions[0]
+    low, high = interval
+    line = f"test accuracy: {found['accuracy']:.3f} (95 % interval {low:.2f} to {high:.2f}, n = 5)"
+    assert line in output.splitlines()
+
+
+def test_several_seeds_have_a_common_figure(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(run, "draw", lambda directory: None)  # none but the common one
+    arguments = "--set iterations=2 --set n_step=60 --set n_rec=5 --seed 4 --seeds 2".split()
+    code, output, errors = command(capsys, "run", "sine-waves", "--out", tmp_path, *arguments)
+    assert (code, errors) == (0, "")
+    assert (tmp_path / "learning_curves.png").stat().st_size > 1000
+    losses = []
+    for seed in (4, 5):
+        with h5py.File(tmp_path / f"seed-{seed}" / "results.h5") as file:
+            losses.append(file["loss"][:])
+            assert file.attrs["seed"] == seed
+    assert losses[0].shape == losses[1].shape == (2,) and np.all(losses[0] != losses[1])
+    assert output.count("digest: ") >= 2

@@ -1,0 +1,282 @@
+"""`pareprop verify`: golden cases on any number of ranks, and files that cannot be used."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import h5py
+import launch
+import networks
+import numpy as np
+import pytest
+from commands import command, digests, on_ranks
+from reference import run_case
+
+SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared"))
+GOLDEN = sorted(str(path) for path in (SHARED / "golden").glob("*.h5"))
+golden = pytest.mark.skipif(not GOLDEN, reason=f"no golden cases in {SHARED / 'golden'}")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A case that holds, by the slow twin; with a learning window shorter than the interval."""
+    case = networks.random_case(16, dt=1.0, learning_window=20)
+    del case["step_currents"]
+    case["readout"]["loss"] = "mean_squared_error"
+    path = tmp_path_factory.mktemp("case") / "small.h5"
+    networks.write_case(path, case, run_case(case))
+    return path
+
+
+@pytest.fixture(scope="module")
+def alone() -> list[str]:
+    """What `verify` prints of all golden cases in one process."""
+    codes, output, errors = on_ranks(1, [["verify", *GOLDEN]])
+    assert (codes, errors) == ([0], [])
+    return output
+
+
+@golden
+@pytest.mark.mpi
+def test_golden_cases_hold(alone: list[str]) -> None:
+    assert len(alone) == len(GOLDEN) + 1
+    assert {line.split(":")[0] for line in alone if line.endswith(": holds")} == {Path(path).name for path in GOLDEN}
+
+
+@golden
+@pytest.mark.mpi
+@pytest.mark.parametrize(("n", "rounds"), [(2, 0), (3, 0), (4, 0), (3, 1)])
+def test_golden_cases_give_one_digest_on_any_number_of_ranks(alone: list[str], n: int, rounds: int) -> None:
+    codes, output, errors = on_ranks(n, [["verify", "--round-steps", rounds, *GOLDEN]], timeout=300)
+    assert (codes, errors) == ([0], [])
+    assert digests(output) == digests(alone)
+
+
+def test_loss_that_is_not_finite(capsys: pytest.CaptureFixture, small: Path, tmp_path: Path) -> None:
+    path = tmp_path / "huge.h5"
+    shutil.copy(small, path)
+    with h5py.File(path, "r+") as file:
+        file["targets"][...] = 1e300
+    code, output, errors = command(capsys, "verify", path, small)
+    assert (code, errors) == (1, "")
+    assert output.startswith("huge.h5: the loss of sample 0 is inf")
+    assert output.splitlines()[1].endswith(": holds")
+
+
+@golden
+@pytest.mark.parametrize("steps", [1, 2])
+def test_shorter_rounds_give_the_same_digest(capsys: pytest.CaptureFixture, steps: int) -> None:
+    paths = [path for path in GOLDEN if "delay" in path]
+    _, expected, _ = command(capsys, "verify", *paths)
+    code, output, _ = command(capsys, "verify", "--round-steps", steps, *paths)
+    assert (code, output) == (0, expected)
+
+
+def test_small_case_holds(capsys: pytest.CaptureFixture, small: Path) -> None:
+    code, output, errors = command(capsys, "verify", small)
+    assert (code, errors) == (0, "")
+    assert "small.h5" in output and ": holds" in output
+
+
+@pytest.mark.parametrize("batch_size", [2, 4])
+def test_unfinished_batch(capsys: pytest.CaptureFixture, tmp_path: Path, batch_size: int) -> None:
+    """Three intervals: in batches of two the last one spikes but changes no weight, in a batch of four none does."""
+    case = networks.random_case(16, dt=1.0, optimizer={"type": "adam", "eta": 0.01, "batch_size": batch_size})
+    del case["step_currents"]
+    expected = run_case(case)
+    assert np.any(expected["spike_steps"] >= 2 * case["interval"])
+    networks.write_case(tmp_path / "case.h5", case, expected)
+    code, output, errors = command(capsys, "verify", tmp_path / "case.h5")
+    assert (code, errors) == (0, ""), output
+
+
+def add_to(dataset: str, index, amount: float):
+    def edit(file: h5py.File) -> None:
+        file[dataset][index] += amount
+
+    return edit
+
+
+def test_wrong_expectations_are_told(capsys: pytest.CaptureFixture, small: Path, tmp_path: Path) -> None:
+    """Exit code 1 and the first difference, while other cases still run."""
+    with h5py.File(small) as file:
+        step, neuron = int(file["expected/spike_steps"][7]), int(file["expected/spike_ids"][7])
+        weight = tuple(np.argwhere(~np.isnan(file["expected/w_rec"][()]))[0])
+        n_spikes = file["expected/spike_steps"].size
+        last = int(file["expected/spike_ids"][-1]), int(file["expected/spike_steps"][-1])
+    found = f"spike 7 differs: neuron {neuron} in step {step}"
+    cases = {
+        "id": (add_to("expected/spike_ids", 7, 1), f"{found} instead of neuron {neuron + 1} in step {step},"),
+        "step": (add_to("expected/spike_steps", 7, 100), f"{found} instead of neuron {neuron} in step {step + 100},"),
+        "signal": (add_to("expected/readout_signal", (-1, 0), 1e-8), "readout 1.0e-08"),
+        "weight": (add_to("expected/w_rec", weight, 2e-9), "weights 2.0e-09"),
+        "no-synapse": (add_to("expected/w_rec", weight, np.nan), "weights inf"),
+        "missing": (
+            lambda file: shorten(file, n_spikes - 1),
+            f"spike {n_spikes - 1} differs: neuron {last[0]} in step {last[1]} instead of none",
+        ),
+    }
+    paths = []
+    for name, (edit, _) in cases.items():
+        paths.append(tmp_path / f"{name}.h5")
+        shutil.copy(small, paths[-1])
+        with h5py.File(paths[-1], "r+") as file:
+            edit(file)
+    code, output, _ = command(capsys, "verify", *paths, small)
+    assert code == 1
+    lines = output.splitlines()
+    for line, (name, (_, message)) in zip(lines, cases.items(), strict=False):
+        assert line.startswith(f"{name}.h5: ") and message in line and line.endswith("DOES NOT HOLD")
+    assert lines[-2].endswith(": holds")
+    assert len(digests(lines)) == 1
+
+
+def shorten(file: h5py.File, n: int) -> None:
+    for key in ("spike_steps", "spike_ids"):
+        replace(f"expected/{key}", file[f"expected/{key}"][:n])(file)
+
+
+def replace(key: str, value):
+    def edit(file: h5py.File) -> None:
+        del file[key]
+        file[key] = value
+
+    return edit
+
+
+def attribute(node: str, key: str, value):
+    return lambda file: file[node].attrs.__setitem__(key, value)
+
+
+def delete(key: str):
+    return lambda file: file.__delitem__(key)
+
+
+def group_for(key: str):
+    def edit(file: h5py.File) -> None:
+        del file[key]
+        file.create_group(key)
+
+    return edit
+
+
+BAD = {
+    "foreign-format": (attribute("/", "format", "other-1"), "format"),
+    "no-format": (lambda file: file.attrs.__delitem__("format"), "format"),
+    "variant": (attribute("/", "variant", "weekly"), "variant"),
+    "variant-number": (attribute("/", "variant", [1, 2]), "variant"),
+    "no-inputs": (delete("inputs"), "inputs"),
+    "inputs-group": (group_for("inputs"), "inputs"),
+    "inputs-empty": (replace("inputs", np.zeros((0, 6))), "inputs"),
+    "inputs-flat": (replace("inputs", np.zeros(90)), "inputs"),
+    "inputs-text": (replace("inputs", np.array([[b"a"]])), "inputs"),
+    "targets-short": (lambda file: replace("targets", file["targets"][:-1])(file), "targets"),
+    "targets-nan": (add_to("targets", (0, 0), np.nan), "targets"),
+    "no-groups": (delete("groups"), "groups"),
+    "groups-empty": (group_for("groups"), "groups"),
+    "groups-dataset": (replace("groups", np.arange(3)), "groups"),
+    "groups-names": (lambda file: file["groups"].move("0", "first"), "groups"),
+    "group-dataset": (replace("groups/0", 1.0), "groups"),
+    "model": (attribute("groups/0", "model", "iaf_adept"), "did you mean 'iaf_adapt'"),
+    "n": (attribute("groups/0", "n", 10**15), "n = 10"),
+    "n-zero": (attribute("groups/0", "n", 0), "for 0 neurons"),
+    "n-fraction": (attribute("groups/0", "n", 2.5), "n = 2.5"),
+    "n-infinite": (attribute("groups/0", "n", np.inf), "n = inf"),
+    "tau": (attribute("groups/0", "tau_m", -1.0), "tau_m = -1"),
+    "tau-length": (attribute("groups/0", "tau_m", np.ones(99)), "tau_m has 99 values"),
+    "unknown": (attribute("groups/0", "tau_n", 3.0), "tau_n"),
+    "loss": (attribute("readout", "loss", "hinge"), "loss"),
+    "optimizer": (attribute("optimizer", "type", "sgd"), "sgd"),
+    "optimizer-list": (attribute("optimizer", "type", [1, 2]), "optimizer"),
+    "eta": (attribute("optimizer", "eta", -1.0), "eta"),
+    "no-optimizer": (delete("optimizer"), "optimizer"),
+    "w_rec-shape": (lambda file: replace("w_rec", file["w_rec"][:, :-1])(file), "w_rec"),
+    "w_rec-infinite": (lambda file: replace("w_rec", np.full(file["w_rec"].shape, np.inf))(file), "not finite"),
+    "delay": (lambda file: replace("d_rec", 0 * file["d_rec"][()])(file), "delay = 0"),
+    "delay-fraction": (lambda file: replace("d_rec", 0.5 + file["d_rec"][()])(file), "delay"),
+    "interval": (attribute("/", "interval", 7), "interval = 7"),
+    "interval-infinite": (attribute("/", "interval", np.inf), "interval"),
+    "interval-text": (attribute("/", "interval", "long"), "interval"),
+    "interval-list": (attribute("/", "interval", [3, 4]), "interval"),
+    "window": (attribute("/", "learning_window", 10**6), "learning_window"),
+    "window-zero-mean": (lambda file: file.attrs.update(learning_window=0, average_gradient=True), "learning_window"),
+    "tolerance": (attribute("/", "weights_tolerance", "small"), "weights_tolerance"),
+    "no-tolerance": (lambda file: file.attrs.__delitem__("weights_tolerance"), "weights_tolerance"),
+    "no-expected": (delete("expected"), "expected"),
+    "expected-dataset": (replace("expected", 1.0), "expected"),
+    "expected-weights": (lambda file: replace("expected/w_in", file["w_in"][:-1])(file), "expected/w_in"),
+    "expected-signal": (replace("expected/readout_signal", np.zeros(4)), "expected/readout_signal"),
+    "expected-spikes": (replace("expected/spike_ids", np.zeros(1, int)), "expected/spike_ids"),
+    "expected-text": (replace("expected/spike_steps", b"none"), "expected/spike_steps"),
+    "external": (lambda file: file.__setitem__("targets", h5py.ExternalLink("other.h5", "x")), "targets"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bad(small: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Unusable files by name."""
+    folder = tmp_path_factory.mktemp("bad")
+    paths = {}
+    for name, (edit, _) in BAD.items():
+        paths[name] = folder / f"{name}.h5"
+        shutil.copy(small, paths[name])
+        with h5py.File(paths[name], "r+") as file:
+            if name == "external":
+                del file["targets"]
+            edit(file)
+    paths["absent"] = folder / "absent.h5"
+    paths["directory"] = folder
+    paths["text"] = folder / "text.h5"
+    paths["text"].write_text("not HDF5\n")
+    paths["truncated"] = folder / "truncated.h5"
+    paths["truncated"].write_bytes(small.read_bytes()[:-1000])
+    return paths
+
+
+@pytest.mark.parametrize("name", [*BAD, "absent", "directory", "text", "truncated"])
+def test_unusable_file(capsys: pytest.CaptureFixture, bad: dict[str, Path], small: Path, name: str) -> None:
+    code, output, errors = command(capsys, "verify", small, bad[name])
+    assert (code, output) == (2, "")
+    assert re.fullmatch(r"pareprop: error: case [^\n]+\n", errors)
+    assert bad[name].name in errors
+    assert (BAD[name][1] if name in BAD else "") in errors
+
+
+@pytest.mark.mpi
+def test_unusable_files_on_two_ranks(bad: dict[str, Path]) -> None:
+    """One line from rank 0 for each, and both ranks return."""
+    codes, output, errors = on_ranks(2, [["verify", path] for path in bad.values()])
+    assert codes == [2] * len(bad)
+    assert not output
+    for line, path in zip(errors, bad.values(), strict=True):
+        assert line.startswith("pareprop: error: case ") and path.name in line
+
+
+@pytest.mark.mpi
+def test_exit_codes_under_mpirun(small: Path, bad: dict[str, Path], tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.h5"
+    shutil.copy(small, wrong)
+    with h5py.File(wrong, "r+") as file:
+        file["expected/spike_ids"][0] += 1
+    for path, code in ((small, 0), (wrong, 1), (bad["text"], 2)):
+        assert launch.mpirun(2, "-m", "pareprop", "verify", path).returncode == code
+
+
+def test_damaged_files_never_crash(capsys: pytest.CaptureFixture, small: Path, tmp_path: Path) -> None:
+    """Bytes overwritten at random: whatever is left either runs or is refused in one line."""
+    rng = np.random.default_rng(1)
+    whole = np.frombuffer(small.read_bytes(), np.uint8)
+    codes = []
+    for k in range(40):
+        damaged = whole.copy()
+        first = rng.integers(0, len(whole), 3)
+        for place in first:
+            damaged[place : place + 4] = rng.integers(0, 256, len(damaged[place : place + 4]))
+        path = tmp_path / f"{k}.h5"
+        path.write_bytes(damaged.tobytes())
+        code, _, errors = command(capsys, "verify", path)
+        assert code in (0, 1, 2), errors
+        assert "Traceback" not in errors, errors
+        codes.append(code)
+    assert {0, 2} <= set(codes)

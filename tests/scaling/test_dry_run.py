@@ -1,0 +1,150 @@
+"""The dry run of one rank against that rank of a real run."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import command
+from launch import ENVIRONMENT, mpirun
+
+from pareprop.engines.interval import IntervalSettings
+from pareprop.engines.spike import SpikeSettings
+from pareprop.errors import InputError
+from pareprop.network import local
+from pareprop.parallel import stand_ins
+from pareprop.parallel.exchange import Alone
+from pareprop.parallel.stand_ins import DrivenExchange, drawn_log
+from pareprop.runs import benchmark
+from pareprop.scaling import dryrun
+from pareprop.simulation.loop import Simulation
+
+VARIANTS = pytest.mark.parametrize("variant", ["interval", "spike"])
+N, INDEGREE, STEPS, RATE = 300, 20, 200, 30.0
+REAL = """
+import sys
+import numpy as np
+from pareprop.parallel import launcher
+from pareprop.runs import benchmark
+variant, delay, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+exchange = launcher.exchange()
+model, task = benchmark.model(300, 20, 10, delay=delay, variant=variant), benchmark.BenchTask(10, 200, 1)
+simulation = benchmark.build(model, task, exchange, 30.0)
+for index in range(2):
+    simulation.engine.run(task.sample(index), True)
+    simulation.engine.optimize()
+log = simulation.engine.log
+np.savez(f"{out}-{exchange.rank}", weight=simulation.network.incoming.weight, ids=log.ids[: log.ptr[-1]])
+"""
+
+
+def settings(variant, n_steps, **options):
+    return (SpikeSettings if variant == "spike" else IntervalSettings)(n_steps, **options)
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("delay", [1, 4])
+@VARIANTS
+def test_same_bits_as_the_real_rank(variant, delay, tmp_path):
+    """With drawn spikes on both sides, a dry run of the rank with the readout learns what that rank really learns."""
+    done = mpirun(3, "-c", REAL, variant, delay, tmp_path / "real")
+    assert done.returncode == 0, done.stderr
+    model, task = benchmark.model(N, INDEGREE, 10, delay=delay, variant=variant), benchmark.BenchTask(10, STEPS, 1)
+    dry = stand_ins.DryExchange(2, 3, RATE / 1000.0, N, model.seed, own=True)
+    simulation = Simulation(model, task, dry, settings=settings(variant, STEPS))
+    for index in range(2):
+        simulation.engine.run(task.sample(index), True)
+        simulation.engine.optimize()
+    real, log = np.load(tmp_path / "real-2.npz"), simulation.engine.log
+    np.testing.assert_array_equal(log.ids[: log.ptr[-1]], real["ids"])
+    np.testing.assert_array_equal(simulation.network.incoming.weight, real["weight"])
+    untrained = Simulation(model, task, dry, settings=settings(variant, STEPS)).network.incoming.weight
+    assert np.any(untrained != real["weight"])
+
+
+@pytest.mark.mpi
+@VARIANTS
+def test_memory_of_a_rank(variant, tmp_path):
+    """Within 5 % by kind; scripts/dry_against_real.py compares times, too."""
+    sizes = {"neurons": 4000, "indegree": 200, "inputs": 50, "steps": 300}
+    arguments = [f"--{key}={value}" for key, value in sizes.items()]
+    done = mpirun(
+        2, "-m", "pareprop", "bench", *arguments, "--intervals=2", "--warmup=1", f"--rate={RATE:g}",
+        f"--variant={variant}", f"--json={tmp_path / 'real.json'}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    real = json.loads((tmp_path / "real.json").read_text())["shares"]
+    model, task = benchmark.model(4000, 200, 50, variant=variant), benchmark.BenchTask(50, 300, 1)
+    for rank in (0, 1):
+        dry = dryrun.run(
+            model, task, 2, rank, samples=2, rate_hz=RATE, drive=True, settings=settings(variant, 300)
+        ).share  # fmt: skip
+        assert set(dry.phases) <= set(real[rank]["phases"])
+        for kind, size in real[rank]["memory"].items():
+            assert dry.memory[kind] == pytest.approx(size, rel=0.05), kind
+
+
+@VARIANTS
+def test_rate_of_the_others(variant):
+    """Others fire as the own neurons did in the sample before; a wanted rate is kept."""
+    model, task = benchmark.model(400, 40, 20, variant=variant), benchmark.BenchTask(20, 400, 1)
+    free = dryrun.run(model, task, 4, 1, warmup=2, settings=settings(variant, 400))
+    assert free.others_hz == pytest.approx(free.rate_hz, rel=0.35) and free.others_hz != local.target_rate(model)
+    assert dryrun.run(model, task, 4, 1, rate_hz=7.0, settings=settings(variant, 400)).others_hz == pytest.approx(7.0)
+
+
+def test_drawn_spikes_depend_on_the_neuron_alone():
+    whole = drawn_log(3, 50, 0, 50, 0.1, 400)
+    steps, ids = whole.spikes(400)
+    for first, last in ((0, 20), (20, 21), (21, 50)):
+        found = drawn_log(3, 50, first, last, 0.1, 400).spikes(400)
+        mine = (ids >= first) & (ids < last)
+        np.testing.assert_array_equal(found, (steps[mine], ids[mine]))
+    assert statistics.fmean(np.bincount(ids)) == pytest.approx(40, abs=4)
+
+
+@VARIANTS
+def test_driven_alone_sends_drawn_spikes(variant):
+    model, task = benchmark.model(100, 10, 10, variant=variant, delay=3), benchmark.BenchTask(10, 100, 1)
+    simulation = benchmark.build(model, task, Alone(), 200.0)
+    assert isinstance(simulation.exchange, DrivenExchange)
+    for index in range(2):
+        simulation.engine.run(task.sample(index), True)
+        log = simulation.engine.log
+        np.testing.assert_array_equal(log.spikes(100), drawn_log(1, 100, 0, 100, 0.2, 100).spikes(100))
+
+
+@pytest.mark.parametrize(("ranks", "rank"), [(4, 4), (4, -1), (1, 0)])
+def test_no_such_rank(ranks, rank):
+    model, task = benchmark.model(20, 5, 5), benchmark.BenchTask(5, 20, 1)
+    with pytest.raises(InputError, match="rank"):
+        dryrun.run(model, task, ranks, rank)
+
+
+def test_command(capsys):
+    code, output, _ = command(
+        capsys, "dry-run", "sine-waves", "--set", "n_rec=400", "--set", "indegree=50", "--ranks", "100", "--rank", "17"
+    )  # fmt: skip
+    assert code == 0 and "rank 17 of 100" in output
+    names = {line.split()[0] for line in output.splitlines()}
+    assert names >= {"deliver", "update", "sweep", "credit", "incoming", "histories"}
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_script_that_compares_with_a_real_run():
+    """All kinds of memory and all phases of both ranks, memory within the target."""
+    script = Path(__file__).parents[2] / "scripts" / "dry_against_real.py"
+    sizes = ["--neurons=600", "--indegree=50", "--inputs=20", "--steps=100", "--repeats=1"]
+    line = [sys.executable, script, *sizes]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=os.environ | ENVIRONMENT, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.split("rank 1 of 2")
+    for text in (first, second):
+        found = {line.split()[0]: line for line in text.splitlines()[1:]}
+        assert found.keys() >= {"incoming", "histories", "log", "wait", "communicate", "deliver", "sweep", "credit"}
+        assert all("*" not in line for line in found.values() if "MiB" in line), text

@@ -1,0 +1,346 @@
+"""Scaling studies, counts of work, unit costs, predictions."""
+
+import csv
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.optimize
+from commands import command, digests, on_ranks
+from launch import ENVIRONMENT, find_mpirun
+
+from pareprop.errors import InputError
+from pareprop.network.local import LocalNetwork
+from pareprop.network.model import Model
+from pareprop.parallel.exchange import Alone
+from pareprop.plots import scaling as figures
+from pareprop.runs import benchmark
+from pareprop.scaling import collect, dryrun, measure, slurm, study, subject, units, work
+from pareprop.scaling.predict import nodes_for, predict, representatives
+
+TOML = """
+kind = "strong"
+ranks = [1, 2, 4]
+variants = ["interval", "spike"]
+neurons = [80]
+indegrees = [10]
+rates = [30.0]
+inputs = 10
+steps = 60
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small study that ran, and what the runs printed: (folder, first run, second run)."""
+    if find_mpirun() is None:
+        pytest.skip("no mpirun: install the extra 'mpi' or a system MPI")
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "small.toml").write_text(TOML)
+    line = [sys.executable, "-m", "pareprop", "scaling", "run", folder / "small.toml", "--out", folder / "out"]
+    environment = os.environ | ENVIRONMENT
+    runs = []
+    for _ in range(2):
+        done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        runs.append(done.stdout.splitlines())
+        next(iter((folder / "out").glob("spike*-r2-0.json"))).unlink()
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    assert done.returncode == 0
+    return folder / "out", *runs
+
+
+@pytest.mark.mpi
+def test_finished_points_are_not_run_again(finished):
+    _, first, second = finished
+    assert first[0] == "6 points, 0 finished before" and len(first) == 7
+    assert second[0] == "6 points, 5 finished before" and len(second) == 2 and "-r2-" in second[1]
+
+
+@pytest.mark.mpi
+def test_table(finished, capsys):
+    folder = finished[0]
+    code, output, _ = command(capsys, "scaling", "collect", folder)
+    assert code == 0 and "6 of 6 points" in output
+    rows = list(csv.DictReader((folder / "study.csv").open()))
+    assert [(row["variant"], row["ranks"]) for row in rows] == [(v, n) for v in ("interval", "spike") for n in "124"]
+    for row in rows:
+        name = f"{row['variant']}-n80-k10-d1-h30-s1-r{row['ranks']}-0.json"
+        shares = json.loads((folder / name).read_text())["shares"]
+        assert len(shares) == int(row["ranks"])
+        times = [share["phases"]["deliver"] for share in shares]
+        expected = [min(times), float(np.mean(times)), max(times)]
+        assert [float(row[f"deliver_s_{end}"]) for end in ("min", "mean", "max")] == pytest.approx(expected)
+        assert float(row["memory_bytes_max"]) == max(sum(share["memory"].values()) for share in shares)
+        assert float(row["real_time_factor"]) == pytest.approx(float(row["train_seconds"]) / 0.06)
+        assert (float(row["wait_s_max"]) > 0.0) == (row["ranks"] != "1")
+        assert row["sending"] == ("" if row["ranks"] == "1" else "everything") and float(row["listens_to_min"]) == 80
+        assert row["oversubscribed"] == str(int(int(row["ranks"]) > os.cpu_count()))
+    for variant in ("interval", "spike"):  # the control is the same run on any number of ranks
+        assert len({(row["digest"], row["events"]) for row in rows if row["variant"] == variant}) == 1
+
+
+@pytest.mark.mpi
+def test_figures_with_predictions(finished, tmp_path, capsys):
+    folder = finished[0]
+    units.write(tmp_path / "units.json", dict.fromkeys(("interval", "spike"), FLAT))
+    assert command(capsys, "scaling", "collect", folder, "--units", tmp_path / "units.json")[0] == 0
+    code, output, _ = command(capsys, "scaling", "plot", folder)
+    assert code == 0 and len(output.splitlines()) == 3
+    for stem in ("scaling", "phases", "prediction"):
+        assert (folder / f"{stem}.png").stat().st_size > 5000 and (folder / f"{stem}.pdf").exists()
+    rows = figures.read(folder / "study.csv")
+    texts = [text.get_text() for ax in figures.scaling_figure(rows).axes for text in ax.texts]
+    crowded = 4 > os.cpu_count()
+    assert any(figures.CROWDED in text for text in texts) == crowded
+    assert all(row["predicted_train_seconds"] > 0 for row in rows)
+
+
+def row(**changes):
+    phases = {f"{phase}_s_{end}": 0.5 for phase in figures.PHASES for end in ("min", "mean", "max")}
+    fixed = {"kind": "strong", "variant": "interval", "neurons": 10.0, "indegree": 2.0, "delay": 1.0, "rate": 0.0}
+    more = {"real_time_factor": 2.0, "memory_bytes_max": 1e6, "oversubscribed": 0.0}
+    return phases | fixed | more | changes
+
+
+@pytest.mark.parametrize(("kind", "gain"), [("strong", [1.0, 1.6]), ("weak", [1.0, 1.6])])
+def test_speed_up_and_efficiency(kind, gain):
+    """Strong: 10 s to 6.25 s on two ranks; weak: twice the network in 12.5 s."""
+    seconds = {"strong": 6.25, "weak": 12.5}[kind]
+    sizes = {"strong": 10.0, "weak": 20.0}[kind]
+    rows = [row(kind=kind, ranks=1.0, train_seconds=10.0)]
+    rows.append(row(kind=kind, ranks=2.0, train_seconds=seconds, neurons=sizes))
+    axes = figures.scaling_figure(rows).axes
+    np.testing.assert_allclose(axes[1].lines[0].get_ydata(), gain)
+    np.testing.assert_allclose(axes[2].lines[0].get_ydata(), [1.0, 0.8])
+
+
+def test_study_points(tmp_path):
+    (tmp_path / "s.toml").write_text(TOML.replace("strong", "weak") + "repeats = 2\nseeds = [1, 2]\n")
+    points = study.read(tmp_path / "s.toml").points()
+    assert len(points) == len({point.label for point in points}) == 3 * 2 * 2 * 2
+    assert {(point.ranks, point.neurons) for point in points} == {(1, 80), (2, 160), (4, 320)}
+    assert [point.repeat for point in points] == sorted(point.repeat for point in points)
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [("rank = [1]", "ranks"), ("repeats = 0", "repeats"), ("ranks = [0]", "ranks"), ("indegrees = [80]", "80"),
+     ("variants = ['spikes']", "variants"), ("rates = [nan]", "rates"), ("ranks = [", "TOML")],
+)  # fmt: skip
+def test_bad_study(line, wanted, tmp_path):
+    key = line.split(" ")[0]
+    kept = [text for text in TOML.splitlines() if not text.startswith(key)]
+    (tmp_path / "s.toml").write_text("\n".join([*kept, line]))
+    with pytest.raises(InputError, match=wanted):
+        study.read(tmp_path / "s.toml")
+
+
+def test_results_of_another_study_are_refused(tmp_path, capsys):
+    point = study.Study(neurons=(30,), indegrees=(3,), ranks=(1,), steps=20, inputs=5, warmup=0).points()[0]
+    file = tmp_path / "point.json"
+    assert command(capsys, *point.arguments(file))[0] == 0
+    assert collect.check(point, file)["steps"] == 20
+    changed = study.Study(neurons=(30,), indegrees=(3,), ranks=(1,), steps=21, inputs=5, warmup=0).points()[0]
+    with pytest.raises(InputError, match="steps = 20, now 21"):
+        collect.check(changed, file)
+    file.write_text("{}")
+    with pytest.raises(InputError, match="no result"):
+        collect.check(point, file)
+
+
+# ---- counts, unit costs, predictions ---------------------------------------------------------------------------------
+
+
+def network(variant="interval"):
+    """Several populations and readouts, a range of delays."""
+    model = Model(variant, 1)
+    inputs = model.inputs("in", 30)
+    cells = {"C_m": 1.0, "tau_m": 30.0, "E_L": 0.0, "V_th": 0.5}
+    one, two = model.neurons("one", 70, "iaf", **cells), model.neurons("two", 37, "iaf_adapt", **cells)
+    out = model.readouts("out", 3, C_m=1.0, tau_m=30.0, E_L=0.0)
+    model.connect(inputs, one, "fixed_indegree", indegree=7, weight=1.0)
+    model.connect(inputs, two, weight=1.0)
+    model.connect(one, two, "fixed_indegree", indegree=11, weight=1.0, delay=(2, 4))
+    model.connect(two, two, allow_autapses=False, weight=1.0, delay=2)
+    model.connect(one, out, weight=1.0)
+    model.connect(out, one, weight=1.0)
+    return model
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 5, 64])
+def test_counts_are_those_of_the_network(ranks):
+    model = network()
+    for rank in {0, ranks // 2, ranks - 1}:
+        found, built = work.of_rank(model, 100, work.Firing(5.0, 3.0), ranks, rank), LocalNetwork(model, rank, ranks)
+        tables = built.incoming, built.outgoing, built.feedback
+        counts = found.synapses, found.readout_synapses, found.feedback_synapses
+        assert counts == tuple(len(table.weight) for table in tables)
+        n_heard = len(built.sources.ids) if built.sources.ids is not None else model.size("recurrent")
+        assert found.heard == pytest.approx(n_heard, rel=0.25) and (ranks > 5 or found.heard == n_heard)
+        rows = sum(len(table.row_ptr) - 1 for table in tables)
+        assert found.rows == (rows if found.heard == n_heard else pytest.approx(rows, rel=0.25))
+        assert (found.neurons, found.readouts) == tuple(last - first for first, last in (built.neurons, built.readouts))
+        assert (found.rounds, found.spikes, found.input_spikes) == (51, 107 * 3.0, 150.0)
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_events_are_those_counted(variant):
+    model, task = benchmark.model(500, 40, 20, variant=variant), benchmark.BenchTask(20, 1000, 1)
+    share = dryrun.run(model, task, 2, 1, rate_hz=30.0, drive=True, settings=subject.find(
+        "bench", ["neurons=500", "steps=1000", f"variant={variant}"]).settings)  # fmt: skip
+    assert share.rate_hz == pytest.approx(30.0, rel=0.05)
+    simulation = benchmark.build(model, task, Alone(), 30.0)
+    simulation.engine.run(task.sample(0), True)
+    inputs = task.sample(0).inputs
+    counted = benchmark.count_events(simulation.network.incoming, inputs, simulation.engine.log, 1000, True)
+    expected = work.of_rank(model, 1000, work.Firing.at(benchmark.INPUT_PROBABILITY, 30.0, 1000, 1.0), 1, 0)
+    assert expected.events == pytest.approx(counted, rel=0.02)
+
+
+FLAT = units.Units(
+    {phase: dict.fromkeys(counts, 1e-9) for phase, counts in units.PHASES.items()},
+    {kind: dict.fromkeys(counts, 8.0) for kind, counts in units.MEMORY.items()}, units.Network(1e-6, 1e9, 0.0), 1e6,
+)  # fmt: skip
+FIRING = work.Firing(50.0, 30.0)
+
+
+def test_fit_finds_the_unit_costs():
+    works = [work.of_rank(benchmark.model(n, k, 20), T, FIRING, ranks, ranks - 1)
+             for n, k, T, ranks in ((100, 10, 50, 2), (300, 80, 100, 3), (2000, 20, 70, 16), (900, 300, 30, 1),
+                                    (5000, 50, 200, 8), (700, 5, 500, 4))]  # fmt: skip
+    runs = [units.Measured(item, FLAT.phase_seconds(item), FLAT.memory(item)) for item in works]
+    found = units.fit(runs, FLAT.network, FLAT.base_bytes)
+    other = work.of_rank(benchmark.model(4000, 90, 20), 300, FIRING, 32, 31)
+    assert found.phase_seconds(other) == pytest.approx(FLAT.phase_seconds(other), rel=1e-6)
+    assert found.memory(other) == pytest.approx(FLAT.memory(other), rel=1e-6)
+
+
+def test_least_squares_is_that_of_lawson_and_hanson():
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        x, y = random.normal(size=(9, 4)), random.normal(size=9)
+        np.testing.assert_allclose(units.least_squares(x, y), scipy.optimize.nnls(x, y)[0], atol=1e-9)
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_memory_as_predicted(variant, tmp_path, capsys):
+    """Fitted to five small shares, the memory of others of other sizes within 5 %."""
+    probes = [measure.Probe(300, 30, 2, 40), measure.Probe(1000, 20, 4, 80), measure.Probe(600, 150, 3, 20),
+              measure.Probe(3000, 10, 16, 120), measure.Probe(500, 20, 3, 60, 5)]  # fmt: skip
+    fitted = units.fit([measure.run(variant, probe, 1) for probe in probes], units.Network(), 0.0)
+    for sizes in ((2000, 100, 2, 100), (1500, 60, 8, 200), (1500, 60, 8, 200, 5)):
+        probe = measure.Probe(*sizes)
+        found = measure.run(variant, probe, 1)
+        predicted = fitted.memory(found.work)
+        assert sum(predicted.values()) == pytest.approx(sum(found.memory.values()), rel=0.05)
+
+
+@pytest.mark.parametrize("probe", measure.PROBES, ids=str)
+def test_probes_can_be_run(probe):
+    """A hundredth of each: a probe that is no share of a larger run is refused."""
+    small = dataclasses.replace(probe, neurons=probe.neurons // 10, indegree=probe.indegree // 10, steps=20)
+    assert measure.run("interval", small, 1).phases["deliver"] > 0
+
+
+def test_prediction():
+    model = benchmark.model(10_000, 100, 100)
+    alone, many = (predict(model, 1000, 5, FIRING, ranks, FLAT) for ranks in (1, 100))
+    assert alone.phases["communicate"] == 0.0 and alone.imbalance == 1.0
+    # 1001 rounds of 7 stages of 1 us each, and 99 messages of 2 + 2 + 1 + 100 * 30 / 1001 words at 1 GB/s
+    words = 2 + (1000 * 3 + 100 * 30) / 1001
+    assert many.phases["communicate"] == pytest.approx(5 * 1001 * (7e-6 + 99 * 4 * words / 1e9))
+    assert many.phases["deliver"] < alone.phases["deliver"] / 20
+    assert many.imbalance > 1.0  # one rank has the readout
+    assert many.nbytes < alone.nbytes
+
+
+def test_ranks_of_every_kind_are_looked_at():
+    for n_readouts, ranks in ((1, 7), (3, 10), (10, 4), (2, 2), (5, 1)):
+        model = Model()
+        model.neurons("rec", 23, "iaf")
+        model.readouts("out", n_readouts)
+        kinds = {(work.of_rank(model, 10, FIRING, ranks, r).neurons, work.of_rank(model, 10, FIRING, ranks, r).readouts)
+                 for r in range(ranks)}  # fmt: skip
+        seen = {(work.of_rank(model, 10, FIRING, ranks, r).neurons, work.of_rank(model, 10, FIRING, ranks, r).readouts)
+                for r in representatives(model, ranks)}  # fmt: skip
+        assert {max(kinds), min(kinds)} <= seen or max(n for n, _ in seen) == max(n for n, _ in kinds)
+        assert {n for _, n in seen} == {n for _, n in kinds}
+
+
+def test_nodes_for_a_time():
+    model = benchmark.model(100_000, 1000, 100)
+    arguments = model, 1000, 100, FIRING, FLAT
+    few, predicted = nodes_for(*arguments, 60.0, 8, 64e9)
+    more, _ = nodes_for(*arguments, 20.0, 8, 64e9)
+    assert predicted.seconds <= 60.0 and more > few > 1
+    assert predict(model, 1000, 100, FIRING, 8 * (few - 1), FLAT).seconds > 60.0
+    small, _ = nodes_for(*arguments, 60.0, 8, 4e8)
+    assert small > few and predict(model, 1000, 100, FIRING, 8 * small, FLAT).nbytes * 8 <= 4e8
+    with pytest.raises(InputError, match="fastest"):
+        nodes_for(*arguments, 1e-3, 8, 64e9)
+    with pytest.raises(InputError, match="fit"):
+        nodes_for(*arguments, 1000.0, 8, 1e6)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2h", 7200), ("90m", 5400), ("1d12h", 129600), ("02:30:00", 9000), ("45s", 45), ("1h30m", 5400)],
+)
+def test_times(text, seconds):
+    assert slurm.seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "2x", "1:2", "00:00:00", "-2h"])
+def test_bad_times(text):
+    with pytest.raises(InputError, match="--time"):
+        slurm.seconds_of(text)
+
+
+def test_jobs_command(tmp_path, capsys):
+    units.write(tmp_path / "units.json", {"interval": FLAT, "spike": FLAT})
+    arguments = ["sine-waves", "--set", "n_rec=5000", "--set", "indegree=100", "--units", tmp_path / "units.json"]
+    code, output, _ = command(capsys, "jobs", *arguments, "--nodes", 2, "--ranks-per-node", 4)
+    assert code == 0
+    note, line = output.splitlines()
+    assert line.startswith("sbatch --nodes=2 --ntasks=8 --ntasks-per-node=4 --mem-per-cpu=")
+    assert line.endswith("jobs/chain.sbatch sine-waves --set=n_rec=5000 --set=indegree=100") and "1 job(s)" in note
+    chosen = subject.find("sine-waves", ["n_rec=5000", "indegree=100"])
+    found = predict(chosen.model, 1000, chosen.samples, chosen.firing(None), 8, FLAT)
+    assert f"--time={slurm.clock(1.5 * found.seconds + 60)}" in line
+    code, output, _ = command(capsys, "jobs", *arguments, "--time", "4m", "--ranks-per-node", 1)
+    assert code == 0 and "--time=00:04:00" in output and "1 job(s)" not in output
+
+
+def test_commands_refuse_what_they_cannot_do(tmp_path, capsys):
+    for arguments, wanted in (
+        (["predict", "bench", "--units", tmp_path / "none.json"], "--measure"),
+        (["scaling", "plot", tmp_path], "collect"),
+        (["scaling", "run", tmp_path / "none.toml", "--out", tmp_path], "none.toml"),
+        (["dry-run", "benchh", "--ranks", "4"], "unknown task"),
+        (["dry-run", "bench", "--set", "neuron=4", "--ranks", "4"], "did you mean 'neurons'"),
+        (["jobs", "bench"], "study.sbatch"),
+    ):
+        code, _, errors = command(capsys, *arguments)
+        assert code == 2 and wanted in errors and len(errors.splitlines()) == 1, errors
+
+
+@pytest.mark.mpi
+def test_not_under_mpirun():
+    codes, _, errors = on_ranks(2, [["dry-run", "sine-waves", "--ranks", "4"], ["scaling", "plot", "x"]])
+    assert codes == [2, 2] and sum("without mpirun" in line for line in errors) == 2
+
+
+@pytest.mark.mpi
+def test_driven_digest_on_ranks(capsys):
+    """The control is one run on any number of ranks."""
+    fixed = ["bench", "--neurons=90", "--indegree=9", "--inputs=10", "--steps=80", "--rate=50", "--warmup=1"]
+    lines = [[*fixed, f"--delay={delay}", f"--variant={v}"] for v in ("interval", "spike") for delay in (1, 3)]
+    alone = [digest for line in lines for digest in digests(command(capsys, *line)[1].splitlines())]
+    assert len(set(alone)) == 4
+    for n in (2, 3):
+        assert digests(on_ranks(n, lines)[1]) == alone

@@ -1,0 +1,238 @@
+"""The job scripts under a real SLURM: a private one of one node, or of two simulated ones."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from commands import command, digests
+
+pytestmark = [pytest.mark.slurm, pytest.mark.mpi]
+ROOT = Path(__file__).parents[2]
+SCRIPT, JOBS = ROOT / "scripts" / "slurm.sh", ROOT / "jobs"
+TASK = ["sine-waves", "--set", "n_rec=40", "--set", "n_step=100", "--set", "n_in=10"]
+SHORT = [*TASK, "--set", "iterations=3"]
+LIMIT = 150  # seconds to wait for a job; the machine may be busy
+
+
+class Slurm:
+    """Commands for a private SLURM."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environment = os.environ | {
+            "SLURM_CONF": str(folder / "slurm.conf"), "VENV": str(Path(sys.executable).parent.parent),
+            "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "PMIX_MCA_psec": "native",
+            "OMPI_MCA_mpi_yield_when_idle": "1",
+        }  # fmt: skip
+
+    def __call__(self, *arguments: object, check: bool = True, **more: str) -> str:
+        done = subprocess.run(
+            [str(argument) for argument in arguments], capture_output=True, text=True, timeout=30, check=False,
+            env=self.environment | more,
+        )  # fmt: skip
+        assert done.returncode == 0 or not check, done.stderr
+        return done.stdout.strip()
+
+    def submit(self, out: Path, script: str, *arguments: object, options: tuple[str, ...] = (), **more: str) -> str:
+        """Submit a script of jobs/; return the number of the job."""
+        fixed = ["--parsable", f"--output={out}", "--mem-per-cpu=400M", f"--chdir={out.parent}"]
+        return self("sbatch", *fixed, *options, JOBS / script, *arguments, **more)
+
+    def states(self, job: str) -> list[str]:
+        """States of a job, or of the members of an array."""
+        return re.findall(r"\bJobState=(\w+)", self("scontrol", "show", "job", job, check=False))
+
+    def wait(self, job: str, *wanted: str) -> list[str]:
+        """Wait until all of a job are in one of the wanted states (finished, by default), and return them."""
+        ends = wanted or ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
+        stop = time.monotonic() + LIMIT
+        while time.monotonic() < stop:
+            states = self.states(job)
+            if states and all(state in ends for state in states):
+                return states
+            time.sleep(0.2)
+        pytest.fail(f"job {job} is {self.states(job)} after {LIMIT} s, not {ends}")
+
+
+@contextmanager
+def started(*options: str) -> Iterator[Slurm]:
+    """A SLURM of its own, with options of the script's start; its folder must be within reach of everybody."""
+    if os.geteuid() != 0:
+        pytest.skip("a private SLURM needs root")
+    if missing := [name for name in ("slurmctld", "slurmd", "munged", "sbatch") if not shutil.which(name)]:
+        pytest.skip(f"{', '.join(missing)} not found; `scripts/slurm.sh install` installs Debian's packages")
+    folder = Path(tempfile.mkdtemp(prefix="slurm-"))
+    try:
+        start = [SCRIPT, "start", folder, *options]
+        done = subprocess.run(start, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield Slurm(folder)
+    finally:
+        subprocess.run([SCRIPT, "stop", folder], timeout=60, check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Slurm]:
+    """A SLURM of one node with all processors of this machine."""
+    with started() as found:
+        yield found
+
+
+@pytest.fixture
+def digest_of(capsys: pytest.CaptureFixture, tmp_path: Path):
+    """Train in this process and return the digest."""
+
+    def train(*arguments: object) -> list[str]:
+        code, output, errors = command(capsys, "run", *arguments, "--out", tmp_path / "alone", "--overwrite")
+        assert code == 0, errors
+        return digests(output.splitlines())
+
+    return train
+
+
+def found(out: Path) -> list[str]:
+    return digests(out.read_text().splitlines())
+
+
+def test_training_by_srun_and_by_mpirun(slurm, digest_of, tmp_path):
+    outs = {launcher: tmp_path / f"{launcher}.out" for launcher in ("srun", "mpirun")}
+    jobs = {name: slurm.submit(out, "train.sbatch", *SHORT, LAUNCHER=name) for name, out in outs.items()}
+    expected = digest_of(*SHORT)
+    for name, job in jobs.items():
+        assert slurm.wait(job) == ["COMPLETED"], outs[name].read_text()
+        assert found(outs[name]) == expected
+        assert outs[name].read_text().startswith("2 ranks;")
+        assert (tmp_path / "runs" / f"pareprop-train-{job}" / "results.h5").exists()
+
+
+@pytest.mark.slow
+def test_training_by_srun_with_mpich(slurm, mpich, digest_of, tmp_path):
+    """MPICH and srun speak PMI."""
+    out = tmp_path / "out"
+    job = slurm.submit(out, "train.sbatch", *SHORT, VENV=str(mpich.parent), SLURM_MPI_TYPE="pmi2")
+    expected = digest_of(*SHORT)
+    assert slurm.wait(job) == ["COMPLETED"], out.read_text()
+    assert found(out) == expected and out.read_text().startswith("2 ranks;")
+
+
+def test_big_network_in_small(slurm, tmp_path):
+    scripts, out = JOBS.parent / "scripts", tmp_path / "out"
+    sizes = ["--neurons", "300", "--indegree", "20", "--steps", "100", "--digest"]
+    job = slurm.submit(out, "big.sbatch", *sizes, SCRIPTS=str(scripts))
+    alone = subprocess.run([sys.executable, scripts / "big.py", *sizes], capture_output=True, text=True, check=True)
+    assert slurm.wait(job) == ["COMPLETED"], out.read_text()
+    assert found(out) == digests(alone.stdout.splitlines())
+    assert len(re.findall(r"interval \d: loss", out.read_text())) == 2
+
+
+def test_bad_input_fails_the_job(slurm, tmp_path):
+    job = slurm.submit(tmp_path / "out", "train.sbatch", "sine-wave")
+    assert slurm.wait(job) == ["FAILED"]
+    assert "did you mean 'sine-waves'" in (tmp_path / "out").read_text()
+
+
+@pytest.mark.parametrize("launcher", ["srun", "mpirun"])
+def test_chain(launcher, slurm, digest_of, tmp_path):
+    """Signalled before its limit, a job checkpoints, goes back into the queue, and ends as if nothing had happened."""
+    task, out = [*TASK, "--set", "iterations=400", "--set", "checkpoint.every=50"], tmp_path / "out"
+    job = slurm.submit(out, "chain.sbatch", *task, LAUNCHER=launcher, OUT=str(tmp_path / "run"))
+    stop = time.monotonic() + LIMIT
+    while not list(tmp_path.glob("run/checkpoints/iteration-*[0-9]")) and time.monotonic() < stop:
+        time.sleep(0.02)
+    slurm("scancel", "--batch", "--signal=USR1", job)
+    slurm.wait(job, "PENDING")
+    assert "SIGUSR1 asked for an end after" in out.read_text()
+    time.sleep(2)  # SLURM takes a credential of the second in which the old one ended for that
+    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")  # a requeued job waits for two minutes
+    expected = digest_of(*task)
+    assert slurm.wait(job) == ["COMPLETED"], out.read_text()
+    assert "resumed: " in out.read_text()
+    assert found(out)[-1:] == expected and found(out)[0] != expected[0]
+
+
+def test_a_signal_before_all_ranks_listen(slurm, digest_of, tmp_path):
+    """It comes while Python still loads; the script keeps it until it ends nothing but the run."""
+    task, out = [*TASK, "--set", "iterations=400"], tmp_path / "out"
+    job = slurm.submit(out, "chain.sbatch", *task, OUT=str(tmp_path / "run"))
+    slurm.wait(job, "RUNNING")
+    while not (tmp_path / "run").exists() and "SIGUSR1" not in (out.read_text() if out.exists() else ""):
+        slurm("scancel", "--batch", "--signal=USR1", job, check=False)
+        time.sleep(0.1)
+        if out.exists() and slurm.states(job) != ["RUNNING"]:
+            break
+    expected = digest_of(*task)
+    go_on(slurm, job)
+    assert slurm.states(job) == ["COMPLETED"], out.read_text()
+    assert "SIGUSR1 asked for an end after" in out.read_text() and "resumed: " in out.read_text()
+    assert found(out)[-1:] == expected
+
+
+@pytest.mark.slow
+def test_time_limit(slurm, digest_of, tmp_path):
+    """SLURM itself signals the job before its limit of a minute, its shortest; it may do so early."""
+    task, out = [*TASK, "--set", "iterations=15000", "--set", "record.every=0"], tmp_path / "out"
+    options = ("--time=1", "--signal=B:USR1@45")
+    job = slurm.submit(out, "chain.sbatch", *task, options=options, OUT=str(tmp_path / "run"))
+    slurm.wait(job, "RUNNING")
+    expected = digest_of(*task)
+    assert go_on(slurm, job) >= 1
+    assert slurm.states(job) == ["COMPLETED"], out.read_text()
+    assert "SIGUSR1 asked for an end after" in out.read_text() and "resumed: " in out.read_text()
+    assert found(out)[-1:] == expected
+
+
+def go_on(slurm: Slurm, job: str) -> int:
+    """Start a job whenever it is back in the queue, where it would wait for two minutes, until it ends; how often."""
+    restarts, stop = 0, time.monotonic() + LIMIT
+    while (states := slurm.states(job)) and states[0] in ("PENDING", "RUNNING", "COMPLETING"):
+        assert time.monotonic() < stop, states
+        if states == ["PENDING"]:
+            time.sleep(2)  # SLURM takes a credential of the second in which the old one ended for that
+            slurm("scontrol", "update", f"JobId={job}", "StartTime=now", check=False)
+            restarts += 1
+            slurm.wait(job, "RUNNING", "COMPLETED", "FAILED", "TIMEOUT")
+        time.sleep(0.2)
+    return restarts
+
+
+def test_array_over_seeds(slurm, digest_of, tmp_path):
+    job = slurm.submit(tmp_path / "%a.out", "seeds.sbatch", *SHORT, options=("--array=3-4",))
+    expected = {seed: digest_of(*SHORT, "--seed", seed) for seed in (3, 4)}
+    assert slurm.wait(job) == ["COMPLETED", "COMPLETED"]
+    for seed, digest in expected.items():
+        assert found(tmp_path / f"{seed}.out") == digest
+    assert len({digest[0] for digest in expected.values()}) == 2
+
+
+def test_study_in_one_job_and_in_many(slurm, tmp_path):
+    (tmp_path / "tiny.toml").write_text("ranks = [1, 2]\nneurons = [60]\nindegrees = [5]\ninputs = 5\nsteps = 50\n")
+    out = tmp_path / "out"
+    job = slurm.submit(out, "study.sbatch", tmp_path / "tiny.toml", tmp_path / "one")
+    assert slurm.wait(job) == ["COMPLETED"], out.read_text()
+    pareprop = [sys.executable, "-m", "pareprop", "scaling"]
+    many = ["--out", tmp_path / "many", "--launcher", "sbatch", "--sbatch-options", "--mem-per-cpu=400M"]
+    slurm(*pareprop, "run", tmp_path / "tiny.toml", *many)
+    slurm(*pareprop, "collect", tmp_path / "many")
+    tables = [list(csv.DictReader((tmp_path / name / "study.csv").open())) for name in ("one", "many")]
+    for table in tables:
+        assert [row["ranks"] for row in table] == ["1", "2"]
+    assert len({row["digest"] for table in tables for row in table}) == 1
+    assert (tmp_path / "one" / "scaling.png").exists()
+
+
+def test_two_nodes(digest_of, tmp_path):
+    """Two simulated nodes, a rank on each."""
+    with started("2") as slurm:
+        job = slurm.submit(tmp_path / "out", "train.sbatch", *SHORT, options=("--nodes=2", "--ntasks-per-node=1"))
+        expected = digest_of(*SHORT)
+        assert slurm.wait(job) == ["COMPLETED"], (tmp_path / "out").read_text()
+        assert found(tmp_path / "out") == expected

@@ -1,0 +1,207 @@
+"""What goes wrong while a run lasts: the run ends, tells what is safe, and can be gone on with."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import launch
+import networks
+import numpy as np
+import pytest
+from commands import command, digests
+
+from pareprop.errors import StateError
+from pareprop.parallel.exchange import Alone
+from pareprop.runs import config, run
+from pareprop.simulation.loop import Simulation
+from pareprop.simulation.observer import Observer
+from pareprop.storage import checkpoint_read, checkpoint_write, joined_file
+from pareprop.storage.checkpoint_observer import Checkpoints
+
+SIZES = ["n_rec=12", "n_in=10", "n_step=30"]
+
+
+def settings(*texts: str) -> list[str]:
+    return [part for text in (*SIZES, *texts) for part in ("--set", text)]
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "draw", lambda directory: None)
+
+
+class Spoil(Observer):
+    """Spoils a number before a sample."""
+
+    def __init__(self, index: int, how) -> None:
+        self.index, self.how = index, how
+
+    def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
+        if index == self.index:
+            self.how(simulation)
+
+
+def test_a_voltage_that_overflows_is_named_and_the_last_good_state_kept(tmp_path: Path) -> None:
+    case = networks.random_case(5)
+    whole = networks.simulation(case)
+    whole.train(2)
+
+    def inject(simulation: Simulation) -> None:
+        simulation.engine._carried[3] = 1e300
+
+    keeper = Checkpoints(tmp_path, {}, 3)
+    spoilt = networks.simulation(case)
+    spoilt.observers = [Spoil(2, inject), keeper]
+    with pytest.raises(StateError, match=r" = \S+ in neuron \d+ of population 'rec\d'.*; safe: .*02"):
+        spoilt.train(3)
+    path, manifest, _ = checkpoint_read.find(tmp_path, Alone(), {})
+    again = networks.simulation(case)
+    checkpoint_read.restore(again, path, manifest)
+    assert (again.iteration, again.hexdigest()) == (2, whole.hexdigest())
+
+
+def test_a_weight_that_overflows_is_named_and_never_kept(tmp_path: Path) -> None:
+    case = networks.random_case(5)
+
+    def spoil(simulation: Simulation) -> None:
+        simulation.network.incoming.weight[4] = np.nan
+
+    keeper = Checkpoints(tmp_path, {}, 3, every=1)
+    spoilt = networks.simulation(case)
+    spoilt.observers = [Spoil(2, spoil), keeper]
+    with pytest.raises(StateError, match=r"nan in (neuron|projection).*safe: \S+iteration-00000002"):
+        spoilt.train(3)
+    assert [path.name for path in checkpoint_write.listed(tmp_path)] == ["iteration-00000002", "iteration-00000001"]
+
+
+ONE_RANK_FAILS = """
+import sys
+from pareprop import cli
+from pareprop.parallel import launcher
+from pareprop.simulation import loop
+class Fail(observer.Observer):
+    def before_sample(self, simulation, index, phase):
+        if index == 2 and simulation.exchange.rank == 1:
+            raise RuntimeError("rank one is out of luck")
+real = loop.Simulation.__init__
+def patched(self, model, task, exchange, observers, settings):
+    real(self, model, task, exchange, [Fail(), *observers], settings)
+loop.Simulation.__init__ = patched
+cli.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.mpi
+def test_an_exception_on_one_rank_ends_all(tmp_path: Path) -> None:
+    arguments = ["run", "sine-waves", *settings("iterations=1000000"), "--out", tmp_path / "run"]
+    done = launch.mpirun(2, "-c", ONE_RANK_FAILS, *arguments, timeout=50)
+    assert done.returncode == 1
+    assert "pareprop: rank 1 failed:" in done.stderr and "rank one is out of luck" in done.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A file system of 3 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", place], check=False)
+    if mounted.returncode:
+        pytest.skip("may not mount a file system")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_disk_full_while_recording(small_disk: Path, capsys: pytest.CaptureFixture) -> None:
+    """The run ends with exit code 3, names the file and what is safe, and goes on when there is room again."""
+    arguments = settings(
+        "iterations=60", "n_step=1000", "record.every=1", "checkpoint.every=5", "compression=0", "n_rec=40",
+        'what=["V_m","learning_signal","surrogate_gradient"]', "record.neurons=40",
+    )  # fmt: skip
+    code, _, errors = command(capsys, "run", "sine-waves", *arguments, "--out", small_disk / "run")
+    assert code == 3, errors
+    assert "No space left on device" in errors and "safe: " in errors and "are lost, unless" in errors
+    subprocess.run(["mount", "-o", "remount,size=200m", small_disk], check=True)
+    code, output, errors = command(capsys, "resume", small_disk / "run")
+    assert code == 0, errors
+    whole = command(capsys, "run", "sine-waves", *arguments, "--out", small_disk / "whole")[1]
+    assert digests(output.splitlines()) == digests(whole.splitlines())
+    with h5py.File(small_disk / "run" / "record.h5") as file, h5py.File(small_disk / "whole" / "record.h5") as other:
+        kept = file["samples/iteration"][()]
+        assert list(kept) == list(range(5, 60))  # those before were lost with the disk, as the message said
+        np.testing.assert_array_equal(file["samples/loss"], other["samples/loss"][kept])
+
+
+def test_checkpoint_that_does_not_fit(small_disk: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = settings("n_rec=300", "iterations=2", "checkpoint.every=1")
+    code, _, errors = command(capsys, "run", "sine-waves", *arguments, "--out", small_disk / "run")
+    assert code == 3 and "No space left on device" in errors and "attribute" not in errors
+    assert not list((small_disk / "run").glob("checkpoints/*.part"))
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from pareprop.storage import growing_file
+streams = {"a": growing_file.Stream("f8", (2,), "1", ("x", "y"))}
+file = growing_file.StreamFile(Path(sys.argv[1]), streams, {}, {"dt_ms": 1.0})
+file.add("a", [[1.0, 2.0], [3.0, 4.0]])
+file.flush()
+file.add("a", [[5.0, 6.0]])
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_recording_is_readable_up_to_the_last_flush(tmp_path: Path) -> None:
+    path = tmp_path / "file.h5"
+    assert subprocess.run([sys.executable, "-c", KILLED, path], check=False).returncode == -9
+    with h5py.File(path, swmr=True) as file:
+        np.testing.assert_array_equal(file["a"], [[1.0, 2.0], [3.0, 4.0]])
+    joined_file.repair(path)
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file["a"], [[1.0, 2.0], [3.0, 4.0]])
+        assert file.attrs["dt_ms"] == 1.0
+
+
+def test_results_that_were_half_written_are_made_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    arguments = ["run", "sine-waves", *settings("iterations=4")]
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    command(capsys, *arguments, "--out", whole)
+    command(capsys, *arguments, "--out", stopped, "--until", 2)
+    os.replace(stopped / "results.h5", stopped / "results.part")
+    assert command(capsys, "resume", stopped)[0] == 0
+    assert command(capsys, "compare", whole, stopped)[:2] == (0, "no difference\n")
+    code, output, _ = command(capsys, "info", stopped)
+    assert code == 0 and "part 2: iterations 2 to 4" in output
+
+
+def test_recording_on_ranks_is_that_of_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    what = 'what=["spikes","V_m","learning_signal","readout_signal","weights","input_spikes"]'
+    texts = settings("iterations=5", "record.every=2", "record.neurons=[0,5,11]", "step=3", "synapses=20", what)
+    command(capsys, "run", "sine-waves", *texts, "--out", tmp_path / "one")
+    launch.mpirun(3, "-m", "pareprop", "run", "sine-waves", *texts, "--out", tmp_path / "three", "--until", 3)
+    assert command(capsys, "resume", tmp_path / "three")[0] == 0
+    with h5py.File(tmp_path / "one" / "record.h5") as one, h5py.File(tmp_path / "three" / "record.h5") as three:
+        names = []
+        one.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+        assert len(names) > 15 and list(one["samples/iteration"]) == [0, 2, 4]
+        for name in names:
+            np.testing.assert_array_equal(one[name], three[name], err_msg=name)
+        spikes = list(zip(*(three[f"spikes/{key}"][()] for key in ("iteration", "step", "id")), strict=True))
+        assert spikes == sorted(spikes)
+        assert one["state/V_m"].shape == (30, 3) and one["state/V_m"].attrs["unit"] == "mV"
+    assert command(capsys, "export", tmp_path / "three", tmp_path / "spikes.h5")[0] == 0
+    with h5py.File(tmp_path / "spikes.h5") as file:
+        times = file["spikes/recurrent/timestamps"][()]
+        assert len(times) == len(spikes) and np.all(np.diff(times) >= 0)
+        assert file["spikes/inputs/timestamps"].attrs["units"] == "ms"
+
+
+def test_configurations_differ(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for seed in (1, 2):
+        command(capsys, "run", "sine-waves", *settings("iterations=1", f"seed={seed}"), "--out", tmp_path / str(seed))
+    code, output, _ = command(capsys, "compare", tmp_path / "1", tmp_path / "2")
+    assert code == 1 and output.startswith("configuration: run.seed = 1 in the first, 2 in the second\n")
+    assert "weight_initial: projection 'in->rec', synapse 0 (0 to 0): " in output
+    assert config.load("sine-waves").digest() != config.load("sine-waves", ["seed=2"]).digest()

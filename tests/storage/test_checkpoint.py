@@ -1,0 +1,353 @@
+"""Restart: the same bits on any number of ranks, however a run was ended; damaged checkpoints are told."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import launch
+import pytest
+from commands import command, digests, on_ranks
+
+from pareprop.runs import run
+from pareprop.storage import checkpoint_read, checkpoint_write
+
+SIZES = ["--set", "n_rec=12", "--set", "n_in=10", "--set", "n_step=30"]
+CASES = {
+    "interval": ["variant=interval", "delay=2"],
+    "adaptive feedback": ["variant=interval", "feedback=adaptive", "neuron=iaf_adapt"],
+    "spike": ["variant=spike", "delay=3"],
+    "spike, loops": ["variant=spike", "neuron=iaf_adapt", "kappa=0.9", "feedback=symmetric", "cutoff=70"],
+    "spike, delta": ["variant=spike", "neuron=iaf_psc_delta", "feedback=adaptive", "cutoff=20", "indegree=0"],
+}
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "draw", lambda directory: None)
+
+
+def task(*settings: str) -> list[str]:
+    return ["run", "sine-waves", *SIZES, *(part for text in settings for part in ("--set", text))]
+
+
+def digest_of(capsys: pytest.CaptureFixture, *arguments: object) -> str:
+    code, output, errors = command(capsys, *arguments)
+    assert code == 0, errors
+    return digests(output.splitlines())[-1]
+
+
+def test_resume_on_other_ranks_gives_the_same_bits(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    undisturbed = [
+        digest_of(capsys, *task(*settings, "iterations=6"), "--out", tmp_path / "whole" / str(k))
+        for k, settings in enumerate(CASES.values())
+    ]
+    assert len(set(undisturbed)) == len(CASES)
+    stopped = [
+        [*task(*settings, "iterations=6"), "--until", 2, "--out", tmp_path / "stopped" / str(k)]
+        for k, settings in enumerate(CASES.values())
+    ]
+    on_ranks(2, stopped)
+    middle = [["resume", tmp_path / "stopped" / str(k), "--until", 4] for k in range(len(CASES))]
+    _, output, _ = on_ranks(3, middle)
+    assert not set(digests(output)) & set(undisturbed)
+    last = [digest_of(capsys, "resume", tmp_path / "stopped" / str(k)) for k in range(len(CASES))]
+    assert last == undisturbed
+    for k in range(len(CASES)):
+        code, output, _ = command(capsys, "compare", tmp_path / "whole" / str(k), tmp_path / "stopped" / str(k))
+        assert (code, output) == (0, "no difference\n")
+
+
+def test_early_stop_test_phase_and_adam_survive(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    sizes = {"n_rec": 10, "n_in": 8, "n_step": 40, "iterations": 5, "batch_size": 2, "validate_every": 2}
+    settings = [part for key, value in sizes.items() for part in ("--set", f"{key}={value}")]
+    whole = digest_of(capsys, "run", "lemniscate", *settings, "--out", tmp_path / "a")
+    digest_of(capsys, "run", "lemniscate", *settings, "--out", tmp_path / "b", "--until", 3)
+    assert digest_of(capsys, "resume", tmp_path / "b") == whole
+    assert command(capsys, "compare", tmp_path / "a", tmp_path / "b")[:2] == (0, "no difference\n")
+
+
+# ---- killed runs -----------------------------------------------------------------------------------------------------
+
+LONG = task("iterations=100", "checkpoint.every=1", "checkpoint.keep=3")
+MOMENTS = [("one", k) for k in range(6)] + [("all", k) for k in range(6)] + [("writing", k) for k in range(8)]
+
+
+def ranks_of(session: int) -> list[int]:
+    """Processes of the ranks of a session that mpirun leads."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getsid(int(entry.name)) == session:
+                name = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"pareprop" in name and not name[0].endswith((b"mpirun", b"prterun", b"timeout")):
+                    found.append(int(entry.name))
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def start(n: int, *arguments: object) -> subprocess.Popen:
+    """A run on `n` ranks in a session of its own."""
+    launcher = launch.find_mpirun()
+    if launcher is None:
+        pytest.skip("no mpirun")
+    ranks = [launcher, "-n", str(n), sys.executable, "-m", "pareprop", *map(str, arguments)]
+    return subprocess.Popen(
+        ["timeout", "-k", "5", "120", *ranks], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.STDOUT, env=os.environ | launch.ENVIRONMENT, start_new_session=True,
+    )  # fmt: skip
+
+
+def alone(*arguments: object) -> subprocess.Popen:
+    """A run in one process."""
+    command = [sys.executable, "-m", "pareprop", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end, "nothing happened in time"
+
+
+def kill(how: str, moment: int, out: Path) -> str:
+    """Kill a run on two ranks at a random moment after its first checkpoint; return where it was."""
+    draw = random.Random(f"{how} {moment}")
+    folder = out / "checkpoints"
+    process = start(2, *LONG, "--out", out)
+    try:
+        first = checkpoint_write.name_of(draw.randint(1, 40))
+        wait_for(lambda: any(path.name >= first for path in checkpoint_write.listed(folder)), process)
+        time.sleep(draw.uniform(0, 0.05))
+        if how == "writing":
+            wait_for(lambda: any(folder.glob("*.part")), process)
+        ranks = ranks_of(process.pid)
+        assert len(ranks) == 2
+        for rank in ranks if how == "all" else [draw.choice(ranks)]:
+            os.kill(rank, signal.SIGKILL)
+        process.communicate(timeout=30)
+        assert process.returncode != 0
+    finally:
+        launch.kill_session(process.pid)
+    return ", ".join(sorted(path.name for path in folder.iterdir()))
+
+
+@pytest.mark.mpi
+def test_killed_runs_resume_to_the_same_digest(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """SIGKILL of one rank, of all, and within the writing of a checkpoint: 20 random moments."""
+    expected = digest_of(capsys, *task("iterations=100"), "--out", tmp_path / "whole")
+    with ThreadPoolExecutor(4) as pool:
+        left = list(pool.map(lambda moment: kill(*moment, tmp_path / "{}{}".format(*moment)), MOMENTS))
+    assert sum(".part" in names for names in left) >= 3, left
+    assert len(set(left)) > 10  # they were at different iterations
+    quick = ["--set", "checkpoint.every=0"]
+    several = [["resume", tmp_path / f"{how}{k}", *quick] for how, k in MOMENTS]
+    found = [digest_of(capsys, *arguments) for arguments in several[::2]]
+    codes, output, _ = on_ranks(3, several[1::2], timeout=120)
+    assert not any(codes)
+    assert {*found, *digests(output)} == {expected}
+    assert len(found) + len(digests(output)) == len(MOMENTS) == 20
+
+
+# ---- signals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_asks_for_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture, number: signal.Signals) -> None:
+    arguments = [*task("iterations=100000"), "--out", tmp_path / "run"]
+    process = alone(*arguments)
+    try:
+        wait_for((tmp_path / "run" / "checkpoints" / "listening").exists, process)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 75, errors
+    done = int(re.search(rf"{number.name} asked for an end after (\d+) of 100000", output)[1])
+    assert digests(output.splitlines()) == [digest_of(capsys, *task(f"iterations={done}"), "--out", tmp_path / "same")]
+    whole = digest_of(capsys, *task(f"iterations={done + 3}"), "--out", tmp_path / "whole")
+    assert digest_of(capsys, "resume", tmp_path / "run", "--until", done + 3) == whole
+
+
+@pytest.mark.mpi
+def test_a_signal_to_mpirun_reaches_all_ranks(tmp_path: Path) -> None:
+    process = start(2, *task("iterations=100000"), "--out", tmp_path / "run")
+    try:
+        wait_for((tmp_path / "run" / "checkpoints" / "listening").exists, process)
+        parent = next(p for p in Path("/proc").iterdir() if p.name.isdigit() and _is_mpirun(p, process.pid))
+        os.kill(int(parent.name), signal.SIGUSR1)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        launch.kill_session(process.pid)
+    assert process.returncode == 75
+    assert "SIGUSR1 asked for an end after" in output
+
+
+def _is_mpirun(entry: Path, session: int) -> bool:
+    try:
+        name = (entry / "cmdline").read_bytes().split(b"\0")[0]
+        return os.getsid(int(entry.name)) == session and name.endswith((b"mpirun", b"prterun"))
+    except OSError:
+        return False
+
+
+def test_interrupted_twice_ends_at_once(tmp_path: Path) -> None:
+    arguments = [*task("iterations=3", "n_step=3000000", "indegree=2"), "--out", tmp_path / "run"]
+    process = alone(*arguments)
+    try:
+        wait_for((tmp_path / "run" / "checkpoints" / "listening").exists, process)
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        errors = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 130 and "interrupted twice, ending at once" in errors
+
+
+# ---- damaged and foreign checkpoints ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run of 4 iterations on 2 ranks with checkpoints of iterations 2, 3 and 4, and its digest."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    _, output, _ = on_ranks(2, [[*task("iterations=4", "checkpoint.every=1", "keep=3"), "--out", out]])
+    return out, digests(output)[0]
+
+
+@pytest.fixture
+def copy(finished: tuple[Path, str], tmp_path: Path) -> tuple[Path, Path, str]:
+    """A copy of that run, its latest checkpoint, the digest."""
+    shutil.copytree(finished[0], tmp_path / "run")
+    return tmp_path / "run", checkpoint_write.listed(tmp_path / "run" / "checkpoints")[0], finished[1]
+
+
+def change(latest: Path, what) -> None:
+    """Change a manifest and seal it again, as somebody with bad intentions would."""
+    text = (latest / checkpoint_write.MANIFEST).read_text().partition("\n")[2]
+    manifest = json.loads(text)
+    what(manifest)
+    text = json.dumps(manifest)
+    (latest / checkpoint_write.MANIFEST).write_text(f"{checkpoint_write.seal(text)}\n{text}\n")
+
+
+def shorten(latest: Path) -> None:
+    path = latest / "rank-00001.bin"
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def flip(latest: Path) -> None:
+    path = latest / "rank-00000.bin"
+    place = next(array for array in manifest_of(latest)["arrays"] if array["name"].endswith("rec->rec/weight"))
+    data = bytearray(path.read_bytes())
+    data[place["shares"][0][1] + 11] ^= 4
+    path.write_bytes(data)
+
+
+def manifest_of(latest: Path) -> dict:
+    return json.loads((latest / checkpoint_write.MANIFEST).read_text().partition("\n")[2])
+
+
+def resize(key: str, value: object):
+    return lambda latest: change(latest, lambda manifest: manifest["arrays"][-1].update({key: value}))
+
+
+DAMAGES = {
+    "truncated": (shorten, r"rank-00001.bin has 5000 bytes, \S+ ends at \d+"),
+    "one bit flipped": (flip, r"rank-00000.bin: the checksum of \S+rec->rec/weight differs"),
+    "a share is missing": (lambda latest: (latest / "rank-00001.bin").unlink(), "rank-00001.bin: No such file"),
+    "no manifest": (lambda latest: (latest / "manifest.json").unlink(), "manifest.json is missing"),
+    "half a manifest": (
+        lambda latest: (latest / "manifest.json").write_text((latest / "manifest.json").read_text()[:900]),
+        "manifest.json: its checksum differs",
+    ),
+    "another kind of file": (
+        lambda latest: (latest / "manifest.json").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(3000)),
+        "manifest.json: its checksum differs",
+    ),
+    "an absurd size": (resize("shares", [[2**60, 0, 0], [1, 0, 0]]), r"rank-00000.bin has \d+ bytes, \S+ ends at"),
+    "a negative place": (resize("shares", [[1, -8, 0], [1, 0, 0]]), "no whole number of at least 0"),
+    "a type of objects": (resize("dtype", "|O"), r"has type \|O"),
+    "not a manifest": (
+        lambda latest: change(latest, lambda manifest: manifest.pop("arrays")), "manifest.json is malformed"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(copy, capsys: pytest.CaptureFixture, name: str) -> None:
+    directory, latest, digest = copy
+    damage, expected = DAMAGES[name]
+    damage(latest)
+    code, output, errors = command(capsys, "resume", directory)
+    assert re.search(f"warning: .*iteration-00000004 is damaged: .*{expected}.*; the one before is taken", errors)
+    assert "iteration-00000003, 3 iterations done" in output
+    assert (code, digests(output.splitlines())) == (0, [digest])
+
+
+def test_all_damaged(copy, capsys: pytest.CaptureFixture) -> None:
+    directory = copy[0]
+    for path in checkpoint_write.listed(directory / "checkpoints"):
+        flip(path)
+    code, _, errors = command(capsys, "resume", directory)
+    assert code == 2 and errors.count("is damaged") == 3 and "no checkpoint to resume from" in errors
+
+
+REFUSED = {
+    "format": (lambda manifest: manifest.update(format="pareprop-checkpoint-9"), "has format 'pareprop-checkpoint-9'"),
+    "version": (lambda manifest: manifest.update(version="9.9"), "belongs to another run: pareprop 9.9, now"),
+    "shape": (
+        lambda manifest: next(a for a in manifest["arrays"] if a["name"] == "v")["item"].append(1),
+        "does not fit this network: v = ",
+    ),
+    "count": (
+        lambda manifest: next(a for a in manifest["arrays"] if a["name"] == "v").update(shares=[[0, 0, 0], [0, 0, 0]]),
+        "does not fit this network: v = ",
+    ),
+    "numbers": (lambda manifest: manifest["numbers"].pop("loop"), "does not fit: KeyError: 'loop'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_foreign_checkpoint_is_refused(copy, capsys: pytest.CaptureFixture, name: str) -> None:
+    directory, latest, _ = copy
+    how, expected = REFUSED[name]
+    change(latest, how)
+    code, _, errors = command(capsys, "resume", directory)
+    assert code == 2 and expected in errors, errors
+
+
+def test_another_configuration_is_refused_with_the_differences(copy, capsys: pytest.CaptureFixture) -> None:
+    code, _, errors = command(capsys, "resume", copy[0], "--set", "eta=0.5", "--set", "n_rec=13")
+    assert code == 2
+    assert "belongs to another run: model.n_rec = 12, now 13; learning.eta = null, now 0.5" in errors
+
+
+def test_a_run_may_be_made_longer(copy, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    longer = digest_of(capsys, "resume", copy[0], "--set", "iterations=6")
+    assert longer == digest_of(capsys, *task("iterations=6"), "--out", tmp_path / "whole")
+
+
+def test_no_run_here(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert "config.toml is missing" in command(capsys, "resume", tmp_path)[2]
+
+
+def test_as_many_stay_as_asked_for(finished: tuple[Path, str]) -> None:
+    names = sorted(path.name for path in (finished[0] / "checkpoints").iterdir())
+    assert names == ["iteration-00000002", "iteration-00000003", "iteration-00000004"]
+
+
+def test_parts_of_an_array_in_several_shares() -> None:
+    """Any range of a whole array is found again, whatever ranks wrote it."""
+    shares = [[3, 0, 0], [0, 0, 0], [4, 0, 0]]
+    assert list(checkpoint_read._Files._parts(shares, 2, 6)) == [(0, 2, 3, 2), (2, 3, 6, 0)]

@@ -1,0 +1,135 @@
+"""`results.h5` against the slow twin, and where a run may write."""
+
+import os
+from pathlib import Path
+
+import h5py
+import networks
+import numpy as np
+import pytest
+from reference import run_case
+
+from pareprop.engines.losses import learning_signal
+from pareprop.engines.sample import Sample
+from pareprop.errors import InputError
+from pareprop.network.model import Model, describe
+from pareprop.runs.run import make_directory
+from pareprop.simulation.loop import Simulation
+from pareprop.storage.results import ResultsFile, spread
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory):
+    """A case, what the twin makes of it, and the file of its run."""
+    case = networks.random_case(5, average_gradient=False)
+    path = tmp_path_factory.mktemp("run") / "results.h5"
+    simulation = networks.simulation(case)
+    samples = {("train", 0): "first", ("train", 2): "last"}
+    simulation.observers = [ResultsFile(path, {"task": "test"}, samples, n_record=4)]
+    simulation.train(3)
+    with h5py.File(path) as file:
+        yield case, run_case(case), file
+
+
+@pytest.mark.parametrize(("name", "index"), [("first", 0), ("last", 2)])
+def test_dynamics(recorded, name: str, index: int) -> None:
+    case, expected, file = recorded
+    steps = slice(index * case["interval"], (index + 1) * case["interval"])
+    group = file[f"dynamics/{name}"]
+    ids = group["record"][()]
+    assert len(ids) == 4
+    for key in ("V_m", "surrogate_gradient"):
+        np.testing.assert_allclose(group[key], expected[key][steps][:, ids], rtol=1e-10, atol=1e-10, err_msg=key)
+    for key in ("readout_signal", "error_signal"):
+        window = np.arange(case["interval"]) >= case["interval"] - case["learning_window"]
+        np.testing.assert_allclose(group[key][window], expected[key][steps][window], rtol=1e-10, err_msg=key)
+    np.testing.assert_array_equal(group["target_signal"], case["targets"][steps])
+    signals = learning_signal(expected["error_signal"][steps], np.nan_to_num(case["w_fb"]).T[:, ids])
+    np.testing.assert_allclose(group["learning_signal"], signals, rtol=1e-10, atol=1e-12)
+    assert np.abs(signals).max() > 0.01
+    spikes = np.zeros((case["interval"], len(case["w_rec"])), bool)
+    spikes[group["spike_steps"][()], group["spike_ids"][()]] = True
+    inside = (expected["spike_steps"] >= steps.start) & (expected["spike_steps"] < steps.stop)
+    assert spikes.sum() == inside.sum() > 10
+    assert np.all(spikes[expected["spike_steps"][inside] - steps.start, expected["spike_ids"][inside]])
+    inputs = np.zeros_like(case["inputs"][steps])
+    inputs[group["input_steps"][()], group["input_ids"][()]] = True
+    np.testing.assert_array_equal(inputs, case["inputs"][steps])
+    assert group.attrs["iteration"] == index
+
+
+def test_weights_and_losses(recorded) -> None:
+    case, expected, file = recorded
+    np.testing.assert_allclose(file["loss"], expected["losses"], rtol=1e-10)
+    rates = np.bincount(expected["spike_steps"] // case["interval"], minlength=3)
+    rates = rates / (len(case["w_rec"]) * case["interval"] * case["dt"] / 1000.0)
+    np.testing.assert_allclose(file["firing_rate"], rates)
+    changed = 0.0
+    for matrix, pre, post in (("w_in", "in", "rec"), ("w_rec", "rec", "rec"), ("w_out", "rec", "out")):
+        for group in file["projections"].values():
+            if not (group.attrs["pre"].startswith(pre) and group.attrs["post"].startswith(post)):
+                continue
+            sizes = [part["n"] for part in case["groups"]]
+            target, source = (
+                group[key][()] + (sum(sizes[: int(group.attrs[end][3:])]) if group.attrs[end].startswith("rec") else 0)
+                for key, end in (("target", "post"), ("source", "pre"))
+            )
+            np.testing.assert_array_equal(group["weight_initial"], case[matrix][target, source])
+            np.testing.assert_allclose(group["weight"], expected[matrix][target, source], rtol=1e-10, atol=1e-10)
+            if matrix == "w_rec":
+                np.testing.assert_array_equal(group["delay"], case["d_rec"][target, source])
+            keys = np.stack([group["target"][()], group["source"][()]])
+            assert np.all(np.lexsort(keys[::-1]) == np.arange(keys.shape[1]))
+            changed = max(changed, np.max(np.abs(group["weight"][()] - group["weight_initial"][()]), initial=0.0))
+    assert changed > 1e-4
+    assert file.attrs["task"] == "test" and len(file.attrs["digest"]) == 64
+    assert file["timings"].attrs["deliver_s"] >= 0 and file["timings"].attrs["peak_rss_bytes"] > 1e6
+
+
+def test_network_without_readouts(tmp_path: Path) -> None:
+    """Only the firing-rate regularisation learns."""
+
+    class Silence:
+        n_steps = learning_window = 20
+
+        def sample(self, index: int, phase: str = "train") -> Sample:
+            return Sample.from_raster(np.zeros((20, 1)), np.zeros((20, 0)))
+
+    model = Model()
+    neurons = model.neurons("rec", 4, C_m=1.0, E_L=0.0, V_th=0.5, I_e=np.linspace(0.0, 0.2, 4), c_reg=1.0)
+    model.connect(neurons, neurons, weight=0.1)
+    path = tmp_path / "results.h5"
+    simulation = Simulation(model, Silence(), observers=[ResultsFile(path, {}, {("train", 0): "first"})])
+    assert simulation.train(2) == [0.0, 0.0]
+    assert simulation.rates[0] > 0.0
+    with h5py.File(path) as file:
+        assert file["dynamics/first/readout_signal"].shape == (20, 0)
+        assert np.any(file["projections/rec->rec/weight"][()] != 0.1)
+
+
+def test_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [make_directory(None, None, "task") for _ in range(3)] == [Path(f"runs/task-{k}") for k in (1, 2, 3)]
+    assert make_directory(None, "deep/er", "task").is_dir()
+    assert make_directory(None, "deep/er", "task") == Path("deep/er")  # still empty
+    Path("deep/er/file").touch()
+    with pytest.raises(InputError, match="--out deep/er: exists and is not empty; --overwrite"):
+        make_directory(None, "deep/er", "task")
+    assert make_directory(None, "deep/er", "task", overwrite=True) == Path("deep/er")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match="--out other: may not be written"):
+        make_directory(None, "other", "task")
+
+
+def test_spread() -> None:
+    np.testing.assert_array_equal(spread(100, 3), [0, 49, 99])
+    np.testing.assert_array_equal(spread(2, 10), [0, 1])
+    assert len(spread(11, 10)) == 10
+
+
+def test_describe() -> None:
+    import json
+
+    words = json.loads(describe(networks.model(networks.random_case(5))))
+    assert {"name": "in", "size": 6, "role": "input", "model": ""} in words["populations"]
+    assert all(1 <= projection["delay"][0] <= projection["delay"][1] <= 5 for projection in words["projections"])

@@ -1,0 +1,285 @@
+"""Networks of a configuration trained on data of a file: against the library, in all formats, and what is refused."""
+
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from commands import command, digests, on_ranks
+
+from pareprop.engines.sample import Sample
+from pareprop.errors import InputError
+from pareprop.network.model import Model
+from pareprop.network.optimizers import Adam, GradientDescent
+from pareprop.network.parameters import Normal, Uniform
+from pareprop.runs import config, run
+from pareprop.simulation.loop import Simulation
+
+N, STEPS, INPUTS = 6, 40, 5
+NETWORK = """
+[task]
+name = "data"
+data = "DATA"
+n_train = 4
+[run]
+iterations = 6
+seed = 3
+[[model.populations]]
+name = "in"
+role = "input"
+size = 5
+[[model.populations]]
+name = "a"
+role = "recurrent"
+size = 7
+C_m = 1.0
+E_L = 0.0
+V_th = 0.4
+tau_m = { mean = 20.0, std = 1.0 }
+c_reg = 2.0
+[[model.populations]]
+name = "b"
+role = "recurrent"
+model = "iaf_adapt"
+size = 4
+C_m = 1.0
+E_L = 0.0
+V_th = 0.4
+adapt_beta = 0.1
+[[model.populations]]
+name = "out"
+role = "readout"
+size = 2
+C_m = 1.0
+[[model.projections]]
+pre = "in"
+post = "a"
+weight = { mean = 0.0, std = 0.6 }
+[[model.projections]]
+pre = "in"
+post = "b"
+rule = "fixed_probability"
+probability = 0.8
+weight = { low = 0.1, high = 0.6 }
+plastic = false
+[[model.projections]]
+pre = "a"
+post = "b"
+rule = "fixed_indegree"
+indegree = 3
+delay = [2, 4]
+weight = 0.3
+optimizer = { type = "gradient_descent", eta = 1e-5 }
+[[model.projections]]
+pre = "b"
+post = "out"
+rule = "explicit"
+source = [0, 1, 3]
+target = [0, 1, 1]
+weight = [0.1, 0.2, -0.1]
+[[model.projections]]
+pre = "out"
+post = "b"
+weight = { mean = 0.0, std = 0.5 }
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "draw", lambda directory: None)
+
+
+def arrays() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(5)
+    return rng.random((N, STEPS, INPUTS)) < 0.2, rng.normal(size=(N, STEPS, 2))
+
+
+def written(folder: Path, kind: str, **changes: object) -> Path:
+    """A file of samples of some format; the configuration beside it. `None` leaves an array out."""
+    raster, targets = arrays()
+    inputs = {"raster": raster} if "raster" in kind else {"spikes": np.argwhere(raster)[::-1]}
+    values = {name: value for name, value in ({"targets": targets} | inputs | changes).items() if value is not None}
+    path = folder / f"data.{kind.split()[1]}"
+    if path.suffix == ".npz":
+        np.savez(path, **values)
+    else:
+        with h5py.File(path, "w") as file:
+            for name, value in values.items():
+                file[name] = value
+    (folder / "my.toml").write_text(NETWORK.replace("DATA", str(path)))
+    return folder / "my.toml"
+
+
+class ByHand:
+    """The same samples without the file."""
+
+    n_steps = learning_window = STEPS
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        raster, targets = arrays()
+        return Sample.from_raster(raster[index % 4], targets[index % 4])
+
+
+def by_hand(variant: str) -> str:
+    model = Model(variant, 3, optimizer=Adam(eta=1e-3) if variant == "interval" else GradientDescent(eta=1e-4))
+    cell = {"C_m": 1.0, "E_L": 0.0, "V_th": 0.4}
+    inputs = model.inputs("in", 5)
+    a = model.neurons("a", 7, "iaf", **cell, tau_m=Normal(mean=20.0, std=1.0), c_reg=2.0)
+    b = model.neurons("b", 4, "iaf_adapt", **cell, adapt_beta=0.1)
+    out = model.readouts("out", 2, C_m=1.0)
+    model.connect(inputs, a, weight=Normal(std=0.6))
+    model.connect(inputs, b, "fixed_probability", probability=0.8, weight=Uniform(low=0.1, high=0.6), plastic=False)
+    slow = {"type": "gradient_descent", "eta": 1e-5}
+    model.connect(a, b, "fixed_indegree", indegree=3, delay=(2, 4), weight=0.3, optimizer=slow)
+    model.connect(b, out, "explicit", source=[0, 1, 3], target=[0, 1, 1], weight=[0.1, 0.2, -0.1])
+    model.connect(out, b, weight=Normal(std=0.5))
+    simulation = Simulation(model, ByHand())
+    simulation.train(6)
+    assert min(simulation.rates) > 1.0
+    return simulation.hexdigest()
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_the_same_as_in_the_library_on_any_ranks(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = written(tmp_path, "raster npz")
+    chosen = ["--set", f"variant={variant}", "--set", "record.every=2", "--set", "checkpoint.every=2"]
+    code, output, errors = command(capsys, "run", path, *chosen, "--out", tmp_path / "one")
+    assert code == 0, errors
+    assert digests(output.splitlines()) == [by_hand(variant)]
+    parts = [["run", path, *chosen, "--out", tmp_path / "two", "--until", 3], ["resume", tmp_path / "two"]]
+    codes, lines, errors = on_ranks(2, parts)
+    assert codes == [0, 0], errors
+    assert digests(lines)[-1] == by_hand(variant)
+    assert command(capsys, "compare", tmp_path / "one", tmp_path / "two")[1] == "no difference\n"
+
+
+@pytest.mark.parametrize("kind", ["raster h5", "spikes npz", "spikes h5"])
+def test_formats_say_the_same(kind: str, tmp_path: Path) -> None:
+    task, raster = config.load(str(written(tmp_path, kind))).task, arrays()[0]
+    assert task.n_steps == STEPS
+    for index, place in ((0, 0), (5, 1)):
+        sample = task.sample(index)
+        found = np.zeros((STEPS, INPUTS), bool)
+        found[sample.inputs.spikes(STEPS)] = True
+        np.testing.assert_array_equal(found, raster[place])
+        np.testing.assert_array_equal(sample.target, arrays()[1][place])
+    np.testing.assert_array_equal(task.sample(3, "test").target, arrays()[1][5])
+    shuffled = config.load(str(tmp_path / "my.toml"), ["shuffle=true"]).task
+    order = [shuffled._place(index, "train") for index in range(40)]
+    assert all(sorted(order[k : k + 4]) == [0, 1, 2, 3] for k in range(0, 40, 4)) and order[:4] * 10 != order
+
+
+def test_every_problem_of_a_network_in_one_go(tmp_path: Path) -> None:
+    path = written(tmp_path, "raster npz")
+    text = path.read_text().replace("tau_m = { mean", "tau_mm = { mean").replace('"iaf_adapt"', '"iaf_adap"')
+    text = text.replace('pre = "b"', 'pre = "c"').replace("size = 2", "size = 0")
+    path.write_text(text + "[learning]\netta = 3\nWmin = 200.0\n")
+    with pytest.raises(InputError) as caught:
+        config.load(str(path))
+    told = str(caught.value)
+    for part in (
+        f"{path}: [learning] etta: unknown parameter 'etta', did you mean 'eta'?",
+        "populations[1] 'a': unknown parameter 'tau_mm', did you mean 'tau_m'?",
+        "populations[2] 'b': unknown model 'iaf_adap' in variant 'interval', did you mean 'iaf_adapt'?",
+        "populations[3] 'out': size = 0: Input should be greater than or equal to 1",
+        "must be at least Wmin = 200.0",
+    ):
+        assert part in told, told
+    path.write_text(NETWORK.replace('pre = "b"', 'pre = "bb"').replace("indegree = 3", "indegre = 3\nfoo = 1"))
+    with pytest.raises(InputError) as caught:
+        config.load(str(path))
+    told = str(caught.value)
+    for part in (
+        "projections[3]: pre = 'bb' is no population, did you mean 'b'?", "unknown parameter 'foo'",
+        "projections[2]: unknown parameter 'indegre', did you mean 'indegree'?",
+    ):  # fmt: skip
+        assert part in told, told
+
+
+WRONG = {
+    "no targets": ({"targets": None}, "targets (n_samples, n_steps, n_readouts) is missing"),
+    "readouts": ({"targets": np.zeros((N, STEPS, 3))}, "targets has shape (6, 40, 3), must be (6, 40, 2)"),
+    "no inputs": ({"raster": None}, "has no inputs; the network of 5 inputs needs one of rates, raster, spikes"),
+    "two inputs": ({"rates": np.zeros((N, INPUTS))}, "has rates, raster; the network of 5 inputs needs one of"),
+    "inputs": ({"raster": np.zeros((N, STEPS, 4))}, "raster has shape (6, 40, 4), must be (6, 40, 5)"),
+    "text": ({"targets": np.full((N, STEPS, 2), "x")}, "must be numbers"),
+    "currents": ({"currents": np.zeros((N, STEPS, 1))}, "currents: the network has 0"),
+    "few": ({"targets": np.zeros((3, STEPS, 2)), "raster": np.zeros((3, STEPS, 5))}, "n_train = 4 must be at most 3"),
+    "label": ({"labels": np.zeros(N)}, "labels has type float64"),
+    "id": ({"raster": None, "spikes": np.array([[0, 0, 9]])}, "spikes: id 9 must lie in 0 to 4"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_file_that_does_not_fit_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    changes, expected = WRONG[name]
+    code, _, errors = command(capsys, "run", written(tmp_path, "raster npz", **changes), "--out", tmp_path / "run")
+    assert code == 2 and expected in errors, errors
+    assert not (tmp_path / "run").exists()
+
+
+def huge(path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (2**40, 40, 2)})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("targets.npy", header.getvalue() + bytes(100))
+
+
+def pickled(path: Path) -> None:
+    np.savez(path, targets=np.array([pickle.Unpickler], object))
+
+
+def linked(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["targets"] = h5py.ExternalLink("/etc/passwd", "x")
+
+
+def claimed(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("targets", (1, 2**40, 2), "f8", chunks=(1, 64, 2))
+        file.create_dataset("raster", (1, 2**40, 5), "u1", chunks=(1, 64, 5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "expected"),
+    [
+        ("npz", huge, "takes 703687441776640 bytes; it has 228"), ("npz", pickled, "Object arrays cannot be loaded"),
+        ("h5", linked, ""), ("h5", claimed, "bytes per sample, at most 4294967296 are read"),
+        ("npz", lambda path: path.write_text("hello"), "File is not a zip file"),
+        ("h5", lambda path: path.write_text("hello"), "file signature not found"),
+        ("npz", lambda path: None, "No such file or directory"),
+    ],
+)  # fmt: skip
+def test_a_hostile_file_is_refused(
+    kind: str, make, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "my.toml").write_text(NETWORK.replace("DATA", str(tmp_path / f"data.{kind}")))
+    make(tmp_path / f"data.{kind}")
+    code, _, errors = command(capsys, "run", tmp_path / "my.toml", "--out", tmp_path / "run")
+    assert code == 2 and errors.startswith(f"pareprop: error: data {tmp_path}") and expected in errors, errors
+
+
+def test_labels_and_test_phase(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = written(tmp_path, "raster h5", labels=np.arange(N) % 2)
+    code, output, errors = command(capsys, "run", path, "--set", "test_samples=2", "--out", tmp_path / "run")
+    assert code == 0 and "test accuracy: " in output, errors
+    code, _, errors = command(capsys, "run", path, "--set", "test_samples=2", "--set", "n_train=0")
+    assert code == 2 and "n_train = 0 must lie in 1 to 5" in errors
+
+
+def test_other_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = written(tmp_path, "raster npz")
+    assert command(capsys, "run", path, "--out", tmp_path / "run", "--until", 2)[0] == 0
+    written(tmp_path, "raster npz", targets=arrays()[1] + 1.0)
+    code, _, errors = command(capsys, "resume", tmp_path / "run")
+    assert code == 2 and "belongs to another run: task.fingerprint of data = " in errors
+
+
+def test_the_printed_example_is_what_the_readme_describes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "my.toml").write_text(command(capsys, "config", "data")[1])
+    assert json.loads(config.load(str(tmp_path / "my.toml")).json()) == json.loads(config.load("data").json())

@@ -1,0 +1,141 @@
+"""Rooms import one way, hold no circle, and say what lives in them; only one module knows COMM_WORLD."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "pareprop"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+GROUND = {"errors", "kernels", "arrays", "rng", "timers", "machine"}
+MAY_IMPORT = {  # room: the rooms that it may import beside the ground
+    "parallel": set(),
+    "network": {"parallel"},
+    "engines": {"network", "parallel"},
+    "simulation": {"engines", "network", "parallel"},
+    "tasks": {"engines", "network", "parallel"},
+    "storage": {"simulation", "engines", "network", "parallel"},
+    "plots": set(),
+    "runs": {"storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},
+    "scaling": {"runs", "storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},
+}
+LIBRARIES = {  # beside the standard library and NumPy
+    "ground": set(),
+    "parallel": {"mpi4py"},
+    "network": {"pydantic"},
+    "engines": set(),
+    "simulation": set(),
+    "tasks": {"HersheyFonts", "h5py", "pydantic", "pydantic_core", "sklearn"},
+    "storage": {"h5py", "pydantic"},
+    "plots": {"h5py", "matplotlib"},
+    "runs": {"click", "h5py", "mpi4py", "pydantic", "tqdm"},
+    "scaling": {"click", "pydantic"},
+}
+
+
+def module(path: Path) -> str:
+    """Dotted name within the package; a room's `__init__` is the room."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module(path): path for path in SOURCES}
+INSIDE = [path for path in SOURCES if path.parent != PACKAGE or path.stem in GROUND]
+
+
+def room(name: str) -> str:
+    """Room of a module, "ground" for the modules of the package's own folder."""
+    first = name.split(".", maxsplit=1)[0]
+    return first if first in MAY_IMPORT else "ground"
+
+
+def imports(path: Path) -> tuple[set[str], set[str]]:
+    """Modules of the package and libraries that a module imports, anywhere, for type checks as well."""
+    package, libraries = set(), set()
+    here = ("pareprop", *path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        for full in full_names(node, here):
+            if full[0] != "pareprop":
+                libraries.add(full[0])
+                continue
+            names = [".".join(full[1:n]) for n in (len(full), len(full) - 1)]
+            package.add(next((name for name in names if name in MODULES), names[0]))
+    return package, libraries
+
+
+def full_names(node: ast.Import | ast.ImportFrom, here: tuple[str, ...]) -> list[list[str]]:
+    """Absolute dotted names that an import statement may load, split at the dots."""
+    if isinstance(node, ast.Import):
+        return [alias.name.split(".") for alias in node.names]
+    base = [*here[: len(here) - node.level]] if node.level else []
+    base += node.module.split(".") if node.module else []
+    return [[*base, alias.name] for alias in node.names]
+
+
+@pytest.mark.parametrize("path", INSIDE, ids=module)
+def test_rooms_import_one_way(path: Path) -> None:
+    name = module(path)
+    package, libraries = imports(path)
+    here = room(name)
+    for other in package:
+        if other.split(".")[0] == "core":
+            assert name == "kernels", "only kernels.py imports the compiled modules"
+        else:
+            there = room(other)
+            assert there in ("ground", here) or there in MAY_IMPORT[here], f"{name} imports {other}"
+    foreign = libraries - set(sys.stdlib_module_names) - {"numpy"} - LIBRARIES[here]
+    assert not foreign, f"{name} imports {foreign}, which is not among the libraries of '{here}'"
+
+
+def test_no_circle() -> None:
+    """Also none that an import for type checks alone would close."""
+    arrows = {name: {other for other in imports(path)[0] if other in MODULES} for name, path in MODULES.items()}
+    arrows.pop("")  # the public face hands names on
+    done: set[str] = set()
+
+    def visit(name: str, way: list[str]) -> None:
+        assert name not in way, f"circle: {' -> '.join([*way[way.index(name) :], name])}"
+        if name not in done:
+            for other in arrows.get(name, ()):
+                visit(other, [*way, name])
+            done.add(name)
+
+    for name in arrows:
+        visit(name, [])
+
+
+def test_every_folder_is_a_room() -> None:
+    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} == set(MAY_IMPORT)
+    loose = {path.stem for path in PACKAGE.glob("*.py")}
+    assert loose == GROUND | {"__init__", "__main__", "cli"}
+    used = {
+        name: set().union(*(imports(path)[1] for path in INSIDE if room(module(path)) == name)) for name in LIBRARIES
+    }
+    for name, libraries in LIBRARIES.items():
+        assert not libraries - used[name], f"nobody in '{name}' imports {libraries - used[name]}"
+
+
+@pytest.mark.parametrize("name", MAY_IMPORT)
+def test_a_room_says_what_it_is(name: str) -> None:
+    """What lives there, what it may import, where the usual addition goes."""
+    text = ast.get_docstring(ast.parse((PACKAGE / name / "__init__.py").read_text()))
+    assert text and "May import" in text and "Where to add" in text
+    told = set(re.findall(r"`(\w+)`", text[text.index("May import") : text.index("Where to add")]))
+    assert told - GROUND == MAY_IMPORT[name], "what the docstring says is not what the test allows"
+
+
+def test_only_the_launcher_knows_comm_world() -> None:
+    texts = {path.name: path.read_text() for path in SOURCES}
+    assert [name for name, text in texts.items() if re.search(r"\bMPI\.COMM_WORLD\b", text)] == ["launcher.py"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "cython_core").rglob("*.p[yx][xid]")), ids=lambda path: path.name)
+def test_kernels_know_libc_alone(path: Path) -> None:
+    for line in path.read_text().splitlines():
+        if found := re.match(r"\s*(?:from|cimport|import)\s+([\w.]+)", line):
+            assert found[1].split(".")[0] in ("libc", "cython"), line
