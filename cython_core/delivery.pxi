@@ -249,11 +249,14 @@ cdef inline void deliver(
     const int64_t[::1] input_ptr,     # IN
     const uint32_t[::1] spike_ids,    # IN
     const int64_t[::1] spike_ptr,     # IN
+    bint fixed_only,                  # leave out the blocks that learn
     real[::1] arriving,               # UPDATED
 ) noexcept nogil:
     """Add the weights of all spikes that arrive in `step`, block by block, in ascending source id."""
     cdef int64_t b, emitted
     for b in range(blocks.shape[0]):
+        if fixed_only and blocks[b, PLASTIC]:
+            continue
         # row s of the raster drives step s when the delay is one
         emitted = step - blocks[b, DELAY] + (1 if blocks[b, LOG] == 0 else 0)
         if emitted < 0:

@@ -29,6 +29,7 @@ cdef class Forward:
     cdef public real[:, ::1] psi             # (T, n), OUT: surrogate gradients
     cdef public int64_t[::1] record            # local neurons whose voltage and adaptation are kept
     cdef public double[:, ::1] recorded_V, recorded_a    # (T, n_record), OUT
+    cdef public bint keeps_fixed               # spikes at synapses that do not learn are not lost in step 0
     cdef public double deliver_seconds, update_seconds
     cdef Stopwatch watch
 
@@ -39,7 +40,7 @@ cdef class Forward:
     def run(self, int64_t first, int64_t last, bint no_current):
         """Advance steps [first, last); return the step reached, less than `last` if `own_ids` is full.
 
-        Spikes that arrive in step 0 are lost, as in NEST.
+        Spikes that arrive in step 0 are lost, as in NEST, at synapses that do not learn only unless `keeps_fixed`.
 
         Parameters
         ----------
@@ -50,9 +51,9 @@ cdef class Forward:
         with nogil:
             while t < last and self.own_ptr[t] + n <= self.own_ids.shape[0]:
                 begin(&self.watch, t, n)
-                if t > 0:
+                if t > 0 or self.keeps_fixed:
                     deliver(t, self.blocks, self.row_ptr, self.target, self.weight, self.input_ids, self.input_ptr,
-                            self.log_ids, self.log_ptr, self.arriving)
+                            self.log_ids, self.log_ptr, t == 0, self.arriving)
                 lap(&self.watch, DELIVER)
                 self.set_drive(t, no_current)
                 self.advance(t)

@@ -30,6 +30,7 @@ class IntervalSettings:
     average_gradient : whether gradients are divided by `learning_window`
     reset : `eprop_reset_neurons_on_update`
     round_steps : steps between exchanges, 0 for the min-delay
+    keeps_fixed : whether spikes that arrive in step 0 at synapses which do not learn are kept, as in NEST
     keep_gradients : whether gradients are summed apart from the weights even where they need not be (see `Interval`)
     """
 
@@ -37,6 +38,7 @@ class IntervalSettings:
     average_gradient: bool = False
     reset: bool = True
     round_steps: int = 0
+    keeps_fixed: bool = False
     keep_gradients: bool = False
 
     def check(self, n_steps: int) -> None:
@@ -99,7 +101,7 @@ class Interval(Learning):
             self.parameters | self.state
             | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "own_ids": self.own.ids,
                "own_ptr": self.own.ptr, "blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target,
-               "weight": table.weight}
+               "weight": table.weight, "keeps_fixed": self.settings.keeps_fixed}
         )  # fmt: skip
         self.constants = network.readout_constants()
         n_own = network.readouts[1] - network.readouts[0]
@@ -122,18 +124,49 @@ class Interval(Learning):
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: one interval; with `learn`, add its gradient. Return errors (T, n_readouts) and the loss."""
+        self.begin(sample.inputs, sample.currents, self.settings.reset)
+        self.advance(0, self.n_steps)
+        return self.finish(sample, learn)
+
+    def begin(self, inputs: SpikeLog, currents: np.ndarray | None, reset: bool) -> None:
+        """Begin an interval, whose steps `advance` runs, all at once or some at a time.
+
+        Parameters
+        ----------
+        inputs : spikes of the inputs; those of a step must be there when it is run
+        currents : float64 (T, n_currents), amplitudes in pA of the graded sources, or None
+        reset : whether neurons and readouts start from rest
+        """
         if self._pending:  # each sample steps on its own
             self.optimize()
-        self._begin(sample)
-        T, D = self.n_steps, self.round_steps
-        before = (0, 0)
-        for first in range(0, T, D):
-            last = min(first + D, T)
-            self._advance(first, last)
-            self._exchange(first, last, *before)
-            self._advance_readouts(first, last)
-            before = first, last
-        self._exchange(T, T, *before)
+        if reset:
+            for name in ("v", "a", "z", "refractory"):
+                self.state[name][:] = 0.0
+            self.y[:] = 0.0
+        self.state["n_spikes"][:] = 0.0
+        self._unsent = 0, 0
+        self._take_inputs(inputs)
+        self._current_before = self._carried
+        self.inject(currents)
+
+    def advance(self, first: int, last: int) -> None:
+        """Collective: run steps [first, last) of the interval; others may follow."""
+        for start in range(first, last, self.round_steps):
+            stop = min(start + self.round_steps, last)
+            self._advance(start, stop)
+            self._exchange(start, stop, *self._unsent)
+            self._advance_readouts(start, stop)
+            self._unsent = start, stop
+
+    def send_signals(self, step: int) -> None:
+        """Collective: exchange the readouts' signals of the steps before `step` that no round has carried yet."""
+        self._exchange(step, step, *self._unsent)
+        self._unsent = step, step
+
+    def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
+        """Collective: end the interval, all of whose steps are run; see `run`."""
+        T = self.n_steps
+        self.send_signals(T)
         self.log, self.n_spikes = self.exchange.all_spikes_on_root(self.own, self.merged, T)
         window = slice(T - self.settings.learning_window, T)
         error, loss = evaluate(self.loss, self.shown_signal(), sample.target, window)
@@ -143,6 +176,23 @@ class Interval(Learning):
         self.n_samples += 1
         return error, loss
 
+    def run_before(self, inputs: SpikeLog, neuron_steps: int, readout_steps: int) -> None:
+        """Collective: run steps before the first interval, such as those until inputs can arrive, without learning.
+
+        Parameters
+        ----------
+        inputs : spikes of the inputs in these steps
+        neuron_steps, readout_steps : numbers of steps, at most those of an interval
+        """
+        self.begin(inputs, None, reset=False)
+        self._advance(0, neuron_steps)
+        self._exchange(0, neuron_steps, 0, 0)
+        self.merged.ptr[neuron_steps + 1 :] = self.merged.ptr[neuron_steps]
+        self._advance_readouts(0, readout_steps)
+        self._unsent = 0, readout_steps
+        self.send_signals(readout_steps)
+        self.n_samples += 1
+
     def heard(self) -> SpikeLog:
         """Spikes of the last sample that this rank listens to, by their rows' numbers."""
         return self.merged
@@ -151,27 +201,23 @@ class Interval(Learning):
         """Readout voltages of the last sample (n_steps, n_readouts), E_L included."""
         return self.signal + self.constants["E_L"] if self.constants["E_L"] else self.signal
 
-    def _begin(self, sample: Sample) -> None:
-        if self.settings.reset:
-            for name in ("v", "a", "z", "refractory"):
-                self.state[name][:] = 0.0
-            self.y[:] = 0.0
-        self.state["n_spikes"][:] = 0.0
-        forward, inputs = self.forward, sample.inputs
+    def _take_inputs(self, inputs: SpikeLog) -> None:
+        forward = self.forward
         forward.input_ids, forward.input_ptr = inputs.ids, inputs.ptr
         forward.log_ids, forward.log_ptr = self.merged.ids, self.merged.ptr
-        forward.injected = self._injected(sample)
 
-    def _injected(self, sample: Sample) -> np.ndarray:
-        """Injected currents by the step that takes them, one after they were injected; the last one is carried over."""
-        table = self.network.currents
-        if not len(table.blocks):
-            return np.zeros((0, self.psi.shape[1]), self.real)
-        injected = np.zeros((self.n_steps + 1, self.psi.shape[1]), self.real)
-        if sample.currents is not None:
-            self.kernel.inject(table.blocks, table.row_ptr, table.target, table.weight, sample.currents, injected[1:])
-        injected[0], self._carried = self._carried, injected[-1].copy()
-        return injected[:-1]
+    def inject(self, currents: np.ndarray | None) -> None:
+        """Take the currents of the interval: as many steps as are known, again when more are.
+
+        Neurons take them one step after they were injected; the last one is carried over to the next interval.
+        """
+        table, n = self.network.currents, self.psi.shape[1]
+        injected = np.zeros((self.n_steps + 1 if len(table.blocks) else 1, n), self.real)
+        if len(table.blocks):
+            if currents is not None:
+                self.kernel.inject(table.blocks, table.row_ptr, table.target, table.weight, currents, injected[1:])
+            injected[0], self._carried = self._current_before, injected[-1].copy()
+        self.forward.injected = injected[:-1]
 
     def _advance(self, first: int, last: int) -> None:
         forward, alone = self.forward, self.merged is self.own

@@ -44,7 +44,8 @@ class Learning:
 
     def _collect(self, sample: Sample, error: np.ndarray) -> None:
         """Add the gradient of this interval to the batch."""
-        network, cells, inputs = self.network, self.network.cells, sample.inputs
+        network, cells = self.network, self.network.cells
+        inputs = sample.inputs.without_repeats()  # a source that spikes twice in a step counts once, as in NEST
         rate = cells["c_reg"] * (self.state["n_spikes"] / self.n_steps - cells["f_target"] * network.model.dt_ms)
         rate /= self.n_steps
         table = network.feedback

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .bridge import NEURON_MODELS, READOUT_MODELS, checked
+from ..network.neurons import NEURON_MODELS, READOUT_MODELS
+from ..network.parameters import checked
 from .errors import NESTErrors, notice, refuse, translated
 
 FOREVER = float(np.finfo(float).max)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .catalogue import LISTS, UNSUPPORTED, NodeModel, check_node, old_names
 from .errors import NESTErrors
 from .random import Parameter
-
-if TYPE_CHECKING:
-    from .kernel import Kernel
 
 
 class Block:
@@ -68,7 +66,7 @@ class NodeCollection:
 
     __slots__ = ("_ids", "_kernel")
 
-    def __init__(self, kernel: Kernel, ids: np.ndarray) -> None:
+    def __init__(self, kernel: Any, ids: np.ndarray) -> None:
         object.__setattr__(self, "_kernel", kernel)
         object.__setattr__(self, "_ids", ids)
 
@@ -253,12 +251,17 @@ class NodeTable:
         return [(self.blocks[which[0]], part - self.blocks[which[0]].first)
                 for which, part in zip(np.split(owner, cuts), np.split(ids, cuts), strict=True)]  # fmt: skip
 
+    def place(self, node: int) -> tuple[Block, int]:
+        """Block of a node, and its place in it."""
+        block = self.blocks[bisect.bisect_right(self._firsts, node) - 1]
+        return block, node - block.first
+
     def of_kind(self, *kinds: str) -> list[Block]:
         """Blocks of some kinds, in order of creation."""
         return [block for block in self.blocks if block.model.kind in kinds]
 
 
-def write(kernel: Kernel, nodes: NodeCollection, params: Mapping[str, Any]) -> None:
+def write(kernel: Any, nodes: NodeCollection, params: Mapping[str, Any]) -> None:
     """Set parameters of nodes, all or none.
 
     Raises
@@ -280,7 +283,7 @@ def write(kernel: Kernel, nodes: NodeCollection, params: Mapping[str, Any]) -> N
         })  # fmt: skip
 
 
-def _spread(kernel: Kernel, key: str, value: Any, n: int, start: int, ids: np.ndarray) -> Any:
+def _spread(kernel: Any, key: str, value: Any, n: int, start: int, ids: np.ndarray) -> Any:
     """Bring a value into the form in which blocks keep it: one for all, or one for each node of `ids`."""
     if isinstance(value, Parameter):
         return value.of_nodes(kernel.generators, ids)
@@ -310,7 +313,7 @@ def _numbers(key: str, values: list[Any]) -> Any:
     return array if array.dtype.kind in "biuf" else np.asarray(values, object)
 
 
-def _write_block(kernel: Kernel, block: Block, local: np.ndarray, values: dict[str, Any]) -> None:
+def _write_block(kernel: Any, block: Block, local: np.ndarray, values: dict[str, Any]) -> None:
     for key, value in values.items():
         _check_type(block.model, key, value)
     trial = Block.__new__(Block)

@@ -20,7 +20,13 @@ class Generators:
     ----------
     seed : `rng_seed`
     n : number of virtual processes
+
+    Attributes
+    ----------
+    present : those of the present network
     """
+
+    present: Generators
 
     def __init__(self, seed: int, n: int) -> None:
         self.n = n
@@ -28,6 +34,7 @@ class Generators:
         self._made: dict[int, Twister] = {}
         self._shared: Twister | None = None
         self._seed = seed
+        Generators.present = self
 
     def of(self, vp: int) -> Twister:
         """Generator of a virtual process."""
@@ -69,9 +76,7 @@ class Parameter:
 
     def GetValue(self) -> float:
         """Draw one number."""
-        from . import kernel
-
-        return self._draw(kernel.current.generators.shared, 0)
+        return self._draw(Generators.present.shared, 0)
 
     def _combined(self, other: Any, action: Callable[[float, float], float], swapped: bool = False) -> Parameter:
         if not isinstance(other, Parameter | int | float | np.number):

@@ -69,6 +69,17 @@ class SpikeLog:
         steps = np.repeat(np.arange(n_steps), np.diff(self.ptr[: n_steps + 1]))
         return steps, self.ids[: self.ptr[n_steps]]
 
+    def without_repeats(self) -> SpikeLog:
+        """Each source at most once in a step; this log itself if that is so already."""
+        n = int(self.ptr[-1])
+        ids = self.ids[:n]
+        again = np.zeros(n, bool)
+        again[1:] = ids[1:] == ids[:-1]
+        again[self.ptr[:-1][self.ptr[:-1] < n]] = False  # the first of a step
+        if not again.any():
+            return self
+        return SpikeLog.from_arrays(ids[~again], self.ptr - np.concatenate(([0], np.cumsum(again)))[self.ptr])
+
     @property
     def nbytes(self) -> int:
         """Bytes held."""
