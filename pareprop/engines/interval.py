@@ -119,8 +119,9 @@ class Interval(Learning):
         first, last = self.network.neurons
         mine = ids[(ids >= first) & (ids < last)]
         self.recorded_ids = mine
-        self._V, self._a = (np.zeros((self.n_steps, len(mine))) for _ in range(2))
-        self.forward.record, self.forward.recorded_V, self.forward.recorded_a = mine - first, self._V, self._a
+        self.recorded_V, self.recorded_a = (np.zeros((self.n_steps, len(mine))) for _ in range(2))
+        self.forward.record = mine - first
+        self.forward.recorded_V, self.forward.recorded_a = self.recorded_V, self.recorded_a
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: one interval; with `learn`, add its gradient. Return errors (T, n_readouts) and the loss."""
@@ -145,7 +146,7 @@ class Interval(Learning):
             self.y[:] = 0.0
         self.state["n_spikes"][:] = 0.0
         self._unsent = 0, 0
-        self._take_inputs(inputs)
+        self.take_inputs(inputs)
         self._current_before = self._carried
         self.inject(currents)
 
@@ -201,7 +202,8 @@ class Interval(Learning):
         """Readout voltages of the last sample (n_steps, n_readouts), E_L included."""
         return self.signal + self.constants["E_L"] if self.constants["E_L"] else self.signal
 
-    def _take_inputs(self, inputs: SpikeLog) -> None:
+    def take_inputs(self, inputs: SpikeLog) -> None:
+        """Name the spikes of the inputs, again when there are more."""
         forward = self.forward
         forward.input_ids, forward.input_ptr = inputs.ids, inputs.ptr
         forward.log_ids, forward.log_ptr = self.merged.ids, self.merged.ptr
@@ -248,8 +250,8 @@ class Interval(Learning):
     def _recorded(self, error: np.ndarray) -> Recorded:
         local = np.asarray(self.forward.record)
         signal = learning_signal(error, self.network.dense_feedback()[:, local])
-        voltage = self._V + self.network.cells["E_L"][local]
-        return Recorded(self.recorded_ids, voltage, self._a.copy(), self.psi[:, local].astype(float), signal)
+        voltage = self.recorded_V + self.network.cells["E_L"][local]
+        return Recorded(self.recorded_ids, voltage, self.recorded_a.copy(), self.psi[:, local].astype(float), signal)
 
     def shown_weights(self) -> dict[int, np.ndarray]:
         """Weights that differ from those of the tables, by id of the table: none, no update is ever pending."""

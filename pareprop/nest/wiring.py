@@ -41,6 +41,7 @@ class Wiring:
     currents : ids of dc generators
     targets, window : generator to readouts and weights
     origin : projection to bundles and places of its synapses
+    rates : plastic projection to its synapse model, and to the learning rate with which its synapses were made
     average_gradient : of the interval variant
     plastic : whether anything learns
     fixed : whether there are synapses of inputs that do not learn
@@ -56,6 +57,7 @@ class Wiring:
     targets: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     window: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     origin: dict[str, list[tuple[int, np.ndarray]]] = field(default_factory=dict)
+    rates: dict[str, tuple[str, float]] = field(default_factory=dict)
     average_gradient: bool = False
     plastic: bool = False
     fixed: bool = False
@@ -105,6 +107,8 @@ class _Wirer:
         model = Model(self.variant, 1, self.dt, optimizer=self._optimizer())
         self.groups: dict[str, list[_Group]] = {"input": [], "current": [], "recurrent": [], "readout": []}
         self.wiring = Wiring(model, *(np.zeros(0, np.int64) for _ in range(3)))
+        self.wiring.average_gradient = any(item.defaults.get("average_gradient") for item in self._plastic_models())
+        self._softmax: list[Bundle] = []
         with translated():
             self._populations()
             self._inputs()
@@ -195,10 +199,11 @@ class _Wirer:
             pre, post = self._owner(bundle.source[rest]), self._owner(bundle.target[rest])
             for k in np.unique(pre * 2**20 + post):
                 mine = rest[(pre * 2**20 + post) == k]
-                parts.setdefault((int(k) // 2**20, int(k) % 2**20, bundle.model.name), []).append((index, mine))
+                key = int(k) // 2**20, int(k) % 2**20, bundle.model.name, bundle.eta
+                parts.setdefault(key, []).append((index, mine))
         everybody = [group for role in self.groups.values() for group in role]
-        for (pre, post, name), members in parts.items():
-            self._project(everybody[pre], everybody[post], self.synapses[name], members)
+        for (pre, post, name, eta), members in parts.items():
+            self._project(everybody[pre], everybody[post], self.synapses[name], eta, members)
 
     def _owner(self, ids: np.ndarray) -> np.ndarray:
         """Which population each node belongs to, by its place among all."""
@@ -213,7 +218,7 @@ class _Wirer:
         return found
 
     def _project(
-        self, pre: _Group, post: _Group, synapse: SynapseModel, members: list[tuple[int, np.ndarray]]
+        self, pre: _Group, post: _Group, synapse: SynapseModel, eta: float, members: list[tuple[int, np.ndarray]]
     ) -> None:
         source, target, weight, delay = (np.concatenate(column) for column in zip(
             *((b.source[k], b.target[k], b.weight[k], np.broadcast_to(b.delay, len(b))[k])
@@ -227,11 +232,14 @@ class _Wirer:
             options["plastic"] = False
             self.wiring.fixed |= pre.population.role == "input"
         name = f"{synapse.name}: {pre.population.name} -> {post.population.name}"
+        name += f" ({eta:g})" if name in self.wiring.origin else ""
         self.wiring.model.connect(
             pre.population, post.population, "explicit", weight=weight, delay=delay, name=name,
             source=np.searchsorted(pre.ids, source), target=np.searchsorted(post.ids, target), **options,
         )  # fmt: skip
         self.wiring.origin[name] = members
+        if synapse.plastic:
+            self.wiring.rates[name] = synapse.name, eta
 
     def _check_projection(
         self, pre: Population, post: Population, synapse: SynapseModel, members: list, delay: np.ndarray
@@ -281,7 +289,7 @@ class _Wirer:
             base = ends.pop()[0]
             readout = np.searchsorted(self.wiring.readouts, bundle.target)
             if base.startswith("eprop_readout") and self.variant == "interval" and bundle.receptor == SOFTMAX:
-                self._softmax = [*getattr(self, "_softmax", []), bundle]
+                self._softmax.append(bundle)
                 return
             window = self.variant == "spike" and bundle.receptor == WINDOW
             if base == "step_rate_generator" and (window or bundle.receptor == TARGET):
@@ -289,8 +297,9 @@ class _Wirer:
                 for source, target, weight in zip(bundle.source, readout, bundle.weight, strict=True):
                     place.setdefault(int(source), []).append((int(target), float(weight)))
                 return
-        raise refuse(f"rate_connection_delayed with receptor_type {bundle.receptor} from {' and '.join(sorted(
-            base for base, _ in ends))}", "connect step_rate_generators to readouts")
+        names = " and ".join(sorted(f"{base} to {kind}" for base, kind in ends))
+        raise refuse(f"rate_connection_delayed from {names} with receptor_type {bundle.receptor}",
+                     "connect step_rate_generators to readouts with receptor_type 2, or 1 for a learning window")  # fmt: skip
 
     def _rate_delay(self, bundle: Bundle) -> None:
         if np.any(np.asarray(bundle.delay) != 1):
@@ -301,7 +310,7 @@ class _Wirer:
         n = len(w.readouts)
         if n and any(group.population.params != readouts[0].population.params for group in readouts):
             raise refuse("readouts with different parameters", "give all readouts the same")
-        softmax = getattr(self, "_softmax", [])
+        softmax = self._softmax
         cross_entropy = n > 0 and self.variant == "interval" and readouts[0].population.params.loss == "cross_entropy"
         found = sum(len(bundle) for bundle in softmax)
         pairs = {pair for bundle in softmax for pair in zip(bundle.source, bundle.target, strict=True)}
