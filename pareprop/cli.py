@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .errors import InputError, ParepropError
+from .nest.commands import COMMANDS as NEST
 from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
 from .scaling.commands import COMMANDS as SCALING
@@ -23,7 +24,7 @@ def commands() -> None:
     """Train large sparse recurrent spiking networks with e-prop, alone or under mpirun."""
 
 
-for _command in (*RUNS, *SCALING):
+for _command in (*RUNS, *SCALING, *NEST):
     commands.add_command(_command)
 
 

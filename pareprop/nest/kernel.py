@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,12 @@ class Kernel:
     """
 
     def __init__(self) -> None:
-        self.exchange: Exchange = launcher.exchange()
         self.reset()
+
+    @cached_property
+    def exchange(self) -> Exchange:
+        """Between ranks; MPI starts when it is first needed."""
+        return launcher.exchange()
 
     def reset(self) -> None:
         """Forget everything."""
