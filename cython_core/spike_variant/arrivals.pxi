@@ -55,7 +55,8 @@ cdef inline void deliver_spikes(
                 prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
             if start < rows.row_ptr[row + 1]:
                 ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
-                if learns and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
+                # a source that spikes twice in a step counts once for learning, as in NEST
+                if learns and rows.books[row, LATEST] != t and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
                     pass
                 elif inside:
                     for k in range(start, rows.row_ptr[row + 1]):
@@ -72,6 +73,16 @@ cdef inline void deliver_spikes(
         enter_spikes(engine, t, emitted - entry_lag(engine), rows, b, ids, ptr)
     if learns and 0 <= rows.rules[b, CUTOFF] <= emitted:
         close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, ids, ptr)
+    if rows.watch.shape[0] > 0:
+        note_weights(engine, t, rows, b)
+
+
+cdef void note_weights(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
+    """Keep the weights of watched synapses at which a spike arrives in step t."""
+    cdef int64_t k
+    for k in range(rows.watch.shape[0]):
+        if rows.watch[k, 0] == b and rows.books[rows.watch[k, 1], LATEST] == t:
+            rows.watched[t - engine.origin, k] = rows.weight[rows.watch[k, 2]]
 
 
 cdef inline void prefetch_books(Rows rows, int64_t row) noexcept nogil:
@@ -118,6 +129,8 @@ cdef inline bint arrive(
 
     Return whether it was delivered, too.
     """
+    if rows.first.shape[0] > 0 and rows.books[row, LATEST] >= 0:
+        take_rate(engine, t, rows, b, row, arriving)
     if rows.books[row, LATEST] >= 0 and rows.rules[b, MODE] == PREFIX:
         if rows.books[row, CLOSED]:
             return arrive_closed(engine, t, rows, b, row, source, ahead, arriving)
@@ -126,18 +139,35 @@ cdef inline bint arrive(
     return False
 
 
+cdef inline void take_rate(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, total_of[::1] arriving
+) noexcept nogil:
+    """The rate that was in force at the row's latest update; before the first one that of the beginning."""
+    cdef int64_t k = rows.rate_since.shape[0] - 1, latest = rows.books[row, LATEST]
+    if latest == rows.first[row]:
+        k = 0
+    while k > 0 and rows.rate_since[k] > latest:
+        k -= 1
+    if rows.rates[k, b] != rows.constants[b, ETA]:
+        if engine.queued:                      # those that wait have another rate
+            descend_queue(engine, t, rows, b, arriving)
+        rows.constants[b, ETA] = rows.rates[k, b]
+
+
 cdef void arrive_loop(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """The first spike, or any where windows are worked off step by step."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], latest = rows.books[row, LATEST]
     cdef int64_t mode = rows.rules[b, MODE]
     if latest < 0:                             # the first spike starts the bookkeeping and updates nothing
         rows.books[row, CURSOR] = max(t - engine.m, 0) // (engine.block if mode == PREFIX else 1)
+        if rows.first.shape[0] > 0:
+            rows.first[row] = t
     else:
         work_off(engine, t, rows, b, row, start, stop)
         if rows.rules[b, CUTOFF] >= 0 and t - latest > rows.rules[b, CUTOFF]:
             decay_row(engine, rows, b, row, start, stop, t - latest - rows.rules[b, CUTOFF])
         if not rows.rules[b, EACH_STEP]:
-            optimize(engine, t + 1, rows, b, row, start, stop)
+            optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
         rows.books[row, CURSOR] = max(t - engine.m, 0)
     wait(engine, t, rows, row)
     if mode == PREFIX and engine.m == 1:

@@ -61,6 +61,13 @@ cdef class Rows:
     cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
     cdef public double[:, :, ::1] bias             # (n_blocks, k, 2), sqrt(1 - beta_2^n) and 1 - beta_1^n
     cdef public int64_t first_error                # READOUT: column of the errors that target 0 makes
+    # learning rates that act with the update after the next one, as in NEST; `first` is empty where they act at once
+    cdef public int64_t[::1] first                 # (n_rows), step of a row's first arrival
+    cdef public int64_t[::1] rate_since            # (k), step from which on updates note a rate
+    cdef public double[:, ::1] rates               # (k, n_blocks), row 0: those of synapses that were not updated yet
+    # synapses whose weights are kept when spikes arrive: (k, 3) block, row, synapse
+    cdef public int64_t[:, ::1] watch
+    cdef public double[:, ::1] watched             # (n_steps, k), OUT, NaN where none arrives
     cdef public real[::1] weight, Y, C, Y2, zbar, eps, moment, variance
 
     def __init__(self, arrays):
@@ -114,6 +121,7 @@ cdef class Engine:
     cdef public double[:, ::1] cells               # (n, 4), memory of `Cell`s
     cdef public double[:, :, ::1] ends, ends2      # (n_ends, n, 4), `Cell`s at ends of blocks
     cdef public int64_t fold_steps
+    cdef public int64_t lead                       # steps of Adam's counter before step 0
     cdef public bint learns, alone, has_prefix
     # arrivals at the present dense block that wait
     cdef Descent[TOGETHER] queue

@@ -177,21 +177,25 @@ class Interval(Learning):
         self.n_samples += 1
         return error, loss
 
-    def run_before(self, inputs: SpikeLog, neuron_steps: int, readout_steps: int) -> None:
+    def run_before(
+        self, inputs: SpikeLog, currents: np.ndarray | None, neuron_steps: int, readout_steps: int
+    ) -> None:
         """Collective: run steps before the first interval, such as those until inputs can arrive, without learning.
 
         Parameters
         ----------
-        inputs : spikes of the inputs in these steps
+        inputs, currents : of these steps, as for `begin`
         neuron_steps, readout_steps : numbers of steps, at most those of an interval
         """
-        self.begin(inputs, None, reset=False)
+        self.begin(inputs, currents, reset=False)
         self._advance(0, neuron_steps)
         self._exchange(0, neuron_steps, 0, 0)
         self.merged.ptr[neuron_steps + 1 :] = self.merged.ptr[neuron_steps]
         self._advance_readouts(0, readout_steps)
         self._unsent = 0, readout_steps
         self.send_signals(readout_steps)
+        if len(self._by_step) > 1:
+            self._carried = self._by_step[neuron_steps].copy()
         self.n_samples += 1
 
     def heard(self) -> SpikeLog:
@@ -219,6 +223,7 @@ class Interval(Learning):
             if currents is not None:
                 self.kernel.inject(table.blocks, table.row_ptr, table.target, table.weight, currents, injected[1:])
             injected[0], self._carried = self._current_before, injected[-1].copy()
+        self._by_step = injected
         self.forward.injected = injected[:-1]
 
     def _advance(self, first: int, last: int) -> None:

@@ -41,14 +41,16 @@ class SpikeSettings:
     ----------
     learning_window : last steps of a sample with a learning signal, where the sample has no window of its own
     round_steps : steps between exchanges, 0 for the min-delay
+    lead : steps that Adam counts before step 0, in which inputs are on their way; 0 if samples begin with them
     """
 
     learning_window: int
     round_steps: int = 0
+    lead: int = 2
 
 
 class Spike(Arrays):
-    """Runs samples of `n_steps` on this rank's share of a network.
+    """Runs samples of up to `n_steps` on this rank's share of a network.
 
     Contract of `run`, for every round [t, t + D), D the min-delay of all projections between neurons, to readouts and
     back: in each step learning signals whose errors are known enter the histories, arriving spikes update and pass
@@ -63,6 +65,7 @@ class Spike(Arrays):
     ) -> None:
         self.network, self.exchange, self.settings, self.timers = network, exchange, settings, timers
         self.n_steps, self.time, self.learned = n_steps, 0, False
+        self.n = n_steps  # of the latest sample
         model = network.model
         self.real, self.kernels = model.kernels.real, model.kernels
         if model.optimizer.batch_size != 1:
@@ -114,6 +117,7 @@ class Spike(Arrays):
                "mirror": self.rows[2], "nowhere": np.zeros(network.n_readouts),
                "mirror_index": network.mirror.index if network.mirror else np.zeros(0, np.int64),
                "own_signal": self.own_signal, "error": self.error, "block": max(self.block, 1), "m": self.lags.m,
+               "lead": self.settings.lead,
                "out_block": self.readout_block,
                "sets": self._sets, "dt": model.dt_ms, "fold_steps": spike_rules.FOLD_STEPS,
                "has_prefix": n > 0 and self._has(PREFIX),
@@ -142,28 +146,55 @@ class Spike(Arrays):
         self._arrays = arrays
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
-        """Collective: one sample of the endless run. Return errors (n_steps, n_readouts) and the loss.
+        """Collective: one sample of the endless run. Return errors (n, n_readouts) and the loss.
 
-        Without `learn` the learning rate is 0, but traces go on, as in NEST; before the first sample with `learn`
+        A sample may have fewer than `n_steps` steps. Without `learn` the learning rate is 0, but traces go on, as in NEST; before the first sample with `learn`
         nothing of the kind is kept.
         """
-        self.learned = self.learned or learn
+        self.learned, self.n = self.learned or learn, len(sample.target)
         self._begin(sample, learn)
-        first, end = self.time, self.time + self.n_steps
-        steps = self.n_steps if self.kernel.alone else self.round_steps
+        first, end = self.time, self.time + self.n
+        steps = self.n if self.kernel.alone else self.round_steps
         for start in range(first, end, steps):
             self._round(start, min(start + steps, end))
         self.time = end
-        self.log, self.n_spikes = self.exchange.all_spikes_on_root(self._last(self._own), self.heard(), self.n_steps)
+        self.log, self.n_spikes = self.exchange.all_spikes_on_root(self.own_spikes(), self.heard(), self.n)
         self.recorded = self._recorded() if len(self.recorded_ids) else None
-        return self.error, self._value(sample)
+        return self.error[: self.n], self._value(sample)
+
+    def delay_rates(self, created: dict[str, float]) -> None:
+        """Have a learning rate act with a synapse's update after the next one, as in NEST, from now on.
+
+        Parameters
+        ----------
+        created : plastic projection to the rate of the first update
+        """
+        for table, rows in zip(self.tables(), self.rows, strict=False):
+            blocks = [created.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
+            rows.first = np.full(len(table.row_ptr) - 1, -1)
+            rows.rate_since, rows.rates = np.zeros(1, np.int64), np.array([blocks], float)
+
+    def watch(self, table: SynapseTable, synapses: np.ndarray) -> np.ndarray:
+        """Keep the weights of some synapses of a table when spikes arrive there.
+
+        Returns
+        -------
+        float64 (n_steps, n_synapses), of the latest sample, NaN where no spike arrives; the same array for all samples
+        """
+        rows = self.rows[self.tables().index(table)]
+        row = np.searchsorted(table.row_ptr, synapses, side="right") - 1
+        block = np.searchsorted(table.blocks[:, 0], row, side="right") - 1
+        rows.watch = np.stack([block, row, synapses], axis=1).astype(np.int64)
+        rows.watched = watched = np.full((self.n_steps, len(synapses)), np.nan)
+        return watched
 
     def optimize(self) -> None:
         """Nothing: weights are updated as spikes arrive."""
 
     def shown_signal(self) -> np.ndarray:
-        """Readout voltages of the last sample (n_steps, n_readouts), E_L included."""
-        return self.signal + self.constants["E_L"] if self.constants["E_L"] else self.signal
+        """Readout voltages of the last sample (n, n_readouts), E_L included."""
+        signal = self.signal[: self.n]
+        return signal + self.constants["E_L"] if self.constants["E_L"] else signal
 
     def _begin(self, sample: Sample, learn: bool) -> None:
         run, t = self.kernel, self.time
@@ -172,7 +203,7 @@ class Spike(Arrays):
             log.forget(base - old, t - old)
         if self._own is not self.merged:
             self._own.ptr[:] = 0
-        self.inputs.append(t - base, sample.inputs, self.n_steps)
+        self.inputs.append(t - base, sample.inputs, self.n)
         run.base, run.origin, run.learns = base, t, self.learned
         run.window = self._window(sample)
         run.target_signal = np.ascontiguousarray(sample.target, dtype=float)
@@ -182,11 +213,16 @@ class Spike(Arrays):
         for table, rows in zip((*self.tables(), self.mirror), self.rows, strict=True):
             blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
             np.asarray(rows.constants)[:, 3] = blocks
+            changes = len(rows.rate_since)
+            if changes and (changes == 1 or np.any(np.asarray(rows.rates)[-1] != blocks)):
+                rows.rate_since = np.append(rows.rate_since, t)
+                rows.rates = np.concatenate([rows.rates, [blocks]])
+            np.asarray(rows.watched)[...] = np.nan
 
     def _window(self, sample: Sample) -> np.ndarray:
         if sample.window is not None:
             return np.ascontiguousarray(sample.window).view(np.uint8)
-        return (np.arange(self.n_steps) >= self.n_steps - self.settings.learning_window).view(np.uint8)
+        return (np.arange(self.n) >= self.n - self.settings.learning_window).view(np.uint8)
 
     def _bind_logs(self) -> None:
         run = self.kernel
@@ -199,7 +235,7 @@ class Spike(Arrays):
         table, n = self.network.currents, len(self.state["v"])
         if not len(table.blocks):
             return np.zeros((0, n), self.real)
-        injected = np.zeros((self.n_steps + 1, n), self.real)
+        injected = np.zeros((self.n + 1, n), self.real)
         if sample.currents is not None:
             self.kernels.interval.inject(
                 table.blocks, table.row_ptr, table.target, table.weight, sample.currents, injected[1:]
@@ -226,10 +262,18 @@ class Spike(Arrays):
 
     def _value(self, sample: Sample) -> float:
         if self._loss() != "cross_entropy":
-            return float(0.5 * np.sum(np.square(self.error)))
-        probability = np.maximum(self.error + sample.target, np.finfo(float).tiny)
+            return float(0.5 * np.sum(np.square(self.error[: self.n])))
+        probability = np.maximum(self.error[: self.n] + sample.target, np.finfo(float).tiny)
         inside = np.asarray(self.kernel.window).astype(bool)
         return float(-np.sum(sample.target[inside] * np.log(probability[inside])))
+
+    def own_spikes(self) -> SpikeLog:
+        """Spikes of this rank's neurons in the last sample, by id."""
+        return self._last(self._own)
+
+    def recorded_dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Voltage from E_L, adaptation and surrogate gradient of the recorded neurons that live here, (n_steps, n)."""
+        return tuple(array[: self.n] for array in self._arrays)
 
     def heard(self) -> SpikeLog:
         """Spikes of the last sample that this rank listens to, by their rows' numbers."""
@@ -237,14 +281,14 @@ class Spike(Arrays):
 
     def _last(self, log: SpikeLog) -> SpikeLog:
         last = self.time - self.kernel.base
-        return log.part(last - self.n_steps, last)
+        return log.part(last - self.n, last)
 
     def _recorded(self) -> Recorded:
         local = np.asarray(self.kernel.record)
         weights = self.network.dense_feedback()[:, local]
-        voltage, adaptation, psi = (array.copy() for array in self._arrays)
+        voltage, adaptation, psi = (array.copy() for array in self.recorded_dynamics())
         voltage += self.network.cells["E_L"][local]
-        return Recorded(self.recorded_ids, voltage, adaptation, psi, learning_signal(self.error, weights))
+        return Recorded(self.recorded_ids, voltage, adaptation, psi, learning_signal(self.error[: self.n], weights))
 
     # ---- showing weights ---------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from .spike_rules import ERRORS, LOOP, PREFIX, Rules
 
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 SUMS = ("A", "D", "A2", "D2")
+NOTHING = np.zeros(0, np.int64)
 BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
 
 
@@ -50,7 +51,9 @@ class Arrays:
             arrays
             | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
                "rules": rules.rules, "constants": rules.constants, "books": books, "Z": np.zeros(n_rows),
-               "counters": np.zeros(n_rows if adam else 0, np.int64),
+               "counters": np.zeros(n_rows if adam else 0, np.int64), "first": NOTHING, "rate_since": NOTHING,
+               "rates": np.zeros((0, len(table.blocks))), "watch": np.zeros((0, 3), np.int64),
+               "watched": np.zeros((0, 0)),
                "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
                "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 2))}
         )  # fmt: skip

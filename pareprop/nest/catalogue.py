@@ -95,6 +95,7 @@ NODE_MODELS: dict[str, NodeModel] = {
         _device("step_rate_generator", "stimulator", DEVICE | RATES),
         _device("poisson_generator", "stimulator", DEVICE | {"rate": 0.0}),
         _device("dc_generator", "stimulator", DEVICE | {"amplitude": 0.0}),
+        _device("step_current_generator", "stimulator", DEVICE | RATES),
         _device("multimeter", "recorder", METER | {"record_from": ()}),
         _device("voltmeter", "recorder", METER | {"record_from": ("V_m",)}),
         _device("spike_recorder", "recorder", RECORDER),
@@ -228,7 +229,7 @@ def _check_device(model: NodeModel, changed: Mapping[str, Any], where: str, dt: 
             raise NESTErrors.BadProperty(f"{where}: {key} = {changed[key]} must be at least 0")
     if "spike_times" in changed:
         _check_times(changed["spike_times"], "spike_times", where, dt, strictly=False)
-    if model.base == "step_rate_generator" and changed.keys() & {"amplitude_times", "amplitude_values"}:
+    if "amplitude_times" in model.defaults and changed.keys() & {"amplitude_times", "amplitude_values"}:
         times, values = changed.get("amplitude_times"), changed.get("amplitude_values")
         if times is None or values is None or len(times) != len(values):
             raise NESTErrors.BadProperty(f"{where}: amplitude_times and amplitude_values must be set together, as long")

@@ -18,7 +18,7 @@ from ..simulation.digest import Digest
 from ..simulation.finite import find_bad
 from ..timers import Timers
 from .connections import Bundle
-from .stimuli import Amplitudes, DirectCurrents, SpikeTrains, Train
+from .stimuli import Amplitudes, Currents, SpikeTrains, Train
 from .taps import NOBODY, Taps, WeightTap, spread
 from .wiring import Wiring
 
@@ -55,7 +55,7 @@ class Clock:
         self.trains = SpikeTrains(nodes, wiring.links, wiring.trains, seed, self.dt)
         self.targets = Amplitudes(nodes, wiring.targets, n_out, self.dt)
         self.window = Amplitudes(nodes, wiring.window, n_out, self.dt)
-        self.currents = DirectCurrents(nodes, wiring.currents, self.dt)
+        self.currents = Currents(nodes, wiring.currents, self.dt)
         self.etas: dict[str, float] = {}
         with guarded(self.comm):
             require(self.model, self.n_steps, exchange.rank, exchange.size)

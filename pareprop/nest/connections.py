@@ -230,7 +230,7 @@ class SynapseCollection:
             self._set(key, column)
 
     def _set(self, key: str, column: list[Any]) -> None:
-        models = {self._kernel.bundles[index].model for index in np.unique(self._bundle)}
+        models = [self._kernel.bundles[index].model for index in np.unique(self._bundle)]
         if key == "optimizer":
             if any(set(entry) - {"m", "v"} or any(entry.values()) for entry in column) or self._kernel.simulated:
                 raise refuse("a state of optimizers other than zero at the start", "start from m = v = 0")

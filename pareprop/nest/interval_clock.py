@@ -76,7 +76,7 @@ class IntervalClock(Clock):
         padded = SpikeLog(self.n_steps)
         padded.append(0, inputs, BEFORE)
         padded.ptr[BEFORE + 1 :] = padded.ptr[BEFORE]
-        self.engine.run_before(padded, BEFORE, BEFORE + 1)
+        self.engine.run_before(padded, self._injected(0, BEFORE), BEFORE, BEFORE + 1)
         if self.engine.merged.ptr[BEFORE] or self.engine.own.ptr[BEFORE]:
             raise refuse("spikes in the first two steps", "start with V_m below V_th")
         self._show_neurons(0, 0, BEFORE)
@@ -86,7 +86,7 @@ class IntervalClock(Clock):
     def _begin(self) -> None:
         self._log.ptr[:] = 0
         self._rates = dict(self.etas)
-        self.engine.begin(self._log, self._injected(0), self._settings.reset)
+        self.engine.begin(self._log, self._injected(self._first, 0), self._settings.reset)
 
     def _check_rates(self) -> None:
         """A rate holds for the updates of spikes from the interval's second step on."""
@@ -96,11 +96,12 @@ class IntervalClock(Clock):
             raise refuse("another learning rate within an update interval",
                          f"change eta when the time is a multiple of {self.n_steps * self.dt:g} ms")  # fmt: skip
 
-    def _injected(self, last: int) -> np.ndarray | None:
+    def _injected(self, start: int, n: int) -> np.ndarray | None:
+        """Amplitudes of NEST's steps [start, start + n), in as many rows as an interval has steps."""
         if not self.model.size("current"):
             return None
         amplitude = np.zeros((self.n_steps, self.model.size("current")))
-        amplitude[:last] = self.currents.of(self._first, self._first + last)
+        amplitude[:n] = self.currents.of(start, start + n)
         return amplitude
 
     def _steps(self, first: int, last: int) -> None:
@@ -110,7 +111,7 @@ class IntervalClock(Clock):
         self._log.append(first, inputs, last - first)
         self.engine.take_inputs(self._log)
         if self.model.size("current"):
-            self.engine.inject(self._injected(last))
+            self.engine.inject(self._injected(start, last))
         self.engine.advance(first, last)
         self.engine.send_signals(last)
         self._done = last
@@ -182,7 +183,7 @@ class IntervalClock(Clock):
         if self._count % self.model.optimizer.batch_size == 0:
             self._update()
         self.targets.forget(self._first + 2)
-        self.currents.forget(self._first - 1)
+        self.currents.forget(self._first)
 
     def _update(self) -> None:
         """The optimizer's step, with the rate that NEST takes: the one in force at the update before."""

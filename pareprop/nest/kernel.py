@@ -180,6 +180,8 @@ class Kernel:
         model = self.models.synapse(syn.get("synapse_model", "static_synapse"))
         kinds = [{block.model.kind for block, _ in self.collection(np.unique(ids)).parts()} for ids in (source, target)]
         if "recorder" in kinds[0] | kinds[1]:
+            if model.variant:
+                raise NESTErrors.IllegalConnection(f"{model.name} does not connect recorders")
             made = bundle(model, conn, syn, source, target, self.generators, self.resolution)
             self.recorders.connect(made.source, made.target)
             return
@@ -295,6 +297,7 @@ class Kernel:
                   f"{time.perf_counter() - start:.1f} s")  # fmt: skip
 
     def _built(self) -> Clock:
+        self.recorders.check_history(self.bundles)
         wiring = wire(self.nodes, self.bundles, self.models.synapses, self.params)
         taps = self.recorders.taps(self.bundles, wiring.recurrent, wiring.readouts, self.resolution)
         kind = IntervalClock if wiring.model.variant == "interval" else SpikeClock

@@ -80,6 +80,15 @@ class Recorders:
         found = [targets[recorders == node] for recorders, targets in self._links]
         return np.concatenate([np.zeros(0, np.int64), *found])
 
+    def check_history(self, bundles: list[Bundle]) -> None:
+        """Refuse to record the length of NEST's buffers, unless nothing learns there, so that it is 0."""
+        for block in self._nodes.of_kind("recorder"):
+            for local in range(block.n if block.model.base in METERS else 0):
+                ids = self._recorded(block.first + local)
+                if HISTORY in block.get("record_from", local) and any(
+                        group.model.plastic and np.isin(group.target, ids).any() for group in bundles):  # fmt: skip
+                    raise refuse(f"recording {HISTORY}", "it is the length of a buffer that only NEST has")
+
     def taps(self, bundles: list[Bundle], recurrent: np.ndarray, readouts: np.ndarray, dt: float) -> Taps:
         """Make all recorders for a run of a network with these connections, neurons and readouts."""
         meters, spikes, weights = [], [], []
@@ -88,20 +97,12 @@ class Recorders:
                 node, recorder = block.first + local, self._new(block, local, dt)
                 self._made[node] = recorder
                 if isinstance(recorder, Meter):
-                    _check_history(recorder, bundles)
                     meters.append(recorder)
                 elif block.model.base == "spike_recorder":
                     spikes.append((recorder, np.bincount(self._recorded(node), minlength=self._nodes.n + 1)))
                 else:
                     weights += _weight_taps(recorder, node, block, local, bundles)
         return Taps(meters, spikes, weights, recurrent, readouts)
-
-
-def _check_history(meter: Meter, bundles: list[Bundle]) -> None:
-    if HISTORY in meter.fields:
-        for group in bundles:
-            if group.model.plastic and np.isin(group.target, meter.ids).any():
-                raise refuse(f"recording {HISTORY}", "it is the length of a buffer that only NEST has")
 
 
 def _weight_taps(recorder: EventList, node: int, block: Block, local: int, bundles: list[Bundle]) -> list[WeightTap]:

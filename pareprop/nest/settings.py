@@ -64,9 +64,7 @@ def _check(values: Mapping[str, Any]) -> None:
         raise NESTErrors.BadProperty(f"rng_seed = {values['rng_seed']} must lie in (0, 2^32)")
     if values["rng_type"] != "mt19937_64":
         raise refuse(f"rng_type = {values['rng_type']}", "use mt19937_64")
-    window, interval, dt = (values[key] for key in ("eprop_learning_window", "eprop_update_interval", "resolution"))
-    if window > interval:
-        raise NESTErrors.BadProperty(f"eprop_learning_window = {window} must be at most {interval}, the interval")
+    dt = values["resolution"]
     for key in ("eprop_learning_window", "eprop_update_interval"):
         if abs(values[key] / dt - round(values[key] / dt)) > 1e-9 * values[key] / dt:
             raise NESTErrors.BadProperty(f"{key} = {values[key]} must be a multiple of the resolution, {dt}")

@@ -139,16 +139,18 @@ class Amplitudes:
         """Take the amplitudes of the times in (clock, end]; what was set for earlier times has no effect."""
         rows = np.zeros((end - clock, self._rows.shape[1]))
         for node, targets in self._weight.items():
-            block, local = self._nodes.place(node)
-            steps = np.rint(block.get("amplitude_times", local) / self._dt).astype(np.int64)
-            low, high = np.searchsorted(steps, (clock, end), side="right")
-            values = block.get("amplitude_values", local)[low:high]
-            known = np.concatenate([[self._latest[node]], values])
-            column = known[np.searchsorted(steps[low:high], clock + 1 + np.arange(end - clock), side="right")]
-            self._latest[node] = float(known[-1])
-            for readout, weight in targets:
-                rows[:, readout] += weight * column
+            column = self._column(node, *self._nodes.place(node), clock, end)
+            for place, weight in targets:
+                rows[:, place] += weight * column
         self._rows = np.concatenate([self._rows, rows])
+
+    def _column(self, node: int, block: Any, local: int, clock: int, end: int) -> np.ndarray:
+        """Amplitudes of one generator at the times (clock, end]."""
+        steps = np.rint(block.get("amplitude_times", local) / self._dt).astype(np.int64)
+        low, high = np.searchsorted(steps, (clock, end), side="right")
+        known = np.concatenate([[self._latest[node]], block.get("amplitude_values", local)[low:high]])
+        self._latest[node] = float(known[-1])
+        return known[np.searchsorted(steps[low:high], clock + 1 + np.arange(end - clock), side="right")]
 
     def of(self, first: int, last: int) -> np.ndarray:
         """Sums onto the readouts in steps [first, last), (steps, n)."""
@@ -160,28 +162,22 @@ class Amplitudes:
             self._rows, self._first = self._rows[step - self._first :].copy(), step
 
 
-class DirectCurrents:
-    """Currents of dc generators, as the amplitudes of graded sources in each step."""
+class Currents(Amplitudes):
+    """Currents of dc and step current generators, by the step in which they arrive through a delay of one step.
+
+    Parameters
+    ----------
+    nodes : table of all nodes
+    generators : int64 (n,), ids
+    dt : resolution in ms
+    """
 
     def __init__(self, nodes: Any, generators: np.ndarray, dt: float) -> None:
-        self._nodes, self._generators, self._dt = nodes, generators.tolist(), dt
-        self._first, self._rows = 0, np.zeros((0, len(self._generators)))
+        super().__init__(nodes, {node: [(k, 1.0)] for k, node in enumerate(generators.tolist())}, len(generators), dt)
 
-    def freeze(self, clock: int, end: int) -> None:
-        """Take the present amplitudes for steps [clock, end)."""
-        rows = np.zeros((end - clock, len(self._generators)))
-        for column, node in enumerate(self._generators):
-            block, local = self._nodes.place(node)
-            low, high = active(block, local, self._dt)
-            steps = np.arange(clock, end)
-            rows[:, column] = np.where((steps >= low) & (steps < high), block.get("amplitude", local), 0.0)
-        self._rows = np.concatenate([self._rows, rows])
-
-    def of(self, first: int, last: int) -> np.ndarray:
-        """Amplitudes in steps [first, last), (steps, n)."""
-        return self._rows[first - self._first : last - self._first]
-
-    def forget(self, step: int) -> None:
-        """Drop the steps before `step`."""
-        if step > self._first:
-            self._rows, self._first = self._rows[step - self._first :].copy(), step
+    def _column(self, node: int, block: Any, local: int, clock: int, end: int) -> np.ndarray:
+        low, high = active(block, local, self._dt)
+        steps = clock + 1 + np.arange(end - clock)
+        steady = block.model.base == "dc_generator"
+        values = block.get("amplitude", local) if steady else super()._column(node, block, local, clock, end)
+        return np.where((steps > low) & (steps <= high), values, 0.0)

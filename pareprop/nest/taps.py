@@ -113,8 +113,12 @@ class WeightTap:
         if lost is not None:
             kept = ~lost[spike, which]
             spike, which = spike[kept], which[kept]
+        self.put(stamps[spike], which, weight[which])
+
+    def put(self, stamps: np.ndarray, which: np.ndarray, weight: np.ndarray) -> None:
+        """Write weights of some connections."""
         self.recorder.add(
-            stamps[spike], senders=self.source[which], targets=self.target[which], weights=weight[which],
+            stamps, senders=self.source[which], targets=self.target[which], weights=weight,
             receptors=np.zeros(len(which), np.int64),
         )  # fmt: skip
 

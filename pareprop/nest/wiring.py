@@ -38,7 +38,7 @@ class Wiring:
     recurrent, readouts, parrots : int64, ids of nodes by their index in the role (parrots: among the inputs)
     links : spike generators to inputs
     trains : Poisson generators to inputs
-    currents : ids of dc generators
+    currents : ids of current generators
     targets, window : generator to readouts and weights
     origin : projection to bundles and places of its synapses
     rates : plastic projection to its synapse model, and to the learning rate with which its synapses were made
@@ -170,7 +170,7 @@ class _Wirer:
             for name, links in (("spike_generator", w.links), ("poisson_generator", w.trains)):
                 mine = base == name
                 links.add(bundle.source[chosen][mine], place[mine], delay[mine])
-        w.currents = self._sources("dc_generator")
+        w.currents = np.union1d(self._sources("dc_generator"), self._sources("step_current_generator"))
         if len(w.currents):
             self.groups["current"].append(_Group(model.currents("currents", len(w.currents)), w.currents))
 
@@ -361,6 +361,6 @@ def _split(block: Block) -> list[np.ndarray]:
 
 
 def _words(population: Population) -> str:
-    return {"input": "inputs", "current": "dc_generator", "recurrent": "e-prop neurons"}.get(
+    return {"input": "inputs", "current": "current generators", "recurrent": "e-prop neurons"}.get(
         population.role, "readouts"
     )
