@@ -55,10 +55,12 @@ cdef inline void deliver_spikes(
                 prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
             if start < rows.row_ptr[row + 1]:
                 ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
-                # a source that spikes twice in a step counts once for learning, as in NEST
-                if learns and rows.books[row, LATEST] != t and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
-                    pass
-                elif inside:
+                if learns and rows.books[row, LATEST] == t:
+                    learns_again(rows, row)
+                elif learns and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
+                    i += 1
+                    continue
+                if inside:
                     for k in range(start, rows.row_ptr[row + 1]):
                         cells_of(engine)[rows.target[k]].arriving += rows.weight[k]
                 else:
@@ -85,6 +87,12 @@ cdef void note_weights(Engine engine, int64_t t, Rows rows, int64_t b) noexcept 
             rows.watched[t - engine.origin, k] = rows.weight[rows.watch[k, 2]]
 
 
+cdef inline void learns_again(Rows rows, int64_t row) noexcept nogil:
+    """A source that spikes twice in a step counts once for learning, as in NEST, but as an update of no gradient."""
+    if rows.first.shape[0] > 0:
+        rows.first[row] = -1
+
+
 cdef inline void prefetch_books(Rows rows, int64_t row) noexcept nogil:
     prefetch(&rows.row_ptr[row])
     prefetch(&rows.books[row, 0])
@@ -100,7 +108,9 @@ cdef void enter_spikes(
     cdef int64_t i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
         row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
-        if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] >= p and \
+        if i + 1 < stop and ids[i + 1] == ids[i]:  # twice in that step, counts once
+            pass
+        elif rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] >= p and \
                 (<uint64_t> rows.books[row, WAITING] >> (rows.books[row, LATEST] - p)) & 1:
             ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - rows.row_ptr[row]
             enter(engine, t, rows, b, row, ahead)
@@ -117,7 +127,8 @@ cdef void close_rows(
         row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
         if i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:
             prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
-        if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF]:
+        if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF] and \
+                not rows.books[row, CLOSED]:       # a source that spiked twice in that step stands there twice
             close(engine, t, rows, b, row)
         i += 1
 

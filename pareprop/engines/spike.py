@@ -162,17 +162,19 @@ class Spike(Arrays):
         self.recorded = self._recorded() if len(self.recorded_ids) else None
         return self.error[: self.n], self._value(sample)
 
-    def delay_rates(self, created: dict[str, float]) -> None:
-        """Have a learning rate act with a synapse's update after the next one, as in NEST, from now on.
+    def delay_rates(self, first: dict[str, float]) -> None:
+        """Have a learning rate act with a synapse's update after the next one, as in NEST.
 
         Parameters
         ----------
-        created : plastic projection to the rate of the first update
+        first : plastic projection to the rate of the first update
         """
         for table, rows in zip(self.tables(), self.rows, strict=False):
-            blocks = [created.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
-            rows.first = np.full(len(table.row_ptr) - 1, -1)
-            rows.rate_since, rows.rates = np.zeros(1, np.int64), np.array([blocks], float)
+            blocks = [first.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
+            if not len(rows.rate_since):
+                rows.first = np.full(len(table.row_ptr) - 1, -1)
+                rows.rate_since, rows.rates = np.zeros(1, np.int64), np.zeros((1, len(blocks)))
+            np.asarray(rows.rates)[0] = blocks
 
     def watch(self, table: SynapseTable, synapses: np.ndarray) -> np.ndarray:
         """Keep the weights of some synapses of a table when spikes arrive there.

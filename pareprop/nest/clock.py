@@ -38,7 +38,7 @@ class Clock:
     Attributes
     ----------
     step : NEST's steps that are simulated
-    etas : synapse model to its learning rate
+    etas, first_etas : synapse model to its learning rate, and to that of the first update of each synapse
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Clock:
         self.window = Amplitudes(nodes, wiring.window, n_out, self.dt)
         self.currents = Currents(nodes, wiring.currents, self.dt)
         self.etas: dict[str, float] = {}
+        self.first_etas: dict[str, float] = {}
         with guarded(self.comm):
             require(self.model, self.n_steps, exchange.rank, exchange.size)
             self.network = LocalNetwork(self.model, exchange.rank, exchange.size)
@@ -78,6 +79,11 @@ class Clock:
 
     def _run(self, end: int) -> None:
         raise NotImplementedError
+
+    def take_rates(self, rates: dict[str, tuple[float, float]]) -> None:
+        """Take learning rates for what follows, see `Models.rates`."""
+        self.etas = {name: eta for name, (eta, _) in rates.items()}
+        self.first_etas = {name: first for name, (_, first) in rates.items()}
 
     def advance(self, end: int) -> None:
         """Collective: simulate the steps up to `end`."""

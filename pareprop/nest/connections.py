@@ -29,7 +29,6 @@ class Bundle:
     delay : int64 (n,) or one number, steps
     receptor : receptor type of all
     tau_m_readout : float64 (n,) or one number, ms
-    eta : learning rate of the model when the connections were made
     """
 
     model: SynapseModel
@@ -39,7 +38,6 @@ class Bundle:
     delay: np.ndarray | int
     receptor: int
     tau_m_readout: np.ndarray | float
-    eta: float = 0.0
 
     def __len__(self) -> int:
         return len(self.source)
@@ -87,7 +85,7 @@ def bundle(
     n = len(found.source)
     weight = np.full(n, values["weight"]) if np.ndim(values["weight"]) == 0 else values["weight"]
     return Bundle(model, source[found.source], target[found.target], weight, _steps(values["delay"], dt), receptor,
-                  values["tau_m_readout"], model.defaults["optimizer"]["eta"] if model.plastic else 0.0)  # fmt: skip
+                  values["tau_m_readout"])  # fmt: skip
 
 
 def _number(key: str, value: Any) -> float:

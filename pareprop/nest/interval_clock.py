@@ -188,8 +188,8 @@ class IntervalClock(Clock):
     def _update(self) -> None:
         """The optimizer's step, with the rate that NEST takes: the one in force at the update before."""
         for item in self.engine.plastic:
-            model, created = self.wiring.rates[item.name]
-            item.eta = created if self._count == 1 else self._rates[model]
+            model = self.wiring.rates[item.name]
+            item.eta = self.first_etas[model] if self._count == 1 else self._rates[model]
         rates = {item.name: item.eta for item in self.engine.plastic}
         if self._batch_rates not in ({}, rates) and any(item.moment.size for item in self.engine.plastic):
             self._tell_silent()

@@ -287,8 +287,7 @@ class Kernel:
             if self.clock is None and n:
                 self.clock = self._built()
             if n:
-                self.clock.etas = {name: model.defaults["optimizer"]["eta"]
-                                   for name, model in self.models.synapses.items() if model.plastic}  # fmt: skip
+                self.clock.take_rates(self.models.rates())
                 self.step += n
                 self._stale = True
                 self.clock.advance(self.step)

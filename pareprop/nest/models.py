@@ -21,6 +21,7 @@ class Models:
 
     def __init__(self, count: Callable[[str], int]) -> None:
         self._count = count
+        self._first_rates: dict[str, float] = {}
         self.nodes: dict[str, NodeModel] = dict(NODE_MODELS)
         self.synapses: dict[str, SynapseModel] = {
             name: replace(model, defaults=dict(model.defaults)) for name, model in SYNAPSE_MODELS.items()
@@ -49,6 +50,8 @@ class Models:
         elif old.removesuffix("_hpc") in self.synapses:
             model = self.synapse(old)
             self.synapses[new] = replace(model, name=new, defaults=dict(model.defaults))
+            if model.name in self._first_rates:
+                self._first_rates[new] = self._first_rates[model.name]
         else:
             raise NESTErrors.UnknownModelName(f"{old} is not a known model name.")
         self.set_defaults(new, values, dt, runs=False)
@@ -80,6 +83,8 @@ class Models:
             known["optimizer"] = self._optimizer(model, values["optimizer"])
         if runs and self._count(model.name):
             _require_same(model, known)
+        if "eta" in values.get("optimizer", ()):
+            self._first_rates.setdefault(model.name, float(values["optimizer"]["eta"]))
         model.defaults.update(known)
 
     def _optimizer(self, model: SynapseModel, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +102,11 @@ class Models:
         with translated():
             optimizer(made, f"optimizer of {model.name}")
         return made
+
+    def rates(self) -> dict[str, tuple[float, float]]:
+        """Synapse model to its learning rate, and to the first one that a script gave it: NEST's for first updates."""
+        present = {name: model.defaults["optimizer"]["eta"] for name, model in self.synapses.items() if model.plastic}
+        return {name: (eta, self._first_rates.get(name, eta)) for name, eta in present.items()}
 
     def defaults(self, name: str, nothing: Any) -> dict[str, Any]:
         """Defaults of a model as NEST shows them; `nothing` stands for no recorder."""

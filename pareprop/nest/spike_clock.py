@@ -22,8 +22,6 @@ class SpikeClock(Clock):
 
     def __init__(self, kernel: dict[str, Any], *args: Any) -> None:
         super().__init__(*args)
-        self.engine.delay_rates({name: eta for name, (_, eta) in self.wiring.rates.items()})
-        self._checked: dict[str, float] = {}
         self._error = np.zeros((1, len(self.wiring.readouts)))  # of the step before
         self._watched = [self._watch_arrivals(tap, found) for tap, found in
                          zip(self.taps.weights, self._watched, strict=True)]  # fmt: skip
@@ -42,18 +40,19 @@ class SpikeClock(Clock):
         return result
 
     def _run(self, end: int) -> None:
-        self._take_rates()
         for first in range(self.step, end, LONGEST):
             self._sample(first, min(first + LONGEST, end))
 
-    def _take_rates(self) -> None:
+    def take_rates(self, rates: dict[str, tuple[float, float]]) -> None:
+        """Take learning rates; those of the model hold from a synapse's update after the next one on."""
+        super().take_rates(rates)
         for item in self.engine.plastic:
-            model, created = self.wiring.rates[item.name]
+            model = self.wiring.rates[item.name]
             item.eta = self.etas[model]
-            stepwise = item.optimizer.optimize_each_step
-            if stepwise and item.eta != self._checked.setdefault(item.name, created):
+            if item.optimizer.optimize_each_step and item.eta != self.first_etas[model]:
                 raise refuse(f"another learning rate of {model} with optimize_each_step",
-                             "set optimize_each_step to False, or eta before connecting")  # fmt: skip
+                             "set optimize_each_step to False, or eta once")  # fmt: skip
+        self.engine.delay_rates({name: self.first_etas[model] for name, model in self.wiring.rates.items()})
 
     def _sample(self, first: int, last: int) -> None:
         inputs = self.train.take(first, last)

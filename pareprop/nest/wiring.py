@@ -41,7 +41,7 @@ class Wiring:
     currents : ids of current generators
     targets, window : generator to readouts and weights
     origin : projection to bundles and places of its synapses
-    rates : plastic projection to its synapse model, and to the learning rate with which its synapses were made
+    rates : plastic projection to the synapse model that has its learning rate
     average_gradient : of the interval variant
     plastic : whether anything learns
     fixed : whether there are synapses of inputs that do not learn
@@ -57,7 +57,7 @@ class Wiring:
     targets: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     window: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     origin: dict[str, list[tuple[int, np.ndarray]]] = field(default_factory=dict)
-    rates: dict[str, tuple[str, float]] = field(default_factory=dict)
+    rates: dict[str, str] = field(default_factory=dict)
     average_gradient: bool = False
     plastic: bool = False
     fixed: bool = False
@@ -199,11 +199,11 @@ class _Wirer:
             pre, post = self._owner(bundle.source[rest]), self._owner(bundle.target[rest])
             for k in np.unique(pre * 2**20 + post):
                 mine = rest[(pre * 2**20 + post) == k]
-                key = int(k) // 2**20, int(k) % 2**20, bundle.model.name, bundle.eta
+                key = int(k) // 2**20, int(k) % 2**20, bundle.model.name
                 parts.setdefault(key, []).append((index, mine))
         everybody = [group for role in self.groups.values() for group in role]
-        for (pre, post, name, eta), members in parts.items():
-            self._project(everybody[pre], everybody[post], self.synapses[name], eta, members)
+        for (pre, post, name), members in parts.items():
+            self._project(everybody[pre], everybody[post], self.synapses[name], members)
 
     def _owner(self, ids: np.ndarray) -> np.ndarray:
         """Which population each node belongs to, by its place among all."""
@@ -218,7 +218,7 @@ class _Wirer:
         return found
 
     def _project(
-        self, pre: _Group, post: _Group, synapse: SynapseModel, eta: float, members: list[tuple[int, np.ndarray]]
+        self, pre: _Group, post: _Group, synapse: SynapseModel, members: list[tuple[int, np.ndarray]]
     ) -> None:
         source, target, weight, delay = (np.concatenate(column) for column in zip(
             *((b.source[k], b.target[k], b.weight[k], np.broadcast_to(b.delay, len(b))[k])
@@ -232,14 +232,13 @@ class _Wirer:
             options["plastic"] = False
             self.wiring.fixed |= pre.population.role == "input"
         name = f"{synapse.name}: {pre.population.name} -> {post.population.name}"
-        name += f" ({eta:g})" if name in self.wiring.origin else ""
         self.wiring.model.connect(
             pre.population, post.population, "explicit", weight=weight, delay=delay, name=name,
             source=np.searchsorted(pre.ids, source), target=np.searchsorted(post.ids, target), **options,
         )  # fmt: skip
         self.wiring.origin[name] = members
         if synapse.plastic:
-            self.wiring.rates[name] = synapse.name, eta
+            self.wiring.rates[name] = synapse.name
 
     def _check_projection(
         self, pre: Population, post: Population, synapse: SynapseModel, members: list, delay: np.ndarray
