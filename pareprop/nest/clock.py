@@ -22,6 +22,8 @@ from .stimuli import Amplitudes, Currents, SpikeTrains, Train
 from .taps import NOBODY, Taps, WeightTap, spread
 from .wiring import Wiring
 
+AHEAD = 2  # steps by which voltages of readouts are known before they are shown
+
 
 class Clock:
     """A network whose time goes on in pieces of any length.
@@ -91,7 +93,7 @@ class Clock:
         self.train.add(stamps, sources)
         for frozen in (self.targets, self.window, self.currents):
             frozen.freeze(self.step, end)
-        self.taps.reserve(end)
+        self.taps.reserve(end + AHEAD)
         if self.taps.wants_spikes:
             self._show_inputs(end, stamps, sources)
         self._run(end)

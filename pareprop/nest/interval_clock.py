@@ -89,10 +89,12 @@ class IntervalClock(Clock):
         self.engine.begin(self._log, self._injected(self._first, 0), self._settings.reset)
 
     def _check_rates(self) -> None:
-        """A rate holds for the updates of spikes from the interval's second step on."""
+        """The rate of an interval is that of its first spikes; scripts change it when NEST's intervals end, two steps
+        before the neurons' do.
+        """
         if self._done <= 1:
             self._rates = dict(self.etas)
-        elif self._rates != self.etas:
+        elif self._done < self.n_steps - BEFORE and self._rates != self.etas:
             raise refuse("another learning rate within an update interval",
                          f"change eta when the time is a multiple of {self.n_steps * self.dt:g} ms")  # fmt: skip
 
