@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..kernels import PRECISIONS, Precision
-from . import parameters
+from . import optimizers, parameters
 from .connectivity import Population, Projection, Role, check_ends, explicit, ruled
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
@@ -102,6 +102,11 @@ class Model:
         others = self.of_role(population.role)
         return sum(other.size for other in others[: others.index(population)])
 
+    def min_delay(self, *roles: Role) -> int | None:
+        """Return the shortest delay in steps of the projections among cells of these roles, None without a synapse."""
+        items = [item for item in self.projections if item.pre.role in roles and item.post.role in roles]
+        return min((item.delay_range[0] for item in items if not item.is_empty), default=None)
+
     def connect(
         self,
         pre: Population,
@@ -137,7 +142,7 @@ class Model:
         name = name or f"{pre.name}->{post.name}"
         here = f"projection '{name}'"
         if isinstance(optimizer, dict):
-            optimizer = optimizer(optimizer, here)
+            optimizer = optimizers.optimizer(optimizer, here)
         known = {"indegree", "probability", "source", "target", "allow_autapses", "allow_multapses", "plastic"}
         for key in options.keys() - known:
             raise InputError(f"{here}: unknown option '{key}'{parameters.nearest(key, known)}")
