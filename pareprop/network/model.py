@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..kernels import PRECISIONS, Precision
-from . import parameters
+from . import optimizers, parameters
 from .connectivity import Population, Projection, Role, check_ends, explicit, ruled
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
@@ -138,7 +138,7 @@ class Model:
         name = name or f"{pre.name}->{post.name}"
         here = f"projection '{name}'"
         if isinstance(optimizer, dict):
-            optimizer = optimizer(optimizer, here)
+            optimizer = optimizers.optimizer(optimizer, here)
         known = {"indegree", "probability", "source", "target", "allow_autapses", "allow_multapses", "plastic"}
         for key in options.keys() - known:
             raise InputError(f"{here}: unknown option '{key}'{parameters.nearest(key, known)}")
