@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from commands import command
 
-from pareprop.engines.sample import Sample
 from pareprop import machine
+from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
 from pareprop.network import footprint
 from pareprop.network.model import Model
