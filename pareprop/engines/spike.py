@@ -60,6 +60,7 @@ class Spike(Engine):
         self.kernel = model.kernels.spike.Engine(self._bound())
         self._bind_exchange(self.memory.own, self.memory.merged)
         self.record_ids(np.zeros(0, np.int64))
+        self._bind_logs()
 
     def _bound(self) -> dict[str, Any]:
         """Return the arrays and constants of the kernel by name."""
@@ -116,8 +117,11 @@ class Spike(Engine):
         run.target_signal = np.ascontiguousarray(sample.target, dtype=float)
         self._bind_logs()
         run.injected = self._injected(sample)
+        self._set_rates(learn)
+
+    def _set_rates(self, learn: bool) -> None:
         etas = {item.name: item.eta if learn else 0.0 for item in self.plastic}
-        for table, rows in zip(memory.tables, memory.rows, strict=True):
+        for table, rows in zip(self.memory.tables, self.memory.rows, strict=True):
             blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
             np.asarray(rows.constants)[:, 3] = blocks
 
@@ -182,7 +186,13 @@ class Spike(Engine):
         return shown
 
     def flush(self) -> None:
-        """Let spikes in flight arrive and then every source spike once more; the run can't be continued after it."""
+        """Let spikes in flight arrive and then every source spike once more; the run can't be continued after it.
+
+        Needs no sample before it, such as after `load_state`, and learns whether or not the last one did.
+        """
+        self._bind_logs()
+        self._set_rates(learn=True)
+        self.kernel.learns = self.learned
         for log in (self.memory.inputs, self.memory.merged):
             log.ptr[self.time - self.kernel.base + 1 :] = log.ptr[self.time - self.kernel.base]
         self.kernel.flush(self.time)
@@ -210,6 +220,7 @@ class Spike(Engine):
         self.memory.load_state(int(numbers["time"]), numbers, shared)
         self.time, self.learned = int(numbers["time"]), bool(numbers["learned"])
         self.kernel.base = self.memory.first_step(self.time)
+        self._bind_logs()
         for item in self.plastic:
             item.load_numbers(numbers["plastic"][item.name])
 
