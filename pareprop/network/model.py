@@ -14,10 +14,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..kernels import PRECISIONS, Precision
-from . import optimizers, parameters, signs
+from . import parameters, signs
 from .connectivity import Population, Projection, Role, check_ends, explicit, ruled
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
+from .optimizers import optimizer as make_optimizer
 
 MAX_SIZE = 2**31  # cells of a population
 
@@ -149,7 +150,7 @@ class Model:
         name = name or f"{pre.name}->{post.name}"
         here = f"projection '{name}'"
         if isinstance(optimizer, dict):
-            optimizer = optimizers.optimizer(optimizer, here)
+            optimizer = make_optimizer(optimizer, here)
         known = {"indegree", "probability", "source", "target", "allow_autapses", "allow_multapses", "plastic"}
         for key in options.keys() - known:
             raise InputError(f"{here}: unknown option '{key}'{parameters.nearest(key, known)}")
