@@ -7,6 +7,7 @@ Global ids (gid) count the input populations first, then the recurrent ones, the
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -59,8 +60,8 @@ class Model:
             raise InputError(f"precision = '{self.precision}' must be 'double' or 'single'")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed = {self.seed} must be at least 0 and below 2^63")
-        if not self.dt_ms > 0:
-            raise InputError(f"dt_ms = {self.dt_ms} must be above 0")
+        if not 0 < self.dt_ms < math.inf:
+            raise InputError(f"dt_ms = {self.dt_ms} must be above 0 and finite")
 
     @property
     def kernels(self) -> Precision:
