@@ -14,6 +14,7 @@ from pareprop.core import (
     interval_single,
     optimizers,
     random,
+    rewire,
     rows,
     signs,
     spike,
@@ -21,7 +22,18 @@ from pareprop.core import (
     topology,
 )
 
-__all__ = ["PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rows", "signs", "topology"]
+__all__ = [
+    "PRECISIONS",
+    "Precision",
+    "build_info",
+    "exchange",
+    "optimizers",
+    "random",
+    "rewire",
+    "rows",
+    "signs",
+    "topology",
+]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import InputError
 from . import parameters
 from .optimizers import Optimizer
+from .rewire import Rewire
 
 Role = Literal["input", "current", "recurrent", "readout"]
 NUMBER = int | float | np.number
@@ -57,6 +58,7 @@ class Projection:
     optimizer : of this projection, None for the one of the model
     feedback : "random" (fixed weights), "symmetric" or "adaptive"; for learning-signal projections only
     signs : int8 (n_sources,), the sign that the weights of a source have and keep, 0 for any; None if none is bound
+    rewire : how synapses move while they learn, None if they stay
     """
 
     name: str
@@ -75,6 +77,7 @@ class Projection:
     optimizer: Optimizer | None = None
     feedback: str = ""
     signs: np.ndarray | None = field(default=None, compare=False)
+    rewire: Rewire | None = None
 
     @property
     def delay_range(self) -> tuple[int, int]:

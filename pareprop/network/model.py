@@ -20,6 +20,8 @@ from .connectivity import Population, Projection, Role, check_ends, explicit, ru
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
 from .optimizers import optimizer as make_optimizer
+from .rewire import Rewire
+from .rewire import check_projection as check_rewired
 
 MAX_SIZE = 2**31  # cells of a population
 
@@ -130,6 +132,7 @@ class Model:
         optimizer: dict | Optimizer | None = None,
         feedback: str | None = None,
         sign: Any = "free",
+        rewire: Rewire | dict | None = None,
         **options: Any,
     ) -> Projection:
         """Add a projection.
@@ -146,6 +149,7 @@ class Model:
         feedback : "random", "symmetric" or "adaptive", for learning-signal connections
         sign : "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
             or +1, -1, 0 for each source. Drawn weights become |w| * sign, explicit ones must have it
+        rewire : how synapses move while they learn, see `Rewire`; for plastic projections onto neurons
         **options : `indegree`, `probability`, `source`, `target`, `allow_autapses`, `allow_multapses`, `plastic`
 
         Raises
@@ -166,11 +170,16 @@ class Model:
         else:
             fields = ruled(here, pre, post, rule, weight, delay, options)
         learns = pre.role in ("input", "recurrent") and fields.pop("plastic", True)
+        if isinstance(rewire, dict):
+            rewire = parameters.checked(Rewire, rewire, f"{here}: rewire")
         bound = self._signs(here, pre, sign, fields)
         projection = Projection(
             name, pre, post, rule, optimizer=optimizer, plastic=learns,
-            feedback=(feedback or "random") if pre.role == "readout" else "", signs=bound, **fields,
+            feedback=(feedback or "random") if pre.role == "readout" else "", signs=bound, rewire=rewire, **fields,
         )  # fmt: skip
+        check_rewired(projection, here)
+        if rewire and self.variant == "spike":
+            raise InputError(f"{here}: rewire is for the interval variant, not for '{self.variant}'")
         if any(other.name == name for other in self.projections):
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
         self.projections.append(projection)
