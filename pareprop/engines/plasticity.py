@@ -63,8 +63,13 @@ class Plastic:
         return self.span.projection.name
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What a checkpoint keeps of each synapse: the table's weights and the moments kept here."""
-        return {"weight": self.table.weight} | self.moments
+        """What a checkpoint keeps of each synapse: the table's weights, the moments kept here, and their sources."""
+        return {"weight": self.table.weight} | self.moments | (self.rewiring.topology() if self.rewiring else {})
+
+    def restore(self) -> None:
+        """Called when `arrays` were filled: synapses go where these say."""
+        if self.rewiring:
+            self.rewiring.restore(list(self.moments.values()))
 
     def numbers(self) -> dict[str, float]:
         """What a checkpoint keeps besides arrays."""

@@ -55,9 +55,11 @@ class Rewiring:
         self._bits = np.zeros((span.last - span.first + 7) // 8, np.uint8)
         self.latest = np.zeros((0, MOVE), np.int64)
         self.kept: list[np.ndarray] | None = None
+        self._kept_topology: tuple[np.ndarray, np.ndarray] | None = None
 
     def begin(self) -> None:
         """Keep the signs of all synapses; weights change next."""
+        self._kept_topology = None  # of a checkpoint
         kernel.sign_bits(self.table.weight[self.span.first : self.span.last], self._bits)
 
     def step(self, n_step: int, eta: float, optimizer: Optimizer, others: list[np.ndarray]) -> None:
@@ -72,6 +74,27 @@ class Rewiring:
         self.latest = self._move(n_step, count, others) if due and count else np.zeros((0, MOVE), np.int64)
         if self.kept is not None:
             self.kept.append(self.latest)
+
+    def topology(self) -> dict[str, np.ndarray]:
+        """Source and delay of each synapse, which a checkpoint keeps and `restore` takes: they can't be drawn again."""
+        row = np.repeat(np.arange(len(self._row_ptr()) - 1), np.diff(self._row_ptr()))
+        block, source = np.divmod(row, self.span.n_sources)
+        self._kept_topology = source.astype(np.uint32), self.span.delays[block].astype(np.int32)
+        return dict(zip(("source", "delay"), self._kept_topology, strict=True))
+
+    def restore(self, others: list[np.ndarray]) -> None:
+        """Sort synapses into the rows that the arrays of `topology` name by now; each kept its target and values."""
+        span, table, ptr = self.span, self.table, self._row_ptr()
+        source, delay = self._kept_topology
+        mine = slice(span.first, span.last)
+        tile = np.repeat(np.arange(len(ptr) - 1) // (span.n_sources * self._n_delays), np.diff(ptr))
+        kind = np.searchsorted(span.delays[: self._n_delays], delay)
+        row = (tile * self._n_delays + kind) * span.n_sources + source
+        order = np.lexsort((table.target[mine], row))
+        for array in (table.target[mine], table.weight[mine], *others):
+            array[...] = array[order]
+        ptr[1:] = ptr[0] + np.cumsum(np.bincount(row, minlength=len(ptr) - 1))
+        self._kept_topology = None
 
     def _row_ptr(self) -> np.ndarray:
         first = self.span.rows

@@ -58,6 +58,7 @@ class ProjectionEntry(parameters.Frozen):
     feedback: Literal["random", "symmetric", "adaptive"] | None = None
     optimizer: dict[str, Any] | None = None
     sign: Literal["source", "free"] | list[int] = "free"
+    rewire: dict[str, Any] | None = None
 
 
 def add_populations(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,5 +2,6 @@
 
 `circuit` finds the files that a configuration names, `table` reads type tables, `nodes` a node population, `edges` the
 edges onto a range of targets in pieces, `spikes` the spike trains of virtual populations, `hdf5` opens files with care.
-May import the ground. A network is made of them in `network/from_sonata`.
+May import the ground. Where to add: another attribute of nodes or edges in the module that reads them; a network is made
+of all this in `network/from_sonata`.
 """

@@ -24,6 +24,7 @@ from .disk import on_disk, reason, require_room
 
 FORMAT = "pareprop-run-1"
 SYNAPSE_BYTES = 36  # source, target, delay, both weights
+ENDS = ("source", "target", "delay")
 MATRIX = ("V_m", "adaptation", "surrogate_gradient", "learning_signal")
 
 
@@ -130,6 +131,8 @@ class ResultsFile(Observer):
             for key in [key for key in self.dynamics if key.endswith("/iteration")]:
                 file[f"dynamics/{key.partition('/')[0]}"].attrs["iteration"] = self.dynamics[key]
             file["loss"], file["firing_rate"] = simulation.losses, simulation.rates
+            for name, counts in simulation.moves.items():
+                file[f"moves/{name}"] = counts
             file["loss"].attrs["unit"], file["firing_rate"].attrs["unit"] = "1", "Hz"
             groups = simulation.replicas.count
             file.attrs.update(digest=digest, ranks=groups * simulation.exchange.size, replicas=groups)
@@ -139,10 +142,12 @@ class ResultsFile(Observer):
 
     def _write_weights(self, simulation: Simulation, file: h5py.File | None, name: str) -> None:
         comm, network, shown = simulation.exchange.comm, simulation.network, simulation.engine.shown_weights()
-        columns = ("source", "target", "delay", "weight") if name == "weight_initial" else ("weight",)
         problem = None
         for table, span in digest.tables(network):
             count, place = collectives.total(comm, span.last - span.first), 0
+            columns = (*ENDS, "weight") if name == "weight_initial" or span.projection.rewire else ("weight",)
+            if file is not None and name == "weight" and span.projection.rewire:
+                _keep_initial_ends(file[f"projections/{span.projection.name}"])
             for records in digest.synapses(comm, table, span, shown.get(id(table))):
                 try:
                     group = _projection(file, span.projection, count)
@@ -165,6 +170,13 @@ def _projection(file: h5py.File, projection: Any, count: int) -> h5py.Group:
         group.attrs.update(pre=pre.name, post=post.name, n_pre=pre.size, n_post=post.size)
         group["delay"].attrs["unit"] = "steps"
     return group
+
+
+def _keep_initial_ends(group: h5py.Group) -> None:
+    """Keep sources and delays from before synapses moved; targets stay, and so does their order."""
+    for key in ("source", "delay"):
+        if f"{key}_initial" not in group:  # else of a part of the run that ended here before
+            group.copy(key, f"{key}_initial")
 
 
 def is_results(path: Path) -> bool:
