@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pareprop"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-GROUND = {"errors", "kernels", "arrays", "rng", "timers", "machine"}
+GROUND = {"errors", "files", "kernels", "arrays", "rng", "timers", "machine"}
 MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "parallel": set(),
     "network": {"parallel"},
@@ -23,7 +23,7 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "scaling": {"runs", "storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},
 }
 LIBRARIES = {  # beside the standard library and NumPy
-    "ground": set(),
+    "ground": {"h5py"},
     "parallel": {"mpi4py"},
     "network": {"pydantic"},
     "engines": set(),

@@ -18,6 +18,7 @@ from . import parameters
 from .connectivity import Population, Projection, Role, check_ends, explicit, ruled
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
+from .optimizers import optimizer as from_settings
 
 MAX_SIZE = 2**31  # cells of a population
 
@@ -137,7 +138,7 @@ class Model:
         name = name or f"{pre.name}->{post.name}"
         here = f"projection '{name}'"
         if isinstance(optimizer, dict):
-            optimizer = optimizer(optimizer, here)
+            optimizer = from_settings(optimizer, here)
         known = {"indegree", "probability", "source", "target", "allow_autapses", "allow_multapses", "plastic"}
         for key in options.keys() - known:
             raise InputError(f"{here}: unknown option '{key}'{parameters.nearest(key, known)}")
