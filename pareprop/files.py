@@ -13,9 +13,14 @@ from typing import Any, BinaryIO
 
 import h5py
 
+from .errors import shown
+
 TEXT_LIMIT = 2**20  # bytes of a text that is read at once
-DIGITS = 4000  # of a whole number in a text: Python refuses to convert longer ones
 OBJECTS = 100_000  # groups and datasets of an HDF5 file
+
+
+class Unfit(OSError):
+    """A file that is there but not to be read; `strerror` tells why."""
 
 
 def opened(path: str | Path) -> BinaryIO:
@@ -24,7 +29,7 @@ def opened(path: str | Path) -> BinaryIO:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "is a directory" if is_folder else "is no regular file", str(path))
+        raise Unfit(errno.EINVAL, "is a directory" if is_folder else "is no regular file", str(path))
     return os.fdopen(descriptor, "rb")
 
 
@@ -34,7 +39,7 @@ def read(path: str | Path, limit: int = TEXT_LIMIT) -> bytes:
         content = file.read(limit + 1)
         if len(content) > limit:
             size = max(os.fstat(file.fileno()).st_size, len(content))
-            raise OSError(errno.EFBIG, f"has {size} bytes, at most {limit} are read", str(path))
+            raise Unfit(errno.EFBIG, f"has {size} bytes, at most {limit} are read", str(path))
     return content
 
 
@@ -53,7 +58,7 @@ def toml(text: str) -> dict[str, Any]:
 
 
 def hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, **options: Any) -> h5py.File:
-    """Open an HDF5 file all of whose values lie in it, or in files that `sources` allows to virtual datasets.
+    """Open an HDF5 file all of whose values lie in it, or in files that `sources` allows to virtual names.
 
     Links to elsewhere and values in other files would let a foreign file read, or write, whatever the user can.
     """
@@ -63,7 +68,7 @@ def hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, 
         _require_own(file, sources)
     except (RuntimeError, ValueError, KeyError, TypeError) as problem:  # h5py's, of a damaged file
         file.close()
-        raise OSError(errno.EINVAL, f"is damaged: {problem}", str(path)) from None
+        raise Unfit(errno.EINVAL, f"is damaged: {problem}", str(path)) from None
     except BaseException:
         file.close()
         raise
@@ -71,23 +76,22 @@ def hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, 
 
 
 def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
-    count = 0
+    names: list[str] = []
 
-    def look(name: str, link: Any) -> None:
-        nonlocal count
-        count += 1
-        if count > OBJECTS:
-            raise OSError(errno.EFBIG, f"has more than {OBJECTS} groups and datasets", file.filename)
-        name = name if isinstance(name, str) else name.decode(errors="replace")
-        if not isinstance(link, h5py.HardLink):
-            raise OSError(errno.EINVAL, f"'{name}' is a link to another place", file.filename)
-        if not isinstance(found := file[name], h5py.Dataset):
-            return
-        others = [source.file_name for source in found.virtual_sources()] if found.is_virtual else []
-        if found.external or not all(map(sources, others)):
-            raise OSError(errno.EINVAL, f"'{name}' keeps its values in another file", file.filename)
+    def look(name: str, link: Any) -> str | None:  # what it returns ends the visit; h5py can't take an exception
+        names.append(name)
+        if len(names) > OBJECTS:
+            return f"has more than {OBJECTS} groups and datasets"
+        return None if isinstance(link, h5py.HardLink) else f"{shown(name)} is a link to another place"
 
-    file.visititems_links(look)
+    problem = file.visititems_links(look)
+    for name in names if problem is None else ():
+        if isinstance(found := file[name], h5py.Dataset):
+            others = {source.file_name for source in found.virtual_sources()} if found.is_virtual else ()
+            if found.external or not all(map(sources, others)):
+                problem = f"{shown(name)} keeps its values in another file"
+    if problem is not None:
+        raise Unfit(errno.EINVAL, problem, file.filename)
 
 
 def is_within(directory: Path, name: Any, pattern: str) -> bool:

@@ -118,16 +118,20 @@ def load(source: str, settings: Iterable[str] = ()) -> Config:
     """
     if source.endswith(".toml"):
         sections = read(Path(source))
-        name = sections.get("task", {}).get("name") if isinstance(sections.get("task", {}), dict) else None
-        if name is None:
-            raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
-        if name not in tuple(TASKS):
-            raise InputError(f"{source}: [task] name = {shown(name)} is no task{nearest(str(name), TASKS)}")
-    else:
-        sections, name = {}, source
-        if name not in TASKS:
-            raise InputError(f"unknown task {shown(name)}{nearest(name, TASKS)}")
-    return from_sections(TASKS[name], sections, source, settings)
+        return from_sections(kind_of(sections, source), sections, source, settings)
+    if source not in TASKS:
+        raise InputError(f"unknown task {shown(source)}{nearest(source, TASKS)}")
+    return from_sections(TASKS[source], {}, source, settings)
+
+
+def kind_of(sections: Mapping[str, Any], source: str) -> type[TaskBase]:
+    """Task that the sections of a file name."""
+    name = sections.get("task", {}).get("name") if isinstance(sections.get("task", {}), dict) else None
+    if name is None:
+        raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
+    if not isinstance(name, str) or name not in TASKS:
+        raise InputError(f"{source}: [task] name = {shown(name)} is no task{nearest(str(name), TASKS)}")
+    return TASKS[name]
 
 
 def from_sections(

@@ -210,7 +210,7 @@ class Recorder(Observer):
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Go on after the parts that a checkpoint knows."""
-        self.parts = list(saved["parts"])
+        self.parts = joined_file.check_parts(self.directory, saved["parts"])
 
     def finish(self, simulation: Simulation) -> None:
         """Close the files and join them in `record.h5`."""
