@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import InputError, shortened, shown
+from ..errors import VALUE_LIMIT, InputError, shortened
 
 FORMAT = "pareprop-run-1"
 SAMPLE_LIMIT = 1_000_000  # entries of one dataset that a figure reads at most
@@ -31,7 +31,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     try:
         with files.hdf5(path) as file:
             if text(file, "format") != FORMAT:
-                found = shown(text(file, "format")) if text(file, "format") else "none"
+                found = shortened(text(file, "format"), VALUE_LIMIT) or "none"
                 raise InputError(f"{path} is not the result of a run: attribute format is {found}, must be {FORMAT}")
             yield file
     except OSError as error:
