@@ -105,6 +105,11 @@ class Uniform(Frozen):
         return self
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number by its type, not a truth value."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def plain(value: Any) -> Any:
     """Turn NumPy scalars into Python's and sequences into read-only float arrays."""
     if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) > 0:
