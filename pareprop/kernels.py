@@ -16,11 +16,12 @@ from pareprop.core import (
     random,
     rows,
     spike,
+    spike_log,
     spike_single,
     topology,
 )
 
-__all__ = ["PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rows", "topology"]
+__all__ = ["PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rows", "spike_log", "topology"]
 
 
 @dataclass(frozen=True)

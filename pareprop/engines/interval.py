@@ -11,7 +11,7 @@ from ..arrays import aligned
 from ..errors import InputError
 from ..network.local import LocalNetwork, target_rate
 from ..parallel.exchange import Exchange, timed_round
-from ..parallel.spike_log import SpikeLog
+from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .base import Recorded
 from .interval_gradient import Learning
@@ -74,6 +74,7 @@ class Interval(Learning):
         n = network.neurons[1] - network.neurons[0]
         self.own = SpikeLog(n_steps, 4 * n + 1024)
         self.log = self.merged = self.own if exchange.size == 1 else SpikeLog(n_steps)
+        self.segments = SegmentedLog([self.merged])
         self.n_samples = 0
         self._prepare()
         self._carried = np.zeros(n, self.real)
@@ -97,8 +98,8 @@ class Interval(Learning):
         self.parameters = network.parameters(names)
         self.forward = self.kernel.Forward(
             self.parameters | self.state
-            | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "own_ids": self.own.ids,
-               "own_ptr": self.own.ptr, "blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target,
+            | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "own": self.own,
+               "heard": self.segments, "blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target,
                "weight": table.weight}
         )  # fmt: skip
         self.constants = network.readout_constants()
@@ -157,10 +158,7 @@ class Interval(Learning):
                 self.state[name][:] = 0.0
             self.y[:] = 0.0
         self.state["n_spikes"][:] = 0.0
-        forward, inputs = self.forward, sample.inputs
-        forward.input_ids, forward.input_ptr = inputs.ids, inputs.ptr
-        forward.log_ids, forward.log_ptr = self.merged.ids, self.merged.ptr
-        forward.injected = self._injected(sample)
+        self.forward.inputs, self.forward.injected = sample.inputs, self._injected(sample)
 
     def _injected(self, sample: Sample) -> np.ndarray:
         """Injected currents by the step that takes them, one after they were injected; the last one is carried over."""
@@ -174,28 +172,21 @@ class Interval(Learning):
         return injected[:-1]
 
     def _advance(self, first: int, last: int) -> None:
-        forward, alone = self.forward, self.merged is self.own
-        while first < last:
-            first = forward.run(first, last, self.n_samples == 0)
-            if first < last:  # no room for one more step
-                self.own.reserve(2 * len(self.own.ids) + self.psi.shape[1])
-                forward.own_ids = self.own.ids
-                if alone:
-                    forward.log_ids = self.own.ids
+        forward = self.forward
+        forward.run(first, last, self.n_samples == 0)
         for phase in ("deliver", "update"):
             self.timers.add(phase, getattr(forward, f"{phase}_seconds"))
             setattr(forward, f"{phase}_seconds", 0.0)
 
     def _exchange(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
         timed_round(self.exchange, self.timers, first, last, signal_first, signal_last)
-        self.forward.log_ids, self.forward.own_ids = self.merged.ids, self.own.ids
 
     def _advance_readouts(self, first: int, last: int) -> None:
         table, constants = self.network.outgoing, self.constants
         with self.timers.phase("update"):
             self.kernel.advance_readouts(
                 first, last, self.n_samples == 0, *(constants[name] for name in ("alpha", "zeta", "drive", "V_min")),
-                table.blocks, table.row_ptr, table.target, table.weight, self.merged.ids, self.merged.ptr,
+                table.blocks, table.row_ptr, table.target, table.weight, self.segments,
                 self.y, self._arriving_out, self.own_signal,
             )  # fmt: skip
 

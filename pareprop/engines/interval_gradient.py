@@ -74,8 +74,8 @@ class Learning:
         with self.timers.phase("credit"):
             for table, sources, coefficient, same_step in parts:
                 self.kernel.credit(
-                    same_step, table.blocks, table.row_ptr, table.target, sources.ids, sources.ptr, self.merged.ids,
-                    self.merged.ptr, coefficient, *into(table),
+                    same_step, table.blocks, table.row_ptr, table.target, sources, self.segments, coefficient,
+                    *into(table),
                 )  # fmt: skip
 
     def skip(self, n: int, learn: bool) -> None:

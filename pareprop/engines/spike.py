@@ -13,7 +13,7 @@ from ..network.local import LocalNetwork, target_rate
 from ..network.model import Model
 from ..network.synapse_table import SynapseTable
 from ..parallel.exchange import Exchange, timed_round
-from ..parallel.spike_log import SpikeLog
+from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from . import spike_rules, spike_state
 from .base import Recorded
@@ -107,7 +107,8 @@ class Spike(Arrays):
         self.history = self._histories(n)
         self.kernel = self.kernels.spike.Engine(
             network.parameters(PARAMETERS) | self.state | self._bound() | self._feedback() | self._powers(model)
-            | {"first_id": network.neurons[0], "pieces": network.pieces, "y": self.y,
+            | {"first_id": network.neurons[0], "pieces": network.pieces, "inputs": self.inputs, "own": self._own,
+               "heard": SegmentedLog([self.merged]), "y": self.y,
                "arriving_out": np.zeros(n_own), "y_alpha": self.constants["alpha"], "y_drive": self.constants["drive"],
                "y_min": self.constants["V_min"], "E_L": self.constants["E_L"], "incoming": self.rows[0],
                "cross_entropy": self._loss() == "cross_entropy", "outgoing": self.rows[1], "signal": self.signal,
@@ -176,7 +177,6 @@ class Spike(Arrays):
         run.base, run.origin, run.learns = base, t, self.learned
         run.window = self._window(sample)
         run.target_signal = np.ascontiguousarray(sample.target, dtype=float)
-        self._bind_logs()
         run.injected = self._injected(sample)
         etas = {item.span.projection.name: item.eta if learn else 0.0 for item in self.plastic}
         for table, rows in zip((*self.tables(), self.mirror), self.rows, strict=True):
@@ -187,12 +187,6 @@ class Spike(Arrays):
         if sample.window is not None:
             return np.ascontiguousarray(sample.window).view(np.uint8)
         return (np.arange(self.n_steps) >= self.n_steps - self.settings.learning_window).view(np.uint8)
-
-    def _bind_logs(self) -> None:
-        run = self.kernel
-        run.input_ids, run.input_ptr = self.inputs.ids, self.inputs.ptr
-        run.log_ids, run.log_ptr = self.merged.ids, self.merged.ptr
-        run.own_ids, run.own_ptr = self._own.ids, self._own.ptr
 
     def _injected(self, sample: Sample) -> np.ndarray:
         """Injected currents by the step that takes them, one after they were injected; the last one is carried over."""
@@ -208,12 +202,8 @@ class Spike(Arrays):
         return injected[:-1]
 
     def _round(self, first: int, last: int) -> None:
-        run, start = self.kernel, first
-        while start < last:
-            start = run.run(start, last)
-            if start < last:  # no room for one more step
-                self._own.reserve(2 * len(self._own.ids) + len(self.state["v"]))
-                self._bind_logs()
+        run = self.kernel
+        run.run(first, last)
         for phase in ("deliver", "update", "sweep"):
             self.timers.add(phase, getattr(run, f"{phase}_seconds"))
             setattr(run, f"{phase}_seconds", 0.0)
@@ -221,7 +211,6 @@ class Spike(Arrays):
             return
         places = first - run.base, last - run.base, first - run.origin, last - run.origin
         timed_round(self.exchange, self.timers, *places)
-        self._bind_logs()
         run.errors(first, last)
 
     def _value(self, sample: Sample) -> float:
