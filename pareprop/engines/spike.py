@@ -123,6 +123,7 @@ class Spike(Arrays):
         expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
         self.exchange.bind(self._own, self.merged, self.own_signal, self.signal, network.sources, expected)
         self.record_ids(np.zeros(0, np.int64))
+        self._bind_logs()
 
     def tables(self) -> tuple[SynapseTable, SynapseTable]:
         """Tables whose synapses learn for themselves."""
@@ -178,6 +179,9 @@ class Spike(Arrays):
         run.window = self._window(sample)
         run.target_signal = np.ascontiguousarray(sample.target, dtype=float)
         run.injected = self._injected(sample)
+        self._set_rates(learn)
+
+    def _set_rates(self, learn: bool) -> None:
         etas = {item.span.projection.name: item.eta if learn else 0.0 for item in self.plastic}
         for table, rows in zip((*self.tables(), self.mirror), self.rows, strict=True):
             blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
@@ -249,7 +253,13 @@ class Spike(Arrays):
         return shown
 
     def flush(self) -> None:
-        """Let spikes in flight arrive and then every source spike once more; the run can't be continued after it."""
+        """Let spikes in flight arrive and then every source spike once more; the run can't be continued after it.
+
+        Needs no sample before it, such as after a restore, and learns whether or not the last one did.
+        """
+        self._bind_logs()
+        self._set_rates(learn=True)
+        self.kernel.learns = self.learned
         for log in (self.inputs, self.merged):
             log.ptr[self.time - self.kernel.base + 1 :] = log.ptr[self.time - self.kernel.base]
         self.kernel.flush(self.time)
@@ -270,7 +280,8 @@ class Spike(Arrays):
         spike_state.restore(self, numbers, shared)
 
     def restored(self) -> None:
-        """Bring learning-signal weights up to date."""
+        """Bind the logs that `restore` filled; bring learning-signal weights up to date."""
+        self._bind_logs()
         if self.network.mirror:
             self.network.mirror.follow()
 

@@ -26,6 +26,7 @@ import numpy as np
 from ..errors import InputError
 from ..network.connectivity import Population, Projection
 from ..network.model import Model
+from ..network.neurons import CUTOFF_LIMIT, whole_steps
 from ..network.optimizers import Adam, Optimizer
 from ..network.parameters import Normal, Uniform
 from ..network.synapse_table import SynapseTable
@@ -135,8 +136,28 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
     if isinstance(optimizer, Adam) or is_bounded(optimizer) or not length:
         return LOOP
     rate = fastest_rate(projection.post, model.dt_ms)
-    usable = rate is not None and projection.post.params.eprop_isi_trace_cutoff > m
+    usable = rate is not None and not 0 <= cutoff_steps(projection.post, model.dt_ms) <= m
     return PREFIX if usable and rate * length <= math.log(LOSS[model.precision]) else LOOP
+
+
+def cutoff_steps(population: Population, dt_ms: float) -> int:
+    """Steps of `eprop_isi_trace_cutoff`, which is given in ms; `NO_CUTOFF` if it is infinite.
+
+    Raises
+    ------
+    InputError
+        If they are too many for their spikes to be kept.
+    """
+    cutoff = population.params.eprop_isi_trace_cutoff
+    if math.isinf(cutoff):
+        return NO_CUTOFF
+    steps = int(whole_steps(cutoff, dt_ms))
+    if steps > CUTOFF_LIMIT:
+        raise InputError(
+            f"population '{population.name}': eprop_isi_trace_cutoff = {cutoff:g} ms is {steps} steps of {dt_ms:g} ms, "
+            f"must be at most {CUTOFF_LIMIT:g}, or inf for none"
+        )
+    return steps
 
 
 @dataclass
@@ -173,11 +194,10 @@ def rules(model: Model, table: SynapseTable, length: int, m: int) -> Rules:
         optimizer = projection.optimizer or model.optimizer
         values = projection.post.params
         kind = mode(model, projection, optimizer, length, m)
-        cutoff = values.eprop_isi_trace_cutoff
         alpha = uniform_alpha(projection.post, model.dt_ms)
         stepwise = kind == LOOP or (kind == READOUT and (isinstance(optimizer, Adam) or is_bounded(optimizer)))
         row = (
-            kind, NO_CUTOFF if cutoff > 2**40 else int(cutoff), int(alpha is None),
+            kind, cutoff_steps(projection.post, model.dt_ms), int(alpha is None),
             int("adapt" in projection.post.model), int(isinstance(optimizer, Adam)),
             int(optimizer.optimize_each_step and stepwise),
         )  # fmt: skip

@@ -7,6 +7,7 @@ Global ids (gid) count the input populations first, then the recurrent ones, the
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from . import parameters
 from .connectivity import Population, Projection, Role, check_ends, explicit, ruled
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
+from .optimizers import optimizer as make_optimizer
 
 MAX_SIZE = 2**31  # cells of a population
 
@@ -58,8 +60,8 @@ class Model:
             raise InputError(f"precision = '{self.precision}' must be 'double' or 'single'")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed = {self.seed} must be at least 0 and below 2^63")
-        if not self.dt_ms > 0:
-            raise InputError(f"dt_ms = {self.dt_ms} must be above 0")
+        if not 0 < self.dt_ms < math.inf:
+            raise InputError(f"dt_ms = {self.dt_ms} must be above 0 and finite")
 
     @property
     def kernels(self) -> Precision:
@@ -137,7 +139,7 @@ class Model:
         name = name or f"{pre.name}->{post.name}"
         here = f"projection '{name}'"
         if isinstance(optimizer, dict):
-            optimizer = optimizer(optimizer, here)
+            optimizer = make_optimizer(optimizer, here)
         known = {"indegree", "probability", "source", "target", "allow_autapses", "allow_multapses", "plastic"}
         for key in options.keys() - known:
             raise InputError(f"{here}: unknown option '{key}'{parameters.nearest(key, known)}")

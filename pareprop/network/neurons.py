@@ -12,6 +12,7 @@ from .parameters import FLOAT_MAX, Frozen, Value, plain, require_above, require_
 SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative")
 Surrogate = Literal["piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative"]
 CUTOFF_LIMIT = 1e7  # steps, of which spikes are kept; a longer cutoff that is not infinite is a mistake
+TICS_PER_MS = 1000  # NEST's, to which times are rounded
 
 
 class _Neuron(Frozen):
@@ -132,6 +133,11 @@ READOUT_MODELS: dict[str, type[_Readout]] = {"interval": ReadoutInterval, "spike
 
 
 def require_cutoff(value: float) -> None:
-    """Raise ValueError unless a cutoff in steps is so short that its spikes can be kept, or infinite."""
+    """Raise ValueError unless a cutoff in ms is so short that its spikes can be kept, or infinite."""
     if np.isnan(value) or CUTOFF_LIMIT < value < np.inf:
-        raise ValueError(f"eprop_isi_trace_cutoff = {value:g} must be at most {CUTOFF_LIMIT:g} steps, or inf for none")
+        raise ValueError(f"eprop_isi_trace_cutoff = {value:g} must be at most {CUTOFF_LIMIT:g} ms, or inf for none")
+
+
+def whole_steps(ms: float | np.ndarray, dt_ms: float) -> np.ndarray:
+    """Steps of a time in ms as NEST counts them: rounded to a thousandth of a ms, then up to whole steps."""
+    return np.ceil(np.round(np.rint(np.asarray(ms, float) * TICS_PER_MS) / (TICS_PER_MS * dt_ms), 6))

@@ -168,7 +168,8 @@ def _attributes(node: Any) -> dict[str, Any]:
 
 def _model(variant: str, file: h5py.File, attributes: dict[str, Any], arrays: dict[str, np.ndarray]) -> Model:
     nodes = _group(file, "groups")
-    model = Model(variant, optimizer=optimizer(_attributes(_group(file, "optimizer")), "optimizer"))
+    dt_ms = _number(attributes, "dt_ms") if "dt_ms" in attributes else 1.0
+    model = Model(variant, dt_ms=dt_ms, optimizer=optimizer(_attributes(_group(file, "optimizer")), "optimizer"))
     inputs = model.inputs("in", arrays["inputs"].shape[1])
     groups = [_neurons(model, key, _group(nodes, key)) for key in sorted(nodes, key=int)]
     readout = model.readouts("out", arrays["targets"].shape[1], **_attributes(_group(file, "readout")))

@@ -203,6 +203,18 @@ def test_samples_without_learning_have_a_learning_rate_of_0(seed: int, each_step
             np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_weights_shown_after_a_sample_without_learning_hold_what_is_pending(seed: int) -> None:
+    """The twin: its learning rate is 0 in the last sample, and back at what it was when all sources spike once more."""
+    case = spike_networks.random_case(seed, 150)
+    case["optimizer"] |= {"optimize_each_step": False, "Wmin": -100.0, "Wmax": 100.0}
+    rate = case["optimizer"]["eta"]
+    with np.errstate(all="ignore"):
+        expected = run_case(case | {"etas": np.repeat([rate, 0.0, rate], [120, 30, 1])})
+    found = spike_networks.run_samples(spike_networks.simulation(case, 30), [True] * 4 + [False])
+    spike_networks.compare(case, found, expected)
+
+
 def test_learning_rate_may_change_between_samples() -> None:
     for seed in range(4):
         case = spike_networks.random_case(seed, 150)

@@ -80,7 +80,7 @@ ONE_RANK_FAILS = """
 import sys
 from pareprop import cli
 from pareprop.parallel import launcher
-from pareprop.simulation import loop
+from pareprop.simulation import loop, observer
 class Fail(observer.Observer):
     def before_sample(self, simulation, index, phase):
         if index == 2 and simulation.exchange.rank == 1:
