@@ -15,13 +15,17 @@ from pareprop.core import (
     optimizers,
     random,
     rows,
+    signs,
     spike,
     spike_log,
     spike_single,
     topology,
 )
 
-__all__ = ["PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rows", "spike_log", "topology"]
+__all__ = [
+    "PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rows", "signs", "spike_log",
+    "topology",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
