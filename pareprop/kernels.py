@@ -18,22 +18,15 @@ from pareprop.core import (
     rows,
     signs,
     spike,
+    spike_log,
     spike_single,
     topology,
 )
 
 __all__ = [
-    "PRECISIONS",
-    "Precision",
-    "build_info",
-    "exchange",
-    "optimizers",
-    "random",
-    "rewire",
-    "rows",
-    "signs",
+    "PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rewire", "rows", "signs", "spike_log",
     "topology",
-]
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

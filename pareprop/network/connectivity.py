@@ -121,6 +121,9 @@ def ruled(here: str, pre: Population, post: Population, rule: str, weight: Any, 
     if not isinstance(weight, parameters.Constant | parameters.Normal | parameters.Uniform):
         raise InputError(f"{here}: weight of rule '{rule}' must be a number, Normal or Uniform")
     low, high = _delay_range(here, delay)
+    needed = {"fixed_indegree": "indegree", "fixed_probability": "probability"}.get(rule)
+    if needed and needed not in options:
+        raise InputError(f"{here}: rule '{rule}' needs {needed}=")
     indegree, probability = options.get("indegree", 0), options.get("probability", 0.0)
     available = pre.size - (pre == post and not options.get("allow_autapses", True))
     limit = 2**31 if options.get("allow_multapses", True) else available
@@ -133,7 +136,7 @@ def ruled(here: str, pre: Population, post: Population, rule: str, weight: Any, 
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, NUMBER) and float(value).is_integer()
+    return isinstance(value, NUMBER) and not isinstance(value, bool) and abs(value) < 2**63 and value == int(value)
 
 
 def _delay_range(here: str, delay: Any) -> tuple[int, int]:

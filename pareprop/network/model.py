@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..kernels import PRECISIONS, Precision
 from . import parameters, signs
 from .connectivity import Population, Projection, Role, check_ends, explicit, ruled
@@ -24,6 +24,7 @@ from .rewire import Rewire
 from .rewire import check_projection as check_rewired
 
 MAX_SIZE = 2**31  # cells of a population
+MAX_NAME = 100  # characters of the name of a population
 
 
 @dataclass
@@ -60,8 +61,8 @@ class Model:
             raise InputError(f"variant = '{self.variant}' must be 'interval' or 'spike'")
         if self.precision not in PRECISIONS:
             raise InputError(f"precision = '{self.precision}' must be 'double' or 'single'")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed = {self.seed} must be at least 0 and below 2^63")
+        if not parameters.is_whole(self.seed) or not 0 <= self.seed < 2**63:
+            raise InputError(f"seed = {shown(self.seed)} must be a whole number of at least 0, below 2^63")
         if not 0 < self.dt_ms < math.inf:
             raise InputError(f"dt_ms = {self.dt_ms} must be above 0 and finite")
 
@@ -158,9 +159,15 @@ class Model:
             Names the projection, the value and the bound.
         """
         name = name or f"{pre.name}->{post.name}"
+        check_name("projection", name, 3 * MAX_NAME)
         here = f"projection '{name}'"
         if isinstance(optimizer, dict):
             optimizer = make_optimizer(optimizer, here)
+        batch = self.optimizer.batch_size
+        if optimizer is not None and "batch_size" in optimizer.model_fields_set and optimizer.batch_size != batch:
+            raise InputError(
+                f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
+            )
         known = {"indegree", "probability", "source", "target", "allow_autapses", "allow_multapses", "plastic"}
         for key in options.keys() - known:
             raise InputError(f"{here}: unknown option '{key}'{parameters.nearest(key, known)}")
@@ -196,6 +203,10 @@ class Model:
         return found
 
     def _add(self, population: Population, sign: Any = 0) -> Population:
+        check_name("population", population.name)
+        if not parameters.is_whole(population.size):
+            size = shown(population.size)
+            raise InputError(f"population '{population.name}': size = {size} must be a whole number")
         if population.size < 1:
             raise InputError(f"population '{population.name}': size = {population.size} must be at least 1")
         if population.size > MAX_SIZE:
@@ -214,6 +225,14 @@ class Model:
             value = getattr(checked, key)
             if isinstance(value, np.ndarray) and len(value) != size:
                 raise InputError(f"population '{name}': {key} has {len(value)} values for {size} neurons")
+
+
+def check_name(kind: str, name: str, limit: int = MAX_NAME) -> None:
+    """Raise `InputError` unless a name can be that of a group in a file and a part of a message."""
+    if not isinstance(name, str) or not 1 <= len(name) <= limit:
+        raise InputError(f"{kind} {shown(name)}: the name must have 1 to {limit} characters")
+    if not name.isprintable() or "/" in name or name in (".", ".."):
+        raise InputError(f"{kind} {shown(name)}: the name must be printable, without '/', and not '.' or '..'")
 
 
 def describe(model: Model) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from .. import files
 from ..engines.sample import Sample
-from ..errors import InputError
+from ..errors import InputError, shortened
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.neurons import NEURON_MODELS
@@ -63,17 +64,17 @@ def load(path: str | Path) -> Case:
         Names the file and what is wrong with it.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with files.hdf5(path) as file:
             return _read(Path(path).name, file)
     except InputError as problem:
         raise InputError(f"case {path}: {problem}") from None
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as problem:  # h5py's
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError, AttributeError) as problem:  # h5py's
         raise InputError(f"case {path}: {_first_line(problem)}") from None
 
 
 def _first_line(problem: Exception) -> str:
-    text = str(problem).strip("'\"").splitlines()
-    return text[0] if text else type(problem).__name__
+    text = str(getattr(problem, "strerror", None) or problem).strip("'\"").splitlines()
+    return shortened(text[0]) if text else type(problem).__name__
 
 
 def _read(name: str, file: h5py.File) -> Case:

@@ -215,7 +215,7 @@ class Recorder(Observer):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on after the parts that a checkpoint knows."""
-        self.parts = list(state["parts"])
+        self.parts = joined_file.check_parts(self.directory, state["parts"])
 
     def finish(self, simulation: Simulation) -> None:
         """Close the files and join them in `record.h5`."""

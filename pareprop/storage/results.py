@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,15 +13,16 @@ from typing import Any
 import h5py
 import numpy as np
 
+from .. import files
 from ..engines.losses import output
-from ..errors import StateError
+from ..errors import InputError, StateError
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
 from ..parallel import collectives
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
-from .disk import on_disk, reason, require_room
+from .disk import clear, on_disk, reason, require_room
 
 FORMAT = "pareprop-run-1"
 SYNAPSE_BYTES = 36  # source, target, delay, both weights
@@ -63,7 +65,8 @@ class ResultsFile(Observer):
 
     def ensure(self, simulation: Simulation) -> None:
         """Collective: begin the file unless there is one of an earlier part of the run to go on with."""
-        there = simulation.exchange.rank or is_results(self.path)
+        with collectives.guarded(simulation.exchange.comm):
+            there = simulation.exchange.rank or is_results(self.path)
         if not collectives.gather(simulation.exchange.comm, there)[0]:
             self.prepare(simulation)
 
@@ -180,12 +183,27 @@ def _keep_initial_ends(group: h5py.Group) -> None:
 
 
 def is_results(path: Path) -> bool:
-    """Whether there is a results file that can be opened."""
+    """Whether there is a results file that can be opened.
+
+    Raises
+    ------
+    InputError
+        If going on with it would write into another file.
+    """
     try:
+        files.opened(path).close()
         with h5py.File(path) as file:
-            return file.attrs.get("format") == FORMAT
+            if file.attrs.get("format") != FORMAT:
+                return False
     except OSError:
         return False
+    try:
+        if path.is_symlink():
+            raise files.Unfit(errno.EINVAL, "is a link")
+        files.hdf5(path).close()
+    except OSError as problem:
+        raise InputError(f"results {path}: {reason(problem)}") from None
+    return True
 
 
 @contextmanager
@@ -201,9 +219,10 @@ def editing(simulation: Simulation, path: Path, mode: str, n_bytes: int) -> Iter
     with on_disk(comm, "results", path):
         if simulation.exchange.rank == 0:
             require_room(path, n_bytes)
+            clear(part)
             if mode != "w":
                 os.replace(path, part)
-            file = h5py.File(part, mode)
+            file = h5py.File(part, "x" if mode == "w" else mode)
     problem = None
     try:
         yield file
