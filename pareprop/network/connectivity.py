@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..kernels import topology
 from . import parameters
 from .optimizers import Optimizer
+from .rewire import Rewire
 
 Role = Literal["input", "current", "recurrent", "readout"]
 NUMBER = int | float | np.number
@@ -59,6 +60,7 @@ class Projection:
     optimizer : of this projection, None for the one of the model
     feedback : "random" (fixed weights), "symmetric" or "adaptive"; for learning-signal projections only
     signs : int8 (n_sources,), the sign that the weights of a source have and keep, 0 for any; None if none is bound
+    rewire : how synapses move while they learn, None if they stay
     """
 
     name: str
@@ -77,6 +79,7 @@ class Projection:
     optimizer: Optimizer | None = None
     feedback: str = ""
     signs: np.ndarray | None = field(default=None, compare=False)
+    rewire: Rewire | None = None
 
     @property
     def delay_range(self) -> tuple[int, int]:
@@ -324,7 +327,7 @@ OPTIONS = sorted({name for rule in RULES.values() for name in rule.options})
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, NUMBER) and float(value).is_integer()
+    return isinstance(value, NUMBER) and not isinstance(value, bool) and abs(value) < 2**63 and value == int(value)
 
 
 def _delay_range(here: str, delay: Any) -> tuple[int, int]:

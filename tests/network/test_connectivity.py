@@ -1,11 +1,11 @@
-"""Each rule: what it says of itself is what is drawn; one_to_one is the same network as its synapses given one by one."""
+"""Each rule draws what it says of itself; one_to_one is the same network as its synapses given one by one."""
 
 import numpy as np
 import pytest
 
 from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
-from pareprop.network.connectivity import RULES
+from pareprop.network.connectivity import RULES, Projection
 from pareprop.network.model import Model
 from pareprop.network.synapse_table import SynapseTable
 from pareprop.simulation import Simulation
@@ -19,14 +19,13 @@ OPTIONS = {
 }
 
 
-def pairs(rule: str, seed: int, low: int, high: int, **more: bool) -> tuple[np.ndarray, np.ndarray, object]:
-    """Sources and targets of a projection of 40 neurons onto themselves, of the targets [low, high)."""
+def drawn(rule: str, seed: int, low: int, high: int, **more: bool) -> tuple[np.ndarray, Projection]:
+    """Sources of a projection of 40 neurons onto themselves, of the targets [low, high)."""
     model = Model(seed=seed)
     neurons = model.neurons("n", 40)
     item = model.connect(neurons, neurons, rule, **OPTIONS[rule], **more)
     table = SynapseTable(model, [item], low, high)
-    source, target, *_ = (np.concatenate(column) for column in zip(*table.chunks(table.spans[0]), strict=True))
-    return source, target, item
+    return np.concatenate([source for source, *_ in table.chunks(table.spans[0])]), item
 
 
 @pytest.mark.parametrize("more", [{}, {"allow_autapses": False}, {"allow_multapses": False}], ids=str)
@@ -35,7 +34,7 @@ def test_indegree_and_silence_are_those_of_the_draw(rule: str, more: dict) -> No
     """Within five standard errors of 300 draws, exactly where nothing is random."""
     low, high, counts, silent = 10, 17, [], []
     for seed in range(300):
-        source, target, item = pairs(rule, seed, low, high, **more)
+        source, item = drawn(rule, seed, low, high, **more)
         counts.append(len(source) if rule != "explicit" else len(item.target) * (high - low) / 40)
         silent.append(1.0 - len(np.unique(source)) / 40)
     for found, wanted in (
@@ -50,9 +49,7 @@ def test_indegree_and_silence_are_those_of_the_draw(rule: str, more: dict) -> No
 def test_one_to_one_needs_equal_sizes() -> None:
     model = Model()
     a, b = model.neurons("a", 3), model.neurons("b", 4)
-    with pytest.raises(
-        InputError, match="'a->b': rule 'one_to_one' needs populations of the same size, .* 3 and 4 cells"
-    ):
+    with pytest.raises(InputError, match="needs populations of the same size, they have 3 and 4 cells"):
         model.connect(a, b, "one_to_one")
 
 
