@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,11 @@ import numpy as np
 from ..arrays import aligned
 from ..errors import InputError
 from ..kernels import optimizers as kernel
-from ..network.optimizers import Adam, GradientDescent, Optimizer
+from ..kernels import signs as sign_kernel
+from ..network import rewire, signs
+from ..network.optimizers import Optimizer
 from ..network.synapse_table import ProjectionSlice, SynapseTable
+from .rewiring import Rewiring
 
 
 @dataclass
@@ -23,7 +27,9 @@ class Plastic:
     optimizer : settings; `eta` may be changed between samples
     n_steps : optimizer steps made
     keeps_moments : whether moments are kept here (interval variant)
-    moment, variance : (n_synapses,) of the type of the weights, Adam's, else empty
+    moments : name to (n_synapses,) of the type of the weights, what the optimizer keeps of each synapse
+    seed : of the model
+    signs : int8 (n_rows,) of the span, of the rows' sources; empty if none is bound, or the engine keeps them itself
     """
 
     table: SynapseTable
@@ -31,26 +37,38 @@ class Plastic:
     optimizer: Optimizer
     n_steps: int = 0
     keeps_moments: bool = True
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        n = self.span.last - self.span.first if self.keeps_moments and isinstance(self.optimizer, Adam) else 0
-        self.moment, self.variance = (aligned(n, self.table.weight.dtype) for _ in range(2))
+        names, n = self.optimizer.moments if self.keeps_moments else (), self.span.last - self.span.first
+        self.moments = {name: aligned(n, self.table.weight.dtype) for name in names}
         self.eta = self.optimizer.eta
+        self.row_etas: np.ndarray | None = None  # (n_rows,) of the span, where its sources have rates of their own
+        projection = self.span.projection
+        self.signs = self.span.row_signs() if self.keeps_moments and not projection.rewire else np.zeros(0, np.int8)
+        self.rewiring = Rewiring(self.table, self.span, self.seed) if projection.rewire else None
+        # bounds are for theta, which the optimizer's step alone may take across 0
+        unbounded = {"Wmin": -math.inf, "Wmax": math.inf}
+        self._rule = self.optimizer.model_copy(update=unbounded) if self.rewiring else self.optimizer
 
     def step(self, gradient: np.ndarray, divisor: float) -> None:
         """Take one optimizer step with `gradient` / `divisor` and clear the gradient (n_synapses of the table,)."""
-        rule: GradientDescent = self.optimizer
-        first, last = self.span.first, self.span.last
         self.n_steps += 1
-        if isinstance(rule, Adam):
-            kernel.adam(
-                self.eta, divisor, rule.Wmin, rule.Wmax, rule.beta_1, rule.beta_2, rule.epsilon, self.n_steps,
-                gradient[first:last], self.moment, self.variance, self.table.weight[first:last],
-            )  # fmt: skip
-        else:
-            kernel.gradient_descent(
-                self.eta, divisor, rule.Wmin, rule.Wmax, gradient[first:last], self.table.weight[first:last]
-            )
+        for eta, first, last in self._runs():
+            mine, own = slice(first, last), slice(first - self.span.first, last - self.span.first)
+            moments = {name: array[own] for name, array in self.moments.items()}
+            self._rule.step(eta, divisor, self.n_steps, gradient[mine], self.table.weight[mine], **moments)
+        self._finish_step()
+
+    def _runs(self) -> list[tuple[float, int, int]]:
+        """Learning rates, with the ranges of synapses that they are for."""
+        if self.row_etas is None:
+            return [(self.eta, self.span.first, self.span.last)]
+        cuts = np.flatnonzero(np.diff(self.row_etas)) + 1
+        rows = np.concatenate([[0], cuts, [len(self.row_etas)]])
+        ends = self.table.row_ptr[self.span.rows + rows].tolist()
+        etas = self.row_etas[rows[:-1]].tolist()
+        return [(eta, first, last) for eta, first, last in zip(etas, ends[:-1], ends[1:], strict=True) if last > first]
 
     @property
     def name(self) -> str:
@@ -58,32 +76,48 @@ class Plastic:
         return self.span.projection.name
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What a checkpoint keeps of each synapse: the table's weights and the moments kept here."""
-        arrays = {"weight": self.table.weight}
-        if self.keeps_moments and isinstance(self.optimizer, Adam):
-            arrays |= {"moment": self.moment, "variance": self.variance}
-        return arrays
+        """What a checkpoint keeps of each synapse: the table's weights, the moments kept here, and their sources."""
+        return {"weight": self.table.weight} | self.moments | (self.rewiring.topology() if self.rewiring else {})
+
+    def restore(self) -> None:
+        """Called when `arrays` were filled: synapses go where these say."""
+        if self.rewiring:
+            self.rewiring.restore(list(self.moments.values()))
 
     def numbers(self) -> dict[str, float]:
         """What a checkpoint keeps besides arrays."""
         return {"eta": self.eta, "n_steps": self.n_steps}
 
-    def restore(self, numbers: dict[str, float]) -> None:
+    def load_numbers(self, numbers: dict[str, float]) -> None:
         """Take back `numbers`."""
         self.eta, self.n_steps = float(numbers["eta"]), int(numbers["n_steps"])
 
     def clip(self) -> None:
         """Note a step whose gradient went straight into the weights, and clip them."""
         self.n_steps += 1
-        kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self.table.weight[self.span.first : self.span.last])
+        if not self.rewiring:
+            kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self.table.weight[self.span.first : self.span.last])
+        self._finish_step()
+
+    def begin_step(self) -> None:
+        """Called before weights change."""
+        if self.rewiring:
+            self.rewiring.begin()
+
+    def _finish_step(self) -> None:
+        """Clip at 0 the weights that changed their sign, while moments stay as at NEST's bounds; or rewire."""
+        if self.rewiring:
+            self.rewiring.step(self.n_steps, self.eta, self.optimizer, list(self.moments.values()))
+        elif len(self.signs):
+            sign_kernel.bound(self.table.row_ptr[self.span.rows :], self.signs, self.table.weight)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the optimizer's state."""
-        return self.moment.nbytes + self.variance.nbytes
+        return sum(array.nbytes for array in self.moments.values())
 
 
-def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True) -> list[Plastic]:
+def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True, seed: int = 0) -> list[Plastic]:
     """The plastic projections of a table.
 
     Raises
@@ -92,9 +126,15 @@ def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True)
         For a weight that lies outside of its bounds, as in NEST.
     """
     for span in table.spans:
-        _require_bounds(span, span.projection.optimizer or default, table.weight[span.first : span.last])
+        optimizer = span.projection.optimizer or default
+        if span.projection.keeps_signs:
+            here = f"projection '{span.projection.name}'"
+            signs.check_bounds(span.projection.signs, optimizer.Wmin, optimizer.Wmax, here)
+        if span.projection.rewire:
+            rewire.check_bounds(span.projection, optimizer.Wmin, optimizer.Wmax, f"projection '{span.projection.name}'")
+        _require_bounds(span, optimizer, table.weight[span.first : span.last])
     return [
-        Plastic(table, span, span.projection.optimizer or default, keeps_moments=keeps_moments)
+        Plastic(table, span, span.projection.optimizer or default, keeps_moments=keeps_moments, seed=seed)
         for span in table.spans
         if span.projection.plastic
     ]

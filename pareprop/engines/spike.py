@@ -7,49 +7,40 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import aligned
 from ..errors import InputError
-from ..network.local import LocalNetwork, target_rate
-from ..network.model import Model
+from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
 from ..parallel.exchange import Exchange, timed_round
-from ..parallel.spike_log import SpikeLog
+from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
-from . import spike_rules, spike_state
-from .base import Recorded
-from .losses import learning_signal
+from . import spike_rules
+from .base import Engine, Settings
 from .plasticity import plastic
 from .sample import Sample
-from .spike_memory import Arrays
-from .spike_rules import ERRORS, PREFIX
+from .spike_memory import SpikeMemory
+from .spike_rules import PREFIX
 from .state import State
 
-STATE = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "kept", "f_av")
 PARAMETERS = (
     "alpha", "p_current", "V_th", "V_min", "V_reset", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e",
     "refractory_input", "c_reg", "f_target",
 )  # fmt: skip
-PER_ROW = ("Z", "books", "counters")
-PER_SYNAPSE = ("weight", "Y", "C", "Y2", "zbar", "eps", "moment", "variance")
 
 
-@dataclass(frozen=True)
-class SpikeSettings:
-    """Of the spike variant.
+@dataclass(frozen=True, kw_only=True)
+class SpikeSettings(Settings):
+    """Settings of the spike variant; a sample may have a window of its own.
 
     Attributes
     ----------
-    learning_window : last steps of a sample with a learning signal, where the sample has no window of its own
-    round_steps : steps between exchanges, 0 for the min-delay
-    lead : steps that Adam counts before step 0, in which inputs are on their way; 0 if samples begin with them
+    lead : int
+        Steps that Adam counts before step 0, in which inputs are on their way; 0 if samples begin with them.
     """
 
-    learning_window: int
-    round_steps: int = 0
     lead: int = 2
 
 
-class Spike(Arrays):
+class Spike(Engine):
     """Runs samples of up to `n_steps` on this rank's share of a network.
 
     Contract of `run`, for every round [t, t + D), D the min-delay of all projections between neurons, to readouts and
@@ -58,92 +49,51 @@ class Spike(Arrays):
     t + D, and every rank derives the same errors. With one process this is one call of the kernel per sample.
     """
 
-    learns_at_the_end = False  # weights change within samples
+    settings_type = SpikeSettings
+    exchanging = ("recurrent", "readout")
+    learns_at_the_end = False
 
     def __init__(
         self, network: LocalNetwork, exchange: Exchange, settings: SpikeSettings, n_steps: int, timers: Timers
     ) -> None:
-        self.network, self.exchange, self.settings, self.timers = network, exchange, settings, timers
-        self.n_steps, self.time, self.learned = n_steps, 0, False
-        self.n = n_steps  # of the latest sample
+        super().__init__(network, exchange, settings, n_steps, timers)
         model = network.model
-        self.real, self.kernels = model.kernels.real, model.kernels
         if model.optimizer.batch_size != 1:
             raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
-        self.lags = spike_rules.lags(model)
-        self.round_steps = self._round_length(model)
-        self.block, self.readout_block = spike_rules.block_length(model), spike_rules.readout_block_length(model)
-        tables = (network.incoming, network.outgoing)
-        self.mirror = network.mirror.table if network.mirror else SynapseTable(model, [], 0, 0)
-        self.rules = [spike_rules.rules(model, table, self.block, self.lags.m) for table in (*tables, self.mirror)]
+        self.time, self.learned = 0, False
+        self.n = n_steps  # of the last sample
+        self.memory = SpikeMemory(network, n_steps, alone=exchange.size == 1)
+        self.neurons = self.memory.neurons
+        tables = self.memory.tables[:2]  # mirrored synapses learn as those that they copy
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False)]
-        self.steps_kept = self._longest_kept(model)
-        self.constants = network.readout_constants()
-        self._allocate(model)
-
-    def _round_length(self, model: Model) -> int:
-        between = [item for item in model.projections if item.pre.role in ("recurrent", "readout")]
-        spikes = [item.delay_range[0] for item in between if not item.is_empty]
-        longest = min(spikes, default=self.n_steps)
-        return min(self.settings.round_steps or longest, longest)
-
-    def _allocate(self, model: Model) -> None:
-        network = self.network
-        n = network.neurons[1] - network.neurons[0]
-        self.state = {name: aligned(n, self.real) for name in STATE}
-        self.state["v"][:] = network.cells["V_init"]
-        n_own = network.readouts[1] - network.readouts[0]
-        self.y = np.full(n_own, self.constants["V_init"])
-        self.signal = np.zeros((self.n_steps, network.n_readouts))
-        self.own_signal = self.signal if self.exchange.size == 1 else np.zeros((self.n_steps, n_own))
         self.error = np.zeros_like(self.signal)
-        length = self.steps_kept + self.n_steps + self.lags.m + 2
-        self.inputs, self.merged = SpikeLog(length), SpikeLog(length, 4 * n + 1024)
-        self._own = self.merged if self.exchange.size == 1 else SpikeLog(length, 4 * n + 1024)
-        kappas = {(item.params.kappa, item.params.kappa_reg) for item in model.of_role("recurrent")}
-        self._sets = 1 if all(kappa == kappa_reg for kappa, kappa_reg in kappas) else 2
-        self.carried = np.zeros(n, self.real)
-        self.names: list[set[str]] = []  # what the synapses of each table keep beside weights
-        tables = (*self.tables(), self.mirror)
-        self.rows = [self._rows(table, rules) for table, rules in zip(tables, self.rules, strict=True)]
-        self.rows[1].first_error = network.readouts[0]
-        self.history = self._histories(n)
-        self.kernel = self.kernels.spike.Engine(
-            network.parameters(PARAMETERS) | self.state | self._bound() | self._feedback() | self._powers(model)
-            | {"first_id": network.neurons[0], "pieces": network.pieces, "y": self.y,
-               "arriving_out": np.zeros(n_own), "y_alpha": self.constants["alpha"], "y_drive": self.constants["drive"],
-               "y_min": self.constants["V_min"], "E_L": self.constants["E_L"], "incoming": self.rows[0],
-               "cross_entropy": self._loss() == "cross_entropy", "outgoing": self.rows[1], "signal": self.signal,
-               "mirror": self.rows[2], "nowhere": np.zeros(network.n_readouts),
-               "mirror_index": network.mirror.index if network.mirror else np.zeros(0, np.int64),
-               "own_signal": self.own_signal, "error": self.error, "block": max(self.block, 1), "m": self.lags.m,
-               "lead": self.settings.lead,
-               "out_block": self.readout_block,
-               "sets": self._sets, "dt": model.dt_ms, "fold_steps": spike_rules.FOLD_STEPS,
-               "has_prefix": n > 0 and self._has(PREFIX),
-               "alone": self.exchange.size == 1 and not self.settings.round_steps}
-        )  # fmt: skip
-        expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
-        self.exchange.bind(self._own, self.merged, self.own_signal, self.signal, network.sources, expected)
+        self.kernel = model.kernels.spike.Engine(self._bound())
+        self._bind_exchange(self.memory.own, self.memory.merged)
         self.record_ids(np.zeros(0, np.int64))
 
-    def tables(self) -> tuple[SynapseTable, SynapseTable]:
-        """Tables whose synapses learn for themselves."""
-        return self.network.incoming, self.network.outgoing
-
-    def _loss(self) -> str:
-        return self.network.model.of_role("readout")[0].params.loss if self.network.n_readouts else "mean_squared_error"
+    def _bound(self) -> dict[str, Any]:
+        """Return the arrays and constants of the kernel by name."""
+        network, memory, feedback, constants = self.network, self.memory, self.network.feedback, self.constants
+        return (
+            network.parameters(PARAMETERS) | memory.neurons | memory.bound() | memory.powers(constants["alpha"])
+            | {"fb_blocks": feedback.blocks, "fb_row_ptr": feedback.row_ptr, "fb_target": feedback.target,
+               "fb_weight": feedback.weight,
+               "first_id": network.neurons[0], "pieces": network.pieces, "y": self.y, "inputs": memory.inputs,
+               "own": memory.own, "heard": SegmentedLog([memory.merged]),
+               "arriving_out": self.arriving_out, "y_alpha": constants["alpha"], "y_drive": constants["drive"],
+               "y_min": constants["V_min"], "E_L": constants["E_L"],
+               "incoming": memory.rows[0], "outgoing": memory.rows[1], "mirror": memory.rows[2],
+               "cross_entropy": self.loss == "cross_entropy", "signal": self.signal,
+               "nowhere": np.zeros(network.n_readouts),
+               "mirror_index": network.mirror.index if network.mirror else np.zeros(0, np.int64),
+               "own_signal": self.own_signal, "error": self.error, "block": max(memory.block, 1), "m": memory.m,
+               "lead": self.settings.lead,
+               "out_block": memory.readout_block, "sets": memory.sets, "dt": network.model.dt_ms,
+               "fold_steps": spike_rules.FOLD_STEPS, "has_prefix": self.n_neurons > 0 and memory.uses(PREFIX),
+               "alone": self.exchange.size == 1 and not self.settings.round_steps}
+        )  # fmt: skip
 
     # ---- running -----------------------------------------------------------------------------------------------------
-
-    def record_ids(self, ids: np.ndarray) -> None:
-        """Keep state of the recurrent neurons `ids` that live here in the samples that follow."""
-        first, last = self.network.neurons
-        self.recorded_ids = ids[(ids >= first) & (ids < last)]
-        arrays = [np.zeros((self.n_steps, len(self.recorded_ids))) for _ in range(3)]
-        self.kernel.record = self.recorded_ids - first
-        self.kernel.recorded_V, self.kernel.recorded_a, self.kernel.recorded_psi = arrays
-        self._arrays = arrays
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: one sample of the endless run. Return errors (n, n_readouts) and the loss.
@@ -154,22 +104,51 @@ class Spike(Arrays):
         self.learned, self.n = self.learned or learn, len(sample.target)
         self._begin(sample, learn)
         first, end = self.time, self.time + self.n
-        steps = self.n if self.kernel.alone else self.round_steps
-        for start in range(first, end, steps):
-            self._round(start, min(start + steps, end))
+        for start in range(first, end, self.round_steps):
+            self._round(start, min(start + self.round_steps, end))
         self.time = end
         self.log, self.n_spikes = self.exchange.all_spikes_on_root(self.own_spikes(), self.heard(), self.n)
-        self.recorded = self._recorded() if len(self.recorded_ids) else None
+        self.recorded = self._record(self.error[: self.n])
         return self.error[: self.n], self._value(sample)
+
+    def optimize(self) -> None:
+        """Nothing: weights are updated as spikes arrive."""
+
+    def _begin(self, sample: Sample, learn: bool) -> None:
+        run, memory, t = self.kernel, self.memory, self.time
+        base = memory.first_step(t)
+        for log in (memory.inputs, memory.merged):
+            log.forget(base - run.base, t - run.base)
+        if memory.own is not memory.merged:
+            memory.own.ptr[:] = 0
+        memory.inputs.append(t - base, sample.inputs, self.n)
+        run.base, run.origin, run.learns = base, t, self.learned
+        run.window = self._window(sample)
+        run.target_signal = np.ascontiguousarray(sample.target, dtype=float)
+        by_step = self._injected(sample.currents, self.n, self.carried)
+        run.injected, self.carried = by_step[:-1], by_step[-1].copy()
+        self._set_rates(learn)
+
+    def _set_rates(self, learn: bool) -> None:
+        etas = {item.name: item.eta if learn else 0.0 for item in self.plastic}
+        for table, rows in zip(self.memory.tables, self.memory.rows, strict=True):
+            blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
+            np.asarray(rows.constants)[:, 3] = blocks
+            changes = len(rows.rate_since)
+            if changes and (changes == 1 or np.any(np.asarray(rows.rates)[-1] != blocks)):
+                rows.rate_since = np.append(rows.rate_since, self.time)
+                rows.rates = np.concatenate([rows.rates, [blocks]])
+            np.asarray(rows.watched)[...] = np.nan
 
     def delay_rates(self, first: dict[str, float]) -> None:
         """Have a learning rate act with a synapse's update after the next one, as in NEST.
 
         Parameters
         ----------
-        first : plastic projection to the rate of the first update
+        first : dict
+            Plastic projection to the rate of the first update.
         """
-        for table, rows in zip(self.tables(), self.rows, strict=False):
+        for table, rows in zip(self.memory.tables[:2], self.memory.rows, strict=False):
             blocks = [first.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
             if not len(rows.rate_since):
                 rows.first = np.full(len(table.row_ptr) - 1, -1)
@@ -181,77 +160,24 @@ class Spike(Arrays):
 
         Returns
         -------
-        float64 (n_steps, n_synapses), of the latest sample, NaN where no spike arrives; the same array for all samples
+        np.ndarray
+            float64 (n_steps, n_synapses), of the last sample, NaN where no spike arrives; filled anew by each sample.
         """
-        rows = self.rows[self.tables().index(table)]
+        rows = self.memory.rows[self.memory.tables.index(table)]
         row = np.searchsorted(table.row_ptr, synapses, side="right") - 1
         block = np.searchsorted(table.blocks[:, 0], row, side="right") - 1
         rows.watch = np.stack([block, row, synapses], axis=1).astype(np.int64)
         rows.watched = watched = np.full((self.n_steps, len(synapses)), np.nan)
         return watched
 
-    def optimize(self) -> None:
-        """Nothing: weights are updated as spikes arrive."""
-
-    def shown_signal(self) -> np.ndarray:
-        """Readout voltages of the last sample (n, n_readouts), E_L included."""
-        signal = self.signal[: self.n]
-        return signal + self.constants["E_L"] if self.constants["E_L"] else signal
-
-    def _begin(self, sample: Sample, learn: bool) -> None:
-        run, t = self.kernel, self.time
-        base = max(t - self.steps_kept, 0)
-        for log, old in ((self.inputs, run.base), (self.merged, run.base)):
-            log.forget(base - old, t - old)
-        if self._own is not self.merged:
-            self._own.ptr[:] = 0
-        self.inputs.append(t - base, sample.inputs, self.n)
-        run.base, run.origin, run.learns = base, t, self.learned
-        run.window = self._window(sample)
-        run.target_signal = np.ascontiguousarray(sample.target, dtype=float)
-        self._bind_logs()
-        run.injected = self._injected(sample)
-        etas = {item.span.projection.name: item.eta if learn else 0.0 for item in self.plastic}
-        for table, rows in zip((*self.tables(), self.mirror), self.rows, strict=True):
-            blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
-            np.asarray(rows.constants)[:, 3] = blocks
-            changes = len(rows.rate_since)
-            if changes and (changes == 1 or np.any(np.asarray(rows.rates)[-1] != blocks)):
-                rows.rate_since = np.append(rows.rate_since, t)
-                rows.rates = np.concatenate([rows.rates, [blocks]])
-            np.asarray(rows.watched)[...] = np.nan
-
     def _window(self, sample: Sample) -> np.ndarray:
         if sample.window is not None:
             return np.ascontiguousarray(sample.window).view(np.uint8)
         return (np.arange(self.n) >= self.n - self.settings.learning_window).view(np.uint8)
 
-    def _bind_logs(self) -> None:
-        run = self.kernel
-        run.input_ids, run.input_ptr = self.inputs.ids, self.inputs.ptr
-        run.log_ids, run.log_ptr = self.merged.ids, self.merged.ptr
-        run.own_ids, run.own_ptr = self._own.ids, self._own.ptr
-
-    def _injected(self, sample: Sample) -> np.ndarray:
-        """Injected currents by the step that takes them, one after they were injected; the last one is carried over."""
-        table, n = self.network.currents, len(self.state["v"])
-        if not len(table.blocks):
-            return np.zeros((0, n), self.real)
-        injected = np.zeros((self.n + 1, n), self.real)
-        if sample.currents is not None:
-            self.kernels.interval.inject(
-                table.blocks, table.row_ptr, table.target, table.weight, sample.currents, injected[1:]
-            )  # fmt: skip
-        injected[0], self.carried = self.carried, injected[-1].copy()
-        return injected[:-1]
-
     def _round(self, first: int, last: int) -> None:
-        run, start = self.kernel, first
-        while start < last:
-            start = run.run(start, last)
-            if start < last:  # no room for one more step
-                self._own.reserve(2 * len(self._own.ids) + len(self.state["v"]))
-                self._bind_logs()
+        run = self.kernel
+        run.run(first, last)
         for phase in ("deliver", "update", "sweep"):
             self.timers.add(phase, getattr(run, f"{phase}_seconds"))
             setattr(run, f"{phase}_seconds", 0.0)
@@ -259,38 +185,34 @@ class Spike(Arrays):
             return
         places = first - run.base, last - run.base, first - run.origin, last - run.origin
         timed_round(self.exchange, self.timers, *places)
-        self._bind_logs()
         run.errors(first, last)
 
     def _value(self, sample: Sample) -> float:
-        if self._loss() != "cross_entropy":
+        if self.loss != "cross_entropy":
             return float(0.5 * np.sum(np.square(self.error[: self.n])))
         probability = np.maximum(self.error[: self.n] + sample.target, np.finfo(float).tiny)
         inside = np.asarray(self.kernel.window).astype(bool)
         return float(-np.sum(sample.target[inside] * np.log(probability[inside])))
 
     def own_spikes(self) -> SpikeLog:
-        """Spikes of this rank's neurons in the last sample, by id."""
-        return self._last(self._own)
+        """Return the spikes of this rank's neurons in the last sample, by id."""
+        return self._last(self.memory.own)
 
-    def recorded_dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Voltage from E_L, adaptation and surrogate gradient of the recorded neurons that live here, (n_steps, n)."""
-        return tuple(array[: self.n] for array in self._arrays)
+    def shown_signal(self) -> np.ndarray:
+        """Return the readout voltages of the last sample, float64 (n, n_readouts), E_L included."""
+        return super().shown_signal()[: self.n]
 
     def heard(self) -> SpikeLog:
-        """Spikes of the last sample that this rank listens to, by their rows' numbers."""
-        return self._last(self.merged)
+        """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
+        return self._last(self.memory.merged)
 
     def _last(self, log: SpikeLog) -> SpikeLog:
         last = self.time - self.kernel.base
         return log.part(last - self.n, last)
 
-    def _recorded(self) -> Recorded:
-        local = np.asarray(self.kernel.record)
-        weights = self.network.dense_feedback()[:, local]
-        voltage, adaptation, psi = (array.copy() for array in self.recorded_dynamics())
-        voltage += self.network.cells["E_L"][local]
-        return Recorded(self.recorded_ids, voltage, adaptation, psi, learning_signal(self.error[: self.n], weights))
+    def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
+        run = self.kernel
+        run.record, run.recorded_V, run.recorded_a, run.recorded_psi = local, V_m, adaptation, psi
 
     # ---- showing weights ---------------------------------------------------------------------------------------------
 
@@ -298,56 +220,60 @@ class Spike(Arrays):
         """Weights by id of their table after a flush: as if every source spiked once more; the run is not disturbed."""
         if not self.learned:
             return {}
-        kept = self._snapshot()
+        kept = [*self.memory.snapshot(), (self.arriving_out, self.arriving_out.copy())]
         self.flush()
-        shown = {id(table): table.weight.copy() for table in (*self.tables(), self.network.feedback)}
+        shown = {id(table): table.weight.copy() for table in (*self.memory.tables[:2], self.network.feedback)}
         for array, values in kept:
             array[...] = values
         return shown
 
     def flush(self) -> None:
-        """Let spikes in flight arrive and then every source spike once more; the run can't be continued after it."""
-        for log in (self.inputs, self.merged):
+        """Let spikes in flight arrive and then every source spike once more; the run can't be continued after it.
+
+        Needs no sample before it, such as after `load_state`, and learns whether or not the last one did.
+        """
+        self._set_rates(learn=True)
+        self.kernel.learns = self.learned
+        for log in (self.memory.inputs, self.memory.merged):
             log.ptr[self.time - self.kernel.base + 1 :] = log.ptr[self.time - self.kernel.base]
         self.kernel.flush(self.time)
 
-    def _snapshot(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        arrays = [*self.state.values(), *self.history.values(), np.asarray(self.kernel.arriving_out)]
-        arrays.append(self.network.feedback.weight)
-        for rows in self.rows:
-            arrays += [np.asarray(getattr(rows, name)) for name in (*PER_SYNAPSE, *PER_ROW)]
-        return [(array, array.copy()) for array in arrays]
+    # ---- state -------------------------------------------------------------------------------------------------------
 
-    def saved(self) -> State:
-        """What the next sample reads; see `state`."""
-        return spike_state.saved(self)
+    def state(self) -> State:
+        """Return what the next sample reads; see `state`."""
+        state = self.memory.state(self.time, self.kernel.base)
+        state.numbers |= {
+            "time": self.time, "learned": self.learned, "plastic": {item.name: item.numbers() for item in self.plastic},
+        }  # fmt: skip
+        state.neurons |= {"carried": self.carried}
+        state.readouts = {"y": self.y, "arriving_out": self.arriving_out}
+        return state
 
-    def restore(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
-        """Take back numbers and what is shared; the arrays of `saved` are filled next."""
-        spike_state.restore(self, numbers, shared)
+    def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+        """Take back numbers and what is shared; the arrays of `state()` are filled next.
 
-    def restored(self) -> None:
-        """Bring learning-signal weights up to date."""
-        if self.network.mirror:
-            self.network.mirror.follow()
+        Raises
+        ------
+        InputError
+            If what is shared doesn't fit the network, or sums were made in other blocks of steps.
+        """
+        self.memory.load_state(int(numbers["time"]), numbers, shared)
+        self.time, self.learned = int(numbers["time"]), bool(numbers["learned"])
+        self.kernel.base = self.memory.first_step(self.time)
+        for item in self.plastic:
+            item.load_numbers(numbers["plastic"][item.name])
 
     def watched(self) -> dict[str, np.ndarray]:
-        """What a number that is not finite reaches within a sample, last axis = this rank's neurons."""
-        return {name: self.state[name] for name in ("v", "a", "f_av")} | {name: self.history[name] for name in "AD"}
+        """Return arrays that a number which is not finite reaches within a sample; last axis = this rank's neurons."""
+        neurons, history = self.memory.neurons, self.memory.history
+        return {name: neurons[name] for name in ("v", "a", "f_av")} | {name: history[name] for name in "AD"}
 
     @property
     def history_steps(self) -> int:
         """Steps of which a neuron keeps something: its longest ring, bounded by cutoff or folding."""
-        return max(len(ring) for name, ring in self.history.items() if ring.ndim == 2 and name not in ERRORS)
+        return self.memory.history_steps()
 
     def nbytes(self) -> dict[str, int]:
-        """Bytes by kind: what synapses need to learn, bookkeeping of sources, histories, logs."""
-        learning, books = 0, 0
-        for rows in self.rows:
-            learning += sum(np.asarray(getattr(rows, name)).nbytes for name in PER_SYNAPSE[1:])
-            books += sum(np.asarray(getattr(rows, name)).nbytes for name in (*PER_ROW, "bias", "bias_step"))
-        logs = {id(log): log.nbytes for log in (self.inputs, self.merged, self._own)}
-        return {
-            "gradients": learning, "books": books, "log": sum(logs.values()),
-            "histories": sum(array.nbytes for array in (*self._bound().values(), *self.state.values())),
-        }  # fmt: skip
+        """Return this rank's bytes by kind: what synapses need to learn, books of sources, histories, logs."""
+        return self.memory.nbytes()

@@ -26,7 +26,8 @@ import numpy as np
 from ..errors import InputError
 from ..network.connectivity import Population, Projection
 from ..network.model import Model
-from ..network.optimizers import Adam, Optimizer
+from ..network.neurons import CUTOFF_LIMIT, whole_steps
+from ..network.optimizers import Optimizer
 from ..network.parameters import Normal, Uniform
 from ..network.synapse_table import SynapseTable
 
@@ -97,7 +98,7 @@ def fastest_rate(population: Population, dt_ms: float) -> float | None:
     None where there can be no such sums: adaptive thresholds, tau_m that differs, filters without memory.
     """
     alpha, kappas = uniform_alpha(population, dt_ms), (population.params.kappa, population.params.kappa_reg)
-    if alpha is None or "adapt" in population.model or min(kappas) <= 0:
+    if alpha is None or population.params.adaptive or min(kappas) <= 0:
         return None
     logs = [math.log(kappa) for kappa in kappas]
     return max(map(abs, [math.log(alpha), *logs, *(math.log(alpha) - log for log in logs)]))
@@ -119,9 +120,10 @@ def readout_block_length(model: Model) -> int:
     return length if length >= SMALLEST_BLOCK else 0
 
 
-def is_bounded(optimizer: Optimizer) -> bool:
+def is_bounded(projection: Projection, optimizer: Optimizer) -> bool:
     """Whether a step of the optimizer may meet a bound that one step with the sum of several would not meet."""
-    return optimizer.optimize_each_step and (optimizer.Wmin > -DEFAULT_BOUND or optimizer.Wmax < DEFAULT_BOUND)
+    bounded = optimizer.Wmin > -DEFAULT_BOUND or optimizer.Wmax < DEFAULT_BOUND or projection.keeps_signs
+    return optimizer.optimize_each_step and bounded
 
 
 def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int, m: int) -> int:
@@ -132,11 +134,31 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
         return READOUT
     # with plain gradient descent one summed step is the same as many, unless a bound is met on the way;
     # Adam makes a gradient of 0 that was rounded to 1e-14 as large as any other, and takes O(window) anyway
-    if isinstance(optimizer, Adam) or is_bounded(optimizer) or not length:
+    if not optimizer.accumulates or is_bounded(projection, optimizer) or not length:
         return LOOP
     rate = fastest_rate(projection.post, model.dt_ms)
-    usable = rate is not None and projection.post.params.eprop_isi_trace_cutoff > m
+    usable = rate is not None and not 0 <= cutoff_steps(projection.post, model.dt_ms) <= m
     return PREFIX if usable and rate * length <= math.log(LOSS[model.precision]) else LOOP
+
+
+def cutoff_steps(population: Population, dt_ms: float) -> int:
+    """Steps of `eprop_isi_trace_cutoff`, which is given in ms; `NO_CUTOFF` if it is infinite.
+
+    Raises
+    ------
+    InputError
+        If they are too many for their spikes to be kept.
+    """
+    cutoff = population.params.eprop_isi_trace_cutoff
+    if math.isinf(cutoff):
+        return NO_CUTOFF
+    steps = int(whole_steps(cutoff, dt_ms))
+    if steps > CUTOFF_LIMIT:
+        raise InputError(
+            f"population '{population.name}': eprop_isi_trace_cutoff = {cutoff:g} ms is {steps} steps of {dt_ms:g} ms, "
+            f"must be at most {CUTOFF_LIMIT:g}, or inf for none"
+        )
+    return steps
 
 
 @dataclass
@@ -173,12 +195,12 @@ def rules(model: Model, table: SynapseTable, length: int, m: int) -> Rules:
         optimizer = projection.optimizer or model.optimizer
         values = projection.post.params
         kind = mode(model, projection, optimizer, length, m)
-        cutoff = values.eprop_isi_trace_cutoff
         alpha = uniform_alpha(projection.post, model.dt_ms)
-        stepwise = kind == LOOP or (kind == READOUT and (isinstance(optimizer, Adam) or is_bounded(optimizer)))
+        needs_steps = not optimizer.accumulates or is_bounded(projection, optimizer)
+        stepwise = kind == LOOP or (kind == READOUT and needs_steps)
         row = (
-            kind, NO_CUTOFF if cutoff > 2**40 else int(cutoff), int(alpha is None),
-            int("adapt" in projection.post.model), int(isinstance(optimizer, Adam)),
+            kind, cutoff_steps(projection.post, model.dt_ms), int(alpha is None),
+            int(getattr(projection.post.params, "adaptive", False)), optimizer.spike_code,
             int(optimizer.optimize_each_step and stepwise),
         )  # fmt: skip
         line = (

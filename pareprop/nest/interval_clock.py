@@ -14,7 +14,7 @@ from ..engines.interval import Interval, IntervalSettings
 from ..engines.losses import evaluate, output
 from ..parallel.spike_log import SpikeLog
 from .clock import Clock
-from .errors import notice, refuse
+from .errors import refuse
 
 BEFORE = 2  # NEST's steps before the first interval of the neurons; of the readouts one more
 
@@ -33,16 +33,19 @@ class IntervalClock(Clock):
         self.n_steps = round(kernel["eprop_update_interval"] / dt)
         wiring = args[0]
         self._settings = IntervalSettings(
-            round(kernel["eprop_learning_window"] / dt), wiring.average_gradient,
-            bool(kernel["eprop_reset_neurons_on_update"]), keeps_fixed=wiring.fixed,
+            round(kernel["eprop_learning_window"] / dt), average_gradient=wiring.average_gradient,
+            reset=bool(kernel["eprop_reset_neurons_on_update"]), keeps_fixed=wiring.fixed,
         )  # fmt: skip
         super().__init__(*args)
         self._count, self._done, self._errors = 0, 0, 0
         self._started = False
         self._log = SpikeLog(self.n_steps)
         self._rates: dict[str, float] = {}
-        self._batch_rates: dict[str, float] = {}
-        self._spiked = np.zeros(self.model.size("input") + self.network.n_recurrent, bool)
+        self._sizes = {"input": self.model.size("input"), "recurrent": self.network.n_recurrent}
+        self._spiked = {role: np.zeros(n, bool) for role, n in self._sizes.items()}
+        # rate that was in force when a source's synapses were updated last, NaN before
+        self._latest = {(model, role): np.full(n, np.nan) for model in set(wiring.rates.values())
+                        for role, n in self._sizes.items()}  # fmt: skip
         self._weights = [self.watched(k) for k in range(len(self.taps.weights))]
         self._loss = self.engine.loss
         self._window = np.arange(self.n_steps) >= self.n_steps - self._settings.learning_window
@@ -111,7 +114,6 @@ class IntervalClock(Clock):
         start = self._first
         inputs = self.train.take(start + first, start + last)
         self._log.append(first, inputs, last - first)
-        self.engine.take_inputs(self._log)
         if self.model.size("current"):
             self.engine.inject(self._injected(start, last))
         self.engine.advance(first, last)
@@ -123,10 +125,8 @@ class IntervalClock(Clock):
 
     def _show_neurons(self, start: int, first: int, last: int) -> None:
         """Show steps [first, last) of the neurons; step 0 is NEST's `start`."""
-        engine, part = self.engine, slice(first, last)
-        local = np.asarray(engine.forward.record)
-        self.put_dynamics(start + first, engine.recorded_V[part], engine.recorded_a[part],
-                          engine.psi[part][:, local].astype(float))  # fmt: skip
+        if len(self.taps.recorded):
+            self.put_dynamics(start + first, *(track[first:last] for track in self.engine.dynamics()))
 
     def _show_readouts(self, start: int, first: int, last: int) -> None:
         """Show voltages of the readouts, and what a softmax is made of."""
@@ -139,14 +139,14 @@ class IntervalClock(Clock):
         own = self.engine.own.part(first, last)
         log = self.own_spikes(own, last - first)
         steps, index = log.spikes(last - first)
-        self._spiked[len(self._spiked) - self.network.n_recurrent + index.astype(np.int64)] = True
-        self._spiked[inputs.ids[: inputs.ptr[-1]]] = True
+        at, source = inputs.spikes(last - first)
+        self._spiked["recurrent"][index[first + steps < self.n_steps - 1]] = True
+        self._spiked["input"][source[first + at > 0]] = True
         if not self.taps.wants_spikes:
             return
         ids = self.wiring.recurrent[index]
         self.taps.put_spikes(start + first + steps + 1, ids)
         n_parrots = len(self.wiring.parrots)
-        at, source = inputs.spikes(last - first)
         mine = (source < n_parrots) & (first + at > 0)
         arriving, parrots = start + first + at[mine], self.wiring.parrots[source[mine]]
         stamps = np.concatenate([start + first + steps + 1, arriving])
@@ -180,6 +180,11 @@ class IntervalClock(Clock):
         _, loss = self.engine.finish(self.sample(self._log, target), learns)
         self.digest.add_spikes(self.engine.log, T)
         self.check_finite(loss)
+        for (model, role), latest in self._latest.items():
+            if self._count:
+                latest[self._spiked[role]] = self._rates[model]
+        for spiked in self._spiked.values():
+            spiked[:] = False
         self._count += 1
         self._done = self._errors = 0
         if self._count % self.model.optimizer.batch_size == 0:
@@ -188,22 +193,12 @@ class IntervalClock(Clock):
         self.currents.forget(self._first)
 
     def _update(self) -> None:
-        """The optimizer's step, with the rate that NEST takes: the one in force at the update before."""
+        """The optimizer's step, for each source with the rate in force at the update before, as in NEST."""
         for item in self.engine.plastic:
-            model = self.wiring.rates[item.name]
+            model, pre = self.wiring.rates[item.name], item.span.projection.pre
+            latest = self._latest[model, pre.role][self.model.offset(pre) :][item.span.source(np.arange(item.span.n_sources))]
+            rows = np.tile(np.where(np.isnan(latest), self.first_etas[model], latest), len(item.span.delays))
             item.eta = self.first_etas[model] if self._count == 1 else self._rates[model]
-        rates = {item.name: item.eta for item in self.engine.plastic}
-        if self._batch_rates not in ({}, rates) and any(item.moment.size for item in self.engine.plastic):
-            self._tell_silent()
-        self._batch_rates = rates
-        self._spiked[:] = False
+            item.row_etas = None if np.all(rows == item.eta) else rows
         self.engine.optimize()
         self._weights = [self.watched(k) for k in range(len(self.taps.weights))]
-
-    def _tell_silent(self) -> None:
-        silent = int(np.sum(~self._spiked))
-        if silent:
-            notice(
-                f"eta was changed and {silent} sources did not spike in a whole batch: their synapses take the new "
-                "rate at once, in NEST the old one until they spike again", self.exchange.rank,
-            )  # fmt: skip

@@ -74,8 +74,7 @@ class SpikeClock(Clock):
     def _show(self, first: int, last: int, error: np.ndarray, target: np.ndarray, inside: np.ndarray) -> None:
         n, engine = last - first, self.engine
         if len(self.taps.recorded):
-            own = engine.recorded_dynamics()
-            self.put_dynamics(first, *(array[:n] for array in own))
+            self.put_dynamics(first, *(track[:n] for track in engine.dynamics()))
         signal = engine.shown_signal()
         columns = {"V_m": signal, "readout_signal": signal * inside, "target_signal": target * inside,
                    "error_signal": error}  # fmt: skip

@@ -13,10 +13,11 @@ from ..arrays import aligned_copy
 from ..errors import InputError
 from ..parallel.messages import Sources
 from ..parallel.partition import block, overlap
+from . import rewire
 from .connectivity import Population
 from .feedback import mirror
 from .model import Model
-from .neurons import SURROGATES
+from .neurons import SURROGATES, whole_steps
 from .parameters import Normal, Uniform
 from .synapse_table import SynapseTable
 
@@ -63,13 +64,17 @@ class LocalNetwork:
         self.currents = SynapseTable(model, self._projections(("current",), "recurrent"), *self.neurons)
         self.mirror = mirror(model, self.neurons, self.feedback)
         self.sources = self._compact()
+        for span in self.incoming.spans:
+            if span.projection.rewire:
+                rewire.check_synapses(span.projection, self.incoming.chunks(span))
         self._build_cells()
 
     def _compact(self) -> Sources:
         """Leave out of the tables the neurons without targets on this rank, unless they are few."""
         tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
         heard = np.unique(np.concatenate([np.arange(*self.neurons), *(table.used() for table in tables)]))
-        whole = len(heard) > ALMOST_ALL * self.n_recurrent
+        rewired = any(item.rewire and item.pre.role == "recurrent" for item in self.model.projections)
+        whole = rewired or len(heard) > ALMOST_ALL * self.n_recurrent  # any neuron may come to have a target here
         heard = np.arange(self.n_recurrent) if whole else heard
         for table in tables:
             if not whole or any(span.first == span.last for span in table.spans):
@@ -88,7 +93,7 @@ class LocalNetwork:
             if low == high:
                 continue
             parts.append(self._parameters(population, low - offset, high - offset))
-            code = int("adapt" in population.model) + DELTA * ("psc_delta" in population.model)
+            code = population.params.adaptive + DELTA * population.params.psc_delta
             surrogate = SURROGATES.index(population.params.surrogate_gradient_function)
             self.pieces.append((low - first, high - first, surrogate, code))
             self.piece_populations.append(population)
@@ -112,7 +117,7 @@ class LocalNetwork:
         return {
             "alpha": alpha, "zeta": np.ones(high - low) if regular else 1.0 - alpha,
             "p_current": tau_m / get("C_m") * (1.0 - alpha), "I_e": get("I_e"), "V_init": V_m, "E_L": E_L,
-            "V_th": get("V_th") - E_L, "V_min": get("V_min") - E_L, "t_ref": np.rint(get("t_ref") / dt),
+            "V_th": get("V_th") - E_L, "V_min": get("V_min") - E_L, "t_ref": whole_steps(get("t_ref"), dt),
             "rho": np.exp(-dt / get("adapt_tau", 1.0)), "adapt_beta": get("adapt_beta"),
             "height": get("surrogate_gradient_height"), "inverse_width": 1.0 / get("surrogate_gradient_width"),
             "c_reg": get("c_reg"), "f_target": get("f_target") / 1000.0,
@@ -140,7 +145,7 @@ class LocalNetwork:
     @property
     def adaptive(self) -> bool:
         """Whether any neuron of the whole network (not only of this rank) adapts."""
-        return any("adapt" in population.model for population in self.model.of_role("recurrent"))
+        return any(population.params.adaptive for population in self.model.of_role("recurrent"))
 
     def parameters(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Some of `cells` in the model's precision."""

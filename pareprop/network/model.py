@@ -7,20 +7,25 @@ Global ids (gid) count the input populations first, then the recurrent ones, the
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..kernels import PRECISIONS, Precision
-from . import parameters
-from .connectivity import Population, Projection, Role, check_ends, explicit, ruled
+from . import parameters, signs
+from .connectivity import Population, Projection, Role, check_ends, make
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
 from .optimizers import optimizer as make_optimizer
+from .rewire import Rewire
+from .rewire import check_projection as check_rewired
 
 MAX_SIZE = 2**31  # cells of a population
+MAX_NAME = 100  # characters of the name of a population
 
 
 @dataclass
@@ -57,33 +62,42 @@ class Model:
             raise InputError(f"variant = '{self.variant}' must be 'interval' or 'spike'")
         if self.precision not in PRECISIONS:
             raise InputError(f"precision = '{self.precision}' must be 'double' or 'single'")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed = {self.seed} must be at least 0 and below 2^63")
-        if not self.dt_ms > 0:
-            raise InputError(f"dt_ms = {self.dt_ms} must be above 0")
+        if not parameters.is_whole(self.seed) or not 0 <= self.seed < 2**63:
+            raise InputError(f"seed = {shown(self.seed)} must be a whole number of at least 0, below 2^63")
+        if not 0 < self.dt_ms < math.inf:
+            raise InputError(f"dt_ms = {self.dt_ms} must be above 0 and finite")
 
     @property
     def kernels(self) -> Precision:
         """Kernels of the precision, and its type."""
         return PRECISIONS[self.precision]
 
-    def inputs(self, name: str, size: int) -> Population:
-        """Add a population of spike sources, driven by each sample's raster."""
-        return self._add(Population(name, size, "input"))
+    def inputs(self, name: str, size: int, sign: Any = 0) -> Population:
+        """Add a population of spike sources, driven by each sample's raster; `sign` as for `neurons`."""
+        return self._add(Population(name, size, "input"), sign)
 
     def currents(self, name: str, size: int) -> Population:
         """Add a population of graded sources: each sample gives their amplitudes (pA) per step."""
         return self._add(Population(name, size, "current"))
 
-    def neurons(self, name: str, size: int, model: str = "iaf", **values: Any) -> Population:
-        """Add a group of recurrent neurons; `values` are NEST's parameters, scalar, per neuron or drawn."""
+    def neurons(self, name: str, size: int, model: str = "iaf", *, sign: Any = 0, **values: Any) -> Population:
+        """Add a group of recurrent neurons.
+
+        Parameters
+        ----------
+        name : unique name
+        size : number of neurons
+        model : NEST's model name without prefix
+        sign : +1 (excites), -1 (inhibits) or 0 (not bound), one for all or one per neuron; see `connect`
+        **values : NEST's parameters, scalar, per neuron or drawn
+        """
         kinds = NEURON_MODELS[self.variant]
         if model not in kinds:
             hint = parameters.nearest(model, kinds)
             raise InputError(f"population '{name}': unknown model '{model}' in variant '{self.variant}'{hint}")
         checked = parameters.checked(kinds[model], values, f"population '{name}'")
         self._check_lengths(name, size, checked)
-        return self._add(Population(name, size, "recurrent", model, checked))
+        return self._add(Population(name, size, "recurrent", model, checked), sign)
 
     def readouts(self, name: str, size: int, **values: Any) -> Population:
         """Add a group of leaky readouts."""
@@ -103,6 +117,11 @@ class Model:
         others = self.of_role(population.role)
         return sum(other.size for other in others[: others.index(population)])
 
+    def min_delay(self, *roles: Role) -> int | None:
+        """Return the shortest delay in steps of the projections among cells of these roles, None without a synapse."""
+        items = [item for item in self.projections if item.pre.role in roles and item.post.role in roles]
+        return min((item.delay_range[0] for item in items if not item.is_empty), default=None)
+
     def connect(
         self,
         pre: Population,
@@ -114,21 +133,34 @@ class Model:
         name: str | None = None,
         optimizer: dict | Optimizer | None = None,
         feedback: str | None = None,
-        **options: Any,
+        sign: Any = "free",
+        rewire: Rewire | dict | None = None,
+        indegree: int | None = None,
+        probability: float | None = None,
+        source: ArrayLike | None = None,
+        target: ArrayLike | None = None,
+        allow_autapses: bool = True,
+        allow_multapses: bool = True,
+        plastic: bool = True,
     ) -> Projection:
         """Add a projection.
 
         Parameters
         ----------
         pre, post : populations; from readouts to neurons it is a learning-signal connection
-        rule : "all_to_all", "fixed_indegree" (needs `indegree`), "fixed_probability" (needs `probability`) or
-            "explicit" (needs `source`, `target`, population-local ids)
+        rule : "all_to_all", "one_to_one", "fixed_indegree" (needs `indegree`), "fixed_probability" (needs
+            `probability`) or "explicit" (needs `source`, `target`, population-local ids)
         weight : number, `Normal`, `Uniform` or, for "explicit", an array
         delay : whole steps, at least 1; a pair (low, high) draws one per synapse; an array for "explicit"
         name : "pre->post" if not given
         optimizer : settings of this projection, those of the model if not given
         feedback : "random", "symmetric" or "adaptive", for learning-signal connections
-        **options : `indegree`, `probability`, `source`, `target`, `allow_autapses`, `allow_multapses`, `plastic`
+        sign : "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
+            or +1, -1, 0 for each source. Drawn weights become |w| * sign, explicit ones must have it
+        rewire : how synapses move while they learn, see `Rewire`; for plastic projections onto neurons
+        indegree, probability, source, target : of the rule
+        allow_autapses, allow_multapses : as in NEST
+        plastic : whether weights from inputs and neurons learn
 
         Raises
         ------
@@ -136,34 +168,58 @@ class Model:
             Names the projection, the value and the bound.
         """
         name = name or f"{pre.name}->{post.name}"
+        check_name("projection", name, 3 * MAX_NAME)
         here = f"projection '{name}'"
         if isinstance(optimizer, dict):
             optimizer = make_optimizer(optimizer, here)
-        known = {"indegree", "probability", "source", "target", "allow_autapses", "allow_multapses", "plastic"}
-        for key in options.keys() - known:
-            raise InputError(f"{here}: unknown option '{key}'{parameters.nearest(key, known)}")
+        batch = self.optimizer.batch_size
+        if optimizer is not None and "batch_size" in optimizer.model_fields_set and optimizer.batch_size != batch:
+            raise InputError(
+                f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
+            )
         check_ends(here, pre, post, feedback)
-        if rule == "explicit":
-            fields = explicit(here, pre, post, weight, delay, options)
-        else:
-            fields = ruled(here, pre, post, rule, weight, delay, options)
-        learns = pre.role in ("input", "recurrent") and fields.pop("plastic", True)
+        if isinstance(rewire, dict):
+            rewire = parameters.checked(Rewire, rewire, f"{here}: rewire")
         projection = Projection(
-            name, pre, post, rule, optimizer=optimizer, plastic=learns,
-            feedback=(feedback or "random") if pre.role == "readout" else "", **fields,
+            name, pre, post, rule, weight, delay, indegree, probability, allow_autapses, allow_multapses, source,
+            target, plastic=pre.role in ("input", "recurrent") and plastic, optimizer=optimizer,
+            feedback=(feedback or "random") if pre.role == "readout" else "", rewire=rewire,
         )  # fmt: skip
+        projection = make(here, projection)
+        projection = replace(projection, signs=self._signs(here, projection, sign))
+        check_rewired(projection, here)
+        if rewire and self.variant == "spike":
+            raise InputError(f"{here}: rewire is for the interval variant, not for '{self.variant}'")
         if any(other.name == name for other in self.projections):
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
         self.projections.append(projection)
         return projection
 
-    def _add(self, population: Population) -> Population:
+    @staticmethod
+    def _signs(here: str, projection: Projection, sign: Any) -> np.ndarray | None:
+        """Signs of the sources of a projection, checked against weights that are given."""
+        pre = projection.pre
+        if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
+            raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
+        found = signs.of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
+        if found is not None and not projection.is_drawn:
+            signs.check_weights(found, projection.source, projection.weight, here)
+        return found
+
+    def _add(self, population: Population, sign: Any = 0) -> Population:
+        check_name("population", population.name)
+        if not parameters.is_whole(population.size):
+            size = shown(population.size)
+            raise InputError(f"population '{population.name}': size = {size} must be a whole number")
         if population.size < 1:
             raise InputError(f"population '{population.name}': size = {population.size} must be at least 1")
         if population.size > MAX_SIZE:
             raise InputError(f"population '{population.name}': size = {population.size} must be at most {MAX_SIZE}")
         if any(other.name == population.name for other in self.populations):
             raise InputError(f"population '{population.name}' exists already")
+        found = signs.per_cell(sign, population.size, f"population '{population.name}'")
+        if np.any(found):
+            population = replace(population, sign=found)
         self.populations.append(population)
         return population
 
@@ -173,6 +229,14 @@ class Model:
             value = getattr(checked, key)
             if isinstance(value, np.ndarray) and len(value) != size:
                 raise InputError(f"population '{name}': {key} has {len(value)} values for {size} neurons")
+
+
+def check_name(kind: str, name: str, limit: int = MAX_NAME) -> None:
+    """Raise `InputError` unless a name can be that of a group in a file and a part of a message."""
+    if not isinstance(name, str) or not 1 <= len(name) <= limit:
+        raise InputError(f"{kind} {shown(name)}: the name must have 1 to {limit} characters")
+    if not name.isprintable() or "/" in name or name in (".", ".."):
+        raise InputError(f"{kind} {shown(name)}: the name must be printable, without '/', and not '.' or '..'")
 
 
 def describe(model: Model) -> str:

@@ -10,13 +10,14 @@ import numpy as np
 
 from ..arrays import aligned
 from ..kernels import rows as row_kernel
-from .connectivity import Projection
+from ..kernels import signs as sign_kernel
+from .connectivity import RULES, Projection
 from .drawing import NO_HOLE, Block, draft_blocks
 from .model import Model
 
 COLUMNS = ("row", "source", "sources", "delay", "log", "dense", "target", "hole", "width", "plastic")
-ROW, SOURCE, SOURCES, LOG, DENSE, HOLE = (
-    COLUMNS.index(name) for name in ("row", "source", "sources", "log", "dense", "hole")
+ROW, SOURCE, SOURCES, LOG, DENSE, TARGET, HOLE = (
+    COLUMNS.index(name) for name in ("row", "source", "sources", "log", "dense", "target", "hole")
 )
 
 
@@ -53,6 +54,13 @@ class ProjectionSlice:
         """The sources of rows counted from `rows`, ids in the population."""
         index = row % self.n_sources
         return index if self.sources is None else self.sources[index]
+
+    def row_signs(self) -> np.ndarray:
+        """Sign of the source of each row, int8 (n_rows,); (0,) if none is bound."""
+        signs = self.projection.signs
+        if signs is None:
+            return np.zeros(0, np.int8)
+        return np.tile(signs if self.sources is None else signs[self.sources], len(self.delays))
 
 
 class SynapseTable:
@@ -95,6 +103,9 @@ class SynapseTable:
             for draft in group:
                 blocks += self._place(model, draft, row)
                 row += draft.counts.size
+            if group[0].projection.is_drawn or group[0].projection.rewire:  # given ones were checked; -0.0
+                first = self.spans[-1].rows
+                sign_kernel.take_signs(self.row_ptr[first:], self.spans[-1].row_signs(), self.weight)
         self.blocks = np.array(blocks, np.int64).reshape(-1, len(COLUMNS))
 
     def _span(self, group: list[Block], row: int) -> ProjectionSlice:
@@ -123,11 +134,11 @@ class SynapseTable:
 
     def _is_dense(self, draft: Block, row: int) -> bool:
         """Whether each source reaches every target of the block once (itself left out if the draft says so)."""
-        if draft.projection.rule == "all_to_all":
+        if RULES[draft.projection.rule].reaches_all:
             return len(draft.delays) == 1
         n, width = draft.projection.pre.size, draft.targets[1] - draft.targets[0]
         start, stop = self.row_ptr[row], self.row_ptr[row + n]
-        if draft.projection.rule != "explicit" or stop - start != width * (n - draft.leaves_out_self):
+        if draft.projection.is_drawn or stop - start != width * (n - draft.leaves_out_self):
             return False
         repeated = np.diff(self.target[start:stop].astype(np.int64)) == 0
         ends = self.row_ptr[row + 1 : row + n] - start - 1  # a row may end where the next one starts
@@ -150,6 +161,14 @@ class SynapseTable:
             replace(span, first=int(self.row_ptr[span.rows]), last=int(self.row_ptr[end]))
             for span, end in zip(self.spans, ends, strict=True)
         ]
+
+    def row_signs(self) -> np.ndarray:
+        """Sign that the weights of each row keep, int8 (n_rows,); (0,) if those of no projection keep any."""
+        bound = [span for span in self.spans if span.projection.keeps_signs]
+        found = np.zeros((len(self.row_ptr) - 1) * bool(bound), np.int8)
+        for span in bound:
+            found[span.rows : span.rows + len(span.delays) * span.n_sources] = span.row_signs()
+        return found
 
     def used(self) -> np.ndarray:
         """The recurrent neurons that have synapses here, int64 ascending."""
@@ -191,6 +210,11 @@ class SynapseTable:
             return np.arange(last - first)
         ends = np.searchsorted(sources, (first, last) if span.first < span.last else (first, first))
         return sources[slice(*ends)] - first
+
+    def blocks_of(self, span: ProjectionSlice) -> np.ndarray:
+        """The blocks of a projection, by tile of targets and delay; a view."""
+        first = sum(len(other.delays) for other in self.spans[: self.spans.index(span)])
+        return self.blocks[first : first + len(span.delays)]
 
     def whole_rows(self) -> tuple[np.ndarray, int]:
         """Number of each row in a table with rows for all sources, int64 (n_rows,), and the number of those."""

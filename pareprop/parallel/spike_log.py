@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..kernels import spike_log as kernel
 
-class SpikeLog:
+SegmentedLog = kernel.SegmentedLog
+
+
+class SpikeLog(kernel.SpikeLog):
     """Spikes of steps 0..n_steps-1: those of step t are `ids[ptr[t]:ptr[t + 1]]`.
 
     Attributes
@@ -13,10 +17,6 @@ class SpikeLog:
     ids : uint32 (capacity,)
     ptr : int64 (n_steps + 1,)
     """
-
-    def __init__(self, n_steps: int, capacity: int = 1024) -> None:
-        self.ids = np.zeros(capacity, np.uint32)
-        self.ptr = np.zeros(n_steps + 1, np.int64)
 
     @classmethod
     def from_raster(cls, raster: np.ndarray) -> SpikeLog:
@@ -27,7 +27,7 @@ class SpikeLog:
     def from_arrays(cls, ids: np.ndarray, ptr: np.ndarray) -> SpikeLog:
         """Wrap `ids` (uint32) and `ptr` (int64) without a copy."""
         log = cls.__new__(cls)
-        log.ids, log.ptr = ids, ptr
+        log.hold(ids, ptr)
         return log
 
     @classmethod
@@ -40,11 +40,6 @@ class SpikeLog:
         """Steps [first, last); the ids are not copied."""
         ptr = self.ptr[first : last + 1]
         return SpikeLog.from_arrays(self.ids[ptr[0] : ptr[-1]], ptr - ptr[0])
-
-    def reserve(self, capacity: int) -> None:
-        """Make room for at least `capacity` spikes."""
-        if capacity > len(self.ids):
-            self.ids = np.concatenate([self.ids, np.zeros(capacity + capacity // 4 - len(self.ids), np.uint32)])
 
     def forget(self, n_steps: int, filled: int) -> None:
         """Drop the first `n_steps` of `filled` steps and move the others to the front."""
@@ -71,19 +66,14 @@ class SpikeLog:
 
     def without_repeats(self) -> SpikeLog:
         """Each source at most once in a step; this log itself if that is so already."""
-        n = int(self.ptr[-1])
-        ids = self.ids[:n]
-        again = np.zeros(n, bool)
+        ids, ptr = np.asarray(self.ids), np.asarray(self.ptr)
+        ids = ids[: ptr[-1]]
+        again = np.zeros(len(ids), bool)
         again[1:] = ids[1:] == ids[:-1]
-        again[self.ptr[:-1][self.ptr[:-1] < n]] = False  # the first of a step
+        again[ptr[:-1][ptr[:-1] < len(ids)]] = False  # the first of a step
         if not again.any():
             return self
-        return SpikeLog.from_arrays(ids[~again], self.ptr - np.concatenate(([0], np.cumsum(again)))[self.ptr])
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self.ids.nbytes + self.ptr.nbytes
+        return SpikeLog.from_arrays(ids[~again], ptr - np.concatenate(([0], np.cumsum(again)))[ptr])
 
 
 def joined(parts: list[SpikeLog], n_steps: int) -> SpikeLog:

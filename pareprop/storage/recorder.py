@@ -122,6 +122,11 @@ class Recorder(Observer):
             for span in table.spans:
                 if self.wanted.projections and span.projection.name not in self.wanted.projections:
                     continue
+                if span.projection.rewire:
+                    raise InputError(
+                        f"[record] weights of '{span.projection.name}' can't be recorded: its synapses move; "
+                        "name others in [record] projections"
+                    )
                 counts = collectives.gather(comm, span.last - span.first)
                 before, total = sum(counts[:rank]), sum(counts)
                 kept = spread(total, self.wanted.synapses or total) - before if total else np.zeros(0, np.int64)
@@ -190,7 +195,7 @@ class Recorder(Observer):
             self._written[name].append(block.count)
             block.clear()
 
-    def saved(self, simulation: Simulation) -> dict[str, Any]:
+    def state(self, simulation: Simulation) -> dict[str, Any]:
         """Collective: write everything, and note how much that is."""
         if self._file is None:
             return {"parts": list(self.parts)}
@@ -208,14 +213,14 @@ class Recorder(Observer):
         self.parts.append(part)
         return {"parts": list(self.parts)}
 
-    def restore(self, saved: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Go on after the parts that a checkpoint knows."""
-        self.parts = list(saved["parts"])
+        self.parts = joined_file.check_parts(self.directory, state["parts"])
 
     def finish(self, simulation: Simulation) -> None:
         """Close the files and join them in `record.h5`."""
         comm = simulation.exchange.comm
-        parts = self.saved(simulation)["parts"]
+        parts = self.state(simulation)["parts"]
         if self._file is not None:
             with on_disk(comm, "recording", self._file.path):
                 self._file.close()
