@@ -98,8 +98,8 @@ class Spike(Engine):
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: one sample of the endless run. Return errors (n, n_readouts) and the loss.
 
-        A sample may have fewer than `n_steps` steps. Without `learn` the learning rate is 0, but traces go on, as in NEST; before the first sample with `learn`
-        nothing of the kind is kept.
+        A sample may have fewer than `n_steps` steps. Without `learn` the learning rate is 0, but traces go on, as in
+        NEST; before the first sample with `learn` nothing of the kind is kept.
         """
         self.learned, self.n = self.learned or learn, len(sample.target)
         self._begin(sample, learn)

@@ -83,7 +83,7 @@ def Connect(
     ----------
     pre, post : NodeCollection, or arrays of ids, which may repeat
     conn_spec : name of a rule, or a dictionary with `rule` and its arguments
-    syn_spec : name of a synapse model, or a dictionary with `synapse_model`, `weight` (number, array or random) and so on
+    syn_spec : name of a synapse model, or a dictionary with `synapse_model`, `weight` (number, array, random), ...
     return_synapsecollection : whether to return all connections between `pre` and `post`
 
     Raises

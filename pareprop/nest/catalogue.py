@@ -189,7 +189,7 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
     for key, value in changed.items():
         if key in model.fixed and np.any(np.asarray(value) != model.defaults[key]):
             raise refuse(f"{key} = {value} ({where})", model.fixed[key])
-        if key in UNSUPPORTED and not (np.size(value) == 0 and key in LISTS) and value != model.defaults[key]:
+        if key in UNSUPPORTED and (np.size(value) > 0 if key in LISTS else value != model.defaults[key]):
             raise refuse(f"{key} = {value} ({where})", UNSUPPORTED[key])
     if model.kind in ("neuron", "readout"):
         kinds = NEURON_MODELS[model.variant] if model.kind == "neuron" else {"readout": READOUT_MODELS[model.variant]}

@@ -196,7 +196,8 @@ class IntervalClock(Clock):
         """The optimizer's step, for each source with the rate in force at the update before, as in NEST."""
         for item in self.engine.plastic:
             model, pre = self.wiring.rates[item.name], item.span.projection.pre
-            latest = self._latest[model, pre.role][self.model.offset(pre) :][item.span.source(np.arange(item.span.n_sources))]
+            source = self.model.offset(pre) + item.span.source(np.arange(item.span.n_sources))
+            latest = self._latest[model, pre.role][source]
             rows = np.tile(np.where(np.isnan(latest), self.first_etas[model], latest), len(item.span.delays))
             item.eta = self.first_etas[model] if self._count == 1 else self._rates[model]
             item.row_etas = None if np.all(rows == item.eta) else rows

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..parallel import launcher
 from ..parallel.exchange import Exchange
+from .catalogue import SynapseModel
 from .clock import Clock
-from .connections import Bundle, SynapseCollection, bundle
+from .connections import SynapseCollection, bundle
 from .errors import NESTErrors, refuse, translated
 from .interval_clock import IntervalClock
 from .models import Models
@@ -107,7 +108,7 @@ class Kernel:
         if n < 0:
             raise NESTErrors.BadProperty(f"n = {n}: at least one node must be created")
         if self.simulated:
-            raise refuse("nodes created after the first step", "create them before, with start and stop where needed")
+            raise refuse("nodes created after the first step", "create them before, with start and stop if needed")
         made = self.collection(self.nodes.create(model, int(n)))
         if params:
             made.set(params)
@@ -134,8 +135,10 @@ class Kernel:
 
     def _value(self, block: Any, local: int, key: str) -> Any:
         if key in ("model", "element_type", "vp", "local", "recordables"):
-            return {"model": block.model.name, "element_type": block.model.kind, "local": True,
-                    "vp": (block.first + local) % self.generators.n, "recordables": list(block.model.recordables)}[key]  # fmt: skip
+            return {
+                "model": block.model.name, "element_type": block.model.kind, "local": True,
+                "vp": (block.first + local) % self.generators.n, "recordables": list(block.model.recordables),
+            }[key]  # fmt: skip
         if block.model.kind == "recorder" and key in ("events", "n_events"):
             recorder = self.recorders.of(block, local, self.resolution)
             return recorder.events(self.step) if key == "events" else recorder.count(self.step)
@@ -152,7 +155,7 @@ class Kernel:
         """Set parameters of nodes."""
         values = dict(values)
         if self.simulated:
-            for block, local in nodes.parts():
+            for block, _ in nodes.parts():
                 if block.model.kind in ("neuron", "readout", "parrot"):
                     raise refuse(f"changing {', '.join(values)} of neurons in a run", "set it before the first step")
                 if block.model.kind == "recorder" and values.keys() != {"n_events"}:

@@ -72,7 +72,8 @@ class Recorders:
         name, window = f"{block.model.name} {node}", Window(block, local, dt)
         if block.model.base in METERS:
             every, offset = (round(block.get(key, local) / dt) for key in ("interval", "offset"))
-            return Meter(name, np.unique(self._recorded(node)), block.get("record_from", local), window, every, offset, dt)
+            ids, fields = np.unique(self._recorded(node)), block.get("record_from", local)
+            return Meter(name, ids, fields, window, every, offset, dt)
         fields = {"targets": np.int64, "weights": float, "receptors": np.int64}
         return EventList(name, window, dt, fields if block.model.base == "weight_recorder" else {})
 

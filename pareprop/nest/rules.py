@@ -264,6 +264,7 @@ def _fixed_total(spec: Mapping[str, Any], source: np.ndarray, target: np.ndarray
             if draws.singly:
                 draws.draw(0, drawn)
     both = np.array(found, np.int64).reshape(-1, 2)
-    values = {name: np.array(row) for name, row in drawn.items()} if draws.singly else draws.in_order(target[both[:, 1]])
+    singly = {name: np.array(row) for name, row in drawn.items()}
+    values = singly if draws.singly else draws.in_order(target[both[:, 1]])
     k = np.arange(len(both))
     return Pairs(both[:, 0], both[:, 1], (1, wanted), np.zeros_like(k), k, values)

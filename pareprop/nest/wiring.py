@@ -298,7 +298,7 @@ class _Wirer:
                 return
         names = " and ".join(sorted(f"{base} to {kind}" for base, kind in ends))
         raise refuse(f"rate_connection_delayed from {names} with receptor_type {bundle.receptor}",
-                     "connect step_rate_generators to readouts with receptor_type 2, or 1 for a learning window")  # fmt: skip
+                     "connect step_rate_generators to readouts by type 2, or 1 for a learning window")  # fmt: skip
 
     def _rate_delay(self, bundle: Bundle) -> None:
         if np.any(np.asarray(bundle.delay) != 1):
@@ -318,7 +318,7 @@ class _Wirer:
             raise refuse("a softmax over a part of the readouts, or weighted",
                          "connect each readout to every other one with weight 1 if loss is cross_entropy, else none")
         if w.window:
-            generators = {source for source in w.window}
+            generators = set(w.window)
             reached = [target for targets in w.window.values() for target, _ in targets]
             weights = {weight for targets in w.window.values() for _, weight in targets}
             if len(generators) > 1 or sorted(reached) != list(range(n)) or weights != {1.0}:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from launch import mpirun
 
 NAMES = {
@@ -112,8 +111,8 @@ def run(code: str, folder: Path, peer: bool = False, ranks: int = 1, timeout: fl
 
 def assert_same(ours: dict, peer: dict, losses: float = 1e-8, weights: float = 1e-9, others: float = 1e-7) -> None:
     """Spikes equal, losses, weights and everything recorded as close as said."""
-    for key in peer:
-        one, other = ours[key], peer[key]
+    for key, other in peer.items():
+        one = ours[key]
         assert one.shape == other.shape, f"{key}: {one.shape} instead of {other.shape}"
         if "/" in key:
             recorder = key.split("/")[0]
@@ -127,5 +126,5 @@ def assert_same(ours: dict, peer: dict, losses: float = 1e-8, weights: float = 1
 
 def order(kept: dict, recorder: str) -> np.ndarray:
     """Events by time, sender and target."""
-    keys = [kept[f"{recorder}/{name}"] for name in ("weights", "targets", "senders", "times") if f"{recorder}/{name}" in kept]
-    return np.lexsort(keys)
+    keys = [f"{recorder}/{name}" for name in ("weights", "targets", "senders", "times")]
+    return np.lexsort([kept[key] for key in keys if key in kept])
