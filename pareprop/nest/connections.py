@@ -233,7 +233,7 @@ class SynapseCollection:
             if any(set(entry) - {"m", "v"} or any(entry.values()) for entry in column) or self._kernel.simulated:
                 raise refuse("a state of optimizers other than zero at the start", "start from m = v = 0")
         elif key != "weight":
-            if any(key in model.defaults for model in models):
+            if key not in COMMON and any(key in model.defaults for model in models):
                 raise refuse(f"changing '{key}' of connections", "give it in Connect, or by SetDefaults of the model")
             raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in params, in connection.set(): {key}")
         else:

@@ -82,7 +82,8 @@ class Kernel:
         """All kernel parameters."""
         return self.params | {
             "biological_time": self.step * self.resolution, "network_size": self.nodes.n,
-            "num_connections": sum(map(len, self.bundles)) + self.recorders.n_links, "num_processes": self.exchange.size,
+            "num_connections": sum(map(len, self.bundles)) + self.recorders.n_links,
+            "num_processes": self.exchange.size,
             "mpi_rank": self.exchange.rank, "node_models": sorted(self.models.nodes),
             "synapse_models": sorted(self.models.synapses), "min_delay": self._delays()[0],
             "max_delay": self._delays()[1], "prepared": self.prepared,
@@ -108,7 +109,7 @@ class Kernel:
         if n < 0:
             raise NESTErrors.BadProperty(f"n = {n}: at least one node must be created")
         if self.simulated:
-            raise refuse("nodes created after the first step", "create them before, with start and stop if needed")
+            raise refuse("nodes created after the first step", "create them before, with start and stop")
         made = self.collection(self.nodes.create(model, int(n)))
         if params:
             made.set(params)

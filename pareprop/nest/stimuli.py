@@ -180,4 +180,4 @@ class Currents(Amplitudes):
         steps = clock + 1 + np.arange(end - clock)
         steady = block.model.base == "dc_generator"
         values = block.get("amplitude", local) if steady else super()._column(node, block, local, clock, end)
-        return np.where((steps > low) & (steps <= high), values, 0.0)
+        return np.where((steps >= low) & (steps < high), values, 0.0)

@@ -147,7 +147,7 @@ REFUSED = {
     "rng_type": lambda: nest.set(rng_type="Philox_32"),
     "nest.Disconnect": lambda: nest.Disconnect,
     "nest.spatial": lambda: nest.spatial.grid,
-    "pairwise_poisson": lambda: nest.Connect(nest.Create("eprop_iaf", 2), nest.Create("eprop_iaf", 2), "pairwise_poisson"),
+    "pairwise_poisson": lambda: nest.Connect(nest.Create("eprop_iaf"), nest.Create("eprop_iaf"), "pairwise_poisson"),
 }
 
 

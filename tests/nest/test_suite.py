@@ -16,7 +16,8 @@ FILES = ("test_eprop_bsshslm_2020_plasticity.py", "test_eprop_plasticity.py")
 def test_all_pass_but_those_on_buffers_that_only_nest_has(tmp_path: Path) -> None:
     files = [shipped(f"pytests/synapses/{name}") for name in FILES]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "pareprop.nest.plugin", *files]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, cwd=tmp_path, check=False)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, cwd=tmp_path,
+                          check=False)  # fmt: skip
     assert re.search(r"\b5 failed, 71 passed\b", done.stdout), done.stdout[-3000:]
     failed = re.findall(r"^FAILED \S*::(\w+)", done.stdout, re.M)
     assert failed == ["test_eprop_history_cleaning"] * 5
@@ -30,5 +31,6 @@ def test_common_properties(tmp_path: Path) -> None:
     file = shipped("pytests/connect/test_common_properties_setting.py")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "pareprop.nest.plugin", file,
                "-k", "average_gradient or eprop"]  # fmt: skip
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, cwd=tmp_path, check=False)
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, cwd=tmp_path,
+                          check=False)  # fmt: skip
     assert "failed" not in done.stdout and re.search(r"\b[1-9]\d* passed", done.stdout), done.stdout[-3000:]
