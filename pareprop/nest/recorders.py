@@ -144,10 +144,11 @@ class EventList:
     window : when it records
     dt : resolution in ms
     fields : what each event has besides `senders` and `times`
+    at_arrival : whether events are shown when the spike arrives, one step after it was sent
     """
 
-    def __init__(self, name: str, window: Window, dt: float, fields: dict[str, Any]) -> None:
-        self.name, self.window, self.dt = name, window, dt
+    def __init__(self, name: str, window: Window, dt: float, fields: dict[str, Any], at_arrival: bool) -> None:
+        self.name, self.window, self.dt, self.at_arrival = name, window, dt, at_arrival
         self._columns = {key: Column(kind) for key, kind in ({"senders": np.int64, "times": float} | fields).items()}
 
     def add(self, stamps: np.ndarray, **values: np.ndarray) -> None:
@@ -157,12 +158,15 @@ class EventList:
             self._columns[key].append(column[inside], f"{self.name} with {self._columns[key].n} events")
 
     def events(self, clock: int) -> dict[str, np.ndarray]:
-        """All events."""
-        return {key: column.flat(column.n) for key, column in self._columns.items()}
+        """What is shown at `clock`."""
+        n = self.count(clock)
+        return {key: column.flat(n) for key, column in self._columns.items()}
 
     def count(self, clock: int) -> int:
-        """Number of events."""
-        return self._columns["times"].n
+        """Number of events at `clock`."""
+        n = self._columns["times"].n
+        times = self._columns["times"].flat(n)
+        return int(np.searchsorted(times, (clock - 0.5) * self.dt)) if self.at_arrival else n
 
     def clear(self) -> None:
         """Forget all events."""

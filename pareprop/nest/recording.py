@@ -75,7 +75,8 @@ class Recorders:
             ids, fields = np.unique(self._recorded(node)), block.get("record_from", local)
             return Meter(name, ids, fields, window, every, offset, dt)
         fields = {"targets": np.int64, "weights": float, "receptors": np.int64}
-        return EventList(name, window, dt, fields if block.model.base == "weight_recorder" else {})
+        weights = block.model.base == "weight_recorder"
+        return EventList(name, window, dt, fields if weights else {}, at_arrival=weights)
 
     def _recorded(self, node: int) -> np.ndarray:
         found = [targets[recorders == node] for recorders, targets in self._links]
