@@ -35,7 +35,8 @@ nest.SetDefaults(synapse["synapse_model"], {{"optimizer": optimizer, "weight_rec
 delay = {{"delay": {dt}}}
 nest.Connect(generator, parrots, "one_to_one", {{"delay": 2 * {dt}}})
 nest.Connect(parrots, neurons, "all_to_all", synapse | {{"weight": rng.normal(0.5, 0.5, (5, 4))}})
-nest.Connect(neurons, neurons, {{"rule": "all_to_all", "allow_autapses": False}}, synapse | {{"weight": rng.normal(0, 0.3, (5, 5))}})
+nest.Connect(neurons, neurons, {{"rule": "all_to_all", "allow_autapses": False}},
+             synapse | {{"weight": rng.normal(0, 0.3, (5, 5))}})
 nest.Connect(neurons, readouts, "all_to_all", synapse | {{"weight": rng.normal(0, 0.3, (2, 5))}})
 nest.Connect(readouts, neurons, "all_to_all", delay | {{"weight": rng.normal(0, 1.0, (5, 2)),
              "synapse_model": "eprop_learning_signal_connection" + suffix}})
@@ -45,11 +46,13 @@ times = np.arange(1.0, 200.0, 7.0)
 targets.set([{{"amplitude_times": times, "amplitude_values": rng.normal(size=len(times))}} for _ in range(2)])
 nest.Connect(targets, readouts, "one_to_one", rate | {{"receptor_type": 2}})
 if variant == "spike":
-    window = nest.Create("step_rate_generator", 1, {{"amplitude_times": [5.0, 60.0, 90.0], "amplitude_values": [1.0, 0.0, 1.0]}})
+    window = nest.Create("step_rate_generator")
+    window.set({{"amplitude_times": [5.0, 60.0, 90.0], "amplitude_values": [1.0, 0.0, 1.0]}})
     nest.Connect(window, readouts, "all_to_all", rate | {{"receptor_type": 1}})
 mm = nest.Create("multimeter", {{"interval": {dt}, "record_from": ["V_m", "surrogate_gradient", "learning_signal"]}})
 coarse = nest.Create("multimeter", {{"interval": 3 * {dt}, "start": 20.0, "stop": 90.0, "record_from": ["V_m"]}})
-out = nest.Create("multimeter", {{"interval": {dt}, "record_from": ["V_m", "readout_signal", "target_signal", "error_signal"]}})
+out = nest.Create("multimeter", {{"interval": {dt}, "record_from": ["V_m", "readout_signal", "target_signal",
+                                                                  "error_signal"]}})
 sr = nest.Create("spike_recorder", {{"start": 3.0, "stop": 150.0}})
 nest.Connect(mm, neurons, "all_to_all", delay)
 nest.Connect(coarse, neurons[1:3] + readouts, "all_to_all", delay)
