@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .errors import InputError, ParepropError
+from .errors import InputError, ParepropError, RankLost
 from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
 from .scaling.commands import COMMANDS as SCALING
@@ -41,6 +41,11 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(EXIT_BAD_INPUT)
     except ParepropError as problem:
         _tell(rank, problem)
+        sys.exit(EXIT_NO_GOING_ON)
+    except RankLost as problem:
+        if problem.speaks:
+            click.echo(f"pareprop: error: {problem}", err=True)
+        launcher.abort(EXIT_NO_GOING_ON)
         sys.exit(EXIT_NO_GOING_ON)
     except MemoryError as problem:
         click.echo(f"pareprop: error: not enough memory on rank {rank}: {problem}", err=True)

@@ -14,6 +14,7 @@ from pareprop.core import (
     interval_single,
     optimizers,
     random,
+    rounds,
     rows,
     signs,
     spike,
@@ -23,7 +24,7 @@ from pareprop.core import (
 )
 
 __all__ = [
-    "PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rows", "signs", "spike_log",
+    "PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rounds", "rows", "signs", "spike_log",
     "topology",
 ]  # fmt: skip
 

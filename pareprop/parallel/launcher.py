@@ -6,7 +6,9 @@ import os
 from collections.abc import Mapping
 
 from ..errors import InputError
+from . import mpi
 from .exchange import WAYS, Alone, Exchange, Ranks
+from .node import numbered_by_node
 from .replicas import LEAVES, Replicas
 
 # Set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx: number of ranks, in this order of trust.
@@ -28,7 +30,7 @@ def promised_rank(environment: Mapping[str, str]) -> int:
 
 
 def sending(environment: Mapping[str, str]) -> str:
-    """How spikes are to travel: what PAREPROP_SENDING says, "measured" by default.
+    """How spikes are to travel between nodes: what PAREPROP_SENDING says, "counted" by default.
 
     Raises
     ------
@@ -64,7 +66,10 @@ def exchange() -> Exchange:
             f"{expected} ranks were started, but MPI ({MPI.Get_library_version().split(',')[0]}) sees {comm.size}: "
             "the launcher belongs to another MPI library than mpi4py"
         )
-    return Alone() if comm.size == 1 else Ranks(comm, sending(os.environ))
+    if comm.size == 1:
+        return Alone()
+    mpi.require_handles(MPI._sizeof(MPI.Comm))
+    return Ranks(numbered_by_node(comm), sending(os.environ))
 
 
 def split(exchange: Exchange, replicas: int) -> Exchange:
@@ -85,12 +90,12 @@ def split(exchange: Exchange, replicas: int) -> Exchange:
     index, place = divmod(exchange.rank, size)
     across = exchange.comm.Split(place, exchange.rank)
     groups = Replicas(replicas, index, across, exchange.comm)
-    return Alone(groups) if size == 1 else Ranks(exchange.comm.Split(index, exchange.rank), exchange.sending, groups)
+    return Alone(groups) if size == 1 else Ranks(exchange.comm.Split(index, exchange.rank), exchange.ways, groups)
 
 
-def abort() -> None:
+def abort(code: int = 1) -> None:
     """End all ranks at once, if there are others: something unforeseen happened on this one."""
     if expected_size(os.environ) not in (None, 1):
         from mpi4py import MPI
 
-        MPI.COMM_WORLD.Abort(1)
+        MPI.COMM_WORLD.Abort(code)

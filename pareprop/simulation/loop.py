@@ -33,6 +33,7 @@ from ..network.local import LocalNetwork
 from ..network.model import Model
 from ..network.parameters import nearest
 from ..parallel import collectives
+from ..parallel.channel import Terms
 from ..parallel.collectives import guarded
 from ..parallel.exchange import Alone, Exchange
 from ..parallel.replicas import FEWEST, leaf
@@ -80,6 +81,8 @@ class Simulation:
         self.replicas = self.exchange.replicas
         self.world = self.replicas.world or self.exchange.comm
         with self.timers.phase("build"):
+            sizes = [model.size(role) for role in ("recurrent", "readout")]
+            self.exchange.require_memory(Terms(sizes[0], task.n_steps, task.n_steps, sizes[1]))
             with guarded(self.exchange.comm):  # draws may be bad on one rank alone
                 footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
                 self.network = LocalNetwork(model, self.exchange.rank, self.exchange.size)
