@@ -108,9 +108,13 @@ class Interval(Learning):
         self.y, self._arriving_out = np.full(n_own, self.constants["V_init"]), np.zeros(n_own)
         self._scratch = np.zeros(network.n_readouts), *np.zeros((3, n), self.real)
         self._kappa = self.constants["alpha"]
-        expected = target_rate(network.model) * network.model.dt_ms / 1000.0 * self.round_steps
-        self.exchange.bind(self.own, self.merged, self.own_signal, self.signal, network.sources, expected)
         self.record_ids(np.zeros(0, np.int64))
+
+    def bind(self) -> None:
+        """Collective: name to the exchange what it carries; all else of the engine is built by each rank alone."""
+        model = self.network.model
+        expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
+        self.exchange.bind(self.own, self.merged, self.own_signal, self.signal, self.network.sources, expected)
 
     def record_ids(self, ids: np.ndarray) -> None:
         """Keep voltage and adaptation of the recurrent neurons `ids` that live here in the samples that follow."""

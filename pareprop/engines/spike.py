@@ -119,10 +119,14 @@ class Spike(Arrays):
                "has_prefix": n > 0 and self._has(PREFIX),
                "alone": self.exchange.size == 1 and not self.settings.round_steps}
         )  # fmt: skip
-        expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
-        self.exchange.bind(self._own, self.merged, self.own_signal, self.signal, network.sources, expected)
         self.record_ids(np.zeros(0, np.int64))
         self._bind_logs()
+
+    def bind(self) -> None:
+        """Collective: name to the exchange what it carries; all else of the engine is built by each rank alone."""
+        model = self.network.model
+        expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
+        self.exchange.bind(self._own, self.merged, self.own_signal, self.signal, self.network.sources, expected)
 
     def tables(self) -> tuple[SynapseTable, SynapseTable]:
         """Tables whose synapses learn for themselves."""

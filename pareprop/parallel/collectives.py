@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import ParepropError
+import numpy as np
+
+from ..errors import ParepropError, StateError
 from .replicas import Replicas
 
 
@@ -20,15 +22,20 @@ def raise_together(comm: Any, problem: ParepropError | None) -> None:
 
 @contextmanager
 def guarded(comm: Any) -> Iterator[None]:
-    """Collective: an error of the user that one rank meets in the block ends the block on all ranks with that error.
+    """Collective: an error that one rank meets in the block ends the block on all ranks with that error.
 
-    For work that each rank does alone: the block must not hold anything collective.
+    For work that each rank does alone: the block must not hold anything collective. A file that can't be read on one
+    rank, or memory that only one rank lacks, becomes a `StateError` on all.
     """
     problem = None
     try:
         yield
     except ParepropError as found:
         problem = found
+    except MemoryError as found:
+        problem = StateError(f"not enough memory{f': {found}' if str(found) else ''}")
+    except OSError as found:
+        problem = StateError(f"{found.filename}: {found.strerror}" if found.filename else str(found))
     raise_together(comm, problem)
 
 
@@ -65,6 +72,16 @@ def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:
 def maximum(comm: Any, value: float) -> float:
     """Collective: the largest value of all ranks."""
     return value if comm is None else max(comm.allgather(value))
+
+
+def any_of(comm: Any, flags: Sequence[bool]) -> list[bool]:
+    """Collective: for each flag whether any rank has set it."""
+    own = np.array(flags, np.int8)
+    if comm is not None:
+        from mpi4py import MPI  # where there is a communicator, it is loaded
+
+        comm.Allreduce(MPI.IN_PLACE, own, MPI.MAX)
+    return [bool(flag) for flag in own]
 
 
 def gather(comm: Any, value: Any) -> list[Any]:

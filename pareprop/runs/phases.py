@@ -121,7 +121,8 @@ class Phases(Observer):
         self.validations.append((iteration + 1, value))
         if value < task.stop_below:
             value = self._run(simulation, "validate", task.stop_samples, task.eta_validate).value
-            self.stopped = simulation.stop_requested = value < task.stop_below
+            self.stopped = value < task.stop_below
+            simulation.stop_requested = simulation.stop_requested or self.stopped
 
     def finish(self, simulation: Simulation) -> None:
         """Test, if the training is complete; after an early stop at least one sample, so that figures show the end."""
