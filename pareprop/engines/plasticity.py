@@ -9,7 +9,7 @@ import numpy as np
 from ..arrays import aligned
 from ..errors import InputError
 from ..kernels import optimizers as kernel
-from ..network.optimizers import Adam, GradientDescent, Optimizer
+from ..network.optimizers import Optimizer
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 
 
@@ -23,7 +23,7 @@ class Plastic:
     optimizer : settings; `eta` may be changed between samples
     n_steps : optimizer steps made
     keeps_moments : whether moments are kept here (interval variant)
-    moment, variance : (n_synapses,) of the type of the weights, Adam's, else empty
+    moments : name to (n_synapses,) of the type of the weights, what the optimizer keeps of each synapse
     """
 
     table: SynapseTable
@@ -33,24 +33,15 @@ class Plastic:
     keeps_moments: bool = True
 
     def __post_init__(self) -> None:
-        n = self.span.last - self.span.first if self.keeps_moments and isinstance(self.optimizer, Adam) else 0
-        self.moment, self.variance = (aligned(n, self.table.weight.dtype) for _ in range(2))
+        names, n = self.optimizer.moments if self.keeps_moments else (), self.span.last - self.span.first
+        self.moments = {name: aligned(n, self.table.weight.dtype) for name in names}
         self.eta = self.optimizer.eta
 
     def step(self, gradient: np.ndarray, divisor: float) -> None:
         """Take one optimizer step with `gradient` / `divisor` and clear the gradient (n_synapses of the table,)."""
-        rule: GradientDescent = self.optimizer
-        first, last = self.span.first, self.span.last
+        mine = slice(self.span.first, self.span.last)
         self.n_steps += 1
-        if isinstance(rule, Adam):
-            kernel.adam(
-                self.eta, divisor, rule.Wmin, rule.Wmax, rule.beta_1, rule.beta_2, rule.epsilon, self.n_steps,
-                gradient[first:last], self.moment, self.variance, self.table.weight[first:last],
-            )  # fmt: skip
-        else:
-            kernel.gradient_descent(
-                self.eta, divisor, rule.Wmin, rule.Wmax, gradient[first:last], self.table.weight[first:last]
-            )
+        self.optimizer.step(self.eta, divisor, self.n_steps, gradient[mine], self.table.weight[mine], **self.moments)
 
     @property
     def name(self) -> str:
@@ -59,16 +50,13 @@ class Plastic:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a checkpoint keeps of each synapse: the table's weights and the moments kept here."""
-        arrays = {"weight": self.table.weight}
-        if self.keeps_moments and isinstance(self.optimizer, Adam):
-            arrays |= {"moment": self.moment, "variance": self.variance}
-        return arrays
+        return {"weight": self.table.weight} | self.moments
 
     def numbers(self) -> dict[str, float]:
         """What a checkpoint keeps besides arrays."""
         return {"eta": self.eta, "n_steps": self.n_steps}
 
-    def restore(self, numbers: dict[str, float]) -> None:
+    def load_numbers(self, numbers: dict[str, float]) -> None:
         """Take back `numbers`."""
         self.eta, self.n_steps = float(numbers["eta"]), int(numbers["n_steps"])
 
@@ -80,7 +68,7 @@ class Plastic:
     @property
     def nbytes(self) -> int:
         """Bytes of the optimizer's state."""
-        return self.moment.nbytes + self.variance.nbytes
+        return sum(array.nbytes for array in self.moments.values())
 
 
 def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True) -> list[Plastic]:

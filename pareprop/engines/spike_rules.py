@@ -27,7 +27,7 @@ from ..errors import InputError
 from ..network.connectivity import Population, Projection
 from ..network.model import Model
 from ..network.neurons import CUTOFF_LIMIT, whole_steps
-from ..network.optimizers import Adam, Optimizer
+from ..network.optimizers import Optimizer
 from ..network.parameters import Normal, Uniform
 from ..network.synapse_table import SynapseTable
 
@@ -98,7 +98,7 @@ def fastest_rate(population: Population, dt_ms: float) -> float | None:
     None where there can be no such sums: adaptive thresholds, tau_m that differs, filters without memory.
     """
     alpha, kappas = uniform_alpha(population, dt_ms), (population.params.kappa, population.params.kappa_reg)
-    if alpha is None or "adapt" in population.model or min(kappas) <= 0:
+    if alpha is None or population.params.adaptive or min(kappas) <= 0:
         return None
     logs = [math.log(kappa) for kappa in kappas]
     return max(map(abs, [math.log(alpha), *logs, *(math.log(alpha) - log for log in logs)]))
@@ -133,7 +133,7 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
         return READOUT
     # with plain gradient descent one summed step is the same as many, unless a bound is met on the way;
     # Adam makes a gradient of 0 that was rounded to 1e-14 as large as any other, and takes O(window) anyway
-    if isinstance(optimizer, Adam) or is_bounded(optimizer) or not length:
+    if not optimizer.accumulates or is_bounded(optimizer) or not length:
         return LOOP
     rate = fastest_rate(projection.post, model.dt_ms)
     usable = rate is not None and not 0 <= cutoff_steps(projection.post, model.dt_ms) <= m
@@ -195,10 +195,10 @@ def rules(model: Model, table: SynapseTable, length: int, m: int) -> Rules:
         values = projection.post.params
         kind = mode(model, projection, optimizer, length, m)
         alpha = uniform_alpha(projection.post, model.dt_ms)
-        stepwise = kind == LOOP or (kind == READOUT and (isinstance(optimizer, Adam) or is_bounded(optimizer)))
+        stepwise = kind == LOOP or (kind == READOUT and (not optimizer.accumulates or is_bounded(optimizer)))
         row = (
             kind, cutoff_steps(projection.post, model.dt_ms), int(alpha is None),
-            int("adapt" in projection.post.model), int(isinstance(optimizer, Adam)),
+            int(getattr(projection.post.params, "adaptive", False)), optimizer.spike_code,
             int(optimizer.optimize_each_step and stepwise),
         )  # fmt: skip
         line = (

@@ -88,7 +88,7 @@ class LocalNetwork:
             if low == high:
                 continue
             parts.append(self._parameters(population, low - offset, high - offset))
-            code = int("adapt" in population.model) + DELTA * ("psc_delta" in population.model)
+            code = population.params.adaptive + DELTA * population.params.psc_delta
             surrogate = SURROGATES.index(population.params.surrogate_gradient_function)
             self.pieces.append((low - first, high - first, surrogate, code))
             self.piece_populations.append(population)
@@ -140,7 +140,7 @@ class LocalNetwork:
     @property
     def adaptive(self) -> bool:
         """Whether any neuron of the whole network (not only of this rank) adapts."""
-        return any("adapt" in population.model for population in self.model.of_role("recurrent"))
+        return any(population.params.adaptive for population in self.model.of_role("recurrent"))
 
     def parameters(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Some of `cells` in the model's precision."""

@@ -104,6 +104,11 @@ class Model:
         others = self.of_role(population.role)
         return sum(other.size for other in others[: others.index(population)])
 
+    def min_delay(self, *roles: Role) -> int | None:
+        """Return the shortest delay in steps of the projections among cells of these roles, None without a synapse."""
+        items = [item for item in self.projections if item.pre.role in roles and item.post.role in roles]
+        return min((item.delay_range[0] for item in items if not item.is_empty), default=None)
+
     def connect(
         self,
         pre: Population,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
@@ -16,6 +16,19 @@ TICS_PER_MS = 1000  # NEST's, to which times are rounded
 
 
 class _Neuron(Frozen):
+    """Parameters of all recurrent neurons, and what kernels must know of a model.
+
+    Attributes
+    ----------
+    adaptive : bool
+        Whether the threshold adapts.
+    psc_delta : bool
+        Whether a spike sets the voltage to `V_reset`, and the neuron stands still while refractory.
+    """
+
+    adaptive: ClassVar[bool] = False
+    psc_delta: ClassVar[bool] = False
+
     C_m: Value = 250.0
     E_L: Value = -70.0
     I_e: Value = 0.0
@@ -39,6 +52,8 @@ class _Neuron(Frozen):
 
 
 class _Adaptive(Frozen):
+    adaptive: ClassVar[bool] = True
+
     adapt_beta: Value = 1.0
     adapt_tau: Value = 10.0
 
@@ -78,6 +93,8 @@ class IafAdapt(_Adaptive, Iaf):
 
 class IafPscDelta(Iaf):
     """`eprop_iaf_psc_delta`: fixed reset voltage, no integration while refractory."""
+
+    psc_delta: ClassVar[bool] = True
 
     V_reset: Value = -70.0
     refractory_input: bool = False

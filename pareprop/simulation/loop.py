@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engines.interval import Interval, IntervalSettings
-from ..engines.spike import Spike, SpikeSettings
+from ..engines.base import Engine, Settings
+from ..engines.interval import Interval
+from ..engines.spike import Spike
 from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError
 from ..network import footprint
@@ -44,7 +45,7 @@ from .interrupts import Deferred
 from .observer import Observer, Outcome
 from .task import Task
 
-ENGINES = {"interval": (Interval, IntervalSettings), "spike": (Spike, SpikeSettings)}
+ENGINES: dict[str, type[Engine]] = {"interval": Interval, "spike": Spike}
 
 
 class Simulation:
@@ -74,21 +75,21 @@ class Simulation:
         task: Task,
         exchange: Exchange | None = None,
         observers: Iterable[Observer] = (),
-        settings: IntervalSettings | SpikeSettings | None = None,
+        settings: Settings | None = None,
     ) -> None:
         self.exchange = exchange or Alone()
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
         self.observers = list(observers)
         self.replicas = self.exchange.replicas
         self.world = self.replicas.world or self.exchange.comm
-        engine, default = ENGINES[model.variant]
+        engine = ENGINES[model.variant]
         with self.timers.phase("build"):
             with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
-                settings = settings or default(learning_window=task.learning_window)
+                settings = settings or engine.settings_type(task.learning_window)
                 check_replicas(self.replicas.count, model, settings)
                 footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
                 self.network = LocalNetwork(model, self.exchange.rank, self.exchange.size)
-                self.engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
+                self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
             self.engine.bind()
         self.iteration = 0
         self.losses: list[float] = []
@@ -193,12 +194,11 @@ class Simulation:
     def _run_batch(self, first: int, n: int, phase: str, learn: bool) -> list[tuple[float, float]]:
         self._note_training(phase, learn)
         share, outcomes, problem = self.replicas.share(n), [], None
-        if self.replicas.count > 1:
-            self.engine.skip(share.start, learn)
+        self.engine.skip(share.start, learn)
         try:
             for k in share:
-                if learn and self.engine.learns_at_the_end:
-                    self.engine.sums.open(leaf(k, n))
+                if learn:
+                    self.engine.begin_sample(leaf(k, n))
                 outcomes.append(self._run_sample(first + k, phase, learn))
         except ParepropError as found:
             problem = found
@@ -207,8 +207,8 @@ class Simulation:
         for _, found in gathered:
             if found is not None:
                 raise found
+        self.engine.skip(n - share.stop, learn)
         if self.replicas.count > 1:
-            self.engine.skip(n - share.stop, learn)
             self._complete_digest()
         self.batch = [outcome for outcomes, _ in gathered for outcome in outcomes]
         self._tell("after_batch", first, n, phase)
@@ -278,25 +278,24 @@ class Simulation:
         digest.add_weights(self.exchange.comm, self.network, self.engine.shown_weights())
         return digest.hexdigest()
 
-    def saved(self) -> State:
-        """Collective: the whole state between iterations, on any number of ranks; see `state`."""
-        engine = self.engine.saved()
-        saved = State({}, {}, engine.neurons, engine.readouts, engine.rows, engine.synapses)
-        saved.put("engine", engine.numbers, engine.shared)
-        saved.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
+    def state(self) -> State:
+        """Collective: return the whole state between iterations, on any number of ranks; see `engines.state`."""
+        engine = self.engine.state()
+        state = State({}, {}, engine.neurons, engine.readouts, engine.rows, engine.synapses)
+        state.put("engine", engine.numbers, engine.shared)
+        state.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
-        saved.put(
-            "loop", {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}, progress
-        )
+        counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
+        state.put("loop", counters, progress)
         for name, observer in self._named_observers():
-            kept = observer.saved(self)
+            kept = observer.state(self)
             arrays = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
-            saved.put(name, {key: value for key, value in kept.items() if key not in arrays}, arrays)
-        return saved
+            state.put(name, {key: value for key, value in kept.items() if key not in arrays}, arrays)
+        return state
 
-    def restore(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
-        """Collective: take back numbers and shared arrays; the arrays of `saved` are filled next."""
-        self.engine.restore(*State.get("engine", numbers, shared))
+    def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+        """Collective: take back numbers and shared arrays; the arrays of `state()` are filled next."""
+        self.engine.load_state(*State.get("engine", numbers, shared))
         loop, progress = State.get("loop", numbers, shared)
         self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
         self._trained = str(loop.get("trained", ""))
@@ -304,7 +303,7 @@ class Simulation:
         for name, observer in self._named_observers():
             if name in numbers:
                 kept, arrays = State.get(name, numbers, shared)
-                observer.restore(kept | arrays)
+                observer.load_state(kept | arrays)
 
     def _named_observers(self) -> list[tuple[str, Observer]]:
         names = [observer.checkpoint_name or type(observer).__name__ for observer in self.observers]
@@ -335,7 +334,7 @@ def counts(phase: str, learn: bool) -> bool:
     return learn or phase == "train"
 
 
-def check_replicas(count: int, model: Model, settings: IntervalSettings | SpikeSettings) -> None:
+def check_replicas(count: int, model: Model, settings: Settings) -> None:
     """Raise `InputError` unless groups of ranks can share the batches of `model`."""
     batch = model.optimizer.batch_size
     if count == 1:

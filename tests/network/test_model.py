@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from pareprop.engines import spike_rules
+from pareprop.engines.base import Settings
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.sample import Sample
+from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
 from pareprop.network import optimizers, parameters
 from pareprop.network.local import LocalNetwork
@@ -17,8 +19,8 @@ from pareprop.parallel.spike_log import SpikeLog
 from pareprop.simulation.loop import Simulation
 
 
-def small(**optimizer):
-    model = Model("interval", optimizer=optimizers.optimizer(optimizer, "test"))
+def small(variant: str = "interval", **optimizer):
+    model = Model(variant, optimizer=optimizers.optimizer(optimizer, "test"))
     return model, model.inputs("in", 3), model.neurons("rec", 4, "iaf"), model.readouts("out", 2)
 
 
@@ -263,17 +265,19 @@ def test_rasters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("window", "average", "round_steps", "message"),
+    ("settings", "message"),
     [
-        (11, False, 0, "learning_window = 11 must lie in [0, 10]"),
-        (-1, False, 0, "learning_window = -1 must lie in [0, 10]"),
-        (0, True, 0, "learning_window = 0 must lie in [1, 10]"),
-        (5, False, -1, "round_steps = -1 must be at least 0"),
+        (IntervalSettings(11), "learning_window = 11 must lie in [0, 10]"),
+        (IntervalSettings(-1), "learning_window = -1 must lie in [0, 10]"),
+        (IntervalSettings(0, average_gradient=True), "learning_window = 0 must lie in [1, 10]"),
+        (IntervalSettings(5, round_steps=-1), "round_steps = -1 must be at least 0"),
+        (SpikeSettings(11), "learning_window = 11 must lie in [0, 10]"),
+        (SpikeSettings(-1), "learning_window = -1 must lie in [0, 10]"),
+        (SpikeSettings(5, round_steps=-1), "round_steps = -1 must be at least 0"),
     ],
 )
-def test_settings_are_checked(window: int, average: bool, round_steps: int, message: str) -> None:
-    model, *_ = small()
-    settings = IntervalSettings(window, average, round_steps=round_steps)
+def test_settings_are_checked(settings: Settings, message: str) -> None:
+    model, *_ = small("spike" if isinstance(settings, SpikeSettings) else "interval")
     with pytest.raises(InputError) as caught:
         Simulation(model, OneSample(Sample(SpikeLog(10), np.zeros((10, 2)))), settings=settings)
     assert message in str(caught.value)
