@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 from ..errors import ParepropError, StateError
 from .replicas import Replicas
 
+PATIENCE = 5.0  # seconds that a rank with an error waits for the others, which have it as well, or never come
+
 
 def raise_together(comm: Any, problem: ParepropError | None) -> None:
     """Collective: raise on all ranks the problem of the lowest rank that has one; name it if not all have one."""
@@ -18,6 +21,19 @@ def raise_together(comm: Any, problem: ParepropError | None) -> None:
     for rank, found in enumerate(problems):
         if found is not None:
             raise type(found)(f"{found} (rank {rank})" if None in problems else str(found)) from None
+
+
+def all_arrive(comm: Any, seconds: float = PATIENCE) -> bool:
+    """Collective, if all goes well: whether all ranks come here within some seconds.
+
+    If not, this rank is alone with its problem, the others wait for it elsewhere, and nothing collective is left to do.
+    """
+    if comm is None:
+        return True
+    arrival, latest = comm.Ibarrier(), time.monotonic() + seconds
+    while not (there := arrival.Test()) and time.monotonic() < latest:
+        time.sleep(0.01)
+    return there
 
 
 @contextmanager

@@ -51,12 +51,14 @@ def run(
 ) -> None:  # fmt: skip
     """Train a task, or what a configuration file says; leave results.h5 and figures in a run directory."""
     settings = settings if seed is None else (*settings, f"run.seed={seed}")
-    chosen = config.load(source, settings)
+    with guarded(exchange.comm):
+        chosen = config.load(source, settings)
     group = launcher.split(exchange, replicas)
-    model = chosen.task.model()  # before anything is written
-    check_replicas(replicas, model, chosen.task.settings())
-    check(chosen.record, model)
-    footprint.require(model, chosen.task.n_steps, size=group.size)
+    with guarded(exchange.comm):
+        model = chosen.task.model()  # before anything is written
+        check_replicas(replicas, model, chosen.task.settings())
+        check(chosen.record, model)
+        footprint.require(model, chosen.task.n_steps, size=group.size)
     directory = make_directory(exchange.comm, out, chosen.task.name, overwrite)
     if seeds == 1:
         _begin(exchange, chosen, directory, until, group)
@@ -64,7 +66,9 @@ def run(
     parts = []
     for number in range(chosen.task.seed, chosen.task.seed + seeds):
         parts.append(make_directory(exchange.comm, str(directory / f"seed-{number}"), chosen.task.name, overwrite))
-        _begin(exchange, config.load(source, (*settings, f"run.seed={number}")), parts[-1], until, group)
+        with guarded(exchange.comm):
+            chosen = config.load(source, (*settings, f"run.seed={number}"))
+        _begin(exchange, chosen, parts[-1], until, group)
     if exchange.rank == 0:
         runs.draw_seeds(parts, directory)
 

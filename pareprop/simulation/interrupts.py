@@ -8,7 +8,7 @@ from types import FrameType, TracebackType
 
 
 class Deferred:
-    """Within the block, an interrupt is noted instead of raised, wherever the computation is; a second one is raised.
+    """Within the block, an interrupt is noted, and raised at its end; a second one is raised at once.
 
     Only where Python's own handler would raise it: whoever listens to the signal otherwise goes on doing so.
 
@@ -31,6 +31,8 @@ class Deferred:
     def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
         if self._replaced:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.asked and kind is None:
+            raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.asked:

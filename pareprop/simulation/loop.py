@@ -126,10 +126,16 @@ class Simulation:
                 self._iterate()
                 interrupted = self._agree(interrupt.asked)
         except ParepropError as problem:
+            if not collectives.all_arrive(self.world):
+                raise
             told = [observer.failed(self, problem) for observer in self.observers if self._tells(observer)]
             raise type(problem)("; ".join([str(problem), *filter(None, told)])) from None
         self._tell("finish")
-        if interrupted:
+        self._raise_together(interrupt)
+
+    def _raise_together(self, interrupt: Deferred) -> None:
+        """Collective: the interrupt that any rank noted."""
+        if any(collectives.any_of(self.world, [interrupt.asked])):
             raise KeyboardInterrupt
 
     def _iterate(self) -> None:
@@ -167,8 +173,7 @@ class Simulation:
             for first in range(0, n_samples, batch):
                 outcomes = self.run_samples(first, min(batch, n_samples - first), phase, learn=False)
                 losses += [loss for loss, _ in outcomes]
-        if any(collectives.any_of(self.world, [interrupt.asked])):
-            raise KeyboardInterrupt
+            self._raise_together(interrupt)
         return fmean(losses)
 
     def run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
