@@ -3,7 +3,7 @@
 # Synapses: flat CSR arrays, cut into blocks (one projection, one delay). blocks[b, :] holds the columns below.
 # The row of source s (index in its log) in block b is blocks[b, ROW] + s - blocks[b, SOURCE].
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int8_t, int64_t, uint32_t, uint64_t, uint8_t
 
 ctypedef fused total_of:    # sums onto neurons are as precise as their state, those onto readouts always double
     float

@@ -15,12 +15,13 @@ from pareprop.core import (
     optimizers,
     random,
     rows,
+    signs,
     spike,
     spike_single,
     topology,
 )
 
-__all__ = ["PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rows", "topology"]
+__all__ = ["PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rows", "signs", "topology"]
 
 
 @dataclass(frozen=True)

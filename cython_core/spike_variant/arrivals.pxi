@@ -169,13 +169,13 @@ cdef void optimize(
     cdef int64_t n
     cdef Adam adam
     if rows.rules[b, ADAM]:
-        adam = adam_of(rows, b)
+        adam = adam_of(rows, b, row)
         for n in range(rows.counters[row] + 1, due + 1):       # the first one takes what is owed, the others nothing
             adam_step(stop - start, adam_rate(rows, b, n), adam, &rows.C[start], &rows.moment[start],
                       &rows.variance[start], &rows.weight[start])
         rows.counters[row] = max(due, rows.counters[row])
     else:
-        descent_step(stop - start, rows.constants[b, ETA], rows.constants[b, W_MIN], rows.constants[b, W_MAX],
+        descent_step(stop - start, rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row),
                      &rows.C[start], &rows.weight[start])
 
 

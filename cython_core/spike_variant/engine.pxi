@@ -57,6 +57,7 @@ cdef class Rows:
     cdef public double[:, ::1] constants
     cdef public int64_t[::1] row_ptr, counters     # counters: optimizer steps made
     cdef public uint32_t[::1] target
+    cdef public int8_t[::1] signs                  # of the row's source, +1, -1 or 0; empty: no source has one
     cdef public double[::1] Z                      # zbar of each row, see the modes
     cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
     cdef public double[:, :, ::1] bias             # (n_blocks, k, 2), sqrt(1 - beta_2^n) and 1 - beta_1^n

@@ -30,7 +30,7 @@ cdef void work_off(
         if fused:
             fill_rates(engine, u + 3, n, rates, rows, b)
         if rows.rules[b, MODE] == READOUT:
-            work_readout(engine, u, n, traces, fused, rates, rows, b, start, stop)
+            work_readout(engine, u, n, traces, fused, rates, rows, b, row, start, stop)
         else:
             work_neurons(engine, u, n, traces, fused, rates, rows, b, row, start, stop)
         u += n
@@ -84,11 +84,23 @@ cdef inline void step(int64_t n, real rate, Adam adam, Rows rows, int64_t b, int
         descent_step(n, rate, adam.low, adam.high, &rows.C[start], &rows.weight[start])
 
 
-cdef Adam adam_of(Rows rows, int64_t b) noexcept nogil:
+cdef inline double low_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Least weight of the row: Wmin, or 0 if that is less and the source excites."""
+    cdef bint bound = rows.signs.shape[0] > 0 and rows.signs[row] > 0
+    return max(rows.constants[b, W_MIN], 0.0) if bound else rows.constants[b, W_MIN]
+
+
+cdef inline double high_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Largest weight of the row: Wmax, or 0 if that is more and the source inhibits."""
+    cdef bint bound = rows.signs.shape[0] > 0 and rows.signs[row] < 0
+    return min(rows.constants[b, W_MAX], 0.0) if bound else rows.constants[b, W_MAX]
+
+
+cdef Adam adam_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
     cdef Adam adam
     adam.keep_1, adam.add_1 = rows.constants[b, BETA_1], 1.0 - rows.constants[b, BETA_1]
     adam.keep_2, adam.add_2 = rows.constants[b, BETA_2], 1.0 - rows.constants[b, BETA_2]
-    adam.epsilon, adam.low, adam.high = rows.constants[b, EPSILON], rows.constants[b, W_MIN], rows.constants[b, W_MAX]
+    adam.epsilon, adam.low, adam.high = rows.constants[b, EPSILON], low_of(rows, b, row), high_of(rows, b, row)
     return adam
 
 
@@ -120,19 +132,19 @@ cdef void work_neurons(
         last = min(k + CHUNK, hole if k < hole else stop)
         if rows.blocks[b, DENSE]:
             dense = rows.blocks[b, TARGET] + k - start + (k >= hole)
-        work_chunk(engine, first, n, traces, fused, rates, rows, b, k, last, dense)
+        work_chunk(engine, first, n, traces, fused, rates, rows, b, row, k, last, dense)
         k = last
 
 
 cdef void work_chunk(
     Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
-    int64_t start, int64_t stop, int64_t dense
+    int64_t row, int64_t start, int64_t stop, int64_t dense
 ) noexcept nogil:
     """The synapses [start, stop), at most CHUNK; `dense` is their first target, -1 if they are not neighbours.
 
     If `fused`, a step of the optimizer with each of the `rates` follows each step of the history.
     """
-    cdef int64_t i, row, width = stop - start
+    cdef int64_t i, place, width = stop - start
     cdef bint second = engine.sets == 2
     cdef real kappa = rows.constants[b, KAPPA], kappa_reg = rows.constants[b, KAPPA_REG]
     cdef const uint32_t* target = &rows.target[start]
@@ -142,19 +154,19 @@ cdef void work_chunk(
     cdef const real* F = F_found
     cdef Adam adam
     if fused:
-        adam = adam_of(rows, b)
+        adam = adam_of(rows, b, row)
     if rows.rules[b, OWN_ZBAR]:
         collect(width, dense, target, &engine.alpha[0], alpha)
     if rows.rules[b, ADAPTIVE]:
         collect(width, dense, target, &engine.rho[0], rho)
         collect(width, dense, target, &engine.adapt_beta[0], beta)
-    row = first % engine.psi.shape[0]
+    place = first % engine.psi.shape[0]
     for i in range(n):
         if dense >= 0:
-            psi, L = &engine.psi[row, dense], &engine.L[row, dense]
+            psi, L = &engine.psi[place, dense], &engine.L[place, dense]
         else:
-            collect(width, dense, target, &engine.psi[row, 0], psi_found)
-            collect(width, dense, target, &engine.L[row, 0], L_found)
+            collect(width, dense, target, &engine.psi[place, 0], psi_found)
+            collect(width, dense, target, &engine.L[place, 0], L_found)
         if rows.rules[b, OWN_ZBAR]:
             filter_own(width, traces[i], alpha, &rows.zbar[start], e)
         else:
@@ -165,26 +177,26 @@ cdef void work_chunk(
             eligibility(width, psi, e)
         if second:
             if dense >= 0:
-                F = &engine.F[row, dense]
+                F = &engine.F[place, dense]
             else:
-                collect(width, dense, target, &engine.F[row, 0], F_found)
+                collect(width, dense, target, &engine.F[place, 0], F_found)
             credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
         else:
             credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
         if fused:
             step(width, rates[i], adam, rows, b, start)
-        row = row + 1 if row + 1 < engine.psi.shape[0] else 0
+        place = place + 1 if place + 1 < engine.psi.shape[0] else 0
 
 
 cdef void work_readout(
     Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
-    int64_t start, int64_t stop
+    int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """g += E zbar; as in `work_chunk`."""
     cdef int64_t i, k, seen = first % engine.error_ring.shape[0]
     cdef Adam adam
     if fused:
-        adam = adam_of(rows, b)
+        adam = adam_of(rows, b, row)
     for i in range(n):
         for k in range(start, stop):
             rows.C[k] -= engine.error_ring[seen, rows.first_error + rows.target[k]] * traces[i]

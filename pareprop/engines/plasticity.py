@@ -9,6 +9,8 @@ import numpy as np
 from ..arrays import aligned
 from ..errors import InputError
 from ..kernels import optimizers as kernel
+from ..kernels import signs as sign_kernel
+from ..network import signs
 from ..network.optimizers import Optimizer
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 
@@ -24,6 +26,7 @@ class Plastic:
     n_steps : optimizer steps made
     keeps_moments : whether moments are kept here (interval variant)
     moments : name to (n_synapses,) of the type of the weights, what the optimizer keeps of each synapse
+    signs : int8 (n_rows,) of the span, of the rows' sources; empty if none is bound, or the engine keeps them itself
     """
 
     table: SynapseTable
@@ -36,12 +39,14 @@ class Plastic:
         names, n = self.optimizer.moments if self.keeps_moments else (), self.span.last - self.span.first
         self.moments = {name: aligned(n, self.table.weight.dtype) for name in names}
         self.eta = self.optimizer.eta
+        self.signs = self.span.row_signs() if self.keeps_moments else np.zeros(0, np.int8)
 
     def step(self, gradient: np.ndarray, divisor: float) -> None:
         """Take one optimizer step with `gradient` / `divisor` and clear the gradient (n_synapses of the table,)."""
         mine = slice(self.span.first, self.span.last)
         self.n_steps += 1
         self.optimizer.step(self.eta, divisor, self.n_steps, gradient[mine], self.table.weight[mine], **self.moments)
+        self._keep_signs()
 
     @property
     def name(self) -> str:
@@ -64,6 +69,12 @@ class Plastic:
         """Note a step whose gradient went straight into the weights, and clip them."""
         self.n_steps += 1
         kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self.table.weight[self.span.first : self.span.last])
+        self._keep_signs()
+
+    def _keep_signs(self) -> None:
+        """Clip at 0 the weights that changed their sign; moments stay as they are, as at NEST's bounds."""
+        if len(self.signs):
+            sign_kernel.bound(self.table.row_ptr[self.span.rows :], self.signs, self.table.weight)
 
     @property
     def nbytes(self) -> int:
@@ -80,7 +91,11 @@ def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True)
         For a weight that lies outside of its bounds, as in NEST.
     """
     for span in table.spans:
-        _require_bounds(span, span.projection.optimizer or default, table.weight[span.first : span.last])
+        optimizer = span.projection.optimizer or default
+        if span.projection.keeps_signs:
+            here = f"projection '{span.projection.name}'"
+            signs.check_bounds(span.projection.signs, optimizer.Wmin, optimizer.Wmax, here)
+        _require_bounds(span, optimizer, table.weight[span.first : span.last])
     return [
         Plastic(table, span, span.projection.optimizer or default, keeps_moments=keeps_moments)
         for span in table.spans

@@ -111,7 +111,8 @@ class SpikeMemory:
         return self._kernels.spike.Rows(
             arrays
             | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
-               "rules": rules.rules, "constants": rules.constants, "books": books, "Z": np.zeros(n_rows),
+               "signs": table.row_signs(), "rules": rules.rules, "constants": rules.constants, "books": books,
+               "Z": np.zeros(n_rows),
                "counters": np.zeros(n_rows if adam else 0, np.int64),
                "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
                "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 2))}

@@ -120,9 +120,10 @@ def readout_block_length(model: Model) -> int:
     return length if length >= SMALLEST_BLOCK else 0
 
 
-def is_bounded(optimizer: Optimizer) -> bool:
+def is_bounded(projection: Projection, optimizer: Optimizer) -> bool:
     """Whether a step of the optimizer may meet a bound that one step with the sum of several would not meet."""
-    return optimizer.optimize_each_step and (optimizer.Wmin > -DEFAULT_BOUND or optimizer.Wmax < DEFAULT_BOUND)
+    bounded = optimizer.Wmin > -DEFAULT_BOUND or optimizer.Wmax < DEFAULT_BOUND or projection.keeps_signs
+    return optimizer.optimize_each_step and bounded
 
 
 def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int, m: int) -> int:
@@ -133,7 +134,7 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
         return READOUT
     # with plain gradient descent one summed step is the same as many, unless a bound is met on the way;
     # Adam makes a gradient of 0 that was rounded to 1e-14 as large as any other, and takes O(window) anyway
-    if not optimizer.accumulates or is_bounded(optimizer) or not length:
+    if not optimizer.accumulates or is_bounded(projection, optimizer) or not length:
         return LOOP
     rate = fastest_rate(projection.post, model.dt_ms)
     usable = rate is not None and not 0 <= cutoff_steps(projection.post, model.dt_ms) <= m
@@ -195,7 +196,8 @@ def rules(model: Model, table: SynapseTable, length: int, m: int) -> Rules:
         values = projection.post.params
         kind = mode(model, projection, optimizer, length, m)
         alpha = uniform_alpha(projection.post, model.dt_ms)
-        stepwise = kind == LOOP or (kind == READOUT and (not optimizer.accumulates or is_bounded(optimizer)))
+        needs_steps = not optimizer.accumulates or is_bounded(projection, optimizer)
+        stepwise = kind == LOOP or (kind == READOUT and needs_steps)
         row = (
             kind, cutoff_steps(projection.post, model.dt_ms), int(alpha is None),
             int(getattr(projection.post.params, "adaptive", False)), optimizer.spike_code,

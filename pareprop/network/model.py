@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import InputError
 from ..kernels import PRECISIONS, Precision
-from . import parameters
+from . import parameters, signs
 from .connectivity import Population, Projection, Role, check_ends, explicit, ruled
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
@@ -68,23 +68,32 @@ class Model:
         """Kernels of the precision, and its type."""
         return PRECISIONS[self.precision]
 
-    def inputs(self, name: str, size: int) -> Population:
-        """Add a population of spike sources, driven by each sample's raster."""
-        return self._add(Population(name, size, "input"))
+    def inputs(self, name: str, size: int, sign: Any = 0) -> Population:
+        """Add a population of spike sources, driven by each sample's raster; `sign` as for `neurons`."""
+        return self._add(Population(name, size, "input"), sign)
 
     def currents(self, name: str, size: int) -> Population:
         """Add a population of graded sources: each sample gives their amplitudes (pA) per step."""
         return self._add(Population(name, size, "current"))
 
-    def neurons(self, name: str, size: int, model: str = "iaf", **values: Any) -> Population:
-        """Add a group of recurrent neurons; `values` are NEST's parameters, scalar, per neuron or drawn."""
+    def neurons(self, name: str, size: int, model: str = "iaf", *, sign: Any = 0, **values: Any) -> Population:
+        """Add a group of recurrent neurons.
+
+        Parameters
+        ----------
+        name : unique name
+        size : number of neurons
+        model : NEST's model name without prefix
+        sign : +1 (excites), -1 (inhibits) or 0 (not bound), one for all or one per neuron; see `connect`
+        **values : NEST's parameters, scalar, per neuron or drawn
+        """
         kinds = NEURON_MODELS[self.variant]
         if model not in kinds:
             hint = parameters.nearest(model, kinds)
             raise InputError(f"population '{name}': unknown model '{model}' in variant '{self.variant}'{hint}")
         checked = parameters.checked(kinds[model], values, f"population '{name}'")
         self._check_lengths(name, size, checked)
-        return self._add(Population(name, size, "recurrent", model, checked))
+        return self._add(Population(name, size, "recurrent", model, checked), sign)
 
     def readouts(self, name: str, size: int, **values: Any) -> Population:
         """Add a group of leaky readouts."""
@@ -120,6 +129,7 @@ class Model:
         name: str | None = None,
         optimizer: dict | Optimizer | None = None,
         feedback: str | None = None,
+        sign: Any = "free",
         **options: Any,
     ) -> Projection:
         """Add a projection.
@@ -134,6 +144,8 @@ class Model:
         name : "pre->post" if not given
         optimizer : settings of this projection, those of the model if not given
         feedback : "random", "symmetric" or "adaptive", for learning-signal connections
+        sign : "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
+            or +1, -1, 0 for each source. Drawn weights become |w| * sign, explicit ones must have it
         **options : `indegree`, `probability`, `source`, `target`, `allow_autapses`, `allow_multapses`, `plastic`
 
         Raises
@@ -154,22 +166,36 @@ class Model:
         else:
             fields = ruled(here, pre, post, rule, weight, delay, options)
         learns = pre.role in ("input", "recurrent") and fields.pop("plastic", True)
+        bound = self._signs(here, pre, sign, fields)
         projection = Projection(
             name, pre, post, rule, optimizer=optimizer, plastic=learns,
-            feedback=(feedback or "random") if pre.role == "readout" else "", **fields,
+            feedback=(feedback or "random") if pre.role == "readout" else "", signs=bound, **fields,
         )  # fmt: skip
         if any(other.name == name for other in self.projections):
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
         self.projections.append(projection)
         return projection
 
-    def _add(self, population: Population) -> Population:
+    @staticmethod
+    def _signs(here: str, pre: Population, sign: Any, fields: dict) -> np.ndarray | None:
+        """Signs of the sources of a projection, checked against weights that are given."""
+        if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
+            raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
+        found = signs.of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
+        if found is not None and "source" in fields and fields["source"] is not None:
+            signs.check_weights(found, fields["source"], fields["weight"], here)
+        return found
+
+    def _add(self, population: Population, sign: Any = 0) -> Population:
         if population.size < 1:
             raise InputError(f"population '{population.name}': size = {population.size} must be at least 1")
         if population.size > MAX_SIZE:
             raise InputError(f"population '{population.name}': size = {population.size} must be at most {MAX_SIZE}")
         if any(other.name == population.name for other in self.populations):
             raise InputError(f"population '{population.name}' exists already")
+        found = signs.per_cell(sign, population.size, f"population '{population.name}'")
+        if np.any(found):
+            population = replace(population, sign=found)
         self.populations.append(population)
         return population
 
