@@ -67,6 +67,7 @@ class Simulation:
     losses : mean loss of each iteration
     rates : mean firing rate of the recurrent neurons in Hz, per iteration
     batch : loss and mean firing rate of each sample of the last batch
+    moves : synapses that moved in each iteration, by projection; of rewired projections alone
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Simulation:
         self.losses: list[float] = []
         self.rates: list[float] = []
         self.batch: list[tuple[float, float]] = []
+        self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
         self.stop_requested = False
         self.between = True
         self._torn = ""  # what is half done
@@ -143,6 +145,7 @@ class Simulation:
         batch = self.model.optimizer.batch_size
         outcomes = self._run_batch(self.iteration * batch, batch, "train", learn=True)
         self.engine.optimize()
+        self._count_moves()
         self.losses.append(fmean(outcome[0] for outcome in outcomes))
         self.rates.append(fmean(outcome[1] for outcome in outcomes))
         self.iteration += 1
@@ -163,6 +166,12 @@ class Simulation:
     def _require_whole(self) -> None:
         if self._torn:
             raise StateError(f"{self._torn} was left half done; build the simulation anew, or restore a checkpoint")
+
+    def _count_moves(self) -> None:
+        """Collective: add up the moves of the iteration, if there are any projections that are rewired."""
+        for item in self.engine.plastic:
+            if item.rewiring:
+                self.moves[item.name].append(collectives.total(self.exchange.comm, len(item.rewiring.latest)))
 
     def test(self, n_samples: int, phase: str = "test") -> float:
         """Collective: run samples of `phase` without learning; return their mean loss. Observers see the outcomes."""
@@ -290,6 +299,7 @@ class Simulation:
         state.put("engine", engine.numbers, engine.shared)
         state.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
+        progress |= {f"moves/{name}": np.array(counts, np.int64) for name, counts in self.moves.items()}
         counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
         state.put("loop", counters, progress)
         for name, observer in self._named_observers():
@@ -305,6 +315,7 @@ class Simulation:
         self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
         self._trained = str(loop.get("trained", ""))
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
+        self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
         for name, observer in self._named_observers():
             if name in numbers:
                 kept, arrays = State.get(name, numbers, shared)

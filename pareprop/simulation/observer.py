@@ -54,6 +54,7 @@ class Watched(Protocol):
     iteration : iterations done
     losses, rates : mean loss and mean firing rate (Hz) of each iteration
     batch : loss and mean firing rate (Hz) of each sample of the last batch, of all groups, in the order of the samples
+    moves : synapses that moved in each iteration, by rewired projection
     between : whether the run is between two iterations, so that its state can be kept
     stop_requested : whether the run ends after this iteration; all ranks agree after `after_iteration`, so that one
         rank of any group that asks is enough
@@ -72,6 +73,7 @@ class Watched(Protocol):
     losses: list[float]
     rates: list[float]
     batch: list[tuple[float, float]]
+    moves: dict[str, list[int]]
     between: bool
     stop_requested: bool
 
