@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ..network.losses import LOSSES
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
 from ..tasks.base import TaskBase
