@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..engines.losses import output
+from ..network.losses import LOSSES
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
 from ..tasks.base import TaskBase
@@ -52,7 +52,7 @@ class Score:
             return
         window = outcome.sample.window if outcome.sample.window is not None else slice(-learning_window, None)
         self.labels.append(outcome.sample.label)
-        self.predictions.append(int(np.argmax(output(loss, outcome.signal[window]).mean(axis=0))))
+        self.predictions.append(int(np.argmax(LOSSES[loss].output(outcome.signal[window]).mean(axis=0))))
 
     @property
     def n_right(self) -> int:

@@ -14,7 +14,7 @@ from ..engines.sample import Sample
 from ..errors import InputError
 from ..network import from_tables
 from ..network.model import Model
-from ..network.optimizers import Adam, GradientDescent
+from ..network.optimizers import OPTIMIZERS, GradientDescent
 from ..parallel.spike_log import SpikeLog
 from .base import TaskBase
 from .datafile import DataFile
@@ -35,7 +35,7 @@ class Data(TaskBase):
     variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"optimizer": "gradient_descent", "eta": 1e-4}}
 
     eta: float = Field(1e-3, ge=0, description="learning rate")
-    optimizer: Literal["adam", "gradient_descent"] = Field("adam", description="of projections that name none")
+    optimizer: Literal[*OPTIMIZERS] = Field("adam", description="of projections that name none")
     Wmin: float = Field(-100.0, description="lowest weight")
     Wmax: float = Field(100.0, validate_default=True, description="highest weight")
     populations: tuple[dict[str, Any], ...] = Field(
@@ -127,8 +127,7 @@ class Data(TaskBase):
 
     def model(self) -> Model:
         """The network of the configuration; reads the frame of the data file."""
-        kind = Adam if self.optimizer == "adam" else GradientDescent
-        rule = kind(eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
+        rule = OPTIMIZERS[self.optimizer](eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
         model = Model(self.variant, self.seed, optimizer=rule, precision=self.precision)
         from_tables.add_populations(model, self.populations)
         from_tables.add_projections(model, self.projections)
