@@ -14,6 +14,7 @@ from pareprop.core import (
     interval_single,
     optimizers,
     random,
+    rewire,
     rounds,
     rows,
     signs,
@@ -24,8 +25,8 @@ from pareprop.core import (
 )
 
 __all__ = [
-    "PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rounds", "rows", "signs", "spike_log",
-    "topology",
+    "PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rewire", "rounds", "rows", "signs",
+    "spike_log", "topology",
 ]  # fmt: skip
 
 

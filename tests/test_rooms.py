@@ -11,10 +11,11 @@ MEMORY = ("spike_log.pyx",)  # kernels that own memory
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pareprop"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-GROUND = {"errors", "kernels", "arrays", "rng", "timers", "machine"}
+GROUND = {"errors", "files", "kernels", "arrays", "rng", "timers", "machine"}
 MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "parallel": set(),
-    "network": {"parallel"},
+    "sonata": set(),
+    "network": {"parallel", "sonata"},
     "engines": {"network", "parallel"},
     "simulation": {"engines", "network", "parallel"},
     "tasks": {"engines", "network", "parallel"},
@@ -24,8 +25,9 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "scaling": {"runs", "storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},
 }
 LIBRARIES = {  # beside the standard library and NumPy
-    "ground": set(),
+    "ground": {"h5py"},
     "parallel": {"mpi4py"},
+    "sonata": {"h5py"},
     "network": {"pydantic"},
     "engines": set(),
     "simulation": set(),

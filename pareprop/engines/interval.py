@@ -65,7 +65,6 @@ class Interval(Engine):
     ) -> None:
         super().__init__(network, exchange, settings, n_steps, timers)
         self.kernel = network.model.kernels.interval
-        self.channel = self._open(n_steps)
         self.n_samples = 0
         self.parameters = network.parameters(PARAMETERS)
         averaged_steps = settings.learning_window if settings.average_gradient else 1
@@ -82,19 +81,24 @@ class Interval(Engine):
         table = network.incoming
         self.forward = self.kernel.Forward(
             self.parameters | self.neurons
-            | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "own": self.channel.own,
-               "heard": self.channel.heard, "blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target,
+            | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "blocks": table.blocks,
+               "row_ptr": table.row_ptr, "target": table.target,
                "weight": table.weight}
             | self._readouts()
         )  # fmt: skip
         self.record_ids(np.zeros(0, np.int64))
+
+    def bind(self) -> None:
+        """Collective: take memory for logs and signals, and connect the ranks."""
+        channel = self.channel = self._open(self.n_steps)
+        self.forward.own, self.forward.heard, self.forward.own_signal = channel.own, channel.heard, channel.own_signal
 
     def _readouts(self) -> dict[str, Any]:
         table, constants = self.network.outgoing, self.constants
         return {
             "y_alpha": constants["alpha"], "y_zeta": constants["zeta"], "y_drive": constants["drive"],
             "y_min": constants["V_min"], "y": self.y, "arriving_out": self.arriving_out,
-            "own_signal": self.channel.own_signal, "out_blocks": table.blocks, "out_row_ptr": table.row_ptr,
+            "out_blocks": table.blocks, "out_row_ptr": table.row_ptr,
             "out_target": table.target, "out_weight": table.weight,
         }  # fmt: skip
 

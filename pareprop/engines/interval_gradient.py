@@ -65,8 +65,8 @@ class IntervalGradient:
         rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
         self._direct = all(rule.accumulates and rule.batch_size == 1 for rule in rules)
         self._pending: list[tuple] = []
-        self.mirrored = [item for table in copies for item in plastic(table, model.optimizer)]
-        self.plastic = [item for table in tables for item in plastic(table, model.optimizer)]
+        self.mirrored = [item for table in copies for item in plastic(table, model.optimizer, seed=model.seed)]
+        self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         self.n_collected = 0
         self._scratch = np.zeros(network.n_readouts), *np.zeros((3, len(parameters["alpha"])), self._real)
         self._allocate()
@@ -150,6 +150,8 @@ class IntervalGradient:
             return
         divisor = float(self.n_collected) * self.averaged_steps
         etas = {item.name: item.eta for item in self.plastic}
+        for item in (*self.plastic, *self.mirrored):
+            item.begin_step()
         if self._direct:
             self._credit(self._pending, spikes, lambda table: (_rates(table, etas, divisor), table.weight))
             self._pending = []

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..network.local import LocalNetwork
+from ..network.losses import LOSSES
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
@@ -51,15 +52,21 @@ class Spike(Engine):
         model = network.model
         if model.optimizer.batch_size != 1:
             raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
+        spike_rules.require_known(model)
         self.time, self.learned = 0, False
         self.memory = SpikeMemory(network, n_steps)
-        self.channel = self._open(self.memory.length)
         self.neurons = self.memory.neurons
         tables = self.memory.tables[:2]  # mirrored synapses learn as those that they copy
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False)]
-        self.error = np.zeros_like(self.signal)
+        self.error = np.zeros((n_steps, network.n_readouts))
         self.kernel = model.kernels.spike.Engine(self._bound())
         self.record_ids(np.zeros(0, np.int64))
+
+    def bind(self) -> None:
+        """Collective: take memory for logs and signals, and connect the ranks."""
+        channel, run = self._open(self.memory.length), self.kernel
+        self.channel = channel
+        run.own, run.heard, run.signal, run.own_signal = channel.own, channel.heard, channel.signal, channel.own_signal
 
     def _bound(self) -> dict[str, Any]:
         """Return the arrays and constants of the kernel by name."""
@@ -69,14 +76,13 @@ class Spike(Engine):
             | {"fb_blocks": feedback.blocks, "fb_row_ptr": feedback.row_ptr, "fb_target": feedback.target,
                "fb_weight": feedback.weight,
                "first_id": network.neurons[0], "pieces": network.pieces, "y": self.y, "inputs": memory.inputs,
-               "own": self.channel.own, "heard": self.channel.heard,
                "arriving_out": self.arriving_out, "y_alpha": constants["alpha"], "y_drive": constants["drive"],
                "y_min": constants["V_min"], "E_L": constants["E_L"],
                "incoming": memory.rows[0], "outgoing": memory.rows[1], "mirror": memory.rows[2],
-               "cross_entropy": self.loss == "cross_entropy", "signal": self.signal,
+               "cross_entropy": self.loss is LOSSES["cross_entropy"],
                "nowhere": np.zeros(network.n_readouts),
                "mirror_index": network.mirror.index if network.mirror else np.zeros(0, np.int64),
-               "own_signal": self.channel.own_signal, "error": self.error, "block": max(memory.block, 1), "m": memory.m,
+               "error": self.error, "block": max(memory.block, 1), "m": memory.m,
                "out_block": memory.readout_block, "sets": memory.sets, "dt": network.model.dt_ms,
                "fold_steps": spike_rules.FOLD_STEPS, "has_prefix": self.n_neurons > 0 and memory.uses(PREFIX),
                "alone": self.exchange.size == 1 and not self.settings.round_steps}
@@ -127,11 +133,9 @@ class Spike(Engine):
         return (np.arange(self.n_steps) >= self.n_steps - self.settings.learning_window).view(np.uint8)
 
     def _value(self, sample: Sample) -> float:
-        if self.loss != "cross_entropy":
-            return float(0.5 * np.sum(np.square(self.error)))
-        probability = np.maximum(self.error + sample.target, np.finfo(float).tiny)
-        inside = np.asarray(self.kernel.window).astype(bool)
-        return float(-np.sum(sample.target[inside] * np.log(probability[inside])))
+        inside = self._window(sample).astype(bool)
+        error, target = self.error[inside], sample.target[inside]
+        return self.loss.value(error + target, target, error)
 
     def heard(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""

@@ -1,5 +1,6 @@
 """The exchange between ranks, played by threads on one communicator: logs complete in ascending id, messages grow."""
 
+import copy
 import fcntl
 import os
 import struct
@@ -68,7 +69,7 @@ class ThreadComm:
         return self.wire.gather(self.rank, mine)[0]
 
     def gather(self, mine: object) -> list | None:
-        parts = self.wire.gather(self.rank, mine)
+        parts = self.wire.gather(self.rank, copy.deepcopy(mine))
         return None if self.rank else parts
 
     def alltoall(self, mine: list) -> list:
@@ -148,7 +149,7 @@ def test_logs_and_signals_complete(
             before = first, last
         channel.meeting.round(n_steps, n_steps, *before)
         channel.barrier()
-        whole, heard = channel.all_spikes_on_root(0, n_steps), channel.heard.part(0, n_steps)
+        whole, heard = channel.all_spikes_on_root(0, n_steps), channel.heard.part(0, n_steps).copy(n_steps)
         received = channel.signal.copy()
         channel.forget(n_steps - 5, n_steps)
         return ids, heard, received, whole, channel.heard.part(0, 5), channel.nbytes > 0
