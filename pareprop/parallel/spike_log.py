@@ -10,6 +10,10 @@ from ..kernels import spike_log as kernel
 class _Steps:
     """What spike logs can do, wherever they lie."""
 
+    def __reduce__(self) -> tuple:
+        """Pickle the spikes, not the room for more."""
+        return SpikeLog.from_arrays, (self.ids[: self.ptr.max()], self.ptr)
+
     def part(self, first: int, last: int) -> SpikeLog:
         """Steps [first, last); the ids are not copied."""
         ptr = self.ptr[first : last + 1]

@@ -3,6 +3,7 @@
 import copy
 import fcntl
 import os
+import pickle
 import struct
 import time
 from collections.abc import Iterator
@@ -345,3 +346,12 @@ def test_kernels_see_a_log_that_grew() -> None:
     assert (log.ids[:3].tolist(), before.tolist()) == ([7, 5, 3], [2, 5, 3])
     with pytest.raises(ValueError, match="dtype"):
         log.hold(np.zeros(3), log.ptr)
+
+
+def test_logs_travel() -> None:
+    """Pickled, as a gather does it."""
+    log = SpikeLog.of(np.array([0, 0, 1]), np.array([2, 5, 3]), 3)
+    log.reserve(1000)
+    text = pickle.dumps(log)
+    other = pickle.loads(text)
+    assert (other.ids.tolist(), other.ptr.tolist(), len(text) < 1000) == ([2, 5, 3], [0, 2, 3, 3], True)

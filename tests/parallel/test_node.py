@@ -31,7 +31,7 @@ def ranks_of(session: int) -> list[int]:
             words, fields = (path / "cmdline").read_bytes().split(b"\0"), (path / "stat").read_text().rsplit(")", 1)[1]
         except OSError:
             continue
-        if b"pareprop" in words and b"mpirun" not in words[0] and int(fields.split()[3]) == session:
+        if b"pareprop" in words and int(fields.split()[3]) == session != int(path.name):
             found.append(int(path.name))
     return sorted(found)
 
