@@ -21,6 +21,7 @@ cdef class SharedSpikeLog(SpikeLog):
     cdef int fd                   # of the shared memory
     cdef int64_t first_byte       # of the ids in it
     cdef int64_t length           # spikes that addresses are taken for
+    cdef public object full       # makes an exception of an OSError
 
 
 cdef class SegmentedLog:

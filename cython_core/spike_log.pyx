@@ -73,10 +73,13 @@ cdef class SharedSpikeLog(SpikeLog):
         Views of the shared memory.
     capacity : int
         Spikes that memory is taken for at first.
+    full : callable
+        Makes the exception to raise of an OSError, when there is no more memory.
     """
 
-    def __init__(self, int fd, int64_t first_byte, ids, ptr, int64_t capacity):
+    def __init__(self, int fd, int64_t first_byte, ids, ptr, int64_t capacity, full):
         self.hold(ids, ptr)
+        self.full = full
         self.fd, self.first_byte, self.length = fd, first_byte, self.at.capacity
         if fd >= 0:
             self.at.capacity = 0
@@ -92,7 +95,10 @@ cdef class SharedSpikeLog(SpikeLog):
                 larger += larger // 4 + SMALLEST
             larger = min(larger, self.length)
             with gil:
-                os.posix_fallocate(self.fd, self.first_byte, 4 * larger)
+                try:
+                    os.posix_fallocate(self.fd, self.first_byte, 4 * larger)
+                except OSError as problem:
+                    raise self.full(problem) from None
             self.at.capacity = larger
         return 0
 

@@ -16,7 +16,7 @@ class StateError(ParepropError):
 
 
 class RankLost(Exception):
-    """Another rank ended, so this one can't go on, nor agree with others on how to end. Exit code 3.
+    """A rank ended, or can't go on in the middle of a round, so ranks can't agree on how to end. Exit code 3.
 
     Parameters
     ----------

@@ -218,12 +218,14 @@ class SharedMemory:
         ptr = self._array(np.int64, length, layout.ptr_byte + 8 * segment * length)
         n = int(layout.neurons[segment]) * layout.length
         ids = self._array(np.uint32, n, first) if n else np.zeros(0, np.uint32)
-        try:
-            return SharedSpikeLog(
-                self.fd if writes else -1, first, ids, ptr, room(int(layout.neurons[segment]), layout.length)
-            )
-        except OSError as problem:
-            raise InputError(f"{SHARED} has no room for the spikes of this node: {problem.strerror}") from None
+        capacity = room(int(layout.neurons[segment]), layout.length)
+        log = SharedSpikeLog(self.fd if writes else -1, first, ids, ptr, capacity, lambda p: InputError(_full(p)))
+        log.full = lambda problem: RankLost(_full(problem), speaks=True)  # in the middle of a round
+        return log
+
+
+def _full(problem: OSError) -> str:
+    return f"{SHARED} has no room for more spikes of the ranks of this node: {problem.strerror}"
 
 
 def _create(layout: Layout) -> tuple[Path | None, InputError | None]:

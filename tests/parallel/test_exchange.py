@@ -1,6 +1,7 @@
 """The exchange between ranks, played by threads on one communicator: logs complete in ascending id, messages grow."""
 
 import copy
+import errno
 import fcntl
 import os
 import pickle
@@ -281,6 +282,25 @@ def test_who_waits_for_a_rank_that_ended_ends() -> None:
 
     (first, quick), nothing, (third, _) = on_threads(3, work)[0]
     assert (first, third, nothing) == (True, False, ()) and quick < 2.0
+
+
+def test_shared_memory_that_fills_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of a sample: the rank can't agree with the others on how to end, so it tells it and ends them."""
+
+    def work(comm: ThreadComm) -> str:
+        channel = Ranks(comm).open(Terms(10_000, 1000, 1000, 0))
+
+        def fails(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "posix_fallocate", fails)
+            with pytest.raises(RankLost) as problem:
+                channel.own.reserve(10_000_000)
+        return f"{problem.value.speaks} {problem.value}"
+
+    (text,), _ = on_threads(1, work)
+    assert text == "True /dev/shm has no room for more spikes of the ranks of this node: No space left on device"
 
 
 def test_ranks_per_node_is_checked() -> None:

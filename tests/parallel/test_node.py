@@ -97,3 +97,18 @@ def test_small_shared_memory(tmp_path: Path) -> None:
     )  # fmt: skip
     lines = [text for text in done.stderr.splitlines() if text.startswith("pareprop: error:")]
     assert done.returncode == 2 and len(lines) == 1 and "/dev/shm has" in lines[0], done.stderr
+
+
+def test_info_tells_waiting_from_work(tmp_path: Path) -> None:
+    """Of the rank that computed longest, and on average."""
+    codes, output, errors = on_ranks(2, [["run", *TASK, "--set", "iterations=2", "--out", tmp_path / "run"]])
+    assert (codes, errors) == ([0], [])
+    codes, output, errors = on_ranks(1, [["info", tmp_path / "run"]])
+    rows = {}
+    for line in output:
+        name, _, rest = line.strip().partition(": ")
+        if name in ("slowest_rank_seconds", "mean_rank_seconds"):
+            rows[name] = {word: float(number) for word, number in (entry.split() for entry in rest.split(", "))}
+    slowest, mean = rows["slowest_rank_seconds"], rows["mean_rank_seconds"]
+    assert set(slowest) == set(mean) == {"compute", "wait", "transfer"}
+    assert slowest["compute"] >= mean["compute"] > 0 and mean["wait"] > 0
