@@ -12,6 +12,7 @@ from pareprop.core import (
     exchange,
     interval,
     interval_single,
+    local_readouts,
     optimizers,
     random,
     rewire,
@@ -24,8 +25,8 @@ from pareprop.core import (
 )
 
 __all__ = [
-    "PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rewire", "rows", "signs", "spike_log",
-    "topology",
+    "PRECISIONS", "Precision", "build_info", "exchange", "local_readouts", "optimizers", "random", "rewire", "rows",
+    "signs", "spike_log", "topology",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from ..errors import InputError, shown
 from ..kernels import PRECISIONS, Precision
 from . import parameters, signs
 from .connectivity import Population, Projection, Role, check_ends, explicit, ruled
+from .local_readouts import LocalReadouts, names
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
 from .optimizers import optimizer as make_optimizer
@@ -55,6 +57,7 @@ class Model:
     projections: list[Projection] = field(default_factory=list)
     optimizer: Optimizer = field(default_factory=GradientDescent)
     precision: Literal["double", "single"] = "double"
+    local: LocalReadouts | None = None
 
     def __post_init__(self) -> None:
         if self.variant not in NEURON_MODELS:
@@ -102,6 +105,19 @@ class Model:
         """Add a group of leaky readouts."""
         checked = parameters.checked(READOUT_MODELS[self.variant], values, f"population '{name}'")
         return self._add(Population(name, size, "readout", "readout", checked))
+
+    def local_readouts(self, name: str, of: Population | Sequence[Population], **values: Any) -> LocalReadouts:
+        """Give each neuron of some populations a readout of its own, see `LocalReadouts`; samples have targets."""
+        if self.variant != "interval" or self.local:
+            raise InputError(f"local readouts '{name}': must be the only ones, in the interval variant")
+        given = {"name": name, "of": names(of)} | values
+        found = parameters.checked(LocalReadouts, given, f"local readouts '{name}'")
+        neurons = [population.name for population in self.of_role("recurrent")]
+        for other in found.of:
+            if other not in neurons:
+                raise InputError(f"local readouts '{name}': of = '{other}' is no population of neurons")
+        self.local = found
+        return found
 
     def of_role(self, *roles: Role) -> list[Population]:
         """Populations with one of `roles`, in order of definition."""
