@@ -9,6 +9,7 @@ import numpy as np
 
 from pareprop.core import (
     build_info,
+    degrees,
     exchange,
     interval,
     interval_single,
@@ -25,8 +26,8 @@ from pareprop.core import (
 )
 
 __all__ = [
-    "PRECISIONS", "Precision", "build_info", "exchange", "local_readouts", "optimizers", "random", "rewire", "rows",
-    "signs", "spike_log", "topology",
+    "PRECISIONS", "Precision", "build_info", "degrees", "exchange", "local_readouts", "optimizers", "random", "rewire",
+    "rows", "signs", "spike_log", "topology",
 ]  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def raster(ax: Axes, sample: h5py.Group, place: np.ndarray, dt: float) -> None:
 
 def targets(ax: Axes, sample: h5py.Group, dt: float) -> None:
     """Draw the target rates of some neurons, sorted by their peaks."""
-    rates = reader.values(sample, "local_target")
+    rates = reader.dataset(sample, "local_target", 2)[()]
     rates = rates[:, np.argsort(np.argmax(rates, axis=0), kind="stable")]
     shown = rates / np.maximum(rates.max(axis=0), 1e-30)
     ax.imshow(shown.T, aspect="auto", origin="lower", cmap="Blues", extent=(0, len(rates) * dt, 0, rates.shape[1]),
@@ -48,7 +48,7 @@ def correlations(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
 
 def examples(ax: Axes, sample: h5py.Group, dt: float) -> None:
     """Draw signal and target of three neurons."""
-    signal, target = (reader.values(sample, f"local_{name}") for name in ("signal", "target"))
+    signal, target = (reader.dataset(sample, f"local_{name}", 2)[()] for name in ("signal", "target"))
     for k, column in enumerate(np.linspace(0, signal.shape[1] - 1, 5).astype(int)[1:4]):
         color = style.colors(3)[k]
         ax.plot(np.arange(len(signal)) * dt, signal[:, column], color=color, lw=0.9)

@@ -1,5 +1,8 @@
 """Readouts of single neurons: as one-to-one readouts that travel, on any number of ranks, and what is refused."""
 
+import os
+from pathlib import Path
+
 import launch
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from pareprop.network.optimizers import Adam
 from pareprop.parallel.exchange import Alone
 from pareprop.parallel.spike_log import SpikeLog
 
+HERE = Path(__file__).parent
 N, N_STEPS = 25, 150
 RANKS = """
 import test_local_readouts as here
@@ -73,10 +77,10 @@ def test_as_readouts_one_to_one() -> None:
 
 
 @pytest.mark.mpi
-def test_same_bits_on_any_number_of_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_same_bits_on_any_number_of_ranks() -> None:
     found = set()
     for n in (1, 2, 3, 4):
-        done = launch.mpirun(n, "-c", RANKS, env={"PYTHONPATH": "tests/engines"})
+        done = launch.mpirun(n, "-c", RANKS, env={"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"})
         assert done.returncode == 0, done.stderr
         found.add(done.stdout)
     assert len(found) == 1
