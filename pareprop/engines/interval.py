@@ -89,8 +89,11 @@ class Interval(Engine):
                "heard": self.segments, "blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target,
                "weight": table.weight}
         )  # fmt: skip
-        self._bind_exchange(self.own, self.merged)
         self.record_ids(np.zeros(0, np.int64))
+
+    def bind(self) -> None:
+        """Collective: name the logs and signals that rounds exchange."""
+        self._bind_exchange(self.own, self.merged)
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: one interval; with `learn`, add its gradient. Return errors (T, n_readouts) and the loss."""

@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..engines.losses import output
 from ..errors import InputError, StateError
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
+from ..network.losses import LOSSES
 from ..parallel import collectives
 from ..simulation import digest
 from ..simulation.loop import Simulation
@@ -108,7 +108,7 @@ class ResultsFile(Observer):
         found["input_steps"], found["input_ids"] = outcome.sample.inputs.spikes(n_steps)
         found["spike_steps"], found["spike_ids"] = simulation.engine.log.spikes(n_steps)
         losses = [population.params.loss for population in simulation.model.of_role("readout")]
-        found["readout_signal"] = output(losses[0], outcome.signal) if losses else outcome.signal
+        found["readout_signal"] = LOSSES[losses[0]].output(outcome.signal) if losses else outcome.signal
         found["target_signal"], found["error_signal"] = outcome.sample.target, outcome.error
         for key, value in found.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
