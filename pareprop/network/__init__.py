@@ -1,4 +1,4 @@
-"""A network in words (`model`, `connectivity`, `neurons`, `losses`, `optimizers`), and this rank's part of it (`local`).
+"""A network in words (`model`, `connectivity`, `neurons`, `losses`, `optimizers`), and its part on a rank (`local`).
 
 May import `parallel`, `sonata` and the ground.
 
