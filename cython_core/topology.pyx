@@ -4,7 +4,12 @@ Target j draws from streams j alone, number k for its k-th synapse, so that any 
 synapses. A row holds the synapses of one delay and one source, targets ascending because they are processed so.
 """
 
-include "philox.pxi"
+from libc.math cimport log1p
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from pareprop.core.philox cimport (
+    CHUNK, Stream, below, draw_raw, normals, philox_block, skips, stream, units,
+)
 
 ctypedef fused real:    # of weights, which are drawn in double
     float

@@ -12,6 +12,7 @@ from pareprop.core import (
     exchange,
     interval,
     interval_single,
+    layout,
     optimizers,
     random,
     rows,
@@ -20,7 +21,7 @@ from pareprop.core import (
     topology,
 )
 
-__all__ = ["PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rows", "topology"]
+__all__ = ["PRECISIONS", "Precision", "build_info", "exchange", "layout", "optimizers", "random", "rows", "topology"]
 
 
 @dataclass(frozen=True)

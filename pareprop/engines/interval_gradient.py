@@ -35,6 +35,7 @@ class Learning:
         self._pending: list[tuple] = []
         self.mirrored = [item for table in copies for item in plastic(table, optimizer)]
         self.plastic = [item for table in tables for item in plastic(table, optimizer)]
+        self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
 
     @property
@@ -73,9 +74,13 @@ class Learning:
         """Add the coefficients of all arrivals, times a factor for each block, to an array of synapses."""
         with self.timers.phase("credit"):
             for table, sources, coefficient, same_step in parts:
+                merged = self.merged
+                needed = self.kernel.scratch_size(same_step, table.blocks, sources.ptr, merged.ptr, coefficient)
+                if needed > len(self._links):
+                    self._links = np.zeros(int(1.25 * needed), np.int64)
                 self.kernel.credit(
-                    same_step, table.blocks, table.row_ptr, table.target, sources.ids, sources.ptr, self.merged.ids,
-                    self.merged.ptr, coefficient, *into(table),
+                    same_step, table.blocks, table.row_ptr, table.target, sources.ids, sources.ptr, merged.ids,
+                    merged.ptr, coefficient, *into(table), self._links,
                 )  # fmt: skip
 
     def skip(self, n: int, learn: bool) -> None:

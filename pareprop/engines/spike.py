@@ -9,6 +9,7 @@ import numpy as np
 
 from ..arrays import aligned
 from ..errors import InputError
+from ..kernels import layout
 from ..network.local import LocalNetwork, target_rate
 from ..network.model import Model
 from ..network.synapse_table import SynapseTable
@@ -26,7 +27,7 @@ from .state import State
 
 STATE = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "kept", "f_av")
 PARAMETERS = (
-    "alpha", "p_current", "V_th", "V_min", "V_reset", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e",
+    "alpha", "zeta", "p_current", "V_th", "V_min", "V_reset", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e",
     "refractory_input", "c_reg", "f_target",
 )  # fmt: skip
 PER_ROW = ("Z", "books", "counters")
@@ -181,7 +182,7 @@ class Spike(Arrays):
         etas = {item.span.projection.name: item.eta if learn else 0.0 for item in self.plastic}
         for table, rows in zip((*self.tables(), self.mirror), self.rows, strict=True):
             blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
-            np.asarray(rows.constants)[:, 3] = blocks
+            np.asarray(rows.constants)[:, layout.ETA] = blocks
 
     def _window(self, sample: Sample) -> np.ndarray:
         if sample.window is not None:

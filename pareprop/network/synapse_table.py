@@ -9,15 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..arrays import aligned
+from ..kernels import layout
 from ..kernels import rows as row_kernel
 from .connectivity import Projection
-from .drawing import NO_HOLE, Block, draft_blocks
+from .drawing import Block, draft_blocks
 from .model import Model
 
-COLUMNS = ("row", "source", "sources", "delay", "log", "dense", "target", "hole", "width", "plastic")
-ROW, SOURCE, SOURCES, LOG, DENSE, HOLE = (
-    COLUMNS.index(name) for name in ("row", "source", "sources", "log", "dense", "hole")
-)
+ROW, SOURCE, SOURCES, LOG, HOLE = layout.ROW, layout.SOURCE, layout.SOURCES, layout.LOG, layout.HOLE
+
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class SynapseTable:
 
     Attributes
     ----------
-    blocks : int64 (n_blocks, 10), columns as in `COLUMNS`
+    blocks : int64 (n_blocks, BLOCK_COLUMNS), columns as in `kernels.layout`
     row_ptr : int64 (n_rows + 1,)
     target : uint32 (n,), local index of the target
     weight : (n,), of the model's precision
@@ -95,7 +94,7 @@ class SynapseTable:
             for draft in group:
                 blocks += self._place(model, draft, row)
                 row += draft.counts.size
-        self.blocks = np.array(blocks, np.int64).reshape(-1, len(COLUMNS))
+        self.blocks = np.array(blocks, np.int64).reshape(-1, layout.BLOCK_COLUMNS)
 
     def _span(self, group: list[Block], row: int) -> ProjectionSlice:
         """Where a projection lies whose tiles start with `row`."""
@@ -111,7 +110,7 @@ class SynapseTable:
         n_sources, n_rows = projection.pre.size, draft.counts.size
         draft.fill(self.row_ptr[row : row + n_rows].reshape(draft.counts.shape), self.target, self.weight)
         source = model.offset(projection.pre)
-        hole = model.offset(projection.post) + low if draft.leaves_out_self else NO_HOLE
+        hole = model.offset(projection.post) + low if draft.leaves_out_self else layout.NO_HOLE
         blocks = []
         for k, delay in enumerate(draft.delays):
             dense = self._is_dense(draft, row + k * n_sources)
@@ -176,7 +175,7 @@ class SynapseTable:
                 first = blocks[0, SOURCE]
                 low = np.searchsorted(sources, first)
                 blocks[:, SOURCE], blocks[:, SOURCES] = low, low + len(kept)
-                blocks[:, HOLE] += low - first
+                blocks[blocks[:, HOLE] != layout.NO_HOLE, HOLE] += low - first
             blocks[:, ROW] = place[blocks[:, ROW]]
         self.spans = [
             replace(span, rows=int(place[span.rows]), sources=None if len(kept) == span.n_sources else kept)
