@@ -16,12 +16,15 @@ from pareprop.core import (
     optimizers,
     random,
     rows,
+    signs,
     spike,
     spike_single,
     topology,
 )
 
-__all__ = ["PRECISIONS", "Precision", "build_info", "exchange", "layout", "optimizers", "random", "rows", "topology"]
+__all__ = [
+    "PRECISIONS", "Precision", "build_info", "exchange", "layout", "optimizers", "random", "rows", "signs", "topology"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,8 @@ def compare_gradients(neurons: int) -> dict[str, float]:
     from pareprop.simulation.digest import tables
 
     model, task = sine_waves(neurons)
-    simulation = Simulation(model, task, settings=IntervalSettings(task.learning_window, keep_gradients=True))
+    simulation = Simulation(model, task, settings=IntervalSettings(task.learning_window))
+    simulation.engine.gradient.keep()
     net = jax_peers.dense_of(simulation.network, task.sample(0))
     engine = simulation.engine
     simulation.run_sample(0, "train", learn=True)
@@ -111,7 +112,7 @@ def compare_gradients(neurons: int) -> dict[str, float]:
     distances = {}
     for (table, span), name in zip(tables(simulation.network), ("in", "rec", "out", None), strict=True):
         if name:
-            wanted = np.nan_to_num(jax_peers.matrix(table, span, engine.gradient[id(table)]))
+            wanted = np.nan_to_num(jax_peers.matrix(table, span, engine.gradient.arrays[id(table)]))
             distances[name] = float(np.linalg.norm(found[name] - wanted) / np.linalg.norm(wanted))
     differ = np.abs(np.asarray(excess))[np.asarray(own) != z]
     return distances | {"threshold": float(differ.max(initial=0.0) / np.asarray(net.cells["V_th"]).max())}

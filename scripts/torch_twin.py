@@ -75,10 +75,8 @@ def synapses(simulation: Simulation) -> dict[str, tuple[Any, ...]]:
 
 def eprop(simulation: Simulation) -> dict[str, np.ndarray]:
     """The gradient that the engine has collected since its last update, as `Bptt.gradient`."""
-    found = synapses(simulation).items()
-    return {
-        name: simulation.engine.gradient[id(table)][index] for name, (item, table, *_, index) in found if item.plastic
-    }
+    found, gradient = synapses(simulation).items(), simulation.engine.gradient.arrays
+    return {name: gradient[id(table)][index] for name, (item, table, *_, index) in found if item.plastic}
 
 
 def bptt(simulation: Simulation, sample: Sample, through: float = 1.0) -> Bptt:

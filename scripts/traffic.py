@@ -16,10 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pareprop.engines.interval import IntervalSettings
-from pareprop.engines.spike import SpikeSettings
-from pareprop.network.optimizers import Adam
 from pareprop.kernels import layout
+from pareprop.network.optimizers import Adam
 from pareprop.parallel.exchange import Alone
 from pareprop.runs import benchmark
 from pareprop.simulation.loop import Simulation
@@ -107,10 +105,10 @@ def build(variant: str, setup: str, size: Size, precision: str) -> Simulation:
     model = benchmark.model(size.neurons, size.indegree, size.inputs, variant=variant, **extra)
     if setup == "adam":
         model.optimizer = Adam(eta=1e-6)
-    kind, more = (SpikeSettings, {}) if variant == "spike" else (IntervalSettings, {"keep_gradients": setup == "batch"})
-    return Simulation(
-        model, benchmark.BenchTask(size.inputs, size.steps, 1), Alone(), settings=kind(size.steps, **more)
-    )
+    simulation = Simulation(model, benchmark.BenchTask(size.inputs, size.steps, 1), Alone())
+    if setup == "batch":
+        simulation.engine.gradient.keep()
+    return simulation
 
 
 def run(variant: str, setup: str, size: Size, precision: str, samples: int) -> dict[str, Any]:

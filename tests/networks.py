@@ -81,9 +81,12 @@ class CaseTask:
 def simulation(case: dict, exchange=None, round_steps: int = 0, keep_gradients: bool = True) -> Simulation:
     """A `Simulation` of the case, whose gradients can be looked at before `optimize` unless they are not kept."""
     settings = IntervalSettings(
-        case["learning_window"], case["average_gradient"], case["reset"], round_steps, keep_gradients=keep_gradients
+        case["learning_window"], average_gradient=case["average_gradient"], reset=case["reset"], round_steps=round_steps
     )
-    return Simulation(model(case), CaseTask(case), exchange, settings=settings)
+    run = Simulation(model(case), CaseTask(case), exchange, settings=settings)
+    if keep_gradients:
+        run.engine.gradient.keep()
+    return run
 
 
 def model(case: dict) -> Model:

@@ -209,10 +209,10 @@ class Neurons:
         self.P_I = p["tau_m"] / p["C_m"] * (1.0 - self.alpha)
         self.zeta = np.where(regular | p["regular_spike_arrival"].astype(bool), 1.0, 1.0 - self.alpha)
         self.beta = np.where(np.char.endswith(models, "_adapt"), p["adapt_beta"], 0.0)
-        self.t_ref = np.rint(p["t_ref"] / dt).astype(int)
+        self.t_ref = steps_up(p["t_ref"], dt).astype(int)
         self.refractory_input = p["refractory_input"].astype(bool)
         self.c_reg, self.f_target = p["c_reg"], p["f_target"] / 1000.0  # spikes per ms
-        self.kappa, self.kappa_reg, self.cutoff = p["kappa"], p["kappa_reg"], p["eprop_isi_trace_cutoff"]
+        self.kappa, self.kappa_reg, self.cutoff = p["kappa"], p["kappa_reg"], steps_up(p["eprop_isi_trace_cutoff"], dt)
         self.reset()
         if any("V_m" in g["params"] for g in groups):
             starts = [np.broadcast_to(g["params"].get("V_m", g["params"].get("E_L", -70.0)), g["n"]) for g in groups]
@@ -256,6 +256,11 @@ class Neurons:
         return psi
 
 
+def steps_up(ms, dt):
+    """Whole steps of a time, rounded up as `Time(Time::ms(t)).get_steps()` does; a thousandth of a step is none."""
+    return np.ceil(np.asarray(ms, float) / dt - 1e-3)
+
+
 class Readouts:
     """The leaky readouts, all with the same parameters."""
 
@@ -265,7 +270,7 @@ class Readouts:
         self.kappa = np.exp(-dt / p["tau_m"])
         self.P_I = p["tau_m"] / p["C_m"] * (1.0 - self.kappa)
         self.zeta = 1.0 if regular or p["regular_spike_arrival"] else 1.0 - self.kappa
-        self.loss, self.cutoff = p["loss"], p["eprop_isi_trace_cutoff"]
+        self.loss, self.cutoff = p["loss"], steps_up(p["eprop_isi_trace_cutoff"], dt)
         self.y = np.full(n, p.get("V_m", p["E_L"]) - p["E_L"])
 
     def step(self, arriving, first):
@@ -567,6 +572,8 @@ def run_spike_variant(case, net):
         signal = net.readouts.step(arriving_out, first=s == 0)
         if window[s]:
             net.signal[s], net.error[s] = signal, signal - net.targets[s]
+    if len(case.get("etas", ())) > net.n_steps:
+        net.optimizer["eta"] = case["etas"][net.n_steps]
     flush((p_in, net.inputs), (p_rec, net.z), (p_out, net.z), history=history)
     return net.results() | {
         "w_in": p_in.final_weights(),

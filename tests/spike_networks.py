@@ -126,7 +126,7 @@ class CaseTask:
 def simulation(case: dict, n_steps: int = 0, round_steps: int = 0, exchange=None) -> Simulation:
     """A `Simulation` of the case in samples of `n_steps`, or in one."""
     task = CaseTask(case, n_steps or len(case["inputs"]))
-    settings = SpikeSettings(task.learning_window, round_steps)
+    settings = SpikeSettings(task.learning_window, round_steps=round_steps)
     return Simulation(networks.model(case), task, exchange, settings=settings)
 
 
@@ -180,4 +180,4 @@ def without_prefix_sums(patch: pytest.MonkeyPatch) -> None:
 
 def modes(run: Simulation) -> set[int]:
     """The kernels that the run uses."""
-    return set().union(*(rules.modes for rules in run.engine.rules))
+    return set().union(*(rules.modes for rules in run.engine.memory.rules))

@@ -64,6 +64,7 @@ def imports(path: Path) -> tuple[set[str], set[str]]:
                 libraries.add(full[0])
                 continue
             names = [".".join(full[1:n]) for n in (len(full), len(full) - 1)]
+            assert names[0].startswith("core") or set(names) & MODULES.keys(), f"{path}: there is no {'.'.join(full)}"
             package.add(next((name for name in names if name in MODULES), names[0]))
     return package, libraries
 

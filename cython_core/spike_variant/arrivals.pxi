@@ -170,10 +170,10 @@ cdef void optimize(
     cdef Adam adam = adam_of(rows, b)
     if rows.rules[b, ADAM]:
         for n in range(rows.counters[row] + 1, due + 1):       # the first one takes what is owed, the others nothing
-            step(stop - start, adam_rate(rows, b, n), adam, rows, b, start)
+            step(stop - start, adam_rate(rows, b, n), adam, rows, b, row, start)
         rows.counters[row] = max(due, rows.counters[row])
     else:
-        step(stop - start, rows.constants[b, ETA], adam, rows, b, start)
+        step(stop - start, rows.constants[b, ETA], adam, rows, b, row, start)
 
 
 cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:

@@ -4,7 +4,7 @@
 # of the run. n = neurons of this rank, m = d_out + d_fb - 1 = steps by which learning signals lag behind.
 
 from libc.math cimport exp, sqrt
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from pareprop.core.delivery cimport add_row, first_at_least, hole_of, list_spikes, next_row, prefetch
 from pareprop.core.layout cimport (
@@ -38,6 +38,7 @@ cdef class Rows:
     cdef public double[:, ::1] constants
     cdef public int64_t[::1] row_ptr, counters     # counters: optimizer steps made
     cdef public uint32_t[::1] target
+    cdef public int8_t[::1] signs                  # of the row's source, +1, -1 or 0; empty: no source has one
     cdef public double[::1] Z                      # zbar of each row, see the modes
     cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
     cdef public double[:, :, ::1] bias             # (n_blocks, k, 2), sqrt(1 - beta_2^n) and 1 - beta_1^n
@@ -55,7 +56,8 @@ cdef class Engine:
     # neurons: parameters and state
     cdef public int64_t first_id
     cdef public int64_t[:, ::1] pieces             # (n_pieces, 4): first, last neuron, surrogate, model
-    cdef public real[::1] alpha, zeta, p_current, V_th, V_min, V_reset, t_ref, rho, adapt_beta, height, inverse_width, I_e
+    cdef public real[::1] alpha, zeta, p_current, V_th, V_min, V_reset, t_ref, rho, adapt_beta
+    cdef public real[::1] height, inverse_width, I_e
     cdef public real[::1] refractory_input, c_reg, f_target
     cdef public real[::1] v, a, z, refractory, arriving, excess, drive, kept, f_av
     # readouts

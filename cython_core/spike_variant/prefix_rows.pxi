@@ -15,13 +15,15 @@ cdef bint arrive_prefix(
         if entered:
             d = unit(engine, t, e, b)
         if rows.blocks[b, DENSE]:
-            if engine.queued == TOGETHER:
+            if engine.queued == TOGETHER or (engine.queued > 0 and unlike(rows, engine.queue[0].row, row)):
                 descend_queue(engine, t, rows, b, arriving)
-            engine.queue[engine.queued] = Descent(start, hole_of(rows.blocks, b, source, stop - start), Z, d, crossing)
+            engine.queue[engine.queued] = Descent(
+                start, row, hole_of(rows.blocks, b, source, stop - start), Z, d, crossing
+            )
             engine.queued += 1
         else:
             descend_row(start, stop, ahead, &rows.target[0], Z, d, crossing, rows.constants[b, ETA],
-                        rows.constants[b, W_MIN], rows.constants[b, W_MAX], &rows.weight[0], &rows.Y[0], &rows.C[0],
+                        low_of(rows, b, row), high_of(rows, b, row), &rows.weight[0], &rows.Y[0], &rows.C[0],
                         cells_of(engine))
         rows.Z[row] = Z + d
         wait(engine, t, rows, row)
@@ -36,6 +38,11 @@ cdef bint arrive_prefix(
     if entered:
         enter(engine, t, rows, b, row, 0)
     return False
+
+
+cdef inline bint unlike(Rows rows, int64_t one, int64_t other) noexcept nogil:
+    """Whether two rows have sources of different signs, so that they can't descend together."""
+    return rows.signs.shape[0] > 0 and rows.signs[one] != rows.signs[other]
 
 
 cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, total_of[::1] arriving) noexcept nogil:
@@ -64,7 +71,7 @@ cdef void descend_part(
     cdef int64_t i, k, done = 0, count = 0, n = last - first, j = rows.blocks[b, TARGET] + first
     cdef const double* R = &engine.R[row_before_entry(engine, t), 0]
     cdef double eta = rows.constants[b, ETA]
-    cdef real low = rows.constants[b, W_MIN], high = rows.constants[b, W_MAX]
+    cdef real low = low_of(rows, b, engine.queue[0].row), high = high_of(rows, b, engine.queue[0].row)
     cdef Row[TOGETHER] found
     cdef Descent* row
     if n == 0:
@@ -248,12 +255,12 @@ cdef bint arrive_closed(
             n = part_of(after, hole, rows.blocks[b, WIDTH], &place)
             j, i = rows.blocks[b, TARGET] + place, start + place - after
             if n > 0:
-                reopen_dense(n, Z, Z_before, power, enters, d, rows.constants[b, ETA], rows.constants[b, W_MIN],
-                             rows.constants[b, W_MAX], &engine.R[before, j], &engine.R[enters_after, j], &engine.A[j],
+                reopen_dense(n, Z, Z_before, power, enters, d, rows.constants[b, ETA], low_of(rows, b, row),
+                             high_of(rows, b, row), &engine.R[before, j], &engine.R[enters_after, j], &engine.A[j],
                              &engine.D[j], &rows.weight[i], &rows.Y[i], &rows.C[i], <real*> &arriving[j])
     else:
         reopen_row(start, stop, ahead, &rows.target[0], Z, Z_before, power, enters, d, rows.constants[b, ETA],
-                   rows.constants[b, W_MIN], rows.constants[b, W_MAX], &engine.R[before, 0], &rows.weight[0],
+                   low_of(rows, b, row), high_of(rows, b, row), &engine.R[before, 0], &rows.weight[0],
                    &rows.Y[0], &rows.C[0], cells_of(engine))
     rows.Z[row] = Z + d
     rows.books[row, CURSOR] = max(e, 0) // engine.block

@@ -103,6 +103,7 @@ cdef enum:
 
 cdef struct Descent:  # a row of which the arrival is noted, but not worked off
     int64_t start
+    int64_t row       # of the same sign for all that wait
     int64_t hole      # target that the row lacks
     double Z
     double d          # of a spike that enters now, 0 if none

@@ -30,7 +30,7 @@ cdef void work_off(
         if fused:
             fill_rates(engine, u + 3, n, rates, rows, b)
         if rows.rules[b, MODE] == READOUT:
-            work_readout(engine, u, n, traces, fused, rates, rows, b, start, stop)
+            work_readout(engine, u, n, traces, fused, rates, rows, b, row, start, stop)
         else:
             work_neurons(engine, u, n, traces, fused, rates, rows, b, row, start, stop)
         u += n
@@ -76,9 +76,23 @@ cdef double adam_rate(Rows rows, int64_t b, int64_t n) noexcept nogil:
     return rows.constants[b, ETA] * rows.bias[b, place, 0] / rows.bias[b, place, 1]
 
 
-cdef inline void step(int64_t n, real rate, Adam adam, Rows rows, int64_t b, int64_t start) noexcept nogil:
-    """A step of the optimizer of n synapses; C is minus the gradient."""
-    cdef real low = rows.constants[b, W_MIN], high = rows.constants[b, W_MAX], divisor = -1.0
+cdef inline double low_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Least weight of the row: Wmin, or 0 if that is less and the source excites."""
+    cdef bint bound = rows.signs.shape[0] > 0 and rows.signs[row] > 0
+    return max(rows.constants[b, W_MIN], 0.0) if bound else rows.constants[b, W_MIN]
+
+
+cdef inline double high_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Largest weight of the row: Wmax, or 0 if that is more and the source inhibits."""
+    cdef bint bound = rows.signs.shape[0] > 0 and rows.signs[row] < 0
+    return min(rows.constants[b, W_MAX], 0.0) if bound else rows.constants[b, W_MAX]
+
+
+cdef inline void step(
+    int64_t n, real rate, Adam adam, Rows rows, int64_t b, int64_t row, int64_t start
+) noexcept nogil:
+    """A step of the optimizer of n synapses of a row; C is minus the gradient."""
+    cdef real low = low_of(rows, b, row), high = high_of(rows, b, row), divisor = -1.0
     if rows.rules[b, ADAM]:
         adam_step(n, rate, divisor, adam, low, high, &rows.C[start], &rows.moment[start], &rows.variance[start],
                   &rows.weight[start])
@@ -118,19 +132,19 @@ cdef void work_neurons(
         last = min(k + CHUNK, hole if k < hole else stop)
         if rows.blocks[b, DENSE]:
             dense = rows.blocks[b, TARGET] + k - start + (k >= hole)
-        work_chunk(engine, first, n, traces, fused, rates, rows, b, k, last, dense)
+        work_chunk(engine, first, n, traces, fused, rates, rows, b, row, k, last, dense)
         k = last
 
 
 cdef void work_chunk(
     Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
-    int64_t start, int64_t stop, int64_t dense
+    int64_t row, int64_t start, int64_t stop, int64_t dense
 ) noexcept nogil:
     """The synapses [start, stop), at most CHUNK; `dense` is their first target, -1 if they are not neighbours.
 
     If `fused`, a step of the optimizer with each of the `rates` follows each step of the history.
     """
-    cdef int64_t i, row, width = stop - start
+    cdef int64_t i, place, width = stop - start
     cdef bint second = engine.sets == 2
     cdef real kappa = rows.constants[b, KAPPA], kappa_reg = rows.constants[b, KAPPA_REG]
     cdef const uint32_t* target = &rows.target[start]
@@ -144,13 +158,13 @@ cdef void work_chunk(
     if rows.rules[b, ADAPTIVE]:
         collect(width, dense, target, &engine.rho[0], rho)
         collect(width, dense, target, &engine.adapt_beta[0], beta)
-    row = first % engine.psi.shape[0]
+    place = first % engine.psi.shape[0]
     for i in range(n):
         if dense >= 0:
-            psi, L = &engine.psi[row, dense], &engine.L[row, dense]
+            psi, L = &engine.psi[place, dense], &engine.L[place, dense]
         else:
-            collect(width, dense, target, &engine.psi[row, 0], psi_found)
-            collect(width, dense, target, &engine.L[row, 0], L_found)
+            collect(width, dense, target, &engine.psi[place, 0], psi_found)
+            collect(width, dense, target, &engine.L[place, 0], L_found)
         if rows.rules[b, OWN_ZBAR]:
             filter_own(width, traces[i], alpha, &rows.zbar[start], e)
         else:
@@ -161,20 +175,20 @@ cdef void work_chunk(
             eligibility(width, psi, e)
         if second:
             if dense >= 0:
-                F = &engine.F[row, dense]
+                F = &engine.F[place, dense]
             else:
-                collect(width, dense, target, &engine.F[row, 0], F_found)
+                collect(width, dense, target, &engine.F[place, 0], F_found)
             credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
         else:
             credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
         if fused:
-            step(width, rates[i], adam, rows, b, start)
-        row = row + 1 if row + 1 < engine.psi.shape[0] else 0
+            step(width, rates[i], adam, rows, b, row, start)
+        place = place + 1 if place + 1 < engine.psi.shape[0] else 0
 
 
 cdef void work_readout(
     Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
-    int64_t start, int64_t stop
+    int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """g += E zbar; as in `work_chunk`."""
     cdef int64_t i, k, seen = first % engine.error_ring.shape[0]
@@ -183,7 +197,7 @@ cdef void work_readout(
         for k in range(start, stop):
             rows.C[k] -= engine.error_ring[seen, rows.first_error + rows.target[k]] * traces[i]
         if fused:
-            step(stop - start, rates[i], adam, rows, b, start)
+            step(stop - start, rates[i], adam, rows, b, row, start)
         seen = seen + 1 if seen + 1 < engine.error_ring.shape[0] else 0
 
 

@@ -1,10 +1,50 @@
-"""What both engines share."""
+"""The interface between the loop and a variant of e-prop, and what the variants share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
+
+from ..errors import InputError
+from ..network.connectivity import Role
+from ..network.local import LocalNetwork, target_rate
+from ..parallel.exchange import Exchange
+from ..parallel.spike_log import SpikeLog
+from ..timers import Timers
+from .losses import learning_signal
+from .plasticity import Plastic
+from .sample import Sample
+from .state import State
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of both variants, with NEST's names.
+
+    Attributes
+    ----------
+    learning_window : int
+        Last steps of a sample with a learning signal, where the sample has no window of its own.
+    round_steps : int
+        Steps between exchanges, 0 for the min-delay.
+    """
+
+    learning_window: int
+    _: KW_ONLY
+    round_steps: int = 0
+
+    def check(self, n_steps: int) -> None:
+        """Raise `InputError` unless samples of `n_steps` steps can be run with these settings."""
+        self._require_window(0, n_steps)
+        if self.round_steps < 0:
+            raise InputError(f"round_steps = {self.round_steps} must be at least 0")
+
+    def _require_window(self, lowest: int, n_steps: int) -> None:
+        if not lowest <= self.learning_window <= n_steps:
+            raise InputError(f"learning_window = {self.learning_window} must lie in [{lowest}, {n_steps}]")
 
 
 @dataclass
@@ -16,3 +56,179 @@ class Recorded:
     adaptation: np.ndarray
     surrogate_gradient: np.ndarray
     learning_signal: np.ndarray
+
+
+class Engine(ABC):
+    """One variant of e-prop on this rank's share of a network: runs samples, learns, holds the state in between.
+
+    `Simulation` and the observers use what is named here and nothing else. All ranks call the same methods in the same
+    order. A new variant fills in the abstract methods and adds itself to `simulation.loop.ENGINES`.
+
+    Parameters
+    ----------
+    network : LocalNetwork
+        This rank's share.
+    exchange : Exchange
+        Of this rank's group of ranks.
+    settings : Settings
+        Of the variant.
+    n_steps : int
+        Steps of every sample.
+    timers : Timers
+        Seconds by phase, added to.
+
+    Attributes
+    ----------
+    plastic : list of Plastic
+        Plastic projections with synapses on this rank; `eta` may be set between samples.
+    log, n_spikes : SpikeLog, int
+        All spikes of the last sample (on root; own ones elsewhere), and their number in the whole network.
+    recorded_ids, recorded : np.ndarray, Recorded or None
+        Recorded neurons of this rank, and their dynamics in the last sample.
+    round_steps : int
+        Steps between exchanges.
+    """
+
+    settings_type: ClassVar[type[Settings]]
+    exchanging: ClassVar[tuple[Role, ...]]  # roles whose projections among each other set the min-delay
+    learns_at_the_end: ClassVar[bool]  # whether weights change in `optimize` alone, not within samples
+
+    plastic: list[Plastic]
+    log: SpikeLog
+    n_spikes: int
+
+    def __init__(
+        self, network: LocalNetwork, exchange: Exchange, settings: Settings, n_steps: int, timers: Timers
+    ) -> None:
+        settings.check(n_steps)
+        self.network, self.exchange, self.settings, self.timers = network, exchange, settings, timers
+        self.n_steps, self.real = n_steps, network.model.kernels.real
+        self.n_neurons = network.neurons[1] - network.neurons[0]
+        readouts = network.model.of_role("readout")
+        self.loss = readouts[0].params.loss if readouts else "mean_squared_error"
+        self.constants = network.readout_constants()
+        self.round_steps = self._round_length()
+        n_own = network.readouts[1] - network.readouts[0]
+        self.y, self.arriving_out = np.full(n_own, self.constants["V_init"]), np.zeros(n_own)
+        self.signal = np.zeros((n_steps, network.n_readouts))
+        self.own_signal = self.signal if exchange.size == 1 else np.zeros((n_steps, n_own))
+        self.carried = np.zeros(self.n_neurons, self.real)  # currents injected in the last step of the sample before
+        self.recorded: Recorded | None = None
+
+    def _round_length(self) -> int:
+        if self.exchange.size == 1 and not self.settings.round_steps:
+            return self.n_steps
+        longest = self.network.model.min_delay(*self.exchanging) or self.n_steps
+        return min(self.settings.round_steps or longest, longest)
+
+    def _bind_exchange(self, own: SpikeLog, merged: SpikeLog) -> None:
+        """Collective: name the logs and signals that rounds exchange."""
+        expected = target_rate(self.network.model) * self.network.model.dt_ms / 1000.0 * self.round_steps
+        self.exchange.bind(own, merged, self.own_signal, self.signal, self.network.sources, expected)
+
+    @abstractmethod
+    def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
+        """Collective: run one sample.
+
+        Parameters
+        ----------
+        sample : Sample
+            Inputs and target.
+        learn : bool
+            Whether to learn from it.
+
+        Returns
+        -------
+        error : np.ndarray
+            float64 (n_steps, n_readouts), 0 outside of the window.
+        loss : float
+            Of this sample.
+        """
+
+    @abstractmethod
+    def optimize(self) -> None:
+        """Collective: change the weights by what the samples of a batch gave, if they did not change at once."""
+
+    def begin_sample(self, leaf: int) -> None:  # noqa: B027, there may be nothing to do
+        """Take note that the next sample to learn from lies in leaf `leaf` of its batch, see `parallel.replicas`."""
+
+    def skip(self, n: int, learn: bool) -> None:  # noqa: B027
+        """Count `n` samples that other groups of ranks run."""
+
+    # ---- showing -----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def heard(self) -> SpikeLog:
+        """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
+
+    def shown_signal(self) -> np.ndarray:
+        """Return the readout voltages of the last sample, float64 (n_steps, n_readouts), E_L included."""
+        return self.signal + self.constants["E_L"] if self.constants["E_L"] else self.signal
+
+    def shown_weights(self) -> dict[int, np.ndarray]:
+        """Return the weights that differ from those of the tables as updates are pending, by id of the table."""
+        return {}
+
+    def record_ids(self, ids: np.ndarray) -> None:
+        """Record in the samples that follow those of the recurrent neurons `ids`, int64 (n,), that live here."""
+        first, last = self.network.neurons
+        self.recorded_ids = ids[(ids >= first) & (ids < last)]
+        self._tracks = [np.zeros((self.n_steps, len(self.recorded_ids))) for _ in range(3)]
+        self._bind_tracks(self.recorded_ids - first, *self._tracks)
+
+    @abstractmethod
+    def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
+        """Let the kernel write the dynamics of neurons `local` into arrays (n_steps, n)."""
+
+    def _record(self, error: np.ndarray) -> Recorded | None:
+        """Return the dynamics of the last sample."""
+        if not len(self.recorded_ids):
+            return None
+        local = self.recorded_ids - self.network.neurons[0]
+        V_m, adaptation, psi = (track.copy() for track in self._tracks)
+        V_m += self.network.cells["E_L"][local]
+        signal = learning_signal(error, self.network.dense_feedback()[:, local])
+        return Recorded(self.recorded_ids, V_m, adaptation, psi, signal)
+
+    @abstractmethod
+    def watched(self) -> dict[str, np.ndarray]:
+        """Return arrays that a number which is not finite reaches within a sample; last axis = this rank's neurons."""
+
+    # ---- state -------------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def state(self) -> State:
+        """Return what the next sample reads, between iterations; see `state`."""
+
+    @abstractmethod
+    def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+        """Take back numbers and what is shared; the arrays of `state()` are filled next."""
+
+    def refresh(self) -> None:
+        """Bring learning-signal weights up to date after the arrays of `state()` were filled."""
+        if self.network.mirror:
+            self.network.mirror.follow()
+
+    @property
+    @abstractmethod
+    def history_steps(self) -> int:
+        """Steps of which a neuron keeps something."""
+
+    @abstractmethod
+    def nbytes(self) -> dict[str, int]:
+        """Return this rank's bytes by kind, "gradients" among them."""
+
+    # ---- for the variants --------------------------------------------------------------------------------------------
+
+    def _injected(self, sample: Sample) -> np.ndarray:
+        """Return injected currents by the step that takes them, one after they were injected; carry over the last."""
+        table = self.network.currents
+        if not len(table.blocks):
+            return np.zeros((0, self.n_neurons), self.real)
+        injected = np.zeros((self.n_steps + 1, self.n_neurons), self.real)
+        if sample.currents is not None:
+            self.network.model.kernels.interval.inject(
+                table.blocks, table.row_ptr, table.target, table.weight, sample.currents, injected[1:]
+            )  # fmt: skip
+        injected[0], self.carried = self.carried, injected[-1].copy()
+        return injected[:-1]

@@ -7,113 +7,176 @@ from collections.abc import Callable
 import numpy as np
 
 from ..arrays import aligned
-from ..network.optimizers import Adam, GradientDescent
+from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
-from ..parallel.replicas import TreeSum
+from ..parallel.replicas import Replicas, TreeSum
 from ..parallel.spike_log import SpikeLog
+from ..timers import Timers
 from .plasticity import plastic
-from .sample import Sample
 
 EMPTY = SpikeLog(0, 0)
 
 
-class Learning:
-    """The part of `Interval` that learns; it reads what the other part, which runs samples, left in its arrays."""
+class IntervalGradient:
+    """Gradients of the synapses of one rank, summed over the samples of a batch, and the optimizers that spend them.
 
-    def _prepare(self) -> None:
-        """Take memory for gradients, unless weights can be changed at once."""
-        network, settings, optimizer = self.network, self.settings, self.network.model.optimizer
-        tables = (network.incoming, network.outgoing)
+    Where all optimizers are linear in the gradient and step after every sample, `optimize` adds what `collect` found
+    straight to the weights, and no gradient takes memory; `keep` undoes this.
+
+    Parameters
+    ----------
+    network : LocalNetwork
+        This rank's share.
+    n_steps : int
+        Steps of an interval.
+    averaged_steps : int
+        Gradients are divided by this.
+    parameters : dict
+        Name to array (n_neurons,) of the neurons' parameters, in the model's precision.
+    timers : Timers
+        Seconds by phase, added to.
+
+    Attributes
+    ----------
+    plastic, mirrored : list of Plastic
+        Plastic projections of this rank, and the readout projections that its feedback copies.
+    sums : TreeSum
+        Sums of the gradients of all tables.
+    n_collected : int
+        Samples of the batch so far, those of other groups of ranks included.
+    """
+
+    def __init__(
+        self,
+        network: LocalNetwork,
+        n_steps: int,
+        averaged_steps: int,
+        parameters: dict[str, np.ndarray],
+        timers: Timers,
+    ) -> None:
+        self.network, self.n_steps, self.averaged_steps, self.timers = network, n_steps, averaged_steps, timers
+        model = network.model
+        self._kernel, self._real, self._parameters = model.kernels.interval, model.kernels.real, parameters
+        constants = network.readout_constants()
+        self._kappa, self._zeta = constants["alpha"], constants["zeta"]
         copies = (network.mirror.table,) if network.mirror else ()
-        self.direct = not settings.keep_gradients and all(
-            isinstance(rule, GradientDescent) and not isinstance(rule, Adam) and rule.batch_size == 1
-            for rule in (optimizer, *(item.optimizer for item in network.model.projections if item.optimizer))
-        )
-        n_kept = 0 if self.direct else 1
+        tables = (network.incoming, network.outgoing)
         self._tables = (*tables, *copies)
-        self.sums = TreeSum([aligned(len(table.weight) * n_kept, self.real) for table in self._tables])
+        rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
+        self._direct = all(rule.accumulates and rule.batch_size == 1 for rule in rules)
         self._pending: list[tuple] = []
-        self.mirrored = [item for table in copies for item in plastic(table, optimizer)]
-        self.plastic = [item for table in tables for item in plastic(table, optimizer)]
+        self.mirrored = [item for table in copies for item in plastic(table, model.optimizer)]
+        self.plastic = [item for table in tables for item in plastic(table, model.optimizer)]
         self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
+        self._scratch = np.zeros(network.n_readouts), *np.zeros((3, len(parameters["alpha"])), self._real)
+        self._allocate()
+
+    def _allocate(self) -> None:
+        sizes = [0 if self._direct else len(table.weight) for table in self._tables]
+        self.sums = TreeSum([aligned(size, self._real) for size in sizes])
+
+    def keep(self) -> None:
+        """Sum gradients apart from the weights even where they need not be, for scripts and tests that read them."""
+        self._direct = False
+        self._allocate()
 
     @property
-    def gradient(self) -> dict[int, np.ndarray]:
+    def arrays(self) -> dict[int, np.ndarray]:
         """What samples add to, by id of the table: the gradient so far if all are in one leaf, see `replicas`."""
         return {id(table): array for table, array in zip(self._tables, self.sums.arrays, strict=True)}
 
-    def _collect(self, sample: Sample, error: np.ndarray) -> None:
-        """Add the gradient of this interval to the batch."""
-        network, cells, inputs = self.network, self.network.cells, sample.inputs
-        rate = cells["c_reg"] * (self.state["n_spikes"] / self.n_steps - cells["f_target"] * network.model.dt_ms)
+    @property
+    def is_pending(self) -> bool:
+        """Whether a gradient waits for `optimize` that the next sample would overwrite."""
+        return bool(self._pending)
+
+    def collect(
+        self, inputs: SpikeLog, spikes: SpikeLog, error: np.ndarray, psi: np.ndarray, n_spikes: np.ndarray
+    ) -> None:
+        """Add the gradient of one interval to the batch.
+
+        Parameters
+        ----------
+        inputs, spikes : SpikeLog
+            Of the interval: of the inputs, and of the neurons that this rank listens to.
+        error : np.ndarray
+            float64 (n_steps, n_readouts).
+        psi : np.ndarray
+            (n_steps, n_neurons), surrogate gradients; overwritten by the coefficients of arrivals.
+        n_spikes : np.ndarray
+            (n_neurons,), spikes of each neuron in the interval.
+        """
+        network, cells = self.network, self.network.cells
+        rate = cells["c_reg"] * (n_spikes / self.n_steps - cells["f_target"] * network.model.dt_ms)
         rate /= self.n_steps
         table = network.feedback
         with self.timers.phase("sweep"):
-            self.kernel.sweep(
+            self._kernel.sweep(
                 self._kappa, network.adaptive, error, table.blocks, table.row_ptr, table.target, table.weight,
-                *(self.parameters[name] for name in ("alpha", "zeta", "rho", "adapt_beta")),
-                rate.astype(self.real, copy=False), *self._scratch, self.psi,
+                *(self._parameters[name] for name in ("alpha", "zeta", "rho", "adapt_beta")),
+                rate.astype(self._real, copy=False), *self._scratch, psi,
             )  # fmt: skip
-            own_error = error[:, slice(*network.readouts)].copy()
-            self.kernel.sweep_readouts(self._kappa, self.constants["zeta"], own_error)
-            parts = [(network.incoming, inputs, self.psi, False)]
-            parts.append((network.outgoing, EMPTY, own_error.astype(self.real, copy=False), True))
+            parts = [(network.incoming, inputs, psi, False)]
+            parts.append((network.outgoing, EMPTY, self._swept(error[:, slice(*network.readouts)]), True))
             if network.mirror:
-                all_errors = error.copy()
-                self.kernel.sweep_readouts(self._kappa, self.constants["zeta"], all_errors)
-                parts.append((network.mirror.table, EMPTY, all_errors.astype(self.real, copy=False), True))
-        if self.direct:
+                parts.append((network.mirror.table, EMPTY, self._swept(error), True))
+        if self._direct:
             self._pending = parts
         else:
-            gradient = self.gradient
-            self._credit(parts, lambda table: (np.ones(len(table.blocks)), gradient[id(table)]))
+            arrays = self.arrays
+            self._credit(parts, spikes, lambda table: (np.ones(len(table.blocks)), arrays[id(table)]))
         self.n_collected += 1
 
-    def _credit(self, parts: list[tuple], into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]) -> None:
+    def _swept(self, error: np.ndarray) -> np.ndarray:
+        """Return what arrivals at readouts are worth."""
+        error = error.copy()
+        self._kernel.sweep_readouts(self._kappa, self._zeta, error)
+        return error.astype(self._real, copy=False)
+
+    def _credit(
+        self, parts: list[tuple], spikes: SpikeLog, into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]
+    ) -> None:
         """Add the coefficients of all arrivals, times a factor for each block, to an array of synapses."""
         with self.timers.phase("credit"):
             for table, sources, coefficient, same_step in parts:
-                merged = self.merged
-                needed = self.kernel.scratch_size(same_step, table.blocks, sources.ptr, merged.ptr, coefficient)
+                needed = self._kernel.scratch_size(same_step, table.blocks, sources.ptr, spikes.ptr, coefficient)
                 if needed > len(self._links):
                     self._links = np.zeros(int(1.25 * needed), np.int64)
-                self.kernel.credit(
-                    same_step, table.blocks, table.row_ptr, table.target, sources.ids, sources.ptr, merged.ids,
-                    merged.ptr, coefficient, *into(table), self._links,
+                self._kernel.credit(
+                    same_step, table.blocks, table.row_ptr, table.target, sources.ids, sources.ptr, spikes.ids,
+                    spikes.ptr, coefficient, *into(table), self._links,
                 )  # fmt: skip
 
-    def skip(self, n: int, learn: bool) -> None:
-        """Count `n` samples that other groups of ranks run."""
-        self.n_samples += n
-        self.n_collected += n * learn
-
-    def optimize(self) -> None:
+    def optimize(self, spikes: SpikeLog, replicas: Replicas) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
         if not self.n_collected:
             return
-        divisor = float(self.n_collected)
-        if self.settings.average_gradient:
-            divisor *= self.settings.learning_window
-        etas = {item.span.projection.name: item.eta for item in self.plastic}
-        if self.direct:
-            self._credit(self._pending, lambda table: (_rates(table, etas, divisor), table.weight))
+        divisor = float(self.n_collected) * self.averaged_steps
+        etas = {item.name: item.eta for item in self.plastic}
+        if self._direct:
+            self._credit(self._pending, spikes, lambda table: (_rates(table, etas, divisor), table.weight))
             self._pending = []
         with self.timers.phase("communicate"):
-            self.sums.total(self.exchange.replicas)
-        gradient = self.gradient
+            self.sums.total(replicas)
+        arrays = self.arrays
         with self.timers.phase("optimize"):
             for item in (*self.plastic, *self.mirrored):
-                item.eta = etas[item.span.projection.name]
-                if self.direct:
+                item.eta = etas[item.name]
+                if self._direct:
                     item.clip()
                 else:
-                    item.step(gradient[id(item.table)], divisor)
+                    item.step(arrays[id(item.table)], divisor)
             if self.network.mirror:
                 self.network.mirror.follow()
         self.n_collected = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of gradients and of the optimizers' state."""
+        return self.sums.nbytes + sum(item.nbytes for item in self.plastic)
+
 
 def _rates(table: SynapseTable, etas: dict[str, float], divisor: float) -> np.ndarray:
-    """Minus the learning rate of each block of `table`, over the number of samples."""
+    """Return minus the learning rate of each block of `table`, over the number of samples."""
     return np.array([-etas.get(span.projection.name, 0.0) / divisor for span in table.spans for _ in span.delays])

@@ -9,7 +9,9 @@ import numpy as np
 from ..arrays import aligned
 from ..errors import InputError
 from ..kernels import optimizers as kernel
-from ..network.optimizers import Adam, GradientDescent, Optimizer
+from ..kernels import signs as sign_kernel
+from ..network import signs
+from ..network.optimizers import Optimizer
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 
 
@@ -23,7 +25,8 @@ class Plastic:
     optimizer : settings; `eta` may be changed between samples
     n_steps : optimizer steps made
     keeps_moments : whether moments are kept here (interval variant)
-    moment, variance : (n_synapses,) of the type of the weights, Adam's, else empty
+    moments : name to (n_synapses,) of the type of the weights, what the optimizer keeps of each synapse
+    signs : int8 (n_rows,) of the span, of the rows' sources; empty if none is bound, or the engine keeps them itself
     """
 
     table: SynapseTable
@@ -33,24 +36,17 @@ class Plastic:
     keeps_moments: bool = True
 
     def __post_init__(self) -> None:
-        n = self.span.last - self.span.first if self.keeps_moments and isinstance(self.optimizer, Adam) else 0
-        self.moment, self.variance = (aligned(n, self.table.weight.dtype) for _ in range(2))
+        names, n = self.optimizer.moments if self.keeps_moments else (), self.span.last - self.span.first
+        self.moments = {name: aligned(n, self.table.weight.dtype) for name in names}
         self.eta = self.optimizer.eta
+        self.signs = self.span.row_signs() if self.keeps_moments else np.zeros(0, np.int8)
 
     def step(self, gradient: np.ndarray, divisor: float) -> None:
         """Take one optimizer step with `gradient` / `divisor` and clear the gradient (n_synapses of the table,)."""
-        rule: GradientDescent = self.optimizer
-        first, last = self.span.first, self.span.last
+        mine = slice(self.span.first, self.span.last)
         self.n_steps += 1
-        if isinstance(rule, Adam):
-            kernel.adam(
-                self.eta, divisor, rule.Wmin, rule.Wmax, rule.beta_1, rule.beta_2, rule.epsilon, self.n_steps,
-                gradient[first:last], self.moment, self.variance, self.table.weight[first:last],
-            )  # fmt: skip
-        else:
-            kernel.gradient_descent(
-                self.eta, divisor, rule.Wmin, rule.Wmax, gradient[first:last], self.table.weight[first:last]
-            )
+        self.optimizer.step(self.eta, divisor, self.n_steps, gradient[mine], self.table.weight[mine], **self.moments)
+        self._keep_signs()
 
     @property
     def name(self) -> str:
@@ -59,16 +55,13 @@ class Plastic:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a checkpoint keeps of each synapse: the table's weights and the moments kept here."""
-        arrays = {"weight": self.table.weight}
-        if self.keeps_moments and isinstance(self.optimizer, Adam):
-            arrays |= {"moment": self.moment, "variance": self.variance}
-        return arrays
+        return {"weight": self.table.weight} | self.moments
 
     def numbers(self) -> dict[str, float]:
         """What a checkpoint keeps besides arrays."""
         return {"eta": self.eta, "n_steps": self.n_steps}
 
-    def restore(self, numbers: dict[str, float]) -> None:
+    def load_numbers(self, numbers: dict[str, float]) -> None:
         """Take back `numbers`."""
         self.eta, self.n_steps = float(numbers["eta"]), int(numbers["n_steps"])
 
@@ -76,11 +69,17 @@ class Plastic:
         """Note a step whose gradient went straight into the weights, and clip them."""
         self.n_steps += 1
         kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self.table.weight[self.span.first : self.span.last])
+        self._keep_signs()
+
+    def _keep_signs(self) -> None:
+        """Clip at 0 the weights that changed their sign; moments stay as they are, as at NEST's bounds."""
+        if len(self.signs):
+            sign_kernel.bound(self.table.row_ptr[self.span.rows :], self.signs, self.table.weight)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the optimizer's state."""
-        return self.moment.nbytes + self.variance.nbytes
+        return sum(array.nbytes for array in self.moments.values())
 
 
 def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True) -> list[Plastic]:
@@ -92,7 +91,11 @@ def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True)
         For a weight that lies outside of its bounds, as in NEST.
     """
     for span in table.spans:
-        _require_bounds(span, span.projection.optimizer or default, table.weight[span.first : span.last])
+        optimizer = span.projection.optimizer or default
+        if span.projection.keeps_signs:
+            here = f"projection '{span.projection.name}'"
+            signs.check_bounds(span.projection.signs, optimizer.Wmin, optimizer.Wmax, here)
+        _require_bounds(span, optimizer, table.weight[span.first : span.last])
     return [
         Plastic(table, span, span.projection.optimizer or default, keeps_moments=keeps_moments)
         for span in table.spans

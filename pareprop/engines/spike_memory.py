@@ -1,4 +1,4 @@
-"""What the spike engine keeps: books of rows and traces of synapses, histories of neurons, powers of decay factors."""
+"""What the spike variant remembers: logs, histories of neurons, books of rows, traces of synapses."""
 
 from __future__ import annotations
 
@@ -7,94 +7,152 @@ from typing import Any
 import numpy as np
 
 from ..arrays import aligned
-from ..network.model import Model
+from ..errors import InputError
 from ..kernels import layout
+from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
+from ..parallel.spike_log import SpikeLog
 from . import spike_rules
 from .spike_rules import ERRORS, LOOP, PREFIX, Rules
+from .state import State
 
+KINDS = ("incoming", "outgoing", "mirror")
+NEURONS = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "kept", "f_av")
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 SUMS = ("A", "D", "A2", "D2")
 BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
+PER_ROW = ("Z", "books", "counters")
+PER_SYNAPSE = ("weight", "Y", "C", "Y2", "zbar", "eps", "moment", "variance")
 
 
-class Arrays:
-    """The part of `Spike` that takes memory, as much as rules and delays ask for."""
+class SpikeMemory:
+    """Arrays of one rank in the spike variant, as many and as long as rules and delays ask for.
 
-    def _longest_kept(self, model: Model) -> int:
-        """Steps of the logs that later samples still read."""
-        delays = [item.delay_range[1] for item in model.projections]
-        finite = [int(c) for rules in self.rules for c in rules.rules[:, layout.CUTOFF] if c >= 0]
-        return max(delays, default=1) + max(finite, default=0) + self.lags.m + 2
+    Parameters
+    ----------
+    network : LocalNetwork
+        This rank's share.
+    n_steps : int
+        Steps of a sample.
+    alone : bool
+        Whether there is one process, so that all spikes are its own.
+
+    Attributes
+    ----------
+    m : int
+        Steps by which learning signals lag behind.
+    block, readout_block : int
+        Steps of a block of prefix sums of neurons and of errors, 0 without such sums.
+    tables : tuple of SynapseTable
+        Incoming, outgoing, mirrored synapses, as `KINDS`.
+    rules : list of Rules
+        Of the tables.
+    rows : list
+        The kernel's view of each table.
+    names : list of set
+        What the synapses of each table keep beside weights.
+    neurons : dict
+        Name to array (n_neurons,).
+    history : dict
+        Name to ring (steps, n_neurons), sum (n_neurons,), or ring of errors (steps, n_readouts).
+    inputs, merged, own : SpikeLog
+        Spikes of the last `steps_kept` steps and of the present sample: of inputs, of neurons that this rank listens
+        to, and of its own.
+    """
+
+    def __init__(self, network: LocalNetwork, n_steps: int, alone: bool) -> None:
+        self.network, model = network, network.model
+        self._kernels, self._real = model.kernels, model.kernels.real
+        self.m = spike_rules.lags(model).m
+        self.block, self.readout_block = spike_rules.block_length(model), spike_rules.readout_block_length(model)
+        mirror = network.mirror.table if network.mirror else SynapseTable(model, [], 0, 0)
+        self.tables = network.incoming, network.outgoing, mirror
+        self.rules = [spike_rules.rules(model, table, self.block, self.m) for table in self.tables]
+        self.steps_kept = self._longest_kept()
+        kappas = {(item.params.kappa, item.params.kappa_reg) for item in model.of_role("recurrent")}
+        self.sets = 1 if all(kappa == kappa_reg for kappa, kappa_reg in kappas) else 2
+        n = network.neurons[1] - network.neurons[0]
+        self.neurons = {name: aligned(n, self._real) for name in NEURONS}
+        self.neurons["v"][:] = network.cells["V_init"]
+        length = self.steps_kept + n_steps + self.m + 2
+        self.inputs, self.merged = SpikeLog(length), SpikeLog(length, 4 * n + 1024)
+        self.own = self.merged if alone else SpikeLog(length, 4 * n + 1024)
+        self.names: list[set[str]] = []
+        self.rows = [self._rows(table, rules) for table, rules in zip(self.tables, self.rules, strict=True)]
+        self.rows[1].first_error = network.readouts[0]
+        self.history = self._histories(n)
 
     # ---- building ----------------------------------------------------------------------------------------------------
 
-    def _has(self, wanted: int) -> bool:
-        return any(wanted in rules.modes for rules in self.rules)
+    def _longest_kept(self) -> int:
+        """Return the steps of the logs that later samples still read."""
+        delays = [item.delay_range[1] for item in self.network.model.projections]
+        finite = [int(c) for rules in self.rules for c in rules.rules[:, layout.CUTOFF] if c >= 0]
+        return max(delays, default=1) + max(finite, default=0) + self.m + 2
+
+    def uses(self, mode: int) -> bool:
+        """Whether a block of synapses learns by `mode`, the same on all ranks."""
+        return any(mode in rules.modes for rules in self.rules)
 
     def _rows(self, table: SynapseTable, rules: Rules) -> Any:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
         adam, learns = bool(rules.rules[:, layout.ADAM].any()), bool(rules.modes - {spike_rules.STATIC})
         neurons, loops = bool(rules.modes & {PREFIX, LOOP}), rules.rules[:, layout.MODE] == LOOP
         wanted = {
-            "Y": neurons, "C": learns, "Y2": neurons and self._sets == 2, "moment": adam, "variance": adam,
+            "Y": neurons, "C": learns, "Y2": neurons and self.sets == 2, "moment": adam, "variance": adam,
             "zbar": bool(np.any(loops & (rules.rules[:, layout.OWN_ZBAR] == 1))),
             "eps": bool(np.any(loops & (rules.rules[:, layout.ADAPTIVE] == 1))),
         }  # fmt: skip
         self.names.append({name for name, needed in wanted.items() if needed})
-        arrays = {name: aligned(n * needed, self.real) for name, needed in wanted.items()}
+        arrays = {name: aligned(n * needed, self._real) for name, needed in wanted.items()}
         for array in arrays.values():
             array.fill(0.0)  # no page is first touched while the network runs
         books = np.zeros((n_rows, layout.BOOK_COLUMNS), np.int64)
         books[:, layout.LATEST] = layout.NEVER
-        return self.kernels.spike.Rows(
+        return self._kernels.spike.Rows(
             arrays
             | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
-               "rules": rules.rules, "constants": rules.constants, "books": books, "Z": np.zeros(n_rows),
+               "signs": table.row_signs(), "rules": rules.rules, "constants": rules.constants, "books": books,
+               "Z": np.zeros(n_rows),
                "counters": np.zeros(n_rows if adam else 0, np.int64),
                "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
                "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 2))}
         )  # fmt: skip
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
-        """Rings (steps, n) of the latest steps, no longer than the longest cutoff (or than folding) asks for."""
-        m, prefix = self.lags.m, self._has(PREFIX)
+        """Return rings (steps, n) of the latest steps, no longer than the longest cutoff (or than folding) asks for."""
+        m, prefix = self.m, self.uses(PREFIX)
         longest = self.rules[0].longest_cutoff()
-        steps = (longest if self._has(LOOP) else 1) + m + 2
-        B, second = max(self.block, 1), self._sets == 2
+        steps = (longest if self.uses(LOOP) else 1) + m + 2
+        B, second = max(self.block, 1), self.sets == 2
         ends = (longest + m) // B + 3 if prefix else 0
         rows = {"psi": steps, "L": steps, "F": steps if second else m + 2}
         rows |= {"R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
-        rings = {name: aligned((length, n), self.real if name in RINGS else float) for name, length in rows.items()}
+        rings = {name: aligned((length, n), self._real if name in RINGS else float) for name, length in rows.items()}
         sparse = (self.rules[0].rules[:, layout.MODE] == PREFIX) & (self.network.incoming.blocks[:, layout.DENSE] == 0)
-        self.lines = {"cells": aligned((n if np.any(sparse) and not second else 0, 4))}
+        self._lines = {"cells": aligned((n if np.any(sparse) and not second else 0, 4))}
         for suffix, wanted in (("", True), ("2", second)):
-            lines = self.lines["ends" + suffix] = aligned((ends * wanted, n, 4))
+            lines = self._lines["ends" + suffix] = aligned((ends * wanted, n, 4))
             rings |= {f"end_{name}{suffix}": lines[:, :, column] for column, name in enumerate("RAD")}
         errors = max(rules.longest_cutoff() for rules in self.rules[1:]) + 2 * m + 4  # a flush goes on for m steps
         sums = {name: aligned(n if prefix else 0) for name in SUMS}
         return rings | sums | {name: np.zeros((errors, self.network.n_readouts)) for name in ERRORS}
 
-    def _bound(self) -> dict[str, np.ndarray]:
-        """Histories as the kernel takes them: sums that are read together lie together."""
+    def bound(self) -> dict[str, np.ndarray]:
+        """Return the histories as the kernel takes them: sums that are read together lie together."""
         apart = {name: array for name, array in self.history.items() if not name.startswith("end_")}
-        return apart | self.lines
+        return apart | self._lines
 
-    def _feedback(self) -> dict[str, np.ndarray]:
-        table = self.network.feedback
-        return {
-            "fb_blocks": table.blocks, "fb_row_ptr": table.row_ptr, "fb_target": table.target, "fb_weight": table.weight
-        }  # fmt: skip
-
-    def _powers(self, model: Model) -> dict[str, np.ndarray]:
-        B = max(self.block, 1)
+    def powers(self, kappa_out: float) -> dict[str, np.ndarray]:
+        """Return powers of decay factors within a block; `kappa_out` is that of the readouts."""
+        B, model = max(self.block, 1), self.network.model
         k = np.arange(B + 1)
         powers = np.zeros((len(self.network.pieces), 4, B + 1))
         for row, population in zip(powers, self.network.piece_populations, strict=True):
             values = population.params
             alpha = spike_rules.uniform_alpha(population, model.dt_ms)
             row[1], row[3] = values.kappa**k, values.kappa_reg**k
-            if alpha is not None and min(values.kappa, values.kappa_reg) > 0 and "adapt" not in population.model:
+            if alpha is not None and min(values.kappa, values.kappa_reg) > 0 and not values.adaptive:
                 row[0], row[2] = (alpha / values.kappa) ** k, (alpha / values.kappa_reg) ** k
             if B == 1:  # no sums; the kernel reads kappa_reg at power 1
                 row[1, 1], row[3, 1] = values.kappa, values.kappa_reg
@@ -102,5 +160,88 @@ class Arrays:
                            zip(self.rules[0].rules, self.rules[0].constants, strict=True)])  # fmt: skip
         return {
             "powers": powers, "alpha_powers": np.ascontiguousarray(alphas[:, None] ** (np.arange(B + 2) - 1)),
-            "out_powers": self.constants["alpha"] ** np.arange(self.readout_block + 1),
+            "out_powers": kappa_out ** np.arange(self.readout_block + 1),
+        }  # fmt: skip
+
+    # ---- keeping -----------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return all arrays that a flush changes, each with a copy."""
+        arrays = [*self.neurons.values(), *self.history.values(), self.network.feedback.weight]
+        for rows in self.rows:
+            arrays += [np.asarray(getattr(rows, name)) for name in (*PER_SYNAPSE, *PER_ROW)]
+        return [(array, array.copy()) for array in arrays]
+
+    def state(self, time: int, base: int) -> State:
+        """Return spikes and errors in flight, histories, sums, traces and moments.
+
+        Parameters
+        ----------
+        time, base : int
+            Steps done, and the step that the logs start with.
+        """
+        first, last = self.first_step(time) - base, time - base
+        inputs, spikes = self.inputs.part(first, last), self.merged.part(first, last)
+        errors = {name: self.history[name] for name in ERRORS}
+        state = State({"blocks": [self.block, self.readout_block]})
+        state.shared = errors | {"inputs_ids": inputs.ids, "inputs_ptr": inputs.ptr}
+        state.spikes["spikes"] = lambda: self.network.sources.named(spikes, last - first, *self.network.neurons)
+        state.neurons = self.neurons | {name: array for name, array in self.history.items() if name not in ERRORS}
+        for kind, rows, table, names in zip(KINDS, self.rows, self.tables, self.names, strict=True):
+            for name in ("books", "Z", *(["counters"] if "moment" in names else [])):
+                state.rows[f"{kind}/{name}"] = table, np.asarray(getattr(rows, name))
+            for span in table.spans:
+                if span.projection.plastic:
+                    arrays = {name: np.asarray(getattr(rows, name)) for name in ("weight", *sorted(names))}
+                    state.add_synapses(kind, table, span, **arrays)
+        return state
+
+    def first_step(self, time: int) -> int:
+        """Return the first step of the logs that samples from step `time` on still read."""
+        return max(time - self.steps_kept, 0)
+
+    def load_state(self, time: int, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+        """Take back logs and errors in flight; the logs then start with `first_step(time)`.
+
+        Raises
+        ------
+        InputError
+            If what is shared doesn't fit the network, or sums were made in other blocks of steps.
+        """
+        if (blocks := numbers.get("blocks")) != [self.block, self.readout_block]:
+            written = "{} and {} steps".format(*blocks) if blocks else "an earlier version's length"
+            raise InputError(
+                f"cannot resume: the checkpoint was written with prefix sums in blocks of {written}, this version uses "
+                f"{self.block} and {self.readout_block} steps"
+            )
+        steps = time - self.first_step(time)
+        sizes = {"inputs": self.network.n_inputs, "spikes": self.network.n_recurrent}
+        for name, log in (("inputs", self.inputs), ("spikes", self.merged)):
+            ids, ptr = shared[f"{name}_ids"], shared[f"{name}_ptr"]
+            sound = ptr.shape == (steps + 1,) and ptr[0] == 0 and np.all(np.diff(ptr) >= 0) and ptr[-1] == len(ids)
+            if not sound or (len(ids) and int(ids.max()) >= sizes[name]):
+                raise InputError(
+                    f"the spikes in flight ({name}) are not those of {steps} steps of {sizes[name]} sources"
+                )
+            flying = SpikeLog.from_arrays(ids, ptr)
+            log.append(0, flying if name == "inputs" else self.network.sources.numbered(flying, steps), steps)
+        for name in ERRORS:
+            if shared[name].shape != self.history[name].shape:
+                raise InputError("the errors in flight are not those of this network")
+            self.history[name][...] = shared[name]
+
+    def history_steps(self) -> int:
+        """Return the steps of the longest ring of a neuron, bounded by cutoff or folding."""
+        return max(len(ring) for name, ring in self.history.items() if ring.ndim == 2 and name not in ERRORS)
+
+    def nbytes(self) -> dict[str, int]:
+        """Return bytes by kind: what synapses need to learn, bookkeeping of sources, histories, logs."""
+        learning, books = 0, 0
+        for rows in self.rows:
+            learning += sum(np.asarray(getattr(rows, name)).nbytes for name in PER_SYNAPSE[1:])
+            books += sum(np.asarray(getattr(rows, name)).nbytes for name in (*PER_ROW, "bias", "bias_step"))
+        logs = {id(log): log.nbytes for log in (self.inputs, self.merged, self.own)}
+        return {
+            "gradients": learning, "books": books, "log": sum(logs.values()),
+            "histories": sum(array.nbytes for array in (*self.bound().values(), *self.neurons.values())),
         }  # fmt: skip

@@ -27,7 +27,8 @@ from ..errors import InputError
 from ..kernels import layout
 from ..network.connectivity import Population, Projection
 from ..network.model import Model
-from ..network.optimizers import Adam, Optimizer
+from ..network.neurons import CUTOFF_LIMIT, whole_steps
+from ..network.optimizers import Optimizer
 from ..network.parameters import Normal, Uniform
 from ..network.synapse_table import SynapseTable
 
@@ -97,7 +98,7 @@ def fastest_rate(population: Population, dt_ms: float) -> float | None:
     None where there can be no such sums: adaptive thresholds, tau_m that differs, filters without memory.
     """
     alpha, kappas = uniform_alpha(population, dt_ms), (population.params.kappa, population.params.kappa_reg)
-    if alpha is None or "adapt" in population.model or min(kappas) <= 0:
+    if alpha is None or population.params.adaptive or min(kappas) <= 0:
         return None
     logs = [math.log(kappa) for kappa in kappas]
     return max(map(abs, [math.log(alpha), *logs, *(math.log(alpha) - log for log in logs)]))
@@ -119,9 +120,10 @@ def readout_block_length(model: Model) -> int:
     return length if length >= SMALLEST_BLOCK else 0
 
 
-def is_bounded(optimizer: Optimizer) -> bool:
+def is_bounded(projection: Projection, optimizer: Optimizer) -> bool:
     """Whether a step of the optimizer may meet a bound that one step with the sum of several would not meet."""
-    return optimizer.optimize_each_step and (optimizer.Wmin > -DEFAULT_BOUND or optimizer.Wmax < DEFAULT_BOUND)
+    bounded = optimizer.Wmin > -DEFAULT_BOUND or optimizer.Wmax < DEFAULT_BOUND or projection.keeps_signs
+    return optimizer.optimize_each_step and bounded
 
 
 def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int, m: int) -> int:
@@ -132,11 +134,31 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
         return READOUT
     # with plain gradient descent one summed step is the same as many, unless a bound is met on the way;
     # Adam makes a gradient of 0 that was rounded to 1e-14 as large as any other, and takes O(window) anyway
-    if isinstance(optimizer, Adam) or is_bounded(optimizer) or not length:
+    if not optimizer.accumulates or is_bounded(projection, optimizer) or not length:
         return LOOP
     rate = fastest_rate(projection.post, model.dt_ms)
-    usable = rate is not None and projection.post.params.eprop_isi_trace_cutoff > m
+    usable = rate is not None and not 0 <= cutoff_steps(projection.post, model.dt_ms) <= m
     return PREFIX if usable and rate * length <= math.log(LOSS[model.precision]) else LOOP
+
+
+def cutoff_steps(population: Population, dt_ms: float) -> int:
+    """Steps of `eprop_isi_trace_cutoff`, which is given in ms; `NO_CUTOFF` if it is infinite.
+
+    Raises
+    ------
+    InputError
+        If they are too many for their spikes to be kept.
+    """
+    cutoff = population.params.eprop_isi_trace_cutoff
+    if math.isinf(cutoff):
+        return layout.NO_CUTOFF
+    steps = int(whole_steps(cutoff, dt_ms))
+    if steps > CUTOFF_LIMIT:
+        raise InputError(
+            f"population '{population.name}': eprop_isi_trace_cutoff = {cutoff:g} ms is {steps} steps of {dt_ms:g} ms, "
+            f"must be at most {CUTOFF_LIMIT:g}, or inf for none"
+        )
+    return steps
 
 
 @dataclass
@@ -145,8 +167,8 @@ class Rules:
 
     Attributes
     ----------
-    rules : int64 (n_blocks, RULE_COLUMNS), columns as in `kernels.layout`
-    constants : float64 (n_blocks, CONSTANT_COLUMNS), likewise
+    rules : int64 (n_blocks, 6): mode, cutoff, own zbar, adaptive, Adam, optimizer step per time step
+    constants : float64 (n_blocks, 9): alpha, kappa, kappa_reg, eta, Wmin, Wmax, beta_1, beta_2, epsilon
     """
 
     rules: np.ndarray
@@ -173,14 +195,13 @@ def rules(model: Model, table: SynapseTable, length: int, m: int) -> Rules:
         optimizer = projection.optimizer or model.optimizer
         values = projection.post.params
         kind = mode(model, projection, optimizer, length, m)
-        cutoff = values.eprop_isi_trace_cutoff
         alpha = uniform_alpha(projection.post, model.dt_ms)
-        stepwise = kind == LOOP or (kind == READOUT and (isinstance(optimizer, Adam) or is_bounded(optimizer)))
+        needs_steps = not optimizer.accumulates or is_bounded(projection, optimizer)
+        stepwise = kind == LOOP or (kind == READOUT and needs_steps)
         row = {
-            layout.MODE: kind, layout.CUTOFF: layout.NO_CUTOFF if cutoff > 2**40 else int(cutoff),
-            layout.OWN_ZBAR: int(alpha is None), layout.ADAPTIVE: int("adapt" in projection.post.model),
-            layout.ADAM: int(isinstance(optimizer, Adam)),
-            layout.EACH_STEP: int(optimizer.optimize_each_step and stepwise),
+            layout.MODE: kind, layout.CUTOFF: cutoff_steps(projection.post, model.dt_ms),
+            layout.OWN_ZBAR: int(alpha is None), layout.ADAPTIVE: int(getattr(values, "adaptive", False)),
+            layout.ADAM: optimizer.spike_code, layout.EACH_STEP: int(optimizer.optimize_each_step and stepwise),
         }  # fmt: skip
         line = {
             layout.ALPHA: alpha or 0.0, layout.KAPPA: getattr(values, "kappa", 0.0),

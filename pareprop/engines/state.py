@@ -2,18 +2,18 @@
 
 Contract
 --------
-An engine (`Interval`, `Spike`) and a `Simulation` have two methods, used between iterations only:
+An engine (`Interval`, `Spike`) and a `Simulation` have these methods, used between iterations only:
 
-`saved() -> State`
+`state() -> State`
     Names everything that the next iteration reads and that a newly built engine does not have already. The arrays in
     `neurons`, `readouts` and `synapses` are the live ones, not copies: a checkpoint reads them, a restart fills them in
     place. What is derived from the model, or overwritten before it is read, does not belong here.
-`restore(numbers, shared)`
-    Takes back the two small parts, and makes every array that the next `saved()` names have its right shape. The
-    arrays of `saved()` are filled right after it, so views that kernels hold must be of those arrays.
+`load_state(numbers, shared)`
+    Takes back the two small parts, and makes every array that the next `state()` names have its right shape. The
+    arrays of `state()` are filled right after it, so views that kernels hold must be of those arrays.
 
-`restored()`
-    Called at last: brings what is derived from the arrays up to date.
+`refresh()`
+    Called last, by engines only: brings what is derived from the arrays up to date.
 
 Seven kinds of parts, told apart by who owns them:
 

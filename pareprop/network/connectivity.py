@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ class Population:
     role : "input" (spikes), "current" (graded amplitudes), "recurrent" or "readout"
     model : NEST's model name without prefix, for recurrent populations
     params : checked parameters, for recurrent populations and readouts
+    sign : +1, -1 or 0 (not bound), int8 (size,): of the weights of projections that are bound to their sources
     """
 
     name: str
@@ -35,6 +36,7 @@ class Population:
     role: Role
     model: str = ""
     params: Any = None
+    sign: np.ndarray | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Projection:
     plastic : whether weights learn
     optimizer : of this projection, None for the one of the model
     feedback : "random" (fixed weights), "symmetric" or "adaptive"; for learning-signal projections only
+    signs : int8 (n_sources,), the sign that the weights of a source have and keep, 0 for any; None if none is bound
     """
 
     name: str
@@ -71,6 +74,7 @@ class Projection:
     plastic: bool = True
     optimizer: Optimizer | None = None
     feedback: str = ""
+    signs: np.ndarray | None = field(default=None, compare=False)
 
     @property
     def delay_range(self) -> tuple[int, int]:
@@ -78,6 +82,11 @@ class Projection:
         if self.rule == "explicit":
             return (int(np.min(self.delay)), int(np.max(self.delay))) if len(self.delay) else (1, 1)
         return self.delay
+
+    @property
+    def keeps_signs(self) -> bool:
+        """Whether weights learn and keep the sign of their source."""
+        return self.plastic and self.signs is not None
 
     @property
     def is_empty(self) -> bool:

@@ -36,6 +36,7 @@ class PopulationEntry(parameters.Frozen):
     role: Literal["input", "current", "recurrent", "readout"]
     size: int = Field(ge=1, le=MAX_SIZE)
     model: str = "iaf"
+    sign: int | list[int] = 0
 
 
 class ProjectionEntry(parameters.Frozen):
@@ -56,6 +57,7 @@ class ProjectionEntry(parameters.Frozen):
     plastic: bool = True
     feedback: Literal["random", "symmetric", "adaptive"] | None = None
     optimizer: dict[str, Any] | None = None
+    sign: Literal["source", "free"] | list[int] = "free"
 
 
 def add_populations(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -93,7 +95,10 @@ def _add_population(model: Model, entry: Mapping[str, Any], here: str) -> None:
     adding = {"input": model.inputs, "current": model.currents, "recurrent": model.neurons, "readout": model.readouts}
     role, named = own.pop("role"), {key: own.pop(key) for key in ("name", "size")}
     try:
-        adding[role](**named, **(own if role == "recurrent" else {}), **rest)
+        taken = {"recurrent": own, "input": {key: own[key] for key in ("sign",) if key in own}}
+        if own.get("sign", 0) != 0 and role not in taken:
+            raise InputError(f"sign = {own['sign']} is for inputs and neurons, not for role '{role}'")
+        adding[role](**named, **taken.get(role, {}), **rest)
     except InputError as problem:
         raise InputError(f"{here}: {problem}") from None
 

@@ -17,7 +17,7 @@ from ..parallel.partition import block, overlap
 from .connectivity import Population
 from .feedback import mirror
 from .model import Model
-from .neurons import SURROGATES
+from .neurons import SURROGATES, whole_steps
 from .parameters import Normal, Uniform
 from .synapse_table import SynapseTable
 
@@ -88,7 +88,7 @@ class LocalNetwork:
             if low == high:
                 continue
             parts.append(self._parameters(population, low - offset, high - offset))
-            code = layout.ADAPTS * ("adapt" in population.model) + layout.PSC_DELTA * ("psc_delta" in population.model)
+            code = layout.ADAPTS * population.params.adaptive + layout.PSC_DELTA * population.params.psc_delta
             surrogate = SURROGATES[population.params.surrogate_gradient_function]
             self.pieces.append((low - first, high - first, surrogate, code))
             self.piece_populations.append(population)
@@ -112,7 +112,7 @@ class LocalNetwork:
         return {
             "alpha": alpha, "zeta": np.ones(high - low) if regular else 1.0 - alpha,
             "p_current": tau_m / get("C_m") * (1.0 - alpha), "I_e": get("I_e"), "V_init": V_m, "E_L": E_L,
-            "V_th": get("V_th") - E_L, "V_min": get("V_min") - E_L, "t_ref": np.rint(get("t_ref") / dt),
+            "V_th": get("V_th") - E_L, "V_min": get("V_min") - E_L, "t_ref": whole_steps(get("t_ref"), dt),
             "rho": np.exp(-dt / get("adapt_tau", 1.0)), "adapt_beta": get("adapt_beta"),
             "height": get("surrogate_gradient_height"), "inverse_width": 1.0 / get("surrogate_gradient_width"),
             "c_reg": get("c_reg"), "f_target": get("f_target") / 1000.0,
@@ -140,7 +140,7 @@ class LocalNetwork:
     @property
     def adaptive(self) -> bool:
         """Whether any neuron of the whole network (not only of this rank) adapts."""
-        return any("adapt" in population.model for population in self.model.of_role("recurrent"))
+        return any(population.params.adaptive for population in self.model.of_role("recurrent"))
 
     def parameters(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Some of `cells` in the model's precision."""

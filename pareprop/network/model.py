@@ -7,17 +7,19 @@ Global ids (gid) count the input populations first, then the recurrent ones, the
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import InputError
 from ..kernels import PRECISIONS, Precision
-from . import parameters
+from . import parameters, signs
 from .connectivity import Population, Projection, Role, check_ends, explicit, ruled
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
+from .optimizers import optimizer as make_optimizer
 
 MAX_SIZE = 2**31  # cells of a population
 
@@ -58,31 +60,40 @@ class Model:
             raise InputError(f"precision = '{self.precision}' must be 'double' or 'single'")
         if not 0 <= self.seed < 2**63:
             raise InputError(f"seed = {self.seed} must be at least 0 and below 2^63")
-        if not self.dt_ms > 0:
-            raise InputError(f"dt_ms = {self.dt_ms} must be above 0")
+        if not 0 < self.dt_ms < math.inf:
+            raise InputError(f"dt_ms = {self.dt_ms} must be above 0 and finite")
 
     @property
     def kernels(self) -> Precision:
         """Kernels of the precision, and its type."""
         return PRECISIONS[self.precision]
 
-    def inputs(self, name: str, size: int) -> Population:
-        """Add a population of spike sources, driven by each sample's raster."""
-        return self._add(Population(name, size, "input"))
+    def inputs(self, name: str, size: int, sign: Any = 0) -> Population:
+        """Add a population of spike sources, driven by each sample's raster; `sign` as for `neurons`."""
+        return self._add(Population(name, size, "input"), sign)
 
     def currents(self, name: str, size: int) -> Population:
         """Add a population of graded sources: each sample gives their amplitudes (pA) per step."""
         return self._add(Population(name, size, "current"))
 
-    def neurons(self, name: str, size: int, model: str = "iaf", **values: Any) -> Population:
-        """Add a group of recurrent neurons; `values` are NEST's parameters, scalar, per neuron or drawn."""
+    def neurons(self, name: str, size: int, model: str = "iaf", *, sign: Any = 0, **values: Any) -> Population:
+        """Add a group of recurrent neurons.
+
+        Parameters
+        ----------
+        name : unique name
+        size : number of neurons
+        model : NEST's model name without prefix
+        sign : +1 (excites), -1 (inhibits) or 0 (not bound), one for all or one per neuron; see `connect`
+        **values : NEST's parameters, scalar, per neuron or drawn
+        """
         kinds = NEURON_MODELS[self.variant]
         if model not in kinds:
             hint = parameters.nearest(model, kinds)
             raise InputError(f"population '{name}': unknown model '{model}' in variant '{self.variant}'{hint}")
         checked = parameters.checked(kinds[model], values, f"population '{name}'")
         self._check_lengths(name, size, checked)
-        return self._add(Population(name, size, "recurrent", model, checked))
+        return self._add(Population(name, size, "recurrent", model, checked), sign)
 
     def readouts(self, name: str, size: int, **values: Any) -> Population:
         """Add a group of leaky readouts."""
@@ -102,6 +113,11 @@ class Model:
         others = self.of_role(population.role)
         return sum(other.size for other in others[: others.index(population)])
 
+    def min_delay(self, *roles: Role) -> int | None:
+        """Return the shortest delay in steps of the projections among cells of these roles, None without a synapse."""
+        items = [item for item in self.projections if item.pre.role in roles and item.post.role in roles]
+        return min((item.delay_range[0] for item in items if not item.is_empty), default=None)
+
     def connect(
         self,
         pre: Population,
@@ -113,6 +129,7 @@ class Model:
         name: str | None = None,
         optimizer: dict | Optimizer | None = None,
         feedback: str | None = None,
+        sign: Any = "free",
         **options: Any,
     ) -> Projection:
         """Add a projection.
@@ -127,6 +144,8 @@ class Model:
         name : "pre->post" if not given
         optimizer : settings of this projection, those of the model if not given
         feedback : "random", "symmetric" or "adaptive", for learning-signal connections
+        sign : "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
+            or +1, -1, 0 for each source. Drawn weights become |w| * sign, explicit ones must have it
         **options : `indegree`, `probability`, `source`, `target`, `allow_autapses`, `allow_multapses`, `plastic`
 
         Raises
@@ -137,7 +156,7 @@ class Model:
         name = name or f"{pre.name}->{post.name}"
         here = f"projection '{name}'"
         if isinstance(optimizer, dict):
-            optimizer = optimizer(optimizer, here)
+            optimizer = make_optimizer(optimizer, here)
         known = {"indegree", "probability", "source", "target", "allow_autapses", "allow_multapses", "plastic"}
         for key in options.keys() - known:
             raise InputError(f"{here}: unknown option '{key}'{parameters.nearest(key, known)}")
@@ -147,22 +166,36 @@ class Model:
         else:
             fields = ruled(here, pre, post, rule, weight, delay, options)
         learns = pre.role in ("input", "recurrent") and fields.pop("plastic", True)
+        bound = self._signs(here, pre, sign, fields)
         projection = Projection(
             name, pre, post, rule, optimizer=optimizer, plastic=learns,
-            feedback=(feedback or "random") if pre.role == "readout" else "", **fields,
+            feedback=(feedback or "random") if pre.role == "readout" else "", signs=bound, **fields,
         )  # fmt: skip
         if any(other.name == name for other in self.projections):
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
         self.projections.append(projection)
         return projection
 
-    def _add(self, population: Population) -> Population:
+    @staticmethod
+    def _signs(here: str, pre: Population, sign: Any, fields: dict) -> np.ndarray | None:
+        """Signs of the sources of a projection, checked against weights that are given."""
+        if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
+            raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
+        found = signs.of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
+        if found is not None and "source" in fields and fields["source"] is not None:
+            signs.check_weights(found, fields["source"], fields["weight"], here)
+        return found
+
+    def _add(self, population: Population, sign: Any = 0) -> Population:
         if population.size < 1:
             raise InputError(f"population '{population.name}': size = {population.size} must be at least 1")
         if population.size > MAX_SIZE:
             raise InputError(f"population '{population.name}': size = {population.size} must be at most {MAX_SIZE}")
         if any(other.name == population.name for other in self.populations):
             raise InputError(f"population '{population.name}' exists already")
+        found = signs.per_cell(sign, population.size, f"population '{population.name}'")
+        if np.any(found):
+            population = replace(population, sign=found)
         self.populations.append(population)
         return population
 

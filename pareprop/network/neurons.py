@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
@@ -13,9 +13,23 @@ from .parameters import FLOAT_MAX, Frozen, Value, plain, require_above, require_
 Surrogate = Literal["piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative"]
 SURROGATES = {name: getattr(layout, name.upper()) for name in get_args(Surrogate)}  # kernel codes
 CUTOFF_LIMIT = 1e7  # steps, of which spikes are kept; a longer cutoff that is not infinite is a mistake
+TICS_PER_MS = 1000  # NEST's, to which times are rounded
 
 
 class _Neuron(Frozen):
+    """Parameters of all recurrent neurons, and what kernels must know of a model.
+
+    Attributes
+    ----------
+    adaptive : bool
+        Whether the threshold adapts.
+    psc_delta : bool
+        Whether a spike sets the voltage to `V_reset`, and the neuron stands still while refractory.
+    """
+
+    adaptive: ClassVar[bool] = False
+    psc_delta: ClassVar[bool] = False
+
     C_m: Value = 250.0
     E_L: Value = -70.0
     I_e: Value = 0.0
@@ -39,6 +53,8 @@ class _Neuron(Frozen):
 
 
 class _Adaptive(Frozen):
+    adaptive: ClassVar[bool] = True
+
     adapt_beta: Value = 1.0
     adapt_tau: Value = 10.0
 
@@ -78,6 +94,8 @@ class IafAdapt(_Adaptive, Iaf):
 
 class IafPscDelta(Iaf):
     """`eprop_iaf_psc_delta`: fixed reset voltage, no integration while refractory."""
+
+    psc_delta: ClassVar[bool] = True
 
     V_reset: Value = -70.0
     refractory_input: bool = False
@@ -133,6 +151,11 @@ READOUT_MODELS: dict[str, type[_Readout]] = {"interval": ReadoutInterval, "spike
 
 
 def require_cutoff(value: float) -> None:
-    """Raise ValueError unless a cutoff in steps is so short that its spikes can be kept, or infinite."""
+    """Raise ValueError unless a cutoff in ms is so short that its spikes can be kept, or infinite."""
     if np.isnan(value) or CUTOFF_LIMIT < value < np.inf:
-        raise ValueError(f"eprop_isi_trace_cutoff = {value:g} must be at most {CUTOFF_LIMIT:g} steps, or inf for none")
+        raise ValueError(f"eprop_isi_trace_cutoff = {value:g} must be at most {CUTOFF_LIMIT:g} ms, or inf for none")
+
+
+def whole_steps(ms: float | np.ndarray, dt_ms: float) -> np.ndarray:
+    """Steps of a time in ms as NEST counts them: rounded to a thousandth of a ms, then up to whole steps."""
+    return np.ceil(np.round(np.rint(np.asarray(ms, float) * TICS_PER_MS) / (TICS_PER_MS * dt_ms), 6))

@@ -1,20 +1,37 @@
-"""Optimizers: settings with NEST's names and defaults, checked."""
+"""Optimizers: settings with NEST's names and defaults, checked, each with the kernel of its step."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from ..errors import InputError
+from ..kernels import optimizers as kernel
 from .parameters import Frozen, checked, nearest
 
 
-class GradientDescent(Frozen):
-    """Plain gradient descent (`eprop_synapse` optimizer "gradient_descent")."""
+class Optimizer(Frozen, ABC):
+    """Settings of all optimizers, and what an engine must know of one.
 
-    type: Literal["gradient_descent"] = "gradient_descent"
+    Attributes
+    ----------
+    accumulates : bool
+        Whether a step with a sum of gradients does what steps with each of them do.
+    moments : tuple of str
+        Names of the arrays that it keeps of each synapse.
+    spike_code : int or None
+        Column `ADAM` of the rules of the spike variant, None where that variant doesn't know this optimizer.
+    """
+
+    accumulates: ClassVar[bool] = False
+    moments: ClassVar[tuple[str, ...]] = ()
+    spike_code: ClassVar[int | None] = None
+
+    type: str
     eta: float = Field(1e-4, ge=0)
     batch_size: int = Field(1, ge=1)
     Wmin: float = -100.0
@@ -22,28 +39,74 @@ class GradientDescent(Frozen):
     optimize_each_step: bool = True
 
     @model_validator(mode="after")
-    def _ordered(self) -> GradientDescent:
+    def _ordered(self) -> Optimizer:
         if self.Wmin > self.Wmax:
             raise ValueError(f"Wmin = {self.Wmin} must not exceed Wmax = {self.Wmax}")
         return self
 
+    @abstractmethod
+    def step(
+        self, eta: float, divisor: float, n_step: int, gradient: np.ndarray, weight: np.ndarray, **moments: np.ndarray
+    ) -> None:
+        """Take one step in place and set the gradient to 0.
 
-class Adam(GradientDescent):
+        Parameters
+        ----------
+        eta : float
+            Learning rate of this step, in place of `self.eta`.
+        divisor : float
+            The gradient is divided by it.
+        n_step : int
+            Number of this step, from 1.
+        gradient, weight : np.ndarray
+            (n,), of one precision.
+        **moments : np.ndarray
+            (n,) each, as `self.moments`; zeros before the first step.
+        """
+
+
+class GradientDescent(Optimizer):
+    """Plain gradient descent (`eprop_synapse` optimizer "gradient_descent")."""
+
+    accumulates: ClassVar[bool] = True
+    spike_code: ClassVar[int | None] = 0
+
+    type: Literal["gradient_descent"] = "gradient_descent"
+
+    def step(
+        self, eta: float, divisor: float, n_step: int, gradient: np.ndarray, weight: np.ndarray, **moments: np.ndarray
+    ) -> None:
+        """Take one step, see `Optimizer.step`."""
+        kernel.gradient_descent(eta, divisor, self.Wmin, self.Wmax, gradient, weight)
+
+
+class Adam(Optimizer):
     """Adam (Kingma and Ba 2015) as in NEST."""
+
+    moments: ClassVar[tuple[str, ...]] = ("moment", "variance")
+    spike_code: ClassVar[int | None] = 1
 
     type: Literal["adam"] = "adam"
     beta_1: float = Field(0.9, ge=0, lt=1)
     beta_2: float = Field(0.999, ge=0, lt=1)
     epsilon: float = Field(1e-7, gt=0)
 
+    def step(
+        self, eta: float, divisor: float, n_step: int, gradient: np.ndarray, weight: np.ndarray, **moments: np.ndarray
+    ) -> None:
+        """Take one step, see `Optimizer.step`."""
+        kernel.adam(
+            eta, divisor, self.Wmin, self.Wmax, self.beta_1, self.beta_2, self.epsilon, n_step,
+            gradient, moments["moment"], moments["variance"], weight,
+        )  # fmt: skip
 
-Optimizer = Adam | GradientDescent
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {kind.model_fields["type"].default: kind for kind in (GradientDescent, Adam)}
 
 
 def optimizer(values: Mapping[str, Any], origin: str) -> Optimizer:
     """Make a checked optimizer from NEST's optimizer dictionary (`type` tells which)."""
-    kinds = {"gradient_descent": GradientDescent, "adam": Adam}
     kind = values.get("type", "gradient_descent")
-    if kind not in tuple(kinds):
-        raise InputError(f"{origin}: unknown optimizer type '{kind}'{nearest(str(kind), kinds)}")
-    return checked(kinds[kind], values, origin)
+    if kind not in tuple(OPTIMIZERS):
+        raise InputError(f"{origin}: unknown optimizer type '{kind}'{nearest(str(kind), OPTIMIZERS)}")
+    return checked(OPTIMIZERS[kind], values, origin)

@@ -11,12 +11,12 @@ import numpy as np
 from ..arrays import aligned
 from ..kernels import layout
 from ..kernels import rows as row_kernel
+from ..kernels import signs as sign_kernel
 from .connectivity import Projection
 from .drawing import Block, draft_blocks
 from .model import Model
 
 ROW, SOURCE, SOURCES, LOG, HOLE = layout.ROW, layout.SOURCE, layout.SOURCES, layout.LOG, layout.HOLE
-
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,13 @@ class ProjectionSlice:
         """The sources of rows counted from `rows`, ids in the population."""
         index = row % self.n_sources
         return index if self.sources is None else self.sources[index]
+
+    def row_signs(self) -> np.ndarray:
+        """Sign of the source of each row, int8 (n_rows,); (0,) if none is bound."""
+        signs = self.projection.signs
+        if signs is None:
+            return np.zeros(0, np.int8)
+        return np.tile(signs if self.sources is None else signs[self.sources], len(self.delays))
 
 
 class SynapseTable:
@@ -94,6 +101,9 @@ class SynapseTable:
             for draft in group:
                 blocks += self._place(model, draft, row)
                 row += draft.counts.size
+            if group[0].projection.rule != "explicit":  # given weights are checked instead
+                first = self.spans[-1].rows
+                sign_kernel.take_signs(self.row_ptr[first:], self.spans[-1].row_signs(), self.weight)
         self.blocks = np.array(blocks, np.int64).reshape(-1, layout.BLOCK_COLUMNS)
 
     def _span(self, group: list[Block], row: int) -> ProjectionSlice:
@@ -149,6 +159,14 @@ class SynapseTable:
             replace(span, first=int(self.row_ptr[span.rows]), last=int(self.row_ptr[end]))
             for span, end in zip(self.spans, ends, strict=True)
         ]
+
+    def row_signs(self) -> np.ndarray:
+        """Sign that the weights of each row keep, int8 (n_rows,); (0,) if those of no projection keep any."""
+        bound = [span for span in self.spans if span.projection.keeps_signs]
+        found = np.zeros((len(self.row_ptr) - 1) * bool(bound), np.int8)
+        for span in bound:
+            found[span.rows : span.rows + len(span.delays) * span.n_sources] = span.row_signs()
+        return found
 
     def used(self) -> np.ndarray:
         """The recurrent neurons that have synapses here, int64 ascending."""

@@ -99,6 +99,8 @@ class AllgatherSender:
     capacity : words of a message
     """
 
+    name = "everything"
+
     def __init__(self, comm: Any, arrays: dict[str, Any], words: int = WORDS) -> None:
         self.comm, self.box = comm, mailbox(**arrays)
         self.resize(words)
@@ -147,6 +149,8 @@ class AlltoallvSender:
     box : packs and merges
     capacity : the quota, the same on all ranks
     """
+
+    name = "targeted"
 
     def __init__(
         self, comm: Any, arrays: dict[str, Any], lists: list[np.ndarray], heard: np.ndarray, n_own: int

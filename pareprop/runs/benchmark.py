@@ -171,7 +171,7 @@ def run(
         "events_per_second": events / wall, "bytes_per_synapse": bytes_of_synapses / n_synapses,
         "peak_rss_bytes": max(share.peak_rss_bytes for share in shares), "digest": simulation.hexdigest(),
         "shares": [asdict(share) for share in shares],
-        "wait_apart": exchange.profile_waiting, "sending": type(way).__name__.lower() if way else "",
+        "wait_apart": exchange.profile_waiting, "sending": way.name if way else "",
         "simulated_seconds": n_intervals * task.n_steps * network.dt_ms / 1000.0,
     }  # fmt: skip
 

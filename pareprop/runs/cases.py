@@ -1,4 +1,4 @@
-"""Case files: small networks as plain arrays with the results they must give (format "pareprop-case-1")."""
+"""Case files: small networks as plain arrays with the results they must give (formats "pareprop-case-1", "-2")."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..network.model import Model
 from ..network.neurons import NEURON_MODELS
 from ..network.optimizers import optimizer
 
-FORMAT = "pareprop-case-1"
+FORMATS = ("pareprop-case-1", "pareprop-case-2")  # the second one may have signs and rewiring
 LIMIT = 2**28  # values in a dataset of a case; more is refused before memory is taken
 
 
@@ -76,8 +76,8 @@ def _first_line(problem: Exception) -> str:
 
 def _read(name: str, file: h5py.File) -> Case:
     attributes = _attributes(file)
-    if attributes.get("format") != FORMAT:
-        raise InputError(f"format is '{attributes.get('format')}', must be '{FORMAT}'")
+    if attributes.get("format") not in FORMATS:
+        raise InputError(f"format is '{attributes.get('format')}', must be one of {', '.join(FORMATS)}")
     variant = attributes.get("variant")
     if variant not in tuple(NEURON_MODELS):
         raise InputError(f"variant is '{variant}', must be 'interval' or 'spike'")
@@ -168,7 +168,8 @@ def _attributes(node: Any) -> dict[str, Any]:
 
 def _model(variant: str, file: h5py.File, attributes: dict[str, Any], arrays: dict[str, np.ndarray]) -> Model:
     nodes = _group(file, "groups")
-    model = Model(variant, optimizer=optimizer(_attributes(_group(file, "optimizer")), "optimizer"))
+    dt_ms = _number(attributes, "dt_ms") if "dt_ms" in attributes else 1.0
+    model = Model(variant, dt_ms=dt_ms, optimizer=optimizer(_attributes(_group(file, "optimizer")), "optimizer"))
     inputs = model.inputs("in", arrays["inputs"].shape[1])
     groups = [_neurons(model, key, _group(nodes, key)) for key in sorted(nodes, key=int)]
     readout = model.readouts("out", arrays["targets"].shape[1], **_attributes(_group(file, "readout")))
@@ -183,16 +184,27 @@ def _model(variant: str, file: h5py.File, attributes: dict[str, Any], arrays: di
     ):  # fmt: skip
         if array.shape != shape:
             raise InputError(f"dataset '{key}' has shape {array.shape}, must be {shape}")
+    signs = {key: _signs(file, key, size) for key, size in (("in", n_in), ("rec", n_rec), ("out", n_rec))}
     d_out, d_fb = attributes.get("d_out", 1), attributes.get("d_fb", 1)
     for post in groups:
         rows = slice(model.offset(post), model.offset(post) + post.size)
-        _connect(model, inputs, post, w_in[rows], 1)
+        _connect(model, inputs, post, w_in[rows], 1, signs["in"])
         for pre in groups:
             columns = slice(model.offset(pre), model.offset(pre) + pre.size)
-            _connect(model, pre, post, w_rec[rows, columns], d_rec[rows, columns])
+            _connect(model, pre, post, w_rec[rows, columns], d_rec[rows, columns], signs["rec"][columns])
         _connect(model, readout, post, w_fb[rows], d_fb)
-        _connect(model, post, readout, w_out[:, rows], d_out)
+        _connect(model, post, readout, w_out[:, rows], d_out, signs["out"][rows])
     return model
+
+
+def _signs(file: h5py.File, key: str, size: int) -> np.ndarray:
+    """Signs of the sources of a matrix, 0 if the case has none."""
+    if f"sign_{key}" not in file:
+        return np.zeros(size, np.int8)
+    found = _array(file, f"sign_{key}", 1)
+    if len(found) != size:
+        raise InputError(f"dataset 'sign_{key}' has {len(found)} values, must have {size}")
+    return found
 
 
 def _neurons(model: Model, key: str, node: h5py.Group) -> Population:
@@ -204,7 +216,11 @@ def _neurons(model: Model, key: str, node: h5py.Group) -> Population:
     return model.neurons(f"rec{key}", size, str(kind), **values)
 
 
-def _connect(model: Model, pre: Population, post: Population, weights: np.ndarray, delays: Any) -> None:
+def _connect(
+    model: Model, pre: Population, post: Population, weights: np.ndarray, delays: Any, sign: Any = "free"
+) -> None:
     target, source = np.nonzero(~np.isnan(weights))
     delays = np.broadcast_to(np.asarray(delays), weights.shape)[target, source]
-    model.connect(pre, post, "explicit", source=source, target=target, weight=weights[target, source], delay=delays)
+    model.connect(
+        pre, post, "explicit", source=source, target=target, weight=weights[target, source], delay=delays, sign=sign
+    )

@@ -148,18 +148,18 @@ class Phases(Observer):
         taken, self._score = self._score, Score()
         return taken
 
-    def saved(self, simulation: Simulation) -> dict[str, Any]:
+    def state(self, simulation: Simulation) -> dict[str, Any]:
         """Errors and validations so far."""
         return {
             "errors": np.array(self.errors, float), "validations": [list(pair) for pair in self.validations],
             "stopped": self.stopped,
         }  # fmt: skip
 
-    def restore(self, saved: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Take back errors and validations."""
-        self.errors = list(map(float, saved["errors"]))
-        self.validations = [(int(iteration), float(value)) for iteration, value in saved["validations"]]
-        self.stopped = bool(saved["stopped"])
+        self.errors = list(map(float, state["errors"]))
+        self.validations = [(int(iteration), float(value)) for iteration, value in state["validations"]]
+        self.stopped = bool(state["stopped"])
 
     def start(self, simulation: Simulation) -> None:
         """A run that was good enough already stays stopped."""

@@ -124,14 +124,14 @@ class Run:
 
 def draw(directory: Path) -> None:
     """Draw the figures of a run from its results, and tell where they are."""
-    from .plots import draw as plot  # matplotlib takes longer to load than most commands run
+    from ..plots import draw as plot  # matplotlib takes longer to load than most commands run
 
     _tell_figures(plot(directory))
 
 
 def draw_seeds(directories: list[Path], out: Path) -> None:
     """Draw figures that compare runs of several seeds."""
-    from .plots import draw_seeds as plot
+    from ..plots import draw_seeds as plot
 
     _tell_figures(plot(directories, out))
 

@@ -93,9 +93,13 @@ def _run(simulation: Simulation, n_samples: int) -> None:
 
 def _settings(case: Case, window: int, round_steps: int) -> IntervalSettings | SpikeSettings:
     if case.model.variant == "spike":
-        return SpikeSettings(window, round_steps)
-    average = bool(case.attributes.get("average_gradient", False))
-    return IntervalSettings(window, average, bool(case.attributes.get("reset", True)), round_steps)
+        return SpikeSettings(window, round_steps=round_steps)
+    return IntervalSettings(
+        window,
+        average_gradient=bool(case.attributes.get("average_gradient", False)),
+        reset=bool(case.attributes.get("reset", True)),
+        round_steps=round_steps,
+    )
 
 
 def _weights(case: Case, simulation: Simulation, shown: dict[int, np.ndarray]) -> dict[str, np.ndarray]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ..engines.base import Engine
 from ..errors import StateError
 from ..kernels import optimizers as kernel
 from ..network.local import LocalNetwork
+from ..network.synapse_table import ProjectionSlice, SynapseTable
 
 LIMIT = 1e150  # beyond this a number counts as overflown
 SOUND = {"d": kernel.sound_double, "f": kernel.sound_single}
 
 
-def find_bad(network: LocalNetwork, engine: Any) -> StateError | None:
+def find_bad(network: LocalNetwork, engine: Engine) -> StateError | None:
     """Look for a number on this rank that is not finite or beyond `LIMIT`; the error names where it is.
 
     One pass over what would soon be infected by such a number, and over all weights; only if that fails everything is
@@ -23,7 +23,7 @@ def find_bad(network: LocalNetwork, engine: Any) -> StateError | None:
     watched, tables = engine.watched(), (network.incoming, network.outgoing)
     if all(map(_sound, watched.values())) and all(_sound(table.weight) for table in tables):
         return None
-    state = engine.saved()
+    state = engine.state()
     with np.errstate(over="ignore", invalid="ignore"):
         for name, array in (state.neurons | watched).items():
             for where in np.argwhere(_bad(array))[:1]:
@@ -52,7 +52,7 @@ def _neuron(network: LocalNetwork, local: int) -> str:
     raise IndexError(index)
 
 
-def _synapse(table: Any, span: Any, place: int) -> str:
+def _synapse(table: SynapseTable, span: ProjectionSlice, place: int) -> str:
     index = span.first + place
     row = int(np.searchsorted(table.row_ptr, index, side="right")) - 1 - span.rows
     source = int(span.source(np.array(row)))

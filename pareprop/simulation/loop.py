@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engines.interval import Interval, IntervalSettings
-from ..engines.spike import Spike, SpikeSettings
+from ..engines.base import Engine, Settings
+from ..engines.interval import Interval
+from ..engines.spike import Spike
 from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError
 from ..network import footprint
@@ -42,7 +43,7 @@ from .finite import find_bad
 from .observer import Observer, Outcome
 from .task import Task
 
-ENGINES = {"interval": (Interval, IntervalSettings), "spike": (Spike, SpikeSettings)}
+ENGINES: dict[str, type[Engine]] = {"interval": Interval, "spike": Spike}
 
 
 class Simulation:
@@ -71,7 +72,7 @@ class Simulation:
         task: Task,
         exchange: Exchange | None = None,
         observers: Iterable[Observer] = (),
-        settings: IntervalSettings | SpikeSettings | None = None,
+        settings: Settings | None = None,
     ) -> None:
         self.exchange = exchange or Alone()
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
@@ -82,10 +83,10 @@ class Simulation:
             with guarded(self.exchange.comm):  # draws may be bad on one rank alone
                 footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
                 self.network = LocalNetwork(model, self.exchange.rank, self.exchange.size)
-            engine, default = ENGINES[model.variant]
-            settings = settings or default(learning_window=task.learning_window)
+            engine = ENGINES[model.variant]
+            settings = settings or engine.settings_type(task.learning_window)
             check_replicas(self.replicas.count, model, settings)
-            self.engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
+            self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
         self.iteration = 0
         self.losses: list[float] = []
         self.rates: list[float] = []
@@ -142,12 +143,11 @@ class Simulation:
         With `learn`, gradients have the same bits for any number of replicas if the weights change after each batch.
         """
         share, outcomes, problem = self.replicas.share(n), [], None
-        if self.replicas.count > 1:
-            self.engine.skip(share.start, learn)
+        self.engine.skip(share.start, learn)
         try:
             for k in share:
-                if learn and self.engine.learns_at_the_end:
-                    self.engine.sums.open(leaf(k, n))
+                if learn:
+                    self.engine.begin_sample(leaf(k, n))
                 outcomes.append(self._run_sample(first + k, phase, learn))
         except ParepropError as found:
             problem = found
@@ -156,8 +156,8 @@ class Simulation:
         for _, found in gathered:
             if found is not None:
                 raise found
+        self.engine.skip(n - share.stop, learn)
         if self.replicas.count > 1:
-            self.engine.skip(n - share.stop, learn)
             self._complete_digest()
         self._tell("after_batch", first, n, phase)
         return [outcome for outcomes, _ in gathered for outcome in outcomes]
@@ -211,30 +211,30 @@ class Simulation:
         digest.add_weights(self.exchange.comm, self.network, self.engine.shown_weights())
         return digest.hexdigest()
 
-    def saved(self) -> State:
-        """Collective: the whole state between iterations, on any number of ranks; see `state`."""
-        engine = self.engine.saved()
-        saved = State({}, {}, engine.neurons, engine.readouts, engine.rows, engine.synapses)
-        saved.put("engine", engine.numbers, engine.shared)
-        saved.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
+    def state(self) -> State:
+        """Collective: return the whole state between iterations, on any number of ranks; see `engines.state`."""
+        engine = self.engine.state()
+        state = State({}, {}, engine.neurons, engine.readouts, engine.rows, engine.synapses)
+        state.put("engine", engine.numbers, engine.shared)
+        state.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
-        saved.put("loop", {"iteration": self.iteration, "digest": self.digest.state.hex()}, progress)
+        state.put("loop", {"iteration": self.iteration, "digest": self.digest.state.hex()}, progress)
         for name, observer in self._named_observers():
-            kept = observer.saved(self)
+            kept = observer.state(self)
             arrays = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
-            saved.put(name, {key: value for key, value in kept.items() if key not in arrays}, arrays)
-        return saved
+            state.put(name, {key: value for key, value in kept.items() if key not in arrays}, arrays)
+        return state
 
-    def restore(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
-        """Collective: take back numbers and shared arrays; the arrays of `saved` are filled next."""
-        self.engine.restore(*State.get("engine", numbers, shared))
+    def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+        """Collective: take back numbers and shared arrays; the arrays of `state()` are filled next."""
+        self.engine.load_state(*State.get("engine", numbers, shared))
         loop, progress = State.get("loop", numbers, shared)
         self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
         for name, observer in self._named_observers():
             if name in numbers:
                 kept, arrays = State.get(name, numbers, shared)
-                observer.restore(kept | arrays)
+                observer.load_state(kept | arrays)
 
     def _named_observers(self) -> list[tuple[str, Observer]]:
         names = [observer.checkpoint_name or type(observer).__name__ for observer in self.observers]
@@ -260,7 +260,7 @@ class Simulation:
         return observer.everywhere or self.replicas.index == 0
 
 
-def check_replicas(count: int, model: Model, settings: IntervalSettings | SpikeSettings) -> None:
+def check_replicas(count: int, model: Model, settings: Settings) -> None:
     """Raise `InputError` unless groups of ranks can share the batches of `model`."""
     batch = model.optimizer.batch_size
     if count == 1:

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..engines.base import Engine
 from ..engines.sample import Sample
 from ..errors import ParepropError
 from ..network.local import LocalNetwork
@@ -62,7 +63,7 @@ class Watched(Protocol):
     replicas: Replicas
     world: Any
     network: LocalNetwork
-    engine: Any
+    engine: Engine
     timers: Timers
     digest: Digest
     iteration: int
@@ -112,9 +113,17 @@ class Observer:
         """The run can't go on, maybe in the midst of an iteration (not `simulation.between`); tell what is safe."""
         return ""
 
+    def state(self, simulation: Watched) -> dict[str, Any]:
+        """Return what the observer keeps in a checkpoint: numbers, texts, lists and small arrays; root's are kept."""
+        return self.saved(simulation)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back on every rank what `state` returned, before `start`."""
+        self.restore(state)
+
     def saved(self, simulation: Watched) -> dict[str, Any]:
-        """What the observer keeps in a checkpoint: numbers, texts, lists and small arrays; rank 0's are kept."""
+        """Return the state: the name of `state` up to version 0.1."""
         return {}
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Take back on every rank what `saved` gave, before `start`."""
+        """Take back the state: the name of `load_state` up to version 0.1."""

@@ -116,7 +116,7 @@ class Checkpoints(Observer):
     def _remember(self, simulation: Simulation) -> None:
         """Keep what a sample changes before the weights: states of neurons and readouts, and the digest."""
         if simulation.engine.learns_at_the_end:
-            state = simulation.engine.saved()
+            state = simulation.engine.state()
             arrays = [(name, np.copy(array)) for name, array in _cells(state)]
             self._good = arrays, state.numbers, simulation.digest.state
 
@@ -124,8 +124,8 @@ class Checkpoints(Observer):
         if not simulation.engine.learns_at_the_end:
             return False
         arrays, numbers, simulation.digest.state = self._good
-        simulation.engine.restore(numbers, {})
-        for (_, live), (_, kept) in zip(_cells(simulation.engine.saved()), arrays, strict=True):
+        simulation.engine.load_state(numbers, {})
+        for (_, live), (_, kept) in zip(_cells(simulation.engine.state()), arrays, strict=True):
             live[...] = kept
         return True
 

@@ -147,8 +147,8 @@ def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> Non
             if array["kind"] == "shared"
         }
         try:
-            simulation.restore(manifest["numbers"], shared)
-            state = simulation.saved()
+            simulation.load_state(manifest["numbers"], shared)
+            state = simulation.state()
             for name, (table, array) in state.rows.items():
                 array[...] = shared[name][table.whole_rows()[0]]
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
@@ -162,7 +162,7 @@ def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> Non
         wanted = [arrays[piece.name] for piece in found]
         starts = counts[:rank].sum(axis=0).tolist()
         checkpoint_pieces.fill(found, starts, lambda k, first, last: files.read(wanted[k], first, last))
-    simulation.engine.restored()
+    simulation.engine.refresh()
 
 
 def _check_fit(path: Path, found: list[checkpoint_pieces.Piece], totals: np.ndarray, arrays: dict[str, Any]) -> None:

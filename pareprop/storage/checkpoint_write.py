@@ -42,7 +42,7 @@ def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: 
     comm, rank = simulation.exchange.comm, simulation.exchange.rank
     final = folder / name_of(simulation.iteration)
     part = final.with_suffix(".part")
-    state = simulation.saved()
+    state = simulation.state()
     found = checkpoint_pieces.pieces(state, rank, comm)
     try:
         with on_disk(comm, "checkpoint", final):

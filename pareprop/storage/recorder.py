@@ -190,7 +190,7 @@ class Recorder(Observer):
             self._written[name].append(block.count)
             block.clear()
 
-    def saved(self, simulation: Simulation) -> dict[str, Any]:
+    def state(self, simulation: Simulation) -> dict[str, Any]:
         """Collective: write everything, and note how much that is."""
         if self._file is None:
             return {"parts": list(self.parts)}
@@ -208,14 +208,14 @@ class Recorder(Observer):
         self.parts.append(part)
         return {"parts": list(self.parts)}
 
-    def restore(self, saved: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Go on after the parts that a checkpoint knows."""
-        self.parts = list(saved["parts"])
+        self.parts = list(state["parts"])
 
     def finish(self, simulation: Simulation) -> None:
         """Close the files and join them in `record.h5`."""
         comm = simulation.exchange.comm
-        parts = self.saved(simulation)["parts"]
+        parts = self.state(simulation)["parts"]
         if self._file is not None:
             with on_disk(comm, "recording", self._file.path):
                 self._file.close()

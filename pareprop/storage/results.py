@@ -105,13 +105,13 @@ class ResultsFile(Observer):
         for key, value in found.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
 
-    def saved(self, simulation: Simulation) -> dict[str, Any]:
+    def state(self, simulation: Simulation) -> dict[str, Any]:
         """Dynamics so far; everything else can be written again."""
         return dict(self.dynamics)
 
-    def restore(self, saved: dict[str, Any]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Take back the dynamics."""
-        self.dynamics = dict(saved)
+        self.dynamics = dict(state)
 
     def finish(self, simulation: Simulation) -> None:
         """Write dynamics, losses, final weights, digest and timings."""

@@ -67,7 +67,7 @@ class NMnist(TaskBase):
     n_step: int = Field(300, ge=2, description="steps of a recording")
     window: int = Field(10, ge=1, description="last steps of a recording with a learning signal")
     kappa: float = Field(0.99, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
-    cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in steps (spike variant)")
+    cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in ms (spike variant)")
     tau_out: float = Field(100.0, gt=0, description="time constant of the readouts in ms")
     c_reg: float = Field(2.0, ge=0, description="firing-rate regularisation, / n_step / (1 - kappa)^2 if spike")
     f_target: float = Field(10.0, ge=0, description="target firing rate in Hz")

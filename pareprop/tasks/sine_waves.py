@@ -45,7 +45,7 @@ class SineWaves(TaskBase):
     c_reg: float = Field(300.0, ge=0, description="firing-rate regularisation, / 1000 in the spike variant")
     f_target: float = Field(10.0, ge=0, description="target firing rate in Hz")
     kappa: float = Field(0.97, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
-    cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in steps (spike variant)")
+    cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in ms (spike variant)")
     periods: tuple[int, ...] = (1000, 500, 333, 200)
 
     @property

@@ -37,7 +37,7 @@ class Trajectory(TaskBase):
     f_target: float = Field(20.0, ge=0, description="target firing rate in Hz")
     adapt_tau: float = Field(2000.0, gt=0, description="time constant of the adaptive threshold in ms")
     kappa: float = Field(0.97, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
-    cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in steps (spike variant)")
+    cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in ms (spike variant)")
 
     def kept_samples(self) -> dict[tuple[str, int], str]:
         """First, last, and four between."""

@@ -78,8 +78,10 @@ def make_run(model: Model) -> Simulation:
         "inputs": rng.random((2 * N_STEPS, N_IN)) < 0.2, "targets": targets / targets.sum(axis=1, keepdims=True),
         "interval": N_STEPS, "learning_window": 3 * N_STEPS // 4,
     }  # fmt: skip
-    settings = IntervalSettings(case["learning_window"], keep_gradients=True)
-    return Simulation(model, networks.CaseTask(case), settings=settings)
+    settings = IntervalSettings(case["learning_window"])
+    run = Simulation(model, networks.CaseTask(case), settings=settings)
+    run.engine.gradient.keep()
+    return run
 
 
 def both(run: Simulation, index: int, through: float = 1.0) -> tuple[dict, dict]:

@@ -23,7 +23,7 @@ def check(case: dict, round_steps: int = 0) -> dict:
         spikes = run.engine.log.spikes(case["interval"])
         steps.append(spikes[0] + index * case["interval"])
         ids.append(spikes[1].copy())  # the log is used again
-        found = networks.matrices(run, lambda table: run.engine.gradient[id(table)])
+        found = networks.matrices(run, lambda table: run.engine.gradient.arrays[id(table)])
         for name in NAMES:
             wanted = expected[f"g_{name}"][index]
             # relative to the largest: single entries may cancel to nearly nothing
@@ -116,7 +116,7 @@ def test_gradient_of_readout_weights_is_the_derivative_of_the_loss(loss: str) ->
     case["targets"] = np.abs(case["targets"]) / np.abs(case["targets"]).sum(axis=1, keepdims=True)
     run = networks.simulation(case)
     run.run_sample(0, "train", learn=True)
-    gradient = networks.matrices(run, lambda table: run.engine.gradient[id(table)])["out"]
+    gradient = networks.matrices(run, lambda table: run.engine.gradient.arrays[id(table)])["out"]
     direction = np.random.default_rng(0).normal(size=gradient.shape)
     step = 1e-4
     losses = [

@@ -108,7 +108,7 @@ def test_learning_switched_off() -> None:
     loss = run.test(1)
     for name, matrix in networks.matrices(run, lambda table: table.weight).items():
         np.testing.assert_array_equal(matrix, before[name])
-    assert not any(gradient.any() for gradient in run.engine.gradient.values())
+    assert not any(gradient.any() for gradient in run.engine.gradient.arrays.values())
     assert run.train(3) == plain.train(3)
     assert loss == plain.losses[0]
     assert len(set(plain.losses)) == 3

@@ -201,7 +201,7 @@ def test_bytes_per_synapse(variant: str, precision: str, adam: bool, wanted: int
     learning = run.engine.nbytes()["gradients"] * n / (n + len(run.network.outgoing.weight))  # both tables alike
     assert abs((incoming.weight.nbytes + incoming.target.nbytes + learning) / n - wanted) < 0.1
     assert incoming.weight.dtype == real
-    assert all(array.dtype == real for name, array in run.engine.state.items())
+    assert all(array.dtype == real for name, array in run.engine.neurons.items())
 
 
 def test_weights_are_those_of_double_rounded_once() -> None:
@@ -223,13 +223,14 @@ def test_weights_are_those_of_double_rounded_once() -> None:
 
 def test_recorded_state_is_that_of_single() -> None:
     network = bench_model(40, 10, 10, precision="single")
-    run = Simulation(network, BenchTask(10, 100, 1), settings=IntervalSettings(100, keep_gradients=True))
+    run = Simulation(network, BenchTask(10, 100, 1), settings=IntervalSettings(100))
+    run.engine.gradient.keep()
     run.engine.record_ids(np.arange(0, 40, 3))
     run.run_sample(0, "train", learn=True)
     recorded = run.engine.recorded
     assert recorded.V_m.dtype == recorded.surrogate_gradient.dtype == float
     np.testing.assert_array_equal(recorded.V_m, recorded.V_m.astype(np.float32))
-    np.testing.assert_array_equal(recorded.V_m[-1], run.engine.state["v"][::3])
+    np.testing.assert_array_equal(recorded.V_m[-1], run.engine.neurons["v"][::3])
     assert np.ptp(recorded.V_m) > 0.01
 
 

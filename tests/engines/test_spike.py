@@ -113,7 +113,7 @@ def test_prefix_sums(m: int, same: bool, dense: bool) -> None:
         )  # fmt: skip
         run = spike_networks.simulation(case)
         assert spike_networks.modes(run) == {PREFIX, READOUT}
-        assert run.engine.block == (20 if case["dt"] == 1.0 else 30)  # ln 1000 / max(dt / tau_m, -ln kappa)
+        assert run.engine.memory.block == (20 if case["dt"] == 1.0 else 30)  # ln 1000 / max(dt / tau_m, -ln kappa)
         assert np.all(run.network.incoming.blocks[:, 5] == dense)
         expected, _ = check(case, (25, 0), (50, 1))
         assert min(changes(case, expected)) > 1e-3
@@ -134,7 +134,7 @@ def test_dense_rows_that_descend_together(m: int) -> None:
     case["optimizer"] = PLAIN | {"eta": 1e-5}
     run = spike_networks.simulation(case)
     assert spike_networks.modes(run) == {PREFIX, READOUT}
-    assert run.engine.block in (20, 30)
+    assert run.engine.memory.block in (20, 30)
     assert np.all(run.network.incoming.blocks[:, 5])
     expected, worst = check(case, (15, 1))
     assert min(changes(case, expected)) > 1e-4
@@ -196,10 +196,10 @@ def test_powers_of_all_populations_stay_within_bounds() -> None:
 def test_sums_in_other_blocks_are_refused() -> None:
     """Traces mean something else there, in arrays of the same shapes."""
     engine = spike_networks.simulation(network(3, 30, model="iaf")).engine
-    state = engine.saved()
-    for blocks, told in (({"blocks": [128, 128]}, r"\[128, 128\]"), ({"blocks": None}, "an earlier version")):
-        with pytest.raises(InputError, match=rf"blocks of \d+ and \d+ steps, those of the checkpoint in .*{told}"):
-            engine.restore(state.numbers | blocks, state.shared)
+    state = engine.state()
+    for blocks, told in (({"blocks": [128, 128]}, "128 and 128 steps"), ({"blocks": None}, "an earlier version")):
+        with pytest.raises(InputError, match=rf"blocks of {told}.*, this version uses \d+ and \d+ steps"):
+            engine.load_state(state.numbers | blocks, state.shared)
 
 
 def test_adam_takes_no_rounding_error_for_a_gradient() -> None:

@@ -141,8 +141,8 @@ def test_histories_are_bounded(model: str, cutoff: float) -> None:
     """Rings hold the longest cutoff, or the steps between two foldings, and grow with nothing."""
     run = endless(cutoff, model)
     longest = min(cutoff, FOLD_STEPS)
-    assert max(len(ring) for ring in run.engine.history.values() if ring.ndim == 2 and ring.shape[1] == 4) \
-        <= longest + 2 * run.engine.lags.m + 4  # fmt: skip
+    assert max(len(ring) for ring in run.engine.memory.history.values() if ring.ndim == 2 and ring.shape[1] == 4) \
+        <= longest + 2 * run.engine.memory.m + 4  # fmt: skip
     run.train(10)
     before = run.engine.nbytes()
     run.train(100)
@@ -203,6 +203,18 @@ def test_samples_without_learning_have_a_learning_rate_of_0(seed: int, each_step
             np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_weights_shown_after_a_sample_without_learning_hold_what_is_pending(seed: int) -> None:
+    """The twin: its learning rate is 0 in the last sample, and back at what it was when all sources spike once more."""
+    case = spike_networks.random_case(seed, 150)
+    case["optimizer"] |= {"optimize_each_step": False, "Wmin": -100.0, "Wmax": 100.0}
+    rate = case["optimizer"]["eta"]
+    with np.errstate(all="ignore"):
+        expected = run_case(case | {"etas": np.repeat([rate, 0.0, rate], [120, 30, 1])})
+    found = spike_networks.run_samples(spike_networks.simulation(case, 30), [True] * 4 + [False])
+    spike_networks.compare(case, found, expected)
+
+
 def test_learning_rate_may_change_between_samples() -> None:
     for seed in range(4):
         case = spike_networks.random_case(seed, 150)
@@ -227,11 +239,11 @@ def test_network_that_never_learns_keeps_no_books(seed: int) -> None:
     spike_networks.compare(case, found, expected, tolerance=1e-13)
     for name, key in spike_networks.KEYS.items():
         np.testing.assert_array_equal(found[name], case[key])
-    for rows in run.engine.rows:
+    for rows in run.engine.memory.rows:
         assert np.all(np.asarray(rows.books)[:, 0] == -1)
         for array in (rows.books[:, 1:], rows.Z, rows.C, rows.Y, rows.moment):
             assert not np.any(array)
-    assert not any(np.any(run.engine.history[name]) for name in ("L", "F", "R", "A", "D", "end_R"))
+    assert not any(np.any(run.engine.memory.history[name]) for name in ("L", "F", "R", "A", "D", "end_R"))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -255,5 +267,5 @@ def test_learning_that_starts_late(seed: int) -> None:
 def test_history_is_bounded_by_the_cutoff(model, cutoff):
     task = SineWavesPlus(n_rec=10, n_in=5, n_step=3000, neuron=model, cutoff=cutoff)
     engine = Simulation(task.model(), task, settings=task.settings()).engine
-    margin = engine.lags.m + 2
+    margin = engine.memory.m + 2
     assert engine.history_steps <= (margin if model == "iaf" else min(cutoff, FOLD_STEPS) + margin) + 10

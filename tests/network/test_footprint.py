@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from commands import command
 
+from pareprop import machine
 from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
 from pareprop.network import footprint
@@ -33,7 +34,7 @@ def test_absurd_sizes(settings: list[str], expected: str, tmp_path: Path, capsys
 
 def test_more_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound is that of the machine, and each rank takes its share."""
-    monkeypatch.setattr(footprint, "available", lambda: 2**20)
+    monkeypatch.setattr(machine, "available", lambda: 2**20)
     model = Model()
     a = model.neurons("a", 400)
     model.connect(a, a, weight=0.1)

@@ -3,20 +3,24 @@
 import numpy as np
 import pytest
 
+from pareprop.engines import spike_rules
+from pareprop.engines.base import Settings
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.sample import Sample
+from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
 from pareprop.network import optimizers, parameters
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
+from pareprop.network.neurons import whole_steps
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Constant, Normal, Uniform
 from pareprop.parallel.spike_log import SpikeLog
 from pareprop.simulation.loop import Simulation
 
 
-def small(**optimizer):
-    model = Model("interval", optimizer=optimizers.optimizer(optimizer, "test"))
+def small(variant: str = "interval", **optimizer):
+    model = Model(variant, optimizer=optimizers.optimizer(optimizer, "test"))
     return model, model.inputs("in", 3), model.neurons("rec", 4, "iaf"), model.readouts("out", 2)
 
 
@@ -261,17 +265,19 @@ def test_rasters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("window", "average", "round_steps", "message"),
+    ("settings", "message"),
     [
-        (11, False, 0, "learning_window = 11 must lie in [0, 10]"),
-        (-1, False, 0, "learning_window = -1 must lie in [0, 10]"),
-        (0, True, 0, "learning_window = 0 must lie in [1, 10]"),
-        (5, False, -1, "round_steps = -1 must be at least 0"),
+        (IntervalSettings(11), "learning_window = 11 must lie in [0, 10]"),
+        (IntervalSettings(-1), "learning_window = -1 must lie in [0, 10]"),
+        (IntervalSettings(0, average_gradient=True), "learning_window = 0 must lie in [1, 10]"),
+        (IntervalSettings(5, round_steps=-1), "round_steps = -1 must be at least 0"),
+        (SpikeSettings(11), "learning_window = 11 must lie in [0, 10]"),
+        (SpikeSettings(-1), "learning_window = -1 must lie in [0, 10]"),
+        (SpikeSettings(5, round_steps=-1), "round_steps = -1 must be at least 0"),
     ],
 )
-def test_settings_are_checked(window: int, average: bool, round_steps: int, message: str) -> None:
-    model, *_ = small()
-    settings = IntervalSettings(window, average, round_steps=round_steps)
+def test_settings_are_checked(settings: Settings, message: str) -> None:
+    model, *_ = small("spike" if isinstance(settings, SpikeSettings) else "interval")
     with pytest.raises(InputError) as caught:
         Simulation(model, OneSample(Sample(SpikeLog(10), np.zeros((10, 2)))), settings=settings)
     assert message in str(caught.value)
@@ -280,3 +286,19 @@ def test_settings_are_checked(window: int, average: bool, round_steps: int, mess
 def test_constant_weight() -> None:
     model, inputs, neurons, _ = small()
     assert model.connect(inputs, neurons, weight=np.float32(2.0)).weight == Constant(value=2.0)
+
+
+@pytest.mark.parametrize(
+    ("dt_ms", "ms", "steps"),
+    [(1.0, [2.0, 2.3, 2.5, 0.25, 0.3, 3.04], [2, 3, 3, 1, 1, 4]),
+     (0.1, [2.0, 2.3, 2.5, 0.25, 0.24, 0.3, 3.04], [20, 23, 25, 3, 3, 3, 31]), (0.1, [0.0, np.inf], [0, np.inf])],
+)  # fmt: skip
+def test_times_become_steps_as_in_nest(dt_ms: float, ms: list[float], steps: list[int]) -> None:
+    """Seen with refractory times of `iaf_psc_delta` in NEST 3.10."""
+    np.testing.assert_array_equal(whole_steps(ms, dt_ms), steps)
+
+
+def test_a_cutoff_of_too_many_steps_is_refused() -> None:
+    population = Model("spike", dt_ms=0.1).neurons("rec", 1, "iaf", eprop_isi_trace_cutoff=2e6)
+    with pytest.raises(InputError, match=r"'rec': eprop_isi_trace_cutoff = 2e\+06 ms is 20000000 steps of 0.1 ms"):
+        spike_rules.cutoff_steps(population, 0.1)

@@ -93,9 +93,9 @@ def test_an_interrupted_training_is_not_tested():
     simulation = Simulation(task.model(), task, observers=[phases, seen], settings=task.settings())
     simulation.train(2)
     assert phases.test is None and {phase for phase, _ in seen.samples} == {"train"}
-    kept = phases.saved(simulation)
+    kept = phases.state(simulation)
     other = Phases(task, 3)
-    other.restore(kept)
+    other.load_state(kept)
     assert (other.errors, other.validations) == (phases.errors, phases.validations)
 
 

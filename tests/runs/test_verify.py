@@ -15,6 +15,7 @@ from reference import run_case
 
 SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared"))
 GOLDEN = sorted(str(path) for path in (SHARED / "golden").glob("*.h5"))
+RESOLUTIONS = sorted(str(path) for path in (SHARED / "golden-dt").glob("*.h5"))
 golden = pytest.mark.skipif(not GOLDEN, reason=f"no golden cases in {SHARED / 'golden'}")
 
 
@@ -51,6 +52,19 @@ def test_golden_cases_give_one_digest_on_any_number_of_ranks(alone: list[str], n
     codes, output, errors = on_ranks(n, [["verify", "--round-steps", rounds, *GOLDEN]], timeout=300)
     assert (codes, errors) == ([0], [])
     assert digests(output) == digests(alone)
+
+
+@pytest.mark.skipif(not RESOLUTIONS, reason=f"no cases in {SHARED / 'golden-dt'}")
+@pytest.mark.mpi
+def test_cases_at_other_resolutions_hold_on_any_number_of_ranks() -> None:
+    """NEST at 0.1 and 0.5 ms: times are in ms, rates in Hz."""
+    found = []
+    for n in (1, 2, 3):
+        codes, output, errors = on_ranks(n, [["verify", *RESOLUTIONS]])
+        assert (codes, errors) == ([0], [])
+        assert sum(line.endswith(": holds") for line in output) == len(RESOLUTIONS)
+        found += digests(output)
+    assert len(found) == 3 and len(set(found)) == 1
 
 
 def test_loss_that_is_not_finite(capsys: pytest.CaptureFixture, small: Path, tmp_path: Path) -> None:

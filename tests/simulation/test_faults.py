@@ -49,7 +49,7 @@ def test_a_voltage_that_overflows_is_named_and_the_last_good_state_kept(tmp_path
     whole.train(2)
 
     def inject(simulation: Simulation) -> None:
-        simulation.engine._carried[3] = 1e300
+        simulation.engine.carried[3] = 1e300
 
     keeper = Checkpoints(tmp_path, {}, 3)
     spoilt = networks.simulation(case)
@@ -80,7 +80,7 @@ ONE_RANK_FAILS = """
 import sys
 from pareprop import cli
 from pareprop.parallel import launcher
-from pareprop.simulation import loop
+from pareprop.simulation import loop, observer
 class Fail(observer.Observer):
     def before_sample(self, simulation, index, phase):
         if index == 2 and simulation.exchange.rank == 1:

@@ -65,6 +65,19 @@ def test_resume_on_other_ranks_gives_the_same_bits(tmp_path: Path, capsys: pytes
         assert (code, output) == (0, "no difference\n")
 
 
+@pytest.mark.mpi
+def test_a_finished_run_is_resumed_to_its_own_digest(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Nothing is left to run: weights are shown, and results written, from what was restored alone."""
+    outs = [tmp_path / str(k) for k in range(len(CASES))]
+    whole = [
+        digest_of(capsys, *task(*s, "iterations=3"), "--out", o) for s, o in zip(CASES.values(), outs, strict=True)
+    ]
+    for n in (1, 3):
+        codes, output, _ = on_ranks(n, [["resume", out] for out in outs])
+        assert (codes, digests(output)) == ([0] * len(CASES), whole)
+    assert all((out / "results.h5").exists() and not (out / "results.part").exists() for out in outs)
+
+
 def test_early_stop_test_phase_and_adam_survive(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     sizes = {"n_rec": 10, "n_in": 8, "n_step": 40, "iterations": 5, "batch_size": 2, "validate_every": 2}
     settings = [part for key, value in sizes.items() for part in ("--set", f"{key}={value}")]

@@ -1,0 +1,37 @@
+"""Signs of sources: weights of a row are at least 0 if its source excites, at most 0 if it inhibits."""
+
+from libc.math cimport copysign
+from libc.stdint cimport int8_t, int64_t
+
+from pareprop.core.precision cimport real
+
+
+def take_signs(
+    const int64_t[::1] row_ptr,       # IN (at least n_rows + 1)
+    const int8_t[::1] signs,          # IN (n_rows)
+    real[::1] weight,                 # UPDATED
+):
+    """w = |w| * sign, where a row has one."""
+    cdef int64_t row, k
+    with nogil:
+        for row in range(signs.shape[0]):
+            if signs[row] != 0:
+                for k in range(row_ptr[row], row_ptr[row + 1]):
+                    weight[k] = <real>copysign(weight[k], signs[row])
+
+
+def bound(
+    const int64_t[::1] row_ptr,       # IN (at least n_rows + 1)
+    const int8_t[::1] signs,          # IN (n_rows)
+    real[::1] weight,                 # UPDATED
+):
+    """Weights of the wrong sign become +0.0, as does -0.0."""
+    cdef int64_t row, k
+    with nogil:
+        for row in range(signs.shape[0]):
+            if signs[row] > 0:
+                for k in range(row_ptr[row], row_ptr[row + 1]):
+                    weight[k] = weight[k] if weight[k] > 0 else 0
+            elif signs[row] < 0:
+                for k in range(row_ptr[row], row_ptr[row + 1]):
+                    weight[k] = weight[k] if weight[k] < 0 else 0

@@ -1,0 +1,88 @@
+"""Signs of sources (Dale's law): a source excites or inhibits all its targets, before and after learning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+
+SIGNS = (-1, 0, 1)
+
+
+def per_cell(values: Any, size: int, here: str) -> np.ndarray:
+    """Check signs: +1, -1 or 0 (not bound), one per cell or one for all.
+
+    Parameters
+    ----------
+    values : int or array_like of int
+    size : int
+        Number of cells.
+    here : str
+        What the signs belong to, named in the message.
+
+    Returns
+    -------
+    np.ndarray
+        int8, (size,), read-only.
+
+    Raises
+    ------
+    InputError
+        Names the first wrong cell and its value.
+    """
+    found = np.asarray(values)
+    if found.ndim > 1 or (found.ndim and len(found) != size):
+        raise InputError(f"{here}: sign has shape {found.shape}, must be one number or {size}")
+    wrong = np.flatnonzero(~np.isin(found, SIGNS))
+    if found.dtype.kind not in "iuf" or len(wrong):
+        where = f" of cell {wrong[0]}" if found.ndim and len(wrong) else ""
+        value = np.ravel(found)[wrong[0]] if len(wrong) else values
+        raise InputError(f"{here}: sign{where} = {value} must be +1, -1 or 0")
+    return np.broadcast_to(found.astype(np.int8), size)
+
+
+def of_sources(sign: Any, cells: Any, size: int, here: str) -> np.ndarray | None:
+    """Signs that bind a projection: those of its sources for "source", none for "free", or an array.
+
+    Parameters
+    ----------
+    sign : "source", "free" or array_like of int
+    cells : int or np.ndarray
+        Signs of the source population.
+    size : int
+        Number of sources.
+    here : str
+        The projection, named in the message.
+
+    Returns
+    -------
+    np.ndarray or None
+        int8, (size,); None if no source is bound.
+    """
+    if isinstance(sign, str):
+        if sign not in ("source", "free"):
+            raise InputError(f"{here}: sign = '{sign}' must be 'source', 'free' or signs of the sources")
+        sign = cells if sign == "source" else 0
+    found = per_cell(sign, size, here)
+    return found if np.any(found) else None
+
+
+def check_weights(signs: np.ndarray, source: np.ndarray, weight: np.ndarray, here: str) -> None:
+    """Raise `InputError` if given weights have another sign than their sources."""
+    wrong = np.flatnonzero(weight * signs[source] < 0)
+    if len(wrong):
+        first = wrong[0]
+        raise InputError(
+            f"{here}: {len(wrong)} weights have not the sign of their source, the first is weight {weight[first]:g} of "
+            f"source {source[first]}, whose sign is {signs[source[first]]:+d}"
+        )
+
+
+def check_bounds(signs: np.ndarray, low: float, high: float, here: str) -> None:
+    """Raise `InputError` if Wmin = `low` and Wmax = `high` leave no weight of a sign that occurs."""
+    if high < 0 and np.any(signs > 0):
+        raise InputError(f"{here}: Wmax = {high:g} must be at least 0, there are sources of sign +1")
+    if low > 0 and np.any(signs < 0):
+        raise InputError(f"{here}: Wmin = {low:g} must be at most 0, there are sources of sign -1")
