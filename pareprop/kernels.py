@@ -15,15 +15,18 @@ from pareprop.core import (
     layout,
     optimizers,
     random,
+    rewire,
     rows,
     signs,
     spike,
+    spike_log,
     spike_single,
     topology,
 )
 
 __all__ = [
-    "PRECISIONS", "Precision", "build_info", "exchange", "layout", "optimizers", "random", "rows", "signs", "topology"
+    "PRECISIONS", "Precision", "build_info", "exchange", "layout", "optimizers", "random", "rewire", "rows", "signs",
+    "spike_log", "topology",
 ]  # fmt: skip
 
 

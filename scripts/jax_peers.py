@@ -3,7 +3,7 @@
 Both take plain leaky neurons without refractory period, delays of one step and one interval per sample.
 
 The yardstick is the interval variant in dense arithmetic: forward by `lax.scan`, the same backward sweep as pareprop's
-(README, "How it works"), then one matrix product for all synapses instead of an addition per arrival. It is the
+(pareprop/engines/README.md), then one matrix product for all synapses instead of an addition per arrival. It is the
 toughest dense peer that we could think of; `compare_jax.py` compares its gradient with pareprop's.
 BrainTrace trains the same network, with the same surrogate gradient, by algorithms of its own that run forward.
 """

@@ -1,60 +1,138 @@
-"""What the README shows works as it stands there."""
+"""The pages (every README.md) show what works: blocks run in order, commands exist, links lead somewhere."""
 
+import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import launch
 import pytest
 from commands import command
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+from pareprop import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [
+    path for path in sorted(ROOT.glob("**/README.md")) if not path.relative_to(ROOT).parts[0].startswith((".", "b"))
+]
+FENCE = re.compile(r"(?:<!-- not run: (?P<why>[^>]*) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```", re.M | re.S)
+SETUP = re.compile(r"pip install|\bsbatch\b|\bsudo\b")  # .ci/run installs, tests/scaling/test_slurm.py submits
 
 
-def snippet(section: str) -> str:
-    """The first block of Python in a section."""
-    return re.search(rf"^## {section}\n.*?^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)[1]
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page; `why` it isn't run, if so."""
+
+    language: str
+    text: str
+    why: str
+
+    @property
+    def runs(self) -> bool:
+        return not self.why and not SETUP.search(self.text)
+
+
+def blocks(path: Path) -> list[Block]:
+    return [Block(match["language"], match["text"], match["why"] or "") for match in FENCE.finditer(path.read_text())]
+
+
+def name(path: Path) -> str:
+    return str(path.parent.relative_to(ROOT))
 
 
 def sh(text: str) -> str:
-    """The block of shell that holds `text`."""
-    return next(block for block in re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL) if text in block)
+    """The block of shell in README that holds `text`."""
+    return next(block.text for block in blocks(ROOT / "README.md") if block.language == "sh" and text in block.text)
 
 
-def python(*arguments: object, cwd: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=60, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+@pytest.mark.parametrize("page", [page for page in PAGES if any(block.runs for block in blocks(page))], ids=name)
+def test_blocks_run(page: Path, tmp_path: Path) -> None:
+    """In a folder of their own, one after the other, as a reader would."""
+    for folder in ("jobs", "scripts", "pareprop"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    places = [str(Path(sys.executable).parent), os.environ["PATH"]]
+    environment = os.environ | launch.ENVIRONMENT | {"PATH": os.pathsep.join(places), "MPLBACKEND": "Agg"}
+    environment["VENV"] = sys.prefix
+    for block in blocks(page):
+        if not block.runs:
+            continue
+        how = [sys.executable, "-c"] if block.language == "python" else ["bash", "-euo", "pipefail", "-c"]
+        done = subprocess.run(
+            [*how, block.text], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
+        assert block.language != "python" or not done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_have_these_options(page: Path) -> None:
+    """Also where a block is not run."""
+    for block in blocks(page):
+        assert block.language in ("sh", "python"), block.text
+        for line in re.findall(r"^(?:mpirun -n \d+ )?pareprop ([^#|>&\n]*)", block.text, re.MULTILINE):
+            parse(cli.commands, line.split())
+
+
+def parse(group: click.Command, arguments: list[str]) -> None:
+    """Parse arguments as the command line does, down to the last subcommand."""
+    found = group
+    while isinstance(found, click.Group):
+        found, arguments = found.commands[arguments[0]], arguments[1:]
+    found.make_context("", list(arguments))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    places = [*re.findall(r"\]\(([^)]+)\)", text), *re.findall(r'src="([^"]+)"', text)]
+    for place in places:
+        if not place.startswith("https://"):
+            assert (page.parent / place.partition("#")[0]).exists(), place
+
+
+def test_every_page_can_be_reached() -> None:
+    """From README, in one or two steps."""
+    reached, new = set(), {ROOT / "README.md"}
+    while new:
+        reached |= new
+        links = {
+            (page.parent / place).resolve() for page in new for place in re.findall(r"\]\(([^)#]+)\)", page.read_text())
+        }
+        new = {path for path in links if path.name == "README.md"} - reached
+    assert {path.resolve() for path in PAGES} == reached
+
+
+def test_paths_exist() -> None:
+    """Modules and scripts that README pages name by their path."""
+    for page in PAGES:
+        for path in re.findall(r"`((?:scripts|jobs|tests)/[\w/.]+)`", page.read_text()):
+            assert (ROOT / path).exists(), f"{name(page)}: {path}"
 
 
 @pytest.mark.mpi
 def test_library(tmp_path: Path) -> None:
     """It learns, and prints the same alone and on two ranks."""
     script = tmp_path / "levels.py"
-    script.write_text(snippet("As a library"))
-    alone = python(script, cwd=tmp_path)
-    first, last, test = (float(number) for number in re.findall(r"\d+\.\d", alone)[:3])
+    script.write_text(next(block.text for block in blocks(ROOT / "README.md") if block.language == "python"))
+    alone = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert (alone.returncode, alone.stderr) == (0, "")
+    first, last, test = (float(number) for number in re.findall(r"\d+\.\d", alone.stdout)[:3])
     assert max(last, test) < 0.6 * first
     parallel = launch.mpirun(2, script)
-    assert (parallel.returncode, parallel.stderr, parallel.stdout) == (0, "", alone)
-    assert re.search(r"digest [0-9a-f]{64}$", alone)
-
-
-def test_results_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert command(capsys, "run", "sine-waves", "--set", "iterations=1", "--set", "n_step=50")[0] == 0
-    assert "'task': 'sine-waves'" in python("-c", snippet("The run directory"), cwd=tmp_path)
+    assert (parallel.returncode, parallel.stderr, parallel.stdout) == (0, "", alone.stdout)
+    assert re.search(r"digest [0-9a-f]{64}$", alone.stdout)
 
 
 def test_commands_are_all_there(capsys: pytest.CaptureFixture) -> None:
     """Every command of the package has a row, and every row a command."""
     _, _, errors = command(capsys)
-    listed = re.findall(r"^  ([\w-]+) ", errors.partition("Commands:")[2], re.MULTILINE)
-    rows = re.findall(r"`pareprop ([\w-]+)", README.partition("## Commands")[2].partition("\n\nEach runs")[0])
-    assert sorted(rows) == sorted(listed)
+    commands = re.findall(r"^  ([\w-]+) ", errors.partition("Commands:")[2], re.MULTILINE)
+    table = README.partition("## Commands")[2].partition("\n\nAll commands")[0]
+    assert sorted(re.findall(r"`pareprop ([\w-]+)", table)) == sorted(commands)
 
 
 def test_two_commands() -> None:

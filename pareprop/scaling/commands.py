@@ -7,10 +7,13 @@ from pathlib import Path
 
 import click
 
+from .. import files
 from ..errors import InputError, StateError
 from ..machine import peak_rss_bytes
 from ..parallel.exchange import Exchange
 from ..runs import benchmark
+from ..runs.options import FiniteFloat
+from ..storage.disk import replacing
 from . import collect as table
 from . import dryrun, launchers, measure, slurm, study, subject, units
 from .predict import Prediction, nodes_for, predict
@@ -19,7 +22,7 @@ UNITS = "units.json"
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable."
 )
-rate_option = click.option("--rate", type=click.FloatRange(0, 1000), help="Firing rate in Hz [the target rate].")
+rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
 units_option = click.option("--units", "units_file", default=UNITS, show_default=True, help="Unit costs.")
 
 
@@ -43,12 +46,17 @@ def scaling(exchange: Exchange) -> None:
 def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
     """Run the points of a study that are not finished, one after another, or as a SLURM job each."""
     chosen, folder = study.read(Path(study_file)), Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.toml").write_text(Path(study_file).read_text())
     points = chosen.points()
     done = [point for point in points if (folder / f"{point.label}.json").exists()]
     for point in done:
         table.check(point, folder / f"{point.label}.json")
+    text = files.read(study_file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "study.toml") as part:
+            part.write_bytes(text)
+    except OSError as problem:
+        raise InputError(f"--out {out}: {problem.strerror}") from None
     left = [point for point in points if point not in done]
     click.echo(f"{len(points)} points, {len(done)} finished before")
     if launcher == "sbatch":
@@ -102,7 +110,7 @@ def plot(folder: str) -> None:
 @click.option("--ranks", type=int, required=True, help="Of the run that is looked at.")
 @click.option("--rank", type=int, default=0, show_default=True, help="Whose share is built and stepped.")
 @click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Timed ones, after one more.")
-@click.option("--rate", type=click.FloatRange(0, 1000), help="Of the other ranks' neurons [as this one's fire].")
+@click.option("--rate", type=FiniteFloat(0, 1000), help="Of the other ranks' neurons [as this one's fire].")
 @click.pass_obj
 def dry_run(
     exchange: Exchange, source: str, settings: tuple[str, ...], ranks: int, rank: int, samples: int, rate: float | None
@@ -135,12 +143,12 @@ def _print_memory(memory: dict[str, float]) -> None:
 @rate_option
 @units_option
 @click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first (a minute or two).")
-@click.option("--latency", type=click.FloatRange(min=0), help="Of a message between nodes in s [as measured].")
-@click.option("--bandwidth", type=click.FloatRange(min=1), help="Bytes per second that a rank receives [as measured].")
+@click.option("--latency", type=FiniteFloat(min=0), help="Of a message between nodes in s [as measured].")
+@click.option("--bandwidth", type=FiniteFloat(min=1), help="Bytes per second that a rank receives [as measured].")
 @click.option("--ranks", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--within", metavar="TIME", help="Tell the number of nodes for this time, such as 2h; no --ranks.")
 @click.option("--ranks-per-node", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--node-memory", type=click.FloatRange(min=0.001), default=256.0, show_default=True, help="GB.")
+@click.option("--node-memory", type=FiniteFloat(min=0.001), default=256.0, show_default=True, help="GB.")
 @click.pass_obj
 def predict_command(
     exchange: Exchange, source: str | None, settings: tuple[str, ...], rate: float | None, units_file: str,
@@ -170,7 +178,10 @@ def predict_command(
 
 
 def _costs(file: str, variant: str, latency: float | None, bandwidth: float | None) -> units.Units:
-    costs = units.read(Path(file))[variant]
+    found = units.read(Path(file))
+    if variant not in found:
+        raise InputError(f"{file} holds no unit costs of variant '{variant}'; `pareprop predict --measure` makes them")
+    costs = found[variant]
     return costs.with_network(latency, bandwidth)
 
 
@@ -207,7 +218,7 @@ def jobs(
     if source == "bench":
         raise InputError("bench: is no training; use jobs/study.sbatch")
     chosen = subject.find(source, settings)
-    costs = units.read(Path(units_file))[chosen.model.variant]
+    costs = _costs(units_file, chosen.model.variant, None, None)
     found = predict(
         chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate), nodes * ranks_per_node, costs
     )

@@ -10,6 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from .disk import clear
+
 CHUNK = 2**18  # bytes of a chunk of a dataset, about
 
 
@@ -46,7 +48,7 @@ class StreamFile:
         compression: int = 1,
     ) -> None:  # fmt: skip
         self._begin(path, {name: stream for name, stream in streams.items() if 0 not in stream.row})
-        self._file = h5py.File(path, "w", libver="latest")
+        self._file = h5py.File(clear(path), "x", libver="latest")
         self._file.attrs.update(attributes)
         for name, values in constants.items():
             self._file[name] = values

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Remake the gallery: run each command shown in README, copy its figure here, and renew the table in README.
+"""Remake the gallery: run each command of the tasks' page, copy its figure here, and renew the table of the page.
 
 A run directory that is there already (runs/gallery/NAME) is not run again; `--again` does. Times are processor time of
 the command, its figures included, so that other load on the machine does not count.
@@ -19,7 +19,7 @@ import click
 from PIL import Image
 
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
+PAGE = HERE.parents[1] / "pareprop" / "tasks" / "README.md"
 START, END = "<!-- gallery, written by scripts/gallery/make.py -->\n", "<!-- end of gallery -->\n"
 WIDTH = 1000  # pixels
 
@@ -37,7 +37,7 @@ class Entry:
 ENTRIES = (
     Entry("sine-waves", "run sine-waves", "dynamics_last", "A sum of four sines from frozen noise"),
     Entry("sine-waves-plus", "run sine-waves-plus", "loss", "The same with e-prop+, which learns at every spike"),
-    Entry("lemniscate", "run lemniscate", "trajectory", "A lying eight"),
+    Entry("lemniscate", "run lemniscate", "trajectory", "A figure eight"),
     Entry("handwriting", "run handwriting --set word=eprop", "trajectory", "A word"),
     Entry("evidence-accumulation", "run evidence-accumulation", "evidence", "The side with more cues, after a pause"),
     Entry("n-mnist", "run n-mnist --set data=FOLDER", "events", "Digits seen by an event camera, 800 + 100 recordings"),
@@ -50,7 +50,7 @@ ENTRIES = (
 
 
 def run(entry: Entry, data: str, again: bool) -> dict | None:
-    """Run a command in runs/gallery; return what it said and its processor time, None if its directory is there."""
+    """Run a command in runs/gallery; return its report and processor time, None if its directory exists."""
     directory = Path("runs", "gallery", entry.command.removeprefix("run ").replace(" ", "_").replace("--set_", ""))
     if (directory / f"{entry.figure}.png").exists() and not again:
         shrink(directory, entry)
@@ -75,15 +75,15 @@ def shrink(directory: Path, entry: Entry) -> None:
 
 
 def table(results: dict[str, dict]) -> str:
-    """The section of README."""
-    rows = ["| task | figure | what came out |", "|---|---|---|"]
+    """Table of the page."""
+    rows = ["| task | figure | outcome |", "|---|---|---|"]
     for entry in ENTRIES:
         if not (HERE / f"{entry.name}.png").exists():
             continue
         found = results.get(entry.command, {"said": [], "seconds": None})
         said = "; ".join(found["said"])
         time = f"{found['seconds'] / 60:.1f} min of processor time" if found["seconds"] else ""
-        figure = f'<img src="scripts/gallery/{entry.name}.png" width="420" alt="{entry.name}">'
+        figure = f'<img src="../../scripts/gallery/{entry.name}.png" width="420" alt="{entry.name}">'
         rows.append(f"| {entry.words}: `pareprop {entry.command}` | {figure} | {said}. {time} |")
     return "\n".join(rows) + "\n"
 
@@ -103,10 +103,10 @@ def main(names: tuple[str, ...], data: str, again: bool) -> None:
         if found:
             results[entry.command] = found
             record.write_text(json.dumps(results, indent=1) + "\n")
-    text = README.read_text()
+    text = PAGE.read_text()
     if START in text:
         before, rest = text.split(START)
-        README.write_text(before + START + table(results) + END + rest.split(END)[1])
+        PAGE.write_text(before + START + table(results) + END + rest.split(END)[1])
 
 
 if __name__ == "__main__":
