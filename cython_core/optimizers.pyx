@@ -29,6 +29,26 @@ def clip(double Wmin, double Wmax, real[::1] weight):
             weight[k] = clipped(weight[k], <real> Wmin, <real> Wmax)
 
 
+def sgd_momentum(
+    double eta,
+    double divisor,
+    double Wmin,
+    double Wmax,
+    double momentum,
+    real[::1] gradient,               # IN, cleared
+    real[::1] velocity,               # UPDATED
+    real[::1] weight,                 # UPDATED
+):
+    """v = momentum v + g / divisor; w -= eta v, clipped to [Wmin, Wmax]."""
+    cdef int64_t k
+    cdef real rate = eta, n = divisor, keep = momentum
+    with nogil:
+        for k in range(weight.shape[0]):
+            velocity[k] = keep * velocity[k] + gradient[k] / n
+            weight[k] = clipped(weight[k] - rate * velocity[k], <real> Wmin, <real> Wmax)
+            gradient[k] = 0.0
+
+
 def adam(
     double eta,
     double divisor,

@@ -10,10 +10,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from pareprop.core.philox cimport (
     CHUNK, Stream, below, draw_raw, normals, philox_block, skips, stream as stream_of, units,
 )
-
-ctypedef fused real:    # of weights, which are drawn in double
-    float
-    double
+from pareprop.core.precision cimport real    # of weights, which are drawn in double
 
 cpdef enum:
     ALL_TO_ALL = 0

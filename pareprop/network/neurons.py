@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..kernels import layout
+from .losses import LOSSES
 from .parameters import FLOAT_MAX, Frozen, Value, plain, require_above, require_order
 
 Surrogate = Literal["piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative"]
@@ -118,7 +119,7 @@ class _Readout(Frozen):
     V_m: float | None = None
     V_min: float = -FLOAT_MAX
     tau_m: float = Field(10.0, gt=0)
-    loss: Literal["mean_squared_error", "cross_entropy"] = "mean_squared_error"
+    loss: Literal[*LOSSES] = "mean_squared_error"
 
 
 class ReadoutInterval(_Readout):
