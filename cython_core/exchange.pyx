@@ -9,6 +9,7 @@ shortest of these is what the transfer took.
 from libc.stdint cimport int64_t, intptr_t, uint32_t
 from libc.string cimport memcpy
 
+from pareprop.core.layout cimport HEADER, QUOTA
 from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog
 
@@ -24,10 +25,6 @@ ctypedef int (*allgather_call)(const void*, int, intptr_t, void*, int, intptr_t,
 ctypedef int (*alltoallv_call)(
     const void*, const int*, const int*, intptr_t, void*, const int*, const int*, intptr_t, intptr_t
 ) noexcept nogil
-
-cdef enum:
-    HEADER = 3
-    QUOTA = 65536                             # units of a quota: spikes per source of a list and round
 
 cdef double LAG = 1e-7                        # seconds, unit of lags in messages
 

@@ -14,6 +14,7 @@ from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from .base import Engine, Settings
 from .interval_gradient import IntervalGradient
+from .local_readouts import LocalErrors
 from .losses import evaluate
 from .sample import Sample
 from .state import State
@@ -69,6 +70,7 @@ class Interval(Engine):
         self.parameters = network.parameters(PARAMETERS)
         averaged_steps = settings.learning_window if settings.average_gradient else 1
         self.gradient = IntervalGradient(network, n_steps, averaged_steps, self.parameters, timers)
+        self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic = self.gradient.plastic
         self._allocate()
 
@@ -114,10 +116,14 @@ class Interval(Engine):
         self.log, self.n_spikes = channel.all_spikes_on_root(0, T)
         window = slice(T - self.settings.learning_window, T)
         error, loss = evaluate(self.loss, self.shown_signal(), sample.target, window)
+        if self.local.rule:
+            with self.timers.phase("sweep"):
+                loss += self.local.learn_from(channel.own, sample.local_targets, self.exchange.comm)
         self._tracks[2][...] = self.psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
         self.recorded = self._record(error)
         if learn:
-            self.gradient.collect(sample.inputs, channel.heard, error, self.psi, self.neurons["n_spikes"])
+            local = self.local.signal
+            self.gradient.collect(sample.inputs, channel.heard, error, local, self.psi, self.neurons["n_spikes"])
         self.n_samples += 1
         return error, loss
 
@@ -181,6 +187,7 @@ class Interval(Engine):
         """Return this rank's bytes by kind: gradients with optimizer state, histories, logs."""
         return {
             "gradients": self.gradient.nbytes,
+            "local readouts": self.local.nbytes,
             "histories": self.psi.nbytes + self.signal.nbytes + sum(array.nbytes for array in self.neurons.values()),
             "log": self.channel.nbytes,
         }

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..kernels import exchange as kernel
+from ..kernels import layout
 from . import mpi
 from .spike_log import SpikeLog
 
 GROWTH = 1.25  # room beyond the largest message seen, so that a second message is rare
-HEADER = 3  # words before the signals in a message
 WORDS = 256  # of a message to everybody, at first
 SLACK = 8  # ids that always fit into a message to one rank
-QUOTA = 2**16  # units of a quota: ids per listed source and round
 
 
 def grown(need: int) -> int:
@@ -189,7 +188,7 @@ class AlltoallvSender:
         (box.leaving, box.leaving_at), (box.arriving, box.arriving_at) = self._leaving, self._arriving
 
     def _room(self, listed: np.ndarray) -> np.ndarray:
-        return np.where(listed > 0, SLACK - (-listed * self.box.capacity // QUOTA), 0)
+        return np.where(listed > 0, SLACK - (-listed * self.box.capacity // layout.QUOTA), 0)
 
     @property
     def received(self) -> int:

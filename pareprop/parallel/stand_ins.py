@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from .. import rng
+from ..kernels import layout
 from ..kernels import rounds as kernel
 from .channel import Channel, Terms, private, within
 from .exchange import Exchange
-from .messages import HEADER, WORDS, Sources, buffer_bytes, grown
+from .messages import WORDS, Sources, buffer_bytes, grown
 from .partition import block
 from .replicas import Replicas
 from .spike_log import SegmentedLog, SpikeLog
@@ -167,7 +168,7 @@ class DryExchange:
                 place += len(part)
             merged.ptr[t + 1] = place
             self._time += 1
-        need = HEADER + 2 * self._slot * (signal_last - signal_first) + (last - first) + sent
+        need = layout.HEADER + 2 * self._slot * (signal_last - signal_first) + (last - first) + sent
         if need > self.words:
             self.words = grown(need)
 
