@@ -22,6 +22,11 @@ hypothesis.settings.register_profile("pareprop", deadline=None, derandomize=bool
 hypothesis.settings.load_profile("pareprop")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of the long parts."""
+    parser.addoption("--long", action="store_true", help="also what takes many minutes, such as the whole fault matrix")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder of the reference material: $PAREPROP_SHARED, or `shared` beside the checkout."""
