@@ -9,9 +9,12 @@ import numpy as np
 
 from pareprop.core import (
     build_info,
+    degrees,
     exchange,
     interval,
     interval_single,
+    layout,
+    local_readouts,
     optimizers,
     random,
     rewire,
@@ -24,8 +27,8 @@ from pareprop.core import (
 )
 
 __all__ = [
-    "PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rewire", "rows", "signs", "spike_log",
-    "topology",
+    "PRECISIONS", "Precision", "build_info", "degrees", "exchange", "layout", "local_readouts", "optimizers", "random",
+    "rewire", "rows", "signs", "spike_log", "topology",
 ]  # fmt: skip
 
 

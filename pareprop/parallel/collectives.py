@@ -85,6 +85,24 @@ def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:
         comm.send(None, dest=0)
 
 
+def ordered_sum(comm: Any, values: np.ndarray) -> float:
+    """Collective: the sum of the values of all ranks, one after the other, so that it is the same for any division.
+
+    Parameters
+    ----------
+    comm : MPI.Comm or None
+    values : np.ndarray
+        float64, (n,), of this rank.
+    """
+    before = 0.0 if comm is None or comm.rank == 0 else comm.recv(source=comm.rank - 1)
+    total = float(np.cumsum(np.concatenate(([before], values)))[-1])
+    if comm is None:
+        return total
+    if comm.rank < comm.size - 1:
+        comm.send(total, dest=comm.rank + 1)
+    return comm.bcast(total, root=comm.size - 1)
+
+
 def maximum(comm: Any, value: float) -> float:
     """Collective: the largest value of all ranks."""
     return value if comm is None else max(comm.allgather(value))

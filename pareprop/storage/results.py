@@ -22,6 +22,7 @@ from ..parallel import collectives
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
+from . import local_activity
 from .disk import clear, on_disk, reason, require_room
 
 FORMAT = "pareprop-run-1"
@@ -78,13 +79,16 @@ class ResultsFile(Observer):
 
     def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
         """Switch recording on for the samples that are kept."""
-        simulation.engine.record_ids(self.ids if (phase, index) in self.samples else self.ids[:0])
+        wanted = (phase, index) in self.samples
+        simulation.engine.record_ids(self.ids if wanted else self.ids[:0])
+        local_activity.prepare(simulation, self.attributes.get("measured_from", 0) if wanted else None)
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Keep the dynamics of a sample."""
         name = self.samples.get((outcome.phase, outcome.index))
         if name is None:
             return
+        own = local_activity.found(simulation, outcome)
         recorded = simulation.engine.recorded
         parts = []
         if recorded:  # another observer may have asked for further neurons
@@ -93,7 +97,7 @@ class ResultsFile(Observer):
         parts = list(collectives.to_root(simulation.exchange.comm, parts))
         if simulation.exchange.rank:
             return
-        found: dict[str, Any] = {"iteration": simulation.iteration}
+        found: dict[str, Any] = {"iteration": simulation.iteration, **own}
         if parts:
             found["record"] = np.concatenate([record for record, _ in parts])
             for key in MATRIX:
