@@ -21,7 +21,10 @@ data = "{data}"
 iterations = 2
 [model]
 sonata = "{sonata}"
-sonata_options = {{ sign = "weights", values = {{ V_th = -68.5 }}, projections = {{ lgn_to_cortex = {{ plastic = false }} }} }}
+[model.sonata_options]
+sign = "weights"
+values = {{ V_th = -68.5 }}
+projections = {{ lgn_to_cortex = {{ plastic = false }} }}
 [[model.populations]]
 name = "out"
 role = "readout"
