@@ -19,7 +19,7 @@ from ..network.optimizers import OPTIMIZERS, GradientDescent
 from ..network.parameters import nearest
 from ..parallel.spike_log import SpikeLog
 from ..sonata import circuit
-from .base import TaskBase
+from .base import LEARNING, MODEL, TaskBase
 from .datafile import DataFile
 from .input_spikes import InputSpikes
 
@@ -33,28 +33,29 @@ class Data(TaskBase):
     name: ClassVar[str] = "data"
     summary: ClassVar[str] = "populations and projections of your own, trained on data of a file"
     figure: ClassVar[str] = "readout"
-    sections: ClassVar[dict[str, str]] = {
-        "populations": "model", "projections": "model", "sonata": "model", "sonata_options": "model",
-        "optimizer": "learning", "Wmin": "learning", "Wmax": "learning",
-    }  # fmt: skip
     variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"optimizer": "gradient_descent", "eta": 1e-4}}
 
     eta: float = Field(1e-3, ge=0, description="learning rate")
-    optimizer: Literal[*OPTIMIZERS] = Field("adam", description="of projections that name none")
-    Wmin: float = Field(-100.0, description="lowest weight")
-    Wmax: float = Field(100.0, validate_default=True, description="highest weight")
-    sonata: Path | None = Field(
-        None, description="circuit_config.json of a SONATA network, or a simulation_config.json with its input spikes"
+    optimizer: Literal[*OPTIMIZERS] = Field(
+        "adam", json_schema_extra=LEARNING, description="of projections that name none"
     )
+    Wmin: float = Field(-100.0, json_schema_extra=LEARNING, description="lowest weight")
+    Wmax: float = Field(100.0, validate_default=True, json_schema_extra=LEARNING, description="highest weight")
+    sonata: Path | None = Field(
+        None, json_schema_extra=MODEL,
+        description="circuit_config.json of a SONATA network, or a simulation_config.json with its input spikes",
+    )  # fmt: skip
     sonata_options: dict[str, Any] = Field(
-        {}, validate_default=True,
+        {}, validate_default=True, json_schema_extra=MODEL,
         description="sign, neuron, values, projections, round_delays, default_weight, default_delay of the network",
     )  # fmt: skip
     populations: tuple[dict[str, Any], ...] = Field(
-        from_tables.POPULATIONS, description="name, role, size, model, and NEST's parameters of the model"
+        from_tables.POPULATIONS,
+        json_schema_extra=MODEL,
+        description="name, role, size, model, and NEST's parameters of the model",
     )
     projections: tuple[dict[str, Any], ...] = Field(
-        from_tables.PROJECTIONS, validate_default=True,
+        from_tables.PROJECTIONS, validate_default=True, json_schema_extra=MODEL,
         description="ends, rule, weight (number, mean and std, or low and high), delay in steps",
     )  # fmt: skip
     data: Path = Field(Path("data.npz"), description="HDF5 file (.h5) or .npz with samples")
