@@ -1,4 +1,4 @@
-"""The command line. Alone in knowing COMM_WORLD, through `launcher`."""
+"""The command line: commands of the rooms, exit codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
 from .scaling.commands import COMMANDS as SCALING
 
-EXIT_BAD_INPUT, EXIT_NO_GOING_ON = 2, 3
+EXIT_BAD_INPUT, EXIT_CANNOT_CONTINUE = 2, 3
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,8 +28,10 @@ for _command in (*RUNS, *SCALING):
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Entry point. Exit codes, the same on all ranks: 1 a case doesn't hold, or a crash; 2 bad input; 3 no going on."""
-    rank = launcher.promised_rank(os.environ)
+    """Run a command. Exit codes, the same on all ranks: 1 failed case or internal error, 2 invalid input, 3 cannot
+    continue.
+    """
+    rank = launcher.rank_of_launcher(os.environ)
     try:
         commands.main(args=arguments, prog_name="pareprop", obj=launcher.exchange(), standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -37,22 +39,22 @@ def main(arguments: list[str] | None = None) -> Any:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except (InputError, click.ClickException) as problem:
-        _tell(rank, problem)
+        _report(rank, problem)
         sys.exit(EXIT_BAD_INPUT)
     except ParepropError as problem:
-        _tell(rank, problem)
-        sys.exit(EXIT_NO_GOING_ON)
+        _report(rank, problem)
+        sys.exit(EXIT_CANNOT_CONTINUE)
     except MemoryError as problem:
         click.echo(f"pareprop: error: not enough memory on rank {rank}: {problem}", err=True)
         launcher.abort()
-        sys.exit(EXIT_NO_GOING_ON)
+        sys.exit(EXIT_CANNOT_CONTINUE)
     except Exception:
         click.echo(f"pareprop: rank {rank} failed:\n{traceback.format_exc()}", err=True)
         launcher.abort()
         sys.exit(1)
 
 
-def _tell(rank: int, problem: Exception) -> None:
+def _report(rank: int, problem: Exception) -> None:
     if rank:
         return
     if isinstance(problem, click.exceptions.NoArgsIsHelpError):

@@ -1,4 +1,4 @@
-"""Exceptions of the package, one type per kind of mistake."""
+"""Exceptions of the package, one type per kind of error."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ class ParepropError(Exception):
 
 
 class InputError(ParepropError):
-    """Bad input of the user: a parameter, a key, a file. Exit code 2."""
+    """Invalid input: a parameter, a key, a file. Exit code 2."""
 
 
 class StateError(ParepropError):
-    """A run that cannot go on: numbers that are not finite, a disk that is full. Exit code 3."""
+    """A run that cannot continue: numbers that are not finite, a full disk. Exit code 3."""

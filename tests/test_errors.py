@@ -224,8 +224,8 @@ def test_guarded() -> None:
         ({"SLURM_NTASKS": "4"}, None),
     ],
 )
-def test_expected_size(environment: dict[str, str], size: int | None) -> None:
-    assert launcher.expected_size(environment) == size
+def test_size_of_launcher(environment: dict[str, str], size: int | None) -> None:
+    assert launcher.size_of_launcher(environment) == size
 
 
 @pytest.mark.parametrize("rank", [0, 1])

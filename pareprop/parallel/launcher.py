@@ -1,4 +1,4 @@
-"""Which communicator this process belongs to: MPI only where a launcher started it."""
+"""Find the communicator of this process: MPI only where a launcher started it."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from ..errors import InputError
 from .exchange import WAYS, Alone, Exchange, Ranks
 from .replicas import LEAVES, Replicas
 
-# Set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx: number of ranks, in this order of trust.
+# Number of ranks, as set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx; the first one found counts.
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 
 
-def expected_size(environment: Mapping[str, str]) -> int | None:
-    """Number of ranks that a launcher promised, None if none started this process."""
+def size_of_launcher(environment: Mapping[str, str]) -> int | None:
+    """Return the number of ranks that the launcher started, None without a launcher."""
     for name in SIZES:
         if name in environment:
             return int(environment[name])
     return None
 
 
-def promised_rank(environment: Mapping[str, str]) -> int:
-    """Number of this rank as the launcher tells it, before MPI starts; 0 if none started this process."""
+def rank_of_launcher(environment: Mapping[str, str]) -> int:
+    """Return the number of this rank as set by the launcher, before MPI starts; 0 without a launcher."""
     return next((int(environment[name]) for name in RANKS if name in environment), 0)
 
 
 def sending(environment: Mapping[str, str]) -> str:
-    """How spikes are to travel: what PAREPROP_SENDING says, "measured" by default.
+    """Return the way to send spikes that PAREPROP_SENDING names, "measured" by default.
 
     Raises
     ------
     InputError
-        If it says something unknown.
+        If it names an unknown way.
     """
     chosen = environment.get("PAREPROP_SENDING") or WAYS[0]
     if chosen not in WAYS:
@@ -42,14 +42,14 @@ def sending(environment: Mapping[str, str]) -> str:
 
 
 def exchange() -> Exchange:
-    """Collective: `Ranks` on all ranks that were started together, or `Alone`.
+    """Collective: return `Ranks` if several ranks were started together, else `Alone`.
 
     Raises
     ------
     InputError
-        If MPI sees another number of ranks than were started: the launcher belongs to another MPI library.
+        If MPI sees another number of ranks than the launcher started: it belongs to another MPI library.
     """
-    expected = expected_size(os.environ)
+    expected = size_of_launcher(os.environ)
     if expected is None:
         return Alone()
     if os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(expected):  # one node: no search for a network
@@ -68,12 +68,12 @@ def exchange() -> Exchange:
 
 
 def split(exchange: Exchange, replicas: int) -> Exchange:
-    """Collective: the exchange within this rank's group, when all ranks form `replicas` groups of the same size.
+    """Collective: divide all ranks into `replicas` groups of equal size; return the exchange of this rank's group.
 
     Raises
     ------
     InputError
-        If there can't be so many.
+        If `replicas` is not a power of two in range, or does not divide the number of ranks.
     """
     if replicas == 1:
         return exchange
@@ -89,8 +89,8 @@ def split(exchange: Exchange, replicas: int) -> Exchange:
 
 
 def abort() -> None:
-    """End all ranks at once, if there are others: something unforeseen happened on this one."""
-    if expected_size(os.environ) not in (None, 1):
+    """End all ranks at once after an unexpected error on this one."""
+    if size_of_launcher(os.environ) not in (None, 1):
         from mpi4py import MPI
 
         MPI.COMM_WORLD.Abort(1)

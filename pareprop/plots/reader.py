@@ -17,7 +17,7 @@ BLOCK = 1_000
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
+def open_results(path: Path) -> Iterator[h5py.File]:
     """Open the results of a run.
 
     Raises
@@ -38,19 +38,19 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 
 def text(node: h5py.HLObject, name: str) -> str:
-    """Give an attribute as text, empty when it is absent."""
+    """Return an attribute as text, empty when it is absent."""
     value = node.attrs.get(name, "")
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def child(node: h5py.Group, name: str) -> h5py.Group | None:
-    """Give the group of that name, None when it is absent or something else."""
+    """Return the group of that name, None when it is absent or something else."""
     found = node.get(name)
     return found if isinstance(found, h5py.Group) else None
 
 
 def dataset(node: h5py.Group, name: str, ndim: int = 1) -> h5py.Dataset | None:
-    """Give a numeric dataset, None when it is absent.
+    """Return a numeric dataset, None when it is absent.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def sample(data: h5py.Dataset, limit: int = SAMPLE_LIMIT) -> np.ndarray:
 
 
 def step_ms(file: h5py.File) -> float:
-    """Give the duration of a step in ms; InputError when the attribute is missing or not positive."""
+    """Return the duration of a step in ms; InputError when the attribute is missing or not positive."""
     try:
         dt = float(file.attrs["dt_ms"])
     except (KeyError, TypeError, ValueError) as error:

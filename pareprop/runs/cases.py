@@ -1,4 +1,4 @@
-"""Case files: small networks as plain arrays with the results they must give (formats "pareprop-case-1", "-2")."""
+"""Case files: small networks as plain arrays with expected results (formats "pareprop-case-1", "-2")."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..network.neurons import NEURON_MODELS
 from ..network.optimizers import optimizer
 
 FORMATS = ("pareprop-case-1", "pareprop-case-2")  # the second one may have signs and rewiring
-LIMIT = 2**28  # values in a dataset of a case; more is refused before memory is taken
+LIMIT = 2**28  # values in a dataset; larger ones are refused before memory is allocated
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,16 @@ class Case:
 
     Attributes
     ----------
-    name : of the file
-    model : the network
-    attributes : of the file's root
-    arrays : inputs (n_steps, n_in), targets (n_steps, n_out), window (n_steps,) of the spike variant
-    expected : name to array
+    name : str
+        Name of the file.
+    model : Model
+        The network.
+    attributes : dict of str to Any
+        Attributes of the file's root.
+    arrays : dict of str to ndarray
+        Inputs (n_steps, n_in), targets (n_steps, n_out), and window (n_steps,) in the spike variant.
+    expected : dict of str to ndarray
+        Expected arrays by name.
     """
 
     name: str
@@ -40,7 +45,7 @@ class Case:
     expected: dict[str, np.ndarray]
 
     def samples(self) -> list[Sample]:
-        """The samples in order: the intervals, or the whole run in the spike variant."""
+        """Return the samples in order: the intervals, or the whole run in the spike variant."""
         inputs, targets = self.arrays["inputs"], self.arrays["targets"]
         if self.model.variant == "spike":
             window = self.arrays["window"].astype(bool)
@@ -58,7 +63,7 @@ def load(path: str | Path) -> Case:
     Raises
     ------
     InputError
-        Names the file and what is wrong with it.
+        If the file is damaged or inconsistent; the message names file, key, value and bound.
     """
     try:
         with h5py.File(path, "r") as file:

@@ -1,7 +1,7 @@
 """Configuration of a run: a task's settings and those of recording and checkpoints, from TOML, checked as a whole.
 
-Sections are views of one flat set of names: a task's own settings fall into [model], [learning], [run] and, all others,
-[task]; [record] and [checkpoint] belong to every run. `[task] name` tells which task it is.
+Sections are views of one flat set of names: the settings of a task are divided into [model], [learning], [run] and, for
+all others, [task]; [record] and [checkpoint] exist in every run. `[task] name` names the task.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Config:
     checkpoint: Checkpoint
 
     def sections(self) -> dict[str, dict[str, Any]]:
-        """All keys by section, as JSON; paths as text."""
+        """Return all keys by section, as JSON types; paths as text."""
         found: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
         found["task"]["name"] = self.task.name
         for key, value in self.task.model_dump(mode="json").items():
@@ -54,22 +54,22 @@ class Config:
         return found
 
     def identity(self) -> dict[str, Any]:
-        """What a resumed run must have in common: all but how long it runs and what it leaves on the way."""
+        """Return the keys that a resumed run must have in common: all except its length, recording and checkpoints."""
         found = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
         del found["run"]["iterations"]
         found["task"] |= self.task.fingerprint()
         return found
 
     def json(self) -> str:
-        """All keys by section."""
+        """Return all keys by section as JSON."""
         return json.dumps(self.sections(), sort_keys=True)
 
     def digest(self) -> str:
-        """SHA-256 of all keys."""
+        """Return the SHA-256 of all keys."""
         return hashlib.sha256(self.json().encode()).hexdigest()
 
     def toml(self) -> str:
-        """The configuration as a file, with what each key means."""
+        """Return the text of a configuration file, with the meaning of each key."""
         lines = [f"# {self.task.name}: {self.task.summary}"]
         for section, keys in self.sections().items():
             lines += ["", f"[{section}]"]
@@ -80,7 +80,7 @@ class Config:
                 description = _description(self, section, key)
                 if key not in tables:
                     lines.append(f"{text}  # {description}" if description else text)
-            for key, value in tables.items():  # in TOML they must come after the others
+            for key, value in tables.items():  # TOML requires tables after plain keys
                 lines += ["", f"# {_description(self, section, key)}"]
                 for entry in value:
                     lines += [f"[[{section}.{key}]]", *(f"{name} = {_toml(item)}" for name, item in entry.items()), ""]
@@ -96,7 +96,7 @@ def _section(kind: type[TaskBase], key: str) -> str:
 def _description(config: Config, section: str, key: str) -> str:
     owner = getattr(config, section) if section in ("record", "checkpoint") else config.task
     field = type(owner).model_fields.get(key)
-    return (field.description or "") if field else "which task"
+    return (field.description or "") if field else "name of the task"
 
 
 def _toml(value: Any) -> str:
@@ -110,12 +110,12 @@ def _toml(value: Any) -> str:
 
 
 def load(source: str, settings: Iterable[str] = ()) -> Config:
-    """Read the configuration of a task's name or of a file ending in .toml, changed by "key=value" settings.
+    """Read the configuration of a task or of a file ending in .toml, changed by "key=value" settings.
 
     Raises
     ------
     InputError
-        Names every problem: file or setting, key, value, bound, nearest right name.
+        Lists every problem: file or setting, key, value, bound, nearest known name.
     """
     if source.endswith(".toml"):
         sections = read(Path(source))
@@ -123,7 +123,7 @@ def load(source: str, settings: Iterable[str] = ()) -> Config:
         if name is None:
             raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
         if name not in TASKS:
-            raise InputError(f"{source}: [task] name = {name!r} is no task{nearest(str(name), TASKS)}")
+            raise InputError(f"{source}: [task] name = {name!r} is not a task{nearest(str(name), TASKS)}")
     else:
         sections, name = {}, source
         if name not in TASKS:
@@ -134,7 +134,7 @@ def load(source: str, settings: Iterable[str] = ()) -> Config:
 def from_sections(
     kind: type[TaskBase], sections: Mapping[str, Any], source: str, settings: Iterable[str] = ()
 ) -> Config:
-    """Make a checked configuration of a task from sections; `source` is named in messages."""
+    """Make a checked configuration of a task from sections; messages name `source`."""
     parts: dict[str, type[Frozen]] = {"task": kind, "record": Record, "checkpoint": Checkpoint}
     known = {name: list(parts[name].model_fields) if name in ("record", "checkpoint") else [] for name in SECTIONS}
     for key in kind.model_fields:
@@ -159,10 +159,10 @@ def from_sections(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Sections of a configuration file, unchecked."""
+    """Return the sections of a configuration file, unchecked."""
     try:
         if path.stat().st_size > SIZE_LIMIT:
-            raise InputError(f"{path}: has {path.stat().st_size} bytes, at most {SIZE_LIMIT} are read")
+            raise InputError(f"{path}: has {path.stat().st_size} bytes, must have at most {SIZE_LIMIT}")
         return tomllib.loads(path.read_text())
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
@@ -178,7 +178,7 @@ def _from_file(sections: Mapping[str, Any], source: str, problems: list[str]) ->
             if section not in SECTIONS and not keys:
                 problems.append(f"{source}: unknown section [{section}]{nearest(section, SECTIONS)}")
         else:
-            problems.append(f"{source}: {section} stands outside of a section ({', '.join(SECTIONS)})")
+            problems.append(f"{source}: key '{section}' is not in any section ({', '.join(SECTIONS)})")
     return entries
 
 
@@ -205,7 +205,7 @@ def _from_settings(
 def _unknown(section: str, key: str, known: Mapping[str, list[str]]) -> str:
     elsewhere = [place for place, keys in known.items() if key in keys]
     if elsewhere:
-        return f"'{key}' belongs into [{elsewhere[0]}]"
+        return f"'{key}' belongs to section [{elsewhere[0]}]"
     names = {name: place for place, keys in known.items() for name in keys}
     if section and not set(known[section]).isdisjoint(names):
         near = nearest(key, known[section])
@@ -214,7 +214,7 @@ def _unknown(section: str, key: str, known: Mapping[str, list[str]]) -> str:
 
 
 def _value(text: str) -> Any:
-    """A value of --set: as in TOML, or else plain text."""
+    """Parse a value of --set as TOML, or else return it as text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

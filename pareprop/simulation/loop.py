@@ -142,7 +142,7 @@ class Simulation:
 
         With `learn`, gradients have the same bits for any number of replicas if the weights change after each batch.
         """
-        share, outcomes, problem = self.replicas.share(n), [], None
+        share, outcomes, problem = self.replicas.batch_range(n), [], None
         self.engine.skip(share.start, learn)
         try:
             for k in share:

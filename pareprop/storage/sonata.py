@@ -1,4 +1,4 @@
-"""Recorded spikes in the SONATA spike format (Dai et al. 2020, doi 10.1371/journal.pcbi.1007696)."""
+"""Export recorded spikes in the SONATA spike format (Dai et al. 2020, doi 10.1371/journal.pcbi.1007696)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLOCK = 2**20  # spikes copied at a time
 
 
 def export(directory: Path, target: Path) -> int:
-    """Write the spikes of `record.h5` of a run; samples follow one another in time. Return their number.
+    """Write the spikes of `record.h5` of a run, one sample after the other in time; return the number of spikes.
 
     `/spikes/recurrent/timestamps` (ms) and `node_ids`, sorted by time; likewise `/spikes/inputs` if they were recorded.
 
@@ -24,19 +24,19 @@ def export(directory: Path, target: Path) -> int:
     InputError
         If no spikes were recorded.
     StateError
-        If `target` can't be written.
+        If `target` cannot be written.
     """
     source = directory / "record.h5"
     try:
         file = h5py.File(source)
     except OSError as problem:
-        raise InputError(f"{source}: no recording that can be read ({problem})") from None
+        raise InputError(f"{source}: not a readable recording ({problem})") from None
     part = target.with_suffix(".part")
     with file:
         names = {"recurrent": "spikes", "inputs": "input_spikes"}
         found = {name: file[group] for name, group in names.items() if f"{group}/id" in file}
         if not found:
-            raise InputError(f"{source} holds no spikes; [record] what = ['spikes'] keeps them")
+            raise InputError(f"{source} holds no spikes; record them with [record] what = ['spikes']")
         try:
             with h5py.File(part, "w") as out:
                 out.attrs["magic"], out.attrs["version"] = np.uint32(MAGIC), np.array(VERSION, np.uint32)

@@ -15,7 +15,7 @@ from pareprop.errors import InputError
 from pareprop.network.model import Model, describe
 from pareprop.runs.run import make_directory
 from pareprop.simulation.loop import Simulation
-from pareprop.storage.results import ResultsFile, spread
+from pareprop.storage.results import ResultsFile, choose_evenly
 
 
 @pytest.fixture(scope="module")
@@ -117,14 +117,14 @@ def test_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         make_directory(None, "deep/er", "task")
     assert make_directory(None, "deep/er", "task", overwrite=True) == Path("deep/er")
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(InputError, match="--out other: may not be written"):
+    with pytest.raises(InputError, match="--out other: is not writable"):
         make_directory(None, "other", "task")
 
 
 def test_spread() -> None:
-    np.testing.assert_array_equal(spread(100, 3), [0, 49, 99])
-    np.testing.assert_array_equal(spread(2, 10), [0, 1])
-    assert len(spread(11, 10)) == 10
+    np.testing.assert_array_equal(choose_evenly(100, 3), [0, 49, 99])
+    np.testing.assert_array_equal(choose_evenly(2, 10), [0, 1])
+    assert len(choose_evenly(11, 10)) == 10
 
 
 def test_describe() -> None:
