@@ -79,8 +79,14 @@ class BuildKernels(build_ext):
             "wraparound": False,
             "cdivision": True,
         }
+        names = Path(self.build_temp, "names", "pareprop")  # kernels cimport one another as pareprop.core.*
+        names.mkdir(parents=True, exist_ok=True)
+        names.joinpath("__init__.py").touch()
+        if not names.joinpath("core").exists():
+            names.joinpath("core").symlink_to(KERNELS.resolve(), target_is_directory=True)
         translated = cythonize(
             self.extensions,
+            include_path=[str(names.parent)],
             build_dir=self.build_temp,
             compiler_directives=directives,
             emit_linenums=bool(self.cython_line_directives),

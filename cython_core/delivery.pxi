@@ -5,6 +5,8 @@
 
 from libc.stdint cimport int8_t, int64_t, uint32_t, uint64_t, uint8_t
 
+from pareprop.core.spike_log cimport SegmentedLog, SpikeLog, Spikes
+
 ctypedef fused total_of:    # sums onto neurons are as precise as their state, those onto readouts always double
     float
     double
@@ -104,7 +106,7 @@ cdef inline int64_t list_spikes(int64_t n, int64_t first_id, const real* z, uint
     return count
 
 
-cdef inline int64_t first_at_least(const uint32_t[::1] ids, int64_t low, int64_t high, int64_t bound) noexcept nogil:
+cdef inline int64_t first_at_least(const uint32_t* ids, int64_t low, int64_t high, int64_t bound) noexcept nogil:
     """Index of the first of the ascending ids[low:high] that is at least `bound`."""
     cdef int64_t middle
     while low < high:
@@ -152,7 +154,7 @@ cdef inline int64_t next_row(
     const int64_t[:, ::1] blocks,     # IN
     int64_t b,
     const int64_t[::1] row_ptr,       # IN
-    const uint32_t[::1] ids,          # IN
+    const uint32_t* ids,              # IN
     int64_t i,
     int64_t last,
     int64_t row,
@@ -169,7 +171,7 @@ cdef inline void deliver_block(
     const int64_t[::1] row_ptr,       # IN
     const uint32_t[::1] target,       # IN
     const real[::1] weight,           # IN
-    const uint32_t[::1] ids,          # IN, the log
+    const uint32_t* ids,              # IN, a segment of the log
     int64_t first,                    # spikes ids[first:last] were emitted in one step
     int64_t last,
     total_of[::1] arriving,         # UPDATED
@@ -193,7 +195,7 @@ cdef inline void deliver_dense(
     const int64_t[::1] row_ptr,       # IN
     const uint32_t[::1] target,       # IN
     const real[::1] weight,           # IN
-    const uint32_t[::1] ids,          # IN
+    const uint32_t* ids,              # IN
     int64_t i,                        # first spike of the block
     int64_t last,
     total_of[::1] arriving,         # UPDATED
@@ -245,22 +247,22 @@ cdef inline void deliver(
     const int64_t[::1] row_ptr,       # IN
     const uint32_t[::1] target,       # IN
     const real[::1] weight,           # IN
-    const uint32_t[::1] input_ids,    # IN
-    const int64_t[::1] input_ptr,     # IN
-    const uint32_t[::1] spike_ids,    # IN
-    const int64_t[::1] spike_ptr,     # IN
+    const Spikes* inputs,             # IN
+    Spikes** heard,                   # IN (n_heard,), segments of the log of recurrent spikes
+    int64_t n_heard,
     real[::1] arriving,               # UPDATED
 ) noexcept nogil:
     """Add the weights of all spikes that arrive in `step`, block by block, in ascending source id."""
-    cdef int64_t b, emitted
+    cdef int64_t b, k, emitted
     for b in range(blocks.shape[0]):
         # row s of the raster drives step s when the delay is one
         emitted = step - blocks[b, DELAY] + (1 if blocks[b, LOG] == 0 else 0)
         if emitted < 0:
             continue
         if blocks[b, LOG] == 0:
-            deliver_block(blocks, b, row_ptr, target, weight, input_ids, input_ptr[emitted], input_ptr[emitted + 1],
+            deliver_block(blocks, b, row_ptr, target, weight, inputs.ids, inputs.ptr[emitted], inputs.ptr[emitted + 1],
                           arriving)
         else:
-            deliver_block(blocks, b, row_ptr, target, weight, spike_ids, spike_ptr[emitted], spike_ptr[emitted + 1],
-                          arriving)
+            for k in range(n_heard):
+                deliver_block(blocks, b, row_ptr, target, weight, heard[k].ids, heard[k].ptr[emitted],
+                              heard[k].ptr[emitted + 1], arriving)

@@ -7,6 +7,8 @@ word tells all others how much room the sender's largest message needs: words, o
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
+from pareprop.core.spike_log cimport SpikeLog
+
 cdef enum:
     HEADER = 2
     QUOTA = 65536                             # units of a quota: spikes per source of a list and round
@@ -17,8 +19,9 @@ cdef class Mailbox:
 
     cdef public int64_t slot                  # readout signals per step in a message, the most that a rank owns
     cdef public int64_t[::1] first_signal     # (n_ranks + 1), readouts of rank r: [r]..[r+1]
-    cdef public uint32_t[::1] own_ids, log_ids, outgoing, incoming
-    cdef public int64_t[::1] own_ptr, log_ptr
+    cdef public SpikeLog own                  # of this rank's neurons
+    cdef public SpikeLog merged               # of all neurons, or of those that this rank listens to
+    cdef public uint32_t[::1] outgoing, incoming
     cdef public double[:, ::1] own_signal, signal
     cdef public int64_t[::1] arrives          # (n_ranks,), where in `incoming` the message of each rank starts
     cdef public int64_t[::1] cursor           # scratch (n_ranks,)
@@ -44,7 +47,7 @@ cdef class Mailbox:
 
         What does not fit into `outgoing` is not written; the header still tells how much is needed.
         """
-        cdef int64_t place, n = self.own_ptr[last] - self.own_ptr[first]
+        cdef int64_t place, n = self.own.at.ptr[last] - self.own.at.ptr[first]
         cdef int64_t need = HEADER + 2 * self.slot * (signal_last - signal_first) + (last - first) + n
         with nogil:
             self.outgoing[0] = <uint32_t> need
@@ -53,7 +56,7 @@ cdef class Mailbox:
                 place = self.put_signals(HEADER, signal_first, signal_last)
                 self.put_counts(place, first, last)
                 if n:
-                    memcpy(&self.outgoing[place + last - first], &self.own_ids[self.own_ptr[first]], 4 * n)
+                    memcpy(&self.outgoing[place + last - first], &self.own.at.ids[self.own.at.ptr[first]], 4 * n)
         return need
 
     def address(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last):
@@ -70,8 +73,8 @@ cdef class Mailbox:
                     self.outgoing[place + t] = 0
                 self.cursor[r] = 0
             for t in range(first, last):
-                for k in range(self.own_ptr[t], self.own_ptr[t + 1]):
-                    n = self.own_ids[k] - self.first_id
+                for k in range(self.own.at.ptr[t], self.own.at.ptr[t + 1]):
+                    n = self.own.at.ids[k] - self.first_id
                     for i in range(self.route_ptr[n], self.route_ptr[n + 1]):
                         r = self.route_rank[i]
                         place = self.leaves[r] + fixed
@@ -98,7 +101,7 @@ cdef class Mailbox:
     cdef void put_counts(self, int64_t place, int64_t first, int64_t last) noexcept nogil:
         cdef int64_t t
         for t in range(first, last):
-            self.outgoing[place + t - first] = <uint32_t> (self.own_ptr[t + 1] - self.own_ptr[t])
+            self.outgoing[place + t - first] = <uint32_t> (self.own.at.ptr[t + 1] - self.own.at.ptr[t])
 
     def take(self, int64_t capacity, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last):
         """Merge what arrived: append the spikes to the log, rank after rank in each step, and fill the signals.
@@ -106,23 +109,21 @@ cdef class Mailbox:
         Returns
         -------
         int
-            0 if all is done; else nothing is: the largest need that a header tells, if it is above `capacity`, or minus
-            the ids that the log must have room for.
+            0 if all is done; else nothing is: the largest need that a header tells, above `capacity`.
         """
-        cdef int64_t r, most = 0, total = self.log_ptr[first], n_ranks = self.arrives.shape[0]
+        cdef int64_t r, most = 0, total = self.merged.at.ptr[first], n_ranks = self.arrives.shape[0]
         for r in range(n_ranks):
             most = max(most, <int64_t> self.incoming[self.arrives[r]])
             total += self.incoming[self.arrives[r] + 1]
         if most > capacity:
             return most
-        if total > self.log_ids.shape[0]:
-            return -total
+        self.merged.make_room(total)
         with nogil:
             self.merge(first, last, signal_first, signal_last)
         return 0
 
     cdef void merge(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last) noexcept nogil:
-        cdef int64_t r, t, n, width, counts, place = self.log_ptr[first], n_ranks = self.arrives.shape[0]
+        cdef int64_t r, t, n, width, counts, place = self.merged.at.ptr[first], n_ranks = self.arrives.shape[0]
         cdef int64_t signals = 2 * self.slot * (signal_last - signal_first)
         for r in range(n_ranks):
             width = self.first_signal[r + 1] - self.first_signal[r]
@@ -138,7 +139,7 @@ cdef class Mailbox:
                 if n:
                     place += self.put_ids(r, self.cursor[r], n, place)
                 self.cursor[r] += n
-            self.log_ptr[t + 1] = place
+            self.merged.at.ptr[t + 1] = place
 
     cdef int64_t put_ids(self, int64_t r, int64_t start, int64_t n, int64_t place) noexcept nogil:
         """Write `n` ids of rank r to the log at `place`; return how many of them have a number here."""
@@ -146,10 +147,10 @@ cdef class Mailbox:
         cdef uint32_t source
         if self.route_ptr.shape[0]:  # indices in a list of this rank's own
             for k in range(n):
-                self.log_ids[place + k] = <uint32_t> (self.first_number[r] + self.incoming[start + k])
+                self.merged.at.ids[place + k] = <uint32_t> (self.first_number[r] + self.incoming[start + k])
             return n
         if not self.numbered:
-            memcpy(&self.log_ids[place], &self.incoming[start], 4 * n)
+            memcpy(&self.merged.at.ids[place], &self.incoming[start], 4 * n)
             return n
         low, end = self.first_number[r], self.first_number[r + 1]
         for k in range(n):
@@ -167,6 +168,6 @@ cdef class Mailbox:
                 else:
                     high = middle
             if low < end and self.numbers[low] == source:
-                self.log_ids[place + found] = <uint32_t> low
+                self.merged.at.ids[place + found] = <uint32_t> low
                 found += 1
         return found

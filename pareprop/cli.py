@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
-from .errors import InputError, ParepropError
+from .errors import InputError, ParepropError, shortened
 from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
 from .scaling.commands import COMMANDS as SCALING
 
 EXIT_BAD_INPUT, EXIT_CANNOT_CONTINUE = 2, 3
+LONGEST = 2**15  # characters of a message
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,4 +62,4 @@ def _report(rank: int, problem: Exception) -> None:
         problem.show()
     else:
         text = problem.format_message() if isinstance(problem, click.ClickException) else problem
-        click.echo(f"pareprop: error: {text}", err=True)
+        click.echo(f"pareprop: error: {shortened(str(text), LONGEST)}", err=True)

@@ -13,3 +13,25 @@ class InputError(ParepropError):
 
 class StateError(ParepropError):
     """A run that cannot continue: numbers that are not finite, a full disk. Exit code 3."""
+
+
+MESSAGE_LIMIT, VALUE_LIMIT = 2000, 100  # characters of a message, and of a value in it
+
+
+def shortened(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    """Text of at most `limit` characters: the beginning and the end of a longer one."""
+    if len(text) <= limit:
+        return text
+    half = (limit - 30) // 2
+    return f"{text[:half]} ... ({len(text)} characters) ... {text[-half:]}"
+
+
+def shown(value: object, limit: int = VALUE_LIMIT) -> str:
+    """Show a value in a message as Python writes it, on one line and shortened."""
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 1000:
+        return f"a whole number of {value.bit_length()} bits"
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):
+        text = f"a nested {type(value).__name__}"
+    return shortened(" ".join(text.splitlines()), limit)

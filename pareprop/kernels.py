@@ -14,14 +14,19 @@ from pareprop.core import (
     interval_single,
     optimizers,
     random,
+    rewire,
     rows,
     signs,
     spike,
+    spike_log,
     spike_single,
     topology,
 )
 
-__all__ = ["PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rows", "signs", "topology"]
+__all__ = [
+    "PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rewire", "rows", "signs", "spike_log",
+    "topology",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

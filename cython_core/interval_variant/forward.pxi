@@ -23,8 +23,8 @@ cdef class Forward:
     cdef public int64_t[::1] row_ptr
     cdef public uint32_t[::1] target
     cdef public real[::1] weight
-    cdef public uint32_t[::1] input_ids, log_ids, own_ids
-    cdef public int64_t[::1] input_ptr, log_ptr, own_ptr
+    cdef public SpikeLog inputs, own
+    cdef public SegmentedLog heard             # spikes of the neurons that this rank listens to
     cdef public real[:, ::1] injected        # (T, n) or (0, n), pA; row t: what was injected one step before t
     cdef public real[:, ::1] psi             # (T, n), OUT: surrogate gradients
     cdef public int64_t[::1] record            # local neurons whose voltage and adaptation are kept
@@ -37,7 +37,7 @@ cdef class Forward:
             setattr(self, name, value)
 
     def run(self, int64_t first, int64_t last, bint no_current):
-        """Advance steps [first, last); return the step reached, less than `last` if `own_ids` is full.
+        """Advance steps [first, last).
 
         Spikes that arrive in step 0 are lost, as in NEST.
 
@@ -45,23 +45,22 @@ cdef class Forward:
         ----------
         no_current : whether the input current of step 0 is 0, as in the first step of a run
         """
-        cdef int64_t t = first, n = self.v.shape[0]
+        cdef int64_t t, n = self.v.shape[0]
         cdef double start = started(&self.watch, n)
         with nogil:
-            while t < last and self.own_ptr[t] + n <= self.own_ids.shape[0]:
+            for t in range(first, last):
+                self.own.make_room(self.own.at.ptr[t] + n)
                 begin(&self.watch, t, n)
                 if t > 0:
-                    deliver(t, self.blocks, self.row_ptr, self.target, self.weight, self.input_ids, self.input_ptr,
-                            self.log_ids, self.log_ptr, self.arriving)
+                    deliver(t, self.blocks, self.row_ptr, self.target, self.weight, &self.inputs.at,
+                            self.heard.at, self.heard.n, self.arriving)
                 lap(&self.watch, DELIVER)
                 self.set_drive(t, no_current)
                 self.advance(t)
                 lap(&self.watch, UPDATE)
-                t += 1
         start = now() - start
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)
-        return t
 
     cdef void set_drive(self, int64_t t, bint no_current) noexcept nogil:
         """Voltage change by the current of the previous step; constant unless currents are injected."""
@@ -78,7 +77,7 @@ cdef class Forward:
                 self.drive[j] = self.p_current[j] * self.I_e[j]
 
     cdef void advance(self, int64_t t) noexcept nogil:
-        cdef int64_t p, j, count = self.own_ptr[t], n = self.v.shape[0]
+        cdef int64_t p, j, count = self.own.at.ptr[t], n = self.v.shape[0]
         for p in range(self.pieces.shape[0]):
             integrate(self.pieces[p, 0], self.pieces[p, 1], self.pieces[p, 3], self.alpha, self.zeta, self.drive,
                       self.V_th, self.V_min, self.rho, self.adapt_beta, self.z, self.arriving, self.v, self.a,
@@ -90,8 +89,8 @@ cdef class Forward:
             self.recorded_V[t, j] = self.v[self.record[j]]
             self.recorded_a[t, j] = self.a[self.record[j]]
         if n > 0:
-            count += list_spikes(n, self.first_id, &self.z[0], &self.own_ids[count])
-        self.own_ptr[t + 1] = count
+            count += list_spikes(n, self.first_id, &self.z[0], &self.own.at.ids[count])
+        self.own.at.ptr[t + 1] = count
 
 
 cdef void integrate(
@@ -157,8 +156,7 @@ def advance_readouts(
     const int64_t[::1] row_ptr,       # IN
     const uint32_t[::1] target,       # IN
     const real[::1] weight,           # IN
-    const uint32_t[::1] log_ids,      # IN
-    const int64_t[::1] log_ptr,       # IN
+    SegmentedLog heard,               # IN
     double[::1] y,                    # UPDATED
     double[::1] arriving,             # scratch, zero on entry and exit
     double[:, ::1] signal,            # OUT (T, n), y without E_L
@@ -168,11 +166,14 @@ def advance_readouts(
     They run on their own clock: readout step t takes the recurrent spikes of step t, whatever the delay.
     """
     cdef int64_t t, b, k, n = y.shape[0]
+    cdef const Spikes* log
     cdef double x
     with nogil:
         for t in range(first, last):
             for b in range(blocks.shape[0]):
-                deliver_block(blocks, b, row_ptr, target, weight, log_ids, log_ptr[t], log_ptr[t + 1], arriving)
+                for k in range(heard.n):
+                    log = heard.at[k]
+                    deliver_block(blocks, b, row_ptr, target, weight, log.ids, log.ptr[t], log.ptr[t + 1], arriving)
             for k in range(n):
                 x = (0.0 if t == 0 and no_current else drive) + zeta * arriving[k] + alpha * y[k]
                 y[k] = x if x > V_min else V_min

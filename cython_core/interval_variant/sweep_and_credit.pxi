@@ -109,10 +109,8 @@ def credit(
     const int64_t[:, ::1] blocks,     # IN
     const int64_t[::1] row_ptr,       # IN
     const uint32_t[::1] target,       # IN
-    const uint32_t[::1] input_ids,    # IN
-    const int64_t[::1] input_ptr,     # IN
-    const uint32_t[::1] log_ids,      # IN
-    const int64_t[::1] log_ptr,       # IN
+    SpikeLog inputs,                  # IN
+    SegmentedLog heard,               # IN
     const real[:, ::1] coefficient,   # IN (T, n), from the sweep
     const double[::1] scale,          # IN (n_blocks): 1, or minus learning rate to update weights at once
     real[::1] gradient,               # UPDATED, or the weights
@@ -123,34 +121,35 @@ def credit(
     ----------
     same_step : whether a spike arrives in the step it is emitted (readouts), instead of after the delay
     """
-    cdef int64_t t, b, emitted, room = 0, steps = TILE_BYTES // (max(coefficient.shape[1], 1) * <int64_t> sizeof(real))
+    cdef int64_t t, b, k, n, emitted, room = 0
+    cdef int64_t steps = TILE_BYTES // (max(coefficient.shape[1], 1) * <int64_t> sizeof(real))
     cdef int64_t* scratch
+    cdef Spikes* input_log = &inputs.at
+    cdef Spikes** logs
     for b in range(blocks.shape[0]):
         if is_tiled(blocks, b, steps):
-            room = max(room, room_for_links(same_step, blocks, b, steps, coefficient.shape[0],
-                                            log_ptr if blocks[b, LOG] else input_ptr))
+            logs = heard.at if blocks[b, LOG] else &input_log
+            n = heard.n if blocks[b, LOG] else 1
+            room = max(room, room_for_links(same_step, blocks, b, steps, coefficient.shape[0], logs, n))
     scratch = <int64_t*> malloc((room + 1) * sizeof(int64_t))
     if scratch == NULL:
         raise MemoryError(f"{room * sizeof(int64_t)} bytes for the order of spikes by source")
     with nogil:
         for b in range(blocks.shape[0]):
-            if is_tiled(blocks, b, steps) and blocks[b, LOG] == 0:
-                credit_tiles(same_step, blocks, b, steps, row_ptr, input_ids, input_ptr, coefficient, scale[b],
-                             gradient, scratch)
-            elif is_tiled(blocks, b, steps):
-                credit_tiles(same_step, blocks, b, steps, row_ptr, log_ids, log_ptr, coefficient, scale[b], gradient,
-                             scratch)
+            if is_tiled(blocks, b, steps):
+                logs = heard.at if blocks[b, LOG] else &input_log
+                n = heard.n if blocks[b, LOG] else 1
+                credit_tiles(same_step, blocks, b, steps, row_ptr, logs, n, coefficient, scale[b], gradient, scratch)
         for t in range(0 if same_step else 1, coefficient.shape[0]):
             for b in range(blocks.shape[0]):
                 emitted = t - lag_of(same_step, blocks, b)
                 if emitted < 0 or not blocks[b, PLASTIC] or is_tiled(blocks, b, steps):
                     continue
-                if blocks[b, LOG] == 0:
-                    credit_block(blocks, b, row_ptr, target, input_ids, input_ptr[emitted], input_ptr[emitted + 1],
-                                 coefficient[t], scale[b], gradient)
-                else:
-                    credit_block(blocks, b, row_ptr, target, log_ids, log_ptr[emitted], log_ptr[emitted + 1],
-                                 coefficient[t], scale[b], gradient)
+                logs = heard.at if blocks[b, LOG] else &input_log
+                n = heard.n if blocks[b, LOG] else 1
+                for k in range(n):
+                    credit_block(blocks, b, row_ptr, target, logs[k].ids, logs[k].ptr[emitted],
+                                 logs[k].ptr[emitted + 1], coefficient[t], scale[b], gradient)
     free(scratch)
 
 
@@ -165,13 +164,16 @@ cdef inline bint is_tiled(const int64_t[:, ::1] blocks, int64_t b, int64_t steps
 
 
 cdef int64_t room_for_links(
-    bint same_step, const int64_t[:, ::1] blocks, int64_t b, int64_t steps, int64_t n_steps, const int64_t[::1] ptr
+    bint same_step, const int64_t[:, ::1] blocks, int64_t b, int64_t steps, int64_t n_steps, Spikes** logs, int64_t n
 ) noexcept nogil:
     """Numbers that `credit_tiles` writes down: one per source, two per spike of a tile."""
-    cdef int64_t lag = lag_of(same_step, blocks, b), first = max(lag, 0 if same_step else 1), last, most = 0
+    cdef int64_t lag = lag_of(same_step, blocks, b), first = max(lag, 0 if same_step else 1), last, k, count, most = 0
     while first < n_steps:
         last = min(first + steps, n_steps)
-        most = max(most, ptr[last - lag] - ptr[first - lag])
+        count = 0
+        for k in range(n):
+            count += logs[k].ptr[last - lag] - logs[k].ptr[first - lag]
+        most = max(most, count)
         first = last
     return blocks[b, SOURCES] - blocks[b, SOURCE] + 2 * most
 
@@ -182,8 +184,8 @@ cdef void credit_tiles(
     int64_t b,
     int64_t steps,                    # of a tile
     const int64_t[::1] row_ptr,
-    const uint32_t[::1] ids,
-    const int64_t[::1] ptr,
+    Spikes** logs,
+    int64_t n_logs,
     const real[:, ::1] coefficient,
     real scale,
     real[::1] gradient,
@@ -201,7 +203,7 @@ cdef void credit_tiles(
         last = min(first + steps, n_steps)
         for s in range(n):
             head[s] = NONE
-        link(first, last, lag, source, n, ids, ptr, head, spikes)
+        link(first, last, lag, source, n, logs, n_logs, head, spikes)
         for s in range(n):
             if head[s] != NONE:
                 credit_source(blocks, b, row_ptr, s, head[s], spikes, coefficient, scale, gradient)
@@ -214,20 +216,21 @@ cdef void link(
     int64_t lag,
     int64_t source,
     int64_t n,
-    const uint32_t[::1] ids,
-    const int64_t[::1] ptr,
+    Spikes** logs,
+    int64_t n_logs,
     int64_t* head,                    # UPDATED (n): place of the first spike of each source from `source` on
     int64_t* spikes,                  # OUT, two numbers per spike: the place of the source's next one, its arrival
 ) noexcept nogil:
-    cdef int64_t t, i, place = 0, s
+    cdef int64_t t, i, k, place = 0, s
     for t in range(last - 1, first - 1, -1):
-        for i in range(ptr[t - lag + 1] - 1, ptr[t - lag] - 1, -1):
-            s = <int64_t> ids[i] - source
-            if 0 <= s < n:
-                spikes[place] = head[s]
-                spikes[place + 1] = t
-                head[s] = place
-                place += 2
+        for k in range(n_logs):
+            for i in range(logs[k].ptr[t - lag], logs[k].ptr[t - lag + 1]):
+                s = <int64_t> logs[k].ids[i] - source
+                if 0 <= s < n:
+                    spikes[place] = head[s]
+                    spikes[place + 1] = t
+                    head[s] = place
+                    place += 2
 
 
 cdef void credit_source(
@@ -291,7 +294,7 @@ cdef void credit_block(
     int64_t b,
     const int64_t[::1] row_ptr,
     const uint32_t[::1] target,
-    const uint32_t[::1] ids,
+    const uint32_t* ids,
     int64_t first,
     int64_t last,
     const real[::1] coefficient,

@@ -30,48 +30,60 @@ cdef inline void deliver_all(Engine engine, int64_t t, Rows rows, total_of[::1] 
 cdef inline void deliver_block_of(
     Engine engine, int64_t t, Rows rows, int64_t b, bint inside, total_of[::1] arriving
 ) noexcept nogil:
-    if rows.blocks[b, LOG] == 0:
-        deliver_spikes(engine, t, rows, b, engine.input_ids, engine.input_ptr, inside, arriving)
-    else:
-        deliver_spikes(engine, t, rows, b, engine.log_ids, engine.log_ptr, inside, arriving)
+    cdef int64_t k, emitted = t - rows.blocks[b, DELAY] + (rows.blocks[b, LOG] == 0)
+    cdef Spikes* inputs = &engine.inputs.at
+    cdef Spikes** logs = &inputs if rows.blocks[b, LOG] == 0 else engine.heard.at
+    cdef int64_t n = 1 if rows.blocks[b, LOG] == 0 else engine.heard.n
+    if emitted >= 0:
+        for k in range(n):
+            deliver_spikes(engine, t, rows, b, emitted, logs[k], inside, arriving)
+        if engine.queued:
+            descend_queue(engine, t, rows, b, arriving)
+    if engine.learns and rows.rules[b, MODE] != STATIC:
+        for k in range(n):
+            end_windows(engine, t, rows, b, emitted, logs[k])
     if engine.learns and t % engine.fold_steps == 0 and rows.rules[b, MODE] != STATIC and \
             not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
         fold(engine, t, rows, b)
 
 
 cdef inline void deliver_spikes(
-    Engine engine, int64_t t, Rows rows, int64_t b, const uint32_t[::1] ids, const int64_t[::1] ptr, bint inside,
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t emitted, const Spikes* log, bint inside,
     total_of[::1] arriving
 ) noexcept nogil:
-    cdef int64_t i, k, stop, row, start, ahead, emitted = t - rows.blocks[b, DELAY] + (rows.blocks[b, LOG] == 0)
+    """The spikes of a segment that were emitted then."""
+    cdef const uint32_t* ids = log.ids
+    cdef int64_t k, row, start, ahead, stop = log.ptr[emitted - engine.base + 1]
+    cdef int64_t i = first_at_least(ids, log.ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
     cdef bint learns = engine.learns and rows.rules[b, MODE] != STATIC
-    if emitted >= 0:
-        stop = ptr[emitted - engine.base + 1]
-        i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
-        while i < stop and ids[i] < rows.blocks[b, SOURCES]:
-            row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
-            start = rows.row_ptr[row]
-            if learns and i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:
-                prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
-            if start < rows.row_ptr[row + 1]:
-                ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
-                if learns and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
-                    pass
-                elif inside:
-                    for k in range(start, rows.row_ptr[row + 1]):
-                        cells_of(engine)[rows.target[k]].arriving += rows.weight[k]
-                else:
-                    if engine.queued:                  # a target adds its weights in the order of the sources
-                        descend_queue(engine, t, rows, b, arriving)
-                    add_row(rows.blocks, b, ids[i], start, rows.row_ptr[row + 1], rows.target, rows.weight, 1.0,
-                            arriving)
-            i += 1
-        if engine.queued:
-            descend_queue(engine, t, rows, b, arriving)
-    if learns and rows.rules[b, MODE] == PREFIX and 0 < entry_lag(engine) <= emitted:
-        enter_spikes(engine, t, emitted - entry_lag(engine), rows, b, ids, ptr)
-    if learns and 0 <= rows.rules[b, CUTOFF] <= emitted:
-        close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, ids, ptr)
+    while i < stop and ids[i] < rows.blocks[b, SOURCES]:
+        row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
+        start = rows.row_ptr[row]
+        if learns and i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:
+            prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
+        if start < rows.row_ptr[row + 1]:
+            ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
+            if learns and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
+                pass
+            elif inside:
+                for k in range(start, rows.row_ptr[row + 1]):
+                    cells_of(engine)[rows.target[k]].arriving += rows.weight[k]
+            else:
+                if engine.queued:                  # a target adds its weights in the order of the sources
+                    descend_queue(engine, t, rows, b, arriving)
+                add_row(rows.blocks, b, ids[i], start, rows.row_ptr[row + 1], rows.target, rows.weight, 1.0,
+                        arriving)
+        i += 1
+
+
+cdef inline void end_windows(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t emitted, const Spikes* log
+) noexcept nogil:
+    """What was emitted some steps before enters now, or reaches the cutoff."""
+    if rows.rules[b, MODE] == PREFIX and 0 < entry_lag(engine) <= emitted:
+        enter_spikes(engine, t, emitted - entry_lag(engine), rows, b, log.ids, log.ptr)
+    if 0 <= rows.rules[b, CUTOFF] <= emitted:
+        close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, log.ids, log.ptr)
 
 
 cdef inline void prefetch_books(Rows rows, int64_t row) noexcept nogil:
@@ -82,7 +94,7 @@ cdef inline void prefetch_books(Rows rows, int64_t row) noexcept nogil:
 
 
 cdef void enter_spikes(
-    Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t[::1] ids, const int64_t[::1] ptr
+    Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t* ids, const int64_t* ptr
 ) noexcept nogil:
     """What was emitted then enters, unless it arrived before the network learned."""
     cdef int64_t row, ahead, p = t - entry_lag(engine), stop = ptr[emitted - engine.base + 1]
@@ -97,7 +109,7 @@ cdef void enter_spikes(
 
 
 cdef void close_rows(
-    Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t[::1] ids, const int64_t[::1] ptr
+    Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t* ids, const int64_t* ptr
 ) noexcept nogil:
     """Close the rows of which the latest spike was emitted then: they reach the cutoff."""
     cdef int64_t row, stop = ptr[emitted - engine.base + 1]

@@ -92,8 +92,8 @@ cdef class Engine:
     cdef public real[::1] fb_weight
     # logs: entry [t - base] of a ptr array is step t
     cdef public int64_t base
-    cdef public uint32_t[::1] input_ids, log_ids, own_ids
-    cdef public int64_t[::1] input_ptr, log_ptr, own_ptr
+    cdef public SpikeLog inputs, own
+    cdef public SegmentedLog heard
     # the present sample, from step `origin`
     cdef public int64_t origin
     cdef public real[:, ::1] injected
@@ -130,11 +130,12 @@ cdef class Engine:
             setattr(self, name, value)
 
     def run(self, int64_t first, int64_t last):
-        """Advance steps [first, last); return the step reached, less than `last` if `own_ids` is full."""
-        cdef int64_t t = first, n = self.v.shape[0]
+        """Advance steps [first, last)."""
+        cdef int64_t t, n = self.v.shape[0]
         cdef double start = started(&self.watch, n)
         with nogil:
-            while t < last and self.own_ptr[t - self.base] + n <= self.own_ids.shape[0]:
+            for t in range(first, last):
+                self.own.make_room(self.own.at.ptr[t - self.base] + n)
                 begin(&self.watch, t, n)
                 if self.learns:
                     learn_step(self, t - self.m - 1)
@@ -147,12 +148,10 @@ cdef class Engine:
                 if self.alone:
                     find_errors(self, t)
                 lap(&self.watch, UPDATE)
-                t += 1
         start = now() - start
         self.sweep_seconds += start * share(&self.watch, SWEEP)
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)
-        return t
 
     def errors(self, int64_t first, int64_t last):
         """Errors of steps [first, last) from the signals of all readouts."""

@@ -2,7 +2,7 @@
 
 
 cdef void advance(Engine engine, int64_t t) noexcept nogil:
-    cdef int64_t p, j, k, first, last, place = t - engine.base, count = engine.own_ptr[place], n = engine.v.shape[0]
+    cdef int64_t p, j, k, first, last, place = t - engine.base, count = engine.own.at.ptr[place], n = engine.v.shape[0]
     cdef int64_t row = t % engine.psi.shape[0]
     cdef bint psc_delta, adaptive
     for p in range(engine.pieces.shape[0]):
@@ -32,8 +32,8 @@ cdef void advance(Engine engine, int64_t t) noexcept nogil:
     for k in range(engine.record.shape[0]):      # recorded after the reset, as NEST does
         engine.recorded_V[t - engine.origin, k] = engine.v[engine.record[k]]
     if n > 0:
-        count += list_spikes(n, engine.first_id, &engine.z[0], &engine.own_ids[count])
-    engine.own_ptr[place + 1] = count
+        count += list_spikes(n, engine.first_id, &engine.z[0], &engine.own.at.ids[count])
+    engine.own.at.ptr[place + 1] = count
     if engine.learns:
         follow_rates(engine, t, t % engine.F.shape[0])
         if engine.has_prefix:

@@ -205,7 +205,9 @@ class Engine(ABC):
         """Take back numbers and what is shared; the arrays of `state()` are filled next."""
 
     def refresh(self) -> None:
-        """Bring learning-signal weights up to date after the arrays of `state()` were filled."""
+        """Bring rows and learning-signal weights up to date after the arrays of `state()` were filled."""
+        for item in self.plastic:
+            item.restore()
         if self.network.mirror:
             self.network.mirror.follow()
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import aligned
 from ..network.local import LocalNetwork
 from ..parallel.exchange import Exchange, timed_round
-from ..parallel.spike_log import SpikeLog
+from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .base import Engine, Settings
 from .interval_gradient import IntervalGradient
@@ -66,6 +66,7 @@ class Interval(Engine):
         self.kernel = network.model.kernels.interval
         self.own = SpikeLog(n_steps, 4 * self.n_neurons + 1024)
         self.log = self.merged = self.own if exchange.size == 1 else SpikeLog(n_steps)
+        self.segments = SegmentedLog([self.merged])
         self.n_samples = 0
         self.parameters = network.parameters(PARAMETERS)
         averaged_steps = settings.learning_window if settings.average_gradient else 1
@@ -82,8 +83,8 @@ class Interval(Engine):
         table = network.incoming
         self.forward = self.kernel.Forward(
             self.parameters | self.neurons
-            | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "own_ids": self.own.ids,
-               "own_ptr": self.own.ptr, "blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target,
+            | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "own": self.own,
+               "heard": self.segments, "blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target,
                "weight": table.weight}
         )  # fmt: skip
         self._bind_exchange(self.own, self.merged)
@@ -109,13 +110,13 @@ class Interval(Engine):
         self._tracks[2][...] = self.psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
         self.recorded = self._record(error)
         if learn:
-            self.gradient.collect(sample.inputs, self.merged, error, self.psi, self.neurons["n_spikes"])
+            self.gradient.collect(sample.inputs, self.segments, error, self.psi, self.neurons["n_spikes"])
         self.n_samples += 1
         return error, loss
 
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
-        self.gradient.optimize(self.merged, self.exchange.replicas)
+        self.gradient.optimize(self.segments, self.exchange.replicas)
 
     def begin_sample(self, leaf: int) -> None:
         """Take note that the next sample to learn from lies in leaf `leaf` of its batch, see `parallel.replicas`."""
@@ -136,34 +137,24 @@ class Interval(Engine):
                 self.neurons[name][:] = 0.0
             self.y[:] = 0.0
         self.neurons["n_spikes"][:] = 0.0
-        forward, inputs = self.forward, sample.inputs
-        forward.input_ids, forward.input_ptr = inputs.ids, inputs.ptr
-        forward.log_ids, forward.log_ptr = self.merged.ids, self.merged.ptr
-        forward.injected = self._injected(sample)
+        self.forward.inputs, self.forward.injected = sample.inputs, self._injected(sample)
 
     def _advance(self, first: int, last: int) -> None:
-        forward, alone = self.forward, self.merged is self.own
-        while first < last:
-            first = forward.run(first, last, self.n_samples == 0)
-            if first < last:  # no room for one more step
-                self.own.reserve(2 * len(self.own.ids) + self.n_neurons)
-                forward.own_ids = self.own.ids
-                if alone:
-                    forward.log_ids = self.own.ids
+        forward = self.forward
+        forward.run(first, last, self.n_samples == 0)
         for phase in ("deliver", "update"):
             self.timers.add(phase, getattr(forward, f"{phase}_seconds"))
             setattr(forward, f"{phase}_seconds", 0.0)
 
     def _exchange(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
         timed_round(self.exchange, self.timers, first, last, signal_first, signal_last)
-        self.forward.log_ids, self.forward.own_ids = self.merged.ids, self.own.ids
 
     def _advance_readouts(self, first: int, last: int) -> None:
         table, constants = self.network.outgoing, self.constants
         with self.timers.phase("update"):
             self.kernel.advance_readouts(
                 first, last, self.n_samples == 0, *(constants[name] for name in ("alpha", "zeta", "drive", "V_min")),
-                table.blocks, table.row_ptr, table.target, table.weight, self.merged.ids, self.merged.ptr,
+                table.blocks, table.row_ptr, table.target, table.weight, self.segments,
                 self.y, self.arriving_out, self.own_signal,
             )  # fmt: skip
 

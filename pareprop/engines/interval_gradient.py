@@ -10,7 +10,7 @@ from ..arrays import aligned
 from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
 from ..parallel.replicas import Replicas, TreeSum
-from ..parallel.spike_log import SpikeLog
+from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .plasticity import plastic
 
@@ -65,8 +65,8 @@ class IntervalGradient:
         rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
         self._direct = all(rule.accumulates and rule.batch_size == 1 for rule in rules)
         self._pending: list[tuple] = []
-        self.mirrored = [item for table in copies for item in plastic(table, model.optimizer)]
-        self.plastic = [item for table in tables for item in plastic(table, model.optimizer)]
+        self.mirrored = [item for table in copies for item in plastic(table, model.optimizer, seed=model.seed)]
+        self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         self.n_collected = 0
         self._scratch = np.zeros(network.n_readouts), *np.zeros((3, len(parameters["alpha"])), self._real)
         self._allocate()
@@ -91,13 +91,13 @@ class IntervalGradient:
         return bool(self._pending)
 
     def collect(
-        self, inputs: SpikeLog, spikes: SpikeLog, error: np.ndarray, psi: np.ndarray, n_spikes: np.ndarray
+        self, inputs: SpikeLog, spikes: SegmentedLog, error: np.ndarray, psi: np.ndarray, n_spikes: np.ndarray
     ) -> None:
         """Add the gradient of one interval to the batch.
 
         Parameters
         ----------
-        inputs, spikes : SpikeLog
+        inputs, spikes : SpikeLog, SegmentedLog
             Of the interval: of the inputs, and of the neurons that this rank listens to.
         error : np.ndarray
             float64 (n_steps, n_readouts).
@@ -134,22 +134,24 @@ class IntervalGradient:
         return error.astype(self._real, copy=False)
 
     def _credit(
-        self, parts: list[tuple], spikes: SpikeLog, into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]
+        self, parts: list[tuple], spikes: SegmentedLog, into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]
     ) -> None:
         """Add the coefficients of all arrivals, times a factor for each block, to an array of synapses."""
         with self.timers.phase("credit"):
             for table, sources, coefficient, same_step in parts:
                 self._kernel.credit(
-                    same_step, table.blocks, table.row_ptr, table.target, sources.ids, sources.ptr, spikes.ids,
-                    spikes.ptr, coefficient, *into(table),
+                    same_step, table.blocks, table.row_ptr, table.target, sources, spikes, coefficient,
+                    *into(table),
                 )  # fmt: skip
 
-    def optimize(self, spikes: SpikeLog, replicas: Replicas) -> None:
+    def optimize(self, spikes: SegmentedLog, replicas: Replicas) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
         if not self.n_collected:
             return
         divisor = float(self.n_collected) * self.averaged_steps
         etas = {item.name: item.eta for item in self.plastic}
+        for item in (*self.plastic, *self.mirrored):
+            item.begin_step()
         if self._direct:
             self._credit(self._pending, spikes, lambda table: (_rates(table, etas, divisor), table.weight))
             self._pending = []

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..network.local import LocalNetwork
 from ..parallel.exchange import Exchange, timed_round
-from ..parallel.spike_log import SpikeLog
+from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from . import spike_rules
 from .base import Engine, Settings
@@ -60,7 +60,6 @@ class Spike(Engine):
         self.kernel = model.kernels.spike.Engine(self._bound())
         self._bind_exchange(self.memory.own, self.memory.merged)
         self.record_ids(np.zeros(0, np.int64))
-        self._bind_logs()
 
     def _bound(self) -> dict[str, Any]:
         """Return the arrays and constants of the kernel by name."""
@@ -69,7 +68,8 @@ class Spike(Engine):
             network.parameters(PARAMETERS) | memory.neurons | memory.bound() | memory.powers(constants["alpha"])
             | {"fb_blocks": feedback.blocks, "fb_row_ptr": feedback.row_ptr, "fb_target": feedback.target,
                "fb_weight": feedback.weight,
-               "first_id": network.neurons[0], "pieces": network.pieces, "y": self.y,
+               "first_id": network.neurons[0], "pieces": network.pieces, "y": self.y, "inputs": memory.inputs,
+               "own": memory.own, "heard": SegmentedLog([memory.merged]),
                "arriving_out": self.arriving_out, "y_alpha": constants["alpha"], "y_drive": constants["drive"],
                "y_min": constants["V_min"], "E_L": constants["E_L"],
                "incoming": memory.rows[0], "outgoing": memory.rows[1], "mirror": memory.rows[2],
@@ -115,7 +115,6 @@ class Spike(Engine):
         run.base, run.origin, run.learns = base, t, self.learned
         run.window = self._window(sample)
         run.target_signal = np.ascontiguousarray(sample.target, dtype=float)
-        self._bind_logs()
         run.injected = self._injected(sample)
         self._set_rates(learn)
 
@@ -130,19 +129,9 @@ class Spike(Engine):
             return np.ascontiguousarray(sample.window).view(np.uint8)
         return (np.arange(self.n_steps) >= self.n_steps - self.settings.learning_window).view(np.uint8)
 
-    def _bind_logs(self) -> None:
-        run, memory = self.kernel, self.memory
-        run.input_ids, run.input_ptr = memory.inputs.ids, memory.inputs.ptr
-        run.log_ids, run.log_ptr = memory.merged.ids, memory.merged.ptr
-        run.own_ids, run.own_ptr = memory.own.ids, memory.own.ptr
-
     def _round(self, first: int, last: int) -> None:
-        run, own, start = self.kernel, self.memory.own, first
-        while start < last:
-            start = run.run(start, last)
-            if start < last:  # no room for one more step
-                own.reserve(2 * len(own.ids) + self.n_neurons)
-                self._bind_logs()
+        run = self.kernel
+        run.run(first, last)
         for phase in ("deliver", "update", "sweep"):
             self.timers.add(phase, getattr(run, f"{phase}_seconds"))
             setattr(run, f"{phase}_seconds", 0.0)
@@ -150,7 +139,6 @@ class Spike(Engine):
             return
         places = first - run.base, last - run.base, first - run.origin, last - run.origin
         timed_round(self.exchange, self.timers, *places)
-        self._bind_logs()
         run.errors(first, last)
 
     def _value(self, sample: Sample) -> float:
@@ -190,7 +178,6 @@ class Spike(Engine):
 
         Needs no sample before it, such as after `load_state`, and learns whether or not the last one did.
         """
-        self._bind_logs()
         self._set_rates(learn=True)
         self.kernel.learns = self.learned
         for log in (self.memory.inputs, self.memory.merged):
@@ -220,7 +207,6 @@ class Spike(Engine):
         self.memory.load_state(int(numbers["time"]), numbers, shared)
         self.time, self.learned = int(numbers["time"]), bool(numbers["learned"])
         self.kernel.base = self.memory.first_step(self.time)
-        self._bind_logs()
         for item in self.plastic:
             item.load_numbers(numbers["plastic"][item.name])
 

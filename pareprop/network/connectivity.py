@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import InputError
 from . import parameters
 from .optimizers import Optimizer
+from .rewire import Rewire
 
 Role = Literal["input", "current", "recurrent", "readout"]
 NUMBER = int | float | np.number
@@ -57,6 +58,7 @@ class Projection:
     optimizer : of this projection, None for the one of the model
     feedback : "random" (fixed weights), "symmetric" or "adaptive"; for learning-signal projections only
     signs : int8 (n_sources,), the sign that the weights of a source have and keep, 0 for any; None if none is bound
+    rewire : how synapses move while they learn, None if they stay
     """
 
     name: str
@@ -75,6 +77,7 @@ class Projection:
     optimizer: Optimizer | None = None
     feedback: str = ""
     signs: np.ndarray | None = field(default=None, compare=False)
+    rewire: Rewire | None = None
 
     @property
     def delay_range(self) -> tuple[int, int]:
@@ -118,6 +121,9 @@ def ruled(here: str, pre: Population, post: Population, rule: str, weight: Any, 
     if not isinstance(weight, parameters.Constant | parameters.Normal | parameters.Uniform):
         raise InputError(f"{here}: weight of rule '{rule}' must be a number, Normal or Uniform")
     low, high = _delay_range(here, delay)
+    needed = {"fixed_indegree": "indegree", "fixed_probability": "probability"}.get(rule)
+    if needed and needed not in options:
+        raise InputError(f"{here}: rule '{rule}' needs {needed}=")
     indegree, probability = options.get("indegree", 0), options.get("probability", 0.0)
     available = pre.size - (pre == post and not options.get("allow_autapses", True))
     limit = 2**31 if options.get("allow_multapses", True) else available
@@ -130,7 +136,7 @@ def ruled(here: str, pre: Population, post: Population, rule: str, weight: Any, 
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, NUMBER) and float(value).is_integer()
+    return isinstance(value, NUMBER) and not isinstance(value, bool) and abs(value) < 2**63 and value == int(value)
 
 
 def _delay_range(here: str, delay: Any) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ..errors import InputError
+from ..errors import VALUE_LIMIT, InputError, shown
 from . import parameters
 from .model import MAX_SIZE, Model
 from .neurons import NEURON_MODELS, READOUT_MODELS
@@ -58,13 +58,14 @@ class ProjectionEntry(parameters.Frozen):
     feedback: Literal["random", "symmetric", "adaptive"] | None = None
     optimizer: dict[str, Any] | None = None
     sign: Literal["source", "free"] | list[int] = "free"
+    rewire: dict[str, Any] | None = None
 
 
 def add_populations(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Add the populations of some tables to a model; return what is wrong, in lines."""
     problems = []
     for number, entry in enumerate(entries):
-        here = f"populations[{number}]" + (f" '{entry['name']}'" if isinstance(entry.get("name"), str) else "")
+        here = f"populations[{number}]" + (f" {shown(entry['name'])}" if isinstance(entry.get("name"), str) else "")
         try:
             _add_population(model, entry, here)
         except InputError as problem:
@@ -76,14 +77,14 @@ def add_populations(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
 def _add_population(model: Model, entry: Mapping[str, Any], here: str) -> None:
     own = {key: entry[key] for key in PopulationEntry.model_fields if key in entry}
     rest = {key: value for key, value in entry.items() if key not in own}
-    neurons, name = NEURON_MODELS[model.variant], str(entry.get("model", "iaf"))
+    neurons, name = NEURON_MODELS[model.variant], str(entry.get("model", "iaf"))[: 2 * VALUE_LIMIT]
     if entry.get("role") == "recurrent" and name not in neurons:
         hint = parameters.nearest(name, neurons)
         raise InputError(f"{here}: unknown model '{name}' in variant '{model.variant}'{hint}")
     kind = {"recurrent": neurons.get(name), "readout": READOUT_MODELS[model.variant]}.get(str(entry.get("role")))
     known = [*PopulationEntry.model_fields, *(kind.model_fields if kind else ())]
     unknown = [key for key in rest if key not in known]
-    problems = [f"{here}: unknown parameter '{key}'{parameters.nearest(key, known)}" for key in unknown]
+    problems = [f"{here}: unknown parameter {shown(key)}{parameters.nearest(key, known)}" for key in unknown]
     for needed, values in ((PopulationEntry, own), (kind, {key: rest[key] for key in rest if key not in unknown})):
         try:
             if needed:
@@ -111,7 +112,7 @@ def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
         try:
             found = parameters.checked(ProjectionEntry, entry, here)
             ends = {"pre": found.pre, "post": found.post}
-            unknown = [f"{here}: {key} = '{name}' is no population{parameters.nearest(name, populations)}"
+            unknown = [f"{here}: {key} = {shown(name)} is no population{parameters.nearest(name, populations)}"
                        for key, name in ends.items() if name not in populations]  # fmt: skip
             if unknown:
                 raise InputError("; ".join(unknown))

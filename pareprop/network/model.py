@@ -13,15 +13,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..kernels import PRECISIONS, Precision
 from . import parameters, signs
 from .connectivity import Population, Projection, Role, check_ends, explicit, ruled
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
 from .optimizers import optimizer as make_optimizer
+from .rewire import Rewire
+from .rewire import check_projection as check_rewired
 
 MAX_SIZE = 2**31  # cells of a population
+MAX_NAME = 100  # characters of the name of a population
 
 
 @dataclass
@@ -58,8 +61,8 @@ class Model:
             raise InputError(f"variant = '{self.variant}' must be 'interval' or 'spike'")
         if self.precision not in PRECISIONS:
             raise InputError(f"precision = '{self.precision}' must be 'double' or 'single'")
-        if not 0 <= self.seed < 2**63:
-            raise InputError(f"seed = {self.seed} must be at least 0 and below 2^63")
+        if not parameters.is_whole(self.seed) or not 0 <= self.seed < 2**63:
+            raise InputError(f"seed = {shown(self.seed)} must be a whole number of at least 0, below 2^63")
         if not 0 < self.dt_ms < math.inf:
             raise InputError(f"dt_ms = {self.dt_ms} must be above 0 and finite")
 
@@ -130,6 +133,7 @@ class Model:
         optimizer: dict | Optimizer | None = None,
         feedback: str | None = None,
         sign: Any = "free",
+        rewire: Rewire | dict | None = None,
         **options: Any,
     ) -> Projection:
         """Add a projection.
@@ -146,6 +150,7 @@ class Model:
         feedback : "random", "symmetric" or "adaptive", for learning-signal connections
         sign : "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
             or +1, -1, 0 for each source. Drawn weights become |w| * sign, explicit ones must have it
+        rewire : how synapses move while they learn, see `Rewire`; for plastic projections onto neurons
         **options : `indegree`, `probability`, `source`, `target`, `allow_autapses`, `allow_multapses`, `plastic`
 
         Raises
@@ -154,9 +159,15 @@ class Model:
             Names the projection, the value and the bound.
         """
         name = name or f"{pre.name}->{post.name}"
+        check_name("projection", name, 3 * MAX_NAME)
         here = f"projection '{name}'"
         if isinstance(optimizer, dict):
             optimizer = make_optimizer(optimizer, here)
+        batch = self.optimizer.batch_size
+        if optimizer is not None and "batch_size" in optimizer.model_fields_set and optimizer.batch_size != batch:
+            raise InputError(
+                f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
+            )
         known = {"indegree", "probability", "source", "target", "allow_autapses", "allow_multapses", "plastic"}
         for key in options.keys() - known:
             raise InputError(f"{here}: unknown option '{key}'{parameters.nearest(key, known)}")
@@ -166,11 +177,16 @@ class Model:
         else:
             fields = ruled(here, pre, post, rule, weight, delay, options)
         learns = pre.role in ("input", "recurrent") and fields.pop("plastic", True)
+        if isinstance(rewire, dict):
+            rewire = parameters.checked(Rewire, rewire, f"{here}: rewire")
         bound = self._signs(here, pre, sign, fields)
         projection = Projection(
             name, pre, post, rule, optimizer=optimizer, plastic=learns,
-            feedback=(feedback or "random") if pre.role == "readout" else "", signs=bound, **fields,
+            feedback=(feedback or "random") if pre.role == "readout" else "", signs=bound, rewire=rewire, **fields,
         )  # fmt: skip
+        check_rewired(projection, here)
+        if rewire and self.variant == "spike":
+            raise InputError(f"{here}: rewire is for the interval variant, not for '{self.variant}'")
         if any(other.name == name for other in self.projections):
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
         self.projections.append(projection)
@@ -187,6 +203,10 @@ class Model:
         return found
 
     def _add(self, population: Population, sign: Any = 0) -> Population:
+        check_name("population", population.name)
+        if not parameters.is_whole(population.size):
+            size = shown(population.size)
+            raise InputError(f"population '{population.name}': size = {size} must be a whole number")
         if population.size < 1:
             raise InputError(f"population '{population.name}': size = {population.size} must be at least 1")
         if population.size > MAX_SIZE:
@@ -205,6 +225,14 @@ class Model:
             value = getattr(checked, key)
             if isinstance(value, np.ndarray) and len(value) != size:
                 raise InputError(f"population '{name}': {key} has {len(value)} values for {size} neurons")
+
+
+def check_name(kind: str, name: str, limit: int = MAX_NAME) -> None:
+    """Raise `InputError` unless a name can be that of a group in a file and a part of a message."""
+    if not isinstance(name, str) or not 1 <= len(name) <= limit:
+        raise InputError(f"{kind} {shown(name)}: the name must have 1 to {limit} characters")
+    if not name.isprintable() or "/" in name or name in (".", ".."):
+        raise InputError(f"{kind} {shown(name)}: the name must be printable, without '/', and not '.' or '..'")
 
 
 def describe(model: Model) -> str:

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)  # fmt: skip
 
-from ..errors import InputError
+from .. import files
+from ..errors import VALUE_LIMIT, InputError, shortened, shown
 
 FLOAT_MAX = float(np.finfo(float).max)
+PROBLEMS = 100  # that are told at once
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -19,6 +32,48 @@ class Frozen(BaseModel):
     """Base of all checked descriptions: immutable, no unknown names, no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_of_its_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse `true` and "5" for numbers, which pydantic would convert."""
+        _require_kind(value, _base_types(cls.model_fields[info.field_name].annotation))
+        return value
+
+
+class Text(str):
+    """Text of the command line, where a number needs no other form."""
+
+
+def value_of(text: str) -> Any:
+    """Parse the value of a setting "key=value": as in TOML, or else plain text."""
+    try:
+        found = files.toml(f"value = {text}")
+    except ValueError:
+        return Text(text)
+    return found["value"] if len(found) == 1 else Text(text)  # what follows a line break is no part of the value
+
+
+@cache
+def _base_types(annotation: Any) -> frozenset[Any]:
+    if get_origin(annotation) is Literal:
+        return frozenset(map(type, get_args(annotation)))
+    inner = get_args(annotation)
+    return frozenset().union(*map(_base_types, inner)) if inner else frozenset([annotation])
+
+
+def _require_kind(value: Any, kinds: frozenset[Any]) -> None:
+    if kinds.isdisjoint((int, float)) or Any in kinds:
+        return
+    if isinstance(value, list | tuple):
+        for item in value:
+            _require_kind(item, kinds)
+    elif isinstance(value, np.ndarray):
+        _require_kind(value.dtype.type(), kinds)
+    elif isinstance(value, bool | np.bool_) and bool not in kinds:
+        raise ValueError("must be a number, not true or false")
+    elif isinstance(value, str) and not isinstance(value, Text) and kinds.isdisjoint((str, Path)):
+        raise ValueError("must be a number, not text")
 
 
 class Constant(Frozen):
@@ -50,10 +105,18 @@ class Uniform(Frozen):
         return self
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number by its type, not a truth value."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def plain(value: Any) -> Any:
     """Turn NumPy scalars into Python's and sequences into read-only float arrays."""
     if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) > 0:
-        array = np.array(value, dtype=float)
+        try:
+            array = np.array(value, dtype=float)
+        except OverflowError:
+            raise ValueError("an array of parameters must hold numbers that a float can") from None
         if array.ndim != 1 or not np.all(np.isfinite(array)):
             raise ValueError("an array of parameters must have one dimension and finite values")
         array.setflags(write=False)
@@ -76,23 +139,24 @@ def checked(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
     try:
         return kind(**values)
     except ValidationError as problem:
-        raise InputError("; ".join(_explain(kind, error, origin) for error in problem.errors())) from None
+        raise InputError("; ".join(_explain(kind, error, origin) for error in problem.errors()[:PROBLEMS])) from None
 
 
 def _explain(kind: type[BaseModel], error: Any, origin: str) -> str:
-    key = ".".join(str(part) for part in error["loc"][:1])
+    key = shortened(".".join(str(part) for part in error["loc"][:1]), VALUE_LIMIT)
     if error["type"] == "extra_forbidden":
         return f"{origin}: unknown parameter '{key}'{nearest(key, kind.model_fields)}"
-    text = error["msg"].removeprefix("Value error, ")
+    text = shortened(error["msg"].removeprefix("Value error, "))
     given = error["input"]
-    shown = f" = {given!r}" if key and not isinstance(given, dict) else ""
-    return f"{origin}: {key}{shown}: {text}" if key else f"{origin}: {text}"
+    value = f" = {shown(given)}" if key and not isinstance(given, dict) else ""
+    return f"{origin}: {key}{value}: {text}" if key else f"{origin}: {text}"
 
 
 def nearest(name: str, known: Any) -> str:
     """Return a hint with the known name nearest to `name`, and what is known otherwise."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f", did you mean '{close[0]}'?" if close else f" (known: {', '.join(known)})"
+    known = [item for item in known if len(item) <= VALUE_LIMIT][:PROBLEMS]  # longer ones would take minutes
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= VALUE_LIMIT else []
+    return f", did you mean '{close[0]}'?" if close else shortened(f" (known: {', '.join(known)})")
 
 
 def _extremes(value: Any) -> tuple[float, float] | None:

@@ -16,8 +16,8 @@ from .drawing import NO_HOLE, Block, draft_blocks
 from .model import Model
 
 COLUMNS = ("row", "source", "sources", "delay", "log", "dense", "target", "hole", "width", "plastic")
-ROW, SOURCE, SOURCES, LOG, DENSE, HOLE = (
-    COLUMNS.index(name) for name in ("row", "source", "sources", "log", "dense", "hole")
+ROW, SOURCE, SOURCES, LOG, DENSE, TARGET, HOLE = (
+    COLUMNS.index(name) for name in ("row", "source", "sources", "log", "dense", "target", "hole")
 )
 
 
@@ -103,7 +103,7 @@ class SynapseTable:
             for draft in group:
                 blocks += self._place(model, draft, row)
                 row += draft.counts.size
-            if group[0].projection.rule != "explicit":  # given weights are checked instead
+            if group[0].projection.rule != "explicit" or group[0].projection.rewire:  # given ones were checked; -0.0
                 first = self.spans[-1].rows
                 sign_kernel.take_signs(self.row_ptr[first:], self.spans[-1].row_signs(), self.weight)
         self.blocks = np.array(blocks, np.int64).reshape(-1, len(COLUMNS))
@@ -210,6 +210,11 @@ class SynapseTable:
             return np.arange(last - first)
         ends = np.searchsorted(sources, (first, last) if span.first < span.last else (first, first))
         return sources[slice(*ends)] - first
+
+    def blocks_of(self, span: ProjectionSlice) -> np.ndarray:
+        """The blocks of a projection, by tile of targets and delay; a view."""
+        first = sum(len(other.delays) for other in self.spans[: self.spans.index(span)])
+        return self.blocks[first : first + len(span.delays)]
 
     def whole_rows(self) -> tuple[np.ndarray, int]:
         """Number of each row in a table with rows for all sources, int64 (n_rows,), and the number of those."""

@@ -146,7 +146,7 @@ class Ranks:
         arrays: dict[str, Any] = {
             "slot": int(np.diff(first).max()), "first_signal": first, "own_signal": own_signal, "signal": signal,
         }  # fmt: skip
-        self._own, self._merged, self._bound = own, merged, (None,) * 3
+        self._own, self._merged = own, merged
         self._hears_all = all(self.comm.allgather(sources is None or sources.ids is None))
         if sources is None or (self._hears_all and self.sending != "targeted"):
             self.way = AllgatherSender(self.comm, arrays)
@@ -198,21 +198,11 @@ class Ranks:
     def _exchange(
         self, way: AllgatherSender | AlltoallvSender, own: SpikeLog, merged: SpikeLog, steps: tuple[int, int, int, int]
     ) -> None:
-        box, bound = way.box, self._bound  # logs grow into new arrays
-        if own.ids is not bound[0] or merged.ids is not bound[1] or own.ptr is not bound[2]:
-            self._bind_logs(box, own, merged)
+        way.box.own, way.box.merged = own, merged
         way.send(*steps)
-        while need := box.take(way.capacity, *steps):
-            if need > 0:  # every rank sees the same need and repeats
-                way.resize(grown(need))
-                way.send(*steps)
-            else:
-                merged.reserve(-need)
-                self._bind_logs(box, own, merged)
-
-    def _bind_logs(self, box: Any, own: SpikeLog, merged: SpikeLog) -> None:
-        self._bound = own.ids, merged.ids, own.ptr
-        box.own_ids, box.own_ptr, box.log_ids, box.log_ptr = own.ids, own.ptr, merged.ids, merged.ptr
+        while need := way.box.take(way.capacity, *steps):  # every rank sees the same need and repeats
+            way.resize(grown(need))
+            way.send(*steps)
 
     def all_spikes_on_root(self, own: SpikeLog, merged: SpikeLog, n_steps: int) -> tuple[SpikeLog, int]:
         """Collective: the merged log if it holds all spikes on all ranks; else they are joined on rank 0."""

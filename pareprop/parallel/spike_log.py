@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..kernels import spike_log as kernel
 
-class SpikeLog:
+SegmentedLog = kernel.SegmentedLog
+
+
+class SpikeLog(kernel.SpikeLog):
     """Spikes of steps 0..n_steps-1: those of step t are `ids[ptr[t]:ptr[t + 1]]`.
 
     Attributes
@@ -13,10 +17,6 @@ class SpikeLog:
     ids : uint32 (capacity,)
     ptr : int64 (n_steps + 1,)
     """
-
-    def __init__(self, n_steps: int, capacity: int = 1024) -> None:
-        self.ids = np.zeros(capacity, np.uint32)
-        self.ptr = np.zeros(n_steps + 1, np.int64)
 
     @classmethod
     def from_raster(cls, raster: np.ndarray) -> SpikeLog:
@@ -27,7 +27,7 @@ class SpikeLog:
     def from_arrays(cls, ids: np.ndarray, ptr: np.ndarray) -> SpikeLog:
         """Wrap `ids` (uint32) and `ptr` (int64) without a copy."""
         log = cls.__new__(cls)
-        log.ids, log.ptr = ids, ptr
+        log.hold(ids, ptr)
         return log
 
     @classmethod
@@ -40,11 +40,6 @@ class SpikeLog:
         """Steps [first, last); the ids are not copied."""
         ptr = self.ptr[first : last + 1]
         return SpikeLog.from_arrays(self.ids[ptr[0] : ptr[-1]], ptr - ptr[0])
-
-    def reserve(self, capacity: int) -> None:
-        """Make room for at least `capacity` spikes."""
-        if capacity > len(self.ids):
-            self.ids = np.concatenate([self.ids, np.zeros(capacity + capacity // 4 - len(self.ids), np.uint32)])
 
     def forget(self, n_steps: int, filled: int) -> None:
         """Drop the first `n_steps` of `filled` steps and move the others to the front."""
@@ -68,11 +63,6 @@ class SpikeLog:
         """Steps (int64) and ids (uint32) of all spikes before `n_steps`, by step, then id."""
         steps = np.repeat(np.arange(n_steps), np.diff(self.ptr[: n_steps + 1]))
         return steps, self.ids[: self.ptr[n_steps]]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held."""
-        return self.ids.nbytes + self.ptr.nbytes
 
 
 def joined(parts: list[SpikeLog], n_steps: int) -> SpikeLog:

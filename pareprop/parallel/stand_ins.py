@@ -24,6 +24,16 @@ def drawn_log(seed: int, n: int, first: int, last: int, probability: float, n_st
     return SpikeLog.from_arrays(*rng.bernoulli(rng.key(seed, "drawn"), chances, n_steps))
 
 
+def overwrite(own: SpikeLog, drawn: SpikeLog, step: int, first: int, last: int) -> None:
+    """Put the spikes of `drawn` from `step` on in the place of those of steps [first, last)."""
+    ptr = drawn.ptr[step : step + last - first + 1]
+    place = int(own.ptr[first])
+    end = place + int(ptr[-1] - ptr[0])
+    own.reserve(end)
+    own.ids[place:end] = drawn.ids[ptr[0] : ptr[-1]]
+    own.ptr[first + 1 : last + 1] = ptr[1:] + (place - ptr[0])
+
+
 class DrivenExchange:
     """A control: what ranks tell one another are drawn spikes instead of those of their neurons.
 
@@ -61,13 +71,7 @@ class DrivenExchange:
 
     def round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
         """Collective: put drawn spikes in the place of this rank's own, then exchange."""
-        own, drawn, step = self._own, self._drawn, self._time % self._n_steps
-        ptr = drawn.ptr[step : step + last - first + 1]
-        place = int(own.ptr[first])
-        end = place + int(ptr[-1] - ptr[0])
-        own.reserve(end)
-        own.ids[place:end] = drawn.ids[ptr[0] : ptr[-1]]
-        own.ptr[first + 1 : last + 1] = ptr[1:] + (place - ptr[0])
+        overwrite(self._own, self._drawn, self._time % self._n_steps, first, last)
         self._time += last - first
         self._exchange.round(first, last, signal_first, signal_last)
 
@@ -124,15 +128,16 @@ class DryExchange:
         self.probability = probability
         low, high = block(self._n, self.size, self.rank)
         ranges = (0, low), (low, high if self._draws_own else low), (high, self._n)
-        self._drawn = [
-            self._sources.numbered(drawn_log(self._seed, self._n, *pair, probability, self._n_steps), self._n_steps)
-            for pair in ranges
-        ]
+        drawn = [drawn_log(self._seed, self._n, *pair, probability, self._n_steps) for pair in ranges]
+        self._mine = drawn[1]
+        self._drawn = [self._sources.numbered(log, self._n_steps) for log in drawn]
 
     def round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
         """Merge the spikes of steps [first, last) with those drawn, and copy this rank's signals."""
         (own, merged), (own_signal, signal) = self._logs, self._signals
         sent = 0
+        if self._draws_own:
+            overwrite(own, self._mine, self._time % self._n_steps, first, last)
         for t in range(first, last):
             step = self._time % self._n_steps
             before, mine, after = (log.ids[log.ptr[step] : log.ptr[step + 1]] for log in self._drawn)

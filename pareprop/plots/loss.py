@@ -142,8 +142,8 @@ def draw_seeds(directories: Sequence[str | Path], out: str | Path, results: str 
 
     Parameters
     ----------
-    directories : sequence of path
-        The run directories, at least one.
+    directories : list of str or Path
+        Sequence of path The run directories, at least one.
     out : path
         Directory that receives learning_curves.png and .pdf; made when it does not exist.
     results : str

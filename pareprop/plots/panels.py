@@ -100,7 +100,8 @@ def raster(
         Step and neuron of each spike.
     dt : float
         Duration of a step in ms.
-    groups : list of (name, first id, last id + 1), optional
+    groups : list[tuple[str, int, int]] or None
+        List of (name, first id, last id + 1), optional.
     """
     top = max([int(ids.max()) + 1 if ids.size else 1] + [end for _, _, end in groups or []])
     height = ax.get_position().height * ax.figure.get_figheight() * 72

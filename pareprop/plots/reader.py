@@ -9,7 +9,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ..errors import InputError
+from .. import files
+from ..errors import VALUE_LIMIT, InputError, shortened
 
 FORMAT = "pareprop-run-1"
 SAMPLE_LIMIT = 1_000_000  # entries of one dataset that a figure reads at most
@@ -28,13 +29,16 @@ def open_results(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
         raise InputError(f"no results to plot: {path} does not exist or is no file")
     try:
-        with h5py.File(path, "r") as file:
+        with files.hdf5(path) as file:
             if text(file, "format") != FORMAT:
-                found = text(file, "format") or "none"
+                found = shortened(text(file, "format"), VALUE_LIMIT) or "none"
                 raise InputError(f"{path} is not the result of a run: attribute format is {found}, must be {FORMAT}")
             yield file
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error}") from error
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, RuntimeError, AttributeError) as error:
+        told = f"{type(error).__name__}: {shortened(str(error), 300)}"
+        raise InputError(f"{path} is not what a run writes: {told}") from error
 
 
 def text(node: h5py.HLObject, name: str) -> str:

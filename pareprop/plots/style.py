@@ -71,7 +71,7 @@ def new_figure(file: h5py.File, height: float, *, width: float = WIDTH, detail: 
     Parameters
     ----------
     file : h5py.File
-        The results of a run.
+        H5py.File The results of a run.
     height, width : float
         Size in inches.
     detail : str
@@ -102,6 +102,8 @@ def legend_right(ax: Axes, **options) -> None:
 def save(figure: Figure, directory: Path, stem: str) -> list[Path]:
     """Write `stem`.png and `stem`.pdf into `directory` and return both paths."""
     paths = [directory / f"{stem}.png", directory / f"{stem}.pdf"]
+    for path in paths:
+        path.unlink(missing_ok=True)  # rather than to draw through a link
     figure.savefig(paths[0], metadata={"Software": None})
     figure.set_layout_engine("none")  # keep the layout just found instead of finding it again
     figure.savefig(paths[1], metadata={"CreationDate": None})  # equal data give equal files

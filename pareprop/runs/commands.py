@@ -25,7 +25,9 @@ from .benchmark import check as check_bench
 from .benchmark import model as bench_model
 from .benchmark import run as run_bench
 from .cases import load
-from .run import Run, make_directory
+from .directory import CONFIG, claimed, reopened
+from .options import FiniteFloat
+from .run import Run
 
 EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal stopped the run after a checkpoint; resume it
 SET = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
@@ -57,16 +59,18 @@ def run(
     check_replicas(replicas, model, chosen.task.settings())
     check(chosen.record, model)
     footprint.require(model, chosen.task.n_steps, size=group.size)
-    directory = make_directory(exchange.comm, out, chosen.task.name, overwrite)
-    if seeds == 1:
-        _begin(exchange, chosen, directory, until, group)
-        return
-    parts = []
-    for number in range(chosen.task.seed, chosen.task.seed + seeds):
-        parts.append(make_directory(exchange.comm, str(directory / f"seed-{number}"), chosen.task.name, overwrite))
-        _begin(exchange, config.load(source, (*settings, f"run.seed={number}")), parts[-1], until, group)
-    if exchange.rank == 0:
-        runs.draw_seeds(parts, directory)
+    with claimed(exchange.comm, out, chosen.task.name, overwrite) as directory:
+        if seeds == 1:
+            _begin(exchange, chosen, directory, until, group)
+            return
+        parts = []
+        for number in range(chosen.task.seed, chosen.task.seed + seeds):
+            own = config.load(source, (*settings, f"run.seed={number}"))
+            with claimed(exchange.comm, str(directory / f"seed-{number}"), chosen.task.name, overwrite) as part:
+                _begin(exchange, own, part, until, group)
+            parts.append(part)
+        if exchange.rank == 0:
+            runs.draw_seeds(parts, directory)
 
 
 def _begin(exchange: Exchange, chosen: config.Config, directory: Path, until: int | None, group: Exchange) -> None:
@@ -84,13 +88,16 @@ def _begin(exchange: Exchange, chosen: config.Config, directory: Path, until: in
 def resume(exchange: Exchange, directory: Path, settings: tuple[str, ...], until: int | None, replicas: int) -> None:
     """Continue a run from its latest undamaged checkpoint, on any number of ranks."""
     group = launcher.split(exchange, replicas)
-    resumed = Run(runs.reopen(directory, exchange, settings), directory, exchange, until, True, group)
-    complaints = resumed.resume()
-    if exchange.rank == 0:
-        for line in complaints:
-            click.echo(f"pareprop: warning: {line}; the one before is used", err=True)
-        click.echo(f"resumed: {resumed.checkpoints.latest}, {resumed.simulation.iteration} iterations done")
-    _end(resumed)
+    with reopened(exchange.comm, directory) as sections:
+        source = str(directory / CONFIG)
+        chosen = config.from_sections(config.kind_of(sections, source), sections, source, settings)
+        resumed = Run(chosen, directory, exchange, until, True, group)
+        complaints = resumed.resume()
+        if exchange.rank == 0:
+            for line in complaints:
+                click.echo(f"pareprop: warning: {line}; the one before is used", err=True)
+            click.echo(f"resumed: {resumed.checkpoints.latest}, {resumed.simulation.iteration} iterations done")
+        _end(resumed)
 
 
 def _end(run: Run) -> None:
@@ -103,7 +110,7 @@ def _end(run: Run) -> None:
         groups = f" in {count} groups" if count > 1 else ""
         click.echo(f"{run.exchange.size} ranks{groups}; memory of rank 0: {total:.2f} MiB ({parts}); "
                    f"a neuron keeps at most {bound} steps of history, however long the run")  # fmt: skip
-        click.echo(f"configuration: {run.directory / runs.CONFIG}, digest {run.config.digest()[:16]}")
+        click.echo(f"configuration: {run.directory / CONFIG}, digest {run.config.digest()[:16]}")
     if run.train() and run.simulation.iteration < run.config.task.iterations:
         sys.exit(EXIT_CHECKPOINTED)
 
@@ -123,9 +130,10 @@ def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> 
 @click.pass_obj
 def info(exchange: Exchange, directory: Path) -> None:
     """Report versions, build, machine, configuration, seed, times and memory of a run."""
-    if exchange.rank == 0:
-        for line in provenance.lines(provenance.read(directory)):
-            click.echo(line)
+    with guarded(exchange.comm):
+        if exchange.rank == 0:
+            for line in provenance.lines(provenance.read(directory)):
+                click.echo(line)
 
 
 @click.command(name="compare")
@@ -144,11 +152,13 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("target", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace a file of that name, but none of the run's own.")
 @click.pass_obj
-def export(exchange: Exchange, directory: Path, target: Path) -> None:
+def export(exchange: Exchange, directory: Path, target: Path, overwrite: bool) -> None:
     """Write the recorded spikes of a run in the SONATA spike format."""
-    if exchange.rank == 0:
-        click.echo(f"{sonata.export(directory, target)} spikes: {target}")
+    with guarded(exchange.comm):
+        if exchange.rank == 0:
+            click.echo(f"{sonata.export(directory, target, overwrite)} spikes: {target}")
 
 
 @click.command()
@@ -196,32 +206,15 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
 
 
 @click.command()
-@click.option(
-    "--variant",
-    type=click.Choice(["interval", "spike"]),
-    default="interval",
-    show_default=True,
-    help="Variant of e-prop.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["double", "single"]),
-    default="double",
-    show_default=True,
-    help="Floating-point type.",
-)
+@click.option("--variant", type=click.Choice(["interval", "spike"]), default="interval", show_default=True)
+@click.option("--precision", type=click.Choice(["double", "single"]), default="double", show_default=True)
 @click.option("--neurons", type=int, default=2000, show_default=True, help="Recurrent neurons.")
 @click.option("--indegree", type=int, default=100, show_default=True, help="Recurrent synapses per neuron.")
 @click.option("--inputs", type=int, default=100, show_default=True, help="Input sources; each feeds every neuron.")
 @click.option("--steps", type=int, default=1000, show_default=True, help="Steps of an interval.")
 @click.option("--intervals", type=int, default=3, show_default=True, help="Timed intervals.")
 @click.option("--warmup", type=click.IntRange(min=0), default=0, help="Untimed intervals at the start [0].")
-@click.option(
-    "--rate",
-    type=click.FloatRange(0, 1000),
-    default=0.0,
-    help="Drive synapses with random spikes, in Hz.",
-)
+@click.option("--rate", type=FiniteFloat(0, 1000), default=0.0, help="Drive synapses with random spikes, in Hz.")
 @click.option("--delay", type=int, default=1, show_default=True, help="Recurrent delay in steps.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of network and inputs.")
 @click.option("--no-learning", is_flag=True, help="Simulate without learning.")

@@ -11,8 +11,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ..errors import InputError
-from ..storage.checkpoint_read import differences
+from .. import files
+from ..errors import InputError, shown
+from ..storage import joined_file
+from ..storage.checkpoint_read import MISFITS, differences
 from ..storage.results import FORMAT
 
 BLOCK = 2**20  # entries compared at a time
@@ -31,10 +33,16 @@ def compare(first: Path, second: Path) -> list[str]:
         a, b = (stack.enter_context(_open(path / "results.h5")) for path in (first, second))
         try:
             found = differences(json.loads(a.attrs["config"]), json.loads(b.attrs["config"]))
-        except (KeyError, ValueError) as problem:
+        except MISFITS as problem:
             raise InputError(f"{first} or {second}: attribute config is missing or malformed: {problem}") from None
         lines = [f"configuration: {line.replace(', now ', ' in the first, ')} in the second" for line in found]
-        lines += _first(_losses(a, b)) + _first(_spikes(a, b)) + _first(_weights(a, b))
+        try:
+            lines += _first(_losses(a, b)) + _first(_spikes(a, b)) + _first(_weights(a, b))
+        except OSError as problem:
+            raise InputError(f"{first} or {second}: {problem.strerror or problem}") from None
+        except (*MISFITS, RuntimeError) as problem:
+            kind = type(problem).__name__
+            raise InputError(f"{first} or {second} is not what a run writes: {kind}: {problem}") from None
         digests = [str(file.attrs.get("digest", "")) for file in (a, b)]
         if digests[0] != digests[1] and not lines:
             lines.append(f"digest: {digests[0]} and {digests[1]}: spikes differ in samples that were not recorded")
@@ -43,9 +51,10 @@ def compare(first: Path, second: Path) -> list[str]:
 
 def _open(path: Path) -> h5py.File:
     try:
-        file = h5py.File(path)
-    except OSError as problem:
-        raise InputError(f"{path.parent} is not a run directory: {problem}") from None
+        file = files.hdf5(path)
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+        raise InputError(f"{shown(str(path.parent))} is not a run directory: {reason}") from None
     if file.attrs.get("format") != FORMAT:
         file.close()
         raise InputError(f"{path} is not the result of a run: attribute format must be {FORMAT}")
@@ -77,7 +86,7 @@ def _spikes(a: h5py.File, b: h5py.File) -> Iterator[str]:
     paths = [Path(file.filename).with_name("record.h5") for file in (a, b)]
     if all(path.is_file() for path in paths):
         with ExitStack() as stack:
-            recordings = [stack.enter_context(h5py.File(path)) for path in paths]
+            recordings = [stack.enter_context(joined_file.opened(path)) for path in paths]
             if all("spikes" in file for file in recordings):
                 yield from _difference(*([file[f"spikes/{key}"] for key in SPIKE] for file in recordings))
     for name in ("first", "last"):
@@ -109,7 +118,12 @@ def _weights(a: h5py.File, b: h5py.File) -> Iterator[str]:
         if any(group is None for group in groups):
             yield f"weight: projection '{name}' is only in the {'second' if groups[0] is None else 'first'}"
             continue
-        for key in ("source", "target", "delay", "weight_initial", "weight"):
+        for key in ("source", "target", "delay", "source_initial", "delay_initial", "weight_initial", "weight"):
+            if key not in groups[0] and key not in groups[1]:  # those of synapses that moved
+                continue
+            if key not in groups[0] or key not in groups[1]:
+                yield f"{key}: projection '{name}' has it only in the {'second' if key in groups[1] else 'first'}"
+                continue
             k = _place(groups[0][key], groups[1][key])
             if k is not None:
                 lines = [f"{group[key][k].item()!r}" if k < len(group[key]) else "none" for group in groups]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..errors import InputError
-from ..network.parameters import Frozen, nearest
+from .. import files
+from ..errors import InputError, shortened, shown
+from ..network.parameters import PROBLEMS, Frozen, nearest, value_of
 from ..storage.checkpoint_observer import Checkpoint
 from ..storage.recorder import Record
 from ..tasks import TASKS, TaskBase
@@ -32,7 +32,6 @@ PLACES = {
         "seed", "iterations", "validate_every", "validate_samples", "stop_below", "stop_samples", "test_samples"
     },
 }  # fmt: skip
-SIZE_LIMIT = 2**20  # bytes of a configuration file
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,16 +118,20 @@ def load(source: str, settings: Iterable[str] = ()) -> Config:
     """
     if source.endswith(".toml"):
         sections = read(Path(source))
-        name = sections.get("task", {}).get("name") if isinstance(sections.get("task", {}), dict) else None
-        if name is None:
-            raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
-        if name not in TASKS:
-            raise InputError(f"{source}: [task] name = {name!r} is not a task{nearest(str(name), TASKS)}")
-    else:
-        sections, name = {}, source
-        if name not in TASKS:
-            raise InputError(f"unknown task '{name}'{nearest(name, TASKS)}")
-    return from_sections(TASKS[name], sections, source, settings)
+        return from_sections(kind_of(sections, source), sections, source, settings)
+    if source not in TASKS:
+        raise InputError(f"unknown task {shown(source)}{nearest(source, TASKS)}")
+    return from_sections(TASKS[source], {}, source, settings)
+
+
+def kind_of(sections: Mapping[str, Any], source: str) -> type[TaskBase]:
+    """Task that the sections of a file name."""
+    name = sections.get("task", {}).get("name") if isinstance(sections.get("task", {}), dict) else None
+    if name is None:
+        raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
+    if not isinstance(name, str) or name not in TASKS:
+        raise InputError(f"{source}: [task] name = {shown(name)} is no task{nearest(str(name), TASKS)}")
+    return TASKS[name]
 
 
 def from_sections(
@@ -153,20 +156,19 @@ def from_sections(
             values[section if section in parts else "task"][key] = value, origin
     made = {name: _make(parts[name], values[name], source, problems) for name in parts}
     if problems:
-        many = "\n  ".join([f"{len(problems)} problems:", *problems])
-        raise InputError(many if len(problems) > 2 else "; ".join(problems))
+        told = [shortened(" ".join(problem.splitlines())) for problem in problems[:PROBLEMS]]
+        many = "\n  ".join([f"{len(problems)} problems:", *told])
+        raise InputError(many if len(problems) > 2 else "; ".join(told))
     return Config(**made)
 
 
 def read(path: Path) -> dict[str, Any]:
     """Return the sections of a configuration file, unchecked."""
     try:
-        if path.stat().st_size > SIZE_LIMIT:
-            raise InputError(f"{path}: has {path.stat().st_size} bytes, must have at most {SIZE_LIMIT}")
-        return tomllib.loads(path.read_text())
+        return files.toml(files.read(path).decode())
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except ValueError as problem:
         raise InputError(f"{path}: not a configuration file: {problem}") from None
 
 
@@ -198,7 +200,7 @@ def _from_settings(
         elif not places:
             problems.append(f"{origin}: {_unknown('', key, known)}")
         else:
-            entries.append((places[0], key, _value(value.strip()), origin))
+            entries.append((places[0], key, value_of(value.strip()), origin))
     return entries
 
 
@@ -213,14 +215,6 @@ def _unknown(section: str, key: str, known: Mapping[str, list[str]]) -> str:
     return f"unknown parameter '{key}'{nearest(key, names)}"
 
 
-def _value(text: str) -> Any:
-    """Parse a value of --set as TOML, or else return it as text."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
 def _make(kind: type[Frozen], values: Mapping[str, tuple[Any, str]], source: str, problems: list[str]) -> Frozen | None:
     try:
         return kind(**{key: value for key, (value, _) in values.items()})
@@ -231,7 +225,7 @@ def _make(kind: type[Frozen], values: Mapping[str, tuple[Any, str]], source: str
             if error["type"] == "problems":
                 problems += [f"{origin}: {problem}" for problem in error["ctx"]["problems"]]
                 continue
-            value = f" = {error['input']!r}" if key in values else ""
+            value = f" = {shown(error['input'])}" if key in values else ""
             problems.append(f"{origin}{value}: {error['msg'].removeprefix('Value error, ')}")
         return None
     except InputError as found:  # raised by a task's own checks

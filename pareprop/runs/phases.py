@@ -83,7 +83,7 @@ class Phases(Observer):
     Parameters
     ----------
     task : TaskBase
-        The task, with the settings of the phases.
+        TaskBase The task, with the settings of the phases.
     n_iterations : int
         Number of iterations of a complete training, after which the test runs.
 
@@ -94,7 +94,7 @@ class Phases(Observer):
     validations : list of tuple[int, float]
         (number of iterations, error or loss) of each validation.
     test : Score or None
-        Score of the final test, None before it.
+        Score or None Score of the final test, None before it.
     stopped : bool
         Whether the training stopped early.
     """

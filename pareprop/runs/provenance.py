@@ -15,13 +15,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from .. import files
+from ..errors import InputError, shown
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
 from ..parallel import collectives
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
-from ..storage.disk import on_disk
+from ..storage.disk import clear, on_disk
 
 NAME = "provenance.json"
 LIMIT = 2**24  # bytes; longer files are refused
@@ -119,7 +120,7 @@ class Provenance(Observer):
         }  # fmt: skip
         with on_disk(comm, "provenance", self.path):
             if comm is None or comm.rank == 0:
-                part = self.path.with_suffix(".part")
+                part = clear(self.path.with_suffix(".part"))
                 part.write_text(json.dumps(self.about | {"parts": self.parts}, indent=1) + "\n")
                 os.replace(part, self.path)
 
@@ -134,14 +135,16 @@ def read(directory: Path) -> dict[str, Any]:
     """
     path = directory / NAME
     try:
-        if path.stat().st_size > LIMIT:
-            raise InputError(f"{path} has {path.stat().st_size} bytes, must have at most {LIMIT}")
-        found = json.loads(path.read_text())
+        found = json.loads(files.read(path, LIMIT))
         if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found["parts"]):
             raise ValueError("no parts")
+        for part in found["parts"]:
+            peaks = part.get("peak_rss_bytes", [])
+            if not isinstance(peaks, list) or not all(type(peak) is int and 0 <= peak < 2**63 for peak in peaks):
+                raise ValueError(f"peak_rss_bytes = {shown(peaks)} must be bytes of each rank")
     except OSError as problem:
         raise InputError(f"{directory} is not a run directory: {path}: {problem.strerror}") from None
-    except (ValueError, KeyError, TypeError) as problem:
+    except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise InputError(f"{path} is malformed: {problem}") from None
     return found
 

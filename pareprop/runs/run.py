@@ -7,30 +7,25 @@ recording of section [record].
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
-from ..errors import InputError
 from ..network.model import describe
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation.loop import Simulation
 from ..storage import checkpoint_read
 from ..storage.checkpoint_observer import Checkpoints
-from ..storage.disk import on_disk
+from ..storage.disk import clear, on_disk
 from ..storage.recorder import Recorder, check
 from ..storage.results import ResultsFile
-from ..tasks import TASKS
-from .config import Config, from_sections, read
+from .config import Config
+from .directory import CHECKPOINTS, CONFIG, DIGEST_LINE, RECORD, RESULTS, clear_run
 from .phases import Phases
 from .progress import Progress
 from .provenance import Provenance
-
-CONFIG, RESULTS, CHECKPOINTS, RECORD = "config.toml", "results.h5", "checkpoints", "record"
 
 
 @dataclass
@@ -90,10 +85,9 @@ class Run:
         """Collective: remove checkpoints and recordings of an older run and write the configuration."""
         with on_disk(self.exchange.comm, "run directory", self.directory):
             if self.exchange.rank == 0:
-                for name in (CHECKPOINTS, RECORD):
-                    shutil.rmtree(self.directory / name, ignore_errors=True)
-                text = self.config.toml() + f"\n# digest of this configuration: {self.config.digest()}\n"
-                part = self.directory / f"{CONFIG}.part"
+                clear_run(self.directory)
+                text = self.config.toml() + f"\n{DIGEST_LINE} {self.config.digest()}\n"
+                part = clear(self.directory / f"{CONFIG}.part")
                 part.write_text(text)
                 os.replace(part, self.directory / CONFIG)
 
@@ -152,58 +146,3 @@ def _print_figures(paths: list[Path]) -> None:
     for path in paths:
         if path.suffix == ".png":
             click.echo(f"figure: {path}")
-
-
-def reopen(directory: Path, exchange: Exchange, settings: tuple[str, ...] = ()) -> Config:
-    """Collective: read the configuration of a run directory, changed by "key=value" settings."""
-    sections, problem = None, None
-    if exchange.rank == 0:
-        try:
-            if not (directory / CONFIG).is_file():
-                raise InputError(f"{directory} is not a run directory: {CONFIG} is missing")
-            sections = read(directory / CONFIG)
-        except InputError as found:
-            problem = found
-    collectives.raise_together(exchange.comm, problem)
-    sections = collectives.gather(exchange.comm, sections)[0]
-    name = str(dict(sections.get("task", {})).get("name"))
-    if name not in TASKS:
-        raise InputError(f"{directory / CONFIG}: [task] name = {name!r} is not a task (known: {', '.join(TASKS)})")
-    return from_sections(TASKS[name], sections, str(directory / CONFIG), settings)
-
-
-def make_directory(comm: Any, chosen: str | None, task: str, overwrite: bool = False) -> Path:
-    """Collective: make the run directory on rank 0, `runs/<task>-<number>` if `chosen` is None.
-
-    Raises
-    ------
-    InputError
-        On all ranks, if the directory is not empty and may not be overwritten, or cannot be made.
-    """
-    path, problem = None, None
-    if comm is None or comm.rank == 0:
-        try:
-            path = _make(chosen, task, overwrite)
-        except InputError as found:
-            problem = found
-        except OSError as found:
-            problem = InputError(f"--out {chosen or 'runs'}: {found.strerror}")
-    collectives.raise_together(comm, problem)
-    return path if comm is None else comm.bcast(path)
-
-
-def _make(chosen: str | None, task: str, overwrite: bool) -> Path:
-    if chosen is None:
-        number = 1
-        while (path := Path("runs", f"{task}-{number}")).exists():
-            number += 1
-    else:
-        path = Path(chosen)
-        if path.exists() and not path.is_dir():
-            raise InputError(f"--out {path}: is a file")
-        if path.exists() and any(path.iterdir()) and not overwrite:
-            raise InputError(f"--out {path}: exists and is not empty; --overwrite replaces its files")
-    path.mkdir(parents=True, exist_ok=True)
-    if not os.access(path, os.W_OK):
-        raise InputError(f"--out {path}: is not writable")
-    return path

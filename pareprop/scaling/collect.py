@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..errors import InputError
 from ..runs import benchmark
 from .predict import predict
@@ -21,6 +22,7 @@ FIGURES = (
     "digest", "sending",
 )  # fmt: skip
 TABLE = "study.csv"
+LIMIT = 2**28  # bytes of the figures of a run, with a share of each rank
 
 
 def check(point: Point, path: Path) -> dict[str, Any]:
@@ -32,11 +34,11 @@ def check(point: Point, path: Path) -> dict[str, Any]:
         If the file is not a result of this point, for example because the study was changed.
     """
     try:
-        figures = json.loads(path.read_text())
+        figures = json.loads(files.read(path, LIMIT))
         wrong = [key for key in ("ranks", *_sizes(point)) if figures[key] != getattr(point, key)]
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
-    except (ValueError, KeyError, TypeError) as problem:
+    except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise InputError(f"{path} is not a result of `pareprop bench`: {type(problem).__name__}: {problem}") from None
     if wrong:
         differing = ", ".join(f"{key} = {figures[key]}, now {getattr(point, key)}" for key in wrong)

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import click
 
+from .. import files
 from ..errors import InputError, StateError
 from ..machine import peak_rss_bytes
 from ..parallel.exchange import Exchange
 from ..runs import benchmark
+from ..runs.options import FiniteFloat
+from ..storage.disk import replacing
 from . import collect as table
 from . import dryrun, launchers, measure, slurm, study, subject, units
 from .predict import Prediction, nodes_for, predict
@@ -19,7 +22,7 @@ UNITS = "units.json"
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable."
 )
-rate_option = click.option("--rate", type=click.FloatRange(0, 1000), help="Firing rate in Hz [the target rate].")
+rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
 units_option = click.option("--units", "units_file", default=UNITS, show_default=True, help="File of unit costs.")
 
 
@@ -45,12 +48,17 @@ def scaling(exchange: Exchange) -> None:
 def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
     """Run the unfinished points of a study, one after another, or each as a SLURM job."""
     chosen, folder = study.read(Path(study_file)), Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "study.toml").write_text(Path(study_file).read_text())
     points = chosen.points()
     done = [point for point in points if (folder / f"{point.label}.json").exists()]
     for point in done:
         table.check(point, folder / f"{point.label}.json")
+    text = files.read(study_file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "study.toml") as part:
+            part.write_bytes(text)
+    except OSError as problem:
+        raise InputError(f"--out {out}: {problem.strerror}") from None
     left = [point for point in points if point not in done]
     click.echo(f"{len(points)} points, {len(done)} finished before")
     if launcher == "sbatch":
@@ -111,9 +119,7 @@ def plot(folder: str) -> None:
     help="Samples to time, after one warm-up sample.",
 )
 @click.option(
-    "--rate",
-    type=click.FloatRange(0, 1000),
-    help="Firing rate of the other ranks' neurons in Hz [same as this rank's].",
+    "--rate", type=FiniteFloat(0, 1000), help="Firing rate of the other ranks' neurons in Hz [same as this rank's]."
 )
 @click.pass_obj
 def dry_run(
@@ -149,10 +155,8 @@ def _print_memory(memory: dict[str, float]) -> None:
 @rate_option
 @units_option
 @click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first; takes a minute or two.")
-@click.option("--latency", type=click.FloatRange(min=0), help="Latency of a message between nodes in s [as measured].")
-@click.option(
-    "--bandwidth", type=click.FloatRange(min=1), help="Bandwidth of a rank in bytes per second [as measured]."
-)
+@click.option("--latency", type=FiniteFloat(min=0), help="Latency of a message between nodes in s [as measured].")
+@click.option("--bandwidth", type=FiniteFloat(min=1), help="Bandwidth of a rank in bytes per second [as measured].")
 @click.option("--ranks", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option(
     "--within",
@@ -161,7 +165,7 @@ def _print_memory(memory: dict[str, float]) -> None:
 )
 @click.option("--ranks-per-node", type=click.IntRange(min=1), default=64, show_default=True)
 @click.option(
-    "--node-memory", type=click.FloatRange(min=0.001), default=256.0, show_default=True, help="Memory of a node in GB."
+    "--node-memory", type=FiniteFloat(min=0.001), default=256.0, show_default=True, help="Memory of a node in GB."
 )
 @click.pass_obj
 def predict_command(
@@ -192,7 +196,10 @@ def predict_command(
 
 
 def _costs(file: str, variant: str, latency: float | None, bandwidth: float | None) -> units.Units:
-    costs = units.read(Path(file))[variant]
+    found = units.read(Path(file))
+    if variant not in found:
+        raise InputError(f"{file} holds no unit costs of variant '{variant}'; `pareprop predict --measure` makes them")
+    costs = found[variant]
     return costs.with_network(latency, bandwidth)
 
 
@@ -229,7 +236,7 @@ def jobs(
     if source == "bench":
         raise InputError("bench is not a training; use jobs/study.sbatch")
     chosen = subject.find(source, settings)
-    costs = units.read(Path(units_file))[chosen.model.variant]
+    costs = _costs(units_file, chosen.model.variant, None, None)
     found = predict(
         chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate), nodes * ranks_per_node, costs
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from .. import files
 from ..errors import InputError
 from ..network.parameters import Frozen, checked
 
@@ -114,10 +114,10 @@ def read(path: Path) -> Study:
         If the file cannot be read, is not TOML, or holds an unknown key or a value out of range.
     """
     try:
-        values = tomllib.loads(path.read_text())
+        values = files.toml(files.read(path).decode())
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except ValueError as problem:
         raise InputError(f"{path} is not TOML: {problem}") from None
     study = checked(Study, values, str(path))
     for point in study.points():

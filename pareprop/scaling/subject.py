@@ -13,7 +13,7 @@ from ..engines.spike import SpikeSettings
 from ..errors import InputError
 from ..network.local import target_rate
 from ..network.model import Model
-from ..network.parameters import Frozen, checked
+from ..network.parameters import Frozen, checked, value_of
 from ..runs import benchmark, config
 from ..simulation.task import Task
 from .work import Firing
@@ -41,7 +41,7 @@ class Subject:
     name : str
         Name of the task, or "bench".
     model, task, settings : Model, Task, Any
-        As `Simulation` takes them.
+        Model, Task, Any As `Simulation` takes them.
     samples : int
         Number of samples of the whole run.
     """
@@ -78,7 +78,7 @@ def _benchmark(settings: Iterable[str]) -> Subject:
     pairs = [text.partition("=") for text in settings]
     if wrong := [key for key, equal, _ in pairs if not equal]:
         raise InputError(f"--set {wrong[0]}: must be key=value")
-    chosen = checked(Benchmark, {key.strip(): value.strip() for key, _, value in pairs}, "bench")
+    chosen = checked(Benchmark, {key.strip(): value_of(value.strip()) for key, _, value in pairs}, "bench")
     if chosen.indegree >= chosen.neurons:
         raise InputError(f"bench: indegree = {chosen.indegree} must be below the {chosen.neurons} neurons")
     model = benchmark.model(chosen.neurons, chosen.indegree, chosen.inputs, chosen.seed, chosen.delay, chosen.variant)

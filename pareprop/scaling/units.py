@@ -10,10 +10,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from .. import files
+from ..errors import InputError, shown
 from .work import Work
 
 SAMPLE_PHASES = {  # the counts that a phase grows with
@@ -123,15 +125,30 @@ def read(path: Path) -> dict[str, Units]:
         If the file is missing or holds no unit costs.
     """
     try:
-        found = json.loads(path.read_text())
-        return {
-            variant: Units(**{**values, "network": Interconnect(**values["network"])})
-            for variant, values in found.items()
-        }
+        found = json.loads(files.read(path))
+        return {variant: _checked(values) for variant, values in found.items()}
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}; `pareprop predict --measure` writes it") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise InputError(f"{path} holds no unit costs: {type(problem).__name__}: {problem}") from None
+
+
+def _checked(values: dict[str, Any]) -> Units:
+    """Unit costs of a variant; ValueError, TypeError or KeyError for what `write` has not written."""
+    costs = [*values["seconds"].items(), *values["nbytes"].items()]
+    numbers = [(f"{name}.{count}", cost) for name, counts in costs for count, cost in counts.items()]
+    numbers += [*values["network"].items(), ("base_bytes", values.get("base_bytes", 0.0))]
+    for name, number in numbers:
+        if type(number) not in (int, float) or not 0 <= number < np.inf:
+            raise ValueError(f"{shown(name)} = {shown(number)} must be a finite number of at least 0")
+    if values["network"].get("bandwidth", 1.0) <= 0:
+        raise ValueError("bandwidth must be above 0")
+    known = {name for counts in (*PHASES.values(), *MEMORY.values()) for name in counts}
+    if unknown := [name for _, counts in costs for name in counts if name not in known]:
+        raise ValueError(f"{shown(unknown[0])} is no count")
+    if missing := [name for name in PHASES if name not in values["seconds"]]:
+        raise ValueError(f"seconds of {missing[0]} are missing")
+    return Units(**{**values, "network": Interconnect(**values["network"])})
 
 
 def write(path: Path, units: dict[str, Units]) -> None:

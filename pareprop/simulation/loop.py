@@ -64,6 +64,7 @@ class Simulation:
     iteration : iterations done
     losses : mean loss of each iteration
     rates : mean firing rate of the recurrent neurons in Hz, per iteration
+    moves : synapses that moved in each iteration, by projection; of rewired projections alone
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Simulation:
         self.iteration = 0
         self.losses: list[float] = []
         self.rates: list[float] = []
+        self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
         self.stop_requested = False
         self.between = True
         self._kept: list[SpikeLog] = []  # spikes that the digest takes when those of the groups before are in it
@@ -117,11 +119,18 @@ class Simulation:
         batch = self.model.optimizer.batch_size
         outcomes = self.run_samples(self.iteration * batch, batch, "train", learn=True)
         self.engine.optimize()
+        self._count_moves()
         self.losses.append(fmean(outcome[0] for outcome in outcomes))
         self.rates.append(fmean(outcome[1] for outcome in outcomes))
         self.iteration += 1
         self.between = True
         self._tell("after_iteration", self.iteration - 1, self.losses[-1])
+
+    def _count_moves(self) -> None:
+        """Collective: add up the moves of the iteration, if there are any projections that are rewired."""
+        for item in self.engine.plastic:
+            if item.rewiring:
+                self.moves[item.name].append(collectives.total(self.exchange.comm, len(item.rewiring.latest)))
 
     def test(self, n_samples: int, phase: str = "test") -> float:
         """Collective: run samples of `phase` without learning; return their mean loss. Observers see the outcomes."""
@@ -218,6 +227,7 @@ class Simulation:
         state.put("engine", engine.numbers, engine.shared)
         state.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
+        progress |= {f"moves/{name}": np.array(counts, np.int64) for name, counts in self.moves.items()}
         state.put("loop", {"iteration": self.iteration, "digest": self.digest.state.hex()}, progress)
         for name, observer in self._named_observers():
             kept = observer.state(self)
@@ -231,6 +241,7 @@ class Simulation:
         loop, progress = State.get("loop", numbers, shared)
         self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
+        self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
         for name, observer in self._named_observers():
             if name in numbers:
                 kept, arrays = State.get(name, numbers, shared)

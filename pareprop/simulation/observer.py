@@ -53,6 +53,7 @@ class Watched(Protocol):
     timers, digest : seconds by phase, SHA-256 over all spikes so far
     iteration : iterations done
     losses, rates : mean loss and mean firing rate (Hz) of each iteration
+    moves : synapses that moved in each iteration, by rewired projection
     between : whether the run is between two iterations, so that its state can be kept
     stop_requested : whether the run ends after this iteration
     """
@@ -69,6 +70,7 @@ class Watched(Protocol):
     iteration: int
     losses: list[float]
     rates: list[float]
+    moves: dict[str, list[int]]
     between: bool
     stop_requested: bool
 

@@ -2,30 +2,87 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..errors import InputError
+from .. import files
+from ..errors import VALUE_LIMIT, InputError, shortened, shown
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation.loop import Simulation
 from . import checkpoint_pieces
-from .checkpoint_write import FORMAT, MANIFEST, list_checkpoints, rank_file_name, seal
+from .checkpoint_write import FORMAT, MANIFEST, iteration_of, list_checkpoints, rank_file_name, seal
 
 MANIFEST_LIMIT = 256 * 2**20  # bytes; longer files were not written by this package
-DTYPES = {"<f8", "<f4", "<i8", "<i4", "<u8", "<u4", "|u1", "|b1"}
+MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)
+Count = Annotated[int, Field(ge=0, lt=2**48)]
 
 
 class Damaged(Exception):
     """A checkpoint that was changed after it was written."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Array(_Strict):
+    """One array: the shape of an item, and by share its items, place in the file and checksum."""
+
+    name: str = Field(max_length=1000)
+    kind: Literal["shared", "neurons", "readouts", "synapses"]
+    dtype: Literal["<f8", "<f4", "<i8", "<i4", "<u8", "<u4", "|u1", "|b1"]
+    item: list[Count] = Field(max_length=8)
+    shares: list[Annotated[list[Count], Field(min_length=3, max_length=3)]]
+
+    @model_validator(mode="after")
+    def _can_be(self) -> _Array:
+        items = sum(share[0] for share in self.shares)
+        if items * math.prod(self.item) * 8 >= 2**62 or items >= 2**48:
+            raise ValueError(f"array {self.name} has {items} items of shape {self.item}: more than there can be")
+        return self
+
+
+class _Manifest(_Strict):
+    """All of a manifest whose format is ours."""
+
+    format: str
+    version: str = Field(max_length=100)
+    identity: dict[str, Any]
+    iteration: Count
+    ranks: int = Field(ge=1, le=2**24)
+    numbers: dict[str, Any]
+    arrays: list[_Array] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> _Manifest:
+        for array in self.arrays:
+            if len(array.shares) != self.ranks:
+                raise ValueError(f"array {array.name} has {len(array.shares)} shares of {self.ranks} ranks")
+        if len({array.name for array in self.arrays}) < len(self.arrays):
+            raise ValueError("two arrays have the same name")
+        loop = self.numbers["loop"]
+        if loop["iteration"] != self.iteration or type(loop["iteration"]) is not int:
+            raise ValueError(f"iteration = {self.iteration}, but {shown(loop['iteration'])} in numbers")
+        if not re.fullmatch("[0-9a-f]{64}", loop["digest"]):
+            raise ValueError("the digest is not of 64 hexadecimal digits")
+        counts = {array.name: sum(share[0] for share in array.shares) for array in self.arrays}
+        for name in ("loop/losses", "loop/rates"):
+            if counts.get(name) != self.iteration:
+                raise ValueError(f"{name} has {counts.get(name)} entries after {self.iteration} iterations")
+        return self
 
 
 def find(folder: Path, exchange: Exchange, identity: dict[str, Any]) -> tuple[Path, dict[str, Any], list[str]]:
@@ -59,31 +116,38 @@ def _try(function: Any, *arguments: Any) -> tuple[Any, str]:
         return None, str(problem)
     except OSError as problem:
         return None, f"{Path(problem.filename or '?').name}: {problem.strerror or problem}"
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
-        return None, f"{MANIFEST} is malformed ({type(problem).__name__}: {problem})"
+    except MISFITS as problem:
+        return None, f"{MANIFEST} is malformed ({type(problem).__name__}: {shortened(str(problem), 300)})"
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest and check its form; values are compared with the simulation later."""
+    """Read a manifest and check its form; what it says is compared with the simulation later."""
     file = path / MANIFEST
-    if not file.is_file():
+    if not file.exists():
         raise Damaged(f"{MANIFEST} is missing")
-    if file.stat().st_size > MANIFEST_LIMIT:
-        raise Damaged(f"{MANIFEST} has {file.stat().st_size} bytes, at most {MANIFEST_LIMIT} are read")
-    checksum, _, text = file.read_bytes().decode(errors="replace").partition("\n")
+    if file.is_symlink():
+        raise Damaged(f"{MANIFEST} is a link")
+    checksum, _, text = files.read(file, MANIFEST_LIMIT).decode(errors="replace").partition("\n")
     text = text.removesuffix("\n")
     if checksum != seal(text):
         raise Damaged(f"{MANIFEST}: its checksum differs")
-    manifest = json.loads(text)
+    manifest = json.loads(text, parse_constant=_no_number)
     if manifest["format"] != FORMAT:
-        return {"format": str(manifest["format"])}
-    for array in manifest["arrays"]:
-        if array["dtype"] not in DTYPES or len(array["shares"]) != manifest["ranks"]:
-            raise Damaged(f"array {array['name']} has type {array['dtype']} and {len(array['shares'])} pieces")
-        numbers = [*array["item"], *itertools.chain(*array["shares"])]
-        if any(type(number) is not int or number < 0 for number in numbers):
-            raise Damaged(f"array {array['name']} has an offset or size that is not a whole number of at least 0")
+        return {"format": shortened(str(manifest["format"]), VALUE_LIMIT)}
+    try:
+        found = _Manifest(**manifest)
+    except ValidationError as problem:
+        error = problem.errors()[0]
+        place = ".".join(map(str, error["loc"]))
+        text = error["msg"].removeprefix("Value error, ")
+        raise Damaged(f"{MANIFEST} is malformed: {shortened(place, VALUE_LIMIT)}: {shortened(text)}") from None
+    if found.iteration != iteration_of(path):
+        raise Damaged(f"{MANIFEST} is of iteration {found.iteration}")
     return manifest
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no number")
 
 
 def _item_bytes(array: Mapping[str, Any]) -> int:
@@ -93,10 +157,16 @@ def _item_bytes(array: Mapping[str, Any]) -> int:
     return size
 
 
+def _share(path: Path) -> BinaryIO:
+    if path.is_symlink():
+        raise files.Unfit(errno.EINVAL, "is a link", str(path))
+    return files.opened(path)
+
+
 def _verify(path: Path, manifest: dict[str, Any], number: int) -> None:
     """Check size and checksums of the file of rank `number`."""
     name = rank_file_name(number)
-    with open(path / name, "rb", buffering=0) as file:
+    with _share(path / name) as file:
         size = os.fstat(file.fileno()).st_size
         for array in manifest["arrays"]:
             count, offset, crc = array["shares"][number]
@@ -125,8 +195,12 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            found.append(f"{prefix}{key} = {json.dumps(before)}, now {json.dumps(after)}")
+            found.append(f"{prefix}{key} = {_short(before)}, now {_short(after)}")
     return found
+
+
+def _short(value: Any) -> str:
+    return shortened(json.dumps(value), 300)
 
 
 def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> None:
@@ -140,28 +214,29 @@ def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> Non
     comm, rank = simulation.exchange.comm, simulation.exchange.rank
     arrays = {array["name"]: array for array in manifest["arrays"]}
     with ExitStack() as stack, collectives.guarded(comm):
-        files = _Files(path, stack)
-        shared = {
-            name: files.read(array, 0, array["shares"][0][0])
-            for name, array in arrays.items()
-            if array["kind"] == "shared"
-        }
+        shares = _Files(path, stack)
         try:
+            shared = {
+                name: shares.read(array, 0, array["shares"][0][0])
+                for name, array in arrays.items()
+                if array["kind"] == "shared"
+            }
             simulation.load_state(manifest["numbers"], shared)
             state = simulation.state()
             for name, (table, array) in state.rows.items():
                 array[...] = shared[name][table.whole_rows()[0]]
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
-            raise InputError(f"{path} does not fit: {type(problem).__name__}: {problem}") from None
+        except MISFITS as problem:
+            told = shortened(str(problem), 300)
+            raise InputError(f"{path} does not fit: {type(problem).__name__}: {told}") from None
     found = [piece for piece in checkpoint_pieces.pieces(state, rank) if piece.kind != "shared"]
     counts = [piece.count for piece in found]
     counts = np.array([counts] if comm is None else comm.allgather(counts)).reshape(-1, len(found))
     _check_fit(path, found, counts.sum(axis=0), arrays)
     with ExitStack() as stack, collectives.guarded(comm):
-        files = _Files(path, stack)
+        shares = _Files(path, stack)
         wanted = [arrays[piece.name] for piece in found]
         starts = counts[:rank].sum(axis=0).tolist()
-        checkpoint_pieces.fill(found, starts, lambda k, first, last: files.read(wanted[k], first, last))
+        checkpoint_pieces.fill(found, starts, lambda k, first, last: shares.read(wanted[k], first, last))
     simulation.engine.refresh()
 
 
@@ -190,7 +265,7 @@ class _Files:
     def _descriptor(self, number: int) -> int:
         if number not in self._descriptors:
             try:
-                file = self._stack.enter_context(open(self._path / rank_file_name(number), "rb", buffering=0))
+                file = self._stack.enter_context(_share(self._path / rank_file_name(number)))
             except OSError as problem:
                 raise InputError(f"{self._path / rank_file_name(number)}: {problem.strerror}") from None
             self._descriptors[number] = file.fileno()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,7 @@ from .disk import on_disk
 
 FORMAT = "pareprop-checkpoint-1"
 MANIFEST = "manifest.json"
+NAME = r"iteration-\d{8,18}"  # of a checkpoint; others in the folder are none of ours
 
 
 def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: int = 2) -> Path:
@@ -32,7 +34,7 @@ def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: 
     Parameters
     ----------
     simulation : Simulation
-        The simulation, between two iterations.
+        Simulation The simulation, between two iterations.
     folder : Path
         Directory of the checkpoints of this run.
     identity : dict of str to Any
@@ -129,12 +131,18 @@ def list_checkpoints(folder: Path) -> list[Path]:
     """Return the complete checkpoints of a run, the latest first."""
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if path.name.startswith("iteration-") and path.suffix != ".part"]
-    return sorted(found, key=lambda path: path.name, reverse=True)
+    found = [path for path in folder.iterdir() if re.fullmatch(NAME, path.name) and not path.is_symlink()]
+    return sorted(found, key=iteration_of, reverse=True)
+
+
+def iteration_of(path: Path) -> int:
+    """Iterations done in a checkpoint, by its name."""
+    return int(path.name.removeprefix("iteration-"))
 
 
 def _prune(folder: Path, keep: int) -> None:
     for path in list_checkpoints(folder)[max(keep, 1) :]:
         shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob("iteration-*.part"):
-        shutil.rmtree(path, ignore_errors=True)
+        if re.fullmatch(NAME, path.stem):
+            shutil.rmtree(path, ignore_errors=True)

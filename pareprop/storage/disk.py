@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import StateError
+from .. import files
+from ..errors import InputError, StateError
 from ..parallel.collectives import raise_together
 
 MARGIN = 2**19  # bytes that must stay free, for the metadata of the file
@@ -40,8 +43,54 @@ def require_space(path: Path, n_bytes: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
+def clear(path: Path) -> Path:
+    """Remove what a killed run left under a name that is to be written, so that nothing is written through a link."""
+    path.unlink(missing_ok=True)
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a fresh name beside `path` to write to; when the block ends well, that file takes the place of `path`."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+    try:
+        umask = os.umask(0)
+        os.umask(umask)
+        os.fchmod(descriptor, 0o666 & ~umask)  # as `open` would
+        os.close(descriptor)
+        yield Path(name)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+@contextmanager
+def held(directory: Path, what: str) -> Iterator[None]:
+    """Keep a directory from other processes that ask for it in this way, until the block or this process ends.
+
+    Raises
+    ------
+    InputError
+        If another process has it. A file system without locks lets everybody in.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{what} {directory}: another run is at work there") from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def reason(problem: OSError) -> str:
     """Return the message of the file system, without the additions of HDF5."""
+    if isinstance(problem, files.Unfit):
+        return problem.strerror
     text = os.strerror(problem.errno) if problem.errno else str(problem)
     found = re.search(r"error message = '([^']*)'", text)
     return found[1] if found else text

@@ -10,6 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from .disk import clear
+
 CHUNK = 2**18  # bytes of a chunk of a dataset, about
 
 
@@ -44,7 +46,7 @@ class GrowingFile:
     Parameters
     ----------
     path : Path
-        Path of the file, which is replaced if it exists.
+        Of the file, which is replaced if it exists.
     columns : dict of str to Column
         Growing datasets by name.
     constants : dict of str to ndarray
@@ -67,7 +69,7 @@ class GrowingFile:
         compression: int = 1,
     ) -> None:  # fmt: skip
         self._begin(path, {name: column for name, column in columns.items() if 0 not in column.row})
-        self._file = h5py.File(path, "w", libver="latest")
+        self._file = h5py.File(clear(path), "x", libver="latest")
         self._file.attrs.update(attributes)
         for name, values in constants.items():
             self._file[name] = values
@@ -125,7 +127,7 @@ class SharedFile(GrowingFile):
     comm : Any
         Communicator of all ranks that write.
     path : Path
-        Path of the file, which is replaced if it exists.
+        Of the file, which is replaced if it exists.
     columns : dict of str to Column
         Growing datasets of this rank, by name.
     constants : dict of str to ndarray

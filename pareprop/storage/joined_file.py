@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,55 @@ from typing import Any
 import h5py
 import numpy as np
 
+from .. import files
+from ..errors import shown
 from ..parallel.partition import block
+from .disk import clear, reason
+
+PART = r"part-\d{3,9}(-rank-\d{5,9})?\.h5"  # names of the files of a recording
+
+
+def opened(path: Path) -> h5py.File:
+    """Open a `record.h5`, all of whose values lie in the files of its recording."""
+    folder = path.with_suffix("").name
+    return files.hdf5(path, lambda name: files.is_within(path.parent, name, f"{re.escape(folder)}/{PART}"))
+
+
+def check_parts(directory: Path, parts: Any) -> list[dict[str, Any]]:
+    """Check what a checkpoint says of a recording, before any of its files is opened.
+
+    Raises
+    ------
+    ValueError
+        If it is not what `join` takes, or names what is no file of this recording.
+    """
+    if not isinstance(parts, list):
+        raise ValueError("parts of a recording must be a list")
+    for part in parts:
+        names, rows, blocks = part["files"], part["rows"], part["blocks"]
+        counts = [*(n for of_file in rows for n in of_file.values()), *(n for some in blocks.values() for n in some)]
+        if len(names) != len(rows) or any(type(n) is not int or not 0 <= n < 2**48 for n in counts):
+            raise ValueError("rows of a recording must be whole numbers of at least 0, for each of its files")
+        for name, wanted in zip(names, rows, strict=True):
+            if not files.is_within(directory, name, PART):
+                raise ValueError(f"{shown(name)} is no file of the recording in {directory}")
+            _require_rows(directory / name, wanted)
+    return parts
+
+
+def _require_rows(path: Path, rows: dict[str, int]) -> None:
+    try:
+        try:
+            file = files.hdf5(path)
+        except OSError:
+            file = files.hdf5(path, swmr=True)  # of a killed writer
+    except OSError as problem:
+        raise ValueError(f"{path}: {reason(problem)}") from None
+    with file:
+        for name, n in rows.items():
+            there = len(file[name]) if isinstance(file.get(name), h5py.Dataset) else 0
+            if there < n:
+                raise ValueError(f"{path}: {shown(name)} has {there} rows, the checkpoint knows {n}")
 
 
 def repair(path: Path) -> None:
@@ -21,9 +70,9 @@ def repair(path: Path) -> None:
         with h5py.File(path):
             return
     except OSError:
-        pass
-    part = path.with_suffix(".part")
-    with h5py.File(path, swmr=True) as source, h5py.File(part, "w", libver="latest") as copy:
+        files.opened(path).close()
+    part = clear(path.with_suffix(".part"))
+    with files.hdf5(path, swmr=True) as source, h5py.File(part, "x", libver="latest") as copy:
         copy.attrs.update(source.attrs)
         for name in source:
             source.copy(name, copy)
@@ -45,11 +94,11 @@ def join(directory: Path, parts: list[dict[str, Any]]) -> Path:
         the numbers of spikes that were written together, equally divided among the files.
     """
     target, sources = directory.with_suffix(".h5"), defaultdict(list)
-    with h5py.File(target.with_suffix(".part"), "w", libver="latest") as joined:
+    with h5py.File(clear(target.with_suffix(".part")), "x", libver="latest") as joined:
         for number, part in enumerate(parts):
             for name, rows in zip(part["files"], part["rows"], strict=True):
                 repair(directory / name)
-                with h5py.File(directory / name) as file:
+                with files.hdf5(directory / name) as file:
                     joined.attrs.update(file.attrs)
                     _note(file, number, f"{directory.name}/{name}", rows, sources)
         for name, found in sources.items():

@@ -122,6 +122,11 @@ class Recorder(Observer):
             for span in table.spans:
                 if self.settings.projections and span.projection.name not in self.settings.projections:
                     continue
+                if span.projection.rewire:
+                    raise InputError(
+                        f"[record] weights of '{span.projection.name}' can't be recorded: its synapses move; "
+                        "name others in [record] projections"
+                    )
                 counts = collectives.gather(comm, span.last - span.first)
                 before, total = sum(counts[:rank]), sum(counts)
                 kept = (
@@ -212,7 +217,7 @@ class Recorder(Observer):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue after the parts listed in a checkpoint."""
-        self.parts = list(state["parts"])
+        self.parts = joined_file.check_parts(self.directory, state["parts"])
 
     def finish(self, simulation: Simulation) -> None:
         """Close the files and join them in `record.h5`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,18 +13,20 @@ from typing import Any
 import h5py
 import numpy as np
 
+from .. import files
 from ..engines.losses import output
-from ..errors import StateError
+from ..errors import InputError, StateError
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
 from ..parallel import collectives
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
-from .disk import on_disk, reason, require_space
+from .disk import clear, on_disk, reason, require_space
 
 FORMAT = "pareprop-run-1"
 SYNAPSE_BYTES = 36  # source, target, delay, both weights
+ENDS = ("source", "target", "delay")
 MATRIX = ("V_m", "adaptation", "surrogate_gradient", "learning_signal")
 
 
@@ -33,7 +36,7 @@ class ResultsFile(Observer):
     Parameters
     ----------
     path : Path
-        Path of the file.
+        Of the file.
     attributes : dict of str to Any
         Attributes of its root, such as task, seed and configuration.
     samples : Mapping[tuple[str, int], str]
@@ -66,7 +69,8 @@ class ResultsFile(Observer):
 
     def ensure(self, simulation: Simulation) -> None:
         """Collective: create the file unless an earlier part of the run did."""
-        there = simulation.exchange.rank or is_results(self.path)
+        with collectives.guarded(simulation.exchange.comm):
+            there = simulation.exchange.rank or is_results(self.path)
         if not collectives.gather(simulation.exchange.comm, there)[0]:
             self.prepare(simulation)
 
@@ -134,6 +138,8 @@ class ResultsFile(Observer):
             for key in [key for key in self.dynamics if key.endswith("/iteration")]:
                 file[f"dynamics/{key.partition('/')[0]}"].attrs["iteration"] = self.dynamics[key]
             file["loss"], file["firing_rate"] = simulation.losses, simulation.rates
+            for name, counts in simulation.moves.items():
+                file[f"moves/{name}"] = counts
             file["loss"].attrs["unit"], file["firing_rate"].attrs["unit"] = "1", "Hz"
             groups = simulation.replicas.count
             file.attrs.update(digest=digest, ranks=groups * simulation.exchange.size, replicas=groups)
@@ -143,10 +149,12 @@ class ResultsFile(Observer):
 
     def _write_weights(self, simulation: Simulation, file: h5py.File | None, name: str) -> None:
         comm, network, shown = simulation.exchange.comm, simulation.network, simulation.engine.shown_weights()
-        columns = ("source", "target", "delay", "weight") if name == "weight_initial" else ("weight",)
         problem = None
         for table, span in digest.tables(network):
             count, place = collectives.total(comm, span.last - span.first), 0
+            columns = (*ENDS, "weight") if name == "weight_initial" or span.projection.rewire else ("weight",)
+            if file is not None and name == "weight" and span.projection.rewire:
+                _keep_initial_ends(file[f"projections/{span.projection.name}"])
             for records in digest.synapses(comm, table, span, shown.get(id(table))):
                 try:
                     group = _projection(file, span.projection, count)
@@ -171,13 +179,35 @@ def _projection(file: h5py.File, projection: Any, count: int) -> h5py.Group:
     return group
 
 
+def _keep_initial_ends(group: h5py.Group) -> None:
+    """Keep sources and delays from before synapses moved; targets stay, and so does their order."""
+    for key in ("source", "delay"):
+        if f"{key}_initial" not in group:  # else of a part of the run that ended here before
+            group.copy(key, f"{key}_initial")
+
+
 def is_results(path: Path) -> bool:
-    """Return whether `path` is a results file that can be opened."""
+    """Whether there is a results file that can be opened.
+
+    Raises
+    ------
+    InputError
+        If going on with it would write into another file.
+    """
     try:
+        files.opened(path).close()
         with h5py.File(path) as file:
-            return file.attrs.get("format") == FORMAT
+            if file.attrs.get("format") != FORMAT:
+                return False
     except OSError:
         return False
+    try:
+        if path.is_symlink():
+            raise files.Unfit(errno.EINVAL, "is a link")
+        files.hdf5(path).close()
+    except OSError as problem:
+        raise InputError(f"results {path}: {reason(problem)}") from None
+    return True
 
 
 @contextmanager
@@ -192,7 +222,7 @@ def editing(simulation: Simulation, path: Path, mode: str, n_bytes: int) -> Iter
     simulation : Simulation
         The simulation.
     path : Path
-        Path of the file.
+        Of the file.
     mode : str
         "w" for a new file, "r+" for an existing one.
     n_bytes : int
@@ -203,9 +233,10 @@ def editing(simulation: Simulation, path: Path, mode: str, n_bytes: int) -> Iter
     with on_disk(comm, "results", path):
         if simulation.exchange.rank == 0:
             require_space(path, n_bytes)
+            clear(part)
             if mode != "w":
                 os.replace(path, part)
-            file = h5py.File(part, mode)
+            file = h5py.File(part, "x" if mode == "w" else mode)
     problem = None
     try:
         yield file

@@ -8,44 +8,80 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ..errors import InputError, StateError
+from .. import files
+from ..errors import InputError, StateError, shown
+from .disk import reason, replacing
+from .joined_file import opened
 
 MAGIC, VERSION = 0x0A7A, (0, 1)  # of SONATA files
 BLOCK = 2**20  # spikes copied at a time
 
 
-def export(directory: Path, target: Path) -> int:
+def export(directory: Path, target: Path, overwrite: bool = False) -> int:
     """Write the spikes of `record.h5` of a run, one sample after the other in time; return the number of spikes.
 
     `/spikes/recurrent/timestamps` (ms) and `node_ids`, sorted by time; likewise `/spikes/inputs` if they were recorded.
 
+    Parameters
+    ----------
+    directory : Path
+        Of the run.
+    target : Path
+        File to write, outside of what the run itself has written.
+    overwrite : bool
+        Whether to replace a file of that name.
+
     Raises
     ------
     InputError
-        If no spikes were recorded.
+        If no spikes were recorded, or `target` is there already.
     StateError
         If `target` cannot be written.
     """
     source = directory / "record.h5"
+    _require_free(directory, target, overwrite)
     try:
-        file = h5py.File(source)
+        file = opened(source)
     except OSError as problem:
-        raise InputError(f"{source}: not a readable recording ({problem})") from None
-    part = target.with_suffix(".part")
+        raise InputError(f"{source}: no recording that can be read ({reason(problem)})") from None
     with file:
         names = {"recurrent": "spikes", "inputs": "input_spikes"}
         found = {name: file[group] for name, group in names.items() if f"{group}/id" in file}
         if not found:
             raise InputError(f"{source} holds no spikes; record them with [record] what = ['spikes']")
         try:
-            with h5py.File(part, "w") as out:
+            scale = int(file.attrs["n_steps"]), float(file.attrs["dt_ms"])
+            with replacing(target) as part, h5py.File(part, "w") as out:
                 out.attrs["magic"], out.attrs["version"] = np.uint32(MAGIC), np.array(VERSION, np.uint32)
-                scale = int(file.attrs["n_steps"]), float(file.attrs["dt_ms"])
                 total = sum(_write(out, name, group, *scale) for name, group in found.items())
-            os.replace(part, target)
         except OSError as problem:
-            raise StateError(f"{target}: {problem.strerror or problem}") from None
+            raise StateError(f"{target}: {reason(problem)}") from None
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RuntimeError) as problem:
+            raise InputError(f"{source} is not what a run records: {problem}") from None
     return total
+
+
+def _require_free(directory: Path, target: Path, overwrite: bool) -> None:
+    """Raise `InputError` if writing `target` would cost somebody a file."""
+    try:
+        own, there = directory.resolve(), target.parent.resolve() / target.name
+    except (OSError, RuntimeError, ValueError) as problem:
+        raise InputError(f"{shown(str(target))}: {problem}") from None
+    inside = there.relative_to(own).parts if there.is_relative_to(own) else ()
+    if inside and (len(inside) > 1 or (there.exists() and not _is_export(there))):
+        raise InputError(f"{target}: belongs to the run; choose another name")
+    if os.path.lexists(target) and not overwrite:
+        raise InputError(f"{target}: exists; --overwrite replaces it")
+    if os.path.lexists(target) and (target.is_symlink() or not target.is_file()):
+        raise InputError(f"{target}: is a link or no regular file")
+
+
+def _is_export(path: Path) -> bool:
+    try:
+        with files.hdf5(path) as file:
+            return file.attrs.get("magic") == MAGIC
+    except OSError:
+        return False
 
 
 def _write(out: h5py.File, name: str, group: h5py.Group, n_steps: int, dt_ms: float) -> int:

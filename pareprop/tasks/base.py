@@ -49,7 +49,8 @@ class TaskBase(parameters.Frozen):
         if not isinstance(values, Mapping):
             return values
         variant = values.get("variant", cls.model_fields["variant"].default)
-        return {**cls.variant_defaults.get(variant, {}), **values}
+        defaults = cls.variant_defaults.get(variant, {}) if isinstance(variant, str) else {}
+        return {**defaults, **values}
 
     @property
     def n_steps(self) -> int:
@@ -110,7 +111,7 @@ def make(kind: type[TaskBase], settings: Sequence[str] | Mapping[str, Any], orig
         key, equal, value = text.partition("=")
         if not equal:
             raise InputError(f"{origin} {text}: must be key=value")
-        values[key.strip()] = value.strip()
+        values[key.strip()] = parameters.value_of(value.strip())
     return parameters.checked(kind, values, f"task '{kind.name}'")
 
 

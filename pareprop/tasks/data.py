@@ -65,7 +65,7 @@ class Data(TaskBase):
     @classmethod
     def _check_projections(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
         if "populations" in info.data and "variant" in info.data:
-            model = Model(info.data["variant"])
+            model = Model(info.data["variant"], optimizer=GradientDescent(batch_size=info.data.get("batch_size", 1)))
             from_tables.add_populations(model, info.data["populations"])
             _raise(from_tables.add_projections(model, value))
         return value
@@ -108,7 +108,7 @@ class Data(TaskBase):
         """The network of the configuration; reads the frame of the data file."""
         kind = Adam if self.optimizer == "adam" else GradientDescent
         rule = kind(eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
-        model = Model(self.variant, self.seed, optimizer=rule)
+        model = Model(self.variant, self.seed, optimizer=rule, precision=self.precision)
         from_tables.add_populations(model, self.populations)
         from_tables.add_projections(model, self.projections)
         _ = self._file  # what is wrong with it is told before anything is written

@@ -12,16 +12,27 @@ Arrays of it, for n samples:
 from __future__ import annotations
 
 import hashlib
+import lzma
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from ..errors import InputError
+from .. import files
+from ..errors import InputError, shortened
+from ..machine import require_bytes
 
 LIMIT = 2**32  # bytes of what is read at a time: an array of .npz, a sample of HDF5
+CHUNK_LIMIT = 2**28  # bytes of a chunk of HDF5
+ROWS = 2**20  # of spikes, looked at together
+ARRAYS = 1000  # of a .npz file
+HIGHEST_RATE = 1e6  # Hz; a spike in every step of 0.001 ms
 NAMES = ("targets", "rates", "raster", "spikes", "currents", "labels")
 INPUTS = ("rates", "raster", "spikes")
 
@@ -46,16 +57,27 @@ class DataFile:
 
     def __init__(self, path: Path, sizes: dict[str, int]) -> None:
         self.path, self._sizes = path, sizes
-        try:
-            self._arrays = _npz(path) if path.suffix == ".npz" else _hdf5(path)
-            problems = self._problems()
-        except OSError as problem:
-            raise InputError(f"data {path}: {problem.strerror or problem}") from None
-        except (ValueError, KeyError, RuntimeError, TypeError, zipfile.BadZipFile) as problem:
-            raise InputError(f"data {path}: not a file of samples: {problem}") from None
+        with self._told():
+            self._arrays = _npz_headers(path) if path.suffix == ".npz" else _hdf5(path)
+            if not (problems := self._problems()):
+                if path.suffix == ".npz":
+                    self._arrays = _npz(path)
+                self._spikes = self._sorted_spikes()
+                problems = self._bad_values()
         if problems:
             raise InputError("; ".join(f"data {path}: {problem}" for problem in problems))
-        self._spikes = self._sorted_spikes()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of reading, in the user's words."""
+        try:
+            yield
+        except OSError as problem:
+            raise InputError(f"data {self.path}: {problem.strerror or problem}") from None
+        except (ValueError, KeyError, RuntimeError, TypeError, EOFError, zlib.error, OverflowError) as problem:
+            raise InputError(f"data {self.path}: not a file of samples: {shortened(str(problem), 300)}") from None
+        except (zipfile.BadZipFile, NotImplementedError, lzma.LZMAError) as problem:
+            raise InputError(f"data {self.path}: not a file of samples: {problem}") from None
 
     def _problems(self) -> list[str]:
         arrays, sizes = self._arrays, self._sizes
@@ -80,7 +102,11 @@ class DataFile:
                 problems.append(f"{name} has shape {array.shape}, must be {' or '.join(map(str, shapes))}")
             if array.dtype.kind not in ("iu" if name in ("spikes", "labels") else "fiub"):
                 problems.append(f"{name} has type {array.dtype}, must be numbers")
-            whole = name in ("spikes", "labels") or isinstance(array, np.ndarray)
+            whole = name in ("spikes", "labels") or isinstance(array, _Header)
+            if chunks := getattr(array, "chunks", None):  # HDF5 unpacks a whole one for a single number of it
+                size = array.dtype.itemsize * int(np.prod(chunks, dtype=object))
+                if size > CHUNK_LIMIT:
+                    problems.append(f"{name} has chunks of {size} bytes, at most {CHUNK_LIMIT} are read")
             if (size := array.dtype.itemsize * int(np.prod(array.shape[not whole :], dtype=object))) > LIMIT:
                 problems.append(f"{name} takes {size} bytes{'' if whole else ' per sample'}, at most {LIMIT} are read")
         return problems
@@ -89,17 +115,49 @@ class DataFile:
         """Rows (sample, step, id), sorted, each once."""
         if "spikes" not in self._arrays:
             return None
-        spikes = np.unique(np.asarray(self._arrays["spikes"][()]).astype(np.int64), axis=0)
-        bounds = self.n_samples, self.n_steps, self._sizes["input"]
-        for column, name, bound in zip(spikes.T, ("sample", "step", "id"), bounds, strict=True):
-            if len(column) and (column.min() < 0 or column.max() >= bound):
-                worst = column.max() if column.min() >= 0 else column.min()
-                raise InputError(f"data {self.path}: spikes: {name} {worst} must lie in 0 to {bound - 1}")
+        rows, bounds = self._arrays["spikes"], (self.n_samples, self.n_steps, self._sizes["input"])
+        if bounds[0] * bounds[1] * bounds[2] >= 2**62:
+            raise ValueError("spikes: samples x steps x inputs must be below 2^62")
+        require_bytes(4 * 8 * len(rows), f"data {self.path}: {len(rows)} rows of spikes")  # codes, sorted, and columns
+        codes = np.empty(len(rows), np.int64)
+        for first in range(0, len(rows), ROWS):
+            part = np.asarray(rows[first : first + ROWS])
+            for column, name, bound in zip(part.T, ("sample", "step", "id"), bounds, strict=True):
+                if column.min() < 0 or column.max() >= bound:
+                    worst = column.max() if column.min() >= 0 else column.min()
+                    raise InputError(f"data {self.path}: spikes: {name} {worst} must lie in 0 to {bound - 1}")
+            sample, step, source = part.astype(np.int64).T
+            codes[first : first + ROWS] = (sample * bounds[1] + step) * bounds[2] + source
+        codes = np.unique(codes)
+        spikes = np.empty((len(codes), 3), np.int64)
+        rest, spikes[:, 2] = np.divmod(codes, max(bounds[2], 1))
+        spikes[:, 0], spikes[:, 1] = np.divmod(rest, bounds[1])
         return spikes
+
+    def _bad_values(self) -> list[str]:
+        """What is wrong with the values, sample by sample: better told now than after days of training."""
+        problems = []
+        for name in ("targets", "rates", "currents"):
+            for place in range(self.n_samples if name in self._arrays else 0):
+                values = np.asarray(self._arrays[name][place], float)
+                if not np.all(np.isfinite(values)):
+                    problems.append(f"{name} of sample {place} are not all finite")
+                elif name == "rates" and values.size and not 0 <= values.min() <= values.max() <= HIGHEST_RATE:
+                    worst = values.min() if values.min() < 0 else values.max()
+                    problems.append(f"rates of sample {place}: {worst:g} must lie in 0 to {HIGHEST_RATE:g} Hz")
+                else:
+                    continue
+                break
+        if "labels" in self._arrays:
+            labels, n = np.asarray(self._arrays["labels"][()]), self._sizes["readout"]
+            wrong = np.flatnonzero((labels < 0) | (labels >= n))
+            if len(wrong):
+                problems.append(f"label {labels[wrong[0]]} of sample {wrong[0]} is none of the {n} readouts")
+        return problems
 
     def fingerprint(self) -> str:
         """Digest of the file's size, first and last MiB; all of it may be too long to read."""
-        with open(self.path, "rb") as file:
+        with self._told(), files.opened(self.path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             ends = [file.read(2**20)]
@@ -123,10 +181,7 @@ class DataFile:
         """Class of a sample, if there are classes."""
         if "labels" not in self._arrays:
             return None
-        label = int(self._arrays["labels"][place])
-        if not 0 <= label < self._sizes["readout"]:
-            raise InputError(f"data {self.path}: label {label} of sample {place} is none of the readouts")
-        return label
+        return int(self._arrays["labels"][place])
 
     def spikes(self, place: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids (uint32) and where each step begins in them (int64), of a sample."""
@@ -142,31 +197,44 @@ class DataFile:
         return ids.astype(np.uint32), ptr
 
 
-def _npz(path: Path) -> dict[str, np.ndarray]:
-    """Arrays of a .npz file; what their headers claim is compared with what is there before memory is taken."""
-    with zipfile.ZipFile(path) as archive:
+@dataclass(frozen=True)
+class _Header:
+    """What a .npz file claims of an array."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+def _npz_headers(path: Path) -> dict[str, _Header]:
+    """Headers of a .npz file; what they claim is compared with what is there before memory is taken."""
+    found = {}
+    with files.opened(path) as content, zipfile.ZipFile(content) as archive:
+        if len(archive.infolist()) > ARRAYS:
+            raise ValueError(f"{len(archive.infolist())} arrays, at most {ARRAYS} are looked at")
         for member in archive.infolist():
             with archive.open(member) as file:
                 version = np.lib.format.read_magic(file)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 shape, _, dtype = read(file)
             size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-            if size > min(member.file_size, LIMIT):
+            if dtype.hasobject:
+                raise ValueError(f"{member.filename}: Object arrays cannot be loaded")
+            if min(shape, default=0) < 0 or size > min(member.file_size, LIMIT):
                 raise ValueError(f"{member.filename} of shape {shape} takes {size} bytes; it has {member.file_size}, "
                                  f"and at most {LIMIT} are read")  # fmt: skip
-    with np.load(path, allow_pickle=False) as file:
+            found[member.filename.removesuffix(".npy")] = _Header(shape, dtype)
+    return {name: found[name] for name in NAMES if name in found}
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    with files.opened(path) as content, np.load(content, allow_pickle=False) as file:
         return {name: file[name] for name in NAMES if name in file}
 
 
 def _hdf5(path: Path) -> dict[str, Any]:
-    file = h5py.File(path)
-    arrays = {}
-    for name in NAMES:
-        if name in file:
-            link, dataset = file.get(name, getlink=True), file[name]
-            if not isinstance(link, h5py.HardLink) or not isinstance(dataset, h5py.Dataset):
-                raise ValueError(f"{name} must be a dataset of this file")
-            if dataset.external or dataset.is_virtual:
-                raise ValueError(f"{name} keeps its values in another file")
-            arrays[name] = dataset
+    file = files.hdf5(path)
+    arrays = {name: file[name] for name in NAMES if name in file}
+    for name, found in arrays.items():
+        if not isinstance(found, h5py.Dataset) or found.shape is None:
+            raise ValueError(f"{name} must be a dataset with a shape")
     return arrays

@@ -6,6 +6,7 @@ of polarity (top bit, 1 = ON) and time in microseconds (Orchard et al. 2015, doi
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
 from collections import Counter
@@ -16,11 +17,14 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from .. import files
 from ..errors import InputError
 
 SIDE = 34  # pixels
 BYTES = 5  # of an event
+LONGEST = 5 * 2**20  # bytes of a recording; N-MNIST's longest have some ten thousand events
 N_CLASSES = 10
+LABELS = tuple(map(str, range(N_CLASSES)))  # names of the folders
 NAMED = 3  # problems of a kind that are named; all are counted
 
 
@@ -102,9 +106,10 @@ class Recordings:
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
         try:
-            return zipfile.ZipFile(self.place)
-        except (OSError, zipfile.BadZipFile) as problem:
-            raise InputError(f"data: {self.place} cannot be read as a zip: {problem}") from None
+            return zipfile.ZipFile(files.opened(self.place))
+        except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as problem:
+            told = getattr(problem, "strerror", None) or problem
+            raise InputError(f"data: {self.place} cannot be read as a zip: {told}") from None
 
     def _files(self) -> Iterator[tuple[str, int]]:
         """Name and size of all files."""
@@ -121,8 +126,10 @@ class Recordings:
         kind = None
         if path.suffix != ".bin" or len(path.parts) < 2 or "__MACOSX" in path.parts:
             kind = "files that are no recordings"
-        elif not path.parts[-2].isdecimal() or int(path.parts[-2]) >= N_CLASSES:
+        elif path.parts[-2] not in LABELS:
             kind = f"recordings with a label outside 0..{N_CLASSES - 1}"
+        elif size > LONGEST:
+            kind = f"recordings that are too long (more than {LONGEST} bytes)"
         elif size == 0 or size % BYTES:
             kind = f"recordings that are truncated (not whole events of {BYTES} bytes)"
         if kind is None:
@@ -133,12 +140,22 @@ class Recordings:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def _content(self, name: str) -> bytes:
+        """Bytes of a recording, whatever the table of a zip says of its size."""
+        if self.place.is_dir():
+            return files.read(self.place / name, LONGEST)
+        with self._zip.open(name) as file:
+            content = file.read(LONGEST + 1)
+        if len(content) > LONGEST:
+            raise ValueError(f"{name} has more than {LONGEST} bytes")
+        return content
+
     def events(self, index: int) -> Events | None:
         """Read one recording; None, and counted, if it is damaged. Events off the sensor are left out, and counted."""
         name = self._names[index]
         try:
-            content = (self.place / name).read_bytes() if self.place.is_dir() else self._zip.read(name)
-        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, EOFError):
+            content = self._content(name)
+        except (OSError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, EOFError, ValueError):
             self.problems.add("recordings that cannot be read", name)
             return None
         if not content or len(content) % BYTES:  # changed since it was listed

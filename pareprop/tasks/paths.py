@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import files
 from ..errors import InputError
 
 FONT = "cursive"
+LIMIT = 2**24  # bytes of a file of points
 
 
 def of_word(word: str) -> np.ndarray:
@@ -40,8 +42,8 @@ def of_file(path: Path) -> np.ndarray:
         With file and line, for whatever is not two finite numbers.
     """
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
+        lines = files.read(path, LIMIT).decode().splitlines()
+    except (OSError, ValueError) as problem:
         raise InputError(f"path = '{path}': cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
     points = []
     for number, line in enumerate(lines, 1):

@@ -13,7 +13,7 @@ from pareprop.parallel import collectives
 from pareprop.parallel.exchange import Alone, Ranks, timed_round
 from pareprop.parallel.messages import Sources
 from pareprop.parallel.partition import block
-from pareprop.parallel.spike_log import SpikeLog, joined
+from pareprop.parallel.spike_log import SegmentedLog, SpikeLog, joined
 from pareprop.timers import Timers
 
 
@@ -88,7 +88,7 @@ def test_logs_and_signals_merge(
     def work(comm: ThreadComm):
         cells, outs = block(n, size, comm.rank), block(n_out, size, comm.rank)
         own, merged = SpikeLog.from_raster(raster[:, slice(*cells)]), SpikeLog(n_steps, 1)
-        own.ids = np.concatenate([own.ids + np.uint32(cells[0]), np.zeros(3, np.uint32)])
+        own.hold(np.concatenate([own.ids + np.uint32(cells[0]), np.zeros(3, np.uint32)]), own.ptr)
         received = np.full((n_steps, n_out), np.nan)
         ranks = Ranks(comm)
         ranks.bind(own, merged, signal[:, slice(*outs)].copy(), received)
@@ -134,7 +134,7 @@ def test_each_rank_gets_what_it_listens_to(
             SpikeLog(n_steps, 1),
             np.full_like(signal, np.nan),
         )
-        own.ids = own.ids + np.uint32(cells[0])
+        own.hold(own.ids + np.uint32(cells[0]), own.ptr)
         ids = np.flatnonzero(wanted[comm.rank])
         sources = Sources(n, None if len(ids) == n else ids)
         ranks = Ranks(comm, sending)
@@ -284,3 +284,15 @@ def test_silent_logs(raster: np.ndarray) -> None:
     log = SpikeLog.from_raster(raster)
     np.testing.assert_array_equal(log.ptr, np.zeros(len(raster) + 1))
     assert len(log.spikes(len(raster))[1]) == 0
+
+
+def test_kernels_see_a_log_that_grew() -> None:
+    """Whoever holds a log sees its present arrays; older views stay valid."""
+    log = SpikeLog.of(np.array([0, 0, 1]), np.array([2, 5, 3]), 2)
+    before, segmented = log.ids, SegmentedLog([log])
+    log.reserve(1000)
+    log.ids[0] = 7
+    assert segmented.segments[0].ids is log.ids and log.ids is not before
+    assert (log.ids[:3].tolist(), before.tolist()) == ([7, 5, 3], [2, 5, 3])
+    with pytest.raises(ValueError, match="dtype"):
+        log.hold(np.zeros(3), log.ptr)

@@ -288,9 +288,11 @@ DAMAGES = {
         lambda latest: (latest / "manifest.json").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(3000)),
         "manifest.json: its checksum differs",
     ),
-    "an absurd size": (resize("shares", [[2**60, 0, 0], [1, 0, 0]]), r"rank-00000.bin has \d+ bytes, \S+ ends at"),
-    "a negative place": (resize("shares", [[1, -8, 0], [1, 0, 0]]), "no whole number of at least 0"),
-    "a type of objects": (resize("dtype", "|O"), r"has type \|O"),
+    "an absurd size": (resize("shares", [[2**40, 0, 0], [1, 0, 0]]), r"rank-00000.bin has \d+ bytes, \S+ ends at"),
+    "a negative place": (
+        resize("shares", [[1, -8, 0], [1, 0, 0]]), r"shares\.0\.1: Input should be greater than or equal to 0"
+    ),
+    "a type of objects": (resize("dtype", "|O"), r"arrays\.\d+\.dtype: Input should be '<f8'"),
     "not a manifest": (
         lambda latest: change(latest, lambda manifest: manifest.pop("arrays")), "manifest.json is malformed"
     ),
@@ -327,7 +329,7 @@ REFUSED = {
         lambda manifest: next(a for a in manifest["arrays"] if a["name"] == "v").update(shares=[[0, 0, 0], [0, 0, 0]]),
         "does not fit this network: v = ",
     ),
-    "numbers": (lambda manifest: manifest["numbers"].pop("loop"), "does not fit: KeyError: 'loop'"),
+    "numbers": (lambda manifest: manifest["numbers"].pop("engine"), "does not fit: KeyError: 'engine'"),
 }  # fmt: skip
 
 

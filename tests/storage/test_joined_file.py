@@ -27,7 +27,7 @@ def record(folder: Path, parts: list[tuple[int, list[list[int]]]]) -> Path:
     (folder / "record").mkdir(parents=True)
     for number, (ranks, flushes) in enumerate(parts):
         streams = {f"spikes/{key}": Column(kind, (), "1", ("spike",)) for key, kind in zip(KEYS, KINDS, strict=True)}
-        names = [f"part-{number}-{rank}.h5" for rank in range(ranks)]
+        names = [f"part-{number:03d}-rank-{rank:05d}.h5" for rank in range(ranks)]
         files = [GrowingFile(folder / "record" / name, streams, {}, {"dt_ms": 0.5, "n_steps": STEPS}) for name in names]
         block, counts = SpikeBlock(STEPS, KINDS), []
         for flush in flushes:

@@ -1,6 +1,5 @@
 """`results.h5` against the slow twin, and where a run may write."""
 
-import os
 from pathlib import Path
 
 import h5py
@@ -11,9 +10,7 @@ from reference import run_case
 
 from pareprop.engines.losses import learning_signal
 from pareprop.engines.sample import Sample
-from pareprop.errors import InputError
 from pareprop.network.model import Model, describe
-from pareprop.runs.run import make_directory
 from pareprop.simulation.loop import Simulation
 from pareprop.storage.results import ResultsFile, choose_evenly
 
@@ -105,20 +102,6 @@ def test_network_without_readouts(tmp_path: Path) -> None:
     with h5py.File(path) as file:
         assert file["dynamics/first/readout_signal"].shape == (20, 0)
         assert np.any(file["projections/rec->rec/weight"][()] != 0.1)
-
-
-def test_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert [make_directory(None, None, "task") for _ in range(3)] == [Path(f"runs/task-{k}") for k in (1, 2, 3)]
-    assert make_directory(None, "deep/er", "task").is_dir()
-    assert make_directory(None, "deep/er", "task") == Path("deep/er")  # still empty
-    Path("deep/er/file").touch()
-    with pytest.raises(InputError, match="--out deep/er: exists and is not empty; --overwrite"):
-        make_directory(None, "deep/er", "task")
-    assert make_directory(None, "deep/er", "task", overwrite=True) == Path("deep/er")
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
-    with pytest.raises(InputError, match="--out other: is not writable"):
-        make_directory(None, "other", "task")
 
 
 def test_spread() -> None:

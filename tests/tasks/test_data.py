@@ -249,7 +249,8 @@ def claimed(path: Path) -> None:
     ("kind", "make", "expected"),
     [
         ("npz", huge, "takes 703687441776640 bytes; it has 228"), ("npz", pickled, "Object arrays cannot be loaded"),
-        ("h5", linked, ""), ("h5", claimed, "bytes per sample, at most 4294967296 are read"),
+        ("h5", linked, "'targets' is a link to another place"),
+        ("h5", claimed, "bytes per sample, at most 4294967296 are read"),
         ("npz", lambda path: path.write_text("hello"), "File is not a zip file"),
         ("h5", lambda path: path.write_text("hello"), "file signature not found"),
         ("npz", lambda path: None, "No such file or directory"),

@@ -1,0 +1,9 @@
+# How ranks meet, as the kernels that run a sample see it.
+
+from libc.stdint cimport int64_t
+
+
+cdef class Meeting:
+    cdef public double waited, transferred    # seconds, of meetings so far
+
+    cdef int meet(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last) except -1 nogil

@@ -1,0 +1,23 @@
+# Spike logs as kernels see them.
+
+from libc.stdint cimport int64_t, uint32_t
+
+cdef struct Spikes:           # those of step t are ids[ptr[t]:ptr[t + 1]], ascending
+    uint32_t* ids
+    int64_t* ptr
+    int64_t capacity          # of ids
+
+
+cdef class SpikeLog:
+    cdef readonly object ids      # uint32 (capacity,), replaced by a larger one when the log grows
+    cdef readonly object ptr      # int64 (n_steps + 1,)
+    cdef Spikes at                # stays where it is, so kernels may keep its address
+
+    cpdef hold(self, ids, ptr)
+    cdef int make_room(self, int64_t capacity) except -1 nogil
+
+
+cdef class SegmentedLog:
+    cdef readonly tuple segments  # of SpikeLog
+    cdef Spikes** at              # (n,)
+    cdef int64_t n

@@ -1,0 +1,103 @@
+"""Files that users give: regular ones, of bounded size, HDF5 that holds what it shows. What is wrong is an OSError."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import h5py
+
+from .errors import shown
+
+TEXT_LIMIT = 2**20  # bytes of a text that is read at once
+OBJECTS = 100_000  # groups and datasets of an HDF5 file
+
+
+class Unfit(OSError):
+    """A file that is there but not to be read; `strerror` tells why."""
+
+
+def opened(path: str | Path) -> BinaryIO:
+    """Open a file for reading. A FIFO or a device, which may never end, is refused without waiting for it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        os.close(descriptor)
+        raise Unfit(errno.EINVAL, "is a directory" if is_folder else "is no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read(path: str | Path, limit: int = TEXT_LIMIT) -> bytes:
+    """All of a file of at most `limit` bytes."""
+    with opened(path) as file:
+        content = file.read(limit + 1)
+        if len(content) > limit:
+            size = max(os.fstat(file.fileno()).st_size, len(content))
+            raise Unfit(errno.EFBIG, f"has {size} bytes, at most {limit} are read", str(path))
+    return content
+
+
+def toml(text: str) -> dict[str, Any]:
+    """Parse TOML.
+
+    Raises
+    ------
+    ValueError
+        If it is none, nested deeper than Python can follow, or holds a number of thousands of digits.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, **options: Any) -> h5py.File:
+    """Open an HDF5 file all of whose values lie in it, or in files that `sources` allows to virtual names.
+
+    Links to elsewhere and values in other files would let a foreign file read, or write, whatever the user can.
+    """
+    opened(path).close()
+    file = h5py.File(path, **options)
+    try:
+        _require_own(file, sources)
+    except (RuntimeError, ValueError, KeyError, TypeError) as problem:  # h5py's, of a damaged file
+        file.close()
+        raise Unfit(errno.EINVAL, f"is damaged: {problem}", str(path)) from None
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
+    names: list[str] = []
+
+    def look(name: str, link: Any) -> str | None:  # what it returns ends the visit; h5py can't take an exception
+        names.append(name)
+        if len(names) > OBJECTS:
+            return f"has more than {OBJECTS} groups and datasets"
+        return None if isinstance(link, h5py.HardLink) else f"{shown(name)} is a link to another place"
+
+    problem = file.visititems_links(look)
+    for name in names if problem is None else ():
+        if isinstance(found := file[name], h5py.Dataset):
+            others = {source.file_name for source in found.virtual_sources()} if found.is_virtual else ()
+            if found.external or not all(map(sources, others)):
+                problem = f"{shown(name)} keeps its values in another file"
+    if problem is not None:
+        raise Unfit(errno.EINVAL, problem, file.filename)
+
+
+def is_within(directory: Path, name: Any, pattern: str) -> bool:
+    """Whether a name from a file is one of ours, by its pattern, and belongs to a regular file, no link, in there."""
+    if not isinstance(name, str) or not re.fullmatch(pattern, name):
+        return False
+    path = directory / name
+    places = [path, *(path.parents[k] for k in range(len(Path(name).parts) - 1))]
+    return path.is_file() and not any(place.is_symlink() for place in places)

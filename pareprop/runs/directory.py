@@ -1,0 +1,136 @@
+"""The directory of a run: claimed for one process at a time, cleared of an older run, opened again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..errors import InputError, shown
+from ..parallel import collectives
+from ..storage import checkpoint_write, joined_file
+from ..storage.disk import held
+from .config import read
+
+CONFIG, RESULTS, CHECKPOINTS, RECORD = "config.toml", "results.h5", "checkpoints", "record"
+DIGEST_LINE = "# digest of this configuration:"  # in the configuration of every run
+
+
+@contextmanager
+def claimed(comm: Any, wanted: str | None, task: str, overwrite: bool = False) -> Iterator[Path]:
+    """Collective: a run directory for this process alone, `runs/<task>-<number>` if none is wanted.
+
+    Directories that it made are taken away again if the block fails before anything is written into them.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if the directory exists with something in it and may not be overwritten, another run is at work
+        there, or it can't be made.
+    """
+    with ExitStack() as stack:
+        path, problem = None, None
+        if comm is None or comm.rank == 0:
+            try:
+                path = _claim(stack, wanted, task, overwrite)
+            except InputError as found:
+                problem = found
+            except (OSError, ValueError) as found:  # such as a NUL in a name
+                problem = InputError(f"--out {shown(wanted or 'runs')}: {getattr(found, 'strerror', None) or found}")
+        collectives.raise_together(comm, problem)
+        yield path if comm is None else comm.bcast(path)
+
+
+def _claim(stack: ExitStack, wanted: str | None, task: str, overwrite: bool) -> Path:
+    path = Path(wanted) if wanted is not None else None
+    if path is None:
+        number = 1
+        if not Path("runs").exists():
+            stack.callback(_remove_empty, [Path("runs")])
+        Path("runs").mkdir(exist_ok=True)
+        while path is None:
+            try:
+                os.mkdir(Path("runs", f"{task}-{number}"))  # of two starts at once only one makes it
+                path = Path("runs", f"{task}-{number}")
+            except FileExistsError:
+                number += 1
+        stack.callback(_remove_empty, [path])
+    else:
+        if path.exists() and not path.is_dir():
+            raise InputError(f"--out {path}: is a file")
+        missing = [place for place in (path, *path.parents) if not place.exists()]
+        stack.callback(_remove_empty, missing)
+        path.mkdir(parents=True, exist_ok=True)
+    stack.enter_context(held(path, "--out"))
+    if any(path.iterdir()):
+        if not overwrite:
+            raise InputError(f"--out {path}: exists and is not empty; --overwrite replaces what is in it")
+        _require_replaceable(path)
+    if not os.access(path, os.W_OK):
+        raise InputError(f"--out {path}: may not be written to")
+    return path
+
+
+def _remove_empty(places: list[Path]) -> None:
+    for place in places:
+        with suppress(OSError):  # something is in it
+            place.rmdir()
+
+
+def _require_replaceable(path: Path) -> None:
+    """Raise `InputError` if what a run would replace in a directory was not left there by a run."""
+    ours = [name for name in (CONFIG, RESULTS, CHECKPOINTS, RECORD, f"{RECORD}.h5") if os.path.lexists(path / name)]
+    links = [name for name in ours if (path / name).is_symlink()]
+    if links:
+        raise InputError(f"--out {path}: {', '.join(links)} is a link, which --overwrite does not follow")
+    if ours and not is_run(path):
+        raise InputError(
+            f"--out {path}: has {', '.join(ours)} but is no directory of a run; --overwrite replaces runs only"
+        )
+
+
+def is_run(directory: Path) -> bool:
+    """Whether a directory is that of a run, which wrote its configuration there."""
+    try:
+        return DIGEST_LINE in files.read(directory / CONFIG).decode(errors="replace")
+    except OSError:
+        return False
+
+
+def clear_run(directory: Path) -> None:
+    """Remove the state and the recording of an older run, and nothing else that somebody may keep beside."""
+    for path in checkpoint_write.list_checkpoints(directory / CHECKPOINTS):
+        shutil.rmtree(path)
+    for name, pattern in ((CHECKPOINTS, r"iteration-\d+\.part|listening"), (RECORD, joined_file.PART)):
+        for path in sorted((directory / name).glob("*")):
+            if re.fullmatch(pattern, path.name):
+                path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
+    (directory / f"{RECORD}.h5").unlink(missing_ok=True)
+
+
+@contextmanager
+def reopened(comm: Any, directory: Path) -> Iterator[dict[str, Any]]:
+    """Collective: sections of the configuration of a run that is to go on, in a directory for this process alone.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if it is no directory of a run or another run is at work there.
+    """
+    with ExitStack() as stack:
+        sections = None
+        with collectives.guarded(comm):
+            if comm is None or comm.rank == 0:
+                if not (directory / CONFIG).is_file():
+                    raise InputError(f"{shown(str(directory))} is no directory of a run: {CONFIG} is missing")
+                for name in (RESULTS, CHECKPOINTS, RECORD):
+                    if (directory / name).is_symlink():
+                        raise InputError(f"{directory / name} is a link; a run goes on in its own directory only")
+                stack.enter_context(held(directory, "run directory"))
+                sections = read(directory / CONFIG)
+        yield collectives.gather(comm, sections)[0]

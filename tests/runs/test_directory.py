@@ -1,0 +1,287 @@
+"""Whose files a run may touch: its own, in a directory of its own, and none through links or names from files."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from commands import command, digests
+
+from pareprop import plots
+from pareprop.errors import InputError
+from pareprop.runs import run
+from pareprop.runs.directory import claimed
+from pareprop.storage import checkpoint_write, sonata
+from pareprop.storage.disk import held
+
+RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1",
+       "checkpoint.every=1") for part in ("--set", text))]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "draw", lambda directory: None)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run of two iterations with recording and checkpoints, and its digest."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "pareprop", *RUN, "--out", out], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return out, digests(done.stdout.splitlines())[0]
+
+
+@pytest.fixture
+def copy(finished: tuple[Path, str], tmp_path: Path) -> Path:
+    shutil.copytree(finished[0], tmp_path / "run")
+    return tmp_path / "run"
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """All files below a folder, by name."""
+    paths = sorted(folder.rglob("*"))
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
+
+
+def refused(capsys: pytest.CaptureFixture, expected: str, *arguments: object) -> None:
+    code, _, errors = command(capsys, *arguments)
+    assert code == 2 and expected in errors and errors.count("\n") == 1, errors
+
+
+# ---- directories -----------------------------------------------------------------------------------------------------
+
+
+def test_numbers_and_what_is_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def made(wanted: str | None, **options: bool) -> Path:
+        with claimed(None, wanted, "task", **options) as path:
+            (path / "note").touch()
+        return path
+
+    assert [made(None) for _ in range(3)] == [Path(f"runs/task-{k}") for k in (1, 2, 3)]
+    Path("deep").mkdir()
+    assert made("deep/er") == Path("deep/er")
+    with pytest.raises(InputError, match="--out deep/er: exists and is not empty; --overwrite"):
+        made("deep/er")
+    assert made("deep/er", overwrite=True) == Path("deep/er")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match="--out other: may not be written"):
+        made("other")
+    assert not Path("other").exists()
+
+
+@pytest.mark.parametrize("wanted", [None, "deep/er/run"])
+def test_a_refused_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, wanted) -> None:
+    """Weights drawn out of bounds are found when the network is built, long after the settings were checked."""
+    monkeypatch.chdir(tmp_path)
+    out = ["--out", wanted] if wanted else []
+    text = command(capsys, "config", "data")[1].replace("std = 0.3", "std = 3000.0")
+    Path("my.toml").write_text(text)
+    np.savez("data.npz", rates=np.full((2, 20), 9.0), targets=np.zeros((2, 10, 1)))
+    refused(capsys, "in->rec", "run", "my.toml", *out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.npz", "my.toml"]
+
+
+def test_two_starts_do_not_share_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture, copy: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with held(tmp_path / "empty", "--out"), held(copy, "--out"):
+        refused(capsys, "another run is at work there", *RUN, "--out", tmp_path / "empty")
+        refused(capsys, "another run is at work there", *RUN, "--out", copy, "--overwrite")
+        refused(capsys, "another run is at work there", "resume", copy)
+    assert not contents(tmp_path / "empty")
+    assert command(capsys, "resume", copy)[0] == 0
+
+
+def test_starts_at_once_are_numbered_apart(tmp_path: Path) -> None:
+    quick = [sys.executable, "-m", "pareprop", *RUN, "--set", "iterations=0"]
+    started = [subprocess.Popen(quick, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    output = [process.communicate(timeout=120)[0] for process in started]
+    assert [process.returncode for process in started] == [0] * 4
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [f"sine-waves-{k}" for k in (1, 2, 3, 4)]
+    assert len({line for text in output for line in text.splitlines() if line.startswith("results: ")}) == 4
+
+
+def test_overwrite_replaces_runs_only(tmp_path: Path, capsys: pytest.CaptureFixture, copy: Path) -> None:
+    for name in ("record", "checkpoints"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        (tmp_path / "mine" / name / "precious").write_text("data")
+    before = contents(tmp_path / "mine")
+    refused(capsys, "is no directory of a run", *RUN, "--out", tmp_path / "mine", "--overwrite")
+    assert contents(tmp_path / "mine") == before
+    for name in ("record/notes.txt", "checkpoints/notes.txt", "notes.txt"):
+        (copy / name).write_text("mine")
+    assert command(capsys, *RUN, "--set", "seed=2", "--set", "record.every=0", "--out", copy, "--overwrite")[0] == 0
+    left = contents(copy)
+    assert [name for name in left if name.endswith("notes.txt")] == [
+        "checkpoints/notes.txt", "notes.txt", "record/notes.txt"
+    ]  # fmt: skip
+    assert not [name for name in left if "part-" in name or name == "record.h5"]
+
+
+@pytest.mark.parametrize("name", ["record", "checkpoints", "results.h5"])
+def test_links_in_a_run_directory_are_not_followed(copy: Path, tmp_path: Path, capsys, name: str) -> None:
+    (copy / name).rename(tmp_path / "elsewhere")
+    (copy / name).symlink_to(tmp_path / "elsewhere")
+    before = contents(tmp_path)
+    refused(capsys, "is a link", "resume", copy, "--set", "iterations=3")
+    refused(capsys, "is a link", *RUN, "--out", copy, "--overwrite")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["results.part", "record.part", "provenance.part", "config.toml.part"])
+def test_nothing_is_written_through_a_link_that_lay_there(copy: Path, tmp_path: Path, capsys, name: str) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (copy / name).symlink_to(victim)
+    code = command(capsys, *RUN, "--set", "seed=3", "--out", copy, "--overwrite")[0]
+    assert (code, victim.read_text()) == (0, "precious")
+
+
+# ---- files of a run that somebody else made --------------------------------------------------------------------------
+
+
+def foreign(folder: Path) -> Path:
+    with h5py.File(folder / "secret.h5", "w") as file:
+        for name in ("loss", "spikes/id", "spikes/step", "spikes/iteration"):
+            file[name] = np.arange(3.0)
+    return folder / "secret.h5"
+
+
+def with_external_link(path: Path, secret: Path, name: str) -> None:
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file[name] = h5py.ExternalLink(secret, name)
+
+
+def with_virtual_dataset(path: Path, secret: Path, name: str) -> None:
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        layout = h5py.VirtualLayout((3,), "f8")
+        layout[:] = h5py.VirtualSource(str(secret), name, (3,))
+        file.create_virtual_dataset(name, layout)
+
+
+def with_raw_values(path: Path, secret: Path, name: str) -> None:
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        file.create_dataset(name, (3,), "f8", external=[(str(secret), 0, 24)])
+
+
+@pytest.mark.parametrize("change", [with_external_link, with_virtual_dataset, with_raw_values])
+def test_values_from_elsewhere_are_refused(copy: Path, tmp_path: Path, capsys, change) -> None:
+    secret = foreign(tmp_path)
+    shutil.copytree(copy, tmp_path / "other")
+    change(copy / "results.h5", secret, "loss")
+    change(copy / "record.h5", secret, "spikes/id")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="another"):
+        plots.draw(copy)
+    for arguments in (
+        ["compare", copy, tmp_path / "other"], ["compare", tmp_path / "other", copy],
+        ["export", copy, tmp_path / "out.h5"], ["resume", copy, "--set", "iterations=3"],
+    ):  # fmt: skip
+        code, _, errors = command(capsys, *arguments)
+        assert code == 2 and ("another" in errors), (arguments, errors)
+    assert contents(tmp_path) == before
+
+
+def change_manifest(directory: Path, what) -> None:
+    for path in checkpoint_write.list_checkpoints(directory / "checkpoints"):
+        text = (path / "manifest.json").read_text().partition("\n")[2]
+        manifest = json.loads(text)
+        what(manifest)
+        text = json.dumps(manifest)
+        (path / "manifest.json").write_text(f"{checkpoint_write.seal(text)}\n{text}\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["../../secret.h5", "SECRET", "/etc/passwd", "part-000-rank-00000.h5/../../../secret.h5", "link.h5", 7,
+             "part-001-rank-00000.h5", "part-000-rank-00000.h5\0"],
+)  # fmt: skip
+def test_names_in_a_manifest_stay_inside(copy: Path, tmp_path: Path, capsys, name: object) -> None:
+    secret = foreign(tmp_path)
+    (copy / "record" / "link.h5").symlink_to(secret)
+    (copy / "record" / "part-001-rank-00000.h5").symlink_to(secret)
+    name = str(secret) if name == "SECRET" else name
+    change_manifest(copy, lambda found: found["numbers"]["Recorder.0"]["parts"][0].update(files=[name]))
+    before = contents(tmp_path)
+    refused(capsys, "is no file of the recording", "resume", copy, "--set", "iterations=3")
+    assert contents(tmp_path) == before
+
+
+def test_more_rows_than_there_are_is_told_before_training(copy: Path, capsys: pytest.CaptureFixture) -> None:
+    def longer(found: dict) -> None:
+        found["numbers"]["Recorder.0"]["parts"][0]["rows"][0]["spikes/id"] = 9**9
+
+    change_manifest(copy, longer)
+    refused(capsys, "rows, the checkpoint knows", "resume", copy, "--set", "iterations=3")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "rank-00000.bin"])
+def test_parts_of_a_checkpoint_are_no_links(copy: Path, tmp_path: Path, capsys, name: str) -> None:
+    for path in checkpoint_write.list_checkpoints(copy / "checkpoints"):
+        (path / name).rename(tmp_path / f"{path.name}-{name}")
+        (path / name).symlink_to(tmp_path / f"{path.name}-{name}")
+    code, _, errors = command(capsys, "resume", copy)
+    assert code == 2 and errors.count("is a link") == 2, errors
+
+
+# ---- export ----------------------------------------------------------------------------------------------------------
+
+
+def test_export_overwrites_nothing_unless_asked(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    target = tmp_path / "out.h5"
+    target.write_text("precious")
+    (tmp_path / "out.part").write_text("precious, too")
+    refused(capsys, "exists; --overwrite replaces it", "export", copy, target)
+    assert target.read_text() == "precious"
+    assert command(capsys, "export", copy, target, "--overwrite")[0] == 0
+    assert sonata._is_export(target)
+    assert (tmp_path / "out.part").read_text() == "precious, too"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.h5", "out.part", "run"]
+
+
+@pytest.mark.parametrize(
+    "name", ["results.h5", "record.h5", "record/part-000-rank-00000.h5", "record/new.h5", "config.toml",
+             "checkpoints/iteration-00000002/manifest.json", "../run/record.h5"],
+)  # fmt: skip
+@pytest.mark.parametrize("flags", [[], ["--overwrite"]])
+def test_export_spares_the_run(copy: Path, capsys: pytest.CaptureFixture, name: str, flags: list[str]) -> None:
+    before = contents(copy)
+    refused(capsys, "belongs to the run", "export", copy, copy / name, *flags)
+    assert contents(copy) == before
+
+
+def test_export_into_the_directory_of_a_run_and_through_links(copy: Path, tmp_path: Path, capsys) -> None:
+    assert command(capsys, "export", copy, copy / "spikes.h5")[0] == 0
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "link.h5").symlink_to(tmp_path / "victim")
+    (tmp_path / "new.part").symlink_to(tmp_path / "victim")
+    refused(capsys, "exists", "export", copy, tmp_path / "link.h5")
+    refused(capsys, "is a link", "export", copy, tmp_path / "link.h5", "--overwrite")
+    assert command(capsys, "export", copy, tmp_path / "new.h5")[0] == 0
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+@pytest.mark.parametrize("change", [
+    lambda file: file.attrs.__delitem__("n_steps"), lambda file: file.attrs.__setitem__("dt_ms", "x"),
+    lambda file: file.__delitem__("spikes/step"), lambda file: file.__setitem__("spikes/step/x", 3),
+])  # fmt: skip
+def test_an_export_that_fails_leaves_nothing(copy: Path, tmp_path: Path, capsys, change) -> None:
+    with h5py.File(copy / "record.h5", "r+") as file:
+        try:
+            change(file)
+        except (ValueError, OSError):
+            del file["spikes"]
+    before = contents(tmp_path)
+    assert command(capsys, "export", copy, tmp_path / "out.h5")[0] == 2
+    assert contents(tmp_path) == before
