@@ -19,7 +19,7 @@ MESSAGE_LIMIT, VALUE_LIMIT = 2000, 100  # characters of a message, and of a valu
 
 
 def shortened(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """Text of at most `limit` characters: the beginning and the end of a longer one."""
+    """Return `text`, or beginning and end of a text of more than `limit` characters."""
     if len(text) <= limit:
         return text
     half = (limit - 30) // 2

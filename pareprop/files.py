@@ -34,7 +34,7 @@ def opened(path: str | Path) -> BinaryIO:
 
 
 def read(path: str | Path, limit: int = TEXT_LIMIT) -> bytes:
-    """All of a file of at most `limit` bytes."""
+    """Read a file of at most `limit` bytes."""
     with opened(path) as file:
         content = file.read(limit + 1)
         if len(content) > limit:
@@ -95,7 +95,7 @@ def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
 
 
 def is_within(directory: Path, name: Any, pattern: str) -> bool:
-    """Whether a name from a file is one of ours, by its pattern, and belongs to a regular file, no link, in there."""
+    """Return whether a name matches the pattern of the package and is a regular file, not a link, in the folder."""
     if not isinstance(name, str) or not re.fullmatch(pattern, name):
         return False
     path = directory / name

@@ -90,7 +90,7 @@ def figure(file: h5py.File, which: str) -> Figure | None:
     Parameters
     ----------
     file : h5py.File
-        H5py.File The results of a run.
+        The results of a run.
     which : str
         Name of the group in /dynamics: "first" or "last".
     """

@@ -143,7 +143,7 @@ def draw_seeds(directories: Sequence[str | Path], out: str | Path, results: str 
     Parameters
     ----------
     directories : list of str or Path
-        Sequence of path The run directories, at least one.
+        The run directories, at least one.
     out : path
         Directory that receives learning_curves.png and .pdf; made when it does not exist.
     results : str

@@ -101,7 +101,7 @@ def raster(
     dt : float
         Duration of a step in ms.
     groups : list[tuple[str, int, int]] or None
-        List of (name, first id, last id + 1), optional.
+        Name, first id and last id + 1 of each group.
     """
     top = max([int(ids.max()) + 1 if ids.size else 1] + [end for _, _, end in groups or []])
     height = ax.get_position().height * ax.figure.get_figheight() * 72

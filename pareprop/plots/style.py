@@ -71,7 +71,7 @@ def new_figure(file: h5py.File, height: float, *, width: float = WIDTH, detail: 
     Parameters
     ----------
     file : h5py.File
-        H5py.File The results of a run.
+        The results of a run.
     height, width : float
         Size in inches.
     detail : str

@@ -32,7 +32,7 @@ class Case:
     name : str
         Name of the file.
     model : Model
-        Model The network.
+        The network.
     attributes : dict of str to Any
         Attributes of the file's root.
     arrays : dict of str to ndarray
@@ -211,7 +211,7 @@ def _model(variant: str, file: h5py.File, attributes: dict[str, Any], arrays: di
 
 
 def _rewiring(file: h5py.File) -> dict[str, tuple[Rewire, bool]]:
-    """Matrix to how its synapses move, and whether a neuron may have a synapse onto itself."""
+    """Return how the synapses of each matrix move, and whether neurons may have autapses."""
     if "rewire" not in file:
         return {}
     values = _attributes(_group(file, "rewire"))
@@ -224,7 +224,7 @@ def _rewiring(file: h5py.File) -> dict[str, tuple[Rewire, bool]]:
 
 
 def _signs(file: h5py.File, key: str, size: int) -> np.ndarray:
-    """Signs of the sources of a matrix, 0 if the case has none."""
+    """Return the signs of the sources of a matrix, 0 if the case has none."""
     if f"sign_{key}" not in file:
         return np.zeros(size, np.int8)
     found = _array(file, f"sign_{key}", 1)

@@ -125,7 +125,7 @@ def load(source: str, settings: Iterable[str] = ()) -> Config:
 
 
 def kind_of(sections: Mapping[str, Any], source: str) -> type[TaskBase]:
-    """Task that the sections of a file name."""
+    """Return the task that the sections of a file name."""
     name = sections.get("task", {}).get("name") if isinstance(sections.get("task", {}), dict) else None
     if name is None:
         raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")

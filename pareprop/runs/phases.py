@@ -83,7 +83,7 @@ class Phases(Observer):
     Parameters
     ----------
     task : TaskBase
-        TaskBase The task, with the settings of the phases.
+        The task, with the settings of the phases.
     n_iterations : int
         Number of iterations of a complete training, after which the test runs.
 
@@ -94,7 +94,7 @@ class Phases(Observer):
     validations : list of tuple[int, float]
         (number of iterations, error or loss) of each validation.
     test : Score or None
-        Score or None Score of the final test, None before it.
+        Score of the final test, None before it.
     stopped : bool
         Whether the training stopped early.
     """
@@ -158,7 +158,7 @@ class Phases(Observer):
         return taken
 
     def state(self, simulation: Simulation) -> dict[str, Any]:
-        """Errors and validations so far."""
+        """Return the errors and validations so far."""
         return {
             "errors": np.array(self.errors, float), "validations": [list(pair) for pair in self.validations],
             "stopped": self.stopped,

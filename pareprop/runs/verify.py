@@ -62,7 +62,7 @@ class Verdict:
     holds : bool
         Whether spikes are equal, and readouts and weights within tolerance.
     digest : digest.Digest
-        Digest.Digest Digest of spikes and final weights.
+        Digest of spikes and final weights.
     """
 
     line: str
@@ -126,7 +126,7 @@ def _weights(case: Case, simulation: Simulation, shown: dict[int, np.ndarray]) -
 
 
 def _moves(case: Case, simulation: Simulation, rewired: list[Any]) -> np.ndarray:
-    """Collective: all moves on rank 0, as cases list them: step, matrix, target, gone, came, delay."""
+    """Collective: return all moves on rank 0 in the order of case files: step, matrix, target, gone, came, delay."""
     found = [np.zeros((0, 6), np.int64)]
     for item in rewired:
         pre, post = item.span.projection.pre, item.span.projection.post
@@ -140,7 +140,7 @@ def _moves(case: Case, simulation: Simulation, rewired: list[Any]) -> np.ndarray
 
 
 def _first_move(moves: np.ndarray, wanted: np.ndarray | None) -> str | None:
-    """What the first move that differs is, None if all are equal."""
+    """Describe the first move that differs; return None if all are equal."""
     if wanted is None or np.array_equal(moves, wanted):
         return None
     n = min(len(moves), len(wanted))

@@ -23,7 +23,7 @@ class DryRun:
     Attributes
     ----------
     share : Share
-        Share Seconds of each phase over all samples (build: once), without wait and communicate; bytes by kind.
+        Seconds of each phase over all samples (build: once), without wait and communicate; bytes by kind.
     samples : int
         Number of timed samples.
     rate_hz : float
@@ -47,9 +47,9 @@ def run(
     Parameters
     ----------
     model : Model
-        Model Description of the network.
+        Description of the network.
     task : Task
-        Task Inputs and targets.
+        Inputs and targets.
     ranks : int
         Number of ranks of the simulated run.
     rank : int
@@ -62,7 +62,7 @@ def run(
         Firing rate of the other ranks' neurons; by default the target rate in the first sample, then the rate of this
         rank.
     settings : Any
-        Any Settings of the variant.
+        Settings of the variant.
     drive : bool
         Whether the spikes of this rank are drawn, too, as with `stand_ins.DrivenExchange`.
     progress : callable or None

@@ -73,7 +73,7 @@ def measure(
     repeats : int
         Repetitions of each probe.
     network : Interconnect or None
-        Interconnect or None Latency and bandwidth; by default measured between two ranks of this
+        Latency and bandwidth; by default measured between two ranks of this
         machine.
     progress : callable
         Called with one line after each probe.

@@ -41,7 +41,7 @@ class Subject:
     name : str
         Name of the task, or "bench".
     model, task, settings : Model, Task, Any
-        Model, Task, Any As `Simulation` takes them.
+        As `Simulation` takes them.
     samples : int
         Number of samples of the whole run.
     """

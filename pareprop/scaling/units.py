@@ -134,7 +134,7 @@ def read(path: Path) -> dict[str, Units]:
 
 
 def _checked(values: dict[str, Any]) -> Units:
-    """Unit costs of a variant; ValueError, TypeError or KeyError for what `write` has not written."""
+    """Return the unit costs of a variant; raise ValueError, TypeError or KeyError unless `write` wrote them."""
     costs = [*values["seconds"].items(), *values["nbytes"].items()]
     numbers = [(f"{name}.{count}", cost) for name, counts in costs for count, cost in counts.items()]
     numbers += [*values["network"].items(), ("base_bytes", values.get("base_bytes", 0.0))]

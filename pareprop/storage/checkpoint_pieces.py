@@ -37,9 +37,9 @@ class Piece:
     array : ndarray
         Values (count, ...), or of the synapses of `span` in memory order.
     table : SynapseTable or None
-        SynapseTable or None Table of the synapses.
+        Table of the synapses.
     span : ProjectionSlice or None
-        ProjectionSlice or None Their projection in the table.
+        Their projection in the table.
     count : int
         Number of items of this rank.
     offset : int

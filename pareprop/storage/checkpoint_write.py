@@ -34,7 +34,7 @@ def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: 
     Parameters
     ----------
     simulation : Simulation
-        Simulation The simulation, between two iterations.
+        The simulation, between two iterations.
     folder : Path
         Directory of the checkpoints of this run.
     identity : dict of str to Any
@@ -136,7 +136,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def iteration_of(path: Path) -> int:
-    """Iterations done in a checkpoint, by its name."""
+    """Return the iterations done in a checkpoint, by its name."""
     return int(path.name.removeprefix("iteration-"))
 
 

@@ -46,7 +46,7 @@ class GrowingFile:
     Parameters
     ----------
     path : Path
-        Of the file, which is replaced if it exists.
+        Path of the file, which is replaced if it exists.
     columns : dict of str to Column
         Growing datasets by name.
     constants : dict of str to ndarray
@@ -127,7 +127,7 @@ class SharedFile(GrowingFile):
     comm : Any
         Communicator of all ranks that write.
     path : Path
-        Of the file, which is replaced if it exists.
+        Path of the file, which is replaced if it exists.
     columns : dict of str to Column
         Growing datasets of this rank, by name.
     constants : dict of str to ndarray

@@ -36,7 +36,7 @@ class ResultsFile(Observer):
     Parameters
     ----------
     path : Path
-        Of the file.
+        Path of the file.
     attributes : dict of str to Any
         Attributes of its root, such as task, seed and configuration.
     samples : Mapping[tuple[str, int], str]
@@ -187,7 +187,7 @@ def _keep_initial_ends(group: h5py.Group) -> None:
 
 
 def is_results(path: Path) -> bool:
-    """Whether there is a results file that can be opened.
+    """Return whether there is a results file that can be opened.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def editing(simulation: Simulation, path: Path, mode: str, n_bytes: int) -> Iter
     simulation : Simulation
         The simulation.
     path : Path
-        Of the file.
+        Path of the file.
     mode : str
         "w" for a new file, "r+" for an existing one.
     n_bytes : int

@@ -25,7 +25,7 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
     Parameters
     ----------
     directory : Path
-        Of the run.
+        The run directory.
     target : Path
         File to write, outside of what the run itself has written.
     overwrite : bool

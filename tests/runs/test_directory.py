@@ -115,7 +115,7 @@ def test_overwrite_replaces_runs_only(tmp_path: Path, capsys: pytest.CaptureFixt
         (tmp_path / "mine" / name).mkdir(parents=True)
         (tmp_path / "mine" / name / "precious").write_text("data")
     before = contents(tmp_path / "mine")
-    refused(capsys, "is no directory of a run", *RUN, "--out", tmp_path / "mine", "--overwrite")
+    refused(capsys, "is not a run directory", *RUN, "--out", tmp_path / "mine", "--overwrite")
     assert contents(tmp_path / "mine") == before
     for name in ("record/notes.txt", "checkpoints/notes.txt", "notes.txt"):
         (copy / name).write_text("mine")
