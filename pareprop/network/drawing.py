@@ -9,18 +9,13 @@ import numpy as np
 from .. import rng
 from ..kernels import topology
 from ..parallel.partition import overlap
-from .connectivity import Projection
+from .connectivity import RULES, Projection
 from .model import Model
 from .parameters import Constant, Normal
 
 NO_HOLE = -(2**62)
 TILE = 5120  # targets whose input fits the nearest cache, 40 kB
 SHORTEST_ROW = 64  # synapses that a row keeps on average in a tile
-RULES = {
-    "all_to_all": topology.ALL_TO_ALL,
-    "fixed_indegree": topology.FIXED_INDEGREE,
-    "fixed_probability": topology.FIXED_PROBABILITY,
-}
 
 
 class Block:
@@ -41,15 +36,16 @@ class _RuledBlock(Block):
         low, high = projection.delay
         self.delays = np.arange(low, high + 1)
         self._keys = [rng.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")]
-        self._scratch = np.arange(projection.pre.size if projection.rule == "fixed_indegree" else 0, dtype=np.uint32)
+        self._scratch = np.arange(projection.pre.size * RULES[projection.rule].shuffles, dtype=np.uint32)
         self.counts = np.zeros((len(self.delays), projection.pre.size), np.int64)
         topology.count(*self._arguments(), self.counts, self._scratch)
 
     def _arguments(self) -> tuple:
-        rule = self.projection
+        item = self.projection
         return (
-            RULES[rule.rule], rule.pre.size, *self.targets, int(rule.indegree), float(rule.probability),
-            rule.allow_multapses, 0 if self.leaves_out_self else NO_HOLE, self._keys[0], self._keys[1], *rule.delay,
+            RULES[item.rule].code, item.pre.size, *self.targets, int(item.indegree or 0),
+            float(item.probability or 0.0), item.allow_multapses, 0 if self.leaves_out_self else NO_HOLE,
+            self._keys[0], self._keys[1], *item.delay,
         )  # fmt: skip
 
     def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
@@ -93,7 +89,7 @@ def draft_blocks(model: Model, projection: Projection, first: int, last: int, ti
     low, high = overlap(first, last, offset, offset + projection.post.size)
     base = low - first if high > low else 0
     low, high = (low - offset, high - offset) if high > low else (0, 0)
-    if projection.rule == "explicit":
+    if not projection.is_drawn:
         return [_ExplicitBlock(projection, (low, high), base)]
     n_tiles = number_of_tiles(projection, high - low) if tiled else 1
     bounds = [low + (high - low) * k // n_tiles for k in range(n_tiles + 1)]
@@ -105,8 +101,8 @@ def number_of_tiles(projection: Projection, n_targets: int) -> int:
 
     A sparse row reaches all over its targets; in a tile it finds them in 8 bytes * `TILE` of cache.
     """
-    share = {"fixed_indegree": projection.indegree / projection.pre.size, "fixed_probability": projection.probability}
-    if not share.get(projection.rule):
+    density = RULES[projection.rule].density(projection)
+    if RULES[projection.rule].reaches_all or not density:
         return 1
-    width = max(TILE, int(SHORTEST_ROW / share[projection.rule]))
+    width = max(TILE, int(SHORTEST_ROW / density))
     return max(1, -(-n_targets // width))

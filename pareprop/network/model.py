@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import InputError, shown
 from ..kernels import PRECISIONS, Precision
 from . import parameters, signs
-from .connectivity import Population, Projection, Role, check_ends, explicit, ruled
+from .connectivity import Population, Projection, Role, check_ends, make
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
 from .optimizers import optimizer as make_optimizer
@@ -134,15 +135,21 @@ class Model:
         feedback: str | None = None,
         sign: Any = "free",
         rewire: Rewire | dict | None = None,
-        **options: Any,
+        indegree: int | None = None,
+        probability: float | None = None,
+        source: ArrayLike | None = None,
+        target: ArrayLike | None = None,
+        allow_autapses: bool = True,
+        allow_multapses: bool = True,
+        plastic: bool = True,
     ) -> Projection:
         """Add a projection.
 
         Parameters
         ----------
         pre, post : populations; from readouts to neurons it is a learning-signal connection
-        rule : "all_to_all", "fixed_indegree" (needs `indegree`), "fixed_probability" (needs `probability`) or
-            "explicit" (needs `source`, `target`, population-local ids)
+        rule : "all_to_all", "one_to_one", "fixed_indegree" (needs `indegree`), "fixed_probability" (needs
+            `probability`) or "explicit" (needs `source`, `target`, population-local ids)
         weight : number, `Normal`, `Uniform` or, for "explicit", an array
         delay : whole steps, at least 1; a pair (low, high) draws one per synapse; an array for "explicit"
         name : "pre->post" if not given
@@ -151,7 +158,9 @@ class Model:
         sign : "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
             or +1, -1, 0 for each source. Drawn weights become |w| * sign, explicit ones must have it
         rewire : how synapses move while they learn, see `Rewire`; for plastic projections onto neurons
-        **options : `indegree`, `probability`, `source`, `target`, `allow_autapses`, `allow_multapses`, `plastic`
+        indegree, probability, source, target : of the rule
+        allow_autapses, allow_multapses : as in NEST
+        plastic : whether weights from inputs and neurons learn
 
         Raises
         ------
@@ -168,22 +177,16 @@ class Model:
             raise InputError(
                 f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
             )
-        known = {"indegree", "probability", "source", "target", "allow_autapses", "allow_multapses", "plastic"}
-        for key in options.keys() - known:
-            raise InputError(f"{here}: unknown option '{key}'{parameters.nearest(key, known)}")
         check_ends(here, pre, post, feedback)
-        if rule == "explicit":
-            fields = explicit(here, pre, post, weight, delay, options)
-        else:
-            fields = ruled(here, pre, post, rule, weight, delay, options)
-        learns = pre.role in ("input", "recurrent") and fields.pop("plastic", True)
         if isinstance(rewire, dict):
             rewire = parameters.checked(Rewire, rewire, f"{here}: rewire")
-        bound = self._signs(here, pre, sign, fields)
         projection = Projection(
-            name, pre, post, rule, optimizer=optimizer, plastic=learns,
-            feedback=(feedback or "random") if pre.role == "readout" else "", signs=bound, rewire=rewire, **fields,
+            name, pre, post, rule, weight, delay, indegree, probability, allow_autapses, allow_multapses, source,
+            target, plastic=pre.role in ("input", "recurrent") and plastic, optimizer=optimizer,
+            feedback=(feedback or "random") if pre.role == "readout" else "", rewire=rewire,
         )  # fmt: skip
+        projection = make(here, projection)
+        projection = replace(projection, signs=self._signs(here, projection, sign))
         check_rewired(projection, here)
         if rewire and self.variant == "spike":
             raise InputError(f"{here}: rewire is for the interval variant, not for '{self.variant}'")
@@ -193,13 +196,14 @@ class Model:
         return projection
 
     @staticmethod
-    def _signs(here: str, pre: Population, sign: Any, fields: dict) -> np.ndarray | None:
+    def _signs(here: str, projection: Projection, sign: Any) -> np.ndarray | None:
         """Signs of the sources of a projection, checked against weights that are given."""
+        pre = projection.pre
         if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
             raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
         found = signs.of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
-        if found is not None and "source" in fields and fields["source"] is not None:
-            signs.check_weights(found, fields["source"], fields["weight"], here)
+        if found is not None and not projection.is_drawn:
+            signs.check_weights(found, projection.source, projection.weight, here)
         return found
 
     def _add(self, population: Population, sign: Any = 0) -> Population:

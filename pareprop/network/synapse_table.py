@@ -11,7 +11,7 @@ import numpy as np
 from ..arrays import aligned
 from ..kernels import rows as row_kernel
 from ..kernels import signs as sign_kernel
-from .connectivity import Projection
+from .connectivity import RULES, Projection
 from .drawing import NO_HOLE, Block, draft_blocks
 from .model import Model
 
@@ -103,7 +103,7 @@ class SynapseTable:
             for draft in group:
                 blocks += self._place(model, draft, row)
                 row += draft.counts.size
-            if group[0].projection.rule != "explicit" or group[0].projection.rewire:  # given ones were checked; -0.0
+            if group[0].projection.is_drawn or group[0].projection.rewire:  # given ones were checked; -0.0
                 first = self.spans[-1].rows
                 sign_kernel.take_signs(self.row_ptr[first:], self.spans[-1].row_signs(), self.weight)
         self.blocks = np.array(blocks, np.int64).reshape(-1, len(COLUMNS))
@@ -134,11 +134,11 @@ class SynapseTable:
 
     def _is_dense(self, draft: Block, row: int) -> bool:
         """Whether each source reaches every target of the block once (itself left out if the draft says so)."""
-        if draft.projection.rule == "all_to_all":
+        if RULES[draft.projection.rule].reaches_all:
             return len(draft.delays) == 1
         n, width = draft.projection.pre.size, draft.targets[1] - draft.targets[0]
         start, stop = self.row_ptr[row], self.row_ptr[row + n]
-        if draft.projection.rule != "explicit" or stop - start != width * (n - draft.leaves_out_self):
+        if draft.projection.is_drawn or stop - start != width * (n - draft.leaves_out_self):
             return False
         repeated = np.diff(self.target[start:stop].astype(np.int64)) == 0
         ends = self.row_ptr[row + 1 : row + n] - start - 1  # a row may end where the next one starts
