@@ -130,7 +130,7 @@ def kind_of(sections: Mapping[str, Any], source: str) -> type[TaskBase]:
     if name is None:
         raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
     if not isinstance(name, str) or name not in TASKS:
-        raise InputError(f"{source}: [task] name = {shown(name)} is no task{nearest(str(name), TASKS)}")
+        raise InputError(f"{source}: [task] name = {shown(name)} is not a task{nearest(str(name), TASKS)}")
     return TASKS[name]
 
 

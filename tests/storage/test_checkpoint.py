@@ -138,7 +138,7 @@ def kill(how: str, moment: int, out: Path) -> str:
     folder = out / "checkpoints"
     process = start(2, *LONG, "--out", out)
     try:
-        first = checkpoint_write.name_of(draw.randint(1, 40))
+        first = checkpoint_write.directory_name(draw.randint(1, 40))
         wait_for(lambda: any(path.name >= first for path in checkpoint_write.list_checkpoints(folder)), process)
         time.sleep(draw.uniform(0, 0.05))
         if how == "writing":
