@@ -14,7 +14,7 @@ from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
 from .scaling.commands import COMMANDS as SCALING
 
-EXIT_BAD_INPUT, EXIT_CANNOT_CONTINUE = 2, 3
+EXIT_BAD_INPUT, EXIT_CANNOT_CONTINUE, EXIT_INTERRUPTED = 2, 3, launcher.EXIT_INTERRUPTED
 LONGEST = 2**15  # characters of a message
 
 
@@ -29,33 +29,41 @@ for _command in (*RUNS, *SCALING):
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run a command. Exit codes, the same on all ranks: 1 failed case or internal error, 2 invalid input, 3 cannot
-    continue.
-    """
+    """Run a command. Exit codes, the same on all ranks: 1 failed case or internal error, 2 bad input, 3 cannot go on."""
     rank = launcher.rank_of_launcher(os.environ)
+    launcher.end_at_once_on_interrupt()
     try:
         commands.main(args=arguments, prog_name="pareprop", obj=launcher.exchange(), standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        launcher.abort(EXIT_INTERRUPTED)
+        sys.exit(EXIT_INTERRUPTED)
     except (InputError, click.ClickException) as problem:
-        _report(rank, problem)
-        sys.exit(EXIT_BAD_INPUT)
+        _leave(rank, problem, EXIT_BAD_INPUT)
     except ParepropError as problem:
-        _report(rank, problem)
-        sys.exit(EXIT_CANNOT_CONTINUE)
+        _leave(rank, problem, EXIT_CANNOT_CONTINUE)
     except MemoryError as problem:
         click.echo(f"pareprop: error: not enough memory on rank {rank}: {problem}", err=True)
-        launcher.abort()
+        launcher.abort(EXIT_CANNOT_CONTINUE)
         sys.exit(EXIT_CANNOT_CONTINUE)
     except Exception:
         click.echo(f"pareprop: rank {rank} failed:\n{traceback.format_exc()}", err=True)
-        launcher.abort()
+        launcher.abort(1)
         sys.exit(1)
 
 
-def _report(rank: int, problem: Exception) -> None:
+def _leave(rank: int, problem: Exception, code: int) -> None:
+    """End with the message of rank 0; a rank that is alone with its problem tells it and ends the others."""
+    _report(rank, problem)
+    if not launcher.leave_together():
+        if rank:
+            _report(0, f"{problem} (rank {rank})")
+        launcher.abort(code)
+    sys.exit(code)
+
+
+def _report(rank: int, problem: Exception | str) -> None:
     if rank:
         return
     if isinstance(problem, click.exceptions.NoArgsIsHelpError):

@@ -105,7 +105,8 @@ class SynapseTable:
                 row += draft.counts.size
             if group[0].projection.is_drawn or group[0].projection.rewire:  # given ones were checked; -0.0
                 first = self.spans[-1].rows
-                sign_kernel.take_signs(self.row_ptr[first:], self.spans[-1].row_signs(), self.weight)
+                factor = group[0].projection.inhibition if group[0].projection.is_drawn else 1.0
+                sign_kernel.take_signs(self.row_ptr[first:], self.spans[-1].row_signs(), factor, self.weight)
         self.blocks = np.array(blocks, np.int64).reshape(-1, len(COLUMNS))
 
     def _span(self, group: list[Block], row: int) -> ProjectionSlice:

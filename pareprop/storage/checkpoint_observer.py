@@ -19,9 +19,7 @@ from . import checkpoint_write
 from .disk import on_disk
 from .signals import ASKING, Signals
 
-LISTENING = (
-    "listening"  # marker file, exists while all ranks handle signals; without handlers a signal would kill the run
-)
+LISTENING = "listening"  # marker file: exists while all ranks handle signals; before, a signal would kill the run
 
 
 class Checkpoints(Observer):
@@ -69,20 +67,25 @@ class Checkpoints(Observer):
         """Install signal handlers, start the clock, and keep a copy of the state."""
         if self._listens:
             self._signals = Signals()
-            _agree(simulation, False, "")  # all ranks have installed theirs
+            collectives.any_of(simulation.world, [False])  # all ranks have installed theirs
             self._mark(simulation, True)
         self._clock, self._written = time.monotonic(), simulation.iteration if self.latest else -1
         self._copy_state(simulation)
 
-    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
-        """Write a checkpoint if one is due on any rank; stop the run after a signal."""
+    def asks(self, simulation: Simulation) -> list[bool]:
+        """Whether a checkpoint is late by this rank's clock, and which signal it was sent."""
         late = self.minutes > 0 and time.monotonic() - self._clock >= 60.0 * self.minutes
-        late, asked = _agree(simulation, late, self._signals.asked if self._signals else "")
-        if asked:
-            self.asked = asked
+        asked = self._signals.asked if self._signals else ""
+        return [late, *(asked == number.name for number in ASKING)]
+
+    def settle(self, simulation: Simulation, asked: list[bool]) -> None:
+        """Write a checkpoint if one is due on any rank; stop the run after a signal."""
+        late, *signals = asked
+        if any(signals):
+            self.asked = next(number.name for number, sent in zip(ASKING, signals, strict=True) if sent)
             simulation.stop_requested = True
-        due = bool(self.every) and (iteration + 1) % self.every == 0
-        if late or due or simulation.stop_requested or iteration + 1 >= self.last:
+        due = bool(self.every) and simulation.iteration % self.every == 0
+        if late or due or simulation.stop_requested or simulation.iteration >= self.last:
             self._write(simulation)
         self._copy_state(simulation)
 
@@ -100,9 +103,7 @@ class Checkpoints(Observer):
                 (self.folder / LISTENING).touch() if listening else (self.folder / LISTENING).unlink(missing_ok=True)
 
     def failed(self, simulation: Simulation, problem: ParepropError) -> str:
-        """Write a checkpoint of the last good state, if it still exists; return a line that names the latest
-        checkpoint.
-        """
+        """Write a checkpoint of the last good state, if it still exists; return a line that names the latest one."""
         self.finish(simulation)
         if simulation.iteration != self._written and (simulation.between or self._restore_copy(simulation)):
             try:
@@ -123,10 +124,8 @@ class Checkpoints(Observer):
 
     def _write_if_finite(self, simulation: Simulation) -> Path:
         problem = find_bad(simulation.network, simulation.engine)
-        if collectives.maximum(
-            simulation.exchange.comm, problem is not None
-        ):  # never write a state that cannot be resumed
-            collectives.raise_agree(simulation.exchange.comm, problem)
+        if collectives.maximum(simulation.exchange.comm, problem is not None):  # such a state cannot be resumed
+            collectives.raise_together(simulation.exchange.comm, problem)
         return checkpoint_write.write(simulation, self.folder, self.identity, self.keep)
 
     def _copy_state(self, simulation: Simulation) -> None:
@@ -148,17 +147,6 @@ class Checkpoints(Observer):
 
 def _cells(state: Any) -> list[tuple[str, np.ndarray]]:
     return [*state.neurons.items(), *state.readouts.items()]
-
-
-def _agree(simulation: Simulation, late: bool, asked: str) -> tuple[bool, str]:
-    """Collective: return whether any rank is `late`, and the name of a signal that any rank received, or ""."""
-    comm = simulation.world
-    if comm is None:
-        return late, asked
-    names = [number.name for number in ASKING]
-    agreed = np.zeros(1 + len(names), np.int32)
-    comm.Allreduce(np.array([late, *(asked == name for name in names)], np.int32), agreed)
-    return bool(agreed[0]), next((name for name, n in zip(names, agreed[1:], strict=True) if n), "")
 
 
 class Checkpoint(Frozen):

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ..engines.losses import output
 from ..errors import InputError
+from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.parameters import Frozen
 from ..parallel import collectives
@@ -159,8 +159,8 @@ class Recorder(Observer):
             self._blocks["input_spikes"].add(simulation.iteration, outcome.sample.inputs)
         file.add("samples/iteration", [simulation.iteration])
         file.add("samples/loss", [outcome.loss])
-        signal = output(simulation.model.of_role("readout")[0].params.loss, outcome.signal)
-        file.add("readouts/readout_signal", signal[every])
+        loss = LOSSES[simulation.model.of_role("readout")[0].params.loss]
+        file.add("readouts/readout_signal", loss.output(outcome.signal)[every])
         file.add("readouts/error_signal", outcome.error[every])
         file.add("readouts/target_signal", outcome.sample.target[every])
         if engine.recorded is not None:

@@ -14,14 +14,15 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..engines.losses import output
 from ..errors import InputError, StateError
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
+from ..network.losses import LOSSES
 from ..parallel import collectives
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
+from . import local_activity
 from .disk import clear, on_disk, reason, require_space
 
 FORMAT = "pareprop-run-1"
@@ -82,13 +83,16 @@ class ResultsFile(Observer):
 
     def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
         """Switch recording on for the recorded samples."""
-        simulation.engine.record_ids(self.ids if (phase, index) in self.samples else self.ids[:0])
+        wanted = (phase, index) in self.samples
+        simulation.engine.record_ids(self.ids if wanted else self.ids[:0])
+        local_activity.prepare(simulation, self.attributes.get("measured_from", 0) if wanted else None)
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Keep the dynamics of a recorded sample."""
         name = self.samples.get((outcome.phase, outcome.index))
         if name is None:
             return
+        own = local_activity.found(simulation, outcome)
         recorded = simulation.engine.recorded
         parts = []
         if recorded:  # another observer may have asked for further neurons
@@ -97,7 +101,7 @@ class ResultsFile(Observer):
         parts = list(collectives.to_root(simulation.exchange.comm, parts))
         if simulation.exchange.rank:
             return
-        found: dict[str, Any] = {"iteration": simulation.iteration}
+        found: dict[str, Any] = {"iteration": simulation.iteration, **own}
         if parts:
             found["record"] = np.concatenate([record for record, _ in parts])
             for key in MATRIX:
@@ -108,7 +112,7 @@ class ResultsFile(Observer):
         found["input_steps"], found["input_ids"] = outcome.sample.inputs.spikes(n_steps)
         found["spike_steps"], found["spike_ids"] = simulation.engine.log.spikes(n_steps)
         losses = [population.params.loss for population in simulation.model.of_role("readout")]
-        found["readout_signal"] = output(losses[0], outcome.signal) if losses else outcome.signal
+        found["readout_signal"] = LOSSES[losses[0]].output(outcome.signal) if losses else outcome.signal
         found["target_signal"], found["error_signal"] = outcome.sample.target, outcome.error
         for key, value in found.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
@@ -187,7 +191,7 @@ def _keep_initial_ends(group: h5py.Group) -> None:
 
 
 def is_results(path: Path) -> bool:
-    """Return whether there is a results file that can be opened.
+    """Whether there is a results file that can be opened.
 
     Raises
     ------
