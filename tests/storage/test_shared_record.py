@@ -51,7 +51,7 @@ from mpi4py import MPI
 from pareprop import cli
 from pareprop.storage import growing_file
 comm, how, path = MPI.COMM_WORLD, sys.argv[1], Path(sys.argv[2])
-Stream = growing_file.Stream
+Column = growing_file.Column
 streams = {"a": Column("<f8", (comm.rank,), "1", ("x", "y")), "b": Column("<i8", (), "1", ("x",))}
 file = growing_file.SharedFile(comm, path, streams, {}, {"dt_ms": 1.0}, compression=1)
 for k in range(3):
