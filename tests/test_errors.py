@@ -9,7 +9,7 @@ import launch
 import pytest
 from commands import command, on_ranks
 
-from pareprop import cli, rng
+from pareprop import rng
 from pareprop.errors import InputError, StateError
 from pareprop.parallel import collectives, launcher
 from pareprop.runs import commands, run
@@ -159,7 +159,7 @@ def test_crash_of_one_rank_ends_all(tmp_path: Path) -> None:
     ("error", "code", "message"),
     [
         (StateError("disk full"), 3, "pareprop: error: disk full\n"),
-        (MemoryError("8 TiB"), 3, "pareprop: error: not enough memory on rank 0: 8 TiB\n"),
+        (MemoryError("8 TiB"), 3, "pareprop: error: not enough memory: 8 TiB\n"),
         (KeyboardInterrupt(), 130, "\n"),
     ],
 )
