@@ -114,7 +114,7 @@ def _merged(comm: Any, table: SynapseTable, array: np.ndarray) -> np.ndarray:
 
 def _joined(comm: Any, name: str, own: SpikeLog) -> dict[str, np.ndarray]:
     """Collective: gather the spikes of all ranks' neurons on rank 0."""
-    parts = [SpikeLog.from_arrays(*arrays) for arrays in collectives.to_root(comm, [(own.ids[: own.ptr[-1]], own.ptr)])]
+    parts = [SpikeLog.from_arrays(*arrays) for arrays in collectives.to_root(comm, [(own.ids, own.ptr)])]
     whole = joined(parts or [own], len(own.ptr) - 1)
     return {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
 
