@@ -66,8 +66,8 @@ class Simulation:
     ----------
     replicas : Replicas
         Groups of ranks that share batches, this rank's among them.
-    world : object
-        MPI.Comm or None Communicator of all ranks of all groups.
+    world : MPI.Comm or None
+        Communicator of all ranks of all groups.
     iteration : int
         Iterations done.
     losses : list of float

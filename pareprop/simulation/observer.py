@@ -106,8 +106,8 @@ class Observer:
     Attributes
     ----------
     everywhere : bool
-        Whether all groups of ranks are to be told, or the first alone, such as for writing files; samples are told
-        where they run, and the first of a batch runs in the first group.
+        True: call this observer in every replica group. False: only in the first group (for file writers). Per-sample
+        hooks run in the group that ran the sample; the first sample of a batch always runs in the first group.
     """
 
     everywhere = True
@@ -129,7 +129,7 @@ class Observer:
         """After iteration number `iteration` (from 0), weights changed; `loss` is the mean of its samples."""
 
     def asks(self, simulation: Watched) -> list[bool]:
-        """Return what this rank asks of all after an iteration; a fixed number of questions, asked only with
+        """Return the requests of this rank after an iteration; a fixed number of them, used only with
         `everywhere`.
 
         Not collective: all questions of all observers travel in one message, with `stop_requested`.
@@ -143,9 +143,7 @@ class Observer:
         """After the last iteration."""
 
     def failed(self, simulation: Watched, problem: ParepropError) -> str:
-        """Return the run can't go on, maybe in the midst of an iteration (not `simulation.between`); return a line on
-        what is safe.
-        """
+        """Handle a failure, maybe within an iteration (not `simulation.between`); return a line on what is safe."""
         return ""
 
     def state(self, simulation: Watched) -> dict[str, Any]:
