@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .errors import InputError, ParepropError, shortened
+from .errors import InputError, ParepropError, RankLost, shortened
 from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
 from .scaling.commands import COMMANDS as SCALING
@@ -29,7 +29,9 @@ for _command in (*RUNS, *SCALING):
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run a command. Exit codes on all ranks: 1 failed case or internal error, 2 invalid input, 3 cannot continue."""
+    """Run a command. Exit codes, the same on all ranks: 1 failed case or internal error, 2 invalid input, 3 cannot
+    continue.
+    """
     rank = launcher.rank_of_launcher(os.environ)
     launcher.end_at_once_on_interrupt()
     try:
@@ -43,6 +45,11 @@ def main(arguments: list[str] | None = None) -> Any:
         _leave(rank, problem, EXIT_BAD_INPUT)
     except ParepropError as problem:
         _leave(rank, problem, EXIT_CANNOT_CONTINUE)
+    except RankLost as problem:
+        if problem.speaks:
+            _report(0, problem)
+        launcher.abort(EXIT_CANNOT_CONTINUE)
+        sys.exit(EXIT_CANNOT_CONTINUE)
     except MemoryError as problem:
         click.echo(f"pareprop: error: not enough memory on rank {rank}: {problem}", err=True)
         launcher.abort(EXIT_CANNOT_CONTINUE)

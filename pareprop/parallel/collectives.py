@@ -93,7 +93,8 @@ def ordered_sum(comm: Any, values: np.ndarray) -> float:
 
     Parameters
     ----------
-    comm : MPI.Comm or None
+    comm : Any
+        MPI.Comm or None.
     values : np.ndarray
         float64, (n,), of this rank.
     """
