@@ -16,13 +16,14 @@ class StateError(ParepropError):
 
 
 class RankLost(Exception):
-    """A rank ended, or can't go on in the middle of a round, so ranks can't agree on how to end. Exit code 3.
+    """A rank ended, or cannot continue within a round, so ranks cannot agree on how to end. Exit code 3.
 
     Parameters
     ----------
     message : str
+        Text for the user.
     speaks : bool
-        Whether this rank tells the user.
+        Whether this rank prints it.
     """
 
     def __init__(self, message: str, speaks: bool) -> None:
