@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 
 from pareprop.core.layout cimport HEADER, QUOTA
 from pareprop.core.rounds cimport Meeting
-from pareprop.core.spike_log cimport SegmentedLog, SpikeLog
+from pareprop.core.spike_log cimport SegmentedLog
 
 cdef extern from "time.h" nogil:
     struct timespec:
@@ -244,10 +244,10 @@ def call_allgather(
     intptr_t call, intptr_t comm, intptr_t datatype, uint32_t[::1] outgoing, uint32_t[::1] incoming, int64_t repeats
 ):
     """Collective: the bare call of MPI, to compare rounds with."""
-    cdef int64_t k
+    cdef int64_t _k
     cdef int failed = 0, n = <int> outgoing.shape[0]
     with nogil:
-        for k in range(repeats):
+        for _k in range(repeats):
             failed |= (<allgather_call> call)(&outgoing[0], n, datatype, &incoming[0], n, datatype, comm)
     if failed:
         raise OSError(f"MPI refused: error {failed}")

@@ -29,9 +29,7 @@ for _command in (*RUNS, *SCALING):
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run a command. Exit codes, the same on all ranks: 1 failed case or internal error, 2 invalid input, 3 cannot
-    continue.
-    """
+    """Run a command. Exit codes on all ranks: 1 failed case or internal error, 2 invalid input, 3 cannot continue."""
     rank = launcher.rank_of_launcher(os.environ)
     launcher.end_at_once_on_interrupt()
     try:

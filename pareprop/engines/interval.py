@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -121,6 +121,9 @@ class Interval(Engine):
                 loss += self.local.learn_from(channel.own, sample.local_targets, self.exchange.comm)
         self._tracks[2][...] = self.psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
         self.recorded = self._record(error)
+        if self.recorded and self.local.rule:
+            own = self.local.learning_signal(self.recorded_ids - self.network.neurons[0])
+            self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
             local = self.local.signal
             self.gradient.collect(sample.inputs, channel.heard, error, local, self.psi, self.neurons["n_spikes"])

@@ -93,8 +93,7 @@ def ordered_sum(comm: Any, values: np.ndarray) -> float:
 
     Parameters
     ----------
-    comm : Any
-        MPI.Comm or None.
+    comm : MPI.Comm or None
     values : np.ndarray
         float64, (n,), of this rank.
     """
