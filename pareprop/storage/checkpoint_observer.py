@@ -113,7 +113,7 @@ class Checkpoints(Observer):
         return self._latest_line()
 
     def _latest_line(self) -> str:
-        return f"latest checkpoint: {self.latest}" if self.latest else "no checkpoint was written before"
+        return f"safe: {self.latest}" if self.latest else "no checkpoint was written before"
 
     def _write(self, simulation: Simulation) -> None:
         if simulation.iteration == self._written:
