@@ -9,7 +9,7 @@ import launch
 import pytest
 from commands import command, on_ranks
 
-from pareprop import cli, rng
+from pareprop import rng
 from pareprop.errors import InputError, StateError
 from pareprop.parallel import collectives, launcher
 from pareprop.runs import commands as run_commands

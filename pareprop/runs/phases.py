@@ -100,7 +100,7 @@ class Phases(Observer):
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Score a sample."""
-        loss = simulation.engine.loss
+        loss = simulation.model.of_role("readout")[0].params.loss
         self._own.add(outcome, self.task.learning_window, loss)
 
     def after_batch(self, simulation: Simulation, first: int, n: int, phase: str) -> None:
