@@ -30,7 +30,7 @@ ASKS = ("SIGTERM", "SIGINT", "SIGUSR1", "storm")  # for a checkpoint and an end
 DISK = ("full", "removed", "read-only")
 AT_WORK = ("training", "exchange", "checkpoint", "recording")
 LATE = ("plotting", "end")
-LIMIT = 90  # seconds, on a machine that may be busy: a hang has no end
+LIMIT = 150  # seconds, on a machine that may be busy: a hang has no end
 
 
 @dataclass(frozen=True)
