@@ -63,7 +63,10 @@ def hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, 
     Links to elsewhere and values in other files would let a foreign file read, or write, whatever the user can.
     """
     opened(path).close()
-    file = h5py.File(path, **options)
+    try:
+        file = h5py.File(path, **options)
+    except (RuntimeError, ValueError, KeyError, TypeError) as problem:
+        raise Unfit(errno.EINVAL, f"is damaged: {problem}", str(path)) from None
     try:
         _require_own(file, sources)
     except (RuntimeError, ValueError, KeyError, TypeError) as problem:  # h5py's, of a damaged file

@@ -43,3 +43,16 @@ def mpich(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script.write_text(f"#!{folder / 'bin' / 'python'}\nfrom pareprop.cli import main\nmain()\n")
     script.chmod(0o755)
     return folder / "bin"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fuzz-seconds", type=float, default=float(os.environ.get("PAREPROP_FUZZ_SECONDS", "3")),
+        help="how long each door is fed with hostile input",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def fuzz_seconds(request: pytest.FixtureRequest) -> float:
+    """How long each door is fed with hostile input."""
+    return request.config.getoption("--fuzz-seconds")
