@@ -41,6 +41,28 @@ def clip(double Wmin, double Wmax, real[::1] weight):
             weight[k] = w if w < high else high
 
 
+def sgd_momentum(
+    double eta,
+    double divisor,
+    double Wmin,
+    double Wmax,
+    double momentum,
+    real[::1] gradient,               # IN, cleared
+    real[::1] velocity,               # UPDATED
+    real[::1] weight,                 # UPDATED
+):
+    """v = momentum v + g / divisor; w -= eta v, clipped to [Wmin, Wmax]."""
+    cdef int64_t k
+    cdef real w, rate = eta, n = divisor, keep = momentum, low = Wmin, high = Wmax
+    with nogil:
+        for k in range(weight.shape[0]):
+            velocity[k] = keep * velocity[k] + gradient[k] / n
+            w = weight[k] - rate * velocity[k]
+            w = w if w > low else low
+            weight[k] = w if w < high else high
+            gradient[k] = 0.0
+
+
 def adam(
     double eta,
     double divisor,

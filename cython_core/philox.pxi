@@ -1,7 +1,7 @@
 """Keyed random numbers: number `index` of stream `id` under a 128-bit key, shared by the kernels that draw.
 
 Philox4x64-10 (Salmon et al., SC11, 2011), the same bits as numpy.random.Philox(key=key, counter=[0, id, 0, 0]):
-block b holds numbers 4b .. 4b + 3 and has the counter (b + 1, id, 0, 0).
+block b holds numbers 4b .. 4b + 3 and has the counter (b + 1, id, second, third), (b + 1, id, 0, 0) unless said.
 """
 
 from libc.math cimport fabs, floor, log, log1p, sqrt
@@ -29,6 +29,8 @@ cdef struct Stream:
     uint64_t key0
     uint64_t key1
     uint64_t id
+    uint64_t second
+    uint64_t third
 
 
 cdef inline Stream stream(const uint64_t[::1] key, uint64_t id) noexcept nogil:
@@ -36,12 +38,13 @@ cdef inline Stream stream(const uint64_t[::1] key, uint64_t id) noexcept nogil:
     s.key0 = key[0]
     s.key1 = key[1]
     s.id = id
+    s.second = s.third = 0
     return s
 
 
 cdef inline void philox_block(Stream s, uint64_t block, uint64_t* out) noexcept nogil:
     """Numbers 4 block .. 4 block + 3 of a stream."""
-    cdef uint64_t c0 = block + 1, c1 = s.id, c2 = 0, c3 = 0, low0, low1, high0, high1
+    cdef uint64_t c0 = block + 1, c1 = s.id, c2 = s.second, c3 = s.third, low0, low1, high0, high1
     cdef int _
     for _ in range(10):
         high0 = multiply_high(0xD2E7470EE14C6C93ULL, c0)

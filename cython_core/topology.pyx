@@ -14,12 +14,12 @@ cpdef enum:
     ALL_TO_ALL = 0
     FIXED_INDEGREE = 1
     FIXED_PROBABILITY = 2
+    ONE_TO_ONE = 3
 
 cpdef enum:
     WEIGHT_CONSTANT = 0     # a
     WEIGHT_NORMAL = 1       # mean a, standard deviation b
     WEIGHT_UNIFORM = 2      # in [a, b)
-    WEIGHT_NONE = 3         # weights are not touched
 
 
 cdef struct Draw:
@@ -69,6 +69,8 @@ cdef inline void start_target(Draw* draw, Stream stream, double probability) noe
     draw.n_most = draw.indegree if draw.rule == FIXED_INDEGREE else draw.n_choices
     if draw.rule == FIXED_PROBABILITY and not probability > 0.0:
         draw.n_most = 0
+    if draw.rule == ONE_TO_ONE:
+        draw.n_most = <int64_t>stream.id < draw.n_sources and <int64_t>stream.id != self_source
     draw.latest = -1
 
 
@@ -114,6 +116,8 @@ cdef inline int choose(Draw* draw, int64_t first, uint32_t* permutation, uint32_
             sources[k] = <uint32_t>(first + k)
     elif draw.rule == FIXED_INDEGREE:
         choose_indegree(draw, first, n, permutation, sources)
+    elif draw.rule == ONE_TO_ONE:
+        sources[0] = <uint32_t>draw.stream.id - (<int64_t>draw.stream.id > draw.self_source)
     else:
         n = choose_probability(draw, first, sources)
     for k in range(n):  # choices number the sources without the excluded one
@@ -184,12 +188,13 @@ def count(
 ):
     """Add the synapses of the targets first_target .. last_target - 1 to the lengths of their rows.
 
-    The rules are those of NEST's connectivity concepts: `ALL_TO_ALL`; `FIXED_INDEGREE`, drawn with replacement or else
-    by a partial Fisher-Yates shuffle; `FIXED_PROBABILITY` for each pair, by geometric skips.
+    The rules are those of NEST's connectivity concepts: `ALL_TO_ALL`; `ONE_TO_ONE`, target j and source j;
+    `FIXED_INDEGREE`, drawn with replacement or else by a partial Fisher-Yates shuffle; `FIXED_PROBABILITY` for each
+    pair, by geometric skips.
 
     Parameters
     ----------
-    rule : one of the three
+    rule : one of the four
     n_sources : size of the source population, below 2**32
     first_target, last_target : half-open range of targets in their population
     indegree : synapses of a target under `FIXED_INDEGREE`; without multapses at most the number of eligible sources
@@ -255,7 +260,7 @@ def fill(
     target_base : what first_target is called in `target`
     cursor : (delay_high - delay_low + 1, n_sources), place of the next synapse of each row; moved on past it
     target : (n,), overwritten where the cursors pass: target - first_target + target_base
-    weight : (n,), likewise, the weights; any size for `WEIGHT_NONE`
+    weight : (n,), likewise, the weights
     """
     cdef uint32_t sources[CHUNK]
     cdef uint32_t delays[CHUNK]
@@ -277,7 +282,6 @@ def fill(
                     place = cursor[delays[k], sources[k]]
                     cursor[delays[k], sources[k]] = place + 1
                     target[place] = <uint32_t>(j - first_target + target_base)
-                    if weight_kind != WEIGHT_NONE:
-                        weight[place] = <real>weights[k]
+                    weight[place] = <real>weights[k]
                 first += n
             finish_target(&draw, permutation)

@@ -14,7 +14,7 @@ from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
 from .scaling.commands import COMMANDS as SCALING
 
-EXIT_BAD_INPUT, EXIT_NO_GOING_ON = 2, 3
+EXIT_BAD_INPUT, EXIT_NO_GOING_ON, EXIT_INTERRUPTED = 2, 3, launcher.EXIT_INTERRUPTED
 LONGEST = 2**15  # characters of a message
 
 
@@ -31,29 +31,39 @@ for _command in (*RUNS, *SCALING):
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point. Exit codes, the same on all ranks: 1 a case doesn't hold, or a crash; 2 bad input; 3 no going on."""
     rank = launcher.promised_rank(os.environ)
+    launcher.end_at_once_on_interrupt()
     try:
         commands.main(args=arguments, prog_name="pareprop", obj=launcher.exchange(), standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        launcher.abort(EXIT_INTERRUPTED)
+        sys.exit(EXIT_INTERRUPTED)
     except (InputError, click.ClickException) as problem:
-        _tell(rank, problem)
-        sys.exit(EXIT_BAD_INPUT)
+        _leave(rank, problem, EXIT_BAD_INPUT)
     except ParepropError as problem:
-        _tell(rank, problem)
-        sys.exit(EXIT_NO_GOING_ON)
+        _leave(rank, problem, EXIT_NO_GOING_ON)
     except MemoryError as problem:
         click.echo(f"pareprop: error: not enough memory on rank {rank}: {problem}", err=True)
-        launcher.abort()
+        launcher.abort(EXIT_NO_GOING_ON)
         sys.exit(EXIT_NO_GOING_ON)
     except Exception:
         click.echo(f"pareprop: rank {rank} failed:\n{traceback.format_exc()}", err=True)
-        launcher.abort()
+        launcher.abort(1)
         sys.exit(1)
 
 
-def _tell(rank: int, problem: Exception) -> None:
+def _leave(rank: int, problem: Exception, code: int) -> None:
+    """End with the message of rank 0; a rank that is alone with its problem tells it and ends the others."""
+    _tell(rank, problem)
+    if not launcher.leave_together():
+        if rank:
+            _tell(0, f"{problem} (rank {rank})")
+        launcher.abort(code)
+    sys.exit(code)
+
+
+def _tell(rank: int, problem: Exception | str) -> None:
     if rank:
         return
     if isinstance(problem, click.exceptions.NoArgsIsHelpError):

@@ -9,11 +9,14 @@ import numpy as np
 
 from pareprop.core import (
     build_info,
+    degrees,
     exchange,
     interval,
     interval_single,
+    local_readouts,
     optimizers,
     random,
+    rewire,
     rows,
     signs,
     spike,
@@ -23,8 +26,8 @@ from pareprop.core import (
 )
 
 __all__ = [
-    "PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rows", "signs", "spike_log",
-    "topology",
+    "PRECISIONS", "Precision", "build_info", "degrees", "exchange", "local_readouts", "optimizers", "random", "rewire",
+    "rows", "signs", "spike_log", "topology",
 ]  # fmt: skip
 
 

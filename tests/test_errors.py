@@ -140,9 +140,9 @@ CRASH = """
 import sys
 from pareprop import cli
 from pareprop.parallel import launcher
-from pareprop.runs import verify
+from pareprop.runs import commands
 if launcher.exchange().rank == 1:
-    cases.load = lambda path: 1 / 0
+    commands.load = lambda path: 1 / 0
 cli.main(["verify", sys.argv[1]])
 """
 

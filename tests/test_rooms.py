@@ -14,7 +14,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 GROUND = {"errors", "files", "kernels", "arrays", "rng", "timers", "machine"}
 MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "parallel": set(),
-    "network": {"parallel"},
+    "sonata": set(),
+    "network": {"parallel", "sonata"},
     "engines": {"network", "parallel"},
     "simulation": {"engines", "network", "parallel"},
     "tasks": {"engines", "network", "parallel"},
@@ -26,6 +27,7 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
 LIBRARIES = {  # beside the standard library and NumPy
     "ground": {"h5py"},
     "parallel": {"mpi4py"},
+    "sonata": {"h5py"},
     "network": {"pydantic"},
     "engines": set(),
     "simulation": set(),

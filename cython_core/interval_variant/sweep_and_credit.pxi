@@ -14,6 +14,7 @@ def sweep(
     double kappa,
     bint adaptive,
     const double[:, ::1] error,       # IN (T, n_out), 0 outside the learning window
+    const real[:, ::1] local,         # IN (T, n), filtered signals of the neurons' own readouts; (0, 0) without
     const int64_t[:, ::1] blocks,     # IN, feedback: rows are readouts
     const int64_t[::1] row_ptr,       # IN
     const uint32_t[::1] target,       # IN
@@ -40,7 +41,8 @@ def sweep(
         p[:] = 0.0
         b[:] = 0.0
         for t in range(psi.shape[0] - 1, -1, -1):
-            signal[:] = 0.0
+            for j in range(n):
+                signal[j] = local[t, j] if local.shape[0] > 0 else 0.0
             for k in range(filtered.shape[0]):
                 filtered[k] = error[t, k] + kappa * filtered[k]
             for m in range(blocks.shape[0]):

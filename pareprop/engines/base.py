@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..network.connectivity import Role
 from ..network.local import LocalNetwork, target_rate
+from ..network.losses import LOSSES
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
@@ -105,7 +106,7 @@ class Engine(ABC):
         self.n_steps, self.real = n_steps, network.model.kernels.real
         self.n_neurons = network.neurons[1] - network.neurons[0]
         readouts = network.model.of_role("readout")
-        self.loss = readouts[0].params.loss if readouts else "mean_squared_error"
+        self.loss = LOSSES[readouts[0].params.loss if readouts else "mean_squared_error"]
         self.constants = network.readout_constants()
         self.round_steps = self._round_length()
         n_own = network.readouts[1] - network.readouts[0]
@@ -120,6 +121,10 @@ class Engine(ABC):
             return self.n_steps
         longest = self.network.model.min_delay(*self.exchanging) or self.n_steps
         return min(self.settings.round_steps or longest, longest)
+
+    @abstractmethod
+    def bind(self) -> None:
+        """Collective: name to the exchange what rounds carry. The constructor is not: a rank may fail in it alone."""
 
     def _bind_exchange(self, own: SpikeLog, merged: SpikeLog) -> None:
         """Collective: name the logs and signals that rounds exchange."""
@@ -205,7 +210,9 @@ class Engine(ABC):
         """Take back numbers and what is shared; the arrays of `state()` are filled next."""
 
     def refresh(self) -> None:
-        """Bring learning-signal weights up to date after the arrays of `state()` were filled."""
+        """Bring rows and learning-signal weights up to date after the arrays of `state()` were filled."""
+        for item in self.plastic:
+            item.restore()
         if self.network.mirror:
             self.network.mirror.follow()
 

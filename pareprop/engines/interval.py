@@ -14,6 +14,7 @@ from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .base import Engine, Settings
 from .interval_gradient import IntervalGradient
+from .local_readouts import LocalErrors
 from .losses import evaluate
 from .sample import Sample
 from .state import State
@@ -71,6 +72,7 @@ class Interval(Engine):
         self.parameters = network.parameters(PARAMETERS)
         averaged_steps = settings.learning_window if settings.average_gradient else 1
         self.gradient = IntervalGradient(network, n_steps, averaged_steps, self.parameters, timers)
+        self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic = self.gradient.plastic
         self._allocate()
 
@@ -87,8 +89,11 @@ class Interval(Engine):
                "heard": self.segments, "blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target,
                "weight": table.weight}
         )  # fmt: skip
-        self._bind_exchange(self.own, self.merged)
         self.record_ids(np.zeros(0, np.int64))
+
+    def bind(self) -> None:
+        """Collective: name the logs and signals that rounds exchange."""
+        self._bind_exchange(self.own, self.merged)
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: one interval; with `learn`, add its gradient. Return errors (T, n_readouts) and the loss."""
@@ -107,10 +112,14 @@ class Interval(Engine):
         self.log, self.n_spikes = self.exchange.all_spikes_on_root(self.own, self.merged, T)
         window = slice(T - self.settings.learning_window, T)
         error, loss = evaluate(self.loss, self.shown_signal(), sample.target, window)
+        if self.local.rule:
+            with self.timers.phase("sweep"):
+                loss += self.local.learn_from(self.own, sample.local_targets, self.exchange.comm)
         self._tracks[2][...] = self.psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
         self.recorded = self._record(error)
         if learn:
-            self.gradient.collect(sample.inputs, self.segments, error, self.psi, self.neurons["n_spikes"])
+            local = self.local.signal
+            self.gradient.collect(sample.inputs, self.segments, error, local, self.psi, self.neurons["n_spikes"])
         self.n_samples += 1
         return error, loss
 
@@ -194,6 +203,7 @@ class Interval(Engine):
         logs = {id(log): log.nbytes for log in (self.own, self.merged)}
         return {
             "gradients": self.gradient.nbytes,
+            "local readouts": self.local.nbytes,
             "histories": self.psi.nbytes + self.signal.nbytes + sum(array.nbytes for array in self.neurons.values()),
             "log": sum(logs.values()),
         }

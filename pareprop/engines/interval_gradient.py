@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..arrays import aligned
+from ..errors import InputError
 from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
 from ..parallel.replicas import Replicas, TreeSum
@@ -59,14 +60,18 @@ class IntervalGradient:
         self._kernel, self._real, self._parameters = model.kernels.interval, model.kernels.real, parameters
         constants = network.readout_constants()
         self._kappa, self._zeta = constants["alpha"], constants["zeta"]
+        if model.local:
+            self._kappa = model.local.constants(model.dt_ms)[0]
+            if network.n_readouts and constants["alpha"] != self._kappa:
+                raise InputError(f"local readouts '{model.local.name}': tau_m must be that of the other readouts")
         copies = (network.mirror.table,) if network.mirror else ()
         tables = (network.incoming, network.outgoing)
         self._tables = (*tables, *copies)
         rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
         self._direct = all(rule.accumulates and rule.batch_size == 1 for rule in rules)
         self._pending: list[tuple] = []
-        self.mirrored = [item for table in copies for item in plastic(table, model.optimizer)]
-        self.plastic = [item for table in tables for item in plastic(table, model.optimizer)]
+        self.mirrored = [item for table in copies for item in plastic(table, model.optimizer, seed=model.seed)]
+        self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         self.n_collected = 0
         self._scratch = np.zeros(network.n_readouts), *np.zeros((3, len(parameters["alpha"])), self._real)
         self._allocate()
@@ -91,8 +96,9 @@ class IntervalGradient:
         return bool(self._pending)
 
     def collect(
-        self, inputs: SpikeLog, spikes: SegmentedLog, error: np.ndarray, psi: np.ndarray, n_spikes: np.ndarray
-    ) -> None:
+        self, inputs: SpikeLog, spikes: SegmentedLog, error: np.ndarray, local: np.ndarray, psi: np.ndarray,
+        n_spikes: np.ndarray,
+    ) -> None:  # fmt: skip
         """Add the gradient of one interval to the batch.
 
         Parameters
@@ -101,6 +107,8 @@ class IntervalGradient:
             Of the interval: of the inputs, and of the neurons that this rank listens to.
         error : np.ndarray
             float64 (n_steps, n_readouts).
+        local : np.ndarray
+            (n_steps, n_neurons), filtered learning signals of the neurons' own readouts; (0, 0) without.
         psi : np.ndarray
             (n_steps, n_neurons), surrogate gradients; overwritten by the coefficients of arrivals.
         n_spikes : np.ndarray
@@ -112,7 +120,7 @@ class IntervalGradient:
         table = network.feedback
         with self.timers.phase("sweep"):
             self._kernel.sweep(
-                self._kappa, network.adaptive, error, table.blocks, table.row_ptr, table.target, table.weight,
+                self._kappa, network.adaptive, error, local, table.blocks, table.row_ptr, table.target, table.weight,
                 *(self._parameters[name] for name in ("alpha", "zeta", "rho", "adapt_beta")),
                 rate.astype(self._real, copy=False), *self._scratch, psi,
             )  # fmt: skip
@@ -150,6 +158,8 @@ class IntervalGradient:
             return
         divisor = float(self.n_collected) * self.averaged_steps
         etas = {item.name: item.eta for item in self.plastic}
+        for item in (*self.plastic, *self.mirrored):
+            item.begin_step()
         if self._direct:
             self._credit(self._pending, spikes, lambda table: (_rates(table, etas, divisor), table.weight))
             self._pending = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,10 @@ from ..arrays import aligned
 from ..errors import InputError
 from ..kernels import optimizers as kernel
 from ..kernels import signs as sign_kernel
-from ..network import signs
+from ..network import rewire, signs
 from ..network.optimizers import Optimizer
 from ..network.synapse_table import ProjectionSlice, SynapseTable
+from .rewiring import Rewiring
 
 
 @dataclass
@@ -26,6 +28,7 @@ class Plastic:
     n_steps : optimizer steps made
     keeps_moments : whether moments are kept here (interval variant)
     moments : name to (n_synapses,) of the type of the weights, what the optimizer keeps of each synapse
+    seed : of the model
     signs : int8 (n_rows,) of the span, of the rows' sources; empty if none is bound, or the engine keeps them itself
     """
 
@@ -34,19 +37,26 @@ class Plastic:
     optimizer: Optimizer
     n_steps: int = 0
     keeps_moments: bool = True
+    seed: int = 0
 
     def __post_init__(self) -> None:
         names, n = self.optimizer.moments if self.keeps_moments else (), self.span.last - self.span.first
         self.moments = {name: aligned(n, self.table.weight.dtype) for name in names}
         self.eta = self.optimizer.eta
-        self.signs = self.span.row_signs() if self.keeps_moments else np.zeros(0, np.int8)
+        projection = self.span.projection
+        kept = self.keeps_moments and projection.keeps_signs and not projection.rewire
+        self.signs = self.span.row_signs() if kept else np.zeros(0, np.int8)
+        self.rewiring = Rewiring(self.table, self.span, self.seed) if projection.rewire else None
+        # bounds are for theta, which the optimizer's step alone may take across 0
+        unbounded = {"Wmin": -math.inf, "Wmax": math.inf}
+        self._rule = self.optimizer.model_copy(update=unbounded) if self.rewiring else self.optimizer
 
     def step(self, gradient: np.ndarray, divisor: float) -> None:
         """Take one optimizer step with `gradient` / `divisor` and clear the gradient (n_synapses of the table,)."""
         mine = slice(self.span.first, self.span.last)
         self.n_steps += 1
-        self.optimizer.step(self.eta, divisor, self.n_steps, gradient[mine], self.table.weight[mine], **self.moments)
-        self._keep_signs()
+        self._rule.step(self.eta, divisor, self.n_steps, gradient[mine], self.table.weight[mine], **self.moments)
+        self._finish_step()
 
     @property
     def name(self) -> str:
@@ -54,8 +64,13 @@ class Plastic:
         return self.span.projection.name
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What a checkpoint keeps of each synapse: the table's weights and the moments kept here."""
-        return {"weight": self.table.weight} | self.moments
+        """What a checkpoint keeps of each synapse: the table's weights, the moments kept here, and their sources."""
+        return {"weight": self.table.weight} | self.moments | (self.rewiring.topology() if self.rewiring else {})
+
+    def restore(self) -> None:
+        """Called when `arrays` were filled: synapses go where these say."""
+        if self.rewiring:
+            self.rewiring.restore(list(self.moments.values()))
 
     def numbers(self) -> dict[str, float]:
         """What a checkpoint keeps besides arrays."""
@@ -68,12 +83,20 @@ class Plastic:
     def clip(self) -> None:
         """Note a step whose gradient went straight into the weights, and clip them."""
         self.n_steps += 1
-        kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self.table.weight[self.span.first : self.span.last])
-        self._keep_signs()
+        if not self.rewiring:
+            kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self.table.weight[self.span.first : self.span.last])
+        self._finish_step()
 
-    def _keep_signs(self) -> None:
-        """Clip at 0 the weights that changed their sign; moments stay as they are, as at NEST's bounds."""
-        if len(self.signs):
+    def begin_step(self) -> None:
+        """Called before weights change."""
+        if self.rewiring:
+            self.rewiring.begin()
+
+    def _finish_step(self) -> None:
+        """Clip at 0 the weights that changed their sign, while moments stay as at NEST's bounds; or rewire."""
+        if self.rewiring:
+            self.rewiring.step(self.n_steps, self.eta, self.optimizer, list(self.moments.values()))
+        elif len(self.signs):
             sign_kernel.bound(self.table.row_ptr[self.span.rows :], self.signs, self.table.weight)
 
     @property
@@ -82,7 +105,7 @@ class Plastic:
         return sum(array.nbytes for array in self.moments.values())
 
 
-def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True) -> list[Plastic]:
+def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True, seed: int = 0) -> list[Plastic]:
     """The plastic projections of a table.
 
     Raises
@@ -95,9 +118,11 @@ def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True)
         if span.projection.keeps_signs:
             here = f"projection '{span.projection.name}'"
             signs.check_bounds(span.projection.signs, optimizer.Wmin, optimizer.Wmax, here)
+        if span.projection.rewire:
+            rewire.check_bounds(span.projection, optimizer.Wmin, optimizer.Wmax, f"projection '{span.projection.name}'")
         _require_bounds(span, optimizer, table.weight[span.first : span.last])
     return [
-        Plastic(table, span, span.projection.optimizer or default, keeps_moments=keeps_moments)
+        Plastic(table, span, span.projection.optimizer or default, keeps_moments=keeps_moments, seed=seed)
         for span in table.spans
         if span.projection.plastic
     ]

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..network.local import LocalNetwork
+from ..network.losses import LOSSES
 from ..parallel.exchange import Exchange, timed_round
 from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
@@ -51,6 +52,7 @@ class Spike(Engine):
         model = network.model
         if model.optimizer.batch_size != 1:
             raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
+        spike_rules.require_known(model)
         self.time, self.learned = 0, False
         self.memory = SpikeMemory(network, n_steps, alone=exchange.size == 1)
         self.neurons = self.memory.neurons
@@ -58,8 +60,11 @@ class Spike(Engine):
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False)]
         self.error = np.zeros_like(self.signal)
         self.kernel = model.kernels.spike.Engine(self._bound())
-        self._bind_exchange(self.memory.own, self.memory.merged)
         self.record_ids(np.zeros(0, np.int64))
+
+    def bind(self) -> None:
+        """Collective: name the logs and signals that rounds exchange."""
+        self._bind_exchange(self.memory.own, self.memory.merged)
 
     def _bound(self) -> dict[str, Any]:
         """Return the arrays and constants of the kernel by name."""
@@ -73,7 +78,7 @@ class Spike(Engine):
                "arriving_out": self.arriving_out, "y_alpha": constants["alpha"], "y_drive": constants["drive"],
                "y_min": constants["V_min"], "E_L": constants["E_L"],
                "incoming": memory.rows[0], "outgoing": memory.rows[1], "mirror": memory.rows[2],
-               "cross_entropy": self.loss == "cross_entropy", "signal": self.signal,
+               "cross_entropy": self.loss is LOSSES["cross_entropy"], "signal": self.signal,
                "nowhere": np.zeros(network.n_readouts),
                "mirror_index": network.mirror.index if network.mirror else np.zeros(0, np.int64),
                "own_signal": self.own_signal, "error": self.error, "block": max(memory.block, 1), "m": memory.m,
@@ -142,11 +147,9 @@ class Spike(Engine):
         run.errors(first, last)
 
     def _value(self, sample: Sample) -> float:
-        if self.loss != "cross_entropy":
-            return float(0.5 * np.sum(np.square(self.error)))
-        probability = np.maximum(self.error + sample.target, np.finfo(float).tiny)
-        inside = np.asarray(self.kernel.window).astype(bool)
-        return float(-np.sum(sample.target[inside] * np.log(probability[inside])))
+        inside = self._window(sample).astype(bool)
+        error, target = self.error[inside], sample.target[inside]
+        return self.loss.value(error + target, target, error)
 
     def heard(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""

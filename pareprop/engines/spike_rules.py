@@ -25,6 +25,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..network.connectivity import Population, Projection
+from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.neurons import CUTOFF_LIMIT, whole_steps
 from ..network.optimizers import Optimizer
@@ -82,6 +83,20 @@ def lags(model: Model) -> Lags:
     if result.m > 62:
         raise InputError(f"delays to readouts and back are {result.d_out} + {result.d_fb} steps, at most 63 together")
     return result
+
+
+def require_known(model: Model) -> None:
+    """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
+    for readouts in model.of_role("readout"):
+        if not LOSSES[readouts.params.loss].in_spike:
+            raise InputError(
+                f"population '{readouts.name}': loss = '{readouts.params.loss}' is for the interval variant, not for "
+                "'spike'"
+            )
+    owners = {f"projection '{item.name}': ": item.optimizer for item in model.projections if item.optimizer}
+    for owner, optimizer in ({"": model.optimizer} | owners).items():
+        if optimizer.spike_code is None:
+            raise InputError(f"{owner}optimizer '{optimizer.type}' is for the interval variant, not for 'spike'")
 
 
 def uniform_alpha(population: Population, dt_ms: float) -> float | None:

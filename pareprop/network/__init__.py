@@ -1,6 +1,6 @@
 """A network in words (`model`, `connectivity`, `neurons`, `optimizers`), and this rank's part of it (`local`).
 
-May import `parallel` and the ground.
+May import `parallel`, `sonata` and the ground.
 
 Where to add
 ------------

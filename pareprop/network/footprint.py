@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from ..machine import require_bytes
 from ..parallel.partition import block
-from .connectivity import Projection
+from .connectivity import RULES, Projection
 from .model import Model
 
-SYNAPSE, STEP = 12, 8  # bytes: target and weight; of a number kept in each step
+SYNAPSE, STEP, SINGLE = 12, 8, 4  # bytes: target and weight; of a number kept in each step
 
 
 def require(model: Model, n_steps: int, rank: int = 0, size: int = 1) -> None:
@@ -25,18 +25,15 @@ def _parts(model: Model, n_steps: int, rank: int, size: int) -> Iterator[tuple[i
     if model.variant == "interval":
         yield (last - first) * n_steps * STEP, f"history of {last - first} neurons over n_steps = {n_steps}"
     yield model.size("readout") * n_steps * STEP, f"signals of {model.size('readout')} readouts in {n_steps} steps"
+    if model.local:
+        yield (last - first) * n_steps * SINGLE, f"signals of local readouts of {last - first} neurons"
     for projection in model.projections:
         first, last = block(projection.post.size, size, rank)  # about; populations lie somewhere in a rank's block
-        count, words = _synapses(projection, last - first)
-        yield count * SYNAPSE, f"projection '{projection.name}' ({words})"
+        if projection.is_drawn:
+            n_bytes = int(RULES[projection.rule].indegree(projection)) * (last - first) * SYNAPSE
+            yield n_bytes, f"projection '{projection.name}' ({_words(projection, last - first)})"
 
 
-def _synapses(projection: Projection, n_targets: int) -> tuple[int, str]:
-    n = projection.pre.size
-    if projection.rule == "fixed_indegree":
-        return int(projection.indegree) * n_targets, f"indegree = {projection.indegree}, {n_targets} targets"
-    if projection.rule == "fixed_probability":
-        return int(projection.probability * n) * n_targets, f"{projection.probability} of {n} x {n_targets}"
-    if projection.rule == "explicit":
-        return 0, "explicit"
-    return n * n_targets, f"all to all, {n} x {n_targets}"
+def _words(projection: Projection, n_targets: int) -> str:
+    options = [f"{name} = {getattr(projection, name)}" for name in RULES[projection.rule].options]
+    return ", ".join([projection.rule, *options, f"{projection.pre.size} x {n_targets}"])

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ..errors import VALUE_LIMIT, InputError, shown
 from . import parameters
+from .connectivity import RULES
 from .model import MAX_SIZE, Model
 from .neurons import NEURON_MODELS, READOUT_MODELS
 
@@ -45,7 +46,7 @@ class ProjectionEntry(parameters.Frozen):
     pre: str
     post: str
     name: str | None = None
-    rule: Literal["all_to_all", "fixed_indegree", "fixed_probability", "explicit"] = "all_to_all"
+    rule: Literal[*RULES] = "all_to_all"
     weight: parameters.Value = 1.0
     delay: int | list[int] = 1
     indegree: int | None = None
@@ -58,6 +59,7 @@ class ProjectionEntry(parameters.Frozen):
     feedback: Literal["random", "symmetric", "adaptive"] | None = None
     optimizer: dict[str, Any] | None = None
     sign: Literal["source", "free"] | list[int] = "free"
+    rewire: dict[str, Any] | None = None
 
 
 def add_populations(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:

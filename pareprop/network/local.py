@@ -13,6 +13,7 @@ from ..arrays import aligned_copy
 from ..errors import InputError
 from ..parallel.messages import Sources
 from ..parallel.partition import block, overlap
+from . import rewire
 from .connectivity import Population
 from .feedback import mirror
 from .model import Model
@@ -63,13 +64,17 @@ class LocalNetwork:
         self.currents = SynapseTable(model, self._projections(("current",), "recurrent"), *self.neurons)
         self.mirror = mirror(model, self.neurons, self.feedback)
         self.sources = self._compact()
+        for span in self.incoming.spans:
+            if span.projection.rewire:
+                rewire.check_synapses(span.projection, self.incoming.chunks(span))
         self._build_cells()
 
     def _compact(self) -> Sources:
         """Leave out of the tables the neurons without targets on this rank, unless they are few."""
         tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
         heard = np.unique(np.concatenate([np.arange(*self.neurons), *(table.used() for table in tables)]))
-        whole = len(heard) > ALMOST_ALL * self.n_recurrent
+        rewired = any(item.rewire and item.pre.role == "recurrent" for item in self.model.projections)
+        whole = rewired or len(heard) > ALMOST_ALL * self.n_recurrent  # any neuron may come to have a target here
         heard = np.arange(self.n_recurrent) if whole else heard
         for table in tables:
             if not whole or any(span.first == span.last for span in table.spans):

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
+from .losses import LOSSES
 from .parameters import FLOAT_MAX, Frozen, Value, plain, require_above, require_order
 
 SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative")
@@ -117,7 +118,7 @@ class _Readout(Frozen):
     V_m: float | None = None
     V_min: float = -FLOAT_MAX
     tau_m: float = Field(10.0, gt=0)
-    loss: Literal["mean_squared_error", "cross_entropy"] = "mean_squared_error"
+    loss: Literal[*LOSSES] = "mean_squared_error"
 
 
 class ReadoutInterval(_Readout):

@@ -11,13 +11,13 @@ import numpy as np
 from ..arrays import aligned
 from ..kernels import rows as row_kernel
 from ..kernels import signs as sign_kernel
-from .connectivity import Projection
+from .connectivity import RULES, Projection
 from .drawing import NO_HOLE, Block, draft_blocks
 from .model import Model
 
 COLUMNS = ("row", "source", "sources", "delay", "log", "dense", "target", "hole", "width", "plastic")
-ROW, SOURCE, SOURCES, LOG, DENSE, HOLE = (
-    COLUMNS.index(name) for name in ("row", "source", "sources", "log", "dense", "hole")
+ROW, SOURCE, SOURCES, LOG, DENSE, TARGET, HOLE = (
+    COLUMNS.index(name) for name in ("row", "source", "sources", "log", "dense", "target", "hole")
 )
 
 
@@ -103,9 +103,10 @@ class SynapseTable:
             for draft in group:
                 blocks += self._place(model, draft, row)
                 row += draft.counts.size
-            if group[0].projection.rule != "explicit":  # given weights are checked instead
+            if group[0].projection.is_drawn or group[0].projection.rewire:  # given ones were checked; -0.0
                 first = self.spans[-1].rows
-                sign_kernel.take_signs(self.row_ptr[first:], self.spans[-1].row_signs(), self.weight)
+                factor = group[0].projection.inhibition if group[0].projection.is_drawn else 1.0
+                sign_kernel.take_signs(self.row_ptr[first:], self.spans[-1].row_signs(), factor, self.weight)
         self.blocks = np.array(blocks, np.int64).reshape(-1, len(COLUMNS))
 
     def _span(self, group: list[Block], row: int) -> ProjectionSlice:
@@ -134,11 +135,11 @@ class SynapseTable:
 
     def _is_dense(self, draft: Block, row: int) -> bool:
         """Whether each source reaches every target of the block once (itself left out if the draft says so)."""
-        if draft.projection.rule == "all_to_all":
+        if RULES[draft.projection.rule].reaches_all:
             return len(draft.delays) == 1
         n, width = draft.projection.pre.size, draft.targets[1] - draft.targets[0]
         start, stop = self.row_ptr[row], self.row_ptr[row + n]
-        if draft.projection.rule != "explicit" or stop - start != width * (n - draft.leaves_out_self):
+        if draft.projection.is_drawn or stop - start != width * (n - draft.leaves_out_self):
             return False
         repeated = np.diff(self.target[start:stop].astype(np.int64)) == 0
         ends = self.row_ptr[row + 1 : row + n] - start - 1  # a row may end where the next one starts
@@ -210,6 +211,11 @@ class SynapseTable:
             return np.arange(last - first)
         ends = np.searchsorted(sources, (first, last) if span.first < span.last else (first, first))
         return sources[slice(*ends)] - first
+
+    def blocks_of(self, span: ProjectionSlice) -> np.ndarray:
+        """The blocks of a projection, by tile of targets and delay; a view."""
+        first = sum(len(other.delays) for other in self.spans[: self.spans.index(span)])
+        return self.blocks[first : first + len(span.delays)]
 
     def whole_rows(self) -> tuple[np.ndarray, int]:
         """Number of each row in a table with rows for all sources, int64 (n_rows,), and the number of those."""

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
 from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
 
 from ..errors import InputError
+from .collectives import all_arrive, guarded
 from .exchange import WAYS, Alone, Exchange, Ranks
 from .replicas import LEAVES, Replicas
 
 # Set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx: number of ranks, in this order of trust.
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+EXIT_INTERRUPTED = 130
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 
 
@@ -64,7 +71,14 @@ def exchange() -> Exchange:
             f"{expected} ranks were started, but MPI ({MPI.Get_library_version().split(',')[0]}) sees {comm.size}: "
             "the launcher belongs to another MPI library than mpi4py"
         )
-    return Alone() if comm.size == 1 else Ranks(comm, sending(os.environ))
+    if comm.size == 1:
+        return Alone()
+    if _World.leaving is None:
+        _World.leaving = comm.Dup()
+        _end_others_on_exceptions()
+    with guarded(comm):
+        way = sending(os.environ)
+    return Ranks(comm, way)
 
 
 def split(exchange: Exchange, replicas: int) -> Exchange:
@@ -88,9 +102,43 @@ def split(exchange: Exchange, replicas: int) -> Exchange:
     return Alone(groups) if size == 1 else Ranks(exchange.comm.Split(index, exchange.rank), exchange.sending, groups)
 
 
-def abort() -> None:
+def abort(code: int = 1) -> None:
     """End all ranks at once, if there are others: something unforeseen happened on this one."""
-    if expected_size(os.environ) not in (None, 1):
-        from mpi4py import MPI
+    if _World.leaving is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        _World.leaving.Abort(code)
 
-        MPI.COMM_WORLD.Abort(1)
+
+def leave_together() -> bool:
+    """Collective, if all goes well: whether all ranks come here within some seconds, to leave with an error.
+
+    A rank that left alone would wait for the others at MPI's end, and they for it, for ever.
+    """
+    return all_arrive(_World.leaving)
+
+
+def end_at_once_on_interrupt() -> None:
+    """Let SIGINT end this process in whatever it does, if there are other ranks: the launcher then ends them.
+
+    Python would wait for the end of a call, such as of a message that never comes. Checkpoints listen in its place.
+    """
+    if expected_size(os.environ) not in (None, 1) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+class _World:
+    """The communicator of all ranks for their leaving, once MPI has started with more than one."""
+
+    leaving: Any = None
+
+
+def _end_others_on_exceptions() -> None:
+    """Let an exception that nobody catches end all ranks, as `python -m mpi4py` does."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+        before(kind, value, trace)
+        abort(EXIT_INTERRUPTED if issubclass(kind, KeyboardInterrupt) else 1)
+
+    sys.excepthook = hook

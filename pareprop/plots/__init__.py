@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import classification, dynamics, events, evidence, loss, reader, style, trajectory, weights
+from . import classification, dynamics, events, evidence, loss, own_activity, reader, style, trajectory, weights
 from .loss import draw_seeds
 
 __all__ = ["draw", "draw_seeds"]
@@ -25,6 +25,7 @@ FIGURES = {
     "weights": weights.figure,
     "trajectory": trajectory.figure,
     "evidence": evidence.figure,
+    "own_activity": own_activity.figure,
     "events": events.figure,
     "classification": classification.figure,
 }

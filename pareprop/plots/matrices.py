@@ -20,15 +20,17 @@ def shape(projection: h5py.Group) -> tuple[int, int] | None:
     return (pre, post) if known and pre * post <= LARGEST and len(ids[0]) <= reader.SAMPLE_LIMIT else None
 
 
-def dense(projection: h5py.Group, n_pre: int, n_post: int, weight: np.ndarray) -> np.ndarray:
+def dense(projection: h5py.Group, n_pre: int, n_post: int, weight: np.ndarray, sources: str = "source") -> np.ndarray:
     """Give the matrix (n_post, n_pre) of a projection, NaN where there is no synapse, sums where there are several.
+
+    `sources` names their ids; "source_initial" are those from before synapses moved.
 
     Raises
     ------
     InputError
         When source, target and weight differ in length or an id is out of range.
     """
-    source, target = reader.values(projection, "source"), reader.values(projection, "target")
+    source, target = reader.values(projection, sources), reader.values(projection, "target")
     if not len(source) == len(target) == len(weight):
         raise InputError(f"{projection.file.filename}: {projection.name}: source, target and weight differ in length")
     for name, ids, n in (("source", source, n_pre), ("target", target, n_post)):

@@ -77,7 +77,8 @@ def row(area: SubFigure, projection: h5py.Group) -> None:
     heading = f"{projection.name.rpartition('/')[2]}: {len(data[1]):,} synapses"
     if len(after) < len(data[1]):
         heading += f", {len(after):,} of them shown"
-    unchanged = np.array_equal(before, after)
+    moved = "source_initial" in projection
+    unchanged = not moved and np.array_equal(before, after)
     if unchanged:
         heading += ", unchanged"
     area.suptitle(heading.replace("->", "→"), x=0.01, ha="left", fontsize=8, fontweight="bold")
@@ -85,11 +86,15 @@ def row(area: SubFigure, projection: h5py.Group) -> None:
     shape = matrices.shape(projection)
     if shape is None:
         last, other = area.subplots(1, 2)
-        histogram(other, [("change", after - before, style.VERMILLION)])
-        other.set_xlabel("change of weight")
+        if moved:  # a synapse has no partner before
+            other.set_visible(False)
+        else:
+            histogram(other, [("change", after - before, style.VERMILLION)])
+            other.set_xlabel("change of weight")
     else:
         *images, last = area.subplots(1, 4)
-        dense = [matrices.dense(projection, *shape, values) for values in (before, after)]
+        ids = "source_initial" if moved else "source", "source"
+        dense = [matrices.dense(projection, *shape, *pair) for pair in zip((before, after), ids, strict=True)]
         if unchanged:
             single(images, dense[1])
         else:

@@ -16,6 +16,8 @@ from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.neurons import NEURON_MODELS
 from ..network.optimizers import optimizer
+from ..network.parameters import checked
+from ..network.rewire import Rewire
 
 FORMATS = ("pareprop-case-1", "pareprop-case-2")  # the second one may have signs and rewiring
 LIMIT = 2**28  # values in a dataset of a case; more is refused before memory is taken
@@ -111,6 +113,8 @@ def _expected(group: h5py.Group, file: h5py.File) -> dict[str, np.ndarray]:
     shapes = {key: file[key].shape for key in ("w_in", "w_rec", "w_out")}
     shapes["readout_signal"] = file["targets"].shape
     shapes["spike_steps"] = shapes["spike_ids"] = (_dataset(group, "spike_steps").size,)
+    if "rewire" in file:
+        shapes |= {"d_rec": shapes["w_rec"], "moves": (_dataset(group, "moves").size // 6, 6)}
     expected = {key: _dataset(group, key) for key in shapes}
     for key, array in expected.items():
         if array.shape != shapes[key] or array.dtype.kind not in "iuf":
@@ -170,7 +174,8 @@ def _attributes(node: Any) -> dict[str, Any]:
 def _model(variant: str, file: h5py.File, attributes: dict[str, Any], arrays: dict[str, np.ndarray]) -> Model:
     nodes = _group(file, "groups")
     dt_ms = _number(attributes, "dt_ms") if "dt_ms" in attributes else 1.0
-    model = Model(variant, dt_ms=dt_ms, optimizer=optimizer(_attributes(_group(file, "optimizer")), "optimizer"))
+    seed = _whole(attributes, "seed") if "seed" in attributes else 1
+    model = Model(variant, seed, dt_ms=dt_ms, optimizer=optimizer(_attributes(_group(file, "optimizer")), "optimizer"))
     inputs = model.inputs("in", arrays["inputs"].shape[1])
     groups = [_neurons(model, key, _group(nodes, key)) for key in sorted(nodes, key=int)]
     readout = model.readouts("out", arrays["targets"].shape[1], **_attributes(_group(file, "readout")))
@@ -186,16 +191,31 @@ def _model(variant: str, file: h5py.File, attributes: dict[str, Any], arrays: di
         if array.shape != shape:
             raise InputError(f"dataset '{key}' has shape {array.shape}, must be {shape}")
     signs = {key: _signs(file, key, size) for key, size in (("in", n_in), ("rec", n_rec), ("out", n_rec))}
+    moving = _rewiring(file)
     d_out, d_fb = attributes.get("d_out", 1), attributes.get("d_fb", 1)
     for post in groups:
         rows = slice(model.offset(post), model.offset(post) + post.size)
-        _connect(model, inputs, post, w_in[rows], 1, signs["in"])
+        _connect(model, inputs, post, w_in[rows], 1, signs["in"], moving.get("w_in"))
         for pre in groups:
             columns = slice(model.offset(pre), model.offset(pre) + pre.size)
-            _connect(model, pre, post, w_rec[rows, columns], d_rec[rows, columns], signs["rec"][columns])
+            delays, bound = d_rec[rows, columns], signs["rec"][columns]
+            _connect(model, pre, post, w_rec[rows, columns], delays, bound, moving.get("w_rec"))
         _connect(model, readout, post, w_fb[rows], d_fb)
         _connect(model, post, readout, w_out[:, rows], d_out, signs["out"][rows])
     return model
+
+
+def _rewiring(file: h5py.File) -> dict[str, tuple[Rewire, bool]]:
+    """Matrix to how its synapses move, and whether a neuron may have a synapse onto itself."""
+    if "rewire" not in file:
+        return {}
+    values = _attributes(_group(file, "rewire"))
+    names, autapses = str(values.pop("projections", "")).split(","), bool(values.pop("allow_autapses", True))
+    for name in names:
+        if name not in ("w_in", "w_rec"):
+            raise InputError(f"rewire: projections = '{name}' must be w_in or w_rec")
+    rule = checked(Rewire, values, "rewire")
+    return dict.fromkeys(names, (rule, autapses))
 
 
 def _signs(file: h5py.File, key: str, size: int) -> np.ndarray:
@@ -218,10 +238,12 @@ def _neurons(model: Model, key: str, node: h5py.Group) -> Population:
 
 
 def _connect(
-    model: Model, pre: Population, post: Population, weights: np.ndarray, delays: Any, sign: Any = "free"
-) -> None:
+    model: Model, pre: Population, post: Population, weights: np.ndarray, delays: Any, sign: Any = "free",
+    moving: tuple[Rewire, bool] | None = None,
+) -> None:  # fmt: skip
     target, source = np.nonzero(~np.isnan(weights))
     delays = np.broadcast_to(np.asarray(delays), weights.shape)[target, source]
     model.connect(
-        pre, post, "explicit", source=source, target=target, weight=weights[target, source], delay=delays, sign=sign
-    )
+        pre, post, "explicit", source=source, target=target, weight=weights[target, source], delay=delays, sign=sign,
+        rewire=moving and moving[0], allow_autapses=moving is None or moving[1],
+    )  # fmt: skip

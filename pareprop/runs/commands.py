@@ -53,19 +53,22 @@ def run(
 ) -> None:  # fmt: skip
     """Train a task, or what a configuration file says; leave results.h5 and figures in a run directory."""
     settings = settings if seed is None else (*settings, f"run.seed={seed}")
-    chosen = config.load(source, settings)
+    with guarded(exchange.comm):
+        chosen = config.load(source, settings)
     group = launcher.split(exchange, replicas)
-    model = chosen.task.model()  # before anything is written
-    check_replicas(replicas, model, chosen.task.settings())
-    check(chosen.record, model)
-    footprint.require(model, chosen.task.n_steps, size=group.size)
+    with guarded(exchange.comm):
+        model = chosen.task.model()  # before anything is written
+        check_replicas(replicas, model, chosen.task.settings())
+        check(chosen.record, model)
+        footprint.require(model, chosen.task.n_steps, size=group.size)
     with claimed(exchange.comm, out, chosen.task.name, overwrite) as directory:
         if seeds == 1:
             _begin(exchange, chosen, directory, until, group)
             return
         parts = []
         for number in range(chosen.task.seed, chosen.task.seed + seeds):
-            own = config.load(source, (*settings, f"run.seed={number}"))
+            with guarded(exchange.comm):
+                own = config.load(source, (*settings, f"run.seed={number}"))
             with claimed(exchange.comm, str(directory / f"seed-{number}"), chosen.task.name, overwrite) as part:
                 _begin(exchange, own, part, until, group)
             parts.append(part)

@@ -117,7 +117,12 @@ def _weights(a: h5py.File, b: h5py.File) -> Iterator[str]:
         if any(group is None for group in groups):
             yield f"weight: projection '{name}' is only in the {'second' if groups[0] is None else 'first'}"
             continue
-        for key in ("source", "target", "delay", "weight_initial", "weight"):
+        for key in ("source", "target", "delay", "source_initial", "delay_initial", "weight_initial", "weight"):
+            if key not in groups[0] and key not in groups[1]:  # those of synapses that moved
+                continue
+            if key not in groups[0] or key not in groups[1]:
+                yield f"{key}: projection '{name}' has it only in the {'second' if key in groups[1] else 'first'}"
+                continue
             k = _place(groups[0][key], groups[1][key])
             if k is not None:
                 told = [f"{group[key][k].item()!r}" if k < len(group[key]) else "none" for group in groups]

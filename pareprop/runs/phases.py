@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..engines.losses import output
+from ..network.losses import LOSSES
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
 from ..tasks.base import TaskBase
@@ -52,7 +52,7 @@ class Score:
             return
         window = outcome.sample.window if outcome.sample.window is not None else slice(-learning_window, None)
         self.labels.append(outcome.sample.label)
-        self.predictions.append(int(np.argmax(output(loss, outcome.signal[window]).mean(axis=0))))
+        self.predictions.append(int(np.argmax(LOSSES[loss].output(outcome.signal[window]).mean(axis=0))))
 
     @property
     def n_right(self) -> int:
@@ -100,7 +100,7 @@ class Phases(Observer):
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Score a sample."""
-        loss = simulation.model.of_role("readout")[0].params.loss
+        loss = simulation.engine.loss
         self._own.add(outcome, self.task.learning_window, loss)
 
     def after_batch(self, simulation: Simulation, first: int, n: int, phase: str) -> None:
@@ -121,7 +121,8 @@ class Phases(Observer):
         self.validations.append((iteration + 1, value))
         if value < task.stop_below:
             value = self._run(simulation, "validate", task.stop_samples, task.eta_validate).value
-            self.stopped = simulation.stop_requested = value < task.stop_below
+            self.stopped = value < task.stop_below
+            simulation.stop_requested = simulation.stop_requested or self.stopped
 
     def finish(self, simulation: Simulation) -> None:
         """Test, if the training is complete; after an early stop at least one sample, so that figures show the end."""

@@ -28,7 +28,8 @@ class Progress(Observer):
 
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """Move on."""
-        self._bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
+        moves = {"moves": sum(counts[-1] for counts in simulation.moves.values())} if simulation.moves else {}
+        self._bar.set_postfix(loss=f"{loss:.4g}", **moves, refresh=False)
         self._bar.update()
 
     def finish(self, simulation: Simulation) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import click
 
-from ..network.model import describe
+from ..network.model import Model, describe
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation.loop import Simulation
+from ..simulation.observer import Observer
 from ..storage import checkpoint_read
 from ..storage.checkpoint_observer import Checkpoints
 from ..storage.disk import clear, on_disk
@@ -48,12 +49,18 @@ class Run:
     def __post_init__(self) -> None:
         task, iterations = self.config.task, self.config.task.iterations
         self.last = iterations if self.until is None else min(self.until, iterations)
-        model = task.model()
+        with collectives.guarded(self.exchange.comm):  # data may be out of reach of one rank alone
+            model = task.model()
+            observers = self._observers(model)
+        self.simulation = Simulation(model, task, self.group or self.exchange, observers, task.settings())
+
+    def _observers(self, model: Model) -> list[Observer]:
+        task = self.config.task
         attributes = {
             "task": task.name, "figure": task.figure, "seed": task.seed, "config": self.config.json(),
             "config_digest": self.config.digest(), "model": describe(model), **task.attributes(),
         }  # fmt: skip
-        self.phases = Phases(task, iterations)
+        self.phases = Phases(task, task.iterations)
         self.file = ResultsFile(self.directory / RESULTS, attributes, task.kept_samples())
         wanted = self.config.checkpoint
         self.checkpoints = Checkpoints(
@@ -66,8 +73,7 @@ class Run:
             recorders = [Recorder(self.directory / RECORD, self.config.record)]
         about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
         notes = Provenance(self.directory, about)
-        observers = [self.phases, self.file, *recorders, Progress(self.last), notes, self.checkpoints]
-        self.simulation = Simulation(model, task, self.group or self.exchange, observers, task.settings())
+        return [self.phases, self.file, *recorders, Progress(self.last), notes, self.checkpoints]
 
     def begin(self) -> None:
         """Collective: clear what an older run left and store the configuration."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ..engines.interval import IntervalSettings
 from ..engines.sample import Sample
 from ..engines.spike import SpikeSettings
 from ..errors import StateError
+from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation import digest
 from ..simulation.loop import Simulation
@@ -70,17 +72,21 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     task = _CaseTask(case)
     keep = _Keep()
     simulation = Simulation(case.model, task, exchange, [keep], _settings(case, task.learning_window, round_steps))
+    rewired = [item for item in simulation.engine.plastic if item.rewiring]
+    for item in rewired:
+        item.rewiring.kept = []
     try:
         _run(simulation, task.n_samples)
     except StateError as problem:
         return Verdict(f"{case.name}: {problem}: DOES NOT HOLD", False, simulation.digest)
     shown = simulation.engine.shown_weights()
     weights = _weights(case, simulation, shown)
+    moves = _moves(case, simulation, rewired)
     simulation.digest.add_weights(exchange.comm, simulation.network, shown)
     if exchange.rank:
         return Verdict("", True, simulation.digest)
     found = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
-    line, holds = _compare(case, *found, weights)
+    line, holds = _compare(case, *found, weights, moves)
     return Verdict(line, holds, simulation.digest)
 
 
@@ -116,15 +122,43 @@ def _weights(case: Case, simulation: Simulation, shown: dict[int, np.ndarray]) -
     return matrices
 
 
+def _moves(case: Case, simulation: Simulation, rewired: list[Any]) -> np.ndarray:
+    """Collective: all moves on rank 0, as cases list them: step, matrix, target, gone, came, delay."""
+    found = [np.zeros((0, 6), np.int64)]
+    for item in rewired:
+        pre, post = item.span.projection.pre, item.span.projection.post
+        moves = np.concatenate([np.zeros((0, 5), np.int64), *item.rewiring.kept])
+        moves = np.insert(moves, 1, int(pre.role == "recurrent"), axis=1)
+        offset = case.model.offset(pre)
+        found.append(moves + np.array([0, 0, case.model.offset(post), offset, offset, 0]))
+    parts = list(collectives.to_root(simulation.exchange.comm, [np.concatenate(found)]))
+    whole = np.concatenate(parts or found)
+    return whole[np.lexsort(whole.T[::-1])]
+
+
+def _first_move(moves: np.ndarray, wanted: np.ndarray | None) -> str | None:
+    """What the first move that differs is, None if all are equal."""
+    if wanted is None or np.array_equal(moves, wanted):
+        return None
+    n = min(len(moves), len(wanted))
+    k = int(np.argmax(np.append(np.any(moves[:n] != wanted[:n], axis=1), True)))
+    shown = [str(rows[k].tolist()) if k < len(rows) else "none" for rows in (moves, wanted)]
+    return f"move {k} differs: {shown[0]} instead of {shown[1]}"
+
+
 def _compare(
-    case: Case, steps: np.ndarray, ids: np.ndarray, signals: np.ndarray, weights: dict[str, np.ndarray]
-) -> tuple[str, bool]:
+    case: Case, steps: np.ndarray, ids: np.ndarray, signals: np.ndarray, weights: dict[str, np.ndarray],
+    moves: np.ndarray,
+) -> tuple[str, bool]:  # fmt: skip
     difference = _first_difference(steps, ids, case.expected["spike_steps"], case.expected["spike_ids"])
     readout = _deviation(signals, case.expected["readout_signal"])
     deviation = max(_deviation(weights[key], case.expected[key]) for key in weights)
     tolerance = float(case.attributes["weights_tolerance"])
-    holds = difference is None and readout <= READOUT_TOLERANCE and deviation <= tolerance
+    move = _first_move(moves, case.expected.get("moves"))
+    holds = difference is None and move is None and readout <= READOUT_TOLERANCE and deviation <= tolerance
     spikes = f"{len(steps)} spikes equal" if difference is None else difference
+    if "moves" in case.expected:
+        spikes += f", {len(moves)} moves equal" if move is None else f", {move}"
     line = f"{case.name}: {spikes}, readout {readout:.1e} (at most {READOUT_TOLERANCE:.0e}), " \
         f"weights {deviation:.1e} (at most {tolerance:.0e}): {'holds' if holds else 'DOES NOT HOLD'}"  # fmt: skip
     return line, holds

@@ -9,14 +9,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..engines.spike_rules import lags
-from ..network.connectivity import Population, Projection
+from ..network.connectivity import RULES, Population, Projection
 from ..network.drawing import number_of_tiles
 from ..network.local import ALMOST_ALL
 from ..network.model import Model
 from ..parallel.partition import block, overlap
+from ..simulation.loop import ENGINES
 
 CACHE = 16 * 2**20  # bytes, about: what of a table stays near a core until it is needed again
 BYTES_PER_SYNAPSE = {"interval": 12, "spike": 28}  # that an event touches, in double precision
@@ -122,12 +121,7 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -
 
 def round_steps(model: Model, n_steps: int) -> int:
     """Steps of a round: the min-delay of the projections whose spikes or signals travel between ranks."""
-    roles = ("recurrent", "readout") if model.variant == "spike" else ("recurrent",)
-    delays = [
-        item.delay_range[0] for item in model.projections
-        if item.pre.role in roles and (model.variant == "spike" or item.post.role == "recurrent")
-    ]  # fmt: skip
-    return min([*delays, n_steps])
+    return min(model.min_delay(*ENGINES[model.variant].exchanging) or n_steps, n_steps)
 
 
 def sources(model: Model, ranks: int, rank: int) -> dict[str, float]:
@@ -156,14 +150,7 @@ def _local(model: Model, post: Population, ranks: int, rank: int) -> tuple[int, 
 def _without_targets(model: Model, item: Projection, ranks: int, rank: int) -> float:
     """Probability that a source has no synapse of a projection on a rank."""
     low, high = _local(model, item.post, ranks, rank)
-    n, targets = item.pre.size, high - low
-    if item.rule == "explicit":
-        return 1.0 - len(np.unique(item.source[(item.target >= low) & (item.target < high)])) / n
-    if item.rule == "fixed_indegree":
-        if item.allow_multapses:
-            return (1.0 - 1.0 / n) ** (item.indegree * targets)
-        return (1.0 - item.indegree / n) ** targets
-    return (1.0 - item.probability if item.rule == "fixed_probability" else 0.0) ** targets
+    return RULES[item.rule].silent(item, low, high)
 
 
 def _counts(
@@ -171,19 +158,10 @@ def _counts(
 ) -> tuple[float, ...]:
     """Synapses, rows, arrivals and visited rows of a projection on a rank."""
     low, high = _local(model, item.post, ranks, rank)
-    synapses = (high - low) * indegree(item)
+    synapses = (high - low) * RULES[item.rule].indegree(item)
     tiles = number_of_tiles(item, high - low) if model.variant == "interval" and item.post.role == "recurrent" else 1
     shortest, longest = item.delay_range
     senders = heard[item.pre.name] * (high > low) if item.pre.role == "recurrent" else item.pre.size
     rows = senders * (longest - shortest + 1) * (1 if item.pre.role == "readout" else tiles)
     spikes = {"input": firing.inputs, "recurrent": firing.neurons}.get(item.pre.role, 0.0)
     return synapses, rows, synapses * spikes, rows * spikes
-
-
-def indegree(item: Projection) -> float:
-    """Mean number of synapses of a projection onto one cell."""
-    sources = item.pre.size - (item.pre == item.post and not item.allow_autapses)
-    if item.rule == "explicit":
-        return len(item.target) / item.post.size
-    drawn = {"fixed_indegree": item.indegree, "fixed_probability": item.probability * sources}
-    return drawn.get(item.rule, sources)

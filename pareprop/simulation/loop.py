@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
@@ -40,6 +41,7 @@ from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from .digest import Digest
 from .finite import find_bad
+from .interrupts import Deferred
 from .observer import Observer, Outcome
 from .task import Task
 
@@ -64,6 +66,8 @@ class Simulation:
     iteration : iterations done
     losses : mean loss of each iteration
     rates : mean firing rate of the recurrent neurons in Hz, per iteration
+    batch : loss and mean firing rate of each sample of the last batch
+    moves : synapses that moved in each iteration, by projection; of rewired projections alone
     """
 
     def __init__(
@@ -79,19 +83,24 @@ class Simulation:
         self.observers = list(observers)
         self.replicas = self.exchange.replicas
         self.world = self.replicas.world or self.exchange.comm
+        engine = ENGINES[model.variant]
         with self.timers.phase("build"):
-            with guarded(self.exchange.comm):  # draws may be bad on one rank alone
+            with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
+                settings = settings or engine.settings_type(task.learning_window)
+                check_replicas(self.replicas.count, model, settings)
                 footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
                 self.network = LocalNetwork(model, self.exchange.rank, self.exchange.size)
-            engine = ENGINES[model.variant]
-            settings = settings or engine.settings_type(task.learning_window)
-            check_replicas(self.replicas.count, model, settings)
-            self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
+                self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
+            self.engine.bind()
         self.iteration = 0
         self.losses: list[float] = []
         self.rates: list[float] = []
+        self.batch: list[tuple[float, float]] = []
+        self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
         self.stop_requested = False
         self.between = True
+        self._torn = ""  # what is half done
+        self._trained = ""  # digest of what was learned before samples without learning; see `hexdigest`
         self._kept: list[SpikeLog] = []  # spikes that the digest takes when those of the groups before are in it
 
     def train(self, n_iterations: int) -> list[float]:
@@ -101,36 +110,79 @@ class Simulation:
         ------
         ParepropError
             What an observer, an engine or the check for finite numbers raised, with what `Observer.failed` had to tell.
+        StateError
+            If an iteration before was left half done, by a second interrupt or an exception.
+        KeyboardInterrupt
+            On all ranks, after the iteration that was interrupted on any; `train` goes on from there.
         """
+        self._require_whole()
+        with Deferred() as interrupt:
+            self._train(n_iterations, interrupt)
+        return self.losses
+
+    def _train(self, n_iterations: int, interrupt: Deferred) -> None:
+        interrupted = False
         try:
             self._tell("start")
-            while self.iteration < n_iterations and not self.stop_requested:
+            while self.iteration < n_iterations and not self.stop_requested and not interrupted:
                 self._iterate()
+                interrupted = self._agree(interrupt.asked)
         except ParepropError as problem:
+            if not collectives.all_arrive(self.world):
+                raise
             told = [observer.failed(self, problem) for observer in self.observers if self._tells(observer)]
             raise type(problem)("; ".join([str(problem), *filter(None, told)])) from None
         self._tell("finish")
-        return self.losses
+        self._raise_together(interrupt)
+
+    def _raise_together(self, interrupt: Deferred) -> None:
+        """Collective: the interrupt that any rank noted."""
+        if any(collectives.any_of(self.world, [interrupt.asked])):
+            raise KeyboardInterrupt
 
     def _iterate(self) -> None:
-        self.between = False
+        self.between, self._torn = False, f"iteration {self.iteration}"
         batch = self.model.optimizer.batch_size
-        outcomes = self.run_samples(self.iteration * batch, batch, "train", learn=True)
+        outcomes = self._run_batch(self.iteration * batch, batch, "train", learn=True)
         self.engine.optimize()
+        self._count_moves()
         self.losses.append(fmean(outcome[0] for outcome in outcomes))
         self.rates.append(fmean(outcome[1] for outcome in outcomes))
         self.iteration += 1
-        self.between = True
+        self.between, self._torn = True, ""
         self._tell("after_iteration", self.iteration - 1, self.losses[-1])
+
+    def _agree(self, interrupted: bool) -> bool:
+        """Collective: what any rank asked for is done by all; return whether any was interrupted."""
+        asking = [observer for observer in self.observers if observer.everywhere]
+        questions = [observer.asks(self) for observer in asking]
+        answers = collectives.any_of(self.world, [self.stop_requested, interrupted, *chain(*questions)])
+        self.stop_requested, interrupted, *answers = answers
+        for observer, asked in zip(asking, questions, strict=True):
+            observer.settle(self, answers[: len(asked)])
+            answers = answers[len(asked) :]
+        return interrupted
+
+    def _require_whole(self) -> None:
+        if self._torn:
+            raise StateError(f"{self._torn} was left half done; build the simulation anew, or restore a checkpoint")
+
+    def _count_moves(self) -> None:
+        """Collective: add up the moves of the iteration, if there are any projections that are rewired."""
+        for item in self.engine.plastic:
+            if item.rewiring:
+                self.moves[item.name].append(collectives.total(self.exchange.comm, len(item.rewiring.latest)))
 
     def test(self, n_samples: int, phase: str = "test") -> float:
         """Collective: run samples of `phase` without learning; return their mean loss. Observers see the outcomes."""
         if n_samples < 1:
             raise InputError(f"n_samples = {n_samples} must be at least 1")
         batch, losses = self.model.optimizer.batch_size, []
-        for first in range(0, n_samples, batch):
-            outcomes = self.run_samples(first, min(batch, n_samples - first), phase, learn=False)
-            losses += [loss for loss, _ in outcomes]
+        with Deferred() as interrupt:
+            for first in range(0, n_samples, batch):
+                outcomes = self.run_samples(first, min(batch, n_samples - first), phase, learn=False)
+                losses += [loss for loss, _ in outcomes]
+            self._raise_together(interrupt)
         return fmean(losses)
 
     def run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
@@ -141,7 +193,20 @@ class Simulation:
         """Collective: run samples [first, first + n), a batch; return the loss and the mean firing rate of each.
 
         With `learn`, gradients have the same bits for any number of replicas if the weights change after each batch.
+
+        Raises
+        ------
+        StateError
+            If samples before were left half done, by an interrupt or an exception.
         """
+        self._require_whole()
+        self._torn = f"a batch of phase '{phase}'"
+        outcomes = self._run_batch(first, n, phase, learn)
+        self._torn = ""
+        return outcomes
+
+    def _run_batch(self, first: int, n: int, phase: str, learn: bool) -> list[tuple[float, float]]:
+        self._note_training(phase, learn)
         share, outcomes, problem = self.replicas.share(n), [], None
         self.engine.skip(share.start, learn)
         try:
@@ -159,8 +224,16 @@ class Simulation:
         self.engine.skip(n - share.stop, learn)
         if self.replicas.count > 1:
             self._complete_digest()
+        self.batch = [outcome for outcomes, _ in gathered for outcome in outcomes]
         self._tell("after_batch", first, n, phase)
-        return [outcome for outcomes, _ in gathered for outcome in outcomes]
+        return self.batch
+
+    def _note_training(self, phase: str, learn: bool) -> None:
+        """Collective: keep the digest of what was learned before samples that the digest does not hold."""
+        if counts(phase, learn):
+            self._trained = ""
+        elif not self.engine.learns_at_the_end and not self._trained:  # traces go on, so that weights shown differ
+            self._trained = collectives.gather(self.exchange.comm, self.hexdigest())[0]
 
     def _complete_digest(self) -> None:
         """Collective: chain the spikes of one group after the other; those of the first are in its digest already."""
@@ -172,11 +245,14 @@ class Simulation:
 
     def _run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         self._tell("before_sample", index, phase)
-        sample = self.task.sample(index, phase)
-        sample.check(self.task.n_steps, self.model)
+        with guarded(self.exchange.comm):  # data may be bad on one rank alone
+            sample = self.task.sample(index, phase)
+            sample.check(self.task.n_steps, self.model)
         error, loss = self.engine.run(sample, learn)
         self._check_finite(index, loss)
-        if self.replicas.index == 0:
+        if not counts(phase, learn):
+            pass
+        elif self.replicas.index == 0:
             self.digest.add_spikes(self.engine.log, self.task.n_steps)
         else:
             self._kept.append(self.engine.log.copy(self.task.n_steps))
@@ -205,7 +281,12 @@ class Simulation:
                 item.eta = eta
 
     def hexdigest(self) -> str:
-        """Collective: SHA-256 over all spikes so far and the present weights as shown; valid on rank 0."""
+        """Collective: SHA-256 over the spikes of training and the weights as shown after it; valid on rank 0.
+
+        Validations and tests leave it as it is, unless they learn.
+        """
+        if self._trained:
+            return self._trained
         digest = Digest()
         digest.update(self.digest)
         digest.add_weights(self.exchange.comm, self.network, self.engine.shown_weights())
@@ -218,7 +299,9 @@ class Simulation:
         state.put("engine", engine.numbers, engine.shared)
         state.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
-        state.put("loop", {"iteration": self.iteration, "digest": self.digest.state.hex()}, progress)
+        progress |= {f"moves/{name}": np.array(counts, np.int64) for name, counts in self.moves.items()}
+        counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
+        state.put("loop", counters, progress)
         for name, observer in self._named_observers():
             kept = observer.state(self)
             arrays = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
@@ -230,7 +313,9 @@ class Simulation:
         self.engine.load_state(*State.get("engine", numbers, shared))
         loop, progress = State.get("loop", numbers, shared)
         self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
+        self._trained = str(loop.get("trained", ""))
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
+        self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
         for name, observer in self._named_observers():
             if name in numbers:
                 kept, arrays = State.get(name, numbers, shared)
@@ -258,6 +343,11 @@ class Simulation:
 
     def _tells(self, observer: Observer) -> bool:
         return observer.everywhere or self.replicas.index == 0
+
+
+def counts(phase: str, learn: bool) -> bool:
+    """Whether the digest holds the spikes of a sample: of training, and of what else learns."""
+    return learn or phase == "train"
 
 
 def check_replicas(count: int, model: Model, settings: Settings) -> None:

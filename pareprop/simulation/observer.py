@@ -53,8 +53,11 @@ class Watched(Protocol):
     timers, digest : seconds by phase, SHA-256 over all spikes so far
     iteration : iterations done
     losses, rates : mean loss and mean firing rate (Hz) of each iteration
+    batch : loss and mean firing rate (Hz) of each sample of the last batch, of all groups, in the order of the samples
+    moves : synapses that moved in each iteration, by rewired projection
     between : whether the run is between two iterations, so that its state can be kept
-    stop_requested : whether the run ends after this iteration
+    stop_requested : whether the run ends after this iteration; all ranks agree after `after_iteration`, so that one
+        rank of any group that asks is enough
     """
 
     model: Model
@@ -69,6 +72,8 @@ class Watched(Protocol):
     iteration: int
     losses: list[float]
     rates: list[float]
+    batch: list[tuple[float, float]]
+    moves: dict[str, list[int]]
     between: bool
     stop_requested: bool
 
@@ -105,6 +110,16 @@ class Observer:
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """After iteration number `iteration` (from 0), weights changed; `loss` is the mean of its samples."""
+
+    def asks(self, simulation: Watched) -> list[bool]:
+        """What this rank asks of all after an iteration; a fixed number of questions, asked only with `everywhere`.
+
+        Not collective: all questions of all observers travel in one message, with `stop_requested`.
+        """
+        return []
+
+    def settle(self, simulation: Watched, asked: list[bool]) -> None:
+        """After `after_iteration` of all observers; `asked` tells for each of `asks` whether any rank did."""
 
     def finish(self, simulation: Watched) -> None:
         """After the last iteration."""

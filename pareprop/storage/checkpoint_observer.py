@@ -57,20 +57,25 @@ class Checkpoints(Observer):
         """Listen, start the clock, and remember the state."""
         if self._listens:
             self._signals = Signals()
-            _together(simulation, False, "")  # all ranks have done it
+            collectives.any_of(simulation.world, [False])  # all ranks have done it
             self._mark(simulation, True)
         self._clock, self._written = time.monotonic(), simulation.iteration if self.latest else -1
         self._remember(simulation)
 
-    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
-        """Write a checkpoint if one is due on any rank, and end the run if a signal asked for it."""
+    def asks(self, simulation: Simulation) -> list[bool]:
+        """Whether a checkpoint is late by this rank's clock, and which signal it was sent."""
         late = self.minutes > 0 and time.monotonic() - self._clock >= 60.0 * self.minutes
-        late, asked = _together(simulation, late, self._signals.asked if self._signals else "")
-        if asked:
-            self.asked = asked
+        asked = self._signals.asked if self._signals else ""
+        return [late, *(asked == number.name for number in ASKING)]
+
+    def settle(self, simulation: Simulation, asked: list[bool]) -> None:
+        """Write a checkpoint if one is due on any rank, and end the run if a signal asked for it."""
+        late, *signals = asked
+        if any(signals):
+            self.asked = next(number.name for number, sent in zip(ASKING, signals, strict=True) if sent)
             simulation.stop_requested = True
-        due = bool(self.every) and (iteration + 1) % self.every == 0
-        if late or due or simulation.stop_requested or iteration + 1 >= self.last:
+        due = bool(self.every) and simulation.iteration % self.every == 0
+        if late or due or simulation.stop_requested or simulation.iteration >= self.last:
             self._write(simulation)
         self._remember(simulation)
 
@@ -132,17 +137,6 @@ class Checkpoints(Observer):
 
 def _cells(state: Any) -> list[tuple[str, np.ndarray]]:
     return [*state.neurons.items(), *state.readouts.items()]
-
-
-def _together(simulation: Simulation, late: bool, asked: str) -> tuple[bool, str]:
-    """Collective: whether any rank finds a checkpoint late, and the name of a signal that any rank was sent, or ""."""
-    comm = simulation.world
-    if comm is None:
-        return late, asked
-    names = [number.name for number in ASKING]
-    agreed = np.zeros(1 + len(names), np.int32)
-    comm.Allreduce(np.array([late, *(asked == name for name in names)], np.int32), agreed)
-    return bool(agreed[0]), next((name for name, n in zip(names, agreed[1:], strict=True) if n), "")
 
 
 class Checkpoint(Frozen):

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ..engines.losses import output
 from ..errors import InputError
+from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.parameters import Frozen
 from ..parallel import collectives
@@ -122,6 +122,11 @@ class Recorder(Observer):
             for span in table.spans:
                 if self.wanted.projections and span.projection.name not in self.wanted.projections:
                     continue
+                if span.projection.rewire:
+                    raise InputError(
+                        f"[record] weights of '{span.projection.name}' can't be recorded: its synapses move; "
+                        "name others in [record] projections"
+                    )
                 counts = collectives.gather(comm, span.last - span.first)
                 before, total = sum(counts[:rank]), sum(counts)
                 kept = spread(total, self.wanted.synapses or total) - before if total else np.zeros(0, np.int64)
@@ -152,8 +157,8 @@ class Recorder(Observer):
             self._blocks["input_spikes"].add(simulation.iteration, outcome.sample.inputs)
         file.add("samples/iteration", [simulation.iteration])
         file.add("samples/loss", [outcome.loss])
-        signal = output(simulation.model.of_role("readout")[0].params.loss, outcome.signal)
-        file.add("readouts/readout_signal", signal[every])
+        loss = LOSSES[simulation.model.of_role("readout")[0].params.loss]
+        file.add("readouts/readout_signal", loss.output(outcome.signal)[every])
         file.add("readouts/error_signal", outcome.error[every])
         file.add("readouts/target_signal", outcome.sample.target[every])
         if engine.recorded is not None:

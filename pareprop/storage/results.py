@@ -14,18 +14,20 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..engines.losses import output
 from ..errors import InputError, StateError
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
+from ..network.losses import LOSSES
 from ..parallel import collectives
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
+from . import local_activity
 from .disk import clear, on_disk, reason, require_room
 
 FORMAT = "pareprop-run-1"
 SYNAPSE_BYTES = 36  # source, target, delay, both weights
+ENDS = ("source", "target", "delay")
 MATRIX = ("V_m", "adaptation", "surrogate_gradient", "learning_signal")
 
 
@@ -77,13 +79,16 @@ class ResultsFile(Observer):
 
     def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
         """Switch recording on for the samples that are kept."""
-        simulation.engine.record_ids(self.ids if (phase, index) in self.samples else self.ids[:0])
+        wanted = (phase, index) in self.samples
+        simulation.engine.record_ids(self.ids if wanted else self.ids[:0])
+        local_activity.prepare(simulation, self.attributes.get("measured_from", 0) if wanted else None)
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Keep the dynamics of a sample."""
         name = self.samples.get((outcome.phase, outcome.index))
         if name is None:
             return
+        own = local_activity.found(simulation, outcome)
         recorded = simulation.engine.recorded
         parts = []
         if recorded:  # another observer may have asked for further neurons
@@ -92,7 +97,7 @@ class ResultsFile(Observer):
         parts = list(collectives.to_root(simulation.exchange.comm, parts))
         if simulation.exchange.rank:
             return
-        found: dict[str, Any] = {"iteration": simulation.iteration}
+        found: dict[str, Any] = {"iteration": simulation.iteration, **own}
         if parts:
             found["record"] = np.concatenate([record for record, _ in parts])
             for key in MATRIX:
@@ -103,7 +108,7 @@ class ResultsFile(Observer):
         found["input_steps"], found["input_ids"] = outcome.sample.inputs.spikes(n_steps)
         found["spike_steps"], found["spike_ids"] = simulation.engine.log.spikes(n_steps)
         losses = [population.params.loss for population in simulation.model.of_role("readout")]
-        found["readout_signal"] = output(losses[0], outcome.signal) if losses else outcome.signal
+        found["readout_signal"] = LOSSES[losses[0]].output(outcome.signal) if losses else outcome.signal
         found["target_signal"], found["error_signal"] = outcome.sample.target, outcome.error
         for key, value in found.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
@@ -133,6 +138,8 @@ class ResultsFile(Observer):
             for key in [key for key in self.dynamics if key.endswith("/iteration")]:
                 file[f"dynamics/{key.partition('/')[0]}"].attrs["iteration"] = self.dynamics[key]
             file["loss"], file["firing_rate"] = simulation.losses, simulation.rates
+            for name, counts in simulation.moves.items():
+                file[f"moves/{name}"] = counts
             file["loss"].attrs["unit"], file["firing_rate"].attrs["unit"] = "1", "Hz"
             groups = simulation.replicas.count
             file.attrs.update(digest=digest, ranks=groups * simulation.exchange.size, replicas=groups)
@@ -142,10 +149,12 @@ class ResultsFile(Observer):
 
     def _write_weights(self, simulation: Simulation, file: h5py.File | None, name: str) -> None:
         comm, network, shown = simulation.exchange.comm, simulation.network, simulation.engine.shown_weights()
-        columns = ("source", "target", "delay", "weight") if name == "weight_initial" else ("weight",)
         problem = None
         for table, span in digest.tables(network):
             count, place = collectives.total(comm, span.last - span.first), 0
+            columns = (*ENDS, "weight") if name == "weight_initial" or span.projection.rewire else ("weight",)
+            if file is not None and name == "weight" and span.projection.rewire:
+                _keep_initial_ends(file[f"projections/{span.projection.name}"])
             for records in digest.synapses(comm, table, span, shown.get(id(table))):
                 try:
                     group = _projection(file, span.projection, count)
@@ -168,6 +177,13 @@ def _projection(file: h5py.File, projection: Any, count: int) -> h5py.Group:
         group.attrs.update(pre=pre.name, post=post.name, n_pre=pre.size, n_post=post.size)
         group["delay"].attrs["unit"] = "steps"
     return group
+
+
+def _keep_initial_ends(group: h5py.Group) -> None:
+    """Keep sources and delays from before synapses moved; targets stay, and so does their order."""
+    for key in ("source", "delay"):
+        if f"{key}_initial" not in group:  # else of a part of the run that ended here before
+            group.copy(key, f"{key}_initial")
 
 
 def is_results(path: Path) -> bool:

@@ -13,10 +13,12 @@ from .evidence_accumulation import EvidenceAccumulation
 from .handwriting import Handwriting
 from .lemniscate import Lemniscate
 from .n_mnist import NMnist
+from .own_activity import OwnActivity
 from .sine_waves import SineWaves, SineWavesPlus
 
 TASKS: dict[str, type[TaskBase]] = {
-    kind.name: kind for kind in (SineWaves, SineWavesPlus, Lemniscate, Handwriting, EvidenceAccumulation, NMnist, Data)
+    kind.name: kind
+    for kind in (SineWaves, SineWavesPlus, Lemniscate, Handwriting, EvidenceAccumulation, NMnist, OwnActivity, Data)
 }
 
 __all__ = ["TASKS", "TaskBase"]

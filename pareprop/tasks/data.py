@@ -14,14 +14,17 @@ from ..engines.sample import Sample
 from ..errors import InputError
 from ..network import from_tables
 from ..network.model import Model
-from ..network.optimizers import Adam, GradientDescent
+from ..network.optimizers import OPTIMIZERS, GradientDescent
 from ..parallel.spike_log import SpikeLog
 from .base import TaskBase
 from .datafile import DataFile
 
 
 class Data(TaskBase):
-    """Samples of a file (see `datafile`): the first `n_train` train in turn, the others validate and test."""
+    """Samples of a file (see `datafile`): the first `n_train` train in turn, the others validate or test.
+
+    Where a training both validates and tests, the last `test_samples` of the file test and none of them validates.
+    """
 
     name: ClassVar[str] = "data"
     summary: ClassVar[str] = "populations and projections of your own, trained on data of a file"
@@ -32,7 +35,7 @@ class Data(TaskBase):
     variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"optimizer": "gradient_descent", "eta": 1e-4}}
 
     eta: float = Field(1e-3, ge=0, description="learning rate")
-    optimizer: Literal["adam", "gradient_descent"] = Field("adam", description="of projections that name none")
+    optimizer: Literal[*OPTIMIZERS] = Field("adam", description="of projections that name none")
     Wmin: float = Field(-100.0, description="lowest weight")
     Wmax: float = Field(100.0, validate_default=True, description="highest weight")
     populations: tuple[dict[str, Any], ...] = Field(
@@ -84,11 +87,29 @@ class Data(TaskBase):
                 f"n_train = {self.n_train} must lie in 1 to {file.n_samples - 1}: {self.data} has {file.n_samples} "
                 "samples, and those after the training ones validate and test"
             )
+        elif held_out:
+            problems += self._shortages(file.n_samples)
         if self.window > file.n_steps:
             problems.append(f"window = {self.window} must be at most {file.n_steps}, the steps of a sample")
         if problems:
             raise InputError("; ".join(problems))
         return file
+
+    @property
+    def _n_test(self) -> int:
+        """Samples of a test; after an early stop at least one is run."""
+        return max(self.test_samples, int(self.stop_below > 0))
+
+    def _shortages(self, n_samples: int) -> list[str]:
+        """What is wrong if no samples are left for a phase, or some would have to be tested twice."""
+        left, validates = n_samples - self.n_train, bool(self.validate_every)
+        if self._n_test + validates <= left:
+            return []
+        use = "test and validation" if validates else "the test"
+        return [
+            f"test_samples = {self._n_test} must be at most {left - validates}: of the {n_samples} samples of "
+            f"{self.data}, n_train = {self.n_train} leaves {left} for {use}"
+        ]
 
     def fingerprint(self) -> dict[str, str]:
         """Of the data file."""
@@ -106,8 +127,7 @@ class Data(TaskBase):
 
     def model(self) -> Model:
         """The network of the configuration; reads the frame of the data file."""
-        kind = Adam if self.optimizer == "adam" else GradientDescent
-        rule = kind(eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
+        rule = OPTIMIZERS[self.optimizer](eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
         model = Model(self.variant, self.seed, optimizer=rule, precision=self.precision)
         from_tables.add_populations(model, self.populations)
         from_tables.add_projections(model, self.projections)
@@ -129,9 +149,14 @@ class Data(TaskBase):
         return Sample(SpikeLog.from_arrays(ids, ptr), target, **others)
 
     def _place(self, index: int, phase: str) -> int:
-        n_train = self.n_train or self._file.n_samples
-        if phase != "train":
-            return n_train + index % (self._file.n_samples - n_train)
+        n_samples = self._file.n_samples
+        n_train, n_test = self.n_train or n_samples, self._n_test
+        if phase != "train" and not (self.validate_every and n_test):
+            return n_train + index % (n_samples - n_train)
+        if phase == "validate":
+            return n_train + index % (n_samples - n_train - n_test)
+        if phase == "test":
+            return n_samples - n_test + index % n_test
         turn, place = divmod(index, n_train)
         return int(np.random.default_rng([self.seed, turn]).permutation(n_train)[place]) if self.shuffle else place
 

@@ -193,7 +193,7 @@ def test_samples_without_learning_have_a_learning_rate_of_0(seed: int, each_step
     weights = []
 
     def look(run, index: int) -> None:
-        weights.append([table.weight.copy() for table in run.engine.tables()])
+        weights.append([table.weight.copy() for table in run.engine.memory.tables[:2]])
 
     found = spike_networks.run_samples(spike_networks.simulation(case, 30), learns, look)
     spike_networks.compare(case, found, expected)

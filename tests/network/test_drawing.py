@@ -37,6 +37,8 @@ CASES = {
     "probability": Case(topology.FIXED_PROBABILITY, 900, 11, probability=0.6, delays=(1, 7)),
     "probability no autapses": Case(topology.FIXED_PROBABILITY, 30, 40, probability=0.2, self_offset=-5),
     "probability 1": Case(topology.FIXED_PROBABILITY, 300, 4, probability=1.0),
+    "one to one": Case(topology.ONE_TO_ONE, 12, 12, delays=(2, 4)),
+    "one to one more targets": Case(topology.ONE_TO_ONE, 7, 12, self_offset=1),
     "constant": Case(topology.FIXED_INDEGREE, 30, 8, indegree=5, weight=(topology.WEIGHT_CONSTANT, 4.5, 0.0)),
 }
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -70,6 +72,8 @@ def slow_sources(case, target):
     choices = [s for s in range(case.n_sources) if s != target + case.self_offset]
     if case.rule == topology.ALL_TO_ALL:
         return choices
+    if case.rule == topology.ONE_TO_ONE:
+        return [s for s in choices if s == target]
     if case.rule == topology.FIXED_INDEGREE:
         if case.multapses:
             return [choices[u * len(choices) >> 64] for u in philox(KEY_TOPOLOGY, target, case.indegree)]
@@ -194,13 +198,6 @@ def test_weights_and_delays_follow_their_laws():
         assert abs(np.corrcoef(weight, other)[0, 1]) < 4 / np.sqrt(weight.size)
     uniform = connect(replace(case, weight=(topology.WEIGHT_UNIFORM, -1.0, 3.0)))[3]
     assert scipy.stats.kstest(uniform, "uniform", (-1.0, 4.0)).pvalue > 1e-3
-
-
-def test_weight_none_leaves_weights_alone():
-    case = replace(CASES["indegree"], weight=(topology.WEIGHT_NONE, 0.0, 0.0))
-    delay, source, target, weight = connect(case)
-    assert np.isnan(weight).all()
-    np.testing.assert_array_equal((delay, source, target), connect(CASES["indegree"])[:3])
 
 
 def test_target_base_shifts_the_targets():

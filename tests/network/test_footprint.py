@@ -19,7 +19,7 @@ from pareprop.simulation.loop import Simulation
     ("settings", "expected"),
     [
         (["n_rec=1000000000"], "n_rec = 1000000000, n_step = 1000: a draw takes "),
-        (["n_rec=100000000", "indegree=100000"], "projection 'rec->rec' (indegree = 100000, 100000000 targets) takes "),
+        (["n_rec=100000000", "indegree=100000"], "(fixed_indegree, indegree = 100000, 100000000 x 100000000) takes "),
         (["n_step=100000000000", "indegree=2", "n_in=1"], "history of 100 neurons over n_steps = 100000000000 takes"),
         (["n_rec=100000000000", "indegree=1"], "population 'rec': size = 100000000000 must be at most 2147483648"),
         (["variant=spike", "cutoff=1e9"], "population 'rec': eprop_isi_trace_cutoff = 1e+09 must be at most 1e+07"),
@@ -38,7 +38,7 @@ def test_more_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model()
     a = model.neurons("a", 400)
     model.connect(a, a, weight=0.1)
-    with pytest.raises(InputError, match=r"projection 'a->a' \(all to all, 400 x 400\) takes 0.00\d+ GiB of memory"):
+    with pytest.raises(InputError, match=r"projection 'a->a' \(all_to_all, 400 x 400\) takes 0.00\d+ GiB of memory"):
         footprint.require(model, 10)
     footprint.require(model, 10, rank=1, size=4)
     with pytest.raises(InputError, match="history of 400 neurons over n_steps = 1000 takes"):

@@ -99,7 +99,8 @@ def test_parts_are_checked(make, message: str) -> None:
 
 CONNECTION_MISTAKES = {
     "rule": ({"rule": "all_to_al"}, "unknown rule 'all_to_al', did you mean 'all_to_all'?"),
-    "option": ({"rule": "fixed_indegree", "indegre": 2}, "unknown option 'indegre', did you mean 'indegree'?"),
+    "option": ({"rule": "fixed_indegree", "probability": 0.5}, "rule 'fixed_indegree' needs indegree="),
+    "option too much": ({"probability": 0.5}, "rule 'all_to_all' takes no probability"),
     "delay zero": ({"delay": 0}, "delay = 0 must be whole steps of at least 1"),
     "delay fraction": ({"delay": 1.5}, "delay = 1.5 must be whole steps"),
     "delay range": ({"delay": (3, 2)}, "delay = (3, 2) must be whole steps of at least 1, lowest first"),

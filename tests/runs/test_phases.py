@@ -150,3 +150,23 @@ def test_several_seeds_have_a_common_figure(capsys: pytest.CaptureFixture, tmp_p
             assert file.attrs["seed"] == seed
     assert losses[0].shape == losses[1].shape == (2,) and np.all(losses[0] != losses[1])
     assert output.count("digest: ") >= 2
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_a_test_leaves_the_digest_of_the_training(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Also through a checkpoint; a test that learns changes it."""
+    sizes = [f"variant={variant}", "n_rec=8", "n_in=6", "n_step=60", "periods=[60,30,20,10]", "iterations=4"]
+    simulation, _, _ = trained(*(text for text in sizes if "periods" not in text), name="sine-waves")
+    before = simulation.hexdigest()
+    simulation.test(2)
+    simulation.test(1, "validate")
+    assert simulation.hexdigest() == before
+    simulation.run_sample(0, "test", True)
+    assert simulation.hexdigest() != before
+    found = []
+    for k, more in enumerate((["test_samples=0"], ["test_samples=3"], ["validate_every=4", "validate_samples=2"])):
+        settings = [part for text in (*sizes, *more) for part in ("--set", text)]
+        out = tmp_path / str(k)
+        found += [command(capsys, "run", "sine-waves", *settings, "--out", out)[1].splitlines()[-1]]
+        found += [command(capsys, "resume", out)[1].splitlines()[-1]]
+    assert found[0].startswith("digest: ") and len(set(found)) == 1

@@ -1,0 +1,234 @@
+"""Rewiring (DEEP R, Bellec et al. 2018, arXiv:1711.05136) of the synapses onto a range of targets, in place.
+
+theta = s w is the parameter of a synapse of sign s, which its weight's sign bit keeps: -0.0 is an inhibitory synapse of
+weight 0. What falls below 0 is dormant; a dormant synapse moves to another source of the same target.
+"""
+
+from libc.math cimport signbit
+from libc.stdint cimport int8_t, uint8_t
+from libc.string cimport memmove
+
+include "philox.pxi"
+
+ctypedef fused real:
+    float
+    double
+
+
+def sign_bits(
+    const real[::1] weight,           # IN (n)
+    uint8_t[::1] negative,            # OUT ((n + 7) / 8)
+):
+    """Bit k % 8 of byte k / 8 becomes the sign bit of weight k."""
+    cdef int64_t k
+    with nogil:
+        negative[:] = 0
+        for k in range(weight.shape[0]):
+            if signbit(<double>weight[k]) != 0:
+                negative[k >> 3] |= <uint8_t>(1 << (k & 7))
+
+
+def shrink(
+    double loss,                      # eta l1
+    double noise,                     # sqrt(2 eta T)
+    double Wmin,
+    double Wmax,
+    int64_t n_step,
+    const uint64_t[::1] key,          # IN (2), of the noise
+    const int64_t[::1] row_ptr,       # IN (n_rows + 1), from the first synapse on
+    int64_t n_sources,                # row r has source r % n_sources
+    int64_t first_target,             # id of the target that is called 0
+    const uint32_t[::1] target,       # IN (n)
+    uint8_t[::1] negative,            # IN (n bits), signs before the optimizer's step; OUT: dormant synapses
+    real[::1] weight,                 # UPDATED (n)
+):
+    """theta = s w - eta l1 + sqrt(2 eta T) nu, w = s max(theta, 0) in [Wmin, Wmax]; return how many theta are below 0.
+
+    nu is number 0 of stream (target, source, step).
+    """
+    cdef int64_t row, k, count = 0, first = row_ptr[0]
+    cdef uint64_t[4] numbers
+    cdef double[1] nu
+    cdef double theta, s
+    cdef Stream draws
+    cdef uint8_t bit
+    with nogil:
+        for row in range(row_ptr.shape[0] - 1):
+            for k in range(row_ptr[row] - first, row_ptr[row + 1] - first):
+                bit = <uint8_t>(1 << (k & 7))
+                s = -1.0 if negative[k >> 3] & bit else 1.0
+                theta = s * weight[k] - loss
+                if noise > 0.0:
+                    draws = stream(key, <uint64_t>(first_target + target[k]))
+                    draws.second, draws.third = <uint64_t>(row % n_sources), <uint64_t>n_step
+                    philox_block(draws, 0, numbers)
+                    normals(numbers, 1, nu)
+                    theta += noise * nu[0]
+                if theta < 0.0:
+                    count += 1
+                    negative[k >> 3] |= bit
+                else:
+                    negative[k >> 3] &= ~bit
+                theta = s * max(theta, 0.0)
+                theta = theta if theta > Wmin else Wmin
+                weight[k] = <real>(theta if theta < Wmax else Wmax)
+    return count
+
+
+def set_bits(
+    const uint8_t[::1] bits,          # IN
+    int64_t[::1] places,              # OUT (as many as are set), ascending
+):
+    """Places of the bits that are set."""
+    cdef int64_t byte, found = 0
+    cdef int k
+    with nogil:
+        for byte in range(bits.shape[0]):
+            if bits[byte] != 0:
+                for k in range(8):
+                    if bits[byte] >> k & 1:
+                        places[found] = 8 * byte + k
+                        found += 1
+
+
+cdef inline int64_t lower_bound(const uint32_t[::1] values, int64_t low, int64_t high, uint32_t wanted) noexcept nogil:
+    """First place in [low, high) whose value is not below `wanted`."""
+    cdef int64_t middle
+    while low < high:
+        middle = (low + high) >> 1
+        if values[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def choose(
+    int64_t n_step,
+    const uint64_t[::1] key,          # IN (2), of candidates
+    const uint64_t[::1] key_sign,     # IN (2)
+    const int8_t[::1] signs,          # IN (n_sources), or (0) if no source is bound
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t[::1] target,       # IN
+    int64_t n_sources,
+    bint excludes_self,               # target j is source j, which it may not have
+    int64_t first_target,             # id of the target that is called 0
+    int64_t n_delays,                 # blocks of n_sources rows each that hold the synapses of a target
+    const int64_t[::1] rows,          # IN (n), first of these rows for the target of a synapse that goes
+    const uint32_t[::1] gone,         # IN (n), its target; those of a target are neighbours
+    int64_t[::1] source,              # OUT (n), that comes instead
+    uint8_t[::1] negative,            # OUT (n), its sign bit
+):
+    """Draw new sources: uniformly, until each target has as many that it had not, as it loses."""
+    cdef int64_t first = 0, last, accepted, t, i, j, a, n_choices = n_sources - excludes_self
+    cdef uint64_t[4] numbers
+    cdef Stream draws
+    with nogil:
+        while first < gone.shape[0]:
+            last = first + 1
+            while last < gone.shape[0] and gone[last] == gone[first]:
+                last += 1
+            j = first_target + gone[first]
+            draws = stream(key, <uint64_t>j)
+            draws.third = <uint64_t>n_step
+            accepted, t = first, 0
+            while accepted < last:
+                if t & 3 == 0:
+                    philox_block(draws, <uint64_t>(t >> 2), numbers)
+                i = <int64_t>below(numbers[t & 3], <uint64_t>n_choices)
+                i += excludes_self and i >= j
+                t += 1
+                if has(row_ptr, target, rows[first], n_delays, n_sources, i, gone[first]):
+                    continue
+                for a in range(first, accepted):
+                    if source[a] == i:
+                        break
+                else:
+                    source[accepted] = i
+                    accepted += 1
+            for a in range(first, last):
+                if signs.shape[0] > 0 and signs[source[a]] != 0:
+                    negative[a] = signs[source[a]] < 0
+                    continue
+                draws = stream(key_sign, <uint64_t>j)
+                draws.second, draws.third = <uint64_t>source[a], <uint64_t>n_step
+                philox_block(draws, 0, numbers)
+                negative[a] = <uint8_t>(numbers[0] >> 63)
+            first = last
+
+
+cdef inline bint has(
+    const int64_t[::1] row_ptr, const uint32_t[::1] target, int64_t row, int64_t n_delays, int64_t n_sources, int64_t i,
+    uint32_t wanted
+) noexcept nogil:
+    """Whether the target has a synapse from source i with any delay."""
+    cdef int64_t place
+    row += i
+    for _ in range(n_delays):
+        place = lower_bound(target, row_ptr[row], row_ptr[row + 1], wanted)
+        if place < row_ptr[row + 1] and target[place] == wanted:
+            return True
+        row += n_sources
+    return False
+
+
+def insertions(
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t[::1] target,       # IN
+    const int64_t[::1] row,           # IN (n)
+    const uint32_t[::1] come,         # IN (n), targets
+    int64_t[::1] before,              # OUT (n), the place before which each one belongs
+):
+    """Where new synapses belong in rows that are sorted by target."""
+    cdef int64_t a
+    with nogil:
+        for a in range(row.shape[0]):
+            before[a] = lower_bound(target, row_ptr[row[a]], row_ptr[row[a] + 1], come[a])
+
+
+def segments(
+    const int64_t[::1] gone,          # IN (n), places, ascending
+    const int64_t[::1] before,        # IN (n), places before which new ones come, ascending
+    int64_t[:, ::1] moved,            # OUT (2 n, 3): first and last place of what moves, and how far
+    int64_t[::1] places,              # OUT (n), of the new ones
+):
+    """What lies between two events moves by what came less what went before it."""
+    cdef int64_t g = 0, c = 0, k, position = 0, n = gone.shape[0]
+    with nogil:
+        for k in range(2 * n):
+            moved[k, 0], moved[k, 2] = position, c - g
+            if c < n and (g == n or before[c] <= gone[g]):
+                moved[k, 1] = position = before[c]
+                places[c] = before[c] + c - g
+                c += 1
+            else:
+                moved[k, 1] = gone[g]
+                position = gone[g] + 1
+                g += 1
+
+
+def move(
+    const int64_t[:, ::1] moved,      # IN, from `segments`
+    int64_t size,                     # bytes of an item
+    uint8_t[::1] items,               # UPDATED
+):
+    """Move the segments: those that go right from the last one on, those that go left from the first one on."""
+    cdef int64_t k, first = 0, last, n = moved.shape[0]
+    with nogil:
+        while first < n:
+            last = first + 1
+            while last < n and (moved[last, 2] > 0) == (moved[first, 2] > 0) and \
+                    (moved[last, 2] < 0) == (moved[first, 2] < 0):
+                last += 1
+            if moved[first, 2] > 0:
+                for k in range(last - 1, first - 1, -1):
+                    move_one(moved[k, 0], moved[k, 1], moved[k, 2], size, items)
+            elif moved[first, 2] < 0:
+                for k in range(first, last):
+                    move_one(moved[k, 0], moved[k, 1], moved[k, 2], size, items)
+            first = last
+
+
+cdef inline void move_one(int64_t start, int64_t stop, int64_t by, int64_t size, uint8_t[::1] items) noexcept nogil:
+    if stop > start:
+        memmove(&items[(start + by) * size], &items[start * size], <size_t>((stop - start) * size))

@@ -1,0 +1,153 @@
+"""Rewiring of a projection while it learns: DEEP R with a constant number of synapses per target and delay.
+
+Bellec, Kappel, Maass, Legenstein 2018, arXiv:1711.05136. After a step of the optimizer each parameter theta = s w
+(s the sign of the synapse) shrinks by eta l1 and walks at random by sqrt(2 eta T); what falls below 0 is dormant, and
+every so many steps dormant synapses move to other sources of their target. Draws are keyed by target, source and step,
+and all that is decided belongs to one target: any division of the targets gives the same network.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import rng
+from ..kernels import rewire as kernel
+from ..network.optimizers import Optimizer
+from ..network.synapse_table import ROW, TARGET, ProjectionSlice, SynapseTable
+
+MOVE = 5  # columns of moves: step of the optimizer, target, source that went, source that came, delay
+
+
+class Rewiring:
+    """The synapses of one projection on this rank that move.
+
+    Parameters
+    ----------
+    table : SynapseTable
+    span : ProjectionSlice
+        The projection, which keeps rows for all its sources.
+    seed : int
+        Of the model.
+
+    Attributes
+    ----------
+    latest : np.ndarray
+        int64 (n, 5), moves of the latest step, by target and source that went: step, target, source that went, source
+        that came, delay; ids of the populations.
+    kept : list of np.ndarray or None
+        Moves of all steps, if a list is put there.
+    """
+
+    def __init__(self, table: SynapseTable, span: ProjectionSlice, seed: int) -> None:
+        self.table, self.span, self.rule = table, span, span.projection.rewire
+        projection = span.projection
+        self._keys = {
+            what: rng.key(seed, f"{projection.name}/{what}") for what in ("rewire", "rewire-sign", "rewire-noise")
+        }
+        self._signs = np.ascontiguousarray(projection.signs) if projection.keeps_signs else np.zeros(0, np.int8)
+        self._excludes_self = projection.pre == projection.post and not projection.allow_autapses
+        self._n_delays = len(np.unique(span.delays))
+        tiles = table.blocks_of(span)[:: self._n_delays]
+        self._tile_rows, self._tile_targets = tiles[:, ROW].copy(), tiles[:, TARGET].copy()
+        self._first_target = span.targets[0] - span.base
+        self._bits = np.zeros((span.last - span.first + 7) // 8, np.uint8)
+        self.latest = np.zeros((0, MOVE), np.int64)
+        self.kept: list[np.ndarray] | None = None
+        self._kept_topology: tuple[np.ndarray, np.ndarray] | None = None
+
+    def begin(self) -> None:
+        """Keep the signs of all synapses; weights change next."""
+        self._kept_topology = None  # of a checkpoint
+        kernel.sign_bits(self.table.weight[self.span.first : self.span.last], self._bits)
+
+    def step(self, n_step: int, eta: float, optimizer: Optimizer, others: list[np.ndarray]) -> None:
+        """Shrink after step `n_step` of the optimizer, and move what is dormant; `others` are arrays of the span."""
+        span, table = self.span, self.table
+        count = kernel.shrink(
+            eta * self.rule.l1, math.sqrt(2.0 * eta * self.rule.temperature), optimizer.Wmin, optimizer.Wmax, n_step,
+            self._keys["rewire-noise"], self._row_ptr(), span.n_sources, self._first_target,
+            table.target[span.first : span.last], self._bits, table.weight[span.first : span.last],
+        )  # fmt: skip
+        due = n_step % self.rule.every == 0
+        self.latest = self._move(n_step, count, others) if due and count else np.zeros((0, MOVE), np.int64)
+        if self.kept is not None:
+            self.kept.append(self.latest)
+
+    def topology(self) -> dict[str, np.ndarray]:
+        """Source and delay of each synapse, which a checkpoint keeps and `restore` takes: they can't be drawn again."""
+        row = np.repeat(np.arange(len(self._row_ptr()) - 1), np.diff(self._row_ptr()))
+        block, source = np.divmod(row, self.span.n_sources)
+        self._kept_topology = source.astype(np.uint32), self.span.delays[block].astype(np.int32)
+        return dict(zip(("source", "delay"), self._kept_topology, strict=True))
+
+    def restore(self, others: list[np.ndarray]) -> None:
+        """Sort synapses into the rows that the arrays of `topology` name by now; each kept its target and values."""
+        span, table, ptr = self.span, self.table, self._row_ptr()
+        source, delay = self._kept_topology
+        mine = slice(span.first, span.last)
+        tile = np.repeat(np.arange(len(ptr) - 1) // (span.n_sources * self._n_delays), np.diff(ptr))
+        kind = np.searchsorted(span.delays[: self._n_delays], delay)
+        row = (tile * self._n_delays + kind) * span.n_sources + source
+        order = np.lexsort((table.target[mine], row))
+        for array in (table.target[mine], table.weight[mine], *others):
+            array[...] = array[order]
+        ptr[1:] = ptr[0] + np.cumsum(np.bincount(row, minlength=len(ptr) - 1))
+        self._kept_topology = None
+
+    def _row_ptr(self) -> np.ndarray:
+        first = self.span.rows
+        return self.table.row_ptr[first : first + len(self.span.delays) * self.span.n_sources + 1]
+
+    def _move(self, n_step: int, count: int, others: list[np.ndarray]) -> np.ndarray:
+        """Give the dormant synapses new sources."""
+        span, table, n_sources = self.span, self.table, self.span.n_sources
+        gone = np.empty(count, np.int64)
+        kernel.set_bits(self._bits, gone)
+        row = np.searchsorted(table.row_ptr, gone + span.first, side="right") - 1 - span.rows
+        target = table.target[gone + span.first]
+        block, source = np.divmod(row, n_sources)
+        order = np.lexsort((source, target))
+        place = np.searchsorted(self._tile_targets, target[order], side="right") - 1
+        came, negative = np.empty(count, np.int64), np.empty(count, np.uint8)
+        kernel.choose(
+            n_step, self._keys["rewire"], self._keys["rewire-sign"], self._signs, table.row_ptr, table.target,
+            n_sources, self._excludes_self, self._first_target, self._n_delays, self._tile_rows[place], target[order],
+            came, negative,
+        )  # fmt: skip
+        self._place(gone, row, block[order] * n_sources + came, target[order], negative, others)
+        found = np.empty((count, MOVE), np.int64)
+        found[:, 0], found[:, 1], found[:, 2] = (
+            n_step,
+            target[order].astype(np.int64) + self._first_target,
+            source[order],
+        )
+        found[:, 3], found[:, 4] = came, span.delays[block[order]]
+        return found
+
+    def _place(
+        self, gone: np.ndarray, row: np.ndarray, new_row: np.ndarray, target: np.ndarray, negative: np.ndarray,
+        others: list[np.ndarray],
+    ) -> None:  # fmt: skip
+        """Take synapses out of their rows and put new ones into others, in place; rows are counted from the span's."""
+        span, table = self.span, self.table
+        mine, ptr = slice(span.first, span.last), self._row_ptr()
+        order = np.lexsort((target, new_row))
+        before, places = np.empty(len(gone), np.int64), np.empty(len(gone), np.int64)
+        moved = np.empty((2 * len(gone), 3), np.int64)
+        kernel.insertions(ptr, table.target, new_row[order], target[order], before)
+        kernel.segments(gone, before - span.first, moved, places)
+        for array in (table.target[mine], table.weight[mine], *others):
+            kernel.move(moved, array.itemsize, array.view(np.uint8))
+        table.target[mine][places] = target[order]
+        table.weight[mine][places] = np.where(negative[order] == 1, -0.0, 0.0)
+        for array in others:
+            array[places] = 0.0
+        n = len(ptr) - 1
+        ptr[1:] += np.cumsum(np.bincount(new_row, minlength=n) - np.bincount(row, minlength=n))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the signs."""
+        return self._bits.nbytes

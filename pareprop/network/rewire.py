@@ -1,0 +1,71 @@
+"""Rewiring in words: settings of a projection whose synapses move while they learn, and what it can't be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from ..errors import InputError
+from .parameters import Frozen
+
+
+class Rewire(Frozen):
+    """DEEP R with a constant number of synapses per target (Bellec et al. 2018, arXiv:1711.05136).
+
+    Parameters
+    ----------
+    l1 : float
+        By how much weights shrink with each step of the optimizer, times the learning rate.
+    temperature : float
+        Of the random walk of the weights.
+    every : int
+        Steps of the optimizer between two replacements of dormant synapses.
+    """
+
+    l1: float = Field(0.01, ge=0)
+    temperature: float = Field(0.0, ge=0)
+    every: int = Field(1, ge=1)
+
+
+def check_projection(projection: Any, here: str) -> None:
+    """Raise `InputError` unless the synapses of a projection may move."""
+    if projection.rewire and not (projection.plastic and projection.post.role == "recurrent"):
+        raise InputError(f"{here}: rewire needs a plastic projection onto neurons")
+
+
+def check_bounds(projection: Any, low: float, high: float, here: str) -> None:
+    """Raise `InputError` if Wmin = `low` or Wmax = `high` leave no room for a sign that may occur."""
+    signs = projection.signs if projection.keeps_signs else np.zeros(1, np.int8)
+    if low > 0 or (low == 0 and np.any(signs <= 0)):
+        raise InputError(f"{here}: Wmin = {low:g} must be below 0 where synapses are rewired, some may inhibit")
+    if high < 0 or (high == 0 and np.any(signs >= 0)):
+        raise InputError(f"{here}: Wmax = {high:g} must be above 0 where synapses are rewired, some may excite")
+
+
+def check_synapses(projection: Any, chunks: Any) -> None:
+    """Raise `InputError` if there are multapses, or targets with more than half of the sources that they may have.
+
+    Parameters
+    ----------
+    projection : Projection
+    chunks : iterable
+        (source, target, delay, index) in canonical order, as from `SynapseTable.chunks`; a target is in one chunk.
+    """
+    here = f"projection '{projection.name}'"
+    choices = projection.pre.size - (projection.pre == projection.post and not projection.allow_autapses)
+    for source, target, _, _ in chunks:
+        twice = np.flatnonzero((np.diff(source) == 0) & (np.diff(target) == 0))
+        if len(twice):
+            pair = source[twice[0]], target[twice[0]]
+            raise InputError(
+                f"{here}: source {pair[0]} has two synapses onto target {pair[1]}, rewire needs at most one"
+            )
+        targets, counts = np.unique(target, return_counts=True)
+        if len(counts) and 2 * counts.max() > choices:
+            worst = int(np.argmax(counts))
+            raise InputError(
+                f"{here}: target {targets[worst]} has {counts[worst]} synapses, rewire needs at most half of the "
+                f"{choices} sources that it may have"
+            )

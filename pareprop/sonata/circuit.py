@@ -1,0 +1,160 @@
+"""`circuit_config.json`: the node and edge files of a network, with the variables of its manifest replaced."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+SIZE_LIMIT = 2**24  # bytes
+CONFIGDIR = "configdir"
+
+
+@dataclass(frozen=True)
+class Files:
+    """A file of nodes or edges with its table of types.
+
+    Attributes
+    ----------
+    data : Path
+        HDF5 file.
+    types : Path or None
+        CSV file.
+    """
+
+    data: Path
+    types: Path | None
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """The files of a network.
+
+    Attributes
+    ----------
+    path : Path
+        Of the configuration.
+    nodes, edges : list of Files
+    components : dict
+        Folder of each kind of component, such as "point_neuron_models_dir".
+    spikes : list of (Path, str)
+        Spike files of a simulation's inputs and the populations that they are for.
+    """
+
+    path: Path
+    nodes: list[Files]
+    edges: list[Files]
+    components: dict[str, Path]
+    spikes: list[tuple[Path, str]]
+
+
+def read(path: Path) -> Circuit:
+    """Read a `circuit_config.json`, or the `simulation_config.json` that names one.
+
+    Raises
+    ------
+    InputError
+        Names the file, the key and what is wrong.
+    """
+    path = Path(path)
+    content, variables = _content(path)
+    spikes = []
+    for name, entry in _mapping(path, content, "inputs").items():
+        if not isinstance(entry, Mapping) or entry.get("input_type") != "spikes" or entry.get("enabled") is False:
+            raise InputError(f"{path}: inputs.{name} must be of input_type 'spikes', others are not supported")
+        if not isinstance(entry.get("node_set"), str):
+            raise InputError(f"{path}: inputs.{name}.node_set = {entry.get('node_set')!r} must name a population")
+        spikes.append((_path(path, variables, entry, "input_file", f"inputs.{name}"), entry["node_set"]))
+    if "network" in content and "networks" not in content:
+        path = _path(path, variables, content, "network", "")
+        content, variables = _content(path)
+    networks = _mapping(path, content, "networks")
+    parts = {
+        kind: [
+            _files(path, variables, entry, kind, f"networks.{kind}[{number}]")
+            for number, entry in enumerate(_list(path, networks, kind))
+            if not (isinstance(entry, Mapping) and entry.get("enabled") is False)
+        ]
+        for kind in ("nodes", "edges")
+    }
+    if not parts["nodes"]:
+        raise InputError(f"{path}: networks.nodes names no file")
+    folders = _mapping(path, content, "components")
+    components = {key: _path(path, variables, folders, key, "components") for key in folders}
+    return Circuit(path, parts["nodes"], parts["edges"], components, spikes)
+
+
+def _content(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise InputError(f"{path}: has {path.stat().st_size} bytes, at most {SIZE_LIMIT} are read")
+        content = json.loads(path.read_text())
+    except OSError as problem:
+        raise InputError(f"{path}: {problem.strerror}") from None
+    except (ValueError, RecursionError) as problem:
+        raise InputError(f"{path}: not JSON: {problem}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: must hold an object")
+    return content, _variables(path, _mapping(path, content, "manifest"))
+
+
+def _variables(path: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Values of the manifest's variables by name, without others inside."""
+    values = {name.lstrip("$").strip("{}"): value for name, value in manifest.items()}
+    wrong = next((name for name, value in values.items() if not isinstance(value, str)), None)
+    if wrong is not None:
+        raise InputError(f"{path}: manifest.{wrong} = {values[wrong]!r} must be a text")
+    values[CONFIGDIR] = str(path.parent.resolve())
+    for _ in range(len(values) + 1):
+        replaced = {name: _replace(value, values) for name, value in values.items()}
+        if replaced == values:
+            return values
+        values = replaced
+        if any(len(value) > 2**16 for value in values.values()):
+            break
+    circular = next(name for name in values if _replace(values[name], values) != values[name])
+    raise InputError(f"{path}: manifest.{circular} contains itself")
+
+
+def _replace(value: str, variables: Mapping[str, str]) -> str:
+    """Replace $NAME and ${NAME}, the longest names first: $NETWORK is a prefix of $NETWORK_DIR."""
+    names = sorted(variables, key=len, reverse=True)
+    pattern = "|".join(rf"\$\{{{re.escape(name)}\}}|\${re.escape(name)}" for name in names)
+    return re.sub(pattern, lambda match: variables[match.group().strip("${}")], value)
+
+
+def _path(path: Path, variables: Mapping[str, str], owner: Mapping[str, Any], key: str, here: str) -> Path:
+    value, name = owner.get(key), f"{here}.{key}".lstrip(".")
+    if not isinstance(value, str) or not value:
+        raise InputError(f"{path}: {name} = {value!r} must name a file")
+    found = _replace(value, variables)
+    if "$" in found:
+        raise InputError(f"{path}: {name} = {value!r} contains a variable that the manifest has not")
+    return path.parent / found
+
+
+def _files(path: Path, variables: Mapping[str, str], entry: Any, kind: str, here: str) -> Files:
+    if not isinstance(entry, Mapping):
+        raise InputError(f"{path}: {here} must be an object")
+    types = f"{kind[:-1]}_types_file"
+    table = _path(path, variables, entry, types, here) if entry.get(types) is not None else None
+    return Files(_path(path, variables, entry, f"{kind}_file", here), table)
+
+
+def _mapping(path: Path, owner: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = owner.get(key) or {}
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: {key} must be an object")
+    return found
+
+
+def _list(path: Path, owner: Mapping[str, Any], key: str) -> list[Any]:
+    found = owner.get(key) or []
+    if not isinstance(found, list):
+        raise InputError(f"{path}: networks.{key} must be a list")
+    return found

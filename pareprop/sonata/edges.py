@@ -1,0 +1,344 @@
+"""Edge populations: what a projection must know of them in advance, and the edges onto a range of targets in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..errors import InputError
+from . import hdf5, table
+from .circuit import Circuit, Files
+
+CHUNK = 2**20  # edges read at a time
+GAP = 2**12  # edges that are read rather than skipped: one more read costs more
+SPREAD = 4  # a group's values are read from first to last if that is at most so many times the piece
+LOT = 1000  # else so many at a time
+WHOLE = 1e-6  # steps by which a delay may miss a whole number
+MAX_DELAY = 2**15  # steps
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some edges, in the order of the file.
+
+    Attributes
+    ----------
+    source, target, delay : np.ndarray
+        int64 (n,): node ids, and steps.
+    weight : np.ndarray
+        float64 (n,).
+    """
+
+    source: np.ndarray
+    target: np.ndarray
+    delay: np.ndarray
+    weight: np.ndarray
+
+
+@dataclass(frozen=True)
+class Edges:
+    """An edge population; the edges themselves stay in the file.
+
+    Attributes
+    ----------
+    path : Path
+        Of the file.
+    name, source, target : str
+        The population, and the node populations that it connects.
+    n_sources, n_targets : int
+        Their sizes.
+    n_edges : int
+    index : str
+        Path of the index by target, "" if there is none.
+    groups : tuple of str
+        The groups that hold values of single edges.
+    types : dict
+        Edge type to (weight, delay in ms), None where the table has none.
+    default_weight, default_delay : float or None
+        Where neither group nor type has a value.
+    dt_ms : float
+        Step.
+    round_delays : bool
+        Whether delays that are no whole steps are rounded, to at least 1.
+    delays : np.ndarray
+        int64, all that may occur, in steps, ascending.
+    """
+
+    path: Path
+    name: str
+    source: str
+    target: str
+    n_sources: int
+    n_targets: int
+    n_edges: int
+    index: str
+    groups: tuple[str, ...]
+    types: dict[int, tuple[float | None, float | None]]
+    default_weight: float | None
+    default_delay: float | None
+    dt_ms: float
+    round_delays: bool
+    delays: np.ndarray = field(default_factory=lambda: np.ones(1, np.int64))
+
+    def pieces(self, low: int, high: int, chunk: int = CHUNK) -> Iterator[Piece]:
+        """Yield the edges onto the targets [low, high), at most `chunk` at a time, in the order of the file.
+
+        Raises
+        ------
+        InputError
+            Names the file, the edge and what is wrong.
+        """
+        if low == high or not self.n_edges:
+            return
+        with hdf5.opened(self.path) as file:
+            group = file[f"edges/{self.name}"]
+            targets = group["target_node_id"]
+            for first, last in self._ranges(group, low, high):
+                for start in range(first, last, chunk):
+                    stop = min(start + chunk, last)
+                    target = self._ids(targets, start, stop, self.n_targets)
+                    mine = np.flatnonzero((target >= low) & (target < high))
+                    if len(mine):
+                        ends = start + mine[0], start + mine[-1] + 1
+                        yield self._piece(group, *ends, target[mine], mine - mine[0])
+
+    def source_signs(self) -> np.ndarray:
+        """The sign that all weights of each source share, int8 (n_sources,), 0 for sources without weights.
+
+        Raises
+        ------
+        InputError
+            Names the first source with weights of both signs.
+        """
+        found = [np.zeros(self.n_sources, bool) for _ in range(2)]
+        for piece in self.pieces(0, self.n_targets):
+            found[0][piece.source[piece.weight < 0]] = True
+            found[1][piece.source[piece.weight > 0]] = True
+        both = np.flatnonzero(found[0] & found[1])
+        if len(both):
+            raise InputError(f"{self.path}: source {both[0]} of '{self.name}' has weights of both signs")
+        return found[1].astype(np.int8) - found[0].astype(np.int8)
+
+    def _ranges(self, group: h5py.Group, low: int, high: int) -> list[tuple[int, int]]:
+        """Ranges of edges that hold all those onto the targets, ascending."""
+        if not self.index:
+            return [(0, self.n_edges)]
+        parent, name = self.index.split("/")
+        index = hdf5.group(hdf5.group(group, parent), name)
+        name = "node_id_to_ranges" if "node_id_to_ranges" in index else "node_id_to_range"
+        nodes, ranges = hdf5.dataset(index, name, columns=2), hdf5.dataset(index, "range_to_edge_id", columns=2)
+        lots = hdf5.integers(nodes[low : min(high, len(nodes))])
+        lots = lots[(lots[:, 0] >= 0) & (lots[:, 0] < lots[:, 1])]
+        if not len(lots):
+            return []
+        first, last = int(lots[:, 0].min()), int(lots[:, 1].max())
+        if last > len(ranges):
+            raise InputError(f"'{nodes.name}' names range {last - 1}, there are {len(ranges)}")
+        wanted = np.zeros(last - first + 1, np.int64)
+        np.add.at(wanted, lots[:, 0] - first, 1)
+        np.add.at(wanted, lots[:, 1] - first, -1)
+        found = hdf5.integers(ranges[first:last])[np.cumsum(wanted[:-1]) > 0]
+        found = found[(found[:, 0] >= 0) & (found[:, 0] < found[:, 1])]
+        if len(found) and found[:, 1].max() > self.n_edges:
+            raise InputError(f"'{ranges.name}' names edge {found[:, 1].max() - 1}, there are {self.n_edges}")
+        return _merged(found)
+
+    def _ids(self, ids: h5py.Dataset, start: int, stop: int, bound: int) -> np.ndarray:
+        found = hdf5.integers(ids[start:stop])
+        wrong = np.flatnonzero((found < 0) | (found >= bound))
+        if len(wrong):
+            edge = wrong[0]
+            raise InputError(
+                f"'{ids.name}' of edge {start + edge} is {ids[start + int(edge)]}, the population has {bound} nodes"
+            )
+        return found
+
+    def _piece(self, group: h5py.Group, start: int, stop: int, target: np.ndarray, mine: np.ndarray) -> Piece:
+        source = self._ids(group["source_node_id"], start, stop, self.n_sources)[mine]
+        kind = hdf5.optional(group, "edge_type_id")
+        kind = np.full(len(mine), -1) if kind is None else hdf5.integers(kind[start:stop])[mine]
+        own = hdf5.optional(group, "edge_group_id")
+        owner = np.zeros(len(mine), np.int64) if own is None else hdf5.integers(own[start:stop])[mine]
+        at = hdf5.optional(group, "edge_group_index")
+        index = start + mine if at is None else hdf5.integers(at[start:stop])[mine]
+        weight, delay = self._typed(kind, start + mine)
+        for number in np.unique(owner) if self.groups or own is not None else ():
+            if str(number) not in self.groups:
+                if own is None:  # the only group is missing, as it may be
+                    continue
+                raise InputError(f"edge_group_id = {number} of '{group.name}': there is no such group")
+            some = np.flatnonzero(owner == number)
+            self._own_values(hdf5.group(group, str(number)), index, some, weight, delay)
+        return Piece(source, target, self._steps(delay, start + mine), self._weights(weight, start + mine))
+
+    def _typed(self, kind: np.ndarray, edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights and delays of the edges' types, NaN where there are none."""
+        numbers, place = np.unique(kind, return_inverse=True)
+        unknown = [number for number in numbers.tolist() if number not in self.types and number != -1]
+        if unknown and self.types:
+            first = edge[np.argmax(kind == unknown[0])]
+            raise InputError(f"edge_type_id = {unknown[0]} of edge {first} of '{self.name}' is not in its table")
+        rows = [self.types.get(number, (None, None)) for number in numbers.tolist()]
+        values = np.array([[np.nan if value is None else value for value in row] for row in rows])
+        return values[place, 0], values[place, 1]
+
+    def _own_values(
+        self, group: h5py.Group, index: np.ndarray, some: np.ndarray, weight: np.ndarray, delay: np.ndarray
+    ) -> None:
+        """Take the values that edges `some` have themselves."""
+        for key, into in (("syn_weight", weight), ("delay", delay)):
+            if (values := hdf5.optional(group, key, "iuf")) is not None:
+                into[some] = _taken(values, index[some])
+        if (count := hdf5.optional(group, "nsyns", "iuf")) is not None:
+            weight[some] = np.where(np.isnan(weight[some]), self._default(self.default_weight), weight[some])
+            weight[some] *= _taken(count, index[some])
+
+    @staticmethod
+    def _default(value: float | None) -> float:
+        return np.nan if value is None else value
+
+    def _weights(self, weight: np.ndarray, edge: np.ndarray) -> np.ndarray:
+        weight = np.where(np.isnan(weight), self._default(self.default_weight), weight)
+        wrong = np.flatnonzero(~np.isfinite(weight))
+        if len(wrong):
+            value = weight[wrong[0]]
+            raise InputError(
+                f"edge {edge[wrong[0]]} of '{self.name}' has no finite weight"
+                + ("; default_weight gives those without one" if np.isnan(value) else f", but {value}")
+            )
+        return weight
+
+    def _steps(self, delay_ms: np.ndarray, edge: np.ndarray) -> np.ndarray:
+        delay_ms = np.where(np.isnan(delay_ms), self._default(self.default_delay), delay_ms)
+        return steps(delay_ms, self.dt_ms, self.round_delays, lambda k: f"edge {edge[k]} of '{self.name}'")
+
+
+def steps(delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: object) -> np.ndarray:
+    """Delays in whole steps; `name` gives the words for the k-th in a message."""
+    exact = delay_ms / dt_ms
+    found = np.rint(exact)
+    if round_delays:
+        found = np.maximum(found, 1.0)
+        wrong = ~(found <= MAX_DELAY)
+    else:
+        wrong = ~((np.abs(exact - found) <= WHOLE) & (found >= 1) & (found <= MAX_DELAY))
+    if np.any(wrong):
+        k = int(np.argmax(wrong))
+        raise InputError(
+            f"{name(k)}: delay = {delay_ms[k]:g} ms must be whole steps of {dt_ms:g} ms from 1 to {MAX_DELAY}"
+            + ("" if round_delays else "; round_delays = true rounds them")
+        )
+    return found.astype(np.int64)
+
+
+def _merged(ranges: np.ndarray) -> list[tuple[int, int]]:
+    """Ranges in ascending order; what overlaps or has a small gap is one."""
+    if not len(ranges):
+        return []
+    ranges = ranges[np.argsort(ranges[:, 0], kind="stable")]
+    reached = np.maximum.accumulate(ranges[:, 1])
+    starts = np.flatnonzero(np.concatenate(([True], ranges[1:, 0] > reached[:-1] + GAP)))
+    ends = np.append(starts[1:], len(ranges)) - 1
+    return list(zip(ranges[starts, 0].tolist(), reached[ends].tolist(), strict=True))
+
+
+def _taken(values: h5py.Dataset, index: np.ndarray) -> np.ndarray:
+    """values[index], without reading all of them."""
+    low, high = int(index.min()), int(index.max()) + 1
+    if low < 0 or high > len(values):
+        raise InputError(
+            f"edge_group_index = {low if low < 0 else high - 1} is beyond '{values.name}' of {len(values)}"
+        )
+    if high - low <= SPREAD * max(len(index), CHUNK):
+        return values[low:high][index - low].astype(float)
+    distinct, place = np.unique(index, return_inverse=True)
+    parts = [values[distinct[first : first + LOT]] for first in range(0, len(distinct), LOT)]
+    return np.concatenate(parts)[place].astype(float)
+
+
+def read(
+    circuit: Circuit,
+    sizes: dict[str, int],
+    dt_ms: float,
+    round_delays: bool = False,
+    default_weight: float | None = None,
+    default_delay: float | None = None,
+) -> list[Edges]:
+    """All edge populations of a circuit; `sizes` are those of the node populations."""
+    found = []
+    for files in circuit.edges:
+        with hdf5.opened(files.data) as file:
+            populations = hdf5.group(file, "edges")
+            for name in populations:
+                options = dt_ms, round_delays, default_weight, default_delay
+                found.append(_population(files, hdf5.group(populations, name), name, sizes, *options))
+    names = [edges.name for edges in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InputError(f"{circuit.path}: edge population '{twice}' is in two files")
+    return found
+
+
+def _population(
+    files: Files, group: h5py.Group, name: str, sizes: dict[str, int], dt_ms: float, round_delays: bool,
+    default_weight: float | None, default_delay: float | None,
+) -> Edges:  # fmt: skip
+    ids = [hdf5.dataset(group, f"{end}_node_id") for end in ("source", "target")]
+    ends = []
+    for dataset in ids:
+        end = hdf5.text(dataset.attrs.get("node_population", ""))
+        if end not in sizes:
+            raise InputError(f"'{dataset.name}': node_population = '{end}' is none of {', '.join(sizes)}")
+        ends.append(end)
+    for key in ("target_node_id", "edge_type_id", "edge_group_id", "edge_group_index"):
+        other = hdf5.optional(group, key)
+        if other is not None and len(other) != len(ids[0]):
+            raise InputError(f"'{other.name}' has {len(other)} values, source_node_id {len(ids[0])}")
+    rows = table.read(files.types, "edge_type_id", name) if files.types else {}
+    here = f"{files.types}: edge type"
+    types = {
+        number: tuple(table.number(row, key, f"{here} {number}") for key in ("syn_weight", "delay"))
+        for number, row in rows.items()
+    }
+    groups = tuple(key for key in group if key.isdigit())
+    edges = Edges(
+        files.data, name, *ends, *(sizes[end] for end in ends), len(ids[0]), _index(group), groups, types,
+        default_weight, default_delay, dt_ms, round_delays,
+    )  # fmt: skip
+    return _with_delays(edges, group)
+
+
+def _index(group: h5py.Group) -> str:
+    """Name of the index by target; "" without a usable one."""
+    for parent in ("indices", "indicies"):
+        found = group.get(f"{parent}/target_to_source")
+        if isinstance(found, h5py.Group) and {"node_id_to_ranges", "node_id_to_range"} & set(found):
+            return f"{parent}/target_to_source"
+    return ""
+
+
+def _with_delays(edges: Edges, group: h5py.Group) -> Edges:
+    """Add the delays that may occur; the groups' are read, in pieces, the types' taken as they are."""
+    found = [np.zeros(0, np.int64)]
+    for key in edges.groups:
+        values = hdf5.optional(hdf5.group(group, key), "delay", "iuf")
+        for start in range(0, 0 if values is None else len(values), CHUNK):
+            part = values[start : start + CHUNK].astype(float)
+            name = values.name
+            found.append(np.unique(
+                steps(part, edges.dt_ms, edges.round_delays, lambda k, n=name, s=start: f"'{n}' of row {s + k}")
+            ))  # fmt: skip
+    own = [hdf5.optional(hdf5.group(group, key), "delay", "iuf") is not None for key in edges.groups]
+    if not own or not all(own):
+        known = [delay for _, delay in edges.types.values() if delay is not None]
+        if edges.default_delay is not None:
+            known.append(edges.default_delay)
+        words = f"edge types of '{edges.name}'"
+        found.append(steps(np.array(known), edges.dt_ms, edges.round_delays, lambda _: words))
+    delays = np.unique(np.concatenate(found))
+    fields = {key: getattr(edges, key) for key in edges.__dataclass_fields__} | {"delays": delays}
+    return Edges(**fields)

@@ -1,0 +1,92 @@
+"""HDF5 files with care: problems in one line that name the file, data in other files refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ..errors import InputError
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """Open a file to read.
+
+    Raises
+    ------
+    InputError
+        Names the file and what is wrong with it or with what is read in the block.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except InputError as problem:
+        text = str(problem)
+        raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from None
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as problem:  # h5py's
+        lines = str(problem).strip("'\"").splitlines()
+        raise InputError(f"{path}: {lines[0] if lines else type(problem).__name__}") from None
+
+
+def group(parent: h5py.Group, key: str) -> h5py.Group:
+    """A group of the same file."""
+    if isinstance(parent.get(key, getlink=True), h5py.ExternalLink):
+        raise InputError(f"group '{place(parent, key)}' lies in another file")
+    if key not in parent or not isinstance(parent[key], h5py.Group):
+        raise InputError(f"group '{place(parent, key)}' is missing")
+    return parent[key]
+
+
+def dataset(parent: h5py.Group, key: str, kinds: str = "iu", columns: int = 0) -> h5py.Dataset:
+    """A dataset of numbers in the same file.
+
+    Parameters
+    ----------
+    parent : h5py.Group
+        Where it lies.
+    key : str
+        Its name.
+    kinds : str
+        Kinds of numbers that it may hold, as in `np.dtype.kind`.
+    columns : int
+        Second dimension, 0 if it must have one dimension.
+    """
+    here = place(parent, key)
+    if isinstance(parent.get(key, getlink=True), h5py.ExternalLink):
+        raise InputError(f"dataset '{here}' lies in another file")
+    if key not in parent or not isinstance(parent[key], h5py.Dataset):
+        raise InputError(f"dataset '{here}' is missing")
+    found = parent[key]
+    if found.external or found.is_virtual:
+        raise InputError(f"dataset '{here}' lies in another file")
+    shape = (len(found), columns) if columns and found.ndim else (found.size,)
+    if found.shape != shape or found.dtype.kind not in kinds:
+        wanted = f"(n, {columns})" if columns else "(n,)"
+        raise InputError(
+            f"dataset '{here}' has shape {found.shape} of {found.dtype}, must be numbers of shape {wanted}"
+        )
+    return found
+
+
+def optional(parent: h5py.Group, key: str, kinds: str = "iu") -> h5py.Dataset | None:
+    """As `dataset`, None if there is none of that name."""
+    return dataset(parent, key, kinds) if parent.get(key, getlink=True) is not None else None
+
+
+def integers(values: np.ndarray) -> np.ndarray:
+    """As int64; what is too large becomes negative, so that checks of bounds find it."""
+    return np.asarray(values).astype(np.int64)
+
+
+def text(value: object) -> str:
+    """An attribute or string of either kind."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def place(parent: h5py.Group, key: str) -> str:
+    """Path of a member."""
+    return f"{parent.name.rstrip('/')}/{key}"

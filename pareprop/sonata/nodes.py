@@ -1,0 +1,176 @@
+"""Node populations: ids, types, parameters of each cell."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import InputError
+from . import hdf5, table
+from .circuit import Circuit, Files
+
+POINT = ("point_neuron", "point_process")
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """A node population; cells are in the order of their ids.
+
+    Attributes
+    ----------
+    name : str
+    size : int
+    virtual : bool
+        Whether its cells are inputs.
+    template : str
+        Model template, "" if there is none.
+    sign : np.ndarray or None
+        int8 (size,), +1 where column `ei` is "e", -1 where it is "i", 0 elsewhere; None without such a column.
+    values : dict
+        Parameter to float or float64 (size,).
+    """
+
+    name: str
+    size: int
+    virtual: bool
+    template: str
+    sign: np.ndarray | None
+    values: dict[str, Any]
+
+
+def read(circuit: Circuit) -> list[Nodes]:
+    """All node populations of a circuit."""
+    found = []
+    for files in circuit.nodes:
+        with hdf5.opened(files.data) as file:
+            populations = hdf5.group(file, "nodes")
+            found += [_population(circuit, files, hdf5.group(populations, name), name) for name in populations]
+    names = [nodes.name for nodes in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InputError(f"{circuit.path}: node population '{twice}' is in two files")
+    return found
+
+
+def _population(circuit: Circuit, files: Files, group: h5py.Group, name: str) -> Nodes:
+    kind = hdf5.integers(hdf5.dataset(group, "node_type_id")[()])
+    if not len(kind):
+        raise InputError(f"node population '{name}' has no nodes")
+    place = _places(group, len(kind))
+    rows = table.read(files.types, "node_type_id", name) if files.types else {}
+    used = np.unique(kind)
+    unknown = [int(number) for number in used if number not in rows]
+    if unknown and (files.types or len(used) > 1):
+        raise InputError(f"node population '{name}': node_type_id = {unknown[0]} is not in {files.types}")
+    types = {int(number): rows.get(int(number), {}) for number in used}
+    models = {row.get("model_type", "virtual") for row in types.values()}
+    if models != {"virtual"} and not models <= set(POINT):
+        raise InputError(
+            f"node population '{name}': model_type = '{sorted(models)[0]}' must be 'virtual' or '{POINT[0]}' for all"
+        )
+    virtual = models == {"virtual"}
+    templates = sorted({row.get("model_template", "") for row in types.values()})
+    if len(templates) > 1 and not virtual:
+        raise InputError(f"node population '{name}': model templates {', '.join(templates)} must be one")
+    values: dict[str, Any] = {}
+    if not virtual:
+        values = _type_values(circuit, name, kind, types) | _own_values(group, len(kind))
+        values = {key: _short(_in_order(value, place)) for key, value in values.items()}
+    sign = _signs(name, kind, types)
+    return Nodes(name, len(kind), virtual, templates[0], sign if sign is None else _in_order(sign, place), values)
+
+
+def _places(group: h5py.Group, n: int) -> np.ndarray | None:
+    """Node id of each row, None if that is the row number."""
+    if (ids := hdf5.optional(group, "node_id")) is None:
+        return None
+    found = hdf5.integers(ids[()])
+    if len(found) != n:
+        raise InputError(f"dataset '{ids.name}' has {len(found)} values for {n} nodes")
+    wrong = np.flatnonzero((found < 0) | (found >= n))
+    missing = np.flatnonzero(np.bincount(found, minlength=n) == 0) if not len(wrong) else []
+    if len(wrong) or len(missing):
+        what = f"{found[wrong[0]]} is there" if len(wrong) else f"{missing[0]} is missing"
+        raise InputError(f"dataset '{ids.name}' must hold each of 0 to {n - 1} once, {what}")
+    return None if np.array_equal(found, np.arange(n)) else found
+
+
+def _in_order(values: np.ndarray, place: np.ndarray | None) -> np.ndarray:
+    if place is None or not np.ndim(values):
+        return values
+    ordered = np.empty_like(values)
+    ordered[place] = values
+    return ordered
+
+
+def _short(values: np.ndarray) -> Any:
+    return float(values[0]) if np.all(values == values[0]) else values
+
+
+def _type_values(circuit: Circuit, name: str, kind: np.ndarray, types: dict[int, table.Row]) -> dict[str, np.ndarray]:
+    """Parameters of the types' JSON files."""
+    folder, read = circuit.components.get("point_neuron_models_dir"), {}
+    for number, row in types.items():
+        file = row.get("dynamics_params")
+        if file and folder is None:
+            raise InputError(f"{circuit.path}: components.point_neuron_models_dir is missing, '{name}' needs {file}")
+        read[number] = _json(folder / file) if file else {}
+    keys = sorted({key for values in read.values() for key in values})
+    found = {key: np.empty(len(kind)) for key in keys}
+    for number, values in read.items():
+        for key in keys:
+            if key not in values:
+                raise InputError(f"node population '{name}': type {number} has no {key}, other types have")
+            found[key][kind == number] = values[key]
+    return found
+
+
+def _json(path: Path) -> dict[str, float]:
+    try:
+        content = json.loads(path.read_text())
+    except OSError as problem:
+        raise InputError(f"{path}: {problem.strerror}") from None
+    except ValueError as problem:
+        raise InputError(f"{path}: not JSON: {problem}") from None
+    if not isinstance(content, dict) or not all(isinstance(value, int | float) for value in content.values()):
+        raise InputError(f"{path}: must hold an object of numbers")
+    return content
+
+
+def _own_values(group: h5py.Group, n: int) -> dict[str, np.ndarray]:
+    """Parameters of single nodes, in the groups' `dynamics_params`."""
+    own = hdf5.optional(group, "node_group_id")
+    ids = np.zeros(n, np.int64) if own is None else hdf5.integers(own[()])
+    at = hdf5.optional(group, "node_group_index")
+    index = np.arange(n) if at is None else hdf5.integers(at[()])
+    found: dict[str, np.ndarray] = {}
+    for number in np.unique(ids):
+        if f"{number}/dynamics_params" not in group:
+            continue
+        params = hdf5.group(hdf5.group(group, str(number)), "dynamics_params")
+        mine = ids == number
+        for key in params:
+            values = hdf5.dataset(params, key, "iuf")[()]
+            if len(index[mine]) and (index[mine].min() < 0 or index[mine].max() >= len(values)):
+                raise InputError(f"node_group_index = {index[mine].max()} is beyond '{params.name}/{key}'")
+            if key not in found and np.any(~mine):
+                raise InputError(f"'{params.name}/{key}' is not there for the nodes of other groups")
+            found.setdefault(key, np.empty(n))[mine] = values[index[mine]]
+    return found
+
+
+def _signs(name: str, kind: np.ndarray, types: dict[int, table.Row]) -> np.ndarray | None:
+    letters = {number: row.get("ei") for number, row in types.items()}
+    if not any(letters.values()):
+        return None
+    found = np.zeros(len(kind), np.int8)
+    for number, letter in letters.items():
+        if letter not in ("e", "i", None):
+            raise InputError(f"node population '{name}': ei = '{letter}' of type {number} must be 'e' or 'i'")
+        found[kind == number] = {"e": 1, "i": -1, None: 0}[letter]
+    return found

@@ -1,0 +1,68 @@
+"""Type tables: CSV with blanks between fields and quotes around fields with blanks."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from ..errors import InputError
+
+NOTHING = ("NULL", "NONE", "NA", "")
+SIZE_LIMIT = 2**26  # bytes
+
+Row = dict[str, str]
+
+
+def read(path: Path, key: str, population: str) -> dict[int, Row]:
+    """Types of one population.
+
+    Parameters
+    ----------
+    path : Path
+        The table.
+    key : str
+        "node_type_id" or "edge_type_id".
+    population : str
+        Rows of other populations are left out, if the table has such a column.
+
+    Returns
+    -------
+    dict
+        Id to column name to value; columns without a value are left out.
+    """
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            raise InputError(f"{path}: has {path.stat().st_size} bytes, at most {SIZE_LIMIT} are read")
+        with path.open(newline="") as file:
+            lines = [[field for field in line if field] for line in csv.reader(file, delimiter=" ", quotechar='"',
+                                                                              skipinitialspace=True)]  # fmt: skip
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}") from None
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line]
+    if not numbered or key not in numbered[0][1]:
+        raise InputError(f"{path}: column '{key}' is missing")
+    header, found = numbered[0][1], {}
+    for number, line in numbered[1:]:
+        if len(line) != len(header):
+            raise InputError(f"{path}: line {number} has {len(line)} fields, the header {len(header)}")
+        row = {name: value for name, value in zip(header, line, strict=True) if value.upper() not in NOTHING}
+        if row.get("population", population) != population:
+            continue
+        try:
+            identity = int(row[key])
+        except (KeyError, ValueError):
+            raise InputError(f"{path}: line {number}: {key} = {row.get(key)} must be a whole number") from None
+        if identity in found:
+            raise InputError(f"{path}: line {number}: {key} = {identity} is there twice")
+        found[identity] = row
+    return found
+
+
+def number(row: Row, key: str, here: str) -> float | None:
+    """A number of a row, None if it has none."""
+    if key not in row:
+        return None
+    try:
+        return float(row[key])
+    except ValueError:
+        raise InputError(f"{here}: {key} = {row[key]} must be a number") from None

@@ -1,0 +1,88 @@
+"""Each rule draws what it says of itself; one_to_one is the same network as its synapses given one by one."""
+
+import numpy as np
+import pytest
+
+from pareprop.engines.sample import Sample
+from pareprop.errors import InputError
+from pareprop.network.connectivity import RULES, Projection
+from pareprop.network.model import Model
+from pareprop.network.synapse_table import SynapseTable
+from pareprop.simulation import Simulation
+
+OPTIONS = {
+    "all_to_all": {},
+    "one_to_one": {},
+    "fixed_indegree": {"indegree": 6},
+    "fixed_probability": {"probability": 0.15},
+    "explicit": {"source": np.arange(0, 40, 3) % 11, "target": np.arange(14)},
+}
+
+
+def drawn(rule: str, seed: int, low: int, high: int, **more: bool) -> tuple[np.ndarray, Projection]:
+    """Sources of a projection of 40 neurons onto themselves, of the targets [low, high)."""
+    model = Model(seed=seed)
+    neurons = model.neurons("n", 40)
+    item = model.connect(neurons, neurons, rule, **OPTIONS[rule], **more)
+    table = SynapseTable(model, [item], low, high)
+    return np.concatenate([source for source, *_ in table.chunks(table.spans[0])]), item
+
+
+@pytest.mark.parametrize("more", [{}, {"allow_autapses": False}, {"allow_multapses": False}], ids=str)
+@pytest.mark.parametrize("rule", RULES)
+def test_indegree_and_silence_are_those_of_the_draw(rule: str, more: dict) -> None:
+    """Within five standard errors of 300 draws, exactly where nothing is random."""
+    low, high, counts, silent = 10, 17, [], []
+    for seed in range(300):
+        source, item = drawn(rule, seed, low, high, **more)
+        counts.append(len(source) if rule != "explicit" else len(item.target) * (high - low) / 40)
+        silent.append(1.0 - len(np.unique(source)) / 40)
+    for found, wanted in (
+        (counts, RULES[rule].indegree(item) * (high - low)),
+        (silent, RULES[rule].silent(item, low, high)),
+    ):
+        error = np.std(found) / np.sqrt(len(found))
+        slack = 0.03 if more.get("allow_autapses") is False and found is silent else 0.0  # a source misses itself
+        assert abs(np.mean(found) - wanted) <= 5 * error + slack + 1e-12
+
+
+def test_one_to_one_needs_equal_sizes() -> None:
+    model = Model()
+    a, b = model.neurons("a", 3), model.neurons("b", 4)
+    with pytest.raises(InputError, match="needs populations of the same size, they have 3 and 4 cells"):
+        model.connect(a, b, "one_to_one")
+
+
+class Noise:
+    n_steps = learning_window = 60
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        rng = np.random.default_rng(index)
+        return Sample.from_raster(rng.random((60, 9)) < 0.3, rng.random((60, 1)))
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+@pytest.mark.parametrize("autapses", [True, False])
+def test_one_to_one_is_the_explicit_network(variant: str, autapses: bool) -> None:
+    """Same spikes, weights and digest after training; without autapses a neuron has nothing from itself."""
+    digests = []
+    for given in (False, True):
+        model = Model(variant)
+        inputs = model.inputs("in", 9)
+        neurons = model.neurons("rec", 9, E_L=0.0, V_th=0.6, C_m=1.0, tau_m=20.0)
+        out = model.readouts("out", 1, E_L=0.0)
+        own = np.arange(9) if autapses else np.zeros(0, int)
+        for pre, ids, weight, more in (
+            (inputs, np.arange(9), 0.8, {}), (neurons, own, 0.3, {"allow_autapses": autapses})
+        ):  # fmt: skip
+            if given:
+                model.connect(pre, neurons, "explicit", source=ids, target=ids, weight=weight)
+            else:
+                model.connect(pre, neurons, "one_to_one", weight=weight, **more)
+        model.connect(neurons, out, weight=0.1)
+        model.connect(out, neurons, weight=0.2)
+        run = Simulation(model, Noise())
+        run.train(2)
+        digests.append(run.hexdigest())
+        assert run.engine.n_spikes > 10
+    assert digests[0] == digests[1]
