@@ -58,7 +58,7 @@ def toml(text: str) -> dict[str, Any]:
 
 
 def hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, **options: Any) -> h5py.File:
-    """Open an HDF5 file all of whose values lie in it, or in files that `sources` allows to virtual names.
+    """Open an HDF5 file all of whose values lie in it, or in files that `sources` allows to virtual datasets.
 
     Links to elsewhere and values in other files would let a foreign file read, or write, whatever the user can.
     """

@@ -2,7 +2,7 @@
 
 Works on a copy of the checkout, in one process after another. Mutations are drawn from a seed: comparisons, operators,
 constants, truth values, negations and swapped arguments of the Python modules; operators and constants of the kernels,
-which are rebuilt each time. Prints a line for each and a table at last: how many were found, by room, and the survivors.
+which are rebuilt each time. Prints a line for each, then a table of how many were found, and the survivors.
 
     nice -n 10 python scripts/mutate.py --count 200 --kernels 24 --seed 1
 """
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Room: its modules, and the tests that are to notice, the quick ones first. `shared` beside the checkout is used if there.
+# Room: its modules, and the tests that are to notice, the quick ones first.
 ROOMS = {
     "engines": ("pareprop/engines/*.py", ["runs/test_verify.py", "engines"]),
     "optimizers": ("pareprop/network/optimizers.py", ["engines/test_learning.py", "runs/test_config.py", "network"]),
@@ -221,7 +221,7 @@ def run(command: list[str], tree: Path, seconds: float) -> tuple[int, str]:
 
 
 def verdict(tree: Path, tests: list[str], seconds: float, selected: str) -> str:
-    """ "found" and by what, or "survived": tests one after another until one fails."""
+    """Tell "found" and by what, or "survived": tests one after another until one fails."""
     for place in tests:
         if not (tree / "tests" / place).exists():
             continue
