@@ -3,7 +3,9 @@
 Number t of stream j is candidate t of target j, so that any division of the targets draws the same synapses.
 """
 
-include "philox.pxi"
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from pareprop.core.philox cimport Stream, below, philox_block, stream, unit
 
 cdef enum:
     TRIES = 100  # candidates per synapse, after which the next source that is free is taken

@@ -7,11 +7,8 @@ word tells all others how much room the sender's largest message needs: words, o
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
+from pareprop.core.layout cimport HEADER, QUOTA
 from pareprop.core.spike_log cimport SpikeLog
-
-cdef enum:
-    HEADER = 2
-    QUOTA = 65536                             # units of a quota: spikes per source of a list and round
 
 
 cdef class Mailbox:

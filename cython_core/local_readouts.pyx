@@ -2,9 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-ctypedef fused real:
-    float
-    double
+from pareprop.core.precision cimport real
 
 
 def advance(

@@ -3,9 +3,7 @@
 from libc.math cimport copysign
 from libc.stdint cimport int8_t, int64_t
 
-ctypedef fused real:
-    float
-    double
+from pareprop.core.precision cimport real
 
 
 def take_signs(

@@ -13,6 +13,7 @@ from pareprop.core import (
     exchange,
     interval,
     interval_single,
+    layout,
     local_readouts,
     optimizers,
     random,
@@ -26,8 +27,8 @@ from pareprop.core import (
 )
 
 __all__ = [
-    "PRECISIONS", "Precision", "build_info", "degrees", "exchange", "local_readouts", "optimizers", "random", "rewire",
-    "rows", "signs", "spike_log", "topology",
+    "PRECISIONS", "Precision", "build_info", "degrees", "exchange", "layout", "local_readouts", "optimizers", "random",
+    "rewire", "rows", "signs", "spike_log", "topology",
 ]  # fmt: skip
 
 

@@ -72,6 +72,7 @@ class IntervalGradient:
         self._pending: list[tuple] = []
         self.mirrored = [item for table in copies for item in plastic(table, model.optimizer, seed=model.seed)]
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
+        self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
         self._scratch = np.zeros(network.n_readouts), *np.zeros((3, len(parameters["alpha"])), self._real)
         self._allocate()
@@ -147,9 +148,12 @@ class IntervalGradient:
         """Add the coefficients of all arrivals, times a factor for each block, to an array of synapses."""
         with self.timers.phase("credit"):
             for table, sources, coefficient, same_step in parts:
+                needed = self._kernel.scratch_size(same_step, table.blocks, sources, spikes, coefficient)
+                if needed > len(self._links):
+                    self._links = np.zeros(int(1.25 * needed), np.int64)
                 self._kernel.credit(
-                    same_step, table.blocks, table.row_ptr, table.target, sources, spikes, coefficient,
-                    *into(table),
+                    same_step, table.blocks, table.row_ptr, table.target, sources, spikes, coefficient, *into(table),
+                    self._links,
                 )  # fmt: skip
 
     def optimize(self, spikes: SegmentedLog, replicas: Replicas) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..kernels import layout
 from ..network.local import LocalNetwork
 from ..network.losses import LOSSES
 from ..parallel.exchange import Exchange, timed_round
@@ -22,8 +23,8 @@ from .spike_rules import PREFIX
 from .state import State
 
 PARAMETERS = (
-    "alpha", "p_current", "V_th", "V_min", "V_reset", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e",
-    "refractory_input", "c_reg", "f_target",
+    "alpha", "zeta", "p_current", "V_th", "V_min", "V_reset", "t_ref", "rho", "adapt_beta", "height", "inverse_width",
+    "I_e", "refractory_input", "c_reg", "f_target",
 )  # fmt: skip
 
 
@@ -127,7 +128,7 @@ class Spike(Engine):
         etas = {item.name: item.eta if learn else 0.0 for item in self.plastic}
         for table, rows in zip(self.memory.tables, self.memory.rows, strict=True):
             blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
-            np.asarray(rows.constants)[:, 3] = blocks
+            np.asarray(rows.constants)[:, layout.ETA] = blocks
 
     def _window(self, sample: Sample) -> np.ndarray:
         if sample.window is not None:

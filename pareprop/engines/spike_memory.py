@@ -8,8 +8,9 @@ import numpy as np
 
 from ..arrays import aligned
 from ..errors import InputError
+from ..kernels import layout
 from ..network.local import LocalNetwork
-from ..network.synapse_table import DENSE, SynapseTable
+from ..network.synapse_table import SynapseTable
 from ..parallel.spike_log import SpikeLog
 from . import spike_rules
 from .spike_rules import ERRORS, LOOP, PREFIX, Rules
@@ -86,7 +87,7 @@ class SpikeMemory:
     def _longest_kept(self) -> int:
         """Return the steps of the logs that later samples still read."""
         delays = [item.delay_range[1] for item in self.network.model.projections]
-        finite = [int(c) for rules in self.rules for c in rules.rules[:, 1] if c >= 0]
+        finite = [int(c) for rules in self.rules for c in rules.rules[:, layout.CUTOFF] if c >= 0]
         return max(delays, default=1) + max(finite, default=0) + self.m + 2
 
     def uses(self, mode: int) -> bool:
@@ -95,19 +96,19 @@ class SpikeMemory:
 
     def _rows(self, table: SynapseTable, rules: Rules) -> Any:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
-        adam, learns = bool(rules.rules[:, 4].any()), bool(rules.modes - {spike_rules.STATIC})
-        neurons = bool(rules.modes & {PREFIX, LOOP})
+        adam, learns = bool(rules.rules[:, layout.ADAM].any()), bool(rules.modes - {spike_rules.STATIC})
+        neurons, loops = bool(rules.modes & {PREFIX, LOOP}), rules.rules[:, layout.MODE] == LOOP
         wanted = {
             "Y": neurons, "C": learns, "Y2": neurons and self.sets == 2, "moment": adam, "variance": adam,
-            "zbar": bool(np.any((rules.rules[:, 0] == LOOP) & (rules.rules[:, 2] == 1))),
-            "eps": bool(np.any((rules.rules[:, 0] == LOOP) & (rules.rules[:, 3] == 1))),
+            "zbar": bool(np.any(loops & (rules.rules[:, layout.OWN_ZBAR] == 1))),
+            "eps": bool(np.any(loops & (rules.rules[:, layout.ADAPTIVE] == 1))),
         }  # fmt: skip
         self.names.append({name for name, needed in wanted.items() if needed})
         arrays = {name: aligned(n * needed, self._real) for name, needed in wanted.items()}
         for array in arrays.values():
             array.fill(0.0)  # no page is first touched while the network runs
-        books = np.zeros((n_rows, 5), np.int64)
-        books[:, 0] = -1
+        books = np.zeros((n_rows, layout.BOOK_COLUMNS), np.int64)
+        books[:, layout.LATEST] = layout.NEVER
         return self._kernels.spike.Rows(
             arrays
             | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
@@ -128,7 +129,7 @@ class SpikeMemory:
         rows = {"psi": steps, "L": steps, "F": steps if second else m + 2}
         rows |= {"R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
         rings = {name: aligned((length, n), self._real if name in RINGS else float) for name, length in rows.items()}
-        sparse = (self.rules[0].rules[:, 0] == PREFIX) & (self.network.incoming.blocks[:, DENSE] == 0)
+        sparse = (self.rules[0].rules[:, layout.MODE] == PREFIX) & (self.network.incoming.blocks[:, layout.DENSE] == 0)
         self._lines = {"cells": aligned((n if np.any(sparse) and not second else 0, 4))}
         for suffix, wanted in (("", True), ("2", second)):
             lines = self._lines["ends" + suffix] = aligned((ends * wanted, n, 4))
@@ -155,7 +156,7 @@ class SpikeMemory:
                 row[0], row[2] = (alpha / values.kappa) ** k, (alpha / values.kappa_reg) ** k
             if B == 1:  # no sums; the kernel reads kappa_reg at power 1
                 row[1, 1], row[3, 1] = values.kappa, values.kappa_reg
-        alphas = np.array([line[0] if rule[0] == PREFIX else 1.0 for rule, line in
+        alphas = np.array([line[layout.ALPHA] if rule[layout.MODE] == PREFIX else 1.0 for rule, line in
                            zip(self.rules[0].rules, self.rules[0].constants, strict=True)])  # fmt: skip
         return {
             "powers": powers, "alpha_powers": np.ascontiguousarray(alphas[:, None] ** (np.arange(B + 2) - 1)),

@@ -16,7 +16,7 @@ from .model import Model
 from .parameters import Constant, Normal
 from .signs import check_weights
 
-NO_HOLE = -(2**62)
+NO_SELF = -(2**62)  # offset at which no target finds itself among the sources
 TILE = 5120  # targets whose input fits the nearest cache, 40 kB
 SHORTEST_ROW = 64  # synapses that a row keeps on average in a tile
 
@@ -47,7 +47,7 @@ class _RuledBlock(Block):
         item = self.projection
         return (
             RULES[item.rule].code, item.pre.size, *self.targets, int(item.indegree or 0),
-            float(item.probability or 0.0), item.allow_multapses, 0 if self.leaves_out_self else NO_HOLE,
+            float(item.probability or 0.0), item.allow_multapses, 0 if self.leaves_out_self else NO_SELF,
             self._keys[0], self._keys[1], *item.delay,
         )  # fmt: skip
 

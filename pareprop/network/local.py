@@ -11,6 +11,7 @@ import numpy as np
 from .. import rng
 from ..arrays import aligned_copy
 from ..errors import InputError
+from ..kernels import layout
 from ..parallel.messages import Sources
 from ..parallel.partition import block, overlap
 from . import rewire
@@ -22,7 +23,6 @@ from .parameters import Normal, Uniform
 from .synapse_table import SynapseTable
 
 ALMOST_ALL = 0.875  # a rank that listens to more of the neurons than this listens to all
-DELTA = 2  # added to the model code of iaf_psc_delta models
 
 
 class LocalNetwork:
@@ -93,11 +93,11 @@ class LocalNetwork:
             if low == high:
                 continue
             parts.append(self._parameters(population, low - offset, high - offset))
-            code = population.params.adaptive + DELTA * population.params.psc_delta
-            surrogate = SURROGATES.index(population.params.surrogate_gradient_function)
+            code = layout.ADAPTS * population.params.adaptive + layout.PSC_DELTA * population.params.psc_delta
+            surrogate = SURROGATES[population.params.surrogate_gradient_function]
             self.pieces.append((low - first, high - first, surrogate, code))
             self.piece_populations.append(population)
-        self.pieces = np.array(self.pieces, np.int64).reshape(-1, 4)
+        self.pieces = np.array(self.pieces, np.int64).reshape(-1, layout.PIECE_COLUMNS)
         names = parts[0] if parts else self._parameters(self.model.of_role("recurrent")[0], 0, 0)
         joined = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
         self.cells = {name: aligned_copy(array, float) for name, array in joined.items()}

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..kernels import exchange as kernel
+from ..kernels import layout
 from .partition import firsts
 from .spike_log import SpikeLog
 
 GROWTH = 1.25  # room beyond the largest message seen, so that a second message is rare
-HEADER = 2  # words before the signals in a message
 WORDS = 256  # of a message to everybody, at first
 SLACK = 8  # ids that always fit into a message to one rank
-QUOTA = 2**16  # units of a quota: ids per listed source and round
 
 
 def grown(need: int) -> int:
@@ -175,7 +174,7 @@ class AlltoallvSender:
 
     def send(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
         """Collective: pack and transfer."""
-        fixed = HEADER + 2 * self.box.slot * (signal_last - signal_first) + last - first
+        fixed = layout.HEADER + 2 * self.box.slot * (signal_last - signal_first) + last - first
         if fixed != self._fixed:
             self._lay_out(fixed)
         self.box.address(first, last, signal_first, signal_last)
@@ -202,7 +201,7 @@ class AlltoallvSender:
         )
 
     def _room(self, listed: np.ndarray) -> np.ndarray:
-        return np.where(listed > 0, SLACK - (-listed * self.capacity // QUOTA), 0)
+        return np.where(listed > 0, SLACK - (-listed * self.capacity // layout.QUOTA), 0)
 
     @property
     def received(self) -> int:

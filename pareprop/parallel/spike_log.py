@@ -59,6 +59,9 @@ class SpikeLog(kernel.SpikeLog):
         ptr = self.ptr[: n_steps + 1].copy()
         return SpikeLog.from_arrays(self.ids[: ptr[-1]].copy(), ptr)
 
+    def __reduce__(self) -> tuple:
+        return SpikeLog.from_arrays, (self.ids[: self.ptr[-1]], np.asarray(self.ptr))  # a message holds no pointers
+
     def spikes(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
         """Steps (int64) and ids (uint32) of all spikes before `n_steps`, by step, then id."""
         steps = np.repeat(np.arange(n_steps), np.diff(self.ptr[: n_steps + 1]))

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import rng
+from ..kernels import layout
 from .exchange import Exchange
-from .messages import HEADER, WORDS, Sources, buffer_bytes, grown
+from .messages import WORDS, Sources, buffer_bytes, grown
 from .partition import block
 from .replicas import Replicas
 from .spike_log import SpikeLog
@@ -152,7 +153,7 @@ class DryExchange:
             merged.ptr[t + 1] = place
             self._time += 1
         signal[signal_first:signal_last, self._columns] = own_signal[signal_first:signal_last]
-        need = HEADER + 2 * self._slot * (signal_last - signal_first) + (last - first) + sent
+        need = layout.HEADER + 2 * self._slot * (signal_last - signal_first) + (last - first) + sent
         if need > self.words:
             self.words = grown(need)
 

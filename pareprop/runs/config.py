@@ -23,15 +23,6 @@ from ..storage.recorder import Record
 from ..tasks import TASKS, TaskBase
 
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
-PLACES = {
-    "model": {
-        "variant", "precision", "n_in", "n_rec", "n_out", "n_reg", "n_ad", "neuron", "indegree", "delay", "adapt_tau"
-    },
-    "learning": {"eta", "eta_validate", "eta_test", "batch_size", "c_reg", "f_target", "feedback", "kappa", "cutoff"},
-    "run": {
-        "seed", "iterations", "validate_every", "validate_samples", "stop_below", "stop_samples", "test_samples"
-    },
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +79,10 @@ class Config:
 
 
 def _section(kind: type[TaskBase], key: str) -> str:
-    own = getattr(kind, "sections", {})
-    return own.get(key) or next((name for name, keys in PLACES.items() if key in keys), "task")
+    """Section that a field of a task names, or the field that it overrides."""
+    fields = (getattr(owner, "model_fields", {}).get(key) for owner in kind.__mro__)
+    extras = (field.json_schema_extra for field in fields if field and field.json_schema_extra)
+    return next((str(extra["section"]) for extra in extras), "task")
 
 
 def _description(config: Config, section: str, key: str) -> str:

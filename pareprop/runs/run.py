@@ -108,7 +108,10 @@ class Run:
                 click.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
             for line in self.phases.lines() + self.config.task.report():
                 click.echo(line)
-            draw(self.directory)
+        with on_disk(self.exchange.comm, "figures", self.directory):
+            if self.exchange.rank == 0:
+                draw(self.directory)
+        if self.exchange.rank == 0:
             click.echo(f"results: {self.file.path}")
             self._tell_the_end()
             click.echo(f"digest: {digest}")

@@ -105,7 +105,8 @@ def _merged(comm: Any, table: SynapseTable, array: np.ndarray) -> np.ndarray:
 
 def _joined(comm: Any, name: str, own: SpikeLog) -> dict[str, np.ndarray]:
     """The spikes of all ranks' neurons, on rank 0."""
-    whole = joined(list(collectives.to_root(comm, [own])) or [own], len(own.ptr) - 1)
+    parts = [SpikeLog.from_arrays(*arrays) for arrays in collectives.to_root(comm, [(own.ids, own.ptr)])]
+    whole = joined(parts or [own], len(own.ptr) - 1)
     return {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
 
 

@@ -39,8 +39,11 @@ class Signals:
         os.close(self._pipe)
 
     def release(self) -> None:
-        """Give the signals back to whom they belonged."""
+        """Give the signals back to whom they belonged.
+
+        Those that asked for the end and come again do not kill what is left of the run; an interrupt does.
+        """
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self.asked and number != signal.SIGINT else handler)
         os.close(self._written)  # ends the thread

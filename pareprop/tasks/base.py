@@ -15,6 +15,9 @@ from ..errors import InputError
 from ..network import parameters
 from ..network.model import Model
 
+# sections of a configuration, for fields that stand in another one than [task]
+MODEL, LEARNING, RUN = ({"section": name} for name in ("model", "learning", "run"))
+
 
 class TaskBase(parameters.Frozen):
     """Settings of a task. A task adds fields of its own and the methods `model` and `sample`.
@@ -28,19 +31,31 @@ class TaskBase(parameters.Frozen):
     n_classes: ClassVar[int] = 0
     variant_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    seed: int = Field(1, ge=0, lt=2**32, description="seed of the network and of the data")
-    variant: Literal["interval", "spike"] = Field("interval", description="interval (Bellec 2020) or spike (e-prop+)")
-    precision: Literal["double", "single"] = Field("double", description="of weights, state and histories")
-    iterations: int = Field(100, ge=0, description="training iterations")
-    batch_size: int = Field(1, ge=1, description="samples per optimizer step")
-    eta: float = Field(1e-4, ge=0, description="learning rate")
-    eta_validate: float = Field(0.0, ge=0, description="learning rate in validations")
-    eta_test: float = Field(0.0, ge=0, description="learning rate in the test")
-    validate_every: int = Field(0, ge=0, description="iterations between validations, 0 for none")
-    validate_samples: int = Field(1, ge=1, description="samples of a validation")
-    stop_below: float = Field(0.0, ge=0, description="stop when the validation's error or loss is below it, 0: never")
-    stop_samples: int = Field(1, ge=1, description="samples on which it must stay below it, to stop")
-    test_samples: int = Field(0, ge=0, description="samples of the test after training, 0 for none")
+    seed: int = Field(1, ge=0, lt=2**32, json_schema_extra=RUN, description="seed of the network and of the data")
+    variant: Literal["interval", "spike"] = Field(
+        "interval", json_schema_extra=MODEL, description="interval (Bellec 2020) or spike (e-prop+)"
+    )
+    precision: Literal["double", "single"] = Field(
+        "double", json_schema_extra=MODEL, description="of weights, state and histories"
+    )
+    iterations: int = Field(100, ge=0, json_schema_extra=RUN, description="training iterations")
+    batch_size: int = Field(1, ge=1, json_schema_extra=LEARNING, description="samples per optimizer step")
+    eta: float = Field(1e-4, ge=0, json_schema_extra=LEARNING, description="learning rate")
+    eta_validate: float = Field(0.0, ge=0, json_schema_extra=LEARNING, description="learning rate in validations")
+    eta_test: float = Field(0.0, ge=0, json_schema_extra=LEARNING, description="learning rate in the test")
+    validate_every: int = Field(
+        0, ge=0, json_schema_extra=RUN, description="iterations between validations, 0 for none"
+    )
+    validate_samples: int = Field(1, ge=1, json_schema_extra=RUN, description="samples of a validation")
+    stop_below: float = Field(
+        0.0, ge=0, json_schema_extra=RUN, description="stop when the validation's error or loss is below it, 0: never"
+    )
+    stop_samples: int = Field(
+        1, ge=1, json_schema_extra=RUN, description="samples on which it must stay below it, to stop"
+    )
+    test_samples: int = Field(
+        0, ge=0, json_schema_extra=RUN, description="samples of the test after training, 0 for none"
+    )
 
     @model_validator(mode="before")
     @classmethod

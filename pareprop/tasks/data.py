@@ -16,7 +16,7 @@ from ..network import from_tables
 from ..network.model import Model
 from ..network.optimizers import OPTIMIZERS, GradientDescent
 from ..parallel.spike_log import SpikeLog
-from .base import TaskBase
+from .base import LEARNING, MODEL, TaskBase
 from .datafile import DataFile
 
 
@@ -29,20 +29,21 @@ class Data(TaskBase):
     name: ClassVar[str] = "data"
     summary: ClassVar[str] = "populations and projections of your own, trained on data of a file"
     figure: ClassVar[str] = "readout"
-    sections: ClassVar[dict[str, str]] = {
-        "populations": "model", "projections": "model", "optimizer": "learning", "Wmin": "learning", "Wmax": "learning"
-    }  # fmt: skip
     variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"optimizer": "gradient_descent", "eta": 1e-4}}
 
     eta: float = Field(1e-3, ge=0, description="learning rate")
-    optimizer: Literal[*OPTIMIZERS] = Field("adam", description="of projections that name none")
-    Wmin: float = Field(-100.0, description="lowest weight")
-    Wmax: float = Field(100.0, validate_default=True, description="highest weight")
+    optimizer: Literal[*OPTIMIZERS] = Field(
+        "adam", json_schema_extra=LEARNING, description="of projections that name none"
+    )
+    Wmin: float = Field(-100.0, json_schema_extra=LEARNING, description="lowest weight")
+    Wmax: float = Field(100.0, validate_default=True, json_schema_extra=LEARNING, description="highest weight")
     populations: tuple[dict[str, Any], ...] = Field(
-        from_tables.POPULATIONS, description="name, role, size, model, and NEST's parameters of the model"
+        from_tables.POPULATIONS,
+        json_schema_extra=MODEL,
+        description="name, role, size, model, and NEST's parameters of the model",
     )
     projections: tuple[dict[str, Any], ...] = Field(
-        from_tables.PROJECTIONS, validate_default=True,
+        from_tables.PROJECTIONS, validate_default=True, json_schema_extra=MODEL,
         description="ends, rule, weight (number, mean and std, or low and high), delay in steps",
     )  # fmt: skip
     data: Path = Field(Path("data.npz"), description="HDF5 file (.h5) or .npz with samples")

@@ -20,7 +20,7 @@ from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import Adam
 from ..network.parameters import Normal, Uniform
-from .base import TaskBase
+from .base import LEARNING, MODEL, TaskBase
 from .draws import glorot, noise, one_hot
 
 GROUPS = ("left", "right", "recall", "noise")
@@ -45,8 +45,8 @@ class EvidenceAccumulation(TaskBase):
     stop_below: float = Field(0.05, ge=0, description="stop when the validation error is below it (NEST: 0.07)")
     stop_samples: int = Field(512, ge=1, description="trials on which the error must stay below it, to stop")
     test_samples: int = Field(512, ge=0, description="trials of the test after training")
-    n_reg: int = Field(50, ge=1, description="recurrent neurons without adaptation")
-    n_ad: int = Field(50, ge=1, description="recurrent neurons with adaptation")
+    n_reg: int = Field(50, ge=1, json_schema_extra=MODEL, description="recurrent neurons without adaptation")
+    n_ad: int = Field(50, ge=1, json_schema_extra=MODEL, description="recurrent neurons with adaptation")
     n_group: int = Field(10, ge=1, description="sources in each of the four groups of inputs")
     n_cues: int = Field(7, ge=1, description="cues of a trial")
     cue: int = Field(100, ge=1, description="steps of a cue")
@@ -54,10 +54,16 @@ class EvidenceAccumulation(TaskBase):
     pause: int = Field(1050, ge=0, description="steps between last cue and recall")
     recall: int = Field(150, ge=1, description="steps of the recall")
     spike_probability: float = Field(0.04, ge=0, le=1, description="of an active source per step; a quarter for noise")
-    c_reg: float = Field(300.0, ge=0, description="coefficient of the firing-rate regularisation")
-    f_target: float = Field(10.0, ge=0, description="target firing rate in Hz")
-    adapt_tau: float = Field(2000.0, gt=0, description="time constant of the adaptive threshold in ms")
-    kappa: float = Field(0.95, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
+    c_reg: float = Field(
+        300.0, ge=0, json_schema_extra=LEARNING, description="coefficient of the firing-rate regularisation"
+    )
+    f_target: float = Field(10.0, ge=0, json_schema_extra=LEARNING, description="target firing rate in Hz")
+    adapt_tau: float = Field(
+        2000.0, gt=0, json_schema_extra=MODEL, description="time constant of the adaptive threshold in ms"
+    )
+    kappa: float = Field(
+        0.95, ge=0, lt=1, json_schema_extra=LEARNING, description="filter of the eligibility traces (spike variant)"
+    )
 
     @property
     def n_steps(self) -> int:

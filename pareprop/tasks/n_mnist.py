@@ -22,7 +22,7 @@ from ..network.model import Model
 from ..network.optimizers import Adam, GradientDescent
 from ..network.parameters import Normal, Uniform
 from ..parallel.spike_log import SpikeLog
-from .base import TaskBase
+from .base import LEARNING, MODEL, TaskBase
 from .draws import glorot, one_hot
 from .events import N_CLASSES, SIDE, Events, Problems, Recordings, splits
 from .synthetic import SyntheticDigits
@@ -42,7 +42,7 @@ class NMnist(TaskBase):
     summary: ClassVar[str] = "digits seen by an event camera (Korcsak-Gorzo et al. 2025)"
     figure: ClassVar[str] = "events"
     n_classes: ClassVar[int] = N_CLASSES
-    # chosen on 160 of the 800 training recordings of a small set; see README
+    # chosen on 160 of the 800 training recordings of a small set
     variant_defaults: ClassVar[dict[str, dict]] = {
         "interval": {
             "batch_size": 100, "iterations": 200, "n_rec": 400, "density_in": 1.0, "window": 150, "c_reg": 300.0,
@@ -59,18 +59,26 @@ class NMnist(TaskBase):
     hold_out: int = Field(0, ge=0, description="training recordings kept back for validation")
     scan: int = Field(500, ge=1, description="training recordings in which silent pixels are looked for, at most")
     silent: float = Field(0.0, ge=0, lt=1, description="share of recordings with events up to which a pixel is silent")
-    n_rec: int = Field(150, ge=1, description="recurrent neurons")
+    n_rec: int = Field(150, ge=1, json_schema_extra=MODEL, description="recurrent neurons")
     density_in: float = Field(0.25, gt=0, le=1, description="probability of a synapse from input to recurrent")
     density_rec: float = Field(0.01, ge=0, le=1, description="probability of a synapse between recurrent neurons")
     shift: int = Field(0, ge=0, lt=SIDE, description="pixels by which training recordings are moved at random, at most")
-    shift: int = Field(0, ge=0, lt=SIDE, description="pixels by which training recordings are moved at random, at most")
     n_step: int = Field(300, ge=2, description="steps of a recording")
     window: int = Field(10, ge=1, description="last steps of a recording with a learning signal")
-    kappa: float = Field(0.99, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
-    cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in ms (spike variant)")
+    kappa: float = Field(
+        0.99, ge=0, lt=1, json_schema_extra=LEARNING, description="filter of the eligibility traces (spike variant)"
+    )
+    cutoff: float = Field(
+        100.0, ge=0, json_schema_extra=LEARNING, description="eprop_isi_trace_cutoff in ms (spike variant)"
+    )
     tau_out: float = Field(100.0, gt=0, description="time constant of the readouts in ms")
-    c_reg: float = Field(2.0, ge=0, description="firing-rate regularisation, / n_step / (1 - kappa)^2 if spike")
-    f_target: float = Field(10.0, ge=0, description="target firing rate in Hz")
+    c_reg: float = Field(
+        2.0,
+        ge=0,
+        json_schema_extra=LEARNING,
+        description="firing-rate regularisation, / n_step / (1 - kappa)^2 if spike",
+    )
+    f_target: float = Field(10.0, ge=0, json_schema_extra=LEARNING, description="target firing rate in Hz")
 
     @property
     def n_steps(self) -> int:

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..network.model import Model
 from ..network.optimizers import Adam
 from ..network.parameters import Normal, Uniform
-from .base import TaskBase
+from .base import MODEL, TaskBase
 
 INPUT_HZ = 20.0
 DRIVE = 0.7  # mean drive of the inputs, times V_th
@@ -46,9 +46,13 @@ class OwnActivity(TaskBase):
     precision: Literal["double", "single"] = Field("single", description="of weights, state and histories")
     iterations: int = Field(300, ge=0, description="training iterations")
     eta: float = Field(1e-3, ge=0, description="learning rate")
-    n_rec: int = Field(1000, ge=2, description="neurons")
-    n_in: int = Field(400, ge=1, description="Poisson inputs of 20 Hz, the same spikes in every iteration")
-    indegree: int = Field(110, ge=0, description="mean number of recurrent synapses of a neuron")
+    n_rec: int = Field(1000, ge=2, json_schema_extra=MODEL, description="neurons")
+    n_in: int = Field(
+        400, ge=1, json_schema_extra=MODEL, description="Poisson inputs of 20 Hz, the same spikes in every iteration"
+    )
+    indegree: int = Field(
+        110, ge=0, json_schema_extra=MODEL, description="mean number of recurrent synapses of a neuron"
+    )
     indegree_in: int = Field(20, ge=0, description="inputs of a neuron")
     sigma_degrees: float = Field(0.8, ge=0, description="of the logarithm of in- and out-degrees")
     excitatory: float = Field(0.6, gt=0, le=1, description="share of neurons that excite")

@@ -18,7 +18,7 @@ from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
-from .base import TaskBase, dense
+from .base import LEARNING, MODEL, TaskBase, dense
 
 Models = "iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt"
 
@@ -33,19 +33,31 @@ class SineWaves(TaskBase):
     iterations: int = Field(2000, ge=0, description="training iterations")
     eta: float | None = Field(None, ge=0, description="learning rate, times (1 - kappa)^2 in the spike variant [1e-4]")
     eta_out: float | None = Field(None, ge=0, description="the same for synapses onto readouts [eta]")
-    n_in: int = Field(100, ge=1, description="input spike sources")
-    n_rec: int = Field(100, ge=1, description="recurrent neurons")
-    n_out: int = Field(1, ge=1, description="readouts")
+    n_in: int = Field(100, ge=1, json_schema_extra=MODEL, description="input spike sources")
+    n_rec: int = Field(100, ge=1, json_schema_extra=MODEL, description="recurrent neurons")
+    n_out: int = Field(1, ge=1, json_schema_extra=MODEL, description="readouts")
     n_step: int = Field(1000, ge=2, description="steps of one sample")
-    neuron: Literal[Models] = Field("iaf", description="model of the recurrent neurons")
-    indegree: int = Field(0, ge=0, description="recurrent synapses per neuron, 0 for all-to-all")
-    delay: int = Field(1, ge=1, le=31, description="delay in steps between neurons, to the readouts and back")
-    feedback: Literal["random", "symmetric", "adaptive"] = Field("random", description="learning-signal weights")
+    neuron: Literal[Models] = Field("iaf", json_schema_extra=MODEL, description="model of the recurrent neurons")
+    indegree: int = Field(
+        0, ge=0, json_schema_extra=MODEL, description="recurrent synapses per neuron, 0 for all-to-all"
+    )
+    delay: int = Field(
+        1, ge=1, le=31, json_schema_extra=MODEL, description="delay in steps between neurons, to the readouts and back"
+    )
+    feedback: Literal["random", "symmetric", "adaptive"] = Field(
+        "random", json_schema_extra=LEARNING, description="learning-signal weights"
+    )
     input_rate: float = Field(0.05, ge=0, le=1, description="probability of an input spike per step")
-    c_reg: float = Field(300.0, ge=0, description="firing-rate regularisation, / 1000 in the spike variant")
-    f_target: float = Field(10.0, ge=0, description="target firing rate in Hz")
-    kappa: float = Field(0.97, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
-    cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in ms (spike variant)")
+    c_reg: float = Field(
+        300.0, ge=0, json_schema_extra=LEARNING, description="firing-rate regularisation, / 1000 in the spike variant"
+    )
+    f_target: float = Field(10.0, ge=0, json_schema_extra=LEARNING, description="target firing rate in Hz")
+    kappa: float = Field(
+        0.97, ge=0, lt=1, json_schema_extra=LEARNING, description="filter of the eligibility traces (spike variant)"
+    )
+    cutoff: float = Field(
+        100.0, ge=0, json_schema_extra=LEARNING, description="eprop_isi_trace_cutoff in ms (spike variant)"
+    )
     periods: tuple[int, ...] = (1000, 500, 333, 200)
 
     @property

@@ -17,7 +17,7 @@ from ..engines.sample import Sample
 from ..network.model import Model
 from ..network.optimizers import Adam, GradientDescent, Optimizer
 from ..network.parameters import Normal
-from .base import TaskBase
+from .base import LEARNING, MODEL, TaskBase
 from .draws import noise
 
 
@@ -30,14 +30,22 @@ class Trajectory(TaskBase):
     iterations: int = Field(5000, ge=0, description="training iterations")
     test_samples: int = Field(1, ge=0, description="samples of the test after training, 0 for none")
     eta: float = Field(5e-3, ge=0, description="learning rate of Adam; in the spike variant of descent, and 1e-2")
-    n_in: int = Field(100, ge=1, description="input spike sources")
-    n_rec: int = Field(200, ge=1, description="recurrent neurons, all adaptive")
+    n_in: int = Field(100, ge=1, json_schema_extra=MODEL, description="input spike sources")
+    n_rec: int = Field(200, ge=1, json_schema_extra=MODEL, description="recurrent neurons, all adaptive")
     input_rate: float = Field(0.05, ge=0, le=1, description="probability of an input spike per step")
-    c_reg: float = Field(150.0, ge=0, description="coefficient of the firing-rate regularisation")
-    f_target: float = Field(20.0, ge=0, description="target firing rate in Hz")
-    adapt_tau: float = Field(2000.0, gt=0, description="time constant of the adaptive threshold in ms")
-    kappa: float = Field(0.97, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
-    cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in ms (spike variant)")
+    c_reg: float = Field(
+        150.0, ge=0, json_schema_extra=LEARNING, description="coefficient of the firing-rate regularisation"
+    )
+    f_target: float = Field(20.0, ge=0, json_schema_extra=LEARNING, description="target firing rate in Hz")
+    adapt_tau: float = Field(
+        2000.0, gt=0, json_schema_extra=MODEL, description="time constant of the adaptive threshold in ms"
+    )
+    kappa: float = Field(
+        0.97, ge=0, lt=1, json_schema_extra=LEARNING, description="filter of the eligibility traces (spike variant)"
+    )
+    cutoff: float = Field(
+        100.0, ge=0, json_schema_extra=LEARNING, description="eprop_isi_trace_cutoff in ms (spike variant)"
+    )
 
     def kept_samples(self) -> dict[tuple[str, int], str]:
         """First, last, and four between."""

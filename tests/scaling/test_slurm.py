@@ -72,7 +72,8 @@ def started(*options: str) -> Iterator[Slurm]:
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     try:
         start = [SCRIPT, "start", folder, *options]
-        done = subprocess.run(start, capture_output=True, text=True, timeout=60, check=False)
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1"}  # as users set them
+        done = subprocess.run(start, capture_output=True, text=True, timeout=60, check=False, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         yield Slurm(folder)
     finally:
