@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,9 @@ class Interval(Engine):
                 loss += self.local.learn_from(self.own, sample.local_targets, self.exchange.comm)
         self._tracks[2][...] = self.psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
         self.recorded = self._record(error)
+        if self.recorded and self.local.rule:
+            own = self.local.learning_signal(self.recorded_ids - self.network.neurons[0])
+            self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
             local = self.local.signal
             self.gradient.collect(sample.inputs, self.segments, error, local, self.psi, self.neurons["n_spikes"])

@@ -115,6 +115,12 @@ class LocalErrors:
             found.append(np.divide(product, scale, out=np.zeros_like(product), where=scale > 0))
         return np.concatenate(found)
 
+    def learning_signal(self, columns: np.ndarray) -> np.ndarray:
+        """Learning signals of some neurons, float64 (n_steps, n), from the filtered ones that `compare` left."""
+        filtered = self.signal[:, columns].astype(float)
+        filtered[:-1] -= self.kappa * filtered[1:]
+        return filtered
+
     @property
     def nbytes(self) -> int:
         """Bytes of the signals."""

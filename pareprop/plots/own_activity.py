@@ -19,7 +19,8 @@ def raster(ax: Axes, sample: h5py.Group, place: np.ndarray, dt: float) -> None:
     steps, ids = (reader.values(sample, name) for name in ("spike_steps", "spike_ids"))
     every = max(1, -(-len(ids) // MOST_SPIKES))
     chosen = place[ids] % every == 0
-    ax.plot(steps[chosen] * dt, place[ids][chosen], ",", color=style.BLUE, rasterized=True)
+    size = np.clip(2000 / max(np.count_nonzero(chosen), 1), 0.05, 1.0)
+    ax.scatter(steps[chosen] * dt, place[ids][chosen], s=size, color=style.BLUE, linewidths=0, rasterized=True)
     ax.set(xlabel="time (ms)", xlim=(0, panels.duration(sample) * dt), ylim=(0, len(place)))
 
 
@@ -36,14 +37,15 @@ def targets(ax: Axes, sample: h5py.Group, dt: float) -> None:
 def correlations(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
     """Draw how many neurons have which correlation, before and after, beside what other spikes would reach."""
     edges = np.linspace(-1, 1, 81)
-    for values, label, color in ((first, "first", style.GREY), (last, "last", style.BLUE)):
+    for values, label, color in ((first, "before", style.GREY), (last, "after", style.BLUE)):
         words = f"{label}: mean {values.mean():.2f}, median {np.median(values):.2f}"
-        ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=words, fill=label == "first", alpha=0.8)
+        ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=words, fill=label == "before", alpha=0.8)
+    top = ax.get_ylim()[1]
     for name, value in YARDSTICKS.items():
-        ax.axvline(value, color=style.VERMILLION, lw=0.8, ls="--")
-        ax.text(value, ax.get_ylim()[1], f" {name}", rotation=90, va="top", ha="right", fontsize=6)
-    ax.set(xlabel="correlation with the target", ylabel="neurons")
-    ax.legend(loc="upper left", fontsize=6)
+        ax.axvline(value, ymax=0.76, color=style.VERMILLION, lw=0.8, ls="--")
+        ax.text(value + 0.02, 0.76 * top, name, rotation=90, va="top", fontsize=6, color=style.VERMILLION)
+    ax.set(xlabel="correlation with the target", ylabel="neurons", xlim=(-1, 1), ylim=(0, 1.05 * top))
+    ax.legend(loc="upper left", fontsize=7)
 
 
 def examples(ax: Axes, sample: h5py.Group, dt: float) -> None:
@@ -57,13 +59,21 @@ def examples(ax: Axes, sample: h5py.Group, dt: float) -> None:
 
 
 def by_sign(ax: Axes, file: h5py.File) -> None:
-    """Draw the weights between neurons before and after; those of 0 are told in the title."""
+    """Draw the weights between neurons before and after; the title tells how many are 0."""
     groups = [group for group in file["projections"].values() if "weight" in group]
     projection = max(groups, key=lambda group: len(group["weight"]))
     before, after = (reader.sample(projection[name]) for name in ("weight_initial", "weight"))
-    weights.histogram(ax, [("initial", before, style.GREY), ("final", after, style.BLUE)])
+    edges = weights.bin_edges(np.concatenate([before, after]))
+    edges = edges - edges[np.argmin(np.abs(edges))]  # 0 lies between two bins
+    for values, label, look in ((before, "before", {"fill": True, "alpha": 0.5}), (after, "after", {})):
+        for sign, color in ((1, style.VERMILLION), (-1, style.BLUE)):
+            some = values[np.sign(values) == sign]
+            name = {1: "excitatory", -1: "inhibitory"}[sign]
+            ax.stairs(np.histogram(some, edges)[0], edges, color=color, label=f"{name}, {label}", **look)
     name = projection.name.rpartition("/")[2].replace("->", "→")
-    ax.set(xlabel=f"weight, {name}", yscale="log", title=f"at 0: {np.mean(after == 0):.1%}")
+    ax.set(xlabel=f"weight, {name}", ylabel="synapses", yscale="log")
+    ax.set_title(f"at 0 after learning: {np.mean(after == 0):.1%}")
+    ax.legend(fontsize=6)
 
 
 @style.styled

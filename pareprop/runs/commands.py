@@ -15,7 +15,7 @@ from ..parallel.collectives import guarded
 from ..parallel.exchange import Exchange
 from ..simulation.digest import Digest
 from ..simulation.loop import check_replicas
-from ..storage import sonata
+from ..storage import sonata, sonata_network
 from ..storage.recorder import check
 from ..tasks import TASKS
 from . import compare, config, provenance, verify
@@ -25,7 +25,7 @@ from .benchmark import check as check_bench
 from .benchmark import model as bench_model
 from .benchmark import run as run_bench
 from .cases import load
-from .directory import CONFIG, claimed, reopened
+from .directory import CONFIG, RESULTS, claimed, reopened
 from .options import FiniteFloat, GivenPath
 from .run import Run
 
@@ -154,13 +154,22 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 
 @click.command()
 @click.argument("directory", type=GivenPath(file_okay=False, path_type=Path))
-@click.argument("target", type=GivenPath(dir_okay=False, path_type=Path))
+@click.argument("target", type=GivenPath(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace a file of that name, but none of the run's own.")
+@click.option("--network", is_flag=True, help="Write the trained network into the folder TARGET instead of spikes.")
 @click.pass_obj
-def export(exchange: Exchange, directory: Path, target: Path, overwrite: bool) -> None:
-    """Write the recorded spikes of a run in the SONATA spike format."""
+def export(exchange: Exchange, directory: Path, target: Path, overwrite: bool, network: bool) -> None:
+    """Write the recorded spikes of a run, or its network, in the SONATA format."""
     with guarded(exchange.comm):
-        if exchange.rank == 0:
+        if exchange.rank == 0 and network:
+            counts = sonata_network.export(
+                directory / RESULTS, config.load(str(directory / CONFIG)).task.model(), target
+            )
+            for name, n_edges in counts.items():
+                click.echo(f"{n_edges} edges {name}: {target}")
+        elif exchange.rank == 0 and target.is_dir():
+            raise InputError(f"{target}: is a folder, spikes need the name of a file")
+        elif exchange.rank == 0:
             click.echo(f"{sonata.export(directory, target, overwrite)} spikes: {target}")
 
 

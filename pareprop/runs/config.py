@@ -143,6 +143,8 @@ def from_sections(
             continue
         if section not in known:
             problems.append(f"{origin}: unknown section [{section}]{nearest(section, SECTIONS)}")
+        elif key not in known[section] and len(problems) > PROBLEMS:
+            problems.append(origin)  # it is counted; to look for near names takes long
         elif key not in known[section]:
             problems.append(f"{origin}: {_unknown(section, key, known)}")
         else:

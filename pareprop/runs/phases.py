@@ -100,7 +100,8 @@ class Phases(Observer):
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Score a sample."""
-        loss = simulation.engine.loss
+        readouts = simulation.model.of_role("readout")
+        loss = readouts[0].params.loss if readouts else ""  # without readouts there are no classes
         self._own.add(outcome, self.task.learning_window, loss)
 
     def after_batch(self, simulation: Simulation, first: int, n: int, phase: str) -> None:

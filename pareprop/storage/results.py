@@ -108,8 +108,9 @@ class ResultsFile(Observer):
         found["input_steps"], found["input_ids"] = outcome.sample.inputs.spikes(n_steps)
         found["spike_steps"], found["spike_ids"] = simulation.engine.log.spikes(n_steps)
         losses = [population.params.loss for population in simulation.model.of_role("readout")]
-        found["readout_signal"] = LOSSES[losses[0]].output(outcome.signal) if losses else outcome.signal
-        found["target_signal"], found["error_signal"] = outcome.sample.target, outcome.error
+        if losses:
+            found["readout_signal"] = LOSSES[losses[0]].output(outcome.signal)
+            found["target_signal"], found["error_signal"] = outcome.sample.target, outcome.error
         for key, value in found.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
 

@@ -1,6 +1,6 @@
 """The tasks: settings, inputs and targets as data. `TASKS` maps the names of the command line to them.
 
-May import `engines`, `network`, `parallel` and the ground.
+May import `engines`, `network`, `parallel`, `sonata` and the ground.
 
 Where to add
 ------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..engines.sample import Sample
@@ -15,9 +16,12 @@ from ..errors import InputError
 from ..network import from_tables
 from ..network.model import Model
 from ..network.optimizers import OPTIMIZERS, GradientDescent
+from ..network.parameters import nearest
 from ..parallel.spike_log import SpikeLog
+from ..sonata import circuit
 from .base import LEARNING, MODEL, TaskBase
 from .datafile import DataFile
+from .input_spikes import InputSpikes
 
 
 class Data(TaskBase):
@@ -37,6 +41,14 @@ class Data(TaskBase):
     )
     Wmin: float = Field(-100.0, json_schema_extra=LEARNING, description="lowest weight")
     Wmax: float = Field(100.0, validate_default=True, json_schema_extra=LEARNING, description="highest weight")
+    sonata: Path | None = Field(
+        None, json_schema_extra=MODEL,
+        description="circuit_config.json of a SONATA network, or a simulation_config.json with its input spikes",
+    )  # fmt: skip
+    sonata_options: dict[str, Any] = Field(
+        {}, validate_default=True, json_schema_extra=MODEL,
+        description="sign, neuron, values, projections, round_delays, default_weight, default_delay of the network",
+    )  # fmt: skip
     populations: tuple[dict[str, Any], ...] = Field(
         from_tables.POPULATIONS,
         json_schema_extra=MODEL,
@@ -58,27 +70,52 @@ class Data(TaskBase):
             raise ValueError(f"must be at least Wmin = {info.data['Wmin']}")
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tables_of_sonata(cls, values: Any) -> Any:
+        """Beside a SONATA network there are no populations and projections but those that are given."""
+        if isinstance(values, Mapping) and values.get("sonata"):
+            return {"populations": (), "projections": (), **values}
+        return values
+
+    @field_validator("sonata_options")
+    @classmethod
+    def _check_sonata(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        known = ("sign", "neuron", "values", "projections", "round_delays", "default_weight", "default_delay")
+        if unknown := [key for key in value if key not in known]:
+            raise ValueError(f"unknown option '{unknown[0]}'{nearest(unknown[0], known)}")
+        if info.data.get("sonata") and "variant" in info.data:
+            try:
+                Model.from_sonata(info.data["sonata"], variant=info.data["variant"], **value)
+            except InputError as problem:
+                _raise([str(problem)])
+        return value
+
     @field_validator("populations")
     @classmethod
     def _check_populations(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
-        if "variant" in info.data:
-            _raise(from_tables.add_populations(Model(info.data["variant"]), value))
+        if "variant" in info.data and "sonata_options" in info.data:
+            _raise(from_tables.add_populations(_empty(info.data), value))
         return value
 
     @field_validator("projections")
     @classmethod
     def _check_projections(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
-        if "populations" in info.data and "variant" in info.data:
-            model = Model(info.data["variant"], optimizer=GradientDescent(batch_size=info.data.get("batch_size", 1)))
+        if {"populations", "variant", "sonata_options"} <= info.data.keys():
+            rule = GradientDescent(batch_size=info.data.get("batch_size", 1))
+            model = _empty(info.data, optimizer=rule)
             from_tables.add_populations(model, info.data["populations"])
             _raise(from_tables.add_projections(model, value))
         return value
 
     @cached_property
     def _file(self) -> DataFile:
-        model = Model(self.variant)
+        model = _empty(dict(self))
         from_tables.add_populations(model, self.populations)
-        file = DataFile(self.data, {role: model.size(role) for role in ("input", "current", "readout")})
+        sizes = {role: model.size(role) for role in ("input", "current", "readout")}
+        if self._spikes is not None:
+            sizes["input"] = 0  # those of the data file
+        file = DataFile(self.data, sizes)
         problems = []
         if self.n_train > file.n_samples:
             problems.append(f"n_train = {self.n_train} must be at most {file.n_samples}, the samples in {self.data}")
@@ -95,6 +132,12 @@ class Data(TaskBase):
         if problems:
             raise InputError("; ".join(problems))
         return file
+
+    @cached_property
+    def _spikes(self) -> InputSpikes | None:
+        """Spikes of virtual populations, if the SONATA configuration names files of them."""
+        found = circuit.read(self.sonata).spikes if self.sonata else []
+        return InputSpikes(found, _empty(dict(self))) if found else None
 
     @property
     def _n_test(self) -> int:
@@ -129,7 +172,7 @@ class Data(TaskBase):
     def model(self) -> Model:
         """The network of the configuration; reads the frame of the data file."""
         rule = OPTIMIZERS[self.optimizer](eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
-        model = Model(self.variant, self.seed, optimizer=rule, precision=self.precision)
+        model = _empty(dict(self), seed=self.seed, optimizer=rule, precision=self.precision)
         from_tables.add_populations(model, self.populations)
         from_tables.add_projections(model, self.projections)
         _ = self._file  # what is wrong with it is told before anything is written
@@ -143,6 +186,8 @@ class Data(TaskBase):
             others["currents"] = currents
         if (label := self._file.label(place)) is not None:
             others["label"] = label
+        if self._spikes is not None:
+            return Sample(self._spikes.sample(place, self._file.n_steps), target, **others)
         rates = self._file.rates(place)
         if rates is not None:
             return Sample.from_rates(rates, target, self.seed, place, **others)
@@ -160,6 +205,13 @@ class Data(TaskBase):
             return n_samples - n_test + index % n_test
         turn, place = divmod(index, n_train)
         return int(np.random.default_rng([self.seed, turn]).permutation(n_train)[place]) if self.shuffle else place
+
+
+def _empty(values: Mapping[str, Any], **others: Any) -> Model:
+    """The model before the tables are added: a SONATA network, if there is one."""
+    if not values.get("sonata"):
+        return Model(values["variant"], **others)
+    return Model.from_sonata(values["sonata"], variant=values["variant"], **values["sonata_options"], **others)
 
 
 def _raise(problems: list[str]) -> None:

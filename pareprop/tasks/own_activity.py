@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..network.model import Model
 from ..network.optimizers import Adam
 from ..network.parameters import Normal, Uniform
-from .base import MODEL, TaskBase
+from .base import LEARNING, MODEL, TaskBase
 
 INPUT_HZ = 20.0
 DRIVE = 0.7  # mean drive of the inputs, times V_th
@@ -37,10 +37,6 @@ class OwnActivity(TaskBase):
     name: ClassVar[str] = "own-activity"
     summary: ClassVar[str] = "every neuron learns its own firing rate over time; log-normal degrees, signs kept"
     figure: ClassVar[str] = "own-activity"
-    sections: ClassVar[dict[str, str]] = {
-        "n_in": "model", "indegree": "model", "indegree_in": "model", "sigma_degrees": "model", "excitatory": "model",
-        "rewire_every": "learning", "rewire_l1": "learning",
-    }  # fmt: skip
 
     variant: Literal["interval"] = Field("interval", description="interval (Bellec 2020)")
     precision: Literal["double", "single"] = Field("single", description="of weights, state and histories")
@@ -53,12 +49,18 @@ class OwnActivity(TaskBase):
     indegree: int = Field(
         110, ge=0, json_schema_extra=MODEL, description="mean number of recurrent synapses of a neuron"
     )
-    indegree_in: int = Field(20, ge=0, description="inputs of a neuron")
-    sigma_degrees: float = Field(0.8, ge=0, description="of the logarithm of in- and out-degrees")
-    excitatory: float = Field(0.6, gt=0, le=1, description="share of neurons that excite")
+    indegree_in: int = Field(20, ge=0, json_schema_extra=MODEL, description="inputs of a neuron")
+    sigma_degrees: float = Field(
+        0.8, ge=0, json_schema_extra=MODEL, description="of the logarithm of in- and out-degrees"
+    )
+    excitatory: float = Field(0.6, gt=0, le=1, json_schema_extra=MODEL, description="share of neurons that excite")
     signs: bool = Field(True, description="whether weights keep the signs of their sources")
-    rewire_every: int = Field(0, ge=0, description="optimizer steps between two rewirings, 0 for none")
-    rewire_l1: float = Field(0.01, ge=0, description="strength of the L1 term with rewiring")
+    rewire_every: int = Field(
+        0, ge=0, json_schema_extra=LEARNING, description="optimizer steps between two rewirings, 0 for none"
+    )
+    rewire_l1: float = Field(
+        0.01, ge=0, json_schema_extra=LEARNING, description="strength of the L1 term with rewiring"
+    )
     tau_out: float = Field(100.0, gt=0, description="time constant of the readouts in ms")
     n_step: int = Field(1000, ge=1, description="steps of a sample")
     skip: int = Field(100, ge=0, description="first steps that correlations leave out")

@@ -134,11 +134,11 @@ def truncated(shape: tuple[int, ...], kind: str = "<f8") -> bytes:
 
 
 def zeros(folder: Path, shape: tuple[int, ...]) -> None:
-    """An array of 2 GiB of zeros in 2 MB, whose shape does not fit: not to be unpacked before that is seen."""
+    """An array of 256 MiB of zeros in 256 kB, whose shape does not fit: not to be unpacked before that is seen."""
     with zipfile.ZipFile(folder / "data.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("targets.npy", "w", force_zip64=True) as file:
             file.write(truncated(shape)[:-100])
-            for _ in range(2**31 // 2**24):
+            for _ in range(2**28 // 2**24):
                 file.write(bytes(2**24))
         content = io.BytesIO()
         np.save(content, RATES)
@@ -167,7 +167,7 @@ def saved(**arrays: np.ndarray):
 DATA = {
     "fifo.npz": (lambda folder: os.mkfifo(folder / "data.npz"), "is no regular file"),
     "fifo.h5": (lambda folder: os.mkfifo(folder / "data.h5"), "is no regular file"),
-    "2 GiB of another shape": (lambda folder: zeros(folder, (2**14, 2**14)), "another number of axes"),
+    "256 MiB of another shape": (lambda folder: zeros(folder, (2**13, 2**12)), "another number of axes"),
     "spikes without end": (with_spikes, "spikes takes 2400000000000 bytes, at most 4294967296 are read"),
     "chunks of 512 MiB": (with_chunks, "has chunks of 536870912 bytes"),
     "targets not finite": (saved(targets=np.full((3, 10, 1), np.nan)), "targets of sample 0 are not all finite"),
