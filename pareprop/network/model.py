@@ -301,7 +301,7 @@ class Model:
         if any(other.name == population.name for other in self.populations):
             raise InputError(f"population '{population.name}' exists already")
         found = signs.per_cell(sign, population.size, f"population '{population.name}'")
-        if np.any(found):
+        if np.any(sign):  # of a population of 2^31 cells this is one number
             population = replace(population, sign=found)
         self.populations.append(population)
         return population

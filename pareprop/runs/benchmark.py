@@ -136,8 +136,7 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """Collective: train `n_intervals` samples after `warmup` untimed ones and return the figures, valid on rank 0.
 
-    With `rate_hz` synapses are driven by drawn spikes at this rate, see `stand_ins.DrivenExchange`. An exchange that
-    profiles waiting tells `wait` apart from `communicate`, at the price of a barrier per round.
+    With `rate_hz` synapses are driven by drawn spikes at this rate, see `stand_ins.DrivenExchange`.
     """
     simulation = build(network, task, exchange, rate_hz)
     engine, table, comm = simulation.engine, simulation.network.incoming, exchange.comm
@@ -164,7 +163,6 @@ def run(
     shares = collectives.gather(comm, Share.of(simulation))
     phases = {name: max(share.phases[name] for share in shares) for name in PHASES}
     events = collectives.total(comm, events)
-    way = getattr(exchange, "way", None)
     neuron_seconds = simulation.network.n_recurrent * n_intervals * task.n_steps * network.dt_ms / 1000.0
     return {
         "ranks": exchange.size, "build_seconds": phases["build"], "train_seconds": wall, "phases": phases,
@@ -172,7 +170,7 @@ def run(
         "events_per_second": events / wall, "bytes_per_synapse": bytes_of_synapses / n_synapses,
         "peak_rss_bytes": max(share.peak_rss_bytes for share in shares), "digest": simulation.hexdigest(),
         "shares": [asdict(share) for share in shares],
-        "wait_apart": exchange.profile_waiting, "sending": way.name if way else "",
+        "wait_apart": exchange.size > 1, "sending": exchange.sending,
         "simulated_seconds": n_intervals * task.n_steps * network.dt_ms / 1000.0,
     }  # fmt: skip
 
@@ -215,9 +213,9 @@ class Share:
         """Take it from a simulation that ran."""
         phases = {name: simulation.timers.seconds.get(name, 0.0) for name in PHASES}
         memory = simulation.nbytes() | {"buffers": simulation.exchange.nbytes}
-        sources, way = simulation.network.sources, getattr(simulation.exchange, "way", None)
+        sources = simulation.network.sources
         heard = sources.n if sources.ids is None else len(sources.ids)
-        received = way.received if way else 0
+        received = simulation.exchange.received_bytes
         return cls(socket.gethostname(), os.cpu_count() or 1, phases, memory, peak_rss_bytes(), heard, received)
 
 

@@ -230,7 +230,7 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
 @click.option("--delay", type=int, default=1, show_default=True, help="Recurrent delay in steps.")
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--no-learning", is_flag=True, help="Simulate without learning.")
-@click.option("--profile-waiting", is_flag=True, help="Time waiting for other ranks apart; a barrier per round.")
+@click.option("--profile-waiting", is_flag=True, help="Not needed: waiting is always timed apart.")
 @click.option("--json", "json_file", type=GivenPath(dir_okay=False), help="Write the figures to this file.")
 @click.pass_obj
 def bench(
@@ -238,7 +238,6 @@ def bench(
     rate: float, profile_waiting: bool, **sizes: int,
 ) -> None:  # fmt: skip
     """Build and train the benchmark network; print where the time goes."""
-    exchange.profile_waiting = profile_waiting
     seed = sizes.pop("seed")
     check_bench(**sizes)
     if json_file and not Path(json_file).resolve().parent.is_dir():  # not after minutes of work
