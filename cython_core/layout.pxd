@@ -76,5 +76,5 @@ cpdef enum:
     NEVER = -1
 
 cpdef enum:         # a message between ranks
-    HEADER = 2      # words before the signals
+    HEADER = 3      # words before the signals
     QUOTA = 65536   # units of a quota: spikes per source of a list and round

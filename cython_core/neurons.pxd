@@ -143,7 +143,7 @@ cdef inline void advance_readouts(
     double V_min,
     double[::1] y,                    # UPDATED
     double[::1] arriving,             # IN, cleared
-    double[:, ::1] signal,            # OUT, y in row `step`
+    double[:, :] signal,              # OUT, y in row `step`
     int64_t step,
 ) noexcept nogil:
     """y = drive + zeta arriving + alpha y, clamped."""

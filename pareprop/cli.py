@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .errors import InputError, ParepropError, shortened
+from .errors import InputError, ParepropError, RankLost, shortened
 from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
 from .scaling.commands import COMMANDS as SCALING
@@ -43,6 +43,11 @@ def main(arguments: list[str] | None = None) -> Any:
         _leave(rank, problem, EXIT_BAD_INPUT)
     except ParepropError as problem:
         _leave(rank, problem, EXIT_NO_GOING_ON)
+    except RankLost as problem:
+        if problem.speaks:
+            _tell(0, problem)
+        launcher.abort(EXIT_NO_GOING_ON)
+        sys.exit(EXIT_NO_GOING_ON)
     except MemoryError as problem:
         click.echo(f"pareprop: error: not enough memory on rank {rank}: {problem}", err=True)
         launcher.abort(EXIT_NO_GOING_ON)
@@ -70,4 +75,5 @@ def _tell(rank: int, problem: Exception | str) -> None:
         problem.show()
     else:
         text = problem.format_message() if isinstance(problem, click.ClickException) else problem
-        click.echo(f"pareprop: error: {shortened(str(text), LONGEST)}", err=True)
+        told = shortened(str(text), LONGEST).encode(errors="backslashreplace").decode()
+        click.echo(f"pareprop: error: {told}", err=True)

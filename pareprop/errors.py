@@ -15,6 +15,21 @@ class StateError(ParepropError):
     """A run that cannot go on: numbers that are not finite, a disk that is full. Exit code 3."""
 
 
+class RankLost(Exception):
+    """A rank ended, or can't go on in the middle of a round, so ranks can't agree on how to end. Exit code 3.
+
+    Parameters
+    ----------
+    message : str
+    speaks : bool
+        Whether this rank tells the user.
+    """
+
+    def __init__(self, message: str, speaks: bool) -> None:
+        super().__init__(message)
+        self.speaks = speaks
+
+
 MESSAGE_LIMIT, VALUE_LIMIT = 2000, 100  # characters of a message, and of a value in it
 
 

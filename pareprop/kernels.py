@@ -18,6 +18,7 @@ from pareprop.core import (
     optimizers,
     random,
     rewire,
+    rounds,
     rows,
     signs,
     spike,
@@ -28,7 +29,7 @@ from pareprop.core import (
 
 __all__ = [
     "PRECISIONS", "Precision", "build_info", "degrees", "exchange", "layout", "local_readouts", "optimizers", "random",
-    "rewire", "rows", "signs", "spike_log", "topology",
+    "rewire", "rounds", "rows", "signs", "spike_log", "topology",
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from pareprop.core.layout cimport (
     ADAPTS, DELAY, DENSE, FIRST, LAST, LOG, MODEL, PLASTIC, ROW, SOURCE, SOURCES, SURROGATE, TARGET, WIDTH,
 )
 from pareprop.core.neurons cimport fire, integrate_iaf, set_drive
+from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog, Spikes
 from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
 from pareprop.core.surrogates cimport surrogate
@@ -42,6 +43,14 @@ cdef class Forward:
     cdef public real[:, ::1] psi             # (T, n), OUT: surrogate gradients
     cdef public int64_t[::1] record            # local neurons whose voltage and adaptation are kept
     cdef public double[:, ::1] recorded_V, recorded_a    # (T, n_record), OUT
+    # readouts of this rank with the synapses onto them
+    cdef public double y_alpha, y_zeta, y_drive, y_min
+    cdef public int64_t[:, ::1] out_blocks
+    cdef public int64_t[::1] out_row_ptr
+    cdef public uint32_t[::1] out_target
+    cdef public real[::1] out_weight
+    cdef public double[::1] y, arriving_out
+    cdef public double[:, :] own_signal        # (T, n_own), OUT: y without E_L
     cdef public double deliver_seconds, update_seconds
     cdef Stopwatch watch
 
@@ -49,30 +58,59 @@ cdef class Forward:
         for name, value in arrays.items():
             setattr(self, name, value)
 
-    def run(self, int64_t first, int64_t last, bint no_current):
-        """Advance steps [first, last).
-
-        Spikes that arrive in step 0 are lost, as in NEST.
+    def run(self, Meeting meeting, int64_t n_steps, int64_t round_steps, bint no_current):
+        """Collective: advance steps [0, n_steps) in rounds. Spikes that arrive in step 0 are lost, as in NEST.
 
         Parameters
         ----------
+        meeting : how ranks meet after each round, with the signals of the round before
         no_current : whether the input current of step 0 is 0, as in the first step of a run
         """
-        cdef int64_t t, n = self.v.shape[0]
-        cdef double start = started(&self.watch, n)
+        cdef int64_t before = 0, first = 0, last, n = self.v.shape[0]
+        cdef double start = started(&self.watch, n), apart = meeting.waited + meeting.transferred
         with nogil:
-            for t in range(first, last):
-                self.own.make_room(self.own.at.ptr[t] + n)
-                begin(&self.watch, t, n)
-                if t > 0:
-                    deliver(t, self.blocks, self.row_ptr, self.target, self.weight, &self.inputs.at,
-                            self.heard.at, self.heard.n, self.arriving)
-                lap(&self.watch, DELIVER)
-                self.advance(t, no_current)
+            while first < n_steps:
+                last = min(first + round_steps, n_steps)
+                self.advance_all(first, last, no_current)
+                meeting.meet(first, last, before, first)
+                begin(&self.watch, first, n)
+                self.read_out(first, last, no_current)
                 lap(&self.watch, UPDATE)
-        start = now() - start
+                before = first
+                first = last
+            meeting.meet(n_steps, n_steps, before, n_steps)
+        start = now() - start - (meeting.waited + meeting.transferred - apart)
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)
+
+    cdef int advance_all(self, int64_t first, int64_t last, bint no_current) except -1 nogil:
+        cdef int64_t t, n = self.v.shape[0]
+        for t in range(first, last):
+            self.own.make_room(self.own.at.ptr[t] + n)
+            begin(&self.watch, t, n)
+            if t > 0:
+                deliver(t, self.blocks, self.row_ptr, self.target, self.weight, &self.inputs.at, self.heard.at,
+                        self.heard.n, self.arriving)
+            lap(&self.watch, DELIVER)
+            self.advance(t, no_current)
+            lap(&self.watch, UPDATE)
+        return 0
+
+    cdef void read_out(self, int64_t first, int64_t last, bint no_current) noexcept nogil:
+        """Leaky readouts in steps [first, last).
+
+        They run on their own clock: readout step t takes the recurrent spikes of step t, whatever the delay.
+        """
+        cdef int64_t t, b, k
+        cdef const Spikes* log
+        for t in range(first, last):
+            for b in range(self.out_blocks.shape[0]):
+                for k in range(self.heard.n):
+                    log = self.heard.at[k]
+                    deliver_block(self.out_blocks, b, self.out_row_ptr, self.out_target, self.out_weight, log.ids,
+                                  log.ptr[t], log.ptr[t + 1], self.arriving_out)
+            neurons.advance_readouts(self.y_alpha, self.y_zeta, 0.0 if t == 0 and no_current else self.y_drive,
+                                     self.y_min, self.y, self.arriving_out, self.own_signal, t)
 
     cdef void advance(self, int64_t t, bint no_current) noexcept nogil:
         cdef int64_t p, j, count = self.own.at.ptr[t], n = self.v.shape[0]
@@ -93,39 +131,6 @@ cdef class Forward:
         if n > 0:
             count += list_spikes(n, self.first_id, &self.z[0], &self.own.at.ids[count])
         self.own.at.ptr[t + 1] = count
-
-
-def advance_readouts(
-    int64_t first,
-    int64_t last,
-    bint no_current,
-    double alpha,
-    double zeta,
-    double drive,
-    double V_min,
-    const int64_t[:, ::1] blocks,     # IN
-    const int64_t[::1] row_ptr,       # IN
-    const uint32_t[::1] target,       # IN
-    const real[::1] weight,           # IN
-    SegmentedLog heard,               # IN
-    double[::1] y,                    # UPDATED
-    double[::1] arriving,             # scratch, zero on entry and exit
-    double[:, ::1] signal,            # OUT (T, n), y without E_L
-):
-    """Leaky readouts in steps [first, last).
-
-    They run on their own clock: readout step t takes the recurrent spikes of step t, whatever the delay.
-    """
-    cdef int64_t t, b, k
-    cdef const Spikes* log
-    with nogil:
-        for t in range(first, last):
-            for b in range(blocks.shape[0]):
-                for k in range(heard.n):
-                    log = heard.at[k]
-                    deliver_block(blocks, b, row_ptr, target, weight, log.ids, log.ptr[t], log.ptr[t + 1], arriving)
-            neurons.advance_readouts(alpha, zeta, 0.0 if t == 0 and no_current else drive, V_min, y, arriving, signal,
-                                     t)
 
 
 def inject(

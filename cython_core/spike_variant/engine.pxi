@@ -20,6 +20,7 @@ from pareprop.core.precision cimport total_of
 from pareprop.core.spike_variant.window_steps cimport (
     CHUNK, WINDOW, collect, credit, credit_both, decay, eligibility, eligibility_adaptive, filter_own, repeat,
 )
+from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog, Spikes
 from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
 from pareprop.core.surrogates cimport surrogate
@@ -80,7 +81,8 @@ cdef class Engine:
     # the present sample, from step `origin`
     cdef public int64_t origin
     cdef public real[:, ::1] injected
-    cdef public double[:, ::1] target_signal, signal, own_signal, error
+    cdef public double[:, ::1] target_signal, signal, error
+    cdef public double[:, :] own_signal            # columns of `signal`
     cdef public uint8_t[::1] window
     # histories: ring of rows, step u in row u % length
     cdef public real[:, ::1] psi, L, F
@@ -112,38 +114,43 @@ cdef class Engine:
         for name, value in arrays.items():
             setattr(self, name, value)
 
-    def run(self, int64_t first, int64_t last):
-        """Advance steps [first, last)."""
-        cdef int64_t t, n = self.v.shape[0]
-        cdef double start = started(&self.watch, n)
+    def run(self, Meeting meeting, int64_t first, int64_t end, int64_t round_steps):
+        """Collective: advance steps [first, end) in rounds, after each of which ranks meet."""
+        cdef int64_t t, last, n = self.v.shape[0]
+        cdef double start = started(&self.watch, n), apart = meeting.waited + meeting.transferred
         with nogil:
-            for t in range(first, last):
-                self.own.make_room(self.own.at.ptr[t - self.base] + n)
-                begin(&self.watch, t, n)
-                if self.learns:
-                    learn_step(self, t - self.m - 1)
-                lap(&self.watch, SWEEP)
-                deliver_incoming(self, t)
-                lap(&self.watch, DELIVER)
-                advance(self, t)
-                deliver_all(self, t, self.outgoing, self.arriving_out)
-                advance_readouts(self.y_alpha, 1.0, self.y_drive if t > 0 else 0.0, self.y_min, self.y,
-                                 self.arriving_out, self.own_signal, t - self.origin)
-                follow(self, t)
-                if self.alone:
-                    find_errors(self, t)
-                lap(&self.watch, UPDATE)
-        start = now() - start
+            while first < end:
+                last = min(first + round_steps, end)
+                for t in range(first, last):
+                    self.own.make_room(self.own.at.ptr[t - self.base] + n)
+                    self.advance_step(t, n)
+                if not self.alone:
+                    meeting.meet(first - self.base, last - self.base, first - self.origin, last - self.origin)
+                    begin(&self.watch, first, n)
+                    for t in range(first, last):
+                        find_errors(self, t)
+                    lap(&self.watch, UPDATE)
+                first = last
+        start = now() - start - (meeting.waited + meeting.transferred - apart)
         self.sweep_seconds += start * share(&self.watch, SWEEP)
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)
 
-    def errors(self, int64_t first, int64_t last):
-        """Errors of steps [first, last) from the signals of all readouts."""
-        cdef int64_t t
-        with nogil:
-            for t in range(first, last):
-                find_errors(self, t)
+    cdef void advance_step(self, int64_t t, int64_t n) noexcept nogil:
+        begin(&self.watch, t, n)
+        if self.learns:
+            learn_step(self, t - self.m - 1)
+        lap(&self.watch, SWEEP)
+        deliver_incoming(self, t)
+        lap(&self.watch, DELIVER)
+        advance(self, t)
+        deliver_all(self, t, self.outgoing, self.arriving_out)
+        advance_readouts(self.y_alpha, 1.0, self.y_drive if t > 0 else 0.0, self.y_min, self.y, self.arriving_out,
+                         self.own_signal, t - self.origin)
+        follow(self, t)
+        if self.alone:
+            find_errors(self, t)
+        lap(&self.watch, UPDATE)
 
     def flush(self, int64_t n_steps):
         """Let spikes in flight arrive, then one more arrival at every synapse in step `n_steps` + m."""

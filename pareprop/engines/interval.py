@@ -9,8 +9,8 @@ import numpy as np
 
 from ..arrays import aligned
 from ..network.local import LocalNetwork
-from ..parallel.exchange import Exchange, timed_round
-from ..parallel.spike_log import SegmentedLog, SpikeLog
+from ..parallel.exchange import Exchange
+from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from .base import Engine, Settings
 from .interval_gradient import IntervalGradient
@@ -51,9 +51,10 @@ class Interval(Engine):
     """Runs samples of `n_steps` on this rank's share of a network.
 
     Contract of `run`, in this order for every round [t, t + D), D the min-delay between neurons:
-    deliver and advance read the log before t; the exchange completes the log up to t + D and carries the readouts'
-    signals of the round before; readouts then take the spikes of [t, t + D). After the last round one more message
-    carries the last signals. Sweep and credit need the whole log and all errors; weights change only after credit.
+    deliver and advance read the log before t; ranks meet, which completes the log up to t + D and the readouts'
+    signals of the round before; readouts then take the spikes of [t, t + D). After the last round ranks meet once more
+    for the last signals. All of this is one call of the kernel. Sweep and credit need the whole log and all errors;
+    weights change only after credit.
     """
 
     settings_type = IntervalSettings
@@ -65,9 +66,6 @@ class Interval(Engine):
     ) -> None:
         super().__init__(network, exchange, settings, n_steps, timers)
         self.kernel = network.model.kernels.interval
-        self.own = SpikeLog(n_steps, 4 * self.n_neurons + 1024)
-        self.log = self.merged = self.own if exchange.size == 1 else SpikeLog(n_steps)
-        self.segments = SegmentedLog([self.merged])
         self.n_samples = 0
         self.parameters = network.parameters(PARAMETERS)
         averaged_steps = settings.learning_window if settings.average_gradient else 1
@@ -85,36 +83,42 @@ class Interval(Engine):
         table = network.incoming
         self.forward = self.kernel.Forward(
             self.parameters | self.neurons
-            | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "own": self.own,
-               "heard": self.segments, "blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target,
+            | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "blocks": table.blocks,
+               "row_ptr": table.row_ptr, "target": table.target,
                "weight": table.weight}
+            | self._readouts()
         )  # fmt: skip
         self.record_ids(np.zeros(0, np.int64))
 
     def bind(self) -> None:
-        """Collective: name the logs and signals that rounds exchange."""
-        self._bind_exchange(self.own, self.merged)
+        """Collective: take memory for logs and signals, and connect the ranks."""
+        channel = self.channel = self._open(self.n_steps)
+        self.forward.own, self.forward.heard, self.forward.own_signal = channel.own, channel.heard, channel.own_signal
+
+    def _readouts(self) -> dict[str, Any]:
+        table, constants = self.network.outgoing, self.constants
+        return {
+            "y_alpha": constants["alpha"], "y_zeta": constants["zeta"], "y_drive": constants["drive"],
+            "y_min": constants["V_min"], "y": self.y, "arriving_out": self.arriving_out,
+            "out_blocks": table.blocks, "out_row_ptr": table.row_ptr,
+            "out_target": table.target, "out_weight": table.weight,
+        }  # fmt: skip
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: one interval; with `learn`, add its gradient. Return errors (T, n_readouts) and the loss."""
         if self.gradient.is_pending:  # each sample steps on its own
             self.optimize()
         self._begin(sample)
-        T, D = self.n_steps, self.round_steps
-        before = (0, 0)
-        for first in range(0, T, D):
-            last = min(first + D, T)
-            self._advance(first, last)
-            self._exchange(first, last, *before)
-            self._advance_readouts(first, last)
-            before = first, last
-        self._exchange(T, T, *before)
-        self.log, self.n_spikes = self.exchange.all_spikes_on_root(self.own, self.merged, T)
+        channel, T = self.channel, self.n_steps
+        channel.barrier()
+        self.forward.run(channel.meeting, T, self.round_steps, self.n_samples == 0)
+        self._add_times(self.forward, "deliver", "update")
+        self.log, self.n_spikes = channel.all_spikes_on_root(0, T)
         window = slice(T - self.settings.learning_window, T)
         error, loss = evaluate(self.loss, self.shown_signal(), sample.target, window)
         if self.local.rule:
             with self.timers.phase("sweep"):
-                loss += self.local.learn_from(self.own, sample.local_targets, self.exchange.comm)
+                loss += self.local.learn_from(channel.own, sample.local_targets, self.exchange.comm)
         self._tracks[2][...] = self.psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
         self.recorded = self._record(error)
         if self.recorded and self.local.rule:
@@ -122,13 +126,13 @@ class Interval(Engine):
             self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
             local = self.local.signal
-            self.gradient.collect(sample.inputs, self.segments, error, local, self.psi, self.neurons["n_spikes"])
+            self.gradient.collect(sample.inputs, channel.heard, error, local, self.psi, self.neurons["n_spikes"])
         self.n_samples += 1
         return error, loss
 
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
-        self.gradient.optimize(self.segments, self.exchange.replicas)
+        self.gradient.optimize(self.channel.heard, self.exchange.replicas)
 
     def begin_sample(self, leaf: int) -> None:
         """Take note that the next sample to learn from lies in leaf `leaf` of its batch, see `parallel.replicas`."""
@@ -141,7 +145,7 @@ class Interval(Engine):
 
     def heard(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
-        return self.merged
+        return self.channel.heard.part(0, self.n_steps)
 
     def _begin(self, sample: Sample) -> None:
         if self.settings.reset:
@@ -150,25 +154,6 @@ class Interval(Engine):
             self.y[:] = 0.0
         self.neurons["n_spikes"][:] = 0.0
         self.forward.inputs, self.forward.injected = sample.inputs, self._injected(sample)
-
-    def _advance(self, first: int, last: int) -> None:
-        forward = self.forward
-        forward.run(first, last, self.n_samples == 0)
-        for phase in ("deliver", "update"):
-            self.timers.add(phase, getattr(forward, f"{phase}_seconds"))
-            setattr(forward, f"{phase}_seconds", 0.0)
-
-    def _exchange(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
-        timed_round(self.exchange, self.timers, first, last, signal_first, signal_last)
-
-    def _advance_readouts(self, first: int, last: int) -> None:
-        table, constants = self.network.outgoing, self.constants
-        with self.timers.phase("update"):
-            self.kernel.advance_readouts(
-                first, last, self.n_samples == 0, *(constants[name] for name in ("alpha", "zeta", "drive", "V_min")),
-                table.blocks, table.row_ptr, table.target, table.weight, self.segments,
-                self.y, self.arriving_out, self.own_signal,
-            )  # fmt: skip
 
     def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
         self.forward.record, self.forward.recorded_V, self.forward.recorded_a = local, V_m, adaptation
@@ -203,10 +188,9 @@ class Interval(Engine):
 
     def nbytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind: gradients with optimizer state, histories, logs."""
-        logs = {id(log): log.nbytes for log in (self.own, self.merged)}
         return {
             "gradients": self.gradient.nbytes,
             "local readouts": self.local.nbytes,
             "histories": self.psi.nbytes + self.signal.nbytes + sum(array.nbytes for array in self.neurons.values()),
-            "log": sum(logs.values()),
+            "log": self.channel.nbytes,
         }

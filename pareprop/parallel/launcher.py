@@ -11,8 +11,10 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import InputError
+from . import mpi
 from .collectives import all_arrive, guarded
 from .exchange import WAYS, Alone, Exchange, Ranks
+from .node import numbered_by_node, ranks_per_node
 from .replicas import LEAVES, Replicas
 
 # Set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx: number of ranks, in this order of trust.
@@ -35,7 +37,7 @@ def promised_rank(environment: Mapping[str, str]) -> int:
 
 
 def sending(environment: Mapping[str, str]) -> str:
-    """How spikes are to travel: what PAREPROP_SENDING says, "measured" by default.
+    """How spikes are to travel between nodes: what PAREPROP_SENDING says, "counted" by default.
 
     Raises
     ------
@@ -77,8 +79,10 @@ def exchange() -> Exchange:
         _World.leaving = comm.Dup()
         _end_others_on_exceptions()
     with guarded(comm):
+        mpi.require_handles(MPI._sizeof(MPI.Comm))
         way = sending(os.environ)
-    return Ranks(comm, way)
+        ranks_per_node(os.environ)
+    return Ranks(numbered_by_node(comm), way)
 
 
 def split(exchange: Exchange, replicas: int) -> Exchange:
@@ -99,7 +103,7 @@ def split(exchange: Exchange, replicas: int) -> Exchange:
     index, place = divmod(exchange.rank, size)
     across = exchange.comm.Split(place, exchange.rank)
     groups = Replicas(replicas, index, across, exchange.comm)
-    return Alone(groups) if size == 1 else Ranks(exchange.comm.Split(index, exchange.rank), exchange.sending, groups)
+    return Alone(groups) if size == 1 else Ranks(exchange.comm.Split(index, exchange.rank), exchange.ways, groups)
 
 
 def abort(code: int = 1) -> None:

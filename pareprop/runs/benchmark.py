@@ -22,8 +22,8 @@ from .. import rng
 from ..engines.interval import IntervalSettings
 from ..engines.sample import Sample
 from ..engines.spike import SpikeSettings
-from ..errors import InputError
-from ..machine import peak_rss_bytes
+from ..errors import InputError, shown
+from ..machine import peak_rss_bytes, require_bytes
 from ..network.model import Model
 from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
@@ -34,6 +34,7 @@ from ..parallel.spike_log import SpikeLog
 from ..parallel.stand_ins import DrivenExchange
 from ..simulation.loop import Simulation
 
+LARGEST = 2**31  # of a size
 PHASES = ("build", "wait", "communicate", "deliver", "update", "sweep", "credit", "optimize")
 INPUT_PROBABILITY = 0.05
 KAPPA = 0.97  # filter of learning signals in the spike variant; about that of a readout with 30 ms, too
@@ -135,8 +136,7 @@ def run(
 ) -> dict[str, Any]:  # fmt: skip
     """Collective: train `n_intervals` samples after `warmup` untimed ones and return the figures, valid on rank 0.
 
-    With `rate_hz` synapses are driven by drawn spikes at this rate, see `stand_ins.DrivenExchange`. An exchange that
-    profiles waiting tells `wait` apart from `communicate`, at the price of a barrier per round.
+    With `rate_hz` synapses are driven by drawn spikes at this rate, see `stand_ins.DrivenExchange`.
     """
     simulation = build(network, task, exchange, rate_hz)
     engine, table, comm = simulation.engine, simulation.network.incoming, exchange.comm
@@ -163,7 +163,6 @@ def run(
     shares = collectives.gather(comm, Share.of(simulation))
     phases = {name: max(share.phases[name] for share in shares) for name in PHASES}
     events = collectives.total(comm, events)
-    way = getattr(exchange, "way", None)
     neuron_seconds = simulation.network.n_recurrent * n_intervals * task.n_steps * network.dt_ms / 1000.0
     return {
         "ranks": exchange.size, "build_seconds": phases["build"], "train_seconds": wall, "phases": phases,
@@ -171,7 +170,7 @@ def run(
         "events_per_second": events / wall, "bytes_per_synapse": bytes_of_synapses / n_synapses,
         "peak_rss_bytes": max(share.peak_rss_bytes for share in shares), "digest": simulation.hexdigest(),
         "shares": [asdict(share) for share in shares],
-        "wait_apart": exchange.profile_waiting, "sending": way.name if way else "",
+        "wait_apart": exchange.size > 1, "sending": exchange.sending,
         "simulated_seconds": n_intervals * task.n_steps * network.dt_ms / 1000.0,
     }  # fmt: skip
 
@@ -214,9 +213,9 @@ class Share:
         """Take it from a simulation that ran."""
         phases = {name: simulation.timers.seconds.get(name, 0.0) for name in PHASES}
         memory = simulation.nbytes() | {"buffers": simulation.exchange.nbytes}
-        sources, way = simulation.network.sources, getattr(simulation.exchange, "way", None)
+        sources = simulation.network.sources
         heard = sources.n if sources.ids is None else len(sources.ids)
-        received = way.received if way else 0
+        received = simulation.exchange.received_bytes
         return cls(socket.gethostname(), os.cpu_count() or 1, phases, memory, peak_rss_bytes(), heard, received)
 
 
@@ -227,8 +226,12 @@ def _now(comm: Any) -> float:
 
 
 def check(**sizes: int) -> None:
-    """Raise `InputError` for a size below its bound (0 for indegree, else 1)."""
+    """Raise `InputError` for a size below its bound (0 for indegree, else 1), or more than memory takes."""
     for name, value in sizes.items():
         bound = 0 if name == "indegree" else 1
         if value < bound:
             raise InputError(f"--{name} = {value} must be at least {bound}")
+        if value > LARGEST:
+            raise InputError(f"--{name} = {shown(value)} must be at most {LARGEST}")
+    steps, inputs = sizes["steps"], sizes["inputs"]
+    require_bytes(steps * (16 + int(4 * INPUT_PROBABILITY * inputs)), f"noise of {inputs} inputs in {steps} steps")

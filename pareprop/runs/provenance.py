@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from .. import files
@@ -24,6 +26,7 @@ from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
 from ..storage.disk import clear, on_disk
 
+COMPUTE = ("deliver", "update", "sweep", "credit", "optimize")  # phases of a rank's own work
 NAME = "provenance.json"
 LIMIT = 2**24  # bytes that are read
 PACKAGES = ("pareprop", "numpy", "h5py", "mpi4py", "pydantic", "Cython")
@@ -110,17 +113,27 @@ class Provenance(Observer):
 
     def _write(self, simulation: Simulation, state: str) -> None:
         comm = simulation.world
-        peaks = collectives.gather(comm, peak_rss_bytes())
+        found = collectives.gather(comm, (peak_rss_bytes(), spent(simulation.timers.seconds)))
+        peaks, seconds = [peak for peak, _ in found], [share for _, share in found]
+        slowest = max(seconds, key=lambda share: share["compute"])
         self.parts[-1] |= {
             "state": state, "last_iteration": simulation.iteration, "peak_rss_bytes": peaks,
             "wall_seconds": round(time.monotonic() - self._clock, 3),
-            "phases": {name: round(seconds, 3) for name, seconds in simulation.timers.seconds.items()},
+            "phases": {name: round(value, 3) for name, value in simulation.timers.seconds.items()},
+            "slowest_rank_seconds": {name: round(value, 3) for name, value in slowest.items()},
+            "mean_rank_seconds": {name: round(fmean(share[name] for share in seconds), 3) for name in slowest},
         }  # fmt: skip
         with on_disk(comm, "provenance", self.path):
             if comm is None or comm.rank == 0:
                 part = clear(self.path.with_suffix(".part"))
                 part.write_text(json.dumps(self.about | {"parts": self.parts}, indent=1) + "\n")
                 os.replace(part, self.path)
+
+
+def spent(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Return the seconds that a rank spent on its own work, on waiting for others, and on transfer between nodes."""
+    compute = sum(seconds.get(name, 0.0) for name in COMPUTE)
+    return {"compute": compute, "wait": seconds.get("wait", 0.0), "transfer": seconds.get("communicate", 0.0)}
 
 
 def read(directory: Path) -> dict[str, Any]:

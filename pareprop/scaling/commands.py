@@ -12,18 +12,21 @@ from ..errors import InputError, StateError
 from ..machine import peak_rss_bytes
 from ..parallel.exchange import Exchange
 from ..runs import benchmark
-from ..runs.options import FiniteFloat
+from ..runs.options import FiniteFloat, GivenPath
 from ..storage.disk import replacing
 from . import collect as table
 from . import dryrun, launchers, measure, slurm, study, subject, units
 from .predict import Prediction, nodes_for, predict
 
 UNITS = "units.json"
+MOST = 2**24  # ranks or nodes
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable."
 )
 rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
-units_option = click.option("--units", "units_file", default=UNITS, show_default=True, help="Unit costs.")
+units_option = click.option(
+    "--units", "units_file", type=GivenPath(), default=UNITS, show_default=True, help="Unit costs."
+)
 
 
 def _one_process(exchange: Exchange) -> None:
@@ -39,8 +42,11 @@ def scaling(exchange: Exchange) -> None:
 
 
 @scaling.command()
-@click.argument("study_file", metavar="STUDY.toml")
-@click.option("--out", required=True, metavar="DIR", help="Where results go; finished points in it are not run again.")
+@click.argument("study_file", type=GivenPath(), metavar="STUDY.toml")
+@click.option(
+    "--out", type=GivenPath(), required=True, metavar="DIR",
+    help="Where results go; finished points in it are not run again.",
+)  # fmt: skip
 @click.option("--launcher", type=click.Choice(["mpirun", "srun", "sbatch"]), default="mpirun", show_default=True)
 @click.option("--sbatch-options", default="", metavar="TEXT", help="For the jobs of --launcher sbatch.")
 def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
@@ -82,8 +88,8 @@ def _run_here(point: study.Point, folder: Path, launcher: str, timeout_s: float)
 
 
 @scaling.command()
-@click.argument("folder", metavar="DIR")
-@click.option("--units", "units_file", metavar="FILE", help="Unit costs, to add what was predicted.")
+@click.argument("folder", type=GivenPath(), metavar="DIR")
+@click.option("--units", "units_file", type=GivenPath(), metavar="FILE", help="Unit costs, to add what was predicted.")
 def collect(folder: str, units_file: str | None) -> None:
     """Write study.csv: a row per finished run, minimum, mean and maximum over ranks of each phase."""
     chosen = study.read(Path(folder, "study.toml"))
@@ -94,7 +100,7 @@ def collect(folder: str, units_file: str | None) -> None:
 
 
 @scaling.command()
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", type=GivenPath(), metavar="DIR")
 def plot(folder: str) -> None:
     """Draw the figures of a study from its table."""
     from ..plots import scaling as figures  # matplotlib takes long to load
@@ -105,11 +111,11 @@ def plot(folder: str) -> None:
 
 
 @click.command(name="dry-run")
-@click.argument("source", metavar="CONFIG")
+@click.argument("source", type=GivenPath(), metavar="CONFIG")
 @settings_option
-@click.option("--ranks", type=int, required=True, help="Of the run that is looked at.")
+@click.option("--ranks", type=click.IntRange(1, MOST), required=True, help="Of the run that is looked at.")
 @click.option("--rank", type=int, default=0, show_default=True, help="Whose share is built and stepped.")
-@click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Timed ones, after one more.")
+@click.option("--samples", type=click.IntRange(1, 10**6), default=1, show_default=True, help="Timed ones.")
 @click.option("--rate", type=FiniteFloat(0, 1000), help="Of the other ranks' neurons [as this one's fire].")
 @click.pass_obj
 def dry_run(
@@ -138,16 +144,16 @@ def _print_memory(memory: dict[str, float]) -> None:
 
 
 @click.command(name="predict")
-@click.argument("source", metavar="CONFIG", required=False)
+@click.argument("source", type=GivenPath(), metavar="CONFIG", required=False)
 @settings_option
 @rate_option
 @units_option
 @click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first (a minute or two).")
 @click.option("--latency", type=FiniteFloat(min=0), help="Of a message between nodes in s [as measured].")
 @click.option("--bandwidth", type=FiniteFloat(min=1), help="Bytes per second that a rank receives [as measured].")
-@click.option("--ranks", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--ranks", type=click.IntRange(1, MOST), default=1, show_default=True)
 @click.option("--within", metavar="TIME", help="Tell the number of nodes for this time, such as 2h; no --ranks.")
-@click.option("--ranks-per-node", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True)
 @click.option("--node-memory", type=FiniteFloat(min=0.001), default=256.0, show_default=True, help="GB.")
 @click.pass_obj
 def predict_command(
@@ -198,12 +204,12 @@ def _print_prediction(found: Prediction, samples: int) -> None:
 
 
 @click.command()
-@click.argument("source", metavar="CONFIG")
+@click.argument("source", type=GivenPath(), metavar="CONFIG")
 @settings_option
 @rate_option
 @units_option
-@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--ranks-per-node", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--nodes", type=click.IntRange(1, MOST), default=1, show_default=True)
+@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True)
 @click.option(
     "--time", "limit", metavar="TIME", help="Longest job that the cluster allows, such as 2h [what it takes]."
 )

@@ -34,6 +34,7 @@ from ..network.local import LocalNetwork
 from ..network.model import Model
 from ..network.parameters import nearest
 from ..parallel import collectives
+from ..parallel.channel import Terms
 from ..parallel.collectives import guarded
 from ..parallel.exchange import Alone, Exchange
 from ..parallel.replicas import FEWEST, leaf
@@ -85,6 +86,8 @@ class Simulation:
         self.world = self.replicas.world or self.exchange.comm
         engine = ENGINES[model.variant]
         with self.timers.phase("build"):
+            sizes = [model.size(role) for role in ("recurrent", "readout")]
+            self.exchange.require_memory(Terms(sizes[0], task.n_steps, task.n_steps, sizes[1]))
             with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
                 settings = settings or engine.settings_type(task.learning_window)
                 check_replicas(self.replicas.count, model, settings)
