@@ -75,4 +75,5 @@ def _report(rank: int, problem: Exception | str) -> None:
         problem.show()
     else:
         text = problem.format_message() if isinstance(problem, click.ClickException) else problem
-        click.echo(f"pareprop: error: {shortened(str(text), LONGEST)}", err=True)
+        told = shortened(str(text), LONGEST).encode(errors="backslashreplace").decode()
+        click.echo(f"pareprop: error: {told}", err=True)

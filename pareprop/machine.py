@@ -11,7 +11,7 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def available() -> int:
-    """Return the bytes of memory of this machine, or of its control group if less; 0 if unknown."""
+    """Bytes of memory of this machine, or of what this process was granted; 0 if unknown."""
     found = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -19,6 +19,8 @@ def available() -> int:
         found.append(int(CGROUP.read_text()))
     except (OSError, StopIteration, ValueError):  # not Linux, no cgroup, or no limit ("max")
         pass
+    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))  # `ulimit`
+    found += [limit for limit in limits if limit != resource.RLIM_INFINITY]
     return min(found, default=0)
 
 

@@ -12,7 +12,8 @@ from commands import command, on_ranks
 from pareprop import rng
 from pareprop.errors import InputError, StateError
 from pareprop.parallel import collectives, launcher
-from pareprop.runs import commands, run
+from pareprop.runs import commands as run_commands
+from pareprop.runs import run
 
 # Arguments (OUT is a directory with something in it) and what the message must say.
 MISTAKES = {
@@ -169,12 +170,12 @@ def test_other_ends(
     def fail(path: str) -> None:
         raise error
 
-    monkeypatch.setattr(commands, "load", fail)
+    monkeypatch.setattr(run_commands, "load", fail)
     assert command(capsys, "verify", "case.h5") == (code, "", message)
 
 
 def test_crash_alone(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "load", lambda path: 1 / 0)
+    monkeypatch.setattr(run_commands, "load", lambda path: 1 / 0)
     code, _, errors = command(capsys, "verify", "case.h5")
     assert code == 1
     assert errors.startswith("pareprop: rank 0 failed:\nTraceback") and "ZeroDivisionError" in errors

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import files
 from ..errors import VALUE_LIMIT, InputError, shortened
+from ..machine import require_bytes
 
 FORMAT = "pareprop-run-1"
 SAMPLE_LIMIT = 1_000_000  # entries of one dataset that a figure reads at most
@@ -72,6 +73,8 @@ def dataset(node: h5py.Group, name: str, ndim: int = 1) -> h5py.Dataset | None:
 def values(node: h5py.Group, name: str, ndim: int = 1) -> np.ndarray | None:
     """Read a whole dataset; None when it is absent. Errors as in `dataset`."""
     found = dataset(node, name, ndim)
+    if found is not None:
+        require_bytes(found.size * found.dtype.itemsize, f"{node.file.filename}: {found.name}")
     return None if found is None else found[...]
 
 

@@ -22,8 +22,8 @@ from .. import rng
 from ..engines.interval import IntervalSettings
 from ..engines.sample import Sample
 from ..engines.spike import SpikeSettings
-from ..errors import InputError
-from ..machine import peak_rss_bytes
+from ..errors import InputError, shown
+from ..machine import peak_rss_bytes, require_bytes
 from ..network.model import Model
 from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
@@ -34,6 +34,7 @@ from ..parallel.spike_log import SpikeLog
 from ..parallel.stand_ins import DrivenExchange
 from ..simulation.loop import Simulation
 
+LARGEST = 2**31  # of a size
 PHASES = ("build", "wait", "communicate", "deliver", "update", "sweep", "credit", "optimize")
 INPUT_PROBABILITY = 0.05
 KAPPA = 0.97  # filter of eligibility traces in the spike variant; about the decay per step of a readout with 30 ms
@@ -236,8 +237,12 @@ def _now(comm: Any) -> float:
 
 
 def check(**sizes: int) -> None:
-    """Raise `InputError` for a size below its bound (0 for indegree, else 1)."""
+    """Raise `InputError` for a size below its bound (0 for indegree, else 1), or more than memory takes."""
     for name, value in sizes.items():
         bound = 0 if name == "indegree" else 1
         if value < bound:
             raise InputError(f"--{name} = {value} must be at least {bound}")
+        if value > LARGEST:
+            raise InputError(f"--{name} = {shown(value)} must be at most {LARGEST}")
+    steps, inputs = sizes["steps"], sizes["inputs"]
+    require_bytes(steps * (16 + int(4 * INPUT_PROBABILITY * inputs)), f"noise of {inputs} inputs in {steps} steps")

@@ -26,7 +26,7 @@ from .benchmark import model as bench_model
 from .benchmark import run as run_bench
 from .cases import load
 from .directory import CONFIG, RESULTS, claimed, reopened
-from .options import FiniteFloat
+from .options import FiniteFloat, GivenPath
 from .run import Run
 
 EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal stopped the run after a checkpoint; resume it
@@ -38,11 +38,11 @@ UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after ite
 
 
 @click.command()
-@click.argument("source", metavar="TASK|FILE.toml")
+@click.argument("source", type=GivenPath(), metavar="TASK|FILE.toml")
 @SET
 @UNTIL
 @REPLICAS
-@click.option("--out", metavar="DIR", help="Run directory [runs/TASK-NUMBER].")
+@click.option("--out", type=GivenPath(), metavar="DIR", help="Run directory [runs/TASK-NUMBER].")
 @click.option("--seed", type=int, help="Seed of the network and the data.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, help="Number of trainings; seeds count from --seed on.")
 @click.option("--overwrite", is_flag=True, help="Replace the files of an existing run directory.")
@@ -83,7 +83,7 @@ def _begin(exchange: Exchange, chosen: config.Config, directory: Path, until: in
 
 
 @click.command()
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("directory", type=GivenPath(file_okay=False, path_type=Path))
 @SET
 @UNTIL
 @REPLICAS
@@ -119,7 +119,7 @@ def _end(run: Run) -> None:
 
 
 @click.command(name="config")
-@click.argument("source", metavar="TASK|FILE.toml")
+@click.argument("source", type=GivenPath(), metavar="TASK|FILE.toml")
 @SET
 @click.pass_obj
 def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> None:
@@ -129,7 +129,7 @@ def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> 
 
 
 @click.command()
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("directory", type=GivenPath(file_okay=False, path_type=Path))
 @click.pass_obj
 def info(exchange: Exchange, directory: Path) -> None:
     """Report versions, build, machine, configuration, seed, times and memory of a run."""
@@ -140,8 +140,8 @@ def info(exchange: Exchange, directory: Path) -> None:
 
 
 @click.command(name="compare")
-@click.argument("first", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("second", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("first", type=GivenPath(file_okay=False, path_type=Path))
+@click.argument("second", type=GivenPath(file_okay=False, path_type=Path))
 @click.pass_obj
 def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
     """Print the first difference between two runs in configuration, loss, spikes and weights; exit code 1 if any."""
@@ -153,8 +153,8 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 
 
 @click.command()
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("directory", type=GivenPath(file_okay=False, path_type=Path))
+@click.argument("target", type=GivenPath(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace a file of that name, but none of the run's own.")
 @click.option("--network", is_flag=True, help="Write the trained network into the folder TARGET instead of spikes.")
 @click.pass_obj
@@ -225,13 +225,13 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
 @click.option("--inputs", type=int, default=100, show_default=True, help="Input sources; each feeds every neuron.")
 @click.option("--steps", type=int, default=1000, show_default=True, help="Steps of an interval.")
 @click.option("--intervals", type=int, default=3, show_default=True, help="Timed intervals.")
-@click.option("--warmup", type=click.IntRange(min=0), default=0, help="Untimed intervals at the start [0].")
+@click.option("--warmup", type=click.IntRange(0, 2**31), default=0, help="Untimed intervals at the start [0].")
 @click.option("--rate", type=FiniteFloat(0, 1000), default=0.0, help="Drive synapses with random spikes, in Hz.")
 @click.option("--delay", type=int, default=1, show_default=True, help="Recurrent delay in steps.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of network and inputs.")
 @click.option("--no-learning", is_flag=True, help="Simulate without learning.")
 @click.option("--profile-waiting", is_flag=True, help="Not needed: waiting is always timed apart.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the results to this file.")
+@click.option("--json", "json_file", type=GivenPath(dir_okay=False), help="Write the results to this file.")
 @click.pass_obj
 def bench(
     exchange: Exchange, json_file: str | None, no_learning: bool, variant: str, precision: str, warmup: int,
@@ -244,6 +244,7 @@ def bench(
         raise InputError(f"--json {json_file}: its directory does not exist")
     size, indegree, inputs, delay = (sizes[name] for name in ("neurons", "indegree", "inputs", "delay"))
     network = bench_model(size, indegree, inputs, seed, delay, variant, precision)
+    footprint.require(network, sizes["steps"], exchange.rank, exchange.size)
     task = BenchTask(sizes["inputs"], sizes["steps"], seed)
     figures = run_bench(network, task, sizes["intervals"], not no_learning, exchange, warmup, rate)
     if exchange.rank:
@@ -265,7 +266,7 @@ def bench(
 
 
 @click.command()
-@click.argument("directory", type=click.Path(file_okay=False))
+@click.argument("directory", type=GivenPath(file_okay=False))
 @click.pass_obj
 def plot(exchange: Exchange, directory: str) -> None:
     """Draw the figures of a run again from its results.h5."""

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .. import files
-from ..errors import InputError, shortened, shown
+from ..errors import VALUE_LIMIT, InputError, shortened, shown
 from ..network.parameters import PROBLEMS, Frozen, nearest, value_of
 from ..storage.checkpoint_observer import Checkpoint
 from ..storage.recorder import Record
@@ -143,6 +143,8 @@ def from_sections(
             continue
         if section not in known:
             problems.append(f"{origin}: unknown section [{section}]{nearest(section, SECTIONS)}")
+        elif key not in known[section] and len(problems) > PROBLEMS:
+            problems.append(origin)  # it is counted; to look for near names takes long
         elif key not in known[section]:
             problems.append(f"{origin}: {_unknown(section, key, known)}")
         else:
@@ -169,7 +171,8 @@ def _from_file(sections: Mapping[str, Any], source: str, problems: list[str]) ->
     entries = []
     for section, keys in sections.items():
         if isinstance(keys, Mapping):
-            entries += [(section, key, value, f"{source}: [{section}] {key}") for key, value in keys.items()]
+            here = f"{source}: [{shortened(section, VALUE_LIMIT)}]"
+            entries += [(section, key, value, f"{here} {shortened(key, VALUE_LIMIT)}") for key, value in keys.items()]
             if section not in SECTIONS and not keys:
                 problems.append(f"{source}: unknown section [{section}]{nearest(section, SECTIONS)}")
         else:
@@ -199,6 +202,7 @@ def _from_settings(
 
 def _unknown(section: str, key: str, known: Mapping[str, list[str]]) -> str:
     elsewhere = [place for place, keys in known.items() if key in keys]
+    key = shortened(key, VALUE_LIMIT)
     if elsewhere:
         return f"'{key}' belongs to section [{elsewhere[0]}]"
     names = {name: place for place, keys in known.items() for name in keys}

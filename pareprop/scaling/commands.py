@@ -12,18 +12,21 @@ from ..errors import InputError, StateError
 from ..machine import peak_rss_bytes
 from ..parallel.exchange import Exchange
 from ..runs import benchmark
-from ..runs.options import FiniteFloat
+from ..runs.options import FiniteFloat, GivenPath
 from ..storage.disk import replacing
 from . import collect as table
 from . import dryrun, launchers, measure, slurm, study, subject, units
 from .predict import Prediction, nodes_for, predict
 
 UNITS = "units.json"
+MOST = 2**24  # ranks or nodes
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable."
 )
 rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
-units_option = click.option("--units", "units_file", default=UNITS, show_default=True, help="File of unit costs.")
+units_option = click.option(
+    "--units", "units_file", type=GivenPath(), default=UNITS, show_default=True, help="Unit costs."
+)
 
 
 def _one_process(exchange: Exchange) -> None:
@@ -39,10 +42,11 @@ def scaling(exchange: Exchange) -> None:
 
 
 @scaling.command()
-@click.argument("study_file", metavar="STUDY.toml")
+@click.argument("study_file", type=GivenPath(), metavar="STUDY.toml")
 @click.option(
-    "--out", required=True, metavar="DIR", help="Directory of the results; points finished there are not run again."
-)
+    "--out", type=GivenPath(), required=True, metavar="DIR",
+    help="Directory of the results; points finished there are not run again.",
+)  # fmt: skip
 @click.option("--launcher", type=click.Choice(["mpirun", "srun", "sbatch"]), default="mpirun", show_default=True)
 @click.option("--sbatch-options", default="", metavar="TEXT", help="Further options of sbatch, with --launcher sbatch.")
 def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
@@ -84,8 +88,10 @@ def _run_here(point: study.Point, folder: Path, launcher: str, timeout_s: float)
 
 
 @scaling.command()
-@click.argument("folder", metavar="DIR")
-@click.option("--units", "units_file", metavar="FILE", help="File of unit costs; adds predictions to the table.")
+@click.argument("folder", type=GivenPath(), metavar="DIR")
+@click.option(
+    "--units", "units_file", type=GivenPath(), metavar="FILE", help="File of unit costs; adds predictions to the table."
+)
 def collect(folder: str, units_file: str | None) -> None:
     """Write study.csv: a row per finished run, minimum, mean and maximum over ranks of each phase."""
     chosen = study.read(Path(folder, "study.toml"))
@@ -96,7 +102,7 @@ def collect(folder: str, units_file: str | None) -> None:
 
 
 @scaling.command()
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", type=GivenPath(), metavar="DIR")
 def plot(folder: str) -> None:
     """Draw the figures of a study from its table."""
     from ..plots import scaling as figures  # matplotlib takes long to load
@@ -107,17 +113,11 @@ def plot(folder: str) -> None:
 
 
 @click.command(name="dry-run")
-@click.argument("source", metavar="CONFIG")
+@click.argument("source", type=GivenPath(), metavar="CONFIG")
 @settings_option
-@click.option("--ranks", type=int, required=True, help="Number of ranks of the simulated run.")
+@click.option("--ranks", type=click.IntRange(1, MOST), required=True, help="Number of ranks of the simulated run.")
 @click.option("--rank", type=int, default=0, show_default=True, help="Rank to build and step.")
-@click.option(
-    "--samples",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    help="Samples to time, after one warm-up sample.",
-)
+@click.option("--samples", type=click.IntRange(1, 10**6), default=1, show_default=True, help="Samples to time.")
 @click.option(
     "--rate", type=FiniteFloat(0, 1000), help="Firing rate of the other ranks' neurons in Hz [same as this rank's]."
 )
@@ -150,20 +150,20 @@ def _print_memory(memory: dict[str, float]) -> None:
 
 
 @click.command(name="predict")
-@click.argument("source", metavar="CONFIG", required=False)
+@click.argument("source", type=GivenPath(), metavar="CONFIG", required=False)
 @settings_option
 @rate_option
 @units_option
 @click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first; takes a minute or two.")
 @click.option("--latency", type=FiniteFloat(min=0), help="Latency of a message between nodes in s [as measured].")
 @click.option("--bandwidth", type=FiniteFloat(min=1), help="Bandwidth of a rank in bytes per second [as measured].")
-@click.option("--ranks", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--ranks", type=click.IntRange(1, MOST), default=1, show_default=True)
 @click.option(
     "--within",
     metavar="TIME",
     help="Find the number of nodes that finishes in this time, such as 2h; replaces --ranks.",
 )
-@click.option("--ranks-per-node", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True)
 @click.option(
     "--node-memory", type=FiniteFloat(min=0.001), default=256.0, show_default=True, help="Memory of a node in GB."
 )
@@ -216,12 +216,12 @@ def _print_prediction(found: Prediction, samples: int) -> None:
 
 
 @click.command()
-@click.argument("source", metavar="CONFIG")
+@click.argument("source", type=GivenPath(), metavar="CONFIG")
 @settings_option
 @rate_option
 @units_option
-@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--ranks-per-node", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--nodes", type=click.IntRange(1, MOST), default=1, show_default=True)
+@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True)
 @click.option(
     "--time", "limit", metavar="TIME", help="Time limit of a job on the cluster, such as 2h [the predicted time]."
 )

@@ -79,6 +79,8 @@ def _benchmark(settings: Iterable[str]) -> Subject:
     if wrong := [key for key, equal, _ in pairs if not equal]:
         raise InputError(f"--set {wrong[0]}: must be key=value")
     chosen = checked(Benchmark, {key.strip(): value_of(value.strip()) for key, _, value in pairs}, "bench")
+    sizes = chosen.model_dump(include={"neurons", "indegree", "inputs", "steps", "intervals", "delay"})
+    benchmark.check(**sizes)
     if chosen.indegree >= chosen.neurons:
         raise InputError(f"bench: indegree = {chosen.indegree} must be below the {chosen.neurons} neurons")
     model = benchmark.model(chosen.neurons, chosen.indegree, chosen.inputs, chosen.seed, chosen.delay, chosen.variant)

@@ -35,6 +35,10 @@ ARRAYS = 1000  # of a .npz file
 HIGHEST_RATE = 1e6  # Hz; a spike in every step of 0.001 ms
 NAMES = ("targets", "rates", "raster", "spikes", "currents", "labels")
 INPUTS = ("rates", "raster", "spikes")
+DAMAGED = (  # what h5py, zipfile and NumPy raise
+    ValueError, KeyError, RuntimeError, TypeError, EOFError, SyntaxError, OverflowError, zlib.error, lzma.LZMAError,
+    zipfile.BadZipFile,
+)  # fmt: skip
 
 
 class DataFile:
@@ -77,10 +81,8 @@ class DataFile:
             yield
         except OSError as problem:
             raise InputError(f"data {self.path}: {problem.strerror or problem}") from None
-        except (ValueError, KeyError, RuntimeError, TypeError, EOFError, zlib.error, OverflowError) as problem:
+        except DAMAGED as problem:
             raise InputError(f"data {self.path}: not a file of samples: {shortened(str(problem), 300)}") from None
-        except (zipfile.BadZipFile, NotImplementedError, lzma.LZMAError) as problem:
-            raise InputError(f"data {self.path}: not a file of samples: {problem}") from None
 
     def _problems(self) -> list[str]:
         arrays, sizes = self._arrays, self._sizes

@@ -7,6 +7,7 @@ of polarity (top bit, 1 = ON) and time in microseconds (Orchard et al. 2015, doi
 from __future__ import annotations
 
 import lzma
+import os
 import zipfile
 import zlib
 from collections import Counter
@@ -18,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from .. import files
-from ..errors import InputError
+from ..errors import InputError, shown
 
 SIDE = 34  # pixels
 BYTES = 5  # of an event
@@ -100,8 +101,8 @@ class Recordings:
 
     def __init__(self, place: Path, problems: Problems) -> None:
         self.place, self.problems = place, problems
-        if not place.exists():
-            raise InputError(f"data: {place} does not exist")
+        if not os.path.exists(place):  # for a name that is none this is False
+            raise InputError(f"data: {shown(str(place))} does not exist")
         labelled = [(name, self._label(name, size)) for name, size in sorted(self._files())]
         usable = [(name, label) for name, label in labelled if label is not None]
         if not usable:
@@ -191,8 +192,8 @@ def splits(data: str, problems: Problems) -> tuple[Recordings, Recordings]:
         folder = folder.parent
     found = []
     for name in ("Train", "Test"):
-        places = [place for place in (folder / name, folder / f"{name}.zip") if place.exists()]
+        places = [place for place in (folder / name, folder / f"{name}.zip") if os.path.exists(place)]
         if not places:
-            raise InputError(f"data = '{data}': has neither {name}/ nor {name}.zip")
+            raise InputError(f"data = {shown(data)}: has neither {name}/ nor {name}.zip")
         found.append(Recordings(places[0], problems))
     return found[0], found[1]

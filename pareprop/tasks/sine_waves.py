@@ -126,7 +126,9 @@ class SineWaves(TaskBase):
         """Draw w_in, w_rec, w_out, w_fb, raster and target in the order and precision (single) of the tutorial."""
         n = self.n_in + (0 if self.indegree else self.n_rec)
         rows = self.n_step if self.indegree else max(self.n_step, self.n_rec)
-        require_bytes(8 * n * rows, f"n_in = {self.n_in}, n_rec = {self.n_rec}, n_step = {self.n_step}: a draw")
+        largest = max(n * rows, self.n_out * max(self.n_rec, self.n_step))
+        sizes = ", ".join(f"{name} = {getattr(self, name)}" for name in ("n_in", "n_rec", "n_out", "n_step"))
+        require_bytes(8 * largest, f"{sizes}: a draw")
         rng = np.random.RandomState(self.seed)
         n_in, n_rec, n_out = (self.n_in, self.n_rec, self.n_out) if not self.indegree else (self.n_in, 0, 0)
         w_in = rng.randn(n_in, n_rec).T / np.sqrt(n_in)
