@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from ..errors import InputError
 from ..network.model import Model, describe
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
@@ -110,7 +111,10 @@ class Run:
                 click.echo(line)
         with on_disk(self.exchange.comm, "figures", self.directory):
             if self.exchange.rank == 0:
-                draw(self.directory)
+                try:
+                    draw(self.directory)
+                except InputError as problem:  # results that were written just now are gone
+                    raise OSError(str(problem)) from None
         if self.exchange.rank == 0:
             click.echo(f"results: {self.file.path}")
             self._tell_the_end()
