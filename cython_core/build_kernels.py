@@ -11,6 +11,7 @@ Named in pyproject.toml as the `build_ext` command. Two environment variables sw
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,14 +36,29 @@ def switched_on(name: str) -> bool:
     return os.environ.get(name, "0") not in ("", "0")
 
 
+def depends(path: Path) -> list[str]:
+    """List the files that a kernel includes or cimports, and those that they do."""
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        path = waiting.pop()
+        text = path.read_text()
+        names = [path.parent / name for name in re.findall(r'^include "(.+)"', text, re.MULTILINE)]
+        names += [KERNELS / name for name in re.findall(r'^cdef extern from "(\w+/.+\.h)"', text, re.MULTILINE)]
+        modules = re.findall(r"^from pareprop\.core\.?([\w.]*) cimport (\w*)", text, re.MULTILINE)
+        names += [KERNELS / f"{(module or name).replace('.', '/')}.pxd" for module, name in modules]
+        waiting += set(names) - found
+        found.update(names)
+    return sorted(map(str, found))
+
+
 class BuildKernels(build_ext):
     """`build_ext` that collects the kernels, sets directives and flags, and rebuilds only what changed."""
 
     def finalize_options(self) -> None:
         """Collect the kernels; keep the objects of editable installs, which are otherwise built from scratch."""
-        depends = sorted(str(path) for pattern in ("*.pxi", "*.pxd", "*.h") for path in KERNELS.rglob(pattern))
         self.distribution.ext_modules = [
-            Extension(f"pareprop.core.{path.stem}", [str(path)], depends=depends, include_dirs=[str(KERNELS)])
+            Extension(f"pareprop.core.{path.stem}", [str(path)], depends=depends(path), include_dirs=[str(KERNELS)])
             for path in sorted(KERNELS.glob("*.pyx"))
         ]
         super().finalize_options()
@@ -70,6 +86,15 @@ class BuildKernels(build_ext):
         super().build_extensions()
         stamp.write_text(built)
 
+    def link(self) -> str:
+        """Return a folder in which kernels find each other's declarations by the names they are imported by."""
+        folder = Path(self.build_temp, "cimport")
+        package = folder / "pareprop" / "core"
+        package.parent.mkdir(parents=True, exist_ok=True)
+        package.unlink(missing_ok=True)  # the sources may have moved
+        package.symlink_to(KERNELS.resolve(), target_is_directory=True)
+        return str(folder)
+
     def translate(self, checked: bool) -> None:
         """Run Cython over the kernels, one after the other: it is not made for threads."""
         directives = {
@@ -79,15 +104,10 @@ class BuildKernels(build_ext):
             "wraparound": False,
             "cdivision": True,
         }
-        names = Path(self.build_temp, "names", "pareprop")  # kernels cimport one another as pareprop.core.*
-        names.mkdir(parents=True, exist_ok=True)
-        names.joinpath("__init__.py").touch()
-        if not names.joinpath("core").exists():
-            names.joinpath("core").symlink_to(KERNELS.resolve(), target_is_directory=True)
         translated = cythonize(
             self.extensions,
-            include_path=[str(names.parent)],
             build_dir=self.build_temp,
+            include_path=[self.link()],
             compiler_directives=directives,
             emit_linenums=bool(self.cython_line_directives),
             force=self.force,

@@ -1,10 +1,9 @@
-# Precision of weights, of neurons' state and of histories: double. The other one is single.pxi.
-
-from libc.math cimport fabs as abs_of, exp as exp_of, sqrt as sqrt_of
+# Precision of the classes that are included next: double. The other one is single.pxi.
 
 ctypedef double real
 
 cdef extern from *:    # for C code that is written for both
     """
     #define REAL double
+    #define FOUR_AT_A_TIME 1
     """

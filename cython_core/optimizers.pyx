@@ -1,15 +1,9 @@
 """Optimizer steps in either precision over a range of synapses; the gradient is consumed and set back to 0."""
 
-from libc.math cimport fabs, fabsf, sqrt, sqrtf
+from libc.math cimport fabs, fabsf
 from libc.stdint cimport int64_t
 
-ctypedef fused real:
-    float
-    double
-
-
-cdef inline real root(real x) noexcept nogil:
-    return sqrtf(x) if real is float else sqrt(x)
+from pareprop.core.precision cimport real
 
 
 def gradient_descent(
@@ -21,24 +15,38 @@ def gradient_descent(
     real[::1] weight,                 # UPDATED
 ):
     """w -= eta g / divisor, clipped to [Wmin, Wmax]."""
-    cdef int64_t k
-    cdef real w, rate = eta, n = divisor, low = Wmin, high = Wmax
-    with nogil:
-        for k in range(weight.shape[0]):
-            w = weight[k] - rate * (gradient[k] / n)
-            w = w if w > low else low
-            weight[k] = w if w < high else high
-            gradient[k] = 0.0
+    if weight.shape[0] > 0:
+        with nogil:
+            descent_step(weight.shape[0], <real> eta, <real> divisor, <real> Wmin, <real> Wmax, &gradient[0],
+                         &weight[0])
 
 
 def clip(double Wmin, double Wmax, real[::1] weight):
     """Clip weights to [Wmin, Wmax]."""
     cdef int64_t k
-    cdef real w, low = Wmin, high = Wmax
     with nogil:
         for k in range(weight.shape[0]):
-            w = weight[k] if weight[k] > low else low
-            weight[k] = w if w < high else high
+            weight[k] = clipped(weight[k], <real> Wmin, <real> Wmax)
+
+
+def sgd_momentum(
+    double eta,
+    double divisor,
+    double Wmin,
+    double Wmax,
+    double momentum,
+    real[::1] gradient,               # IN, cleared
+    real[::1] velocity,               # UPDATED
+    real[::1] weight,                 # UPDATED
+):
+    """v = momentum v + g / divisor; w -= eta v, clipped to [Wmin, Wmax]."""
+    cdef int64_t k
+    cdef real rate = eta, n = divisor, keep = momentum
+    with nogil:
+        for k in range(weight.shape[0]):
+            velocity[k] = keep * velocity[k] + gradient[k] / n
+            weight[k] = clipped(weight[k] - rate * velocity[k], <real> Wmin, <real> Wmax)
+            gradient[k] = 0.0
 
 
 def adam(
@@ -56,19 +64,12 @@ def adam(
     real[::1] weight,                 # UPDATED
 ):
     """Step `n_step` >= 1 of Adam (Kingma and Ba 2015), with NEST's placement of epsilon."""
-    cdef int64_t k
-    cdef real w, g, n = divisor, low = Wmin, high = Wmax, small = epsilon
-    cdef real keep_1 = beta_1, add_1 = 1.0 - beta_1, keep_2 = beta_2, add_2 = 1.0 - beta_2
-    cdef real rate = eta * sqrt(1.0 - beta_2 ** n_step) / (1.0 - beta_1 ** n_step)
-    with nogil:
-        for k in range(weight.shape[0]):
-            g = gradient[k] / n
-            moment[k] = keep_1 * moment[k] + add_1 * g
-            variance[k] = keep_2 * variance[k] + add_2 * g * g
-            w = weight[k] - rate * moment[k] / (root(variance[k]) + small)
-            w = w if w > low else low
-            weight[k] = w if w < high else high
-            gradient[k] = 0.0
+    cdef Adam constants = Adam(beta_1, beta_2, epsilon)
+    if weight.shape[0] > 0:
+        with nogil:
+            adam_step(weight.shape[0], <real> (eta * bias_2(constants, n_step) / bias_1(constants, n_step)),
+                      <real> divisor, constants, <real> Wmin, <real> Wmax, &gradient[0], &moment[0], &variance[0],
+                      &weight[0])
 
 
 def sound_double(double limit, const double[::1] values):

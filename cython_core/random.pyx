@@ -1,6 +1,9 @@
 """Arrays of keyed random numbers and Bernoulli spike trains."""
 
-include "philox.pxi"
+from libc.math cimport log1p
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from pareprop.core.philox cimport CHUNK, Stream, draw_raw, normals, philox_block, skips, stream, units
 
 
 def raw(const uint64_t[::1] key, const uint64_t[::1] ids, uint64_t[:, ::1] out):

@@ -5,14 +5,11 @@ weight 0. What falls below 0 is dormant; a dormant synapse moves to another sour
 """
 
 from libc.math cimport signbit
-from libc.stdint cimport int8_t, uint8_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
-include "philox.pxi"
-
-ctypedef fused real:
-    float
-    double
+from pareprop.core.philox cimport Stream, below, normals, philox_block, stream
+from pareprop.core.precision cimport real
 
 
 def sign_bits(

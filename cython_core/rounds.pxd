@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 
 
 cdef class Meeting:
-    cdef public double waited, transferred    # seconds, of meetings so far
+    cdef public double waited, transferred    # seconds of the meetings so far
 
     cdef int meet(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last) except -1 nogil
+    cdef int gather(self) except -1 nogil

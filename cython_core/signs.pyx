@@ -3,23 +3,24 @@
 from libc.math cimport copysign
 from libc.stdint cimport int8_t, int64_t
 
-ctypedef fused real:
-    float
-    double
+from pareprop.core.precision cimport real
 
 
 def take_signs(
     const int64_t[::1] row_ptr,       # IN (at least n_rows + 1)
     const int8_t[::1] signs,          # IN (n_rows)
+    double inhibition,                # factor where the sign is -1
     real[::1] weight,                 # UPDATED
 ):
     """w = |w| * sign, where a row has one."""
+    cdef double factor
     cdef int64_t row, k
     with nogil:
         for row in range(signs.shape[0]):
             if signs[row] != 0:
+                factor = inhibition if signs[row] < 0 else 1.0
                 for k in range(row_ptr[row], row_ptr[row + 1]):
-                    weight[k] = <real>copysign(weight[k], signs[row])
+                    weight[k] = <real>copysign(weight[k] * factor, signs[row])
 
 
 def bound(

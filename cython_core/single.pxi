@@ -1,6 +1,4 @@
-# Precision of weights, of neurons' state and of histories: single. The other one is double.pxi.
-
-from libc.math cimport fabsf as abs_of, expf as exp_of, sqrtf as sqrt_of
+# Precision of the classes that are included next: single. The other one is double.pxi.
 
 ctypedef float real
 

@@ -17,6 +17,13 @@ cdef class SpikeLog:
     cdef int make_room(self, int64_t capacity) except -1 nogil
 
 
+cdef class SharedSpikeLog(SpikeLog):
+    cdef int fd                   # of the shared memory
+    cdef int64_t first_byte       # of the ids in it
+    cdef int64_t length           # spikes that addresses are taken for
+    cdef public object full       # makes an exception of an OSError
+
+
 cdef class SegmentedLog:
     cdef readonly tuple segments  # of SpikeLog
     cdef Spikes** at              # (n,)

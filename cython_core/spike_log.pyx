@@ -2,6 +2,9 @@
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+import os
 
 import numpy as np
 
@@ -55,6 +58,56 @@ cdef class SpikeLog:
         return self.ids.nbytes + self.ptr.nbytes
 
 
+cdef class SharedSpikeLog(SpikeLog):
+    """A log in the shared memory of a node, written to by one rank. It grows where it lies, so the others see it grow.
+
+    Addresses are taken for the most spikes there can be, memory only for those that there is room for.
+
+    Parameters
+    ----------
+    fd : int
+        Of the shared memory; negative for a rank that only reads.
+    first_byte : int
+        Where in it the ids start.
+    ids, ptr : ndarray
+        Views of the shared memory.
+    capacity : int
+        Spikes that memory is taken for at first.
+    full : callable
+        Makes the exception to raise of an OSError, when there is no more memory.
+    """
+
+    def __init__(self, int fd, int64_t first_byte, ids, ptr, int64_t capacity, full):
+        self.hold(ids, ptr)
+        self.full = full
+        self.fd, self.first_byte, self.length = fd, first_byte, self.at.capacity
+        if fd >= 0:
+            self.at.capacity = 0
+            self.make_room(min(capacity, self.length))
+
+    cdef int make_room(self, int64_t capacity) except -1 nogil:
+        cdef int64_t larger = self.at.capacity
+        capacity = min(capacity, self.length)     # no neuron spikes twice in a step
+        if capacity > larger:
+            if larger == 0:
+                larger = capacity
+            while larger < capacity:
+                larger += larger // 4 + SMALLEST
+            larger = min(larger, self.length)
+            with gil:
+                try:
+                    os.posix_fallocate(self.fd, self.first_byte, 4 * larger)
+                except OSError as problem:
+                    raise self.full(problem) from None
+            self.at.capacity = larger
+        return 0
+
+    @property
+    def nbytes(self):
+        """Bytes held."""
+        return 4 * self.at.capacity + self.ptr.nbytes
+
+
 cdef class SegmentedLog:
     """Logs of neighbours, walked one after the other in each step: ids ascend over all of them.
 
@@ -78,3 +131,26 @@ cdef class SegmentedLog:
 
     def __dealloc__(self):
         free(self.at)
+
+    def count(self, int64_t first, int64_t last):
+        """Return the number of spikes in steps [first, last)."""
+        cdef int64_t k, total = 0
+        for k in range(self.n):
+            total += self.at[k].ptr[last] - self.at[k].ptr[first]
+        return total
+
+    def join(self, int64_t first, int64_t last):
+        """Copy steps [first, last) into arrays of their own, `ids` and `ptr`."""
+        cdef int64_t t, k, n, place = 0
+        ids, ptr = np.empty(self.count(first, last), np.uint32), np.zeros(last - first + 1, np.int64)
+        cdef uint32_t[::1] all_ids = ids
+        cdef int64_t[::1] all_ptr = ptr
+        with nogil:
+            for t in range(first, last):
+                for k in range(self.n):
+                    n = self.at[k].ptr[t + 1] - self.at[k].ptr[t]
+                    if n > 0:
+                        memcpy(&all_ids[place], self.at[k].ids + self.at[k].ptr[t], 4 * n)
+                        place += n
+                all_ptr[t - first + 1] = place
+        return ids, ptr

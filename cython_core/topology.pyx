@@ -4,11 +4,13 @@ Target j draws from streams j alone, number k for its k-th synapse, so that any 
 synapses. A row holds the synapses of one delay and one source, targets ascending because they are processed so.
 """
 
-include "philox.pxi"
+from libc.math cimport log1p
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-ctypedef fused real:    # of weights, which are drawn in double
-    float
-    double
+from pareprop.core.philox cimport (
+    CHUNK, Stream, below, draw_raw, normals, philox_block, skips, stream as stream_of, units,
+)
+from pareprop.core.precision cimport real    # of weights, which are drawn in double
 
 cpdef enum:
     ALL_TO_ALL = 0
@@ -215,11 +217,11 @@ def count(
     with nogil:
         draw = new_draw(rule, n_sources, indegree, probability, allow_multapses, self_offset, scratch)
         for j in range(first_target, last_target):
-            start_target(&draw, stream(key_topology, <uint64_t>j), probability)
+            start_target(&draw, stream_of(key_topology, <uint64_t>j), probability)
             first = 0
             while first < draw.n_most:
                 n = choose(&draw, first, permutation, sources)
-                draw_delays(stream(key_delay, <uint64_t>j), first, n, delay_high - delay_low + 1, delays)
+                draw_delays(stream_of(key_delay, <uint64_t>j), first, n, delay_high - delay_low + 1, delays)
                 for k in range(n):
                     counts[delays[k], sources[k]] += 1
                 first += n
@@ -272,12 +274,12 @@ def fill(
     with nogil:
         draw = new_draw(rule, n_sources, indegree, probability, allow_multapses, self_offset, scratch)
         for j in range(first_target, last_target):
-            start_target(&draw, stream(key_topology, <uint64_t>j), probability)
+            start_target(&draw, stream_of(key_topology, <uint64_t>j), probability)
             first = 0
             while first < draw.n_most:
                 n = choose(&draw, first, permutation, sources)
-                draw_delays(stream(key_delay, <uint64_t>j), first, n, delay_high - delay_low + 1, delays)
-                draw_weights(weight_kind, weight_a, weight_b, stream(key_weight, <uint64_t>j), first, n, weights)
+                draw_delays(stream_of(key_delay, <uint64_t>j), first, n, delay_high - delay_low + 1, delays)
+                draw_weights(weight_kind, weight_a, weight_b, stream_of(key_weight, <uint64_t>j), first, n, weights)
                 for k in range(n):
                     place = cursor[delays[k], sources[k]]
                     cursor[delays[k], sources[k]] = place + 1

@@ -3,5 +3,6 @@
 set -euo pipefail
 
 [[ -z ${VENV:-} ]] || export PATH=$VENV/bin:$PATH
+processors=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc) # nproc obeys them
 export OMP_NUM_THREADS=1
-exec mpirun -n "${RANKS:-$(nproc)}" --bind-to "${BIND:-core}" pareprop run "${@:-sine-waves}"
+exec mpirun -n "${RANKS:-$processors}" --bind-to "${BIND:-core}" pareprop run "${@:-sine-waves}"

@@ -9,12 +9,16 @@ import numpy as np
 
 from pareprop.core import (
     build_info,
+    degrees,
     exchange,
     interval,
     interval_single,
+    layout,
+    local_readouts,
     optimizers,
     random,
     rewire,
+    rounds,
     rows,
     signs,
     spike,
@@ -24,8 +28,8 @@ from pareprop.core import (
 )
 
 __all__ = [
-    "PRECISIONS", "Precision", "build_info", "exchange", "optimizers", "random", "rewire", "rows", "signs", "spike_log",
-    "topology",
+    "PRECISIONS", "Precision", "build_info", "degrees", "exchange", "layout", "local_readouts", "optimizers", "random",
+    "rewire", "rounds", "rows", "signs", "spike_log", "topology",
 ]  # fmt: skip
 
 
@@ -35,8 +39,10 @@ class Precision:
 
     Attributes
     ----------
-    real : type of these arrays
-    interval, spike : kernels of the variants for it
+    real : type[np.floating]
+        Type of these arrays.
+    interval, spike : ModuleType
+        Kernels of the variants for it.
     """
 
     real: type[np.floating]

@@ -1,8 +1,9 @@
 """What a round between ranks costs: mpirun -n 2 python scripts/exchange.py [--neurons N] [--share S] [--json FILE].
 
-Microseconds per round of one step, one readout: the bare MPI call of the same sizes, and pareprop's exchange around it
-(packing, the call, merging into the log), with nothing to say and with more and more spikes per rank. `--share` of the
-neurons have targets on each rank.
+Microseconds per round of one step, one readout: the bare MPI call of the same sizes, and pareprop's round, with nothing
+to say and with more and more spikes per rank. Within a node a round needs no MPI call; PAREPROP_RANKS_PER_NODE=1 makes
+each rank a node of its own, so that both ways to send between nodes are measured. `--share` of the neurons have targets
+on each rank.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from pareprop.parallel import launcher
+from pareprop.kernels import exchange as kernel
+from pareprop.parallel import launcher, mpi
+from pareprop.parallel.channel import Channel, Terms
 from pareprop.parallel.exchange import Ranks
 from pareprop.parallel.messages import Sources
 from pareprop.parallel.partition import block
@@ -27,43 +30,40 @@ SPIKES = (0, 1, 10, 100, 1000)  # per rank and round
 REPEATS = 7
 
 
-def log_of(low: int, high: int, spikes: int, rounds: int) -> SpikeLog:
-    """Each step `spikes` of the neurons [low, high), at even distances."""
-    ids = np.linspace(low, high, spikes, endpoint=False).astype(np.uint32)
-    return SpikeLog.from_arrays(np.tile(ids, rounds), np.arange(rounds + 1) * spikes)
-
-
-def bound(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: int) -> Ranks:
-    """An exchange whose every round sends the same number of spikes and one readout signal."""
+def opened(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: int) -> tuple[Ranks, Channel]:
+    """An exchange whose every round carries the same number of spikes and one readout signal."""
     low, high = block(neurons, comm.size, comm.rank)
     chosen = np.random.default_rng(comm.rank).random(neurons) < share
     chosen[low:high] = True
     ranks = Ranks(comm, way)
-    first, last = block(1, comm.size, comm.rank)
-    own, merged = log_of(low, high, spikes, rounds), SpikeLog(rounds, 2 * comm.size * spikes * rounds + 1)
     sources = Sources(neurons, None if chosen.all() else np.flatnonzero(chosen))
-    ranks.bind(own, merged, np.zeros((rounds, last - first)), np.zeros((rounds, 1)), sources)
-    return ranks
+    channel = ranks.open(Terms(neurons, rounds, rounds, 1), sources)
+    ids = np.linspace(low, high, spikes, endpoint=False).astype(np.uint32)
+    channel.own.load(SpikeLog.from_arrays(np.tile(ids, rounds), np.arange(rounds + 1) * spikes), rounds)
+    channel.barrier()
+    return ranks, channel
 
 
-def lap(comm: Any, rounds: int, do: Callable[[int], None]) -> float:
-    """Microseconds per call."""
+def lap(comm: Any, rounds: int, do: Callable[[], None]) -> float:
+    """Microseconds per round of a call that does them all."""
     comm.Barrier()
     start = time.perf_counter()
-    for k in range(rounds):
-        do(k)
+    do()
     return 1e6 * (time.perf_counter() - start) / rounds
 
 
 def measured(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: int) -> dict[str, Any]:
     """Medians of a bare call and of a round, taken by turns; the slowest rank counts."""
-    ranks = bound(comm, way, neurons, share, spikes, rounds)
+    ranks, channel = opened(comm, way, neurons, share, spikes, rounds)
+    words = 8 + spikes * len(ranks.nodes.local.allgather(0))
+    mine, everybodys = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32)
+    call = mpi.address(comm, "MPI_Allgather")
     bare, ours = [], []
     for _ in range(REPEATS + 1):  # the first one sizes the buffers
-        ours.append(lap(comm, rounds, lambda k: ranks.round(k, k + 1, k, k + 1)))
-        bare.append(lap(comm, rounds, lambda k: ranks.way.transfer()))
+        ours.append(lap(comm, rounds, lambda: channel.meeting.rounds(0, rounds)))
+        bare.append(lap(comm, rounds, lambda: kernel.call_allgather(*call, mine, everybodys, rounds)))
     slowest = [median(max(comm.allgather(value)) for value in values[1:]) for values in (bare, ours)]
-    received = max(comm.allgather(ranks.way.received))
+    received = max(comm.allgather(ranks.received_bytes))
     return {"way": way, "spikes": spikes, "bare_us": slowest[0], "round_us": slowest[1], "received_bytes": received}
 
 
@@ -78,15 +78,16 @@ def main() -> None:
     comm = launcher.exchange().comm
     if comm is None:
         parser.error("run it under mpirun, on two ranks at least")
-    barrier = median(lap(comm, options.rounds, lambda k: comm.Barrier()) for _ in range(REPEATS))
+    barrier = median(lap(comm, 1, comm.Barrier) for _ in range(REPEATS))
+    several = Ranks(comm).nodes.count > 1
     rows = [
         measured(comm, way, options.neurons, options.share, spikes, options.rounds)
-        for way in ("everything", "targeted") for spikes in SPIKES
+        for way in (("everything", "targeted") if several else ("shared",)) for spikes in SPIKES
     ]  # fmt: skip
     if comm.rank:
         return
     print(f"{comm.size} ranks, {options.neurons} neurons, of which a rank listens to {100 * options.share:g} %; "
-          f"barrier (--profile-waiting adds one per round) {barrier:.2f} us")  # fmt: skip
+          f"barrier {barrier:.2f} us")  # fmt: skip
     print("sending     spikes/rank  bytes received  bare MPI us  round us  overhead us")
     for row in rows:
         print(f"{row['way']:11s} {row['spikes']:11d} {row['received_bytes']:15d} {row['bare_us']:12.2f} "

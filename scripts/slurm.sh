@@ -24,12 +24,16 @@ free_port() {
     python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+processors() { # those that this process may use; nproc would obey variables that users of OpenMP set
+    env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc
+}
+
 nodes() {  # nodes N: lines of slurm.conf
     local host memory node
     host=$(hostname -s)
     memory=$(awk '/^MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)  # MiB
     if [[ $1 -eq 1 ]]; then
-        echo "NodeName=$host NodeAddr=127.0.0.1 Port=$(free_port) CPUs=$(nproc) RealMemory=$memory"
+        echo "NodeName=$host NodeAddr=127.0.0.1 Port=$(free_port) CPUs=$(processors) RealMemory=$memory"
         return
     fi
     for ((node = 1; node <= $1; node++)); do

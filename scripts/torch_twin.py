@@ -104,7 +104,7 @@ def bptt(simulation: Simulation, sample: Sample, through: float = 1.0) -> Bptt:
     spikes = _neurons(model, _arriving(model, sample, matrices["input"]), matrices["recurrent"], through)
     signal = _readouts(model, spikes @ sum(matrices["readout"].values()).T)
     first = simulation.task.n_steps - simulation.engine.settings.learning_window
-    loss = _loss(simulation.engine.loss, signal[first:], torch.tensor(sample.target[first:]))
+    loss = _loss(model.of_role("readout")[0].params.loss, signal[first:], torch.tensor(sample.target[first:]))
     gradient = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
     named = {name: value.numpy() for name, value in zip(weights, gradient, strict=True)}
     return Bptt(loss.item(), spikes.detach().numpy() > 0.0, named)
@@ -175,4 +175,6 @@ def _readouts(model: Model, arriving: torch.Tensor) -> torch.Tensor:
 def _loss(kind: str, signal: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     if kind == "cross_entropy":
         return -torch.sum(target * torch.log_softmax(signal, dim=1))
+    if kind == "huber":
+        return torch.nn.functional.huber_loss(signal, target, reduction="sum", delta=1.0)
     return 0.5 * torch.sum((signal - target) ** 2)

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from pareprop.kernels import layout
 from pareprop.network.optimizers import Adam
-from pareprop.network.synapse_table import COLUMNS
 from pareprop.parallel.exchange import Alone
 from pareprop.runs import benchmark
 from pareprop.simulation.loop import Simulation
@@ -138,7 +138,7 @@ def run(variant: str, setup: str, size: Size, precision: str, samples: int) -> d
     }  # fmt: skip
     span = table.spans[-1]  # of the recurrent synapses
     rows = np.diff(table.row_ptr[span.rows : span.rows + len(span.delays) * size.neurons + 1])
-    targets = int(table.blocks[-1, COLUMNS.index("width")])
+    targets = int(table.blocks[-1, layout.WIDTH])
     return {
         "ns": medians,
         "targets": targets,

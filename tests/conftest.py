@@ -10,11 +10,25 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-os.environ.setdefault("MPLBACKEND", "Agg")
+# What users of a cluster set, or a batch system around the tests, must not decide their outcome.
+FOREIGN = ("SLURM", "SBATCH", "SRUN", "SALLOC", "OMPI_", "PMI", "PRTE_", "MPI", "OMP_", "GOMP_", "KMP_", "HDF5_", "MPL")
+for name in list(os.environ):
+    if name.startswith(FOREIGN) or (name.startswith("PAREPROP_") and name != "PAREPROP_SHARED"):
+        del os.environ[name]
+os.environ["MPLBACKEND"] = "Agg"
 
 # No deadline: the machine may be busy. The same examples on every CI run: a failure there is the change's own.
 hypothesis.settings.register_profile("pareprop", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("pareprop")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the long parts."""
+    parser.addoption("--long", action="store_true", help="also what takes many minutes, such as the whole fault matrix")
+    parser.addoption(
+        "--fuzz-seconds", type=float, default=float(os.environ.get("PAREPROP_FUZZ_SECONDS", "3")),
+        help="how long each door is fed with hostile input",
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +57,9 @@ def mpich(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script.write_text(f"#!{folder / 'bin' / 'python'}\nfrom pareprop.cli import main\nmain()\n")
     script.chmod(0o755)
     return folder / "bin"
+
+
+@pytest.fixture
+def fuzz_seconds(request: pytest.FixtureRequest) -> float:
+    """How long each door is fed with hostile input."""
+    return request.config.getoption("--fuzz-seconds")

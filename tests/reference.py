@@ -285,7 +285,7 @@ class Readouts:
 
 
 class Optimizer:
-    """Gradient descent or Adam for an array of weights that take their steps together."""
+    """Gradient descent (with momentum) or Adam for an array of weights that take their steps together."""
 
     def __init__(self, params, shape):
         self.p = params
@@ -297,6 +297,9 @@ class Optimizer:
         p = self.p
         if p["type"] == "gradient_descent":
             w = w - p["eta"] * g
+        if p["type"] == "sgd_momentum":
+            self.m = p["momentum"] * self.m + g
+            w = w - p["eta"] * self.m
         while p["type"] == "adam" and self.steps < until:
             self.steps += 1
             self.m = p["beta_1"] * self.m + (1.0 - p["beta_1"]) * g

@@ -18,7 +18,7 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "network": {"parallel", "sonata"},
     "engines": {"network", "parallel"},
     "simulation": {"engines", "network", "parallel"},
-    "tasks": {"engines", "network", "parallel"},
+    "tasks": {"engines", "network", "parallel", "sonata"},
     "storage": {"simulation", "engines", "network", "parallel"},
     "plots": set(),
     "runs": {"storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},

@@ -1,12 +1,9 @@
 # Interval variant: sweep backward through the surrogate gradients of an interval, credit the synapses.
 
-from libc.stdlib cimport free, malloc
-
 cdef enum:
     TILE_BYTES = 196608   # coefficients of a tile of steps, a part of the second-level cache
     FEWEST_STEPS = 64     # of a tile that pays
     LEAST_WIDTH = 16      # of rows that it pays for
-    GROUP = 4             # steps in one pass through a row
     NONE = -1
 
 
@@ -14,6 +11,7 @@ def sweep(
     double kappa,
     bint adaptive,
     const double[:, ::1] error,       # IN (T, n_out), 0 outside the learning window
+    const real[:, ::1] local,         # IN (T, n), filtered signals of the neurons' own readouts; (0, 0) without
     const int64_t[:, ::1] blocks,     # IN, feedback: rows are readouts
     const int64_t[::1] row_ptr,       # IN
     const uint32_t[::1] target,       # IN
@@ -40,7 +38,8 @@ def sweep(
         p[:] = 0.0
         b[:] = 0.0
         for t in range(psi.shape[0] - 1, -1, -1):
-            signal[:] = 0.0
+            for j in range(n):
+                signal[j] = local[t, j] if local.shape[0] > 0 else 0.0
             for k in range(filtered.shape[0]):
                 filtered[k] = error[t, k] + kappa * filtered[k]
             for m in range(blocks.shape[0]):
@@ -104,6 +103,29 @@ def sweep_readouts(double kappa, double zeta, double[:, ::1] error):
                 error[t, k] = zeta * b
 
 
+cdef inline int64_t tile_steps(const real[:, ::1] coefficient) noexcept nogil:
+    return TILE_BYTES // (max(coefficient.shape[1], 1) * <int64_t> sizeof(real))
+
+
+def scratch_size(
+    bint same_step,
+    const int64_t[:, ::1] blocks,
+    SpikeLog inputs,
+    SegmentedLog heard,
+    const real[:, ::1] coefficient,
+):
+    """Numbers that `credit` writes down for the order of spikes by source; arguments as there."""
+    cdef int64_t b, n, most = 0, steps = tile_steps(coefficient)
+    cdef Spikes* input_log = &inputs.at
+    cdef Spikes** logs
+    for b in range(blocks.shape[0]):
+        if is_tiled(blocks, b, steps):
+            logs = heard.at if blocks[b, LOG] else &input_log
+            n = heard.n if blocks[b, LOG] else 1
+            most = max(most, room_for_links(same_step, blocks, b, steps, coefficient.shape[0], logs, n))
+    return most
+
+
 def credit(
     bint same_step,
     const int64_t[:, ::1] blocks,     # IN
@@ -114,6 +136,7 @@ def credit(
     const real[:, ::1] coefficient,   # IN (T, n), from the sweep
     const double[::1] scale,          # IN (n_blocks): 1, or minus learning rate to update weights at once
     real[::1] gradient,               # UPDATED, or the weights
+    int64_t[::1] scratch,             # at least `scratch_size` numbers
 ):
     """Add scale * coefficient[t, target] to the gradient of each plastic synapse for each of its arrivals.
 
@@ -121,25 +144,16 @@ def credit(
     ----------
     same_step : whether a spike arrives in the step it is emitted (readouts), instead of after the delay
     """
-    cdef int64_t t, b, k, n, emitted, room = 0
-    cdef int64_t steps = TILE_BYTES // (max(coefficient.shape[1], 1) * <int64_t> sizeof(real))
-    cdef int64_t* scratch
+    cdef int64_t t, b, k, n, emitted, steps = tile_steps(coefficient)
+    cdef int64_t* links = &scratch[0] if scratch.shape[0] > 0 else NULL
     cdef Spikes* input_log = &inputs.at
     cdef Spikes** logs
-    for b in range(blocks.shape[0]):
-        if is_tiled(blocks, b, steps):
-            logs = heard.at if blocks[b, LOG] else &input_log
-            n = heard.n if blocks[b, LOG] else 1
-            room = max(room, room_for_links(same_step, blocks, b, steps, coefficient.shape[0], logs, n))
-    scratch = <int64_t*> malloc((room + 1) * sizeof(int64_t))
-    if scratch == NULL:
-        raise MemoryError(f"{room * sizeof(int64_t)} bytes for the order of spikes by source")
     with nogil:
         for b in range(blocks.shape[0]):
             if is_tiled(blocks, b, steps):
                 logs = heard.at if blocks[b, LOG] else &input_log
                 n = heard.n if blocks[b, LOG] else 1
-                credit_tiles(same_step, blocks, b, steps, row_ptr, logs, n, coefficient, scale[b], gradient, scratch)
+                credit_tiles(same_step, blocks, b, steps, row_ptr, logs, n, coefficient, scale[b], gradient, links)
         for t in range(0 if same_step else 1, coefficient.shape[0]):
             for b in range(blocks.shape[0]):
                 emitted = t - lag_of(same_step, blocks, b)
@@ -150,7 +164,6 @@ def credit(
                 for k in range(n):
                     credit_block(blocks, b, row_ptr, target, logs[k].ids, logs[k].ptr[emitted],
                                  logs[k].ptr[emitted + 1], coefficient[t], scale[b], gradient)
-    free(scratch)
 
 
 cdef inline int64_t lag_of(bint same_step, const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:
@@ -277,16 +290,7 @@ cdef inline void credit_piece(
         for k in range(width):
             gradient[k] = ((gradient[k] + scale * first[k]) + scale * second[k]) + scale * third[k]
     else:
-        credit_four(width, scale, first, second, third, &coefficient[row[3], column], gradient)
-
-
-cdef inline void credit_four(
-    int64_t n, real scale, const real* first, const real* second, const real* third, const real* fourth,
-    real* gradient
-) noexcept nogil:
-    cdef int64_t k
-    for k in range(n):
-        gradient[k] = (((gradient[k] + scale * first[k]) + scale * second[k]) + scale * third[k]) + scale * fourth[k]
+        add_four(width, scale, first, second, third, &coefficient[row[3], column], gradient)
 
 
 cdef void credit_block(
@@ -330,9 +334,7 @@ cdef inline void gather(
 ) noexcept nogil:
     cdef int64_t k = start, end
     while k < stop:
-        prefetch(&gradient[0] + k + ahead)
-        prefetch(&gradient[0] + k + ahead + STRIDE // 2)
-        prefetch(&target[0] + k + ahead)
+        prefetch_stride(k + ahead, &target[0], &gradient[0])
         end = k + STRIDE if k + STRIDE < stop else stop
         for k in range(k, end):
             gradient[k] += scale * coefficient[target[k]]

@@ -11,7 +11,7 @@ cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
     for b in range(engine.incoming.blocks.shape[0]):
         wanted = engine.learns and engine.cells.shape[0] > 0 and uses_cells(engine, engine.incoming, b)
         if wanted and not inside:
-            fill_cells(engine.R[row_before_entry(engine, t)], engine.A, engine.D, engine.arriving, cells_of(engine))
+            fill_cells_before(engine, t)
         elif inside and not wanted:
             take_arriving(engine.arriving, cells_of(engine))
         inside = wanted
@@ -92,7 +92,7 @@ cdef void note_weights(Engine engine, int64_t t, Rows rows, int64_t b) noexcept 
 cdef inline void learn_again(Rows rows, int64_t row) noexcept nogil:
     """A source that spikes twice in a step counts once for learning, as in NEST, but as an update of no gradient."""
     if rows.first.shape[0] > 0:
-        rows.first[row] = -1
+        rows.first[row] = NEVER
 
 
 cdef inline void end_windows(
@@ -152,9 +152,9 @@ cdef inline bint arrive(
 
     Return whether it was delivered, too.
     """
-    if rows.first.shape[0] > 0 and rows.books[row, LATEST] >= 0:
+    if rows.first.shape[0] > 0 and rows.books[row, LATEST] != NEVER:
         take_rate(engine, t, rows, b, row, arriving)
-    if rows.books[row, LATEST] >= 0 and rows.rules[b, MODE] == PREFIX:
+    if rows.books[row, LATEST] != NEVER and rows.rules[b, MODE] == PREFIX:
         if rows.books[row, CLOSED]:
             return arrive_closed(engine, t, rows, b, row, source, ahead, arriving)
         return arrive_prefix(engine, t, rows, b, row, source, ahead, arriving)
@@ -181,7 +181,7 @@ cdef void arrive_loop(Engine engine, int64_t t, Rows rows, int64_t b, int64_t ro
     """The first spike, or any where windows are worked off step by step."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], latest = rows.books[row, LATEST]
     cdef int64_t mode = rows.rules[b, MODE]
-    if latest < 0:                             # the first spike starts the bookkeeping and updates nothing
+    if latest == NEVER:                             # the first spike starts the bookkeeping and updates nothing
         rows.books[row, CURSOR] = max(t - engine.m, 0) // (engine.block if mode == PREFIX else 1)
         if rows.first.shape[0] > 0:
             rows.first[row] = t
@@ -202,7 +202,7 @@ cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
     cdef int64_t i, gap, latest = rows.books[row, LATEST]
     cdef uint64_t bits = <uint64_t> rows.books[row, WAITING]
     gap = t - latest
-    if bits != 0 and latest >= 0:
+    if bits != 0 and latest != NEVER:
         if gap > engine.m:
             while bits != 0:
                 rows.books[row, OLDER] += bits & 1
@@ -220,23 +220,20 @@ cdef void optimize(
 ) noexcept nogil:
     """Apply what is owed, with the Adam steps that are due."""
     cdef int64_t n
-    cdef Adam adam
+    cdef Adam adam = adam_of(rows, b)
     if rows.rules[b, ADAM]:
-        adam = adam_of(rows, b, row)
         for n in range(rows.counters[row] + 1, due + 1):       # the first one takes what is owed, the others nothing
-            adam_step(stop - start, adam_rate(rows, b, n), adam, &rows.C[start], &rows.moment[start],
-                      &rows.variance[start], &rows.weight[start])
+            step(stop - start, adam_rate(rows, b, n), adam, rows, b, row, start)
         rows.counters[row] = max(due, rows.counters[row])
     else:
-        descent_step(stop - start, rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row),
-                     &rows.C[start], &rows.weight[start])
+        step(stop - start, rows.constants[b, ETA], adam, rows, b, row, start)
 
 
 cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
     """Work off what would otherwise leave the histories before its synapses read it; depends on t alone."""
     cdef int64_t row, n_sources = rows.blocks[b, SOURCES] - rows.blocks[b, SOURCE], first = rows.blocks[b, ROW]
     for row in range(first, first + n_sources):
-        if rows.books[row, LATEST] < 0 or rows.books[row, CLOSED] or rows.row_ptr[row] == rows.row_ptr[row + 1]:
+        if rows.books[row, LATEST] == NEVER or rows.books[row, CLOSED] or rows.row_ptr[row] == rows.row_ptr[row + 1]:
             continue
         if rows.rules[b, MODE] == PREFIX:
             advance_prefix(engine, t - engine.m, rows, b, row)
@@ -260,7 +257,7 @@ cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows) noexcept nogil:
         if rows.rules[b, MODE] != STATIC:
             for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
                 row = rows.blocks[b, ROW] + source - rows.blocks[b, SOURCE]
-                if rows.books[row, LATEST] >= 0 and rows.row_ptr[row + 1] > rows.row_ptr[row]:
+                if rows.books[row, LATEST] != NEVER and rows.row_ptr[row + 1] > rows.row_ptr[row]:
                     arrive(engine, t, rows, b, row, source, 0, engine.arriving)
             if engine.queued:
                 descend_queue(engine, t, rows, b, engine.arriving)

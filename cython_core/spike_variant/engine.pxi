@@ -4,50 +4,33 @@
 # of the run. n = neurons of this rank, m = d_out + d_fb - 1 = steps by which learning signals lag behind.
 
 from libc.math cimport exp, sqrt
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 
-include "../delivery.pxi"
-include "../surrogates.pxi"
-include "neurons.pxi"
-include "window_steps.pxi"
+from pareprop.core.delivery cimport add_row, first_at_least, hole_of, list_spikes, next_row, prefetch
+from pareprop.core.layout cimport (
+    ADAM, ADAPTIVE, ADAPTS, ALPHA, BETA_1, BETA_2, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA,
+    FIRST, KAPPA, KAPPA_REG, LAST, LATEST, LOG, LOOP, MODE, MODEL, NEVER, OLDER, OWN_ZBAR, PREFIX, PSC_DELTA, READOUT,
+    ROW, SOURCE, SOURCES, STATIC, SURROGATE, TARGET, W_MAX, W_MIN, WAITING, WIDTH,
+)
+from pareprop.core.neurons cimport (
+    add_rates, advance_readouts, filter_rates, fire, integrate_iaf, integrate_psc_delta, reset, set_drive,
+)
+from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, descent_step
+from pareprop.core.precision cimport total_of
+from pareprop.core.spike_variant.window_steps cimport (
+    CHUNK, WINDOW, collect, credit, credit_both, decay, eligibility, eligibility_adaptive, filter_own, repeat,
+)
+from pareprop.core.rounds cimport Meeting
+from pareprop.core.spike_log cimport SegmentedLog, SpikeLog, Spikes
+from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
+from pareprop.core.surrogates cimport surrogate
+
 include "prefix_sums.pxi"
-include "dense_rows.pxi"
 
 cdef enum:        # phases of a step
     DELIVER = 0
     UPDATE = 1
     SWEEP = 2
-
-cdef enum:        # how a block learns
-    STATIC = 0
-    PREFIX = 1
-    LOOP = 2
-    READOUT = 3
-
-cdef enum:        # columns of `rules`, int64 (n_blocks, 6)
-    MODE = 0
-    CUTOFF = 1    # steps; below 0: none
-    OWN_ZBAR = 2
-    ADAPTIVE = 3
-    ADAM = 4
-    EACH_STEP = 5
-
-cdef enum:        # columns of `constants`, float64 (n_blocks, 9)
-    ALPHA = 0
-    KAPPA = 1
-    KAPPA_REG = 2
-    ETA = 3
-    W_MIN = 4
-    W_MAX = 5
-    BETA_1 = 6
-    BETA_2 = 7
-    EPSILON = 8
-
-cdef enum:        # columns of `books`, int64 (n_rows, 5): the bookkeeping of a source and delay
-    LATEST = 0    # previous arrival, -1 if none
-    CURSOR = 1    # first history step not worked off (LOOP, READOUT), block of the sums (PREFIX)
-    WAITING = 2   # bit i: the arrival at LATEST - i has not entered zbar yet
-    OLDER = 3     # arrivals before that which have not entered either
-    CLOSED = 4    # 1: the cutoff is reached, traces are of step LATEST - m + cutoff - 1
 
 
 cdef class Rows:
@@ -82,7 +65,8 @@ cdef class Engine:
     # neurons: parameters and state
     cdef public int64_t first_id
     cdef public int64_t[:, ::1] pieces             # (n_pieces, 4): first, last neuron, surrogate, model
-    cdef public real[::1] alpha, p_current, V_th, V_min, V_reset, t_ref, rho, adapt_beta, height, inverse_width, I_e
+    cdef public real[::1] alpha, zeta, p_current, V_th, V_min, V_reset, t_ref, rho, adapt_beta
+    cdef public real[::1] height, inverse_width, I_e
     cdef public real[::1] refractory_input, c_reg, f_target
     cdef public real[::1] v, a, z, refractory, arriving, excess, drive, kept, f_av
     # readouts
@@ -104,7 +88,8 @@ cdef class Engine:
     # the present sample, from step `origin`
     cdef public int64_t origin
     cdef public real[:, ::1] injected
-    cdef public double[:, ::1] target_signal, signal, own_signal, error
+    cdef public double[:, ::1] target_signal, signal, error
+    cdef public double[:, :] own_signal            # columns of `signal`
     cdef public uint8_t[::1] window
     # histories: ring of rows, step u in row u % length
     cdef public real[:, ::1] psi, L, F
@@ -137,36 +122,43 @@ cdef class Engine:
         for name, value in arrays.items():
             setattr(self, name, value)
 
-    def run(self, int64_t first, int64_t last):
-        """Advance steps [first, last)."""
-        cdef int64_t t, n = self.v.shape[0]
-        cdef double start = started(&self.watch, n)
+    def run(self, Meeting meeting, int64_t first, int64_t end, int64_t round_steps):
+        """Collective: advance steps [first, end) in rounds, after each of which ranks meet."""
+        cdef int64_t t, last, n = self.v.shape[0]
+        cdef double start = started(&self.watch, n), apart = meeting.waited + meeting.transferred
         with nogil:
-            for t in range(first, last):
-                self.own.make_room(self.own.at.ptr[t - self.base] + n)
-                begin(&self.watch, t, n)
-                if self.learns:
-                    learn_step(self, t - self.m - 1)
-                lap(&self.watch, SWEEP)
-                deliver_incoming(self, t)
-                lap(&self.watch, DELIVER)
-                advance(self, t)
-                advance_readouts(self, t)
-                follow(self, t)
-                if self.alone:
-                    find_errors(self, t)
-                lap(&self.watch, UPDATE)
-        start = now() - start
+            while first < end:
+                last = min(first + round_steps, end)
+                for t in range(first, last):
+                    self.own.make_room(self.own.at.ptr[t - self.base] + n)
+                    self.advance_step(t, n)
+                if not self.alone:
+                    meeting.meet(first - self.base, last - self.base, first - self.origin, last - self.origin)
+                    begin(&self.watch, first, n)
+                    for t in range(first, last):
+                        find_errors(self, t)
+                    lap(&self.watch, UPDATE)
+                first = last
+        start = now() - start - (meeting.waited + meeting.transferred - apart)
         self.sweep_seconds += start * share(&self.watch, SWEEP)
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)
 
-    def errors(self, int64_t first, int64_t last):
-        """Errors of steps [first, last) from the signals of all readouts."""
-        cdef int64_t t
-        with nogil:
-            for t in range(first, last):
-                find_errors(self, t)
+    cdef void advance_step(self, int64_t t, int64_t n) noexcept nogil:
+        begin(&self.watch, t, n)
+        if self.learns:
+            learn_step(self, t - self.m - 1)
+        lap(&self.watch, SWEEP)
+        deliver_incoming(self, t)
+        lap(&self.watch, DELIVER)
+        advance(self, t)
+        deliver_all(self, t, self.outgoing, self.arriving_out)
+        advance_readouts(self.y_alpha, 1.0, self.y_drive if t > 0 else 0.0, self.y_min, self.y, self.arriving_out,
+                         self.own_signal, t - self.origin)
+        follow(self, t)
+        if self.alone:
+            find_errors(self, t)
+        lap(&self.watch, UPDATE)
 
     def flush(self, int64_t n_steps):
         """Let spikes in flight arrive, then one more arrival at every synapse in step `n_steps` + m."""
@@ -182,8 +174,7 @@ cdef class Engine:
                     deliver_all(self, t, self.outgoing, self.arriving_out)
                     follow(self, t)
             if self.cells.shape[0] > 0:
-                fill_cells(self.R[row_before_entry(self, n_steps + self.m)], self.A, self.D, self.arriving,
-                           cells_of(self))
+                fill_cells_before(self, n_steps + self.m)
             arrive_everywhere(self, n_steps + self.m, self.incoming)
             arrive_everywhere(self, n_steps + self.m, self.outgoing)
             arrive_everywhere(self, n_steps + self.m, self.mirror)

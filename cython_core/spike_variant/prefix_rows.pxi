@@ -22,9 +22,9 @@ cdef bint arrive_prefix(
             )
             engine.queued += 1
         else:
-            descend(start, stop, ahead, &rows.target[0], Z, d, crossing, rows.constants[b, ETA],
-                    low_of(rows, b, row), high_of(rows, b, row), &rows.weight[0], &rows.Y[0], &rows.C[0],
-                    cells_of(engine))
+            descend_row(start, stop, ahead, &rows.target[0], Z, d, crossing, rows.constants[b, ETA],
+                        low_of(rows, b, row), high_of(rows, b, row), &rows.weight[0], &rows.Y[0], &rows.C[0],
+                        cells_of(engine))
         rows.Z[row] = Z + d
         wait(engine, t, rows, row)
         if entered:
@@ -46,7 +46,7 @@ cdef inline bint unlike(Rows rows, int64_t one, int64_t other) noexcept nogil:
 
 
 cdef void descend_queue(Engine engine, int64_t t, Rows rows, int64_t b, total_of[::1] arriving) noexcept nogil:
-    """Work off the arrivals of step t that wait: `descend` for dense rows.
+    """Work off the arrivals of step t that wait: `descend_row` for dense ones.
 
     Between the targets that one or another lacks, all of them have the same ones.
     """
@@ -80,7 +80,7 @@ cdef void descend_part(
         row = &engine.queue[i]
         if row.hole != first:
             k = row.start + first - (first > row.hole)
-            cross_block(k, k + n, &rows.target[0], row.crossing, &rows.Y[0], &rows.C[0])
+            cross_row(k, k + n, &rows.target[0], row.crossing, &rows.Y[0], &rows.C[0])
             found[count] = Row(&rows.weight[k], &rows.Y[k], &rows.C[k], row.Z, row.d, row.Z + row.d)
             count += 1
     if count == TOGETHER:
@@ -96,6 +96,12 @@ cdef void descend_part(
 
 cdef inline Cell* cells_of(Engine engine) noexcept nogil:
     return <Cell*> &engine.cells[0, 0]
+
+
+cdef inline void fill_cells_before(Engine engine, int64_t t) noexcept nogil:
+    """Sums as what arrives in step t finds them."""
+    fill_cells(engine.A.shape[0], &engine.R[row_before_entry(engine, t), 0], &engine.A[0], &engine.D[0],
+               &engine.arriving[0], cells_of(engine))
 
 
 cdef inline Cell* end_of(double[:, :, ::1] ends, int64_t block) noexcept nogil:
@@ -136,21 +142,23 @@ cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int
     if uses_cells(engine, rows, b):
         enter_row(start, stop, ahead, &rows.target[0], d, cells_of(engine), &rows.Y[0], &rows.C[0])
         return
-    enter_apart(start, stop, rows.target, d, engine.R[before], engine.A, engine.D, rows.Y, rows.C)
+    enter_apart(start, stop, &rows.target[0], d, &engine.R[before, 0], &engine.A[0], &engine.D[0], &rows.Y[0],
+                &rows.C[0])
     if engine.sets == 2:
-        enter_apart(start, stop, rows.target, d, engine.R2[before], engine.A2, engine.D2, rows.Y2, rows.C)
+        enter_apart(start, stop, &rows.target[0], d, &engine.R2[before, 0], &engine.A2[0], &engine.D2[0],
+                    &rows.Y2[0], &rows.C[0])
 
 
 cdef void owe_all(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
-    owe(start, stop, rows.target, rows.Z[row], engine.A, engine.D, rows.Y, rows.C)
+    owe(start, stop, &rows.target[0], rows.Z[row], &engine.A[0], &engine.D[0], &rows.Y[0], &rows.C[0])
     if engine.sets == 2:
-        owe(start, stop, rows.target, rows.Z[row], engine.A2, engine.D2, rows.Y2, rows.C)
+        owe(start, stop, &rows.target[0], rows.Z[row], &engine.A2[0], &engine.D2[0], &rows.Y2[0], &rows.C[0])
 
 
 cdef void charge_all(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
-    charge(start, stop, rows.target, rows.Z[row], engine.A, engine.D, rows.Y, rows.C)
+    charge(start, stop, &rows.target[0], rows.Z[row], &engine.A[0], &engine.D[0], &rows.Y[0], &rows.C[0])
     if engine.sets == 2:
-        charge(start, stop, rows.target, rows.Z[row], engine.A2, engine.D2, rows.Y2, rows.C)
+        charge(start, stop, &rows.target[0], rows.Z[row], &engine.A2[0], &engine.D2[0], &rows.Y2[0], &rows.C[0])
 
 
 cdef void advance_prefix(Engine engine, int64_t e, Rows rows, int64_t b, int64_t row) noexcept nogil:
@@ -159,10 +167,10 @@ cdef void advance_prefix(Engine engine, int64_t e, Rows rows, int64_t b, int64_t
     cdef Crossing crossing
     while rows.books[row, CURSOR] < wanted:
         crossing = next_crossing(engine, rows, b, row)
-        cross_block(start, stop, &rows.target[0], crossing, &rows.Y[0], &rows.C[0])
+        cross_row(start, stop, &rows.target[0], crossing, &rows.Y[0], &rows.C[0])
         if engine.sets == 2:
             crossing.end, crossing.shrink = end_of(engine.ends2, rows.books[row, CURSOR] - 1), shrink(engine, b, 3)
-            cross_block(start, stop, &rows.target[0], crossing, &rows.Y2[0], &rows.C[0])
+            cross_row(start, stop, &rows.target[0], crossing, &rows.Y2[0], &rows.C[0])
 
 
 cdef inline Crossing next_crossing(Engine engine, Rows rows, int64_t b, int64_t row) noexcept nogil:
@@ -249,7 +257,7 @@ cdef bint arrive_closed(
             if n > 0:
                 reopen_dense(n, Z, Z_before, power, enters, d, rows.constants[b, ETA], low_of(rows, b, row),
                              high_of(rows, b, row), &engine.R[before, j], &engine.R[enters_after, j], &engine.A[j],
-                             &engine.D[j], &rows.weight[i], &rows.Y[i], &rows.C[i], &arriving[j])
+                             &engine.D[j], &rows.weight[i], &rows.Y[i], &rows.C[i], <real*> &arriving[j])
     else:
         reopen_row(start, stop, ahead, &rows.target[0], Z, Z_before, power, enters, d, rows.constants[b, ETA],
                    low_of(rows, b, row), high_of(rows, b, row), &engine.R[before, 0], &rows.weight[0],
@@ -285,12 +293,12 @@ cdef void rescale(
     for s in range(engine.sets):
         power = kappa_power(engine, b, 2 * s + 1, k - 1)
         if to and s == 0:
-            to_trace(start, stop, rows.target, Z, power, engine.R[now_], rows.Y)
+            to_trace(start, stop, &rows.target[0], Z, power, &engine.R[now_, 0], &rows.Y[0])
         elif to:
-            to_trace(start, stop, rows.target, Z, power, engine.R2[now_], rows.Y2)
+            to_trace(start, stop, &rows.target[0], Z, power, &engine.R2[now_, 0], &rows.Y2[0])
         else:
             power = kappa_power(engine, b, 2 * s + 1, n) / power
             if s == 0:
-                from_trace(start, stop, rows.target, Z, power, engine.R[now_], rows.Y)
+                from_trace(start, stop, &rows.target[0], Z, power, &engine.R[now_, 0], &rows.Y[0])
             else:
-                from_trace(start, stop, rows.target, Z, power, engine.R2[now_], rows.Y2)
+                from_trace(start, stop, &rows.target[0], Z, power, &engine.R2[now_, 0], &rows.Y2[0])

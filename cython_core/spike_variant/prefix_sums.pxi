@@ -13,52 +13,107 @@
 # What an arrival takes of a target, and what it leaves there, lies in one `Cell`: memory is accessed once, not four
 # times. B is so small that the powers cost at most three digits. Sums are double in either precision; Y, C and weights
 # are `real`, and C is made of the Y that is kept, so that the rounding of Y cancels.
+#
+# The formulas and the loops over rows stand in formulas.h.
 
+cdef extern from "spike_variant/formulas.h" nogil:
+    ctypedef struct Cell:
+        double R
+        double A
+        double D
+        real arriving
+
+    ctypedef struct Crossing:
+        const Cell* end
+        double Z
+        double shrink
+
+    ctypedef struct Row:
+        real* weight
+        real* Y
+        real* C
+        double Z
+        double d
+        double grown
+
+    void fill_cells(
+        int64_t n, const double* R, const double* A, const double* D, const real* arriving, Cell* cell
+    )
+    void cross_row(int64_t start, int64_t stop, const uint32_t* target, Crossing crossing, real* Y, real* C)
+    void enter_row(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double d, const Cell* cell, real* Y,
+        real* C
+    )
+    void descend_row(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double Z, double d, Crossing crossing,
+        double eta, real low, real high, real* weight, real* Y, real* C, Cell* cell
+    )
+    void close_row(
+        int64_t start, int64_t stop, const uint32_t* target, double Z, double Z_before, double power,
+        const double* R, const Cell* cell, real* Y, real* C
+    )
+    void reopen_row(
+        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double Z, double Z_before, double power,
+        bint enters, double d, real eta, real low, real high, const double* R, real* weight, real* Y, real* C,
+        Cell* cell
+    )
+    void enter_apart(
+        int64_t start, int64_t stop, const uint32_t* target, double d, const double* R, const double* A,
+        const double* D, real* Y, real* C
+    )
+    void owe(
+        int64_t start, int64_t stop, const uint32_t* target, double Z, const double* A, const double* D,
+        const real* Y, real* C
+    )
+    void charge(
+        int64_t start, int64_t stop, const uint32_t* target, double Z, const double* A, const double* D,
+        const real* Y, real* C
+    )
+    void to_trace(
+        int64_t start, int64_t stop, const uint32_t* target, double Z, double power, const double* R, real* Y
+    )
+    void from_trace(
+        int64_t start, int64_t stop, const uint32_t* target, double Z, double power, const double* R, real* Y
+    )
+    void close_dense(
+        int64_t n, double Z, double Z_before, double power, const double* R, const double* A, const double* D,
+        real* Y, real* C
+    )
+    void reopen_dense(
+        int64_t n, double Z, double Z_before, double power, bint enters, double d, real eta, real low, real high,
+        const double* R_before, const double* R, const double* A, const double* D, real* weight, real* Y, real* C,
+        real* arriving
+    )
+    void descend_one(
+        int64_t n, double eta, real low, real high, const double* R, const double* A, const double* D,
+        real* arriving, Row first
+    )
+    void descend_two(
+        int64_t n, double eta, real low, real high, const double* R, const double* A, const double* D,
+        real* arriving, Row first, Row second
+    )
+    void descend_four(
+        int64_t n, double eta, real low, real high, const double* R, const double* A, const double* D,
+        real* arriving, Row first, Row second, Row third, Row fourth
+    )
 
 cdef enum:
-    FURTHER = 8 * STRIDE  # synapses to what is fetched where the next row isn't known
+    TOGETHER = 4     # dense rows at which spikes arrive in one step wait until there are so many, or no more
 
 
-cdef struct Cell:     # sums of a neuron at one time, half a cache line
-    double R
-    double A
-    double D
-    real arriving     # while spikes arrive, instead of Engine.arriving
+cdef struct Descent:  # a row of which the arrival is noted, but not worked off
+    int64_t start
+    int64_t row       # of the same sign for all that wait
+    int64_t hole      # target that the row lacks
+    double Z
+    double d          # of a spike that enters now, 0 if none
+    Crossing crossing
 
 
-cdef extern from "spike_variant/prefix_vectors.h" nogil:
-    int64_t descend_fours(
-        int64_t n, const uint32_t* target, double Z, double d, double eta, double low, double high, double* weight,
-        double* Y, double* C, double* cells
-    )
-    int64_t close_fours(
-        int64_t n, const uint32_t* target, double Z, double Z_before, double power, const double* R_before,
-        const double* cells, double* Y, double* C
-    )
-    int64_t reopen_fours(
-        int64_t n, const uint32_t* target, double Z, double Z_before, double power, bint enters, double d, double eta,
-        double low, double high, const double* R_before, double* weight, double* Y, double* C, double* cells
-    )
-    int64_t enter_fours(int64_t n, const uint32_t* target, double d, double* Y, double* C, const double* cells)
-    int64_t cross_fours(
-        int64_t n, const uint32_t* target, double Z, double shrink, const double* ends, double* Y, double* C
-    )
-    int64_t fill_fours(
-        int64_t n, const double* R, const double* A, const double* D, const double* arriving, double* cells
-    )
-
-
-cdef void fill_cells(
-    const double[::1] R, const double[::1] A, const double[::1] D, const real[::1] arriving, Cell* cell
-) noexcept nogil:
-    cdef int64_t j, first = 0
-    if sizeof(real) == sizeof(double) and R.shape[0] > 0:
-        first = fill_fours(R.shape[0], &R[0], &A[0], &D[0], <const double*> &arriving[0], <double*> cell)
-    for j in range(first, R.shape[0]):
-        cell[j].R = R[j]
-        cell[j].A = A[j]
-        cell[j].D = D[j]
-        cell[j].arriving = arriving[j]
+cdef inline int64_t part_of(bint after, int64_t hole, int64_t width, int64_t* first) noexcept nogil:
+    """Of `width` targets those before or after the one that a row lacks: write the first, return how many."""
+    first[0] = hole + 1 if after else 0
+    return max(width - first[0], 0) if after else min(hole, width)
 
 
 cdef void take_arriving(real[::1] arriving, const Cell* cell) noexcept nogil:
@@ -66,291 +121,6 @@ cdef void take_arriving(real[::1] arriving, const Cell* cell) noexcept nogil:
     cdef int64_t j
     for j in range(arriving.shape[0]):
         arriving[j] = cell[j].arriving
-
-
-cdef struct Crossing:  # of the end of a block
-    const Cell* end   # sums there; NULL: nothing is crossed
-    double Z          # before it
-    double shrink     # kappa^B
-
-
-cdef inline void cross_block(
-    int64_t start,
-    int64_t stop,
-    const uint32_t* target,           # IN
-    Crossing crossing,
-    real* Y,                          # UPDATED
-    real* C,                          # UPDATED
-) noexcept nogil:
-    cdef int64_t k, first = start
-    cdef const Cell* at
-    if crossing.end == NULL:
-        return
-    if sizeof(real) == sizeof(double):
-        first += cross_fours(stop - start, target + start, crossing.Z, crossing.shrink, <const double*> crossing.end,
-                             <double*> Y + start, <double*> C + start)
-    for k in range(first, stop):
-        at = &crossing.end[target[k]]
-        C[k] = C[k] - (Y[k] * at.A + crossing.Z * at.D)
-        Y[k] = crossing.shrink * (Y[k] + crossing.Z * at.R)
-
-
-cdef inline void enter_row(
-    int64_t start,
-    int64_t stop,
-    int64_t ahead,                    # how much further on the next row starts
-    const uint32_t* target,           # IN
-    double d,
-    const Cell* cell,                 # IN
-    real* Y,                          # UPDATED
-    real* C,                          # UPDATED
-) noexcept nogil:
-    """A spike that arrived before enters."""
-    cdef int64_t k = start, end
-    cdef const Cell* at
-    while k < stop:
-        prefetch_line(k + ahead, target, Y, C, Y)
-        end = min(k + STRIDE, stop)
-        if sizeof(real) == sizeof(double):
-            k += enter_fours(end - k, target + k, d, <double*> Y + k, <double*> C + k, <const double*> cell)
-        for k in range(k, end):
-            at = &cell[target[k]]
-            Y[k] -= d * at.R
-            C[k] += d * (at.D - at.R * at.A)
-        k = end
-
-
-cdef inline void enter_apart(
-    int64_t start,
-    int64_t stop,
-    const uint32_t[::1] target,       # IN
-    double d,
-    const double[::1] R,              # IN
-    const double[::1] A,              # IN
-    const double[::1] D,              # IN
-    real[::1] Y,                      # UPDATED
-    real[::1] C,                      # UPDATED
-) noexcept nogil:
-    """As `enter_row` where sums lie apart."""
-    cdef int64_t k, j
-    for k in range(start, stop):
-        j = target[k]
-        Y[k] -= d * R[j]
-        C[k] += d * (D[j] - R[j] * A[j])
-
-
-cdef inline void prefetch_line(
-    int64_t i, const uint32_t* target, const real* first, const real* second, const real* third
-) noexcept nogil:
-    """STRIDE synapses from i on."""
-    cdef int64_t end = i + STRIDE
-    prefetch(&target[i])
-    while i < end:
-        prefetch(&first[i])
-        prefetch(&second[i])
-        if third != first:
-            prefetch(&third[i])
-        i += 64 // <int64_t> sizeof(real)
-
-
-cdef inline void descend(
-    int64_t start,
-    int64_t stop,
-    int64_t ahead,                    # how much further on the next row starts
-    const uint32_t* target,           # IN
-    double Z,
-    double d,                         # of a spike that enters now, 0 if none
-    Crossing crossing,                # the end of a block just before
-    double eta,
-    real Wmin,
-    real Wmax,
-    real* weight,                     # UPDATED
-    real* Y,                          # UPDATED
-    real* C,                          # UPDATED
-    Cell* cell,                       # UPDATED: the new weights arrive
-) noexcept nogil:
-    """One arrival with gradient descent, the two sums in one: update the weight, deliver, let the spike enter."""
-    cdef int64_t k = start, end, i
-    cdef double grown = Z + d
-    cdef Cell* at
-    cdef real w, y
-    cdef double[STRIDE] R, A, D
-    while k < stop:
-        prefetch_line(k + ahead, target, weight, Y, C)
-        end = min(k + STRIDE, stop)
-        cross_block(k, end, target, crossing, Y, C)
-        if sizeof(real) == sizeof(double):
-            k += descend_fours(end - k, target + k, Z, d, eta, Wmin, Wmax, <double*> weight + k, <double*> Y + k,
-                               <double*> C + k, <double*> cell)
-            for k in range(k, end):
-                at = &cell[target[k]]
-                w = weight[k] - eta * (Y[k] * at.A + Z * at.D - C[k])
-                w = w if w > Wmin else Wmin
-                w = w if w < Wmax else Wmax
-                weight[k] = w
-                at.arriving += w
-                y = Y[k] - d * at.R
-                Y[k] = y
-                C[k] = y * at.A + grown * at.D
-        else:                         # what is indexed apart from the rest, which then is vectorised: pays here alone
-            for i in range(end - k):
-                R[i] = cell[target[k + i]].R
-                A[i] = cell[target[k + i]].A
-                D[i] = cell[target[k + i]].D
-            descend_chunk(end - k, Z, d, eta, Wmin, Wmax, R, A, D, &weight[k], &Y[k], &C[k])
-            for i in range(k, end):
-                cell[target[i]].arriving += weight[i]
-        k = end
-
-
-cdef inline void descend_chunk(
-    int64_t n, double Z, double d, double eta, real Wmin, real Wmax, const double* R, const double* A, const double* D,
-    real* weight, real* Y, real* C
-) noexcept nogil:
-    cdef int64_t k
-    cdef double grown = Z + d
-    cdef real w, y
-    for k in range(n):
-        w = weight[k] - eta * (Y[k] * A[k] + Z * D[k] - C[k])
-        w = w if w > Wmin else Wmin
-        weight[k] = w if w < Wmax else Wmax
-        y = Y[k] - d * R[k]
-        Y[k] = y
-        C[k] = y * A[k] + grown * D[k]
-
-
-cdef inline void close_row(
-    int64_t start,
-    int64_t stop,
-    const uint32_t* target,           # IN
-    double Z,
-    double Z_before,                  # Z where R is of the present block, else 0
-    double power,                     # kappa^(u-o), u the last step of the window
-    const double* R,                  # IN, of step u
-    const Cell* cell,                 # IN
-    real* Y,                          # UPDATED: becomes ebar_u
-    real* C,                          # UPDATED: becomes minus the gradient so far
-) noexcept nogil:
-    """`owe` and `to_trace` in one."""
-    cdef int64_t k = start, end, j
-    while k < stop:
-        prefetch_line(k + FURTHER, target, Y, C, Y)
-        end = min(k + STRIDE, stop)
-        if sizeof(real) == sizeof(double):
-            k += close_fours(end - k, target + k, Z, Z_before, power, R, <const double*> cell, <double*> Y + k,
-                             <double*> C + k)
-        for k in range(k, end):
-            j = target[k]
-            C[k] -= Y[k] * cell[j].A + Z * cell[j].D
-            Y[k] = power * (Y[k] + Z_before * R[j])
-        k = end
-
-
-cdef inline void reopen_row(
-    int64_t start,
-    int64_t stop,
-    int64_t ahead,                    # how much further on the next row starts
-    const uint32_t* target,           # IN
-    double Z,
-    double Z_before,                  # as for `from_trace`
-    double power,
-    bint enters,
-    double d,                         # of a spike that enters now
-    real eta,
-    real Wmin,
-    real Wmax,
-    const double* R,                  # IN, of the step before the present one
-    real* weight,                     # UPDATED
-    real* Y,                          # UPDATED
-    real* C,                          # UPDATED
-    Cell* cell,                       # UPDATED: the new weights arrive
-) noexcept nogil:
-    """`descent_step`, `from_trace`, `charge`, the spike's entry and its delivery in one."""
-    cdef int64_t k = start, end
-    cdef Cell* at
-    cdef real w, y, c
-    while k < stop:
-        prefetch_line(k + ahead, target, weight, Y, C)
-        end = min(k + STRIDE, stop)
-        if sizeof(real) == sizeof(double):
-            k += reopen_fours(end - k, target + k, Z, Z_before, power, enters, d, eta, Wmin, Wmax, R,
-                              <double*> weight + k, <double*> Y + k, <double*> C + k, <double*> cell)
-        for k in range(k, end):
-            at = &cell[target[k]]
-            w = weight[k] + eta * C[k]
-            w = w if w > Wmin else Wmin
-            w = w if w < Wmax else Wmax
-            weight[k] = w
-            at.arriving += w
-            y = power * Y[k] - Z_before * R[target[k]]
-            c = y * at.A + Z * at.D
-            if enters:
-                y -= d * at.R
-                c += d * (at.D - at.R * at.A)
-            Y[k] = y
-            C[k] = c
-        k = end
-
-
-cdef inline void owe(
-    int64_t start,
-    int64_t stop,
-    const uint32_t[::1] target,
-    double Z,
-    const double[::1] A,
-    const double[::1] D,
-    const real[::1] Y,
-    real[::1] C,
-) noexcept nogil:
-    """C becomes minus the gradient so far; `charge` is the inverse."""
-    cdef int64_t k, j
-    for k in range(start, stop):
-        j = target[k]
-        C[k] -= Y[k] * A[j] + Z * D[j]
-
-
-cdef inline void charge(
-    int64_t start,
-    int64_t stop,
-    const uint32_t[::1] target,
-    double Z,
-    const double[::1] A,
-    const double[::1] D,
-    const real[::1] Y,
-    real[::1] C,
-) noexcept nogil:
-    cdef int64_t k, j
-    for k in range(start, stop):
-        j = target[k]
-        C[k] += Y[k] * A[j] + Z * D[j]
-
-
-cdef inline void to_trace(
-    int64_t start,
-    int64_t stop,
-    const uint32_t[::1] target,
-    double Z,
-    double power,                     # kappa^(u-o)
-    const double[::1] R,              # IN, of step u
-    real[::1] Y,                      # UPDATED: becomes ebar_u
-) noexcept nogil:
-    cdef int64_t k
-    for k in range(start, stop):
-        Y[k] = power * (Y[k] + Z * R[target[k]])
-
-
-cdef inline void from_trace(
-    int64_t start,
-    int64_t stop,
-    const uint32_t[::1] target,
-    double Z,
-    double power,                     # kappa^n / kappa^(u-o), n steps of decay
-    const double[::1] R,
-    real[::1] Y,                      # UPDATED: was ebar
-) noexcept nogil:
-    cdef int64_t k
-    for k in range(start, stop):
-        Y[k] = power * Y[k] - Z * R[target[k]]
 
 
 cdef void add_psi(
@@ -379,7 +149,8 @@ cdef void close_sums(
 ) noexcept nogil:
     """Keep the sums at the end of a block and start anew."""
     cdef int64_t j
-    fill_cells(R, A, D, arriving, end)
+    if R.shape[0] > 0:
+        fill_cells(R.shape[0], &R[0], &A[0], &D[0], &arriving[0], end)
     for j in range(R.shape[0]):
         A[j] = 0.0
         D[j] = 0.0

@@ -3,34 +3,33 @@
 
 cdef void advance(Engine engine, int64_t t) noexcept nogil:
     cdef int64_t p, j, k, first, last, place = t - engine.base, count = engine.own.at.ptr[place], n = engine.v.shape[0]
-    cdef int64_t row = t % engine.psi.shape[0]
+    cdef int64_t row = t % engine.psi.shape[0], s = t - engine.origin
     cdef bint psc_delta, adaptive
     for p in range(engine.pieces.shape[0]):
-        first = engine.pieces[p, 0]
-        last = engine.pieces[p, 1]
-        adaptive = engine.pieces[p, 3] & 1
-        psc_delta = engine.pieces[p, 3] & 2
-        set_drive(engine, t, first, last, psc_delta)
+        first, last = engine.pieces[p, FIRST], engine.pieces[p, LAST]
+        adaptive, psc_delta = engine.pieces[p, MODEL] & ADAPTS, engine.pieces[p, MODEL] & PSC_DELTA
+        if engine.injected.shape[0] > 0 or t <= 1 or s == 0:
+            # I_e is there from step 1 on (psc_delta: from step 0)
+            set_drive(first, last, t > 0 or psc_delta, engine.p_current, engine.I_e, engine.injected, s, engine.drive)
         if psc_delta:
             integrate_psc_delta(first, last, adaptive, engine.alpha, engine.drive, engine.V_th, engine.V_min,
                                 engine.rho, engine.adapt_beta, engine.z, engine.refractory_input, engine.kept,
                                 engine.arriving, engine.v, engine.a, engine.refractory, engine.excess)
         else:
-            integrate_iaf(first, last, adaptive, engine.alpha, engine.drive, engine.V_th, engine.V_min, engine.rho,
-                          engine.adapt_beta, engine.z, engine.arriving, engine.v, engine.a, engine.refractory,
-                          engine.excess)
-        surrogate(engine.pieces[p, 2], first, last, engine.height, engine.inverse_width, engine.excess,
+            integrate_iaf(first, last, adaptive, False, engine.alpha, engine.zeta, engine.drive, engine.V_th,
+                          engine.V_min, engine.rho, engine.adapt_beta, engine.z, engine.arriving, engine.v, engine.a,
+                          engine.refractory, engine.excess)
+        surrogate(engine.pieces[p, SURROGATE], first, last, engine.height, engine.inverse_width, engine.excess,
                   engine.refractory, engine.psi[row])
         for k in range(engine.record.shape[0]):
             j = engine.record[k]
             if first <= j < last:
-                engine.recorded_V[t - engine.origin, k] = engine.v[j]
-                engine.recorded_a[t - engine.origin, k] = engine.a[j]
-                engine.recorded_psi[t - engine.origin, k] = engine.psi[row, j]
-        fire(first, last, psc_delta, engine.t_ref, engine.excess, engine.V_th, engine.V_reset, engine.z, engine.v,
-             engine.refractory)
+                engine.recorded_a[s, k] = engine.a[j]
+                engine.recorded_psi[s, k] = engine.psi[row, j]
+        fire(first, last, engine.t_ref, engine.excess, engine.z, engine.refractory)
+        reset(first, last, psc_delta, engine.z, engine.V_th, engine.V_reset, engine.v)
     for k in range(engine.record.shape[0]):      # recorded after the reset, as NEST does
-        engine.recorded_V[t - engine.origin, k] = engine.v[engine.record[k]]
+        engine.recorded_V[s, k] = engine.v[engine.record[k]]
     if n > 0:
         count += list_spikes(n, engine.first_id, &engine.z[0], &engine.own.at.ids[count])
     engine.own.at.ptr[place + 1] = count
@@ -40,47 +39,22 @@ cdef void advance(Engine engine, int64_t t) noexcept nogil:
             sum_psi(engine, t, row)
 
 
-cdef void set_drive(Engine engine, int64_t t, int64_t first, int64_t last, bint psc_delta) noexcept nogil:
-    """Voltage change by the current of the previous step; I_e is there from step 1 on (psc_delta: from step 0)."""
-    cdef int64_t j, s = t - engine.origin
-    cdef bint injects = engine.injected.shape[0] > 0, constant = t > 0 or psc_delta
-    cdef real current
-    if not injects and t > 1 and s > 0:
-        return
-    for j in range(first, last):
-        current = engine.I_e[j] if constant else 0.0
-        if injects:
-            current = current + engine.injected[s, j]
-        engine.drive[j] = engine.p_current[j] * current
-
-
 cdef void follow_rates(Engine engine, int64_t t, int64_t row) noexcept nogil:
     """f_av = kappa_reg f_av + (1 - kappa_reg) z / dt; F = c_reg (f_av - f_target)."""
     cdef int64_t p
     for p in range(engine.pieces.shape[0]):
-        filter_rates(engine.pieces[p, 0], engine.pieces[p, 1], engine.powers[p, 3, 1], engine.dt, engine.z,
+        filter_rates(engine.pieces[p, FIRST], engine.pieces[p, LAST], engine.powers[p, 3, 1], engine.dt, engine.z,
                      engine.c_reg, engine.f_target, engine.f_av, engine.F[row])
 
 
 cdef void sum_psi(Engine engine, int64_t t, int64_t row) noexcept nogil:
     cdef int64_t p, k = t % engine.block, now_ = t % (engine.m + 1), before = (t + engine.m) % (engine.m + 1)
     for p in range(engine.pieces.shape[0]):
-        add_psi(engine.pieces[p, 0], engine.pieces[p, 1], k == 0, engine.powers[p, 0, k], engine.psi[row],
+        add_psi(engine.pieces[p, FIRST], engine.pieces[p, LAST], k == 0, engine.powers[p, 0, k], engine.psi[row],
                 engine.R[before], engine.R[now_])
         if engine.sets == 2:
-            add_psi(engine.pieces[p, 0], engine.pieces[p, 1], k == 0, engine.powers[p, 2, k], engine.psi[row],
+            add_psi(engine.pieces[p, FIRST], engine.pieces[p, LAST], k == 0, engine.powers[p, 2, k], engine.psi[row],
                     engine.R2[before], engine.R2[now_])
-
-
-cdef void advance_readouts(Engine engine, int64_t t) noexcept nogil:
-    cdef int64_t k
-    cdef double x
-    deliver_all(engine, t, engine.outgoing, engine.arriving_out)
-    for k in range(engine.y.shape[0]):
-        x = (engine.y_drive if t > 0 else 0.0) + engine.arriving_out[k] + engine.y_alpha * engine.y[k]
-        engine.y[k] = x if x > engine.y_min else engine.y_min
-        engine.arriving_out[k] = 0.0
-        engine.own_signal[t - engine.origin, k] = engine.y[k]
 
 
 cdef void follow(Engine engine, int64_t t) noexcept nogil:
@@ -151,16 +125,16 @@ cdef void learn_step(Engine engine, int64_t u) noexcept nogil:
                         engine.fb_weight, engine.error_ring[seen, k], engine.L[place])
     if engine.sets == 1:                         # L + (1 - kappa_reg) F is all that synapses need
         for p in range(engine.pieces.shape[0]):
-            add_rates(engine.pieces[p, 0], engine.pieces[p, 1], 1.0 - engine.powers[p, 3, 1],
+            add_rates(engine.pieces[p, FIRST], engine.pieces[p, LAST], 1.0 - engine.powers[p, 3, 1],
                       engine.F[u % engine.F.shape[0]], engine.L[place])
     if not engine.has_prefix:
         return
     k_block = u % engine.block
     for p in range(engine.pieces.shape[0]):
-        add_signal(engine.pieces[p, 0], engine.pieces[p, 1], engine.powers[p, 1, k_block],
+        add_signal(engine.pieces[p, FIRST], engine.pieces[p, LAST], engine.powers[p, 1, k_block],
                    engine.L[place], engine.R[u % (engine.m + 1)], engine.A, engine.D)
         if engine.sets == 2:
-            add_signal(engine.pieces[p, 0], engine.pieces[p, 1],
+            add_signal(engine.pieces[p, FIRST], engine.pieces[p, LAST],
                        engine.powers[p, 3, k_block] * (1.0 - engine.powers[p, 3, 1]), engine.F[u % engine.F.shape[0]],
                        engine.R2[u % (engine.m + 1)], engine.A2, engine.D2)
     if k_block == engine.block - 1:

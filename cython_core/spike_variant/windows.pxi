@@ -71,17 +71,9 @@ cdef double adam_rate(Rows rows, int64_t b, int64_t n) noexcept nogil:
     cdef int64_t place = n % rows.bias_step.shape[1]
     if rows.bias_step[b, place] != n:
         rows.bias_step[b, place] = n
-        rows.bias[b, place, 0] = sqrt(1.0 - rows.constants[b, BETA_2] ** n)
-        rows.bias[b, place, 1] = 1.0 - rows.constants[b, BETA_1] ** n
+        rows.bias[b, place, 0] = bias_2(adam_of(rows, b), n)
+        rows.bias[b, place, 1] = bias_1(adam_of(rows, b), n)
     return rows.constants[b, ETA] * rows.bias[b, place, 0] / rows.bias[b, place, 1]
-
-
-cdef inline void step(int64_t n, real rate, Adam adam, Rows rows, int64_t b, int64_t start) noexcept nogil:
-    """A step of the optimizer of n synapses."""
-    if rows.rules[b, ADAM]:
-        adam_step(n, rate, adam, &rows.C[start], &rows.moment[start], &rows.variance[start], &rows.weight[start])
-    else:
-        descent_step(n, rate, adam.low, adam.high, &rows.C[start], &rows.weight[start])
 
 
 cdef inline double low_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
@@ -96,12 +88,20 @@ cdef inline double high_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
     return min(rows.constants[b, W_MAX], 0.0) if bound else rows.constants[b, W_MAX]
 
 
-cdef Adam adam_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
-    cdef Adam adam
-    adam.keep_1, adam.add_1 = rows.constants[b, BETA_1], 1.0 - rows.constants[b, BETA_1]
-    adam.keep_2, adam.add_2 = rows.constants[b, BETA_2], 1.0 - rows.constants[b, BETA_2]
-    adam.epsilon, adam.low, adam.high = rows.constants[b, EPSILON], low_of(rows, b, row), high_of(rows, b, row)
-    return adam
+cdef inline void step(
+    int64_t n, real rate, Adam adam, Rows rows, int64_t b, int64_t row, int64_t start
+) noexcept nogil:
+    """A step of the optimizer of n synapses of a row; C is minus the gradient."""
+    cdef real low = low_of(rows, b, row), high = high_of(rows, b, row), divisor = -1.0
+    if rows.rules[b, ADAM]:
+        adam_step(n, rate, divisor, adam, low, high, &rows.C[start], &rows.moment[start], &rows.variance[start],
+                  &rows.weight[start])
+    else:
+        descent_step(n, rate, divisor, low, high, &rows.C[start], &rows.weight[start])
+
+
+cdef inline Adam adam_of(Rows rows, int64_t b) noexcept nogil:
+    return Adam(rows.constants[b, BETA_1], rows.constants[b, BETA_2], rows.constants[b, EPSILON])
 
 
 cdef int64_t entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept nogil:
@@ -152,9 +152,7 @@ cdef void work_chunk(
     cdef const real* psi = psi_found
     cdef const real* L = L_found
     cdef const real* F = F_found
-    cdef Adam adam
-    if fused:
-        adam = adam_of(rows, b, row)
+    cdef Adam adam = adam_of(rows, b)
     if rows.rules[b, OWN_ZBAR]:
         collect(width, dense, target, &engine.alpha[0], alpha)
     if rows.rules[b, ADAPTIVE]:
@@ -184,7 +182,7 @@ cdef void work_chunk(
         else:
             credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
         if fused:
-            step(width, rates[i], adam, rows, b, start)
+            step(width, rates[i], adam, rows, b, row, start)
         place = place + 1 if place + 1 < engine.psi.shape[0] else 0
 
 
@@ -194,14 +192,12 @@ cdef void work_readout(
 ) noexcept nogil:
     """g += E zbar; as in `work_chunk`."""
     cdef int64_t i, k, seen = first % engine.error_ring.shape[0]
-    cdef Adam adam
-    if fused:
-        adam = adam_of(rows, b, row)
+    cdef Adam adam = adam_of(rows, b)
     for i in range(n):
         for k in range(start, stop):
             rows.C[k] -= engine.error_ring[seen, rows.first_error + rows.target[k]] * traces[i]
         if fused:
-            step(stop - start, rates[i], adam, rows, b, start)
+            step(stop - start, rates[i], adam, rows, b, row, start)
         seen = seen + 1 if seen + 1 < engine.error_ring.shape[0] else 0
 
 

@@ -4,5 +4,5 @@ May import `network`, `parallel` and the ground.
 
 Where to add
 ------------
-A loss: `losses`. A step of an optimizer: `plasticity`. What both variants share: `base`.
+A variant: a subclass of `base.Engine`, which names all that the loop asks for. Losses and optimizers: in `network`.
 """

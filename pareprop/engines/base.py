@@ -11,7 +11,9 @@ import numpy as np
 from ..errors import InputError
 from ..network.connectivity import Role
 from ..network.local import LocalNetwork, target_rate
-from ..parallel.exchange import Exchange
+from ..network.losses import LOSSES
+from ..parallel.channel import Channel, Terms
+from ..parallel.exchange import Exchange, add_times
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from .losses import learning_signal
@@ -93,6 +95,7 @@ class Engine(ABC):
     exchanging: ClassVar[tuple[Role, ...]]  # roles whose projections among each other set the min-delay
     learns_at_the_end: ClassVar[bool]  # whether weights change in `optimize` alone, not within samples
 
+    channel: Channel
     plastic: list[Plastic]
     log: SpikeLog
     n_spikes: int
@@ -105,13 +108,11 @@ class Engine(ABC):
         self.n_steps, self.real = n_steps, network.model.kernels.real
         self.n_neurons = network.neurons[1] - network.neurons[0]
         readouts = network.model.of_role("readout")
-        self.loss = readouts[0].params.loss if readouts else "mean_squared_error"
+        self.loss = LOSSES[readouts[0].params.loss if readouts else "mean_squared_error"]
         self.constants = network.readout_constants()
         self.round_steps = self._round_length()
         n_own = network.readouts[1] - network.readouts[0]
         self.y, self.arriving_out = np.full(n_own, self.constants["V_init"]), np.zeros(n_own)
-        self.signal = np.zeros((n_steps, network.n_readouts))
-        self.own_signal = self.signal if exchange.size == 1 else np.zeros((n_steps, n_own))
         self.carried = np.zeros(self.n_neurons, self.real)  # currents injected in the last step of the sample before
         self.recorded: Recorded | None = None
 
@@ -121,10 +122,25 @@ class Engine(ABC):
         longest = self.network.model.min_delay(*self.exchanging) or self.n_steps
         return min(self.settings.round_steps or longest, longest)
 
-    def _bind_exchange(self, own: SpikeLog, merged: SpikeLog) -> None:
-        """Collective: name the logs and signals that rounds exchange."""
-        expected = target_rate(self.network.model) * self.network.model.dt_ms / 1000.0 * self.round_steps
-        self.exchange.bind(own, merged, self.own_signal, self.signal, self.network.sources, expected)
+    @abstractmethod
+    def bind(self) -> None:
+        """Collective: connect the ranks. The constructor is not: a rank may fail in it alone."""
+
+    def _open(self, length: int) -> Channel:
+        """Collective: take memory for logs of `length` steps and for signals, and connect the ranks."""
+        network, model = self.network, self.network.model
+        expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
+        terms = Terms(network.n_recurrent, length, self.n_steps, network.n_readouts, expected)
+        channel = self.exchange.open(terms, network.sources)
+        self.signal = channel.signal
+        return channel
+
+    def _add_times(self, kernel: Any, *phases: str) -> None:
+        """Take the seconds that the kernel and its meetings counted."""
+        add_times(self.channel.meeting, self.timers)
+        for phase in phases:
+            self.timers.add(phase, getattr(kernel, f"{phase}_seconds"))
+            setattr(kernel, f"{phase}_seconds", 0.0)
 
     @abstractmethod
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:

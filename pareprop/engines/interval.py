@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..arrays import aligned
 from ..network.local import LocalNetwork
-from ..parallel.exchange import Exchange, timed_round
-from ..parallel.spike_log import SegmentedLog, SpikeLog
+from ..parallel.exchange import Exchange
+from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from .base import Engine, Settings
 from .interval_gradient import IntervalGradient
+from .local_readouts import LocalErrors
 from .losses import evaluate
 from .sample import Sample
 from .state import State
@@ -53,9 +54,10 @@ class Interval(Engine):
     """Runs samples of `n_steps` on this rank's share of a network.
 
     Contract of `run`, in this order for every round [t, t + D), D the min-delay between neurons:
-    deliver and advance read the log before t; the exchange completes the log up to t + D and carries the readouts'
-    signals of the round before; readouts then take the spikes of [t, t + D). After the last round one more message
-    carries the last signals. Sweep and credit need the whole log and all errors; weights change only after credit.
+    deliver and advance read the log before t; ranks meet, which completes the log up to t + D and the readouts'
+    signals of the round before; readouts then take the spikes of [t, t + D). After the last round ranks meet once more
+    for the last signals. All of this is one call of the kernel. Sweep and credit need the whole log and all errors;
+    weights change only after credit.
     """
 
     settings_type = IntervalSettings
@@ -67,13 +69,11 @@ class Interval(Engine):
     ) -> None:
         super().__init__(network, exchange, settings, n_steps, timers)
         self.kernel = network.model.kernels.interval
-        self.own = SpikeLog(n_steps, 4 * self.n_neurons + 1024)
-        self.log = self.merged = self.own if exchange.size == 1 else SpikeLog(n_steps)
-        self.segments = SegmentedLog([self.merged])
         self.n_samples = 0
         self.parameters = network.parameters(PARAMETERS)
         averaged_steps = settings.learning_window if settings.average_gradient else 1
         self.gradient = IntervalGradient(network, n_steps, averaged_steps, self.parameters, timers)
+        self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic = self.gradient.plastic
         self._allocate()
 
@@ -86,12 +86,26 @@ class Interval(Engine):
         table = network.incoming
         self.forward = self.kernel.Forward(
             self.parameters | self.neurons
-            | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "own": self.own,
-               "heard": self.segments, "blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target,
-               "weight": table.weight, "keeps_fixed": self.settings.keeps_fixed}
+            | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "blocks": table.blocks,
+               "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
+               "keeps_fixed": self.settings.keeps_fixed}
+            | self._readouts()
         )  # fmt: skip
-        self._bind_exchange(self.own, self.merged)
         self.record_ids(np.zeros(0, np.int64))
+
+    def bind(self) -> None:
+        """Collective: take memory for logs and signals, and connect the ranks."""
+        channel = self.channel = self._open(self.n_steps)
+        self.forward.own, self.forward.heard, self.forward.own_signal = channel.own, channel.heard, channel.own_signal
+
+    def _readouts(self) -> dict[str, Any]:
+        table, constants = self.network.outgoing, self.constants
+        return {
+            "y_alpha": constants["alpha"], "y_zeta": constants["zeta"], "y_drive": constants["drive"],
+            "y_min": constants["V_min"], "y": self.y, "arriving_out": self.arriving_out,
+            "out_blocks": table.blocks, "out_row_ptr": table.row_ptr,
+            "out_target": table.target, "out_weight": table.weight,
+        }  # fmt: skip
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: one interval; with `learn`, add its gradient. Return errors (T, n_readouts) and the loss."""
@@ -118,9 +132,9 @@ class Interval(Engine):
                 self.neurons[name][:] = 0.0
             self.y[:] = 0.0
         self.neurons["n_spikes"][:] = 0.0
-        self.forward.inputs, self._unsent = inputs, (0, 0)
-        self._current_before = self.carried
+        self.forward.inputs, self._current_before = inputs, self.carried
         self.inject(currents)
+        self.channel.barrier()
 
     def inject(self, currents: np.ndarray | None) -> None:
         """Take the currents of the interval: as many steps as are known, again when more are."""
@@ -129,29 +143,26 @@ class Interval(Engine):
 
     def advance(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the interval; others may follow."""
-        for start in range(first, last, self.round_steps):
-            stop = min(start + self.round_steps, last)
-            self._advance(start, stop)
-            self._exchange(start, stop, *self._unsent)
-            self._advance_readouts(start, stop)
-            self._unsent = start, stop
-
-    def send_signals(self, step: int) -> None:
-        """Collective: exchange the readouts' signals of the steps before `step` that no round has carried yet."""
-        self._exchange(step, step, *self._unsent)
-        self._unsent = step, step
+        self.forward.run(self.channel.meeting, first, last, self.round_steps, self.n_samples == 0)
+        self._add_times(self.forward, "deliver", "update")
 
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
         """Collective: end the interval, all of whose steps are run; see `run`."""
-        T = self.n_steps
-        self.send_signals(T)
-        self.log, self.n_spikes = self.exchange.all_spikes_on_root(self.own, self.merged, T)
+        channel, T = self.channel, self.n_steps
+        self.log, self.n_spikes = channel.all_spikes_on_root(0, T)
         window = slice(T - self.settings.learning_window, T)
         error, loss = evaluate(self.loss, self.shown_signal(), sample.target, window)
+        if self.local.rule:
+            with self.timers.phase("sweep"):
+                loss += self.local.learn_from(channel.own, sample.local_targets, self.exchange.comm)
         self._tracks[2][...] = self.psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
         self.recorded = self._record(error)
+        if self.recorded and self.local.rule:
+            own = self.local.learning_signal(self.recorded_ids - self.network.neurons[0])
+            self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
-            self.gradient.collect(sample.inputs, self.segments, error, self.psi, self.neurons["n_spikes"])
+            local = self.local.signal
+            self.gradient.collect(sample.inputs, channel.heard, error, local, self.psi, self.neurons["n_spikes"])
         self.n_samples += 1
         return error, loss
 
@@ -168,19 +179,16 @@ class Interval(Engine):
             Numbers of steps, at most those of an interval.
         """
         self.begin(inputs, currents, reset=False)
-        self._advance(0, neuron_steps)
-        self._exchange(0, neuron_steps, 0, 0)
-        self.merged.ptr[neuron_steps + 1 :] = self.merged.ptr[neuron_steps]
-        self._advance_readouts(0, readout_steps)
-        self._unsent = 0, readout_steps
-        self.send_signals(readout_steps)
+        self.advance(0, neuron_steps)
+        self.channel.silence(neuron_steps)
+        self.forward.read(self.channel.meeting, neuron_steps, readout_steps)
         if len(self._by_step) > 1:
             self.carried = self._by_step[neuron_steps].copy()
         self.n_samples += 1
 
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
-        self.gradient.optimize(self.segments, self.exchange.replicas)
+        self.gradient.optimize(self.channel.heard, self.exchange.replicas)
 
     def begin_sample(self, leaf: int) -> None:
         """Take note that the next sample to learn from lies in leaf `leaf` of its batch, see `parallel.replicas`."""
@@ -193,26 +201,7 @@ class Interval(Engine):
 
     def heard(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
-        return self.merged
-
-    def _advance(self, first: int, last: int) -> None:
-        forward = self.forward
-        forward.run(first, last, self.n_samples == 0)
-        for phase in ("deliver", "update"):
-            self.timers.add(phase, getattr(forward, f"{phase}_seconds"))
-            setattr(forward, f"{phase}_seconds", 0.0)
-
-    def _exchange(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
-        timed_round(self.exchange, self.timers, first, last, signal_first, signal_last)
-
-    def _advance_readouts(self, first: int, last: int) -> None:
-        table, constants = self.network.outgoing, self.constants
-        with self.timers.phase("update"):
-            self.kernel.advance_readouts(
-                first, last, self.n_samples == 0, *(constants[name] for name in ("alpha", "zeta", "drive", "V_min")),
-                table.blocks, table.row_ptr, table.target, table.weight, self.segments,
-                self.y, self.arriving_out, self.own_signal,
-            )  # fmt: skip
+        return self.channel.heard.part(0, self.n_steps)
 
     def dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return voltage from E_L, adaptation and surrogate gradient of the recorded neurons, before `finish`."""
@@ -251,9 +240,9 @@ class Interval(Engine):
 
     def nbytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind: gradients with optimizer state, histories, logs."""
-        logs = {id(log): log.nbytes for log in (self.own, self.merged)}
         return {
             "gradients": self.gradient.nbytes,
+            "local readouts": self.local.nbytes,
             "histories": self.psi.nbytes + self.signal.nbytes + sum(array.nbytes for array in self.neurons.values()),
-            "log": sum(logs.values()),
+            "log": self.channel.nbytes,
         }

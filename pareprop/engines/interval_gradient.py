@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..arrays import aligned
+from ..errors import InputError
 from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
 from ..parallel.replicas import Replicas, TreeSum
@@ -59,6 +60,10 @@ class IntervalGradient:
         self._kernel, self._real, self._parameters = model.kernels.interval, model.kernels.real, parameters
         constants = network.readout_constants()
         self._kappa, self._zeta = constants["alpha"], constants["zeta"]
+        if model.local:
+            self._kappa = model.local.constants(model.dt_ms)[0]
+            if network.n_readouts and constants["alpha"] != self._kappa:
+                raise InputError(f"local readouts '{model.local.name}': tau_m must be that of the other readouts")
         copies = (network.mirror.table,) if network.mirror else ()
         tables = (network.incoming, network.outgoing)
         self._tables = (*tables, *copies)
@@ -67,6 +72,7 @@ class IntervalGradient:
         self._pending: list[tuple] = []
         self.mirrored = [item for table in copies for item in plastic(table, model.optimizer, seed=model.seed)]
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
+        self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
         self._scratch = np.zeros(network.n_readouts), *np.zeros((3, len(parameters["alpha"])), self._real)
         self._allocate()
@@ -91,8 +97,9 @@ class IntervalGradient:
         return bool(self._pending)
 
     def collect(
-        self, inputs: SpikeLog, spikes: SegmentedLog, error: np.ndarray, psi: np.ndarray, n_spikes: np.ndarray
-    ) -> None:
+        self, inputs: SpikeLog, spikes: SegmentedLog, error: np.ndarray, local: np.ndarray, psi: np.ndarray,
+        n_spikes: np.ndarray,
+    ) -> None:  # fmt: skip
         """Add the gradient of one interval to the batch.
 
         Parameters
@@ -101,6 +108,8 @@ class IntervalGradient:
             Of the interval: of the inputs, and of the neurons that this rank listens to.
         error : np.ndarray
             float64 (n_steps, n_readouts).
+        local : np.ndarray
+            (n_steps, n_neurons), filtered learning signals of the neurons' own readouts; (0, 0) without.
         psi : np.ndarray
             (n_steps, n_neurons), surrogate gradients; overwritten by the coefficients of arrivals.
         n_spikes : np.ndarray
@@ -112,7 +121,7 @@ class IntervalGradient:
         table = network.feedback
         with self.timers.phase("sweep"):
             self._kernel.sweep(
-                self._kappa, network.adaptive, error, table.blocks, table.row_ptr, table.target, table.weight,
+                self._kappa, network.adaptive, error, local, table.blocks, table.row_ptr, table.target, table.weight,
                 *(self._parameters[name] for name in ("alpha", "zeta", "rho", "adapt_beta")),
                 rate.astype(self._real, copy=False), *self._scratch, psi,
             )  # fmt: skip
@@ -140,9 +149,12 @@ class IntervalGradient:
         """Add the coefficients of all arrivals, times a factor for each block, to an array of synapses."""
         with self.timers.phase("credit"):
             for table, sources, coefficient, same_step in parts:
+                needed = self._kernel.scratch_size(same_step, table.blocks, sources, spikes, coefficient)
+                if needed > len(self._links):
+                    self._links = np.zeros(int(1.25 * needed), np.int64)
                 self._kernel.credit(
-                    same_step, table.blocks, table.row_ptr, table.target, sources, spikes, coefficient,
-                    *into(table),
+                    same_step, table.blocks, table.row_ptr, table.target, sources, spikes, coefficient, *into(table),
+                    self._links,
                 )  # fmt: skip
 
     def optimize(self, spikes: SegmentedLog, replicas: Replicas) -> None:

@@ -1,50 +1,41 @@
-"""Losses: from readout signals and targets to errors and a number."""
+"""From readout signals to errors and a number, and from errors to learning signals."""
 
 from __future__ import annotations
 
 import numpy as np
 
-
-def softmax(signal: np.ndarray) -> np.ndarray:
-    """Softmax over the readouts, (n_steps, n_readouts)."""
-    shifted = np.exp(signal - signal.max(axis=1, keepdims=True))
-    return shifted / shifted.sum(axis=1, keepdims=True)
+from ..network.losses import Loss
 
 
-def output(loss: str, signal: np.ndarray) -> np.ndarray:
-    """What a loss compares with the target: the signals or their softmax, (n_steps, n_readouts)."""
-    return softmax(signal) if loss == "cross_entropy" else signal
-
-
-def evaluate(loss: str, signal: np.ndarray, target: np.ndarray, window: np.ndarray | slice) -> tuple[np.ndarray, float]:
-    """Error signals and loss of one sample.
+def evaluate(
+    loss: Loss, signal: np.ndarray, target: np.ndarray, window: np.ndarray | slice
+) -> tuple[np.ndarray, float]:
+    """Return error signals and loss of one sample.
 
     Parameters
     ----------
-    loss : "mean_squared_error" or "cross_entropy"
-    signal, target : float64 (n_steps, n_readouts)
-    window : steps with a learning signal, a mask or a slice
+    loss : Loss
+        Of the readouts.
+    signal, target : np.ndarray
+        float64 (n_steps, n_readouts).
+    window : np.ndarray or slice
+        Steps with a learning signal.
 
     Returns
     -------
-    error : float64 (n_steps, n_readouts), 0 outside the window
-    loss : 0.5 sum E^2, or the cross-entropy summed over the window
+    error : np.ndarray
+        float64 (n_steps, n_readouts), 0 outside the window.
+    value : float
+        The loss, summed over the window.
 
     Notes
     -----
-    Every rank computes this from the same signals, so it is the same on all. Bellec et al. 2020, Methods.
+    Every rank computes this from the same signals, so it is the same on all.
     """
     error = np.zeros_like(signal)
-    inside, wanted = signal[window], target[window]
-    if loss == "cross_entropy":
-        probability = softmax(inside)
-        error[window] = probability - wanted
-        value = -np.sum(wanted * np.log(np.maximum(probability, np.finfo(float).tiny)))
-    else:
-        error[window] = inside - wanted
-        with np.errstate(over="ignore"):  # an infinite loss ends the run
-            value = 0.5 * np.sum(np.square(error[window]))
-    return error, float(value)
+    output, wanted = loss.output(signal[window]), target[window]
+    error[window] = loss.error(output, wanted)
+    return error, loss.value(output, wanted, error[window])
 
 
 def learning_signal(error: np.ndarray, weights: np.ndarray) -> np.ndarray:

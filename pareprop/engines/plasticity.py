@@ -45,7 +45,8 @@ class Plastic:
         self.eta = self.optimizer.eta
         self.row_etas: np.ndarray | None = None  # (n_rows,) of the span, where its sources have rates of their own
         projection = self.span.projection
-        self.signs = self.span.row_signs() if self.keeps_moments and not projection.rewire else np.zeros(0, np.int8)
+        kept = self.keeps_moments and projection.keeps_signs and not projection.rewire
+        self.signs = self.span.row_signs() if kept else np.zeros(0, np.int8)
         self.rewiring = Rewiring(self.table, self.span, self.seed) if projection.rewire else None
         # bounds are for theta, which the optimizer's step alone may take across 0
         unbounded = {"Wmin": -math.inf, "Wmax": math.inf}

@@ -46,7 +46,7 @@ class Rewiring:
         self._keys = {
             what: rng.key(seed, f"{projection.name}/{what}") for what in ("rewire", "rewire-sign", "rewire-noise")
         }
-        self._signs = np.zeros(0, np.int8) if projection.signs is None else np.ascontiguousarray(projection.signs)
+        self._signs = np.ascontiguousarray(projection.signs) if projection.keeps_signs else np.zeros(0, np.int8)
         self._excludes_self = projection.pre == projection.post and not projection.allow_autapses
         self._n_delays = len(np.unique(span.delays))
         tiles = table.blocks_of(span)[:: self._n_delays]

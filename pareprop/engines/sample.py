@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ class Sample:
     currents : float64 (n_steps, n_currents), amplitudes in pA of the graded sources, or None
     window : bool (n_steps,), steps with a learning signal; None for the task's `learning_window`
     label : class, for classification
+    local_targets : function of neurons [first, last) that gives the targets of their own readouts, (n_steps, n)
     """
 
     inputs: SpikeLog
@@ -30,6 +32,7 @@ class Sample:
     currents: np.ndarray | None = None
     window: np.ndarray | None = None
     label: int | None = None
+    local_targets: Callable[[int, int], np.ndarray] | None = None
 
     @classmethod
     def from_raster(cls, raster: np.ndarray, target: np.ndarray, **others) -> Sample:

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..kernels import layout
 from ..network.local import LocalNetwork
+from ..network.losses import LOSSES
 from ..network.synapse_table import SynapseTable
-from ..parallel.exchange import Exchange, timed_round
-from ..parallel.spike_log import SegmentedLog, SpikeLog
+from ..parallel.exchange import Exchange
+from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from . import spike_rules
 from .base import Engine, Settings
@@ -22,8 +24,8 @@ from .spike_rules import PREFIX
 from .state import State
 
 PARAMETERS = (
-    "alpha", "p_current", "V_th", "V_min", "V_reset", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e",
-    "refractory_input", "c_reg", "f_target",
+    "alpha", "zeta", "p_current", "V_th", "V_min", "V_reset", "t_ref", "rho", "adapt_beta", "height", "inverse_width",
+    "I_e", "refractory_input", "c_reg", "f_target",
 )  # fmt: skip
 
 
@@ -45,8 +47,8 @@ class Spike(Engine):
 
     Contract of `run`, for every round [t, t + D), D the min-delay of all projections between neurons, to readouts and
     back: in each step learning signals whose errors are known enter the histories, arriving spikes update and pass
-    their synapses, neurons and readouts advance; the exchange then completes the log and the readout signals up to
-    t + D, and every rank derives the same errors. With one process this is one call of the kernel per sample.
+    their synapses, neurons and readouts advance; ranks then meet, which completes the log and the readout signals up
+    to t + D, and every rank derives the same errors. All of this is one call of the kernel per sample.
     """
 
     settings_type = SpikeSettings
@@ -60,16 +62,22 @@ class Spike(Engine):
         model = network.model
         if model.optimizer.batch_size != 1:
             raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
+        spike_rules.require_known(model)
         self.time, self.learned = 0, False
         self.n = n_steps  # of the last sample
-        self.memory = SpikeMemory(network, n_steps, alone=exchange.size == 1)
+        self.memory = SpikeMemory(network, n_steps)
         self.neurons = self.memory.neurons
         tables = self.memory.tables[:2]  # mirrored synapses learn as those that they copy
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False)]
-        self.error = np.zeros_like(self.signal)
+        self.error = np.zeros((n_steps, network.n_readouts))
         self.kernel = model.kernels.spike.Engine(self._bound())
-        self._bind_exchange(self.memory.own, self.memory.merged)
         self.record_ids(np.zeros(0, np.int64))
+
+    def bind(self) -> None:
+        """Collective: take memory for logs and signals, and connect the ranks."""
+        channel, run = self._open(self.memory.length), self.kernel
+        self.channel = channel
+        run.own, run.heard, run.signal, run.own_signal = channel.own, channel.heard, channel.signal, channel.own_signal
 
     def _bound(self) -> dict[str, Any]:
         """Return the arrays and constants of the kernel by name."""
@@ -79,15 +87,13 @@ class Spike(Engine):
             | {"fb_blocks": feedback.blocks, "fb_row_ptr": feedback.row_ptr, "fb_target": feedback.target,
                "fb_weight": feedback.weight,
                "first_id": network.neurons[0], "pieces": network.pieces, "y": self.y, "inputs": memory.inputs,
-               "own": memory.own, "heard": SegmentedLog([memory.merged]),
                "arriving_out": self.arriving_out, "y_alpha": constants["alpha"], "y_drive": constants["drive"],
                "y_min": constants["V_min"], "E_L": constants["E_L"],
                "incoming": memory.rows[0], "outgoing": memory.rows[1], "mirror": memory.rows[2],
-               "cross_entropy": self.loss == "cross_entropy", "signal": self.signal,
+               "cross_entropy": self.loss is LOSSES["cross_entropy"],
                "nowhere": np.zeros(network.n_readouts),
                "mirror_index": network.mirror.index if network.mirror else np.zeros(0, np.int64),
-               "own_signal": self.own_signal, "error": self.error, "block": max(memory.block, 1), "m": memory.m,
-               "lead": self.settings.lead,
+               "error": self.error, "lead": self.settings.lead, "block": max(memory.block, 1), "m": memory.m,
                "out_block": memory.readout_block, "sets": memory.sets, "dt": network.model.dt_ms,
                "fold_steps": spike_rules.FOLD_STEPS, "has_prefix": self.n_neurons > 0 and memory.uses(PREFIX),
                "alone": self.exchange.size == 1 and not self.settings.round_steps}
@@ -104,10 +110,10 @@ class Spike(Engine):
         self.learned, self.n = self.learned or learn, len(sample.target)
         self._begin(sample, learn)
         first, end = self.time, self.time + self.n
-        for start in range(first, end, self.round_steps):
-            self._round(start, min(start + self.round_steps, end))
+        self.kernel.run(self.channel.meeting, first, end, self.round_steps)
+        self._add_times(self.kernel, "deliver", "update", "sweep")
         self.time = end
-        self.log, self.n_spikes = self.exchange.all_spikes_on_root(self.own_spikes(), self.heard(), self.n)
+        self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
         self.recorded = self._record(self.error[: self.n])
         return self.error[: self.n], self._value(sample)
 
@@ -117,10 +123,8 @@ class Spike(Engine):
     def _begin(self, sample: Sample, learn: bool) -> None:
         run, memory, t = self.kernel, self.memory, self.time
         base = memory.first_step(t)
-        for log in (memory.inputs, memory.merged):
+        for log in (memory.inputs, self.channel):
             log.forget(base - run.base, t - run.base)
-        if memory.own is not memory.merged:
-            memory.own.ptr[:] = 0
         memory.inputs.append(t - base, sample.inputs, self.n)
         run.base, run.origin, run.learns = base, t, self.learned
         run.window = self._window(sample)
@@ -133,7 +137,7 @@ class Spike(Engine):
         etas = {item.name: item.eta if learn else 0.0 for item in self.plastic}
         for table, rows in zip(self.memory.tables, self.memory.rows, strict=True):
             blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
-            np.asarray(rows.constants)[:, 3] = blocks
+            np.asarray(rows.constants)[:, layout.ETA] = blocks
             changes = len(rows.rate_since)
             if changes and (changes == 1 or np.any(np.asarray(rows.rates)[-1] != blocks)):
                 rows.rate_since = np.append(rows.rate_since, self.time)
@@ -151,12 +155,19 @@ class Spike(Engine):
         for table, rows in zip(self.memory.tables[:2], self.memory.rows, strict=False):
             blocks = [first.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
             if not len(rows.rate_since):
-                rows.first = np.full(len(table.row_ptr) - 1, -1)
+                rows.first = np.full(len(table.row_ptr) - 1, layout.NEVER)
                 rows.rate_since, rows.rates = np.zeros(1, np.int64), np.zeros((1, len(blocks)))
             np.asarray(rows.rates)[0] = blocks
 
     def watch(self, table: SynapseTable, synapses: np.ndarray) -> np.ndarray:
         """Keep the weights of some synapses of a table when spikes arrive there.
+
+        Parameters
+        ----------
+        table : SynapseTable
+            Of this rank.
+        synapses : np.ndarray
+            int64 (n_synapses,), places in the table.
 
         Returns
         -------
@@ -165,7 +176,7 @@ class Spike(Engine):
         """
         rows = self.memory.rows[self.memory.tables.index(table)]
         row = np.searchsorted(table.row_ptr, synapses, side="right") - 1
-        block = np.searchsorted(table.blocks[:, 0], row, side="right") - 1
+        block = np.searchsorted(table.blocks[:, layout.ROW], row, side="right") - 1
         rows.watch = np.stack([block, row, synapses], axis=1).astype(np.int64)
         rows.watched = watched = np.full((self.n_steps, len(synapses)), np.nan)
         return watched
@@ -175,28 +186,14 @@ class Spike(Engine):
             return np.ascontiguousarray(sample.window).view(np.uint8)
         return (np.arange(self.n) >= self.n - self.settings.learning_window).view(np.uint8)
 
-    def _round(self, first: int, last: int) -> None:
-        run = self.kernel
-        run.run(first, last)
-        for phase in ("deliver", "update", "sweep"):
-            self.timers.add(phase, getattr(run, f"{phase}_seconds"))
-            setattr(run, f"{phase}_seconds", 0.0)
-        if run.alone:
-            return
-        places = first - run.base, last - run.base, first - run.origin, last - run.origin
-        timed_round(self.exchange, self.timers, *places)
-        run.errors(first, last)
-
     def _value(self, sample: Sample) -> float:
-        if self.loss != "cross_entropy":
-            return float(0.5 * np.sum(np.square(self.error[: self.n])))
-        probability = np.maximum(self.error[: self.n] + sample.target, np.finfo(float).tiny)
-        inside = np.asarray(self.kernel.window).astype(bool)
-        return float(-np.sum(sample.target[inside] * np.log(probability[inside])))
+        inside = self._window(sample).astype(bool)
+        error, target = self.error[: self.n][inside], sample.target[inside]
+        return self.loss.value(error + target, target, error)
 
     def own_spikes(self) -> SpikeLog:
         """Return the spikes of this rank's neurons in the last sample, by id."""
-        return self._last(self.memory.own)
+        return self.channel.own.part(*self._last())
 
     def shown_signal(self) -> np.ndarray:
         """Return the readout voltages of the last sample, float64 (n, n_readouts), E_L included."""
@@ -204,11 +201,12 @@ class Spike(Engine):
 
     def heard(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
-        return self._last(self.memory.merged)
+        return self.channel.heard.part(*self._last())
 
-    def _last(self, log: SpikeLog) -> SpikeLog:
+    def _last(self) -> tuple[int, int]:
+        """Return where the last sample lies in the logs."""
         last = self.time - self.kernel.base
-        return log.part(last - self.n, last)
+        return last - self.n, last
 
     def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
         run = self.kernel
@@ -234,15 +232,16 @@ class Spike(Engine):
         """
         self._set_rates(learn=True)
         self.kernel.learns = self.learned
-        for log in (self.memory.inputs, self.memory.merged):
-            log.ptr[self.time - self.kernel.base + 1 :] = log.ptr[self.time - self.kernel.base]
+        filled = self.time - self.kernel.base
+        self.memory.inputs.ptr[filled + 1 :] = self.memory.inputs.ptr[filled]
+        self.channel.silence(filled)
         self.kernel.flush(self.time)
 
     # ---- state -------------------------------------------------------------------------------------------------------
 
     def state(self) -> State:
         """Return what the next sample reads; see `state`."""
-        state = self.memory.state(self.time, self.kernel.base)
+        state = self.memory.state(self.time, self.kernel.base, self.channel)
         state.numbers |= {
             "time": self.time, "learned": self.learned, "plastic": {item.name: item.numbers() for item in self.plastic},
         }  # fmt: skip
@@ -258,7 +257,7 @@ class Spike(Engine):
         InputError
             If what is shared doesn't fit the network, or sums were made in other blocks of steps.
         """
-        self.memory.load_state(int(numbers["time"]), numbers, shared)
+        self.memory.load_state(int(numbers["time"]), numbers, shared, self.channel)
         self.time, self.learned = int(numbers["time"]), bool(numbers["learned"])
         self.kernel.base = self.memory.first_step(self.time)
         for item in self.plastic:
@@ -276,4 +275,5 @@ class Spike(Engine):
 
     def nbytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind: what synapses need to learn, books of sources, histories, logs."""
-        return self.memory.nbytes()
+        memory = self.memory.nbytes()
+        return memory | {"log": memory["log"] + self.channel.nbytes}

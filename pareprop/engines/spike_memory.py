@@ -8,8 +8,10 @@ import numpy as np
 
 from ..arrays import aligned
 from ..errors import InputError
+from ..kernels import layout
 from ..network.local import LocalNetwork
-from ..network.synapse_table import DENSE, SynapseTable
+from ..network.synapse_table import SynapseTable
+from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
 from . import spike_rules
 from .spike_rules import ERRORS, LOOP, PREFIX, Rules
@@ -34,8 +36,6 @@ class SpikeMemory:
         This rank's share.
     n_steps : int
         Steps of a sample.
-    alone : bool
-        Whether there is one process, so that all spikes are its own.
 
     Attributes
     ----------
@@ -55,12 +55,13 @@ class SpikeMemory:
         Name to array (n_neurons,).
     history : dict
         Name to ring (steps, n_neurons), sum (n_neurons,), or ring of errors (steps, n_readouts).
-    inputs, merged, own : SpikeLog
-        Spikes of the last `steps_kept` steps and of the present sample: of inputs, of neurons that this rank listens
-        to, and of its own.
+    inputs : SpikeLog
+        Spikes of the inputs in the last `steps_kept` steps and in the present sample.
+    length : int
+        Steps of the logs.
     """
 
-    def __init__(self, network: LocalNetwork, n_steps: int, alone: bool) -> None:
+    def __init__(self, network: LocalNetwork, n_steps: int) -> None:
         self.network, model = network, network.model
         self._kernels, self._real = model.kernels, model.kernels.real
         self.m = spike_rules.lags(model).m
@@ -74,9 +75,8 @@ class SpikeMemory:
         n = network.neurons[1] - network.neurons[0]
         self.neurons = {name: aligned(n, self._real) for name in NEURONS}
         self.neurons["v"][:] = network.cells["V_init"]
-        length = self.steps_kept + n_steps + self.m + 2
-        self.inputs, self.merged = SpikeLog(length), SpikeLog(length, 4 * n + 1024)
-        self.own = self.merged if alone else SpikeLog(length, 4 * n + 1024)
+        self.length = self.steps_kept + n_steps + self.m + 2
+        self.inputs = SpikeLog(self.length)
         self.names: list[set[str]] = []
         self.rows = [self._rows(table, rules) for table, rules in zip(self.tables, self.rules, strict=True)]
         self.rows[1].first_error = network.readouts[0]
@@ -87,7 +87,7 @@ class SpikeMemory:
     def _longest_kept(self) -> int:
         """Return the steps of the logs that later samples still read."""
         delays = [item.delay_range[1] for item in self.network.model.projections]
-        finite = [int(c) for rules in self.rules for c in rules.rules[:, 1] if c >= 0]
+        finite = [int(c) for rules in self.rules for c in rules.rules[:, layout.CUTOFF] if c >= 0]
         return max(delays, default=1) + max(finite, default=0) + self.m + 2
 
     def uses(self, mode: int) -> bool:
@@ -96,19 +96,19 @@ class SpikeMemory:
 
     def _rows(self, table: SynapseTable, rules: Rules) -> Any:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
-        adam, learns = bool(rules.rules[:, 4].any()), bool(rules.modes - {spike_rules.STATIC})
-        neurons = bool(rules.modes & {PREFIX, LOOP})
+        adam, learns = bool(rules.rules[:, layout.ADAM].any()), bool(rules.modes - {spike_rules.STATIC})
+        neurons, loops = bool(rules.modes & {PREFIX, LOOP}), rules.rules[:, layout.MODE] == LOOP
         wanted = {
             "Y": neurons, "C": learns, "Y2": neurons and self.sets == 2, "moment": adam, "variance": adam,
-            "zbar": bool(np.any((rules.rules[:, 0] == LOOP) & (rules.rules[:, 2] == 1))),
-            "eps": bool(np.any((rules.rules[:, 0] == LOOP) & (rules.rules[:, 3] == 1))),
+            "zbar": bool(np.any(loops & (rules.rules[:, layout.OWN_ZBAR] == 1))),
+            "eps": bool(np.any(loops & (rules.rules[:, layout.ADAPTIVE] == 1))),
         }  # fmt: skip
         self.names.append({name for name, needed in wanted.items() if needed})
         arrays = {name: aligned(n * needed, self._real) for name, needed in wanted.items()}
         for array in arrays.values():
             array.fill(0.0)  # no page is first touched while the network runs
-        books = np.zeros((n_rows, 5), np.int64)
-        books[:, 0] = -1
+        books = np.zeros((n_rows, layout.BOOK_COLUMNS), np.int64)
+        books[:, layout.LATEST] = layout.NEVER
         return self._kernels.spike.Rows(
             arrays
             | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
@@ -131,7 +131,7 @@ class SpikeMemory:
         rows = {"psi": steps, "L": steps, "F": steps if second else m + 2}
         rows |= {"R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
         rings = {name: aligned((length, n), self._real if name in RINGS else float) for name, length in rows.items()}
-        sparse = (self.rules[0].rules[:, 0] == PREFIX) & (self.network.incoming.blocks[:, DENSE] == 0)
+        sparse = (self.rules[0].rules[:, layout.MODE] == PREFIX) & (self.network.incoming.blocks[:, layout.DENSE] == 0)
         self._lines = {"cells": aligned((n if np.any(sparse) and not second else 0, 4))}
         for suffix, wanted in (("", True), ("2", second)):
             lines = self._lines["ends" + suffix] = aligned((ends * wanted, n, 4))
@@ -158,7 +158,7 @@ class SpikeMemory:
                 row[0], row[2] = (alpha / values.kappa) ** k, (alpha / values.kappa_reg) ** k
             if B == 1:  # no sums; the kernel reads kappa_reg at power 1
                 row[1, 1], row[3, 1] = values.kappa, values.kappa_reg
-        alphas = np.array([line[0] if rule[0] == PREFIX else 1.0 for rule, line in
+        alphas = np.array([line[layout.ALPHA] if rule[layout.MODE] == PREFIX else 1.0 for rule, line in
                            zip(self.rules[0].rules, self.rules[0].constants, strict=True)])  # fmt: skip
         return {
             "powers": powers, "alpha_powers": np.ascontiguousarray(alphas[:, None] ** (np.arange(B + 2) - 1)),
@@ -174,20 +174,22 @@ class SpikeMemory:
             arrays += [np.asarray(getattr(rows, name)) for name in (*PER_SYNAPSE, *PER_ROW)]
         return [(array, array.copy()) for array in arrays]
 
-    def state(self, time: int, base: int) -> State:
+    def state(self, time: int, base: int, channel: Channel) -> State:
         """Return spikes and errors in flight, histories, sums, traces and moments.
 
         Parameters
         ----------
         time, base : int
             Steps done, and the step that the logs start with.
+        channel : Channel
+            Holds the logs of neurons.
         """
         first, last = self.first_step(time) - base, time - base
-        inputs, spikes = self.inputs.part(first, last), self.merged.part(first, last)
+        inputs, spikes = self.inputs.part(first, last), channel.own.part(first, last)
         errors = {name: self.history[name] for name in ERRORS}
         state = State({"blocks": [self.block, self.readout_block]})
         state.shared = errors | {"inputs_ids": inputs.ids, "inputs_ptr": inputs.ptr}
-        state.spikes["spikes"] = lambda: self.network.sources.named(spikes, last - first, *self.network.neurons)
+        state.spikes["spikes"] = lambda: spikes
         state.neurons = self.neurons | {name: array for name, array in self.history.items() if name not in ERRORS}
         for kind, rows, table, names in zip(KINDS, self.rows, self.tables, self.names, strict=True):
             for name in ("books", "Z", *(["counters"] if "moment" in names else [])):
@@ -202,7 +204,7 @@ class SpikeMemory:
         """Return the first step of the logs that samples from step `time` on still read."""
         return max(time - self.steps_kept, 0)
 
-    def load_state(self, time: int, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+    def load_state(self, time: int, numbers: dict[str, Any], shared: dict[str, np.ndarray], channel: Channel) -> None:
         """Take back logs and errors in flight; the logs then start with `first_step(time)`.
 
         Raises
@@ -218,15 +220,14 @@ class SpikeMemory:
             )
         steps = time - self.first_step(time)
         sizes = {"inputs": self.network.n_inputs, "spikes": self.network.n_recurrent}
-        for name, log in (("inputs", self.inputs), ("spikes", self.merged)):
+        for name, log in (("inputs", self.inputs), ("spikes", channel)):
             ids, ptr = shared[f"{name}_ids"], shared[f"{name}_ptr"]
             sound = ptr.shape == (steps + 1,) and ptr[0] == 0 and np.all(np.diff(ptr) >= 0) and ptr[-1] == len(ids)
             if not sound or (len(ids) and int(ids.max()) >= sizes[name]):
                 raise InputError(
                     f"the spikes in flight ({name}) are not those of {steps} steps of {sizes[name]} sources"
                 )
-            flying = SpikeLog.from_arrays(ids, ptr)
-            log.append(0, flying if name == "inputs" else self.network.sources.numbered(flying, steps), steps)
+            log.load(SpikeLog.from_arrays(ids, ptr), steps)
         for name in ERRORS:
             if shared[name].shape != self.history[name].shape:
                 raise InputError("the errors in flight are not those of this network")
@@ -242,8 +243,7 @@ class SpikeMemory:
         for rows in self.rows:
             learning += sum(np.asarray(getattr(rows, name)).nbytes for name in PER_SYNAPSE[1:])
             books += sum(np.asarray(getattr(rows, name)).nbytes for name in (*PER_ROW, "bias", "bias_step"))
-        logs = {id(log): log.nbytes for log in (self.inputs, self.merged, self.own)}
         return {
-            "gradients": learning, "books": books, "log": sum(logs.values()),
+            "gradients": learning, "books": books, "log": self.inputs.nbytes,
             "histories": sum(array.nbytes for array in (*self.bound().values(), *self.neurons.values())),
         }  # fmt: skip

@@ -24,15 +24,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
+from ..kernels import layout
 from ..network.connectivity import Population, Projection
+from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.neurons import CUTOFF_LIMIT, whole_steps
 from ..network.optimizers import Optimizer
 from ..network.parameters import Normal, Uniform
 from ..network.synapse_table import SynapseTable
 
-STATIC, PREFIX, LOOP, READOUT = range(4)
-NO_CUTOFF = -1
+STATIC, PREFIX, LOOP, READOUT = layout.STATIC, layout.PREFIX, layout.LOOP, layout.READOUT
 ERRORS = ("error_ring", "error_sums")  # histories of all readouts, the same on every rank
 FOLD_STEPS = 1024  # how often rows without a cutoff (or a longer one) are worked off, whatever their source does
 LARGEST_BLOCK, SMALLEST_BLOCK = 256, 8
@@ -82,6 +83,20 @@ def lags(model: Model) -> Lags:
     if result.m > 62:
         raise InputError(f"delays to readouts and back are {result.d_out} + {result.d_fb} steps, at most 63 together")
     return result
+
+
+def require_known(model: Model) -> None:
+    """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
+    for readouts in model.of_role("readout"):
+        if not LOSSES[readouts.params.loss].in_spike:
+            raise InputError(
+                f"population '{readouts.name}': loss = '{readouts.params.loss}' is for the interval variant, not for "
+                "'spike'"
+            )
+    owners = {f"projection '{item.name}': ": item.optimizer for item in model.projections if item.optimizer}
+    for owner, optimizer in ({"": model.optimizer} | owners).items():
+        if optimizer.spike_code is None:
+            raise InputError(f"{owner}optimizer '{optimizer.type}' is for the interval variant, not for 'spike'")
 
 
 def uniform_alpha(population: Population, dt_ms: float) -> float | None:
@@ -151,7 +166,7 @@ def cutoff_steps(population: Population, dt_ms: float) -> int:
     """
     cutoff = population.params.eprop_isi_trace_cutoff
     if math.isinf(cutoff):
-        return NO_CUTOFF
+        return layout.NO_CUTOFF
     steps = int(whole_steps(cutoff, dt_ms))
     if steps > CUTOFF_LIMIT:
         raise InputError(
@@ -177,11 +192,11 @@ class Rules:
     @property
     def modes(self) -> set[int]:
         """The modes in use."""
-        return set(self.rules[:, 0].tolist())
+        return set(self.rules[:, layout.MODE].tolist())
 
     def longest_cutoff(self) -> int:
         """Steps of the longest cutoff, `FOLD_STEPS` if there is none or a longer one."""
-        cutoffs = self.rules[self.rules[:, 0] != STATIC, 1]
+        cutoffs = self.rules[self.rules[:, layout.MODE] != STATIC, layout.CUTOFF]
         if not len(cutoffs):
             return 1
         return FOLD_STEPS if cutoffs.min() < 0 else int(min(cutoffs.max(), FOLD_STEPS))
@@ -198,16 +213,21 @@ def rules(model: Model, table: SynapseTable, length: int, m: int) -> Rules:
         alpha = uniform_alpha(projection.post, model.dt_ms)
         needs_steps = not optimizer.accumulates or is_bounded(projection, optimizer)
         stepwise = kind == LOOP or (kind == READOUT and needs_steps)
-        row = (
-            kind, cutoff_steps(projection.post, model.dt_ms), int(alpha is None),
-            int(getattr(projection.post.params, "adaptive", False)), optimizer.spike_code,
-            int(optimizer.optimize_each_step and stepwise),
-        )  # fmt: skip
-        line = (
-            alpha or 0.0, getattr(values, "kappa", 0.0), getattr(values, "kappa_reg", 0.0), optimizer.eta,
-            optimizer.Wmin, optimizer.Wmax, getattr(optimizer, "beta_1", 0.0), getattr(optimizer, "beta_2", 0.0),
-            getattr(optimizer, "epsilon", 1.0),
-        )  # fmt: skip
-        integers += [row] * len(span.delays)
-        floats += [line] * len(span.delays)
-    return Rules(np.array(integers, np.int64).reshape(-1, 6), np.array(floats, float).reshape(-1, 9))
+        row = {
+            layout.MODE: kind, layout.CUTOFF: cutoff_steps(projection.post, model.dt_ms),
+            layout.OWN_ZBAR: int(alpha is None), layout.ADAPTIVE: int(getattr(values, "adaptive", False)),
+            layout.ADAM: optimizer.spike_code, layout.EACH_STEP: int(optimizer.optimize_each_step and stepwise),
+        }  # fmt: skip
+        line = {
+            layout.ALPHA: alpha or 0.0, layout.KAPPA: getattr(values, "kappa", 0.0),
+            layout.KAPPA_REG: getattr(values, "kappa_reg", 0.0), layout.ETA: optimizer.eta,
+            layout.W_MIN: optimizer.Wmin, layout.W_MAX: optimizer.Wmax,
+            layout.BETA_1: getattr(optimizer, "beta_1", 0.0), layout.BETA_2: getattr(optimizer, "beta_2", 0.0),
+            layout.EPSILON: getattr(optimizer, "epsilon", 1.0),
+        }  # fmt: skip
+        integers += [[row[column] for column in range(layout.RULE_COLUMNS)]] * len(span.delays)
+        floats += [[line[column] for column in range(layout.CONSTANT_COLUMNS)]] * len(span.delays)
+    return Rules(
+        np.array(integers, np.int64).reshape(-1, layout.RULE_COLUMNS),
+        np.array(floats, float).reshape(-1, layout.CONSTANT_COLUMNS),
+    )

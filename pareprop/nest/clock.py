@@ -63,7 +63,9 @@ class Clock:
         with guarded(self.comm):
             require(self.model, self.n_steps, exchange.rank, exchange.size)
             self.network = LocalNetwork(self.model, exchange.rank, exchange.size)
-        self.engine = self._engine()
+        with guarded(self.comm):
+            self.engine = self._engine()
+        self.engine.bind()
         self.engine.record_ids(taps.recorded)
         own = self.engine.recorded_ids - self.network.neurons[0]
         self._feedback = self.network.dense_feedback()[:, own]

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..engines.interval import Interval, IntervalSettings
-from ..engines.losses import evaluate, output
+from ..engines.losses import evaluate
+from ..network.losses import LOSSES
+from ..parallel.collectives import maximum
 from ..parallel.spike_log import SpikeLog
 from .clock import Clock
 from .errors import refuse
@@ -80,7 +82,7 @@ class IntervalClock(Clock):
         padded.append(0, inputs, BEFORE)
         padded.ptr[BEFORE + 1 :] = padded.ptr[BEFORE]
         self.engine.run_before(padded, self._injected(0, BEFORE), BEFORE, BEFORE + 1)
-        if self.engine.merged.ptr[BEFORE] or self.engine.own.ptr[BEFORE]:
+        if maximum(self.comm, int(self.engine.channel.own.ptr[BEFORE]) > 0):
             raise refuse("spikes in the first two steps", "start with V_m below V_th")
         self._show_neurons(0, 0, BEFORE)
         self._show_readouts(0, 0, BEFORE + 1)
@@ -117,7 +119,6 @@ class IntervalClock(Clock):
         if self.model.size("current"):
             self.engine.inject(self._injected(start, last))
         self.engine.advance(first, last)
-        self.engine.send_signals(last)
         self._done = last
         self._show_neurons(start, first, last)
         self._show_readouts(start + 1, first, last)
@@ -132,11 +133,11 @@ class IntervalClock(Clock):
         """Show voltages of the readouts, and what a softmax is made of."""
         shown = self.engine.shown_signal()[first:last]
         self.taps.put_readouts("V_m", start + first, shown)
-        plain = self._loss == "mean_squared_error"
+        plain = self._loss is LOSSES["mean_squared_error"]
         self.taps.put_readouts("readout_signal_unnorm", start + first, shown if plain else np.exp(shown))
 
     def _show_spikes(self, start: int, first: int, last: int, inputs: SpikeLog) -> None:
-        own = self.engine.own.part(first, last)
+        own = self.engine.channel.own.part(first, last)
         log = self.own_spikes(own, last - first)
         steps, index = log.spikes(last - first)
         at, source = inputs.spikes(last - first)
@@ -166,7 +167,7 @@ class IntervalClock(Clock):
         target = self.targets.of(start + first + 2, start + last + 2)
         signal, inside = self.engine.shown_signal()[first:last], self._window[first:last]
         error, _ = evaluate(self._loss, signal, target, inside)
-        made = output(self._loss, signal) if len(self.wiring.readouts) else signal
+        made = self._loss.output(signal) if len(self.wiring.readouts) else signal
         for field, values in (("readout_signal", made), ("target_signal", target), ("error_signal", error)):
             self.taps.put_readouts(field, start + first + 2, values * inside[:, None])
         self.put_signals(start + first + 3, error)

@@ -1,9 +1,9 @@
-"""A network in words (`model`, `connectivity`, `neurons`, `optimizers`), and this rank's part of it (`local`).
+"""A network in words (`model`, `connectivity`, `neurons`, `losses`, `optimizers`), and its part on a rank (`local`).
 
 May import `parallel`, `sonata` and the ground.
 
 Where to add
 ------------
-A neuron model: its parameters in `neurons`. A connectivity rule: `connectivity` and its draw. An optimizer: its
-settings in `optimizers`.
+A neuron model: its parameters and flags in `neurons`. A connectivity rule: its class in `connectivity` and its draw in
+`topology.pyx`. A loss: its class in `losses`. An optimizer: its class in `optimizers`, its step in `optimizers.pyx`.
 """

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 
 from .. import rng
 from ..kernels import topology
 from ..parallel.partition import overlap
+from ..sonata.edges import Piece
 from .connectivity import RULES, Projection
 from .model import Model
 from .parameters import Constant, Normal
+from .signs import check_weights
 
-NO_HOLE = -(2**62)
+NO_SELF = -(2**62)  # offset at which no target finds itself among the sources
 TILE = 5120  # targets whose input fits the nearest cache, 40 kB
 SHORTEST_ROW = 64  # synapses that a row keeps on average in a tile
 
@@ -44,7 +47,7 @@ class _RuledBlock(Block):
         item = self.projection
         return (
             RULES[item.rule].code, item.pre.size, *self.targets, int(item.indegree or 0),
-            float(item.probability or 0.0), item.allow_multapses, 0 if self.leaves_out_self else NO_HOLE,
+            float(item.probability or 0.0), item.allow_multapses, 0 if self.leaves_out_self else NO_SELF,
             self._keys[0], self._keys[1], *item.delay,
         )  # fmt: skip
 
@@ -83,17 +86,66 @@ class _ExplicitBlock(Block):
         weight[mine] = self.projection.weight[self._order]
 
 
+class _StreamedBlock(Block):
+    """Comes in pieces, once to count and once to write; rows are sorted by target, then as they came."""
+
+    def __init__(self, model: Model, projection: Projection, targets: tuple[int, int], base: int) -> None:
+        super().__init__(projection, targets, base)
+        low, high = projection.delay_range
+        self.delays = np.arange(low, high + 1) if projection.is_drawn else projection.delay
+        self._seed = model.seed
+        n_sources = projection.pre.size
+        counts = np.zeros(len(self.delays) * n_sources, np.int64)
+        for piece in self._pieces(False):
+            counts += np.bincount(self._rows(piece), minlength=len(counts))
+        self.counts = counts.reshape(-1, n_sources)
+
+    def _pieces(self, weights: bool) -> Iterator[Piece]:
+        return RULES[self.projection.rule].pieces(self._seed, self.projection, *self.targets, weights)
+
+    def _rows(self, piece: Piece) -> np.ndarray:
+        return np.searchsorted(self.delays, piece.delay) * self.projection.pre.size + piece.source
+
+    def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+        cursor, signs = starts.ravel().copy(), self.projection.signs
+        first = int(cursor[0]) if len(cursor) else 0
+        for piece in self._pieces(True):
+            if signs is not None and not self.projection.is_drawn:
+                check_weights(signs, piece.source, piece.weight, f"projection '{self.projection.name}'")
+            row = self._rows(piece)
+            order = np.argsort(row, kind="stable")
+            row = row[order]
+            begins = np.flatnonzero(np.concatenate(([True], row[1:] != row[:-1])))
+            lengths = np.diff(np.append(begins, len(row)))
+            place = cursor[row] + np.arange(len(row)) - np.repeat(begins, lengths)
+            cursor[row[begins]] += lengths
+            target[place] = piece.target[order] - self.targets[0] + self.base
+            weight[place] = piece.weight[order]
+        self._sort(first, target, weight)
+
+    def _sort(self, first: int, target: np.ndarray, weight: np.ndarray) -> None:
+        """Sort each row by target unless the file is sorted so."""
+        lengths = self.counts.ravel()
+        mine = slice(first, first + int(lengths.sum()))
+        row = np.repeat(np.arange(len(lengths)), lengths)
+        key = row * (2**32) + target[mine]
+        if np.any(key[1:] < key[:-1]):
+            order = np.argsort(key, kind="stable")
+            target[mine], weight[mine] = target[mine][order], weight[mine][order]
+
+
 def draft_blocks(model: Model, projection: Projection, first: int, last: int, tiled: bool) -> list[Block]:
     """The tiles of a projection: neighbouring ranges of its targets on this rank, one unless `tiled`."""
     offset = model.offset(projection.post)
     low, high = overlap(first, last, offset, offset + projection.post.size)
     base = low - first if high > low else 0
     low, high = (low - offset, high - offset) if high > low else (0, 0)
-    if not projection.is_drawn:
+    if projection.source is not None:
         return [_ExplicitBlock(projection, (low, high), base)]
+    kind = _StreamedBlock if RULES[projection.rule].streamed else _RuledBlock
     n_tiles = number_of_tiles(projection, high - low) if tiled else 1
     bounds = [low + (high - low) * k // n_tiles for k in range(n_tiles + 1)]
-    return [_RuledBlock(model, projection, ends, base + ends[0] - low) for ends in itertools.pairwise(bounds)]
+    return [kind(model, projection, ends, base + ends[0] - low) for ends in itertools.pairwise(bounds)]
 
 
 def number_of_tiles(projection: Projection, n_targets: int) -> int:
@@ -102,6 +154,8 @@ def number_of_tiles(projection: Projection, n_targets: int) -> int:
     A sparse row reaches all over its targets; in a tile it finds them in 8 bytes * `TILE` of cache.
     """
     density = RULES[projection.rule].density(projection)
+    if projection.edges and not projection.edges.index:  # the whole file is read for each tile
+        return 1
     if RULES[projection.rule].reaches_all or not density:
         return 1
     width = max(TILE, int(SHORTEST_ROW / density))

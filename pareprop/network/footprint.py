@@ -9,7 +9,7 @@ from ..parallel.partition import block
 from .connectivity import RULES, Projection
 from .model import Model
 
-SYNAPSE, STEP = 12, 8  # bytes: target and weight; of a number kept in each step
+SYNAPSE, STEP, SINGLE = 12, 8, 4  # bytes: target and weight; of a number kept in each step
 
 
 def require(model: Model, n_steps: int, rank: int = 0, size: int = 1) -> None:
@@ -25,6 +25,8 @@ def _parts(model: Model, n_steps: int, rank: int, size: int) -> Iterator[tuple[i
     if model.variant == "interval":
         yield (last - first) * n_steps * STEP, f"history of {last - first} neurons over n_steps = {n_steps}"
     yield model.size("readout") * n_steps * STEP, f"signals of {model.size('readout')} readouts in {n_steps} steps"
+    if model.local:
+        yield (last - first) * n_steps * SINGLE, f"signals of local readouts of {last - first} neurons"
     for projection in model.projections:
         first, last = block(projection.post.size, size, rank)  # about; populations lie somewhere in a rank's block
         if projection.is_drawn:

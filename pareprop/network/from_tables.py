@@ -71,7 +71,8 @@ def add_populations(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
             _add_population(model, entry, here)
         except InputError as problem:
             problems.append(str(problem))
-    missing = {"recurrent", "readout"} - {str(entry.get("role")) for entry in entries}
+    there = {population.role for population in model.populations}
+    missing = {"recurrent", "readout"} - there - {str(entry.get("role")) for entry in entries}
     return problems + [f"populations: one of role '{role}' is missing" for role in sorted(missing)]
 
 

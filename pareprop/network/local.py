@@ -11,6 +11,7 @@ import numpy as np
 from .. import rng
 from ..arrays import aligned_copy
 from ..errors import InputError
+from ..kernels import layout
 from ..parallel.messages import Sources
 from ..parallel.partition import block, overlap
 from . import rewire
@@ -22,7 +23,6 @@ from .parameters import Normal, Uniform
 from .synapse_table import SynapseTable
 
 ALMOST_ALL = 0.875  # a rank that listens to more of the neurons than this listens to all
-DELTA = 2  # added to the model code of iaf_psc_delta models
 
 
 class LocalNetwork:
@@ -93,11 +93,11 @@ class LocalNetwork:
             if low == high:
                 continue
             parts.append(self._parameters(population, low - offset, high - offset))
-            code = population.params.adaptive + DELTA * population.params.psc_delta
-            surrogate = SURROGATES.index(population.params.surrogate_gradient_function)
+            code = layout.ADAPTS * population.params.adaptive + layout.PSC_DELTA * population.params.psc_delta
+            surrogate = SURROGATES[population.params.surrogate_gradient_function]
             self.pieces.append((low - first, high - first, surrogate, code))
             self.piece_populations.append(population)
-        self.pieces = np.array(self.pieces, np.int64).reshape(-1, 4)
+        self.pieces = np.array(self.pieces, np.int64).reshape(-1, layout.PIECE_COLUMNS)
         names = parts[0] if parts else self._parameters(self.model.of_role("recurrent")[0], 0, 0)
         joined = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
         self.cells = {name: aligned_copy(array, float) for name, array in joined.items()}
@@ -107,7 +107,7 @@ class LocalNetwork:
 
         def get(name: str, default: float = 0.0) -> np.ndarray:
             value = getattr(population.params, name, default)
-            return self._values(population, name, default if value is None else value, low, high)
+            return cell_values(self.model, population, name, default if value is None else value, low, high)
 
         dt = self.model.dt_ms
         E_L, tau_m = get("E_L"), get("tau_m")
@@ -123,24 +123,6 @@ class LocalNetwork:
             "c_reg": get("c_reg"), "f_target": get("f_target") / 1000.0,
             "V_reset": get("V_reset") - E_L, "refractory_input": get("refractory_input"),
         }  # fmt: skip
-
-    def _values(self, population: Population, name: str, value: Any, low: int, high: int) -> np.ndarray:
-        if isinstance(value, Normal | Uniform):
-            key = rng.key(self.model.seed, f"{population.name}/{name}")
-            ids = np.arange(low, high)
-            if isinstance(value, Normal):
-                drawn = value.mean + value.std * rng.normal(key, ids, 1)[:, 0]
-            else:
-                drawn = value.low + (value.high - value.low) * rng.uniform(key, ids, 1)[:, 0]
-            if name in ("tau_m", "C_m", "adapt_tau", "surrogate_gradient_width") and np.any(drawn <= 0):
-                raise InputError(
-                    f"population '{population.name}': {name} drawn for neuron {low + int(np.argmin(drawn))} is "
-                    f"{drawn.min():g}, must be above 0"
-                )
-            return drawn
-        if np.ndim(value):
-            return np.array(value[low:high], dtype=float)
-        return np.full(high - low, float(value))
 
     @property
     def adaptive(self) -> bool:
@@ -195,6 +177,26 @@ class LocalNetwork:
         memory = {name: table.nbytes for name, table in self.tables().items()}
         memory["mirror"] = self.mirror.nbytes if self.mirror else 0
         return memory | {"neurons": sum(array.nbytes for array in self.cells.values())}
+
+
+def cell_values(model: Model, population: Population, name: str, value: Any, low: int, high: int) -> np.ndarray:
+    """Values of a parameter for the cells [low, high) of a population, float64 (high - low,)."""
+    if isinstance(value, Normal | Uniform):
+        key = rng.key(model.seed, f"{population.name}/{name}")
+        ids = np.arange(low, high)
+        if isinstance(value, Normal):
+            drawn = value.mean + value.std * rng.normal(key, ids, 1)[:, 0]
+        else:
+            drawn = value.low + (value.high - value.low) * rng.uniform(key, ids, 1)[:, 0]
+        if name in ("tau_m", "C_m", "adapt_tau", "surrogate_gradient_width") and np.any(drawn <= 0):
+            raise InputError(
+                f"population '{population.name}': {name} drawn for neuron {low + int(np.argmin(drawn))} is "
+                f"{drawn.min():g}, must be above 0"
+            )
+        return drawn
+    if np.ndim(value):
+        return np.array(value[low:high], dtype=float)
+    return np.full(high - low, float(value))
 
 
 def target_rate(model: Model) -> float:

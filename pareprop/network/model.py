@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,13 +18,16 @@ from numpy.typing import ArrayLike
 
 from ..errors import InputError, shown
 from ..kernels import PRECISIONS, Precision
-from . import parameters, signs
+from ..sonata.edges import Edges
+from . import from_sonata, parameters, signs
 from .connectivity import Population, Projection, Role, check_ends, make
+from .local_readouts import LocalReadouts, names
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
 from .optimizers import optimizer as make_optimizer
 from .rewire import Rewire
 from .rewire import check_projection as check_rewired
+from .space import Space
 
 MAX_SIZE = 2**31  # cells of a population
 MAX_NAME = 100  # characters of the name of a population
@@ -56,6 +61,7 @@ class Model:
     projections: list[Projection] = field(default_factory=list)
     optimizer: Optimizer = field(default_factory=GradientDescent)
     precision: Literal["double", "single"] = "double"
+    local: LocalReadouts | None = None
 
     def __post_init__(self) -> None:
         if self.variant not in NEURON_MODELS:
@@ -66,6 +72,53 @@ class Model:
             raise InputError(f"seed = {shown(self.seed)} must be a whole number of at least 0, below 2^63")
         if not 0 < self.dt_ms < math.inf:
             raise InputError(f"dt_ms = {self.dt_ms} must be above 0 and finite")
+
+    @classmethod
+    def from_sonata(
+        cls, config: str | Path, dt_ms: float = 1.0, variant: Literal["interval", "spike"] = "interval", *,
+        seed: int = 1, optimizer: Optimizer | None = None, precision: Literal["double", "single"] = "double",
+        neuron: str | None = None, values: dict[str, Any] | None = None, sign: str = "free",
+        round_delays: bool = False, default_weight: float | None = None, default_delay: float | None = None,
+        projections: dict[str, dict[str, Any]] | None = None,
+    ) -> Model:  # fmt: skip
+        """Make a model of a SONATA network: readouts are added to it.
+
+        Its edges stay in their files until each rank reads those of its own neurons.
+
+        Parameters
+        ----------
+        config : str or Path
+            `circuit_config.json`, or the `simulation_config.json` that names one.
+        dt_ms, variant, seed, optimizer, precision
+            As of a `Model`.
+        neuron : str or None
+            Model of all neurons; None for what the node types' templates say.
+        values : dict or None
+            Parameters of all neurons, in place of the node types'.
+        sign : str
+            "source": signs of sources by column `ei`, "weights": those that all weights of a source share, or "free".
+        round_delays : bool
+            Whether delays that are no whole steps are rounded, to at least one.
+        default_weight, default_delay : float or None
+            Of edges without one, and in ms; None: there must be none.
+        projections : dict or None
+            Edge population to further arguments of `connect`, such as `plastic`, `optimizer` and `rewire`.
+
+        Returns
+        -------
+        Model
+
+        Raises
+        ------
+        InputError
+            Names the file and what is wrong or not supported in it.
+        """
+        model = cls(variant, seed, dt_ms, optimizer=optimizer or GradientDescent(), precision=precision)
+        from_sonata.add(
+            model, Path(config), neuron, values or {}, sign, projections or {}, round_delays=round_delays,
+            default_weight=default_weight, default_delay=default_delay,
+        )  # fmt: skip
+        return model
 
     @property
     def kernels(self) -> Precision:
@@ -103,6 +156,19 @@ class Model:
         """Add a group of leaky readouts."""
         checked = parameters.checked(READOUT_MODELS[self.variant], values, f"population '{name}'")
         return self._add(Population(name, size, "readout", "readout", checked))
+
+    def local_readouts(self, name: str, of: Population | Sequence[Population], **values: Any) -> LocalReadouts:
+        """Give each neuron of some populations a readout of its own, see `LocalReadouts`; samples have targets."""
+        if self.variant != "interval" or self.local:
+            raise InputError(f"local readouts '{name}': must be the only ones, in the interval variant")
+        given = {"name": name, "of": names(of)} | values
+        found = parameters.checked(LocalReadouts, given, f"local readouts '{name}'")
+        neurons = [population.name for population in self.of_role("recurrent")]
+        for other in found.of:
+            if other not in neurons:
+                raise InputError(f"local readouts '{name}': of = '{other}' is no population of neurons")
+        self.local = found
+        return found
 
     def of_role(self, *roles: Role) -> list[Population]:
         """Populations with one of `roles`, in order of definition."""
@@ -142,6 +208,13 @@ class Model:
         allow_autapses: bool = True,
         allow_multapses: bool = True,
         plastic: bool = True,
+        sigma_in: float | None = None,
+        sigma_out: float | None = None,
+        space: Space | dict | None = None,
+        edges: Edges | None = None,
+        normalized: bool = False,
+        inhibition: float = 1.0,
+        keep_signs: bool = True,
     ) -> Projection:
         """Add a projection.
 
@@ -149,7 +222,8 @@ class Model:
         ----------
         pre, post : populations; from readouts to neurons it is a learning-signal connection
         rule : "all_to_all", "one_to_one", "fixed_indegree" (needs `indegree`), "fixed_probability" (needs
-            `probability`) or "explicit" (needs `source`, `target`, population-local ids)
+            `probability`), "lognormal_degrees" (needs `indegree`, the mean, `sigma_in`, `sigma_out`), "distance" (needs
+            `probability`, at distance 0, and `space`) or "explicit" (needs `source`, `target`, population-local ids)
         weight : number, `Normal`, `Uniform` or, for "explicit", an array
         delay : whole steps, at least 1; a pair (low, high) draws one per synapse; an array for "explicit"
         name : "pre->post" if not given
@@ -158,9 +232,12 @@ class Model:
         sign : "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
             or +1, -1, 0 for each source. Drawn weights become |w| * sign, explicit ones must have it
         rewire : how synapses move while they learn, see `Rewire`; for plastic projections onto neurons
-        indegree, probability, source, target : of the rule
+        indegree, probability, source, target, sigma_in, sigma_out, space, edges : of the rule
         allow_autapses, allow_multapses : as in NEST
         plastic : whether weights from inputs and neurons learn
+        normalized : whether drawn weights are divided by the square root of their target's number of synapses
+        inhibition : factor of drawn weights of sources whose sign is -1
+        keep_signs : whether signs hold while weights learn, not only at the start
 
         Raises
         ------
@@ -180,10 +257,14 @@ class Model:
         check_ends(here, pre, post, feedback)
         if isinstance(rewire, dict):
             rewire = parameters.checked(Rewire, rewire, f"{here}: rewire")
+        if isinstance(space, dict):
+            space = parameters.checked(Space, space, f"{here}: space")
         projection = Projection(
             name, pre, post, rule, weight, delay, indegree, probability, allow_autapses, allow_multapses, source,
             target, plastic=pre.role in ("input", "recurrent") and plastic, optimizer=optimizer,
             feedback=(feedback or "random") if pre.role == "readout" else "", rewire=rewire,
+            sigma_in=sigma_in, sigma_out=sigma_out, space=space, edges=edges, normalized=normalized,
+            inhibition=inhibition, binding=keep_signs,
         )  # fmt: skip
         projection = make(here, projection)
         projection = replace(projection, signs=self._signs(here, projection, sign))
@@ -202,7 +283,7 @@ class Model:
         if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
             raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
         found = signs.of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
-        if found is not None and not projection.is_drawn:
+        if found is not None and projection.source is not None:
             signs.check_weights(found, projection.source, projection.weight, here)
         return found
 
@@ -214,11 +295,13 @@ class Model:
         if population.size < 1:
             raise InputError(f"population '{population.name}': size = {population.size} must be at least 1")
         if population.size > MAX_SIZE:
-            raise InputError(f"population '{population.name}': size = {population.size} must be at most {MAX_SIZE}")
+            raise InputError(
+                f"population '{population.name}': size = {shown(population.size)} must be at most {MAX_SIZE}"
+            )
         if any(other.name == population.name for other in self.populations):
             raise InputError(f"population '{population.name}' exists already")
         found = signs.per_cell(sign, population.size, f"population '{population.name}'")
-        if np.any(found):
+        if np.any(sign):  # of a population of 2^31 cells this is one number
             population = replace(population, sign=found)
         self.populations.append(population)
         return population

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
+from ..kernels import layout
+from .losses import LOSSES
 from .parameters import FLOAT_MAX, Frozen, Value, plain, require_above, require_order
 
-SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative")
 Surrogate = Literal["piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative"]
+SURROGATES = {name: getattr(layout, name.upper()) for name in get_args(Surrogate)}  # kernel codes
 CUTOFF_LIMIT = 1e7  # steps, of which spikes are kept; a longer cutoff that is not infinite is a mistake
 TICS_PER_MS = 1000  # NEST's, to which times are rounded
 
@@ -117,7 +119,7 @@ class _Readout(Frozen):
     V_m: float | None = None
     V_min: float = -FLOAT_MAX
     tau_m: float = Field(10.0, gt=0)
-    loss: Literal["mean_squared_error", "cross_entropy"] = "mean_squared_error"
+    loss: Literal[*LOSSES] = "mean_squared_error"
 
 
 class ReadoutInterval(_Readout):

@@ -101,7 +101,24 @@ class Adam(Optimizer):
         )  # fmt: skip
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {kind.model_fields["type"].default: kind for kind in (GradientDescent, Adam)}
+class SgdMomentum(Optimizer):
+    """Gradient descent with momentum: v = momentum v + g, w -= eta v (Sutskever et al. 2013, PMLR 28, 1139-1147)."""
+
+    moments: ClassVar[tuple[str, ...]] = ("velocity",)
+
+    type: Literal["sgd_momentum"] = "sgd_momentum"
+    momentum: float = Field(0.9, ge=0, lt=1)
+
+    def step(
+        self, eta: float, divisor: float, n_step: int, gradient: np.ndarray, weight: np.ndarray, **moments: np.ndarray
+    ) -> None:
+        """Take one step, see `Optimizer.step`."""
+        kernel.sgd_momentum(eta, divisor, self.Wmin, self.Wmax, self.momentum, gradient, moments["velocity"], weight)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    kind.model_fields["type"].default: kind for kind in (GradientDescent, Adam, SgdMomentum)
+}
 
 
 def optimizer(values: Mapping[str, Any], origin: str) -> Optimizer:

@@ -37,7 +37,7 @@ def check_projection(projection: Any, here: str) -> None:
 
 def check_bounds(projection: Any, low: float, high: float, here: str) -> None:
     """Raise `InputError` if Wmin = `low` or Wmax = `high` leave no room for a sign that may occur."""
-    signs = np.zeros(1, np.int8) if projection.signs is None else projection.signs
+    signs = projection.signs if projection.keeps_signs else np.zeros(1, np.int8)
     if low > 0 or (low == 0 and np.any(signs <= 0)):
         raise InputError(f"{here}: Wmin = {low:g} must be below 0 where synapses are rewired, some may inhibit")
     if high < 0 or (high == 0 and np.any(signs >= 0)):

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..arrays import aligned
+from ..kernels import layout
 from ..kernels import rows as row_kernel
 from ..kernels import signs as sign_kernel
 from .connectivity import RULES, Projection
-from .drawing import NO_HOLE, Block, draft_blocks
+from .drawing import Block, draft_blocks
 from .model import Model
 
-COLUMNS = ("row", "source", "sources", "delay", "log", "dense", "target", "hole", "width", "plastic")
-ROW, SOURCE, SOURCES, LOG, DENSE, TARGET, HOLE = (
-    COLUMNS.index(name) for name in ("row", "source", "sources", "log", "dense", "target", "hole")
-)
+ROW, SOURCE, SOURCES, LOG, TARGET, HOLE = (
+    layout.ROW, layout.SOURCE, layout.SOURCES, layout.LOG, layout.TARGET, layout.HOLE
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class SynapseTable:
 
     Attributes
     ----------
-    blocks : int64 (n_blocks, 10), columns as in `COLUMNS`
+    blocks : int64 (n_blocks, BLOCK_COLUMNS), columns as in `kernels.layout`
     row_ptr : int64 (n_rows + 1,)
     target : uint32 (n,), local index of the target
     weight : (n,), of the model's precision
@@ -105,8 +105,9 @@ class SynapseTable:
                 row += draft.counts.size
             if group[0].projection.is_drawn or group[0].projection.rewire:  # given ones were checked; -0.0
                 first = self.spans[-1].rows
-                sign_kernel.take_signs(self.row_ptr[first:], self.spans[-1].row_signs(), self.weight)
-        self.blocks = np.array(blocks, np.int64).reshape(-1, len(COLUMNS))
+                factor = group[0].projection.inhibition if group[0].projection.is_drawn else 1.0
+                sign_kernel.take_signs(self.row_ptr[first:], self.spans[-1].row_signs(), factor, self.weight)
+        self.blocks = np.array(blocks, np.int64).reshape(-1, layout.BLOCK_COLUMNS)
 
     def _span(self, group: list[Block], row: int) -> ProjectionSlice:
         """Where a projection lies whose tiles start with `row`."""
@@ -122,7 +123,7 @@ class SynapseTable:
         n_sources, n_rows = projection.pre.size, draft.counts.size
         draft.fill(self.row_ptr[row : row + n_rows].reshape(draft.counts.shape), self.target, self.weight)
         source = model.offset(projection.pre)
-        hole = model.offset(projection.post) + low if draft.leaves_out_self else NO_HOLE
+        hole = model.offset(projection.post) + low if draft.leaves_out_self else layout.NO_HOLE
         blocks = []
         for k, delay in enumerate(draft.delays):
             dense = self._is_dense(draft, row + k * n_sources)
@@ -195,7 +196,7 @@ class SynapseTable:
                 first = blocks[0, SOURCE]
                 low = np.searchsorted(sources, first)
                 blocks[:, SOURCE], blocks[:, SOURCES] = low, low + len(kept)
-                blocks[:, HOLE] += low - first
+                blocks[blocks[:, HOLE] != layout.NO_HOLE, HOLE] += low - first
             blocks[:, ROW] = place[blocks[:, ROW]]
         self.spans = [
             replace(span, rows=int(place[span.rows]), sources=None if len(kept) == span.n_sources else kept)

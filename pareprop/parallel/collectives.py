@@ -1,39 +1,65 @@
-"""Things all ranks do together, in an order that does not depend on their number. `comm` is None for one process."""
+"""Collective operations, in an order that does not depend on the number of ranks. `comm` is None for one process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import ParepropError
+import numpy as np
+
+from ..errors import ParepropError, StateError
 from .replicas import Replicas
+
+PATIENCE = 5.0  # seconds that a rank with an error waits for the others, which have it as well, or never come
 
 
 def raise_together(comm: Any, problem: ParepropError | None) -> None:
-    """Collective: raise on all ranks the problem of the lowest rank that has one; name it if not all have one."""
+    """Collective: raise on all ranks the problem of the lowest rank that has one; name the rank unless all have one."""
     problems = [problem] if comm is None else comm.allgather(problem)
     for rank, found in enumerate(problems):
         if found is not None:
             raise type(found)(f"{found} (rank {rank})" if None in problems else str(found)) from None
 
 
+def all_arrive(comm: Any, seconds: float = PATIENCE) -> bool:
+    """Collective, if all goes well: whether all ranks come here within some seconds.
+
+    If not, this rank is alone with its problem, the others wait for it elsewhere, and nothing collective is left to do.
+    """
+    if comm is None:
+        return True
+    arrival, latest = comm.Ibarrier(), time.monotonic() + seconds
+    while not (there := arrival.Test()) and time.monotonic() < latest:
+        time.sleep(0.01)
+    return there
+
+
 @contextmanager
 def guarded(comm: Any) -> Iterator[None]:
-    """Collective: an error of the user that one rank meets in the block ends the block on all ranks with that error.
+    """Collective: an error that one rank meets in the block ends the block on all ranks with that error.
 
-    For work that each rank does alone: the block must not hold anything collective.
+    For work that each rank does alone: the block must not hold anything collective. A file that can't be read on one
+    rank, or memory that only one rank lacks, becomes a `StateError` on all.
     """
     problem = None
     try:
         yield
     except ParepropError as found:
         problem = found
+    except MemoryError as found:
+        problem = StateError(f"not enough memory{f': {found}' if str(found) else ''}")
+    except OSError as found:
+        problem = StateError(f"{found.filename}: {found.strerror}" if found.filename else str(found))
     raise_together(comm, problem)
 
 
 def run_in_first_group(replicas: Replicas, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Collective over all groups: what a function, collective within a group, returns or raises in the first one."""
+    """Run `function` in the first replica group only and broadcast its result, or its exception, to all groups.
+
+    Collective over all ranks; `function` is collective within a group.
+    """
     result = problem = None
     if replicas.index == 0:
         try:
@@ -47,9 +73,9 @@ def run_in_first_group(replicas: Replicas, function: Callable[..., Any], *argume
 
 
 def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:
-    """Collective: yield on rank 0 the items of all ranks, rank after rank; other ranks get nothing.
+    """Collective: yield on rank 0 the items of all ranks, rank after rank; yield nothing on other ranks.
 
-    One item at a time is in flight, so that rank 0 never holds all of them. The iterator must be exhausted.
+    One item at a time is in flight, so rank 0 never holds all of them. Callers must exhaust the iterator.
     """
     if comm is None or comm.rank == 0:
         yield from items
@@ -62,16 +88,44 @@ def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:
         comm.send(None, dest=0)
 
 
+def ordered_sum(comm: Any, values: np.ndarray) -> float:
+    """Collective: the sum of the values of all ranks, one after the other, so that it is the same for any division.
+
+    Parameters
+    ----------
+    comm : MPI.Comm or None
+    values : np.ndarray
+        float64, (n,), of this rank.
+    """
+    before = 0.0 if comm is None or comm.rank == 0 else comm.recv(source=comm.rank - 1)
+    total = float(np.cumsum(np.concatenate(([before], values)))[-1])
+    if comm is None:
+        return total
+    if comm.rank < comm.size - 1:
+        comm.send(total, dest=comm.rank + 1)
+    return comm.bcast(total, root=comm.size - 1)
+
+
 def maximum(comm: Any, value: float) -> float:
-    """Collective: the largest value of all ranks."""
+    """Collective: return the largest value over ranks."""
     return value if comm is None else max(comm.allgather(value))
 
 
+def any_of(comm: Any, flags: Sequence[bool]) -> list[bool]:
+    """Collective: for each flag whether any rank has set it."""
+    own = np.array(flags, np.int8)
+    if comm is not None:
+        from mpi4py import MPI  # where there is a communicator, it is loaded
+
+        comm.Allreduce(MPI.IN_PLACE, own, MPI.MAX)
+    return [bool(flag) for flag in own]
+
+
 def gather(comm: Any, value: Any) -> list[Any]:
-    """Collective: the values of all ranks, by rank."""
+    """Collective: return the values of all ranks, by rank, on all ranks (an allgather)."""
     return [value] if comm is None else comm.allgather(value)
 
 
 def total(comm: Any, value: int) -> int:
-    """Collective: the sum of whole numbers of all ranks."""
+    """Collective: return the sum of whole numbers over ranks."""
     return value if comm is None else sum(comm.allgather(value))

@@ -1,25 +1,28 @@
-"""The exchange of one round between ranks: spikes and readout signals in one message.
+"""The exchange of one round between ranks: spikes and readout signals.
 
 `Alone` (one process) and `Ranks` (MPI) are two implementations of one small interface, the only difference that the
-loop knows.
+loop knows. Ranks of a node write their spikes into one shared log; of several nodes the leaders tell each other.
 """
 
 from __future__ import annotations
 
-import time
 from typing import Any, Protocol
 
 import numpy as np
 
+from ..errors import InputError
+from ..kernels import rounds as kernel
 from ..timers import Timers
-from .messages import AllgatherSender, AlltoallvSender, Sources, grown
-from .partition import firsts
+from .channel import Channel, Choice, Terms, private, within
+from .collectives import raise_together
+from .messages import AllgatherSender, AlltoallvSender, Sources
+from .node import Layout, Nodes, SharedMemory, find_nodes, is_crowded, lost, require_shared
+from .partition import block, firsts
 from .replicas import Replicas
-from .spike_log import SpikeLog, joined
+from .spike_log import SegmentedLog, SpikeLog
 
-TRIALS = 12  # rounds of each way to send that are tried when the network is built
-WORTHWHILE = 0.75  # targeted sending is tried if ranks listen to a smaller share of the neurons
-WAYS = ("measured", "everything", "targeted")
+WORTHWHILE = 0.75  # targeted sending pays if nodes listen to a smaller share of the neurons
+WAYS = ("counted", "everything", "targeted", "measured")  # the last one is an old name of the first
 
 
 class Exchange(Protocol):
@@ -27,56 +30,44 @@ class Exchange(Protocol):
 
     Attributes
     ----------
-    profile_waiting : whether the time until all ranks are there is told apart from the transfer
+    sending : how spikes travel, in a word
     """
 
     rank: int
     size: int
     comm: Any
-    profile_waiting: bool
+    sending: str
     replicas: Replicas
 
     @property
     def nbytes(self) -> int:
         """Bytes of the message buffers."""
 
-    def bind(
-        self, own: SpikeLog, merged: SpikeLog, own_signal: np.ndarray, signal: np.ndarray,
-        sources: Sources | None = None, expected: float = 0.0,
-    ) -> None:  # fmt: skip
-        """Collective: name the arrays to exchange.
+    @property
+    def received_bytes(self) -> int:
+        """Bytes that this rank gets from other nodes in a round."""
+
+    def require_memory(self, terms: Terms) -> None:
+        """Collective: raise `InputError` if there is too little shared memory for a network."""
+
+    def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
+        """Collective: take memory for logs and signals, and connect the ranks.
 
         Parameters
         ----------
-        own : log of this rank's neurons, by id
-        merged : log of all spikes, or of those of `sources` by their number
-        own_signal, signal : (T, own readouts) and (T, n_readouts)
+        terms : what the engine asks for
         sources : the neurons that this rank listens to, by default all
-        expected : spikes per neuron in a round, about
-        """
-
-    def round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
-        """Collective: exchange spikes of steps [first, last) and signals of steps [signal_first, signal_last)."""
-
-    def all_spikes_on_root(self, own: SpikeLog, merged: SpikeLog, n_steps: int) -> tuple[SpikeLog, int]:
-        """Collective: from the logs of a sample that of all spikes by id, on rank 0 at least, and their number.
-
-        Other ranks may get that of their own neurons.
         """
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """Collective: what `whole` gave to rank 0, on all ranks."""
+        """Collective: what `Channel.all_spikes_on_root` gave to rank 0, on all ranks."""
 
 
-def timed_round(exchange: Exchange, timers: Timers, *steps: int) -> None:
-    """Collective: a round, whose time counts as `communicate`, or as `wait` until all ranks are there."""
-    start = time.perf_counter()
-    if exchange.profile_waiting and exchange.comm is not None:
-        exchange.comm.Barrier()
-        start, called = time.perf_counter(), start
-        timers.add("wait", start - called)
-    exchange.round(*steps)
-    timers.add("communicate", time.perf_counter() - start)
+def add_times(meeting: kernel.Meeting, timers: Timers) -> None:
+    """Take the seconds of the meetings so far: `wait` until the others were there, `communicate` for the rest."""
+    timers.add("wait", meeting.waited)
+    timers.add("communicate", meeting.transferred)
+    meeting.waited = meeting.transferred = 0.0
 
 
 class Alone:
@@ -85,28 +76,18 @@ class Alone:
     rank = 0
     size = 1
     comm: Any = None
-    nbytes = 0
-    profile_waiting = False
+    sending = ""
+    nbytes = received_bytes = 0
 
     def __init__(self, replicas: Replicas | None = None) -> None:
         self.replicas = replicas or Replicas()
 
-    def bind(
-        self, own: SpikeLog, merged: SpikeLog, own_signal: np.ndarray, signal: np.ndarray,
-        sources: Sources | None = None, expected: float = 0.0,
-    ) -> None:  # fmt: skip
-        """Keep the signals; logs are the same."""
-        self._signals = (own_signal, signal)
+    def require_memory(self, terms: Terms) -> None:
+        """Nothing is shared."""
 
-    def round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
-        """Copy the signals if they are kept apart."""
-        own, merged = self._signals
-        if own is not merged:
-            merged[signal_first:signal_last] = own[signal_first:signal_last]
-
-    def all_spikes_on_root(self, own: SpikeLog, merged: SpikeLog, n_steps: int) -> tuple[SpikeLog, int]:
-        """The one log there is."""
-        return merged, int(merged.ptr[n_steps])
+    def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
+        """Take memory."""
+        return private(terms, terms.n_neurons)
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """The same."""
@@ -118,108 +99,137 @@ class Ranks:
 
     Parameters
     ----------
-    comm : mpi4py communicator
-    sending : "everything" to all ranks, "targeted" to those that listen, or "measured": where ranks listen to a part of
-        the neurons only, both are tried once, in `bind`, and the faster one is kept
+    comm : mpi4py communicator, its ranks numbered node by node
+    ways : between nodes "everything" to all, "targeted" to those that listen, or "counted": targeted where nodes
+        listen to a part of the neurons only
     replicas : groups of which the communicator is one
-    profile_waiting : as in `Exchange`
 
     Attributes
     ----------
-    way : how messages travel, see `sending`
+    sender : what sends messages to other nodes, on their leaders; None where there is one node
     """
 
-    def __init__(
-        self, comm: Any, sending: str = "measured", replicas: Replicas | None = None, profile_waiting: bool = False
-    ) -> None:
-        self.comm, self.sending, self.replicas = comm, sending, replicas or Replicas()
-        self.profile_waiting = profile_waiting
+    def __init__(self, comm: Any, ways: str = "counted", replicas: Replicas | None = None) -> None:
+        self.comm, self.ways, self.replicas = comm, ways, replicas or Replicas()
         self.rank, self.size = comm.rank, comm.size
-        self.way: AllgatherSender | AlltoallvSender | None = None
+        self.nodes: Nodes = find_nodes(comm)
+        self.sender: AllgatherSender | AlltoallvSender | None = None
+        self.sending = "shared"
 
-    def bind(
-        self, own: SpikeLog, merged: SpikeLog, own_signal: np.ndarray, signal: np.ndarray,
-        sources: Sources | None = None, expected: float = 0.0,
-    ) -> None:  # fmt: skip
-        """Collective: name the arrays to exchange and choose the way to send."""
-        first = firsts(signal.shape[1], self.size)
+    def _layout(self, terms: Terms) -> Layout:
+        """One log for each rank of this node and for each other node, in ascending ids."""
+        first, nodes = firsts(terms.n_neurons, self.size), self.nodes
+        low, high = nodes.starts[nodes.index : nodes.index + 2]
+        bounds = np.unique([*nodes.starts, *range(low, high)])  # first rank of each log, and the end
+        return Layout(nodes.local.size, np.diff(first[bounds]), terms.length, terms.n_steps, terms.n_readouts)
+
+    def require_memory(self, terms: Terms) -> None:
+        """Collective: raise `InputError` if there is too little shared memory for a network."""
+        problem = None
+        try:
+            if self.nodes.local.rank == 0:
+                require_shared(self._layout(terms).initial_bytes())
+        except InputError as found:
+            problem = found
+        raise_together(self.comm, problem)
+
+    def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
+        """Collective: take shared memory, and connect the ranks."""
+        nodes, local, layout = self.nodes, self.nodes.local, self._layout(terms)
+        memory = SharedMemory(self.comm, nodes, layout)
+        place = nodes.index + local.rank  # of this rank's log
+        logs, problem = [], None
+        try:
+            for k in range(len(layout.neurons)):
+                foreign = not nodes.index <= k < nodes.index + local.size
+                logs.append(memory.log(k, writes=k == place or (foreign and local.rank == 0)))
+        except InputError as found:
+            problem = found
+        raise_together(self.comm, problem)
+        first = firsts(terms.n_neurons, self.size)
+        written: list[tuple[Any, Choice]] = [(logs[place], within(*first[self.rank : self.rank + 2]))]
+        holder: list[Any] = []
+        meeting = kernel.NodeMeeting(
+            local.rank, memory.lines(), memory.fd,
+            lambda rank: lost(int(nodes.starts[nodes.index]), holder, local.rank, rank), is_crowded(local),
+        )  # fmt: skip
+        holder.append(meeting)
+        every: SegmentedLog | None = SegmentedLog(logs)
+        heard, signal = every, memory.signal()
+        if nodes.count > 1:
+            written += self._connect(meeting, terms, sources, logs, signal)
+        if any(self.comm.allgather(sources is not None and sources.ids is not None)):
+            if sources is not None and sources.ids is not None:
+                numbered = SpikeLog(terms.length)
+                heard = SegmentedLog([numbered])
+                meeting.number(every, numbered, sources.ids.astype(np.uint32))
+                written.append((numbered, sources.numbered))
+        every = every if self.sending != "targeted" else None
+        columns = slice(*block(terms.n_readouts, self.size, self.rank))
+        return Channel(logs[place], heard, signal, signal[:, columns], meeting, written, every, self.comm, [memory])
+
+    def _connect(
+        self, meeting: Any, terms: Terms, sources: Sources | None, logs: list[Any], signal: np.ndarray
+    ) -> list[tuple[Any, Choice]]:
+        """Collective: let the leaders tell each other; return the logs that this rank writes to then."""
+        nodes, local = self.nodes, self.nodes.local
+        parts = local.allgather(None if sources is None else sources.ids)
+        ids = None if any(part is None for part in parts) else np.unique(np.concatenate(parts))
+        listened = Sources(terms.n_neurons, ids)
+        first = nodes.firsts(terms.n_neurons)
+        here = range(nodes.index, nodes.index + local.size)
+        others = [log for k, log in enumerate(logs) if k not in here]
+        self.sending = self._way(terms.n_neurons if ids is None else len(ids), terms.n_neurons)
+        if local.rank:
+            meeting.connect(None)
+            return []
+        signals = nodes.firsts(terms.n_readouts)
+        received = [*others[: nodes.index], SpikeLog(0, 0), *others[nodes.index :]]
         arrays: dict[str, Any] = {
-            "slot": int(np.diff(first).max()), "first_signal": first, "own_signal": own_signal, "signal": signal,
+            "index": nodes.index, "slot": int(np.diff(signals).max()), "first_signal": signals, "signal": signal,
+            "own": SegmentedLog([logs[k] for k in here]), "received": SegmentedLog(received),
         }  # fmt: skip
-        self._own, self._merged = own, merged
-        self._hears_all = all(self.comm.allgather(sources is None or sources.ids is None))
-        if sources is None or (self._hears_all and self.sending != "targeted"):
-            self.way = AllgatherSender(self.comm, arrays)
-            return
-        self.way = self._chosen(arrays, sources, expected)
-        self.way.box.own_signal, self.way.box.signal = own_signal, signal
+        self.sender = (
+            self._targeted(arrays, listened, first)
+            if self.sending == "targeted"
+            else AllgatherSender(nodes.leaders, arrays)
+        )
+        meeting.connect(self.sender.box)
+        bounds = [first[r : r + 2] for r in range(nodes.count) if r != nodes.index]
+        return [(log, within(*pair)) for log, pair in zip(others, bounds, strict=True)]
 
-    def _chosen(self, arrays: dict[str, Any], sources: Sources, expected: float) -> AllgatherSender | AlltoallvSender:
-        """Collective: the way that is asked for, or the faster one."""
-        heard = sum(self.comm.allgather(sources.n if sources.ids is None else len(sources.ids)))
-        pays = self.sending == "targeted" or heard <= WORTHWHILE * sources.n * self.size
-        everything = AllgatherSender(self.comm, arrays | sources.numbering(self.size))
-        if self.sending == "everything" or not pays:
-            return everything
-        targeted = self._targeted(arrays, sources)
-        if self.sending == "targeted":
-            return targeted
-        seconds = [max(self.comm.allgather(self._tried(way, sources, expected))) for way in (everything, targeted)]
-        return targeted if seconds[1] < seconds[0] else everything
+    def _way(self, n_heard: int, n_neurons: int) -> str:
+        """Collective: choose by counts, the same on all ranks."""
+        if self.ways in ("everything", "targeted"):
+            return self.ways
+        heard = self.comm.allgather(n_heard)
+        return "targeted" if sum(heard) <= WORTHWHILE * n_neurons * self.size else "everything"
 
-    def _targeted(self, arrays: dict[str, Any], sources: Sources) -> AlltoallvSender:
-        """Collective: the other way, each rank having told each other one whom it listens to."""
-        first = firsts(sources.n, self.size)
-        n_own = int(first[self.rank + 1] - first[self.rank])
-        wanted = sources.lists(self.size)
-        heard = [first[r + 1] - first[r] if part is None else len(part) for r, part in enumerate(wanted)]
-        lists = [np.arange(n_own) if part is None else part for part in self.comm.alltoall(wanted)]
-        more = {"first_id": int(first[self.rank])} | sources.numbering(self.size)
-        return AlltoallvSender(self.comm, arrays | more, lists, np.array(heard, np.int64), n_own)
-
-    def _tried(self, way: AllgatherSender | AlltoallvSender, sources: Sources, expected: float) -> float:
-        """Collective: median seconds of a round in which as many neurons spike as expected."""
-        low, high = firsts(sources.n, self.size)[self.rank : self.rank + 2]
-        spikes = np.linspace(low, high, min(round(expected * (high - low)), high - low), endpoint=False)
-        own, merged = SpikeLog.from_arrays(spikes.astype(np.uint32), np.array([0, len(spikes)])), SpikeLog(1)
-        signals = np.zeros((1, way.box.own_signal.shape[1])), np.zeros((1, way.box.signal.shape[1]))
-        way.box.own_signal, way.box.signal = signals
-        laps = []
-        for _ in range(TRIALS):
-            start = time.perf_counter()
-            self._exchange(way, own, merged, (0, 1, 0, 1))
-            laps.append(time.perf_counter() - start)
-        return float(np.median(laps))
-
-    def round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
-        """Collective: exchange spikes of steps [first, last) and signals of steps [signal_first, signal_last)."""
-        self._exchange(self.way, self._own, self._merged, (first, last, signal_first, signal_last))
-
-    def _exchange(
-        self, way: AllgatherSender | AlltoallvSender, own: SpikeLog, merged: SpikeLog, steps: tuple[int, int, int, int]
-    ) -> None:
-        way.box.own, way.box.merged = own, merged
-        way.send(*steps)
-        while need := way.box.take(way.capacity, *steps):  # every rank sees the same need and repeats
-            way.resize(grown(need))
-            way.send(*steps)
-
-    def all_spikes_on_root(self, own: SpikeLog, merged: SpikeLog, n_steps: int) -> tuple[SpikeLog, int]:
-        """Collective: the merged log if it holds all spikes on all ranks; else they are joined on rank 0."""
-        if self._hears_all:
-            return merged, int(merged.ptr[n_steps])
-        total = sum(self.comm.allgather(int(own.ptr[n_steps])))
-        parts = self.comm.gather((own.ptr[: n_steps + 1], own.ids[: own.ptr[n_steps]]))
-        return own if parts is None else joined([SpikeLog.from_arrays(ids, ptr) for ptr, ids in parts], n_steps), total
+    def _targeted(self, arrays: dict[str, Any], sources: Sources, first: np.ndarray) -> AlltoallvSender:
+        """Collective among leaders: each one tells each other one whom its node listens to."""
+        index, leaders = self.nodes.index, self.nodes.leaders
+        wanted = sources.lists(first)
+        wanted[index] = wanted[index][:0]  # known already
+        heard = np.array([len(part) for part in wanted], np.int64)
+        numbers = np.concatenate([part + start for part, start in zip(wanted, first[:-1], strict=True)])
+        more = {
+            "first_id": int(first[index]), "numbers": numbers.astype(np.uint32),
+            "first_number": np.concatenate(([0], np.cumsum(heard))),
+        }  # fmt: skip
+        lists = leaders.alltoall(wanted)
+        return AlltoallvSender(leaders, arrays | more, lists, heard, int(first[index + 1] - first[index]))
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """Collective: what `whole` gave to rank 0, on all ranks."""
-        if self._hears_all:
-            return log
+        """Collective: what `Channel.all_spikes_on_root` gave to rank 0, on all ranks."""
         arrays = (log.ids[: log.ptr[n_steps]], log.ptr[: n_steps + 1]) if self.rank == 0 else None
         return SpikeLog.from_arrays(*self.comm.bcast(arrays))
 
     @property
     def nbytes(self) -> int:
         """Bytes of the message buffers."""
-        return self.way.nbytes
+        return self.sender.nbytes if self.sender else 0
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes that this rank gets from other nodes in a round, if it is the leader of its own."""
+        return self.sender.received if self.sender else 0

@@ -1,39 +1,48 @@
-"""Which communicator this process belongs to: MPI only where a launcher started it."""
+"""Find the communicator of this process: MPI only where a launcher started it."""
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import threading
 from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
 
 from ..errors import InputError
+from . import mpi
+from .collectives import all_arrive, guarded
 from .exchange import WAYS, Alone, Exchange, Ranks
+from .node import numbered_by_node, ranks_per_node
 from .replicas import LEAVES, Replicas
 
-# Set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx: number of ranks, in this order of trust.
+# Number of ranks, as set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx; the first one found counts.
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+EXIT_INTERRUPTED = 130
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 
 
-def expected_size(environment: Mapping[str, str]) -> int | None:
-    """Number of ranks that a launcher promised, None if none started this process."""
+def size_of_launcher(environment: Mapping[str, str]) -> int | None:
+    """Return the number of ranks that the launcher started, None without a launcher."""
     for name in SIZES:
         if name in environment:
             return int(environment[name])
     return None
 
 
-def promised_rank(environment: Mapping[str, str]) -> int:
-    """Number of this rank as the launcher tells it, before MPI starts; 0 if none started this process."""
+def rank_of_launcher(environment: Mapping[str, str]) -> int:
+    """Return the number of this rank as set by the launcher, before MPI starts; 0 without a launcher."""
     return next((int(environment[name]) for name in RANKS if name in environment), 0)
 
 
 def sending(environment: Mapping[str, str]) -> str:
-    """How spikes are to travel: what PAREPROP_SENDING says, "measured" by default.
+    """How spikes are to travel between nodes: what PAREPROP_SENDING says, "counted" by default.
 
     Raises
     ------
     InputError
-        If it says something unknown.
+        If it names an unknown way.
     """
     chosen = environment.get("PAREPROP_SENDING") or WAYS[0]
     if chosen not in WAYS:
@@ -42,14 +51,14 @@ def sending(environment: Mapping[str, str]) -> str:
 
 
 def exchange() -> Exchange:
-    """Collective: `Ranks` on all ranks that were started together, or `Alone`.
+    """Collective: return `Ranks` if several ranks were started together, else `Alone`.
 
     Raises
     ------
     InputError
-        If MPI sees another number of ranks than were started: the launcher belongs to another MPI library.
+        If MPI sees another number of ranks than the launcher started: it belongs to another MPI library.
     """
-    expected = expected_size(os.environ)
+    expected = size_of_launcher(os.environ)
     if expected is None:
         return Alone()
     if os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(expected):  # one node: no search for a network
@@ -64,16 +73,25 @@ def exchange() -> Exchange:
             f"{expected} ranks were started, but MPI ({MPI.Get_library_version().split(',')[0]}) sees {comm.size}: "
             "the launcher belongs to another MPI library than mpi4py"
         )
-    return Alone() if comm.size == 1 else Ranks(comm, sending(os.environ))
+    if comm.size == 1:
+        return Alone()
+    if _World.leaving is None:
+        _World.leaving = comm.Dup()
+        _end_others_on_exceptions()
+    with guarded(comm):
+        mpi.require_handles(MPI._sizeof(MPI.Comm))
+        way = sending(os.environ)
+        ranks_per_node(os.environ)
+    return Ranks(numbered_by_node(comm), way)
 
 
 def split(exchange: Exchange, replicas: int) -> Exchange:
-    """Collective: the exchange within this rank's group, when all ranks form `replicas` groups of the same size.
+    """Collective: divide all ranks into `replicas` groups of equal size; return the exchange of this rank's group.
 
     Raises
     ------
     InputError
-        If there can't be so many.
+        If `replicas` is not a power of two in range, or does not divide the number of ranks.
     """
     if replicas == 1:
         return exchange
@@ -85,12 +103,46 @@ def split(exchange: Exchange, replicas: int) -> Exchange:
     index, place = divmod(exchange.rank, size)
     across = exchange.comm.Split(place, exchange.rank)
     groups = Replicas(replicas, index, across, exchange.comm)
-    return Alone(groups) if size == 1 else Ranks(exchange.comm.Split(index, exchange.rank), exchange.sending, groups)
+    return Alone(groups) if size == 1 else Ranks(exchange.comm.Split(index, exchange.rank), exchange.ways, groups)
 
 
-def abort() -> None:
-    """End all ranks at once, if there are others: something unforeseen happened on this one."""
-    if expected_size(os.environ) not in (None, 1):
-        from mpi4py import MPI
+def abort(code: int = 1) -> None:
+    """End all ranks at once after an unexpected error on this one."""
+    if _World.leaving is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        _World.leaving.Abort(code)
 
-        MPI.COMM_WORLD.Abort(1)
+
+def leave_together() -> bool:
+    """Collective, if all goes well: whether all ranks come here within some seconds, to leave with an error.
+
+    A rank that left alone would wait for the others at MPI's end, and they for it, for ever.
+    """
+    return all_arrive(_World.leaving)
+
+
+def end_at_once_on_interrupt() -> None:
+    """Let SIGINT end this process in whatever it does, if there are other ranks: the launcher then ends them.
+
+    Python would wait for the end of a call, such as of a message that never comes. Checkpoints listen in its place.
+    """
+    if size_of_launcher(os.environ) not in (None, 1) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+class _World:
+    """The communicator of all ranks for their leaving, once MPI has started with more than one."""
+
+    leaving: Any = None
+
+
+def _end_others_on_exceptions() -> None:
+    """Let an exception that nobody catches end all ranks, as `python -m mpi4py` does."""
+    before = sys.excepthook
+
+    def hook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
+        before(kind, value, trace)
+        abort(EXIT_INTERRUPTED if issubclass(kind, KeyboardInterrupt) else 1)
+
+    sys.excepthook = hook

@@ -6,10 +6,48 @@ import numpy as np
 
 from ..kernels import spike_log as kernel
 
-SegmentedLog = kernel.SegmentedLog
+
+class _Steps:
+    """What spike logs can do, wherever they lie."""
+
+    def __reduce__(self) -> tuple:
+        """Pickle the spikes, not the room for more."""
+        return SpikeLog.from_arrays, (self.ids[: self.ptr.max()], self.ptr)
+
+    def part(self, first: int, last: int) -> SpikeLog:
+        """Steps [first, last); the ids are not copied."""
+        ptr = self.ptr[first : last + 1]
+        return SpikeLog.from_arrays(self.ids[ptr[0] : ptr[-1]], ptr - ptr[0])
+
+    def forget(self, n_steps: int, filled: int) -> None:
+        """Drop the first `n_steps` of `filled` steps and move the others to the front."""
+        start, stop = self.ptr[n_steps], self.ptr[filled]
+        self.ids[: stop - start] = self.ids[start:stop].copy()
+        self.ptr[: filled - n_steps + 1] = self.ptr[n_steps : filled + 1] - start
+
+    def append(self, filled: int, other: SpikeLog, n_steps: int) -> None:
+        """Write the `n_steps` steps of `other` behind the first `filled` steps."""
+        place, n = int(self.ptr[filled]), int(other.ptr[n_steps])
+        self.reserve(place + n)
+        self.ids[place : place + n] = other.ids[:n]
+        self.ptr[filled : filled + n_steps + 1] = other.ptr[: n_steps + 1] + place
+
+    def load(self, other: SpikeLog, n_steps: int) -> None:
+        """Start with the `n_steps` steps of `other`."""
+        self.append(0, other, n_steps)
+
+    def copy(self, n_steps: int) -> SpikeLog:
+        """The first `n_steps` steps, in arrays of their own."""
+        ptr = self.ptr[: n_steps + 1].copy()
+        return SpikeLog.from_arrays(self.ids[: ptr[-1]].copy(), ptr)
+
+    def spikes(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Steps (int64) and ids (uint32) of all spikes before `n_steps`, by step, then id."""
+        steps = np.repeat(np.arange(n_steps), np.diff(self.ptr[: n_steps + 1]))
+        return steps, self.ids[: self.ptr[n_steps]]
 
 
-class SpikeLog(kernel.SpikeLog):
+class SpikeLog(_Steps, kernel.SpikeLog):
     """Spikes of steps 0..n_steps-1: those of step t are `ids[ptr[t]:ptr[t + 1]]`.
 
     Attributes
@@ -36,34 +74,6 @@ class SpikeLog(kernel.SpikeLog):
         ptr = np.concatenate(([0], np.cumsum(np.bincount(steps, minlength=n_steps))))
         return cls.from_arrays(ids.astype(np.uint32), ptr)
 
-    def part(self, first: int, last: int) -> SpikeLog:
-        """Steps [first, last); the ids are not copied."""
-        ptr = self.ptr[first : last + 1]
-        return SpikeLog.from_arrays(self.ids[ptr[0] : ptr[-1]], ptr - ptr[0])
-
-    def forget(self, n_steps: int, filled: int) -> None:
-        """Drop the first `n_steps` of `filled` steps and move the others to the front."""
-        start, stop = self.ptr[n_steps], self.ptr[filled]
-        self.ids[: stop - start] = self.ids[start:stop].copy()
-        self.ptr[: filled - n_steps + 1] = self.ptr[n_steps : filled + 1] - start
-
-    def append(self, filled: int, other: SpikeLog, n_steps: int) -> None:
-        """Write the `n_steps` steps of `other` behind the first `filled` steps."""
-        place, n = int(self.ptr[filled]), int(other.ptr[n_steps])
-        self.reserve(place + n)
-        self.ids[place : place + n] = other.ids[:n]
-        self.ptr[filled : filled + n_steps + 1] = other.ptr[: n_steps + 1] + place
-
-    def copy(self, n_steps: int) -> SpikeLog:
-        """The first `n_steps` steps, in arrays of their own."""
-        ptr = self.ptr[: n_steps + 1].copy()
-        return SpikeLog.from_arrays(self.ids[: ptr[-1]].copy(), ptr)
-
-    def spikes(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Steps (int64) and ids (uint32) of all spikes before `n_steps`, by step, then id."""
-        steps = np.repeat(np.arange(n_steps), np.diff(self.ptr[: n_steps + 1]))
-        return steps, self.ids[: self.ptr[n_steps]]
-
     def without_repeats(self) -> SpikeLog:
         """Each source at most once in a step; this log itself if that is so already."""
         ids, ptr = np.asarray(self.ids), np.asarray(self.ptr)
@@ -76,13 +86,25 @@ class SpikeLog(kernel.SpikeLog):
         return SpikeLog.from_arrays(ids[~again], ptr - np.concatenate(([0], np.cumsum(again)))[ptr])
 
 
+class SharedSpikeLog(_Steps, kernel.SharedSpikeLog):
+    """A log in the shared memory of a node."""
+
+
+class SegmentedLog(kernel.SegmentedLog):
+    """Logs of neighbours, whose ids ascend over all of them in each step."""
+
+    def part(self, first: int, last: int) -> SpikeLog:
+        """Steps [first, last) in one log."""
+        if self.n_segments == 1:
+            return self.segments[0].part(first, last)
+        return SpikeLog.from_arrays(*self.join(first, last))
+
+    @property
+    def n_segments(self) -> int:
+        """Number of logs."""
+        return len(self.segments)
+
+
 def joined(parts: list[SpikeLog], n_steps: int) -> SpikeLog:
     """The spikes of several logs in one, in each step part after part."""
-    counts = np.array([np.diff(part.ptr[: n_steps + 1]) for part in parts])  # (n_parts, n_steps)
-    ptr = np.concatenate(([0], np.cumsum(counts.sum(axis=0))))
-    places = ptr[:-1] + np.cumsum(counts, axis=0) - counts  # of the first spike of a part in a step
-    ids = np.empty(ptr[-1], np.uint32)
-    for part, n, place in zip(parts, counts, places, strict=True):
-        first, last = part.ptr[0], part.ptr[n_steps]
-        ids[np.repeat(place - (part.ptr[:n_steps] - first), n) + np.arange(last - first)] = part.ids[first:last]
-    return SpikeLog.from_arrays(ids, ptr)
+    return SpikeLog.from_arrays(*SegmentedLog(parts).join(0, n_steps))

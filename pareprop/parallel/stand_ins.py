@@ -5,16 +5,20 @@ Spikes are drawn once, keyed by (seed, neuron), and the same in every sample.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .. import rng
+from ..kernels import layout
+from ..kernels import rounds as kernel
+from .channel import Channel, Terms, private, within
 from .exchange import Exchange
-from .messages import HEADER, WORDS, Sources, buffer_bytes, grown
+from .messages import WORDS, Sources, buffer_bytes, grown
 from .partition import block
 from .replicas import Replicas
-from .spike_log import SpikeLog
+from .spike_log import SegmentedLog, SpikeLog
 
 
 def drawn_log(seed: int, n: int, first: int, last: int, probability: float, n_steps: int) -> SpikeLog:
@@ -51,33 +55,34 @@ class DrivenExchange:
     def __init__(self, exchange: Exchange, probability: float, n_neurons: int, seed: int) -> None:
         self._exchange, self._probability, self._n, self._seed = exchange, probability, n_neurons, seed
         self.rank, self.size, self.comm, self.replicas = exchange.rank, exchange.size, exchange.comm, exchange.replicas
-        self.profile_waiting = exchange.profile_waiting
         self._time = 0
 
     @property
-    def way(self) -> Any:
-        """How messages travel, None for one process."""
-        return getattr(self._exchange, "way", None)
+    def sending(self) -> str:
+        """How spikes travel."""
+        return self._exchange.sending
 
-    def bind(
-        self, own: SpikeLog, merged: SpikeLog, own_signal: np.ndarray, signal: np.ndarray,
-        sources: Sources | None = None, expected: float = 0.0,
-    ) -> None:  # fmt: skip
-        """Collective: name the arrays to exchange, and draw."""
-        self._own, self._n_steps = own, len(signal)
+    def require_memory(self, terms: Terms) -> None:
+        """Collective: as the exchange that carries the spikes."""
+        self._exchange.require_memory(terms)
+
+    def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
+        """Collective: take memory, connect the ranks, and draw."""
+        self._channel, self._n_steps = self._exchange.open(terms, sources), terms.n_steps
         mine = block(self._n, self.size, self.rank)
         self._drawn = drawn_log(self._seed, self._n, *mine, self._probability, self._n_steps)
-        self._exchange.bind(own, merged, own_signal, signal, sources, expected)
+        self._meeting = kernel.CalledMeeting(self._round, self._channel.meeting.barrier)
+        return replace(self._channel, meeting=self._meeting)
 
-    def round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
+    def _round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
         """Collective: put drawn spikes in the place of this rank's own, then exchange."""
-        overwrite(self._own, self._drawn, self._time % self._n_steps, first, last)
+        overwrite(self._channel.own, self._drawn, self._time % self._n_steps, first, last)
         self._time += last - first
-        self._exchange.round(first, last, signal_first, signal_last)
-
-    def all_spikes_on_root(self, own: SpikeLog, merged: SpikeLog, n_steps: int) -> tuple[SpikeLog, int]:
-        """Collective: as the exchange that carries the spikes."""
-        return self._exchange.all_spikes_on_root(own, merged, n_steps)
+        inner = self._channel.meeting
+        inner.round(first, last, signal_first, signal_last)
+        self._meeting.waited += inner.waited
+        self._meeting.transferred -= inner.waited  # it counts all of this call
+        inner.waited = inner.transferred = 0.0
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Collective: as the exchange that carries the spikes."""
@@ -87,6 +92,11 @@ class DrivenExchange:
     def nbytes(self) -> int:
         """Bytes of the message buffers."""
         return self._exchange.nbytes
+
+    @property
+    def received_bytes(self) -> int:
+        """Bytes that this rank gets from other nodes in a round."""
+        return self._exchange.received_bytes
 
 
 class DryExchange:
@@ -102,7 +112,7 @@ class DryExchange:
     """
 
     comm: Any = None
-    profile_waiting = False
+    sending = "drawn"
     replicas = Replicas()
 
     def __init__(self, rank: int, size: int, probability: float, n_neurons: int, seed: int, own: bool = False) -> None:
@@ -111,17 +121,24 @@ class DryExchange:
         self._time, self.words = 0, WORDS
         self.probability = probability
 
-    def bind(
-        self, own: SpikeLog, merged: SpikeLog, own_signal: np.ndarray, signal: np.ndarray,
-        sources: Sources | None = None, expected: float = 0.0,
-    ) -> None:  # fmt: skip
-        """Name the arrays to exchange, and draw."""
-        self._sources = Sources(self._n) if sources is None else sources
-        self._logs, self._signals, self._n_steps = (own, merged), (own_signal, signal), len(signal)
-        first = block(signal.shape[1], self.size, self.rank)[0]
-        self._columns = slice(first, first + own_signal.shape[1])
-        self._slot = -(-signal.shape[1] // self.size)
+    def require_memory(self, terms: Terms) -> None:
+        """Nothing is shared."""
+
+    def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
+        """Take memory as the rank of a run does, and draw."""
+        self._sources, self._n_steps = Sources(self._n) if sources is None else sources, terms.n_steps
+        low, high = block(self._n, self.size, self.rank)
+        channel = private(terms, high - low, kernel.CalledMeeting(self._round))
+        own, merged, signal = channel.own, SpikeLog(terms.length), channel.signal
+        columns = slice(*block(terms.n_readouts, self.size, self.rank))
+        self._slot = -(-terms.n_readouts // self.size)
+        self._logs = own, merged
         self.draw(self.probability)
+        heard = SegmentedLog([merged])
+        written = [(own, within(low, high)), (merged, self._sources.numbered)]
+        return DryChannel(
+            own, heard, signal, signal[:, columns], channel.meeting, written, heard, sources=self._sources
+        )
 
     def draw(self, probability: float) -> None:
         """Draw the spikes of the others anew."""
@@ -132,9 +149,9 @@ class DryExchange:
         self._mine = drawn[1]
         self._drawn = [self._sources.numbered(log, self._n_steps) for log in drawn]
 
-    def round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
-        """Merge the spikes of steps [first, last) with those drawn, and copy this rank's signals."""
-        (own, merged), (own_signal, signal) = self._logs, self._signals
+    def _round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
+        """Merge the spikes of steps [first, last) with those drawn."""
+        own, merged = self._logs
         sent = 0
         if self._draws_own:
             overwrite(own, self._mine, self._time % self._n_steps, first, last)
@@ -151,14 +168,9 @@ class DryExchange:
                 place += len(part)
             merged.ptr[t + 1] = place
             self._time += 1
-        signal[signal_first:signal_last, self._columns] = own_signal[signal_first:signal_last]
-        need = HEADER + 2 * self._slot * (signal_last - signal_first) + (last - first) + sent
+        need = layout.HEADER + 2 * self._slot * (signal_last - signal_first) + (last - first) + sent
         if need > self.words:
             self.words = grown(need)
-
-    def all_spikes_on_root(self, own: SpikeLog, merged: SpikeLog, n_steps: int) -> tuple[SpikeLog, int]:
-        """The spikes that this rank listens to; there are no others."""
-        return self._sources.named(merged, n_steps, 0, self._n), int(merged.ptr[n_steps])
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """The same."""
@@ -168,3 +180,22 @@ class DryExchange:
     def nbytes(self) -> int:
         """Bytes that the message buffers of a real run have, were all ranks as this one and sent to all."""
         return buffer_bytes(self.words, self.size)
+
+
+@dataclass
+class DryChannel(Channel):
+    """Of a dry run: all that is heard stands for all spikes, and logs of others lie with others."""
+
+    sources: Sources | None = None
+
+    def all_spikes_on_root(self, first: int, last: int) -> tuple[SpikeLog, int]:
+        """The spikes that this rank listens to; there are no others."""
+        log = self.heard.part(first, last)
+        if self.sources.ids is not None:
+            log = SpikeLog.from_arrays(self.sources.ids[log.ids].astype(np.uint32), log.ptr)
+        return log, len(log.ids)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the logs that a rank of a run writes to."""
+        return self.own.nbytes + (0 if self.sources.ids is None else self.heard.segments[0].nbytes)

@@ -1,23 +1,22 @@
-"""The loop: samples in, weight changes out, observers told.
+"""The loop: run samples, change weights, call observers.
 
 Contract
 --------
 One iteration is `batch_size` samples, then one optimizer step (interval variant; the spike variant learns as it runs).
 All ranks run the same samples in the same order and meet in every round of every sample; nothing but spikes and readout
 signals crosses ranks. The loop knows nothing of files: recorders, progress, checkpoints and early stopping are
-observers. They are called on all ranks, in the order given; what they do together they do through
-`simulation.exchange.comm`.
+observers. All ranks call them in the given order; they communicate through `simulation.exchange.comm`.
 
-With replicas (interval variant) this holds within each group of ranks. Groups run shares of a batch and meet at its
-end: then all know all losses and rates, the digest has taken all spikes in the order of the samples, and `after_batch`
-tells observers, who may exchange what they found by `simulation.replicas.gathered`. Gradients meet in the optimizer
-step.
+With replicas (interval variant) this holds within each group of ranks. Groups run parts of a batch and meet at its
+end: then all know all losses and rates, the digest holds all spikes in the order of the samples, and `after_batch` is
+called, in which observers may communicate through `simulation.replicas`. Gradients are added in the optimizer step.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
@@ -33,6 +32,7 @@ from ..network.local import LocalNetwork
 from ..network.model import Model
 from ..network.parameters import nearest
 from ..parallel import collectives
+from ..parallel.channel import Terms
 from ..parallel.collectives import guarded
 from ..parallel.exchange import Alone, Exchange
 from ..parallel.replicas import FEWEST, leaf
@@ -40,6 +40,7 @@ from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from .digest import Digest
 from .finite import find_bad
+from .interrupts import Deferred
 from .observer import Observer, Outcome
 from .task import Task
 
@@ -51,20 +52,33 @@ class Simulation:
 
     Parameters
     ----------
-    model : the network in words
-    task : inputs and targets
-    exchange : `Alone()` or `Ranks(comm)`, of a group of ranks by `launcher.split`
-    observers : told in this order
-    settings : of the variant, taken from the task if not given
+    model : Model
+        Description of the network.
+    task : Task
+        Inputs and targets.
+    exchange : Exchange or None
+        `Alone()` or `Ranks(comm)`, of a group of ranks by `launcher.split`.
+    observers : iterable of Observer
+        Observers, called in this order.
+    settings : Settings or None
+        Settings of the variant, by default those of the task.
 
     Attributes
     ----------
-    replicas : groups of ranks that share batches, this rank's among them
-    world : communicator of all ranks of all groups
-    iteration : iterations done
-    losses : mean loss of each iteration
-    rates : mean firing rate of the recurrent neurons in Hz, per iteration
-    moves : synapses that moved in each iteration, by projection; of rewired projections alone
+    replicas : Replicas
+        Groups of ranks that share batches, this rank's among them.
+    world : MPI.Comm or None
+        Communicator of all ranks of all groups.
+    iteration : int
+        Iterations done.
+    losses : list of float
+        Mean loss of each iteration.
+    rates : list of float
+        Mean firing rate of the recurrent neurons in Hz, per iteration.
+    batch : list of tuple[float, float]
+        Loss and mean firing rate of each sample of the last batch.
+    moves : dict[str, list[int]]
+        Synapses that moved in each iteration, by projection; of rewired projections alone.
     """
 
     def __init__(
@@ -80,20 +94,26 @@ class Simulation:
         self.observers = list(observers)
         self.replicas = self.exchange.replicas
         self.world = self.replicas.world or self.exchange.comm
+        engine = ENGINES[model.variant]
         with self.timers.phase("build"):
-            with guarded(self.exchange.comm):  # draws may be bad on one rank alone
+            sizes = [model.size(role) for role in ("recurrent", "readout")]
+            self.exchange.require_memory(Terms(sizes[0], task.n_steps, task.n_steps, sizes[1]))
+            with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
+                settings = settings or engine.settings_type(task.learning_window)
+                check_replicas(self.replicas.count, model, settings)
                 footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
                 self.network = LocalNetwork(model, self.exchange.rank, self.exchange.size)
-            engine = ENGINES[model.variant]
-            settings = settings or engine.settings_type(task.learning_window)
-            check_replicas(self.replicas.count, model, settings)
-            self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
+                self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
+            self.engine.bind()
         self.iteration = 0
         self.losses: list[float] = []
         self.rates: list[float] = []
+        self.batch: list[tuple[float, float]] = []
         self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
         self.stop_requested = False
         self.between = True
+        self._torn = ""  # what is half done
+        self._trained = ""  # digest of what was learned before samples without learning; see `hexdigest`
         self._kept: list[SpikeLog] = []  # spikes that the digest takes when those of the groups before are in it
 
     def train(self, n_iterations: int) -> list[float]:
@@ -103,28 +123,62 @@ class Simulation:
         ------
         ParepropError
             What an observer, an engine or the check for finite numbers raised, with what `Observer.failed` had to tell.
+        StateError
+            If an iteration before was left half done, by a second interrupt or an exception.
+        KeyboardInterrupt
+            On all ranks, after the iteration that was interrupted on any; `train` goes on from there.
         """
+        self._require_whole()
+        with Deferred() as interrupt:
+            self._train(n_iterations, interrupt)
+        return self.losses
+
+    def _train(self, n_iterations: int, interrupt: Deferred) -> None:
+        interrupted = False
         try:
             self._tell("start")
-            while self.iteration < n_iterations and not self.stop_requested:
+            while self.iteration < n_iterations and not self.stop_requested and not interrupted:
                 self._iterate()
+                interrupted = self._agree(interrupt.asked)
         except ParepropError as problem:
+            if not collectives.all_arrive(self.world):
+                raise
             told = [observer.failed(self, problem) for observer in self.observers if self._tells(observer)]
             raise type(problem)("; ".join([str(problem), *filter(None, told)])) from None
         self._tell("finish")
-        return self.losses
+        self._raise_together(interrupt)
+
+    def _raise_together(self, interrupt: Deferred) -> None:
+        """Collective: raise the interrupt that any rank noted."""
+        if any(collectives.any_of(self.world, [interrupt.asked])):
+            raise KeyboardInterrupt
 
     def _iterate(self) -> None:
-        self.between = False
+        self.between, self._torn = False, f"iteration {self.iteration}"
         batch = self.model.optimizer.batch_size
-        outcomes = self.run_samples(self.iteration * batch, batch, "train", learn=True)
+        outcomes = self._run_batch(self.iteration * batch, batch, "train", learn=True)
         self.engine.optimize()
         self._count_moves()
         self.losses.append(fmean(outcome[0] for outcome in outcomes))
         self.rates.append(fmean(outcome[1] for outcome in outcomes))
         self.iteration += 1
-        self.between = True
+        self.between, self._torn = True, ""
         self._tell("after_iteration", self.iteration - 1, self.losses[-1])
+
+    def _agree(self, interrupted: bool) -> bool:
+        """Collective: do on all ranks what any rank asked for; return whether any was interrupted."""
+        asking = [observer for observer in self.observers if observer.everywhere]
+        questions = [observer.asks(self) for observer in asking]
+        answers = collectives.any_of(self.world, [self.stop_requested, interrupted, *chain(*questions)])
+        self.stop_requested, interrupted, *answers = answers
+        for observer, asked in zip(asking, questions, strict=True):
+            observer.settle(self, answers[: len(asked)])
+            answers = answers[len(asked) :]
+        return interrupted
+
+    def _require_whole(self) -> None:
+        if self._torn:
+            raise StateError(f"{self._torn} was left half done; build the simulation anew, or restore a checkpoint")
 
     def _count_moves(self) -> None:
         """Collective: add up the moves of the iteration, if there are any projections that are rewired."""
@@ -137,9 +191,11 @@ class Simulation:
         if n_samples < 1:
             raise InputError(f"n_samples = {n_samples} must be at least 1")
         batch, losses = self.model.optimizer.batch_size, []
-        for first in range(0, n_samples, batch):
-            outcomes = self.run_samples(first, min(batch, n_samples - first), phase, learn=False)
-            losses += [loss for loss, _ in outcomes]
+        with Deferred() as interrupt:
+            for first in range(0, n_samples, batch):
+                outcomes = self.run_samples(first, min(batch, n_samples - first), phase, learn=False)
+                losses += [loss for loss, _ in outcomes]
+            self._raise_together(interrupt)
         return fmean(losses)
 
     def run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
@@ -150,8 +206,21 @@ class Simulation:
         """Collective: run samples [first, first + n), a batch; return the loss and the mean firing rate of each.
 
         With `learn`, gradients have the same bits for any number of replicas if the weights change after each batch.
+
+        Raises
+        ------
+        StateError
+            If samples before were left half done, by an interrupt or an exception.
         """
-        share, outcomes, problem = self.replicas.share(n), [], None
+        self._require_whole()
+        self._torn = f"a batch of phase '{phase}'"
+        outcomes = self._run_batch(first, n, phase, learn)
+        self._torn = ""
+        return outcomes
+
+    def _run_batch(self, first: int, n: int, phase: str, learn: bool) -> list[tuple[float, float]]:
+        self._note_training(phase, learn)
+        share, outcomes, problem = self.replicas.batch_range(n), [], None
         self.engine.skip(share.start, learn)
         try:
             for k in share:
@@ -168,8 +237,16 @@ class Simulation:
         self.engine.skip(n - share.stop, learn)
         if self.replicas.count > 1:
             self._complete_digest()
+        self.batch = [outcome for outcomes, _ in gathered for outcome in outcomes]
         self._tell("after_batch", first, n, phase)
-        return [outcome for outcomes, _ in gathered for outcome in outcomes]
+        return self.batch
+
+    def _note_training(self, phase: str, learn: bool) -> None:
+        """Collective: keep the digest of what was learned before samples that the digest does not hold."""
+        if counts(phase, learn):
+            self._trained = ""
+        elif not self.engine.learns_at_the_end and not self._trained:  # traces go on, so that weights shown differ
+            self._trained = collectives.gather(self.exchange.comm, self.hexdigest())[0]
 
     def _complete_digest(self) -> None:
         """Collective: chain the spikes of one group after the other; those of the first are in its digest already."""
@@ -181,11 +258,14 @@ class Simulation:
 
     def _run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         self._tell("before_sample", index, phase)
-        sample = self.task.sample(index, phase)
-        sample.check(self.task.n_steps, self.model)
+        with guarded(self.exchange.comm):  # data may be bad on one rank alone
+            sample = self.task.sample(index, phase)
+            sample.check(self.task.n_steps, self.model)
         error, loss = self.engine.run(sample, learn)
         self._check_finite(index, loss)
-        if self.replicas.index == 0:
+        if not counts(phase, learn):
+            pass
+        elif self.replicas.index == 0:
             self.digest.add_spikes(self.engine.log, self.task.n_steps)
         else:
             self._kept.append(self.engine.log.copy(self.task.n_steps))
@@ -214,7 +294,13 @@ class Simulation:
                 item.eta = eta
 
     def hexdigest(self) -> str:
-        """Collective: SHA-256 over all spikes so far and the present weights as shown; valid on rank 0."""
+        """Collective: return the SHA-256 over the spikes of training and the weights as shown after it; valid on rank
+        0.
+
+        Validations and tests leave it as it is, unless they learn.
+        """
+        if self._trained:
+            return self._trained
         digest = Digest()
         digest.update(self.digest)
         digest.add_weights(self.exchange.comm, self.network, self.engine.shown_weights())
@@ -228,7 +314,8 @@ class Simulation:
         state.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}
         progress |= {f"moves/{name}": np.array(counts, np.int64) for name, counts in self.moves.items()}
-        state.put("loop", {"iteration": self.iteration, "digest": self.digest.state.hex()}, progress)
+        counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
+        state.put("loop", counters, progress)
         for name, observer in self._named_observers():
             kept = observer.state(self)
             arrays = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
@@ -240,6 +327,7 @@ class Simulation:
         self.engine.load_state(*State.get("engine", numbers, shared))
         loop, progress = State.get("loop", numbers, shared)
         self.iteration, self.digest = int(loop["iteration"]), Digest(bytes.fromhex(loop["digest"]))
+        self._trained = str(loop.get("trained", ""))
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
         self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
         for name, observer in self._named_observers():
@@ -252,11 +340,11 @@ class Simulation:
         return [(f"{name}.{names[:k].count(name)}", self.observers[k]) for k, name in enumerate(names)]
 
     def nbytes(self) -> dict[str, int]:
-        """Bytes on this rank by kind."""
+        """Return the bytes on this rank by kind."""
         return self.network.nbytes() | self.engine.nbytes()
 
     def bytes_of_synapses(self) -> int:
-        """Bytes of topology, weights, gradients and optimizer state on this rank."""
+        """Return the bytes of topology, weights, gradients and optimizer state on this rank."""
         return sum(table.nbytes for table in self.network.tables().values()) + self.engine.nbytes()["gradients"]
 
     def _tell(self, what: str, *news: object) -> None:
@@ -269,6 +357,11 @@ class Simulation:
 
     def _tells(self, observer: Observer) -> bool:
         return observer.everywhere or self.replicas.index == 0
+
+
+def counts(phase: str, learn: bool) -> bool:
+    """Return whether the digest holds the spikes of a sample: of training, and of what else learns."""
+    return learn or phase == "train"
 
 
 def check_replicas(count: int, model: Model, settings: Settings) -> None:

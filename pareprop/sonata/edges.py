@@ -46,7 +46,7 @@ class Edges:
     Attributes
     ----------
     path : Path
-        Of the file.
+        Path of the file.
     name, source, target : str
         The population, and the node populations that it connects.
     n_sources, n_targets : int
@@ -105,6 +105,23 @@ class Edges:
                     if len(mine):
                         ends = start + mine[0], start + mine[-1] + 1
                         yield self._piece(group, *ends, target[mine], mine - mine[0])
+
+    def source_signs(self) -> np.ndarray:
+        """The sign that all weights of each source share, int8 (n_sources,), 0 for sources without weights.
+
+        Raises
+        ------
+        InputError
+            Names the first source with weights of both signs.
+        """
+        found = [np.zeros(self.n_sources, bool) for _ in range(2)]
+        for piece in self.pieces(0, self.n_targets):
+            found[0][piece.source[piece.weight < 0]] = True
+            found[1][piece.source[piece.weight > 0]] = True
+        both = np.flatnonzero(found[0] & found[1])
+        if len(both):
+            raise InputError(f"{self.path}: source {both[0]} of '{self.name}' has weights of both signs")
+        return found[1].astype(np.int8) - found[0].astype(np.int8)
 
     def _ranges(self, group: h5py.Group, low: int, high: int) -> list[tuple[int, int]]:
         """Ranges of edges that hold all those onto the targets, ascending."""

@@ -80,7 +80,7 @@ def _population(circuit: Circuit, files: Files, group: h5py.Group, name: str) ->
     values: dict[str, Any] = {}
     if not virtual:
         values = _type_values(circuit, name, kind, types) | _own_values(group, len(kind))
-        values = {key: _short(_in_order(value, place)) for key, value in values.items()}
+        values = {key: _short(_in_order(value, place)) if np.ndim(value) else value for key, value in values.items()}
     sign = _signs(name, kind, types)
     return Nodes(name, len(kind), virtual, templates[0], sign if sign is None else _in_order(sign, place), values)
 
@@ -121,12 +121,18 @@ def _type_values(circuit: Circuit, name: str, kind: np.ndarray, types: dict[int,
             raise InputError(f"{circuit.path}: components.point_neuron_models_dir is missing, '{name}' needs {file}")
         read[number] = _json(folder / file) if file else {}
     keys = sorted({key for values in read.values() for key in values})
-    found = {key: np.empty(len(kind)) for key in keys}
+    texts = {key for key in keys if any(isinstance(values.get(key), str | bool) for values in read.values())}
+    found: dict[str, Any] = {key: np.empty(len(kind)) for key in keys if key not in texts}
     for number, values in read.items():
         for key in keys:
             if key not in values:
                 raise InputError(f"node population '{name}': type {number} has no {key}, other types have")
-            found[key][kind == number] = values[key]
+            if key not in texts:
+                found[key][kind == number] = values[key]
+            elif found.setdefault(key, values[key]) != values[key]:
+                raise InputError(
+                    f"node population '{name}': {key} = {values[key]} of type {number} must be that of all"
+                )
     return found
 
 
@@ -137,8 +143,8 @@ def _json(path: Path) -> dict[str, float]:
         raise InputError(f"{path}: {problem.strerror}") from None
     except ValueError as problem:
         raise InputError(f"{path}: not JSON: {problem}") from None
-    if not isinstance(content, dict) or not all(isinstance(value, int | float) for value in content.values()):
-        raise InputError(f"{path}: must hold an object of numbers")
+    if not isinstance(content, dict) or not all(isinstance(value, int | float | str) for value in content.values()):
+        raise InputError(f"{path}: must hold an object of numbers and texts")
     return content
 
 

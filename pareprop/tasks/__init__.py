@@ -1,6 +1,6 @@
-"""The tasks: settings, inputs and targets as data. `TASKS` maps the names of the command line to them.
+"""The tasks: settings, inputs and targets. `TASKS` maps their names on the command line to classes.
 
-May import `engines`, `network`, `parallel` and the ground.
+May import `engines`, `network`, `parallel`, `sonata` and the ground.
 
 Where to add
 ------------
@@ -13,10 +13,12 @@ from .evidence_accumulation import EvidenceAccumulation
 from .handwriting import Handwriting
 from .lemniscate import Lemniscate
 from .n_mnist import NMnist
+from .own_activity import OwnActivity
 from .sine_waves import SineWaves, SineWavesPlus
 
 TASKS: dict[str, type[TaskBase]] = {
-    kind.name: kind for kind in (SineWaves, SineWavesPlus, Lemniscate, Handwriting, EvidenceAccumulation, NMnist, Data)
+    kind.name: kind
+    for kind in (SineWaves, SineWavesPlus, Lemniscate, Handwriting, EvidenceAccumulation, NMnist, OwnActivity, Data)
 }
 
 __all__ = ["TASKS", "TaskBase"]

@@ -1,50 +1,66 @@
-"""A network of the user's own, in populations and projections, trained on data of a file."""
+"""A network of the user, given as populations and projections, trained on a data file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..engines.sample import Sample
 from ..errors import InputError
 from ..network import from_tables
 from ..network.model import Model
-from ..network.optimizers import Adam, GradientDescent
+from ..network.optimizers import OPTIMIZERS, GradientDescent
+from ..network.parameters import nearest
 from ..parallel.spike_log import SpikeLog
-from .base import TaskBase
+from ..sonata import circuit
+from .base import LEARNING, MODEL, TaskBase
 from .datafile import DataFile
+from .input_spikes import InputSpikes
 
 
 class Data(TaskBase):
-    """Samples of a file (see `datafile`): the first `n_train` train in turn, the others validate and test."""
+    """Samples of a file (see `datafile`): the first `n_train` train in turn, the others validate or test.
+
+    Where a training both validates and tests, the last `test_samples` of the file test and none of them validates.
+    """
 
     name: ClassVar[str] = "data"
     summary: ClassVar[str] = "populations and projections of your own, trained on data of a file"
     figure: ClassVar[str] = "readout"
-    sections: ClassVar[dict[str, str]] = {
-        "populations": "model", "projections": "model", "optimizer": "learning", "Wmin": "learning", "Wmax": "learning"
-    }  # fmt: skip
     variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"optimizer": "gradient_descent", "eta": 1e-4}}
 
     eta: float = Field(1e-3, ge=0, description="learning rate")
-    optimizer: Literal["adam", "gradient_descent"] = Field("adam", description="of projections that name none")
-    Wmin: float = Field(-100.0, description="lowest weight")
-    Wmax: float = Field(100.0, validate_default=True, description="highest weight")
+    optimizer: Literal[*OPTIMIZERS] = Field(
+        "adam", json_schema_extra=LEARNING, description="optimizer, unless a projection names one"
+    )
+    Wmin: float = Field(-100.0, json_schema_extra=LEARNING, description="lowest weight")
+    Wmax: float = Field(100.0, validate_default=True, json_schema_extra=LEARNING, description="highest weight")
+    sonata: Path | None = Field(
+        None, json_schema_extra=MODEL,
+        description="circuit_config.json of a SONATA network, or a simulation_config.json with its input spikes",
+    )  # fmt: skip
+    sonata_options: dict[str, Any] = Field(
+        {}, validate_default=True, json_schema_extra=MODEL,
+        description="sign, neuron, values, projections, round_delays, default_weight, default_delay of the network",
+    )  # fmt: skip
     populations: tuple[dict[str, Any], ...] = Field(
-        from_tables.POPULATIONS, description="name, role, size, model, and NEST's parameters of the model"
+        from_tables.POPULATIONS,
+        json_schema_extra=MODEL,
+        description="name, role, size, model, and NEST's parameters of the model",
     )
     projections: tuple[dict[str, Any], ...] = Field(
-        from_tables.PROJECTIONS, validate_default=True,
+        from_tables.PROJECTIONS, validate_default=True, json_schema_extra=MODEL,
         description="ends, rule, weight (number, mean and std, or low and high), delay in steps",
     )  # fmt: skip
     data: Path = Field(Path("data.npz"), description="HDF5 file (.h5) or .npz with samples")
-    n_train: int = Field(0, ge=0, description="samples of the file for training, the first ones; 0 for all")
-    shuffle: bool = Field(False, description="whether training draws a new order in each pass through its samples")
+    n_train: int = Field(0, ge=0, description="number of training samples, the first ones of the file; 0 for all")
+    shuffle: bool = Field(False, description="whether each pass through the training samples has a new random order")
     window: int = Field(0, ge=0, description="last steps of a sample with a learning signal, 0 for all")
 
     @field_validator("Wmax")
@@ -54,27 +70,52 @@ class Data(TaskBase):
             raise ValueError(f"must be at least Wmin = {info.data['Wmin']}")
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _tables_of_sonata(cls, values: Any) -> Any:
+        """Beside a SONATA network there are no populations and projections but those that are given."""
+        if isinstance(values, Mapping) and values.get("sonata"):
+            return {"populations": (), "projections": (), **values}
+        return values
+
+    @field_validator("sonata_options")
+    @classmethod
+    def _check_sonata(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        known = ("sign", "neuron", "values", "projections", "round_delays", "default_weight", "default_delay")
+        if unknown := [key for key in value if key not in known]:
+            raise ValueError(f"unknown option '{unknown[0]}'{nearest(unknown[0], known)}")
+        if info.data.get("sonata") and "variant" in info.data:
+            try:
+                Model.from_sonata(info.data["sonata"], variant=info.data["variant"], **value)
+            except InputError as problem:
+                _raise([str(problem)])
+        return value
+
     @field_validator("populations")
     @classmethod
     def _check_populations(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
-        if "variant" in info.data:
-            _raise(from_tables.add_populations(Model(info.data["variant"]), value))
+        if "variant" in info.data and "sonata_options" in info.data:
+            _raise(from_tables.add_populations(_empty(info.data), value))
         return value
 
     @field_validator("projections")
     @classmethod
     def _check_projections(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
-        if "populations" in info.data and "variant" in info.data:
-            model = Model(info.data["variant"], optimizer=GradientDescent(batch_size=info.data.get("batch_size", 1)))
+        if {"populations", "variant", "sonata_options"} <= info.data.keys():
+            rule = GradientDescent(batch_size=info.data.get("batch_size", 1))
+            model = _empty(info.data, optimizer=rule)
             from_tables.add_populations(model, info.data["populations"])
             _raise(from_tables.add_projections(model, value))
         return value
 
     @cached_property
     def _file(self) -> DataFile:
-        model = Model(self.variant)
+        model = _empty(dict(self))
         from_tables.add_populations(model, self.populations)
-        file = DataFile(self.data, {role: model.size(role) for role in ("input", "current", "readout")})
+        sizes = {role: model.size(role) for role in ("input", "current", "readout")}
+        if self._spikes is not None:
+            sizes["input"] = 0  # those of the data file
+        file = DataFile(self.data, sizes)
         problems = []
         if self.n_train > file.n_samples:
             problems.append(f"n_train = {self.n_train} must be at most {file.n_samples}, the samples in {self.data}")
@@ -84,14 +125,38 @@ class Data(TaskBase):
                 f"n_train = {self.n_train} must lie in 1 to {file.n_samples - 1}: {self.data} has {file.n_samples} "
                 "samples, and those after the training ones validate and test"
             )
+        elif held_out:
+            problems += self._shortages(file.n_samples)
         if self.window > file.n_steps:
             problems.append(f"window = {self.window} must be at most {file.n_steps}, the steps of a sample")
         if problems:
             raise InputError("; ".join(problems))
         return file
 
+    @cached_property
+    def _spikes(self) -> InputSpikes | None:
+        """Spikes of virtual populations, if the SONATA configuration names files of them."""
+        found = circuit.read(self.sonata).spikes if self.sonata else []
+        return InputSpikes(found, _empty(dict(self))) if found else None
+
+    @property
+    def _n_test(self) -> int:
+        """Samples of a test; after an early stop at least one is run."""
+        return max(self.test_samples, int(self.stop_below > 0))
+
+    def _shortages(self, n_samples: int) -> list[str]:
+        """What is wrong if no samples are left for a phase, or some would have to be tested twice."""
+        left, validates = n_samples - self.n_train, bool(self.validate_every)
+        if self._n_test + validates <= left:
+            return []
+        use = "test and validation" if validates else "the test"
+        return [
+            f"test_samples = {self._n_test} must be at most {left - validates}: of the {n_samples} samples of "
+            f"{self.data}, n_train = {self.n_train} leaves {left} for {use}"
+        ]
+
     def fingerprint(self) -> dict[str, str]:
-        """Of the data file."""
+        """Return the identity of the data file."""
         return {"fingerprint of data": self._file.fingerprint()}
 
     @property
@@ -105,23 +170,24 @@ class Data(TaskBase):
         return self.window or self.n_steps
 
     def model(self) -> Model:
-        """The network of the configuration; reads the frame of the data file."""
-        kind = Adam if self.optimizer == "adam" else GradientDescent
-        rule = kind(eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
-        model = Model(self.variant, self.seed, optimizer=rule, precision=self.precision)
+        """Return the network of the configuration; reads the header of the data file."""
+        rule = OPTIMIZERS[self.optimizer](eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
+        model = _empty(dict(self), seed=self.seed, optimizer=rule, precision=self.precision)
         from_tables.add_populations(model, self.populations)
         from_tables.add_projections(model, self.projections)
-        _ = self._file  # what is wrong with it is told before anything is written
+        _ = self._file  # reports problems of the file before anything is written
         return model
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """Sample `index` of a phase, from the file."""
+        """Return sample `index` of a phase from the file."""
         place = self._place(index, phase)
         target, others = self._file.target(place), {}
         if (currents := self._file.currents(place)) is not None:
             others["currents"] = currents
         if (label := self._file.label(place)) is not None:
             others["label"] = label
+        if self._spikes is not None:
+            return Sample(self._spikes.sample(place, self._file.n_steps), target, **others)
         rates = self._file.rates(place)
         if rates is not None:
             return Sample.from_rates(rates, target, self.seed, place, **others)
@@ -129,11 +195,23 @@ class Data(TaskBase):
         return Sample(SpikeLog.from_arrays(ids, ptr), target, **others)
 
     def _place(self, index: int, phase: str) -> int:
-        n_train = self.n_train or self._file.n_samples
-        if phase != "train":
-            return n_train + index % (self._file.n_samples - n_train)
+        n_samples = self._file.n_samples
+        n_train, n_test = self.n_train or n_samples, self._n_test
+        if phase != "train" and not (self.validate_every and n_test):
+            return n_train + index % (n_samples - n_train)
+        if phase == "validate":
+            return n_train + index % (n_samples - n_train - n_test)
+        if phase == "test":
+            return n_samples - n_test + index % n_test
         turn, place = divmod(index, n_train)
         return int(np.random.default_rng([self.seed, turn]).permutation(n_train)[place]) if self.shuffle else place
+
+
+def _empty(values: Mapping[str, Any], **others: Any) -> Model:
+    """The model before the tables are added: a SONATA network, if there is one."""
+    if not values.get("sonata"):
+        return Model(values["variant"], **others)
+    return Model.from_sonata(values["sonata"], variant=values["variant"], **values["sonata_options"], **others)
 
 
 def _raise(problems: list[str]) -> None:

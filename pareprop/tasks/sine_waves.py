@@ -18,7 +18,7 @@ from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
-from .base import TaskBase, dense
+from .base import LEARNING, MODEL, TaskBase, dense
 
 Models = "iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt"
 
@@ -32,20 +32,32 @@ class SineWaves(TaskBase):
 
     iterations: int = Field(2000, ge=0, description="training iterations")
     eta: float | None = Field(None, ge=0, description="learning rate, times (1 - kappa)^2 in the spike variant [1e-4]")
-    eta_out: float | None = Field(None, ge=0, description="the same for synapses onto readouts [eta]")
-    n_in: int = Field(100, ge=1, description="input spike sources")
-    n_rec: int = Field(100, ge=1, description="recurrent neurons")
-    n_out: int = Field(1, ge=1, description="readouts")
+    eta_out: float | None = Field(None, ge=0, description="learning rate of synapses onto readouts [eta]")
+    n_in: int = Field(100, ge=1, json_schema_extra=MODEL, description="input spike sources")
+    n_rec: int = Field(100, ge=1, json_schema_extra=MODEL, description="recurrent neurons")
+    n_out: int = Field(1, ge=1, json_schema_extra=MODEL, description="readouts")
     n_step: int = Field(1000, ge=2, description="steps of one sample")
-    neuron: Literal[Models] = Field("iaf", description="model of the recurrent neurons")
-    indegree: int = Field(0, ge=0, description="recurrent synapses per neuron, 0 for all-to-all")
-    delay: int = Field(1, ge=1, le=31, description="delay in steps between neurons, to the readouts and back")
-    feedback: Literal["random", "symmetric", "adaptive"] = Field("random", description="learning-signal weights")
+    neuron: Literal[Models] = Field("iaf", json_schema_extra=MODEL, description="model of the recurrent neurons")
+    indegree: int = Field(
+        0, ge=0, json_schema_extra=MODEL, description="recurrent synapses per neuron, 0 for all-to-all"
+    )
+    delay: int = Field(
+        1, ge=1, le=31, json_schema_extra=MODEL, description="delay in steps between neurons, to the readouts and back"
+    )
+    feedback: Literal["random", "symmetric", "adaptive"] = Field(
+        "random", json_schema_extra=LEARNING, description="learning-signal weights"
+    )
     input_rate: float = Field(0.05, ge=0, le=1, description="probability of an input spike per step")
-    c_reg: float = Field(300.0, ge=0, description="firing-rate regularisation, / 1000 in the spike variant")
-    f_target: float = Field(10.0, ge=0, description="target firing rate in Hz")
-    kappa: float = Field(0.97, ge=0, lt=1, description="filter of the eligibility traces (spike variant)")
-    cutoff: float = Field(100.0, ge=0, description="eprop_isi_trace_cutoff in ms (spike variant)")
+    c_reg: float = Field(
+        300.0, ge=0, json_schema_extra=LEARNING, description="firing-rate regularisation, / 1000 in the spike variant"
+    )
+    f_target: float = Field(10.0, ge=0, json_schema_extra=LEARNING, description="target firing rate in Hz")
+    kappa: float = Field(
+        0.97, ge=0, lt=1, json_schema_extra=LEARNING, description="filter of the eligibility traces (spike variant)"
+    )
+    cutoff: float = Field(
+        100.0, ge=0, json_schema_extra=LEARNING, description="eprop_isi_trace_cutoff in ms (spike variant)"
+    )
     periods: tuple[int, ...] = (1000, 500, 333, 200)
 
     @property
@@ -55,11 +67,11 @@ class SineWaves(TaskBase):
 
     @property
     def _scale(self) -> float:
-        """Weights of the spike variant are smaller, as its traces lack a factor 1 - kappa."""
+        """Scale weights down in the spike variant, whose traces lack a factor 1 - kappa."""
         return 1.0 - self.kappa if self.variant == "spike" else 1.0
 
     def model(self) -> Model:
-        """The network of the tutorial."""
+        """Return the network of the tutorial."""
         model = Model(self.variant, self.seed, optimizer=self._descent(self.eta), precision=self.precision)
         inputs = model.inputs("in", self.n_in)
         neurons = model.neurons("rec", self.n_rec, self.neuron, **self._neurons())
@@ -111,10 +123,12 @@ class SineWaves(TaskBase):
 
     @cached_property
     def _tutorial(self) -> tuple[np.ndarray, ...]:
-        """w_in, w_rec, w_out, w_fb, raster, target, in the tutorial's order of draws (single precision, as there)."""
+        """Draw w_in, w_rec, w_out, w_fb, raster and target in the order and precision (single) of the tutorial."""
         n = self.n_in + (0 if self.indegree else self.n_rec)
         rows = self.n_step if self.indegree else max(self.n_step, self.n_rec)
-        require_bytes(8 * n * rows, f"n_in = {self.n_in}, n_rec = {self.n_rec}, n_step = {self.n_step}: a draw")
+        largest = max(n * rows, self.n_out * max(self.n_rec, self.n_step))
+        sizes = ", ".join(f"{name} = {getattr(self, name)}" for name in ("n_in", "n_rec", "n_out", "n_step"))
+        require_bytes(8 * largest, f"{sizes}: a draw")
         rng = np.random.RandomState(self.seed)
         n_in, n_rec, n_out = (self.n_in, self.n_rec, self.n_out) if not self.indegree else (self.n_in, 0, 0)
         w_in = rng.randn(n_in, n_rec).T / np.sqrt(n_in)
@@ -142,7 +156,7 @@ class SineWaves(TaskBase):
         return Sample.from_raster(*self._tutorial[4:])
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """The same sample always: noise and target are frozen."""
+        """Return the sample, the same for every index: noise and target are frozen."""
         return self._sample
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 
 from pareprop.engines.interval import IntervalSettings
+from pareprop.network.losses import LOSSES
 from pareprop.network.model import Model
 from pareprop.network.optimizers import GradientDescent
 from pareprop.network.parameters import Normal
@@ -34,7 +35,6 @@ import torch_twin
 pytestmark = pytest.mark.peer
 N_STEPS, N_IN, N_REC, N_OUT, KAPPA = 80, 10, 8, 3, float(np.exp(-1.0 / 15.0))
 SOURCES = [0, 1, 2, 5]  # of the few recurrent connections, onto other neurons
-LOSSES = ("mean_squared_error", "cross_entropy")
 
 
 def make_model(
@@ -127,7 +127,9 @@ def test_symmetric_feedback_stays_bptt_while_weights_change(kind: str, regular_o
 
 def test_recurrent_connections_break_the_equality() -> None:
     """The twin sees paths through other neurons that e-prop leaves out: the input weights of their sources differ."""
-    run = make_run(make_model("iaf_adapt", "exponential", LOSSES[0], True, False, "symmetric", recurrent="few"))
+    run = make_run(
+        make_model("iaf_adapt", "exponential", "mean_squared_error", True, False, "symmetric", recurrent="few")
+    )
     _, _, _, target, _, _ = torch_twin.synapses(run)["in->rec"]
     found, wanted = both(run, 0)
     assert_equal(found["rec->out"], wanted["rec->out"])
@@ -141,7 +143,9 @@ def test_recurrent_connections_break_the_equality() -> None:
 @pytest.mark.parametrize("kind", ["iaf", "iaf_adapt"])
 def test_eprop_is_bptt_with_recurrent_paths_cut(kind: str) -> None:
     """In a fully recurrent network with several delays: recurrent weights too, others' spikes taken as given."""
-    run = make_run(make_model(kind, "piecewise_linear", LOSSES[0], False, False, "symmetric", recurrent="full"))
+    run = make_run(
+        make_model(kind, "piecewise_linear", "mean_squared_error", False, False, "symmetric", recurrent="full")
+    )
     found, wanted = both(run, 0, through=0.0)
     for name in ("in->rec", "rec->rec", "rec->out"):
         assert_equal(found[name], wanted[name])

@@ -6,19 +6,24 @@ import networks
 import numpy as np
 import pytest
 import reference
+import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pareprop.engines.losses import evaluate, softmax
+from pareprop.engines.losses import evaluate
 from pareprop.errors import InputError, StateError
 from pareprop.kernels import optimizers
+from pareprop.network.losses import LOSSES
+from pareprop.network.model import Model
 from pareprop.network.optimizers import optimizer
+from pareprop.runs.benchmark import BenchTask
+from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer
 
 
 def test_mean_squared_error() -> None:
     signal, target = np.array([[1.0, 2.0], [3.0, 5.0], [0.0, 0.0]]), np.zeros((3, 2))
-    error, loss = evaluate("mean_squared_error", signal, target, slice(1, 3))
+    error, loss = evaluate(LOSSES["mean_squared_error"], signal, target, slice(1, 3))
     np.testing.assert_array_equal(error, [[0.0, 0.0], [3.0, 5.0], [0.0, 0.0]])
     assert loss == 0.5 * (9.0 + 25.0)
 
@@ -26,12 +31,69 @@ def test_mean_squared_error() -> None:
 def test_cross_entropy() -> None:
     signal = np.log([[1.0, 1.0], [1.0, 3.0], [8.0, 2.0]]) + 1000.0  # not to overflow
     target = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-    np.testing.assert_allclose(softmax(signal), [[0.5, 0.5], [0.25, 0.75], [0.8, 0.2]], rtol=1e-12)
-    error, loss = evaluate("cross_entropy", signal, target, np.array([False, True, True]))
+    output = LOSSES["cross_entropy"].output(signal)
+    np.testing.assert_allclose(output, [[0.5, 0.5], [0.25, 0.75], [0.8, 0.2]], rtol=1e-12)
+    error, loss = evaluate(LOSSES["cross_entropy"], signal, target, np.array([False, True, True]))
     np.testing.assert_allclose(error, [[0.0, 0.0], [0.25, -0.25], [-0.2, 0.2]], rtol=1e-12)
     assert loss == pytest.approx(-np.log(0.75) - np.log(0.8), rel=1e-12)
-    _, loss = evaluate("cross_entropy", np.array([[0.0, 1e4]]), np.array([[1.0, 0.0]]), slice(0, 1))
+    _, loss = evaluate(LOSSES["cross_entropy"], np.array([[0.0, 1e4]]), np.array([[1.0, 0.0]]), slice(0, 1))
     assert 700.0 < loss < np.inf
+
+
+@given(seed=st.integers(0, 2**31))
+def test_errors_are_derivatives_of_the_loss(seed: int) -> None:
+    """Of each loss, by central differences; targets sum to 1, as cross-entropy needs."""
+    rng = np.random.default_rng(seed)
+    signal, target = 2.0 * rng.normal(size=(4, 3)), rng.dirichlet(np.ones(3), 4)
+    for loss in LOSSES.values():
+        error, _ = evaluate(loss, signal, target, slice(0, 4))
+        for place in np.ndindex(signal.shape):
+            step = np.zeros_like(signal)
+            step[place] = 1e-5
+            ends = [evaluate(loss, signal + sign * step, target, slice(0, 4))[1] for sign in (1, -1)]
+            np.testing.assert_allclose(error[place], (ends[0] - ends[1]) / 2e-5, rtol=1e-6, atol=1e-5)
+
+
+def test_huber_loss() -> None:
+    signal = np.array([[0.3, -4.0], [1.0, 2.5], [9.0, 9.0]])
+    error, loss = evaluate(LOSSES["huber"], signal, np.zeros((3, 2)), slice(0, 2))
+    np.testing.assert_array_equal(error, [[0.3, -1.0], [1.0, 1.0], [0.0, 0.0]])
+    assert loss == pytest.approx(scipy.special.huber(1.0, signal[:2]).sum(), rel=1e-14)
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_momentum_trains_as_the_twin(reset: bool) -> None:
+    """Several updates of a whole network; its velocities are part of the state."""
+    case = networks.random_case(16, reset=reset, optimizer={"type": "sgd_momentum", "eta": 0.01, "momentum": 0.7})
+    expected = reference.run_case(case)
+    run = networks.simulation(case)
+    run.train(3)
+    for name, matrix in networks.matrices(run, lambda table: table.weight).items():
+        np.testing.assert_allclose(matrix, expected[f"w_{name}"], rtol=1e-10, atol=1e-12)
+    assert any(name.endswith("/velocity") for name in run.engine.state().synapses)
+    plain = networks.simulation(case | {"optimizer": {"type": "gradient_descent", "eta": 0.01}})
+    plain.train(3)
+    changes = [np.nanmax(abs(networks.matrices(other, lambda table: table.weight)["rec"] - expected["w_rec"]))
+               for other in (run, plain)]  # fmt: skip
+    assert changes[0] < 1e-10 < 1e-6 < changes[1]
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("loss", "population 'out': loss = 'huber' is for the interval variant, not for 'spike'"),
+        ("optimizer", "optimizer 'sgd_momentum' is for the interval variant, not for 'spike'"),
+        ("projection", "projection 'in->rec': optimizer 'sgd_momentum' is for the interval variant, not for 'spike'"),
+    ],
+)
+def test_what_the_spike_variant_does_not_know_is_refused(where: str, message: str) -> None:
+    momentum = {"type": "sgd_momentum"}
+    model = Model("spike", optimizer=optimizer(momentum if where == "optimizer" else {}, "test"))
+    inputs, neurons = model.inputs("in", 2), model.neurons("rec", 2)
+    model.readouts("out", 1, **({"loss": "huber"} if where == "loss" else {}))
+    model.connect(inputs, neurons, **({"optimizer": momentum} if where == "projection" else {}))
+    with pytest.raises(InputError, match=message):
+        Simulation(model, BenchTask(2, 10, 1))
 
 
 @settings(max_examples=50)
@@ -39,12 +101,13 @@ def test_cross_entropy() -> None:
 def test_optimizers(seed: int, n_steps: int, bound: float) -> None:
     """Several steps of each kernel as the twin's optimizer makes them; gradients are consumed."""
     rng = np.random.default_rng(seed)
-    rule = {"eta": 0.1, "Wmin": -bound, "Wmax": bound, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+    rule = {"eta": 0.1, "Wmin": -bound, "Wmax": bound, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "momentum": 0.8}
     divisor = float(rng.integers(1, 5))
-    for kind in ("gradient_descent", "adam"):
+    for kind in ("gradient_descent", "adam", "sgd_momentum"):
         weight = rng.normal(size=9)
         twin, expected = reference.Optimizer(rule | {"type": kind}, (9,)), weight.copy()
         moment, variance = np.zeros((2, 9))
+        velocity = np.zeros(9)
         for step in range(1, n_steps + 1):
             gradient = rng.normal(size=9) * (rng.random(9) < 0.7)
             expected = twin.step(expected, gradient / divisor, step)
@@ -52,6 +115,8 @@ def test_optimizers(seed: int, n_steps: int, bound: float) -> None:
             if kind == "adam":
                 adam = (*common, 0.9, 0.999, 1e-7, step)
                 optimizers.adam(*adam, gradient, moment, variance, weight)
+            elif kind == "sgd_momentum":
+                optimizers.sgd_momentum(*common, 0.8, gradient, velocity, weight)
             else:
                 optimizers.gradient_descent(*common, gradient, weight)
             assert not gradient.any()

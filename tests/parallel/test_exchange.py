@@ -1,6 +1,13 @@
-"""The exchange between ranks, played by threads on one communicator: logs merge in ascending id, messages grow."""
+"""The exchange between ranks, played by threads on one communicator: logs complete in ascending id, messages grow."""
 
+import copy
+import errno
+import fcntl
+import os
+import pickle
+import struct
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -9,12 +16,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pareprop.parallel import collectives
-from pareprop.parallel.exchange import Alone, Ranks, timed_round
+from pareprop.errors import InputError, RankLost
+from pareprop.parallel import collectives, node
+from pareprop.parallel.channel import Channel, Terms
+from pareprop.parallel.exchange import Alone, Ranks, add_times
 from pareprop.parallel.messages import Sources
 from pareprop.parallel.partition import block
 from pareprop.parallel.spike_log import SegmentedLog, SpikeLog, joined
 from pareprop.timers import Timers
+
+PER_NODE = "PAREPROP_RANKS_PER_NODE"
 
 
 class Wire:
@@ -35,7 +46,7 @@ class Wire:
 
 
 class ThreadComm:
-    """The part of an MPI communicator that `Ranks` and `collective` use."""
+    """The part of an MPI communicator that `Ranks` and `collectives` use."""
 
     def __init__(self, wire: Wire, rank: int) -> None:
         self.wire, self.rank, self.size = wire, rank, wire.size
@@ -46,11 +57,21 @@ class ThreadComm:
     def Barrier(self) -> None:
         self.wire.gather(self.rank, None)
 
+    def Split(self, color: int, key: int) -> "ThreadComm":
+        parts = self.wire.gather(self.rank, (color, key))
+        members = sorted((k, r) for r, (c, k) in enumerate(parts) if c == color)
+        rank = members.index((key, self.rank))
+        wires = self.wire.gather(self.rank, Wire(len(members)))
+        return ThreadComm(wires[members[0][1]], rank)
+
     def allgather(self, mine: object) -> list:
         return self.wire.gather(self.rank, mine)
 
+    def bcast(self, mine: object) -> object:
+        return self.wire.gather(self.rank, mine)[0]
+
     def gather(self, mine: object) -> list | None:
-        parts = self.wire.gather(self.rank, mine)
+        parts = self.wire.gather(self.rank, copy.deepcopy(mine))
         return None if self.rank else parts
 
     def alltoall(self, mine: list) -> list:
@@ -72,181 +93,230 @@ def on_threads(size: int, work) -> tuple[list, Wire]:
         return list(pool.map(work, [ThreadComm(wire, rank) for rank in range(size)])), wire
 
 
-@settings(max_examples=40)
+@pytest.fixture(autouse=True)
+def one_node(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All threads on one node, unless a test says otherwise."""
+    monkeypatch.setenv(PER_NODE, "1000")
+    yield
+
+
+def write(channel: Channel, raster: np.ndarray, first: int, last: int) -> None:
+    """Let neurons from 0 on spike in steps [first, last) as in a raster (n_steps, n) of those of this rank."""
+    own = channel.own
+    for t in range(first, last):
+        ids = np.flatnonzero(raster[t])
+        own.reserve(own.ptr[t] + len(ids))
+        own.ids[own.ptr[t] : own.ptr[t] + len(ids)] = ids
+        own.ptr[t + 1] = own.ptr[t] + len(ids)
+
+
+@settings(max_examples=80, deadline=None)
 @given(
-    seed=st.integers(0, 2**31), size=st.integers(2, 5), n=st.integers(1, 12), n_out=st.integers(0, 6),
-    length=st.integers(1, 9), words=st.sampled_from([2, 3, 20, 4096]), density=st.sampled_from([0.0, 0.2, 1.0]),
+    seed=st.integers(0, 2**31), size=st.integers(2, 5), per_node=st.integers(1, 5), n=st.integers(1, 40),
+    n_out=st.integers(0, 6), length=st.integers(1, 9), words=st.sampled_from([None, 3, 20, 4096]),
+    sending=st.sampled_from(["counted", "everything", "targeted"]), share=st.sampled_from([0.0, 0.3, 1.0]),
+    density=st.sampled_from([0.0, 0.2, 1.0]),
 )  # fmt: skip
-def test_logs_and_signals_merge(
-    seed: int, size: int, n: int, n_out: int, length: int, words: int, density: float
-) -> None:
-    """Whatever fits into the first message, on ranks without neurons and readouts, too; signals lag by a round."""
-    rng = np.random.default_rng(seed)
-    n_steps = 20
-    raster, signal = rng.random((n_steps, n)) < density, rng.normal(size=(n_steps, n_out))
+def test_logs_and_signals_complete(
+    seed: int, size: int, per_node: int, n: int, n_out: int, length: int, words: int | None, sending: str, share: float,
+    density: float,
+) -> None:  # fmt: skip
+    """However ranks lie on nodes, whatever fits into the first message, on ranks without neurons, too.
 
-    def work(comm: ThreadComm):
-        cells, outs = block(n, size, comm.rank), block(n_out, size, comm.rank)
-        own, merged = SpikeLog.from_raster(raster[:, slice(*cells)]), SpikeLog(n_steps, 1)
-        own.hold(np.concatenate([own.ids + np.uint32(cells[0]), np.zeros(3, np.uint32)]), own.ptr)
-        received = np.full((n_steps, n_out), np.nan)
-        ranks = Ranks(comm)
-        ranks.bind(own, merged, signal[:, slice(*outs)].copy(), received)
-        ranks.way.resize(words)
-        before = (0, 0)
-        for first in range(0, n_steps, length):
-            last = min(first + length, n_steps)
-            ranks.round(first, last, *before)
-            before = first, last
-        ranks.round(n_steps, n_steps, *before)
-        return merged, received, ranks.nbytes
-
-    results, _ = on_threads(size, work)
-    expected = SpikeLog.from_raster(raster)
-    for merged, received, nbytes in results:
-        np.testing.assert_array_equal(merged.ptr, expected.ptr)
-        np.testing.assert_array_equal(merged.ids[: merged.ptr[-1]], expected.ids)
-        np.testing.assert_array_equal(received, signal)
-        assert nbytes == results[0][2] >= 4 * words * (1 + size)
-
-
-@settings(max_examples=60)
-@given(
-    seed=st.integers(0, 2**31), size=st.integers(2, 5), n=st.integers(1, 40), n_out=st.integers(0, 3),
-    length=st.integers(1, 9), sending=st.sampled_from(["measured", "everything", "targeted"]),
-    share=st.sampled_from([0.0, 0.3, 1.0]), density=st.sampled_from([0.0, 0.2, 1.0]),
-)  # fmt: skip
-def test_each_rank_gets_what_it_listens_to(
-    seed: int, size: int, n: int, n_out: int, length: int, sending: str, share: float, density: float
-) -> None:
-    """By number, in ascending order; the spikes of all come together on rank 0. Messages outgrow their first size."""
+    A rank that listens to some neurons hears them by number; the spikes of all come together on rank 0. Signals lag by
+    a round. Then steps are forgotten, and all goes on.
+    """
     rng = np.random.default_rng(seed)
     n_steps = 20
     raster, signal = rng.random((n_steps, n)) < density, rng.normal(size=(n_steps, n_out))
     wanted = rng.random((size, n)) < share
     wanted[0] |= rng.random() < 0.5  # a rank may listen to all
 
-    def work(comm: ThreadComm):
+    def work(comm: ThreadComm) -> tuple:
         cells, outs = block(n, size, comm.rank), block(n_out, size, comm.rank)
+        mine = np.zeros_like(raster)
+        mine[:, slice(*cells)] = raster[:, slice(*cells)]
         wanted[comm.rank, slice(*cells)] = True
-        own, merged, received = (
-            SpikeLog.from_raster(raster[:, slice(*cells)]),
-            SpikeLog(n_steps, 1),
-            np.full_like(signal, np.nan),
-        )
-        own.hold(own.ids + np.uint32(cells[0]), own.ptr)
         ids = np.flatnonzero(wanted[comm.rank])
-        sources = Sources(n, None if len(ids) == n else ids)
         ranks = Ranks(comm, sending)
-        ranks.bind(own, merged, signal[:, slice(*outs)].copy(), received, sources, 0.1)
+        channel = ranks.open(Terms(n, n_steps, n_steps, n_out), Sources(n, None if len(ids) == n else ids))
+        if words and ranks.sending == "everything" and ranks.sender:
+            ranks.sender._make_room(words)
+        before = (0, 0)
         for first in range(0, n_steps, length):
             last = min(first + length, n_steps)
-            ranks.round(first, last, first, last)
-        whole, total = ranks.all_spikes_on_root(own, merged, n_steps)
-        return ids, merged, received, whole, total
+            write(channel, mine, first, last)
+            channel.own_signal[first:last] = signal[first:last, slice(*outs)]
+            channel.meeting.round(first, last, *before)
+            before = first, last
+        channel.meeting.round(n_steps, n_steps, *before)
+        channel.barrier()
+        whole, heard = channel.all_spikes_on_root(0, n_steps), channel.heard.part(0, n_steps).copy(n_steps)
+        received = channel.signal.copy()
+        channel.forget(n_steps - 5, n_steps)
+        return ids, heard, received, whole, channel.heard.part(0, 5), channel.nbytes > 0
 
-    results, _ = on_threads(size, work)
-    for ids, merged, received, _, total in results:
-        expected = SpikeLog.from_raster(raster[:, ids])
-        np.testing.assert_array_equal(merged.ptr, expected.ptr)
-        np.testing.assert_array_equal(merged.ids[: merged.ptr[-1]], expected.ids)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PER_NODE, str(per_node))
+        results, _ = on_threads(size, work)
+    for ids, heard, received, (_, total), rest, has_bytes in results:
+        for log, rows in ((heard, slice(0, n_steps)), (rest, slice(n_steps - 5, n_steps))):
+            expected = SpikeLog.from_raster(raster[rows][:, ids])
+            np.testing.assert_array_equal(log.ptr, expected.ptr)
+            np.testing.assert_array_equal(log.ids[: log.ptr[-1]], expected.ids)
         np.testing.assert_array_equal(received, signal)
-        assert total == raster.sum()
-    whole, expected = results[0][3], SpikeLog.from_raster(raster)
+        assert total == raster.sum() and has_bytes
+    whole, expected = results[0][3][0], SpikeLog.from_raster(raster)
     np.testing.assert_array_equal(whole.ptr, expected.ptr)
     np.testing.assert_array_equal(whole.ids[: whole.ptr[-1]], expected.ids)
 
 
-def bound(comm: ThreadComm, sending: str, wanted: list[np.ndarray | None], n: int) -> Ranks:
+def opened(comm: ThreadComm, sending: str, wanted: list[np.ndarray | None], n: int) -> Ranks:
     """`n` neurons that all spike in the one step there is."""
-    first, last = block(n, comm.size, comm.rank)
-    own = SpikeLog.from_arrays(np.arange(first, last, dtype=np.uint32), np.array([0, last - first]))
+    raster = np.zeros((1, n), bool)
+    raster[:, slice(*block(n, comm.size, comm.rank))] = True
     ranks = Ranks(comm, sending)
-    none = np.zeros((1, 0))
-    ranks.bind(own, SpikeLog(1, 4 * n), none, none, Sources(n, wanted[comm.rank]), 1.0)
-    ranks.round(0, 1, 0, 0)
+    channel = ranks.open(Terms(n, 1, 1, 0), Sources(n, wanted[comm.rank]))
+    write(channel, raster, 0, 1)
+    channel.meeting.round(0, 1)
+    channel.barrier()
     return ranks
 
 
-def test_bytes_that_arrive() -> None:
-    """To everybody: all messages have the size of the largest. Alltoallv: who listens to nobody gets but the frame."""
+def test_bytes_that_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To everybody: all messages have the size of the largest. Alltoallv: what is listened to, within the quota."""
     n, size = 3000, 3
+    monkeypatch.setenv(PER_NODE, "1")
     wanted = [np.arange(1000), np.arange(500, 2000), None]
     by_way = {
-        way: [ranks.way.received for ranks in on_threads(size, lambda comm, way=way: bound(comm, way, wanted, n))[0]]
+        way: [ranks.received_bytes for ranks in on_threads(size, lambda comm, way=way: opened(comm, way, wanted, n))[0]]
         for way in ("everything", "targeted")
     }
     assert len(set(by_way["everything"])) == 1 and by_way["everything"][0] >= 4 * 2 * 1003
-    frame = 4 * 3  # header and one count
+    frame = 4 * 4  # header and one count
     assert by_way["targeted"][0] == 2 * frame
     assert 4 * 500 <= by_way["targeted"][1] <= 1.3 * 4 * 500 + 2 * frame + 100
     assert 4 * 2000 <= by_way["targeted"][2] <= 1.3 * 4 * 2000 + 2 * frame + 100
 
 
-def test_the_choice_is_measured_where_there_is_something_to_gain(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The faster of the two, and neither is tried if ranks listen to nearly all."""
-    tried = []
-
-    def fake(self: Ranks, way: object, sources: Sources, expected: float) -> float:
-        tried.append(type(way).__name__)
-        return seconds[type(way).__name__]
-
-    monkeypatch.setattr(Ranks, "_tried", fake)
+def test_counts_choose_how_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Targeted where nodes listen to a part of the neurons; nothing is sent within a node."""
     some, nearly = [np.arange(50), np.arange(50, 100)], [np.arange(95), np.arange(5, 100)]
-    for wanted, times, chosen, trials in (
-        (some, (1.0, 2.0), "AllgatherSender", 4),
-        (some, (2.0, 1.0), "AlltoallvSender", 4),
-        (nearly, (2.0, 1.0), "AllgatherSender", 0),
-    ):
-        seconds = dict(zip(("AllgatherSender", "AlltoallvSender"), times, strict=True))
-        tried.clear()
-        results, _ = on_threads(2, lambda comm, wanted=wanted: bound(comm, "measured", wanted, 100))
-        assert [type(ranks.way).__name__ for ranks in results] == [chosen] * 2 and len(tried) == trials
+    for per_node, wanted, chosen in ((1, some, "targeted"), (1, nearly, "everything"), (2, some, "shared")):
+        monkeypatch.setenv(PER_NODE, str(per_node))
+        results, _ = on_threads(2, lambda comm, wanted=wanted: opened(comm, "counted", wanted, 100))
+        assert [ranks.sending for ranks in results] == [chosen] * 2
+        assert per_node == 1 or [ranks.received_bytes for ranks in results] == [0, 0]
 
 
-def test_waiting_is_timed_apart() -> None:
-    """The rank that comes first waits for the other one; without the option all of it is communication."""
-    for profile in (True, False):
+@pytest.mark.parametrize("per_node", [1, 2])
+def test_waiting_is_timed_apart(per_node: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rank that comes first waits for the other one. Between nodes that shows a round later."""
+    monkeypatch.setenv(PER_NODE, str(per_node))
 
-        def work(comm: ThreadComm, profile: bool = profile) -> dict[str, float]:
-            ranks, timers, none = Ranks(comm, profile_waiting=profile), Timers(), np.zeros((1, 0))
-            ranks.bind(SpikeLog(1), SpikeLog(1), none, none)
-            time.sleep(0.2 * comm.rank)
-            timed_round(ranks, timers, 0, 1, 0, 0)
-            return timers.seconds
+    def work(comm: ThreadComm) -> dict[str, float]:
+        ranks, timers = Ranks(comm), Timers()
+        channel = ranks.open(Terms(2, 2, 2, 0))
+        time.sleep(0.2 * comm.rank)
+        channel.meeting.round(0, 1)
+        channel.meeting.round(1, 2)
+        add_times(channel.meeting, timers)
+        return timers.seconds
 
-        first, second = on_threads(2, work)[0]
-        apart = "wait" if profile else "communicate"
-        assert first[apart] > 0.15 > 10 * sum(second.values())
-        assert set(first) == ({"wait", "communicate"} if profile else {"communicate"})
-        assert not profile or first["communicate"] < 0.1
+    first, second = on_threads(2, work)[0]
+    assert first["wait"] > 0.15 > 10 * sum(second.values())
+    assert first["communicate"] < 0.1
 
 
-def test_a_second_message_is_rare() -> None:
+def test_a_second_message_is_rare(monkeypatch: pytest.MonkeyPatch) -> None:
     """A burst is sent twice and leaves room for the next ones."""
     raster = np.ones((10, 1000), bool)
+    monkeypatch.setenv(PER_NODE, "1")
+    counts = []
 
     def work(comm: ThreadComm) -> None:
-        first, last = block(1000, 2, comm.rank)
-        own = SpikeLog.from_raster(raster[:, first:last])
+        mine = np.zeros_like(raster)
+        mine[:, slice(*block(1000, 2, comm.rank))] = True
         ranks = Ranks(comm)
-        ranks.bind(own, SpikeLog(10), np.zeros((10, 0)), np.zeros((10, 0)))
+        channel = ranks.open(Terms(1000, 10, 10, 0))
+        calls = ranks.nodes.leaders.wire
+        start = calls.n_calls
         for step in range(10):
-            ranks.round(step, step + 1, 0, 0)
+            write(channel, mine, step, step + 1)
+            channel.meeting.round(step, step + 1)
+        counts.append(calls.n_calls - start)
 
-    _, wire = on_threads(2, work)
-    assert wire.n_calls == 12  # with one when the ranks were bound
+    on_threads(2, work)
+    assert max(counts) == 11
+
+
+def test_too_little_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line on all ranks; nothing is left."""
+    before = sorted(path.name for path in node.SHARED.iterdir())
+
+    def work(comm: ThreadComm) -> str:
+        ranks = Ranks(comm)
+        with pytest.raises(InputError) as problem:
+            ranks.require_memory(Terms(2**50, 10, 10, 0))
+        return str(problem.value)
+
+    texts, _ = on_threads(2, work)
+    assert texts[0] == texts[1] and "/dev/shm has" in texts[0] and "start fewer ranks per node" in texts[0]
+    assert sorted(path.name for path in node.SHARED.iterdir()) == before
+
+
+def test_who_waits_for_a_rank_that_ended_ends() -> None:
+    """Within two seconds; the lowest of those that are left tells it."""
+
+    def work(comm: ThreadComm) -> tuple:
+        ranks = Ranks(comm)
+        channel = ranks.open(Terms(10, 10, 10, 0))
+        channel.barrier()
+        if comm.rank == 1:  # what the system does when a process ends
+            fcntl.fcntl(channel.kept[0].fd, 37, struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, 1, 1, 0))
+            return ()
+        start = time.monotonic()
+        with pytest.raises(RankLost, match="rank 1 ended unexpectedly") as problem:
+            channel.meeting.round(0, 1)
+        return problem.value.speaks, time.monotonic() - start
+
+    (first, quick), nothing, (third, _) = on_threads(3, work)[0]
+    assert (first, third, nothing) == (True, False, ()) and quick < 2.0
+
+
+def test_shared_memory_that_fills_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of a sample: the rank can't agree with the others on how to end, so it tells it and ends them."""
+
+    def work(comm: ThreadComm) -> str:
+        channel = Ranks(comm).open(Terms(10_000, 1000, 1000, 0))
+
+        def fails(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "posix_fallocate", fails)
+            with pytest.raises(RankLost) as problem:
+                channel.own.reserve(10_000_000)
+        return f"{problem.value.speaks} {problem.value}"
+
+    (text,), _ = on_threads(1, work)
+    assert text == "True /dev/shm has no room for more spikes of the ranks of this node: No space left on device"
+
+
+def test_ranks_per_node_is_checked() -> None:
+    assert [node.ranks_per_node({PER_NODE: text}) for text in ("", "3")] == [0, 3]
+    for text in ("0", "-1", "two", "1.5"):
+        with pytest.raises(InputError, match=f"{PER_NODE} = '{text}' must be a whole number of at least 1"):
+            node.ranks_per_node({PER_NODE: text})
 
 
 def test_alone() -> None:
-    signal, kept = np.arange(6.0).reshape(3, 2), np.zeros((3, 2))
-    log = SpikeLog(3)
-    alone = Alone()
-    alone.bind(log, log, signal, signal)
-    alone.round(0, 3, 0, 3)
-    alone.bind(log, log, signal, kept)
-    alone.round(0, 3, 1, 2)
-    np.testing.assert_array_equal(kept, [[0, 0], [2, 3], [0, 0]])
+    channel = Alone().open(Terms(4, 3, 3, 2))
+    assert channel.own_signal is channel.signal and channel.signal.shape == (3, 2)
+    write(channel, np.eye(4)[:3], 0, 3)
+    channel.meeting.round(0, 3)
+    log, count = channel.all_spikes_on_root(1, 3)
+    assert (log.ids.tolist(), log.ptr.tolist(), count) == ([1, 2], [0, 1, 2], 2)
 
 
 def test_collective_numbers() -> None:
@@ -296,3 +366,12 @@ def test_kernels_see_a_log_that_grew() -> None:
     assert (log.ids[:3].tolist(), before.tolist()) == ([7, 5, 3], [2, 5, 3])
     with pytest.raises(ValueError, match="dtype"):
         log.hold(np.zeros(3), log.ptr)
+
+
+def test_logs_travel() -> None:
+    """Pickled, as a gather does it."""
+    log = SpikeLog.of(np.array([0, 0, 1]), np.array([2, 5, 3]), 3)
+    log.reserve(1000)
+    text = pickle.dumps(log)
+    other = pickle.loads(text)
+    assert (other.ids.tolist(), other.ptr.tolist(), len(text) < 1000) == ([2, 5, 3], [0, 2, 3, 3], True)

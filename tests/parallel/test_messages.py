@@ -59,10 +59,10 @@ if __name__ == "__main__":
     simulation = Simulation(model(sys.argv[1], True), task, exchange)
     simulation.train(3)
     digest = simulation.hexdigest()
-    sources, way = simulation.network.sources, getattr(exchange, "way", None)
+    sources = simulation.network.sources
     heard = exchange.comm.gather(40 if sources.ids is None else len(sources.ids)) if exchange.comm else [40]
     if exchange.rank == 0:
-        print(digest, simulation.rates[-1].hex(), type(way).__name__, *heard)
+        print(digest, simulation.rates[-1].hex(), exchange.sending or '-', *heard)
 """
 
 
@@ -70,12 +70,17 @@ if __name__ == "__main__":
 def test_same_digest_where_a_rank_has_no_targets(variant):
     alone = mpirun(1, "-c", CHAIN, variant)
     assert alone.returncode == 0, alone.stderr
-    for n, way in ((2, "targeted"), (3, "everything"), (4, "targeted"), (4, "measured")):
-        done = mpirun(n, "-c", CHAIN, variant, env={"PAREPROP_SENDING": way})
+    cases = (
+        (2, 1, "targeted"), (3, 1, "everything"), (4, 1, "targeted"), (4, 2, "targeted"), (4, 3, "counted"),
+        (3, 8, "shared"),
+    )  # fmt: skip
+    for n, per_node, way in cases:
+        env = {"PAREPROP_RANKS_PER_NODE": str(per_node)} | ({} if way == "shared" else {"PAREPROP_SENDING": way})
+        done = mpirun(n, "-c", CHAIN, variant, env=env)
         assert done.returncode == 0, done.stderr
         digest, rate, kind, *heard = done.stdout.split()
         assert [digest, rate] == alone.stdout.split()[:2] and float.fromhex(rate) > 5
-        assert way == "measured" or kind.lower() == way
+        assert way == "counted" or kind == way
         assert n < 4 or heard == ["30", "10", "10", "40"]
 
 
@@ -89,8 +94,11 @@ def test_same_digest_of_sparse_networks(variant, capsys, tmp_path):
     expected = digests(output.splitlines())
     for n, way, m, other in ((4, "targeted", 2, "everything"), (3, "everything", 4, "targeted")):
         folder = tmp_path / f"{n}"
-        assert on_ranks(n, [["run", *task, "--until", 2, "--out", folder]], env={"PAREPROP_SENDING": way})[0] == [0]
-        again = on_ranks(m, [["resume", folder]], env={"PAREPROP_SENDING": other})
+        nodes = [
+            {"PAREPROP_SENDING": way, "PAREPROP_RANKS_PER_NODE": str(size)} for way, size in ((way, 2), (other, 1))
+        ]
+        assert on_ranks(n, [["run", *task, "--until", 2, "--out", folder]], env=nodes[0])[0] == [0]
+        again = on_ranks(m, [["resume", folder]], env=nodes[1])
         assert again[0] == [0] and digests(again[1]) == expected != []
     assert on_ranks(4, [["run", *task, "--until", 2, "--out", tmp_path / "c"]])[0] == [0]
     code, output, errors = command(capsys, "resume", tmp_path / "c")  # on one rank, which listens to all
@@ -135,16 +143,17 @@ def test_no_rows_of_projections_without_targets():
     assert next(networks[0].outgoing.chunks(networks[0].outgoing.spans[0]))[0].size == 0
 
 
-def test_measured_choice_keeps_the_digest(capsys):
-    """`bench` tells what was chosen; dense networks need no trial."""
+def test_nodes_keep_the_digest(capsys):
+    """Also where each of several ranks is a node of its own."""
     line = ["bench", "--neurons=400", "--indegree=2", "--inputs=10", "--steps=100", "--delay=5"]
     alone = digests(command(capsys, *line)[1].splitlines())
-    assert digests(on_ranks(3, [line])[1]) == alone
+    for per_node in ("1", "2", "3"):
+        assert digests(on_ranks(3, [line], env={"PAREPROP_RANKS_PER_NODE": per_node})[1]) == alone
     assert benchmark.PHASES[1:3] == ("wait", "communicate")
 
 
 def test_unknown_way():
-    assert sending({}) == "measured" and sending({"PAREPROP_SENDING": "targeted"}) == "targeted"
+    assert sending({}) == "counted" and sending({"PAREPROP_SENDING": "targeted"}) == "targeted"
     with pytest.raises(InputError, match="everywhere"):
         sending({"PAREPROP_SENDING": "everywhere"})
     assert "PAREPROP_SENDING" not in os.environ

@@ -9,6 +9,7 @@ from commands import command
 from scipy.stats import binomtest
 
 from pareprop.engines.sample import Sample
+from pareprop.network.losses import LOSSES
 from pareprop.runs import run
 from pareprop.runs.phases import Phases, Score, wilson
 from pareprop.simulation.loop import Simulation
@@ -32,7 +33,7 @@ def test_class_is_that_of_the_largest_mean_in_the_window():
     masked = Sample.from_raster(np.zeros((4, 1)), np.zeros((4, 3)), label=1, window=window)
     score = Score()
     for item, loss in ((sample, "mean_squared_error"), (sample, "cross_entropy"), (masked, "mean_squared_error")):
-        score.add(Outcome(0, "test", item, np.zeros((4, 3)), signal, 0.5), 2, loss)
+        score.add(Outcome(0, "test", item, np.zeros((4, 3)), signal, 0.5), 2, LOSSES[loss])
     softmax = np.exp(signal[2:]) / np.exp(signal[2:]).sum(axis=1, keepdims=True)
     assert score.predictions == [int(np.argmax(signal[2:].mean(axis=0))), int(np.argmax(softmax.mean(axis=0))), 0]
     assert (score.n_right, score.value) == (0, 1.0)
@@ -150,3 +151,23 @@ def test_several_seeds_have_a_common_figure(capsys: pytest.CaptureFixture, tmp_p
             assert file.attrs["seed"] == seed
     assert losses[0].shape == losses[1].shape == (2,) and np.all(losses[0] != losses[1])
     assert output.count("digest: ") >= 2
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_a_test_leaves_the_digest_of_the_training(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Also through a checkpoint; a test that learns changes it."""
+    sizes = [f"variant={variant}", "n_rec=8", "n_in=6", "n_step=60", "periods=[60,30,20,10]", "iterations=4"]
+    simulation, _, _ = trained(*(text for text in sizes if "periods" not in text), name="sine-waves")
+    before = simulation.hexdigest()
+    simulation.test(2)
+    simulation.test(1, "validate")
+    assert simulation.hexdigest() == before
+    simulation.run_sample(0, "test", True)
+    assert simulation.hexdigest() != before
+    found = []
+    for k, more in enumerate((["test_samples=0"], ["test_samples=3"], ["validate_every=4", "validate_samples=2"])):
+        settings = [part for text in (*sizes, *more) for part in ("--set", text)]
+        out = tmp_path / str(k)
+        found += [command(capsys, "run", "sine-waves", *settings, "--out", out)[1].splitlines()[-1]]
+        found += [command(capsys, "resume", out)[1].splitlines()[-1]]
+    assert found[0].startswith("digest: ") and len(set(found)) == 1

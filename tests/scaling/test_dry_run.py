@@ -59,8 +59,8 @@ def test_same_bits_as_the_real_rank(variant, delay, tmp_path):
     for index in range(2):
         simulation.engine.run(task.sample(index), True)
         simulation.engine.optimize()
-    real, log = np.load(tmp_path / "real-2.npz"), simulation.engine.log
-    np.testing.assert_array_equal(log.ids[: log.ptr[-1]], real["ids"])
+    root, real, log = np.load(tmp_path / "real-0.npz"), np.load(tmp_path / "real-2.npz"), simulation.engine.log
+    np.testing.assert_array_equal(log.ids[: log.ptr[-1]], root["ids"])
     np.testing.assert_array_equal(simulation.network.incoming.weight, real["weight"])
     untrained = Simulation(model, task, dry, settings=settings(variant, STEPS)).network.incoming.weight
     assert np.any(untrained != real["weight"])

@@ -273,6 +273,25 @@ def test_labels_and_test_phase(tmp_path: Path, capsys: pytest.CaptureFixture) ->
     assert code == 2 and "n_train = 0 must lie in 1 to 5" in errors
 
 
+def test_no_sample_both_validates_and_tests(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Of a file of 6, 3 train, the last 2 test and the one between validates."""
+    path = written(tmp_path, "raster h5")
+    both = ["n_train=3", "validate_every=1", "validate_samples=1", "test_samples=2"]
+    task = config.load(str(path), both).task
+    targets = arrays()[1]
+
+    def places(phase: str, n: int) -> list[int]:
+        return [int(np.argmin([np.abs(task.sample(k, phase).target - t).max() for t in targets])) for k in range(n)]
+
+    assert (places("train", 3), places("validate", 2), places("test", 2)) == ([0, 1, 2], [3, 3], [4, 5])
+    task = config.load(str(path), ["n_train=3", "test_samples=3"]).task
+    assert places("test", 3) == [3, 4, 5]
+    chosen = [part for text in both for part in ("--set", text)]
+    code, _, errors = command(capsys, "run", path, *chosen, "--set", "test_samples=3", "--out", tmp_path / "no")
+    assert code == 2 and "test_samples = 3 must be at most 2: of the 6 samples of" in errors
+    assert "n_train = 3 leaves 3 for test and validation" in errors and not (tmp_path / "no").exists()
+
+
 def test_other_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = written(tmp_path, "raster npz")
     assert command(capsys, "run", path, "--out", tmp_path / "run", "--until", 2)[0] == 0

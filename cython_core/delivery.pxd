@@ -1,22 +1,13 @@
-# Shared by the kernels of both precisions: how a rank's synapses lie in memory, and how spikes go through them.
+# How a rank's synapses lie in memory, and how spikes go through them.
 #
-# Synapses: flat CSR arrays, cut into blocks (one projection, one delay). blocks[b, :] holds the columns below.
+# Synapses: flat CSR arrays, cut into blocks (one projection, one delay), see `blocks` in layout.pxd.
 # The row of source s (index in its log) in block b is blocks[b, ROW] + s - blocks[b, SOURCE].
 
-from libc.stdint cimport int8_t, int64_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from pareprop.core.spike_log cimport SegmentedLog, SpikeLog, Spikes
-
-ctypedef fused total_of:    # sums onto neurons are as precise as their state, those onto readouts always double
-    float
-    double
-
-cdef extern from "time.h" nogil:
-    struct timespec:
-        long tv_sec
-        long tv_nsec
-    int CLOCK_MONOTONIC
-    int clock_gettime(int, timespec*)
+from pareprop.core.layout cimport DELAY, DENSE, HOLE, LOG, NO_HOLE, PLASTIC, ROW, SOURCE, SOURCES, TARGET, WIDTH
+from pareprop.core.precision cimport real, total_of
+from pareprop.core.spike_log cimport Spikes
 
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void*) nogil
@@ -24,69 +15,7 @@ cdef extern from *:
 cdef enum:
     LINE = 64     # bytes of a cache line
     STRIDE = 16   # synapses between prefetches: two cache lines of weights, one of targets
-
-cdef int64_t NO_HOLE = -(<int64_t> 1 << 40)
-
-cdef enum:
-    ROW = 0       # first row of the block
-    SOURCE = 1    # first source of its projection, an id of the log
-    SOURCES = 2   # one past its last source
-    DELAY = 3     # in steps
-    LOG = 4       # 0: input log, 1: log of recurrent spikes
-    DENSE = 5     # 1: each source reaches every target of the block, ascending
-    TARGET = 6    # dense: first target
-    HOLE = 7      # dense, autapses forbidden: source HOLE + k lacks the k-th target, itself; else < NO_HOLE
-    WIDTH = 8     # dense: targets of the block
-    PLASTIC = 9   # 1: its weights learn
-
-
-cdef inline double now() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return t.tv_sec + 1e-9 * t.tv_nsec
-
-
-cdef enum:
-    LAPS = 3          # phases of a step
-    FEW = 1000        # neurons: with fewer a look at the clock takes too large a part of a step
-    SAMPLED = 8       # then one step in so many is timed
-
-
-cdef struct Stopwatch:
-    double[LAPS] laps      # seconds by phase, of timed steps
-    double latest
-    bint runs
-
-
-cdef inline double started(Stopwatch* watch, int64_t n) noexcept nogil:
-    """Time before the first of several steps of n neurons; few of them are rated by all steps that were ever timed."""
-    cdef int64_t k
-    if n >= FEW:
-        for k in range(LAPS):
-            watch.laps[k] = 0.0
-    return now()
-
-
-cdef inline void begin(Stopwatch* watch, int64_t step, int64_t n) noexcept nogil:
-    """A step begins."""
-    watch.runs = n >= FEW or step % SAMPLED == 0
-    if watch.runs:
-        watch.latest = now()
-
-
-cdef inline void lap(Stopwatch* watch, int64_t phase) noexcept nogil:
-    """A phase of the step ends."""
-    cdef double time
-    if watch.runs:
-        time = now()
-        watch.laps[phase] += time - watch.latest
-        watch.latest = time
-
-
-cdef inline double share(const Stopwatch* watch, int64_t phase) noexcept nogil:
-    """Part of the time that a phase took."""
-    cdef double total = watch.laps[0] + watch.laps[1] + watch.laps[2]
-    return watch.laps[phase] / total if total > 0.0 else 0.0
+    GROUP = 4     # rows in one pass
 
 
 cdef inline int64_t list_spikes(int64_t n, int64_t first_id, const real* z, uint32_t* ids) noexcept nogil:
@@ -121,7 +50,7 @@ cdef inline int64_t first_at_least(const uint32_t* ids, int64_t low, int64_t hig
 cdef inline int64_t hole_of(const int64_t[:, ::1] blocks, int64_t b, int64_t source, int64_t length) noexcept nogil:
     """Place in a dense row from which targets are shifted by one, because the source itself is left out."""
     cdef int64_t place = source - blocks[b, HOLE]
-    if place < 0 or place >= blocks[b, WIDTH]:
+    if blocks[b, HOLE] == NO_HOLE or place < 0 or place >= blocks[b, WIDTH]:
         return length
     return place
 
@@ -204,8 +133,8 @@ cdef inline void deliver_dense(
     cdef int64_t row, first = blocks[b, ROW] - blocks[b, SOURCE], width = blocks[b, WIDTH]
     while i < last and ids[i] < blocks[b, SOURCES]:
         row = first + ids[i]
-        if blocks[b, HOLE] < NO_HOLE and width > 0 and i + 3 < last and ids[i + 3] < blocks[b, SOURCES]:
-            add_four(width, &weight[row_ptr[row]], &weight[row_ptr[first + ids[i + 1]]],
+        if blocks[b, HOLE] == NO_HOLE and width > 0 and i + 3 < last and ids[i + 3] < blocks[b, SOURCES]:
+            add_four(width, <real> 1.0, &weight[row_ptr[row]], &weight[row_ptr[first + ids[i + 1]]],
                      &weight[row_ptr[first + ids[i + 2]]], &weight[row_ptr[first + ids[i + 3]]],
                      &arriving[blocks[b, TARGET]])
             i += 4
@@ -214,27 +143,34 @@ cdef inline void deliver_dense(
             i += 1
 
 
-cdef void add_four(
-    int64_t n, const real* first, const real* second, const real* third, const real* fourth, total_of* total
+cdef inline void add_four(
+    int64_t n, real factor, const real* first, const real* second, const real* third, const real* fourth,
+    total_of* total
 ) noexcept nogil:
+    """Four rows of neighbours in one pass, the same bits as one after the other."""
     cdef int64_t k
     for k in range(n):
-        total[k] = (((total[k] + first[k]) + second[k]) + third[k]) + fourth[k]
+        total[k] = (((total[k] + factor * first[k]) + factor * second[k]) + factor * third[k]) + factor * fourth[k]
+
+
+cdef inline void prefetch_stride(int64_t k, const uint32_t* target, const real* values) noexcept nogil:
+    """The STRIDE synapses from k on."""
+    prefetch(values + k)
+    prefetch(values + k + STRIDE // 2)
+    prefetch(target + k)
 
 
 cdef inline void scatter(
     int64_t start,
     int64_t stop,
-    int64_t ahead,
+    int64_t ahead,                    # how much further on the next row starts
     const uint32_t[::1] target,
     const real[::1] weight,
     total_of[::1] total,
 ) noexcept nogil:
     cdef int64_t k = start, end
     while k < stop:
-        prefetch(&weight[0] + k + ahead)
-        prefetch(&weight[0] + k + ahead + STRIDE // 2)
-        prefetch(&target[0] + k + ahead)
+        prefetch_stride(k + ahead, &target[0], &weight[0])
         end = k + STRIDE if k + STRIDE < stop else stop
         for k in range(k, end):
             total[target[k]] += weight[k]

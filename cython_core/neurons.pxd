@@ -1,11 +1,39 @@
-# One step of the spike variant's neurons: NEST's eprop_iaf(_adapt) and eprop_iaf_psc_delta(_adapt).
+# One step of neurons and readouts: NEST's eprop_iaf(_adapt), eprop_iaf_psc_delta(_adapt) and eprop_readout, with their
+# forms for update intervals (*_bsshslm_2020).
+
+from libc.stdint cimport int64_t
+
+from pareprop.core.precision cimport real
 
 
-cdef void integrate_iaf(
+cdef inline void set_drive(
+    int64_t first,
+    int64_t last,
+    bint constant,                    # whether I_e is there
+    const real[::1] p_current,        # IN
+    const real[::1] I_e,              # IN
+    const real[:, ::1] injected,      # IN (steps, n), pA; no steps: nothing is injected
+    int64_t step,
+    real[::1] drive,                  # OUT
+) noexcept nogil:
+    """Voltage change by the current of the previous step."""
+    cdef int64_t j
+    cdef bint injects = injected.shape[0] > 0
+    cdef real current
+    for j in range(first, last):
+        current = I_e[j] if constant else 0.0
+        if injects:
+            current = current + injected[step, j]
+        drive[j] = p_current[j] * current
+
+
+cdef inline void integrate_iaf(
     int64_t first,
     int64_t last,
     bint adaptive,
+    bint subtracts,                   # V_th is subtracted here, in the step after the spike, not when it is emitted
     const real[::1] alpha,            # IN
+    const real[::1] zeta,             # IN
     const real[::1] drive,            # IN
     const real[::1] V_th,             # IN
     const real[::1] V_min,            # IN
@@ -18,11 +46,13 @@ cdef void integrate_iaf(
     real[::1] refractory,             # UPDATED, steps left
     real[::1] excess,                 # OUT, voltage above threshold
 ) noexcept nogil:
-    """v = drive + arriving + alpha v, clamped; a = rho a + z; threshold V_th + adapt_beta a."""
+    """v = drive + zeta arriving + alpha v (- V_th z), clamped; a = rho a + z; threshold V_th + adapt_beta a."""
     cdef int64_t j
     cdef real x
     for j in range(first, last):
-        x = drive[j] + arriving[j] + alpha[j] * v[j]
+        x = drive[j] + zeta[j] * arriving[j] + alpha[j] * v[j]
+        if subtracts:
+            x = x - V_th[j] * z[j]
         x = x if x > V_min[j] else V_min[j]
         v[j] = x
         excess[j] = x - V_th[j]
@@ -34,7 +64,7 @@ cdef void integrate_iaf(
             excess[j] = v[j] - (V_th[j] + adapt_beta[j] * a[j])
 
 
-cdef void integrate_psc_delta(
+cdef inline void integrate_psc_delta(
     int64_t first,
     int64_t last,
     bint adaptive,
@@ -71,31 +101,62 @@ cdef void integrate_psc_delta(
         excess[j] = v[j] - (V_th[j] + adapt_beta[j] * a[j] if adaptive else V_th[j])
 
 
-cdef void fire(
+cdef inline void fire(
     int64_t first,
     int64_t last,
-    bint psc_delta,
     const real[::1] t_ref,            # IN, steps
     const real[::1] excess,           # IN
-    const real[::1] V_th,             # IN
-    const real[::1] V_reset,          # IN
     real[::1] z,                      # OUT
-    real[::1] v,                      # UPDATED, reset in the same step
     real[::1] refractory,             # UPDATED
 ) noexcept nogil:
+    """z = 1 where the voltage has reached the threshold and the neuron is not refractory."""
     cdef int64_t j
     cdef real fired
     for j in range(first, last):
         fired = <real> 1.0 if (excess[j] >= 0) & (refractory[j] == 0) else <real> 0.0
         z[j] = fired
         refractory[j] = t_ref[j] if fired != 0 else refractory[j]
+
+
+cdef inline void reset(
+    int64_t first,
+    int64_t last,
+    bint psc_delta,
+    const real[::1] z,                # IN
+    const real[::1] V_th,             # IN
+    const real[::1] V_reset,          # IN
+    real[::1] v,                      # UPDATED
+) noexcept nogil:
+    """The voltage after a spike, in the same step: V_reset, or V_th is subtracted."""
+    cdef int64_t j
+    for j in range(first, last):
         if psc_delta:
-            v[j] = V_reset[j] if fired != 0 else v[j]
+            v[j] = V_reset[j] if z[j] != 0 else v[j]
         else:
-            v[j] = v[j] - V_th[j] if fired != 0 else v[j]
+            v[j] = v[j] - V_th[j] if z[j] != 0 else v[j]
 
 
-cdef void filter_rates(
+cdef inline void advance_readouts(
+    double alpha,
+    double zeta,
+    double drive,
+    double V_min,
+    double[::1] y,                    # UPDATED
+    double[::1] arriving,             # IN, cleared
+    double[:, :] signal,              # OUT, y in row `step`
+    int64_t step,
+) noexcept nogil:
+    """y = drive + zeta arriving + alpha y, clamped."""
+    cdef int64_t k
+    cdef double x
+    for k in range(y.shape[0]):
+        x = drive + zeta * arriving[k] + alpha * y[k]
+        y[k] = x if x > V_min else V_min
+        arriving[k] = 0.0
+        signal[step, k] = y[k]
+
+
+cdef inline void filter_rates(
     int64_t first, int64_t last, double kappa_reg, real dt, const real[::1] z, const real[::1] c_reg,
     const real[::1] f_target, real[::1] f_av, real[::1] F
 ) noexcept nogil:
@@ -108,7 +169,7 @@ cdef void filter_rates(
         F[j] = c_reg[j] * (f_av[j] - f_target[j])
 
 
-cdef void add_rates(int64_t first, int64_t last, real share, const real[::1] F, real[::1] L) noexcept nogil:
+cdef inline void add_rates(int64_t first, int64_t last, real share, const real[::1] F, real[::1] L) noexcept nogil:
     cdef int64_t j
     for j in range(first, last):
         L[j] = L[j] + share * F[j]

@@ -1,12 +1,26 @@
 # Surrogate gradients psi(x) of height h and width w at x = voltage - threshold; 0 while refractory.
 
+from libc.math cimport exp, expf, fabs, fabsf
+from libc.stdint cimport int64_t
+
+from pareprop.core.layout cimport EXPONENTIAL, FAST_SIGMOID_DERIVATIVE, PIECEWISE_LINEAR
+from pareprop.core.precision cimport real
+
+
+cdef inline real abs_of(real x) noexcept nogil:
+    return fabsf(x) if real is float else fabs(x)
+
+
+cdef inline real exp_of(real x) noexcept nogil:
+    return expf(x) if real is float else exp(x)
+
 
 cdef inline real positive(real x) noexcept nogil:
     return x if x > 0 else 0
 
 
-cdef void surrogate(
-    int64_t kind,                     # index in params.SURROGATES
+cdef inline void surrogate(
+    int64_t kind,                     # one of the enum in layout.pxd
     int64_t first,
     int64_t last,
     const real[::1] height,           # IN
@@ -17,17 +31,17 @@ cdef void surrogate(
 ) noexcept nogil:
     cdef int64_t j
     cdef real x
-    if kind == 0:     # piecewise_linear: h max(0, 1 - |x|/w)
+    if kind == PIECEWISE_LINEAR:            # h max(0, 1 - |x|/w)
         for j in range(first, last):
             psi[j] = height[j] * positive(1 - abs_of(excess[j]) * inverse_width[j]) if refractory[j] == 0 else 0
-    elif kind == 1:   # exponential: h exp(-|x|/w)
+    elif kind == EXPONENTIAL:               # h exp(-|x|/w)
         for j in range(first, last):
             psi[j] = height[j] * exp_of(-abs_of(excess[j]) * inverse_width[j]) if refractory[j] == 0 else 0
-    elif kind == 2:   # fast_sigmoid_derivative: h (1 + |x|/w)^-2
+    elif kind == FAST_SIGMOID_DERIVATIVE:   # h (1 + |x|/w)^-2
         for j in range(first, last):
             x = 1 + abs_of(excess[j]) * inverse_width[j]
             psi[j] = height[j] / (x * x) if refractory[j] == 0 else 0
-    else:             # arctan_derivative: h / (1 + (x/w)^2)
+    else:                                   # ARCTAN_DERIVATIVE: h / (1 + (x/w)^2)
         for j in range(first, last):
             x = excess[j] * inverse_width[j]
             psi[j] = height[j] / (1 + x * x) if refractory[j] == 0 else 0

@@ -4,6 +4,10 @@
 # A chunk of a row passes through all steps of a window before the next chunk does: what it keeps stays in the cache.
 # What belongs to the targets is collected first, so that every other loop runs over neighbours in memory.
 
+from libc.stdint cimport int64_t, uint32_t
+
+from pareprop.core.precision cimport real, total_of
+
 cdef enum:
     CHUNK = 128   # synapses
     WINDOW = 128  # steps
@@ -103,47 +107,3 @@ cdef inline void decay(
             zbar[k] *= alpha[target[k]] ** n
         if adaptive:
             eps[k] *= rho[target[k]] ** n
-
-
-cdef inline void descent_step(
-    int64_t n, real eta, real Wmin, real Wmax, real* owed, real* weight
-) noexcept nogil:
-    """w -= eta g, clipped; `owed` holds minus g and is cleared."""
-    cdef int64_t k
-    cdef real w
-    for k in range(n):
-        w = weight[k] + eta * owed[k]
-        w = w if w > Wmin else Wmin
-        weight[k] = w if w < Wmax else Wmax
-        owed[k] = 0.0
-
-
-cdef struct Adam:
-    real keep_1       # beta_1
-    real add_1        # 1 - beta_1
-    real keep_2
-    real add_2
-    real epsilon
-    real low          # Wmin
-    real high         # Wmax
-
-
-cdef inline void adam_step(
-    int64_t n,
-    real rate,                        # with the corrections of the bias
-    Adam adam,
-    real* owed,                       # IN, minus the gradient; cleared
-    real* moment,                     # UPDATED
-    real* variance,                   # UPDATED
-    real* weight,                     # UPDATED
-) noexcept nogil:
-    cdef int64_t k
-    cdef real w, g
-    for k in range(n):
-        g = -owed[k]
-        owed[k] = 0.0
-        moment[k] = adam.keep_1 * moment[k] + adam.add_1 * g
-        variance[k] = adam.keep_2 * variance[k] + adam.add_2 * g * g
-        w = weight[k] - rate * moment[k] / (sqrt_of(variance[k]) + adam.epsilon)
-        w = w if w > adam.low else adam.low
-        weight[k] = w if w < adam.high else adam.high

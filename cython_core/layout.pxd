@@ -1,0 +1,80 @@
+# What the numbers mean that Python and the kernels exchange: columns of tables, modes, codes, parts of a message.
+# Each stands here once; layout.pyx makes them a module, which Python reads through `pareprop.kernels`.
+
+cpdef enum:         # columns of `blocks`, int64 (n_blocks, BLOCK_COLUMNS): synapses of one projection and one delay
+    ROW = 0         # first row of the block
+    SOURCE = 1      # first source of its projection, an id of the log
+    SOURCES = 2     # one past its last source
+    DELAY = 3       # in steps
+    LOG = 4         # 0: input log, 1: log of recurrent spikes
+    DENSE = 5       # 1: each source reaches every target of the block, ascending
+    TARGET = 6      # dense: first target
+    HOLE = 7        # dense, autapses forbidden: source HOLE + k lacks the k-th target, itself; else NO_HOLE
+    WIDTH = 8       # dense: targets of the block
+    PLASTIC = 9     # 1: its weights learn
+    BLOCK_COLUMNS = 10
+
+cpdef enum:
+    NO_HOLE = -1    # each source of a block reaches every target
+
+cpdef enum:         # columns of `pieces`, int64 (n_pieces, PIECE_COLUMNS): neighbouring neurons of one population
+    FIRST = 0
+    LAST = 1        # one past the last
+    SURROGATE = 2   # one of the surrogate gradients
+    MODEL = 3       # bits of the neuron model
+    PIECE_COLUMNS = 4
+
+cpdef enum:         # bits of a neuron model
+    ADAPTS = 1      # its threshold adapts
+    PSC_DELTA = 2   # voltage and adaptation stand still while refractory, spikes reset the voltage to V_reset
+
+cpdef enum:         # surrogate gradients
+    PIECEWISE_LINEAR = 0
+    EXPONENTIAL = 1
+    FAST_SIGMOID_DERIVATIVE = 2
+    ARCTAN_DERIVATIVE = 3
+
+cpdef enum:         # how a block of the spike variant learns
+    STATIC = 0
+    PREFIX = 1
+    LOOP = 2
+    READOUT = 3
+
+cpdef enum:         # columns of `rules`, int64 (n_blocks, RULE_COLUMNS)
+    MODE = 0
+    CUTOFF = 1      # steps, NO_CUTOFF for none
+    OWN_ZBAR = 2    # 1: each synapse keeps its own filtered spikes
+    ADAPTIVE = 3    # 1: thresholds of the targets adapt
+    ADAM = 4        # 1: Adam, 0: gradient descent
+    EACH_STEP = 5   # 1: the optimizer steps with each time step
+    RULE_COLUMNS = 6
+
+cpdef enum:
+    NO_CUTOFF = -1
+
+cpdef enum:         # columns of `constants`, float64 (n_blocks, CONSTANT_COLUMNS)
+    ALPHA = 0
+    KAPPA = 1
+    KAPPA_REG = 2
+    ETA = 3
+    W_MIN = 4
+    W_MAX = 5
+    BETA_1 = 6
+    BETA_2 = 7
+    EPSILON = 8
+    CONSTANT_COLUMNS = 9
+
+cpdef enum:         # columns of `books`, int64 (n_rows, BOOK_COLUMNS): the bookkeeping of a source and delay
+    LATEST = 0      # previous arrival, NEVER if none
+    CURSOR = 1      # first history step not worked off (LOOP, READOUT), block of the sums (PREFIX)
+    WAITING = 2     # bit i: the arrival at LATEST - i has not entered zbar yet
+    OLDER = 3       # arrivals before that which have not entered either
+    CLOSED = 4      # 1: the cutoff is reached, traces are of step LATEST - m + cutoff - 1
+    BOOK_COLUMNS = 5
+
+cpdef enum:
+    NEVER = -1
+
+cpdef enum:         # a message between ranks
+    HEADER = 3      # words before the signals
+    QUOTA = 65536   # units of a quota: spikes per source of a list and round

@@ -1,0 +1,1 @@
+"""Numbers that Python and the kernels share; layout.pxd tells what they mean."""

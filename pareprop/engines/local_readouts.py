@@ -1,0 +1,127 @@
+"""Readouts of single neurons on this rank: signals, errors and learning signals of its own neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..arrays import aligned
+from ..errors import InputError
+from ..kernels import local_readouts as kernel
+from ..network.local import LocalNetwork
+from ..parallel import collectives
+from ..parallel.partition import overlap
+from ..parallel.spike_log import SpikeLog
+
+BLOCK = 4096  # neurons whose targets are held at a time
+
+Targets = Callable[[int, int], np.ndarray]
+
+
+class LocalErrors:
+    """Learning signals of the neurons of this rank from their own readouts.
+
+    Parameters
+    ----------
+    network : LocalNetwork
+        This rank's share.
+    n_steps : int
+        Steps of a sample.
+    window : int
+        Last steps of a sample with a learning signal.
+
+    Attributes
+    ----------
+    signal : np.ndarray
+        (n_steps, n_neurons): signals after `listen`, filtered learning signals after `compare`; (0, 0) without local
+        readouts.
+    measured_from : int or None
+        First step of which `correlation` of signals and targets, float64 (n,) by id, takes note; None: there is none.
+    kept, shown : np.ndarray
+        Columns of the neurons whose signals (n_steps, n) of the last sample are kept.
+    """
+
+    def __init__(self, network: LocalNetwork, n_steps: int, window: int) -> None:
+        self.network, self.rule = network, network.model.local
+        self._start, self.measured_from = n_steps - window, None
+        self.kept, self.shown, self.correlation = np.zeros(0, np.int64), np.zeros((n_steps, 0)), np.zeros(0)
+        first, last = network.neurons
+        self.signal = aligned((n_steps, last - first) if self.rule else (0, 0), network.model.kernels.real)
+        self._ranges: list[tuple[int, int]] = []
+        if not self.rule:
+            return
+        self.kappa, self._jump = self.rule.constants(network.model.dt_ms)
+        for population in network.model.of_role("recurrent"):
+            if population.name in self.rule.of:
+                offset = network.model.offset(population)
+                low, high = overlap(first, last, offset, offset + population.size)
+                self._ranges += [(k, min(k + BLOCK, high)) for k in range(low, high, BLOCK)]
+        self._filtered = np.zeros(BLOCK, self.signal.dtype)
+
+    def listen(self, own: SpikeLog) -> None:
+        """Filter the spikes of this rank's neurons."""
+        kernel.advance(self.kappa, self._jump, self.network.neurons[0], own.ids, own.ptr, self.signal)
+
+    def blocks(self, targets: Targets | None) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the columns of some neurons in `signal` and their targets, (n_steps, n)."""
+        if targets is None:
+            raise InputError(f"sample: local readouts '{self.rule.name}' need local_targets")
+        base = self.network.neurons[0]
+        for low, high in self._ranges:
+            found = np.ascontiguousarray(targets(low, high), self.signal.dtype)
+            if found.shape != (len(self.signal), high - low):
+                wanted = (len(self.signal), high - low)
+                raise InputError(
+                    f"sample: local_targets of neurons [{low}, {high}) have shape {found.shape}, not {wanted}"
+                )
+            yield slice(low - base, high - base), found
+
+    def compare(self, targets: Targets | None) -> np.ndarray:
+        """Turn signals into learning signals; return the loss of each neuron with a readout, float64, by id."""
+        losses, done = [np.zeros(0)], np.zeros(self.signal.shape[1], bool)
+        for columns, target in self.blocks(targets):
+            loss = np.zeros(target.shape[1])
+            filtered = self._filtered[: target.shape[1]]
+            kernel.compare(
+                self.kappa, self.rule.feedback, self._start, columns.start, target, filtered, loss, self.signal
+            )
+            losses.append(loss)
+            done[columns] = True
+        if not done.all():
+            self.signal[:, ~done] = 0.0
+        return np.concatenate(losses)
+
+    def learn_from(self, own: SpikeLog, targets: Targets | None, comm: Any) -> float:
+        """Collective: `listen`, `compare`; return the mean loss of all neurons with a readout, added up by id."""
+        self.listen(own)
+        with collectives.guarded(comm):  # targets are asked for by each rank alone
+            if self.measured_from is not None:
+                self.correlation = self._correlate(targets)
+            self.shown = self.signal[:, self.kept].copy()
+            losses = self.compare(targets)
+        return collectives.ordered_sum(comm, losses) / max(collectives.total(comm, len(losses)), 1)
+
+    def _correlate(self, targets: Targets | None) -> np.ndarray:
+        """Correlation of signal and target from step `measured_from` on, float64 (n,), by id; 0 without variance."""
+        found = [np.zeros(0)]
+        for columns, target in self.blocks(targets):
+            pair = [np.array(values[self.measured_from :], float) for values in (self.signal[:, columns], target)]
+            for values in pair:
+                values -= values.mean(axis=0)
+            product, squares = np.sum(pair[0] * pair[1], axis=0), [np.sum(values**2, axis=0) for values in pair]
+            scale = np.sqrt(squares[0] * squares[1])
+            found.append(np.divide(product, scale, out=np.zeros_like(product), where=scale > 0))
+        return np.concatenate(found)
+
+    def learning_signal(self, columns: np.ndarray) -> np.ndarray:
+        """Learning signals of some neurons, float64 (n_steps, n), from the filtered ones that `compare` left."""
+        filtered = self.signal[:, columns].astype(float)
+        filtered[:-1] -= self.kappa * filtered[1:]
+        return filtered
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the signals."""
+        return self.signal.nbytes

@@ -1,0 +1,75 @@
+"""A model from a SONATA network: populations of its nodes, projections whose synapses stay in its files until they are
+drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..sonata import circuit, edges, nodes
+from .neurons import NEURON_MODELS
+from .parameters import nearest
+
+SUBSTITUTES = {("interval", "iaf_psc_delta"): "iaf", ("interval", "iaf_psc_delta_adapt"): "iaf_adapt"}
+
+
+def add(
+    model: Any, path: Path, neuron: str | None, values: Mapping[str, Any], sign: str,
+    options: Mapping[str, Mapping[str, Any]], **reading: Any,
+) -> None:  # fmt: skip
+    """Add the populations and projections of a circuit to a model; see `Model.from_sonata`."""
+    if sign not in ("source", "weights", "free"):
+        raise InputError(f"{path}: sign = '{sign}' must be 'source', 'weights' or 'free'")
+    found = _add_populations(model, path, neuron, values, sign)
+    _add_projections(model, found, sign, options, **reading)
+
+
+def _add_populations(model: Any, path: Path, neuron: str | None, values: Mapping[str, Any], sign: str) -> Any:
+    """Add the node populations of a circuit; return the circuit."""
+    found = circuit.read(path)
+    populations = nodes.read(found)
+    if sign == "source" and all(population.sign is None for population in populations):
+        raise InputError(f"{path}: sign = 'source' needs a column ei in the tables of node types")
+    for population in populations:
+        own = population.sign if sign == "source" and population.sign is not None else 0
+        if population.virtual:
+            model.inputs(population.name, population.size, sign=own)
+            continue
+        kind = neuron or _model(model.variant, population)
+        known, given = NEURON_MODELS[model.variant].get(kind), dict(population.values)
+        if known and "V_reset" in given and "V_reset" not in known.model_fields:
+            del given["V_reset"]  # eprop_iaf resets by V_th
+        model.neurons(population.name, population.size, kind, sign=own, **{**given, **values})
+    return found
+
+
+def _add_projections(
+    model: Any, found: circuit.Circuit, sign: str, options: Mapping[str, Mapping[str, Any]], **reading: Any
+) -> None:
+    """Add the edge populations of a circuit."""
+    populations = {population.name: population for population in model.populations}
+    sizes = {name: population.size for name, population in populations.items()}
+    read = edges.read(found, sizes, model.dt_ms, **reading)
+    names = [item.name for item in read]
+    for name in options:
+        if name not in names:
+            raise InputError(f"{found.path}: no edge population '{name}'{nearest(name, names)}")
+    for item in read:
+        pre, post = populations[item.source], populations[item.target]
+        own = {"sign": item.source_signs() if sign == "weights" else sign} | dict(options.get(item.name, {}))
+        model.connect(pre, post, "sonata", edges=item, name=item.name, **own)
+
+
+def _model(variant: str, population: nodes.Nodes) -> str:
+    """Model of a template such as "nest:iaf_psc_delta" or "nest:eprop_iaf_bsshslm_2020"."""
+    name = population.template.rpartition(":")[2].removeprefix("eprop_").removesuffix("_bsshslm_2020")
+    name = SUBSTITUTES.get((variant, name), name)
+    if name not in NEURON_MODELS[variant]:
+        raise InputError(
+            f"node population '{population.name}': model_template = '{population.template}' has no model in variant "
+            f"'{variant}'{nearest(name, NEURON_MODELS[variant])}; neuron= names one"
+        )
+    return name

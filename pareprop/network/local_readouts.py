@@ -1,0 +1,50 @@
+"""Readouts of single neurons in words: each neuron has one, which lives where the neuron lives."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydantic import Field
+
+from .parameters import Frozen
+
+
+class LocalReadouts(Frozen):
+    """One readout per neuron, with an error signal back to that neuron alone.
+
+    Its signal is `weight` times the neuron's spikes, filtered by `tau_m`; with 1 000 and irregular arrival that is the
+    neuron's firing rate in Hz. Weights are fixed.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    of : tuple of str
+        Names of populations of neurons.
+    tau_m : float
+        Time constant in ms.
+    weight : float
+        From a neuron to its readout.
+    feedback : float
+        From a readout to its neuron.
+    regular_spike_arrival : bool
+        Whether a spike adds `weight`, not `weight` (1 - exp(-dt / tau_m)).
+    """
+
+    name: str
+    of: tuple[str, ...]
+    tau_m: float = Field(100.0, gt=0)
+    weight: float = 1000.0
+    feedback: float = 1e-3
+    regular_spike_arrival: bool = False
+
+    def constants(self, dt_ms: float) -> tuple[float, float]:
+        """Decay per step, and what a spike adds."""
+        alpha = math.exp(-dt_ms / self.tau_m)
+        return alpha, self.weight * (1.0 if self.regular_spike_arrival else 1.0 - alpha)
+
+
+def names(of: Any) -> tuple[str, ...]:
+    """Names of one population or of several."""
+    return tuple(item.name for item in (of if isinstance(of, list | tuple) else [of]))

@@ -1,0 +1,84 @@
+"""Losses of readouts: from signals and targets to errors and a number.
+
+A new loss is a class here and an entry of `LOSSES`; for the spike variant its error is also made in
+`cython_core/spike_variant/steps.pxi`, step by step.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+
+class Loss(ABC):
+    """A sum over readouts and steps; the error is its derivative by the readout voltage.
+
+    Attributes
+    ----------
+    in_spike : bool
+        Whether the spike variant knows it.
+    """
+
+    in_spike: bool = False
+
+    def output(self, signal: np.ndarray) -> np.ndarray:
+        """Return what is compared with the target, (n_steps, n_readouts), for readout voltages of this shape."""
+        return signal
+
+    def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Return the errors, (n_steps, n_readouts)."""
+        return output - target
+
+    @abstractmethod
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        """Return the loss of some steps, (n_steps, n_readouts) each."""
+
+
+class MeanSquaredError(Loss):
+    """0.5 sum E^2, E = y - target. Bellec et al. 2020, Methods."""
+
+    in_spike = True
+
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        """Return the loss of some steps."""
+        with np.errstate(over="ignore"):  # an infinite loss ends the run
+            return float(0.5 * np.sum(np.square(error)))
+
+
+class CrossEntropy(Loss):
+    """- sum target log softmax(y); the error is softmax(y) - target. Bellec et al. 2020, Methods."""
+
+    in_spike = True
+
+    def output(self, signal: np.ndarray) -> np.ndarray:
+        """Return the softmax over the readouts."""
+        shifted = np.exp(signal - signal.max(axis=1, keepdims=True))
+        return shifted / shifted.sum(axis=1, keepdims=True)
+
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        """Return the loss of some steps."""
+        return float(-np.sum(target * np.log(np.maximum(output, np.finfo(float).tiny))))
+
+
+class Huber(Loss):
+    """Quadratic for |y - target| <= 1, linear beyond: single large errors count less. Huber 1964.
+
+    doi 10.1214/aoms/1177703732.
+    """
+
+    def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Return the errors, at most 1 in size."""
+        return np.clip(output - target, -1.0, 1.0)
+
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        """Return the loss of some steps."""
+        distance = np.abs(output - target)
+        return float(np.sum(np.where(distance <= 1.0, 0.5 * error**2, distance - 0.5)))
+
+
+LOSSES: dict[str, Loss] = {
+    "mean_squared_error": MeanSquaredError(),
+    "cross_entropy": CrossEntropy(),
+    "huber": Huber(),
+}

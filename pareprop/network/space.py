@@ -1,0 +1,129 @@
+"""Cells in space: positions on a plane or in a volume, and synapses whose probability falls with the distance."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from .. import rng
+from .parameters import Frozen
+
+PAIRS = 2**22  # of cells, whose distances are held at a time
+
+
+class Space(Frozen):
+    """Positions of sources and targets, and how the probability of a synapse falls with their distance d.
+
+    Parameters
+    ----------
+    extent : tuple of float
+        Sides of a plane (2) or of a volume (3), in any unit of length.
+    length : float
+        Scale of the profile, in that unit.
+    profile : str
+        "gaussian": exp(-d^2 / (2 length^2)); "exponential": exp(-d / length).
+    cutoff : float
+        Distance beyond which there are no synapses.
+    periodic : bool
+        Whether opposite sides touch.
+    sources, targets : array_like or None
+        Positions, (n, 2 or 3); None: drawn uniformly, keyed by the names of the populations.
+    """
+
+    extent: tuple[float, ...]
+    length: float = Field(gt=0)
+    profile: Literal["gaussian", "exponential"] = "gaussian"
+    cutoff: float = Field(gt=0)
+    periodic: bool = True
+    sources: np.ndarray | None = None
+    targets: np.ndarray | None = None
+
+    @model_validator(mode="after")
+    def _sides(self) -> Space:
+        if len(self.extent) not in (2, 3) or min(self.extent) <= 0:
+            raise ValueError(f"extent = {self.extent} must be two or three lengths above 0")
+        if self.periodic and self.cutoff > min(self.extent) / 2:
+            half = min(self.extent) / 2
+            raise ValueError(f"cutoff = {self.cutoff:g} must be at most half of the shortest side, {half:g}")
+        return self
+
+    def positions(self, given: np.ndarray | None, seed: int, population: str, ids: np.ndarray) -> np.ndarray:
+        """Positions of some cells of a population, float64 (n, 2 or 3)."""
+        if given is not None:
+            return np.asarray(given, float)[ids]
+        key = rng.key(seed, f"{population}/position")
+        return rng.uniform(key, ids, len(self.extent)) * self.extent
+
+    def probability(self, offset: np.ndarray) -> np.ndarray:
+        """Probability, relative to that at distance 0, of pairs that lie `offset` (..., 2 or 3) apart."""
+        if self.periodic:
+            offset = offset - np.rint(offset / self.extent) * self.extent
+        squares = np.einsum("...k,...k->...", offset, offset)
+        decay = squares / (2 * self.length**2) if self.profile == "gaussian" else np.sqrt(squares) / self.length
+        return np.where(squares <= self.cutoff**2, np.exp(-decay), 0.0)
+
+    def mean(self) -> float:
+        """Mean of the profile over the offsets of cells that lie anywhere, as if opposite sides touched."""
+        axes = [np.linspace(-side / 2, side / 2, 64, endpoint=False) for side in self.extent]
+        return float(self.probability(np.stack(np.meshgrid(*axes), axis=-1)).mean())
+
+
+def drawn(
+    space: Space, seed: int, name: str, ends: tuple[str, str], n_sources: int, leaves_out_self: bool,
+    probability: float, targets: tuple[int, int],
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:  # fmt: skip
+    """Yield targets, the number of their synapses, and the sources, ascending, of some targets at a time.
+
+    Each pair is drawn once: number `source` of the stream of the target. Sources are looked for in the cells of a grid
+    within the cutoff.
+
+    Parameters
+    ----------
+    space : Space
+    seed, name : of the model, and of the projection
+    ends : names of the populations
+    n_sources : int
+    leaves_out_self : bool
+        Target j is source j, which it may not have.
+    probability : float
+        At distance 0.
+    targets : half-open range
+    """
+    sources = space.positions(space.sources, seed, ends[0], np.arange(n_sources))
+    wanted = np.arange(*targets)
+    places = space.positions(space.targets, seed, ends[1], wanted)
+    shape = np.maximum(1, np.floor(np.array(space.extent) / space.cutoff)).astype(np.int64)
+    cell_of, key = [_cells(space, shape, where) for where in (sources, places)], rng.key(seed, f"{name}/topology")
+    by_cell = [np.argsort(cells, kind="stable") for cells in cell_of]
+    cells, starts = np.unique(cell_of[1][by_cell[1]], return_index=True)
+    for cell, group in zip(cells, np.split(by_cell[1], starts[1:]), strict=True):
+        near = _near(space, shape, cell, cell_of[0], by_cell[0])
+        for some in np.array_split(group, -(-len(group) * len(near) // PAIRS) or 1):
+            chance = probability * space.probability(sources[near] - places[some][:, None])
+            hit = rng.uniform(key, wanted[some], len(near)) < chance
+            if leaves_out_self:
+                hit &= near != wanted[some][:, None]
+            yield wanted[some], hit.sum(axis=1), near[np.nonzero(hit)[1]]
+
+
+def _cells(space: Space, shape: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """Number of the cell of a grid in which each position lies; cells are as wide as the cutoff at least."""
+    index = np.floor(where / np.array(space.extent) * shape).astype(np.int64)
+    index = index % shape if space.periodic else np.clip(index, 0, shape - 1)
+    return np.ravel_multi_index(tuple(index.T), tuple(shape))
+
+
+def _near(space: Space, shape: np.ndarray, cell: int, cells: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Sources in a cell and its neighbours, ascending; `order` sorts them by cell."""
+    here = np.array(np.unravel_index(cell, tuple(shape)))
+    around = here + np.array(list(itertools.product((-1, 0, 1), repeat=len(shape))))
+    inside = np.all((around >= 0) & (around < shape), axis=1)
+    around = around % shape if space.periodic else around[inside]
+    numbers = np.unique(np.ravel_multi_index(tuple(around.T), tuple(shape)))
+    sorted_cells = cells[order]
+    ends = [np.searchsorted(sorted_cells, numbers, side=side) for side in ("left", "right")]
+    return np.sort(np.concatenate([order[low:high] for low, high in zip(*ends, strict=True)]))

@@ -1,0 +1,134 @@
+"""What the ranks of a run share while it runs: logs, signals, and how they meet in every round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..kernels import rounds as kernel
+from .spike_log import SegmentedLog, SpikeLog, joined
+
+Choice = Callable[[SpikeLog, int], SpikeLog]  # of the spikes of so many steps, those that a log holds
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What an engine asks for.
+
+    Attributes
+    ----------
+    n_neurons : int
+        Of the whole network.
+    length : int
+        Steps of the logs.
+    n_steps, n_readouts : int
+        Steps of a sample, readouts of the whole network.
+    expected : float
+        Spikes per neuron in a round, about.
+    """
+
+    n_neurons: int
+    length: int
+    n_steps: int
+    n_readouts: int
+    expected: float = 0.0
+
+
+@dataclass
+class Channel:
+    """Logs and signals of a rank, which rounds complete.
+
+    Attributes
+    ----------
+    own : SpikeLog
+        Of this rank's neurons, by id.
+    heard : SegmentedLog
+        Of all neurons by id, or of those with targets on this rank by their number.
+    signal, own_signal : np.ndarray
+        (n_steps, n_readouts) and, often a view of it, the columns of this rank.
+    meeting : kernel.Meeting
+        What kernels call at the end of a round.
+    written : dict
+        All logs that this rank writes to, each with its choice among the spikes of a checkpoint.
+    every : SegmentedLog or None
+        All spikes by id if this rank can see them, None if it sees those that it listens to.
+    comm : communicator or None
+    """
+
+    own: SpikeLog
+    heard: SegmentedLog
+    signal: np.ndarray
+    own_signal: np.ndarray
+    meeting: kernel.Meeting
+    written: list[tuple[SpikeLog, Choice]]
+    every: SegmentedLog | None
+    comm: Any = None
+    kept: list[Any] = field(default_factory=list)  # what must live as long as the channel
+
+    def barrier(self) -> None:
+        """Collective: wait until nobody reads the logs of the sample before."""
+        self.meeting.barrier()
+
+    def forget(self, n_steps: int, filled: int) -> None:
+        """Collective: drop the first `n_steps` of `filled` steps of all logs and move the others to the front."""
+        self.barrier()
+        for log, _ in self.written:
+            log.forget(n_steps, filled)
+        self.barrier()
+
+    def silence(self, filled: int) -> None:
+        """Collective: let nobody spike after the first `filled` steps."""
+        self.barrier()
+        for log, _ in self.written:
+            log.ptr[filled + 1 :] = log.ptr[filled]
+        self.barrier()
+
+    def load(self, spikes: SpikeLog, n_steps: int) -> None:
+        """Collective: start the logs with `n_steps` of the spikes of all neurons."""
+        self.barrier()
+        for log, choose in self.written:
+            log.append(0, choose(spikes, n_steps), n_steps)
+        self.barrier()
+
+    def all_spikes_on_root(self, first: int, last: int) -> tuple[SpikeLog, int]:
+        """Collective: return the spikes of steps [first, last) by id, and their number; others get their own."""
+        own = self.own.part(first, last)
+        if self.every is not None:
+            count = self.every.count(first, last)
+            return (self.every.part(first, last) if self.comm is None or self.comm.rank == 0 else own), count
+        total = sum(self.comm.allgather(int(own.ptr[-1])))
+        parts = self.comm.gather((own.ptr, own.ids))
+        if parts is None:
+            return own, total
+        return joined([SpikeLog.from_arrays(ids, ptr) for ptr, ids in parts], last - first), total
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the logs that this rank writes to."""
+        return sum(log.nbytes for log, _ in self.written)
+
+
+def within(first: int, last: int) -> Choice:
+    """Return the choice of the neurons [first, last), by id."""
+
+    def choose(log: SpikeLog, n_steps: int) -> SpikeLog:
+        steps, ids = log.spikes(n_steps)
+        known = (ids >= first) & (ids < last)
+        return SpikeLog.of(steps[known], ids[known], n_steps)
+
+    return choose
+
+
+def everything(log: SpikeLog, n_steps: int) -> SpikeLog:
+    """Return all spikes."""
+    return log
+
+
+def private(terms: Terms, n_own: int, meeting: kernel.Meeting | None = None) -> Channel:
+    """Return the channel of one process with `n_own` neurons."""
+    own = SpikeLog(terms.length, 4 * n_own + 1024)
+    segments, signal = SegmentedLog([own]), np.zeros((terms.n_steps, terms.n_readouts))
+    return Channel(own, segments, signal, signal, meeting or kernel.Meeting(), [(own, everything)], segments)

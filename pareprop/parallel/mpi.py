@@ -1,0 +1,42 @@
+"""Addresses of MPI's calls and handles, for compiled code that is built without MPI's headers."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from ..errors import InputError
+
+SIZES = (4, 8)  # bytes of a handle: a number (MPICH and its kin) or a pointer (Open MPI)
+
+
+def address(comm: Any, call: str) -> tuple[int, int, int] | None:
+    """Return the address of `call` in the library that mpi4py loaded, and the handles of `comm` and of MPI_UINT32_T.
+
+    None for what plays a communicator in Python.
+
+    Raises
+    ------
+    InputError
+        If handles are neither numbers of 32 bits nor pointers.
+    """
+    if not hasattr(comm, "Get_attr"):
+        return None
+    from mpi4py import MPI  # starts MPI, so not at the top of the file
+
+    size = MPI._sizeof(MPI.Comm)
+    require_handles(size)
+    found = ctypes.cast(getattr(ctypes.CDLL(MPI.__file__), call), ctypes.c_void_p).value
+    mask = (1 << 8 * size) - 1
+    return found, _signed(MPI._handleof(comm) & mask), _signed(MPI._handleof(MPI.UINT32_T) & mask)
+
+
+def require_handles(n_bytes: int) -> None:
+    """Raise `InputError` unless handles of `n_bytes` fit the calls of compiled code."""
+    if n_bytes not in SIZES:
+        raise InputError(f"this MPI library has handles of {n_bytes} bytes, must be 4 or 8: build mpi4py with another")
+
+
+def _signed(handle: int) -> int:
+    """Return the same 64 bits as a number with a sign."""
+    return handle - (1 << 64) if handle >> 63 else handle

@@ -1,0 +1,259 @@
+"""Ranks that share the memory of a node, and which ranks these are."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, RankLost
+from ..kernels import rounds as kernel
+from .collectives import raise_together
+from .partition import firsts
+from .spike_log import SharedSpikeLog
+
+SHARED = Path("/dev/shm")  # POSIX shared memory
+PAGE = 4096
+SPIKES = 4  # per neuron: room that a log starts with
+SPARE = 1024  # and spikes beside these
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The nodes of a communicator whose ranks are numbered node by node.
+
+    Attributes
+    ----------
+    local : communicator
+        Of the ranks of this node, its leader first.
+    leaders : communicator
+        Of all leaders, of no use on other ranks.
+    index : int
+        Of this node.
+    starts : np.ndarray
+        int64 (n_nodes + 1,), first rank of each node.
+    """
+
+    local: Any
+    leaders: Any
+    index: int
+    starts: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """Number of nodes."""
+        return len(self.starts) - 1
+
+    def firsts(self, n: int) -> np.ndarray:
+        """Return the first of `n` cells of each node, and `n`; int64 (n_nodes + 1,)."""
+        return firsts(n, int(self.starts[-1]))[self.starts]
+
+
+def ranks_per_node(environment: Mapping[str, str]) -> int:
+    """Return into how many ranks PAREPROP_RANKS_PER_NODE cuts nodes, 0 to take them as they are.
+
+    Raises
+    ------
+    InputError
+        If it is not a whole number of at least 1.
+    """
+    text = environment.get("PAREPROP_RANKS_PER_NODE", "")
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise InputError(f"PAREPROP_RANKS_PER_NODE = '{text}' must be a whole number of at least 1")
+    return int(text or 0)
+
+
+def _local(comm: Any) -> Any:
+    size = ranks_per_node(os.environ)
+    if size:
+        return comm.Split(comm.rank // size, comm.rank)
+    from mpi4py import MPI  # starts MPI, so not at the top of the file
+
+    return comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
+
+
+def numbered_by_node(comm: Any) -> Any:
+    """Collective: return a communicator with the ranks of each node one after the other; rank 0 stays the first."""
+    local = _local(comm)
+    keys = comm.allgather((local.bcast(comm.rank), local.rank))
+    if keys == sorted(keys):
+        return comm
+    return comm.Split(0, sorted(keys).index(keys[comm.rank]))
+
+
+def find_nodes(comm: Any) -> Nodes:
+    """Collective: find out which ranks share a node.
+
+    Raises
+    ------
+    InputError
+        If the ranks of a node are not numbered one after the other.
+    """
+    local = _local(comm)
+    first = comm.rank - local.rank
+    places = comm.allgather((first, local.bcast(first)))
+    if any(mine != theirs for mine, theirs in places):
+        raise InputError("the ranks of each node must be numbered one after the other")
+    starts = sorted({start for start, _ in places})
+    leaders = comm.Split(min(local.rank, 1), comm.rank)
+    return Nodes(local, leaders, starts.index(first), np.array([*starts, comm.size], np.int64))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What lies where in the shared memory of a node: lines of its ranks, ends of steps, signals, ids.
+
+    Parameters
+    ----------
+    n_ranks : int
+        Of the node.
+    neurons : np.ndarray
+        int64 (n_segments,), neurons that write to each log.
+    length, n_steps, n_readouts : int
+        Steps of the logs, shape of the signals.
+    """
+
+    n_ranks: int
+    neurons: np.ndarray
+    length: int
+    n_steps: int
+    n_readouts: int
+
+    @property
+    def ptr_byte(self) -> int:
+        """Where the ends of steps start, after the lines of the ranks."""
+        return 8 * kernel.NodeMeeting.columns() * (self.n_ranks + 1)
+
+    @property
+    def signal_byte(self) -> int:
+        """Where the signals start."""
+        return self.ptr_byte + 8 * len(self.neurons) * (self.length + 1)
+
+    @property
+    def ids_bytes(self) -> np.ndarray:
+        """Where the ids of each log start, and the end: addresses for each neuron to spike in each step."""
+        first = _pages(self.signal_byte + 8 * self.n_steps * self.n_readouts)
+        sizes = [_pages(4 * int(n) * self.length) for n in self.neurons]
+        return first + np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
+
+    def initial_bytes(self) -> int:
+        """Bytes that are taken at first."""
+        return int(self.ids_bytes[0] + sum(_pages(4 * room(int(n), self.length)) for n in self.neurons))
+
+
+def _pages(n_bytes: int) -> int:
+    return -(-n_bytes // PAGE) * PAGE
+
+
+def room(n_neurons: int, length: int) -> int:
+    """Return the spikes that the log of `n_neurons` has room for at first."""
+    return min(SPIKES * n_neurons + SPARE, n_neurons * length)
+
+
+def require_shared(need: int) -> None:
+    """Raise `InputError` unless a node has `need` bytes of shared memory left."""
+    found = os.statvfs(SHARED)
+    free = found.f_bavail * found.f_frsize
+    if free < need:
+        raise InputError(
+            f"{SHARED} has {free} bytes left, the spikes of the ranks of this node need {need} at least: enlarge it "
+            "(in a container by --shm-size), or start fewer ranks per node"
+        )
+
+
+class SharedMemory:
+    """Collective: memory that the ranks of a node see alike; nothing of it is left when they end, however they end.
+
+    Parameters
+    ----------
+    comm : communicator
+        Of all ranks, which fail together.
+    nodes : Nodes
+    layout : Layout
+
+    Raises
+    ------
+    InputError
+        If there is too little of it.
+    """
+
+    def __init__(self, comm: Any, nodes: Nodes, layout: Layout) -> None:
+        self.layout, local = layout, nodes.local
+        name, problem = None, None
+        if local.rank == 0:
+            name, problem = _create(layout)
+        name, problem = local.bcast((name, problem))
+        raise_together(comm, problem)
+        self.fd = os.open(name, os.O_RDWR)  # opened anew on each rank: locks belong to what was opened
+        weakref.finalize(self, os.close, self.fd)
+        local.Barrier()
+        if local.rank == 0:
+            name.unlink()
+        self._map = mmap.mmap(self.fd, int(layout.ids_bytes[-1]))
+
+    def _array(self, kind: Any, count: int, first_byte: int) -> np.ndarray:
+        return np.frombuffer(self._map, kind, count, int(first_byte))
+
+    def lines(self) -> np.ndarray:
+        """Return the lines of the ranks."""
+        columns = kernel.NodeMeeting.columns()
+        return self._array(np.int64, (self.layout.n_ranks + 1) * columns, 0).reshape(-1, columns)
+
+    def signal(self) -> np.ndarray:
+        """Return the signals of all readouts, float64 (n_steps, n_readouts)."""
+        shape = self.layout.n_steps, self.layout.n_readouts
+        return self._array(float, shape[0] * shape[1], self.layout.signal_byte).reshape(shape)
+
+    def log(self, segment: int, writes: bool) -> SharedSpikeLog:
+        """Return a log, to write to or to read."""
+        layout, first = self.layout, int(self.layout.ids_bytes[segment])
+        length = layout.length + 1
+        ptr = self._array(np.int64, length, layout.ptr_byte + 8 * segment * length)
+        n = int(layout.neurons[segment]) * layout.length
+        ids = self._array(np.uint32, n, first) if n else np.zeros(0, np.uint32)
+        capacity = room(int(layout.neurons[segment]), layout.length)
+        log = SharedSpikeLog(self.fd if writes else -1, first, ids, ptr, capacity, lambda p: InputError(_full(p)))
+        log.full = lambda problem: RankLost(_full(problem), speaks=True)  # in the middle of a round
+        return log
+
+
+def _full(problem: OSError) -> str:
+    return f"{SHARED} has no room for more spikes of the ranks of this node: {problem.strerror}"
+
+
+def _create(layout: Layout) -> tuple[Path | None, InputError | None]:
+    name = SHARED / f"pareprop-{os.getpid()}-{secrets.token_hex(8)}"
+    try:
+        require_shared(layout.initial_bytes())
+        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except InputError as problem:
+        return None, problem
+    except OSError as problem:
+        return None, InputError(f"{SHARED} cannot be used: {problem.strerror}")
+    try:
+        os.ftruncate(fd, int(layout.ids_bytes[-1]))
+        os.posix_fallocate(fd, 0, int(layout.ids_bytes[0]))
+    except OSError as problem:
+        name.unlink()
+        return None, InputError(f"{SHARED} has no room for {layout.initial_bytes()} bytes: {problem.strerror}")
+    finally:
+        os.close(fd)
+    return name, None
+
+
+def is_crowded(local: Any) -> bool:
+    """Collective: whether the ranks of a node are more than the cores that they may use together."""
+    cores = set().union(*local.allgather(os.sched_getaffinity(0)))
+    return local.size > len(cores)
+
+
+def lost(first_rank: int, meeting: list[Any], local_rank: int, rank: int) -> RankLost:
+    """Return the exception of ranks of a node that wait for one that ended; the lowest of them speaks."""
+    return RankLost(f"rank {first_rank + rank} ended unexpectedly", speaks=local_rank == min(meeting[0].living()))

@@ -1,0 +1,100 @@
+"""Own activity: spikes before and after learning beside the targets, correlations of all neurons, weights by sign."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+
+from . import panels, reader, style, weights
+
+YARDSTICKS = {"Poisson": 0.25, "regular": 0.40, "best found": 0.77}  # of spikes, with readouts of 100 ms
+MOST_SPIKES = 60_000  # that a raster shows
+
+
+def raster(ax: Axes, sample: h5py.Group, place: np.ndarray, dt: float) -> None:
+    """Draw the spikes of neurons in their places, of at most as many neurons as give `MOST_SPIKES`."""
+    steps, ids = (reader.values(sample, name) for name in ("spike_steps", "spike_ids"))
+    every = max(1, -(-len(ids) // MOST_SPIKES))
+    chosen = place[ids] % every == 0
+    size = np.clip(2000 / max(np.count_nonzero(chosen), 1), 0.05, 1.0)
+    ax.scatter(steps[chosen] * dt, place[ids][chosen], s=size, color=style.BLUE, linewidths=0, rasterized=True)
+    ax.set(xlabel="time (ms)", xlim=(0, panels.duration(sample) * dt), ylim=(0, len(place)))
+
+
+def targets(ax: Axes, sample: h5py.Group, dt: float) -> None:
+    """Draw the target rates of some neurons, sorted by their peaks."""
+    rates = reader.dataset(sample, "local_target", 2)[()]
+    rates = rates[:, np.argsort(np.argmax(rates, axis=0), kind="stable")]
+    shown = rates / np.maximum(rates.max(axis=0), 1e-30)
+    ax.imshow(shown.T, aspect="auto", origin="lower", cmap="Blues", extent=(0, len(rates) * dt, 0, rates.shape[1]),
+              rasterized=True)  # fmt: skip
+    ax.set(title="target rate / its peak", xlabel="time (ms)", ylabel="some neurons, by peak")
+
+
+def correlations(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
+    """Draw how many neurons have which correlation, before and after, beside what other spikes would reach."""
+    edges = np.linspace(-1, 1, 81)
+    for values, label, color in ((first, "before", style.GREY), (last, "after", style.BLUE)):
+        words = f"{label}: mean {values.mean():.2f}, median {np.median(values):.2f}"
+        ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=words, fill=label == "before", alpha=0.8)
+    top = ax.get_ylim()[1]
+    for name, value in YARDSTICKS.items():
+        ax.axvline(value, ymax=0.76, color=style.VERMILLION, lw=0.8, ls="--")
+        ax.text(value + 0.02, 0.76 * top, name, rotation=90, va="top", fontsize=6, color=style.VERMILLION)
+    ax.set(xlabel="correlation with the target", ylabel="neurons", xlim=(-1, 1), ylim=(0, 1.05 * top))
+    ax.legend(loc="upper left", fontsize=7)
+
+
+def examples(ax: Axes, sample: h5py.Group, dt: float) -> None:
+    """Draw signal and target of three neurons."""
+    signal, target = (reader.dataset(sample, f"local_{name}", 2)[()] for name in ("signal", "target"))
+    for k, column in enumerate(np.linspace(0, signal.shape[1] - 1, 5).astype(int)[1:4]):
+        color = style.colors(3)[k]
+        ax.plot(np.arange(len(signal)) * dt, signal[:, column], color=color, lw=0.9)
+        ax.plot(np.arange(len(target)) * dt, target[:, column], color=color, lw=0.9, ls="--")
+    ax.set(title="three neurons (dashed: targets)", xlabel="time (ms)", ylabel="rate (Hz)")
+
+
+def by_sign(ax: Axes, file: h5py.File) -> None:
+    """Draw the weights between neurons before and after; the title tells how many are 0."""
+    groups = [group for group in file["projections"].values() if "weight" in group]
+    projection = max(groups, key=lambda group: len(group["weight"]))
+    before, after = (reader.sample(projection[name]) for name in ("weight_initial", "weight"))
+    edges = weights.bin_edges(np.concatenate([before, after]))
+    edges = edges - edges[np.argmin(np.abs(edges))]  # 0 lies between two bins
+    for values, label, look in ((before, "before", {"fill": True, "alpha": 0.5}), (after, "after", {})):
+        for sign, color in ((1, style.VERMILLION), (-1, style.BLUE)):
+            some = values[np.sign(values) == sign]
+            name = {1: "excitatory", -1: "inhibitory"}[sign]
+            ax.stairs(np.histogram(some, edges)[0], edges, color=color, label=f"{name}, {label}", **look)
+    name = projection.name.rpartition("/")[2].replace("->", "→")
+    ax.set(xlabel=f"weight, {name}", ylabel="synapses", yscale="log")
+    ax.set_title(f"at 0 after learning: {np.mean(after == 0):.1%}")
+    ax.legend(fontsize=6)
+
+
+@style.styled
+def figure(file: h5py.File) -> Figure | None:
+    """Draw the first and the last sample; None unless correlations with targets were recorded."""
+    samples = [panels.recorded_sample(file, name) for name in ("first", "last")]
+    if any(sample is None or reader.dataset(sample, "correlation") is None for sample in samples):
+        return None
+    dt, last = reader.step_ms(file), samples[1]
+    peak = reader.values(last, "target_peak")
+    place = np.empty(len(peak), np.int64)
+    place[np.argsort(peak, kind="stable")] = np.arange(len(peak))
+    result = style.new_figure(file, 6.0, width=9.0)
+    grid = GridSpec(2, 3, figure=result)
+    axes = [result.add_subplot(grid[k // 3, k % 3]) for k in range(6)]
+    for ax, sample, name in zip(axes, samples, ("before", "after"), strict=False):
+        raster(ax, sample, place, dt)
+        ax.set_title(f"spikes {name} learning")
+    axes[0].set_ylabel("neuron, by peak of the target")
+    targets(axes[2], last, dt)
+    correlations(axes[3], *(reader.values(sample, "correlation") for sample in samples))
+    examples(axes[4], last, dt)
+    by_sign(axes[5], file)
+    return result

@@ -1,0 +1,41 @@
+"""KeyboardInterrupt that waits for the end of an iteration."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+
+
+class Deferred:
+    """Within the block, an interrupt is noted, and raised at its end; a second one is raised at once.
+
+    Only where Python's own handler would raise it: whoever listens to the signal otherwise goes on doing so.
+
+    Attributes
+    ----------
+    asked : bool
+        Whether an interrupt came.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._replaced = False
+
+    def __enter__(self) -> Deferred:
+        main = threading.current_thread() is threading.main_thread()
+        if main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._note)
+            self._replaced = True
+        return self
+
+    def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if self._replaced:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.asked and kind is None:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True

@@ -1,0 +1,171 @@
+"""The network of a run in the SONATA format, such that libsonata, bmtk and NEST read it (Dai et al. 2020)."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import InputError, StateError
+from ..network.connectivity import Population
+from ..network.local import cell_values
+from ..network.model import Model
+from .sonata import MAGIC, VERSION
+
+BLOCK = 2**20  # edges copied at a time
+SUFFIX = {"interval": "_bsshslm_2020", "spike": ""}  # of NEST's model names
+
+
+def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
+    """Write nodes, edges, tables and `circuit_config.json`; return the edges of each population.
+
+    Inputs, neurons and the projections onto neurons are written; readouts have no counterpart in SONATA.
+
+    Parameters
+    ----------
+    results : Path
+        `results.h5` of the run, whose final weights are taken.
+    model : Model
+        Of the run's configuration.
+    folder : Path
+        Must not be there, or be empty.
+
+    Raises
+    ------
+    InputError
+        If the results hold no weights, or the folder holds files.
+    StateError
+        If it can't be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: is there already and not an empty folder")
+    try:
+        with h5py.File(results) as file:
+            return _write(file, model, folder)
+    except OSError as problem:
+        raise StateError(f"{folder}: {problem.strerror or problem}") from None
+
+
+def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
+    wanted = [item for item in model.projections
+              if item.pre.role in ("input", "recurrent") and item.post.role == "recurrent"]  # fmt: skip
+    groups = {item.name: file.get(f"projections/{item.name}") for item in wanted}
+    missing = [name for name, group in groups.items() if group is None or "weight" not in group]
+    if missing:
+        raise InputError(f"{file.filename}: no weights of projection '{missing[0]}'")
+    for name in ("network", "components/point_neuron", "components/synapse"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "components/synapse/static.json").write_text("{}\n")
+    cells = model.of_role("input", "recurrent")
+    nodes = [_nodes(model, population, number, folder) for number, population in enumerate(cells)]
+    edges, counts = [], {}
+    for item in wanted:
+        name = f"{item.pre.name}_to_{item.post.name}"
+        name += f"_{sum(other.startswith(name) for other in counts) + 1}" if name in counts else ""
+        edges.append(_edges(model, item, groups[item.name], name, len(edges), folder))
+        counts[name] = len(groups[item.name]["weight"])
+    manifest = {"$NETWORK_DIR": "${configdir}/network", "$COMPONENTS_DIR": "${configdir}/components"}
+    components = {
+        "point_neuron_models_dir": "$COMPONENTS_DIR/point_neuron", "synaptic_models_dir": "$COMPONENTS_DIR/synapse"
+    }  # fmt: skip
+    content = {
+        "target_simulator": "NEST", "manifest": manifest, "components": components,
+        "networks": {"nodes": nodes, "edges": edges},
+    }  # fmt: skip
+    part = folder / "circuit_config.part"
+    part.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(part, folder / "circuit_config.json")
+    return counts
+
+
+def _file(path: Path) -> h5py.File:
+    file = h5py.File(path, "w")
+    file.attrs["magic"], file.attrs["version"] = np.uint32(MAGIC), np.array(VERSION, np.uint32)
+    return file
+
+
+def _table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Types, with single blanks: bmtk splits at each of them."""
+    path.write_text("".join(f"{' '.join(map(str, line))}\n" for line in (rows[0], *(row.values() for row in rows))))
+
+
+def _nodes(model: Model, population: Population, number: int, folder: Path) -> dict[str, str]:
+    """Write a population with a type for each sign; bmtk wants types to be unique in a network, hence the `number`."""
+    name, n = population.name, population.size
+    sign = np.zeros(n, np.int8) if population.sign is None else population.sign
+    values = {} if population.role == "input" else _parameters(model, population)
+    uniform = {key: value for key, value in values.items() if np.ndim(value) == 0}
+    with _file(folder / f"network/{name}_nodes.h5") as file:
+        group, ids = file.create_group(f"nodes/{name}"), np.arange(n, dtype=np.uint64)
+        group["node_id"], group["node_type_id"] = ids, (3 * number + 1 + sign).astype(np.uint64)
+        group["node_group_id"], group["node_group_index"] = np.zeros(n, np.uint32), ids
+        own = group.create_group("0")
+        for key in values.keys() - uniform.keys():
+            own[f"dynamics_params/{key}"] = values[key]
+    row = {"population": name, "model_type": "virtual"}
+    if population.role == "recurrent":
+        (folder / f"components/point_neuron/{name}.json").write_text(json.dumps(uniform) + "\n")
+        template = f"nest:eprop_{population.model}{SUFFIX[model.variant]}"
+        row |= {"model_type": "point_neuron", "model_template": template, "dynamics_params": f"{name}.json"}
+    kinds = {-1: "i", 0: "NULL", 1: "e"}
+    types = [{"node_type_id": 3 * number + 1 + k, **row, "ei": kinds[k]} for k in np.unique(sign).tolist()]
+    _table(folder / f"network/{name}_node_types.csv", types)
+    return {
+        "nodes_file": f"$NETWORK_DIR/{name}_nodes.h5", "node_types_file": f"$NETWORK_DIR/{name}_node_types.csv"
+    }  # fmt: skip
+
+
+def _parameters(model: Model, population: Population) -> dict[str, Any]:
+    """NEST's parameters of a population: numbers and texts that all share, or one number for each cell."""
+    found: dict[str, Any] = {}
+    for key in type(population.params).model_fields:
+        value = getattr(population.params, key)
+        if value is None or (isinstance(value, float) and not np.isfinite(value)):
+            continue
+        if isinstance(value, str | bool):
+            found[key] = value
+            continue
+        drawn = cell_values(model, population, key, value, 0, population.size)
+        found[key] = float(drawn[0]) if np.all(drawn == drawn[0]) else drawn
+    return found
+
+
+def _edges(model: Model, item: Any, group: h5py.Group, name: str, number: int, folder: Path) -> dict[str, str]:
+    n = len(group["weight"])
+    with _file(folder / f"network/{name}_edges.h5") as file:
+        out = file.create_group(f"edges/{name}")
+        kinds = {"source_node_id": "u8", "target_node_id": "u8", "edge_type_id": "u4", "edge_group_id": "u2",
+                 "edge_group_index": "u8", "0/syn_weight": "f8", "0/delay": "f8"}  # fmt: skip
+        data = {key: out.create_dataset(key, (n,), kind) for key, kind in kinds.items()}
+        for end, population in (("source", item.pre), ("target", item.post)):
+            data[f"{end}_node_id"].attrs["node_population"] = population.name
+        counts = np.zeros(item.post.size, np.int64)
+        for start in range(0, n, BLOCK):
+            part = slice(start, min(start + BLOCK, n))
+            target = group["target"][part]
+            counts += np.bincount(target, minlength=len(counts))
+            data["source_node_id"][part], data["target_node_id"][part] = group["source"][part], target
+            data["edge_group_index"][part], data["edge_type_id"][part] = np.arange(part.start, part.stop), number
+            data["0/syn_weight"][part] = group["weight"][part]
+            data["0/delay"][part] = group["delay"][part] * model.dt_ms
+        _index(out.create_group("indices/target_to_source"), counts)
+    row = {"edge_type_id": number, "population": name, "model_template": "static_synapse"}
+    _table(folder / f"network/{name}_edge_types.csv", [row | {"dynamics_params": "static.json"}])
+    return {
+        "edges_file": f"$NETWORK_DIR/{name}_edges.h5", "edge_types_file": f"$NETWORK_DIR/{name}_edge_types.csv"
+    }  # fmt: skip
+
+
+def _index(group: h5py.Group, counts: np.ndarray) -> None:
+    """Index by target of edges that are sorted by it, under both names in use: a hard link takes no bytes."""
+    stops = np.cumsum(counts)
+    some = np.flatnonzero(counts)
+    group["range_to_edge_id"] = np.stack([stops[some] - counts[some], stops[some]], axis=1).astype(np.uint64)
+    ranges = np.zeros((len(counts), 2), np.uint64)
+    ranges[some] = np.stack([np.arange(len(some)), np.arange(1, len(some) + 1)], axis=1)
+    group["node_id_to_ranges"] = ranges
+    group["node_id_to_range"] = group["node_id_to_ranges"]

@@ -1,0 +1,47 @@
+"""Input spikes of a SONATA simulation: files of the virtual populations, sample after sample in time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..network.model import Model
+from ..network.parameters import nearest
+from ..parallel.spike_log import SpikeLog
+from ..sonata import spikes
+
+
+class InputSpikes:
+    """Spikes of the input populations of a model.
+
+    Parameters
+    ----------
+    files : list of (Path, str)
+        Spike files and the populations that they are for.
+    model : Model
+        The network.
+
+    Raises
+    ------
+    InputError
+        If a file does not fit; the message names file, population and problem.
+    """
+
+    def __init__(self, files: list[tuple[Path, str]], model: Model) -> None:
+        inputs = {population.name: population for population in model.of_role("input")}
+        steps, ids = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for path, name in files:
+            if name not in inputs:
+                raise InputError(f"{path}: node_set = '{name}' is no virtual population{nearest(name, inputs)}")
+            step, source = spikes.read(path, name, inputs[name].size, model.dt_ms)
+            steps.append(step)
+            ids.append(source + model.offset(inputs[name]))
+        both = np.unique(np.stack([np.concatenate(steps), np.concatenate(ids)]), axis=1)  # one spike per step
+        self._steps, self._ids = both
+
+    def sample(self, index: int, n_steps: int) -> SpikeLog:
+        """Spikes of sample `index`: steps [index n_steps, (index + 1) n_steps) of the files."""
+        first, last = np.searchsorted(self._steps, [index * n_steps, (index + 1) * n_steps])
+        return SpikeLog.of(self._steps[first:last] - index * n_steps, self._ids[first:last], n_steps)

@@ -1,0 +1,165 @@
+"""Own activity: every neuron learns the course of a firing rate of its own, with signs kept."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import h5py
+import numpy as np
+from pydantic import Field
+
+from .. import rng
+from ..engines.sample import Sample
+from ..errors import InputError
+from ..network.model import Model
+from ..network.optimizers import Adam
+from ..network.parameters import Normal, Uniform
+from .base import LEARNING, MODEL, TaskBase
+
+INPUT_HZ = 20.0
+DRIVE = 0.7  # mean drive of the inputs, times V_th
+TAU_M, V_TH = 20.0, 1.0  # ms, and the unit of voltages
+GAIN = 0.3  # of recurrent weights before they are divided by the square root of the in-degree
+MEDIAN_HZ, SIGMA = 8.0, 0.4  # of the neurons' mean rates
+AMPLITUDES = 0.45 * np.array([1.0, 0.8, 0.5])  # standard deviations, of sines of 1, 2 and 3 Hz
+BLOCK = 4096  # neurons of which sines are made at a time
+
+
+class OwnActivity(TaskBase):
+    """A recurrent network in which each neuron has a target rate over time, and a readout of its own spikes.
+
+    The targets are synthetic: a log-normal mean rate times the exponential of a sum of three sines; or they are read
+    from a file.
+    """
+
+    name: ClassVar[str] = "own-activity"
+    summary: ClassVar[str] = "every neuron learns its own firing rate over time; log-normal degrees, signs kept"
+    figure: ClassVar[str] = "own-activity"
+
+    variant: Literal["interval"] = Field("interval", description="interval (Bellec 2020)")
+    precision: Literal["double", "single"] = Field("single", description="of weights, state and histories")
+    iterations: int = Field(300, ge=0, description="training iterations")
+    eta: float = Field(1e-3, ge=0, description="learning rate")
+    n_rec: int = Field(1000, ge=2, json_schema_extra=MODEL, description="neurons")
+    n_in: int = Field(
+        400, ge=1, json_schema_extra=MODEL, description="Poisson inputs of 20 Hz, the same spikes in every iteration"
+    )
+    indegree: int = Field(
+        110, ge=0, json_schema_extra=MODEL, description="mean number of recurrent synapses of a neuron"
+    )
+    indegree_in: int = Field(20, ge=0, json_schema_extra=MODEL, description="inputs of a neuron")
+    sigma_degrees: float = Field(
+        0.8, ge=0, json_schema_extra=MODEL, description="of the logarithm of in- and out-degrees"
+    )
+    excitatory: float = Field(0.6, gt=0, le=1, json_schema_extra=MODEL, description="share of neurons that excite")
+    signs: bool = Field(True, description="whether weights keep the signs of their sources")
+    rewire_every: int = Field(
+        0, ge=0, json_schema_extra=LEARNING, description="optimizer steps between two rewirings, 0 for none"
+    )
+    rewire_l1: float = Field(
+        0.01, ge=0, json_schema_extra=LEARNING, description="strength of the L1 term with rewiring"
+    )
+    tau_out: float = Field(100.0, gt=0, description="time constant of the readouts in ms")
+    n_step: int = Field(1000, ge=1, description="steps of a sample")
+    skip: int = Field(100, ge=0, description="first steps that correlations leave out")
+    activity: Path | None = Field(None, description="HDF5 file with 'rates' in Hz, (n_step, n_rec), in place of sines")
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of one sample."""
+        return self.n_step
+
+    def attributes(self) -> dict[str, Any]:
+        """What the figure reads."""
+        return {"measured_from": self.skip}
+
+    def model(self) -> Model:
+        """The network."""
+        if self.skip >= self.n_step:
+            raise InputError(f"skip = {self.skip} must be below n_step = {self.n_step}")
+        self._check_activity()
+        model = Model(self.variant, self.seed, optimizer=Adam(eta=self.eta, batch_size=self.batch_size),
+                      precision=self.precision)  # fmt: skip
+        inputs = model.inputs("in", self.n_in)
+        neurons = model.neurons(
+            "rec", self.n_rec, "iaf", C_m=1.0, E_L=0.0, V_th=V_TH, tau_m=TAU_M, t_ref=3.0, c_reg=0.0,
+            surrogate_gradient_height=0.3, surrogate_gradient_width=1.0, sign=self._sign(),
+        )  # fmt: skip
+        mean = DRIVE * V_TH / max(self.indegree_in * INPUT_HZ / 1000.0 * TAU_M, 1e-12)
+        moves = {"every": self.rewire_every, "l1": self.rewire_l1} if self.rewire_every else None
+        model.connect(
+            inputs, neurons, "fixed_indegree", indegree=self.indegree_in, allow_multapses=False,
+            weight=Uniform(low=0.0, high=2.0 * mean), rewire=moves,
+        )  # fmt: skip
+        balance = self.excitatory / max(1.0 - self.excitatory, 1e-12)
+        model.connect(
+            neurons, neurons, "lognormal_degrees", indegree=self.indegree, sigma_in=self.sigma_degrees,
+            sigma_out=self.sigma_degrees, allow_autapses=False, weight=Normal(std=GAIN), normalized=True,
+            sign="source", keep_signs=self.signs, inhibition=balance if self.excitatory < 1 else 1.0, rewire=moves,
+        )  # fmt: skip
+        model.local_readouts("out", neurons, tau_m=self.tau_out, weight=1000.0, feedback=1e-3)
+        return model
+
+    def _sign(self) -> np.ndarray:
+        """+1 and -1 of the neurons."""
+        drawn = rng.uniform(rng.key(self.seed, "activity/sign"), np.arange(self.n_rec), 1)[:, 0]
+        return np.where(drawn < self.excitatory, 1, -1).astype(np.int8)
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        """The same inputs and targets in every iteration."""
+        if "sample" not in self._made:
+            rates, none = np.full(self.n_in, INPUT_HZ), np.zeros((self.n_step, 0))
+            self._made["sample"] = Sample.from_rates(rates, none, self.seed, 0, local_targets=self.targets)
+        return self._made["sample"]
+
+    @cached_property
+    def _made(self) -> dict[Any, Any]:
+        return {}
+
+    def targets(self, first: int, last: int) -> np.ndarray:
+        """Rates in Hz of neurons [first, last), float32 (n_step, n); kept, as they are the same in every iteration."""
+        if (first, last) not in self._made:
+            make = self._synthetic if self.activity is None else self._read
+            self._made[first, last] = make(first, last).astype(np.float32)
+        return self._made[first, last]
+
+    def _synthetic(self, first: int, last: int) -> np.ndarray:
+        ids = np.arange(first, last)
+        mean = MEDIAN_HZ * np.exp(SIGMA * rng.normal(rng.key(self.seed, "activity/rate"), ids, 1)[:, 0])
+        amplitude = AMPLITUDES * rng.normal(rng.key(self.seed, "activity/amplitude"), ids, len(AMPLITUDES))
+        phase = 2 * np.pi * rng.uniform(rng.key(self.seed, "activity/phase"), ids, len(AMPLITUDES))
+        seconds = np.arange(self.n_step)[:, None] / 1000.0
+        x = sum(
+            amplitude[:, k] * np.sin(2 * np.pi * (k + 1) * seconds + phase[:, k]) for k in range(len(AMPLITUDES))
+        )  # fmt: skip
+        return mean * np.exp(x - np.sum(amplitude**2, axis=1) / 4)  # half the variance of x over time
+
+    def _check_activity(self) -> None:
+        if self.activity is not None:
+            self._rates(lambda rates: None)
+
+    def _read(self, first: int, last: int) -> np.ndarray:
+        found = self._rates(lambda rates: rates[:, first:last])
+        wrong = np.argwhere(~(np.isfinite(found) & (found >= 0)))
+        if len(wrong):
+            step, neuron = wrong[0]
+            value = found[step, neuron]
+            raise InputError(
+                f"{self.activity}: rates[{step}, {first + neuron}] = {value} must be at least 0 and finite"
+            )
+        return found
+
+    def _rates(self, use: Any) -> Any:
+        try:
+            with h5py.File(self.activity) as file:
+                rates = file.get("rates")
+                if not isinstance(rates, h5py.Dataset) or rates.shape != (self.n_step, self.n_rec):
+                    shape = getattr(rates, "shape", "no dataset")
+                    raise InputError(f"{self.activity}: 'rates' has {shape}, must be ({self.n_step}, {self.n_rec})")
+                if rates.dtype.kind not in "iuf":
+                    raise InputError(f"{self.activity}: 'rates' holds {rates.dtype}, must hold numbers")
+                return use(rates)
+        except OSError as problem:
+            raise InputError(f"{self.activity}: {problem.strerror or problem}") from None

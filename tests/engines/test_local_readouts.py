@@ -1,0 +1,115 @@
+"""Readouts of single neurons: as one-to-one readouts that travel, on any number of ranks, and what is refused."""
+
+import os
+from pathlib import Path
+
+import launch
+import numpy as np
+import pytest
+
+from pareprop import Model, Normal, Sample, Simulation
+from pareprop.engines.interval import IntervalSettings
+from pareprop.errors import InputError
+from pareprop.network.optimizers import Adam
+from pareprop.parallel.exchange import Alone
+from pareprop.parallel.spike_log import SpikeLog
+
+HERE = Path(__file__).parent
+N, N_STEPS = 25, 150
+RANKS = """
+import test_local_readouts as here
+from pareprop.parallel import launcher
+exchange = launcher.exchange()
+simulation = here.trained(True, exchange)
+text = simulation.hexdigest()
+if exchange.rank == 0:
+    print(text, *map(float.hex, simulation.losses))
+"""
+
+
+class Own:
+    """The same inputs and targets in each sample."""
+
+    n_samples, n_steps, learning_window = 1, N_STEPS, 120
+
+    def __init__(self, local: bool) -> None:
+        random = np.random.default_rng(1)
+        raster = random.random((N_STEPS, 10)) < 0.1
+        self.target = 10 + 5 * np.sin(np.arange(N_STEPS)[:, None] / 20 + np.arange(N))
+        if local:
+            inputs, none = SpikeLog.from_raster(raster), np.zeros((N_STEPS, 0))
+            self.only = Sample(inputs, none, local_targets=lambda first, last: self.target[:, first:last])
+        else:
+            self.only = Sample.from_raster(raster, self.target)
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        return self.only
+
+
+def network(local: bool) -> Model:
+    model = Model(seed=2, optimizer=Adam(eta=0.01))
+    inputs = model.inputs("in", 10)
+    neurons = model.neurons("rec", N, "iaf", C_m=1.0, E_L=0.0, V_th=1.0, tau_m=20.0, t_ref=3.0)
+    model.connect(inputs, neurons, weight=Normal(mean=0.2, std=0.1))
+    model.connect(neurons, neurons, "fixed_indegree", indegree=6, weight=Normal(std=0.2))
+    if local:
+        model.local_readouts("out", neurons, tau_m=100.0, weight=1000.0, feedback=1e-3)
+    else:
+        out = model.readouts("out", N, C_m=1.0, E_L=0.0, tau_m=100.0, regular_spike_arrival=False)
+        ids = np.arange(N)
+        model.connect(neurons, out, "explicit", source=ids, target=ids, weight=1000.0, plastic=False)
+        model.connect(out, neurons, "explicit", source=ids, target=ids, weight=1e-3)
+    return model
+
+
+def trained(local: bool, exchange: object) -> Simulation:
+    simulation = Simulation(network(local), Own(local), exchange, [], IntervalSettings(120))
+    simulation.train(8)
+    return simulation
+
+
+def test_as_readouts_one_to_one() -> None:
+    local, apart = trained(True, Alone()), trained(False, Alone())
+    np.testing.assert_allclose(np.array(local.losses) * N, apart.losses, rtol=1e-10)
+    assert apart.losses[-1] < 0.9 * apart.losses[0]
+    np.testing.assert_allclose(local.network.incoming.weight, apart.network.incoming.weight, rtol=0, atol=1e-10)
+    assert local.digest.state == apart.digest.state  # all spikes
+
+
+@pytest.mark.mpi
+def test_same_bits_on_any_number_of_ranks() -> None:
+    found = set()
+    for n in (1, 2, 3, 4):
+        done = launch.mpirun(n, "-c", RANKS, env={"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"})
+        assert done.returncode == 0, done.stderr
+        found.add(done.stdout)
+    assert len(found) == 1
+
+
+def test_correlation_of_signal_and_target() -> None:
+    simulation = Simulation(network(True), Own(True), Alone(), [], IntervalSettings(120))
+    local = simulation.engine.local
+    local.measured_from, local.kept = 30, np.arange(N)
+    simulation.run_sample(0, "train", learn=False)
+    expected = [np.corrcoef(local.shown[30:, k], simulation.task.target[30:, k])[0, 1] for k in range(N)]
+    silent = np.ptp(local.shown[30:], axis=0) == 0
+    assert silent.sum() < N
+    np.testing.assert_allclose(local.correlation[~silent], np.array(expected)[~silent], atol=1e-12)
+    assert np.all(local.correlation[silent] == 0)
+
+
+def test_what_is_refused() -> None:
+    model = network(True)
+    with pytest.raises(InputError, match="local readouts 'more': must be the only ones"):
+        model.local_readouts("more", model.populations[1])
+    with pytest.raises(InputError, match="of = 'in' is no population of neurons"):
+        other = Model()
+        other.local_readouts("out", other.inputs("in", 2))
+    task = Own(False)
+    task.only = Sample(task.only.inputs, np.zeros((N_STEPS, 0)))
+    simulation = Simulation(model, task, Alone(), [], IntervalSettings(120))
+    with pytest.raises(InputError, match="local readouts 'out' need local_targets"):
+        simulation.train(1)
+    task.only = Sample(task.only.inputs, np.zeros((N_STEPS, 0)), local_targets=lambda first, last: np.zeros((3, 4)))
+    with pytest.raises(InputError, match=r"local_targets of neurons \[0, 25\) have shape \(3, 4\), not \(150, 25\)"):
+        simulation.train(1)

@@ -1,0 +1,131 @@
+"""Networks as brains have them: log-normal degrees and distances; by their laws, and the same for any division."""
+
+import numpy as np
+import pytest
+
+from pareprop import Model, Normal
+from pareprop.errors import InputError
+from pareprop.kernels import degrees as kernel
+from pareprop.network.connectivity import RULES
+from pareprop.network.local import LocalNetwork
+from pareprop.network.space import Space
+from pareprop.simulation import digest
+
+N = 3000
+LOGNORMAL = {"rule": "lognormal_degrees", "indegree": 60, "sigma_in": 0.6, "sigma_out": 0.7, "allow_autapses": False}
+SPACE = {"extent": (10.0, 10.0), "length": 0.8, "cutoff": 2.0}
+
+
+def model(**options: object) -> Model:
+    found = Model(seed=5)
+    neurons = found.neurons("rec", N, "iaf", C_m=1.0, V_th=1.0)
+    found.connect(neurons, neurons, **{"weight": Normal(std=1.0), "delay": (1, 3)} | options)
+    return found
+
+
+def synapses(found: Model, rank: int = 0, size: int = 1) -> np.ndarray:
+    network = LocalNetwork(found, rank, size)
+    return np.concatenate([part for pair in digest.tables(network) for part in digest.synapses(None, *pair)])
+
+
+OPTIONS = [LOGNORMAL, {"rule": "distance", "probability": 0.6, "space": SPACE}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=["lognormal", "distance"])
+def test_any_division_draws_the_same(options: dict) -> None:
+    whole = synapses(model(**options))
+    for size in (2, 5):
+        parts = np.concatenate([synapses(model(**options), rank, size) for rank in range(size)])
+        np.testing.assert_array_equal(parts, whole)
+    pairs = whole["target"] * N + whole["source"]
+    assert len(np.unique(pairs)) == len(pairs)  # no pair twice
+    rule, item = RULES[options["rule"]], model(**options).projections[0]
+    assert len(whole) == pytest.approx(rule.indegree(item) * N, rel=0.05)
+    np.testing.assert_allclose(np.bincount(whole["delay"])[1:] / len(whole), 1 / 3, atol=0.01)
+    assert abs(whole["weight"].mean()) < 0.01 and whole["weight"].std() == pytest.approx(1.0, abs=0.01)
+
+
+def test_degrees_are_lognormal() -> None:
+    found = synapses(model(**LOGNORMAL))
+    assert not np.any(found["source"] == found["target"])
+    into, out = (np.bincount(found[end], minlength=N) for end in ("target", "source"))
+    assert into.mean() == pytest.approx(60, rel=0.04)
+    assert np.log(np.maximum(into, 1)).std() == pytest.approx(0.6, rel=0.05)
+    noise = 1 / out.mean()  # of drawing, beside that of the weights
+    assert np.log(np.maximum(out, 1)).std() ** 2 == pytest.approx(0.7**2 + noise, rel=0.12)
+
+
+def test_weights_are_divided_by_the_root_of_the_degree() -> None:
+    plain, divided = synapses(model(**LOGNORMAL)), synapses(model(**LOGNORMAL, normalized=True))
+    into = np.bincount(plain["target"], minlength=N)
+    np.testing.assert_allclose(divided["weight"], plain["weight"] / np.sqrt(into[plain["target"]]), rtol=1e-15)
+
+
+def test_inhibition_is_stronger_by_a_factor() -> None:
+    found = []
+    for factor in (1.0, 1.5):
+        chosen = Model(seed=5)
+        neurons = chosen.neurons("rec", 200, "iaf", C_m=1.0, V_th=1.0, sign=[1] * 150 + [-1] * 50)
+        chosen.connect(neurons, neurons, "fixed_indegree", indegree=20, weight=Normal(std=1.0), sign="source",
+                       inhibition=factor)  # fmt: skip
+        found.append(synapses(chosen))
+    wanted = found[0]["weight"] * np.where(found[0]["source"] >= 150, 1.5, 1.0)
+    np.testing.assert_array_equal(found[1]["weight"], wanted)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 1000])
+def test_alias_table_has_the_weights(n: int) -> None:
+    weight = np.exp(np.random.default_rng(n).standard_normal(n))
+    weight /= weight.mean()
+    chance, other = np.empty(n), np.empty(n, np.uint32)
+    kernel.alias(weight, np.empty(n, np.uint32), chance, other)
+    found = chance.copy()
+    np.add.at(found, other, 1 - chance)
+    np.testing.assert_allclose(found, weight, rtol=1e-9)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("profile", ["gaussian", "exponential"])
+@pytest.mark.parametrize("extent", [(10.0, 8.0), (6.0, 5.0, 7.0)])
+def test_probability_falls_with_the_distance(extent: tuple, profile: str, periodic: bool) -> None:
+    random = np.random.default_rng(0)
+    where = random.random((N, len(extent))) * extent
+    space = {"extent": extent, "length": 0.9, "cutoff": 1.8, "profile": profile, "periodic": periodic,
+             "sources": where, "targets": where}  # fmt: skip
+    found = synapses(model(rule="distance", probability=0.7, space=space, allow_autapses=False))
+    assert not np.any(found["source"] == found["target"])
+    offset = np.abs(where[:, None] - where)
+    if periodic:
+        offset = np.minimum(offset, np.array(extent) - offset)
+    distance = np.sqrt((offset**2).sum(axis=2))
+    np.fill_diagonal(distance, np.inf)
+    there = np.zeros((N, N), bool)
+    there[found["target"], found["source"]] = True
+    assert not np.any(there & (distance > 1.8))
+    for low in np.arange(0, 1.8, 0.3):
+        inside = (distance >= low) & (distance < min(low + 0.3, 1.8))
+        d = distance[inside]
+        wanted = 0.7 * (np.exp(-(d**2) / (2 * 0.9**2)) if profile == "gaussian" else np.exp(-d / 0.9))
+        spread = np.sqrt(np.sum(wanted * (1 - wanted)))
+        assert abs(there[inside].sum() - wanted.sum()) < 5 * spread
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({**LOGNORMAL, "indegree": 1500}, r"indegree = 1500 must lie in \[0, 1499.5\], half of the sources"),
+    ({**LOGNORMAL, "sigma_in": -1}, r"sigma_in = -1 must lie in \[0, 5\]"),
+    ({"rule": "lognormal_degrees", "indegree": 5}, r"needs sigma_in= and sigma_out="),
+    ({"rule": "distance", "probability": 2, "space": SPACE}, r"probability = 2 must lie in \[0, 1\]"),
+    ({"rule": "distance", "probability": 1, "space": SPACE | {"cutoff": 6.0}}, r"cutoff = 6 must be at most half"),
+    ({"rule": "distance", "probability": 1, "space": SPACE | {"extent": (1.0,)}}, r"must be two or three lengths"),
+    ({"rule": "distance", "probability": 1, "space": SPACE | {"sources": np.zeros((2, 2))}},
+     r"space: sources have shape \(2, 2\), must be \(3000, 2\)"),
+    ({"rule": "fixed_indegree", "indegree": 5, "normalized": True}, r"rule 'fixed_indegree' takes no normalized"),
+])  # fmt: skip
+def test_what_is_refused(options: dict, words: str) -> None:
+    with pytest.raises(InputError, match=rf"projection 'rec->rec'.*{words}"):
+        model(**options)
+
+
+def test_mean_of_the_profile() -> None:
+    space = Space(extent=(20.0, 20.0), length=1.0, cutoff=9.0)
+    assert space.mean() == pytest.approx(2 * np.pi / 400, rel=0.01)

@@ -1,0 +1,114 @@
+"""Ranks of a node: what happens when one ends, or when there is too little shared memory."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commands import digests, on_ranks
+from launch import ENVIRONMENT, find_mpirun, kill_session
+
+from pareprop.parallel.node import SHARED
+
+pytestmark = pytest.mark.mpi
+
+TASK = ["sine-waves", "--set", "n_rec=60", "--set", "n_step=200"]
+
+
+def left() -> list[str]:
+    return sorted(path.name for path in SHARED.glob("pareprop-*"))
+
+
+def ranks_of(session: int) -> list[int]:
+    """Processes of the session that are ranks."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words, fields = (path / "cmdline").read_bytes().split(b"\0"), (path / "stat").read_text().rsplit(")", 1)[1]
+        except OSError:
+            continue
+        if b"pareprop" in words and int(fields.split()[3]) == session != int(path.name):
+            found.append(int(path.name))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_all_end_when_one_is_killed(n: int, tmp_path: Path) -> None:
+    """Within two seconds, with an exit code that is not 0; a run that is resumed on other ranks ends as ever."""
+    mpirun = find_mpirun()
+    if mpirun is None:
+        pytest.skip("no mpirun: install the extra 'mpi' or a system MPI")
+    task = [*TASK, "--set", "iterations=1500", "--set", "checkpoint.every=100"]
+    whole = [mpirun, "-n", str(n), sys.executable, "-m", "pareprop", "run", *task, "--out", tmp_path / "run"]
+    process = subprocess.Popen(
+        whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | ENVIRONMENT,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        start = time.monotonic()
+        while not any((tmp_path / "run" / "checkpoints").glob("*/manifest.json")):
+            assert process.poll() is None and time.monotonic() - start < 60
+            time.sleep(0.01)
+        time.sleep(0.3 * random.random())
+        ranks = ranks_of(process.pid)
+        assert len(ranks) == n
+        os.kill(random.choice(ranks), signal.SIGKILL)
+        process.communicate(timeout=10)
+        assert process.returncode != 0
+        time.sleep(0.1)
+        assert ranks_of(process.pid) == [] and left() == []
+    finally:
+        kill_session(process.pid)
+    codes, output, errors = on_ranks(n % 2 + 1, [["resume", tmp_path / "run"]])
+    assert codes == [0], errors
+    codes, undisturbed, _ = on_ranks(1, [["run", *task, "--out", tmp_path / "other"]])
+    assert codes == [0] and digests(output) == digests(undisturbed) != []
+
+
+def test_four_ranks_on_any_nodes(tmp_path: Path) -> None:
+    """The same digest on one node, on two, on three and four."""
+    found = set()
+    for variant in ("interval", "spike"):
+        task = ["run", *TASK, "--set", "iterations=2", "--set", f"variant={variant}", "--out"]
+        for per_node in ("", "1", "2", "3"):
+            folder = tmp_path / f"{variant}{per_node}"
+            codes, output, errors = on_ranks(4, [[*task, folder]], env={"PAREPROP_RANKS_PER_NODE": per_node})
+            assert (codes, errors) == ([0], [])
+            found |= {(variant, *digests(output))}
+    assert len(found) == 2
+
+
+def test_small_shared_memory(tmp_path: Path) -> None:
+    """One line before anything is built, on all ranks."""
+    inside = f'mount -t tmpfs -o size=1m none {SHARED} && exec "$@"'
+    trial = ["unshare", "--mount", "bash", "-c", inside, "-", "true"]
+    if subprocess.run(trial, capture_output=True, check=False).returncode:
+        pytest.skip("this machine allows no mounts")
+    mpirun = find_mpirun()
+    line = [mpirun, "-n", "2", sys.executable, "-m", "pareprop", "bench", "--neurons=200000", "--indegree=10"]
+    environment = os.environ | ENVIRONMENT | {"OMPI_MCA_btl": "self,tcp", "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", "-c", inside, "-", *line], capture_output=True, text=True, env=environment,
+        timeout=60, check=False,
+    )  # fmt: skip
+    lines = [text for text in done.stderr.splitlines() if text.startswith("pareprop: error:")]
+    assert done.returncode == 2 and len(lines) == 1 and "/dev/shm has" in lines[0], done.stderr
+
+
+def test_info_tells_waiting_from_work(tmp_path: Path) -> None:
+    """Of the rank that computed longest, and on average."""
+    codes, output, errors = on_ranks(2, [["run", *TASK, "--set", "iterations=2", "--out", tmp_path / "run"]])
+    assert (codes, errors) == ([0], [])
+    codes, output, errors = on_ranks(1, [["info", tmp_path / "run"]])
+    rows = {}
+    for line in output:
+        name, _, rest = line.strip().partition(": ")
+        if name in ("slowest_rank_seconds", "mean_rank_seconds"):
+            rows[name] = {word: float(number) for word, number in (entry.split() for entry in rest.split(", "))}
+    slowest, mean = rows["slowest_rank_seconds"], rows["mean_rank_seconds"]
+    assert set(slowest) == set(mean) == {"compute", "wait", "transfer"}
+    assert slowest["compute"] >= mean["compute"] > 0 and mean["wait"] > 0

@@ -1,0 +1,270 @@
+"""SONATA networks: equal to the edges they were written from, on any ranks, in any pieces; bad files in a line."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import h5py
+import launch
+import numpy as np
+import pytest
+
+from pareprop import Model
+from pareprop.errors import InputError
+from pareprop.network.local import LocalNetwork
+from pareprop.parallel.partition import block
+from pareprop.simulation import digest
+from pareprop.sonata import circuit, edges, nodes
+
+SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared")) / "sonata-nets"
+HERE = Path(__file__).parent
+NETWORKS = ("bmtk", "guide", "export-example")
+needs_networks = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no networks in {SHARED}")
+RANKS = """
+import sys, numpy as np
+from pathlib import Path
+import test_sonata_network as here
+from pareprop.parallel import launcher
+exchange = launcher.exchange()
+for name in here.NETWORKS:
+    found = here.drawn(here.model_of(name), exchange.comm, exchange.rank, exchange.size)
+    if exchange.rank == 0:
+        for population, (records, wanted) in found.items():
+            print(name, population, len(records), np.array_equal(records, wanted))
+"""
+
+
+def model_of(name: str, **options: object) -> Model:
+    return Model.from_sonata(SHARED / name / "circuit_config.json", **options)
+
+
+def drawn(model: Model, comm: object = None, rank: int = 0, size: int = 1) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Edge population to records of its synapses and of those it must have, on rank 0."""
+    network, found = LocalNetwork(model, rank, size), {}
+    for table, span in digest.tables(network):
+        parts = list(digest.synapses(comm, table, span))
+        if not rank:
+            name = span.projection.name
+            path = span.projection.edges.path.parents[1] / "expected_edges.h5"
+            with h5py.File(path) as file:
+                group = file[name]
+                wanted = np.empty(len(group["source"]), digest.SYNAPSE)
+                for key, column in (
+                    ("target", "target"),
+                    ("source", "source"),
+                    ("delay", "delay_ms"),
+                    ("weight", "weight"),
+                ):
+                    wanted[key] = group[column][()]
+            found[name] = np.sort(np.concatenate(parts), order=("target", "source", "delay", "weight")), wanted
+    return found
+
+
+def joined(pieces: object) -> list[np.ndarray]:
+    columns = [(piece.target, piece.source, piece.delay, piece.weight) for piece in pieces]
+    return [np.concatenate(column) for column in zip(*columns, strict=True)]
+
+
+@needs_networks
+@pytest.mark.mpi
+def test_networks_equal_what_they_were_written_from_on_any_number_of_ranks() -> None:
+    outputs = set()
+    for n in (1, 2, 3, 4):
+        done = launch.mpirun(n, "-c", RANKS, env={"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"})
+        assert done.returncode == 0, done.stderr
+        outputs.add(done.stdout)
+    assert len(outputs) == 1
+    lines = outputs.pop().splitlines()
+    assert len(lines) == 7 and all(line.endswith(" True") for line in lines), lines
+
+
+@needs_networks
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("chunk", [97, 500])
+def test_pieces_of_any_size(name: str, chunk: int) -> None:
+    found = circuit.read(SHARED / name / "circuit_config.json")
+    sizes = {population.name: population.size for population in nodes.read(found)}
+    for population in edges.read(found, sizes, 1.0):
+        for low, high in (block(population.n_targets, 7, rank) for rank in (0, 3, 6)):
+            whole, cut = (joined(population.pieces(low, high, size)) for size in (2**20, chunk))
+            assert all(map(np.array_equal, whole, cut))
+            assert np.all((whole[0] >= low) & (whole[0] < high))
+
+
+@needs_networks
+def test_populations_and_their_parameters() -> None:
+    model = model_of("guide", variant="spike", sign="source")
+    exc, inh, lgn = model.populations
+    assert [item.role for item in model.populations] == ["recurrent", "recurrent", "input"]
+    assert exc.model == "iaf_psc_delta" and (exc.size, inh.size, lgn.size) == (200, 100, 60)
+    with h5py.File(SHARED / "guide/network/nodes.h5") as file:
+        np.testing.assert_array_equal(exc.params.tau_m, file["nodes/exc/0/dynamics_params/tau_m"][()])
+    assert np.all(exc.sign == 1) and np.all(inh.sign == -1) and lgn.sign is None
+    cells = model_of("bmtk", variant="spike").populations[0].params
+    assert set(np.unique(cells.tau_m)) == {10.0, 20.0} and cells.C_m == 250.0
+    assert model_of("bmtk").populations[0].model == "iaf"  # the interval variant has no psc_delta
+
+
+@needs_networks
+def test_options_of_projections() -> None:
+    model = model_of("bmtk", projections={"cortex_to_cortex": {"plastic": False}}, sign="weights")
+    cortex, lgn = model.projections
+    assert not cortex.plastic and lgn.plastic
+    assert set(np.unique(cortex.signs)) == {-1, 1} and np.all(lgn.signs >= 0)
+    with pytest.raises(InputError, match="no edge population 'cortex_to_cortx', did you mean 'cortex_to_cortex'"):
+        model_of("bmtk", projections={"cortex_to_cortx": {}}).projections  # noqa: B018
+
+
+# ---- files that can't be used ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    if not SHARED.is_dir():
+        pytest.skip(f"no networks in {SHARED}")
+    return Path(shutil.copytree(SHARED / "export-example", tmp_path / "net"))
+
+
+EDGES = "network/rec_to_rec_edges.h5"
+
+
+def edited(key: str, index: int, value: float):
+    def edit(folder: Path) -> None:
+        with h5py.File(folder / EDGES, "r+") as file:
+            file[f"edges/rec_to_rec/{key}"][index] = value
+
+    return edit
+
+
+def without(key: str, file_name: str = EDGES):
+    def edit(folder: Path) -> None:
+        with h5py.File(folder / file_name, "r+") as file:
+            del file[key]
+
+    return edit
+
+
+def gap(folder: Path) -> None:
+    with h5py.File(folder / "network/rec_nodes.h5", "r+") as file:
+        ids = file["nodes/rec"]
+        if "node_id" in ids:
+            del ids["node_id"]
+        ids["node_id"] = np.r_[np.arange(99), 100].astype(np.uint64)
+
+
+def shortened(folder: Path) -> None:
+    path = folder / EDGES
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def linked(folder: Path) -> None:
+    (folder / "other.h5").write_bytes((folder / EDGES).read_bytes())
+    with h5py.File(folder / EDGES, "r+") as file:
+        del file["edges/rec_to_rec/source_node_id"]
+        file["edges/rec_to_rec/source_node_id"] = h5py.ExternalLink("../other.h5", "/edges/rec_to_rec/source_node_id")
+
+
+def virtual(folder: Path) -> None:
+    layout = h5py.VirtualLayout((2000,), "u8")
+    layout[:] = h5py.VirtualSource(str(folder / EDGES), "edges/rec_to_rec/target_node_id", (2000,))
+    with h5py.File(folder / EDGES, "r+") as file:
+        name = file["edges/rec_to_rec/source_node_id"].attrs["node_population"]
+        del file["edges/rec_to_rec/source_node_id"]
+        file["edges/rec_to_rec"].create_virtual_dataset("source_node_id", layout)
+        file["edges/rec_to_rec/source_node_id"].attrs["node_population"] = name
+
+
+def circular(folder: Path) -> None:
+    path = folder / "circuit_config.json"
+    content = json.loads(path.read_text())
+    content["manifest"] |= {"$ONE": "$TWO/a", "$TWO": "$ONE/b"}
+    path.write_text(json.dumps(content))
+
+
+BAD = {
+    "gap in node_id": (gap, r"rec_nodes.h5: dataset '/nodes/rec/node_id' must hold each of 0 to 99 once, 100 is there"),
+    "delay 0": (edited("0/delay", 7, 0.0), r"delay' of row 7: delay = 0 ms must be whole steps of 1 ms from 1"),
+    "delay 0.5": (edited("0/delay", 7, 0.5), r"delay = 0.5 ms must be whole steps .*; round_delays = true rounds them"),
+    "delay 1e9": (edited("0/delay", 7, 1e9), r"delay = 1e\+09 ms must be whole steps of 1 ms from 1 to 32768"),
+    "type": (edited("edge_type_id", 3, 77), r"edge_type_id = 77 of edge 3 of 'rec_to_rec' is not in its table"),
+    "group index": (edited("edge_group_index", 3, 5000), r"edge_group_index = 5000 is beyond .* of 2000"),
+    "group": (edited("edge_group_id", 3, 4), r"edge_group_id = 4 of '/edges/rec_to_rec': there is no such group"),
+    "source": (edited("source_node_id", 3, 100), r"source_node_id' of edge 3 is 100, the population has 100 nodes"),
+    "weight": (edited("0/syn_weight", 3, np.inf), r"edge 3 of 'rec_to_rec' has no finite weight, but inf"),
+    "no target": (without("edges/rec_to_rec/target_node_id"), r"dataset '/edges/rec_to_rec/target_node_id' is missing"),
+    "truncated": (shortened, r"rec_to_rec_edges.h5: "),
+    "external link": (linked, r"dataset '/edges/rec_to_rec/source_node_id' lies in another file"),
+    "virtual dataset": (virtual, r"dataset '/edges/rec_to_rec/source_node_id' lies in another file"),
+    "circular manifest": (circular, r"circuit_config.json: manifest.\w+ contains itself"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "words"), BAD.values(), ids=BAD)
+def test_bad_files_are_told_in_a_line(copy: Path, edit: object, words: str) -> None:
+    edit(copy)
+    with pytest.raises(InputError, match=words) as caught:
+        LocalNetwork(Model.from_sonata(copy / "circuit_config.json"), 0, 1)
+    assert "\n" not in str(caught.value)
+
+
+def truncate_index(group: h5py.Group) -> None:
+    """As bmtk, which stops at the largest id with edges; the others have none."""
+    for name in ("node_id_to_ranges", "node_id_to_range"):
+        ranges = group[name][:60]
+        del group[name]
+        group[name] = ranges
+
+
+@pytest.mark.parametrize("change", ["one name", "other name", "none", "shorter", "misspelt", "no groups"])
+def test_what_files_may_lack(copy: Path, change: str) -> None:
+    def records() -> np.ndarray:
+        return drawn(Model.from_sonata(copy / "circuit_config.json"))["rec_to_rec"][0]
+
+    whole = records()
+    with h5py.File(copy / EDGES, "r+") as file:
+        group = file["edges/rec_to_rec"]
+        if change in ("one name", "other name"):
+            del group["indices/target_to_source"]["node_id_to_range" + "s" * (change == "one name")]
+        elif change == "none":
+            del group["indices"]
+        elif change == "misspelt":
+            group.move("indices", "indicies")
+        elif change == "no groups":
+            del group["edge_group_id"], group["edge_group_index"]
+        else:
+            truncate_index(group["indices/target_to_source"])
+    expected = whole[whole["target"] < 60] if change == "shorter" else whole
+    np.testing.assert_array_equal(records(), expected)
+
+
+def test_delays_are_rounded_if_asked(copy: Path) -> None:
+    edited("0/delay", 7, 0.4)(copy)
+    edited("0/delay", 8, 2.6)(copy)
+    model = Model.from_sonata(copy / "circuit_config.json", round_delays=True)
+    with h5py.File(copy / EDGES) as file:
+        exact = file["edges/rec_to_rec/0/delay"][()]
+    found = drawn(model)["rec_to_rec"][0]
+    np.testing.assert_array_equal(np.bincount(found["delay"]), np.bincount(np.maximum(np.rint(exact), 1).astype(int)))
+
+
+def test_manifest(tmp_path: Path) -> None:
+    content = {
+        "manifest": {"$NETWORK": "${configdir}/n", "$NETWORK_DIR": "$BASE/net", "BASE": "."},
+        "networks": {
+            "nodes": [
+                {"nodes_file": "$NETWORK_DIR/a.h5", "node_types_file": None},
+                {"nodes_file": "${NETWORK}/b.h5", "node_types_file": "t.csv"},
+                {"nodes_file": "gone.h5", "enabled": False},
+            ]
+        },
+    }
+    path = tmp_path / "circuit_config.json"
+    path.write_text(json.dumps(content))
+    first, second = circuit.read(path).nodes
+    assert (first.data, first.types) == (tmp_path / "net/a.h5", None)
+    assert (second.data, second.types) == (tmp_path / "n/b.h5", tmp_path / "t.csv")
+    content["networks"]["nodes"][0]["nodes_file"] = "$NOWHERE/a.h5"
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="contains a variable that the manifest has not"):
+        circuit.read(path)

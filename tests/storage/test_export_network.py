@@ -1,0 +1,100 @@
+"""`pareprop export --network`: what was trained, as this package, libsonata and bmtk read it back."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from commands import command
+
+from pareprop import Model
+from pareprop.network.local import LocalNetwork
+from pareprop.runs import config, run
+from pareprop.simulation import digest
+
+SETTINGS = {"n_rec": 40, "n_in": 15, "n_step": 60, "indegree": 8, "indegree_in": 5, "iterations": 3, "skip": 10}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run directory and the folder of its network."""
+    from pareprop import cli
+
+    place, draw = tmp_path_factory.mktemp("export"), run.draw
+    run.draw = lambda directory: None
+    try:
+        settings = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+        for arguments in (
+            ["run", "own-activity", *settings, "--set", "eta=0.01", "--out", str(place / "run")],
+            ["export", str(place / "run"), str(place / "net"), "--network"],
+        ):
+            with pytest.raises(SystemExit) as stop:
+                raise SystemExit(cli.main(arguments))
+            assert not stop.value.code
+    finally:
+        run.draw = draw
+    return place / "run", place / "net"
+
+
+def edges_of(directory: Path, name: str) -> dict[str, np.ndarray]:
+    with h5py.File(directory / "results.h5") as file:
+        return {key: file[f"projections/{name}/{key}"][()] for key in ("source", "target", "delay", "weight")}
+
+
+PAIRS = [("in->rec", "in_to_rec"), ("rec->rec", "rec_to_rec")]
+
+
+def test_this_package_reads_it(exported: tuple[Path, Path]) -> None:
+    directory, folder = exported
+    model = Model.from_sonata(folder / "circuit_config.json", sign="source")
+    assert [item.role for item in model.populations] == ["input", "recurrent"]
+    neurons = model.populations[1]
+    assert (neurons.model, neurons.params.t_ref, neurons.params.regular_spike_arrival) == ("iaf", 3.0, True)
+    trained = config.load(str(directory / "config.toml")).task.model()
+    np.testing.assert_array_equal(neurons.sign, trained.populations[1].sign)
+    network = LocalNetwork(model, 0, 1)
+    for (table, span), (name, _) in zip(digest.tables(network), PAIRS, strict=True):
+        found, wanted = np.concatenate(list(digest.synapses(None, table, span))), edges_of(directory, name)
+        for key, values in wanted.items():
+            np.testing.assert_array_equal(found[key], values)
+
+
+@pytest.mark.parametrize(("projection", "population"), PAIRS)
+def test_libsonata_reads_it(exported: tuple[Path, Path], projection: str, population: str) -> None:
+    libsonata = pytest.importorskip("libsonata")
+    directory, folder = exported
+    wanted = edges_of(directory, projection)
+    edges = libsonata.EdgeStorage(folder / f"network/{population}_edges.h5").open_population(population)
+    every = edges.select_all()
+    assert (edges.source, edges.target, edges.size) == (*population.split("_to_"), len(wanted["weight"]))
+    np.testing.assert_array_equal(edges.source_nodes(every), wanted["source"])
+    np.testing.assert_array_equal(edges.target_nodes(every), wanted["target"])
+    np.testing.assert_array_equal(edges.get_attribute("syn_weight", every), wanted["weight"])
+    np.testing.assert_array_equal(edges.get_attribute("delay", every), wanted["delay"] * 1.0)
+    onto = edges.afferent_edges([3, 7]).flatten()  # by the index
+    np.testing.assert_array_equal(onto, np.flatnonzero(np.isin(wanted["target"], [3, 7])))
+
+
+@pytest.mark.parametrize(("projection", "population"), PAIRS)
+def test_bmtk_reads_it(exported: tuple[Path, Path], projection: str, population: str) -> None:
+    sonata = pytest.importorskip("bmtk.utils.sonata")
+    directory, folder = exported
+    wanted = edges_of(directory, projection)
+    ends = population.split("_to_")
+    kinds = [f"{population}_edge", *{f"{end}_node" for end in ends}]
+    data = [str(folder / f"network/{kind}s.h5") for kind in kinds]
+    tables = [str(folder / f"network/{kind}_types.csv") for kind in kinds]
+    file = sonata.File(data_files=data, data_type_files=tables)
+    found = list(file.edges.get_population(population))
+    np.testing.assert_array_equal([edge.source_node_id for edge in found], wanted["source"])
+    np.testing.assert_array_equal([edge.target_node_id for edge in found], wanted["target"])
+    np.testing.assert_array_equal([edge["syn_weight"] for edge in found], wanted["weight"])
+    np.testing.assert_array_equal([edge["delay"] for edge in found], wanted["delay"] * 1.0)
+
+
+def test_what_is_refused(exported: tuple[Path, Path], capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    directory, folder = exported
+    code, _, errors = command(capsys, "export", directory, folder, "--network")
+    assert code == 2 and "is there already and not an empty folder" in errors
+    code, _, errors = command(capsys, "export", directory, folder)
+    assert code == 2 and "is a folder, spikes need the name of a file" in errors
