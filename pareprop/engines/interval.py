@@ -166,9 +166,7 @@ class Interval(Engine):
         self.n_samples += 1
         return error, loss
 
-    def run_before(
-        self, inputs: SpikeLog, currents: np.ndarray | None, neuron_steps: int, readout_steps: int
-    ) -> None:
+    def run_before(self, inputs: SpikeLog, currents: np.ndarray | None, neuron_steps: int, readout_steps: int) -> None:
         """Collective: run steps before the first interval, such as those until inputs can arrive, without learning.
 
         Parameters

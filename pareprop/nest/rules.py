@@ -87,12 +87,20 @@ def pairs(
             return _fixed_outdegree(spec, source, target, draws)
         if rule == "fixed_indegree":
             n = int(spec["indegree"])
-            return draws.by_target(target, lambda vp, k: _choices(
-                draws.of(vp), source, n, None if autapses else target[k], multapses, draws.singly), (len(target), n))
+            return draws.by_target(
+                target,
+                lambda vp, k: _choices(
+                    draws.of(vp), source, n, None if autapses else target[k], multapses, draws.singly
+                ),
+                (len(target), n),
+            )
         if rule == "pairwise_bernoulli":
             p = float(spec["p"])
-            return draws.by_target(target, lambda vp, k: _bernoulli(
-                draws.of(vp), source, None if autapses else target[k], p, draws.singly), None)
+            return draws.by_target(
+                target,
+                lambda vp, k: _bernoulli(draws.of(vp), source, None if autapses else target[k], p, draws.singly),
+                None,
+            )
         return _fixed_total(spec, source, target, draws)
     if random:
         draws = Draws(generators, random, len(found.source))
@@ -229,9 +237,7 @@ def _choices(
             yield more
 
 
-def _bernoulli(
-    twister: Twister, source: np.ndarray, own: int | None, p: float, singly: bool
-) -> Iterator[np.ndarray]:
+def _bernoulli(twister: Twister, source: np.ndarray, own: int | None, p: float, singly: bool) -> Iterator[np.ndarray]:
     """Places of the sources that are drawn with probability p, without the node `own`."""
     places = np.flatnonzero(source != own) if own is not None else np.arange(len(source))
     if not singly:

@@ -217,9 +217,7 @@ class _Wirer:
                          "use parrot neurons, or generators that the page lists")  # fmt: skip
         return found
 
-    def _project(
-        self, pre: _Group, post: _Group, synapse: SynapseModel, members: list[tuple[int, np.ndarray]]
-    ) -> None:
+    def _project(self, pre: _Group, post: _Group, synapse: SynapseModel, members: list[tuple[int, np.ndarray]]) -> None:
         source, target, weight, delay = (np.concatenate(column) for column in zip(
             *((b.source[k], b.target[k], b.weight[k], np.broadcast_to(b.delay, len(b))[k])
               for b, k in ((self.bundles[index], place) for index, place in members)), strict=True))  # fmt: skip
@@ -315,8 +313,10 @@ class _Wirer:
         pairs = {pair for bundle in softmax for pair in zip(bundle.source, bundle.target, strict=True)}
         complete = len(pairs) == found == n * (n - 1) and all(np.all(bundle.weight == 1.0) for bundle in softmax)
         if (cross_entropy and not complete) or (softmax and not cross_entropy):
-            raise refuse("a softmax over a part of the readouts, or weighted",
-                         "connect each readout to every other one with weight 1 if loss is cross_entropy, else none")
+            raise refuse(
+                "a softmax over a part of the readouts, or weighted",
+                "connect each readout to every other one with weight 1 if loss is cross_entropy, else none",
+            )
         if w.window:
             generators = set(w.window)
             reached = [target for targets in w.window.values() for target, _ in targets]

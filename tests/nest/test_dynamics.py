@@ -7,7 +7,7 @@ from tutorials import KEEP, assert_same, run, shipped
 
 pytestmark = pytest.mark.peer
 
-START = '''
+START = """
 import nest, numpy as np
 nest.verbosity = nest.VerbosityLevel.FATAL
 nest.ResetKernel()
@@ -63,18 +63,18 @@ for piece in (1.0, 1.0, 3.0, 55.0, 4.0, 100.0, 16.0, 1.0):
     nest.Simulate(piece)
 events_mm, events_out, events_sr, events_coarse = (r.get("events") for r in (mm, out, sr, coarse))
 events_wr = wr.get("events")
-'''
-CURRENTS = '''
+"""
+CURRENTS = """
 dc = nest.Create("dc_generator", 1, {"amplitude": 0.05, "start": 10.0, "stop": 120.0})
 step = nest.Create("step_current_generator", 1, {"amplitude_times": [4.0, 50.0], "amplitude_values": [0.1, -0.1]})
 nest.Connect(dc, neurons[:3], "all_to_all", delay | {"weight": 2.0})
 nest.Connect(step, neurons[2:], "all_to_all", delay)
-'''
-FORCED = '''
+"""
+FORCED = """
 forced = nest.Create("spike_generator", 1, {"spike_times": [40.0, 41.0, 42.0, 80.0, 81.0, 83.0, 150.0]})
 # not onto all: NEST shows a learning signal of 0 when all sources have spiked at once, as its history is empty then
 nest.Connect(forced, parrots[1:] + neurons[1:], "all_to_all", delay | {"weight": 3.0})
-'''
+"""
 USUAL = {"dt": 1.0, "reset": True, "repeats": False, "model": "iaf", "I_e": 0.0, "optimizer": "gradient_descent",
          "stepwise": False, "extra": "", "eta": 1e-3}  # fmt: skip
 CASES = {

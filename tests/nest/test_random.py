@@ -9,7 +9,7 @@ from tutorials import shipped
 
 pytestmark = pytest.mark.peer
 
-SCRIPT = '''
+SCRIPT = """
 import nest, numpy as np
 nest.verbosity = nest.VerbosityLevel.FATAL
 for n_vp in (1, 3):
@@ -74,7 +74,7 @@ for f in (
     lambda: nest.Connect(3, n), lambda: nest.Simulate(-1.0),
 ):
     told(f)
-'''
+"""
 
 
 def test_numbers_connections_and_errors(tmp_path: Path) -> None:

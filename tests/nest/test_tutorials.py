@@ -33,7 +33,7 @@ SPARSE = {"params_conn_one_to_one": (
     "def _sparse(pre, post, conn, syn):\n"
     "    if syn.get('synapse_model', '').startswith('eprop_synapse') and len(pre) == len(post):\n"
     "        syn = {**syn, 'weight': syn['weight'][:, :10] * 3}\n"
-    "        conn = {'rule': 'fixed_indegree', 'indegree': 10}\n"
+    "        conn = {'rule': 'fixed_indegree', 'indegree': 10, 'allow_multapses': False}\n"
     "    _connect(pre, post, conn, syn)\n"
     "class _Nest:\n"
     "    def __getattr__(self, name): return _sparse if name == 'Connect' else getattr(_real, name)\n"

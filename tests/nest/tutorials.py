@@ -19,7 +19,7 @@ NAMES = {
     "evidence": "supervised_classification_evidence-accumulation_bsshslm_2020",
     "n-mnist": "supervised_classification_neuromorphic_mnist",
 }
-KEEP = '''
+KEEP = """
 def _keep():
     import sys, numpy, nest
     kept = {}
@@ -35,7 +35,7 @@ def _keep():
     if nest.Rank() == 0:
         numpy.savez(sys.argv[1], **kept)
 _keep()
-'''
+"""
 
 
 def shipped(ending: str) -> Path:
