@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..network.losses import LOSSES
+from ..network.losses import Loss
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
 from ..tasks.base import TaskBase
@@ -45,14 +45,14 @@ class Score:
         for item in fields(self):
             getattr(self, item.name).extend(getattr(other, item.name))
 
-    def add(self, outcome: Outcome, learning_window: int, loss: str) -> None:
+    def add(self, outcome: Outcome, learning_window: int, loss: Loss) -> None:
         """Add a sample; the class is that of the readout with the largest mean in the learning window."""
         self.losses.append(outcome.loss)
         if outcome.sample.label is None:
             return
         window = outcome.sample.window if outcome.sample.window is not None else slice(-learning_window, None)
         self.labels.append(outcome.sample.label)
-        self.predictions.append(int(np.argmax(LOSSES[loss].output(outcome.signal[window]).mean(axis=0))))
+        self.predictions.append(int(np.argmax(loss.output(outcome.signal[window]).mean(axis=0))))
 
     @property
     def n_right(self) -> int:

@@ -16,7 +16,6 @@ import numpy as np
 from pydantic import Field
 
 from ..errors import InputError
-from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.parameters import Frozen
 from ..parallel import collectives
@@ -157,8 +156,7 @@ class Recorder(Observer):
             self._blocks["input_spikes"].add(simulation.iteration, outcome.sample.inputs)
         file.add("samples/iteration", [simulation.iteration])
         file.add("samples/loss", [outcome.loss])
-        loss = LOSSES[simulation.model.of_role("readout")[0].params.loss]
-        file.add("readouts/readout_signal", loss.output(outcome.signal)[every])
+        file.add("readouts/readout_signal", engine.loss.output(outcome.signal)[every])
         file.add("readouts/error_signal", outcome.error[every])
         file.add("readouts/target_signal", outcome.sample.target[every])
         if engine.recorded is not None:

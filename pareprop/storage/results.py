@@ -17,7 +17,6 @@ from .. import files
 from ..errors import InputError, StateError
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
-from ..network.losses import LOSSES
 from ..parallel import collectives
 from ..simulation import digest
 from ..simulation.loop import Simulation
@@ -107,9 +106,8 @@ class ResultsFile(Observer):
         n_steps = len(outcome.error)
         found["input_steps"], found["input_ids"] = outcome.sample.inputs.spikes(n_steps)
         found["spike_steps"], found["spike_ids"] = simulation.engine.log.spikes(n_steps)
-        losses = [population.params.loss for population in simulation.model.of_role("readout")]
-        if losses:
-            found["readout_signal"] = LOSSES[losses[0]].output(outcome.signal)
+        if simulation.network.n_readouts:
+            found["readout_signal"] = simulation.engine.loss.output(outcome.signal)
             found["target_signal"], found["error_signal"] = outcome.sample.target, outcome.error
         for key, value in found.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
