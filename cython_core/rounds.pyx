@@ -72,7 +72,7 @@ cdef enum:                # columns of a rank's line in shared memory, which no 
     LINE = 16             # numbers in a line: two cache lines, which processors fetch together
 
 cdef enum:
-    SPINS = 2000          # before a rank that waits lets others have its core
+    SPINS = 200           # before a rank that waits lets others have its core
     YIELDS = 500          # before it sleeps
 
 cdef double LOOK = 0.25   # seconds between looks whether the others still live

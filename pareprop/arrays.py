@@ -1,4 +1,4 @@
-"""Arrays that start with a cache line, so that vector instructions on them don't straddle two."""
+"""Arrays that start at a cache line, so that vector instructions do not straddle two lines."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 
 LINE = 64  # bytes
 PAGE = 4096
-# Large arrays that one loop goes through must not start at the same place of a page, or just before: processors find
-# their lines at the same places of a cache and take a read for one of what was just written some pages away. Memory
-# from the system starts with a page, so arrays take these places in turn.
-_places = itertools.cycle(range(0, PAGE, PAGE // 5 // LINE * LINE + LINE))
+# Page offsets of large arrays, in turn. If two arrays of one loop start at the same offset within a page, their lines
+# compete for the same cache sets, and the CPU mistakes a load for a recent store at the same offset (4 KiB aliasing).
+# Memory from the system starts at a page boundary.
+_offsets = itertools.cycle(range(0, PAGE, PAGE // 5 // LINE * LINE + LINE))
 
 
 def aligned(shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray:
-    """Zeros of a shape and type, from the start of a cache line on."""
+    """Return zeros that start at a cache line."""
     n = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
-    place = next(_places) if n >= PAGE else 0
-    memory = np.zeros(n + place + LINE - 1, np.uint8)
-    first = place + -memory.ctypes.data % LINE
+    offset = next(_offsets) if n >= PAGE else 0
+    memory = np.zeros(n + offset + LINE - 1, np.uint8)
+    first = offset + -memory.ctypes.data % LINE
     return memory[first : first + n].view(dtype).reshape(shape)
 
 
 def aligned_copy(array: np.ndarray, dtype: Any) -> np.ndarray:
-    """Copy of an array in another type; what that can't hold, such as a bound far away, is infinite."""
+    """Return an aligned copy of an array in another type; values out of its range become infinite."""
     copy = aligned(array.shape, dtype)
     with np.errstate(over="ignore"):
         copy[...] = array

@@ -1,4 +1,4 @@
-"""The command line. Alone in knowing COMM_WORLD, through `launcher`."""
+"""The command line: commands of the rooms, exit codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
 from .scaling.commands import COMMANDS as SCALING
 
-EXIT_BAD_INPUT, EXIT_NO_GOING_ON, EXIT_INTERRUPTED = 2, 3, launcher.EXIT_INTERRUPTED
+EXIT_BAD_INPUT, EXIT_CANNOT_CONTINUE, EXIT_INTERRUPTED = 2, 3, launcher.EXIT_INTERRUPTED
 LONGEST = 2**15  # characters of a message
 
 
@@ -29,8 +29,8 @@ for _command in (*RUNS, *SCALING):
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Entry point. Exit codes, the same on all ranks: 1 a case doesn't hold, or a crash; 2 bad input; 3 no going on."""
-    rank = launcher.promised_rank(os.environ)
+    """Run a command. Exit codes on all ranks: 1 failed case or internal error, 2 invalid input, 3 cannot continue."""
+    rank = launcher.rank_of_launcher(os.environ)
     launcher.end_at_once_on_interrupt()
     try:
         commands.main(args=arguments, prog_name="pareprop", obj=launcher.exchange(), standalone_mode=False)
@@ -42,16 +42,16 @@ def main(arguments: list[str] | None = None) -> Any:
     except (InputError, click.ClickException) as problem:
         _leave(rank, problem, EXIT_BAD_INPUT)
     except ParepropError as problem:
-        _leave(rank, problem, EXIT_NO_GOING_ON)
+        _leave(rank, problem, EXIT_CANNOT_CONTINUE)
     except RankLost as problem:
         if problem.speaks:
-            _tell(0, problem)
-        launcher.abort(EXIT_NO_GOING_ON)
-        sys.exit(EXIT_NO_GOING_ON)
+            _report(0, problem)
+        launcher.abort(EXIT_CANNOT_CONTINUE)
+        sys.exit(EXIT_CANNOT_CONTINUE)
     except MemoryError as problem:
         click.echo(f"pareprop: error: not enough memory on rank {rank}: {problem}", err=True)
-        launcher.abort(EXIT_NO_GOING_ON)
-        sys.exit(EXIT_NO_GOING_ON)
+        launcher.abort(EXIT_CANNOT_CONTINUE)
+        sys.exit(EXIT_CANNOT_CONTINUE)
     except Exception:
         click.echo(f"pareprop: rank {rank} failed:\n{traceback.format_exc()}", err=True)
         launcher.abort(1)
@@ -60,19 +60,20 @@ def main(arguments: list[str] | None = None) -> Any:
 
 def _leave(rank: int, problem: Exception, code: int) -> None:
     """End with the message of rank 0; a rank that is alone with its problem tells it and ends the others."""
-    _tell(rank, problem)
+    _report(rank, problem)
     if not launcher.leave_together():
         if rank:
-            _tell(0, f"{problem} (rank {rank})")
+            _report(0, f"{problem} (rank {rank})")
         launcher.abort(code)
     sys.exit(code)
 
 
-def _tell(rank: int, problem: Exception | str) -> None:
+def _report(rank: int, problem: Exception | str) -> None:
     if rank:
         return
     if isinstance(problem, click.exceptions.NoArgsIsHelpError):
         problem.show()
     else:
         text = problem.format_message() if isinstance(problem, click.ClickException) else problem
-        click.echo(f"pareprop: error: {shortened(str(text), LONGEST)}", err=True)
+        told = shortened(str(text), LONGEST).encode(errors="backslashreplace").decode()
+        click.echo(f"pareprop: error: {told}", err=True)

@@ -1,4 +1,4 @@
-"""Exceptions of the package, one type per kind of mistake."""
+"""Exceptions of the package, one type per kind of error."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ class ParepropError(Exception):
 
 
 class InputError(ParepropError):
-    """Bad input of the user: a parameter, a key, a file. Exit code 2."""
+    """Invalid input: a parameter, a key, a file. Exit code 2."""
 
 
 class StateError(ParepropError):
-    """A run that cannot go on: numbers that are not finite, a disk that is full. Exit code 3."""
+    """A run that cannot continue: numbers that are not finite, a full disk. Exit code 3."""
 
 
 class RankLost(Exception):
-    """A rank ended, or can't go on in the middle of a round, so ranks can't agree on how to end. Exit code 3.
+    """A rank ended, or cannot continue within a round, so ranks cannot agree on how to end. Exit code 3.
 
     Parameters
     ----------
     message : str
+        Text for the user.
     speaks : bool
-        Whether this rank tells the user.
+        Whether this rank prints it.
     """
 
     def __init__(self, message: str, speaks: bool) -> None:
@@ -34,7 +35,7 @@ MESSAGE_LIMIT, VALUE_LIMIT = 2000, 100  # characters of a message, and of a valu
 
 
 def shortened(text: str, limit: int = MESSAGE_LIMIT) -> str:
-    """Text of at most `limit` characters: the beginning and the end of a longer one."""
+    """Return `text`, or beginning and end of a text of more than `limit` characters."""
     if len(text) <= limit:
         return text
     half = (limit - 30) // 2

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import h5py
 
-from .errors import shown
+from .errors import shortened, shown
 
 TEXT_LIMIT = 2**20  # bytes of a text that is read at once
 OBJECTS = 100_000  # groups and datasets of an HDF5 file
@@ -34,7 +34,7 @@ def opened(path: str | Path) -> BinaryIO:
 
 
 def read(path: str | Path, limit: int = TEXT_LIMIT) -> bytes:
-    """All of a file of at most `limit` bytes."""
+    """Read a file of at most `limit` bytes."""
     with opened(path) as file:
         content = file.read(limit + 1)
         if len(content) > limit:
@@ -58,20 +58,22 @@ def toml(text: str) -> dict[str, Any]:
 
 
 def hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, **options: Any) -> h5py.File:
-    """Open an HDF5 file all of whose values lie in it, or in files that `sources` allows to virtual names.
+    """Open an HDF5 file all of whose values lie in it, or in files that `sources` allows to virtual datasets.
 
     Links to elsewhere and values in other files would let a foreign file read, or write, whatever the user can.
     """
     opened(path).close()
-    file = h5py.File(path, **options)
+    file = None
     try:
+        file = h5py.File(path, **options)
         _require_own(file, sources)
-    except (RuntimeError, ValueError, KeyError, TypeError) as problem:  # h5py's, of a damaged file
-        file.close()
-        raise Unfit(errno.EINVAL, f"is damaged: {problem}", str(path)) from None
-    except BaseException:
-        file.close()
-        raise
+    except BaseException as problem:
+        if file is not None:
+            file.close()
+        if isinstance(problem, OSError) or not isinstance(problem, Exception):
+            raise
+        told = shortened(str(problem), 300)  # a damaged file makes h5py raise anything
+        raise Unfit(errno.EINVAL, f"is damaged: {told}", str(path)) from None
     return file
 
 
@@ -95,7 +97,7 @@ def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
 
 
 def is_within(directory: Path, name: Any, pattern: str) -> bool:
-    """Whether a name from a file is one of ours, by its pattern, and belongs to a regular file, no link, in there."""
+    """Return whether a name matches the pattern of the package and is a regular file, not a link, in the folder."""
     if not isinstance(name, str) or not re.fullmatch(pattern, name):
         return False
     path = directory / name

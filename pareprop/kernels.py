@@ -39,8 +39,10 @@ class Precision:
 
     Attributes
     ----------
-    real : type of these arrays
-    interval, spike : kernels of the variants for it
+    real : type[np.floating]
+        Type of these arrays.
+    interval, spike : ModuleType
+        Kernels of the variants for it.
     """
 
     real: type[np.floating]

@@ -11,7 +11,7 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def available() -> int:
-    """Bytes of memory of this machine, or of what its administrator granted; 0 if unknown."""
+    """Bytes of memory of this machine, or of what this process was granted; 0 if unknown."""
     found = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -19,18 +19,20 @@ def available() -> int:
         found.append(int(CGROUP.read_text()))
     except (OSError, StopIteration, ValueError):  # not Linux, no cgroup, or no limit ("max")
         pass
+    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))  # `ulimit`
+    found += [limit for limit in limits if limit != resource.RLIM_INFINITY]
     return min(found, default=0)
 
 
 def require_bytes(n_bytes: int, what: str) -> None:
-    """Raise `InputError` if `what` takes more bytes than there are."""
+    """Raise `InputError` if `what` needs more than the memory of this machine."""
     limit = available()
     if limit and n_bytes > limit:
         raise InputError(f"{what} takes {n_bytes / 2**30:.4g} GiB of memory, this machine has {limit / 2**30:.4g} GiB")
 
 
 def peak_rss_bytes() -> int:
-    """Largest resident memory of this process so far."""
+    """Return the peak resident memory of this process in bytes."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))

@@ -1,4 +1,4 @@
-"""Wall seconds of named phases."""
+"""Wall time of named phases."""
 
 from __future__ import annotations
 

@@ -23,8 +23,12 @@ hypothesis.settings.load_profile("pareprop")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option of the long parts."""
+    """Add the options of the long parts."""
     parser.addoption("--long", action="store_true", help="also what takes many minutes, such as the whole fault matrix")
+    parser.addoption(
+        "--fuzz-seconds", type=float, default=float(os.environ.get("PAREPROP_FUZZ_SECONDS", "3")),
+        help="how long each door is fed with hostile input",
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -53,3 +57,9 @@ def mpich(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script.write_text(f"#!{folder / 'bin' / 'python'}\nfrom pareprop.cli import main\nmain()\n")
     script.chmod(0o755)
     return folder / "bin"
+
+
+@pytest.fixture
+def fuzz_seconds(request: pytest.FixtureRequest) -> float:
+    """How long each door is fed with hostile input."""
+    return request.config.getoption("--fuzz-seconds")

@@ -9,9 +9,10 @@ import launch
 import pytest
 from commands import command, on_ranks
 
-from pareprop import cli, rng
+from pareprop import rng
 from pareprop.errors import InputError, StateError
 from pareprop.parallel import collectives, launcher
+from pareprop.runs import commands as run_commands
 from pareprop.runs import run
 
 # Arguments (OUT is a directory with something in it) and what the message must say.
@@ -159,7 +160,7 @@ def test_crash_of_one_rank_ends_all(tmp_path: Path) -> None:
     ("error", "code", "message"),
     [
         (StateError("disk full"), 3, "pareprop: error: disk full\n"),
-        (MemoryError("8 TiB"), 3, "pareprop: error: not enough memory on rank 0: 8 TiB\n"),
+        (MemoryError("8 TiB"), 3, "pareprop: error: not enough memory: 8 TiB\n"),
         (KeyboardInterrupt(), 130, "\n"),
     ],
 )
@@ -169,12 +170,12 @@ def test_other_ends(
     def fail(path: str) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "load", fail)
+    monkeypatch.setattr(run_commands, "load", fail)
     assert command(capsys, "verify", "case.h5") == (code, "", message)
 
 
 def test_crash_alone(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "load", lambda path: 1 / 0)
+    monkeypatch.setattr(run_commands, "load", lambda path: 1 / 0)
     code, _, errors = command(capsys, "verify", "case.h5")
     assert code == 1
     assert errors.startswith("pareprop: rank 0 failed:\nTraceback") and "ZeroDivisionError" in errors
@@ -224,8 +225,8 @@ def test_guarded() -> None:
         ({"SLURM_NTASKS": "4"}, None),
     ],
 )
-def test_expected_size(environment: dict[str, str], size: int | None) -> None:
-    assert launcher.expected_size(environment) == size
+def test_size_of_launcher(environment: dict[str, str], size: int | None) -> None:
+    assert launcher.size_of_launcher(environment) == size
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -295,11 +295,13 @@ class Model:
         if population.size < 1:
             raise InputError(f"population '{population.name}': size = {population.size} must be at least 1")
         if population.size > MAX_SIZE:
-            raise InputError(f"population '{population.name}': size = {population.size} must be at most {MAX_SIZE}")
+            raise InputError(
+                f"population '{population.name}': size = {shown(population.size)} must be at most {MAX_SIZE}"
+            )
         if any(other.name == population.name for other in self.populations):
             raise InputError(f"population '{population.name}' exists already")
         found = signs.per_cell(sign, population.size, f"population '{population.name}'")
-        if np.any(found):
+        if np.any(sign):  # of a population of 2^31 cells this is one number
             population = replace(population, sign=found)
         self.populations.append(population)
         return population

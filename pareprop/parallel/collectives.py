@@ -1,4 +1,4 @@
-"""Things all ranks do together, in an order that does not depend on their number. `comm` is None for one process."""
+"""Collective operations, in an order that does not depend on the number of ranks. `comm` is None for one process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PATIENCE = 5.0  # seconds that a rank with an error waits for the others, which 
 
 
 def raise_together(comm: Any, problem: ParepropError | None) -> None:
-    """Collective: raise on all ranks the problem of the lowest rank that has one; name it if not all have one."""
+    """Collective: raise on all ranks the problem of the lowest rank that has one; name the rank unless all have one."""
     problems = [problem] if comm is None else comm.allgather(problem)
     for rank, found in enumerate(problems):
         if found is not None:
@@ -56,7 +56,10 @@ def guarded(comm: Any) -> Iterator[None]:
 
 
 def run_in_first_group(replicas: Replicas, function: Callable[..., Any], *arguments: Any) -> Any:
-    """Collective over all groups: what a function, collective within a group, returns or raises in the first one."""
+    """Run `function` in the first replica group only and broadcast its result, or its exception, to all groups.
+
+    Collective over all ranks; `function` is collective within a group.
+    """
     result = problem = None
     if replicas.index == 0:
         try:
@@ -70,9 +73,9 @@ def run_in_first_group(replicas: Replicas, function: Callable[..., Any], *argume
 
 
 def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:
-    """Collective: yield on rank 0 the items of all ranks, rank after rank; other ranks get nothing.
+    """Collective: yield on rank 0 the items of all ranks, rank after rank; yield nothing on other ranks.
 
-    One item at a time is in flight, so that rank 0 never holds all of them. The iterator must be exhausted.
+    One item at a time is in flight, so rank 0 never holds all of them. Callers must exhaust the iterator.
     """
     if comm is None or comm.rank == 0:
         yield from items
@@ -104,7 +107,7 @@ def ordered_sum(comm: Any, values: np.ndarray) -> float:
 
 
 def maximum(comm: Any, value: float) -> float:
-    """Collective: the largest value of all ranks."""
+    """Collective: return the largest value over ranks."""
     return value if comm is None else max(comm.allgather(value))
 
 
@@ -119,10 +122,10 @@ def any_of(comm: Any, flags: Sequence[bool]) -> list[bool]:
 
 
 def gather(comm: Any, value: Any) -> list[Any]:
-    """Collective: the values of all ranks, by rank."""
+    """Collective: return the values of all ranks, by rank, on all ranks (an allgather)."""
     return [value] if comm is None else comm.allgather(value)
 
 
 def total(comm: Any, value: int) -> int:
-    """Collective: the sum of whole numbers of all ranks."""
+    """Collective: return the sum of whole numbers over ranks."""
     return value if comm is None else sum(comm.allgather(value))

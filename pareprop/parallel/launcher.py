@@ -1,4 +1,4 @@
-"""Which communicator this process belongs to: MPI only where a launcher started it."""
+"""Find the communicator of this process: MPI only where a launcher started it."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from .exchange import WAYS, Alone, Exchange, Ranks
 from .node import numbered_by_node, ranks_per_node
 from .replicas import LEAVES, Replicas
 
-# Set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx: number of ranks, in this order of trust.
+# Number of ranks, as set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx; the first one found counts.
 SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 EXIT_INTERRUPTED = 130
 RANKS = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 
 
-def expected_size(environment: Mapping[str, str]) -> int | None:
-    """Number of ranks that a launcher promised, None if none started this process."""
+def size_of_launcher(environment: Mapping[str, str]) -> int | None:
+    """Return the number of ranks that the launcher started, None without a launcher."""
     for name in SIZES:
         if name in environment:
             return int(environment[name])
     return None
 
 
-def promised_rank(environment: Mapping[str, str]) -> int:
-    """Number of this rank as the launcher tells it, before MPI starts; 0 if none started this process."""
+def rank_of_launcher(environment: Mapping[str, str]) -> int:
+    """Return the number of this rank as set by the launcher, before MPI starts; 0 without a launcher."""
     return next((int(environment[name]) for name in RANKS if name in environment), 0)
 
 
@@ -42,7 +42,7 @@ def sending(environment: Mapping[str, str]) -> str:
     Raises
     ------
     InputError
-        If it says something unknown.
+        If it names an unknown way.
     """
     chosen = environment.get("PAREPROP_SENDING") or WAYS[0]
     if chosen not in WAYS:
@@ -51,14 +51,14 @@ def sending(environment: Mapping[str, str]) -> str:
 
 
 def exchange() -> Exchange:
-    """Collective: `Ranks` on all ranks that were started together, or `Alone`.
+    """Collective: return `Ranks` if several ranks were started together, else `Alone`.
 
     Raises
     ------
     InputError
-        If MPI sees another number of ranks than were started: the launcher belongs to another MPI library.
+        If MPI sees another number of ranks than the launcher started: it belongs to another MPI library.
     """
-    expected = expected_size(os.environ)
+    expected = size_of_launcher(os.environ)
     if expected is None:
         return Alone()
     if os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == str(expected):  # one node: no search for a network
@@ -86,12 +86,12 @@ def exchange() -> Exchange:
 
 
 def split(exchange: Exchange, replicas: int) -> Exchange:
-    """Collective: the exchange within this rank's group, when all ranks form `replicas` groups of the same size.
+    """Collective: divide all ranks into `replicas` groups of equal size; return the exchange of this rank's group.
 
     Raises
     ------
     InputError
-        If there can't be so many.
+        If `replicas` is not a power of two in range, or does not divide the number of ranks.
     """
     if replicas == 1:
         return exchange
@@ -107,7 +107,7 @@ def split(exchange: Exchange, replicas: int) -> Exchange:
 
 
 def abort(code: int = 1) -> None:
-    """End all ranks at once, if there are others: something unforeseen happened on this one."""
+    """End all ranks at once after an unexpected error on this one."""
     if _World.leaving is not None:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -127,7 +127,7 @@ def end_at_once_on_interrupt() -> None:
 
     Python would wait for the end of a call, such as of a message that never comes. Checkpoints listen in its place.
     """
-    if expected_size(os.environ) not in (None, 1) and threading.current_thread() is threading.main_thread():
+    if size_of_launcher(os.environ) not in (None, 1) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

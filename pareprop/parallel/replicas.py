@@ -1,9 +1,9 @@
-"""Batches in parallel: groups of ranks that each hold the network, and sums whose bits don't depend on their number.
+"""Batches in parallel: groups of ranks that each hold the network; sums with the same bits for any number of groups.
 
-The n samples of a batch lie in `LEAVES` leaves: sample k in leaf k * LEAVES // n, or all in the first leaf if they are
-fewer than `FEWEST`. Samples of a leaf are added one after the other, then leaves in pairs, pairs of pairs, and so on.
-Group g of R owns the leaves [g, g + 1) * LEAVES / R, which are a subtree, so its sum is the same number whoever makes
-it. R is a power of two and at most `LEAVES`.
+The n samples of a batch are assigned to `LEAVES` leaves: sample k to leaf k * LEAVES // n, or all to the first leaf if
+there are fewer than `FEWEST`. Samples of a leaf are added one after the other, then leaves in pairs, pairs of pairs,
+and so on. Group g of R owns the leaves [g, g + 1) * LEAVES / R, which form a subtree, so its sum has the same bits for
+any R. R is a power of two and at most `LEAVES`.
 """
 
 from __future__ import annotations
@@ -13,25 +13,30 @@ from typing import Any
 
 import numpy as np
 
-LEAVES = 8  # bounds the groups, and by its logarithm the arrays that a sum needs
-FEWEST = 4  # samples that gain from a tree: each of its levels costs memory for one more gradient
+LEAVES = 8  # most groups; a sum needs at most 1 + log2(LEAVES) sets of arrays
+FEWEST = 4  # smallest batch that is added in a tree: each level costs memory for one more gradient
 CHUNK = 2**20  # numbers in a message
 
 
 def leaf(k: int, n: int) -> int:
-    """Leaf of sample `k` of `n`."""
+    """Return the leaf of sample `k` of `n`."""
     return k * LEAVES // n if n >= FEWEST else 0
 
 
 @dataclass(frozen=True)
 class Replicas:
-    """This rank's group among all groups.
+    """The replica groups, and this rank's group among them.
 
     Attributes
     ----------
-    count, index : number of groups, and which one this is
-    across : communicator of the ranks with this rank's share of the network, by group; None for one group
-    world : communicator of all ranks of all groups; None for one group
+    count : int
+        Number of groups.
+    index : int
+        Index of this rank's group.
+    across : Any
+        Communicator of the ranks that hold the same part of the network, by group; None for one group.
+    world : Any
+        Communicator of all ranks of all groups; None for one group.
     """
 
     count: int = 1
@@ -39,23 +44,23 @@ class Replicas:
     across: Any = None
     world: Any = None
 
-    def share(self, n: int) -> range:
-        """Samples of this group among those of a batch of `n`; the first group always has sample 0."""
+    def batch_range(self, n: int) -> range:
+        """Return the samples of a batch of `n` that this group runs; the first group always runs sample 0."""
         if n < FEWEST:
             return range(0, n) if self.index == 0 else range(n, n)
         first, last = (-(-n * group // self.count) for group in (self.index, self.index + 1))
         return range(first, last)
 
     def gather(self, value: Any) -> list[Any]:
-        """Collective: the values of all groups, by group."""
+        """Collective: return the values of all groups, by group, on all groups (an allgather)."""
         return [value] if self.count == 1 else self.across.allgather(value)
 
     def broadcast(self, value: Any, group: int = 0) -> Any:
-        """Collective: the value of one group."""
+        """Collective: return the value of group `group` on all groups."""
         return value if self.count == 1 else self.across.bcast(value, root=group)
 
     def add(self, array: np.ndarray) -> None:
-        """Collective: replace each group's array (n,) by the sum over groups, added in pairs, so all get the same."""
+        """Collective: replace `array` (n,) by its sum over groups, with the same bits on all (an allreduce)."""
         distance = 1
         while distance < self.count:
             other = self.index ^ distance
@@ -63,33 +68,35 @@ class Replicas:
                 mine = array[first : first + CHUNK]
                 theirs = np.empty_like(mine)
                 self.across.Sendrecv(mine, other, recvbuf=theirs, source=other)
-                mine += theirs  # the other group adds them the other way round: the same bits
+                mine += theirs  # the other group adds in the other order: the same bits
             distance *= 2
 
 
 class TreeSum:
     """Sums over the samples of a batch, in the order of the tree.
 
-    Holds one set of arrays for each partial sum that waits for its other half: one for a batch of fewer than `FEWEST`
-    samples, at most 1 + log2(LEAVES).
+    Holds one set of arrays for each partial sum that waits for its sibling: one set for a batch of fewer than `FEWEST`
+    samples, at most 1 + log2(LEAVES) sets.
 
     Parameters
     ----------
-    arrays : zeros, (n,) each
+    arrays : list of ndarray
+        Zeros (n,) of each table.
 
     Attributes
     ----------
-    arrays : what samples of the present leaf add to
+    arrays : list of ndarray
+        Sums of the present leaf, to which samples add.
     """
 
     def __init__(self, arrays: list[np.ndarray]) -> None:
         self.arrays = arrays
         self._leaf = 0
-        self._done: list[tuple[int, list[np.ndarray]]] = []  # a leaf in it, its sums; from left to right
+        self._done: list[tuple[int, list[np.ndarray]]] = []  # a leaf of the partial sum, its arrays; from left to right
         self._spare: list[list[np.ndarray]] = []  # zeros
 
     def open(self, number: int) -> None:
-        """The next sample is in leaf `number`, not before that of the last sample."""
+        """Begin leaf `number`, if it is not the present one; leaves must ascend."""
         if number <= self._leaf:
             return
         self._close(number)
@@ -97,7 +104,7 @@ class TreeSum:
         self._leaf = number
 
     def total(self, replicas: Replicas) -> list[np.ndarray]:
-        """Collective: the sums over all samples of all groups; they are `arrays`, to be cleared for the next batch."""
+        """Collective: return the sums over all samples of all groups. They are `arrays`; clear them afterwards."""
         self._close(LEAVES)
         ((_, self.arrays),) = self._done
         self._done, self._leaf = [], 0
@@ -106,7 +113,7 @@ class TreeSum:
         return self.arrays
 
     def _close(self, following: int) -> None:
-        """End the present leaf; add up halves whose parent the leaf `following` is not in."""
+        """End the present leaf; add siblings whose parent does not contain the leaf `following`."""
         done = self._done
         done.append((self._leaf, self.arrays))
         while len(done) > 1 and (done[-2][0] ^ done[-1][0]).bit_length() < (done[-1][0] ^ following).bit_length():

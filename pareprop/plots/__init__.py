@@ -44,7 +44,7 @@ def draw(directory: str | Path, results: str = "results.h5") -> list[Path]:
     Returns
     -------
     list of Path
-        The files written. What was not recorded is left out.
+        The files written. Figures of data that were not recorded are left out.
 
     Raises
     ------
@@ -52,6 +52,6 @@ def draw(directory: str | Path, results: str = "results.h5") -> list[Path]:
         When the result file is missing, unreadable, not the result of a run, or contradicts itself.
     """
     folder = Path(directory)
-    with reader.opened(folder / results) as file:
+    with reader.open_results(folder / results) as file:
         figures = {stem: make(file) for stem, make in FIGURES.items()}
     return [path for stem, figure in figures.items() if figure for path in style.save(figure, folder, stem)]

@@ -37,7 +37,7 @@ def read(test: h5py.Group) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def summary(test: h5py.Group, counts: np.ndarray) -> str:
-    """Say the accuracy, its interval when it was stored, and the number of samples."""
+    """Return a line with the accuracy, its interval when it was stored, and the number of samples."""
     n = int(counts.sum())
     accuracy = float(test.attrs.get("accuracy", np.trace(counts) / n))
     interval = [test.attrs.get(f"interval_{end}") for end in ("low", "high")]

@@ -1,4 +1,4 @@
-"""What the network did during one sample, as stacked panels on one time axis."""
+"""Dynamics of the network during one sample, as stacked panels on one time axis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Panel = tuple[str, float, Callable[[Axes], None]]  # title, relative height, dra
 
 
 def raster_panels(sample: h5py.Group, dt: float) -> list[Panel]:
-    """Give the panels of the input and the recurrent spikes that were recorded."""
+    """Return the panels of the input and the recurrent spikes that were recorded."""
     found: list[Panel] = []
     for prefix, name, height in RASTERS:
         spikes = reader.pair(sample, f"{prefix}_steps", f"{prefix}_ids")
@@ -41,7 +41,7 @@ def _raster(ax: Axes, spikes, dt: float, groups, label: str | None) -> None:
 
 
 def neuron_panels(sample: h5py.Group, dt: float) -> list[Panel]:
-    """Give the panels of the state of recorded neurons; the first one names the neurons."""
+    """Return the panels of the state of recorded neurons; the first one names the neurons."""
     found: list[Panel] = []
     ids = reader.values(sample, "record")
     for key, label, title in NEURON_SIGNALS:
@@ -60,7 +60,7 @@ def _signals(ax: Axes, data: h5py.Dataset, dt: float, label: str, names: list[st
 
 
 def output_panels(sample: h5py.Group, dt: float) -> list[Panel]:
-    """Give the panels of readouts against targets and of the errors that were recorded."""
+    """Return the panels of readouts against targets and of the errors that were recorded."""
     found: list[Panel] = []
     readout, target = (reader.dataset(sample, f"{name}_signal", 2) for name in ("readout", "target"))
     if readout is not None or target is not None:
@@ -75,7 +75,7 @@ def output_panels(sample: h5py.Group, dt: float) -> list[Panel]:
 def _readout(ax: Axes, readout: h5py.Dataset | None, target: h5py.Dataset | None, dt: float) -> None:
     if readout is not None:
         n_out = readout.shape[1]
-        panels.signals(ax, readout, dt, panels.shortened(panels.output_names(readout.file, n_out), n_out))
+        panels.signals(ax, readout, dt, panels.shorten(panels.output_names(readout.file, n_out), n_out))
     if target is not None:
         panels.targets(ax, target, dt)
     ax.set_ylabel("$y$, $y^*$")
@@ -94,7 +94,7 @@ def figure(file: h5py.File, which: str) -> Figure | None:
     which : str
         Name of the group in /dynamics: "first" or "last".
     """
-    sample = panels.recorded(file, which)
+    sample = panels.recorded_sample(file, which)
     if sample is None:
         return None
     dt = reader.step_ms(file)

@@ -14,7 +14,7 @@ from . import evidence, panels, reader, style
 
 
 def image(file: h5py.File, sample: h5py.Group) -> np.ndarray | None:
-    """Give ON minus OFF events of every pixel (rows, columns), NaN at pixels without events; None if not recorded.
+    """Return ON minus OFF events of every pixel (rows, columns), NaN at pixels without events; None if not recorded.
 
     Read from the dataset /input_pixels (n_in, 3): row, column and polarity (1 is ON, 0 is OFF) of each input neuron.
 
@@ -51,7 +51,7 @@ def image_panel(ax: Axes, events: np.ndarray) -> None:
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
     """Draw the last recorded sample; None unless the attribute `figure` is "events" and all of it was recorded."""
-    sample = panels.recorded(file, "last")
+    sample = panels.recorded_sample(file, "last")
     if reader.text(file, "figure") != "events" or sample is None:
         return None
     readout, events = reader.dataset(sample, "readout_signal", 2), image(file, sample)

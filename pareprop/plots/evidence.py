@@ -13,7 +13,7 @@ from . import panels, reader, style
 
 
 def decision(sample: h5py.Group) -> tuple[np.ndarray, int | None]:
-    """Give the mean of each readout over the learning window, and the output with the largest mean target.
+    """Return the mean of each readout over the learning window, and the output with the largest mean target.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def window_panels(axes: list[Axes], sample: h5py.Group, dt: float, names: list[s
 
 
 def decision_panel(ax: Axes, sample: h5py.Group, names: list[str]) -> None:
-    """Draw the mean readouts as bars; the title says what was decided and what was right."""
+    """Draw the mean readouts as bars; the title names the decision and the right answer."""
     means, wanted = decision(sample)
     ax.bar(range(len(means)), means, width=0.6, color=style.colors(len(means)))
     ax.set_xticks(range(len(means)), names)
@@ -64,7 +64,7 @@ def decision_panel(ax: Axes, sample: h5py.Group, names: list[str]) -> None:
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
     """Draw the last recorded trial; None unless the attribute `figure` asks for it and the readouts were recorded."""
-    sample = panels.recorded(file, "last")
+    sample = panels.recorded_sample(file, "last")
     if reader.text(file, "figure") != "evidence" or sample is None:
         return None
     readout = reader.dataset(sample, "readout_signal", 2)

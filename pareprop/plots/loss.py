@@ -20,7 +20,7 @@ PANELS = (("loss", style.BLUE), ("error", style.VERMILLION), ("firing_rate", sty
 
 
 def running_median(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """Give positions and running medians over a fiftieth of the series (at least 21 values, cut at the ends).
+    """Return positions and running medians over a fiftieth of the series (at least 21 values, cut at the ends).
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def scores(axes: dict[str, Axes], file: h5py.File) -> None:
 
 
 def axis_label(file: h5py.File, name: str) -> str:
-    """Give the label of a panel with its unit."""
+    """Return the label of a panel with its unit."""
     unit = {"loss": reader.text(file["loss"], "unit"), "firing_rate": "Hz"}.get(name, "")
     label = {"error": "classification\nerror", "firing_rate": "firing rate"}.get(name, name)
     return label + (f" ({unit})" if unit not in ("", "1") else "")
@@ -142,7 +142,7 @@ def draw_seeds(directories: Sequence[str | Path], out: str | Path, results: str 
 
     Parameters
     ----------
-    directories : sequence of path
+    directories : list of str or Path
         The run directories, at least one.
     out : path
         Directory that receives learning_curves.png and .pdf; made when it does not exist.
@@ -157,7 +157,7 @@ def draw_seeds(directories: Sequence[str | Path], out: str | Path, results: str 
     if not directories:
         raise InputError("learning curves over seeds need at least one run directory")
     with ExitStack() as stack:
-        drawn = seeds_figure([stack.enter_context(reader.opened(Path(d) / results)) for d in directories])
+        drawn = seeds_figure([stack.enter_context(reader.open_results(Path(d) / results)) for d in directories])
     target = Path(out)
     target.mkdir(parents=True, exist_ok=True)
     return style.save(drawn, target, "learning_curves")

@@ -1,4 +1,4 @@
-"""Weights of a projection as a matrix, and what it takes to show one."""
+"""Weights of a projection as a matrix, and its reduction to a drawable size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_TILES = 200  # along a side of a drawn matrix
 
 
 def shape(projection: h5py.Group) -> tuple[int, int] | None:
-    """Give (n_pre, n_post) when the matrix can be drawn: ids known, few pairs, no more synapses than may be read."""
+    """Return (n_pre, n_post) when the matrix can be drawn: ids known, few pairs, no more synapses than may be read."""
     pre, post = (int(projection.attrs.get(name, 0)) for name in ("n_pre", "n_post"))
     ids = [reader.dataset(projection, name) for name in ("source", "target")]
     known = pre > 0 and post > 0 and None not in ids
@@ -21,7 +21,7 @@ def shape(projection: h5py.Group) -> tuple[int, int] | None:
 
 
 def dense(projection: h5py.Group, n_pre: int, n_post: int, weight: np.ndarray, sources: str = "source") -> np.ndarray:
-    """Give the matrix (n_post, n_pre) of a projection, NaN where there is no synapse, sums where there are several.
+    """Return the matrix (n_post, n_pre) of a projection, NaN where there is no synapse, sums where there are several.
 
     `sources` names their ids; "source_initial" are those from before synapses moved.
 
@@ -61,6 +61,6 @@ def tiled(matrix: np.ndarray, most: int = MOST_TILES) -> tuple[np.ndarray, tuple
 
 
 def limit(*arrays: np.ndarray) -> float:
-    """Give the 99.5th percentile of the absolute finite values: symmetric colour limits that outliers cannot spoil."""
+    """Return the 99.5th percentile of the absolute finite values, as symmetric colour limit robust to outliers."""
     values = np.concatenate([np.abs(a[np.isfinite(a)]) for a in arrays])
     return float(np.quantile(values, 0.995)) or 1.0 if values.size else 1.0

@@ -79,7 +79,7 @@ def by_sign(ax: Axes, file: h5py.File) -> None:
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
     """Draw the first and the last sample; None unless correlations with targets were recorded."""
-    samples = [panels.recorded(file, name) for name in ("first", "last")]
+    samples = [panels.recorded_sample(file, name) for name in ("first", "last")]
     if any(sample is None or reader.dataset(sample, "correlation") is None for sample in samples):
         return None
     dt, last = reader.step_ms(file), samples[1]

@@ -22,8 +22,8 @@ MAX_LINES = 10
 RASTERIZE_FROM = 20_000  # marks; above that a vector drawing is slower to open than it is useful
 
 
-def recorded(file: h5py.File, which: str) -> h5py.Group | None:
-    """Give the sample recorded as /dynamics/`which`, None when it is absent.
+def recorded_sample(file: h5py.File, which: str) -> h5py.Group | None:
+    """Return the sample recorded as /dynamics/`which`, None when it is absent.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def recorded(file: h5py.File, which: str) -> h5py.Group | None:
 
 
 def output_names(file: h5py.File, n: int) -> list[str]:
-    """Give the names of the outputs from the attribute `output_names`, else numbers."""
+    """Return the names of the outputs from the attribute `output_names`, else numbers."""
     names = file.attrs.get("output_names", ())
     if len(names) != n:
         return [f"output {k}" for k in range(n)]
@@ -51,7 +51,7 @@ def output_names(file: h5py.File, n: int) -> list[str]:
 
 
 def duration(sample: h5py.Group) -> int:
-    """Give the number of steps of a recorded sample: length of its signals, or up to its last spike."""
+    """Return the number of steps of a recorded sample: length of its signals, or up to its last spike."""
     for name in SIGNALS:
         signal = reader.dataset(sample, name, 2)
         if signal is not None:
@@ -61,7 +61,7 @@ def duration(sample: h5py.Group) -> int:
 
 
 def window(sample: h5py.Group) -> tuple[int, int]:
-    """Give the learning window as steps [first, last): where some error signal is not zero; else all steps."""
+    """Return the learning window as steps [first, last): where some error signal is not zero; else all steps."""
     error = reader.values(sample, "error_signal", 2)
     active = np.flatnonzero(np.any(error != 0, axis=1)) if error is not None else []
     return (int(active[0]), int(active[-1]) + 1) if len(active) else (0, duration(sample))
@@ -75,7 +75,7 @@ def shade_window(ax: Axes, sample: h5py.Group, dt: float) -> None:
 
 
 def input_groups(sample: h5py.Group) -> list[tuple[str, int, int]]:
-    """Give name, first and last+1 id of each group of inputs.
+    """Return name, first and last+1 id of each group of inputs.
 
     Read from the attributes `input_groups` (names) and `input_group_sizes` of the sample or else of the file; empty
     when there are none.
@@ -100,7 +100,8 @@ def raster(
         Step and neuron of each spike.
     dt : float
         Duration of a step in ms.
-    groups : list of (name, first id, last id + 1), optional
+    groups : list[tuple[str, int, int]] or None
+        Name, first id and last id + 1 of each group.
     """
     top = max([int(ids.max()) + 1 if ids.size else 1] + [end for _, _, end in groups or []])
     height = ax.get_position().height * ax.figure.get_figheight() * 72
@@ -137,12 +138,12 @@ def targets(ax: Axes, data: h5py.Dataset, dt: float) -> None:
 
 
 def names(prefix: str, ids: np.ndarray | range, total: int) -> list[str]:
-    """Give the legend entries of at most ten lines."""
-    return shortened([f"{prefix} {k}" for k in ids[:MAX_LINES]], total)
+    """Return the legend entries of at most ten lines."""
+    return shorten([f"{prefix} {k}" for k in ids[:MAX_LINES]], total)
 
 
-def shortened(entries: list[str], total: int) -> list[str]:
-    """Give at most ten legend entries; the last one says how many there are when not all are shown."""
+def shorten(entries: list[str], total: int) -> list[str]:
+    """Return at most ten legend entries; the last one says how many there are when not all are shown."""
     entries = entries[:MAX_LINES]
     if total > MAX_LINES:
         entries[-1] += f" (of {total})"

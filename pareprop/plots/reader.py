@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import files
 from ..errors import VALUE_LIMIT, InputError, shortened
+from ..machine import require_bytes
 
 FORMAT = "pareprop-run-1"
 SAMPLE_LIMIT = 1_000_000  # entries of one dataset that a figure reads at most
@@ -18,7 +19,7 @@ BLOCK = 1_000
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
+def open_results(path: Path) -> Iterator[h5py.File]:
     """Open the results of a run.
 
     Raises
@@ -42,19 +43,19 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
 
 def text(node: h5py.HLObject, name: str) -> str:
-    """Give an attribute as text, empty when it is absent."""
+    """Return an attribute as text, empty when it is absent."""
     value = node.attrs.get(name, "")
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def child(node: h5py.Group, name: str) -> h5py.Group | None:
-    """Give the group of that name, None when it is absent or something else."""
+    """Return the group of that name, None when it is absent or something else."""
     found = node.get(name)
     return found if isinstance(found, h5py.Group) else None
 
 
 def dataset(node: h5py.Group, name: str, ndim: int = 1) -> h5py.Dataset | None:
-    """Give a numeric dataset, None when it is absent.
+    """Return a numeric dataset, None when it is absent.
 
     Raises
     ------
@@ -72,6 +73,8 @@ def dataset(node: h5py.Group, name: str, ndim: int = 1) -> h5py.Dataset | None:
 def values(node: h5py.Group, name: str, ndim: int = 1) -> np.ndarray | None:
     """Read a whole dataset; None when it is absent. Errors as in `dataset`."""
     found = dataset(node, name, ndim)
+    if found is not None:
+        require_bytes(found.size * found.dtype.itemsize, f"{node.file.filename}: {found.name}")
     return None if found is None else found[...]
 
 
@@ -106,7 +109,7 @@ def sample(data: h5py.Dataset, limit: int = SAMPLE_LIMIT) -> np.ndarray:
 
 
 def step_ms(file: h5py.File) -> float:
-    """Give the duration of a step in ms; InputError when the attribute is missing or not positive."""
+    """Return the duration of a step in ms; InputError when the attribute is missing or not positive."""
     try:
         dt = float(file.attrs["dt_ms"])
     except (KeyError, TypeError, ValueError) as error:

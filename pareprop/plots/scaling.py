@@ -1,4 +1,4 @@
-"""Figures of a scaling study, from its table alone."""
+"""Draw the figures of a scaling study from its table alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CROWDED = "open: more ranks than cores, for correctness only"
 
 
 def read(path: Path) -> list[Row]:
-    """Rows of a table, numbers as numbers.
+    """Return the rows of a table, with numbers as numbers.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def read(path: Path) -> list[Row]:
         with open(path, newline="") as file:
             rows = [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(file)]
     except OSError as problem:
-        raise InputError(f"{path}: {problem.strerror}; `pareprop scaling collect` makes it") from None
+        raise InputError(f"{path}: {problem.strerror}; `pareprop scaling collect` writes it") from None
     if not rows or "train_seconds" not in rows[0]:
         raise InputError(f"{path} holds no runs of a study")
     return rows
@@ -60,7 +60,7 @@ def draw(table: Path) -> list[Path]:
 
 
 def _series(rows: list[Row]) -> dict[str, list[Row]]:
-    """Curves by name: runs that differ in ranks, repetition and seed alone (and in size, where it grows with ranks)."""
+    """Return curves by name: runs that differ only in ranks, repetition and seed (and size, if it grows with ranks)."""
     weak = rows[0]["kind"] == "weak"
     found: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -72,7 +72,7 @@ def _series(rows: list[Row]) -> dict[str, list[Row]]:
 
 
 def _medians(rows: list[Row], value: Callable[[Row], float]) -> list[tuple[float, float, bool]]:
-    """(ranks, median of a value, whether there were more ranks than cores), ascending."""
+    """Return (ranks, median of a value, whether there were more ranks than cores), ascending."""
     by_ranks: dict[float, list[Row]] = defaultdict(list)
     for row in rows:
         by_ranks[row["ranks"]].append(row)
@@ -83,7 +83,7 @@ def _medians(rows: list[Row], value: Callable[[Row], float]) -> list[tuple[float
 
 
 def _curve(ax: Axes, points: list[tuple[float, float, bool]], color: str, label: str) -> None:
-    """A line through the points; those with more ranks than cores are open and dotted."""
+    """Draw a line through the points; those with more ranks than cores are open and dotted."""
     fair = [point for point in points if not point[2]]
     ax.plot([p[0] for p in fair], [p[1] for p in fair], color=color, marker="o", ms=3.5, label=label)
     crowded = [point for point in points if point[2]]
@@ -95,7 +95,7 @@ def _curve(ax: Axes, points: list[tuple[float, float, bool]], color: str, label:
 
 @style.styled
 def scaling_figure(rows: list[Row]) -> Figure:
-    """Wall time, speed-up, efficiency, real-time factor and memory per rank against the number of ranks."""
+    """Draw wall time, speed-up, efficiency, real-time factor and memory per rank against the number of ranks."""
     series, weak = _series(rows), rows[0]["kind"] == "weak"
     figure = Figure(figsize=(style.WIDTH, 4.6), layout="constrained")
     axes = figure.subplots(2, 3).ravel()
@@ -130,7 +130,7 @@ def _dashed(ax: Axes, points: list[tuple[float, float, bool]], color: str) -> No
 
 
 def _ideal(axes: list[Axes], ranks: list[float], weak: bool) -> None:
-    """Speed-up of n / n_first, efficiency 1."""
+    """Draw the ideal: speed-up n / n_first, efficiency 1."""
     axes[1].plot(ranks, [n / ranks[0] for n in ranks], color=style.GREY, ls="-.", lw=0.8, zorder=0)
     axes[2].axhline(1.0, color=style.GREY, ls="-.", lw=0.8, zorder=0)
     for ax in (axes[0], axes[3], axes[4]):
@@ -140,7 +140,7 @@ def _ideal(axes: list[Axes], ranks: list[float], weak: bool) -> None:
 
 
 def _explain(axes: list[Axes], rows: list[Row]) -> None:
-    """The legend in the last field, with what the marks mean."""
+    """Draw the legend in the last field, with the meaning of the marks."""
     handles, labels = axes[0].get_legend_handles_labels()
     axes[5].axis("off")
     axes[5].legend(handles, labels, loc="upper left", bbox_to_anchor=(-0.15, 1.0), fontsize=6)
@@ -154,7 +154,7 @@ def _explain(axes: list[Axes], rows: list[Row]) -> None:
 
 @style.styled
 def phase_figure(rows: list[Row]) -> Figure:
-    """Share of each phase in the ranks' mean time, a bar per number of ranks; black lines: lowest to highest rank."""
+    """Draw the fraction of each phase in the mean time, a bar per number of ranks; black lines: range over ranks."""
     series = _series(rows)
     columns = min(len(series), 2)
     lines = -(-len(series) // columns)
@@ -190,7 +190,7 @@ def _stack(ax: Axes, place: int, rows: list[Row]) -> None:
 
 @style.styled
 def prediction_figure(rows: list[Row]) -> Figure:
-    """Predicted against measured seconds, by phase, with lines at a factor of 1 and of 2."""
+    """Draw predicted against measured seconds, by phase, with lines at a factor of 1 and of 2."""
     figure = Figure(figsize=(3.6, 3.4), layout="constrained")
     ax = figure.subplots()
     values = []

@@ -54,14 +54,14 @@ styled = mpl.rc_context(RC)  # decorator of everything that makes or saves a fig
 
 
 def colors(n: int) -> list[str]:
-    """Give `n` colours, all different up to ten: Okabe-Ito up to six, else Tol's muted ones, repeated."""
+    """Return `n` colours, all different up to ten: Okabe-Ito up to six, else Tol's muted ones, repeated."""
     if n <= 6:
         return [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY][:n]
     return [MUTED[k % len(MUTED)] for k in range(n)]
 
 
 def darker(color: str) -> str:
-    """Give the same hue at 45 % of the brightness, for a target drawn over its readout."""
+    """Return the same hue at 45 % of the brightness, for a target drawn over its readout."""
     return to_hex([0.45 * c for c in to_rgb(color)])
 
 

@@ -14,11 +14,11 @@ COLUMNS = 3
 
 
 def samples(file: h5py.File) -> list[h5py.Group]:
-    """Give the recorded samples that have two readouts, by iteration."""
+    """Return the recorded samples that have two readouts, by iteration."""
     group = reader.child(file, "dynamics")
     found = []
     for name in group if group is not None else ():
-        sample = panels.recorded(file, name)
+        sample = panels.recorded_sample(file, name)
         readout = None if sample is None else reader.dataset(sample, "readout_signal", 2)
         if readout is not None and readout.shape[1] == 2:
             found.append(sample)
@@ -26,7 +26,7 @@ def samples(file: h5py.File) -> list[h5py.Group]:
 
 
 def limits(paths: list[np.ndarray]) -> np.ndarray:
-    """Give the view, ((left, right), (bottom, top)): around `paths`, with a fifth of their extent on each side.
+    """Return the view, ((left, right), (bottom, top)): around `paths`, with a fifth of their extent on each side.
 
     A wild first iteration is cut rather than making all others tiny. NaN is passed over.
     """

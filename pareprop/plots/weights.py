@@ -53,7 +53,7 @@ def single(axes: list[Axes], weight: np.ndarray) -> None:
 
 
 def bin_edges(values: np.ndarray) -> np.ndarray:
-    """Give the edges of 8 to 60 equal bins, wide enough also where all values are (nearly) the same."""
+    """Return the edges of 8 to 60 equal bins, wide enough also where all values are (nearly) the same."""
     low, high = (values.min(), values.max()) if values.size else (0.0, 0.0)
     margin = 1e-6 * max(abs(low), abs(high), 1e-6)
     return np.linspace(low - margin, high + margin, int(np.clip(np.sqrt(2 * values.size), 8, MAX_BINS)) + 1)

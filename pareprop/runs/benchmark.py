@@ -1,11 +1,11 @@
 """The benchmark network: sparse, every neuron fed by all inputs, one readout, trained on noise.
 
-What is timed
--------------
-`train_seconds` holds the samples and the optimizer steps, from the moment the network stands, first touch of the
-histories' memory included; on several ranks from barrier to barrier. Drawing the network and the inputs, counting
-events, and the digest lie outside. Phases other than `build` are parts of it (the slowest rank's, each), and add up to
-it but for the interpreter's share and, on several ranks, waiting.
+Timing
+------
+`train_seconds` covers samples and optimizer steps after the network is built, the first access to the memory of the
+histories included; with several ranks it is taken from barrier to barrier. Drawing the network and the inputs, counting
+events, and the digest are not included. Each phase other than `build` is the maximum over ranks. Their sum is
+`train_seconds` minus interpreter overhead and, with several ranks, waiting time.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from .. import rng
 from ..engines.interval import IntervalSettings
 from ..engines.sample import Sample
 from ..engines.spike import SpikeSettings
-from ..errors import InputError
-from ..machine import peak_rss_bytes
+from ..errors import InputError, shown
+from ..machine import peak_rss_bytes, require_bytes
 from ..network.model import Model
 from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
@@ -34,22 +34,27 @@ from ..parallel.spike_log import SpikeLog
 from ..parallel.stand_ins import DrivenExchange
 from ..simulation.loop import Simulation
 
+LARGEST = 2**31  # of a size
 PHASES = ("build", "wait", "communicate", "deliver", "update", "sweep", "credit", "optimize")
 INPUT_PROBABILITY = 0.05
-KAPPA = 0.97  # filter of learning signals in the spike variant; about that of a readout with 30 ms, too
+KAPPA = 0.97  # filter of eligibility traces in the spike variant; about the decay per step of a readout with 30 ms
 CUTOFF = 100  # steps, of eligibility traces in the spike variant
 
 
 class BenchTask:
     """Frozen input noise of 5 % and a slow sine as target.
 
-    The first two steps are silent: what would arrive in the first one is lost in the interval variant, and NEST 3.10
-    drops part of the gradient of a source that spikes in the second.
+    The first two steps are silent: the interval variant loses spikes that arrive in the first step, and NEST 3.10 drops
+    part of the gradient of a source that spikes in the second.
 
     Parameters
     ----------
-    n_inputs, n_steps : sizes
-    seed : of the noise
+    n_inputs : int
+        Number of inputs.
+    n_steps : int
+        Steps of a sample.
+    seed : int
+        Seed of the noise.
     """
 
     def __init__(self, n_inputs: int, n_steps: int, seed: int) -> None:
@@ -62,7 +67,7 @@ class BenchTask:
         self._sample = Sample(inputs, target)
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """The same sample always."""
+        """Return the sample, which is the same for every index."""
         return self._sample
 
 
@@ -75,10 +80,10 @@ def model(
     variant: str = "interval",
     precision: str = "double",
 ) -> Model:
-    """The network: N(0, 1/fan-in) weights, `indegree` recurrent synapses per neuron, about 30 spikes/s.
+    """Return the network: N(0, 1/fan-in) weights, `indegree` recurrent synapses per neuron, about 30 spikes/s.
 
-    The spike variant takes the parameters of sine waves for e-prop+: it doesn't damp arriving spikes by 1 - kappa, so
-    its weights are smaller by that.
+    The spike variant uses the parameters of sine waves for e-prop+. It does not scale arriving spikes by 1 - kappa, so
+    its weights are smaller by this factor.
     """
     interval = variant == "interval"
     scale, eta = (1.0, 1e-4) if interval else (1.0 - KAPPA, 1e-4 * (1.0 - KAPPA) ** 2)
@@ -110,9 +115,9 @@ def model(
 
 
 def count_events(table: SynapseTable, inputs: SpikeLog, spikes: SpikeLog, n_steps: int, endless: bool) -> int:
-    """Synapses of `table` that the spikes of a sample go through.
+    """Return the number of synaptic events of a sample: spikes times synapses of `table`.
 
-    Spikes are lost that would arrive in step 0 or past the end, unless samples form one `endless` run.
+    Spikes that would arrive in step 0 or after the end are lost, unless samples form one `endless` run.
     """
     total = 0
     for span in table.spans:
@@ -175,7 +180,7 @@ def run(
 
 
 def build(network: Model, task: BenchTask, exchange: Exchange, rate_hz: float = 0.0) -> Simulation:
-    """Collective: the simulation of a benchmark; with `rate_hz` in rounds also on one rank."""
+    """Collective: build the simulation of a benchmark; with `rate_hz` > 0 it runs in rounds, also on one rank."""
     if not rate_hz:
         return Simulation(network, task, exchange)
     settings = SpikeSettings if network.variant == "spike" else IntervalSettings
@@ -186,17 +191,24 @@ def build(network: Model, task: BenchTask, exchange: Exchange, rate_hz: float = 
 
 @dataclass(frozen=True)
 class Share:
-    """What one rank spent and holds.
+    """Seconds and bytes of one rank.
 
     Attributes
     ----------
-    host : where the rank ran
-    cores : number of cores it may use there
-    phases : seconds by phase
-    memory : bytes by kind
-    peak_rss_bytes : of the process
-    listens_to : neurons whose spikes reach this rank
-    round_bytes : that arrive from others in a round
+    host : str
+        Name of the host.
+    cores : int
+        Number of cores of the host.
+    phases : dict of str to float
+        Seconds by phase.
+    memory : dict of str to int
+        Bytes by kind.
+    peak_rss_bytes : int
+        Peak memory of the process.
+    listens_to : int
+        Number of neurons whose spikes reach this rank.
+    round_bytes : int
+        Bytes received from other ranks in a round.
     """
 
     host: str
@@ -209,7 +221,7 @@ class Share:
 
     @classmethod
     def of(cls, simulation: Simulation) -> Share:
-        """Take it from a simulation that ran."""
+        """Return it for a simulation that has run."""
         phases = {name: simulation.timers.seconds.get(name, 0.0) for name in PHASES}
         memory = simulation.nbytes() | {"buffers": simulation.exchange.nbytes}
         sources = simulation.network.sources
@@ -225,8 +237,12 @@ def _now(comm: Any) -> float:
 
 
 def check(**sizes: int) -> None:
-    """Raise `InputError` for a size below its bound (0 for indegree, else 1)."""
+    """Raise `InputError` for a size below its bound (0 for indegree, else 1), or more than memory takes."""
     for name, value in sizes.items():
         bound = 0 if name == "indegree" else 1
         if value < bound:
             raise InputError(f"--{name} = {value} must be at least {bound}")
+        if value > LARGEST:
+            raise InputError(f"--{name} = {shown(value)} must be at most {LARGEST}")
+    steps, inputs = sizes["steps"], sizes["inputs"]
+    require_bytes(steps * (16 + int(4 * INPUT_PROBABILITY * inputs)), f"noise of {inputs} inputs in {steps} steps")

@@ -1,4 +1,4 @@
-"""Case files: small networks as plain arrays with the results they must give (formats "pareprop-case-1", "-2")."""
+"""Case files: small networks as plain arrays with expected results (formats "pareprop-case-1", "-2")."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..network.parameters import checked
 from ..network.rewire import Rewire
 
 FORMATS = ("pareprop-case-1", "pareprop-case-2")  # the second one may have signs and rewiring
-LIMIT = 2**28  # values in a dataset of a case; more is refused before memory is taken
+LIMIT = 2**28  # values in a dataset; larger ones are refused before memory is allocated
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,16 @@ class Case:
 
     Attributes
     ----------
-    name : of the file
-    model : the network
-    attributes : of the file's root
-    arrays : inputs (n_steps, n_in), targets (n_steps, n_out), window (n_steps,) of the spike variant
-    expected : name to array
+    name : str
+        Name of the file.
+    model : Model
+        The network.
+    attributes : dict of str to Any
+        Attributes of the file's root.
+    arrays : dict of str to ndarray
+        Inputs (n_steps, n_in), targets (n_steps, n_out), and window (n_steps,) in the spike variant.
+    expected : dict of str to ndarray
+        Expected arrays by name.
     """
 
     name: str
@@ -43,7 +48,7 @@ class Case:
     expected: dict[str, np.ndarray]
 
     def samples(self) -> list[Sample]:
-        """The samples in order: the intervals, or the whole run in the spike variant."""
+        """Return the samples in order: the intervals, or the whole run in the spike variant."""
         inputs, targets = self.arrays["inputs"], self.arrays["targets"]
         if self.model.variant == "spike":
             window = self.arrays["window"].astype(bool)
@@ -61,7 +66,7 @@ def load(path: str | Path) -> Case:
     Raises
     ------
     InputError
-        Names the file and what is wrong with it.
+        If the file is damaged or inconsistent; the message names file, key, value and bound.
     """
     try:
         with files.hdf5(path) as file:
@@ -206,7 +211,7 @@ def _model(variant: str, file: h5py.File, attributes: dict[str, Any], arrays: di
 
 
 def _rewiring(file: h5py.File) -> dict[str, tuple[Rewire, bool]]:
-    """Matrix to how its synapses move, and whether a neuron may have a synapse onto itself."""
+    """Return how the synapses of each matrix move, and whether neurons may have autapses."""
     if "rewire" not in file:
         return {}
     values = _attributes(_group(file, "rewire"))
@@ -219,7 +224,7 @@ def _rewiring(file: h5py.File) -> dict[str, tuple[Rewire, bool]]:
 
 
 def _signs(file: h5py.File, key: str, size: int) -> np.ndarray:
-    """Signs of the sources of a matrix, 0 if the case has none."""
+    """Return the signs of the sources of a matrix, 0 if the case has none."""
     if f"sign_{key}" not in file:
         return np.zeros(size, np.int8)
     found = _array(file, f"sign_{key}", 1)

@@ -1,4 +1,4 @@
-"""The commands of one run: train, resume, look at, verify, measure."""
+"""The commands of one run: train, resume, inspect, verify, benchmark."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ from .benchmark import model as bench_model
 from .benchmark import run as run_bench
 from .cases import load
 from .directory import CONFIG, RESULTS, claimed, reopened
-from .options import FiniteFloat
+from .options import FiniteFloat, GivenPath
 from .run import Run
 
-EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal ended the run after a checkpoint, resume to go on
+EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal stopped the run after a checkpoint; resume it
 SET = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
 REPLICAS = click.option(
-    "--replicas", type=int, default=1, metavar="R", help="Split the ranks into R groups that share each batch."
+    "--replicas", type=int, default=1, metavar="R", help="Number of groups of ranks that run each batch in parallel."
 )
-UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after this iteration, with a checkpoint.")
+UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after iteration N and write a checkpoint.")
 
 
 @click.command()
-@click.argument("source", metavar="TASK|FILE.toml")
+@click.argument("source", type=GivenPath(), metavar="TASK|FILE.toml")
 @SET
 @UNTIL
 @REPLICAS
-@click.option("--out", metavar="DIR", help="Run directory [runs/TASK-NUMBER].")
+@click.option("--out", type=GivenPath(), metavar="DIR", help="Run directory [runs/TASK-NUMBER].")
 @click.option("--seed", type=int, help="Seed of the network and the data.")
-@click.option("--seeds", type=click.IntRange(min=1), default=1, help="Train with this many seeds, from --seed on.")
-@click.option("--overwrite", is_flag=True, help="Replace what is in an existing run directory.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, help="Number of trainings; seeds count from --seed on.")
+@click.option("--overwrite", is_flag=True, help="Replace the files of an existing run directory.")
 @click.pass_obj
 def run(
     exchange: Exchange, source: str, settings: tuple[str, ...], until: int | None, out: str | None, seed: int | None,
     seeds: int, overwrite: bool, replicas: int,
 ) -> None:  # fmt: skip
-    """Train a task, or what a configuration file says; leave results.h5 and figures in a run directory."""
+    """Train a task or a configuration file; write results.h5 and figures into a run directory."""
     settings = settings if seed is None else (*settings, f"run.seed={seed}")
     with guarded(exchange.comm):
         chosen = config.load(source, settings)
@@ -83,13 +83,13 @@ def _begin(exchange: Exchange, chosen: config.Config, directory: Path, until: in
 
 
 @click.command()
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("directory", type=GivenPath(file_okay=False, path_type=Path))
 @SET
 @UNTIL
 @REPLICAS
 @click.pass_obj
 def resume(exchange: Exchange, directory: Path, settings: tuple[str, ...], until: int | None, replicas: int) -> None:
-    """Go on with a run from its latest undamaged checkpoint, on any number of ranks."""
+    """Continue a run from its latest undamaged checkpoint, on any number of ranks."""
     group = launcher.split(exchange, replicas)
     with reopened(exchange.comm, directory) as sections:
         source = str(directory / CONFIG)
@@ -98,13 +98,13 @@ def resume(exchange: Exchange, directory: Path, settings: tuple[str, ...], until
         complaints = resumed.resume()
         if exchange.rank == 0:
             for line in complaints:
-                click.echo(f"pareprop: warning: {line}; the one before is taken", err=True)
+                click.echo(f"pareprop: warning: {line}; the one before is used", err=True)
             click.echo(f"resumed: {resumed.checkpoints.latest}, {resumed.simulation.iteration} iterations done")
         _end(resumed)
 
 
 def _end(run: Run) -> None:
-    """Collective: train; leave with `EXIT_CHECKPOINTED` if a signal asked for an end before all was done."""
+    """Collective: train; exit with `EXIT_CHECKPOINTED` if a signal stopped the run early."""
     if run.exchange.rank == 0:
         memory = run.simulation.nbytes()
         parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
@@ -119,20 +119,20 @@ def _end(run: Run) -> None:
 
 
 @click.command(name="config")
-@click.argument("source", metavar="TASK|FILE.toml")
+@click.argument("source", type=GivenPath(), metavar="TASK|FILE.toml")
 @SET
 @click.pass_obj
 def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> None:
-    """Print the whole configuration of a task or file, to be edited and run."""
+    """Print the whole configuration of a task or file, to edit and run."""
     if exchange.rank == 0:
         click.echo(config.load(source, settings).toml(), nl=False)
 
 
 @click.command()
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("directory", type=GivenPath(file_okay=False, path_type=Path))
 @click.pass_obj
 def info(exchange: Exchange, directory: Path) -> None:
-    """Tell how a run came about: versions, build, machine, configuration, seed, times, memory."""
+    """Report versions, build, machine, configuration, seed, times and memory of a run."""
     with guarded(exchange.comm):
         if exchange.rank == 0:
             for line in provenance.lines(provenance.read(directory)):
@@ -140,21 +140,21 @@ def info(exchange: Exchange, directory: Path) -> None:
 
 
 @click.command(name="compare")
-@click.argument("first", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("second", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("first", type=GivenPath(file_okay=False, path_type=Path))
+@click.argument("second", type=GivenPath(file_okay=False, path_type=Path))
 @click.pass_obj
 def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
-    """Name the first difference of two runs in configuration, loss, spike and weight; exit code 1 if there is one."""
-    told = compare.compare(first, second)
+    """Print the first difference between two runs in configuration, loss, spikes and weights; exit code 1 if any."""
+    differences = compare.compare(first, second)
     if exchange.rank == 0:
-        click.echo("\n".join(told or ["no difference"]))
-    if told:
+        click.echo("\n".join(differences or ["no difference"]))
+    if differences:
         sys.exit(1)
 
 
 @click.command()
-@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("directory", type=GivenPath(file_okay=False, path_type=Path))
+@click.argument("target", type=GivenPath(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace a file of that name, but none of the run's own.")
 @click.option("--network", is_flag=True, help="Write the trained network into the folder TARGET instead of spikes.")
 @click.pass_obj
@@ -185,7 +185,7 @@ def tasks(exchange: Exchange) -> None:
             sizes = ", ".join(f"{item.size} {item.name}" for item in task.model().populations)
             sizes += f", {task.n_steps} steps"
         except InputError:
-            sizes = "sizes as the data"
+            sizes = "sizes of the data file"
         click.echo(f"{name}: {kind.summary}; {task.variant} variant, {sizes}")
         for key, field in kind.model_fields.items():
             value = getattr(task, key)
@@ -199,7 +199,7 @@ def tasks(exchange: Exchange) -> None:
 @click.option("--round-steps", type=click.IntRange(min=0), default=0, help="Steps between exchanges [the min-delay].")
 @click.pass_obj
 def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -> None:
-    """Run case files and compare spikes, readouts and final weights with what they expect."""
+    """Run case files and compare spikes, readouts and final weights with the expected ones."""
     with guarded(exchange.comm):
         loaded = [load(path) for path in cases]
     digest, holds = Digest(), True
@@ -220,30 +220,31 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
 @click.command()
 @click.option("--variant", type=click.Choice(["interval", "spike"]), default="interval", show_default=True)
 @click.option("--precision", type=click.Choice(["double", "single"]), default="double", show_default=True)
-@click.option("--neurons", type=int, default=2000, show_default=True)
+@click.option("--neurons", type=int, default=2000, show_default=True, help="Recurrent neurons.")
 @click.option("--indegree", type=int, default=100, show_default=True, help="Recurrent synapses per neuron.")
 @click.option("--inputs", type=int, default=100, show_default=True, help="Input sources; each feeds every neuron.")
 @click.option("--steps", type=int, default=1000, show_default=True, help="Steps of an interval.")
-@click.option("--intervals", type=int, default=3, show_default=True)
-@click.option("--warmup", type=click.IntRange(min=0), default=0, help="Intervals before the clock starts [0].")
-@click.option("--rate", type=FiniteFloat(0, 1000), default=0.0, help="Drive synapses with drawn spikes, in Hz.")
+@click.option("--intervals", type=int, default=3, show_default=True, help="Timed intervals.")
+@click.option("--warmup", type=click.IntRange(0, 2**31), default=0, help="Untimed intervals at the start [0].")
+@click.option("--rate", type=FiniteFloat(0, 1000), default=0.0, help="Drive synapses with random spikes, in Hz.")
 @click.option("--delay", type=int, default=1, show_default=True, help="Recurrent delay in steps.")
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of network and inputs.")
 @click.option("--no-learning", is_flag=True, help="Simulate without learning.")
 @click.option("--profile-waiting", is_flag=True, help="Not needed: waiting is always timed apart.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the figures to this file.")
+@click.option("--json", "json_file", type=GivenPath(dir_okay=False), help="Write the results to this file.")
 @click.pass_obj
 def bench(
     exchange: Exchange, json_file: str | None, no_learning: bool, variant: str, precision: str, warmup: int,
     rate: float, profile_waiting: bool, **sizes: int,
 ) -> None:  # fmt: skip
-    """Build and train the benchmark network; print where the time goes."""
+    """Build and train the benchmark network; report seconds by phase."""
     seed = sizes.pop("seed")
     check_bench(**sizes)
     if json_file and not Path(json_file).resolve().parent.is_dir():  # not after minutes of work
         raise InputError(f"--json {json_file}: its directory does not exist")
     size, indegree, inputs, delay = (sizes[name] for name in ("neurons", "indegree", "inputs", "delay"))
     network = bench_model(size, indegree, inputs, seed, delay, variant, precision)
+    footprint.require(network, sizes["steps"], exchange.rank, exchange.size)
     task = BenchTask(sizes["inputs"], sizes["steps"], seed)
     figures = run_bench(network, task, sizes["intervals"], not no_learning, exchange, warmup, rate)
     if exchange.rank:
@@ -265,10 +266,10 @@ def bench(
 
 
 @click.command()
-@click.argument("directory", type=click.Path(file_okay=False))
+@click.argument("directory", type=GivenPath(file_okay=False))
 @click.pass_obj
 def plot(exchange: Exchange, directory: str) -> None:
-    """Draw the figures of a run again, from its results.h5 alone."""
+    """Draw the figures of a run again from its results.h5."""
     with guarded(exchange.comm):
         if exchange.rank == 0:
             runs.draw(Path(directory))

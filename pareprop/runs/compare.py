@@ -1,7 +1,8 @@
-"""The first difference of two runs: configuration, loss, spike, weight."""
+"""Find the first difference between two runs: in configuration, loss, spikes and weights."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,39 +22,39 @@ SPIKE = ("iteration", "step", "id")  # `record.h5` has them sorted by these
 
 
 def compare(first: Path, second: Path) -> list[str]:
-    """Differences of two run directories, the first one of each kind; none if all that both keep is the same.
+    """Return the first difference of each kind between two run directories, one line each; [] if there is none.
 
     Raises
     ------
     InputError
-        If one is no directory of a run, or its file is not what a run writes.
+        If one is not a run directory, or its results are malformed.
     """
     with ExitStack() as stack:
-        a, b = (stack.enter_context(_opened(path / "results.h5")) for path in (first, second))
+        a, b = (stack.enter_context(_open(path / "results.h5")) for path in (first, second))
         try:
             found = differences(json.loads(a.attrs["config"]), json.loads(b.attrs["config"]))
         except MISFITS as problem:
             raise InputError(f"{first} or {second}: attribute config is missing or malformed: {problem}") from None
-        told = [f"configuration: {line.replace(', now ', ' in the first, ')} in the second" for line in found]
+        lines = [f"configuration: {line.replace(', now ', ' in the first, ')} in the second" for line in found]
         try:
-            told += _first(_losses(a, b)) + _first(_spikes(a, b)) + _first(_weights(a, b))
+            lines += _first(_losses(a, b)) + _first(_spikes(a, b)) + _first(_weights(a, b))
         except OSError as problem:
             raise InputError(f"{first} or {second}: {problem.strerror or problem}") from None
         except (*MISFITS, RuntimeError) as problem:
             kind = type(problem).__name__
             raise InputError(f"{first} or {second} is not what a run writes: {kind}: {problem}") from None
         digests = [str(file.attrs.get("digest", "")) for file in (a, b)]
-        if digests[0] != digests[1] and not told:
-            told.append(f"digest: {digests[0]} and {digests[1]}: spikes differ in samples that neither keeps")
-        return told
+        if digests[0] != digests[1] and not lines:
+            lines.append(f"digest: {digests[0]} and {digests[1]}: spikes differ in samples that were not recorded")
+        return lines
 
 
-def _opened(path: Path) -> h5py.File:
+def _open(path: Path) -> h5py.File:
     try:
         file = files.hdf5(path)
     except (OSError, ValueError) as problem:
-        told = getattr(problem, "strerror", None) or problem
-        raise InputError(f"{shown(str(path.parent))} is no directory of a run: {told}") from None
+        reason = getattr(problem, "strerror", None) or problem
+        raise InputError(f"{shown(str(path.parent))} is not a run directory: {reason}") from None
     if file.attrs.get("format") != FORMAT:
         file.close()
         raise InputError(f"{path} is not the result of a run: attribute format must be {FORMAT}")
@@ -61,11 +62,11 @@ def _opened(path: Path) -> h5py.File:
 
 
 def _first(lines: Iterator[str]) -> list[str]:
-    return [line for line, _ in zip(lines, range(1), strict=False)]
+    return list(itertools.islice(lines, 1))
 
 
 def _place(a: h5py.Dataset, b: h5py.Dataset) -> int | None:
-    """First entry in which two datasets differ (their common length if one is longer), None if they are the same."""
+    """Return the first index at which two datasets differ, the shorter length if one is longer, or None."""
     n = min(len(a), len(b))
     for start in range(0, n, BLOCK):
         x, y = a[start : min(start + BLOCK, n)], b[start : min(start + BLOCK, n)]
@@ -97,17 +98,17 @@ def _spikes(a: h5py.File, b: h5py.File) -> Iterator[str]:
 def _difference(
     first: list[h5py.Dataset], second: list[h5py.Dataset], groups: list[h5py.Group] | None = None
 ) -> Iterator[str]:
-    """The first of two sorted lists of ([iteration,] step, id) by which they differ; `groups` tell the iteration."""
+    """Yield the first difference of two sorted lists of ([iteration,] step, id); `groups` hold the iterations."""
     places = [place for place in map(_place, first, second) if place is not None]
     if not places and groups and groups[0].attrs["iteration"] != groups[1].attrs["iteration"]:
         places = [0]
     if places:
-        told = []
+        lines = []
         for k, columns in enumerate((first, second)):
             before = [groups[k].attrs["iteration"]] if groups else []
             spike = [*before, *(column[min(places)] for column in columns)] if min(places) < len(columns[0]) else []
-            told.append("iteration {}, step {}, neuron {}".format(*spike) if spike else "none")
-        yield f"spike: {told[0]} in the first, {told[1]} in the second"
+            lines.append("iteration {}, step {}, neuron {}".format(*spike) if spike else "none")
+        yield f"spike: {lines[0]} in the first, {lines[1]} in the second"
 
 
 def _weights(a: h5py.File, b: h5py.File) -> Iterator[str]:
@@ -125,6 +126,6 @@ def _weights(a: h5py.File, b: h5py.File) -> Iterator[str]:
                 continue
             k = _place(groups[0][key], groups[1][key])
             if k is not None:
-                told = [f"{group[key][k].item()!r}" if k < len(group[key]) else "none" for group in groups]
+                lines = [f"{group[key][k].item()!r}" if k < len(group[key]) else "none" for group in groups]
                 where = [int(groups[0][end][k]) if k < len(groups[0][end]) else "?" for end in ("source", "target")]
-                yield f"{key}: projection '{name}', synapse {k} ({where[0]} to {where[1]}): {told[0]} and {told[1]}"
+                yield f"{key}: projection '{name}', synapse {k} ({where[0]} to {where[1]}): {lines[0]} and {lines[1]}"

@@ -1,7 +1,7 @@
 """Configuration of a run: a task's settings and those of recording and checkpoints, from TOML, checked as a whole.
 
-Sections are views of one flat set of names: a task's own settings fall into [model], [learning], [run] and, all others,
-[task]; [record] and [checkpoint] belong to every run. `[task] name` tells which task it is.
+Sections are views of one flat set of names: the settings of a task are divided into [model], [learning], [run] and, for
+all others, [task]; [record] and [checkpoint] exist in every run. `[task] name` names the task.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .. import files
-from ..errors import InputError, shortened, shown
+from ..errors import VALUE_LIMIT, InputError, shortened, shown
 from ..network.parameters import PROBLEMS, Frozen, nearest, value_of
 from ..storage.checkpoint_observer import Checkpoint
 from ..storage.recorder import Record
@@ -34,7 +34,7 @@ class Config:
     checkpoint: Checkpoint
 
     def sections(self) -> dict[str, dict[str, Any]]:
-        """All keys by section, as JSON; paths as text."""
+        """Return all keys by section, as JSON types; paths as text."""
         found: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
         found["task"]["name"] = self.task.name
         for key, value in self.task.model_dump(mode="json").items():
@@ -44,22 +44,22 @@ class Config:
         return found
 
     def identity(self) -> dict[str, Any]:
-        """What a resumed run must have in common: all but how long it runs and what it leaves on the way."""
+        """Return the keys that a resumed run must have in common: all except its length, recording and checkpoints."""
         found = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
         del found["run"]["iterations"]
         found["task"] |= self.task.fingerprint()
         return found
 
     def json(self) -> str:
-        """All keys by section."""
+        """Return all keys by section as JSON."""
         return json.dumps(self.sections(), sort_keys=True)
 
     def digest(self) -> str:
-        """SHA-256 of all keys."""
+        """Return the SHA-256 of all keys."""
         return hashlib.sha256(self.json().encode()).hexdigest()
 
     def toml(self) -> str:
-        """The configuration as a file, with what each key means."""
+        """Return the text of a configuration file, with the meaning of each key."""
         lines = [f"# {self.task.name}: {self.task.summary}"]
         for section, keys in self.sections().items():
             lines += ["", f"[{section}]"]
@@ -70,7 +70,7 @@ class Config:
                 description = _description(self, section, key)
                 if key not in tables:
                     lines.append(f"{text}  # {description}" if description else text)
-            for key, value in tables.items():  # in TOML they must come after the others
+            for key, value in tables.items():  # TOML requires tables after plain keys
                 lines += ["", f"# {_description(self, section, key)}"]
                 for entry in value:
                     lines += [f"[[{section}.{key}]]", *(f"{name} = {_toml(item)}" for name, item in entry.items()), ""]
@@ -88,7 +88,7 @@ def _section(kind: type[TaskBase], key: str) -> str:
 def _description(config: Config, section: str, key: str) -> str:
     owner = getattr(config, section) if section in ("record", "checkpoint") else config.task
     field = type(owner).model_fields.get(key)
-    return (field.description or "") if field else "which task"
+    return (field.description or "") if field else "name of the task"
 
 
 def _toml(value: Any) -> str:
@@ -102,12 +102,12 @@ def _toml(value: Any) -> str:
 
 
 def load(source: str, settings: Iterable[str] = ()) -> Config:
-    """Read the configuration of a task's name or of a file ending in .toml, changed by "key=value" settings.
+    """Read the configuration of a task or of a file ending in .toml, changed by "key=value" settings.
 
     Raises
     ------
     InputError
-        Names every problem: file or setting, key, value, bound, nearest right name.
+        Lists every problem: file or setting, key, value, bound, nearest known name.
     """
     if source.endswith(".toml"):
         sections = read(Path(source))
@@ -118,19 +118,19 @@ def load(source: str, settings: Iterable[str] = ()) -> Config:
 
 
 def kind_of(sections: Mapping[str, Any], source: str) -> type[TaskBase]:
-    """Task that the sections of a file name."""
+    """Return the task that the sections of a file name."""
     name = sections.get("task", {}).get("name") if isinstance(sections.get("task", {}), dict) else None
     if name is None:
         raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
     if not isinstance(name, str) or name not in TASKS:
-        raise InputError(f"{source}: [task] name = {shown(name)} is no task{nearest(str(name), TASKS)}")
+        raise InputError(f"{source}: [task] name = {shown(name)} is not a task{nearest(str(name), TASKS)}")
     return TASKS[name]
 
 
 def from_sections(
     kind: type[TaskBase], sections: Mapping[str, Any], source: str, settings: Iterable[str] = ()
 ) -> Config:
-    """Make a checked configuration of a task from sections; `source` is named in messages."""
+    """Make a checked configuration of a task from sections; messages name `source`."""
     parts: dict[str, type[Frozen]] = {"task": kind, "record": Record, "checkpoint": Checkpoint}
     known = {name: list(parts[name].model_fields) if name in ("record", "checkpoint") else [] for name in SECTIONS}
     for key in kind.model_fields:
@@ -143,6 +143,8 @@ def from_sections(
             continue
         if section not in known:
             problems.append(f"{origin}: unknown section [{section}]{nearest(section, SECTIONS)}")
+        elif key not in known[section] and len(problems) > PROBLEMS:
+            problems.append(origin)  # it is counted; to look for near names takes long
         elif key not in known[section]:
             problems.append(f"{origin}: {_unknown(section, key, known)}")
         else:
@@ -156,7 +158,7 @@ def from_sections(
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Sections of a configuration file, unchecked."""
+    """Return the sections of a configuration file, unchecked."""
     try:
         return files.toml(files.read(path).decode())
     except OSError as problem:
@@ -169,11 +171,12 @@ def _from_file(sections: Mapping[str, Any], source: str, problems: list[str]) ->
     entries = []
     for section, keys in sections.items():
         if isinstance(keys, Mapping):
-            entries += [(section, key, value, f"{source}: [{section}] {key}") for key, value in keys.items()]
+            here = f"{source}: [{shortened(section, VALUE_LIMIT)}]"
+            entries += [(section, key, value, f"{here} {shortened(key, VALUE_LIMIT)}") for key, value in keys.items()]
             if section not in SECTIONS and not keys:
                 problems.append(f"{source}: unknown section [{section}]{nearest(section, SECTIONS)}")
         else:
-            problems.append(f"{source}: {section} stands outside of a section ({', '.join(SECTIONS)})")
+            problems.append(f"{source}: key '{section}' is not in any section ({', '.join(SECTIONS)})")
     return entries
 
 
@@ -199,8 +202,9 @@ def _from_settings(
 
 def _unknown(section: str, key: str, known: Mapping[str, list[str]]) -> str:
     elsewhere = [place for place, keys in known.items() if key in keys]
+    key = shortened(key, VALUE_LIMIT)
     if elsewhere:
-        return f"'{key}' belongs into [{elsewhere[0]}]"
+        return f"'{key}' belongs to section [{elsewhere[0]}]"
     names = {name: place for place, keys in known.items() for name in keys}
     if section and not set(known[section]).isdisjoint(names):
         near = nearest(key, known[section])

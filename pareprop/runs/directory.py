@@ -23,7 +23,7 @@ DIGEST_LINE = "# digest of this configuration:"  # in the configuration of every
 
 @contextmanager
 def claimed(comm: Any, wanted: str | None, task: str, overwrite: bool = False) -> Iterator[Path]:
-    """Collective: a run directory for this process alone, `runs/<task>-<number>` if none is wanted.
+    """Collective context manager: claim a run directory, `runs/<task>-<number>` if none is chosen, for this run alone.
 
     Directories that it made are taken away again if the block fails before anything is written into them.
 
@@ -90,12 +90,12 @@ def _require_replaceable(path: Path) -> None:
         raise InputError(f"--out {path}: {', '.join(links)} is a link, which --overwrite does not follow")
     if ours and not is_run(path):
         raise InputError(
-            f"--out {path}: has {', '.join(ours)} but is no directory of a run; --overwrite replaces runs only"
+            f"--out {path}: has {', '.join(ours)} but is not a run directory; --overwrite replaces runs only"
         )
 
 
 def is_run(directory: Path) -> bool:
-    """Whether a directory is that of a run, which wrote its configuration there."""
+    """Return whether a directory is a run directory, with a configuration."""
     try:
         return DIGEST_LINE in files.read(directory / CONFIG).decode(errors="replace")
     except OSError:
@@ -104,7 +104,7 @@ def is_run(directory: Path) -> bool:
 
 def clear_run(directory: Path) -> None:
     """Remove the state and the recording of an older run, and nothing else that somebody may keep beside."""
-    for path in checkpoint_write.listed(directory / CHECKPOINTS):
+    for path in checkpoint_write.list_checkpoints(directory / CHECKPOINTS):
         shutil.rmtree(path)
     for name, pattern in ((CHECKPOINTS, r"iteration-\d+\.part|listening"), (RECORD, joined_file.PART)):
         for path in sorted((directory / name).glob("*")):
@@ -115,19 +115,19 @@ def clear_run(directory: Path) -> None:
 
 @contextmanager
 def reopened(comm: Any, directory: Path) -> Iterator[dict[str, Any]]:
-    """Collective: sections of the configuration of a run that is to go on, in a directory for this process alone.
+    """Collective context manager: claim the directory of a run to resume; yield the sections of its configuration.
 
     Raises
     ------
     InputError
-        On all ranks, if it is no directory of a run or another run is at work there.
+        On all ranks, if it is not a run directory or another run is at work there.
     """
     with ExitStack() as stack:
         sections = None
         with collectives.guarded(comm):
             if comm is None or comm.rank == 0:
                 if not (directory / CONFIG).is_file():
-                    raise InputError(f"{shown(str(directory))} is no directory of a run: {CONFIG} is missing")
+                    raise InputError(f"{shown(str(directory))} is not a run directory: {CONFIG} is missing")
                 for name in (RESULTS, CHECKPOINTS, RECORD):
                     if (directory / name).is_symlink():
                         raise InputError(f"{directory / name} is a link; a run goes on in its own directory only")

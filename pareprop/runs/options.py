@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import click
+
+from ..errors import shown
 
 
 class FiniteFloat(click.FloatRange):
@@ -17,3 +20,18 @@ class FiniteFloat(click.FloatRange):
         if not math.isfinite(found):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
         return found
+
+
+class GivenPath(click.Path):
+    """A path; names that no file system takes are refused here, before anybody asks whether they exist."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert text to a path."""
+        name = os.fspath(value)
+        try:
+            parts = os.fsencode(name).split(b"/")
+        except UnicodeEncodeError:
+            self.fail(f"{shown(name)} is no name of a file.", param, ctx)
+        if max(map(len, parts)) > 255 or len(os.fsencode(name)) > 4000 or "\0" in name or not name:
+            self.fail(f"{shown(name)} is no name of a file.", param, ctx)
+        return super().convert(value, param, ctx)

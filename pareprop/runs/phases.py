@@ -1,4 +1,4 @@
-"""What is done around training iterations: validation, early stopping, the final test, and scores of classification."""
+"""Phases around training: validation, early stopping, the final test, and scores of classifications."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 
 
 def wilson(n_right: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share seen in `n_right` of `n` samples (Wilson 1927, doi 10.1080/01621459.1927.10502953)."""
+    """Return the 95 % interval of a proportion `n_right` / `n` (Wilson 1927, doi 10.1080/01621459.1927.10502953)."""
     share, zz = n_right / n, Z95**2 / n
     centre = (share + zz / 2) / (1 + zz)
     half = Z95 * math.sqrt(share * (1 - share) / n + zz / (4 * n)) / (1 + zz)
@@ -28,12 +28,14 @@ def wilson(n_right: int, n: int) -> tuple[float, float]:
 
 @dataclass
 class Score:
-    """Losses of samples and, for classification, their labels and what the readouts said.
+    """Losses of samples and, for classifications, their labels and predictions.
 
     Attributes
     ----------
-    losses : one per sample
-    labels, predictions : one per sample with a label
+    losses : list of float
+        Loss of each sample.
+    labels, predictions : list of int
+        Class and predicted class of each sample with a label.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -41,12 +43,12 @@ class Score:
     predictions: list[int] = field(default_factory=list)
 
     def extend(self, other: Score) -> None:
-        """Add the samples of another score behind these."""
+        """Append the samples of another score."""
         for item in fields(self):
             getattr(self, item.name).extend(getattr(other, item.name))
 
     def add(self, outcome: Outcome, learning_window: int, loss: Loss) -> None:
-        """Add a sample; the class is that of the readout with the largest mean in the learning window."""
+        """Add a sample; the prediction is the readout with the largest mean in the learning window."""
         self.losses.append(outcome.loss)
         if outcome.sample.label is None:
             return
@@ -56,7 +58,7 @@ class Score:
 
     @property
     def n_right(self) -> int:
-        """Samples with the right class."""
+        """Number of samples with a right prediction."""
         return int(np.sum(np.equal(self.labels, self.predictions)))
 
     @property
@@ -65,7 +67,7 @@ class Score:
         return 1.0 - self.n_right / len(self.labels) if self.labels else float(np.mean(self.losses))
 
     def line(self, phase: str) -> str:
-        """The score in words."""
+        """Return the score as a line of text."""
         n = len(self.labels)
         if not n:
             return f"{phase} loss: {np.mean(self.losses):.6g}"
@@ -76,18 +78,25 @@ class Score:
 class Phases(Observer):
     """Validates every `validate_every` iterations, stops early, tests at the end; keeps the scores.
 
-    Must come before observers that write results in `finish`. All ranks see the same signals, so all decide alike.
+    Must come before observers that write results in `finish`. All ranks have the same signals, so all decide alike.
 
     Parameters
     ----------
-    task : with its settings of the phases
-    n_iterations : after which the training is complete and the test is due
+    task : TaskBase
+        The task, with the settings of the phases.
+    n_iterations : int
+        Number of iterations of a complete training, after which the test runs.
 
     Attributes
     ----------
-    errors : classification error of each training iteration, empty without labels
-    validations : (iterations done, error or loss)
-    test : score of the final test, None before
+    errors : list of float
+        Classification error of each training iteration, empty without labels.
+    validations : list of tuple[int, float]
+        (number of iterations, error or loss) of each validation.
+    test : Score or None
+        Score of the final test, None before it.
+    stopped : bool
+        Whether the training stopped early.
     """
 
     def __init__(self, task: TaskBase, n_iterations: int) -> None:
@@ -100,19 +109,17 @@ class Phases(Observer):
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Score a sample."""
-        readouts = simulation.model.of_role("readout")
-        loss = readouts[0].params.loss if readouts else ""  # without readouts there are no classes
-        self._own.add(outcome, self.task.learning_window, loss)
+        self._own.add(outcome, self.task.learning_window, simulation.engine.loss)
 
     def after_batch(self, simulation: Simulation, first: int, n: int, phase: str) -> None:
-        """Join the scores of all groups of ranks, in the order of the samples."""
+        """Concatenate the scores of all groups of ranks, in the order of the samples."""
         for part in simulation.replicas.gather(self._own):
             self._score.extend(part)
         self._own = Score()
 
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
-        """Keep the error of the iteration; validate where due, and stop where it is good enough."""
-        score = self._taken()
+        """Keep the error of the iteration; validate if due, and stop if the result is good enough."""
+        score = self._take_score()
         if score.labels:
             self.errors.append(score.value)
         task = self.task
@@ -126,16 +133,16 @@ class Phases(Observer):
             simulation.stop_requested = simulation.stop_requested or self.stopped
 
     def finish(self, simulation: Simulation) -> None:
-        """Test, if the training is complete; after an early stop at least one sample, so that figures show the end."""
+        """Test if the training is complete; after an early stop test at least one sample, for the figures."""
         n_samples = max(self.task.test_samples, int(self.stopped))
         if n_samples and (self.stopped or simulation.iteration >= self.n_iterations):
             self.test = self._run(simulation, "test", n_samples, self.task.eta_test)
 
     def _run(self, simulation: Simulation, phase: str, n_samples: int, eta: float) -> Score:
-        """Run samples of a phase; with a learning rate of its own, learn from them in batches."""
+        """Run samples of a phase; with `eta` > 0, learn from them in batches."""
         if eta == 0:
             simulation.test(n_samples, phase)
-            return self._taken()
+            return self._take_score()
         usual = [item.eta for item in simulation.engine.plastic]
         simulation.set_eta(eta)
         batch = self.task.batch_size
@@ -144,9 +151,9 @@ class Phases(Observer):
             simulation.engine.optimize()
         for item, before in zip(simulation.engine.plastic, usual, strict=True):
             item.eta = before
-        return self._taken()
+        return self._take_score()
 
-    def _taken(self) -> Score:
+    def _take_score(self) -> Score:
         taken, self._score = self._score, Score()
         return taken
 
@@ -164,16 +171,16 @@ class Phases(Observer):
         self.stopped = bool(state["stopped"])
 
     def start(self, simulation: Simulation) -> None:
-        """A run that was good enough already stays stopped."""
+        """Keep a resumed run stopped if it had stopped early."""
         simulation.stop_requested = simulation.stop_requested or self.stopped
 
     def lines(self) -> list[str]:
-        """What came out, in words."""
-        told = []
+        """Return the outcome as lines of text."""
+        lines = []
         if self.stopped:
             iteration, value = self.validations[-1]
-            told.append(f"stopped after {iteration} iterations: validation {value:.4g} below {self.task.stop_below:g}")
-        return told + ([self.test.line("test")] if self.test else [])
+            lines.append(f"stopped after {iteration} iterations: validation {value:.4g} below {self.task.stop_below:g}")
+        return lines + ([self.test.line("test")] if self.test else [])
 
     def write(self, path: Path) -> None:
         """Add the scores to the results of a run: /error, /validation, /test."""

@@ -1,4 +1,4 @@
-"""Progress of a training on rank 0: iteration, loss, time left; silent when the output is not a terminal."""
+"""Progress bar of a training on rank 0: iteration, loss, time left; silent unless standard error is a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class Progress(Observer):
 
     Parameters
     ----------
-    n_iterations : iterations in all
+    n_iterations : int
+        Total number of iterations.
     """
 
     everywhere = False
@@ -23,11 +24,11 @@ class Progress(Observer):
 
     def start(self, simulation: Simulation) -> None:
         """Open the bar."""
-        quiet = True if simulation.exchange.rank else None  # None: quiet unless a terminal
+        quiet = True if simulation.exchange.rank else None  # None: quiet unless on a terminal
         self._bar = tqdm(total=self._n, initial=simulation.iteration, unit="iteration", disable=quiet, mininterval=0.2)
 
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
-        """Move on."""
+        """Advance the bar."""
         moves = {"moves": sum(counts[-1] for counts in simulation.moves.values())} if simulation.moves else {}
         self._bar.set_postfix(loss=f"{loss:.4g}", **moves, refresh=False)
         self._bar.update()

@@ -1,4 +1,4 @@
-"""How a run came about: versions, build, machine, configuration, seed, times and memory, in `provenance.json`."""
+"""Provenance of a run in `provenance.json`: versions, build, machine, configuration, seed, times and memory."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from ..storage.disk import clear, on_disk
 
 COMPUTE = ("deliver", "update", "sweep", "credit", "optimize")  # phases of a rank's own work
 NAME = "provenance.json"
-LIMIT = 2**24  # bytes that are read
+LIMIT = 2**24  # bytes; longer files are refused
 PACKAGES = ("pareprop", "numpy", "h5py", "mpi4py", "pydantic", "Cython")
-HOST_NAMES = "PAREPROP_HOST_NAMES"  # set to 1 to keep names of hosts
+HOST_NAMES = "PAREPROP_HOST_NAMES"  # set to 1 to store host names
 
 
 def facts(simulation: Simulation) -> dict[str, Any]:
-    """Collective: what is known when a part of a run starts."""
+    """Collective: return the facts about a part of a run at its start."""
     comm, groups = simulation.world, simulation.replicas.count
     hosts = collectives.gather(comm, socket.gethostname())
     found = {
@@ -58,13 +58,13 @@ def _version(name: str) -> str:
 
 
 def _mpi() -> str:
-    from mpi4py import MPI  # there already: a communicator exists
+    from mpi4py import MPI  # loaded already, because a communicator exists
 
     return MPI.Get_library_version().partition("\n")[0].partition(",")[0].strip("\0 ")
 
 
 def _commit() -> str:
-    """Commit of the checkout that the package runs from, "" outside of one; + if files differ from it."""
+    """Return the commit of the checkout of this package, with a + if files differ from it; "" outside of a checkout."""
     here = Path(__file__).parents[1]
     if not (here / ".git").exists():
         return ""
@@ -78,12 +78,14 @@ def _commit() -> str:
 
 
 class Provenance(Observer):
-    """Notes each part of a run, from its start or a resume to its end, in `provenance.json`.
+    """Writes each part of a run, from its start or a resume to its end, into `provenance.json`.
 
     Parameters
     ----------
-    directory : of the run
-    about : what is the same in all parts: task, configuration digest, seed
+    directory : Path
+        The run directory.
+    about : dict of str to Any
+        Facts that all parts have in common: task, configuration digest, seed.
     """
 
     def __init__(self, directory: Path, about: dict[str, Any]) -> None:
@@ -92,17 +94,17 @@ class Provenance(Observer):
         self._clock = time.monotonic()
 
     def start(self, simulation: Simulation) -> None:
-        """Note the part that starts, so that a killed one leaves its trace."""
+        """Write the part at its start, so that a killed run has an entry."""
         before = read(self.path.parent)["parts"] if simulation.iteration and self.path.is_file() else []
         self.parts = [*before, facts(simulation)]
         self._write(simulation, "running")
 
     def finish(self, simulation: Simulation) -> None:
-        """Note how it ended."""
+        """Write the end of the part."""
         self._write(simulation, "ended")
 
     def failed(self, simulation: Simulation, problem: Exception) -> str:
-        """Note why it could not go on, if the disk takes it."""
+        """Write the reason of the failure, if the disk allows."""
         if not self.parts:  # it failed before the first iteration
             return ""
         try:
@@ -137,12 +139,12 @@ def spent(seconds: Mapping[str, float]) -> dict[str, float]:
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """What `provenance.json` of a run says.
+    """Return the content of `provenance.json` of a run.
 
     Raises
     ------
     InputError
-        If it is missing, too long or not what was written.
+        If the file is missing, too long or malformed.
     """
     path = directory / NAME
     try:
@@ -154,22 +156,22 @@ def read(directory: Path) -> dict[str, Any]:
             if not isinstance(peaks, list) or not all(type(peak) is int and 0 <= peak < 2**63 for peak in peaks):
                 raise ValueError(f"peak_rss_bytes = {shown(peaks)} must be bytes of each rank")
     except OSError as problem:
-        raise InputError(f"{directory} is no directory of a run: {path}: {problem.strerror}") from None
+        raise InputError(f"{directory} is not a run directory: {path}: {problem.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise InputError(f"{path} is malformed: {problem}") from None
     return found
 
 
 def lines(found: dict[str, Any]) -> list[str]:
-    """What `read` gave, in words."""
-    told = [f"{key}: {value}" for key, value in found.items() if key != "parts"]
+    """Return the provenance as lines of text."""
+    texts = [f"{key}: {value}" for key, value in found.items() if key != "parts"]
     for number, part in enumerate(found["parts"], 1):
-        told.append(f"part {number}: iterations {part.get('first_iteration')} to {part.get('last_iteration')}")
+        texts.append(f"part {number}: iterations {part.get('first_iteration')} to {part.get('last_iteration')}")
         for key, value in part.items():
             if key == "peak_rss_bytes":
                 value = ", ".join(f"{peak / 2**20:.0f} MiB" for peak in value) + " (by rank)"
             elif isinstance(value, dict):
                 value = ", ".join(f"{name} {entry}" for name, entry in value.items())
             if not key.endswith("_iteration") and value != "":
-                told.append(f"    {key}: {value}")
-    return told
+                texts.append(f"    {key}: {value}")
+    return texts

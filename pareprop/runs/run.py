@@ -1,7 +1,7 @@
-"""A run in its directory: begun from a configuration, or resumed from its latest checkpoint.
+"""A run in its directory: started from a configuration, or resumed from its latest checkpoint.
 
-`config.toml` is the effective configuration, `results.h5` what came out, `checkpoints/` the state, `record/` what
-section [record] asks for.
+`config.toml` holds the effective configuration, `results.h5` the results, `checkpoints/` the state, `record/` the
+recording of section [record].
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from ..errors import InputError
 from ..network.model import Model, describe
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
@@ -35,8 +36,20 @@ class Run:
 
     Attributes
     ----------
-    last : iterations after which this part of the run ends
-    exchange, group : of all ranks, and of this rank's group of them, which may be all
+    config : Config
+        The configuration.
+    directory : Path
+        The run directory.
+    exchange : Exchange
+        Exchange of all ranks.
+    until : int or None
+        Iteration after which to stop, None for the end of the training.
+    signals : bool
+        Whether to handle signals that stop the run.
+    group : Exchange or None
+        Exchange of this rank's replica group, None for all ranks.
+    last : int
+        Iteration after which this part of the run ends.
     """
 
     config: Config
@@ -62,10 +75,10 @@ class Run:
         }  # fmt: skip
         self.phases = Phases(task, task.iterations)
         self.file = ResultsFile(self.directory / RESULTS, attributes, task.kept_samples())
-        wanted = self.config.checkpoint
+        settings = self.config.checkpoint
         self.checkpoints = Checkpoints(
-            self.directory / CHECKPOINTS, self.config.identity(), self.last, wanted.every, wanted.minutes, wanted.keep,
-            self.signals,
+            self.directory / CHECKPOINTS, self.config.identity(), self.last, settings.every, settings.minutes,
+            settings.keep, self.signals,
         )  # fmt: skip
         recorders = []
         if self.config.record.every:
@@ -76,7 +89,7 @@ class Run:
         return [self.phases, self.file, *recorders, Progress(self.last), notes, self.checkpoints]
 
     def begin(self) -> None:
-        """Collective: clear what an older run left and store the configuration."""
+        """Collective: remove checkpoints and recordings of an older run and write the configuration."""
         with on_disk(self.exchange.comm, "run directory", self.directory):
             if self.exchange.rank == 0:
                 clear_run(self.directory)
@@ -86,17 +99,17 @@ class Run:
                 os.replace(part, self.directory / CONFIG)
 
     def resume(self) -> list[str]:
-        """Collective: take the state of the latest good checkpoint; return what is wrong with later ones."""
+        """Collective: load the latest undamaged checkpoint; return one complaint for each later one."""
         folder, identity = self.checkpoints.folder, self.checkpoints.identity
         path, manifest, complaints = checkpoint_read.find(folder, self.exchange, identity)
         replicas = self.simulation.replicas
-        collectives.run_in_first_group(replicas, self.file.ensure, self.simulation)  # weights are still the first ones
+        collectives.run_in_first_group(replicas, self.file.ensure, self.simulation)  # the initial weights
         checkpoint_read.restore(self.simulation, path, manifest)
         self.checkpoints.latest = path
         return complaints
 
     def train(self) -> str:
-        """Collective: run to the end; print and draw what came out. Return the signal that ended it, or ""."""
+        """Collective: train to the end; print and draw the results. Return the signal that stopped the run, or ""."""
         simulation = self.simulation
         losses = simulation.train(self.last)
         digest = simulation.hexdigest()
@@ -110,36 +123,39 @@ class Run:
                 click.echo(line)
         with on_disk(self.exchange.comm, "figures", self.directory):
             if self.exchange.rank == 0:
-                draw(self.directory)
+                try:
+                    draw(self.directory)
+                except InputError as problem:  # results that were written just now are gone
+                    raise OSError(str(problem)) from None
         if self.exchange.rank == 0:
             click.echo(f"results: {self.file.path}")
-            self._tell_the_end()
+            self._report_end()
             click.echo(f"digest: {digest}")
         return self.checkpoints.asked
 
-    def _tell_the_end(self) -> None:
+    def _report_end(self) -> None:
         done, iterations = self.simulation.iteration, self.config.task.iterations
         if done < iterations and not self.phases.stopped:
-            why = f"{self.checkpoints.asked} asked for an end" if self.checkpoints.asked else "stopped as asked"
+            why = f"stopped by {self.checkpoints.asked}" if self.checkpoints.asked else "stopped as requested"
             click.echo(f"{why} after {done} of {iterations} iterations; checkpoint: {self.checkpoints.latest}")
-            click.echo(f"`pareprop resume {self.directory}` goes on from there")
+            click.echo(f"`pareprop resume {self.directory}` continues from there")
 
 
 def draw(directory: Path) -> None:
-    """Draw the figures of a run from its results, and tell where they are."""
-    from ..plots import draw as plot  # matplotlib takes longer to load than most commands run
+    """Draw the figures of a run from its results and print their paths."""
+    from ..plots import draw as plot  # loading matplotlib takes longer than most commands
 
-    _tell_figures(plot(directory))
+    _print_figures(plot(directory))
 
 
 def draw_seeds(directories: list[Path], out: Path) -> None:
-    """Draw figures that compare runs of several seeds."""
+    """Draw the figures that compare runs of several seeds and print their paths."""
     from ..plots import draw_seeds as plot
 
-    _tell_figures(plot(directories, out))
+    _print_figures(plot(directories, out))
 
 
-def _tell_figures(paths: list[Path]) -> None:
+def _print_figures(paths: list[Path]) -> None:
     for path in paths:
         if path.suffix == ".png":
             click.echo(f"figure: {path}")

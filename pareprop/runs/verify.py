@@ -1,4 +1,4 @@
-"""Run case files and compare with the results they must give."""
+"""Run case files and compare with their expected results."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class _CaseTask:
         self.learning_window = int(case.attributes.get("learning_window", self.n_steps))
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """Interval number `index`."""
+        """Return interval number `index`."""
         return self._samples[index]
 
 
 class _Keep(Observer):
-    """Keeps spikes and readout signals, as the case files have them."""
+    """Keeps spikes and readout signals in the form of the case files."""
 
     def __init__(self) -> None:
         self.steps, self.ids, self.signals = [], [], []
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
-        """Keep one sample; the readout signal is what is compared with the target, and 0 outside the window."""
+        """Keep one sample; the readout signal is 0 outside the window."""
         n_steps, window = len(outcome.signal), outcome.sample.window
         steps, ids = simulation.engine.log.spikes(n_steps)
         self.steps.append(steps + n_steps * outcome.index)
@@ -57,9 +57,12 @@ class Verdict:
 
     Attributes
     ----------
-    line : one line for people
-    holds : whether spikes are equal and readout and weights within tolerance
-    digest : of spikes and final weights
+    line : str
+        The verdict as a line of text.
+    holds : bool
+        Whether spikes are equal, and readouts and weights within tolerance.
+    digest : digest.Digest
+        Digest of spikes and final weights.
     """
 
     line: str
@@ -68,7 +71,7 @@ class Verdict:
 
 
 def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
-    """Collective: run `case` and compare; the verdict is valid on rank 0."""
+    """Collective: run `case` and compare; return the verdict, valid on rank 0."""
     task = _CaseTask(case)
     keep = _Keep()
     simulation = Simulation(case.model, task, exchange, [keep], _settings(case, task.learning_window, round_steps))
@@ -93,7 +96,7 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
 def _run(simulation: Simulation, n_samples: int) -> None:
     batch = simulation.model.optimizer.batch_size
     simulation.train(n_samples // batch)
-    for index in range(simulation.iteration * batch, n_samples):  # a last batch that isn't full changes no weights
+    for index in range(simulation.iteration * batch, n_samples):  # an incomplete last batch changes no weights
         simulation.run_sample(index, "train", learn=False)
 
 
@@ -109,7 +112,7 @@ def _settings(case: Case, window: int, round_steps: int) -> IntervalSettings | S
 
 
 def _weights(case: Case, simulation: Simulation, shown: dict[int, np.ndarray]) -> dict[str, np.ndarray]:
-    """Collective: final weights as matrices on rank 0, NaN where there is no synapse."""
+    """Collective: return the final weights as matrices on rank 0, NaN where there is no synapse."""
     model = case.model
     matrices = {key: np.full(case.expected[key].shape, np.nan) for key in ("w_in", "w_rec", "w_out")}
     for table, span in digest.tables(simulation.network):
@@ -123,7 +126,7 @@ def _weights(case: Case, simulation: Simulation, shown: dict[int, np.ndarray]) -
 
 
 def _moves(case: Case, simulation: Simulation, rewired: list[Any]) -> np.ndarray:
-    """Collective: all moves on rank 0, as cases list them: step, matrix, target, gone, came, delay."""
+    """Collective: return all moves on rank 0 in the order of case files: step, matrix, target, gone, came, delay."""
     found = [np.zeros((0, 6), np.int64)]
     for item in rewired:
         pre, post = item.span.projection.pre, item.span.projection.post
@@ -137,7 +140,7 @@ def _moves(case: Case, simulation: Simulation, rewired: list[Any]) -> np.ndarray
 
 
 def _first_move(moves: np.ndarray, wanted: np.ndarray | None) -> str | None:
-    """What the first move that differs is, None if all are equal."""
+    """Describe the first move that differs; return None if all are equal."""
     if wanted is None or np.array_equal(moves, wanted):
         return None
     n = min(len(moves), len(wanted))
@@ -165,23 +168,23 @@ def _compare(
 
 
 def _first_difference(
-    steps: np.ndarray, ids: np.ndarray, wanted_steps: np.ndarray, wanted_ids: np.ndarray
+    steps: np.ndarray, ids: np.ndarray, expected_steps: np.ndarray, expected_ids: np.ndarray
 ) -> str | None:
-    n = min(len(steps), len(wanted_steps))
-    unequal = np.flatnonzero((steps[:n] != wanted_steps[:n]) | (ids[:n] != wanted_ids[:n]))
-    if not len(unequal) and len(steps) == len(wanted_steps):
+    n = min(len(steps), len(expected_steps))
+    unequal = np.flatnonzero((steps[:n] != expected_steps[:n]) | (ids[:n] != expected_ids[:n]))
+    if not len(unequal) and len(steps) == len(expected_steps):
         return None
     k = unequal[0] if len(unequal) else n
 
     def name(some_steps: np.ndarray, some_ids: np.ndarray) -> str:
         return f"neuron {some_ids[k]} in step {some_steps[k]}" if k < len(some_steps) else "none"
 
-    return f"spike {k} differs: {name(steps, ids)} instead of {name(wanted_steps, wanted_ids)}"
+    return f"spike {k} differs: {name(steps, ids)} instead of {name(expected_steps, expected_ids)}"
 
 
-def _deviation(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Largest absolute difference; infinite if shapes or missing synapses differ."""
-    if found.shape != wanted.shape or np.any(np.isnan(found) != np.isnan(wanted)):
+def _deviation(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest absolute difference; infinite if shapes or missing synapses differ."""
+    if actual.shape != expected.shape or np.any(np.isnan(actual) != np.isnan(expected)):
         return float("inf")
-    there = ~np.isnan(found)
-    return float(np.max(np.abs(found[there] - wanted[there]), initial=0.0))
+    synapses = ~np.isnan(actual)
+    return float(np.max(np.abs(actual[synapses] - expected[synapses]), initial=0.0))

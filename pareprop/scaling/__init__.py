@@ -4,5 +4,5 @@ May import `runs`, `storage`, `simulation`, `tasks`, `plots`, `engines`, `networ
 
 Where to add
 ------------
-What a kernel costs: `units`. How much of it a rank has to do: `work`. A command: `commands`.
+The cost of a kernel: `units`. The number of its operations on a rank: `work`. A command: `commands`.
 """

@@ -1,4 +1,4 @@
-"""The figures of a study's runs as one tidy table: a row per run, with minimum, mean and maximum over ranks."""
+"""Collect the results of a study into one tidy table: a row per run, with minimum, mean and maximum over ranks."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ LIMIT = 2**28  # bytes of the figures of a run, with a share of each rank
 
 
 def check(point: Point, path: Path) -> dict[str, Any]:
-    """Read the figures of a run.
+    """Read the results of a run.
 
     Raises
     ------
     InputError
-        If the file is no result of this point, for example because the study was changed.
+        If the file is not a result of this point, for example because the study was changed.
     """
     try:
         figures = json.loads(files.read(path, LIMIT))
@@ -39,7 +39,7 @@ def check(point: Point, path: Path) -> dict[str, Any]:
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
-        raise InputError(f"{path} is no result of `pareprop bench`: {type(problem).__name__}: {problem}") from None
+        raise InputError(f"{path} is not a result of `pareprop bench`: {type(problem).__name__}: {problem}") from None
     if wrong:
         differing = ", ".join(f"{key} = {figures[key]}, now {getattr(point, key)}" for key in wrong)
         raise InputError(f"{path} belongs to another study: {differing}; choose another --out")
@@ -51,7 +51,7 @@ def _sizes(point: Point) -> list[str]:
 
 
 def collect(study: Study, folder: Path, units: Mapping[str, Units] | None = None) -> list[dict[str, Any]]:
-    """Rows of all finished points; with unit costs also what was predicted."""
+    """Return the rows of all finished points, with predictions if unit costs are given."""
     rows = []
     for point in study.points():
         path = folder / f"{point.label}.json"
@@ -62,7 +62,7 @@ def collect(study: Study, folder: Path, units: Mapping[str, Units] | None = None
 
 
 def row(point: Point, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """One run: its sizes, figures, phases and memory of its ranks."""
+    """Return the row of one run: its sizes, results, phases and memory over ranks."""
     shares = figures["shares"]
     hosts = Counter(share["host"] for share in shares)
     found = vars(point) | {name: figures[name] for name in FIGURES}
@@ -103,7 +103,7 @@ def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     Raises
     ------
     InputError
-        If there are none.
+        If there are no rows.
     """
     if not rows:
         raise InputError(f"{path.parent}: no point of the study is finished; run `pareprop scaling run` first")

@@ -1,4 +1,4 @@
-"""Commands: scaling run, collect and plot; dry-run; predict; jobs. Each runs in one process."""
+"""Commands scaling run, collect and plot; dry-run; predict; jobs. Each runs in one process."""
 
 from __future__ import annotations
 
@@ -12,23 +12,26 @@ from ..errors import InputError, StateError
 from ..machine import peak_rss_bytes
 from ..parallel.exchange import Exchange
 from ..runs import benchmark
-from ..runs.options import FiniteFloat
+from ..runs.options import FiniteFloat, GivenPath
 from ..storage.disk import replacing
 from . import collect as table
 from . import dryrun, launchers, measure, slurm, study, subject, units
 from .predict import Prediction, nodes_for, predict
 
 UNITS = "units.json"
+MOST = 2**24  # ranks or nodes
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable."
 )
 rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
-units_option = click.option("--units", "units_file", default=UNITS, show_default=True, help="Unit costs.")
+units_option = click.option(
+    "--units", "units_file", type=GivenPath(), default=UNITS, show_default=True, help="Unit costs."
+)
 
 
 def _one_process(exchange: Exchange) -> None:
     if exchange.size > 1:
-        raise InputError("this command starts ranks itself or needs none: run it without mpirun")
+        raise InputError("this command starts ranks itself or needs none; run it without mpirun")
 
 
 @click.group()
@@ -39,12 +42,15 @@ def scaling(exchange: Exchange) -> None:
 
 
 @scaling.command()
-@click.argument("study_file", metavar="STUDY.toml")
-@click.option("--out", required=True, metavar="DIR", help="Where results go; finished points in it are not run again.")
+@click.argument("study_file", type=GivenPath(), metavar="STUDY.toml")
+@click.option(
+    "--out", type=GivenPath(), required=True, metavar="DIR",
+    help="Directory of the results; points finished there are not run again.",
+)  # fmt: skip
 @click.option("--launcher", type=click.Choice(["mpirun", "srun", "sbatch"]), default="mpirun", show_default=True)
-@click.option("--sbatch-options", default="", metavar="TEXT", help="For the jobs of --launcher sbatch.")
+@click.option("--sbatch-options", default="", metavar="TEXT", help="Further options of sbatch, with --launcher sbatch.")
 def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
-    """Run the points of a study that are not finished, one after another, or as a SLURM job each."""
+    """Run the unfinished points of a study, one after another, or each as a SLURM job."""
     chosen, folder = study.read(Path(study_file)), Path(out)
     points = chosen.points()
     done = [point for point in points if (folder / f"{point.label}.json").exists()]
@@ -82,8 +88,10 @@ def _run_here(point: study.Point, folder: Path, launcher: str, timeout_s: float)
 
 
 @scaling.command()
-@click.argument("folder", metavar="DIR")
-@click.option("--units", "units_file", metavar="FILE", help="Unit costs, to add what was predicted.")
+@click.argument("folder", type=GivenPath(), metavar="DIR")
+@click.option(
+    "--units", "units_file", type=GivenPath(), metavar="FILE", help="File of unit costs; adds predictions to the table."
+)
 def collect(folder: str, units_file: str | None) -> None:
     """Write study.csv: a row per finished run, minimum, mean and maximum over ranks of each phase."""
     chosen = study.read(Path(folder, "study.toml"))
@@ -94,7 +102,7 @@ def collect(folder: str, units_file: str | None) -> None:
 
 
 @scaling.command()
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", type=GivenPath(), metavar="DIR")
 def plot(folder: str) -> None:
     """Draw the figures of a study from its table."""
     from ..plots import scaling as figures  # matplotlib takes long to load
@@ -105,29 +113,33 @@ def plot(folder: str) -> None:
 
 
 @click.command(name="dry-run")
-@click.argument("source", metavar="CONFIG")
+@click.argument("source", type=GivenPath(), metavar="CONFIG")
 @settings_option
-@click.option("--ranks", type=int, required=True, help="Of the run that is looked at.")
-@click.option("--rank", type=int, default=0, show_default=True, help="Whose share is built and stepped.")
-@click.option("--samples", type=click.IntRange(min=1), default=1, show_default=True, help="Timed ones, after one more.")
-@click.option("--rate", type=FiniteFloat(0, 1000), help="Of the other ranks' neurons [as this one's fire].")
+@click.option("--ranks", type=click.IntRange(1, MOST), required=True, help="Number of ranks of the simulated run.")
+@click.option("--rank", type=int, default=0, show_default=True, help="Rank to build and step.")
+@click.option("--samples", type=click.IntRange(1, 10**6), default=1, show_default=True, help="Samples to time.")
+@click.option(
+    "--rate", type=FiniteFloat(0, 1000), help="Firing rate of the other ranks' neurons in Hz [same as this rank's]."
+)
 @click.pass_obj
 def dry_run(
     exchange: Exchange, source: str, settings: tuple[str, ...], ranks: int, rank: int, samples: int, rate: float | None
 ) -> None:
-    """Build and step one rank's share of a run of any number of ranks; CONFIG is a task, a file, or bench."""
+    """Build and step one rank of a run with any number of ranks; CONFIG is a task, a file, or bench."""
     _one_process(exchange)
     chosen = subject.find(source, settings)
     found = dryrun.run(
         chosen.model, chosen.task, ranks, rank, samples=samples, rate_hz=rate, settings=chosen.settings,
         progress=click.echo,
     )  # fmt: skip
-    click.echo(f"rank {rank} of {ranks}; others drawn at {found.others_hz:.2f} Hz, own at {found.rate_hz:.2f} Hz")
+    click.echo(
+        f"rank {rank} of {ranks}; fires at {found.rate_hz:.2f} Hz, other ranks drawn at {found.others_hz:.2f} Hz"
+    )
     for name, seconds in found.share.phases.items():
         unit = "s" if name == "build" else "s per sample"
         click.echo(f"{name:12s} {seconds / (1 if name == 'build' else samples):9.4f} {unit}")
     _print_memory(found.share.memory)
-    click.echo(f"peak memory {found.share.peak_rss_bytes / 2**20:.0f} MiB; communication is not in these times")
+    click.echo(f"peak memory {found.share.peak_rss_bytes / 2**20:.0f} MiB; times without communication")
 
 
 def _print_memory(memory: dict[str, float]) -> None:
@@ -138,24 +150,30 @@ def _print_memory(memory: dict[str, float]) -> None:
 
 
 @click.command(name="predict")
-@click.argument("source", metavar="CONFIG", required=False)
+@click.argument("source", type=GivenPath(), metavar="CONFIG", required=False)
 @settings_option
 @rate_option
 @units_option
-@click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first (a minute or two).")
-@click.option("--latency", type=FiniteFloat(min=0), help="Of a message between nodes in s [as measured].")
-@click.option("--bandwidth", type=FiniteFloat(min=1), help="Bytes per second that a rank receives [as measured].")
-@click.option("--ranks", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--within", metavar="TIME", help="Tell the number of nodes for this time, such as 2h; no --ranks.")
-@click.option("--ranks-per-node", type=click.IntRange(min=1), default=64, show_default=True)
-@click.option("--node-memory", type=FiniteFloat(min=0.001), default=256.0, show_default=True, help="GB.")
+@click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first; takes a minute or two.")
+@click.option("--latency", type=FiniteFloat(min=0), help="Latency of a message between nodes in s [as measured].")
+@click.option("--bandwidth", type=FiniteFloat(min=1), help="Bandwidth of a rank in bytes per second [as measured].")
+@click.option("--ranks", type=click.IntRange(1, MOST), default=1, show_default=True)
+@click.option(
+    "--within",
+    metavar="TIME",
+    help="Find the number of nodes that finishes in this time, such as 2h; replaces --ranks.",
+)
+@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True)
+@click.option(
+    "--node-memory", type=FiniteFloat(min=0.001), default=256.0, show_default=True, help="Memory of a node in GB."
+)
 @click.pass_obj
 def predict_command(
     exchange: Exchange, source: str | None, settings: tuple[str, ...], rate: float | None, units_file: str,
     measures: bool, latency: float | None, bandwidth: float | None, ranks: int, within: str | None,
     ranks_per_node: int, node_memory: float,
 ) -> None:  # fmt: skip
-    """Predict time by phase and memory of CONFIG (a task, a file, or bench) on any number of ranks."""
+    """Predict seconds by phase and memory of CONFIG (a task, a file, or bench) on any number of ranks."""
     _one_process(exchange)
     if measures:
         options = {"network": measure.exchange_costs(), "progress": click.echo, "base_bytes": peak_rss_bytes()}
@@ -169,8 +187,8 @@ def predict_command(
     costs = _costs(units_file, chosen.model.variant, latency, bandwidth)
     arguments = chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate)
     if within:
-        wanted = slurm.seconds_of(within)
-        nodes, found = nodes_for(*arguments, costs, wanted, ranks_per_node, node_memory * 1e9)
+        limit_s = slurm.seconds_of(within)
+        nodes, found = nodes_for(*arguments, costs, limit_s, ranks_per_node, node_memory * 1e9)
         click.echo(f"{nodes} nodes with {ranks_per_node} ranks each")
     else:
         found = predict(*arguments, ranks, costs)
@@ -198,14 +216,14 @@ def _print_prediction(found: Prediction, samples: int) -> None:
 
 
 @click.command()
-@click.argument("source", metavar="CONFIG")
+@click.argument("source", type=GivenPath(), metavar="CONFIG")
 @settings_option
 @rate_option
 @units_option
-@click.option("--nodes", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--ranks-per-node", type=click.IntRange(min=1), default=64, show_default=True)
+@click.option("--nodes", type=click.IntRange(1, MOST), default=1, show_default=True)
+@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True)
 @click.option(
-    "--time", "limit", metavar="TIME", help="Longest job that the cluster allows, such as 2h [what it takes]."
+    "--time", "limit", metavar="TIME", help="Time limit of a job on the cluster, such as 2h [the predicted time]."
 )
 @click.option("--script", default="jobs/chain.sbatch", show_default=True, help="Job script.")
 @click.pass_obj
@@ -213,10 +231,10 @@ def jobs(
     exchange: Exchange, source: str, settings: tuple[str, ...], rate: float | None, units_file: str, nodes: int,
     ranks_per_node: int, limit: str | None, script: str,
 ) -> None:  # fmt: skip
-    """Print the sbatch command that trains CONFIG, with time and memory as predicted."""
+    """Print the sbatch command that trains CONFIG, with the predicted time and memory."""
     _one_process(exchange)
     if source == "bench":
-        raise InputError("bench: is no training; use jobs/study.sbatch")
+        raise InputError("bench is not a training; use jobs/study.sbatch")
     chosen = subject.find(source, settings)
     costs = _costs(units_file, chosen.model.variant, None, None)
     found = predict(

@@ -1,4 +1,4 @@
-"""Dry run: one rank's share of a run of any number of ranks, built and stepped in one process."""
+"""Dry run: build and step one rank of a run with any number of ranks, in one process."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from ..simulation.task import Task
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a rank would spend and hold.
+    """Time and memory of one rank.
 
     Attributes
     ----------
-    share : phases in seconds over all samples but for build, without wait and communicate; bytes by kind
-    samples : number of timed samples
-    rate_hz : of this rank's neurons in the last sample
-    others_hz : at which the others' spikes were drawn
+    share : Share
+        Seconds of each phase over all samples (build: once), without wait and communicate; bytes by kind.
+    samples : int
+        Number of timed samples.
+    rate_hz : float
+        Firing rate of this rank's neurons in the last sample.
+    others_hz : float
+        Rate at which spikes of the other ranks were drawn.
     """
 
     share: Share
@@ -38,25 +42,41 @@ def run(
     model: Model, task: Task, ranks: int, rank: int, *, samples: int = 1, warmup: int = 1, rate_hz: float | None = None,
     settings: Any = None, drive: bool = False, progress: Callable[[str], None] | None = None,
 ) -> DryRun:  # fmt: skip
-    """Build and step the share of `rank` of `ranks`.
+    """Build and step rank `rank` of `ranks`.
 
     Parameters
     ----------
-    model, task : of the run
-    samples, warmup : timed ones and those before; the others' spikes are drawn anew between them
-    rate_hz : of the others; by default the target rate at first, then that of this rank's own neurons
-    settings : of the variant
-    drive : whether this rank's spikes are drawn, too, as with `stand_ins.DrivenExchange`
+    model : Model
+        Description of the network.
+    task : Task
+        Inputs and targets.
+    ranks : int
+        Number of ranks of the simulated run.
+    rank : int
+        The rank to build.
+    samples : int
+        Samples to time.
+    warmup : int
+        Samples before them; spikes of the other ranks are drawn anew between samples.
+    rate_hz : float or None
+        Firing rate of the other ranks' neurons; by default the target rate in the first sample, then the rate of this
+        rank.
+    settings : Any
+        Settings of the variant.
+    drive : bool
+        Whether the spikes of this rank are drawn, too, as with `stand_ins.DrivenExchange`.
+    progress : callable or None
+        Called with one line after each sample.
 
     Raises
     ------
     InputError
-        If there is no such rank.
+        If `rank` is not one of the ranks.
     """
     if not 0 <= rank < ranks:
         raise InputError(f"rank = {rank} must lie in 0 to {ranks - 1}")
     if ranks < 2:
-        raise InputError(f"ranks = {ranks} must be at least 2: a single rank is a run, not a dry one")
+        raise InputError(f"ranks = {ranks} must be at least 2: with a single rank use `pareprop run` or `bench`")
     n, dt = model.size("recurrent"), model.dt_ms / 1000.0
     others = target_rate(model) if rate_hz is None else rate_hz
     dry = DryExchange(rank, ranks, others * dt, n, model.seed, own=drive)

@@ -1,4 +1,4 @@
-"""How the points of a study are run: by mpirun, by srun within an allocation, or as SLURM jobs of their own."""
+"""Run the points of a study: by mpirun, by srun within an allocation, or as SLURM jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
 def command(launcher: str, n_ranks: int) -> list[str]:
-    """What to put in front of a command that shall run on `n_ranks` ranks.
+    """Return the words that start a command on `n_ranks` ranks.
 
     Ranks are bound to cores as long as there is one for each.
 
@@ -39,13 +39,13 @@ def command(launcher: str, n_ranks: int) -> list[str]:
 
 
 def environment(n_ranks: int) -> dict[str, str]:
-    """Environment of a run: one thread per rank, as many ranks as wanted on this machine."""
+    """Return the environment of a run: one thread per rank, more ranks than cores allowed."""
     crowded = {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "OMPI_MCA_mpi_yield_when_idle": "1"}
     return os.environ | ROOT | {"OMP_NUM_THREADS": "1"} | (crowded if n_ranks > (os.cpu_count() or 1) else {})
 
 
 def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
-    """Run a point here and wait; its figures are `<label>.json` in `folder`, only if it succeeded.
+    """Run a point here and wait; write `<label>.json` in `folder` if it succeeds.
 
     Raises
     ------
@@ -54,10 +54,10 @@ def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
     """
     final, log = folder / f"{point.label}.json", folder / f"{point.label}.log"
     with _completed(final) as part, open(log, "w") as output:
-        whole = [*command(launcher, point.ranks), sys.executable, "-m", "pareprop", *point.arguments(part)]
+        line = [*command(launcher, point.ranks), sys.executable, "-m", "pareprop", *point.arguments(part)]
         try:
             code = subprocess.run(
-                whole, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, timeout=timeout_s,
+                line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, timeout=timeout_s,
                 env=environment(point.ranks), check=False,
             ).returncode  # fmt: skip
         except subprocess.TimeoutExpired:
@@ -68,7 +68,7 @@ def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
 
 @contextmanager
 def _completed(final: Path) -> Iterator[Path]:
-    """A name to write to; a file of that name becomes `final` when the block ends well."""
+    """Yield a name to write to; rename that file to `final` if the block ends without an error."""
     part = final.with_suffix(".part")
     part.unlink(missing_ok=True)
     yield part
@@ -77,7 +77,7 @@ def _completed(final: Path) -> Iterator[Path]:
 
 
 def submit(point: Point, folder: Path, options: list[str]) -> str:
-    """Submit a point as a SLURM job with further options of sbatch; return the number of the job.
+    """Submit a point as a SLURM job with further `options` of sbatch; return the job id.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Unit costs measured on this machine: small benchmarks alone and dry shares of larger runs, in this process."""
+"""Measure unit costs on this machine with dry runs of small and large benchmarks, in this process."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from ..errors import InputError
 from ..machine import peak_rss_bytes
 from ..runs import benchmark
 from . import dryrun, launchers, work
-from .units import Measured, Network, Units, fit
+from .units import Interconnect, Measured, Units, fit
 
 RATE_HZ = 30.0
 EXCHANGES = 2000
 PING = """
 import sys, time
 import numpy as np
-from pareprop import launcher
-comm, n = launcher.exchange().comm, int(sys.argv[1])
+from pareprop import exchange
+comm, n = exchange().comm, int(sys.argv[1])
 for words in (64, 65536):
     own, all_ = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32)
     laps = []
@@ -41,7 +41,7 @@ for words in (64, 65536):
 
 @dataclass(frozen=True)
 class Probe:
-    """One benchmark to learn unit costs from: sizes of a whole network, of which the share of one of `ranks` is run."""
+    """Sizes of a benchmark network, of which one of `ranks` ranks is run to measure unit costs."""
 
     neurons: int
     indegree: int
@@ -59,15 +59,26 @@ PROBES = (
 
 
 def measure(
-    variant: str, probes: tuple[Probe, ...] = PROBES, repeats: int = 3, network: Network | None = None,
+    variant: str, probes: tuple[Probe, ...] = PROBES, repeats: int = 3, network: Interconnect | None = None,
     progress: Callable[[str], None] = lambda line: None, base_bytes: float | None = None,
 ) -> Units:  # fmt: skip
-    """Run all probes and fit; of repetitions the fastest counts, phase by phase.
+    """Run all probes and fit unit costs to the fastest repetition of each phase.
 
     Parameters
     ----------
-    network : latency and bandwidth, measured between two ranks of this machine if not given
-    base_bytes : of a process with nothing built, by default the peak of this one so far
+    variant : str
+        "interval" or "spike".
+    probes : tuple of Probe
+        Benchmarks to run.
+    repeats : int
+        Repetitions of each probe.
+    network : Interconnect or None
+        Latency and bandwidth; by default measured between two ranks of this
+        machine.
+    progress : callable
+        Called with one line after each probe.
+    base_bytes : float or None
+        Memory of a process before it builds a network; by default the peak of this process so far.
     """
     base = peak_rss_bytes() if base_bytes is None else base_bytes
     runs = []
@@ -79,7 +90,7 @@ def measure(
 
 
 def run(variant: str, probe: Probe, repeats: int) -> Measured:
-    """Run one probe."""
+    """Run one probe; return its counts and the fastest seconds of each phase."""
     model = benchmark.model(probe.neurons, probe.indegree, 100, delay=probe.delay, variant=variant)
     task = benchmark.BenchTask(100, probe.steps, 1)
     settings = (SpikeSettings if variant == "spike" else IntervalSettings)(task.learning_window)
@@ -91,8 +102,8 @@ def run(variant: str, probe: Probe, repeats: int) -> Measured:
     return Measured(work.of_rank(model, probe.steps, firing, probe.ranks, rank), phases, dict(shares[0].memory))
 
 
-def exchange_costs(n_ranks: int = 2) -> Network:
-    """Latency and bandwidth of an Allgather between ranks of this machine; defaults without an mpirun."""
+def exchange_costs(n_ranks: int = 2) -> Interconnect:
+    """Measure latency and bandwidth of an Allgather between ranks of this machine; defaults without an mpirun."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "ping.py")
         script.write_text(PING)
@@ -103,7 +114,7 @@ def exchange_costs(n_ranks: int = 2) -> Network:
                 env=launchers.environment(n_ranks) | {"OMPI_MCA_btl": "self,sm", "OMPI_MCA_osc": "^ucx"},
             )  # fmt: skip
         except (subprocess.SubprocessError, InputError):
-            return Network()
+            return Interconnect()
     short, long = map(float, done.stdout.split())
     stages = float(np.ceil(np.log2(n_ranks)))
-    return Network(short / stages, 4 * 65536 * (n_ranks - 1) / max(long - short, 1e-9))
+    return Interconnect(short / stages, 4 * 65536 * (n_ranks - 1) / max(long - short, 1e-9))

@@ -1,4 +1,4 @@
-"""Prediction: seconds by phase and memory of any run, from unit costs and counts; nodes for a wanted time."""
+"""Predict seconds by phase and memory of any run from unit costs and counts; find the nodes for a time limit."""
 
 from __future__ import annotations
 
@@ -15,16 +15,22 @@ from .work import Firing, Work
 
 @dataclass(frozen=True)
 class Prediction:
-    """Of the slowest and the largest rank.
+    """Predicted time of the slowest rank and memory of the largest rank.
 
     Attributes
     ----------
-    ranks : of the run
-    phases : seconds by phase of the rank that needs longest for samples, build for once and the others for all samples
-    memory : bytes by kind of the rank that holds most
-    base_bytes : of a process with nothing built, not in `memory`
-    sample_seconds : of one sample
-    imbalance : time of the slowest rank over the mean of the ranks that were looked at
+    ranks : int
+        Number of ranks of the run.
+    phases : dict of str to float
+        Seconds of each phase on the slowest rank, over all samples (build: once).
+    memory : dict of str to float
+        Bytes by kind on the rank that holds most.
+    base_bytes : float
+        Memory of a process before it builds a network; not part of `memory`.
+    sample_seconds : float
+        Seconds of one sample.
+    imbalance : float
+        Time of the slowest rank divided by the mean over ranks.
     """
 
     ranks: int
@@ -36,19 +42,19 @@ class Prediction:
 
     @property
     def seconds(self) -> float:
-        """Whole run."""
+        """Seconds of the whole run."""
         return sum(self.phases.values())
 
     @property
     def nbytes(self) -> float:
-        """All of the largest rank."""
+        """Bytes of the largest rank, the process itself included."""
         return sum(self.memory.values()) + self.base_bytes
 
 
 def predict(model: Model, n_steps: int, samples: int, firing: Firing, ranks: int, units: Units) -> Prediction:
     """Predict a run of `samples` samples on `ranks` ranks.
 
-    Ranks differ only in how many neurons and readouts they own; one of each kind is looked at.
+    Ranks differ only in their numbers of neurons and readouts; one rank of each kind is counted.
     """
     kinds = [work.of_rank(model, n_steps, firing, ranks, rank) for rank in representatives(model, ranks)]
     seconds = [_sample_seconds(units, item) for item in kinds]
@@ -67,7 +73,7 @@ def _sample_seconds(units: Units, item: Work) -> float:
 
 
 def representatives(model: Model, ranks: int) -> list[int]:
-    """Ranks that show every number of neurons and of readouts that a rank may own.
+    """Return ranks that cover every number of neurons and readouts that a rank may own.
 
     Blocks differ by at most one cell. The owners of the first readouts and their neighbours are among them.
     """
@@ -78,28 +84,30 @@ def representatives(model: Model, ranks: int) -> list[int]:
 
 
 def nodes_for(
-    model: Model, n_steps: int, samples: int, firing: Firing, units: Units, wanted_s: float, ranks_per_node: int,
-    node_bytes: float, limit: int = 100_000,
+    model: Model, n_steps: int, samples: int, firing: Firing, units: Units, limit_s: float, ranks_per_node: int,
+    node_bytes: float, most_nodes: int = 100_000,
 ) -> tuple[int, Prediction]:  # fmt: skip
-    """Smallest number of nodes that finishes within `wanted_s` seconds and fits into their memory, up to `limit`.
+    """Return the smallest number of nodes that finishes within `limit_s` seconds and fits into their memory.
 
-    Numbers beyond 16 are tried in steps of a sixteenth.
+    Numbers up to `most_nodes` are tried, beyond 16 in steps of a sixteenth.
 
     Raises
     ------
     InputError
-        If none does; names the fastest.
+        If no number of nodes does; the message names the fastest.
     """
     tried: list[tuple[float, int]] = []
     nodes = 1
-    while nodes <= limit and nodes * ranks_per_node <= model.size("recurrent"):
+    while nodes <= most_nodes and nodes * ranks_per_node <= model.size("recurrent"):
         found = predict(model, n_steps, samples, firing, nodes * ranks_per_node, units)
         if found.nbytes * ranks_per_node <= node_bytes:
-            if found.seconds <= wanted_s:
+            if found.seconds <= limit_s:
                 return nodes, found
             tried.append((found.seconds, nodes))
         nodes += max(1, nodes // 16)
     if not tried:
-        raise InputError(f"the network doesn't fit into up to {nodes} nodes with {node_bytes / 1e9:.3g} GB each")
+        raise InputError(f"the network does not fit into up to {nodes} nodes with {node_bytes / 1e9:.3g} GB each")
     best, nodes = min(tried)
-    raise InputError(f"no number of nodes takes {wanted_s:.3g} s; the fastest, {nodes}, takes {best:.3g} s")
+    raise InputError(
+        f"no number of nodes finishes within {limit_s:.3g} s; the fastest, {nodes} nodes, takes {best:.3g} s"
+    )

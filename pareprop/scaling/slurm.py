@@ -1,4 +1,4 @@
-"""What to ask SLURM for: memory and time of a job from the prediction, as an sbatch command."""
+"""Make the sbatch command of a run, with memory and time from its prediction."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from ..errors import InputError
 from .predict import Prediction
 
-MARGIN = 1.5  # of time and memory, beyond what is predicted
+MARGIN = 1.5  # factor on the predicted time and memory
 SIGNAL_SECONDS = 120
 
 
 def seconds_of(text: str) -> int:
-    """Seconds of a time such as "2h", "90m", "1d12h", "30s", or SLURM's "HH:MM:SS".
+    """Return the seconds of a time such as "2h", "90m", "1d12h", "30s", or SLURM's "HH:MM:SS".
 
     Raises
     ------
     InputError
-        If it is none.
+        If `text` is not a time.
     """
     given = text
     if match := re.fullmatch(r"(\d+):([0-5]\d):([0-5]\d)", text):
@@ -34,7 +34,7 @@ def seconds_of(text: str) -> int:
 
 
 def clock(seconds: float) -> str:
-    """SLURM's HH:MM:SS, whole minutes, at least one."""
+    """Return a time in SLURM's form HH:MM:SS, rounded up to minutes."""
     minutes = max(1, math.ceil(seconds / 60.0))
     return f"{minutes // 60:02d}:{minutes % 60:02d}:00"
 
@@ -43,9 +43,9 @@ def command(
     script: str, arguments: Sequence[str], nodes: int, ranks_per_node: int, limit_s: float | None,
     found: Prediction,
 ) -> tuple[str, int]:  # fmt: skip
-    """The sbatch command of a run, and how many jobs the chain will take.
+    """Return the sbatch command of a run, and the number of jobs in its chain.
 
-    Memory and time have a margin of `MARGIN`; without a limit one job is given the time it needs.
+    Memory and time have a margin of `MARGIN`. Without a limit one job gets all the time.
     """
     needed = MARGIN * found.seconds + 60.0
     jobs = 1

@@ -1,4 +1,4 @@
-"""A scaling study: which runs of the benchmark it consists of, read from TOML and checked as a whole."""
+"""A scaling study: its runs of the benchmark, read from TOML and checked as a whole."""
 
 from __future__ import annotations
 
@@ -18,17 +18,24 @@ Positive = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True)
 class Point:
-    """One run of a study, in the words of `pareprop bench`.
+    """One run of a study, with the options of `pareprop bench`.
 
     Attributes
     ----------
-    kind : "strong" or "weak"
-    ranks : number of them
-    variant : "interval" or "spike"
-    neurons, indegree, inputs, steps, intervals, warmup, delay, seed : of the benchmark, for the whole network
-    rate : of drawn spikes in Hz, 0 for the network's own
-    profile_waiting : whether waiting is timed apart from the transfer
-    repeat : number of the repetition
+    kind : str
+        "strong" or "weak".
+    ranks : int
+        Number of ranks.
+    variant : str
+        "interval" or "spike".
+    neurons, indegree, inputs, steps, intervals, warmup, delay, seed : int
+        Options of the benchmark, for the whole network.
+    rate : float
+        Rate of drawn spikes in Hz, 0 for the network's own spikes.
+    profile_waiting : bool
+        Whether waiting and transfer are timed separately.
+    repeat : int
+        Number of the repetition.
     """
 
     kind: str
@@ -48,14 +55,14 @@ class Point:
 
     @property
     def label(self) -> str:
-        """Name of the run, different for different points of a study."""
+        """Name of the run, unique within a study."""
         return (
             f"{self.variant}-n{self.neurons}-k{self.indegree}-d{self.delay}-h{self.rate:g}-s{self.seed}"
             f"-r{self.ranks}-{self.repeat}"
         )
 
     def arguments(self, json_file: Path) -> list[str]:
-        """Arguments of `pareprop` that run the point and leave its figures in a file."""
+        """Return the arguments of `pareprop` that run the point and write its results to a file."""
         other = ("kind", "ranks", "repeat", "profile_waiting")
         options = [f"--{key}={value}" for key, value in asdict(self).items() if key not in other]
         return ["bench", *options, *["--profile-waiting"] * self.profile_waiting, f"--json={json_file}"]
@@ -64,7 +71,7 @@ class Point:
 class Study(Frozen):
     """All combinations of the lists, each `repeats` times.
 
-    In a weak study `neurons` are those of each rank, in a strong one those of the whole network.
+    `neurons` counts the neurons of each rank in a weak study, of the whole network in a strong one.
     """
 
     kind: Literal["strong", "weak"] = "strong"
@@ -84,7 +91,7 @@ class Study(Frozen):
     timeout_s: float = Field(3600.0, gt=0)
 
     def points(self) -> list[Point]:
-        """All runs; repetitions are the outermost loop, so that a disturbance doesn't hit all those of one point."""
+        """Return all runs; repetitions are the outermost loop, so a disturbance does not hit all runs of one point."""
         axes = (range(self.repeats), self.variants, self.neurons, self.indegrees, self.delays, self.rates, self.seeds)
         return [
             Point(
@@ -104,14 +111,14 @@ def read(path: Path) -> Study:
     Raises
     ------
     InputError
-        If the file can't be read, is no TOML, or holds an unknown key or a value out of range.
+        If the file cannot be read, is not TOML, or holds an unknown key or a value out of range.
     """
     try:
         values = files.toml(files.read(path).decode())
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
     except ValueError as problem:
-        raise InputError(f"{path} is no TOML: {problem}") from None
+        raise InputError(f"{path} is not TOML: {problem}") from None
     study = checked(Study, values, str(path))
     for point in study.points():
         if point.indegree >= point.neurons:

@@ -1,4 +1,4 @@
-"""What is predicted or run dry: a task, a configuration file, or the benchmark network, in one form."""
+"""The subject of a prediction or dry run: a task, a configuration file, or the benchmark network."""
 
 from __future__ import annotations
 
@@ -34,13 +34,16 @@ class Benchmark(Frozen):
 
 @dataclass(frozen=True)
 class Subject:
-    """A run that is to be looked at without running it.
+    """A run to predict or to run dry.
 
     Attributes
     ----------
-    name : of the task, or "bench"
-    model, task, settings : as `Simulation` takes them
-    samples : of the whole run
+    name : str
+        Name of the task, or "bench".
+    model, task, settings : Model, Task, Any
+        As `Simulation` takes them.
+    samples : int
+        Number of samples of the whole run.
     """
 
     name: str
@@ -50,7 +53,7 @@ class Subject:
     samples: int
 
     def firing(self, rate_hz: float | None) -> Firing:
-        """Spikes per cell and sample: inputs as in the first sample, neurons at a rate (by default their target's)."""
+        """Return spikes per cell and sample: inputs as in the first sample, neurons at `rate_hz` [the target rate]."""
         sample = self.task.sample(0, "train")
         inputs = len(sample.inputs.ids[: sample.inputs.ptr[-1]]) / max(self.model.size("input"), 1)
         rate = target_rate(self.model) if rate_hz is None else rate_hz
@@ -58,7 +61,7 @@ class Subject:
 
 
 def find(source: str, settings: Iterable[str] = ()) -> Subject:
-    """The subject of a name of a task, a file ending in .toml, or "bench", changed by "key=value" settings.
+    """Return the subject named by a task, a file ending in .toml, or "bench", changed by "key=value" settings.
 
     Raises
     ------
@@ -76,6 +79,8 @@ def _benchmark(settings: Iterable[str]) -> Subject:
     if wrong := [key for key, equal, _ in pairs if not equal]:
         raise InputError(f"--set {wrong[0]}: must be key=value")
     chosen = checked(Benchmark, {key.strip(): value_of(value.strip()) for key, _, value in pairs}, "bench")
+    sizes = chosen.model_dump(include={"neurons", "indegree", "inputs", "steps", "intervals", "delay"})
+    benchmark.check(**sizes)
     if chosen.indegree >= chosen.neurons:
         raise InputError(f"bench: indegree = {chosen.indegree} must be below the {chosen.neurons} neurons")
     model = benchmark.model(chosen.neurons, chosen.indegree, chosen.inputs, chosen.seed, chosen.delay, chosen.variant)

@@ -1,4 +1,4 @@
-"""Unit costs of this machine: how long and how large one of everything is, fitted to measured runs.
+"""Unit costs of this machine: seconds and bytes per operation, neuron or synapse, fitted to measured runs.
 
 Each phase and each kind of memory is a sum of counts (`work.Work`) times unit costs of at least 0.
 """
@@ -40,7 +40,7 @@ MEMORY = {
 
 @dataclass(frozen=True)
 class Measured:
-    """Counts of one rank, what it spent in each phase in seconds (per sample, but for build) and holds in bytes."""
+    """Counts of one rank, its seconds in each phase (per sample; build: once), and its bytes by kind."""
 
     work: Work
     phases: dict[str, float]
@@ -48,14 +48,17 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Network:
-    """What carries messages.
+class Interconnect:
+    """The network between ranks, which carries messages.
 
     Attributes
     ----------
-    latency_s : of one message between two ranks
-    bandwidth : bytes per second that a rank receives
-    merge_s : seconds per spike to merge messages into the log
+    latency_s : float
+        Seconds of one message between two ranks.
+    bandwidth : float
+        Bytes per second that a rank receives.
+    merge_s : float
+        Seconds per spike to merge messages into the log.
     """
 
     latency_s: float = 2e-6
@@ -69,24 +72,28 @@ class Units:
 
     Attributes
     ----------
-    seconds : phase to count to seconds
-    nbytes : kind of memory to count to bytes
-    network : of the exchange
-    base_bytes : of a process that has loaded everything and built nothing
+    seconds : dict[str, dict[str, float]]
+        Phase to count to seconds of one.
+    nbytes : dict[str, dict[str, float]]
+        Kind of memory to count to bytes of one.
+    network : Interconnect
+        Costs of the exchange.
+    base_bytes : float
+        Memory of a process that has loaded the package and built nothing.
     """
 
     seconds: dict[str, dict[str, float]]
     nbytes: dict[str, dict[str, float]]
-    network: Network = field(default_factory=Network)
+    network: Interconnect = field(default_factory=Interconnect)
     base_bytes: float = 0.0
 
     def phase_seconds(self, work: Work, samples: int = 1) -> dict[str, float]:
-        """Seconds by phase, those of samples for `samples` of them."""
+        """Return seconds by phase for `samples` samples (build: once)."""
         found = {name: _sum(costs, work) * (1 if name == "build" else samples) for name, costs in self.seconds.items()}
         return found | {"communicate": samples * self.exchange_seconds(work)}
 
     def exchange_seconds(self, work: Work) -> float:
-        """Seconds that the exchanges of one sample take: an Allgather has log2(ranks) stages, and all words arrive."""
+        """Return seconds of all exchanges of a sample: an Allgather has log2(ranks) stages, and all words arrive."""
         if work.ranks == 1:
             return 0.0
         arriving = 4.0 * work.words * (work.ranks - 1)
@@ -94,12 +101,12 @@ class Units:
         return float(work.rounds * per_round + self.network.merge_s * work.spikes)
 
     def memory(self, work: Work) -> dict[str, float]:
-        """Bytes by kind."""
+        """Return bytes by kind."""
         found = {name: _sum(costs, work) for name, costs in self.nbytes.items()}
         return found | {"buffers": 4 * max(256.0, 1.25 * work.words) * (work.ranks + 1) * (work.ranks > 1)}
 
     def with_network(self, latency_s: float | None = None, bandwidth: float | None = None) -> Units:
-        """The same with another latency or bandwidth, where given."""
+        """Return a copy with another latency or bandwidth, where given."""
         given = {"latency_s": latency_s, "bandwidth": bandwidth}
         changed = {name: value for name, value in given.items() if value is not None}
         return replace(self, network=replace(self.network, **changed))
@@ -115,19 +122,19 @@ def read(path: Path) -> dict[str, Units]:
     Raises
     ------
     InputError
-        If there are none or the file is something else.
+        If the file is missing or holds no unit costs.
     """
     try:
         found = json.loads(files.read(path))
         return {variant: _checked(values) for variant, values in found.items()}
     except OSError as problem:
-        raise InputError(f"{path}: {problem.strerror}; `pareprop predict --measure` makes it") from None
+        raise InputError(f"{path}: {problem.strerror}; `pareprop predict --measure` writes it") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise InputError(f"{path} holds no unit costs: {type(problem).__name__}: {problem}") from None
 
 
 def _checked(values: dict[str, Any]) -> Units:
-    """Unit costs of a variant; ValueError, TypeError or KeyError for what `write` has not written."""
+    """Return the unit costs of a variant; raise ValueError, TypeError or KeyError unless `write` wrote them."""
     costs = [*values["seconds"].items(), *values["nbytes"].items()]
     numbers = [(f"{name}.{count}", cost) for name, counts in costs for count, cost in counts.items()]
     numbers += [*values["network"].items(), ("base_bytes", values.get("base_bytes", 0.0))]
@@ -141,7 +148,7 @@ def _checked(values: dict[str, Any]) -> Units:
         raise ValueError(f"{shown(unknown[0])} is no count")
     if missing := [name for name in PHASES if name not in values["seconds"]]:
         raise ValueError(f"seconds of {missing[0]} are missing")
-    return Units(**{**values, "network": Network(**values["network"])})
+    return Units(**{**values, "network": Interconnect(**values["network"])})
 
 
 def write(path: Path, units: dict[str, Units]) -> None:
@@ -149,8 +156,8 @@ def write(path: Path, units: dict[str, Units]) -> None:
     path.write_text(json.dumps({variant: asdict(item) for variant, item in units.items()}, indent=1) + "\n")
 
 
-def fit(runs: Sequence[Measured], network: Network, base_bytes: float) -> Units:
-    """Unit costs from measured runs; relative errors count alike, whatever the size of a run."""
+def fit(runs: Sequence[Measured], network: Interconnect, base_bytes: float) -> Units:
+    """Fit unit costs to measured runs, by relative errors, so that small and large runs count alike."""
     seconds = {
         phase: _fit(counts, [run.work for run in runs], [run.phases.get(phase, 0.0) for run in runs])
         for phase, counts in PHASES.items()
@@ -172,7 +179,7 @@ def _fit(counts: Sequence[str], works: Sequence[Work], values: Sequence[float]) 
 
 
 def least_squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Coefficients of at least 0 that minimise |x c - y|, as the best of all subsets of columns: there are few."""
+    """Return coefficients of at least 0 that minimise |x c - y|: the best of all subsets of the few columns."""
     best, error = np.zeros(x.shape[1]), float(y @ y)
     columns = range(x.shape[1])
     for some in itertools.chain(*(itertools.combinations(columns, k) for k in range(1, len(columns) + 1))):

@@ -1,4 +1,4 @@
-"""How much one rank has to do and to hold: expected values, counted from the description of a network.
+"""Expected numbers of operations, neurons and synapses of one rank, counted from the description of a network.
 
 The unit costs of `units` multiply these counts.
 """
@@ -17,8 +17,8 @@ from ..network.model import Model
 from ..parallel.partition import block, overlap
 from ..simulation.loop import ENGINES
 
-CACHE = 16 * 2**20  # bytes, about: what of a table stays near a core until it is needed again
-BYTES_PER_SYNAPSE = {"interval": 12, "spike": 28}  # that an event touches, in double precision
+CACHE = 16 * 2**20  # bytes of a table, about, that stay in a core's caches until they are needed again
+BYTES_PER_SYNAPSE = {"interval": 12, "spike": 28}  # bytes that an event touches, in double precision
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Firing:
 
     Attributes
     ----------
-    inputs, neurons : mean number
+    inputs, neurons : float
+        Mean number of spikes of an input or neuron.
     """
 
     inputs: float
@@ -35,34 +36,57 @@ class Firing:
 
     @classmethod
     def at(cls, input_probability: float, rate_hz: float, n_steps: int, dt_ms: float) -> Firing:
-        """From the inputs' probability per step and the neurons' rate."""
+        """Return it for a probability per step of the inputs and a firing rate of the neurons."""
         return cls(input_probability * n_steps, rate_hz * n_steps * dt_ms / 1000.0)
 
 
 @dataclass(frozen=True)
 class Work:
-    """Counts of one rank, per sample where they grow with time.
+    """Counts of one rank; those that grow with time are per sample.
 
     Attributes
     ----------
-    ranks : of the whole run
-    neurons, readouts : cells of this rank
-    lag_rows : neurons times the steps, beyond one, by which learning signals lag behind (spike variant), and by which
-        more is kept of them
-    lagged_events : events, if they do: the synapses are then visited twice
-    cold_events : events whose synapses come from memory, as the table is larger than a cache
-    synapses : onto neurons, from inputs and neurons
-    readout_synapses, feedback_synapses : onto readouts; from readouts onto neurons
-    rows : pairs of a source that is listened to and a delay, all tables
-    events : arrivals at synapses onto neurons
-    visits : rows of such synapses that spikes open, also those with no target here
-    heard : neurons that the rank listens to
-    readout_events : arrivals at synapses onto readouts
-    steps, neuron_steps, signal_steps : steps; times neurons; times synapses of the feedback
-    spikes : of all ranks' neurons
-    input_spikes : of the inputs
-    rounds : exchanges
-    words : 32-bit words of a rank's message, mean
+    ranks : int
+        Number of ranks of the run.
+    neurons, readouts : float
+        Cells of this rank.
+    lag_rows : float
+        Neurons times the steps, beyond one, by which learning signals lag behind (spike variant); their histories are
+        longer by as many steps.
+    lagged_events : float
+        Events if learning signals lag, for which synapses are then visited twice; else 0.
+    cold_events : float
+        Events whose synapses come from memory because the table is larger than the cache.
+    synapses : float
+        Synapses from inputs and neurons onto neurons.
+    readout_synapses : float
+        Synapses onto readouts.
+    feedback_synapses : float
+        Synapses from readouts onto neurons.
+    rows : float
+        Pairs of a source that the rank listens to and a delay, in all tables.
+    events : float
+        Arrivals at synapses onto neurons.
+    visits : float
+        Rows of such synapses that spikes open, rows without targets included.
+    heard : float
+        Neurons that the rank listens to.
+    readout_events : float
+        Arrivals at synapses onto readouts.
+    steps : float
+        Steps of a sample.
+    neuron_steps : float
+        Steps times neurons.
+    signal_steps : float
+        Steps times synapses of the feedback.
+    spikes : float
+        Spikes of the neurons of all ranks.
+    input_spikes : float
+        Spikes of the inputs.
+    rounds : float
+        Number of exchange rounds.
+    words : float
+        Mean number of 32-bit words in a rank's message.
     """
 
     ranks: int
@@ -89,7 +113,7 @@ class Work:
 
 
 def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -> Work:
-    """Expected counts of `rank` of `ranks` for samples of `n_steps`."""
+    """Return the expected counts of `rank` of `ranks` for samples of `n_steps` steps."""
     heard = sources(model, ranks, rank)
     parts = {"neurons": (0.0,) * 4, "readouts": (0.0,) * 4, "feedback": (0.0,) * 4}
     for item in model.projections:
@@ -120,12 +144,12 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -
 
 
 def round_steps(model: Model, n_steps: int) -> int:
-    """Steps of a round: the min-delay of the projections whose spikes or signals travel between ranks."""
+    """Return the steps of a round: the min-delay of the projections whose spikes or signals travel between ranks."""
     return min(model.min_delay(*ENGINES[model.variant].exchanging) or n_steps, n_steps)
 
 
 def sources(model: Model, ranks: int, rank: int) -> dict[str, float]:
-    """Expected number of neurons of each recurrent population that a rank listens to, see `Network.sources`."""
+    """Return the expected number of neurons of each population that a rank listens to; see `LocalNetwork.sources`."""
     first, last = block(model.size("recurrent"), ranks, rank)
     groups = model.of_role("recurrent")
     found = {}
@@ -141,14 +165,14 @@ def sources(model: Model, ranks: int, rank: int) -> dict[str, float]:
 
 
 def _local(model: Model, post: Population, ranks: int, rank: int) -> tuple[int, int]:
-    """The targets on a rank, ids in the population."""
+    """Return the half-open range of targets on a rank, as ids within the population."""
     offset = model.offset(post)
     low, high = overlap(*block(model.size(post.role), ranks, rank), offset, offset + post.size)
     return low - offset, high - offset
 
 
 def _without_targets(model: Model, item: Projection, ranks: int, rank: int) -> float:
-    """Probability that a source has no synapse of a projection on a rank."""
+    """Return the probability that a source has no synapse of a projection on a rank."""
     low, high = _local(model, item.post, ranks, rank)
     return RULES[item.rule].silent(item, low, high)
 
@@ -156,7 +180,7 @@ def _without_targets(model: Model, item: Projection, ranks: int, rank: int) -> f
 def _counts(
     model: Model, item: Projection, firing: Firing, ranks: int, rank: int, heard: Mapping[str, float]
 ) -> tuple[float, ...]:
-    """Synapses, rows, arrivals and visited rows of a projection on a rank."""
+    """Return synapses, rows, arrivals and visited rows of a projection on a rank."""
     low, high = _local(model, item.post, ranks, rank)
     synapses = (high - low) * RULES[item.rule].indegree(item)
     tiles = number_of_tiles(item, high - low) if model.variant == "interval" and item.post.role == "recurrent" else 1

@@ -17,7 +17,7 @@ SYNAPSE = np.dtype([("target", "<i8"), ("source", "<i8"), ("delay", "<i4"), ("we
 
 
 def tables(network: LocalNetwork) -> list[tuple[SynapseTable, ProjectionSlice]]:
-    """All projections of spikes with their tables, in the model's order of definition."""
+    """Return all projections of spikes with their tables, in the model's order of definition."""
     spans = {
         span.projection.name: (table, span) for table in network.tables().values() for span in table.spans
     }  # fmt: skip
@@ -31,7 +31,8 @@ def synapses(
 
     Parameters
     ----------
-    weight : float64, in place of the table's, such as weights with pending updates applied
+    weight : ndarray or None
+        Float64, in place of the table's, such as weights with pending updates applied.
     """
     return collectives.to_root(comm, _own(table, span, table.weight if weight is None else weight))
 
@@ -52,7 +53,8 @@ class Digest:
 
     Attributes
     ----------
-    state : 32 bytes
+    state : bytes
+        32 bytes.
     """
 
     def __init__(self, state: bytes = bytes(32)) -> None:
@@ -82,5 +84,5 @@ class Digest:
         self.state = chain.digest()
 
     def hexdigest(self) -> str:
-        """The digest so far, 64 hexadecimal digits."""
+        """Return the digest so far, 64 hexadecimal digits."""
         return self.state.hex()

@@ -1,4 +1,4 @@
-"""Numbers that are not finite: looked for after each sample, and named."""
+"""Find and name numbers that are not finite, after each sample."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..kernels import optimizers as kernel
 from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 
-LIMIT = 1e150  # beyond this a number counts as overflown
+LIMIT = 1e150  # larger numbers count as overflow
 SOUND = {"d": kernel.sound_double, "f": kernel.sound_single}
 
 

@@ -14,7 +14,8 @@ class Deferred:
 
     Attributes
     ----------
-    asked : whether an interrupt came
+    asked : bool
+        Whether an interrupt came.
     """
 
     def __init__(self) -> None:

@@ -1,17 +1,15 @@
-"""The loop: samples in, weight changes out, observers told.
+"""The loop: run samples, change weights, call observers.
 
 Contract
 --------
 One iteration is `batch_size` samples, then one optimizer step (interval variant; the spike variant learns as it runs).
 All ranks run the same samples in the same order and meet in every round of every sample; nothing but spikes and readout
 signals crosses ranks. The loop knows nothing of files: recorders, progress, checkpoints and early stopping are
-observers. They are called on all ranks, in the order given; what they do together they do through
-`simulation.exchange.comm`.
+observers. All ranks call them in the given order; they communicate through `simulation.exchange.comm`.
 
-With replicas (interval variant) this holds within each group of ranks. Groups run shares of a batch and meet at its
-end: then all know all losses and rates, the digest has taken all spikes in the order of the samples, and `after_batch`
-tells observers, who may exchange what they found by `simulation.replicas.gathered`. Gradients meet in the optimizer
-step.
+With replicas (interval variant) this holds within each group of ranks. Groups run parts of a batch and meet at its
+end: then all know all losses and rates, the digest holds all spikes in the order of the samples, and `after_batch` is
+called, in which observers may communicate through `simulation.replicas`. Gradients are added in the optimizer step.
 """
 
 from __future__ import annotations
@@ -54,21 +52,33 @@ class Simulation:
 
     Parameters
     ----------
-    model : the network in words
-    task : inputs and targets
-    exchange : `Alone()` or `Ranks(comm)`, of a group of ranks by `launcher.split`
-    observers : told in this order
-    settings : of the variant, taken from the task if not given
+    model : Model
+        Description of the network.
+    task : Task
+        Inputs and targets.
+    exchange : Exchange or None
+        `Alone()` or `Ranks(comm)`, of a group of ranks by `launcher.split`.
+    observers : iterable of Observer
+        Observers, called in this order.
+    settings : Settings or None
+        Settings of the variant, by default those of the task.
 
     Attributes
     ----------
-    replicas : groups of ranks that share batches, this rank's among them
-    world : communicator of all ranks of all groups
-    iteration : iterations done
-    losses : mean loss of each iteration
-    rates : mean firing rate of the recurrent neurons in Hz, per iteration
-    batch : loss and mean firing rate of each sample of the last batch
-    moves : synapses that moved in each iteration, by projection; of rewired projections alone
+    replicas : Replicas
+        Groups of ranks that share batches, this rank's among them.
+    world : MPI.Comm or None
+        Communicator of all ranks of all groups.
+    iteration : int
+        Iterations done.
+    losses : list of float
+        Mean loss of each iteration.
+    rates : list of float
+        Mean firing rate of the recurrent neurons in Hz, per iteration.
+    batch : list of tuple[float, float]
+        Loss and mean firing rate of each sample of the last batch.
+    moves : dict[str, list[int]]
+        Synapses that moved in each iteration, by projection; of rewired projections alone.
     """
 
     def __init__(
@@ -139,7 +149,7 @@ class Simulation:
         self._raise_together(interrupt)
 
     def _raise_together(self, interrupt: Deferred) -> None:
-        """Collective: the interrupt that any rank noted."""
+        """Collective: raise the interrupt that any rank noted."""
         if any(collectives.any_of(self.world, [interrupt.asked])):
             raise KeyboardInterrupt
 
@@ -156,7 +166,7 @@ class Simulation:
         self._tell("after_iteration", self.iteration - 1, self.losses[-1])
 
     def _agree(self, interrupted: bool) -> bool:
-        """Collective: what any rank asked for is done by all; return whether any was interrupted."""
+        """Collective: do on all ranks what any rank asked for; return whether any was interrupted."""
         asking = [observer for observer in self.observers if observer.everywhere]
         questions = [observer.asks(self) for observer in asking]
         answers = collectives.any_of(self.world, [self.stop_requested, interrupted, *chain(*questions)])
@@ -210,7 +220,7 @@ class Simulation:
 
     def _run_batch(self, first: int, n: int, phase: str, learn: bool) -> list[tuple[float, float]]:
         self._note_training(phase, learn)
-        share, outcomes, problem = self.replicas.share(n), [], None
+        share, outcomes, problem = self.replicas.batch_range(n), [], None
         self.engine.skip(share.start, learn)
         try:
             for k in share:
@@ -284,7 +294,8 @@ class Simulation:
                 item.eta = eta
 
     def hexdigest(self) -> str:
-        """Collective: SHA-256 over the spikes of training and the weights as shown after it; valid on rank 0.
+        """Collective: return the SHA-256 over the spikes of training and the weights as shown after it; valid on rank
+        0.
 
         Validations and tests leave it as it is, unless they learn.
         """
@@ -329,11 +340,11 @@ class Simulation:
         return [(f"{name}.{names[:k].count(name)}", self.observers[k]) for k, name in enumerate(names)]
 
     def nbytes(self) -> dict[str, int]:
-        """Bytes on this rank by kind."""
+        """Return the bytes on this rank by kind."""
         return self.network.nbytes() | self.engine.nbytes()
 
     def bytes_of_synapses(self) -> int:
-        """Bytes of topology, weights, gradients and optimizer state on this rank."""
+        """Return the bytes of topology, weights, gradients and optimizer state on this rank."""
         return sum(table.nbytes for table in self.network.tables().values()) + self.engine.nbytes()["gradients"]
 
     def _tell(self, what: str, *news: object) -> None:
@@ -349,7 +360,7 @@ class Simulation:
 
 
 def counts(phase: str, learn: bool) -> bool:
-    """Whether the digest holds the spikes of a sample: of training, and of what else learns."""
+    """Return whether the digest holds the spikes of a sample: of training, and of what else learns."""
     return learn or phase == "train"
 
 

@@ -1,4 +1,4 @@
-"""What watches a run, and what it is told."""
+"""Observers of a run, and what they see of it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ from .task import Task
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one sample gave.
+    """Outcome of one sample.
 
     Attributes
     ----------
-    index, phase : of the sample
-    sample : inputs and target
-    error, signal : float64 (n_steps, n_readouts)
-    loss : of this sample
+    index, phase : int, str
+        Of the sample.
+    sample : Sample
+        Inputs and target.
+    error, signal : ndarray, float64 (n_steps, n_readouts)
+    loss : float
+        Of this sample.
     """
 
     index: int
@@ -44,20 +47,33 @@ class Watched(Protocol):
 
     Attributes
     ----------
-    model, task : what is trained, on what
-    exchange : of this rank's group of ranks; what observers do together they do through `exchange.comm`
-    replicas : groups of ranks that share batches, this rank's among them
-    world : communicator of all ranks of all groups, None for one process
-    network : this rank's share of the network
-    engine : of the variant; runs samples and holds the state
-    timers, digest : seconds by phase, SHA-256 over all spikes so far
-    iteration : iterations done
-    losses, rates : mean loss and mean firing rate (Hz) of each iteration
-    batch : loss and mean firing rate (Hz) of each sample of the last batch, of all groups, in the order of the samples
-    moves : synapses that moved in each iteration, by rewired projection
-    between : whether the run is between two iterations, so that its state can be kept
-    stop_requested : whether the run ends after this iteration; all ranks agree after `after_iteration`, so that one
-        rank of any group that asks is enough
+    model, task : Model, Task
+        What is trained, on what.
+    exchange : Exchange
+        Of this rank's group of ranks; what observers do together they do through `exchange.comm`.
+    replicas : Replicas
+        Groups of ranks that share batches, this rank's among them.
+    world : Any
+        Communicator of all ranks of all groups, None for one process.
+    network : LocalNetwork
+        This rank's share of the network.
+    engine : Engine
+        Of the variant; runs samples and holds the state.
+    timers, digest : Timers, Digest
+        Seconds by phase, SHA-256 over all spikes so far.
+    iteration : int
+        Iterations done.
+    losses, rates : list of float
+        Mean loss and mean firing rate (Hz) of each iteration.
+    batch : list of tuple[float, float]
+        Loss and mean firing rate (Hz) of each sample of the last batch, of all groups, in the order of the samples.
+    moves : dict[str, list[int]]
+        Synapses that moved in each iteration, by rewired projection.
+    between : bool
+        Whether the run is between two iterations, so that its state can be kept.
+    stop_requested : bool
+        Whether the run ends after this iteration; all ranks agree after `after_iteration`, so that one rank of any
+        group that asks is enough.
     """
 
     model: Model
@@ -78,10 +94,10 @@ class Watched(Protocol):
     stop_requested: bool
 
     def hexdigest(self) -> str:
-        """Collective: SHA-256 over all spikes so far and the present weights; valid on rank 0."""
+        """Collective: return the SHA-256 over all spikes so far and the present weights; valid on rank 0."""
 
     def nbytes(self) -> dict[str, int]:
-        """Bytes on this rank by kind."""
+        """Return the bytes on this rank by kind."""
 
 
 class Observer:
@@ -89,8 +105,9 @@ class Observer:
 
     Attributes
     ----------
-    everywhere : whether all groups of ranks are to be told, or the first alone, such as for writing files; samples are
-        told where they run, and the first of a batch runs in the first group
+    everywhere : bool
+        True: call this observer in every replica group. False: only in the first group (for file writers). Per-sample
+        hooks run in the group that ran the sample; the first sample of a batch always runs in the first group.
     """
 
     everywhere = True
@@ -112,20 +129,21 @@ class Observer:
         """After iteration number `iteration` (from 0), weights changed; `loss` is the mean of its samples."""
 
     def asks(self, simulation: Watched) -> list[bool]:
-        """What this rank asks of all after an iteration; a fixed number of questions, asked only with `everywhere`.
+        """Return the requests of this rank after an iteration; a fixed number of them, used only with
+        `everywhere`.
 
         Not collective: all questions of all observers travel in one message, with `stop_requested`.
         """
         return []
 
     def settle(self, simulation: Watched, asked: list[bool]) -> None:
-        """After `after_iteration` of all observers; `asked` tells for each of `asks` whether any rank did."""
+        """After `after_iteration` of all observers; `asked` holds for each of `asks` whether any rank did."""
 
     def finish(self, simulation: Watched) -> None:
         """After the last iteration."""
 
     def failed(self, simulation: Watched, problem: ParepropError) -> str:
-        """The run can't go on, maybe in the midst of an iteration (not `simulation.between`); tell what is safe."""
+        """Handle a failure, maybe within an iteration (not `simulation.between`); return a line on what is safe."""
         return ""
 
     def state(self, simulation: Watched) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a task is: inputs and targets, sample by sample."""
+"""Protocol of a task: inputs and targets, sample by sample."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ class Task(Protocol):
 
     Attributes
     ----------
-    n_steps : steps of one sample
-    learning_window : the last steps of a sample, with a learning signal
+    n_steps : int
+        Steps of one sample.
+    learning_window : int
+        The last steps of a sample, with a learning signal.
     """
 
     n_steps: int
     learning_window: int
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """Sample number `index` of `phase` ("train", "validate", "test"), the same on all ranks."""
+        """Return sample number `index` of `phase` ("train", "validate", "test"), the same on all ranks."""

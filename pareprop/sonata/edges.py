@@ -46,7 +46,7 @@ class Edges:
     Attributes
     ----------
     path : Path
-        Of the file.
+        Path of the file.
     name, source, target : str
         The population, and the node populations that it connects.
     n_sources, n_targets : int

@@ -13,21 +13,25 @@ SMALL = 1e-6  # steps by which a time may lie before its step
 
 
 def read(path: Path, population: str, size: int, dt_ms: float) -> tuple[np.ndarray, np.ndarray]:
-    """Spikes of a population, in the order of the file.
+    """Return the spikes of a population, in the order of the file.
 
     Parameters
     ----------
     path : Path
+        File of spikes.
     population : str
+        Name of the population.
     size : int
-        Its number of cells.
+        Number of its cells.
     dt_ms : float
-        Step.
+        Step in ms.
 
     Returns
     -------
-    step, id : np.ndarray
-        int64; a spike at time t is in step floor(t / dt).
+    step : np.ndarray
+        int64 (n,); a spike at time t is in step floor(t / dt).
+    id : np.ndarray
+        int64 (n,), ids of the cells.
     """
     with hdf5.opened(path) as file:
         group = hdf5.group(file, "spikes")

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: results, recordings, checkpoints, exports.
+"""Files of a run: results, recordings, checkpoints, exports.
 
 May import `simulation`, `engines`, `network`, `parallel` and the ground.
 

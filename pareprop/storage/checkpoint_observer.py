@@ -1,4 +1,4 @@
-"""The observer that decides when a checkpoint is written: by count or clock, on a signal, at the end, in trouble."""
+"""The observer that writes checkpoints: by count or clock, on a signal, at the end, and after an error."""
 
 from __future__ import annotations
 
@@ -19,27 +19,37 @@ from . import checkpoint_write
 from .disk import on_disk
 from .signals import ASKING, Signals
 
-LISTENING = "listening"  # file that is there while all ranks listen to signals; before, a signal would kill
+LISTENING = "listening"  # marker file: exists while all ranks handle signals; before, a signal would kill the run
 
 
 class Checkpoints(Observer):
-    """Writes checkpoints. Must be the last observer, so that what the others keep is that of the same iteration.
+    """Writes checkpoints. Must be the last observer, so that the others' states belong to the same iteration.
 
-    Signals may reach ranks at different times, and clocks differ: ranks agree once per iteration what is due.
+    Signals may reach ranks at different times, and clocks differ, so ranks agree once per iteration whether to write.
 
     Parameters
     ----------
-    folder : where checkpoints lie
-    identity : what a resumed run must have in common, as JSON
-    last : iterations after which the run ends
-    every, minutes : iterations and minutes between checkpoints, 0 for none
-    keep : how many of the latest stay
-    signals : whether to listen to SIGUSR1, SIGTERM and SIGINT (main thread only)
+    folder : Path
+        Directory of the checkpoints.
+    identity : dict of str to Any
+        Configuration that a resumed run must have in common, as JSON.
+    last : int
+        Number of iterations of the run.
+    every : int
+        Iterations between checkpoints, 0 for none.
+    minutes : float
+        Minutes between checkpoints, 0 for none.
+    keep : int
+        Number of checkpoints that are kept, the latest ones.
+    signals : bool
+        Whether to handle SIGUSR1, SIGTERM and SIGINT (main thread only).
 
     Attributes
     ----------
-    latest : the last checkpoint written, or None
-    asked : name of the signal that ended the run, or ""
+    latest : Path or None
+        The latest checkpoint written, or None.
+    asked : str
+        Name of the signal that stopped the run, or "".
     """
 
     def __init__(
@@ -54,13 +64,13 @@ class Checkpoints(Observer):
         self._written = -1
 
     def start(self, simulation: Simulation) -> None:
-        """Listen, start the clock, and remember the state."""
+        """Install signal handlers, start the clock, and keep a copy of the state."""
         if self._listens:
             self._signals = Signals()
-            collectives.any_of(simulation.world, [False])  # all ranks have done it
+            collectives.any_of(simulation.world, [False])  # all ranks have installed theirs
             self._mark(simulation, True)
         self._clock, self._written = time.monotonic(), simulation.iteration if self.latest else -1
-        self._remember(simulation)
+        self._copy_state(simulation)
 
     def asks(self, simulation: Simulation) -> list[bool]:
         """Whether a checkpoint is late by this rank's clock, and which signal it was sent."""
@@ -69,7 +79,7 @@ class Checkpoints(Observer):
         return [late, *(asked == number.name for number in ASKING)]
 
     def settle(self, simulation: Simulation, asked: list[bool]) -> None:
-        """Write a checkpoint if one is due on any rank, and end the run if a signal asked for it."""
+        """Write a checkpoint if one is due on any rank; stop the run after a signal."""
         late, *signals = asked
         if any(signals):
             self.asked = next(number.name for number, sent in zip(ASKING, signals, strict=True) if sent)
@@ -77,10 +87,10 @@ class Checkpoints(Observer):
         due = bool(self.every) and simulation.iteration % self.every == 0
         if late or due or simulation.stop_requested or simulation.iteration >= self.last:
             self._write(simulation)
-        self._remember(simulation)
+        self._copy_state(simulation)
 
     def finish(self, simulation: Simulation) -> None:
-        """Stop listening."""
+        """Remove the signal handlers."""
         if self._signals is not None:
             self._mark(simulation, False)
             self._signals.release()
@@ -93,39 +103,39 @@ class Checkpoints(Observer):
                 (self.folder / LISTENING).touch() if listening else (self.folder / LISTENING).unlink(missing_ok=True)
 
     def failed(self, simulation: Simulation, problem: ParepropError) -> str:
-        """Write a checkpoint of the last good state, if it still is there; tell what is safe."""
+        """Write a checkpoint of the last good state, if it still exists; return a line that names the latest one."""
         self.finish(simulation)
-        if simulation.iteration != self._written and (simulation.between or self._bring_back(simulation)):
+        if simulation.iteration != self._written and (simulation.between or self._restore_copy(simulation)):
             try:
                 self._write(simulation)
             except StateError as another:
-                return f"no checkpoint could be written ({another}); {self._safe()}"
-        return self._safe()
+                return f"no checkpoint could be written ({another}); {self._latest_line()}"
+        return self._latest_line()
 
-    def _safe(self) -> str:
+    def _latest_line(self) -> str:
         return f"safe: {self.latest}" if self.latest else "no checkpoint was written before"
 
     def _write(self, simulation: Simulation) -> None:
         if simulation.iteration == self._written:
             return
         with simulation.timers.phase("checkpoint"):
-            self.latest = collectives.run_in_first_group(simulation.replicas, self._write_sound, simulation)
+            self.latest = collectives.run_in_first_group(simulation.replicas, self._write_if_finite, simulation)
         self._written, self._clock = simulation.iteration, time.monotonic()
 
-    def _write_sound(self, simulation: Simulation) -> Path:
+    def _write_if_finite(self, simulation: Simulation) -> Path:
         problem = find_bad(simulation.network, simulation.engine)
-        if collectives.maximum(simulation.exchange.comm, problem is not None):  # never keep what can't be gone on with
+        if collectives.maximum(simulation.exchange.comm, problem is not None):  # such a state cannot be resumed
             collectives.raise_together(simulation.exchange.comm, problem)
         return checkpoint_write.write(simulation, self.folder, self.identity, self.keep)
 
-    def _remember(self, simulation: Simulation) -> None:
-        """Keep what a sample changes before the weights: states of neurons and readouts, and the digest."""
+    def _copy_state(self, simulation: Simulation) -> None:
+        """Copy the state that a sample changes before it changes weights: of neurons and readouts, and the digest."""
         if simulation.engine.learns_at_the_end:
             state = simulation.engine.state()
             arrays = [(name, np.copy(array)) for name, array in _cells(state)]
             self._good = arrays, state.numbers, simulation.digest.state
 
-    def _bring_back(self, simulation: Simulation) -> bool:
+    def _restore_copy(self, simulation: Simulation) -> bool:
         if not simulation.engine.learns_at_the_end:
             return False
         arrays, numbers, simulation.digest.state = self._good
@@ -140,8 +150,8 @@ def _cells(state: Any) -> list[tuple[str, np.ndarray]]:
 
 
 class Checkpoint(Frozen):
-    """Section [checkpoint]: when the state is kept; at the end and on a signal always."""
+    """Section [checkpoint]: when checkpoints are written, beside those at the end and on a signal."""
 
     every: int = Field(0, ge=0, description="iterations between checkpoints, 0 for none")
     minutes: float = Field(15.0, ge=0, description="minutes between checkpoints, 0 for none")
-    keep: int = Field(2, ge=1, description="how many of the latest stay")
+    keep: int = Field(2, ge=1, description="number of checkpoints kept, the latest ones")

@@ -1,7 +1,7 @@
-"""One rank's share of a checkpoint: pieces of raw numbers, written and read as streams.
+"""The file of one rank in a checkpoint: pieces of raw numbers, written and read chunk by chunk.
 
-A piece is what a rank owns of one array of a `State`, `count` items long. Shares of all ranks, one after the other, are
-the whole array: neurons by id, synapses in canonical order. Only a chunk of a piece is ever held in memory.
+A piece is the part of one array of a `State` that a rank owns, `count` items long. The pieces of all ranks, by rank,
+form the whole array: neurons by id, synapses in canonical order. Only one chunk of a piece is held in memory at a time.
 """
 
 from __future__ import annotations
@@ -22,21 +22,30 @@ from ..parallel import collectives
 from ..parallel.spike_log import SpikeLog, joined
 
 ALIGNMENT = 4096
-SYNCHRONISE = 2**26  # bytes after which the disk is asked to take them
-CHUNK = 2**20  # items; larger buffers are fresh memory each time, smaller ones take longer to order
+SYNCHRONISE = 2**26  # bytes between two requests to write to the disk
+CHUNK = 2**20  # items; larger buffers are allocated anew each time, smaller ones take longer to sort
 
 
 @dataclass
 class Piece:
-    """What this rank owns of one array.
+    """The part of one array that this rank owns.
 
     Attributes
     ----------
-    name, kind : as in `State`; arrays of kind "shared" belong to rank 0
-    array : (count, ...), or over a span of `table` in the order it lies in memory
-    table, span : of synapses
-    count : items of this rank
-    offset, crc : place in the file and CRC-32, set by `write`
+    name, kind : str
+        Name and kind of the array in `State`; arrays of kind "shared" belong to rank 0.
+    array : ndarray
+        Values (count, ...), or of the synapses of `span` in memory order.
+    table : SynapseTable or None
+        Table of the synapses.
+    span : ProjectionSlice or None
+        Their projection in the table.
+    count : int
+        Number of items of this rank.
+    offset : int
+        Place in the file in bytes, set by `write`.
+    crc : int
+        CRC-32, set by `write`.
     """
 
     name: str
@@ -61,7 +70,7 @@ class Piece:
 
 @dataclass
 class _Group:
-    """Pieces that are walked through together."""
+    """Pieces that are written and read together, chunk by chunk."""
 
     pieces: list[Piece] = field(default_factory=list)
 
@@ -78,7 +87,7 @@ class _Group:
 
 
 def pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
-    """Collective: this rank's pieces of a state; rank 0 has them all, others all but those that are shared."""
+    """Collective: return this rank's pieces of a state; those of kind "shared" on rank 0 only."""
     shared = state.shared | {name: _merged(comm, *entry) for name, entry in state.rows.items()}
     for name, own in state.spikes.items():
         shared |= _joined(comm, name, own())
@@ -93,7 +102,7 @@ def pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
 
 
 def _merged(comm: Any, table: SynapseTable, array: np.ndarray) -> np.ndarray:
-    """Rows of all ranks on rank 0: each from a rank that has synapses in it."""
+    """Collective: gather rows on rank 0, each from a rank that has synapses in it."""
     rows, n_rows = table.whole_rows()
     whole = np.zeros((n_rows, *array.shape[1:]), array.dtype)
     whole[rows] = array
@@ -104,7 +113,7 @@ def _merged(comm: Any, table: SynapseTable, array: np.ndarray) -> np.ndarray:
 
 
 def _joined(comm: Any, name: str, own: SpikeLog) -> dict[str, np.ndarray]:
-    """The spikes of all ranks' neurons, on rank 0."""
+    """Collective: gather the spikes of all ranks' neurons on rank 0."""
     parts = [SpikeLog.from_arrays(*arrays) for arrays in collectives.to_root(comm, [(own.ids, own.ptr)])]
     whole = joined(parts or [own], len(own.ptr) - 1)
     return {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
@@ -122,9 +131,9 @@ def _groups(found: list[Piece]) -> list[_Group]:
 
 
 def write(path: Path, found: list[Piece]) -> None:
-    """Write pieces into a new file and synchronise it; sets their offsets and checksums.
+    """Write pieces into a new file and synchronise it; set their offsets and checksums.
 
-    Synapses are put in order while the disk takes what was written before.
+    Synapses are sorted while the disk writes the chunks before.
     """
     offset = 0
     for piece in found:
@@ -141,12 +150,12 @@ def write(path: Path, found: list[Piece]) -> None:
                 waiting = 0
         os.ftruncate(file.fileno(), offset)
         for done in synchronised:
-            done.result()  # its error is told here, and only once
+            done.result()  # raises its error, once
         os.fsync(file.fileno())
 
 
 def _written(found: list[Piece]) -> Iterator[tuple[Piece, np.ndarray, int]]:
-    """What is to be written: chunks of pieces as bytes, and their places in the file."""
+    """Yield chunks of pieces as bytes, with their offsets in the file."""
     for group in _groups(found):
         at = [piece.offset for piece in group.pieces]
         for place in group.places() if group.pieces[0].count else ():
@@ -168,8 +177,12 @@ def fill(found: list[Piece], firsts: list[int], read: Callable[[int, int, int], 
 
     Parameters
     ----------
-    firsts : of each piece, items that ranks before this one own
-    read : (piece, first, last) to these items of the whole array
+    found : list of Piece
+        The pieces.
+    firsts : list of int
+        Number of items of each piece on the ranks before this one.
+    read : callable
+        Function of (index of a piece, first, last) that returns these items of the whole array.
     """
     number = {id(piece): k for k, piece in enumerate(found)}
     for group in _groups(found):
@@ -183,7 +196,7 @@ def fill(found: list[Piece], firsts: list[int], read: Callable[[int, int, int], 
 
 
 def checksum(descriptor: int, offset: int, size: int) -> int:
-    """CRC-32 of a part of a file; short files give that of what there is."""
+    """Return the CRC-32 of a part of a file, up to its end."""
     crc = 0
     while size > 0 and (data := os.pread(descriptor, min(size, 2**24), offset)):
         crc = zlib.crc32(data, crc)

@@ -1,4 +1,4 @@
-"""Reading checkpoints: find the latest good one, refuse one of another run, take its state on any number of ranks."""
+"""Read checkpoints: find the latest undamaged one, refuse those of other runs, load on any number of ranks."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation.loop import Simulation
 from . import checkpoint_pieces
-from .checkpoint_write import FORMAT, MANIFEST, iteration_of, listed, seal, share_name
+from .checkpoint_write import FORMAT, MANIFEST, iteration_of, list_checkpoints, rank_file_name, seal
 
-MANIFEST_LIMIT = 256 * 2**20  # bytes; a longer one is not ours
+MANIFEST_LIMIT = 256 * 2**20  # bytes; longer files were not written by this package
 MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)
 Count = Annotated[int, Field(ge=0, lt=2**48)]
 
 
 class Damaged(Exception):
-    """A checkpoint that is not what was written."""
+    """A checkpoint that was changed after it was written."""
 
 
 class _Strict(BaseModel):
@@ -86,15 +86,15 @@ class _Manifest(_Strict):
 
 
 def find(folder: Path, exchange: Exchange, identity: dict[str, Any]) -> tuple[Path, dict[str, Any], list[str]]:
-    """Collective: the latest undamaged checkpoint, its manifest, and what is wrong with later ones.
+    """Collective: return the latest undamaged checkpoint, its manifest, and one complaint for each later one.
 
     Raises
     ------
     InputError
-        If there is none, or it belongs to another configuration, version or format; names the differences.
+        If there is none, or it belongs to another configuration, version or format; the message names the differences.
     """
     comm, complaints = exchange.comm, []
-    paths = listed(folder) if exchange.rank == 0 else None
+    paths = list_checkpoints(folder) if exchange.rank == 0 else None
     for path in paths if comm is None else comm.bcast(paths):
         found = _try(_manifest, path) if exchange.rank == 0 else None
         manifest, wrong = found if comm is None else comm.bcast(found)
@@ -164,8 +164,8 @@ def _share(path: Path) -> BinaryIO:
 
 
 def _verify(path: Path, manifest: dict[str, Any], number: int) -> None:
-    """Check size and checksums of one share."""
-    name = share_name(number)
+    """Check size and checksums of the file of rank `number`."""
+    name = rank_file_name(number)
     with _share(path / name) as file:
         size = os.fstat(file.fileno()).st_size
         for array in manifest["arrays"]:
@@ -188,7 +188,7 @@ def _refuse_others(path: Path, manifest: dict[str, Any], identity: dict[str, Any
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """What differs between two nested mappings, as "key = old value, now new value"."""
+    """Return the differences of two nested mappings, as "key = old value, now new value"."""
     found = []
     for key in dict.fromkeys([*old, *new]):
         before, after = old.get(key), new.get(key)
@@ -204,12 +204,12 @@ def _short(value: Any) -> str:
 
 
 def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> None:
-    """Collective: bring a newly built simulation into the state of a checkpoint that `find` gave.
+    """Collective: load the state of a checkpoint that `find` returned into a newly built simulation.
 
     Raises
     ------
     InputError
-        If the arrays are not those of this network.
+        If the arrays do not fit this network.
     """
     comm, rank = simulation.exchange.comm, simulation.exchange.rank
     arrays = {array["name"]: array for array in manifest["arrays"]}
@@ -256,7 +256,7 @@ def _check_fit(path: Path, found: list[checkpoint_pieces.Piece], totals: np.ndar
 
 
 class _Files:
-    """The shares of a checkpoint, opened when they are needed."""
+    """The files of a checkpoint, one per rank that wrote it, opened on demand."""
 
     def __init__(self, path: Path, stack: ExitStack) -> None:
         self._path, self._stack = path, stack
@@ -265,14 +265,14 @@ class _Files:
     def _descriptor(self, number: int) -> int:
         if number not in self._descriptors:
             try:
-                file = self._stack.enter_context(_share(self._path / share_name(number)))
+                file = self._stack.enter_context(_share(self._path / rank_file_name(number)))
             except OSError as problem:
-                raise InputError(f"{self._path / share_name(number)}: {problem.strerror}") from None
+                raise InputError(f"{self._path / rank_file_name(number)}: {problem.strerror}") from None
             self._descriptors[number] = file.fileno()
         return self._descriptors[number]
 
     def read(self, array: Mapping[str, Any], first: int, last: int) -> np.ndarray:
-        """Items [first, last) of a whole array."""
+        """Return the items [first, last) of a whole array."""
         out = np.empty((last - first, *array["item"]), array["dtype"])
         for number, start, stop, place in self._parts(array["shares"], first, last):
             self._read_into(number, out[start - first : stop - first], place * _item_bytes(array), array)
@@ -280,7 +280,9 @@ class _Files:
 
     @staticmethod
     def _parts(shares: list[list[int]], first: int, last: int) -> Iterator[tuple[int, int, int, int]]:
-        """Shares that hold some of [first, last): number, first and last item of the whole, place in the share."""
+        """Yield the files that hold items of [first, last): rank, first and last item of the whole array, place in the
+        file.
+        """
         begin = 0
         for number, (count, _, _) in enumerate(shares):
             start, stop = max(first, begin), min(last, begin + count)
@@ -294,5 +296,5 @@ class _Files:
         while view:
             n = os.preadv(self._descriptor(number), [view], offset)
             if n == 0:
-                raise InputError(f"{self._path / share_name(number)} ends within {array['name']}")
+                raise InputError(f"{self._path / rank_file_name(number)} ends within {array['name']}")
             view, offset = view[n:], offset + n

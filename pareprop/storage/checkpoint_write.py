@@ -1,9 +1,9 @@
-"""Checkpoints: the state of a run on disk, exact, for any number of ranks.
+"""Write checkpoints: the exact state of a run on disk, for any number of ranks.
 
-A checkpoint is a directory `iteration-<n>`: every rank writes its share into `rank-<r>.bin`, raw numbers, array after
-array; `manifest.json` tells what lies where, with a CRC-32 of every piece and a BLAKE2b of itself. All of it is written
-into `iteration-<n>.part`, synchronised, and renamed at last: a directory of the final name is complete, or was damaged
-later, which the checksums tell. Nothing in it is ever executed or unpickled.
+A checkpoint is a directory `iteration-<n>`. Every rank writes the part of each array that it owns into `rank-<r>.bin`,
+as raw numbers; `manifest.json` lists the offsets, a CRC-32 of every piece, and a BLAKE2b hash of itself. All files are
+written into `iteration-<n>.part`, synchronised, and the directory is renamed at the end. So a directory with the final
+name is complete, and checksums detect later damage. Nothing in it is ever executed or unpickled.
 """
 
 from __future__ import annotations
@@ -33,16 +33,22 @@ def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: 
 
     Parameters
     ----------
-    folder : where the checkpoints of this run lie
-    identity : what a resumed run must have in common with this one, as JSON
+    simulation : Simulation
+        The simulation, between two iterations.
+    folder : Path
+        Directory of the checkpoints of this run.
+    identity : dict of str to Any
+        Configuration that a resumed run must have in common with this one, as JSON.
+    keep : int
+        Number of checkpoints to keep.
 
     Raises
     ------
     StateError
-        On all ranks if one can't write; checkpoints of before are left as they are.
+        On all ranks if one cannot write; earlier checkpoints stay as they are.
     """
     comm, rank = simulation.exchange.comm, simulation.exchange.rank
-    final = folder / name_of(simulation.iteration)
+    final = folder / directory_name(simulation.iteration)
     part = final.with_suffix(".part")
     state = simulation.state()
     found = checkpoint_pieces.pieces(state, rank, comm)
@@ -52,7 +58,7 @@ def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: 
                 shutil.rmtree(part, ignore_errors=True)
                 part.mkdir(parents=True)
         with on_disk(comm, "checkpoint", final):
-            checkpoint_pieces.write(part / share_name(rank), found)
+            checkpoint_pieces.write(part / rank_file_name(rank), found)
         own = {piece.name: [piece.count, piece.offset, piece.crc] for piece in found}
         tables = [own] if comm is None else comm.gather(own)
         with on_disk(comm, "checkpoint", final):
@@ -66,13 +72,13 @@ def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: 
     return final
 
 
-def name_of(iteration: int) -> str:
-    """Directory of the checkpoint after so many iterations."""
+def directory_name(iteration: int) -> str:
+    """Return the directory name of the checkpoint after `iteration` iterations."""
     return f"iteration-{iteration:08d}"
 
 
-def share_name(rank: int) -> str:
-    """File of a rank's share."""
+def rank_file_name(rank: int) -> str:
+    """Return the file name of a rank."""
     return f"rank-{rank:05d}.bin"
 
 
@@ -94,7 +100,7 @@ def _manifest(
 
 
 def seal(text: str) -> str:
-    """Checksum of a manifest's text."""
+    """Return the checksum of a manifest's text."""
     return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
 
 
@@ -113,7 +119,7 @@ def _finish(part: Path, final: Path, manifest: dict[str, Any]) -> None:
 
 
 def synchronise(directory: Path) -> None:
-    """Bring the entries of a directory to the disk."""
+    """Synchronise the entries of a directory with the disk."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -121,8 +127,8 @@ def synchronise(directory: Path) -> None:
         os.close(descriptor)
 
 
-def listed(folder: Path) -> list[Path]:
-    """Complete checkpoints of a run, the latest first."""
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the complete checkpoints of a run, the latest first."""
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if re.fullmatch(NAME, path.name) and not path.is_symlink()]
@@ -130,12 +136,12 @@ def listed(folder: Path) -> list[Path]:
 
 
 def iteration_of(path: Path) -> int:
-    """Iterations done in a checkpoint, by its name."""
+    """Return the iterations done in a checkpoint, by its name."""
     return int(path.name.removeprefix("iteration-"))
 
 
 def _prune(folder: Path, keep: int) -> None:
-    for path in listed(folder)[max(keep, 1) :]:
+    for path in list_checkpoints(folder)[max(keep, 1) :]:
         shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob("iteration-*.part"):
         if re.fullmatch(NAME, path.stem):

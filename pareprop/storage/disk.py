@@ -16,12 +16,15 @@ from .. import files
 from ..errors import InputError, StateError
 from ..parallel.collectives import raise_together
 
-MARGIN = 2**19  # bytes that must stay free, for the frame of the file itself
+MARGIN = 2**19  # bytes that must stay free, for the metadata of the file
 
 
 @contextmanager
 def on_disk(comm: Any, what: str, path: Path) -> Iterator[None]:
-    """Collective: an error of the file system on one rank becomes a StateError on all. Nothing collective inside."""
+    """Collective context manager: raise an OSError of one rank as a StateError on all ranks.
+
+    The block must not hold collective calls.
+    """
     problem = None
     try:
         yield
@@ -30,10 +33,10 @@ def on_disk(comm: Any, what: str, path: Path) -> Iterator[None]:
     raise_together(comm, problem)
 
 
-def require_room(path: Path, n_bytes: int) -> None:
-    """Raise the OSError of a full disk if the file system of `path` lacks room for so many more bytes.
+def require_space(path: Path, n_bytes: int) -> None:
+    """Raise the OSError of a full disk unless the file system of `path` has `n_bytes` free bytes.
 
-    HDF5 may crash when a disk fills up under it: whoever writes such a file asks before.
+    HDF5 may crash when the disk fills up during a write, so call this before.
     """
     system = os.statvfs(path.parent)
     if system.f_bavail * system.f_frsize < n_bytes + MARGIN:
@@ -85,7 +88,7 @@ def held(directory: Path, what: str) -> Iterator[None]:
 
 
 def reason(problem: OSError) -> str:
-    """What the file system said, without the trimmings of HDF5."""
+    """Return the message of the file system, without the additions of HDF5."""
     if isinstance(problem, files.Unfit):
         return problem.strerror
     text = os.strerror(problem.errno) if problem.errno else str(problem)

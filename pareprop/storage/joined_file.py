@@ -65,7 +65,7 @@ def _require_rows(path: Path, rows: dict[str, int]) -> None:
 
 
 def repair(path: Path) -> None:
-    """Copy the file of a killed writer, which HDF5 opens for readers of live files only."""
+    """Replace the file of a killed writer, which HDF5 opens in SWMR mode only, by a clean copy."""
     try:
         with h5py.File(path):
             return
@@ -87,8 +87,11 @@ def join(directory: Path, parts: list[dict[str, Any]]) -> Path:
 
     Parameters
     ----------
-    parts : for each part of the run its "files", by file the "rows" of each stream, and by name of a group of spikes
-        the numbers of those that were written together, equally divided among the files ("blocks")
+    directory : Path
+        Directory of the files.
+    parts : list of dict[str, Any]
+        For each part of the run its "files", the "rows" of each column by file, and the "blocks": by group of spikes
+        the numbers of spikes that were written together, equally divided among the files.
     """
     target, sources = directory.with_suffix(".h5"), defaultdict(list)
     with h5py.File(clear(target.with_suffix(".part")), "x", libver="latest") as joined:
@@ -107,7 +110,7 @@ def join(directory: Path, parts: list[dict[str, Any]]) -> Path:
 
 @dataclass
 class _Source:
-    """A dataset of one file; `rows` of it belong to the run."""
+    """A dataset of one file, of which the first `rows` belong to the run."""
 
     part: int
     path: str
@@ -137,7 +140,7 @@ def _note(file: h5py.File, part: int, path: str, rows: dict[str, int], sources: 
 
 
 def _virtual(joined: h5py.File, name: str, found: list[_Source], blocks: list[list[int] | None]) -> None:
-    if not found[0].grows:  # such as ids: the same in every part, so those of the first one
+    if not found[0].grows:  # such as ids: the same in every part
         found = [source for source in found if source.part == found[0].part]
     if len(found[0].shape) == 1:
         layout = h5py.VirtualLayout((sum(source.rows for source in found),), found[0].dtype)
@@ -152,7 +155,7 @@ def _virtual(joined: h5py.File, name: str, found: list[_Source], blocks: list[li
 
 
 def _in_order(found: list[_Source], blocks: list[list[int] | None]) -> Iterator[tuple[_Source, int, int]]:
-    """Ranges of rows: part after part, within it block after block, within that file after file."""
+    """Yield ranges of rows: by part, within a part by block, within a block by file."""
     for number in dict.fromkeys(source.part for source in found):
         files = [source for source in found if source.part == number]
         if blocks[number] is None or len(files) == 1:

@@ -1,4 +1,4 @@
-"""The run directory: `results.h5` with everything a reader needs, written by an observer."""
+"""The observer that writes `results.h5`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
 from . import local_activity
-from .disk import clear, on_disk, reason, require_room
+from .disk import clear, on_disk, reason, require_space
 
 FORMAT = "pareprop-run-1"
 SYNAPSE_BYTES = 36  # source, target, delay, both weights
@@ -35,10 +35,14 @@ class ResultsFile(Observer):
 
     Parameters
     ----------
-    path : of the file
-    attributes : of its root, such as task, seed and configuration
-    samples : (phase, index) of the samples whose dynamics are kept, to their names
-    n_record : recurrent neurons whose state is kept, evenly spread
+    path : Path
+        Path of the file.
+    attributes : dict of str to Any
+        Attributes of its root, such as task, seed and configuration.
+    samples : Mapping[tuple[str, int], str]
+        (phase, index) of the recorded samples, to their names in the file.
+    n_record : int
+        Number of recurrent neurons whose state is recorded, evenly spread.
     """
 
     everywhere = False
@@ -51,7 +55,7 @@ class ResultsFile(Observer):
         self.dynamics: dict[str, Any] = {}  # "<name>/<dataset>" to what was recorded, on rank 0
 
     def prepare(self, simulation: Simulation) -> None:
-        """Collective: begin the file with what is known before the first iteration."""
+        """Collective: create the file with attributes and initial weights."""
         counts = [span.last - span.first for _, span in digest.tables(simulation.network)]
         n_bytes = collectives.total(simulation.exchange.comm, sum(counts)) * SYNAPSE_BYTES
         with editing(simulation, self.path, "w", n_bytes) as file:
@@ -64,26 +68,26 @@ class ResultsFile(Observer):
                 file.attrs.update(root | self.attributes)
 
     def ensure(self, simulation: Simulation) -> None:
-        """Collective: begin the file unless there is one of an earlier part of the run to go on with."""
+        """Collective: create the file unless an earlier part of the run did."""
         with collectives.guarded(simulation.exchange.comm):
             there = simulation.exchange.rank or is_results(self.path)
         if not collectives.gather(simulation.exchange.comm, there)[0]:
             self.prepare(simulation)
 
     def start(self, simulation: Simulation) -> None:
-        """Begin the file, unless the run goes on from a checkpoint."""
+        """Create the file, unless the run was resumed from a checkpoint."""
         if simulation.iteration == 0:
             self.prepare(simulation)
-        self.ids = spread(simulation.network.n_recurrent, self.n_record)
+        self.ids = choose_evenly(simulation.network.n_recurrent, self.n_record)
 
     def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
-        """Switch recording on for the samples that are kept."""
+        """Switch recording on for the recorded samples."""
         wanted = (phase, index) in self.samples
         simulation.engine.record_ids(self.ids if wanted else self.ids[:0])
         local_activity.prepare(simulation, self.attributes.get("measured_from", 0) if wanted else None)
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
-        """Keep the dynamics of a sample."""
+        """Keep the dynamics of a recorded sample."""
         name = self.samples.get((outcome.phase, outcome.index))
         if name is None:
             return
@@ -113,11 +117,11 @@ class ResultsFile(Observer):
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
 
     def state(self, simulation: Simulation) -> dict[str, Any]:
-        """Dynamics so far; everything else can be written again."""
+        """Return the dynamics so far; everything else can be written again."""
         return dict(self.dynamics)
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take back the dynamics."""
+        """Load the dynamics."""
         self.dynamics = dict(state)
 
     def finish(self, simulation: Simulation) -> None:
@@ -159,7 +163,7 @@ class ResultsFile(Observer):
                     group = _projection(file, span.projection, count)
                     for key in columns if problem is None else ():
                         group[name if key == "weight" else key][place : place + len(records)] = records[key]
-                except OSError as found:  # other ranks go on sending: take all of it before giving up
+                except OSError as found:  # other ranks continue to send: receive everything first
                     problem = found
                 place += len(records)
         if problem is not None:
@@ -211,17 +215,27 @@ def is_results(path: Path) -> bool:
 
 @contextmanager
 def editing(simulation: Simulation, path: Path, mode: str, n_bytes: int) -> Iterator[h5py.File | None]:
-    """Collective: open a file on rank 0, None on others, under another name until it is complete.
+    """Collective context manager: edit the file under a temporary name and rename it at the end.
 
-    `n_bytes` is how much it will grow.
-    So a file that is there is complete, whenever the run was killed. An error of the file system ends the run on all
-    ranks as a `StateError`; what is collective in the block must be over before rank 0 raises one.
+    Rank 0 gets the open file, other ranks get None. An existing file is therefore always complete. An error of the file
+    system is raised as a `StateError` on all ranks; collective calls in the block must end before rank 0 raises one.
+
+    Parameters
+    ----------
+    simulation : Simulation
+        The simulation.
+    path : Path
+        Path of the file.
+    mode : str
+        "w" for a new file, "r+" for an existing one.
+    n_bytes : int
+        Expected growth, checked against the free disk space.
     """
     comm, part = simulation.exchange.comm, path.with_suffix(".part")
     file = None
     with on_disk(comm, "results", path):
         if simulation.exchange.rank == 0:
-            require_room(path, n_bytes)
+            require_space(path, n_bytes)
             clear(part)
             if mode != "w":
                 os.replace(path, part)
@@ -238,6 +252,6 @@ def editing(simulation: Simulation, path: Path, mode: str, n_bytes: int) -> Iter
     collectives.raise_together(comm, problem)
 
 
-def spread(n: int, count: int) -> np.ndarray:
-    """At most `count` ids evenly spread over [0, n)."""
+def choose_evenly(n: int, count: int) -> np.ndarray:
+    """Return at most `count` ids evenly spread over [0, n)."""
     return np.unique(np.linspace(0, n - 1, min(n, count)).astype(np.int64))

@@ -1,4 +1,4 @@
-"""Signals that ask a run for a checkpoint and an end."""
+"""Handlers of the signals that stop a run after a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ ASKING = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
 
 
 class Signals:
-    """Notes signals that ask for a checkpoint and an end; the second interrupt ends this process at once.
+    """Notes signals that stop the run after a checkpoint; a second Ctrl-C ends this process at once.
 
-    A thread reads them from a pipe: Python's own handlers wait for the end of a compiled call, which may be a whole
-    sample.
+    A thread reads the signals from a pipe, because Python's own handlers run only after a compiled call returns, which
+    may take a whole sample.
 
     Attributes
     ----------
-    asked : name of the first signal that came, or ""
+    asked : str
+        Name of the first signal received, or "".
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Recorded spikes in the SONATA spike format (Dai et al. 2020, doi 10.1371/journal.pcbi.1007696)."""
+"""Export recorded spikes in the SONATA spike format (Dai et al. 2020, doi 10.1371/journal.pcbi.1007696)."""
 
 from __future__ import annotations
 
@@ -18,22 +18,25 @@ BLOCK = 2**20  # spikes copied at a time
 
 
 def export(directory: Path, target: Path, overwrite: bool = False) -> int:
-    """Write the spikes of `record.h5` of a run; samples follow one another in time. Return their number.
+    """Write the spikes of `record.h5` of a run, one sample after the other in time; return the number of spikes.
 
     `/spikes/recurrent/timestamps` (ms) and `node_ids`, sorted by time; likewise `/spikes/inputs` if they were recorded.
 
     Parameters
     ----------
-    directory : of the run
-    target : file to write, outside of what the run itself has written
-    overwrite : whether to replace a file of that name
+    directory : Path
+        The run directory.
+    target : Path
+        File to write, outside of what the run itself has written.
+    overwrite : bool
+        Whether to replace a file of that name.
 
     Raises
     ------
     InputError
         If no spikes were recorded, or `target` is there already.
     StateError
-        If `target` can't be written.
+        If `target` cannot be written.
     """
     source = directory / "record.h5"
     _require_free(directory, target, overwrite)
@@ -45,7 +48,7 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
         names = {"recurrent": "spikes", "inputs": "input_spikes"}
         found = {name: file[group] for name, group in names.items() if f"{group}/id" in file}
         if not found:
-            raise InputError(f"{source} holds no spikes; [record] what = ['spikes'] keeps them")
+            raise InputError(f"{source} holds no spikes; record them with [record] what = ['spikes']")
         try:
             scale = int(file.attrs["n_steps"]), float(file.attrs["dt_ms"])
             with replacing(target) as part, h5py.File(part, "w") as out:

@@ -1,4 +1,4 @@
-"""Spikes that wait to be written, equally divided among ranks."""
+"""Buffer of spikes, written in equal parts by all ranks."""
 
 from __future__ import annotations
 
@@ -11,19 +11,23 @@ from ..parallel.spike_log import SpikeLog
 
 
 class SpikeBlock:
-    """Spikes of consecutive samples. Every rank knows all of them, from the log; each one writes an equal share.
+    """Spikes of consecutive samples. Every rank holds all of them, from the log, and writes an equal part.
 
-    So what was written together is sorted by sample, step and id from rank to rank, whatever their number.
+    So the spikes of one flush are sorted by sample, step and id over all ranks, for any number of ranks.
 
     Parameters
     ----------
-    n_steps : of a sample
-    kinds : types of iterations, steps and ids
+    n_steps : int
+        Number of steps of a sample.
+    kinds : list of str
+        NumPy types of iterations, steps and ids.
 
     Attributes
     ----------
-    count : spikes
-    nbytes : held
+    count : int
+        Number of spikes.
+    nbytes : int
+        Bytes held.
     """
 
     def __init__(self, n_steps: int, kinds: Sequence[str]) -> None:
@@ -31,20 +35,20 @@ class SpikeBlock:
         self.clear()
 
     def clear(self) -> None:
-        """Forget all."""
+        """Drop all spikes."""
         self._samples: list[tuple[int, np.ndarray, np.ndarray]] = []
         self.count = self.nbytes = 0
 
     def add(self, iteration: int, log: SpikeLog) -> None:
-        """Take a copy of a sample's spikes."""
+        """Copy the spikes of a sample."""
         ptr = log.ptr[: self.n_steps + 1].copy()
         ids = log.ids[: ptr[-1]].astype(self.kinds[2])
         self._samples.append((iteration, ptr, ids))
         self.count += len(ids)
         self.nbytes += ids.nbytes + ptr.nbytes
 
-    def share(self, rank: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Iterations, steps and ids of the spikes that a rank writes, sample by sample."""
+    def part_of(self, rank: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield iterations, steps and ids of the spikes that `rank` writes, sample by sample."""
         steps = np.arange(self.n_steps, dtype=self.kinds[1])
         low, high = block(self.count, size, rank)
         place = 0

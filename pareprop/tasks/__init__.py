@@ -1,4 +1,4 @@
-"""The tasks: settings, inputs and targets as data. `TASKS` maps the names of the command line to them.
+"""The tasks: settings, inputs and targets. `TASKS` maps their names on the command line to classes.
 
 May import `engines`, `network`, `parallel`, `sonata` and the ground.
 

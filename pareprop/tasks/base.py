@@ -1,4 +1,4 @@
-"""What all tasks share: settings that a user may set, and how they are made from text."""
+"""Base of all tasks: settings of the user, and their construction from text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODEL, LEARNING, RUN = ({"section": name} for name in ("model", "learning", "run
 
 
 class TaskBase(parameters.Frozen):
-    """Settings of a task. A task adds fields of its own and the methods `model` and `sample`.
+    """Settings of a task. A subclass adds its own fields and the methods `model` and `sample`.
 
     Samples depend on (seed, phase, index) alone, so all ranks make the same ones.
     """
@@ -36,7 +36,7 @@ class TaskBase(parameters.Frozen):
         "interval", json_schema_extra=MODEL, description="interval (Bellec 2020) or spike (e-prop+)"
     )
     precision: Literal["double", "single"] = Field(
-        "double", json_schema_extra=MODEL, description="of weights, state and histories"
+        "double", json_schema_extra=MODEL, description="precision of weights, state and histories"
     )
     iterations: int = Field(100, ge=0, json_schema_extra=RUN, description="training iterations")
     batch_size: int = Field(1, ge=1, json_schema_extra=LEARNING, description="samples per optimizer step")
@@ -48,10 +48,10 @@ class TaskBase(parameters.Frozen):
     )
     validate_samples: int = Field(1, ge=1, json_schema_extra=RUN, description="samples of a validation")
     stop_below: float = Field(
-        0.0, ge=0, json_schema_extra=RUN, description="stop when the validation's error or loss is below it, 0: never"
+        0.0, ge=0, json_schema_extra=RUN, description="stop when error or loss of a validation is below it, 0 for never"
     )
     stop_samples: int = Field(
-        1, ge=1, json_schema_extra=RUN, description="samples on which it must stay below it, to stop"
+        1, ge=1, json_schema_extra=RUN, description="samples on which it must stay below that, to stop"
     )
     test_samples: int = Field(
         0, ge=0, json_schema_extra=RUN, description="samples of the test after training, 0 for none"
@@ -60,7 +60,7 @@ class TaskBase(parameters.Frozen):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, values: Any) -> Any:
-        """Take the defaults of the variant where they differ from those of the fields."""
+        """Use the defaults of the variant where they differ from those of the fields."""
         if not isinstance(values, Mapping):
             return values
         variant = values.get("variant", cls.model_fields["variant"].default)
@@ -78,38 +78,38 @@ class TaskBase(parameters.Frozen):
         return self.n_steps
 
     def settings(self) -> IntervalSettings | SpikeSettings:
-        """Settings of the variant."""
+        """Return the settings of the variant."""
         kind = SpikeSettings if self.variant == "spike" else IntervalSettings
         return kind(learning_window=self.learning_window)
 
     def kept_samples(self) -> dict[tuple[str, int], str]:
-        """(phase, index) of the samples whose dynamics are recorded, to the names of the records."""
+        """Return the samples whose dynamics are recorded: (phase, index) to their names in the results."""
         tested = self.test_samples or self.stop_below
         last = ("test", 0) if tested else ("train", max(self.iterations - 1, 0) * self.batch_size)
         return {("train", 0): "first", last: "last"}
 
     def attributes(self) -> dict[str, Any]:
-        """Attributes of the results that the figures of this task read, such as `output_names`."""
+        """Return attributes of the results that the figures of this task read, such as `output_names`."""
         return {}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Arrays of the results that the figures of this task read."""
+        """Return arrays of the results that the figures of this task read."""
         return {}
 
     def report(self) -> list[str]:
-        """What a user should know about the data, in lines."""
+        """Return remarks about the data as lines of text."""
         return []
 
     def fingerprint(self) -> dict[str, str]:
-        """What tells data of a user's file from others, which a resumed run must have as well."""
+        """Return the identity of the data file, which a resumed run must have in common."""
         return {}
 
     def model(self) -> Model:
-        """The network."""
+        """Return the network."""
         raise NotImplementedError
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """Sample `index` of `phase`."""
+        """Return sample `index` of `phase`."""
         raise NotImplementedError
 
 

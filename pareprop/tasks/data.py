@@ -1,4 +1,4 @@
-"""A network of the user's own, in populations and projections, trained on data of a file."""
+"""A network of the user, given as populations and projections, trained on a data file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Data(TaskBase):
 
     eta: float = Field(1e-3, ge=0, description="learning rate")
     optimizer: Literal[*OPTIMIZERS] = Field(
-        "adam", json_schema_extra=LEARNING, description="of projections that name none"
+        "adam", json_schema_extra=LEARNING, description="optimizer, unless a projection names one"
     )
     Wmin: float = Field(-100.0, json_schema_extra=LEARNING, description="lowest weight")
     Wmax: float = Field(100.0, validate_default=True, json_schema_extra=LEARNING, description="highest weight")
@@ -59,8 +59,8 @@ class Data(TaskBase):
         description="ends, rule, weight (number, mean and std, or low and high), delay in steps",
     )  # fmt: skip
     data: Path = Field(Path("data.npz"), description="HDF5 file (.h5) or .npz with samples")
-    n_train: int = Field(0, ge=0, description="samples of the file for training, the first ones; 0 for all")
-    shuffle: bool = Field(False, description="whether training draws a new order in each pass through its samples")
+    n_train: int = Field(0, ge=0, description="number of training samples, the first ones of the file; 0 for all")
+    shuffle: bool = Field(False, description="whether each pass through the training samples has a new random order")
     window: int = Field(0, ge=0, description="last steps of a sample with a learning signal, 0 for all")
 
     @field_validator("Wmax")
@@ -156,7 +156,7 @@ class Data(TaskBase):
         ]
 
     def fingerprint(self) -> dict[str, str]:
-        """Of the data file."""
+        """Return the identity of the data file."""
         return {"fingerprint of data": self._file.fingerprint()}
 
     @property
@@ -170,16 +170,16 @@ class Data(TaskBase):
         return self.window or self.n_steps
 
     def model(self) -> Model:
-        """The network of the configuration; reads the frame of the data file."""
+        """Return the network of the configuration; reads the header of the data file."""
         rule = OPTIMIZERS[self.optimizer](eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
         model = _empty(dict(self), seed=self.seed, optimizer=rule, precision=self.precision)
         from_tables.add_populations(model, self.populations)
         from_tables.add_projections(model, self.projections)
-        _ = self._file  # what is wrong with it is told before anything is written
+        _ = self._file  # reports problems of the file before anything is written
         return model
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """Sample `index` of a phase, from the file."""
+        """Return sample `index` of a phase from the file."""
         place = self._place(index, phase)
         target, others = self._file.target(place), {}
         if (currents := self._file.currents(place)) is not None:

@@ -28,13 +28,17 @@ from .. import files
 from ..errors import InputError, shortened
 from ..machine import require_bytes
 
-LIMIT = 2**32  # bytes of what is read at a time: an array of .npz, a sample of HDF5
+LIMIT = 2**32  # bytes that are read at once: an array of .npz, a sample of HDF5
 CHUNK_LIMIT = 2**28  # bytes of a chunk of HDF5
 ROWS = 2**20  # of spikes, looked at together
 ARRAYS = 1000  # of a .npz file
 HIGHEST_RATE = 1e6  # Hz; a spike in every step of 0.001 ms
 NAMES = ("targets", "rates", "raster", "spikes", "currents", "labels")
 INPUTS = ("rates", "raster", "spikes")
+DAMAGED = (  # what h5py, zipfile and NumPy raise
+    ValueError, KeyError, RuntimeError, TypeError, EOFError, SyntaxError, OverflowError, zlib.error, lzma.LZMAError,
+    zipfile.BadZipFile,
+)  # fmt: skip
 
 
 class DataFile:
@@ -42,12 +46,15 @@ class DataFile:
 
     Parameters
     ----------
-    path : of the file
-    sizes : cells by role: "input", "current", "readout"
+    path : Path
+        Path of the file.
+    sizes : dict of str to int
+        Number of cells by role: "input", "current", "readout".
 
     Attributes
     ----------
-    n_samples, n_steps : sizes
+    n_samples, n_steps : int
+        Numbers of samples and of steps.
 
     Raises
     ------
@@ -69,15 +76,13 @@ class DataFile:
 
     @contextmanager
     def _told(self) -> Iterator[None]:
-        """Errors of reading, in the user's words."""
+        """Raise errors of reading as `InputError`."""
         try:
             yield
         except OSError as problem:
             raise InputError(f"data {self.path}: {problem.strerror or problem}") from None
-        except (ValueError, KeyError, RuntimeError, TypeError, EOFError, zlib.error, OverflowError) as problem:
+        except DAMAGED as problem:
             raise InputError(f"data {self.path}: not a file of samples: {shortened(str(problem), 300)}") from None
-        except (zipfile.BadZipFile, NotImplementedError, lzma.LZMAError) as problem:
-            raise InputError(f"data {self.path}: not a file of samples: {problem}") from None
 
     def _problems(self) -> list[str]:
         arrays, sizes = self._arrays, self._sizes
@@ -112,7 +117,7 @@ class DataFile:
         return problems
 
     def _sorted_spikes(self) -> np.ndarray | None:
-        """Rows (sample, step, id), sorted, each once."""
+        """Return the unique rows (sample, step, id), sorted."""
         if "spikes" not in self._arrays:
             return None
         rows, bounds = self._arrays["spikes"], (self.n_samples, self.n_steps, self._sizes["input"])
@@ -135,7 +140,7 @@ class DataFile:
         return spikes
 
     def _bad_values(self) -> list[str]:
-        """What is wrong with the values, sample by sample: better told now than after days of training."""
+        """Return problems of the values of all samples, so that they are reported before training."""
         problems = []
         for name in ("targets", "rates", "currents"):
             for place in range(self.n_samples if name in self._arrays else 0):
@@ -156,7 +161,7 @@ class DataFile:
         return problems
 
     def fingerprint(self) -> str:
-        """Digest of the file's size, first and last MiB; all of it may be too long to read."""
+        """Return a digest of the size, first and last MiB of the file, which may be too long to read."""
         with self._told(), files.opened(self.path) as file:
             size = file.seek(0, 2)
             file.seek(0)
@@ -166,25 +171,25 @@ class DataFile:
         return hashlib.blake2b(b"".join([str(size).encode(), *ends]), digest_size=16).hexdigest()
 
     def target(self, place: int) -> np.ndarray:
-        """Targets of a sample, (n_steps, n_readouts)."""
+        """Return the targets of a sample, (n_steps, n_readouts)."""
         return np.asarray(self._arrays["targets"][place], float)
 
     def rates(self, place: int) -> np.ndarray | None:
-        """Rates of a sample in Hz, if that is what the file has."""
+        """Return the rates of a sample in Hz, None if the file has none."""
         return np.asarray(self._arrays["rates"][place], float) if "rates" in self._arrays else None
 
     def currents(self, place: int) -> np.ndarray | None:
-        """Currents of a sample in pA, if there are any."""
+        """Return the currents of a sample in pA, None if the file has none."""
         return np.asarray(self._arrays["currents"][place], float) if "currents" in self._arrays else None
 
     def label(self, place: int) -> int | None:
-        """Class of a sample, if there are classes."""
+        """Return the class of a sample, None if the file has none."""
         if "labels" not in self._arrays:
             return None
         return int(self._arrays["labels"][place])
 
     def spikes(self, place: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids (uint32) and where each step begins in them (int64), of a sample."""
+        """Return the ids (uint32) of the spikes of a sample, and the start of each step in them (int64)."""
         if self._spikes is not None:
             first, last = np.searchsorted(self._spikes[:, 0], [place, place + 1])
             steps, ids = self._spikes[first:last, 1], self._spikes[first:last, 2]
@@ -206,7 +211,7 @@ class _Header:
 
 
 def _npz_headers(path: Path) -> dict[str, _Header]:
-    """Headers of a .npz file; what they claim is compared with what is there before memory is taken."""
+    """Read the headers of a .npz file; compare their sizes with the file before memory is allocated."""
     found = {}
     with files.opened(path) as content, zipfile.ZipFile(content) as archive:
         if len(archive.infolist()) > ARRAYS:

@@ -1,4 +1,4 @@
-"""Inputs that tasks draw: keyed by (seed, purpose), so all ranks draw the same ones in any order."""
+"""Random inputs of tasks, keyed by (seed, purpose), so that all ranks draw the same ones in any order."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ def noise(seed: int, purpose: str, probability: np.ndarray, n_steps: int, group:
 
     Parameters
     ----------
-    seed, purpose : of the draw, see `streams.key`
-    probability : float64 (n_sources,), of a spike per step, or (n_steps, n_groups)
-    n_steps : steps of the sample
-    group : sources of each group
+    seed, purpose : int, str
+        Key of the draw, see `rng.key`.
+    probability : ndarray
+        Probability of a spike per step (n_sources,), or (n_steps, n_groups).
+    n_steps : int
+        Number of steps of the sample.
+    group : int
+        Number of sources of each group.
 
     Returns
     -------
@@ -26,7 +30,7 @@ def noise(seed: int, purpose: str, probability: np.ndarray, n_steps: int, group:
     key, probability = rng.key(seed, purpose), np.asarray(probability, float)
     if probability.ndim == 2:
         raster = np.empty((group * probability.shape[1], n_steps), bool)
-        for k, column in enumerate(probability.T):  # one after the other: large arrays would be new memory every time
+        for k, column in enumerate(probability.T):  # group by group: large arrays would be allocated anew every time
             sources = np.arange(k * group, (k + 1) * group)
             np.less(rng.uniform(key, sources, n_steps), column, out=raster[sources[0] : sources[-1] + 1])
         raster[:, 0] = False
@@ -36,12 +40,12 @@ def noise(seed: int, purpose: str, probability: np.ndarray, n_steps: int, group:
 
 
 def glorot(n_in: int, n_out: int) -> float:
-    """Bound of Glorot's uniform distribution (Glorot and Bengio 2010)."""
+    """Return the bound of Glorot's uniform distribution (Glorot and Bengio 2010)."""
     return (6.0 / (n_in + n_out)) ** 0.5
 
 
 def one_hot(label: int, n_classes: int, n_steps: int) -> np.ndarray:
-    """Target of a classification: 1 for the readout of the class in every step, (n_steps, n_classes)."""
+    """Return the target of a classification, (n_steps, n_classes): 1 for the readout of the class, else 0."""
     target = np.zeros((n_steps, n_classes))
     target[:, label] = 1.0
     return target

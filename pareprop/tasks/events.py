@@ -7,6 +7,7 @@ of polarity (top bit, 1 = ON) and time in microseconds (Orchard et al. 2015, doi
 from __future__ import annotations
 
 import lzma
+import os
 import zipfile
 import zlib
 from collections import Counter
@@ -18,14 +19,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from .. import files
-from ..errors import InputError
+from ..errors import InputError, shown
 
 SIDE = 34  # pixels
 BYTES = 5  # of an event
 LONGEST = 5 * 2**20  # bytes of a recording; N-MNIST's longest have some ten thousand events
 N_CLASSES = 10
 LABELS = tuple(map(str, range(N_CLASSES)))  # names of the folders
-NAMED = 3  # problems of a kind that are named; all are counted
+NAMED = 3  # number of files that are named for each kind of problem; all are counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +35,12 @@ class Events:
 
     Attributes
     ----------
-    x, y : column and row of the pixel, int64 (n,)
-    on : 1 where the pixel became brighter, 0 where darker, int64 (n,)
-    time_us : time in microseconds, int64 (n,)
+    x, y : ndarray, int64 (n,)
+        Column and row of the pixel.
+    on : ndarray, int64 (n,)
+        1 if the pixel became brighter, 0 if darker.
+    time_us : ndarray, int64 (n,)
+        Time in microseconds.
     """
 
     x: np.ndarray
@@ -46,14 +50,14 @@ class Events:
 
 
 def decoded(content: bytes) -> Events:
-    """Take a file of whole events apart."""
+    """Decode the bytes of a file."""
     columns = np.frombuffer(content, np.uint8).reshape(-1, BYTES).astype(np.int64).T
     return Events(columns[0], columns[1], columns[2] >> 7, (columns[2] & 127) << 16 | columns[3] << 8 | columns[4])
 
 
 @dataclass
 class Problems:
-    """What was passed over: how often, and the first few names."""
+    """Skipped files: their number, and the first few names."""
 
     counts: Counter = field(default_factory=Counter)
     names: dict[str, dict[str, None]] = field(default_factory=dict)
@@ -66,7 +70,7 @@ class Problems:
             self.counts[kind] += count
 
     def lines(self) -> list[str]:
-        """One line for each kind of problem."""
+        """Return one line for each kind of problem."""
         found = []
         for kind, count in self.counts.items():
             names = list(self.names[kind])
@@ -75,16 +79,19 @@ class Problems:
 
 
 class Recordings:
-    """The recordings of one split, none of them read before it is asked for.
+    """The recordings of one split, each read on demand.
 
     Parameters
     ----------
-    place : a folder with a folder for each label, or a zip of one
-    problems : files that cannot be used are counted there
+    place : Path
+        A folder with a folder for each label, or a zip of it.
+    problems : Problems
+        Counter of skipped files.
 
     Attributes
     ----------
-    labels : int64 (n,)
+    labels : ndarray, int64 (n,)
+        Labels of the recordings.
 
     Raises
     ------
@@ -94,8 +101,8 @@ class Recordings:
 
     def __init__(self, place: Path, problems: Problems) -> None:
         self.place, self.problems = place, problems
-        if not place.exists():
-            raise InputError(f"data: {place} does not exist")
+        if not os.path.exists(place):  # for a name that is none this is False
+            raise InputError(f"data: {shown(str(place))} does not exist")
         labelled = [(name, self._label(name, size)) for name, size in sorted(self._files())]
         usable = [(name, label) for name, label in labelled if label is not None]
         if not usable:
@@ -112,7 +119,7 @@ class Recordings:
             raise InputError(f"data: {self.place} cannot be read as a zip: {told}") from None
 
     def _files(self) -> Iterator[tuple[str, int]]:
-        """Name and size of all files."""
+        """Return name and size of all files."""
         if self.place.is_dir():
             for path in self.place.rglob("*"):
                 if path.is_file():
@@ -121,7 +128,7 @@ class Recordings:
             yield from ((item.filename, item.file_size) for item in self._zip.infolist() if not item.is_dir())
 
     def _label(self, name: str, size: int) -> int | None:
-        """Label of a file; None, and counted, if it is no recording."""
+        """Return the label of a file; None, and counted, if it is not a recording."""
         path = PurePosixPath(name)
         kind = None
         if path.suffix != ".bin" or len(path.parts) < 2 or "__MACOSX" in path.parts:
@@ -141,7 +148,7 @@ class Recordings:
         return len(self.labels)
 
     def _content(self, name: str) -> bytes:
-        """Bytes of a recording, whatever the table of a zip says of its size."""
+        """Return the bytes of a recording; do not trust the size in the table of a zip."""
         if self.place.is_dir():
             return files.read(self.place / name, LONGEST)
         with self._zip.open(name) as file:
@@ -151,7 +158,7 @@ class Recordings:
         return content
 
     def events(self, index: int) -> Events | None:
-        """Read one recording; None, and counted, if it is damaged. Events off the sensor are left out, and counted."""
+        """Read one recording; None, and counted, if it is damaged. Events off the sensor are dropped, and counted."""
         name = self._names[index]
         try:
             content = self._content(name)
@@ -185,8 +192,8 @@ def splits(data: str, problems: Problems) -> tuple[Recordings, Recordings]:
         folder = folder.parent
     found = []
     for name in ("Train", "Test"):
-        places = [place for place in (folder / name, folder / f"{name}.zip") if place.exists()]
+        places = [place for place in (folder / name, folder / f"{name}.zip") if os.path.exists(place)]
         if not places:
-            raise InputError(f"data = '{data}': has neither {name}/ nor {name}.zip")
+            raise InputError(f"data = {shown(data)}: has neither {name}/ nor {name}.zip")
         found.append(Recordings(places[0], problems))
     return found[0], found[1]

@@ -30,7 +30,7 @@ class EvidenceAccumulation(TaskBase):
     """Times are in steps of 1 ms; a trial is cues, pause and recall, and errors count in the recall alone."""
 
     name: ClassVar[str] = "evidence-accumulation"
-    summary: ClassVar[str] = "the side with more cues, asked after a pause (Bellec et al. 2020)"
+    summary: ClassVar[str] = "the side with more cues, reported after a pause (Bellec et al. 2020)"
     figure: ClassVar[str] = "evidence"
     n_classes: ClassVar[int] = 2
     variant_defaults: ClassVar[dict[str, dict]] = {
@@ -43,7 +43,7 @@ class EvidenceAccumulation(TaskBase):
     validate_every: int = Field(10, ge=0, description="iterations between validations, 0 for none")
     validate_samples: int = Field(32, ge=1, description="trials of a validation")
     stop_below: float = Field(0.05, ge=0, description="stop when the validation error is below it (NEST: 0.07)")
-    stop_samples: int = Field(512, ge=1, description="trials on which the error must stay below it, to stop")
+    stop_samples: int = Field(512, ge=1, description="trials on which the error must stay below that, to stop")
     test_samples: int = Field(512, ge=0, description="trials of the test after training")
     n_reg: int = Field(50, ge=1, json_schema_extra=MODEL, description="recurrent neurons without adaptation")
     n_ad: int = Field(50, ge=1, json_schema_extra=MODEL, description="recurrent neurons with adaptation")
@@ -76,17 +76,17 @@ class EvidenceAccumulation(TaskBase):
         return self.recall
 
     def settings(self) -> IntervalSettings | SpikeSettings:
-        """Settings of the variant: gradients are averaged over the recall, if there are intervals to average in."""
+        """Return the settings of the variant; the interval variant averages gradients over the recall."""
         if self.variant == "spike":
             return SpikeSettings(learning_window=self.recall)
         return IntervalSettings(learning_window=self.recall, average_gradient=True)
 
     def attributes(self) -> dict[str, Any]:
-        """Names for the figures."""
+        """Return names for the figures."""
         return {"output_names": GROUPS[:2], "input_groups": GROUPS, "input_group_sizes": [self.n_group] * 4}
 
     def model(self) -> Model:
-        """The network of the tutorial; in the spike variant with squared errors, as the paper has no softmax there."""
+        """Return the network of the tutorial; with squared errors in the spike variant, as in the paper."""
         spiking, scale = self.variant == "spike", 1.0 - self.kappa
         eta = self.eta * scale**2 / self.recall if spiking else self.eta
         optimizer = Adam(eta=eta, batch_size=self.batch_size, epsilon=1e-8)
@@ -124,7 +124,9 @@ class EvidenceAccumulation(TaskBase):
             model.connect(out, group, weight=Normal(std=1.0 / scale))
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """A fresh trial: a side is drawn, each cue is on it with probability 0.7, the side with more cues is right."""
+        """Return a new trial: a side is drawn, each cue is on it with probability 0.7, the side with more cues is
+        right.
+        """
         draws = rng.uniform(rng.key(self.seed, f"{phase}/cues"), [index], 1 + self.n_cues)[0]
         side = int(draws[0] >= 0.5)
         cues = np.where(draws[1:] < 0.7, side, 1 - side)
@@ -133,7 +135,7 @@ class EvidenceAccumulation(TaskBase):
         return Sample(spikes, one_hot(label, 2, self.n_steps), label=label)
 
     def _probabilities(self, cues: np.ndarray) -> np.ndarray:
-        """Of a spike, (n_steps, n_inputs / n_group)."""
+        """Return the spike probabilities, (n_steps, n_inputs / n_group)."""
         active = np.zeros((self.n_steps, 4))
         for number, cue in enumerate(cues):
             first = number * (self.spacing + self.cue) + self.spacing

@@ -23,15 +23,15 @@ class Handwriting(Trajectory):
     """`path` takes the place of `word` if both are given."""
 
     name: ClassVar[str] = "handwriting"
-    summary: ClassVar[str] = "a word, or a path of yours, in the plane from frozen input noise (NEST's tutorial)"
+    summary: ClassVar[str] = "a word, or a path of your own, in the plane from frozen input noise (NEST's tutorial)"
 
-    word: str = Field("eprop", description="what to write")
+    word: str = Field("eprop", description="word to write")
     path: Path | None = Field(None, description="file with x,y per line to draw instead")
     points: int = Field(228, ge=2, description="points along the path, 8 steps each")
 
     @model_validator(mode="after")
     def _has_a_path(self) -> Handwriting:
-        _ = self._path  # a word or file that is none is found here, before anything is built
+        _ = self._path  # reports a bad word or file before anything is built
         return self
 
     @cached_property
@@ -44,7 +44,7 @@ class Handwriting(Trajectory):
         return self.points * STEPS_PER_POINT
 
     def path_points(self) -> np.ndarray:
-        """Give x and y in every step, (n_steps, 2)."""
+        """Return x and y in every step, (n_steps, 2)."""
         points = paths.normalized(paths.resampled(self._path, self.points))
         steps = np.arange(self.n_steps) / STEPS_PER_POINT
         return np.column_stack([np.interp(steps, np.arange(self.points), column) for column in points.T])

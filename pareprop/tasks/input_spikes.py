@@ -21,11 +21,12 @@ class InputSpikes:
     files : list of (Path, str)
         Spike files and the populations that they are for.
     model : Model
+        The network.
 
     Raises
     ------
     InputError
-        Names the file, the population and what is wrong.
+        If a file does not fit; the message names file, population and problem.
     """
 
     def __init__(self, files: list[tuple[Path, str]], model: Model) -> None:

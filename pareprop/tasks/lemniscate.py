@@ -1,4 +1,4 @@
-"""Lemniscate: a network draws a lying eight from frozen input noise.
+"""Lemniscate: a network draws a figure eight from frozen input noise.
 
 Sizes and parameters of NEST's tutorial `eprop_supervised_regression_lemniscate_bsshslm_2020`.
 """
@@ -17,7 +17,7 @@ class Lemniscate(Trajectory):
     """x goes once and y twice through a sine."""
 
     name: ClassVar[str] = "lemniscate"
-    summary: ClassVar[str] = "a lying eight in the plane from frozen input noise (NEST's tutorial)"
+    summary: ClassVar[str] = "a figure eight in the plane from frozen input noise (NEST's tutorial)"
 
     n_step: int = Field(1258, ge=2, description="steps of one sample")
 
@@ -27,6 +27,6 @@ class Lemniscate(Trajectory):
         return self.n_step
 
     def path_points(self) -> np.ndarray:
-        """Give x and y in every step, (n_steps, 2)."""
+        """Return x and y in every step, (n_steps, 2)."""
         phase = np.linspace(0.0, 2.0 * np.pi, self.n_step)
         return np.column_stack([np.sin(phase), np.sin(2.0 * phase)])

@@ -60,7 +60,7 @@ class NMnist(TaskBase):
     scan: int = Field(500, ge=1, description="training recordings in which silent pixels are looked for, at most")
     silent: float = Field(0.0, ge=0, lt=1, description="share of recordings with events up to which a pixel is silent")
     n_rec: int = Field(150, ge=1, json_schema_extra=MODEL, description="recurrent neurons")
-    density_in: float = Field(0.25, gt=0, le=1, description="probability of a synapse from input to recurrent")
+    density_in: float = Field(0.25, gt=0, le=1, description="probability of a synapse from input to recurrent neuron")
     density_rec: float = Field(0.01, ge=0, le=1, description="probability of a synapse between recurrent neurons")
     shift: int = Field(0, ge=0, lt=SIDE, description="pixels by which training recordings are moved at random, at most")
     n_step: int = Field(300, ge=2, description="steps of a recording")
@@ -91,29 +91,29 @@ class NMnist(TaskBase):
         return self.window
 
     def settings(self) -> IntervalSettings | SpikeSettings:
-        """Settings of the variant."""
+        """Return the settings of the variant."""
         if self.variant == "spike":
             return SpikeSettings(learning_window=self.window)
         return IntervalSettings(learning_window=self.window, average_gradient=True)
 
     def attributes(self) -> dict[str, Any]:
-        """Names for the figures; synthetic data are called so."""
+        """Return names for the figures, which mark synthetic data."""
         return {"note": "synthetic digits"} if self.data == "synthetic" else {}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Row, column and polarity of each input neuron."""
+        """Return row, column and polarity of each input neuron."""
         on, place = np.divmod(self._pixels, SIDE * SIDE)
         return {"input_pixels": np.column_stack([place // SIDE, place % SIDE, on])}
 
     def report(self) -> list[str]:
-        """What of the data was passed over."""
+        """Return the skipped files as lines of text."""
         note = ["synthetic digits"] if self.data == "synthetic" else []
         return [f"data: {line}" for line in note + self._problems.lines()]
 
     # ---- network -----------------------------------------------------------------------------------------------------
 
     def model(self) -> Model:
-        """The network of the tutorial."""
+        """Return the network of the tutorial."""
         scale, spiking = 1.0 - self.kappa, self.variant == "spike"
         rule = {"eta": self.eta * (scale**2 if spiking else 1.0), "batch_size": self.batch_size}
         optimizer = GradientDescent(**rule, optimize_each_step=False) if spiking else Adam(**rule, epsilon=1e-8)
@@ -173,7 +173,9 @@ class NMnist(TaskBase):
 
     @cached_property
     def _pixels(self) -> np.ndarray:
-        """Pixels with events in the first training recordings: (polarity * SIDE + row) * SIDE + column, ascending."""
+        """Return the pixels with events in the first training recordings: (polarity * SIDE + row) * SIDE + column,
+        sorted.
+        """
         seen = np.zeros(2 * SIDE * SIDE)
         scanned = self._order("train", 0)[: self.scan]
         for found in map(self._splits[0].events, map(int, scanned)):
@@ -185,7 +187,7 @@ class NMnist(TaskBase):
         return active
 
     def _order(self, phase: str, epoch: int) -> np.ndarray:
-        """Recordings in the order of an epoch: drawn anew for training, once for the others."""
+        """Return recordings in the order of an epoch: new for each epoch of training, one for the other phases."""
         if self._orders.get(phase, (-1,))[0] != epoch:
             self._orders[phase] = epoch, self._drawn_order(phase, epoch)
         return self._orders[phase][1]
@@ -206,10 +208,10 @@ class NMnist(TaskBase):
         return values[np.argsort(draws, kind="stable")]
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """Recording number `index` of a phase; training goes on with a new order after the last one."""
+        """Return recording number `index` of a phase; after the last one, training continues in a new order."""
         split = self._splits[phase == "test"]
         n = len(self._order(phase, 0)) if phase != "train" else len(split) - self.hold_out
-        for attempt in range(n):  # a damaged recording gives way to the next one
+        for attempt in range(n):  # skip damaged recordings
             epoch, place = divmod(index + attempt, n)
             chosen = int(self._order(phase, epoch if phase == "train" else 0)[place])
             spikes = self._spikes(phase == "test", chosen)
@@ -225,7 +227,7 @@ class NMnist(TaskBase):
         return {}
 
     def _spikes(self, split: int, chosen: int) -> SpikeLog | None:
-        """Spikes of a recording, None if it is damaged; the first few that are asked for stay in memory."""
+        """Return the spikes of a recording, None if it is damaged; the first `KEPT` recordings stay in memory."""
         if (split, chosen) in self._kept:
             return self._kept[split, chosen]
         found = self._splits[split].events(chosen)
@@ -235,7 +237,7 @@ class NMnist(TaskBase):
         return spikes
 
     def _log(self, found: Events) -> SpikeLog:
-        """One spike for each pixel and step with events; the first step stays silent, as in all tasks."""
+        """Return one spike for each pixel and step with events; the first step stays silent, as in all tasks."""
         step = np.rint(found.time_us * (self.n_step / LONGEST_US)).astype(np.int64)
         pixel = _pixel(found)
         source = np.minimum(np.searchsorted(self._pixels, pixel), len(self._pixels) - 1)
@@ -244,12 +246,14 @@ class NMnist(TaskBase):
         return self._sorted(*np.divmod(codes, len(self._pixels)))
 
     def _sorted(self, steps: np.ndarray, ids: np.ndarray) -> SpikeLog:
-        """SpikeLog of spikes that are in order of steps, then ids."""
+        """Return the spike log of spikes sorted by step, then id."""
         ptr = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=self.n_step))])
         return SpikeLog.from_arrays(ids.astype(np.uint32), ptr.astype(np.int64))
 
     def _moved(self, spikes: SpikeLog, index: int) -> SpikeLog:
-        """Spikes moved by up to `shift` pixels along rows and columns; those that leave the pixels in use are lost."""
+        """Return spikes moved by up to `shift` pixels along rows and columns; those outside the used pixels are
+        dropped.
+        """
         draws = rng.uniform(rng.key(self.seed, "shift"), [index], 2)[0]
         down, right = np.floor(draws * (2 * self.shift + 1)).astype(np.int64) - self.shift
         on, place = np.divmod(self._pixels, SIDE * SIDE)

@@ -34,7 +34,7 @@ def of_word(word: str) -> np.ndarray:
 
 
 def of_file(path: Path) -> np.ndarray:
-    """Read x and y of every line, separated by comma, semicolon or blanks; a heading and lines with # are passed over.
+    """Read x and y of every line, separated by comma, semicolon or blanks; a heading and lines with # are skipped.
 
     Raises
     ------

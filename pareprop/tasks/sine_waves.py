@@ -32,7 +32,7 @@ class SineWaves(TaskBase):
 
     iterations: int = Field(2000, ge=0, description="training iterations")
     eta: float | None = Field(None, ge=0, description="learning rate, times (1 - kappa)^2 in the spike variant [1e-4]")
-    eta_out: float | None = Field(None, ge=0, description="the same for synapses onto readouts [eta]")
+    eta_out: float | None = Field(None, ge=0, description="learning rate of synapses onto readouts [eta]")
     n_in: int = Field(100, ge=1, json_schema_extra=MODEL, description="input spike sources")
     n_rec: int = Field(100, ge=1, json_schema_extra=MODEL, description="recurrent neurons")
     n_out: int = Field(1, ge=1, json_schema_extra=MODEL, description="readouts")
@@ -67,11 +67,11 @@ class SineWaves(TaskBase):
 
     @property
     def _scale(self) -> float:
-        """Weights of the spike variant are smaller, as its traces lack a factor 1 - kappa."""
+        """Scale weights down in the spike variant, whose traces lack a factor 1 - kappa."""
         return 1.0 - self.kappa if self.variant == "spike" else 1.0
 
     def model(self) -> Model:
-        """The network of the tutorial."""
+        """Return the network of the tutorial."""
         model = Model(self.variant, self.seed, optimizer=self._descent(self.eta), precision=self.precision)
         inputs = model.inputs("in", self.n_in)
         neurons = model.neurons("rec", self.n_rec, self.neuron, **self._neurons())
@@ -123,10 +123,12 @@ class SineWaves(TaskBase):
 
     @cached_property
     def _tutorial(self) -> tuple[np.ndarray, ...]:
-        """w_in, w_rec, w_out, w_fb, raster, target, in the tutorial's order of draws (single precision, as there)."""
+        """Draw w_in, w_rec, w_out, w_fb, raster and target in the order and precision (single) of the tutorial."""
         n = self.n_in + (0 if self.indegree else self.n_rec)
         rows = self.n_step if self.indegree else max(self.n_step, self.n_rec)
-        require_bytes(8 * n * rows, f"n_in = {self.n_in}, n_rec = {self.n_rec}, n_step = {self.n_step}: a draw")
+        largest = max(n * rows, self.n_out * max(self.n_rec, self.n_step))
+        sizes = ", ".join(f"{name} = {getattr(self, name)}" for name in ("n_in", "n_rec", "n_out", "n_step"))
+        require_bytes(8 * largest, f"{sizes}: a draw")
         rng = np.random.RandomState(self.seed)
         n_in, n_rec, n_out = (self.n_in, self.n_rec, self.n_out) if not self.indegree else (self.n_in, 0, 0)
         w_in = rng.randn(n_in, n_rec).T / np.sqrt(n_in)
@@ -154,7 +156,7 @@ class SineWaves(TaskBase):
         return Sample.from_raster(*self._tutorial[4:])
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """The same sample always: noise and target are frozen."""
+        """Return the sample, the same for every index: noise and target are frozen."""
         return self._sample
 
 

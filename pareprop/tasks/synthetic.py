@@ -18,7 +18,7 @@ CORNERS = np.array([(1.0, 2.0), (4.5, 8.0), (8.0, 2.0), (1.0, 2.0)])  # offsets 
 STEPS_PER_SACCADE = 100
 STEP_US = 336040 / 300  # as long as the longest recording of N-MNIST in all
 THRESHOLD = 0.35  # of an event, in log intensity
-NOISE = 5e-5  # probability of an event without cause, per pixel and step
+NOISE = 5e-5  # probability of a noise event per pixel and step
 
 
 class SyntheticDigits:
@@ -26,12 +26,15 @@ class SyntheticDigits:
 
     Parameters
     ----------
-    split : "train" or "test"
-    seed : of the sensor's noise
+    split : str
+        "train" or "test".
+    seed : int
+        Seed of the sensor's noise.
 
     Attributes
     ----------
-    labels : int64 (n,)
+    labels : ndarray, int64 (n,)
+        Labels of the recordings.
     """
 
     def __init__(self, split: str, seed: int) -> None:
@@ -48,7 +51,7 @@ class SyntheticDigits:
         return len(self.labels)
 
     def events(self, index: int) -> Events:
-        """What the sensor saw of one digit."""
+        """Return the events of the sensor for one digit."""
         log_intensity = np.log(0.1 + self._rendered(self._images[index]))
         reference = log_intensity[0].copy()
         found = []
@@ -62,7 +65,7 @@ class SyntheticDigits:
 
     @cached_property
     def _interpolation(self) -> tuple[np.ndarray, np.ndarray]:
-        """Matrices (n_steps, SIDE, 8) that take the digit's rows, and columns, to the sensor's in every step."""
+        """Return matrices (n_steps, SIDE, 8) that map rows, and columns, of the digit to the sensor in every step."""
         steps = np.arange(3 * STEPS_PER_SACCADE) / STEPS_PER_SACCADE
         matrices = []
         for axis in (1, 0):
@@ -76,7 +79,7 @@ class SyntheticDigits:
         return (rows @ image) @ columns.transpose(0, 2, 1)
 
     def _noisy(self, events: np.ndarray, index: int) -> np.ndarray:
-        """Add events without cause: pixel, polarity and step drawn uniformly."""
+        """Add noise events: pixel, polarity and step drawn uniformly."""
         n = round(NOISE * SIDE * SIDE * 3 * STEPS_PER_SACCADE)
         draws = rng.uniform(self._key, [index], 3 * n)[0].reshape(n, 3)
         noise = (draws * (SIDE * SIDE, 2, 3 * STEPS_PER_SACCADE)).astype(np.int64)

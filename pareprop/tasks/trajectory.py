@@ -1,4 +1,4 @@
-"""A network draws a path in the plane: what lemniscate and handwriting share.
+"""A network draws a path in the plane: the base of lemniscate and handwriting.
 
 Sizes and parameters of NEST's tutorials `eprop_supervised_regression_lemniscate_bsshslm_2020` and the one on
 handwriting; weights and noise are drawn with our own generator, so any number of ranks draws the same.
@@ -48,17 +48,17 @@ class Trajectory(TaskBase):
     )
 
     def kept_samples(self) -> dict[tuple[str, int], str]:
-        """First, last, and four between."""
+        """Return the first, the last, and four samples between."""
         between = {max(self.iterations // part, 1) for part in (250, 50, 10, 2)}
         names = {("train", number * self.batch_size): f"iteration-{number}" for number in sorted(between)}
         return names | super().kept_samples()
 
     def path_points(self) -> np.ndarray:
-        """Give x and y in every step, (n_steps, 2)."""
+        """Return x and y in every step, (n_steps, 2)."""
         raise NotImplementedError
 
     def model(self) -> Model:
-        """The network of the tutorials: adaptive neurons only, with membrane time constants of 30 +- 2 ms."""
+        """Return the network of the tutorials: adaptive neurons only, with membrane time constants of 30 +- 2 ms."""
         model = Model(self.variant, self.seed, optimizer=self._optimizer(), precision=self.precision)
         inputs = model.inputs("in", self.n_in)
         values, own = self._variant_parameters()
@@ -77,7 +77,7 @@ class Trajectory(TaskBase):
 
     @property
     def _scale(self) -> float:
-        """Weights of the spike variant are smaller, as its traces lack a factor 1 - kappa."""
+        """Scale weights down in the spike variant, whose traces lack a factor 1 - kappa."""
         return 1.0 - self.kappa if self.variant == "spike" else 1.0
 
     def _optimizer(self) -> Optimizer:
@@ -88,7 +88,7 @@ class Trajectory(TaskBase):
         return Adam(eta=self.eta, batch_size=self.batch_size, epsilon=1e-8)
 
     def _variant_parameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Parameters that the variants do not share, of neurons and readouts."""
+        """Return the parameters of neurons and readouts in which the variants differ."""
         if self.variant == "interval":
             own = {"regular_spike_arrival": False}
             return own | {"c_reg": self.c_reg}, own
@@ -101,5 +101,5 @@ class Trajectory(TaskBase):
         return Sample(frozen, np.ascontiguousarray(self.path_points()))
 
     def sample(self, index: int, phase: str = "train") -> Sample:
-        """The same sample always: noise and target are frozen."""
+        """Return the sample, the same for every index: noise and target are frozen."""
         return self._sample

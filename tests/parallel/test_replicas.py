@@ -140,14 +140,14 @@ def test_sum_is_that_of_the_tree(n: int) -> None:
         for index in range(count):
             sums = TreeSum([np.zeros(5)])
             for _ in range(2):  # again, with arrays used before
-                for k in Replicas(count, index).share(n):
+                for k in Replicas(count, index).batch_range(n):
                     sums.open(leaf(k, n))
                     sums.arrays[0] += samples[k]
                 total = sums.total(Replicas())[0].copy()
                 sums.arrays[0].fill(0.0)
             groups.append(total)
             assert sums.nbytes <= 40 * (1 if few else 1 + np.log2(LEAVES))
-        assert sorted(k for index in range(count) for k in Replicas(count, index).share(n)) == list(range(n))
+        assert sorted(k for index in range(count) for k in Replicas(count, index).batch_range(n)) == list(range(n))
         while len(groups) > 1:
             groups = [groups[k] + groups[k + 1] for k in range(0, len(groups), 2)]
         np.testing.assert_array_equal(groups[0], expected)

@@ -127,7 +127,7 @@ APART = """
 import sys
 from pareprop import cli
 from pareprop.parallel import launcher
-rank = launcher.promised_rank(__import__("os").environ)
+rank = launcher.rank_of_launcher(__import__("os").environ)
 cli.main([argument.replace("RANK", str(rank)) for argument in sys.argv[1:]])
 """
 

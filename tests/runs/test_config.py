@@ -42,7 +42,7 @@ def test_every_problem_in_one_go(tmp_path: Path) -> None:
     for part in (
         f"{path}: [task] n_stepp: unknown parameter 'n_stepp', did you mean 'n_step'?",
         f"{path}: [model] n_rec = 0: Input should be greater than or equal to 1",
-        f"{path}: [model] eta: 'eta' belongs into [learning]",
+        f"{path}: [model] eta: 'eta' belongs to section [learning]",
         f"{path}: [learnin] eta: unknown section [learnin], did you mean 'learning'?",
         f"{path}: [record] what = 'foo': Input should be 'spikes', ",
         "--set every: 'every' is a key of record and checkpoint; write record.every",
@@ -57,7 +57,7 @@ def test_every_problem_in_one_go(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         ("[task", "not a configuration file"), ("seed = 3", "[task] name is missing"),
-        ('[task]\nname = "sine"', "[task] name = 'sine' is no task"), ("\x89HDF", "not a configuration file"),
+        ('[task]\nname = "sine"', "[task] name = 'sine' is not a task"), ("\x89HDF", "not a configuration file"),
         ('task = 3\n', "[task] name is missing"), ("#" * 2**21, "bytes, at most 1048576 are read"),
     ],
 )  # fmt: skip

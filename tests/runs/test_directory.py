@@ -115,7 +115,7 @@ def test_overwrite_replaces_runs_only(tmp_path: Path, capsys: pytest.CaptureFixt
         (tmp_path / "mine" / name).mkdir(parents=True)
         (tmp_path / "mine" / name / "precious").write_text("data")
     before = contents(tmp_path / "mine")
-    refused(capsys, "is no directory of a run", *RUN, "--out", tmp_path / "mine", "--overwrite")
+    refused(capsys, "is not a run directory", *RUN, "--out", tmp_path / "mine", "--overwrite")
     assert contents(tmp_path / "mine") == before
     for name in ("record/notes.txt", "checkpoints/notes.txt", "notes.txt"):
         (copy / name).write_text("mine")
@@ -195,7 +195,7 @@ def test_values_from_elsewhere_are_refused(copy: Path, tmp_path: Path, capsys, c
 
 
 def change_manifest(directory: Path, what) -> None:
-    for path in checkpoint_write.listed(directory / "checkpoints"):
+    for path in checkpoint_write.list_checkpoints(directory / "checkpoints"):
         text = (path / "manifest.json").read_text().partition("\n")[2]
         manifest = json.loads(text)
         what(manifest)
@@ -228,7 +228,7 @@ def test_more_rows_than_there_are_is_told_before_training(copy: Path, capsys: py
 
 @pytest.mark.parametrize("name", ["manifest.json", "rank-00000.bin"])
 def test_parts_of_a_checkpoint_are_no_links(copy: Path, tmp_path: Path, capsys, name: str) -> None:
-    for path in checkpoint_write.listed(copy / "checkpoints"):
+    for path in checkpoint_write.list_checkpoints(copy / "checkpoints"):
         (path / name).rename(tmp_path / f"{path.name}-{name}")
         (path / name).symlink_to(tmp_path / f"{path.name}-{name}")
     code, _, errors = command(capsys, "resume", copy)

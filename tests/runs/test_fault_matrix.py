@@ -30,7 +30,7 @@ ASKS = ("SIGTERM", "SIGINT", "SIGUSR1", "storm")  # for a checkpoint and an end
 DISK = ("full", "removed", "read-only")
 AT_WORK = ("training", "exchange", "checkpoint", "recording")
 LATE = ("plotting", "end")
-LIMIT = 90  # seconds, on a machine that may be busy: a hang has no end
+LIMIT = 150  # seconds, on a machine that may be busy: a hang has no end
 
 
 @dataclass(frozen=True)
@@ -124,19 +124,25 @@ def run_trial(trial: Trial, folder: Path) -> tuple[int, float, str]:
     return process.returncode, seconds, output
 
 
-def chosen(request: pytest.FixtureRequest) -> list[Trial]:
-    return trials() if request.config.getoption("--long") else QUICK
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test for each variant and phase if all are wanted, or one of a few trials."""
+    parts = {"quick": QUICK}
+    if metafunc.config.getoption("--long"):
+        every = trials()
+        names = dict.fromkeys(f"{trial.variant}-{trial.phase}" for trial in every)
+        parts = {name: [trial for trial in every if trial.name.startswith(f"{name}-")] for name in names}
+    metafunc.parametrize("found", parts.values(), ids=parts)
 
 
 def test_matrix(
-    request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    found: list[Trial], request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     monkeypatch.setattr(run, "draw", lambda directory: None)
     if launch.find_mpirun() is None:
         pytest.skip("no mpirun")
     if os.geteuid() != 0:
         pytest.skip("may not mount file systems")
-    found = chosen(request)
     try:
         with ThreadPoolExecutor(3) as pool:
             ended = list(pool.map(lambda trial: run_trial(trial, tmp_path), found))
@@ -182,7 +188,7 @@ def check(
 def resume(trial: Trial, folder: Path) -> list[object]:
     """The command that goes on: from a checkpoint, or from the start if there is none yet."""
     out = folder / trial.name / "run"
-    if checkpoint_write.listed(out / "checkpoints"):
+    if checkpoint_write.list_checkpoints(out / "checkpoints"):
         return ["resume", out]
     return ["run", "sine-waves", *settings(trial), "--out", out, "--overwrite"]
 

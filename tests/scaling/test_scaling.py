@@ -149,7 +149,7 @@ def test_results_of_another_study_are_refused(tmp_path, capsys):
     with pytest.raises(InputError, match="steps = 20, now 21"):
         collect.check(changed, file)
     file.write_text("{}")
-    with pytest.raises(InputError, match="no result"):
+    with pytest.raises(InputError, match="not a result"):
         collect.check(point, file)
 
 
@@ -204,7 +204,8 @@ def test_events_are_those_counted(variant):
 
 FLAT = units.Units(
     {phase: dict.fromkeys(counts, 1e-9) for phase, counts in units.PHASES.items()},
-    {kind: dict.fromkeys(counts, 8.0) for kind, counts in units.MEMORY.items()}, units.Network(1e-6, 1e9, 0.0), 1e6,
+    {kind: dict.fromkeys(counts, 8.0) for kind, counts in units.MEMORY.items()},
+    units.Interconnect(1e-6, 1e9, 0.0), 1e6,
 )  # fmt: skip
 FIRING = work.Firing(50.0, 30.0)
 
@@ -232,7 +233,7 @@ def test_memory_as_predicted(variant, tmp_path, capsys):
     """Fitted to five small shares, the memory of others of other sizes within 5 %."""
     probes = [measure.Probe(300, 30, 2, 40), measure.Probe(1000, 20, 4, 80), measure.Probe(600, 150, 3, 20),
               measure.Probe(3000, 10, 16, 120), measure.Probe(500, 20, 3, 60, 5)]  # fmt: skip
-    fitted = units.fit([measure.run(variant, probe, 1) for probe in probes], units.Network(), 0.0)
+    fitted = units.fit([measure.run(variant, probe, 1) for probe in probes], units.Interconnect(), 0.0)
     for sizes in ((2000, 100, 2, 100), (1500, 60, 8, 200), (1500, 60, 8, 200, 5)):
         probe = measure.Probe(*sizes)
         found = measure.run(variant, probe, 1)
@@ -245,6 +246,18 @@ def test_probes_can_be_run(probe):
     """A hundredth of each: a probe that is no share of a larger run is refused."""
     small = dataclasses.replace(probe, neurons=probe.neurons // 10, indegree=probe.indegree // 10, steps=20)
     assert measure.run("interval", small, 1).phases["deliver"] > 0
+
+
+@pytest.mark.mpi
+def test_ranks_measure_the_exchange(monkeypatch):
+    """Not the defaults, which stand in where there is no mpirun."""
+    if find_mpirun() is None:
+        pytest.skip("no mpirun: install the extra 'mpi' or a system MPI")
+    monkeypatch.setattr(measure, "EXCHANGES", 20)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    measured = measure.exchange_costs()
+    assert measured != units.Interconnect() and measured.latency_s > 0
 
 
 def test_prediction():

@@ -151,7 +151,7 @@ def test_chain(launcher, slurm, digest_of, tmp_path):
         time.sleep(0.02)
     slurm("scancel", "--batch", "--signal=USR1", job)
     slurm.wait(job, "PENDING")
-    assert "SIGUSR1 asked for an end after" in out.read_text()
+    assert "stopped by SIGUSR1 after" in out.read_text()
     time.sleep(2)  # SLURM takes a credential of the second in which the old one ended for that
     slurm("scontrol", "update", f"JobId={job}", "StartTime=now")  # a requeued job waits for two minutes
     expected = digest_of(*task)
@@ -173,7 +173,7 @@ def test_a_signal_before_all_ranks_listen(slurm, digest_of, tmp_path):
     expected = digest_of(*task)
     go_on(slurm, job)
     assert slurm.states(job) == ["COMPLETED"], out.read_text()
-    assert "SIGUSR1 asked for an end after" in out.read_text() and "resumed: " in out.read_text()
+    assert "stopped by SIGUSR1 after" in out.read_text() and "resumed: " in out.read_text()
     assert found(out)[-1:] == expected
 
 
@@ -187,7 +187,7 @@ def test_time_limit(slurm, digest_of, tmp_path):
     expected = digest_of(*task)
     assert go_on(slurm, job) >= 1
     assert slurm.states(job) == ["COMPLETED"], out.read_text()
-    assert "SIGUSR1 asked for an end after" in out.read_text() and "resumed: " in out.read_text()
+    assert "stopped by SIGUSR1 after" in out.read_text() and "resumed: " in out.read_text()
     assert found(out)[-1:] == expected
 
 

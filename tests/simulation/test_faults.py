@@ -73,7 +73,10 @@ def test_a_weight_that_overflows_is_named_and_never_kept(tmp_path: Path) -> None
     spoilt.observers = [Spoil(2, spoil), keeper]
     with pytest.raises(StateError, match=r"nan in (neuron|projection).*safe: \S+iteration-00000002"):
         spoilt.train(3)
-    assert [path.name for path in checkpoint_write.listed(tmp_path)] == ["iteration-00000002", "iteration-00000001"]
+    assert [path.name for path in checkpoint_write.list_checkpoints(tmp_path)] == [
+        "iteration-00000002",
+        "iteration-00000001",
+    ]
 
 
 ONE_RANK_FAILS = """
@@ -144,8 +147,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from pareprop.storage import growing_file
-streams = {"a": growing_file.Stream("f8", (2,), "1", ("x", "y"))}
-file = growing_file.StreamFile(Path(sys.argv[1]), streams, {}, {"dt_ms": 1.0})
+streams = {"a": growing_file.Column("f8", (2,), "1", ("x", "y"))}
+file = growing_file.GrowingFile(Path(sys.argv[1]), streams, {}, {"dt_ms": 1.0})
 file.add("a", [[1.0, 2.0], [3.0, 4.0]])
 file.flush()
 file.add("a", [[5.0, 6.0]])

@@ -138,8 +138,8 @@ def kill(how: str, moment: int, out: Path) -> str:
     folder = out / "checkpoints"
     process = start(2, *LONG, "--out", out)
     try:
-        first = checkpoint_write.name_of(draw.randint(1, 40))
-        wait_for(lambda: any(path.name >= first for path in checkpoint_write.listed(folder)), process)
+        first = checkpoint_write.directory_name(draw.randint(1, 40))
+        wait_for(lambda: any(path.name >= first for path in checkpoint_write.list_checkpoints(folder)), process)
         time.sleep(draw.uniform(0, 0.05))
         if how == "writing":
             wait_for(lambda: any(folder.glob("*.part")), process)
@@ -185,7 +185,7 @@ def test_a_signal_asks_for_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFi
     finally:
         process.kill()
     assert process.returncode == 75, errors
-    done = int(re.search(rf"{number.name} asked for an end after (\d+) of 100000", output)[1])
+    done = int(re.search(rf"stopped by {number.name} after (\d+) of 100000", output)[1])
     assert digests(output.splitlines()) == [digest_of(capsys, *task(f"iterations={done}"), "--out", tmp_path / "same")]
     whole = digest_of(capsys, *task(f"iterations={done + 3}"), "--out", tmp_path / "whole")
     assert digest_of(capsys, "resume", tmp_path / "run", "--until", done + 3) == whole
@@ -202,7 +202,7 @@ def test_a_signal_to_mpirun_reaches_all_ranks(tmp_path: Path) -> None:
     finally:
         launch.kill_session(process.pid)
     assert process.returncode == 75
-    assert "SIGUSR1 asked for an end after" in output
+    assert "stopped by SIGUSR1 after" in output
 
 
 def _is_mpirun(entry: Path, session: int) -> bool:
@@ -242,7 +242,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def copy(finished: tuple[Path, str], tmp_path: Path) -> tuple[Path, Path, str]:
     """A copy of that run, its latest checkpoint, the digest."""
     shutil.copytree(finished[0], tmp_path / "run")
-    return tmp_path / "run", checkpoint_write.listed(tmp_path / "run" / "checkpoints")[0], finished[1]
+    return tmp_path / "run", checkpoint_write.list_checkpoints(tmp_path / "run" / "checkpoints")[0], finished[1]
 
 
 def change(latest: Path, what) -> None:
@@ -305,14 +305,14 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(copy, capsys: pyt
     damage, expected = DAMAGES[name]
     damage(latest)
     code, output, errors = command(capsys, "resume", directory)
-    assert re.search(f"warning: .*iteration-00000004 is damaged: .*{expected}.*; the one before is taken", errors)
+    assert re.search(f"warning: .*iteration-00000004 is damaged: .*{expected}.*; the one before is used", errors)
     assert "iteration-00000003, 3 iterations done" in output
     assert (code, digests(output.splitlines())) == (0, [digest])
 
 
 def test_all_damaged(copy, capsys: pytest.CaptureFixture) -> None:
     directory = copy[0]
-    for path in checkpoint_write.listed(directory / "checkpoints"):
+    for path in checkpoint_write.list_checkpoints(directory / "checkpoints"):
         flip(path)
     code, _, errors = command(capsys, "resume", directory)
     assert code == 2 and errors.count("is damaged") == 3 and "no checkpoint to resume from" in errors

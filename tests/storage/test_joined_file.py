@@ -10,7 +10,7 @@ from pareprop.errors import InputError
 from pareprop.parallel.spike_log import SpikeLog
 from pareprop.runs import compare
 from pareprop.storage import joined_file, sonata
-from pareprop.storage.growing_file import Stream, StreamFile
+from pareprop.storage.growing_file import Column, GrowingFile
 from pareprop.storage.spike_block import SpikeBlock
 
 KEYS, KINDS, STEPS = ("iteration", "step", "id"), ("<u4", "|u1", "<u2"), 20
@@ -26,15 +26,15 @@ def record(folder: Path, parts: list[tuple[int, list[list[int]]]]) -> Path:
     samples, told = rasters(12), []
     (folder / "record").mkdir(parents=True)
     for number, (ranks, flushes) in enumerate(parts):
-        streams = {f"spikes/{key}": Stream(kind, (), "1", ("spike",)) for key, kind in zip(KEYS, KINDS, strict=True)}
+        streams = {f"spikes/{key}": Column(kind, (), "1", ("spike",)) for key, kind in zip(KEYS, KINDS, strict=True)}
         names = [f"part-{number:03d}-rank-{rank:05d}.h5" for rank in range(ranks)]
-        files = [StreamFile(folder / "record" / name, streams, {}, {"dt_ms": 0.5, "n_steps": STEPS}) for name in names]
+        files = [GrowingFile(folder / "record" / name, streams, {}, {"dt_ms": 0.5, "n_steps": STEPS}) for name in names]
         block, counts = SpikeBlock(STEPS, KINDS), []
         for flush in flushes:
             for sample in flush:
                 block.add(sample, SpikeLog.from_raster(samples[sample]))
             for rank, file in enumerate(files):
-                for columns in block.share(rank, ranks):
+                for columns in block.part_of(rank, ranks):
                     for key, column in zip(KEYS, columns, strict=True):
                         file.add(f"spikes/{key}", column, copy=False)
                 file.flush()

@@ -12,7 +12,7 @@ from pareprop.engines.losses import learning_signal
 from pareprop.engines.sample import Sample
 from pareprop.network.model import Model, describe
 from pareprop.simulation.loop import Simulation
-from pareprop.storage.results import ResultsFile, spread
+from pareprop.storage.results import ResultsFile, choose_evenly
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +105,9 @@ def test_network_without_readouts(tmp_path: Path) -> None:
 
 
 def test_spread() -> None:
-    np.testing.assert_array_equal(spread(100, 3), [0, 49, 99])
-    np.testing.assert_array_equal(spread(2, 10), [0, 1])
-    assert len(spread(11, 10)) == 10
+    np.testing.assert_array_equal(choose_evenly(100, 3), [0, 49, 99])
+    np.testing.assert_array_equal(choose_evenly(2, 10), [0, 1])
+    assert len(choose_evenly(11, 10)) == 10
 
 
 def test_describe() -> None:

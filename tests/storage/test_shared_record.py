@@ -51,8 +51,8 @@ from mpi4py import MPI
 from pareprop import cli
 from pareprop.storage import growing_file
 comm, how, path = MPI.COMM_WORLD, sys.argv[1], Path(sys.argv[2])
-Stream = growing_file.Stream
-streams = {"a": Stream("<f8", (comm.rank,), "1", ("x", "y")), "b": Stream("<i8", (), "1", ("x",))}
+Column = growing_file.Column
+streams = {"a": Column("<f8", (comm.rank,), "1", ("x", "y")), "b": Column("<i8", (), "1", ("x",))}
 file = growing_file.SharedFile(comm, path, streams, {}, {"dt_ms": 1.0}, compression=1)
 for k in range(3):
     file.add("a", np.full((2, comm.rank), k + comm.rank / 10))
@@ -89,4 +89,4 @@ def test_a_killed_run_leaves_what_was_flushed(tmp_path: Path) -> None:
 
 def test_a_rank_that_fails_in_a_flush_ends_all(tmp_path: Path) -> None:
     done = launch.mpirun(3, "-c", SCRIPT, "fails", tmp_path / "file.h5", timeout=40)
-    assert done.returncode == 1 and "by all ranks together: the disk is gone" in done.stderr
+    assert done.returncode == 1 and "by all ranks: the disk is gone" in done.stderr

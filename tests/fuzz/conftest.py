@@ -1,0 +1,46 @@
+"""Fixtures of the doors: tiny runs, and nothing trained for longer than it takes to be refused."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pareprop.runs import run
+
+TINY = ["n_rec=6", "n_in=5", "n_step=20", "iterations=2", "record.every=1", "checkpoint.every=1"]
+WHAT = 'what=["spikes","input_spikes","V_m","weights","readout_signal"]'
+
+
+def tiny(*settings: str) -> list[str]:
+    """Arguments of a run that takes no time."""
+    return ["run", "sine-waves", *(part for text in (*TINY, WHAT, *settings) for part in ("--set", text))]
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "draw", lambda directory: None)
+
+
+@pytest.fixture
+def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run is configured, built and begun; what was accepted may train for days."""
+    monkeypatch.setattr(run.Run, "train", lambda self: "")
+
+
+@pytest.fixture(scope="session", params=["interval", "spike"])
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with recording, checkpoints and provenance."""
+    out = tmp_path_factory.mktemp("finished") / request.param
+    arguments = [*tiny(f"variant={request.param}"), "--out", str(out)]
+    done = subprocess.run([sys.executable, "-m", "pareprop", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Path:
+    """A pipe that nobody writes to: who opens it waits forever."""
+    os.mkfifo(tmp_path / "fifo")
+    return tmp_path / "fifo"

@@ -1,0 +1,302 @@
+"""Any bytes: data files, cases, results and recordings, recordings of event cameras."""
+
+import io
+import json
+import random
+import shutil
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from fuzzing import judge, limited, mutated, until
+
+from pareprop import plots
+from pareprop.errors import InputError
+from pareprop.plots import style
+from pareprop.storage import checkpoint_write
+from pareprop.tasks.events import LONGEST, Problems, Recordings
+
+HOSTILE = [np.nan, np.inf, -1.0, 1e300, -(2**63), 2**63 - 1, 0, "text", b"\xff", True, [], [1.0, 2.0], np.zeros((2, 0))]
+
+
+def spoiled(draw: random.Random, path: Path) -> None:
+    """Change an HDF5 file within its format: attributes and datasets of other types, shapes and values, or missing."""
+    with h5py.File(path, "r+") as file:
+        names: list[str] = []
+        file.visit(names.append)
+        for _ in range(draw.choice([1, 1, 2, 4])):
+            name = draw.choice(["/", *names])
+            if name != "/" and name not in file:
+                continue
+            node, what = file[name], draw.randrange(6)
+            if what == 0 and name != "/":
+                del file[name]
+            elif what == 1 and len(node.attrs):
+                node.attrs[draw.choice(list(node.attrs))] = draw.choice(HOSTILE)
+            elif what == 2 and len(node.attrs):
+                del node.attrs[draw.choice(list(node.attrs))]
+            elif what == 3 and isinstance(node, h5py.Dataset) and node.size and node.dtype.kind in "fiu":
+                wrong = draw.choice([np.nan, np.inf, 1e300, -1, 10**9])
+                if node.dtype.kind == "f" or np.isfinite(wrong):
+                    place = tuple(draw.randrange(n) for n in node.shape)
+                    with np.errstate(invalid="ignore"):
+                        node[place] = np.array(wrong).astype(node.dtype)
+            elif name != "/":
+                del file[name]
+                if what == 4:
+                    file[name] = draw.choice(HOSTILE)
+                else:
+                    shape = draw.choice([(), (0,), (3,), (2, 3), (1, 2, 3), (2**40,), (2**20, 2**20)])
+                    kind = draw.choice(["f8", "i4", "u1", "S5", h5py.string_dtype(), "V3"])
+                    file.create_dataset(name, shape, kind, chunks=tuple(min(n, 8) or 1 for n in shape) or None)
+
+
+def attack(draw: random.Random, source: bytes, path: Path) -> None:
+    """Write a file to `path` that was spoiled byte by byte or within its format."""
+    path.write_bytes(source)
+    if draw.random() < 0.4:
+        path.write_bytes(mutated(draw, source))
+        return
+    try:
+        spoiled(draw, path)
+    except (ValueError, OSError, TypeError, KeyError, RuntimeError):
+        path.write_bytes(mutated(draw, source))
+
+
+def in_memory(write: Callable[[h5py.File], None]) -> bytes:
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        write(file)
+    return content.getvalue()
+
+
+# ---- samples of a user -----------------------------------------------------------------------------------------------
+
+N, STEPS, INPUTS = 4, 12, 20
+SPIKES = np.array([[0, 3, 1], [1, 4, 19], [3, 11, 0]])
+ARRAYS = {
+    "rates": {"rates": np.full((N, INPUTS), 9.0)}, "raster": {"raster": np.eye(STEPS, INPUTS)[None].repeat(N, 0)},
+    "spikes": {"spikes": SPIKES}, "labels": {"rates": np.full((N, STEPS, INPUTS), 9.0), "labels": np.zeros(N, int)},
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+def test_any_data_file(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture, fuzz_seconds: float) -> None:
+    path, out = tmp_path / f"data.{kind}", tmp_path / "out"
+    out.mkdir()
+
+    def content(arrays: dict[str, np.ndarray]) -> bytes:
+        if kind == "h5":
+            return in_memory(lambda file: [file.__setitem__(*item) for item in arrays.items()])
+        saved = io.BytesIO()
+        np.savez(saved, **arrays)
+        return saved.getvalue()
+
+    sources = {name: content({"targets": np.zeros((N, STEPS, 1)), **arrays}) for name, arrays in ARRAYS.items()}
+
+    def one(draw: random.Random, number: int) -> None:
+        source = sources[draw.choice(sorted(sources))]
+        if kind == "h5":
+            attack(draw, source, path)
+        else:
+            path.write_bytes(mutated(draw, source))
+        arguments = ["run", "data", "--set", f"data={path}", "--out", out / str(number)]
+        judge(capsys, f"data file {kind}", arguments, out)
+
+    until(fuzz_seconds, f"data file {kind}", one)
+
+
+# ---- cases -----------------------------------------------------------------------------------------------------------
+
+
+def case(file: h5py.File, variant: str) -> None:
+    """A case of three neurons with what it must give left out: what is compared does not matter here."""
+    rng, n_in, n, n_out, steps = np.random.default_rng(1), 2, 3, 1, 20
+    file.attrs.update(format="pareprop-case-1", variant=variant, weights_tolerance=1e-9, interval=10, learning_window=5)
+    file["inputs"], file["targets"] = rng.random((steps, n_in)) < 0.3, rng.random((steps, n_out))
+    if variant == "spike":
+        file["window"] = np.ones(steps, bool)
+    for name, shape in (("w_in", (n, n_in)), ("w_rec", (n, n)), ("w_out", (n_out, n)), ("w_fb", (n, n_out))):
+        file[name] = rng.normal(size=shape)
+    file.create_group("optimizer").attrs.update(type="gradient_descent", eta=1e-3)
+    file.create_group("groups/0").attrs.update(n=n, model="iaf", C_m=1.0, E_L=0.0, V_th=0.3, tau_m=20.0)
+    file.create_group("readout").attrs.update(C_m=1.0, tau_m=20.0)
+    expected = file.create_group("expected")
+    for name in ("w_in", "w_rec", "w_out"):
+        expected[name] = file[name][()]
+    expected["readout_signal"] = np.zeros((steps, n_out))
+    expected["spike_steps"], expected["spike_ids"] = np.zeros(0, int), np.zeros(0, int)
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_any_case(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture, fuzz_seconds: float) -> None:
+    source, path = in_memory(lambda file: case(file, variant)), tmp_path / "case.h5"
+    path.write_bytes(source)
+    assert judge(capsys, "case", ["verify", path], codes=(1,)) == 1  # it runs, and does not hold
+
+    def one(draw: random.Random, number: int) -> None:
+        attack(draw, source, path)
+        judge(capsys, "case", ["verify", path], tmp_path, (0, 1, 2))
+
+    until(fuzz_seconds, f"case {variant}", one)
+
+
+# ---- what a run left -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["results.h5", "record.h5", "record/part-000-rank-00000.h5", "provenance.json"])
+def test_any_recording(
+    name: str, finished: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch, fuzz_seconds: float
+) -> None:
+    source = (finished / name).read_bytes()
+    shutil.copytree(finished, tmp_path / "run")
+    monkeypatch.setattr(style, "save", lambda *_: [])  # figures are made, and not written: that takes seconds
+
+    def one(draw: random.Random, number: int) -> None:
+        if name == "provenance.json":
+            (tmp_path / "run" / name).write_bytes(mutated(draw, source))
+            judge(capsys, name, ["info", tmp_path / "run"], tmp_path)
+            return
+        attack(draw, source, tmp_path / "run" / name)
+        judge(capsys, name, ["compare", tmp_path / "run", finished], tmp_path, (0, 1, 2))
+        if name == "results.h5":
+            try:
+                with limited():
+                    plots.draw(tmp_path / "run")
+            except InputError as problem:
+                assert 0 < len(str(problem)) < 2**15
+        elif judge(capsys, name, ["export", tmp_path / "run", tmp_path / "out.h5"], tmp_path, (0, 2, 3)) == 0:
+            (tmp_path / "out.h5").unlink()
+
+    until(fuzz_seconds / 2, f"{name} of {finished.name}", one)
+
+
+# ---- recordings of event cameras -------------------------------------------------------------------------------------
+
+
+def zipped(folder: Path, name: str = "Train.zip", files: dict[str, bytes] | None = None) -> Path:
+    events = bytes(k % 30 if k % 5 < 2 else 0 for k in range(100))
+    with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
+        for label in range(3):
+            for number in range(2):
+                archive.writestr(f"{label}/{number:05d}.bin", events)
+        for entry, content in (files or {}).items():
+            archive.writestr(entry, content)
+    return folder / name
+
+
+SMALL = [part for text in ("n_rec=4", "n_step=20", "iterations=1", "batch_size=1", "test_samples=1", "scan=6",
+         "density_in=1.0", "density_rec=0.0") for part in ("--set", text)]  # fmt: skip
+
+
+def test_any_zip(tmp_path: Path, capsys: pytest.CaptureFixture, fuzz_seconds: float) -> None:
+    for name in ("Train.zip", "Test.zip"):
+        zipped(tmp_path, name)
+    out, source = tmp_path / "out", (tmp_path / "Train.zip").read_bytes()
+    out.mkdir()
+
+    def one(draw: random.Random, number: int) -> None:
+        (tmp_path / "Train.zip").write_bytes(mutated(draw, source))
+        judge(capsys, "zip", ["run", "n-mnist", "--set", f"data={tmp_path}", *SMALL, "--out", out / str(number)], out)
+
+    until(fuzz_seconds, "zip", one)
+
+
+def test_names_in_a_zip_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zip slip: nothing is unpacked, whatever a member is called."""
+    names = ["../../3/00001.bin", "/tmp/4/00001.bin", "5/../../../00001.bin", "C:\\6\\00001.bin", "7/\x01.bin"]
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    path = zipped(tmp_path / "in", files=dict.fromkeys(names, bytes(10)))
+    found = Recordings(path, Problems())
+    assert all(found.events(k) is not None for k in range(len(found)))
+    assert [item.name for item in tmp_path.rglob("*")] == ["in", "Train.zip"]
+
+
+def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
+    """Members that say how large they are, and one that lies."""
+    path = zipped(tmp_path, files={"8/00001.bin": bytes(2 * LONGEST), "9/00001.bin": bytes(4 * LONGEST)})
+    content = path.read_bytes()
+    for size in (4 * LONGEST, 2 * LONGEST):
+        true, lie = struct.pack("<I", size), struct.pack("<I", 50)
+        content = content.replace(true, lie) if size == 4 * LONGEST else content
+    path.write_bytes(content)
+    problems = Problems()
+    with limited():
+        found = Recordings(path, problems)
+        events = [found.events(k) for k in range(len(found))]
+    assert sum(event is None for event in events) == 1 and len(events) == 7
+    told = "\n".join(problems.lines())
+    assert "1 recordings that are too long" in told and "8/00001.bin" in told
+    assert "1 recordings that cannot be read: 9/00001.bin" in told
+
+
+# ---- manifests -------------------------------------------------------------------------------------------------------
+
+VALUES = [None, True, 0, -1, 1.0, 2**31, 2**60, 2**64, 10**30, 1e308, "", "x", "x" * 100_000, [], {}, [[]], [1, 2, 3],
+          float("inf"), float("nan"), "../../x", "/etc/passwd", "|O", "<f16"]  # fmt: skip
+
+
+def places(node: object, way: tuple = ()) -> list[tuple]:
+    """Ways to all nodes of a JSON tree."""
+    inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [way, *(found for key, value in inside for found in places(value, (*way, key)))]
+
+
+def changed(draw: random.Random, manifest: dict) -> dict:
+    for _ in range(draw.choice([1, 1, 1, 2, 3])):
+        way = draw.choice([way for way in places(manifest) if way])
+        node = manifest
+        for key in way[:-1]:
+            node = node[key]
+        if draw.random() < 0.2:
+            del node[way[-1]]
+        else:
+            node[way[-1]] = draw.choice([*VALUES, [0] * 40])
+    return manifest
+
+
+def test_any_manifest(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture, fuzz_seconds: float) -> None:
+    """Sealed again, as somebody with bad intentions would: taken, or refused, and what is outside stays as it is."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    latest = checkpoint_write.listed(run / "checkpoints")[0]
+    for other in checkpoint_write.listed(run / "checkpoints")[1:]:
+        shutil.rmtree(other)
+    kept = tmp_path / "kept"
+    shutil.copytree(run, kept)
+    text = (latest / "manifest.json").read_text().partition("\n")[2]
+
+    def one(draw: random.Random, number: int) -> None:
+        if draw.random() < 0.8:
+            found = json.dumps(changed(draw, json.loads(text)))
+        else:
+            found = mutated(draw, text.encode()).decode(errors="replace")
+        content = f"{checkpoint_write.seal(found)}\n{found}\n".encode(errors="surrogatepass")
+        (latest / "manifest.json").write_bytes(content)
+        arguments = ["resume", run, "--set", "iterations=3"]
+        if judge(capsys, f"manifest {finished.name}", arguments, None, (0, 2, 3)) != 2:
+            shutil.rmtree(run)
+            shutil.copytree(kept, run)
+        assert not (tmp_path / "x").exists()
+
+    until(fuzz_seconds, f"manifest {finished.name}", one)
+
+
+def test_any_share(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture, fuzz_seconds: float) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    shares = [path / "rank-00000.bin" for path in checkpoint_write.listed(run / "checkpoints")]
+    sources = [path.read_bytes() for path in shares]
+
+    def one(draw: random.Random, number: int) -> None:
+        for path, source in zip(shares, sources, strict=True):
+            path.write_bytes(mutated(draw, source))
+        judge(capsys, "share", ["resume", run, "--set", "iterations=2"], None, (0, 2))
+
+    until(fuzz_seconds / 2, f"share {finished.name}", one)

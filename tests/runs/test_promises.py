@@ -1,0 +1,88 @@
+"""The page of promises and limitations names tests that exist; the limitations, pinned."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import zlib
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from commands import command, digests
+
+from pareprop.runs import run
+from pareprop.runs.directory import claimed
+from pareprop.storage import checkpoint_write
+from pareprop.tasks.datafile import DataFile
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "pareprop" / "storage" / "PROMISES.md").read_text()
+RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=2")
+       for part in ("--set", text))]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "draw", lambda directory: None)
+
+
+def test_every_line_names_a_test() -> None:
+    lines = [line for line in PAGE.splitlines() if line.startswith("| ")]
+    named = [re.findall(r"`([\w/]+\.py)::(test_\w+)`", line) for line in lines]
+    assert len(named) > 20
+    for line, tests in zip(lines, named, strict=True):
+        assert tests or line.rstrip(" |").endswith("test"), f"no test: {line}"
+        for path, name in tests:
+            assert re.search(rf"^def {name}\(", (ROOT / "tests" / path).read_text(), re.M), f"{path}::{name}"
+
+
+def test_a_forged_checkpoint_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A weight changed, its checksum made anew, the manifest sealed: nobody can tell."""
+    output = command(capsys, *RUN, "--until", 1, "--out", tmp_path / "run")[1]
+    shutil.copytree(tmp_path / "run", tmp_path / "forged")
+    path = checkpoint_write.listed(tmp_path / "forged" / "checkpoints")[0]
+    manifest = json.loads((path / "manifest.json").read_text().partition("\n")[2])
+    entry = next(entry for entry in manifest["arrays"] if entry["name"].endswith("rec->out/weight"))
+    count, offset, _ = entry["shares"][0]
+    data = bytearray((path / "rank-00000.bin").read_bytes())
+    weights = np.frombuffer(data, "<f8", count, offset)
+    weights += 0.01
+    entry["shares"][0][2] = zlib.crc32(weights.tobytes())
+    (path / "rank-00000.bin").write_bytes(data)
+    text = json.dumps(manifest)
+    (path / "manifest.json").write_text(f"{checkpoint_write.seal(text)}\n{text}\n")
+    found = [command(capsys, "resume", tmp_path / name) for name in ("run", "forged")]
+    assert [code for code, _, _ in found] == [0, 0] and output
+    assert len({digests(lines.splitlines())[-1] for _, lines, _ in found}) == 2
+
+
+def test_without_locks_two_runs_may_share_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with claimed(None, str(tmp_path / "run"), "task"), claimed(None, str(tmp_path / "run"), "task"):
+        pass
+
+
+def test_hard_links_are_not_seen(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert command(capsys, *RUN, "--out", tmp_path / "run")[0] == 0
+    os.link(tmp_path / "run" / "results.h5", tmp_path / "other.h5")
+    assert command(capsys, "resume", tmp_path / "run", "--set", "iterations=3")[0] == 0
+    with h5py.File(tmp_path / "other.h5") as file:
+        assert len(file["loss"]) == 3
+
+
+def test_the_middle_of_a_data_file_is_not_compared(tmp_path: Path) -> None:
+    rates = np.full((40, 100, 100), 9.0)
+    path = tmp_path / "data.h5"
+    with h5py.File(path, "w") as file:
+        file["rates"], file["targets"] = rates, np.zeros((40, 100, 1))
+    sizes = {"input": 100, "current": 0, "readout": 1}
+    before = DataFile(path, sizes).fingerprint()
+    with h5py.File(path, "r+") as file:
+        file["rates"][20] = 3.0
+    assert DataFile(path, sizes).fingerprint() == before

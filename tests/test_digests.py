@@ -1,0 +1,66 @@
+"""Digests of short trainings, the same on every build: compiler, processor, version of Python, precision by precision.
+
+`digests.json` was written by `python tests/test_digests.py` and seen with the builds that it names. Another digest is
+either a change of the mathematics, which has a reason and a new table, or a build that rounds otherwise.
+"""
+
+import io
+import json
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+from commands import digests
+
+from pareprop import cli
+from pareprop.runs import run
+
+TABLE = Path(__file__).with_name("digests.json")
+SMALL = {
+    "sine-waves": ["n_rec=20", "n_in=10", "n_step=200", "periods=[200,100,50,25]"],
+    "sine-waves-plus": ["n_rec=20", "n_in=10", "n_step=200", "periods=[200,100,50,25]"],
+    "lemniscate": ["n_rec=20", "n_in=10", "n_step=300"],
+    "handwriting": ["n_rec=20", "n_in=10"],
+    "evidence-accumulation": ["n_reg=8", "n_ad=8", "batch_size=4", "n_cues=3", "recall=40", "pause=30"],
+    "n-mnist": ["data=synthetic", "n_rec=20"],
+}
+BOTH = ("sine-waves", "lemniscate", "evidence-accumulation", "n-mnist")
+CASES = [(task, variant, precision) for task in SMALL for variant in ("interval", "spike")
+         for precision in ("double", "single") if task in BOTH or precision == "double"]  # fmt: skip
+
+
+def digest(task: str, variant: str, precision: str, out: Path) -> str:
+    """Digest of two iterations."""
+    texts = [*SMALL[task], f"variant={variant}", f"precision={precision}", "iterations=2", "test_samples=0"]
+    if variant == "spike":
+        texts += ["batch_size=1"]
+    settings = [part for text in texts for part in ("--set", text)]
+    printed, before = io.StringIO(), run.draw
+    run.draw = lambda directory: None
+    try:
+        with redirect_stdout(printed):
+            cli.main(["run", task, *settings, "--out", str(out)])
+    finally:
+        run.draw = before
+    (found,) = digests(printed.getvalue().splitlines())
+    return found
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_digest_is_that_of_the_table(case: tuple[str, str, str], tmp_path: Path) -> None:
+    assert digest(*case, tmp_path / "run") == json.loads(TABLE.read_text())["digests"]["-".join(case)]
+
+
+def test_table_is_complete_and_sensitive() -> None:
+    table = json.loads(TABLE.read_text())["digests"]
+    assert list(table) == ["-".join(case) for case in CASES]
+    assert len(set(table.values())) == len(table) - 2  # sine-waves-plus is sine-waves with other defaults
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        json.dump({"digests": {"-".join(case): digest(*case, Path(folder, "-".join(case))) for case in CASES}},
+                  sys.stdout, indent=1)  # fmt: skip
