@@ -52,6 +52,12 @@ def lap(comm: Any, rounds: int, do: Callable[[], None]) -> float:
     return 1e6 * (time.perf_counter() - start) / rounds
 
 
+def barriers(comm: Any, rounds: int) -> None:
+    """Collective: so many barriers."""
+    for _ in range(rounds):
+        comm.Barrier()
+
+
 def measured(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: int) -> dict[str, Any]:
     """Medians of a bare call and of a round, taken by turns; the slowest rank counts."""
     ranks, channel = opened(comm, way, neurons, share, spikes, rounds)
@@ -78,7 +84,7 @@ def main() -> None:
     comm = launcher.exchange().comm
     if comm is None:
         parser.error("run it under mpirun, on two ranks at least")
-    barrier = median(lap(comm, 1, comm.Barrier) for _ in range(REPEATS))
+    barrier = median(lap(comm, options.rounds, lambda: barriers(comm, options.rounds)) for _ in range(REPEATS))
     several = Ranks(comm).nodes.count > 1
     rows = [
         measured(comm, way, options.neurons, options.share, spikes, options.rounds)

@@ -115,6 +115,8 @@ class DryExchange:
     sending = "drawn"
     replicas = Replicas()
 
+    received_bytes = 0  # no message arrives
+
     def __init__(self, rank: int, size: int, probability: float, n_neurons: int, seed: int, own: bool = False) -> None:
         self.rank, self.size = rank, size
         self._n, self._seed, self._draws_own = n_neurons, seed, own

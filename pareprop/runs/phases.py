@@ -109,9 +109,7 @@ class Phases(Observer):
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Score a sample."""
-        readouts = simulation.model.of_role("readout")
-        loss = readouts[0].params.loss if readouts else ""  # without readouts there are no classes
-        self._own.add(outcome, self.task.learning_window, loss)
+        self._own.add(outcome, self.task.learning_window, simulation.engine.loss)
 
     def after_batch(self, simulation: Simulation, first: int, n: int, phase: str) -> None:
         """Concatenate the scores of all groups of ranks, in the order of the samples."""

@@ -58,7 +58,7 @@ def test_every_problem_in_one_go(tmp_path: Path) -> None:
     [
         ("[task", "not a configuration file"), ("seed = 3", "[task] name is missing"),
         ('[task]\nname = "sine"', "[task] name = 'sine' is not a task"), ("\x89HDF", "not a configuration file"),
-        ('task = 3\n', "[task] name is missing"), ("#" * 2**21, "bytes, must have at most 1048576"),
+        ('task = 3\n', "[task] name is missing"), ("#" * 2**21, "bytes, at most 1048576 are read"),
     ],
 )  # fmt: skip
 def test_a_file_of_another_kind(text: str, expected: str, tmp_path: Path) -> None:
