@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from ..errors import InputError
 from ..parallel import launcher
 from ..parallel.exchange import Exchange
 
@@ -39,7 +40,7 @@ def in_place_of_nest() -> Iterator[Any]:
 
 
 @click.command(name="nest", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.argument("script", type=click.Path(exists=True, dir_okay=False))
+@click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--allow-delays", is_flag=True, help="Accept delays above one step, which NEST refuses for e-prop.")
 @click.option("--timings", is_flag=True, help="Tell at the end where the time went, and print the digest of the run.")
@@ -52,6 +53,8 @@ def nest_command(
     The script sees SCRIPT and ARGUMENTS as its command line. It ends with exit code 1 if it fails, on all ranks, as it
     does with NEST.
     """
+    if not Path(script).is_file():
+        raise InputError(f"script {script}: there is no such file")
     with in_place_of_nest() as nest:
         from .settings import DEFAULTS
 
