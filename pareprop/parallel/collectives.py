@@ -89,13 +89,19 @@ def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:
 
 
 def ordered_sum(comm: Any, values: np.ndarray) -> float:
-    """Collective: the sum of the values of all ranks, one after the other, so that it is the same for any division.
+    """Collective: add the values of all ranks one after the other, so that the sum is the same for any division.
 
     Parameters
     ----------
     comm : MPI.Comm or None
+        Communicator of the ranks; None: one process.
     values : np.ndarray
         float64, (n,), of this rank.
+
+    Returns
+    -------
+    float
+        The sum, on all ranks.
     """
     before = 0.0 if comm is None or comm.rank == 0 else comm.recv(source=comm.rank - 1)
     total = float(np.cumsum(np.concatenate(([before], values)))[-1])

@@ -37,7 +37,7 @@ def rank_of_launcher(environment: Mapping[str, str]) -> int:
 
 
 def sending(environment: Mapping[str, str]) -> str:
-    """How spikes are to travel between nodes: what PAREPROP_SENDING says, "counted" by default.
+    """Return how spikes travel between nodes, as PAREPROP_SENDING says; "counted" by default.
 
     Raises
     ------
