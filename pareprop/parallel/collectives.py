@@ -24,9 +24,9 @@ def raise_together(comm: Any, problem: ParepropError | None) -> None:
 
 
 def all_arrive(comm: Any, seconds: float = PATIENCE) -> bool:
-    """Collective, if all goes well: whether all ranks come here within some seconds.
+    """Collective, if all goes well: return whether all ranks come here within some seconds.
 
-    If not, this rank is alone with its problem, the others wait for it elsewhere, and nothing collective is left to do.
+    If not, this rank is alone with its problem, the others wait for it elsewhere, and no collective call is possible.
     """
     if comm is None:
         return True
@@ -118,7 +118,7 @@ def maximum(comm: Any, value: float) -> float:
 
 
 def any_of(comm: Any, flags: Sequence[bool]) -> list[bool]:
-    """Collective: for each flag whether any rank has set it."""
+    """Collective: return for each flag whether any rank has set it."""
     own = np.array(flags, np.int8)
     if comm is not None:
         from mpi4py import MPI  # where there is a communicator, it is loaded

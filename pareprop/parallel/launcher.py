@@ -138,7 +138,7 @@ class _World:
 
 
 def _end_others_on_exceptions() -> None:
-    """Let an exception that nobody catches end all ranks, as `python -m mpi4py` does."""
+    """Let an uncaught exception end all ranks, as `python -m mpi4py` does."""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
