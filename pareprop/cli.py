@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> Any:
 
 
 def _leave(rank: int, problem: Exception, code: int) -> None:
-    """End with the message of rank 0; a rank that is alone with its problem tells it and ends the others."""
+    """End with the message of rank 0; a rank that is alone with its problem reports it and ends the others."""
     _report(rank, problem)
     if not launcher.leave_together():
         if rank:

@@ -23,13 +23,26 @@ class Plastic:
 
     Attributes
     ----------
-    span : where its synapses lie
-    optimizer : settings; `eta` may be changed between samples
-    n_steps : optimizer steps made
-    keeps_moments : whether moments are kept here (interval variant)
-    moments : name to (n_synapses,) of the type of the weights, what the optimizer keeps of each synapse
-    seed : of the model
-    signs : int8 (n_rows,) of the span, of the rows' sources; empty if none is bound, or the engine keeps them itself
+    table : SynapseTable
+        Table of its synapses.
+    span : ProjectionSlice
+        The place of its synapses in the table.
+    optimizer : Optimizer
+        Settings of the optimizer.
+    eta : float
+        Learning rate, which may be changed between samples; the optimizer's at first.
+    n_steps : int
+        Optimizer steps so far.
+    keeps_moments : bool
+        Whether moments are kept here (interval variant).
+    moments : dict
+        Name to (n_synapses,) of the type of the weights, see `Optimizer.moments`.
+    seed : int
+        Seed of the model.
+    signs : np.ndarray
+        int8 (n_rows,) of the span, of the rows' sources; empty if none is bound, or the engine keeps them itself.
+    rewiring : Rewiring or None
+        Moves its synapses, None if they stay.
     """
 
     table: SynapseTable
@@ -77,36 +90,36 @@ class Plastic:
         return self.span.projection.name
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What a checkpoint keeps of each synapse: the table's weights, the moments kept here, and their sources."""
+        """Return arrays for a checkpoint, by name: weights of the table, moments, sources and delays if rewired."""
         return {"weight": self.table.weight} | self.moments | (self.rewiring.topology() if self.rewiring else {})
 
     def restore(self) -> None:
-        """Called when `arrays` were filled: synapses go where these say."""
+        """Move rewired synapses into their rows after `arrays` were filled from a checkpoint."""
         if self.rewiring:
             self.rewiring.restore(list(self.moments.values()))
 
     def numbers(self) -> dict[str, float]:
-        """What a checkpoint keeps besides arrays."""
+        """Return the numbers that a checkpoint keeps besides arrays."""
         return {"eta": self.eta, "n_steps": self.n_steps}
 
     def load_numbers(self, numbers: dict[str, float]) -> None:
-        """Take back `numbers`."""
+        """Load the numbers of a checkpoint."""
         self.eta, self.n_steps = float(numbers["eta"]), int(numbers["n_steps"])
 
     def clip(self) -> None:
-        """Note a step whose gradient went straight into the weights, and clip them."""
+        """Count a step whose gradient was added straight to the weights, and clip them."""
         self.n_steps += 1
         if not self.rewiring:
             kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self.table.weight[self.span.first : self.span.last])
         self._finish_step()
 
     def begin_step(self) -> None:
-        """Called before weights change."""
+        """Prepare for a change of the weights."""
         if self.rewiring:
             self.rewiring.begin()
 
     def _finish_step(self) -> None:
-        """Clip at 0 the weights that changed their sign, while moments stay as at NEST's bounds; or rewire."""
+        """Rewire, or clip weights that changed their sign at 0; moments stay as they are, like at NEST's bounds."""
         if self.rewiring:
             self.rewiring.step(self.n_steps, self.eta, self.optimizer, list(self.moments.values()))
         elif len(self.signs):
@@ -119,12 +132,28 @@ class Plastic:
 
 
 def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True, seed: int = 0) -> list[Plastic]:
-    """The plastic projections of a table.
+    """Return the plastic projections of a table.
+
+    Parameters
+    ----------
+    table : SynapseTable
+        Table of their synapses.
+    default : Optimizer
+        Optimizer of projections that have none of their own.
+    keeps_moments : bool
+        Whether moments are kept here, not in the engine.
+    seed : int
+        Seed of the model.
+
+    Returns
+    -------
+    list of Plastic
+        In order of the table.
 
     Raises
     ------
     InputError
-        For a weight that lies outside of its bounds, as in NEST.
+        For a weight that lies outside of its bounds, as in NEST, or bounds that exclude a sign.
     """
     for span in table.spans:
         optimizer = span.projection.optimizer or default
