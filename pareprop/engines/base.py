@@ -289,7 +289,7 @@ class Engine(ABC):
         n_steps : int
             Steps of the sample.
         before : np.ndarray
-            (n_neurons,), what the first step takes.
+            (n_neurons,), currents that the first step takes.
 
         Returns
         -------

@@ -23,7 +23,7 @@ PARAMETERS = (
     "alpha", "zeta", "p_current", "V_th", "V_min", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e",
 )  # fmt: skip
 STATE = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "n_spikes")
-CHAINED = ("v", "a", "z", "refractory")  # what an interval hands to the next one, unless neurons are reset
+CHAINED = ("v", "a", "z", "refractory")  # handed to the next interval, unless neurons are reset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class IntervalSettings(Settings):
 
 
 class Interval(Engine):
-    """Runs samples of `n_steps` on this rank's share of a network.
+    """Engine of the interval variant: runs samples of `n_steps` on this rank's share of a network.
 
     Contract of `run`, in this order for every round [t, t + D), D the min-delay between neurons:
     deliver and advance read the log before t; ranks meet, which completes the log up to t + D and the readouts'
@@ -104,14 +104,14 @@ class Interval(Engine):
         self.record_ids(np.zeros(0, np.int64))
 
     def bind(self) -> None:
-        """Collective: take memory for logs and signals, and connect the ranks."""
+        """Collective: allocate logs and signals, and connect the ranks."""
         channel = self.channel = self._open(self.n_steps)
         self.forward.channel = self.kernel.Channel(
             {"own": channel.own, "heard": channel.heard, "own_signal": channel.own_signal}
         )
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
-        """Collective: one interval; with `learn`, add its gradient. Return errors (T, n_readouts) and the loss."""
+        """Collective: run one interval; with `learn`, add its gradient to the batch. See `Engine.run`."""
         self.begin(sample.inputs, sample.currents, self.settings.reset)
         self.advance(0, self.n_steps)
         return self.finish(sample, learn)
@@ -122,9 +122,9 @@ class Interval(Engine):
         Parameters
         ----------
         inputs : SpikeLog
-            Spikes of the inputs; those of a step must be there when it is run.
+            Spikes of the inputs; those of a step must be known before the step is run.
         currents : np.ndarray or None
-            float64 (T, n_currents), amplitudes in pA of the graded sources.
+            float64 (n_steps, n_currents), amplitudes in pA of the graded sources.
         reset : bool
             Whether neurons and readouts start from rest.
         """
@@ -140,18 +140,18 @@ class Interval(Engine):
         self.channel.barrier()
 
     def inject(self, currents: np.ndarray | None) -> None:
-        """Take the currents of the interval: as many steps as are known, again when more are."""
+        """Set the currents of the interval, float64 (n_steps, n_currents); again when more steps are known."""
         self._by_step = self._injected(currents, self.n_steps, self._current_before)
         self.forward.sample = self.kernel.Sample({"inputs": self._inputs, "injected": self._by_step[:-1]})
         self.carried = self._by_step[-1].copy()
 
     def advance(self, first: int, last: int) -> None:
-        """Collective: run steps [first, last) of the interval; others may follow."""
+        """Collective: run steps [first, last) of the interval; more may follow."""
         self.forward.run(self.channel.meeting, first, last, self.round_steps, self.n_samples == 0)
         self._add_times(self.forward, "deliver", "update")
 
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
-        """Collective: end the interval, all of whose steps are run; see `run`."""
+        """Collective: end the interval after all of its steps; arguments and results as of `Engine.run`."""
         channel, T = self.channel, self.n_steps
         self.log, self.n_spikes = channel.all_spikes_on_root(0, T)
         window = slice(T - self.settings.learning_window, T)
@@ -175,8 +175,10 @@ class Interval(Engine):
 
         Parameters
         ----------
-        inputs, currents : SpikeLog, np.ndarray or None
-            As for `begin`.
+        inputs : SpikeLog
+            Spikes of the inputs.
+        currents : np.ndarray or None
+            float64 (n_steps, n_currents), amplitudes in pA of the graded sources.
         neuron_steps, readout_steps : int
             Numbers of steps, at most those of an interval.
         """
@@ -189,11 +191,11 @@ class Interval(Engine):
         self.n_samples += 1
 
     def optimize(self) -> None:
-        """Collective: step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
+        """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""
         self.gradient.optimize(self.channel.heard, self.exchange.replicas)
 
     def begin_sample(self, leaf: int) -> None:
-        """Take note that the next sample to learn from lies in leaf `leaf` of its batch, see `parallel.replicas`."""
+        """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""
         self.gradient.sums.open(leaf)
 
     def skip(self, n: int, learn: bool) -> None:
@@ -206,14 +208,14 @@ class Interval(Engine):
         return self.channel.heard.part(0, self.n_steps)
 
     def dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return voltage from E_L, adaptation and surrogate gradient of the recorded neurons, before `finish`."""
+        """Return voltage from E_L, adaptation and surrogate gradient of the recorded neurons; call before `finish`."""
         return *self._tracks[:2], self.psi[:, self.recorded_ids - self.network.neurons[0]].astype(float)
 
     def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
         self.forward.recorder = self.kernel.Recorder({"local": local, "V_m": V_m, "adaptation": adaptation})
 
     def state(self) -> State:
-        """Return what the next interval reads, between iterations (no gradient is collected then); see `state`."""
+        """Return all that the next interval reads, between iterations, when no gradient is collected."""
         state = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in self.plastic}})
         state.neurons = {name: self.neurons[name] for name in CHAINED} | {"carried": self.carried}
         state.readouts = {"y": self.y}
@@ -223,21 +225,21 @@ class Interval(Engine):
         return state
 
     def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
-        """Take back numbers; the arrays of `state()` are filled next."""
+        """Load the numbers of a state; the arrays of `state()` are filled next."""
         self.n_samples, self.gradient.n_collected = int(numbers["n_samples"]), 0
         for item in (*self.plastic, *self.gradient.mirrored):
             item.load_numbers(numbers["plastic"][item.name])
 
     def watched(self) -> dict[str, np.ndarray]:
-        """Return arrays that a number which is not finite reaches within a sample; last axis = this rank's neurons.
+        """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons.
 
-        The backward sweep ends at step 0, so any value that is not finite is still seen in the coefficients there.
+        The backward sweep ends at step 0, so any non-finite value is still visible in the coefficients of that step.
         """
         return {name: self.neurons[name] for name in ("v", "a")} | {"learning signal": self.psi[0]}
 
     @property
     def history_steps(self) -> int:
-        """Steps of which a neuron keeps something: those of one interval."""
+        """Number of steps of which neurons keep a history: those of one interval."""
         return len(self.psi)
 
     def nbytes(self) -> dict[str, int]:

@@ -75,7 +75,7 @@ class Plastic:
         self._finish_step()
 
     def _runs(self) -> list[tuple[float, int, int]]:
-        """Learning rates, with the ranges of synapses that they are for."""
+        """Return learning rates, each with its half-open range of synapses of the table."""
         if self.row_etas is None:
             return [(self.eta, self.span.first, self.span.last)]
         cuts = np.flatnonzero(np.diff(self.row_etas)) + 1

@@ -35,14 +35,14 @@ class SpikeSettings(Settings):
     Attributes
     ----------
     lead : int
-        Steps that Adam counts before step 0, in which inputs are on their way; 0 if samples begin with them.
+        Steps that Adam counts before step 0, while inputs are on their way; 0 if samples include these steps.
     """
 
     lead: int = 2
 
 
 class Spike(Engine):
-    """Runs samples of up to `n_steps` on this rank's share of a network.
+    """Engine of the spike variant: runs samples of up to `n_steps` on this rank's share of a network.
 
     Contract of `run`, for every round [t, t + D), D the min-delay of all projections between neurons, to readouts and
     back: in each step learning signals whose errors are known enter the histories, arriving spikes update and pass
@@ -74,7 +74,7 @@ class Spike(Engine):
         self.record_ids(np.zeros(0, np.int64))
 
     def bind(self) -> None:
-        """Collective: take memory for logs and signals, and connect the ranks."""
+        """Collective: allocate logs and signals, and connect the ranks."""
         channel = self.channel = self._open(self.memory.length)
         self.kernel.channel = self._kernels.Channel(
             {name: getattr(channel, name) for name in ("own", "heard", "signal", "own_signal")}
@@ -108,10 +108,10 @@ class Spike(Engine):
     # ---- running -----------------------------------------------------------------------------------------------------
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
-        """Collective: one sample of the endless run. Return errors (n, n_readouts) and the loss.
+        """Collective: run one sample of the endless run; see `Engine.run`.
 
-        A sample may have fewer than `n_steps` steps. Without `learn` the learning rate is 0, but traces go on, as in
-        NEST; before the first sample with `learn` nothing of the kind is kept.
+        A sample, and its errors, may have fewer than `n_steps` steps. Without `learn` the learning rate is 0, but
+        traces go on, as in NEST; before the first sample with `learn` no traces are kept.
         """
         self.learned, self.n = self.learned or learn, len(sample.target)
         self._begin(sample, learn)
@@ -124,7 +124,7 @@ class Spike(Engine):
         return self.error[: self.n], self._value(sample)
 
     def optimize(self) -> None:
-        """Nothing: weights are updated as spikes arrive."""
+        """Do nothing: weights are updated as spikes arrive."""
 
     def _begin(self, sample: Sample, learn: bool) -> None:
         run, memory, t = self.kernel, self.memory, self.time
@@ -153,12 +153,12 @@ class Spike(Engine):
             np.asarray(rows.watched)[...] = np.nan
 
     def delay_rates(self, first: dict[str, float]) -> None:
-        """Have a learning rate act with a synapse's update after the next one, as in NEST.
+        """Delay a change of the learning rate to a synapse's update after the next one, as in NEST.
 
         Parameters
         ----------
         first : dict
-            Plastic projection to the rate of the first update.
+            Name of a plastic projection to the learning rate of its first update.
         """
         for table, rows in zip(self.memory.tables[:2], self.memory.rows, strict=False):
             blocks = [first.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
@@ -173,14 +173,15 @@ class Spike(Engine):
         Parameters
         ----------
         table : SynapseTable
-            Of this rank.
+            A table of this rank.
         synapses : np.ndarray
             int64 (n_synapses,), places in the table.
 
         Returns
         -------
         np.ndarray
-            float64 (n_steps, n_synapses), of the last sample, NaN where no spike arrives; filled anew by each sample.
+            float64 (n_steps, n_synapses), weights of the last sample, NaN where no spike arrives; each sample fills it
+            anew.
         """
         rows = self.memory.rows[self.memory.tables.index(table)]
         row = np.searchsorted(table.row_ptr, synapses, side="right") - 1
@@ -212,7 +213,7 @@ class Spike(Engine):
         return self.channel.heard.part(*self._last())
 
     def _last(self) -> tuple[int, int]:
-        """Return where the last sample lies in the logs."""
+        """Return the half-open range of steps of the last sample in the logs."""
         last = self.time - self.kernel.base
         return last - self.n, last
 
@@ -224,7 +225,7 @@ class Spike(Engine):
     # ---- showing weights ---------------------------------------------------------------------------------------------
 
     def shown_weights(self) -> dict[int, np.ndarray]:
-        """Weights by id of their table after a flush: as if every source spiked once more; the run is not disturbed."""
+        """Return weights after a flush, by `id` of their table: as if every source spiked once more; undo the flush."""
         if not self.learned:
             return {}
         kept = [*self.memory.snapshot(), (self.arriving_out, self.arriving_out.copy())]
@@ -235,9 +236,9 @@ class Spike(Engine):
         return shown
 
     def flush(self) -> None:
-        """Let spikes in flight arrive and then every source spike once more; the run can't be continued after it.
+        """Let spikes in flight arrive, then every source spike once more; the run can't continue after that.
 
-        Needs no sample before it, such as after `load_state`, and learns whether or not the last one did.
+        Needs no sample before it, such as after `load_state`, and learns whether or not the last sample did.
         """
         self._set_rates(learn=True)
         self.kernel.learns = self.learned
@@ -249,7 +250,7 @@ class Spike(Engine):
     # ---- state -------------------------------------------------------------------------------------------------------
 
     def state(self) -> State:
-        """Return what the next sample reads; see `state`."""
+        """Return all that the next sample reads; see the module `state`."""
         state = self.memory.state(self.time, self.kernel.base, self.channel)
         state.numbers |= {
             "time": self.time, "learned": self.learned, "plastic": {item.name: item.numbers() for item in self.plastic},
@@ -259,12 +260,12 @@ class Spike(Engine):
         return state
 
     def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
-        """Take back numbers and what is shared; the arrays of `state()` are filled next.
+        """Load the numbers and shared arrays of a state; the arrays of `state()` are filled next.
 
         Raises
         ------
         InputError
-            If what is shared doesn't fit the network, or sums were made in other blocks of steps.
+            If the shared arrays don't fit the network, or sums were made in other blocks of steps.
         """
         self.memory.load_state(int(numbers["time"]), numbers, shared, self.channel)
         self.time, self.learned = int(numbers["time"]), bool(numbers["learned"])
@@ -273,16 +274,16 @@ class Spike(Engine):
             item.load_numbers(numbers["plastic"][item.name])
 
     def watched(self) -> dict[str, np.ndarray]:
-        """Return arrays that a number which is not finite reaches within a sample; last axis = this rank's neurons."""
+        """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""
         neurons, history = self.memory.neurons, self.memory.history
         return {name: neurons[name] for name in ("v", "a", "f_av")} | {name: history[name] for name in "AD"}
 
     @property
     def history_steps(self) -> int:
-        """Steps of which a neuron keeps something: its longest ring, bounded by cutoff or folding."""
+        """Number of steps of which neurons keep a history: their longest ring, bounded by cutoff or folding."""
         return self.memory.history_steps()
 
     def nbytes(self) -> dict[str, int]:
-        """Return this rank's bytes by kind: what synapses need to learn, books of sources, histories, logs."""
+        """Return this rank's bytes by kind: traces of synapses, bookkeeping of sources, histories, logs."""
         memory = self.memory.nbytes()
         return memory | {"log": memory["log"] + self.channel.nbytes}

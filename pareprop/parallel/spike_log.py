@@ -77,7 +77,7 @@ class SpikeLog(_Steps, kernel.SpikeLog):
         return cls.from_arrays(ids.astype(np.uint32), ptr)
 
     def without_repeats(self) -> SpikeLog:
-        """Each source at most once in a step; this log itself if that is so already."""
+        """Return a log with each source at most once in a step; this log itself if it has no repeats."""
         ids, ptr = np.asarray(self.ids), np.asarray(self.ptr)
         ids = ids[: ptr[-1]]
         again = np.zeros(len(ids), bool)
