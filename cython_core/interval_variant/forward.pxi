@@ -5,7 +5,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from pareprop.core cimport neurons
+from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
     GROUP, add_four, add_row, deliver, deliver_block, first_at_least, hole_of, list_spikes, next_row, prefetch_stride,
     STRIDE,
@@ -13,7 +13,7 @@ from pareprop.core.delivery cimport (
 from pareprop.core.layout cimport (
     ADAPTS, DELAY, DENSE, FIRST, LAST, LOG, MODEL, PLASTIC, ROW, SOURCE, SOURCES, SURROGATE, TARGET, WIDTH,
 )
-from pareprop.core.neurons cimport fire, integrate_iaf, set_drive
+from pareprop.core.neurons cimport advance_readouts, fire, integrate_iaf, set_drive
 from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog, Spikes
 from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
@@ -26,39 +26,99 @@ cdef enum:        # phases of a step
     UPDATE = 1
 
 
-cdef class Forward:
-    """This rank's recurrent neurons with their incoming synapses, bound once to the arrays they work on."""
+cdef class Neurons:
+    """This rank's neurons: parameters and state, (n,) each; voltages counted from E_L, times in steps."""
 
-    cdef public int64_t first_id               # id of the rank's first neuron
+    cdef public int64_t first_id               # id of the first one
     cdef public int64_t[:, ::1] pieces         # (n_pieces, PIECE_COLUMNS)
-    cdef public real[::1] alpha, zeta, p_current, V_th, V_min, t_ref, rho, adapt_beta, height, inverse_width, I_e
+    cdef public real[::1] alpha, zeta, p_current, V_th, V_min, t_ref, rho, adapt_beta, I_e
+    cdef public real[::1] height, inverse_width    # of the surrogate gradient
     cdef public real[::1] v, a, z, refractory, arriving, excess, drive, n_spikes
+
+    def __init__(self, values):
+        bind(self, values)
+
+
+cdef class Synapses:
+    """The synapses onto one kind of target, see delivery.pxd."""
+
     cdef public int64_t[:, ::1] blocks
     cdef public int64_t[::1] row_ptr
     cdef public uint32_t[::1] target
     cdef public real[::1] weight
-    cdef public SpikeLog inputs, own
-    cdef public SegmentedLog heard             # spikes of the neurons that this rank listens to
-    cdef public real[:, ::1] injected        # (T, n) or (0, n), pA; row t: what was injected one step before t
-    cdef public real[:, ::1] psi             # (T, n), OUT: surrogate gradients
-    cdef public int64_t[::1] record            # local neurons whose voltage and adaptation are kept
-    cdef public double[:, ::1] recorded_V, recorded_a    # (T, n_record), OUT
-    # readouts of this rank with the synapses onto them
-    cdef public double y_alpha, y_zeta, y_drive, y_min
-    cdef public int64_t[:, ::1] out_blocks
-    cdef public int64_t[::1] out_row_ptr
-    cdef public uint32_t[::1] out_target
-    cdef public real[::1] out_weight
-    cdef public double[::1] y, arriving_out
-    cdef public double[:, :] own_signal        # (T, n_own), OUT: y without E_L
+
+    def __init__(self, values):
+        bind(self, values)
+
+
+cdef class Readouts:
+    """This rank's readouts; y = V - E_L."""
+
+    cdef public double[::1] y                  # (n_own,)
+    cdef public double[::1] arriving           # (n_own,), zero between steps
+    cdef public double alpha, zeta, drive, V_min
+
+    def __init__(self, values):
+        bind(self, values)
+
+
+cdef class Channel:
+    """Logs and signals, which rounds complete."""
+
+    cdef public SpikeLog own                   # spikes of this rank's neurons, OUT
+    cdef public SegmentedLog heard             # of the neurons that this rank listens to
+    cdef public double[:, :] own_signal        # (T, n_own), OUT: y
+
+    def __init__(self, values):
+        bind(self, values)
+
+
+cdef class Sample:
+    """The present sample."""
+
+    cdef public SpikeLog inputs
+    cdef public real[:, ::1] injected          # (T, n) or (0, n), pA; row t: what was injected one step before t
+
+    def __init__(self, values):
+        bind(self, values)
+
+
+cdef class Recorder:
+    """What is kept of some neurons in the present sample."""
+
+    cdef public int64_t[::1] local             # the neurons
+    cdef public double[:, ::1] V_m, adaptation    # (T, n_recorded), OUT
+
+    def __init__(self, values):
+        bind(self, values)
+
+
+cdef class Forward:
+    """Runs this rank's recurrent neurons and readouts with their incoming synapses."""
+
+    cdef readonly Neurons neurons
+    cdef readonly Readouts readouts
+    cdef readonly Synapses incoming, outgoing  # outgoing: onto the readouts
+    cdef public Channel channel
+    cdef public Sample sample
+    cdef public Recorder recorder
+    cdef real[:, ::1] psi                      # (T, n), OUT: surrogate gradients
     cdef public double deliver_seconds, update_seconds
     cdef Stopwatch watch
 
-    def __init__(self, arrays):
-        for name, value in arrays.items():
-            setattr(self, name, value)
+    def __init__(
+        self,
+        *,
+        Neurons neurons not None,
+        Readouts readouts not None,
+        Synapses incoming not None,
+        Synapses outgoing not None,
+        real[:, ::1] psi not None,
+    ):
+        self.neurons, self.readouts, self.incoming, self.outgoing = neurons, readouts, incoming, outgoing
+        self.psi = psi
 
-    def run(self, Meeting meeting, int64_t n_steps, int64_t round_steps, bint no_current):
+    def run(self, Meeting meeting not None, int64_t n_steps, int64_t round_steps, bint no_current):
         """Collective: advance steps [0, n_steps) in rounds. Spikes that arrive in step 0 are lost, as in NEST.
 
         Parameters
@@ -66,8 +126,10 @@ cdef class Forward:
         meeting : how ranks meet after each round, with the signals of the round before
         no_current : whether the input current of step 0 is 0, as in the first step of a run
         """
-        cdef int64_t before = 0, first = 0, last, n = self.v.shape[0]
+        cdef int64_t before = 0, first = 0, last, n = self.neurons.v.shape[0]
         cdef double start = started(&self.watch, n), apart = meeting.waited + meeting.transferred
+        if self.channel is None or self.sample is None or self.recorder is None:
+            raise TypeError("Forward.run: channel, sample and recorder must be bound before it")
         with nogil:
             while first < n_steps:
                 last = min(first + round_steps, n_steps)
@@ -84,13 +146,13 @@ cdef class Forward:
         self.update_seconds += start * share(&self.watch, UPDATE)
 
     cdef int advance_all(self, int64_t first, int64_t last, bint no_current) except -1 nogil:
-        cdef int64_t t, n = self.v.shape[0]
+        cdef int64_t t, n = self.neurons.v.shape[0]
         for t in range(first, last):
-            self.own.make_room(self.own.at.ptr[t] + n)
+            self.channel.own.make_room(self.channel.own.at.ptr[t] + n)
             begin(&self.watch, t, n)
             if t > 0:
-                deliver(t, self.blocks, self.row_ptr, self.target, self.weight, &self.inputs.at, self.heard.at,
-                        self.heard.n, self.arriving)
+                deliver(t, self.incoming.blocks, self.incoming.row_ptr, self.incoming.target, self.incoming.weight,
+                        &self.sample.inputs.at, self.channel.heard.at, self.channel.heard.n, self.neurons.arriving)
             lap(&self.watch, DELIVER)
             self.advance(t, no_current)
             lap(&self.watch, UPDATE)
@@ -104,33 +166,46 @@ cdef class Forward:
         cdef int64_t t, b, k
         cdef const Spikes* log
         for t in range(first, last):
-            for b in range(self.out_blocks.shape[0]):
-                for k in range(self.heard.n):
-                    log = self.heard.at[k]
-                    deliver_block(self.out_blocks, b, self.out_row_ptr, self.out_target, self.out_weight, log.ids,
-                                  log.ptr[t], log.ptr[t + 1], self.arriving_out)
-            neurons.advance_readouts(self.y_alpha, self.y_zeta, 0.0 if t == 0 and no_current else self.y_drive,
-                                     self.y_min, self.y, self.arriving_out, self.own_signal, t)
+            for b in range(self.outgoing.blocks.shape[0]):
+                for k in range(self.channel.heard.n):
+                    log = self.channel.heard.at[k]
+                    deliver_block(self.outgoing.blocks, b, self.outgoing.row_ptr, self.outgoing.target,
+                                  self.outgoing.weight, log.ids, log.ptr[t], log.ptr[t + 1], self.readouts.arriving)
+            advance_readouts(self.readouts.alpha, self.readouts.zeta,
+                             0.0 if t == 0 and no_current else self.readouts.drive, self.readouts.V_min,
+                             self.readouts.y, self.readouts.arriving, self.channel.own_signal, t)
 
     cdef void advance(self, int64_t t, bint no_current) noexcept nogil:
-        cdef int64_t p, j, count = self.own.at.ptr[t], n = self.v.shape[0]
-        if t <= 1 or self.injected.shape[0] > 0:
-            set_drive(0, n, t > 0 or not no_current, self.p_current, self.I_e, self.injected, t, self.drive)
-        for p in range(self.pieces.shape[0]):
-            integrate_iaf(self.pieces[p, FIRST], self.pieces[p, LAST], self.pieces[p, MODEL] & ADAPTS, True,
-                          self.alpha, self.zeta, self.drive, self.V_th, self.V_min, self.rho, self.adapt_beta, self.z,
-                          self.arriving, self.v, self.a, self.refractory, self.excess)
-            surrogate(self.pieces[p, SURROGATE], self.pieces[p, FIRST], self.pieces[p, LAST], self.height,
-                      self.inverse_width, self.excess, self.refractory, self.psi[t])
-        fire(0, n, self.t_ref, self.excess, self.z, self.refractory)
-        for j in range(n):
-            self.n_spikes[j] += self.z[j]
-        for j in range(self.record.shape[0]):
-            self.recorded_V[t, j] = self.v[self.record[j]]
-            self.recorded_a[t, j] = self.a[self.record[j]]
+        cdef int64_t count = self.channel.own.at.ptr[t], n = self.neurons.v.shape[0]
+        if t <= 1 or self.sample.injected.shape[0] > 0:
+            set_drive(0, n, t > 0 or not no_current, self.neurons.p_current, self.neurons.I_e, self.sample.injected, t,
+                      self.neurons.drive)
+        advance_pieces(self.neurons, self.psi[t])
+        record(self.neurons, self.recorder, t)
         if n > 0:
-            count += list_spikes(n, self.first_id, &self.z[0], &self.own.at.ids[count])
-        self.own.at.ptr[t + 1] = count
+            count += list_spikes(n, self.neurons.first_id, &self.neurons.z[0], &self.channel.own.at.ids[count])
+        self.channel.own.at.ptr[t + 1] = count
+
+
+cdef void advance_pieces(Neurons cells, real[::1] psi) noexcept nogil:
+    cdef int64_t p, j, first, last, n = cells.v.shape[0]
+    for p in range(cells.pieces.shape[0]):
+        first, last = cells.pieces[p, FIRST], cells.pieces[p, LAST]
+        integrate_iaf(first, last, cells.pieces[p, MODEL] & ADAPTS, True, cells.alpha, cells.zeta, cells.drive,
+                      cells.V_th, cells.V_min, cells.rho, cells.adapt_beta, cells.z, cells.arriving, cells.v, cells.a,
+                      cells.refractory, cells.excess)
+        surrogate(cells.pieces[p, SURROGATE], first, last, cells.height, cells.inverse_width, cells.excess,
+                  cells.refractory, psi)
+    fire(0, n, cells.t_ref, cells.excess, cells.z, cells.refractory)
+    for j in range(n):
+        cells.n_spikes[j] += cells.z[j]
+
+
+cdef void record(Neurons cells, Recorder kept, int64_t t) noexcept nogil:
+    cdef int64_t k
+    for k in range(kept.local.shape[0]):
+        kept.V_m[t, k] = cells.v[kept.local[k]]
+        kept.adaptation[t, k] = cells.a[kept.local[k]]
 
 
 def inject(

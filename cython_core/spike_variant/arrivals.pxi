@@ -9,15 +9,15 @@ cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
     cdef int64_t b
     cdef bint inside = False, wanted
     for b in range(engine.incoming.blocks.shape[0]):
-        wanted = engine.learns and engine.cells.shape[0] > 0 and uses_cells(engine, engine.incoming, b)
+        wanted = engine.learns and engine.sums.cells.shape[0] > 0 and uses_cells(engine, engine.incoming, b)
         if wanted and not inside:
             fill_cells_before(engine, t)
         elif inside and not wanted:
-            take_arriving(engine.arriving, cells_of(engine))
+            take_arriving(engine.neurons.arriving, cells_of(engine))
         inside = wanted
-        deliver_block_of(engine, t, engine.incoming, b, inside, engine.arriving)
+        deliver_block_of(engine, t, engine.incoming, b, inside, engine.neurons.arriving)
     if inside:
-        take_arriving(engine.arriving, cells_of(engine))
+        take_arriving(engine.neurons.arriving, cells_of(engine))
 
 
 cdef inline void deliver_all(Engine engine, int64_t t, Rows rows, total_of[::1] arriving) noexcept nogil:
@@ -32,8 +32,8 @@ cdef inline void deliver_block_of(
 ) noexcept nogil:
     cdef int64_t k, emitted = t - rows.blocks[b, DELAY] + (rows.blocks[b, LOG] == 0)
     cdef Spikes* inputs = &engine.inputs.at
-    cdef Spikes** logs = &inputs if rows.blocks[b, LOG] == 0 else engine.heard.at
-    cdef int64_t n = 1 if rows.blocks[b, LOG] == 0 else engine.heard.n
+    cdef Spikes** logs = &inputs if rows.blocks[b, LOG] == 0 else engine.channel.heard.at
+    cdef int64_t n = 1 if rows.blocks[b, LOG] == 0 else engine.channel.heard.n
     if emitted >= 0:
         for k in range(n):
             deliver_spikes(engine, t, rows, b, emitted, logs[k], inside, arriving)
@@ -143,7 +143,7 @@ cdef void arrive_loop(Engine engine, int64_t t, Rows rows, int64_t b, int64_t ro
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], latest = rows.books[row, LATEST]
     cdef int64_t mode = rows.rules[b, MODE]
     if latest == NEVER:                             # the first spike starts the bookkeeping and updates nothing
-        rows.books[row, CURSOR] = max(t - engine.m, 0) // (engine.block if mode == PREFIX else 1)
+        rows.books[row, CURSOR] = max(t - engine.m, 0) // (engine.sums.block if mode == PREFIX else 1)
     else:
         work_off(engine, t, rows, b, row, start, stop)
         if rows.rules[b, CUTOFF] >= 0 and t - latest > rows.rules[b, CUTOFF]:
@@ -217,6 +217,6 @@ cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows) noexcept nogil:
             for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
                 row = rows.blocks[b, ROW] + source - rows.blocks[b, SOURCE]
                 if rows.books[row, LATEST] != NEVER and rows.row_ptr[row + 1] > rows.row_ptr[row]:
-                    arrive(engine, t, rows, b, row, source, 0, engine.arriving)
+                    arrive(engine, t, rows, b, row, source, 0, engine.neurons.arriving)
             if engine.queued:
-                descend_queue(engine, t, rows, b, engine.arriving)
+                descend_queue(engine, t, rows, b, engine.neurons.arriving)

@@ -6,6 +6,7 @@
 from libc.math cimport exp, sqrt
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport add_row, first_at_least, hole_of, list_spikes, next_row, prefetch
 from pareprop.core.layout cimport (
     ADAM, ADAPTIVE, ADAPTS, ALPHA, BETA_1, BETA_2, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA,
@@ -33,99 +34,198 @@ cdef enum:        # phases of a step
     SWEEP = 2
 
 
+cdef class Neurons:
+    """This rank's neurons: parameters and state, (n,) each; voltages counted from E_L, times in steps."""
+
+    cdef public int64_t first_id                   # id of the first one
+    cdef public int64_t[:, ::1] pieces             # (n_pieces, PIECE_COLUMNS)
+    cdef public double dt                          # ms
+    cdef public real[::1] alpha, zeta, p_current, V_th, V_min, V_reset, t_ref, rho, adapt_beta
+    cdef public real[::1] height, inverse_width    # of the surrogate gradient
+    cdef public real[::1] I_e, refractory_input, c_reg, f_target
+    cdef public real[::1] v, a, z, refractory, arriving, excess, drive
+    cdef public real[::1] kept                     # input kept while refractory
+    cdef public real[::1] f_av                     # filtered firing rate
+
+    def __init__(self, values):
+        bind(self, values)
+
+
+cdef class Readouts:
+    """This rank's readouts, and the errors of all readouts."""
+
+    cdef public double[::1] y, arriving            # (n_own,)
+    cdef public double alpha, drive, V_min, E_L
+    cdef public bint cross_entropy                 # the loss: softmax and cross-entropy, else squares
+    cdef public double[:, ::1] error               # (n_steps, n_readouts), OUT
+
+    def __init__(self, values):
+        bind(self, values)
+
+
 cdef class Rows:
-    """The synapses onto one kind of target with what they need to learn."""
+    """The synapses onto one kind of target with what they need to learn; columns of the tables stand in layout.pxd."""
 
     cdef public int64_t[:, ::1] blocks, rules, books
     cdef public double[:, ::1] constants
-    cdef public int64_t[::1] row_ptr, counters     # counters: optimizer steps made
+    cdef public int64_t[::1] row_ptr               # (n_rows + 1,)
+    cdef public int64_t[::1] counters              # (n_rows,), optimizer steps made
     cdef public uint32_t[::1] target
     cdef public int8_t[::1] signs                  # of the row's source, +1, -1 or 0; empty: no source has one
-    cdef public double[::1] Z                      # zbar of each row, see the modes
+    cdef public double[::1] Z                      # (n_rows,), zbar of each row, see the modes
     cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
     cdef public double[:, :, ::1] bias             # (n_blocks, k, 2), sqrt(1 - beta_2^n) and 1 - beta_1^n
     cdef public int64_t first_error                # READOUT: column of the errors that target 0 makes
-    cdef public real[::1] weight, Y, C, Y2, zbar, eps, moment, variance
+    cdef public real[::1] weight
+    cdef public real[::1] Y, C, Y2                 # of the prefix sums; ebar, minus the gradient, ereg
+    cdef public real[::1] zbar, eps                # own filtered spikes, adaptation's part of the eligibility
+    cdef public real[::1] moment, variance         # of Adam
 
-    def __init__(self, arrays):
-        for name, value in arrays.items():
-            setattr(self, name, value)
+    def __init__(self, values):
+        bind(self, values)
 
 
-cdef class Engine:
-    """This rank's neurons and readouts with their incoming synapses, bound to the arrays they work on."""
+cdef class Feedback:
+    """Synapses from all readouts to this rank's neurons."""
 
-    # neurons: parameters and state
-    cdef public int64_t first_id
-    cdef public int64_t[:, ::1] pieces             # (n_pieces, 4): first, last neuron, surrogate, model
-    cdef public real[::1] alpha, zeta, p_current, V_th, V_min, V_reset, t_ref, rho, adapt_beta
-    cdef public real[::1] height, inverse_width, I_e
-    cdef public real[::1] refractory_input, c_reg, f_target
-    cdef public real[::1] v, a, z, refractory, arriving, excess, drive, kept, f_av
-    # readouts
-    cdef public double[::1] y, arriving_out
-    cdef public double y_alpha, y_drive, y_min, E_L
-    cdef public bint cross_entropy
-    # synapses
-    cdef public Rows incoming, outgoing, mirror    # mirror: readout synapses that the feedback follows
-    cdef public int64_t[::1] mirror_index          # their places in fb_weight, -1 for none
-    cdef public double[::1] nowhere                # (n_readouts), what mirrored synapses deliver is dropped
-    cdef public int64_t[:, ::1] fb_blocks
-    cdef public int64_t[::1] fb_row_ptr
-    cdef public uint32_t[::1] fb_target
-    cdef public real[::1] fb_weight
-    # logs: entry [t - base] of a ptr array is step t
-    cdef public int64_t base
-    cdef public SpikeLog inputs, own
-    cdef public SegmentedLog heard
-    # the present sample, from step `origin`
-    cdef public int64_t origin
-    cdef public real[:, ::1] injected
-    cdef public double[:, ::1] target_signal, signal, error
-    cdef public double[:, :] own_signal            # columns of `signal`
-    cdef public uint8_t[::1] window
-    # histories: ring of rows, step u in row u % length
-    cdef public real[:, ::1] psi, L, F
-    cdef public double[:, ::1] error_ring, error_sums
+    cdef public int64_t[:, ::1] blocks
+    cdef public int64_t[::1] row_ptr
+    cdef public uint32_t[::1] target
+    cdef public real[::1] weight
+    cdef public int64_t[::1] mirrored              # places in `weight` of the synapses of Engine.mirror, -1 for none
+    cdef public double[::1] nowhere                # (n_readouts,), what mirrored synapses deliver is dropped
+
+    def __init__(self, values):
+        bind(self, values)
+
+
+cdef class Histories:
+    """The latest steps of what synapses read later: rings, step u in row u % length."""
+
+    cdef public real[:, ::1] psi, L, F             # (steps, n): surrogate gradients, learning signals, rate errors
+    cdef public double[:, ::1] error_ring          # (steps, n_readouts)
     # prefix sums of errors in blocks of `out_block` steps from o on: sum alpha_out^(u-o) E_u; 0: there are none
+    cdef public double[:, ::1] error_sums          # (steps, n_readouts)
     cdef public int64_t out_block
     cdef public double[::1] out_powers             # alpha_out^k
-    # prefix sums; block length B
-    cdef public int64_t block, m, sets
-    cdef public double dt
+
+    def __init__(self, values):
+        bind(self, values)
+
+
+cdef class Sums:
+    """Prefix sums of this rank's neurons, see prefix_sums.pxi."""
+
+    cdef public bint in_use                        # this rank has neurons, and synapses of some rank learn by sums
+    cdef public int64_t block                      # steps B of a block
+    cdef public int64_t sets                       # 2: a second set serves F, as kappa_reg differs from kappa
     cdef public double[:, :, ::1] powers           # (n_pieces, 4, B + 1): (alpha/kappa)^k, kappa^k, those of kappa_reg
     cdef public double[:, ::1] alpha_powers        # (n_blocks of incoming, B + 2): alpha^(k - 1)
     cdef public double[:, ::1] R, R2               # (m + 1, n)
-    cdef public double[::1] A, D, A2, D2
+    cdef public double[::1] A, D, A2, D2           # (n,)
     cdef public double[:, ::1] cells               # (n, 4), memory of `Cell`s
     cdef public double[:, :, ::1] ends, ends2      # (n_ends, n, 4), `Cell`s at ends of blocks
-    cdef public int64_t fold_steps
-    cdef public bint learns, alone, has_prefix
+
+    def __init__(self, values):
+        bind(self, values)
+
+
+cdef class Channel:
+    """Logs and signals, which rounds complete."""
+
+    cdef public SpikeLog own                       # spikes of this rank's neurons, OUT
+    cdef public SegmentedLog heard                 # of the neurons that this rank listens to
+    cdef public double[:, ::1] signal              # (n_steps, n_readouts)
+    cdef public double[:, :] own_signal            # (n_steps, n_own), its columns of this rank's readouts, OUT
+
+    def __init__(self, values):
+        bind(self, values)
+
+
+cdef class Sample:
+    """The present sample."""
+
+    cdef public int64_t origin                     # its first step
+    cdef public real[:, ::1] injected              # (n_steps, n) or (0, n), pA
+    cdef public double[:, ::1] target_signal       # (n_steps, n_readouts)
+    cdef public uint8_t[::1] window                # (n_steps,), 1: there is a learning signal
+
+    def __init__(self, values):
+        bind(self, values)
+
+
+cdef class Recorder:
+    """What is kept of some neurons in the present sample."""
+
+    cdef public int64_t[::1] local                 # the neurons
+    cdef public double[:, ::1] V_m, adaptation, psi    # (n_steps, n_recorded), OUT
+
+    def __init__(self, values):
+        bind(self, values)
+
+
+cdef class Engine:
+    """Runs this rank's neurons and readouts with their incoming synapses."""
+
+    cdef readonly Neurons neurons
+    cdef readonly Readouts readouts
+    cdef readonly Rows incoming, outgoing, mirror  # mirror: readout synapses that the feedback follows
+    cdef readonly Feedback feedback
+    cdef readonly Histories histories
+    cdef readonly Sums sums
+    cdef public Channel channel
+    cdef public Sample sample
+    cdef public Recorder recorder
+    # logs: entry [t - base] of a ptr array is step t
+    cdef public int64_t base
+    cdef readonly SpikeLog inputs
+    cdef public int64_t m                          # steps by which learning signals lag behind
+    cdef public int64_t fold_steps                 # how often rows without a cutoff are worked off
+    cdef public bint learns
+    cdef public bint alone                         # errors are found in the step itself, no rank is waited for
     # arrivals at the present dense block that wait
     cdef Descent[TOGETHER] queue
     cdef int64_t queued
-    # recording
-    cdef public int64_t[::1] record
-    cdef public double[:, ::1] recorded_V, recorded_a, recorded_psi
     cdef public double deliver_seconds, update_seconds, sweep_seconds
     cdef Stopwatch watch
 
-    def __init__(self, arrays):
-        for name, value in arrays.items():
-            setattr(self, name, value)
+    def __init__(
+        self,
+        *,
+        Neurons neurons not None,
+        Readouts readouts not None,
+        Rows incoming not None,
+        Rows outgoing not None,
+        Rows mirror not None,
+        Feedback feedback not None,
+        Histories histories not None,
+        Sums sums not None,
+        SpikeLog inputs not None,
+        int64_t m,
+        int64_t fold_steps,
+        bint alone,
+    ):
+        self.neurons, self.readouts, self.feedback = neurons, readouts, feedback
+        self.incoming, self.outgoing, self.mirror = incoming, outgoing, mirror
+        self.histories, self.sums = histories, sums
+        self.inputs = inputs
+        self.m, self.fold_steps, self.alone = m, fold_steps, alone
 
-    def run(self, Meeting meeting, int64_t first, int64_t end, int64_t round_steps):
+    def run(self, Meeting meeting not None, int64_t first, int64_t end, int64_t round_steps):
         """Collective: advance steps [first, end) in rounds, after each of which ranks meet."""
-        cdef int64_t t, last, n = self.v.shape[0]
+        cdef int64_t t, last, n = self.neurons.v.shape[0]
         cdef double start = started(&self.watch, n), apart = meeting.waited + meeting.transferred
+        if self.channel is None or self.sample is None or self.recorder is None:
+            raise TypeError("Engine.run: channel, sample and recorder must be bound before it")
         with nogil:
             while first < end:
                 last = min(first + round_steps, end)
                 for t in range(first, last):
-                    self.own.make_room(self.own.at.ptr[t - self.base] + n)
+                    self.channel.own.make_room(self.channel.own.at.ptr[t - self.base] + n)
                     self.advance_step(t, n)
                 if not self.alone:
-                    meeting.meet(first - self.base, last - self.base, first - self.origin, last - self.origin)
+                    meeting.meet(first - self.base, last - self.base, first - self.sample.origin,
+                                 last - self.sample.origin)
                     begin(&self.watch, first, n)
                     for t in range(first, last):
                         find_errors(self, t)
@@ -144,9 +244,9 @@ cdef class Engine:
         deliver_incoming(self, t)
         lap(&self.watch, DELIVER)
         advance(self, t)
-        deliver_all(self, t, self.outgoing, self.arriving_out)
-        advance_readouts(self.y_alpha, 1.0, self.y_drive if t > 0 else 0.0, self.y_min, self.y, self.arriving_out,
-                         self.own_signal, t - self.origin)
+        deliver_all(self, t, self.outgoing, self.readouts.arriving)
+        advance_readouts(self.readouts.alpha, 1.0, self.readouts.drive if t > 0 else 0.0, self.readouts.V_min,
+                         self.readouts.y, self.readouts.arriving, self.channel.own_signal, t - self.sample.origin)
         follow(self, t)
         if self.alone:
             find_errors(self, t)
@@ -157,15 +257,15 @@ cdef class Engine:
         cdef int64_t t
         with nogil:
             for t in range(n_steps, n_steps + self.m + 1):
-                self.error_ring[t % self.error_ring.shape[0]][:] = 0.0
+                self.histories.error_ring[t % self.histories.error_ring.shape[0]][:] = 0.0
                 sum_errors(self, t)
             for t in range(n_steps, n_steps + self.m + 1):
                 learn_step(self, t - self.m - 1)
                 if t < n_steps + self.m:
                     deliver_incoming(self, t)
-                    deliver_all(self, t, self.outgoing, self.arriving_out)
+                    deliver_all(self, t, self.outgoing, self.readouts.arriving)
                     follow(self, t)
-            if self.cells.shape[0] > 0:
+            if self.sums.cells.shape[0] > 0:
                 fill_cells_before(self, n_steps + self.m)
             arrive_everywhere(self, n_steps + self.m, self.incoming)
             arrive_everywhere(self, n_steps + self.m, self.outgoing)

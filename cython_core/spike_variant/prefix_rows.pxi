@@ -9,7 +9,7 @@ cdef bint arrive_prefix(
     cdef bint entered = engine.m == 1
     cdef double d = 0.0, Z
     cdef Crossing crossing
-    if engine.sets == 1:
+    if engine.sums.sets == 1:
         crossing = last_crossing(engine, e, rows, b, row)
         Z = rows.Z[row]
         if entered:
@@ -69,7 +69,7 @@ cdef void descend_part(
 ) noexcept nogil:
     """The targets [first, last), of which a row that waits has all, or lacks the only one."""
     cdef int64_t i, k, done = 0, count = 0, n = last - first, j = rows.blocks[b, TARGET] + first
-    cdef const double* R = &engine.R[row_before_entry(engine, t), 0]
+    cdef const double* R = &engine.sums.R[row_before_entry(engine, t), 0]
     cdef double eta = rows.constants[b, ETA]
     cdef real low = low_of(rows, b, engine.queue[0].row), high = high_of(rows, b, engine.queue[0].row)
     cdef Row[TOGETHER] found
@@ -84,24 +84,25 @@ cdef void descend_part(
             found[count] = Row(&rows.weight[k], &rows.Y[k], &rows.C[k], row.Z, row.d, row.Z + row.d)
             count += 1
     if count == TOGETHER:
-        descend_four(n, eta, low, high, R + j, &engine.A[j], &engine.D[j], <real*> &arriving[j], found[0], found[1],
-                     found[2], found[3])
+        descend_four(n, eta, low, high, R + j, &engine.sums.A[j], &engine.sums.D[j], <real*> &arriving[j], found[0],
+                     found[1], found[2], found[3])
         return
     if count >= 2:
-        descend_two(n, eta, low, high, R + j, &engine.A[j], &engine.D[j], <real*> &arriving[j], found[0], found[1])
+        descend_two(n, eta, low, high, R + j, &engine.sums.A[j], &engine.sums.D[j], <real*> &arriving[j], found[0],
+                    found[1])
         done = 2
     if done < count:
-        descend_one(n, eta, low, high, R + j, &engine.A[j], &engine.D[j], <real*> &arriving[j], found[done])
+        descend_one(n, eta, low, high, R + j, &engine.sums.A[j], &engine.sums.D[j], <real*> &arriving[j], found[done])
 
 
 cdef inline Cell* cells_of(Engine engine) noexcept nogil:
-    return <Cell*> &engine.cells[0, 0]
+    return <Cell*> &engine.sums.cells[0, 0]
 
 
 cdef inline void fill_cells_before(Engine engine, int64_t t) noexcept nogil:
     """Sums as what arrives in step t finds them."""
-    fill_cells(engine.A.shape[0], &engine.R[row_before_entry(engine, t), 0], &engine.A[0], &engine.D[0],
-               &engine.arriving[0], cells_of(engine))
+    fill_cells(engine.sums.A.shape[0], &engine.sums.R[row_before_entry(engine, t), 0], &engine.sums.A[0],
+               &engine.sums.D[0], &engine.neurons.arriving[0], cells_of(engine))
 
 
 cdef inline Cell* end_of(double[:, :, ::1] ends, int64_t block) noexcept nogil:
@@ -111,12 +112,12 @@ cdef inline Cell* end_of(double[:, :, ::1] ends, int64_t block) noexcept nogil:
 
 cdef inline bint uses_cells(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Whether spikes arrive in the cells of the targets; in a dense block the targets are neighbours anyway."""
-    return engine.sets == 1 and rows.rules[b, MODE] == PREFIX and not rows.blocks[b, DENSE]
+    return engine.sums.sets == 1 and rows.rules[b, MODE] == PREFIX and not rows.blocks[b, DENSE]
 
 
 cdef inline double unit(Engine engine, int64_t p, int64_t u, int64_t b) noexcept nogil:
     """What a spike that enters in step p adds to Z in the block of step u: alpha^-(p - o)."""
-    return 1.0 / engine.alpha_powers[b, p - u // engine.block * engine.block + 1]
+    return 1.0 / engine.sums.alpha_powers[b, p - u // engine.sums.block * engine.sums.block + 1]
 
 
 cdef inline int64_t entry_lag(Engine engine) noexcept nogil:
@@ -137,60 +138,62 @@ cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int
     rows.books[row, WAITING] &= ~(<int64_t> 1 << (rows.books[row, LATEST] - p))
     advance_prefix(engine, e, rows, b, row)
     rows.Z[row] += d
-    if p == max(e, 0) // engine.block * engine.block:          # at its start all sums of a block are 0
+    if p == max(e, 0) // engine.sums.block * engine.sums.block:          # at its start all sums of a block are 0
         return
     if uses_cells(engine, rows, b):
         enter_row(start, stop, ahead, &rows.target[0], d, cells_of(engine), &rows.Y[0], &rows.C[0])
         return
-    enter_apart(start, stop, &rows.target[0], d, &engine.R[before, 0], &engine.A[0], &engine.D[0], &rows.Y[0],
-                &rows.C[0])
-    if engine.sets == 2:
-        enter_apart(start, stop, &rows.target[0], d, &engine.R2[before, 0], &engine.A2[0], &engine.D2[0],
+    enter_apart(start, stop, &rows.target[0], d, &engine.sums.R[before, 0], &engine.sums.A[0], &engine.sums.D[0],
+                &rows.Y[0], &rows.C[0])
+    if engine.sums.sets == 2:
+        enter_apart(start, stop, &rows.target[0], d, &engine.sums.R2[before, 0], &engine.sums.A2[0], &engine.sums.D2[0],
                     &rows.Y2[0], &rows.C[0])
 
 
 cdef void owe_all(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
-    owe(start, stop, &rows.target[0], rows.Z[row], &engine.A[0], &engine.D[0], &rows.Y[0], &rows.C[0])
-    if engine.sets == 2:
-        owe(start, stop, &rows.target[0], rows.Z[row], &engine.A2[0], &engine.D2[0], &rows.Y2[0], &rows.C[0])
+    owe(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A[0], &engine.sums.D[0], &rows.Y[0], &rows.C[0])
+    if engine.sums.sets == 2:
+        owe(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A2[0], &engine.sums.D2[0], &rows.Y2[0], &rows.C[0])
 
 
 cdef void charge_all(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
-    charge(start, stop, &rows.target[0], rows.Z[row], &engine.A[0], &engine.D[0], &rows.Y[0], &rows.C[0])
-    if engine.sets == 2:
-        charge(start, stop, &rows.target[0], rows.Z[row], &engine.A2[0], &engine.D2[0], &rows.Y2[0], &rows.C[0])
+    charge(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A[0], &engine.sums.D[0], &rows.Y[0], &rows.C[0])
+    if engine.sums.sets == 2:
+        charge(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A2[0], &engine.sums.D2[0], &rows.Y2[0],
+               &rows.C[0])
 
 
 cdef void advance_prefix(Engine engine, int64_t e, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Bring the row into the block of step e."""
-    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], wanted = max(e, 0) // engine.block
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], wanted = max(e, 0) // engine.sums.block
     cdef Crossing crossing
     while rows.books[row, CURSOR] < wanted:
         crossing = next_crossing(engine, rows, b, row)
         cross_row(start, stop, &rows.target[0], crossing, &rows.Y[0], &rows.C[0])
-        if engine.sets == 2:
-            crossing.end, crossing.shrink = end_of(engine.ends2, rows.books[row, CURSOR] - 1), shrink(engine, b, 3)
+        if engine.sums.sets == 2:
+            crossing.end, crossing.shrink = end_of(engine.sums.ends2, rows.books[row, CURSOR] - 1), shrink(engine, b, 3)
             cross_row(start, stop, &rows.target[0], crossing, &rows.Y2[0], &rows.C[0])
 
 
 cdef inline Crossing next_crossing(Engine engine, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """What synapses of the row have to do for the next block; Z and the books are there already."""
-    cdef Crossing crossing = Crossing(end_of(engine.ends, rows.books[row, CURSOR]), rows.Z[row], shrink(engine, b, 1))
-    rows.Z[row] *= engine.alpha_powers[b, engine.block + 1]
+    cdef Cell* end = end_of(engine.sums.ends, rows.books[row, CURSOR])
+    cdef Crossing crossing = Crossing(end, rows.Z[row], shrink(engine, b, 1))
+    rows.Z[row] *= engine.sums.alpha_powers[b, engine.sums.block + 1]
     rows.books[row, CURSOR] += 1
     return crossing
 
 
 cdef inline Crossing last_crossing(Engine engine, int64_t e, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """As `advance_prefix`, but synapses have the last end of a block still before them."""
-    advance_prefix(engine, (max(e, 0) // engine.block - 1) * engine.block, rows, b, row)
-    if rows.books[row, CURSOR] < max(e, 0) // engine.block:
+    advance_prefix(engine, (max(e, 0) // engine.sums.block - 1) * engine.sums.block, rows, b, row)
+    if rows.books[row, CURSOR] < max(e, 0) // engine.sums.block:
         return next_crossing(engine, rows, b, row)
     return Crossing(NULL, 0.0, 0.0)
 
 
 cdef inline double shrink(Engine engine, int64_t b, int64_t which) noexcept nogil:
-    return kappa_power(engine, b, which, engine.block)
+    return kappa_power(engine, b, which, engine.sums.block)
 
 
 cdef inline double kappa_power(Engine engine, int64_t b, int64_t which, int64_t k) noexcept nogil:
@@ -205,26 +208,26 @@ cdef void close_prefix(
     cdef int64_t k, hole, after, n, place, i, j, before = (e + engine.m) % (engine.m + 1)     # row of step e - 1
     cdef double Z, Z_before, power
     advance_prefix(engine, e, rows, b, row)
-    k = max(e, 0) % engine.block
+    k = max(e, 0) % engine.sums.block
     # at the start of a block R is 0 whatever the ring holds, and the traces are of the step before it
     Z = rows.Z[row]
     Z_before = Z if k > 0 else 0.0
     power = kappa_power(engine, b, 1, k - 1)
     if uses_cells(engine, rows, b):
-        close_row(start, stop, &rows.target[0], Z, Z_before, power, &engine.R[before, 0], cells_of(engine), &rows.Y[0],
-                  &rows.C[0])
-    elif engine.sets == 1 and rows.blocks[b, DENSE]:
+        close_row(start, stop, &rows.target[0], Z, Z_before, power, &engine.sums.R[before, 0], cells_of(engine),
+                  &rows.Y[0], &rows.C[0])
+    elif engine.sums.sets == 1 and rows.blocks[b, DENSE]:
         hole = hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
         for after in range(2):
             n = part_of(after, hole, rows.blocks[b, WIDTH], &place)
             j, i = rows.blocks[b, TARGET] + place, start + place - after
             if n > 0:
-                close_dense(n, Z, Z_before, power, &engine.R[before, j], &engine.A[j], &engine.D[j], &rows.Y[i],
-                            &rows.C[i])
+                close_dense(n, Z, Z_before, power, &engine.sums.R[before, j], &engine.sums.A[j], &engine.sums.D[j],
+                            &rows.Y[i], &rows.C[i])
     else:
         owe_all(engine, rows, row, start, stop)
         rescale(engine, e, k, 1, True, rows, b, row, start, stop)
-    rows.Z[row] *= engine.alpha_powers[b, k]
+    rows.Z[row] *= engine.sums.alpha_powers[b, k]
 
 
 cdef bint arrive_closed(
@@ -232,19 +235,19 @@ cdef bint arrive_closed(
 ) noexcept nogil:
     """A spike arrives after the cutoff. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m, hole, after, n
-    cdef int64_t k = max(e, 0) % engine.block, n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
+    cdef int64_t k = max(e, 0) % engine.sums.block, n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
     cdef int64_t place, i, j
     cdef int64_t before = (e + engine.m) % (engine.m + 1), enters_after = row_before_entry(engine, t)
     cdef bint enters = engine.m == 1
     cdef double d = unit(engine, t, max(t - 1, 0), b) if enters else 0.0, Z, Z_before, power
-    if engine.sets == 2:
+    if engine.sums.sets == 2:
         optimize(engine, t + 1, rows, b, row, start, stop)
         reopen(engine, e, n_decay, rows, b, row, start, stop)
         wait(engine, t, rows, row)
         if enters:
             enter(engine, t, rows, b, row, 0)
         return False
-    Z = rows.Z[row] * (rows.constants[b, ALPHA] ** n_decay / engine.alpha_powers[b, k])
+    Z = rows.Z[row] * (rows.constants[b, ALPHA] ** n_decay / engine.sums.alpha_powers[b, k])
     Z_before = Z if k > 0 else 0.0
     power = kappa_power(engine, b, 1, n_decay) / kappa_power(engine, b, 1, k - 1)
     if rows.blocks[b, DENSE]:
@@ -256,14 +259,15 @@ cdef bint arrive_closed(
             j, i = rows.blocks[b, TARGET] + place, start + place - after
             if n > 0:
                 reopen_dense(n, Z, Z_before, power, enters, d, rows.constants[b, ETA], low_of(rows, b, row),
-                             high_of(rows, b, row), &engine.R[before, j], &engine.R[enters_after, j], &engine.A[j],
-                             &engine.D[j], &rows.weight[i], &rows.Y[i], &rows.C[i], <real*> &arriving[j])
+                             high_of(rows, b, row), &engine.sums.R[before, j], &engine.sums.R[enters_after, j],
+                             &engine.sums.A[j], &engine.sums.D[j], &rows.weight[i], &rows.Y[i], &rows.C[i],
+                             <real*> &arriving[j])
     else:
         reopen_row(start, stop, ahead, &rows.target[0], Z, Z_before, power, enters, d, rows.constants[b, ETA],
-                   low_of(rows, b, row), high_of(rows, b, row), &engine.R[before, 0], &rows.weight[0],
+                   low_of(rows, b, row), high_of(rows, b, row), &engine.sums.R[before, 0], &rows.weight[0],
                    &rows.Y[0], &rows.C[0], cells_of(engine))
     rows.Z[row] = Z + d
-    rows.books[row, CURSOR] = max(e, 0) // engine.block
+    rows.books[row, CURSOR] = max(e, 0) // engine.sums.block
     rows.books[row, CLOSED] = 0
     wait(engine, t, rows, row)
     if enters:
@@ -275,10 +279,10 @@ cdef void reopen(
     Engine engine, int64_t e, int64_t n_decay, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """Let the traces decay, bring them into the block of step e, and C back to what the sums will add to."""
-    cdef int64_t k = max(e, 0) % engine.block
-    rows.Z[row] *= rows.constants[b, ALPHA] ** n_decay / engine.alpha_powers[b, k]
+    cdef int64_t k = max(e, 0) % engine.sums.block
+    rows.Z[row] *= rows.constants[b, ALPHA] ** n_decay / engine.sums.alpha_powers[b, k]
     rescale(engine, e, k, n_decay, False, rows, b, row, start, stop)
-    rows.books[row, CURSOR] = max(e, 0) // engine.block
+    rows.books[row, CURSOR] = max(e, 0) // engine.sums.block
     rows.books[row, CLOSED] = 0
     charge_all(engine, rows, row, start, stop)
 
@@ -290,15 +294,15 @@ cdef void rescale(
     """Between Y and ebar = kappa^(e-1-o) (Y + Z R), for both sets; `k` = e - o."""
     cdef int64_t s, now_ = (e + engine.m) % (engine.m + 1)         # row of step e - 1
     cdef double power, Z = rows.Z[row] if k > 0 else 0.0
-    for s in range(engine.sets):
+    for s in range(engine.sums.sets):
         power = kappa_power(engine, b, 2 * s + 1, k - 1)
         if to and s == 0:
-            to_trace(start, stop, &rows.target[0], Z, power, &engine.R[now_, 0], &rows.Y[0])
+            to_trace(start, stop, &rows.target[0], Z, power, &engine.sums.R[now_, 0], &rows.Y[0])
         elif to:
-            to_trace(start, stop, &rows.target[0], Z, power, &engine.R2[now_, 0], &rows.Y2[0])
+            to_trace(start, stop, &rows.target[0], Z, power, &engine.sums.R2[now_, 0], &rows.Y2[0])
         else:
             power = kappa_power(engine, b, 2 * s + 1, n) / power
             if s == 0:
-                from_trace(start, stop, &rows.target[0], Z, power, &engine.R[now_, 0], &rows.Y[0])
+                from_trace(start, stop, &rows.target[0], Z, power, &engine.sums.R[now_, 0], &rows.Y[0])
             else:
-                from_trace(start, stop, &rows.target[0], Z, power, &engine.R2[now_, 0], &rows.Y2[0])
+                from_trace(start, stop, &rows.target[0], Z, power, &engine.sums.R2[now_, 0], &rows.Y2[0])

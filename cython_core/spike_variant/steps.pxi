@@ -2,149 +2,161 @@
 
 
 cdef void advance(Engine engine, int64_t t) noexcept nogil:
-    cdef int64_t p, j, k, first, last, place = t - engine.base, count = engine.own.at.ptr[place], n = engine.v.shape[0]
-    cdef int64_t row = t % engine.psi.shape[0], s = t - engine.origin
-    cdef bint psc_delta, adaptive
-    for p in range(engine.pieces.shape[0]):
-        first, last = engine.pieces[p, FIRST], engine.pieces[p, LAST]
-        adaptive, psc_delta = engine.pieces[p, MODEL] & ADAPTS, engine.pieces[p, MODEL] & PSC_DELTA
-        if engine.injected.shape[0] > 0 or t <= 1 or s == 0:
-            # I_e is there from step 1 on (psc_delta: from step 0)
-            set_drive(first, last, t > 0 or psc_delta, engine.p_current, engine.I_e, engine.injected, s, engine.drive)
-        if psc_delta:
-            integrate_psc_delta(first, last, adaptive, engine.alpha, engine.drive, engine.V_th, engine.V_min,
-                                engine.rho, engine.adapt_beta, engine.z, engine.refractory_input, engine.kept,
-                                engine.arriving, engine.v, engine.a, engine.refractory, engine.excess)
-        else:
-            integrate_iaf(first, last, adaptive, False, engine.alpha, engine.zeta, engine.drive, engine.V_th,
-                          engine.V_min, engine.rho, engine.adapt_beta, engine.z, engine.arriving, engine.v, engine.a,
-                          engine.refractory, engine.excess)
-        surrogate(engine.pieces[p, SURROGATE], first, last, engine.height, engine.inverse_width, engine.excess,
-                  engine.refractory, engine.psi[row])
-        for k in range(engine.record.shape[0]):
-            j = engine.record[k]
-            if first <= j < last:
-                engine.recorded_a[s, k] = engine.a[j]
-                engine.recorded_psi[s, k] = engine.psi[row, j]
-        fire(first, last, engine.t_ref, engine.excess, engine.z, engine.refractory)
-        reset(first, last, psc_delta, engine.z, engine.V_th, engine.V_reset, engine.v)
-    for k in range(engine.record.shape[0]):      # recorded after the reset, as NEST does
-        engine.recorded_V[s, k] = engine.v[engine.record[k]]
+    """One step of the neurons; their spikes go to the log."""
+    cdef int64_t place = t - engine.base, count = engine.channel.own.at.ptr[place], n = engine.neurons.v.shape[0]
+    cdef int64_t row = t % engine.histories.psi.shape[0]
+    advance_pieces(engine.neurons, engine.sample, engine.recorder, t, engine.histories.psi[row])
     if n > 0:
-        count += list_spikes(n, engine.first_id, &engine.z[0], &engine.own.at.ids[count])
-    engine.own.at.ptr[place + 1] = count
+        count += list_spikes(n, engine.neurons.first_id, &engine.neurons.z[0], &engine.channel.own.at.ids[count])
+    engine.channel.own.at.ptr[place + 1] = count
     if engine.learns:
-        follow_rates(engine, t, t % engine.F.shape[0])
-        if engine.has_prefix:
+        follow_rates(engine, t)
+        if engine.sums.in_use:
             sum_psi(engine, t, row)
 
 
-cdef void follow_rates(Engine engine, int64_t t, int64_t row) noexcept nogil:
+cdef void advance_pieces(Neurons cells, Sample sample, Recorder kept, int64_t t, real[::1] psi) noexcept nogil:
+    cdef int64_t p, j, k, first, last, s = t - sample.origin
+    cdef bint psc_delta, adaptive
+    for p in range(cells.pieces.shape[0]):
+        first, last = cells.pieces[p, FIRST], cells.pieces[p, LAST]
+        adaptive, psc_delta = cells.pieces[p, MODEL] & ADAPTS, cells.pieces[p, MODEL] & PSC_DELTA
+        if sample.injected.shape[0] > 0 or t <= 1 or s == 0:
+            # I_e is there from step 1 on (psc_delta: from step 0)
+            set_drive(first, last, t > 0 or psc_delta, cells.p_current, cells.I_e, sample.injected, s, cells.drive)
+        if psc_delta:
+            integrate_psc_delta(first, last, adaptive, cells.alpha, cells.drive, cells.V_th, cells.V_min, cells.rho,
+                                cells.adapt_beta, cells.z, cells.refractory_input, cells.kept, cells.arriving, cells.v,
+                                cells.a, cells.refractory, cells.excess)
+        else:
+            integrate_iaf(first, last, adaptive, False, cells.alpha, cells.zeta, cells.drive, cells.V_th, cells.V_min,
+                          cells.rho, cells.adapt_beta, cells.z, cells.arriving, cells.v, cells.a, cells.refractory,
+                          cells.excess)
+        surrogate(cells.pieces[p, SURROGATE], first, last, cells.height, cells.inverse_width, cells.excess,
+                  cells.refractory, psi)
+        fire(first, last, cells.t_ref, cells.excess, cells.z, cells.refractory)
+        reset(first, last, psc_delta, cells.z, cells.V_th, cells.V_reset, cells.v)
+    for k in range(kept.local.shape[0]):         # after the reset, as NEST does
+        j = kept.local[k]
+        kept.V_m[s, k] = cells.v[j]
+        kept.adaptation[s, k] = cells.a[j]
+        kept.psi[s, k] = psi[j]
+
+
+cdef void follow_rates(Engine engine, int64_t t) noexcept nogil:
     """f_av = kappa_reg f_av + (1 - kappa_reg) z / dt; F = c_reg (f_av - f_target)."""
-    cdef int64_t p
-    for p in range(engine.pieces.shape[0]):
-        filter_rates(engine.pieces[p, FIRST], engine.pieces[p, LAST], engine.powers[p, 3, 1], engine.dt, engine.z,
-                     engine.c_reg, engine.f_target, engine.f_av, engine.F[row])
+    cdef int64_t p, row = t % engine.histories.F.shape[0]
+    for p in range(engine.neurons.pieces.shape[0]):
+        filter_rates(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], engine.sums.powers[p, 3, 1],
+                     engine.neurons.dt, engine.neurons.z, engine.neurons.c_reg, engine.neurons.f_target,
+                     engine.neurons.f_av, engine.histories.F[row])
 
 
 cdef void sum_psi(Engine engine, int64_t t, int64_t row) noexcept nogil:
-    cdef int64_t p, k = t % engine.block, now_ = t % (engine.m + 1), before = (t + engine.m) % (engine.m + 1)
-    for p in range(engine.pieces.shape[0]):
-        add_psi(engine.pieces[p, FIRST], engine.pieces[p, LAST], k == 0, engine.powers[p, 0, k], engine.psi[row],
-                engine.R[before], engine.R[now_])
-        if engine.sets == 2:
-            add_psi(engine.pieces[p, FIRST], engine.pieces[p, LAST], k == 0, engine.powers[p, 2, k], engine.psi[row],
-                    engine.R2[before], engine.R2[now_])
+    cdef int64_t p, first, last, k = t % engine.sums.block
+    cdef int64_t now_ = t % (engine.m + 1), before = (t + engine.m) % (engine.m + 1)
+    for p in range(engine.neurons.pieces.shape[0]):
+        first, last = engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST]
+        add_psi(first, last, k == 0, engine.sums.powers[p, 0, k], engine.histories.psi[row], engine.sums.R[before],
+                engine.sums.R[now_])
+        if engine.sums.sets == 2:
+            add_psi(first, last, k == 0, engine.sums.powers[p, 2, k], engine.histories.psi[row],
+                    engine.sums.R2[before], engine.sums.R2[now_])
 
 
 cdef void follow(Engine engine, int64_t t) noexcept nogil:
     """Repeat the learning of readout synapses from this rank's neurons and copy their weights into the feedback."""
-    if engine.learns and engine.mirror_index.shape[0] > 0:
-        deliver_all(engine, t, engine.mirror, engine.nowhere)
+    if engine.learns and engine.feedback.mirrored.shape[0] > 0:
+        deliver_all(engine, t, engine.mirror, engine.feedback.nowhere)
         copy_mirror(engine)
 
 
 cdef void copy_mirror(Engine engine) noexcept nogil:
     cdef int64_t k
-    for k in range(engine.mirror_index.shape[0]):
-        if engine.mirror_index[k] >= 0:
-            engine.fb_weight[engine.mirror_index[k]] = engine.mirror.weight[k]
+    for k in range(engine.feedback.mirrored.shape[0]):
+        if engine.feedback.mirrored[k] >= 0:
+            engine.feedback.weight[engine.feedback.mirrored[k]] = engine.mirror.weight[k]
 
 
 cdef void find_errors(Engine engine, int64_t t) noexcept nogil:
-    """E = (y + E_L - target) in the window, with softmax over the readouts for cross-entropy."""
-    cdef int64_t k, s = t - engine.origin, row = t % engine.error_ring.shape[0], n = engine.signal.shape[1]
-    cdef double most, total
-    if not engine.window[s]:
-        for k in range(n):
-            engine.error[s, k] = 0.0
-            engine.error_ring[row, k] = 0.0
-        sum_errors(engine, t)
-        return
-    most = -1e300
-    total = 0.0
-    for k in range(n):
-        engine.error[s, k] = engine.signal[s, k] + engine.E_L
-        most = max(most, engine.error[s, k])
-    if engine.cross_entropy:
-        for k in range(n):
-            engine.error[s, k] = exp(engine.error[s, k] - most)
-            total += engine.error[s, k]
-        for k in range(n):
-            engine.error[s, k] /= total
-    for k in range(n):
-        engine.error[s, k] -= engine.target_signal[s, k]
-        engine.error_ring[row, k] = engine.error[s, k]
+    """Errors of step t, and the sums that need them."""
+    cdef int64_t k, s = t - engine.sample.origin, row = t % engine.histories.error_ring.shape[0]
+    take_errors(engine.readouts, engine.channel.signal, s, engine.sample.window[s], engine.sample.target_signal[s])
+    for k in range(engine.readouts.error.shape[1]):
+        engine.histories.error_ring[row, k] = engine.readouts.error[s, k]
     sum_errors(engine, t)
 
 
-cdef void sum_errors(Engine engine, int64_t t) noexcept nogil:
-    cdef int64_t k, length = engine.error_ring.shape[0], row = t % length, before = (t + length - 1) % length
-    cdef int64_t place = t % engine.out_block if engine.out_block > 0 else 0
-    if engine.out_block == 0:
+cdef void take_errors(
+    Readouts readouts, const double[:, ::1] signal, int64_t s, bint inside, const double[::1] target
+) noexcept nogil:
+    """E = (y + E_L - target) in the window, with softmax over the readouts for cross-entropy."""
+    cdef int64_t k, n = signal.shape[1]
+    cdef double most = -1e300, total = 0.0
+    for k in range(n):
+        readouts.error[s, k] = signal[s, k] + readouts.E_L if inside else 0.0
+        most = max(most, readouts.error[s, k])
+    if not inside:
         return
-    for k in range(engine.error_ring.shape[1]):
-        engine.error_sums[row, k] = (engine.error_sums[before, k] if place > 0 else 0.0) + (
-            engine.out_powers[place] * engine.error_ring[row, k]
+    if readouts.cross_entropy:
+        for k in range(n):
+            readouts.error[s, k] = exp(readouts.error[s, k] - most)
+            total += readouts.error[s, k]
+        for k in range(n):
+            readouts.error[s, k] /= total
+    for k in range(n):
+        readouts.error[s, k] -= target[k]
+
+
+cdef void sum_errors(Engine engine, int64_t t) noexcept nogil:
+    cdef int64_t k, length = engine.histories.error_ring.shape[0], row = t % length, before = (t + length - 1) % length
+    cdef int64_t place = t % engine.histories.out_block if engine.histories.out_block > 0 else 0
+    if engine.histories.out_block == 0:
+        return
+    for k in range(engine.histories.error_ring.shape[1]):
+        engine.histories.error_sums[row, k] = (engine.histories.error_sums[before, k] if place > 0 else 0.0) + (
+            engine.histories.out_powers[place] * engine.histories.error_ring[row, k]
         )
 
 
 cdef void learn_step(Engine engine, int64_t u) noexcept nogil:
     """Learning signal of history step u from the errors of step u + d_out, and the sums that need it."""
-    cdef int64_t p, b, k, row, seen, place, k_block
+    cdef int64_t p
     if u < 0:
         return
-    place = u % engine.L.shape[0]
-    engine.L[place][:] = 0.0
-    for b in range(engine.fb_blocks.shape[0]):
-        seen = (u + fb_delay_of_out(engine, b)) % engine.error_ring.shape[0]
-        for k in range(engine.fb_blocks[b, SOURCE], engine.fb_blocks[b, SOURCES]):
-            if engine.error_ring[seen, k] != 0.0:
-                row = engine.fb_blocks[b, ROW] + k - engine.fb_blocks[b, SOURCE]
-                add_row(engine.fb_blocks, b, k, engine.fb_row_ptr[row], engine.fb_row_ptr[row + 1], engine.fb_target,
-                        engine.fb_weight, engine.error_ring[seen, k], engine.L[place])
-    if engine.sets == 1:                         # L + (1 - kappa_reg) F is all that synapses need
-        for p in range(engine.pieces.shape[0]):
-            add_rates(engine.pieces[p, FIRST], engine.pieces[p, LAST], 1.0 - engine.powers[p, 3, 1],
-                      engine.F[u % engine.F.shape[0]], engine.L[place])
-    if not engine.has_prefix:
-        return
-    k_block = u % engine.block
-    for p in range(engine.pieces.shape[0]):
-        add_signal(engine.pieces[p, FIRST], engine.pieces[p, LAST], engine.powers[p, 1, k_block],
-                   engine.L[place], engine.R[u % (engine.m + 1)], engine.A, engine.D)
-        if engine.sets == 2:
-            add_signal(engine.pieces[p, FIRST], engine.pieces[p, LAST],
-                       engine.powers[p, 3, k_block] * (1.0 - engine.powers[p, 3, 1]), engine.F[u % engine.F.shape[0]],
-                       engine.R2[u % (engine.m + 1)], engine.A2, engine.D2)
-    if k_block == engine.block - 1:
-        close_sums(engine.R[u % (engine.m + 1)], engine.A, engine.D, engine.arriving,
-                   end_of(engine.ends, u // engine.block))
-        if engine.sets == 2:
-            close_sums(engine.R2[u % (engine.m + 1)], engine.A2, engine.D2, engine.arriving,
-                       end_of(engine.ends2, u // engine.block))
+    project_errors(engine.feedback, engine.histories, u, engine.m)
+    if engine.sums.sets == 1:                    # L + (1 - kappa_reg) F is all that synapses need
+        for p in range(engine.neurons.pieces.shape[0]):
+            add_rates(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST],
+                      1.0 - engine.sums.powers[p, 3, 1], engine.histories.F[u % engine.histories.F.shape[0]],
+                      engine.histories.L[u % engine.histories.L.shape[0]])
+    if engine.sums.in_use:
+        extend_sums(engine.sums, engine.neurons, engine.histories, u, u % (engine.m + 1))
 
 
-cdef inline int64_t fb_delay_of_out(Engine engine, int64_t b) noexcept nogil:
-    """d_out = m + 1 - d_fb."""
-    return engine.m + 1 - engine.fb_blocks[b, DELAY]
+cdef void project_errors(Feedback feedback, Histories histories, int64_t u, int64_t m) noexcept nogil:
+    """L of step u: the errors of step u + d_out, d_out = m + 1 - d_fb, through the feedback."""
+    cdef int64_t b, k, row, seen, place = u % histories.L.shape[0]
+    histories.L[place][:] = 0.0
+    for b in range(feedback.blocks.shape[0]):
+        seen = (u + m + 1 - feedback.blocks[b, DELAY]) % histories.error_ring.shape[0]
+        for k in range(feedback.blocks[b, SOURCE], feedback.blocks[b, SOURCES]):
+            if histories.error_ring[seen, k] != 0.0:
+                row = feedback.blocks[b, ROW] + k - feedback.blocks[b, SOURCE]
+                add_row(feedback.blocks, b, k, feedback.row_ptr[row], feedback.row_ptr[row + 1], feedback.target,
+                        feedback.weight, histories.error_ring[seen, k], histories.L[place])
+
+
+cdef void extend_sums(Sums sums, Neurons neurons, Histories histories, int64_t u, int64_t place) noexcept nogil:
+    """A and D with the signal of step u, whose R is in row `place`; they start anew after the end of a block."""
+    cdef int64_t p, first, last, k = u % sums.block, F = u % histories.F.shape[0], L = u % histories.L.shape[0]
+    for p in range(neurons.pieces.shape[0]):
+        first, last = neurons.pieces[p, FIRST], neurons.pieces[p, LAST]
+        add_signal(first, last, sums.powers[p, 1, k], histories.L[L], sums.R[place], sums.A, sums.D)
+        if sums.sets == 2:
+            add_signal(first, last, sums.powers[p, 3, k] * (1.0 - sums.powers[p, 3, 1]), histories.F[F],
+                       sums.R2[place], sums.A2, sums.D2)
+    if k == sums.block - 1:
+        close_sums(sums.R[place], sums.A, sums.D, neurons.arriving, end_of(sums.ends, u // sums.block))
+        if sums.sets == 2:
+            close_sums(sums.R2[place], sums.A2, sums.D2, neurons.arriving, end_of(sums.ends2, u // sums.block))

@@ -7,7 +7,7 @@ cdef void work_off(
     """Work off the history up to step t - m, or to the cutoff."""
     cdef int64_t u, n, latest = rows.books[row, LATEST], end = t - engine.m
     cdef bint each_step = rows.rules[b, EACH_STEP], fused
-    cdef bint summed = rows.rules[b, MODE] == READOUT and not each_step and engine.out_block > 0
+    cdef bint summed = rows.rules[b, MODE] == READOUT and not each_step and engine.histories.out_block > 0
     cdef double[WINDOW] traces
     cdef real[WINDOW] rates
     if rows.books[row, CLOSED]:
@@ -145,7 +145,7 @@ cdef void work_chunk(
     If `fused`, a step of the optimizer with each of the `rates` follows each step of the history.
     """
     cdef int64_t i, place, width = stop - start
-    cdef bint second = engine.sets == 2
+    cdef bint second = engine.sums.sets == 2
     cdef real kappa = rows.constants[b, KAPPA], kappa_reg = rows.constants[b, KAPPA_REG]
     cdef const uint32_t* target = &rows.target[start]
     cdef real[CHUNK] alpha, rho, beta, psi_found, L_found, F_found, e
@@ -154,17 +154,17 @@ cdef void work_chunk(
     cdef const real* F = F_found
     cdef Adam adam = adam_of(rows, b)
     if rows.rules[b, OWN_ZBAR]:
-        collect(width, dense, target, &engine.alpha[0], alpha)
+        collect(width, dense, target, &engine.neurons.alpha[0], alpha)
     if rows.rules[b, ADAPTIVE]:
-        collect(width, dense, target, &engine.rho[0], rho)
-        collect(width, dense, target, &engine.adapt_beta[0], beta)
-    place = first % engine.psi.shape[0]
+        collect(width, dense, target, &engine.neurons.rho[0], rho)
+        collect(width, dense, target, &engine.neurons.adapt_beta[0], beta)
+    place = first % engine.histories.psi.shape[0]
     for i in range(n):
         if dense >= 0:
-            psi, L = &engine.psi[place, dense], &engine.L[place, dense]
+            psi, L = &engine.histories.psi[place, dense], &engine.histories.L[place, dense]
         else:
-            collect(width, dense, target, &engine.psi[place, 0], psi_found)
-            collect(width, dense, target, &engine.L[place, 0], L_found)
+            collect(width, dense, target, &engine.histories.psi[place, 0], psi_found)
+            collect(width, dense, target, &engine.histories.L[place, 0], L_found)
         if rows.rules[b, OWN_ZBAR]:
             filter_own(width, traces[i], alpha, &rows.zbar[start], e)
         else:
@@ -175,15 +175,15 @@ cdef void work_chunk(
             eligibility(width, psi, e)
         if second:
             if dense >= 0:
-                F = &engine.F[place, dense]
+                F = &engine.histories.F[place, dense]
             else:
-                collect(width, dense, target, &engine.F[place, 0], F_found)
+                collect(width, dense, target, &engine.histories.F[place, 0], F_found)
             credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
         else:
             credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
         if fused:
             step(width, rates[i], adam, rows, b, row, start)
-        place = place + 1 if place + 1 < engine.psi.shape[0] else 0
+        place = place + 1 if place + 1 < engine.histories.psi.shape[0] else 0
 
 
 cdef void work_readout(
@@ -191,32 +191,34 @@ cdef void work_readout(
     int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """g += E zbar; as in `work_chunk`."""
-    cdef int64_t i, k, seen = first % engine.error_ring.shape[0]
+    cdef int64_t i, k, seen = first % engine.histories.error_ring.shape[0]
     cdef Adam adam = adam_of(rows, b)
     for i in range(n):
         for k in range(start, stop):
-            rows.C[k] -= engine.error_ring[seen, rows.first_error + rows.target[k]] * traces[i]
+            rows.C[k] -= engine.histories.error_ring[seen, rows.first_error + rows.target[k]] * traces[i]
         if fused:
             step(stop - start, rates[i], adam, rows, b, row, start)
-        seen = seen + 1 if seen + 1 < engine.error_ring.shape[0] else 0
+        seen = seen + 1 if seen + 1 < engine.histories.error_ring.shape[0] else 0
 
 
 cdef void sum_readout(
     Engine engine, int64_t first, int64_t end, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """The same for steps in which no spike enters, where zbar decays: by sums of errors, in O(1)."""
-    cdef int64_t k, column, last, place, u = first, length = engine.error_sums.shape[0], high, low
+    cdef int64_t k, column, last, place, u = first, length = engine.histories.error_sums.shape[0], high, low
     cdef double zbar, before
     while u < end:
-        place = u % engine.out_block
-        last = min(end, u - place + engine.out_block)
+        place = u % engine.histories.out_block
+        last = min(end, u - place + engine.histories.out_block)
         zbar = rows.constants[b, ALPHA] * rows.Z[row]
         high, low = (last - 1) % length, (u + length - 1) % length
         for k in range(start, stop):
             column = rows.first_error + rows.target[k]
-            before = engine.error_sums[low, column] if place > 0 else 0.0
-            rows.C[k] -= zbar / engine.out_powers[place] * (engine.error_sums[high, column] - before)
-        rows.Z[row] = zbar * engine.out_powers[last - 1 - u]
+            before = engine.histories.error_sums[low, column] if place > 0 else 0.0
+            rows.C[k] -= zbar / engine.histories.out_powers[place] * (
+                engine.histories.error_sums[high, column] - before
+            )
+        rows.Z[row] = zbar * engine.histories.out_powers[last - 1 - u]
         u = last
 
 
@@ -225,6 +227,6 @@ cdef void decay_row(
 ) noexcept nogil:
     rows.Z[row] *= rows.constants[b, ALPHA] ** n
     if rows.rules[b, MODE] == LOOP:
-        decay(start, stop, rows.target, rows.rules[b, OWN_ZBAR], rows.rules[b, ADAPTIVE], engine.sets == 2, n,
-              rows.constants[b, KAPPA], rows.constants[b, KAPPA_REG], engine.alpha, engine.rho, rows.zbar, rows.eps,
-              rows.Y, rows.Y2)
+        decay(start, stop, rows.target, rows.rules[b, OWN_ZBAR], rows.rules[b, ADAPTIVE], engine.sums.sets == 2, n,
+              rows.constants[b, KAPPA], rows.constants[b, KAPPA_REG], engine.neurons.alpha, engine.neurons.rho,
+              rows.zbar, rows.eps, rows.Y, rows.Y2)

@@ -80,29 +80,31 @@ class Interval(Engine):
         self.neurons["v"][:] = network.cells["V_init"]
         self.psi = aligned((self.n_steps, n), self.real)
         self.psi.fill(0.0)  # no page is first touched while the network runs
-        table = network.incoming
-        self.forward = self.kernel.Forward(
-            self.parameters | self.neurons
-            | {"first_id": network.neurons[0], "pieces": network.pieces, "psi": self.psi, "blocks": table.blocks,
-               "row_ptr": table.row_ptr, "target": table.target,
-               "weight": table.weight}
-            | self._readouts()
-        )  # fmt: skip
+        kernel, constants, tables = self.kernel, self.constants, (network.incoming, network.outgoing)
+        incoming, outgoing = (
+            kernel.Synapses({name: getattr(table, name) for name in ("blocks", "row_ptr", "target", "weight")})
+            for table in tables
+        )
+        self.forward = kernel.Forward(
+            neurons=kernel.Neurons(
+                self.parameters | self.neurons | {"first_id": network.neurons[0], "pieces": network.pieces}
+            ),
+            readouts=kernel.Readouts(
+                {name: constants[name] for name in ("alpha", "zeta", "drive", "V_min")}
+                | {"y": self.y, "arriving": self.arriving_out}
+            ),
+            incoming=incoming,
+            outgoing=outgoing,
+            psi=self.psi,
+        )
         self.record_ids(np.zeros(0, np.int64))
 
     def bind(self) -> None:
         """Collective: take memory for logs and signals, and connect the ranks."""
         channel = self.channel = self._open(self.n_steps)
-        self.forward.own, self.forward.heard, self.forward.own_signal = channel.own, channel.heard, channel.own_signal
-
-    def _readouts(self) -> dict[str, Any]:
-        table, constants = self.network.outgoing, self.constants
-        return {
-            "y_alpha": constants["alpha"], "y_zeta": constants["zeta"], "y_drive": constants["drive"],
-            "y_min": constants["V_min"], "y": self.y, "arriving_out": self.arriving_out,
-            "out_blocks": table.blocks, "out_row_ptr": table.row_ptr,
-            "out_target": table.target, "out_weight": table.weight,
-        }  # fmt: skip
+        self.forward.channel = self.kernel.Channel(
+            {"own": channel.own, "heard": channel.heard, "own_signal": channel.own_signal}
+        )
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: one interval; with `learn`, add its gradient. Return errors (T, n_readouts) and the loss."""
@@ -153,10 +155,10 @@ class Interval(Engine):
                 self.neurons[name][:] = 0.0
             self.y[:] = 0.0
         self.neurons["n_spikes"][:] = 0.0
-        self.forward.inputs, self.forward.injected = sample.inputs, self._injected(sample)
+        self.forward.sample = self.kernel.Sample({"inputs": sample.inputs, "injected": self._injected(sample)})
 
     def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
-        self.forward.record, self.forward.recorded_V, self.forward.recorded_a = local, V_m, adaptation
+        self.forward.recorder = self.kernel.Recorder({"local": local, "V_m": V_m, "adaptation": adaptation})
 
     def state(self) -> State:
         """Return what the next interval reads, between iterations (no gradient is collected then); see `state`."""

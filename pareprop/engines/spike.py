@@ -18,8 +18,7 @@ from . import spike_rules
 from .base import Engine, Settings
 from .plasticity import plastic
 from .sample import Sample
-from .spike_memory import SpikeMemory
-from .spike_rules import PREFIX
+from .spike_memory import KINDS, SpikeMemory
 from .state import State
 
 PARAMETERS = (
@@ -60,33 +59,40 @@ class Spike(Engine):
         tables = self.memory.tables[:2]  # mirrored synapses learn as those that they copy
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False)]
         self.error = np.zeros((n_steps, network.n_readouts))
-        self.kernel = model.kernels.spike.Engine(self._bound())
+        self._kernels = model.kernels.spike
+        self.kernel = self._bound()
         self.record_ids(np.zeros(0, np.int64))
 
     def bind(self) -> None:
         """Collective: take memory for logs and signals, and connect the ranks."""
-        channel, run = self._open(self.memory.length), self.kernel
-        self.channel = channel
-        run.own, run.heard, run.signal, run.own_signal = channel.own, channel.heard, channel.signal, channel.own_signal
+        channel = self.channel = self._open(self.memory.length)
+        self.kernel.channel = self._kernels.Channel(
+            {name: getattr(channel, name) for name in ("own", "heard", "signal", "own_signal")}
+        )
 
-    def _bound(self) -> dict[str, Any]:
-        """Return the arrays and constants of the kernel by name."""
-        network, memory, feedback, constants = self.network, self.memory, self.network.feedback, self.constants
-        return (
-            network.parameters(PARAMETERS) | memory.neurons | memory.bound() | memory.powers(constants["alpha"])
-            | {"fb_blocks": feedback.blocks, "fb_row_ptr": feedback.row_ptr, "fb_target": feedback.target,
-               "fb_weight": feedback.weight,
-               "first_id": network.neurons[0], "pieces": network.pieces, "y": self.y, "inputs": memory.inputs,
-               "arriving_out": self.arriving_out, "y_alpha": constants["alpha"], "y_drive": constants["drive"],
-               "y_min": constants["V_min"], "E_L": constants["E_L"],
-               "incoming": memory.rows[0], "outgoing": memory.rows[1], "mirror": memory.rows[2],
-               "cross_entropy": self.loss is LOSSES["cross_entropy"],
-               "nowhere": np.zeros(network.n_readouts),
-               "mirror_index": network.mirror.index if network.mirror else np.zeros(0, np.int64),
-               "error": self.error, "block": max(memory.block, 1), "m": memory.m,
-               "out_block": memory.readout_block, "sets": memory.sets, "dt": network.model.dt_ms,
-               "fold_steps": spike_rules.FOLD_STEPS, "has_prefix": self.n_neurons > 0 and memory.uses(PREFIX),
-               "alone": self.exchange.size == 1 and not self.settings.round_steps}
+    def _bound(self) -> Any:
+        """Return the kernel, bound to the arrays that it works on."""
+        kernels, network, memory = self._kernels, self.network, self.memory
+        return kernels.Engine(
+            neurons=kernels.Neurons(
+                network.parameters(PARAMETERS) | memory.neurons
+                | {"first_id": network.neurons[0], "pieces": network.pieces, "dt": network.model.dt_ms}
+            ),
+            readouts=kernels.Readouts(
+                {name: self.constants[name] for name in ("alpha", "drive", "V_min", "E_L")}
+                | {"y": self.y, "arriving": self.arriving_out, "error": self.error,
+                   "cross_entropy": self.loss is LOSSES["cross_entropy"]}
+            ),
+            **dict(zip(KINDS, memory.rows, strict=True)),
+            feedback=kernels.Feedback(
+                {name: getattr(network.feedback, name) for name in ("blocks", "row_ptr", "target", "weight")}
+                | {"mirrored": network.mirror.index if network.mirror else np.zeros(0, np.int64),
+                   "nowhere": np.zeros(network.n_readouts)}
+            ),
+            histories=kernels.Histories(memory.kernel_histories(self.constants["alpha"])),
+            sums=kernels.Sums(memory.kernel_sums()),
+            inputs=memory.inputs, m=memory.m, fold_steps=spike_rules.FOLD_STEPS,
+            alone=self.exchange.size == 1 and not self.settings.round_steps,
         )  # fmt: skip
 
     # ---- running -----------------------------------------------------------------------------------------------------
@@ -116,10 +122,11 @@ class Spike(Engine):
         for log in (memory.inputs, self.channel):
             log.forget(base - run.base, t - run.base)
         memory.inputs.append(t - base, sample.inputs, self.n_steps)
-        run.base, run.origin, run.learns = base, t, self.learned
-        run.window = self._window(sample)
-        run.target_signal = np.ascontiguousarray(sample.target, dtype=float)
-        run.injected = self._injected(sample)
+        run.base, run.learns = base, self.learned
+        run.sample = self._kernels.Sample(
+            {"origin": t, "window": self._window(sample), "injected": self._injected(sample),
+             "target_signal": np.ascontiguousarray(sample.target, dtype=float)}
+        )  # fmt: skip
         self._set_rates(learn)
 
     def _set_rates(self, learn: bool) -> None:
@@ -148,8 +155,9 @@ class Spike(Engine):
         return last - self.n_steps, last
 
     def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
-        run = self.kernel
-        run.record, run.recorded_V, run.recorded_a, run.recorded_psi = local, V_m, adaptation, psi
+        self.kernel.recorder = self._kernels.Recorder(
+            {"local": local, "V_m": V_m, "adaptation": adaptation, "psi": psi}
+        )
 
     # ---- showing weights ---------------------------------------------------------------------------------------------
 

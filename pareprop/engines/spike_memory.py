@@ -112,7 +112,7 @@ class SpikeMemory:
             arrays
             | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
                "signs": table.row_signs(), "rules": rules.rules, "constants": rules.constants, "books": books,
-               "Z": np.zeros(n_rows),
+               "Z": np.zeros(n_rows), "first_error": 0,
                "counters": np.zeros(n_rows if adam else 0, np.int64),
                "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
                "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 2))}
@@ -137,13 +137,21 @@ class SpikeMemory:
         sums = {name: aligned(n if prefix else 0) for name in SUMS}
         return rings | sums | {name: np.zeros((errors, self.network.n_readouts)) for name in ERRORS}
 
-    def bound(self) -> dict[str, np.ndarray]:
-        """Return the histories as the kernel takes them: sums that are read together lie together."""
-        apart = {name: array for name, array in self.history.items() if not name.startswith("end_")}
-        return apart | self._lines
+    def kernel_histories(self, kappa_out: float) -> dict[str, Any]:
+        """Return the rings as the kernel takes them; `kappa_out` is the decay of the readouts in a step."""
+        return {name: self.history[name] for name in (*RINGS, *ERRORS)} | {
+            "out_block": self.readout_block, "out_powers": kappa_out ** np.arange(self.readout_block + 1),
+        }  # fmt: skip
 
-    def powers(self, kappa_out: float) -> dict[str, np.ndarray]:
-        """Return powers of decay factors within a block; `kappa_out` is that of the readouts."""
+    def kernel_sums(self) -> dict[str, Any]:
+        """Return prefix sums as the kernel takes them: those that are read together lie together."""
+        in_use = self.network.neurons[1] > self.network.neurons[0] and self.uses(PREFIX)
+        return {name: self.history[name] for name in ("R", "R2", *SUMS)} | self._lines | self._powers() | {
+            "in_use": in_use, "block": max(self.block, 1), "sets": self.sets,
+        }  # fmt: skip
+
+    def _powers(self) -> dict[str, np.ndarray]:
+        """Return powers of decay factors within a block."""
         B, model = max(self.block, 1), self.network.model
         k = np.arange(B + 1)
         powers = np.zeros((len(self.network.pieces), 4, B + 1))
@@ -159,7 +167,6 @@ class SpikeMemory:
                            zip(self.rules[0].rules, self.rules[0].constants, strict=True)])  # fmt: skip
         return {
             "powers": powers, "alpha_powers": np.ascontiguousarray(alphas[:, None] ** (np.arange(B + 2) - 1)),
-            "out_powers": kappa_out ** np.arange(self.readout_block + 1),
         }  # fmt: skip
 
     # ---- keeping -----------------------------------------------------------------------------------------------------
@@ -240,7 +247,8 @@ class SpikeMemory:
         for rows in self.rows:
             learning += sum(np.asarray(getattr(rows, name)).nbytes for name in PER_SYNAPSE[1:])
             books += sum(np.asarray(getattr(rows, name)).nbytes for name in (*PER_ROW, "bias", "bias_step"))
+        histories = [array for name, array in self.history.items() if not name.startswith("end_")]
         return {
             "gradients": learning, "books": books, "log": self.inputs.nbytes,
-            "histories": sum(array.nbytes for array in (*self.bound().values(), *self.neurons.values())),
+            "histories": sum(array.nbytes for array in (*histories, *self._lines.values(), *self.neurons.values())),
         }  # fmt: skip

@@ -25,12 +25,18 @@ class Population:
 
     Attributes
     ----------
-    name : unique name
-    size : number of cells, at least 1
-    role : "input" (spikes), "current" (graded amplitudes), "recurrent" or "readout"
-    model : NEST's model name without prefix, for recurrent populations
-    params : checked parameters, for recurrent populations and readouts
-    sign : +1, -1 or 0 (not bound), int8 (size,): of the weights of projections that are bound to their sources
+    name : str
+        Unique name.
+    size : int
+        Number of cells, at least 1.
+    role : str
+        "input" (spikes), "current" (graded amplitudes), "recurrent" or "readout".
+    model : str
+        NEST's model name without prefix, for recurrent populations; "" for others.
+    params : Frozen or None
+        Checked parameters, for recurrent populations and readouts.
+    sign : np.ndarray or None
+        int8, (size,): +1, -1 or 0 (not bound), of the weights of projections that are bound to their sources.
     """
 
     name: str
@@ -47,23 +53,47 @@ class Projection:
 
     Attributes
     ----------
-    name : unique name, "pre->post" unless given
-    pre, post : populations
-    rule : one of `RULES`
-    weight : Constant, Normal or Uniform, or float64 (n_synapses,) for "explicit"
-    delay : (lowest, highest) in steps; drawn uniformly if they differ, or int64 (n_synapses,) for "explicit"
-    indegree, probability : of the rule, None where it has no such option
-    allow_autapses, allow_multapses : as in NEST
-    source, target : int64 (n_synapses,), population-local ids, for "explicit"
-    plastic : whether weights learn
-    optimizer : of this projection, None for the one of the model
-    feedback : "random" (fixed weights), "symmetric" or "adaptive"; for learning-signal projections only
-    signs : int8 (n_sources,), the sign that the weights of a source have and keep, 0 for any; None if none is bound
-    rewire : how synapses move while they learn, None if they stay
-    sigma_in, sigma_out, space, edges : of the rule, None where it has no such option
-    normalized : whether drawn weights are divided by the square root of their target's number of synapses
-    binding : whether signs hold while weights learn
-    inhibition : factor of drawn weights of sources whose sign is -1
+    name : str
+        Unique name, "pre->post" unless given.
+    pre, post : Population
+        Sources and targets.
+    rule : str
+        One of `RULES`.
+    weight : Constant, Normal, Uniform, np.ndarray or None
+        Distribution of the weights; float64 (n_synapses,) for "explicit", None for "sonata".
+    delay : tuple of int or np.ndarray
+        Lowest and highest delay in steps, drawn uniformly if they differ; int64 (n_synapses,) for "explicit", all
+        delays that occur for "sonata".
+    indegree : int, float or None
+        Synapses per target, or their mean; None where the rule has no such option.
+    probability : float or None
+        Probability of a synapse, None where the rule has no such option.
+    allow_autapses, allow_multapses : bool
+        As in NEST.
+    source, target : np.ndarray or None
+        int64 (n_synapses,), ids within the populations, for "explicit".
+    plastic : bool
+        Whether weights learn.
+    optimizer : Optimizer or None
+        Optimizer of this projection, None for that of the model.
+    feedback : str
+        "random" (fixed weights), "symmetric" or "adaptive"; "" unless it carries learning signals.
+    signs : np.ndarray or None
+        int8 (n_sources,), the sign that the weights of a source have and keep, 0 for any; None if none is bound.
+    rewire : Rewire or None
+        How synapses move while they learn, None if they stay.
+    sigma_in, sigma_out : float or None
+        Standard deviations of the logarithms of in- and out-degrees, None where the rule has no such option.
+    space : Space or None
+        Positions of the cells, None where the rule has no such option.
+    edges : Edges or None
+        Edges of a SONATA file, None where the rule has no such option.
+    normalized : bool
+        Whether drawn weights are divided by the square root of their target's number of synapses.
+    inhibition : float
+        Factor of drawn weights of sources whose sign is -1.
+    binding : bool
+        Whether signs hold while weights learn.
     """
 
     name: str
@@ -110,12 +140,12 @@ class Projection:
 
     @property
     def n_choices(self) -> int:
-        """Sources that a target may have."""
+        """Number of sources that a target may have."""
         return self.pre.size - (self.pre == self.post and not self.allow_autapses)
 
     @property
     def is_empty(self) -> bool:
-        """Whether it was given without a single synapse, so that its delays mean nothing."""
+        """Whether no synapse was given, so that the delays mean nothing."""
         return not self.is_drawn and not (self.edges.n_edges if self.edges else len(self.source))
 
 
@@ -134,12 +164,24 @@ def check_ends(here: str, pre: Population, post: Population, feedback: str | Non
 
 
 def make(here: str, projection: Projection) -> Projection:
-    """Check a projection by its rule and return it with weights and delays as its kernels take them.
+    """Check a projection by its rule and bring weights and delays into the form of the kernels.
+
+    Parameters
+    ----------
+    here : str
+        Start of the messages.
+    projection : Projection
+        With weights and delays as the user gave them.
+
+    Returns
+    -------
+    Projection
+        The same one with checked weights and delays, see `Projection`.
 
     Raises
     ------
     InputError
-        Starts with `here`; names the value and the bound.
+        If an option is missing, unknown to the rule or out of bounds; names the value and the bound.
     """
     rule = projection.rule
     if rule not in RULES:

@@ -17,17 +17,32 @@ def drawn(
     seed: int, name: str, n_sources: int, n_choices: int, indegree: float, sigma_in: float, sigma_out: float,
     targets: tuple[int, int],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip
-    """Yield (targets, number of synapses) and the sources, int64, of some targets at a time.
+    """Draw the synapses of some targets at a time.
 
     Target j has `indegree` exp(sigma_in n - sigma_in^2 / 2) synapses, n normal, rounded, at most half of `n_choices`;
     sources are drawn without repetition in proportion to exp(sigma_out n).
 
     Parameters
     ----------
-    seed, name : of the model, and of the projection
-    n_sources, n_choices : sources, and those that a target may have: one less leaves out target j's source j
-    indegree, sigma_in, sigma_out : mean, and standard deviations of the logarithms
-    targets : half-open range
+    seed : int
+        Seed of the model.
+    name : str
+        Name of the projection.
+    n_sources, n_choices : int
+        Number of sources, and of those that a target may have: with one less, target j leaves out source j.
+    indegree : float
+        Mean number of synapses per target.
+    sigma_in, sigma_out : float
+        Standard deviations of the logarithms of in- and out-degrees.
+    targets : tuple of int
+        Half-open range of targets.
+
+    Yields
+    ------
+    targets, counts : np.ndarray
+        int64 (n,), targets and their numbers of synapses.
+    source : np.ndarray
+        int64 (n_synapses,), sources of all of them, target after target.
     """
     weight = np.exp(sigma_out * rng.normal(rng.key(seed, f"{name}/outdegree"), np.arange(n_sources), 1)[:, 0])
     chance, other = np.empty(n_sources), np.empty(n_sources, np.uint32)

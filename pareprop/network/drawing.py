@@ -22,7 +22,26 @@ SHORTEST_ROW = 64  # synapses that a row keeps on average in a tile
 
 
 class Block:
-    """One projection on this rank, counted but not yet laid out."""
+    """One projection on this rank, counted but not yet laid out.
+
+    Parameters
+    ----------
+    projection : Projection
+        The rule.
+    targets : tuple of int
+        Half-open range of its targets on this rank, ids in the population.
+    base : int
+        Local index of the first of them.
+
+    Attributes
+    ----------
+    delays : np.ndarray
+        int64 (n_delays,), delays in steps that may occur, ascending.
+    counts : np.ndarray
+        int64 (n_delays, n_sources), synapses of each row.
+    leaves_out_self : bool
+        Whether no target has itself as a source.
+    """
 
     def __init__(self, projection: Projection, targets: tuple[int, int], base: int) -> None:
         self.projection = projection
@@ -32,7 +51,7 @@ class Block:
 
 
 class _RuledBlock(Block):
-    """Drawn by a rule, twice with the same numbers: once to count, once to write."""
+    """Synapses that a rule draws, twice with the same numbers: once to count, once to write."""
 
     def __init__(self, model: Model, projection: Projection, targets: tuple[int, int], base: int) -> None:
         super().__init__(projection, targets, base)
@@ -64,7 +83,7 @@ class _RuledBlock(Block):
 
 
 class _ExplicitBlock(Block):
-    """Given as arrays, of which this rank takes the synapses onto its own targets."""
+    """Synapses given as arrays, of which this rank takes those onto its own targets."""
 
     def __init__(self, projection: Projection, targets: tuple[int, int], base: int) -> None:
         super().__init__(projection, targets, base)
@@ -87,7 +106,7 @@ class _ExplicitBlock(Block):
 
 
 class _StreamedBlock(Block):
-    """Comes in pieces, once to count and once to write; rows are sorted by target, then as they came."""
+    """Synapses that come in pieces, once to count and once to write; rows are sorted by target, then as they came."""
 
     def __init__(self, model: Model, projection: Projection, targets: tuple[int, int], base: int) -> None:
         super().__init__(projection, targets, base)
@@ -124,7 +143,7 @@ class _StreamedBlock(Block):
         self._sort(first, target, weight)
 
     def _sort(self, first: int, target: np.ndarray, weight: np.ndarray) -> None:
-        """Sort each row by target unless the file is sorted so."""
+        """Sort each row by target, unless all rows are sorted already."""
         lengths = self.counts.ravel()
         mine = slice(first, first + int(lengths.sum()))
         row = np.repeat(np.arange(len(lengths)), lengths)
@@ -135,7 +154,24 @@ class _StreamedBlock(Block):
 
 
 def draft_blocks(model: Model, projection: Projection, first: int, last: int, tiled: bool) -> list[Block]:
-    """The tiles of a projection: neighbouring ranges of its targets on this rank, one unless `tiled`."""
+    """Cut a projection into tiles, neighbouring ranges of its targets on this rank; into one unless `tiled`.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    projection : Projection
+        The rule.
+    first, last : int
+        Half-open range of this rank's cells of the targets' role.
+    tiled : bool
+        Whether to cut so that the targets' state stays in the nearest cache.
+
+    Returns
+    -------
+    list of Block
+        At least one, by targets.
+    """
     offset = model.offset(projection.post)
     low, high = overlap(first, last, offset, offset + projection.post.size)
     base = low - first if high > low else 0
@@ -149,7 +185,7 @@ def draft_blocks(model: Model, projection: Projection, first: int, last: int, ti
 
 
 def number_of_tiles(projection: Projection, n_targets: int) -> int:
-    """Number of tiles whose targets' state stays in the nearest cache, with rows that are still long enough to stream.
+    """Return the number of tiles whose targets' state stays in the nearest cache, with rows long enough to stream.
 
     A sparse row reaches all over its targets; in a tile it finds them in 8 bytes * `TILE` of cache.
     """

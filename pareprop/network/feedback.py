@@ -19,14 +19,24 @@ class FeedbackMirror:
 
     Parameters
     ----------
-    model : the network
-    neurons : half-open range of this rank's neurons
-    feedback : the table of learning-signal connections, whose weights are kept up to date
+    model : Model
+        The whole network.
+    neurons : tuple of int
+        Half-open range of this rank's neurons.
+    feedback : SynapseTable
+        Learning-signal connections, whose weights are kept up to date.
 
     Attributes
     ----------
-    table : `SynapseTable` onto all readouts, with rows for this rank's neurons only
-    index : int64 (n,), synapse of `feedback` for each mirrored one, -1 where it has no partner
+    table : SynapseTable
+        Mirrored synapses onto all readouts, with rows for this rank's neurons only.
+    index : np.ndarray
+        int64 (n,), synapse of `feedback` for each mirrored one, -1 where it has no partner.
+
+    Raises
+    ------
+    InputError
+        If a learning-signal connection has not exactly one projection to follow.
     """
 
     def __init__(self, model: Model, neurons: tuple[int, int], feedback: SynapseTable) -> None:
@@ -71,14 +81,14 @@ class FeedbackMirror:
 
 
 def mirror(model: Model, neurons: tuple[int, int], feedback: SynapseTable) -> FeedbackMirror | None:
-    """The mirror of a rank, None if all feedback is random and fixed."""
+    """Return the mirror of a rank, None if all feedback is random and fixed; arguments as for `FeedbackMirror`."""
     if all(item.feedback in ("", "random") for item in model.projections):
         return None
     return FeedbackMirror(model, neurons, feedback)
 
 
 def _partners(model: Model, projection: Projection) -> list[Projection]:
-    """Readout projections that run the other way.
+    """Return the readout projections that run the other way.
 
     Raises
     ------

@@ -13,7 +13,22 @@ SYNAPSE, STEP, SINGLE = 12, 8, 4  # bytes: target and weight; of a number kept i
 
 
 def require(model: Model, n_steps: int, rank: int = 0, size: int = 1) -> None:
-    """Raise `InputError` if a rank's share of a network is larger than the memory; names its largest part."""
+    """Raise `InputError` if a rank's share of a network is larger than the memory.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    n_steps : int
+        Steps of a sample.
+    rank, size : int
+        The rank, and the number of ranks.
+
+    Raises
+    ------
+    InputError
+        Names the largest part of the share.
+    """
     parts = list(_parts(model, n_steps, rank, size))
     most, what = max(parts)
     require_bytes(most, what)

@@ -1,6 +1,4 @@
-"""A model from a SONATA network: populations of its nodes, projections whose synapses stay in its files until they are
-drawn.
-"""
+"""Make a model from a SONATA network: populations of its nodes, projections whose synapses stay in its files."""
 
 from __future__ import annotations
 
@@ -64,7 +62,7 @@ def _add_projections(
 
 
 def _model(variant: str, population: nodes.Nodes) -> str:
-    """Model of a template such as "nest:iaf_psc_delta" or "nest:eprop_iaf_bsshslm_2020"."""
+    """Return the model of a template such as "nest:iaf_psc_delta" or "nest:eprop_iaf_bsshslm_2020"."""
     name = population.template.rpartition(":")[2].removeprefix("eprop_").removesuffix("_bsshslm_2020")
     name = SUBSTITUTES.get((variant, name), name)
     if name not in NEURON_MODELS[variant]:

@@ -31,7 +31,7 @@ PROJECTIONS: tuple[dict[str, Any], ...] = (
 
 
 class PopulationEntry(parameters.Frozen):
-    """What every population has; NEST's parameters of its cells come beside."""
+    """Keys of every population's table; NEST's parameters of its cells stand beside them."""
 
     name: str = Field(min_length=1)
     role: Literal["input", "current", "recurrent", "readout"]
@@ -41,7 +41,7 @@ class PopulationEntry(parameters.Frozen):
 
 
 class ProjectionEntry(parameters.Frozen):
-    """A table of a projection; fields as the arguments of `Model.connect`."""
+    """Keys of a projection's table, as the arguments of `Model.connect`."""
 
     pre: str
     post: str
@@ -63,7 +63,7 @@ class ProjectionEntry(parameters.Frozen):
 
 
 def add_populations(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Add the populations of some tables to a model; return what is wrong, in lines."""
+    """Add the populations of some tables to a model; return a line for each problem."""
     problems = []
     for number, entry in enumerate(entries):
         here = f"populations[{number}]" + (f" {shown(entry['name'])}" if isinstance(entry.get("name"), str) else "")
@@ -107,7 +107,7 @@ def _add_population(model: Model, entry: Mapping[str, Any], here: str) -> None:
 
 
 def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Add the projections of some tables to a model; return what is wrong, in lines."""
+    """Add the projections of some tables to a model; return a line for each problem."""
     populations, problems = {population.name: population for population in model.populations}, []
     for number, entry in enumerate(entries):
         here = f"projections[{number}]"

@@ -26,25 +26,42 @@ ALMOST_ALL = 0.875  # a rank that listens to more of the neurons than this liste
 
 
 class LocalNetwork:
-    """This rank's share.
+    """One rank's share of a network.
 
     Parameters
     ----------
-    model : the whole network in words
-    rank, size : this rank and their number
+    model : Model
+        The whole network.
+    rank, size : int
+        This rank, and the number of ranks.
 
     Attributes
     ----------
-    neurons, readouts : half-open ranges of this rank's recurrent neurons and readouts
-    incoming : `SynapseTable` onto the neurons from inputs and neurons
-    outgoing : onto the readouts
-    feedback : from readouts onto the neurons
-    currents : from graded sources onto the neurons
-    sources : the neurons with targets here; spikes of others are not needed, and have no rows in any table
-    mirror : copies of readout synapses that the feedback follows, or None
-    cells : name to float64 (n,): parameters of the neurons in units of the kernels, see `_parameters`
-    pieces : int64 (n_pieces, 4): first and last neuron, surrogate, model (0 iaf, 1 adaptive, +2 psc_delta)
-    piece_populations : the population of each piece
+    neurons, readouts : tuple of int
+        Half-open ranges of this rank's recurrent neurons and readouts.
+    incoming : SynapseTable
+        Synapses onto the neurons from inputs and neurons.
+    outgoing : SynapseTable
+        Synapses onto the readouts.
+    feedback : SynapseTable
+        Synapses from readouts onto the neurons.
+    currents : SynapseTable
+        Synapses from graded sources onto the neurons.
+    sources : Sources
+        Neurons with targets on this rank; no table has rows for others, whose spikes are not needed.
+    mirror : FeedbackMirror or None
+        Copies of readout synapses that the feedback follows.
+    cells : dict
+        Name to float64 (n_neurons,): parameters of the neurons in units of the kernels, see `_parameters`.
+    pieces : np.ndarray
+        int64 (n_pieces, 4): first and last neuron, surrogate, model (0 iaf, 1 adaptive, +2 psc_delta).
+    piece_populations : list of Population
+        The population of each piece.
+
+    Raises
+    ------
+    InputError
+        If the model has no recurrent neurons, or a parameter, a weight or a synapse is not possible.
     """
 
     def __init__(self, model: Model, rank: int, size: int) -> None:
@@ -103,7 +120,7 @@ class LocalNetwork:
         self.cells = {name: aligned_copy(array, float) for name, array in joined.items()}
 
     def _parameters(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
-        """Parameters of neurons [low, high) of `population`, voltages counted from E_L, times in steps."""
+        """Return parameters of neurons [low, high) of `population`, voltages in mV from E_L, times in steps."""
 
         def get(name: str, default: float = 0.0) -> np.ndarray:
             value = getattr(population.params, name, default)
@@ -130,12 +147,18 @@ class LocalNetwork:
         return any(population.params.adaptive for population in self.model.of_role("recurrent"))
 
     def parameters(self, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """Some of `cells` in the model's precision."""
+        """Return some of `cells` in the model's precision."""
         real, chosen = self.model.kernels.real, {name: self.cells[name] for name in names}
         return chosen if real is np.float64 else {name: aligned_copy(array, real) for name, array in chosen.items()}
 
     def readout_constants(self) -> dict[str, float]:
-        """alpha, zeta, drive, V_min, E_L, V_init of the readouts, which share one set of parameters.
+        """Return the constants of the readouts, which share one set of parameters.
+
+        Returns
+        -------
+        dict
+            `alpha` (decay per step), `zeta` (factor of arriving spikes), `drive` (mV per step), `V_min` and `V_init`
+            (mV from E_L), `E_L` (mV).
 
         Raises
         ------
@@ -157,7 +180,7 @@ class LocalNetwork:
         }  # fmt: skip
 
     def dense_feedback(self) -> np.ndarray:
-        """Feedback weights onto this rank's neurons as a matrix (n_readouts, n); 0 where there is no connection."""
+        """Return feedback weights onto this rank's neurons, float64 (n_readouts, n); 0 where there is no connection."""
         weights = np.zeros((self.n_readouts, self.neurons[1] - self.neurons[0]))
         for span in self.feedback.spans:
             offset = self.model.offset(span.projection.pre)
@@ -167,20 +190,44 @@ class LocalNetwork:
         return weights
 
     def tables(self) -> dict[str, SynapseTable]:
-        """The synapse tables by kind."""
+        """Return the synapse tables by kind."""
         return {
             "incoming": self.incoming, "outgoing": self.outgoing, "feedback": self.feedback, "currents": self.currents
         }  # fmt: skip
 
     def nbytes(self) -> dict[str, int]:
-        """Bytes by kind."""
+        """Return this rank's bytes by kind."""
         memory = {name: table.nbytes for name, table in self.tables().items()}
         memory["mirror"] = self.mirror.nbytes if self.mirror else 0
         return memory | {"neurons": sum(array.nbytes for array in self.cells.values())}
 
 
 def cell_values(model: Model, population: Population, name: str, value: Any, low: int, high: int) -> np.ndarray:
-    """Values of a parameter for the cells [low, high) of a population, float64 (high - low,)."""
+    """Return values of a parameter for the cells [low, high) of a population.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network, which has the seed of the draws.
+    population : Population
+        The cells.
+    name : str
+        Name of the parameter; keys the draws.
+    value : float, np.ndarray, Normal or Uniform
+        One value for all, one for each cell of the population, or a distribution.
+    low, high : int
+        Half-open range of cells.
+
+    Returns
+    -------
+    np.ndarray
+        float64 (high - low,).
+
+    Raises
+    ------
+    InputError
+        If a value that must be above 0 is drawn at or below it.
+    """
     if isinstance(value, Normal | Uniform):
         key = rng.key(model.seed, f"{population.name}/{name}")
         ids = np.arange(low, high)
@@ -200,7 +247,7 @@ def cell_values(model: Model, population: Population, name: str, value: Any, low
 
 
 def target_rate(model: Model) -> float:
-    """Mean target rate of the recurrent neurons in Hz, taken as expected where nothing better is known."""
+    """Return the mean target rate of the recurrent neurons in Hz, the expected rate where nothing better is known."""
     groups = model.of_role("recurrent")
     rates = [(group.size, group.params.f_target) for group in groups]
     known = [(size, float(rate)) for size, rate in rates if isinstance(rate, int | float)]

@@ -16,18 +16,18 @@ class LocalReadouts(Frozen):
     Its signal is `weight` times the neuron's spikes, filtered by `tau_m`; with 1 000 and irregular arrival that is the
     neuron's firing rate in Hz. Weights are fixed.
 
-    Parameters
+    Attributes
     ----------
     name : str
-        What it is called.
+        Name of the group of readouts.
     of : tuple of str
         Names of populations of neurons.
     tau_m : float
         Time constant in ms.
     weight : float
-        From a neuron to its readout.
+        Weight from a neuron to its readout.
     feedback : float
-        From a readout to its neuron.
+        Weight from a readout to its neuron.
     regular_spike_arrival : bool
         Whether a spike adds `weight`, not `weight` (1 - exp(-dt / tau_m)).
     """
@@ -40,11 +40,11 @@ class LocalReadouts(Frozen):
     regular_spike_arrival: bool = False
 
     def constants(self, dt_ms: float) -> tuple[float, float]:
-        """Decay per step, and what a spike adds."""
+        """Return the decay per step, and the jump of the signal at a spike."""
         alpha = math.exp(-dt_ms / self.tau_m)
         return alpha, self.weight * (1.0 if self.regular_spike_arrival else 1.0 - alpha)
 
 
 def names(of: Any) -> tuple[str, ...]:
-    """Names of one population or of several."""
+    """Return the names of one population or of several."""
     return tuple(item.name for item in (of if isinstance(of, list | tuple) else [of]))

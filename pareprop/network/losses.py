@@ -1,4 +1,4 @@
-"""Losses of readouts: from signals and targets to errors and a number.
+"""Losses of readouts: errors and values from signals and targets.
 
 A new loss is a class here and an entry of `LOSSES`; for the spike variant its error is also made in
 `cython_core/spike_variant/steps.pxi`, step by step.
@@ -23,7 +23,7 @@ class Loss(ABC):
     in_spike: bool = False
 
     def output(self, signal: np.ndarray) -> np.ndarray:
-        """Return what is compared with the target, (n_steps, n_readouts), for readout voltages of this shape."""
+        """Return the outputs to compare with targets, (n_steps, n_readouts), for readout voltages of this shape."""
         return signal
 
     def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -37,13 +37,30 @@ MAX_NAME = 100  # characters of the name of a population
 class Model:
     """A network in words.
 
-    Parameters
+    Attributes
     ----------
-    variant : "interval" (`*_bsshslm_2020`) or "spike" (e-prop+)
-    seed : seed of all draws
-    dt_ms : step in ms
-    precision : "double" or "single": of weights, of what synapses need to learn, of neurons' state and of histories.
-        Errors, readouts and sums over long times are double in either.
+    variant : str
+        "interval" (`*_bsshslm_2020`) or "spike" (e-prop+).
+    seed : int
+        Seed of all draws, from 0 to 2^63 - 1.
+    dt_ms : float
+        Step in ms.
+    populations : list of Population
+        In order of definition; see `inputs`, `currents`, `neurons`, `readouts`.
+    projections : list of Projection
+        In order of definition; see `connect`.
+    optimizer : Optimizer
+        Optimizer of projections that have none of their own.
+    precision : str
+        "double" or "single": of weights, traces of synapses, state of neurons and histories. Errors, readouts and sums
+        over long times are double in either.
+    local : LocalReadouts or None
+        Readouts of single neurons, see `local_readouts`.
+
+    Raises
+    ------
+    InputError
+        Names the value and the bound.
 
     Examples
     --------
@@ -81,18 +98,26 @@ class Model:
         round_delays: bool = False, default_weight: float | None = None, default_delay: float | None = None,
         projections: dict[str, dict[str, Any]] | None = None,
     ) -> Model:  # fmt: skip
-        """Make a model of a SONATA network: readouts are added to it.
+        """Make a model of a SONATA network, to which readouts can be added.
 
-        Its edges stay in their files until each rank reads those of its own neurons.
+        Edges stay in their files until each rank reads those of its own neurons.
 
         Parameters
         ----------
         config : str or Path
             `circuit_config.json`, or the `simulation_config.json` that names one.
-        dt_ms, variant, seed, optimizer, precision
-            As of a `Model`.
+        dt_ms : float
+            Step in ms.
+        variant : str
+            "interval" or "spike".
+        seed : int
+            Seed of all draws.
+        optimizer : Optimizer or None
+            As of a `Model`; None: gradient descent with NEST's defaults.
+        precision : str
+            "double" or "single".
         neuron : str or None
-            Model of all neurons; None for what the node types' templates say.
+            Model of all neurons; None: those of the node types' templates.
         values : dict or None
             Parameters of all neurons, in place of the node types'.
         sign : str
@@ -100,18 +125,19 @@ class Model:
         round_delays : bool
             Whether delays that are no whole steps are rounded, to at least one.
         default_weight, default_delay : float or None
-            Of edges without one, and in ms; None: there must be none.
+            Weight, and delay in ms, of edges without one; None: each edge must have its own.
         projections : dict or None
             Edge population to further arguments of `connect`, such as `plastic`, `optimizer` and `rewire`.
 
         Returns
         -------
         Model
+            With inputs, neurons and the projections between them.
 
         Raises
         ------
         InputError
-            Names the file and what is wrong or not supported in it.
+            Names the file, and the value in it that is wrong or not supported.
         """
         model = cls(variant, seed, dt_ms, optimizer=optimizer or GradientDescent(), precision=precision)
         from_sonata.add(
@@ -122,7 +148,7 @@ class Model:
 
     @property
     def kernels(self) -> Precision:
-        """Kernels of the precision, and its type."""
+        """Kernels of the model's precision, and its type."""
         return PRECISIONS[self.precision]
 
     def inputs(self, name: str, size: int, sign: Any = 0) -> Population:
@@ -134,15 +160,30 @@ class Model:
         return self._add(Population(name, size, "current"))
 
     def neurons(self, name: str, size: int, model: str = "iaf", *, sign: Any = 0, **values: Any) -> Population:
-        """Add a group of recurrent neurons.
+        """Add a population of recurrent neurons.
 
         Parameters
         ----------
-        name : unique name
-        size : number of neurons
-        model : NEST's model name without prefix
-        sign : +1 (excites), -1 (inhibits) or 0 (not bound), one for all or one per neuron; see `connect`
-        **values : NEST's parameters, scalar, per neuron or drawn
+        name : str
+            Unique name.
+        size : int
+            Number of neurons.
+        model : str
+            NEST's model name without prefix.
+        sign : int or array_like of int
+            +1 (excites), -1 (inhibits) or 0 (not bound), one for all or one per neuron; see `connect`.
+        **values : float, array_like, Normal or Uniform
+            NEST's parameters in NEST's units: one for all, (size,), or drawn.
+
+        Returns
+        -------
+        Population
+            The new population.
+
+        Raises
+        ------
+        InputError
+            Names the population, the value and the bound.
         """
         kinds = NEURON_MODELS[self.variant]
         if model not in kinds:
@@ -153,7 +194,7 @@ class Model:
         return self._add(Population(name, size, "recurrent", model, checked), sign)
 
     def readouts(self, name: str, size: int, **values: Any) -> Population:
-        """Add a group of leaky readouts."""
+        """Add a population of leaky readouts; `values` are NEST's parameters, one for all."""
         checked = parameters.checked(READOUT_MODELS[self.variant], values, f"population '{name}'")
         return self._add(Population(name, size, "readout", "readout", checked))
 
@@ -171,15 +212,15 @@ class Model:
         return found
 
     def of_role(self, *roles: Role) -> list[Population]:
-        """Populations with one of `roles`, in order of definition."""
+        """Return the populations with one of `roles`, in order of definition."""
         return [population for population in self.populations if population.role in roles]
 
     def size(self, *roles: Role) -> int:
-        """Number of cells with one of `roles`."""
+        """Return the number of cells with one of `roles`."""
         return sum(population.size for population in self.of_role(*roles))
 
     def offset(self, population: Population) -> int:
-        """Index of the population's first cell among the cells of its role."""
+        """Return the index of the population's first cell among the cells of its role."""
         others = self.of_role(population.role)
         return sum(other.size for other in others[: others.index(population)])
 
@@ -220,24 +261,54 @@ class Model:
 
         Parameters
         ----------
-        pre, post : populations; from readouts to neurons it is a learning-signal connection
-        rule : "all_to_all", "one_to_one", "fixed_indegree" (needs `indegree`), "fixed_probability" (needs
-            `probability`), "lognormal_degrees" (needs `indegree`, the mean, `sigma_in`, `sigma_out`), "distance" (needs
-            `probability`, at distance 0, and `space`) or "explicit" (needs `source`, `target`, population-local ids)
-        weight : number, `Normal`, `Uniform` or, for "explicit", an array
-        delay : whole steps, at least 1; a pair (low, high) draws one per synapse; an array for "explicit"
-        name : "pre->post" if not given
-        optimizer : settings of this projection, those of the model if not given
-        feedback : "random", "symmetric" or "adaptive", for learning-signal connections
-        sign : "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
-            or +1, -1, 0 for each source. Drawn weights become |w| * sign, explicit ones must have it
-        rewire : how synapses move while they learn, see `Rewire`; for plastic projections onto neurons
-        indegree, probability, source, target, sigma_in, sigma_out, space, edges : of the rule
-        allow_autapses, allow_multapses : as in NEST
-        plastic : whether weights from inputs and neurons learn
-        normalized : whether drawn weights are divided by the square root of their target's number of synapses
-        inhibition : factor of drawn weights of sources whose sign is -1
-        keep_signs : whether signs hold while weights learn, not only at the start
+        pre, post : Population
+            Sources and targets; from readouts to neurons it is a learning-signal connection.
+        rule : str
+            "all_to_all", "one_to_one", "fixed_indegree" (needs `indegree`), "fixed_probability" (needs `probability`),
+            "lognormal_degrees" (needs `indegree`, `sigma_in`, `sigma_out`), "distance" (needs `probability`, `space`),
+            "explicit" (needs `source`, `target`) or "sonata" (needs `edges`).
+        weight : float, Normal, Uniform or array_like
+            One for all, drawn, or (n_synapses,) for "explicit".
+        delay : int, tuple of int or array_like
+            Whole steps, at least 1; a pair (low, high) draws one per synapse; (n_synapses,) for "explicit".
+        name : str or None
+            Unique name; None: "pre->post".
+        optimizer : dict, Optimizer or None
+            Optimizer of this projection; None: that of the model.
+        feedback : str or None
+            "random", "symmetric" or "adaptive", for learning-signal connections; None: "random".
+        sign : str or array_like of int
+            "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
+            or +1, -1, 0 for each source. Drawn weights become |w| * sign, explicit ones must have it.
+        rewire : Rewire, dict or None
+            How synapses move while they learn; for plastic projections onto neurons.
+        indegree : int, float or None
+            Synapses per target, or their mean.
+        probability : float or None
+            Probability of a synapse between a source and a target; of "distance": at distance 0.
+        source, target : array_like or None
+            (n_synapses,), ids within the populations.
+        allow_autapses, allow_multapses : bool
+            As in NEST.
+        plastic : bool
+            Whether weights from inputs and neurons learn.
+        sigma_in, sigma_out : float or None
+            Standard deviations of the logarithms of in- and out-degrees.
+        space : Space, dict or None
+            Positions of the cells and profile of the probability.
+        edges : Edges or None
+            Edges of a SONATA file.
+        normalized : bool
+            Whether drawn weights are divided by the square root of their target's number of synapses.
+        inhibition : float
+            Factor of drawn weights of sources whose sign is -1.
+        keep_signs : bool
+            Whether signs hold while weights learn, not only at the start.
+
+        Returns
+        -------
+        Projection
+            The new projection, checked.
 
         Raises
         ------
@@ -278,7 +349,7 @@ class Model:
 
     @staticmethod
     def _signs(here: str, projection: Projection, sign: Any) -> np.ndarray | None:
-        """Signs of the sources of a projection, checked against weights that are given."""
+        """Return the signs of the sources of a projection, checked against weights that are given."""
         pre = projection.pre
         if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
             raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
@@ -315,7 +386,7 @@ class Model:
 
 
 def check_name(kind: str, name: str, limit: int = MAX_NAME) -> None:
-    """Raise `InputError` unless a name can be that of a group in a file and a part of a message."""
+    """Raise `InputError` unless a name can be used for an HDF5 group and within a message."""
     if not isinstance(name, str) or not 1 <= len(name) <= limit:
         raise InputError(f"{kind} {shown(name)}: the name must have 1 to {limit} characters")
     if not name.isprintable() or "/" in name or name in (".", ".."):
@@ -323,7 +394,7 @@ def check_name(kind: str, name: str, limit: int = MAX_NAME) -> None:
 
 
 def describe(model: Model) -> str:
-    """The model in words, as JSON: populations with their parameters, projections with their rules."""
+    """Return populations (name, size, role, model) and projections (name, rule, delays in steps) as JSON."""
     populations = [
         {"name": item.name, "size": item.size, "role": item.role, "model": item.model} for item in model.populations
     ]

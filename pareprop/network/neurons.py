@@ -18,7 +18,7 @@ TICS_PER_MS = 1000  # NEST's, to which times are rounded
 
 
 class _Neuron(Frozen):
-    """Parameters of all recurrent neurons, and what kernels must know of a model.
+    """Parameters of all recurrent neurons, and the flags by which kernels tell models apart.
 
     Attributes
     ----------
@@ -26,6 +26,26 @@ class _Neuron(Frozen):
         Whether the threshold adapts.
     psc_delta : bool
         Whether a spike sets the voltage to `V_reset`, and the neuron stands still while refractory.
+    C_m : float, array_like, Normal or Uniform
+        Capacitance in pF.
+    E_L, V_m, V_th : float, array_like, Normal or Uniform
+        Resting, initial (None: `E_L`) and threshold voltage in mV.
+    V_min : float or array_like
+        Lowest voltage in mV.
+    I_e : float, array_like, Normal or Uniform
+        Constant current in pA.
+    tau_m : float, array_like, Normal or Uniform
+        Membrane time constant in ms.
+    t_ref : float or array_like
+        Refractory period in ms.
+    c_reg : float, array_like, Normal or Uniform
+        Factor of firing rate regularization.
+    f_target : float, array_like, Normal or Uniform
+        Target rate in Hz.
+    surrogate_gradient_function : str
+        Name of the surrogate gradient.
+    surrogate_gradient_height, surrogate_gradient_width : float, array_like, Normal or Uniform
+        Height h, and width w in mV, of the surrogate gradient; see `cython_core/surrogates.pxd`.
     """
 
     adaptive: ClassVar[bool] = False
@@ -158,5 +178,5 @@ def require_cutoff(value: float) -> None:
 
 
 def whole_steps(ms: float | np.ndarray, dt_ms: float) -> np.ndarray:
-    """Steps of a time in ms as NEST counts them: rounded to a thousandth of a ms, then up to whole steps."""
+    """Return a time in ms as steps, as NEST counts them: rounded to a thousandth of a ms, then up to whole steps."""
     return np.ceil(np.round(np.rint(np.asarray(ms, float) * TICS_PER_MS) / (TICS_PER_MS * dt_ms), 6))

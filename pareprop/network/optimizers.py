@@ -15,16 +15,26 @@ from .parameters import Frozen, checked, nearest
 
 
 class Optimizer(Frozen, ABC):
-    """Settings of all optimizers, and what an engine must know of one.
+    """Settings of all optimizers, and the flags by which engines tell them apart.
 
     Attributes
     ----------
     accumulates : bool
-        Whether a step with a sum of gradients does what steps with each of them do.
+        Whether one step with a sum of gradients equals the steps with each of them.
     moments : tuple of str
-        Names of the arrays that it keeps of each synapse.
+        Names of the arrays that the optimizer keeps of each synapse.
     spike_code : int or None
         Column `ADAM` of the rules of the spike variant, None where that variant doesn't know this optimizer.
+    type : str
+        Name of the optimizer, a key of `OPTIMIZERS`.
+    eta : float
+        Learning rate.
+    batch_size : int
+        Samples per step.
+    Wmin, Wmax : float
+        Bounds of the weights.
+    optimize_each_step : bool
+        Whether the spike variant steps with the gradient of every time step, not with their sum.
     """
 
     accumulates: ClassVar[bool] = False
@@ -55,7 +65,7 @@ class Optimizer(Frozen, ABC):
         eta : float
             Learning rate of this step, in place of `self.eta`.
         divisor : float
-            The gradient is divided by it.
+            Divides the gradient.
         n_step : int
             Number of this step, from 1.
         gradient, weight : np.ndarray
@@ -122,7 +132,25 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 
 
 def optimizer(values: Mapping[str, Any], origin: str) -> Optimizer:
-    """Make a checked optimizer from NEST's optimizer dictionary (`type` tells which)."""
+    """Make a checked optimizer from NEST's optimizer dictionary.
+
+    Parameters
+    ----------
+    values : Mapping
+        Name to value; `type` names the optimizer, gradient descent without it.
+    origin : str
+        Owner of the values, named in the messages.
+
+    Returns
+    -------
+    Optimizer
+        Settings, all within their bounds.
+
+    Raises
+    ------
+    InputError
+        For an unknown `type` or name, or a value out of bounds.
+    """
     kind = values.get("type", "gradient_descent")
     if kind not in tuple(OPTIMIZERS):
         raise InputError(f"{origin}: unknown optimizer type '{kind}'{nearest(str(kind), OPTIMIZERS)}")

@@ -24,7 +24,7 @@ from .. import files
 from ..errors import VALUE_LIMIT, InputError, shortened, shown
 
 FLOAT_MAX = float(np.finfo(float).max)
-PROBLEMS = 100  # that are told at once
+PROBLEMS = 100  # reported at once
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -42,16 +42,16 @@ class Frozen(BaseModel):
 
 
 class Text(str):
-    """Text of the command line, where a number needs no other form."""
+    """Text of the command line, where numbers are text as well."""
 
 
 def value_of(text: str) -> Any:
-    """Parse the value of a setting "key=value": as in TOML, or else plain text."""
+    """Parse the value of a setting "key=value" as TOML; return what is not TOML as text."""
     try:
         found = files.toml(f"value = {text}")
     except ValueError:
         return Text(text)
-    return found["value"] if len(found) == 1 else Text(text)  # what follows a line break is no part of the value
+    return found["value"] if len(found) == 1 else Text(text)  # a line break ends the value
 
 
 @cache
@@ -106,7 +106,7 @@ class Uniform(Frozen):
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number by its type, not a truth value."""
+    """Return whether a value is a whole number by its type, and not a truth value."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
@@ -128,13 +128,26 @@ Value = Annotated[float | np.ndarray | Normal | Uniform, BeforeValidator(plain)]
 
 
 def checked(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
-    """Build `kind` from `values`; all problems in one `InputError`, each with key, value and bound.
+    """Build a checked description.
 
     Parameters
     ----------
-    kind : a `Frozen` class
-    values : name to value
-    origin : what the values belong to, named in the message
+    kind : type
+        Subclass of `Frozen`.
+    values : Mapping
+        Name to value.
+    origin : str
+        Owner of the values, named in the message.
+
+    Returns
+    -------
+    Frozen
+        Instance of `kind`.
+
+    Raises
+    ------
+    InputError
+        Reports all problems at once, each with key, value and bound.
     """
     try:
         return kind(**values)
@@ -153,7 +166,7 @@ def _explain(kind: type[BaseModel], error: Any, origin: str) -> str:
 
 
 def nearest(name: str, known: Any) -> str:
-    """Return a hint with the known name nearest to `name`, and what is known otherwise."""
+    """Return a hint: the known name nearest to `name`, or a list of the known names if none is near."""
     known = [item for item in known if len(item) <= VALUE_LIMIT][:PROBLEMS]  # longer ones would take minutes
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= VALUE_LIMIT else []
     return f", did you mean '{close[0]}'?" if close else shortened(f" (known: {', '.join(known)})")

@@ -1,4 +1,4 @@
-"""Rewiring in words: settings of a projection whose synapses move while they learn, and what it can't be."""
+"""Rewiring in words: settings of a projection whose synapses move while they learn, and their checks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .parameters import Frozen
 class Rewire(Frozen):
     """DEEP R with a constant number of synapses per target (Bellec et al. 2018, arXiv:1711.05136).
 
-    Parameters
+    Attributes
     ----------
     l1 : float
-        By how much weights shrink with each step of the optimizer, times the learning rate.
+        Weights shrink by this times the learning rate with each step of the optimizer.
     temperature : float
-        Of the random walk of the weights.
+        Temperature of the random walk of the weights.
     every : int
         Steps of the optimizer between two replacements of dormant synapses.
     """
@@ -36,7 +36,7 @@ def check_projection(projection: Any, here: str) -> None:
 
 
 def check_bounds(projection: Any, low: float, high: float, here: str) -> None:
-    """Raise `InputError` if Wmin = `low` or Wmax = `high` leave no room for a sign that may occur."""
+    """Raise `InputError` if Wmin = `low` or Wmax = `high` excludes a sign that may occur."""
     signs = projection.signs if projection.keeps_signs else np.zeros(1, np.int8)
     if low > 0 or (low == 0 and np.any(signs <= 0)):
         raise InputError(f"{here}: Wmin = {low:g} must be below 0 where synapses are rewired, some may inhibit")
@@ -50,8 +50,14 @@ def check_synapses(projection: Any, chunks: Any) -> None:
     Parameters
     ----------
     projection : Projection
+        Projection that is rewired.
     chunks : iterable
         (source, target, delay, index) in canonical order, as from `SynapseTable.chunks`; a target is in one chunk.
+
+    Raises
+    ------
+    InputError
+        Names the target, the number of its synapses and the bound.
     """
     here = f"projection '{projection.name}'"
     choices = projection.pre.size - (projection.pre == projection.post and not projection.allow_autapses)

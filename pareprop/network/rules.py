@@ -18,16 +18,16 @@ MAX_DELAY = 2**15  # steps
 
 
 class Rule(ABC):
-    """How the synapses of a projection are chosen; drawn by `topology`, unless it is `streamed`.
+    """A way to choose the synapses of a projection; `topology` draws them, unless the rule is `streamed`.
 
     A new rule is a subclass here, one entry of `RULES`, and its number and its draw in `topology.pyx` or its `pieces`.
 
     Attributes
     ----------
     code : int
-        Number of the rule in `topology`.
+        Number of the rule in `topology`, -1 if `topology` does not draw it.
     options : tuple of str
-        Arguments of `Model.connect` that it needs.
+        Arguments of `Model.connect` that the rule needs.
     reaches_all : bool
         Whether each source reaches all targets (but itself, without autapses).
     shuffles : bool
@@ -43,11 +43,46 @@ class Rule(ABC):
     streamed: ClassVar[bool] = False
 
     def pieces(self, seed: int, item: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:
-        """Yield the synapses onto the targets [low, high) of the population; weights may be left out to count."""
+        """Yield the synapses onto the targets [low, high) of the population, weights only if asked for.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the model.
+        item : Projection
+            The checked projection.
+        low, high : int
+            Half-open range of targets, ids in the population.
+        weights : bool
+            Whether weights are needed; else they may be 0, as for counting.
+
+        Yields
+        ------
+        Piece
+            Sources, targets, delays in steps and weights of some synapses.
+        """
         raise NotImplementedError
 
     def fields(self, here: str, item: Any) -> dict[str, Any]:
-        """Return the fields of a checked projection that replace the given ones."""
+        """Return the fields of a checked projection that replace the given ones.
+
+        Parameters
+        ----------
+        here : str
+            Start of the messages.
+        item : Projection
+            As given.
+
+        Returns
+        -------
+        dict
+            Name of the field to its checked value.
+
+        Raises
+        ------
+        InputError
+            Names the value and the bound.
+        """
         weight = item.weight
         if isinstance(weight, NUMBER):
             weight = parameters.checked(parameters.Constant, {"value": float(weight)}, here)
@@ -74,7 +109,7 @@ class Rule(ABC):
 
 
 class AllToAll(Rule):
-    """Each source and each target."""
+    """One synapse from each source to each target."""
 
     code = topology.ALL_TO_ALL
     reaches_all = True
@@ -89,7 +124,7 @@ class AllToAll(Rule):
 
 
 class OneToOne(Rule):
-    """Source k and target k."""
+    """One synapse from source k to target k."""
 
     code = topology.ONE_TO_ONE
 
@@ -118,7 +153,7 @@ class FixedIndegree(Rule):
     shuffles = True
 
     def check(self, here: str, item: Any) -> None:
-        """Raise `InputError` unless there are sources enough."""
+        """Raise `InputError` unless there are enough sources."""
         limit = 2**31 if item.allow_multapses else item.n_choices
         limit = limit if item.n_choices else 0
         if not _is_whole(item.indegree) or not 0 <= item.indegree <= limit:
@@ -137,13 +172,13 @@ class FixedIndegree(Rule):
 
 
 class FixedProbability(Rule):
-    """Each source and each target with `probability`."""
+    """A synapse from each source to each target with `probability`."""
 
     code = topology.FIXED_PROBABILITY
     options = ("probability",)
 
     def check(self, here: str, item: Any) -> None:
-        """Raise `InputError` unless it is a probability."""
+        """Raise `InputError` unless `probability` lies in [0, 1]."""
         if not (isinstance(item.probability, NUMBER) and 0 <= item.probability <= 1):
             raise InputError(f"{here}: probability = {item.probability} must lie in [0, 1]")
 
@@ -229,14 +264,14 @@ class LognormalDegrees(Rule):
 
 
 class DistanceDependent(Rule):
-    """Each pair once, with `probability` times the profile of the distance of `space`."""
+    """At most one synapse per pair, with `probability` times the profile of the distance of `space`."""
 
     code = -1
     options = ("probability", "space")
     streamed = True
 
     def check(self, here: str, item: Any) -> None:
-        """Raise `InputError` unless it is a probability and all positions are given or none."""
+        """Raise `InputError` unless `probability` lies in [0, 1] and positions that are given fit the populations."""
         if not (isinstance(item.probability, NUMBER) and 0 <= item.probability <= 1):
             raise InputError(f"{here}: probability = {item.probability} must lie in [0, 1]")
         for name, population in (("sources", item.pre), ("targets", item.post)):
@@ -257,7 +292,7 @@ class DistanceDependent(Rule):
             yield streamed.piece(seed, item, *found, weights)
 
     def indegree(self, item: Any) -> float:
-        """Return the mean number of synapses onto one target, without what borders cost."""
+        """Return the mean number of synapses onto one target, as if there were no borders."""
         return item.probability * item.space.mean() * item.n_choices
 
     def silent(self, item: Any, first: int, last: int) -> float:
@@ -273,7 +308,7 @@ class Sonata(Rule):
     streamed = True
 
     def fields(self, here: str, item: Any) -> dict[str, Any]:
-        """Return the delays that may occur."""
+        """Return the delays that occur in the file, in steps."""
         return {"weight": None, "delay": item.edges.delays if item.edges.n_edges else np.ones(1, np.int64)}
 
     def pieces(self, seed: int, item: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:

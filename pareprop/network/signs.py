@@ -17,10 +17,11 @@ def per_cell(values: Any, size: int, here: str) -> np.ndarray:
     Parameters
     ----------
     values : int or array_like of int
+        One sign for all, or (size,).
     size : int
         Number of cells.
     here : str
-        What the signs belong to, named in the message.
+        Owner of the signs, named in the message.
 
     Returns
     -------
@@ -44,11 +45,12 @@ def per_cell(values: Any, size: int, here: str) -> np.ndarray:
 
 
 def of_sources(sign: Any, cells: Any, size: int, here: str) -> np.ndarray | None:
-    """Signs that bind a projection: those of its sources for "source", none for "free", or an array.
+    """Return the signs that bind a projection.
 
     Parameters
     ----------
-    sign : "source", "free" or array_like of int
+    sign : str or array_like of int
+        "source": those of the source population; "free": none; or +1, -1, 0 for each source.
     cells : int or np.ndarray
         Signs of the source population.
     size : int
@@ -60,6 +62,11 @@ def of_sources(sign: Any, cells: Any, size: int, here: str) -> np.ndarray | None
     -------
     np.ndarray or None
         int8, (size,); None if no source is bound.
+
+    Raises
+    ------
+    InputError
+        For another word, or a wrong sign.
     """
     if isinstance(sign, str):
         if sign not in ("source", "free"):
@@ -81,7 +88,7 @@ def check_weights(signs: np.ndarray, source: np.ndarray, weight: np.ndarray, her
 
 
 def check_bounds(signs: np.ndarray, low: float, high: float, here: str) -> None:
-    """Raise `InputError` if Wmin = `low` and Wmax = `high` leave no weight of a sign that occurs."""
+    """Raise `InputError` if Wmin = `low` or Wmax = `high` excludes a sign that occurs."""
     if high < 0 and np.any(signs > 0):
         raise InputError(f"{here}: Wmax = {high:g} must be at least 0, there are sources of sign +1")
     if low > 0 and np.any(signs < 0):

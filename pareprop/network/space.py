@@ -18,7 +18,7 @@ PAIRS = 2**22  # of cells, whose distances are held at a time
 class Space(Frozen):
     """Positions of sources and targets, and how the probability of a synapse falls with their distance d.
 
-    Parameters
+    Attributes
     ----------
     extent : tuple of float
         Sides of a plane (2) or of a volume (3), in any unit of length.
@@ -52,14 +52,14 @@ class Space(Frozen):
         return self
 
     def positions(self, given: np.ndarray | None, seed: int, population: str, ids: np.ndarray) -> np.ndarray:
-        """Positions of some cells of a population, float64 (n, 2 or 3)."""
+        """Return positions of some cells of a population, float64 (n, 2 or 3)."""
         if given is not None:
             return np.asarray(given, float)[ids]
         key = rng.key(seed, f"{population}/position")
         return rng.uniform(key, ids, len(self.extent)) * self.extent
 
     def probability(self, offset: np.ndarray) -> np.ndarray:
-        """Probability, relative to that at distance 0, of pairs that lie `offset` (..., 2 or 3) apart."""
+        """Return the probability, relative to that at distance 0, of pairs that lie `offset` (..., 2 or 3) apart."""
         if self.periodic:
             offset = offset - np.rint(offset / self.extent) * self.extent
         squares = np.einsum("...k,...k->...", offset, offset)
@@ -67,7 +67,7 @@ class Space(Frozen):
         return np.where(squares <= self.cutoff**2, np.exp(-decay), 0.0)
 
     def mean(self) -> float:
-        """Mean of the profile over the offsets of cells that lie anywhere, as if opposite sides touched."""
+        """Return the mean of the profile over uniformly distributed pairs of cells, as if opposite sides touched."""
         axes = [np.linspace(-side / 2, side / 2, 64, endpoint=False) for side in self.extent]
         return float(self.probability(np.stack(np.meshgrid(*axes), axis=-1)).mean())
 
@@ -76,22 +76,36 @@ def drawn(
     space: Space, seed: int, name: str, ends: tuple[str, str], n_sources: int, leaves_out_self: bool,
     probability: float, targets: tuple[int, int],
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:  # fmt: skip
-    """Yield targets, the number of their synapses, and the sources, ascending, of some targets at a time.
+    """Draw the synapses of some targets at a time.
 
-    Each pair is drawn once: number `source` of the stream of the target. Sources are looked for in the cells of a grid
-    within the cutoff.
+    Each pair is drawn once: number `source` of the random stream of the target. Sources are searched in the cells of a
+    grid within the cutoff.
 
     Parameters
     ----------
     space : Space
-    seed, name : of the model, and of the projection
-    ends : names of the populations
+        Positions and profile.
+    seed : int
+        Seed of the model.
+    name : str
+        Name of the projection.
+    ends : tuple of str
+        Names of the populations of sources and of targets.
     n_sources : int
+        Number of sources.
     leaves_out_self : bool
-        Target j is source j, which it may not have.
+        Whether target j is source j, which it must not have.
     probability : float
-        At distance 0.
-    targets : half-open range
+        Probability of a synapse at distance 0.
+    targets : tuple of int
+        Half-open range of targets.
+
+    Yields
+    ------
+    targets, counts : np.ndarray
+        int64 (n,), targets and their numbers of synapses.
+    source : np.ndarray
+        int64 (n_synapses,), sources of all of them, target after target, ascending for each.
     """
     sources = space.positions(space.sources, seed, ends[0], np.arange(n_sources))
     wanted = np.arange(*targets)
@@ -111,14 +125,14 @@ def drawn(
 
 
 def _cells(space: Space, shape: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Number of the cell of a grid in which each position lies; cells are as wide as the cutoff at least."""
+    """Return the number of the grid cell in which each position lies; cells are at least as wide as the cutoff."""
     index = np.floor(where / np.array(space.extent) * shape).astype(np.int64)
     index = index % shape if space.periodic else np.clip(index, 0, shape - 1)
     return np.ravel_multi_index(tuple(index.T), tuple(shape))
 
 
 def _near(space: Space, shape: np.ndarray, cell: int, cells: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Sources in a cell and its neighbours, ascending; `order` sorts them by cell."""
+    """Return the sources in a cell and its neighbours, ascending; `order` sorts them by cell."""
     here = np.array(np.unravel_index(cell, tuple(shape)))
     around = here + np.array(list(itertools.product((-1, 0, 1), repeat=len(shape))))
     inside = np.all((around >= 0) & (around < shape), axis=1)

@@ -1,4 +1,4 @@
-"""Synapses that a rule chooses piece by piece: their delays and weights, and how they come into rows."""
+"""Delays and weights of synapses that a rule chooses piece by piece."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ def piece(seed: int, item: Any, targets: np.ndarray, counts: np.ndarray, source:
     Parameters
     ----------
     seed : int
-        Of the model.
+        Seed of the model.
     item : Projection
+        The checked projection.
     targets, counts : np.ndarray
-        Targets and the numbers of their synapses.
+        int64 (n_targets,), targets and their numbers of synapses.
     source : np.ndarray
-        int64, of all of them, target after target.
+        int64 (n_synapses,), sources of all of them, target after target.
     weights : bool
-        Whether weights are wanted, else they are 0.
+        Whether weights are needed; else they are 0.
+
+    Returns
+    -------
+    Piece
+        The synapses, target after target.
     """
     low, high = item.delay
     delay = np.full(len(source), low)
@@ -37,7 +43,7 @@ def piece(seed: int, item: Any, targets: np.ndarray, counts: np.ndarray, source:
 
 
 def _own(draw: Any, seed: int, item: Any, what: str, targets: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Numbers of each target's stream, as many as it has synapses; targets with about as many are drawn together."""
+    """Draw as many numbers of each target's random stream as it has synapses, targets of like counts together."""
     found = np.empty(counts.sum())
     starts = np.cumsum(counts) - counts
     key, order = rng.key(seed, f"{item.name}/{what}"), np.argsort(counts, kind="stable")

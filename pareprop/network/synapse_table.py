@@ -23,17 +23,24 @@ ROW, SOURCE, SOURCES, LOG, TARGET, HOLE = (
 
 @dataclass(frozen=True)
 class ProjectionSlice:
-    """Where a projection lies in the arrays of a `SynapseTable`.
+    """The place of a projection in the arrays of a `SynapseTable`.
 
     Attributes
     ----------
-    projection : the rule
-    first, last : its synapses
-    rows : its first row; `len(delays) * n_sources` rows follow, by tile of targets, delay and source
-    delays : the delay of each of its blocks; they repeat for every tile
-    targets : half-open range of its targets on this rank, ids in the population
-    base : local index of the first of them
-    sources : int64 ascending, the sources that have rows, None if all have
+    projection : Projection
+        The rule.
+    first, last : int
+        Half-open range of its synapses.
+    rows : int
+        Its first row; it has `len(delays) * n_sources` rows, by tile of targets, delay and source.
+    delays : np.ndarray
+        int64 (n_blocks,), the delay of each of its blocks in steps; they repeat for every tile.
+    targets : tuple of int
+        Half-open range of its targets on this rank, ids in the population.
+    base : int
+        Local index of the first of them.
+    sources : np.ndarray or None
+        int64 (n_sources,) ascending, the sources that have rows, None if all have.
     """
 
     projection: Projection
@@ -47,16 +54,16 @@ class ProjectionSlice:
 
     @property
     def n_sources(self) -> int:
-        """Rows for each delay."""
+        """Number of rows for each delay of a tile."""
         return self.projection.pre.size if self.sources is None else len(self.sources)
 
     def source(self, row: np.ndarray) -> np.ndarray:
-        """The sources of rows counted from `rows`, ids in the population."""
+        """Return the sources, ids in the population, of rows counted from `rows`."""
         index = row % self.n_sources
         return index if self.sources is None else self.sources[index]
 
     def row_signs(self) -> np.ndarray:
-        """Sign of the source of each row, int8 (n_rows,); (0,) if none is bound."""
+        """Return the sign of the source of each row, int8 (n_rows,); (0,) if none is bound."""
         signs = self.projection.signs
         if signs is None:
             return np.zeros(0, np.int8)
@@ -68,18 +75,29 @@ class SynapseTable:
 
     Parameters
     ----------
-    model : the network
-    projections : all onto populations of one role
-    first, last : half-open range of this rank's cells of that role
+    model : Model
+        The whole network.
+    projections : list of Projection
+        Projections onto populations of one role.
+    first, last : int
+        Half-open range of this rank's cells of that role.
+    tiled : bool
+        Whether projections are cut into tiles of targets, see `drawing.draft_blocks`.
 
     Attributes
     ----------
-    blocks : int64 (n_blocks, BLOCK_COLUMNS), columns as in `kernels.layout`
-    row_ptr : int64 (n_rows + 1,)
-    target : uint32 (n,), local index of the target
-    weight : (n,), of the model's precision
-    spans : one `ProjectionSlice` per projection
-    by_source : whether ranks own sources instead of targets, see `restrict`
+    blocks : np.ndarray
+        int64 (n_blocks, BLOCK_COLUMNS), columns as in `kernels.layout`.
+    row_ptr : np.ndarray
+        int64 (n_rows + 1,), the synapses of row k are `row_ptr[k]:row_ptr[k + 1]`.
+    target : np.ndarray
+        uint32 (n_synapses,), local index of the target.
+    weight : np.ndarray
+        (n_synapses,), of the model's precision.
+    spans : list of ProjectionSlice
+        One for each projection.
+    by_source : bool
+        Whether ranks own sources instead of targets, see `restrict`.
     """
 
     def __init__(self, model: Model, projections: list[Projection], first: int, last: int, tiled: bool = False) -> None:
@@ -110,7 +128,7 @@ class SynapseTable:
         self.blocks = np.array(blocks, np.int64).reshape(-1, layout.BLOCK_COLUMNS)
 
     def _span(self, group: list[Block], row: int) -> ProjectionSlice:
-        """Where a projection lies whose tiles start with `row`."""
+        """Return the place of a projection whose tiles start with `row`."""
         end = row + sum(draft.counts.size for draft in group)
         delays = np.concatenate([draft.delays for draft in group])
         targets = group[0].targets[0], group[-1].targets[1]
@@ -134,7 +152,7 @@ class SynapseTable:
         return blocks
 
     def _is_dense(self, draft: Block, row: int) -> bool:
-        """Whether each source reaches every target of the block once (itself left out if the draft says so)."""
+        """Return whether each source reaches every target of the block once (but itself if the draft leaves it out)."""
         if RULES[draft.projection.rule].reaches_all:
             return len(draft.delays) == 1
         n, width = draft.projection.pre.size, draft.targets[1] - draft.targets[0]
@@ -147,7 +165,7 @@ class SynapseTable:
         return not repeated.any()
 
     def restrict(self, first: int, last: int) -> None:
-        """Drop all synapses but those whose sources lie in [first, last) of their role: ranks own sources then."""
+        """Keep only synapses whose sources lie in [first, last) of their role: from then on ranks own sources."""
         self.by_source = True
         keep = np.zeros(len(self.row_ptr) - 1, bool)
         for row, source, sources in self.blocks[:, :3]:
@@ -164,7 +182,7 @@ class SynapseTable:
         ]
 
     def row_signs(self) -> np.ndarray:
-        """Sign that the weights of each row keep, int8 (n_rows,); (0,) if those of no projection keep any."""
+        """Return the sign that the weights of each row keep, int8 (n_rows,); (0,) if no projection keeps signs."""
         bound = [span for span in self.spans if span.projection.keeps_signs]
         found = np.zeros((len(self.row_ptr) - 1) * bool(bound), np.int8)
         for span in bound:
@@ -172,16 +190,16 @@ class SynapseTable:
         return found
 
     def used(self) -> np.ndarray:
-        """The recurrent neurons that have synapses here, int64 ascending."""
+        """Return the recurrent neurons that have synapses here, int64 ascending."""
         found = [np.zeros(0, np.int64)]
         for row, source, sources in self.blocks[self.blocks[:, LOG] == 1, :3]:
             found.append(source + np.flatnonzero(np.diff(self.row_ptr[row : row + sources - source + 1])))
         return np.unique(np.concatenate(found))
 
     def compact(self, sources: np.ndarray) -> None:
-        """Keep rows of inputs and of the recurrent neurons `sources` (int64 ascending, all `used` ones) alone.
+        """Keep only rows of inputs and of the recurrent neurons `sources` (int64 ascending, all `used` ones).
 
-        From then on blocks name the neurons by their place in `sources`. Projections without synapses keep no rows.
+        From then on blocks number neurons by their place in `sources`. Projections without synapses keep no rows.
         """
         parts = np.split(self.blocks, np.cumsum([len(span.delays) for span in self.spans]))[:-1]  # views, by span
         chosen = [self._chosen(span, blocks, sources) for span, blocks in zip(self.spans, parts, strict=True)]
@@ -190,7 +208,7 @@ class SynapseTable:
             keep[span.rows : span.rows + len(blocks) * span.n_sources] = False
             keep[(blocks[:, ROW, None] + kept).ravel()] = True
         place = np.concatenate(([0], np.cumsum(keep)))
-        self.row_ptr = self.row_ptr[np.append(np.flatnonzero(keep), len(keep))]  # what is left out is empty
+        self.row_ptr = self.row_ptr[np.append(np.flatnonzero(keep), len(keep))]  # rows left out are empty
         for blocks, kept in zip(parts, chosen, strict=True):
             if blocks[0, LOG]:
                 first = blocks[0, SOURCE]
@@ -205,7 +223,7 @@ class SynapseTable:
 
     @staticmethod
     def _chosen(span: ProjectionSlice, blocks: np.ndarray, sources: np.ndarray) -> np.ndarray:
-        """The sources that keep their rows, ids in the population."""
+        """Return the sources that keep their rows, ids in the population."""
         first, last = blocks[0, SOURCE : SOURCE + 2]
         if not blocks[0, LOG]:
             return np.arange(last - first)
@@ -213,12 +231,12 @@ class SynapseTable:
         return sources[slice(*ends)] - first
 
     def blocks_of(self, span: ProjectionSlice) -> np.ndarray:
-        """The blocks of a projection, by tile of targets and delay; a view."""
+        """Return the blocks of a projection, by tile of targets and delay; a view."""
         first = sum(len(other.delays) for other in self.spans[: self.spans.index(span)])
         return self.blocks[first : first + len(span.delays)]
 
     def whole_rows(self) -> tuple[np.ndarray, int]:
-        """Number of each row in a table with rows for all sources, int64 (n_rows,), and the number of those."""
+        """Return the rows' numbers in a table with rows for all sources, int64 (n_rows,), and that table's n_rows."""
         found, first = [np.zeros(0, np.int64)], 0
         for span in self.spans:
             n, sources = span.projection.pre.size, np.arange(span.n_sources)
@@ -228,18 +246,32 @@ class SynapseTable:
         return np.concatenate(found), first
 
     def chunks(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yield (source, target, delay, index) of the span's synapses in canonical order, by target, source, delay.
+        """Yield the span's synapses in canonical order: by target, source, delay.
 
-        Ids are those of the populations; `index` points into `weight`. About `limit` synapses are held at a time.
+        Parameters
+        ----------
+        span : ProjectionSlice
+            The projection.
+        limit : int
+            About how many synapses are held at a time.
+
+        Yields
+        ------
+        source, target : np.ndarray
+            int64 (n,), ids in the populations.
+        delay : np.ndarray
+            int64 (n,), in steps.
+        index : np.ndarray
+            int64 (n,), places in `weight`.
         """
         for index, rows in self.ordered(span, limit, rows=True):
             target = self.target[index].astype(np.int64) - span.base + span.targets[0]
             yield span.source(rows), target, span.delays[rows // span.n_sources], index
 
     def owned(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[np.ndarray]:
-        """Yield the places in `weight` of the span's synapses in an order that puts ranks' shares one after the other.
+        """Yield the places in `weight` of the span's synapses in an order in which ranks' shares do not overlap.
 
-        Canonical order, or by source, delay, target if ranks own sources.
+        Canonical order, or by source, delay, target if ranks own sources. About `limit` are held at a time.
         """
         if not self.by_source:
             yield from (index for index, _ in self.ordered(span, limit))

@@ -1,0 +1,62 @@
+"""What kernels bind: a key that is forgotten or unknown is an error at binding, not memory that isn't there."""
+
+import networks
+import numpy as np
+import pytest
+import spike_networks
+
+from pareprop.engines import interval, spike
+from pareprop.kernels import PRECISIONS
+
+GROUPS = {
+    "interval": ("Neurons", "Readouts", "Synapses", "Channel", "Sample", "Recorder"),
+    "spike": ("Neurons", "Readouts", "Rows", "Feedback", "Histories", "Sums", "Channel", "Sample", "Recorder"),
+}
+NETWORKS = {"interval": (interval, networks), "spike": (spike, spike_networks)}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("variant", "name"), [(variant, name) for variant, names in GROUPS.items() for name in names])
+def test_group_bound_to_nothing(variant: str, name: str, precision: str) -> None:
+    group = getattr(getattr(PRECISIONS[precision], variant), name)
+    with pytest.raises(TypeError, match=rf"^{name}: missing \['\w+'.*\], unknown \[\]$"):
+        group({})
+
+
+@pytest.mark.parametrize("variant", NETWORKS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_recorder(variant: str, precision: str) -> None:
+    """Bound to its keys, and to none fewer or more."""
+    local, track = np.arange(2), np.zeros((5, 2))
+    values = {"local": local, "V_m": track, "adaptation": track} | ({"psi": track} if variant == "spike" else {})
+    group = getattr(PRECISIONS[precision], variant).Recorder
+    assert np.shares_memory(group(values).V_m, track)
+    for name in values:
+        with pytest.raises(TypeError, match=rf"^Recorder: missing \['{name}'\], unknown \[\]$"):
+            group({key: value for key, value in values.items() if key != name})
+    with pytest.raises(TypeError, match=r"^Recorder: missing \[\], unknown \['V_n'\]$"):
+        group(values | {"V_n": track})
+
+
+@pytest.mark.parametrize(
+    ("variant", "name"),
+    [
+        (variant, name) for variant in NETWORKS for name in NETWORKS[variant][0].PARAMETERS
+        if (variant, name) != ("interval", "alpha")  # which the gradient misses before the kernel does
+    ],
+)  # fmt: skip
+def test_parameter_that_an_engine_forgets(variant: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, cases = NETWORKS[variant]
+    monkeypatch.setattr(engine, "PARAMETERS", tuple(item for item in engine.PARAMETERS if item != name))
+    with pytest.raises(TypeError, match=rf"^Neurons: missing \['{name}'\], unknown \[\]$"):
+        cases.simulation(cases.random_case(1))
+
+
+@pytest.mark.parametrize("variant", NETWORKS)
+def test_run_without_a_sample(variant: str) -> None:
+    _, cases = NETWORKS[variant]
+    engine = cases.simulation(cases.random_case(1)).engine
+    kernel = engine.kernel if variant == "spike" else engine.forward
+    assert kernel.sample is None
+    with pytest.raises(TypeError, match="channel, sample and recorder must be bound"):
+        kernel.run(engine.channel.meeting, 0, 1, 1)
