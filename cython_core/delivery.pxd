@@ -5,7 +5,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from pareprop.core.layout cimport DELAY, DENSE, HOLE, LOG, NO_HOLE, ROW, SOURCE, SOURCES, TARGET, WIDTH
+from pareprop.core.layout cimport DELAY, DENSE, HOLE, LOG, NO_HOLE, PLASTIC, ROW, SOURCE, SOURCES, TARGET, WIDTH
 from pareprop.core.precision cimport real, total_of
 from pareprop.core.spike_log cimport Spikes
 
@@ -186,11 +186,14 @@ cdef inline void deliver(
     const Spikes* inputs,             # IN
     Spikes** heard,                   # IN (n_heard,), segments of the log of recurrent spikes
     int64_t n_heard,
+    bint fixed_only,                  # leave out the blocks that learn
     real[::1] arriving,               # UPDATED
 ) noexcept nogil:
     """Add the weights of all spikes that arrive in `step`, block by block, in ascending source id."""
     cdef int64_t b, k, emitted
     for b in range(blocks.shape[0]):
+        if fixed_only and blocks[b, PLASTIC]:
+            continue
         # row s of the raster drives step s when the delay is one
         emitted = step - blocks[b, DELAY] + (1 if blocks[b, LOG] == 0 else 0)
         if emitted < 0:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from .errors import InputError, ParepropError, RankLost, shortened
+from .nest.commands import COMMANDS as NEST
 from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
 from .scaling.commands import COMMANDS as SCALING
@@ -24,7 +25,7 @@ def commands() -> None:
     """Train large sparse recurrent spiking networks with e-prop, alone or under mpirun."""
 
 
-for _command in (*RUNS, *SCALING):
+for _command in (*NEST, *RUNS, *SCALING):
     commands.add_command(_command)
 
 
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> Any:
 
 
 def _leave(rank: int, problem: Exception, code: int) -> None:
-    """End with the message of rank 0; a rank that is alone with its problem tells it and ends the others."""
+    """End with the message of rank 0; a rank that is alone with its problem reports it and ends the others."""
     _report(rank, problem)
     if not launcher.leave_together():
         if rank:

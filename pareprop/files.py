@@ -1,4 +1,4 @@
-"""Files that users give: regular ones, of bounded size, HDF5 that holds what it shows. What is wrong is an OSError."""
+"""Files that users give: regular, of bounded size, HDF5 whose data are all there. Others raise an OSError."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OBJECTS = 100_000  # groups and datasets of an HDF5 file
 
 
 class Unfit(OSError):
-    """A file that is there but not to be read; `strerror` tells why."""
+    """A file that exists but must not be read; `strerror` gives the reason."""
 
 
 def opened(path: str | Path) -> BinaryIO:

@@ -54,7 +54,22 @@ def uniform(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
 
 
 def normal(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
-    """Draw standard normal numbers, (n_ids, n), by inversion (Wichura 1988, AS241); arguments as for `uniform`."""
+    """Draw standard normal numbers by inversion (Wichura 1988, AS241).
+
+    Parameters
+    ----------
+    key : np.ndarray
+        uint64, (2,), from `key`.
+    ids : array_like
+        Non-negative integers, (n_ids,): the streams.
+    n : int
+        How many numbers of each stream.
+
+    Returns
+    -------
+    np.ndarray
+        float64, (n_ids, n).
+    """
     return _filled(kernels.random.normal, key, ids, n)
 
 

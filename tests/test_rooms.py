@@ -22,6 +22,7 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "storage": {"simulation", "engines", "network", "parallel"},
     "plots": set(),
     "runs": {"storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},
+    "nest": {"simulation", "engines", "network", "parallel"},
     "scaling": {"runs", "storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},
 }
 LIBRARIES = {  # beside the standard library and NumPy
@@ -35,6 +36,7 @@ LIBRARIES = {  # beside the standard library and NumPy
     "storage": {"h5py", "pydantic"},
     "plots": {"h5py", "matplotlib"},
     "runs": {"click", "h5py", "mpi4py", "pydantic", "tqdm"},
+    "nest": {"click", "pytest"},
     "scaling": {"click", "pydantic"},
 }
 

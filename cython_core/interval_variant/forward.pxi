@@ -103,6 +103,7 @@ cdef class Forward:
     cdef public Sample sample
     cdef public Recorder recorder
     cdef real[:, ::1] psi                      # (T, n), OUT: surrogate gradients
+    cdef bint keeps_fixed                      # spikes at synapses that do not learn are not lost in step 0
     cdef public double deliver_seconds, update_seconds
     cdef Stopwatch watch
 
@@ -114,25 +115,28 @@ cdef class Forward:
         Synapses incoming not None,
         Synapses outgoing not None,
         real[:, ::1] psi not None,
+        bint keeps_fixed,
     ):
         self.neurons, self.readouts, self.incoming, self.outgoing = neurons, readouts, incoming, outgoing
-        self.psi = psi
+        self.psi, self.keeps_fixed = psi, keeps_fixed
 
-    def run(self, Meeting meeting not None, int64_t n_steps, int64_t round_steps, bint no_current):
-        """Collective: advance steps [0, n_steps) in rounds. Spikes that arrive in step 0 are lost, as in NEST.
+    def run(self, Meeting meeting not None, int64_t first, int64_t end, int64_t round_steps, bint no_current):
+        """Collective: advance steps [first, end) in rounds.
+
+        Spikes that arrive in step 0 are lost, as in NEST, at synapses that do not learn only unless `keeps_fixed`.
 
         Parameters
         ----------
         meeting : how ranks meet after each round, with the signals of the round before
         no_current : whether the input current of step 0 is 0, as in the first step of a run
         """
-        cdef int64_t before = 0, first = 0, last, n = self.neurons.v.shape[0]
+        cdef int64_t before = first, last, n = self.neurons.v.shape[0]
         cdef double start = started(&self.watch, n), apart = meeting.waited + meeting.transferred
         if self.channel is None or self.sample is None or self.recorder is None:
             raise TypeError("Forward.run: channel, sample and recorder must be bound before it")
         with nogil:
-            while first < n_steps:
-                last = min(first + round_steps, n_steps)
+            while first < end:
+                last = min(first + round_steps, end)
                 self.advance_all(first, last, no_current)
                 meeting.meet(first, last, before, first)
                 begin(&self.watch, first, n)
@@ -140,19 +144,26 @@ cdef class Forward:
                 lap(&self.watch, UPDATE)
                 before = first
                 first = last
-            meeting.meet(n_steps, n_steps, before, n_steps)
+            meeting.meet(end, end, before, end)
         start = now() - start - (meeting.waited + meeting.transferred - apart)
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)
+
+    def read(self, Meeting meeting not None, int64_t first, int64_t last):
+        """Collective: advance the readouts alone in steps [first, last)."""
+        with nogil:
+            self.read_out(first, last, False)
+            meeting.meet(last, last, first, last)
 
     cdef int advance_all(self, int64_t first, int64_t last, bint no_current) except -1 nogil:
         cdef int64_t t, n = self.neurons.v.shape[0]
         for t in range(first, last):
             self.channel.own.make_room(self.channel.own.at.ptr[t] + n)
             begin(&self.watch, t, n)
-            if t > 0:
+            if t > 0 or self.keeps_fixed:
                 deliver(t, self.incoming.blocks, self.incoming.row_ptr, self.incoming.target, self.incoming.weight,
-                        &self.sample.inputs.at, self.channel.heard.at, self.channel.heard.n, self.neurons.arriving)
+                        &self.sample.inputs.at, self.channel.heard.at, self.channel.heard.n, t == 0,
+                        self.neurons.arriving)
             lap(&self.watch, DELIVER)
             self.advance(t, no_current)
             lap(&self.watch, UPDATE)

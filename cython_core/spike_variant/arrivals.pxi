@@ -39,6 +39,8 @@ cdef inline void deliver_block_of(
             deliver_spikes(engine, t, rows, b, emitted, logs[k], inside, arriving)
         if engine.queued:
             descend_queue(engine, t, rows, b, arriving)
+    if rows.watch.shape[0] > 0:
+        note_weights(engine, t, rows, b)
     if engine.learns and rows.rules[b, MODE] != STATIC:
         for k in range(n):
             end_windows(engine, t, rows, b, emitted, logs[k])
@@ -63,9 +65,12 @@ cdef inline void deliver_spikes(
             prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
         if start < rows.row_ptr[row + 1]:
             ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
-            if learns and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
-                pass
-            elif inside:
+            if learns and rows.books[row, LATEST] == t:
+                learn_again(rows, row)
+            elif learns and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
+                i += 1
+                continue
+            if inside:
                 for k in range(start, rows.row_ptr[row + 1]):
                     cells_of(engine)[rows.target[k]].arriving += rows.weight[k]
             else:
@@ -74,6 +79,20 @@ cdef inline void deliver_spikes(
                 add_row(rows.blocks, b, ids[i], start, rows.row_ptr[row + 1], rows.target, rows.weight, 1.0,
                         arriving)
         i += 1
+
+
+cdef void note_weights(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
+    """Keep the weights of watched synapses at which a spike arrives in step t."""
+    cdef int64_t k
+    for k in range(rows.watch.shape[0]):
+        if rows.watch[k, 0] == b and rows.books[rows.watch[k, 1], LATEST] == t:
+            rows.watched[t - engine.sample.origin, k] = rows.weight[rows.watch[k, 2]]
+
+
+cdef inline void learn_again(Rows rows, int64_t row) noexcept nogil:
+    """A source that spikes twice in a step counts once for learning, as in NEST, but as an update of no gradient."""
+    if rows.first.shape[0] > 0:
+        rows.first[row] = NEVER
 
 
 cdef inline void end_windows(
@@ -101,7 +120,9 @@ cdef void enter_spikes(
     cdef int64_t i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
         row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
-        if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] >= p and \
+        if i + 1 < stop and ids[i + 1] == ids[i]:  # twice in that step, counts once
+            pass
+        elif rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] >= p and \
                 (<uint64_t> rows.books[row, WAITING] >> (rows.books[row, LATEST] - p)) & 1:
             ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - rows.row_ptr[row]
             enter(engine, t, rows, b, row, ahead)
@@ -118,7 +139,8 @@ cdef void close_rows(
         row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
         if i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:
             prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
-        if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF]:
+        if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF] and \
+                not rows.books[row, CLOSED]:       # a source that spiked twice in that step stands there twice
             close(engine, t, rows, b, row)
         i += 1
 
@@ -130,6 +152,8 @@ cdef inline bint arrive(
 
     Return whether it was delivered, too.
     """
+    if rows.first.shape[0] > 0 and rows.books[row, LATEST] != NEVER:
+        take_rate(engine, t, rows, b, row, arriving)
     if rows.books[row, LATEST] != NEVER and rows.rules[b, MODE] == PREFIX:
         if rows.books[row, CLOSED]:
             return arrive_closed(engine, t, rows, b, row, source, ahead, arriving)
@@ -138,18 +162,35 @@ cdef inline bint arrive(
     return False
 
 
+cdef inline void take_rate(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, total_of[::1] arriving
+) noexcept nogil:
+    """The rate that was in force at the row's latest update; before the first one that of the beginning."""
+    cdef int64_t k = rows.rate_since.shape[0] - 1, latest = rows.books[row, LATEST]
+    if latest == rows.first[row]:
+        k = 0
+    while k > 0 and rows.rate_since[k] > latest:
+        k -= 1
+    if rows.rates[k, b] != rows.constants[b, ETA]:
+        if engine.queued:                      # those that wait have another rate
+            descend_queue(engine, t, rows, b, arriving)
+        rows.constants[b, ETA] = rows.rates[k, b]
+
+
 cdef void arrive_loop(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """The first spike, or any where windows are worked off step by step."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], latest = rows.books[row, LATEST]
     cdef int64_t mode = rows.rules[b, MODE]
     if latest == NEVER:                             # the first spike starts the bookkeeping and updates nothing
         rows.books[row, CURSOR] = max(t - engine.m, 0) // (engine.sums.block if mode == PREFIX else 1)
+        if rows.first.shape[0] > 0:
+            rows.first[row] = t
     else:
         work_off(engine, t, rows, b, row, start, stop)
         if rows.rules[b, CUTOFF] >= 0 and t - latest > rows.rules[b, CUTOFF]:
             decay_row(engine, rows, b, row, start, stop, t - latest - rows.rules[b, CUTOFF])
         if not rows.rules[b, EACH_STEP]:
-            optimize(engine, t + 1, rows, b, row, start, stop)
+            optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
         rows.books[row, CURSOR] = max(t - engine.m, 0)
     wait(engine, t, rows, row)
     if mode == PREFIX and engine.m == 1:

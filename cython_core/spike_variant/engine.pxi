@@ -76,6 +76,13 @@ cdef class Rows:
     cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
     cdef public double[:, :, ::1] bias             # (n_blocks, k, 2), sqrt(1 - beta_2^n) and 1 - beta_1^n
     cdef public int64_t first_error                # READOUT: column of the errors that target 0 makes
+    # learning rates that act with the update after the next one, as in NEST; `first` is empty where they act at once
+    cdef public int64_t[::1] first                 # (n_rows), step of a row's first arrival
+    cdef public int64_t[::1] rate_since            # (k), step from which on updates note a rate
+    cdef public double[:, ::1] rates               # (k, n_blocks), row 0: those of synapses that were not updated yet
+    # synapses whose weights are kept when spikes arrive: (k, 3) block, row, synapse
+    cdef public int64_t[:, ::1] watch
+    cdef public double[:, ::1] watched             # (n_steps, k), OUT, NaN where none arrives
     cdef public real[::1] weight
     cdef public real[::1] Y, C, Y2                 # of the prefix sums; ebar, minus the gradient, ereg
     cdef public real[::1] zbar, eps                # own filtered spikes, adaptation's part of the eligibility
@@ -181,6 +188,7 @@ cdef class Engine:
     cdef readonly SpikeLog inputs
     cdef public int64_t m                          # steps by which learning signals lag behind
     cdef public int64_t fold_steps                 # how often rows without a cutoff are worked off
+    cdef public int64_t lead                       # steps of Adam's counter before step 0
     cdef public bint learns
     cdef public bint alone                         # errors are found in the step itself, no rank is waited for
     # arrivals at the present dense block that wait
@@ -203,13 +211,14 @@ cdef class Engine:
         SpikeLog inputs not None,
         int64_t m,
         int64_t fold_steps,
+        int64_t lead,
         bint alone,
     ):
         self.neurons, self.readouts, self.feedback = neurons, readouts, feedback
         self.incoming, self.outgoing, self.mirror = incoming, outgoing, mirror
         self.histories, self.sums = histories, sums
         self.inputs = inputs
-        self.m, self.fold_steps, self.alone = m, fold_steps, alone
+        self.m, self.fold_steps, self.lead, self.alone = m, fold_steps, lead, alone
 
     def run(self, Meeting meeting not None, int64_t first, int64_t end, int64_t round_steps):
         """Collective: advance steps [first, end) in rounds, after each of which ranks meet."""

@@ -32,7 +32,7 @@ cdef bint arrive_prefix(
         return True
     advance_prefix(engine, e, rows, b, row)
     owe_all(engine, rows, row, start, stop)
-    optimize(engine, t + 1, rows, b, row, start, stop)
+    optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
     charge_all(engine, rows, row, start, stop)
     wait(engine, t, rows, row)
     if entered:
@@ -241,7 +241,7 @@ cdef bint arrive_closed(
     cdef bint enters = engine.m == 1
     cdef double d = unit(engine, t, max(t - 1, 0), b) if enters else 0.0, Z, Z_before, power
     if engine.sums.sets == 2:
-        optimize(engine, t + 1, rows, b, row, start, stop)
+        optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
         reopen(engine, e, n_decay, rows, b, row, start, stop)
         wait(engine, t, rows, row)
         if enters:

@@ -17,27 +17,27 @@ cdef void work_off(
         end = min(end, latest - engine.m + rows.rules[b, CUTOFF])
     if each_step and rows.rules[b, ADAM] and latest < engine.m and end > latest - engine.m:
         # the history before the start of the task counts for the optimizer, though nothing is there
-        optimize(engine, min(end, 0) + 2, rows, b, row, start, stop)
+        optimize(engine, min(end, 0) + engine.lead, rows, b, row, start, stop)
     u = rows.books[row, CURSOR]
     while u < end:
         # one step of the optimizer follows each step of the history, but for those of Adam that are due from before
-        fused = each_step and (not rows.rules[b, ADAM] or rows.counters[row] == u + 2)
+        fused = each_step and (not rows.rules[b, ADAM] or rows.counters[row] == u + engine.lead)
         if summed and rows.books[row, WAITING] == 0 and rows.books[row, OLDER] == 0:
             sum_readout(engine, u, end, rows, b, row, start, stop)
             break
         n = 1 if (each_step and not fused) or summed else min(end - u, WINDOW)
         fill_traces(engine, u, n, traces, rows, b, row)
         if fused:
-            fill_rates(engine, u + 3, n, rates, rows, b)
+            fill_rates(engine, u + engine.lead + 1, n, rates, rows, b)
         if rows.rules[b, MODE] == READOUT:
             work_readout(engine, u, n, traces, fused, rates, rows, b, row, start, stop)
         else:
             work_neurons(engine, u, n, traces, fused, rates, rows, b, row, start, stop)
         u += n
         if fused and rows.rules[b, ADAM]:
-            rows.counters[row] = u + 2
+            rows.counters[row] = u + engine.lead
         elif each_step and not fused:
-            optimize(engine, u + 2, rows, b, row, start, stop)
+            optimize(engine, u + engine.lead, rows, b, row, start, stop)
     rows.books[row, CURSOR] = max(rows.books[row, CURSOR], end)
 
 

@@ -1,4 +1,4 @@
-"""The interface between the loop and a variant of e-prop, and what the variants share."""
+"""The interface between the loop and a variant of e-prop, and code that the variants share."""
 
 from __future__ import annotations
 
@@ -51,7 +51,21 @@ class Settings:
 
 @dataclass
 class Recorded:
-    """Dynamics of one sample. Recorded neurons are those of this rank; signals are of all readouts."""
+    """Dynamics of this rank's recorded neurons in one sample.
+
+    Attributes
+    ----------
+    record : np.ndarray
+        int64 (n,), ids of the neurons.
+    V_m : np.ndarray
+        (n_steps, n), membrane voltage in mV.
+    adaptation : np.ndarray
+        (n_steps, n), adaptation variable.
+    surrogate_gradient : np.ndarray
+        (n_steps, n), in 1/mV.
+    learning_signal : np.ndarray
+        (n_steps, n), learning signals, summed over the readouts of all ranks.
+    """
 
     record: np.ndarray
     V_m: np.ndarray
@@ -63,7 +77,7 @@ class Recorded:
 class Engine(ABC):
     """One variant of e-prop on this rank's share of a network: runs samples, learns, holds the state in between.
 
-    `Simulation` and the observers use what is named here and nothing else. All ranks call the same methods in the same
+    `Simulation` and the observers use only the names of this class. All ranks call the same methods in the same
     order. A new variant fills in the abstract methods and adds itself to `simulation.loop.ENGINES`.
 
     Parameters
@@ -71,9 +85,9 @@ class Engine(ABC):
     network : LocalNetwork
         This rank's share.
     exchange : Exchange
-        Of this rank's group of ranks.
+        Exchange of this rank's group of ranks.
     settings : Settings
-        Of the variant.
+        Settings of the variant.
     n_steps : int
         Steps of every sample.
     timers : Timers
@@ -83,12 +97,21 @@ class Engine(ABC):
     ----------
     plastic : list of Plastic
         Plastic projections with synapses on this rank; `eta` may be set between samples.
-    log, n_spikes : SpikeLog, int
-        All spikes of the last sample (on root; own ones elsewhere), and their number in the whole network.
-    recorded_ids, recorded : np.ndarray, Recorded or None
-        Recorded neurons of this rank, and their dynamics in the last sample.
+    log : SpikeLog
+        Spikes of the last sample by id: of all neurons on rank 0, of its own neurons on other ranks.
+    n_spikes : int
+        Spikes of the last sample in the whole network.
+    recorded_ids : np.ndarray
+        int64 (n,), ids of the recorded neurons of this rank.
+    recorded : Recorded or None
+        Their dynamics in the last sample, None without recorded neurons.
     round_steps : int
         Steps between exchanges.
+
+    Raises
+    ------
+    InputError
+        If samples of `n_steps` steps are not possible with the settings.
     """
 
     settings_type: ClassVar[type[Settings]]
@@ -124,10 +147,10 @@ class Engine(ABC):
 
     @abstractmethod
     def bind(self) -> None:
-        """Collective: connect the ranks. The constructor is not: a rank may fail in it alone."""
+        """Collective: connect the ranks. The constructor is not collective: a rank may fail in it alone."""
 
     def _open(self, length: int) -> Channel:
-        """Collective: take memory for logs of `length` steps and for signals, and connect the ranks."""
+        """Collective: allocate logs of `length` steps and signals, and connect the ranks."""
         network, model = self.network, self.network.model
         expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
         terms = Terms(network.n_recurrent, length, self.n_steps, network.n_readouts, expected)
@@ -136,7 +159,7 @@ class Engine(ABC):
         return channel
 
     def _add_times(self, kernel: Any, *phases: str) -> None:
-        """Take the seconds that the kernel and its meetings counted."""
+        """Move the seconds that the kernel and its meetings counted to the timers."""
         add_times(self.channel.meeting, self.timers)
         for phase in phases:
             self.timers.add(phase, getattr(kernel, f"{phase}_seconds"))
@@ -163,10 +186,10 @@ class Engine(ABC):
 
     @abstractmethod
     def optimize(self) -> None:
-        """Collective: change the weights by what the samples of a batch gave, if they did not change at once."""
+        """Collective: change the weights by the gradient of a batch, unless they changed within its samples."""
 
     def begin_sample(self, leaf: int) -> None:  # noqa: B027, there may be nothing to do
-        """Take note that the next sample to learn from lies in leaf `leaf` of its batch, see `parallel.replicas`."""
+        """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""
 
     def skip(self, n: int, learn: bool) -> None:  # noqa: B027
         """Count `n` samples that other groups of ranks run."""
@@ -182,11 +205,18 @@ class Engine(ABC):
         return self.signal + self.constants["E_L"] if self.constants["E_L"] else self.signal
 
     def shown_weights(self) -> dict[int, np.ndarray]:
-        """Return the weights that differ from those of the tables as updates are pending, by id of the table."""
+        """Return weights that differ from those of the tables because updates are pending, by `id` of the table."""
         return {}
 
+    def dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return voltage from E_L, adaptation and surrogate gradient of the recorded neurons that live here.
+
+        They are of the last sample, or of the present one as far as it was run, (n_steps, n).
+        """
+        return self._tracks[0], self._tracks[1], self._tracks[2]
+
     def record_ids(self, ids: np.ndarray) -> None:
-        """Record in the samples that follow those of the recurrent neurons `ids`, int64 (n,), that live here."""
+        """Record this rank's neurons among `ids`, int64 (n,), in the samples that follow."""
         first, last = self.network.neurons
         self.recorded_ids = ids[(ids >= first) & (ids < last)]
         self._tracks = [np.zeros((self.n_steps, len(self.recorded_ids))) for _ in range(3)]
@@ -194,34 +224,45 @@ class Engine(ABC):
 
     @abstractmethod
     def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
-        """Let the kernel write the dynamics of neurons `local` into arrays (n_steps, n)."""
+        """Make the kernel write the dynamics of neurons `local` (local indices) into arrays (n_steps, n)."""
 
     def _record(self, error: np.ndarray) -> Recorded | None:
         """Return the dynamics of the last sample."""
         if not len(self.recorded_ids):
             return None
         local = self.recorded_ids - self.network.neurons[0]
-        V_m, adaptation, psi = (track.copy() for track in self._tracks)
+        V_m, adaptation, psi = (track[: len(error)].copy() for track in self._tracks)
         V_m += self.network.cells["E_L"][local]
         signal = learning_signal(error, self.network.dense_feedback()[:, local])
         return Recorded(self.recorded_ids, V_m, adaptation, psi, signal)
 
     @abstractmethod
     def watched(self) -> dict[str, np.ndarray]:
-        """Return arrays that a number which is not finite reaches within a sample; last axis = this rank's neurons."""
+        """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""
 
     # ---- state -------------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def state(self) -> State:
-        """Return what the next sample reads, between iterations; see `state`."""
+        """Return all that the next sample reads, between iterations; see the module `state`."""
 
     @abstractmethod
     def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
-        """Take back numbers and what is shared; the arrays of `state()` are filled next."""
+        """Load the numbers and shared arrays of a state; the arrays of `state()` are filled next.
+
+        Parameters
+        ----------
+        numbers, shared : dict
+            As in `State`.
+
+        Raises
+        ------
+        InputError
+            If they don't fit the network.
+        """
 
     def refresh(self) -> None:
-        """Bring rows and learning-signal weights up to date after the arrays of `state()` were filled."""
+        """Update rows and learning-signal weights after the arrays of `state()` were filled."""
         for item in self.plastic:
             item.restore()
         if self.network.mirror:
@@ -230,7 +271,7 @@ class Engine(ABC):
     @property
     @abstractmethod
     def history_steps(self) -> int:
-        """Steps of which a neuron keeps something."""
+        """Number of steps of which neurons keep a history."""
 
     @abstractmethod
     def nbytes(self) -> dict[str, int]:
@@ -238,15 +279,30 @@ class Engine(ABC):
 
     # ---- for the variants --------------------------------------------------------------------------------------------
 
-    def _injected(self, sample: Sample) -> np.ndarray:
-        """Return injected currents by the step that takes them, one after they were injected; carry over the last."""
+    def _injected(self, currents: np.ndarray | None, n_steps: int, before: np.ndarray) -> np.ndarray:
+        """Return injected currents by the step that takes them, one after they were injected.
+
+        Parameters
+        ----------
+        currents : np.ndarray or None
+            float64 (n_steps, n_currents), amplitudes in pA of the graded sources.
+        n_steps : int
+            Steps of the sample.
+        before : np.ndarray
+            (n_neurons,), what the first step takes.
+
+        Returns
+        -------
+        np.ndarray
+            (n_steps + 1, n_neurons), the last row for the sample after; a row of zeros if there are no such sources.
+        """
         table = self.network.currents
         if not len(table.blocks):
-            return np.zeros((0, self.n_neurons), self.real)
-        injected = np.zeros((self.n_steps + 1, self.n_neurons), self.real)
-        if sample.currents is not None:
+            return np.zeros((1, self.n_neurons), self.real)
+        injected = np.zeros((n_steps + 1, self.n_neurons), self.real)
+        if currents is not None:
             self.network.model.kernels.interval.inject(
-                table.blocks, table.row_ptr, table.target, table.weight, sample.currents, injected[1:]
+                table.blocks, table.row_ptr, table.target, table.weight, currents, injected[1:]
             )  # fmt: skip
-        injected[0], self.carried = self.carried, injected[-1].copy()
-        return injected[:-1]
+        injected[0] = before
+        return injected

@@ -36,10 +36,13 @@ class IntervalSettings(Settings):
         Whether gradients are divided by `learning_window`.
     reset : bool
         `eprop_reset_neurons_on_update`.
+    keeps_fixed : bool
+        Whether spikes that arrive in step 0 at synapses which do not learn are kept, as in NEST.
     """
 
     average_gradient: bool = False
     reset: bool = True
+    keeps_fixed: bool = False
 
     def check(self, n_steps: int) -> None:
         """Raise `InputError` unless samples of `n_steps` steps can be run with these settings."""
@@ -96,6 +99,7 @@ class Interval(Engine):
             incoming=incoming,
             outgoing=outgoing,
             psi=self.psi,
+            keeps_fixed=self.settings.keeps_fixed,
         )
         self.record_ids(np.zeros(0, np.int64))
 
@@ -108,13 +112,47 @@ class Interval(Engine):
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: one interval; with `learn`, add its gradient. Return errors (T, n_readouts) and the loss."""
+        self.begin(sample.inputs, sample.currents, self.settings.reset)
+        self.advance(0, self.n_steps)
+        return self.finish(sample, learn)
+
+    def begin(self, inputs: SpikeLog, currents: np.ndarray | None, reset: bool) -> None:
+        """Begin an interval, whose steps `advance` runs, all at once or some at a time.
+
+        Parameters
+        ----------
+        inputs : SpikeLog
+            Spikes of the inputs; those of a step must be there when it is run.
+        currents : np.ndarray or None
+            float64 (T, n_currents), amplitudes in pA of the graded sources.
+        reset : bool
+            Whether neurons and readouts start from rest.
+        """
         if self.gradient.is_pending:  # each sample steps on its own
             self.optimize()
-        self._begin(sample)
-        channel, T = self.channel, self.n_steps
-        channel.barrier()
-        self.forward.run(channel.meeting, T, self.round_steps, self.n_samples == 0)
+        if reset:
+            for name in CHAINED:
+                self.neurons[name][:] = 0.0
+            self.y[:] = 0.0
+        self.neurons["n_spikes"][:] = 0.0
+        self._inputs, self._current_before = inputs, self.carried
+        self.inject(currents)
+        self.channel.barrier()
+
+    def inject(self, currents: np.ndarray | None) -> None:
+        """Take the currents of the interval: as many steps as are known, again when more are."""
+        self._by_step = self._injected(currents, self.n_steps, self._current_before)
+        self.forward.sample = self.kernel.Sample({"inputs": self._inputs, "injected": self._by_step[:-1]})
+        self.carried = self._by_step[-1].copy()
+
+    def advance(self, first: int, last: int) -> None:
+        """Collective: run steps [first, last) of the interval; others may follow."""
+        self.forward.run(self.channel.meeting, first, last, self.round_steps, self.n_samples == 0)
         self._add_times(self.forward, "deliver", "update")
+
+    def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
+        """Collective: end the interval, all of whose steps are run; see `run`."""
+        channel, T = self.channel, self.n_steps
         self.log, self.n_spikes = channel.all_spikes_on_root(0, T)
         window = slice(T - self.settings.learning_window, T)
         error, loss = evaluate(self.loss, self.shown_signal(), sample.target, window)
@@ -131,6 +169,24 @@ class Interval(Engine):
             self.gradient.collect(sample.inputs, channel.heard, error, local, self.psi, self.neurons["n_spikes"])
         self.n_samples += 1
         return error, loss
+
+    def run_before(self, inputs: SpikeLog, currents: np.ndarray | None, neuron_steps: int, readout_steps: int) -> None:
+        """Collective: run steps before the first interval, such as those until inputs can arrive, without learning.
+
+        Parameters
+        ----------
+        inputs, currents : SpikeLog, np.ndarray or None
+            As for `begin`.
+        neuron_steps, readout_steps : int
+            Numbers of steps, at most those of an interval.
+        """
+        self.begin(inputs, currents, reset=False)
+        self.advance(0, neuron_steps)
+        self.channel.silence(neuron_steps)
+        self.forward.read(self.channel.meeting, neuron_steps, readout_steps)
+        if len(self._by_step) > 1:
+            self.carried = self._by_step[neuron_steps].copy()
+        self.n_samples += 1
 
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
@@ -149,13 +205,9 @@ class Interval(Engine):
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
         return self.channel.heard.part(0, self.n_steps)
 
-    def _begin(self, sample: Sample) -> None:
-        if self.settings.reset:
-            for name in CHAINED:
-                self.neurons[name][:] = 0.0
-            self.y[:] = 0.0
-        self.neurons["n_spikes"][:] = 0.0
-        self.forward.sample = self.kernel.Sample({"inputs": sample.inputs, "injected": self._injected(sample)})
+    def dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return voltage from E_L, adaptation and surrogate gradient of the recorded neurons, before `finish`."""
+        return *self._tracks[:2], self.psi[:, self.recorded_ids - self.network.neurons[0]].astype(float)
 
     def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
         self.forward.recorder = self.kernel.Recorder({"local": local, "V_m": V_m, "adaptation": adaptation})

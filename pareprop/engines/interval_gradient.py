@@ -1,4 +1,4 @@
-"""What the interval variant does after a sample: sweep back, credit all arrivals, step the optimizers."""
+"""Learning of the interval variant after a sample: sweep back, credit all arrivals, step the optimizers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ EMPTY = SpikeLog(0, 0)
 
 
 class IntervalGradient:
-    """Gradients of the synapses of one rank, summed over the samples of a batch, and the optimizers that spend them.
+    """Gradients of the synapses of one rank, summed over the samples of a batch, and the optimizers that use them.
 
-    Where all optimizers are linear in the gradient and step after every sample, `optimize` adds what `collect` found
-    straight to the weights, and no gradient takes memory; `keep` undoes this.
+    Where all optimizers are linear in the gradient and step after every sample, `optimize` adds the gradient of
+    `collect` straight to the weights, and no gradient takes memory; `keep` undoes this.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class IntervalGradient:
     n_steps : int
         Steps of an interval.
     averaged_steps : int
-        Gradients are divided by this.
+        Divisor of the gradients.
     parameters : dict
         Name to array (n_neurons,) of the neurons' parameters, in the model's precision.
     timers : Timers
@@ -45,6 +45,11 @@ class IntervalGradient:
         Sums of the gradients of all tables.
     n_collected : int
         Samples of the batch so far, those of other groups of ranks included.
+
+    Raises
+    ------
+    InputError
+        If local readouts have another time constant than the other readouts, or a weight is out of its bounds.
     """
 
     def __init__(
@@ -82,13 +87,13 @@ class IntervalGradient:
         self.sums = TreeSum([aligned(size, self._real) for size in sizes])
 
     def keep(self) -> None:
-        """Sum gradients apart from the weights even where they need not be, for scripts and tests that read them."""
+        """Keep gradients in arrays of their own even where none are needed, for scripts and tests that read them."""
         self._direct = False
         self._allocate()
 
     @property
     def arrays(self) -> dict[int, np.ndarray]:
-        """What samples add to, by id of the table: the gradient so far if all are in one leaf, see `replicas`."""
+        """Arrays that samples add to, by `id` of the table: the gradient so far if all are in one leaf."""
         return {id(table): array for table, array in zip(self._tables, self.sums.arrays, strict=True)}
 
     @property
@@ -104,12 +109,14 @@ class IntervalGradient:
 
         Parameters
         ----------
-        inputs, spikes : SpikeLog, SegmentedLog
-            Of the interval: of the inputs, and of the neurons that this rank listens to.
+        inputs : SpikeLog
+            Spikes of the inputs in the interval.
+        spikes : SegmentedLog
+            Spikes of the neurons that this rank listens to in the interval.
         error : np.ndarray
-            float64 (n_steps, n_readouts).
+            float64 (n_steps, n_readouts), error signals.
         local : np.ndarray
-            (n_steps, n_neurons), filtered learning signals of the neurons' own readouts; (0, 0) without.
+            (n_steps, n_neurons), filtered learning signals of the neurons' own readouts; (0, 0) without these.
         psi : np.ndarray
             (n_steps, n_neurons), surrogate gradients; overwritten by the coefficients of arrivals.
         n_spikes : np.ndarray
@@ -125,7 +132,8 @@ class IntervalGradient:
                 *(self._parameters[name] for name in ("alpha", "zeta", "rho", "adapt_beta")),
                 rate.astype(self._real, copy=False), *self._scratch, psi,
             )  # fmt: skip
-            parts = [(network.incoming, inputs, psi, False)]
+            # a source that spikes twice in a step counts once, as in NEST
+            parts = [(network.incoming, inputs.without_repeats(), psi, False)]
             parts.append((network.outgoing, EMPTY, self._swept(error[:, slice(*network.readouts)]), True))
             if network.mirror:
                 parts.append((network.mirror.table, EMPTY, self._swept(error), True))
@@ -137,7 +145,7 @@ class IntervalGradient:
         self.n_collected += 1
 
     def _swept(self, error: np.ndarray) -> np.ndarray:
-        """Return what arrivals at readouts are worth."""
+        """Return the coefficients of arrivals at readouts, (n_steps, n_readouts) as `error`."""
         error = error.copy()
         self._kernel.sweep_readouts(self._kappa, self._zeta, error)
         return error.astype(self._real, copy=False)
@@ -145,7 +153,7 @@ class IntervalGradient:
     def _credit(
         self, parts: list[tuple], spikes: SegmentedLog, into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]
     ) -> None:
-        """Add the coefficients of all arrivals, times a factor for each block, to an array of synapses."""
+        """Add the coefficients of all arrivals, times a factor for each block, to an array of the table's synapses."""
         with self.timers.phase("credit"):
             for table, sources, coefficient, same_step in parts:
                 needed = self._kernel.scratch_size(same_step, table.blocks, sources, spikes, coefficient)
@@ -157,7 +165,15 @@ class IntervalGradient:
                 )  # fmt: skip
 
     def optimize(self, spikes: SegmentedLog, replicas: Replicas) -> None:
-        """Collective: step all optimizers with the mean gradient of the batch; nothing if no sample learned."""
+        """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned.
+
+        Parameters
+        ----------
+        spikes : SegmentedLog
+            Spikes of the last interval that this rank listens to.
+        replicas : Replicas
+            Groups of ranks that ran samples of the batch.
+        """
         if not self.n_collected:
             return
         divisor = float(self.n_collected) * self.averaged_steps
@@ -188,5 +204,5 @@ class IntervalGradient:
 
 
 def _rates(table: SynapseTable, etas: dict[str, float], divisor: float) -> np.ndarray:
-    """Return minus the learning rate of each block of `table`, over the number of samples."""
+    """Return minus the learning rate of each block of `table`, divided by `divisor`; float64 (n_blocks,)."""
     return np.array([-etas.get(span.projection.name, 0.0) / divisor for span in table.spans for _ in span.delays])

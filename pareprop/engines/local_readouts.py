@@ -38,9 +38,13 @@ class LocalErrors:
         (n_steps, n_neurons): signals after `listen`, filtered learning signals after `compare`; (0, 0) without local
         readouts.
     measured_from : int or None
-        First step of which `correlation` of signals and targets, float64 (n,) by id, takes note; None: there is none.
-    kept, shown : np.ndarray
-        Columns of the neurons whose signals (n_steps, n) of the last sample are kept.
+        First step of `correlation`, None for none.
+    correlation : np.ndarray
+        float64 (n,), correlation of signal and target of each neuron with a readout, by id.
+    kept : np.ndarray
+        int64 (n_kept,), columns of the neurons whose signals are kept.
+    shown : np.ndarray
+        (n_steps, n_kept), their signals in the last sample.
     """
 
     def __init__(self, network: LocalNetwork, n_steps: int, window: int) -> None:
@@ -65,7 +69,13 @@ class LocalErrors:
         kernel.advance(self.kappa, self._jump, self.network.neurons[0], own.ids, own.ptr, self.signal)
 
     def blocks(self, targets: Targets | None) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield the columns of some neurons in `signal` and their targets, (n_steps, n)."""
+        """Yield the columns of some neurons in `signal` and their targets, (n_steps, n).
+
+        Raises
+        ------
+        InputError
+            If there are no targets, or their shape is wrong.
+        """
         if targets is None:
             raise InputError(f"sample: local readouts '{self.rule.name}' need local_targets")
         base = self.network.neurons[0]
@@ -94,9 +104,29 @@ class LocalErrors:
         return np.concatenate(losses)
 
     def learn_from(self, own: SpikeLog, targets: Targets | None, comm: Any) -> float:
-        """Collective: `listen`, `compare`; return the mean loss of all neurons with a readout, added up by id."""
+        """Collective: filter spikes and compare signals with targets.
+
+        Parameters
+        ----------
+        own : SpikeLog
+            Spikes of this rank's neurons in the sample, by id.
+        targets : callable or None
+            `Sample.local_targets`.
+        comm : communicator or None
+            Communicator of the ranks.
+
+        Returns
+        -------
+        float
+            Mean loss of all neurons with a readout, added up by id: the same on any number of ranks.
+
+        Raises
+        ------
+        InputError
+            On all ranks, if there are no targets or their shape is wrong on any.
+        """
         self.listen(own)
-        with collectives.guarded(comm):  # targets are asked for by each rank alone
+        with collectives.guarded(comm):  # each rank calls `targets` alone
             if self.measured_from is not None:
                 self.correlation = self._correlate(targets)
             self.shown = self.signal[:, self.kept].copy()
@@ -104,7 +134,7 @@ class LocalErrors:
         return collectives.ordered_sum(comm, losses) / max(collectives.total(comm, len(losses)), 1)
 
     def _correlate(self, targets: Targets | None) -> np.ndarray:
-        """Correlation of signal and target from step `measured_from` on, float64 (n,), by id; 0 without variance."""
+        """Return `correlation` from step `measured_from` on; 0 without variance."""
         found = [np.zeros(0)]
         for columns, target in self.blocks(targets):
             pair = [np.array(values[self.measured_from :], float) for values in (self.signal[:, columns], target)]
@@ -116,7 +146,7 @@ class LocalErrors:
         return np.concatenate(found)
 
     def learning_signal(self, columns: np.ndarray) -> np.ndarray:
-        """Learning signals of some neurons, float64 (n_steps, n), from the filtered ones that `compare` left."""
+        """Return learning signals of some neurons, float64 (n_steps, n), from the filtered ones of `compare`."""
         filtered = self.signal[:, columns].astype(float)
         filtered[:-1] -= self.kappa * filtered[1:]
         return filtered

@@ -1,4 +1,4 @@
-"""From readout signals to errors and a number, and from errors to learning signals."""
+"""Errors and losses from readout signals, and learning signals from errors."""
 
 from __future__ import annotations
 
@@ -39,9 +39,21 @@ def evaluate(
 
 
 def learning_signal(error: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Errors (n_steps, n_readouts) times feedback weights (n_readouts, n): the learning signals of some neurons.
+    """Return the learning signals of some neurons: L = E B (Bellec et al. 2020, Methods).
 
-    Summed in ascending readout: a matrix product may sum in another order for another number of neurons.
+    Readouts are added in ascending order: a matrix product may add in another order for another number of neurons.
+
+    Parameters
+    ----------
+    error : np.ndarray
+        float64 (n_steps, n_readouts), error signals E.
+    weights : np.ndarray
+        float64 (n_readouts, n), feedback weights B.
+
+    Returns
+    -------
+    np.ndarray
+        float64 (n_steps, n).
     """
     total = np.zeros((len(error), weights.shape[1]))
     for k, row in enumerate(weights):

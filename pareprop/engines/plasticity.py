@@ -23,13 +23,26 @@ class Plastic:
 
     Attributes
     ----------
-    span : where its synapses lie
-    optimizer : settings; `eta` may be changed between samples
-    n_steps : optimizer steps made
-    keeps_moments : whether moments are kept here (interval variant)
-    moments : name to (n_synapses,) of the type of the weights, what the optimizer keeps of each synapse
-    seed : of the model
-    signs : int8 (n_rows,) of the span, of the rows' sources; empty if none is bound, or the engine keeps them itself
+    table : SynapseTable
+        Table of its synapses.
+    span : ProjectionSlice
+        The place of its synapses in the table.
+    optimizer : Optimizer
+        Settings of the optimizer.
+    eta : float
+        Learning rate, which may be changed between samples; the optimizer's at first.
+    n_steps : int
+        Optimizer steps so far.
+    keeps_moments : bool
+        Whether moments are kept here (interval variant).
+    moments : dict
+        Name to (n_synapses,) of the type of the weights, see `Optimizer.moments`.
+    seed : int
+        Seed of the model.
+    signs : np.ndarray
+        int8 (n_rows,) of the span, of the rows' sources; empty if none is bound, or the engine keeps them itself.
+    rewiring : Rewiring or None
+        Moves its synapses, None if they stay.
     """
 
     table: SynapseTable
@@ -43,6 +56,7 @@ class Plastic:
         names, n = self.optimizer.moments if self.keeps_moments else (), self.span.last - self.span.first
         self.moments = {name: aligned(n, self.table.weight.dtype) for name in names}
         self.eta = self.optimizer.eta
+        self.row_etas: np.ndarray | None = None  # (n_rows,) of the span, where its sources have rates of their own
         projection = self.span.projection
         kept = self.keeps_moments and projection.keeps_signs and not projection.rewire
         self.signs = self.span.row_signs() if kept else np.zeros(0, np.int8)
@@ -53,10 +67,22 @@ class Plastic:
 
     def step(self, gradient: np.ndarray, divisor: float) -> None:
         """Take one optimizer step with `gradient` / `divisor` and clear the gradient (n_synapses of the table,)."""
-        mine = slice(self.span.first, self.span.last)
         self.n_steps += 1
-        self._rule.step(self.eta, divisor, self.n_steps, gradient[mine], self.table.weight[mine], **self.moments)
+        for eta, first, last in self._runs():
+            mine, own = slice(first, last), slice(first - self.span.first, last - self.span.first)
+            moments = {name: array[own] for name, array in self.moments.items()}
+            self._rule.step(eta, divisor, self.n_steps, gradient[mine], self.table.weight[mine], **moments)
         self._finish_step()
+
+    def _runs(self) -> list[tuple[float, int, int]]:
+        """Learning rates, with the ranges of synapses that they are for."""
+        if self.row_etas is None:
+            return [(self.eta, self.span.first, self.span.last)]
+        cuts = np.flatnonzero(np.diff(self.row_etas)) + 1
+        rows = np.concatenate([[0], cuts, [len(self.row_etas)]])
+        ends = self.table.row_ptr[self.span.rows + rows].tolist()
+        etas = self.row_etas[rows[:-1]].tolist()
+        return [(eta, first, last) for eta, first, last in zip(etas, ends[:-1], ends[1:], strict=True) if last > first]
 
     @property
     def name(self) -> str:
@@ -64,36 +90,36 @@ class Plastic:
         return self.span.projection.name
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What a checkpoint keeps of each synapse: the table's weights, the moments kept here, and their sources."""
+        """Return arrays for a checkpoint, by name: weights of the table, moments, sources and delays if rewired."""
         return {"weight": self.table.weight} | self.moments | (self.rewiring.topology() if self.rewiring else {})
 
     def restore(self) -> None:
-        """Called when `arrays` were filled: synapses go where these say."""
+        """Move rewired synapses into their rows after `arrays` were filled from a checkpoint."""
         if self.rewiring:
             self.rewiring.restore(list(self.moments.values()))
 
     def numbers(self) -> dict[str, float]:
-        """What a checkpoint keeps besides arrays."""
+        """Return the numbers that a checkpoint keeps besides arrays."""
         return {"eta": self.eta, "n_steps": self.n_steps}
 
     def load_numbers(self, numbers: dict[str, float]) -> None:
-        """Take back `numbers`."""
+        """Load the numbers of a checkpoint."""
         self.eta, self.n_steps = float(numbers["eta"]), int(numbers["n_steps"])
 
     def clip(self) -> None:
-        """Note a step whose gradient went straight into the weights, and clip them."""
+        """Count a step whose gradient was added straight to the weights, and clip them."""
         self.n_steps += 1
         if not self.rewiring:
             kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self.table.weight[self.span.first : self.span.last])
         self._finish_step()
 
     def begin_step(self) -> None:
-        """Called before weights change."""
+        """Prepare for a change of the weights."""
         if self.rewiring:
             self.rewiring.begin()
 
     def _finish_step(self) -> None:
-        """Clip at 0 the weights that changed their sign, while moments stay as at NEST's bounds; or rewire."""
+        """Rewire, or clip weights that changed their sign at 0; moments stay as they are, like at NEST's bounds."""
         if self.rewiring:
             self.rewiring.step(self.n_steps, self.eta, self.optimizer, list(self.moments.values()))
         elif len(self.signs):
@@ -106,12 +132,28 @@ class Plastic:
 
 
 def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True, seed: int = 0) -> list[Plastic]:
-    """The plastic projections of a table.
+    """Return the plastic projections of a table.
+
+    Parameters
+    ----------
+    table : SynapseTable
+        Table of their synapses.
+    default : Optimizer
+        Optimizer of projections that have none of their own.
+    keeps_moments : bool
+        Whether moments are kept here, not in the engine.
+    seed : int
+        Seed of the model.
+
+    Returns
+    -------
+    list of Plastic
+        In order of the table.
 
     Raises
     ------
     InputError
-        For a weight that lies outside of its bounds, as in NEST.
+        For a weight that lies outside of its bounds, as in NEST, or bounds that exclude a sign.
     """
     for span in table.spans:
         optimizer = span.projection.optimizer or default

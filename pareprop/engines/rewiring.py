@@ -1,9 +1,9 @@
 """Rewiring of a projection while it learns: DEEP R with a constant number of synapses per target and delay.
 
 Bellec, Kappel, Maass, Legenstein 2018, arXiv:1711.05136. After a step of the optimizer each parameter theta = s w
-(s the sign of the synapse) shrinks by eta l1 and walks at random by sqrt(2 eta T); what falls below 0 is dormant, and
-every so many steps dormant synapses move to other sources of their target. Draws are keyed by target, source and step,
-and all that is decided belongs to one target: any division of the targets gives the same network.
+(s the sign of the synapse) shrinks by eta l1 and walks at random by sqrt(2 eta T). A synapse with theta < 0 is dormant;
+every so many steps, dormant synapses move to other sources of their target. Draws are keyed by target, source and step,
+and each decision concerns one target, so any partition of the targets gives the same network.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ MOVE = 5  # columns of moves: step of the optimizer, target, source that went, s
 
 
 class Rewiring:
-    """The synapses of one projection on this rank that move.
+    """The moving synapses of one projection on this rank.
 
     Parameters
     ----------
     table : SynapseTable
+        Table of the synapses.
     span : ProjectionSlice
         The projection, which keeps rows for all its sources.
     seed : int
-        Of the model.
+        Seed of the model.
 
     Attributes
     ----------
@@ -37,7 +38,7 @@ class Rewiring:
         int64 (n, 5), moves of the latest step, by target and source that went: step, target, source that went, source
         that came, delay; ids of the populations.
     kept : list of np.ndarray or None
-        Moves of all steps, if a list is put there.
+        A list to which the moves of all steps are appended; None at first.
     """
 
     def __init__(self, table: SynapseTable, span: ProjectionSlice, seed: int) -> None:
@@ -58,12 +59,24 @@ class Rewiring:
         self._kept_topology: tuple[np.ndarray, np.ndarray] | None = None
 
     def begin(self) -> None:
-        """Keep the signs of all synapses; weights change next."""
+        """Keep the signs of all synapses before weights change."""
         self._kept_topology = None  # of a checkpoint
         kernel.sign_bits(self.table.weight[self.span.first : self.span.last], self._bits)
 
     def step(self, n_step: int, eta: float, optimizer: Optimizer, others: list[np.ndarray]) -> None:
-        """Shrink after step `n_step` of the optimizer, and move what is dormant; `others` are arrays of the span."""
+        """Shrink weights after a step of the optimizer, and move dormant synapses.
+
+        Parameters
+        ----------
+        n_step : int
+            Number of the step, from 1.
+        eta : float
+            Learning rate of the step.
+        optimizer : Optimizer
+            Has the bounds of the weights.
+        others : list of np.ndarray
+            (n_synapses,) of the span each, such as moments; they move with the synapses.
+        """
         span, table = self.span, self.table
         count = kernel.shrink(
             eta * self.rule.l1, math.sqrt(2.0 * eta * self.rule.temperature), optimizer.Wmin, optimizer.Wmax, n_step,
@@ -76,14 +89,22 @@ class Rewiring:
             self.kept.append(self.latest)
 
     def topology(self) -> dict[str, np.ndarray]:
-        """Source and delay of each synapse, which a checkpoint keeps and `restore` takes: they can't be drawn again."""
+        """Return source and delay in steps of each synapse for a checkpoint, as they can't be drawn again."""
         row = np.repeat(np.arange(len(self._row_ptr()) - 1), np.diff(self._row_ptr()))
         block, source = np.divmod(row, self.span.n_sources)
         self._kept_topology = source.astype(np.uint32), self.span.delays[block].astype(np.int32)
         return dict(zip(("source", "delay"), self._kept_topology, strict=True))
 
     def restore(self, others: list[np.ndarray]) -> None:
-        """Sort synapses into the rows that the arrays of `topology` name by now; each kept its target and values."""
+        """Sort synapses into the rows that the arrays of `topology`, filled from a checkpoint, name.
+
+        Each synapse has its target and values already.
+
+        Parameters
+        ----------
+        others : list of np.ndarray
+            (n_synapses,) of the span each, sorted with the synapses.
+        """
         span, table, ptr = self.span, self.table, self._row_ptr()
         source, delay = self._kept_topology
         mine = slice(span.first, span.last)
@@ -101,7 +122,7 @@ class Rewiring:
         return self.table.row_ptr[first : first + len(self.span.delays) * self.span.n_sources + 1]
 
     def _move(self, n_step: int, count: int, others: list[np.ndarray]) -> np.ndarray:
-        """Give the dormant synapses new sources."""
+        """Give the dormant synapses new sources; return the moves, see `latest`."""
         span, table, n_sources = self.span, self.table, self.span.n_sources
         gone = np.empty(count, np.int64)
         kernel.set_bits(self._bits, gone)
@@ -130,7 +151,7 @@ class Rewiring:
         self, gone: np.ndarray, row: np.ndarray, new_row: np.ndarray, target: np.ndarray, negative: np.ndarray,
         others: list[np.ndarray],
     ) -> None:  # fmt: skip
-        """Take synapses out of their rows and put new ones into others, in place; rows are counted from the span's."""
+        """Remove synapses from their rows and insert new ones into others, in place; rows count from `span.rows`."""
         span, table = self.span, self.table
         mine, ptr = slice(span.first, span.last), self._row_ptr()
         order = np.lexsort((target, new_row))

@@ -1,4 +1,4 @@
-"""What a task hands to the simulation: one sample, and what a task is."""
+"""Samples, which tasks hand to the simulation."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ class Sample:
 
     Attributes
     ----------
-    inputs : spikes of the input populations; row s drives the neurons in step s through a delay of one step
-    target : float64 (n_steps, n_readouts)
-    currents : float64 (n_steps, n_currents), amplitudes in pA of the graded sources, or None
-    window : bool (n_steps,), steps with a learning signal; None for the task's `learning_window`
-    label : class, for classification
-    local_targets : function of neurons [first, last) that gives the targets of their own readouts, (n_steps, n)
+    inputs : SpikeLog
+        Spikes of the input populations; those of step s reach neurons in step s through a delay of one step.
+    target : np.ndarray
+        float64 (n_steps, n_readouts).
+    currents : np.ndarray or None
+        float64 (n_steps, n_currents), amplitudes in pA of the graded sources.
+    window : np.ndarray or None
+        bool (n_steps,), steps with a learning signal; None for the task's `learning_window`.
+    label : int or None
+        Class, for classification.
+    local_targets : callable or None
+        Returns the targets of the own readouts of neurons [first, last), (n_steps, n), for (first, last).
     """
 
     inputs: SpikeLog
@@ -36,7 +42,27 @@ class Sample:
 
     @classmethod
     def from_raster(cls, raster: np.ndarray, target: np.ndarray, **others) -> Sample:
-        """Make a sample of a raster (n_steps, n_inputs), non-zero where an input spikes."""
+        """Make a sample of a raster.
+
+        Parameters
+        ----------
+        raster : array_like
+            (n_steps, n_inputs), non-zero where an input spikes.
+        target : array_like
+            (n_steps, n_readouts).
+        **others : object
+            Further attributes.
+
+        Returns
+        -------
+        Sample
+            With these spikes as inputs.
+
+        Raises
+        ------
+        InputError
+            For shapes that do not fit.
+        """
         raster, target = np.asarray(raster), np.asarray(target, float)
         if raster.ndim != 2 or target.ndim != 2 or len(raster) != len(target):
             raise InputError(f"raster {raster.shape} and target {target.shape} must be (n_steps, n)")
@@ -50,11 +76,21 @@ class Sample:
 
         Parameters
         ----------
-        rates_hz : firing rates in Hz, (n_inputs,) or (n_steps, n_inputs)
-        target : float64 (n_steps, n_readouts)
-        seed, index : of the run and of the sample; together they give the spikes
-        dt_ms : step in ms; a step holds one spike with probability 1 - exp(-rate dt)
-        **others : further attributes
+        rates_hz : array_like
+            Firing rates in Hz, (n_inputs,) or (n_steps, n_inputs).
+        target : array_like
+            (n_steps, n_readouts).
+        seed, index : int
+            Seed of the run and number of the sample; together they determine the spikes.
+        dt_ms : float
+            Step in ms; a step holds one spike with probability 1 - exp(-rate dt).
+        **others : object
+            Further attributes.
+
+        Returns
+        -------
+        Sample
+            With these spikes as inputs.
 
         Raises
         ------

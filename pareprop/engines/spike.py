@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..kernels import layout
 from ..network.local import LocalNetwork
 from ..network.losses import LOSSES
+from ..network.synapse_table import SynapseTable
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
@@ -27,13 +28,21 @@ PARAMETERS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SpikeSettings(Settings):
-    """Settings of the spike variant; a sample may have a window of its own."""
+    """Settings of the spike variant; a sample may have a window of its own.
+
+    Attributes
+    ----------
+    lead : int
+        Steps that Adam counts before step 0, in which inputs are on their way; 0 if samples begin with them.
+    """
+
+    lead: int = 2
 
 
 class Spike(Engine):
-    """Runs samples of `n_steps` on this rank's share of a network.
+    """Runs samples of up to `n_steps` on this rank's share of a network.
 
     Contract of `run`, for every round [t, t + D), D the min-delay of all projections between neurons, to readouts and
     back: in each step learning signals whose errors are known enter the histories, arriving spikes update and pass
@@ -54,6 +63,7 @@ class Spike(Engine):
             raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
         spike_rules.require_known(model)
         self.time, self.learned = 0, False
+        self.n = n_steps  # of the last sample
         self.memory = SpikeMemory(network, n_steps)
         self.neurons = self.memory.neurons
         tables = self.memory.tables[:2]  # mirrored synapses learn as those that they copy
@@ -91,27 +101,27 @@ class Spike(Engine):
             ),
             histories=kernels.Histories(memory.kernel_histories(self.constants["alpha"])),
             sums=kernels.Sums(memory.kernel_sums()),
-            inputs=memory.inputs, m=memory.m, fold_steps=spike_rules.FOLD_STEPS,
+            inputs=memory.inputs, m=memory.m, fold_steps=spike_rules.FOLD_STEPS, lead=self.settings.lead,
             alone=self.exchange.size == 1 and not self.settings.round_steps,
         )  # fmt: skip
 
     # ---- running -----------------------------------------------------------------------------------------------------
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
-        """Collective: one sample of the endless run. Return errors (n_steps, n_readouts) and the loss.
+        """Collective: one sample of the endless run. Return errors (n, n_readouts) and the loss.
 
-        Without `learn` the learning rate is 0, but traces go on, as in NEST; before the first sample with `learn`
-        nothing of the kind is kept.
+        A sample may have fewer than `n_steps` steps. Without `learn` the learning rate is 0, but traces go on, as in
+        NEST; before the first sample with `learn` nothing of the kind is kept.
         """
-        self.learned = self.learned or learn
+        self.learned, self.n = self.learned or learn, len(sample.target)
         self._begin(sample, learn)
-        first, end = self.time, self.time + self.n_steps
+        first, end = self.time, self.time + self.n
         self.kernel.run(self.channel.meeting, first, end, self.round_steps)
         self._add_times(self.kernel, "deliver", "update", "sweep")
         self.time = end
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
-        self.recorded = self._record(self.error)
-        return self.error, self._value(sample)
+        self.recorded = self._record(self.error[: self.n])
+        return self.error[: self.n], self._value(sample)
 
     def optimize(self) -> None:
         """Nothing: weights are updated as spikes arrive."""
@@ -121,10 +131,12 @@ class Spike(Engine):
         base = memory.first_step(t)
         for log in (memory.inputs, self.channel):
             log.forget(base - run.base, t - run.base)
-        memory.inputs.append(t - base, sample.inputs, self.n_steps)
+        memory.inputs.append(t - base, sample.inputs, self.n)
+        by_step = self._injected(sample.currents, self.n, self.carried)
+        self.carried = by_step[-1].copy()
         run.base, run.learns = base, self.learned
         run.sample = self._kernels.Sample(
-            {"origin": t, "window": self._window(sample), "injected": self._injected(sample),
+            {"origin": t, "window": self._window(sample), "injected": by_step[:-1],
              "target_signal": np.ascontiguousarray(sample.target, dtype=float)}
         )  # fmt: skip
         self._set_rates(learn)
@@ -134,16 +146,66 @@ class Spike(Engine):
         for table, rows in zip(self.memory.tables, self.memory.rows, strict=True):
             blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
             np.asarray(rows.constants)[:, layout.ETA] = blocks
+            changes = len(rows.rate_since)
+            if changes and (changes == 1 or np.any(np.asarray(rows.rates)[-1] != blocks)):
+                rows.rate_since = np.append(rows.rate_since, self.time)
+                rows.rates = np.concatenate([rows.rates, [blocks]])
+            np.asarray(rows.watched)[...] = np.nan
+
+    def delay_rates(self, first: dict[str, float]) -> None:
+        """Have a learning rate act with a synapse's update after the next one, as in NEST.
+
+        Parameters
+        ----------
+        first : dict
+            Plastic projection to the rate of the first update.
+        """
+        for table, rows in zip(self.memory.tables[:2], self.memory.rows, strict=False):
+            blocks = [first.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
+            if not len(rows.rate_since):
+                rows.first = np.full(len(table.row_ptr) - 1, layout.NEVER)
+                rows.rate_since, rows.rates = np.zeros(1, np.int64), np.zeros((1, len(blocks)))
+            np.asarray(rows.rates)[0] = blocks
+
+    def watch(self, table: SynapseTable, synapses: np.ndarray) -> np.ndarray:
+        """Keep the weights of some synapses of a table when spikes arrive there.
+
+        Parameters
+        ----------
+        table : SynapseTable
+            Of this rank.
+        synapses : np.ndarray
+            int64 (n_synapses,), places in the table.
+
+        Returns
+        -------
+        np.ndarray
+            float64 (n_steps, n_synapses), of the last sample, NaN where no spike arrives; filled anew by each sample.
+        """
+        rows = self.memory.rows[self.memory.tables.index(table)]
+        row = np.searchsorted(table.row_ptr, synapses, side="right") - 1
+        block = np.searchsorted(table.blocks[:, layout.ROW], row, side="right") - 1
+        rows.watch = np.stack([block, row, synapses], axis=1).astype(np.int64)
+        rows.watched = watched = np.full((self.n_steps, len(synapses)), np.nan)
+        return watched
 
     def _window(self, sample: Sample) -> np.ndarray:
         if sample.window is not None:
             return np.ascontiguousarray(sample.window).view(np.uint8)
-        return (np.arange(self.n_steps) >= self.n_steps - self.settings.learning_window).view(np.uint8)
+        return (np.arange(self.n) >= self.n - self.settings.learning_window).view(np.uint8)
 
     def _value(self, sample: Sample) -> float:
         inside = self._window(sample).astype(bool)
-        error, target = self.error[inside], sample.target[inside]
+        error, target = self.error[: self.n][inside], sample.target[inside]
         return self.loss.value(error + target, target, error)
+
+    def own_spikes(self) -> SpikeLog:
+        """Return the spikes of this rank's neurons in the last sample, by id."""
+        return self.channel.own.part(*self._last())
+
+    def shown_signal(self) -> np.ndarray:
+        """Return the readout voltages of the last sample, float64 (n, n_readouts), E_L included."""
+        return super().shown_signal()[: self.n]
 
     def heard(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
@@ -152,7 +214,7 @@ class Spike(Engine):
     def _last(self) -> tuple[int, int]:
         """Return where the last sample lies in the logs."""
         last = self.time - self.kernel.base
-        return last - self.n_steps, last
+        return last - self.n, last
 
     def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
         self.kernel.recorder = self._kernels.Recorder(

@@ -1,4 +1,4 @@
-"""What the spike variant remembers: logs, histories of neurons, books of rows, traces of synapses."""
+"""Memory of the spike variant: logs, histories of neurons, books of rows, traces of synapses."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ KINDS = ("incoming", "outgoing", "mirror")
 NEURONS = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "kept", "f_av")
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 SUMS = ("A", "D", "A2", "D2")
+NOTHING = np.zeros(0, np.int64)
 BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
 PER_ROW = ("Z", "books", "counters")
 PER_SYNAPSE = ("weight", "Y", "C", "Y2", "zbar", "eps", "moment", "variance")
 
 
 class SpikeMemory:
-    """Arrays of one rank in the spike variant, as many and as long as rules and delays ask for.
+    """Arrays of one rank in the spike variant, as many and as long as rules and delays require.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class SpikeMemory:
     rows : list
         The kernel's view of each table.
     names : list of set
-        What the synapses of each table keep beside weights.
+        Names of the arrays that the synapses of each table keep beside weights.
     neurons : dict
         Name to array (n_neurons,).
     history : dict
@@ -84,13 +85,13 @@ class SpikeMemory:
     # ---- building ----------------------------------------------------------------------------------------------------
 
     def _longest_kept(self) -> int:
-        """Return the steps of the logs that later samples still read."""
+        """Return the number of past steps of the logs that samples read."""
         delays = [item.delay_range[1] for item in self.network.model.projections]
         finite = [int(c) for rules in self.rules for c in rules.rules[:, layout.CUTOFF] if c >= 0]
         return max(delays, default=1) + max(finite, default=0) + self.m + 2
 
     def uses(self, mode: int) -> bool:
-        """Whether a block of synapses learns by `mode`, the same on all ranks."""
+        """Return whether a block of synapses learns by `mode`, the same on all ranks."""
         return any(mode in rules.modes for rules in self.rules)
 
     def _rows(self, table: SynapseTable, rules: Rules) -> Any:
@@ -111,6 +112,8 @@ class SpikeMemory:
         return self._kernels.spike.Rows(
             arrays
             | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
+               "first": NOTHING, "rate_since": NOTHING, "rates": np.zeros((0, len(table.blocks))),
+               "watch": np.zeros((0, 3), np.int64), "watched": np.zeros((0, 0)),
                "signs": table.row_signs(), "rules": rules.rules, "constants": rules.constants, "books": books,
                "Z": np.zeros(n_rows), "first_error": 0,
                "counters": np.zeros(n_rows if adam else 0, np.int64),
@@ -119,7 +122,7 @@ class SpikeMemory:
         )  # fmt: skip
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
-        """Return rings (steps, n) of the latest steps, no longer than the longest cutoff (or than folding) asks for."""
+        """Return rings (steps, n) of the latest steps, only as long as the longest cutoff (or folding) requires."""
         m, prefix = self.m, self.uses(PREFIX)
         longest = self.rules[0].longest_cutoff()
         steps = (longest if self.uses(LOOP) else 1) + m + 2
@@ -209,12 +212,21 @@ class SpikeMemory:
         return max(time - self.steps_kept, 0)
 
     def load_state(self, time: int, numbers: dict[str, Any], shared: dict[str, np.ndarray], channel: Channel) -> None:
-        """Take back logs and errors in flight; the logs then start with `first_step(time)`.
+        """Load logs and errors in flight; the logs then start with `first_step(time)`.
+
+        Parameters
+        ----------
+        time : int
+            Steps done.
+        numbers, shared : dict
+            As in `State`.
+        channel : Channel
+            Holds the logs of neurons.
 
         Raises
         ------
         InputError
-            If what is shared doesn't fit the network, or sums were made in other blocks of steps.
+            If the shared arrays don't fit the network, or sums were made in other blocks of steps.
         """
         if (blocks := numbers.get("blocks")) != [self.block, self.readout_block]:
             written = "{} and {} steps".format(*blocks) if blocks else "an earlier version's length"
@@ -242,7 +254,7 @@ class SpikeMemory:
         return max(len(ring) for name, ring in self.history.items() if ring.ndim == 2 and name not in ERRORS)
 
     def nbytes(self) -> dict[str, int]:
-        """Return bytes by kind: what synapses need to learn, bookkeeping of sources, histories, logs."""
+        """Return bytes by kind: traces of synapses, bookkeeping of sources, histories, logs."""
         learning, books = 0, 0
         for rows in self.rows:
             learning += sum(np.asarray(getattr(rows, name)).nbytes for name in PER_SYNAPSE[1:])

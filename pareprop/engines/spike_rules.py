@@ -1,4 +1,4 @@
-"""How each block of synapses learns in the spike variant: kernel, constants, and the histories that this needs.
+"""Rules by which blocks of synapses learn in the spike variant: kernel, constants, and histories.
 
 Bytes per synapse, target (4) and weight (8) included; a table is as wide as the widest of its projections:
 
@@ -35,7 +35,7 @@ from ..network.synapse_table import SynapseTable
 
 STATIC, PREFIX, LOOP, READOUT = layout.STATIC, layout.PREFIX, layout.LOOP, layout.READOUT
 ERRORS = ("error_ring", "error_sums")  # histories of all readouts, the same on every rank
-FOLD_STEPS = 1024  # how often rows without a cutoff (or a longer one) are worked off, whatever their source does
+FOLD_STEPS = 1024  # rows without a cutoff (or with a longer one) are updated at least this often
 LARGEST_BLOCK, SMALLEST_BLOCK = 256, 8
 # The powers within a block of prefix sums span at most this factor: of 16 digits three may be lost, of 7 not that many.
 LOSS = {"double": 1e3, "single": 30.0}
@@ -48,7 +48,8 @@ class Lags:
 
     Attributes
     ----------
-    d_out, d_fb : delays in steps from neurons to readouts and back
+    d_out, d_fb : int
+        Delays in steps from neurons to readouts and back.
     """
 
     d_out: int = 1
@@ -61,7 +62,7 @@ class Lags:
 
 
 def lags(model: Model) -> Lags:
-    """Delays of the learning loop, which must be one value each.
+    """Return the delays of the learning loop, which must be one value each.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def require_known(model: Model) -> None:
 
 
 def uniform_alpha(population: Population, dt_ms: float) -> float | None:
-    """exp(-dt/tau_m) where all neurons of the population share it, else None."""
+    """Return exp(-dt/tau_m) if all neurons of the population share it, else None."""
     tau_m = population.params.tau_m
     if isinstance(tau_m, Normal | Uniform) or (np.ndim(tau_m) and np.ptp(tau_m) > 0):
         return None
@@ -108,9 +109,9 @@ def uniform_alpha(population: Population, dt_ms: float) -> float | None:
 
 
 def fastest_rate(population: Population, dt_ms: float) -> float | None:
-    """By how much, in powers of e per step, the terms of the population's prefix sums grow or shrink at most.
+    """Return the largest absolute log growth rate per step of the prefix-sum terms of a population.
 
-    None where there can be no such sums: adaptive thresholds, tau_m that differs, filters without memory.
+    None if there can be no such sums: adaptive thresholds, tau_m that differs, filters without memory.
     """
     alpha, kappas = uniform_alpha(population, dt_ms), (population.params.kappa, population.params.kappa_reg)
     if alpha is None or population.params.adaptive or min(kappas) <= 0:
@@ -120,7 +121,7 @@ def fastest_rate(population: Population, dt_ms: float) -> float | None:
 
 
 def block_length(model: Model) -> int:
-    """Steps of a block of prefix sums that all populations which can use them allow; 0 if none can."""
+    """Return the steps of a block of prefix sums, for all populations that can use them; 0 if none can."""
     rates = [fastest_rate(population, model.dt_ms) for population in model.of_role("recurrent")]
     span = math.log(LOSS[model.precision])
     lengths = [int(min(LARGEST_BLOCK, span / rate)) for rate in rates if rate is not None]
@@ -128,7 +129,7 @@ def block_length(model: Model) -> int:
 
 
 def readout_block_length(model: Model) -> int:
-    """Steps of a block of prefix sums of errors; 0 if readouts forget too fast for it."""
+    """Return the steps of a block of prefix sums of errors; 0 if readouts forget too fast for such sums."""
     groups = model.of_role("readout")
     span = math.log(LOSS["double"]) * groups[0].params.tau_m / model.dt_ms if groups else 0.0
     length = int(min(LARGEST_BLOCK, span))
@@ -136,13 +137,32 @@ def readout_block_length(model: Model) -> int:
 
 
 def is_bounded(projection: Projection, optimizer: Optimizer) -> bool:
-    """Whether a step of the optimizer may meet a bound that one step with the sum of several would not meet."""
+    """Return whether clipping after every step can differ from clipping once after the summed step."""
     bounded = optimizer.Wmin > -DEFAULT_BOUND or optimizer.Wmax < DEFAULT_BOUND or projection.keeps_signs
     return optimizer.optimize_each_step and bounded
 
 
 def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int, m: int) -> int:
-    """Kernel of a projection, the same on all ranks."""
+    """Return the kernel of a projection, the same on all ranks.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    projection : Projection
+        The projection.
+    optimizer : Optimizer
+        Its optimizer.
+    length : int
+        Steps of a block of prefix sums, 0 without such sums.
+    m : int
+        Steps by which learning signals lag behind.
+
+    Returns
+    -------
+    int
+        STATIC, PREFIX, LOOP or READOUT.
+    """
     if not projection.plastic:
         return STATIC
     if projection.post.role == "readout":
@@ -157,7 +177,7 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
 
 
 def cutoff_steps(population: Population, dt_ms: float) -> int:
-    """Steps of `eprop_isi_trace_cutoff`, which is given in ms; `NO_CUTOFF` if it is infinite.
+    """Return `eprop_isi_trace_cutoff`, which is given in ms, in steps; `NO_CUTOFF` if it is infinite.
 
     Raises
     ------
@@ -182,8 +202,10 @@ class Rules:
 
     Attributes
     ----------
-    rules : int64 (n_blocks, 6): mode, cutoff, own zbar, adaptive, Adam, optimizer step per time step
-    constants : float64 (n_blocks, 9): alpha, kappa, kappa_reg, eta, Wmin, Wmax, beta_1, beta_2, epsilon
+    rules : np.ndarray
+        int64 (n_blocks, 6): mode, cutoff, own zbar, adaptive, Adam, optimizer step per time step.
+    constants : np.ndarray
+        float64 (n_blocks, 9): alpha, kappa, kappa_reg, eta, Wmin, Wmax, beta_1, beta_2, epsilon.
     """
 
     rules: np.ndarray
@@ -191,11 +213,11 @@ class Rules:
 
     @property
     def modes(self) -> set[int]:
-        """The modes in use."""
+        """Modes in use."""
         return set(self.rules[:, layout.MODE].tolist())
 
     def longest_cutoff(self) -> int:
-        """Steps of the longest cutoff, `FOLD_STEPS` if there is none or a longer one."""
+        """Return the longest cutoff in steps; `FOLD_STEPS` if it is longer or infinite, 1 if nothing learns."""
         cutoffs = self.rules[self.rules[:, layout.MODE] != STATIC, layout.CUTOFF]
         if not len(cutoffs):
             return 1
@@ -203,7 +225,7 @@ class Rules:
 
 
 def rules(model: Model, table: SynapseTable, length: int, m: int) -> Rules:
-    """Rules of all blocks of `table`."""
+    """Return the rules of all blocks of `table`; `length` and `m` as for `mode`."""
     integers, floats = [], []
     for span in table.spans:
         projection = span.projection

@@ -1,4 +1,4 @@
-"""The state of a run: what a checkpoint keeps, described so that it does not depend on the number of ranks.
+"""The state of a run, which checkpoints keep: described so that it does not depend on the number of ranks.
 
 Contract
 --------
@@ -7,15 +7,15 @@ An engine (`Interval`, `Spike`) and a `Simulation` have these methods, used betw
 `state() -> State`
     Names everything that the next iteration reads and that a newly built engine does not have already. The arrays in
     `neurons`, `readouts` and `synapses` are the live ones, not copies: a checkpoint reads them, a restart fills them in
-    place. What is derived from the model, or overwritten before it is read, does not belong here.
+    place. Arrays that are derived from the model, or overwritten before they are read, do not belong here.
 `load_state(numbers, shared)`
-    Takes back the two small parts, and makes every array that the next `state()` names have its right shape. The
-    arrays of `state()` are filled right after it, so views that kernels hold must be of those arrays.
+    Loads the two small parts, and gives every array that the next `state()` names its right shape. The arrays of
+    `state()` are filled right after it, so views that kernels hold must be of those arrays.
 
 `refresh()`
-    Called last, by engines only: brings what is derived from the arrays up to date.
+    Called last, by engines only: updates all that is derived from the arrays.
 
-Seven kinds of parts, told apart by who owns them:
+Seven kinds of parts, by owner:
 
 `numbers`   the same on all ranks, as JSON: counters, learning rates, time
 `shared`    arrays that are the same on all ranks, of any shape: spikes in flight, errors of all readouts
@@ -27,8 +27,8 @@ Seven kinds of parts, told apart by who owns them:
 `synapses`  one value per synapse of a projection, as it lies in the table; kept in canonical order (target, source,
             delay), by source where ranks own sources, so any number of ranks can take it back
 
-Which names a state has, and in which order, must not depend on the rank, nor on what it owns. Weights that never change
-are drawn again.
+The names of a state and their order must not depend on the rank, nor on its neurons and synapses. Weights that never
+change are drawn again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,13 @@ from ..parallel.spike_log import SpikeLog
 
 @dataclass
 class State:
-    """Parts of a state by name; see the contract above."""
+    """Parts of a state by name.
+
+    Attributes
+    ----------
+    numbers, shared, neurons, readouts, rows, synapses, spikes : dict
+        Name to part, of the seven kinds of the contract above.
+    """
 
     numbers: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, np.ndarray] = field(default_factory=dict)
@@ -53,10 +59,10 @@ class State:
     readouts: dict[str, np.ndarray] = field(default_factory=dict)
     rows: dict[str, tuple[SynapseTable, np.ndarray]] = field(default_factory=dict)
     synapses: dict[str, tuple[SynapseTable, ProjectionSlice, np.ndarray]] = field(default_factory=dict)
-    spikes: dict[str, Callable[[], SpikeLog]] = field(default_factory=dict)  # to the own neurons' log, by id
+    spikes: dict[str, Callable[[], SpikeLog]] = field(default_factory=dict)  # return the own neurons' log, by id
 
     def add_synapses(self, kind: str, table: SynapseTable, span: ProjectionSlice, **values: np.ndarray) -> None:
-        """Add arrays over all synapses of `table`, or over those of `span` alone; `kind` tells tables apart."""
+        """Add arrays over all synapses of `table`, or over those of `span` alone; `kind` names the table."""
         for name, array in values.items():
             array = np.asarray(array)
             if len(array) != span.last - span.first:
@@ -70,16 +76,16 @@ class State:
 
     @staticmethod
     def get(name: str, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> tuple[Any, dict[str, np.ndarray]]:
-        """Numbers and shared arrays that were `put` under that name."""
+        """Return the numbers and shared arrays that were `put` under that name."""
         start = f"{name}/"
         return numbers[name], {key.removeprefix(start): array for key, array in shared.items() if key.startswith(start)}
 
     def nbytes(self) -> int:
-        """Bytes of this rank's arrays."""
+        """Return the bytes of this rank's arrays."""
         return sum(array.nbytes for _, array in self.arrays())
 
     def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
-        """All arrays that ranks own, with what they hold."""
+        """Yield the name of each array of this rank, and the array."""
         for kind in ("neurons", "readouts"):
             yield from getattr(self, kind).items()
         for name, (_, _, array) in self.synapses.items():

@@ -1,4 +1,4 @@
-"""What the ranks of a run share while it runs: logs, signals, and how they meet in every round."""
+"""Channel: the logs and signals that ranks share during a run, and their meeting in every round."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import numpy as np
 from ..kernels import rounds as kernel
 from .spike_log import SegmentedLog, SpikeLog, joined
 
-Choice = Callable[[SpikeLog, int], SpikeLog]  # of the spikes of so many steps, those that a log holds
+Choice = Callable[[SpikeLog, int], SpikeLog]  # (spikes of all neurons, n_steps): those of them that a log holds
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What an engine asks for.
+    """Sizes of the logs and signals that an engine asks for.
 
     Attributes
     ----------
     n_neurons : int
-        Of the whole network.
+        Neurons of the whole network.
     length : int
         Steps of the logs.
     n_steps, n_readouts : int
         Steps of a sample, readouts of the whole network.
     expected : float
-        Spikes per neuron in a round, about.
+        Estimate of the spikes per neuron in a round.
     """
 
     n_neurons: int
@@ -44,18 +44,23 @@ class Channel:
     Attributes
     ----------
     own : SpikeLog
-        Of this rank's neurons, by id.
+        Spikes of this rank's neurons, by id.
     heard : SegmentedLog
-        Of all neurons by id, or of those with targets on this rank by their number.
-    signal, own_signal : np.ndarray
-        (n_steps, n_readouts) and, often a view of it, the columns of this rank.
+        Spikes of all neurons by id, or of those with targets on this rank by their number.
+    signal : np.ndarray
+        float64 (n_steps, n_readouts), readout signals of all ranks.
+    own_signal : np.ndarray
+        float64 (n_steps, n_own), columns of this rank; often a view of `signal`.
     meeting : kernel.Meeting
-        What kernels call at the end of a round.
-    written : dict
+        Kernels call it at the end of a round.
+    written : list of tuple
         All logs that this rank writes to, each with its choice among the spikes of a checkpoint.
     every : SegmentedLog or None
         All spikes by id if this rank can see them, None if it sees those that it listens to.
     comm : communicator or None
+        Communicator of the ranks, None for one process.
+    kept : list
+        Objects that must live as long as the channel.
     """
 
     own: SpikeLog
@@ -66,10 +71,10 @@ class Channel:
     written: list[tuple[SpikeLog, Choice]]
     every: SegmentedLog | None
     comm: Any = None
-    kept: list[Any] = field(default_factory=list)  # what must live as long as the channel
+    kept: list[Any] = field(default_factory=list)
 
     def barrier(self) -> None:
-        """Collective: wait until nobody reads the logs of the sample before."""
+        """Collective: wait until no rank reads the logs of the sample before."""
         self.meeting.barrier()
 
     def forget(self, n_steps: int, filled: int) -> None:
@@ -80,21 +85,34 @@ class Channel:
         self.barrier()
 
     def silence(self, filled: int) -> None:
-        """Collective: let nobody spike after the first `filled` steps."""
+        """Collective: empty all steps of the logs after the first `filled` ones."""
         self.barrier()
         for log, _ in self.written:
             log.ptr[filled + 1 :] = log.ptr[filled]
         self.barrier()
 
     def load(self, spikes: SpikeLog, n_steps: int) -> None:
-        """Collective: start the logs with `n_steps` of the spikes of all neurons."""
+        """Collective: start the logs with the first `n_steps` steps of the spikes of all neurons."""
         self.barrier()
         for log, choose in self.written:
             log.append(0, choose(spikes, n_steps), n_steps)
         self.barrier()
 
     def all_spikes_on_root(self, first: int, last: int) -> tuple[SpikeLog, int]:
-        """Collective: return the spikes of steps [first, last) by id, and their number; others get their own."""
+        """Collective: gather the spikes of steps [first, last) by id on rank 0.
+
+        Parameters
+        ----------
+        first, last : int
+            Half-open range of steps of the logs.
+
+        Returns
+        -------
+        log : SpikeLog
+            Spikes of all neurons on rank 0, of its own neurons on other ranks.
+        n_spikes : int
+            Number of spikes of all neurons, on all ranks.
+        """
         own = self.own.part(first, last)
         if self.every is not None:
             count = self.every.count(first, last)
@@ -128,7 +146,22 @@ def everything(log: SpikeLog, n_steps: int) -> SpikeLog:
 
 
 def private(terms: Terms, n_own: int, meeting: kernel.Meeting | None = None) -> Channel:
-    """Return the channel of one process with `n_own` neurons."""
+    """Return the channel of one process.
+
+    Parameters
+    ----------
+    terms : Terms
+        Sizes that the engine asks for.
+    n_own : int
+        Neurons of the process.
+    meeting : kernel.Meeting or None
+        Kernels call it at the end of a round; None: that of a single process.
+
+    Returns
+    -------
+    Channel
+        Its log holds the spikes of the process.
+    """
     own = SpikeLog(terms.length, 4 * n_own + 1024)
     segments, signal = SegmentedLog([own]), np.zeros((terms.n_steps, terms.n_readouts))
     return Channel(own, segments, signal, signal, meeting or kernel.Meeting(), [(own, everything)], segments)

@@ -24,9 +24,9 @@ def raise_together(comm: Any, problem: ParepropError | None) -> None:
 
 
 def all_arrive(comm: Any, seconds: float = PATIENCE) -> bool:
-    """Collective, if all goes well: whether all ranks come here within some seconds.
+    """Collective, if all goes well: return whether all ranks come here within some seconds.
 
-    If not, this rank is alone with its problem, the others wait for it elsewhere, and nothing collective is left to do.
+    If not, this rank is alone with its problem, the others wait for it elsewhere, and no collective call is possible.
     """
     if comm is None:
         return True
@@ -89,13 +89,19 @@ def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:
 
 
 def ordered_sum(comm: Any, values: np.ndarray) -> float:
-    """Collective: the sum of the values of all ranks, one after the other, so that it is the same for any division.
+    """Collective: add the values of all ranks one after the other, so that the sum is the same for any division.
 
     Parameters
     ----------
     comm : MPI.Comm or None
+        Communicator of the ranks; None: one process.
     values : np.ndarray
         float64, (n,), of this rank.
+
+    Returns
+    -------
+    float
+        The sum, on all ranks.
     """
     before = 0.0 if comm is None or comm.rank == 0 else comm.recv(source=comm.rank - 1)
     total = float(np.cumsum(np.concatenate(([before], values)))[-1])
@@ -112,7 +118,7 @@ def maximum(comm: Any, value: float) -> float:
 
 
 def any_of(comm: Any, flags: Sequence[bool]) -> list[bool]:
-    """Collective: for each flag whether any rank has set it."""
+    """Collective: return for each flag whether any rank has set it."""
     own = np.array(flags, np.int8)
     if comm is not None:
         from mpi4py import MPI  # where there is a communicator, it is loaded

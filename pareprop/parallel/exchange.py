@@ -1,7 +1,7 @@
 """The exchange of one round between ranks: spikes and readout signals.
 
 `Alone` (one process) and `Ranks` (MPI) are two implementations of one small interface, the only difference that the
-loop knows. Ranks of a node write their spikes into one shared log; of several nodes the leaders tell each other.
+loop knows. Ranks of a node write their spikes into one shared log; the leaders of several nodes send messages.
 """
 
 from __future__ import annotations
@@ -26,11 +26,18 @@ WAYS = ("counted", "everything", "targeted", "measured")  # the last one is an o
 
 
 class Exchange(Protocol):
-    """What the simulation needs to know of the other ranks.
+    """Interface of the simulation to the other ranks.
 
     Attributes
     ----------
-    sending : how spikes travel, in a word
+    rank, size : int
+        This rank, and the number of ranks.
+    comm : communicator or None
+        Communicator of the ranks, None for one process.
+    sending : str
+        How spikes travel, in a word.
+    replicas : Replicas
+        Groups of ranks of which these ranks are one.
     """
 
     rank: int
@@ -45,33 +52,58 @@ class Exchange(Protocol):
 
     @property
     def received_bytes(self) -> int:
-        """Bytes that this rank gets from other nodes in a round."""
+        """Bytes that this rank receives from other nodes in a round."""
 
     def require_memory(self, terms: Terms) -> None:
         """Collective: raise `InputError` if there is too little shared memory for a network."""
 
     def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
-        """Collective: take memory for logs and signals, and connect the ranks.
+        """Collective: allocate logs and signals, and connect the ranks.
 
         Parameters
         ----------
-        terms : what the engine asks for
-        sources : the neurons that this rank listens to, by default all
+        terms : Terms
+            Sizes that the engine asks for.
+        sources : Sources or None
+            Neurons that this rank listens to; None: all.
+
+        Returns
+        -------
+        Channel
+            Logs and signals of this rank.
+
+        Raises
+        ------
+        InputError
+            On all ranks, if there is too little shared memory.
         """
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """Collective: what `Channel.all_spikes_on_root` gave to rank 0, on all ranks."""
+        """Collective: broadcast the log that `Channel.all_spikes_on_root` returned on rank 0.
+
+        Parameters
+        ----------
+        log : SpikeLog
+            That log; ignored on other ranks.
+        n_steps : int
+            Steps of it.
+
+        Returns
+        -------
+        SpikeLog
+            The log of rank 0, on all ranks.
+        """
 
 
 def add_times(meeting: kernel.Meeting, timers: Timers) -> None:
-    """Take the seconds of the meetings so far: `wait` until the others were there, `communicate` for the rest."""
+    """Move seconds from a meeting to the timers: `wait` until the others arrived, `communicate` for the rest."""
     timers.add("wait", meeting.waited)
     timers.add("communicate", meeting.transferred)
     meeting.waited = meeting.transferred = 0.0
 
 
 class Alone:
-    """One process: the own log is the log, nobody to wait for."""
+    """One process: its log is the log of all neurons, and there is no rank to wait for."""
 
     rank = 0
     size = 1
@@ -83,14 +115,14 @@ class Alone:
         self.replicas = replicas or Replicas()
 
     def require_memory(self, terms: Terms) -> None:
-        """Nothing is shared."""
+        """Do nothing: one process needs no shared memory."""
 
     def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
-        """Take memory."""
+        """Allocate logs and signals."""
         return private(terms, terms.n_neurons)
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """The same."""
+        """Return `log`."""
         return log
 
 
@@ -99,14 +131,25 @@ class Ranks:
 
     Parameters
     ----------
-    comm : mpi4py communicator, its ranks numbered node by node
-    ways : between nodes "everything" to all, "targeted" to those that listen, or "counted": targeted where nodes
-        listen to a part of the neurons only
-    replicas : groups of which the communicator is one
+    comm : communicator
+        Of mpi4py, its ranks numbered node by node.
+    ways : str
+        Between nodes "everything" to all, "targeted" to those that listen, or "counted": targeted where nodes listen
+        to a part of the neurons only.
+    replicas : Replicas or None
+        Groups of ranks of which the communicator is one; None: there is one group.
 
     Attributes
     ----------
-    sender : what sends messages to other nodes, on their leaders; None where there is one node
+    nodes : Nodes
+        Nodes of the communicator.
+    sender : AllgatherSender, AlltoallvSender or None
+        Sends messages to other nodes, on the leaders of nodes; None elsewhere and where there is one node.
+
+    Raises
+    ------
+    InputError
+        If the ranks of a node are not numbered one after the other.
     """
 
     def __init__(self, comm: Any, ways: str = "counted", replicas: Replicas | None = None) -> None:
@@ -117,7 +160,7 @@ class Ranks:
         self.sending = "shared"
 
     def _layout(self, terms: Terms) -> Layout:
-        """One log for each rank of this node and for each other node, in ascending ids."""
+        """Return the layout with one log for each rank of this node and for each other node, in ascending ids."""
         first, nodes = firsts(terms.n_neurons, self.size), self.nodes
         low, high = nodes.starts[nodes.index : nodes.index + 2]
         bounds = np.unique([*nodes.starts, *range(low, high)])  # first rank of each log, and the end
@@ -134,7 +177,7 @@ class Ranks:
         raise_together(self.comm, problem)
 
     def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
-        """Collective: take shared memory, and connect the ranks."""
+        """Collective: allocate shared memory, and connect the ranks."""
         nodes, local, layout = self.nodes, self.nodes.local, self._layout(terms)
         memory = SharedMemory(self.comm, nodes, layout)
         place = nodes.index + local.rank  # of this rank's log
@@ -171,7 +214,7 @@ class Ranks:
     def _connect(
         self, meeting: Any, terms: Terms, sources: Sources | None, logs: list[Any], signal: np.ndarray
     ) -> list[tuple[Any, Choice]]:
-        """Collective: let the leaders tell each other; return the logs that this rank writes to then."""
+        """Collective: connect the leaders of nodes; return the logs of other nodes, which this rank writes to."""
         nodes, local = self.nodes, self.nodes.local
         parts = local.allgather(None if sources is None else sources.ids)
         ids = None if any(part is None for part in parts) else np.unique(np.concatenate(parts))
@@ -199,17 +242,17 @@ class Ranks:
         return [(log, within(*pair)) for log, pair in zip(others, bounds, strict=True)]
 
     def _way(self, n_heard: int, n_neurons: int) -> str:
-        """Collective: choose by counts, the same on all ranks."""
+        """Collective: choose the way to send by counts, the same on all ranks."""
         if self.ways in ("everything", "targeted"):
             return self.ways
         heard = self.comm.allgather(n_heard)
         return "targeted" if sum(heard) <= WORTHWHILE * n_neurons * self.size else "everything"
 
     def _targeted(self, arrays: dict[str, Any], sources: Sources, first: np.ndarray) -> AlltoallvSender:
-        """Collective among leaders: each one tells each other one whom its node listens to."""
+        """Collective among leaders: exchange the lists of neurons to listen to, and make the sender."""
         index, leaders = self.nodes.index, self.nodes.leaders
         wanted = sources.lists(first)
-        wanted[index] = wanted[index][:0]  # known already
+        wanted[index] = wanted[index][:0]  # this node has its own spikes
         heard = np.array([len(part) for part in wanted], np.int64)
         numbers = np.concatenate([part + start for part, start in zip(wanted, first[:-1], strict=True)])
         more = {
@@ -220,7 +263,7 @@ class Ranks:
         return AlltoallvSender(leaders, arrays | more, lists, heard, int(first[index + 1] - first[index]))
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """Collective: what `Channel.all_spikes_on_root` gave to rank 0, on all ranks."""
+        """Collective: broadcast the log that `Channel.all_spikes_on_root` returned on rank 0."""
         arrays = (log.ids[: log.ptr[n_steps]], log.ptr[: n_steps + 1]) if self.rank == 0 else None
         return SpikeLog.from_arrays(*self.comm.bcast(arrays))
 
@@ -231,5 +274,5 @@ class Ranks:
 
     @property
     def received_bytes(self) -> int:
-        """Bytes that this rank gets from other nodes in a round, if it is the leader of its own."""
+        """Bytes that this rank receives from other nodes in a round; 0 unless it is the leader of its node."""
         return self.sender.received if self.sender else 0

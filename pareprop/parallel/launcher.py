@@ -37,7 +37,7 @@ def rank_of_launcher(environment: Mapping[str, str]) -> int:
 
 
 def sending(environment: Mapping[str, str]) -> str:
-    """How spikes are to travel between nodes: what PAREPROP_SENDING says, "counted" by default.
+    """Return how spikes travel between nodes, as PAREPROP_SENDING says; "counted" by default.
 
     Raises
     ------
@@ -138,7 +138,7 @@ class _World:
 
 
 def _end_others_on_exceptions() -> None:
-    """Let an exception that nobody catches end all ranks, as `python -m mpi4py` does."""
+    """Let an uncaught exception end all ranks, as `python -m mpi4py` does."""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:

@@ -1,6 +1,6 @@
-"""How the messages of a round travel between nodes: all spikes of a node to everybody, or to each those it listens to.
+"""Messages of a round between nodes: all spikes of a node to all nodes, or to each node those that it listens to.
 
-A rank that listens to some neurons only gives them numbers, ascending like their ids; its own log holds numbers then.
+A rank that listens to some neurons only numbers them in ascending order of their ids; its log then holds numbers.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from . import mpi
 from .spike_log import SpikeLog
 
 GROWTH = 1.25  # room beyond the largest message seen, so that a second message is rare
-WORDS = 256  # of a message to everybody, at first
+WORDS = 256  # of a message to all nodes, at first
 SLACK = 8  # ids that always fit into a message to one rank
 
 
 def grown(need: int) -> int:
-    """Words to make room for when a message needs `need`."""
+    """Return the words to make room for when a message needs `need` words."""
     return int(need * GROWTH)
 
 
 def buffer_bytes(words: int, size: int) -> int:
-    """Bytes of a rank's own message and those of all `size` ranks."""
+    """Return the bytes of an outgoing message of `words` words and of the messages of all `size` senders."""
     return 4 * words * (1 + size)
 
 
@@ -36,21 +36,34 @@ class Sources:
 
     Attributes
     ----------
-    n : neurons of the whole network
-    ids : those with targets there, and its own, int64 ascending; None for all
+    n : int
+        Neurons of the whole network.
+    ids : np.ndarray or None
+        int64 (n_heard,) ascending, neurons with targets there, and its own; None for all.
     """
 
     n: int
     ids: np.ndarray | None = None
 
     def lists(self, first: np.ndarray) -> list[np.ndarray]:
-        """Of each node, whose neurons start with those of `first`, those listened to, counted from its first one."""
+        """Return the neurons of each node that are listened to.
+
+        Parameters
+        ----------
+        first : np.ndarray
+            int64 (n_nodes + 1,), first neuron of each node, and the number of all.
+
+        Returns
+        -------
+        list of np.ndarray
+            For each node int64, ascending, counted from its first neuron.
+        """
         ids = np.arange(self.n) if self.ids is None else self.ids
         ends = np.searchsorted(ids, first)
         return [ids[ends[r] : ends[r + 1]] - first[r] for r in range(len(first) - 1)]
 
     def numbered(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """Of a log of spikes by id those that are listened to, by number."""
+        """Return the spikes of a log by id that are listened to, by number."""
         if self.ids is None:
             return log
         steps, ids = log.spikes(n_steps)
@@ -59,7 +72,7 @@ class Sources:
 
 
 def mailbox(arrays: dict[str, Any]) -> kernel.Mailbox:
-    """A mailbox; what is not given is empty."""
+    """Make a mailbox; arrays that are not given are empty."""
     none, small = np.zeros(0, np.int64), np.zeros(0, np.uint32)
     empty: dict[str, Any] = dict.fromkeys(("route_ptr", "first_number", "leaves", "room", "listed", "arrives"), none)
     empty |= dict.fromkeys(("numbers", "route_rank", "route_index"), small)
@@ -67,21 +80,21 @@ def mailbox(arrays: dict[str, Any]) -> kernel.Mailbox:
 
 
 class AllgatherSender:
-    """One Allgather of a fixed size per round, a second one when it did not fit.
+    """Sends by one Allgather of a fixed size per round, and a second one when a message did not fit.
 
     Parameters
     ----------
     comm : communicator
         Of the leaders of nodes.
     arrays : dict
-        Of the mailbox.
+        Arrays of the mailbox by name.
     words : int
-        Of a message, at first.
+        Words (4 bytes) of a message, at first.
 
     Attributes
     ----------
     box : kernel.Mailbox
-        Packs and takes.
+        Packs and unpacks messages.
     """
 
     name = "everything"
@@ -92,7 +105,7 @@ class AllgatherSender:
         self._make_room(words)
 
     def resize(self, need: int) -> None:
-        """Make room for messages of `need` words and some more."""
+        """Make room for messages of `need` words, and some more."""
         self._make_room(grown(need))
 
     def _make_room(self, words: int) -> None:
@@ -102,12 +115,12 @@ class AllgatherSender:
         self.box.arrives = np.arange(self.comm.size) * words
 
     def transfer(self) -> None:
-        """Collective: the call of MPI alone."""
+        """Collective: call MPI, and nothing else."""
         self.comm.Allgather(self._outgoing, self._incoming)
 
     @property
     def received(self) -> int:
-        """Bytes that this node gets from others in a round."""
+        """Bytes that this node receives from others in a round."""
         return 4 * self.box.capacity * (self.comm.size - 1)
 
     @property
@@ -117,25 +130,25 @@ class AllgatherSender:
 
 
 class AlltoallvSender:
-    """One Alltoallv per round. Both ends know the size of a message from the quota, ids per source in its list.
+    """Sends by one Alltoallv per round. Both ends derive the size of a message from the quota, ids per listed source.
 
     Parameters
     ----------
     comm : communicator
         Of the leaders of nodes.
     arrays : dict
-        Of the mailbox.
+        Arrays of the mailbox by name.
     lists : list of np.ndarray
-        Of each node, the own neurons (0 for the first) that it listens to, ascending.
+        For each node the neurons of this node (0 for its first) that it listens to, int64 ascending.
     heard : np.ndarray
-        int64 (n_nodes,), how many of each node's neurons this one listens to.
+        int64 (n_nodes,), how many neurons of each node this one listens to.
     n_own : int
         Neurons of this node.
 
     Attributes
     ----------
     box : kernel.Mailbox
-        Packs and takes.
+        Packs and unpacks messages.
     """
 
     name = "targeted"
@@ -167,11 +180,11 @@ class AlltoallvSender:
         self.box.capacity, self.box.fixed = quota, -1
 
     def transfer(self) -> None:
-        """Collective: the call of MPI alone."""
+        """Collective: call MPI, and nothing else."""
         self.comm.Alltoallv((self._outgoing, self._leaving), (self._incoming, self._arriving))
 
     def lay_out(self, fixed: int) -> None:
-        """Places of the messages of a round, each with `fixed` words beside the ids."""
+        """Place the messages of a round in the buffers, each with `fixed` words beside the ids."""
         box = self.box
         box.fixed, box.room = fixed, self._room(self._listed)
         sizes = fixed + np.asarray(box.room), fixed + self._room(self._heard)
@@ -192,17 +205,17 @@ class AlltoallvSender:
 
     @property
     def received(self) -> int:
-        """Bytes that this node gets from others in a round."""
+        """Bytes that this node receives from others in a round."""
         sizes = self._arriving[0]
         return 4 * int(sizes.sum() - sizes[self.comm.rank])
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the message buffers and of the lists of who listens."""
+        """Bytes of the message buffers and of the lists of listening nodes."""
         return sum(array.nbytes for array in (self._outgoing, self._incoming, *self._routes.values()))
 
 
 def _connect(box: kernel.Mailbox, comm: Any, call: str) -> None:
-    """Let compiled code call MPI, unless something else plays the communicator."""
+    """Let compiled code call MPI, unless `comm` is a stand-in written in Python."""
     if found := mpi.address(comm, call):
         box.connect(*found)

@@ -11,9 +11,20 @@ SIZES = (4, 8)  # bytes of a handle: a number (MPICH and its kin) or a pointer (
 
 
 def address(comm: Any, call: str) -> tuple[int, int, int] | None:
-    """Return the address of `call` in the library that mpi4py loaded, and the handles of `comm` and of MPI_UINT32_T.
+    """Return addresses for calling MPI from compiled code.
 
-    None for what plays a communicator in Python.
+    Parameters
+    ----------
+    comm : communicator
+        Of mpi4py, or a stand-in written in Python.
+    call : str
+        Name of a function of MPI, such as "MPI_Allgather".
+
+    Returns
+    -------
+    tuple of int or None
+        Address of `call` in the library that mpi4py loaded, handles of `comm` and of MPI_UINT32_T; None for a
+        stand-in.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Ranks that share the memory of a node, and which ranks these are."""
+"""Nodes: ranks that share memory, and the layout of that memory."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Nodes:
 
 
 def ranks_per_node(environment: Mapping[str, str]) -> int:
-    """Return into how many ranks PAREPROP_RANKS_PER_NODE cuts nodes, 0 to take them as they are.
+    """Return the ranks per node that PAREPROP_RANKS_PER_NODE sets, 0 to take nodes as they are.
 
     Raises
     ------
@@ -91,6 +91,16 @@ def numbered_by_node(comm: Any) -> Any:
 def find_nodes(comm: Any) -> Nodes:
     """Collective: find out which ranks share a node.
 
+    Parameters
+    ----------
+    comm : communicator
+        Its ranks are numbered node by node.
+
+    Returns
+    -------
+    Nodes
+        The nodes as this rank sees them.
+
     Raises
     ------
     InputError
@@ -108,16 +118,18 @@ def find_nodes(comm: Any) -> Nodes:
 
 @dataclass(frozen=True)
 class Layout:
-    """What lies where in the shared memory of a node: lines of its ranks, ends of steps, signals, ids.
+    """Layout of the shared memory of a node: lines of its ranks, ends of steps, signals, ids.
 
-    Parameters
+    Attributes
     ----------
     n_ranks : int
-        Of the node.
+        Ranks of the node.
     neurons : np.ndarray
-        int64 (n_segments,), neurons that write to each log.
-    length, n_steps, n_readouts : int
-        Steps of the logs, shape of the signals.
+        int64 (n_segments,), number of neurons whose spikes each log holds.
+    length : int
+        Steps of the logs.
+    n_steps, n_readouts : int
+        Shape of the signals: steps of a sample, readouts of the whole network.
     """
 
     n_ranks: int
@@ -128,23 +140,23 @@ class Layout:
 
     @property
     def ptr_byte(self) -> int:
-        """Where the ends of steps start, after the lines of the ranks."""
+        """Offset in bytes of the ends of steps, after the lines of the ranks."""
         return 8 * kernel.NodeMeeting.columns() * (self.n_ranks + 1)
 
     @property
     def signal_byte(self) -> int:
-        """Where the signals start."""
+        """Offset in bytes of the signals."""
         return self.ptr_byte + 8 * len(self.neurons) * (self.length + 1)
 
     @property
     def ids_bytes(self) -> np.ndarray:
-        """Where the ids of each log start, and the end: addresses for each neuron to spike in each step."""
+        """Offsets in bytes of the ids of each log, and the end; addresses suffice for all neurons in each step."""
         first = _pages(self.signal_byte + 8 * self.n_steps * self.n_readouts)
         sizes = [_pages(4 * int(n) * self.length) for n in self.neurons]
         return first + np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
 
     def initial_bytes(self) -> int:
-        """Bytes that are taken at first."""
+        """Return the bytes that are allocated at first."""
         return int(self.ids_bytes[0] + sum(_pages(4 * room(int(n), self.length)) for n in self.neurons))
 
 
@@ -153,7 +165,7 @@ def _pages(n_bytes: int) -> int:
 
 
 def room(n_neurons: int, length: int) -> int:
-    """Return the spikes that the log of `n_neurons` has room for at first."""
+    """Return the number of spikes that the log of `n_neurons` neurons over `length` steps has room for at first."""
     return min(SPIKES * n_neurons + SPARE, n_neurons * length)
 
 
@@ -169,19 +181,23 @@ def require_shared(need: int) -> None:
 
 
 class SharedMemory:
-    """Collective: memory that the ranks of a node see alike; nothing of it is left when they end, however they end.
+    """Memory that the ranks of a node share; nothing of it is left when they end, however they end.
+
+    The constructor is collective.
 
     Parameters
     ----------
     comm : communicator
         Of all ranks, which fail together.
     nodes : Nodes
+        Nodes of the communicator.
     layout : Layout
+        Layout of the memory of this rank's node.
 
     Raises
     ------
     InputError
-        If there is too little of it.
+        On all ranks, if there is too little shared memory.
     """
 
     def __init__(self, comm: Any, nodes: Nodes, layout: Layout) -> None:
@@ -202,7 +218,7 @@ class SharedMemory:
         return np.frombuffer(self._map, kind, count, int(first_byte))
 
     def lines(self) -> np.ndarray:
-        """Return the lines of the ranks."""
+        """Return the lines of the ranks, int64 (n_ranks + 1, n_columns)."""
         columns = kernel.NodeMeeting.columns()
         return self._array(np.int64, (self.layout.n_ranks + 1) * columns, 0).reshape(-1, columns)
 
@@ -212,7 +228,20 @@ class SharedMemory:
         return self._array(float, shape[0] * shape[1], self.layout.signal_byte).reshape(shape)
 
     def log(self, segment: int, writes: bool) -> SharedSpikeLog:
-        """Return a log, to write to or to read."""
+        """Return the log of a segment, to write to or to read.
+
+        Parameters
+        ----------
+        segment : int
+            Number of the log, see `Layout.neurons`.
+        writes : bool
+            Whether this rank writes to it.
+
+        Returns
+        -------
+        SharedSpikeLog
+            Its arrays lie in the shared memory.
+        """
         layout, first = self.layout, int(self.layout.ids_bytes[segment])
         length = layout.length + 1
         ptr = self._array(np.int64, length, layout.ptr_byte + 8 * segment * length)
@@ -249,11 +278,26 @@ def _create(layout: Layout) -> tuple[Path | None, InputError | None]:
 
 
 def is_crowded(local: Any) -> bool:
-    """Collective: whether the ranks of a node are more than the cores that they may use together."""
+    """Collective: return whether a node has more ranks than cores that they may use together."""
     cores = set().union(*local.allgather(os.sched_getaffinity(0)))
     return local.size > len(cores)
 
 
 def lost(first_rank: int, meeting: list[Any], local_rank: int, rank: int) -> RankLost:
-    """Return the exception of ranks of a node that wait for one that ended; the lowest of them speaks."""
+    """Return the exception for ranks of a node that wait for a rank that ended; the lowest of them reports it.
+
+    Parameters
+    ----------
+    first_rank : int
+        First rank of the node.
+    meeting : list
+        Holds the meeting of the node's ranks.
+    local_rank, rank : int
+        This rank and the one that ended, counted within the node.
+
+    Returns
+    -------
+    RankLost
+        Names the rank that ended.
+    """
     return RankLost(f"rank {first_rank + rank} ended unexpectedly", speaks=local_rank == min(meeting[0].living()))

@@ -8,14 +8,14 @@ from ..kernels import spike_log as kernel
 
 
 class _Steps:
-    """What spike logs can do, wherever they lie."""
+    """Methods of all spike logs, in private or shared memory."""
 
     def __reduce__(self) -> tuple:
         """Pickle the spikes, not the room for more."""
         return SpikeLog.from_arrays, (self.ids[: self.ptr.max()], self.ptr)
 
     def part(self, first: int, last: int) -> SpikeLog:
-        """Steps [first, last); the ids are not copied."""
+        """Return steps [first, last); the ids are not copied."""
         ptr = self.ptr[first : last + 1]
         return SpikeLog.from_arrays(self.ids[ptr[0] : ptr[-1]], ptr - ptr[0])
 
@@ -26,23 +26,23 @@ class _Steps:
         self.ptr[: filled - n_steps + 1] = self.ptr[n_steps : filled + 1] - start
 
     def append(self, filled: int, other: SpikeLog, n_steps: int) -> None:
-        """Write the `n_steps` steps of `other` behind the first `filled` steps."""
+        """Write the first `n_steps` steps of `other` behind the first `filled` steps."""
         place, n = int(self.ptr[filled]), int(other.ptr[n_steps])
         self.reserve(place + n)
         self.ids[place : place + n] = other.ids[:n]
         self.ptr[filled : filled + n_steps + 1] = other.ptr[: n_steps + 1] + place
 
     def load(self, other: SpikeLog, n_steps: int) -> None:
-        """Start with the `n_steps` steps of `other`."""
+        """Start with the first `n_steps` steps of `other`."""
         self.append(0, other, n_steps)
 
     def copy(self, n_steps: int) -> SpikeLog:
-        """The first `n_steps` steps, in arrays of their own."""
+        """Return a copy of the first `n_steps` steps."""
         ptr = self.ptr[: n_steps + 1].copy()
         return SpikeLog.from_arrays(self.ids[: ptr[-1]].copy(), ptr)
 
     def spikes(self, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Steps (int64) and ids (uint32) of all spikes before `n_steps`, by step, then id."""
+        """Return steps (int64) and ids (uint32) of all spikes before step `n_steps`, by step, then id."""
         steps = np.repeat(np.arange(n_steps), np.diff(self.ptr[: n_steps + 1]))
         return steps, self.ids[: self.ptr[n_steps]]
 
@@ -52,8 +52,10 @@ class SpikeLog(_Steps, kernel.SpikeLog):
 
     Attributes
     ----------
-    ids : uint32 (capacity,)
-    ptr : int64 (n_steps + 1,)
+    ids : np.ndarray
+        uint32 (capacity,), ids that spiked, ascending within a step.
+    ptr : np.ndarray
+        int64 (n_steps + 1,), where the spikes of each step start, and where the last ones end.
     """
 
     @classmethod
@@ -74,6 +76,17 @@ class SpikeLog(_Steps, kernel.SpikeLog):
         ptr = np.concatenate(([0], np.cumsum(np.bincount(steps, minlength=n_steps))))
         return cls.from_arrays(ids.astype(np.uint32), ptr)
 
+    def without_repeats(self) -> SpikeLog:
+        """Each source at most once in a step; this log itself if that is so already."""
+        ids, ptr = np.asarray(self.ids), np.asarray(self.ptr)
+        ids = ids[: ptr[-1]]
+        again = np.zeros(len(ids), bool)
+        again[1:] = ids[1:] == ids[:-1]
+        again[ptr[:-1][ptr[:-1] < len(ids)]] = False  # the first of a step
+        if not again.any():
+            return self
+        return SpikeLog.from_arrays(ids[~again], ptr - np.concatenate(([0], np.cumsum(again)))[ptr])
+
 
 class SharedSpikeLog(_Steps, kernel.SharedSpikeLog):
     """A log in the shared memory of a node."""
@@ -83,7 +96,7 @@ class SegmentedLog(kernel.SegmentedLog):
     """Logs of neighbours, whose ids ascend over all of them in each step."""
 
     def part(self, first: int, last: int) -> SpikeLog:
-        """Steps [first, last) in one log."""
+        """Return steps [first, last) in one log."""
         if self.n_segments == 1:
             return self.segments[0].part(first, last)
         return SpikeLog.from_arrays(*self.join(first, last))
@@ -95,5 +108,5 @@ class SegmentedLog(kernel.SegmentedLog):
 
 
 def joined(parts: list[SpikeLog], n_steps: int) -> SpikeLog:
-    """The spikes of several logs in one, in each step part after part."""
+    """Return the spikes of several logs in one, in each step part after part."""
     return SpikeLog.from_arrays(*SegmentedLog(parts).join(0, n_steps))

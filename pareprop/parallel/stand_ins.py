@@ -22,14 +22,33 @@ from .spike_log import SegmentedLog, SpikeLog
 
 
 def drawn_log(seed: int, n: int, first: int, last: int, probability: float, n_steps: int) -> SpikeLog:
-    """Spikes of neurons [first, last) of `n` in `n_steps` steps, with a probability per step; ids are global."""
+    """Draw spikes of some neurons.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the draws.
+    n : int
+        Neurons of the whole network.
+    first, last : int
+        Half-open range of neurons that spike, by id.
+    probability : float
+        Probability of a spike per neuron and step.
+    n_steps : int
+        Number of steps.
+
+    Returns
+    -------
+    SpikeLog
+        Their spikes, by id.
+    """
     chances = np.zeros(n)
     chances[first:last] = probability
     return SpikeLog.from_arrays(*rng.bernoulli(rng.key(seed, "drawn"), chances, n_steps))
 
 
 def overwrite(own: SpikeLog, drawn: SpikeLog, step: int, first: int, last: int) -> None:
-    """Put the spikes of `drawn` from `step` on in the place of those of steps [first, last)."""
+    """Replace the spikes of steps [first, last) of `own` by those of `drawn` from `step` on."""
     ptr = drawn.ptr[step : step + last - first + 1]
     place = int(own.ptr[first])
     end = place + int(ptr[-1] - ptr[0])
@@ -39,17 +58,21 @@ def overwrite(own: SpikeLog, drawn: SpikeLog, step: int, first: int, last: int) 
 
 
 class DrivenExchange:
-    """A control: what ranks tell one another are drawn spikes instead of those of their neurons.
+    """A control, in which ranks exchange drawn spikes instead of those of their neurons.
 
-    The neurons go on as ever, but synapses are driven by a firing rate that depends neither on the size of the network
-    nor on what it learns. Engines must run in rounds, also alone.
+    Neurons run as usual, but the spikes that arrive at synapses have a rate that depends neither on the size of the
+    network nor on its learning. Engines must run in rounds, also in one process.
 
     Parameters
     ----------
-    exchange : what carries the spikes
-    probability : of a spike per neuron and step
-    n_neurons : of the whole network
-    seed : of the draws
+    exchange : Exchange
+        Carries the spikes.
+    probability : float
+        Probability of a spike per neuron and step.
+    n_neurons : int
+        Neurons of the whole network.
+    seed : int
+        Seed of the draws.
     """
 
     def __init__(self, exchange: Exchange, probability: float, n_neurons: int, seed: int) -> None:
@@ -63,11 +86,11 @@ class DrivenExchange:
         return self._exchange.sending
 
     def require_memory(self, terms: Terms) -> None:
-        """Collective: as the exchange that carries the spikes."""
+        """Collective: see the exchange that carries the spikes."""
         self._exchange.require_memory(terms)
 
     def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
-        """Collective: take memory, connect the ranks, and draw."""
+        """Collective: allocate logs and signals, connect the ranks, and draw the spikes of this rank."""
         self._channel, self._n_steps = self._exchange.open(terms, sources), terms.n_steps
         mine = block(self._n, self.size, self.rank)
         self._drawn = drawn_log(self._seed, self._n, *mine, self._probability, self._n_steps)
@@ -75,17 +98,17 @@ class DrivenExchange:
         return replace(self._channel, meeting=self._meeting)
 
     def _round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
-        """Collective: put drawn spikes in the place of this rank's own, then exchange."""
+        """Collective: replace this rank's spikes by drawn ones, then exchange."""
         overwrite(self._channel.own, self._drawn, self._time % self._n_steps, first, last)
         self._time += last - first
         inner = self._channel.meeting
         inner.round(first, last, signal_first, signal_last)
         self._meeting.waited += inner.waited
-        self._meeting.transferred -= inner.waited  # it counts all of this call
+        self._meeting.transferred -= inner.waited  # it includes all seconds of this call
         inner.waited = inner.transferred = 0.0
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """Collective: as the exchange that carries the spikes."""
+        """Collective: see the exchange that carries the spikes."""
         return self._exchange.broadcast_spikes(log, n_steps)
 
     @property
@@ -95,7 +118,7 @@ class DrivenExchange:
 
     @property
     def received_bytes(self) -> int:
-        """Bytes that this rank gets from other nodes in a round."""
+        """Bytes that this rank receives from other nodes in a round."""
         return self._exchange.received_bytes
 
 
@@ -104,11 +127,21 @@ class DryExchange:
 
     Parameters
     ----------
-    rank, size : which rank of how many
-    probability : of a spike per neuron and step, of the others
-    n_neurons : of the whole network
-    seed : of the draws
-    own : whether this rank's own spikes are drawn, too
+    rank, size : int
+        The rank, and the number of ranks of the run.
+    probability : float
+        Probability of a spike per step, of each neuron of the others.
+    n_neurons : int
+        Neurons of the whole network.
+    seed : int
+        Seed of the draws.
+    own : bool
+        Whether this rank's own spikes are drawn, too.
+
+    Attributes
+    ----------
+    words : int
+        Words (4 bytes) that a message of this rank needs, and some more.
     """
 
     comm: Any = None
@@ -124,10 +157,10 @@ class DryExchange:
         self.probability = probability
 
     def require_memory(self, terms: Terms) -> None:
-        """Nothing is shared."""
+        """Do nothing: one process needs no shared memory."""
 
     def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
-        """Take memory as the rank of a run does, and draw."""
+        """Allocate logs and signals as the rank of a run does, and draw spikes."""
         self._sources, self._n_steps = Sources(self._n) if sources is None else sources, terms.n_steps
         low, high = block(self._n, self.size, self.rank)
         channel = private(terms, high - low, kernel.CalledMeeting(self._round))
@@ -143,7 +176,7 @@ class DryExchange:
         )
 
     def draw(self, probability: float) -> None:
-        """Draw the spikes of the others anew."""
+        """Draw the spikes of the others anew, with this probability per neuron and step."""
         self.probability = probability
         low, high = block(self._n, self.size, self.rank)
         ranges = (0, low), (low, high if self._draws_own else low), (high, self._n)
@@ -175,23 +208,29 @@ class DryExchange:
             self.words = grown(need)
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
-        """The same."""
+        """Return `log`."""
         return log
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the message buffers of a real run have, were all ranks as this one and sent to all."""
+        """Bytes of the message buffers of a real run whose ranks all have this rank's messages and send to all."""
         return buffer_bytes(self.words, self.size)
 
 
 @dataclass
 class DryChannel(Channel):
-    """Of a dry run: all that is heard stands for all spikes, and logs of others lie with others."""
+    """Channel of a dry run: the spikes that this rank listens to stand for all; bytes of other ranks do not count.
+
+    Attributes
+    ----------
+    sources : Sources or None
+        Neurons that this rank listens to.
+    """
 
     sources: Sources | None = None
 
     def all_spikes_on_root(self, first: int, last: int) -> tuple[SpikeLog, int]:
-        """The spikes that this rank listens to; there are no others."""
+        """Return the spikes of steps [first, last) that this rank listens to by id, and their number."""
         log = self.heard.part(first, last)
         if self.sources.ids is not None:
             log = SpikeLog.from_arrays(self.sources.ids[log.ids].astype(np.uint32), log.ptr)

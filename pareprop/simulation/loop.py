@@ -122,7 +122,7 @@ class Simulation:
         Raises
         ------
         ParepropError
-            What an observer, an engine or the check for finite numbers raised, with what `Observer.failed` had to tell.
+            Raised by an observer, an engine or the check for finite numbers, with the messages of `Observer.failed`.
         StateError
             If an iteration before was left half done, by a second interrupt or an exception.
         KeyboardInterrupt

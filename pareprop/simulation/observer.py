@@ -43,7 +43,7 @@ class Outcome:
 
 
 class Watched(Protocol):
-    """What an observer sees of a `Simulation`. It may set `stop_requested` and nothing else.
+    """The part of a `Simulation` that an observer sees. It may set `stop_requested` and nothing else.
 
     Attributes
     ----------

@@ -7,5 +7,5 @@ May import the ground.
 
 Where to add
 ------------
-Another attribute of nodes or edges: the module that reads them. What a network makes of it: `network/from_sonata`.
+Another attribute of nodes or edges: the module that reads them. Its use in a network: `network/from_sonata`.
 """

@@ -1,4 +1,4 @@
-"""Edge populations: what a projection must know of them in advance, and the edges onto a range of targets in pieces."""
+"""Edge populations: properties that a projection needs in advance, and edges onto a range of targets in pieces."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def steps(delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: object) 
 
 
 def _merged(ranges: np.ndarray) -> list[tuple[int, int]]:
-    """Ranges in ascending order; what overlaps or has a small gap is one."""
+    """Return ranges in ascending order; those that overlap or have a small gap are merged."""
     if not len(ranges):
         return []
     ranges = ranges[np.argsort(ranges[:, 0], kind="stable")]

@@ -78,7 +78,7 @@ def optional(parent: h5py.Group, key: str, kinds: str = "iu") -> h5py.Dataset | 
 
 
 def integers(values: np.ndarray) -> np.ndarray:
-    """As int64; what is too large becomes negative, so that checks of bounds find it."""
+    """Return `values` as int64; too large ones become negative, so that checks of bounds find them."""
     return np.asarray(values).astype(np.int64)
 
 

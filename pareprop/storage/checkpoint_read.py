@@ -121,7 +121,7 @@ def _try(function: Any, *arguments: Any) -> tuple[Any, str]:
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest and check its form; what it says is compared with the simulation later."""
+    """Read a manifest and check its form; its contents are compared with the simulation later."""
     file = path / MANIFEST
     if not file.exists():
         raise Damaged(f"{MANIFEST} is missing")

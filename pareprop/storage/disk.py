@@ -72,7 +72,7 @@ def held(directory: Path, what: str) -> Iterator[None]:
     Raises
     ------
     InputError
-        If another process has it. A file system without locks lets everybody in.
+        If another process has it. On a file system without locks no process is refused.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -1,4 +1,4 @@
-"""What results keep of readouts of single neurons: correlations of all, signals and targets of some."""
+"""Readouts of single neurons in the results: correlations of all, signals and targets of some."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class Data(TaskBase):
         return max(self.test_samples, int(self.stop_below > 0))
 
     def _shortages(self, n_samples: int) -> list[str]:
-        """What is wrong if no samples are left for a phase, or some would have to be tested twice."""
+        """Return the problems if no samples are left for a phase, or some would have to be tested twice."""
         left, validates = n_samples - self.n_train, bool(self.validate_every)
         if self._n_test + validates <= left:
             return []

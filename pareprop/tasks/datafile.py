@@ -205,7 +205,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class _Header:
-    """What a .npz file claims of an array."""
+    """Shape and type of an array, as its header in a .npz file states them."""
 
     shape: tuple[int, ...]
     dtype: np.dtype

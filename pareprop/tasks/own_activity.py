@@ -72,7 +72,7 @@ class OwnActivity(TaskBase):
         return self.n_step
 
     def attributes(self) -> dict[str, Any]:
-        """What the figure reads."""
+        """Return attributes of the results, for the figure."""
         return {"measured_from": self.skip}
 
     def model(self) -> Model:

@@ -1,0 +1,306 @@
+"""The functions and attributes of NEST's Python interface."""
+
+from __future__ import annotations
+
+import enum
+import types
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from . import random
+from .connections import SynapseCollection
+from .errors import NESTError, NESTErrors, refuse
+from .kernel import kernel
+from .nodes import NodeCollection
+from .rules import RULES
+from .settings import DEFAULTS
+
+REFUSED = {
+    "Disconnect": "leave the connections out", "TripartiteConnect": "there are no astrocytes",
+    "EnableStructuralPlasticity": "connections stay as they are made", "SonataNetwork": "read the files yourself",
+    "CollocatedSynapses": "call Connect once for each synapse", "PlotLayer": "plot the positions yourself",
+    "GetLocalNodeCollection": "all nodes are known on all ranks", "spatial": "draw positions yourself",
+    "CreateMask": "draw the pairs yourself", "voltage_trace": "plot the events yourself",
+    "raster_plot": "plot the events yourself", "visualization": "there are no graphs of networks",
+}  # fmt: skip
+
+
+class VerbosityLevel(enum.IntEnum):
+    """How much NEST tells; nothing is told here but warnings."""
+
+    ALL = 0
+    DEBUG = 5
+    STATUS = 7
+    INFO = 10
+    PROGRESS = 15
+    DEPRECATED = 18
+    WARNING = 20
+    ERROR = 30
+    FATAL = 40
+    QUIET = 100
+
+
+def ResetKernel() -> None:
+    """Forget all nodes, connections, models and settings."""
+    kernel.reset()
+
+
+def Create(model: str, n: int = 1, params: Any = None, positions: Any = None) -> NodeCollection:
+    """Make `n` nodes of a model.
+
+    Parameters
+    ----------
+    model : name of a node model
+    n : number of nodes; parameters in its place mean one node
+    params : dictionary of parameters, each one value, one per node, or from `nest.random`; or a list of dictionaries
+    positions : not supported
+
+    Returns
+    -------
+    NodeCollection
+
+    Raises
+    ------
+    NESTError
+        For an unknown model or parameter, or a bad value.
+    """
+    if positions is not None:
+        raise refuse("nodes with positions", "draw positions and connections yourself")
+    if isinstance(n, Mapping) and params is None:
+        n, params = 1, n
+    return kernel.create(model, n, params)
+
+
+def Connect(
+    pre: Any, post: Any, conn_spec: Any = None, syn_spec: Any = None, return_synapsecollection: bool = False
+) -> SynapseCollection | None:
+    """Connect nodes.
+
+    Parameters
+    ----------
+    pre, post : NodeCollection, or arrays of ids, which may repeat
+    conn_spec : name of a rule, or a dictionary with `rule` and its arguments
+    syn_spec : name of a synapse model, or a dictionary with `synapse_model`, `weight` (number, array, random), ...
+    return_synapsecollection : whether to return all connections between `pre` and `post`
+
+    Raises
+    ------
+    NESTError
+        If such nodes cannot be connected so, or only in NEST.
+    """
+    kernel.connect(pre, post, conn_spec, syn_spec)
+    return kernel.get_connections(pre, post, None) if return_synapsecollection else None
+
+
+def GetConnections(
+    source: Any = None, target: Any = None, synapse_model: str | None = None, synapse_label: int | None = None
+) -> SynapseCollection:
+    """Find connections by their ends and model."""
+    if synapse_label is not None:
+        raise refuse("labels of synapses", "find connections by their source and target")
+    return kernel.get_connections(source, target, synapse_model)
+
+
+def SetDefaults(model: str, params: Any, val: Any = None) -> None:
+    """Change the defaults of a node or synapse model."""
+    values = params if val is None else {params: val}
+    kernel.models.set_defaults(model, values, kernel.resolution, kernel.simulated)
+
+
+def GetDefaults(model: str, keys: Any = None, output: str = "") -> Any:
+    """Defaults of a node or synapse model: all, one, or a list of some."""
+    found = kernel.models.defaults(model, kernel.collection(np.zeros(0, np.int64)))
+    if keys is None:
+        return found
+    return found[keys] if isinstance(keys, str) else [found[key] for key in keys]
+
+
+def CopyModel(existing: str, new: str, params: Mapping[str, Any] | None = None) -> None:
+    """Make a model under another name, with other defaults."""
+    kernel.models.copy(existing, new, params or {}, kernel.resolution)
+
+
+def GetStatus(nodes: Any, keys: Any = None, output: str = "") -> Any:
+    """Parameters of nodes or connections, one entry for each."""
+    if keys is None:
+        return tuple(entry.get() for entry in nodes)
+    if isinstance(keys, str):
+        return tuple(entry.get(keys) for entry in nodes)
+    return tuple(tuple(entry.get(key) for key in keys) for entry in nodes)
+
+
+def SetStatus(nodes: Any, params: Any, val: Any = None) -> None:
+    """Set parameters of nodes or connections."""
+    nodes.set(params if val is None else {params: val})
+
+
+def GetNodes(properties: Mapping[str, Any] | None = None, local_only: bool = False) -> NodeCollection:
+    """Nodes with these values of `model`, `element_type` or parameters."""
+    ids = np.arange(1, kernel.nodes.n + 1)
+    everybody = kernel.collection(ids)
+    mask = np.ones(len(ids), bool)
+    for key, value in (properties or {}).items():
+        mask &= np.array([_value(node, key) == value for node in everybody], bool)
+    return kernel.collection(ids[mask])
+
+
+def _value(node: NodeCollection, key: str) -> Any:
+    try:
+        return node.get(key)
+    except KeyError:
+        return None
+
+
+def Simulate(t: float) -> None:
+    """Collective: simulate for `t` ms.
+
+    Raises
+    ------
+    NESTError
+        If `t` is no multiple of the resolution, or the network cannot be simulated as it is described.
+    """
+    kernel.simulate(t)
+
+
+def Prepare() -> None:
+    """Do nothing but allow `Run`."""
+    if kernel.prepared:
+        raise NESTErrors.KernelException("Prepare called twice")
+    kernel.prepared = True
+
+
+def Run(t: float) -> None:
+    """Collective: simulate for `t` ms between `Prepare` and `Cleanup`."""
+    if not kernel.prepared:
+        raise NESTErrors.KernelException("Run without calling Prepare")
+    kernel.simulate(t)
+
+
+def Cleanup() -> None:
+    """End what `Prepare` began."""
+    if not kernel.prepared:
+        raise NESTErrors.KernelException("Cleanup without calling Prepare")
+    kernel.prepared = False
+
+
+@contextmanager
+def RunManager() -> Iterator[None]:
+    """`Prepare` before and `Cleanup` after a block with `Run`."""
+    Prepare()
+    try:
+        yield
+    finally:
+        Cleanup()
+
+
+def set(**values: Any) -> None:
+    """Set kernel parameters."""
+    kernel.set(values)
+
+
+def get(keys: Any = None, output: str = "") -> Any:
+    """Kernel parameters: all, one, or a dictionary of some."""
+    found = kernel.status()
+    if keys is None:
+        return found
+    return found[keys] if isinstance(keys, str) else {key: found[key] for key in keys}
+
+
+def GetKernelStatus(keys: Any = None) -> Any:
+    """Kernel parameters: all, one, or a tuple of some."""
+    found = get()
+    return found if keys is None else found[keys] if isinstance(keys, str) else tuple(found[key] for key in keys)
+
+
+def SetKernelStatus(params: Mapping[str, Any]) -> None:
+    """Set kernel parameters."""
+    kernel.set(params)
+
+
+def NumProcesses() -> int:
+    """Number of MPI ranks."""
+    return kernel.exchange.size
+
+
+def Rank() -> int:
+    """Number of this MPI rank."""
+    return kernel.exchange.rank
+
+
+def SyncProcesses() -> None:
+    """Collective: wait for all ranks."""
+    if kernel.exchange.comm is not None:
+        kernel.exchange.comm.Barrier()
+
+
+def get_verbosity() -> VerbosityLevel:
+    """The level that was set."""
+    return Module.level
+
+
+def set_verbosity(level: Any) -> None:
+    """Note a level, also by its old name such as "M_WARNING"."""
+    names = VerbosityLevel.__members__
+    Module.level = VerbosityLevel(names[level.removeprefix("M_")] if isinstance(level, str) else level)
+
+
+def collection(nodes: Any = None) -> NodeCollection:
+    """Make a NodeCollection of ids."""
+    ids = np.asarray([] if nodes is None else list(nodes), np.int64)
+    if len(ids) and (np.any(np.diff(ids) <= 0) or ids[0] < 1 or ids[-1] > kernel.nodes.n):
+        raise NESTErrors.UnknownNode("ids of a NodeCollection must be ascending, and those of nodes that exist")
+    return kernel.collection(ids)
+
+
+class Module(types.ModuleType):
+    """The module `nest`: kernel parameters are its attributes."""
+
+    level = VerbosityLevel.INFO
+    random = random
+    NESTError, NESTErrors, VerbosityLevel = NESTError, NESTErrors, VerbosityLevel
+    NodeCollection = staticmethod(collection)
+    connection_rules = RULES
+    build_info = {  # noqa: RUF012
+        "version": "3.10.0", "have_threads": True, "have_mpi": False, "have_gsl": False, "have_hdf5": False,
+        "have_boost": False, "have_music": False,
+    }  # fmt: skip
+
+    def __getattr__(self, name: str) -> Any:
+        if name in REFUSED:
+            raise refuse(f"nest.{name}", REFUSED[name])
+        if not name.startswith("__"):
+            status = kernel.status()
+            if name in status:
+                return status[name]
+        raise AttributeError(f"module 'nest' has no attribute '{name}'")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("__") or isinstance(value, types.ModuleType):
+            super().__setattr__(name, value)
+        elif name == "verbosity":
+            set_verbosity(value)
+        elif name in DEFAULTS:
+            kernel.set({name: value})
+        else:
+            raise AttributeError(f"Cannot set attribute '{name}' on module 'nest'")
+
+    @property
+    def verbosity(self) -> VerbosityLevel:
+        """The level that was set."""
+        return Module.level
+
+    @property
+    def kernel_status(self) -> dict[str, Any]:
+        """All kernel parameters."""
+        return kernel.status()
+
+
+for _function in (
+    ResetKernel, Create, Connect, GetConnections, SetDefaults, GetDefaults, CopyModel, GetStatus, SetStatus, GetNodes,
+    Simulate, Prepare, Run, Cleanup, RunManager, set, get, GetKernelStatus, SetKernelStatus, NumProcesses, Rank,
+    SyncProcesses, get_verbosity, set_verbosity,
+):  # fmt: skip
+    setattr(Module, _function.__name__, staticmethod(_function))

@@ -1,0 +1,248 @@
+"""Node and synapse models with NEST's names, their parameters and what can be recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..network.neurons import NEURON_MODELS, READOUT_MODELS
+from ..network.parameters import checked
+from .errors import NESTErrors, notice, refuse, translated
+
+FOREVER = float(np.finfo(float).max)
+EMPTY = np.zeros(0)
+HISTORY = "eprop_history_duration"  # a recordable that tells the length of a buffer that only NEST has
+IGNORE = {"ignore_and_spike": False, "ignore_and_spike_interval": 100.0, "ignore_and_spike_offset": 1.0}
+DEVICE = {"label": "", "origin": 0.0, "start": 0.0, "stop": FOREVER}
+RECORDER = DEVICE | {"record_to": "memory", "time_in_steps": False}
+METER = RECORDER | {"interval": 1.0, "offset": 0.0}
+SUFFIX = {"interval": "_bsshslm_2020", "spike": ""}
+
+
+@dataclass(frozen=True)
+class NodeModel:
+    """What a node is.
+
+    Attributes
+    ----------
+    name : NEST's name, or that of a copy
+    kind : "neuron", "readout", "parrot", "stimulator" or "recorder"
+    defaults : parameters with their values; those of `fixed` can be set to no other
+    base : NEST's name
+    variant : "interval" or "spike" for neurons and readouts
+    core : name of a neuron in the package, such as "iaf_adapt"
+    recordables : what a multimeter can record
+    fixed : parameter to what to do instead of changing it
+    """
+
+    name: str
+    kind: str
+    defaults: dict[str, Any]
+    base: str
+    variant: str = ""
+    core: str = ""
+    recordables: tuple[str, ...] = ()
+    fixed: dict[str, str] = field(default_factory=dict)
+
+
+def _neuron(variant: str, core: str) -> NodeModel:
+    name = f"eprop_{core}{SUFFIX[variant]}"
+    fields = NEURON_MODELS[variant][core].model_fields
+    defaults = {key: item.default for key, item in fields.items()} | {"V_m": -70.0, "flush_event_send_interval": np.inf}
+    adaptive = "adapt" in core
+    recordables = ("V_m", HISTORY, "learning_signal", "surrogate_gradient")
+    if adaptive:
+        defaults["adaptation"] = 0.0
+        recordables = (*recordables, "V_th_adapt", "adaptation")
+    fixed = {"ignore_and_spike": "drive the neuron by a spike_generator"}
+    if adaptive:
+        fixed["adaptation"] = "start from 0"
+    return NodeModel(name, "neuron", defaults | IGNORE, name, variant, core, tuple(sorted(recordables)), fixed)
+
+
+def _readout(variant: str) -> NodeModel:
+    name = f"eprop_readout{SUFFIX[variant]}"
+    fields = READOUT_MODELS[variant].model_fields
+    defaults = {key: item.default for key, item in fields.items()} | {"V_m": 0.0}
+    recordables = ["V_m", HISTORY, "error_signal", "readout_signal", "target_signal"]
+    if variant == "interval":
+        recordables.append("readout_signal_unnorm")
+    else:
+        defaults.pop("loss")
+    return NodeModel(name, "readout", defaults, name, variant, "readout", tuple(sorted(recordables)))
+
+
+def _device(name: str, kind: str, defaults: dict[str, Any]) -> NodeModel:
+    return NodeModel(name, kind, defaults, name)
+
+
+SPIKES = {
+    "spike_times": EMPTY, "spike_weights": EMPTY, "spike_multiplicities": EMPTY, "precise_times": False,
+    "allow_offgrid_times": False, "shift_now_spikes": False,
+}  # fmt: skip
+RATES = {"amplitude_times": EMPTY, "amplitude_values": EMPTY, "allow_offgrid_times": False}
+WATCH = {"senders": EMPTY, "targets": EMPTY}
+NODE_MODELS: dict[str, NodeModel] = {
+    model.name: model
+    for model in (
+        *(_neuron("interval", core) for core in NEURON_MODELS["interval"]), _readout("interval"),
+        *(_neuron("spike", core) for core in NEURON_MODELS["spike"]), _readout("spike"),
+        _device("parrot_neuron", "parrot", {"flush_event_send_interval": np.inf} | IGNORE),
+        _device("spike_generator", "stimulator", DEVICE | SPIKES),
+        _device("step_rate_generator", "stimulator", DEVICE | RATES),
+        _device("poisson_generator", "stimulator", DEVICE | {"rate": 0.0}),
+        _device("dc_generator", "stimulator", DEVICE | {"amplitude": 0.0}),
+        _device("step_current_generator", "stimulator", DEVICE | RATES),
+        _device("multimeter", "recorder", METER | {"record_from": ()}),
+        _device("voltmeter", "recorder", METER | {"record_from": ("V_m",)}),
+        _device("spike_recorder", "recorder", RECORDER),
+        _device("weight_recorder", "recorder", RECORDER | WATCH),
+    )
+}  # fmt: skip
+LISTS = {"spike_times", "spike_weights", "spike_multiplicities", "amplitude_times", "amplitude_values", "record_from",
+         "senders", "targets"}  # fmt: skip
+UNSUPPORTED = {  # parameters of devices that must keep their value, and what to do instead
+    "precise_times": "spikes lie on the grid of the resolution", "allow_offgrid_times": "round the times yourself",
+    "shift_now_spikes": "spike times must lie behind the present time", "record_to": "events are kept in memory",
+    "time_in_steps": "divide the times by the resolution", "spike_weights": "give weights to the connections",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SynapseModel:
+    """What a connection is.
+
+    Attributes
+    ----------
+    name : NEST's name, or that of a copy
+    base : NEST's name
+    defaults : its parameters; `optimizer` is a dictionary of its own
+    """
+
+    name: str
+    base: str
+    defaults: dict[str, Any]
+
+    @property
+    def variant(self) -> str:
+        """Variant of e-prop that it belongs to, "" for none."""
+        if not self.base.startswith("eprop_"):
+            return ""
+        return "interval" if "bsshslm_2020" in self.base else "spike"
+
+    @property
+    def plastic(self) -> bool:
+        """Whether its weights learn."""
+        return self.base.startswith("eprop_synapse")
+
+
+ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+OPTIMIZER = {
+    "type": "gradient_descent", "batch_size": 1, "eta": 1e-4, "Wmin": -100.0, "Wmax": 100.0, "optimize_each_step": True
+}  # fmt: skip
+PLAIN = {"weight": 1.0, "delay": 1.0, "receptor_type": 0, "weight_recorder": None}
+COMMON = {"weight_recorder", "optimizer", "average_gradient"}  # of the model, not of single connections
+SYNAPSE_MODELS: dict[str, SynapseModel] = {
+    name: SynapseModel(name, name, PLAIN | more)
+    for name, more in {
+        "static_synapse": {}, "rate_connection_delayed": {}, "eprop_synapse": {"optimizer": OPTIMIZER},
+        "eprop_synapse_bsshslm_2020": {"optimizer": OPTIMIZER, "average_gradient": False, "tau_m_readout": 10.0},
+        "eprop_learning_signal_connection": {}, "eprop_learning_signal_connection_bsshslm_2020": {},
+    }.items()
+}  # fmt: skip
+
+
+def old_names(values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Take names of NEST 3.7 to 3.9 for those of today, with a notice."""
+    values = dict(values)
+    if "surrogate_gradient_height" in known:
+        for old, new, turn in (
+            ("gamma", "surrogate_gradient_height", lambda x: x),
+            ("beta", "surrogate_gradient_width", lambda x: 1.0 / np.asarray(x, float) if np.ndim(x) else 1.0 / x),
+        ):
+            if old in values:
+                relation = "" if old == "gamma" else " = 1 / beta"
+                notice(f"parameter '{old}' is taken as in NEST 3.9; its name is {new}{relation} now")
+                values[new] = turn(values.pop(old))
+    return values
+
+
+def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str, Any], where: str, dt: float) -> None:
+    """Check parameters of nodes that were just changed.
+
+    Parameters
+    ----------
+    model : of the nodes
+    values : all parameters, scalars or one value per node
+    changed : those that are new
+    where : named in messages
+    dt : resolution in ms
+
+    Raises
+    ------
+    KernelException
+        `NotImplemented` for what cannot be represented, `BadProperty` for bad values.
+    """
+    for key, value in changed.items():
+        if key in model.fixed and np.any(np.asarray(value) != model.defaults[key]):
+            raise refuse(f"{key} = {value} ({where})", model.fixed[key])
+        if key in UNSUPPORTED and (np.size(value) > 0 if key in LISTS else value != model.defaults[key]):
+            raise refuse(f"{key} = {value} ({where})", UNSUPPORTED[key])
+    if model.kind in ("neuron", "readout"):
+        kinds = NEURON_MODELS[model.variant] if model.kind == "neuron" else {"readout": READOUT_MODELS[model.variant]}
+        kind = kinds[model.core]
+        with translated():
+            for row in _rows(kind, values):
+                checked(kind, row, where)
+    if "flush_event_send_interval" in changed and np.min(changed["flush_event_send_interval"]) <= 0:
+        raise NESTErrors.BadProperty(f"{where}: flush_event_send_interval > 0 required")
+    if model.kind in ("stimulator", "recorder"):
+        _check_device(model, changed, where, dt)
+
+
+def _rows(kind: Any, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Parameters of a model of the package, one dictionary for each combination of values that it takes as scalars."""
+    given = {key: value for key, value in values.items() if key in kind.model_fields}
+    scalars = [key for key, value in given.items() if np.ndim(value) and not _takes_arrays(kind, key)]
+    if not scalars:
+        return [given]
+    columns = [given[key].tolist() for key in scalars]
+    return [given | dict(zip(scalars, row, strict=True)) for row in sorted(set(zip(*columns, strict=True)), key=str)]
+
+
+def _takes_arrays(kind: Any, key: str) -> bool:
+    return "ndarray" in str(kind.model_fields[key].annotation)
+
+
+def _check_device(model: NodeModel, changed: Mapping[str, Any], where: str, dt: float) -> None:
+    for key in changed.keys() & {"origin", "start", "stop", "offset", "interval"}:
+        value = changed[key]
+        if value < FOREVER and abs(value / dt - round(value / dt)) > 1e-9 * max(1.0, abs(value / dt)):
+            raise NESTErrors.BadProperty(f"{where}: {key} = {value} must be a multiple of the resolution, {dt}")
+    if changed.get("interval", dt) < dt:
+        raise NESTErrors.BadProperty(f"{where}: interval = {changed['interval']} must be at least the resolution, {dt}")
+    for key in ("rate",):
+        if changed.get(key, 0.0) < 0:
+            raise NESTErrors.BadProperty(f"{where}: {key} = {changed[key]} must be at least 0")
+    if "spike_times" in changed:
+        _check_times(changed["spike_times"], "spike_times", where, dt, strictly=False)
+    if "amplitude_times" in model.defaults and changed.keys() & {"amplitude_times", "amplitude_values"}:
+        times, values = changed.get("amplitude_times"), changed.get("amplitude_values")
+        if times is None or values is None or len(times) != len(values):
+            raise NESTErrors.BadProperty(f"{where}: amplitude_times and amplitude_values must be set together, as long")
+        _check_times(times, "amplitude_times", where, dt, strictly=True)
+
+
+def _check_times(times: np.ndarray, key: str, where: str, dt: float, strictly: bool) -> None:
+    steps = times / dt
+    off = np.abs(steps - np.rint(steps)) > 1e-6 * np.maximum(1.0, np.abs(steps))
+    if off.any():
+        raise NESTErrors.BadProperty(f"{where}: {key} holds {times[off][0]}, not a multiple of the resolution, {dt}")
+    if len(times) and steps.min() <= 0:
+        raise NESTErrors.BadProperty(f"{where}: {key} holds {times.min()}, must be above 0")
+    gaps = np.diff(np.rint(steps))
+    if np.any(gaps < 0) or (strictly and np.any(gaps == 0)):
+        raise NESTErrors.BadProperty(f"{where}: {key} must be {'strictly ' if strictly else ''}ascending")

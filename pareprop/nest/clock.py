@@ -1,0 +1,230 @@
+"""What the clocks of both variants share: the built network, its stimuli, and its weights as scripts see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engines.losses import learning_signal
+from ..engines.sample import Sample
+from ..errors import StateError
+from ..network.footprint import require
+from ..network.local import LocalNetwork
+from ..parallel.collectives import guarded, maximum, raise_together
+from ..parallel.exchange import Exchange
+from ..parallel.spike_log import SpikeLog, joined
+from ..simulation.digest import Digest
+from ..simulation.finite import find_bad
+from ..timers import Timers
+from .connections import Bundle
+from .stimuli import Amplitudes, Currents, SpikeTrains, Train
+from .taps import NOBODY, Taps, WeightTap, spread
+from .wiring import Wiring
+
+AHEAD = 2  # steps by which voltages of readouts are known before they are shown
+
+
+class Clock:
+    """A network whose time goes on in pieces of any length.
+
+    Parameters
+    ----------
+    wiring : the network
+    nodes : table of all nodes, where generators are read
+    bundles : connections, whose weights are kept up to date
+    taps : recorders
+    exchange : between ranks
+    seed : of Poisson trains
+
+    Attributes
+    ----------
+    step : NEST's steps that are simulated
+    etas, first_etas : synapse model to its learning rate, and to that of the first update of each synapse
+    """
+
+    def __init__(
+        self, wiring: Wiring, nodes: Any, bundles: list[Bundle], taps: Taps, exchange: Exchange, seed: int
+    ) -> None:
+        self.wiring, self.bundles, self.taps, self.exchange = wiring, bundles, taps, exchange
+        self.model, self.comm, self.dt = wiring.model, exchange.comm, wiring.model.dt_ms
+        self.timers, self.digest, self.step = Timers(), Digest(), 0
+        n_out = len(wiring.readouts)
+        self.train, self._parrots = Train(), Train()
+        generators = [block.first + np.arange(block.n) for block in nodes.of_kind("stimulator")
+                      if block.model.base == "spike_generator"]  # fmt: skip
+        self._generators = taps.recorded_nodes(np.concatenate([NOBODY, *generators])).tolist()
+        self.trains = SpikeTrains(nodes, wiring.links, wiring.trains, seed, self.dt)
+        self.targets = Amplitudes(nodes, wiring.targets, n_out, self.dt)
+        self.window = Amplitudes(nodes, wiring.window, n_out, self.dt)
+        self.currents = Currents(nodes, wiring.currents, self.dt)
+        self.etas: dict[str, float] = {}
+        self.first_etas: dict[str, float] = {}
+        with guarded(self.comm):
+            require(self.model, self.n_steps, exchange.rank, exchange.size)
+            self.network = LocalNetwork(self.model, exchange.rank, exchange.size)
+        with guarded(self.comm):
+            self.engine = self._engine()
+        self.engine.bind()
+        self.engine.record_ids(taps.recorded)
+        own = self.engine.recorded_ids - self.network.neurons[0]
+        self._feedback = self.network.dense_feedback()[:, own]
+        cells = self.network.cells
+        self._shift = {name: cells[name][own] for name in ("E_L", "V_th", "adapt_beta")}
+        self._synapses = {
+            span.projection.name: (table, span) for table in self.network.tables().values() for span in table.spans
+        }  # fmt: skip
+        self._watched = [self._watch(tap) for tap in taps.weights]
+
+    n_steps: int  # of an engine's sample
+
+    def _engine(self) -> Any:
+        raise NotImplementedError
+
+    def _run(self, end: int) -> None:
+        raise NotImplementedError
+
+    def take_rates(self, rates: dict[str, tuple[float, float]]) -> None:
+        """Take learning rates for what follows, see `Models.rates`."""
+        self.etas = {name: eta for name, (eta, _) in rates.items()}
+        self.first_etas = {name: first for name, (_, first) in rates.items()}
+
+    def advance(self, end: int) -> None:
+        """Collective: simulate the steps up to `end`."""
+        stamps, sources = self.trains.freeze(self.step, end)
+        self.train.add(stamps, sources)
+        for frozen in (self.targets, self.window, self.currents):
+            frozen.freeze(self.step, end)
+        self.taps.reserve(end + AHEAD)
+        if self.taps.wants_spikes:
+            self._show_inputs(end, stamps, sources)
+        self._run(end)
+        self.taps.write_spikes()
+        self.step = end
+
+    def _show_inputs(self, end: int, stamps: np.ndarray, sources: np.ndarray) -> None:
+        """Note the spikes of parrots and generators up to `end`."""
+        parrots = sources < len(self.wiring.parrots)
+        self._parrots.add(stamps[parrots], sources[parrots])
+        steps, index = self._parrots.take(self.step + 1, end + 1).spikes(end - self.step)
+        self.taps.put_spikes(self.step + 1 + steps, self.wiring.parrots[index])
+        for node in self._generators:
+            emitted = self.trains.emitted(node, self.step, end)
+            self.taps.put_spikes(emitted, np.full(len(emitted), node))
+
+    # ---- recording ---------------------------------------------------------------------------------------------------
+
+    def put_dynamics(self, step: int, voltage: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
+        """Collective: show what this rank's recorded neurons did in steps from `step` on, (n_steps, n)."""
+        if not len(self.taps.recorded):
+            return
+        shift = self._shift
+        columns = {"V_m": voltage + shift["E_L"], "surrogate_gradient": psi, "adaptation": adaptation}
+        columns["V_th_adapt"] = shift["E_L"] + shift["V_th"] + shift["adapt_beta"] * adaptation
+        for field, values in columns.items():
+            if self.taps.wants(field):
+                self.taps.put_neurons(field, step, spread(self.comm, values))
+
+    def put_signals(self, step: int, error: np.ndarray) -> None:
+        """Collective: show the learning signals that errors (n_steps, n_readouts) give, from `step` on."""
+        if self.taps.wants("learning_signal"):
+            own = learning_signal(error, self._feedback)
+            self.taps.put_neurons("learning_signal", step, spread(self.comm, own))
+
+    def own_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
+        """Collective: spikes of all ranks, from those of this one's neurons."""
+        if self.comm is None:
+            return log
+        parts = self.comm.allgather((log.ids[: log.ptr[n_steps]].copy(), log.ptr[: n_steps + 1].copy()))
+        return joined([SpikeLog.from_arrays(*part) for part in parts], n_steps)
+
+    # ---- weights -----------------------------------------------------------------------------------------------------
+
+    def _watch(self, tap: WeightTap) -> list[tuple[Any, np.ndarray, np.ndarray]]:
+        """Tables, places in them and places in the tap of the watched synapses that this rank has."""
+        wanted = {(int(b), int(p)): k for k, (b, p) in enumerate(tap.place)}
+        found = []
+        for name, (table, span) in self._synapses.items():
+            members = self.wiring.origin.get(name, ())
+            if not any(index in {b for b, _ in wanted} for index, _ in members):
+                continue
+            for (index, place), local in self._places(table, span, members):
+                keep = [k for k, p in enumerate(place.tolist()) if (index, p) in wanted]
+                number = np.array([wanted[index, int(place[k])] for k in keep], np.int64)
+                found.append((table, local[keep], number))
+        return found
+
+    def watched(self, which: int) -> np.ndarray:
+        """Collective: present weights of the connections that a weight recorder watches."""
+        values = np.zeros(len(self.taps.weights[which].source))
+        for table, local, number in self._watched[which]:
+            values[number] = table.weight[local]
+        return values if self.comm is None else sum(self.comm.allgather(values))
+
+    def _places(self, table: Any, span: Any, members: Any) -> list[tuple[tuple[int, np.ndarray], np.ndarray]]:
+        """For each bundle of a projection: its connections that live on this rank, and their places in the table.
+
+        Connections of equal source, target and delay lie in the order in which they were made.
+        """
+        bundles = [(index, place) for index, place in members]
+        source, target, delay = (np.concatenate(column) for column in zip(*(
+            (b.source[p], b.target[p], np.broadcast_to(b.delay, len(b))[p])
+            for b, p in ((self.bundles[i], p) for i, p in bundles)), strict=True))  # fmt: skip
+        which = np.repeat(np.arange(len(bundles)), [len(p) for _, p in bundles])
+        place = np.concatenate([p for _, p in bundles])
+        target = np.searchsorted(self._ids(span.projection.post), target)
+        mine = np.flatnonzero((target >= span.targets[0]) & (target < span.targets[1]))
+        order = mine[np.lexsort((delay[mine], source[mine], target[mine]))]
+        parts = list(table.ordered(span))
+        local = np.concatenate([part[0] for part in parts]) if parts else np.zeros(0, np.int64)
+        result = []
+        for k, (index, _) in enumerate(bundles):
+            chosen = which[order] == k
+            result.append(((index, place[order][chosen]), local[chosen]))
+        return result
+
+    def _ids(self, population: Any) -> np.ndarray:
+        first = self.model.offset(population)
+        ids = self.wiring.recurrent if population.role == "recurrent" else self.wiring.readouts
+        return ids[first : first + population.size]
+
+    def read_weights(self) -> None:
+        """Collective: bring the weights of all bundles up to date, on all ranks."""
+        for name, (table, span) in self._synapses.items():
+            if not span.projection.plastic:
+                continue
+            for (index, place), local in self._places(table, span, self.wiring.origin[name]):
+                mine = place, table.weight[local]
+                for there, values in [mine] if self.comm is None else self.comm.allgather(mine):
+                    self.bundles[index].weight[there] = values
+
+    def write_weights(self, index: int) -> None:
+        """Give the weights of a bundle to the network."""
+        for name, (table, span) in self._synapses.items():
+            members = self.wiring.origin.get(name, ())
+            if any(which == index for which, _ in members):
+                for (which, place), local in self._places(table, span, members):
+                    if which == index:
+                        table.weight[local] = self.bundles[index].weight[place]
+
+    # ---- the rest ----------------------------------------------------------------------------------------------------
+
+    def check_finite(self, loss: float) -> None:
+        """Collective: raise `StateError` if a number on any rank is not finite."""
+        problem = find_bad(self.network, self.engine)
+        if not np.isfinite(loss):
+            problem = problem or StateError(f"the loss is {loss}")
+        if maximum(self.comm, problem is not None):
+            raise_together(self.comm, problem)
+
+    def sample(self, inputs: SpikeLog, target: np.ndarray, window: np.ndarray | None = None,
+               currents: np.ndarray | None = None) -> Sample:  # fmt: skip
+        """Make a sample of the engine."""
+        return Sample(inputs, target, currents if self.model.size("current") else None, window)
+
+    def hexdigest(self) -> str:
+        """Collective: SHA-256 over all spikes and the present weights, valid on rank 0."""
+        digest = Digest()
+        digest.update(self.digest)
+        digest.add_weights(self.comm, self.network)
+        return digest.hexdigest()

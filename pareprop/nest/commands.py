@@ -1,0 +1,142 @@
+"""`pareprop nest SCRIPT`: run a script that imports `nest` with this package in its place."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import InputError
+from ..parallel import launcher
+from ..parallel.exchange import Exchange
+
+PATIENCE = 20.0  # seconds that a rank whose script failed waits for the others to fail, too
+
+
+@contextmanager
+def in_place_of_nest() -> Iterator[Any]:
+    """Have `import nest` mean `pareprop.nest`, within this context."""
+    import pareprop.nest as nest
+
+    names = {"nest": nest, "nest.random": nest.random, "nest.ll_api": nest}
+    kept = {name: sys.modules.get(name) for name in names}
+    sys.modules.update(names)
+    try:
+        yield nest
+    finally:
+        for name, module in kept.items():
+            if module is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module
+
+
+@click.command(name="nest", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("script", type=click.Path())
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("--allow-delays", is_flag=True, help="Accept delays above one step, which NEST refuses for e-prop.")
+@click.option("--timings", is_flag=True, help="Tell at the end where the time went, and print the digest of the run.")
+@click.pass_obj
+def nest_command(
+    exchange: Exchange, script: str, arguments: tuple[str, ...], allow_delays: bool, timings: bool
+) -> None:
+    """Run a script written for NEST, unchanged: `import nest` means this package in it.
+
+    The script sees SCRIPT and ARGUMENTS as its command line. It ends with exit code 1 if it fails, on all ranks, as it
+    does with NEST.
+    """
+    if not Path(script).is_file():
+        raise InputError(f"script {script}: there is no such file")
+    with in_place_of_nest() as nest:
+        from .settings import DEFAULTS
+
+        DEFAULTS["eprop_delays_above_one_step"] = allow_delays
+        nest.ResetKernel()
+        start = time.perf_counter()
+        code = _run(exchange, script, arguments)
+        if timings and not code:
+            _tell(exchange, time.perf_counter() - start)
+    if code:
+        sys.exit(code)
+
+
+def _run(exchange: Exchange, script: str, arguments: tuple[str, ...]) -> int:
+    """Run the script; return its exit code."""
+    kept = sys.argv, sys.path[:]
+    sys.argv, sys.path[:1] = [script, *arguments], [str(Path(script).resolve().parent)]
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as stop:
+        return _exit_code(exchange, stop)
+    except Exception as problem:
+        _fail(exchange, _told(problem, script))
+        return 1
+    finally:
+        sys.argv, sys.path[:] = kept
+    return 0
+
+
+def _told(problem: Exception, script: str) -> str:
+    """The traceback from the script on, without what runs it."""
+    frame = problem.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename != script:
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(problem), problem, frame or problem.__traceback__))
+
+
+def _exit_code(exchange: Exchange, stop: SystemExit) -> int:
+    if stop.code is None or stop.code == 0:
+        return 0
+    if not isinstance(stop.code, int):
+        _fail(exchange, str(stop.code))
+        return 1
+    _fail(exchange, "")
+    return stop.code
+
+
+def _fail(exchange: Exchange, text: str) -> None:
+    """Print why the script failed, once if it fails on all ranks; end all if it fails on some alone."""
+    together = _all_here(exchange)
+    if text and (exchange.rank == 0 or not together):
+        where = "" if exchange.size == 1 or together else f"rank {exchange.rank}: "
+        sys.stderr.write(f"{where}{text.rstrip()}\n")
+        sys.stderr.flush()
+    if not together:
+        launcher.abort()
+        os._exit(1)
+
+
+def _all_here(exchange: Exchange) -> bool:
+    """Whether all ranks call this within `PATIENCE` seconds."""
+    if exchange.comm is None:
+        return True
+    request, start = exchange.comm.Ibarrier(), time.monotonic()
+    while not request.Test():
+        if time.monotonic() - start > PATIENCE:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def _tell(exchange: Exchange, seconds: float) -> None:
+    from .kernel import kernel
+
+    if kernel.clock is None:
+        return
+    digest = kernel.clock.hexdigest()
+    if exchange.rank == 0:
+        for name, value in kernel.clock.timers.seconds.items():
+            click.echo(f"{name:12s} {value:9.3f} s")
+        click.echo(f"script       {seconds:9.3f} s, {kernel.step * kernel.resolution / 1000:.4g} s of biological time")
+        click.echo(f"digest: {digest}")
+
+
+COMMANDS = (nest_command,)

@@ -1,0 +1,261 @@
+"""Connections as flat arrays, in bundles of one `Connect` call, and the collections that scripts hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .catalogue import COMMON, SynapseModel
+from .errors import NESTErrors, refuse
+from .random import Generators, Parameter
+from .rules import pairs, specification
+
+VALUES = ("weight", "delay", "tau_m_readout")  # one per connection
+INTEGERS = ("receptor_type",)
+
+
+@dataclass
+class Bundle:
+    """Connections of one call.
+
+    Attributes
+    ----------
+    model : of the synapses
+    source, target : int64 (n,), ids of nodes
+    weight : float64 (n,)
+    delay : int64 (n,) or one number, steps
+    receptor : receptor type of all
+    tau_m_readout : float64 (n,) or one number, ms
+    """
+
+    model: SynapseModel
+    source: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    delay: np.ndarray | int
+    receptor: int
+    tau_m_readout: np.ndarray | float
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+def bundle(
+    model: SynapseModel, conn: Any, syn: Mapping[str, Any], source: np.ndarray, target: np.ndarray,
+    generators: Generators, dt: float,
+) -> Bundle:  # fmt: skip
+    """Connect nodes `source` to nodes `target`.
+
+    Parameters
+    ----------
+    model : of the synapses
+    conn, syn : specifications of `Connect`
+    source, target : int64, ids
+    generators : random numbers
+    dt : resolution in ms
+
+    Raises
+    ------
+    KernelException
+        For a name that is unknown or a value that does not fit.
+    """
+    spec = specification(conn)
+    for key in syn:
+        if key in COMMON and key in model.defaults:
+            raise NESTErrors.NotImplemented(
+                f"{key} is a property of the synapse model: set it by SetDefaults('{model.name}', ...)"
+            )
+        if key not in ("synapse_model", *VALUES, *INTEGERS) or key not in model.defaults | {"synapse_model": 0}:
+            raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in syn_spec, in function Connect: {key}")
+    random = {key: value for key, value in syn.items() if isinstance(value, Parameter)}
+    found = pairs(spec, source, target, generators, {key: random[key] for key in sorted(random)})
+    values = {}
+    for key in VALUES:
+        value = syn.get(key, model.defaults.get(key, 0.0))
+        if key in random:
+            values[key] = found.drawn[key]
+        elif np.ndim(value) == 0:
+            values[key] = _number(key, value)
+        else:
+            values[key] = _shaped(key, value, found, spec["rule"])
+    receptor = int(syn.get("receptor_type", model.defaults["receptor_type"]))
+    n = len(found.source)
+    weight = np.full(n, values["weight"]) if np.ndim(values["weight"]) == 0 else values["weight"]
+    return Bundle(model, source[found.source], target[found.target], weight, _steps(values["delay"], dt), receptor,
+                  values["tau_m_readout"])  # fmt: skip
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"'{key}' must be a number, an array or a nest.random parameter, not {value!r}") from None
+
+
+def _shaped(key: str, value: Any, found: Any, rule: str) -> np.ndarray:
+    array = np.asarray(value, dtype=float)
+    if array.ndim == 1 and rule not in ("one_to_one", "fixed_total_number"):
+        raise TypeError(
+            f"'{key}' has the wrong type. One-dimensional parameter arrays can only be used in conjunction with rule "
+            "'one_to_one' or 'fixed_total_number'."
+        )
+    if array.ndim == 1:
+        array = array[None, :]
+    if found.shape is None:
+        raise TypeError(f"'{key}' cannot be an array with rule '{rule}'")
+    if array.shape != found.shape:
+        raise ValueError(f"'{key}' has shape {np.shape(value)}, it has to be {found.shape}, a scalar or random")
+    return array[found.row, found.column]
+
+
+def _steps(delay: Any, dt: float) -> Any:
+    steps = np.rint(np.asarray(delay) / dt).astype(np.int64)
+    if np.size(steps) and steps.min() < 1:
+        raise NESTErrors.BadDelay(
+            f"Delay value {np.min(delay)} is invalid: Delay must be greater than or equal to resolution, {dt}"
+        )
+    return int(steps) if steps.ndim == 0 else steps
+
+
+class SynapseCollection:
+    """Connections, as `GetConnections` finds them.
+
+    Parameters
+    ----------
+    kernel : the network
+    bundle, place : int64 (n,), which bundle and which of its connections
+    """
+
+    __slots__ = ("_bundle", "_kernel", "_place")
+
+    def __init__(self, kernel: Any, bundle: np.ndarray, place: np.ndarray) -> None:
+        object.__setattr__(self, "_kernel", kernel)
+        object.__setattr__(self, "_bundle", bundle)
+        object.__setattr__(self, "_place", place)
+
+    def __len__(self) -> int:
+        return len(self._bundle)
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+    def __iter__(self) -> Iterator[SynapseCollection]:
+        return (self[k] for k in range(len(self)))
+
+    def __getitem__(self, key: Any) -> SynapseCollection:
+        key = slice(key, key + 1 or None) if isinstance(key, int | np.integer) else key
+        chosen = self._bundle[key]
+        if not len(chosen) and not isinstance(key, slice | list | np.ndarray):
+            raise IndexError("list index out of range")
+        return SynapseCollection(self._kernel, chosen, self._place[key])
+
+    def __eq__(self, other: object) -> bool:
+        return (isinstance(other, SynapseCollection) and np.array_equal(self._bundle, other._bundle)
+                and np.array_equal(self._place, other._place))  # fmt: skip
+
+    __hash__ = None
+
+    def sources(self) -> Iterator[int]:
+        """Ids of the sources."""
+        return iter(self.values("source"))
+
+    def targets(self) -> Iterator[int]:
+        """Ids of the targets."""
+        return iter(self.values("target"))
+
+    def array(self, key: str) -> np.ndarray:
+        """Values of one key as an array."""
+        if key == "weight":
+            self._kernel.refresh_weights()
+        result = np.zeros(len(self), np.int64 if key in ("source", "target") else float)
+        for index in np.unique(self._bundle):
+            mine = self._bundle == index
+            result[mine] = self._of(self._kernel.bundles[index], key, self._place[mine])
+        return result
+
+    def _of(self, group: Bundle, key: str, place: np.ndarray) -> Any:
+        if key == "delay":
+            return np.broadcast_to(group.delay, len(group))[place] * self._kernel.resolution
+        if key == "receptor":
+            return group.receptor
+        value = getattr(group, key)
+        return value[place] if np.ndim(value) else value
+
+    def values(self, key: str) -> list[Any]:
+        """Values of one key as a list."""
+        if key == "synapse_model":
+            return [self._kernel.bundles[index].model.name for index in self._bundle]
+        if key in ("optimizer",):
+            return [{"m": 0.0, "v": 0.0}] * len(self) if not self._kernel.simulated else self._refused()
+        if key in ("receptor", "port"):
+            column = self.array("receptor").astype(np.int64) if key == "receptor" else np.zeros(len(self), np.int64)
+            return column.tolist()
+        if key not in ("source", "target", "weight", "delay", "tau_m_readout"):
+            raise KeyError(key)
+        return self.array(key).tolist()
+
+    @staticmethod
+    def _refused() -> list[Any]:
+        raise refuse("reading the state of optimizers", "look at the weights")
+
+    def get(self, keys: Any = None, output: str = "") -> Any:
+        """Values by key: lists, or single values of a single connection."""
+        if output not in ("", "json"):
+            raise NESTErrors.NotImplemented(f"output = '{output}': make a table of the dictionary yourself")
+        if isinstance(keys, str):
+            column = self.values(keys) if len(self) else ()
+            return column[0] if len(self) == 1 else column
+        names = ("source", "target", "weight", "delay", "synapse_model", "receptor", "port") if keys is None else keys
+        found = {key: self.values(key) for key in names}
+        return {key: column[0] if len(self) == 1 else column for key, column in found.items()}
+
+    def set(self, params: Any = None, **values: Any) -> None:
+        """Set weights; the start of an optimizer can be set to zero, which it is."""
+        params = values if params is None else params
+        if isinstance(params, Mapping):
+            columns = {key: list(value) if np.ndim(value) and not isinstance(value, dict) else [value] * len(self)
+                       for key, value in params.items()}  # fmt: skip
+        elif isinstance(params, Sequence) and len(params) == len(self):
+            columns = {key: [entry[key] for entry in params] for key in (params[0] if len(self) else ())}
+        else:
+            raise TypeError(f"status dict must be a dict, or a list of {len(self)} dicts")
+        for key, column in columns.items():
+            if len(column) != len(self):
+                raise IndexError("list index out of range")
+            self._set(key, column)
+
+    def _set(self, key: str, column: list[Any]) -> None:
+        models = [self._kernel.bundles[index].model for index in np.unique(self._bundle)]
+        if key == "optimizer":
+            if any(set(entry) - {"m", "v"} or any(entry.values()) for entry in column) or self._kernel.simulated:
+                raise refuse("a state of optimizers other than zero at the start", "start from m = v = 0")
+        elif key != "weight":
+            if key not in COMMON and any(key in model.defaults for model in models):
+                raise refuse(f"changing '{key}' of connections", "give it in Connect, or by SetDefaults of the model")
+            raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in params, in connection.set(): {key}")
+        else:
+            self._kernel.write_weights(self._bundle, self._place, np.array(column, dtype=float))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        try:
+            return self.get(name)
+        except KeyError:
+            raise AttributeError(f"SynapseCollection has no attribute '{name}'") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.set({name: value})
+
+    def __str__(self) -> str:
+        if not len(self):
+            return "The synapse collection does not contain any connections."
+        shown = self[:10].get(["source", "target", "synapse_model", "weight", "delay"])
+        columns = [value if isinstance(value, list) else [value] for value in shown.values()]
+        lines = [f"{' '.join(map(str, row))}" for row in zip(*columns, strict=True)]
+        return "\n".join([" ".join(shown), *lines, *(["..."] if len(self) > 10 else [])])
+
+    __repr__ = __str__

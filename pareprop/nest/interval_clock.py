@@ -1,0 +1,206 @@
+"""Time in the interval variant: update intervals, of which the present one is run as far as its inputs are known.
+
+Interval k starts with NEST's step 2 + k T, when the first inputs can arrive; readouts are one step later, and what they
+compare with the target one more. See `catalogue` for what is recorded when.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engines.interval import Interval, IntervalSettings
+from ..engines.losses import evaluate
+from ..network.losses import LOSSES
+from ..parallel.collectives import maximum
+from ..parallel.spike_log import SpikeLog
+from .clock import Clock
+from .errors import refuse
+
+BEFORE = 2  # NEST's steps before the first interval of the neurons; of the readouts one more
+
+
+class IntervalClock(Clock):
+    """The clock of `*_bsshslm_2020` models.
+
+    Parameters
+    ----------
+    kernel : kernel parameters
+    *args : as for `Clock`
+    """
+
+    def __init__(self, kernel: dict[str, Any], *args: Any) -> None:
+        dt = kernel["resolution"]
+        self.n_steps = round(kernel["eprop_update_interval"] / dt)
+        wiring = args[0]
+        self._settings = IntervalSettings(
+            round(kernel["eprop_learning_window"] / dt), average_gradient=wiring.average_gradient,
+            reset=bool(kernel["eprop_reset_neurons_on_update"]), keeps_fixed=wiring.fixed,
+        )  # fmt: skip
+        super().__init__(*args)
+        self._count, self._done, self._errors = 0, 0, 0
+        self._started = False
+        self._log = SpikeLog(self.n_steps)
+        self._rates: dict[str, float] = {}
+        self._sizes = {"input": self.model.size("input"), "recurrent": self.network.n_recurrent}
+        self._spiked = {role: np.zeros(n, bool) for role, n in self._sizes.items()}
+        # rate that was in force when a source's synapses were updated last, NaN before
+        self._latest = {(model, role): np.full(n, np.nan) for model in set(wiring.rates.values())
+                        for role, n in self._sizes.items()}  # fmt: skip
+        self._weights = [self.watched(k) for k in range(len(self.taps.weights))]
+        self._loss = self.engine.loss
+        self._window = np.arange(self.n_steps) >= self.n_steps - self._settings.learning_window
+
+    def _engine(self) -> Interval:
+        return Interval(self.network, self.exchange, self._settings, self.n_steps, self.timers)
+
+    @property
+    def _first(self) -> int:
+        """NEST's step that is step 0 of the present interval."""
+        return BEFORE + self._count * self.n_steps
+
+    def _run(self, end: int) -> None:
+        if not self._started and end >= BEFORE:
+            self._before()
+        while self._started:
+            last = min(self.n_steps, end - self._first)
+            if self._done == 0 and last > 0:
+                self._begin()
+            if last > self._done:
+                self._check_rates()
+                self._steps(self._done, last)
+            self._signals(min(self._done, end - self._first - 1))
+            if self._done < self.n_steps or end < self._first + self.n_steps + 1:
+                break
+            self._finish()
+
+    def _before(self) -> None:
+        """The steps before the first interval, in which nothing but currents can arrive."""
+        inputs = self.train.take(0, BEFORE)
+        padded = SpikeLog(self.n_steps)
+        padded.append(0, inputs, BEFORE)
+        padded.ptr[BEFORE + 1 :] = padded.ptr[BEFORE]
+        self.engine.run_before(padded, self._injected(0, BEFORE), BEFORE, BEFORE + 1)
+        if maximum(self.comm, int(self.engine.channel.own.ptr[BEFORE]) > 0):
+            raise refuse("spikes in the first two steps", "start with V_m below V_th")
+        self._show_neurons(0, 0, BEFORE)
+        self._show_readouts(0, 0, BEFORE + 1)
+        self._started = True
+
+    def _begin(self) -> None:
+        self._log.ptr[:] = 0
+        self._rates = dict(self.etas)
+        self.engine.begin(self._log, self._injected(self._first, 0), self._settings.reset)
+
+    def _check_rates(self) -> None:
+        """The rate of an interval is that of its first spikes; scripts change it when NEST's intervals end, two steps
+        before the neurons' do.
+        """
+        if self._done <= 1:
+            self._rates = dict(self.etas)
+        elif self._done < self.n_steps - BEFORE and self._rates != self.etas:
+            raise refuse("another learning rate within an update interval",
+                         f"change eta when the time is a multiple of {self.n_steps * self.dt:g} ms")  # fmt: skip
+
+    def _injected(self, start: int, n: int) -> np.ndarray | None:
+        """Amplitudes of NEST's steps [start, start + n), in as many rows as an interval has steps."""
+        if not self.model.size("current"):
+            return None
+        amplitude = np.zeros((self.n_steps, self.model.size("current")))
+        amplitude[:n] = self.currents.of(start, start + n)
+        return amplitude
+
+    def _steps(self, first: int, last: int) -> None:
+        """Run steps [first, last) of the interval, and record."""
+        start = self._first
+        inputs = self.train.take(start + first, start + last)
+        self._log.append(first, inputs, last - first)
+        if self.model.size("current"):
+            self.engine.inject(self._injected(start, last))
+        self.engine.advance(first, last)
+        self._done = last
+        self._show_neurons(start, first, last)
+        self._show_readouts(start + 1, first, last)
+        self._show_spikes(start, first, last, inputs)
+
+    def _show_neurons(self, start: int, first: int, last: int) -> None:
+        """Show steps [first, last) of the neurons; step 0 is NEST's `start`."""
+        if len(self.taps.recorded):
+            self.put_dynamics(start + first, *(track[first:last] for track in self.engine.dynamics()))
+
+    def _show_readouts(self, start: int, first: int, last: int) -> None:
+        """Show voltages of the readouts, and what a softmax is made of."""
+        shown = self.engine.shown_signal()[first:last]
+        self.taps.put_readouts("V_m", start + first, shown)
+        plain = self._loss is LOSSES["mean_squared_error"]
+        self.taps.put_readouts("readout_signal_unnorm", start + first, shown if plain else np.exp(shown))
+
+    def _show_spikes(self, start: int, first: int, last: int, inputs: SpikeLog) -> None:
+        own = self.engine.channel.own.part(first, last)
+        log = self.own_spikes(own, last - first)
+        steps, index = log.spikes(last - first)
+        at, source = inputs.spikes(last - first)
+        self._spiked["recurrent"][index[first + steps < self.n_steps - 1]] = True
+        self._spiked["input"][source[first + at > 0]] = True
+        if not self.taps.wants_spikes:
+            return
+        ids = self.wiring.recurrent[index]
+        self.taps.put_spikes(start + first + steps + 1, ids)
+        n_parrots = len(self.wiring.parrots)
+        mine = (source < n_parrots) & (first + at > 0)
+        arriving, parrots = start + first + at[mine], self.wiring.parrots[source[mine]]
+        stamps = np.concatenate([start + first + steps + 1, arriving])
+        senders = np.concatenate([ids, parrots])
+        order = np.lexsort((senders, stamps))
+        for tap, weight in zip(self.taps.weights, self._weights, strict=True):
+            late = stamps[order] == start + self.n_steps  # too late for neurons, not for readouts
+            late &= ~np.isin(senders[order], self.wiring.parrots)
+            lost = late[:, None] & ~np.isin(tap.target, self.wiring.readouts)
+            tap.spikes(stamps[order], senders[order], weight, lost)
+
+    def _signals(self, last: int) -> None:
+        """Show what readouts compare with their targets in steps up to `last`, and the learning signals."""
+        first, start = self._errors, self._first
+        if last <= first:
+            return
+        target = self.targets.of(start + first + 2, start + last + 2)
+        signal, inside = self.engine.shown_signal()[first:last], self._window[first:last]
+        error, _ = evaluate(self._loss, signal, target, inside)
+        made = self._loss.output(signal) if len(self.wiring.readouts) else signal
+        for field, values in (("readout_signal", made), ("target_signal", target), ("error_signal", error)):
+            self.taps.put_readouts(field, start + first + 2, values * inside[:, None])
+        self.put_signals(start + first + 3, error)
+        self._errors = last
+
+    def _finish(self) -> None:
+        """All is known of the interval: learn from it."""
+        start, T = self._first, self.n_steps
+        target = self.targets.of(start + 2, start + T + 2)
+        learns = self.wiring.plastic and self._settings.learning_window > 0
+        _, loss = self.engine.finish(self.sample(self._log, target), learns)
+        self.digest.add_spikes(self.engine.log, T)
+        self.check_finite(loss)
+        for (model, role), latest in self._latest.items():
+            if self._count:
+                latest[self._spiked[role]] = self._rates[model]
+        for spiked in self._spiked.values():
+            spiked[:] = False
+        self._count += 1
+        self._done = self._errors = 0
+        if self._count % self.model.optimizer.batch_size == 0:
+            self._update()
+        self.targets.forget(self._first + 2)
+        self.currents.forget(self._first)
+
+    def _update(self) -> None:
+        """The optimizer's step, for each source with the rate in force at the update before, as in NEST."""
+        for item in self.engine.plastic:
+            model, pre = self.wiring.rates[item.name], item.span.projection.pre
+            source = self.model.offset(pre) + item.span.source(np.arange(item.span.n_sources))
+            latest = self._latest[model, pre.role][source]
+            rows = np.tile(np.where(np.isnan(latest), self.first_etas[model], latest), len(item.span.delays))
+            item.eta = self.first_etas[model] if self._count == 1 else self._rates[model]
+            item.row_etas = None if np.all(rows == item.eta) else rows
+        self.engine.optimize()
+        self._weights = [self.watched(k) for k in range(len(self.taps.weights))]

@@ -1,0 +1,310 @@
+"""The network that a script describes, and its time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..parallel import launcher
+from ..parallel.exchange import Exchange
+from .catalogue import SynapseModel
+from .clock import Clock
+from .connections import SynapseCollection, bundle
+from .errors import NESTErrors, refuse, translated
+from .interval_clock import IntervalClock
+from .models import Models
+from .nodes import NodeCollection, NodeTable, write
+from .random import Generators
+from .recording import METERS, Recorders
+from .settings import DEFAULTS, changed
+from .spike_clock import SpikeClock
+from .wiring import wire
+
+DYNAMIC = ("V_m", "V_th_adapt", "adaptation", "learning_signal", "surrogate_gradient", "readout_signal",
+           "readout_signal_unnorm", "target_signal", "error_signal")  # fmt: skip
+
+
+class Kernel:
+    """All that one `ResetKernel` starts anew.
+
+    Attributes
+    ----------
+    nodes, bundles : what was created and connected
+    params : kernel parameters
+    generators : random numbers
+    clock : the running network, None until the first step
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    @cached_property
+    def exchange(self) -> Exchange:
+        """Between ranks; MPI starts when it is first needed."""
+        return launcher.exchange()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.params = dict(DEFAULTS)
+        self.nodes, self.bundles = NodeTable(), []
+        self.models = Models(lambda name: sum(len(group) for group in self.bundles if group.model.name == name))
+        self.recorders = Recorders(self.nodes)
+        self.clock: Clock | None = None
+        self.step, self._stale, self.prepared = 0, False, False
+        self._seed()
+
+    def _seed(self) -> None:
+        self.generators = Generators(self.params["rng_seed"], self.params["total_num_virtual_procs"])
+
+    @property
+    def resolution(self) -> float:
+        """Length of a step in ms."""
+        return self.params["resolution"]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the network runs already, so that it cannot grow."""
+        return self.clock is not None
+
+    # ---- kernel parameters -------------------------------------------------------------------------------------------
+
+    def set(self, values: Mapping[str, Any]) -> None:
+        """Set kernel parameters."""
+        self.params = changed(self.params, values, self.simulated, self.nodes.n > 0)
+        if values.keys() & {"rng_seed", "local_num_threads", "total_num_virtual_procs"}:
+            self._seed()
+
+    def status(self) -> dict[str, Any]:
+        """All kernel parameters."""
+        return self.params | {
+            "biological_time": self.step * self.resolution, "network_size": self.nodes.n,
+            "num_connections": sum(map(len, self.bundles)) + self.recorders.n_links,
+            "num_processes": self.exchange.size,
+            "mpi_rank": self.exchange.rank, "node_models": sorted(self.models.nodes),
+            "synapse_models": sorted(self.models.synapses), "min_delay": self._delays()[0],
+            "max_delay": self._delays()[1], "prepared": self.prepared,
+        }  # fmt: skip
+
+    def _delays(self) -> tuple[float, float]:
+        steps = [f(np.asarray(group.delay)) for group in self.bundles if len(group) for f in (np.min, np.max)]
+        return (min(steps) * self.resolution, max(steps) * self.resolution) if steps else (self.resolution,) * 2
+
+    # ---- nodes -------------------------------------------------------------------------------------------------------
+
+    def collection(self, ids: np.ndarray) -> NodeCollection:
+        """Nodes by ascending id."""
+        return NodeCollection(self, ids)
+
+    def create(self, name: str, n: int, params: Any) -> NodeCollection:
+        """Make nodes."""
+        model = self.models.node(name)
+        if not isinstance(n, int | np.integer):
+            raise TypeError("n must have an integer value")
+        if n == 0:
+            raise NESTErrors.BadParameterValue("n = 0: at least one node must be created")
+        if n < 0:
+            raise NESTErrors.BadProperty(f"n = {n}: at least one node must be created")
+        if self.simulated:
+            raise refuse("nodes created after the first step", "create them before, with start and stop")
+        made = self.collection(self.nodes.create(model, int(n)))
+        if params:
+            made.set(params)
+        return made
+
+    def known(self, nodes: NodeCollection) -> list[str]:
+        """Names of all parameters of nodes."""
+        keys: dict[str, None] = {}
+        for block, _ in nodes.parts():
+            own = dict.fromkeys(block.values)
+            if block.model.kind == "recorder":
+                own |= {"events": None, "n_events": None}
+            keys = own if not keys else {key: None for key in keys if key in own}
+        return sorted([*keys, "global_id", "model", "element_type"])
+
+    def read(self, nodes: NodeCollection, key: str) -> list[Any]:
+        """One parameter of each node."""
+        if key == "global_id":
+            return nodes.tolist()
+        column = []
+        for block, local in nodes.parts():
+            column += [self._value(block, place, key) for place in local.tolist()]
+        return column
+
+    def _value(self, block: Any, local: int, key: str) -> Any:
+        if key in ("model", "element_type", "vp", "local", "recordables"):
+            return {
+                "model": block.model.name, "element_type": block.model.kind, "local": True,
+                "vp": (block.first + local) % self.generators.n, "recordables": list(block.model.recordables),
+            }[key]  # fmt: skip
+        if block.model.kind == "recorder" and key in ("events", "n_events"):
+            recorder = self.recorders.of(block, local, self.resolution)
+            return recorder.events(self.step) if key == "events" else recorder.count(self.step)
+        if self.simulated and key in DYNAMIC and block.model.kind in ("neuron", "readout"):
+            raise refuse(f"reading {key} of a neuron in a run", "record it by a multimeter")
+        if key not in block.values:
+            if key in DYNAMIC and key in block.model.recordables:
+                return block.get("V_th", local) if key == "V_th_adapt" else 0.0
+            raise KeyError(key)
+        value = block.get(key, local)
+        return value / 1000.0 if key == "f_target" else value
+
+    def write(self, nodes: NodeCollection, values: Mapping[str, Any]) -> None:
+        """Set parameters of nodes."""
+        values = dict(values)
+        if self.simulated:
+            for block, _ in nodes.parts():
+                if block.model.kind in ("neuron", "readout", "parrot"):
+                    raise refuse(f"changing {', '.join(values)} of neurons in a run", "set it before the first step")
+                if block.model.kind == "recorder" and values.keys() != {"n_events"}:
+                    raise refuse(f"changing {', '.join(values)} of recorders in a run", "set it before the first step")
+        if "n_events" in values:
+            self._clear(nodes, values.pop("n_events"))
+        if values:
+            write(self, nodes, values)
+
+    def _clear(self, nodes: NodeCollection, n: Any) -> None:
+        for block, local in nodes.parts():
+            if n != 0 or block.model.kind != "recorder" or block.model.base in METERS:
+                raise refuse(f"n_events = {n} of {block.model.name}", "take the events after a time")
+            for place in local.tolist():
+                self.recorders.of(block, place, self.resolution).clear()
+
+    # ---- connections -------------------------------------------------------------------------------------------------
+
+    def connect(self, pre: Any, post: Any, conn: Any, syn: Any) -> None:
+        """Connect nodes."""
+        source, target = self._ids(pre), self._ids(post)
+        if self.simulated:
+            raise refuse("connections made after the first step", "make them before")
+        syn = {"synapse_model": syn} if isinstance(syn, str) else dict(syn or {})
+        model = self.models.synapse(syn.get("synapse_model", "static_synapse"))
+        kinds = [{block.model.kind for block, _ in self.collection(np.unique(ids)).parts()} for ids in (source, target)]
+        if "recorder" in kinds[0] | kinds[1]:
+            if model.variant:
+                raise NESTErrors.IllegalConnection(f"{model.name} does not connect recorders")
+            made = bundle(model, conn, syn, source, target, self.generators, self.resolution)
+            self.recorders.connect(made.source, made.target)
+            return
+        self._check_ends(model, source, target)
+        made = bundle(model, conn, syn, source, target, self.generators, self.resolution)
+        if model.base.startswith("eprop_") and not self.params["eprop_delays_above_one_step"]:
+            if len(made) and np.max(made.delay) > 1:
+                raise NESTErrors.IllegalConnection(
+                    "e-prop synapses need a delay of one step, as in NEST; longer ones are simulated with "
+                    "nest.set(eprop_delays_above_one_step=True)"
+                )
+        if len(made):
+            self.bundles.append(made)
+
+    def _ids(self, nodes: Any) -> np.ndarray:
+        if isinstance(nodes, NodeCollection):
+            return nodes._ids
+        ids = np.asarray(list(nodes))
+        if not np.issubdtype(ids.dtype, np.integer) or ids.ndim != 1:
+            raise TypeError("nodes must be a NodeCollection or a sequence of whole numbers")
+        bad = ids[(ids < 1) | (ids > self.nodes.n)]
+        if len(bad):
+            raise NESTErrors.UnknownNode(f"Node with id {bad[0]} does not exist.")
+        return ids.astype(np.int64)
+
+    def _check_ends(self, model: SynapseModel, source: np.ndarray, target: np.ndarray) -> None:
+        parts = [[block.model for block, _ in self.collection(np.unique(ids)).parts()] for ids in (source, target)]
+        if not model.variant:
+            if model.base == "static_synapse" and any(node.kind == "stimulator" for node in parts[1]):
+                raise NESTErrors.IllegalConnection("generators take no spikes")
+            return
+        learning = "learning_signal" in model.base
+        wanted = ("neuron",) if learning else ("neuron", "readout")
+        for node in parts[1]:
+            if node.kind not in wanted or node.variant != model.variant:
+                raise NESTErrors.NotImplemented(f"{model.name} cannot have {node.name} as its target")
+        for node in parts[0]:
+            good = node.base.startswith("eprop_readout") if learning else node.kind in ("neuron", "parrot")
+            if not good or (node.variant and node.variant != model.variant):
+                raise NESTErrors.IllegalConnection(f"{model.name} cannot have {node.name} as its source")
+
+    def get_connections(self, source: Any, target: Any, synapse_model: str | None) -> SynapseCollection:
+        """Connections between nodes, in order of model, source and target."""
+        wanted = [None if ids is None else np.isin(np.arange(self.nodes.n + 1), self._ids(ids))
+                  for ids in (source, target)]  # fmt: skip
+        if synapse_model is not None:
+            self.models.synapse(synapse_model)
+        rank = {name: k for k, name in enumerate(self.models.synapses)}
+        found = []
+        for index, group in enumerate(self.bundles):
+            if synapse_model is not None and group.model.name != synapse_model.removesuffix("_hpc"):
+                continue
+            mask = np.ones(len(group), bool)
+            for ids, chosen in ((group.source, wanted[0]), (group.target, wanted[1])):
+                mask &= True if chosen is None else chosen[ids]
+            place = np.flatnonzero(mask)
+            columns = np.full(len(place), rank[group.model.name]), group.source[place], group.target[place]
+            found.append((*columns, np.full(len(place), index), place))
+        if not found:
+            return SynapseCollection(self, np.zeros(0, np.int64), np.zeros(0, np.int64))
+        model, source_ids, target_ids, index, place = (np.concatenate(column) for column in zip(*found, strict=True))
+        order = np.lexsort((place, index, target_ids, source_ids, model))
+        return SynapseCollection(self, index[order], place[order])
+
+    def refresh_weights(self) -> None:
+        """Collective if the network has run: bring weights up to date."""
+        if self._stale:
+            self.clock.read_weights()
+            self._stale = False
+
+    def write_weights(self, index: np.ndarray, place: np.ndarray, weight: np.ndarray) -> None:
+        """Collective if the network has run: set weights of connections."""
+        self.refresh_weights()
+        for which in np.unique(index):
+            group, mine = self.bundles[which], index == which
+            if group.model.plastic:
+                rule = group.model.defaults["optimizer"]
+                if np.any(weight[mine] < rule["Wmin"]) or np.any(weight[mine] > rule["Wmax"]):
+                    raise NESTErrors.BadProperty(f"Wmin = {rule['Wmin']} ≤ weight ≤ Wmax = {rule['Wmax']} required.")
+            group.weight = group.weight.copy()
+            group.weight[place[mine]] = weight[mine]
+            if self.clock is not None:
+                self.clock.write_weights(int(which))
+
+    # ---- time --------------------------------------------------------------------------------------------------------
+
+    def steps(self, ms: float) -> int:
+        """Whole steps of a time."""
+        n = float(ms) / self.resolution
+        if ms < 0:
+            raise NESTErrors.BadParameter(f"The simulation time cannot be negative, it is {ms}")
+        if abs(n - round(n)) > 1e-9 * max(1.0, n):
+            raise NESTErrors.BadParameter(
+                f"The simulation time must be a multiple of the simulation resolution, it is {ms}"
+            )
+        return round(n)
+
+    def simulate(self, ms: float) -> None:
+        """Collective: let time go on."""
+        n = self.steps(ms)
+        start = time.perf_counter()
+        with translated():
+            if self.clock is None and n:
+                self.clock = self._built()
+            if n:
+                self.clock.take_rates(self.models.rates())
+                self.step += n
+                self._stale = True
+                self.clock.advance(self.step)
+        if self.params["print_time"] and self.exchange.rank == 0:
+            print(f"[ 100% ] Model time: {self.step * self.resolution:.1f} ms, real time: "
+                  f"{time.perf_counter() - start:.1f} s")  # fmt: skip
+
+    def _built(self) -> Clock:
+        self.recorders.check_history(self.bundles)
+        wiring = wire(self.nodes, self.bundles, self.models.synapses, self.params)
+        taps = self.recorders.taps(self.bundles, wiring.recurrent, wiring.readouts, self.resolution)
+        kind = IntervalClock if wiring.model.variant == "interval" else SpikeClock
+        return kind(self.params, wiring, self.nodes, self.bundles, taps, self.exchange, self.params["rng_seed"])
+
+
+kernel = Kernel()

@@ -1,0 +1,144 @@
+"""Node and synapse models of a script: NEST's, with changed defaults, and copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..network.optimizers import optimizer
+from .catalogue import ADAM, NODE_MODELS, OPTIMIZER, SYNAPSE_MODELS, NodeModel, SynapseModel, check_node, old_names
+from .errors import NESTErrors, refuse, translated
+
+
+class Models:
+    """All models with their present defaults.
+
+    Parameters
+    ----------
+    count : returns the number of connections of a synapse model
+    """
+
+    def __init__(self, count: Callable[[str], int]) -> None:
+        self._count = count
+        self._first_rates: dict[str, float] = {}
+        self.nodes: dict[str, NodeModel] = dict(NODE_MODELS)
+        self.synapses: dict[str, SynapseModel] = {
+            name: replace(model, defaults=dict(model.defaults)) for name, model in SYNAPSE_MODELS.items()
+        }
+
+    def node(self, name: str) -> NodeModel:
+        """A node model by name."""
+        if name not in self.nodes:
+            raise NESTErrors.UnknownModelName(f"{name} is not a known model name. Known: {', '.join(self.nodes)}")
+        return self.nodes[name]
+
+    def synapse(self, name: str) -> SynapseModel:
+        """A synapse model by name; those with `_hpc`, which NEST has for large networks, are the same here."""
+        plain = name.removesuffix("_hpc")
+        if plain not in self.synapses:
+            raise NESTErrors.UnknownSynapseType(f"Synapse with name {name} does not exist. "
+                                                f"Known: {', '.join(self.synapses)}")  # fmt: skip
+        return self.synapses[plain]
+
+    def copy(self, old: str, new: str, values: Mapping[str, Any], dt: float) -> None:
+        """Make a model under another name."""
+        if new in self.nodes or new in self.synapses:
+            raise NESTErrors.NewModelNameExists(f"Model {new} is the name of an existing model and cannot be re-used.")
+        if old in self.nodes:
+            self.nodes[new] = replace(self.nodes[old], name=new)
+        elif old.removesuffix("_hpc") in self.synapses:
+            model = self.synapse(old)
+            self.synapses[new] = replace(model, name=new, defaults=dict(model.defaults))
+            if model.name in self._first_rates:
+                self._first_rates[new] = self._first_rates[model.name]
+        else:
+            raise NESTErrors.UnknownModelName(f"{old} is not a known model name.")
+        self.set_defaults(new, values, dt, runs=False)
+
+    def set_defaults(self, name: str, values: Mapping[str, Any], dt: float, runs: bool) -> None:
+        """Change the defaults of a model; those of nodes hold for the ones that are made from then on.
+
+        Parameters
+        ----------
+        name : of a node or synapse model
+        values : parameters
+        dt : resolution in ms
+        runs : whether the network has been simulated, after which synapses take nothing but another learning rate
+        """
+        if name in self.nodes:
+            model = self.nodes[name]
+            values = old_names(values, model.defaults)
+            _require_known(values, model)
+            merged = model.defaults | values
+            check_node(model, merged, values, f"defaults of {name}", dt)
+            self.nodes[name] = replace(model, defaults=merged)
+            return
+        if name.removesuffix("_hpc") not in self.synapses:
+            raise NESTErrors.UnknownModelName(f"{name} is not a known model name.")
+        model = self.synapse(name)
+        _require_known(values, model)
+        known = {key: value for key, value in values.items() if key != "optimizer"}
+        if "optimizer" in values:
+            known["optimizer"] = self._optimizer(model, values["optimizer"])
+        if runs and self._count(model.name):
+            _require_same(model, known)
+        if "eta" in values.get("optimizer", ()):
+            self._first_rates.setdefault(model.name, float(values["optimizer"]["eta"]))
+        model.defaults.update(known)
+
+    def _optimizer(self, model: SynapseModel, values: Mapping[str, Any]) -> dict[str, Any]:
+        kept = dict(model.defaults["optimizer"])
+        kind = values.get("type", kept["type"])
+        if kind != kept["type"] and self._count(model.name):
+            raise NESTErrors.BadParameter("The optimizer cannot be changed because synapses have been created.")
+        if kind != kept["type"]:
+            kept = {key: value for key, value in kept.items() if key in OPTIMIZER}
+        allowed = OPTIMIZER | (ADAM if kind == "adam" else {})
+        for key in values:
+            if key not in allowed:
+                raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in params: {key} of an optimizer")
+        made = (ADAM if kind == "adam" else {}) | kept | dict(values)
+        with translated():
+            optimizer(made, f"optimizer of {model.name}")
+        return made
+
+    def rates(self) -> dict[str, tuple[float, float]]:
+        """Synapse model to its learning rate, and to the first one that a script gave it: NEST's for first updates."""
+        present = {name: model.defaults["optimizer"]["eta"] for name, model in self.synapses.items() if model.plastic}
+        return {name: (eta, self._first_rates.get(name, eta)) for name, eta in present.items()}
+
+    def defaults(self, name: str, nothing: Any) -> dict[str, Any]:
+        """Defaults of a model as NEST shows them; `nothing` stands for no recorder."""
+        if name in self.nodes:
+            model = self.nodes[name]
+            shown = dict(model.defaults) | {"model": name, "type_id": model.base, "element_type": model.kind}
+            if "f_target" in shown:
+                shown["f_target"] /= 1000.0
+            return shown | ({"recordables": list(model.recordables)} if model.recordables else {})
+        if name.removesuffix("_hpc") not in self.synapses:
+            raise NESTErrors.UnknownComponent(f"{name} is not a known component.")
+        model = self.synapse(name)
+        shown = model.defaults | {
+            "synapse_model": name, "num_connections": self._count(model.name), "element_type": "synapse",
+            "has_delay": True, "weight_recorder": model.defaults["weight_recorder"] or nothing,
+        }  # fmt: skip
+        if "optimizer" in shown:
+            shown["optimizer"] = {"optimizer" if key == "type" else key: value
+                                  for key, value in shown["optimizer"].items()}  # fmt: skip
+        return shown
+
+
+def _require_known(values: Mapping[str, Any], model: NodeModel | SynapseModel) -> None:
+    for key in values:
+        if key not in model.defaults:
+            raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in params: {key} ({model.name})")
+
+
+def _require_same(model: SynapseModel, known: Mapping[str, Any]) -> None:
+    changed = [key for key in known if key not in ("optimizer", "weight") and known[key] != model.defaults[key]]
+    if "optimizer" in known:
+        before = model.defaults["optimizer"]
+        changed += [key for key, value in known["optimizer"].items() if key != "eta" and value != before.get(key)]
+    if changed:
+        raise refuse(f"another {changed[0]} of {model.name} after the first step", "set it before")

@@ -1,0 +1,174 @@
+"""What recorders hold: columns that grow, and are handed out as views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..machine import require_bytes
+from .catalogue import FOREVER
+
+FIRST = 1024  # rows that a column has room for at first
+
+
+class Column:
+    """An array that grows at its end.
+
+    Parameters
+    ----------
+    kind : type of its numbers
+    width : numbers in a row
+    """
+
+    def __init__(self, kind: Any, width: int = 1) -> None:
+        self._array, self.n = np.zeros((0, width), kind), 0
+
+    def reserve(self, n: int, what: str) -> None:
+        """Have at least `n` rows, new ones 0."""
+        if n > len(self._array):
+            room = max(n, FIRST, len(self._array) * 3 // 2)
+            require_bytes(room * self._array.itemsize * self._array.shape[1], what)
+            grown = np.zeros((room, self._array.shape[1]), self._array.dtype)
+            grown[: self.n] = self._array[: self.n]
+            self._array = grown
+        self.n = max(self.n, n)
+
+    def append(self, values: np.ndarray, what: str) -> None:
+        """Add rows of one number each."""
+        n = self.n
+        self.reserve(n + len(values), what)
+        self._array[n : self.n, 0] = values
+
+    @property
+    def rows(self) -> np.ndarray:
+        """All rows, a view."""
+        return self._array[: self.n]
+
+    def flat(self, n: int) -> np.ndarray:
+        """The first `n` rows, one after the other, a view that cannot be written."""
+        view = self._array[:n].reshape(-1)
+        view.setflags(write=False)
+        return view
+
+
+class Window:
+    """When a recorder records: stamps in (start, stop], in steps.
+
+    Parameters
+    ----------
+    block, local : the device
+    dt : resolution in ms
+    """
+
+    def __init__(self, block: Any, local: int, dt: float) -> None:
+        origin, start, stop = (float(block.get(key, local)) for key in ("origin", "start", "stop"))
+        self.start = round((origin + start) / dt)
+        self.stop = 2**62 if stop >= FOREVER else round((origin + stop) / dt)
+
+
+class Meter:
+    """A multimeter.
+
+    Parameters
+    ----------
+    name : told when memory is short
+    ids : int64 ascending, the nodes it is connected to
+    fields : what it records
+    window : when
+    every, offset : steps between samples, and of the first one
+    dt : resolution in ms
+    """
+
+    def __init__(
+        self, name: str, ids: np.ndarray, fields: tuple[str, ...], window: Window, every: int, offset: int, dt: float
+    ) -> None:
+        self.name, self.ids, self.fields, self.every, self.dt = name, ids, fields, every, dt
+        after = window.start + 1
+        self.first = after + (offset - after) % every  # stamp of the first row
+        self.stop = window.stop
+        self._columns = {field: Column(float, len(ids)) for field in fields}
+        self._times, self._senders = Column(float, len(ids)), Column(np.int64, len(ids))
+
+    def rows_up_to(self, stamp: int) -> int:
+        """Number of rows with stamps up to `stamp`."""
+        return max(0, (min(stamp, self.stop) - self.first) // self.every + 1)
+
+    def reserve(self, stamp: int) -> None:
+        """Have rows for all stamps up to `stamp`."""
+        n, before = self.rows_up_to(stamp), self._times.n
+        for column in (*self._columns.values(), self._times, self._senders):
+            column.reserve(n, f"{self.name}, {len(self.ids)} nodes and {len(self.fields)} quantities in {n} steps,")
+        if n > before:
+            stamps = self.first + self.every * np.arange(before, n)
+            self._times.rows[before:n] = (stamps * self.dt)[:, None]
+            self._senders.rows[before:n] = self.ids
+
+    def put(self, field: str, places: np.ndarray, step: int, values: np.ndarray) -> None:
+        """Write what some nodes showed in steps from `step` on.
+
+        Parameters
+        ----------
+        field : one of `fields`
+        places : of the nodes in `ids`
+        step : NEST's, whose stamp is one later
+        values : float64 (n_steps, n_places)
+        """
+        low, high = self.rows_up_to(step), self.rows_up_to(step + len(values))
+        if high > low:
+            chosen = self.first + self.every * np.arange(low, high) - step - 1
+            self._columns[field].rows[low:high, places] = values[chosen]
+
+    def events(self, clock: int) -> dict[str, np.ndarray]:
+        """What is shown at `clock`: everything with earlier stamps."""
+        n = min(self.rows_up_to(clock - 1), self._times.n)
+        shown = {field: column.flat(n) for field, column in self._columns.items()}
+        return shown | {"senders": self._senders.flat(n), "times": self._times.flat(n)}
+
+    def count(self, clock: int) -> int:
+        """Number of events at `clock`."""
+        return min(self.rows_up_to(clock - 1), self._times.n) * len(self.ids)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(column.rows.nbytes for column in (*self._columns.values(), self._times, self._senders))
+
+
+class EventList:
+    """A spike recorder or weight recorder: events in order of time.
+
+    Parameters
+    ----------
+    name : told when memory is short
+    window : when it records
+    dt : resolution in ms
+    fields : what each event has besides `senders` and `times`
+    at_arrival : whether events are shown when the spike arrives, one step after it was sent
+    """
+
+    def __init__(self, name: str, window: Window, dt: float, fields: dict[str, Any], at_arrival: bool) -> None:
+        self.name, self.window, self.dt, self.at_arrival = name, window, dt, at_arrival
+        self._columns = {key: Column(kind) for key, kind in ({"senders": np.int64, "times": float} | fields).items()}
+
+    def add(self, stamps: np.ndarray, **values: np.ndarray) -> None:
+        """Add events in order, those in the window."""
+        inside = (stamps > self.window.start) & (stamps <= self.window.stop)
+        for key, column in ({"times": stamps * self.dt} | values).items():
+            self._columns[key].append(column[inside], f"{self.name} with {self._columns[key].n} events")
+
+    def events(self, clock: int) -> dict[str, np.ndarray]:
+        """What is shown at `clock`."""
+        n = self.count(clock)
+        return {key: column.flat(n) for key, column in self._columns.items()}
+
+    def count(self, clock: int) -> int:
+        """Number of events at `clock`."""
+        n = self._columns["times"].n
+        times = self._columns["times"].flat(n)
+        return int(np.searchsorted(times, (clock - 0.5) * self.dt)) if self.at_arrival else n
+
+    def clear(self) -> None:
+        """Forget all events."""
+        for key, column in self._columns.items():
+            self._columns[key] = Column(column.rows.dtype)

@@ -1,0 +1,127 @@
+"""Which recorder records what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .catalogue import HISTORY
+from .connections import Bundle
+from .errors import NESTErrors, refuse
+from .nodes import Block, NodeTable
+from .recorders import EventList, Meter, Window
+from .taps import Taps, WeightTap
+
+METERS = {"multimeter", "voltmeter"}
+
+
+class Recorders:
+    """Recorders and the nodes that they are connected to.
+
+    Parameters
+    ----------
+    nodes : table of all nodes
+    """
+
+    def __init__(self, nodes: NodeTable) -> None:
+        self._nodes = nodes
+        self._links: list[tuple[np.ndarray, np.ndarray]] = []
+        self._made: dict[int, Meter | EventList] = {}
+
+    @property
+    def n_links(self) -> int:
+        """Number of connections."""
+        return sum(len(recorders) for recorders, _ in self._links)
+
+    def connect(self, source: np.ndarray, target: np.ndarray) -> None:
+        """Connect multimeters to nodes, or nodes to spike recorders: pairs of ids."""
+        pre, post = ({block.model.base for block, _ in self._nodes.parts(np.unique(ids))} for ids in (source, target))
+        if pre <= METERS and not post & METERS:
+            self._check_recordables(source, target)
+            self._links.append((source, target))
+        elif post == {"spike_recorder"} and not pre & (METERS | {"spike_recorder", "weight_recorder"}):
+            for name in pre - {"spike_generator", "parrot_neuron"}:
+                if not name.startswith("eprop_iaf"):
+                    raise NESTErrors.IllegalConnection(f"{name} sends no spikes to a spike_recorder")
+            self._links.append((target, source))
+        else:
+            raise NESTErrors.IllegalConnection(
+                "spike recorders are connected as Connect(neurons, recorder), multimeters as Connect(meter, neurons), "
+                "weight recorders as a parameter of the synapse model"
+            )
+
+    def _check_recordables(self, meters: np.ndarray, targets: np.ndarray) -> None:
+        for meter in np.unique(meters):
+            block, local = self._nodes.place(int(meter))
+            for other, _ in self._nodes.parts(np.unique(targets[meters == meter])):
+                known = other.model.recordables
+                unknown = [field for field in block.get("record_from", local) if field not in known]
+                if unknown or not known:
+                    raise NESTErrors.IllegalConnection(
+                        f"Cannot connect with unknown recordable {unknown[0] if unknown else ''}; "
+                        f"{other.model.name} has {', '.join(known) or 'none'}"
+                    )
+
+    def of(self, block: Block, local: int, dt: float) -> Meter | EventList:
+        """A recorder: that of the run, or an empty one before."""
+        return self._made.get(block.first + local) or self._new(block, local, dt)
+
+    def _new(self, block: Block, local: int, dt: float) -> Meter | EventList:
+        node = block.first + local
+        name, window = f"{block.model.name} {node}", Window(block, local, dt)
+        if block.model.base in METERS:
+            every, offset = (round(block.get(key, local) / dt) for key in ("interval", "offset"))
+            ids, fields = np.unique(self._recorded(node)), block.get("record_from", local)
+            return Meter(name, ids, fields, window, every, offset, dt)
+        fields = {"targets": np.int64, "weights": float, "receptors": np.int64}
+        weights = block.model.base == "weight_recorder"
+        return EventList(name, window, dt, fields if weights else {}, at_arrival=weights)
+
+    def _recorded(self, node: int) -> np.ndarray:
+        found = [targets[recorders == node] for recorders, targets in self._links]
+        return np.concatenate([np.zeros(0, np.int64), *found])
+
+    def check_history(self, bundles: list[Bundle]) -> None:
+        """Refuse to record the length of NEST's buffers, unless nothing learns there, so that it is 0."""
+        for block in self._nodes.of_kind("recorder"):
+            for local in range(block.n if block.model.base in METERS else 0):
+                ids = self._recorded(block.first + local)
+                if HISTORY in block.get("record_from", local) and any(
+                        group.model.plastic and np.isin(group.target, ids).any() for group in bundles):  # fmt: skip
+                    raise refuse(f"recording {HISTORY}", "it is the length of a buffer that only NEST has")
+
+    def taps(self, bundles: list[Bundle], recurrent: np.ndarray, readouts: np.ndarray, dt: float) -> Taps:
+        """Make all recorders for a run of a network with these connections, neurons and readouts."""
+        meters, spikes, weights = [], [], []
+        for block in self._nodes.of_kind("recorder"):
+            for local in range(block.n):
+                node, recorder = block.first + local, self._new(block, local, dt)
+                self._made[node] = recorder
+                if isinstance(recorder, Meter):
+                    meters.append(recorder)
+                elif block.model.base == "spike_recorder":
+                    spikes.append((recorder, np.bincount(self._recorded(node), minlength=self._nodes.n + 1)))
+                else:
+                    weights += _weight_taps(recorder, node, block, local, bundles)
+        return Taps(meters, spikes, weights, recurrent, readouts)
+
+
+def _weight_taps(recorder: EventList, node: int, block: Block, local: int, bundles: list[Bundle]) -> list[WeightTap]:
+    watched = []
+    for index, group in enumerate(bundles):
+        wanted: Any = group.model.defaults.get("weight_recorder")
+        if wanted is None or node not in np.asarray(wanted):
+            continue
+        mask = np.ones(len(group), bool)
+        for key, ids in (("senders", group.source), ("targets", group.target)):
+            chosen = block.get(key, local)
+            mask &= np.isin(ids, chosen) if len(chosen) else True
+        place = np.flatnonzero(mask)
+        watched.append((group.source[place], group.target[place], np.full(len(place), index), place))
+        if len(place) and not group.model.plastic:
+            raise refuse(f"recording weights of {group.model.name}", "they do not change")
+    if not watched:
+        return []
+    source, target, index, place = (np.concatenate(column) for column in zip(*watched, strict=True))
+    return [WeightTap(recorder, source, target, np.stack([index, place], axis=1))]

@@ -1,0 +1,68 @@
+"""Kernel parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import NESTErrors, refuse
+
+DEFAULTS: dict[str, Any] = {
+    "resolution": 0.1, "rng_seed": 143202461, "rng_type": "mt19937_64", "total_num_virtual_procs": 1,
+    "local_num_threads": 1, "print_time": False, "overwrite_files": False, "data_path": "", "data_prefix": "",
+    "eprop_update_interval": 1000.0, "eprop_learning_window": 1000.0, "eprop_reset_neurons_on_update": True,
+    "keep_source_table": True, "use_compressed_spikes": True, "eprop_delays_above_one_step": False,
+}  # fmt: skip
+FIXED_IN_A_RUN = {"resolution", "eprop_update_interval", "eprop_learning_window", "eprop_reset_neurons_on_update",
+                  "rng_seed", "total_num_virtual_procs", "local_num_threads", "rng_type"}  # fmt: skip
+
+
+def changed(present: Mapping[str, Any], values: Mapping[str, Any], runs: bool, has_nodes: bool) -> dict[str, Any]:
+    """Return the kernel parameters after a change.
+
+    Parameters
+    ----------
+    present : parameters before
+    values : those to set
+    runs : whether the network has been simulated
+    has_nodes : whether there are nodes
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    KernelException
+        For a value that is out of bounds, or comes too late.
+    """
+    for key, value in values.items():
+        if key not in DEFAULTS:
+            raise ValueError(f"`{key}` is not a valid kernel parameter, valid parameters are: {sorted(DEFAULTS)}")
+        if runs and key in FIXED_IN_A_RUN and value != present[key]:
+            raise refuse(f"another {key} after the first step", "set it before")
+        if key == "resolution" and has_nodes and value != present[key]:
+            raise NESTErrors.KernelException("resolution cannot change when nodes exist")
+    try:
+        merged = dict(present) | {key: type(DEFAULTS[key])(value) for key, value in values.items()}
+    except (TypeError, ValueError) as problem:
+        raise NESTErrors.TypeMismatch(f"a kernel parameter has a value of the wrong type: {problem}") from None
+    if "local_num_threads" in values and "total_num_virtual_procs" not in values:
+        merged["total_num_virtual_procs"] = merged["local_num_threads"]
+    _check(merged)
+    return merged
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    for key in ("resolution", "eprop_update_interval", "eprop_learning_window"):
+        if not values[key] > 0:
+            raise NESTErrors.BadProperty(f"{key} = {values[key]} must be above 0")
+    for key in ("total_num_virtual_procs", "local_num_threads"):
+        if values[key] < 1:
+            raise NESTErrors.BadProperty(f"{key} = {values[key]} must be at least 1")
+    if not 0 < values["rng_seed"] < 2**32:
+        raise NESTErrors.BadProperty(f"rng_seed = {values['rng_seed']} must lie in (0, 2^32)")
+    if values["rng_type"] != "mt19937_64":
+        raise refuse(f"rng_type = {values['rng_type']}", "use mt19937_64")
+    dt = values["resolution"]
+    for key in ("eprop_learning_window", "eprop_update_interval"):
+        if abs(values[key] / dt - round(values[key] / dt)) > 1e-9 * values[key] / dt:
+            raise NESTErrors.BadProperty(f"{key} = {values[key]} must be a multiple of the resolution, {dt}")

@@ -1,0 +1,183 @@
+"""What generators emit, frozen for each stretch of time when it is simulated.
+
+Steps are NEST's: in step t neurons take what arrives then, and what happens in it has the stamp t + 1. An event with
+stamp g that goes through a connection of d steps arrives in step g - 1 + d.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..parallel.spike_log import SpikeLog
+from .catalogue import FOREVER
+
+NOTHING = np.zeros(0, np.int64)
+
+
+def active(block: Any, local: int, dt: float) -> tuple[float, float]:
+    """Steps after which, and up to which, a device works: its stamps lie in (start, stop]."""
+    origin, start, stop = (float(block.get(key, local)) for key in ("origin", "start", "stop"))
+    return np.rint((origin + start) / dt), np.inf if stop >= FOREVER else np.rint((origin + stop) / dt)
+
+
+class Train:
+    """Spikes of the input populations that have not been taken yet, by stamp and source."""
+
+    def __init__(self) -> None:
+        self.stamps, self.sources = NOTHING, NOTHING
+
+    def add(self, stamps: np.ndarray, sources: np.ndarray) -> None:
+        """Add spikes; those of equal stamp and source stay apart."""
+        stamps, sources = np.concatenate([self.stamps, stamps]), np.concatenate([self.sources, sources])
+        order = np.lexsort((sources, stamps))
+        self.stamps, self.sources = stamps[order], sources[order]
+
+    def take(self, first: int, last: int) -> SpikeLog:
+        """Spikes of stamps [first, last), a log with one step for each; they and all before are dropped."""
+        low, high = np.searchsorted(self.stamps, (first, last))
+        log = SpikeLog.of(self.stamps[low:high] - first, self.sources[low:high], last - first)
+        self.stamps, self.sources = self.stamps[high:], self.sources[high:]
+        return log
+
+
+@dataclass
+class Links:
+    """From generators to what they drive.
+
+    Attributes
+    ----------
+    node : int64 (n,), ids of generators
+    source : int64 (n,), sources of the network's inputs that they make spike
+    delay : int64 (n,), steps until then; 0 where the generator itself is the source
+    """
+
+    node: np.ndarray = field(default_factory=lambda: NOTHING)
+    source: np.ndarray = field(default_factory=lambda: NOTHING)
+    delay: np.ndarray = field(default_factory=lambda: NOTHING)
+
+    def add(self, node: np.ndarray, source: np.ndarray, delay: np.ndarray) -> None:
+        """Add links."""
+        for name, values in (("node", node), ("source", source), ("delay", delay)):
+            setattr(self, name, np.concatenate([getattr(self, name), np.broadcast_to(values, len(node))]))
+
+    def by_node(self) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """Each generator with its sources and delays."""
+        order = np.argsort(self.node, kind="stable")
+        nodes, first = np.unique(self.node[order], return_index=True)
+        parts = np.split(order, first[1:]) if len(nodes) else []
+        return [(int(node), self.source[part], self.delay[part]) for node, part in zip(nodes, parts, strict=True)]
+
+
+class SpikeTrains:
+    """Spikes of spike generators and Poisson generators.
+
+    Parameters
+    ----------
+    nodes : table of all nodes
+    links : of the spike generators
+    trains : of the Poisson generators: every link is a train of its own
+    seed : of the Poisson trains
+    dt : resolution in ms
+    """
+
+    def __init__(self, nodes: Any, links: Links, trains: Links, seed: int, dt: float) -> None:
+        self._nodes, self._dt = nodes, dt
+        self._links, self._trains = links.by_node(), trains.by_node()
+        self._random = {node: np.random.Generator(np.random.Philox(key=[seed, node])) for node, _, _ in self._trains}
+
+    def freeze(self, clock: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """Stamps and sources of what is emitted with stamps in (clock, end]."""
+        stamps, sources = [NOTHING], [NOTHING]
+        for node, targets, delays in self._links:
+            mine = self.emitted(node, clock, end)
+            stamps.append((mine[:, None] + delays).ravel())
+            sources.append(np.tile(targets, len(mine)))
+        for node, targets, delays in self._trains:
+            block, local = self._nodes.place(node)
+            low, high = active(block, local, self._dt)
+            mean = block.get("rate", local) * self._dt / 1000.0
+            counts = self._random[node].poisson(mean, (end - clock, len(targets)))
+            emitted = clock + 1 + np.arange(end - clock)
+            counts[(emitted <= low) | (emitted > high)] = 0
+            step, train = np.nonzero(counts)
+            n = counts[step, train]
+            stamps.append(np.repeat(emitted[step] + delays[train], n))
+            sources.append(np.repeat(targets[train], n))
+        return np.concatenate(stamps), np.concatenate(sources)
+
+    def emitted(self, node: int, clock: int, end: int) -> np.ndarray:
+        """Stamps in (clock, end] of the spikes of a spike generator."""
+        block, local = self._nodes.place(node)
+        low, high = active(block, local, self._dt)
+        steps = np.rint(block.get("spike_times", local) / self._dt).astype(np.int64)
+        first, last = np.searchsorted(steps, (max(clock, low), min(end, high)), side="right")
+        multiplicity = block.get("spike_multiplicities", local)
+        mine = steps[first:last]
+        return np.repeat(mine, multiplicity[first:last].astype(np.int64)) if len(multiplicity) else mine
+
+
+class Amplitudes:
+    """Amplitudes of step rate generators, of all steps that are frozen and not taken.
+
+    Parameters
+    ----------
+    nodes : table of all nodes
+    weight : generator to readouts and the weights with which they take it
+    n : number of readouts
+    dt : resolution in ms
+    """
+
+    def __init__(self, nodes: Any, weight: dict[int, list[tuple[int, float]]], n: int, dt: float) -> None:
+        self._nodes, self._weight, self._dt = nodes, weight, dt
+        self._latest = dict.fromkeys(weight, 0.0)
+        self._first, self._rows = 0, np.zeros((1, n))  # nothing is there in step 0
+
+    def freeze(self, clock: int, end: int) -> None:
+        """Take the amplitudes of the times in (clock, end]; what was set for earlier times has no effect."""
+        rows = np.zeros((end - clock, self._rows.shape[1]))
+        for node, targets in self._weight.items():
+            column = self._column(node, *self._nodes.place(node), clock, end)
+            for place, weight in targets:
+                rows[:, place] += weight * column
+        self._rows = np.concatenate([self._rows, rows])
+
+    def _column(self, node: int, block: Any, local: int, clock: int, end: int) -> np.ndarray:
+        """Amplitudes of one generator at the times (clock, end]."""
+        steps = np.rint(block.get("amplitude_times", local) / self._dt).astype(np.int64)
+        low, high = np.searchsorted(steps, (clock, end), side="right")
+        known = np.concatenate([[self._latest[node]], block.get("amplitude_values", local)[low:high]])
+        self._latest[node] = float(known[-1])
+        return known[np.searchsorted(steps[low:high], clock + 1 + np.arange(end - clock), side="right")]
+
+    def of(self, first: int, last: int) -> np.ndarray:
+        """Sums onto the readouts in steps [first, last), (steps, n)."""
+        return self._rows[first - self._first : last - self._first]
+
+    def forget(self, step: int) -> None:
+        """Drop the steps before `step`."""
+        if step > self._first:
+            self._rows, self._first = self._rows[step - self._first :].copy(), step
+
+
+class Currents(Amplitudes):
+    """Currents of dc and step current generators, by the step in which they arrive through a delay of one step.
+
+    Parameters
+    ----------
+    nodes : table of all nodes
+    generators : int64 (n,), ids
+    dt : resolution in ms
+    """
+
+    def __init__(self, nodes: Any, generators: np.ndarray, dt: float) -> None:
+        super().__init__(nodes, {node: [(k, 1.0)] for k, node in enumerate(generators.tolist())}, len(generators), dt)
+
+    def _column(self, node: int, block: Any, local: int, clock: int, end: int) -> np.ndarray:
+        low, high = active(block, local, self._dt)
+        steps = clock + 1 + np.arange(end - clock)
+        steady = block.model.base == "dc_generator"
+        values = block.get("amplitude", local) if steady else super()._column(node, block, local, clock, end)
+        return np.where((steps >= low) & (steps < high), values, 0.0)

@@ -1,0 +1,139 @@
+"""From what the engines compute to what multimeters and recorders show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .recorders import EventList, Meter
+
+NOBODY = np.zeros(0, np.int64)
+
+
+class Taps:
+    """All recorders of a network.
+
+    Parameters
+    ----------
+    meters : of multimeters
+    spikes : recorder and how often each node is connected to it, int64 (n_nodes + 1,)
+    weights : recorder and the connections it watches
+    recurrent, readouts : ids of nodes by index
+
+    Attributes
+    ----------
+    recorded : int64 ascending, indices of the recurrent neurons that any meter records
+    """
+
+    def __init__(
+        self, meters: list[Meter], spikes: list[tuple[EventList, np.ndarray]], weights: list[WeightTap],
+        recurrent: np.ndarray, readouts: np.ndarray,
+    ) -> None:  # fmt: skip
+        self.meters, self._spikes, self.weights = meters, spikes, weights
+        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        self._neurons = [_places(meter, recurrent) for meter in meters]
+        self._readouts = [_places(meter, readouts) for meter in meters]
+        found = [index for index, _ in self._neurons]
+        self.recorded = np.unique(np.concatenate([NOBODY, *found]))
+
+    def reserve(self, stamp: int) -> None:
+        """Have room for everything up to a stamp."""
+        for meter in self.meters:
+            meter.reserve(stamp)
+
+    def wants(self, field: str) -> bool:
+        """Whether anybody records a quantity of neurons."""
+        return any(field in meter.fields and len(index) for meter, (index, _)
+                   in zip(self.meters, self._neurons, strict=True))  # fmt: skip
+
+    def put_neurons(self, field: str, step: int, values: np.ndarray) -> None:
+        """Write a quantity of the `recorded` neurons in steps from `step` on, float64 (n_steps, n_recorded)."""
+        for meter, (index, places) in zip(self.meters, self._neurons, strict=True):
+            if field in meter.fields and len(index):
+                meter.put(field, places, step, values[:, np.searchsorted(self.recorded, index)])
+
+    def put_readouts(self, field: str, step: int, values: np.ndarray) -> None:
+        """Write a quantity of all readouts in steps from `step` on, float64 (n_steps, n_readouts)."""
+        for meter, (index, places) in zip(self.meters, self._readouts, strict=True):
+            if field in meter.fields and len(index):
+                meter.put(field, places, step, values[:, index])
+
+    def recorded_nodes(self, ids: np.ndarray) -> np.ndarray:
+        """Those of `ids` whose spikes anybody records."""
+        wanted = [connected[ids] > 0 for _, connected in self._spikes]
+        return ids[np.any(wanted, axis=0)] if wanted else ids[:0]
+
+    @property
+    def wants_spikes(self) -> bool:
+        """Whether anybody records spikes or weights."""
+        return bool(self._spikes or self.weights)
+
+    def put_spikes(self, stamps: np.ndarray, ids: np.ndarray) -> None:
+        """Note spikes, in any order."""
+        self._waiting.append((stamps, ids))
+
+    def write_spikes(self) -> None:
+        """Write the spikes that were noted, by stamp and id."""
+        stamps, ids = (np.concatenate(column) for column in zip((NOBODY, NOBODY), *self._waiting, strict=True))
+        order = np.lexsort((ids, stamps))
+        stamps, ids, self._waiting = stamps[order], ids[order], []
+        for recorder, connected in self._spikes:
+            times = connected[ids]
+            recorder.add(np.repeat(stamps, times), senders=np.repeat(ids, times))
+
+
+class WeightTap:
+    """A weight recorder with the connections that it watches.
+
+    Parameters
+    ----------
+    recorder : of events
+    source, target : int64 (n,), ids of nodes, by ascending source
+    place : (bundle, place in it), int64 (n, 2)
+    """
+
+    def __init__(self, recorder: EventList, source: np.ndarray, target: np.ndarray, place: np.ndarray) -> None:
+        order = np.lexsort((target, source))
+        self.recorder, self.source, self.target, self.place = recorder, source[order], target[order], place[order]
+
+    def spikes(self, stamps: np.ndarray, ids: np.ndarray, weight: np.ndarray, lost: np.ndarray | None = None) -> None:
+        """Write the weights with which spikes arrive.
+
+        Parameters
+        ----------
+        stamps, ids : spikes, by ascending stamp
+        weight : float64 (n,), of the connections
+        lost : bool (n_spikes, n), what does not arrive
+        """
+        low, high = np.searchsorted(self.source, ids), np.searchsorted(self.source, ids, side="right")
+        n = high - low
+        spike = np.repeat(np.arange(len(ids)), n)
+        which = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(low, n)
+        if lost is not None:
+            kept = ~lost[spike, which]
+            spike, which = spike[kept], which[kept]
+        self.put(stamps[spike], which, weight[which])
+
+    def put(self, stamps: np.ndarray, which: np.ndarray, weight: np.ndarray) -> None:
+        """Write weights of some connections."""
+        self.recorder.add(
+            stamps, senders=self.source[which], targets=self.target[which], weights=weight,
+            receptors=np.zeros(len(which), np.int64),
+        )  # fmt: skip
+
+
+def _places(meter: Meter, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Indices in a role of the nodes of a meter, ascending, and their places in the meter."""
+    order = np.argsort(ids)
+    found = np.searchsorted(ids[order], meter.ids)
+    found = np.minimum(found, max(len(ids) - 1, 0))
+    mine = np.flatnonzero(ids[order][found] == meter.ids) if len(ids) else NOBODY
+    index = order[found[mine]] if len(mine) else NOBODY
+    by_index = np.argsort(index)
+    return index[by_index], mine[by_index]
+
+
+def spread(comm: Any, columns: np.ndarray) -> np.ndarray:
+    """Collective: columns of all ranks side by side, on all of them."""
+    return columns if comm is None else np.concatenate(comm.allgather(np.ascontiguousarray(columns)), axis=1)

@@ -1,0 +1,365 @@
+"""From described nodes and connections to a `Model`, once, before the first step.
+
+Parrot neurons and generators become input populations, e-prop neurons recurrent ones, one for each block of equal
+scalar parameters. Connections that only carry targets, learning windows or the sums of a softmax are recognised and
+leave the graph. What fits none of this is refused by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..network.connectivity import Population
+from ..network.model import Model
+from ..network.neurons import NEURON_MODELS, READOUT_MODELS
+from ..network.optimizers import Optimizer, optimizer
+from .catalogue import SynapseModel
+from .connections import Bundle
+from .errors import NESTErrors, refuse, translated
+from .nodes import Block, NodeTable
+from .stimuli import Links
+
+SPLIT = ("surrogate_gradient_function", "kappa", "kappa_reg", "eprop_isi_trace_cutoff", "regular_spike_arrival",
+         "refractory_input")  # fmt: skip
+SOFTMAX, WINDOW, TARGET = 1, 1, 2  # receptor types of readouts; 1 is the window in the spike variant
+
+
+@dataclass
+class Wiring:
+    """A described network as the package runs it.
+
+    Attributes
+    ----------
+    model : populations and projections
+    recurrent, readouts, parrots : int64, ids of nodes by their index in the role (parrots: among the inputs)
+    links : spike generators to inputs
+    trains : Poisson generators to inputs
+    currents : ids of current generators
+    targets, window : generator to readouts and weights
+    origin : projection to bundles and places of its synapses
+    rates : plastic projection to the synapse model that has its learning rate
+    average_gradient : of the interval variant
+    plastic : whether anything learns
+    fixed : whether there are synapses of inputs that do not learn
+    """
+
+    model: Model
+    recurrent: np.ndarray
+    readouts: np.ndarray
+    parrots: np.ndarray
+    links: Links = field(default_factory=Links)
+    trains: Links = field(default_factory=Links)
+    currents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    targets: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    window: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    origin: dict[str, list[tuple[int, np.ndarray]]] = field(default_factory=dict)
+    rates: dict[str, str] = field(default_factory=dict)
+    average_gradient: bool = False
+    plastic: bool = False
+    fixed: bool = False
+
+
+class _Group:
+    """Nodes that become one population."""
+
+    def __init__(self, population: Population, ids: np.ndarray) -> None:
+        self.population, self.ids = population, ids
+
+
+def wire(
+    nodes: NodeTable, bundles: list[Bundle], synapses: Mapping[str, SynapseModel], kernel: Mapping[str, Any]
+) -> Wiring:
+    """Build the description that the package runs.
+
+    Parameters
+    ----------
+    nodes : all nodes
+    bundles : all connections between nodes that are not recorders
+    synapses : models of synapses, with their present defaults
+    kernel : kernel parameters
+
+    Raises
+    ------
+    KernelException
+        `NotImplemented` for what cannot be represented exactly, `BadProperty` for what is wrong.
+    """
+    return _Wirer(nodes, bundles, synapses, kernel).wiring
+
+
+class _Wirer:
+    def __init__(
+        self, nodes: NodeTable, bundles: list[Bundle], synapses: Mapping[str, SynapseModel], kernel: Mapping[str, Any]
+    ) -> None:
+        self.nodes, self.bundles, self.synapses, self.dt = nodes, bundles, synapses, float(kernel["resolution"])
+        self.kind = np.array(["", *np.concatenate([np.repeat(b.model.kind, b.n) for b in nodes.blocks])])
+        self.base = np.array(["", *np.concatenate([np.repeat(b.model.base, b.n) for b in nodes.blocks])])
+        variants = {block.model.variant for block in nodes.of_kind("neuron", "readout")}
+        if len(variants) != 1 or not nodes.of_kind("neuron"):
+            raise refuse(
+                "networks of both variants" if len(variants) == 2 else "networks without e-prop neurons",
+                "simulate one with neurons of one variant, `eprop_iaf*_bsshslm_2020` or the others",
+            )
+        self.variant = variants.pop()
+        model = Model(self.variant, 1, self.dt, optimizer=self._optimizer())
+        self.groups: dict[str, list[_Group]] = {"input": [], "current": [], "recurrent": [], "readout": []}
+        self.wiring = Wiring(model, *(np.zeros(0, np.int64) for _ in range(3)))
+        self.wiring.average_gradient = any(item.defaults.get("average_gradient") for item in self._plastic_models())
+        self._softmax: list[Bundle] = []
+        with translated():
+            self._populations()
+            self._inputs()
+            self._connections()
+            self._check_readouts()
+
+    # ---- populations -------------------------------------------------------------------------------------------------
+
+    def _populations(self) -> None:
+        for block in self.nodes.of_kind("neuron", "readout"):
+            for ids in _split(block):
+                self._population(block, ids)
+        for role in ("recurrent", "readout"):
+            ids = [group.ids for group in self.groups[role]]
+            setattr(self.wiring, role.replace("out", "outs"), np.concatenate(ids) if ids else np.zeros(0, np.int64))
+        parrots = [np.arange(block.n) + block.first for block in self.nodes.of_kind("parrot")]
+        self.wiring.parrots = np.concatenate(parrots) if parrots else np.zeros(0, np.int64)
+
+    def _population(self, block: Block, ids: np.ndarray) -> None:
+        neuron = block.model.kind == "neuron"
+        kinds = NEURON_MODELS[self.variant] if neuron else {"readout": READOUT_MODELS[self.variant]}
+        local, values = ids - block.first, {}
+        for key in kinds[block.model.core].model_fields:
+            if key in block.values:
+                value = block.values[key]
+                value = value[local] if isinstance(value, np.ndarray) else value
+                same = np.ndim(value) == 0 or np.all(value == value[0])
+                values[key] = np.ravel(value)[0] if np.ndim(value) and same else value
+        if "eprop_isi_trace_cutoff" in values:
+            values["eprop_isi_trace_cutoff"] = float(values["eprop_isi_trace_cutoff"]) / self.dt
+        name = f"{block.model.name} {ids[0]}..{ids[-1]}"
+        if neuron:
+            population = self.wiring.model.neurons(name, len(ids), block.model.core, **values)
+        elif any(isinstance(value, np.ndarray) for value in values.values()):
+            raise refuse("readouts with different parameters", "give all readouts the same")
+        else:
+            population = self.wiring.model.readouts(name, len(ids), **values)
+        self.groups["recurrent" if neuron else "readout"].append(_Group(population, ids))
+
+    # ---- inputs ------------------------------------------------------------------------------------------------------
+
+    def _inputs(self) -> None:
+        """Input populations: parrots, generators that reach neurons directly, Poisson trains; and what drives them."""
+        w, model = self.wiring, self.wiring.model
+        if len(w.parrots):
+            self.groups["input"].append(_Group(model.inputs("parrots", len(w.parrots)), w.parrots))
+        direct = self._sources("spike_generator")
+        if len(direct):
+            population = model.inputs("generators", len(direct))
+            self.groups["input"].append(_Group(population, direct))
+            w.links.add(direct, model.offset(population) + np.arange(len(direct)), np.array(0))
+        for bundle in self.bundles:
+            chosen = self.kind[bundle.target] == "parrot"
+            base, kinds = self.base[bundle.source[chosen]], self.kind[bundle.source[chosen]]
+            if np.any(kinds != "stimulator") or np.any((base != "spike_generator") & (base != "poisson_generator")):
+                raise refuse("spikes from neurons to parrot neurons", "connect generators to them alone")
+            delay = np.broadcast_to(bundle.delay, len(bundle))[chosen]
+            place = np.searchsorted(w.parrots, bundle.target[chosen])
+            for name, links in (("spike_generator", w.links), ("poisson_generator", w.trains)):
+                mine = base == name
+                links.add(bundle.source[chosen][mine], place[mine], delay[mine])
+        w.currents = np.union1d(self._sources("dc_generator"), self._sources("step_current_generator"))
+        if len(w.currents):
+            self.groups["current"].append(_Group(model.currents("currents", len(w.currents)), w.currents))
+
+    def _sources(self, base: str) -> np.ndarray:
+        """Generators of a kind with targets other than parrots."""
+        found = [np.zeros(0, np.int64)]
+        for bundle in self.bundles:
+            found.append(bundle.source[(self.base[bundle.source] == base) & (self.kind[bundle.target] != "parrot")])
+        return np.unique(np.concatenate(found))
+
+    # ---- connections -------------------------------------------------------------------------------------------------
+
+    def _connections(self) -> None:
+        parts: dict[tuple, list[tuple[int, np.ndarray]]] = {}
+        for index, bundle in enumerate(self.bundles):
+            rest = np.flatnonzero(self.kind[bundle.target] != "parrot")
+            if bundle.model.base == "rate_connection_delayed":
+                self._rates(bundle, rest)
+                continue
+            if not len(rest):
+                continue
+            poisson = self.base[bundle.source[rest]] == "poisson_generator"
+            if poisson.any():
+                self._poisson(index, bundle, rest[poisson])
+                rest = rest[~poisson]
+            pre, post = self._owner(bundle.source[rest]), self._owner(bundle.target[rest])
+            for k in np.unique(pre * 2**20 + post):
+                mine = rest[(pre * 2**20 + post) == k]
+                key = int(k) // 2**20, int(k) % 2**20, bundle.model.name
+                parts.setdefault(key, []).append((index, mine))
+        everybody = [group for role in self.groups.values() for group in role]
+        for (pre, post, name), members in parts.items():
+            self._project(everybody[pre], everybody[post], self.synapses[name], members)
+
+    def _owner(self, ids: np.ndarray) -> np.ndarray:
+        """Which population each node belongs to, by its place among all."""
+        owner = np.full(len(self.kind), -1, np.int64)
+        for place, group in enumerate(group for role in self.groups.values() for group in role):
+            owner[group.ids] = place
+        found = owner[ids]
+        if np.any(found < 0):
+            node = int(ids[found < 0][0])
+            raise refuse(f"connections of {self.base[node]} (node {node}) to or from e-prop neurons",
+                         "use parrot neurons, or generators that the page lists")  # fmt: skip
+        return found
+
+    def _project(self, pre: _Group, post: _Group, synapse: SynapseModel, members: list[tuple[int, np.ndarray]]) -> None:
+        source, target, weight, delay = (np.concatenate(column) for column in zip(
+            *((b.source[k], b.target[k], b.weight[k], np.broadcast_to(b.delay, len(b))[k])
+              for b, k in ((self.bundles[index], place) for index, place in members)), strict=True))  # fmt: skip
+        self._check_projection(pre.population, post.population, synapse, members, delay)
+        options: dict[str, Any] = {}
+        if synapse.plastic:
+            options["optimizer"] = self._made(synapse)
+            self.wiring.plastic = True
+        elif pre.population.role in ("input", "recurrent"):
+            options["plastic"] = False
+            self.wiring.fixed |= pre.population.role == "input"
+        name = f"{synapse.name}: {pre.population.name} -> {post.population.name}"
+        self.wiring.model.connect(
+            pre.population, post.population, "explicit", weight=weight, delay=delay, name=name,
+            source=np.searchsorted(pre.ids, source), target=np.searchsorted(post.ids, target), **options,
+        )  # fmt: skip
+        self.wiring.origin[name] = members
+        if synapse.plastic:
+            self.wiring.rates[name] = synapse.name
+
+    def _check_projection(
+        self, pre: Population, post: Population, synapse: SynapseModel, members: list, delay: np.ndarray
+    ) -> None:
+        ends = pre.role, post.role
+        if ends not in {("input", "recurrent"), ("current", "recurrent"), ("recurrent", "recurrent"),
+                        ("recurrent", "readout"), ("readout", "recurrent")}:  # fmt: skip
+            raise refuse(f"connections from {_words(pre)} to {_words(post)}", "put recurrent e-prop neurons between")
+        if self.variant == "interval" and not synapse.plastic and pre.role == "recurrent":
+            raise refuse(f"{synapse.base} from e-prop neurons of the interval variant",
+                         "use an e-prop synapse with eta = 0 by CopyModel")  # fmt: skip
+        if synapse.base == "eprop_synapse_bsshslm_2020" and post.role == "recurrent" and self.groups["readout"]:
+            tau = self.groups["readout"][0].population.params.tau_m
+            for index, place in members:
+                given = np.asarray(self.bundles[index].tau_m_readout)
+                given = given[place] if given.ndim else given
+                if np.any(given != tau):
+                    raise refuse(f"tau_m_readout = {np.ravel(given)[0]:g} that is not tau_m = {tau:g} of the readouts",
+                                 "give the synapses the readouts' tau_m")  # fmt: skip
+        if synapse.base.startswith("eprop_learning_signal") and np.any(delay != 1):
+            raise refuse("learning signals with a delay of several steps", "give them one step")
+
+    def _poisson(self, index: int, bundle: Bundle, place: np.ndarray) -> None:
+        """Each connection of a Poisson generator is a train of its own."""
+        model, n = self.wiring.model, len(place)
+        population = model.inputs(f"Poisson trains {index}", n)
+        self.wiring.trains.add(bundle.source[place], model.offset(population) + np.arange(n), np.array(0))
+        post = self._owner(bundle.target[place])
+        everybody = [group for role in self.groups.values() for group in role]
+        delay = np.broadcast_to(bundle.delay, len(bundle))[place]
+        for k in np.unique(post):
+            mine, group = np.flatnonzero(post == k), everybody[k]
+            if group.population.role != "recurrent":
+                raise refuse(f"connections from poisson_generator to {_words(group.population)}", "drive neurons by it")
+            self.wiring.fixed = True
+            model.connect(
+                population, group.population, "explicit", weight=bundle.weight[place][mine], delay=delay[mine],
+                name=f"Poisson trains {index} -> {group.population.name}", source=mine,
+                target=np.searchsorted(group.ids, bundle.target[place][mine]), plastic=False,
+            )  # fmt: skip
+
+    def _rates(self, bundle: Bundle, rest: np.ndarray) -> None:
+        """Targets, learning windows, and the sums of a softmax."""
+        ends = set(zip(self.base[bundle.source[rest]], self.kind[bundle.target[rest]], strict=True))
+        self._rate_delay(bundle)
+        if all(kind == "readout" for _, kind in ends) and len({base for base, _ in ends}) == 1:
+            base = ends.pop()[0]
+            readout = np.searchsorted(self.wiring.readouts, bundle.target)
+            if base.startswith("eprop_readout") and self.variant == "interval" and bundle.receptor == SOFTMAX:
+                self._softmax.append(bundle)
+                return
+            window = self.variant == "spike" and bundle.receptor == WINDOW
+            if base == "step_rate_generator" and (window or bundle.receptor == TARGET):
+                place = self.wiring.window if window else self.wiring.targets
+                for source, target, weight in zip(bundle.source, readout, bundle.weight, strict=True):
+                    place.setdefault(int(source), []).append((int(target), float(weight)))
+                return
+        names = " and ".join(sorted(f"{base} to {kind}" for base, kind in ends))
+        raise refuse(f"rate_connection_delayed from {names} with receptor_type {bundle.receptor}",
+                     "connect step_rate_generators to readouts by type 2, or 1 for a learning window")  # fmt: skip
+
+    def _rate_delay(self, bundle: Bundle) -> None:
+        if np.any(np.asarray(bundle.delay) != 1):
+            raise refuse("rate connections with a delay of several steps", "give them one step")
+
+    def _check_readouts(self) -> None:
+        w, readouts = self.wiring, self.groups["readout"]
+        n = len(w.readouts)
+        if n and any(group.population.params != readouts[0].population.params for group in readouts):
+            raise refuse("readouts with different parameters", "give all readouts the same")
+        softmax = self._softmax
+        cross_entropy = n > 0 and self.variant == "interval" and readouts[0].population.params.loss == "cross_entropy"
+        found = sum(len(bundle) for bundle in softmax)
+        pairs = {pair for bundle in softmax for pair in zip(bundle.source, bundle.target, strict=True)}
+        complete = len(pairs) == found == n * (n - 1) and all(np.all(bundle.weight == 1.0) for bundle in softmax)
+        if (cross_entropy and not complete) or (softmax and not cross_entropy):
+            raise refuse(
+                "a softmax over a part of the readouts, or weighted",
+                "connect each readout to every other one with weight 1 if loss is cross_entropy, else none",
+            )
+        if w.window:
+            generators = set(w.window)
+            reached = [target for targets in w.window.values() for target, _ in targets]
+            weights = {weight for targets in w.window.values() for _, weight in targets}
+            if len(generators) > 1 or sorted(reached) != list(range(n)) or weights != {1.0}:
+                raise refuse("a learning window that is not the same for all readouts",
+                             "connect one step_rate_generator to all readouts, with weight 1")  # fmt: skip
+
+    # ---- optimizers --------------------------------------------------------------------------------------------------
+
+    def _plastic_models(self) -> list[SynapseModel]:
+        names = dict.fromkeys(bundle.model.name for bundle in self.bundles if bundle.model.plastic and len(bundle))
+        return [self.synapses[name] for name in names]
+
+    def _made(self, synapse: SynapseModel) -> Optimizer:
+        return optimizer(synapse.defaults["optimizer"], f"optimizer of {synapse.name}")
+
+    def _optimizer(self) -> Optimizer:
+        models = self._plastic_models()
+        averages = {model.defaults.get("average_gradient", False) for model in models}
+        batches = {model.defaults["optimizer"]["batch_size"] for model in models}
+        if len(averages) > 1 or len(batches) > 1:
+            raise refuse("synapse models that differ in batch_size or average_gradient", "give them the same")
+        if self.variant == "spike" and batches - {1}:
+            raise NESTErrors.BadProperty(f"batch_size = {max(batches)} must be 1 for eprop_synapse")
+        with translated():
+            made = self._made(models[0]) if models else optimizer({}, "optimizer")
+        return made
+
+
+def _split(block: Block) -> list[np.ndarray]:
+    """Runs of nodes of a block that agree in what the package takes as one number for a population."""
+    ids = block.first + np.arange(block.n)
+    keys = [key for key in SPLIT if isinstance(block.values.get(key), np.ndarray)]
+    if not keys:
+        return [ids]
+    changes = np.zeros(block.n - 1, bool)
+    for key in keys:
+        changes |= block.values[key][1:] != block.values[key][:-1]
+    return np.split(ids, np.flatnonzero(changes) + 1)
+
+
+def _words(population: Population) -> str:
+    return {"input": "inputs", "current": "current generators", "recurrent": "e-prop neurons"}.get(
+        population.role, "readouts"
+    )

@@ -1,0 +1,191 @@
+"""What scripts may call, and what is refused: no NEST needed."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from launch import mpirun
+
+import pareprop.nest as nest
+
+NESTErrors = nest.NESTErrors
+PARAMETERS = {"E_L": 0.0, "V_m": 0.0, "V_th": 0.5, "C_m": 1.0, "c_reg": 1.0, "f_target": 300.0}
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    nest.ResetKernel()
+    nest.set(resolution=1.0)
+
+
+def network(**synapse: object) -> tuple:
+    """Two parrots, three neurons, a readout, connected; spikes at some times."""
+    generator = nest.Create("spike_generator", 2, {"spike_times": [3.0, 10.0, 11.0, 25.0]})
+    parrots, neurons = nest.Create("parrot_neuron", 2), nest.Create("eprop_iaf", 3, PARAMETERS)
+    readout = nest.Create("eprop_readout", 1, {"C_m": 1.0})
+    nest.Connect(generator, parrots, "one_to_one")
+    learning = {"synapse_model": "eprop_synapse", "delay": 1.0}
+    nest.Connect(parrots, neurons, "all_to_all", learning | {"weight": 0.4} | synapse)
+    nest.Connect(neurons, readout, "all_to_all", learning | {"weight": 0.1})
+    nest.Connect(readout, neurons, "all_to_all", {"synapse_model": "eprop_learning_signal_connection", "weight": 0.1})
+    return parrots, neurons, readout
+
+
+def test_collections_behave_as_in_nest() -> None:
+    both = nest.Create("eprop_iaf", 3) + nest.Create("parrot_neuron", 2)
+    assert both.tolist() == [1, 2, 3, 4, 5] and len(both[1:3]) == 2 and both[-1].global_id == 5
+    assert np.array_equal(np.concatenate([both[:1], both[3:]]), [1, 4, 5])
+    assert both[[0, 4]].tolist() == [1, 5] and 5 in both and 6 not in both
+    with pytest.raises(NESTErrors.BadProperty):
+        both[[3, 1]]
+    with pytest.raises(IndexError):
+        both[5]
+
+
+def test_parameters_of_nodes() -> None:
+    nodes = nest.Create("eprop_iaf", 3, {"tau_m": [10.0, 20.0, 30.0]})
+    nodes[1:].set(V_th=-50.0)
+    assert nodes.get("tau_m") == (10.0, 20.0, 30.0) and nodes.get("V_th") == (-55.0, -50.0, -50.0)
+    nodes.V_m = -60.0
+    assert nodes[0].V_m == -60.0 and nest.GetStatus(nodes, "V_m") == (-60.0,) * 3
+    nodes.set({"f_target": 20.0})
+    assert nodes[0].get("f_target") == 0.02  # as NEST shows it
+
+
+def test_old_names_are_taken_with_a_notice() -> None:
+    from pareprop.nest import errors
+
+    errors._given.clear()
+    with pytest.warns(errors.NESTWarning, match="gamma"):
+        nodes = nest.Create("eprop_iaf", 1, {"gamma": 0.5, "beta": 2.0})
+    assert nodes.get("surrogate_gradient_height") == 0.5 and nodes.get("surrogate_gradient_width") == 0.5
+
+
+def test_connections_are_found_and_changed() -> None:
+    parrots, neurons, _ = network()
+    found = nest.GetConnections(parrots, neurons)
+    assert len(found) == 6 and found.get("weight") == [0.4] * 6
+    assert found.get(["source", "target"]) == {"source": [3, 3, 3, 4, 4, 4], "target": [5, 6, 7] * 2}
+    found.set(weight=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    assert nest.GetConnections(parrots[1], neurons[2]).get("weight") == 0.6
+    with pytest.raises(NESTErrors.BadProperty):
+        found.set(weight=1e6)
+
+
+def test_any_durations_give_the_same() -> None:
+    shown = []
+    for pieces in ((40.0,), (1.0, 2.0, 3.0, 10.0, 24.0), (1.0,) * 40):
+        nest.ResetKernel()
+        nest.set(resolution=1.0)
+        parrots, neurons, readout = network()
+        meter, recorder = nest.Create("multimeter", {"record_from": ["V_m"]}), nest.Create("spike_recorder")
+        nest.Connect(meter, neurons + readout)
+        nest.Connect(parrots + neurons, recorder)
+        for piece in pieces:
+            nest.Simulate(piece)
+        weights = nest.GetConnections(parrots, neurons).get("weight")
+        shown.append((meter.get("events"), recorder.get("events"), weights))
+    for other in shown[1:]:
+        for one, two in zip(shown[0][:2], other[:2], strict=True):
+            assert all(np.array_equal(one[key], two[key]) for key in one)
+        assert other[2] == shown[0][2] != [0.4] * 6
+    times = shown[0][0]["times"]
+    assert times.max() == 39.0 and not shown[0][0]["V_m"].flags.owndata
+
+
+def rate_window() -> None:
+    _, _, readout = network()
+    generator = nest.Create("step_rate_generator", 1, {"amplitude_times": [3.0], "amplitude_values": [0.5]})
+    nest.Connect(generator, readout, "all_to_all", {"synapse_model": "rate_connection_delayed", "receptor_type": 1})
+    nest.Simulate(10.0)
+
+
+def grow() -> None:
+    network()
+    nest.Simulate(5.0)
+    nest.Create("parrot_neuron")
+
+
+def change() -> None:
+    _, neurons, _ = network()
+    nest.Simulate(5.0)
+    neurons.set(V_th=0.1)
+
+
+def both_variants() -> None:
+    network()
+    nest.Create("eprop_iaf_bsshslm_2020")
+    nest.Simulate(5.0)
+
+
+def history() -> None:
+    _, neurons, _ = network()
+    nest.Connect(nest.Create("multimeter", {"record_from": ["eprop_history_duration"]}), neurons)
+    nest.Simulate(5.0)
+
+
+def readouts_differ() -> None:
+    network()
+    nest.Create("eprop_readout", 1, {"tau_m": 33.0})
+    nest.Simulate(5.0)
+
+
+REFUSED = {
+    "a learning window with values": rate_window,
+    "nodes created after the first step": grow,
+    "changing V_th of neurons in a run": change,
+    "networks of both variants": both_variants,
+    "eprop_history_duration": history,
+    "readouts with different parameters": readouts_differ,
+    "networks without e-prop neurons": lambda: (nest.Create("parrot_neuron"), nest.Simulate(5.0)),
+    "ignore_and_spike": lambda: nest.Create("eprop_iaf", 1, {"ignore_and_spike": True}),
+    "adaptation": lambda: nest.Create("eprop_iaf_adapt", 1, {"adaptation": 0.5}),
+    "record_to": lambda: nest.Create("spike_recorder", 1, {"record_to": "ascii"}),
+    "spike_weights": lambda: nest.Create("spike_generator", 1, {"spike_weights": [1.0]}),
+    "positions": lambda: nest.Create("eprop_iaf", 1, positions=[[0, 0]]),
+    "rng_type": lambda: nest.set(rng_type="Philox_32"),
+    "nest.Disconnect": lambda: nest.Disconnect,
+    "nest.spatial": lambda: nest.spatial.grid,
+    "pairwise_poisson": lambda: nest.Connect(nest.Create("eprop_iaf"), nest.Create("eprop_iaf"), "pairwise_poisson"),
+}
+
+
+@pytest.mark.parametrize("feature", REFUSED)
+def test_refused_by_name(feature: str) -> None:
+    with pytest.raises(NESTErrors.NotImplemented, match=feature):
+        REFUSED[feature]()
+
+
+def test_long_delays_need_a_switch() -> None:
+    with pytest.raises(NESTErrors.IllegalConnection, match="eprop_delays_above_one_step"):
+        network(delay=3.0)
+    nest.ResetKernel()
+    nest.set(resolution=1.0, eprop_delays_above_one_step=True)
+    network(delay=3.0)
+    nest.Simulate(20.0)
+
+
+def test_a_mistake_ends_all_ranks_with_exit_code_1(tmp_path: Path) -> None:
+    script = tmp_path / "mistake.py"
+    script.write_text("import nest\nnest.Create('eprop_iaf', 1, {'C_m': -1.0})\n")
+    done = mpirun(2, "-m", "pareprop", "nest", script)
+    assert done.returncode == 1 and done.stderr.count("\nNESTErrors.BadProperty:") == 1
+    assert "C_m" in done.stderr and "mistake.py" in done.stderr
+
+
+def test_a_mistake_of_one_rank_ends_the_others(tmp_path: Path) -> None:
+    script = tmp_path / "mistake.py"
+    script.write_text("import nest\nif nest.Rank() == 1:\n    raise ValueError('here')\nnest.SyncProcesses()\n")
+    done = mpirun(2, "-m", "pareprop", "nest", script, timeout=100)
+    assert done.returncode != 0 and "ValueError: here" in done.stderr
+
+
+def test_scripts_see_their_arguments(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    from pareprop.cli import main
+
+    script = tmp_path / "arguments.py"
+    script.write_text("import sys, nest\nprint(sys.argv[1:], nest.NumProcesses())\nsys.exit(0)\n")
+    main(["nest", str(script), "--flag", "3"])
+    assert capfd.readouterr().out == "['--flag', '3'] 1\n"
+    assert "nest" not in sys.modules or sys.modules["nest"].__name__ == "nest"
