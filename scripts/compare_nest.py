@@ -24,7 +24,7 @@ import numpy as np
 from contests import CONTESTS, Contest, Kind, fresh, suffix, workers_of
 from tqdm import tqdm
 
-from pareprop.scaling import work
+from pareprop.network.connectivity import RULES
 
 Runs = dict[Kind, list[dict[str, Any]]]
 NUMBERS = ("seconds", "build_seconds", "bytes")
@@ -93,7 +93,7 @@ def summarize(contest: Contest, runs: Runs, earlier: dict[str, Any] | None = Non
 def count_synapses(model: Any) -> int:
     """Synapses that carry spikes."""
     carrying = [item for item in model.projections if item.pre.role in ("input", "recurrent")]
-    return round(sum(item.post.size * work.indegree(item) for item in carrying))
+    return round(sum(item.post.size * RULES[item.rule].indegree(item) for item in carrying))
 
 
 def ratios(runs: dict[str, dict[str, list[float]]]) -> dict[str, list[float]]:

@@ -20,7 +20,7 @@ import h5py
 from pareprop import cli
 from pareprop.network.local import LocalNetwork
 from pareprop.parallel import launcher
-from pareprop.parallel.exchange import Ranks
+from pareprop.parallel.channel import Channel
 from pareprop.runs import run
 from pareprop.simulation.loop import Simulation
 from pareprop.storage import checkpoint_pieces, recorder
@@ -112,7 +112,7 @@ def before(owner: type, name: str, act: Callable[[], None], early: bool = False)
 PHASES = {
     "build": (LocalNetwork, "_build_cells"),
     "training": (Simulation, "_run_sample"),
-    "exchange": (Ranks, "round"),
+    "exchange": (Channel, "all_spikes_on_root"),
     "checkpoint": (checkpoint_pieces, "write"),
     "recording": (recorder.Recorder, "_flush"),
     "plotting": (run, "draw"),

@@ -110,7 +110,7 @@ class ResultsFile(Observer):
         n_steps = len(outcome.error)
         found["input_steps"], found["input_ids"] = outcome.sample.inputs.spikes(n_steps)
         found["spike_steps"], found["spike_ids"] = simulation.engine.log.spikes(n_steps)
-        if simulation.network.n_readouts:
+        if simulation.network.n_readouts or not own:
             found["readout_signal"] = simulation.engine.loss.output(outcome.signal)
             found["target_signal"], found["error_signal"] = outcome.sample.target, outcome.error
         for key, value in found.items():

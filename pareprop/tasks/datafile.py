@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ NAMES = ("targets", "rates", "raster", "spikes", "currents", "labels")
 INPUTS = ("rates", "raster", "spikes")
 DAMAGED = (  # what h5py, zipfile and NumPy raise
     ValueError, KeyError, RuntimeError, TypeError, EOFError, SyntaxError, OverflowError, zlib.error, lzma.LZMAError,
-    zipfile.BadZipFile,
+    zipfile.BadZipFile, tokenize.TokenError,
 )  # fmt: skip
 
 

@@ -111,5 +111,6 @@ def test_what_is_refused() -> None:
     with pytest.raises(InputError, match="local readouts 'out' need local_targets"):
         simulation.train(1)
     task.only = Sample(task.only.inputs, np.zeros((N_STEPS, 0)), local_targets=lambda first, last: np.zeros((3, 4)))
+    simulation = Simulation(network(True), task, Alone(), [], IntervalSettings(120))
     with pytest.raises(InputError, match=r"local_targets of neurons \[0, 25\) have shape \(3, 4\), not \(150, 25\)"):
         simulation.train(1)

@@ -39,8 +39,8 @@ TASK = '[task]\nname = "sine-waves"\n'
 FILES = {  # text of a configuration, and what the answer must say
     "variant is a list": (TASK + "[model]\nvariant = [1, 2]\n", "variant = [1, 2]"),
     "variant is a table": (TASK + "[model]\nvariant = {}\n", "variant"),
-    "task is a list": ("[task]\nname = []\n", "is no task"),
-    "task is a number": ("[task]\nname = 5\n", "is no task"),
+    "task is a list": ("[task]\nname = []\n", "is not a task"),
+    "task is a number": ("[task]\nname = 5\n", "is not a task"),
     "nested too deeply": ("a = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
     "tables nested too deeply": ("a = " + "{a=" * 3000, "not a configuration file"),
     "integer of 5 000 digits": (TASK + f"[model]\nn_rec = {'5' * 5000}\n", "not a configuration file"),
@@ -245,7 +245,7 @@ MANIFESTS = {
 def latest(finished: Path, tmp_path: Path) -> Path:
     """The only checkpoint of a copy of a run."""
     shutil.copytree(finished, tmp_path / "run")
-    first, *others = checkpoint_write.listed(tmp_path / "run" / "checkpoints")
+    first, *others = checkpoint_write.list_checkpoints(tmp_path / "run" / "checkpoints")
     for other in others:
         shutil.rmtree(other)
     return first

@@ -265,8 +265,8 @@ def test_any_manifest(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     """Sealed again, as somebody with bad intentions would: taken, or refused, and what is outside stays as it is."""
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    latest = checkpoint_write.listed(run / "checkpoints")[0]
-    for other in checkpoint_write.listed(run / "checkpoints")[1:]:
+    latest = checkpoint_write.list_checkpoints(run / "checkpoints")[0]
+    for other in checkpoint_write.list_checkpoints(run / "checkpoints")[1:]:
         shutil.rmtree(other)
     kept = tmp_path / "kept"
     shutil.copytree(run, kept)
@@ -291,7 +291,7 @@ def test_any_manifest(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_any_share(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture, fuzz_seconds: float) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    shares = [path / "rank-00000.bin" for path in checkpoint_write.listed(run / "checkpoints")]
+    shares = [path / "rank-00000.bin" for path in checkpoint_write.list_checkpoints(run / "checkpoints")]
     sources = [path.read_bytes() for path in shares]
 
     def one(draw: random.Random, number: int) -> None:

@@ -18,7 +18,7 @@ from pareprop.simulation.loop import Simulation
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        (["n_rec=1000000000"], "n_rec = 1000000000, n_step = 1000: a draw takes "),
+        (["n_rec=1000000000"], "n_rec = 1000000000, n_out = 1, n_step = 1000: a draw takes "),
         (["n_rec=100000000", "indegree=100000"], "(fixed_indegree, indegree = 100000, 100000000 x 100000000) takes "),
         (["n_step=100000000000", "indegree=2", "n_in=1"], "history of 100 neurons over n_steps = 100000000000 takes"),
         (["n_rec=100000000000", "indegree=1"], "population 'rec': size = 100000000000 must be at most 2147483648"),

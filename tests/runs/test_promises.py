@@ -43,7 +43,7 @@ def test_a_forged_checkpoint_is_taken(tmp_path: Path, capsys: pytest.CaptureFixt
     """A weight changed, its checksum made anew, the manifest sealed: nobody can tell."""
     output = command(capsys, *RUN, "--until", 1, "--out", tmp_path / "run")[1]
     shutil.copytree(tmp_path / "run", tmp_path / "forged")
-    path = checkpoint_write.listed(tmp_path / "forged" / "checkpoints")[0]
+    path = checkpoint_write.list_checkpoints(tmp_path / "forged" / "checkpoints")[0]
     manifest = json.loads((path / "manifest.json").read_text().partition("\n")[2])
     entry = next(entry for entry in manifest["arrays"] if entry["name"].endswith("rec->out/weight"))
     count, offset, _ = entry["shares"][0]

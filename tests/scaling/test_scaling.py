@@ -78,7 +78,7 @@ def test_table(finished, capsys):
         assert float(row["memory_bytes_max"]) == max(sum(share["memory"].values()) for share in shares)
         assert float(row["real_time_factor"]) == pytest.approx(float(row["train_seconds"]) / 0.06)
         assert (float(row["wait_s_max"]) > 0.0) == (row["ranks"] != "1")
-        assert row["sending"] == ("" if row["ranks"] == "1" else "everything") and float(row["listens_to_min"]) == 80
+        assert row["sending"] == ("" if row["ranks"] == "1" else "shared") and float(row["listens_to_min"]) == 80
         assert row["oversubscribed"] == str(int(int(row["ranks"]) > os.cpu_count()))
     for variant in ("interval", "spike"):  # the control is the same run on any number of ranks
         assert len({(row["digest"], row["events"]) for row in rows if row["variant"] == variant}) == 1
