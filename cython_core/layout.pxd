@@ -33,6 +33,7 @@ cpdef enum:         # surrogate gradients
     EXPONENTIAL = 1
     FAST_SIGMOID_DERIVATIVE = 2
     ARCTAN_DERIVATIVE = 3
+    SIGMOID_DERIVATIVE = 4
 
 cpdef enum:         # how a block of the spike variant learns
     STATIC = 0

@@ -3,7 +3,7 @@
 from libc.math cimport exp, expf, fabs, fabsf
 from libc.stdint cimport int64_t
 
-from pareprop.core.layout cimport EXPONENTIAL, FAST_SIGMOID_DERIVATIVE, PIECEWISE_LINEAR
+from pareprop.core.layout cimport EXPONENTIAL, FAST_SIGMOID_DERIVATIVE, PIECEWISE_LINEAR, SIGMOID_DERIVATIVE
 from pareprop.core.precision cimport real
 
 
@@ -41,6 +41,10 @@ cdef inline void surrogate(
         for j in range(first, last):
             x = 1 + abs_of(excess[j]) * inverse_width[j]
             psi[j] = height[j] / (x * x) if refractory[j] == 0 else 0
+    elif kind == SIGMOID_DERIVATIVE:        # 4 h s(x/w) s(-x/w), s the logistic function
+        for j in range(first, last):
+            x = exp_of(-abs_of(excess[j]) * inverse_width[j])
+            psi[j] = 4 * height[j] * x / ((1 + x) * (1 + x)) if refractory[j] == 0 else 0
     else:                                   # ARCTAN_DERIVATIVE: h / (1 + (x/w)^2)
         for j in range(first, last):
             x = excess[j] * inverse_width[j]

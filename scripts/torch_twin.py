@@ -30,6 +30,7 @@ SURROGATES = {  # of x = |voltage - threshold| / width, before the height
     "exponential": lambda x: torch.exp(-x),
     "fast_sigmoid_derivative": lambda x: (1.0 + x) ** -2,
     "arctan_derivative": lambda x: 1.0 / (1.0 + x**2),
+    "sigmoid_derivative": lambda x: 4.0 * torch.sigmoid(x) * torch.sigmoid(-x),
 }
 
 

@@ -12,6 +12,7 @@ from pareprop.network.optimizers import optimizer
 from pareprop.simulation.loop import Simulation
 
 SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative")
+ALL_SURROGATES = (*SURROGATES, "sigmoid_derivative")  # random cases draw from NEST's
 
 
 def random_case(seed: int, **overrides) -> dict:

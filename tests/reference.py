@@ -62,6 +62,7 @@ SURROGATES = {
     "exponential": lambda x, h, w: h * np.exp(-np.abs(x) / w),
     "fast_sigmoid_derivative": lambda x, h, w: h * (1.0 + np.abs(x) / w) ** -2,
     "arctan_derivative": lambda x, h, w: h / (1.0 + (x / w) ** 2),
+    "sigmoid_derivative": lambda x, h, w: h / np.cosh(x / (2.0 * w)) ** 2,
 }
 
 

@@ -11,7 +11,10 @@ from ..kernels import layout
 from .losses import LOSSES
 from .parameters import FLOAT_MAX, Frozen, Value, plain, require_above, require_order
 
-Surrogate = Literal["piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative"]
+# those of NEST, and the derivative of the logistic function (Zenke and Vogels 2021, doi 10.1162/neco_a_01367)
+Surrogate = Literal[
+    "piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative", "sigmoid_derivative"
+]  # fmt: skip
 SURROGATES = {name: getattr(layout, name.upper()) for name in get_args(Surrogate)}  # kernel codes
 CUTOFF_LIMIT = 1e7  # steps, of which spikes are kept; a longer cutoff that is not infinite is a mistake
 TICS_PER_MS = 1000  # NEST's, to which times are rounded

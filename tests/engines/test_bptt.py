@@ -103,7 +103,7 @@ def assert_equal(found: np.ndarray, wanted: np.ndarray) -> None:
 
 @pytest.mark.parametrize("regular", [True, False])
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("surrogate", networks.SURROGATES)
+@pytest.mark.parametrize("surrogate", networks.ALL_SURROGATES)
 @pytest.mark.parametrize("kind", ["iaf", "iaf_adapt"])
 def test_eprop_is_bptt_without_recurrent_connections(kind: str, surrogate: str, loss: str, regular: bool) -> None:
     for regular_out in (True, False):

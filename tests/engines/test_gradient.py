@@ -68,7 +68,7 @@ def test_feedback_that_changes(feedback: str, optimizer: dict) -> None:
 
 @pytest.mark.parametrize("loss", ["mean_squared_error", "cross_entropy"])
 @pytest.mark.parametrize("regular", [True, False])
-@pytest.mark.parametrize("surrogate", networks.SURROGATES)
+@pytest.mark.parametrize("surrogate", networks.ALL_SURROGATES)
 def test_every_choice(loss: str, regular: bool, surrogate: str) -> None:
     """Each surrogate, loss and arrival convention in a network of both models that has something to learn."""
     rng = np.random.default_rng(4)
