@@ -132,8 +132,7 @@ cdef class Forward:
         """
         cdef int64_t before = first, last, n = self.neurons.v.shape[0]
         cdef double start = started(&self.watch, n), apart = meeting.waited + meeting.transferred
-        if self.channel is None or self.sample is None or self.recorder is None:
-            raise TypeError("Forward.run: channel, sample and recorder must be bound before it")
+        self.require_bound()
         with nogil:
             while first < end:
                 last = min(first + round_steps, end)
@@ -151,9 +150,15 @@ cdef class Forward:
 
     def read(self, Meeting meeting not None, int64_t first, int64_t last):
         """Collective: advance the readouts alone in steps [first, last)."""
+        self.require_bound()
         with nogil:
             self.read_out(first, last, False)
             meeting.meet(last, last, first, last)
+
+    cdef int require_bound(self) except -1:
+        if self.channel is None or self.sample is None or self.recorder is None:
+            raise TypeError("Forward: channel, sample and recorder must be bound before it runs")
+        return 0
 
     cdef int advance_all(self, int64_t first, int64_t last, bint no_current) except -1 nogil:
         cdef int64_t t, n = self.neurons.v.shape[0]
