@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from .. import rng
-from ..kernels import layout
 from ..kernels import rounds as kernel
 from .channel import Channel, Terms, private, within
 from .exchange import Exchange
-from .messages import WORDS, Sources, buffer_bytes, grown
+from .messages import Sources
 from .partition import block
 from .replicas import Replicas
 from .spike_log import SegmentedLog, SpikeLog
@@ -137,11 +136,6 @@ class DryExchange:
         Seed of the draws.
     own : bool
         Whether this rank's own spikes are drawn, too.
-
-    Attributes
-    ----------
-    words : int
-        Words (4 bytes) that a message of this rank needs, and some more.
     """
 
     comm: Any = None
@@ -153,7 +147,7 @@ class DryExchange:
     def __init__(self, rank: int, size: int, probability: float, n_neurons: int, seed: int, own: bool = False) -> None:
         self.rank, self.size = rank, size
         self._n, self._seed, self._draws_own = n_neurons, seed, own
-        self._time, self.words = 0, WORDS
+        self._time = 0
         self.probability = probability
 
     def require_memory(self, terms: Terms) -> None:
@@ -166,7 +160,6 @@ class DryExchange:
         channel = private(terms, high - low, kernel.CalledMeeting(self._round))
         own, merged, signal = channel.own, SpikeLog(terms.length), channel.signal
         columns = slice(*block(terms.n_readouts, self.size, self.rank))
-        self._slot = -(-terms.n_readouts // self.size)
         self._logs = own, merged
         self.draw(self.probability)
         heard = SegmentedLog([merged])
@@ -187,7 +180,6 @@ class DryExchange:
     def _round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
         """Merge the spikes of steps [first, last) with those drawn."""
         own, merged = self._logs
-        sent = 0
         if self._draws_own:
             overwrite(own, self._mine, self._time % self._n_steps, first, last)
         for t in range(first, last):
@@ -196,16 +188,13 @@ class DryExchange:
             if not self._draws_own:
                 mine = own.ids[own.ptr[t] : own.ptr[t + 1]]
                 mine = mine if self._sources.ids is None else np.searchsorted(self._sources.ids, mine)
-            place, sent = int(merged.ptr[t]), sent + len(mine)
+            place = int(merged.ptr[t])
             merged.reserve(place + len(before) + len(mine) + len(after))
             for part in (before, mine, after):
                 merged.ids[place : place + len(part)] = part
                 place += len(part)
             merged.ptr[t + 1] = place
             self._time += 1
-        need = layout.HEADER + 2 * self._slot * (signal_last - signal_first) + (last - first) + sent
-        if need > self.words:
-            self.words = grown(need)
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Return `log`."""
@@ -213,8 +202,8 @@ class DryExchange:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the message buffers of a real run whose ranks all have this rank's messages and send to all."""
-        return buffer_bytes(self.words, self.size)
+        """Bytes of the message buffers: none, as those of a node belong to its leader alone."""
+        return 0
 
 
 @dataclass

@@ -224,7 +224,7 @@ def test_places_without_recordings(tmp_path: Path):
     (tmp_path / "a.zip").write_bytes(b"no zip")
     with pytest.raises(InputError, match=r"a\.zip cannot be read as a zip"):
         splits(f"{tmp_path}/a.zip,{tmp_path}/b.zip", Problems())
-    with pytest.raises(InputError, match=r"b\.zip does not exist"):
+    with pytest.raises(InputError, match=r"b\.zip' does not exist"):
         Recordings(tmp_path / "b.zip", Problems())
 
 
