@@ -133,10 +133,10 @@ class Spike(Engine):
             log.forget(base - run.base, t - run.base)
         memory.inputs.append(t - base, sample.inputs, self.n)
         by_step = self._injected(sample.currents, self.n, self.carried)
-        self.carried = by_step[-1].copy()
+        self._carry(by_step, self.n)
         run.base, run.learns = base, self.learned
         run.sample = self._kernels.Sample(
-            {"origin": t, "window": self._window(sample), "injected": by_step[:-1],
+            {"origin": t, "window": self._window(sample), "injected": by_step[: self.n],
              "target_signal": np.ascontiguousarray(sample.target, dtype=float)}
         )  # fmt: skip
         self._set_rates(learn)
@@ -255,7 +255,7 @@ class Spike(Engine):
         state.numbers |= {
             "time": self.time, "learned": self.learned, "plastic": {item.name: item.numbers() for item in self.plastic},
         }  # fmt: skip
-        state.neurons |= {"carried": self.carried}
+        state.neurons |= {"carried": self._carried_state()}
         state.readouts = {"y": self.y, "arriving_out": self.arriving_out}
         return state
 
