@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .. import rng
+from .. import elementary, rng
 from ..kernels import degrees as kernel
 
 AT_MOST = 0.5  # of the sources that a target may have: rewiring needs the others
@@ -44,14 +44,14 @@ def drawn(
     source : np.ndarray
         int64 (n_synapses,), sources of all of them, target after target.
     """
-    weight = np.exp(sigma_out * rng.normal(rng.key(seed, f"{name}/outdegree"), np.arange(n_sources), 1)[:, 0])
+    weight = elementary.exp(sigma_out * rng.normal(rng.key(seed, f"{name}/outdegree"), np.arange(n_sources), 1)[:, 0])
     chance, other = np.empty(n_sources), np.empty(n_sources, np.uint32)
     kernel.alias(weight / weight.mean(), np.empty(n_sources, np.uint32), chance, other)
     taken, mark = np.zeros(n_sources, np.uint32), 1
     keys = rng.key(seed, f"{name}/indegree"), rng.key(seed, f"{name}/topology")
     for first in range(*targets, STEP):
         ids = np.arange(first, min(first + STEP, targets[1]))
-        exact = indegree * np.exp(sigma_in * rng.normal(keys[0], ids, 1)[:, 0] - sigma_in**2 / 2)
+        exact = indegree * elementary.exp(sigma_in * rng.normal(keys[0], ids, 1)[:, 0] - sigma_in**2 / 2)
         counts = np.minimum(np.rint(exact), int(AT_MOST * n_choices)).astype(np.int64)
         ptr = np.concatenate(([0], np.cumsum(counts)))
         source = np.empty(ptr[-1], np.int64)

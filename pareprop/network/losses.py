@@ -10,6 +10,8 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from .. import elementary
+
 
 class Loss(ABC):
     """A sum over readouts and steps; the error is its derivative by the readout voltage.
@@ -53,12 +55,12 @@ class CrossEntropy(Loss):
 
     def output(self, signal: np.ndarray) -> np.ndarray:
         """Return the softmax over the readouts."""
-        shifted = np.exp(signal - signal.max(axis=1, keepdims=True))
+        shifted = elementary.exp(signal - signal.max(axis=1, keepdims=True))
         return shifted / shifted.sum(axis=1, keepdims=True)
 
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
-        return float(-np.sum(target * np.log(np.maximum(output, np.finfo(float).tiny))))
+        return float(-np.sum(target * elementary.log(np.maximum(output, np.finfo(float).tiny))))
 
 
 class Huber(Loss):

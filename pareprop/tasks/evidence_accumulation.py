@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from .. import rng
+from .. import elementary, rng
 from ..engines.interval import IntervalSettings
 from ..engines.sample import Sample
 from ..engines.spike import SpikeSettings
@@ -103,7 +103,7 @@ class EvidenceAccumulation(TaskBase):
         else:
             values |= {"c_reg": self.c_reg, "regular_spike_arrival": True}
             own = {"loss": "cross_entropy", "regular_spike_arrival": False}
-        adapt_beta = 1.7 * math.expm1(-1.0 / self.adapt_tau) / math.expm1(-1.0 / 20.0)
+        adapt_beta = 1.7 * elementary.expm1(-1.0 / self.adapt_tau) / elementary.expm1(-1.0 / 20.0)
         groups = [
             model.neurons("reg", self.n_reg, "iaf", **values),
             model.neurons("ad", self.n_ad, "iaf_adapt", adapt_tau=self.adapt_tau, adapt_beta=adapt_beta, **values),
@@ -117,9 +117,9 @@ class EvidenceAccumulation(TaskBase):
     ) -> None:  # fmt: skip
         n_rec, bound = self.n_reg + self.n_ad, scale * glorot(self.n_reg + self.n_ad, 2)
         for group in groups:
-            model.connect(inputs, group, weight=Normal(std=inputs.size**-0.5))
+            model.connect(inputs, group, weight=Normal(std=1.0 / math.sqrt(inputs.size)))
             for other in groups:
-                model.connect(other, group, weight=Normal(std=n_rec**-0.5), allow_autapses=False)
+                model.connect(other, group, weight=Normal(std=1.0 / math.sqrt(n_rec)), allow_autapses=False)
             model.connect(group, out, weight=Uniform(low=-bound, high=bound))
             model.connect(out, group, weight=Normal(std=1.0 / scale))
 
