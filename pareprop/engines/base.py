@@ -246,6 +246,10 @@ class Engine(ABC):
     def state(self) -> State:
         """Return all that the next sample reads, between iterations; see the module `state`."""
 
+    def state_of_cells(self) -> State:
+        """Return the part of `state` that has no synapses, where weights change in `optimize` alone."""
+        return self.state()
+
     @abstractmethod
     def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
         """Load the numbers and shared arrays of a state; the arrays of `state()` are filled next.
