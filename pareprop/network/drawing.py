@@ -133,7 +133,7 @@ class _StreamedBlock(Block):
             row = self._rows(piece)
             order = np.argsort(row, kind="stable")
             row = row[order]
-            begins = np.flatnonzero(np.concatenate(([True], row[1:] != row[:-1])))
+            begins = np.flatnonzero(np.diff(row, prepend=-1))
             lengths = np.diff(np.append(begins, len(row)))
             place = cursor[row] + np.arange(len(row)) - np.repeat(begins, lengths)
             cursor[row[begins]] += lengths
