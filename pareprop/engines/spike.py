@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..kernels import layout
 from ..network.local import LocalNetwork
-from ..network.losses import LOSSES
+from ..network.losses import LOSSES, Told
 from ..network.synapse_table import SynapseTable
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
@@ -63,7 +63,6 @@ class Spike(Engine):
             raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
         spike_rules.require_known(model)
         self.time, self.learned = 0, False
-        self.n = n_steps  # of the last sample
         self.memory = SpikeMemory(network, n_steps)
         self.neurons = self.memory.neurons
         tables = self.memory.tables[:2]  # mirrored synapses learn as those that they copy
@@ -120,8 +119,9 @@ class Spike(Engine):
         self._add_times(self.kernel, "deliver", "update", "sweep")
         self.time = end
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
-        self.recorded = self._record(self.error[: self.n])
-        return self.error[: self.n], self._value(sample)
+        self.told = Told(self.error[: self.n], self._value(sample))
+        self.recorded = self._record(self.told.error)
+        return self.told.error, self.told.loss
 
     def optimize(self) -> None:
         """Do nothing: weights are updated as spikes arrive."""
@@ -203,10 +203,6 @@ class Spike(Engine):
     def own_spikes(self) -> SpikeLog:
         """Return the spikes of this rank's neurons in the last sample, by id."""
         return self.channel.own.part(*self._last())
-
-    def shown_signal(self) -> np.ndarray:
-        """Return the readout voltages of the last sample, float64 (n, n_readouts), E_L included."""
-        return super().shown_signal()[: self.n]
 
     def heard(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""

@@ -88,6 +88,8 @@ def lags(model: Model) -> Lags:
 
 def require_known(model: Model) -> None:
     """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
+    if model.loss is not None:
+        raise InputError("loss 'reward' is for the interval variant, not for 'spike'")
     for readouts in model.of_role("readout"):
         if not LOSSES[readouts.params.loss].in_spike:
             raise InputError(

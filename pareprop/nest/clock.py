@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engines.losses import learning_signal
+from ..engines.learning_signal import learning_signal
 from ..engines.sample import Sample
 from ..errors import StateError
 from ..network.footprint import require

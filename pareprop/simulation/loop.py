@@ -252,7 +252,7 @@ class Simulation:
         """Collective: chain the spikes of one group after the other; those of the first are in its digest already."""
         for group in range(self.replicas.count):
             for log in self._kept if group == self.replicas.index else ():
-                self.digest.add_spikes(log, self.task.n_steps)
+                self.digest.add_spikes(log, len(log.ptr) - 1)
             self.digest.state = self.replicas.broadcast(self.digest.state, group)
         self._kept = []
 
@@ -266,11 +266,11 @@ class Simulation:
         if not counts(phase, learn):
             pass
         elif self.replicas.index == 0:
-            self.digest.add_spikes(self.engine.log, self.task.n_steps)
+            self.digest.add_spikes(self.engine.log, self.engine.n)
         else:
-            self._kept.append(self.engine.log.copy(self.task.n_steps))
+            self._kept.append(self.engine.log.copy(self.engine.n))
         self._tell("after_sample", Outcome(index, phase, sample, error, self.engine.shown_signal(), loss))
-        seconds = self.task.n_steps * self.model.dt_ms / 1000.0
+        seconds = self.engine.n * self.model.dt_ms / 1000.0
         return loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
 
     def _check_finite(self, index: int, loss: float) -> None:
