@@ -49,6 +49,10 @@ class Settings:
             raise InputError(f"learning_window = {self.learning_window} must lie in [{lowest}, {n_steps}]")
 
 
+# quantities of neurons that can be recorded, the attributes of `Recorded`, and their units
+RECORDED_UNITS = {"V_m": "mV", "adaptation": "1", "surrogate_gradient": "1/mV", "learning_signal": "1"}
+
+
 @dataclass
 class Recorded:
     """Dynamics of this rank's recorded neurons in one sample.
@@ -252,6 +256,10 @@ class Engine(ABC):
     @abstractmethod
     def state(self) -> State:
         """Return all that the next sample reads, between iterations; see the module `state`."""
+
+    def state_of_cells(self) -> State:
+        """Return the part of `state` that has no synapses, where weights change in `optimize` alone."""
+        return self.state()
 
     @abstractmethod
     def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:

@@ -222,12 +222,17 @@ class Interval(Engine):
 
     def state(self) -> State:
         """Return all that the next interval reads, between iterations, when no gradient is collected."""
-        state = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in self.plastic}})
-        state.neurons = {name: self.neurons[name] for name in CHAINED} | {"carried": self.carried}
-        state.readouts = {"y": self.y}
+        state = self.state_of_cells()
         for kind, items in (("table", self.plastic), ("mirror", self.gradient.mirrored)):
             for item in items:
                 state.add_synapses(kind, item.table, item.span, **item.arrays())
+        return state
+
+    def state_of_cells(self) -> State:
+        """Return what a sample changes before it changes weights: numbers, neurons and readouts of `state`."""
+        state = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in self.plastic}})
+        state.neurons = {name: self.neurons[name] for name in CHAINED} | {"carried": self.carried}
+        state.readouts = {"y": self.y}
         return state
 
     def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:

@@ -131,7 +131,7 @@ class Model:
         default_weight, default_delay : float or None
             Weight, and delay in ms, of edges without one; None: each edge must have its own.
         projections : dict or None
-            Edge population to further arguments of `connect`, such as `plastic`, `optimizer` and `rewire`.
+            Edge population, or "*" for all, to further arguments of `connect`, such as `plastic` and `rewire`.
 
         Returns
         -------
