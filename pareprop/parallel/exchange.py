@@ -248,7 +248,7 @@ class Ranks:
         }  # fmt: skip
         self._parts = meeting, arrays, first, listened
         self.sender = (
-            self._targeted(arrays, listened, first)
+            self._make_targeted(arrays, listened, first)
             if self.sending == "targeted"
             else AllgatherSender(nodes.leaders, arrays)
         )
@@ -277,7 +277,7 @@ class Ranks:
             return
         listened, quota = Sources(before.n, ids), self.sender.box.capacity
         self._parts = meeting, arrays, first, listened
-        self.sender = self._targeted(arrays, listened, first, quota)
+        self.sender = self._make_targeted(arrays, listened, first, quota)
         meeting.connect(self.sender.box)
 
     def _way(self, n_heard: int, n_neurons: int) -> str:
@@ -287,7 +287,9 @@ class Ranks:
         heard = self.comm.allgather(n_heard)
         return "targeted" if sum(heard) <= WORTHWHILE * n_neurons * self.size else "everything"
 
-    def _targeted(self, arrays: dict[str, Any], sources: Sources, first: np.ndarray, quota: int = 0) -> AlltoallvSender:
+    def _make_targeted(
+        self, arrays: dict[str, Any], sources: Sources, first: np.ndarray, quota: int = 0
+    ) -> AlltoallvSender:
         """Collective among leaders: exchange the lists of neurons to listen to, and make the sender."""
         index, leaders = self.nodes.index, self.nodes.leaders
         wanted = sources.lists(first)
