@@ -134,6 +134,7 @@ class Interval(Engine):
                 self.neurons[name][:] = 0.0
             self.y[:] = 0.0
         self.neurons["n_spikes"][:] = 0.0
+        self.n = self.n_steps
         self._inputs, self._current_before = inputs, self.carried
         self.inject(currents)
         self.channel.barrier()
@@ -198,6 +199,17 @@ class Interval(Engine):
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""
         self.gradient.optimize(self.channel.heard, self.exchange.replicas)
+        self._listen(any(item.rewiring is not None and len(item.rewiring.latest) for item in self.plastic))
+
+    def _listen(self, moved: bool) -> None:
+        """Collective: tell other nodes anew which neurons have targets here, if synapses between neurons may move."""
+        if self.network.sources.present is not None:
+            self.exchange.listen(self.network.heard, moved)
+
+    def refresh(self) -> None:
+        """Collective: see `Engine.refresh`; synapses of a checkpoint may have moved."""
+        super().refresh()
+        self._listen(True)
 
     def begin_sample(self, leaf: int) -> None:
         """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""
