@@ -127,6 +127,17 @@ cdef extern from *:
         return q & 2 ? -r : r;
     }
 
+    static inline double elementary_cos(double x)
+    {
+        int64_t q;
+        double y, r;
+        if (!(fabs(x) < 1e6))
+            return NAN;
+        r = elementary_remainder(x, &q, &y);
+        r = q & 1 ? elementary_sine_of(r, y) : elementary_cosine_of(r, y);
+        return (q + 1) & 2 ? -r : r;
+    }
+
     static inline double elementary_power(double x, int64_t n)
     {
         double power = 1.0;
@@ -143,4 +154,5 @@ cdef extern from *:
     double log1p "elementary_log1p"(double x) noexcept nogil
     double expm1 "elementary_expm1"(double x) noexcept nogil
     double sin "elementary_sin"(double x) noexcept nogil          # NaN from 10^6 on
+    double cos "elementary_cos"(double x) noexcept nogil          # NaN from 10^6 on
     double power_of "elementary_power"(double x, int64_t n) noexcept nogil

@@ -39,6 +39,11 @@ def sin(const double[::1] x, double[::1] out):
     fill(elementary.sin, x, out)
 
 
+def cos(const double[::1] x, double[::1] out):
+    """Cosine of x (n,), NaN from 10^6 on."""
+    fill(elementary.cos, x, out)
+
+
 def power(const double[::1] x, const int64_t[::1] n, double[::1] out):
     """x to the n of x and n (n,)."""
     cdef int64_t i

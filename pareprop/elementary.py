@@ -49,6 +49,11 @@ def sin(x: ArrayLike) -> Any:
     return _applied(kernels.elementary_arrays.sin, x)
 
 
+def cos(x: ArrayLike) -> Any:
+    """Return the cosine, NaN where abs(x) is 10^6 or more: float64 of the shape of `x`, a float for a number."""
+    return _applied(kernels.elementary_arrays.cos, x)
+
+
 def power(x: ArrayLike, n: ArrayLike) -> np.ndarray:
     """Return x to whole numbers n, float64, broadcast."""
     x, n = np.broadcast_arrays(np.asarray(x, float), np.asarray(n, np.int64))

@@ -20,6 +20,7 @@ CASES = [
     ("log1p", SMALL[SMALL > -1.0], 1.0),
     ("expm1", SMALL[np.abs(SMALL) < 700], 4.0),
     ("sin", np.random.default_rng(6).uniform(-1e5, 1e5, 20000), 1.0),
+    ("cos", np.random.default_rng(7).uniform(-1e5, 1e5, 20000), 1.0),
 ]
 
 

@@ -52,7 +52,7 @@ class SyntheticDigits:
 
     def events(self, index: int) -> Events:
         """Return the events of the sensor for one digit."""
-        log_intensity = elementary.log(0.1 + self._rendered(self._images[index]))
+        log_intensity = elementary.log(0.1 + self._render(self._images[index]))
         reference = log_intensity[0].copy()
         found = []
         for step, seen in enumerate(log_intensity):
@@ -74,11 +74,11 @@ class SyntheticDigits:
             matrices.append(np.maximum(0.0, 1.0 - np.abs(place[:, :, None] - np.arange(8))))
         return matrices[0], matrices[1]
 
-    def _rendered(self, image: np.ndarray) -> np.ndarray:
+    def _render(self, image: np.ndarray) -> np.ndarray:
         rows, columns = self._interpolation
         # not by BLAS, whose order of the sums follows the processor
         half = np.sum(rows[:, :, :, None] * image, axis=2)
-        return np.sum(half[:, :, None, :].swapaxes(2, 3) * columns[:, None].swapaxes(2, 3), axis=2)
+        return np.sum(half[..., None] * columns[:, None].swapaxes(2, 3), axis=2)
 
     def _noisy(self, events: np.ndarray, index: int) -> np.ndarray:
         """Add noise events: pixel, polarity and step drawn uniformly."""
