@@ -9,6 +9,7 @@ import spike_networks
 from commands import command, digests, on_ranks
 from reference import run_case
 
+from pareprop import machine
 from pareprop.parallel.exchange import Alone
 from pareprop.runs import run
 from pareprop.storage import checkpoint_read
@@ -139,17 +140,15 @@ def test_more_ranks_than_neurons(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])
-def test_dry_runs_at_the_largest_sizes(variant: str, capsys: pytest.CaptureFixture) -> None:
-    """Ids of 2^31 neurons do not overflow; one more is refused."""
-
-    def dry_run(n_rec: int, *more: object) -> tuple[int, str, str]:
-        sizes = [f"n_rec={n_rec}", "indegree=2", "n_in=20", "n_step=10", "periods=[10]", f"variant={variant}"]
-        settings = [part for text in sizes for part in ("--set", text)]
-        return command(capsys, "dry-run", "sine-waves", *settings, "--ranks", 2**24, *more)
-
-    for rank in (0, 2**24 - 1):
-        code, output, errors = dry_run(2**31, "--rank", rank)
-        assert code == 0, errors
-        assert f"rank {rank} of {2**24}" in output
-    code, _, errors = dry_run(2**31 + 1, "--rank", 0)
-    assert code == 2 and "2147483648" in errors
+def test_dry_runs_at_the_largest_sizes(
+    variant: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every rank draws rows for all sources: what does not fit is refused before, in one line."""
+    monkeypatch.setattr(machine, "available", lambda: 2**34)
+    sizes = ["indegree=2", "n_in=20", "n_step=10", "periods=[10]", f"variant={variant}"]
+    settings = [part for text in sizes for part in ("--set", text)]
+    ends = {2**31: "rows of 2147483648 sources, takes 32 GiB of memory", 2**31 + 1: "must be at most 2147483648"}
+    for n_rec, expected in ends.items():
+        line = ["dry-run", "sine-waves", *settings, "--set", f"n_rec={n_rec}", "--ranks", 2**24, "--rank", 2**24 - 1]
+        code, _, errors = command(capsys, *line)
+        assert (code, errors.count("\n")) == (2, 1) and expected in errors, errors
