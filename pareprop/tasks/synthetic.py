@@ -77,8 +77,8 @@ class SyntheticDigits:
     def _render(self, image: np.ndarray) -> np.ndarray:
         rows, columns = self._interpolation
         # not by BLAS, whose order of the sums follows the processor
-        half = np.sum(rows[:, :, :, None] * image, axis=2)
-        return np.sum(half[..., None] * columns[:, None].swapaxes(2, 3), axis=2)
+        half = sum(rows[:, :, k, None] * image[k] for k in range(len(image)))
+        return sum(half[:, :, k, None] * columns[:, None, :, k] for k in range(len(image)))
 
     def _noisy(self, events: np.ndarray, index: int) -> np.ndarray:
         """Add noise events: pixel, polarity and step drawn uniformly."""
