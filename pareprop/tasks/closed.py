@@ -161,7 +161,15 @@ class ClosedBase(TaskBase):
 
     def attributes(self) -> dict[str, Any]:
         """Return the parameters of the loss, and names for the figures."""
-        return {"gamma": self.gamma, "lambda": self.lambda_, "c_V": self.c_V, "c_H": self.c_H, "act": self.act}
+        found = {"gamma": self.gamma, "lambda": self.lambda_, "c_V": self.c_V, "c_H": self.c_H, "act": self.act}
+        return found | ({} if self.stop_above is None else {"stop_above": self.stop_above})
+
+    def kept_samples(self) -> dict[tuple[str, int], str]:
+        """Return the episodes whose dynamics are recorded."""
+        kept = super().kept_samples()
+        if self.stop_above is not None and ("test", 0) not in kept:
+            kept = {("train", 0): "first", ("test", 0): "last"}
+        return kept
 
     def model(self) -> Model:
         """Return the network."""
