@@ -39,7 +39,7 @@ def value_panel(ax: Axes, sample: h5py.Group, when: np.ndarray) -> None:
 def error_panel(ax: Axes, sample: h5py.Group, when: np.ndarray) -> None:
     """Draw TD errors and advantages."""
     ax.plot(when, reader.values(sample, "td_error"), color=style.BLACK, lw=0.8, marker=".", ms=3, label="TD error")
-    ax.plot(when, reader.values(sample, "advantage"), color=style.PURPLE, lw=0.8, label="advantage")
+    ax.plot(when, reader.values(sample, "advantage"), color=style.PURPLE, lw=0.8, marker="x", ms=3, label="advantage")
     ax.axhline(0.0, color=style.GREY, lw=0.5)
     ax.set_ylabel(r"$\delta$, $A$")
 

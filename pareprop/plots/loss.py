@@ -125,6 +125,7 @@ def returns_figure(file: h5py.File) -> Figure | None:
     present = [(name, values, color) for name, values, color in found if values is not None and values.size]
     if not present or present[0][0] != "mean_return":
         return None
+    present = [item for item in present if _tells(item[0], item[1])]
     result, axes = stack_panels(file, present)
     for ax, (_, values, color) in zip(axes, present, strict=True):
         curve(ax, values, color)
@@ -133,6 +134,11 @@ def returns_figure(file: h5py.File) -> Figure | None:
     if axes[0].get_legend_handles_labels()[0]:
         axes[0].legend(loc="lower right")
     return result
+
+
+def _tells(name: str, values: np.ndarray) -> bool:
+    """Whether a panel is worth its place: not where all episodes have one decision."""
+    return name != "mean_length" or np.any(values != 1)
 
 
 def criterion(ax: Axes, file: h5py.File) -> None:
@@ -159,7 +165,9 @@ def seeds_figure(files: Sequence[h5py.File]) -> Figure:
             raise InputError("learning curves over seeds need a loss in every run")
         if all(run is not None and run.size for run in runs):
             length = min(map(len, runs))
-            present.append((name, np.array([run[:length] for run in runs]), color))
+            values = np.array([run[:length] for run in runs])
+            if _tells(name, values):
+                present.append((name, values, color))
     result, axes = stack_panels(files[0], present)
     result.suptitle(f"{reader.text(files[0], 'task')} · {len(files)} seeds", x=0.01, ha="left")
     for ax, (_, runs, color) in zip(axes, present, strict=True):
