@@ -20,8 +20,8 @@ def test_runs_and_goes_on(tmp_path: Path) -> None:
     small = ["n_rec=30", "indegree=5", "batch_size=4", "decisions=3", "test_samples=2", "checkpoint.every=1"]
     for settings, said in (([*small, "iterations=2"], "ranks; memory"), ([], "resumed: ")):
         done = subprocess.run(
-            [ROOT / "jobs/reach-large.sh", *settings], env=env, capture_output=True, text=True, timeout=300, check=False,
-            stdin=subprocess.DEVNULL,
+            [ROOT / "jobs/reach-large.sh", *settings], env=env, capture_output=True, text=True, timeout=300,
+            check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert said in done.stdout and "digest: " in done.stdout
