@@ -34,6 +34,7 @@ SET = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help
 REPLICAS = click.option(
     "--replicas", type=int, default=1, metavar="R", help="Number of groups of ranks that run each batch in parallel."
 )
+NO_FIGURES = click.option("--no-figures", is_flag=True, help="Draw no figures, as figures=none; see `plot`.")
 UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after iteration N and write a checkpoint.")
 
 
@@ -46,12 +47,14 @@ UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after ite
 @click.option("--seed", type=int, help="Seed of the network and the data.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, help="Number of trainings; seeds count from --seed on.")
 @click.option("--overwrite", is_flag=True, help="Replace the files of an existing run directory.")
+@NO_FIGURES
 @click.pass_obj
 def run(
     exchange: Exchange, source: str, settings: tuple[str, ...], until: int | None, out: str | None, seed: int | None,
-    seeds: int, overwrite: bool, replicas: int,
+    seeds: int, overwrite: bool, replicas: int, no_figures: bool,
 ) -> None:  # fmt: skip
     """Train a task or a configuration file; write results.h5 and figures into a run directory."""
+    settings = (*settings, "run.figures=none") if no_figures else settings
     settings = settings if seed is None else (*settings, f"run.seed={seed}")
     with guarded(exchange.comm):
         chosen = config.load(source, settings)
@@ -87,9 +90,13 @@ def _begin(exchange: Exchange, chosen: config.Config, directory: Path, until: in
 @SET
 @UNTIL
 @REPLICAS
+@NO_FIGURES
 @click.pass_obj
-def resume(exchange: Exchange, directory: Path, settings: tuple[str, ...], until: int | None, replicas: int) -> None:
+def resume(
+    exchange: Exchange, directory: Path, settings: tuple[str, ...], until: int | None, replicas: int, no_figures: bool
+) -> None:
     """Continue a run from its latest undamaged checkpoint, on any number of ranks."""
+    settings = (*settings, "run.figures=none") if no_figures else settings
     group = launcher.split(exchange, replicas)
     with reopened(exchange.comm, directory) as sections:
         source = str(directory / CONFIG)
@@ -269,7 +276,7 @@ def bench(
 @click.argument("directory", type=GivenPath(file_okay=False))
 @click.pass_obj
 def plot(exchange: Exchange, directory: str) -> None:
-    """Draw the figures of a run again from its results.h5."""
+    """Draw all figures of a run from its results.h5, as PNG and PDF."""
     with guarded(exchange.comm):
         if exchange.rank == 0:
             runs.draw(Path(directory))

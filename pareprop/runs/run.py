@@ -121,17 +121,26 @@ class Run:
                 click.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
             for line in self.phases.lines() + self.config.task.report():
                 click.echo(line)
-        with on_disk(self.exchange.comm, "figures", self.directory):
-            if self.exchange.rank == 0:
-                try:
-                    draw(self.directory)
-                except InputError as problem:  # results that were written just now are gone
-                    raise OSError(str(problem)) from None
+        self._draw()
         if self.exchange.rank == 0:
             click.echo(f"results: {self.file.path}")
             self._report_end()
             click.echo(f"digest: {digest}")
         return self.checkpoints.asked
+
+    def _draw(self) -> None:
+        """Collective: draw the figures, unless none are wanted, or a signal says that the time is short."""
+        wanted = self.config.task.figures
+        if self.checkpoints.asked or wanted == "none":
+            if self.exchange.rank == 0:
+                click.echo(f"figures: none drawn; `pareprop plot {self.directory}` draws them")
+            return
+        with on_disk(self.exchange.comm, "figures", self.directory):
+            if self.exchange.rank == 0:
+                try:
+                    draw(self.directory, pdf=wanted == "pdf")
+                except InputError as problem:  # results that were written just now are gone
+                    raise OSError(str(problem)) from None
 
     def _report_end(self) -> None:
         done, iterations = self.simulation.iteration, self.config.task.iterations
@@ -141,11 +150,11 @@ class Run:
             click.echo(f"`pareprop resume {self.directory}` continues from there")
 
 
-def draw(directory: Path) -> None:
+def draw(directory: Path, pdf: bool = True) -> None:
     """Draw the figures of a run from its results and print their paths."""
     from ..plots import draw as plot  # loading matplotlib takes longer than most commands
 
-    _print_figures(plot(directory))
+    _print_figures(plot(directory, pdf=pdf))
 
 
 def draw_seeds(directories: list[Path], out: Path) -> None:
