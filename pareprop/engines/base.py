@@ -49,6 +49,10 @@ class Settings:
             raise InputError(f"learning_window = {self.learning_window} must lie in [{lowest}, {n_steps}]")
 
 
+# quantities of neurons that can be recorded, the attributes of `Recorded`, and their units
+RECORDED_UNITS = {"V_m": "mV", "adaptation": "1", "surrogate_gradient": "1/mV", "learning_signal": "1"}
+
+
 @dataclass
 class Recorded:
     """Dynamics of this rank's recorded neurons in one sample.

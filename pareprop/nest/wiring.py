@@ -7,8 +7,9 @@ leave the graph. What fits none of this is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -161,7 +162,9 @@ class _Wirer:
             self.groups["input"].append(_Group(population, direct))
             w.links.add(direct, model.offset(population) + np.arange(len(direct)), np.array(0))
         for bundle in self.bundles:
-            chosen = self.kind[bundle.target] == "parrot"
+            if not self._among(bundle.ends[1], self.kind == "parrot"):
+                continue
+            chosen = (self.kind == "parrot")[bundle.target]
             base, kinds = self.base[bundle.source[chosen]], self.kind[bundle.source[chosen]]
             if np.any(kinds != "stimulator") or np.any((base != "spike_generator") & (base != "poisson_generator")):
                 raise refuse("spikes from neurons to parrot neurons", "connect generators to them alone")
@@ -178,7 +181,10 @@ class _Wirer:
         """Generators of a kind with targets other than parrots."""
         found = [np.zeros(0, np.int64)]
         for bundle in self.bundles:
-            found.append(bundle.source[(self.base[bundle.source] == base) & (self.kind[bundle.target] != "parrot")])
+            if not self._among(bundle.ends[0], self.base == base):
+                continue
+            mine = np.flatnonzero((self.base == base)[bundle.source])
+            found.append(bundle.source[mine][self.kind[bundle.target[mine]] != "parrot"])
         return np.unique(np.concatenate(found))
 
     # ---- connections -------------------------------------------------------------------------------------------------
@@ -186,31 +192,48 @@ class _Wirer:
     def _connections(self) -> None:
         parts: dict[tuple, list[tuple[int, np.ndarray]]] = {}
         for index, bundle in enumerate(self.bundles):
-            rest = np.flatnonzero(self.kind[bundle.target] != "parrot")
+            rest = np.arange(len(bundle))
+            if self._among(bundle.ends[1], self.kind == "parrot"):
+                rest = rest[self.kind[bundle.target] != "parrot"]
             if bundle.model.base == "rate_connection_delayed":
                 self._rates(bundle, rest)
                 continue
             if not len(rest):
                 continue
-            poisson = self.base[bundle.source[rest]] == "poisson_generator"
-            if poisson.any():
+            if self._among(bundle.ends[0], self.base == "poisson_generator"):
+                poisson = (self.base == "poisson_generator")[_taken(bundle.source, rest)]
                 self._poisson(index, bundle, rest[poisson])
                 rest = rest[~poisson]
-            pre, post = self._owner(bundle.source[rest]), self._owner(bundle.target[rest])
-            for k in np.unique(pre * 2**20 + post):
-                mine = rest[(pre * 2**20 + post) == k]
-                key = int(k) // 2**20, int(k) % 2**20, bundle.model.name
-                parts.setdefault(key, []).append((index, mine))
+            for (pre, post), mine in self._between(bundle, rest):
+                parts.setdefault((pre, post, bundle.model.name), []).append((index, mine))
         everybody = [group for role in self.groups.values() for group in role]
         for (pre, post, name), members in parts.items():
             self._project(everybody[pre], everybody[post], self.synapses[name], members)
 
-    def _owner(self, ids: np.ndarray) -> np.ndarray:
-        """Which population each node belongs to, by its place among all."""
-        owner = np.full(len(self.kind), -1, np.int64)
+    @staticmethod
+    def _among(ids: np.ndarray, wanted: np.ndarray) -> bool:
+        return bool(np.any(wanted[ids]))
+
+    def _between(self, bundle: Bundle, place: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
+        """Connections of a bundle by the populations of their ends; populations by their place among all."""
+        ends = [np.unique(self._owners[ids]).tolist() for ids in bundle.ends]
+        if len(ends[0]) == len(ends[1]) == 1 and min(ends)[0] >= 0:
+            return [((ends[0][0], ends[1][0]), place)]
+        pre, post = (self._owner(_taken(ids, place)) for ids in (bundle.source, bundle.target))
+        n = int(post.max(initial=0)) + 1
+        pair = pre * n + post
+        return [((k // n, k % n), place[pair == k]) for k in np.flatnonzero(np.bincount(pair)).tolist()]
+
+    @cached_property
+    def _owners(self) -> np.ndarray:
+        """Population of each node by its place among all, -1 for what belongs to none."""
+        owners = np.full(len(self.kind), -1, np.int64)
         for place, group in enumerate(group for role in self.groups.values() for group in role):
-            owner[group.ids] = place
-        found = owner[ids]
+            owners[group.ids] = place
+        return owners
+
+    def _owner(self, ids: np.ndarray) -> np.ndarray:
+        found = self._owners[ids]
         if np.any(found < 0):
             node = int(ids[found < 0][0])
             raise refuse(f"connections of {self.base[node]} (node {node}) to or from e-prop neurons",
@@ -218,8 +241,8 @@ class _Wirer:
         return found
 
     def _project(self, pre: _Group, post: _Group, synapse: SynapseModel, members: list[tuple[int, np.ndarray]]) -> None:
-        source, target, weight, delay = (np.concatenate(column) for column in zip(
-            *((b.source[k], b.target[k], b.weight[k], np.broadcast_to(b.delay, len(b))[k])
+        source, target, weight, delay = (_joined(column) for column in zip(
+            *(tuple(_taken(column, k) for column in (b.source, b.target, b.weight, np.broadcast_to(b.delay, len(b))))
               for b, k in ((self.bundles[index], place) for index, place in members)), strict=True))  # fmt: skip
         self._check_projection(pre.population, post.population, synapse, members, delay)
         options: dict[str, Any] = {}
@@ -232,7 +255,7 @@ class _Wirer:
         name = f"{synapse.name}: {pre.population.name} -> {post.population.name}"
         self.wiring.model.connect(
             pre.population, post.population, "explicit", weight=weight, delay=delay, name=name,
-            source=np.searchsorted(pre.ids, source), target=np.searchsorted(post.ids, target), **options,
+            source=_places(pre.ids, source), target=_places(post.ids, target), **options,
         )  # fmt: skip
         self.wiring.origin[name] = members
         if synapse.plastic:
@@ -357,6 +380,21 @@ def _split(block: Block) -> list[np.ndarray]:
     for key in keys:
         changes |= block.values[key][1:] != block.values[key][:-1]
     return np.split(ids, np.flatnonzero(changes) + 1)
+
+
+def _taken(column: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Entries at ascending places, without a copy if these are all."""
+    return column if len(place) == len(column) else column[place]
+
+
+def _joined(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Columns one after the other, a single one without a copy."""
+    return columns[0] if len(columns) == 1 else np.concatenate(columns)
+
+
+def _places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Places of some of ascending ids."""
+    return wanted - ids[0] if len(ids) == ids[-1] - ids[0] + 1 else np.searchsorted(ids, wanted)
 
 
 def _words(population: Population) -> str:

@@ -233,7 +233,7 @@ class Ranks:
             "own": SegmentedLog([logs[k] for k in here]), "received": SegmentedLog(received),
         }  # fmt: skip
         self.sender = (
-            self._targeted(arrays, listened, first)
+            self._make_targeted(arrays, listened, first)
             if self.sending == "targeted"
             else AllgatherSender(nodes.leaders, arrays)
         )
@@ -248,7 +248,7 @@ class Ranks:
         heard = self.comm.allgather(n_heard)
         return "targeted" if sum(heard) <= WORTHWHILE * n_neurons * self.size else "everything"
 
-    def _targeted(self, arrays: dict[str, Any], sources: Sources, first: np.ndarray) -> AlltoallvSender:
+    def _make_targeted(self, arrays: dict[str, Any], sources: Sources, first: np.ndarray) -> AlltoallvSender:
         """Collective among leaders: exchange the lists of neurons to listen to, and make the sender."""
         index, leaders = self.nodes.index, self.nodes.leaders
         wanted = sources.lists(first)

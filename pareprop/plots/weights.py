@@ -25,7 +25,7 @@ PANELS = 3  # of a tile: weight, change, histogram
 def image(ax: Axes, matrix: np.ndarray, title: str) -> None:
     """Draw a matrix with diverging colours centred at zero; absent synapses are grey."""
     extent = (-0.5, matrix.shape[1] - 0.5, matrix.shape[0] - 0.5, -0.5)
-    matrix, (rows, columns) = matrices.tiled(matrix)
+    matrix, (rows, columns) = matrices.average_tiles(matrix)
     bound = matrices.limit(matrix)
     colours = colormaps[style.DIVERGING].with_extremes(bad=style.WINDOW)
     ax.imshow(matrix, cmap=colours, vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest", extent=extent)

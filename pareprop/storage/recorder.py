@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from ..engines.base import RECORDED_UNITS
 from ..errors import InputError
 from ..network.model import Model
 from ..network.parameters import Frozen
@@ -26,8 +27,8 @@ from .growing_file import Column, GrowingFile, SharedFile, can_share
 from .results import choose_evenly
 from .spike_block import SpikeBlock
 
-STATE = {"V_m": "mV", "adaptation": "1", "surrogate_gradient": "1/mV", "learning_signal": "1"}
 SIGNALS = {"readout_signal": "mV", "error_signal": "mV", "target_signal": "mV"}
+Quantity = Literal["spikes", "input_spikes", *RECORDED_UNITS, *SIGNALS, "weights"]
 SPIKE = ("iteration", "step", "id")
 BUFFER_BYTES = 2**23  # bytes that a rank buffers before it writes
 
@@ -87,7 +88,7 @@ class Recorder(Observer):
 
     @property
     def _keeps_state(self) -> bool:
-        return not STATE.keys().isdisjoint(self.settings.what)
+        return not RECORDED_UNITS.keys().isdisjoint(self.settings.what)
 
     def _ids(self, n: int) -> np.ndarray:
         chosen = self.settings.neurons
@@ -106,7 +107,7 @@ class Recorder(Observer):
         for name, unit in SIGNALS.items() if rank == 0 else ():
             if name in what:
                 yield f"readouts/{name}", Column("f8", (n_out,), unit, ("sample and step", "readout"))
-        for name, unit in STATE.items():
+        for name, unit in RECORDED_UNITS.items():
             if name in what:
                 yield f"state/{name}", Column("f8", (len(self.ids),), unit, ("sample and step", "neuron"))
         for name, _, index, _ in self._selected:
@@ -163,7 +164,7 @@ class Recorder(Observer):
         file.add("readouts/target_signal", outcome.sample.target[every])
         if engine.recorded is not None:
             columns = np.isin(engine.recorded.record, self.ids)
-            for name in STATE:
+            for name in RECORDED_UNITS:
                 if f"state/{name}" in file.columns:
                     file.add(f"state/{name}", getattr(engine.recorded, name)[every][:, columns])
         if self._selected:
@@ -253,17 +254,11 @@ def check(settings: Record, model: Model) -> None:
         raise InputError("; ".join(f"[record] {problem}" for problem in problems))
 
 
-Signal = Literal[
-    "spikes", "input_spikes", "V_m", "adaptation", "surrogate_gradient", "learning_signal", "readout_signal",
-    "error_signal", "target_signal", "weights",
-]  # fmt: skip
-
-
 class Record(Frozen):
     """Section [record]: quantities of training samples to record beside the results."""
 
     every: int = Field(0, ge=0, description="iterations between recorded samples, 0 for no recording")
-    what: tuple[Signal, ...] = Field(("spikes",), description="quantities to record")
+    what: tuple[Quantity, ...] = Field(("spikes",), description="quantities to record")
     step: int = Field(1, ge=1, description="steps between recorded values of state and signals")
     neurons: int | tuple[int, ...] = Field(
         10, description="neurons whose state is recorded: a number, evenly spread, or ids"

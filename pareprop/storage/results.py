@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from .. import files
+from ..engines.base import RECORDED_UNITS
 from ..errors import InputError, StateError
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
@@ -27,7 +28,6 @@ from .disk import clear, on_disk, reason, require_space
 FORMAT = "pareprop-run-1"
 SYNAPSE_BYTES = 36  # source, target, delay, both weights
 ENDS = ("source", "target", "delay")
-MATRIX = ("V_m", "adaptation", "surrogate_gradient", "learning_signal")
 
 
 class ResultsFile(Observer):
@@ -96,14 +96,14 @@ class ResultsFile(Observer):
         parts = []
         if recorded:  # another observer may have asked for further neurons
             mine = np.isin(recorded.record, self.ids)
-            parts = [(recorded.record[mine], {key: getattr(recorded, key)[:, mine] for key in MATRIX})]
+            parts = [(recorded.record[mine], {key: getattr(recorded, key)[:, mine] for key in RECORDED_UNITS})]
         parts = list(collectives.to_root(simulation.exchange.comm, parts))
         if simulation.exchange.rank:
             return
         found: dict[str, Any] = {"iteration": simulation.iteration, **own}
         if parts:
             found["record"] = np.concatenate([record for record, _ in parts])
-            for key in MATRIX:
+            for key in RECORDED_UNITS:
                 if key == "adaptation" and not simulation.network.adaptive:
                     continue
                 found[key] = np.concatenate([arrays[key] for _, arrays in parts], axis=1)

@@ -69,7 +69,7 @@ class Data(TaskBase):
 
     @field_validator("Wmax")
     @classmethod
-    def _ordered(cls, value: float, info: ValidationInfo) -> float:
+    def _check_order(cls, value: float, info: ValidationInfo) -> float:
         if value < info.data.get("Wmin", value):
             raise ValueError(f"must be at least Wmin = {info.data['Wmin']}")
         return value

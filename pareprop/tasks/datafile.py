@@ -66,7 +66,7 @@ class DataFile:
 
     def __init__(self, path: Path, sizes: dict[str, int]) -> None:
         self.path, self._sizes = path, sizes
-        with self._told():
+        with self._reading():
             self._arrays = _npz_headers(path) if path.suffix == ".npz" else _hdf5(path)
             if not (problems := self._problems()):
                 if path.suffix == ".npz":
@@ -77,7 +77,7 @@ class DataFile:
             raise InputError("; ".join(f"data {path}: {problem}" for problem in problems))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reading(self) -> Iterator[None]:
         """Raise errors of reading as `InputError`."""
         try:
             yield
@@ -171,7 +171,7 @@ class DataFile:
 
     def fingerprint(self) -> str:
         """Return a digest of the size, first and last MiB of the file, which may be too long to read."""
-        with self._told(), files.opened(self.path) as file:
+        with self._reading(), files.opened(self.path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             ends = [file.read(2**20)]
