@@ -139,11 +139,7 @@ def scaling_figure(rows: list[Row]) -> Figure:
     return figure
 
 
-<<<<<<< HEAD
-def _dashed(ax: Axes, points: list[Point], color: str) -> None:
-=======
-def _draw_dashed(ax: Axes, points: list[tuple[float, float, bool]], color: str) -> None:
->>>>>>> main
+def _draw_dashed(ax: Axes, points: list[Point], color: str) -> None:
     ax.plot([p[0] for p in points], [p[1] for p in points], color=color, ls="--", lw=0.8, marker="x", ms=3)
 
 
