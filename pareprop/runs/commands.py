@@ -28,6 +28,7 @@ from .cases import load
 from .directory import CONFIG, RESULTS, claimed, reopened
 from .options import FiniteFloat, GivenPath
 from .run import Run
+from .summary import start_lines
 
 EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal stopped the run after a checkpoint; resume it
 SET = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
@@ -112,14 +113,9 @@ def resume(
 
 def _end(run: Run) -> None:
     """Collective: train; exit with `EXIT_CHECKPOINTED` if a signal stopped the run early."""
+    told = start_lines(run.simulation, run.last)
     if run.exchange.rank == 0:
-        memory = run.simulation.nbytes()
-        parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
-        total = sum(memory.values()) / 2**20
-        bound, count = run.simulation.engine.history_steps, run.simulation.replicas.count
-        groups = f" in {count} groups" if count > 1 else ""
-        click.echo(f"{run.exchange.size} ranks{groups}; memory of rank 0: {total:.2f} MiB ({parts}); "
-                   f"a neuron keeps at most {bound} steps of history, however long the run")  # fmt: skip
+        click.echo("\n".join(told))
         click.echo(f"configuration: {run.directory / CONFIG}, digest {run.config.digest()[:16]}")
     if run.train() and run.simulation.iteration < run.config.task.iterations:
         sys.exit(EXIT_CHECKPOINTED)

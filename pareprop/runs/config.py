@@ -22,7 +22,7 @@ from ..storage.checkpoint_observer import Checkpoint
 from ..storage.recorder import Record
 from ..tasks import TASKS, TaskBase
 
-FREE = ("iterations", "figures")  # keys of [run] that a resumed run may change
+FREE = ("iterations", "figures", "log")  # keys of [run] that a resumed run may change
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
 
 

@@ -25,9 +25,11 @@ from ..storage.recorder import Recorder, check
 from ..storage.results import ResultsFile
 from .config import Config
 from .directory import CHECKPOINTS, CONFIG, DIGEST_LINE, RECORD, RESULTS, clear_run
+from .log import Log, require
 from .phases import Phases
 from .progress import Progress
 from .provenance import Provenance
+from .summary import advice
 
 
 @dataclass
@@ -61,6 +63,7 @@ class Run:
 
     def __post_init__(self) -> None:
         task, iterations = self.config.task, self.config.task.iterations
+        require(task.log)
         self.last = iterations if self.until is None else min(self.until, iterations)
         with collectives.guarded(self.exchange.comm):  # data may be out of reach of one rank alone
             model = task.model()
@@ -85,8 +88,9 @@ class Run:
             check(self.config.record, model)
             recorders = [Recorder(self.directory / RECORD, self.config.record)]
         about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
-        notes = Provenance(self.directory, about)
-        return [self.phases, self.file, *recorders, Progress(self.last), notes, self.checkpoints]
+        notes = self.provenance = Provenance(self.directory, about)
+        log = Log(self.directory, self.last, self.phases, task.log)
+        return [self.phases, self.file, *recorders, Progress(self.last), log, notes, self.checkpoints]
 
     def begin(self) -> None:
         """Collective: remove checkpoints and recordings of an older run and write the configuration."""
@@ -123,10 +127,17 @@ class Run:
                 click.echo(line)
         self._draw()
         if self.exchange.rank == 0:
+            for line in self._advice():
+                click.echo(line)
             click.echo(f"results: {self.file.path}")
             self._report_end()
             click.echo(f"digest: {digest}")
         return self.checkpoints.asked
+
+    def _advice(self) -> list[str]:
+        model = self.simulation.model
+        part = self.provenance.parts[-1]
+        return advice(part, model.size("recurrent"), model.optimizer.batch_size, model.variant)
 
     def _draw(self) -> None:
         """Collective: draw the figures, unless none are wanted, or a signal says that the time is short."""
