@@ -112,7 +112,8 @@ def clear_run(directory: Path) -> None:
             if re.fullmatch(pattern, path.name):
                 path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
     for name in (f"{RECORD}.h5", LOG, CSV):
-        (directory / name).unlink(missing_ok=True)
+        with suppress(IsADirectoryError):  # somebody else's
+            (directory / name).unlink(missing_ok=True)
 
 
 @contextmanager
