@@ -134,6 +134,7 @@ class Interval(Engine):
                 self.neurons[name][:] = 0.0
             self.y[:] = 0.0
         self.neurons["n_spikes"][:] = 0.0
+        self.n = self.n_steps
         self._inputs, self._current_before = inputs, self.carried
         self.inject(currents)
         self.channel.barrier()

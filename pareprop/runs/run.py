@@ -89,8 +89,8 @@ class Run:
             recorders = [Recorder(self.directory / RECORD, self.config.record)]
         about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
         notes = self.provenance = Provenance(self.directory, about)
-        log = Log(self.directory, self.last, self.phases, task.log)
-        return [self.phases, self.file, *recorders, Progress(self.last), log, notes, self.checkpoints]
+        log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
+        return [self.phases, self.file, *recorders, progress, log, notes, self.checkpoints]
 
     def begin(self) -> None:
         """Collective: remove checkpoints and recordings of an older run and write the configuration."""

@@ -48,7 +48,7 @@ class _Keep(Observer):
         self.steps.append(steps + n_steps * outcome.index)
         self.ids.append(ids.copy())
         if outcome.sample.rollout is not None:
-            self.told.append(simulation.engine.told)
+            self.told.append(outcome.told)
             self.signals.append(np.pad(outcome.signal, ((0, n_steps - len(outcome.signal)), (0, 0))))
             return
         if window is None:

@@ -8,6 +8,7 @@ holds the numbers of rows written so far, so a run resumed on any number of rank
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,6 +105,8 @@ class Recorder(Observer):
         if rank == 0:
             yield "samples/iteration", Column("u4", (), "1", ("sample",))
             yield "samples/loss", Column("f8", (), "1", ("sample",))
+            if simulation.model.loss is not None:
+                yield "samples/n_steps", Column("u4", (), "steps", ("sample",))
         for name, unit in SIGNALS.items() if rank == 0 else ():
             if name in what:
                 yield f"readouts/{name}", Column("f8", (n_out,), unit, ("sample and step", "readout"))
@@ -150,23 +153,26 @@ class Recorder(Observer):
         """Buffer the recorded quantities of a sample."""
         if not self._is_due(simulation, outcome.index, outcome.phase):
             return
-        every = slice(None, None, self.settings.step)
         engine, file = simulation.engine, self._open(simulation)
         if "spikes" in self._blocks:
-            spikes = simulation.exchange.broadcast_spikes(engine.log, simulation.task.n_steps)
+            spikes = simulation.exchange.broadcast_spikes(engine.log, engine.n).lengthened(simulation.task.n_steps)
             self._blocks["spikes"].add(simulation.iteration, spikes)
         if "input_spikes" in self._blocks:
-            self._blocks["input_spikes"].add(simulation.iteration, outcome.sample.inputs)
+            inputs = outcome.sample.inputs.part(0, engine.n).lengthened(simulation.task.n_steps)
+            self._blocks["input_spikes"].add(simulation.iteration, inputs)
         file.add("samples/iteration", [simulation.iteration])
         file.add("samples/loss", [outcome.loss])
-        file.add("readouts/readout_signal", engine.loss.output(outcome.signal)[every])
-        file.add("readouts/error_signal", outcome.error[every])
-        file.add("readouts/target_signal", outcome.sample.target[every])
+        file.add("samples/n_steps", [engine.n])
+        every = partial(_every, self.settings.step, simulation.task.n_steps)
+        file.add("readouts/readout_signal", every(engine.loss.output(outcome.signal)))
+        file.add("readouts/error_signal", every(outcome.error))
+        if outcome.sample.target is not None:
+            file.add("readouts/target_signal", every(outcome.sample.target))
         if engine.recorded is not None:
             columns = np.isin(engine.recorded.record, self.ids)
             for name in RECORDED_UNITS:
                 if f"state/{name}" in file.columns:
-                    file.add(f"state/{name}", getattr(engine.recorded, name)[every][:, columns])
+                    file.add(f"state/{name}", every(getattr(engine.recorded, name))[:, columns])
         if self._selected:
             shown = engine.shown_weights()
             for name, table, index, _ in self._selected:
@@ -241,6 +247,11 @@ class Recorder(Observer):
         return "recorded samples that were not written yet are lost, unless an earlier checkpoint is resumed"
 
 
+def _every(step: int, n_steps: int, values: np.ndarray) -> np.ndarray:
+    """Return every so many rows of `values` (n, m), with zeros after the end of an episode, as of `n_steps` rows."""
+    return np.pad(values, ((0, n_steps - len(values)), (0, 0)))[::step] if len(values) < n_steps else values[::step]
+
+
 def check(settings: Record, model: Model) -> None:
     """Raise `InputError` if section [record] names neurons or projections that the network lacks."""
     problems = []
@@ -250,6 +261,8 @@ def check(settings: Record, model: Model) -> None:
     elif settings.neurons < 0:
         problems.append(f"neurons = {settings.neurons} must be at least 0")
     problems += [f"projections: '{k}' is none of {', '.join(names)}" for k in settings.projections if k not in names]
+    if model.loss is not None and "target_signal" in settings.what:
+        problems.append("what: 'target_signal' is not there in a task with rewards")
     if problems:
         raise InputError("; ".join(f"[record] {problem}" for problem in problems))
 

@@ -112,7 +112,11 @@ class ResultsFile(Observer):
         found["spike_steps"], found["spike_ids"] = simulation.engine.log.spikes(n_steps)
         if simulation.network.n_readouts or not own:
             found["readout_signal"] = simulation.engine.loss.output(outcome.signal)
-            found["target_signal"], found["error_signal"] = outcome.sample.target, outcome.error
+            found["error_signal"] = outcome.error
+            if outcome.sample.target is not None:
+                found["target_signal"] = outcome.sample.target
+        if outcome.sample.rollout is not None:
+            found |= _happened(simulation, outcome)
         for key, value in found.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
 
@@ -168,6 +172,14 @@ class ResultsFile(Observer):
                 place += len(records)
         if problem is not None:
             raise problem
+
+
+def _happened(simulation: Simulation, outcome: Outcome) -> dict[str, np.ndarray]:
+    """Return what happened in an episode: decisions, and what the loss made of them."""
+    rollout = outcome.sample.rollout
+    found = {"decision_steps": rollout.when, "action": rollout.actions, "reward": rollout.rewards}
+    found |= {key: value for key, value in outcome.told.extra.items() if key != "entropy"}
+    return found | (simulation.episodes.shown() if simulation.episodes else {})
 
 
 def _projection(file: h5py.File, projection: Any, count: int) -> h5py.Group:

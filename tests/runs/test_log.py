@@ -135,9 +135,9 @@ def test_a_bar_in_notebooks_though_there_is_no_terminal(monkeypatch: pytest.Monk
     told = []
     monkeypatch.setattr(progress, "tqdm", lambda **options: told.append(options["disable"]))
     simulation = types.SimpleNamespace(exchange=types.SimpleNamespace(rank=0), iteration=0)
-    progress.Progress(3).start(simulation)
+    progress.Progress(3, None).start(simulation)
     monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
-    progress.Progress(3).start(simulation)
+    progress.Progress(3, None).start(simulation)
     assert told == [None, False]
 
 
