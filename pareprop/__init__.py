@@ -14,6 +14,7 @@ from .network.parameters import Normal, Uniform
 from .network.reward import Reward, Rollout
 from .parallel.launcher import exchange
 from .simulation import ClosedTask, Observer, Outcome, Simulation, Task
+from .storage.opened import open_run
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "Task",
     "Uniform",
     "exchange",
+    "open_run",
 ]
