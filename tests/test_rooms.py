@@ -35,7 +35,7 @@ LIBRARIES = {  # beside the standard library and NumPy
     "tasks": {"HersheyFonts", "gymnasium", "h5py", "pydantic", "pydantic_core", "sklearn"},
     "storage": {"h5py", "pandas", "pydantic"},
     "plots": {"h5py", "matplotlib"},
-    "runs": {"click", "h5py", "mpi4py", "pydantic", "tensorboard", "tqdm"},
+    "runs": {"click", "h5py", "jinja2", "markupsafe", "mpi4py", "pydantic", "tensorboard", "tqdm"},
     "nest": {"click", "pytest"},
     "scaling": {"click", "pydantic"},
 }

@@ -278,4 +278,17 @@ def plot(exchange: Exchange, directory: str) -> None:
             runs.draw(Path(directory))
 
 
-COMMANDS = (tasks, run, resume, print_config, info, compare_runs, export, plot, verify_cases, bench)
+@click.command(name="report")
+@click.argument("directories", nargs=-1, required=True, type=GivenPath(path_type=Path), metavar="DIR...")
+@click.option("--out", type=GivenPath(dir_okay=False, path_type=Path), metavar="FILE", help="The file [report.html].")
+@click.pass_obj
+def write_report(exchange: Exchange, directories: tuple[Path, ...], out: Path | None) -> None:
+    """Write a report of a run, of several side by side, or of a study, as one HTML file."""
+    with guarded(exchange.comm):
+        if exchange.rank == 0:
+            from .report import write
+
+            click.echo(f"report: {write(directories, out)}")
+
+
+COMMANDS = (tasks, run, resume, print_config, info, compare_runs, export, plot, write_report, verify_cases, bench)

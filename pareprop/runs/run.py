@@ -149,7 +149,7 @@ class Run:
         with on_disk(self.exchange.comm, "figures", self.directory):
             if self.exchange.rank == 0:
                 try:
-                    draw(self.directory, pdf=wanted == "pdf")
+                    draw(self.directory, pdf=wanted == "pdf", report=True)
                 except InputError as problem:  # results that were written just now are gone
                     raise OSError(str(problem)) from None
 
@@ -161,11 +161,15 @@ class Run:
             click.echo(f"`pareprop resume {self.directory}` continues from there")
 
 
-def draw(directory: Path, pdf: bool = True) -> None:
-    """Draw the figures of a run from its results and print their paths."""
+def draw(directory: Path, pdf: bool = True, report: bool = False) -> None:
+    """Draw the figures of a run from its results, print their paths, and write the report that shows them."""
     from ..plots import draw as plot  # loading matplotlib takes longer than most commands
 
     _print_figures(plot(directory, pdf=pdf))
+    if report:
+        from .report import write
+
+        click.echo(f"report: {write([directory])}")
 
 
 def draw_seeds(directories: list[Path], out: Path) -> None:
