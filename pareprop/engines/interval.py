@@ -199,6 +199,17 @@ class Interval(Engine):
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""
         self.gradient.optimize(self.channel.heard, self.exchange.replicas)
+        self._listen(any(item.rewiring is not None and len(item.rewiring.latest) for item in self.plastic))
+
+    def _listen(self, moved: bool) -> None:
+        """Collective: tell other nodes anew which neurons have targets here, if synapses between neurons may move."""
+        if self.network.sources.present is not None:
+            self.exchange.listen(self.network.heard, moved)
+
+    def refresh(self) -> None:
+        """Collective: see `Engine.refresh`; synapses of a checkpoint may have moved."""
+        super().refresh()
+        self._listen(True)
 
     def begin_sample(self, leaf: int) -> None:
         """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""

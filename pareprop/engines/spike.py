@@ -66,7 +66,13 @@ class Spike(Engine):
         self.memory = SpikeMemory(network, n_steps)
         self.neurons = self.memory.neurons
         tables = self.memory.tables[:2]  # mirrored synapses learn as those that they copy
-        self.plastic = [item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False)]
+        self.plastic = [
+            item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False, seed=model.seed)
+        ]
+        self._rewired = [item for item in self.plastic if item.rewiring]
+        for item in self._rewired:
+            item.moved = self.memory.traces(item.table, item.span)
+        self._to_rewire = False
         self.error = np.zeros((n_steps, network.n_readouts))
         self._kernels = model.kernels.spike
         self.kernel = self._bound()
@@ -112,7 +118,9 @@ class Spike(Engine):
         A sample, and its errors, may have fewer than `n_steps` steps. Without `learn` the learning rate is 0, but
         traces go on, as in NEST; before the first sample with `learn` no traces are kept.
         """
-        self.learned, self.n = self.learned or learn, len(sample.target)
+        self.learned, self.n, self._to_rewire = self.learned or learn, len(sample.target), learn
+        for item in self._rewired:
+            item.begin_step()
         self._begin(sample, learn)
         first, end = self.time, self.time + self.n
         self.kernel.run(self.channel.meeting, first, end, self.round_steps)
@@ -124,7 +132,10 @@ class Spike(Engine):
         return self.told.error, self.told.loss
 
     def optimize(self) -> None:
-        """Do nothing: weights are updated as spikes arrive."""
+        """Rewire after a sample that learned; weights are updated as spikes arrive."""
+        for item in self._rewired if self._to_rewire else ():
+            item.end_sample()
+        self._to_rewire = False
 
     def _begin(self, sample: Sample, learn: bool) -> None:
         run, memory, t = self.kernel, self.memory, self.time
@@ -251,6 +262,8 @@ class Spike(Engine):
         state.numbers |= {
             "time": self.time, "learned": self.learned, "plastic": {item.name: item.numbers() for item in self.plastic},
         }  # fmt: skip
+        for item in self._rewired:
+            state.add_synapses(KINDS[0], item.table, item.span, **item.rewiring.topology())
         state.neurons |= {"carried": self.carried}
         state.readouts = {"y": self.y, "arriving_out": self.arriving_out}
         return state

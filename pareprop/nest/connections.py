@@ -60,11 +60,16 @@ def bundle(
 
     Parameters
     ----------
-    model : of the synapses
-    conn, syn : specifications of `Connect`
-    source, target : int64, ids
-    generators : random numbers
-    dt : resolution in ms
+    model : SynapseModel
+        Of the synapses.
+    conn, syn : str or dict, dict
+        Specifications of `Connect`.
+    source, target : np.ndarray
+        int64, ids.
+    generators : Generators
+        Random numbers.
+    dt : float
+        Resolution in ms.
 
     Raises
     ------
@@ -134,8 +139,10 @@ class SynapseCollection:
 
     Parameters
     ----------
-    kernel : the network
-    bundle, place : int64 (n,), which bundle and which of its connections
+    kernel : Kernel
+        The network.
+    bundle, place : np.ndarray
+        int64 (n,), which bundle and which of its connections.
     """
 
     __slots__ = ("_bundle", "_kernel", "_place")

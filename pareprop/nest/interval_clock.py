@@ -25,8 +25,10 @@ class IntervalClock(Clock):
 
     Parameters
     ----------
-    kernel : kernel parameters
-    *args : as for `Clock`
+    kernel : dict
+        Kernel parameters.
+    *args : object
+        As for `Clock`.
     """
 
     def __init__(self, kernel: dict[str, Any], *args: Any) -> None:

@@ -17,7 +17,8 @@ from .connections import SynapseCollection, bundle
 from .errors import NESTErrors, refuse, translated
 from .interval_clock import IntervalClock
 from .models import Models
-from .nodes import NodeCollection, NodeTable, write
+from .nodes import NodeCollection, NodeTable
+from .parameters import write
 from .random import Generators
 from .recording import METERS, Recorders
 from .settings import DEFAULTS, changed
@@ -33,10 +34,14 @@ class Kernel:
 
     Attributes
     ----------
-    nodes, bundles : what was created and connected
-    params : kernel parameters
-    generators : random numbers
-    clock : the running network, None until the first step
+    nodes, bundles : NodeTable, list of Bundle
+        What was created and connected.
+    params : dict
+        Kernel parameters.
+    generators : Generators
+        Random numbers.
+    clock : Clock or None
+        The running network, None until the first step.
     """
 
     def __init__(self) -> None:

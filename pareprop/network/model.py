@@ -344,8 +344,6 @@ class Model:
         projection = make(here, projection)
         projection = replace(projection, signs=self._signs(here, projection, sign))
         check_rewired(projection, here)
-        if rewire and self.variant == "spike":
-            raise InputError(f"{here}: rewire is for the interval variant, not for '{self.variant}'")
         if any(other.name == name for other in self.projections):
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
         self.projections.append(projection)

@@ -27,7 +27,7 @@ from ..engines.interval import Interval
 from ..engines.spike import Spike
 from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError
-from ..network import footprint
+from ..network import footprint, shared_reading
 from ..network.local import LocalNetwork
 from ..network.model import Model
 from ..network.parameters import nearest
@@ -106,7 +106,11 @@ class Simulation:
                 settings = settings or engine.settings_type(task.n_steps if closed else task.learning_window)
                 check_replicas(self.replicas.count, model, settings)
                 footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
-                self.network = LocalNetwork(model, self.exchange.rank, self.exchange.size)
+            with guarded(self.world):
+                drawn = shared_reading.with_own_edges(model, self.exchange.comm)
+            with guarded(self.world):
+                self.network = LocalNetwork(drawn, self.exchange.rank, self.exchange.size)
+                shared_reading.release(drawn)
                 self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
                 self.episodes = Episodes(task, model, self.engine, self.timers) if closed else None
             self.engine.bind()

@@ -102,11 +102,15 @@ def pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
 
 
 def _gather_rows(comm: Any, table: SynapseTable, array: np.ndarray) -> np.ndarray:
-    """Collective: gather rows on rank 0, each from a rank that has synapses in it."""
+    """Collective: gather rows on rank 0, each from a rank that has synapses in it, or may get some."""
     rows, n_rows = table.whole_rows()
     whole = np.zeros((n_rows, *array.shape[1:]), array.dtype)
     whole[rows] = array
-    mine = np.flatnonzero(np.diff(table.row_ptr))
+    known = np.diff(table.row_ptr) > 0
+    for span in table.spans:
+        if span.projection.rewire and span.first < span.last:
+            known[span.rows : span.rows + len(span.delays) * span.n_sources] = True
+    mine = np.flatnonzero(known)
     for places, values in collectives.to_root(comm, [(rows[mine], array[mine])]):
         whole[places] = values
     return whole
