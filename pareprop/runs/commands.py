@@ -15,7 +15,7 @@ from ..parallel.collectives import guarded
 from ..parallel.exchange import Exchange
 from ..simulation.digest import Digest
 from ..simulation.loop import check_replicas
-from ..storage import sonata, sonata_network
+from ..storage import nest_script, sonata, sonata_network
 from ..storage.recorder import check
 from ..tasks import TASKS
 from . import compare, config, provenance, verify
@@ -160,11 +160,16 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 @click.argument("target", type=GivenPath(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace a file of that name, but none of the run's own.")
 @click.option("--network", is_flag=True, help="Write the trained network into the folder TARGET instead of spikes.")
+@click.option("--nest", is_flag=True, help="Write a script TARGET.py that rebuilds the network in NEST instead.")
 @click.pass_obj
-def export(exchange: Exchange, directory: Path, target: Path, overwrite: bool, network: bool) -> None:
-    """Write the recorded spikes of a run, or its network, in the SONATA format."""
+def export(exchange: Exchange, directory: Path, target: Path, overwrite: bool, network: bool, nest: bool) -> None:
+    """Write the recorded spikes of a run, or its network, in the SONATA format, or a script for NEST."""
+    if network and nest:
+        raise InputError("--network and --nest: choose one")
     with guarded(exchange.comm):
-        if exchange.rank == 0 and network:
+        if exchange.rank == 0 and nest:
+            click.echo(f"script: {nest_script.export(directory / RESULTS, target, overwrite)}")
+        elif exchange.rank == 0 and network:
             counts = sonata_network.export(
                 directory / RESULTS, config.load(str(directory / CONFIG)).task.model(), target
             )

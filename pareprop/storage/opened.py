@@ -129,13 +129,18 @@ class OpenRun:
                 {name: group[name][()] for name in ("source", "target", "delay", "weight_initial", "weight")}
             )
 
+    def attributes_of(self, population: str) -> dict[str, Any]:
+        """Return role, model, size and place of a population, and the parameters that all of its cells share."""
+        with self._opened() as file:
+            return dict(self._group(file, "populations", population).attrs)
+
     def parameters(self, population: str) -> Columns:
         """Return NEST's parameters of all cells of a population, drawn values included, one value per cell."""
         with self._opened() as file:
             group = self._group(file, "populations", population)
             size = int(group.attrs["size"])
             found = {name: np.full(size, value) for name, value in group.attrs.items()
-                     if name not in ("role", "model", "size")}  # fmt: skip
+                     if name not in ("role", "model", "size", "order")}  # fmt: skip
             found |= {name: data[()] for name, data in group.items() if name != "neuron"}
         return Columns(neuron=np.arange(size), **dict(sorted(found.items())))
 

@@ -39,9 +39,9 @@ def write_parameters(file: h5py.File, model: Model) -> None:
 
     Drawn values depend on the seed and the number of the cell alone: rank 0 draws those of all ranks.
     """
-    for population in model.populations:
+    for order, population in enumerate(model.populations):
         group = file.create_group(f"populations/{population.name}")
-        group.attrs.update(role=population.role, model=population.model, size=population.size)
+        group.attrs.update(role=population.role, model=population.model, size=population.size, order=order)
         params = population.params.model_dump() if population.params is not None else {}
         for name in params:
             _write_parameter(group, model, population, name, getattr(population.params, name))
