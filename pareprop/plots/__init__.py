@@ -13,13 +13,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import classification, dynamics, events, evidence, loss, own_activity, reader, style, trajectory, weights
+from . import (
+    classification,
+    dynamics,
+    episode,
+    events,
+    evidence,
+    loss,
+    own_activity,
+    reader,
+    style,
+    trajectory,
+    weights,
+)
 from .loss import draw_seeds
 
 __all__ = ["draw", "draw_seeds"]
 
 FIGURES = {
     "loss": loss.figure,
+    "returns": loss.returns_figure,
+    "episode": episode.figure,
+    "paths": episode.paths,
     "dynamics_first": lambda file: dynamics.figure(file, "first"),
     "dynamics_last": lambda file: dynamics.figure(file, "last"),
     "weights": weights.figure,

@@ -19,6 +19,7 @@ from .n_mnist import NMnist
 from .own_activity import OwnActivity
 from .reach import Reach
 from .sine_waves import SineWaves, SineWavesPlus
+from .store_recall import StoreRecall
 
 TASKS: dict[str, type[TaskBase]] = {
     kind.name: kind
@@ -29,6 +30,7 @@ TASKS: dict[str, type[TaskBase]] = {
         Handwriting,
         EvidenceAccumulation,
         NMnist,
+        StoreRecall,
         OwnActivity,
         DelayedChoice,
         Reach,
