@@ -29,7 +29,9 @@ LABELS = {
 
 
 def running_median(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions and running medians over a fiftieth of the series (at least 21 values, cut at the ends).
+    """Return positions and running medians over a fiftieth of the series (at least 21 values).
+
+    Towards the ends the windows shrink, symmetrically, so that the medians begin and end where the series does.
 
     Parameters
     ----------
@@ -40,7 +42,8 @@ def running_median(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, 
     """
     n, half = len(values), max(10, len(values) // 100)
     centres = np.unique(np.linspace(0, n - 1, min(n, points)).astype(np.int64))
-    parts = (values[max(0, c - half) : c + half + 1] for c in centres)
+    reaches = np.minimum(half, np.minimum(centres, n - 1 - centres))
+    parts = (values[c - reach : c + reach + 1] for c, reach in zip(centres, reaches, strict=True))
     return centres, np.array([np.median(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in parts])
 
 
@@ -58,7 +61,7 @@ def curve(ax: Axes, values: np.ndarray, color: str) -> None:
     if len(values) < LONG:
         ax.plot(iterations, values, color=color, marker="o" if len(values) < 30 else "", ms=3)
         return
-    ax.plot(iterations, values, color=color, alpha=0.35, lw=0.6, label="each iteration")
+    ax.plot(iterations, values, color=color, alpha=0.4, lw=0.7, label="each iteration")
     centres, medians = running_median(values)
     ax.plot(centres + 1, medians, color=color, lw=1.6, label="running median")
 
@@ -85,7 +88,7 @@ def stack_panels(
     file: h5py.File, present: list[tuple[str, np.ndarray, str]], detail: str = ""
 ) -> tuple[Figure, list[Axes]]:
     """Make labelled panels with a common iteration axis, the first one taller."""
-    figure = style.new_figure(file, 1.2 + 1.5 * len(present), width=5.0, detail=detail)
+    figure = style.new_figure(file, 1.2 + 1.5 * len(present), width=5.0, detail=detail, layout="none")
     ratios = [1.6] + [1.0] * (len(present) - 1)
     axes = figure.subplots(len(present), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     for ax, (name, values, _) in zip(axes, present, strict=True):
@@ -96,7 +99,7 @@ def stack_panels(
             scale(ax, values)
     axes[-1].set_xlabel("training iteration")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.align_ylabels()
+    style.arrange(figure, axes[:, None], left=0.72)
     return figure, list(axes)
 
 

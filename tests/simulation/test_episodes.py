@@ -235,7 +235,7 @@ def test_resumed_on_other_ranks_it_is_the_undisturbed_run(alone: dict[str, str],
 def test_a_training_stops_above_a_return(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "draw", lambda directory: None)
+    monkeypatch.setattr(runs, "draw", lambda directory, **_: None)
     settings = [*SMALL["reach"], "validate_every=1", "validate_samples=4", "stop_samples=4", "stop_above=-5.0"]
     code, output, _ = command(capsys, *run_of("reach", tmp_path / "run", *settings))
     assert code == 0 and "stopped after 1 iterations: validation" in output and "above -5" in output
