@@ -37,7 +37,7 @@ def digest(task: str, variant: str, precision: str, out: Path) -> str:
         texts += ["batch_size=1"]
     settings = [part for text in texts for part in ("--set", text)]
     printed, before = io.StringIO(), run.draw
-    run.draw = lambda directory: None
+    run.draw = lambda directory, **_: None
     try:
         with redirect_stdout(printed):
             cli.main(["run", task, *settings, "--out", str(out)])

@@ -33,9 +33,9 @@ LIBRARIES = {  # beside the standard library and NumPy
     "engines": set(),
     "simulation": set(),
     "tasks": {"HersheyFonts", "gymnasium", "h5py", "pydantic", "pydantic_core", "sklearn"},
-    "storage": {"h5py", "pydantic"},
+    "storage": {"h5py", "nest", "pandas", "pydantic"},
     "plots": {"h5py", "matplotlib"},
-    "runs": {"click", "h5py", "mpi4py", "pydantic", "tqdm"},
+    "runs": {"click", "h5py", "jinja2", "markupsafe", "mpi4py", "pydantic", "tensorboard", "tqdm"},
     "nest": {"click", "pytest"},
     "scaling": {"click", "pydantic"},
 }

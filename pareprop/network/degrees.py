@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache, lru_cache
+from statistics import NormalDist
 
 import numpy as np
 
@@ -11,6 +13,36 @@ from ..kernels import degrees as kernel
 
 AT_MOST = 0.5  # of the sources that a target may have: rewiring needs the others
 STEP = 4096  # targets drawn at a time
+NODES = 256  # of a normal distribution
+
+
+@cache
+def _normal() -> np.ndarray:
+    """Return values that a normal number takes with equal probability, for means over it."""
+    return np.array([NormalDist().inv_cdf((k + 0.5) / NODES) for k in range(NODES)])
+
+
+def numbers(n_choices: int, indegree: float, sigma_in: float) -> np.ndarray:
+    """Return numbers of synapses, as of equally likely targets."""
+    exact = indegree * np.exp(sigma_in * _normal() - sigma_in**2 / 2)
+    return np.minimum(np.rint(exact), int(AT_MOST * n_choices))
+
+
+@lru_cache(maxsize=4096)
+def silent(n_choices: int, indegree: float, sigma_in: float, sigma_out: float, n_targets: int) -> float:
+    """Return the probability that a source has no synapse onto some targets.
+
+    A target with k synapses has a source of weight w with probability 1 - exp(-w c), and c such that the mean is
+    k / `n_choices`, as where sources come after times that are exponential with rates w.
+    """
+    share = numbers(n_choices, indegree, sigma_in) / max(n_choices, 1)
+    weight = np.exp(sigma_out * _normal())
+    weight /= weight.mean()
+    c = share.copy()
+    for _ in range(30):  # Newton's steps from below
+        left = np.exp(-np.outer(c, weight))
+        c += (share - 1.0 + left.mean(axis=1)) / (left * weight).mean(axis=1)
+    return float(np.mean(np.exp(-np.outer(c, weight)).mean(axis=0) ** n_targets))
 
 
 def drawn(

@@ -39,9 +39,12 @@ class Loss(ABC):
     ----------
     in_spike : bool
         Whether the spike variant knows it.
+    unit : str
+        Unit of outputs, targets and errors.
     """
 
     in_spike: bool = False
+    unit: str = "mV"
 
     def output(self, signal: np.ndarray) -> np.ndarray:
         """Return the outputs to compare with targets, (n_steps, n_readouts), for readout voltages of this shape."""
@@ -93,6 +96,7 @@ class CrossEntropy(Loss):
     """- sum target log softmax(y); the error is softmax(y) - target. Bellec et al. 2020, Methods."""
 
     in_spike = True
+    unit = "1"  # probabilities
 
     def output(self, signal: np.ndarray) -> np.ndarray:
         """Return the softmax over the readouts."""
