@@ -4,7 +4,8 @@ May import `engines`, `network`, `parallel`, `sonata` and the ground.
 
 Where to add
 ------------
-A task: a module with a class of `TaskBase`, listed here. `lemniscate` is the smallest example.
+A task: a module with a class of `TaskBase`, listed here. `lemniscate` is the smallest example. One with rewards, in
+closed loop: a class of `closed.ClosedBase`; `reach` is an example.
 """
 
 from .base import TaskBase

@@ -12,6 +12,7 @@ from ..engines.episode import Reply
 from ..engines.interval import IntervalSettings
 from ..engines.sample import Sample
 from ..errors import InputError
+from ..machine import require_bytes
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import Adam
@@ -181,9 +182,11 @@ class ClosedBase(TaskBase):
         """Return the network."""
         if self.variant != "interval":
             raise InputError(f"variant = '{self.variant}': rewards are learned in the interval variant only")
+        n_sources = self.code.n_sources
+        require_bytes(16 * n_sources * self.n_steps, f"draws of {n_sources} inputs in {self.n_steps} steps")
         loss = Reward(self.gamma, self.lambda_, self.c_V, self.c_H)
         model = Model(self.variant, self.seed, optimizer=self._adam(self.eta), precision=self.precision, loss=loss)
-        inputs = model.inputs("in", self.code.n_sources)
+        inputs = model.inputs("in", n_sources)
         groups = self._neurons(model)
         out = model.readouts(
             "out", self.n_actions + 1, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=self.tau_out, regular_spike_arrival=False
