@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -215,7 +216,7 @@ class ClosedBase(TaskBase):
         rule = {"rule": "fixed_indegree", "indegree": self.indegree} if self.indegree else {}
         weight = Normal(std=(self.indegree or n_rec) ** -0.5)
         for group in groups:
-            model.connect(inputs, group, weight=Normal(std=inputs.size**-0.5))
+            model.connect(inputs, group, weight=Normal(std=1.0 / math.sqrt(inputs.size)))
             for other in groups:
                 model.connect(other, group, weight=weight, allow_autapses=False, **rule)
             model.connect(

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from .. import elementary
 from ..engines.interval import IntervalSettings
 from ..engines.spike import SpikeSettings
 from ..network.connectivity import Population
@@ -83,7 +84,7 @@ class MemoryBase(TaskBase):
         else:
             values |= {"c_reg": self.c_reg, "regular_spike_arrival": True}
             own = {"loss": "cross_entropy", "regular_spike_arrival": False}
-        adapt_beta = 1.7 * math.expm1(-1.0 / self.adapt_tau) / math.expm1(-1.0 / 20.0)
+        adapt_beta = 1.7 * elementary.expm1(-1.0 / self.adapt_tau) / elementary.expm1(-1.0 / 20.0)
         groups = [
             model.neurons("reg", self.n_reg, "iaf", **values),
             model.neurons("ad", self.n_ad, "iaf_adapt", adapt_tau=self.adapt_tau, adapt_beta=adapt_beta, **values),
@@ -97,8 +98,8 @@ class MemoryBase(TaskBase):
     ) -> None:  # fmt: skip
         n_rec, bound = self.n_reg + self.n_ad, scale * glorot(self.n_reg + self.n_ad, 2)
         for group in groups:
-            model.connect(inputs, group, weight=Normal(std=inputs.size**-0.5))
+            model.connect(inputs, group, weight=Normal(std=1.0 / math.sqrt(inputs.size)))
             for other in groups:
-                model.connect(other, group, weight=Normal(std=n_rec**-0.5), allow_autapses=False)
+                model.connect(other, group, weight=Normal(std=1.0 / math.sqrt(n_rec)), allow_autapses=False)
             model.connect(group, out, weight=Uniform(low=-bound, high=bound))
             model.connect(out, group, weight=Normal(std=1.0 / scale))
