@@ -48,7 +48,8 @@ cpdef enum:         # columns of `rules`, int64 (n_blocks, RULE_COLUMNS)
     ADAPTIVE = 3    # 1: thresholds of the targets adapt
     ADAM = 4        # 1: Adam, 0: gradient descent
     EACH_STEP = 5   # 1: the optimizer steps with each time step
-    RULE_COLUMNS = 6
+    MOVES = 6       # 1: synapses move, so that rows without any keep their books, too
+    RULE_COLUMNS = 7
 
 cpdef enum:
     NO_CUTOFF = -1

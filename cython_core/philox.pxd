@@ -21,7 +21,7 @@ cdef extern from *:
     uint64_t multiply_high(uint64_t a, uint64_t b) noexcept nogil
 
 cdef enum:
-    CHUNK = 256  # numbers drawn at a time into buffers on the stack; a multiple of 4
+    DRAWS = 256  # numbers drawn at a time into buffers on the stack; a multiple of 4
 
 
 cdef struct Stream:

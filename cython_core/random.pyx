@@ -3,7 +3,7 @@
 from libc.math cimport log1p
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from pareprop.core.philox cimport CHUNK, Stream, draw_raw, normals, philox_block, skips, stream, units
+from pareprop.core.philox cimport DRAWS, Stream, draw_raw, normals, philox_block, skips, stream, units
 
 
 def raw(const uint64_t[::1] key, const uint64_t[::1] ids, uint64_t[:, ::1] out):
@@ -26,10 +26,10 @@ def raw(const uint64_t[::1] key, const uint64_t[::1] ids, uint64_t[:, ::1] out):
 
 
 cdef void fill_stream(Stream s, bint gaussian, int64_t n, double* out) noexcept nogil:
-    cdef uint64_t numbers[CHUNK]
+    cdef uint64_t numbers[DRAWS]
     cdef int64_t first = 0, size
     while first < n:
-        size = min(<int64_t>CHUNK, n - first)
+        size = min(<int64_t>DRAWS, n - first)
         draw_raw(s, first, size, numbers)
         if gaussian:
             normals(numbers, size, out + first)

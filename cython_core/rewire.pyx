@@ -25,7 +25,27 @@ def sign_bits(
                 negative[k >> 3] |= <uint8_t>(1 << (k & 7))
 
 
+def source_bits(
+    const int64_t[::1] row_ptr,       # IN (n_rows + 1), from the first synapse on
+    const int8_t[::1] signs,          # IN (n_sources); row r has source r % n_sources
+    uint8_t[::1] negative,            # UPDATED (n bits)
+):
+    """Bits of synapses whose source has a sign become that sign, whatever the sign of a weight of 0."""
+    cdef int64_t row, k, first = row_ptr[0]
+    cdef uint8_t bit
+    cdef int8_t sign
+    with nogil:
+        for row in range(row_ptr.shape[0] - 1):
+            sign = signs[row % signs.shape[0]]
+            if sign == 0:
+                continue
+            for k in range(row_ptr[row] - first, row_ptr[row + 1] - first):
+                bit = <uint8_t>(1 << (k & 7))
+                negative[k >> 3] = negative[k >> 3] | bit if sign < 0 else negative[k >> 3] & ~bit
+
+
 def shrink(
+    bint at_zero,                     # whether a synapse is dormant with theta = 0, too
     double loss,                      # eta l1
     double noise,                     # sqrt(2 eta T)
     double Wmin,
@@ -39,7 +59,7 @@ def shrink(
     uint8_t[::1] negative,            # IN (n bits), signs before the optimizer's step; OUT: dormant synapses
     real[::1] weight,                 # UPDATED (n)
 ):
-    """theta = s w - eta l1 + sqrt(2 eta T) nu, w = s max(theta, 0) in [Wmin, Wmax]; return how many theta are below 0.
+    """theta = s w - eta l1 + sqrt(2 eta T) nu, w = s max(theta, 0) in [Wmin, Wmax]; return how many are dormant.
 
     nu is number 0 of stream (target, source, step).
     """
@@ -61,7 +81,7 @@ def shrink(
                     philox_block(draws, 0, numbers)
                     normals(numbers, 1, nu)
                     theta += noise * nu[0]
-                if theta < 0.0:
+                if theta < 0.0 or (at_zero and theta == 0.0):
                     count += 1
                     negative[k >> 3] |= bit
                 else:

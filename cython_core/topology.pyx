@@ -8,7 +8,7 @@ from libc.math cimport log1p
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from pareprop.core.philox cimport (
-    CHUNK, Stream, below, draw_raw, normals, philox_block, skips, stream as stream_of, units,
+    DRAWS, Stream, below, draw_raw, normals, philox_block, skips, stream as stream_of, units,
 )
 from pareprop.core.precision cimport real    # of weights, which are drawn in double
 
@@ -39,29 +39,6 @@ cdef struct Draw:
     int64_t latest          # fixed_probability: the choice that was hit last
 
 
-cdef Draw new_draw(
-    int rule,
-    int64_t n_sources,
-    int64_t indegree,
-    double probability,
-    bint multapses,
-    int64_t self_offset,
-    uint32_t[::1] scratch,
-) noexcept nogil:
-    cdef Draw draw
-    cdef int64_t s
-    draw.rule = rule
-    draw.multapses = multapses
-    draw.n_sources = n_sources
-    draw.indegree = indegree
-    draw.self_offset = self_offset
-    draw.log_miss = log1p(-probability)
-    if rule == FIXED_INDEGREE and not multapses:
-        for s in range(n_sources):
-            scratch[s] = <uint32_t>s
-    return draw
-
-
 cdef inline void start_target(Draw* draw, Stream stream, double probability) noexcept nogil:
     cdef int64_t self_source = <int64_t>stream.id + draw.self_offset
     cdef bint excluded = 0 <= self_source < draw.n_sources
@@ -79,7 +56,7 @@ cdef inline void start_target(Draw* draw, Stream stream, double probability) noe
 cdef inline void choose_indegree(
     const Draw* draw, int64_t first, int n, uint32_t* permutation, uint32_t* sources
 ) noexcept nogil:
-    cdef uint64_t numbers[CHUNK]
+    cdef uint64_t numbers[DRAWS]
     cdef int64_t pick
     cdef int k
     draw_raw(draw.stream, first, n, numbers)
@@ -98,7 +75,7 @@ cdef inline int choose_probability(Draw* draw, int64_t first, uint32_t* sources)
     cdef uint64_t numbers[4]
     cdef double skipped
     cdef int k
-    for k in range(CHUNK):
+    for k in range(DRAWS):
         if k & 3 == 0:
             philox_block(draw.stream, <uint64_t>((first + k) >> 2), numbers)
         skipped = skips(numbers[k & 3], draw.log_miss)
@@ -107,12 +84,12 @@ cdef inline int choose_probability(Draw* draw, int64_t first, uint32_t* sources)
             return k
         draw.latest += 1 + <int64_t>skipped
         sources[k] = <uint32_t>draw.latest
-    return CHUNK
+    return DRAWS
 
 
 cdef inline int choose(Draw* draw, int64_t first, uint32_t* permutation, uint32_t* sources) noexcept nogil:
-    """Sources of the synapses first .. first + CHUNK - 1 of the present target; returns how many of them there are."""
-    cdef int n = <int>min(<int64_t>CHUNK, draw.n_most - first), k
+    """Sources of the synapses first .. first + DRAWS - 1 of the present target; returns how many of them there are."""
+    cdef int n = <int>min(<int64_t>DRAWS, draw.n_most - first), k
     if draw.rule == ALL_TO_ALL:
         for k in range(n):
             sources[k] = <uint32_t>(first + k)
@@ -141,7 +118,7 @@ cdef inline void finish_target(const Draw* draw, uint32_t* permutation) noexcept
 
 cdef inline void draw_delays(Stream stream, int64_t first, int n, int64_t n_delays, uint32_t* delays) noexcept nogil:
     """Delays less the least one."""
-    cdef uint64_t numbers[CHUNK]
+    cdef uint64_t numbers[DRAWS]
     cdef int k
     if n_delays > 1:
         draw_raw(stream, first, n, numbers)
@@ -155,7 +132,7 @@ cdef inline void draw_delays(Stream stream, int64_t first, int n, int64_t n_dela
 cdef inline void draw_weights(
     int kind, double a, double b, Stream stream, int64_t first, int n, double* weights
 ) noexcept nogil:
-    cdef uint64_t numbers[CHUNK]
+    cdef uint64_t numbers[DRAWS]
     cdef int k
     if kind == WEIGHT_CONSTANT:
         for k in range(n):
@@ -172,25 +149,10 @@ cdef inline void draw_weights(
             weights[k] = a + (b - a) * weights[k]
 
 
-def count(
-    int rule,
-    int64_t n_sources,
-    int64_t first_target,
-    int64_t last_target,
-    int64_t indegree,
-    double probability,
-    bint allow_multapses,
-    int64_t self_offset,
-    const uint64_t[::1] key_topology,
-    const uint64_t[::1] key_delay,
-    int64_t delay_low,
-    int64_t delay_high,
-    int64_t[:, ::1] counts,
-    uint32_t[::1] scratch,
-):
-    """Add the synapses of the targets first_target .. last_target - 1 to the lengths of their rows.
+cdef class Drawing:
+    """The synapses of one projection, drawn target by target: `count` the synapses of each row, then `fill` the arrays.
 
-    The rules are those of NEST's connectivity concepts: `ALL_TO_ALL`; `ONE_TO_ONE`, target j and source j;
+    Rules are those of NEST's connectivity concepts: `ALL_TO_ALL`; `ONE_TO_ONE`, target j and source j;
     `FIXED_INDEGREE`, drawn with replacement or else by a partial Fisher-Yates shuffle; `FIXED_PROBABILITY` for each
     pair, by geometric skips.
 
@@ -198,92 +160,93 @@ def count(
     ----------
     rule : one of the four
     n_sources : size of the source population, below 2**32
-    first_target, last_target : half-open range of targets in their population
     indegree : synapses of a target under `FIXED_INDEGREE`; without multapses at most the number of eligible sources
     probability : of a synapse under `FIXED_PROBABILITY`, in [0, 1]
     allow_multapses : whether `FIXED_INDEGREE` may draw a source twice for a target
-    self_offset : target j is source j + self_offset, which is not drawn; out of range (say -2**62): no such source
-    key_topology, key_delay : (2,), keys of the streams; target j uses stream j
-    delay_low, delay_high : steps, uniform integers in the closed range
-    counts : (delay_high - delay_low + 1, n_sources), added to
-    scratch : (n_sources,) for `FIXED_INDEGREE` without multapses, else of any size; overwritten
+    self_offset : target j is source j + self_offset, which is not drawn; None if targets are no sources
+    delays : (low, high) in steps, uniform integers in the closed range
+    weight : (kind, a, b), one of the WEIGHT constants above and its two numbers
+    keys : three arrays (2,), keys of the streams of sources, delays and weights; target j uses stream j
+    numbers : (n_sources,), 0 to n_sources - 1, to shuffle under `FIXED_INDEGREE` without multapses, else empty
     """
-    cdef uint32_t sources[CHUNK]
-    cdef uint32_t delays[CHUNK]
-    cdef uint32_t* permutation = &scratch[0] if scratch.shape[0] > 0 else NULL
-    cdef int64_t j, first
-    cdef int k, n
+
     cdef Draw draw
-    with nogil:
-        draw = new_draw(rule, n_sources, indegree, probability, allow_multapses, self_offset, scratch)
-        for j in range(first_target, last_target):
-            start_target(&draw, stream_of(key_topology, <uint64_t>j), probability)
-            first = 0
-            while first < draw.n_most:
-                n = choose(&draw, first, permutation, sources)
-                draw_delays(stream_of(key_delay, <uint64_t>j), first, n, delay_high - delay_low + 1, delays)
-                for k in range(n):
-                    counts[delays[k], sources[k]] += 1
-                first += n
-            finish_target(&draw, permutation)
+    cdef double probability
+    cdef int64_t delay_low, n_delays
+    cdef int weight_kind
+    cdef double weight_a, weight_b
+    cdef const uint64_t[::1] key_source, key_delay, key_weight
+    cdef uint32_t[::1] numbers
 
+    def __init__(self, int rule, int64_t n_sources, int64_t indegree, double probability, bint allow_multapses,
+                 self_offset, delays, weight, keys, uint32_t[::1] numbers):
+        self.draw.rule = rule
+        self.draw.multapses = allow_multapses
+        self.draw.n_sources = n_sources
+        self.draw.indegree = indegree
+        self.draw.self_offset = -n_sources - 2**40 if self_offset is None else self_offset  # out of range
+        self.draw.log_miss = log1p(-probability)
+        self.probability = probability
+        self.delay_low, self.n_delays = delays[0], delays[1] - delays[0] + 1
+        self.weight_kind, self.weight_a, self.weight_b = weight
+        self.key_source, self.key_delay, self.key_weight = keys
+        self.numbers = numbers
 
-def fill(
-    int rule,
-    int64_t n_sources,
-    int64_t first_target,
-    int64_t last_target,
-    int64_t indegree,
-    double probability,
-    bint allow_multapses,
-    int64_t self_offset,
-    const uint64_t[::1] key_topology,
-    const uint64_t[::1] key_delay,
-    int64_t delay_low,
-    int64_t delay_high,
-    int weight_kind,
-    double weight_a,
-    double weight_b,
-    const uint64_t[::1] key_weight,
-    int64_t target_base,
-    int64_t[:, ::1] cursor,
-    uint32_t[::1] target,
-    real[::1] weight,
-    uint32_t[::1] scratch,
-):
-    """Write the synapses that `count` counted with the same arguments.
+    def count(
+        self,
+        int64_t first_target,           # half-open range of targets in their population
+        int64_t last_target,
+        int64_t[:, ::1] counts,         # UPDATED (n_delays, n_sources), lengths of the rows
+    ):
+        """Add the synapses of some targets to the lengths of their rows."""
+        cdef uint32_t[DRAWS] sources
+        cdef uint32_t[DRAWS] delays
+        cdef uint32_t* permutation = &self.numbers[0] if self.numbers.shape[0] > 0 else NULL
+        cdef Draw draw = self.draw
+        cdef int64_t j, first
+        cdef int k, n
+        with nogil:
+            for j in range(first_target, last_target):
+                start_target(&draw, stream_of(self.key_source, <uint64_t>j), self.probability)
+                first = 0
+                while first < draw.n_most:
+                    n = choose(&draw, first, permutation, sources)
+                    draw_delays(stream_of(self.key_delay, <uint64_t>j), first, n, self.n_delays, delays)
+                    for k in range(n):
+                        counts[delays[k], sources[k]] += 1
+                    first += n
+                finish_target(&draw, permutation)
 
-    Parameters
-    ----------
-    rule ... delay_high, scratch : as for `count`
-    weight_kind : one of the WEIGHT constants above
-    weight_a, weight_b : the two numbers of the distribution
-    key_weight : (2,), key of the streams of the weights; target j uses stream j
-    target_base : what first_target is called in `target`
-    cursor : (delay_high - delay_low + 1, n_sources), place of the next synapse of each row; moved on past it
-    target : (n,), overwritten where the cursors pass: target - first_target + target_base
-    weight : (n,), likewise, the weights
-    """
-    cdef uint32_t sources[CHUNK]
-    cdef uint32_t delays[CHUNK]
-    cdef double weights[CHUNK]
-    cdef uint32_t* permutation = &scratch[0] if scratch.shape[0] > 0 else NULL
-    cdef int64_t j, first, place
-    cdef int k, n
-    cdef Draw draw
-    with nogil:
-        draw = new_draw(rule, n_sources, indegree, probability, allow_multapses, self_offset, scratch)
-        for j in range(first_target, last_target):
-            start_target(&draw, stream_of(key_topology, <uint64_t>j), probability)
-            first = 0
-            while first < draw.n_most:
-                n = choose(&draw, first, permutation, sources)
-                draw_delays(stream_of(key_delay, <uint64_t>j), first, n, delay_high - delay_low + 1, delays)
-                draw_weights(weight_kind, weight_a, weight_b, stream_of(key_weight, <uint64_t>j), first, n, weights)
-                for k in range(n):
-                    place = cursor[delays[k], sources[k]]
-                    cursor[delays[k], sources[k]] = place + 1
-                    target[place] = <uint32_t>(j - first_target + target_base)
-                    weight[place] = <real>weights[k]
-                first += n
-            finish_target(&draw, permutation)
+    def fill(
+        self,
+        int64_t first_target,
+        int64_t last_target,
+        int64_t target_base,            # what first_target is called in `target`
+        int64_t[:, ::1] cursor,         # UPDATED (n_delays, n_sources), place of the next synapse of each row
+        uint32_t[::1] target,           # OUT (n), where the cursors pass
+        real[::1] weight,               # OUT (n), likewise
+    ):
+        """Write the synapses that `count` counted."""
+        cdef uint32_t[DRAWS] sources
+        cdef uint32_t[DRAWS] delays
+        cdef double[DRAWS] weights
+        cdef uint32_t* permutation = &self.numbers[0] if self.numbers.shape[0] > 0 else NULL
+        cdef Draw draw = self.draw
+        cdef int64_t j, first, place
+        cdef int k, n
+        with nogil:
+            for j in range(first_target, last_target):
+                start_target(&draw, stream_of(self.key_source, <uint64_t>j), self.probability)
+                first = 0
+                while first < draw.n_most:
+                    n = choose(&draw, first, permutation, sources)
+                    draw_delays(stream_of(self.key_delay, <uint64_t>j), first, n, self.n_delays, delays)
+                    draw_weights(self.weight_kind, self.weight_a, self.weight_b,
+                                 stream_of(self.key_weight, <uint64_t>j), first, n, weights)
+                    for k in range(n):
+                        place = cursor[delays[k], sources[k]]
+                        cursor[delays[k], sources[k]] = place + 1
+                        target[place] = <uint32_t>(j - first_target + target_base)
+                        weight[place] = <real>weights[k]
+                    first += n
+                finish_target(&draw, permutation)

@@ -5,17 +5,21 @@ way: `scaling` and `runs` use `tasks`, `storage` and `plots`; `storage` uses `si
 `network`, that `parallel`, and all use the modules of this folder.
 """
 
+from .engines.episode import Episode, Reply
 from .engines.sample import Sample
 from .errors import InputError, ParepropError, StateError
 from .network.model import Model
 from .network.optimizers import Adam, GradientDescent
 from .network.parameters import Normal, Uniform
+from .network.reward import Reward, Rollout
 from .parallel.launcher import exchange
-from .simulation import Observer, Outcome, Simulation, Task
+from .simulation import ClosedTask, Observer, Outcome, Simulation, Task
 
 __version__ = "0.1.0"
 __all__ = [
     "Adam",
+    "ClosedTask",
+    "Episode",
     "GradientDescent",
     "InputError",
     "Model",
@@ -23,6 +27,9 @@ __all__ = [
     "Observer",
     "Outcome",
     "ParepropError",
+    "Reply",
+    "Reward",
+    "Rollout",
     "Sample",
     "Simulation",
     "StateError",

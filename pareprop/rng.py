@@ -50,7 +50,7 @@ def uniform(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
     np.ndarray
         float64, (n_ids, n): multiples of 2**-53.
     """
-    return _filled(kernels.random.uniform, key, ids, n)
+    return _fill(kernels.random.uniform, key, ids, n)
 
 
 def normal(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
@@ -70,7 +70,7 @@ def normal(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
     np.ndarray
         float64, (n_ids, n).
     """
-    return _filled(kernels.random.normal, key, ids, n)
+    return _fill(kernels.random.normal, key, ids, n)
 
 
 def bernoulli(key: np.ndarray, probability: ArrayLike, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -100,7 +100,7 @@ def bernoulli(key: np.ndarray, probability: ArrayLike, n_steps: int) -> tuple[np
     return ids, ptr
 
 
-def _filled(kernel, key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
+def _fill(kernel, key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
     ids = np.ascontiguousarray(ids, dtype=np.uint64)
     out = np.empty((ids.size, n))
     kernel(key, ids, out)

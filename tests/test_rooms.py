@@ -32,7 +32,7 @@ LIBRARIES = {  # beside the standard library and NumPy
     "network": {"pydantic"},
     "engines": set(),
     "simulation": set(),
-    "tasks": {"HersheyFonts", "h5py", "pydantic", "pydantic_core", "sklearn"},
+    "tasks": {"HersheyFonts", "gymnasium", "h5py", "pydantic", "pydantic_core", "sklearn"},
     "storage": {"h5py", "pydantic"},
     "plots": {"h5py", "matplotlib"},
     "runs": {"click", "h5py", "mpi4py", "pydantic", "tqdm"},

@@ -63,7 +63,7 @@ cdef inline void deliver_spikes(
         start = rows.row_ptr[row]
         if learns and i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:
             prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
-        if start < rows.row_ptr[row + 1]:
+        if has_books(rows, b, row):
             ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
             if learns and rows.books[row, LATEST] == t:
                 learn_again(rows, row)
@@ -105,6 +105,11 @@ cdef inline void end_windows(
         close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, log.ids, log.ptr)
 
 
+cdef inline bint has_books(Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Whether arrivals at the row are noted: it has synapses, or may get some."""
+    return rows.row_ptr[row] < rows.row_ptr[row + 1] or rows.rules[b, MOVES]
+
+
 cdef inline void prefetch_books(Rows rows, int64_t row) noexcept nogil:
     prefetch(&rows.row_ptr[row])
     prefetch(&rows.books[row, 0])
@@ -139,7 +144,7 @@ cdef void close_rows(
         row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
         if i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:
             prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
-        if rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF] and \
+        if has_books(rows, b, row) and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF] and \
                 not rows.books[row, CLOSED]:       # a source that spiked twice in that step stands there twice
             close(engine, t, rows, b, row)
         i += 1
@@ -233,7 +238,7 @@ cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
     """Work off what would otherwise leave the histories before its synapses read it; depends on t alone."""
     cdef int64_t row, n_sources = rows.blocks[b, SOURCES] - rows.blocks[b, SOURCE], first = rows.blocks[b, ROW]
     for row in range(first, first + n_sources):
-        if rows.books[row, LATEST] == NEVER or rows.books[row, CLOSED] or rows.row_ptr[row] == rows.row_ptr[row + 1]:
+        if rows.books[row, LATEST] == NEVER or rows.books[row, CLOSED] or not has_books(rows, b, row):
             continue
         if rows.rules[b, MODE] == PREFIX:
             advance_prefix(engine, t - engine.m, rows, b, row)

@@ -11,12 +11,12 @@ import numpy as np
 from ..errors import InputError
 from ..network.connectivity import Role
 from ..network.local import LocalNetwork, target_rate
-from ..network.losses import LOSSES
+from ..network.losses import LOSSES, Told
 from ..parallel.channel import Channel, Terms
 from ..parallel.exchange import Exchange, add_times
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
-from .losses import learning_signal
+from .learning_signal import learning_signal
 from .plasticity import Plastic
 from .sample import Sample
 from .state import State
@@ -47,6 +47,10 @@ class Settings:
     def _require_window(self, lowest: int, n_steps: int) -> None:
         if not lowest <= self.learning_window <= n_steps:
             raise InputError(f"learning_window = {self.learning_window} must lie in [{lowest}, {n_steps}]")
+
+
+# quantities of neurons that can be recorded, the attributes of `Recorded`, and their units
+RECORDED_UNITS = {"V_m": "mV", "adaptation": "1", "surrogate_gradient": "1/mV", "learning_signal": "1"}
 
 
 @dataclass
@@ -97,6 +101,10 @@ class Engine(ABC):
     ----------
     plastic : list of Plastic
         Plastic projections with synapses on this rank; `eta` may be set between samples.
+    n : int
+        Steps of the last sample.
+    told : Told
+        What the loss said of it.
     log : SpikeLog
         Spikes of the last sample by id: of all neurons on rank 0, of its own neurons on other ranks.
     n_spikes : int
@@ -131,7 +139,9 @@ class Engine(ABC):
         self.n_steps, self.real = n_steps, network.model.kernels.real
         self.n_neurons = network.neurons[1] - network.neurons[0]
         readouts = network.model.of_role("readout")
-        self.loss = LOSSES[readouts[0].params.loss if readouts else "mean_squared_error"]
+        self.loss = network.model.loss or LOSSES[readouts[0].params.loss if readouts else "mean_squared_error"]
+        self.told = Told(np.zeros((0, network.n_readouts)), 0.0)
+        self.n = n_steps
         self.constants = network.readout_constants()
         self.round_steps = self._round_length()
         n_own = network.readouts[1] - network.readouts[0]
@@ -179,7 +189,7 @@ class Engine(ABC):
         Returns
         -------
         error : np.ndarray
-            float64 (n_steps, n_readouts), 0 outside of the window.
+            float64 (n, n_readouts), 0 outside of the window.
         loss : float
             Of this sample.
         """
@@ -201,8 +211,9 @@ class Engine(ABC):
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
 
     def shown_signal(self) -> np.ndarray:
-        """Return the readout voltages of the last sample, float64 (n_steps, n_readouts), E_L included."""
-        return self.signal + self.constants["E_L"] if self.constants["E_L"] else self.signal
+        """Return the readout voltages of the last sample, float64 (n, n_readouts), E_L included."""
+        signal = self.signal[: self.n]
+        return signal + self.constants["E_L"] if self.constants["E_L"] else signal
 
     def shown_weights(self) -> dict[int, np.ndarray]:
         """Return weights that differ from those of the tables because updates are pending, by `id` of the table."""
@@ -245,6 +256,10 @@ class Engine(ABC):
     @abstractmethod
     def state(self) -> State:
         """Return all that the next sample reads, between iterations; see the module `state`."""
+
+    def state_of_cells(self) -> State:
+        """Return the part of `state` that has no synapses, where weights change in `optimize` alone."""
+        return self.state()
 
     @abstractmethod
     def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:

@@ -15,7 +15,6 @@ from ..timers import Timers
 from .base import Engine, Settings
 from .interval_gradient import IntervalGradient
 from .local_readouts import LocalErrors
-from .losses import evaluate
 from .sample import Sample
 from .state import State
 
@@ -72,7 +71,7 @@ class Interval(Engine):
         self.n_samples = 0
         self.parameters = network.parameters(PARAMETERS)
         averaged_steps = settings.learning_window if settings.average_gradient else 1
-        self.gradient = IntervalGradient(network, n_steps, averaged_steps, self.parameters, timers)
+        self.gradient = IntervalGradient(network, averaged_steps, self.parameters, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic = self.gradient.plastic
         self._allocate()
@@ -113,7 +112,7 @@ class Interval(Engine):
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: run one interval; with `learn`, add its gradient to the batch. See `Engine.run`."""
         self.begin(sample.inputs, sample.currents, self.settings.reset)
-        self.advance(0, self.n_steps)
+        self.advance(0, sample.rollout.n_steps if sample.rollout else self.n_steps)
         return self.finish(sample, learn)
 
     def begin(self, inputs: SpikeLog, currents: np.ndarray | None, reset: bool) -> None:
@@ -135,6 +134,7 @@ class Interval(Engine):
                 self.neurons[name][:] = 0.0
             self.y[:] = 0.0
         self.neurons["n_spikes"][:] = 0.0
+        self.n = self.n_steps
         self._inputs, self._current_before = inputs, self.carried
         self.inject(currents)
         self.channel.barrier()
@@ -151,22 +151,28 @@ class Interval(Engine):
         self._add_times(self.forward, "deliver", "update")
 
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
-        """Collective: end the interval after all of its steps; arguments and results as of `Engine.run`."""
-        channel, T = self.channel, self.n_steps
+        """Collective: end the interval after all of its steps, or an episode after those of its rollout.
+
+        Nothing is read of steps that were not run: arrays and logs keep there what an episode before left. Arguments
+        and results as of `Engine.run`.
+        """
+        channel, T = self.channel, sample.rollout.n_steps if sample.rollout else self.n_steps
+        self.n, psi = T, self.psi[:T]
         self.log, self.n_spikes = channel.all_spikes_on_root(0, T)
         window = slice(T - self.settings.learning_window, T)
-        error, loss = evaluate(self.loss, self.shown_signal(), sample.target, window)
+        self.told = self.loss.evaluate(self.shown_signal(), sample.target, window, sample.rollout)
+        error, loss = self.told.error, self.told.loss
         if self.local.rule:
             with self.timers.phase("sweep"):
                 loss += self.local.learn_from(channel, sample.local_targets)
-        self._tracks[2][...] = self.psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
+        self._tracks[2][:T] = psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
         self.recorded = self._record(error)
         if self.recorded and self.local.rule:
             own = self.local.learning_signal(self.recorded_ids - self.network.neurons[0])
             self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
             local = self.local.signal
-            self.gradient.collect(sample.inputs, channel.heard, error, local, self.psi, self.neurons["n_spikes"])
+            self.gradient.collect(sample.inputs, channel.heard, error, local, psi, self.neurons["n_spikes"])
         self.n_samples += 1
         return error, loss
 
@@ -193,6 +199,17 @@ class Interval(Engine):
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""
         self.gradient.optimize(self.channel.heard, self.exchange.replicas)
+        self._listen(any(item.rewiring is not None and len(item.rewiring.latest) for item in self.plastic))
+
+    def _listen(self, moved: bool) -> None:
+        """Collective: tell other nodes anew which neurons have targets here, if synapses between neurons may move."""
+        if self.network.sources.present is not None:
+            self.exchange.listen(self.network.heard, moved)
+
+    def refresh(self) -> None:
+        """Collective: see `Engine.refresh`; synapses of a checkpoint may have moved."""
+        super().refresh()
+        self._listen(True)
 
     def begin_sample(self, leaf: int) -> None:
         """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""
@@ -205,7 +222,7 @@ class Interval(Engine):
 
     def heard(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
-        return self.channel.heard.part(0, self.n_steps)
+        return self.channel.heard.part(0, self.n)
 
     def dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return voltage from E_L, adaptation and surrogate gradient of the recorded neurons; call before `finish`."""
@@ -216,12 +233,17 @@ class Interval(Engine):
 
     def state(self) -> State:
         """Return all that the next interval reads, between iterations, when no gradient is collected."""
-        state = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in self.plastic}})
-        state.neurons = {name: self.neurons[name] for name in CHAINED} | {"carried": self.carried}
-        state.readouts = {"y": self.y}
+        state = self.state_of_cells()
         for kind, items in (("table", self.plastic), ("mirror", self.gradient.mirrored)):
             for item in items:
                 state.add_synapses(kind, item.table, item.span, **item.arrays())
+        return state
+
+    def state_of_cells(self) -> State:
+        """Return what a sample changes before it changes weights: numbers, neurons and readouts of `state`."""
+        state = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in self.plastic}})
+        state.neurons = {name: self.neurons[name] for name in CHAINED} | {"carried": self.carried}
+        state.readouts = {"y": self.y}
         return state
 
     def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:

@@ -28,8 +28,6 @@ class IntervalGradient:
     ----------
     network : LocalNetwork
         This rank's share.
-    n_steps : int
-        Steps of an interval.
     averaged_steps : int
         Divisor of the gradients.
     parameters : dict
@@ -55,12 +53,11 @@ class IntervalGradient:
     def __init__(
         self,
         network: LocalNetwork,
-        n_steps: int,
         averaged_steps: int,
         parameters: dict[str, np.ndarray],
         timers: Timers,
     ) -> None:
-        self.network, self.n_steps, self.averaged_steps, self.timers = network, n_steps, averaged_steps, timers
+        self.network, self.averaged_steps, self.timers = network, averaged_steps, timers
         model = network.model
         self._kernel, self._real, self._parameters = model.kernels.interval, model.kernels.real, parameters
         constants = network.readout_constants()
@@ -118,13 +115,14 @@ class IntervalGradient:
         local : np.ndarray
             (n_steps, n_neurons), filtered learning signals of the neurons' own readouts; (0, 0) without these.
         psi : np.ndarray
-            (n_steps, n_neurons), surrogate gradients; overwritten by the coefficients of arrivals.
+            (n_steps, n_neurons), surrogate gradients of the steps that were run; overwritten by the
+            coefficients of arrivals.
         n_spikes : np.ndarray
             (n_neurons,), spikes of each neuron in the interval.
         """
         network, cells = self.network, self.network.cells
-        rate = cells["c_reg"] * (n_spikes / self.n_steps - cells["f_target"] * network.model.dt_ms)
-        rate /= self.n_steps
+        rate = cells["c_reg"] * (n_spikes / len(psi) - cells["f_target"] * network.model.dt_ms)
+        rate /= len(psi)
         table = network.feedback
         with self.timers.phase("sweep"):
             self._kernel.sweep(

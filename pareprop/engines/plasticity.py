@@ -43,6 +43,8 @@ class Plastic:
         int8 (n_rows,) of the span, of the rows' sources; empty if none is bound, or the engine keeps them itself.
     rewiring : Rewiring or None
         Moves its synapses, None if they stay.
+    moved : list of np.ndarray
+        (n_synapses,) of the span each, what moves with the synapses beside their weights; `moments` at first.
     """
 
     table: SynapseTable
@@ -60,7 +62,10 @@ class Plastic:
         projection = self.span.projection
         kept = self.keeps_moments and projection.keeps_signs and not projection.rewire
         self.signs = self.span.row_signs() if kept else np.zeros(0, np.int8)
-        self.rewiring = Rewiring(self.table, self.span, self.seed) if projection.rewire else None
+        self.moved = list(self.moments.values())
+        self.rewiring = None
+        if projection.rewire:
+            self.rewiring = Rewiring(self.table, self.span, self.seed, by_samples=not self.keeps_moments)
         # bounds are for theta, which the optimizer's step alone may take across 0
         unbounded = {"Wmin": -math.inf, "Wmax": math.inf}
         self._rule = self.optimizer.model_copy(update=unbounded) if self.rewiring else self.optimizer
@@ -96,7 +101,7 @@ class Plastic:
     def restore(self) -> None:
         """Move rewired synapses into their rows after `arrays` were filled from a checkpoint."""
         if self.rewiring:
-            self.rewiring.restore(list(self.moments.values()))
+            self.rewiring.restore(self.moved)
 
     def numbers(self) -> dict[str, float]:
         """Return the numbers that a checkpoint keeps besides arrays."""
@@ -113,6 +118,11 @@ class Plastic:
             kernel.clip(self.optimizer.Wmin, self.optimizer.Wmax, self.table.weight[self.span.first : self.span.last])
         self._finish_step()
 
+    def end_sample(self) -> None:
+        """Count a sample in which weights changed, and rewire; see `Rewiring` about the spike variant."""
+        self.n_steps += 1
+        self._finish_step()
+
     def begin_step(self) -> None:
         """Prepare for a change of the weights."""
         if self.rewiring:
@@ -121,7 +131,7 @@ class Plastic:
     def _finish_step(self) -> None:
         """Rewire, or clip weights that changed their sign at 0; moments stay as they are, like at NEST's bounds."""
         if self.rewiring:
-            self.rewiring.step(self.n_steps, self.eta, self.optimizer, list(self.moments.values()))
+            self.rewiring.step(self.n_steps, self.eta, self.optimizer, self.moved)
         elif len(self.signs):
             sign_kernel.bound(self.table.row_ptr[self.span.rows :], self.signs, self.table.weight)
 

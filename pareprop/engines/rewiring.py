@@ -4,6 +4,11 @@ Bellec, Kappel, Maass, Legenstein 2018, arXiv:1711.05136. After a step of the op
 (s the sign of the synapse) shrinks by eta l1 and walks at random by sqrt(2 eta T). A synapse with theta < 0 is dormant;
 every so many steps, dormant synapses move to other sources of their target. Draws are keyed by target, source and step,
 and each decision concerns one target, so any partition of the targets gives the same network.
+
+In the spike variant, whose optimizer steps whenever a spike arrives and keeps signs of sources itself, a step is a
+sample: at the end of every so many samples weights shrink, and those that are 0 then are dormant, too. What a new
+synapse keeps for learning starts at 0. It joins its row as if it had been there since the row's latest arrival, but for
+steps of the history that the row has worked off already: at the cutoff, or every `FOLD_STEPS` steps.
 """
 
 from __future__ import annotations
@@ -31,6 +36,8 @@ class Rewiring:
         The projection, which keeps rows for all its sources.
     seed : int
         Seed of the model.
+    by_samples : bool
+        Whether a step is a sample of the spike variant.
 
     Attributes
     ----------
@@ -41,8 +48,8 @@ class Rewiring:
         A list to which the moves of all steps are appended; None at first.
     """
 
-    def __init__(self, table: SynapseTable, span: ProjectionSlice, seed: int) -> None:
-        self.table, self.span, self.rule = table, span, span.projection.rewire
+    def __init__(self, table: SynapseTable, span: ProjectionSlice, seed: int, by_samples: bool = False) -> None:
+        self.table, self.span, self.rule, self._by_samples = table, span, span.projection.rewire, by_samples
         projection = span.projection
         self._keys = {
             what: rng.key(seed, f"{projection.name}/{what}") for what in ("rewire", "rewire-sign", "rewire-noise")
@@ -62,9 +69,11 @@ class Rewiring:
         """Keep the signs of all synapses before weights change."""
         self._kept_topology = None  # of a checkpoint
         kernel.sign_bits(self.table.weight[self.span.first : self.span.last], self._bits)
+        if self._by_samples and len(self._signs):  # the engine's bound of both signs is +0.0
+            kernel.source_bits(self._row_ptr(), self._signs, self._bits)
 
     def step(self, n_step: int, eta: float, optimizer: Optimizer, others: list[np.ndarray]) -> None:
-        """Shrink weights after a step of the optimizer, and move dormant synapses.
+        """Shrink weights after a step of the optimizer, or after a sample, and move dormant synapses.
 
         Parameters
         ----------
@@ -78,12 +87,14 @@ class Rewiring:
             (n_synapses,) of the span each, such as moments; they move with the synapses.
         """
         span, table = self.span, self.table
+        due = n_step % self.rule.every == 0
+        rate = eta if due or not self._by_samples else 0.0
         count = kernel.shrink(
-            eta * self.rule.l1, math.sqrt(2.0 * eta * self.rule.temperature), optimizer.Wmin, optimizer.Wmax, n_step,
+            self._by_samples, rate * self.rule.l1, math.sqrt(2.0 * rate * self.rule.temperature),
+            optimizer.Wmin, optimizer.Wmax, n_step,
             self._keys["rewire-noise"], self._row_ptr(), span.n_sources, self._first_target,
             table.target[span.first : span.last], self._bits, table.weight[span.first : span.last],
         )  # fmt: skip
-        due = n_step % self.rule.every == 0
         self.latest = self._move(n_step, count, others) if due and count else np.zeros((0, MOVE), np.int64)
         if self.kept is not None:
             self.kept.append(self.latest)

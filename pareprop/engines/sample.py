@@ -10,6 +10,7 @@ import numpy as np
 from .. import rng
 from ..errors import InputError
 from ..network.model import Model
+from ..network.reward import Rollout
 from ..parallel.spike_log import SpikeLog
 
 
@@ -21,8 +22,8 @@ class Sample:
     ----------
     inputs : SpikeLog
         Spikes of the input populations; those of step s reach neurons in step s through a delay of one step.
-    target : np.ndarray
-        float64 (n_steps, n_readouts).
+    target : np.ndarray or None
+        float64 (n_steps, n_readouts); None for losses of episodes.
     currents : np.ndarray or None
         float64 (n_steps, n_currents), amplitudes in pA of the graded sources.
     window : np.ndarray or None
@@ -31,14 +32,17 @@ class Sample:
         Class, for classification.
     local_targets : callable or None
         Returns the targets of the own readouts of neurons [first, last), (n_steps, n), for (first, last).
+    rollout : Rollout or None
+        What happened, for an episode.
     """
 
     inputs: SpikeLog
-    target: np.ndarray
+    target: np.ndarray | None = None
     currents: np.ndarray | None = None
     window: np.ndarray | None = None
     label: int | None = None
     local_targets: Callable[[int, int], np.ndarray] | None = None
+    rollout: Rollout | None = None
 
     @classmethod
     def from_raster(cls, raster: np.ndarray, target: np.ndarray, **others) -> Sample:
@@ -123,7 +127,11 @@ class Sample:
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise InputError(f"sample: {name} has shape {value.shape}, must be {shape}")
-        if not np.all(np.isfinite(self.target)):
+        if model.loss is not None:
+            self._check_rollout(n_steps, model)
+        elif self.target is None:
+            raise InputError("sample: target is missing, which the loss of the readouts needs")
+        elif not np.all(np.isfinite(self.target)):
             raise InputError("sample: target holds values that are not finite")
         n_inputs = model.size("input")
         if len(self.inputs.ptr) != n_steps + 1:
@@ -131,3 +139,8 @@ class Sample:
         ids = self.inputs.ids[: self.inputs.ptr[n_steps]]
         if len(ids) and ids.max() >= n_inputs:
             raise InputError(f"sample: an input spike of source {ids.max()}, the model has {n_inputs}")
+
+    def _check_rollout(self, n_steps: int, model: Model) -> None:
+        if self.rollout is None:
+            raise InputError("sample: rollout is missing, which loss 'reward' needs")
+        self.rollout.check(n_steps, model.size("readout") - 1)

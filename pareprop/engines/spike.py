@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..kernels import layout
 from ..network.local import LocalNetwork
-from ..network.losses import LOSSES
+from ..network.losses import LOSSES, Told
 from ..network.synapse_table import SynapseTable
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
@@ -63,11 +63,16 @@ class Spike(Engine):
             raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
         spike_rules.require_known(model)
         self.time, self.learned = 0, False
-        self.n = n_steps  # of the last sample
         self.memory = SpikeMemory(network, n_steps)
         self.neurons = self.memory.neurons
         tables = self.memory.tables[:2]  # mirrored synapses learn as those that they copy
-        self.plastic = [item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False)]
+        self.plastic = [
+            item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False, seed=model.seed)
+        ]
+        self._rewired = [item for item in self.plastic if item.rewiring]
+        for item in self._rewired:
+            item.moved = self.memory.traces(item.table, item.span)
+        self._to_rewire = False
         self.error = np.zeros((n_steps, network.n_readouts))
         self._kernels = model.kernels.spike
         self.kernel = self._bound()
@@ -113,18 +118,24 @@ class Spike(Engine):
         A sample, and its errors, may have fewer than `n_steps` steps. Without `learn` the learning rate is 0, but
         traces go on, as in NEST; before the first sample with `learn` no traces are kept.
         """
-        self.learned, self.n = self.learned or learn, len(sample.target)
+        self.learned, self.n, self._to_rewire = self.learned or learn, len(sample.target), learn
+        for item in self._rewired:
+            item.begin_step()
         self._begin(sample, learn)
         first, end = self.time, self.time + self.n
         self.kernel.run(self.channel.meeting, first, end, self.round_steps)
         self._add_times(self.kernel, "deliver", "update", "sweep")
         self.time = end
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
-        self.recorded = self._record(self.error[: self.n])
-        return self.error[: self.n], self._value(sample)
+        self.told = Told(self.error[: self.n], self._value(sample))
+        self.recorded = self._record(self.told.error)
+        return self.told.error, self.told.loss
 
     def optimize(self) -> None:
-        """Do nothing: weights are updated as spikes arrive."""
+        """Rewire after a sample that learned; weights are updated as spikes arrive."""
+        for item in self._rewired if self._to_rewire else ():
+            item.end_sample()
+        self._to_rewire = False
 
     def _begin(self, sample: Sample, learn: bool) -> None:
         run, memory, t = self.kernel, self.memory, self.time
@@ -204,10 +215,6 @@ class Spike(Engine):
         """Return the spikes of this rank's neurons in the last sample, by id."""
         return self.channel.own.part(*self._last())
 
-    def shown_signal(self) -> np.ndarray:
-        """Return the readout voltages of the last sample, float64 (n, n_readouts), E_L included."""
-        return super().shown_signal()[: self.n]
-
     def heard(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
         return self.channel.heard.part(*self._last())
@@ -255,6 +262,8 @@ class Spike(Engine):
         state.numbers |= {
             "time": self.time, "learned": self.learned, "plastic": {item.name: item.numbers() for item in self.plastic},
         }  # fmt: skip
+        for item in self._rewired:
+            state.add_synapses(KINDS[0], item.table, item.span, **item.rewiring.topology())
         state.neurons |= {"carried": self.carried}
         state.readouts = {"y": self.y, "arriving_out": self.arriving_out}
         return state

@@ -10,7 +10,7 @@ from ..arrays import aligned
 from ..errors import InputError
 from ..kernels import layout
 from ..network.local import LocalNetwork
-from ..network.synapse_table import SynapseTable
+from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
 from . import spike_rules
@@ -171,6 +171,11 @@ class SpikeMemory:
         return {
             "powers": powers, "alpha_powers": np.ascontiguousarray(alphas[:, None] ** (np.arange(B + 2) - 1)),
         }  # fmt: skip
+
+    def traces(self, table: SynapseTable, span: ProjectionSlice) -> list[np.ndarray]:
+        """Return what the synapses of a projection keep beside their weights, views of (n_synapses,) each."""
+        k = self.tables.index(table)
+        return [np.asarray(getattr(self.rows[k], name))[span.first : span.last] for name in sorted(self.names[k])]
 
     # ---- keeping -----------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ mode    for                                                           bytes
 STATIC  fixed weights                                                 12
 PREFIX  plain neurons of one tau_m, gradient descent                  28, +8 if kappa_reg differs
 LOOP    all others: adaptive, tau_m that differs, Adam, tight bounds, 28, +8 if kappa_reg differs,
-        cutoff within the lag, kappa = 0, short time constants        +8 adaptive, +8 tau_m that differs,
-                                                                      +16 Adam
+        cutoff within the lag, kappa = 0, short time constants,       +8 adaptive, +8 tau_m that differs,
+        synapses that move                                            or rewired, +16 Adam
 READOUT weights of readouts                                           20, +16 Adam
 ======= ============================================================= =====================================
 
@@ -88,6 +88,8 @@ def lags(model: Model) -> Lags:
 
 def require_known(model: Model) -> None:
     """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
+    if model.loss is not None:
+        raise InputError("loss 'reward' is for the interval variant, not for 'spike'")
     for readouts in model.of_role("readout"):
         if not LOSSES[readouts.params.loss].in_spike:
             raise InputError(
@@ -169,7 +171,8 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
         return READOUT
     # with plain gradient descent one summed step is the same as many, unless a bound is met on the way;
     # Adam makes a gradient of 0 that was rounded to 1e-14 as large as any other, and takes O(window) anyway
-    if not optimizer.accumulates or is_bounded(projection, optimizer) or not length:
+    # a synapse that moves starts with a trace of its own
+    if not optimizer.accumulates or is_bounded(projection, optimizer) or not length or projection.rewire:
         return LOOP
     rate = fastest_rate(projection.post, model.dt_ms)
     usable = rate is not None and not 0 <= cutoff_steps(projection.post, model.dt_ms) <= m
@@ -203,7 +206,7 @@ class Rules:
     Attributes
     ----------
     rules : np.ndarray
-        int64 (n_blocks, 6): mode, cutoff, own zbar, adaptive, Adam, optimizer step per time step.
+        int64 (n_blocks, 7): mode, cutoff, own zbar, adaptive, Adam, optimizer step per time step, moves.
     constants : np.ndarray
         float64 (n_blocks, 9): alpha, kappa, kappa_reg, eta, Wmin, Wmax, beta_1, beta_2, epsilon.
     """
@@ -237,8 +240,10 @@ def rules(model: Model, table: SynapseTable, length: int, m: int) -> Rules:
         stepwise = kind == LOOP or (kind == READOUT and needs_steps)
         row = {
             layout.MODE: kind, layout.CUTOFF: cutoff_steps(projection.post, model.dt_ms),
-            layout.OWN_ZBAR: int(alpha is None), layout.ADAPTIVE: int(getattr(values, "adaptive", False)),
+            layout.OWN_ZBAR: int(alpha is None or bool(projection.rewire)),
+            layout.ADAPTIVE: int(getattr(values, "adaptive", False)),
             layout.ADAM: optimizer.spike_code, layout.EACH_STEP: int(optimizer.optimize_each_step and stepwise),
+            layout.MOVES: int(bool(projection.rewire)),
         }  # fmt: skip
         line = {
             layout.ALPHA: alpha or 0.0, layout.KAPPA: getattr(values, "kappa", 0.0),

@@ -53,14 +53,19 @@ def Create(model: str, n: int = 1, params: Any = None, positions: Any = None) ->
 
     Parameters
     ----------
-    model : name of a node model
-    n : number of nodes; parameters in its place mean one node
-    params : dictionary of parameters, each one value, one per node, or from `nest.random`; or a list of dictionaries
-    positions : not supported
+    model : str
+        Name of a node model.
+    n : int
+        Number of nodes; parameters in its place mean one node.
+    params : dict or list of dict
+        Parameters, each one value, one for each node, or from `nest.random`; or a dictionary for each node.
+    positions : object
+        Not supported.
 
     Returns
     -------
     NodeCollection
+        The new nodes.
 
     Raises
     ------
@@ -81,10 +86,14 @@ def Connect(
 
     Parameters
     ----------
-    pre, post : NodeCollection, or arrays of ids, which may repeat
-    conn_spec : name of a rule, or a dictionary with `rule` and its arguments
-    syn_spec : name of a synapse model, or a dictionary with `synapse_model`, `weight` (number, array, random), ...
-    return_synapsecollection : whether to return all connections between `pre` and `post`
+    pre, post : NodeCollection or np.ndarray
+        Nodes, or arrays of ids, which may repeat.
+    conn_spec : str or dict
+        Name of a rule, or a dictionary with `rule` and its arguments.
+    syn_spec : str or dict
+        Name of a synapse model, or a dictionary with `synapse_model`, `weight` (number, array, random) and others.
+    return_synapsecollection : bool
+        Whether to return all connections between `pre` and `post`.
 
     Raises
     ------

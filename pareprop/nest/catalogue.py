@@ -28,14 +28,22 @@ class NodeModel:
 
     Attributes
     ----------
-    name : NEST's name, or that of a copy
-    kind : "neuron", "readout", "parrot", "stimulator" or "recorder"
-    defaults : parameters with their values; those of `fixed` can be set to no other
-    base : NEST's name
-    variant : "interval" or "spike" for neurons and readouts
-    core : name of a neuron in the package, such as "iaf_adapt"
-    recordables : what a multimeter can record
-    fixed : parameter to what to do instead of changing it
+    name : str
+        NEST's name, or that of a copy.
+    kind : str
+        "neuron", "readout", "parrot", "stimulator" or "recorder".
+    defaults : dict
+        Parameters with their values; those of `fixed` can be set to no other.
+    base : str
+        NEST's name.
+    variant : str
+        "interval" or "spike" for neurons and readouts.
+    core : str
+        Name of a neuron in the package, such as "iaf_adapt".
+    recordables : tuple of str
+        What a multimeter can record.
+    fixed : dict
+        Parameter to what to do instead of changing it.
     """
 
     name: str
@@ -117,9 +125,12 @@ class SynapseModel:
 
     Attributes
     ----------
-    name : NEST's name, or that of a copy
-    base : NEST's name
-    defaults : its parameters; `optimizer` is a dictionary of its own
+    name : str
+        NEST's name, or that of a copy.
+    base : str
+        NEST's name.
+    defaults : dict
+        Its parameters; `optimizer` is a dictionary of its own.
     """
 
     name: str
@@ -175,11 +186,16 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
 
     Parameters
     ----------
-    model : of the nodes
-    values : all parameters, scalars or one value per node
-    changed : those that are new
-    where : named in messages
-    dt : resolution in ms
+    model : NodeModel
+        Of the nodes.
+    values : dict
+        All parameters, scalars or one value for each node.
+    changed : dict
+        Those that are new.
+    where : str
+        Named in messages.
+    dt : float
+        Resolution in ms.
 
     Raises
     ------

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engines.losses import learning_signal
+from ..engines.learning_signal import learning_signal
 from ..engines.sample import Sample
 from ..errors import StateError
 from ..network.footprint import require
@@ -30,17 +30,25 @@ class Clock:
 
     Parameters
     ----------
-    wiring : the network
-    nodes : table of all nodes, where generators are read
-    bundles : connections, whose weights are kept up to date
-    taps : recorders
-    exchange : between ranks
-    seed : of Poisson trains
+    wiring : Wiring
+        The network.
+    nodes : NodeTable
+        All nodes; generators are read from it.
+    bundles : list of Bundle
+        Connections, whose weights are kept up to date.
+    taps : Taps
+        Recorders.
+    exchange : Exchange
+        Between ranks.
+    seed : int
+        Of Poisson trains.
 
     Attributes
     ----------
-    step : NEST's steps that are simulated
-    etas, first_etas : synapse model to its learning rate, and to that of the first update of each synapse
+    step : int
+        NEST's steps that are simulated.
+    etas, first_etas : dict
+        Synapse model to its learning rate, and to that of the first update of each synapse.
     """
 
     def __init__(

@@ -23,12 +23,20 @@ class Bundle:
 
     Attributes
     ----------
-    model : of the synapses
-    source, target : int64 (n,), ids of nodes
-    weight : float64 (n,)
-    delay : int64 (n,) or one number, steps
-    receptor : receptor type of all
-    tau_m_readout : float64 (n,) or one number, ms
+    model : SynapseModel
+        Of the synapses.
+    source, target : np.ndarray
+        int64 (n,), ids of nodes.
+    weight : np.ndarray
+        float64 (n,).
+    delay : np.ndarray or int
+        int64 (n,) or one for all, steps.
+    receptor : int
+        Receptor type of all.
+    tau_m_readout : np.ndarray or float
+        float64 (n,) or one for all, ms.
+    ends : tuple of np.ndarray
+        int64, ids of the nodes among which sources and targets are.
     """
 
     model: SynapseModel
@@ -38,6 +46,7 @@ class Bundle:
     delay: np.ndarray | int
     receptor: int
     tau_m_readout: np.ndarray | float
+    ends: tuple[np.ndarray, np.ndarray]
 
     def __len__(self) -> int:
         return len(self.source)
@@ -51,11 +60,16 @@ def bundle(
 
     Parameters
     ----------
-    model : of the synapses
-    conn, syn : specifications of `Connect`
-    source, target : int64, ids
-    generators : random numbers
-    dt : resolution in ms
+    model : SynapseModel
+        Of the synapses.
+    conn, syn : str or dict, dict
+        Specifications of `Connect`.
+    source, target : np.ndarray
+        int64, ids.
+    generators : Generators
+        Random numbers.
+    dt : float
+        Resolution in ms.
 
     Raises
     ------
@@ -85,7 +99,7 @@ def bundle(
     n = len(found.source)
     weight = np.full(n, values["weight"]) if np.ndim(values["weight"]) == 0 else values["weight"]
     return Bundle(model, source[found.source], target[found.target], weight, _steps(values["delay"], dt), receptor,
-                  values["tau_m_readout"])  # fmt: skip
+                  values["tau_m_readout"], (source, target))  # fmt: skip
 
 
 def _number(key: str, value: Any) -> float:
@@ -108,7 +122,7 @@ def _shaped(key: str, value: Any, found: Any, rule: str) -> np.ndarray:
         raise TypeError(f"'{key}' cannot be an array with rule '{rule}'")
     if array.shape != found.shape:
         raise ValueError(f"'{key}' has shape {np.shape(value)}, it has to be {found.shape}, a scalar or random")
-    return array[found.row, found.column]
+    return found.of_matrix(array)
 
 
 def _steps(delay: Any, dt: float) -> Any:
@@ -117,7 +131,7 @@ def _steps(delay: Any, dt: float) -> Any:
         raise NESTErrors.BadDelay(
             f"Delay value {np.min(delay)} is invalid: Delay must be greater than or equal to resolution, {dt}"
         )
-    return int(steps) if steps.ndim == 0 else steps
+    return int(steps.flat[0]) if steps.size and steps.min() == steps.max() else steps
 
 
 class SynapseCollection:
@@ -125,8 +139,10 @@ class SynapseCollection:
 
     Parameters
     ----------
-    kernel : the network
-    bundle, place : int64 (n,), which bundle and which of its connections
+    kernel : Kernel
+        The network.
+    bundle, place : np.ndarray
+        int64 (n,), which bundle and which of its connections.
     """
 
     __slots__ = ("_bundle", "_kernel", "_place")

@@ -39,8 +39,10 @@ def refuse(feature: str, instead: str) -> KernelException:
 
     Parameters
     ----------
-    feature : what the script asked for
-    instead : what to do instead
+    feature : str
+        What the script asked for.
+    instead : str
+        What to do instead.
     """
     return NESTErrors.NotImplemented(f"pareprop does not support {feature}: {instead}")
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..engines.interval import Interval, IntervalSettings
-from ..engines.losses import evaluate
 from ..network.losses import LOSSES
 from ..parallel.collectives import maximum
 from ..parallel.spike_log import SpikeLog
@@ -26,8 +25,10 @@ class IntervalClock(Clock):
 
     Parameters
     ----------
-    kernel : kernel parameters
-    *args : as for `Clock`
+    kernel : dict
+        Kernel parameters.
+    *args : object
+        As for `Clock`.
     """
 
     def __init__(self, kernel: dict[str, Any], *args: Any) -> None:
@@ -166,7 +167,7 @@ class IntervalClock(Clock):
             return
         target = self.targets.of(start + first + 2, start + last + 2)
         signal, inside = self.engine.shown_signal()[first:last], self._window[first:last]
-        error, _ = evaluate(self._loss, signal, target, inside)
+        error = self._loss.evaluate(signal, target, inside).error
         made = self._loss.output(signal) if len(self.wiring.readouts) else signal
         for field, values in (("readout_signal", made), ("target_signal", target), ("error_signal", error)):
             self.taps.put_readouts(field, start + first + 2, values * inside[:, None])

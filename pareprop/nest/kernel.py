@@ -17,7 +17,8 @@ from .connections import SynapseCollection, bundle
 from .errors import NESTErrors, refuse, translated
 from .interval_clock import IntervalClock
 from .models import Models
-from .nodes import NodeCollection, NodeTable, write
+from .nodes import NodeCollection, NodeTable
+from .parameters import write
 from .random import Generators
 from .recording import METERS, Recorders
 from .settings import DEFAULTS, changed
@@ -33,10 +34,14 @@ class Kernel:
 
     Attributes
     ----------
-    nodes, bundles : what was created and connected
-    params : kernel parameters
-    generators : random numbers
-    clock : the running network, None until the first step
+    nodes, bundles : NodeTable, list of Bundle
+        What was created and connected.
+    params : dict
+        Kernel parameters.
+    generators : Generators
+        Random numbers.
+    clock : Clock or None
+        The running network, None until the first step.
     """
 
     def __init__(self) -> None:
@@ -182,7 +187,7 @@ class Kernel:
             raise refuse("connections made after the first step", "make them before")
         syn = {"synapse_model": syn} if isinstance(syn, str) else dict(syn or {})
         model = self.models.synapse(syn.get("synapse_model", "static_synapse"))
-        kinds = [{block.model.kind for block, _ in self.collection(np.unique(ids)).parts()} for ids in (source, target)]
+        kinds = [{node.kind for node in self._models(ids)} for ids in (source, target)]
         if "recorder" in kinds[0] | kinds[1]:
             if model.variant:
                 raise NESTErrors.IllegalConnection(f"{model.name} does not connect recorders")
@@ -203,7 +208,7 @@ class Kernel:
     def _ids(self, nodes: Any) -> np.ndarray:
         if isinstance(nodes, NodeCollection):
             return nodes._ids
-        ids = np.asarray(list(nodes))
+        ids = nodes if isinstance(nodes, np.ndarray) else np.asarray(list(nodes))
         if not np.issubdtype(ids.dtype, np.integer) or ids.ndim != 1:
             raise TypeError("nodes must be a NodeCollection or a sequence of whole numbers")
         bad = ids[(ids < 1) | (ids > self.nodes.n)]
@@ -211,8 +216,12 @@ class Kernel:
             raise NESTErrors.UnknownNode(f"Node with id {bad[0]} does not exist.")
         return ids.astype(np.int64)
 
+    def _models(self, ids: np.ndarray) -> list[Any]:
+        """Models of the nodes among `ids`, which may repeat."""
+        return [block.model for block, _ in self.nodes.parts(np.flatnonzero(np.bincount(ids)))]
+
     def _check_ends(self, model: SynapseModel, source: np.ndarray, target: np.ndarray) -> None:
-        parts = [[block.model for block, _ in self.collection(np.unique(ids)).parts()] for ids in (source, target)]
+        parts = [self._models(ids) for ids in (source, target)]
         if not model.variant:
             if model.base == "static_synapse" and any(node.kind == "stimulator" for node in parts[1]):
                 raise NESTErrors.IllegalConnection("generators take no spikes")

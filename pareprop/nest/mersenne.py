@@ -12,7 +12,7 @@ import numpy as np
 
 N, M = 312, 156  # words of the state, distance of the recurrence
 HIGH, LOW = np.uint64(0xFFFFFFFF80000000), np.uint64(0x7FFFFFFF)
-TWIST = np.uint64(0xB5026F5AA96619E9)
+TWIST, ONE = np.uint64(0xB5026F5AA96619E9), np.uint64(1)
 RANK_SYNCED, THREAD_SPECIFIC = 0xC229212D, 0xB84C9BAE  # NEST's constants for the purpose of a generator
 MASK = 0xFFFFFFFF
 
@@ -48,12 +48,22 @@ def mixed(entropy: list[int], n_words: int) -> np.ndarray:
     return seeds
 
 
+def _tempered(x: np.ndarray) -> np.ndarray:
+    """Words as they are given out; `x` is overwritten."""
+    x ^= (x >> np.uint64(29)) & np.uint64(0x5555555555555555)
+    x ^= (x << np.uint64(17)) & np.uint64(0x71D67FFFEDA60000)
+    x ^= (x << np.uint64(37)) & np.uint64(0xFFF7EEE000000000)
+    x ^= x >> np.uint64(43)
+    return x
+
+
 class Twister:
     """One generator.
 
     Parameters
     ----------
-    entropy : what it is seeded with
+    *entropy : int
+        What it is seeded with.
     """
 
     def __init__(self, *entropy: int) -> None:
@@ -63,40 +73,48 @@ class Twister:
             self._state[0] = 1 << 63
         self._ready, self._place = np.zeros(0, np.uint64), 0
 
-    def _advance(self) -> np.ndarray:
-        """The next `N` words: twist the state in three runs, none of which reads what it writes, and temper them."""
-        state = self._state
-        for first, last, shift in ((0, M, M), (M, N - 1, M - N)):
-            word = (state[first:last] & HIGH) | (state[first + 1 : last + 1] & LOW)
-            state[first:last] = state[first + shift : last + shift] ^ self._twisted(word)
-        word = (state[N - 1 :] & HIGH) | (state[:1] & LOW)
-        state[N - 1 :] = state[M - 1 : M] ^ self._twisted(word)
-        x = state.copy()
-        x ^= (x >> np.uint64(29)) & np.uint64(0x5555555555555555)
-        x ^= (x << np.uint64(17)) & np.uint64(0x71D67FFFEDA60000)
-        x ^= (x << np.uint64(37)) & np.uint64(0xFFF7EEE000000000)
-        return x ^ (x >> np.uint64(43))
+    def _advance(self, n: int) -> np.ndarray:
+        """The next `n` times `N` words: twist the state in runs, none of which reads what it writes, and temper it."""
+        state, words = self._state, np.empty((n, N), np.uint64)
+        low, mixed = np.empty((2, M), np.uint64)
+        for block in words:
+            for first, last, other in ((0, M, state[M:]), (M, N - 1, state)):
+                word, odd, size = mixed[: last - first], low[: last - first], last - first
+                np.bitwise_and(state[first:last], HIGH, out=word)
+                np.bitwise_and(state[first + 1 : last + 1], LOW, out=odd)
+                np.bitwise_or(word, odd, out=word)
+                np.bitwise_and(odd, ONE, out=odd)
+                np.multiply(odd, TWIST, out=odd)
+                np.right_shift(word, ONE, out=word)
+                np.bitwise_xor(word, odd, out=word)
+                np.bitwise_xor(other[:size], word, out=state[first:last])
+            state[N - 1] = self._last(int(state[N - 1]), int(state[0]), int(state[M - 1]))
+            block[:] = state
+        return _tempered(words.ravel())
 
     @staticmethod
-    def _twisted(word: np.ndarray) -> np.ndarray:
-        return (word >> np.uint64(1)) ^ np.where(word & np.uint64(1), TWIST, np.uint64(0))
+    def _last(word: int, following: int, other: int) -> int:
+        """The last word of a state, which needs the first one of the next."""
+        mixed = (word & int(HIGH)) | (following & int(LOW))
+        return other ^ (mixed >> 1) ^ (int(TWIST) if mixed & 1 else 0)
 
     def words(self, n: int) -> np.ndarray:
         """The next `n` words, uint64 (n,)."""
-        parts = [self._ready[self._place : self._place + n]]
-        self._place += len(parts[0])
-        missing = n - len(parts[0])
-        while missing > 0:
-            self._ready = self._advance()
-            self._place = min(missing, N)
-            parts.append(self._ready[: self._place])
-            missing -= self._place
-        return np.concatenate(parts)
+        missing = n - (len(self._ready) - self._place)
+        if missing > 0:
+            rest = self._ready[self._place :]
+            self._ready, self._place = np.concatenate([rest, self._advance(-(-missing // N))]), 0
+        self._place += n
+        return self._ready[self._place - n : self._place]
+
+    def put_back(self, n: int) -> None:
+        """Have the last `n` words of `words` come again."""
+        self._place -= n
 
     def word(self) -> int:
         """The next word."""
         if self._place >= len(self._ready):
-            self._ready, self._place = self._advance(), 0
+            self._ready, self._place = self._advance(1), 0
         self._place += 1
         return int(self._ready[self._place - 1])
 
@@ -143,3 +161,27 @@ class NormalPairs:
         factor = math.sqrt(-2.0 * math.log(square) / square)
         self._waiting = x * factor
         return y * factor * std + mean
+
+    def many(self, twister: Twister, mean: float, std: float, n: int) -> np.ndarray:
+        """The next `n` numbers, float64 (n,)."""
+        values = [np.zeros(0)] if self._waiting is None or not n else [np.array([self._waiting])]
+        if n:
+            self._waiting = None
+        missing = n - len(values[0])
+        while missing > 0:
+            wanted = (missing + 1) // 2
+            tried = int(wanted * 1.28) + 8
+            x, y = (2.0 * twister.uniform(2 * tried) - 1.0).reshape(-1, 2).T
+            square = x * x + y * y
+            good = np.flatnonzero((square > 0.0) & (square <= 1.0))[:wanted]
+            if len(good) == wanted:
+                twister.put_back(2 * (tried - int(good[-1]) - 1))
+            square = square[good]
+            logarithm = np.fromiter(map(math.log, square.tolist()), float, len(square))  # NumPy's may round otherwise
+            factor = np.sqrt(-2.0 * logarithm / square)
+            values.append(np.stack([y[good] * factor, x[good] * factor], axis=1).ravel())
+            missing -= 2 * len(good)
+        made = np.concatenate(values)
+        if len(made) > n:
+            self._waiting = float(made[-1])
+        return made[:n] * std + mean

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..network.optimizers import optimizer
+from ..network.optimizers import Optimizer, optimizer
 from .catalogue import ADAM, NODE_MODELS, OPTIMIZER, SYNAPSE_MODELS, NodeModel, SynapseModel, check_node, old_names
 from .errors import NESTErrors, refuse, translated
 
@@ -16,7 +16,8 @@ class Models:
 
     Parameters
     ----------
-    count : returns the number of connections of a synapse model
+    count : Callable
+        Returns the number of connections of a synapse model, by its name.
     """
 
     def __init__(self, count: Callable[[str], int]) -> None:
@@ -61,10 +62,14 @@ class Models:
 
         Parameters
         ----------
-        name : of a node or synapse model
-        values : parameters
-        dt : resolution in ms
-        runs : whether the network has been simulated, after which synapses take nothing but another learning rate
+        name : str
+            Of a node or synapse model.
+        values : dict
+            Parameters.
+        dt : float
+            Resolution in ms.
+        runs : bool
+            Whether the network has been simulated, after which synapses take nothing but another learning rate.
         """
         if name in self.nodes:
             model = self.nodes[name]
@@ -142,3 +147,38 @@ def _require_same(model: SynapseModel, known: Mapping[str, Any]) -> None:
         changed += [key for key, value in known["optimizer"].items() if key != "eta" and value != before.get(key)]
     if changed:
         raise refuse(f"another {changed[0]} of {model.name} after the first step", "set it before")
+
+
+def made_optimizer(synapse: SynapseModel) -> Optimizer:
+    """The optimizer that a synapse model describes."""
+    return optimizer(synapse.defaults["optimizer"], f"optimizer of {synapse.name}")
+
+
+def common_optimizer(models: list[SynapseModel], variant: str) -> Optimizer:
+    """The optimizer of the first of the models that learn in a network.
+
+    Parameters
+    ----------
+    models : list of SynapseModel
+        Those of its plastic synapses.
+    variant : str
+        "interval" or "spike".
+
+    Returns
+    -------
+    Optimizer
+        Each projection has its own; only what all must share is taken from this one.
+
+    Raises
+    ------
+    KernelException
+        If the models differ in what all must share.
+    """
+    averages = {model.defaults.get("average_gradient", False) for model in models}
+    batches = {model.defaults["optimizer"]["batch_size"] for model in models}
+    if len(averages) > 1 or len(batches) > 1:
+        raise refuse("synapse models that differ in batch_size or average_gradient", "give them the same")
+    if variant == "spike" and batches - {1}:
+        raise NESTErrors.BadProperty(f"batch_size = {max(batches)} must be 1 for eprop_synapse")
+    with translated():
+        return made_optimizer(models[0]) if models else optimizer({}, "optimizer")

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .catalogue import LISTS, UNSUPPORTED, NodeModel, check_node, old_names
+from .catalogue import LISTS, NodeModel
 from .errors import NESTErrors
-from .random import Parameter
 
 
 class Block:
@@ -18,9 +17,12 @@ class Block:
 
     Attributes
     ----------
-    model : of all of them
-    ids : half-open range of their ids
-    values : parameter to one value for all, or an array (or a list, of arrays or texts) with one for each
+    model : NodeModel
+        Of all of them.
+    first, n : int
+        Id of the first one, and how many there are.
+    values : dict
+        Parameter to one value for all, or an array (or a list, of arrays or texts) with one for each.
     """
 
     def __init__(self, model: NodeModel, first: int, n: int) -> None:
@@ -60,8 +62,10 @@ class NodeCollection:
 
     Parameters
     ----------
-    kernel : the network that they belong to
-    ids : int64 ascending
+    kernel : Kernel
+        The network that they belong to.
+    ids : np.ndarray
+        int64, ascending.
     """
 
     __slots__ = ("_ids", "_kernel")
@@ -227,7 +231,8 @@ class NodeTable:
 
     Attributes
     ----------
-    blocks : in order of creation
+    blocks : list of Block
+        In order of creation.
     """
 
     def __init__(self) -> None:
@@ -259,103 +264,3 @@ class NodeTable:
     def of_kind(self, *kinds: str) -> list[Block]:
         """Blocks of some kinds, in order of creation."""
         return [block for block in self.blocks if block.model.kind in kinds]
-
-
-def write(kernel: Any, nodes: NodeCollection, params: Mapping[str, Any]) -> None:
-    """Set parameters of nodes, all or none.
-
-    Raises
-    ------
-    KernelException
-        For an unknown name or a bad value; nothing has changed then.
-    """
-    parts = nodes.parts()
-    for block, local in parts:
-        values = old_names(params, block.model.defaults)
-        unknown = [key for key in values if key not in block.values]
-        if unknown:
-            raise NESTErrors.UnaccessedDictionaryEntry(
-                f"Unaccessed elements in params: '{unknown[0]}' is no parameter of {block.model.name}"
-            )
-        start = 0 if len(parts) == 1 else int(np.searchsorted(nodes._ids, block.first + local[0]))
-        _write_block(kernel, block, local, {
-            key: _spread(kernel, key, value, len(nodes), start, block.first + local) for key, value in values.items()
-        })  # fmt: skip
-
-
-def _spread(kernel: Any, key: str, value: Any, n: int, start: int, ids: np.ndarray) -> Any:
-    """Bring a value into the form in which blocks keep it: one for all, or one for each node of `ids`."""
-    if isinstance(value, Parameter):
-        return value.of_nodes(kernel.generators, ids)
-    if key in LISTS and not isinstance(value, Each):
-        return [_as_list(key, value)] * len(ids)
-    if isinstance(value, NodeCollection) or (np.ndim(value) if not isinstance(value, Each) else True):
-        if len(value) < n:
-            raise IndexError("list index out of range")
-        chosen = list(value)[start : start + len(ids)]
-        return [_as_list(key, entry) for entry in chosen] if key in LISTS else _numbers(key, chosen)
-    return _numbers(key, [value])[0]
-
-
-def _as_list(key: str, value: Any) -> Any:
-    if key == "record_from":
-        return (value,) if isinstance(value, str) else tuple(value)
-    if value is None or (not isinstance(value, NodeCollection) and np.ndim(value) != 1):
-        raise NESTErrors.TypeMismatch(f"'{key}' must be a list of numbers")
-    try:
-        return np.array(value, dtype=float)
-    except (TypeError, ValueError):
-        raise NESTErrors.TypeMismatch(f"'{key}' must be a list of numbers") from None
-
-
-def _numbers(key: str, values: list[Any]) -> Any:
-    array = np.asarray(values)
-    return array if array.dtype.kind in "biuf" else np.asarray(values, object)
-
-
-def _write_block(kernel: Any, block: Block, local: np.ndarray, values: dict[str, Any]) -> None:
-    for key, value in values.items():
-        _check_type(block.model, key, value)
-    trial = Block.__new__(Block)
-    trial.model, trial.first, trial.n, trial.values = block.model, block.first, block.n, dict(block.values)
-    for key, value in values.items():
-        if key in LISTS:
-            kept = list(trial.values[key])
-            for place, entry in zip(local.tolist(), value, strict=True):
-                kept[place] = entry
-            trial.values[key] = kept
-        elif key == "f_target" and block.model.kind == "neuron":
-            trial.put(key, local, value)
-        else:
-            trial.put(key, local, float(value) if type(value) in (int, np.int64) and _is_float(block, key) else value)
-    where = f"{block.model.name} with node id {block.first + local[0]}"
-    if block.model.kind in ("stimulator", "recorder"):
-        one = {key: (value if np.ndim(value) == 0 else value[0]) for key, value in values.items() if key not in LISTS}
-        check_node(block.model, trial.values, one, where, kernel.resolution)
-        done = set()
-        for entry in zip(*(values[key] for key in values if key in LISTS), strict=True):
-            if (mark := tuple(map(id, entry))) not in done:
-                done.add(mark)
-                given = dict(zip([key for key in values if key in LISTS], entry, strict=True))
-                check_node(block.model, trial.values, given, where, kernel.resolution)
-    else:
-        check_node(block.model, trial.values, values, where, kernel.resolution)
-    block.values = trial.values
-
-
-def _is_float(block: Block, key: str) -> bool:
-    return isinstance(block.model.defaults[key], float)
-
-
-def _check_type(model: NodeModel, key: str, value: Any) -> None:
-    default = model.defaults[key]
-    if isinstance(default, bool):
-        good = np.asarray(value).dtype.kind in "bi"
-    elif isinstance(default, float) or default is None:
-        good = np.asarray(value).dtype.kind in "iuf"
-    elif isinstance(default, str):
-        good = all(isinstance(entry, str) for entry in np.ravel(np.asarray(value, object)))
-    else:
-        return
-    if not good and key not in UNSUPPORTED:
-        raise NESTErrors.TypeMismatch(f"'{key}' of {model.name} has a value of the wrong type: {value!r}")

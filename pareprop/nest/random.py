@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -12,18 +13,25 @@ import numpy as np
 from .errors import NESTErrors
 from .mersenne import RANK_SYNCED, THREAD_SPECIFIC, NormalPairs, Twister
 
+Draw = Callable[[Twister, int], float]
+Bulk = Callable[[np.random.Generator, int], np.ndarray]
+Many = Callable[[Twister, int, int], np.ndarray]
+
 
 class Generators:
     """NEST's random generators for a seed: one per virtual process, and one that all share.
 
     Parameters
     ----------
-    seed : `rng_seed`
-    n : number of virtual processes
+    seed : int
+        `rng_seed`.
+    n : int
+        Number of virtual processes.
 
     Attributes
     ----------
-    present : those of the present network
+    present : Generators
+        Those of the present network.
     """
 
     present: Generators
@@ -33,7 +41,7 @@ class Generators:
         self._entropy = [(seed, THREAD_SPECIFIC, vp) for vp in range(n)]
         self._made: dict[int, Twister] = {}
         self._shared: Twister | None = None
-        self._seed = seed
+        self._seed, self._n_bulks = seed, 0
         Generators.present = self
 
     def of(self, vp: int) -> Twister:
@@ -49,9 +57,14 @@ class Generators:
             self._shared = Twister(self._seed, RANK_SYNCED)
         return self._shared
 
-    def of_node(self, node_id: int) -> int:
-        """Virtual process of a node."""
-        return int(node_id) % self.n
+    def bulk(self) -> np.random.Generator:
+        """Another generator at each call, for numbers that NEST does not draw; the same on all ranks."""
+        self._n_bulks += 1
+        return np.random.Generator(np.random.Philox(key=[self._seed, self._n_bulks]))
+
+    def of_node(self, node_id: Any) -> Any:
+        """Virtual process of a node, or of each node of an array."""
+        return node_id % self.n
 
 
 class Parameter:
@@ -59,36 +72,57 @@ class Parameter:
 
     Parameters
     ----------
-    draw : takes a generator and a virtual process, returns a number
+    draw : Callable
+        Takes a generator and a virtual process, returns a number.
+    bulk : Callable
+        Takes a generator of NumPy and a number n, returns n numbers of the same distribution, float64 (n,).
+    many : Callable or None
+        Takes a generator, a virtual process and a number n, returns the numbers of n calls of `draw`, float64 (n,).
     """
 
-    def __init__(self, draw: Callable[[Twister, int], float]) -> None:
-        self._draw = draw
+    def __init__(self, draw: Draw, bulk: Bulk, many: Many | None = None) -> None:
+        self._draw, self.bulk = draw, bulk
+        self._many = many
 
     def draw(self, twister: Twister, vp: int) -> float:
         """Draw one number with the generator of a virtual process."""
         return self._draw(twister, vp)
 
     def of_nodes(self, generators: Generators, ids: np.ndarray) -> np.ndarray:
-        """Draw one number for each node."""
-        vps = [generators.of_node(node) for node in ids.tolist()]
-        return np.array([self._draw(generators.of(vp), vp) for vp in vps])
+        """Draw one number for each node, in this order."""
+        vps = generators.of_node(ids)
+        values = np.zeros(len(ids))
+        for vp in np.unique(vps).tolist():
+            mine = vps == vp
+            values[mine] = self.many(generators.of(vp), vp, int(np.count_nonzero(mine)))
+        return values
+
+    def many(self, twister: Twister, vp: int, n: int) -> np.ndarray:
+        """Draw `n` numbers with the generator of a virtual process."""
+        if self._many is not None:
+            return self._many(twister, vp, n)
+        return np.array([self._draw(twister, vp) for _ in range(n)])
 
     def GetValue(self) -> float:
         """Draw one number."""
         return self._draw(Generators.present.shared, 0)
 
-    def _combined(self, other: Any, action: Callable[[float, float], float], swapped: bool = False) -> Parameter:
+    def _combined(self, other: Any, action: Callable[[Any, Any], Any], swapped: bool = False) -> Parameter:
         if not isinstance(other, Parameter | int | float | np.number):
             return NotImplemented
-        right = other._draw if isinstance(other, Parameter) else lambda twister, vp: float(other)
 
-        def draw(twister: Twister, vp: int) -> float:
-            a = self._draw(twister, vp)
-            b = right(twister, vp)
+        def act(a: Any, b: Any) -> Any:
             return action(b, a) if swapped else action(a, b)
 
-        return Parameter(draw)
+        if isinstance(other, Parameter):
+            return Parameter(lambda twister, vp: act(self._draw(twister, vp), other._draw(twister, vp)),
+                             lambda rng, n: act(self.bulk(rng, n), other.bulk(rng, n)))  # fmt: skip
+        number = float(other)
+        many = None
+        if action is not operator.pow:  # of NumPy it may round otherwise
+            many = lambda twister, vp, n: act(self.many(twister, vp, n), number)  # noqa: E731
+        return Parameter(lambda twister, vp: act(self._draw(twister, vp), number),
+                         lambda rng, n: act(self.bulk(rng, n), number), many)  # fmt: skip
 
     def __add__(self, other: Any) -> Parameter:
         return self._combined(other, operator.add)
@@ -122,32 +156,48 @@ def uniform(min: float = 0.0, max: float = 1.0) -> Parameter:
     """Evenly distributed in [min, max)."""
     if min >= max:
         raise NESTErrors.BadProperty(f"nest.random.uniform: min = {min} must be below max = {max}")
-    return Parameter(lambda twister, vp: min + (max - min) * twister.drand())
+    return Parameter(
+        lambda twister, vp: min + (max - min) * twister.drand(),
+        lambda rng, n: rng.uniform(min, max, n),
+        lambda twister, vp, n: min + (max - min) * twister.uniform(n),
+    )
 
 
 def uniform_int(max: int) -> Parameter:
     """Whole numbers below `max`, evenly distributed."""
     if max < 1:
         raise NESTErrors.BadProperty(f"nest.random.uniform_int: max = {max} must be at least 1")
-    return Parameter(lambda twister, vp: float(twister.whole(max, 1)[0]))
+    return Parameter(
+        lambda twister, vp: float(twister.whole(max, 1)[0]),
+        lambda rng, n: rng.integers(max, size=n).astype(float),
+        lambda twister, vp, n: twister.whole(max, n).astype(float),
+    )
 
 
 def exponential(beta: float = 1.0) -> Parameter:
     """Exponentially distributed with mean `beta`."""
-    return Parameter(lambda twister, vp: beta * (-math.log(1 - twister.drand())))
+    return Parameter(
+        lambda twister, vp: beta * (-math.log(1 - twister.drand())), lambda rng, n: rng.exponential(beta, n)
+    )
 
 
 def normal(mean: float = 0.0, std: float = 1.0) -> Parameter:
     """Normally distributed; each parameter has a method of pairs of its own per virtual process, as in NEST."""
     if not std > 0:
         raise NESTErrors.BadProperty(f"nest.random.normal: std = {std} must be above 0")
-    pairs: dict[int, NormalPairs] = {}
-    return Parameter(lambda twister, vp: pairs.setdefault(vp, NormalPairs()).draw(twister, mean, std))
+    pairs: dict[int, NormalPairs] = defaultdict(NormalPairs)
+    return Parameter(
+        lambda twister, vp: pairs[vp].draw(twister, mean, std),
+        lambda rng, n: rng.normal(mean, std, n),
+        lambda twister, vp, n: pairs[vp].many(twister, mean, std, n),
+    )
 
 
 def lognormal(mean: float = 0.0, std: float = 1.0) -> Parameter:
     """Exponentials of normal numbers."""
     if not std > 0:
         raise NESTErrors.BadProperty(f"nest.random.lognormal: std = {std} must be above 0")
-    pairs: dict[int, NormalPairs] = {}
-    return Parameter(lambda twister, vp: math.exp(pairs.setdefault(vp, NormalPairs()).draw(twister, mean, std)))
+    pairs: dict[int, NormalPairs] = defaultdict(NormalPairs)
+    return Parameter(
+        lambda twister, vp: math.exp(pairs[vp].draw(twister, mean, std)), lambda rng, n: rng.lognormal(mean, std, n)
+    )

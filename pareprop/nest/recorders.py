@@ -17,8 +17,10 @@ class Column:
 
     Parameters
     ----------
-    kind : type of its numbers
-    width : numbers in a row
+    kind : np.dtype
+        Type of its numbers.
+    width : int
+        Numbers in a row.
     """
 
     def __init__(self, kind: Any, width: int = 1) -> None:
@@ -57,8 +59,10 @@ class Window:
 
     Parameters
     ----------
-    block, local : the device
-    dt : resolution in ms
+    block, local : Block, int
+        The device.
+    dt : float
+        Resolution in ms.
     """
 
     def __init__(self, block: Any, local: int, dt: float) -> None:
@@ -72,12 +76,18 @@ class Meter:
 
     Parameters
     ----------
-    name : told when memory is short
-    ids : int64 ascending, the nodes it is connected to
-    fields : what it records
-    window : when
-    every, offset : steps between samples, and of the first one
-    dt : resolution in ms
+    name : str
+        Told when memory is short.
+    ids : np.ndarray
+        int64 ascending, the nodes it is connected to.
+    fields : tuple of str
+        What it records.
+    window : Window
+        When it records.
+    every, offset : int
+        Steps between samples, and of the first one.
+    dt : float
+        Resolution in ms.
     """
 
     def __init__(
@@ -109,10 +119,14 @@ class Meter:
 
         Parameters
         ----------
-        field : one of `fields`
-        places : of the nodes in `ids`
-        step : NEST's, whose stamp is one later
-        values : float64 (n_steps, n_places)
+        field : str
+            One of `fields`.
+        places : np.ndarray
+            int64 (n_places,), of the nodes in `ids`.
+        step : int
+            NEST's, whose stamp is one later.
+        values : np.ndarray
+            float64 (n_steps, n_places).
         """
         low, high = self.rows_up_to(step), self.rows_up_to(step + len(values))
         if high > low:
@@ -140,11 +154,16 @@ class EventList:
 
     Parameters
     ----------
-    name : told when memory is short
-    window : when it records
-    dt : resolution in ms
-    fields : what each event has besides `senders` and `times`
-    at_arrival : whether events are shown when the spike arrives, one step after it was sent
+    name : str
+        Told when memory is short.
+    window : Window
+        When it records.
+    dt : float
+        Resolution in ms.
+    fields : dict
+        What each event has besides `senders` and `times`.
+    at_arrival : bool
+        Whether events are shown when the spike arrives, one step after it was sent.
     """
 
     def __init__(self, name: str, window: Window, dt: float, fields: dict[str, Any], at_arrival: bool) -> None:

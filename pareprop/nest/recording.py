@@ -21,7 +21,8 @@ class Recorders:
 
     Parameters
     ----------
-    nodes : table of all nodes
+    nodes : NodeTable
+        All nodes.
     """
 
     def __init__(self, nodes: NodeTable) -> None:

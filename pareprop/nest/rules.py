@@ -25,10 +25,14 @@ class Pairs:
 
     Attributes
     ----------
-    source, target : int64 (n,) places in the two collections
-    shape : of a matrix of weights, (rows, columns), or None
-    row, column : int64 (n,), place of each pair in it
-    drawn : name to float64 (n,), parameters drawn with the pairs
+    source, target : np.ndarray
+        int64 (n,), places in the two collections.
+    shape : tuple of int or None
+        Of a matrix of weights, (rows, columns).
+    row, column : np.ndarray or None
+        int64 (n,), place of each pair in it; None if pairs come by target and columns count those of one target.
+    drawn : dict or None
+        Name to float64 (n,), parameters drawn with the pairs.
     """
 
     source: np.ndarray
@@ -37,6 +41,12 @@ class Pairs:
     row: np.ndarray | None = None
     column: np.ndarray | None = None
     drawn: Mapping[str, np.ndarray] | None = None
+
+    def of_matrix(self, values: np.ndarray) -> np.ndarray:
+        """Values of the pairs from a matrix of `shape`."""
+        if self.row is not None:
+            return values[self.row, self.column]
+        return values[self.target, np.arange(len(self.target)) - np.searchsorted(self.target, self.target)]
 
 
 def specification(spec: Any) -> dict[str, Any]:
@@ -70,10 +80,19 @@ def pairs(
 
     Parameters
     ----------
-    spec : as completed by `specification`
-    source, target : int64, ids
-    generators : random numbers
-    random : parameters of synapses that are drawn for each connection
+    spec : dict
+        As completed by `specification`.
+    source, target : np.ndarray
+        int64, ids.
+    generators : Generators
+        Random numbers.
+    random : dict
+        Parameters of synapses that are drawn for each connection.
+
+    Returns
+    -------
+    Pairs
+        In the order in which NEST makes them.
     """
     rule, autapses, multapses = spec["rule"], spec["allow_autapses"], spec["allow_multapses"]
     if rule == "all_to_all":
@@ -103,7 +122,7 @@ def pairs(
             )
         return _fixed_total(spec, source, target, draws)
     if random:
-        draws = Draws(generators, random, len(found.source))
+        draws = Draws(generators, random, 0)
         return Pairs(found.source, found.target, drawn=draws.in_order(target[found.target]))
     return found
 
@@ -155,9 +174,12 @@ class Draws:
 
     Parameters
     ----------
-    generators : random numbers
-    random : parameters to draw for each connection
-    n : about how many there will be
+    generators : Generators
+        Random numbers.
+    random : dict
+        Parameters to draw for each connection.
+    n : float
+        About how many connections are made; with more than `MOST_EXACT` parameters are drawn after all pairs.
     """
 
     def __init__(self, generators: Generators, random: Mapping[str, Parameter], n: float) -> None:
@@ -180,10 +202,18 @@ class Draws:
 
         Parameters
         ----------
-        target : ids
-        choose : takes a virtual process and the place of a target; yields pieces of places of sources, after each of
-            which the generator stands as NEST's does when it has made these connections, one at a time if needed
-        shape : of a matrix of weights
+        target : np.ndarray
+            int64, ids.
+        choose : Callable
+            Takes a virtual process and the place of a target; yields pieces of places of sources, after each of which
+            the generator stands as NEST's does when it has made these connections, one at a time if needed.
+        shape : tuple of int or None
+            Of a matrix of weights.
+
+        Returns
+        -------
+        Pairs
+            By target.
         """
         found, drawn = [np.zeros(0, np.int64)], {name: [] for name in self.random}
         counts = np.zeros(len(target), np.int64)
@@ -195,15 +225,17 @@ class Draws:
                 if self.singly:
                     self.draw(vp, drawn)
         source, place = np.concatenate(found), np.repeat(np.arange(len(target)), counts)
-        column = np.arange(len(source)) - np.repeat(np.cumsum(counts) - counts, counts)
         values = {name: np.array(row) for name, row in drawn.items()} if self.singly else self.in_order(target[place])
-        return Pairs(source, place, shape, place, column, values)
+        return Pairs(source, place, shape, drawn=values)
 
     def in_order(self, target: np.ndarray) -> dict[str, np.ndarray]:
         """Draw the parameters of connections onto nodes `target` in this order."""
-        drawn = {name: [] for name in self.random}
-        if not self.random:
-            return {}
+        if not self.exact:
+            return {name: parameter.bulk(self.generators.bulk(), len(target))
+                    for name, parameter in self.random.items()}  # fmt: skip
+        if len(self.random) < 2:
+            return {name: parameter.of_nodes(self.generators, target) for name, parameter in self.random.items()}
+        drawn: dict[str, list[float]] = {name: [] for name in self.random}
         for node in target.tolist():
             self.draw(self.generators.of_node(node), drawn)
         return {name: np.array(column) for name, column in drawn.items()}

@@ -22,10 +22,14 @@ def changed(present: Mapping[str, Any], values: Mapping[str, Any], runs: bool, h
 
     Parameters
     ----------
-    present : parameters before
-    values : those to set
-    runs : whether the network has been simulated
-    has_nodes : whether there are nodes
+    present : dict
+        Parameters before.
+    values : dict
+        Those to set.
+    runs : bool
+        Whether the network has been simulated.
+    has_nodes : bool
+        Whether there are nodes.
 
     Raises
     ------

@@ -49,9 +49,12 @@ class Links:
 
     Attributes
     ----------
-    node : int64 (n,), ids of generators
-    source : int64 (n,), sources of the network's inputs that they make spike
-    delay : int64 (n,), steps until then; 0 where the generator itself is the source
+    node : np.ndarray
+        int64 (n,), ids of generators.
+    source : np.ndarray
+        int64 (n,), sources of the network's inputs that they make spike.
+    delay : np.ndarray
+        int64 (n,), steps until then; 0 where the generator itself is the source.
     """
 
     node: np.ndarray = field(default_factory=lambda: NOTHING)
@@ -76,11 +79,16 @@ class SpikeTrains:
 
     Parameters
     ----------
-    nodes : table of all nodes
-    links : of the spike generators
-    trains : of the Poisson generators: every link is a train of its own
-    seed : of the Poisson trains
-    dt : resolution in ms
+    nodes : NodeTable
+        All nodes.
+    links : Links
+        Of the spike generators.
+    trains : Links
+        Of the Poisson generators: every link is a train of its own.
+    seed : int
+        Of the Poisson trains.
+    dt : float
+        Resolution in ms.
     """
 
     def __init__(self, nodes: Any, links: Links, trains: Links, seed: int, dt: float) -> None:
@@ -124,10 +132,14 @@ class Amplitudes:
 
     Parameters
     ----------
-    nodes : table of all nodes
-    weight : generator to readouts and the weights with which they take it
-    n : number of readouts
-    dt : resolution in ms
+    nodes : NodeTable
+        All nodes.
+    weight : dict
+        Generator to readouts and the weights with which they take it.
+    n : int
+        Number of readouts.
+    dt : float
+        Resolution in ms.
     """
 
     def __init__(self, nodes: Any, weight: dict[int, list[tuple[int, float]]], n: int, dt: float) -> None:
@@ -167,9 +179,12 @@ class Currents(Amplitudes):
 
     Parameters
     ----------
-    nodes : table of all nodes
-    generators : int64 (n,), ids
-    dt : resolution in ms
+    nodes : NodeTable
+        All nodes.
+    generators : np.ndarray
+        int64 (n,), ids.
+    dt : float
+        Resolution in ms.
     """
 
     def __init__(self, nodes: Any, generators: np.ndarray, dt: float) -> None:

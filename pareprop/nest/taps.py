@@ -16,14 +16,19 @@ class Taps:
 
     Parameters
     ----------
-    meters : of multimeters
-    spikes : recorder and how often each node is connected to it, int64 (n_nodes + 1,)
-    weights : recorder and the connections it watches
-    recurrent, readouts : ids of nodes by index
+    meters : list of Meter
+        Of multimeters.
+    spikes : list of tuple
+        Recorder and how often each node is connected to it, int64 (n_nodes + 1,).
+    weights : list of WeightTap
+        Weight recorders and the connections they watch.
+    recurrent, readouts : np.ndarray
+        int64, ids of nodes by index.
 
     Attributes
     ----------
-    recorded : int64 ascending, indices of the recurrent neurons that any meter records
+    recorded : np.ndarray
+        int64 ascending, indices of the recurrent neurons that any meter records.
     """
 
     def __init__(
@@ -88,9 +93,12 @@ class WeightTap:
 
     Parameters
     ----------
-    recorder : of events
-    source, target : int64 (n,), ids of nodes, by ascending source
-    place : (bundle, place in it), int64 (n, 2)
+    recorder : EventList
+        Takes the events.
+    source, target : np.ndarray
+        int64 (n,), ids of nodes.
+    place : np.ndarray
+        int64 (n, 2), bundle and place in it.
     """
 
     def __init__(self, recorder: EventList, source: np.ndarray, target: np.ndarray, place: np.ndarray) -> None:
@@ -102,9 +110,12 @@ class WeightTap:
 
         Parameters
         ----------
-        stamps, ids : spikes, by ascending stamp
-        weight : float64 (n,), of the connections
-        lost : bool (n_spikes, n), what does not arrive
+        stamps, ids : np.ndarray
+            int64 (n_spikes,), spikes by ascending stamp.
+        weight : np.ndarray
+            float64 (n,), of the connections.
+        lost : np.ndarray or None
+            bool (n_spikes, n), what does not arrive.
         """
         low, high = np.searchsorted(self.source, ids), np.searchsorted(self.source, ids, side="right")
         n = high - low

@@ -7,8 +7,9 @@ leave the graph. What fits none of this is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,16 @@ import numpy as np
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.neurons import NEURON_MODELS, READOUT_MODELS
-from ..network.optimizers import Optimizer, optimizer
 from .catalogue import SynapseModel
 from .connections import Bundle
-from .errors import NESTErrors, refuse, translated
+from .errors import refuse, translated
+from .models import common_optimizer, made_optimizer
 from .nodes import Block, NodeTable
+from .rates import Rates
 from .stimuli import Links
 
 SPLIT = ("surrogate_gradient_function", "kappa", "kappa_reg", "eprop_isi_trace_cutoff", "regular_spike_arrival",
          "refractory_input")  # fmt: skip
-SOFTMAX, WINDOW, TARGET = 1, 1, 2  # receptor types of readouts; 1 is the window in the spike variant
 
 
 @dataclass
@@ -34,17 +35,28 @@ class Wiring:
 
     Attributes
     ----------
-    model : populations and projections
-    recurrent, readouts, parrots : int64, ids of nodes by their index in the role (parrots: among the inputs)
-    links : spike generators to inputs
-    trains : Poisson generators to inputs
-    currents : ids of current generators
-    targets, window : generator to readouts and weights
-    origin : projection to bundles and places of its synapses
-    rates : plastic projection to the synapse model that has its learning rate
-    average_gradient : of the interval variant
-    plastic : whether anything learns
-    fixed : whether there are synapses of inputs that do not learn
+    model : Model
+        Populations and projections.
+    recurrent, readouts, parrots : np.ndarray
+        int64, ids of nodes by their index in the role (parrots: among the inputs).
+    links : Links
+        Spike generators to inputs.
+    trains : Links
+        Poisson generators to inputs.
+    currents : np.ndarray
+        int64, ids of current generators.
+    targets, window : dict
+        Generator to readouts and weights.
+    origin : dict
+        Projection to bundles and places of its synapses.
+    rates : dict
+        Plastic projection to the synapse model that has its learning rate.
+    average_gradient : bool
+        Of the interval variant.
+    plastic : bool
+        Whether anything learns.
+    fixed : bool
+        Whether there are synapses of inputs that do not learn.
     """
 
     model: Model
@@ -77,10 +89,14 @@ def wire(
 
     Parameters
     ----------
-    nodes : all nodes
-    bundles : all connections between nodes that are not recorders
-    synapses : models of synapses, with their present defaults
-    kernel : kernel parameters
+    nodes : NodeTable
+        All nodes.
+    bundles : list of Bundle
+        All connections between nodes that are not recorders.
+    synapses : dict
+        Models of synapses, with their present defaults.
+    kernel : dict
+        Kernel parameters.
 
     Raises
     ------
@@ -104,13 +120,16 @@ class _Wirer:
                 "simulate one with neurons of one variant, `eprop_iaf*_bsshslm_2020` or the others",
             )
         self.variant = variants.pop()
-        model = Model(self.variant, 1, self.dt, optimizer=self._optimizer())
+        learning = [synapses[name] for name in dict.fromkeys(
+            bundle.model.name for bundle in bundles if bundle.model.plastic and len(bundle))]  # fmt: skip
+        model = Model(self.variant, 1, self.dt, optimizer=common_optimizer(learning, self.variant))
         self.groups: dict[str, list[_Group]] = {"input": [], "current": [], "recurrent": [], "readout": []}
         self.wiring = Wiring(model, *(np.zeros(0, np.int64) for _ in range(3)))
-        self.wiring.average_gradient = any(item.defaults.get("average_gradient") for item in self._plastic_models())
-        self._softmax: list[Bundle] = []
+        self.wiring.average_gradient = any(item.defaults.get("average_gradient") for item in learning)
         with translated():
             self._populations()
+            self._rates = Rates(self.variant, self.base, self.kind, self.wiring.readouts)
+            self.wiring.targets, self.wiring.window = self._rates.targets, self._rates.window
             self._inputs()
             self._connections()
             self._check_readouts()
@@ -161,7 +180,9 @@ class _Wirer:
             self.groups["input"].append(_Group(population, direct))
             w.links.add(direct, model.offset(population) + np.arange(len(direct)), np.array(0))
         for bundle in self.bundles:
-            chosen = self.kind[bundle.target] == "parrot"
+            if not self._among(bundle.ends[1], self.kind == "parrot"):
+                continue
+            chosen = (self.kind == "parrot")[bundle.target]
             base, kinds = self.base[bundle.source[chosen]], self.kind[bundle.source[chosen]]
             if np.any(kinds != "stimulator") or np.any((base != "spike_generator") & (base != "poisson_generator")):
                 raise refuse("spikes from neurons to parrot neurons", "connect generators to them alone")
@@ -178,7 +199,10 @@ class _Wirer:
         """Generators of a kind with targets other than parrots."""
         found = [np.zeros(0, np.int64)]
         for bundle in self.bundles:
-            found.append(bundle.source[(self.base[bundle.source] == base) & (self.kind[bundle.target] != "parrot")])
+            if not self._among(bundle.ends[0], self.base == base):
+                continue
+            mine = np.flatnonzero((self.base == base)[bundle.source])
+            found.append(bundle.source[mine][self.kind[bundle.target[mine]] != "parrot"])
         return np.unique(np.concatenate(found))
 
     # ---- connections -------------------------------------------------------------------------------------------------
@@ -186,31 +210,48 @@ class _Wirer:
     def _connections(self) -> None:
         parts: dict[tuple, list[tuple[int, np.ndarray]]] = {}
         for index, bundle in enumerate(self.bundles):
-            rest = np.flatnonzero(self.kind[bundle.target] != "parrot")
+            rest = np.arange(len(bundle))
+            if self._among(bundle.ends[1], self.kind == "parrot"):
+                rest = rest[self.kind[bundle.target] != "parrot"]
             if bundle.model.base == "rate_connection_delayed":
-                self._rates(bundle, rest)
+                self._rates.add(bundle, rest)
                 continue
             if not len(rest):
                 continue
-            poisson = self.base[bundle.source[rest]] == "poisson_generator"
-            if poisson.any():
+            if self._among(bundle.ends[0], self.base == "poisson_generator"):
+                poisson = (self.base == "poisson_generator")[_taken(bundle.source, rest)]
                 self._poisson(index, bundle, rest[poisson])
                 rest = rest[~poisson]
-            pre, post = self._owner(bundle.source[rest]), self._owner(bundle.target[rest])
-            for k in np.unique(pre * 2**20 + post):
-                mine = rest[(pre * 2**20 + post) == k]
-                key = int(k) // 2**20, int(k) % 2**20, bundle.model.name
-                parts.setdefault(key, []).append((index, mine))
+            for (pre, post), mine in self._between(bundle, rest):
+                parts.setdefault((pre, post, bundle.model.name), []).append((index, mine))
         everybody = [group for role in self.groups.values() for group in role]
         for (pre, post, name), members in parts.items():
             self._project(everybody[pre], everybody[post], self.synapses[name], members)
 
-    def _owner(self, ids: np.ndarray) -> np.ndarray:
-        """Which population each node belongs to, by its place among all."""
-        owner = np.full(len(self.kind), -1, np.int64)
+    @staticmethod
+    def _among(ids: np.ndarray, wanted: np.ndarray) -> bool:
+        return bool(np.any(wanted[ids]))
+
+    def _between(self, bundle: Bundle, place: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
+        """Connections of a bundle by the populations of their ends; populations by their place among all."""
+        ends = [np.unique(self._owners[ids]).tolist() for ids in bundle.ends]
+        if len(ends[0]) == len(ends[1]) == 1 and min(ends)[0] >= 0:
+            return [((ends[0][0], ends[1][0]), place)]
+        pre, post = (self._owner(_taken(ids, place)) for ids in (bundle.source, bundle.target))
+        n = int(post.max(initial=0)) + 1
+        pair = pre * n + post
+        return [((k // n, k % n), place[pair == k]) for k in np.flatnonzero(np.bincount(pair)).tolist()]
+
+    @cached_property
+    def _owners(self) -> np.ndarray:
+        """Population of each node by its place among all, -1 for what belongs to none."""
+        owners = np.full(len(self.kind), -1, np.int64)
         for place, group in enumerate(group for role in self.groups.values() for group in role):
-            owner[group.ids] = place
-        found = owner[ids]
+            owners[group.ids] = place
+        return owners
+
+    def _owner(self, ids: np.ndarray) -> np.ndarray:
+        found = self._owners[ids]
         if np.any(found < 0):
             node = int(ids[found < 0][0])
             raise refuse(f"connections of {self.base[node]} (node {node}) to or from e-prop neurons",
@@ -218,13 +259,13 @@ class _Wirer:
         return found
 
     def _project(self, pre: _Group, post: _Group, synapse: SynapseModel, members: list[tuple[int, np.ndarray]]) -> None:
-        source, target, weight, delay = (np.concatenate(column) for column in zip(
-            *((b.source[k], b.target[k], b.weight[k], np.broadcast_to(b.delay, len(b))[k])
+        source, target, weight, delay = (_joined(column) for column in zip(
+            *(tuple(_taken(column, k) for column in (b.source, b.target, b.weight, np.broadcast_to(b.delay, len(b))))
               for b, k in ((self.bundles[index], place) for index, place in members)), strict=True))  # fmt: skip
         self._check_projection(pre.population, post.population, synapse, members, delay)
         options: dict[str, Any] = {}
         if synapse.plastic:
-            options["optimizer"] = self._made(synapse)
+            options["optimizer"] = made_optimizer(synapse)
             self.wiring.plastic = True
         elif pre.population.role in ("input", "recurrent"):
             options["plastic"] = False
@@ -232,7 +273,7 @@ class _Wirer:
         name = f"{synapse.name}: {pre.population.name} -> {post.population.name}"
         self.wiring.model.connect(
             pre.population, post.population, "explicit", weight=weight, delay=delay, name=name,
-            source=np.searchsorted(pre.ids, source), target=np.searchsorted(post.ids, target), **options,
+            source=_places(pre.ids, source), target=_places(post.ids, target), **options,
         )  # fmt: skip
         self.wiring.origin[name] = members
         if synapse.plastic:
@@ -278,73 +319,12 @@ class _Wirer:
                 target=np.searchsorted(group.ids, bundle.target[place][mine]), plastic=False,
             )  # fmt: skip
 
-    def _rates(self, bundle: Bundle, rest: np.ndarray) -> None:
-        """Targets, learning windows, and the sums of a softmax."""
-        ends = set(zip(self.base[bundle.source[rest]], self.kind[bundle.target[rest]], strict=True))
-        self._rate_delay(bundle)
-        if all(kind == "readout" for _, kind in ends) and len({base for base, _ in ends}) == 1:
-            base = ends.pop()[0]
-            readout = np.searchsorted(self.wiring.readouts, bundle.target)
-            if base.startswith("eprop_readout") and self.variant == "interval" and bundle.receptor == SOFTMAX:
-                self._softmax.append(bundle)
-                return
-            window = self.variant == "spike" and bundle.receptor == WINDOW
-            if base == "step_rate_generator" and (window or bundle.receptor == TARGET):
-                place = self.wiring.window if window else self.wiring.targets
-                for source, target, weight in zip(bundle.source, readout, bundle.weight, strict=True):
-                    place.setdefault(int(source), []).append((int(target), float(weight)))
-                return
-        names = " and ".join(sorted(f"{base} to {kind}" for base, kind in ends))
-        raise refuse(f"rate_connection_delayed from {names} with receptor_type {bundle.receptor}",
-                     "connect step_rate_generators to readouts by type 2, or 1 for a learning window")  # fmt: skip
-
-    def _rate_delay(self, bundle: Bundle) -> None:
-        if np.any(np.asarray(bundle.delay) != 1):
-            raise refuse("rate connections with a delay of several steps", "give them one step")
-
     def _check_readouts(self) -> None:
-        w, readouts = self.wiring, self.groups["readout"]
-        n = len(w.readouts)
-        if n and any(group.population.params != readouts[0].population.params for group in readouts):
+        readouts = self.groups["readout"]
+        if readouts and any(group.population.params != readouts[0].population.params for group in readouts):
             raise refuse("readouts with different parameters", "give all readouts the same")
-        softmax = self._softmax
-        cross_entropy = n > 0 and self.variant == "interval" and readouts[0].population.params.loss == "cross_entropy"
-        found = sum(len(bundle) for bundle in softmax)
-        pairs = {pair for bundle in softmax for pair in zip(bundle.source, bundle.target, strict=True)}
-        complete = len(pairs) == found == n * (n - 1) and all(np.all(bundle.weight == 1.0) for bundle in softmax)
-        if (cross_entropy and not complete) or (softmax and not cross_entropy):
-            raise refuse(
-                "a softmax over a part of the readouts, or weighted",
-                "connect each readout to every other one with weight 1 if loss is cross_entropy, else none",
-            )
-        if w.window:
-            generators = set(w.window)
-            reached = [target for targets in w.window.values() for target, _ in targets]
-            weights = {weight for targets in w.window.values() for _, weight in targets}
-            if len(generators) > 1 or sorted(reached) != list(range(n)) or weights != {1.0}:
-                raise refuse("a learning window that is not the same for all readouts",
-                             "connect one step_rate_generator to all readouts, with weight 1")  # fmt: skip
-
-    # ---- optimizers --------------------------------------------------------------------------------------------------
-
-    def _plastic_models(self) -> list[SynapseModel]:
-        names = dict.fromkeys(bundle.model.name for bundle in self.bundles if bundle.model.plastic and len(bundle))
-        return [self.synapses[name] for name in names]
-
-    def _made(self, synapse: SynapseModel) -> Optimizer:
-        return optimizer(synapse.defaults["optimizer"], f"optimizer of {synapse.name}")
-
-    def _optimizer(self) -> Optimizer:
-        models = self._plastic_models()
-        averages = {model.defaults.get("average_gradient", False) for model in models}
-        batches = {model.defaults["optimizer"]["batch_size"] for model in models}
-        if len(averages) > 1 or len(batches) > 1:
-            raise refuse("synapse models that differ in batch_size or average_gradient", "give them the same")
-        if self.variant == "spike" and batches - {1}:
-            raise NESTErrors.BadProperty(f"batch_size = {max(batches)} must be 1 for eprop_synapse")
-        with translated():
-            made = self._made(models[0]) if models else optimizer({}, "optimizer")
-        return made
+        interval = bool(readouts) and self.variant == "interval"
+        self._rates.check(interval and readouts[0].population.params.loss == "cross_entropy")
 
 
 def _split(block: Block) -> list[np.ndarray]:
@@ -357,6 +337,21 @@ def _split(block: Block) -> list[np.ndarray]:
     for key in keys:
         changes |= block.values[key][1:] != block.values[key][:-1]
     return np.split(ids, np.flatnonzero(changes) + 1)
+
+
+def _taken(column: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Entries at ascending places, without a copy if these are all."""
+    return column if len(place) == len(column) else column[place]
+
+
+def _joined(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Columns one after the other, a single one without a copy."""
+    return columns[0] if len(columns) == 1 else np.concatenate(columns)
+
+
+def _places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Places of some of ascending ids."""
+    return wanted - ids[0] if len(ids) == ids[-1] - ids[0] + 1 else np.searchsorted(ids, wanted)
 
 
 def _words(population: Population) -> str:

@@ -13,10 +13,9 @@ from ..parallel.partition import overlap
 from ..sonata.edges import Piece
 from .connectivity import RULES, Projection
 from .model import Model
-from .parameters import Constant, Normal
+from .parameters import Constant, Normal, Uniform
 from .signs import check_weights
 
-NO_SELF = -(2**62)  # offset at which no target finds itself among the sources
 TILE = 5120  # targets whose input fits the nearest cache, 40 kB
 SHORTEST_ROW = 64  # synapses that a row keeps on average in a tile
 
@@ -57,29 +56,29 @@ class _RuledBlock(Block):
         super().__init__(projection, targets, base)
         low, high = projection.delay
         self.delays = np.arange(low, high + 1)
-        self._keys = [rng.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")]
-        self._scratch = np.arange(projection.pre.size * RULES[projection.rule].shuffles, dtype=np.uint32)
-        self.counts = np.zeros((len(self.delays), projection.pre.size), np.int64)
-        topology.count(*self._arguments(), self.counts, self._scratch)
-
-    def _arguments(self) -> tuple:
-        item = self.projection
-        return (
-            RULES[item.rule].code, item.pre.size, *self.targets, int(item.indegree or 0),
-            float(item.probability or 0.0), item.allow_multapses, 0 if self.leaves_out_self else NO_SELF,
-            self._keys[0], self._keys[1], *item.delay,
+        rule = RULES[projection.rule]
+        shuffled = projection.pre.size if rule.shuffles and not projection.allow_multapses else 0
+        self._drawing = topology.Drawing(
+            rule.code, projection.pre.size, projection.indegree or 0, projection.probability or 0.0,
+            projection.allow_multapses, 0 if self.leaves_out_self else None, projection.delay,
+            _numbers(projection.weight),
+            [rng.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")],
+            np.arange(shuffled, dtype=np.uint32),
         )  # fmt: skip
+        self.counts = np.zeros((len(self.delays), projection.pre.size), np.int64)
+        self._drawing.count(*targets, self.counts)
 
     def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
-        kind = self.projection.weight
-        if isinstance(kind, Constant):
-            numbers = (topology.WEIGHT_CONSTANT, kind.value, 0.0)
-        elif isinstance(kind, Normal):
-            numbers = (topology.WEIGHT_NORMAL, kind.mean, kind.std)
-        else:
-            numbers = (topology.WEIGHT_UNIFORM, kind.low, kind.high)
-        places = (self.base, starts.copy(), target, weight)
-        topology.fill(*self._arguments(), *numbers, self._keys[2], *places, self._scratch)
+        self._drawing.fill(*self.targets, self.base, starts.copy(), target, weight)
+
+
+def _numbers(weight: Constant | Normal | Uniform) -> tuple[int, float, float]:
+    """Return a distribution as the kernel takes it."""
+    if isinstance(weight, Constant):
+        return topology.WEIGHT_CONSTANT, weight.value, 0.0
+    if isinstance(weight, Normal):
+        return topology.WEIGHT_NORMAL, weight.mean, weight.std
+    return topology.WEIGHT_UNIFORM, weight.low, weight.high
 
 
 class _ExplicitBlock(Block):
@@ -134,7 +133,7 @@ class _StreamedBlock(Block):
             row = self._rows(piece)
             order = np.argsort(row, kind="stable")
             row = row[order]
-            begins = np.flatnonzero(np.concatenate(([True], row[1:] != row[:-1])))
+            begins = np.flatnonzero(np.diff(row, prepend=-1))
             lengths = np.diff(np.append(begins, len(row)))
             place = cursor[row] + np.arange(len(row)) - np.repeat(begins, lengths)
             cursor[row[begins]] += lengths

@@ -13,6 +13,8 @@ from .parameters import nearest
 
 SUBSTITUTES = {("interval", "iaf_psc_delta"): "iaf", ("interval", "iaf_psc_delta_adapt"): "iaf_adapt"}
 
+EVERY = "*"  # in place of the name of an edge population: options of all
+
 
 def add(
     model: Any, path: Path, neuron: str | None, values: Mapping[str, Any], sign: str,
@@ -53,11 +55,12 @@ def _add_projections(
     read = edges.read(found, sizes, model.dt_ms, **reading)
     names = [item.name for item in read]
     for name in options:
-        if name not in names:
+        if name not in (EVERY, *names):
             raise InputError(f"{found.path}: no edge population '{name}'{nearest(name, names)}")
     for item in read:
         pre, post = populations[item.source], populations[item.target]
-        own = {"sign": item.source_signs() if sign == "weights" else sign} | dict(options.get(item.name, {}))
+        own = {"sign": item.source_signs() if sign == "weights" else sign}
+        own |= {**options.get(EVERY, {}), **options.get(item.name, {})}
         model.connect(pre, post, "sonata", edges=item, name=item.name, **own)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from ..errors import VALUE_LIMIT, InputError, shown
 from . import parameters
@@ -49,7 +49,7 @@ class ProjectionEntry(parameters.Frozen):
     rule: Literal[*RULES] = "all_to_all"
     weight: parameters.Value = 1.0
     delay: int | list[int] = 1
-    indegree: int | None = None
+    indegree: Annotated[float, AfterValidator(lambda value: int(value) if value.is_integer() else value)] | None = None
     probability: float | None = None
     source: list[int] | None = None
     target: list[int] | None = None
@@ -60,10 +60,33 @@ class ProjectionEntry(parameters.Frozen):
     optimizer: dict[str, Any] | None = None
     sign: Literal["source", "free"] | list[int] = "free"
     rewire: dict[str, Any] | None = None
+    sigma_in: float | None = None
+    sigma_out: float | None = None
+    space: dict[str, Any] | None = None
+    normalized: bool = False
+    inhibition: float = Field(1.0, gt=0)
+    keep_signs: bool = True
 
 
-def add_populations(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Add the populations of some tables to a model; return a line for each problem."""
+def add_populations(
+    model: Model, entries: Sequence[Mapping[str, Any]], local_readouts: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Add the populations of some tables, and readouts of single neurons, to a model; return a line for each problem.
+
+    Parameters
+    ----------
+    model : Model
+        Is added to.
+    entries : sequence of Mapping
+        Tables of populations.
+    local_readouts : Mapping or None
+        Arguments of `Model.local_readouts`; {} or None for none.
+
+    Returns
+    -------
+    list of str
+        Problems; empty if all was added.
+    """
     problems = []
     for number, entry in enumerate(entries):
         here = f"populations[{number}]" + (f" {shown(entry['name'])}" if isinstance(entry.get("name"), str) else "")
@@ -72,8 +95,20 @@ def add_populations(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
         except InputError as problem:
             problems.append(str(problem))
     there = {population.role for population in model.populations}
-    missing = {"recurrent", "readout"} - there - {str(entry.get("role")) for entry in entries}
-    return problems + [f"populations: one of role '{role}' is missing" for role in sorted(missing)]
+    needed = {"recurrent"} if local_readouts else {"recurrent", "readout"}
+    missing = needed - there - {str(entry.get("role")) for entry in entries}
+    problems += [f"populations: one of role '{role}' is missing" for role in sorted(missing)]
+    return problems if problems or not local_readouts else _add_local_readouts(model, local_readouts)
+
+
+def _add_local_readouts(model: Model, entry: Mapping[str, Any]) -> list[str]:
+    """Give neurons readouts of their own: all of them, unless `of` names populations."""
+    every = [population.name for population in model.of_role("recurrent")]
+    try:
+        model.local_readouts(**{"name": "local", "of": every, **entry})
+    except InputError as problem:
+        return [str(problem)]
+    return []
 
 
 def _add_population(model: Model, entry: Mapping[str, Any], here: str) -> None:

@@ -89,14 +89,21 @@ class LocalNetwork:
     def _compact(self) -> Sources:
         """Leave out of the tables the neurons without targets on this rank, unless they are few."""
         tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
-        heard = np.unique(np.concatenate([np.arange(*self.neurons), *(table.used() for table in tables)]))
+        heard = self.heard()
         rewired = any(item.rewire and item.pre.role == "recurrent" for item in self.model.projections)
         whole = rewired or len(heard) > ALMOST_ALL * self.n_recurrent  # any neuron may come to have a target here
-        heard = np.arange(self.n_recurrent) if whole else heard
+        listed = np.arange(self.n_recurrent) if whole else heard
         for table in tables:
             if not whole or any(span.first == span.last for span in table.spans):
-                table.compact(heard)
-        return Sources(self.n_recurrent, None if whole else heard)
+                table.compact(listed)
+        # the spike variant notes arrivals also where there is no synapse yet
+        moves = rewired and self.model.variant == "interval"
+        return Sources(self.n_recurrent, None if whole else heard, heard if moves else None)
+
+    def heard(self) -> np.ndarray:
+        """Return the neurons with targets on this rank, and its own, int64 ascending; before rows are left out."""
+        tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
+        return np.unique(np.concatenate([np.arange(*self.neurons), *(table.used() for table in tables)]))
 
     def _projections(self, pre: tuple[str, ...], post: str) -> list:
         return [item for item in self.model.projections if item.pre.role in pre and item.post.role == post]

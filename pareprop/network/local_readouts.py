@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from ..errors import shown
 from .parameters import Frozen
 
 
@@ -46,5 +47,6 @@ class LocalReadouts(Frozen):
 
 
 def names(of: Any) -> tuple[str, ...]:
-    """Return the names of one population or of several."""
-    return tuple(item.name for item in (of if isinstance(of, list | tuple) else [of]))
+    """Return the names of one population or of several, given by themselves or by name."""
+    given = of if isinstance(of, list | tuple) else [of]
+    return tuple(item if isinstance(item, str) else getattr(item, "name", shown(item)) for item in given)

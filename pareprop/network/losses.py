@@ -1,14 +1,35 @@
 """Losses of readouts: errors and values from signals and targets.
 
 A new loss is a class here and an entry of `LOSSES`; for the spike variant its error is also made in
-`cython_core/spike_variant/steps.pxi`, step by step.
+`cython_core/spike_variant/steps.pxi`, step by step. The loss of rewards, which compares with no target, is in `reward`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What a loss says of a sample.
+
+    Attributes
+    ----------
+    error : np.ndarray
+        float64 (n_steps, n_readouts), 0 in steps without a learning signal.
+    loss : float
+        Of the whole sample.
+    extra : dict of str to np.ndarray
+        What errors and loss are made of, for results.
+    """
+
+    error: np.ndarray
+    loss: float
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Loss(ABC):
@@ -29,6 +50,28 @@ class Loss(ABC):
     def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Return the errors, (n_steps, n_readouts)."""
         return output - target
+
+    def evaluate(self, signal: np.ndarray, target: np.ndarray, window: np.ndarray | slice, rollout: Any = None) -> Told:
+        """Return errors and loss of one sample. All ranks do so from the same signals: they are the same on all.
+
+        Parameters
+        ----------
+        signal, target : np.ndarray
+            float64 (n_steps, n_readouts).
+        window : np.ndarray or slice
+            Steps with a learning signal.
+        rollout : Rollout or None
+            What happened in an episode, for losses that have no target.
+
+        Returns
+        -------
+        Told
+            Errors, 0 outside the window; the loss is summed over the window.
+        """
+        error = np.zeros_like(signal)
+        output, wanted = self.output(signal[window]), target[window]
+        error[window] = self.error(output, wanted)
+        return Told(error, self.value(output, wanted, error[window]))
 
     @abstractmethod
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
@@ -75,6 +118,12 @@ class Huber(Loss):
         """Return the loss of some steps."""
         distance = np.abs(output - target)
         return float(np.sum(np.where(distance <= 1.0, 0.5 * error**2, distance - 0.5)))
+
+
+def log_softmax(signal: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the softmax over the last axis, (n, n_readouts) as `signal`."""
+    shifted = signal - signal.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
 
 
 LOSSES: dict[str, Loss] = {

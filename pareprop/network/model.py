@@ -25,6 +25,7 @@ from .local_readouts import LocalReadouts, names
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
 from .optimizers import optimizer as make_optimizer
+from .reward import Reward
 from .rewire import Rewire
 from .rewire import check_projection as check_rewired
 from .space import Space
@@ -54,6 +55,8 @@ class Model:
     precision : str
         "double" or "single": of weights, traces of synapses, state of neurons and histories. Errors, readouts and sums
         over long times are double in either.
+    loss : Reward or None
+        Loss of episodes with rewards, None for that of the readouts.
     local : LocalReadouts or None
         Readouts of single neurons, see `local_readouts`.
 
@@ -79,6 +82,7 @@ class Model:
     optimizer: Optimizer = field(default_factory=GradientDescent)
     precision: Literal["double", "single"] = "double"
     local: LocalReadouts | None = None
+    loss: Reward | None = None
 
     def __post_init__(self) -> None:
         if self.variant not in NEURON_MODELS:
@@ -127,7 +131,7 @@ class Model:
         default_weight, default_delay : float or None
             Weight, and delay in ms, of edges without one; None: each edge must have its own.
         projections : dict or None
-            Edge population to further arguments of `connect`, such as `plastic`, `optimizer` and `rewire`.
+            Edge population, or "*" for all, to further arguments of `connect`, such as `plastic` and `rewire`.
 
         Returns
         -------
@@ -340,8 +344,6 @@ class Model:
         projection = make(here, projection)
         projection = replace(projection, signs=self._signs(here, projection, sign))
         check_rewired(projection, here)
-        if rewire and self.variant == "spike":
-            raise InputError(f"{here}: rewire is for the interval variant, not for '{self.variant}'")
         if any(other.name == name for other in self.projections):
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
         self.projections.append(projection)

@@ -171,6 +171,7 @@ NEURON_MODELS: dict[str, dict[str, type[_Neuron]]] = {
         "iaf_psc_delta_adapt": IafPscDeltaAdapt,
     },
 }
+NEURONS = tuple(dict.fromkeys(name for models in NEURON_MODELS.values() for name in models))
 READOUT_MODELS: dict[str, type[_Readout]] = {"interval": ReadoutInterval, "spike": Readout}
 
 

@@ -49,7 +49,7 @@ class Optimizer(Frozen, ABC):
     optimize_each_step: bool = True
 
     @model_validator(mode="after")
-    def _ordered(self) -> Optimizer:
+    def _check_order(self) -> Optimizer:
         if self.Wmin > self.Wmax:
             raise ValueError(f"Wmin = {self.Wmin} must not exceed Wmax = {self.Wmax}")
         return self

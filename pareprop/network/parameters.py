@@ -99,7 +99,7 @@ class Uniform(Frozen):
     high: float
 
     @model_validator(mode="after")
-    def _ordered(self) -> Uniform:
+    def _check_order(self) -> Uniform:
         if self.low > self.high:
             raise ValueError(f"low = {self.low} must not exceed high = {self.high}")
         return self

@@ -17,11 +17,12 @@ class Rewire(Frozen):
     Attributes
     ----------
     l1 : float
-        Weights shrink by this times the learning rate with each step of the optimizer.
+        Weights shrink by this times the learning rate with each step of the optimizer; in the spike variant at the
+        end of every `every`-th sample.
     temperature : float
         Temperature of the random walk of the weights.
     every : int
-        Steps of the optimizer between two replacements of dormant synapses.
+        Steps of the optimizer, or samples of the spike variant, between two replacements of dormant synapses.
     """
 
     l1: float = Field(0.01, ge=0)

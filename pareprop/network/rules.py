@@ -31,7 +31,7 @@ class Rule(ABC):
     reaches_all : bool
         Whether each source reaches all targets (but itself, without autapses).
     shuffles : bool
-        Whether its draw needs an array (n_sources,) to shuffle.
+        Whether its draw without multapses shuffles the numbers of the sources.
     streamed : bool
         Whether synapses come from `pieces`, not from `topology`.
     """

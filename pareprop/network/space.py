@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from .. import rng
+from .. import files, rng
 from .parameters import Frozen
 
 PAIRS = 2**22  # of cells, whose distances are held at a time
+
+
+def _positions(value: Any) -> Any:
+    """Turn positions, or the path of a `.npy` file of them, into an array."""
+    if isinstance(value, str | Path):
+        try:
+            with files.opened(value) as file:
+                value = np.load(file, allow_pickle=False)
+        except OSError as problem:
+            raise ValueError(f"{value}: {problem.strerror or problem}") from None
+        except (ValueError, EOFError, SyntaxError, TypeError) as problem:
+            raise ValueError(f"{value}: not a .npy file of numbers: {problem}") from None
+    try:
+        return None if value is None else np.array(value, float)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError("must be numbers, one row for each cell") from None
+
+
+Positions = Annotated[np.ndarray | None, BeforeValidator(_positions)]
 
 
 class Space(Frozen):
@@ -30,8 +50,9 @@ class Space(Frozen):
         Distance beyond which there are no synapses.
     periodic : bool
         Whether opposite sides touch.
-    sources, targets : array_like or None
-        Positions, (n, 2 or 3); None: drawn uniformly, keyed by the names of the populations.
+    sources, targets : array_like, path or None
+        Positions, (n, 2 or 3), or the path of a `.npy` file of them; None: drawn uniformly, keyed by the names of the
+        populations.
     """
 
     extent: tuple[float, ...]
@@ -39,8 +60,8 @@ class Space(Frozen):
     profile: Literal["gaussian", "exponential"] = "gaussian"
     cutoff: float = Field(gt=0)
     periodic: bool = True
-    sources: np.ndarray | None = None
-    targets: np.ndarray | None = None
+    sources: Positions = None
+    targets: Positions = None
 
     @model_validator(mode="after")
     def _sides(self) -> Space:
@@ -107,8 +128,10 @@ def drawn(
     source : np.ndarray
         int64 (n_synapses,), sources of all of them, target after target, ascending for each.
     """
-    sources = space.positions(space.sources, seed, ends[0], np.arange(n_sources))
     wanted = np.arange(*targets)
+    if not len(wanted):
+        return
+    sources = space.positions(space.sources, seed, ends[0], np.arange(n_sources))
     places = space.positions(space.targets, seed, ends[1], wanted)
     shape = np.maximum(1, np.floor(np.array(space.extent) / space.cutoff)).astype(np.int64)
     cell_of, key = [_cells(space, shape, where) for where in (sources, places)], rng.key(seed, f"{name}/topology")

@@ -6,6 +6,7 @@ loop knows. Ranks of a node write their spikes into one shared log; the leaders 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
@@ -79,6 +80,17 @@ class Exchange(Protocol):
             On all ranks, if there is too little shared memory.
         """
 
+    def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:
+        """Collective: tell other nodes anew to which neurons this rank listens, if synapses moved.
+
+        Parameters
+        ----------
+        heard : callable
+            Returns int64 (n_heard,) ascending, the neurons with targets on this rank, and its own.
+        changed : bool
+            Whether synapses of this rank moved.
+        """
+
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Collective: broadcast the log that `Channel.all_spikes_on_root` returned on rank 0.
 
@@ -121,6 +133,9 @@ class Alone:
     def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
         """Allocate logs and signals."""
         return private(terms, terms.n_neurons)
+
+    def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:
+        """Do nothing: one process has all spikes."""
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Return `log`."""
@@ -217,8 +232,7 @@ class Ranks:
     ) -> list[tuple[Any, Choice]]:
         """Collective: connect the leaders of nodes; return the logs of other nodes, which this rank writes to."""
         nodes, local = self.nodes, self.nodes.local
-        parts = local.allgather(None if sources is None else sources.ids)
-        ids = None if any(part is None for part in parts) else np.unique(np.concatenate(parts))
+        ids = self._of_node(None if sources is None else sources.sent)
         listened = Sources(terms.n_neurons, ids)
         first = nodes.firsts(terms.n_neurons)
         here = range(nodes.index, nodes.index + local.size)
@@ -233,14 +247,39 @@ class Ranks:
             "index": nodes.index, "slot": int(np.diff(signals).max()), "first_signal": signals, "signal": signal,
             "own": SegmentedLog([logs[k] for k in here]), "received": SegmentedLog(received),
         }  # fmt: skip
+        self._parts = meeting, arrays, first, listened
         self.sender = (
-            self._targeted(arrays, listened, first)
+            self._make_targeted(arrays, listened, first)
             if self.sending == "targeted"
             else AllgatherSender(nodes.leaders, arrays)
         )
         meeting.connect(self.sender.box, partial(any_bits, nodes.leaders))
         bounds = [first[r : r + 2] for r in range(nodes.count) if r != nodes.index]
         return [(log, within(*pair)) for log, pair in zip(others, bounds, strict=True)]
+
+    def _of_node(self, own: np.ndarray | None) -> np.ndarray | None:
+        """Collective in the node: return the neurons that its ranks listen to, None for all."""
+        parts = self.nodes.local.allgather(own)
+        return None if any(part is None for part in parts) else np.unique(np.concatenate(parts))
+
+    def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:
+        """Collective: tell other nodes anew to which neurons this one listens, if synapses moved on any rank.
+
+        A neuron that lost its targets is still heard until another one is new: to hear too much changes nothing.
+        """
+        if self.sending != "targeted" or not any(self.comm.allgather(changed)):
+            return
+        ids = self._of_node(heard())
+        if self.nodes.local.rank:
+            return
+        meeting, arrays, first, before = self._parts
+        news = before.ids is not None and not np.isin(ids, before.ids).all()
+        if not any(self.nodes.leaders.allgather(news)):
+            return
+        listened, quota = Sources(before.n, ids), self.sender.box.capacity
+        self._parts = meeting, arrays, first, listened
+        self.sender = self._make_targeted(arrays, listened, first, quota)
+        meeting.connect(self.sender.box, partial(any_bits, self.nodes.leaders))
 
     def _way(self, n_heard: int, n_neurons: int) -> str:
         """Collective: choose the way to send by counts, the same on all ranks."""
@@ -249,7 +288,9 @@ class Ranks:
         heard = self.comm.allgather(n_heard)
         return "targeted" if sum(heard) <= WORTHWHILE * n_neurons * self.size else "everything"
 
-    def _targeted(self, arrays: dict[str, Any], sources: Sources, first: np.ndarray) -> AlltoallvSender:
+    def _make_targeted(
+        self, arrays: dict[str, Any], sources: Sources, first: np.ndarray, quota: int = 0
+    ) -> AlltoallvSender:
         """Collective among leaders: exchange the lists of neurons to listen to, and make the sender."""
         index, leaders = self.nodes.index, self.nodes.leaders
         wanted = sources.lists(first)
@@ -261,7 +302,7 @@ class Ranks:
             "first_number": np.concatenate(([0], np.cumsum(heard))),
         }  # fmt: skip
         lists = leaders.alltoall(wanted)
-        return AlltoallvSender(leaders, arrays | more, lists, heard, int(first[index + 1] - first[index]))
+        return AlltoallvSender(leaders, arrays | more, lists, heard, int(first[index + 1] - first[index]), quota)
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Collective: broadcast the log that `Channel.all_spikes_on_root` returned on rank 0."""

@@ -40,10 +40,19 @@ class Sources:
         Neurons of the whole network.
     ids : np.ndarray or None
         int64 (n_heard,) ascending, neurons with targets there, and its own; None for all.
+    present : np.ndarray or None
+        Where all may come to have targets, as synapses move: int64 ascending, those that have some now, and its own.
+        Messages bring no others; None for `ids`.
     """
 
     n: int
     ids: np.ndarray | None = None
+    present: np.ndarray | None = None
+
+    @property
+    def sent(self) -> np.ndarray | None:
+        """Neurons whose spikes messages must bring, int64 ascending; None for all."""
+        return self.ids if self.present is None else self.present
 
     def lists(self, first: np.ndarray) -> list[np.ndarray]:
         """Return the neurons of each node that are listened to.
@@ -144,6 +153,8 @@ class AlltoallvSender:
         int64 (n_nodes,), how many neurons of each node this one listens to.
     n_own : int
         Neurons of this node.
+    quota : int
+        `QUOTA`-th parts of an id per source of a list, for which there is room at first.
 
     Attributes
     ----------
@@ -154,7 +165,7 @@ class AlltoallvSender:
     name = "targeted"
 
     def __init__(
-        self, comm: Any, arrays: dict[str, Any], lists: list[np.ndarray], heard: np.ndarray, n_own: int
+        self, comm: Any, arrays: dict[str, Any], lists: list[np.ndarray], heard: np.ndarray, n_own: int, quota: int = 0
     ) -> None:
         self.comm, self._heard = comm, heard
         self._listed = np.array([len(part) for part in lists], np.int64)
@@ -170,7 +181,7 @@ class AlltoallvSender:
         )
         _connect(self.box, comm, "MPI_Alltoallv")
         self._outgoing = self._incoming = np.zeros(0, np.uint32)
-        self._make_room(0)
+        self._make_room(quota)
 
     def resize(self, need: int) -> None:
         """Make room for `need` / `QUOTA` ids per source of a list, and some more."""

@@ -39,7 +39,7 @@ def address(comm: Any, call: str) -> tuple[int, int, int] | None:
     require_handles(size)
     found = ctypes.cast(getattr(ctypes.CDLL(MPI.__file__), call), ctypes.c_void_p).value
     mask = (1 << 8 * size) - 1
-    return found, _signed(MPI._handleof(comm) & mask), _signed(MPI._handleof(MPI.UINT32_T) & mask)
+    return found, _to_signed(MPI._handleof(comm) & mask), _to_signed(MPI._handleof(MPI.UINT32_T) & mask)
 
 
 def require_handles(n_bytes: int) -> None:
@@ -48,6 +48,6 @@ def require_handles(n_bytes: int) -> None:
         raise InputError(f"this MPI library has handles of {n_bytes} bytes, must be 4 or 8: build mpi4py with another")
 
 
-def _signed(handle: int) -> int:
+def _to_signed(handle: int) -> int:
     """Return the same 64 bits as a number with a sign."""
     return handle - (1 << 64) if handle >> 63 else handle

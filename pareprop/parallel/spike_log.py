@@ -76,6 +76,11 @@ class SpikeLog(_Steps, kernel.SpikeLog):
         ptr = np.concatenate(([0], np.cumsum(np.bincount(steps, minlength=n_steps))))
         return cls.from_arrays(ids.astype(np.uint32), ptr)
 
+    def lengthened(self, n_steps: int) -> SpikeLog:
+        """Return a log of at least `n_steps` steps, without spikes in those that this one has not."""
+        missing = n_steps + 1 - len(self.ptr)
+        return self if missing <= 0 else SpikeLog.from_arrays(self.ids, np.pad(self.ptr, (0, missing), "edge"))
+
     def without_repeats(self) -> SpikeLog:
         """Return a log with each source at most once in a step; this log itself if it has no repeats."""
         ids, ptr = np.asarray(self.ids), np.asarray(self.ptr)

@@ -106,6 +106,10 @@ class DrivenExchange:
         self._meeting.transferred -= inner.waited  # it includes all seconds of this call
         inner.waited = inner.transferred = 0.0
 
+    def listen(self, heard: Any, changed: bool) -> None:
+        """Tell other nodes anew to which neurons this rank listens."""
+        self._exchange.listen(heard, changed)
+
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Collective: see the exchange that carries the spikes."""
         return self._exchange.broadcast_spikes(log, n_steps)
@@ -195,6 +199,9 @@ class DryExchange:
                 place += len(part)
             merged.ptr[t + 1] = place
             self._time += 1
+
+    def listen(self, heard: Any, changed: bool) -> None:
+        """Do nothing: there are no messages."""
 
     def broadcast_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Return `log`."""

@@ -72,7 +72,9 @@ def axis_label(file: h5py.File, name: str) -> str:
     return label + (f" ({unit})" if unit not in ("", "1") else "")
 
 
-def stacked(file: h5py.File, present: list[tuple[str, np.ndarray, str]], detail: str = "") -> tuple[Figure, list[Axes]]:
+def stack_panels(
+    file: h5py.File, present: list[tuple[str, np.ndarray, str]], detail: str = ""
+) -> tuple[Figure, list[Axes]]:
     """Make labelled panels with a common iteration axis, the first one taller."""
     figure = style.new_figure(file, 1.2 + 1.5 * len(present), width=5.0, detail=detail)
     ratios = [1.6] + [1.0] * (len(present) - 1)
@@ -93,7 +95,7 @@ def figure(file: h5py.File) -> Figure | None:
     present = [(name, values, color) for name, values, color in found if values is not None and values.size]
     if not present or present[0][0] != "loss":
         return None
-    result, axes = stacked(file, present)
+    result, axes = stack_panels(file, present)
     for ax, (_, values, color) in zip(axes, present, strict=True):
         curve(ax, values, color)
     scores({name: ax for ax, (name, _, _) in zip(axes, present, strict=True)}, file)
@@ -122,7 +124,7 @@ def seeds_figure(files: Sequence[h5py.File]) -> Figure:
         if all(run is not None and run.size for run in runs):
             length = min(map(len, runs))
             present.append((name, np.array([run[:length] for run in runs]), color))
-    result, axes = stacked(files[0], present)
+    result, axes = stack_panels(files[0], present)
     result.suptitle(f"{reader.text(files[0], 'task')} · {len(files)} seeds", x=0.01, ha="left")
     for ax, (_, runs, color) in zip(axes, present, strict=True):
         iterations = np.arange(1, runs.shape[1] + 1)

@@ -42,7 +42,7 @@ def dense(projection: h5py.Group, n_pre: int, n_post: int, weight: np.ndarray, s
     return matrix
 
 
-def tiled(matrix: np.ndarray, most: int = MOST_TILES) -> tuple[np.ndarray, tuple[int, int]]:
+def average_tiles(matrix: np.ndarray, most: int = MOST_TILES) -> tuple[np.ndarray, tuple[int, int]]:
     """Average a matrix over tiles so that there are at most `most` of them along each side, and give their shape.
 
     Absent synapses (NaN) do not count, so that a large sparse matrix is not washed out on its way to few dots.

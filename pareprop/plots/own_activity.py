@@ -42,9 +42,10 @@ def correlations(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
         ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=words, fill=label == "before", alpha=0.8)
     top = ax.get_ylim()[1]
     for name, value in YARDSTICKS.items():
-        ax.axvline(value, ymax=0.76, color=style.VERMILLION, lw=0.8, ls="--")
-        ax.text(value + 0.02, 0.76 * top, name, rotation=90, va="top", fontsize=6, color=style.VERMILLION)
-    ax.set(xlabel="correlation with the target", ylabel="neurons", xlim=(-1, 1), ylim=(0, 1.05 * top))
+        ax.axvline(value, ymax=0.83, color=style.VERMILLION, lw=0.8, ls="--")
+        ax.text(value, 1.19 * top, name, rotation=90, va="top", ha="center", fontsize=6, color=style.VERMILLION)
+    ax.set(xlabel="correlation with the target", ylabel="neurons", xlim=(-1, 1), ylim=(0, 1.2 * top))
+    ax.set_xticks([-1, -0.5, 0, 0.5, 1])
     ax.legend(loc="upper left", fontsize=7)
 
 

@@ -108,8 +108,8 @@ def scaling_figure(rows: list[Row]) -> Figure:
         _curve(axes[3], _medians(some, lambda row: row["real_time_factor"]), color, label)
         _curve(axes[4], _medians(some, lambda row: row["memory_bytes_max"] / 2**20), color, label)
         if "predicted_train_seconds" in rows[0]:
-            _dashed(axes[0], _medians(some, lambda row: row["predicted_train_seconds"]), color)
-            _dashed(axes[4], _medians(some, lambda row: row["predicted_memory_bytes"] / 2**20), color)
+            _draw_dashed(axes[0], _medians(some, lambda row: row["predicted_train_seconds"]), color)
+            _draw_dashed(axes[4], _medians(some, lambda row: row["predicted_memory_bytes"] / 2**20), color)
     ranks = sorted({row["ranks"] for row in rows})
     _ideal(axes, ranks, weak)
     titles = ("Wall time (s)", "Scaled speed-up" if weak else "Speed-up", "Efficiency",
@@ -125,7 +125,7 @@ def scaling_figure(rows: list[Row]) -> Figure:
     return figure
 
 
-def _dashed(ax: Axes, points: list[tuple[float, float, bool]], color: str) -> None:
+def _draw_dashed(ax: Axes, points: list[tuple[float, float, bool]], color: str) -> None:
     ax.plot([p[0] for p in points], [p[1] for p in points], color=color, ls="--", lw=0.8, marker="x", ms=3)
 
 

@@ -19,7 +19,7 @@ MAX_BINS = 60
 def image(ax: Axes, matrix: np.ndarray, bound: float, title: str) -> AxesImage:
     """Draw a matrix with diverging colours centred at zero; absent synapses are grey."""
     extent = (-0.5, matrix.shape[1] - 0.5, matrix.shape[0] - 0.5, -0.5)
-    matrix, (rows, columns) = matrices.tiled(matrix)
+    matrix, (rows, columns) = matrices.average_tiles(matrix)
     if rows * columns > 1:
         title += f", means of {columns} × {rows}"
     colours = colormaps[style.DIVERGING].with_extremes(bad=style.WINDOW)
@@ -36,17 +36,17 @@ def image(ax: Axes, matrix: np.ndarray, bound: float, title: str) -> AxesImage:
 def triple(axes: list[Axes], before: np.ndarray, after: np.ndarray) -> None:
     """Draw initial and final matrix with common limits, and the change with its own."""
     difference = after - before
-    shared = matrices.limit(matrices.tiled(before)[0], matrices.tiled(after)[0])
+    shared = matrices.limit(matrices.average_tiles(before)[0], matrices.average_tiles(after)[0])
     image(axes[0], before, shared, "initial")
     weights = image(axes[1], after, shared, "final")
-    change = image(axes[2], difference, matrices.limit(matrices.tiled(difference)[0]), "change")
+    change = image(axes[2], difference, matrices.limit(matrices.average_tiles(difference)[0]), "change")
     for drawn, around in ((weights, axes[1]), (change, axes[2])):
         around.figure.colorbar(drawn, ax=around, extend="both", shrink=0.9, pad=0.02)
 
 
 def single(axes: list[Axes], weight: np.ndarray) -> None:
     """Draw the matrix of weights that did not change, in the first place of three."""
-    drawn = image(axes[0], weight, matrices.limit(matrices.tiled(weight)[0]), "weight")
+    drawn = image(axes[0], weight, matrices.limit(matrices.average_tiles(weight)[0]), "weight")
     axes[0].figure.colorbar(drawn, ax=axes[0], extend="both", shrink=0.9, pad=0.02)
     for ax in axes[1:]:
         ax.set_visible(False)

@@ -14,6 +14,7 @@ from ..network.losses import Loss
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
 from ..tasks.base import TaskBase
+from .returns import NAMES, Returns
 
 Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 
@@ -28,7 +29,7 @@ def wilson(n_right: int, n: int) -> tuple[float, float]:
 
 @dataclass
 class Score:
-    """Losses of samples and, for classifications, their labels and predictions.
+    """Losses of samples and, for classifications, their labels and predictions; returns and lengths of episodes.
 
     Attributes
     ----------
@@ -36,11 +37,14 @@ class Score:
         Loss of each sample.
     labels, predictions : list of int
         Class and predicted class of each sample with a label.
+    episodes : Returns
+        Returns and lengths of the episodes.
     """
 
     losses: list[float] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     predictions: list[int] = field(default_factory=list)
+    episodes: Returns = field(default_factory=Returns)
 
     def extend(self, other: Score) -> None:
         """Append the samples of another score."""
@@ -50,6 +54,8 @@ class Score:
     def add(self, outcome: Outcome, learning_window: int, loss: Loss) -> None:
         """Add a sample; the prediction is the readout with the largest mean in the learning window."""
         self.losses.append(outcome.loss)
+        if outcome.sample.rollout is not None:
+            self.episodes.add(outcome.sample.rollout, outcome.told.extra)
         if outcome.sample.label is None:
             return
         window = outcome.sample.window if outcome.sample.window is not None else slice(-learning_window, None)
@@ -63,12 +69,16 @@ class Score:
 
     @property
     def value(self) -> float:
-        """Classification error, or the mean loss where there are no labels."""
+        """Mean return of episodes, classification error, or the mean loss where there are no labels."""
+        if self.episodes:
+            return self.episodes.mean
         return 1.0 - self.n_right / len(self.labels) if self.labels else float(np.mean(self.losses))
 
     def line(self, phase: str) -> str:
         """Return the score as a line of text."""
         n = len(self.labels)
+        if self.episodes:
+            return self.episodes.line(phase)
         if not n:
             return f"{phase} loss: {np.mean(self.losses):.6g}"
         low, high = wilson(self.n_right, n)
@@ -91,6 +101,8 @@ class Phases(Observer):
     ----------
     errors : list of float
         Classification error of each training iteration, empty without labels.
+    episodes : Returns
+        Returns and lengths of the training episodes, in order of their index.
     validations : list of tuple[int, float]
         (number of iterations, error or loss) of each validation.
     test : Score or None
@@ -102,6 +114,7 @@ class Phases(Observer):
     def __init__(self, task: TaskBase, n_iterations: int) -> None:
         self.task, self.n_iterations = task, n_iterations
         self.errors: list[float] = []
+        self.episodes = Returns()
         self.validations: list[tuple[int, float]] = []
         self.test: Score | None = None
         self.stopped = False
@@ -122,15 +135,22 @@ class Phases(Observer):
         score = self._take_score()
         if score.labels:
             self.errors.append(score.value)
+        self.episodes.extend(score.episodes)
         task = self.task
         if not task.validate_every or (iteration + 1) % task.validate_every:
             return
         value = self._run(simulation, "validate", task.validate_samples, task.eta_validate).value
         self.validations.append((iteration + 1, value))
-        if value < task.stop_below:
+        if self._is_good(value):
             value = self._run(simulation, "validate", task.stop_samples, task.eta_validate).value
-            self.stopped = value < task.stop_below
+            self.stopped = self._is_good(value)
             simulation.stop_requested = simulation.stop_requested or self.stopped
+
+    def _is_good(self, value: float) -> bool:
+        """Whether a validation with this value ends the training."""
+        if self.episodes:
+            return self.task.stop_above is not None and value > self.task.stop_above
+        return value < self.task.stop_below
 
     def finish(self, simulation: Simulation) -> None:
         """Test if the training is complete; after an early stop test at least one sample, for the figures."""
@@ -162,13 +182,14 @@ class Phases(Observer):
         return {
             "errors": np.array(self.errors, float), "validations": [list(pair) for pair in self.validations],
             "stopped": self.stopped,
-        }  # fmt: skip
+        } | self.episodes.arrays()  # fmt: skip
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back errors and validations."""
         self.errors = list(map(float, state["errors"]))
         self.validations = [(int(iteration), float(value)) for iteration, value in state["validations"]]
         self.stopped = bool(state["stopped"])
+        self.episodes = Returns.of(state)
 
     def start(self, simulation: Simulation) -> None:
         """Keep a resumed run stopped if it had stopped early."""
@@ -179,7 +200,12 @@ class Phases(Observer):
         lines = []
         if self.stopped:
             iteration, value = self.validations[-1]
-            lines.append(f"stopped after {iteration} iterations: validation {value:.4g} below {self.task.stop_below:g}")
+            bound = f"above {self.task.stop_above:g}" if self.episodes else f"below {self.task.stop_below:g}"
+            lines.append(f"stopped after {iteration} iterations: validation {value:.4g} {bound}")
+        if self.episodes:
+            n, returns = self.task.batch_size, self.episodes.returns
+            first, last = np.mean(returns[:n]), np.mean(returns[-n:])
+            lines.append(f"return: {first:.4g} in the first iteration, {last:.4g} in the last")
         return lines + ([self.test.line("test")] if self.test else [])
 
     def write(self, path: Path) -> None:
@@ -189,15 +215,24 @@ class Phases(Observer):
                 file[name] = values
             if self.errors:
                 file["error"] = self.errors
+            self.episodes.write(file, self.task.batch_size)
             if self.validations:
                 iterations, values = zip(*self.validations, strict=True)
                 file["validation/iteration"], file["validation/value"] = iterations, values
-                file["validation/value"].attrs["unit"] = "share of wrong samples" if self.errors else "loss"
+                file["validation/value"].attrs["unit"] = self._unit
             if self.test is not None:
                 self._write_test(file.create_group("test"))
 
+    @property
+    def _unit(self) -> str:
+        if self.episodes:
+            return "return"
+        return "share of wrong samples" if self.errors else "loss"
+
     def _write_test(self, group: h5py.Group) -> None:
         group["loss"] = self.test.losses
+        for name in NAMES if self.test.episodes else ():
+            group[name] = getattr(self.test.episodes, name)
         n = len(self.test.labels)
         if n:
             group["labels"], group["predictions"] = self.test.labels, self.test.predictions

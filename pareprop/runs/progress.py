@@ -1,4 +1,4 @@
-"""Progress bar of a training on rank 0: iteration, loss, time left; silent unless standard error is a terminal."""
+"""Progress bar of a training on rank 0: iteration, loss or return, time left; silent unless on a terminal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
+from .phases import Phases
 
 
 class Progress(Observer):
@@ -15,12 +16,14 @@ class Progress(Observer):
     ----------
     n_iterations : int
         Total number of iterations.
+    phases : Phases
+        Scores of the training, an observer before this one.
     """
 
     everywhere = False
 
-    def __init__(self, n_iterations: int) -> None:
-        self._n, self._bar = n_iterations, None
+    def __init__(self, n_iterations: int, phases: Phases) -> None:
+        self._n, self._bar, self._phases = n_iterations, None, phases
 
     def start(self, simulation: Simulation) -> None:
         """Open the bar."""
@@ -30,7 +33,9 @@ class Progress(Observer):
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """Advance the bar."""
         moves = {"moves": sum(counts[-1] for counts in simulation.moves.values())} if simulation.moves else {}
-        self._bar.set_postfix(loss=f"{loss:.4g}", **moves, refresh=False)
+        episodes = self._phases.episodes
+        shown = episodes.latest(simulation.model.optimizer.batch_size) if episodes else {"loss": loss}
+        self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, **moves, refresh=False)
         self._bar.update()
 
     def finish(self, simulation: Simulation) -> None:

@@ -86,7 +86,7 @@ class Run:
             recorders = [Recorder(self.directory / RECORD, self.config.record)]
         about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
         notes = Provenance(self.directory, about)
-        return [self.phases, self.file, *recorders, Progress(self.last), notes, self.checkpoints]
+        return [self.phases, self.file, *recorders, Progress(self.last, self.phases), notes, self.checkpoints]
 
     def begin(self) -> None:
         """Collective: remove checkpoints and recordings of an older run and write the configuration."""

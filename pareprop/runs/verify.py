@@ -16,6 +16,7 @@ from ..parallel.exchange import Exchange
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
+from . import reward_cases
 from .cases import Case
 
 READOUT_TOLERANCE = 1e-9
@@ -26,7 +27,7 @@ class _CaseTask:
 
     def __init__(self, case: Case) -> None:
         self._samples = case.samples()
-        self.n_samples, self.n_steps = len(self._samples), len(self._samples[0].target)
+        self.n_samples, self.n_steps = len(self._samples), len(self._samples[0].inputs.ptr) - 1
         self.learning_window = int(case.attributes.get("learning_window", self.n_steps))
 
     def sample(self, index: int, phase: str = "train") -> Sample:
@@ -38,14 +39,18 @@ class _Keep(Observer):
     """Keeps spikes and readout signals in the form of the case files."""
 
     def __init__(self) -> None:
-        self.steps, self.ids, self.signals = [], [], []
+        self.steps, self.ids, self.signals, self.told = [], [], [], []
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
-        """Keep one sample; the readout signal is 0 outside the window."""
-        n_steps, window = len(outcome.signal), outcome.sample.window
-        steps, ids = simulation.engine.log.spikes(n_steps)
+        """Keep one sample; the readout signal is 0 outside the window, and after the end of an episode."""
+        n_steps, window = simulation.task.n_steps, outcome.sample.window
+        steps, ids = simulation.engine.log.spikes(len(outcome.signal))
         self.steps.append(steps + n_steps * outcome.index)
         self.ids.append(ids.copy())
+        if outcome.sample.rollout is not None:
+            self.told.append(outcome.told)
+            self.signals.append(np.pad(outcome.signal, ((0, n_steps - len(outcome.signal)), (0, 0))))
+            return
         if window is None:
             window = np.arange(n_steps) >= n_steps - simulation.task.learning_window
         self.signals.append(np.where(window[:, None], outcome.error + outcome.sample.target, 0.0))
@@ -89,7 +94,8 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     if exchange.rank:
         return Verdict("", True, simulation.digest)
     found = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
-    line, holds = _compare(case, *found, weights, moves)
+    told = reward_cases.deviation(case.expected, keep.told, task.n_steps) if keep.told else None
+    line, holds = _compare(case, *found, weights, moves, told)
     return Verdict(line, holds, simulation.digest)
 
 
@@ -151,7 +157,7 @@ def _first_move(moves: np.ndarray, wanted: np.ndarray | None) -> str | None:
 
 def _compare(
     case: Case, steps: np.ndarray, ids: np.ndarray, signals: np.ndarray, weights: dict[str, np.ndarray],
-    moves: np.ndarray,
+    moves: np.ndarray, told: float | None,
 ) -> tuple[str, bool]:  # fmt: skip
     difference = _first_difference(steps, ids, case.expected["spike_steps"], case.expected["spike_ids"])
     readout = _deviation(signals, case.expected["readout_signal"])
@@ -159,9 +165,13 @@ def _compare(
     tolerance = float(case.attributes["weights_tolerance"])
     move = _first_move(moves, case.expected.get("moves"))
     holds = difference is None and move is None and readout <= READOUT_TOLERANCE and deviation <= tolerance
+    if told is not None:
+        holds = holds and told <= READOUT_TOLERANCE
     spikes = f"{len(steps)} spikes equal" if difference is None else difference
     if "moves" in case.expected:
         spikes += f", {len(moves)} moves equal" if move is None else f", {move}"
+    if told is not None:
+        spikes += f", errors {told:.1e} (at most {READOUT_TOLERANCE:.0e})"
     line = f"{case.name}: {spikes}, readout {readout:.1e} (at most {READOUT_TOLERANCE:.0e}), " \
         f"weights {deviation:.1e} (at most {tolerance:.0e}): {'holds' if holds else 'DOES NOT HOLD'}"  # fmt: skip
     return line, holds

@@ -57,7 +57,7 @@ def collect(study: Study, folder: Path, units: Mapping[str, Units] | None = None
         path = folder / f"{point.label}.json"
         if path.exists():
             figures = check(point, path)
-            rows.append(row(point, figures) | (_predicted(point, figures, units[point.variant]) if units else {}))
+            rows.append(row(point, figures) | (_predict(point, figures, units[point.variant]) if units else {}))
     return rows
 
 
@@ -71,21 +71,21 @@ def row(point: Point, figures: Mapping[str, Any]) -> dict[str, Any]:
         "oversubscribed": int(any(hosts[share["host"]] > share["cores"] for share in shares)),
     }  # fmt: skip
     for phase in benchmark.PHASES:
-        found |= _spread(f"{phase}_s", [share["phases"][phase] for share in shares])
-    found |= _spread("memory_bytes", [sum(share["memory"].values()) for share in shares])
-    found |= _spread("peak_rss_bytes", [share["peak_rss_bytes"] for share in shares])
-    found |= _spread("listens_to", [share["listens_to"] for share in shares])
-    found |= _spread("round_bytes", [share["round_bytes"] for share in shares])
+        found |= _summarize(f"{phase}_s", [share["phases"][phase] for share in shares])
+    found |= _summarize("memory_bytes", [sum(share["memory"].values()) for share in shares])
+    found |= _summarize("peak_rss_bytes", [share["peak_rss_bytes"] for share in shares])
+    found |= _summarize("listens_to", [share["listens_to"] for share in shares])
+    found |= _summarize("round_bytes", [share["round_bytes"] for share in shares])
     for kind in shares[0]["memory"]:
         found[f"{kind}_bytes_max"] = max(share["memory"][kind] for share in shares)
     return found
 
 
-def _spread(name: str, values: Sequence[float]) -> dict[str, float]:
+def _summarize(name: str, values: Sequence[float]) -> dict[str, float]:
     return {f"{name}_min": min(values), f"{name}_mean": sum(values) / len(values), f"{name}_max": max(values)}
 
 
-def _predicted(point: Point, figures: Mapping[str, Any], units: Units) -> dict[str, float]:
+def _predict(point: Point, figures: Mapping[str, Any], units: Units) -> dict[str, float]:
     model = benchmark.model(point.neurons, point.indegree, point.inputs, point.seed, point.delay, point.variant)
     rate = point.rate or figures["firing_rate_hz"]
     firing = Firing.at(benchmark.INPUT_PROBABILITY, rate, point.steps, model.dt_ms)

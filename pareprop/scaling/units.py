@@ -174,14 +174,14 @@ def read(path: Path) -> dict[str, Units]:
     """
     try:
         found = json.loads(files.read(path))
-        return {variant: _checked(values) for variant, values in found.items()}
+        return {variant: _check(values) for variant, values in found.items()}
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}; `pareprop predict --measure` writes it") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
         raise InputError(f"{path} holds no unit costs: {type(problem).__name__}: {problem}") from None
 
 
-def _checked(values: dict[str, Any]) -> Units:
+def _check(values: dict[str, Any]) -> Units:
     """Return the unit costs of a variant; raise ValueError, TypeError or KeyError unless `write` wrote them."""
     costs = [*values["seconds"].items(), *values["nbytes"].items()]
     numbers = [(f"{name}.{count}", cost) for name, counts in costs for count, cost in counts.items()]

@@ -9,6 +9,6 @@ A hook: `observer`. The loop knows nothing of files, tasks or figures.
 
 from .loop import Simulation
 from .observer import Observer, Outcome
-from .task import Task
+from .task import ClosedTask, Task
 
-__all__ = ["Observer", "Outcome", "Simulation", "Task"]
+__all__ = ["ClosedTask", "Observer", "Outcome", "Simulation", "Task"]

@@ -39,10 +39,11 @@ from ..parallel.replicas import FEWEST, leaf
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from .digest import Digest
+from .episodes import Episodes
 from .finite import find_bad
 from .interrupts import Deferred
 from .observer import Observer, Outcome
-from .task import Task
+from .task import ClosedTask, Task
 
 ENGINES: dict[str, type[Engine]] = {"interval": Interval, "spike": Spike}
 
@@ -54,8 +55,8 @@ class Simulation:
     ----------
     model : Model
         Description of the network.
-    task : Task
-        Inputs and targets.
+    task : Task or ClosedTask
+        Inputs and targets, or episodes.
     exchange : Exchange or None
         `Alone()` or `Ranks(comm)`, of a group of ranks by `launcher.split`.
     observers : iterable of Observer
@@ -65,6 +66,8 @@ class Simulation:
 
     Attributes
     ----------
+    episodes : Episodes or None
+        Runs the episodes of a task in closed loop.
     replicas : Replicas
         Groups of ranks that share batches, this rank's among them.
     world : MPI.Comm or None
@@ -84,7 +87,7 @@ class Simulation:
     def __init__(
         self,
         model: Model,
-        task: Task,
+        task: Task | ClosedTask,
         exchange: Exchange | None = None,
         observers: Iterable[Observer] = (),
         settings: Settings | None = None,
@@ -99,11 +102,13 @@ class Simulation:
             sizes = [model.size(role) for role in ("recurrent", "readout")]
             self.exchange.require_memory(Terms(sizes[0], task.n_steps, task.n_steps, sizes[1]))
             with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
-                settings = settings or engine.settings_type(task.learning_window)
+                closed = hasattr(task, "episode")
+                settings = settings or engine.settings_type(task.n_steps if closed else task.learning_window)
                 check_replicas(self.replicas.count, model, settings)
                 footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
                 self.network = LocalNetwork(model, self.exchange.rank, self.exchange.size)
                 self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
+                self.episodes = Episodes(task, model, self.engine, self.timers) if closed else None
             self.engine.bind()
         self.iteration = 0
         self.losses: list[float] = []
@@ -258,25 +263,30 @@ class Simulation:
         """Collective: chain the spikes of one group after the other; those of the first are in its digest already."""
         for group in range(self.replicas.count):
             for log in self._kept if group == self.replicas.index else ():
-                self.digest.add_spikes(log, self.task.n_steps)
+                self.digest.add_spikes(log, len(log.ptr) - 1)
             self.digest.state = self.replicas.broadcast(self.digest.state, group)
         self._kept = []
 
     def _run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         self._tell("before_sample", index, phase)
-        with self.engine.channel.guarded():  # data may be bad on one rank alone
-            sample = self.task.sample(index, phase)
-            sample.check(self.task.n_steps, self.model)
-        error, loss = self.engine.run(sample, learn)
+        if self.episodes:
+            sample = self.episodes.play(index, phase)
+            error, loss = self.engine.finish(sample, learn)
+        else:
+            with self.engine.channel.guarded():  # data may be bad on one rank alone
+                sample = self.task.sample(index, phase)
+                sample.check(self.task.n_steps, self.model)
+            error, loss = self.engine.run(sample, learn)
         self._check_finite(index, loss)
         if not counts(phase, learn):
             pass
         elif self.replicas.index == 0:
-            self.digest.add_spikes(self.engine.log, self.task.n_steps)
+            self.digest.add_spikes(self.engine.log, self.engine.n)
         else:
-            self._kept.append(self.engine.log.copy(self.task.n_steps))
-        self._tell("after_sample", Outcome(index, phase, sample, error, self.engine.shown_signal(), loss))
-        seconds = self.task.n_steps * self.model.dt_ms / 1000.0
+            self._kept.append(self.engine.log.copy(self.engine.n))
+        signal, told = self.engine.shown_signal(), self.engine.told
+        self._tell("after_sample", Outcome(index, phase, sample, error, signal, loss, told))
+        seconds = self.engine.n * self.model.dt_ms / 1000.0
         return loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
 
     def _check_finite(self, index: int, loss: float) -> None:

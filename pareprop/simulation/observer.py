@@ -11,11 +11,13 @@ from ..engines.base import Engine
 from ..engines.sample import Sample
 from ..errors import ParepropError
 from ..network.local import LocalNetwork
+from ..network.losses import Told
 from ..network.model import Model
 from ..parallel.exchange import Exchange
 from ..parallel.replicas import Replicas
 from ..timers import Timers
 from .digest import Digest
+from .episodes import Episodes
 from .task import Task
 
 
@@ -32,6 +34,8 @@ class Outcome:
     error, signal : ndarray, float64 (n_steps, n_readouts)
     loss : float
         Of this sample.
+    told : Told or None
+        All that the loss said.
     """
 
     index: int
@@ -40,6 +44,7 @@ class Outcome:
     error: np.ndarray
     signal: np.ndarray
     loss: float
+    told: Told | None = None
 
 
 class Watched(Protocol):
@@ -55,6 +60,8 @@ class Watched(Protocol):
         Groups of ranks that share batches, this rank's among them.
     world : Any
         Communicator of all ranks of all groups, None for one process.
+    episodes : Episodes or None
+        Runs the episodes of a task in closed loop.
     network : LocalNetwork
         This rank's share of the network.
     engine : Engine
@@ -81,6 +88,7 @@ class Watched(Protocol):
     exchange: Exchange
     replicas: Replicas
     world: Any
+    episodes: Episodes | None
     network: LocalNetwork
     engine: Engine
     timers: Timers

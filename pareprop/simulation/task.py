@@ -1,9 +1,10 @@
-"""Protocol of a task: inputs and targets, sample by sample."""
+"""Protocols of tasks: inputs and targets, sample by sample, or episodes whose inputs depend on the network."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from ..engines.episode import Episode
 from ..engines.sample import Sample
 
 
@@ -23,3 +24,41 @@ class Task(Protocol):
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return sample number `index` of `phase` ("train", "validate", "test"), the same on all ranks."""
+
+
+class ClosedTask(Protocol):
+    """Episodes in closed loop; whatever has the method `episode` is taken for one. See the module `episodes`.
+
+    Attributes
+    ----------
+    n_steps : int
+        Most steps of an episode.
+    seed : int
+        Seed of actions.
+    first, period : int
+        Step of the first decision, and steps between decisions.
+    n_actions : int
+        Number of actions; the network has a readout for each, and one for the value.
+    sensor_delay : int
+        Steps from a decision to the first one that the reply drives, at least 1.
+    replicated : bool
+        Whether each rank steps an environment of its own, which must be a function of seed and actions; else the first
+        rank of a group steps it and broadcasts the replies.
+    bootstrap : bool
+        Whether the value after an episode that was cut off is read, which takes one period more; else it is 0.
+    act : str
+        "sample" or "greedy", in all phases but the training, which samples.
+    """
+
+    n_steps: int
+    seed: int
+    first: int
+    period: int
+    n_actions: int
+    sensor_delay: int
+    replicated: bool
+    bootstrap: bool
+    act: str
+
+    def episode(self, index: int, phase: str = "train") -> Episode:
+        """Return episode number `index` of `phase`."""

@@ -145,7 +145,7 @@ class Edges:
         found = found[(found[:, 0] >= 0) & (found[:, 0] < found[:, 1])]
         if len(found) and found[:, 1].max() > self.n_edges:
             raise InputError(f"'{ranges.name}' names edge {found[:, 1].max() - 1}, there are {self.n_edges}")
-        return _merged(found)
+        return _merge(found)
 
     def _ids(self, ids: h5py.Dataset, start: int, stop: int, bound: int) -> np.ndarray:
         found = hdf5.integers(ids[start:stop])
@@ -165,7 +165,7 @@ class Edges:
         owner = np.zeros(len(mine), np.int64) if own is None else hdf5.integers(own[start:stop])[mine]
         at = hdf5.optional(group, "edge_group_index")
         index = start + mine if at is None else hdf5.integers(at[start:stop])[mine]
-        weight, delay = self._typed(kind, start + mine)
+        weight, delay = self._values_of_types(kind, start + mine)
         for number in np.unique(owner) if self.groups or own is not None else ():
             if str(number) not in self.groups:
                 if own is None:  # the only group is missing, as it may be
@@ -175,7 +175,7 @@ class Edges:
             self._own_values(hdf5.group(group, str(number)), index, some, weight, delay)
         return Piece(source, target, self._steps(delay, start + mine), self._weights(weight, start + mine))
 
-    def _typed(self, kind: np.ndarray, edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _values_of_types(self, kind: np.ndarray, edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weights and delays of the edges' types, NaN where there are none."""
         numbers, place = np.unique(kind, return_inverse=True)
         unknown = [number for number in numbers.tolist() if number not in self.types and number != -1]
@@ -235,7 +235,7 @@ def steps(delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: object) 
     return found.astype(np.int64)
 
 
-def _merged(ranges: np.ndarray) -> list[tuple[int, int]]:
+def _merge(ranges: np.ndarray) -> list[tuple[int, int]]:
     """Return ranges in ascending order; those that overlap or have a small gap are merged."""
     if not len(ranges):
         return []

@@ -4,5 +4,6 @@ May import `simulation`, `engines`, `network`, `parallel` and the ground.
 
 Where to add
 ------------
-A dataset of `results.h5`: `results`. A recorded quantity: `recorder`. An observer's part of a checkpoint: its `state`.
+A dataset of `results.h5`: `results`. A quantity of neurons to record: `RECORDED_UNITS` in `engines.base`. An
+observer's part of a checkpoint: its `state`.
 """

@@ -131,7 +131,7 @@ class Checkpoints(Observer):
     def _copy_state(self, simulation: Simulation) -> None:
         """Copy the state that a sample changes before it changes weights: of neurons and readouts, and the digest."""
         if simulation.engine.learns_at_the_end:
-            state = simulation.engine.state()
+            state = simulation.engine.state_of_cells()
             arrays = [(name, np.copy(array)) for name, array in _cells(state)]
             self._good = arrays, state.numbers, simulation.digest.state
 
@@ -140,7 +140,7 @@ class Checkpoints(Observer):
             return False
         arrays, numbers, simulation.digest.state = self._good
         simulation.engine.load_state(numbers, {})
-        for (_, live), (_, kept) in zip(_cells(simulation.engine.state()), arrays, strict=True):
+        for (_, live), (_, kept) in zip(_cells(simulation.engine.state_of_cells()), arrays, strict=True):
             live[...] = kept
         return True
 

@@ -88,9 +88,9 @@ class _Group:
 
 def pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
     """Collective: return this rank's pieces of a state; those of kind "shared" on rank 0 only."""
-    shared = state.shared | {name: _merged(comm, *entry) for name, entry in state.rows.items()}
+    shared = state.shared | {name: _gather_rows(comm, *entry) for name, entry in state.rows.items()}
     for name, own in state.spikes.items():
-        shared |= _joined(comm, name, own())
+        shared |= _gather_spikes(comm, name, own())
     found = [Piece(name, "shared", array, len(array)) for name, array in shared.items() if rank == 0]
     for kind in ("neurons", "readouts"):
         for name, array in getattr(state, kind).items():
@@ -101,18 +101,22 @@ def pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
     return found
 
 
-def _merged(comm: Any, table: SynapseTable, array: np.ndarray) -> np.ndarray:
-    """Collective: gather rows on rank 0, each from a rank that has synapses in it."""
+def _gather_rows(comm: Any, table: SynapseTable, array: np.ndarray) -> np.ndarray:
+    """Collective: gather rows on rank 0, each from a rank that has synapses in it, or may get some."""
     rows, n_rows = table.whole_rows()
     whole = np.zeros((n_rows, *array.shape[1:]), array.dtype)
     whole[rows] = array
-    mine = np.flatnonzero(np.diff(table.row_ptr))
+    known = np.diff(table.row_ptr) > 0
+    for span in table.spans:
+        if span.projection.rewire and span.first < span.last:
+            known[span.rows : span.rows + len(span.delays) * span.n_sources] = True
+    mine = np.flatnonzero(known)
     for places, values in collectives.to_root(comm, [(rows[mine], array[mine])]):
         whole[places] = values
     return whole
 
 
-def _joined(comm: Any, name: str, own: SpikeLog) -> dict[str, np.ndarray]:
+def _gather_spikes(comm: Any, name: str, own: SpikeLog) -> dict[str, np.ndarray]:
     """Collective: gather the spikes of all ranks' neurons on rank 0."""
     parts = [SpikeLog.from_arrays(*arrays) for arrays in collectives.to_root(comm, [(own.ids, own.ptr)])]
     whole = joined(parts or [own], len(own.ptr) - 1)
@@ -141,7 +145,7 @@ def write(path: Path, found: list[Piece]) -> None:
         offset += -(-piece.count * piece.item_bytes // ALIGNMENT) * ALIGNMENT
     with open(path, "wb", buffering=0) as file, ThreadPoolExecutor(1) as disk:
         waiting, synchronised = 0, []
-        for piece, data, place in _written(found):
+        for piece, data, place in _chunks(found):
             piece.crc = zlib.crc32(data, piece.crc)
             _write_all(file.fileno(), data, place)
             waiting += len(data)
@@ -154,7 +158,7 @@ def write(path: Path, found: list[Piece]) -> None:
         os.fsync(file.fileno())
 
 
-def _written(found: list[Piece]) -> Iterator[tuple[Piece, np.ndarray, int]]:
+def _chunks(found: list[Piece]) -> Iterator[tuple[Piece, np.ndarray, int]]:
     """Yield chunks of pieces as bytes, with their offsets in the file."""
     for group in _groups(found):
         at = [piece.offset for piece in group.pieces]

@@ -8,12 +8,14 @@ holds the numbers of rows written so far, so a run resumed on any number of rank
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from ..engines.base import RECORDED_UNITS
 from ..errors import InputError
 from ..network.model import Model
 from ..network.parameters import Frozen
@@ -26,8 +28,8 @@ from .growing_file import Column, GrowingFile, SharedFile, can_share
 from .results import choose_evenly
 from .spike_block import SpikeBlock
 
-STATE = {"V_m": "mV", "adaptation": "1", "surrogate_gradient": "1/mV", "learning_signal": "1"}
 SIGNALS = {"readout_signal": "mV", "error_signal": "mV", "target_signal": "mV"}
+Quantity = Literal["spikes", "input_spikes", *RECORDED_UNITS, *SIGNALS, "weights"]
 SPIKE = ("iteration", "step", "id")
 BUFFER_BYTES = 2**23  # bytes that a rank buffers before it writes
 
@@ -87,7 +89,7 @@ class Recorder(Observer):
 
     @property
     def _keeps_state(self) -> bool:
-        return not STATE.keys().isdisjoint(self.settings.what)
+        return not RECORDED_UNITS.keys().isdisjoint(self.settings.what)
 
     def _ids(self, n: int) -> np.ndarray:
         chosen = self.settings.neurons
@@ -103,10 +105,12 @@ class Recorder(Observer):
         if rank == 0:
             yield "samples/iteration", Column("u4", (), "1", ("sample",))
             yield "samples/loss", Column("f8", (), "1", ("sample",))
+            if simulation.model.loss is not None:
+                yield "samples/n_steps", Column("u4", (), "steps", ("sample",))
         for name, unit in SIGNALS.items() if rank == 0 else ():
             if name in what:
                 yield f"readouts/{name}", Column("f8", (n_out,), unit, ("sample and step", "readout"))
-        for name, unit in STATE.items():
+        for name, unit in RECORDED_UNITS.items():
             if name in what:
                 yield f"state/{name}", Column("f8", (len(self.ids),), unit, ("sample and step", "neuron"))
         for name, _, index, _ in self._selected:
@@ -149,23 +153,26 @@ class Recorder(Observer):
         """Buffer the recorded quantities of a sample."""
         if not self._is_due(simulation, outcome.index, outcome.phase):
             return
-        every = slice(None, None, self.settings.step)
         engine, file = simulation.engine, self._open(simulation)
         if "spikes" in self._blocks:
-            spikes = simulation.exchange.broadcast_spikes(engine.log, simulation.task.n_steps)
+            spikes = simulation.exchange.broadcast_spikes(engine.log, engine.n).lengthened(simulation.task.n_steps)
             self._blocks["spikes"].add(simulation.iteration, spikes)
         if "input_spikes" in self._blocks:
-            self._blocks["input_spikes"].add(simulation.iteration, outcome.sample.inputs)
+            inputs = outcome.sample.inputs.part(0, engine.n).lengthened(simulation.task.n_steps)
+            self._blocks["input_spikes"].add(simulation.iteration, inputs)
         file.add("samples/iteration", [simulation.iteration])
         file.add("samples/loss", [outcome.loss])
-        file.add("readouts/readout_signal", engine.loss.output(outcome.signal)[every])
-        file.add("readouts/error_signal", outcome.error[every])
-        file.add("readouts/target_signal", outcome.sample.target[every])
+        file.add("samples/n_steps", [engine.n])
+        every = partial(_every, self.settings.step, simulation.task.n_steps)
+        file.add("readouts/readout_signal", every(engine.loss.output(outcome.signal)))
+        file.add("readouts/error_signal", every(outcome.error))
+        if outcome.sample.target is not None:
+            file.add("readouts/target_signal", every(outcome.sample.target))
         if engine.recorded is not None:
             columns = np.isin(engine.recorded.record, self.ids)
-            for name in STATE:
+            for name in RECORDED_UNITS:
                 if f"state/{name}" in file.columns:
-                    file.add(f"state/{name}", getattr(engine.recorded, name)[every][:, columns])
+                    file.add(f"state/{name}", every(getattr(engine.recorded, name))[:, columns])
         if self._selected:
             shown = engine.shown_weights()
             for name, table, index, _ in self._selected:
@@ -240,6 +247,11 @@ class Recorder(Observer):
         return "recorded samples that were not written yet are lost, unless an earlier checkpoint is resumed"
 
 
+def _every(step: int, n_steps: int, values: np.ndarray) -> np.ndarray:
+    """Return every so many rows of `values` (n, m), with zeros after the end of an episode, as of `n_steps` rows."""
+    return np.pad(values, ((0, n_steps - len(values)), (0, 0)))[::step] if len(values) < n_steps else values[::step]
+
+
 def check(settings: Record, model: Model) -> None:
     """Raise `InputError` if section [record] names neurons or projections that the network lacks."""
     problems = []
@@ -249,21 +261,17 @@ def check(settings: Record, model: Model) -> None:
     elif settings.neurons < 0:
         problems.append(f"neurons = {settings.neurons} must be at least 0")
     problems += [f"projections: '{k}' is none of {', '.join(names)}" for k in settings.projections if k not in names]
+    if model.loss is not None and "target_signal" in settings.what:
+        problems.append("what: 'target_signal' is not there in a task with rewards")
     if problems:
         raise InputError("; ".join(f"[record] {problem}" for problem in problems))
-
-
-Signal = Literal[
-    "spikes", "input_spikes", "V_m", "adaptation", "surrogate_gradient", "learning_signal", "readout_signal",
-    "error_signal", "target_signal", "weights",
-]  # fmt: skip
 
 
 class Record(Frozen):
     """Section [record]: quantities of training samples to record beside the results."""
 
     every: int = Field(0, ge=0, description="iterations between recorded samples, 0 for no recording")
-    what: tuple[Signal, ...] = Field(("spikes",), description="quantities to record")
+    what: tuple[Quantity, ...] = Field(("spikes",), description="quantities to record")
     step: int = Field(1, ge=1, description="steps between recorded values of state and signals")
     neurons: int | tuple[int, ...] = Field(
         10, description="neurons whose state is recorded: a number, evenly spread, or ids"

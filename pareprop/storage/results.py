@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from .. import files
+from ..engines.base import RECORDED_UNITS
 from ..errors import InputError, StateError
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
@@ -27,7 +28,6 @@ from .disk import clear, on_disk, reason, require_space
 FORMAT = "pareprop-run-1"
 SYNAPSE_BYTES = 36  # source, target, delay, both weights
 ENDS = ("source", "target", "delay")
-MATRIX = ("V_m", "adaptation", "surrogate_gradient", "learning_signal")
 
 
 class ResultsFile(Observer):
@@ -96,14 +96,14 @@ class ResultsFile(Observer):
         parts = []
         if recorded:  # another observer may have asked for further neurons
             mine = np.isin(recorded.record, self.ids)
-            parts = [(recorded.record[mine], {key: getattr(recorded, key)[:, mine] for key in MATRIX})]
+            parts = [(recorded.record[mine], {key: getattr(recorded, key)[:, mine] for key in RECORDED_UNITS})]
         parts = list(collectives.to_root(simulation.exchange.comm, parts))
         if simulation.exchange.rank:
             return
         found: dict[str, Any] = {"iteration": simulation.iteration, **own}
         if parts:
             found["record"] = np.concatenate([record for record, _ in parts])
-            for key in MATRIX:
+            for key in RECORDED_UNITS:
                 if key == "adaptation" and not simulation.network.adaptive:
                     continue
                 found[key] = np.concatenate([arrays[key] for _, arrays in parts], axis=1)
@@ -112,7 +112,11 @@ class ResultsFile(Observer):
         found["spike_steps"], found["spike_ids"] = simulation.engine.log.spikes(n_steps)
         if simulation.network.n_readouts or not own:
             found["readout_signal"] = simulation.engine.loss.output(outcome.signal)
-            found["target_signal"], found["error_signal"] = outcome.sample.target, outcome.error
+            found["error_signal"] = outcome.error
+            if outcome.sample.target is not None:
+                found["target_signal"] = outcome.sample.target
+        if outcome.sample.rollout is not None:
+            found |= _happened(simulation, outcome)
         for key, value in found.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
 
@@ -168,6 +172,14 @@ class ResultsFile(Observer):
                 place += len(records)
         if problem is not None:
             raise problem
+
+
+def _happened(simulation: Simulation, outcome: Outcome) -> dict[str, np.ndarray]:
+    """Return what happened in an episode: decisions, and what the loss made of them."""
+    rollout = outcome.sample.rollout
+    found = {"decision_steps": rollout.when, "action": rollout.actions, "reward": rollout.rewards}
+    found |= {key: value for key, value in outcome.told.extra.items() if key != "entropy"}
+    return found | (simulation.episodes.shown() if simulation.episodes else {})
 
 
 def _projection(file: h5py.File, projection: Any, count: int) -> h5py.Group:

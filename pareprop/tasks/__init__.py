@@ -8,17 +8,34 @@ A task: a module with a class of `TaskBase`, listed here. `lemniscate` is the sm
 """
 
 from .base import TaskBase
+from .cart_pole import CartPole
 from .data import Data
+from .delayed_choice import DelayedChoice
 from .evidence_accumulation import EvidenceAccumulation
+from .gym import Gym
 from .handwriting import Handwriting
 from .lemniscate import Lemniscate
 from .n_mnist import NMnist
 from .own_activity import OwnActivity
+from .reach import Reach
 from .sine_waves import SineWaves, SineWavesPlus
 
 TASKS: dict[str, type[TaskBase]] = {
     kind.name: kind
-    for kind in (SineWaves, SineWavesPlus, Lemniscate, Handwriting, EvidenceAccumulation, NMnist, OwnActivity, Data)
+    for kind in (
+        SineWaves,
+        SineWavesPlus,
+        Lemniscate,
+        Handwriting,
+        EvidenceAccumulation,
+        NMnist,
+        OwnActivity,
+        DelayedChoice,
+        Reach,
+        CartPole,
+        Gym,
+        Data,
+    )
 }
 
 __all__ = ["TASKS", "TaskBase"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -49,6 +49,10 @@ class Data(TaskBase):
         {}, validate_default=True, json_schema_extra=MODEL,
         description="sign, neuron, values, projections, round_delays, default_weight, default_delay of the network",
     )  # fmt: skip
+    local_readouts: dict[str, Any] = Field(
+        {}, json_schema_extra=MODEL,
+        description="readouts of single neurons: name, of (populations, else all), tau_m, weight, feedback",
+    )  # fmt: skip
     populations: tuple[dict[str, Any], ...] = Field(
         from_tables.POPULATIONS,
         json_schema_extra=MODEL,
@@ -65,7 +69,7 @@ class Data(TaskBase):
 
     @field_validator("Wmax")
     @classmethod
-    def _ordered(cls, value: float, info: ValidationInfo) -> float:
+    def _check_order(cls, value: float, info: ValidationInfo) -> float:
         if value < info.data.get("Wmin", value):
             raise ValueError(f"must be at least Wmin = {info.data['Wmin']}")
         return value
@@ -94,8 +98,8 @@ class Data(TaskBase):
     @field_validator("populations")
     @classmethod
     def _check_populations(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
-        if "variant" in info.data and "sonata_options" in info.data:
-            _raise(from_tables.add_populations(_empty(info.data), value))
+        if {"variant", "sonata_options", "local_readouts"} <= info.data.keys():
+            _raise(from_tables.add_populations(_empty(info.data), value, info.data["local_readouts"]))
         return value
 
     @field_validator("projections")
@@ -104,15 +108,16 @@ class Data(TaskBase):
         if {"populations", "variant", "sonata_options"} <= info.data.keys():
             rule = GradientDescent(batch_size=info.data.get("batch_size", 1))
             model = _empty(info.data, optimizer=rule)
-            from_tables.add_populations(model, info.data["populations"])
+            from_tables.add_populations(model, info.data["populations"], info.data["local_readouts"])
             _raise(from_tables.add_projections(model, value))
         return value
 
     @cached_property
     def _file(self) -> DataFile:
         model = _empty(dict(self))
-        from_tables.add_populations(model, self.populations)
+        from_tables.add_populations(model, self.populations, self.local_readouts)
         sizes = {role: model.size(role) for role in ("input", "current", "readout")}
+        sizes["local"] = sum(size for _, size in self._with_readout)
         if self._spikes is not None:
             sizes["input"] = 0  # those of the data file
         file = DataFile(self.data, sizes)
@@ -173,7 +178,7 @@ class Data(TaskBase):
         """Return the network of the configuration; reads the header of the data file."""
         rule = OPTIMIZERS[self.optimizer](eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
         model = _empty(dict(self), seed=self.seed, optimizer=rule, precision=self.precision)
-        from_tables.add_populations(model, self.populations)
+        from_tables.add_populations(model, self.populations, self.local_readouts)
         from_tables.add_projections(model, self.projections)
         _ = self._file  # reports problems of the file before anything is written
         return model
@@ -182,6 +187,8 @@ class Data(TaskBase):
         """Return sample `index` of a phase from the file."""
         place = self._place(index, phase)
         target, others = self._file.target(place), {}
+        if self.local_readouts:
+            others["local_targets"] = partial(self._local_targets, place)
         if (currents := self._file.currents(place)) is not None:
             others["currents"] = currents
         if (label := self._file.label(place)) is not None:
@@ -193,6 +200,23 @@ class Data(TaskBase):
             return Sample.from_rates(rates, target, self.seed, place, **others)
         ids, ptr = self._file.spikes(place)
         return Sample(SpikeLog.from_arrays(ids, ptr), target, **others)
+
+    @cached_property
+    def _with_readout(self) -> list[tuple[int, int]]:
+        """First neuron and number of neurons of each population whose neurons have a readout of their own."""
+        model = _empty(dict(self))
+        from_tables.add_populations(model, self.populations, self.local_readouts)
+        of = model.local.of if model.local else ()
+        return [(model.offset(item), item.size) for item in model.of_role("recurrent") if item.name in of]
+
+    def _local_targets(self, place: int, first: int, last: int) -> np.ndarray:
+        """Return targets of neurons [first, last) of a population, (n_steps, n); columns of the file are by neuron."""
+        column = 0
+        for offset, size in self._with_readout:
+            if offset <= first < offset + size:
+                return self._file.local_target(place, column + first - offset, column + last - offset)
+            column += size
+        raise IndexError(f"neuron {first} has no readout")
 
     def _place(self, index: int, phase: str) -> int:
         n_samples = self._file.n_samples

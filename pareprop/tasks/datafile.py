@@ -6,6 +6,7 @@ Arrays of it, for n samples:
 - the inputs as one of `rates` in Hz, (n, n_inputs) or (n, n_steps, n_inputs), from which Poisson spikes are drawn;
   `raster` (n, n_steps, n_inputs), non-zero where an input spikes; `spikes` (n_spikes, 3), sample, step and id of each;
 - for populations of currents `currents` (n, n_steps, n_currents) in pA;
+- for readouts of single neurons `local_targets` (n, n_steps, n_neurons); `targets` may then be missing;
 - for classification `labels` (n), the readout that is right.
 """
 
@@ -34,7 +35,7 @@ CHUNK_LIMIT = 2**28  # bytes of a chunk of HDF5
 ROWS = 2**20  # of spikes, looked at together
 ARRAYS = 1000  # of a .npz file
 HIGHEST_RATE = 1e6  # Hz; a spike in every step of 0.001 ms
-NAMES = ("targets", "rates", "raster", "spikes", "currents", "labels")
+NAMES = ("targets", "rates", "raster", "spikes", "currents", "labels", "local_targets")
 INPUTS = ("rates", "raster", "spikes")
 DAMAGED = (  # what h5py, zipfile and NumPy raise
     ValueError, KeyError, RuntimeError, TypeError, EOFError, SyntaxError, OverflowError, zlib.error, lzma.LZMAError,
@@ -50,7 +51,7 @@ class DataFile:
     path : Path
         Path of the file.
     sizes : dict of str to int
-        Number of cells by role: "input", "current", "readout".
+        Number of cells by role: "input", "current", "readout", "local" for neurons with a readout of their own.
 
     Attributes
     ----------
@@ -65,7 +66,7 @@ class DataFile:
 
     def __init__(self, path: Path, sizes: dict[str, int]) -> None:
         self.path, self._sizes = path, sizes
-        with self._told():
+        with self._reading():
             self._arrays = _npz_headers(path) if path.suffix == ".npz" else _hdf5(path)
             if not (problems := self._problems()):
                 if path.suffix == ".npz":
@@ -76,7 +77,7 @@ class DataFile:
             raise InputError("; ".join(f"data {path}: {problem}" for problem in problems))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reading(self) -> Iterator[None]:
         """Raise errors of reading as `InputError`."""
         try:
             yield
@@ -87,11 +88,16 @@ class DataFile:
 
     def _problems(self) -> list[str]:
         arrays, sizes = self._arrays, self._sizes
-        if "targets" not in arrays or len(arrays["targets"].shape) != 3:
-            return ["targets (n_samples, n_steps, n_readouts) is missing or has another number of axes"]
-        self.n_samples, self.n_steps = n, steps = arrays["targets"].shape[:2]
+        local = sizes.get("local", 0)
+        first = "local_targets" if local and not sizes["readout"] and "targets" not in arrays else "targets"
+        if first not in arrays or len(arrays[first].shape) != 3:
+            width = "n_neurons" if first == "local_targets" else "n_readouts"
+            return [f"{first} (n_samples, n_steps, {width}) is missing or has another number of axes"]
+        self.n_samples, self.n_steps = n, steps = arrays[first].shape[:2]
         inputs = [name for name in INPUTS if name in arrays]
-        problems = [f"targets has shape {arrays['targets'].shape}: no samples or no steps"] if not n * steps else []
+        problems = [f"{first} has shape {arrays[first].shape}: no samples or no steps"] if not n * steps else []
+        if local and "local_targets" not in arrays:
+            problems.append(f"local_targets ({n}, {steps}, {local}) is missing, {local} neurons have a readout")
         if len(inputs) != (sizes["input"] > 0):
             problems.append(f"has {', '.join(inputs) or 'no inputs'}; the network of {sizes['input']} inputs needs "
                             f"{'one of ' + ', '.join(INPUTS) if sizes['input'] else 'none'}")  # fmt: skip
@@ -100,7 +106,7 @@ class DataFile:
         wanted = {
             "targets": [(n, steps, sizes["readout"])], "raster": [(n, steps, sizes["input"])],
             "rates": [(n, sizes["input"]), (n, steps, sizes["input"])], "currents": [(n, steps, sizes["current"])],
-            "labels": [(n,)],
+            "labels": [(n,)], "local_targets": [(n, steps, local)],
         }  # fmt: skip
         for name, array in arrays.items():
             shapes = wanted.get(name, [(array.shape[0] if array.shape else 0, 3)])
@@ -113,6 +119,8 @@ class DataFile:
                 size = array.dtype.itemsize * int(np.prod(chunks, dtype=object))
                 if size > CHUNK_LIMIT:
                     problems.append(f"{name} has chunks of {size} bytes, at most {CHUNK_LIMIT} are read")
+            if name == "local_targets" and not whole:  # read by blocks of neurons
+                continue
             if (size := array.dtype.itemsize * int(np.prod(array.shape[not whole :], dtype=object))) > LIMIT:
                 problems.append(f"{name} takes {size} bytes{'' if whole else ' per sample'}, at most {LIMIT} are read")
         return problems
@@ -163,7 +171,7 @@ class DataFile:
 
     def fingerprint(self) -> str:
         """Return a digest of the size, first and last MiB of the file, which may be too long to read."""
-        with self._told(), files.opened(self.path) as file:
+        with self._reading(), files.opened(self.path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             ends = [file.read(2**20)]
@@ -173,7 +181,19 @@ class DataFile:
 
     def target(self, place: int) -> np.ndarray:
         """Return the targets of a sample, (n_steps, n_readouts)."""
+        if "targets" not in self._arrays:
+            return np.zeros((self.n_steps, 0))
         return np.asarray(self._arrays["targets"][place], float)
+
+    def local_target(self, place: int, first: int, last: int) -> np.ndarray:
+        """Return targets of neurons [first, last) of a sample, (n_steps, n); the others of HDF5 are not read."""
+        found = np.asarray(self._arrays["local_targets"][place, :, first:last])
+        wrong = np.argwhere(~np.isfinite(found))
+        if len(wrong):
+            step, neuron = wrong[0]
+            where = f"[{place}, {step}, {first + neuron}]"
+            raise InputError(f"data {self.path}: local_targets{where} = {found[step, neuron]} must be finite")
+        return found
 
     def rates(self, place: int) -> np.ndarray | None:
         """Return the rates of a sample in Hz, None if the file has none."""

@@ -49,7 +49,7 @@ class Events:
     time_us: np.ndarray
 
 
-def decoded(content: bytes) -> Events:
+def decode(content: bytes) -> Events:
     """Decode the bytes of a file."""
     columns = np.frombuffer(content, np.uint8).reshape(-1, BYTES).astype(np.int64).T
     return Events(columns[0], columns[1], columns[2] >> 7, (columns[2] & 127) << 16 | columns[3] << 8 | columns[4])
@@ -168,7 +168,7 @@ class Recordings:
         if not content or len(content) % BYTES:  # changed since it was listed
             self.problems.add("recordings that cannot be read", name)
             return None
-        found = decoded(content)
+        found = decode(content)
         inside = (found.x < SIDE) & (found.y < SIDE)
         if not inside.all():
             self.problems.add(f"events outside {SIDE} x {SIDE} pixels, in", name, int(np.sum(~inside)))

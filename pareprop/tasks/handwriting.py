@@ -45,6 +45,6 @@ class Handwriting(Trajectory):
 
     def path_points(self) -> np.ndarray:
         """Return x and y in every step, (n_steps, 2)."""
-        points = paths.normalized(paths.resampled(self._path, self.points))
+        points = paths.normalize(paths.resample(self._path, self.points))
         steps = np.arange(self.n_steps) / STEPS_PER_POINT
         return np.column_stack([np.interp(steps, np.arange(self.points), column) for column in points.T])

@@ -189,21 +189,21 @@ class NMnist(TaskBase):
     def _order(self, phase: str, epoch: int) -> np.ndarray:
         """Return recordings in the order of an epoch: new for each epoch of training, one for the other phases."""
         if self._orders.get(phase, (-1,))[0] != epoch:
-            self._orders[phase] = epoch, self._drawn_order(phase, epoch)
+            self._orders[phase] = epoch, self._draw_order(phase, epoch)
         return self._orders[phase][1]
 
     @cached_property
     def _orders(self) -> dict[str, tuple[int, np.ndarray]]:
         return {}
 
-    def _drawn_order(self, phase: str, epoch: int) -> np.ndarray:
+    def _draw_order(self, phase: str, epoch: int) -> np.ndarray:
         everything = np.arange(len(self._splits[phase == "test"]))
         if phase == "test":
-            return self._shuffled("test", 0, everything)
-        held, others = np.split(self._shuffled("hold-out", 0, everything), [self.hold_out])
-        return held if phase == "validate" else self._shuffled("train", epoch, others)
+            return self._shuffle("test", 0, everything)
+        held, others = np.split(self._shuffle("hold-out", 0, everything), [self.hold_out])
+        return held if phase == "validate" else self._shuffle("train", epoch, others)
 
-    def _shuffled(self, purpose: str, number: int, values: np.ndarray) -> np.ndarray:
+    def _shuffle(self, purpose: str, number: int, values: np.ndarray) -> np.ndarray:
         draws = rng.uniform(rng.key(self.seed, f"order/{purpose}"), [number], len(values))[0]
         return values[np.argsort(draws, kind="stable")]
 
@@ -218,22 +218,22 @@ class NMnist(TaskBase):
             if spikes is not None:
                 label = int(split.labels[chosen])
                 if phase == "train" and self.shift:
-                    spikes = self._moved(spikes, index)
+                    spikes = self._move(spikes, index)
                 return Sample(spikes, one_hot(label, N_CLASSES, self.n_step), label=label)
         raise InputError("; ".join([f"task 'n-mnist': no recording for phase {phase} can be read", *self.report()]))
 
     @cached_property
-    def _kept(self) -> dict[tuple[int, int], SpikeLog | None]:
+    def _cache(self) -> dict[tuple[int, int], SpikeLog | None]:
         return {}
 
     def _spikes(self, split: int, chosen: int) -> SpikeLog | None:
         """Return the spikes of a recording, None if it is damaged; the first `KEPT` recordings stay in memory."""
-        if (split, chosen) in self._kept:
-            return self._kept[split, chosen]
+        if (split, chosen) in self._cache:
+            return self._cache[split, chosen]
         found = self._splits[split].events(chosen)
         spikes = None if found is None else self._log(found)
-        if len(self._kept) < KEPT:
-            self._kept[split, chosen] = spikes
+        if len(self._cache) < KEPT:
+            self._cache[split, chosen] = spikes
         return spikes
 
     def _log(self, found: Events) -> SpikeLog:
@@ -243,14 +243,14 @@ class NMnist(TaskBase):
         source = np.minimum(np.searchsorted(self._pixels, pixel), len(self._pixels) - 1)
         kept = (self._pixels[source] == pixel) & (step > 0) & (step < self.n_step)
         codes = np.unique(step[kept] * len(self._pixels) + source[kept])
-        return self._sorted(*np.divmod(codes, len(self._pixels)))
+        return self._make_log(*np.divmod(codes, len(self._pixels)))
 
-    def _sorted(self, steps: np.ndarray, ids: np.ndarray) -> SpikeLog:
+    def _make_log(self, steps: np.ndarray, ids: np.ndarray) -> SpikeLog:
         """Return the spike log of spikes sorted by step, then id."""
         ptr = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=self.n_step))])
         return SpikeLog.from_arrays(ids.astype(np.uint32), ptr.astype(np.int64))
 
-    def _moved(self, spikes: SpikeLog, index: int) -> SpikeLog:
+    def _move(self, spikes: SpikeLog, index: int) -> SpikeLog:
         """Return spikes moved by up to `shift` pixels along rows and columns; those outside the used pixels are
         dropped.
         """
@@ -263,7 +263,7 @@ class NMnist(TaskBase):
         inside = (row >= 0) & (row < SIDE) & (column >= 0) & (column < SIDE) & (self._pixels[source] == pixel)
         steps, ids = spikes.spikes(self.n_step)
         kept = inside[ids]
-        return self._sorted(steps[kept], source[ids[kept]])
+        return self._make_log(steps[kept], source[ids[kept]])
 
 
 def _pixel(found: Events) -> np.ndarray:

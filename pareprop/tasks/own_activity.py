@@ -10,17 +10,25 @@ import h5py
 import numpy as np
 from pydantic import Field
 
-from .. import rng
+from .. import files, rng
 from ..engines.sample import Sample
 from ..errors import InputError
+from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import Adam
 from ..network.parameters import Normal, Uniform
+from ..parallel.spike_log import SpikeLog
+from ..sonata import circuit, nodes
 from .base import LEARNING, MODEL, TaskBase
+from .input_spikes import InputSpikes
 
 INPUT_HZ = 20.0
 DRIVE = 0.7  # mean drive of the inputs, times V_th
 TAU_M, V_TH = 20.0, 1.0  # ms, and the unit of voltages
+NEURON = {
+    "C_m": 1.0, "E_L": 0.0, "V_th": V_TH, "tau_m": TAU_M, "t_ref": 3.0, "c_reg": 0.0,
+    "surrogate_gradient_height": 0.3, "surrogate_gradient_width": 1.0,
+}  # fmt: skip
 GAIN = 0.3  # of recurrent weights before they are divided by the square root of the in-degree
 MEDIAN_HZ, SIGMA = 8.0, 0.4  # of the neurons' mean rates
 AMPLITUDES = 0.45 * np.array([1.0, 0.8, 0.5])  # standard deviations, of sines of 1, 2 and 3 Hz
@@ -64,7 +72,17 @@ class OwnActivity(TaskBase):
     tau_out: float = Field(100.0, gt=0, description="time constant of the readouts in ms")
     n_step: int = Field(1000, ge=1, description="steps of a sample")
     skip: int = Field(100, ge=0, description="first steps that correlations leave out")
-    activity: Path | None = Field(None, description="HDF5 file with 'rates' in Hz, (n_step, n_rec), in place of sines")
+    activity: Path | None = Field(
+        None, description="HDF5 file with 'rates' in Hz, (n_step, neurons), in place of sines"
+    )
+    sonata: Path | None = Field(
+        None, json_schema_extra=MODEL,
+        description="circuit_config.json of a SONATA network in place of the drawn one; its inputs, if it has any",
+    )  # fmt: skip
+    sonata_options: dict[str, Any] = Field(
+        {}, json_schema_extra=MODEL,
+        description="sign (source, weights or free), values, projections, round_delays, default_weight, default_delay",
+    )  # fmt: skip
 
     @property
     def n_steps(self) -> int:
@@ -80,27 +98,58 @@ class OwnActivity(TaskBase):
         if self.skip >= self.n_step:
             raise InputError(f"skip = {self.skip} must be below n_step = {self.n_step}")
         self._check_activity()
-        model = Model(self.variant, self.seed, optimizer=Adam(eta=self.eta, batch_size=self.batch_size),
-                      precision=self.precision)  # fmt: skip
-        inputs = model.inputs("in", self.n_in)
-        neurons = model.neurons(
-            "rec", self.n_rec, "iaf", C_m=1.0, E_L=0.0, V_th=V_TH, tau_m=TAU_M, t_ref=3.0, c_reg=0.0,
-            surrogate_gradient_height=0.3, surrogate_gradient_width=1.0, sign=self._sign(),
-        )  # fmt: skip
+        rule = Adam(eta=self.eta, batch_size=self.batch_size)
+        if self.sonata:
+            model = self._read_network(rule)
+        else:
+            model = Model(self.variant, self.seed, optimizer=rule, precision=self.precision)
+            model.inputs("in", self.n_in)
+            neurons = model.neurons("rec", self.n_rec, "iaf", sign=self._sign(), **NEURON)
+            self._connect_inputs(model)
+            self._connect_neurons(model, neurons)
+        model.local_readouts("out", model.of_role("recurrent"), tau_m=self.tau_out, weight=1000.0, feedback=1e-3)
+        return model
+
+    def _read_network(self, rule: Adam) -> Model:
+        """Make a SONATA network; it gets inputs as the drawn one has if there are no virtual populations."""
+        options = {"sign": "source" if self.signs else "free", **self.sonata_options}
+        options["values"] = NEURON | options.get("values", {})
+        if self._moves:
+            options["projections"] = {"*": {"rewire": self._moves}, **options.get("projections", {})}
+        try:
+            model = Model.from_sonata(
+                self.sonata, variant=self.variant, seed=self.seed, optimizer=rule, precision=self.precision,
+                neuron="iaf", **options,
+            )  # fmt: skip
+        except TypeError as problem:
+            known = ("sign", "values", "projections", "round_delays", "default_weight", "default_delay")
+            raise InputError(f"sonata_options: {problem}; known are {', '.join(known)}") from None
+        if not model.size("input"):
+            model.inputs("in", self.n_in)
+            self._connect_inputs(model)
+        return model
+
+    @property
+    def _moves(self) -> dict[str, float] | None:
+        """Settings of the rewiring, None for none."""
+        return {"every": self.rewire_every, "l1": self.rewire_l1} if self.rewire_every else None
+
+    def _connect_inputs(self, model: Model) -> None:
         mean = DRIVE * V_TH / max(self.indegree_in * INPUT_HZ / 1000.0 * TAU_M, 1e-12)
-        moves = {"every": self.rewire_every, "l1": self.rewire_l1} if self.rewire_every else None
-        model.connect(
-            inputs, neurons, "fixed_indegree", indegree=self.indegree_in, allow_multapses=False,
-            weight=Uniform(low=0.0, high=2.0 * mean), rewire=moves,
-        )  # fmt: skip
+        for neurons in model.of_role("recurrent"):
+            model.connect(
+                model.of_role("input")[0], neurons, "fixed_indegree", indegree=self.indegree_in,
+                allow_multapses=False, weight=Uniform(low=0.0, high=2.0 * mean), rewire=self._moves,
+            )  # fmt: skip
+
+    def _connect_neurons(self, model: Model, neurons: Population) -> None:
         balance = self.excitatory / max(1.0 - self.excitatory, 1e-12)
         model.connect(
             neurons, neurons, "lognormal_degrees", indegree=self.indegree, sigma_in=self.sigma_degrees,
             sigma_out=self.sigma_degrees, allow_autapses=False, weight=Normal(std=GAIN), normalized=True,
-            sign="source", keep_signs=self.signs, inhibition=balance if self.excitatory < 1 else 1.0, rewire=moves,
+            sign="source", keep_signs=self.signs, inhibition=balance if self.excitatory < 1 else 1.0,
+            rewire=self._moves,
         )  # fmt: skip
-        model.local_readouts("out", neurons, tau_m=self.tau_out, weight=1000.0, feedback=1e-3)
-        return model
 
     def _sign(self) -> np.ndarray:
         """+1 and -1 of the neurons."""
@@ -110,9 +159,27 @@ class OwnActivity(TaskBase):
     def sample(self, index: int, phase: str = "train") -> Sample:
         """The same inputs and targets in every iteration."""
         if "sample" not in self._made:
-            rates, none = np.full(self.n_in, INPUT_HZ), np.zeros((self.n_step, 0))
-            self._made["sample"] = Sample.from_rates(rates, none, self.seed, 0, local_targets=self.targets)
+            none, spikes = np.zeros((self.n_step, 0)), self._input_spikes()
+            if spikes is None:
+                rates = np.full(self._sizes[0], INPUT_HZ)
+                self._made["sample"] = Sample.from_rates(rates, none, self.seed, 0, local_targets=self.targets)
+            else:
+                self._made["sample"] = Sample(spikes, none, local_targets=self.targets)
         return self._made["sample"]
+
+    def _input_spikes(self) -> SpikeLog | None:
+        """Return the first spikes of the virtual populations, if the SONATA configuration names files of them."""
+        found = circuit.read(self.sonata).spikes if self.sonata else []
+        return InputSpikes(found, self.model()).sample(0, self.n_step) if found else None
+
+    @cached_property
+    def _sizes(self) -> tuple[int, int]:
+        """Numbers of inputs and of neurons."""
+        if not self.sonata:
+            return self.n_in, self.n_rec
+        populations = nodes.read(circuit.read(self.sonata))
+        inputs = sum(population.size for population in populations if population.virtual)
+        return inputs or self.n_in, sum(population.size for population in populations if not population.virtual)
 
     @cached_property
     def _made(self) -> dict[Any, Any]:
@@ -153,11 +220,12 @@ class OwnActivity(TaskBase):
 
     def _rates(self, use: Any) -> Any:
         try:
-            with h5py.File(self.activity) as file:
+            with files.hdf5(self.activity) as file:
                 rates = file.get("rates")
-                if not isinstance(rates, h5py.Dataset) or rates.shape != (self.n_step, self.n_rec):
+                wanted = self.n_step, self._sizes[1]
+                if not isinstance(rates, h5py.Dataset) or rates.shape != wanted:
                     shape = getattr(rates, "shape", "no dataset")
-                    raise InputError(f"{self.activity}: 'rates' has {shape}, must be ({self.n_step}, {self.n_rec})")
+                    raise InputError(f"{self.activity}: 'rates' has {shape}, must be {wanted}")
                 if rates.dtype.kind not in "iuf":
                     raise InputError(f"{self.activity}: 'rates' holds {rates.dtype}, must hold numbers")
                 return use(rates)

@@ -71,14 +71,14 @@ def _distinct(points: np.ndarray, origin: str) -> np.ndarray:
     return points[np.concatenate([[True], moved])]
 
 
-def resampled(points: np.ndarray, n: int) -> np.ndarray:
+def resample(points: np.ndarray, n: int) -> np.ndarray:
     """Take `n` points of a polyline (m, 2) that are equally far apart along it, (n, 2)."""
     length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     places = np.linspace(0.0, length[-1], n)
     return np.column_stack([np.interp(places, length, column) for column in points.T])
 
 
-def normalized(points: np.ndarray) -> np.ndarray:
+def normalize(points: np.ndarray) -> np.ndarray:
     """Divide each coordinate by its largest absolute value, then take off its mean, as NEST's tutorial does."""
     largest = np.abs(points).max(axis=0)
     scaled = points / np.where(largest > 0, largest, 1.0)

@@ -16,11 +16,10 @@ from ..engines.sample import Sample
 from ..machine import require_bytes
 from ..network.connectivity import Population
 from ..network.model import Model
+from ..network.neurons import NEURON_MODELS, NEURONS, Iaf
 from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
 from .base import LEARNING, MODEL, TaskBase, dense
-
-Models = "iaf", "iaf_adapt", "iaf_psc_delta", "iaf_psc_delta_adapt"
 
 
 class SineWaves(TaskBase):
@@ -37,7 +36,7 @@ class SineWaves(TaskBase):
     n_rec: int = Field(100, ge=1, json_schema_extra=MODEL, description="recurrent neurons")
     n_out: int = Field(1, ge=1, json_schema_extra=MODEL, description="readouts")
     n_step: int = Field(1000, ge=2, description="steps of one sample")
-    neuron: Literal[Models] = Field("iaf", json_schema_extra=MODEL, description="model of the recurrent neurons")
+    neuron: Literal[*NEURONS] = Field("iaf", json_schema_extra=MODEL, description="model of the recurrent neurons")
     indegree: int = Field(
         0, ge=0, json_schema_extra=MODEL, description="recurrent synapses per neuron, 0 for all-to-all"
     )
@@ -98,9 +97,10 @@ class SineWaves(TaskBase):
             "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.03, "tau_m": 30.0, "t_ref": 0.0, "f_target": self.f_target,
             "surrogate_gradient_height": 10.0,
         }  # fmt: skip
-        if "adapt" in self.neuron:
+        neuron = NEURON_MODELS[self.variant].get(self.neuron, Iaf)  # `Model.neurons` refuses what the variant lacks
+        if neuron.adaptive:
             values |= {"adapt_beta": 0.0174, "adapt_tau": 2000.0}
-        if "psc_delta" in self.neuron:
+        if neuron.psc_delta:
             values |= {"V_reset": 0.0}
         if self.variant == "interval":
             return values | {"c_reg": self.c_reg, "surrogate_gradient_width": 0.03, "regular_spike_arrival": False}

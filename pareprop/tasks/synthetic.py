@@ -52,7 +52,7 @@ class SyntheticDigits:
 
     def events(self, index: int) -> Events:
         """Return the events of the sensor for one digit."""
-        log_intensity = np.log(0.1 + self._rendered(self._images[index]))
+        log_intensity = np.log(0.1 + self._render(self._images[index]))
         reference = log_intensity[0].copy()
         found = []
         for step, seen in enumerate(log_intensity):
@@ -74,7 +74,7 @@ class SyntheticDigits:
             matrices.append(np.maximum(0.0, 1.0 - np.abs(place[:, :, None] - np.arange(8))))
         return matrices[0], matrices[1]
 
-    def _rendered(self, image: np.ndarray) -> np.ndarray:
+    def _render(self, image: np.ndarray) -> np.ndarray:
         rows, columns = self._interpolation
         return (rows @ image) @ columns.transpose(0, 2, 1)
 

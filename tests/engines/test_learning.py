@@ -10,7 +10,6 @@ import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pareprop.engines.losses import evaluate
 from pareprop.errors import InputError, StateError
 from pareprop.kernels import optimizers
 from pareprop.network.losses import LOSSES
@@ -23,9 +22,9 @@ from pareprop.simulation.observer import Observer
 
 def test_mean_squared_error() -> None:
     signal, target = np.array([[1.0, 2.0], [3.0, 5.0], [0.0, 0.0]]), np.zeros((3, 2))
-    error, loss = evaluate(LOSSES["mean_squared_error"], signal, target, slice(1, 3))
-    np.testing.assert_array_equal(error, [[0.0, 0.0], [3.0, 5.0], [0.0, 0.0]])
-    assert loss == 0.5 * (9.0 + 25.0)
+    told = LOSSES["mean_squared_error"].evaluate(signal, target, slice(1, 3))
+    np.testing.assert_array_equal(told.error, [[0.0, 0.0], [3.0, 5.0], [0.0, 0.0]])
+    assert told.loss == 0.5 * (9.0 + 25.0)
 
 
 def test_cross_entropy() -> None:
@@ -33,10 +32,10 @@ def test_cross_entropy() -> None:
     target = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     output = LOSSES["cross_entropy"].output(signal)
     np.testing.assert_allclose(output, [[0.5, 0.5], [0.25, 0.75], [0.8, 0.2]], rtol=1e-12)
-    error, loss = evaluate(LOSSES["cross_entropy"], signal, target, np.array([False, True, True]))
-    np.testing.assert_allclose(error, [[0.0, 0.0], [0.25, -0.25], [-0.2, 0.2]], rtol=1e-12)
-    assert loss == pytest.approx(-np.log(0.75) - np.log(0.8), rel=1e-12)
-    _, loss = evaluate(LOSSES["cross_entropy"], np.array([[0.0, 1e4]]), np.array([[1.0, 0.0]]), slice(0, 1))
+    told = LOSSES["cross_entropy"].evaluate(signal, target, np.array([False, True, True]))
+    np.testing.assert_allclose(told.error, [[0.0, 0.0], [0.25, -0.25], [-0.2, 0.2]], rtol=1e-12)
+    assert told.loss == pytest.approx(-np.log(0.75) - np.log(0.8), rel=1e-12)
+    loss = LOSSES["cross_entropy"].evaluate(np.array([[0.0, 1e4]]), np.array([[1.0, 0.0]]), slice(0, 1)).loss
     assert 700.0 < loss < np.inf
 
 
@@ -46,19 +45,19 @@ def test_errors_are_derivatives_of_the_loss(seed: int) -> None:
     rng = np.random.default_rng(seed)
     signal, target = 2.0 * rng.normal(size=(4, 3)), rng.dirichlet(np.ones(3), 4)
     for loss in LOSSES.values():
-        error, _ = evaluate(loss, signal, target, slice(0, 4))
+        error = loss.evaluate(signal, target, slice(0, 4)).error
         for place in np.ndindex(signal.shape):
             step = np.zeros_like(signal)
             step[place] = 1e-5
-            ends = [evaluate(loss, signal + sign * step, target, slice(0, 4))[1] for sign in (1, -1)]
+            ends = [loss.evaluate(signal + sign * step, target, slice(0, 4)).loss for sign in (1, -1)]
             np.testing.assert_allclose(error[place], (ends[0] - ends[1]) / 2e-5, rtol=1e-6, atol=1e-5)
 
 
 def test_huber_loss() -> None:
     signal = np.array([[0.3, -4.0], [1.0, 2.5], [9.0, 9.0]])
-    error, loss = evaluate(LOSSES["huber"], signal, np.zeros((3, 2)), slice(0, 2))
-    np.testing.assert_array_equal(error, [[0.3, -1.0], [1.0, 1.0], [0.0, 0.0]])
-    assert loss == pytest.approx(scipy.special.huber(1.0, signal[:2]).sum(), rel=1e-14)
+    told = LOSSES["huber"].evaluate(signal, np.zeros((3, 2)), slice(0, 2))
+    np.testing.assert_array_equal(told.error, [[0.3, -1.0], [1.0, 1.0], [0.0, 0.0]])
+    assert told.loss == pytest.approx(scipy.special.huber(1.0, signal[:2]).sum(), rel=1e-14)
 
 
 @pytest.mark.parametrize("reset", [True, False])

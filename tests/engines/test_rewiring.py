@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import h5py
+import launch
 import numpy as np
 import pytest
 from commands import command, digests, on_ranks
@@ -196,3 +197,59 @@ def test_what_is_refused(options: dict, words: str) -> None:
 
 def test_settings_as_an_object() -> None:
     assert small(rewire=Rewire(every=3)).projections[0].rewire == Rewire(l1=0.01, temperature=0.0, every=3)
+
+
+ROUTES = """
+import sys, numpy as np
+from pareprop.parallel import launcher
+from pareprop.runs import config
+from pareprop.simulation import Simulation
+exchange = launcher.exchange()
+task = config.load(sys.argv[1]).task
+run = Simulation(task.model(), task, exchange)
+before = exchange.sender._routes["route_rank"].copy() if exchange.sender else None
+item = next(item for item in run.engine.plastic if item.name == "rec->rec")
+item.rewiring.kept = []
+run.train(int(sys.argv[2]))
+first = exchange.nodes.firsts(run.network.n_recurrent)
+moves = exchange.comm.allgather(np.concatenate(item.rewiring.kept))
+listening = exchange.nodes.leaders.allgather(exchange.sender._routes) if exchange.sender else None
+if exchange.rank == 0:
+    node_of = lambda neuron: int(np.searchsorted(first, neuron, side="right")) - 1
+    table = {}
+    for step, target, gone, came, delay in np.concatenate(moves).tolist():  # the latest one decides
+        table[target, came] = True
+        table.pop((target, gone), None)
+    crossing = 0
+    for target, source in table:
+        here, there = node_of(source), node_of(target)
+        if here != there:
+            routes, k = listening[here], source - first[here]
+            assert there in routes["route_rank"][routes["route_ptr"][k]:routes["route_ptr"][k + 1]], (source, target)
+            crossing += 1
+    print(exchange.sending, crossing, run.hexdigest())
+else:
+    run.hexdigest()
+"""
+
+
+@pytest.mark.mpi
+def test_sources_of_moved_synapses_are_sent_to_their_new_nodes(
+    tmp_path: Path, config: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """With as many nodes as ranks and messages to those that listen; the same digest as on one rank."""
+    text = config.read_text().replace("indegree = 8", "indegree = 2").replace("l1 = 0.02", "l1 = 1.0")
+    config.write_text(text.replace("iterations = 6", "iterations = 12"))
+    _, output, errors = command(capsys, "run", config, "--out", tmp_path / "alone")
+    alone = digests(output.splitlines())
+    assert len(alone) == 1, errors
+    for n, per_node in ((3, "1"), (4, "2")):
+        env = {"PAREPROP_RANKS_PER_NODE": per_node, "PAREPROP_SENDING": "targeted"}
+        done = launch.mpirun(n, "-c", ROUTES, config, 12, env=env)
+        assert done.returncode == 0, done.stderr
+        sending, crossing, found = done.stdout.split()
+        assert sending == "targeted" and int(crossing) > 5 and {found} == set(alone)
+    codes, output, errors = on_ranks(4, [["run", config, "--until", 6, "--out", tmp_path / "stopped"]], env=env)
+    assert codes == [0], errors
+    _, output, errors = on_ranks(4, [["resume", tmp_path / "stopped"]], env=env)
+    assert digests(output) == alone, errors

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tutorials import KEEP, assert_same, run, shipped
+from tutorials import assert_same, run, shipped
 
 pytestmark = pytest.mark.peer
 
@@ -98,5 +98,5 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_same_as_nest(case: str, tmp_path: Path) -> None:
     shipped("nest/__init__.py")
-    code = START.format(**(USUAL | CASES[case])) + KEEP
+    code = START.format(**(USUAL | CASES[case]))
     assert_same(run(code, tmp_path), run(code, tmp_path, peer=True))

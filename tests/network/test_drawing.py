@@ -9,7 +9,6 @@ import scipy.stats
 from pareprop import rng
 from pareprop.kernels import topology
 
-NO_SELF = -(2**62)
 KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT = (rng.key(3, purpose) for purpose in ("topology", "delay", "weight"))
 
 
@@ -21,7 +20,7 @@ class Case:
     indegree: int = 0
     probability: float = 0.0
     multapses: bool = True
-    self_offset: int = NO_SELF
+    self_offset: int | None = None  # target j is source j + self_offset, which it may not have
     delays: tuple = (1, 1)
     weight: tuple = (topology.WEIGHT_NORMAL, 2.0, 0.5)
 
@@ -48,16 +47,18 @@ def connect(case, first=0, last=None, target_base=0):
     """Synapses of a range of targets as columns in the order of the flat arrays: delay, source, target, weight."""
     last = case.n_targets if last is None else last
     rows = (case.delays[1] - case.delays[0] + 1, case.n_sources)
-    scratch = np.full(case.n_sources, 12345, dtype=np.uint32)
-    rule = (case.rule, case.n_sources, first, last, case.indegree, case.probability, case.multapses, case.self_offset)
-    arguments = (*rule, KEY_TOPOLOGY, KEY_DELAY, *case.delays)
+    drawing = topology.Drawing(
+        case.rule, case.n_sources, case.indegree, case.probability, case.multapses, case.self_offset, case.delays,
+        case.weight, [KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT],
+        np.arange(0 if case.multapses else case.n_sources, dtype=np.uint32),
+    )  # fmt: skip
     counts = np.zeros(rows, dtype=np.int64)
-    topology.count(*arguments, counts, scratch)
+    drawing.count(first, last, counts)
     ends = counts.cumsum().reshape(rows)
     cursor = ends - counts
     target = np.full(counts.sum(), 2**32 - 1, dtype=np.uint32)
     weight = np.full(target.size, np.nan)
-    topology.fill(*arguments, *case.weight, KEY_WEIGHT, target_base, cursor, target, weight, scratch)
+    drawing.fill(first, last, target_base, cursor, target, weight)
     np.testing.assert_array_equal(cursor, ends)
     delay, source = (np.repeat(index.ravel(), counts.ravel()) for index in np.indices(rows))
     return delay + case.delays[0], source, target.astype(np.int64), weight
@@ -69,7 +70,7 @@ def philox(key, target, n):
 
 def slow_sources(case, target):
     """Sources of a target in the order of the draw."""
-    choices = [s for s in range(case.n_sources) if s != target + case.self_offset]
+    choices = [s for s in range(case.n_sources) if case.self_offset is None or s != target + case.self_offset]
     if case.rule == topology.ALL_TO_ALL:
         return choices
     if case.rule == topology.ONE_TO_ONE:
@@ -138,7 +139,8 @@ def test_rows_ascend_delays_stay_in_range_and_autapses_are_left_out(case):
     assert (np.diff(target)[np.diff(row) == 0] >= 0).all()
     assert set(delay) == set(range(case.delays[0], case.delays[1] + 1))
     assert (source < case.n_sources).all() and (target < case.n_targets).all()
-    assert not (source == target + case.self_offset).any()
+    if case.self_offset is not None:
+        assert not (source == target + case.self_offset).any()
 
 
 @each_case
@@ -148,14 +150,14 @@ def test_degrees_and_multapses(case):
     if case.rule == topology.FIXED_INDEGREE:
         assert (indegree == case.indegree).all()
     if case.rule == topology.ALL_TO_ALL:
-        own = np.arange(case.n_targets) + case.self_offset
+        own = np.arange(case.n_targets) + (case.n_sources if case.self_offset is None else case.self_offset)
         assert (indegree == case.n_sources - ((own >= 0) & (own < case.n_sources))).all()
     if case.rule != topology.FIXED_INDEGREE or not case.multapses:
         assert np.unique(target * case.n_sources + source).size == source.size
 
 
 @pytest.mark.parametrize("multapses", [True, False])
-@pytest.mark.parametrize("self_offset", [NO_SELF, 0])
+@pytest.mark.parametrize("self_offset", [None, 0])
 def test_fixed_indegree_is_uniform_over_sources(multapses, self_offset):
     n = 200
     case = Case(topology.FIXED_INDEGREE, n, n, indegree=100, multapses=multapses, self_offset=self_offset)

@@ -377,7 +377,7 @@ def test_weights_that_did_not_change_are_shown_once(directory):
 def test_large_matrices_show_the_means_of_the_synapses_in_a_tile():
     matrix = np.random.default_rng(RNG_SEED).normal(size=(7, 5))
     matrix[:3, :2], matrix[4, 3] = np.nan, np.nan
-    tiles, shape = matrices.tiled(matrix, most=3)
+    tiles, shape = matrices.average_tiles(matrix, most=3)
     assert shape == (3, 2) and tiles.shape == (3, 3) and np.isnan(tiles[0, 0])
     for row, column in ((0, 1), (1, 1), (2, 2)):
         part = matrix[3 * row : 3 * row + 3, 2 * column : 2 * column + 2]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from reference import run_case
 
-from pareprop.engines.losses import learning_signal
+from pareprop.engines.learning_signal import learning_signal
 from pareprop.engines.sample import Sample
 from pareprop.network.model import Model, describe
 from pareprop.simulation.loop import Simulation

@@ -1,5 +1,6 @@
 """Own activity: targets as described, learning with signs kept and rewired, measures and figure, users' files."""
 
+import os
 from pathlib import Path
 
 import h5py
@@ -8,8 +9,11 @@ import pytest
 from commands import command
 
 from pareprop.errors import InputError
+from pareprop.runs import run
+from pareprop.sonata import circuit, nodes, spikes
 from pareprop.tasks.own_activity import OwnActivity
 
+SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared")) / "sonata-nets"
 SMALL = {"n_rec": 120, "n_in": 60, "n_step": 300, "indegree": 20, "skip": 30}
 
 
@@ -79,3 +83,44 @@ def test_rates_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         capsys, "run", "own-activity", *settings(activity=tmp_path / "no.h5"), "--out", tmp_path / "x"
     )
     assert code == 2 and "no.h5" in errors and "Traceback" not in errors
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no networks in {SHARED}")
+@pytest.mark.parametrize(("name", "sign"), [
+    ("bmtk/simulation_config.json", "weights"), ("export-example/circuit_config.json", "free"),
+])  # fmt: skip
+def test_network_of_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, name: str, sign: str
+) -> None:
+    """With spikes of its virtual population, or with inputs as the drawn network has."""
+    monkeypatch.setattr(run, "draw", lambda directory: None)
+    path, out = SHARED / name, tmp_path / "run"
+    options = [f'sonata_options={{sign="{sign}", values={{V_th=0.5}}, default_weight=0.1}}', "rewire_every=2"]
+    sets = [part for text in (*options, f"sonata={path}", "n_step=200", "skip=20", "n_in=30", "iterations=6")
+            for part in ("--set", text)]  # fmt: skip
+    code, _, errors = command(capsys, "run", "own-activity", *sets, "--out", out)
+    assert code == 0, errors
+    found = circuit.read(path)
+    populations = {item.name: item for item in nodes.read(found)}
+    with h5py.File(out / "results.h5") as file:
+        neurons = sum(item.size for item in populations.values() if not item.virtual)
+        assert len(file["dynamics/last/correlation"]) == neurons
+        assert set(file["moves"]) == set(file["projections"])
+        for group in file["projections"].values():
+            for key in ("weight", "weight_initial"):
+                source = group["source" if key == "weight" else "source_initial"][()]
+                signs = np.sign(group[key][()])
+                kept = all(len(set(signs[source == k]) - {0}) <= 1 for k in np.unique(source))
+                assert kept or sign == "free"
+        if found.spikes:
+            (spike_file, population), *_ = found.spikes
+            steps, ids = spikes.read(spike_file, population, populations[population].size, 1.0)
+            wanted = np.unique(np.stack([steps, ids])[:, steps < 200], axis=1)
+            sample = file["dynamics/first"]
+            np.testing.assert_array_equal(np.stack([sample["input_steps"], sample["input_ids"]]), wanted)
+
+
+def test_wrong_option_of_a_network(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    sets = ["--set", "sonata=nothing.json", "--set", "sonata_options={sing=1}"]
+    code, _, errors = command(capsys, "run", "own-activity", *sets, "--out", tmp_path / "x")
+    assert code == 2 and "sing" in errors and "Traceback" not in errors

@@ -17,7 +17,7 @@ from pareprop.network.parameters import Normal
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks import TASKS, paths
 from pareprop.tasks.base import make
-from pareprop.tasks.events import Problems, Recordings, decoded, splits
+from pareprop.tasks.events import Problems, Recordings, decode, splits
 
 
 def task(name: str, *settings: str):
@@ -76,7 +76,7 @@ def test_words_differ_and_bridge_lifted_pens():
 def test_path_of_a_file(tmp_path: Path, text: str):
     file = tmp_path / "path.csv"
     file.write_text(text)
-    points = paths.resampled(paths.of_file(file), 8)
+    points = paths.resample(paths.of_file(file), 8)
     np.testing.assert_allclose(points, [(0, 0), (1, 0), (2, 0), (3, 0), (3, 1), (3, 2), (3, 3), (3, 4)], atol=1e-12)
     target = task("handwriting", f"path={file}", "points=8").sample(0).target
     np.testing.assert_allclose(target[::8, 0], points[:, 0] / 3 - np.mean(points[:, 0] / 3))
@@ -335,7 +335,7 @@ def test_real_recordings(shared: Path):
 
 
 def test_decoding_of_extreme_events():
-    events = decoded(bytes([33, 0, 0xFF, 0xFF, 0xFF, 0, 33, 0, 0, 1]))
+    events = decode(bytes([33, 0, 0xFF, 0xFF, 0xFF, 0, 33, 0, 0, 1]))
     assert [list(part) for part in (events.x, events.y, events.on, events.time_us)] == [
         [33, 0], [0, 33], [1, 0], [2**23 - 1, 1]
     ]  # fmt: skip

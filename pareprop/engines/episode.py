@@ -1,0 +1,48 @@
+"""What an episode hands to the engine: input spikes at its start, and a reply to every action."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from ..parallel.spike_log import SpikeLog
+
+
+@dataclass(frozen=True, eq=False)
+class Reply:
+    """Reply of an environment to an action, in spikes.
+
+    Attributes
+    ----------
+    spikes : SpikeLog
+        Input spikes of the next `period` steps.
+    reward : float
+        Reward until the next decision.
+    terminated : bool
+        Whether the episode came to its end.
+    truncated : bool
+        Whether it was cut off in time.
+    info : dict of str to float
+        What else there is to tell.
+    observation : np.ndarray
+        float64 (n,), what the spikes stand for.
+    """
+
+    spikes: SpikeLog
+    reward: float
+    terminated: bool = False
+    truncated: bool = False
+    info: dict[str, float] = field(default_factory=dict)
+    observation: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+
+class Episode(Protocol):
+    """One episode of a task in closed loop; a function of (seed, phase, index) and the actions."""
+
+    def reset(self) -> Reply:
+        """Begin; the spikes are those of steps 0 to `first` + `sensor_delay` - 1."""
+
+    def step(self, action: int) -> Reply:
+        """Take an action, from 0 on."""

@@ -1,0 +1,84 @@
+"""Rate connections: targets, learning windows and the sums of a softmax, which leave the graph of a network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .connections import Bundle
+from .errors import refuse
+
+SOFTMAX, WINDOW, TARGET = 1, 1, 2  # receptor types of readouts; 1 is the window in the spike variant
+
+
+class Rates:
+    """What the rate connections of a network mean.
+
+    Parameters
+    ----------
+    variant : str
+        "interval" or "spike".
+    base, kind : np.ndarray
+        Model and kind of each node, by id.
+    readouts : np.ndarray
+        int64 ascending, ids.
+
+    Attributes
+    ----------
+    targets, window : dict
+        Generator to readouts and weights.
+    """
+
+    def __init__(self, variant: str, base: np.ndarray, kind: np.ndarray, readouts: np.ndarray) -> None:
+        self._spikes, self._base, self._kind, self._readouts = variant == "spike", base, kind, readouts
+        self.targets: dict[int, list[tuple[int, float]]] = {}
+        self.window: dict[int, list[tuple[int, float]]] = {}
+        self._softmax: list[Bundle] = []
+
+    def add(self, bundle: Bundle, chosen: np.ndarray) -> None:
+        """Take connections, of which those of `chosen` places do not reach parrot neurons."""
+        ends = set(zip(self._base[bundle.source[chosen]], self._kind[bundle.target[chosen]], strict=True))
+        if np.any(np.asarray(bundle.delay) != 1):
+            raise refuse("rate connections with a delay of several steps", "give them one step")
+        if all(kind == "readout" for _, kind in ends) and len({base for base, _ in ends}) == 1:
+            base = ends.pop()[0]
+            if base.startswith("eprop_readout") and not self._spikes and bundle.receptor == SOFTMAX:
+                self._softmax.append(bundle)
+                return
+            window = self._spikes and bundle.receptor == WINDOW
+            if base == "step_rate_generator" and (window or bundle.receptor == TARGET):
+                place = self.window if window else self.targets
+                readout = np.searchsorted(self._readouts, bundle.target)
+                for source, target, weight in zip(bundle.source, readout, bundle.weight, strict=True):
+                    place.setdefault(int(source), []).append((int(target), float(weight)))
+                return
+        names = " and ".join(sorted(f"{base} to {kind}" for base, kind in ends))
+        raise refuse(f"rate_connection_delayed from {names} with receptor_type {bundle.receptor}",
+                     "connect step_rate_generators to readouts by type 2, or 1 for a learning window")  # fmt: skip
+
+    def check(self, cross_entropy: bool) -> None:
+        """Refuse a softmax or a learning window that is not that of all readouts.
+
+        Parameters
+        ----------
+        cross_entropy : bool
+            Whether the loss of the readouts needs a softmax.
+
+        Raises
+        ------
+        KernelException
+            `NotImplemented`.
+        """
+        n, softmax = len(self._readouts), self._softmax
+        found = sum(len(bundle) for bundle in softmax)
+        pairs = {pair for bundle in softmax for pair in zip(bundle.source, bundle.target, strict=True)}
+        complete = len(pairs) == found == n * (n - 1) and all(np.all(bundle.weight == 1.0) for bundle in softmax)
+        if (cross_entropy and not complete) or (softmax and not cross_entropy):
+            raise refuse(
+                "a softmax over a part of the readouts, or weighted",
+                "connect each readout to every other one with weight 1 if loss is cross_entropy, else none",
+            )
+        reached = sorted(target for targets in self.window.values() for target, _ in targets)
+        weights = {weight for targets in self.window.values() for _, weight in targets}
+        if self.window and (len(self.window) > 1 or reached != list(range(n)) or weights != {1.0}):
+            raise refuse("a learning window that is not the same for all readouts",
+                         "connect one step_rate_generator to all readouts, with weight 1")  # fmt: skip

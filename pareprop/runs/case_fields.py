@@ -1,0 +1,65 @@
+"""Fields of case files, read with checks: each message names the key, the value and the bound."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import InputError
+
+LIMIT = 2**28  # values in a dataset; larger ones are refused before memory is allocated
+
+
+def number(attributes: dict[str, Any], key: str) -> float:
+    """Return a number among the attributes."""
+    value = attributes.get(key)
+    if not isinstance(value, int | float):
+        raise InputError(f"attribute '{key}' is {'missing' if value is None else repr(value)}, must be a number")
+    return value
+
+
+def whole(attributes: dict[str, Any], key: str) -> int:
+    """Return a whole number among the attributes."""
+    value = number(attributes, key)
+    if not float(value).is_integer():
+        raise InputError(f"{key} = {value} must be a whole number")
+    return int(value)
+
+
+def group(node: h5py.Group, key: str) -> h5py.Group:
+    """Return a group of the file."""
+    if key not in node or not isinstance(node[key], h5py.Group):
+        raise InputError(f"group '{key}' is missing in '{node.name}'")
+    return node[key]
+
+
+def dataset(group: h5py.Group, key: str) -> np.ndarray:
+    """Return a dataset that lies in this file."""
+    if isinstance(group.get(key, getlink=True), h5py.ExternalLink):
+        raise InputError(f"dataset '{key}' lies in another file")
+    if key not in group or not isinstance(group[key], h5py.Dataset):
+        raise InputError(f"dataset '{key}' is missing in '{group.name}'")
+    if group[key].external or group[key].is_virtual:
+        raise InputError(f"dataset '{key}' lies in another file")
+    if group[key].size > LIMIT:
+        raise InputError(f"dataset '{key}' has {group[key].size} values, at most {LIMIT} are read")
+    return np.asarray(group[key][()])
+
+
+def array(file: h5py.File, key: str, ndim: int) -> np.ndarray:
+    """Return a dataset of numbers with so many axes."""
+    array = dataset(file, key)
+    if array.ndim != ndim or array.dtype.kind not in "biuf":
+        raise InputError(f"'{key}' has shape {array.shape} of {array.dtype}, must be {ndim}-dimensional numbers")
+    return array
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    """Return the attributes as Python types."""
+    plain = {}
+    for key, value in node.attrs.items():
+        value = value.decode() if isinstance(value, bytes) else value
+        plain[key] = value.item() if isinstance(value, np.generic) else value
+    return plain

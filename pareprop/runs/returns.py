@@ -1,0 +1,98 @@
+"""Returns, lengths, entropies and value errors of episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..network.reward import Rollout
+
+
+@dataclass
+class Returns:
+    """What is kept of episodes, one number each, in the order of their index.
+
+    Attributes
+    ----------
+    returns : list of float
+        Sum of the rewards, without discount.
+    lengths : list of int
+        Number of decisions.
+    terminated : list of bool
+        Whether the episode came to its end, and was not cut off in time.
+    entropies, value_errors : list of float
+        Mean entropy (in nats) of the policy, and mean square of the advantage, over the decisions.
+    """
+
+    returns: list[float] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    terminated: list[bool] = field(default_factory=list)
+    entropies: list[float] = field(default_factory=list)
+    value_errors: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Any]) -> Returns:
+        """Return what `arrays()` made arrays of; nothing where there are none."""
+        return cls(*(list(np.asarray(arrays.get(name, [])).tolist()) for name in NAMES))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all as arrays, by the names of `NAMES`; {} without episodes."""
+        kinds = {"lengths": np.int64, "terminated": np.uint8}
+        return {name: np.array(getattr(self, name), kinds.get(name, float)) for name in NAMES} if self else {}
+
+    def __len__(self) -> int:
+        return len(self.returns)
+
+    def add(self, rollout: Rollout, told: Mapping[str, np.ndarray]) -> None:
+        """Add an episode, and what the loss told of it."""
+        self.returns.append(float(rollout.rewards.sum()))
+        self.lengths.append(len(rollout.when))
+        self.terminated.append(rollout.terminated)
+        self.entropies.append(float(np.mean(told["entropy"])))
+        self.value_errors.append(float(np.mean(told["advantage"] ** 2)))
+
+    def extend(self, other: Returns) -> None:
+        """Append the episodes of another one."""
+        for name in NAMES:
+            getattr(self, name).extend(getattr(other, name))
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(np.mean(self.returns))
+
+    def latest(self, n: int) -> dict[str, float]:
+        """Return the means over the last `n` episodes, for the line of progress."""
+        shown = {"return": self.returns, "length": self.lengths, "entropy": self.entropies}
+        return {name: float(np.mean(values[-n:])) for name, values in shown.items()}
+
+    def line(self, phase: str) -> str:
+        """Return the outcome as a line of text."""
+        n = len(self)
+        error = f" +- {np.std(self.returns, ddof=1) / n**0.5:.2g}" if n > 1 else ""
+        return (
+            f"{phase} return: {self.mean:.4g}{error} (mean and standard error, n = {n}), length: "
+            f"{np.mean(self.lengths):.4g}, terminated: {np.mean(self.terminated):.3f}"
+        )
+
+    def write(self, file: h5py.File, batch_size: int) -> None:
+        """Write each training episode, and means of each iteration, into the results."""
+        if not self:
+            return
+        file["return"], file["episode_length"], file["terminated"] = (
+            self.returns,
+            self.lengths,
+            self.arrays()["terminated"],
+        )
+        means = {"mean_return": self.returns, "mean_length": self.lengths, "entropy": self.entropies,
+                 "value_error": self.value_errors}  # fmt: skip
+        for name, values in means.items():
+            file[name] = np.mean(np.reshape(values, (-1, batch_size)), axis=1)
+        file["entropy"].attrs["unit"], file["episode_length"].attrs["unit"] = "nats", "decisions"
+
+
+NAMES = tuple(item.name for item in fields(Returns))

@@ -1,0 +1,93 @@
+"""Cases of reward-based learning (format "pareprop-reward-case-1"): actions, rewards and ends of episodes are given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..engines.sample import Sample
+from ..errors import InputError
+from ..network.losses import Told
+from ..network.reward import Reward, Rollout
+from ..parallel.spike_log import SpikeLog
+from . import case_fields as fields
+
+FORMAT = "pareprop-reward-case-1"
+BY_DECISION = ("actions", "rewards", "alive", "terminated")  # (n_episodes, n_decisions) each
+TOLD = {"delta": "td_error", "advantage": "advantage"}  # what a case expects, and its name among what a loss tells
+
+
+def loss(attributes: dict[str, Any]) -> Reward:
+    """Return the loss of a case."""
+    if attributes.get("variant") != "interval":
+        raise InputError(f"variant is '{attributes.get('variant')}', must be 'interval' in a case of rewards")
+    gamma, lambda_, c_V, c_H = (fields.number(attributes, key) for key in ("gamma", "lambda", "c_V", "c_H"))
+    return Reward(gamma=gamma, lambda_=lambda_, c_V=c_V, c_H=c_H)
+
+
+def n_readouts(attributes: dict[str, Any]) -> int:
+    """Return the number of readouts: one for each action, and the value."""
+    n_actions = fields.whole(attributes, "n_actions")
+    if not 1 <= n_actions <= fields.LIMIT:
+        raise InputError(f"n_actions = {n_actions} must lie in [1, {fields.LIMIT}]")
+    return n_actions + 1
+
+
+def arrays(file: h5py.File, attributes: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return inputs (n_episodes interval, n_in), and what happened in the episodes, of matching shapes."""
+    found = {"inputs": fields.array(file, "inputs", 2)} | {key: fields.array(file, key, 2) for key in BY_DECISION}
+    found |= {key: fields.array(file, key, 1) for key in ("decision_steps", "length", "bootstrap")}
+    n_episodes, n_decisions = len(found["length"]), len(found["decision_steps"])
+    interval = fields.whole(attributes, "interval")
+    if not n_episodes or len(found["inputs"]) != n_episodes * interval:
+        raise InputError(f"'inputs' has {len(found['inputs'])} steps, must have {n_episodes} x {interval}, above 0")
+    shapes = dict.fromkeys(BY_DECISION, (n_episodes, n_decisions)) | {"bootstrap": (n_episodes,)}
+    for key, shape in shapes.items():
+        if found[key].shape != shape:
+            raise InputError(f"'{key}' has shape {found[key].shape}, must be {shape}")
+    for made in samples(found, attributes):
+        made.rollout.check(interval, n_readouts(attributes) - 1)
+    return found
+
+
+def samples(arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> list[Sample]:
+    """Return the episodes of a case, each with what happened in it."""
+    interval, made = int(attributes["interval"]), []
+    for k, n_steps in enumerate(arrays["length"]):
+        alive = arrays["alive"][k].astype(bool)
+        rollout = Rollout(
+            when=arrays["decision_steps"][alive], actions=arrays["actions"][k][alive],
+            rewards=arrays["rewards"][k][alive], acting=np.ones(np.count_nonzero(alive), bool),
+            terminated=bool(np.any(arrays["terminated"][k][alive])), bootstrap=float(arrays["bootstrap"][k]),
+            n_steps=int(n_steps),
+        )  # fmt: skip
+        inputs = arrays["inputs"][k * interval : (k + 1) * interval]
+        made.append(Sample(SpikeLog.from_raster(inputs), rollout=rollout))
+    return made
+
+
+def expected(group: h5py.Group, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return what the loss must tell: TD errors, advantages, errors and loss."""
+    n_steps = len(arrays["inputs"])
+    found = {key: fields.array(group, key, 2) for key in (*TOLD, "error_signal")}
+    found["loss"] = fields.array(group, "loss", 1)
+    shapes = dict.fromkeys(TOLD, arrays["actions"].shape) | {"loss": arrays["length"].shape}
+    for key, shape in shapes.items():
+        if found[key].shape != shape:
+            raise InputError(f"'expected/{key}' has shape {found[key].shape}, must be {shape}")
+    if len(found["error_signal"]) != n_steps:
+        raise InputError(f"'expected/error_signal' has {len(found['error_signal'])} steps, must have {n_steps}")
+    return found
+
+
+def deviation(expected: dict[str, np.ndarray], told: list[Told], interval: int) -> float:
+    """Return the largest difference between what the loss told of all episodes and what it must tell."""
+    found = {key: np.zeros_like(expected[key]) for key in (*TOLD, "error_signal", "loss")}
+    for k, one in enumerate(told):
+        for key, name in TOLD.items():
+            found[key][k, : len(one.extra[name])] = one.extra[name]
+        found["error_signal"][k * interval : k * interval + len(one.error)] = one.error
+        found["loss"][k] = one.loss
+    return float(np.max([np.max(np.abs(values - expected[key]), initial=0.0) for key, values in found.items()]))

@@ -1,0 +1,185 @@
+"""Closed loop: run an episode decision by decision, in which the next input depends on what the network did.
+
+Contract
+--------
+Decision n is taken at step u_n = first + n period from the readouts of that step, which all ranks know: rounds are cut
+to end there, and the signals of the last round are exchanged at once. The reply to it drives the neurons from step u_n
++ sensor_delay on, whatever the number of ranks and the length of rounds. All randomness is keyed by (seed, phase,
+index): episodes may run in any order, in any group of ranks. A batch holds episodes with the same weights, each of its
+own length. An exception of an environment ends all ranks with one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .. import rng
+from ..engines.base import Engine
+from ..engines.episode import Episode, Reply
+from ..engines.interval import Interval
+from ..engines.sample import Sample
+from ..errors import InputError, ParepropError, shortened
+from ..network.losses import log_softmax
+from ..network.model import Model
+from ..network.reward import Rollout
+from ..parallel.spike_log import SpikeLog
+from ..timers import Timers
+from .task import ClosedTask
+
+
+class Episodes:
+    """Runs the episodes of a task on an engine.
+
+    Parameters
+    ----------
+    task : ClosedTask
+        The task.
+    model : Model
+        The network.
+    engine : Engine
+        That of the interval variant.
+    timers : Timers
+        Seconds by phase, added to: those of the environment are `environment`.
+
+    Attributes
+    ----------
+    replies : list of Reply
+        Replies of the last episode, that to the reset first; on ranks that know them, rank 0 among them.
+
+    Raises
+    ------
+    InputError
+        If task and network do not fit.
+    """
+
+    def __init__(self, task: ClosedTask, model: Model, engine: Engine, timers: Timers) -> None:
+        check(task, model)
+        if not isinstance(engine, Interval):
+            raise InputError(f"episodes are for the interval variant, not for '{model.variant}'")
+        self.task, self.engine, self.timers = task, engine, timers
+        self.n_inputs = model.size("input")
+        self.most = 1 + (task.n_steps - 1 - task.first) // task.period  # decisions
+        self.replies: list[Reply] = []
+        self._episode: Episode | None = None
+
+    def play(self, index: int, phase: str) -> Sample:
+        """Collective: run all steps of an episode; return it as a sample, for `Interval.finish`.
+
+        Raises
+        ------
+        InputError
+            If the environment fails, or replies with what is not finite or does not fit the network.
+        """
+        task, engine, where = self.task, self.engine, f"episode {index} of '{phase}'"
+        draws = rng.uniform(rng.key(task.seed, f"{phase}/actions"), [index], self.most)[0]
+        greedy = phase != "train" and task.act == "greedy"
+        inputs = SpikeLog(task.n_steps)
+        reply = self._reply(lambda: self._open(index, phase), where)
+        filled = self._append(inputs, 0, reply, task.first + task.sensor_delay)
+        self.replies, actions, done, u = [reply], [], 0, task.first
+        engine.begin(inputs, None, True)
+        while True:
+            engine.advance(done, u + 1)
+            done = u + 1
+            action = choose(engine.shown_signal()[u, :-1], draws[len(actions)], greedy)
+            reply = self._reply(lambda action=action: self._episode.step(action), f"{where}, decision {len(actions)}")
+            actions.append(action)
+            self.replies.append(reply)
+            if reply.terminated:
+                break
+            filled = self._append(inputs, filled, reply, task.period)
+            if reply.truncated or len(actions) == self.most:
+                break
+            u += task.period
+        bootstrap = 0.0
+        if task.bootstrap and not reply.terminated and done + task.period <= task.n_steps:
+            engine.advance(done, done + task.period)
+            done += task.period
+            bootstrap = float(engine.shown_signal()[done - 1, -1])
+        inputs.ptr[filled + 1 :] = inputs.ptr[filled]
+        n = len(actions)
+        rollout = Rollout(
+            when=task.first + task.period * np.arange(n), actions=np.array(actions),
+            rewards=np.array([reply.reward for reply in self.replies[1:]]), acting=np.ones(n, bool),
+            terminated=reply.terminated, bootstrap=bootstrap, n_steps=done,
+        )  # fmt: skip
+        return Sample(inputs, rollout=rollout)
+
+    def _open(self, index: int, phase: str) -> Reply:
+        self._episode = self.task.episode(index, phase)
+        return self._episode.reset()
+
+    def _reply(self, ask: Callable[[], Reply], where: str) -> Reply:
+        """Collective unless each rank has an environment: what the environment replies, checked."""
+        comm = self.engine.exchange.comm
+        reply = problem = None
+        with self.timers.phase("environment"):
+            if self.task.replicated or comm is None or comm.rank == 0:
+                try:
+                    reply = _checked(ask())
+                except ParepropError as found:
+                    problem = InputError(f"{where}: {found}")
+                except Exception as found:  # a foreign environment may raise anything
+                    text = shortened(" ".join(str(found).split()), 300)
+                    problem = InputError(f"{where}: the environment raised {type(found).__name__}: {text}")
+            if not self.task.replicated and comm is not None:
+                reply, problem = comm.bcast((reply, problem))
+        if problem is not None:
+            raise problem
+        return reply
+
+    def _append(self, inputs: SpikeLog, filled: int, reply: Reply, n_steps: int) -> int:
+        """Write the spikes of the next `n_steps` steps, as far as there are steps; return the steps filled by then."""
+        spikes = reply.spikes
+        if len(spikes.ptr) != n_steps + 1:
+            raise InputError(f"an episode gave spikes of {len(spikes.ptr) - 1} steps, must be {n_steps}")
+        if len(spikes.ids) and spikes.ids[: spikes.ptr[-1]].max(initial=0) >= self.n_inputs:
+            raise InputError(f"an episode gave a spike of source {spikes.ids.max()}, the model has {self.n_inputs}")
+        n = min(n_steps, self.task.n_steps - filled)
+        inputs.append(filled, spikes, n)
+        return filled + n
+
+    def shown(self) -> dict[str, np.ndarray]:
+        """Return observations (n + 1, n_components) and `info_...` (n + 1,) of the last episode, of n decisions."""
+        found = {"observation": np.array([reply.observation for reply in self.replies])}
+        for name in self.replies[0].info:
+            found[f"info_{name}"] = np.array([float(reply.info.get(name, np.nan)) for reply in self.replies])
+        return found
+
+
+def choose(signal: np.ndarray, draw: float, greedy: bool) -> int:
+    """Return the action for policy readouts (K,): drawn by a uniform number, or the most probable one, lowest first."""
+    if greedy:
+        return int(np.argmax(signal))
+    with np.errstate(invalid="ignore"):  # a signal that is not finite ends the run after the sample
+        policy = np.exp(log_softmax(signal))
+    return min(int(np.count_nonzero(np.cumsum(policy) <= draw)), len(signal) - 1)
+
+
+def check(task: ClosedTask, model: Model) -> None:
+    """Raise `InputError` unless a task in closed loop fits the network."""
+    if model.loss is None:
+        raise InputError("a task in closed loop needs a model with loss = Reward(...)")
+    n_readouts = model.size("readout")
+    if task.n_actions < 1 or n_readouts != task.n_actions + 1:
+        raise InputError(f"{task.n_actions} actions need {task.n_actions + 1} readouts, the network has {n_readouts}")
+    for name in ("period", "sensor_delay"):
+        if getattr(task, name) < 1:
+            raise InputError(f"{name} = {getattr(task, name)} must be at least 1")
+    if not 0 <= task.first < task.n_steps:
+        raise InputError(f"first = {task.first} must lie in [0, {task.n_steps - 1}]")
+    if task.act not in ("sample", "greedy"):
+        raise InputError(f"act = '{task.act}' must be 'sample' or 'greedy'")
+    if model.local or model.size("current"):
+        raise InputError("a task in closed loop knows neither local readouts nor input currents")
+
+
+def _checked(reply: Reply) -> Reply:
+    if not np.isfinite(reply.reward):
+        raise InputError(f"the reward is {reply.reward}, must be finite")
+    if not np.all(np.isfinite(reply.observation)):
+        place = int(np.argmin(np.isfinite(reply.observation)))
+        raise InputError(f"component {place} of the observation is {reply.observation[place]}, must be finite")
+    return reply

@@ -1,0 +1,203 @@
+"""Base of the tasks with rewards: settings, the network, environments seen through a population code."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from .. import rng
+from ..engines.episode import Reply
+from ..engines.interval import IntervalSettings
+from ..engines.sample import Sample
+from ..errors import InputError
+from ..network.connectivity import Population
+from ..network.model import Model
+from ..network.optimizers import Adam
+from ..network.parameters import Normal
+from ..network.reward import Reward
+from .base import LEARNING, MODEL, RUN, TaskBase
+from .population_code import Spikes
+
+V_TH = 0.6
+
+
+class Environment(Protocol):
+    """What an episode acts on: Gymnasium's interface, with observations as float64 (n,)."""
+
+    def reset(self) -> tuple[np.ndarray, dict[str, float]]:
+        """Begin; return the observation and what else there is to tell."""
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, float]]:
+        """Return observation, reward, whether the episode is at its end, whether it is cut off, what else."""
+
+
+class CodedEpisode:
+    """An episode of an environment whose observations drive input cells.
+
+    Parameters
+    ----------
+    environment : Environment
+        The environment.
+    code : PopulationCode or other
+        Has `probability` and `n_sources`.
+    spikes : Spikes
+        Draws of the episode.
+    n_first, period : int
+        Steps that the first observation drives, and each later one.
+    """
+
+    def __init__(self, environment: Environment, code: Any, spikes: Spikes, n_first: int, period: int) -> None:
+        self._environment, self._code, self._spikes = environment, code, spikes
+        self._n_first, self._period = n_first, period
+
+    def reset(self) -> Reply:
+        """Begin."""
+        observation, info = self._environment.reset()
+        spikes = self._spikes.take(self._code.probability(observation), self._n_first)
+        return Reply(spikes, 0.0, info=info, observation=np.array(observation, float))
+
+    def step(self, action: int) -> Reply:
+        """Take an action."""
+        observation, reward, terminated, truncated, info = self._environment.step(action)
+        spikes = self._spikes.take(self._code.probability(observation), self._period)
+        return Reply(spikes, float(reward), bool(terminated), bool(truncated), info, np.array(observation, float))
+
+
+class ClosedBase(TaskBase):
+    """Settings of a task with rewards. A subclass adds its own, and `n_actions`, `code` and `environment`."""
+
+    figure: ClassVar[str] = "reward"
+    replicated: bool = Field(
+        True, description="step the environment on every rank; else on the first one, which broadcasts the replies"
+    )
+    iterations: int = Field(400, ge=0, description="training iterations")
+    batch_size: int = Field(16, ge=1, description="episodes per optimizer step")
+    eta: float = Field(5e-3, ge=0, description="learning rate of Adam")
+    stop_above: float | None = Field(
+        None, json_schema_extra=RUN, description="stop when the mean return of a validation is above it"
+    )
+    test_samples: int = Field(320, ge=0, description="episodes of the test after training, 0 for none")
+    act: Literal["sample", "greedy"] = Field(
+        "sample", json_schema_extra=RUN, description="how validation and test choose actions; training samples"
+    )
+    gamma: float = Field(0.99, ge=0, le=1, json_schema_extra=LEARNING, description="discount per decision")
+    lambda_: float = Field(1.0, ge=0, le=1, json_schema_extra=LEARNING, description="decay of the traces of TD(lambda)")
+    c_V: float = Field(0.5, ge=0, json_schema_extra=LEARNING, description="factor of the value loss")
+    c_H: float = Field(0.01, ge=0, json_schema_extra=LEARNING, description="factor of the entropy bonus")
+    c_reg: float = Field(
+        5.0, ge=0, json_schema_extra=LEARNING, description="coefficient of the firing-rate regularisation"
+    )
+    f_target: float = Field(10.0, ge=0, json_schema_extra=LEARNING, description="target firing rate in Hz")
+    feedback: Literal["symmetric", "random", "adaptive"] = Field(
+        "symmetric", json_schema_extra=MODEL, description="feedback weights"
+    )
+    n_rec: int = Field(60, ge=1, json_schema_extra=MODEL, description="recurrent neurons")
+    indegree: int = Field(0, ge=0, json_schema_extra=MODEL, description="recurrent synapses per neuron, 0 for all")
+    tau_out: float = Field(10.0, gt=0, json_schema_extra=MODEL, description="time constant of the readouts in ms")
+    sensor_delay: int = Field(
+        1, ge=1, json_schema_extra=MODEL, description="steps from a decision to the first one that the reply drives"
+    )
+    period: int = Field(10, ge=1, description="steps between decisions")
+
+    bootstrap: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _known(self) -> ClosedBase:
+        if self.stop_below:
+            raise ValueError(f"stop_below = {self.stop_below:g} is for tasks without rewards; set stop_above")
+        return self
+
+    @property
+    def first(self) -> int:
+        """Step of the first decision."""
+        return self.period - 1
+
+    @property
+    def n_decisions(self) -> int:
+        """Most decisions of an episode."""
+        raise NotImplementedError
+
+    @property
+    def n_actions(self) -> int:
+        """Number of actions."""
+        raise NotImplementedError
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the longest episode."""
+        return self.first + (self.n_decisions - 1 + self.bootstrap) * self.period + 1
+
+    @property
+    def code(self) -> Any:
+        """The population code of observations."""
+        raise NotImplementedError
+
+    def environment(self, index: int, phase: str) -> Environment:
+        """Return the environment of an episode."""
+        raise NotImplementedError
+
+    def key(self, index: int, phase: str) -> np.ndarray:
+        """Return the key of the draws of an environment."""
+        return rng.key(self.seed, f"{phase}/{index}/environment")
+
+    def episode(self, index: int, phase: str = "train") -> CodedEpisode:
+        """Return an episode."""
+        spikes = Spikes(self.seed, f"{phase}/{index}/spikes", self.code.n_sources, self.n_steps)
+        return CodedEpisode(
+            self.environment(index, phase), self.code, spikes, self.first + self.sensor_delay, self.period
+        )  # fmt: skip
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        """Refuse: inputs depend on the network."""
+        raise InputError(f"task '{self.name}' runs in closed loop: it has episodes, not samples")
+
+    def settings(self) -> IntervalSettings:
+        """Return the settings of the variant."""
+        if self.variant != "interval":
+            raise InputError(f"variant = '{self.variant}': rewards are learned in the interval variant only")
+        return IntervalSettings(learning_window=self.n_steps)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the parameters of the loss, and names for the figures."""
+        return {"gamma": self.gamma, "lambda": self.lambda_, "c_V": self.c_V, "c_H": self.c_H, "act": self.act}
+
+    def model(self) -> Model:
+        """Return the network."""
+        if self.variant != "interval":
+            raise InputError(f"variant = '{self.variant}': rewards are learned in the interval variant only")
+        loss = Reward(self.gamma, self.lambda_, self.c_V, self.c_H)
+        optimizer = Adam(eta=self.eta, batch_size=self.batch_size, epsilon=1e-8)
+        model = Model(self.variant, self.seed, optimizer=optimizer, precision=self.precision, loss=loss)
+        inputs = model.inputs("in", self.code.n_sources)
+        groups = self._neurons(model)
+        out = model.readouts(
+            "out", self.n_actions + 1, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=self.tau_out, regular_spike_arrival=False
+        )
+        self._connect(model, inputs, groups, out)
+        return model
+
+    def _neurons(self, model: Model) -> list[Population]:
+        return [model.neurons("rec", self.n_rec, "iaf", t_ref=3.0, **self._parameters())]
+
+    def _parameters(self) -> dict[str, float]:
+        """Return the parameters that all neurons share."""
+        return {
+            "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": V_TH, "tau_m": 20.0, "c_reg": self.c_reg,
+            "f_target": self.f_target, "surrogate_gradient_height": 0.3 / V_TH, "surrogate_gradient_width": V_TH,
+            "regular_spike_arrival": True,
+        }  # fmt: skip
+
+    def _connect(self, model: Model, inputs: Population, groups: list[Population], out: Population) -> None:
+        n_rec = model.size("recurrent")
+        if self.indegree >= n_rec:
+            raise InputError(f"indegree = {self.indegree} must be below the {n_rec} recurrent neurons")
+        rule = {"rule": "fixed_indegree", "indegree": self.indegree} if self.indegree else {}
+        weight = Normal(std=(self.indegree or n_rec) ** -0.5)
+        for group in groups:
+            model.connect(inputs, group, weight=Normal(std=inputs.size**-0.5))
+            for other in groups:
+                model.connect(other, group, weight=weight, allow_autapses=False, **rule)
+            model.connect(group, out, weight=Normal(std=0.1))
+            model.connect(out, group, weight=Normal(std=1.0), feedback=self.feedback)

@@ -1,0 +1,281 @@
+"""Environments of Gymnasium in closed loop: discrete actions, observations as a population code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from .. import rng
+from ..errors import InputError, shortened
+from .closed import ClosedBase, CodedEpisode
+from .population_code import PopulationCode, Spikes
+
+
+class SpaceCode:
+    """Population code of a space: cells for each number of a `Box`, sources for each state of a `Discrete`.
+
+    Parts of a `Tuple` or `Dict` stand side by side.
+
+    Parameters
+    ----------
+    space : gymnasium.Space
+        Space of the observations.
+    low, high : sequence of float
+        Ranges of all numbers, one after the other; empty for those of the space.
+    cells, sigma, peak : int, float, float
+        As of `PopulationCode`; a state of a `Discrete` drives `cells` sources with probability `peak`.
+
+    Raises
+    ------
+    InputError
+        For other spaces, and numbers without a finite range.
+    """
+
+    def __init__(
+        self, space: Any, low: Sequence[float], high: Sequence[float], cells: int, sigma: float, peak: float
+    ) -> None:
+        self.space, self._cells, self._peak = space, cells, peak
+        self._parts = list(_parts(space, ""))
+        own = [bounds for _, _, part in self._parts for bounds in _ranges(part)]
+        for name, given in (("low", low), ("high", high)):
+            if len(given) not in (0, len(own)):
+                raise InputError(f"{name} has {len(given)} values, the observations have {len(own)} numbers")
+        low, high = low or [bounds[0] for bounds in own], high or [bounds[1] for bounds in own]
+        for k, (lowest, highest) in enumerate(zip(low, high, strict=True)):
+            if not (np.isfinite(lowest) and np.isfinite(highest) and highest - lowest < 1e30):
+                raise InputError(
+                    f"component {k} of the observation has the range {lowest:g} to {highest:g}: give a finite one with "
+                    "low and high"
+                )
+        self._code = PopulationCode(tuple(low), tuple(high), cells, sigma, peak) if own else None
+        self._states = [int(part.n) for _, _, part in self._parts if _kind(part) == "Discrete"]
+
+    @property
+    def n_sources(self) -> int:
+        """Number of sources: those of all numbers, then those of all states."""
+        return (self._code.n_sources if self._code else 0) + self._cells * sum(self._states)
+
+    def flat(self, observation: Any) -> np.ndarray:
+        """Return an observation as float64 (n,): all numbers, then all states, counted from 0.
+
+        Raises
+        ------
+        InputError
+            If the observation is not in its space.
+        """
+        if not self.space.contains(observation):
+            raise InputError(f"observation {shortened(str(observation), 200)} is not in its space {self.space}")
+        numbers, states = [], []
+        for path, _, part in self._parts:
+            value = observation
+            for key in path:
+                value = value[key]
+            if _kind(part) == "Discrete":
+                states.append(float(int(value) - int(part.start)))
+            else:
+                numbers.extend(np.asarray(value, float).ravel())
+        return np.array(numbers + states)
+
+    def probability(self, observation: np.ndarray) -> np.ndarray:
+        """Return the probability of a spike per step, float64 (n_sources,), for a flat observation."""
+        n = len(observation) - len(self._states)
+        found = [self._code.probability(observation[:n])] if self._code else []
+        for count, state in zip(self._states, observation[n:], strict=True):
+            one_hot = np.zeros((count, self._cells))
+            one_hot[int(state)] = self._peak
+            found.append(one_hot.ravel())
+        return np.concatenate(found)
+
+
+def _kind(space: Any) -> str:
+    return type(space).__name__
+
+
+def _parts(space: Any, name: str, path: tuple = ()) -> Any:
+    """Yield path, name and space of each `Box` and `Discrete`."""
+    if _kind(space) in ("Tuple", "Dict"):
+        items = space.spaces.items() if _kind(space) == "Dict" else enumerate(space.spaces)
+        for key, inner in items:
+            yield from _parts(inner, f"{name}/{key}", (*path, key))
+    elif _kind(space) == "Discrete" or (_kind(space) == "Box" and len(space.shape) == 1):
+        yield path, name, space
+    else:
+        raise InputError(
+            f"observation space{f' {name}' if name else ''} {shortened(str(space), 200)}: must be Box of one "
+            "dimension, Discrete, or a Tuple or Dict of those"
+        )
+
+
+def _ranges(part: Any) -> list[tuple[float, float]]:
+    if _kind(part) == "Discrete":
+        return []
+    return list(zip(map(float, part.low), map(float, part.high), strict=True))
+
+
+class Seeded:
+    """One episode of an environment of Gymnasium, with observations as float64 (n,).
+
+    Parameters
+    ----------
+    made : gymnasium.Env
+        The environment.
+    code : SpaceCode
+        Flattens its observations.
+    seed : int
+        Seed of the episode.
+    first_action : int
+        Number of the environment's first action.
+    """
+
+    def __init__(self, made: Any, code: SpaceCode, seed: int, first_action: int) -> None:
+        self._made, self._code, self._seed, self._first = made, code, seed, first_action
+
+    def reset(self) -> tuple[np.ndarray, dict[str, float]]:
+        """Begin."""
+        observation, _ = self._made.reset(seed=self._seed)
+        return self._code.flat(observation), {}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, float]]:
+        """Take an action."""
+        observation, reward, terminated, truncated, _ = self._made.step(self._first + action)
+        return self._code.flat(observation), float(reward), bool(terminated), bool(truncated), {}
+
+
+class ClosedGym:
+    """Episodes of an environment of Gymnasium that the user makes, with whatever wrappers.
+
+    Parameters
+    ----------
+    make : callable
+        Returns the environment; called once in each process that steps it.
+    seed : int
+        Seed of the run.
+    n_decisions : int
+        Decisions after which an episode is cut off, if the environment does not end it before.
+    period : int
+        Steps between decisions.
+    sensor_delay : int
+        Steps from a decision to the first one that the reply drives.
+    replicated, bootstrap : bool
+        As of `simulation.task.ClosedTask`.
+    act : str
+        "sample" or "greedy".
+    low, high, cells, sigma, peak : object
+        As of `SpaceCode`.
+
+    Attributes
+    ----------
+    n_actions : int
+        Number of actions; the network needs a readout for each, and one for the value.
+    code : SpaceCode
+        Its `n_sources` is the number of inputs that the network needs.
+
+    Raises
+    ------
+    InputError
+        If the actions are not `Discrete`, or the observations have no code.
+    """
+
+    def __init__(
+        self, make: Callable[[], Any], seed: int = 1, n_decisions: int = 500, period: int = 10, sensor_delay: int = 1,
+        replicated: bool = False, bootstrap: bool = True, act: str = "sample", low: Sequence[float] = (),
+        high: Sequence[float] = (), cells: int = 10, sigma: float = 0.7, peak: float = 0.2,
+    ) -> None:  # fmt: skip
+        self._made = make()
+        actions = self._made.action_space
+        if _kind(actions) != "Discrete":
+            raise InputError(f"action space {shortened(str(actions), 200)}: must be Discrete")
+        self.code = SpaceCode(self._made.observation_space, low, high, cells, sigma, peak)
+        self.seed, self.n_decisions, self.period, self.sensor_delay = seed, n_decisions, period, sensor_delay
+        self.replicated, self.bootstrap, self.act = replicated, bootstrap, act
+        self.n_actions, self._first_action = int(actions.n), int(actions.start)
+        self.first = period - 1
+        self.n_steps = self.first + (n_decisions - 1 + bootstrap) * period + 1
+        self.learning_window = self.n_steps
+
+    def environment(self, index: int, phase: str) -> Seeded:
+        """Return the environment of an episode; the one before is over then."""
+        key = rng.key(self.seed, f"{phase}/{index}/environment")
+        return Seeded(self._made, self.code, int(key[0]) & 0xFFFFFFFF, self._first_action)
+
+    def episode(self, index: int, phase: str = "train") -> CodedEpisode:
+        """Return an episode."""
+        spikes = Spikes(self.seed, f"{phase}/{index}/spikes", self.code.n_sources, self.n_steps)
+        return CodedEpisode(
+            self.environment(index, phase), self.code, spikes, self.first + self.sensor_delay, self.period
+        )  # fmt: skip
+
+
+class Gym(ClosedBase):
+    """Times are in steps of 1 ms."""
+
+    name: ClassVar[str] = "gym"
+    summary: ClassVar[str] = "an environment of Gymnasium with discrete actions, in closed loop (extra `gym`)"
+    bootstrap: ClassVar[bool] = True
+
+    replicated: bool = Field(
+        False, description="step the environment on every rank; else on the first one, which broadcasts the replies"
+    )
+    env: str = Field("CartPole-v1", min_length=1, description="name of the environment, also MODULE:NAME")
+    env_arguments: dict[str, Any] = Field({}, description="arguments of gymnasium.make")
+    decisions: int = Field(500, ge=1, description="decisions of an episode at most, if the environment sets no limit")
+    low: tuple[float, ...] = Field((), description="lowest values of the observation, none for those of its space")
+    high: tuple[float, ...] = Field((), description="highest values of the observation, none for those of its space")
+    cells: int = Field(10, ge=2, le=10**6, description="input cells of each number, sources of each state")
+    sigma: float = Field(0.7, gt=0, description="width of their tuning in distances of their centres")
+    peak: float = Field(0.2, ge=0, le=1, description="highest probability of an input spike per step")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _ranges_of_the_default(cls, values: Any) -> Any:
+        """CartPole-v1 has infinite ranges: without others, take those of the task cart-pole."""
+        if isinstance(values, Mapping) and values.get("env", "CartPole-v1") == "CartPole-v1":
+            return {"low": (-2.4, -2.5, -0.21, -2.5), "high": (2.4, 2.5, 0.21, 2.5), **values}
+        return values
+
+    @cached_property
+    def _closed(self) -> ClosedGym:
+        return ClosedGym(
+            self._make, self.seed, self.decisions, self.period, self.sensor_delay, self.replicated, self.bootstrap,
+            self.act, self.low, self.high, self.cells, self.sigma, self.peak,
+        )  # fmt: skip
+
+    def _make(self) -> Any:
+        try:
+            import gymnasium
+        except ImportError:
+            raise InputError("task 'gym' needs Gymnasium: install the extra `gym` of this package") from None
+        try:
+            return gymnasium.make(self.env, disable_env_checker=True, **self.env_arguments)
+        except Exception as problem:  # of a foreign package
+            text = shortened(" ".join(str(problem).split()), 300)
+            raise InputError(f"env = '{self.env}': {type(problem).__name__}: {text}") from None
+
+    @property
+    def n_decisions(self) -> int:
+        """Most decisions of an episode."""
+        return self.decisions
+
+    @property
+    def n_actions(self) -> int:
+        """Number of actions of the environment."""
+        return self._closed.n_actions
+
+    @property
+    def code(self) -> SpaceCode:
+        """The population code of observations."""
+        return self._closed.code
+
+    def environment(self, index: int, phase: str) -> Seeded:
+        """Return the environment of an episode."""
+        return self._closed.environment(index, phase)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the parameters of the loss, and the environment with the versions of its packages."""
+        from importlib.metadata import version
+
+        return super().attributes() | {"env": self.env, "gymnasium": version("gymnasium")}

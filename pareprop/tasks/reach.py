@@ -1,0 +1,89 @@
+"""Reach: move to a goal on the unit square, in steps of 0.1 in four directions."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from .. import rng
+from .closed import ClosedBase
+from .population_code import PopulationCode
+
+STEP = 0.1
+NEAR = 0.1  # of the goal in both coordinates: the end
+APART = 0.2  # least distance of start and goal in one coordinate
+MOVES = np.array([(STEP, 0.0), (-STEP, 0.0), (0.0, STEP), (0.0, -STEP)])
+
+
+class Plane:
+    """The square: +1 at the goal, a cost for each decision; the observation is goal minus position.
+
+    Parameters
+    ----------
+    key : np.ndarray
+        Key of the draws, see `rng.key`.
+    n_decisions : int
+        Decisions after which an episode is cut off.
+    cost : float
+        Cost of a decision.
+    """
+
+    def __init__(self, key: np.ndarray, n_decisions: int, cost: float) -> None:
+        draws = rng.uniform(key, [0], 4)[0]
+        self.position, self.goal = draws[:2].copy(), draws[2:].copy()
+        if np.all(np.abs(self.goal - self.position) < APART):
+            self.goal = (self.position + 0.5) % 1.0
+        self._left, self._cost = n_decisions, cost
+
+    def reset(self) -> tuple[np.ndarray, dict[str, float]]:
+        """Begin."""
+        return self.goal - self.position, self._info()
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, float]]:
+        """Move."""
+        self.position = np.clip(self.position + MOVES[action], 0.0, 1.0)
+        self._left -= 1
+        there = bool(np.all(np.abs(self.goal - self.position) < NEAR))
+        reward = float(there) - self._cost
+        return self.goal - self.position, reward, there, self._left == 0 and not there, self._info()
+
+    def _info(self) -> dict[str, float]:
+        (x, y), (goal_x, goal_y) = map(float, self.position), map(float, self.goal)
+        return {"x": x, "y": y, "goal_x": goal_x, "goal_y": goal_y}
+
+
+class Reach(ClosedBase):
+    """Times are in steps of 1 ms."""
+
+    name: ClassVar[str] = "reach"
+    summary: ClassVar[str] = "move to a goal on a plane, learned from rewards in closed loop"
+
+    gamma: float = Field(0.97, ge=0, le=1, description="discount per decision")
+    lambda_: float = Field(0.9, ge=0, le=1, description="decay of the traces of TD(lambda)")
+    decisions: int = Field(30, ge=1, description="decisions of an episode at most")
+    cost: float = Field(0.02, ge=0, description="cost of a decision; the goal is worth 1")
+    cells: int = Field(10, ge=2, le=10**6, description="input cells of each coordinate")
+    sigma: float = Field(0.7, gt=0, description="width of their tuning in distances of their centres")
+    peak: float = Field(0.2, ge=0, le=1, description="highest probability of an input spike per step")
+
+    @property
+    def n_decisions(self) -> int:
+        """Most decisions of an episode."""
+        return self.decisions
+
+    @property
+    def n_actions(self) -> int:
+        """Number of directions."""
+        return len(MOVES)
+
+    @cached_property
+    def code(self) -> PopulationCode:
+        """The population code of goal minus position."""
+        return PopulationCode((-1.0, -1.0), (1.0, 1.0), self.cells, self.sigma, self.peak)
+
+    def environment(self, index: int, phase: str) -> Plane:
+        """Return the plane of an episode."""
+        return Plane(self.key(index, phase), self.decisions, self.cost)

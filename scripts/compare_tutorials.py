@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Run NEST's six e-prop tutorials, unchanged, with NEST and by `pareprop nest` on several ranks, and compare them.
+
+    python scripts/compare_tutorials.py --data ../shared/data/nmnist-small
+
+Prints two tables: seconds of the whole scripts, and how far the runs agree. Spikes, losses and weights of a tutorial
+are compared with NEST's, those of the interval variant also with a twin that loses what NEST loses (`nest_loss`);
+digests are compared between ranks. With --rounding NEST's N-MNIST is compared with itself, on another number of
+threads and with weights moved by 1e-13, as far as 80 recordings. Needs the extra `peer`; takes half an hour on a free
+machine. What is in the folder of results is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import click
+import nest_tutorials
+import numpy as np
+from nest_tutorials import NAMES, agreement, edited, first_difference, shipped, tutorial
+
+from pareprop.scaling import launchers
+
+RUNNER = Path(nest_tutorials.__file__)
+PARTS = ("Train", "Test")
+
+
+def prepare(folder: Path, name: str, data: Path | None) -> None:
+    """Lay out what the tutorials read from the folder in which they run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if name == "handwriting":
+        shutil.copy(shipped("chaos_handwriting.txt"), folder)
+    if name == "n-mnist":
+        shutil.copy(shipped("NMNIST_pixels_blocklist.txt"), folder)  # beside edited ones
+        for part in PARTS:
+            if not (folder / "468j46mzdv-1" / part).exists():
+                if data is None:
+                    raise click.UsageError("n-mnist: give --data, the folder with Train.zip and Test.zip")
+                zipfile.ZipFile(data / f"{part}.zip").extractall(folder / "468j46mzdv-1")
+
+
+def run(folder: Path, script: Path, kept: str, ranks: int = 0, *options: str) -> dict[str, Any]:
+    """One run in a fresh process, with NEST if `ranks` is 0: its seconds and its digest; results stay in a file."""
+    notes = folder / f"{kept}.json"
+    if notes.exists():
+        return json.loads(notes.read_text())
+    front = [] if not ranks else ["-m", "pareprop", "nest", "--timings"]
+    line = [*(launchers.command("mpirun", ranks) if ranks > 1 else []), sys.executable, *front, RUNNER, script,
+            f"{kept}.npz", *options]  # fmt: skip
+    environment = launchers.environment(ranks) if ranks > 1 else dict(os.environ)
+    environment |= {"MPLBACKEND": "Agg", "PYNEST_QUIET": "1"}
+    if ranks:
+        environment["OMP_NUM_THREADS"] = "1"
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(list(map(str, line)), cwd=folder, env=environment, capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, line))}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    processor = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    found = {"wall": round(wall, 2), "processor": round(processor, 2)}
+    if ranks:
+        found["digest"] = done.stdout.splitlines()[-1].removeprefix("digest: ")
+    notes.write_text(json.dumps(found))
+    return found
+
+
+def compare(folder: Path, name: str, ranks: tuple[int, ...], data: Path | None) -> dict[str, Any]:
+    """All runs of one tutorial, and how far they agree."""
+    prepare(folder, name, data)
+    script = tutorial(name)
+    found = {"nest": run(folder, script, "nest")}
+    found |= {str(n): run(folder, script, f"ranks-{n}", n) for n in ranks}
+    found["one digest"] = len({found[str(n)]["digest"] for n in ranks}) == 1
+    with np.load(folder / "nest.npz") as theirs:
+        theirs = dict(theirs)
+    kinds = {"as it is": f"ranks-{ranks[0]}"}
+    if NAMES[name].endswith("bsshslm_2020"):
+        run(folder, script, "twin", 1, "--lose")
+        kinds["twin"] = "twin"
+    for kind, file in kinds.items():
+        with np.load(folder / f"{file}.npz") as ours:
+            found[kind] = agreement(dict(ours), theirs)
+    return found
+
+
+def rounding(folder: Path, data: Path | None) -> dict[str, float | None]:
+    """Where NEST parts from NEST on N-MNIST: the time of the first other spike, by what was changed."""
+    prepare(folder, "n-mnist", data)
+    moved = {"weights_in_rec": "weights_in_rec = weights_in_rec * (1 + 1e-13)"}
+    kinds = {"four threads": (None, {}), "one thread": (None, {"total_num_virtual_procs": 1}),
+             "weights times 1 + 1e-13": (moved, {})}  # fmt: skip
+    kept = []
+    for k, (after, values) in enumerate(kinds.values()):
+        code = edited(tutorial("n-mnist"), after, group_size=80, n_iter_train=1, n_iter_test=1, **values)
+        script = folder.resolve() / f"rounding-{k}.py"
+        script.write_text(code)
+        run(folder, script, f"rounding-{k}")
+        kept.append(dict(np.load(folder / f"rounding-{k}.npz")))
+    return {kind: first_difference(kept[0], other) for kind, other in zip(kinds, kept, strict=True)}
+
+
+def tables(found: dict[str, dict[str, Any]], ranks: tuple[int, ...]) -> str:
+    """Seconds and agreement of all tutorials, in Markdown."""
+    columns = " | ".join(f"{n} rank{'s' * (n > 1)}" for n in ranks)
+    lines = [f"| tutorial | NEST | {columns} | times less, 1 rank |", "|---" * (len(ranks) + 3) + "|"]
+    for name, runs in found.items():
+        seconds = [runs[key] for key in ("nest", *map(str, ranks))]
+        cells = " | ".join(f"{one['wall']:.1f} / {one['processor']:.1f}" for one in seconds)
+        lines.append(f"| {name} | {cells} | {seconds[0]['processor'] / seconds[1]['processor']:.0f} |")
+    lines += ["", "| tutorial | against NEST | first other spike (ms) | losses, relative | weights | one digest |",
+              "|---|---|---|---|---|---|"]  # fmt: skip
+    for name, runs in found.items():
+        for kind in ("as it is", "twin"):
+            if kind in runs:
+                at, loss, weights = (runs[kind][key] for key in ("spikes", "loss", "weights"))
+                cells = f"{'none' if at is None else f'{at:.0f}'} | {loss:.0e} | {weights:.0e}"
+                lines.append(f"| {name} | {kind} | {cells} | {'yes' if runs['one digest'] else 'NO'} |")
+    return "\n".join(lines)
+
+
+@click.command(help=__doc__)
+@click.argument("names", nargs=-1, type=click.Choice(list(NAMES)))
+@click.option("--ranks", default="1,2,3", show_default=True, help="Numbers of ranks, one after the other.")
+@click.option("--data", type=click.Path(exists=True, path_type=Path), help="Folder of N-MNIST: Train.zip, Test.zip.")
+@click.option("--folder", type=click.Path(path_type=Path), default="tutorials", show_default=True, help="Of results.")
+@click.option("--rounding", "with_rounding", is_flag=True, help="Compare NEST's N-MNIST with itself, too.")
+def main(names: tuple[str, ...], ranks: str, data: Path | None, folder: Path, with_rounding: bool) -> None:
+    """Run what is asked for, one run after the other, and print the tables."""
+    numbers, found = tuple(map(int, ranks.split(","))), {}
+    for name in names or NAMES:
+        found[name] = compare(folder / name, name, numbers, data)
+        click.echo(f"{name}: {json.dumps(found[name])}", err=True)
+    (folder / "tutorials.json").write_text(json.dumps(found, indent=1))
+    click.echo("Seconds, wall / processor:\n\n" + tables(found, numbers))
+    if with_rounding:
+        for kind, at in rounding(folder / "n-mnist", data).items():
+            click.echo(f"NEST's N-MNIST, {kind}: first other spike at {at} ms")
+
+
+if __name__ == "__main__":
+    main()

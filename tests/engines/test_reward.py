@@ -1,0 +1,324 @@
+"""Reward-based e-prop: the loss against sums written out, gradients against the online rule and policy gradients."""
+
+import itertools
+
+import networks
+import numpy as np
+import pytest
+import reward_reference
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pareprop.engines.interval import IntervalSettings
+from pareprop.engines.sample import Sample
+from pareprop.engines.spike import SpikeSettings
+from pareprop.errors import InputError
+from pareprop.network.model import Model
+from pareprop.network.reward import Reward, Rollout
+from pareprop.parallel.spike_log import SpikeLog
+from pareprop.simulation.loop import Simulation
+
+
+def drawn(seed: int, n_steps: int, n_actions: int, period: int = 3, **others) -> dict:
+    """What happens in an episode: an action in some of the TD steps, sometimes a value after an end that must not
+    count.
+    """
+    rng = np.random.default_rng(seed)
+    when = np.arange(rng.integers(0, period), n_steps, period)
+    n = len(when)
+    return {
+        "when": when, "actions": rng.integers(0, n_actions, n), "rewards": rng.normal(size=n),
+        "acting": rng.random(n) < 0.7, "terminated": bool(rng.integers(2)), "bootstrap": float(rng.normal()),
+        "n_steps": n_steps,
+    } | others  # fmt: skip
+
+
+@given(seed=st.integers(0, 2**31))
+def test_errors_are_derivatives_where_the_advantage_stands_still(seed: int) -> None:
+    """E_k of the policy by central differences of sum_n [- A_n log pi(a_n) - c_H H_n], of the value - c_V A_n."""
+    rng = np.random.default_rng(seed)
+    K, T = int(rng.integers(1, 4)), int(rng.integers(2, 30))
+    loss = {"gamma": rng.random(), "lambda_": rng.random(), "c_V": rng.random(), "c_H": rng.random()}
+    episode, signal = drawn(seed, T, K), rng.normal(size=(T, K + 1))
+    told = Reward(**loss).evaluate(signal, None, slice(None), Rollout(**episode))
+    after = 0.0 if episode["terminated"] else episode["bootstrap"]
+    when = episode["when"]
+    delta, A = reward_reference.returns(
+        signal[when, -1], episode["rewards"], loss["gamma"], loss["lambda_"], after
+    )  # fmt: skip
+    np.testing.assert_allclose(told.extra["td_error"], delta, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(told.extra["advantage"], A, rtol=1e-12, atol=1e-12)
+
+    def policy_part(y: np.ndarray) -> float:
+        total = 0.0
+        for n, u in enumerate(when):
+            if episode["acting"][n]:
+                pi = reward_reference.softmax(y[u, :-1])
+                total -= A[n] * np.log(pi[episode["actions"][n]]) - loss["c_H"] * np.sum(pi * np.log(pi))
+        return total
+
+    expected = np.zeros_like(signal)
+    expected[when, -1] = -loss["c_V"] * A
+    for t, k in itertools.product(range(T), range(K)):
+        step = np.zeros_like(signal)
+        step[t, k] = 1e-5
+        expected[t, k] = (policy_part(signal + step) - policy_part(signal - step)) / 2e-5
+    np.testing.assert_allclose(told.error, expected, rtol=1e-6, atol=1e-8)
+    assert told.loss == pytest.approx(policy_part(signal) + 0.5 * loss["c_V"] * np.sum(A**2), rel=1e-10, abs=1e-10)
+
+
+def test_without_lambda_the_advantage_is_return_minus_value() -> None:
+    episode, signal = drawn(5, 60, 2, period=1, terminated=False), np.random.default_rng(1).normal(size=(60, 3))
+    told = Reward(gamma=0.9).evaluate(signal, None, slice(None), Rollout(**episode))
+    left, later = episode["bootstrap"], []
+    for reward in episode["rewards"][::-1]:
+        left = reward + 0.9 * left
+        later.append(left)
+    np.testing.assert_allclose(told.extra["advantage"], np.array(later[::-1]) - told.extra["value"], rtol=1e-12)
+
+
+# ---- gradients -------------------------------------------------------------------------------------------------------
+
+LOSS = {"gamma": 0.93, "lambda_": 0.85, "c_V": 0.6, "c_H": 0.05}
+
+
+class Episodes:
+    """Episodes of a case, whatever the network does."""
+
+    def __init__(self, case: dict, episodes: list[dict]) -> None:
+        self.case, self.episodes = case, episodes
+        self.n_steps = self.learning_window = case["interval"]
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        inputs = self.case["inputs"][index * self.n_steps : (index + 1) * self.n_steps]
+        return Sample(SpikeLog.from_raster(inputs), rollout=Rollout(**self.episodes[index]))
+
+
+def random_case(seed: int, feedback: str = "random") -> dict:
+    rng = np.random.default_rng(seed)
+    case = networks.random_case(
+        seed, dt=1.0, average_gradient=False, reset=True, feedback=feedback, w_fb=None,
+        optimizer={"type": "gradient_descent", "eta": 1e-3, "batch_size": 3},
+    )  # fmt: skip
+    n_rec, K = len(case["w_rec"]), int(rng.integers(2, 4))
+    case["w_out"] = rng.normal(0.0, 0.5, (K + 1, n_rec))
+    case["w_fb"] = rng.normal(0.0, 1.0, (n_rec, K + 1))
+    case["targets"] = np.zeros((len(case["inputs"]), K + 1))
+    case["readout"] |= {"loss": "mean_squared_error", "I_e": 0.0, "E_L": 0.0, "V_m": 0.0}
+    del case["step_currents"]
+    for group in case["groups"]:  # the first step of a run takes no constant current: nor may the others
+        group["params"] |= {"I_e": 0.0, "c_reg": 20.0}
+        group["params"].pop("V_m")
+        group["params"]["regular_spike_arrival"] = True
+    case["learning_window"] = case["interval"]
+    return case
+
+
+def simulation(case: dict, episodes: list[dict], loss: dict) -> Simulation:
+    model = networks.model(case)
+    model.loss = Reward(**loss)
+    run = Simulation(model, Episodes(case, episodes), settings=IntervalSettings(case["interval"]))
+    run.engine.gradient.keep()
+    return run
+
+
+def engine_gradients(case: dict, episodes: list[dict], loss: dict) -> list[dict[str, np.ndarray]]:
+    """Gradients of each episode alone, run one after the other in the given order by one engine."""
+    run, found, before = simulation(case, episodes, loss), [], None
+    for index in range(len(episodes)):
+        run.run_sample(index, "train", learn=True)
+        arrays = run.engine.gradient.arrays
+        total = networks.matrices(run, lambda table, arrays=arrays: arrays[id(table)])
+        found.append(total if before is None else {key: total[key] - before[key] for key in total})
+        before = {key: total[key].copy() for key in total}
+    return found
+
+
+def lengths_of(case: dict) -> list[int]:
+    """Of three episodes: the longest first, so that arrays keep what it left; one that ends early; one at once."""
+    return [case["interval"], case["interval"] * 2 // 3, 4]
+
+
+def largest_difference(found: list[dict], expected: list[dict]) -> float:
+    pairs = [(one[key], other[key]) for one, other in zip(found, expected, strict=True) for key in one]
+    scale = max(np.nanmax(np.abs(one), initial=0.0) for one, _ in pairs)
+    return max(np.nanmax(np.abs(one - other), initial=0.0) for one, other in pairs) / scale
+
+
+@pytest.mark.parametrize("feedback", ["random", "symmetric"])
+@pytest.mark.parametrize("seed", [3, 7, 11, 16])
+def test_gradients_are_those_of_the_online_rule(seed: int, feedback: str) -> None:
+    case = random_case(seed, feedback)
+    n_actions = len(case["w_out"]) - 1
+    episodes = [drawn(seed + k, n, n_actions, period=1 + seed % 4) for k, n in enumerate(lengths_of(case))]
+    expected = [reward_reference.gradients(case, k, episode, LOSS)[0] for k, episode in enumerate(episodes)]
+    assert all(np.any(one["rec"]) and np.any(one["out"]) for one in expected[:2])
+    assert largest_difference(engine_gradients(case, episodes, LOSS), expected) < 1e-12
+
+
+MISTAKES = {
+    "gamma": (lambda loss: loss | {"gamma": 1.0}, None),
+    "lambda": (lambda loss: loss | {"lambda_": 1.0}, None),
+    "no critic": (lambda loss: loss | {"c_V": 0.0}, None),
+    "no entropy": (lambda loss: loss | {"c_H": 0.0}, None),
+    "terminated": (None, lambda episode: episode | {"terminated": not episode["terminated"]}),
+    "bootstrap": (None, lambda episode: episode | {"bootstrap": 0.0}),
+    "acting": (None, lambda episode: episode | {"acting": np.ones(len(episode["when"]), bool)}),
+    "a step late": (None, lambda episode: episode | {"when": np.minimum(episode["when"] + 1, episode["n_steps"] - 1)}),
+    "length": (None, lambda episode: episode | {"n_steps": episode["n_steps"] + 6}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_are_found(name: str) -> None:
+    """Among them those that cases with given ends cannot tell: `terminated`, actions in a part of the steps."""
+    of_loss, of_episode = MISTAKES[name]
+    case = random_case(11)
+    n_actions = len(case["w_out"]) - 1
+    episodes = [
+        drawn(k, n - 6, n_actions, terminated=k == 1, when=np.arange(2, n - 8, 3), **_of(n - 8, n_actions, k))
+        for k, n in enumerate([case["interval"], 24, 16])
+    ]  # fmt: skip
+    expected = [reward_reference.gradients(case, k, episode, LOSS)[0] for k, episode in enumerate(episodes)]
+    wrong = [of_episode(episode) if of_episode else episode for episode in episodes]
+    found = engine_gradients(case, wrong, of_loss(LOSS) if of_loss else LOSS)
+    assert largest_difference(found, expected) > 1e-4
+
+
+def _of(last: int, n_actions: int, seed: int) -> dict:
+    rng, n = np.random.default_rng(seed), len(np.arange(2, last, 3))
+    acting = np.arange(n) % 3 != 1
+    return {"actions": rng.integers(0, n_actions, n), "rewards": 1.0 + rng.random(n), "acting": acting}
+
+
+def test_an_error_of_the_loss_sign_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Value or entropy with the wrong sign, stale coefficients, a rate over the whole interval."""
+    case = random_case(11)
+    n_actions = len(case["w_out"]) - 1
+    episodes = [drawn(k, n, n_actions, terminated=True) for k, n in enumerate(lengths_of(case))]
+    expected = [reward_reference.gradients(case, k, episode, LOSS)[0] for k, episode in enumerate(episodes)]
+    evaluate = Reward.evaluate
+
+    def value_negative(self, signal, target, window, rollout=None):
+        told = evaluate(self, signal, target, window, rollout)
+        told.error[:, -1] *= -1.0
+        return told
+
+    def entropy_negative(self, signal, target, window, rollout=None):
+        without = evaluate(Reward(self.gamma, self.lambda_, self.c_V, 0.0), signal, target, window, rollout)
+        told = evaluate(self, signal, target, window, rollout)
+        told.error[...] = 2.0 * without.error - told.error
+        return told
+
+    for mistake in (value_negative, entropy_negative):
+        with monkeypatch.context() as patch:
+            patch.setattr(Reward, "evaluate", mistake)
+            assert largest_difference(engine_gradients(case, episodes, LOSS), expected) > 1e-4
+
+
+def test_the_expected_update_is_the_gradient_of_the_expected_return() -> None:
+    """Over all 16 sequences of 4 actions; rewards depend on an action and the one before. Readout weights by finite
+    differences, which need no surrogate gradient: spikes do not depend on them.
+    """
+    case = random_case(7)
+    case["w_rec"][...] = np.nan
+    case["w_out"] = np.random.default_rng(2).normal(0.0, 0.5, (3, len(case["w_rec"])))
+    case["w_fb"], case["targets"] = case["w_out"].T.copy(), np.zeros((len(case["inputs"]), 3))
+    for group in case["groups"]:
+        group["params"]["c_reg"] = 0.0
+    when, T = np.array([6, 12, 18, 24]), 25
+    rewards = np.random.default_rng(3).normal(size=(4, 3, 2))  # step, action before (2: none), action
+    sequences = list(itertools.product(range(2), repeat=4))
+    episodes = [
+        {"when": when, "actions": np.array(actions), "acting": np.ones(4, bool), "terminated": True, "bootstrap": 0.0,
+         "rewards": np.array([rewards[n, 2 if n == 0 else actions[n - 1], actions[n]] for n in range(4)]), "n_steps": T}
+        for actions in sequences
+    ]  # fmt: skip
+    case["inputs"] = np.tile(case["inputs"][: case["interval"]], (16, 1))
+    case["targets"] = np.zeros((len(case["inputs"]), 3))
+    loss = {"gamma": 1.0, "lambda_": 1.0, "c_V": 0.0, "c_H": 0.0}
+    run = simulation(case, episodes, loss)
+    kappa, zeta = run.engine.constants["alpha"], run.engine.constants["zeta"]
+    found = engine_gradients(case, episodes, loss)
+    run.run_sample(0, "train", learn=False)
+    z = np.zeros((T, len(case["w_rec"])))
+    z[run.engine.log.spikes(T)] = 1.0
+    assert z.sum() > 20
+    zbar = np.zeros_like(z)
+    for t in range(T):
+        zbar[t] = kappa * (zbar[t - 1] if t else 0.0) + zeta * z[t]
+
+    def probability(w_out: np.ndarray) -> np.ndarray:
+        pi = [reward_reference.softmax(w_out[:2] @ zbar[u]) for u in when]
+        return np.array([np.prod([pi[n][a] for n, a in enumerate(actions)]) for actions in sequences])
+
+    def expected_return(w_out: np.ndarray) -> float:
+        return float(sum(p * np.sum(e["rewards"]) for p, e in zip(probability(w_out), episodes, strict=True)))
+
+    p = probability(case["w_out"])
+    mean = sum(p[s] * found[s]["out"] for s in range(16))
+    for k, j in itertools.product(range(2), range(z.shape[1])):
+        step = np.zeros_like(case["w_out"])
+        step[k, j] = 1e-5
+        slope = (expected_return(case["w_out"] + step) - expected_return(case["w_out"] - step)) / 2e-5
+        assert mean[k, j] == pytest.approx(-slope, rel=1e-6, abs=1e-8)
+    assert np.any(np.abs(mean[:2]) > 1e-3)
+
+
+# ---- refusals --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"gamma": 1.5}, "gamma = 1.5 must lie in"), ({"lambda_": -0.1}, "lambda_ = -0.1"), ({"c_V": np.nan}, "c_V"),
+        ({"c_H": np.inf}, "c_H = inf"), ({"c_V": "x"}, "c_V = x"),
+    ],
+)  # fmt: skip
+def test_bad_parameters(values: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Reward(**values)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_steps": 0}, "n_steps = 0"), ({"n_steps": 31}, "n_steps = 31"), ({"when": [3, 3]}, "must ascend"),
+        ({"when": [3, 30]}, "must ascend within"), ({"actions": [0, 2]}, "actions must lie in"),
+        ({"actions": [-1, 0]}, "actions must lie in"), ({"rewards": [0.0, np.nan]}, "finite"),
+        ({"bootstrap": np.inf}, "finite"), ({"rewards": [1.0]}, "shapes"),
+    ],
+)  # fmt: skip
+def test_bad_rollouts(change: dict, message: str) -> None:
+    good = {"when": [3, 20], "actions": [0, 1], "rewards": [0.0, 1.0], "acting": [True, True], "terminated": True,
+            "bootstrap": 0.0, "n_steps": 25}  # fmt: skip
+    Rollout(**good).check(30, 2)
+    with pytest.raises(InputError, match=message):
+        Rollout(**(good | change)).check(30, 2)
+
+
+def test_a_sample_without_what_its_loss_needs() -> None:
+    case = random_case(3)
+    episodes = [drawn(1, 20, len(case["w_out"]) - 1)]
+    run = simulation(case, episodes, LOSS)
+    run.task.sample = lambda index, phase: Sample(SpikeLog(case["interval"]))
+    with pytest.raises(InputError, match="rollout is missing"):
+        run.run_sample(0, "train", learn=True)
+    model = networks.model(case)
+    other = Simulation(model, run.task, settings=IntervalSettings(case["interval"]))
+    with pytest.raises(InputError, match="target is missing"):
+        other.run_sample(0, "train", learn=True)
+
+
+def test_the_spike_variant_refuses() -> None:
+    model = Model("spike", loss=Reward())
+    inputs, neurons, out = model.inputs("in", 2), model.neurons("rec", 2), model.readouts("out", 3)
+    model.connect(inputs, neurons)
+    model.connect(neurons, out)
+    model.connect(out, neurons)
+
+    class Task:
+        n_steps = learning_window = 10
+
+    with pytest.raises(InputError, match="loss 'reward' is for the interval variant, not for 'spike'"):
+        Simulation(model, Task(), settings=SpikeSettings(10))

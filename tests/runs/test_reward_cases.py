@@ -1,0 +1,110 @@
+"""`pareprop verify` on cases of rewards: they hold on any number of ranks, wrong expectations and files are told."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from commands import command, digests, on_ranks
+
+SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared"))
+GOLDEN = sorted(str(path) for path in (SHARED / "golden-reward").glob("*.h5"))
+pytestmark = pytest.mark.skipif(not GOLDEN, reason=f"no cases in {SHARED / 'golden-reward'}")
+
+
+@pytest.mark.mpi
+def test_cases_hold_on_any_number_of_ranks() -> None:
+    found = []
+    for n, rounds in ((1, 0), (2, 0), (3, 0), (2, 1)):
+        codes, output, errors = on_ranks(n, [["verify", "--round-steps", rounds, *GOLDEN]])
+        assert (codes, errors) == ([0], [])
+        assert {line.split(":")[0] for line in output if line.endswith(": holds")} == {Path(p).name for p in GOLDEN}
+        found += digests(output)
+    assert len(found) == 4 and len(set(found)) == 1
+
+
+def edited(path: str, target: Path, edit) -> Path:
+    shutil.copy(path, target)
+    target.chmod(0o644)
+    with h5py.File(target, "r+") as file:
+        edit(file)
+    return target
+
+
+def attribute(key: str, value):
+    return lambda file: file.attrs.__setitem__(key, value)
+
+
+def value(key: str, place, amount):
+    def edit(file: h5py.File) -> None:
+        file[key][place] = amount
+
+    return edit
+
+
+def replaced(key: str, change):
+    def edit(file: h5py.File) -> None:
+        array = change(file[key][()])
+        del file[key]
+        file[key] = array
+
+    return edit
+
+
+MISTAKES = {  # case, and the mistake: those of the specification, and wrong expectations
+    "gamma": ("gae-cut-off", attribute("gamma", 1.0)),
+    "lambda": ("gae-cut-off", attribute("lambda", 1.0)),
+    "entropy": ("alif-decisions-adam", attribute("c_H", 0.0)),
+    "critic": ("delays", attribute("c_V", 0.1)),
+    "bootstrap": ("gae-cut-off", replaced("bootstrap", np.zeros_like)),
+    "length": ("delays", replaced("length", lambda array: np.full_like(array, 100))),
+    "feedback": ("delays", attribute("feedback", "random")),
+    "delta": ("delays", value("expected/delta", (0, 0), 1e-6)),
+    "loss": ("delays", value("expected/loss", 0, 1e-6)),
+    "error": ("delays", value("expected/error_signal", (99, 0), 1e-6)),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistakes_do_not_hold(capsys: pytest.CaptureFixture, tmp_path: Path, name: str) -> None:
+    case, edit = MISTAKES[name]
+    source = next(path for path in GOLDEN if case in path)
+    if name == "feedback":  # random feedback of the same weights does not follow them
+        first = edit
+
+        def edit(file: h5py.File) -> None:
+            first(file)
+            file["w_fb"][...] = file["w_out"][()].T
+
+    code, output, _ = command(capsys, "verify", edited(source, tmp_path / "case.h5", edit))
+    assert code == 1 and "DOES NOT HOLD" in output
+
+
+BAD = {
+    "variant": (attribute("variant", "spike"), "variant is 'spike'"),
+    "gamma": (attribute("gamma", 1.5), "gamma = 1.5"),
+    "no-gamma": (lambda file: file.attrs.__delitem__("gamma"), "'gamma' is missing"),
+    "actions": (value("actions", (0, 0), 7), "actions must lie in"),
+    "n_actions": (attribute("n_actions", 0), "n_actions = 0"),
+    "n_actions-more": (attribute("n_actions", 5), "w_out"),
+    "length": (value("length", 0, 1000), "n_steps = 1000"),
+    "steps": (value("decision_steps", 0, 50), "must ascend"),
+    "rewards": (value("rewards", (0, 0), np.nan), "must be finite"),
+    "alive": (replaced("alive", lambda array: array[:, :-1]), "'alive' has shape"),
+    "bootstrap": (replaced("bootstrap", lambda array: array[:-1]), "'bootstrap' has shape"),
+    "inputs": (replaced("inputs", lambda array: array[:-1]), "'inputs' has"),
+    "none": (lambda file: file.__delitem__("actions"), "'actions' is missing"),
+    "expected": (replaced("expected/advantage", lambda array: array[:-1]), "'expected/advantage' has shape"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_unusable_file(capsys: pytest.CaptureFixture, tmp_path: Path, name: str) -> None:
+    edit, message = BAD[name]
+    source = next(path for path in GOLDEN if "delays" in path)
+    code, output, errors = command(capsys, "verify", edited(source, tmp_path / "case.h5", edit))
+    assert (code, output) == (2, "")
+    assert re.fullmatch(r"pareprop: error: case [^\n]+\n", errors) and message in errors
