@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache, lru_cache
+from statistics import NormalDist
 
 import numpy as np
 
-from .. import rng
+from .. import elementary, rng
 from ..kernels import degrees as kernel
 
 AT_MOST = 0.5  # of the sources that a target may have: rewiring needs the others
 STEP = 4096  # targets drawn at a time
+NODES = 256  # of a normal distribution
+
+
+@cache
+def _normal() -> np.ndarray:
+    """Return values that a normal number takes with equal probability, for means over it."""
+    return np.array([NormalDist().inv_cdf((k + 0.5) / NODES) for k in range(NODES)])
+
+
+def numbers(n_choices: int, indegree: float, sigma_in: float) -> np.ndarray:
+    """Return numbers of synapses, as of equally likely targets."""
+    exact = indegree * elementary.exp(sigma_in * _normal() - sigma_in**2 / 2)
+    return np.minimum(np.rint(exact), int(AT_MOST * n_choices))
+
+
+@lru_cache(maxsize=4096)
+def silent(n_choices: int, indegree: float, sigma_in: float, sigma_out: float, n_targets: int) -> float:
+    """Return the probability that a source has no synapse onto some targets.
+
+    A target with k synapses has a source of weight w with probability 1 - exp(-w c), and c such that the mean is
+    k / `n_choices`, as where sources come after times that are exponential with rates w.
+    """
+    share = numbers(n_choices, indegree, sigma_in) / max(n_choices, 1)
+    weight = elementary.exp(sigma_out * _normal())
+    weight /= weight.mean()
+    c = share.copy()
+    for _ in range(30):  # Newton's steps from below
+        left = elementary.exp(-np.outer(c, weight))
+        c += (share - 1.0 + left.mean(axis=1)) / (left * weight).mean(axis=1)
+    return float(np.mean(elementary.exp(-np.outer(c, weight)).mean(axis=0) ** n_targets))
 
 
 def drawn(
@@ -44,14 +76,14 @@ def drawn(
     source : np.ndarray
         int64 (n_synapses,), sources of all of them, target after target.
     """
-    weight = np.exp(sigma_out * rng.normal(rng.key(seed, f"{name}/outdegree"), np.arange(n_sources), 1)[:, 0])
+    weight = elementary.exp(sigma_out * rng.normal(rng.key(seed, f"{name}/outdegree"), np.arange(n_sources), 1)[:, 0])
     chance, other = np.empty(n_sources), np.empty(n_sources, np.uint32)
     kernel.alias(weight / weight.mean(), np.empty(n_sources, np.uint32), chance, other)
     taken, mark = np.zeros(n_sources, np.uint32), 1
     keys = rng.key(seed, f"{name}/indegree"), rng.key(seed, f"{name}/topology")
     for first in range(*targets, STEP):
         ids = np.arange(first, min(first + STEP, targets[1]))
-        exact = indegree * np.exp(sigma_in * rng.normal(keys[0], ids, 1)[:, 0] - sigma_in**2 / 2)
+        exact = indegree * elementary.exp(sigma_in * rng.normal(keys[0], ids, 1)[:, 0] - sigma_in**2 / 2)
         counts = np.minimum(np.rint(exact), int(AT_MOST * n_choices)).astype(np.int64)
         ptr = np.concatenate(([0], np.cumsum(counts)))
         source = np.empty(ptr[-1], np.int64)

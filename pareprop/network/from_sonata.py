@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..sonata import circuit, edges, nodes
+from ..sonata import circuit, edge_files, nodes
 from .neurons import NEURON_MODELS
 from .parameters import nearest
 
@@ -52,7 +52,7 @@ def _add_projections(
     """Add the edge populations of a circuit."""
     populations = {population.name: population for population in model.populations}
     sizes = {name: population.size for name, population in populations.items()}
-    read = edges.read(found, sizes, model.dt_ms, **reading)
+    read = edge_files.read(found, sizes, model.dt_ms, **reading)
     names = [item.name for item in read]
     for name in options:
         if name not in (EVERY, *names):

@@ -256,11 +256,11 @@ class LognormalDegrees(Rule):
 
     def indegree(self, item: Any) -> float:
         """Return the mean number of synapses onto one target."""
-        return float(item.indegree)
+        return float(degrees.numbers(item.n_choices, item.indegree, item.sigma_in).mean())
 
     def silent(self, item: Any, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto some targets, as if out-degrees were equal."""
-        return (1.0 - item.indegree / item.pre.size) ** (last - first)
+        """Return the probability that a source has no synapse onto some targets."""
+        return degrees.silent(item.n_choices, item.indegree, item.sigma_in, item.sigma_out, last - first)
 
 
 class DistanceDependent(Rule):
@@ -293,11 +293,18 @@ class DistanceDependent(Rule):
 
     def indegree(self, item: Any) -> float:
         """Return the mean number of synapses onto one target, as if there were no borders."""
-        return item.probability * item.space.mean() * item.n_choices
+        itself = item.pre == item.post  # at distance 0
+        others = item.space.mean() * (item.pre.size - itself)
+        return item.probability * (others + (itself and item.allow_autapses))
 
     def silent(self, item: Any, first: int, last: int) -> float:
-        """Return the probability that a source has no synapse onto some targets, as if they were anywhere."""
-        return (1.0 - self.density(item)) ** (last - first)
+        """Return the probability that a source has no synapse onto some targets, which are anywhere but for itself."""
+        others = 1.0 - item.probability * item.space.mean()
+        if item.pre != item.post or first == last:
+            return others ** (last - first)
+        itself = 1.0 - item.probability * item.allow_autapses
+        among = (last - first) / item.pre.size  # share of the sources that are among the targets
+        return others ** (last - first) * (1.0 - among + among * itself / others) if others else 0.0
 
 
 class Sonata(Rule):

@@ -15,6 +15,7 @@ called, in which observers may communicate through `simulation.replicas`. Gradie
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from itertools import chain
 from statistics import fmean
@@ -27,7 +28,7 @@ from ..engines.interval import Interval
 from ..engines.spike import Spike
 from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError
-from ..network import footprint
+from ..network import footprint, shared_reading
 from ..network.local import LocalNetwork
 from ..network.model import Model
 from ..network.parameters import nearest
@@ -38,6 +39,7 @@ from ..parallel.exchange import Alone, Exchange
 from ..parallel.replicas import FEWEST, leaf
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
+from .checks import check_observers, check_sample, check_task
 from .digest import Digest
 from .episodes import Episodes
 from .finite import find_bad
@@ -92,9 +94,11 @@ class Simulation:
         observers: Iterable[Observer] = (),
         settings: Settings | None = None,
     ) -> None:
+        check_task(task)
         self.exchange = exchange or Alone()
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
         self.observers = list(observers)
+        check_observers(self.observers)
         self.replicas = self.exchange.replicas
         self.world = self.replicas.world or self.exchange.comm
         engine = ENGINES[model.variant]
@@ -106,7 +110,11 @@ class Simulation:
                 settings = settings or engine.settings_type(task.n_steps if closed else task.learning_window)
                 check_replicas(self.replicas.count, model, settings)
                 footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
-                self.network = LocalNetwork(model, self.exchange.rank, self.exchange.size)
+            with guarded(self.world):
+                drawn = shared_reading.with_own_edges(model, self.exchange.comm)
+            with guarded(self.world):
+                self.network = LocalNetwork(drawn, self.exchange.rank, self.exchange.size)
+                shared_reading.release(drawn)
                 self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
                 self.episodes = Episodes(task, model, self.engine, self.timers) if closed else None
             self.engine.bind()
@@ -116,10 +124,16 @@ class Simulation:
         self.batch: list[tuple[float, float]] = []
         self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
         self.stop_requested = False
+        self._begun = False  # by `train`
         self.between = True
         self._torn = ""  # what is half done
         self._trained = ""  # digest of what was learned before samples without learning; see `hexdigest`
         self._kept: list[SpikeLog] = []  # spikes that the digest takes when those of the groups before are in it
+
+    def __repr__(self) -> str:
+        size, last = self.model.size("recurrent"), f", loss {self.losses[-1]:.4g}" if self.losses else ""
+        where = f"rank {self.exchange.rank} of {self.exchange.size}"
+        return f"Simulation({type(self.task).__name__}, {size:,} neurons, {self.iteration} iterations{last}, {where})"
 
     def train(self, n_iterations: int) -> list[float]:
         """Collective: run iterations until `n_iterations` are done in all; return the losses of all so far.
@@ -134,6 +148,11 @@ class Simulation:
             On all ranks, after the iteration that was interrupted on any; `train` goes on from there.
         """
         self._require_whole()
+        done = self.iteration
+        if 0 < n_iterations == done and self._begun and not self.exchange.rank:
+            hint = f"the number is a total: train({done + n_iterations}) goes on"
+            warnings.warn(f"train({n_iterations}): {done} iterations are done; {hint}", stacklevel=2)
+        self._begun = True
         with Deferred() as interrupt:
             self._train(n_iterations, interrupt)
         return self.losses
@@ -275,6 +294,7 @@ class Simulation:
         else:
             with self.engine.channel.guarded():  # data may be bad on one rank alone
                 sample = self.task.sample(index, phase)
+                check_sample(sample, self.task)
                 sample.check(self.task.n_steps, self.model)
             error, loss = self.engine.run(sample, learn)
         self._check_finite(index, loss)

@@ -1,4 +1,4 @@
-"""Edge populations: properties that a projection needs in advance, and edges onto a range of targets in pieces."""
+"""Edges of an edge population, piece by piece: those onto a range of targets, or those of some rows of the file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import h5py
 import numpy as np
 
 from ..errors import InputError
-from . import hdf5, table
-from .circuit import Circuit, Files
+from . import hdf5
 
 CHUNK = 2**20  # edges read at a time
 GAP = 2**12  # edges that are read rather than skipped: one more read costs more
@@ -105,6 +104,13 @@ class Edges:
                     if len(mine):
                         ends = start + mine[0], start + mine[-1] + 1
                         yield self._piece(group, *ends, target[mine], mine - mine[0])
+
+    def rows(self, first: int, last: int) -> Piece:
+        """Return the edges of rows [first, last) of the file, onto any targets."""
+        with hdf5.opened(self.path) as file:
+            group = file[f"edges/{self.name}"]
+            target = self._ids(group["target_node_id"], first, last, self.n_targets)
+            return self._piece(group, first, last, target, np.arange(last - first))
 
     def source_signs(self) -> np.ndarray:
         """The sign that all weights of each source share, int8 (n_sources,), 0 for sources without weights.
@@ -260,85 +266,18 @@ def _taken(values: h5py.Dataset, index: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)[place].astype(float)
 
 
-def read(
-    circuit: Circuit,
-    sizes: dict[str, int],
-    dt_ms: float,
-    round_delays: bool = False,
-    default_weight: float | None = None,
-    default_delay: float | None = None,
-) -> list[Edges]:
-    """All edge populations of a circuit; `sizes` are those of the node populations."""
-    found = []
-    for files in circuit.edges:
-        with hdf5.opened(files.data) as file:
-            populations = hdf5.group(file, "edges")
-            for name in populations:
-                options = dt_ms, round_delays, default_weight, default_delay
-                found.append(_population(files, hdf5.group(populations, name), name, sizes, *options))
-    names = [edges.name for edges in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise InputError(f"{circuit.path}: edge population '{twice}' is in two files")
-    return found
+@dataclass(frozen=True)
+class HeldEdges(Edges):
+    """Edges that a rank was given, of the file in `path`.
 
+    Attributes
+    ----------
+    held : list of Piece
+        All edges onto the rank's targets, in the order of the file.
+    """
 
-def _population(
-    files: Files, group: h5py.Group, name: str, sizes: dict[str, int], dt_ms: float, round_delays: bool,
-    default_weight: float | None, default_delay: float | None,
-) -> Edges:  # fmt: skip
-    ids = [hdf5.dataset(group, f"{end}_node_id") for end in ("source", "target")]
-    ends = []
-    for dataset in ids:
-        end = hdf5.text(dataset.attrs.get("node_population", ""))
-        if end not in sizes:
-            raise InputError(f"'{dataset.name}': node_population = '{end}' is none of {', '.join(sizes)}")
-        ends.append(end)
-    for key in ("target_node_id", "edge_type_id", "edge_group_id", "edge_group_index"):
-        other = hdf5.optional(group, key)
-        if other is not None and len(other) != len(ids[0]):
-            raise InputError(f"'{other.name}' has {len(other)} values, source_node_id {len(ids[0])}")
-    rows = table.read(files.types, "edge_type_id", name) if files.types else {}
-    here = f"{files.types}: edge type"
-    types = {
-        number: tuple(table.number(row, key, f"{here} {number}") for key in ("syn_weight", "delay"))
-        for number, row in rows.items()
-    }
-    groups = tuple(key for key in group if key.isdigit())
-    edges = Edges(
-        files.data, name, *ends, *(sizes[end] for end in ends), len(ids[0]), _index(group), groups, types,
-        default_weight, default_delay, dt_ms, round_delays,
-    )  # fmt: skip
-    return _with_delays(edges, group)
+    held: list[Piece] = field(default_factory=list)
 
-
-def _index(group: h5py.Group) -> str:
-    """Name of the index by target; "" without a usable one."""
-    for parent in ("indices", "indicies"):
-        found = group.get(f"{parent}/target_to_source")
-        if isinstance(found, h5py.Group) and {"node_id_to_ranges", "node_id_to_range"} & set(found):
-            return f"{parent}/target_to_source"
-    return ""
-
-
-def _with_delays(edges: Edges, group: h5py.Group) -> Edges:
-    """Add the delays that may occur; the groups' are read, in pieces, the types' taken as they are."""
-    found = [np.zeros(0, np.int64)]
-    for key in edges.groups:
-        values = hdf5.optional(hdf5.group(group, key), "delay", "iuf")
-        for start in range(0, 0 if values is None else len(values), CHUNK):
-            part = values[start : start + CHUNK].astype(float)
-            name = values.name
-            found.append(np.unique(
-                steps(part, edges.dt_ms, edges.round_delays, lambda k, n=name, s=start: f"'{n}' of row {s + k}")
-            ))  # fmt: skip
-    own = [hdf5.optional(hdf5.group(group, key), "delay", "iuf") is not None for key in edges.groups]
-    if not own or not all(own):
-        known = [delay for _, delay in edges.types.values() if delay is not None]
-        if edges.default_delay is not None:
-            known.append(edges.default_delay)
-        words = f"edge types of '{edges.name}'"
-        found.append(steps(np.array(known), edges.dt_ms, edges.round_delays, lambda _: words))
-    delays = np.unique(np.concatenate(found))
-    fields = {key: getattr(edges, key) for key in edges.__dataclass_fields__} | {"delays": delays}
-    return Edges(**fields)
+    def pieces(self, low: int, high: int, chunk: int = CHUNK) -> Iterator[Piece]:
+        """Yield the edges that are held; the targets [low, high) are those of the rank."""
+        yield from self.held

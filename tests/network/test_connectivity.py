@@ -1,5 +1,7 @@
 """Each rule draws what it says of itself; one_to_one is the same network as its synapses given one by one."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from pareprop.network.connectivity import RULES, Projection
 from pareprop.network.model import Model
 from pareprop.network.synapse_table import SynapseTable
 from pareprop.simulation import Simulation
+from pareprop.sonata.edges import HeldEdges, Piece
 
 OPTIONS = {
     "all_to_all": {},
@@ -16,20 +19,36 @@ OPTIONS = {
     "fixed_indegree": {"indegree": 6},
     "fixed_probability": {"probability": 0.15},
     "explicit": {"source": np.arange(0, 40, 3) % 11, "target": np.arange(14)},
+    "lognormal_degrees": {"indegree": 6, "sigma_in": 0.6, "sigma_out": 0.8},
+    "distance": {"probability": 0.7, "space": {"extent": (2.0, 3.0), "length": 0.5, "cutoff": 1.0}},
+    "sonata": {},
 }
+
+
+def edges(seed: int, low: int, high: int) -> HeldEdges:
+    """240 edges among 40 nodes at random, as if read from a file; those onto the targets [low, high) are held."""
+    random = np.random.default_rng(seed)
+    source, target = random.integers(0, 40, (2, 240))
+    mine = (target >= low) & (target < high)
+    none = np.zeros(mine.sum())
+    piece = Piece(source[mine], target[mine], np.ones(mine.sum(), np.int64), none)
+    return HeldEdges(
+        Path("edges.h5"), "n_to_n", "n", "n", 40, 40, 240, "", (), {}, None, None, 1.0, False, held=[piece]
+    )
 
 
 def drawn(rule: str, seed: int, low: int, high: int, **more: bool) -> tuple[np.ndarray, Projection]:
     """Sources of a projection of 40 neurons onto themselves, of the targets [low, high)."""
     model = Model(seed=seed)
     neurons = model.neurons("n", 40)
-    item = model.connect(neurons, neurons, rule, **OPTIONS[rule], **more)
+    given = {"edges": edges(seed, low, high)} if rule == "sonata" else OPTIONS[rule]
+    item = model.connect(neurons, neurons, rule, **given, **more)
     table = SynapseTable(model, [item], low, high)
     return np.concatenate([source for source, *_ in table.chunks(table.spans[0])]), item
 
 
 @pytest.mark.parametrize("more", [{}, {"allow_autapses": False}, {"allow_multapses": False}], ids=str)
-@pytest.mark.parametrize("rule", OPTIONS)  # test_degrees_and_space has the rules that fill whole blocks
+@pytest.mark.parametrize("rule", OPTIONS)
 def test_indegree_and_silence_are_those_of_the_draw(rule: str, more: dict) -> None:
     """Within five standard errors of 300 draws, exactly where nothing is random."""
     low, high, counts, silent = 10, 17, [], []

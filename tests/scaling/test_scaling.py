@@ -337,6 +337,45 @@ def test_jobs_command(tmp_path, capsys):
     assert code == 0 and "--time=00:04:00" in output and "1 job(s)" not in output
 
 
+def test_a_table_of_ranks(tmp_path, capsys):
+    """Each row is what `predict` says of that number of ranks alone."""
+    units.write(tmp_path / "units.json", {"interval": FLAT, "spike": FLAT})
+    arguments = [
+        "predict",
+        "sine-waves",
+        "--set",
+        "n_rec=5000",
+        "--set",
+        "indegree=100",
+        "--units",
+        tmp_path / "units.json",
+    ]
+    more = ["--ranks-per-node", "4", "--node-memory", "1000"]
+    code, output, _ = command(capsys, *arguments, "--ranks", "1,2,...,16", *more)
+    note, head, *rows = output.splitlines()
+    assert code == 0 and "10 Hz" in note and head.split()[:3] == ["ranks", "nodes", "seconds"]
+    chosen = subject.find("sine-waves", ["n_rec=5000", "indegree=100"])
+    found = {n: predict(chosen.model, 1000, chosen.samples, chosen.firing(None), n, FLAT) for n in (1, 2, 4, 8, 16)}
+    for row, (n, one) in zip(rows, found.items(), strict=True):
+        ranks, nodes, seconds, memory, _, hours, efficiency, *limit = row.split()
+        assert (int(ranks), int(nodes), seconds) == (n, -(-n // 4), f"{one.seconds:.4g}")
+        assert float(hours) == pytest.approx(one.seconds * n / 3600, rel=0.01) and int(memory) == round(
+            one.nbytes / 2**20
+        )
+        assert float(efficiency) == pytest.approx(found[1].seconds / one.seconds / n, abs=0.006)
+        assert limit[0] == max(one.phases, key=one.phases.get)
+    assert "memory of a node" in command(capsys, *arguments, "--ranks", "1,2", "--node-memory", "0.01")[1]
+    assert "note" not in command(capsys, *arguments, "--rate", "20")[1]
+
+
+@pytest.mark.parametrize(
+    "ranks", ["0", "1,1", "2,1", "1,...,8", "1,2,...", "2,3,...,9", "x", "1,,2", "²", "", "9" * 12]
+)
+def test_ranks_that_are_no_list(capsys, ranks):
+    code, _, errors = command(capsys, "predict", "bench", "--ranks", ranks)
+    assert code == 2 and "--ranks" in errors and errors.count("\n") == 1
+
+
 def test_commands_refuse_what_they_cannot_do(tmp_path, capsys):
     for arguments, wanted in (
         (["predict", "bench", "--units", tmp_path / "none.json"], "--measure"),

@@ -235,13 +235,24 @@ def test_resumed_on_other_ranks_it_is_the_undisturbed_run(alone: dict[str, str],
 def test_a_training_stops_above_a_return(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "draw", lambda directory: None)
+    monkeypatch.setattr(runs, "draw", lambda directory, **_: None)
     settings = [*SMALL["reach"], "validate_every=1", "validate_samples=4", "stop_samples=4", "stop_above=-5.0"]
     code, output, _ = command(capsys, *run_of("reach", tmp_path / "run", *settings))
     assert code == 0 and "stopped after 1 iterations: validation" in output and "above -5" in output
     settings[-1] = "stop_above=5.0"
     code, output, _ = command(capsys, *run_of("reach", tmp_path / "other", *settings))
     assert code == 0 and "stopped" not in output and "test return: " in output
+
+
+def test_figures_of_seeds(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    settings = [*REACH, "iterations=2", "stop_above=0.5"]
+    code, output, _ = command(capsys, *run_of("reach", tmp_path / "run", *settings), "--seeds", 2)
+    assert code == 0
+    drawn = [Path(line.removeprefix("figure: ")) for line in output.splitlines() if line.startswith("figure: ")]
+    assert drawn[-1] == tmp_path / "run" / "learning_curves.png"
+    names = {path.name for path in drawn if path.parent.name == "seed-1"}
+    assert names >= {"returns.png", "episode.png", "paths.png", "loss.png", "dynamics_last.png"}
+    assert all(path.stat().st_size > 5000 for path in drawn)
 
 
 # ---- faults ----------------------------------------------------------------------------------------------------------

@@ -9,13 +9,14 @@ import h5py
 import launch
 import numpy as np
 import pytest
+from commands import on_ranks
 
 from pareprop import Model
 from pareprop.errors import InputError
 from pareprop.network.local import LocalNetwork
 from pareprop.parallel.partition import block
 from pareprop.simulation import digest
-from pareprop.sonata import circuit, edges, nodes
+from pareprop.sonata import circuit, edge_files, nodes
 
 SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared")) / "sonata-nets"
 HERE = Path(__file__).parent
@@ -32,6 +33,27 @@ for name in here.NETWORKS:
     if exchange.rank == 0:
         for population, (records, wanted) in found.items():
             print(name, population, len(records), np.array_equal(records, wanted))
+"""
+
+
+UNINDEXED = """
+import sys
+from pathlib import Path
+import test_sonata_network as here
+from pareprop import Model
+from pareprop.network import shared_reading
+from pareprop.parallel import launcher
+from pareprop.sonata import edges
+exchange = launcher.exchange()
+read, whole = [], edges.Edges.rows
+edges.Edges.rows = lambda self, first, last: (read.append(last - first), whole(self, first, last))[1]
+model = Model.from_sonata(Path(sys.argv[1]) / "circuit_config.json")
+model = shared_reading.with_own_edges(model, exchange.comm, chunk=37)
+found = here.drawn(model, exchange.comm, exchange.rank, exchange.size)
+total = sum(exchange.comm.allgather(sum(read)))
+if exchange.rank == 0:
+    for population, (records, wanted) in found.items():
+        print(population, len(records), total, here.np.array_equal(records, wanted))
 """
 
 
@@ -79,13 +101,41 @@ def test_networks_equal_what_they_were_written_from_on_any_number_of_ranks() -> 
     assert len(lines) == 7 and all(line.endswith(" True") for line in lines), lines
 
 
+@pytest.mark.mpi
+def test_without_an_index_many_ranks_read_each_edge_once(copy: Path, tmp_path: Path) -> None:
+    shutil.copy(SHARED / "export-example/expected_edges.h5", copy)
+    with h5py.File(copy / EDGES, "r+") as file:
+        group = file["edges/rec_to_rec"]
+        del group["indices"]
+        order = np.random.default_rng(1).permutation(len(group["source_node_id"]))  # unsorted, too
+        for key in ("source_node_id", "target_node_id", "edge_group_index"):
+            group[key][:] = group[key][()][order]
+    found = set()
+    for n in (5, 6):
+        done = launch.mpirun(n, "-c", UNINDEXED, copy, env={"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"})
+        assert done.returncode == 0, done.stderr
+        found.add(done.stdout)
+    assert len(found) == 1
+    lines = found.pop().splitlines()
+    assert "rec_to_rec 2000 2000 True" in lines and all(line.endswith(" True") for line in lines), lines
+
+
+@pytest.mark.mpi
+def test_an_edge_that_is_wrong_is_told_once_by_many_ranks(copy: Path, tmp_path: Path) -> None:
+    edited("source_node_id", 1999, 100)(copy)
+    without("edges/rec_to_rec/indices")(copy)
+    line = ["run", "own-activity", "--set", f"sonata={copy / 'circuit_config.json'}", "--set", "n_in=9"]
+    codes, _, errors = on_ranks(5, [[*line, "--set", "signs=false", "--out", tmp_path / "run"]])
+    assert codes == [2] and len(errors) == 1 and "source_node_id' of edge 1999 is 100" in errors[0], errors
+
+
 @needs_networks
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("chunk", [97, 500])
 def test_pieces_of_any_size(name: str, chunk: int) -> None:
     found = circuit.read(SHARED / name / "circuit_config.json")
     sizes = {population.name: population.size for population in nodes.read(found)}
-    for population in edges.read(found, sizes, 1.0):
+    for population in edge_files.read(found, sizes, 1.0):
         for low, high in (block(population.n_targets, 7, rank) for rank in (0, 3, 6)):
             whole, cut = (joined(population.pieces(low, high, size)) for size in (2**20, chunk))
             assert all(map(np.array_equal, whole, cut))
@@ -216,7 +266,9 @@ def truncate_index(group: h5py.Group) -> None:
         group[name] = ranges
 
 
-@pytest.mark.parametrize("change", ["one name", "other name", "none", "shorter", "misspelt", "no groups"])
+@pytest.mark.parametrize(
+    "change", ["one name", "other name", "none", "shorter", "misspelt", "no groups", "no group ids"]
+)
 def test_what_files_may_lack(copy: Path, change: str) -> None:
     def records() -> np.ndarray:
         return drawn(Model.from_sonata(copy / "circuit_config.json"))["rec_to_rec"][0]
@@ -230,6 +282,8 @@ def test_what_files_may_lack(copy: Path, change: str) -> None:
             del group["indices"]
         elif change == "misspelt":
             group.move("indices", "indicies")
+        elif change == "no group ids":  # all in group 0, where the index says
+            del group["edge_group_id"]
         elif change == "no groups":
             del group["edge_group_id"], group["edge_group_index"]
         else:

@@ -1,0 +1,86 @@
+"""Edges of SONATA files without an index: on many ranks each reads a part, and hands edges to the targets' owners."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import ParepropError
+from ..parallel import collectives
+from ..parallel.partition import firsts
+from ..sonata.edges import CHUNK, Edges, HeldEdges, Piece
+from .connectivity import Projection
+from .model import Model
+
+FEW = 4  # ranks that each read the whole file: faster than sorting and sending
+
+
+def with_own_edges(model: Model, comm: Any, chunk: int = CHUNK) -> Model:
+    """Collective: return a model whose edges without an index are this rank's own, held until its table is filled.
+
+    Every edge is read once, `chunk` at a time on each rank, and takes 32 bytes on the rank of its target.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    comm : communicator or None
+        Communicator of the ranks.
+    chunk : int
+        Edges that a rank reads at a time.
+
+    Returns
+    -------
+    Model
+        The same one if there are few ranks, or no such edges.
+
+    Raises
+    ------
+    InputError
+        On all ranks, if an edge that any of them read is wrong.
+    """
+    if comm is None or comm.size <= FEW:
+        return model
+    return replace(model, projections=[_own(model, item, comm, chunk) for item in model.projections])
+
+
+def _own(model: Model, projection: Projection, comm: Any, chunk: int) -> Projection:
+    edges = projection.edges
+    if edges is None or edges.index or not edges.n_edges:
+        return projection
+    bounds = firsts(model.size("recurrent"), comm.size) - model.offset(projection.post)
+    held, problem = [], None
+    for first in range(0, edges.n_edges, chunk * comm.size):
+        start = min(first + chunk * comm.rank, edges.n_edges)
+        try:
+            parts = _by_owner(edges, start, min(start + chunk, edges.n_edges), bounds)
+        except ParepropError as found:  # all ranks go on to the end of the file, then leave together
+            parts, problem = [None] * comm.size, problem or found
+        held += [piece for piece in comm.alltoall(parts) if piece is not None]
+    collectives.raise_together(comm, problem)
+    known = {item.name: getattr(edges, item.name) for item in fields(Edges)}
+    return replace(projection, edges=HeldEdges(**known, held=held))
+
+
+def _by_owner(edges: Edges, start: int, stop: int, bounds: np.ndarray) -> list[Piece | None]:
+    """Read some rows; return the edges of each rank, whose targets start at `bounds`; None for none."""
+    if start == stop:
+        return [None] * (len(bounds) - 1)
+    piece = edges.rows(start, stop)
+    owner = np.searchsorted(bounds, piece.target, side="right") - 1
+    order = np.argsort(owner, kind="stable")
+    ends = np.searchsorted(owner[order], np.arange(len(bounds)))
+    return [
+        Piece(*(getattr(piece, name)[order[low:high]] for name in ("source", "target", "delay", "weight")))
+        if high > low else None for low, high in itertools.pairwise(ends)
+    ]  # fmt: skip
+
+
+def release(model: Model) -> None:
+    """Let go of the edges that `with_own_edges` holds, once tables are filled."""
+    for item in model.projections:
+        if isinstance(item.edges, HeldEdges):
+            item.edges.held.clear()

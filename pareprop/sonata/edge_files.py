@@ -1,0 +1,95 @@
+"""Files of edges: the populations in them, and what a projection needs to know of one in advance."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+
+from ..errors import InputError
+from . import hdf5, table
+from .circuit import Circuit, Files
+from .edges import CHUNK, Edges, steps
+
+
+def read(
+    circuit: Circuit,
+    sizes: dict[str, int],
+    dt_ms: float,
+    round_delays: bool = False,
+    default_weight: float | None = None,
+    default_delay: float | None = None,
+) -> list[Edges]:
+    """All edge populations of a circuit; `sizes` are those of the node populations."""
+    found = []
+    for files in circuit.edges:
+        with hdf5.opened(files.data) as file:
+            populations = hdf5.group(file, "edges")
+            for name in populations:
+                options = dt_ms, round_delays, default_weight, default_delay
+                found.append(_population(files, hdf5.group(populations, name), name, sizes, *options))
+    names = [edges.name for edges in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InputError(f"{circuit.path}: edge population '{twice}' is in two files")
+    return found
+
+
+def _population(
+    files: Files, group: h5py.Group, name: str, sizes: dict[str, int], dt_ms: float, round_delays: bool,
+    default_weight: float | None, default_delay: float | None,
+) -> Edges:  # fmt: skip
+    ids = [hdf5.dataset(group, f"{end}_node_id") for end in ("source", "target")]
+    ends = []
+    for dataset in ids:
+        end = hdf5.text(dataset.attrs.get("node_population", ""))
+        if end not in sizes:
+            raise InputError(f"'{dataset.name}': node_population = '{end}' is none of {', '.join(sizes)}")
+        ends.append(end)
+    for key in ("target_node_id", "edge_type_id", "edge_group_id", "edge_group_index"):
+        other = hdf5.optional(group, key)
+        if other is not None and len(other) != len(ids[0]):
+            raise InputError(f"'{other.name}' has {len(other)} values, source_node_id {len(ids[0])}")
+    rows = table.read(files.types, "edge_type_id", name) if files.types else {}
+    here = f"{files.types}: edge type"
+    types = {
+        number: tuple(table.number(row, key, f"{here} {number}") for key in ("syn_weight", "delay"))
+        for number, row in rows.items()
+    }
+    groups = tuple(key for key in group if key.isdigit())
+    edges = Edges(
+        files.data, name, *ends, *(sizes[end] for end in ends), len(ids[0]), _index(group), groups, types,
+        default_weight, default_delay, dt_ms, round_delays,
+    )  # fmt: skip
+    return _with_delays(edges, group)
+
+
+def _index(group: h5py.Group) -> str:
+    """Name of the index by target; "" without a usable one."""
+    for parent in ("indices", "indicies"):
+        found = group.get(f"{parent}/target_to_source")
+        if isinstance(found, h5py.Group) and {"node_id_to_ranges", "node_id_to_range"} & set(found):
+            return f"{parent}/target_to_source"
+    return ""
+
+
+def _with_delays(edges: Edges, group: h5py.Group) -> Edges:
+    """Add the delays that may occur; the groups' are read, in pieces, the types' taken as they are."""
+    found = [np.zeros(0, np.int64)]
+    for key in edges.groups:
+        values = hdf5.optional(hdf5.group(group, key), "delay", "iuf")
+        for start in range(0, 0 if values is None else len(values), CHUNK):
+            part = values[start : start + CHUNK].astype(float)
+            name = values.name
+            found.append(np.unique(
+                steps(part, edges.dt_ms, edges.round_delays, lambda k, n=name, s=start: f"'{n}' of row {s + k}")
+            ))  # fmt: skip
+    own = [hdf5.optional(hdf5.group(group, key), "delay", "iuf") is not None for key in edges.groups]
+    if not own or not all(own):
+        known = [delay for _, delay in edges.types.values() if delay is not None]
+        if edges.default_delay is not None:
+            known.append(edges.default_delay)
+        words = f"edge types of '{edges.name}'"
+        found.append(steps(np.array(known), edges.dt_ms, edges.round_delays, lambda _: words))
+    delays = np.unique(np.concatenate(found))
+    fields = {key: getattr(edges, key) for key in edges.__dataclass_fields__} | {"delays": delays}
+    return Edges(**fields)
