@@ -22,7 +22,7 @@ from . import charts, provenance, recorded
 from .directory import CONFIG, RESULTS
 
 REPORT, MARK = "report.html", b"<!-- pareprop report -->"
-MOST = 3_500_000  # bytes of figures in a report
+MOST, MOST_VIEWS = 2_600_000, 1_800_000  # bytes of figures, and of recorded samples, in a report
 TEMPLATE = Path(__file__).with_name(REPORT)
 CLASSES = 30  # up to which a confusion matrix is a table
 STUDY = "study.csv"
@@ -55,8 +55,7 @@ def write(directories: Sequence[Path], out: Path | None = None) -> Path:
     studies = [read_study(path) for path in directories if (path / STUDY).is_file()]
     places = [place for path in directories if not (path / STUDY).is_file() for place in runs_below(path)]
     names = _names(places)
-    budget = MOST // max(len(places), 1)
-    runs = [read_run(place, name, budget) for place, name in zip(places, names, strict=True)]
+    runs = [read_run(place, name, len(places)) for place, name in zip(places, names, strict=True)]
     text = render(runs, studies)
     try:
         with replacing(out) as part:
@@ -96,8 +95,8 @@ def _names(places: Sequence[Path]) -> list[str]:
     return [str(place) for place in places]
 
 
-def read_run(directory: Path, name: str, budget: int = MOST) -> dict[str, Any]:
-    """Return what a report shows of a run; figures up to `budget` bytes."""
+def read_run(directory: Path, name: str, n_runs: int = 1) -> dict[str, Any]:
+    """Return what a report of `n_runs` runs shows of one of them; they share the room for figures and recordings."""
     try:
         notes = provenance.read(directory)
     except InputError:  # a run that was copied without it
@@ -115,8 +114,15 @@ def read_run(directory: Path, name: str, budget: int = MOST) -> dict[str, Any]:
         }
         found |= {"curves": _curves(file), "confusion": _confusion(file), "summary": summary(file, notes["parts"])}
         found["settings"] = json.loads(reader.text(file, "config") or "{}")
-        found["view"] = recorded.samples(file, directory)
-    return found | {"figures": _figures(directory, budget)}
+        found["view"] = _fitting(recorded.samples(file, directory), MOST_VIEWS // n_runs)
+    return found | {"figures": _figures(directory, MOST // n_runs)}
+
+
+def _fitting(view: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Return as many samples as fit, evenly chosen beyond the first two."""
+    while view and len(json.dumps(view)) > most:
+        view = view[:2] + view[3::2] if len(view) > 2 else view[:-1]
+    return view
 
 
 def summary(file: h5py.File, parts: list[dict[str, Any]]) -> dict[str, str]:
@@ -134,11 +140,15 @@ def summary(file: h5py.File, parts: list[dict[str, Any]]) -> dict[str, str]:
     if losses is not None and len(losses):
         found["iterations"] = f"{len(losses):,}"
         found["loss, first → last"] = f"{losses[0]:.4g} → {losses[-1]:.4g}"
+        if (returns := reader.values(file, "mean_return")) is not None and len(returns):
+            found["return, first → last"] = f"{returns[0]:.4g} → {returns[-1]:.4g}"
         found["firing rate, last"] = f"{rates[-1]:.3g} Hz" if rates is not None and len(rates) else ""
     test = reader.child(file, "test")
     if test is not None and "accuracy" in test.attrs:
         low, high = (float(test.attrs[f"interval_{end}"]) for end in ("low", "high"))
         found["test accuracy"] = f"{float(test.attrs['accuracy']):.3f} (95 % interval {low:.2f} to {high:.2f})"
+    elif test is not None and (values := reader.values(test, "returns")) is not None and len(values):
+        found["test return"] = f"{values.mean():.4g} (n = {len(values)})"
     elif test is not None and (values := reader.values(test, "loss")) is not None and len(values):
         found["test loss"] = f"{values.mean():.4g}"
     if parts:
@@ -153,7 +163,7 @@ def summary(file: h5py.File, parts: list[dict[str, Any]]) -> dict[str, str]:
 
 def _curves(file: h5py.File) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     found = {}
-    for name in ("loss", "error", "firing_rate"):
+    for name in ("mean_return", "mean_length", "entropy", "loss", "error", "firing_rate"):
         values = reader.values(file, name)
         if values is not None and len(values):
             found[name] = np.arange(1, len(values) + 1), values
@@ -222,6 +232,9 @@ def _side_by_side(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _charts(runs: list[dict[str, Any]]) -> list[Markup]:
     titles = {
+        "mean_return": "return",
+        "mean_length": "decisions per episode",
+        "entropy": "entropy (nats)",
         "loss": "loss",
         "error": "classification error",
         "validation": "validation",

@@ -150,6 +150,14 @@ def test_names_cannot_break_out_of_the_page(done: Path, tmp_path: Path) -> None:
     assert not page.stack and "x" not in page.loads and "<script>alert" not in text
 
 
+def test_however_much_was_recorded_the_file_stays_small() -> None:
+    view = [{"name": f"{k}", "values": [k] * 1000} for k in range(12)]
+    kept = report._fitting(view, 20_000)
+    assert 2 < len(kept) < 12 and kept[:2] == view[:2] and len(json.dumps(kept)) <= 20_000
+    assert report._fitting(view, 4_000) == view[:1] and report._fitting(view, 100) == []
+    assert report._fitting(view, 10**6) == view
+
+
 def test_long_curves_keep_their_extremes() -> None:
     values = np.ones(50_000)
     values[12_345], values[40_000] = 9.0, -3.0
