@@ -7,11 +7,15 @@ Named in pyproject.toml as the `build_ext` command. Two environment variables sw
 ``PAREPROP_CHECKED=1``
     bounds and initialisation checks, little optimisation: for tests
 
+CC, CFLAGS and LDFLAGS count as elsewhere: the compiler, and flags that come after our own but for those that keep
+results the same everywhere.
+
 `pareprop.core.build_info` tells at run time what was used.
 """
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,8 +25,9 @@ from setuptools import Extension
 from setuptools.command.build_ext import build_ext
 
 KERNELS = Path("cython_core")
-# The results must not depend on the machine: no fused multiply-add, and nothing of -ffast-math that changes a value.
-COMMON = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+# The results must not depend on the machine or a user's CFLAGS: no fused multiply-add, nothing of -ffast-math that
+# changes a value.
+COMMON = ["-fno-fast-math", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 NATIVE = ["-march=native", "-mcpu=native"]  # the second where a compiler knows only that one
 WIDTH = ["-mprefer-vector-width=512"]
 # Kernels with many arrays are vectorised only if gcc may check this many pairs for overlap at run time.
@@ -118,11 +123,12 @@ class BuildKernels(build_ext):
 
     def flags(self, checked: bool, portable: bool) -> list[str]:
         """Choose the flags that this compiler understands."""
-        flags = ["-O1" if checked else "-O3", *COMMON]
+        flags = ["-O1" if checked else "-O3"]
         if not portable:
             flags += [flag for flag in NATIVE if self.understands(flag)][:1]
             flags += [flag for flag in WIDTH if self.understands(flag)]
-        return flags + [flag for flag in ALIASES + STARTS if self.understands(flag)]
+        flags += [flag for flag in ALIASES + STARTS if self.understands(flag)]
+        return [*flags, *shlex.split(os.environ.get("CFLAGS", "")), *COMMON]
 
     def understands(self, flag: str) -> bool:
         """Ask the compiler about a flag."""

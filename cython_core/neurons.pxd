@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int64_t
 
+from pareprop.core.elementary cimport power_of
 from pareprop.core.precision cimport real
 
 
@@ -89,7 +90,7 @@ cdef inline void integrate_psc_delta(
     for j in range(first, last):
         if refractory[j] > 0.0:
             if keeps[j] != 0.0 and arriving[j] != 0.0:
-                kept[j] += arriving[j] * alpha[j] ** refractory[j]
+                kept[j] += arriving[j] * <real>power_of(alpha[j], <int64_t>refractory[j])
             refractory[j] -= 1.0
         else:
             x = drive[j] + arriving[j] + kept[j] + alpha[j] * v[j]

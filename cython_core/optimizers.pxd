@@ -3,6 +3,7 @@
 from libc.math cimport sqrt, sqrtf
 from libc.stdint cimport int64_t
 
+from pareprop.core.elementary cimport power_of
 from pareprop.core.precision cimport real
 
 
@@ -38,11 +39,11 @@ cdef inline void descent_step(
 
 
 cdef inline double bias_1(Adam adam, int64_t n_step) noexcept nogil:
-    return 1.0 - adam.beta_1 ** n_step
+    return 1.0 - power_of(adam.beta_1, n_step)
 
 
 cdef inline double bias_2(Adam adam, int64_t n_step) noexcept nogil:
-    return sqrt(1.0 - adam.beta_2 ** n_step)
+    return sqrt(1.0 - power_of(adam.beta_2, n_step))
 
 
 cdef inline void adam_step(

@@ -3,8 +3,10 @@
 # Philox4x64-10 (Salmon et al., SC11, 2011), the same bits as numpy.random.Philox(key=key, counter=[0, id, 0, 0]):
 # block b holds numbers 4b .. 4b + 3 and has the counter (b + 1, id, second, third), (b + 1, id, 0, 0) unless said.
 
-from libc.math cimport fabs, floor, log, log1p, sqrt
+from libc.math cimport fabs, floor, sqrt
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from pareprop.core.elementary cimport log
 
 cdef extern from *:
     """

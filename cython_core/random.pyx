@@ -1,8 +1,8 @@
 """Arrays of keyed random numbers and Bernoulli spike trains."""
 
-from libc.math cimport log1p
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from pareprop.core.elementary cimport log1p
 from pareprop.core.philox cimport DRAWS, Stream, draw_raw, normals, philox_block, skips, stream, units
 
 

@@ -1,8 +1,9 @@
 # Surrogate gradients psi(x) of height h and width w at x = voltage - threshold; 0 while refractory.
 
-from libc.math cimport exp, expf, fabs, fabsf
+from libc.math cimport expf, fabs, fabsf
 from libc.stdint cimport int64_t
 
+from pareprop.core.elementary cimport exp
 from pareprop.core.layout cimport EXPONENTIAL, FAST_SIGMOID_DERIVATIVE, PIECEWISE_LINEAR, SIGMOID_DERIVATIVE
 from pareprop.core.precision cimport real
 

@@ -4,9 +4,9 @@ Target j draws from streams j alone, number k for its k-th synapse, so that any 
 synapses. A row holds the synapses of one delay and one source, targets ascending because they are processed so.
 """
 
-from libc.math cimport log1p
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from pareprop.core.elementary cimport log1p
 from pareprop.core.philox cimport (
     DRAWS, Stream, below, draw_raw, normals, philox_block, skips, stream as stream_of, units,
 )

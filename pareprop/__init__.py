@@ -13,15 +13,17 @@ from .network.optimizers import Adam, GradientDescent
 from .network.parameters import Normal, Uniform
 from .network.reward import Reward, Rollout
 from .parallel.launcher import exchange
-from .simulation import ClosedTask, Observer, Outcome, Simulation, Task
+from .simulation import ClosedTask, LearningRate, Observer, Outcome, Simulation, Task
+from .storage.opened import open_run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Adam",
     "ClosedTask",
     "Episode",
     "GradientDescent",
     "InputError",
+    "LearningRate",
     "Model",
     "Normal",
     "Observer",
@@ -36,4 +38,5 @@ __all__ = [
     "Task",
     "Uniform",
     "exchange",
+    "open_run",
 ]

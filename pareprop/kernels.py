@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from pareprop.core import (
     build_info,
     degrees,
+    elementary_arrays,
     exchange,
     interval,
     interval_single,
@@ -28,8 +33,8 @@ from pareprop.core import (
 )
 
 __all__ = [
-    "PRECISIONS", "Precision", "build_info", "degrees", "exchange", "layout", "local_readouts", "optimizers", "random",
-    "rewire", "rounds", "rows", "signs", "spike_log", "topology",
+    "PRECISIONS", "Precision", "build_info", "degrees", "elementary_arrays", "exchange", "layout", "local_readouts",
+    "optimizers", "random", "rewire", "rounds", "rows", "signs", "spike_log", "topology",
 ]  # fmt: skip
 
 
@@ -54,3 +59,23 @@ PRECISIONS = {
     "double": Precision(np.float64, interval, spike),
     "single": Precision(np.float32, interval_single, spike_single),
 }
+
+
+def _end_on_index_errors(before: Callable[[sys.UnraisableHookArgs], Any]) -> Callable[[sys.UnraisableHookArgs], None]:
+    """Return a hook for errors that a kernel cannot raise; it ends the process at an index error.
+
+    Kernels without exceptions go on after one, with numbers or addresses that are wrong, to a crash that tells nothing.
+    A launcher ends the other ranks.
+    """
+
+    def hook(error: sys.UnraisableHookArgs) -> None:
+        before(error)
+        if issubclass(error.exc_type, IndexError):
+            print(f"pareprop: error: a bounds check failed in a kernel: {error.exc_value}", file=sys.stderr, flush=True)
+            os._exit(1)
+
+    return hook
+
+
+if build_info.mode.startswith("checked"):
+    sys.unraisablehook = _end_on_index_errors(sys.unraisablehook)

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 class Timers:
     """Accumulates wall seconds by phase name; phases are always named the same.
 
-    build, wait (for other ranks, where it is measured), communicate, deliver, update, sweep, credit, optimize, and
-    `other` for phases that a driver adds.
+    build, environment (steps of episodes in closed loop), wait (for other ranks, where it is measured), communicate,
+    deliver, update, sweep, credit, optimize, and `other` for phases that a driver adds.
     """
 
     def __init__(self) -> None:

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Run NEST's six e-prop tutorials, unchanged, with NEST and by `pareprop nest` on several ranks, and compare them.
 
-    python scripts/compare_tutorials.py --data ../shared/data/nmnist-small
+    python scripts/compare_tutorials.py --data N-MNIST    # a folder with its Train.zip and Test.zip
 
 Prints two tables: seconds of the whole scripts, and how far the runs agree. Spikes, losses and weights of a tutorial
 are compared with NEST's, those of the interval variant also with a twin that loses what NEST loses (`nest_loss`);
-digests are compared between ranks. With --rounding NEST's N-MNIST is compared with itself, on another number of
-threads and with weights moved by 1e-13, as far as 80 recordings. Needs the extra `peer`; takes half an hour on a free
-machine. What is in the folder of results is not run again.
+digests are compared between ranks. With --rounding tutorials that amplify rounding are compared with themselves, on
+another number of threads or with numbers moved by 1e-13. Needs the extra `peer`; takes half an hour on a free machine.
+What is in the folder of results is not run again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from nest_tutorials import NAMES, agreement, edited, first_difference, shipped, 
 
 from pareprop.scaling import launchers
 
-RUNNER = Path(nest_tutorials.__file__)
+RUNNER = Path(nest_tutorials.__file__).resolve()
 PARTS = ("Train", "Test")
 
 
@@ -81,32 +81,40 @@ def compare(folder: Path, name: str, ranks: tuple[int, ...], data: Path | None) 
     found = {"nest": run(folder, script, "nest")}
     found |= {str(n): run(folder, script, f"ranks-{n}", n) for n in ranks}
     found["one digest"] = len({found[str(n)]["digest"] for n in ranks}) == 1
-    with np.load(folder / "nest.npz") as theirs:
-        theirs = dict(theirs)
     kinds = {"as it is": f"ranks-{ranks[0]}"}
     if NAMES[name].endswith("bsshslm_2020"):
         run(folder, script, "twin", 1, "--lose")
         kinds["twin"] = "twin"
     for kind, file in kinds.items():
-        with np.load(folder / f"{file}.npz") as ours:
-            found[kind] = agreement(dict(ours), theirs)
+        with np.load(folder / f"{file}.npz") as ours, np.load(folder / "nest.npz") as theirs:  # read as needed
+            found[kind] = agreement(ours, theirs)
     return found
 
 
 def rounding(folder: Path, data: Path | None) -> dict[str, float | None]:
-    """Where NEST parts from NEST on N-MNIST: the time of the first other spike, by what was changed."""
-    prepare(folder, "n-mnist", data)
+    """What rounding does: the time of the first other spike in runs that differ by it alone, by what was changed.
+
+    NEST's N-MNIST against itself, and the twin of handwriting against itself.
+    """
     moved = {"weights_in_rec": "weights_in_rec = weights_in_rec * (1 + 1e-13)"}
-    kinds = {"four threads": (None, {}), "one thread": (None, {"total_num_virtual_procs": 1}),
-             "weights times 1 + 1e-13": (moved, {})}  # fmt: skip
-    kept = []
-    for k, (after, values) in enumerate(kinds.values()):
-        code = edited(tutorial("n-mnist"), after, group_size=80, n_iter_train=1, n_iter_test=1, **values)
-        script = folder.resolve() / f"rounding-{k}.py"
-        script.write_text(code)
-        run(folder, script, f"rounding-{k}")
-        kept.append(dict(np.load(folder / f"rounding-{k}.npz")))
-    return {kind: first_difference(kept[0], other) for kind, other in zip(kinds, kept, strict=True)}
+    short = {"group_size": 80, "n_iter_train": 1, "n_iter_test": 1}
+    cases = {
+        "N-MNIST with NEST, one thread instead of four": ("n-mnist", None, short | {"total_num_virtual_procs": 1}),
+        "N-MNIST with NEST, weights of inputs times 1 + 1e-13": ("n-mnist", moved, short),
+        "handwriting with the twin, eta times 1 + 1e-14": ("handwriting", None, {"eta": 5e-3 * (1 + 1e-14)}),
+    }
+    found = {}
+    for k, (told, (name, after, values)) in enumerate(cases.items()):
+        here, as_it_is = folder / name, short if name == "n-mnist" else {}
+        prepare(here, name, data)
+        kept = []
+        for label, code in (("base", edited(tutorial(name), **as_it_is)), (k, edited(tutorial(name), after, **values))):
+            script = here.resolve() / f"rounding-{label}.py"
+            script.write_text(code)
+            run(here, script, script.stem, *((1, "--lose") if name == "handwriting" else ()))
+            kept.append(np.load(here / f"{script.stem}.npz"))
+        found[told] = first_difference(*kept)
+    return found
 
 
 def tables(found: dict[str, dict[str, Any]], ranks: tuple[int, ...]) -> str:
@@ -128,14 +136,14 @@ def tables(found: dict[str, dict[str, Any]], ranks: tuple[int, ...]) -> str:
     return "\n".join(lines)
 
 
-@click.command(help=__doc__)
+@click.command()
 @click.argument("names", nargs=-1, type=click.Choice(list(NAMES)))
 @click.option("--ranks", default="1,2,3", show_default=True, help="Numbers of ranks, one after the other.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), help="Folder of N-MNIST: Train.zip, Test.zip.")
 @click.option("--folder", type=click.Path(path_type=Path), default="tutorials", show_default=True, help="Of results.")
 @click.option("--rounding", "with_rounding", is_flag=True, help="Compare NEST's N-MNIST with itself, too.")
 def main(names: tuple[str, ...], ranks: str, data: Path | None, folder: Path, with_rounding: bool) -> None:
-    """Run what is asked for, one run after the other, and print the tables."""
+    """Run NEST's tutorials with NEST and by `pareprop nest`, one run after the other, and compare them."""
     numbers, found = tuple(map(int, ranks.split(","))), {}
     for name in names or NAMES:
         found[name] = compare(folder / name, name, numbers, data)
@@ -143,8 +151,8 @@ def main(names: tuple[str, ...], ranks: str, data: Path | None, folder: Path, wi
     (folder / "tutorials.json").write_text(json.dumps(found, indent=1))
     click.echo("Seconds, wall / processor:\n\n" + tables(found, numbers))
     if with_rounding:
-        for kind, at in rounding(folder / "n-mnist", data).items():
-            click.echo(f"NEST's N-MNIST, {kind}: first other spike at {at} ms")
+        for told, at in rounding(folder, data).items():
+            click.echo(f"{told}: first other spike at {at} ms")
 
 
 if __name__ == "__main__":

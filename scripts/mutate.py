@@ -1,16 +1,19 @@
-"""Would the tests notice? Change the code at random places, one at a time, and run the tests of its room.
+"""Would the tests notice? Change the code at random places, one at a time, and run the tests that reach the place.
 
 Works on a copy of the checkout, in one process after another. Mutations are drawn from a seed: comparisons, operators,
 constants, truth values, negations and swapped arguments of the Python modules; operators and constants of the kernels,
-which are rebuilt each time. Prints a line for each, then a table of how many were found, and the survivors.
+which are rebuilt each time. One run of the rooms' tests with coverage tells which of them run a line and how long they
+take: of a mutation these are run, the fastest first, then those of its room that start ranks. Prints a line for each,
+then a table of how many were found, and the survivors. `--map FILE` keeps what the run with coverage told.
 
-    nice -n 10 python scripts/mutate.py --count 200 --kernels 24 --seed 1
+    nice -n 19 python scripts/mutate.py --count 176 --kernels 24 --seed 1
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import json
 import os
 import random
 import re
@@ -25,29 +28,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Room: its modules, and the tests that are to notice, the quick ones first.
+# Room: its modules, and tests that start ranks.
 ROOMS = {
-    "engines": ("pareprop/engines/*.py", ["runs/test_verify.py", "engines"]),
-    "optimizers": ("pareprop/network/optimizers.py", ["engines/test_learning.py", "runs/test_config.py", "network"]),
-    "network": ("pareprop/network/*.py", ["network", "engines/test_reference.py"]),
-    "exchange": ("pareprop/parallel/*.py", ["parallel/test_messages.py", "parallel"]),
-    "checkpoints": ("pareprop/storage/*.py", ["storage/test_joined_file.py", "storage", "runs/test_directory.py"]),
-    "configuration": ("pareprop/runs/config.py", ["runs/test_config.py", "test_errors.py"]),
+    "engines": ("pareprop/engines/*.py", ["engines", "parallel/test_exchange.py"]),
+    "optimizers": ("pareprop/network/optimizers.py", ["engines", "network"]),
+    "network": ("pareprop/network/*.py", ["network", "engines"]),
+    "exchange": ("pareprop/parallel/*.py", ["parallel"]),
+    "checkpoints": ("pareprop/storage/*.py", ["storage"]),
+    "configuration": ("pareprop/runs/config.py", ["test_errors.py"]),
     "directory": ("pareprop/runs/directory.py", ["runs/test_directory.py"]),
-    "files": ("pareprop/files.py", ["runs/test_directory.py", "tasks/test_data.py", "fuzz"]),
+    "files": ("pareprop/files.py", ["runs/test_directory.py"]),
     "data": ("pareprop/tasks/data*.py", ["tasks/test_data.py"]),
 }
 KERNELS = ("cython_core/**/*.p[yx][xid]", ["runs/test_verify.py", "engines", "network/test_drawing.py"])
+MAPPED = ["engines", "network", "parallel", "runs", "simulation", "storage", "tasks", "fuzz/test_corpus.py",
+          "test_errors.py", "test_rng.py", "test_digests.py"]  # fmt: skip
+QUICK, RANKS = "not mpi and not peer and not slurm and not slow", "mpi and not peer and not slurm and not slow"
 COMPARISONS = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
                ast.In: "not in", ast.NotIn: "in", ast.Is: "is not", ast.IsNot: "is"}  # fmt: skip
 OPERATORS = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.FloorDiv: "*", ast.Mod: "*", ast.BitOr: "&"}
+BUILD = [sys.executable, "-c", "from setuptools import setup; setup()", "-q", "build_ext", "--inplace"]
 TOKENS = {" + ": " - ", " - ": " + ", " * ": " / ", " / ": " * ", " < ": " <= ", " <= ": " < ", " > ": " >= ",
           " >= ": " > ", " == ": " != ", " != ": " == ", " += ": " -= ", " -= ": " += ", " and ": " or ",
           " or ": " and "}  # fmt: skip
 
 
 FAILED = r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$"
-known: dict[str, bool] = {}  # tests that found something, and whether they hold without a mutation
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,19 @@ class Mutation:
     last: int
     old: str
     new: str
+
+    @property
+    def is_python(self) -> bool:
+        """Whether the module can still be parsed."""
+        try:
+            ast.parse(self.apply((ROOT / self.path).read_bytes()))
+        except SyntaxError:
+            return False
+        return True
+
+    def apply(self, text: bytes) -> bytes:
+        """Return the text of the file with the mutation."""
+        return text[: self.first] + self.new.encode() + text[self.last :]
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: `{self.old}` -> `{self.new}`"
@@ -189,7 +208,7 @@ def drawn(count: int, kernels: int, seed: int) -> list[Mutation]:
         by_room[room] = draw.sample(found, len(found))
     chosen: list[Mutation] = []
     while len(chosen) < count and any(by_room.values()):
-        chosen += [found.pop() for found in by_room.values() if found]
+        chosen += [item for item in (found.pop() for found in by_room.values() if found) if item.is_python]
     of_kernels = [item for path in sorted(ROOT.glob(KERNELS[0])) for item in of_kernel(path)]
     return chosen[:count] + draw.sample(of_kernels, min(kernels, len(of_kernels)))
 
@@ -224,43 +243,119 @@ def run(command: list[str], tree: Path, seconds: float) -> tuple[int, str]:
     return (-1 if process.returncode in (124, 137) else process.returncode), output
 
 
-def verdict(tree: Path, clean: Path, tests: list[str], seconds: float, selected: str) -> str:
-    """Tell "found" and by what, or "survived": tests one after another until one fails that holds in a clean copy."""
-    for place in tests:
-        if not (tree / "tests" / place).exists():
-            continue
-        pytest = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", selected]
-        while True:
-            skipped = [f"--deselect={test}" for test, holds in known.items() if not holds]
-            code, output = run([*pytest, *skipped, f"tests/{place}"], tree, seconds)
-            failed = re.search(FAILED, output, re.MULTILINE)
-            if code in (0, 5):  # 5: none selected
+class Tests:
+    """Which tests run a line, how long they take, and which fail in a clean copy.
+
+    Parameters
+    ----------
+    clean : Path
+        Copy of the checkout without a mutation.
+    seconds : float
+        Longest time of the tests of one mutation.
+    kept : Path or None
+        File with what an earlier run with coverage told, or to keep it in.
+    quick : bool
+        Whether to leave out tests that start ranks.
+    """
+
+    def __init__(self, clean: Path, seconds: float, kept: Path | None, quick: bool) -> None:
+        self.clean, self.seconds, self.quick, self.failing = clean, seconds, quick, set()
+        if kept and kept.is_file():
+            self.durations, self.lines = json.loads(kept.read_text())
+            return
+        self.durations, self.lines = self.measured()
+        if kept:
+            kept.write_text(json.dumps([self.durations, self.lines]))
+
+    def measured(self) -> tuple[dict[str, float], dict[str, dict[str, list[str]]]]:
+        """Seconds of each test, and the tests that run each line of each module."""
+        import coverage
+
+        (self.clean / "mutate.ini").write_text("[run]\nsource_pkgs = pareprop\n")
+        options = ["--cov=pareprop", "--cov-context=test", "--cov-report=", "--cov-config=mutate.ini", "--durations=0"]
+        output = self.pytest(self.clean, [f"tests/{place}" for place in MAPPED], 7200, QUICK, *options, "-vv")[1]
+        durations = Counter()
+        for seconds, test in re.findall(r"^([\d.]+)s (?:setup|call|teardown) +(tests/.+)$", output, re.MULTILINE):
+            durations[test] += float(seconds)
+        data, lines = coverage.CoverageData(str(self.clean / ".coverage")), {}
+        data.read()
+        for path in data.measured_files():
+            of_file = {
+                str(line): sorted({context.rpartition("|")[0] for context in contexts} - {""})
+                for line, contexts in data.contexts_by_lineno(path).items()
+            }
+            lines[str(Path(path).relative_to(self.clean.resolve()))] = of_file
+        return durations, lines
+
+    def pytest(self, tree: Path, tests: list[str], seconds: float, selected: str, *more: str) -> tuple[int, str]:
+        """Run tests in a copy."""
+        names = tree / "tests.txt"  # too many for a command line
+        names.write_text("\n".join(tests))
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", selected, *more]
+        return run([*command, f"@{names}"], tree, seconds)
+
+    def reaching(self, mutation: Mutation) -> list[str]:
+        """Tests that run the place, the fastest first, as many as fit into the time."""
+        if mutation.room == "kernels":
+            found = {test for test in self.durations for place in KERNELS[1] if test.startswith(f"tests/{place}")}
+        else:
+            of_file = self.lines.get(mutation.path, {})
+            lines = range(mutation.line, mutation.line + mutation.old.count("\n") + 1)
+            found = {test for line in lines for test in of_file.get(str(line), ())}
+            if not found:  # run at the import only, such as a default
+                found = {test for tests in of_file.values() for test in tests}
+        chosen, total = [], 0.0
+        for test in sorted(found - self.failing, key=lambda test: (self.durations.get(test, 0), test)):
+            total += self.durations.get(test, 0)
+            if chosen and total > self.seconds:
                 break
+            chosen.append(test)
+        return chosen
+
+    def found(self, tree: Path, tests: list[str], selected: str) -> str | None:
+        """Tell which of the tests fails though it holds in a clean copy."""
+        while tests:
+            limit = 300 + 10 * self.seconds  # the machine may be busy
+            skipped = [f"--deselect={test}" for test in self.failing]
+            code, output = self.pytest(tree, tests, limit, selected, "-x", *skipped)
+            if code in (0, 5):  # 5: none selected
+                return None
+            failed = re.search(FAILED, output, re.MULTILINE)
+            if code == -1 and self.pytest(self.clean, tests, limit, selected, *skipped)[0] == -1:
+                raise TimeoutError  # without the mutation, too: the machine is too busy to tell
             if failed is None:
-                return f"found: {place}" + (" takes too long" if code == -1 else "")
-            if known.setdefault(failed[1], run([*pytest, failed[1]], clean, seconds)[0] == 0):
-                return f"found: {failed[1]}"
-            everything = [part for part in pytest if part != "-x"]  # one fails anyway: which others do?
-            output = run([*everything, f"tests/{place}"], clean, 10 * seconds)[1]
-            known.update(dict.fromkeys(re.findall(FAILED, output, re.MULTILINE), False))
-    return "survived"
+                return "takes too long" if code == -1 else f"pytest ends with {code}"
+            if self.pytest(self.clean, [failed[1]], limit, selected)[0] == 0:
+                return failed[1]
+            self.failing.add(failed[1])
+            tests = [test for test in tests if test != failed[1]]
+        return None
+
+    def verdict(self, tree: Path, mutation: Mutation) -> str:
+        """Tell "found" and by what, or "survived"."""
+        quick = self.reaching(mutation)
+        ranks = ROOMS[mutation.room][1] if mutation.room in ROOMS else KERNELS[1]
+        told = self.found(tree, quick, QUICK)
+        if not told and not self.quick:
+            told = self.found(tree, [f"tests/{place}" for place in ranks], RANKS)
+        return f"found: {told}" if told else f"survived {len(quick)} tests" + " and those on ranks" * (not self.quick)
 
 
-def judged(tree: Path, clean: Path, mutation: Mutation, seconds: float, selected: str) -> str:
+def judged(tree: Path, tests: Tests, mutation: Mutation) -> str:
     """Verdict on a mutation; the copy is as before afterwards."""
     path = tree / mutation.path
     before = path.read_bytes()
-    path.write_bytes(before[: mutation.first] + mutation.new.encode() + before[mutation.last :])
-    build = [sys.executable, "-c", "from setuptools import setup; setup()", "-q", "build_ext", "--inplace"]
-    compiled = mutation.room == "kernels"
+    path.write_bytes(mutation.apply(before))
     try:
-        if compiled and run(build, tree, 900)[0]:
+        if mutation.room == "kernels" and run(BUILD, tree, 900)[0]:
             return "found: does not compile"
-        return verdict(tree, clean, (KERNELS if compiled else ROOMS[mutation.room])[1], seconds, selected)
+        return tests.verdict(tree, mutation)
     finally:
         path.write_bytes(before)
-        if compiled:
+        if mutation.room == "kernels":
             os.utime(path)
+            for name in tree.glob("cython_core/*.so"):  # a later mutation of Python code must not meet this one
+                shutil.copy2(tests.clean / name.relative_to(tree), name)
 
 
 def main() -> None:
@@ -270,8 +365,9 @@ def main() -> None:
     parser.add_argument("--kernels", type=int, default=24, help="mutations of kernels, a rebuild each [24]")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number of the first one, to go on from [0]")
-    parser.add_argument("--select", default="not mpi and not peer and not slurm", help="which tests, as for pytest -m")
-    parser.add_argument("--seconds", type=float, default=600, help="longest run of tests [600]")
+    parser.add_argument("--seconds", type=float, default=60, help="time of the tests of one mutation [60]")
+    parser.add_argument("--map", type=Path, help="file that keeps which tests run which line")
+    parser.add_argument("--quick", action="store_true", help="leave out tests that start ranks")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time")
     options = parser.parse_args()
     chosen, end, survivors = drawn(options.count, options.kernels, options.seed), time.monotonic(), []
@@ -279,15 +375,19 @@ def main() -> None:
     found, tried = Counter(), Counter()
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
         tree, clean = (copied(Path(folder, name)) for name in ("changed", "clean"))
+        tests = Tests(clean, options.seconds, options.map, options.quick)
         for number, mutation in enumerate(chosen[options.first :], options.first):
             if time.monotonic() > end:
                 print(f"out of time; --first {number} goes on")
                 break
-            told = judged(tree, clean, mutation, options.seconds, options.select)
+            try:
+                told = judged(tree, tests, mutation)
+            except TimeoutError:
+                told = "undecided: the tests take too long without it, too"
             print(f"{number}: {mutation.room}: {mutation}: {told}", flush=True)
-            tried[mutation.room] += 1
-            found[mutation.room] += told != "survived"
-            survivors += [mutation] * (told == "survived")
+            tried[mutation.room] += not told.startswith("undecided")
+            found[mutation.room] += told.startswith("found")
+            survivors += [mutation] * told.startswith("survived")
     print(f"\n{'room':14s} tried found")
     for room in tried:
         print(f"{room:14s} {tried[room]:5d} {found[room]:5d}")

@@ -134,7 +134,7 @@ def main() -> None:
         owner, name = PHASES[phase]
         before(owner, name, act, early=phase == "build")
     if phase != "plotting":  # figures take longer than all the rest
-        run.draw = lambda directory: None
+        run.draw = lambda directory, **_: None
     real = Simulation._iterate
 
     def counted(self: Simulation) -> None:

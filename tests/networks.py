@@ -92,7 +92,10 @@ def simulation(case: dict, exchange=None, round_steps: int = 0, keep_gradients: 
 
 def model(case: dict) -> Model:
     """The case in words: explicit projections between all groups."""
-    network = Model(case["variant"], dt_ms=case["dt"], optimizer=optimizer(case["optimizer"], "case"))
+    network = Model(
+        case["variant"], dt_ms=case["dt"], optimizer=optimizer(case["optimizer"], "case"),
+        precision=case.get("precision", "double"),
+    )  # fmt: skip
     inputs = network.inputs("in", case["w_in"].shape[1])
     groups = [
         network.neurons(f"rec{k}", group["n"], group["model"], **group["params"])
@@ -114,7 +117,8 @@ def model(case: dict) -> Model:
         )  # fmt: skip
         _connect(network, post, out, case["w_out"][:, rows], case.get("d_out", 1))
         if currents is not None:
-            _connect(network, currents, post, np.where(np.eye(n_rec) > 0, 1.0, np.nan)[rows])
+            d_currents = np.broadcast_to(case.get("d_currents", 1), n_rec)[rows, None]
+            _connect(network, currents, post, np.where(np.eye(n_rec) > 0, 1.0, np.nan)[rows], d_currents)
     return network
 
 

@@ -16,6 +16,18 @@ GOLDEN = sorted(map(str, (SHARED / "golden").glob("*.h5")))
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not GOLDEN, reason=f"no golden cases in {SHARED / 'golden'}")]
 
 
+# A target beyond the neurons, met in a function that cannot raise; without an end there "went on" would be printed.
+BROKEN = """
+import numpy as np
+from pareprop.kernels import layout, PRECISIONS
+blocks = np.zeros((1, layout.BLOCK_COLUMNS), np.int64)
+blocks[0, [layout.SOURCES, layout.DELAY]] = 1
+row_ptr, target, weight = np.array([0, 1]), np.array([7], np.uint32), np.ones(1)
+PRECISIONS["double"].interval.inject(blocks, row_ptr, target, weight, np.ones((2, 1)), np.zeros((2, 3)))
+print("went on")
+"""
+
+
 def output(*arguments: str, **options) -> str:
     """Output of Python with `arguments`, which must succeed."""
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, **options)
@@ -40,6 +52,10 @@ def test_same_bits(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "built")}
     mode = output("-c", "from pareprop.core import build_info; print(build_info.mode)", cwd=elsewhere, env=environment)
     assert mode == "checked-portable\n"
+    broken = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, check=False, cwd=elsewhere,
+                            env=environment)  # fmt: skip
+    assert (broken.returncode, broken.stdout) == (1, "")
+    assert "add_row" in broken.stderr and "pareprop: error: a bounds check failed in a kernel" in broken.stderr
     found = output(*verify, cwd=elsewhere, env=environment, timeout=300)
     expected = output(*verify, cwd=elsewhere, timeout=100)
     assert digests(found.splitlines()) == digests(expected.splitlines()) != []

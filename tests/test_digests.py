@@ -1,9 +1,11 @@
 """Digests of short trainings, the same on every build: compiler, processor, version of Python, precision by precision.
 
-`digests.json` was written by `python tests/test_digests.py` and seen with the builds that it names. Another digest is
-either a change of the mathematics, which has a reason and a new table, or a build that rounds otherwise.
+`scripts/builds.py` writes `digests.json`: the digests of the cases, and one of all of them for each build that it made.
+Another digest is either a change of the mathematics, which has a reason and a new table, or a build that rounds
+otherwise.
 """
 
+import hashlib
 import io
 import json
 import sys
@@ -37,14 +39,18 @@ def digest(task: str, variant: str, precision: str, out: Path) -> str:
         texts += ["batch_size=1"]
     settings = [part for text in texts for part in ("--set", text)]
     printed, before = io.StringIO(), run.draw
-    run.draw = lambda directory: None
+    run.draw = lambda directory, **_: None
     try:
         with redirect_stdout(printed):
             cli.main(["run", task, *settings, "--out", str(out)])
     finally:
         run.draw = before
-    (found,) = digests(printed.getvalue().splitlines())
-    return found
+    return "".join(digests(printed.getvalue().splitlines()))  # of rank 0 alone
+
+
+def together(table: dict[str, str]) -> str:
+    """One digest of all cases, as the table keeps for a build."""
+    return hashlib.sha256("\n".join(f"{case} {found}" for case, found in table.items()).encode()).hexdigest()
 
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
@@ -58,9 +64,13 @@ def test_table_is_complete_and_sensitive() -> None:
     assert len(set(table.values())) == len(table) - 2  # sine-waves-plus is sine-waves with other defaults
 
 
-if __name__ == "__main__":
-    import tempfile
+def test_builds_agree() -> None:
+    table = json.loads(TABLE.read_text())
+    assert table["builds"]
+    assert set(table["builds"].values()) == {together(table["digests"])}
 
-    with tempfile.TemporaryDirectory() as folder:
-        json.dump({"digests": {"-".join(case): digest(*case, Path(folder, "-".join(case))) for case in CASES}},
-                  sys.stdout, indent=1)  # fmt: skip
+
+if __name__ == "__main__":  # on one rank or several; the argument is a folder that all of them see
+    found = {"-".join(case): digest(*case, Path(sys.argv[1], "-".join(case))) for case in CASES}
+    if any(found.values()):
+        json.dump(found, sys.stdout, indent=1)

@@ -91,7 +91,7 @@ def test_mistake_under_mpirun() -> None:
 
 
 def test_overwrite(capsys: pytest.CaptureFixture, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     quick = ["run", "sine-waves", "--set", "iterations=1", "--set", "n_step=20", "--out", str(out), "--overwrite"]
     assert command(capsys, *quick)[0] == 0
     assert (out / "results.h5").is_file()

@@ -11,7 +11,7 @@ MEMORY = ("spike_log.pyx",)  # kernels that own memory
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pareprop"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-GROUND = {"errors", "files", "kernels", "arrays", "rng", "timers", "machine"}
+GROUND = {"elementary", "errors", "files", "kernels", "arrays", "rng", "timers", "machine"}
 MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "parallel": set(),
     "sonata": set(),
@@ -33,9 +33,9 @@ LIBRARIES = {  # beside the standard library and NumPy
     "engines": set(),
     "simulation": set(),
     "tasks": {"HersheyFonts", "gymnasium", "h5py", "pydantic", "pydantic_core", "sklearn"},
-    "storage": {"h5py", "pydantic"},
+    "storage": {"h5py", "nest", "pandas", "pydantic"},
     "plots": {"h5py", "matplotlib"},
-    "runs": {"click", "h5py", "mpi4py", "pydantic", "tqdm"},
+    "runs": {"click", "h5py", "jinja2", "markupsafe", "mpi4py", "pydantic", "tensorboard", "tqdm"},
     "nest": {"click", "pytest"},
     "scaling": {"click", "pydantic"},
 }

@@ -230,7 +230,7 @@ def inject(
     const uint32_t[::1] target,       # IN
     const real[::1] weight,           # IN
     const double[:, ::1] amplitude,   # IN (T, n_sources), pA
-    real[:, ::1] injected,            # UPDATED (T, n), pA
+    real[:, ::1] injected,            # UPDATED (T + longest delay - 1, n), pA
 ):
     """Add weight * amplitude of every graded source to the current that its targets take in step t + delay - 1."""
     cdef int64_t t, b, k, row, step
@@ -238,7 +238,7 @@ def inject(
         for t in range(injected.shape[0]):
             for b in range(blocks.shape[0]):
                 step = t - blocks[b, DELAY] + 1
-                if step < 0:
+                if step < 0 or step >= amplitude.shape[0]:
                     continue
                 for k in range(blocks[b, SOURCE], blocks[b, SOURCES]):
                     if amplitude[step, k] != 0.0:

@@ -3,11 +3,12 @@
 # Equations: Korcsak-Gorzo et al. 2025, arXiv:2511.21674; step order of NEST 3.10. Time is absolute: step 0 is the first
 # of the run. n = neurons of this rank, m = d_out + d_fb - 1 = steps by which learning signals lag behind.
 
-from libc.math cimport exp, sqrt
+from libc.math cimport sqrt
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport add_row, first_at_least, hole_of, list_spikes, next_row, prefetch
+from pareprop.core.elementary cimport exp, power_of
 from pareprop.core.layout cimport (
     ADAM, ADAPTIVE, ADAPTS, ALPHA, BETA_1, BETA_2, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA,
     FIRST, KAPPA, KAPPA_REG, LAST, LATEST, LOG, LOOP, MODE, MODEL, MOVES, NEVER, OLDER, OWN_ZBAR, PREFIX, PSC_DELTA,

@@ -198,7 +198,7 @@ cdef inline double shrink(Engine engine, int64_t b, int64_t which) noexcept nogi
 
 cdef inline double kappa_power(Engine engine, int64_t b, int64_t which, int64_t k) noexcept nogil:
     """kappa^k (which = 1) or kappa_reg^k (which = 3) of the block's targets."""
-    return (engine.incoming.constants[b, KAPPA] if which == 1 else engine.incoming.constants[b, KAPPA_REG]) ** k
+    return power_of(engine.incoming.constants[b, KAPPA] if which == 1 else engine.incoming.constants[b, KAPPA_REG], k)
 
 
 cdef void close_prefix(
@@ -247,7 +247,7 @@ cdef bint arrive_closed(
         if enters:
             enter(engine, t, rows, b, row, 0)
         return False
-    Z = rows.Z[row] * (rows.constants[b, ALPHA] ** n_decay / engine.sums.alpha_powers[b, k])
+    Z = rows.Z[row] * (power_of(rows.constants[b, ALPHA], n_decay) / engine.sums.alpha_powers[b, k])
     Z_before = Z if k > 0 else 0.0
     power = kappa_power(engine, b, 1, n_decay) / kappa_power(engine, b, 1, k - 1)
     if rows.blocks[b, DENSE]:
@@ -280,7 +280,7 @@ cdef void reopen(
 ) noexcept nogil:
     """Let the traces decay, bring them into the block of step e, and C back to what the sums will add to."""
     cdef int64_t k = max(e, 0) % engine.sums.block
-    rows.Z[row] *= rows.constants[b, ALPHA] ** n_decay / engine.sums.alpha_powers[b, k]
+    rows.Z[row] *= power_of(rows.constants[b, ALPHA], n_decay) / engine.sums.alpha_powers[b, k]
     rescale(engine, e, k, n_decay, False, rows, b, row, start, stop)
     rows.books[row, CURSOR] = max(e, 0) // engine.sums.block
     rows.books[row, CLOSED] = 0

@@ -6,6 +6,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
+from pareprop.core.elementary cimport power_of
 from pareprop.core.precision cimport real, total_of
 
 cdef enum:
@@ -98,12 +99,12 @@ cdef inline void decay(
     real[::1] ereg,                   # UPDATED
 ) noexcept nogil:
     cdef int64_t k
-    cdef real shrink = kappa ** n, shrink_reg = kappa_reg ** n
+    cdef real shrink = power_of(kappa, n), shrink_reg = power_of(kappa_reg, n)
     for k in range(start, stop):
         ebar[k] *= shrink
         if second:
             ereg[k] *= shrink_reg
         if own_zbar:
-            zbar[k] *= alpha[target[k]] ** n
+            zbar[k] *= <real>power_of(alpha[target[k]], n)
         if adaptive:
-            eps[k] *= rho[target[k]] ** n
+            eps[k] *= <real>power_of(rho[target[k]], n)

@@ -225,7 +225,7 @@ cdef void sum_readout(
 cdef void decay_row(
     Engine engine, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t n
 ) noexcept nogil:
-    rows.Z[row] *= rows.constants[b, ALPHA] ** n
+    rows.Z[row] *= power_of(rows.constants[b, ALPHA], n)
     if rows.rules[b, MODE] == LOOP:
         decay(start, stop, rows.target, rows.rules[b, OWN_ZBAR], rows.rules[b, ADAPTIVE], engine.sums.sets == 2, n,
               rows.constants[b, KAPPA], rows.constants[b, KAPPA_REG], engine.neurons.alpha, engine.neurons.rho,

@@ -146,7 +146,9 @@ class Engine(ABC):
         self.round_steps = self._round_length()
         n_own = network.readouts[1] - network.readouts[0]
         self.y, self.arriving_out = np.full(n_own, self.constants["V_init"]), np.zeros(n_own)
-        self.carried = np.zeros(self.n_neurons, self.real)  # currents injected in the last step of the sample before
+        delays = [item.delay_range[1] for item in network.model.projections if item.pre.role == "current"]
+        # currents injected in samples before, by the step of the next sample that takes them
+        self.carried = np.zeros((max(delays, default=1), self.n_neurons), self.real)
         self.recorded: Recorded | None = None
 
     def _round_length(self) -> int:
@@ -304,20 +306,30 @@ class Engine(ABC):
         n_steps : int
             Steps of the sample.
         before : np.ndarray
-            (n_neurons,), currents that the first step takes.
+            (longest delay, n_neurons), currents that the first steps take.
 
         Returns
         -------
         np.ndarray
-            (n_steps + 1, n_neurons), the last row for the sample after; a row of zeros if there are no such sources.
+            (n_steps + longest delay, n_neurons), the last rows for the samples after; no rows if there are no such
+            sources.
         """
         table = self.network.currents
         if not len(table.blocks):
-            return np.zeros((1, self.n_neurons), self.real)
-        injected = np.zeros((n_steps + 1, self.n_neurons), self.real)
+            return np.zeros((0, self.n_neurons), self.real)
+        injected = np.zeros((n_steps + len(before), self.n_neurons), self.real)
+        injected[: len(before)] = before
         if currents is not None:
             self.network.model.kernels.interval.inject(
                 table.blocks, table.row_ptr, table.target, table.weight, currents, injected[1:]
             )  # fmt: skip
-        injected[0] = before
         return injected
+
+    def _carry(self, by_step: np.ndarray, n_steps: int) -> None:
+        """Keep for the sample after what `_injected` returned beyond `n_steps` steps."""
+        if len(by_step):
+            self.carried[...] = by_step[n_steps:][: len(self.carried)]
+
+    def _carried_state(self) -> np.ndarray:
+        """Return `carried` for a state: a ring, or one value per neuron where currents take one step."""
+        return self.carried if len(self.carried) > 1 else self.carried[0]

@@ -37,6 +37,11 @@ class Reply:
     info: dict[str, float] = field(default_factory=dict)
     observation: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
+    @classmethod
+    def from_raster(cls, raster: np.ndarray, reward: float = 0.0, **others) -> Reply:
+        """Make a reply of a raster (n_steps, n_inputs), non-zero where an input spikes; `others` are attributes."""
+        return cls(SpikeLog.from_raster(np.asarray(raster)), reward, **others)
+
 
 class Episode(Protocol):
     """One episode of a task in closed loop; a function of (seed, phase, index) and the actions."""

@@ -135,15 +135,15 @@ class Interval(Engine):
             self.y[:] = 0.0
         self.neurons["n_spikes"][:] = 0.0
         self.n = self.n_steps
-        self._inputs, self._current_before = inputs, self.carried
+        self._inputs, self._current_before = inputs, self.carried.copy()
         self.inject(currents)
         self.channel.barrier()
 
     def inject(self, currents: np.ndarray | None) -> None:
         """Set the currents of the interval, float64 (n_steps, n_currents); again when more steps are known."""
         self._by_step = self._injected(currents, self.n_steps, self._current_before)
-        self.forward.sample = self.kernel.Sample({"inputs": self._inputs, "injected": self._by_step[:-1]})
-        self.carried = self._by_step[-1].copy()
+        self.forward.sample = self.kernel.Sample({"inputs": self._inputs, "injected": self._by_step[: self.n_steps]})
+        self._carry(self._by_step, self.n_steps)
 
     def advance(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the interval; more may follow."""
@@ -164,7 +164,7 @@ class Interval(Engine):
         error, loss = self.told.error, self.told.loss
         if self.local.rule:
             with self.timers.phase("sweep"):
-                loss += self.local.learn_from(channel.own, sample.local_targets, self.exchange.comm)
+                loss += self.local.learn_from(channel, sample.local_targets)
         self._tracks[2][:T] = psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
         self.recorded = self._record(error)
         if self.recorded and self.local.rule:
@@ -192,8 +192,7 @@ class Interval(Engine):
         self.advance(0, neuron_steps)
         self.channel.silence(neuron_steps)
         self.forward.read(self.channel.meeting, neuron_steps, readout_steps)
-        if len(self._by_step) > 1:
-            self.carried = self._by_step[neuron_steps].copy()
+        self._carry(self._by_step, neuron_steps)
         self.n_samples += 1
 
     def optimize(self) -> None:
@@ -242,7 +241,7 @@ class Interval(Engine):
     def state_of_cells(self) -> State:
         """Return what a sample changes before it changes weights: numbers, neurons and readouts of `state`."""
         state = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in self.plastic}})
-        state.neurons = {name: self.neurons[name] for name in CHAINED} | {"carried": self.carried}
+        state.neurons = {name: self.neurons[name] for name in CHAINED} | {"carried": self._carried_state()}
         state.readouts = {"y": self.y}
         return state
 

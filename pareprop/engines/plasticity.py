@@ -183,10 +183,11 @@ def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True,
 def _require_bounds(span: ProjectionSlice, optimizer: Optimizer, weight: np.ndarray) -> None:
     if not span.projection.plastic or not len(weight):
         return
+    low, high = weight.dtype.type(optimizer.Wmin), weight.dtype.type(optimizer.Wmax)  # a weight may be on the bound
     for worst, beyond, name in (
-        (weight.min(), weight.min() < optimizer.Wmin, "at least Wmin"),
-        (weight.max(), weight.max() > optimizer.Wmax, "at most Wmax"),
+        (weight.min(), weight.min() < low, "at least Wmin"),
+        (weight.max(), weight.max() > high, "at most Wmax"),
     ):
         if beyond:
             bound = optimizer.Wmin if "Wmin" in name else optimizer.Wmax
-            raise InputError(f"projection '{span.projection.name}': weight = {worst:g} must be {name} = {bound:g}")
+            raise InputError(f"projection '{span.projection.name}': weight = {worst:.9g} must be {name} = {bound:.9g}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import rng
+from .. import elementary, rng
 from ..errors import InputError
 from ..network.model import Model
 from ..network.reward import Rollout
@@ -107,7 +107,7 @@ class Sample:
         if not np.all(np.isfinite(rates)) or np.any(rates < 0):
             raise InputError(f"rates_hz must be finite and at least 0, the lowest is {np.min(rates)}")
         key = rng.key(seed, f"poisson/{index}")
-        probability = -np.expm1(-rates * dt_ms / 1000.0)
+        probability = -elementary.expm1(-rates * dt_ms / 1000.0)
         if rates.ndim == 1:
             return cls(SpikeLog.from_arrays(*rng.bernoulli(key, probability, len(target))), target, **others)
         raster = rng.uniform(key, np.arange(rates.shape[1]), len(target)).T < probability
@@ -143,4 +143,6 @@ class Sample:
     def _check_rollout(self, n_steps: int, model: Model) -> None:
         if self.rollout is None:
             raise InputError("sample: rollout is missing, which loss 'reward' needs")
+        if model.local or self.currents is not None:
+            raise InputError("sample: loss 'reward' knows neither local readouts nor input currents")
         self.rollout.check(n_steps, model.size("readout") - 1)

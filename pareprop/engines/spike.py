@@ -144,10 +144,10 @@ class Spike(Engine):
             log.forget(base - run.base, t - run.base)
         memory.inputs.append(t - base, sample.inputs, self.n)
         by_step = self._injected(sample.currents, self.n, self.carried)
-        self.carried = by_step[-1].copy()
+        self._carry(by_step, self.n)
         run.base, run.learns = base, self.learned
         run.sample = self._kernels.Sample(
-            {"origin": t, "window": self._window(sample), "injected": by_step[:-1],
+            {"origin": t, "window": self._window(sample), "injected": by_step[: self.n],
              "target_signal": np.ascontiguousarray(sample.target, dtype=float)}
         )  # fmt: skip
         self._set_rates(learn)
@@ -264,7 +264,7 @@ class Spike(Engine):
         }  # fmt: skip
         for item in self._rewired:
             state.add_synapses(KINDS[0], item.table, item.span, **item.rewiring.topology())
-        state.neurons |= {"carried": self.carried}
+        state.neurons |= {"carried": self._carried_state()}
         state.readouts = {"y": self.y, "arriving_out": self.arriving_out}
         return state
 

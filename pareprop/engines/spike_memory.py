@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import elementary
 from ..arrays import aligned
 from ..errors import InputError
 from ..kernels import layout
@@ -143,7 +144,8 @@ class SpikeMemory:
     def kernel_histories(self, kappa_out: float) -> dict[str, Any]:
         """Return the rings as the kernel takes them; `kappa_out` is the decay of the readouts in a step."""
         return {name: self.history[name] for name in (*RINGS, *ERRORS)} | {
-            "out_block": self.readout_block, "out_powers": kappa_out ** np.arange(self.readout_block + 1),
+            "out_block": self.readout_block,
+            "out_powers": elementary.power(kappa_out, np.arange(self.readout_block + 1)),
         }  # fmt: skip
 
     def kernel_sums(self) -> dict[str, Any]:
@@ -161,15 +163,16 @@ class SpikeMemory:
         for row, population in zip(powers, self.network.piece_populations, strict=True):
             values = population.params
             alpha = spike_rules.uniform_alpha(population, model.dt_ms)
-            row[1], row[3] = values.kappa**k, values.kappa_reg**k
+            row[1], row[3] = elementary.power(values.kappa, k), elementary.power(values.kappa_reg, k)
             if alpha is not None and min(values.kappa, values.kappa_reg) > 0 and not values.adaptive:
-                row[0], row[2] = (alpha / values.kappa) ** k, (alpha / values.kappa_reg) ** k
+                row[0] = elementary.power(alpha / values.kappa, k)
+                row[2] = elementary.power(alpha / values.kappa_reg, k)
             if B == 1:  # no sums; the kernel reads kappa_reg at power 1
                 row[1, 1], row[3, 1] = values.kappa, values.kappa_reg
         alphas = np.array([line[layout.ALPHA] if rule[layout.MODE] == PREFIX else 1.0 for rule, line in
                            zip(self.rules[0].rules, self.rules[0].constants, strict=True)])  # fmt: skip
         return {
-            "powers": powers, "alpha_powers": np.ascontiguousarray(alphas[:, None] ** (np.arange(B + 2) - 1)),
+            "powers": powers, "alpha_powers": elementary.power(alphas[:, None], np.arange(B + 2) - 1),
         }  # fmt: skip
 
     def traces(self, table: SynapseTable, span: ProjectionSlice) -> list[np.ndarray]:

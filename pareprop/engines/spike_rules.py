@@ -18,11 +18,11 @@ For each source and delay, on every rank: 56 bytes, +8 with Adam.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from .. import elementary
 from ..errors import InputError
 from ..kernels import layout
 from ..network.connectivity import Population, Projection
@@ -107,7 +107,7 @@ def uniform_alpha(population: Population, dt_ms: float) -> float | None:
     tau_m = population.params.tau_m
     if isinstance(tau_m, Normal | Uniform) or (np.ndim(tau_m) and np.ptp(tau_m) > 0):
         return None
-    return math.exp(-dt_ms / float(np.ravel(tau_m)[0]))
+    return elementary.exp(-dt_ms / float(np.ravel(tau_m)[0]))
 
 
 def fastest_rate(population: Population, dt_ms: float) -> float | None:
@@ -118,14 +118,14 @@ def fastest_rate(population: Population, dt_ms: float) -> float | None:
     alpha, kappas = uniform_alpha(population, dt_ms), (population.params.kappa, population.params.kappa_reg)
     if alpha is None or population.params.adaptive or min(kappas) <= 0:
         return None
-    logs = [math.log(kappa) for kappa in kappas]
-    return max(map(abs, [math.log(alpha), *logs, *(math.log(alpha) - log for log in logs)]))
+    logs = [elementary.log(kappa) for kappa in kappas]
+    return max(map(abs, [elementary.log(alpha), *logs, *(elementary.log(alpha) - log for log in logs)]))
 
 
 def block_length(model: Model) -> int:
     """Return the steps of a block of prefix sums, for all populations that can use them; 0 if none can."""
     rates = [fastest_rate(population, model.dt_ms) for population in model.of_role("recurrent")]
-    span = math.log(LOSS[model.precision])
+    span = elementary.log(LOSS[model.precision])
     lengths = [int(min(LARGEST_BLOCK, span / rate)) for rate in rates if rate is not None]
     return min((length for length in lengths if length >= SMALLEST_BLOCK), default=0)
 
@@ -133,7 +133,7 @@ def block_length(model: Model) -> int:
 def readout_block_length(model: Model) -> int:
     """Return the steps of a block of prefix sums of errors; 0 if readouts forget too fast for such sums."""
     groups = model.of_role("readout")
-    span = math.log(LOSS["double"]) * groups[0].params.tau_m / model.dt_ms if groups else 0.0
+    span = elementary.log(LOSS["double"]) * groups[0].params.tau_m / model.dt_ms if groups else 0.0
     length = int(min(LARGEST_BLOCK, span))
     return length if length >= SMALLEST_BLOCK else 0
 
@@ -176,7 +176,7 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
         return LOOP
     rate = fastest_rate(projection.post, model.dt_ms)
     usable = rate is not None and not 0 <= cutoff_steps(projection.post, model.dt_ms) <= m
-    return PREFIX if usable and rate * length <= math.log(LOSS[model.precision]) else LOOP
+    return PREFIX if usable and rate * length <= elementary.log(LOSS[model.precision]) else LOOP
 
 
 def cutoff_steps(population: Population, dt_ms: float) -> int:
@@ -188,7 +188,7 @@ def cutoff_steps(population: Population, dt_ms: float) -> int:
         If they are too many for their spikes to be kept.
     """
     cutoff = population.params.eprop_isi_trace_cutoff
-    if math.isinf(cutoff):
+    if np.isinf(cutoff):
         return layout.NO_CUTOFF
     steps = int(whole_steps(cutoff, dt_ms))
     if steps > CUTOFF_LIMIT:

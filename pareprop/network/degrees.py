@@ -8,7 +8,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .. import rng
+from .. import elementary, rng
 from ..kernels import degrees as kernel
 
 AT_MOST = 0.5  # of the sources that a target may have: rewiring needs the others
@@ -24,7 +24,7 @@ def _normal() -> np.ndarray:
 
 def numbers(n_choices: int, indegree: float, sigma_in: float) -> np.ndarray:
     """Return numbers of synapses, as of equally likely targets."""
-    exact = indegree * np.exp(sigma_in * _normal() - sigma_in**2 / 2)
+    exact = indegree * elementary.exp(sigma_in * _normal() - sigma_in**2 / 2)
     return np.minimum(np.rint(exact), int(AT_MOST * n_choices))
 
 
@@ -36,13 +36,13 @@ def silent(n_choices: int, indegree: float, sigma_in: float, sigma_out: float, n
     k / `n_choices`, as where sources come after times that are exponential with rates w.
     """
     share = numbers(n_choices, indegree, sigma_in) / max(n_choices, 1)
-    weight = np.exp(sigma_out * _normal())
+    weight = elementary.exp(sigma_out * _normal())
     weight /= weight.mean()
     c = share.copy()
     for _ in range(30):  # Newton's steps from below
-        left = np.exp(-np.outer(c, weight))
+        left = elementary.exp(-np.outer(c, weight))
         c += (share - 1.0 + left.mean(axis=1)) / (left * weight).mean(axis=1)
-    return float(np.mean(np.exp(-np.outer(c, weight)).mean(axis=0) ** n_targets))
+    return float(np.mean(elementary.exp(-np.outer(c, weight)).mean(axis=0) ** n_targets))
 
 
 def drawn(
@@ -76,14 +76,14 @@ def drawn(
     source : np.ndarray
         int64 (n_synapses,), sources of all of them, target after target.
     """
-    weight = np.exp(sigma_out * rng.normal(rng.key(seed, f"{name}/outdegree"), np.arange(n_sources), 1)[:, 0])
+    weight = elementary.exp(sigma_out * rng.normal(rng.key(seed, f"{name}/outdegree"), np.arange(n_sources), 1)[:, 0])
     chance, other = np.empty(n_sources), np.empty(n_sources, np.uint32)
     kernel.alias(weight / weight.mean(), np.empty(n_sources, np.uint32), chance, other)
     taken, mark = np.zeros(n_sources, np.uint32), 1
     keys = rng.key(seed, f"{name}/indegree"), rng.key(seed, f"{name}/topology")
     for first in range(*targets, STEP):
         ids = np.arange(first, min(first + STEP, targets[1]))
-        exact = indegree * np.exp(sigma_in * rng.normal(keys[0], ids, 1)[:, 0] - sigma_in**2 / 2)
+        exact = indegree * elementary.exp(sigma_in * rng.normal(keys[0], ids, 1)[:, 0] - sigma_in**2 / 2)
         counts = np.minimum(np.rint(exact), int(AT_MOST * n_choices)).astype(np.int64)
         ptr = np.concatenate(([0], np.cumsum(counts)))
         source = np.empty(ptr[-1], np.int64)

@@ -9,7 +9,7 @@ from ..parallel.partition import block
 from .connectivity import RULES, Projection
 from .model import Model
 
-SYNAPSE, STEP, SINGLE = 12, 8, 4  # bytes: target and weight; of a number kept in each step
+SYNAPSE, ROW, STEP, SINGLE = 12, 16, 8, 4  # bytes: target and weight; count and start; of a number kept in each step
 
 
 def require(model: Model, n_steps: int, rank: int = 0, size: int = 1) -> None:
@@ -47,6 +47,8 @@ def _parts(model: Model, n_steps: int, rank: int, size: int) -> Iterator[tuple[i
         if projection.is_drawn:
             n_bytes = int(RULES[projection.rule].indegree(projection)) * (last - first) * SYNAPSE
             yield n_bytes, f"projection '{projection.name}' ({_words(projection, last - first)})"
+            n_rows = (projection.delay_range[1] - projection.delay_range[0] + 1) * projection.pre.size * (last > first)
+            yield n_rows * ROW, f"projection '{projection.name}', rows of {projection.pre.size} sources,"
 
 
 def _words(projection: Projection, n_targets: int) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from .. import rng
+from .. import elementary, rng
 from ..arrays import aligned_copy
 from ..errors import InputError
 from ..kernels import layout
@@ -135,14 +134,14 @@ class LocalNetwork:
 
         dt = self.model.dt_ms
         E_L, tau_m = get("E_L"), get("tau_m")
-        alpha = np.exp(-dt / tau_m)
+        alpha = elementary.exp(-dt / tau_m)
         regular = getattr(population.params, "regular_spike_arrival", True)
         V_m = get("V_m") - E_L if population.params.V_m is not None else np.zeros(high - low)
         return {
             "alpha": alpha, "zeta": np.ones(high - low) if regular else 1.0 - alpha,
             "p_current": tau_m / get("C_m") * (1.0 - alpha), "I_e": get("I_e"), "V_init": V_m, "E_L": E_L,
             "V_th": get("V_th") - E_L, "V_min": get("V_min") - E_L, "t_ref": whole_steps(get("t_ref"), dt),
-            "rho": np.exp(-dt / get("adapt_tau", 1.0)), "adapt_beta": get("adapt_beta"),
+            "rho": elementary.exp(-dt / get("adapt_tau", 1.0)), "adapt_beta": get("adapt_beta"),
             "height": get("surrogate_gradient_height"), "inverse_width": 1.0 / get("surrogate_gradient_width"),
             "c_reg": get("c_reg"), "f_target": get("f_target") / 1000.0,
             "V_reset": get("V_reset") - E_L, "refractory_input": get("refractory_input"),
@@ -178,7 +177,7 @@ class LocalNetwork:
         if any(group.params != groups[0].params for group in groups):
             raise InputError(f"readout populations {[group.name for group in groups]} must share their parameters")
         values = groups[0].params
-        alpha = math.exp(-self.model.dt_ms / values.tau_m)
+        alpha = elementary.exp(-self.model.dt_ms / values.tau_m)
         regular = getattr(values, "regular_spike_arrival", True)
         return {
             "alpha": alpha, "zeta": 1.0 if regular else 1.0 - alpha, "E_L": values.E_L,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from pydantic import Field
 
+from .. import elementary
 from ..errors import shown
 from .parameters import Frozen
 
@@ -42,7 +42,7 @@ class LocalReadouts(Frozen):
 
     def constants(self, dt_ms: float) -> tuple[float, float]:
         """Return the decay per step, and the jump of the signal at a spike."""
-        alpha = math.exp(-dt_ms / self.tau_m)
+        alpha = elementary.exp(-dt_ms / self.tau_m)
         return alpha, self.weight * (1.0 if self.regular_spike_arrival else 1.0 - alpha)
 
 

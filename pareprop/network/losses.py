@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import elementary
+
 
 @dataclass(frozen=True, eq=False)
 class Told:
@@ -39,9 +41,12 @@ class Loss(ABC):
     ----------
     in_spike : bool
         Whether the spike variant knows it.
+    unit : str
+        Unit of outputs, targets and errors.
     """
 
     in_spike: bool = False
+    unit: str = "mV"
 
     def output(self, signal: np.ndarray) -> np.ndarray:
         """Return the outputs to compare with targets, (n_steps, n_readouts), for readout voltages of this shape."""
@@ -93,15 +98,16 @@ class CrossEntropy(Loss):
     """- sum target log softmax(y); the error is softmax(y) - target. Bellec et al. 2020, Methods."""
 
     in_spike = True
+    unit = "1"  # probabilities
 
     def output(self, signal: np.ndarray) -> np.ndarray:
         """Return the softmax over the readouts."""
-        shifted = np.exp(signal - signal.max(axis=1, keepdims=True))
+        shifted = elementary.exp(signal - signal.max(axis=1, keepdims=True))
         return shifted / shifted.sum(axis=1, keepdims=True)
 
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
-        return float(-np.sum(target * np.log(np.maximum(output, np.finfo(float).tiny))))
+        return float(-np.sum(target * elementary.log(np.maximum(output, np.finfo(float).tiny))))
 
 
 class Huber(Loss):
@@ -123,7 +129,7 @@ class Huber(Loss):
 def log_softmax(signal: np.ndarray) -> np.ndarray:
     """Return the logarithm of the softmax over the last axis, (n, n_readouts) as `signal`."""
     shifted = signal - signal.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
+    return shifted - elementary.log(np.sum(elementary.exp(shifted), axis=-1, keepdims=True))
 
 
 LOSSES: dict[str, Loss] = {

@@ -34,7 +34,7 @@ MAX_SIZE = 2**31  # cells of a population
 MAX_NAME = 100  # characters of the name of a population
 
 
-@dataclass
+@dataclass(repr=False)
 class Model:
     """A network in words.
 
@@ -93,6 +93,11 @@ class Model:
             raise InputError(f"seed = {shown(self.seed)} must be a whole number of at least 0, below 2^63")
         if not 0 < self.dt_ms < math.inf:
             raise InputError(f"dt_ms = {self.dt_ms} must be above 0 and finite")
+
+    def __repr__(self) -> str:
+        cells = ", ".join(f"{item.name} {item.size:,}" for item in self.populations) or "no populations"
+        names = ", ".join(item.name for item in self.projections) or "no projections"
+        return f"Model({self.variant}, seed {self.seed}; {cells}; {names})"
 
     @classmethod
     def from_sonata(

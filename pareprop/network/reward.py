@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import elementary
 from ..errors import InputError
 from .losses import Loss, Told, log_softmax
 
@@ -110,7 +111,7 @@ class Reward(Loss):
         at, acting = signal[rollout.when], rollout.acting
         delta, advantage = self.advantages(at[:, -1], rollout)
         log_policy = log_softmax(at[:, :-1])
-        policy = np.exp(log_policy)
+        policy = elementary.exp(log_policy)
         entropy = -np.sum(policy * log_policy, axis=1)
         taken = np.arange(policy.shape[1]) == rollout.actions[:, None]
         error = np.zeros_like(signal)

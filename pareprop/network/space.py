@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
-from .. import files, rng
+from .. import elementary, files, rng
 from .parameters import Frozen
 
 PAIRS = 2**22  # of cells, whose distances are held at a time
@@ -83,9 +83,9 @@ class Space(Frozen):
         """Return the probability, relative to that at distance 0, of pairs that lie `offset` (..., 2 or 3) apart."""
         if self.periodic:
             offset = offset - np.rint(offset / self.extent) * self.extent
-        squares = np.einsum("...k,...k->...", offset, offset)
+        squares = np.sum(offset * offset, axis=-1)
         decay = squares / (2 * self.length**2) if self.profile == "gaussian" else np.sqrt(squares) / self.length
-        return np.where(squares <= self.cutoff**2, np.exp(-decay), 0.0)
+        return np.where(squares <= self.cutoff**2, elementary.exp(-decay), 0.0)
 
     def mean(self) -> float:
         """Return the mean of the profile over uniformly distributed pairs of cells, as if opposite sides touched."""

@@ -13,13 +13,28 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import classification, dynamics, events, evidence, loss, own_activity, reader, style, trajectory, weights
+from . import (
+    classification,
+    dynamics,
+    episode,
+    events,
+    evidence,
+    loss,
+    own_activity,
+    reader,
+    style,
+    trajectory,
+    weights,
+)
 from .loss import draw_seeds
 
 __all__ = ["draw", "draw_seeds"]
 
 FIGURES = {
     "loss": loss.figure,
+    "returns": loss.returns_figure,
+    "episode": episode.figure,
+    "paths": episode.paths,
     "dynamics_first": lambda file: dynamics.figure(file, "first"),
     "dynamics_last": lambda file: dynamics.figure(file, "last"),
     "weights": weights.figure,
@@ -31,8 +46,8 @@ FIGURES = {
 }
 
 
-def draw(directory: str | Path, results: str = "results.h5") -> list[Path]:
-    """Draw all figures of a run beside its results, as PNG and PDF; older figures are replaced.
+def draw(directory: str | Path, results: str = "results.h5", pdf: bool = True) -> list[Path]:
+    """Draw all figures of a run beside its results, as PNG, and as PDF too; older figures are replaced.
 
     Parameters
     ----------
@@ -40,6 +55,8 @@ def draw(directory: str | Path, results: str = "results.h5") -> list[Path]:
         The run directory.
     results : str
         Name of the result file in it.
+    pdf : bool
+        Whether to write PDF files beside the PNG files.
 
     Returns
     -------
@@ -54,4 +71,4 @@ def draw(directory: str | Path, results: str = "results.h5") -> list[Path]:
     folder = Path(directory)
     with reader.open_results(folder / results) as file:
         figures = {stem: make(file) for stem, make in FIGURES.items()}
-    return [path for stem, figure in figures.items() if figure for path in style.save(figure, folder, stem)]
+    return [path for stem, figure in figures.items() if figure for path in style.save(figure, folder, stem, pdf)]

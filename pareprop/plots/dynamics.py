@@ -14,10 +14,10 @@ from . import panels, reader, style
 
 RASTERS = (("input", "input", 1.2), ("spike", "recurrent", 1.4))
 NEURON_SIGNALS = (
-    ("V_m", "$v$ (mV)", "membrane voltage"),
-    ("surrogate_gradient", r"$\psi$", "surrogate gradient"),
-    ("adaptation", "$a$", "adaptation"),
-    ("learning_signal", "$L$", "learning signal"),
+    ("V_m", "v (mV)", "membrane voltage"),
+    ("surrogate_gradient", "ψ", "surrogate gradient"),
+    ("adaptation", "a", "adaptation"),
+    ("learning_signal", "L", "learning signal"),
 )
 Panel = tuple[str, float, Callable[[Axes], None]]  # title, relative height, drawing
 
@@ -28,7 +28,7 @@ def raster_panels(sample: h5py.Group, dt: float) -> list[Panel]:
     for prefix, name, height in RASTERS:
         spikes = reader.pair(sample, f"{prefix}_steps", f"{prefix}_ids")
         if spikes is not None:
-            groups = panels.input_groups(sample) if prefix == "input" else None
+            groups = panels.input_groups(sample) if prefix == "input" else panels.neuron_groups(sample.file)
             label = None if groups else "neuron"
             draw = partial(_raster, spikes=spikes, dt=dt, groups=groups, label=label)
             found.append((f"{name} spikes", height, draw))
@@ -68,7 +68,7 @@ def output_panels(sample: h5py.Group, dt: float) -> list[Panel]:
         found.append((title, 1.4, partial(_readout, readout=readout, target=target, dt=dt)))
     error = reader.dataset(sample, "error_signal", 2)
     if error is not None:
-        found.append(("error signal", 1.0, partial(_signals, data=error, dt=dt, label="$y - y^*$", names=None)))
+        found.append(("error signal", 1.0, partial(_signals, data=error, dt=dt, label="y − y*", names=None)))
     return found
 
 
@@ -78,7 +78,7 @@ def _readout(ax: Axes, readout: h5py.Dataset | None, target: h5py.Dataset | None
         panels.signals(ax, readout, dt, panels.shorten(panels.output_names(readout.file, n_out), n_out))
     if target is not None:
         panels.targets(ax, target, dt)
-    ax.set_ylabel("$y$, $y^*$")
+    ax.set_ylabel("y, y*")
 
 
 @style.styled
@@ -102,11 +102,9 @@ def figure(file: h5py.File, which: str) -> Figure | None:
     if not stack:
         return None
     iteration = reader.text(sample, "iteration")
-    result = style.new_figure(
-        file, 0.8 + 0.95 * sum(height for _, height, _ in stack), detail=iteration and f"iteration {iteration}"
-    )
+    tall = 0.8 + 0.95 * sum(height for _, height, _ in stack)
+    result = style.new_figure(file, tall, detail=iteration and f"iteration {iteration}", layout="none")
     columns(result, stack, sample, dt)
-    result.align_ylabels()
     return result
 
 
@@ -126,3 +124,6 @@ def columns(figure: Figure, stack: list[Panel], sample: h5py.Group, dt: float) -
     for ax, (first, last) in zip(grid[-1], spans, strict=True):
         ax.set(xlim=(first * dt, last * dt), xlabel="time (ms)" if first == 0 else "learning window (ms)")
         ax.xaxis.set_major_locator(MaxNLocator(4 if first else 6, steps=[1, 2, 2.5, 5, 10]))
+    named = [name for name, _, _ in panels.input_groups(sample) + panels.neuron_groups(sample.file)]
+    left = max([0.62, *(0.15 + 0.056 * len(panels.short(name)) for name in named)])
+    style.arrange(figure, grid, left=left, right=0.1 + max(map(style.legend_width, grid[:, -1])), down=0.3)

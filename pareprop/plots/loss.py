@@ -1,4 +1,4 @@
-"""Learning curves: loss, classification error and firing rate against the iteration."""
+"""Learning curves against the iteration: loss, classification error and firing rate; returns of episodes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,21 @@ from . import reader, style
 
 LONG = 100  # iterations from which a running median is drawn
 PANELS = (("loss", style.BLUE), ("error", style.VERMILLION), ("firing_rate", style.GREEN))
+RETURNS = (
+    ("mean_return", style.BLUE), ("mean_length", style.VERMILLION), ("entropy", style.PURPLE),
+    ("value_error", style.ORANGE), ("firing_rate", style.GREEN),
+)  # fmt: skip
+LINEAR = ("mean_return", "mean_length", "entropy")
+LABELS = {
+    "error": "classification\nerror", "firing_rate": "firing rate", "mean_return": "return",
+    "mean_length": "decisions\nper episode", "value_error": "value error",
+}  # fmt: skip
 
 
 def running_median(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions and running medians over a fiftieth of the series (at least 21 values, cut at the ends).
+    """Return positions and running medians over a fiftieth of the series (at least 21 values).
+
+    Towards the ends the windows shrink, symmetrically, so that the medians begin and end where the series does.
 
     Parameters
     ----------
@@ -31,7 +42,8 @@ def running_median(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, 
     """
     n, half = len(values), max(10, len(values) // 100)
     centres = np.unique(np.linspace(0, n - 1, min(n, points)).astype(np.int64))
-    parts = (values[max(0, c - half) : c + half + 1] for c in centres)
+    reaches = np.minimum(half, np.minimum(centres, n - 1 - centres))
+    parts = (values[c - reach : c + reach + 1] for c, reach in zip(centres, reaches, strict=True))
     return centres, np.array([np.median(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in parts])
 
 
@@ -49,7 +61,7 @@ def curve(ax: Axes, values: np.ndarray, color: str) -> None:
     if len(values) < LONG:
         ax.plot(iterations, values, color=color, marker="o" if len(values) < 30 else "", ms=3)
         return
-    ax.plot(iterations, values, color=color, alpha=0.35, lw=0.6, label="each iteration")
+    ax.plot(iterations, values, color=color, alpha=0.4, lw=0.7, label="each iteration")
     centres, medians = running_median(values)
     ax.plot(centres + 1, medians, color=color, lw=1.6, label="running median")
 
@@ -67,8 +79,8 @@ def scores(axes: dict[str, Axes], file: h5py.File) -> None:
 
 def axis_label(file: h5py.File, name: str) -> str:
     """Return the label of a panel with its unit."""
-    unit = {"loss": reader.text(file["loss"], "unit"), "firing_rate": "Hz"}.get(name, "")
-    label = {"error": "classification\nerror", "firing_rate": "firing rate"}.get(name, name)
+    unit = {"loss": reader.text(file["loss"], "unit"), "firing_rate": "Hz", "entropy": "nats"}.get(name, "")
+    label = LABELS.get(name, name)
     return label + (f" ({unit})" if unit not in ("", "1") else "")
 
 
@@ -76,15 +88,18 @@ def stack_panels(
     file: h5py.File, present: list[tuple[str, np.ndarray, str]], detail: str = ""
 ) -> tuple[Figure, list[Axes]]:
     """Make labelled panels with a common iteration axis, the first one taller."""
-    figure = style.new_figure(file, 1.2 + 1.5 * len(present), width=5.0, detail=detail)
+    figure = style.new_figure(file, 1.2 + 1.5 * len(present), width=5.0, detail=detail, layout="none")
     ratios = [1.6] + [1.0] * (len(present) - 1)
     axes = figure.subplots(len(present), 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
     for ax, (name, values, _) in zip(axes, present, strict=True):
         ax.set_ylabel(axis_label(file, name))
-        (ax.set_ylim(0, max(0.05, 1.05 * np.nanmax(values, initial=0))) if name == "error" else scale(ax, values))
+        if name == "error":
+            ax.set_ylim(0, max(0.05, 1.05 * np.nanmax(values, initial=0)))
+        elif name not in LINEAR:
+            scale(ax, values)
     axes[-1].set_xlabel("training iteration")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.align_ylabels()
+    style.arrange(figure, axes[:, None], left=0.72)
     return figure, list(axes)
 
 
@@ -98,7 +113,8 @@ def figure(file: h5py.File) -> Figure | None:
     result, axes = stack_panels(file, present)
     for ax, (_, values, color) in zip(axes, present, strict=True):
         curve(ax, values, color)
-    scores({name: ax for ax, (name, _, _) in zip(axes, present, strict=True)}, file)
+    if "mean_return" not in file:  # else validations are returns
+        scores({name: ax for ax, (name, _, _) in zip(axes, present, strict=True)}, file)
     for ax in axes[:2]:
         if ax.get_legend_handles_labels()[0]:
             ax.legend(loc="upper right")
@@ -106,8 +122,37 @@ def figure(file: h5py.File) -> Figure | None:
 
 
 @style.styled
+def returns_figure(file: h5py.File) -> Figure | None:
+    """Draw returns, lengths, entropies and value errors of training episodes; None where there are none."""
+    found = [(name, reader.values(file, name), color) for name, color in RETURNS]
+    present = [(name, values, color) for name, values, color in found if values is not None and values.size]
+    if not present or present[0][0] != "mean_return":
+        return None
+    present = [item for item in present if _tells(item[0], item[1])]
+    result, axes = stack_panels(file, present)
+    for ax, (_, values, color) in zip(axes, present, strict=True):
+        curve(ax, values, color)
+    scores({"loss": axes[0]}, file)
+    criterion(axes[0], file)
+    if axes[0].get_legend_handles_labels()[0]:
+        axes[0].legend(loc="lower right")
+    return result
+
+
+def _tells(name: str, values: np.ndarray) -> bool:
+    """Whether a panel is worth its place: not where all episodes have one decision."""
+    return name != "mean_length" or np.any(values != 1)
+
+
+def criterion(ax: Axes, file: h5py.File) -> None:
+    """Draw the mean return that a training is to exceed as a line, if there is one."""
+    if "stop_above" in file.attrs:
+        ax.axhline(float(file.attrs["stop_above"]), color=style.GREY, lw=0.8, ls="--", label="criterion")
+
+
+@style.styled
 def seeds_figure(files: Sequence[h5py.File]) -> Figure:
-    """Draw mean and range over several runs of one task, up to the end of the shortest run.
+    """Draw mean and range over several runs of one task, up to the end of the shortest run: of returns, if there are.
 
     Of long runs, mean and range of their running medians: noise within a run would hide the difference between runs.
 
@@ -117,13 +162,15 @@ def seeds_figure(files: Sequence[h5py.File]) -> Figure:
         When a run has no loss.
     """
     present = []
-    for name, color in PANELS:
+    for name, color in RETURNS if all("mean_return" in file for file in files) else PANELS:
         runs = [reader.values(file, name) for file in files]
         if name == "loss" and any(run is None or not run.size for run in runs):
             raise InputError("learning curves over seeds need a loss in every run")
         if all(run is not None and run.size for run in runs):
             length = min(map(len, runs))
-            present.append((name, np.array([run[:length] for run in runs]), color))
+            values = np.array([run[:length] for run in runs])
+            if _tells(name, values):
+                present.append((name, values, color))
     result, axes = stack_panels(files[0], present)
     result.suptitle(f"{reader.text(files[0], 'task')} · {len(files)} seeds", x=0.01, ha="left")
     for ax, (_, runs, color) in zip(axes, present, strict=True):
@@ -133,8 +180,11 @@ def seeds_figure(files: Sequence[h5py.File]) -> Figure:
             iterations, runs = centres + 1, np.array([running_median(run)[1] for run in runs])
         ax.fill_between(iterations, runs.min(axis=0), runs.max(axis=0), color=color, alpha=0.25, lw=0, label="range")
         ax.plot(iterations, runs.mean(axis=0), color=color, label="mean")
+    criterion(axes[0], files[0])
     axes[0].legend(
-        loc="upper right", title="running medians" if present[0][1].shape[1] >= LONG else None, alignment="left"
+        loc="lower right" if present[0][0] == "mean_return" else "upper right",
+        title="running medians" if present[0][1].shape[1] >= LONG else None,
+        alignment="left",
     )
     return result
 

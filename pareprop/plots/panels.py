@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import h5py
 import numpy as np
 from matplotlib.axes import Axes
@@ -19,6 +21,8 @@ SIGNALS = (
     "adaptation",
 )
 MAX_LINES = 10
+LONGEST = 16  # characters of a label
+NAMED = 0.1  # share of a raster between two names of groups
 RASTERIZE_FROM = 20_000  # marks; above that a vector drawing is slower to open than it is useful
 
 
@@ -89,6 +93,23 @@ def input_groups(sample: h5py.Group) -> list[tuple[str, int, int]]:
     return []
 
 
+def neuron_groups(file: h5py.File) -> list[tuple[str, int, int]]:
+    """Return name, first and last+1 id of each population of neurons, from the attribute `model`; empty for one."""
+    try:
+        sizes = [(item["name"], item["size"]) for item in json.loads(reader.text(file, "model"))["populations"]
+                 if item["role"] == "recurrent"]  # fmt: skip
+    except (ValueError, KeyError, TypeError):  # of another program
+        return []
+    ends = np.cumsum([size for _, size in sizes])
+    found = [(name, int(end) - size, int(end)) for (name, size), end in zip(sizes, ends, strict=True)]
+    return found if len(found) > 1 else []
+
+
+def short(name: str) -> str:
+    """Return a name cut to what a label has room for."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
 def raster(
     ax: Axes, steps: np.ndarray, ids: np.ndarray, dt: float, groups: list[tuple[str, int, int]] | None = None
 ) -> None:
@@ -113,7 +134,11 @@ def raster(
         chosen = (ids >= first) & (ids < end)
         ax.plot(steps[chosen] * dt, ids[chosen], color=color, **marks)
     if groups:
-        ax.set_yticks([(first + end - 1) / 2 for _, first, end in groups], [name for name, _, _ in groups])
+        named: list[tuple[float, str]] = []
+        for name, first, end in sorted(groups, key=lambda group: group[1] - group[2]):  # large ones first
+            if all(abs((first + end - 1) / 2 - place) >= NAMED * top for place, _ in named):
+                named.append(((first + end - 1) / 2, short(name)))
+        ax.set_yticks(*zip(*sorted(named), strict=True))
         ax.tick_params(axis="y", length=0)
     if not ids.size:
         ax.text(0.5, 0.5, "no spikes", transform=ax.transAxes, ha="center", va="center", color=style.GREY)

@@ -10,7 +10,7 @@ from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from ..errors import InputError
 from . import style
@@ -20,6 +20,8 @@ PHASES = {  # in the order of a run, with their colours
     "wait": style.GREY, "communicate": style.VERMILLION, "deliver": style.BLUE, "update": style.GREEN,
     "sweep": style.SKY, "credit": style.ORANGE, "optimize": style.PURPLE,
 }  # fmt: skip
+NAMED = 0.09  # share of the time from which a bar has room for the name of its phase
+Point = tuple[float, float, bool, float, float]  # ranks, median, whether more ranks than cores, smallest, largest
 CROWDED = "open: more ranks than cores, for correctness only"
 
 
@@ -71,19 +73,21 @@ def _series(rows: list[Row]) -> dict[str, list[Row]]:
     return found
 
 
-def _medians(rows: list[Row], value: Callable[[Row], float]) -> list[tuple[float, float, bool]]:
-    """Return (ranks, median of a value, whether there were more ranks than cores), ascending."""
+def _medians(rows: list[Row], value: Callable[[Row], float]) -> list[Point]:
+    """Return median and range of a value over the repeats at each number of ranks, ascending."""
     by_ranks: dict[float, list[Row]] = defaultdict(list)
     for row in rows:
         by_ranks[row["ranks"]].append(row)
-    return [
-        (ranks, median(map(value, some)), any(row["oversubscribed"] for row in some))
-        for ranks, some in sorted(by_ranks.items())
-    ]  # fmt: skip
+    found = []
+    for ranks, some in sorted(by_ranks.items()):
+        values = list(map(value, some))
+        crowded = any(row["oversubscribed"] for row in some)
+        found.append((ranks, median(values), crowded, min(values), max(values)))
+    return found
 
 
-def _curve(ax: Axes, points: list[tuple[float, float, bool]], color: str, label: str) -> None:
-    """Draw a line through the points; those with more ranks than cores are open and dotted."""
+def _curve(ax: Axes, points: list[Point], color: str, label: str) -> None:
+    """Draw a line through the points, with the range of the repeats; more ranks than cores are open and dotted."""
     fair = [point for point in points if not point[2]]
     ax.plot([p[0] for p in fair], [p[1] for p in fair], color=color, marker="o", ms=3.5, label=label)
     crowded = [point for point in points if point[2]]
@@ -91,6 +95,12 @@ def _curve(ax: Axes, points: list[tuple[float, float, bool]], color: str, label:
         joined = fair[-1:] + crowded
         ax.plot([p[0] for p in joined], [p[1] for p in joined], color=color, ls=":")
         ax.plot([p[0] for p in crowded], [p[1] for p in crowded], color=color, marker="o", mfc="white", ms=3.5, ls="")
+    repeated = [point for point in points if point[4] > point[3]]
+    if repeated:
+        ranks, middle, _, low, high = (list(column) for column in zip(*repeated, strict=True))
+        spread = [[m - end for m, end in zip(middle, low, strict=True)],
+                  [end - m for m, end in zip(middle, high, strict=True)]]  # fmt: skip
+        ax.errorbar(ranks, middle, spread, color=color, ls="", lw=0.8, capsize=2, zorder=0)
 
 
 @style.styled
@@ -102,9 +112,13 @@ def scaling_figure(rows: list[Row]) -> Figure:
     for color, (label, some) in zip(style.colors(len(series)), series.items(), strict=True):
         wall = _medians(some, lambda row: row["train_seconds"])
         _curve(axes[0], wall, color, label)
-        gain = [(n, wall[0][1] / t * (n / wall[0][0] if weak else 1.0), crowded) for n, t, crowded in wall]
+        gain = []
+        for n, t, crowded, low, high in wall:
+            one = wall[0][1] * (n / wall[0][0] if weak else 1.0)
+            gain.append((n, one / t, crowded, one / high, one / low))
         _curve(axes[1], gain, color, label)
-        _curve(axes[2], [(n, g * wall[0][0] / n, crowded) for n, g, crowded in gain], color, label)
+        share = [(n, *(g * wall[0][0] / n if type(g) is float else g for g in more)) for n, *more in gain]
+        _curve(axes[2], share, color, label)
         _curve(axes[3], _medians(some, lambda row: row["real_time_factor"]), color, label)
         _curve(axes[4], _medians(some, lambda row: row["memory_bytes_max"] / 2**20), color, label)
         if "predicted_train_seconds" in rows[0]:
@@ -125,7 +139,7 @@ def scaling_figure(rows: list[Row]) -> Figure:
     return figure
 
 
-def _draw_dashed(ax: Axes, points: list[tuple[float, float, bool]], color: str) -> None:
+def _draw_dashed(ax: Axes, points: list[Point], color: str) -> None:
     ax.plot([p[0] for p in points], [p[1] for p in points], color=color, ls="--", lw=0.8, marker="x", ms=3)
 
 
@@ -135,8 +149,9 @@ def _ideal(axes: list[Axes], ranks: list[float], weak: bool) -> None:
     axes[2].axhline(1.0, color=style.GREY, ls="-.", lw=0.8, zorder=0)
     for ax in (axes[0], axes[3], axes[4]):
         ax.set_yscale("log")
-        for axis in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
-            axis(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.yaxis.set_minor_locator(NullLocator())
 
 
 def _explain(axes: list[Axes], rows: list[Row]) -> None:
@@ -144,7 +159,7 @@ def _explain(axes: list[Axes], rows: list[Row]) -> None:
     handles, labels = axes[0].get_legend_handles_labels()
     axes[5].axis("off")
     axes[5].legend(handles, labels, loc="upper left", bbox_to_anchor=(-0.15, 1.0), fontsize=6)
-    notes = ["dash-dotted: ideal"]
+    notes = ["dash-dotted: ideal", "bars: range of the repeats"]
     if "predicted_train_seconds" in rows[0]:
         notes.append("dashed, crosses: predicted")
     if any(row["oversubscribed"] for row in rows):
@@ -163,12 +178,12 @@ def phase_figure(rows: list[Row]) -> Figure:
     for ax, (label, some) in zip(axes, series.items(), strict=False):
         ticks = []
         ranks = _medians(some, lambda row: 0.0)
-        for place, (n, _, crowded) in enumerate(ranks):
+        for place, (n, _, crowded, _, _) in enumerate(ranks):
             here = [row for row in some if row["ranks"] == n]
             _stack(ax, place, here)
-            ticks.append(f"{n:g}" + ("*" if crowded else ""))
+            ticks.append(f"{n:g} rank{'s' if n > 1 else ''}" + ("*" if crowded else ""))
         ax.set_xticks(range(len(ticks)), ticks)
-        ax.set(title=label, xlabel="ranks" + ("   (* more ranks than cores)" if "*" in "".join(ticks) else ""))
+        ax.set(title=label, xlabel="* more ranks than cores" if "*" in "".join(ticks) else "")
         ax.set(ylim=(0, 1), ylabel="share of the time")
     for ax in axes[len(series) :]:
         ax.axis("off")
@@ -183,6 +198,8 @@ def _stack(ax: Axes, place: int, rows: list[Row]) -> None:
         height = means[phase] / total
         low, high = (median(row[f"{phase}_s_{end}"] for row in rows) / total for end in ("min", "max"))
         ax.bar(place, height, 0.7, bottom, color=color, label=phase if place == 0 else None)
+        if height > NAMED:
+            ax.text(place, bottom + height / 2, phase, ha="center", va="center", fontsize=6)
         if high - low > 0.01:
             ax.plot([place, place], [bottom + low, bottom + high], color=style.BLACK, lw=0.8)
         bottom += height

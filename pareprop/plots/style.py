@@ -3,7 +3,8 @@
 Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which colour-blind readers can tell apart and
 which differ in lightness, so that they survive a grey print; for more than six lines the ten "muted" ones of Paul Tol
 (https://sronpersonalpages.nl/~pault/), made for the same readers. Figures are made without pyplot: no global state, no
-window, the Agg and PDF writers only.
+window, the Agg and PDF writers only. The figures of every run have margins in inches (`arrange`): a layout engine takes
+as long as the drawing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import h5py
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
@@ -32,6 +35,7 @@ RC = {
     "axes.titlesize": 8,
     "axes.titlelocation": "left",
     "axes.titlepad": 3,
+    "axes.titley": 1.0,  # else matplotlib measures all ticks to look for a free place
     "axes.labelsize": 8,
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
@@ -47,7 +51,8 @@ RC = {
     "lines.linewidth": 1.0,
     "axes.formatter.useoffset": False,
     "pdf.fonttype": 42,  # embedded TrueType: text stays text
-    "savefig.dpi": 200,
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
     "image.cmap": "viridis",
 }
 styled = mpl.rc_context(RC)  # decorator of everything that makes or saves a figure
@@ -65,7 +70,9 @@ def darker(color: str) -> str:
     return to_hex([0.45 * c for c in to_rgb(color)])
 
 
-def new_figure(file: h5py.File, height: float, *, width: float = WIDTH, detail: str = "") -> Figure:
+def new_figure(
+    file: h5py.File, height: float, *, width: float = WIDTH, detail: str = "", layout: str = "constrained"
+) -> Figure:
     """Make an empty figure headed by task, variant and seed of the run and its attribute `note`, if there is one.
 
     Parameters
@@ -76,8 +83,10 @@ def new_figure(file: h5py.File, height: float, *, width: float = WIDTH, detail: 
         Size in inches.
     detail : str
         Added to the heading, for example the iteration.
+    layout : str
+        "constrained", or "none" where `arrange` follows.
     """
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     variant, seed = reader.text(file, "variant"), reader.text(file, "seed")
     parts = [
         reader.text(file, "task"),
@@ -86,8 +95,28 @@ def new_figure(file: h5py.File, height: float, *, width: float = WIDTH, detail: 
         seed and f"seed {seed}",
         detail,
     ]
-    figure.suptitle(" · ".join(filter(None, parts)), x=0.01, ha="left")
+    place = {"y": 1 - 0.06 / height, "va": "top"} if layout == "none" else {}
+    figure.suptitle(" · ".join(filter(None, parts)), x=0.01, ha="left", **place)
     return figure
+
+
+def arrange(
+    figure: Figure, axes: np.ndarray, *, left: float = 0.62, right: float = 0.1, top: float = 0.45,
+    bottom: float = 0.42, across: float = 0.3, down: float = 0.2,
+) -> None:  # fmt: skip
+    """Place a grid of axes (rows, columns) and their labels: margins and the gaps across and down in inches."""
+    width, height = figure.get_size_inches()
+    rows, columns = axes.shape
+    wide = (width - left - right - (columns - 1) * across) / columns
+    tall = (height - top - bottom - (rows - 1) * down) / rows
+    figure.subplots_adjust(
+        left=left / width, right=1 - right / width, bottom=bottom / height, top=1 - top / height, wspace=across / wide,
+        hspace=down / tall,
+    )  # fmt: skip
+    for ax in axes.flat:
+        place = ax.get_position()
+        ax.yaxis.set_label_coords((0.2 - (left if ax in axes[:, 0] else across)) / (place.width * width), 0.5)
+        ax.xaxis.set_label_coords(0.5, -0.24 / (place.height * height))
 
 
 def legend_right(ax: Axes, **options) -> None:
@@ -98,13 +127,20 @@ def legend_right(ax: Axes, **options) -> None:
         ax.legend(**place | options)
 
 
+def legend_width(ax: Axes) -> float:
+    """Return about how many inches `legend_right` needs."""
+    labels = ax.get_legend_handles_labels()[1]
+    return (1 + len(labels) // 7) * (0.38 + 0.056 * max(map(len, labels))) + 0.1 if labels else 0.0
+
+
 @styled
-def save(figure: Figure, directory: Path, stem: str) -> list[Path]:
-    """Write `stem`.png and `stem`.pdf into `directory` and return both paths."""
-    paths = [directory / f"{stem}.png", directory / f"{stem}.pdf"]
+def save(figure: Figure, directory: Path, stem: str, pdf: bool = True) -> list[Path]:
+    """Write `stem`.png, and `stem`.pdf with `pdf`, into `directory` and return their paths."""
+    paths = [directory / f"{stem}.png", directory / f"{stem}.pdf"][: 1 + pdf]
     for path in paths:
         path.unlink(missing_ok=True)  # rather than to draw through a link
-    figure.savefig(paths[0], metadata={"Software": None})
+    FigureCanvasAgg(figure).print_png(paths[0], metadata={"Software": None})  # savefig would draw twice
     figure.set_layout_engine("none")  # keep the layout just found instead of finding it again
-    figure.savefig(paths[1], metadata={"CreationDate": None})  # equal data give equal files
+    for path in paths[1:]:
+        figure.savefig(path, metadata={"CreationDate": None})  # equal data give equal files
     return paths

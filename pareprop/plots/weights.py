@@ -1,4 +1,9 @@
-"""Weights of every projection before and after training: matrices, change, histograms."""
+"""Weights of every projection after training: matrices of weights and of their change, histograms.
+
+Each projection has a tile of three panels; tiles stand in one column, or in two where there are more than three, so
+that ten projections still fit on a page. Colours are symmetric about zero, and the title of a matrix says what the full
+colours are, which takes less room and time than colour bars.
+"""
 
 from __future__ import annotations
 
@@ -6,50 +11,29 @@ import h5py
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
-from matplotlib.image import AxesImage
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..errors import InputError
 from . import matrices, reader, style
 
 MAX_BINS = 60
+IN_ONE_COLUMN = 3  # tiles
+PANELS = 3  # of a tile: weight, change, histogram
 
 
-def image(ax: Axes, matrix: np.ndarray, bound: float, title: str) -> AxesImage:
+def image(ax: Axes, matrix: np.ndarray, title: str) -> None:
     """Draw a matrix with diverging colours centred at zero; absent synapses are grey."""
     extent = (-0.5, matrix.shape[1] - 0.5, matrix.shape[0] - 0.5, -0.5)
     matrix, (rows, columns) = matrices.average_tiles(matrix)
-    if rows * columns > 1:
-        title += f", means of {columns} × {rows}"
+    bound = matrices.limit(matrix)
     colours = colormaps[style.DIVERGING].with_extremes(bad=style.WINDOW)
-    drawn = ax.imshow(
-        matrix, cmap=colours, vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest", extent=extent
-    )
-    ax.set_title(title)
+    ax.imshow(matrix, cmap=colours, vmin=-bound, vmax=bound, aspect="auto", interpolation="nearest", extent=extent)
+    means = f" (means of {columns} × {rows})" if rows * columns > 1 else ""
+    ax.set_title(f"{title} ±{bound:.2g}{means}")
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+        axis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     ax.spines[:].set_visible(True)
-    return drawn
-
-
-def triple(axes: list[Axes], before: np.ndarray, after: np.ndarray) -> None:
-    """Draw initial and final matrix with common limits, and the change with its own."""
-    difference = after - before
-    shared = matrices.limit(matrices.average_tiles(before)[0], matrices.average_tiles(after)[0])
-    image(axes[0], before, shared, "initial")
-    weights = image(axes[1], after, shared, "final")
-    change = image(axes[2], difference, matrices.limit(matrices.average_tiles(difference)[0]), "change")
-    for drawn, around in ((weights, axes[1]), (change, axes[2])):
-        around.figure.colorbar(drawn, ax=around, extend="both", shrink=0.9, pad=0.02)
-
-
-def single(axes: list[Axes], weight: np.ndarray) -> None:
-    """Draw the matrix of weights that did not change, in the first place of three."""
-    drawn = image(axes[0], weight, matrices.limit(matrices.average_tiles(weight)[0]), "weight")
-    axes[0].figure.colorbar(drawn, ax=axes[0], extend="both", shrink=0.9, pad=0.02)
-    for ax in axes[1:]:
-        ax.set_visible(False)
 
 
 def bin_edges(values: np.ndarray) -> np.ndarray:
@@ -66,44 +50,49 @@ def histogram(ax: Axes, series: list[tuple[str, np.ndarray, str]]) -> None:
     for k, ((label, _, color), values) in enumerate(zip(series, finite, strict=True)):
         look = {"fill": True, "alpha": 0.5} if k == 0 else {}
         ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=label, **look)
-    ax.set_ylabel("synapses")
-    ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=2, borderpad=0, columnspacing=1.0)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(4))
 
 
-def row(area: SubFigure, projection: h5py.Group) -> None:
-    """Draw one projection into its strip: matrices when small enough, histograms always."""
-    data = [projection["weight_initial"], projection["weight"]]
-    before, after = (reader.sample(d) for d in data)
-    heading = f"{projection.name.rpartition('/')[2]}: {len(data[1]):,} synapses"
-    if len(after) < len(data[1]):
-        heading += f", {len(after):,} of them shown"
+def heading(projection: h5py.Group, n_shown: int, unchanged: bool) -> str:
+    """Return name and number of synapses of a projection."""
+    n = len(projection["weight"])
+    found = f"{projection.name.rpartition('/')[2]}: {n:,} synapses".replace("->", " → ")
+    return found + (f", {n_shown:,} of them shown" if n_shown < n else "") + (", unchanged" if unchanged else "")
+
+
+def tile(axes: np.ndarray, projection: h5py.Group) -> None:
+    """Draw one projection: matrices when small enough, histograms always."""
+    before, after = (reader.sample(projection[name]) for name in ("weight_initial", "weight"))
     moved = "source_initial" in projection
-    unchanged = not moved and np.array_equal(before, after)
-    if unchanged:
-        heading += ", unchanged"
-    area.suptitle(heading.replace("->", "→"), x=0.01, ha="left", fontsize=8, fontweight="bold")
-    both = [("initial", before, style.GREY), ("final", after, style.BLUE)]
+    unchanged = not moved and len(after) == len(projection["weight"]) and np.array_equal(before, after)
+    axes[0].text(
+        -0.04, 1.24, heading(projection, len(after), unchanged), transform=axes[0].transAxes, fontweight="bold"
+    )
     shape = matrices.shape(projection)
     if shape is None:
-        last, other = area.subplots(1, 2)
-        if moved:  # a synapse has no partner before
-            other.set_visible(False)
+        axes[0].text(0.5, 0.5, "too large for a matrix", transform=axes[0].transAxes, ha="center", color=style.GREY)
+        axes[0].set_axis_off()
+        if moved or unchanged:  # a synapse that moved has no partner before
+            axes[1].set_visible(False)
         else:
-            histogram(other, [("change", after - before, style.VERMILLION)])
-            other.set_xlabel("change of weight")
+            histogram(axes[1], [("change", after - before, style.VERMILLION)])
+            axes[1].set_title("change of weight")
     else:
-        *images, last = area.subplots(1, 4)
-        ids = "source_initial" if moved else "source", "source"
-        dense = [matrices.dense(projection, *shape, *pair) for pair in zip((before, after), ids, strict=True)]
+        final = matrices.dense(projection, *shape, after)
+        image(axes[0], final, "weight")
+        axes[0].set_ylabel(f"to {reader.text(projection, 'post')}")
+        axes[0].set_xlabel(f"from {reader.text(projection, 'pre')}")
         if unchanged:
-            single(images, dense[1])
+            axes[1].set_visible(False)
         else:
-            triple(images, *dense)
-        images[0].set_ylabel(f"to {reader.text(projection, 'post')}")
-        for ax in images:
-            ax.set_xlabel(f"from {reader.text(projection, 'pre')}")
-    histogram(last, both[1:] if unchanged else both)
-    last.set_xlabel("weight")
+            initial = matrices.dense(projection, *shape, before, "source_initial" if moved else "source")
+            image(axes[1], final - initial, "change")
+            axes[1].set_xlabel(f"from {reader.text(projection, 'pre')}")
+            axes[1].tick_params(labelleft=False)
+    both = [("initial", before, style.GREY), ("final", after, style.BLUE)]
+    histogram(axes[2], both[1:] if unchanged else both)
+    axes[2].set_title("synapses by weight")
 
 
 @style.styled
@@ -120,7 +109,18 @@ def figure(file: h5py.File) -> Figure | None:
         found.append(projection)
     if not found:
         return None
-    result = style.new_figure(file, 0.4 + 1.9 * len(found), width=8.0)
-    for area, projection in zip(result.subfigures(len(found), 1, squeeze=False)[:, 0], found, strict=True):
-        row(area, projection)
+    columns = 1 if len(found) <= IN_ONE_COLUMN else 2
+    rows = -(-len(found) // columns)
+    result = style.new_figure(file, 0.5 + 1.95 * rows, width=6.2 * columns, layout="none")
+    axes = result.subplots(rows, PANELS * columns, squeeze=False)
+    for number, projection in enumerate(found):
+        first = PANELS * (number // rows)
+        tile(axes[number % rows, first : first + PANELS], projection)
+    for ax in axes[len(found) - rows * (columns - 1) :, PANELS * (columns - 1) :].flat:
+        ax.set_visible(False)
+    style.arrange(result, axes, top=0.8, across=0.62, down=0.85)
+    described = max(
+        (ax.get_legend_handles_labels() for ax in axes[:, PANELS - 1 :: PANELS].flat), key=lambda d: len(d[1])
+    )
+    result.legend(*described, loc="upper right", ncols=2)
     return result

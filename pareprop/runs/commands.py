@@ -15,7 +15,7 @@ from ..parallel.collectives import guarded
 from ..parallel.exchange import Exchange
 from ..simulation.digest import Digest
 from ..simulation.loop import check_replicas
-from ..storage import sonata, sonata_network
+from ..storage import nest_script, sonata, sonata_network
 from ..storage.recorder import check
 from ..tasks import TASKS
 from . import compare, config, provenance, verify
@@ -28,12 +28,14 @@ from .cases import load
 from .directory import CONFIG, RESULTS, claimed, reopened
 from .options import FiniteFloat, GivenPath
 from .run import Run
+from .summary import start_lines
 
 EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal stopped the run after a checkpoint; resume it
 SET = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
 REPLICAS = click.option(
     "--replicas", type=int, default=1, metavar="R", help="Number of groups of ranks that run each batch in parallel."
 )
+NO_FIGURES = click.option("--no-figures", is_flag=True, help="Draw no figures, as figures=none; see `plot`.")
 UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after iteration N and write a checkpoint.")
 
 
@@ -46,12 +48,14 @@ UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after ite
 @click.option("--seed", type=int, help="Seed of the network and the data.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, help="Number of trainings; seeds count from --seed on.")
 @click.option("--overwrite", is_flag=True, help="Replace the files of an existing run directory.")
+@NO_FIGURES
 @click.pass_obj
 def run(
     exchange: Exchange, source: str, settings: tuple[str, ...], until: int | None, out: str | None, seed: int | None,
-    seeds: int, overwrite: bool, replicas: int,
+    seeds: int, overwrite: bool, replicas: int, no_figures: bool,
 ) -> None:  # fmt: skip
     """Train a task or a configuration file; write results.h5 and figures into a run directory."""
+    settings = (*settings, "run.figures=none") if no_figures else settings
     settings = settings if seed is None else (*settings, f"run.seed={seed}")
     with guarded(exchange.comm):
         chosen = config.load(source, settings)
@@ -87,9 +91,13 @@ def _begin(exchange: Exchange, chosen: config.Config, directory: Path, until: in
 @SET
 @UNTIL
 @REPLICAS
+@NO_FIGURES
 @click.pass_obj
-def resume(exchange: Exchange, directory: Path, settings: tuple[str, ...], until: int | None, replicas: int) -> None:
+def resume(
+    exchange: Exchange, directory: Path, settings: tuple[str, ...], until: int | None, replicas: int, no_figures: bool
+) -> None:
     """Continue a run from its latest undamaged checkpoint, on any number of ranks."""
+    settings = (*settings, "run.figures=none") if no_figures else settings
     group = launcher.split(exchange, replicas)
     with reopened(exchange.comm, directory) as sections:
         source = str(directory / CONFIG)
@@ -105,14 +113,9 @@ def resume(exchange: Exchange, directory: Path, settings: tuple[str, ...], until
 
 def _end(run: Run) -> None:
     """Collective: train; exit with `EXIT_CHECKPOINTED` if a signal stopped the run early."""
+    told = start_lines(run.simulation, run.last)
     if run.exchange.rank == 0:
-        memory = run.simulation.nbytes()
-        parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
-        total = sum(memory.values()) / 2**20
-        bound, count = run.simulation.engine.history_steps, run.simulation.replicas.count
-        groups = f" in {count} groups" if count > 1 else ""
-        click.echo(f"{run.exchange.size} ranks{groups}; memory of rank 0: {total:.2f} MiB ({parts}); "
-                   f"a neuron keeps at most {bound} steps of history, however long the run")  # fmt: skip
+        click.echo("\n".join(told))
         click.echo(f"configuration: {run.directory / CONFIG}, digest {run.config.digest()[:16]}")
     if run.train() and run.simulation.iteration < run.config.task.iterations:
         sys.exit(EXIT_CHECKPOINTED)
@@ -157,11 +160,16 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 @click.argument("target", type=GivenPath(path_type=Path))
 @click.option("--overwrite", is_flag=True, help="Replace a file of that name, but none of the run's own.")
 @click.option("--network", is_flag=True, help="Write the trained network into the folder TARGET instead of spikes.")
+@click.option("--nest", is_flag=True, help="Write a script TARGET.py that rebuilds the network in NEST instead.")
 @click.pass_obj
-def export(exchange: Exchange, directory: Path, target: Path, overwrite: bool, network: bool) -> None:
-    """Write the recorded spikes of a run, or its network, in the SONATA format."""
+def export(exchange: Exchange, directory: Path, target: Path, overwrite: bool, network: bool, nest: bool) -> None:
+    """Write the recorded spikes of a run, or its network, in the SONATA format, or a script for NEST."""
+    if network and nest:
+        raise InputError("--network and --nest: choose one")
     with guarded(exchange.comm):
-        if exchange.rank == 0 and network:
+        if exchange.rank == 0 and nest:
+            click.echo(f"script: {nest_script.export(directory / RESULTS, target, overwrite)}")
+        elif exchange.rank == 0 and network:
             counts = sonata_network.export(
                 directory / RESULTS, config.load(str(directory / CONFIG)).task.model(), target
             )
@@ -269,10 +277,23 @@ def bench(
 @click.argument("directory", type=GivenPath(file_okay=False))
 @click.pass_obj
 def plot(exchange: Exchange, directory: str) -> None:
-    """Draw the figures of a run again from its results.h5."""
+    """Draw all figures of a run from its results.h5, as PNG and PDF."""
     with guarded(exchange.comm):
         if exchange.rank == 0:
             runs.draw(Path(directory))
 
 
-COMMANDS = (tasks, run, resume, print_config, info, compare_runs, export, plot, verify_cases, bench)
+@click.command(name="report")
+@click.argument("directories", nargs=-1, required=True, type=GivenPath(path_type=Path), metavar="DIR...")
+@click.option("--out", type=GivenPath(dir_okay=False, path_type=Path), metavar="FILE", help="The file [report.html].")
+@click.pass_obj
+def write_report(exchange: Exchange, directories: tuple[Path, ...], out: Path | None) -> None:
+    """Write a report of a run, of several side by side, or of a study, as one HTML file."""
+    with guarded(exchange.comm):
+        if exchange.rank == 0:
+            from .report import write
+
+            click.echo(f"report: {write(directories, out)}")
+
+
+COMMANDS = (tasks, run, resume, print_config, info, compare_runs, export, plot, write_report, verify_cases, bench)

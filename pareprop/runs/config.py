@@ -22,6 +22,7 @@ from ..storage.checkpoint_observer import Checkpoint
 from ..storage.recorder import Record
 from ..tasks import TASKS, TaskBase
 
+FREE = ("iterations", "figures", "log")  # keys of [run] that a resumed run may change
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
 
 
@@ -44,9 +45,10 @@ class Config:
         return found
 
     def identity(self) -> dict[str, Any]:
-        """Return the keys that a resumed run must have in common: all except its length, recording and checkpoints."""
+        """Return the keys that a resumed run must have in common: all except its length and what it writes."""
         found = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
-        del found["run"]["iterations"]
+        for key in FREE:
+            del found["run"][key]
         found["task"] |= self.task.fingerprint()
         return found
 

@@ -16,6 +16,7 @@ from ..parallel import collectives
 from ..storage import checkpoint_write, joined_file
 from ..storage.disk import held
 from .config import read
+from .log import CSV, LOG
 
 CONFIG, RESULTS, CHECKPOINTS, RECORD = "config.toml", "results.h5", "checkpoints", "record"
 DIGEST_LINE = "# digest of this configuration:"  # in the configuration of every run
@@ -110,7 +111,9 @@ def clear_run(directory: Path) -> None:
         for path in sorted((directory / name).glob("*")):
             if re.fullmatch(pattern, path.name):
                 path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
-    (directory / f"{RECORD}.h5").unlink(missing_ok=True)
+    for name in (f"{RECORD}.h5", LOG, CSV):
+        with suppress(IsADirectoryError):  # somebody else's
+            (directory / name).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,8 +1,10 @@
-"""Progress bar of a training on rank 0: iteration, loss or return, time left; silent unless on a terminal."""
+"""Progress bar on rank 0: iteration, loss or return, time left; silent unless on a terminal or in a notebook."""
 
 from __future__ import annotations
 
-from tqdm import tqdm
+import sys
+
+from tqdm.auto import tqdm
 
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
@@ -27,14 +29,14 @@ class Progress(Observer):
 
     def start(self, simulation: Simulation) -> None:
         """Open the bar."""
-        quiet = True if simulation.exchange.rank else None  # None: quiet unless on a terminal
+        quiet = None if "ipykernel" not in sys.modules else False  # None: quiet unless on a terminal
+        quiet = True if simulation.exchange.rank else quiet
         self._bar = tqdm(total=self._n, initial=simulation.iteration, unit="iteration", disable=quiet, mininterval=0.2)
 
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """Advance the bar."""
         moves = {"moves": sum(counts[-1] for counts in simulation.moves.values())} if simulation.moves else {}
-        episodes = self._phases.episodes
-        shown = episodes.latest(simulation.model.optimizer.batch_size) if episodes else {"loss": loss}
+        shown = self._phases.latest(simulation)
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, **moves, refresh=False)
         self._bar.update()
 

@@ -28,6 +28,7 @@ from ..storage.disk import clear, on_disk
 
 COMPUTE = ("deliver", "update", "sweep", "credit", "optimize")  # phases of a rank's own work
 NAME = "provenance.json"
+SHOWN = 64  # ranks whose seconds are kept
 LIMIT = 2**24  # bytes; longer files are refused
 PACKAGES = ("pareprop", "numpy", "h5py", "mpi4py", "pydantic", "Cython")
 HOST_NAMES = "PAREPROP_HOST_NAMES"  # set to 1 to store host names
@@ -123,6 +124,7 @@ class Provenance(Observer):
             "wall_seconds": round(time.monotonic() - self._clock, 3),
             "phases": {name: round(value, 3) for name, value in simulation.timers.seconds.items()},
             "slowest_rank_seconds": {name: round(value, 3) for name, value in slowest.items()},
+            "rank_seconds": [{name: round(value, 3) for name, value in share.items()} for share in seconds[:SHOWN]],
             "mean_rank_seconds": {name: round(fmean(share[name] for share in seconds), 3) for name in slowest},
         }  # fmt: skip
         with on_disk(comm, "provenance", self.path):
@@ -168,6 +170,8 @@ def lines(found: dict[str, Any]) -> list[str]:
     for number, part in enumerate(found["parts"], 1):
         texts.append(f"part {number}: iterations {part.get('first_iteration')} to {part.get('last_iteration')}")
         for key, value in part.items():
+            if key == "rank_seconds":  # for the report
+                continue
             if key == "peak_rss_bytes":
                 value = ", ".join(f"{peak / 2**20:.0f} MiB" for peak in value) + " (by rank)"
             elif isinstance(value, dict):

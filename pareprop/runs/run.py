@@ -25,9 +25,11 @@ from ..storage.recorder import Recorder, check
 from ..storage.results import ResultsFile
 from .config import Config
 from .directory import CHECKPOINTS, CONFIG, DIGEST_LINE, RECORD, RESULTS, clear_run
+from .log import Log, require
 from .phases import Phases
 from .progress import Progress
 from .provenance import Provenance
+from .summary import advice
 
 
 @dataclass
@@ -61,6 +63,7 @@ class Run:
 
     def __post_init__(self) -> None:
         task, iterations = self.config.task, self.config.task.iterations
+        require(task.log)
         self.last = iterations if self.until is None else min(self.until, iterations)
         with collectives.guarded(self.exchange.comm):  # data may be out of reach of one rank alone
             model = task.model()
@@ -85,8 +88,9 @@ class Run:
             check(self.config.record, model)
             recorders = [Recorder(self.directory / RECORD, self.config.record)]
         about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
-        notes = Provenance(self.directory, about)
-        return [self.phases, self.file, *recorders, Progress(self.last, self.phases), notes, self.checkpoints]
+        notes = self.provenance = Provenance(self.directory, about)
+        log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
+        return [self.phases, self.file, *recorders, progress, log, notes, self.checkpoints]
 
     def begin(self) -> None:
         """Collective: remove checkpoints and recordings of an older run and write the configuration."""
@@ -121,17 +125,33 @@ class Run:
                 click.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
             for line in self.phases.lines() + self.config.task.report():
                 click.echo(line)
-        with on_disk(self.exchange.comm, "figures", self.directory):
-            if self.exchange.rank == 0:
-                try:
-                    draw(self.directory)
-                except InputError as problem:  # results that were written just now are gone
-                    raise OSError(str(problem)) from None
+        self._draw()
         if self.exchange.rank == 0:
+            for line in self._advice():
+                click.echo(line)
             click.echo(f"results: {self.file.path}")
             self._report_end()
             click.echo(f"digest: {digest}")
         return self.checkpoints.asked
+
+    def _advice(self) -> list[str]:
+        model = self.simulation.model
+        part = self.provenance.parts[-1]
+        return advice(part, model.size("recurrent"), model.optimizer.batch_size, model.variant)
+
+    def _draw(self) -> None:
+        """Collective: draw the figures, unless none are wanted, or a signal says that the time is short."""
+        wanted = self.config.task.figures
+        if self.checkpoints.asked or wanted == "none":
+            if self.exchange.rank == 0:
+                click.echo(f"figures: none drawn; `pareprop plot {self.directory}` draws them")
+            return
+        with on_disk(self.exchange.comm, "figures", self.directory):
+            if self.exchange.rank == 0:
+                try:
+                    draw(self.directory, pdf=wanted == "pdf", report=True)
+                except InputError as problem:  # results that were written just now are gone
+                    raise OSError(str(problem)) from None
 
     def _report_end(self) -> None:
         done, iterations = self.simulation.iteration, self.config.task.iterations
@@ -141,11 +161,15 @@ class Run:
             click.echo(f"`pareprop resume {self.directory}` continues from there")
 
 
-def draw(directory: Path) -> None:
-    """Draw the figures of a run from its results and print their paths."""
+def draw(directory: Path, pdf: bool = True, report: bool = False) -> None:
+    """Draw the figures of a run from its results, print their paths, and write the report that shows them."""
     from ..plots import draw as plot  # loading matplotlib takes longer than most commands
 
-    _print_figures(plot(directory))
+    _print_figures(plot(directory, pdf=pdf))
+    if report:
+        from .report import write
+
+        click.echo(f"report: {write([directory])}")
 
 
 def draw_seeds(directories: list[Path], out: Path) -> None:

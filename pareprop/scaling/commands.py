@@ -10,12 +10,13 @@ import click
 from .. import files
 from ..errors import InputError, StateError
 from ..machine import peak_rss_bytes
+from ..network.local import target_rate
 from ..parallel.exchange import Exchange
 from ..runs import benchmark
 from ..runs.options import FiniteFloat, GivenPath
 from ..storage.disk import replacing
 from . import collect as table
-from . import dryrun, launchers, measure, slurm, study, subject, units
+from . import dryrun, launchers, measure, rank_table, slurm, study, subject, units
 from .predict import Prediction, nodes_for, predict
 
 UNITS = "units.json"
@@ -127,7 +128,7 @@ def dry_run(
 ) -> None:
     """Build and step one rank of a run with any number of ranks; CONFIG is a task, a file, or bench."""
     _one_process(exchange)
-    chosen = subject.find(source, settings)
+    chosen, program = subject.find(source, settings), peak_rss_bytes()
     found = dryrun.run(
         chosen.model, chosen.task, ranks, rank, samples=samples, rate_hz=rate, settings=chosen.settings,
         progress=click.echo,
@@ -139,7 +140,12 @@ def dry_run(
         unit = "s" if name == "build" else "s per sample"
         click.echo(f"{name:12s} {seconds / (1 if name == 'build' else samples):9.4f} {unit}")
     _print_memory(found.share.memory)
-    click.echo(f"peak memory {found.share.peak_rss_bytes / 2**20:.0f} MiB; times without communication")
+    peak, own = found.share.peak_rss_bytes, sum(found.share.memory.values())
+    click.echo(f"peak memory {peak / 2**20:.0f} MiB; times without communication")
+    click.echo(
+        f"of it {program / 2**20:.0f} MiB are the program, {own / 2**20:.0f} MiB this rank, "
+        f"{max(peak - program - own, 0) / 2**20:.0f} MiB building and the dry run itself"
+    )
 
 
 def _print_memory(memory: dict[str, float]) -> None:
@@ -156,8 +162,15 @@ def _print_memory(memory: dict[str, float]) -> None:
 @units_option
 @click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first; takes a minute or two.")
 @click.option("--latency", type=FiniteFloat(min=0), help="Latency of a message between nodes in s [as measured].")
-@click.option("--bandwidth", type=FiniteFloat(min=1), help="Bandwidth of a rank in bytes per second [as measured].")
-@click.option("--ranks", type=click.IntRange(1, MOST), default=1, show_default=True)
+@click.option("--bandwidth", type=FiniteFloat(min=1), help="Bandwidth of a node in bytes per second [as measured].")
+@click.option(
+    "--ranks",
+    "ranks_text",
+    metavar="N[,N...]",
+    default="1",
+    show_default=True,
+    help="Number of ranks; several, such as 1,2,...,1024, give a table.",
+)
 @click.option(
     "--within",
     metavar="TIME",
@@ -170,11 +183,12 @@ def _print_memory(memory: dict[str, float]) -> None:
 @click.pass_obj
 def predict_command(
     exchange: Exchange, source: str | None, settings: tuple[str, ...], rate: float | None, units_file: str,
-    measures: bool, latency: float | None, bandwidth: float | None, ranks: int, within: str | None,
+    measures: bool, latency: float | None, bandwidth: float | None, ranks_text: str, within: str | None,
     ranks_per_node: int, node_memory: float,
 ) -> None:  # fmt: skip
     """Predict seconds by phase and memory of CONFIG (a task, a file, or bench) on any number of ranks."""
     _one_process(exchange)
+    several = rank_table.ranks_of(ranks_text, MOST)
     if measures:
         options = {"network": measure.exchange_costs(), "progress": click.echo, "base_bytes": peak_rss_bytes()}
         found = {name: measure.measure(name, **options) for name in ("interval", "spike")}
@@ -186,13 +200,28 @@ def predict_command(
     chosen = subject.find(source, settings)
     costs = _costs(units_file, chosen.model.variant, latency, bandwidth)
     arguments = chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate)
+    _note_rate(chosen, rate)
     if within:
         limit_s = slurm.seconds_of(within)
         nodes, found = nodes_for(*arguments, costs, limit_s, ranks_per_node, node_memory * 1e9)
         click.echo(f"{nodes} nodes with {ranks_per_node} ranks each")
+    elif len(several) > 1:
+        predictions = [predict(*arguments, ranks, costs, ranks_per_node) for ranks in several]
+        click.echo("\n".join(rank_table.lines(predictions, ranks_per_node, node_memory * 1e9)))
+        return
     else:
-        found = predict(*arguments, ranks, costs)
+        found = predict(*arguments, several[0], costs, ranks_per_node)
     _print_prediction(found, chosen.samples)
+
+
+def _note_rate(chosen: subject.Subject, rate: float | None) -> None:
+    """Say which firing rate a prediction assumes, unless it was given."""
+    if rate is None:
+        click.echo(
+            f"note: neurons are taken to fire at {target_rate(chosen.model):g} Hz, their f_target; untrained ones "
+            "often fire two to four times as much, and time grows with it; "
+            "--rate sets it, run.log of a short run tells it"
+        )
 
 
 def _costs(file: str, variant: str, latency: float | None, bandwidth: float | None) -> units.Units:
@@ -211,7 +240,8 @@ def _print_prediction(found: Prediction, samples: int) -> None:
         click.echo(f"{phase:12s} {found.phases[phase]:9.3f} s")
     _print_memory(found.memory)
     click.echo(
-        f"{found.nbytes / 2**20:.0f} MiB per rank with the process itself; slowest rank {found.imbalance:.3f} x mean"
+        f"{found.nbytes / 2**20:.0f} MiB per rank with the process itself, {found.node_bytes / 2**20:.0f} MiB per "
+        f"node; slowest rank {found.imbalance:.3f} x mean"
     )
 
 
@@ -238,12 +268,16 @@ def jobs(
     chosen = subject.find(source, settings)
     costs = _costs(units_file, chosen.model.variant, None, None)
     found = predict(
-        chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate), nodes * ranks_per_node, costs
-    )
+        chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate), nodes * ranks_per_node, costs,
+        ranks_per_node,
+    )  # fmt: skip
     arguments = [source, *(f"--set={text}" for text in settings)]
     seconds = slurm.seconds_of(limit) if limit else None
     line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, found)
-    click.echo(f"# predicted: {found.seconds:.3g} s, {found.nbytes / 2**20:.0f} MiB per rank; {number} job(s) in a row")
+    click.echo(
+        f"# predicted: {found.seconds:.3g} s, {found.nbytes / 2**20:.0f} MiB per rank; {number} job(s) in a row; "
+        f"time and memory below have a margin of {slurm.MARGIN:g}"
+    )
     click.echo(line)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .. import rng
+from .. import elementary, rng
 from ..engines.base import Engine
 from ..engines.episode import Episode, Reply
 from ..engines.interval import Interval
@@ -154,7 +154,7 @@ def choose(signal: np.ndarray, draw: float, greedy: bool) -> int:
     if greedy:
         return int(np.argmax(signal))
     with np.errstate(invalid="ignore"):  # a signal that is not finite ends the run after the sample
-        policy = np.exp(log_softmax(signal))
+        policy = elementary.exp(log_softmax(signal))
     return min(int(np.count_nonzero(np.cumsum(policy) <= draw)), len(signal) - 1)
 
 
@@ -177,6 +177,8 @@ def check(task: ClosedTask, model: Model) -> None:
 
 
 def _checked(reply: Reply) -> Reply:
+    if not isinstance(reply, Reply):
+        raise InputError(f"the episode returned a {type(reply).__name__}, must return a Reply")
     if not np.isfinite(reply.reward):
         raise InputError(f"the reward is {reply.reward}, must be finite")
     if not np.all(np.isfinite(reply.observation)):

@@ -15,6 +15,7 @@ called, in which observers may communicate through `simulation.replicas`. Gradie
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 from itertools import chain
 from statistics import fmean
@@ -38,6 +39,7 @@ from ..parallel.exchange import Alone, Exchange
 from ..parallel.replicas import FEWEST, leaf
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
+from .checks import check_observers, check_sample, check_task
 from .digest import Digest
 from .episodes import Episodes
 from .finite import find_bad
@@ -92,9 +94,11 @@ class Simulation:
         observers: Iterable[Observer] = (),
         settings: Settings | None = None,
     ) -> None:
+        check_task(task)
         self.exchange = exchange or Alone()
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
         self.observers = list(observers)
+        check_observers(self.observers)
         self.replicas = self.exchange.replicas
         self.world = self.replicas.world or self.exchange.comm
         engine = ENGINES[model.variant]
@@ -120,10 +124,16 @@ class Simulation:
         self.batch: list[tuple[float, float]] = []
         self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
         self.stop_requested = False
+        self._begun = False  # by `train`
         self.between = True
         self._torn = ""  # what is half done
         self._trained = ""  # digest of what was learned before samples without learning; see `hexdigest`
         self._kept: list[SpikeLog] = []  # spikes that the digest takes when those of the groups before are in it
+
+    def __repr__(self) -> str:
+        size, last = self.model.size("recurrent"), f", loss {self.losses[-1]:.4g}" if self.losses else ""
+        where = f"rank {self.exchange.rank} of {self.exchange.size}"
+        return f"Simulation({type(self.task).__name__}, {size:,} neurons, {self.iteration} iterations{last}, {where})"
 
     def train(self, n_iterations: int) -> list[float]:
         """Collective: run iterations until `n_iterations` are done in all; return the losses of all so far.
@@ -138,6 +148,11 @@ class Simulation:
             On all ranks, after the iteration that was interrupted on any; `train` goes on from there.
         """
         self._require_whole()
+        done = self.iteration
+        if 0 < n_iterations == done and self._begun and not self.exchange.rank:
+            hint = f"the number is a total: train({done + n_iterations}) goes on"
+            warnings.warn(f"train({n_iterations}): {done} iterations are done; {hint}", stacklevel=2)
+        self._begun = True
         with Deferred() as interrupt:
             self._train(n_iterations, interrupt)
         return self.losses
@@ -178,12 +193,18 @@ class Simulation:
         """Collective: do on all ranks what any rank asked for; return whether any was interrupted."""
         asking = [observer for observer in self.observers if observer.everywhere]
         questions = [observer.asks(self) for observer in asking]
-        answers = collectives.any_of(self.world, [self.stop_requested, interrupted, *chain(*questions)])
+        answers = self._any_of([self.stop_requested, interrupted, *chain(*questions)])
         self.stop_requested, interrupted, *answers = answers
         for observer, asked in zip(asking, questions, strict=True):
             observer.settle(self, answers[: len(asked)])
             answers = answers[len(asked) :]
         return interrupted
+
+    def _any_of(self, flags: list[bool]) -> list[bool]:
+        """Collective over all groups: return for each flag whether any rank has set it."""
+        if self.replicas.count > 1:
+            return collectives.any_of(self.world, flags)
+        return self.engine.channel.any_of(flags)
 
     def _require_whole(self) -> None:
         if self._torn:
@@ -271,8 +292,9 @@ class Simulation:
             sample = self.episodes.play(index, phase)
             error, loss = self.engine.finish(sample, learn)
         else:
-            with guarded(self.exchange.comm):  # data may be bad on one rank alone
+            with self.engine.channel.guarded():  # data may be bad on one rank alone
                 sample = self.task.sample(index, phase)
+                check_sample(sample, self.task)
                 sample.check(self.task.n_steps, self.model)
             error, loss = self.engine.run(sample, learn)
         self._check_finite(index, loss)
@@ -292,9 +314,8 @@ class Simulation:
         problem = find_bad(self.network, self.engine)
         if not math.isfinite(loss):
             problem = StateError(f"the loss of sample {index} is {loss}" + (f"; {problem}" if problem else ""))
-        if collectives.maximum(self.exchange.comm, problem is not None):
-            hint = f"{problem} (sample {index}); a smaller learning rate or tighter weight bounds may help"
-            collectives.raise_together(self.exchange.comm, problem and StateError(hint))
+        hint = f"{problem} (sample {index}); a smaller learning rate or tighter weight bounds may help"
+        self.engine.channel.raise_together(problem and StateError(hint))
 
     def set_eta(self, eta: float, projection: str | None = None) -> None:
         """Change the learning rate of one projection, or of all, from the next update on."""

@@ -29,6 +29,8 @@ class Task(Protocol):
 class ClosedTask(Protocol):
     """Episodes in closed loop; whatever has the method `episode` is taken for one. See the module `episodes`.
 
+    Subclasses take over the values of `seed` and of what follows `n_actions`.
+
     Attributes
     ----------
     n_steps : int
@@ -51,14 +53,14 @@ class ClosedTask(Protocol):
     """
 
     n_steps: int
-    seed: int
+    seed: int = 1
     first: int
     period: int
     n_actions: int
-    sensor_delay: int
-    replicated: bool
-    bootstrap: bool
-    act: str
+    sensor_delay: int = 1
+    replicated: bool = False
+    bootstrap: bool = False
+    act: str = "sample"
 
     def episode(self, index: int, phase: str = "train") -> Episode:
         """Return episode number `index` of `phase`."""

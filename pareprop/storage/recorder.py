@@ -28,7 +28,7 @@ from .growing_file import Column, GrowingFile, SharedFile, can_share
 from .results import choose_evenly
 from .spike_block import SpikeBlock
 
-SIGNALS = {"readout_signal": "mV", "error_signal": "mV", "target_signal": "mV"}
+SIGNALS = ("readout_signal", "error_signal", "target_signal")
 Quantity = Literal["spikes", "input_spikes", *RECORDED_UNITS, *SIGNALS, "weights"]
 SPIKE = ("iteration", "step", "id")
 BUFFER_BYTES = 2**23  # bytes that a rank buffers before it writes
@@ -107,7 +107,8 @@ class Recorder(Observer):
             yield "samples/loss", Column("f8", (), "1", ("sample",))
             if simulation.model.loss is not None:
                 yield "samples/n_steps", Column("u4", (), "steps", ("sample",))
-        for name, unit in SIGNALS.items() if rank == 0 else ():
+        unit = simulation.engine.loss.unit
+        for name in SIGNALS if rank == 0 else ():
             if name in what:
                 yield f"readouts/{name}", Column("f8", (n_out,), unit, ("sample and step", "readout"))
         for name, unit in RECORDED_UNITS.items():

@@ -24,6 +24,7 @@ from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
 from . import local_activity
 from .disk import clear, on_disk, reason, require_space
+from .self_description import describe_sample, name_axes, write_parameters
 
 FORMAT = "pareprop-run-1"
 SYNAPSE_BYTES = 36  # source, target, delay, both weights
@@ -66,6 +67,7 @@ class ResultsFile(Observer):
                     "dt_ms": simulation.model.dt_ms, "build": build_info.mode,
                 }  # fmt: skip
                 file.attrs.update(root | self.attributes)
+                write_parameters(file, simulation.model)
 
     def ensure(self, simulation: Simulation) -> None:
         """Collective: create the file unless an earlier part of the run did."""
@@ -137,17 +139,22 @@ class ResultsFile(Observer):
             self._write_weights(simulation, file, "weight")
             if file is None:
                 return
-            for key in [key for key in file if key != "projections"]:  # of a part of the run that ended here before
+            for key in [
+                key for key in file if key not in ("projections", "populations")
+            ]:  # of a part of the run that ended here before
                 del file[key]
             for key, value in self.dynamics.items():
                 if isinstance(value, np.ndarray):
                     file[f"dynamics/{key}"] = value
             for key in [key for key in self.dynamics if key.endswith("/iteration")]:
                 file[f"dynamics/{key.partition('/')[0]}"].attrs["iteration"] = self.dynamics[key]
+            for group in file["dynamics"].values() if "dynamics" in file else ():
+                describe_sample(group, simulation.engine.loss.unit)
             file["loss"], file["firing_rate"] = simulation.losses, simulation.rates
             for name, counts in simulation.moves.items():
                 file[f"moves/{name}"] = counts
-            file["loss"].attrs["unit"], file["firing_rate"].attrs["unit"] = "1", "Hz"
+            for name, unit in (("loss", "1"), ("firing_rate", "Hz")):
+                name_axes(file, name, ("iteration",), unit)
             groups = simulation.replicas.count
             file.attrs.update(digest=digest, ranks=groups * simulation.exchange.size, replicas=groups)
             timings = file.create_group("timings")
@@ -188,9 +195,9 @@ def _projection(file: h5py.File, projection: Any, count: int) -> h5py.Group:
         columns = {"source": "i8", "target": "i8", "delay": "i4", "weight_initial": "f8", "weight": "f8"}
         for key, kind in columns.items():
             group.create_dataset(key, (count,), kind)
+            name_axes(group, key, ("synapse",))
         pre, post = projection.pre, projection.post
         group.attrs.update(pre=pre.name, post=post.name, n_pre=pre.size, n_post=post.size)
-        group["delay"].attrs["unit"] = "steps"
     return group
 
 

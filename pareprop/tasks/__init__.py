@@ -4,7 +4,8 @@ May import `engines`, `network`, `parallel`, `sonata` and the ground.
 
 Where to add
 ------------
-A task: a module with a class of `TaskBase`, listed here. `lemniscate` is the smallest example.
+A task: a module with a class of `TaskBase`, listed here. `lemniscate` is the smallest example. One with rewards, in
+closed loop: a class of `closed.ClosedBase`; `reach` is an example.
 """
 
 from .base import TaskBase
@@ -19,6 +20,7 @@ from .n_mnist import NMnist
 from .own_activity import OwnActivity
 from .reach import Reach
 from .sine_waves import SineWaves, SineWavesPlus
+from .store_recall import StoreRecall
 
 TASKS: dict[str, type[TaskBase]] = {
     kind.name: kind
@@ -29,6 +31,7 @@ TASKS: dict[str, type[TaskBase]] = {
         Handwriting,
         EvidenceAccumulation,
         NMnist,
+        StoreRecall,
         OwnActivity,
         DelayedChoice,
         Reach,

@@ -56,6 +56,14 @@ class TaskBase(parameters.Frozen):
     test_samples: int = Field(
         0, ge=0, json_schema_extra=RUN, description="samples of the test after training, 0 for none"
     )
+    log: Literal["csv", "tensorboard", "none"] = Field(
+        "csv",
+        json_schema_extra=RUN,
+        description="curves while it runs: csv (loss.csv), tensorboard (beside it) or none",
+    )
+    figures: Literal["png", "pdf", "none"] = Field(
+        "png", json_schema_extra=RUN, description="figures at the end: png, pdf (both), or none"
+    )
 
     @model_validator(mode="before")
     @classmethod

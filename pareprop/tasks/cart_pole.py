@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from .. import rng
+from .. import elementary, rng
 from .closed import ClosedBase
 from .population_code import PopulationCode
 
@@ -44,7 +44,7 @@ class Cart:
         """Push left (0) or right (1) for 20 ms of the cart's time; Euler's method, as Gymnasium does."""
         x, v, angle, turn = self.state
         force, total, moment = (FORCE if action == 1 else -FORCE), MASS_CART + MASS_POLE, MASS_POLE * HALF_LENGTH
-        cos, sin = np.cos(angle), np.sin(angle)
+        cos, sin = elementary.cos(angle), elementary.sin(angle)
         push = (force + moment * np.square(turn) * sin) / total
         turning = (GRAVITY * sin - cos * push) / (HALF_LENGTH * (4.0 / 3.0 - MASS_POLE * np.square(cos) / total))
         acceleration = push - moment * turning * cos / total

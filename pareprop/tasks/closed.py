@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..engines.episode import Reply
 from ..engines.interval import IntervalSettings
 from ..engines.sample import Sample
 from ..errors import InputError
+from ..machine import require_bytes
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import Adam
@@ -95,6 +97,12 @@ class ClosedBase(TaskBase):
     )
     n_rec: int = Field(60, ge=1, json_schema_extra=MODEL, description="recurrent neurons")
     indegree: int = Field(0, ge=0, json_schema_extra=MODEL, description="recurrent synapses per neuron, 0 for all")
+    readout_std: float = Field(
+        0.1, ge=0, json_schema_extra=MODEL, description="standard deviation of the first weights onto the readouts"
+    )
+    eta_out: float = Field(
+        0.0, ge=0, json_schema_extra=LEARNING, description="learning rate of these weights, 0 for that of the others"
+    )
     tau_out: float = Field(10.0, gt=0, json_schema_extra=MODEL, description="time constant of the readouts in ms")
     sensor_delay: int = Field(
         1, ge=1, json_schema_extra=MODEL, description="steps from a decision to the first one that the reply drives"
@@ -161,22 +169,34 @@ class ClosedBase(TaskBase):
 
     def attributes(self) -> dict[str, Any]:
         """Return the parameters of the loss, and names for the figures."""
-        return {"gamma": self.gamma, "lambda": self.lambda_, "c_V": self.c_V, "c_H": self.c_H, "act": self.act}
+        found = {"gamma": self.gamma, "lambda": self.lambda_, "c_V": self.c_V, "c_H": self.c_H, "act": self.act}
+        return found | ({} if self.stop_above is None else {"stop_above": self.stop_above})
+
+    def kept_samples(self) -> dict[tuple[str, int], str]:
+        """Return the episodes whose dynamics are recorded."""
+        kept = super().kept_samples()
+        if self.stop_above is not None and ("test", 0) not in kept:
+            kept = {("train", 0): "first", ("test", 0): "last"}
+        return kept
 
     def model(self) -> Model:
         """Return the network."""
         if self.variant != "interval":
             raise InputError(f"variant = '{self.variant}': rewards are learned in the interval variant only")
+        n_sources = self.code.n_sources
+        require_bytes(16 * n_sources * self.n_steps, f"draws of {n_sources} inputs in {self.n_steps} steps")
         loss = Reward(self.gamma, self.lambda_, self.c_V, self.c_H)
-        optimizer = Adam(eta=self.eta, batch_size=self.batch_size, epsilon=1e-8)
-        model = Model(self.variant, self.seed, optimizer=optimizer, precision=self.precision, loss=loss)
-        inputs = model.inputs("in", self.code.n_sources)
+        model = Model(self.variant, self.seed, optimizer=self._adam(self.eta), precision=self.precision, loss=loss)
+        inputs = model.inputs("in", n_sources)
         groups = self._neurons(model)
         out = model.readouts(
             "out", self.n_actions + 1, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=self.tau_out, regular_spike_arrival=False
         )
         self._connect(model, inputs, groups, out)
         return model
+
+    def _adam(self, eta: float) -> Adam:
+        return Adam(eta=eta, batch_size=self.batch_size, epsilon=1e-8)
 
     def _neurons(self, model: Model) -> list[Population]:
         return [model.neurons("rec", self.n_rec, "iaf", t_ref=3.0, **self._parameters())]
@@ -196,8 +216,10 @@ class ClosedBase(TaskBase):
         rule = {"rule": "fixed_indegree", "indegree": self.indegree} if self.indegree else {}
         weight = Normal(std=(self.indegree or n_rec) ** -0.5)
         for group in groups:
-            model.connect(inputs, group, weight=Normal(std=inputs.size**-0.5))
+            model.connect(inputs, group, weight=Normal(std=1.0 / math.sqrt(inputs.size)))
             for other in groups:
                 model.connect(other, group, weight=weight, allow_autapses=False, **rule)
-            model.connect(group, out, weight=Normal(std=0.1))
+            model.connect(
+                group, out, weight=Normal(std=self.readout_std), optimizer=self._adam(self.eta_out or self.eta)
+            )
             model.connect(out, group, weight=Normal(std=1.0), feedback=self.feedback)

@@ -5,13 +5,12 @@ The trial of evidence accumulation (Bellec et al. 2020, figure 3) without target
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from .. import rng
+from .. import elementary, rng
 from ..engines.episode import Reply
 from ..network.connectivity import Population
 from ..network.model import Model
@@ -131,7 +130,7 @@ class DelayedChoice(ClosedBase):
 
     def _neurons(self, model: Model) -> list[Population]:
         values = self._parameters() | {"t_ref": 5.0}
-        adapt_beta = 1.7 * math.expm1(-1.0 / self.adapt_tau) / math.expm1(-1.0 / 20.0)
+        adapt_beta = 1.7 * elementary.expm1(-1.0 / self.adapt_tau) / elementary.expm1(-1.0 / 20.0)
         return [
             model.neurons("reg", self.n_rec, "iaf", **values),
             model.neurons("ad", self.n_ad, "iaf_adapt", adapt_tau=self.adapt_tau, adapt_beta=adapt_beta, **values),

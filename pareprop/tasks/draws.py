@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from .. import rng
+from .. import elementary, rng
 from ..parallel.spike_log import SpikeLog
 
 
@@ -41,7 +43,36 @@ def noise(seed: int, purpose: str, probability: np.ndarray, n_steps: int, group:
 
 def glorot(n_in: int, n_out: int) -> float:
     """Return the bound of Glorot's uniform distribution (Glorot and Bengio 2010)."""
-    return (6.0 / (n_in + n_out)) ** 0.5
+    return math.sqrt(6.0 / (n_in + n_out))
+
+
+class LegacyNormal:
+    """`numpy.random.RandomState.randn`, but for the last bit of its logarithm, which depends on the processor.
+
+    Parameters
+    ----------
+    state : np.random.RandomState
+        Generator to draw from, by Marsaglia's polar method; afterwards it is where `randn` would leave it.
+    """
+
+    def __init__(self, state: np.random.RandomState) -> None:
+        self._state, self._left = state, np.zeros(0)
+
+    def draw(self, *shape: int) -> np.ndarray:
+        """Draw standard normal numbers of this shape."""
+        n = math.prod(shape)
+        parts = [self._left]
+        missing = (n - len(self._left) + 1) // 2  # pairs, of which a quarter is rejected
+        while missing > 0:
+            x = 2.0 * self._state.random_sample((missing, 2)) - 1.0
+            square = x[:, 0] * x[:, 0] + x[:, 1] * x[:, 1]
+            inside = (square < 1.0) & (square != 0.0)
+            factor = np.sqrt(-2.0 * elementary.log(square[inside]) / square[inside])
+            parts.append((factor[:, None] * x[inside, ::-1]).reshape(-1))
+            missing -= len(factor)
+        drawn = np.concatenate(parts)
+        self._left = drawn[n:]
+        return drawn[:n].reshape(shape)
 
 
 def one_hot(label: int, n_classes: int, n_steps: int) -> np.ndarray:

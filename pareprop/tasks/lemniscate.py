@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
+from .. import elementary
 from .trajectory import Trajectory
 
 
@@ -29,4 +30,4 @@ class Lemniscate(Trajectory):
     def path_points(self) -> np.ndarray:
         """Return x and y in every step, (n_steps, 2)."""
         phase = np.linspace(0.0, 2.0 * np.pi, self.n_step)
-        return np.column_stack([np.sin(phase), np.sin(2.0 * phase)])
+        return np.column_stack([elementary.sin(phase), elementary.sin(2.0 * phase)])

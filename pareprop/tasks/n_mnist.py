@@ -6,6 +6,7 @@ Variant "interval" has cross-entropy and Adam on batches instead.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -137,9 +138,10 @@ class NMnist(TaskBase):
     ) -> None:  # fmt: skip
         bound = scale * glorot(self.n_rec, N_CLASSES)
         random = "fixed_probability"
-        model.connect(inputs, neurons, random, probability=self.density_in, weight=Normal(std=inputs.size**-0.5))
+        weight = Normal(std=1.0 / math.sqrt(inputs.size))
+        model.connect(inputs, neurons, random, probability=self.density_in, weight=weight)
         model.connect(
-            neurons, neurons, random, probability=self.density_rec, weight=Normal(std=self.n_rec**-0.5),
+            neurons, neurons, random, probability=self.density_rec, weight=Normal(std=1.0 / math.sqrt(self.n_rec)),
             allow_autapses=False,
         )  # fmt: skip
         model.connect(neurons, out, weight=Uniform(low=-bound, high=bound))

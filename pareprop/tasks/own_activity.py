@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from pydantic import Field
 
-from .. import files, rng
+from .. import elementary, files, rng
 from ..engines.sample import Sample
 from ..errors import InputError
 from ..network.connectivity import Population
@@ -194,14 +194,15 @@ class OwnActivity(TaskBase):
 
     def _synthetic(self, first: int, last: int) -> np.ndarray:
         ids = np.arange(first, last)
-        mean = MEDIAN_HZ * np.exp(SIGMA * rng.normal(rng.key(self.seed, "activity/rate"), ids, 1)[:, 0])
+        mean = MEDIAN_HZ * elementary.exp(SIGMA * rng.normal(rng.key(self.seed, "activity/rate"), ids, 1)[:, 0])
         amplitude = AMPLITUDES * rng.normal(rng.key(self.seed, "activity/amplitude"), ids, len(AMPLITUDES))
         phase = 2 * np.pi * rng.uniform(rng.key(self.seed, "activity/phase"), ids, len(AMPLITUDES))
         seconds = np.arange(self.n_step)[:, None] / 1000.0
         x = sum(
-            amplitude[:, k] * np.sin(2 * np.pi * (k + 1) * seconds + phase[:, k]) for k in range(len(AMPLITUDES))
-        )  # fmt: skip
-        return mean * np.exp(x - np.sum(amplitude**2, axis=1) / 4)  # half the variance of x over time
+            amplitude[:, k] * elementary.sin(2 * np.pi * (k + 1) * seconds + phase[:, k])
+            for k in range(len(AMPLITUDES))
+        )
+        return mean * elementary.exp(x - np.sum(amplitude**2, axis=1) / 4)  # half the variance of x over time
 
     def _check_activity(self) -> None:
         if self.activity is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import rng
+from .. import elementary, rng
 from ..errors import InputError
 from ..parallel.spike_log import SpikeLog
 
@@ -65,7 +65,7 @@ class PopulationCode:
     def probability(self, observation: np.ndarray) -> np.ndarray:
         """Return the probability of a spike per step, float64 (n_sources,), for an observation (n,)."""
         distance = np.asarray(observation, float)[:, None] - self._centres
-        return (self.peak * np.exp(self._factor * distance**2)).ravel()
+        return (self.peak * elementary.exp(self._factor * distance**2)).ravel()
 
 
 class Spikes:

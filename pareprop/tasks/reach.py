@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -15,6 +15,7 @@ from .population_code import PopulationCode
 STEP = 0.1
 NEAR = 0.1  # of the goal in both coordinates: the end
 APART = 0.2  # least distance of start and goal in one coordinate
+SHOWN = 6  # episodes of the test whose paths are drawn
 MOVES = np.array([(STEP, 0.0), (-STEP, 0.0), (0.0, STEP), (0.0, -STEP)])
 
 
@@ -78,6 +79,15 @@ class Reach(ClosedBase):
     def n_actions(self) -> int:
         """Number of directions."""
         return len(MOVES)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return names for the figures."""
+        return super().attributes() | {"action_names": ("right", "left", "up", "down"), "near": NEAR}
+
+    def kept_samples(self) -> dict[tuple[str, int], str]:
+        """Return the episodes whose dynamics are recorded: some more of the test, for their paths."""
+        more = range(1, min(self.test_samples, SHOWN))
+        return super().kept_samples() | {("test", k): f"test-{k}" for k in more}
 
     @cached_property
     def code(self) -> PopulationCode:

@@ -6,12 +6,14 @@ Bellec et al. 2020, Supplementary; sizes, parameters and draws of NEST's tutoria
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from .. import elementary
 from ..engines.sample import Sample
 from ..machine import require_bytes
 from ..network.connectivity import Population
@@ -20,6 +22,7 @@ from ..network.neurons import NEURON_MODELS, NEURONS, Iaf
 from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
 from .base import LEARNING, MODEL, TaskBase, dense
+from .draws import LegacyNormal
 
 
 class SineWaves(TaskBase):
@@ -111,7 +114,7 @@ class SineWaves(TaskBase):
 
     def _connect_sparse(self, model: Model, inputs: Population, neurons: Population, out: Population) -> None:
         def normal(fan_in: int) -> Normal:
-            return Normal(std=self._scale * fan_in**-0.5)
+            return Normal(std=self._scale / math.sqrt(fan_in))
 
         model.connect(inputs, neurons, weight=normal(self.n_in))
         model.connect(
@@ -130,12 +133,13 @@ class SineWaves(TaskBase):
         sizes = ", ".join(f"{name} = {getattr(self, name)}" for name in ("n_in", "n_rec", "n_out", "n_step"))
         require_bytes(8 * largest, f"{sizes}: a draw")
         rng = np.random.RandomState(self.seed)
+        normal = LegacyNormal(rng)
         n_in, n_rec, n_out = (self.n_in, self.n_rec, self.n_out) if not self.indegree else (self.n_in, 0, 0)
-        w_in = rng.randn(n_in, n_rec).T / np.sqrt(n_in)
-        w_rec = rng.randn(n_rec, n_rec).T / np.sqrt(max(n_rec, 1))
+        w_in = normal.draw(n_in, n_rec).T / np.sqrt(n_in)
+        w_rec = normal.draw(n_rec, n_rec).T / np.sqrt(max(n_rec, 1))
         w_rec[np.diag_indices(n_rec)] = np.nan
-        w_out = rng.randn(n_rec, n_out).T / np.sqrt(max(n_rec, 1))
-        w_fb = rng.randn(n_rec, n_out) / np.sqrt(max(n_rec, 1))
+        w_out = normal.draw(n_rec, n_out).T / np.sqrt(max(n_rec, 1))
+        w_fb = normal.draw(n_rec, n_out) / np.sqrt(max(n_rec, 1))
         raster = rng.rand(self.n_step, n_in) < self.input_rate
         raster[0] = False  # a spike that arrives in step 0 would be lost
         target = np.column_stack([self._sines(rng) for _ in range(self.n_out)])
@@ -147,7 +151,7 @@ class SineWaves(TaskBase):
         phase = rng.uniform(0.0, 2.0 * np.pi, len(self.periods))
         total = np.zeros(self.n_step)
         for a, p, period in zip(amplitude, phase, self.periods, strict=True):
-            total += a * np.sin(np.linspace(0.0, 2.0 * np.pi * (self.n_step // period), self.n_step) + p)
+            total += a * elementary.sin(np.linspace(0.0, 2.0 * np.pi * (self.n_step // period), self.n_step) + p)
         total -= total[0]
         return total / max(np.abs(total).max(), np.finfo(float).tiny)
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .. import rng
+from .. import elementary, rng
 from ..errors import InputError
 from .events import SIDE, Events
 
@@ -52,7 +52,7 @@ class SyntheticDigits:
 
     def events(self, index: int) -> Events:
         """Return the events of the sensor for one digit."""
-        log_intensity = np.log(0.1 + self._render(self._images[index]))
+        log_intensity = elementary.log(0.1 + self._render(self._images[index]))
         reference = log_intensity[0].copy()
         found = []
         for step, seen in enumerate(log_intensity):
@@ -76,7 +76,9 @@ class SyntheticDigits:
 
     def _render(self, image: np.ndarray) -> np.ndarray:
         rows, columns = self._interpolation
-        return (rows @ image) @ columns.transpose(0, 2, 1)
+        # not by BLAS, whose order of the sums follows the processor
+        half = sum(rows[:, :, k, None] * image[k] for k in range(len(image)))
+        return sum(half[:, :, k, None] * columns[:, None, :, k] for k in range(len(image)))
 
     def _noisy(self, events: np.ndarray, index: int) -> np.ndarray:
         """Add noise events: pixel, polarity and step drawn uniformly."""

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from .. import elementary
 from ..engines.sample import Sample
 from ..network.model import Model
 from ..network.optimizers import Adam, GradientDescent, Optimizer
@@ -65,14 +66,15 @@ class Trajectory(TaskBase):
         neurons = model.neurons(
             "rec", self.n_rec, "iaf_adapt", C_m=250.0, E_L=0.0, V_m=0.0, V_th=0.03, tau_m=Normal(mean=30.0, std=2.0),
             t_ref=0.0, f_target=self.f_target, surrogate_gradient_height=10.0, surrogate_gradient_width=0.03,
-            adapt_tau=self.adapt_tau, adapt_beta=1.7 * math.expm1(-1.0 / self.adapt_tau) / math.expm1(-1.0 / 30.0),
+            adapt_tau=self.adapt_tau,
+            adapt_beta=1.7 * elementary.expm1(-1.0 / self.adapt_tau) / elementary.expm1(-1.0 / 30.0),
             **values,
         )  # fmt: skip
         out = model.readouts("out", 2, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=50.0, **own)
-        model.connect(inputs, neurons, weight=Normal(std=self._scale * self.n_in**-0.5))
-        model.connect(neurons, neurons, weight=Normal(std=self._scale * self.n_rec**-0.5), allow_autapses=False)
-        model.connect(neurons, out, weight=Normal(std=self._scale * self.n_rec**-0.5))
-        model.connect(out, neurons, weight=Normal(std=self._scale * self.n_rec**-0.5))
+        model.connect(inputs, neurons, weight=Normal(std=self._scale / math.sqrt(self.n_in)))
+        model.connect(neurons, neurons, weight=Normal(std=self._scale / math.sqrt(self.n_rec)), allow_autapses=False)
+        model.connect(neurons, out, weight=Normal(std=self._scale / math.sqrt(self.n_rec)))
+        model.connect(out, neurons, weight=Normal(std=self._scale / math.sqrt(self.n_rec)))
         return model
 
     @property

@@ -40,6 +40,10 @@ ENTRIES = (
     Entry("lemniscate", "run lemniscate", "trajectory", "A figure eight"),
     Entry("handwriting", "run handwriting --set word=eprop", "trajectory", "A word"),
     Entry("evidence-accumulation", "run evidence-accumulation", "evidence", "The side with more cues, after a pause"),
+    Entry("store-recall", "run store-recall", "evidence", "A value kept over others until it is asked for"),
+    Entry("delayed-choice", "run delayed-choice", "returns", "The side of a cue, after a pause, from rewards alone"),
+    Entry("reach", "run reach", "paths", "Reach a goal on the plane, from rewards in closed loop"),
+    Entry("cart-pole", "run cart-pole", "returns", "Balance a pole on a cart, from rewards in closed loop"),
     Entry("n-mnist", "run n-mnist --set data=FOLDER", "events", "Digits seen by an event camera, 800 + 100 recordings"),
     Entry(
         "n-mnist-interval", "run n-mnist --set data=FOLDER --set variant=interval", "classification",
@@ -63,7 +67,9 @@ def run(entry: Entry, data: str, again: bool) -> dict | None:
     if done.returncode:
         raise click.ClickException(f"{entry.command}: exit code {done.returncode}\n{done.stderr}")
     shrink(directory, entry)
-    kept = [line for line in done.stdout.splitlines() if line.startswith(("loss:", "stopped", "test", "data:"))]
+    kept = [
+        line for line in done.stdout.splitlines() if line.startswith(("loss:", "return:", "stopped", "test", "data:"))
+    ]
     return {"said": kept, "seconds": round(sum(after[:2]) - sum(before[:2]), 1)}
 
 

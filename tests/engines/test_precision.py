@@ -129,7 +129,7 @@ def task(*settings: str) -> list[str]:
 def test_runs_and_restarts_on_other_ranks(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     whole = {}
     for n in (2, 3):
         commands = [[*task(*settings), "--out", tmp_path / f"{n}-{k}"] for k, settings in enumerate(TRAINED.values())]
@@ -152,7 +152,7 @@ def test_runs_and_restarts_on_other_ranks(
 def test_checkpoint_of_the_other_precision_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     code, _, errors = command(capsys, *task("precision=double"), "--until", 2, "--out", tmp_path / "double")
     assert code == 0, errors
     code, _, errors = command(capsys, "resume", tmp_path / "double", "--set", "precision=single")

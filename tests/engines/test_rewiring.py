@@ -82,7 +82,7 @@ weight = {{ mean = 0.0, std = 0.3 }}
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
 
 
 @pytest.mark.mpi

@@ -20,7 +20,7 @@ def tiny(*settings: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What scripts may call, and what is refused: no NEST needed."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,47 @@ def test_old_names_are_taken_with_a_notice() -> None:
     with pytest.warns(errors.NESTWarning, match="gamma"):
         nodes = nest.Create("eprop_iaf", 1, {"gamma": 0.5, "beta": 2.0})
     assert nodes.get("surrogate_gradient_height") == 0.5 and nodes.get("surrogate_gradient_width") == 0.5
+
+
+def test_many_numbers_are_those_drawn_one_by_one() -> None:
+    """What `test_random` compares with NEST one by one holds for arrays, across the ends of the twister's state."""
+    from pareprop.nest.mersenne import NormalPairs, Twister
+
+    whole = lambda twister: twister.whole(1000, 1)[0], lambda twister, n: twister.whole(1000, n)
+    for draw, many in ((Twister.drand, Twister.uniform), whole):
+        one, other = Twister(5, 7), Twister(5, 7)
+        for n in (1, 311, 2, 624, 1000):
+            assert [draw(one) for _ in range(n)] == many(other, n).tolist()
+    one, other, singly, together = Twister(5, 7), Twister(5, 7), NormalPairs(), NormalPairs()
+    for n in (0, 1, 2, 7, 1, 1000, 3):
+        assert [singly.draw(one, 0.3, 2.0) for _ in range(n)] == together.many(other, 0.3, 2.0, n).tolist()
+        assert one.drand() == other.drand()
+
+
+def test_weights_of_many_random_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn after the pairs, said once; the same again after a reset, on each call others."""
+    from pareprop.nest import errors, rules
+
+    monkeypatch.setattr(rules, "MOST_EXACT", 1000)
+    kinds = {"normal": (nest.random.normal(2.0, 0.5), 2.0, 0.5),
+             "uniform": (nest.random.uniform(1.0, 3.0), 2.0, 3**-0.5),
+             "exponential": (1.0 + 2.0 * nest.random.exponential(0.5), 2.0, 1.0)}  # fmt: skip
+    found = []
+    for _ in range(2):
+        nest.ResetKernel()
+        errors._given.clear()
+        nodes = nest.Create("eprop_iaf", 60)
+        for name, (kind, mean, std) in kinds.items():
+            nest.CopyModel("static_synapse", name)
+            told = pytest.warns(errors.NESTWarning, match="not the numbers that NEST draws")
+            with nullcontext() if found else told:
+                nest.Connect(nodes, nodes, {"rule": "fixed_indegree", "indegree": 50},
+                             {"synapse_model": name, "weight": kind})  # fmt: skip
+            weights = np.array(nest.GetConnections(synapse_model=name).get("weight"))
+            assert abs(weights.mean() - mean) < 0.08 and abs(weights.std() / std - 1.0) < 0.08
+            found.append(weights)
+    assert all(np.array_equal(one, two) for one, two in zip(found[:3], found[3:], strict=True))
+    assert len(np.unique(np.concatenate(found[:3]))) == 9000
 
 
 def test_connections_are_found_and_changed() -> None:
@@ -179,6 +221,20 @@ def test_a_mistake_of_one_rank_ends_the_others(tmp_path: Path) -> None:
     script.write_text("import nest\nif nest.Rank() == 1:\n    raise ValueError('here')\nnest.SyncProcesses()\n")
     done = mpirun(2, "-m", "pareprop", "nest", script, timeout=100)
     assert done.returncode != 0 and "ValueError: here" in done.stderr
+
+
+def test_timings_tell_where_the_time_went(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    from pareprop.cli import main
+
+    script = tmp_path / "small.py"
+    script.write_text(
+        "import nest\na, b = nest.Create('parrot_neuron'), nest.Create('eprop_iaf', 3)\n"
+        "nest.Connect(a, b, 'all_to_all', {'synapse_model': 'eprop_synapse', 'delay': 0.1})\nnest.Simulate(1.0)\n"
+    )
+    main(["nest", "--timings", str(script)])
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["describe", "wire", "build"]
+    assert lines[-2].startswith("script ") and lines[-1].startswith("digest: ")
 
 
 def test_scripts_see_their_arguments(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:

@@ -12,7 +12,7 @@ import pytest
 from launch import mpirun
 from nest_tutorials import order
 
-RUNNER = Path(nest_tutorials.__file__)
+RUNNER = Path(nest_tutorials.__file__).resolve()
 
 
 def shipped(ending: str) -> Path:

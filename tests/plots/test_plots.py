@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import h5py
@@ -168,6 +169,13 @@ def ydata(ax) -> list[np.ndarray]:
     return [np.asarray(line.get_ydata()) for line in ax.get_lines()]
 
 
+def tile(figure, name: str):
+    """Give the three panels of a projection."""
+    axes = figure.axes
+    first = next(k for k, ax in enumerate(axes) if any(text.get_text().startswith(name) for text in ax.texts))
+    return axes[first : first + 3]
+
+
 def stems(paths: list[Path]) -> set[str]:
     """Give the names of the figures of which both PNG and PDF are there and have the right beginning."""
     magic = {".png": b"\x89PNG", ".pdf": b"%PDF"}
@@ -261,7 +269,13 @@ def test_running_median_passes_over_nan_and_stays_short():
     values[::7], values[100:5000] = np.nan, 3.0
     centres, medians = loss.running_median(values)
     assert len(centres) == 1000 and centres[-1] == 49_999
-    assert medians[0] == 3.0 and medians[-1] == 1.0
+    assert medians[10] == 3.0 and medians[-1] == 1.0
+
+
+def test_running_median_begins_and_ends_where_the_series_does():
+    values = np.linspace(40, 20, 200) + 100 * (np.arange(200) == 0)
+    medians = loss.running_median(values)[1]
+    assert medians[0] == 140 and medians[1] == values[1] and medians[-1] == 20
 
 
 def test_dynamics_show_the_recorded_sample(directory):
@@ -348,16 +362,14 @@ def test_weights_show_matrices_change_and_histograms(directory):
     with h5py.File(path) as file:
         figure, data = weights.figure(file), file["projections/rec->rec"]
         source, target, before, after = (data[k][...] for k in ("source", "target", "weight_initial", "weight"))
-    area = next(s for s in figure.subfigs if s.get_suptitle().startswith("rec→rec"))
-    shown = {ax.get_title(loc="left") or ax.get_xlabel(): ax for ax in area.axes}
-    images = {title: shown[title].images[0] for title in ("initial", "final", "change")}
-    for title, values in (("initial", before), ("final", after), ("change", after - before)):
-        matrix = images[title].get_array()
+    weight, change, histogram = tile(figure, "rec → rec")
+    for ax, values in ((weight, after), (change, after - before)):
+        matrix = ax.images[0].get_array()
         np.testing.assert_allclose(matrix[target, source], values)
         assert np.ma.count(matrix) == len(values)  # absent synapses are masked
-        assert images[title].get_clim()[0] == -images[title].get_clim()[1]
-    assert images["initial"].get_clim() == images["final"].get_clim()
-    for patch, values in zip(shown["weight"].patches, (before, after), strict=True):
+        low, high = ax.images[0].get_clim()
+        assert low == -high and f"±{high:.2g}" in ax.get_title(loc="left")
+    for patch, values in zip(histogram.patches, (before, after), strict=True):
         counts, edges, _ = patch.get_data()
         np.testing.assert_array_equal(counts, np.histogram(values, edges)[0])
         assert counts.sum() == len(values)
@@ -367,11 +379,39 @@ def test_weights_that_did_not_change_are_shown_once(directory):
     path = write_run(directory)
     with h5py.File(path, "a") as file:
         file["projections/rec->rec/weight"][...] = values = file["projections/rec->rec/weight_initial"][...]
-        area = next(s for s in weights.figure(file).subfigs if s.get_suptitle().startswith("rec→rec"))
-    assert area.get_suptitle().endswith("unchanged")
-    seen = [ax for ax in area.axes if ax.get_visible() and ax.get_title(loc="left")]
-    assert [ax.get_title(loc="left") for ax in seen] == ["weight"]
-    assert np.ma.count(seen[0].images[0].get_array()) == len(values)
+        weight, change, histogram = tile(weights.figure(file), "rec → rec")
+    assert weight.texts[0].get_text().endswith("unchanged")
+    assert not change.get_visible() and len(histogram.patches) == 1
+    assert np.ma.count(weight.images[0].get_array()) == len(values)
+
+
+def test_weights_of_ten_projections_fit_on_a_page(directory):
+    with h5py.File(directory / "results.h5", "w") as file:
+        file.attrs.update(format=reader.FORMAT, dt_ms=1.0)
+        for k in range(10):
+            write_projection(file, f"a{k}->b", 20, 30)
+        figure = weights.figure(file)
+    width, height = figure.get_size_inches()
+    assert height < width and width < 13
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    assert len(shown) == 30
+    boxes = [ax.get_position() for ax in shown]
+    for k, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[k + 1 :])
+
+
+def test_rasters_colour_and_name_populations(directory):
+    path = write_run(directory)
+    populations = [("in", 40, "input"), ("exc", 60, "recurrent"), ("inh", 20, "recurrent"), ("out", 1, "readout")]
+    described = [dict(zip(("name", "size", "role"), item, strict=True)) for item in populations]
+    with h5py.File(path, "a") as file:
+        file.attrs["model"] = json.dumps({"populations": described})
+        ax, ids = panel(dynamics.figure(file, "last"), "recurrent spikes"), file["dynamics/last/spike_ids"][...]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["exc", "inh"]
+    excitatory, inhibitory = ax.get_lines()
+    np.testing.assert_array_equal(excitatory.get_ydata(), ids[ids < 60])
+    np.testing.assert_array_equal(inhibitory.get_ydata(), ids[ids >= 60])
+    assert excitatory.get_color() != inhibitory.get_color()
 
 
 def test_large_matrices_show_the_means_of_the_synapses_in_a_tile():
@@ -453,8 +493,9 @@ def test_big_projection_is_sampled_and_gets_no_matrix(directory, monkeypatch):
         figure = weights.figure(file)
     assert {name.rpartition("/")[2] for name, _ in read} == {"weight_initial", "weight"}
     assert sum(np.size(part) for _, part in read) == 40_000
-    assert [ax.get_xlabel() for ax in figure.subfigs[0].axes] == ["weight", "change of weight"]
-    assert "100,000,000 synapses, 20,000 of them shown" in figure.subfigs[0].get_suptitle()
+    none, change, weight = tile(figure, "rec → rec")
+    assert [ax.get_title(loc="left") for ax in (change, weight)] == ["change of weight", "synapses by weight"]
+    assert not none.axison and "100,000,000 synapses, 20,000 of them shown" in none.texts[0].get_text()
 
 
 def test_trajectory_has_a_panel_for_each_recorded_iteration(directory):

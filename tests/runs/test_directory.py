@@ -16,16 +16,17 @@ from pareprop import plots
 from pareprop.errors import InputError
 from pareprop.runs import run
 from pareprop.runs.directory import claimed
-from pareprop.storage import checkpoint_write, sonata
+from pareprop.storage import checkpoint_observer, checkpoint_write, sonata
 from pareprop.storage.disk import held
 
+DRAW = run.draw
 RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1",
        "checkpoint.every=1") for part in ("--set", text))]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
 
 
 @pytest.fixture(scope="module")
@@ -285,3 +286,41 @@ def test_an_export_that_fails_leaves_nothing(copy: Path, tmp_path: Path, capsys,
     before = contents(tmp_path)
     assert command(capsys, "export", copy, tmp_path / "out.h5")[0] == 2
     assert contents(tmp_path) == before
+
+
+# ---- figures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [([], {".png"}), (["--set", "figures=pdf"], {".png", ".pdf"}), (["--no-figures"], set())],
+)
+def test_figures_are_drawn_as_asked(tmp_path: Path, capsys, monkeypatch, no_figures, more, expected) -> None:
+    monkeypatch.setattr(run, "draw", DRAW)
+    code, output, _ = command(capsys, *RUN, "--out", tmp_path / "out", *more)
+    assert code == 0
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} & {".png", ".pdf"} == expected
+    assert ("figures: none drawn; `pareprop plot" in output) == (not expected)
+    assert command(capsys, "plot", tmp_path / "out")[0] == 0
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} >= {".png", ".pdf"}
+
+
+def test_no_figures_after_a_signal(tmp_path: Path, capsys, monkeypatch) -> None:
+    """The time that is left may be short."""
+    monkeypatch.setattr(run, "draw", lambda directory, **_: pytest.fail("drawn after a signal"))
+
+    class Asked(checkpoint_observer.Signals):
+        """A signal came at once."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked = "SIGUSR1"
+
+    monkeypatch.setattr(checkpoint_observer, "Signals", Asked)
+    code, output, errors = command(capsys, *RUN, "--out", tmp_path / "out")
+    assert (code, errors) == (75, "") and "stopped by SIGUSR1 after 1 of 2 iterations" in output
+    assert "figures: none drawn" in output
+
+
+def test_a_resumed_run_may_draw_otherwise(copy: Path, capsys: pytest.CaptureFixture) -> None:
+    assert command(capsys, "resume", copy, "--no-figures", "--set", "iterations=3")[0] == 0

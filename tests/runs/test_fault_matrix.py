@@ -138,7 +138,7 @@ def test_matrix(
     found: list[Trial], request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     if launch.find_mpirun() is None:
         pytest.skip("no mpirun")
     if os.geteuid() != 0:

@@ -115,7 +115,7 @@ def test_only_a_phase_with_a_learning_rate_learns():
 
 
 def test_scores_are_in_the_results_and_said(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(run, "draw", lambda directory: None)  # drawing has tests of its own
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)  # drawing has tests of its own
     settings = (*TINY, "iterations=2", "validate_every=1", "validate_samples=2", "stop_below=0", "test_samples=5")
     arguments = [part for text in settings for part in ("--set", text)]
     code, output, errors = command(capsys, "run", "evidence-accumulation", "--out", tmp_path / "run", *arguments)
@@ -139,7 +139,7 @@ def test_scores_are_in_the_results_and_said(capsys: pytest.CaptureFixture, tmp_p
 
 
 def test_several_seeds_have_a_common_figure(capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(run, "draw", lambda directory: None)  # none but the common one
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)  # none but the common one
     arguments = "--set iterations=2 --set n_step=60 --set n_rec=5 --seed 4 --seeds 2".split()
     code, output, errors = command(capsys, "run", "sine-waves", "--out", tmp_path, *arguments)
     assert (code, errors) == (0, "")

@@ -26,7 +26,7 @@ RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30"
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
 
 
 def test_every_line_names_a_test() -> None:

@@ -235,13 +235,24 @@ def test_resumed_on_other_ranks_it_is_the_undisturbed_run(alone: dict[str, str],
 def test_a_training_stops_above_a_return(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "draw", lambda directory: None)
+    monkeypatch.setattr(runs, "draw", lambda directory, **_: None)
     settings = [*SMALL["reach"], "validate_every=1", "validate_samples=4", "stop_samples=4", "stop_above=-5.0"]
     code, output, _ = command(capsys, *run_of("reach", tmp_path / "run", *settings))
     assert code == 0 and "stopped after 1 iterations: validation" in output and "above -5" in output
     settings[-1] = "stop_above=5.0"
     code, output, _ = command(capsys, *run_of("reach", tmp_path / "other", *settings))
     assert code == 0 and "stopped" not in output and "test return: " in output
+
+
+def test_figures_of_seeds(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    settings = [*REACH, "iterations=2", "stop_above=0.5"]
+    code, output, _ = command(capsys, *run_of("reach", tmp_path / "run", *settings), "--seeds", 2)
+    assert code == 0
+    drawn = [Path(line.removeprefix("figure: ")) for line in output.splitlines() if line.startswith("figure: ")]
+    assert drawn[-1] == tmp_path / "run" / "learning_curves.png"
+    names = {path.name for path in drawn if path.parent.name == "seed-1"}
+    assert names >= {"returns.png", "episode.png", "paths.png", "loss.png", "dynamics_last.png"}
+    assert all(path.stat().st_size > 5000 for path in drawn)
 
 
 # ---- faults ----------------------------------------------------------------------------------------------------------
@@ -308,6 +319,7 @@ class Bad(CorridorTask):
         (Reply(SpikeLog(5), 0.0), "spikes of 5 steps, must be 6"),
         (Reply(SpikeLog.of(np.array([0]), np.array([6]), 6), 0.0), "a spike of source 6, the model has 6"),
         (Reply(SpikeLog(6), np.nan), "the reward is nan"),
+        (None, "the episode returned a NoneType"),
         (Reply(SpikeLog(6), 0.0, observation=np.array([1.0, np.inf])), "component 1 of the observation is inf"),
     ],
 )
@@ -330,6 +342,17 @@ def test_tasks_that_do_not_fit(change: dict, message: str) -> None:
         setattr(task, name, value)
     with pytest.raises(InputError, match=message):
         simulation(corridor_case(35), task)
+
+
+def test_a_closed_task_without_a_step_of_the_first_decision() -> None:
+    class Nothing:
+        n_steps = 10
+
+        def episode(self, index: int, phase: str = "train") -> None:
+            """None."""
+
+    with pytest.raises(InputError, match="task Nothing: first is missing: the step of the first decision"):
+        simulation(corridor_case(35), Nothing())
 
 
 def test_a_closed_task_needs_the_loss() -> None:

@@ -29,7 +29,7 @@ def settings(*texts: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
 
 
 class Spoil(Observer):
@@ -49,7 +49,7 @@ def test_a_voltage_that_overflows_is_named_and_the_last_good_state_kept(tmp_path
     whole.train(2)
 
     def inject(simulation: Simulation) -> None:
-        simulation.engine.carried[3] = 1e300
+        simulation.engine.carried[0, 3] = 1e300
 
     keeper = Checkpoints(tmp_path, {}, 3)
     spoilt = networks.simulation(case)

@@ -45,7 +45,7 @@ weight = {{ mean = 0.0, std = 1.0 }}
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     np.savez(tmp_path / "data.npz", targets=np.random.default_rng(1).random((2, 250, 1)))
     path = tmp_path / "config.toml"
     path.write_text(CONFIG.format(data=tmp_path / "data.npz", sonata=SHARED / "bmtk/simulation_config.json"))

@@ -31,7 +31,7 @@ CASES = {
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
 
 
 def task(*settings: str) -> list[str]:

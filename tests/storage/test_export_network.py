@@ -21,7 +21,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     from pareprop import cli
 
     place, draw = tmp_path_factory.mktemp("export"), run.draw
-    run.draw = lambda directory: None
+    run.draw = lambda directory, **_: None
     try:
         settings = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
         for arguments in (

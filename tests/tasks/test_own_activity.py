@@ -93,7 +93,7 @@ def test_network_of_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, name: str, sign: str
 ) -> None:
     """With spikes of its virtual population, or with inputs as the drawn network has."""
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     path, out = SHARED / name, tmp_path / "run"
     options = [f'sonata_options={{sign="{sign}", values={{V_th=0.5}}, default_weight=0.1}}', "rewire_every=2"]
     sets = [part for text in (*options, f"sonata={path}", "n_step=200", "skip=20", "n_in=30", "iterations=6")

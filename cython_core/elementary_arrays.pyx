@@ -1,0 +1,52 @@
+"""Elementary functions of arrays, see elementary.pxd."""
+
+from libc.stdint cimport int64_t
+
+from pareprop.core cimport elementary
+
+ctypedef double (*Function)(double) noexcept nogil
+
+
+cdef void fill(Function function, const double[::1] x, double[::1] out):
+    cdef int64_t i
+    with nogil:
+        for i in range(x.shape[0]):
+            out[i] = function(x[i])
+
+
+def exp(const double[::1] x, double[::1] out):
+    """Exponential function of x (n,)."""
+    fill(elementary.exp, x, out)
+
+
+def log(const double[::1] x, double[::1] out):
+    """Natural logarithm of x (n,)."""
+    fill(elementary.log, x, out)
+
+
+def log1p(const double[::1] x, double[::1] out):
+    """log(1 + x) of x (n,)."""
+    fill(elementary.log1p, x, out)
+
+
+def expm1(const double[::1] x, double[::1] out):
+    """exp(x) - 1 of x (n,)."""
+    fill(elementary.expm1, x, out)
+
+
+def sin(const double[::1] x, double[::1] out):
+    """Sine of x (n,), NaN from 10^6 on."""
+    fill(elementary.sin, x, out)
+
+
+def cos(const double[::1] x, double[::1] out):
+    """Cosine of x (n,), NaN from 10^6 on."""
+    fill(elementary.cos, x, out)
+
+
+def power(const double[::1] x, const int64_t[::1] n, double[::1] out):
+    """x to the n of x and n (n,)."""
+    cdef int64_t i
+    with nogil:
+        for i in range(x.shape[0]):
+            out[i] = elementary.power_of(x[i], n[i])

@@ -1,0 +1,126 @@
+"""Charts of a report as inline SVG: curves of several runs, and bars in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+from markupsafe import Markup
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777", "#882255", "#999933")
+WIDTH, LEFT, RIGHT = 760, 64, 12
+POINTS = 600  # of a curve; longer ones are shown by their minimum and maximum in as many places
+FEW = 30  # points that are marked
+Series = tuple[str, np.ndarray, np.ndarray]
+DECADE = 10.0  # ratio from which an axis is logarithmic
+
+
+def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Markup:
+    """Return curves over iterations as SVG.
+
+    Parameters
+    ----------
+    title : str
+        What is shown, with its unit.
+    series : sequence of tuple or None
+        Name, iterations and values of each curve; None keeps a colour free.
+    height : int
+        Of the chart in pixels.
+    """
+    present = [(k, *one) for k, one in enumerate(series) if one is not None]
+    known = [values[np.isfinite(values)] for *_, values in present]
+    everything = np.concatenate(known) if known else np.zeros(0)
+    if not everything.size:
+        return Markup("")
+    logarithmic = everything.min() > 0 and everything.max() > DECADE * everything.min()
+    scale = np.log10 if logarithmic else np.asarray
+    low, high = float(scale(everything.min())), float(scale(everything.max()))
+    margin = 0.04 * (high - low) or 0.5
+    low, high = low - margin, high + margin
+    last = max(float(steps[-1]) for _, _, steps, _ in present if len(steps))
+    top, bottom = 34 + 13 * max(len(present) - 2, 0), height + 13 * max(len(present) - 2, 0) - 34
+    height = bottom + 34
+    parts = [_text(LEFT, 16, title, bold=True)]
+    for share in (0.0, 0.5, 1.0):
+        level = low + share * (high - low)
+        y = bottom - share * (bottom - top)
+        parts += [
+            _line(LEFT, y, WIDTH - RIGHT, y),
+            _text(LEFT - 6, y + 4, f"{10**level if logarithmic else level:.3g}", "end"),
+        ]
+        parts.append(_text(LEFT + share * (WIDTH - LEFT - RIGHT), bottom + 18, f"{share * last:.0f}", "middle"))
+    for place, (k, name, steps, values) in enumerate(present):
+        colour = COLOURS[k % len(COLOURS)]
+        x, y = thinned(np.asarray(steps, float), np.asarray(values, float))
+        kept = np.isfinite(y) & (y > 0 if logarithmic else True)
+        x = LEFT + x[kept] / max(last, 1.0) * (WIDTH - LEFT - RIGHT)
+        y = bottom - (scale(y[kept]) - low) / (high - low) * (bottom - top)
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"/>')
+        if len(x) <= FEW:
+            parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.5" fill="{colour}"/>' for a, b in zip(x, y, strict=True)]
+        if len(series) > 1:
+            parts.append(_text(WIDTH - RIGHT, 14 + 13 * place, name, "end", colour=colour))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height - 2, "training iteration", "middle"))
+    return _svg(height, parts, title)
+
+
+def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a curve of at most 2 `POINTS` points: the smallest and the largest value in each of `POINTS` places."""
+    if len(values) <= 2 * POINTS:
+        return steps, values
+    chosen = []
+    for part in np.array_split(np.arange(len(values)), POINTS):
+        if np.isfinite(values[part]).any():
+            chosen += sorted({part[np.nanargmin(values[part])], part[np.nanargmax(values[part])]})
+    return steps[chosen], values[chosen]
+
+
+def bars(title: str, rows: Sequence[tuple[str, dict[str, float]]], unit: str) -> Markup:
+    """Return horizontal bars in named parts as SVG, a row each, such as seconds by phase."""
+    names = list(dict.fromkeys(name for _, parts in rows for name, value in parts.items() if value > 0))
+    total = max((sum(parts.values()) for _, parts in rows), default=0.0)
+    if not names or total <= 0:
+        return Markup("")
+    left, found = 120, [_text(0, 16, title, bold=True)]
+    place = 0.0
+    lines = 1
+    for k, name in enumerate(names):
+        wide = 24 + 7.2 * len(name)
+        if place + wide > WIDTH:
+            place, lines = 0.0, lines + 1
+        y = 14 + 18 * lines
+        found.append(f'<rect x="{place:.0f}" y="{y}" width="10" height="10" fill="{COLOURS[k % len(COLOURS)]}"/>')
+        found.append(_text(place + 14, y + 10, name))
+        place += wide
+    start = 34 + 18 * lines
+    for number, (label, parts) in enumerate(rows):
+        y, x = start + 22 * number, float(left)
+        found.append(_text(left - 6, y + 13, label, "end"))
+        for k, name in enumerate(names):
+            wide = parts.get(name, 0.0) / total * (WIDTH - left - 90)
+            if wide > 0:
+                hint = escape(f"{label}, {name}: {parts[name]:.3g} {unit}")
+                found.append(f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="17" '
+                             f'fill="{COLOURS[k % len(COLOURS)]}"><title>{hint}</title></rect>')  # fmt: skip
+            x += wide
+        found.append(_text(x + 5, y + 13, f"{sum(parts.values()):.3g} {unit}"))
+    return _svg(start + 22 * len(rows) + 6, found, title)
+
+
+def _svg(height: float, parts: list[str], title: str) -> Markup:
+    inside = "".join(parts)
+    return Markup(
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" role="img" aria-label="{escape(title)}" '
+        f'font-family="system-ui, sans-serif" font-size="12">{inside}</svg>'
+    )
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", *, bold: bool = False, colour: str = "#222") -> str:
+    weight = ' font-weight="600"' if bold else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}"{weight}>{escape(text)}</text>'
+
+
+def _line(x: float, y: float, to_x: float, to_y: float) -> str:
+    return f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}" stroke="#ddd"/>'

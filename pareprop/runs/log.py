@@ -1,0 +1,186 @@
+"""Signs of life: the log of a run directory, lines where there is no terminal, curves as CSV or for TensorBoard.
+
+A log is a convenience: where the disk refuses it, it ends with a warning and the run goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from time import monotonic
+from typing import Any, TextIO
+
+import click
+
+from ..errors import InputError
+from ..machine import peak_rss_bytes
+from ..simulation.loop import Simulation
+from ..simulation.observer import Observer
+from ..storage.disk import clear, reason
+from .phases import Phases
+
+LOG, CSV, EVENTS = "run.log", "loss.csv", "tensorboard"
+EVERY = 60.0  # seconds between lines
+FLUSH = 1.0  # seconds between writes of the curves
+EARLY = 5.0  # seconds after which the first line says how long the run will take
+
+
+class Log(Observer):
+    """Writes `run.log` and the curves of a run; prints a line each minute and at each validation.
+
+    Parameters
+    ----------
+    directory : Path
+        The run directory.
+    n_iterations : int
+        Iteration after which the run ends.
+    phases : Phases
+        Observer of the validations; it comes before this one.
+    curves : str
+        "csv" writes `loss.csv`, "tensorboard" also event files, "none" neither.
+    """
+
+    everywhere = False
+
+    def __init__(self, directory: Path, n_iterations: int, phases: Phases, curves: str = "csv") -> None:
+        self.directory, self.n_iterations, self.phases, self.curves = directory, n_iterations, phases, curves
+        self._works, self._rank, self._validated = True, 0, 0
+        self._log: TextIO | None = None
+        self._csv: TextIO | None = None
+        self._events: Any = None
+
+    def start(self, simulation: Simulation) -> None:
+        """Open the files; the curves of an earlier part of the run are written again."""
+        self._rank = simulation.exchange.rank
+        self._first, self._begun = simulation.iteration, monotonic()
+        self._next, self._flushed = self._begun + EARLY, self._begun
+        self._validated = len(self.phases.validations)
+        self._try(self._open, simulation)
+        self._note(f"{'resumed' if self._first else 'started'} after {self._first} of {self.n_iterations} iterations")
+
+    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+        """Add the iteration to the curves; write a line if a minute has passed or a validation ran."""
+        if self._rank:
+            return
+        now = monotonic()
+        self._try(self._add, simulation, now)
+        validated = len(self.phases.validations) > self._validated
+        if validated or now >= self._next:
+            self._validated, self._next = len(self.phases.validations), now + EVERY
+            line = self.line(simulation, validated)
+            self._note(line)
+            if not sys.stderr.isatty():  # else there is a progress bar
+                click.echo(line)
+
+    def line(self, simulation: Simulation, validated: bool) -> str:
+        """Return iteration, loss or return, validation, firing rate, time left and memory as text."""
+        done = simulation.iteration
+        parts = [f"{name} {value:.4g}" for name, value in self.phases.latest(simulation).items()]
+        if validated:
+            parts.append(f"validation {self.phases.validations[-1][1]:.4g}")
+        parts.append(f"{simulation.rates[-1]:.3g} Hz")
+        if done < self.n_iterations and done > self._first:
+            seconds = (monotonic() - self._begun) / (done - self._first) * (self.n_iterations - done)
+            parts.append(f"about {duration(seconds)} left")
+        parts.append(f"{peak_rss_bytes() / 2**20:.0f} MiB")
+        return f"iteration {done} of {self.n_iterations}: {', '.join(parts)}"
+
+    def finish(self, simulation: Simulation) -> None:
+        """Close the files."""
+        self._note(f"ended after {simulation.iteration} of {self.n_iterations} iterations")
+        self._try(self._close)
+
+    def failed(self, simulation: Simulation, problem: Exception) -> str:
+        """Write the reason into the log."""
+        self._note(f"ended: {problem}")
+        self._try(self._close)
+        return ""
+
+    def _open(self, simulation: Simulation) -> None:
+        self._log = self._opened(LOG, os.O_APPEND if self._first else os.O_TRUNC)
+        if self.curves == "none":
+            return
+        self._csv = self._opened(CSV, os.O_TRUNC)
+        self._csv.write("iteration,loss,firing_rate_hz,error,validation\n")
+        validations = dict(self.phases.validations)
+        for k in range(self._first):
+            self._csv.write(self._row(simulation, k, validations.get(k + 1)))
+        if self.curves == "tensorboard":
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+            self._events = EventFileWriter(str(self.directory / EVENTS))
+
+    def _opened(self, name: str, how: int) -> TextIO:
+        """Open a file for writing, not through a link."""
+        path = self.directory / name
+        how |= os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+        return os.fdopen(os.open(clear(path) if how & os.O_TRUNC else path, how, 0o666), "w")
+
+    def _row(self, simulation: Simulation, k: int, validation: float | None) -> str:
+        error = self.phases.errors[k] if k < len(self.phases.errors) else None
+        values = simulation.losses[k], simulation.rates[k], error, validation
+        return ",".join([f"{k + 1}", *("" if value is None else f"{value:.9g}" for value in values)]) + "\n"
+
+    def _add(self, simulation: Simulation, now: float) -> None:
+        if self._csv is None:
+            return
+        done = simulation.iteration
+        latest = self.phases.validations[-1:]
+        validation = latest[0][1] if latest and latest[0][0] == done else None
+        self._csv.write(self._row(simulation, done - 1, validation))
+        if self._events is not None:
+            values = {"loss": simulation.losses[-1], "firing_rate_hz": simulation.rates[-1], "validation": validation}
+            self._add_event(done, {name: value for name, value in values.items() if value is not None})
+        if now >= self._flushed + FLUSH:
+            self._flushed = now
+            self._csv.flush()
+
+    def _add_event(self, step: int, values: dict[str, float]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+        self._events.add_event(Event(step=step, wall_time=time.time(), summary=summary))
+
+    def _note(self, text: str) -> None:
+        def write() -> None:
+            self._log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {' '.join(text.split())}\n")
+            self._log.flush()
+
+        if self._log is not None:
+            self._try(write)
+
+    def _close(self) -> None:
+        for file in filter(None, (self._csv, self._events, self._log)):
+            file.close()
+        self._csv = self._events = self._log = None
+
+    def _try(self, act: Any, *arguments: Any) -> None:
+        """Do it on rank 0 of the first group; end the log if the file system refuses."""
+        if self._rank or not self._works:
+            return
+        try:
+            act(*arguments)
+        except OSError as problem:
+            self._works, self._csv, self._events, self._log = False, None, None, None
+            click.echo(f"pareprop: warning: log of {self.directory}: {reason(problem)}; the run goes on", err=True)
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
+    for size, name in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def require(curves: str) -> None:
+    """Raise `InputError` if a package that writes the curves is missing."""
+    if curves == "tensorboard" and find_spec("tensorboard") is None:
+        raise InputError(
+            "[run] log = tensorboard: the package is not installed; `pip install tensorboard`, or log = csv"
+        )

@@ -1,0 +1,263 @@
+"""A report of runs and studies as one HTML file that needs no network: summary, curves, times, figures, recordings."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jinja2 import Environment
+from markupsafe import Markup
+
+from .. import files
+from ..errors import InputError
+from ..plots import classification, reader
+from ..plots import scaling as study_tables
+from ..storage.disk import replacing
+from . import charts, provenance, recorded
+from .directory import CONFIG, RESULTS
+
+REPORT, MARK = "report.html", b"<!-- pareprop report -->"
+MOST, MOST_VIEWS = 2_600_000, 1_800_000  # bytes of figures, and of recorded samples, in a report
+TEMPLATE = Path(__file__).with_name(REPORT)
+CLASSES = 30  # up to which a confusion matrix is a table
+STUDY = "study.csv"
+STUDY_FIGURES = ("scaling.png", "phases.png", "prediction.png", "learning_curves.png")
+COLUMNS = ("kind", "variant", "neurons", "indegree", "ranks", "train_seconds", "real_time_factor", "memory_bytes_max")
+
+
+def write(directories: Sequence[Path], out: Path | None = None) -> Path:
+    """Write the report of runs or studies.
+
+    Parameters
+    ----------
+    directories : sequence of Path
+        Run directories, folders of several runs (such as those of `--seeds`), or folders of a study.
+    out : Path or None
+        The file; None: `report.html` in the directory if there is one, else in the working directory.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If a directory is neither, or the file is there and no report.
+    """
+    out = out or (directories[0] / REPORT if len(directories) == 1 else Path(REPORT))
+    _require_own(out)
+    studies = [read_study(path) for path in directories if (path / STUDY).is_file()]
+    places = [place for path in directories if not (path / STUDY).is_file() for place in runs_below(path)]
+    names = _names(places)
+    runs = [read_run(place, name, len(places)) for place, name in zip(places, names, strict=True)]
+    text = render(runs, studies)
+    try:
+        with replacing(out) as part:
+            part.write_text(text)
+    except OSError as problem:
+        raise InputError(f"report {out}: {problem.strerror}") from None
+    return out
+
+
+def _require_own(out: Path) -> None:
+    try:
+        with open(out, "rb") as file:
+            if MARK not in file.read(4096):
+                raise InputError(f"report {out}: exists and is no report")
+    except FileNotFoundError:
+        pass
+    except OSError as problem:
+        raise InputError(f"report {out}: {problem.strerror}") from None
+
+
+def runs_below(path: Path) -> list[Path]:
+    """Return a run directory itself, or the run directories in a folder of several, by name."""
+    if (path / RESULTS).exists():
+        return [path]
+    found = sorted(place.parent for place in path.glob(f"*/{RESULTS}")) if path.is_dir() else []
+    if not found:
+        raise InputError(f"{path}: neither a run directory nor a folder of runs or of a study")
+    return found
+
+
+def _names(places: Sequence[Path]) -> list[str]:
+    """Return the last parts of the paths that tell them apart."""
+    for depth in range(1, 5):
+        names = ["/".join(place.resolve().parts[-depth:]) for place in places]
+        if len(set(names)) == len(names):
+            return names
+    return [str(place) for place in places]
+
+
+def read_run(directory: Path, name: str, n_runs: int = 1) -> dict[str, Any]:
+    """Return what a report of `n_runs` runs shows of one of them; they share the room for figures and recordings."""
+    try:
+        notes = provenance.read(directory)
+    except InputError:  # a run that was copied without it
+        notes = {"parts": []}
+    try:
+        config = files.read(directory / CONFIG).decode(errors="replace")
+    except OSError:
+        config = ""
+    with reader.open_results(directory / RESULTS) as file:
+        found = {
+            "name": name,
+            "config": config,
+            "provenance": "\n".join(provenance.lines(notes)),
+            "parts": notes["parts"],
+        }
+        found |= {"curves": _curves(file), "confusion": _confusion(file), "summary": summary(file, notes["parts"])}
+        found["settings"] = json.loads(reader.text(file, "config") or "{}")
+        found["view"] = _fitting(recorded.samples(file, directory), MOST_VIEWS // n_runs)
+    return found | {"figures": _figures(directory, MOST // n_runs)}
+
+
+def _fitting(view: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """Return as many samples as fit, evenly chosen beyond the first two."""
+    while view and len(json.dumps(view)) > most:
+        view = view[:2] + view[3::2] if len(view) > 2 else view[:-1]
+    return view
+
+
+def summary(file: h5py.File, parts: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the main facts of a run as text by name."""
+    losses, rates = (reader.values(file, name) for name in ("loss", "firing_rate"))
+    found = {
+        "task": reader.text(file, "task"),
+        "variant": reader.text(file, "variant"),
+        "seed": reader.text(file, "seed"),
+    }
+    model = json.loads(reader.text(file, "model") or '{"populations": []}')
+    found["populations"] = ", ".join(f"{item['name']} {item['size']:,}" for item in model["populations"])
+    projections = reader.child(file, "projections")
+    found["synapses"] = f"{sum(len(item['weight']) for item in (projections or {}).values()):,}"
+    if losses is not None and len(losses):
+        found["iterations"] = f"{len(losses):,}"
+        found["loss, first → last"] = f"{losses[0]:.4g} → {losses[-1]:.4g}"
+        if (returns := reader.values(file, "mean_return")) is not None and len(returns):
+            found["return, first → last"] = f"{returns[0]:.4g} → {returns[-1]:.4g}"
+        found["firing rate, last"] = f"{rates[-1]:.3g} Hz" if rates is not None and len(rates) else ""
+    test = reader.child(file, "test")
+    if test is not None and "accuracy" in test.attrs:
+        low, high = (float(test.attrs[f"interval_{end}"]) for end in ("low", "high"))
+        found["test accuracy"] = f"{float(test.attrs['accuracy']):.3f} (95 % interval {low:.2f} to {high:.2f})"
+    elif test is not None and (values := reader.values(test, "returns")) is not None and len(values):
+        found["test return"] = f"{values.mean():.4g} (n = {len(values)})"
+    elif test is not None and (values := reader.values(test, "loss")) is not None and len(values):
+        found["test loss"] = f"{values.mean():.4g}"
+    if parts:
+        seconds, peaks = sum(part.get("wall_seconds", 0.0) for part in parts), parts[-1].get("peak_rss_bytes", [])
+        found["ranks"] = f"{parts[-1].get('ranks', 1)}"
+        found["time"] = f"{seconds:.1f} s" + (f" in {len(parts)} parts" if len(parts) > 1 else "")
+        found["memory of the largest rank"] = f"{max(peaks, default=0) / 2**20:.0f} MiB"
+        found["state"] = str(parts[-1].get("state", ""))
+    found["digest"] = reader.text(file, "digest")[:16]
+    return found
+
+
+def _curves(file: h5py.File) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    found = {}
+    for name in ("mean_return", "mean_length", "entropy", "loss", "error", "firing_rate"):
+        values = reader.values(file, name)
+        if values is not None and len(values):
+            found[name] = np.arange(1, len(values) + 1), values
+    validation = reader.child(file, "validation")
+    if validation is not None and (pair := reader.pair(validation, "iteration", "value")) is not None:
+        found["validation"] = pair
+    return found
+
+
+def _confusion(file: h5py.File) -> list[list[dict[str, Any]]]:
+    test = reader.child(file, "test")
+    found = classification.read(test) if test is not None else None
+    if found is None:
+        return []
+    counts = classification.confusion(*found)
+    if len(counts) > CLASSES:
+        return []
+    return [[{"count": int(n), "share": n / max(row.sum(), 1)} for n in row] for row in counts]
+
+
+def _figures(directory: Path, budget: int) -> list[dict[str, Any]]:
+    found = []
+    for path in sorted(directory.glob("*.png")):
+        content = files.read(path)
+        budget -= 4 * len(content) // 3
+        if budget >= 0:
+            source = "data:image/png;base64," + base64.b64encode(content).decode()
+            found.append({"name": path.stem.replace("_", " "), "source": source})
+    return found
+
+
+def read_study(directory: Path) -> dict[str, Any]:
+    """Return the table and the figures of a study."""
+    rows = study_tables.read(directory / STUDY)
+    columns = [name for name in COLUMNS if name in rows[0]]
+    table = [[f"{row[name]:.6g}" if isinstance(row[name], float) else row[name] for name in columns] for row in rows]
+    drawn = [
+        figure for figure in _figures(directory, MOST) if f"{figure['name'].replace(' ', '_')}.png" in STUDY_FIGURES
+    ]
+    return {"name": directory.resolve().name, "columns": columns, "rows": table, "figures": drawn}
+
+
+def render(runs: list[dict[str, Any]], studies: list[dict[str, Any]]) -> str:
+    """Return the HTML of a report."""
+    labels = [*(run["name"] for run in runs), *(study["name"] for study in studies)]
+    title = labels[0] if len(labels) == 1 else f"{len(labels)} compared"
+    rows = _side_by_side([run["summary"] for run in runs])
+    lead = " · ".join(dict.fromkeys(f"{run['summary']['task']}, {run['summary']['variant']} variant" for run in runs))
+    settings = [{f"{section}.{key}": value for section, keys in run["settings"].items() for key, value in keys.items()}
+                for run in runs]  # fmt: skip
+    differences = [row for row in _side_by_side(settings) if row["differs"]]
+    template = Environment(autoescape=True, trim_blocks=True).from_string(files.read(TEMPLATE).decode())
+    return template.render(
+        title=title, lead=lead or "scaling study", runs=runs, studies=studies, summary=rows, differences=differences,
+        curves=_charts(runs), timings=_timings(runs),
+    )  # fmt: skip
+
+
+def _side_by_side(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = []
+    for name in dict.fromkeys(name for table in tables for name in table):
+        texts = [str(table.get(name, "–"))[:400] for table in tables]
+        found.append({"name": name, "texts": texts, "differs": len(set(texts)) > 1})
+    return found
+
+
+def _charts(runs: list[dict[str, Any]]) -> list[Markup]:
+    titles = {
+        "mean_return": "return",
+        "mean_length": "decisions per episode",
+        "entropy": "entropy (nats)",
+        "loss": "loss",
+        "error": "classification error",
+        "validation": "validation",
+        "firing_rate": "firing rate (Hz)",
+    }
+    found = []
+    for key, title in titles.items():
+        series = [(run["name"], *run["curves"][key]) if key in run["curves"] else None for run in runs]
+        if any(series):
+            found.append(charts.curves(title, series))
+    return found
+
+
+def _timings(runs: list[dict[str, Any]]) -> list[Markup]:
+    latest = [(run["name"], run["parts"][-1]) for run in runs if run["parts"]]
+    found = [charts.bars("seconds by phase, rank 0", [(name, part.get("phases", {})) for name, part in latest], "s")]
+    for name, part in latest:
+        suffix = f", {name}" if len(latest) > 1 else ""
+        spent = part.get("rank_seconds") or []
+        by_rank = [(f"rank {k}", seconds) for k, seconds in enumerate(spent)]
+        found.append(charts.bars(f"seconds by rank{suffix}", by_rank, "s"))
+        peaks = [
+            (f"rank {k}", {"peak memory": peak / 2**20}) for k, peak in enumerate(part.get("peak_rss_bytes", [])[:64])
+        ]
+        found.append(charts.bars(f"memory by rank{suffix}", peaks, "MiB"))
+    return [chart for chart in found if chart]

@@ -1,0 +1,74 @@
+"""What a run tells at its start and at its end: what is trained, whether ranks waited, where to look first."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..parallel import collectives
+from ..simulation import digest
+from ..simulation.loop import Simulation
+
+MUCH = 0.5  # share of waiting and transfer from which a run says what would be faster
+SHORT = 2.0  # seconds of a run that is not worth the advice
+
+
+def start_lines(simulation: Simulation, last: int) -> list[str]:
+    """Collective: return what is trained, on how many ranks, in how much memory; valid on rank 0.
+
+    Parameters
+    ----------
+    simulation : Simulation
+        Before its first iteration.
+    last : int
+        Iteration after which the run ends.
+    """
+    comm, model = simulation.exchange.comm, simulation.model
+    own = sum(span.last - span.first for _, span in digest.tables(simulation.network))
+    n_synapses = collectives.total(comm, own)
+    memory = simulation.nbytes()
+    most = collectives.maximum(comm, sum(memory.values())) / 2**20
+    batch, n_steps = model.optimizer.batch_size, simulation.task.n_steps
+    ranks, groups = simulation.exchange.size * simulation.replicas.count, simulation.replicas.count
+    kept = simulation.engine.history_steps
+    parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
+    samples = f"{_count(batch, 'sample')} of {n_steps} steps ({n_steps * model.dt_ms:g} ms)"
+    return [
+        f"training: {_count(model.size('recurrent'), 'neuron')}, {_count(n_synapses, 'synapse')}; "
+        f"{_count(last - simulation.iteration, 'iteration')} of {samples}",
+        f"{_count(ranks, 'rank')}{f' in {groups} groups' if groups > 1 else ''}, at most {most:.2f} MiB each; "
+        f"memory of rank 0: {sum(memory.values()) / 2**20:.2f} MiB ({parts}); "
+        f"a neuron keeps at most {kept} steps of history, however long the run",
+    ]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def advice(part: dict[str, Any], neurons: int, batch: int, variant: str) -> list[str]:
+    """Return a remark if more than half of the time of the ranks was waiting or transfer.
+
+    Parameters
+    ----------
+    part : dict
+        A part of the provenance, with `mean_rank_seconds`.
+    neurons : int
+        Recurrent neurons.
+    batch : int
+        Samples of a batch.
+    variant : str
+        "interval" or "spike".
+    """
+    spent, ranks, groups = part.get("mean_rank_seconds", {}), part.get("ranks", 1), part.get("replicas", 1)
+    lost, total = spent.get("wait", 0.0) + spent.get("transfer", 0.0), sum(spent.values())
+    if ranks < 2 or total < SHORT or lost <= MUCH * total:
+        return []
+    cores = min(part.get("cores") or ranks, os.cpu_count() or ranks) * len(part.get("ranks_per_node", [0]))
+    if ranks > cores:
+        better = f"there are more ranks than the {cores} cores: `mpirun -n {cores}` would be faster"
+    elif variant == "interval" and groups < batch and batch >= 8:
+        better = f"`--replicas {min(ranks, batch)}` lets ranks share batches and meet less often"
+    else:
+        better = f"{neurons / ranks * groups:,.0f} neurons per rank are few: fewer ranks would be faster"
+    return [f"note: {lost / total:.0%} of the time went into waiting and transfer; {better}"]

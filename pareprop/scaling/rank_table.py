@@ -1,0 +1,76 @@
+"""Predictions for several numbers of ranks as a table: time, memory, core hours, efficiency, what limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from ..errors import InputError
+from .predict import Prediction
+
+HEAD = ("ranks", "nodes", "seconds", "MiB per rank", "GB per node", "core hours", "efficiency", "limited by")
+MOST_ROWS = 64
+DOTS = ("...", "…")
+
+
+def ranks_of(text: str, most: int) -> list[int]:
+    """Return the numbers of ranks of a list such as "64", "1,2,8" or "1,2,...,1024"; dots multiply as before them.
+
+    Raises
+    ------
+    InputError
+        If it isn't such a list of numbers from 1 to `most`, ascending.
+    """
+    here = f"--ranks {text[:80]}"
+    found: list[int] = []
+    parts = [part.strip() for part in text.split(",")]
+    for k, part in enumerate(parts):
+        if part in DOTS:
+            factor, rest = divmod(found[-1], found[-2]) if len(found) > 1 else (0, 1)
+            last = parts[k + 1] if k + 1 < len(parts) else ""
+            if rest or factor < 2 or not last.isdecimal() or len(last) > 9:
+                raise InputError(f"{here}: dots go between two numbers, one a multiple of the other, and a last one")
+            while found[-1] * factor < min(int(last), most):
+                found.append(found[-1] * factor)
+        elif part.isdecimal() and part.isascii() and len(part) < 10 and 1 <= int(part) <= most:
+            found.append(int(part))
+        else:
+            raise InputError(f"{here}: '{part[:20]}' must be a whole number from 1 to {most}")
+    if any(a >= b for a, b in pairwise(found)) or len(found) > MOST_ROWS:
+        raise InputError(f"{here}: the numbers must ascend, at most {MOST_ROWS} of them")
+    return found
+
+
+def lines(found: Sequence[Prediction], ranks_per_node: int, node_bytes: float) -> list[str]:
+    """Return a table of predictions as lines of text.
+
+    Parameters
+    ----------
+    found : sequence of Prediction
+        By number of ranks, ascending; efficiency is that against the first.
+    ranks_per_node : int
+        Ranks of a full node.
+    node_bytes : float
+        Memory of a node.
+    """
+    rows = [HEAD]
+    first = found[0]
+    for item in found:
+        nodes = -(-item.ranks // ranks_per_node)
+        memory = item.node_bytes
+        efficiency = first.seconds * first.ranks / (item.seconds * item.ranks) if item.seconds else 1.0
+        rows.append((
+            f"{item.ranks}", f"{nodes}", f"{item.seconds:.4g}", f"{item.nbytes / 2**20:.0f}", f"{memory / 1e9:.3g}",
+            f"{item.seconds * item.ranks / 3600:.3g}", f"{efficiency:.2f}",
+            "memory of a node" if memory > node_bytes else limit(item),
+        ))  # fmt: skip
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(text.ljust(n) if k == len(wide) - 1 else text.rjust(n) for k, (text, n) in
+                      enumerate(zip(row, wide, strict=True))).rstrip() for row in rows]  # fmt: skip
+
+
+def limit(item: Prediction) -> str:
+    """Return the phase that takes most of the time, with its share."""
+    name, seconds = max(item.phases.items(), key=lambda phase: phase[1])
+    share = seconds / item.seconds if item.seconds else 0.0
+    return f"{name} ({share:.0%})"

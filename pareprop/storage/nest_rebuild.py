@@ -1,0 +1,101 @@
+"""Rebuild the network of a pareprop run in NEST 3.10 and simulate a recorded sample; needs numpy, h5py and nest.
+
+    python SCRIPT.py [first|last]
+
+"first" takes the initial weights, "last" the final ones. The spikes are compared with those of the run. They are equal
+for the first sample, and for the last one where it is a test without learning in the interval variant: a last sample of
+the training ran with the weights before the last step. Steps of NEST run behind: generators start with step 1, and each
+hop takes a step.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+RESULTS = Path("results.h5")  # of the run
+BEHIND = 3  # steps from a spike of the run to that of NEST's neurons
+CHUNK = 1_000_000  # synapses connected at a time
+KNOWN_SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan")
+
+
+def parameters(group: h5py.Group, known: dict[str, Any]) -> dict[str, Any]:
+    """Return NEST's parameters of a population: numbers, or lists with a value for each cell."""
+    found = {name: value.item() if hasattr(value, "item") else value for name, value in group.attrs.items()}
+    found |= {name: data[()].tolist() for name, data in group.items()}
+    found.setdefault("V_m", found.get("E_L", 0.0))
+    if found.get("surrogate_gradient_function") not in KNOWN_SURROGATES:  # it doesn't matter without learning
+        found.pop("surrogate_gradient_function", None)
+    return {name: value for name, value in found.items() if name in known and name != "model"}
+
+
+def build(nest: Any, file: h5py.File, sample: str) -> dict[str, Any]:
+    """Create all cells and connect them with static synapses; return the populations by name."""
+    dt, spike = float(file.attrs["dt_ms"]), file.attrs["variant"] == "spike"
+    steps, ids = (file[f"dynamics/{sample}/input_{key}"][()] for key in ("steps", "ids"))
+    suffix, cells, first = "" if spike else "_bsshslm_2020", {}, 0
+    for name, group in sorted(file["populations"].items(), key=lambda item: item[1].attrs["order"]):
+        size, role = int(group.attrs["size"]), group.attrs["role"]
+        if role == "input":
+            generators, cells[name] = nest.Create("spike_generator", size), nest.Create("parrot_neuron", size)
+            mine = [np.unique(steps[ids == first + k]) for k in range(size)]
+            generators.set([{"spike_times": dt * (1.0 + times)} for times in mine])
+            nest.Connect(generators, cells[name], "one_to_one", {"delay": dt})
+            first += size
+            continue
+        model = f"eprop_{group.attrs['model']}{suffix}"
+        cells[name] = nest.Create(model, size)
+        cells[name].set(parameters(group, nest.GetDefaults(model)))
+    for group in file["projections"].values():
+        pre, post = cells[group.attrs["pre"]].tolist(), cells[group.attrs["post"]].tolist()
+        if "readout" in (file[f"populations/{group.attrs['pre']}"].attrs["role"],):  # learning signals
+            continue
+        moved = sample == "first" and "source_initial" in group  # synapses were rewired
+        keys = ("source_initial", "target", "delay_initial") if moved else ("source", "target", "delay")
+        weights = group["weight_initial" if sample == "first" else "weight"]
+        for low in range(0, len(weights), CHUNK):
+            source, target, delay = (group[key][low : low + CHUNK] for key in keys)
+            options = {"weight": weights[low : low + CHUNK], "delay": dt * delay.astype(float)}
+            nest.Connect(np.array(pre)[source], np.array(post)[target], "one_to_one", options)
+    return cells
+
+
+def spikes(nest: Any, file: h5py.File, sample: str) -> tuple[np.ndarray, np.ndarray]:
+    """Simulate a sample; return step and id (over all populations of neurons) of each spike, by step and id."""
+    dt, n_steps = float(file.attrs["dt_ms"]), len(file[f"dynamics/{sample}/V_m"])
+    nest.ResetKernel()
+    nest.set(resolution=dt)
+    if file.attrs["variant"] != "spike":
+        nest.set(eprop_update_interval=n_steps * dt, eprop_learning_window=n_steps * dt)
+    cells = build(nest, file, sample)
+    neurons = [name for name in cells if file[f"populations/{name}"].attrs["role"] == "recurrent"]
+    recorder, number = nest.Create("spike_recorder"), {}
+    for name in neurons:
+        nest.Connect(cells[name], recorder)
+        number |= {node: len(number) + k for k, node in enumerate(cells[name].tolist())}
+    nest.Simulate(dt * (n_steps + BEHIND + 2))
+    events = recorder.events
+    step = np.rint(np.asarray(events["times"]) / dt).astype(np.int64) - BEHIND
+    ids = np.array([number[node] for node in events["senders"]], np.int64)
+    kept = (step >= 0) & (step < n_steps)
+    order = np.lexsort((ids[kept], step[kept]))
+    return step[kept][order], ids[kept][order]
+
+
+def main(sample: str = "first") -> None:
+    """Simulate, and say how many spikes are those of the run."""
+    import nest
+
+    nest.verbosity = nest.VerbosityLevel.ERROR
+    with h5py.File(RESULTS) as file:
+        found = set(zip(*spikes(nest, file, sample), strict=True))
+        wanted = set(zip(*(file[f"dynamics/{sample}/spike_{key}"][()] for key in ("steps", "ids")), strict=True))
+    print(f"{len(found & wanted)} of {len(wanted)} spikes are equal, NEST has {len(found - wanted)} more")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,57 @@
+"""Export of a run as a script that rebuilds its network in NEST: the module `nest_rebuild`, with the run's results."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .. import files
+from ..errors import InputError
+from .disk import replacing
+from .opened import OpenRun
+
+TEMPLATE = Path(__file__).with_name("nest_rebuild.py")
+
+
+def export(results: Path, target: Path, overwrite: bool = False) -> Path:
+    """Write the script.
+
+    Parameters
+    ----------
+    results : Path
+        `results.h5` of the run, which the script reads by its path from the script's folder.
+    target : Path
+        The script.
+    overwrite : bool
+        Whether to replace a script.
+
+    Returns
+    -------
+    Path
+        The script.
+
+    Raises
+    ------
+    InputError
+        If there are no results, NEST has no such network, or the file exists.
+    """
+    run = OpenRun(results.parent)
+    if not run.populations:
+        raise InputError(f"{results}: written before version 0.2, without the parameters of its neurons")
+    roles = {name: str(run.attributes_of(name)["role"]) for name in run.populations}
+    for name, role in roles.items():
+        if role == "current":
+            raise InputError(f"population '{name}': input currents can't be exported to NEST")
+    if target.suffix != ".py":
+        raise InputError(f"{target}: the script needs a name that ends in .py")
+    if os.path.lexists(target) and (not overwrite or target.is_symlink() or not target.is_file()):
+        raise InputError(f"{target}: exists; --overwrite replaces a script")
+    place = os.path.relpath(results.resolve(), target.resolve().parent)
+    text = files.read(TEMPLATE).decode()
+    text = text.replace('RESULTS = Path("results.h5")', f"RESULTS = Path(__file__).resolve().parent / {place!r}", 1)
+    try:
+        with replacing(target) as part:
+            part.write_text(text)
+    except OSError as problem:
+        raise InputError(f"{target}: {problem.strerror}") from None
+    return target

@@ -1,0 +1,178 @@
+"""Results of a run for a script or a notebook: each table as NumPy arrays by name, or as a pandas frame."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from .. import files
+from ..errors import InputError
+from ..network.parameters import nearest
+from .results import FORMAT
+
+
+class Columns(dict):
+    """NumPy arrays of equal length by name; `to_pandas()` makes a frame of them."""
+
+    def to_pandas(self) -> Any:
+        """Return the columns as a pandas.DataFrame; pandas must be installed."""
+        import pandas
+
+        return pandas.DataFrame(dict(self))
+
+    def __repr__(self) -> str:
+        n = len(next(iter(self.values()), ()))
+        return f"Columns({', '.join(self)}; {n} rows)"
+
+
+class OpenRun:
+    """Results of a run; nothing is read before it is asked for, and no file stays open.
+
+    Parameters
+    ----------
+    directory : Path
+        The run directory.
+
+    Attributes
+    ----------
+    attributes : dict of str to Any
+        Attributes of `results.h5`: task, variant, seed, dt_ms, digest and more.
+    config : dict of str to dict
+        The configuration by section.
+    losses : Columns
+        `iteration`, `loss`, `firing_rate` (Hz), `error` where samples have classes.
+    validations : Columns
+        `iteration`, `value`.
+    populations, projections : list of str
+        Names for `parameters` and `weights`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.path = directory, directory / "results.h5"
+        with self._opened() as file:
+            self.attributes = dict(file.attrs)
+            self.projections = list(file.get("projections", ()))
+            self.populations = list(file.get("populations", ()))
+            self.samples = list(file.get("dynamics", ()))
+
+    @contextmanager
+    def _opened(self) -> Iterator[h5py.File]:
+        try:
+            with files.hdf5(self.path) as file:
+                if file.attrs.get("format") != FORMAT:
+                    raise InputError(f"{self.path} is not the result of a run")
+                yield file
+        except OSError as problem:
+            raise InputError(f"{self.path}: {problem.strerror or problem}") from None
+
+    def _group(self, file: h5py.File, kind: str, name: str) -> h5py.Group:
+        known = list(file.get(kind, ()))
+        if name not in known:
+            raise InputError(f"{self.path}: no {kind} '{name}'{nearest(name, known)}")
+        return file[f"{kind}/{name}"]
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Configuration by section."""
+        return json.loads(self.attributes.get("config", "{}"))
+
+    @cached_property
+    def losses(self) -> Columns:
+        """Iteration (from 1), loss, firing rate in Hz; error where samples have classes; means of episodes if any."""
+        names = ("loss", "firing_rate", "error", "mean_return", "mean_length", "entropy", "value_error")
+        with self._opened() as file:
+            found = {name: file[name][()] for name in names if name in file}
+        return Columns(iteration=np.arange(1, len(found.get("loss", ())) + 1), **found)
+
+    @cached_property
+    def validations(self) -> Columns:
+        """Iteration and value of each validation."""
+        with self._opened() as file:
+            group = file.get("validation", {})
+            return Columns({name: group[name][()] if name in group else np.zeros(0) for name in ("iteration", "value")})
+
+    def spikes(self, sample: str = "last", of: str = "neurons") -> Columns:
+        """Return `step`, `time_ms` and `id` of the spikes of a recorded sample.
+
+        Parameters
+        ----------
+        sample : str
+            One of `samples`, such as "first" or "last".
+        of : str
+            "neurons" or "inputs".
+        """
+        if of not in ("neurons", "inputs"):
+            raise InputError(f"of = '{of}' must be 'neurons' or 'inputs'")
+        prefix = {"neurons": "spike", "inputs": "input"}[of]
+        with self._opened() as file:
+            group = self._group(file, "dynamics", sample)
+            step, ids = group[f"{prefix}_steps"][()], group[f"{prefix}_ids"][()]
+        return Columns(step=step, time_ms=step * float(self.attributes["dt_ms"]), id=ids)
+
+    def signals(self, sample: str = "last") -> dict[str, np.ndarray]:
+        """Return the recorded signals of a sample by name, (steps, neurons or readouts) each."""
+        with self._opened() as file:
+            group = self._group(file, "dynamics", sample)
+            return {name: data[()] for name, data in group.items() if data.ndim == 2}
+
+    def weights(self, projection: str) -> Columns:
+        """Return `source`, `target`, `delay` (steps), `weight_initial` and `weight` of all synapses of a projection."""
+        with self._opened() as file:
+            group = self._group(file, "projections", projection)
+            return Columns(
+                {name: group[name][()] for name in ("source", "target", "delay", "weight_initial", "weight")}
+            )
+
+    def attributes_of(self, population: str) -> dict[str, Any]:
+        """Return role, model, size and place of a population, and the parameters that all of its cells share."""
+        with self._opened() as file:
+            return dict(self._group(file, "populations", population).attrs)
+
+    def parameters(self, population: str) -> Columns:
+        """Return NEST's parameters of all cells of a population, drawn values included, one value per cell."""
+        with self._opened() as file:
+            group = self._group(file, "populations", population)
+            size = int(group.attrs["size"])
+            found = {name: np.full(size, value) for name, value in group.attrs.items()
+                     if name not in ("role", "model", "size", "order")}  # fmt: skip
+            found |= {name: data[()] for name, data in group.items() if name != "neuron"}
+        return Columns(neuron=np.arange(size), **dict(sorted(found.items())))
+
+    def __repr__(self) -> str:
+        losses = self.losses["loss"]
+        told = f", loss {losses[0]:.4g} to {losses[-1]:.4g}" if len(losses) else ""
+        return f"OpenRun({self.directory}: {self.attributes.get('task', '?')}, {len(losses)} iterations{told})"
+
+
+def open_run(directory: str | Path) -> OpenRun:
+    """Open the results of a run.
+
+    Parameters
+    ----------
+    directory : str or Path
+        The run directory.
+
+    Returns
+    -------
+    OpenRun
+        Losses, spikes, weights and parameters, as NumPy arrays or pandas frames.
+
+    Raises
+    ------
+    InputError
+        If there are no results of a run.
+
+    Examples
+    --------
+    >>> run = open_run("runs/sine-waves-1")
+    >>> run.losses["loss"], run.losses.to_pandas()
+    >>> run.spikes("last"), run.weights("rec->rec"), run.parameters("rec")
+    """
+    return OpenRun(Path(directory))

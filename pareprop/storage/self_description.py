@@ -1,0 +1,128 @@
+"""What lets `results.h5` explain itself: parameters of populations and projections, units, named axes.
+
+Axes are HDF5 dimension scales with the names `iteration`, `step`, `neuron`, `readout`, `spike`, `synapse`, so that
+xarray opens a group with them. Axes that only count, of spikes and synapses, are dimensions without values, as netCDF
+has them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..engines.base import RECORDED_UNITS
+from ..network.connectivity import RULES, Population, Projection
+from ..network.local import cell_values
+from ..network.model import Model
+from ..network.parameters import Normal, Uniform
+
+BLOCK = 2**20  # values of a parameter drawn at a time
+WITHOUT_VALUES = "This is a netCDF dimension but not a netCDF variable.%10d"
+UNITS = {
+    "C_m": "pF", "E_L": "mV", "V_m": "mV", "V_th": "mV", "V_min": "mV", "V_reset": "mV", "I_e": "pA", "tau_m": "ms",
+    "t_ref": "ms", "adapt_tau": "ms", "eprop_isi_trace_cutoff": "ms", "f_target": "Hz", "delay": "steps",
+}  # fmt: skip
+SIGNALS = ("readout_signal", "target_signal", "error_signal")
+DYNAMICS = {  # axes of the datasets of a recorded sample
+    **dict.fromkeys(RECORDED_UNITS, ("step", "neuron")), **dict.fromkeys(SIGNALS, ("step", "readout")),
+    "record": ("neuron",), "spike_steps": ("spike",), "spike_ids": ("spike",), "input_steps": ("input_spike",),
+    "input_ids": ("input_spike",),
+    **dict.fromkeys(("decision_steps", "action", "reward", "value", "td_error", "advantage"), ("decision",)),
+    "policy": ("decision", "choice"), "observation": ("moment", "component"),
+}  # fmt: skip
+
+
+def write_parameters(file: h5py.File, model: Model) -> None:
+    """Write /populations, and the parameters of /projections: numbers as attributes, values of each cell as datasets.
+
+    Drawn values depend on the seed and the number of the cell alone: rank 0 draws those of all ranks.
+    """
+    for order, population in enumerate(model.populations):
+        group = file.create_group(f"populations/{population.name}")
+        group.attrs.update(role=population.role, model=population.model, size=population.size, order=order)
+        params = population.params.model_dump() if population.params is not None else {}
+        for name in params:
+            _write_parameter(group, model, population, name, getattr(population.params, name))
+    for projection in model.projections:
+        if (group := file.get(f"projections/{projection.name}")) is not None:  # it has synapses
+            group.attrs.update(_given(projection, model))
+
+
+def _write_parameter(group: h5py.Group, model: Model, population: Population, name: str, value: Any) -> None:
+    if value is None:
+        return
+    drawn = isinstance(value, Normal | Uniform)
+    if not drawn and not np.ndim(value):
+        group.attrs[name] = value
+        return
+    data = group.create_dataset(name, (population.size,), "f8")
+    for low, high in _blocks(population.size):
+        data[low:high] = cell_values(model, population, name, value, low, high)
+    if drawn:
+        data.attrs["drawn_from"] = f"{type(value).__name__}({_text(value.model_dump())})"
+    name_axes(group, name, ("neuron",))
+
+
+def _blocks(size: int) -> Iterator[tuple[int, int]]:
+    return ((low, min(low + BLOCK, size)) for low in range(0, size, BLOCK))
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items() if key != "kind")
+
+
+def _given(projection: Projection, model: Model) -> dict[str, Any]:
+    """Return the parameters of a projection as attributes."""
+    optimizer = projection.optimizer or model.optimizer
+    found: dict[str, Any] = {
+        "rule": projection.rule, "plastic": projection.plastic, "delay_range": list(projection.delay_range),
+        "feedback": projection.feedback, "normalized": projection.normalized, "inhibition": projection.inhibition,
+    }  # fmt: skip
+    options = {name: getattr(projection, name) for name in RULES[projection.rule].options}
+    found |= {name: value for name, value in options.items() if isinstance(value, int | float | str)}
+    if isinstance(projection.weight, Normal | Uniform):
+        found["weight_drawn_from"] = f"{type(projection.weight).__name__}({_text(projection.weight.model_dump())})"
+    if projection.plastic:
+        found["optimizer"] = json.dumps(optimizer.model_dump())
+    if projection.rewire is not None:
+        found["rewire"] = json.dumps(projection.rewire.model_dump(mode="json"))
+    return found
+
+
+def name_axes(group: h5py.Group, name: str, axes: tuple[str, ...], unit: str = "") -> None:
+    """Attach dimension scales of the group to a dataset, made where there are none yet, and its unit.
+
+    An axis of another length than the scale of its name (such as a signal of other neurons) stays without one.
+    """
+    data = group[name]
+    if unit or name in UNITS:
+        data.attrs["unit"] = unit or UNITS[name]
+    for k, axis in enumerate(axes):
+        scale = group.get(axis) or _scale(group, axis, data.shape[k])
+        if scale.name != data.name and len(scale) == data.shape[k]:
+            data.dims[k].attach_scale(scale)
+        data.dims[k].label = axis
+
+
+def _scale(group: h5py.Group, axis: str, length: int) -> h5py.Dataset:
+    if axis in ("spike", "input_spike", "synapse"):  # never written, so it takes no space
+        scale = group.create_dataset(axis, (length,), "i1")
+        scale.make_scale(WITHOUT_VALUES % length)
+        return scale
+    ids = group["record"][()] if axis == "neuron" and "record" in group else np.arange(length) + (axis == "iteration")
+    scale = group.create_dataset(axis, data=ids)
+    scale.make_scale(axis)
+    return scale
+
+
+def describe_sample(group: h5py.Group, unit: str) -> None:
+    """Name axes and units of a recorded sample; `unit` is that of readouts, targets and errors."""
+    for name, axes in DYNAMICS.items():
+        if name in group and group[name].ndim == len(axes):
+            name_axes(group, name, axes, unit if name in SIGNALS else RECORDED_UNITS.get(name, ""))
+    for name in [name for name in group if name.startswith("info_")]:
+        name_axes(group, name, ("moment",))

@@ -1,0 +1,95 @@
+"""Build the kernels with several compilers, switches and versions of Python; compare the digests of short trainings.
+
+Each build is made of a copy of the checkout, and runs the cases of tests/test_digests.py. Some run a second time as on
+an older processor: NumPy without its AVX-512 and AVX2 code, the C library without its AVX2 and FMA code. Prints a line
+for each; `--write` keeps the digests in tests/digests.json, whose test asks for equality. Other versions of Python need
+the dependencies of the package, pip, setuptools and Cython.
+
+    python scripts/builds.py --write --python ~/python3.12/bin/python --python ~/python3.13/bin/python
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / "tests" / "digests.json"
+COMPILERS = {"gcc": {"CC": "gcc"}, "clang": {"CC": "clang"}}
+SWITCHES = {"native": {}, "portable": {"PAREPROP_PORTABLE": "1"}}
+OLDER = {
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR",
+    "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX,-AVX2,-FMA,-FMA4,-AVX512F",
+    "OPENBLAS_CORETYPE": "Nehalem",
+}
+
+
+def build(folder: Path, python: str, switches: dict[str, str]) -> Path:
+    """Install a copy of the checkout into a folder of `folder`."""
+    for name in ("pareprop", "cython_core"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.so", "__pycache__", "core"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    options = ["-q", "--no-build-isolation", "--no-deps", "--disable-pip-version-check", "--target", "built", "."]
+    subprocess.run([python, "-m", "pip", "install", *options], cwd=folder, env=os.environ | switches, check=True)
+    return folder / "built"
+
+
+def digest(built: Path, python: str, environment: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Return the digest of all cases, and theirs."""
+    paths = os.pathsep.join(map(str, (built, ROOT / "tests")))
+    environment = os.environ | {"PYTHONPATH": paths, "MPLBACKEND": "Agg"} | environment
+    with tempfile.TemporaryDirectory() as folder:
+        command = [python, "-P", str(ROOT / "tests" / "test_digests.py"), folder]
+        output = subprocess.run(command, cwd=built, env=environment, check=True, capture_output=True, text=True).stdout
+    found = json.loads(output)
+    lines = "\n".join(f"{case} {value}" for case, value in found.items())
+    return hashlib.sha256(lines.encode()).hexdigest(), found
+
+
+def version(python: str, compiler: str) -> str:
+    """Name a compiler, a Python and a C library."""
+    major = subprocess.run([compiler, "-dumpversion"], capture_output=True, text=True, check=True).stdout.split(".")[0]
+    asked = "import platform as p; print(p.python_version(), p.libc_ver()[0] or 'musl', p.machine())"
+    found = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True).stdout.split()
+    return f"{compiler} {major.strip()}, Python {found[0].rpartition('.')[0]}, {found[1]}, {found[2]}"
+
+
+def main() -> None:
+    """Build, run, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--compiler", choices=COMPILERS, action="append", help="[all that are installed]")
+    parser.add_argument("--python", action="append", default=[], help="another Python, built with the first compiler")
+    parser.add_argument("--write", action="store_true", help="renew tests/digests.json")
+    options = parser.parse_args()
+    compilers = options.compiler or [name for name in COMPILERS if shutil.which(name)]
+    plans = [(sys.executable, name, switch) for name in compilers for switch in SWITCHES]
+    plans += [(python, compilers[0], "native") for python in options.python]
+    builds, cases = {}, {}
+    for python, compiler, switch in plans:
+        with tempfile.TemporaryDirectory() as folder:
+            built = build(Path(folder), python, COMPILERS[compiler] | SWITCHES[switch])
+            name = f"{version(python, compiler)}, {switch}"
+            runs = {name: {}} | (
+                {f"{name}, as on a processor without AVX": OLDER} if platform.machine() == "x86_64" else {}
+            )
+            for run, environment in runs.items():
+                builds[run], found = digest(built, python, environment)
+                cases = cases or found
+                other = [case for case in cases if found[case] != cases[case]]
+                print(f"{builds[run][:16]}  {run}" + (f": other are {', '.join(other)}" if other else ""), flush=True)
+    if options.write:
+        TABLE.write_text(json.dumps({"builds": builds, "digests": cases}, indent=1) + "\n")
+    sys.exit(len(set(builds.values())) > 1)
+
+
+if __name__ == "__main__":
+    main()

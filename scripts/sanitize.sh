@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Run the kernels under sanitizers: golden cases, and the first iterations of all tasks on 1, 2 and 3 ranks.
+#
+#     scripts/sanitize.sh [--short] [address|thread]...     # needs gcc with its sanitizers, and mpirun
+#
+# "address" (with undefined behaviour) is built with bounds checks off and on. "thread" works where the MPI library does;
+# its reports are counted only where they name a kernel. --short: bounds checks on, golden cases on 1 rank, tasks on 2.
+# The digests of the tasks must be those of tests/digests.json. Ends with 1 after a report or another digest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+
+short=
+kinds=()
+for word in "$@"; do
+    if [[ $word == --short ]]; then short=1; else kinds+=("$word"); fi
+done
+[[ ${#kinds[@]} -gt 0 ]] || kinds=(address)
+golden=("${PAREPROP_SHARED:-$root/../shared}"/golden/*.h5)
+python=${PYTHON:-$(command -v python3)}
+mpirun=$(dirname "$python")/mpirun
+[[ -x $mpirun ]] || mpirun=mpirun
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
+export PRTE_MCA_hwloc_default_binding_policy=none OMPI_MCA_btl=self,sm OMPI_MCA_osc=^ucx OMP_NUM_THREADS=1 MPLBACKEND=Agg
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+build() { # build FOLDER FLAGS CHECKED
+    mkdir "$1"
+    cp -r pareprop cython_core pyproject.toml README.md LICENSE "$1"
+    rm -rf "$1"/cython_core/*.so "$1"/pareprop/core
+    (cd "$1" && CC=gcc CFLAGS="$2 -g1 -O1 -fno-omit-frame-pointer" LDFLAGS="$2" PAREPROP_CHECKED=$3 \
+        "$python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --target built .)
+}
+
+check() { # check NAME RANKS ARGUMENTS...: run Python in the build; its output is in $work/out
+    local name=$1 ranks=$2 code=0 reports
+    shift 2
+    local launch=()
+    [[ $ranks -eq 1 ]] || launch=("$mpirun" -n "$ranks")
+    local libraries=("$(gcc -print-file-name=libstdc++.so)") # or else exceptions of C++ are not seen
+    if [[ $kind == address ]]; then
+        libraries=("$(gcc -print-file-name=libasan.so)" "$(gcc -print-file-name=libubsan.so)" "${libraries[@]}")
+    else
+        libraries=("$(gcc -print-file-name=libtsan.so)" "${libraries[@]}")
+    fi
+    (cd "$build/built" && "${launch[@]}" env LD_PRELOAD="${libraries[*]}" PYTHONPATH="$build/built:$root/tests" \
+        PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+        TSAN_OPTIONS=report_signal_unsafe=0:exitcode=0:ignore_noninstrumented_modules=1 \
+        timeout 900 "$python" -P -W error::RuntimeWarning "$@") >"$work/out" 2>"$work/err" || code=$?
+    reports=$(grep -cE 'ERROR: AddressSanitizer|runtime error:|WARNING: ThreadSanitizer|IndexError' "$work/err") || true
+    echo "$kind, bounds checks $checks, $name, ranks: $ranks: $reports reports, exit code $code"
+    if [[ $reports -ne 0 || $code -ne 0 ]]; then
+        failed=1
+        head -60 "$work/err" >&2
+    fi
+}
+
+tasks() { # tasks RANKS
+    mkdir -p "$work/runs"
+    check "first iterations of 20 trainings" "$1" "$root/tests/test_digests.py" "$work/runs"
+    rm -rf "$work/runs"
+    "$python" - "$work/out" "$root/tests/digests.json" <<'END' || failed=1
+import json, sys
+found, wanted = json.load(open(sys.argv[1])), json.load(open(sys.argv[2]))["digests"]
+other = [case for case in wanted if found.get(case) != wanted[case]]
+sys.exit(f"other digests: {', '.join(other)}" if other else 0)
+END
+}
+
+for kind in "${kinds[@]}"; do
+    case $kind in
+    address) flags="-fsanitize=address,undefined" ;;
+    thread) flags="-fsanitize=thread" ;;
+    *) echo "sanitize.sh: no sanitizer '$kind'; address or thread" >&2 && exit 2 ;;
+    esac
+    for checks in off on; do
+        [[ $checks == off && -n $short || $checks == on && $kind == thread ]] && continue
+        build=$work/$kind-$checks
+        build "$build" "$flags" "$([[ $checks == on ]] && echo 1 || echo 0)"
+        if [[ -e ${golden[0]} ]]; then
+            for ranks in ${short:+1} $([[ $short ]] || echo 1 2 3); do
+                check "${#golden[@]} golden cases" "$ranks" -m pareprop verify "${golden[@]}"
+            done
+        fi
+        for ranks in ${short:+2} $([[ $short ]] || echo 1 2 3); do
+            tasks "$ranks"
+        done
+    done
+done
+exit $failed

@@ -1,0 +1,146 @@
+"""Signs of life: start lines, the log and the curves of a run, advice where ranks wait, progress in notebooks."""
+
+import csv
+import re
+import sys
+import types
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from commands import command
+
+from pareprop.runs import log, progress, run
+from pareprop.runs.summary import advice
+
+RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=4", "validate_every=2")
+       for part in ("--set", text))]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+
+
+def curves(out: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((out / "loss.csv").open()))
+
+
+def test_the_start_says_what_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    code, output, _ = command(capsys, *RUN, "--out", tmp_path / "out")
+    with h5py.File(tmp_path / "out" / "results.h5") as file:
+        n_synapses = sum(len(group["weight"]) for group in file["projections"].values())
+    assert code == 0
+    assert output.startswith(
+        f"training: 8 neurons, {n_synapses} synapses; 4 iterations of 1 sample of 30 steps (30 ms)\n"
+    )
+    assert re.search(r"^1 rank, at most \d+\.\d+ MiB each; memory of rank 0", output, re.MULTILINE)
+
+
+def test_a_line_at_each_validation_in_output_and_log(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    _, output, errors = command(capsys, *RUN, "--out", tmp_path / "out")
+    with h5py.File(tmp_path / "out" / "results.h5") as file:
+        losses, validations = file["loss"][...], file["validation/value"][...]
+    lines = re.findall(r"^iteration (\d) of 4: loss (\S+), validation (\S+), \S+ Hz,.* \d+ MiB$", output, re.MULTILINE)
+    assert lines == [(str(n), f"{losses[n - 1]:.4g}", f"{validations[n // 2 - 1]:.4g}") for n in (2, 4)]
+    assert errors == ""
+    text = (tmp_path / "out" / "run.log").read_text()
+    assert [line.split(" ", 1)[1][:9] for line in text.splitlines()] == [
+        "started a",
+        "iteration",
+        "iteration",
+        "ended aft",
+    ]
+
+
+def test_a_line_each_minute(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10**6, 10))
+    monkeypatch.setattr(log, "monotonic", lambda: float(next(clock)))
+    _, output, _ = command(
+        capsys, *RUN, "--set", "validate_every=0", "--set", "iterations=24", "--out", tmp_path / "out"
+    )
+    assert 4 <= len(re.findall(r"^iteration \d+ of 24: ", output, re.MULTILINE)) <= 6
+    assert re.search(r"about (\d+ s|\d\.\d min) left", output)
+
+
+def test_curves_hold_every_iteration_also_after_a_resume(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "out"
+    assert command(capsys, *RUN, "--out", out, "--until", "3")[0] == 0
+    assert [row["iteration"] for row in curves(out)] == ["1", "2", "3"]
+    assert command(capsys, "resume", out)[0] == 0
+    with h5py.File(out / "results.h5") as file:
+        losses, validations = file["loss"][...], file["validation/value"][...]
+    rows = curves(out)
+    np.testing.assert_allclose([float(row["loss"]) for row in rows], losses, rtol=1e-8)
+    assert [row["validation"] for row in rows] == ["", f"{validations[0]:.9g}", "", f"{validations[1]:.9g}"]
+    assert "resumed after 3 of 4 iterations" in (out / "run.log").read_text()
+
+
+def test_no_curves_if_not_wanted(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert command(capsys, *RUN, "--set", "log=none", "--out", tmp_path / "out")[0] == 0
+    assert not (tmp_path / "out" / "loss.csv").exists()
+
+
+def test_event_files_for_tensorboard(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
+    assert command(capsys, *RUN, "--set", "log=tensorboard", "--out", tmp_path / "out")[0] == 0
+    (path,) = (tmp_path / "out" / "tensorboard").iterdir()
+    values = {
+        (value.tag, event.step): value.tensor.float_val[0] if value.HasField("tensor") else value.simple_value
+        for event in loader.EventFileLoader(str(path)).Load()
+        for value in event.summary.value
+    }
+    with h5py.File(tmp_path / "out" / "results.h5") as file:
+        for k, loss in enumerate(file["loss"][...], 1):
+            assert values["loss", k] == pytest.approx(loss, rel=1e-6)
+        assert values["validation", 2] == pytest.approx(file["validation/value"][0], rel=1e-6)
+
+
+def test_tensorboard_is_asked_for_before_anything_is_written(tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(log, "find_spec", lambda name: None)
+    code, _, errors = command(capsys, *RUN, "--set", "log=tensorboard", "--out", tmp_path / "out")
+    assert code == 2 and "pip install tensorboard" in errors and errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["run.log", "loss.csv"])
+def test_a_log_that_cannot_be_written_does_not_end_the_run(tmp_path: Path, capsys, name: str) -> None:
+    (tmp_path / "out" / name).mkdir(parents=True)
+    (tmp_path / "out" / "config.toml").write_text("# digest of this configuration:\n")
+    (tmp_path / "out" / name / "kept").write_text("")
+    code, output, errors = command(capsys, *RUN, "--out", tmp_path / "out", "--overwrite")
+    assert (code, errors.count("\n")) == (0, 1) and "the run goes on" in errors
+    assert re.search(r"^digest: ", output, re.MULTILINE) and (tmp_path / "out" / name / "kept").exists()
+
+
+@pytest.mark.parametrize(
+    ("part", "batch", "variant", "expected"),
+    [
+        ({"ranks": 64, "cores": 2}, 1, "spike", "more ranks than the"),
+        ({"ranks": 2, "cores": 2}, 16, "interval", "--replicas 2"),
+        ({"ranks": 2, "cores": 2}, 1, "interval", "50 neurons per rank are few"),
+    ],
+)
+def test_waiting_is_told_with_what_would_be_faster(part, batch, variant, expected, monkeypatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    waiting = {"compute": 4.0, "wait": 5.0, "transfer": 1.0}
+    (line,) = advice(part | {"mean_rank_seconds": waiting}, 100, batch, variant)
+    assert line.startswith("note: 60% of the time") and expected in line
+    assert advice(part | {"mean_rank_seconds": waiting | {"compute": 7.0}}, 100, batch, variant) == []
+    assert advice(part | {"mean_rank_seconds": waiting, "ranks": 1}, 100, batch, variant) == []
+
+
+def test_a_bar_in_notebooks_though_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(progress, "tqdm", lambda **options: told.append(options["disable"]))
+    simulation = types.SimpleNamespace(exchange=types.SimpleNamespace(rank=0), iteration=0)
+    progress.Progress(3, None).start(simulation)
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    progress.Progress(3, None).start(simulation)
+    assert told == [None, False]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(9, "9 s"), (130, "2.2 min"), (3 * 3600, "3.0 h"), (3e5, "3.5 days")])
+def test_durations(seconds: float, text: str) -> None:
+    assert log.duration(seconds) == text

@@ -1,0 +1,198 @@
+"""Reports: one file that needs no network, with what the runs hold; its controls work in a real browser."""
+
+import base64
+import html
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from commands import command
+
+from pareprop import cli
+from pareprop.runs import charts, report
+
+SETTINGS = ["iterations=4", "test_samples=6", "batch_size=2", "n_ad=4", "n_reg=6", "record.every=2",
+            'record.what=["spikes","V_m","learning_signal"]']  # fmt: skip
+RUN = ["run", "evidence-accumulation", *(part for text in SETTINGS for part in ("--set", text))]
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# At the end of a page: click all controls, then tell what the canvas shows after each click.
+CLICKS = """<script>
+const shown = [], canvas = document.querySelector("canvas");
+const click = act => { document.querySelector(`[data-act=${act}]`).click(); shown.push(canvas.dataset.shown); };
+shown.push(canvas.dataset.shown);
+["next", "in", "in", "out", "all", "previous"].forEach(click);
+const inked = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(value => value > 0);
+document.title = JSON.stringify({shown, inked, errors, wide: document.documentElement.scrollWidth});
+</script></body>"""
+ERRORS = "<head><script>var errors = []; window.onerror = text => errors.push(text);</script>"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs with figures, a recording and a test."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for seed in (1, 2):
+            cli.main([*RUN, "--seed", str(seed), "--out", f"seed-{seed}"])
+    return folder
+
+
+class Page(HTMLParser):
+    """Tags left open, and everything that a page would load."""
+
+    VOID = ("meta", "img", "br", "rect", "line", "polyline", "circle")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.stack, self.loads, self.ids = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.loads += [value for name, value in attrs if name in ("src", "href", "data")]
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list) -> None:
+        self.loads += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.stack.pop() == tag
+
+
+def embedded(text: str) -> list[dict]:
+    return json.loads(re.search(r'<script type="application/json" id="view-1">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def test_a_run_has_a_report_that_stands_alone(done: Path) -> None:
+    text = (done / "seed-1" / "report.html").read_text()
+    page = Page(text)
+    assert not page.stack and len(text) < 5_000_000
+    assert page.loads and all(place.startswith("data:image/png;base64,") for place in page.loads)
+    assert not re.search(r"https?://|@import|url\(", text)
+    images = [base64.b64decode(place.partition(",")[2]) for place in page.loads]
+    assert sorted(images) == sorted(path.read_bytes() for path in (done / "seed-1").glob("*.png"))
+    assert html.escape((done / "seed-1" / "config.toml").read_text(), quote=False)[:300] in text.replace("&#34;", '"')
+
+
+def test_the_report_holds_what_the_results_hold(done: Path) -> None:
+    text = (done / "seed-1" / "report.html").read_text()
+    with h5py.File(done / "seed-1" / "results.h5") as file:
+        losses, sample, test = file["loss"][()], file["dynamics/last"], file["test"]
+        steps, ids = sample["spike_steps"][()], sample["spike_ids"][()]
+        labels, predictions, digest = test["labels"][()], test["predictions"][()], file.attrs["digest"]
+    assert f"{losses[0]:.4g} → {losses[-1]:.4g}" in text and digest[:16] in text
+    view = embedded(text)
+    last = next(item for item in view if item["name"].startswith("last sample"))
+    raster = next(item for item in last["rasters"] if item["name"] == "recurrent spikes")
+    assert raster["times"] == steps.tolist() and raster["ids"] == ids.tolist()
+    assert [group["name"] for group in raster["groups"]] == ["reg", "ad"]
+    assert [item["name"] for item in view[2:]] == ["recorded, iteration 0", "recorded, iteration 2"]
+    table = re.search(r'<table class="confusion">(.*?)</table>', text, re.DOTALL)[1]
+    counts = [int(cell) for cell in re.findall(r"<td[^>]*>\s*(\d+)</td>", table)]
+    assert counts == [np.sum((labels == row) & (predictions == column)) for row in (0, 1) for column in (0, 1)]
+
+
+def test_recorded_samples_are_those_of_the_recording(done: Path) -> None:
+    view = embedded((done / "seed-1" / "report.html").read_text())[3]
+    with h5py.File(done / "seed-1" / "record.h5") as file:
+        chosen = file["spikes/iteration"][()] == 2
+        assert view["rasters"][0]["ids"] == file["spikes/id"][()][chosen].tolist()
+        voltages = file["state/V_m"][()]
+    voltages = voltages[len(voltages) // 2 :]
+    line = view["signals"][0]["lines"][1]["values"]
+    every = -(-len(voltages) // 800)
+    np.testing.assert_allclose(line, voltages[::every, 1], rtol=1e-3, atol=1e-12)
+
+
+def test_runs_side_by_side(done: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(done)
+    assert command(capsys, "report", "seed-1", "seed-2")[:2] == (0, "report: report.html\n")
+    text = (done / "report.html").read_text()
+    assert not Page(text).stack and len(text) < 5_000_000
+    seeds = re.search(r"<tr><th>run.seed</th><td>(\d)</td><td>(\d)</td>", text)
+    assert seeds.groups() == ("1", "2") and "<th>run.iterations</th>" not in text
+    assert command(capsys, "report", done, "--out", "again.html")[0] == 0  # the folder of both
+    assert (done / "again.html").read_text().count('class="view"') == 2
+
+
+def test_a_study_is_reported_with_its_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "study.csv").write_text("kind,variant,neurons,ranks,train_seconds\nstrong,interval,100,1,2.5\n")
+    assert command(capsys, "report", tmp_path)[0] == 0
+    text = (tmp_path / "report.html").read_text()
+    assert not Page(text).stack and '<td class="number">2.5</td>' in text
+
+
+def test_nothing_foreign_is_overwritten_or_believed(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "mine.html").write_text("<p>mine")
+    code, _, errors = command(capsys, "report", done / "seed-1", "--out", tmp_path / "mine.html")
+    assert (code, errors.count("\n")) == (2, 1) and "exists and is no report" in errors
+    assert (tmp_path / "mine.html").read_text() == "<p>mine"
+    code, _, errors = command(capsys, "report", tmp_path)
+    assert code == 2 and "neither a run directory" in errors
+
+
+def test_names_cannot_break_out_of_the_page(done: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "<script>alert(1)<"
+    shutil.copytree(done / "seed-1", copy)
+    with h5py.File(copy / "results.h5", "r+") as file:
+        file.attrs["task"] = "</script><img src=x>"
+        file.attrs["model"] = file.attrs["model"].replace('"reg"', '"</script><b>"')
+    text = report.write([copy], tmp_path / "out.html").read_text()
+    page = Page(text)
+    assert not page.stack and "x" not in page.loads and "<script>alert" not in text
+
+
+def test_however_much_was_recorded_the_file_stays_small() -> None:
+    view = [{"name": f"{k}", "values": [k] * 1000} for k in range(12)]
+    kept = report._fitting(view, 20_000)
+    assert 2 < len(kept) < 12 and kept[:2] == view[:2] and len(json.dumps(kept)) <= 20_000
+    assert report._fitting(view, 4_000) == view[:1] and report._fitting(view, 100) == []
+    assert report._fitting(view, 10**6) == view
+
+
+def test_long_curves_keep_their_extremes() -> None:
+    values = np.ones(50_000)
+    values[12_345], values[40_000] = 9.0, -3.0
+    steps, thinned = charts.thinned(np.arange(50_000), values)
+    assert len(thinned) <= 2 * charts.POINTS and thinned.max() == 9.0 and thinned.min() == -3.0
+    assert (np.diff(steps) > 0).all()
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [2.0], [0.0, 0.0], [1e-3, 1e3], [np.inf, 1.0]])
+def test_any_curve_is_drawn(values: list[float]) -> None:
+    drawn = charts.curves("x", [("a", np.arange(1, len(values) + 1), np.array(values))])
+    assert "nan" not in drawn and "inf" not in drawn.lower().replace("infin", "")
+
+
+def in_browser(page: Path, *options: str) -> tuple[str, str]:
+    """Document and console of a page in a headless browser."""
+    line = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+            "--virtual-time-budget=4000",
+            f"--user-data-dir={page.parent / 'profile'}", *options, "--dump-dom", page.as_uri()]  # fmt: skip
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
+@pytest.mark.parametrize("size", ["1000,900", "500,900"])
+def test_controls_work_in_a_browser(done: Path, tmp_path: Path, size: str) -> None:
+    text = (done / "seed-1" / "report.html").read_text()
+    (tmp_path / "page.html").write_text(text.replace("<head>", ERRORS, 1).replace("</body>", CLICKS, 1))
+    document, console = in_browser(tmp_path / "page.html", f"--window-size={size}")
+    told = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", document)[1]))
+    assert told["errors"] == [] and console == "" and told["inked"]
+    assert told["wide"] <= int(size.partition(",")[0])  # a phone need not scroll sideways
+    samples = [int(text.split()[0]) for text in told["shown"]]
+    spans = [float(text.split()[2]) - float(text.split()[1]) for text in told["shown"]]
+    assert samples == [0, 1, 1, 1, 1, 1, 0]
+    np.testing.assert_allclose(np.array(spans) / spans[0], [1, 1, 0.5, 0.25, 0.5, 1, 1], atol=1e-3)

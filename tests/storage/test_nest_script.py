@@ -1,0 +1,54 @@
+"""A run as a script for NEST: the same spikes there, from the parameters and weights in its results."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import command
+
+from pareprop.runs import run
+
+TRAINED = {  # with the samples whose weights are known
+    "sine-waves": (["n_rec=20", "n_in=20", "n_step=300", "iterations=3", "neuron=iaf_adapt"], ["first"]),
+    "evidence-accumulation": (
+        ["n_ad=10", "n_reg=10", "iterations=2", "batch_size=2", "test_samples=2"],
+        ["first", "last"],
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("task", TRAINED)
+def test_nest_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixture, task: str) -> None:
+    pytest.importorskip("nest")
+    settings, samples = TRAINED[task]
+    options = [part for text in settings for part in ("--set", text)]
+    assert command(capsys, "run", task, *options, "--out", tmp_path / "run")[0] == 0
+    assert command(capsys, "export", "--nest", tmp_path / "run", tmp_path / "rebuild.py")[0] == 0
+    for sample in samples:
+        line = [sys.executable, "rebuild.py", sample]
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        equal, wanted, more = map(
+            int, re.search(r"(\d+) of (\d+) spikes are equal, NEST has (\d+) more", done.stdout).groups()
+        )
+        assert equal == wanted > 50 and more == 0, done.stdout
+
+
+def test_what_cannot_be_exported_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    options = [part for text in ("n_rec=4", "n_in=3", "n_step=20", "iterations=1") for part in ("--set", text)]
+    assert command(capsys, "run", "sine-waves", *options, "--out", tmp_path / "run")[0] == 0
+    (tmp_path / "there.py").write_text("mine")
+    for target, expected in (("x.txt", "ends in .py"), ("there.py", "exists")):
+        code, _, errors = command(capsys, "export", "--nest", tmp_path / "run", tmp_path / target)
+        assert code == 2 and expected in errors and errors.count("\n") == 1
+    assert (tmp_path / "there.py").read_text() == "mine"
+    code, _, errors = command(capsys, "export", "--nest", tmp_path, tmp_path / "x.py")
+    assert code == 2 and "results.h5" in errors

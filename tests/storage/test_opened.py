@@ -1,0 +1,142 @@
+"""Results that explain themselves: all parameters, units, named axes; `open_run` gives them as NumPy and pandas."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from commands import command
+
+import pareprop
+from pareprop import rng
+from pareprop.errors import InputError
+from pareprop.network.local import LocalNetwork
+from pareprop.runs import config, run
+
+RUN = ["run", "evidence-accumulation", *(part for text in ("iterations=2", "test_samples=3", "batch_size=2", "n_ad=4",
+       "n_reg=6", "validate_every=1") for part in ("--set", text))]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short classification: adaptive and other neurons, a softmax."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    chosen = config.load("evidence-accumulation", [text for text in RUN if "=" in text])
+    began = run.Run(chosen, out, pareprop.exchange())
+    out.mkdir()
+    began.begin()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "draw", lambda directory, **_: None)
+        began.train()
+    return out
+
+
+def test_parameters_of_all_neurons_are_those_of_the_network(done: Path) -> None:
+    opened = pareprop.open_run(done)
+    model = config.load(str(done / "config.toml")).task.model()
+    cells = LocalNetwork(model, 0, 1).cells
+    for population in model.of_role("recurrent"):
+        found = opened.parameters(population.name)
+        place = slice(model.offset(population), model.offset(population) + population.size)
+        np.testing.assert_allclose(np.exp(-model.dt_ms / found["tau_m"]), cells["alpha"][place], rtol=1e-15)
+        np.testing.assert_allclose(found["V_th"] - found["E_L"], cells["V_th"][place], rtol=1e-15)
+        assert found.keys() >= set(type(population.params).model_fields) - {"V_m"}
+    assert opened.populations == sorted(population.name for population in model.populations)
+
+
+def test_drawn_values_are_stored_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawn by number of the neuron: here again from the generator of random numbers itself."""
+    model = pareprop.Model(seed=7)
+    inputs, out = model.inputs("in", 3), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
+    levels = np.linspace(0.5, 0.9, 9)
+    neurons = model.neurons(
+        "rec", 9, "iaf", C_m=1.0, E_L=0.0, V_th=levels, tau_m=pareprop.Normal(mean=20.0, std=2.0), t_ref=2.0
+    )  # fmt: skip
+    model.connect(inputs, neurons, "fixed_indegree", indegree=2, weight=pareprop.Normal(std=0.5))
+    model.connect(neurons, out, weight=0.1)
+    from pareprop.storage import self_description
+
+    monkeypatch.setattr(self_description, "BLOCK", 4)  # several blocks
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for projection in model.projections:
+            file.create_group(f"projections/{projection.name}")
+        self_description.write_parameters(file, model)
+        rec = file["populations/rec"]
+        expected = 20.0 + 2.0 * rng.normal(rng.key(7, "rec/tau_m"), np.arange(9), 1)[:, 0]
+        np.testing.assert_array_equal(rec["tau_m"][()], expected)
+        np.testing.assert_array_equal(rec["V_th"][()], levels)
+        assert rec["tau_m"].attrs["drawn_from"] == "Normal(mean=20.0, std=2.0)" and rec["tau_m"].attrs["unit"] == "ms"
+        assert rec.attrs["t_ref"] == 2.0 and rec.attrs["role"] == "recurrent"
+        assert rec["tau_m"].dims[0].label == "neuron"
+        attributes = dict(file["projections/in->rec"].attrs)
+        assert attributes["rule"] == "fixed_indegree" and attributes["indegree"] == 2 and attributes["plastic"]
+        assert attributes["weight_drawn_from"] == "Normal(mean=0.0, std=0.5)"
+        assert json.loads(attributes["optimizer"])["type"] == "gradient_descent"
+
+
+def test_units_and_axes(done: Path) -> None:
+    with h5py.File(done / "results.h5") as file:
+        sample = file["dynamics/last"]
+        units = {name: data.attrs.get("unit") for name, data in sample.items()}
+        axes = {name: [dim.label for dim in data.dims] for name, data in sample.items()}
+        delay = file["projections/" + next(iter(file["projections"]))]["delay"].attrs["unit"]
+    assert units["readout_signal"] == units["target_signal"] == "1"  # a softmax is no voltage
+    assert (units["V_m"], units["surrogate_gradient"], delay) == ("mV", "1/mV", "steps")
+    assert axes["V_m"] == ["step", "neuron"] and axes["readout_signal"] == ["step", "readout"]
+    assert axes["spike_steps"] == axes["spike_ids"] == ["spike"]
+
+
+@pytest.mark.parametrize("group", ["/", "dynamics/last"])
+def test_xarray_opens_groups_with_named_axes(done: Path, group: str) -> None:
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    with xarray.open_dataset(done / "results.h5", group=group, engine="h5netcdf") as data:
+        if group == "/":
+            assert data["loss"].dims == ("iteration",) and data["iteration"].values.tolist() == [1, 2]
+            return
+        assert data["V_m"].dims == ("step", "neuron") and data["spike_ids"].dims == ("spike",)
+        with h5py.File(done / "results.h5") as file:
+            assert data["neuron"].values.tolist() == file["dynamics/last/record"][()].tolist()
+
+
+def test_tables_as_numpy_and_pandas(done: Path) -> None:
+    opened = pareprop.open_run(done)
+    with h5py.File(done / "results.h5") as file:
+        losses, steps = file["loss"][()], file["dynamics/last/spike_steps"][()]
+        weights = file["projections/rec->out/weight"][()] if "rec->out" in file["projections"] else None
+    np.testing.assert_array_equal(opened.losses["loss"], losses)
+    assert opened.losses["iteration"].tolist() == [1, 2] and len(opened.validations["value"]) == 2
+    np.testing.assert_array_equal(opened.spikes()["time_ms"], steps * 1.0)
+    assert opened.signals()["readout_signal"].shape[1] == 2
+    name = opened.projections[0]
+    assert opened.weights(name).keys() == {"source", "target", "delay", "weight_initial", "weight"}
+    assert weights is None or np.array_equal(opened.weights("rec->out")["weight"], weights)
+    assert opened.config["run"]["iterations"] == 2 and "2 iterations" in repr(opened)
+    pandas = pytest.importorskip("pandas")
+    frame = opened.losses.to_pandas()
+    assert isinstance(frame, pandas.DataFrame) and frame["loss"].tolist() == losses.tolist()
+
+
+def test_what_is_not_there_is_named(done: Path, tmp_path: Path) -> None:
+    opened = pareprop.open_run(done)
+    with pytest.raises(InputError, match="no projections 'x'"):
+        opened.weights("x")
+    with pytest.raises(InputError, match="must be 'neurons' or 'inputs'"):
+        opened.spikes(of="x")
+    with pytest.raises(InputError, match=r"results\.h5"):
+        pareprop.open_run(tmp_path)
+
+
+def test_a_resumed_run_keeps_its_parameters(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert command(capsys, *RUN, "--out", tmp_path / "out", "--until", "1")[0] == 0
+    before = pareprop.open_run(tmp_path / "out")
+    assert command(capsys, "resume", tmp_path / "out")[0] == 0
+    after = pareprop.open_run(tmp_path / "out")
+    assert after.populations == before.populations and len(after.losses["loss"]) == 2
+    assert command(capsys, "compare", tmp_path / "out", tmp_path / "out")[0] == 0
