@@ -10,6 +10,12 @@ cdef extern from *:
     #include <fcntl.h>
     #include <sched.h>
     #include <time.h>
+    #ifdef __linux__
+    #include <limits.h>
+    #include <linux/futex.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    #endif
 
     static inline double seconds(void) {
         struct timespec t;
@@ -25,17 +31,35 @@ cdef extern from *:
     #endif
     }
 
-    static inline void nap(void) {
-        struct timespec t = {0, 50000};
-        nanosleep(&t, NULL);
-    }
-
     static inline long long load(const void* place) {
         return __atomic_load_n((const long long*) place, __ATOMIC_ACQUIRE);
     }
 
-    static inline void store(void* place, long long value) {
-        __atomic_store_n((long long*) place, value, __ATOMIC_RELEASE);
+    /* Who sleeps is counted first, then looks at the number again; who raises the number looks for sleepers after
+       that. All of it in one order, so that nobody falls asleep unseen; the system compares the number once more. */
+    static inline int* low_half(void* place) {
+        return (int*) place + (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+    }
+
+    static inline void raise_to(long long value, void* place, void* asleep) {
+        __atomic_store_n((long long*) place, value, __ATOMIC_SEQ_CST);
+    #ifdef __linux__
+        if (__atomic_load_n((long long*) asleep, __ATOMIC_SEQ_CST) > 0)
+            syscall(SYS_futex, low_half(place), FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+    #endif
+    }
+
+    static inline void sleep_below(long long value, void* place, void* asleep) {
+    #ifdef __linux__
+        struct timespec t = {0, 20000000};
+        __atomic_fetch_add((long long*) asleep, 1, __ATOMIC_SEQ_CST);
+        long long seen = __atomic_load_n((long long*) place, __ATOMIC_SEQ_CST);
+        if (seen < value) syscall(SYS_futex, low_half(place), FUTEX_WAIT, (int) seen, &t, NULL, 0);
+        __atomic_fetch_sub((long long*) asleep, 1, __ATOMIC_SEQ_CST);
+    #else
+        struct timespec t = {0, 50000};
+        nanosleep(&t, NULL);
+    #endif
     }
 
     /* A rank holds a lock on one byte of a file; the system drops it with the process, whatever ended that. */
@@ -59,21 +83,23 @@ cdef extern from *:
     """
     double seconds() nogil
     void spin() nogil
-    void nap() nogil
     int sched_yield() nogil
     long long load(const void*) nogil
-    void store(void*, long long) nogil
+    void raise_to(long long, void*, void*) nogil
+    void sleep_below(long long, void*, void*) nogil
     int lock(int, long) nogil
     int is_locked(int, long) nogil
 
 cdef enum:                # columns of a rank's line in shared memory, which no other rank writes to
     DONE = 0              # meetings that it has come to
     NANOSECONDS = 1       # of the leader: what the transfer between nodes took
+    FLAGS = 2             # of an agreement, and of the next one in the column after
+    ASLEEP = 8            # how many sleep until this rank comes; in a cache line that is rarely written
     LINE = 16             # numbers in a line: two cache lines, which processors fetch together
 
 cdef enum:
-    SPINS = 200           # before a rank that waits lets others have its core
-    YIELDS = 500          # before it sleeps
+    SPINS = 2000          # before a rank that waits sleeps: about 50 us
+    YIELDS = 2            # instead of these where ranks share cores; what else runs may keep the core for milliseconds
 
 cdef double LOOK = 0.25   # seconds between looks whether the others still live
 
@@ -92,6 +118,10 @@ cdef class Meeting:
 
     cdef int gather(self) except -1 nogil:
         return 0
+
+    cpdef int64_t agree(self, int64_t flags) except? -1:
+        """Collective: return the flags, bits of a number, that any rank has set; no rank returns before all came."""
+        return flags
 
     def round(self, int64_t first, int64_t last, int64_t signal_first=0, int64_t signal_last=0):
         """Collective: complete the log of steps [first, last) and the signals of [signal_first, signal_last)."""
@@ -118,13 +148,15 @@ cdef class CalledMeeting(Meeting):
     ----------
     call : callable
         Takes the four steps of `round`.
-    barrier : callable
+    others : Meeting or None
+        Ranks to wait for and to agree with, None for one process.
     """
 
-    cdef object call, wait
+    cdef object call
+    cdef Meeting others
 
-    def __init__(self, call, wait=None):
-        self.call, self.wait = call, wait
+    def __init__(self, call, Meeting others=None):
+        self.call, self.others = call, others or Meeting()
 
     cdef int meet(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last) except -1 nogil:
         cdef double start = seconds()
@@ -134,10 +166,10 @@ cdef class CalledMeeting(Meeting):
         return 0
 
     cdef int gather(self) except -1 nogil:
-        if self.wait is not None:
-            with gil:
-                self.wait()
-        return 0
+        return self.others.gather()
+
+    cpdef int64_t agree(self, int64_t flags) except? -1:
+        return self.others.agree(flags)
 
 
 cdef class NodeMeeting(Meeting):
@@ -158,9 +190,10 @@ cdef class NodeMeeting(Meeting):
     """
 
     cdef int64_t[:, ::1] lines
-    cdef int64_t rank, size, done, spins
+    cdef int64_t rank, size, done, agreed
+    cdef bint crowded
     cdef int fd
-    cdef object lost
+    cdef object lost, across
     cdef Meeting between
     cdef bint several
     cdef SegmentedLog heard
@@ -170,7 +203,7 @@ cdef class NodeMeeting(Meeting):
     def __init__(self, int64_t rank, lines, int fd, lost, bint crowded):
         self.rank, self.lines, self.fd, self.lost = rank, lines, fd, lost
         self.size = self.lines.shape[0] - 1
-        self.spins = 0 if crowded else SPINS
+        self.crowded = crowded
         if lock(fd, rank) != 0:
             raise OSError(f"cannot lock byte {rank} of the shared memory")
 
@@ -179,9 +212,9 @@ cdef class NodeMeeting(Meeting):
         """Numbers in a line."""
         return LINE
 
-    def connect(self, Meeting between):
-        """There are several nodes; `between` is how the leader meets the others, None on other ranks."""
-        self.several, self.between = True, between
+    def connect(self, Meeting between, across=None):
+        """There are several nodes; how the leader meets the others, and agrees with them; None on other ranks."""
+        self.several, self.between, self.across = True, between, across
 
     def number(self, SegmentedLog heard, SpikeLog numbered, numbers):
         """Write to `numbered` those spikes of `heard` that are in `numbers`, uint32 ascending, by their place there."""
@@ -195,7 +228,7 @@ cdef class NodeMeeting(Meeting):
         cdef double start, there, apart
         start = seconds()
         self.done += 1
-        store(&self.lines[self.rank, DONE], self.done)
+        self.come(self.rank)
         if not self.several:
             self.wait_for_all()
             there = seconds()
@@ -212,7 +245,7 @@ cdef class NodeMeeting(Meeting):
             self.waited += there - start - apart
             self.between.transferred = self.between.waited = 0.0
             self.lines[self.size, NANOSECONDS] = <int64_t> (1e9 * apart)
-            store(&self.lines[self.size, DONE], self.done)
+            self.come(self.size)
         else:
             self.wait_for(self.size)
             there = seconds()
@@ -227,10 +260,32 @@ cdef class NodeMeeting(Meeting):
     cdef int gather(self) except -1 nogil:
         cdef double start = seconds()
         self.done += 1
-        store(&self.lines[self.rank, DONE], self.done)
+        self.come(self.rank)
         self.wait_for_all()
         self.waited += seconds() - start
         return 0
+
+    cpdef int64_t agree(self, int64_t flags) except? -1:
+        cdef int64_t r, column = FLAGS + self.agreed % 2  # who reads this one still sees it when others agree again
+        cdef double start = seconds()
+        self.agreed += 1
+        self.done += 1
+        self.lines[self.rank, column] = flags
+        self.come(self.rank)
+        with nogil:
+            if self.several and self.rank > 0:
+                self.wait_for(self.size)
+                flags = self.lines[self.size, column]
+            else:
+                self.wait_for_all()
+                for r in range(self.size):
+                    flags |= self.lines[r, column]
+        if self.several and self.rank == 0:
+            flags = self.across(flags)
+            self.lines[self.size, column] = flags
+            self.come(self.size)
+        self.waited += seconds() - start
+        return flags
 
     cdef int wait_for_all(self) except -1 nogil:
         cdef int64_t r
@@ -238,21 +293,25 @@ cdef class NodeMeeting(Meeting):
             self.wait_for(r)
         return 0
 
+    cdef void come(self, int64_t line) noexcept nogil:
+        """Say in a line, of this rank or of what comes from other nodes, that the meeting may go on."""
+        raise_to(self.done, &self.lines[line, DONE], &self.lines[line, ASLEEP])
+
     cdef int wait_for(self, int64_t r) except -1 nogil:
-        cdef int64_t turns = 0
+        cdef int64_t turns = 0, awake = YIELDS if self.crowded else SPINS
         cdef double due = 0.0
         while load(&self.lines[r, DONE]) < self.done:
-            if turns < self.spins:
-                spin()
-            elif turns < self.spins + YIELDS:
+            turns += 1
+            if turns > awake:
+                if seconds() > due:
+                    if due > 0.0:
+                        self.look_around()
+                    due = seconds() + LOOK
+                sleep_below(self.done, &self.lines[r, DONE], &self.lines[r, ASLEEP])
+            elif self.crowded:
                 sched_yield()
             else:
-                nap()
-            turns += 1
-            if turns > self.spins and turns % 16 == 0 and seconds() > due:
-                if due > 0.0:
-                    self.look_around()
-                due = seconds() + LOOK
+                spin()
         return 0
 
     cdef int look_around(self) except -1 nogil:

@@ -1,10 +1,11 @@
 """How well ranks work together, in tables: python scripts/rounds.py [PART ...] [--before PYTHON] [--pairs N].
 
-Parts: `training` (sine waves on one and two ranks, and on four in two nodes of two), `speed` (two ranks over one by
-network size), `crowded` (four ranks), `rounds` (a round with nothing to say), `events` (cost of an event by network
-size) and `kills` (a rank is killed at a random moment); by default all but `events`, which needs 10 GB. Medians of runs
-that take turns; `--before` names the Python of another installation, such as an earlier version, to take turns with.
-Figures are worth something on an idle machine with two cores at least.
+Parts: `training` (sine waves on one and two ranks, also beside a busy process, and on four in two nodes of two),
+`speed` (two ranks over one by network size), `crowded` (four ranks over two), `rounds` (a round with nothing to say),
+`kills` (a rank is killed at a random moment) and `events` (cost of an event by network size); by default all but
+`events`, which needs 10 GB: about ten minutes on two cores. Medians of runs that take turns; `--before` names the
+Python of another installation, such as an earlier version, to take turns with. Figures are worth something on an idle
+machine with two cores at least. The last table has all figures beside what is aimed at.
 """
 
 from __future__ import annotations
@@ -19,13 +20,32 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-SIZES = (1_000, 2_000, 5_000, 20_000)
 EVENTS = (10_000, 20_000, 50_000, 100_000, 200_000)
 VARIANTS = ("interval", "spike")
+SPEED = {1_000: 1.4, 2_000: 1.7, 5_000: 1.85, 20_000: 1.85}  # times that two ranks shall be as fast as one
+CROWDED = (1_000, 5_000)
+
+
+@dataclass
+class Found:
+    """A figure of the last table.
+
+    Attributes
+    ----------
+    what, figure, aim : str
+        What was measured, what was found, and what is aimed at.
+    """
+
+    what: str
+    figure: str
+    aim: str
 
 
 class Install:
@@ -55,57 +75,80 @@ class Install:
         return json.loads(file.read_text())
 
 
-def training(installs: dict[str, Install], folder: Path, pairs: int, iterations: int) -> None:
-    """Seconds of training, of the whole command less that of one iteration."""
-    cases = {"1 rank": (1, {}), "2 ranks": (2, {}), "4 ranks, 2 nodes": (4, {"PAREPROP_RANKS_PER_NODE": "2"})}
+@contextmanager
+def busy(wanted: bool) -> Iterator[None]:
+    """Run another process that never rests, if wanted."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if wanted else None
+    try:
+        yield
+    finally:
+        if process is not None:
+            process.kill()
+            process.wait()
+
+
+def training(installs: dict[str, Install], folder: Path, pairs: int, iterations: int) -> list[Found]:
+    """Seconds of training, without the figures of the end."""
+    nodes = {"PAREPROP_RANKS_PER_NODE": "2"}
+    cases: dict[str, tuple[int, bool, dict[str, str]]] = {
+        "1 rank": (1, False, {}), "2 ranks": (2, False, {}), "1 rank, busy": (1, True, {}),
+        "2 ranks, busy": (2, True, {}), "4 ranks, 2 nodes": (4, False, nodes),
+    }  # fmt: skip
     seconds: dict[tuple[str, str], list[float]] = {}
     digests = set()
     for pair in range(pairs):
-        for name, install in installs.items():
-            for case, (ranks, environment) in cases.items():
-                laps = []
-                for n in (1, iterations):
-                    out = folder / f"{name}-{ranks}-{n}-{pair}"
-                    start = time.perf_counter()
-                    text = install.run(
-                        ranks, "run", "sine-waves", "--set", f"iterations={n}", "--out", out, **environment
-                    )  # fmt: skip
-                    laps.append(time.perf_counter() - start)
-                digests |= set(re.findall(r"digest: (\w{64})", text))
-                seconds.setdefault((name, case), []).append(laps[1] - laps[0])
-    print(f"\nsine waves, {iterations - 1} iterations, seconds; {len(digests)} digest(s)")
+        for case, (ranks, beside, environment) in cases.items():
+            for name, install in installs.items():
+                out = folder / f"{name}-{case}-{pair}"
+                line = ("run", "sine-waves", "--set", f"iterations={iterations}", "--out", out)
+                with busy(beside):
+                    digests |= set(re.findall(r"digest: (\w{64})", install.run(ranks, *line, **environment)))
+                part = json.loads((out / "provenance.json").read_text())["parts"][-1]
+                seconds.setdefault((name, case), []).append(part["wall_seconds"])
+    print(f"\nsine waves, {iterations} iterations, seconds; {len(digests)} digest(s)")
+    found = [Found("digests of sine waves on 1, 2, 2 x 2 ranks", str(len(digests)), "1")]
+    aims = {"2 ranks": "at most 1.15", "2 ranks, busy": "at most 2"}
     for name in installs:
         one = median(seconds[name, "1 rank"])
         for case in cases:
             value = median(seconds[name, case])
             print(f"{name:8s} {case:18s} {value:9.2f}   {value / one:6.2f} x one rank")
+            found.append(Found(f"{name}: sine waves, {case}", f"{value / one:.2f} x one rank", aims.get(case, "")))
+    return found
 
 
-def speed(installs: dict[str, Install], folder: Path, pairs: int, ranks: int = 2) -> None:
-    """Seconds of training by size, and the slowest rank's update over the mean."""
-    print(f"\n{ranks} ranks over one, delay 1, (100 + 100) synapses, 3 samples of 1 000 steps")
+def speed(installs: dict[str, Install], folder: Path, pairs: int, few: int, many: int) -> list[Found]:
+    """Seconds of training by size on few and on many ranks, and the slowest rank's update over the mean."""
+    print(f"\n{many} ranks over {few}, delay 1, (100 + 100) synapses, 3 samples of 1 000 steps")
+    crowded, found = many > 2, []
     for variant in VARIANTS:
-        for n in SIZES:
-            found: dict[tuple[str, int], list[dict]] = {}
+        for n in CROWDED if crowded else SPEED:
+            runs: dict[tuple[str, int], list[dict]] = {}
+            line = ("--neurons", n, "--indegree", 100, "--inputs", 100, "--variant", variant, "--steps", 1000)
             for _ in range(pairs):
                 for name, install in installs.items():
-                    for size in (1, ranks):
-                        line = ("--neurons", n, "--indegree", 100, "--inputs", 100, "--variant", variant)
-                        found.setdefault((name, size), []).append(
-                            install.bench(folder, size, *line, "--steps", 1000, "--intervals", 3, "--warmup", 1)
-                        )
+                    for size in (few, many):
+                        figures = install.bench(folder, size, *line, "--intervals", 3, "--warmup", 1)
+                        runs.setdefault((name, size), []).append(figures)
             for name in installs:
-                one, many = (median(run["train_seconds"] for run in found[name, size]) for size in (1, ranks))
-                shares = [[share["phases"]["update"] for share in run["shares"]] for run in found[name, ranks]]
+                before, after = (median(run["train_seconds"] for run in runs[name, size]) for size in (few, many))
+                shares = [[share["phases"]["update"] for share in run["shares"]] for run in runs[name, many]]
                 skew = median(max(values) * len(values) / sum(values) for values in shares)
-                waits = [run["phases"]["wait"] / run["train_seconds"] for run in found[name, ranks]]
-                print(f"{name:8s} {variant:8s} {n:7d} neurons {one:8.3f} -> {many:8.3f} s, {one / many:5.2f} times as "
-                      f"fast; update of the slowest {skew:.2f} x mean, waits {100 * median(waits):.0f} %")  # fmt: skip
+                wait = median(run["phases"]["wait"] / run["train_seconds"] for run in runs[name, many])
+                print(f"{name:8s} {variant:8s} {n:7d} neurons {before:8.3f} -> {after:8.3f} s, {before / after:5.2f} "
+                      f"times as fast; update of the slowest {skew:.2f} x mean, waits {100 * wait:.0f} %")  # fmt: skip
+                what = f"{name}: {variant}, {n} neurons, {many} ranks over {few}"
+                aim = "as before" if crowded else f"at least {SPEED[n]}"
+                found.append(Found(what, f"{before / after:.2f} times as fast", aim))
+                if n == max(SPEED):
+                    what = f"{name}: {variant}, {n} neurons, update of the slowest rank"
+                    found.append(Found(what, f"{skew:.2f} x mean", "at most 1.05"))
+    return found
 
 
-def rounds(folder: Path) -> None:
+def rounds(folder: Path) -> list[Found]:
     """A round with nothing to say, within a node and between two."""
-    script = Path(__file__).with_name("exchange.py")
+    script, found = Path(__file__).with_name("exchange.py"), []
     print("\na round, two ranks, µs")
     for words, environment in (("one node", {}), ("two nodes", {"PAREPROP_RANKS_PER_NODE": "1"})):
         install, file = Install(Path(sys.executable)), folder / "exchange.json"
@@ -114,6 +157,11 @@ def rounds(folder: Path) -> None:
         for row in json.loads(file.read_text())["rows"]:
             print(f"{words:10s} {row['way']:11s} {row['spikes']:5d} spikes per rank {row['round_us']:9.2f}, bare call "
                   f"{row['bare_us']:9.2f}")  # fmt: skip
+            if row["spikes"] == 0:
+                aim = "at most 0.4 µs" if words == "one node" else "at most 1.1 x the bare call"
+                figure = f"{row['round_us']:.2f} µs, {row['round_us'] / row['bare_us']:.2f} x the bare call"
+                found.append(Found(f"now: empty round, {words}, {row['way']}", figure, aim))
+    return found
 
 
 def events(installs: dict[str, Install], folder: Path) -> None:
@@ -143,32 +191,85 @@ def ranks_of(session: int) -> list[int]:
     return found
 
 
-def kills(install: Install, folder: Path, n: int) -> None:
-    """A rank of three is killed at a random moment; the others must end, and a resumed run must end as ever."""
-    task = ["run", "sine-waves", "--set", "iterations=200", "--set", "n_step=300", "--set", "checkpoint.every=10"]
+@dataclass
+class Killed:
+    """What became of runs of which a rank was killed.
+
+    Attributes
+    ----------
+    kills, failed, same : int
+        Runs in which a rank was killed, those of them that ended with an exit code that is not 0, and those whose
+        resumed run has the undisturbed digest.
+    latest : float
+        Most seconds from a kill to the end of all ranks.
+    lines : int
+        Most lines that pareprop itself printed about it.
+    left : int
+        Files left in shared memory.
+    """
+
+    kills: int = 0
+    failed: int = 0
+    same: int = 0
+    latest: float = 0.0
+    lines: int = 0
+    left: int = 0
+
+
+def kill_one(install: Install, ranks: int, out: Path, task: list[str], found: Killed) -> bool:
+    """Start a run and kill one of its ranks at a random moment after its first checkpoint.
+
+    Return whether that was done: a run may end before.
+    """
+    line = install.command(ranks, *task, "--out", out)
+    process = subprocess.Popen(line, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not any((out / "checkpoints").glob("*/manifest.json")):
+        time.sleep(0.01)
+    time.sleep(random.random())
+    alive = ranks_of(process.pid)
+    if process.poll() is not None or len(alive) != ranks:
+        process.communicate()
+        return False
+    start = time.perf_counter()
+    os.kill(random.choice(alive), signal.SIGKILL)
+    _, errors = process.communicate()
+    while ranks_of(process.pid):
+        time.sleep(0.01)
+    found.left += sum(len(list(Path("/dev/shm").glob(f"pareprop-{rank}-*"))) for rank in alive)
+    found.kills += 1
+    found.latest = max(found.latest, time.perf_counter() - start)
+    found.failed += process.returncode != 0
+    found.lines = max(found.lines, sum(text.startswith("pareprop:") for text in errors.splitlines()))
+    return True
+
+
+def kills(install: Install, folder: Path, n: int, iterations: int = 4000) -> Killed:
+    """A rank is killed at a random moment; the others must end, and a resumed run must end as ever.
+
+    Runs have two or three ranks, and are resumed on one, or on two.
+    """
+    task = ["run", "sine-waves", "--set", f"iterations={iterations}", "--set", "n_step=200", "--set", "n_rec=60"]
+    task += ["--set", "checkpoint.every=50"]
     expected = re.findall(r"digest: (\w{64})", install.run(1, *task, "--out", folder / "whole"))
-    latest, ended, same = 0.0, 0, 0
-    for k in range(n):
-        out = folder / f"killed-{k}"
-        line = install.command(3, *task, "--out", out)
-        process = subprocess.Popen(line, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        while process.poll() is None and not any((out / "checkpoints").glob("*/manifest.json")):
-            time.sleep(0.01)
-        time.sleep(random.random())
-        ranks = ranks_of(process.pid)
-        if process.poll() is None and len(ranks) == 3:
-            start = time.perf_counter()
-            os.kill(random.choice(ranks), signal.SIGKILL)
-            process.communicate()
-            while ranks_of(process.pid):
-                time.sleep(0.01)
-            latest = max(latest, time.perf_counter() - start)
-            ended += process.returncode != 0
-        text = install.run(1 + k % 2, "resume", out)
-        same += re.findall(r"digest: (\w{64})", text) == expected
-    left = len(list(Path("/dev/shm").glob("pareprop-*")))
-    print(f"\n{n} kills: {ended} ended with an exit code that is not 0, the latest after {latest:.2f} s; {left} files "
-          f"left in shared memory; {same} of {n} resumed runs have the undisturbed digest")  # fmt: skip
+    found = Killed()
+    for k in range(3 * n):
+        ranks, out = 2 + found.kills % 2, folder / f"killed-{k}"
+        if found.kills < n and kill_one(install, ranks, out, task, found):
+            text = install.run(4 - ranks, "resume", out)
+            found.same += re.findall(r"digest: (\w{64})", text) == expected
+    return found
+
+
+def told(found: Killed) -> list[Found]:
+    """Print what became of the killed runs."""
+    n = found.kills
+    print(f"\n{n} kills: {found.failed} ended with an exit code that is not 0, the latest after {found.latest:.2f} s, "
+          f"with {found.lines} line(s) of pareprop at most; {found.left} files left in shared memory; {found.same} of "
+          f"{n} resumed runs have the undisturbed digest")  # fmt: skip
+    return [
+        Found(f"now: all ranks ended, {n} kills", f"{found.failed} of {n}, in {found.latest:.2f} s", "all, within 2 s"),
+        Found("now: same digest after resume", f"{found.same} of {n}", "all"),
+    ]
 
 
 def main() -> None:
@@ -178,26 +279,30 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--before", type=Path, help="Python of an installation to compare with")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--iterations", type=int, default=2000, help="of sine-waves")
+    parser.add_argument("--iterations", type=int, default=1000, help="of sine-waves")
     parser.add_argument("--kills", type=int, default=20)
     options = parser.parse_args()
     if unknown := set(options.parts) - set(parts):
         parser.error(f"no part {sorted(unknown)[0]}, must be one of {', '.join(parts)}")
     now = Install(Path(sys.executable))
     installs = ({"before": Install(options.before)} if options.before else {}) | {"now": now}
+    found: list[Found] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part in options.parts or parts[:-1]:
             if part == "training":
-                training(installs, folder, options.pairs, options.iterations)
+                found += training(installs, folder, options.pairs, options.iterations)
             elif part in ("speed", "crowded"):
-                speed(installs, folder, options.pairs, 2 if part == "speed" else 4)
+                found += speed(installs, folder, options.pairs, *((1, 2) if part == "speed" else (2, 4)))
             elif part == "rounds":
-                rounds(folder)
+                found += rounds(folder)
             elif part == "kills":
-                kills(now, folder, options.kills)
+                found += told(kills(now, folder, options.kills))
             else:
                 events(installs, folder)
+    print(f"\nmedians of {options.pairs} runs that took turns; aims are for an idle machine with two cores")
+    for row in found:
+        print(f"{row.what:60s} {row.figure:32s} {row.aim}")
 
 
 if __name__ == "__main__":

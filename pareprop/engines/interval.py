@@ -164,7 +164,7 @@ class Interval(Engine):
         error, loss = self.told.error, self.told.loss
         if self.local.rule:
             with self.timers.phase("sweep"):
-                loss += self.local.learn_from(channel.own, sample.local_targets, self.exchange.comm)
+                loss += self.local.learn_from(channel, sample.local_targets)
         self._tracks[2][:T] = psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
         self.recorded = self._record(error)
         if self.recorded and self.local.rule:

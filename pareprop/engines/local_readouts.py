@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ..errors import InputError
 from ..kernels import local_readouts as kernel
 from ..network.local import LocalNetwork
 from ..parallel import collectives
+from ..parallel.channel import Channel
 from ..parallel.partition import overlap
 from ..parallel.spike_log import SpikeLog
 
@@ -57,8 +57,10 @@ class LocalErrors:
         if not self.rule:
             return
         self.kappa, self._jump = self.rule.constants(network.model.dt_ms)
+        self._n_compared = 0  # neurons of all ranks with a readout
         for population in network.model.of_role("recurrent"):
             if population.name in self.rule.of:
+                self._n_compared += population.size
                 offset = network.model.offset(population)
                 low, high = overlap(first, last, offset, offset + population.size)
                 self._ranges += [(k, min(k + BLOCK, high)) for k in range(low, high, BLOCK)]
@@ -103,17 +105,15 @@ class LocalErrors:
             self.signal[:, ~done] = 0.0
         return np.concatenate(losses)
 
-    def learn_from(self, own: SpikeLog, targets: Targets | None, comm: Any) -> float:
+    def learn_from(self, channel: Channel, targets: Targets | None) -> float:
         """Collective: filter spikes and compare signals with targets.
 
         Parameters
         ----------
-        own : SpikeLog
-            Spikes of this rank's neurons in the sample, by id.
+        channel : Channel
+            Holds the spikes of this rank's neurons in the sample.
         targets : callable or None
             `Sample.local_targets`.
-        comm : communicator or None
-            Communicator of the ranks.
 
         Returns
         -------
@@ -125,13 +125,13 @@ class LocalErrors:
         InputError
             On all ranks, if there are no targets or their shape is wrong on any.
         """
-        self.listen(own)
-        with collectives.guarded(comm):  # each rank calls `targets` alone
+        self.listen(channel.own)
+        with channel.guarded():  # each rank calls `targets` alone
             if self.measured_from is not None:
                 self.correlation = self._correlate(targets)
             self.shown = self.signal[:, self.kept].copy()
             losses = self.compare(targets)
-        return collectives.ordered_sum(comm, losses) / max(collectives.total(comm, len(losses)), 1)
+        return collectives.ordered_sum(channel.comm, losses) / max(self._n_compared, 1)
 
     def _correlate(self, targets: Targets | None) -> np.ndarray:
         """Return `correlation` from step `measured_from` on; 0 without variance."""

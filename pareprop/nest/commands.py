@@ -133,7 +133,7 @@ def _tell(exchange: Exchange, seconds: float) -> None:
         return
     digest = kernel.clock.hexdigest()
     if exchange.rank == 0:
-        for name, value in kernel.clock.timers.seconds.items():
+        for name, value in (kernel.timers.seconds | kernel.clock.timers.seconds).items():
             click.echo(f"{name:12s} {value:9.3f} s")
         click.echo(f"script       {seconds:9.3f} s, {kernel.step * kernel.resolution / 1000:.4g} s of biological time")
         click.echo(f"digest: {digest}")

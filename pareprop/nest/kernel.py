@@ -11,6 +11,7 @@ import numpy as np
 
 from ..parallel import launcher
 from ..parallel.exchange import Exchange
+from ..timers import Timers
 from .catalogue import SynapseModel
 from .clock import Clock
 from .connections import SynapseCollection, bundle
@@ -42,6 +43,8 @@ class Kernel:
         Random numbers.
     clock : Clock or None
         The running network, None until the first step.
+    timers : Timers
+        Wall seconds until it runs: describe (in `Connect`), wire, build.
     """
 
     def __init__(self) -> None:
@@ -59,6 +62,7 @@ class Kernel:
         self.models = Models(lambda name: sum(len(group) for group in self.bundles if group.model.name == name))
         self.recorders = Recorders(self.nodes)
         self.clock: Clock | None = None
+        self.timers = Timers()
         self.step, self._stale, self.prepared = 0, False, False
         self._seed()
 
@@ -182,6 +186,10 @@ class Kernel:
 
     def connect(self, pre: Any, post: Any, conn: Any, syn: Any) -> None:
         """Connect nodes."""
+        with self.timers.phase("describe"):
+            self._connect(pre, post, conn, syn)
+
+    def _connect(self, pre: Any, post: Any, conn: Any, syn: Any) -> None:
         source, target = self._ids(pre), self._ids(post)
         if self.simulated:
             raise refuse("connections made after the first step", "make them before")
@@ -310,10 +318,12 @@ class Kernel:
 
     def _built(self) -> Clock:
         self.recorders.check_history(self.bundles)
-        wiring = wire(self.nodes, self.bundles, self.models.synapses, self.params)
+        with self.timers.phase("wire"):
+            wiring = wire(self.nodes, self.bundles, self.models.synapses, self.params)
         taps = self.recorders.taps(self.bundles, wiring.recurrent, wiring.readouts, self.resolution)
         kind = IntervalClock if wiring.model.variant == "interval" else SpikeClock
-        return kind(self.params, wiring, self.nodes, self.bundles, taps, self.exchange, self.params["rng_seed"])
+        with self.timers.phase("build"):
+            return kind(self.params, wiring, self.nodes, self.bundles, taps, self.exchange, self.params["rng_seed"])
 
 
 kernel = Kernel()

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..errors import ParepropError
 from ..kernels import rounds as kernel
+from . import collectives
 from .spike_log import SegmentedLog, SpikeLog, joined
+
+BITS = 62  # flags in a number
 
 Choice = Callable[[SpikeLog, int], SpikeLog]  # (spikes of all neurons, n_steps): those of them that a log holds
 
@@ -76,6 +81,24 @@ class Channel:
     def barrier(self) -> None:
         """Collective: wait until no rank reads the logs of the sample before."""
         self.meeting.barrier()
+
+    def any_of(self, flags: Sequence[bool]) -> list[bool]:
+        """Collective: return for each flag whether any rank has set it; no message is sent within a node."""
+        found: list[bool] = []
+        for k in range(0, len(flags), BITS):
+            part = flags[k : k + BITS]
+            bits = self.meeting.agree(sum(1 << i for i, flag in enumerate(part) if flag))
+            found += [bool(bits >> i & 1) for i in range(len(part))]
+        return found
+
+    def raise_together(self, problem: ParepropError | None) -> None:
+        """Collective: see `collectives.raise_together`; problems travel only where there are any."""
+        if self.any_of([problem is not None])[0]:
+            collectives.raise_together(self.comm, problem)
+
+    def guarded(self) -> AbstractContextManager[None]:
+        """Collective: see `collectives.guarded`."""
+        return collectives.guarded(self.comm, self.raise_together)
 
     def forget(self, n_steps: int, filled: int) -> None:
         """Collective: drop the first `n_steps` of `filled` steps of all logs and move the others to the front."""

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import ParepropError, StateError
 from .replicas import Replicas
 
+ARRIVED = 1  # tag of messages that carry nothing else
 PATIENCE = 5.0  # seconds that a rank with an error waits for the others, which have it as well, or never come
 
 
@@ -36,12 +37,36 @@ def all_arrive(comm: Any, seconds: float = PATIENCE) -> bool:
     return there
 
 
+def await_others(comm: Any) -> None:
+    """Collective: wait until all ranks come here, asleep in steps that grow to a millisecond.
+
+    MPI's own calls wait awake: beside a long piece of work of one rank, the others would take its processors. Messages,
+    not a barrier of MPI, so that a rank that comes to `all_arrive` instead is found to be alone.
+    """
+    distance = 1
+    while distance < comm.size:  # a dissemination barrier
+        told = comm.isend(None, (comm.rank + distance) % comm.size, ARRIVED)
+        heard, pause = comm.irecv(source=(comm.rank - distance) % comm.size, tag=ARRIVED), 1e-5
+        while not heard.test()[0]:
+            time.sleep(pause)
+            pause = min(1.5 * pause, 1e-3)
+        told.wait()
+        distance *= 2
+
+
 @contextmanager
-def guarded(comm: Any) -> Iterator[None]:
+def guarded(comm: Any, together: Callable[[ParepropError | None], None] | None = None) -> Iterator[None]:
     """Collective: an error that one rank meets in the block ends the block on all ranks with that error.
 
     For work that each rank does alone: the block must not hold anything collective. A file that can't be read on one
     rank, or memory that only one rank lacks, becomes a `StateError` on all.
+
+    Parameters
+    ----------
+    comm : MPI.Comm or None
+        Communicator of the ranks; None: one process.
+    together : callable or None
+        Raises the problem on all ranks, such as `Channel.raise_together`; None: `raise_together` of `comm`.
     """
     problem = None
     try:
@@ -52,7 +77,7 @@ def guarded(comm: Any) -> Iterator[None]:
         problem = StateError(f"not enough memory{f': {found}' if str(found) else ''}")
     except OSError as found:
         problem = StateError(f"{found.filename}: {found.strerror}" if found.filename else str(found))
-    raise_together(comm, problem)
+    together(problem) if together else raise_together(comm, problem)
 
 
 def run_in_first_group(replicas: Replicas, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -125,6 +150,15 @@ def any_of(comm: Any, flags: Sequence[bool]) -> list[bool]:
 
         comm.Allreduce(MPI.IN_PLACE, own, MPI.MAX)
     return [bool(flag) for flag in own]
+
+
+def any_bits(comm: Any, flags: int) -> int:
+    """Collective: return the bits that any rank has set in a whole number below 2**63."""
+    from mpi4py import MPI  # where there is a communicator, it is loaded
+
+    own = np.array([flags], np.int64)
+    comm.Allreduce(MPI.IN_PLACE, own, MPI.BOR)
+    return int(own[0])
 
 
 def gather(comm: Any, value: Any) -> list[Any]:

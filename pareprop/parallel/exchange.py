@@ -7,6 +7,7 @@ loop knows. Ranks of a node write their spikes into one shared log; the leaders 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..errors import InputError
 from ..kernels import rounds as kernel
 from ..timers import Timers
 from .channel import Channel, Choice, Terms, private, within
-from .collectives import raise_together
+from .collectives import any_bits, raise_together
 from .messages import AllgatherSender, AlltoallvSender, Sources
 from .node import Layout, Nodes, SharedMemory, find_nodes, is_crowded, lost, require_shared
 from .partition import block, firsts
@@ -252,7 +253,7 @@ class Ranks:
             if self.sending == "targeted"
             else AllgatherSender(nodes.leaders, arrays)
         )
-        meeting.connect(self.sender.box)
+        meeting.connect(self.sender.box, partial(any_bits, nodes.leaders))
         bounds = [first[r : r + 2] for r in range(nodes.count) if r != nodes.index]
         return [(log, within(*pair)) for log, pair in zip(others, bounds, strict=True)]
 
@@ -278,7 +279,7 @@ class Ranks:
         listened, quota = Sources(before.n, ids), self.sender.box.capacity
         self._parts = meeting, arrays, first, listened
         self.sender = self._make_targeted(arrays, listened, first, quota)
-        meeting.connect(self.sender.box)
+        meeting.connect(self.sender.box, partial(any_bits, self.nodes.leaders))
 
     def _way(self, n_heard: int, n_neurons: int) -> str:
         """Collective: choose the way to send by counts, the same on all ranks."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import secrets
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -202,16 +201,19 @@ class SharedMemory:
 
     def __init__(self, comm: Any, nodes: Nodes, layout: Layout) -> None:
         self.layout, local = layout, nodes.local
-        name, problem = None, None
+        made, problem = -1, None
         if local.rank == 0:
-            name, problem = _create(layout)
-        name, problem = local.bcast((name, problem))
+            made, problem = _create(layout)
+        name, problem = local.bcast((f"/proc/{os.getpid()}/fd/{made}", problem))
         raise_together(comm, problem)
-        self.fd = os.open(name, os.O_RDWR)  # opened anew on each rank: locks belong to what was opened
-        weakref.finalize(self, os.close, self.fd)
-        local.Barrier()
+        try:
+            self.fd = os.open(name, os.O_RDWR)  # opened anew on each rank: locks belong to what was opened
+            weakref.finalize(self, os.close, self.fd)
+        except OSError as found:
+            problem = InputError(f"{name}, the shared memory of this node, cannot be opened: {found.strerror}")
+        raise_together(comm, problem)  # all have come here
         if local.rank == 0:
-            name.unlink()
+            os.close(made)
         self._map = mmap.mmap(self.fd, int(layout.ids_bytes[-1]))
 
     def _array(self, kind: Any, count: int, first_byte: int) -> np.ndarray:
@@ -257,24 +259,21 @@ def _full(problem: OSError) -> str:
     return f"{SHARED} has no room for more spikes of the ranks of this node: {problem.strerror}"
 
 
-def _create(layout: Layout) -> tuple[Path | None, InputError | None]:
-    name = SHARED / f"pareprop-{os.getpid()}-{secrets.token_hex(8)}"
+def _create(layout: Layout) -> tuple[int, InputError | None]:
+    """Return a file that never has a name, so that nothing is left of it whenever this process is killed."""
+    fd, problem = -1, None
     try:
         require_shared(layout.initial_bytes())
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    except InputError as problem:
-        return None, problem
-    except OSError as problem:
-        return None, InputError(f"{SHARED} cannot be used: {problem.strerror}")
-    try:
+        fd = os.open(SHARED, os.O_RDWR | os.O_TMPFILE, 0o600)
         os.ftruncate(fd, int(layout.ids_bytes[-1]))
         os.posix_fallocate(fd, 0, int(layout.ids_bytes[0]))
-    except OSError as problem:
-        name.unlink()
-        return None, InputError(f"{SHARED} has no room for {layout.initial_bytes()} bytes: {problem.strerror}")
-    finally:
+    except InputError as found:
+        problem = found
+    except OSError as found:
+        problem = InputError(f"{SHARED} has no room for {layout.initial_bytes()} bytes: {found.strerror}")
+    if problem is not None and fd >= 0:
         os.close(fd)
-    return name, None
+    return fd, problem
 
 
 def is_crowded(local: Any) -> bool:

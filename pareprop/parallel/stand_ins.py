@@ -93,7 +93,7 @@ class DrivenExchange:
         self._channel, self._n_steps = self._exchange.open(terms, sources), terms.n_steps
         mine = block(self._n, self.size, self.rank)
         self._drawn = drawn_log(self._seed, self._n, *mine, self._probability, self._n_steps)
-        self._meeting = kernel.CalledMeeting(self._round, self._channel.meeting.barrier)
+        self._meeting = kernel.CalledMeeting(self._round, self._channel.meeting)
         return replace(self._channel, meeting=self._meeting)
 
     def _round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:

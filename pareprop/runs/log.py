@@ -77,9 +77,9 @@ class Log(Observer):
                 click.echo(line)
 
     def line(self, simulation: Simulation, validated: bool) -> str:
-        """Return iteration, loss, validation, firing rate, time left and memory as text."""
+        """Return iteration, loss or return, validation, firing rate, time left and memory as text."""
         done = simulation.iteration
-        parts = [f"loss {simulation.losses[-1]:.4g}"]
+        parts = [f"{name} {value:.4g}" for name, value in self.phases.latest(simulation).items()]
         if validated:
             parts.append(f"validation {self.phases.validations[-1][1]:.4g}")
         parts.append(f"{simulation.rates[-1]:.3g} Hz")

@@ -195,6 +195,12 @@ class Phases(Observer):
         """Keep a resumed run stopped if it had stopped early."""
         simulation.stop_requested = simulation.stop_requested or self.stopped
 
+    def latest(self, simulation: Simulation) -> dict[str, float]:
+        """Return what tells how the last iteration went: its loss, or return, length and entropy of its episodes."""
+        if self.episodes:
+            return self.episodes.latest(simulation.model.optimizer.batch_size)
+        return {"loss": simulation.losses[-1]}
+
     def lines(self) -> list[str]:
         """Return the outcome as lines of text."""
         lines = []

@@ -36,8 +36,7 @@ class Progress(Observer):
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """Advance the bar."""
         moves = {"moves": sum(counts[-1] for counts in simulation.moves.values())} if simulation.moves else {}
-        episodes = self._phases.episodes
-        shown = episodes.latest(simulation.model.optimizer.batch_size) if episodes else {"loss": loss}
+        shown = self._phases.latest(simulation)
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, **moves, refresh=False)
         self._bar.update()
 

@@ -140,11 +140,15 @@ def summary(file: h5py.File, parts: list[dict[str, Any]]) -> dict[str, str]:
     if losses is not None and len(losses):
         found["iterations"] = f"{len(losses):,}"
         found["loss, first → last"] = f"{losses[0]:.4g} → {losses[-1]:.4g}"
+        if (returns := reader.values(file, "mean_return")) is not None and len(returns):
+            found["return, first → last"] = f"{returns[0]:.4g} → {returns[-1]:.4g}"
         found["firing rate, last"] = f"{rates[-1]:.3g} Hz" if rates is not None and len(rates) else ""
     test = reader.child(file, "test")
     if test is not None and "accuracy" in test.attrs:
         low, high = (float(test.attrs[f"interval_{end}"]) for end in ("low", "high"))
         found["test accuracy"] = f"{float(test.attrs['accuracy']):.3f} (95 % interval {low:.2f} to {high:.2f})"
+    elif test is not None and (values := reader.values(test, "returns")) is not None and len(values):
+        found["test return"] = f"{values.mean():.4g} (n = {len(values)})"
     elif test is not None and (values := reader.values(test, "loss")) is not None and len(values):
         found["test loss"] = f"{values.mean():.4g}"
     if parts:
@@ -159,7 +163,7 @@ def summary(file: h5py.File, parts: list[dict[str, Any]]) -> dict[str, str]:
 
 def _curves(file: h5py.File) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     found = {}
-    for name in ("loss", "error", "firing_rate"):
+    for name in ("mean_return", "mean_length", "entropy", "loss", "error", "firing_rate"):
         values = reader.values(file, name)
         if values is not None and len(values):
             found[name] = np.arange(1, len(values) + 1), values
@@ -228,6 +232,9 @@ def _side_by_side(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _charts(runs: list[dict[str, Any]]) -> list[Markup]:
     titles = {
+        "mean_return": "return",
+        "mean_length": "decisions per episode",
+        "entropy": "entropy (nats)",
         "loss": "loss",
         "error": "classification error",
         "validation": "validation",

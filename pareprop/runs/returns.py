@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from ..network.reward import Rollout
+from ..storage.self_description import name_axes
 
 
 @dataclass
@@ -92,7 +93,9 @@ class Returns:
                  "value_error": self.value_errors}  # fmt: skip
         for name, values in means.items():
             file[name] = np.mean(np.reshape(values, (-1, batch_size)), axis=1)
-        file["entropy"].attrs["unit"], file["episode_length"].attrs["unit"] = "nats", "decisions"
+            name_axes(file, name, ("iteration",), {"entropy": "nats", "mean_length": "decisions"}.get(name, ""))
+        for name in ("return", "episode_length", "terminated"):
+            name_axes(file, name, ("episode",), "decisions" if name == "episode_length" else "")
 
 
 NAMES = tuple(item.name for item in fields(Returns))

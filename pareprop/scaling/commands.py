@@ -162,7 +162,7 @@ def _print_memory(memory: dict[str, float]) -> None:
 @units_option
 @click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first; takes a minute or two.")
 @click.option("--latency", type=FiniteFloat(min=0), help="Latency of a message between nodes in s [as measured].")
-@click.option("--bandwidth", type=FiniteFloat(min=1), help="Bandwidth of a rank in bytes per second [as measured].")
+@click.option("--bandwidth", type=FiniteFloat(min=1), help="Bandwidth of a node in bytes per second [as measured].")
 @click.option(
     "--ranks",
     "ranks_text",
@@ -206,11 +206,11 @@ def predict_command(
         nodes, found = nodes_for(*arguments, costs, limit_s, ranks_per_node, node_memory * 1e9)
         click.echo(f"{nodes} nodes with {ranks_per_node} ranks each")
     elif len(several) > 1:
-        predictions = [predict(*arguments, ranks, costs) for ranks in several]
+        predictions = [predict(*arguments, ranks, costs, ranks_per_node) for ranks in several]
         click.echo("\n".join(rank_table.lines(predictions, ranks_per_node, node_memory * 1e9)))
         return
     else:
-        found = predict(*arguments, several[0], costs)
+        found = predict(*arguments, several[0], costs, ranks_per_node)
     _print_prediction(found, chosen.samples)
 
 
@@ -240,7 +240,8 @@ def _print_prediction(found: Prediction, samples: int) -> None:
         click.echo(f"{phase:12s} {found.phases[phase]:9.3f} s")
     _print_memory(found.memory)
     click.echo(
-        f"{found.nbytes / 2**20:.0f} MiB per rank with the process itself; slowest rank {found.imbalance:.3f} x mean"
+        f"{found.nbytes / 2**20:.0f} MiB per rank with the process itself, {found.node_bytes / 2**20:.0f} MiB per "
+        f"node; slowest rank {found.imbalance:.3f} x mean"
     )
 
 
@@ -267,8 +268,9 @@ def jobs(
     chosen = subject.find(source, settings)
     costs = _costs(units_file, chosen.model.variant, None, None)
     found = predict(
-        chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate), nodes * ranks_per_node, costs
-    )
+        chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate), nodes * ranks_per_node, costs,
+        ranks_per_node,
+    )  # fmt: skip
     arguments = [source, *(f"--set={text}" for text in settings)]
     seconds = slurm.seconds_of(limit) if limit else None
     line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, found)

@@ -26,7 +26,9 @@ PING = """
 import sys, time
 import numpy as np
 from pareprop import exchange
-comm, n = exchange().comm, int(sys.argv[1])
+from pareprop.parallel.channel import Terms
+ranks, n = exchange(), int(sys.argv[1])
+comm, rounds = ranks.comm, ranks.open(Terms(ranks.size, n, n, 1)).meeting.rounds
 for words in (64, 65536):
     own, all_ = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32)
     laps = []
@@ -36,6 +38,14 @@ for words in (64, 65536):
         laps.append(time.perf_counter() - start)
     if comm.rank == 0:
         print(float(np.median(laps)))
+laps = []
+for _ in range(7):
+    comm.Barrier()
+    start = time.perf_counter()
+    rounds(0, n)
+    laps.append((time.perf_counter() - start) / n)
+if comm.rank == 0:
+    print(float(np.median(laps)))
 """
 
 
@@ -103,7 +113,7 @@ def run(variant: str, probe: Probe, repeats: int) -> Measured:
 
 
 def exchange_costs(n_ranks: int = 2) -> Interconnect:
-    """Measure latency and bandwidth of an Allgather between ranks of this machine; defaults without an mpirun."""
+    """Measure an Allgather and a round in shared memory on ranks of this machine; defaults without an mpirun."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "ping.py")
         script.write_text(PING)
@@ -115,6 +125,7 @@ def exchange_costs(n_ranks: int = 2) -> Interconnect:
             )  # fmt: skip
         except (subprocess.SubprocessError, InputError):
             return Interconnect()
-    short, long = map(float, done.stdout.split())
-    stages = float(np.ceil(np.log2(n_ranks)))
-    return Interconnect(short / stages, 4 * 65536 * (n_ranks - 1) / max(long - short, 1e-9))
+    short, long, in_node = map(float, done.stdout.split())
+    stages, usual = float(np.ceil(np.log2(n_ranks))), Interconnect()
+    round_s = max(in_node - usual.line_s * (n_ranks - 2), usual.line_s)
+    return Interconnect(short / stages, 4 * 65536 * (n_ranks - 1) / max(long - short, 1e-9), round_s=round_s)

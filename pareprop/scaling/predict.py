@@ -31,6 +31,8 @@ class Prediction:
         Seconds of one sample.
     imbalance : float
         Time of the slowest rank divided by the mean over ranks.
+    node_bytes : float
+        Memory of a node whose ranks all hold as much, the processes included.
     """
 
     ranks: int
@@ -39,6 +41,7 @@ class Prediction:
     base_bytes: float
     sample_seconds: float
     imbalance: float
+    node_bytes: float
 
     @property
     def seconds(self) -> float:
@@ -51,12 +54,15 @@ class Prediction:
         return sum(self.memory.values()) + self.base_bytes
 
 
-def predict(model: Model, n_steps: int, samples: int, firing: Firing, ranks: int, units: Units) -> Prediction:
-    """Predict a run of `samples` samples on `ranks` ranks.
+def predict(
+    model: Model, n_steps: int, samples: int, firing: Firing, ranks: int, units: Units, ranks_per_node: int = 0
+) -> Prediction:
+    """Predict a run of `samples` samples on `ranks` ranks, `ranks_per_node` on a node, or all on one (0).
 
     Ranks differ only in their numbers of neurons and readouts; one rank of each kind is counted.
     """
-    kinds = [work.of_rank(model, n_steps, firing, ranks, rank) for rank in representatives(model, ranks)]
+    nodes = -(-ranks // (ranks_per_node or ranks))
+    kinds = [work.of_rank(model, n_steps, firing, ranks, rank, nodes) for rank in representatives(model, ranks)]
     seconds = [_sample_seconds(units, item) for item in kinds]
     slowest = kinds[seconds.index(max(seconds))]
     memories = [units.memory(item) for item in kinds]
@@ -65,6 +71,7 @@ def predict(model: Model, n_steps: int, samples: int, firing: Firing, ranks: int
         ranks=ranks, phases={name: phases.get(name, 0.0) for name in PHASES}, base_bytes=units.base_bytes,
         memory=max(memories, key=lambda memory: sum(memory.values())), sample_seconds=max(seconds),
         imbalance=max(seconds) / (sum(seconds) / len(seconds)) if max(seconds) else 1.0,
+        node_bytes=max(map(units.node_bytes, kinds)),
     )  # fmt: skip
 
 
@@ -99,8 +106,8 @@ def nodes_for(
     tried: list[tuple[float, int]] = []
     nodes = 1
     while nodes <= most_nodes and nodes * ranks_per_node <= model.size("recurrent"):
-        found = predict(model, n_steps, samples, firing, nodes * ranks_per_node, units)
-        if found.nbytes * ranks_per_node <= node_bytes:
+        found = predict(model, n_steps, samples, firing, nodes * ranks_per_node, units, ranks_per_node)
+        if found.node_bytes <= node_bytes:
             if found.seconds <= limit_s:
                 return nodes, found
             tried.append((found.seconds, nodes))

@@ -57,7 +57,7 @@ def lines(found: Sequence[Prediction], ranks_per_node: int, node_bytes: float) -
     first = found[0]
     for item in found:
         nodes = -(-item.ranks // ranks_per_node)
-        memory = item.nbytes * min(item.ranks, ranks_per_node)
+        memory = item.node_bytes
         efficiency = first.seconds * first.ranks / (item.seconds * item.ranks) if item.seconds else 1.0
         rows.append((
             f"{item.ranks}", f"{nodes}", f"{item.seconds:.4g}", f"{item.nbytes / 2**20:.0f}", f"{memory / 1e9:.3g}",

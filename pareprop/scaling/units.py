@@ -16,7 +16,10 @@ import numpy as np
 
 from .. import files
 from ..errors import InputError, shown
+from ..parallel.messages import SLACK
 from .work import Work
+
+HEAD = 3  # words of a message between nodes beside ids: their number, and that of each step
 
 SAMPLE_PHASES = {  # the counts that a phase grows with
     "deliver": ("events", "cold_events", "lagged_events", "visits", "steps", "readout_events"),
@@ -54,16 +57,25 @@ class Interconnect:
     Attributes
     ----------
     latency_s : float
-        Seconds of one message between two ranks.
+        Seconds of one message between two nodes.
     bandwidth : float
-        Bytes per second that a rank receives.
+        Bytes per second that a node receives.
     merge_s : float
-        Seconds per spike to merge messages into the log.
+        Seconds per spike to look up its number, on ranks that listen to some neurons only.
+    round_s : float
+        Seconds of a round of two ranks of a node.
+    line_s : float
+        Seconds of a round for each further rank of the node.
+    message_s : float
+        Seconds for each message beyond the first that a node receives in a round, where it listens to some nodes only.
     """
 
     latency_s: float = 2e-6
     bandwidth: float = 5e9
     merge_s: float = 1e-9
+    round_s: float = 4e-7
+    line_s: float = 5e-8
+    message_s: float = 2e-7
 
 
 @dataclass(frozen=True)
@@ -90,20 +102,56 @@ class Units:
     def phase_seconds(self, work: Work, samples: int = 1) -> dict[str, float]:
         """Return seconds by phase for `samples` samples (build: once)."""
         found = {name: _sum(costs, work) * (1 if name == "build" else samples) for name, costs in self.seconds.items()}
-        return found | {"communicate": samples * self.exchange_seconds(work)}
+        exchange = {"communicate": self.exchange_seconds(work), "wait": self.wait_seconds(work)}
+        return found | {name: samples * value for name, value in exchange.items()}
 
     def exchange_seconds(self, work: Work) -> float:
-        """Return seconds of all exchanges of a sample: an Allgather has log2(ranks) stages, and all words arrive."""
+        """Return seconds of all exchanges of a sample."""
+        return sum(self.exchange_parts(work).values())
+
+    def exchange_parts(self, work: Work) -> dict[str, float]:
+        """Return seconds of all exchanges of a sample by what they are spent on.
+
+        Ranks of a node read each other's lines in shared memory. Leaders of nodes exchange all spikes by an Allgather,
+        which has log2(nodes) stages, or send each node those that it listens to. Nobody merges spikes; ranks that
+        listen to some neurons only look up the numbers of those in the log of their node.
+        """
+        network, others = self.network, work.nodes - 1
+        parts = dict.fromkeys(("ranks of a node", "messages", "bytes", "look-up"), 0.0)
         if work.ranks == 1:
-            return 0.0
-        arriving = 4.0 * work.words * (work.ranks - 1)
-        per_round = self.network.latency_s * np.ceil(np.log2(work.ranks)) + arriving / self.network.bandwidth
-        return float(work.rounds * per_round + self.network.merge_s * work.spikes)
+            return parts
+        parts["ranks of a node"] = work.rounds * (network.round_s + network.line_s * max(work.node_ranks - 2, 0.0))
+        if others and work.targeted:
+            parts["messages"] = work.rounds * (network.latency_s + network.message_s * (others - 1))
+            words = work.rounds * others * (HEAD + SLACK) + work.node_spikes * others / work.nodes
+            parts["bytes"] = 4.0 * words / network.bandwidth
+        elif others:
+            parts["messages"] = work.rounds * network.latency_s * float(np.ceil(np.log2(work.nodes)))
+            parts["bytes"] = work.rounds * 4.0 * work.words * others / network.bandwidth
+        parts["look-up"] = network.merge_s * work.node_spikes * work.numbered
+        return parts
+
+    def wait_seconds(self, work: Work) -> float:
+        """Return seconds of a sample that a rank waits for the slowest one in each round.
+
+        The arrivals of a round at a rank are many rare events, so that their variance is their mean; the largest of n
+        normal numbers is about sqrt(2 log n) standard deviations above their mean.
+        """
+        costs = self.seconds["deliver"]
+        arrivals = work.events / work.rounds
+        each = costs["events"] + costs["cold_events"] * work.cold_events / max(work.events, 1.0)
+        return float(work.rounds * each * np.sqrt(2.0 * np.log(work.ranks) * arrivals))
 
     def memory(self, work: Work) -> dict[str, float]:
-        """Return bytes by kind."""
+        """Return bytes by kind; `buffers` are those of a leader alone, the spikes of other nodes included."""
         found = {name: _sum(costs, work) for name, costs in self.nbytes.items()}
-        return found | {"buffers": 4 * max(256.0, 1.25 * work.words) * (work.ranks + 1) * (work.ranks > 1)}
+        buffers = 4 * max(256.0, 1.25 * work.words) * (work.nodes + 1) + 4 * work.node_spikes
+        return found | {"buffers": buffers * (work.nodes > 1)}
+
+    def node_bytes(self, work: Work) -> float:
+        """Return the bytes of a node whose ranks are like this one; the processes themselves included."""
+        found = self.memory(work)
+        return work.node_ranks * (sum(found.values()) - found["buffers"] + self.base_bytes) + found["buffers"]
 
     def with_network(self, latency_s: float | None = None, bandwidth: float | None = None) -> Units:
         """Return a copy with another latency or bandwidth, where given."""

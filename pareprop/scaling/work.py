@@ -14,6 +14,7 @@ from ..network.connectivity import RULES, Population, Projection
 from ..network.drawing import number_of_tiles
 from ..network.local import ALMOST_ALL
 from ..network.model import Model
+from ..parallel.exchange import WORTHWHILE
 from ..parallel.partition import block, overlap
 from ..simulation.loop import ENGINES
 
@@ -86,7 +87,15 @@ class Work:
     rounds : float
         Number of exchange rounds.
     words : float
-        Mean number of 32-bit words in a rank's message.
+        Mean number of 32-bit words that a node tells to the others in a round.
+    nodes : int
+        Number of nodes of the run.
+    node_spikes : float
+        Spikes in the log of this rank's node: all, or those that its ranks listen to.
+    targeted : bool
+        Whether nodes tell each other only the spikes that are listened to there.
+    numbered : bool
+        Whether the rank listens to some neurons only, whose numbers it looks up.
     """
 
     ranks: int
@@ -110,10 +119,22 @@ class Work:
     lagged_events: float
     cold_events: float
     heard: float
+    nodes: int
+    node_spikes: float
+    targeted: bool
+    numbered: bool
+
+    @property
+    def node_ranks(self) -> float:
+        """Ranks of a node."""
+        return self.ranks / self.nodes
 
 
-def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -> Work:
-    """Return the expected counts of `rank` of `ranks` for samples of `n_steps` steps."""
+def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, nodes: int = 1) -> Work:
+    """Return the expected counts of `rank` of `ranks` on some nodes for samples of `n_steps` steps."""
+    node = rank * nodes // ranks
+    share = sum(sources(model, nodes, node).values()) / model.size("recurrent")  # that the node listens to
+    targeted = nodes > 1 and share <= WORTHWHILE
     heard = sources(model, ranks, rank)
     parts = {"neurons": (0.0,) * 4, "readouts": (0.0,) * 4, "feedback": (0.0,) * 4}
     for item in model.projections:
@@ -124,7 +145,7 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -
             parts[kind] = tuple(map(sum, zip(parts[kind], counts, strict=True)))
     n, n_readouts = model.size("recurrent"), model.size("readout")
     first, last = block(n, ranks, rank)
-    own, own_readouts = last - first, math.ceil(n_readouts / ranks)
+    own, node_readouts = last - first, math.ceil(n_readouts / nodes)
     rounds = math.ceil(n_steps / round_steps(model, n_steps)) + (model.variant == "interval")
     lag, events = lags(model).m - 1 if model.variant == "spike" else 0, parts["neurons"][2]
     table_bytes = parts["neurons"][0] * BYTES_PER_SYNAPSE[model.variant]
@@ -136,10 +157,11 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int) -
         readout_events=parts["readouts"][2], steps=n_steps, neuron_steps=own * n_steps,
         signal_steps=parts["feedback"][0] * n_steps, spikes=n * firing.neurons,
         input_spikes=model.size("input") * firing.inputs, rounds=rounds,
-        words=2 + (n_steps * (1 + 2 * own_readouts) + own * firing.neurons) / rounds,
+        words=2 + (n_steps * (1 + 2 * node_readouts) + own * ranks / nodes * firing.neurons) / rounds,
         lag_rows=own * lag, lagged_events=events * (lag > 0),
         cold_events=events * max(0.0, 1.0 - CACHE / max(table_bytes, 1.0)),
-        heard=sum(heard.values()),
+        heard=sum(heard.values()), nodes=nodes, targeted=targeted, numbered=sum(heard.values()) < n,
+        node_spikes=n * firing.neurons * (share if targeted else 1.0),
     )  # fmt: skip
 
 

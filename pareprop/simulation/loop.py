@@ -193,12 +193,18 @@ class Simulation:
         """Collective: do on all ranks what any rank asked for; return whether any was interrupted."""
         asking = [observer for observer in self.observers if observer.everywhere]
         questions = [observer.asks(self) for observer in asking]
-        answers = collectives.any_of(self.world, [self.stop_requested, interrupted, *chain(*questions)])
+        answers = self._any_of([self.stop_requested, interrupted, *chain(*questions)])
         self.stop_requested, interrupted, *answers = answers
         for observer, asked in zip(asking, questions, strict=True):
             observer.settle(self, answers[: len(asked)])
             answers = answers[len(asked) :]
         return interrupted
+
+    def _any_of(self, flags: list[bool]) -> list[bool]:
+        """Collective over all groups: return for each flag whether any rank has set it."""
+        if self.replicas.count > 1:
+            return collectives.any_of(self.world, flags)
+        return self.engine.channel.any_of(flags)
 
     def _require_whole(self) -> None:
         if self._torn:
@@ -286,7 +292,7 @@ class Simulation:
             sample = self.episodes.play(index, phase)
             error, loss = self.engine.finish(sample, learn)
         else:
-            with guarded(self.exchange.comm):  # data may be bad on one rank alone
+            with self.engine.channel.guarded():  # data may be bad on one rank alone
                 sample = self.task.sample(index, phase)
                 check_sample(sample, self.task)
                 sample.check(self.task.n_steps, self.model)
@@ -308,9 +314,8 @@ class Simulation:
         problem = find_bad(self.network, self.engine)
         if not math.isfinite(loss):
             problem = StateError(f"the loss of sample {index} is {loss}" + (f"; {problem}" if problem else ""))
-        if collectives.maximum(self.exchange.comm, problem is not None):
-            hint = f"{problem} (sample {index}); a smaller learning rate or tighter weight bounds may help"
-            collectives.raise_together(self.exchange.comm, problem and StateError(hint))
+        hint = f"{problem} (sample {index}); a smaller learning rate or tighter weight bounds may help"
+        self.engine.channel.raise_together(problem and StateError(hint))
 
     def set_eta(self, eta: float, projection: str | None = None) -> None:
         """Change the learning rate of one projection, or of all, from the next update on."""

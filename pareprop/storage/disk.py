@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import files
 from ..errors import InputError, StateError
-from ..parallel.collectives import raise_together
+from ..parallel.collectives import await_others, raise_together
 
 MARGIN = 2**19  # bytes that must stay free, for the metadata of the file
 
@@ -30,6 +30,8 @@ def on_disk(comm: Any, what: str, path: Path) -> Iterator[None]:
         yield
     except OSError as found:
         problem = StateError(f"{what} {path}: {reason(found)}")
+    if comm is not None:
+        await_others(comm)
     raise_together(comm, problem)
 
 

@@ -85,9 +85,10 @@ class OpenRun:
 
     @cached_property
     def losses(self) -> Columns:
-        """Iteration (from 1), loss, firing rate in Hz, and error where samples have classes."""
+        """Iteration (from 1), loss, firing rate in Hz; error where samples have classes; means of episodes if any."""
+        names = ("loss", "firing_rate", "error", "mean_return", "mean_length", "entropy", "value_error")
         with self._opened() as file:
-            found = {name: file[name][()] for name in ("loss", "firing_rate", "error") if name in file}
+            found = {name: file[name][()] for name in names if name in file}
         return Columns(iteration=np.arange(1, len(found.get("loss", ())) + 1), **found)
 
     @cached_property

@@ -31,6 +31,8 @@ DYNAMICS = {  # axes of the datasets of a recorded sample
     **dict.fromkeys(RECORDED_UNITS, ("step", "neuron")), **dict.fromkeys(SIGNALS, ("step", "readout")),
     "record": ("neuron",), "spike_steps": ("spike",), "spike_ids": ("spike",), "input_steps": ("input_spike",),
     "input_ids": ("input_spike",),
+    **dict.fromkeys(("decision_steps", "action", "reward", "value", "td_error", "advantage"), ("decision",)),
+    "policy": ("decision", "choice"), "observation": ("moment", "component"),
 }  # fmt: skip
 
 
@@ -122,3 +124,5 @@ def describe_sample(group: h5py.Group, unit: str) -> None:
     for name, axes in DYNAMICS.items():
         if name in group and group[name].ndim == len(axes):
             name_axes(group, name, axes, unit if name in SIGNALS else RECORDED_UNITS.get(name, ""))
+    for name in [name for name in group if name.startswith("info_")]:
+        name_axes(group, name, ("moment",))

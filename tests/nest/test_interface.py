@@ -223,6 +223,20 @@ def test_a_mistake_of_one_rank_ends_the_others(tmp_path: Path) -> None:
     assert done.returncode != 0 and "ValueError: here" in done.stderr
 
 
+def test_timings_tell_where_the_time_went(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    from pareprop.cli import main
+
+    script = tmp_path / "small.py"
+    script.write_text(
+        "import nest\na, b = nest.Create('parrot_neuron'), nest.Create('eprop_iaf', 3)\n"
+        "nest.Connect(a, b, 'all_to_all', {'synapse_model': 'eprop_synapse', 'delay': 0.1})\nnest.Simulate(1.0)\n"
+    )
+    main(["nest", "--timings", str(script)])
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["describe", "wire", "build"]
+    assert lines[-2].startswith("script ") and lines[-1].startswith("digest: ")
+
+
 def test_scripts_see_their_arguments(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     from pareprop.cli import main
 

@@ -258,15 +258,23 @@ def test_ranks_measure_the_exchange(monkeypatch):
         monkeypatch.setenv(name, value)
     measured = measure.exchange_costs()
     assert measured != units.Interconnect() and measured.latency_s > 0
+    assert 1e-8 < measured.round_s < 1e-2 and measured.round_s != units.Interconnect().round_s
 
 
 def test_prediction():
     model = benchmark.model(10_000, 100, 100)
-    alone, many = (predict(model, 1000, 5, FIRING, ranks, FLAT) for ranks in (1, 100))
-    assert alone.phases["communicate"] == 0.0 and alone.imbalance == 1.0
-    # 1001 rounds of 7 stages of 1 us each, and 99 messages of 2 + 2 + 1 + 100 * 30 / 1001 words at 1 GB/s
-    words = 2 + (1000 * 3 + 100 * 30) / 1001
-    assert many.phases["communicate"] == pytest.approx(5 * 1001 * (7e-6 + 99 * 4 * words / 1e9))
+    alone, many, spread = (predict(model, 1000, 5, FIRING, *ranks, FLAT, 10 if ranks == (100,) else 0)
+                           for ranks in ((1,), (99,), (100,)))  # fmt: skip
+    assert alone.phases["communicate"] == alone.phases["wait"] == 0.0 and alone.imbalance == 1.0
+    # one node: 97 lines of other ranks beside the first; no message, whatever the number of spikes
+    assert many.phases["communicate"] == pytest.approx(5 * 1001 * (4e-7 + 97 * 5e-8))
+    # 10 nodes of 10 ranks that listen to all: 4 stages of 1 us, 9 messages of the spikes of 1000 neurons at 1 GB/s
+    words = 2 + (1000 * 3 + 1000 * 30) / 1001
+    per_round = 4e-7 + 8 * 5e-8 + 4e-6 + 9 * 4 * words / 1e9
+    assert spread.phases["communicate"] == pytest.approx(5 * 1001 * per_round)
+    # 100 arrivals of 1 ns each at about 100 neurons in each of 1001 rounds: the largest of 100 ranks
+    arrivals = 100 * (100 * 30 + 100 * 50) / 1001
+    assert spread.phases["wait"] == pytest.approx(5 * 1001 * 1e-9 * np.sqrt(2 * np.log(100) * arrivals))
     assert many.phases["deliver"] < alone.phases["deliver"] / 20
     assert many.imbalance > 1.0  # one rank has the readout
     assert many.nbytes < alone.nbytes
@@ -291,9 +299,9 @@ def test_nodes_for_a_time():
     few, predicted = nodes_for(*arguments, 60.0, 8, 64e9)
     more, _ = nodes_for(*arguments, 20.0, 8, 64e9)
     assert predicted.seconds <= 60.0 and more > few > 1
-    assert predict(model, 1000, 100, FIRING, 8 * (few - 1), FLAT).seconds > 60.0
+    assert predict(model, 1000, 100, FIRING, 8 * (few - 1), FLAT, 8).seconds > 60.0
     small, _ = nodes_for(*arguments, 60.0, 8, 4e8)
-    assert small > few and predict(model, 1000, 100, FIRING, 8 * small, FLAT).nbytes * 8 <= 4e8
+    assert small > few and predict(model, 1000, 100, FIRING, 8 * small, FLAT, 8).node_bytes <= 4e8
     with pytest.raises(InputError, match="fastest"):
         nodes_for(*arguments, 1e-3, 8, 64e9)
     with pytest.raises(InputError, match="fit"):
@@ -347,7 +355,8 @@ def test_a_table_of_ranks(tmp_path, capsys):
     note, head, *rows = output.splitlines()
     assert code == 0 and "10 Hz" in note and head.split()[:3] == ["ranks", "nodes", "seconds"]
     chosen = subject.find("sine-waves", ["n_rec=5000", "indegree=100"])
-    found = {n: predict(chosen.model, 1000, chosen.samples, chosen.firing(None), n, FLAT) for n in (1, 2, 4, 8, 16)}
+    found = {n: predict(chosen.model, 1000, chosen.samples, chosen.firing(None), n, FLAT, 4)
+             for n in (1, 2, 4, 8, 16)}  # fmt: skip
     for row, (n, one) in zip(rows, found.items(), strict=True):
         ranks, nodes, seconds, memory, _, hours, efficiency, *limit = row.split()
         assert (int(ranks), int(nodes), seconds) == (n, -(-n // 4), f"{one.seconds:.4g}")
