@@ -4,7 +4,7 @@
 #     scripts/sanitize.sh [--short] [address|thread]...     # needs gcc with its sanitizers, and mpirun
 #
 # "address" (with undefined behaviour) is built with bounds checks off and on. "thread" works where the MPI library does;
-# its reports are counted only where they name a kernel. --short: bounds checks on, golden cases on 1 rank, tasks on 2.
+# its reports are counted only where they name a kernel. --short: bounds checks on, golden cases on 1 rank.
 # The digests of the tasks must be those of tests/digests.json. Ends with 1 after a report or another digest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -84,7 +84,7 @@ for kind in "${kinds[@]}"; do
                 check "${#golden[@]} golden cases" "$ranks" -m pareprop verify "${golden[@]}"
             done
         fi
-        for ranks in ${short:+2} $([[ $short ]] || echo 1 2 3); do
+        for ranks in $([[ $short ]] || echo 1 2 3); do
             tasks "$ranks"
         done
     done
