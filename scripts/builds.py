@@ -2,9 +2,10 @@
 
 Each build is made of a copy of the checkout, and runs the cases of tests/test_digests.py. Some run a second time as on
 an older processor: NumPy without its AVX-512 and AVX2 code, the C library without its AVX2 and FMA code. Prints a line
-for each; `--write` keeps the digests in tests/digests.json, whose test asks for equality. Other versions of Python need
-the dependencies of the package, pip, setuptools and Cython.
+for each; `--write` keeps the digests in tests/digests.json, whose test asks for equality. When the mathematics changes,
+empty both of its tables first. Other versions of Python need the dependencies of the package, pip, setuptools, Cython.
 
+    python scripts/builds.py --write
     python scripts/builds.py --write --python ~/python3.12/bin/python --python ~/python3.13/bin/python
 """
 
@@ -67,28 +68,37 @@ def main() -> None:
     """Build, run, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compiler", choices=COMPILERS, action="append", help="[all that are installed]")
-    parser.add_argument("--python", action="append", default=[], help="another Python, built with the first compiler")
-    parser.add_argument("--write", action="store_true", help="renew tests/digests.json")
+    parser.add_argument("--switch", choices=SWITCHES, action="append", help="[both]")
+    parser.add_argument("--python", action="append", help="an interpreter; others than this are built natively, by gcc")
+    parser.add_argument("--write", action="store_true", help="keep the digests in tests/digests.json")
     options = parser.parse_args()
     compilers = options.compiler or [name for name in COMPILERS if shutil.which(name)]
-    plans = [(sys.executable, name, switch) for name in compilers for switch in SWITCHES]
-    plans += [(python, compilers[0], "native") for python in options.python]
-    builds, cases = {}, {}
+    plans = []
+    for python in options.python or [sys.executable]:
+        if python == sys.executable:
+            plans += [(python, name, switch) for name in compilers for switch in options.switch or SWITCHES]
+        else:
+            plans.append((python, compilers[0], "native"))
+    table = json.loads(TABLE.read_text())
+    same = True
     for python, compiler, switch in plans:
         with tempfile.TemporaryDirectory() as folder:
             built = build(Path(folder), python, COMPILERS[compiler] | SWITCHES[switch])
             name = f"{version(python, compiler)}, {switch}"
-            runs = {name: {}} | (
-                {f"{name}, as on a processor without AVX": OLDER} if platform.machine() == "x86_64" else {}
-            )
+            runs = {name: {}}
+            if platform.machine() == "x86_64" and python == sys.executable:
+                runs[f"{name}, as without AVX"] = OLDER
             for run, environment in runs.items():
-                builds[run], found = digest(built, python, environment)
-                cases = cases or found
-                other = [case for case in cases if found[case] != cases[case]]
-                print(f"{builds[run][:16]}  {run}" + (f": other are {', '.join(other)}" if other else ""), flush=True)
-    if options.write:
-        TABLE.write_text(json.dumps({"builds": builds, "digests": cases}, indent=1) + "\n")
-    sys.exit(len(set(builds.values())) > 1)
+                combined, found = digest(built, python, environment)
+                if options.write and not table["digests"]:
+                    table["digests"] = found
+                other = [case for case, value in table["digests"].items() if found[case] != value]
+                same = same and not other
+                print(f"{combined[:16]}  {run}" + (f": other are {', '.join(other)}" if other else ""), flush=True)
+                if options.write:
+                    table["builds"][run] = combined
+                    TABLE.write_text(json.dumps(table, indent=1) + "\n")
+    sys.exit(not same)
 
 
 if __name__ == "__main__":

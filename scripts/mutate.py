@@ -321,6 +321,8 @@ class Tests:
             if code in (0, 5):  # 5: none selected
                 return None
             failed = re.search(FAILED, output, re.MULTILINE)
+            if code < -1:
+                raise TimeoutError  # killed, such as for its memory
             if code == -1 and self.pytest(self.clean, tests, limit, selected, *skipped)[0] == -1:
                 raise TimeoutError  # without the mutation, too: the machine is too busy to tell
             if failed is None:
@@ -383,7 +385,7 @@ def main() -> None:
             try:
                 told = judged(tree, tests, mutation)
             except TimeoutError:
-                told = "undecided: the tests take too long without it, too"
+                told = "undecided: the machine is too busy"
             print(f"{number}: {mutation.room}: {mutation}: {told}", flush=True)
             tried[mutation.room] += not told.startswith("undecided")
             found[mutation.room] += told.startswith("found")

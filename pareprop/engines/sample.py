@@ -143,4 +143,6 @@ class Sample:
     def _check_rollout(self, n_steps: int, model: Model) -> None:
         if self.rollout is None:
             raise InputError("sample: rollout is missing, which loss 'reward' needs")
+        if model.local or self.currents is not None:
+            raise InputError("sample: loss 'reward' knows neither local readouts nor input currents")
         self.rollout.check(n_steps, model.size("readout") - 1)

@@ -38,14 +38,15 @@ def correlations(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
     """Draw how many neurons have which correlation, before and after, beside what other spikes would reach."""
     edges = np.linspace(-1, 1, 81)
     for values, label, color in ((first, "before", style.GREY), (last, "after", style.BLUE)):
-        words = f"{label}: mean {values.mean():.2f}, median {np.median(values):.2f}"
-        ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=words, fill=label == "before", alpha=0.8)
+        ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=label, fill=label == "before", alpha=0.8)
     top = ax.get_ylim()[1]
     for name, value in YARDSTICKS.items():
         ax.axvline(value, ymax=0.83, color=style.VERMILLION, lw=0.8, ls="--")
         ax.text(value, 1.19 * top, name, rotation=90, va="top", ha="center", fontsize=6, color=style.VERMILLION)
     ax.set(xlabel="correlation with the target", ylabel="neurons", xlim=(-1, 1), ylim=(0, 1.2 * top))
     ax.set_xticks([-1, -0.5, 0, 0.5, 1])
+    means = " → ".join(f"{values.mean():.2f} ({np.median(values):.2f})" for values in (first, last))
+    ax.set_title(f"mean (median): {means}")
     ax.legend(loc="upper left", fontsize=7)
 
 

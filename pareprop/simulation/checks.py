@@ -16,9 +16,13 @@ NEAR = 0.8  # similarity from which a method is taken for a misspelt hook
 
 def check_task(task: Any) -> None:
     """Raise `InputError` unless a task has what the loop asks of it."""
-    if hasattr(task, "episode"):
-        return
     hints = {
+        "n_steps": "the most steps of an episode",
+        "first": "the step of the first decision",
+        "period": "the steps between decisions",
+        "n_actions": "the number of actions",
+        **dict.fromkeys(("seed", "sensor_delay", "replicated", "bootstrap", "act"), "derive from pareprop.ClosedTask"),
+    } if hasattr(task, "episode") else {
         "n_steps": "the steps of a sample",
         "learning_window": "the last steps of a sample, which have a learning signal",
         "sample": "a method (index, phase) that returns a Sample",

@@ -177,6 +177,8 @@ def check(task: ClosedTask, model: Model) -> None:
 
 
 def _checked(reply: Reply) -> Reply:
+    if not isinstance(reply, Reply):
+        raise InputError(f"the episode returned a {type(reply).__name__}, must return a Reply")
     if not np.isfinite(reply.reward):
         raise InputError(f"the reward is {reply.reward}, must be finite")
     if not np.all(np.isfinite(reply.observation)):

@@ -304,6 +304,10 @@ def test_a_sample_without_what_its_loss_needs() -> None:
     run.task.sample = lambda index, phase: Sample(SpikeLog(case["interval"]))
     with pytest.raises(InputError, match="rollout is missing"):
         run.run_sample(0, "train", learn=True)
+    currents = np.zeros((case["interval"], 0))
+    sample = Sample(SpikeLog(case["interval"]), currents=currents, rollout=Rollout(**episodes[0]))
+    with pytest.raises(InputError, match="knows neither local readouts nor input currents"):
+        sample.check(case["interval"], run.model)
     model = networks.model(case)
     other = Simulation(model, run.task, settings=IntervalSettings(case["interval"]))
     with pytest.raises(InputError, match="target is missing"):
@@ -319,6 +323,9 @@ def test_the_spike_variant_refuses() -> None:
 
     class Task:
         n_steps = learning_window = 10
+
+        def sample(self, index: int, phase: str = "train") -> Sample:
+            raise AssertionError
 
     with pytest.raises(InputError, match="loss 'reward' is for the interval variant, not for 'spike'"):
         Simulation(model, Task(), settings=SpikeSettings(10))

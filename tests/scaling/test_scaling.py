@@ -355,7 +355,8 @@ def test_a_table_of_ranks(tmp_path, capsys):
     note, head, *rows = output.splitlines()
     assert code == 0 and "10 Hz" in note and head.split()[:3] == ["ranks", "nodes", "seconds"]
     chosen = subject.find("sine-waves", ["n_rec=5000", "indegree=100"])
-    found = {n: predict(chosen.model, 1000, chosen.samples, chosen.firing(None), n, FLAT) for n in (1, 2, 4, 8, 16)}
+    found = {n: predict(chosen.model, 1000, chosen.samples, chosen.firing(None), n, FLAT, 4)
+             for n in (1, 2, 4, 8, 16)}  # fmt: skip
     for row, (n, one) in zip(rows, found.items(), strict=True):
         ranks, nodes, seconds, memory, _, hours, efficiency, *limit = row.split()
         assert (int(ranks), int(nodes), seconds) == (n, -(-n // 4), f"{one.seconds:.4g}")

@@ -319,6 +319,7 @@ class Bad(CorridorTask):
         (Reply(SpikeLog(5), 0.0), "spikes of 5 steps, must be 6"),
         (Reply(SpikeLog.of(np.array([0]), np.array([6]), 6), 0.0), "a spike of source 6, the model has 6"),
         (Reply(SpikeLog(6), np.nan), "the reward is nan"),
+        (None, "the episode returned a NoneType"),
         (Reply(SpikeLog(6), 0.0, observation=np.array([1.0, np.inf])), "component 1 of the observation is inf"),
     ],
 )
@@ -341,6 +342,17 @@ def test_tasks_that_do_not_fit(change: dict, message: str) -> None:
         setattr(task, name, value)
     with pytest.raises(InputError, match=message):
         simulation(corridor_case(35), task)
+
+
+def test_a_closed_task_without_a_step_of_the_first_decision() -> None:
+    class Nothing:
+        n_steps = 10
+
+        def episode(self, index: int, phase: str = "train") -> None:
+            """None."""
+
+    with pytest.raises(InputError, match="task Nothing: first is missing: the step of the first decision"):
+        simulation(corridor_case(35), Nothing())
 
 
 def test_a_closed_task_needs_the_loss() -> None:
