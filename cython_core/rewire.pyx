@@ -8,6 +8,7 @@ from libc.math cimport signbit
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
+from pareprop.core.delivery cimport first_at_least
 from pareprop.core.philox cimport Stream, below, normals, philox_block, stream
 from pareprop.core.precision cimport real
 
@@ -108,18 +109,6 @@ def set_bits(
                         found += 1
 
 
-cdef inline int64_t lower_bound(const uint32_t[::1] values, int64_t low, int64_t high, uint32_t wanted) noexcept nogil:
-    """First place in [low, high) whose value is not below `wanted`."""
-    cdef int64_t middle
-    while low < high:
-        middle = (low + high) >> 1
-        if values[middle] < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
 def choose(
     int64_t n_step,
     const uint64_t[::1] key,          # IN (2), of candidates
@@ -182,7 +171,7 @@ cdef inline bint has(
     cdef int64_t place
     row += i
     for _ in range(n_delays):
-        place = lower_bound(target, row_ptr[row], row_ptr[row + 1], wanted)
+        place = first_at_least(&target[0], row_ptr[row], row_ptr[row + 1], wanted)
         if place < row_ptr[row + 1] and target[place] == wanted:
             return True
         row += n_sources
@@ -200,7 +189,7 @@ def insertions(
     cdef int64_t a
     with nogil:
         for a in range(row.shape[0]):
-            before[a] = lower_bound(target, row_ptr[row[a]], row_ptr[row[a] + 1], come[a])
+            before[a] = first_at_least(&target[0], row_ptr[row[a]], row_ptr[row[a] + 1], come[a])
 
 
 def segments(

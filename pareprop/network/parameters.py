@@ -111,7 +111,9 @@ def is_whole(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Turn NumPy scalars into Python's and sequences into read-only float arrays."""
+    """Turn NumPy scalars into Python's, sequences into read-only float arrays, tables into distributions."""
+    if isinstance(value, Mapping) and value.get("kind") != "constant":
+        return _distribution(value)
     if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) > 0:
         try:
             array = np.array(value, dtype=float)
@@ -122,6 +124,25 @@ def plain(value: Any) -> Any:
         array.setflags(write=False)
         return array
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _distribution(given: Mapping[str, Any]) -> Normal | Uniform:
+    """Return the distribution that a table describes; ValueError names the wrong key and nothing else."""
+    uniform = given.get("kind") == "uniform" or not {"low", "high"}.isdisjoint(given)
+    kind = Uniform if uniform else Normal
+    try:
+        return kind.model_validate(dict(given))
+    except ValidationError as problem:
+        errors = problem.errors()[:PROBLEMS]
+    unknown = [str(error["loc"][0]) for error in errors if error["type"] == "extra_forbidden"]
+    keys = ["low", "high"] if uniform else ["mean", "std"]
+    told = [f"unknown key {shown(key)}{nearest(key, keys)}" for key in unknown]
+    for error in errors if not told else ():
+        key = ".".join(map(str, error["loc"][:1]))
+        value = "" if error["type"] == "missing" or not key else f" = {shown(error['input'])}"
+        text = "is missing" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
+        told.append(f"{key}{value}: {text}" if value else f"{key} {text}".strip())
+    raise ValueError("; ".join(told))
 
 
 Value = Annotated[float | np.ndarray | Normal | Uniform, BeforeValidator(plain)]

@@ -115,7 +115,9 @@ def arrange(
     )  # fmt: skip
     for ax in axes.flat:
         place = ax.get_position()
-        ax.yaxis.set_label_coords((0.2 - (left if ax in axes[:, 0] else across)) / (place.width * width), 0.5)
+        to_edge = left if ax in axes[:, 0] else across
+        lines = ax.get_ylabel().count("\n") + 1
+        ax.yaxis.set_label_coords((0.05 + 0.15 * lines - to_edge) / (place.width * width), 0.5)
         ax.xaxis.set_label_coords(0.5, -0.24 / (place.height * height))
 
 
@@ -139,7 +141,8 @@ def save(figure: Figure, directory: Path, stem: str, pdf: bool = True) -> list[P
     paths = [directory / f"{stem}.png", directory / f"{stem}.pdf"][: 1 + pdf]
     for path in paths:
         path.unlink(missing_ok=True)  # rather than to draw through a link
-    FigureCanvasAgg(figure).print_png(paths[0], metadata={"Software": None})  # savefig would draw twice
+    canvas, packing = FigureCanvasAgg(figure), {"compress_level": 3}  # half the time of 6, files 7 % larger
+    canvas.print_png(paths[0], metadata={"Software": None}, pil_kwargs=packing)  # savefig would draw twice
     figure.set_layout_engine("none")  # keep the layout just found instead of finding it again
     for path in paths[1:]:
         figure.savefig(path, metadata={"CreationDate": None})  # equal data give equal files

@@ -210,6 +210,17 @@ def test_batches(kind: str, batch_size: int) -> None:
         assert np.nanmax(np.abs(matrix - case[f"w_{name}"])) > 1e-5
 
 
+def test_defaults() -> None:
+    """Those of NEST 3.10's `eprop_synapse`; 0.9 is what Sutskever et al. 2013 start from."""
+    for kind, own in (
+        ("gradient_descent", {}),
+        ("adam", {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}),
+        ("sgd_momentum", {"momentum": 0.9}),
+    ):
+        common = {"eta": 1e-4, "batch_size": 1, "Wmin": -100.0, "Wmax": 100.0, "optimize_each_step": True}
+        assert optimizer({"type": kind}, "test").model_dump() == {"type": kind} | common | own
+
+
 def test_weight_bounds() -> None:
     case = networks.random_case(16, optimizer={"type": "adam", "eta": 10.0, "Wmin": -3.0, "Wmax": 2.5})
     run = networks.simulation(case)

@@ -303,3 +303,21 @@ def test_a_cutoff_of_too_many_steps_is_refused() -> None:
     population = Model("spike", dt_ms=0.1).neurons("rec", 1, "iaf", eprop_isi_trace_cutoff=2e6)
     with pytest.raises(InputError, match=r"'rec': eprop_isi_trace_cutoff = 2e\+06 ms is 20000000 steps of 0.1 ms"):
         spike_rules.cutoff_steps(population, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"mean": 1.0, "sd": 2.0}, "tau_m: unknown key 'sd', did you mean 'std'?"),
+        ({"low": 1.0, "hi": 2.0}, "tau_m: unknown key 'hi', did you mean 'high'?"),
+        ({"mean": 1.0}, "tau_m: std is missing"),
+        ({"std": -1.0}, "tau_m: std = -1.0: Input should be greater than or equal to 0"),
+        ({"low": 2.0, "high": 1.0}, "tau_m: low = 2.0 must not exceed high = 1.0"),
+        ({}, "tau_m: std is missing"),
+    ],
+)
+def test_a_table_that_describes_no_distribution(table: dict, message: str) -> None:
+    """One line that names the key and nothing else."""
+    with pytest.raises(InputError) as found:
+        Model().neurons("rec", 4, "iaf", tau_m=table)
+    assert str(found.value) == f"population 'rec': {message}"
