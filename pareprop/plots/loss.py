@@ -99,7 +99,7 @@ def stack_panels(
             scale(ax, values)
     axes[-1].set_xlabel("training iteration")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    style.arrange(figure, axes[:, None], left=0.72)
+    style.arrange(figure, axes[:, None], left=0.8)
     return figure, list(axes)
 
 

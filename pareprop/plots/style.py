@@ -115,7 +115,9 @@ def arrange(
     )  # fmt: skip
     for ax in axes.flat:
         place = ax.get_position()
-        ax.yaxis.set_label_coords((0.2 - (left if ax in axes[:, 0] else across)) / (place.width * width), 0.5)
+        to_edge = left if ax in axes[:, 0] else across
+        lines = ax.get_ylabel().count("\n") + 1
+        ax.yaxis.set_label_coords((0.05 + 0.15 * lines - to_edge) / (place.width * width), 0.5)
         ax.xaxis.set_label_coords(0.5, -0.24 / (place.height * height))
 
 
