@@ -18,13 +18,13 @@ class Progress(Observer):
     ----------
     n_iterations : int
         Total number of iterations.
-    phases : Phases
-        Scores of the training, an observer before this one.
+    phases : Phases or None
+        Scores of the training, an observer before this one; None: the loss alone is shown.
     """
 
     everywhere = False
 
-    def __init__(self, n_iterations: int, phases: Phases) -> None:
+    def __init__(self, n_iterations: int, phases: Phases | None = None) -> None:
         self._n, self._bar, self._phases = n_iterations, None, phases
 
     def start(self, simulation: Simulation) -> None:
@@ -36,7 +36,7 @@ class Progress(Observer):
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """Advance the bar."""
         moves = {"moves": sum(counts[-1] for counts in simulation.moves.values())} if simulation.moves else {}
-        shown = self._phases.latest(simulation)
+        shown = self._phases.latest(simulation) if self._phases else {"loss": loss}
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, **moves, refresh=False)
         self._bar.update()
 

@@ -29,16 +29,16 @@ def start_lines(simulation: Simulation, last: int) -> list[str]:
     memory = simulation.nbytes()
     most = collectives.maximum(comm, sum(memory.values())) / 2**20
     batch, n_steps = model.optimizer.batch_size, simulation.task.n_steps
-    ranks, groups = simulation.exchange.size * simulation.replicas.count, simulation.replicas.count
+    groups = simulation.replicas.count
     kept = simulation.engine.history_steps
     parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
     samples = f"{_count(batch, 'sample')} of {n_steps} steps ({n_steps * model.dt_ms:g} ms)"
     return [
-        f"training: {_count(model.size('recurrent'), 'neuron')}, {_count(n_synapses, 'synapse')}; "
-        f"{_count(last - simulation.iteration, 'iteration')} of {samples}",
-        f"{_count(ranks, 'rank')}{f' in {groups} groups' if groups > 1 else ''}, at most {most:.2f} MiB each; "
+        f"{simulation.exchange.size * groups} ranks{f' in {groups} groups' if groups > 1 else ''}; "
         f"memory of rank 0: {sum(memory.values()) / 2**20:.2f} MiB ({parts}); "
         f"a neuron keeps at most {kept} steps of history, however long the run",
+        f"training: {_count(model.size('recurrent'), 'neuron')}, {_count(n_synapses, 'synapse')}; "
+        f"{_count(last - simulation.iteration, 'iteration')} of {samples}; at most {most:.2f} MiB on each rank",
     ]
 
 
