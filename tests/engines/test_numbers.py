@@ -20,7 +20,7 @@ SMALL = ["n_in=6", "n_step=40", "periods=[40,20]", "iterations=2", "test_samples
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
 
 
 def arguments(*texts: str) -> list[str]:

@@ -236,7 +236,7 @@ def test_equals_the_twin(seed: int, model: str, cutoff: float, adam: bool, each_
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(run, "draw", lambda directory: None)
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     random = np.random.default_rng(2)
     np.savez(tmp_path / "data.npz", rates=np.full((1, 60, 14), 80.0), targets=random.random((1, 60, 2)))
     path = tmp_path / "config.toml"
