@@ -196,6 +196,10 @@ def _check(values: dict[str, Any]) -> Units:
         raise ValueError(f"{shown(unknown[0])} is no count")
     if missing := [name for name in PHASES if name not in values["seconds"]]:
         raise ValueError(f"seconds of {missing[0]} are missing")
+    lacking = [f"{name}.{count}" for name, counts in PHASES.items() for count in counts
+               if count not in values["seconds"][name]]  # fmt: skip
+    if lacking:
+        raise ValueError(f"seconds of {lacking[0]} are missing")
     return Units(**{**values, "network": Interconnect(**values["network"])})
 
 
