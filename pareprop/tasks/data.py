@@ -105,7 +105,7 @@ class Data(TaskBase):
     @field_validator("projections")
     @classmethod
     def _check_projections(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
-        if {"populations", "variant", "sonata_options"} <= info.data.keys():
+        if {"populations", "variant", "sonata_options", "local_readouts"} <= info.data.keys():
             rule = GradientDescent(batch_size=info.data.get("batch_size", 1))
             model = _empty(info.data, optimizer=rule)
             from_tables.add_populations(model, info.data["populations"], info.data["local_readouts"])
