@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777", "#882255", "#999933")
-WIDTH, LEFT, RIGHT = 760, 64, 12
+WIDTH, LEFT, RIGHT = 760, 64, 26
 POINTS = 600  # of a curve; longer ones are shown by their minimum and maximum in as many places
 FEW = 30  # points that are marked
 Series = tuple[str, np.ndarray, np.ndarray]
