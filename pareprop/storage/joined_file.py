@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,40 @@ PART = r"part-\d{3,9}(-rank-\d{5,9})?\.h5"  # names of the files of a recording
 
 
 def opened(path: Path) -> h5py.File:
-    """Open a `record.h5`, all of whose values lie in the files of its recording."""
+    """Open a `record.h5`, all of whose values lie in the files of its recording.
+
+    Raises
+    ------
+    OSError
+        If values lie elsewhere, or a joined dataset is not what was recorded: HDF5 would crash where it is to make
+        numbers of text.
+    """
     folder = path.with_suffix("").name
-    return files.hdf5(path, lambda name: files.is_within(path.parent, name, f"{re.escape(folder)}/{PART}"))
+    joined = files.hdf5(path, lambda name: files.is_within(path.parent, name, f"{re.escape(folder)}/{PART}"))
+    try:
+        _require_recorded(joined, path.parent)
+    except BaseException:
+        joined.close()
+        raise
+    return joined
+
+
+def _require_recorded(joined: h5py.File, folder: Path) -> None:
+    """Raise an OSError unless all datasets that are joined have the kind of numbers and the axes that `join` found."""
+    datasets: list[h5py.Dataset] = []
+    joined.visititems(lambda _, node: datasets.append(node) if isinstance(node, h5py.Dataset) else None)
+    with ExitStack() as stack:
+        parts: dict[str, h5py.File] = {}
+        for dataset in datasets:
+            for source in dataset.virtual_sources() if dataset.is_virtual else ():
+                name = source.file_name
+                if name not in parts:
+                    parts[name] = stack.enter_context(files.hdf5(folder / name))
+                there, axes = parts[name].get(source.dset_name), source.src_space.get_simple_extent_ndims()
+                kind = there.dtype.kind if isinstance(there, h5py.Dataset) and there.ndim == axes else ""
+                if kind not in ("f", "i", "u") or kind != dataset.dtype.kind:
+                    problem = f"{shown(source.dset_name)} is not what was recorded"
+                    raise files.Unfit(errno.EINVAL, problem, str(folder / name))
 
 
 def check_parts(directory: Path, parts: Any) -> list[dict[str, Any]]:

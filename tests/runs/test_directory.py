@@ -195,6 +195,31 @@ def test_values_from_elsewhere_are_refused(copy: Path, tmp_path: Path, capsys, c
     assert contents(tmp_path) == before
 
 
+def of_text(part: h5py.File, secret: Path) -> None:
+    part.create_dataset("spikes/id", (1, 2, 3), h5py.string_dtype())
+
+
+def of_raw_values(part: h5py.File, secret: Path) -> None:
+    part.create_dataset("spikes/id", (3,), "u1", external=[(str(secret), 0, 3)])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"), [(of_text, "'spikes/id' is not what was recorded"), (of_raw_values, "another")]
+)
+def test_parts_of_a_recording_are_looked_at_before_they_are_read(
+    copy: Path, finished: tuple[Path, str], tmp_path: Path, spoil, said: str
+) -> None:
+    """HDF5 itself crashes where it is to read text as numbers."""
+    with h5py.File(copy / "record/part-000-rank-00000.h5", "r+") as part:
+        del part["spikes/id"]
+        spoil(part, foreign(tmp_path))
+    for arguments in (["compare", copy, finished[0]], ["export", copy, tmp_path / "out.h5"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "pareprop", *arguments], capture_output=True, text=True, check=False
+        )  # fmt: skip
+        assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, (arguments, done)
+
+
 def change_manifest(directory: Path, what) -> None:
     for path in checkpoint_write.list_checkpoints(directory / "checkpoints"):
         text = (path / "manifest.json").read_text().partition("\n")[2]
