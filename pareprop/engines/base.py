@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from ..network.connectivity import Role
 from ..network.local import LocalNetwork, target_rate
-from ..network.losses import LOSSES, Told
+from ..network.losses import LOSSES, Evaluation
 from ..parallel.channel import Channel, Terms
 from ..parallel.exchange import Exchange, add_times
 from ..parallel.spike_log import SpikeLog
@@ -103,7 +103,7 @@ class Engine(ABC):
         Plastic projections with synapses on this rank; `eta` may be set between samples.
     n : int
         Steps of the last sample.
-    told : Told
+    evaluation : Evaluation
         What the loss said of it.
     log : SpikeLog
         Spikes of the last sample by id: of all neurons on rank 0, of its own neurons on other ranks.
@@ -140,7 +140,7 @@ class Engine(ABC):
         self.n_neurons = network.neurons[1] - network.neurons[0]
         readouts = network.model.of_role("readout")
         self.loss = network.model.loss or LOSSES[readouts[0].params.loss if readouts else "mean_squared_error"]
-        self.told = Told(np.zeros((0, network.n_readouts)), 0.0)
+        self.evaluation = Evaluation(np.zeros((0, network.n_readouts)), 0.0)
         self.n = n_steps
         self.constants = network.readout_constants()
         self.round_steps = self._round_length()

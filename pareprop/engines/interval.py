@@ -160,8 +160,8 @@ class Interval(Engine):
         self.n, psi = T, self.psi[:T]
         self.log, self.n_spikes = channel.all_spikes_on_root(0, T)
         window = slice(T - self.settings.learning_window, T)
-        self.told = self.loss.evaluate(self.shown_signal(), sample.target, window, sample.rollout)
-        error, loss = self.told.error, self.told.loss
+        self.evaluation = self.loss.evaluate(self.shown_signal(), sample.target, window, sample.rollout)
+        error, loss = self.evaluation.error, self.evaluation.loss
         if self.local.rule:
             with self.timers.phase("sweep"):
                 loss += self.local.learn_from(channel, sample.local_targets)

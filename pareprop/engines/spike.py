@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..kernels import layout
 from ..network.local import LocalNetwork
-from ..network.losses import LOSSES, Told
+from ..network.losses import LOSSES, Evaluation
 from ..network.synapse_table import SynapseTable
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
@@ -127,9 +127,9 @@ class Spike(Engine):
         self._add_times(self.kernel, "deliver", "update", "sweep")
         self.time = end
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
-        self.told = Told(self.error[: self.n], self._value(sample))
-        self.recorded = self._record(self.told.error)
-        return self.told.error, self.told.loss
+        self.evaluation = Evaluation(self.error[: self.n], self._value(sample))
+        self.recorded = self._record(self.evaluation.error)
+        return self.evaluation.error, self.evaluation.loss
 
     def optimize(self) -> None:
         """Rewire after a sample that learned; weights are updated as spikes arrive."""

@@ -16,7 +16,7 @@ from .. import elementary
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class Evaluation:
     """What a loss says of a sample.
 
     Attributes
@@ -56,7 +56,9 @@ class Loss(ABC):
         """Return the errors, (n_steps, n_readouts)."""
         return output - target
 
-    def evaluate(self, signal: np.ndarray, target: np.ndarray, window: np.ndarray | slice, rollout: Any = None) -> Told:
+    def evaluate(
+        self, signal: np.ndarray, target: np.ndarray, window: np.ndarray | slice, rollout: Any = None
+    ) -> Evaluation:
         """Return errors and loss of one sample. All ranks do so from the same signals: they are the same on all.
 
         Parameters
@@ -70,13 +72,13 @@ class Loss(ABC):
 
         Returns
         -------
-        Told
+        Evaluation
             Errors, 0 outside the window; the loss is summed over the window.
         """
         error = np.zeros_like(signal)
         output, wanted = self.output(signal[window]), target[window]
         error[window] = self.error(output, wanted)
-        return Told(error, self.value(output, wanted, error[window]))
+        return Evaluation(error, self.value(output, wanted, error[window]))
 
     @abstractmethod
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:

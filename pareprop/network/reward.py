@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import elementary
 from ..errors import InputError
-from .losses import Loss, Told, log_softmax
+from .losses import Evaluation, Loss, log_softmax
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ class Reward(Loss):
 
     def evaluate(
         self, signal: np.ndarray, target: np.ndarray | None, window: np.ndarray | slice, rollout: Rollout | None = None
-    ) -> Told:
+    ) -> Evaluation:
         """Return errors, loss, and what they are made of; `window` does not matter, see `Loss.evaluate`.
 
         The loss is sum_n [- A_n log pi(a_n) + c_V/2 A_n^2 - c_H H_n]. `extra` holds `policy` (N, K), `value`,
@@ -122,7 +122,7 @@ class Reward(Loss):
             score = np.sum(np.where(taken, log_policy, 0.0), axis=1)
             terms = np.where(acting, -advantage * score - self.c_H * entropy, 0.0) + 0.5 * self.c_V * advantage**2
         extra = {"policy": policy, "value": at[:, -1], "td_error": delta, "advantage": advantage, "entropy": entropy}
-        return Told(error, float(np.sum(terms)), extra)
+        return Evaluation(error, float(np.sum(terms)), extra)
 
     def advantages(self, value: np.ndarray, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
         """Return the TD errors and the advantages, float64 (N,) each, for the values (N,) of an episode."""

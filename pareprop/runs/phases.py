@@ -55,7 +55,7 @@ class Score:
         """Add a sample; the prediction is the readout with the largest mean in the learning window."""
         self.losses.append(outcome.loss)
         if outcome.sample.rollout is not None:
-            self.episodes.add(outcome.sample.rollout, outcome.told.extra)
+            self.episodes.add(outcome.sample.rollout, outcome.evaluation.extra)
         if outcome.sample.label is None:
             return
         window = outcome.sample.window if outcome.sample.window is not None else slice(-learning_window, None)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engines.sample import Sample
 from ..errors import InputError
-from ..network.losses import Told
+from ..network.losses import Evaluation
 from ..network.reward import Reward, Rollout
 from ..parallel.spike_log import SpikeLog
 from . import case_fields as fields
@@ -69,7 +69,7 @@ def samples(arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> list[S
 
 
 def expected(group: h5py.Group, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return what the loss must tell: TD errors, advantages, errors and loss."""
+    """Return the expected evaluations: TD errors, advantages, errors and loss."""
     n_steps = len(arrays["inputs"])
     found = {key: fields.array(group, key, 2) for key in (*TOLD, "error_signal")}
     found["loss"] = fields.array(group, "loss", 1)
@@ -82,10 +82,10 @@ def expected(group: h5py.Group, arrays: dict[str, np.ndarray]) -> dict[str, np.n
     return found
 
 
-def deviation(expected: dict[str, np.ndarray], told: list[Told], interval: int) -> float:
-    """Return the largest difference between what the loss told of all episodes and what it must tell."""
+def deviation(expected: dict[str, np.ndarray], evaluations: list[Evaluation], interval: int) -> float:
+    """Return the largest difference between the evaluations of all episodes and the expected ones."""
     found = {key: np.zeros_like(expected[key]) for key in (*TOLD, "error_signal", "loss")}
-    for k, one in enumerate(told):
+    for k, one in enumerate(evaluations):
         for key, name in TOLD.items():
             found[key][k, : len(one.extra[name])] = one.extra[name]
         found["error_signal"][k * interval : k * interval + len(one.error)] = one.error

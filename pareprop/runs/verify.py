@@ -39,7 +39,7 @@ class _Keep(Observer):
     """Keeps spikes and readout signals in the form of the case files."""
 
     def __init__(self) -> None:
-        self.steps, self.ids, self.signals, self.told = [], [], [], []
+        self.steps, self.ids, self.signals, self.evaluations = [], [], [], []
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Keep one sample; the readout signal is 0 outside the window, and after the end of an episode."""
@@ -48,7 +48,7 @@ class _Keep(Observer):
         self.steps.append(steps + n_steps * outcome.index)
         self.ids.append(ids.copy())
         if outcome.sample.rollout is not None:
-            self.told.append(outcome.told)
+            self.evaluations.append(outcome.evaluation)
             self.signals.append(np.pad(outcome.signal, ((0, n_steps - len(outcome.signal)), (0, 0))))
             return
         if window is None:
@@ -94,8 +94,8 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     if exchange.rank:
         return Verdict("", True, simulation.digest)
     found = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
-    told = reward_cases.deviation(case.expected, keep.told, task.n_steps) if keep.told else None
-    line, holds = _compare(case, *found, weights, moves, told)
+    loss_error = reward_cases.deviation(case.expected, keep.evaluations, task.n_steps) if keep.evaluations else None
+    line, holds = _compare(case, *found, weights, moves, loss_error)
     return Verdict(line, holds, simulation.digest)
 
 
@@ -157,7 +157,7 @@ def _first_move(moves: np.ndarray, wanted: np.ndarray | None) -> str | None:
 
 def _compare(
     case: Case, steps: np.ndarray, ids: np.ndarray, signals: np.ndarray, weights: dict[str, np.ndarray],
-    moves: np.ndarray, told: float | None,
+    moves: np.ndarray, loss_error: float | None,
 ) -> tuple[str, bool]:  # fmt: skip
     difference = _first_difference(steps, ids, case.expected["spike_steps"], case.expected["spike_ids"])
     readout = _deviation(signals, case.expected["readout_signal"])
@@ -165,13 +165,13 @@ def _compare(
     tolerance = float(case.attributes["weights_tolerance"])
     move = _first_move(moves, case.expected.get("moves"))
     holds = difference is None and move is None and readout <= READOUT_TOLERANCE and deviation <= tolerance
-    if told is not None:
-        holds = holds and told <= READOUT_TOLERANCE
+    if loss_error is not None:
+        holds = holds and loss_error <= READOUT_TOLERANCE
     spikes = f"{len(steps)} spikes equal" if difference is None else difference
     if "moves" in case.expected:
         spikes += f", {len(moves)} moves equal" if move is None else f", {move}"
-    if told is not None:
-        spikes += f", errors {told:.1e} (at most {READOUT_TOLERANCE:.0e})"
+    if loss_error is not None:
+        spikes += f", errors {loss_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
     line = f"{case.name}: {spikes}, readout {readout:.1e} (at most {READOUT_TOLERANCE:.0e}), " \
         f"weights {deviation:.1e} (at most {tolerance:.0e}): {'holds' if holds else 'DOES NOT HOLD'}"  # fmt: skip
     return line, holds

@@ -298,24 +298,29 @@ class Simulation:
                 sample.check(self.task.n_steps, self.model)
             error, loss = self.engine.run(sample, learn)
         self._check_finite(index, loss)
-        if not counts(phase, learn):
-            pass
-        elif self.replicas.index == 0:
+        if counts(phase, learn):
+            self._note_spikes()
+        signal, evaluation = self.engine.shown_signal(), self.engine.evaluation
+        self._tell("after_sample", Outcome(index, phase, sample, error, signal, loss, evaluation))
+        seconds = self.engine.n * self.model.dt_ms / 1000.0
+        return loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
+
+    def _note_spikes(self) -> None:
+        """Take the spikes of a sample into the digest, or keep them until those of the groups before are in it."""
+        if self.replicas.index == 0:
             self.digest.add_spikes(self.engine.log, self.engine.n)
         else:
             self._kept.append(self.engine.log.copy(self.engine.n))
-        signal, told = self.engine.shown_signal(), self.engine.told
-        self._tell("after_sample", Outcome(index, phase, sample, error, signal, loss, told))
-        seconds = self.engine.n * self.model.dt_ms / 1000.0
-        return loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
 
     def _check_finite(self, index: int, loss: float) -> None:
         """Collective: end the run if a number on any rank is not finite."""
         problem = find_bad(self.network, self.engine)
         if not math.isfinite(loss):
             problem = StateError(f"the loss of sample {index} is {loss}" + (f"; {problem}" if problem else ""))
-        hint = f"{problem} (sample {index}); a smaller learning rate or tighter weight bounds may help"
-        self.engine.channel.raise_together(problem and StateError(hint))
+        if problem is not None:
+            hint = "a smaller learning rate or tighter weight bounds may help"
+            problem = StateError(f"{problem} (sample {index}); {hint}")
+        self.engine.channel.raise_together(problem)
 
     def set_eta(self, eta: float, projection: str | None = None) -> None:
         """Change the learning rate of one projection, or of all, from the next update on."""

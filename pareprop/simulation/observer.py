@@ -11,7 +11,7 @@ from ..engines.base import Engine
 from ..engines.sample import Sample
 from ..errors import ParepropError
 from ..network.local import LocalNetwork
-from ..network.losses import Told
+from ..network.losses import Evaluation
 from ..network.model import Model
 from ..parallel.exchange import Exchange
 from ..parallel.replicas import Replicas
@@ -34,7 +34,7 @@ class Outcome:
     error, signal : ndarray, float64 (n_steps, n_readouts)
     loss : float
         Of this sample.
-    told : Told or None
+    evaluation : Evaluation or None
         All that the loss said.
     """
 
@@ -44,7 +44,7 @@ class Outcome:
     error: np.ndarray
     signal: np.ndarray
     loss: float
-    told: Told | None = None
+    evaluation: Evaluation | None = None
 
 
 class Watched(Protocol):

@@ -185,7 +185,7 @@ def _happened(simulation: Simulation, outcome: Outcome) -> dict[str, np.ndarray]
     """Return what happened in an episode: decisions, and what the loss made of them."""
     rollout = outcome.sample.rollout
     found = {"decision_steps": rollout.when, "action": rollout.actions, "reward": rollout.rewards}
-    found |= {key: value for key, value in outcome.told.extra.items() if key != "entropy"}
+    found |= {key: value for key, value in outcome.evaluation.extra.items() if key != "entropy"}
     return found | (simulation.episodes.shown() if simulation.episodes else {})
 
 
