@@ -289,7 +289,7 @@ class Simulation:
     def _run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         self._tell("before_sample", index, phase)
         if self.episodes:
-            sample = self.episodes.play(index, phase)
+            sample = self.episodes.play(index, phase, learn)
             error, loss = self.engine.finish(sample, learn)
         else:
             with self.engine.channel.guarded():  # data may be bad on one rank alone
