@@ -152,6 +152,8 @@ SMALL = {
     "reach": REACH, "reach-on-root": (*REACH, "replicated=false"), "reach-late": (*REACH, "sensor_delay=2"),
     "cart-pole": ("n_rec=11", "iterations=1", "batch_size=2", "test_samples=2", "cells=4", "act=greedy"),
     "delayed-choice": ("n_rec=7", "n_ad=6", "iterations=2", "batch_size=4", "test_samples=2", "pause=20", "recall=9"),
+    "reach-on-line": (*REACH[:1], "variant=spike", "iterations=8", "test_samples=2", "decisions=4", "cells=4"),
+    "delayed-choice-on-line": ("variant=spike", "n_rec=7", "n_ad=6", "iterations=5", "test_samples=2", "pause=20"),
 }  # fmt: skip
 
 
@@ -172,13 +174,25 @@ def test_who_steps_the_environment_does_not_matter(alone: dict[str, str]) -> Non
 @pytest.mark.mpi
 @pytest.mark.parametrize(("n", "replicas"), [(2, 1), (3, 1), (2, 2), (4, 2), (4, 4)])
 def test_one_digest_on_any_number_of_ranks(alone: dict[str, str], tmp_path: Path, n: int, replicas: int) -> None:
-    names = list(SMALL) if (n, replicas) == (2, 1) else ["reach", "reach-on-root", "delayed-choice"]
+    names = list(SMALL) if replicas == 1 else ["reach", "reach-on-root", "delayed-choice"]
     commands = [
         [*run_of(name.partition("-on")[0].partition("-late")[0], tmp_path / name, *SMALL[name]), "--replicas", replicas]
         for name in names
     ]
     codes, output, errors = on_ranks(n, commands)
     assert (set(codes), errors) == ({0}, [])
+    assert digests(output) == [alone[name] for name in names]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("n", [1, 3])
+def test_online_learning_resumes_to_the_same_bits(alone: dict[str, str], tmp_path: Path, n: int) -> None:
+    names = ("reach-on-line", "delayed-choice-on-line")
+    for name in names:
+        first = [*run_of(name.partition("-on")[0], tmp_path / name, *SMALL[name]), "--until", 3]
+        assert on_ranks(2, [first])[0] == [0]
+    codes, output, errors = on_ranks(n, [["resume", tmp_path / name] for name in names])
+    assert (codes, errors) == ([0, 0], [])
     assert digests(output) == [alone[name] for name in names]
 
 
