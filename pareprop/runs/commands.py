@@ -25,7 +25,7 @@ from .benchmark import check as check_bench
 from .benchmark import model as bench_model
 from .benchmark import run as run_bench
 from .cases import load
-from .directory import CONFIG, RESULTS, claimed, reopened
+from .directory import CONFIG, RESULTS, claim_directory, reopen_directory
 from .options import FiniteFloat, GivenPath
 from .run import Run
 from .summary import start_lines
@@ -65,7 +65,7 @@ def run(
         check_replicas(replicas, model, chosen.task.settings())
         check(chosen.record, model)
         footprint.require(model, chosen.task.n_steps, size=group.size)
-    with claimed(exchange.comm, out, chosen.task.name, overwrite) as directory:
+    with claim_directory(exchange.comm, out, chosen.task.name, overwrite) as directory:
         if seeds == 1:
             _begin(exchange, chosen, directory, until, group)
             return
@@ -73,7 +73,7 @@ def run(
         for number in range(chosen.task.seed, chosen.task.seed + seeds):
             with guarded(exchange.comm):
                 own = config.load(source, (*settings, f"run.seed={number}"))
-            with claimed(exchange.comm, str(directory / f"seed-{number}"), chosen.task.name, overwrite) as part:
+            with claim_directory(exchange.comm, str(directory / f"seed-{number}"), chosen.task.name, overwrite) as part:
                 _begin(exchange, own, part, until, group)
             parts.append(part)
         if exchange.rank == 0:
@@ -99,7 +99,7 @@ def resume(
     """Continue a run from its latest undamaged checkpoint, on any number of ranks."""
     settings = (*settings, "run.figures=none") if no_figures else settings
     group = launcher.split(exchange, replicas)
-    with reopened(exchange.comm, directory) as sections:
+    with reopen_directory(exchange.comm, directory) as sections:
         source = str(directory / CONFIG)
         chosen = config.from_sections(config.kind_of(sections, source), sections, source, settings)
         resumed = Run(chosen, directory, exchange, until, True, group)
