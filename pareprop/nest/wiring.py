@@ -197,13 +197,13 @@ class _Wirer:
 
     def _sources(self, base: str) -> np.ndarray:
         """Generators of a kind with targets other than parrots."""
-        found = [np.zeros(0, np.int64)]
+        generators = [np.zeros(0, np.int64)]
         for bundle in self.bundles:
             if not self._among(bundle.ends[0], self.base == base):
                 continue
             mine = np.flatnonzero((self.base == base)[bundle.source])
-            found.append(bundle.source[mine][self.kind[bundle.target[mine]] != "parrot"])
-        return np.unique(np.concatenate(found))
+            generators.append(bundle.source[mine][self.kind[bundle.target[mine]] != "parrot"])
+        return np.unique(np.concatenate(generators))
 
     # ---- connections -------------------------------------------------------------------------------------------------
 
@@ -251,12 +251,12 @@ class _Wirer:
         return owners
 
     def _owner(self, ids: np.ndarray) -> np.ndarray:
-        found = self._owners[ids]
-        if np.any(found < 0):
-            node = int(ids[found < 0][0])
+        owners = self._owners[ids]
+        if np.any(owners < 0):
+            node = int(ids[owners < 0][0])
             raise refuse(f"connections of {self.base[node]} (node {node}) to or from e-prop neurons",
                          "use parrot neurons, or generators that the page lists")  # fmt: skip
-        return found
+        return owners
 
     def _project(self, pre: _Group, post: _Group, synapse: SynapseModel, members: list[tuple[int, np.ndarray]]) -> None:
         source, target, weight, delay = (_join(column) for column in zip(

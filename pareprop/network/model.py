@@ -212,13 +212,13 @@ class Model:
         if self.variant != "interval" or self.local:
             raise InputError(f"local readouts '{name}': must be the only ones, in the interval variant")
         given = {"name": name, "of": names(of)} | values
-        found = parameters.validate(LocalReadouts, given, f"local readouts '{name}'")
+        readouts = parameters.validate(LocalReadouts, given, f"local readouts '{name}'")
         neurons = [population.name for population in self.of_role("recurrent")]
-        for other in found.of:
+        for other in readouts.of:
             if other not in neurons:
                 raise InputError(f"local readouts '{name}': of = '{other}' is no population of neurons")
-        self.local = found
-        return found
+        self.local = readouts
+        return readouts
 
     def of_role(self, *roles: Role) -> list[Population]:
         """Return the populations with one of `roles`, in order of definition."""
@@ -360,10 +360,10 @@ class Model:
         pre = projection.pre
         if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
             raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
-        found = signs.of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
-        if found is not None and projection.source is not None:
-            signs.check_weights(found, projection.source, projection.weight, here)
-        return found
+        source_signs = signs.of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
+        if source_signs is not None and projection.source is not None:
+            signs.check_weights(source_signs, projection.source, projection.weight, here)
+        return source_signs
 
     def _add(self, population: Population, sign: Any = 0) -> Population:
         check_name("population", population.name)
@@ -378,9 +378,9 @@ class Model:
             )
         if any(other.name == population.name for other in self.populations):
             raise InputError(f"population '{population.name}' exists already")
-        found = signs.per_cell(sign, population.size, f"population '{population.name}'")
+        cell_signs = signs.per_cell(sign, population.size, f"population '{population.name}'")
         if np.any(sign):  # of a population of 2^31 cells this is one number
-            population = replace(population, sign=found)
+            population = replace(population, sign=cell_signs)
         self.populations.append(population)
         return population
 

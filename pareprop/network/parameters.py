@@ -48,10 +48,10 @@ class Text(str):
 def value_of(text: str) -> Any:
     """Parse the value of a setting "key=value" as TOML; return what is not TOML as text."""
     try:
-        found = files.parse_toml(f"value = {text}")
+        table = files.parse_toml(f"value = {text}")
     except ValueError:
         return Text(text)
-    return found["value"] if len(found) == 1 else Text(text)  # a line break ends the value
+    return table["value"] if len(table) == 1 else Text(text)  # a line break ends the value
 
 
 @cache

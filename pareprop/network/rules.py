@@ -288,8 +288,8 @@ class DistanceDependent(Rule):
         drawn = space.draw(
             item.space, seed, item.name, ends, item.pre.size, leaves_out_self, item.probability, (low, high)
         )
-        for found in drawn:
-            yield streamed.piece(seed, item, *found, weights)
+        for synapses in drawn:
+            yield streamed.piece(seed, item, *synapses, weights)
 
     def indegree(self, item: Any) -> float:
         """Return the mean number of synapses onto one target, as if there were no borders."""

@@ -169,8 +169,8 @@ class ClosedBase(TaskBase):
 
     def attributes(self) -> dict[str, Any]:
         """Return the parameters of the loss, and names for the figures."""
-        found = {"gamma": self.gamma, "lambda": self.lambda_, "c_V": self.c_V, "c_H": self.c_H, "act": self.act}
-        return found | ({} if self.stop_above is None else {"stop_above": self.stop_above})
+        constants = {"gamma": self.gamma, "lambda": self.lambda_, "c_V": self.c_V, "c_H": self.c_H, "act": self.act}
+        return constants | ({} if self.stop_above is None else {"stop_above": self.stop_above})
 
     def kept_samples(self) -> dict[tuple[str, int], str]:
         """Return the episodes whose dynamics are recorded."""
