@@ -94,7 +94,7 @@ def bundle(
         elif np.ndim(value) == 0:
             values[key] = _number(key, value)
         else:
-            values[key] = _shaped(key, value, found, spec["rule"])
+            values[key] = _shape(key, value, found, spec["rule"])
     receptor = int(syn.get("receptor_type", model.defaults["receptor_type"]))
     n = len(found.source)
     weight = np.full(n, values["weight"]) if np.ndim(values["weight"]) == 0 else values["weight"]
@@ -109,7 +109,7 @@ def _number(key: str, value: Any) -> float:
         raise TypeError(f"'{key}' must be a number, an array or a nest.random parameter, not {value!r}") from None
 
 
-def _shaped(key: str, value: Any, found: Any, rule: str) -> np.ndarray:
+def _shape(key: str, value: Any, found: Any, rule: str) -> np.ndarray:
     array = np.asarray(value, dtype=float)
     if array.ndim == 1 and rule not in ("one_to_one", "fixed_total_number"):
         raise TypeError(
@@ -205,7 +205,7 @@ class SynapseCollection:
         if key == "synapse_model":
             return [self._kernel.bundles[index].model.name for index in self._bundle]
         if key in ("optimizer",):
-            return [{"m": 0.0, "v": 0.0}] * len(self) if not self._kernel.simulated else self._refused()
+            return [{"m": 0.0, "v": 0.0}] * len(self) if not self._kernel.simulated else self._refuse_state()
         if key in ("receptor", "port"):
             column = self.array("receptor").astype(np.int64) if key == "receptor" else np.zeros(len(self), np.int64)
             return column.tolist()
@@ -214,7 +214,7 @@ class SynapseCollection:
         return self.array(key).tolist()
 
     @staticmethod
-    def _refused() -> list[Any]:
+    def _refuse_state() -> list[Any]:
         raise refuse("reading the state of optimizers", "look at the weights")
 
     def get(self, keys: Any = None, output: str = "") -> Any:

@@ -163,7 +163,7 @@ class NodeCollection:
         if names and isinstance(names[0], str):
             column = self._column(names[0])
             return column[0] if len(self) == 1 else tuple(column)
-        keys = list(names[0]) if names else self._kernel.known(self)
+        keys = list(names[0]) if names else self._kernel.list_parameters(self)
         found = {key: self._column(key) for key in keys}
         return {key: column[0] if len(self) == 1 else tuple(column) for key, column in found.items()}
 

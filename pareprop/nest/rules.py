@@ -101,7 +101,7 @@ def pairs(
         found = _one_to_one(source, target, autapses)
     else:
         _check(spec, len(source), len(target))
-        draws = Draws(generators, random, _expected(spec, len(source), len(target)))
+        draws = Draws(generators, random, _expect_number(spec, len(source), len(target)))
         if rule == "fixed_outdegree":
             return _fixed_outdegree(spec, source, target, draws)
         if rule == "fixed_indegree":
@@ -164,7 +164,7 @@ def _check(spec: Mapping[str, Any], n: int, m: int) -> None:
         raise NESTErrors.BadProperty("there is nobody to connect to")
 
 
-def _expected(spec: Mapping[str, Any], n: int, m: int) -> float:
+def _expect_number(spec: Mapping[str, Any], n: int, m: int) -> float:
     value = float(spec[ARGUMENT[spec["rule"]]])
     return value * {"fixed_indegree": m, "fixed_outdegree": n, "fixed_total_number": 1}.get(spec["rule"], n * m)
 

@@ -145,6 +145,6 @@ def _places(meter: Meter, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return index[by_index], mine[by_index]
 
 
-def spread(comm: Any, columns: np.ndarray) -> np.ndarray:
+def send_to_all(comm: Any, columns: np.ndarray) -> np.ndarray:
     """Collective: columns of all ranks side by side, on all of them."""
     return columns if comm is None else np.concatenate(comm.allgather(np.ascontiguousarray(columns)), axis=1)

@@ -17,7 +17,7 @@ from .model import Model
 LENGTH = 16  # hexadecimal digits
 
 
-def parts(model: Model) -> dict[str, str]:
+def digest_parts(model: Model) -> dict[str, str]:
     """Return a digest of each population and projection by name, and of what else a model has.
 
     Parameters
@@ -32,10 +32,10 @@ def parts(model: Model) -> dict[str, str]:
     """
     rest = {name: getattr(model, name) for name in ("variant", "dt_ms", "optimizer", "precision", "local", "loss")}
     named = [(item.name, item) for item in (*model.populations, *model.projections)]
-    return {name: digest(item) for name, item in [*rest.items(), *named]}
+    return {name: make_digest(item) for name, item in [*rest.items(), *named]}
 
 
-def digest(thing: Any) -> str:
+def make_digest(thing: Any) -> str:
     """Return a digest of a description: of its type, fields and values."""
     found = hashlib.sha256()
     _add(found.update, thing)

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import VALUE_LIMIT, InputError, shortened
+from ..errors import VALUE_LIMIT, InputError, shorten
 from ..machine import require_bytes
 
 FORMAT = "pareprop-run-1"
@@ -30,15 +30,15 @@ def open_results(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
         raise InputError(f"no results to plot: {path} does not exist or is no file")
     try:
-        with files.hdf5(path) as file:
+        with files.open_hdf5(path) as file:
             if text(file, "format") != FORMAT:
-                found = shortened(text(file, "format"), VALUE_LIMIT) or "none"
+                found = shorten(text(file, "format"), VALUE_LIMIT) or "none"
                 raise InputError(f"{path} is not the result of a run: attribute format is {found}, must be {FORMAT}")
             yield file
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     except (KeyError, TypeError, ValueError, IndexError, OverflowError, RuntimeError, AttributeError) as error:
-        told = f"{type(error).__name__}: {shortened(str(error), 300)}"
+        told = f"{type(error).__name__}: {shorten(str(error), 300)}"
         raise InputError(f"{path} is not what a run writes: {told}") from error
 
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from .. import files
 from ..engines.sample import Sample
-from ..errors import InputError, shortened
+from ..errors import InputError, shorten
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.neurons import NEURON_MODELS
 from ..network.optimizers import optimizer
-from ..network.parameters import checked
+from ..network.parameters import validate
 from ..network.rewire import Rewire
 from . import case_fields as fields
 from . import reward_cases
@@ -75,7 +75,7 @@ def load(path: str | Path) -> Case:
         If the file is damaged or inconsistent; the message names file, key, value and bound.
     """
     try:
-        with files.hdf5(path) as file:
+        with files.open_hdf5(path) as file:
             return _read(Path(path).name, file)
     except InputError as problem:
         raise InputError(f"case {path}: {problem}") from None
@@ -85,7 +85,7 @@ def load(path: str | Path) -> Case:
 
 def _first_line(problem: Exception) -> str:
     text = str(getattr(problem, "strerror", None) or problem).strip("'\"").splitlines()
-    return shortened(text[0]) if text else type(problem).__name__
+    return shorten(text[0]) if text else type(problem).__name__
 
 
 def _read(name: str, file: h5py.File) -> Case:
@@ -105,9 +105,9 @@ def _read(name: str, file: h5py.File) -> Case:
     if not fields.number(attributes, "weights_tolerance") >= 0:
         raise InputError(f"weights_tolerance = {attributes['weights_tolerance']} must be at least 0")
     group = fields.group(file, "expected")
-    told = reward_cases.expected(group, arrays) if loss else {}
+    told = reward_cases.read_expected(group, arrays) if loss else {}
     signal = (len(arrays["inputs"]), n_out)
-    return Case(name, model, attributes, arrays, _expected(group, file, signal) | told)
+    return Case(name, model, attributes, arrays, _read_expected(group, file, signal) | told)
 
 
 def _arrays(file: h5py.File, variant: str) -> dict[str, np.ndarray]:
@@ -132,7 +132,7 @@ def _check_interval(attributes: dict[str, Any], n_steps: int) -> None:
         raise InputError(f"learning_window = {window} must lie in [{lowest}, {interval}]")
 
 
-def _expected(group: h5py.Group, file: h5py.File, signal: tuple[int, int]) -> dict[str, np.ndarray]:
+def _read_expected(group: h5py.Group, file: h5py.File, signal: tuple[int, int]) -> dict[str, np.ndarray]:
     shapes = {key: file[key].shape for key in ("w_in", "w_rec", "w_out")}
     shapes["readout_signal"] = signal
     shapes["spike_steps"] = shapes["spike_ids"] = (fields.dataset(group, "spike_steps").size,)
@@ -192,7 +192,7 @@ def _rewiring(file: h5py.File) -> dict[str, tuple[Rewire, bool]]:
     for name in names:
         if name not in ("w_in", "w_rec"):
             raise InputError(f"rewire: projections = '{name}' must be w_in or w_rec")
-    rule = checked(Rewire, values, "rewire")
+    rule = validate(Rewire, values, "rewire")
     return dict.fromkeys(names, (rule, autapses))
 
 

@@ -52,7 +52,7 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
         parts.append(_text(LEFT + share * (WIDTH - LEFT - RIGHT), bottom + 18, f"{share * last:.0f}", "middle"))
     for place, (k, name, steps, values) in enumerate(present):
         colour = COLOURS[k % len(COLOURS)]
-        x, y = thinned(np.asarray(steps, float), np.asarray(values, float))
+        x, y = thin(np.asarray(steps, float), np.asarray(values, float))
         kept = np.isfinite(y) & (y > 0 if logarithmic else True)
         x = LEFT + x[kept] / max(last, 1.0) * (WIDTH - LEFT - RIGHT)
         y = bottom - (scale(y[kept]) - low) / (high - low) * (bottom - top)
@@ -66,7 +66,7 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
     return _svg(height, parts, title)
 
 
-def thinned(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a curve of at most 2 `POINTS` points: the smallest and the largest value in each of `POINTS` places."""
     if len(values) <= 2 * POINTS:
         return steps, values

@@ -23,7 +23,7 @@ from .benchmark import check as check_bench
 from .benchmark import model as bench_model
 from .benchmark import run as run_bench
 from .cases import load
-from .directory import CONFIG, RESULTS, claimed, reopened
+from .directory import CONFIG, RESULTS, claim_directory, reopen_directory
 from .options import FiniteFloat, GivenPath
 from .run import EXIT_CHECKPOINTED, Run
 
@@ -60,7 +60,7 @@ def run(
         _end(runs.train(chosen, out, exchange, group, until, overwrite=overwrite))
         return
     runs.require_possible(chosen, group)
-    with claimed(exchange.comm, out, chosen.task.name, overwrite) as directory:
+    with claim_directory(exchange.comm, out, chosen.task.name, overwrite) as directory:
         parts = []
         for number in range(chosen.task.seed, chosen.task.seed + seeds):
             with guarded(exchange.comm):
@@ -85,7 +85,7 @@ def resume(
     """Continue a run from its latest undamaged checkpoint, on any number of ranks."""
     settings = (*settings, "run.figures=none") if no_figures else settings
     group = launcher.split(exchange, replicas)
-    with reopened(exchange.comm, directory) as sections:
+    with reopen_directory(exchange.comm, directory) as sections:
         source = str(directory / CONFIG)
         chosen = config.from_sections(config.kind_of(sections, source), sections, source, settings)
         resumed = Run(chosen, directory, exchange, until, True, group)

@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import Any
 
 from .. import files
-from ..errors import InputError, shown
+from ..errors import InputError, quote
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
 from ..parallel import collectives
@@ -156,7 +156,7 @@ def read(directory: Path) -> dict[str, Any]:
         for part in found["parts"]:
             peaks = part.get("peak_rss_bytes", [])
             if not isinstance(peaks, list) or not all(type(peak) is int and 0 <= peak < 2**63 for peak in peaks):
-                raise ValueError(f"peak_rss_bytes = {shown(peaks)} must be bytes of each rank")
+                raise ValueError(f"peak_rss_bytes = {quote(peaks)} must be bytes of each rank")
     except OSError as problem:
         raise InputError(f"{directory} is not a run directory: {path}: {problem.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as problem:

@@ -55,7 +55,7 @@ def _of_recording(path: Path, neurons: list, dt: float) -> Iterator[dict[str, An
     if not path.is_file():
         return
     try:
-        with joined_file.opened(path) as file:
+        with joined_file.open_joined(path) as file:
             iterations = file["samples/iteration"][()]
             n = len(iterations)
             signals = [item for kind in ("state", "readouts") for item in (file[kind].items() if kind in file else ())]

@@ -68,7 +68,7 @@ def samples(arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> list[S
     return made
 
 
-def expected(group: h5py.Group, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def read_expected(group: h5py.Group, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the expected evaluations: TD errors, advantages, errors and loss."""
     n_steps = len(arrays["inputs"])
     found = {key: fields.array(group, key, 2) for key in (*TOLD, "error_signal")}
@@ -82,7 +82,7 @@ def expected(group: h5py.Group, arrays: dict[str, np.ndarray]) -> dict[str, np.n
     return found
 
 
-def deviation(expected: dict[str, np.ndarray], evaluations: list[Evaluation], interval: int) -> float:
+def compute_deviation(expected: dict[str, np.ndarray], evaluations: list[Evaluation], interval: int) -> float:
     """Return the largest difference between the evaluations of all episodes and the expected ones."""
     found = {key: np.zeros_like(expected[key]) for key in (*TOLD, "error_signal", "loss")}
     for k, one in enumerate(evaluations):

@@ -26,7 +26,17 @@ from ..storage.disk import clear, on_disk
 from ..storage.recorder import Recorder, check
 from ..storage.results import ResultsFile
 from .config import Config
-from .directory import CHECKPOINTS, CONFIG, DIGEST_LINE, RECORD, RESULTS, claimed, clear_run, is_run, reopened
+from .directory import (
+    CHECKPOINTS,
+    CONFIG,
+    DIGEST_LINE,
+    RECORD,
+    RESULTS,
+    claim_directory,
+    clear_run,
+    is_run,
+    reopen_directory,
+)
 from .log import Log, require
 from .phases import Phases
 from .progress import Progress
@@ -217,7 +227,7 @@ def train(
     comm = exchange.comm
     require_possible(config, group)
     there = restart and out is not None and collectives.gather(comm, is_run(Path(out)))[0]
-    place = reopened(comm, Path(out)) if there else claimed(comm, out, config.task.name, overwrite)
+    place = reopen_directory(comm, Path(out)) if there else claim_directory(comm, out, config.task.name, overwrite)
     with place as claim:
         directory = Path(out) if there else claim
         run = Run(config, directory, exchange, until, signals, group, observers)

@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr
 
 from ..engines.interval import IntervalSettings
 from ..engines.spike import SpikeSettings
-from ..errors import InputError, shown
+from ..errors import InputError, quote
 from ..network import identity, parameters
 from ..network.model import Model
 from ..parallel import collectives, launcher
@@ -88,7 +88,7 @@ class ScriptTask(TaskBase):
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the identity of the network, part by part."""
-        return {"network": identity.parts(self._model), "n_steps": self.n_steps, "window": self.learning_window}
+        return {"network": identity.digest_parts(self._model), "n_steps": self.n_steps, "window": self.learning_window}
 
     def how_to_resume(self, directory: Path) -> str:
         """Return what continues a run in a directory."""
@@ -213,7 +213,7 @@ def run(
     """
     exchange = exchange or launcher.exchange()
     with collectives.guarded(exchange.comm):
-        config = _config(model, task, settings, record, checkpoint)
+        config = _make_config(model, task, settings, record, checkpoint)
     with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
         ended = train(
             config, None if out is None else str(out), exchange, launcher.split(exchange, replicas), until,
@@ -231,23 +231,23 @@ def run(
     )
 
 
-def _config(model: Model | None, task: Any, settings: Mapping[str, Any], record: Any, checkpoint: Any) -> Config:
+def _make_config(model: Model | None, task: Any, settings: Mapping[str, Any], record: Any, checkpoint: Any) -> Config:
     """Return the checked configuration of a call of `run`."""
     check_task(task)
     if model is None:
         if not isinstance(task, TaskBase):
             raise InputError(f"pareprop.run: model = None needs a task of pareprop.tasks, not {type(task).__name__}")
         given = {name: getattr(task, name) for name in task.model_fields_set} | settings
-        chosen = parameters.checked(type(task), given, f"pareprop.run: task '{task.name}'")
+        chosen = parameters.validate(type(task), given, f"pareprop.run: task '{task.name}'")
     else:
-        chosen = _script_task(model, task, settings)
+        chosen = _make_task(model, task, settings)
     parts = (("record", Record, record), ("checkpoint", Checkpoint, checkpoint))
-    return Config(chosen, *(_section(name, kind, given) for name, kind, given in parts))
+    return Config(chosen, *(_make_section(name, kind, given) for name, kind, given in parts))
 
 
-def _script_task(model: Model, task: Any, settings: Mapping[str, Any]) -> ScriptTask:
+def _make_task(model: Model, task: Any, settings: Mapping[str, Any]) -> ScriptTask:
     if not isinstance(model, Model):
-        raise InputError(f"pareprop.run: model must be a pareprop.Model, not {shown(model)}")
+        raise InputError(f"pareprop.run: model must be a pareprop.Model, not {quote(model)}")
     if unknown := [name for name in settings if name not in SETTINGS]:
         raise InputError(f"pareprop.run: unknown setting '{unknown[0]}'{parameters.nearest(unknown[0], SETTINGS)}")
     rule = model.optimizer
@@ -255,14 +255,14 @@ def _script_task(model: Model, task: Any, settings: Mapping[str, Any]) -> Script
         "variant": model.variant, "precision": model.precision, "seed": model.seed, "eta": rule.eta,
         "batch_size": rule.batch_size, "script": Path(sys.argv[0]).name,
     }  # fmt: skip
-    chosen = parameters.checked(ScriptTask, own | settings, "pareprop.run")
+    chosen = parameters.validate(ScriptTask, own | settings, "pareprop.run")
     chosen._model, chosen._subject = model, task
     return chosen
 
 
-def _section(name: str, kind: type[Any], given: Any) -> Any:
+def _make_section(name: str, kind: type[Any], given: Any) -> Any:
     if isinstance(given, kind):
         return given
     if not isinstance(given, Mapping | None):
-        raise InputError(f"pareprop.run: {name} = {shown(given)} must be a table, such as {{'every': 10}}")
-    return parameters.checked(kind, given or {}, f"pareprop.run: {name}")
+        raise InputError(f"pareprop.run: {name} = {quote(given)} must be a table, such as {{'every': 10}}")
+    return parameters.validate(kind, given or {}, f"pareprop.run: {name}")

@@ -94,7 +94,9 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     if exchange.rank:
         return Verdict("", True, simulation.digest)
     found = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
-    loss_error = reward_cases.deviation(case.expected, keep.evaluations, task.n_steps) if keep.evaluations else None
+    loss_error = None
+    if keep.evaluations:
+        loss_error = reward_cases.compute_deviation(case.expected, keep.evaluations, task.n_steps)
     line, holds = _compare(case, *found, weights, moves, loss_error)
     return Verdict(line, holds, simulation.digest)
 

@@ -14,7 +14,7 @@ from ..network.local import target_rate
 from ..parallel.exchange import Exchange
 from ..runs import benchmark
 from ..runs.options import FiniteFloat, GivenPath
-from ..storage.disk import replacing
+from ..storage.disk import replace_file
 from . import collect as table
 from . import dryrun, launchers, measure, rank_table, slurm, study, subject, units
 from .predict import Prediction, nodes_for, predict
@@ -60,7 +60,7 @@ def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
     text = files.read(study_file)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / "study.toml") as part:
+        with replace_file(folder / "study.toml") as part:
             part.write_bytes(text)
     except OSError as problem:
         raise InputError(f"--out {out}: {problem.strerror}") from None

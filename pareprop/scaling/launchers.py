@@ -53,7 +53,7 @@ def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
         If it fails; its output is in `<label>.log`.
     """
     final, log = folder / f"{point.label}.json", folder / f"{point.label}.log"
-    with _completed(final) as part, open(log, "w") as output:
+    with _replace_when_complete(final) as part, open(log, "w") as output:
         line = [*command(launcher, point.ranks), sys.executable, "-m", "pareprop", *point.arguments(part)]
         try:
             code = subprocess.run(
@@ -67,7 +67,7 @@ def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
 
 
 @contextmanager
-def _completed(final: Path) -> Iterator[Path]:
+def _replace_when_complete(final: Path) -> Iterator[Path]:
     """Yield a name to write to; rename that file to `final` if the block ends without an error."""
     part = final.with_suffix(".part")
     part.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import files
-from ..errors import InputError, shown
+from ..errors import InputError, quote
 from ..parallel.messages import SLACK
 from .work import Work
 
@@ -188,12 +188,12 @@ def _check(values: dict[str, Any]) -> Units:
     numbers += [*values["network"].items(), ("base_bytes", values.get("base_bytes", 0.0))]
     for name, number in numbers:
         if type(number) not in (int, float) or not 0 <= number < np.inf:
-            raise ValueError(f"{shown(name)} = {shown(number)} must be a finite number of at least 0")
+            raise ValueError(f"{quote(name)} = {quote(number)} must be a finite number of at least 0")
     if values["network"].get("bandwidth", 1.0) <= 0:
         raise ValueError("bandwidth must be above 0")
     known = {name for counts in (*PHASES.values(), *MEMORY.values()) for name in counts}
     if unknown := [name for _, counts in costs for name in counts if name not in known]:
-        raise ValueError(f"{shown(unknown[0])} is no count")
+        raise ValueError(f"{quote(unknown[0])} is no count")
     if missing := [name for name in PHASES if name not in values["seconds"]]:
         raise ValueError(f"seconds of {missing[0]} are missing")
     lacking = [f"{name}.{count}" for name, counts in PHASES.items() for count in counts

@@ -22,7 +22,7 @@ def read(
     """All edge populations of a circuit; `sizes` are those of the node populations."""
     found = []
     for files in circuit.edges:
-        with hdf5.opened(files.data) as file:
+        with hdf5.open_file(files.data) as file:
             populations = hdf5.group(file, "edges")
             for name in populations:
                 options = dt_ms, round_delays, default_weight, default_delay

@@ -93,7 +93,7 @@ class Edges:
         """
         if low == high or not self.n_edges:
             return
-        with hdf5.opened(self.path) as file:
+        with hdf5.open_file(self.path) as file:
             group = file[f"edges/{self.name}"]
             targets = group["target_node_id"]
             for first, last in self._ranges(group, low, high):
@@ -107,7 +107,7 @@ class Edges:
 
     def rows(self, first: int, last: int) -> Piece:
         """Return the edges of rows [first, last) of the file, onto any targets."""
-        with hdf5.opened(self.path) as file:
+        with hdf5.open_file(self.path) as file:
             group = file[f"edges/{self.name}"]
             target = self._ids(group["target_node_id"], first, last, self.n_targets)
             return self._piece(group, first, last, target, np.arange(last - first))
@@ -198,10 +198,10 @@ class Edges:
         """Take the values that edges `some` have themselves."""
         for key, into in (("syn_weight", weight), ("delay", delay)):
             if (values := hdf5.optional(group, key, "iuf")) is not None:
-                into[some] = _taken(values, index[some])
+                into[some] = _take_rows(values, index[some])
         if (count := hdf5.optional(group, "nsyns", "iuf")) is not None:
             weight[some] = np.where(np.isnan(weight[some]), self._default(self.default_weight), weight[some])
-            weight[some] *= _taken(count, index[some])
+            weight[some] *= _take_rows(count, index[some])
 
     @staticmethod
     def _default(value: float | None) -> float:
@@ -252,7 +252,7 @@ def _merge(ranges: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(ranges[starts, 0].tolist(), reached[ends].tolist(), strict=True))
 
 
-def _taken(values: h5py.Dataset, index: np.ndarray) -> np.ndarray:
+def _take_rows(values: h5py.Dataset, index: np.ndarray) -> np.ndarray:
     """values[index], without reading all of them."""
     low, high = int(index.min()), int(index.max()) + 1
     if low < 0 or high > len(values):

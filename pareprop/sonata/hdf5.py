@@ -13,7 +13,7 @@ from ..errors import InputError
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
+def open_file(path: Path) -> Iterator[h5py.File]:
     """Open a file to read.
 
     Raises

@@ -47,7 +47,7 @@ def read(circuit: Circuit) -> list[Nodes]:
     """All node populations of a circuit."""
     found = []
     for files in circuit.nodes:
-        with hdf5.opened(files.data) as file:
+        with hdf5.open_file(files.data) as file:
             populations = hdf5.group(file, "nodes")
             found += [_population(circuit, files, hdf5.group(populations, name), name) for name in populations]
     names = [nodes.name for nodes in found]

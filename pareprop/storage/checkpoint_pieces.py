@@ -81,7 +81,7 @@ class _Group:
             for start in range(0, first.count, step):
                 yield slice(start, min(start + step, first.count))
         else:
-            for index in first.table.owned(first.span, CHUNK):
+            for index in first.table.yield_own_places(first.span, CHUNK):
                 index -= first.span.first
                 yield index
 

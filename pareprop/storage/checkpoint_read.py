@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .. import files
-from ..errors import VALUE_LIMIT, InputError, shortened, shown
+from ..errors import VALUE_LIMIT, InputError, quote, shorten
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation.loop import Simulation
@@ -75,7 +75,7 @@ class _Manifest(_Strict):
             raise ValueError("two arrays have the same name")
         loop = self.numbers["loop"]
         if loop["iteration"] != self.iteration or type(loop["iteration"]) is not int:
-            raise ValueError(f"iteration = {self.iteration}, but {shown(loop['iteration'])} in numbers")
+            raise ValueError(f"iteration = {self.iteration}, but {quote(loop['iteration'])} in numbers")
         if not re.fullmatch("[0-9a-f]{64}", loop["digest"]):
             raise ValueError("the digest is not of 64 hexadecimal digits")
         counts = {array.name: sum(share[0] for share in array.shares) for array in self.arrays}
@@ -117,7 +117,7 @@ def _try(function: Any, *arguments: Any) -> tuple[Any, str]:
     except OSError as problem:
         return None, f"{Path(problem.filename or '?').name}: {problem.strerror or problem}"
     except MISFITS as problem:
-        return None, f"{MANIFEST} is malformed ({type(problem).__name__}: {shortened(str(problem), 300)})"
+        return None, f"{MANIFEST} is malformed ({type(problem).__name__}: {shorten(str(problem), 300)})"
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -133,14 +133,14 @@ def _manifest(path: Path) -> dict[str, Any]:
         raise Damaged(f"{MANIFEST}: its checksum differs")
     manifest = json.loads(text, parse_constant=_no_number)
     if manifest["format"] != FORMAT:
-        return {"format": shortened(str(manifest["format"]), VALUE_LIMIT)}
+        return {"format": shorten(str(manifest["format"]), VALUE_LIMIT)}
     try:
         found = _Manifest(**manifest)
     except ValidationError as problem:
         error = problem.errors()[0]
         place = ".".join(map(str, error["loc"]))
         text = error["msg"].removeprefix("Value error, ")
-        raise Damaged(f"{MANIFEST} is malformed: {shortened(place, VALUE_LIMIT)}: {shortened(text)}") from None
+        raise Damaged(f"{MANIFEST} is malformed: {shorten(place, VALUE_LIMIT)}: {shorten(text)}") from None
     if found.iteration != iteration_of(path):
         raise Damaged(f"{MANIFEST} is of iteration {found.iteration}")
     return manifest
@@ -160,7 +160,7 @@ def _item_bytes(array: Mapping[str, Any]) -> int:
 def _share(path: Path) -> BinaryIO:
     if path.is_symlink():
         raise files.Unfit(errno.EINVAL, "is a link", str(path))
-    return files.opened(path)
+    return files.open_regular(path)
 
 
 def _verify(path: Path, manifest: dict[str, Any], number: int) -> None:
@@ -200,7 +200,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
 
 
 def _short(value: Any) -> str:
-    return shortened(json.dumps(value), 300)
+    return shorten(json.dumps(value), 300)
 
 
 def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> None:
@@ -226,7 +226,7 @@ def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> Non
             for name, (table, array) in state.rows.items():
                 array[...] = shared[name][table.whole_rows()[0]]
         except MISFITS as problem:
-            told = shortened(str(problem), 300)
+            told = shorten(str(problem), 300)
             raise InputError(f"{path} does not fit: {type(problem).__name__}: {told}") from None
     found = [piece for piece in checkpoint_pieces.pieces(state, rank) if piece.kind != "shared"]
     counts = [piece.count for piece in found]

@@ -52,7 +52,7 @@ def clear(path: Path) -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replace_file(path: Path) -> Iterator[Path]:
     """Give a fresh name beside `path` to write to; when the block ends well, that file takes the place of `path`."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
     try:
@@ -68,7 +68,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def held(directory: Path, what: str) -> Iterator[None]:
+def lock_directory(directory: Path, what: str) -> Iterator[None]:
     """Keep a directory from other processes that ask for it in this way, until the block or this process ends.
 
     Raises

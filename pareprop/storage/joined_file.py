@@ -16,14 +16,14 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import shown
+from ..errors import quote
 from ..parallel.partition import block
 from .disk import clear, reason
 
 PART = r"part-\d{3,9}(-rank-\d{5,9})?\.h5"  # names of the files of a recording
 
 
-def opened(path: Path) -> h5py.File:
+def open_joined(path: Path) -> h5py.File:
     """Open a `record.h5`, all of whose values lie in the files of its recording.
 
     Raises
@@ -33,7 +33,7 @@ def opened(path: Path) -> h5py.File:
         numbers of text.
     """
     folder = path.with_suffix("").name
-    joined = files.hdf5(path, lambda name: files.is_within(path.parent, name, f"{re.escape(folder)}/{PART}"))
+    joined = files.open_hdf5(path, lambda name: files.is_within(path.parent, name, f"{re.escape(folder)}/{PART}"))
     try:
         _require_recorded(joined, path.parent)
     except BaseException:
@@ -52,11 +52,11 @@ def _require_recorded(joined: h5py.File, folder: Path) -> None:
             for source in dataset.virtual_sources() if dataset.is_virtual else ():
                 name = source.file_name
                 if name not in parts:
-                    parts[name] = stack.enter_context(files.hdf5(folder / name))
+                    parts[name] = stack.enter_context(files.open_hdf5(folder / name))
                 there, axes = parts[name].get(source.dset_name), source.src_space.get_simple_extent_ndims()
                 kind = there.dtype.kind if isinstance(there, h5py.Dataset) and there.ndim == axes else ""
                 if kind not in ("f", "i", "u") or kind != dataset.dtype.kind:
-                    problem = f"{shown(source.dset_name)} is not what was recorded"
+                    problem = f"{quote(source.dset_name)} is not what was recorded"
                     raise files.Unfit(errno.EINVAL, problem, str(folder / name))
 
 
@@ -77,7 +77,7 @@ def check_parts(directory: Path, parts: Any) -> list[dict[str, Any]]:
             raise ValueError("rows of a recording must be whole numbers of at least 0, for each of its files")
         for name, wanted in zip(names, rows, strict=True):
             if not files.is_within(directory, name, PART):
-                raise ValueError(f"{shown(name)} is no file of the recording in {directory}")
+                raise ValueError(f"{quote(name)} is no file of the recording in {directory}")
             _require_rows(directory / name, wanted)
     return parts
 
@@ -85,16 +85,16 @@ def check_parts(directory: Path, parts: Any) -> list[dict[str, Any]]:
 def _require_rows(path: Path, rows: dict[str, int]) -> None:
     try:
         try:
-            file = files.hdf5(path)
+            file = files.open_hdf5(path)
         except OSError:
-            file = files.hdf5(path, swmr=True)  # of a killed writer
+            file = files.open_hdf5(path, swmr=True)  # of a killed writer
     except OSError as problem:
         raise ValueError(f"{path}: {reason(problem)}") from None
     with file:
         for name, n in rows.items():
             there = len(file[name]) if isinstance(file.get(name), h5py.Dataset) else 0
             if there < n:
-                raise ValueError(f"{path}: {shown(name)} has {there} rows, the checkpoint knows {n}")
+                raise ValueError(f"{path}: {quote(name)} has {there} rows, the checkpoint knows {n}")
 
 
 def repair(path: Path) -> None:
@@ -103,9 +103,9 @@ def repair(path: Path) -> None:
         with h5py.File(path):
             return
     except OSError:
-        files.opened(path).close()
+        files.open_regular(path).close()
     part = clear(path.with_suffix(".part"))
-    with files.hdf5(path, swmr=True) as source, h5py.File(part, "x", libver="latest") as copy:
+    with files.open_hdf5(path, swmr=True) as source, h5py.File(part, "x", libver="latest") as copy:
         copy.attrs.update(source.attrs)
         for name in source:
             source.copy(name, copy)
@@ -131,7 +131,7 @@ def join(directory: Path, parts: list[dict[str, Any]]) -> Path:
         for number, part in enumerate(parts):
             for name, rows in zip(part["files"], part["rows"], strict=True):
                 repair(directory / name)
-                with files.hdf5(directory / name) as file:
+                with files.open_hdf5(directory / name) as file:
                     joined.attrs.update(file.attrs)
                     _note(file, number, f"{directory.name}/{name}", rows, sources)
         for name, found in sources.items():

@@ -93,7 +93,7 @@ class ResultsFile(Observer):
         name = self.samples.get((outcome.phase, outcome.index))
         if name is None:
             return
-        own = local_activity.found(simulation, outcome)
+        own = local_activity.collect(simulation, outcome)
         recorded = simulation.engine.recorded
         parts = []
         if recorded:  # another observer may have asked for further neurons
@@ -118,7 +118,7 @@ class ResultsFile(Observer):
             if outcome.sample.target is not None:
                 found["target_signal"] = outcome.sample.target
         if outcome.sample.rollout is not None:
-            found |= _happened(simulation, outcome)
+            found |= _collect_episode(simulation, outcome)
         for key, value in found.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
 
@@ -181,12 +181,12 @@ class ResultsFile(Observer):
             raise problem
 
 
-def _happened(simulation: Simulation, outcome: Outcome) -> dict[str, np.ndarray]:
+def _collect_episode(simulation: Simulation, outcome: Outcome) -> dict[str, np.ndarray]:
     """Return what happened in an episode: decisions, and what the loss made of them."""
     rollout = outcome.sample.rollout
     found = {"decision_steps": rollout.when, "action": rollout.actions, "reward": rollout.rewards}
     found |= {key: value for key, value in outcome.evaluation.extra.items() if key != "entropy"}
-    return found | (simulation.episodes.shown() if simulation.episodes else {})
+    return found | (simulation.episodes.collect_dynamics() if simulation.episodes else {})
 
 
 def _projection(file: h5py.File, projection: Any, count: int) -> h5py.Group:
@@ -217,7 +217,7 @@ def is_results(path: Path) -> bool:
         If going on with it would write into another file.
     """
     try:
-        files.opened(path).close()
+        files.open_regular(path).close()
         with h5py.File(path) as file:
             if file.attrs.get("format") != FORMAT:
                 return False
@@ -226,7 +226,7 @@ def is_results(path: Path) -> bool:
     try:
         if path.is_symlink():
             raise files.Unfit(errno.EINVAL, "is a link")
-        files.hdf5(path).close()
+        files.open_hdf5(path).close()
     except OSError as problem:
         raise InputError(f"results {path}: {reason(problem)}") from None
     return True

@@ -49,7 +49,7 @@ def write_parameters(file: h5py.File, model: Model) -> None:
             _write_parameter(group, model, population, name, getattr(population.params, name))
     for projection in model.projections:
         if (group := file.get(f"projections/{projection.name}")) is not None:  # it has synapses
-            group.attrs.update(_given(projection, model))
+            group.attrs.update(_collect_parameters(projection, model))
 
 
 def _write_parameter(group: h5py.Group, model: Model, population: Population, name: str, value: Any) -> None:
@@ -75,7 +75,7 @@ def _text(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in values.items() if key != "kind")
 
 
-def _given(projection: Projection, model: Model) -> dict[str, Any]:
+def _collect_parameters(projection: Projection, model: Model) -> dict[str, Any]:
     """Return the parameters of a projection as attributes."""
     optimizer = projection.optimizer or model.optimizer
     found: dict[str, Any] = {

@@ -145,7 +145,7 @@ def make(kind: type[TaskBase], settings: Sequence[str] | Mapping[str, Any], orig
         if not equal:
             raise InputError(f"{origin} {text}: must be key=value")
         values[key.strip()] = parameters.value_of(value.strip())
-    return parameters.checked(kind, values, f"task '{kind.name}'")
+    return parameters.validate(kind, values, f"task '{kind.name}'")
 
 
 def dense(model: Model, pre: Any, post: Any, weights: np.ndarray, **options: Any) -> None:

@@ -112,7 +112,7 @@ class ClosedBase(TaskBase):
     bootstrap: ClassVar[bool] = False
 
     @model_validator(mode="after")
-    def _known(self) -> ClosedBase:
+    def _check_stop(self) -> ClosedBase:
         if self.stop_below:
             raise ValueError(f"stop_below = {self.stop_below:g} is for tasks without rewards; set stop_above")
         return self

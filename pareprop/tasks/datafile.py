@@ -27,7 +27,7 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import InputError, shortened
+from ..errors import InputError, shorten
 from ..machine import require_bytes
 
 LIMIT = 2**32  # bytes that are read at once: an array of .npz, a sample of HDF5
@@ -84,7 +84,7 @@ class DataFile:
         except OSError as problem:
             raise InputError(f"data {self.path}: {problem.strerror or problem}") from None
         except DAMAGED as problem:
-            raise InputError(f"data {self.path}: not a file of samples: {shortened(str(problem), 300)}") from None
+            raise InputError(f"data {self.path}: not a file of samples: {shorten(str(problem), 300)}") from None
 
     def _problems(self) -> list[str]:
         arrays, sizes = self._arrays, self._sizes
@@ -171,7 +171,7 @@ class DataFile:
 
     def fingerprint(self) -> str:
         """Return a digest of the size, first and last MiB of the file, which may be too long to read."""
-        with self._reading(), files.opened(self.path) as file:
+        with self._reading(), files.open_regular(self.path) as file:
             size = file.seek(0, 2)
             file.seek(0)
             ends = [file.read(2**20)]
@@ -234,7 +234,7 @@ class _Header:
 def _npz_headers(path: Path) -> dict[str, _Header]:
     """Read the headers of a .npz file; compare their sizes with the file before memory is allocated."""
     found = {}
-    with files.opened(path) as content, zipfile.ZipFile(content) as archive:
+    with files.open_regular(path) as content, zipfile.ZipFile(content) as archive:
         if len(archive.infolist()) > ARRAYS:
             raise ValueError(f"{len(archive.infolist())} arrays, at most {ARRAYS} are looked at")
         for member in archive.infolist():
@@ -253,12 +253,12 @@ def _npz_headers(path: Path) -> dict[str, _Header]:
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
-    with files.opened(path) as content, np.load(content, allow_pickle=False) as file:
+    with files.open_regular(path) as content, np.load(content, allow_pickle=False) as file:
         return {name: file[name] for name in NAMES if name in file}
 
 
 def _hdf5(path: Path) -> dict[str, Any]:
-    file = files.hdf5(path)
+    file = files.open_hdf5(path)
     arrays = {name: file[name] for name in NAMES if name in file}
     for name, found in arrays.items():
         if not isinstance(found, h5py.Dataset) or found.shape is None:

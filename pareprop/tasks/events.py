@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from .. import files
-from ..errors import InputError, shown
+from ..errors import InputError, quote
 
 SIDE = 34  # pixels
 BYTES = 5  # of an event
@@ -102,7 +102,7 @@ class Recordings:
     def __init__(self, place: Path, problems: Problems) -> None:
         self.place, self.problems = place, problems
         if not os.path.exists(place):  # for a name that is none this is False
-            raise InputError(f"data: {shown(str(place))} does not exist")
+            raise InputError(f"data: {quote(str(place))} does not exist")
         labelled = [(name, self._label(name, size)) for name, size in sorted(self._files())]
         usable = [(name, label) for name, label in labelled if label is not None]
         if not usable:
@@ -113,7 +113,7 @@ class Recordings:
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
         try:
-            return zipfile.ZipFile(files.opened(self.place))
+            return zipfile.ZipFile(files.open_regular(self.place))
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as problem:
             told = getattr(problem, "strerror", None) or problem
             raise InputError(f"data: {self.place} cannot be read as a zip: {told}") from None
@@ -194,6 +194,6 @@ def splits(data: str, problems: Problems) -> tuple[Recordings, Recordings]:
     for name in ("Train", "Test"):
         places = [place for place in (folder / name, folder / f"{name}.zip") if os.path.exists(place)]
         if not places:
-            raise InputError(f"data = {shown(data)}: has neither {name}/ nor {name}.zip")
+            raise InputError(f"data = {quote(data)}: has neither {name}/ nor {name}.zip")
         found.append(Recordings(places[0], problems))
     return found[0], found[1]

@@ -158,14 +158,14 @@ class OwnActivity(TaskBase):
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """The same inputs and targets in every iteration."""
-        if "sample" not in self._made:
+        if "sample" not in self._kept:
             none, spikes = np.zeros((self.n_step, 0)), self._input_spikes()
             if spikes is None:
                 rates = np.full(self._sizes[0], INPUT_HZ)
-                self._made["sample"] = Sample.from_rates(rates, none, self.seed, 0, local_targets=self.targets)
+                self._kept["sample"] = Sample.from_rates(rates, none, self.seed, 0, local_targets=self.targets)
             else:
-                self._made["sample"] = Sample(spikes, none, local_targets=self.targets)
-        return self._made["sample"]
+                self._kept["sample"] = Sample(spikes, none, local_targets=self.targets)
+        return self._kept["sample"]
 
     def _input_spikes(self) -> SpikeLog | None:
         """Return the first spikes of the virtual populations, if the SONATA configuration names files of them."""
@@ -182,15 +182,15 @@ class OwnActivity(TaskBase):
         return inputs or self.n_in, sum(population.size for population in populations if not population.virtual)
 
     @cached_property
-    def _made(self) -> dict[Any, Any]:
+    def _kept(self) -> dict[Any, Any]:
         return {}
 
     def targets(self, first: int, last: int) -> np.ndarray:
         """Rates in Hz of neurons [first, last), float32 (n_step, n); kept, as they are the same in every iteration."""
-        if (first, last) not in self._made:
+        if (first, last) not in self._kept:
             make = self._synthetic if self.activity is None else self._read
-            self._made[first, last] = make(first, last).astype(np.float32)
-        return self._made[first, last]
+            self._kept[first, last] = make(first, last).astype(np.float32)
+        return self._kept[first, last]
 
     def _synthetic(self, first: int, last: int) -> np.ndarray:
         ids = np.arange(first, last)
@@ -221,7 +221,7 @@ class OwnActivity(TaskBase):
 
     def _rates(self, use: Any) -> Any:
         try:
-            with files.hdf5(self.activity) as file:
+            with files.open_hdf5(self.activity) as file:
                 rates = file.get("rates")
                 wanted = self.n_step, self._sizes[1]
                 if not isinstance(rates, h5py.Dataset) or rates.shape != wanted:
