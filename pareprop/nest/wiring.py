@@ -19,8 +19,8 @@ from ..network.model import Model
 from ..network.neurons import NEURON_MODELS, READOUT_MODELS
 from .catalogue import SynapseModel
 from .connections import Bundle
-from .errors import refuse, translated
-from .models import common_optimizer, made_optimizer
+from .errors import refuse, translate_errors
+from .models import common_optimizer, make_optimizer
 from .nodes import Block, NodeTable
 from .rates import Rates
 from .stimuli import Links
@@ -126,7 +126,7 @@ class _Wirer:
         self.groups: dict[str, list[_Group]] = {"input": [], "current": [], "recurrent": [], "readout": []}
         self.wiring = Wiring(model, *(np.zeros(0, np.int64) for _ in range(3)))
         self.wiring.average_gradient = any(item.defaults.get("average_gradient") for item in learning)
-        with translated():
+        with translate_errors():
             self._populations()
             self._rates = Rates(self.variant, self.base, self.kind, self.wiring.readouts)
             self.wiring.targets, self.wiring.window = self._rates.targets, self._rates.window
@@ -197,13 +197,13 @@ class _Wirer:
 
     def _sources(self, base: str) -> np.ndarray:
         """Generators of a kind with targets other than parrots."""
-        found = [np.zeros(0, np.int64)]
+        generators = [np.zeros(0, np.int64)]
         for bundle in self.bundles:
             if not self._among(bundle.ends[0], self.base == base):
                 continue
             mine = np.flatnonzero((self.base == base)[bundle.source])
-            found.append(bundle.source[mine][self.kind[bundle.target[mine]] != "parrot"])
-        return np.unique(np.concatenate(found))
+            generators.append(bundle.source[mine][self.kind[bundle.target[mine]] != "parrot"])
+        return np.unique(np.concatenate(generators))
 
     # ---- connections -------------------------------------------------------------------------------------------------
 
@@ -219,7 +219,7 @@ class _Wirer:
             if not len(rest):
                 continue
             if self._among(bundle.ends[0], self.base == "poisson_generator"):
-                poisson = (self.base == "poisson_generator")[_taken(bundle.source, rest)]
+                poisson = (self.base == "poisson_generator")[_take(bundle.source, rest)]
                 self._poisson(index, bundle, rest[poisson])
                 rest = rest[~poisson]
             for (pre, post), mine in self._between(bundle, rest):
@@ -237,7 +237,7 @@ class _Wirer:
         ends = [np.unique(self._owners[ids]).tolist() for ids in bundle.ends]
         if len(ends[0]) == len(ends[1]) == 1 and min(ends)[0] >= 0:
             return [((ends[0][0], ends[1][0]), place)]
-        pre, post = (self._owner(_taken(ids, place)) for ids in (bundle.source, bundle.target))
+        pre, post = (self._owner(_take(ids, place)) for ids in (bundle.source, bundle.target))
         n = int(post.max(initial=0)) + 1
         pair = pre * n + post
         return [((k // n, k % n), place[pair == k]) for k in np.flatnonzero(np.bincount(pair)).tolist()]
@@ -251,21 +251,21 @@ class _Wirer:
         return owners
 
     def _owner(self, ids: np.ndarray) -> np.ndarray:
-        found = self._owners[ids]
-        if np.any(found < 0):
-            node = int(ids[found < 0][0])
+        owners = self._owners[ids]
+        if np.any(owners < 0):
+            node = int(ids[owners < 0][0])
             raise refuse(f"connections of {self.base[node]} (node {node}) to or from e-prop neurons",
                          "use parrot neurons, or generators that the page lists")  # fmt: skip
-        return found
+        return owners
 
     def _project(self, pre: _Group, post: _Group, synapse: SynapseModel, members: list[tuple[int, np.ndarray]]) -> None:
-        source, target, weight, delay = (_joined(column) for column in zip(
-            *(tuple(_taken(column, k) for column in (b.source, b.target, b.weight, np.broadcast_to(b.delay, len(b))))
+        source, target, weight, delay = (_join(column) for column in zip(
+            *(tuple(_take(column, k) for column in (b.source, b.target, b.weight, np.broadcast_to(b.delay, len(b))))
               for b, k in ((self.bundles[index], place) for index, place in members)), strict=True))  # fmt: skip
         self._check_projection(pre.population, post.population, synapse, members, delay)
         options: dict[str, Any] = {}
         if synapse.plastic:
-            options["optimizer"] = made_optimizer(synapse)
+            options["optimizer"] = make_optimizer(synapse)
             self.wiring.plastic = True
         elif pre.population.role in ("input", "recurrent"):
             options["plastic"] = False
@@ -339,12 +339,12 @@ def _split(block: Block) -> list[np.ndarray]:
     return np.split(ids, np.flatnonzero(changes) + 1)
 
 
-def _taken(column: np.ndarray, place: np.ndarray) -> np.ndarray:
+def _take(column: np.ndarray, place: np.ndarray) -> np.ndarray:
     """Entries at ascending places, without a copy if these are all."""
     return column if len(place) == len(column) else column[place]
 
 
-def _joined(columns: Sequence[np.ndarray]) -> np.ndarray:
+def _join(columns: Sequence[np.ndarray]) -> np.ndarray:
     """Columns one after the other, a single one without a copy."""
     return columns[0] if len(columns) == 1 else np.concatenate(columns)
 

@@ -85,7 +85,7 @@ class Rule(ABC):
         """
         weight = item.weight
         if isinstance(weight, NUMBER):
-            weight = parameters.checked(parameters.Constant, {"value": float(weight)}, here)
+            weight = parameters.validate(parameters.Constant, {"value": float(weight)}, here)
         if not isinstance(weight, parameters.Constant | parameters.Normal | parameters.Uniform):
             raise InputError(f"{here}: weight of rule '{item.rule}' must be a number, Normal or Uniform")
         delay = _delay_range(here, item.delay)
@@ -251,16 +251,16 @@ class LognormalDegrees(Rule):
     def pieces(self, seed: int, item: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:
         """Yield the synapses onto some targets."""
         numbers = item.pre.size, item.n_choices, item.indegree, item.sigma_in, item.sigma_out
-        for drawn in degrees.drawn(seed, item.name, *numbers, (low, high)):
+        for drawn in degrees.draw(seed, item.name, *numbers, (low, high)):
             yield streamed.piece(seed, item, *drawn, weights)
 
     def indegree(self, item: Any) -> float:
         """Return the mean number of synapses onto one target."""
-        return float(degrees.numbers(item.n_choices, item.indegree, item.sigma_in).mean())
+        return float(degrees.list_indegrees(item.n_choices, item.indegree, item.sigma_in).mean())
 
     def silent(self, item: Any, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets."""
-        return degrees.silent(item.n_choices, item.indegree, item.sigma_in, item.sigma_out, last - first)
+        return degrees.compute_silent(item.n_choices, item.indegree, item.sigma_in, item.sigma_out, last - first)
 
 
 class DistanceDependent(Rule):
@@ -285,11 +285,11 @@ class DistanceDependent(Rule):
     def pieces(self, seed: int, item: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:
         """Yield the synapses onto some targets."""
         ends, leaves_out_self = (item.pre.name, item.post.name), item.n_choices < item.pre.size
-        drawn = space.drawn(
+        drawn = space.draw(
             item.space, seed, item.name, ends, item.pre.size, leaves_out_self, item.probability, (low, high)
         )
-        for found in drawn:
-            yield streamed.piece(seed, item, *found, weights)
+        for synapses in drawn:
+            yield streamed.piece(seed, item, *synapses, weights)
 
     def indegree(self, item: Any) -> float:
         """Return the mean number of synapses onto one target, as if there were no borders."""

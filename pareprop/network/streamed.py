@@ -44,15 +44,15 @@ def piece(seed: int, item: Any, targets: np.ndarray, counts: np.ndarray, source:
 
 def _own(draw: Any, seed: int, item: Any, what: str, targets: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Draw as many numbers of each target's random stream as it has synapses, targets of like counts together."""
-    found = np.empty(counts.sum())
+    numbers_of_all = np.empty(counts.sum())
     starts = np.cumsum(counts) - counts
     key, order = rng.key(seed, f"{item.name}/{what}"), np.argsort(counts, kind="stable")
     for some in np.array_split(order, max(1, len(order) // 256)):
         most = int(counts[some].max(initial=0))
         if most:
             numbers, inside = draw(key, targets[some], most), np.arange(most) < counts[some][:, None]
-            found[(starts[some][:, None] + np.arange(most))[inside]] = numbers[inside]
-    return found
+            numbers_of_all[(starts[some][:, None] + np.arange(most))[inside]] = numbers[inside]
+    return numbers_of_all
 
 
 def _weights(seed: int, item: Any, targets: np.ndarray, counts: np.ndarray) -> np.ndarray:

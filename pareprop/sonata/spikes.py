@@ -33,7 +33,7 @@ def read(path: Path, population: str, size: int, dt_ms: float) -> tuple[np.ndarr
     id : np.ndarray
         int64 (n,), ids of the cells.
     """
-    with hdf5.opened(path) as file:
+    with hdf5.open_file(path) as file:
         group = hdf5.group(file, "spikes")
         if population in group:
             group = hdf5.group(group, population)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import files
 from ..errors import InputError
-from .disk import replacing
+from .disk import replace_file
 from .opened import OpenRun
 
 TEMPLATE = Path(__file__).with_name("nest_rebuild.py")
@@ -50,7 +50,7 @@ def export(results: Path, target: Path, overwrite: bool = False) -> Path:
     text = files.read(TEMPLATE).decode()
     text = text.replace('RESULTS = Path("results.h5")', f"RESULTS = Path(__file__).resolve().parent / {place!r}", 1)
     try:
-        with replacing(target) as part:
+        with replace_file(target) as part:
             part.write_text(text)
     except OSError as problem:
         raise InputError(f"{target}: {problem.strerror}") from None

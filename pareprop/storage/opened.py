@@ -56,16 +56,16 @@ class OpenRun:
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.path = directory, directory / "results.h5"
-        with self._opened() as file:
+        with self._open() as file:
             self.attributes = dict(file.attrs)
             self.projections = list(file.get("projections", ()))
             self.populations = list(file.get("populations", ()))
             self.samples = list(file.get("dynamics", ()))
 
     @contextmanager
-    def _opened(self) -> Iterator[h5py.File]:
+    def _open(self) -> Iterator[h5py.File]:
         try:
-            with files.hdf5(self.path) as file:
+            with files.open_hdf5(self.path) as file:
                 if file.attrs.get("format") != FORMAT:
                     raise InputError(f"{self.path} is not the result of a run")
                 yield file
@@ -87,14 +87,14 @@ class OpenRun:
     def losses(self) -> Columns:
         """Iteration (from 1), loss, firing rate in Hz; error where samples have classes; means of episodes if any."""
         names = ("loss", "firing_rate", "error", "mean_return", "mean_length", "entropy", "value_error")
-        with self._opened() as file:
-            found = {name: file[name][()] for name in names if name in file}
-        return Columns(iteration=np.arange(1, len(found.get("loss", ())) + 1), **found)
+        with self._open() as file:
+            columns = {name: file[name][()] for name in names if name in file}
+        return Columns(iteration=np.arange(1, len(columns.get("loss", ())) + 1), **columns)
 
     @cached_property
     def validations(self) -> Columns:
         """Iteration and value of each validation."""
-        with self._opened() as file:
+        with self._open() as file:
             group = file.get("validation", {})
             return Columns({name: group[name][()] if name in group else np.zeros(0) for name in ("iteration", "value")})
 
@@ -111,20 +111,20 @@ class OpenRun:
         if of not in ("neurons", "inputs"):
             raise InputError(f"of = '{of}' must be 'neurons' or 'inputs'")
         prefix = {"neurons": "spike", "inputs": "input"}[of]
-        with self._opened() as file:
+        with self._open() as file:
             group = self._group(file, "dynamics", sample)
             step, ids = group[f"{prefix}_steps"][()], group[f"{prefix}_ids"][()]
         return Columns(step=step, time_ms=step * float(self.attributes["dt_ms"]), id=ids)
 
     def signals(self, sample: str = "last") -> dict[str, np.ndarray]:
         """Return the recorded signals of a sample by name, (steps, neurons or readouts) each."""
-        with self._opened() as file:
+        with self._open() as file:
             group = self._group(file, "dynamics", sample)
             return {name: data[()] for name, data in group.items() if data.ndim == 2}
 
     def weights(self, projection: str) -> Columns:
         """Return `source`, `target`, `delay` (steps), `weight_initial` and `weight` of all synapses of a projection."""
-        with self._opened() as file:
+        with self._open() as file:
             group = self._group(file, "projections", projection)
             return Columns(
                 {name: group[name][()] for name in ("source", "target", "delay", "weight_initial", "weight")}
@@ -132,18 +132,18 @@ class OpenRun:
 
     def attributes_of(self, population: str) -> dict[str, Any]:
         """Return role, model, size and place of a population, and the parameters that all of its cells share."""
-        with self._opened() as file:
+        with self._open() as file:
             return dict(self._group(file, "populations", population).attrs)
 
     def parameters(self, population: str) -> Columns:
         """Return NEST's parameters of all cells of a population, drawn values included, one value per cell."""
-        with self._opened() as file:
+        with self._open() as file:
             group = self._group(file, "populations", population)
             size = int(group.attrs["size"])
-            found = {name: np.full(size, value) for name, value in group.attrs.items()
+            columns = {name: np.full(size, value) for name, value in group.attrs.items()
                      if name not in ("role", "model", "size", "order")}  # fmt: skip
-            found |= {name: data[()] for name, data in group.items() if name != "neuron"}
-        return Columns(neuron=np.arange(size), **dict(sorted(found.items())))
+            columns |= {name: data[()] for name, data in group.items() if name != "neuron"}
+        return Columns(neuron=np.arange(size), **dict(sorted(columns.items())))
 
     def __repr__(self) -> str:
         losses = self.losses["loss"]

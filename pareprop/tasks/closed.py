@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -21,7 +23,7 @@ from ..network.optimizers import Adam, GradientDescent, Optimizer
 from ..network.parameters import Normal
 from ..network.reward import Reward
 from .base import LEARNING, MODEL, RUN, TaskBase
-from .population_code import Spikes
+from .population_code import PopulationCode, Spikes
 
 V_TH = 0.6
 
@@ -72,12 +74,17 @@ class ClosedBase(TaskBase):
     """Settings of a task with rewards. A subclass adds its own, and `n_actions`, `code` and `environment`."""
 
     figure: ClassVar[str] = "reward"
+    variant_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "spike": {"batch_size": 1, "iterations": 3200, "eta": 0.05, "c_reg": 0.5}
+    }
     replicated: bool = Field(
         True, description="step the environment on every rank; else on the first one, which broadcasts the replies"
     )
     iterations: int = Field(400, ge=0, description="training iterations")
     batch_size: int = Field(16, ge=1, description="episodes per optimizer step")
-    eta: float = Field(5e-3, ge=0, description="learning rate of Adam")
+    eta: float = Field(
+        5e-3, ge=0, description="learning rate of Adam, or of gradient descent in the spike variant"
+    )
     stop_above: float | None = Field(
         None, json_schema_extra=RUN, description="stop when the mean return of a validation is above it"
     )
@@ -113,7 +120,7 @@ class ClosedBase(TaskBase):
     bootstrap: ClassVar[bool] = False
 
     @model_validator(mode="after")
-    def _known(self) -> ClosedBase:
+    def _check_stop(self) -> ClosedBase:
         if self.stop_below:
             raise ValueError(f"stop_below = {self.stop_below:g} is for tasks without rewards; set stop_above")
         return self
@@ -168,8 +175,8 @@ class ClosedBase(TaskBase):
 
     def attributes(self) -> dict[str, Any]:
         """Return the parameters of the loss, and names for the figures."""
-        found = {"gamma": self.gamma, "lambda": self.lambda_, "c_V": self.c_V, "c_H": self.c_H, "act": self.act}
-        return found | ({} if self.stop_above is None else {"stop_above": self.stop_above})
+        constants = {"gamma": self.gamma, "lambda": self.lambda_, "c_V": self.c_V, "c_H": self.c_H, "act": self.act}
+        return constants | ({} if self.stop_above is None else {"stop_above": self.stop_above})
 
     def kept_samples(self) -> dict[tuple[str, int], str]:
         """Return the episodes whose dynamics are recorded."""
@@ -238,3 +245,25 @@ class ClosedBase(TaskBase):
             optimizer = self._optimizer((self.eta_out or self.eta) * scale**2)
             model.connect(group, out, weight=Normal(std=self.readout_std * scale), optimizer=optimizer)
             model.connect(out, group, weight=Normal(std=1.0), feedback=self.feedback)
+
+
+class CodedBase(ClosedBase):
+    """Settings of a task that observes some numbers, each coded by input cells. A subclass sets `low` and `high`."""
+
+    low: ClassVar[tuple[float, ...]]  # least values of the observation
+    high: ClassVar[tuple[float, ...]]
+
+    decisions: int = Field(200, ge=1, description="decisions of an episode at most")
+    cells: int = Field(10, ge=2, le=10**6, description="input cells of each number of the observation")
+    sigma: float = Field(0.7, gt=0, description="width of their tuning in distances of their centres")
+    peak: float = Field(0.2, ge=0, le=1, description="highest probability of an input spike per step")
+
+    @property
+    def n_decisions(self) -> int:
+        """Most decisions of an episode."""
+        return self.decisions
+
+    @cached_property
+    def code(self) -> PopulationCode:
+        """The population code of the observation."""
+        return PopulationCode(self.low, self.high, self.cells, self.sigma, self.peak)

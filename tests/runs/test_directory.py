@@ -15,9 +15,9 @@ from commands import command, digests
 from pareprop import plots
 from pareprop.errors import InputError
 from pareprop.runs import run
-from pareprop.runs.directory import claimed
+from pareprop.runs.directory import claim_directory
 from pareprop.storage import checkpoint_observer, checkpoint_write, sonata
-from pareprop.storage.disk import held
+from pareprop.storage.disk import lock_directory
 
 DRAW = run.draw
 RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1",
@@ -64,7 +64,7 @@ def test_numbers_and_what_is_in_the_way(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
 
     def made(wanted: str | None, **options: bool) -> Path:
-        with claimed(None, wanted, "task", **options) as path:
+        with claim_directory(None, wanted, "task", **options) as path:
             (path / "note").touch()
         return path
 
@@ -94,7 +94,7 @@ def test_a_refused_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_two_starts_do_not_share_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture, copy: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with held(tmp_path / "empty", "--out"), held(copy, "--out"):
+    with lock_directory(tmp_path / "empty", "--out"), lock_directory(copy, "--out"):
         refused(capsys, "another run is at work there", *RUN, "--out", tmp_path / "empty")
         refused(capsys, "another run is at work there", *RUN, "--out", copy, "--overwrite")
         refused(capsys, "another run is at work there", "resume", copy)

@@ -161,7 +161,7 @@ def test_however_much_was_recorded_the_file_stays_small() -> None:
 def test_long_curves_keep_their_extremes() -> None:
     values = np.ones(50_000)
     values[12_345], values[40_000] = 9.0, -3.0
-    steps, thinned = charts.thinned(np.arange(50_000), values)
+    steps, thinned = charts.thin(np.arange(50_000), values)
     assert len(thinned) <= 2 * charts.POINTS and thinned.max() == 9.0 and thinned.min() == -3.0
     assert (np.diff(steps) > 0).all()
 
