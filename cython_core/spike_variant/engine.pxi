@@ -94,7 +94,7 @@ cdef class Rows:
     cdef public double[:, ::1] watched             # (n_steps, k), OUT, NaN where none arrives
     cdef public real[::1] weight
     cdef public real[::1] Y, C, Y2                 # of the prefix sums; ebar, minus the gradient, ereg
-    cdef public real[::1] h                        # of rewards: traces that TD errors meet; P of the sums, see online_td.pxi
+    cdef public real[::1] h                        # with rewards: traces that TD errors meet, see online_td.pxi
     cdef public real[::1] zbar, eps                # own filtered spikes, adaptation's part of the eligibility
     cdef public real[::1] moment, variance         # of Adam
 

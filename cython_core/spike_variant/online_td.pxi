@@ -1,6 +1,6 @@
-# Spike variant, rewards: TD errors act while an episode runs (Bellec et al. 2020, equations 36 and 37), O(1) per arrival.
+# Spike variant, rewards: TD errors act while an episode runs, O(1) per arrival (Bellec et al. 2020, equations 36, 37).
 #
-# In each step u, with delta_u the TD error that is known then (else 0), q_u = gamma lambda in steps of decisions (else 1)
+# In each step u, with delta_u the TD error that is known then (else 0), q_u = gamma lambda in decision steps (else 1)
 # and L_u the learning signal of the action's score and the value (0 but for decisions), a synapse does
 #     g += delta_u h ;  h = q_u h + L_u ebar_u ;  g += (1 - kappa) F_u ebar_u
 # Within a block of steps (see prefix_sums.pxi) G_u is the product of q from its first step to u, and

@@ -180,8 +180,8 @@ cdef void work_chunk(
                 collect(width, dense, target, &engine.histories.F[place, 0], F_found)
             if online:
                 seen = (first + i + engine.online.d_out) % engine.online.delta.shape[0]
-                credit_online(width, kappa, 1.0 - kappa_reg, engine.online.delta[seen], engine.online.discount[seen], e, L,
-                              F, &rows.Y[start], &rows.h[start], &rows.C[start])
+                credit_online(width, kappa, 1.0 - kappa_reg, engine.online.delta[seen], engine.online.discount[seen], e,
+                              L, F, &rows.Y[start], &rows.h[start], &rows.C[start])
             else:
                 credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
         else:
