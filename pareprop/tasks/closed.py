@@ -82,9 +82,7 @@ class ClosedBase(TaskBase):
     )
     iterations: int = Field(400, ge=0, description="training iterations")
     batch_size: int = Field(16, ge=1, description="episodes per optimizer step")
-    eta: float = Field(
-        5e-3, ge=0, description="learning rate of Adam, or of gradient descent in the spike variant"
-    )
+    eta: float = Field(5e-3, ge=0, description="learning rate of Adam, or of gradient descent in the spike variant")
     stop_above: float | None = Field(
         None, json_schema_extra=RUN, description="stop when the mean return of a validation is above it"
     )
@@ -194,8 +192,7 @@ class ClosedBase(TaskBase):
         inputs = model.inputs("in", n_sources)
         groups = self._neurons(model)
         out = model.readouts(
-            "out", self.n_actions + 1, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=self.tau_out,
-            **({} if self._online else {"regular_spike_arrival": False}),
+            "out", self.n_actions + 1, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=self.tau_out, **self._of_readouts()
         )
         self._connect(model, inputs, groups, out)
         return model
@@ -224,6 +221,10 @@ class ClosedBase(TaskBase):
             "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": V_TH, "tau_m": 20.0, "f_target": self.f_target,
             "surrogate_gradient_height": 0.3 / V_TH, "surrogate_gradient_width": V_TH,
         } | self._of_variant()  # fmt: skip
+
+    def _of_readouts(self) -> dict[str, bool]:
+        """Return what only readouts of the interval variant know."""
+        return {} if self._online else {"regular_spike_arrival": False}
 
     def _of_variant(self) -> dict[str, Any]:
         """Return the rest of them; the regularisation acts in each step of the spike variant, so not times n_steps."""
