@@ -166,7 +166,7 @@ class Places(ast.NodeVisitor):
     visit_AsyncFunctionDef = visit_FunctionDef
 
 
-def of_python(room: str, path: Path) -> list[Mutation]:
+def find_in_module(room: str, path: Path) -> list[Mutation]:
     """Mutations of a Python module."""
     text = path.read_text()
     places = Places(room, str(path.relative_to(ROOT)), text)
@@ -174,7 +174,7 @@ def of_python(room: str, path: Path) -> list[Mutation]:
     return places.found
 
 
-def of_kernel(path: Path) -> Iterator[Mutation]:
+def find_in_kernel(path: Path) -> Iterator[Mutation]:
     """Mutations of a kernel, within its functions: declarations, comments and docstrings are left alone."""
     start, quoted, inside = 0, False, False
     for number, line in enumerate(path.read_text().splitlines(keepends=True), 1):
@@ -199,21 +199,21 @@ def of_kernel(path: Path) -> Iterator[Mutation]:
         start += len(line.encode())
 
 
-def drawn(count: int, kernels: int, seed: int) -> list[Mutation]:
+def draw_mutations(count: int, kernels: int, seed: int) -> list[Mutation]:
     """Mutations of all rooms, in turn, then of the kernels."""
     draw = random.Random(seed)
     by_room = {}
     for room, (pattern, _) in ROOMS.items():
-        found = [item for path in sorted(ROOT.glob(pattern)) for item in of_python(room, path)]
+        found = [item for path in sorted(ROOT.glob(pattern)) for item in find_in_module(room, path)]
         by_room[room] = draw.sample(found, len(found))
     chosen: list[Mutation] = []
     while len(chosen) < count and any(by_room.values()):
         chosen += [item for item in (found.pop() for found in by_room.values() if found) if item.is_python]
-    of_kernels = [item for path in sorted(ROOT.glob(KERNELS[0])) for item in of_kernel(path)]
+    of_kernels = [item for path in sorted(ROOT.glob(KERNELS[0])) for item in find_in_kernel(path)]
     return chosen[:count] + draw.sample(of_kernels, min(kernels, len(of_kernels)))
 
 
-def copied(folder: Path) -> Path:
+def copy_checkout(folder: Path) -> Path:
     """A copy of the checkout with its compiled kernels, importable by itself."""
     tree = folder / "tree"
     names = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
@@ -343,7 +343,7 @@ class Tests:
         return f"found: {told}" if told else f"survived {len(quick)} tests" + " and those on ranks" * (not self.quick)
 
 
-def judged(tree: Path, tests: Tests, mutation: Mutation) -> str:
+def judge(tree: Path, tests: Tests, mutation: Mutation) -> str:
     """Verdict on a mutation; the copy is as before afterwards."""
     path = tree / mutation.path
     before = path.read_bytes()
@@ -372,18 +372,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="leave out tests that start ranks")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after this time")
     options = parser.parse_args()
-    chosen, end, survivors = drawn(options.count, options.kernels, options.seed), time.monotonic(), []
+    chosen, end, survivors = draw_mutations(options.count, options.kernels, options.seed), time.monotonic(), []
     end += 60 * options.minutes
     found, tried = Counter(), Counter()
     with tempfile.TemporaryDirectory(prefix="mutate-") as folder:
-        tree, clean = (copied(Path(folder, name)) for name in ("changed", "clean"))
+        tree, clean = (copy_checkout(Path(folder, name)) for name in ("changed", "clean"))
         tests = Tests(clean, options.seconds, options.map, options.quick)
         for number, mutation in enumerate(chosen[options.first :], options.first):
             if time.monotonic() > end:
                 print(f"out of time; --first {number} goes on")
                 break
             try:
-                told = judged(tree, tests, mutation)
+                told = judge(tree, tests, mutation)
             except TimeoutError:
                 told = "undecided: the machine is too busy"
             print(f"{number}: {mutation.room}: {mutation}: {told}", flush=True)
