@@ -22,7 +22,7 @@ from ..storage.checkpoint_observer import Checkpoint
 from ..storage.recorder import Record
 from ..tasks import TASKS, TaskBase
 
-FREE = ("iterations", "figures", "log")  # keys of [run] that a resumed run may change
+FREE = ("iterations", "figures", "log", "script")  # keys of [run] that a resumed run may change
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
 
 
@@ -48,7 +48,7 @@ class Config:
         """Return the keys that a resumed run must have in common: all except its length and what it writes."""
         sections = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
         for key in FREE:
-            del sections["run"][key]
+            sections["run"].pop(key, None)
         sections["task"] |= self.task.fingerprint()
         return sections
 
@@ -121,6 +121,11 @@ def load(source: str, settings: Iterable[str] = ()) -> Config:
 
 def kind_of(sections: Mapping[str, Any], source: str) -> type[TaskBase]:
     """Return the task that the sections of a file name."""
+    run = sections.get("run", {})
+    if isinstance(run, dict) and "script" in run:
+        raise InputError(
+            f"{source}: a script trained this run and describes its network; pareprop.run(..., restart=True) goes on"
+        )
     name = sections.get("task", {}).get("name") if isinstance(sections.get("task", {}), dict) else None
     if name is None:
         raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
