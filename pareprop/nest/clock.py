@@ -18,9 +18,9 @@ from ..simulation.digest import Digest
 from ..simulation.finite import find_bad
 from ..timers import Timers
 from .connections import Bundle
+from .network import Wiring
 from .stimuli import Amplitudes, Currents, SpikeTrains, Train
 from .taps import NOBODY, Taps, WeightTap, send_to_all
-from .wiring import Wiring
 
 AHEAD = 2  # steps by which voltages of readouts are known before they are shown
 

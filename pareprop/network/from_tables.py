@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field
 
 from ..errors import VALUE_LIMIT, InputError, quote
 from . import parameters
-from .connectivity import RULES
-from .model import MAX_SIZE, Model
+from .connectivity import MAX_SIZE, RULES
+from .model import Model
 from .neurons import NEURON_MODELS, READOUT_MODELS
 
 CELL = {"C_m": 1.0, "E_L": 0.0, "tau_m": 20.0}

@@ -176,6 +176,14 @@ def validate(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
         raise InputError("; ".join(_explain(kind, error, origin) for error in problem.errors()[:PROBLEMS])) from None
 
 
+def check_lengths(values: Frozen, size: int, origin: str) -> None:
+    """Raise `InputError` if an array among checked values has not one value for each of `size` neurons."""
+    for key in type(values).model_fields:
+        value = getattr(values, key)
+        if isinstance(value, np.ndarray) and len(value) != size:
+            raise InputError(f"{origin}: {key} has {len(value)} values for {size} neurons")
+
+
 def _explain(kind: type[BaseModel], error: Any, origin: str) -> str:
     key = shorten(".".join(str(part) for part in error["loc"][:1]), VALUE_LIMIT)
     if error["type"] == "extra_forbidden":
