@@ -321,8 +321,11 @@ class Bad(CorridorTask):
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (Reply(SpikeLog(5), 0.0), "spikes of 5 steps, must be 6"),
-        (Reply(SpikeLog.of(np.array([0]), np.array([6]), 6), 0.0), "a spike of source 6, the model has 6"),
+        (Reply(SpikeLog(5), 0.0, observation=np.ones(1)), "spikes of 5 steps, must be 6"),
+        (
+            Reply(SpikeLog.of(np.array([0]), np.array([6]), 6), 0.0, observation=np.ones(1)),
+            "a spike of source 6, the model has 6",
+        ),
         (Reply(SpikeLog(6), np.nan), "the reward is nan"),
         (None, "the episode returned a NoneType"),
         (Reply(SpikeLog(6), 0.0, observation=np.array([1.0, np.inf])), "component 1 of the observation is inf"),
