@@ -18,9 +18,6 @@ from .local_readouts import LocalErrors
 from .sample import Sample
 from .state import State
 
-PARAMETERS = (
-    "alpha", "zeta", "p_current", "V_th", "V_min", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e",
-)  # fmt: skip
 STATE = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "n_spikes")
 CHAINED = ("v", "a", "z", "refractory")  # handed to the next interval, unless neurons are reset
 
@@ -69,7 +66,7 @@ class Interval(Engine):
         super().__init__(network, exchange, settings, n_steps, timers)
         self.kernel = network.model.kernels.interval
         self.n_samples = 0
-        self.parameters = network.parameters(PARAMETERS)
+        self.parameters = network.parameters(self.kernel.Neurons)
         averaged_steps = settings.learning_window if settings.average_gradient else 1
         self.gradient = IntervalGradient(network, averaged_steps, self.parameters, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)

@@ -22,11 +22,6 @@ from .sample import Sample
 from .spike_memory import KINDS, SpikeMemory
 from .state import State
 
-PARAMETERS = (
-    "alpha", "zeta", "p_current", "V_th", "V_min", "V_reset", "t_ref", "rho", "adapt_beta", "height", "inverse_width",
-    "I_e", "refractory_input", "c_reg", "f_target",
-)  # fmt: skip
-
 
 @dataclass(frozen=True, kw_only=True)
 class SpikeSettings(Settings):
@@ -90,7 +85,7 @@ class Spike(Engine):
         kernels, network, memory = self._kernels, self.network, self.memory
         return kernels.Engine(
             neurons=kernels.Neurons(
-                network.parameters(PARAMETERS) | memory.neurons
+                network.parameters(kernels.Neurons) | memory.neurons
                 | {"first_id": network.neurons[0], "pieces": network.pieces, "dt": network.model.dt_ms}
             ),
             readouts=kernels.Readouts(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from . import rewire
 from .connectivity import Population
 from .feedback import mirror
 from .model import Model
-from .neurons import SURROGATES, whole_steps
+from .neurons import PLAIN, SURROGATES, VOLTAGES, whole_steps
 from .parameters import Normal, Uniform
 from .synapse_table import SynapseTable
 
@@ -116,9 +115,8 @@ class LocalNetwork:
             if low == high:
                 continue
             parts.append(self._parameters(population, low - offset, high - offset))
-            code = layout.ADAPTS * population.params.adaptive + layout.PSC_DELTA * population.params.psc_delta
             surrogate = SURROGATES[population.params.surrogate_gradient_function]
-            self.pieces.append((low - first, high - first, surrogate, code))
+            self.pieces.append((low - first, high - first, surrogate, population.params.kernel_code))
             self.piece_populations.append(population)
         self.pieces = np.array(self.pieces, np.int64).reshape(-1, layout.PIECE_COLUMNS)
         names = parts[0] if parts else self._parameters(self.model.of_role("recurrent")[0], 0, 0)
@@ -139,12 +137,11 @@ class LocalNetwork:
         V_m = get("V_m") - E_L if population.params.V_m is not None else np.zeros(high - low)
         return {
             "alpha": alpha, "zeta": np.ones(high - low) if regular else 1.0 - alpha,
-            "p_current": tau_m / get("C_m") * (1.0 - alpha), "I_e": get("I_e"), "V_init": V_m, "E_L": E_L,
-            "V_th": get("V_th") - E_L, "V_min": get("V_min") - E_L, "t_ref": whole_steps(get("t_ref"), dt),
-            "rho": elementary.exp(-dt / get("adapt_tau", 1.0)), "adapt_beta": get("adapt_beta"),
+            "p_current": tau_m / get("C_m") * (1.0 - alpha), "V_init": V_m, "E_L": E_L,
+            "t_ref": whole_steps(get("t_ref"), dt), "rho": elementary.exp(-dt / get("adapt_tau", 1.0)),
             "height": get("surrogate_gradient_height"), "inverse_width": 1.0 / get("surrogate_gradient_width"),
-            "c_reg": get("c_reg"), "f_target": get("f_target") / 1000.0,
-            "V_reset": get("V_reset") - E_L, "refractory_input": get("refractory_input"),
+            "f_target": get("f_target") / 1000.0, **{name: get(name) - E_L for name in VOLTAGES},
+            **{name: get(name) for name in PLAIN},
         }  # fmt: skip
 
     @property
@@ -152,9 +149,9 @@ class LocalNetwork:
         """Whether any neuron of the whole network (not only of this rank) adapts."""
         return any(population.params.adaptive for population in self.model.of_role("recurrent"))
 
-    def parameters(self, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """Return some of `cells` in the model's precision."""
-        real, chosen = self.model.kernels.real, {name: self.cells[name] for name in names}
+    def parameters(self, kernel: type) -> dict[str, np.ndarray]:
+        """Return those of `cells` that a class of the kernels has as attributes, in the model's precision."""
+        real, chosen = self.model.kernels.real, {name: self.cells[name] for name in self.cells if hasattr(kernel, name)}
         return chosen if real is np.float64 else {name: aligned_copy(array, real) for name, array in chosen.items()}
 
     def readout_constants(self) -> dict[str, float]:
