@@ -286,7 +286,7 @@ class Model:
             "random", "symmetric" or "adaptive", for learning-signal connections; None: "random".
         sign : str or array_like of int
             "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
-            or +1, -1, 0 for each source. Drawn weights become |w| * sign, explicit ones must have it.
+            or +1, -1, 0 for each source. Drawn weights become abs(w) times the sign, explicit ones must have it.
         rewire : Rewire, dict or None
             How synapses move while they learn; for plastic projections onto neurons.
         indegree : int, float or None
