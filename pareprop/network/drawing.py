@@ -57,13 +57,13 @@ class _RuledBlock(Block):
         low, high = projection.delay
         self.delays = np.arange(low, high + 1)
         rule = RULES[projection.rule]
-        shuffled = projection.pre.size if rule.shuffles and not projection.allow_multapses else 0
+        n_shuffled = projection.pre.size if topology.shuffles(rule.code, projection.allow_multapses) else 0
         self._drawing = topology.Drawing(
             rule.code, projection.pre.size, projection.indegree or 0, projection.probability or 0.0,
             projection.allow_multapses, 0 if self.leaves_out_self else None, projection.delay,
             _numbers(projection.weight),
             [rng.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")],
-            np.arange(shuffled, dtype=np.uint32),
+            np.arange(n_shuffled, dtype=np.uint32),
         )  # fmt: skip
         self.counts = np.zeros((len(self.delays), projection.pre.size), np.int64)
         self._drawing.count(*targets, self.counts)
