@@ -319,7 +319,7 @@ class Engine(ABC):
 
     # ---- for the variants --------------------------------------------------------------------------------------------
 
-    def _injected(self, currents: np.ndarray | None, n_steps: int, before: np.ndarray) -> np.ndarray:
+    def _add_currents(self, currents: np.ndarray | None, n_steps: int, before: np.ndarray) -> np.ndarray:
         """Return injected currents by the step that takes them, one after they were injected.
 
         Parameters

@@ -142,7 +142,7 @@ class Interval(Engine):
 
     def inject(self, currents: np.ndarray | None) -> None:
         """Set the currents of the interval, float64 (n_steps, n_currents); again when more steps are known."""
-        self._by_step = self._injected(currents, self.n_steps, self._current_before)
+        self._by_step = self._add_currents(currents, self.n_steps, self._current_before)
         self.forward.sample = self.kernel.Sample({"inputs": self._inputs, "injected": self._by_step[: self.n_steps]})
         self._carry(self._by_step, self.n_steps)
 
@@ -204,7 +204,7 @@ class Interval(Engine):
     def _listen(self, moved: bool) -> None:
         """Collective: tell other nodes anew which neurons have targets here, if synapses between neurons may move."""
         if self.network.sources.present is not None:
-            self.exchange.listen(self.network.heard, moved)
+            self.exchange.listen(self.network.list_heard, moved)
 
     def refresh(self) -> None:
         """Collective: see `Engine.refresh`; synapses of a checkpoint may have moved."""

@@ -87,7 +87,7 @@ class LocalNetwork:
     def _compact(self) -> Sources:
         """Leave out of the tables the neurons without targets on this rank, unless they are few."""
         tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
-        heard = self.heard()
+        heard = self.list_heard()
         rewired = any(item.rewire and item.pre.role == "recurrent" for item in self.model.projections)
         whole = rewired or len(heard) > ALMOST_ALL * self.n_recurrent  # any neuron may come to have a target here
         listed = np.arange(self.n_recurrent) if whole else heard
@@ -98,7 +98,7 @@ class LocalNetwork:
         moves = rewired and self.model.variant == "interval"
         return Sources(self.n_recurrent, None if whole else heard, heard if moves else None)
 
-    def heard(self) -> np.ndarray:
+    def list_heard(self) -> np.ndarray:
         """Return the neurons with targets on this rank, and its own, int64 ascending; before rows are left out."""
         tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
         return np.unique(np.concatenate([np.arange(*self.neurons), *(table.list_used_neurons() for table in tables)]))
