@@ -1,4 +1,7 @@
-"""The interface between the loop and a variant of e-prop, and code that the variants share."""
+"""The interface between the loop and a variant of e-prop, and code that the variants share.
+
+The file is long because it documents each call of the interface.
+"""
 
 from __future__ import annotations
 

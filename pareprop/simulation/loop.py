@@ -10,6 +10,8 @@ observers. All ranks call them in the given order; they communicate through `sim
 With replicas (interval variant) this holds within each group of ranks. Groups run parts of a batch and meet at its
 end: then all know all losses and rates, the digest holds all spikes in the order of the samples, and `after_batch` is
 called, in which observers may communicate through `simulation.replicas`. Gradients are added in the optimizer step.
+
+The file is long because one class holds the life of a run: samples, learning, observers, digest, state.
 """
 
 from __future__ import annotations
