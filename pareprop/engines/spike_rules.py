@@ -89,7 +89,8 @@ def lags(model: Model) -> Lags:
 def require_known(model: Model) -> None:
     """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
     if model.loss is not None:
-        raise InputError("loss 'reward' is for the interval variant, not for 'spike'")
+        name = "'reward'" if model.is_rewarded else type(model.loss).__name__
+        raise InputError(f"loss {name} is for the interval variant, not for 'spike'")
     for readouts in model.of_role("readout"):
         if not LOSSES[readouts.params.loss].in_spike:
             raise InputError(
