@@ -251,7 +251,7 @@ class Kernel:
         if synapse_model is not None:
             self.models.synapse(synapse_model)
         rank = {name: k for k, name in enumerate(self.models.synapses)}
-        found = []
+        parts = []
         for index, group in enumerate(self.bundles):
             if synapse_model is not None and group.model.name != synapse_model.removesuffix("_hpc"):
                 continue
@@ -260,10 +260,10 @@ class Kernel:
                 mask &= True if chosen is None else chosen[ids]
             place = np.flatnonzero(mask)
             columns = np.full(len(place), rank[group.model.name]), group.source[place], group.target[place]
-            found.append((*columns, np.full(len(place), index), place))
-        if not found:
+            parts.append((*columns, np.full(len(place), index), place))
+        if not parts:
             return SynapseCollection(self, np.zeros(0, np.int64), np.zeros(0, np.int64))
-        model, source_ids, target_ids, index, place = (np.concatenate(column) for column in zip(*found, strict=True))
+        model, source_ids, target_ids, index, place = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.lexsort((place, index, target_ids, source_ids, model))
         return SynapseCollection(self, index[order], place[order])
 

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..errors import VALUE_LIMIT, InputError, quote
 from . import parameters
-from .connectivity import RULES
-from .model import MAX_SIZE, Model
+from .connectivity import MAX_SIZE, RULES
+from .model import Model
 from .neurons import NEURON_MODELS, READOUT_MODELS
 
 CELL = {"C_m": 1.0, "E_L": 0.0, "tau_m": 20.0}
@@ -160,19 +160,19 @@ def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
     for number, entry in enumerate(entries):
         here = f"projections[{number}]"
         try:
-            found = parameters.validate(ProjectionEntry, entry, here)
-            ends = {"pre": found.pre, "post": found.post}
+            fields = parameters.validate(ProjectionEntry, entry, here)
+            ends = {"pre": fields.pre, "post": fields.post}
             unknown = [f"{here}: {key} = {quote(name)} is no population{parameters.nearest(name, populations)}"
                        for key, names in ends.items() for name in names if name not in populations]  # fmt: skip
             if unknown:
                 raise InputError("; ".join(unknown))
-            options = {key: getattr(found, key) for key in found.model_fields_set - ends.keys()}
-            for key in ("delay", "delay_ms") if found.rule != "explicit" else ():
+            options = {key: getattr(fields, key) for key in fields.model_fields_set - ends.keys()}
+            for key in ("delay", "delay_ms") if fields.rule != "explicit" else ():
                 if isinstance(options.get(key), list):
                     options[key] = tuple(options[key])
-            pairs = list(itertools.product(found.pre, found.post))
-            if found.name is not None and len(pairs) > 1:
-                raise InputError(f"name = {quote(found.name)} is for one pre and one post, not for {len(pairs)} pairs")
+            pairs = list(itertools.product(fields.pre, fields.post))
+            if fields.name is not None and len(pairs) > 1:
+                raise InputError(f"name = {quote(fields.name)} is for one pre and one post, not for {len(pairs)} pairs")
             for pre, post in pairs:
                 model.connect(populations[pre], populations[post], **options)
         except InputError as problem:

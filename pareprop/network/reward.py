@@ -78,8 +78,10 @@ class Reward(Loss):
         Discount per TD step, in [0, 1].
     lambda_ : float
         Decay of the traces of TD(lambda), in [0, 1]; 1 in Bellec et al. 2020.
-    c_V, c_H : float
-        Factors of the value loss and of the entropy bonus, at least 0.
+    c_V : float
+        Factor of the value loss, at least 0.
+    c_H : float
+        Factor of the entropy bonus, at least 0.
     """
 
     gamma: float = 0.99

@@ -119,11 +119,11 @@ class Episodes:
             if self.task.replicated or comm is None or comm.rank == 0:
                 try:
                     reply = _check_reply(ask())
-                except ParepropError as found:
-                    problem = InputError(f"{where}: {found}")
-                except Exception as found:  # a foreign environment may raise anything
-                    text = shorten(" ".join(str(found).split()), 300)
-                    problem = InputError(f"{where}: the environment raised {type(found).__name__}: {text}")
+                except ParepropError as error:
+                    problem = InputError(f"{where}: {error}")
+                except Exception as error:  # a foreign environment may raise anything
+                    text = shorten(" ".join(str(error).split()), 300)
+                    problem = InputError(f"{where}: the environment raised {type(error).__name__}: {text}")
             if not self.task.replicated and comm is not None:
                 reply, problem = comm.bcast((reply, problem))
         if problem is not None:
@@ -143,10 +143,10 @@ class Episodes:
 
     def collect_dynamics(self) -> dict[str, np.ndarray]:
         """Return observations (n + 1, n_components) and `info_...` (n + 1,) of the last episode, of n decisions."""
-        found = {"observation": np.array([reply.observation for reply in self.replies])}
+        arrays = {"observation": np.array([reply.observation for reply in self.replies])}
         for name in self.replies[0].info:
-            found[f"info_{name}"] = np.array([float(reply.info.get(name, np.nan)) for reply in self.replies])
-        return found
+            arrays[f"info_{name}"] = np.array([float(reply.info.get(name, np.nan)) for reply in self.replies])
+        return arrays
 
 
 def choose(signal: np.ndarray, draw: float, greedy: bool) -> int:

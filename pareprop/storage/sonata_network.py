@@ -121,17 +121,17 @@ def _nodes(model: Model, population: Population, number: int, folder: Path) -> d
 
 def _parameters(model: Model, population: Population) -> dict[str, Any]:
     """NEST's parameters of a population: numbers and texts that all share, or one number for each cell."""
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for key in type(population.params).model_fields:
         value = getattr(population.params, key)
         if value is None or (isinstance(value, float) and not np.isfinite(value)):
             continue
         if isinstance(value, str | bool):
-            found[key] = value
+            parameters[key] = value
             continue
         drawn = cell_values(model, population, key, value, 0, population.size)
-        found[key] = float(drawn[0]) if np.all(drawn == drawn[0]) else drawn
-    return found
+        parameters[key] = float(drawn[0]) if np.all(drawn == drawn[0]) else drawn
+    return parameters
 
 
 def _edges(model: Model, item: Any, group: h5py.Group, name: str, number: int, folder: Path) -> dict[str, str]:
