@@ -232,8 +232,8 @@ class Model:
         """Give each neuron of some populations a readout of its own, see `LocalReadouts`; samples have targets."""
         if self.variant != "interval" or self.local:
             raise InputError(f"local readouts '{name}': must be the only ones, in the interval variant")
-        given = {"name": name, "of": names(of)} | values
-        readouts = parameters.validate(LocalReadouts, given, f"local readouts '{name}'")
+        fields = {"name": name, "of": names(of)} | values
+        readouts = parameters.validate(LocalReadouts, fields, f"local readouts '{name}'")
         neurons = [population.name for population in self.of_role("recurrent")]
         for other in readouts.of:
             if other not in neurons:
