@@ -2,13 +2,14 @@
 
 A `Model` holds no synapse and no neuron, only rules; each rank draws its own share from it (`topology`, `network`).
 Global ids (gid) count the input populations first, then the recurrent ones, then the readouts, in order of definition.
+Most lines of this module document arguments, for `help(Model)`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +21,19 @@ from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
 from ..sonata.edges import Edges
 from . import from_sonata, parameters, signs
-from .connectivity import Population, Projection, Role, check_ends, make
+from .connectivity import (
+    MAX_NAME,
+    Population,
+    Projection,
+    Role,
+    check_ends,
+    check_name,
+    check_population,
+    delay_in_steps,
+    make,
+)
 from .local_readouts import LocalReadouts, names
+from .losses import Loss, OwnLoss
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
 from .optimizers import optimizer as make_optimizer
@@ -29,9 +41,6 @@ from .reward import Reward
 from .rewire import Rewire
 from .rewire import check_projection as check_rewired
 from .space import Space
-
-MAX_SIZE = 2**31  # cells of a population
-MAX_NAME = 100  # characters of the name of a population
 
 
 @dataclass(repr=False)
@@ -55,8 +64,9 @@ class Model:
     precision : str
         "double" or "single": of weights, traces of synapses, state of neurons and histories. Errors, readouts and sums
         over long times are double in either.
-    loss : Reward or None
-        Loss of episodes with rewards, None for that of the readouts.
+    loss : Reward, Loss, callable or None
+        Loss of episodes with rewards; or, in the interval variant, a loss of a script: an object of a class of `Loss`,
+        or a function of outputs and targets that returns errors and loss, see `OwnLoss`. None: that of the readouts.
     local : LocalReadouts or None
         Readouts of single neurons, see `local_readouts`.
 
@@ -82,7 +92,7 @@ class Model:
     optimizer: Optimizer = field(default_factory=GradientDescent)
     precision: Literal["double", "single"] = "double"
     local: LocalReadouts | None = None
-    loss: Reward | None = None
+    loss: Reward | Loss | Callable | None = None
 
     def __post_init__(self) -> None:
         if self.variant not in NEURON_MODELS:
@@ -93,6 +103,12 @@ class Model:
             raise InputError(f"seed = {quote(self.seed)} must be a whole number of at least 0, below 2^63")
         if not 0 < self.dt_ms < math.inf:
             raise InputError(f"dt_ms = {self.dt_ms} must be above 0 and finite")
+        if self.loss is not None and not isinstance(self.loss, Loss):
+            if not callable(self.loss) or isinstance(self.loss, type):
+                raise InputError(f"loss = {quote(self.loss)} must be a function of outputs and targets, or a Loss")
+            self.loss = OwnLoss(self.loss)
+        if isinstance(self.loss, OwnLoss) and self.variant != "interval":
+            raise InputError("loss: a function is for the interval variant, not for 'spike'")
 
     def __repr__(self) -> str:
         cells = ", ".join(f"{item.name} {item.size:,}" for item in self.populations) or "no populations"
@@ -156,6 +172,11 @@ class Model:
         return model
 
     @property
+    def is_rewarded(self) -> bool:
+        """Whether the loss is that of episodes with rewards, without targets."""
+        return isinstance(self.loss, Reward)
+
+    @property
     def kernels(self) -> Precision:
         """Kernels of the model's precision, and its type."""
         return PRECISIONS[self.precision]
@@ -199,7 +220,7 @@ class Model:
             hint = parameters.nearest(model, kinds)
             raise InputError(f"population '{name}': unknown model '{model}' in variant '{self.variant}'{hint}")
         checked = parameters.validate(kinds[model], values, f"population '{name}'")
-        self._check_lengths(name, size, checked)
+        parameters.check_lengths(checked, size, f"population '{name}'")
         return self._add(Population(name, size, "recurrent", model, checked), sign)
 
     def readouts(self, name: str, size: int, **values: Any) -> Population:
@@ -211,8 +232,8 @@ class Model:
         """Give each neuron of some populations a readout of its own, see `LocalReadouts`; samples have targets."""
         if self.variant != "interval" or self.local:
             raise InputError(f"local readouts '{name}': must be the only ones, in the interval variant")
-        given = {"name": name, "of": names(of)} | values
-        readouts = parameters.validate(LocalReadouts, given, f"local readouts '{name}'")
+        fields = {"name": name, "of": names(of)} | values
+        readouts = parameters.validate(LocalReadouts, fields, f"local readouts '{name}'")
         neurons = [population.name for population in self.of_role("recurrent")]
         for other in readouts.of:
             if other not in neurons:
@@ -245,7 +266,8 @@ class Model:
         rule: str = "all_to_all",
         *,
         weight: Any = 1.0,
-        delay: int | tuple[int, int] | np.ndarray = 1,
+        delay: int | tuple[int, int] | np.ndarray | None = None,
+        delay_ms: float | tuple[float, float] | np.ndarray | None = None,
         name: str | None = None,
         optimizer: dict | Optimizer | None = None,
         feedback: str | None = None,
@@ -278,8 +300,10 @@ class Model:
             "explicit" (needs `source`, `target`) or "sonata" (needs `edges`).
         weight : float, Normal, Uniform or array_like
             One for all, drawn, or (n_synapses,) for "explicit".
-        delay : int, tuple of int or array_like
-            Whole steps, at least 1; a pair (low, high) draws one per synapse; (n_synapses,) for "explicit".
+        delay : int, tuple of int, array_like or None
+            Whole steps, at least 1; a pair (low, high) draws one per synapse; (n_synapses,) for "explicit". None: 1.
+        delay_ms : float, tuple of float, array_like or None
+            The same in ms, in place of `delay`: whole steps of `dt_ms`.
         name : str or None
             Unique name; None: "pre->post".
         optimizer : dict, Optimizer or None
@@ -288,7 +312,7 @@ class Model:
             "random", "symmetric" or "adaptive", for learning-signal connections; None: "random".
         sign : str or array_like of int
             "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
-            or +1, -1, 0 for each source. Drawn weights become |w| * sign, explicit ones must have it.
+            or +1, -1, 0 for each source. Drawn weights become abs(w) times the sign, explicit ones must have it.
         rewire : Rewire, dict or None
             How synapses move while they learn; for plastic projections onto neurons.
         indegree : int, float or None
@@ -335,6 +359,7 @@ class Model:
                 f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
             )
         check_ends(here, pre, post, feedback)
+        delay = delay_in_steps(here, delay, delay_ms, self.dt_ms)
         if isinstance(rewire, dict):
             rewire = parameters.validate(Rewire, rewire, f"{here}: rewire")
         if isinstance(space, dict):
@@ -347,35 +372,15 @@ class Model:
             inhibition=inhibition, binding=keep_signs,
         )  # fmt: skip
         projection = make(here, projection)
-        projection = replace(projection, signs=self._signs(here, projection, sign))
+        projection = replace(projection, signs=signs.of_projection(sign, projection, here))
         check_rewired(projection, here)
         if any(other.name == name for other in self.projections):
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
         self.projections.append(projection)
         return projection
 
-    @staticmethod
-    def _signs(here: str, projection: Projection, sign: Any) -> np.ndarray | None:
-        """Return the signs of the sources of a projection, checked against weights that are given."""
-        pre = projection.pre
-        if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
-            raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
-        source_signs = signs.of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
-        if source_signs is not None and projection.source is not None:
-            signs.check_weights(source_signs, projection.source, projection.weight, here)
-        return source_signs
-
     def _add(self, population: Population, sign: Any = 0) -> Population:
-        check_name("population", population.name)
-        if not parameters.is_whole(population.size):
-            size = quote(population.size)
-            raise InputError(f"population '{population.name}': size = {size} must be a whole number")
-        if population.size < 1:
-            raise InputError(f"population '{population.name}': size = {population.size} must be at least 1")
-        if population.size > MAX_SIZE:
-            raise InputError(
-                f"population '{population.name}': size = {quote(population.size)} must be at most {MAX_SIZE}"
-            )
+        check_population(population)
         if any(other.name == population.name for other in self.populations):
             raise InputError(f"population '{population.name}' exists already")
         cell_signs = signs.per_cell(sign, population.size, f"population '{population.name}'")
@@ -383,21 +388,6 @@ class Model:
             population = replace(population, sign=cell_signs)
         self.populations.append(population)
         return population
-
-    @staticmethod
-    def _check_lengths(name: str, size: int, checked: parameters.Frozen) -> None:
-        for key in type(checked).model_fields:
-            value = getattr(checked, key)
-            if isinstance(value, np.ndarray) and len(value) != size:
-                raise InputError(f"population '{name}': {key} has {len(value)} values for {size} neurons")
-
-
-def check_name(kind: str, name: str, limit: int = MAX_NAME) -> None:
-    """Raise `InputError` unless a name can be used for an HDF5 group and within a message."""
-    if not isinstance(name, str) or not 1 <= len(name) <= limit:
-        raise InputError(f"{kind} {quote(name)}: the name must have 1 to {limit} characters")
-    if not name.isprintable() or "/" in name or name in (".", ".."):
-        raise InputError(f"{kind} {quote(name)}: the name must be printable, without '/', and not '.' or '..'")
 
 
 def describe(model: Model) -> str:

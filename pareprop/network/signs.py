@@ -76,6 +76,17 @@ def of_sources(sign: Any, cells: Any, size: int, here: str) -> np.ndarray | None
     return source_signs if np.any(source_signs) else None
 
 
+def of_projection(sign: Any, projection: Any, here: str) -> np.ndarray | None:
+    """Return the signs that bind a projection, as `of_sources`; weights that are given must have them."""
+    pre = projection.pre
+    if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
+        raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
+    signs = of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
+    if signs is not None and projection.source is not None:
+        check_weights(signs, projection.source, projection.weight, here)
+    return signs
+
+
 def check_weights(signs: np.ndarray, source: np.ndarray, weight: np.ndarray, here: str) -> None:
     """Raise `InputError` if given weights have another sign than their sources."""
     wrong = np.flatnonzero(weight * signs[source] < 0)
