@@ -55,7 +55,7 @@ class Spike(Engine):
         self, network: LocalNetwork, exchange: Exchange, settings: SpikeSettings, n_steps: int, timers: Timers
     ) -> None:
         model = network.model
-        if model.loss is not None:  # an episode is followed by at least a step without input
+        if model.is_rewarded:  # an episode is followed by at least a step without input
             n_steps = following_block(n_steps)
         super().__init__(network, exchange, settings, n_steps, timers)
         if model.optimizer.batch_size != 1:

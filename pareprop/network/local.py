@@ -70,10 +70,7 @@ class LocalNetwork:
             raise InputError("the model has no recurrent neurons")
         self.neurons = block(self.n_recurrent, size, rank)
         self.readouts = block(self.n_readouts, size, rank)
-        tiled = model.variant == "interval"  # the spike variant keeps books per row, which tiles would multiply
-        self.incoming = SynapseTable(
-            model, self._projections(("input", "recurrent"), "recurrent"), *self.neurons, tiled
-        )
+        self.incoming = SynapseTable(model, self._projections(("input", "recurrent"), "recurrent"), *self.neurons)
         self.outgoing = SynapseTable(model, self._projections(("recurrent",), "readout"), *self.readouts)
         self.feedback = SynapseTable(model, self._projections(("readout",), "recurrent"), *self.neurons)
         self.currents = SynapseTable(model, self._projections(("current",), "recurrent"), *self.neurons)
