@@ -167,7 +167,7 @@ def choose(signal: np.ndarray, draw: float, greedy: bool) -> int:
 
 def check(task: ClosedTask, model: Model) -> None:
     """Raise `InputError` unless a task in closed loop fits the network."""
-    if model.loss is None:
+    if not model.is_rewarded:
         raise InputError("a task in closed loop needs a model with loss = Reward(...)")
     n_readouts = model.size("readout")
     if task.n_actions < 1 or n_readouts != task.n_actions + 1:

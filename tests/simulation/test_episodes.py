@@ -1,4 +1,7 @@
-"""Closed loop: against a twin that steps network and environment by hand, on ranks, with faults, resumed."""
+"""Closed loop: against a twin that steps network and environment by hand, on ranks, with faults, resumed.
+
+One file, because all tests use the same twin and network.
+"""
 
 from pathlib import Path
 
