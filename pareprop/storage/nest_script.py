@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 from .. import files
-from ..errors import InputError
+from ..errors import InputError, shown
+from ..network.connectivity import Role
 from .disk import replacing
 from .opened import OpenRun
 
@@ -38,8 +40,11 @@ def export(results: Path, target: Path, overwrite: bool = False) -> Path:
     run = OpenRun(results.parent)
     if not run.populations:
         raise InputError(f"{results}: written before version 0.2, without the parameters of its neurons")
-    roles = {name: str(run.attributes_of(name)["role"]) for name in run.populations}
+    roles = {name: str(run.attributes_of(name).get("role")) for name in run.populations}
     for name, role in roles.items():
+        if role not in get_args(Role):
+            told = f"role = {shown(role)} must be one of {', '.join(get_args(Role))}"
+            raise InputError(f"{results}: population '{name}': {told}")
         if role == "current":
             raise InputError(f"population '{name}': input currents can't be exported to NEST")
     if target.suffix != ".py":

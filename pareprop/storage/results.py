@@ -26,7 +26,6 @@ from . import local_activity
 from .disk import clear, on_disk, reason, require_space
 from .self_description import describe_sample, name_axes, write_parameters
 
-FORMAT = "pareprop-run-1"
 SYNAPSE_BYTES = 36  # source, target, delay, both weights
 ENDS = ("source", "target", "delay")
 
@@ -63,7 +62,7 @@ class ResultsFile(Observer):
             self._write_weights(simulation, file, "weight_initial")
             if file is not None:
                 root = {
-                    "format": FORMAT, "version": version("pareprop"), "variant": simulation.model.variant,
+                    "format": files.RUN_FORMAT, "version": version("pareprop"), "variant": simulation.model.variant,
                     "dt_ms": simulation.model.dt_ms, "build": build_info.mode,
                 }  # fmt: skip
                 file.attrs.update(root | self.attributes)
@@ -219,7 +218,7 @@ def is_results(path: Path) -> bool:
     try:
         files.opened(path).close()
         with h5py.File(path) as file:
-            if file.attrs.get("format") != FORMAT:
+            if file.attrs.get("format") != files.RUN_FORMAT:
                 return False
     except OSError:
         return False
