@@ -13,6 +13,7 @@ from .network.optimizers import Adam, GradientDescent
 from .network.parameters import Normal, Uniform
 from .network.reward import Reward, Rollout
 from .parallel.launcher import exchange
+from .runs.script import Trained, run
 from .simulation import ClosedTask, LearningRate, Observer, Outcome, Simulation, Task
 from .storage.opened import open_run
 
@@ -36,7 +37,9 @@ __all__ = [
     "Simulation",
     "StateError",
     "Task",
+    "Trained",
     "Uniform",
     "exchange",
     "open_run",
+    "run",
 ]

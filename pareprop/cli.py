@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .errors import InputError, ParepropError, RankLost, shortened
+from .errors import InputError, ParepropError, RankLost, shorten
 from .nest.commands import COMMANDS as NEST
 from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
@@ -76,5 +76,5 @@ def _report(rank: int, problem: Exception | str) -> None:
         problem.show()
     else:
         text = problem.format_message() if isinstance(problem, click.ClickException) else problem
-        told = shortened(str(text), LONGEST).encode(errors="backslashreplace").decode()
+        told = shorten(str(text), LONGEST).encode(errors="backslashreplace").decode()
         click.echo(f"pareprop: error: {told}", err=True)

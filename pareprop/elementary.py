@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from . import kernels
 
 
-def _applied(function: Callable, x: ArrayLike) -> Any:
+def _apply(function: Callable, x: ArrayLike) -> Any:
     values = np.ascontiguousarray(x, dtype=float)
     out = np.empty(values.shape)
     function(values.reshape(-1), out.reshape(-1))
@@ -26,32 +26,32 @@ def _applied(function: Callable, x: ArrayLike) -> Any:
 
 def exp(x: ArrayLike) -> Any:
     """Return the exponential function: float64 of the shape of `x`, a float for a number."""
-    return _applied(kernels.elementary_arrays.exp, x)
+    return _apply(kernels.elementary_arrays.exp, x)
 
 
 def log(x: ArrayLike) -> Any:
     """Return the natural logarithm: float64 of the shape of `x`, a float for a number."""
-    return _applied(kernels.elementary_arrays.log, x)
+    return _apply(kernels.elementary_arrays.log, x)
 
 
 def log1p(x: ArrayLike) -> Any:
     """Return log(1 + x): float64 of the shape of `x`, a float for a number."""
-    return _applied(kernels.elementary_arrays.log1p, x)
+    return _apply(kernels.elementary_arrays.log1p, x)
 
 
 def expm1(x: ArrayLike) -> Any:
     """Return exp(x) - 1: float64 of the shape of `x`, a float for a number."""
-    return _applied(kernels.elementary_arrays.expm1, x)
+    return _apply(kernels.elementary_arrays.expm1, x)
 
 
 def sin(x: ArrayLike) -> Any:
     """Return the sine, NaN where abs(x) is 10^6 or more: float64 of the shape of `x`, a float for a number."""
-    return _applied(kernels.elementary_arrays.sin, x)
+    return _apply(kernels.elementary_arrays.sin, x)
 
 
 def cos(x: ArrayLike) -> Any:
     """Return the cosine, NaN where abs(x) is 10^6 or more: float64 of the shape of `x`, a float for a number."""
-    return _applied(kernels.elementary_arrays.cos, x)
+    return _apply(kernels.elementary_arrays.cos, x)
 
 
 def power(x: ArrayLike, n: ArrayLike) -> np.ndarray:

@@ -34,7 +34,7 @@ class RankLost(Exception):
 MESSAGE_LIMIT, VALUE_LIMIT = 2000, 100  # characters of a message, and of a value in it
 
 
-def shortened(text: str, limit: int = MESSAGE_LIMIT) -> str:
+def shorten(text: str, limit: int = MESSAGE_LIMIT) -> str:
     """Return `text`, or beginning and end of a text of more than `limit` characters."""
     if len(text) <= limit:
         return text
@@ -42,7 +42,7 @@ def shortened(text: str, limit: int = MESSAGE_LIMIT) -> str:
     return f"{text[:half]} ... ({len(text)} characters) ... {text[-half:]}"
 
 
-def shown(value: object, limit: int = VALUE_LIMIT) -> str:
+def quote(value: object, limit: int = VALUE_LIMIT) -> str:
     """Show a value in a message as Python writes it, on one line and shortened."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 1000:
         return f"a whole number of {value.bit_length()} bits"
@@ -50,4 +50,4 @@ def shown(value: object, limit: int = VALUE_LIMIT) -> str:
         text = repr(value)
     except (RecursionError, ValueError):
         text = f"a nested {type(value).__name__}"
-    return shortened(" ".join(text.splitlines()), limit)
+    return shorten(" ".join(text.splitlines()), limit)

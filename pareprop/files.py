@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import h5py
 
-from .errors import InputError, shortened, shown
+from .errors import InputError, quote, shorten
 
 TEXT_LIMIT = 2**20  # bytes of a text that is read at once
 RUN_FORMAT = "pareprop-run-1"  # attribute `format` of `results.h5`
@@ -25,7 +25,7 @@ class Unfit(OSError):
     """A file that exists but must not be read; `strerror` gives the reason."""
 
 
-def opened(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BinaryIO:
     """Open a file for reading. A FIFO or a device, which may never end, is refused without waiting for it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -37,7 +37,7 @@ def opened(path: str | Path) -> BinaryIO:
 
 def read(path: str | Path, limit: int = TEXT_LIMIT) -> bytes:
     """Read a file of at most `limit` bytes."""
-    with opened(path) as file:
+    with open_regular(path) as file:
         content = file.read(limit + 1)
         if len(content) > limit:
             size = max(os.fstat(file.fileno()).st_size, len(content))
@@ -45,7 +45,7 @@ def read(path: str | Path, limit: int = TEXT_LIMIT) -> bytes:
     return content
 
 
-def toml(text: str) -> dict[str, Any]:
+def parse_toml(text: str) -> dict[str, Any]:
     """Parse TOML.
 
     Raises
@@ -59,12 +59,12 @@ def toml(text: str) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
 
 
-def hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, **options: Any) -> h5py.File:
+def open_hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, **options: Any) -> h5py.File:
     """Open an HDF5 file all of whose values lie in it, or in files that `sources` allows to virtual datasets.
 
     Links to elsewhere and values in other files would let a foreign file read, or write, whatever the user can.
     """
-    opened(path).close()
+    open_regular(path).close()
     file = None
     try:
         file = h5py.File(path, **options)
@@ -74,13 +74,13 @@ def hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, 
             file.close()
         if isinstance(problem, OSError) or not isinstance(problem, Exception):
             raise
-        told = shortened(str(problem), 300)  # a damaged file makes h5py raise anything
+        told = shorten(str(problem), 300)  # a damaged file makes h5py raise anything
         raise Unfit(errno.EINVAL, f"is damaged: {told}", str(path)) from None
     return file
 
 
 @contextmanager
-def results(path: Path) -> Iterator[h5py.File]:
+def open_results(path: Path) -> Iterator[h5py.File]:
     """Open the results of a run.
 
     Raises
@@ -89,16 +89,16 @@ def results(path: Path) -> Iterator[h5py.File]:
         When the file is missing, unreadable (also only later, while it is being read) or not the results of a run.
     """
     try:
-        with hdf5(path) as file:
-            if not isinstance(found := file.attrs.get("format"), str) or found != RUN_FORMAT:
-                told = "none" if found is None else shown(found)
+        with open_hdf5(path) as file:
+            if not isinstance(given := file.attrs.get("format"), str) or given != RUN_FORMAT:
+                told = "none" if given is None else quote(given)
                 raise InputError(f"{path} is not the result of a run: attribute format is {told}, must be {RUN_FORMAT}")
             yield file
     except OSError as problem:
         raise InputError(f"cannot read {path}: {problem.strerror or problem}") from problem
     except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as problem:
         told = " ".join(f"{type(problem).__name__}: {problem}".split())
-        raise InputError(f"{path} is not what a run writes: {shortened(told, 300)}") from problem
+        raise InputError(f"{path} is not what a run writes: {shorten(told, 300)}") from problem
 
 
 def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
@@ -108,14 +108,14 @@ def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
         names.append(name)
         if len(names) > OBJECTS:
             return f"has more than {OBJECTS} groups and datasets"
-        return None if isinstance(link, h5py.HardLink) else f"{shown(name)} is a link to another place"
+        return None if isinstance(link, h5py.HardLink) else f"{quote(name)} is a link to another place"
 
     problem = file.visititems_links(look)
     for name in names if problem is None else ():
-        if isinstance(found := file[name], h5py.Dataset):
-            others = {source.file_name for source in found.virtual_sources()} if found.is_virtual else ()
-            if found.external or not all(map(sources, others)):
-                problem = f"{shown(name)} keeps its values in another file"
+        if isinstance(node := file[name], h5py.Dataset):
+            others = {source.file_name for source in node.virtual_sources()} if node.is_virtual else ()
+            if node.external or not all(map(sources, others)):
+                problem = f"{quote(name)} keeps its values in another file"
     if problem is not None:
         raise Unfit(errno.EINVAL, problem, file.filename)
 

@@ -26,7 +26,7 @@ class Hang(BaseException):
 
 
 @contextmanager
-def limited() -> Iterator[None]:
+def limit_process() -> Iterator[None]:
     """A block that ends in time and takes no more memory than it should."""
 
     def late(*_: object) -> None:
@@ -60,7 +60,7 @@ def judge(
 ) -> int:  # fmt: skip
     """Run a command; fail unless it ends with one of `codes` and, if refused, with one line and `folder` untouched."""
     before = listing(folder) if folder else {}
-    with limited():
+    with limit_process():
         code, _, errors = command(capsys, *arguments)
     shown = f"{[str(part)[:200] for part in arguments]}\n{errors[:3000]}"
     assert code in codes and "Traceback" not in errors, f"exit code {code}: {shown}"
@@ -86,7 +86,7 @@ def until(seconds: float, door: str, one: Callable[[random.Random, int], None]) 
         number += 1
 
 
-def mutated(draw: random.Random, content: bytes) -> bytes:
+def mutate(draw: random.Random, content: bytes) -> bytes:
     """Some bytes flipped, taken away, doubled, or replaced by special ones."""
     data = bytearray(content)
     for _ in range(draw.choice([1, 1, 1, 2, 5, 30])):
@@ -125,7 +125,7 @@ def value(draw: random.Random) -> str:
 HOSTILE = [np.nan, np.inf, -1.0, 1e300, -(2**63), 2**63 - 1, 0, "text", b"\xff", True, [], [1.0, 2.0], np.zeros((2, 0))]
 
 
-def spoiled(draw: random.Random, path: Path) -> None:
+def spoil(draw: random.Random, path: Path) -> None:
     """Change an HDF5 file within its format: attributes and datasets of other types, shapes and values, or missing."""
     with h5py.File(path, "r+") as file:
         names: list[str] = []
@@ -161,12 +161,12 @@ def attack(draw: random.Random, source: bytes, path: Path) -> None:
     """Write a file to `path` that was spoiled byte by byte or within its format."""
     path.write_bytes(source)
     if draw.random() < 0.4:
-        path.write_bytes(mutated(draw, source))
+        path.write_bytes(mutate(draw, source))
         return
     try:
-        spoiled(draw, path)
+        spoil(draw, path)
     except (ValueError, OSError, TypeError, KeyError, RuntimeError):
-        path.write_bytes(mutated(draw, source))
+        path.write_bytes(mutate(draw, source))
 
 
 def in_memory(write: Callable[[h5py.File], None]) -> bytes:
@@ -186,7 +186,7 @@ def places(node: object, way: tuple = ()) -> list[tuple]:
     return [way, *(found for key, value in inside for found in places(value, (*way, key)))]
 
 
-def changed(draw: random.Random, manifest: dict) -> dict:
+def change(draw: random.Random, manifest: dict) -> dict:
     for _ in range(draw.choice([1, 1, 1, 2, 3])):
         way = draw.choice([way for way in places(manifest) if way])
         node = manifest

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..network.neurons import NEURON_MODELS, READOUT_MODELS
-from ..network.parameters import checked
-from .errors import NESTErrors, notice, refuse, translated
+from ..network.parameters import validate
+from .errors import NESTErrors, notice, refuse, translate_errors
 
 FOREVER = float(np.finfo(float).max)
 EMPTY = np.zeros(0)
@@ -210,9 +210,9 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
     if model.kind in ("neuron", "readout"):
         kinds = NEURON_MODELS[model.variant] if model.kind == "neuron" else {"readout": READOUT_MODELS[model.variant]}
         kind = kinds[model.core]
-        with translated():
+        with translate_errors():
             for row in _rows(kind, values):
-                checked(kind, row, where)
+                validate(kind, row, where)
     if "flush_event_send_interval" in changed and np.min(changed["flush_event_send_interval"]) <= 0:
         raise NESTErrors.BadProperty(f"{where}: flush_event_send_interval > 0 required")
     if model.kind in ("stimulator", "recorder"):

@@ -18,9 +18,9 @@ from ..simulation.digest import Digest
 from ..simulation.finite import find_bad
 from ..timers import Timers
 from .connections import Bundle
+from .network import Wiring
 from .stimuli import Amplitudes, Currents, SpikeTrains, Train
-from .taps import NOBODY, Taps, WeightTap, spread
-from .wiring import Wiring
+from .taps import NOBODY, Taps, WeightTap, send_to_all
 
 AHEAD = 2  # steps by which voltages of readouts are known before they are shown
 
@@ -117,7 +117,7 @@ class Clock:
         steps, index = self._parrots.take(self.step + 1, end + 1).spikes(end - self.step)
         self.taps.put_spikes(self.step + 1 + steps, self.wiring.parrots[index])
         for node in self._generators:
-            emitted = self.trains.emitted(node, self.step, end)
+            emitted = self.trains.list_spikes(node, self.step, end)
             self.taps.put_spikes(emitted, np.full(len(emitted), node))
 
     # ---- recording ---------------------------------------------------------------------------------------------------
@@ -131,13 +131,13 @@ class Clock:
         columns["V_th_adapt"] = shift["E_L"] + shift["V_th"] + shift["adapt_beta"] * adaptation
         for field, values in columns.items():
             if self.taps.wants(field):
-                self.taps.put_neurons(field, step, spread(self.comm, values))
+                self.taps.put_neurons(field, step, send_to_all(self.comm, values))
 
     def put_signals(self, step: int, error: np.ndarray) -> None:
         """Collective: show the learning signals that errors (n_steps, n_readouts) give, from `step` on."""
         if self.taps.wants("learning_signal"):
             own = learning_signal(error, self._feedback)
-            self.taps.put_neurons("learning_signal", step, spread(self.comm, own))
+            self.taps.put_neurons("learning_signal", step, send_to_all(self.comm, own))
 
     def own_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Collective: spikes of all ranks, from those of this one's neurons."""
@@ -151,7 +151,7 @@ class Clock:
     def _watch(self, tap: WeightTap) -> list[tuple[Any, np.ndarray, np.ndarray]]:
         """Tables, places in them and places in the tap of the watched synapses that this rank has."""
         wanted = {(int(b), int(p)): k for k, (b, p) in enumerate(tap.place)}
-        found = []
+        synapses = []
         for name, (table, span) in self._synapses.items():
             members = self.wiring.origin.get(name, ())
             if not any(index in {b for b, _ in wanted} for index, _ in members):
@@ -159,10 +159,10 @@ class Clock:
             for (index, place), local in self._places(table, span, members):
                 keep = [k for k, p in enumerate(place.tolist()) if (index, p) in wanted]
                 number = np.array([wanted[index, int(place[k])] for k in keep], np.int64)
-                found.append((table, local[keep], number))
-        return found
+                synapses.append((table, local[keep], number))
+        return synapses
 
-    def watched(self, which: int) -> np.ndarray:
+    def read_watched_weights(self, which: int) -> np.ndarray:
         """Collective: present weights of the connections that a weight recorder watches."""
         values = np.zeros(len(self.taps.weights[which].source))
         for table, local, number in self._watched[which]:
@@ -183,7 +183,7 @@ class Clock:
         target = np.searchsorted(self._ids(span.projection.post), target)
         mine = np.flatnonzero((target >= span.targets[0]) & (target < span.targets[1]))
         order = mine[np.lexsort((delay[mine], source[mine], target[mine]))]
-        parts = list(table.ordered(span))
+        parts = list(table.yield_places(span))
         local = np.concatenate([part[0] for part in parts]) if parts else np.zeros(0, np.int64)
         result = []
         for k, (index, _) in enumerate(bundles):

@@ -77,14 +77,14 @@ def _run(exchange: Exchange, script: str, arguments: tuple[str, ...]) -> int:
     except SystemExit as stop:
         return _exit_code(exchange, stop)
     except Exception as problem:
-        _fail(exchange, _told(problem, script))
+        _fail(exchange, _format_traceback(problem, script))
         return 1
     finally:
         sys.argv, sys.path[:] = kept
     return 0
 
 
-def _told(problem: Exception, script: str) -> str:
+def _format_traceback(problem: Exception, script: str) -> str:
     """The traceback from the script on, without what runs it."""
     frame = problem.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename != script:

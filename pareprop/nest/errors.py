@@ -59,7 +59,7 @@ def notice(text: str, rank: int = 0) -> None:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Raise errors of the package as NEST's: bad input as `BadProperty`, overflow as `NumericalInstability`."""
     try:
         yield

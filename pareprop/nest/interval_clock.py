@@ -49,7 +49,7 @@ class IntervalClock(Clock):
         # rate that was in force when a source's synapses were updated last, NaN before
         self._latest = {(model, role): np.full(n, np.nan) for model in set(wiring.rates.values())
                         for role, n in self._sizes.items()}  # fmt: skip
-        self._weights = [self.watched(k) for k in range(len(self.taps.weights))]
+        self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
         self._loss = self.engine.loss
         self._window = np.arange(self.n_steps) >= self.n_steps - self._settings.learning_window
 
@@ -82,7 +82,7 @@ class IntervalClock(Clock):
         padded = SpikeLog(self.n_steps)
         padded.append(0, inputs, BEFORE)
         padded.ptr[BEFORE + 1 :] = padded.ptr[BEFORE]
-        self.engine.run_before(padded, self._injected(0, BEFORE), BEFORE, BEFORE + 1)
+        self.engine.run_before(padded, self._take_currents(0, BEFORE), BEFORE, BEFORE + 1)
         if maximum(self.comm, int(self.engine.channel.own.ptr[BEFORE]) > 0):
             raise refuse("spikes in the first two steps", "start with V_m below V_th")
         self._show_neurons(0, 0, BEFORE)
@@ -92,7 +92,7 @@ class IntervalClock(Clock):
     def _begin(self) -> None:
         self._log.ptr[:] = 0
         self._rates = dict(self.etas)
-        self.engine.begin(self._log, self._injected(self._first, 0), self._settings.reset)
+        self.engine.begin(self._log, self._take_currents(self._first, 0), self._settings.reset)
 
     def _check_rates(self) -> None:
         """The rate of an interval is that of its first spikes; scripts change it when NEST's intervals end, two steps
@@ -104,7 +104,7 @@ class IntervalClock(Clock):
             raise refuse("another learning rate within an update interval",
                          f"change eta when the time is a multiple of {self.n_steps * self.dt:g} ms")  # fmt: skip
 
-    def _injected(self, start: int, n: int) -> np.ndarray | None:
+    def _take_currents(self, start: int, n: int) -> np.ndarray | None:
         """Amplitudes of NEST's steps [start, start + n), in as many rows as an interval has steps."""
         if not self.model.size("current"):
             return None
@@ -118,7 +118,7 @@ class IntervalClock(Clock):
         inputs = self.train.take(start + first, start + last)
         self._log.append(first, inputs, last - first)
         if self.model.size("current"):
-            self.engine.inject(self._injected(start, last))
+            self.engine.inject(self._take_currents(start, last))
         self.engine.advance(first, last)
         self._done = last
         self._show_neurons(start, first, last)
@@ -204,4 +204,4 @@ class IntervalClock(Clock):
             item.eta = self.first_etas[model] if self._count == 1 else self._rates[model]
             item.row_etas = None if np.all(rows == item.eta) else rows
         self.engine.optimize()
-        self._weights = [self.watched(k) for k in range(len(self.taps.weights))]
+        self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]

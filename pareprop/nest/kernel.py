@@ -15,14 +15,14 @@ from ..timers import Timers
 from .catalogue import SynapseModel
 from .clock import Clock
 from .connections import SynapseCollection, bundle
-from .errors import NESTErrors, refuse, translated
+from .errors import NESTErrors, refuse, translate_errors
 from .interval_clock import IntervalClock
 from .models import Models
 from .nodes import NodeCollection, NodeTable
 from .parameters import write
 from .random import Generators
 from .recording import METERS, Recorders
-from .settings import DEFAULTS, changed
+from .settings import DEFAULTS, merge_settings
 from .spike_clock import SpikeClock
 from .wiring import wire
 
@@ -83,7 +83,7 @@ class Kernel:
 
     def set(self, values: Mapping[str, Any]) -> None:
         """Set kernel parameters."""
-        self.params = changed(self.params, values, self.simulated, self.nodes.n > 0)
+        self.params = merge_settings(self.params, values, self.simulated, self.nodes.n > 0)
         if values.keys() & {"rng_seed", "local_num_threads", "total_num_virtual_procs"}:
             self._seed()
 
@@ -124,7 +124,7 @@ class Kernel:
             made.set(params)
         return made
 
-    def known(self, nodes: NodeCollection) -> list[str]:
+    def list_parameters(self, nodes: NodeCollection) -> list[str]:
         """Names of all parameters of nodes."""
         keys: dict[str, None] = {}
         for block, _ in nodes.parts():
@@ -251,7 +251,7 @@ class Kernel:
         if synapse_model is not None:
             self.models.synapse(synapse_model)
         rank = {name: k for k, name in enumerate(self.models.synapses)}
-        found = []
+        parts = []
         for index, group in enumerate(self.bundles):
             if synapse_model is not None and group.model.name != synapse_model.removesuffix("_hpc"):
                 continue
@@ -260,10 +260,10 @@ class Kernel:
                 mask &= True if chosen is None else chosen[ids]
             place = np.flatnonzero(mask)
             columns = np.full(len(place), rank[group.model.name]), group.source[place], group.target[place]
-            found.append((*columns, np.full(len(place), index), place))
-        if not found:
+            parts.append((*columns, np.full(len(place), index), place))
+        if not parts:
             return SynapseCollection(self, np.zeros(0, np.int64), np.zeros(0, np.int64))
-        model, source_ids, target_ids, index, place = (np.concatenate(column) for column in zip(*found, strict=True))
+        model, source_ids, target_ids, index, place = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.lexsort((place, index, target_ids, source_ids, model))
         return SynapseCollection(self, index[order], place[order])
 
@@ -304,9 +304,9 @@ class Kernel:
         """Collective: let time go on."""
         n = self.steps(ms)
         start = time.perf_counter()
-        with translated():
+        with translate_errors():
             if self.clock is None and n:
-                self.clock = self._built()
+                self.clock = self._build_clock()
             if n:
                 self.clock.take_rates(self.models.rates())
                 self.step += n
@@ -316,7 +316,7 @@ class Kernel:
             print(f"[ 100% ] Model time: {self.step * self.resolution:.1f} ms, real time: "
                   f"{time.perf_counter() - start:.1f} s")  # fmt: skip
 
-    def _built(self) -> Clock:
+    def _build_clock(self) -> Clock:
         self.recorders.check_history(self.bundles)
         with self.timers.phase("wire"):
             wiring = wire(self.nodes, self.bundles, self.models.synapses, self.params)

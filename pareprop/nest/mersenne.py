@@ -17,11 +17,11 @@ RANK_SYNCED, THREAD_SPECIFIC = 0xC229212D, 0xB84C9BAE  # NEST's constants for th
 MASK = 0xFFFFFFFF
 
 
-def mixed(entropy: list[int], n_words: int) -> np.ndarray:
+def mix_seeds(entropy: list[int], n_words: int) -> np.ndarray:
     """Mix a few 32-bit integers into `n_words` seeds, uint32 (n_words,): four words of state, each a hash of all."""
     hash_, words = 0x43B0D7E5, []
 
-    def hashed(value: int) -> int:
+    def hash_word(value: int) -> int:
         nonlocal hash_
         value ^= hash_
         hash_ = (hash_ * 0x931E8875) & MASK
@@ -32,13 +32,13 @@ def mixed(entropy: list[int], n_words: int) -> np.ndarray:
         result = (0xCA01F9DD * x - 0x4973F715 * y) & MASK
         return result ^ (result >> 16)
 
-    words = [hashed(entropy[i]) if i < len(entropy) else hashed(0) for i in range(4)]
+    words = [hash_word(entropy[i]) if i < len(entropy) else hash_word(0) for i in range(4)]
     for source in range(4):
         for target in range(4):
             if source != target:
-                words[target] = mix(words[target], hashed(words[source]))
+                words[target] = mix(words[target], hash_word(words[source]))
     for value in entropy[4:]:
-        words = [mix(word, hashed(value)) for word in words]
+        words = [mix(word, hash_word(value)) for word in words]
     seeds, hash_ = np.empty(n_words, np.uint32), 0x8B51F9DD
     for k in range(n_words):
         value = words[k % 4] ^ hash_
@@ -48,7 +48,7 @@ def mixed(entropy: list[int], n_words: int) -> np.ndarray:
     return seeds
 
 
-def _tempered(x: np.ndarray) -> np.ndarray:
+def _temper(x: np.ndarray) -> np.ndarray:
     """Words as they are given out; `x` is overwritten."""
     x ^= (x >> np.uint64(29)) & np.uint64(0x5555555555555555)
     x ^= (x << np.uint64(17)) & np.uint64(0x71D67FFFEDA60000)
@@ -67,7 +67,7 @@ class Twister:
     """
 
     def __init__(self, *entropy: int) -> None:
-        seeds = mixed(list(entropy), 2 * N).astype(np.uint64)
+        seeds = mix_seeds(list(entropy), 2 * N).astype(np.uint64)
         self._state = seeds[0::2] | seeds[1::2] << np.uint64(32)
         if not self._state[1:].any() and not int(self._state[0]) >> 31:
             self._state[0] = 1 << 63
@@ -90,7 +90,7 @@ class Twister:
                 np.bitwise_xor(other[:size], word, out=state[first:last])
             state[N - 1] = self._last(int(state[N - 1]), int(state[0]), int(state[M - 1]))
             block[:] = state
-        return _tempered(words.ravel())
+        return _temper(words.ravel())
 
     @staticmethod
     def _last(word: int, following: int, other: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..network.optimizers import Optimizer, optimizer
 from .catalogue import ADAM, NODE_MODELS, OPTIMIZER, SYNAPSE_MODELS, NodeModel, SynapseModel, check_node, old_names
-from .errors import NESTErrors, refuse, translated
+from .errors import NESTErrors, refuse, translate_errors
 
 
 class Models:
@@ -104,7 +104,7 @@ class Models:
             if key not in allowed:
                 raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in params: {key} of an optimizer")
         made = (ADAM if kind == "adam" else {}) | kept | dict(values)
-        with translated():
+        with translate_errors():
             optimizer(made, f"optimizer of {model.name}")
         return made
 
@@ -149,7 +149,7 @@ def _require_same(model: SynapseModel, known: Mapping[str, Any]) -> None:
         raise refuse(f"another {changed[0]} of {model.name} after the first step", "set it before")
 
 
-def made_optimizer(synapse: SynapseModel) -> Optimizer:
+def make_optimizer(synapse: SynapseModel) -> Optimizer:
     """The optimizer that a synapse model describes."""
     return optimizer(synapse.defaults["optimizer"], f"optimizer of {synapse.name}")
 
@@ -180,5 +180,5 @@ def common_optimizer(models: list[SynapseModel], variant: str) -> Optimizer:
         raise refuse("synapse models that differ in batch_size or average_gradient", "give them the same")
     if variant == "spike" and batches - {1}:
         raise NESTErrors.BadProperty(f"batch_size = {max(batches)} must be 1 for eprop_synapse")
-    with translated():
-        return made_optimizer(models[0]) if models else optimizer({}, "optimizer")
+    with translate_errors():
+        return make_optimizer(models[0]) if models else optimizer({}, "optimizer")

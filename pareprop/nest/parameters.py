@@ -31,11 +31,11 @@ def write(kernel: Any, nodes: NodeCollection, params: Mapping[str, Any]) -> None
             )
         start = 0 if len(parts) == 1 else int(np.searchsorted(nodes._ids, block.first + local[0]))
         _write_block(kernel, block, local, {
-            key: _spread(kernel, key, value, len(nodes), start, block.first + local) for key, value in values.items()
+            key: _expand(kernel, key, value, len(nodes), start, block.first + local) for key, value in values.items()
         })  # fmt: skip
 
 
-def _spread(kernel: Any, key: str, value: Any, n: int, start: int, ids: np.ndarray) -> Any:
+def _expand(kernel: Any, key: str, value: Any, n: int, start: int, ids: np.ndarray) -> Any:
     """Bring a value into the form in which blocks keep it: one for all, or one for each node of `ids`."""
     if isinstance(value, Parameter):
         return value.of_nodes(kernel.generators, ids)

@@ -107,7 +107,7 @@ class Parameter:
         """Draw one number."""
         return self._draw(Generators.present.shared, 0)
 
-    def _combined(self, other: Any, action: Callable[[Any, Any], Any], swapped: bool = False) -> Parameter:
+    def _combine(self, other: Any, action: Callable[[Any, Any], Any], swapped: bool = False) -> Parameter:
         if not isinstance(other, Parameter | int | float | np.number):
             return NotImplemented
 
@@ -125,31 +125,31 @@ class Parameter:
                          lambda rng, n: act(self.bulk(rng, n), number), many)  # fmt: skip
 
     def __add__(self, other: Any) -> Parameter:
-        return self._combined(other, operator.add)
+        return self._combine(other, operator.add)
 
     def __radd__(self, other: Any) -> Parameter:
-        return self._combined(other, operator.add, swapped=True)
+        return self._combine(other, operator.add, swapped=True)
 
     def __sub__(self, other: Any) -> Parameter:
-        return self._combined(other, operator.sub)
+        return self._combine(other, operator.sub)
 
     def __rsub__(self, other: Any) -> Parameter:
-        return self._combined(other, operator.sub, swapped=True)
+        return self._combine(other, operator.sub, swapped=True)
 
     def __mul__(self, other: Any) -> Parameter:
-        return self._combined(other, operator.mul)
+        return self._combine(other, operator.mul)
 
     def __rmul__(self, other: Any) -> Parameter:
-        return self._combined(other, operator.mul, swapped=True)
+        return self._combine(other, operator.mul, swapped=True)
 
     def __truediv__(self, other: Any) -> Parameter:
-        return self._combined(other, operator.truediv)
+        return self._combine(other, operator.truediv)
 
     def __pow__(self, exponent: float) -> Parameter:
-        return self._combined(exponent, operator.pow)
+        return self._combine(exponent, operator.pow)
 
     def __neg__(self) -> Parameter:
-        return self._combined(-1.0, operator.mul)
+        return self._combine(-1.0, operator.mul)
 
 
 def uniform(min: float = 0.0, max: float = 1.0) -> Parameter:

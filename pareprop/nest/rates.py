@@ -69,9 +69,9 @@ class Rates:
             `NotImplemented`.
         """
         n, softmax = len(self._readouts), self._softmax
-        found = sum(len(bundle) for bundle in softmax)
+        n_softmax = sum(len(bundle) for bundle in softmax)
         pairs = {pair for bundle in softmax for pair in zip(bundle.source, bundle.target, strict=True)}
-        complete = len(pairs) == found == n * (n - 1) and all(np.all(bundle.weight == 1.0) for bundle in softmax)
+        complete = len(pairs) == n_softmax == n * (n - 1) and all(np.all(bundle.weight == 1.0) for bundle in softmax)
         if (cross_entropy and not complete) or (softmax and not cross_entropy):
             raise refuse(
                 "a softmax over a part of the readouts, or weighted",

@@ -73,21 +73,21 @@ class Recorders:
         name, window = f"{block.model.name} {node}", Window(block, local, dt)
         if block.model.base in METERS:
             every, offset = (round(block.get(key, local) / dt) for key in ("interval", "offset"))
-            ids, fields = np.unique(self._recorded(node)), block.get("record_from", local)
+            ids, fields = np.unique(self._list_recorded(node)), block.get("record_from", local)
             return Meter(name, ids, fields, window, every, offset, dt)
         fields = {"targets": np.int64, "weights": float, "receptors": np.int64}
         weights = block.model.base == "weight_recorder"
         return EventList(name, window, dt, fields if weights else {}, at_arrival=weights)
 
-    def _recorded(self, node: int) -> np.ndarray:
-        found = [targets[recorders == node] for recorders, targets in self._links]
-        return np.concatenate([np.zeros(0, np.int64), *found])
+    def _list_recorded(self, node: int) -> np.ndarray:
+        node_ids = [targets[recorders == node] for recorders, targets in self._links]
+        return np.concatenate([np.zeros(0, np.int64), *node_ids])
 
     def check_history(self, bundles: list[Bundle]) -> None:
         """Refuse to record the length of NEST's buffers, unless nothing learns there, so that it is 0."""
         for block in self._nodes.of_kind("recorder"):
             for local in range(block.n if block.model.base in METERS else 0):
-                ids = self._recorded(block.first + local)
+                ids = self._list_recorded(block.first + local)
                 if HISTORY in block.get("record_from", local) and any(
                         group.model.plastic and np.isin(group.target, ids).any() for group in bundles):  # fmt: skip
                     raise refuse(f"recording {HISTORY}", "it is the length of a buffer that only NEST has")
@@ -102,7 +102,7 @@ class Recorders:
                 if isinstance(recorder, Meter):
                     meters.append(recorder)
                 elif block.model.base == "spike_recorder":
-                    spikes.append((recorder, np.bincount(self._recorded(node), minlength=self._nodes.n + 1)))
+                    spikes.append((recorder, np.bincount(self._list_recorded(node), minlength=self._nodes.n + 1)))
                 else:
                     weights += _weight_taps(recorder, node, block, local, bundles)
         return Taps(meters, spikes, weights, recurrent, readouts)

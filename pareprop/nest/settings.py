@@ -17,7 +17,9 @@ FIXED_IN_A_RUN = {"resolution", "eprop_update_interval", "eprop_learning_window"
                   "rng_seed", "total_num_virtual_procs", "local_num_threads", "rng_type"}  # fmt: skip
 
 
-def changed(present: Mapping[str, Any], values: Mapping[str, Any], runs: bool, has_nodes: bool) -> dict[str, Any]:
+def merge_settings(
+    present: Mapping[str, Any], values: Mapping[str, Any], runs: bool, has_nodes: bool
+) -> dict[str, Any]:
     """Return the kernel parameters after a change.
 
     Parameters

@@ -100,7 +100,7 @@ class SpikeTrains:
         """Stamps and sources of what is emitted with stamps in (clock, end]."""
         stamps, sources = [NOTHING], [NOTHING]
         for node, targets, delays in self._links:
-            mine = self.emitted(node, clock, end)
+            mine = self.list_spikes(node, clock, end)
             stamps.append((mine[:, None] + delays).ravel())
             sources.append(np.tile(targets, len(mine)))
         for node, targets, delays in self._trains:
@@ -116,7 +116,7 @@ class SpikeTrains:
             sources.append(np.repeat(targets[train], n))
         return np.concatenate(stamps), np.concatenate(sources)
 
-    def emitted(self, node: int, clock: int, end: int) -> np.ndarray:
+    def list_spikes(self, node: int, clock: int, end: int) -> np.ndarray:
         """Stamps in (clock, end] of the spikes of a spike generator."""
         block, local = self._nodes.place(node)
         low, high = active(block, local, self._dt)

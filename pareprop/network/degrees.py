@@ -22,20 +22,20 @@ def _normal() -> np.ndarray:
     return np.array([NormalDist().inv_cdf((k + 0.5) / NODES) for k in range(NODES)])
 
 
-def numbers(n_choices: int, indegree: float, sigma_in: float) -> np.ndarray:
+def list_indegrees(n_choices: int, indegree: float, sigma_in: float) -> np.ndarray:
     """Return numbers of synapses, as of equally likely targets."""
     exact = indegree * elementary.exp(sigma_in * _normal() - sigma_in**2 / 2)
     return np.minimum(np.rint(exact), int(AT_MOST * n_choices))
 
 
 @lru_cache(maxsize=4096)
-def silent(n_choices: int, indegree: float, sigma_in: float, sigma_out: float, n_targets: int) -> float:
+def compute_silent(n_choices: int, indegree: float, sigma_in: float, sigma_out: float, n_targets: int) -> float:
     """Return the probability that a source has no synapse onto some targets.
 
     A target with k synapses has a source of weight w with probability 1 - exp(-w c), and c such that the mean is
     k / `n_choices`, as where sources come after times that are exponential with rates w.
     """
-    share = numbers(n_choices, indegree, sigma_in) / max(n_choices, 1)
+    share = list_indegrees(n_choices, indegree, sigma_in) / max(n_choices, 1)
     weight = elementary.exp(sigma_out * _normal())
     weight /= weight.mean()
     c = share.copy()
@@ -45,7 +45,7 @@ def silent(n_choices: int, indegree: float, sigma_in: float, sigma_out: float, n
     return float(np.mean(elementary.exp(-np.outer(c, weight)).mean(axis=0) ** n_targets))
 
 
-def drawn(
+def draw(
     seed: int, name: str, n_sources: int, n_choices: int, indegree: float, sigma_in: float, sigma_out: float,
     targets: tuple[int, int],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # fmt: skip

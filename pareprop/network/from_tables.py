@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from ..errors import VALUE_LIMIT, InputError, shown
+from ..errors import VALUE_LIMIT, InputError, quote
 from . import parameters
-from .connectivity import RULES
-from .model import MAX_SIZE, Model
+from .connectivity import MAX_SIZE, RULES
+from .model import Model
 from .neurons import NEURON_MODELS, READOUT_MODELS
 
 CELL = {"C_m": 1.0, "E_L": 0.0, "tau_m": 20.0}
@@ -89,7 +89,7 @@ def add_populations(
     """
     problems = []
     for number, entry in enumerate(entries):
-        here = f"populations[{number}]" + (f" {shown(entry['name'])}" if isinstance(entry.get("name"), str) else "")
+        here = f"populations[{number}]" + (f" {quote(entry['name'])}" if isinstance(entry.get("name"), str) else "")
         try:
             _add_population(model, entry, here)
         except InputError as problem:
@@ -121,11 +121,11 @@ def _add_population(model: Model, entry: Mapping[str, Any], here: str) -> None:
     kind = {"recurrent": neurons.get(name), "readout": READOUT_MODELS[model.variant]}.get(str(entry.get("role")))
     known = [*PopulationEntry.model_fields, *(kind.model_fields if kind else ())]
     unknown = [key for key in rest if key not in known]
-    problems = [f"{here}: unknown parameter {shown(key)}{parameters.nearest(key, known)}" for key in unknown]
+    problems = [f"{here}: unknown parameter {quote(key)}{parameters.nearest(key, known)}" for key in unknown]
     for needed, values in ((PopulationEntry, own), (kind, {key: rest[key] for key in rest if key not in unknown})):
         try:
             if needed:
-                parameters.checked(needed, values, here)
+                parameters.validate(needed, values, here)
         except InputError as problem:
             problems.append(str(problem))
     if problems:
@@ -147,15 +147,17 @@ def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
     for number, entry in enumerate(entries):
         here = f"projections[{number}]"
         try:
-            found = parameters.checked(ProjectionEntry, entry, here)
-            ends = {"pre": found.pre, "post": found.post}
-            unknown = [f"{here}: {key} = {shown(name)} is no population{parameters.nearest(name, populations)}"
+            fields = parameters.validate(ProjectionEntry, entry, here)
+            ends = {"pre": fields.pre, "post": fields.post}
+            unknown = [f"{here}: {key} = {quote(name)} is no population{parameters.nearest(name, populations)}"
                        for key, name in ends.items() if name not in populations]  # fmt: skip
             if unknown:
                 raise InputError("; ".join(unknown))
-            options = {key: getattr(found, key) for key in found.model_fields_set - {"pre", "post", "delay"}}
-            delay = tuple(found.delay) if isinstance(found.delay, list) and found.rule != "explicit" else found.delay
-            model.connect(populations[found.pre], populations[found.post], delay=delay, **options)
+            options = {key: getattr(fields, key) for key in fields.model_fields_set - {"pre", "post", "delay"}}
+            delay = fields.delay
+            if isinstance(delay, list) and fields.rule != "explicit":
+                delay = tuple(delay)
+            model.connect(populations[fields.pre], populations[fields.post], delay=delay, **options)
         except InputError as problem:
             problems.append(str(problem) if str(problem).startswith(here) else f"{here}: {problem}")
     return problems

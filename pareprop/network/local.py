@@ -102,7 +102,7 @@ class LocalNetwork:
     def heard(self) -> np.ndarray:
         """Return the neurons with targets on this rank, and its own, int64 ascending; before rows are left out."""
         tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
-        return np.unique(np.concatenate([np.arange(*self.neurons), *(table.used() for table in tables)]))
+        return np.unique(np.concatenate([np.arange(*self.neurons), *(table.list_used_neurons() for table in tables)]))
 
     def _projections(self, pre: tuple[str, ...], post: str) -> list:
         return [item for item in self.model.projections if item.pre.role in pre and item.post.role == post]

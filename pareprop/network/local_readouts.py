@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from .. import elementary
-from ..errors import shown
+from ..errors import quote
 from .parameters import Frozen
 
 
@@ -49,4 +49,4 @@ class LocalReadouts(Frozen):
 def names(of: Any) -> tuple[str, ...]:
     """Return the names of one population or of several, given by themselves or by name."""
     given = of if isinstance(of, list | tuple) else [of]
-    return tuple(item if isinstance(item, str) else getattr(item, "name", shown(item)) for item in given)
+    return tuple(item if isinstance(item, str) else getattr(item, "name", quote(item)) for item in given)

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from ..errors import InputError
 from ..kernels import optimizers as kernel
-from .parameters import Frozen, checked, nearest
+from .parameters import Frozen, nearest, validate
 
 
 class Optimizer(Frozen, ABC):
@@ -154,4 +154,4 @@ def optimizer(values: Mapping[str, Any], origin: str) -> Optimizer:
     kind = values.get("type", "gradient_descent")
     if kind not in tuple(OPTIMIZERS):
         raise InputError(f"{origin}: unknown optimizer type '{kind}'{nearest(str(kind), OPTIMIZERS)}")
-    return checked(OPTIMIZERS[kind], values, origin)
+    return validate(OPTIMIZERS[kind], values, origin)

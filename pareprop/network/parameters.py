@@ -21,7 +21,7 @@ from pydantic import (
 )  # fmt: skip
 
 from .. import files
-from ..errors import VALUE_LIMIT, InputError, shortened, shown
+from ..errors import VALUE_LIMIT, InputError, quote, shorten
 
 FLOAT_MAX = float(np.finfo(float).max)
 PROBLEMS = 100  # reported at once
@@ -48,10 +48,10 @@ class Text(str):
 def value_of(text: str) -> Any:
     """Parse the value of a setting "key=value" as TOML; return what is not TOML as text."""
     try:
-        found = files.toml(f"value = {text}")
+        table = files.parse_toml(f"value = {text}")
     except ValueError:
         return Text(text)
-    return found["value"] if len(found) == 1 else Text(text)  # a line break ends the value
+    return table["value"] if len(table) == 1 else Text(text)  # a line break ends the value
 
 
 @cache
@@ -136,10 +136,10 @@ def _distribution(given: Mapping[str, Any]) -> Normal | Uniform:
         errors = problem.errors()[:PROBLEMS]
     unknown = [str(error["loc"][0]) for error in errors if error["type"] == "extra_forbidden"]
     keys = ["low", "high"] if uniform else ["mean", "std"]
-    told = [f"unknown key {shown(key)}{nearest(key, keys)}" for key in unknown]
+    told = [f"unknown key {quote(key)}{nearest(key, keys)}" for key in unknown]
     for error in errors if not told else ():
         key = ".".join(map(str, error["loc"][:1]))
-        value = "" if error["type"] == "missing" or not key else f" = {shown(error['input'])}"
+        value = "" if error["type"] == "missing" or not key else f" = {quote(error['input'])}"
         text = "is missing" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
         told.append(f"{key}{value}: {text}" if value else f"{key} {text}".strip())
     raise ValueError("; ".join(told))
@@ -148,7 +148,7 @@ def _distribution(given: Mapping[str, Any]) -> Normal | Uniform:
 Value = Annotated[float | np.ndarray | Normal | Uniform, BeforeValidator(plain)]
 
 
-def checked(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
+def validate(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
     """Build a checked description.
 
     Parameters
@@ -176,13 +176,21 @@ def checked(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
         raise InputError("; ".join(_explain(kind, error, origin) for error in problem.errors()[:PROBLEMS])) from None
 
 
+def check_lengths(values: Frozen, size: int, origin: str) -> None:
+    """Raise `InputError` if an array among checked values has not one value for each of `size` neurons."""
+    for key in type(values).model_fields:
+        value = getattr(values, key)
+        if isinstance(value, np.ndarray) and len(value) != size:
+            raise InputError(f"{origin}: {key} has {len(value)} values for {size} neurons")
+
+
 def _explain(kind: type[BaseModel], error: Any, origin: str) -> str:
-    key = shortened(".".join(str(part) for part in error["loc"][:1]), VALUE_LIMIT)
+    key = shorten(".".join(str(part) for part in error["loc"][:1]), VALUE_LIMIT)
     if error["type"] == "extra_forbidden":
         return f"{origin}: unknown parameter '{key}'{nearest(key, kind.model_fields)}"
-    text = shortened(error["msg"].removeprefix("Value error, "))
+    text = shorten(error["msg"].removeprefix("Value error, "))
     given = error["input"]
-    value = f" = {shown(given)}" if key and not isinstance(given, dict) else ""
+    value = f" = {quote(given)}" if key and not isinstance(given, dict) else ""
     return f"{origin}: {key}{value}: {text}" if key else f"{origin}: {text}"
 
 
@@ -190,7 +198,7 @@ def nearest(name: str, known: Any) -> str:
     """Return a hint: the known name nearest to `name`, or a list of the known names if none is near."""
     known = [item for item in known if len(item) <= VALUE_LIMIT][:PROBLEMS]  # longer ones would take minutes
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= VALUE_LIMIT else []
-    return f", did you mean '{close[0]}'?" if close else shortened(f" (known: {', '.join(known)})")
+    return f", did you mean '{close[0]}'?" if close else shorten(f" (known: {', '.join(known)})")
 
 
 def _extremes(value: Any) -> tuple[float, float] | None:

@@ -16,11 +16,11 @@ from .parameters import Frozen
 PAIRS = 2**22  # of cells, whose distances are held at a time
 
 
-def _positions(value: Any) -> Any:
+def _read_positions(value: Any) -> Any:
     """Turn positions, or the path of a `.npy` file of them, into an array."""
     if isinstance(value, str | Path):
         try:
-            with files.opened(value) as file:
+            with files.open_regular(value) as file:
                 value = np.load(file, allow_pickle=False)
         except OSError as problem:
             raise ValueError(f"{value}: {problem.strerror or problem}") from None
@@ -32,7 +32,7 @@ def _positions(value: Any) -> Any:
         raise ValueError("must be numbers, one row for each cell") from None
 
 
-Positions = Annotated[np.ndarray | None, BeforeValidator(_positions)]
+Positions = Annotated[np.ndarray | None, BeforeValidator(_read_positions)]
 
 
 class Space(Frozen):
@@ -93,7 +93,7 @@ class Space(Frozen):
         return float(self.probability(np.stack(np.meshgrid(*axes), axis=-1)).mean())
 
 
-def drawn(
+def draw(
     space: Space, seed: int, name: str, ends: tuple[str, str], n_sources: int, leaves_out_self: bool,
     probability: float, targets: tuple[int, int],
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:  # fmt: skip
@@ -134,11 +134,12 @@ def drawn(
     sources = space.positions(space.sources, seed, ends[0], np.arange(n_sources))
     places = space.positions(space.targets, seed, ends[1], wanted)
     shape = np.maximum(1, np.floor(np.array(space.extent) / space.cutoff)).astype(np.int64)
-    cell_of, key = [_cells(space, shape, where) for where in (sources, places)], rng.key(seed, f"{name}/topology")
+    cell_of = [_number_cells(space, shape, where) for where in (sources, places)]
+    key = rng.key(seed, f"{name}/topology")
     by_cell = [np.argsort(cells, kind="stable") for cells in cell_of]
     cells, starts = np.unique(cell_of[1][by_cell[1]], return_index=True)
     for cell, group in zip(cells, np.split(by_cell[1], starts[1:]), strict=True):
-        near = _near(space, shape, cell, cell_of[0], by_cell[0])
+        near = _find_near(space, shape, cell, cell_of[0], by_cell[0])
         for some in np.array_split(group, -(-len(group) * len(near) // PAIRS) or 1):
             chance = probability * space.probability(sources[near] - places[some][:, None])
             hit = rng.uniform(key, wanted[some], len(near)) < chance
@@ -147,14 +148,14 @@ def drawn(
             yield wanted[some], hit.sum(axis=1), near[np.nonzero(hit)[1]]
 
 
-def _cells(space: Space, shape: np.ndarray, where: np.ndarray) -> np.ndarray:
+def _number_cells(space: Space, shape: np.ndarray, where: np.ndarray) -> np.ndarray:
     """Return the number of the grid cell in which each position lies; cells are at least as wide as the cutoff."""
     index = np.floor(where / np.array(space.extent) * shape).astype(np.int64)
     index = index % shape if space.periodic else np.clip(index, 0, shape - 1)
     return np.ravel_multi_index(tuple(index.T), tuple(shape))
 
 
-def _near(space: Space, shape: np.ndarray, cell: int, cells: np.ndarray, order: np.ndarray) -> np.ndarray:
+def _find_near(space: Space, shape: np.ndarray, cell: int, cells: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Return the sources in a cell and its neighbours, ascending; `order` sorts them by cell."""
     here = np.array(np.unravel_index(cell, tuple(shape)))
     around = here + np.array(list(itertools.product((-1, 0, 1), repeat=len(shape))))

@@ -184,22 +184,23 @@ class SynapseTable:
     def row_signs(self) -> np.ndarray:
         """Return the sign that the weights of each row keep, int8 (n_rows,); (0,) if no projection keeps signs."""
         bound = [span for span in self.spans if span.projection.keeps_signs]
-        found = np.zeros((len(self.row_ptr) - 1) * bool(bound), np.int8)
+        signs = np.zeros((len(self.row_ptr) - 1) * bool(bound), np.int8)
         for span in bound:
-            found[span.rows : span.rows + len(span.delays) * span.n_sources] = span.row_signs()
-        return found
+            signs[span.rows : span.rows + len(span.delays) * span.n_sources] = span.row_signs()
+        return signs
 
-    def used(self) -> np.ndarray:
+    def list_used_neurons(self) -> np.ndarray:
         """Return the recurrent neurons that have synapses here, int64 ascending."""
-        found = [np.zeros(0, np.int64)]
+        neurons = [np.zeros(0, np.int64)]
         for row, source, sources in self.blocks[self.blocks[:, LOG] == 1, :3]:
-            found.append(source + np.flatnonzero(np.diff(self.row_ptr[row : row + sources - source + 1])))
-        return np.unique(np.concatenate(found))
+            neurons.append(source + np.flatnonzero(np.diff(self.row_ptr[row : row + sources - source + 1])))
+        return np.unique(np.concatenate(neurons))
 
     def compact(self, sources: np.ndarray) -> None:
-        """Keep only rows of inputs and of the recurrent neurons `sources` (int64 ascending, all `used` ones).
+        """Keep only rows of inputs and of some recurrent neurons, among them all that have synapses here.
 
-        From then on blocks number neurons by their place in `sources`. Projections without synapses keep no rows.
+        From then on blocks number neurons by their place in `sources` (int64 ascending). Projections without synapses
+        keep no rows.
         """
         parts = np.split(self.blocks, np.cumsum([len(span.delays) for span in self.spans]))[:-1]  # views, by span
         chosen = [self._chosen(span, blocks, sources) for span, blocks in zip(self.spans, parts, strict=True)]
@@ -237,13 +238,13 @@ class SynapseTable:
 
     def whole_rows(self) -> tuple[np.ndarray, int]:
         """Return the rows' numbers in a table with rows for all sources, int64 (n_rows,), and that table's n_rows."""
-        found, first = [np.zeros(0, np.int64)], 0
+        numbers, first = [np.zeros(0, np.int64)], 0
         for span in self.spans:
             n, sources = span.projection.pre.size, np.arange(span.n_sources)
             starts = first + n * np.arange(len(span.delays))
-            found.append((starts[:, None] + span.source(sources)).ravel())
+            numbers.append((starts[:, None] + span.source(sources)).ravel())
             first += n * len(span.delays)
-        return np.concatenate(found), first
+        return np.concatenate(numbers), first
 
     def chunks(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield the span's synapses in canonical order: by target, source, delay.
@@ -264,17 +265,17 @@ class SynapseTable:
         index : np.ndarray
             int64 (n,), places in `weight`.
         """
-        for index, rows in self.ordered(span, limit, rows=True):
+        for index, rows in self.yield_places(span, limit, rows=True):
             target = self.target[index].astype(np.int64) - span.base + span.targets[0]
             yield span.source(rows), target, span.delays[rows // span.n_sources], index
 
-    def owned(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[np.ndarray]:
+    def yield_own_places(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[np.ndarray]:
         """Yield the places in `weight` of the span's synapses in an order in which ranks' shares do not overlap.
 
         Canonical order, or by source, delay, target if ranks own sources. About `limit` are held at a time.
         """
         if not self.by_source:
-            yield from (index for index, _ in self.ordered(span, limit))
+            yield from (index for index, _ in self.yield_places(span, limit))
             return
         n_sources = span.n_sources
         rows = span.rows + np.arange(len(span.delays) * n_sources).reshape(len(span.delays), n_sources).T.ravel()
@@ -283,7 +284,7 @@ class SynapseTable:
             n = counts[part]
             yield np.repeat(self.row_ptr[rows[part]] - (np.cumsum(n) - n), n) + np.arange(n.sum())
 
-    def ordered(
+    def yield_places(
         self, span: ProjectionSlice, limit: int = 1_000_000, rows: bool = False
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the places in `weight` of the span's synapses in canonical order, and with `rows` the row of each."""

@@ -28,7 +28,7 @@ def open_results(path: Path) -> Iterator[h5py.File]:
     """
     if not path.is_file():
         raise InputError(f"no results to plot: {path} does not exist or is no file")
-    with files.results(path) as file:
+    with files.open_results(path) as file:
         yield file
 
 
@@ -40,8 +40,8 @@ def text(node: h5py.HLObject, name: str) -> str:
 
 def child(node: h5py.Group, name: str) -> h5py.Group | None:
     """Return the group of that name, None when it is absent or something else."""
-    found = node.get(name)
-    return found if isinstance(found, h5py.Group) else None
+    node_below = node.get(name)
+    return node_below if isinstance(node_below, h5py.Group) else None
 
 
 def dataset(node: h5py.Group, name: str, ndim: int = 1) -> h5py.Dataset | None:
@@ -52,20 +52,20 @@ def dataset(node: h5py.Group, name: str, ndim: int = 1) -> h5py.Dataset | None:
     InputError
         When it is there with another number of axes or without numbers.
     """
-    found = node.get(name)
-    if found is None:
+    data = node.get(name)
+    if data is None:
         return None
-    if not isinstance(found, h5py.Dataset) or found.ndim != ndim or found.dtype.kind not in "iufb":
+    if not isinstance(data, h5py.Dataset) or data.ndim != ndim or data.dtype.kind not in "iufb":
         raise InputError(f"{node.file.filename}: {node.name.rstrip('/')}/{name} must be a numeric array, ndim {ndim}")
-    return found
+    return data
 
 
 def values(node: h5py.Group, name: str, ndim: int = 1) -> np.ndarray | None:
     """Read a whole dataset; None when it is absent. Errors as in `dataset`."""
-    found = dataset(node, name, ndim)
-    if found is not None:
-        require_bytes(found.size * found.dtype.itemsize, f"{node.file.filename}: {found.name}")
-    return None if found is None else found[...]
+    data = dataset(node, name, ndim)
+    if data is not None:
+        require_bytes(data.size * data.dtype.itemsize, f"{node.file.filename}: {data.name}")
+    return None if data is None else data[...]
 
 
 def pair(node: h5py.Group, first: str, second: str) -> tuple[np.ndarray, np.ndarray] | None:

@@ -22,7 +22,7 @@ from .. import rng
 from ..engines.interval import IntervalSettings
 from ..engines.sample import Sample
 from ..engines.spike import SpikeSettings
-from ..errors import InputError, shown
+from ..errors import InputError, quote
 from ..machine import peak_rss_bytes, require_bytes
 from ..network.model import Model
 from ..network.optimizers import GradientDescent
@@ -243,6 +243,6 @@ def check(**sizes: int) -> None:
         if value < bound:
             raise InputError(f"--{name} = {value} must be at least {bound}")
         if value > LARGEST:
-            raise InputError(f"--{name} = {shown(value)} must be at most {LARGEST}")
+            raise InputError(f"--{name} = {quote(value)} must be at most {LARGEST}")
     steps, inputs = sizes["steps"], sizes["inputs"]
     require_bytes(steps * (16 + int(4 * INPUT_PROBABILITY * inputs)), f"noise of {inputs} inputs in {steps} steps")

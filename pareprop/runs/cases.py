@@ -13,12 +13,12 @@ import numpy as np
 
 from .. import files
 from ..engines.sample import Sample
-from ..errors import InputError, shortened
+from ..errors import InputError, shorten
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.neurons import NEURON_MODELS
 from ..network.optimizers import optimizer
-from ..network.parameters import checked
+from ..network.parameters import validate
 from ..network.rewire import Rewire
 from . import case_fields as fields
 from . import reward_cases
@@ -75,7 +75,7 @@ def load(path: str | Path) -> Case:
         If the file is damaged or inconsistent; the message names file, key, value and bound.
     """
     try:
-        with files.hdf5(path) as file:
+        with files.open_hdf5(path) as file:
             return _read(Path(path).name, file)
     except InputError as problem:
         raise InputError(f"case {path}: {problem}") from None
@@ -85,7 +85,7 @@ def load(path: str | Path) -> Case:
 
 def _first_line(problem: Exception) -> str:
     text = str(getattr(problem, "strerror", None) or problem).strip("'\"").splitlines()
-    return shortened(text[0]) if text else type(problem).__name__
+    return shorten(text[0]) if text else type(problem).__name__
 
 
 def _read(name: str, file: h5py.File) -> Case:
@@ -96,7 +96,7 @@ def _read(name: str, file: h5py.File) -> Case:
     if variant not in tuple(NEURON_MODELS):
         raise InputError(f"variant is '{variant}', must be 'interval' or 'spike'")
     loss = reward_cases.loss(attributes) if attributes["format"] == reward_cases.FORMAT else None
-    arrays = reward_cases.arrays(file, attributes) if loss else _arrays(file, variant)
+    arrays = reward_cases.read_arrays(file, attributes) if loss else _arrays(file, variant)
     n_out = reward_cases.n_readouts(attributes) if loss else arrays["targets"].shape[1]
     model = _model(variant, file, attributes, arrays["inputs"].shape[1], n_out)
     model.loss = loss
@@ -105,9 +105,9 @@ def _read(name: str, file: h5py.File) -> Case:
     if not fields.number(attributes, "weights_tolerance") >= 0:
         raise InputError(f"weights_tolerance = {attributes['weights_tolerance']} must be at least 0")
     group = fields.group(file, "expected")
-    told = reward_cases.expected(group, arrays) if loss else {}
+    told = reward_cases.read_expected(group, arrays) if loss else {}
     signal = (len(arrays["inputs"]), n_out)
-    return Case(name, model, attributes, arrays, _expected(group, file, signal) | told)
+    return Case(name, model, attributes, arrays, _read_expected(group, file, signal) | told)
 
 
 def _arrays(file: h5py.File, variant: str) -> dict[str, np.ndarray]:
@@ -132,7 +132,7 @@ def _check_interval(attributes: dict[str, Any], n_steps: int) -> None:
         raise InputError(f"learning_window = {window} must lie in [{lowest}, {interval}]")
 
 
-def _expected(group: h5py.Group, file: h5py.File, signal: tuple[int, int]) -> dict[str, np.ndarray]:
+def _read_expected(group: h5py.Group, file: h5py.File, signal: tuple[int, int]) -> dict[str, np.ndarray]:
     shapes = {key: file[key].shape for key in ("w_in", "w_rec", "w_out")}
     shapes["readout_signal"] = signal
     shapes["spike_steps"] = shapes["spike_ids"] = (fields.dataset(group, "spike_steps").size,)
@@ -192,7 +192,7 @@ def _rewiring(file: h5py.File) -> dict[str, tuple[Rewire, bool]]:
     for name in names:
         if name not in ("w_in", "w_rec"):
             raise InputError(f"rewire: projections = '{name}' must be w_in or w_rec")
-    rule = checked(Rewire, values, "rewire")
+    rule = validate(Rewire, values, "rewire")
     return dict.fromkeys(names, (rule, autapses))
 
 
@@ -200,10 +200,10 @@ def _signs(file: h5py.File, key: str, size: int) -> np.ndarray:
     """Return the signs of the sources of a matrix, 0 if the case has none."""
     if f"sign_{key}" not in file:
         return np.zeros(size, np.int8)
-    found = fields.array(file, f"sign_{key}", 1)
-    if len(found) != size:
-        raise InputError(f"dataset 'sign_{key}' has {len(found)} values, must have {size}")
-    return found
+    signs = fields.array(file, f"sign_{key}", 1)
+    if len(signs) != size:
+        raise InputError(f"dataset 'sign_{key}' has {len(signs)} values, must have {size}")
+    return signs
 
 
 def _neurons(model: Model, key: str, node: h5py.Group) -> Population:

@@ -14,9 +14,7 @@ from ..parallel import launcher
 from ..parallel.collectives import guarded
 from ..parallel.exchange import Exchange
 from ..simulation.digest import Digest
-from ..simulation.loop import check_replicas
 from ..storage import nest_script, sonata, sonata_network
-from ..storage.recorder import check
 from ..tasks import TASKS
 from . import compare, config, provenance, verify
 from . import run as runs
@@ -25,12 +23,10 @@ from .benchmark import check as check_bench
 from .benchmark import model as bench_model
 from .benchmark import run as run_bench
 from .cases import load
-from .directory import CONFIG, RESULTS, claimed, reopened
+from .directory import CONFIG, RESULTS, claim_directory, reopen_directory
 from .options import FiniteFloat, GivenPath
-from .run import Run
-from .summary import start_lines
+from .run import EXIT_CHECKPOINTED, Run
 
-EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal stopped the run after a checkpoint; resume it
 SET = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
 REPLICAS = click.option(
     "--replicas", type=int, default=1, metavar="R", help="Number of groups of ranks that run each batch in parallel."
@@ -60,30 +56,20 @@ def run(
     with guarded(exchange.comm):
         chosen = config.load(source, settings)
     group = launcher.split(exchange, replicas)
-    with guarded(exchange.comm):
-        model = chosen.task.model()  # before anything is written
-        check_replicas(replicas, model, chosen.task.settings())
-        check(chosen.record, model)
-        footprint.require(model, chosen.task.n_steps, size=group.size)
-    with claimed(exchange.comm, out, chosen.task.name, overwrite) as directory:
-        if seeds == 1:
-            _begin(exchange, chosen, directory, until, group)
-            return
+    if seeds == 1:
+        _end(runs.train(chosen, out, exchange, group, until, overwrite=overwrite))
+        return
+    runs.require_possible(chosen, group)
+    with claim_directory(exchange.comm, out, chosen.task.name, overwrite) as directory:
         parts = []
         for number in range(chosen.task.seed, chosen.task.seed + seeds):
             with guarded(exchange.comm):
                 own = config.load(source, (*settings, f"run.seed={number}"))
-            with claimed(exchange.comm, str(directory / f"seed-{number}"), chosen.task.name, overwrite) as part:
-                _begin(exchange, own, part, until, group)
+            part = directory / f"seed-{number}"
+            _end(runs.train(own, str(part), exchange, group, until, overwrite=overwrite))
             parts.append(part)
         if exchange.rank == 0:
             runs.draw_seeds(parts, directory)
-
-
-def _begin(exchange: Exchange, chosen: config.Config, directory: Path, until: int | None, group: Exchange) -> None:
-    begun = Run(chosen, directory, exchange, until, True, group)
-    begun.begin()
-    _end(begun)
 
 
 @click.command()
@@ -99,25 +85,18 @@ def resume(
     """Continue a run from its latest undamaged checkpoint, on any number of ranks."""
     settings = (*settings, "run.figures=none") if no_figures else settings
     group = launcher.split(exchange, replicas)
-    with reopened(exchange.comm, directory) as sections:
+    with reopen_directory(exchange.comm, directory) as sections:
         source = str(directory / CONFIG)
         chosen = config.from_sections(config.kind_of(sections, source), sections, source, settings)
         resumed = Run(chosen, directory, exchange, until, True, group)
-        complaints = resumed.resume()
-        if exchange.rank == 0:
-            for line in complaints:
-                click.echo(f"pareprop: warning: {line}; the one before is used", err=True)
-            click.echo(f"resumed: {resumed.checkpoints.latest}, {resumed.simulation.iteration} iterations done")
-        _end(resumed)
+        resumed.resume()
+        resumed.train()
+    _end(resumed)
 
 
 def _end(run: Run) -> None:
-    """Collective: train; exit with `EXIT_CHECKPOINTED` if a signal stopped the run early."""
-    told = start_lines(run.simulation, run.last)
-    if run.exchange.rank == 0:
-        click.echo("\n".join(told))
-        click.echo(f"configuration: {run.directory / CONFIG}, digest {run.config.digest()[:16]}")
-    if run.train() and run.simulation.iteration < run.config.task.iterations:
+    """Exit with `EXIT_CHECKPOINTED` if a signal stopped the run early."""
+    if run.signal:
         sys.exit(EXIT_CHECKPOINTED)
 
 

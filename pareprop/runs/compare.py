@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import InputError, shown
+from ..errors import InputError, quote
 from ..storage import joined_file
 from ..storage.checkpoint_read import MISFITS, differences
 
@@ -31,10 +31,10 @@ def compare(first: Path, second: Path) -> list[str]:
     with ExitStack() as stack:
         a, b = (stack.enter_context(_open(path / "results.h5")) for path in (first, second))
         try:
-            found = differences(json.loads(a.attrs["config"]), json.loads(b.attrs["config"]))
+            changes = differences(json.loads(a.attrs["config"]), json.loads(b.attrs["config"]))
         except MISFITS as problem:
             raise InputError(f"{first} or {second}: attribute config is missing or malformed: {problem}") from None
-        lines = [f"configuration: {line.replace(', now ', ' in the first, ')} in the second" for line in found]
+        lines = [f"configuration: {line.replace(', now ', ' in the first, ')} in the second" for line in changes]
         try:
             lines += _first(_losses(a, b)) + _first(_spikes(a, b)) + _first(_weights(a, b))
         except OSError as problem:
@@ -50,10 +50,10 @@ def compare(first: Path, second: Path) -> list[str]:
 
 def _open(path: Path) -> h5py.File:
     try:
-        file = files.hdf5(path)
+        file = files.open_hdf5(path)
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
-        raise InputError(f"{shown(str(path.parent))} is not a run directory: {reason}") from None
+        raise InputError(f"{quote(str(path.parent))} is not a run directory: {reason}") from None
     if file.attrs.get("format") != files.RUN_FORMAT:
         file.close()
         raise InputError(f"{path} is not the result of a run: attribute format must be {files.RUN_FORMAT}")
@@ -85,7 +85,7 @@ def _spikes(a: h5py.File, b: h5py.File) -> Iterator[str]:
     paths = [Path(file.filename).with_name("record.h5") for file in (a, b)]
     if all(path.is_file() for path in paths):
         with ExitStack() as stack:
-            recordings = [stack.enter_context(joined_file.opened(path)) for path in paths]
+            recordings = [stack.enter_context(joined_file.open_joined(path)) for path in paths]
             if all("spikes" in file for file in recordings):
                 yield from _difference(*([file[f"spikes/{key}"] for key in SPIKE] for file in recordings))
     for name in ("first", "last"):

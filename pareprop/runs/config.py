@@ -16,13 +16,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from .. import files
-from ..errors import VALUE_LIMIT, InputError, shortened, shown
+from ..errors import VALUE_LIMIT, InputError, quote, shorten
 from ..network.parameters import PROBLEMS, Frozen, nearest, value_of
 from ..storage.checkpoint_observer import Checkpoint
 from ..storage.recorder import Record
 from ..tasks import TASKS, TaskBase
 
-FREE = ("iterations", "figures", "log")  # keys of [run] that a resumed run may change
+FREE = ("iterations", "figures", "log", "script")  # keys of [run] that a resumed run may change
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
 
 
@@ -36,21 +36,21 @@ class Config:
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """Return all keys by section, as JSON types; paths as text."""
-        found: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
-        found["task"]["name"] = self.task.name
+        sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+        sections["task"]["name"] = self.task.name
         for key, value in self.task.model_dump(mode="json").items():
-            found[_section(type(self.task), key)][key] = value
+            sections[_section(type(self.task), key)][key] = value
         for name in ("record", "checkpoint"):
-            found[name] = getattr(self, name).model_dump(mode="json")
-        return found
+            sections[name] = getattr(self, name).model_dump(mode="json")
+        return sections
 
     def identity(self) -> dict[str, Any]:
         """Return the keys that a resumed run must have in common: all except its length and what it writes."""
-        found = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
+        sections = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
         for key in FREE:
-            del found["run"][key]
-        found["task"] |= self.task.fingerprint()
-        return found
+            sections["run"].pop(key, None)
+        sections["task"] |= self.task.fingerprint()
+        return sections
 
     def json(self) -> str:
         """Return all keys by section as JSON."""
@@ -115,17 +115,22 @@ def load(source: str, settings: Iterable[str] = ()) -> Config:
         sections = read(Path(source))
         return from_sections(kind_of(sections, source), sections, source, settings)
     if source not in TASKS:
-        raise InputError(f"unknown task {shown(source)}{nearest(source, TASKS)}")
+        raise InputError(f"unknown task {quote(source)}{nearest(source, TASKS)}")
     return from_sections(TASKS[source], {}, source, settings)
 
 
 def kind_of(sections: Mapping[str, Any], source: str) -> type[TaskBase]:
     """Return the task that the sections of a file name."""
+    run = sections.get("run", {})
+    if isinstance(run, dict) and "script" in run:
+        raise InputError(
+            f"{source}: a script trained this run and describes its network; pareprop.run(..., restart=True) goes on"
+        )
     name = sections.get("task", {}).get("name") if isinstance(sections.get("task", {}), dict) else None
     if name is None:
         raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
     if not isinstance(name, str) or name not in TASKS:
-        raise InputError(f"{source}: [task] name = {shown(name)} is not a task{nearest(str(name), TASKS)}")
+        raise InputError(f"{source}: [task] name = {quote(name)} is not a task{nearest(str(name), TASKS)}")
     return TASKS[name]
 
 
@@ -148,12 +153,12 @@ def from_sections(
         elif key not in known[section] and len(problems) > PROBLEMS:
             problems.append(origin)  # it is counted; to look for near names takes long
         elif key not in known[section]:
-            problems.append(f"{origin}: {_unknown(section, key, known)}")
+            problems.append(f"{origin}: {_explain_unknown(section, key, known)}")
         else:
             values[section if section in parts else "task"][key] = value, origin
     made = {name: _make(parts[name], values[name], source, problems) for name in parts}
     if problems:
-        told = [shortened(" ".join(problem.splitlines())) for problem in problems[:PROBLEMS]]
+        told = [shorten(" ".join(problem.splitlines())) for problem in problems[:PROBLEMS]]
         many = "\n  ".join([f"{len(problems)} problems:", *told])
         raise InputError(many if len(problems) > 2 else "; ".join(told))
     return Config(**made)
@@ -162,7 +167,7 @@ def from_sections(
 def read(path: Path) -> dict[str, Any]:
     """Return the sections of a configuration file, unchecked."""
     try:
-        return files.toml(files.read(path).decode())
+        return files.parse_toml(files.read(path).decode())
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
     except ValueError as problem:
@@ -173,8 +178,8 @@ def _from_file(sections: Mapping[str, Any], source: str, problems: list[str]) ->
     entries = []
     for section, keys in sections.items():
         if isinstance(keys, Mapping):
-            here = f"{source}: [{shortened(section, VALUE_LIMIT)}]"
-            entries += [(section, key, value, f"{here} {shortened(key, VALUE_LIMIT)}") for key, value in keys.items()]
+            here = f"{source}: [{shorten(section, VALUE_LIMIT)}]"
+            entries += [(section, key, value, f"{here} {shorten(key, VALUE_LIMIT)}") for key, value in keys.items()]
             if section not in SECTIONS and not keys:
                 problems.append(f"{source}: unknown section [{section}]{nearest(section, SECTIONS)}")
         else:
@@ -196,15 +201,15 @@ def _from_settings(
         elif len(places) > 1:
             problems.append(f"{origin}: '{key}' is a key of {' and '.join(places)}; write {places[0]}.{key}")
         elif not places:
-            problems.append(f"{origin}: {_unknown('', key, known)}")
+            problems.append(f"{origin}: {_explain_unknown('', key, known)}")
         else:
             entries.append((places[0], key, value_of(value.strip()), origin))
     return entries
 
 
-def _unknown(section: str, key: str, known: Mapping[str, list[str]]) -> str:
+def _explain_unknown(section: str, key: str, known: Mapping[str, list[str]]) -> str:
     elsewhere = [place for place, keys in known.items() if key in keys]
-    key = shortened(key, VALUE_LIMIT)
+    key = shorten(key, VALUE_LIMIT)
     if elsewhere:
         return f"'{key}' belongs to section [{elsewhere[0]}]"
     names = {name: place for place, keys in known.items() for name in keys}
@@ -217,16 +222,16 @@ def _unknown(section: str, key: str, known: Mapping[str, list[str]]) -> str:
 def _make(kind: type[Frozen], values: Mapping[str, tuple[Any, str]], source: str, problems: list[str]) -> Frozen | None:
     try:
         return kind(**{key: value for key, (value, _) in values.items()})
-    except ValidationError as found:
-        for error in found.errors():
+    except ValidationError as failure:
+        for error in failure.errors():
             key = str(error["loc"][0]) if error["loc"] else ""
             origin = values[key][1] if key in values else source
             if error["type"] == "problems":
                 problems += [f"{origin}: {problem}" for problem in error["ctx"]["problems"]]
                 continue
-            value = f" = {shown(error['input'])}" if key in values else ""
+            value = f" = {quote(error['input'])}" if key in values else ""
             problems.append(f"{origin}{value}: {error['msg'].removeprefix('Value error, ')}")
         return None
-    except InputError as found:  # raised by a task's own checks
-        problems.append(f"{source}: {found}")
+    except InputError as failure:  # raised by a task's own checks
+        problems.append(f"{source}: {failure}")
         return None

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..errors import InputError, shown
+from ..errors import InputError, quote
 from ..parallel import collectives
 from ..storage import checkpoint_write, joined_file
-from ..storage.disk import held
+from ..storage.disk import lock_directory
 from .config import read
 from .log import CSV, LOG
 
@@ -23,7 +23,7 @@ DIGEST_LINE = "# digest of this configuration:"  # in the configuration of every
 
 
 @contextmanager
-def claimed(comm: Any, wanted: str | None, task: str, overwrite: bool = False) -> Iterator[Path]:
+def claim_directory(comm: Any, wanted: str | None, task: str, overwrite: bool = False) -> Iterator[Path]:
     """Collective context manager: claim a run directory, `runs/<task>-<number>` if none is chosen, for this run alone.
 
     Directories that it made are taken away again if the block fails before anything is written into them.
@@ -39,10 +39,10 @@ def claimed(comm: Any, wanted: str | None, task: str, overwrite: bool = False) -
         if comm is None or comm.rank == 0:
             try:
                 path = _claim(stack, wanted, task, overwrite)
-            except InputError as found:
-                problem = found
-            except (OSError, ValueError) as found:  # such as a NUL in a name
-                problem = InputError(f"--out {shown(wanted or 'runs')}: {getattr(found, 'strerror', None) or found}")
+            except InputError as error:
+                problem = error
+            except (OSError, ValueError) as error:  # such as a NUL in a name
+                problem = InputError(f"--out {quote(wanted or 'runs')}: {getattr(error, 'strerror', None) or error}")
         collectives.raise_together(comm, problem)
         yield path if comm is None else comm.bcast(path)
 
@@ -67,7 +67,7 @@ def _claim(stack: ExitStack, wanted: str | None, task: str, overwrite: bool) -> 
         missing = [place for place in (path, *path.parents) if not place.exists()]
         stack.callback(_remove_empty, missing)
         path.mkdir(parents=True, exist_ok=True)
-    stack.enter_context(held(path, "--out"))
+    stack.enter_context(lock_directory(path, "--out"))
     if any(path.iterdir()):
         if not overwrite:
             raise InputError(f"--out {path}: exists and is not empty; --overwrite replaces what is in it")
@@ -117,7 +117,7 @@ def clear_run(directory: Path) -> None:
 
 
 @contextmanager
-def reopened(comm: Any, directory: Path) -> Iterator[dict[str, Any]]:
+def reopen_directory(comm: Any, directory: Path) -> Iterator[dict[str, Any]]:
     """Collective context manager: claim the directory of a run to resume; yield the sections of its configuration.
 
     Raises
@@ -130,10 +130,10 @@ def reopened(comm: Any, directory: Path) -> Iterator[dict[str, Any]]:
         with collectives.guarded(comm):
             if comm is None or comm.rank == 0:
                 if not (directory / CONFIG).is_file():
-                    raise InputError(f"{shown(str(directory))} is not a run directory: {CONFIG} is missing")
+                    raise InputError(f"{quote(str(directory))} is not a run directory: {CONFIG} is missing")
                 for name in (RESULTS, CHECKPOINTS, RECORD):
                     if (directory / name).is_symlink():
                         raise InputError(f"{directory / name} is a link; a run goes on in its own directory only")
-                stack.enter_context(held(directory, "run directory"))
+                stack.enter_context(lock_directory(directory, "run directory"))
                 sections = read(directory / CONFIG)
         yield collectives.gather(comm, sections)[0]

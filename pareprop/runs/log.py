@@ -101,10 +101,10 @@ class Log(Observer):
         return ""
 
     def _open(self, simulation: Simulation) -> None:
-        self._log = self._opened(LOG, os.O_APPEND if self._first else os.O_TRUNC)
+        self._log = self._open_file(LOG, os.O_APPEND if self._first else os.O_TRUNC)
         if self.curves == "none":
             return
-        self._csv = self._opened(CSV, os.O_TRUNC)
+        self._csv = self._open_file(CSV, os.O_TRUNC)
         self._csv.write("iteration,loss,firing_rate_hz,error,validation\n")
         validations = dict(self.phases.validations)
         for k in range(self._first):
@@ -114,7 +114,7 @@ class Log(Observer):
 
             self._events = EventFileWriter(str(self.directory / EVENTS))
 
-    def _opened(self, name: str, how: int) -> TextIO:
+    def _open_file(self, name: str, how: int) -> TextIO:
         """Open a file for writing, not through a link."""
         path = self.directory / name
         how |= os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ..errors import shown
+from ..errors import quote
 
 
 class FiniteFloat(click.FloatRange):
@@ -16,10 +16,10 @@ class FiniteFloat(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Convert text to a finite number."""
-        found = super().convert(value, param, ctx)
-        if not math.isfinite(found):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number.", param, ctx)
-        return found
+        return number
 
 
 class GivenPath(click.Path):
@@ -31,7 +31,7 @@ class GivenPath(click.Path):
         try:
             parts = os.fsencode(name).split(b"/")
         except UnicodeEncodeError:
-            self.fail(f"{shown(name)} is no name of a file.", param, ctx)
+            self.fail(f"{quote(name)} is no name of a file.", param, ctx)
         if max(map(len, parts)) > 255 or len(os.fsencode(name)) > 4000 or "\0" in name or not name:
-            self.fail(f"{shown(name)} is no name of a file.", param, ctx)
+            self.fail(f"{quote(name)} is no name of a file.", param, ctx)
         return super().convert(value, param, ctx)

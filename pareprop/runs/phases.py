@@ -118,7 +118,7 @@ class Phases(Observer):
         self.validations: list[tuple[int, float]] = []
         self.test: Score | None = None
         self.stopped = False
-        self._score, self._own = Score(), Score()
+        self._score, self._own, self._done = Score(), Score(), 0
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Score a sample."""
@@ -152,8 +152,13 @@ class Phases(Observer):
             return self.task.stop_above is not None and value > self.task.stop_above
         return value < self.task.stop_below
 
+    def settle(self, simulation: Simulation, asked: list[bool]) -> None:
+        """Take a run that an observer ends for one that is complete; signals ask after this."""
+        self.stopped = self.stopped or simulation.stop_requested
+
     def finish(self, simulation: Simulation) -> None:
         """Test if the training is complete; after an early stop test at least one sample, for the figures."""
+        self._done = simulation.iteration
         n_samples = max(self.task.test_samples, int(self.stopped))
         if n_samples and (self.stopped or simulation.iteration >= self.n_iterations):
             self.test = self._run(simulation, "test", n_samples, self.task.eta_test)
@@ -204,7 +209,9 @@ class Phases(Observer):
     def lines(self) -> list[str]:
         """Return the outcome as lines of text."""
         lines = []
-        if self.stopped:
+        if self.stopped and not (self.validations and self._is_good(self.validations[-1][1])):
+            lines.append(f"stopped after {self._done} iterations: an observer asked for it")
+        elif self.stopped:
             iteration, value = self.validations[-1]
             bound = f"above {self.task.stop_above:g}" if self.episodes else f"below {self.task.stop_below:g}"
             lines.append(f"stopped after {iteration} iterations: validation {value:.4g} {bound}")

@@ -7,29 +7,43 @@ recording of section [record].
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from ..errors import InputError
+from ..network import footprint
 from ..network.model import Model, describe
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
-from ..simulation.loop import Simulation
+from ..simulation.loop import Simulation, check_replicas
 from ..simulation.observer import Observer
-from ..storage import checkpoint_read
+from ..storage import checkpoint_read, checkpoint_write
 from ..storage.checkpoint_observer import Checkpoints
 from ..storage.disk import clear, on_disk
 from ..storage.recorder import Recorder, check
 from ..storage.results import ResultsFile
 from .config import Config
-from .directory import CHECKPOINTS, CONFIG, DIGEST_LINE, RECORD, RESULTS, clear_run
+from .directory import (
+    CHECKPOINTS,
+    CONFIG,
+    DIGEST_LINE,
+    RECORD,
+    RESULTS,
+    claim_directory,
+    clear_run,
+    is_run,
+    reopen_directory,
+)
 from .log import Log, require
 from .phases import Phases
 from .progress import Progress
 from .provenance import Provenance
-from .summary import advice
+from .summary import advice, start_lines
+
+EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal stopped the run after a checkpoint; resume it
 
 
 @dataclass
@@ -50,6 +64,8 @@ class Run:
         Whether to handle signals that stop the run.
     group : Exchange or None
         Exchange of this rank's replica group, None for all ranks.
+    observers : sequence of Observer
+        Observers of a script, called before those that write.
     last : int
         Iteration after which this part of the run ends.
     """
@@ -60,6 +76,7 @@ class Run:
     until: int | None = None
     signals: bool = False
     group: Exchange | None = None
+    observers: Sequence[Observer] = ()
 
     def __post_init__(self) -> None:
         task, iterations = self.config.task, self.config.task.iterations
@@ -67,10 +84,10 @@ class Run:
         self.last = iterations if self.until is None else min(self.until, iterations)
         with collectives.guarded(self.exchange.comm):  # data may be out of reach of one rank alone
             model = task.model()
-            observers = self._observers(model)
-        self.simulation = Simulation(model, task, self.group or self.exchange, observers, task.settings())
+            observers = self._all_observers(model)
+        self.simulation = Simulation(model, task.subject, self.group or self.exchange, observers, task.settings())
 
-    def _observers(self, model: Model) -> list[Observer]:
+    def _all_observers(self, model: Model) -> list[Observer]:
         task = self.config.task
         attributes = {
             "task": task.name, "figure": task.figure, "seed": task.seed, "config": self.config.json(),
@@ -90,7 +107,7 @@ class Run:
         about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
         notes = self.provenance = Provenance(self.directory, about)
         log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
-        return [self.phases, self.file, *recorders, progress, log, notes, self.checkpoints]
+        return [self.phases, *self.observers, self.file, *recorders, progress, log, notes, self.checkpoints]
 
     def begin(self) -> None:
         """Collective: remove checkpoints and recordings of an older run and write the configuration."""
@@ -102,19 +119,26 @@ class Run:
                 part.write_text(text)
                 os.replace(part, self.directory / CONFIG)
 
-    def resume(self) -> list[str]:
-        """Collective: load the latest undamaged checkpoint; return one complaint for each later one."""
+    def resume(self) -> None:
+        """Collective: load the latest undamaged checkpoint; warn of each later one."""
         folder, identity = self.checkpoints.folder, self.checkpoints.identity
         path, manifest, complaints = checkpoint_read.find(folder, self.exchange, identity)
         replicas = self.simulation.replicas
         collectives.run_in_first_group(replicas, self.file.ensure, self.simulation)  # the initial weights
         checkpoint_read.restore(self.simulation, path, manifest)
         self.checkpoints.latest = path
-        return complaints
+        if self.exchange.rank == 0:
+            for line in complaints:
+                click.echo(f"pareprop: warning: {line}; the one before is used", err=True)
+            click.echo(f"resumed: {path}, {self.simulation.iteration} iterations done")
 
-    def train(self) -> str:
-        """Collective: train to the end; print and draw the results. Return the signal that stopped the run, or ""."""
+    def train(self) -> None:
+        """Collective: train to the end; print and draw the results."""
         simulation = self.simulation
+        told = start_lines(simulation, self.last)
+        if self.exchange.rank == 0:
+            click.echo("\n".join(told))
+            click.echo(f"configuration: {self.directory / CONFIG}, digest {self.config.digest()[:16]}")
         losses = simulation.train(self.last)
         digest = simulation.hexdigest()
         with on_disk(self.exchange.comm, "results", self.file.path):
@@ -132,7 +156,11 @@ class Run:
             click.echo(f"results: {self.file.path}")
             self._report_end()
             click.echo(f"digest: {digest}")
-        return self.checkpoints.asked
+
+    @property
+    def signal(self) -> str:
+        """Name of the signal that cut the run short, "" for none."""
+        return self.checkpoints.asked if self.simulation.iteration < self.config.task.iterations else ""
 
     def _advice(self) -> list[str]:
         model = self.simulation.model
@@ -158,7 +186,67 @@ class Run:
         if done < iterations and not self.phases.stopped:
             why = f"stopped by {self.checkpoints.asked}" if self.checkpoints.asked else "stopped as requested"
             click.echo(f"{why} after {done} of {iterations} iterations; checkpoint: {self.checkpoints.latest}")
-            click.echo(f"`pareprop resume {self.directory}` continues from there")
+            click.echo(f"{self.config.task.how_to_resume(self.directory)} continues from there")
+
+
+def train(
+    config: Config, out: str | None, exchange: Exchange, group: Exchange, until: int | None = None, *,
+    overwrite: bool = False, restart: bool = False, observers: Sequence[Observer] = (), signals: bool = True,
+) -> Run:  # fmt: skip
+    """Collective: train in a directory, from the start or, with `restart`, from the checkpoint of a run there.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration.
+    out : str or None
+        Run directory; None: the next free `runs/TASK-NUMBER`.
+    exchange, group : Exchange
+        Of all ranks, and of this rank's replica group.
+    until : int or None
+        Iteration after which to stop, None for the end.
+    overwrite : bool
+        Whether to replace the files of a run in the directory.
+    restart : bool
+        Whether to go on with a run in the directory, if there is one.
+    observers : sequence of Observer
+        Observers of a script.
+    signals : bool
+        Whether to handle signals that stop the run.
+
+    Returns
+    -------
+    Run
+        After its training.
+
+    Raises
+    ------
+    InputError
+        If the run is not possible; nothing is written then.
+    """
+    comm = exchange.comm
+    require_possible(config, group)
+    there = restart and out is not None and collectives.gather(comm, is_run(Path(out)))[0]
+    place = reopen_directory(comm, Path(out)) if there else claim_directory(comm, out, config.task.name, overwrite)
+    with place as claim:
+        directory = Path(out) if there else claim
+        run = Run(config, directory, exchange, until, signals, group, observers)
+        saved = there and bool(checkpoint_write.list_checkpoints(directory / CHECKPOINTS))
+        if collectives.gather(comm, saved)[0]:
+            run.resume()
+        else:
+            run.begin()
+        run.train()
+    return run
+
+
+def require_possible(config: Config, group: Exchange) -> None:
+    """Collective: raise `InputError` unless the ranks can train this configuration, before anything is written."""
+    with collectives.guarded(group.replicas.world or group.comm):
+        model = config.task.model()
+        check_replicas(group.replicas.count, model, config.task.settings())
+        check(config.record, model)
+        footprint.require(model, config.task.n_steps, size=group.size)
 
 
 def draw(directory: Path, pdf: bool = True, report: bool = False) -> None:

@@ -14,7 +14,7 @@ from ..network.local import target_rate
 from ..parallel.exchange import Exchange
 from ..runs import benchmark
 from ..runs.options import FiniteFloat, GivenPath
-from ..storage.disk import replacing
+from ..storage.disk import replace_file
 from . import collect as table
 from . import dryrun, launchers, measure, rank_table, slurm, study, subject, units
 from .predict import Prediction, nodes_for, predict
@@ -60,7 +60,7 @@ def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
     text = files.read(study_file)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / "study.toml") as part:
+        with replace_file(folder / "study.toml") as part:
             part.write_bytes(text)
     except OSError as problem:
         raise InputError(f"--out {out}: {problem.strerror}") from None
@@ -129,18 +129,18 @@ def dry_run(
     """Build and step one rank of a run with any number of ranks; CONFIG is a task, a file, or bench."""
     _one_process(exchange)
     chosen, program = subject.find(source, settings), peak_rss_bytes()
-    found = dryrun.run(
+    result = dryrun.run(
         chosen.model, chosen.task, ranks, rank, samples=samples, rate_hz=rate, settings=chosen.settings,
         progress=click.echo,
     )  # fmt: skip
     click.echo(
-        f"rank {rank} of {ranks}; fires at {found.rate_hz:.2f} Hz, other ranks drawn at {found.others_hz:.2f} Hz"
+        f"rank {rank} of {ranks}; fires at {result.rate_hz:.2f} Hz, other ranks drawn at {result.others_hz:.2f} Hz"
     )
-    for name, seconds in found.share.phases.items():
+    for name, seconds in result.share.phases.items():
         unit = "s" if name == "build" else "s per sample"
         click.echo(f"{name:12s} {seconds / (1 if name == 'build' else samples):9.4f} {unit}")
-    _print_memory(found.share.memory)
-    peak, own = found.share.peak_rss_bytes, sum(found.share.memory.values())
+    _print_memory(result.share.memory)
+    peak, own = result.share.peak_rss_bytes, sum(result.share.memory.values())
     click.echo(f"peak memory {peak / 2**20:.0f} MiB; times without communication")
     click.echo(
         f"of it {program / 2**20:.0f} MiB are the program, {own / 2**20:.0f} MiB this rank, "
@@ -191,8 +191,8 @@ def predict_command(
     several = rank_table.ranks_of(ranks_text, MOST)
     if measures:
         options = {"network": measure.exchange_costs(), "progress": click.echo, "base_bytes": peak_rss_bytes()}
-        found = {name: measure.measure(name, **options) for name in ("interval", "spike")}
-        units.write(Path(units_file), found)
+        measured = {name: measure.measure(name, **options) for name in ("interval", "spike")}
+        units.write(Path(units_file), measured)
     if source is None:
         if not measures:
             raise click.UsageError("CONFIG is missing")
@@ -203,15 +203,15 @@ def predict_command(
     _note_rate(chosen, rate)
     if within:
         limit_s = slurm.seconds_of(within)
-        nodes, found = nodes_for(*arguments, costs, limit_s, ranks_per_node, node_memory * 1e9)
+        nodes, prediction = nodes_for(*arguments, costs, limit_s, ranks_per_node, node_memory * 1e9)
         click.echo(f"{nodes} nodes with {ranks_per_node} ranks each")
     elif len(several) > 1:
         predictions = [predict(*arguments, ranks, costs, ranks_per_node) for ranks in several]
         click.echo("\n".join(rank_table.lines(predictions, ranks_per_node, node_memory * 1e9)))
         return
     else:
-        found = predict(*arguments, several[0], costs, ranks_per_node)
-    _print_prediction(found, chosen.samples)
+        prediction = predict(*arguments, several[0], costs, ranks_per_node)
+    _print_prediction(prediction, chosen.samples)
 
 
 def _note_rate(chosen: subject.Subject, rate: float | None) -> None:
@@ -225,23 +225,24 @@ def _note_rate(chosen: subject.Subject, rate: float | None) -> None:
 
 
 def _costs(file: str, variant: str, latency: float | None, bandwidth: float | None) -> units.Units:
-    found = units.read(Path(file))
-    if variant not in found:
+    costs_by_variant = units.read(Path(file))
+    if variant not in costs_by_variant:
         raise InputError(f"{file} holds no unit costs of variant '{variant}'; `pareprop predict --measure` makes them")
-    costs = found[variant]
+    costs = costs_by_variant[variant]
     return costs.with_network(latency, bandwidth)
 
 
-def _print_prediction(found: Prediction, samples: int) -> None:
+def _print_prediction(prediction: Prediction, samples: int) -> None:
     click.echo(
-        f"{found.ranks} ranks, {samples} samples: {found.seconds:.4g} s, {found.sample_seconds:.4g} s per sample"
+        f"{prediction.ranks} ranks, {samples} samples: {prediction.seconds:.4g} s, "
+        f"{prediction.sample_seconds:.4g} s per sample"
     )
     for phase in benchmark.PHASES:
-        click.echo(f"{phase:12s} {found.phases[phase]:9.3f} s")
-    _print_memory(found.memory)
+        click.echo(f"{phase:12s} {prediction.phases[phase]:9.3f} s")
+    _print_memory(prediction.memory)
     click.echo(
-        f"{found.nbytes / 2**20:.0f} MiB per rank with the process itself, {found.node_bytes / 2**20:.0f} MiB per "
-        f"node; slowest rank {found.imbalance:.3f} x mean"
+        f"{prediction.nbytes / 2**20:.0f} MiB per rank with the process itself, "
+        f"{prediction.node_bytes / 2**20:.0f} MiB per node; slowest rank {prediction.imbalance:.3f} x mean"
     )
 
 
@@ -267,16 +268,16 @@ def jobs(
         raise InputError("bench is not a training; use jobs/study.sbatch")
     chosen = subject.find(source, settings)
     costs = _costs(units_file, chosen.model.variant, None, None)
-    found = predict(
+    prediction = predict(
         chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate), nodes * ranks_per_node, costs,
         ranks_per_node,
     )  # fmt: skip
     arguments = [source, *(f"--set={text}" for text in settings)]
     seconds = slurm.seconds_of(limit) if limit else None
-    line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, found)
+    line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, prediction)
     click.echo(
-        f"# predicted: {found.seconds:.3g} s, {found.nbytes / 2**20:.0f} MiB per rank; {number} job(s) in a row; "
-        f"time and memory below have a margin of {slurm.MARGIN:g}"
+        f"# predicted: {prediction.seconds:.3g} s, {prediction.nbytes / 2**20:.0f} MiB per rank; "
+        f"{number} job(s) in a row; time and memory below have a margin of {slurm.MARGIN:g}"
     )
     click.echo(line)
 

@@ -29,13 +29,13 @@ def command(launcher: str, n_ranks: int) -> list[str]:
     InputError
         If the launcher is not installed.
     """
-    found = shutil.which(launcher, path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
-    if found is None:
+    path = shutil.which(launcher, path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    if path is None:
         raise InputError(f"--launcher {launcher}: not found on the PATH")
     if launcher == "srun":
-        return [found, f"--ntasks={n_ranks}", "--cpu-bind=cores", "--mem=0"]
+        return [path, f"--ntasks={n_ranks}", "--cpu-bind=cores", "--mem=0"]
     crowded = n_ranks > (os.cpu_count() or 1) and "SLURM_JOB_ID" not in os.environ
-    return [found, "-n", str(n_ranks), "--bind-to", "none" if crowded else os.environ.get("BIND", "core")]
+    return [path, "-n", str(n_ranks), "--bind-to", "none" if crowded else os.environ.get("BIND", "core")]
 
 
 def environment(n_ranks: int) -> dict[str, str]:
@@ -53,7 +53,7 @@ def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
         If it fails; its output is in `<label>.log`.
     """
     final, log = folder / f"{point.label}.json", folder / f"{point.label}.log"
-    with _completed(final) as part, open(log, "w") as output:
+    with _replace_when_complete(final) as part, open(log, "w") as output:
         line = [*command(launcher, point.ranks), sys.executable, "-m", "pareprop", *point.arguments(part)]
         try:
             code = subprocess.run(
@@ -67,7 +67,7 @@ def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
 
 
 @contextmanager
-def _completed(final: Path) -> Iterator[Path]:
+def _replace_when_complete(final: Path) -> Iterator[Path]:
     """Yield a name to write to; rename that file to `final` if the block ends without an error."""
     part = final.with_suffix(".part")
     part.unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from .. import files
 from ..errors import InputError
-from ..network.parameters import Frozen, checked
+from ..network.parameters import Frozen, validate
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -114,12 +114,12 @@ def read(path: Path) -> Study:
         If the file cannot be read, is not TOML, or holds an unknown key or a value out of range.
     """
     try:
-        values = files.toml(files.read(path).decode())
+        values = files.parse_toml(files.read(path).decode())
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
     except ValueError as problem:
         raise InputError(f"{path} is not TOML: {problem}") from None
-    study = checked(Study, values, str(path))
+    study = validate(Study, values, str(path))
     for point in study.points():
         if point.indegree >= point.neurons:
             raise InputError(f"{path}: indegree = {point.indegree} must be below the {point.neurons} neurons")

@@ -13,7 +13,7 @@ from ..engines.spike import SpikeSettings
 from ..errors import InputError
 from ..network.local import target_rate
 from ..network.model import Model
-from ..network.parameters import Frozen, checked, value_of
+from ..network.parameters import Frozen, validate, value_of
 from ..runs import benchmark, config
 from ..simulation.task import Task
 from .work import Firing
@@ -78,7 +78,7 @@ def _benchmark(settings: Iterable[str]) -> Subject:
     pairs = [text.partition("=") for text in settings]
     if wrong := [key for key, equal, _ in pairs if not equal]:
         raise InputError(f"--set {wrong[0]}: must be key=value")
-    chosen = checked(Benchmark, {key.strip(): value_of(value.strip()) for key, _, value in pairs}, "bench")
+    chosen = validate(Benchmark, {key.strip(): value_of(value.strip()) for key, _, value in pairs}, "bench")
     sizes = chosen.model_dump(include={"neurons", "indegree", "inputs", "steps", "intervals", "delay"})
     benchmark.check(**sizes)
     if chosen.indegree >= chosen.neurons:

@@ -20,7 +20,7 @@ from ..engines.base import Engine
 from ..engines.episode import Episode, Reply
 from ..engines.interval import Interval
 from ..engines.sample import Sample
-from ..errors import InputError, ParepropError, shortened
+from ..errors import InputError, ParepropError, shorten
 from ..network.losses import log_softmax
 from ..network.model import Model
 from ..network.reward import Rollout
@@ -118,12 +118,12 @@ class Episodes:
         with self.timers.phase("environment"):
             if self.task.replicated or comm is None or comm.rank == 0:
                 try:
-                    reply = _checked(ask())
-                except ParepropError as found:
-                    problem = InputError(f"{where}: {found}")
-                except Exception as found:  # a foreign environment may raise anything
-                    text = shortened(" ".join(str(found).split()), 300)
-                    problem = InputError(f"{where}: the environment raised {type(found).__name__}: {text}")
+                    reply = _check_reply(ask())
+                except ParepropError as error:
+                    problem = InputError(f"{where}: {error}")
+                except Exception as error:  # a foreign environment may raise anything
+                    text = shorten(" ".join(str(error).split()), 300)
+                    problem = InputError(f"{where}: the environment raised {type(error).__name__}: {text}")
             if not self.task.replicated and comm is not None:
                 reply, problem = comm.bcast((reply, problem))
         if problem is not None:
@@ -141,12 +141,12 @@ class Episodes:
         inputs.append(filled, spikes, n)
         return filled + n
 
-    def shown(self) -> dict[str, np.ndarray]:
+    def collect_dynamics(self) -> dict[str, np.ndarray]:
         """Return observations (n + 1, n_components) and `info_...` (n + 1,) of the last episode, of n decisions."""
-        found = {"observation": np.array([reply.observation for reply in self.replies])}
+        arrays = {"observation": np.array([reply.observation for reply in self.replies])}
         for name in self.replies[0].info:
-            found[f"info_{name}"] = np.array([float(reply.info.get(name, np.nan)) for reply in self.replies])
-        return found
+            arrays[f"info_{name}"] = np.array([float(reply.info.get(name, np.nan)) for reply in self.replies])
+        return arrays
 
 
 def choose(signal: np.ndarray, draw: float, greedy: bool) -> int:
@@ -176,7 +176,7 @@ def check(task: ClosedTask, model: Model) -> None:
         raise InputError("a task in closed loop knows neither local readouts nor input currents")
 
 
-def _checked(reply: Reply) -> Reply:
+def _check_reply(reply: Reply) -> Reply:
     if not isinstance(reply, Reply):
         raise InputError(f"the episode returned a {type(reply).__name__}, must return a Reply")
     if not np.isfinite(reply.reward):

@@ -93,7 +93,7 @@ class Edges:
         """
         if low == high or not self.n_edges:
             return
-        with hdf5.opened(self.path) as file:
+        with hdf5.open_file(self.path) as file:
             group = file[f"edges/{self.name}"]
             targets = group["target_node_id"]
             for first, last in self._ranges(group, low, high):
@@ -107,7 +107,7 @@ class Edges:
 
     def rows(self, first: int, last: int) -> Piece:
         """Return the edges of rows [first, last) of the file, onto any targets."""
-        with hdf5.opened(self.path) as file:
+        with hdf5.open_file(self.path) as file:
             group = file[f"edges/{self.name}"]
             target = self._ids(group["target_node_id"], first, last, self.n_targets)
             return self._piece(group, first, last, target, np.arange(last - first))
@@ -120,14 +120,14 @@ class Edges:
         InputError
             Names the first source with weights of both signs.
         """
-        found = [np.zeros(self.n_sources, bool) for _ in range(2)]
+        has_signs = [np.zeros(self.n_sources, bool) for _ in range(2)]
         for piece in self.pieces(0, self.n_targets):
-            found[0][piece.source[piece.weight < 0]] = True
-            found[1][piece.source[piece.weight > 0]] = True
-        both = np.flatnonzero(found[0] & found[1])
+            has_signs[0][piece.source[piece.weight < 0]] = True
+            has_signs[1][piece.source[piece.weight > 0]] = True
+        both = np.flatnonzero(has_signs[0] & has_signs[1])
         if len(both):
             raise InputError(f"{self.path}: source {both[0]} of '{self.name}' has weights of both signs")
-        return found[1].astype(np.int8) - found[0].astype(np.int8)
+        return has_signs[1].astype(np.int8) - has_signs[0].astype(np.int8)
 
     def _ranges(self, group: h5py.Group, low: int, high: int) -> list[tuple[int, int]]:
         """Ranges of edges that hold all those onto the targets, ascending."""
@@ -147,21 +147,21 @@ class Edges:
         wanted = np.zeros(last - first + 1, np.int64)
         np.add.at(wanted, lots[:, 0] - first, 1)
         np.add.at(wanted, lots[:, 1] - first, -1)
-        found = hdf5.integers(ranges[first:last])[np.cumsum(wanted[:-1]) > 0]
-        found = found[(found[:, 0] >= 0) & (found[:, 0] < found[:, 1])]
-        if len(found) and found[:, 1].max() > self.n_edges:
-            raise InputError(f"'{ranges.name}' names edge {found[:, 1].max() - 1}, there are {self.n_edges}")
-        return _merge(found)
+        bounds = hdf5.integers(ranges[first:last])[np.cumsum(wanted[:-1]) > 0]
+        bounds = bounds[(bounds[:, 0] >= 0) & (bounds[:, 0] < bounds[:, 1])]
+        if len(bounds) and bounds[:, 1].max() > self.n_edges:
+            raise InputError(f"'{ranges.name}' names edge {bounds[:, 1].max() - 1}, there are {self.n_edges}")
+        return _merge(bounds)
 
     def _ids(self, ids: h5py.Dataset, start: int, stop: int, bound: int) -> np.ndarray:
-        found = hdf5.integers(ids[start:stop])
-        wrong = np.flatnonzero((found < 0) | (found >= bound))
+        node_ids = hdf5.integers(ids[start:stop])
+        wrong = np.flatnonzero((node_ids < 0) | (node_ids >= bound))
         if len(wrong):
             edge = wrong[0]
             raise InputError(
                 f"'{ids.name}' of edge {start + edge} is {ids[start + int(edge)]}, the population has {bound} nodes"
             )
-        return found
+        return node_ids
 
     def _piece(self, group: h5py.Group, start: int, stop: int, target: np.ndarray, mine: np.ndarray) -> Piece:
         source = self._ids(group["source_node_id"], start, stop, self.n_sources)[mine]
@@ -198,10 +198,10 @@ class Edges:
         """Take the values that edges `some` have themselves."""
         for key, into in (("syn_weight", weight), ("delay", delay)):
             if (values := hdf5.optional(group, key, "iuf")) is not None:
-                into[some] = _taken(values, index[some])
+                into[some] = _take_rows(values, index[some])
         if (count := hdf5.optional(group, "nsyns", "iuf")) is not None:
             weight[some] = np.where(np.isnan(weight[some]), self._default(self.default_weight), weight[some])
-            weight[some] *= _taken(count, index[some])
+            weight[some] *= _take_rows(count, index[some])
 
     @staticmethod
     def _default(value: float | None) -> float:
@@ -226,19 +226,19 @@ class Edges:
 def steps(delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: object) -> np.ndarray:
     """Delays in whole steps; `name` gives the words for the k-th in a message."""
     exact = delay_ms / dt_ms
-    found = np.rint(exact)
+    whole = np.rint(exact)
     if round_delays:
-        found = np.maximum(found, 1.0)
-        wrong = ~(found <= MAX_DELAY)
+        whole = np.maximum(whole, 1.0)
+        wrong = ~(whole <= MAX_DELAY)
     else:
-        wrong = ~((np.abs(exact - found) <= WHOLE) & (found >= 1) & (found <= MAX_DELAY))
+        wrong = ~((np.abs(exact - whole) <= WHOLE) & (whole >= 1) & (whole <= MAX_DELAY))
     if np.any(wrong):
         k = int(np.argmax(wrong))
         raise InputError(
             f"{name(k)}: delay = {delay_ms[k]:g} ms must be whole steps of {dt_ms:g} ms from 1 to {MAX_DELAY}"
             + ("" if round_delays else "; round_delays = true rounds them")
         )
-    return found.astype(np.int64)
+    return whole.astype(np.int64)
 
 
 def _merge(ranges: np.ndarray) -> list[tuple[int, int]]:
@@ -252,7 +252,7 @@ def _merge(ranges: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(ranges[starts, 0].tolist(), reached[ends].tolist(), strict=True))
 
 
-def _taken(values: h5py.Dataset, index: np.ndarray) -> np.ndarray:
+def _take_rows(values: h5py.Dataset, index: np.ndarray) -> np.ndarray:
     """values[index], without reading all of them."""
     low, high = int(index.min()), int(index.max()) + 1
     if low < 0 or high > len(values):

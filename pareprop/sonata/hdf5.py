@@ -15,7 +15,7 @@ from ..machine import require_bytes
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
+def open_file(path: Path) -> Iterator[h5py.File]:
     """Open a file to read.
 
     Raises
@@ -24,7 +24,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
         Names the file and what is wrong with it or with what is read in the block.
     """
     try:
-        files.opened(path).close()
+        files.open_regular(path).close()
         with h5py.File(path, "r") as file:
             yield file
     except files.Unfit as problem:
@@ -65,16 +65,14 @@ def dataset(parent: h5py.Group, key: str, kinds: str = "iu", columns: int = 0) -
         raise InputError(f"dataset '{here}' lies in another file")
     if key not in parent or not isinstance(parent[key], h5py.Dataset):
         raise InputError(f"dataset '{here}' is missing")
-    found = parent[key]
-    if found.external or found.is_virtual:
+    data = parent[key]
+    if data.external or data.is_virtual:
         raise InputError(f"dataset '{here}' lies in another file")
-    shape = (len(found), columns) if columns and found.ndim else (found.size,)
-    if found.shape != shape or found.dtype.kind not in kinds:
+    shape = (len(data), columns) if columns and data.ndim else (data.size,)
+    if data.shape != shape or data.dtype.kind not in kinds:
         wanted = f"(n, {columns})" if columns else "(n,)"
-        raise InputError(
-            f"dataset '{here}' has shape {found.shape} of {found.dtype}, must be numbers of shape {wanted}"
-        )
-    return found
+        raise InputError(f"dataset '{here}' has shape {data.shape} of {data.dtype}, must be numbers of shape {wanted}")
+    return data
 
 
 def optional(parent: h5py.Group, key: str, kinds: str = "iu") -> h5py.Dataset | None:
@@ -82,10 +80,10 @@ def optional(parent: h5py.Group, key: str, kinds: str = "iu") -> h5py.Dataset | 
     return dataset(parent, key, kinds) if parent.get(key, getlink=True) is not None else None
 
 
-def values(found: h5py.Dataset) -> np.ndarray:
+def read_whole(column: h5py.Dataset) -> np.ndarray:
     """Read a whole dataset, if it fits into memory."""
-    require_bytes(found.size * found.dtype.itemsize, f"dataset '{found.name}'")
-    return found[()]
+    require_bytes(column.size * column.dtype.itemsize, f"dataset '{column.name}'")
+    return column[()]
 
 
 def integers(values: np.ndarray) -> np.ndarray:

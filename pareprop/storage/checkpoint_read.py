@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .. import files
-from ..errors import VALUE_LIMIT, InputError, shortened, shown
+from ..errors import VALUE_LIMIT, InputError, quote, shorten
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation.loop import Simulation
@@ -75,7 +75,7 @@ class _Manifest(_Strict):
             raise ValueError("two arrays have the same name")
         loop = self.numbers["loop"]
         if loop["iteration"] != self.iteration or type(loop["iteration"]) is not int:
-            raise ValueError(f"iteration = {self.iteration}, but {shown(loop['iteration'])} in numbers")
+            raise ValueError(f"iteration = {self.iteration}, but {quote(loop['iteration'])} in numbers")
         if not re.fullmatch("[0-9a-f]{64}", loop["digest"]):
             raise ValueError("the digest is not of 64 hexadecimal digits")
         counts = {array.name: sum(share[0] for share in array.shares) for array in self.arrays}
@@ -96,8 +96,8 @@ def find(folder: Path, exchange: Exchange, identity: dict[str, Any]) -> tuple[Pa
     comm, complaints = exchange.comm, []
     paths = list_checkpoints(folder) if exchange.rank == 0 else None
     for path in paths if comm is None else comm.bcast(paths):
-        found = _try(_manifest, path) if exchange.rank == 0 else None
-        manifest, wrong = found if comm is None else comm.bcast(found)
+        answer = _try(_manifest, path) if exchange.rank == 0 else None
+        manifest, wrong = answer if comm is None else comm.bcast(answer)
         if not wrong:
             _refuse_others(path, manifest, identity)
             mine = range(exchange.rank, manifest["ranks"], exchange.size)
@@ -117,7 +117,7 @@ def _try(function: Any, *arguments: Any) -> tuple[Any, str]:
     except OSError as problem:
         return None, f"{Path(problem.filename or '?').name}: {problem.strerror or problem}"
     except MISFITS as problem:
-        return None, f"{MANIFEST} is malformed ({type(problem).__name__}: {shortened(str(problem), 300)})"
+        return None, f"{MANIFEST} is malformed ({type(problem).__name__}: {shorten(str(problem), 300)})"
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -133,16 +133,16 @@ def _manifest(path: Path) -> dict[str, Any]:
         raise Damaged(f"{MANIFEST}: its checksum differs")
     manifest = json.loads(text, parse_constant=_no_number)
     if manifest["format"] != FORMAT:
-        return {"format": shortened(str(manifest["format"]), VALUE_LIMIT)}
+        return {"format": shorten(str(manifest["format"]), VALUE_LIMIT)}
     try:
-        found = _Manifest(**manifest)
+        fields = _Manifest(**manifest)
     except ValidationError as problem:
         error = problem.errors()[0]
         place = ".".join(map(str, error["loc"]))
         text = error["msg"].removeprefix("Value error, ")
-        raise Damaged(f"{MANIFEST} is malformed: {shortened(place, VALUE_LIMIT)}: {shortened(text)}") from None
-    if found.iteration != iteration_of(path):
-        raise Damaged(f"{MANIFEST} is of iteration {found.iteration}")
+        raise Damaged(f"{MANIFEST} is malformed: {shorten(place, VALUE_LIMIT)}: {shorten(text)}") from None
+    if fields.iteration != iteration_of(path):
+        raise Damaged(f"{MANIFEST} is of iteration {fields.iteration}")
     return manifest
 
 
@@ -160,7 +160,7 @@ def _item_bytes(array: Mapping[str, Any]) -> int:
 def _share(path: Path) -> BinaryIO:
     if path.is_symlink():
         raise files.Unfit(errno.EINVAL, "is a link", str(path))
-    return files.opened(path)
+    return files.open_regular(path)
 
 
 def _verify(path: Path, manifest: dict[str, Any], number: int) -> None:
@@ -180,27 +180,27 @@ def _verify(path: Path, manifest: dict[str, Any], number: int) -> None:
 def _refuse_others(path: Path, manifest: dict[str, Any], identity: dict[str, Any]) -> None:
     if manifest["format"] != FORMAT:
         raise InputError(f"{path} has format '{manifest['format']}', this version reads '{FORMAT}'")
-    found = differences(manifest["identity"], identity)
+    changes = differences(manifest["identity"], identity)
     if manifest["version"] != version("pareprop"):
-        found.insert(0, f"pareprop {manifest['version']}, now {version('pareprop')}")
-    if found:
-        raise InputError(f"{path} belongs to another run: {'; '.join(found)}")
+        changes.insert(0, f"pareprop {manifest['version']}, now {version('pareprop')}")
+    if changes:
+        raise InputError(f"{path} belongs to another run: {'; '.join(changes)}")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Return the differences of two nested mappings, as "key = old value, now new value"."""
-    found = []
+    changes = []
     for key in dict.fromkeys([*old, *new]):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += differences(before, after, f"{prefix}{key}.")
+            changes += differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            found.append(f"{prefix}{key} = {_short(before)}, now {_short(after)}")
-    return found
+            changes.append(f"{prefix}{key} = {_short(before)}, now {_short(after)}")
+    return changes
 
 
 def _short(value: Any) -> str:
-    return shortened(json.dumps(value), 300)
+    return shorten(json.dumps(value), 300)
 
 
 def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> None:
@@ -226,24 +226,24 @@ def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> Non
             for name, (table, array) in state.rows.items():
                 array[...] = shared[name][table.whole_rows()[0]]
         except MISFITS as problem:
-            told = shortened(str(problem), 300)
+            told = shorten(str(problem), 300)
             raise InputError(f"{path} does not fit: {type(problem).__name__}: {told}") from None
-    found = [piece for piece in checkpoint_pieces.pieces(state, rank) if piece.kind != "shared"]
-    counts = [piece.count for piece in found]
-    counts = np.array([counts] if comm is None else comm.allgather(counts)).reshape(-1, len(found))
-    _check_fit(path, found, counts.sum(axis=0), arrays)
+    pieces = [piece for piece in checkpoint_pieces.list_pieces(state, rank) if piece.kind != "shared"]
+    counts = [piece.count for piece in pieces]
+    counts = np.array([counts] if comm is None else comm.allgather(counts)).reshape(-1, len(pieces))
+    _check_fit(path, pieces, counts.sum(axis=0), arrays)
     with ExitStack() as stack, collectives.guarded(comm):
         shares = _Files(path, stack)
-        wanted = [arrays[piece.name] for piece in found]
+        wanted = [arrays[piece.name] for piece in pieces]
         starts = counts[:rank].sum(axis=0).tolist()
-        checkpoint_pieces.fill(found, starts, lambda k, first, last: shares.read(wanted[k], first, last))
+        checkpoint_pieces.fill(pieces, starts, lambda k, first, last: shares.read(wanted[k], first, last))
     simulation.engine.refresh()
 
 
-def _check_fit(path: Path, found: list[checkpoint_pieces.Piece], totals: np.ndarray, arrays: dict[str, Any]) -> None:
+def _check_fit(path: Path, pieces: list[checkpoint_pieces.Piece], totals: np.ndarray, arrays: dict[str, Any]) -> None:
     expected = {
         piece.name: (piece.kind, piece.array.dtype.str, list(piece.item), int(total))
-        for piece, total in zip(found, totals, strict=True)
+        for piece, total in zip(pieces, totals, strict=True)
     }
     present = {
         name: (array["kind"], array["dtype"], array["item"], sum(entry[0] for entry in array["shares"]))

@@ -28,8 +28,8 @@ def on_disk(comm: Any, what: str, path: Path) -> Iterator[None]:
     problem = None
     try:
         yield
-    except OSError as found:
-        problem = StateError(f"{what} {path}: {reason(found)}")
+    except OSError as error:
+        problem = StateError(f"{what} {path}: {reason(error)}")
     if comm is not None:
         await_others(comm)
     raise_together(comm, problem)
@@ -52,7 +52,7 @@ def clear(path: Path) -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replace_file(path: Path) -> Iterator[Path]:
     """Give a fresh name beside `path` to write to; when the block ends well, that file takes the place of `path`."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
     try:
@@ -68,7 +68,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def filling(folder: Path) -> Iterator[Path]:
+def fill_folder(folder: Path) -> Iterator[Path]:
     """Give a fresh folder beside `folder` to fill; when the block ends well, what is in it moves to `folder`."""
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def filling(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def held(directory: Path, what: str) -> Iterator[None]:
+def lock_directory(directory: Path, what: str) -> Iterator[None]:
     """Keep a directory from other processes that ask for it in this way, until the block or this process ends.
 
     Raises
@@ -106,5 +106,5 @@ def reason(problem: OSError) -> str:
     if isinstance(problem, files.Unfit):
         return problem.strerror
     text = os.strerror(problem.errno) if problem.errno else str(problem)
-    found = re.search(r"error message = '([^']*)'", text)
-    return found[1] if found else text
+    match = re.search(r"error message = '([^']*)'", text)
+    return match[1] if match else text

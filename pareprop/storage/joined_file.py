@@ -16,14 +16,14 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import shown
+from ..errors import quote
 from ..parallel.partition import block
 from .disk import clear, reason
 
 PART = r"part-\d{3,9}(-rank-\d{5,9})?\.h5"  # names of the files of a recording
 
 
-def opened(path: Path) -> h5py.File:
+def open_joined(path: Path) -> h5py.File:
     """Open a `record.h5`, all of whose values lie in the files of its recording.
 
     Raises
@@ -33,7 +33,7 @@ def opened(path: Path) -> h5py.File:
         numbers of text.
     """
     folder = path.with_suffix("").name
-    joined = files.hdf5(path, lambda name: files.is_within(path.parent, name, f"{re.escape(folder)}/{PART}"))
+    joined = files.open_hdf5(path, lambda name: files.is_within(path.parent, name, f"{re.escape(folder)}/{PART}"))
     try:
         _require_recorded(joined, path.parent)
     except BaseException:
@@ -52,11 +52,11 @@ def _require_recorded(joined: h5py.File, folder: Path) -> None:
             for source in dataset.virtual_sources() if dataset.is_virtual else ():
                 name = source.file_name
                 if name not in parts:
-                    parts[name] = stack.enter_context(files.hdf5(folder / name))
+                    parts[name] = stack.enter_context(files.open_hdf5(folder / name))
                 there, axes = parts[name].get(source.dset_name), source.src_space.get_simple_extent_ndims()
                 kind = there.dtype.kind if isinstance(there, h5py.Dataset) and there.ndim == axes else ""
                 if kind not in ("f", "i", "u") or kind != dataset.dtype.kind:
-                    problem = f"{shown(source.dset_name)} is not what was recorded"
+                    problem = f"{quote(source.dset_name)} is not what was recorded"
                     raise files.Unfit(errno.EINVAL, problem, str(folder / name))
 
 
@@ -77,7 +77,7 @@ def check_parts(directory: Path, parts: Any) -> list[dict[str, Any]]:
             raise ValueError("rows of a recording must be whole numbers of at least 0, for each of its files")
         for name, wanted in zip(names, rows, strict=True):
             if not files.is_within(directory, name, PART):
-                raise ValueError(f"{shown(name)} is no file of the recording in {directory}")
+                raise ValueError(f"{quote(name)} is no file of the recording in {directory}")
             _require_rows(directory / name, wanted)
     return parts
 
@@ -85,16 +85,16 @@ def check_parts(directory: Path, parts: Any) -> list[dict[str, Any]]:
 def _require_rows(path: Path, rows: dict[str, int]) -> None:
     try:
         try:
-            file = files.hdf5(path)
+            file = files.open_hdf5(path)
         except OSError:
-            file = files.hdf5(path, swmr=True)  # of a killed writer
+            file = files.open_hdf5(path, swmr=True)  # of a killed writer
     except OSError as problem:
         raise ValueError(f"{path}: {reason(problem)}") from None
     with file:
         for name, n in rows.items():
             there = len(file[name]) if isinstance(file.get(name), h5py.Dataset) else 0
             if there < n:
-                raise ValueError(f"{path}: {shown(name)} has {there} rows, the checkpoint knows {n}")
+                raise ValueError(f"{path}: {quote(name)} has {there} rows, the checkpoint knows {n}")
 
 
 def repair(path: Path) -> None:
@@ -103,9 +103,9 @@ def repair(path: Path) -> None:
         with h5py.File(path):
             return
     except OSError:
-        files.opened(path).close()
+        files.open_regular(path).close()
     part = clear(path.with_suffix(".part"))
-    with files.hdf5(path, swmr=True) as source, h5py.File(part, "x", libver="latest") as copy:
+    with files.open_hdf5(path, swmr=True) as source, h5py.File(part, "x", libver="latest") as copy:
         copy.attrs.update(source.attrs)
         for name in source:
             source.copy(name, copy)
@@ -131,12 +131,12 @@ def join(directory: Path, parts: list[dict[str, Any]]) -> Path:
         for number, part in enumerate(parts):
             for name, rows in zip(part["files"], part["rows"], strict=True):
                 repair(directory / name)
-                with files.hdf5(directory / name) as file:
+                with files.open_hdf5(directory / name) as file:
                     joined.attrs.update(file.attrs)
                     _note(file, number, f"{directory.name}/{name}", rows, sources)
-        for name, found in sources.items():
+        for name, datasets in sources.items():
             blocks = [part["blocks"].get(name.rpartition("/")[0]) for part in parts]
-            _virtual(joined, name, found, blocks)
+            _virtual(joined, name, datasets, blocks)
     os.replace(target.with_suffix(".part"), target)
     return target
 
@@ -172,25 +172,25 @@ def _note(file: h5py.File, part: int, path: str, rows: dict[str, int], sources: 
     file.visititems(visit)
 
 
-def _virtual(joined: h5py.File, name: str, found: list[_Source], blocks: list[list[int] | None]) -> None:
-    if not found[0].grows:  # such as ids: the same in every part
-        found = [source for source in found if source.part == found[0].part]
-    if len(found[0].shape) == 1:
-        layout = h5py.VirtualLayout((sum(source.rows for source in found),), found[0].dtype)
+def _virtual(joined: h5py.File, name: str, sources: list[_Source], blocks: list[list[int] | None]) -> None:
+    if not sources[0].grows:  # such as ids: the same in every part
+        sources = [source for source in sources if source.part == sources[0].part]
+    if len(sources[0].shape) == 1:
+        layout = h5py.VirtualLayout((sum(source.rows for source in sources),), sources[0].dtype)
         row = 0
-        for source, first, last in _in_order(found, blocks):
+        for source, first, last in _in_order(sources, blocks):
             layout[row : row + last - first] = source.origin()[first:last]
             row += last - first
     else:
-        layout = _side_by_side(found)
+        layout = _side_by_side(sources)
     joined.create_virtual_dataset(name, layout)
-    joined[name].attrs.update(found[0].attributes)
+    joined[name].attrs.update(sources[0].attributes)
 
 
-def _in_order(found: list[_Source], blocks: list[list[int] | None]) -> Iterator[tuple[_Source, int, int]]:
+def _in_order(sources: list[_Source], blocks: list[list[int] | None]) -> Iterator[tuple[_Source, int, int]]:
     """Yield ranges of rows: by part, within a part by block, within a block by file."""
-    for number in dict.fromkeys(source.part for source in found):
-        files = [source for source in found if source.part == number]
+    for number in dict.fromkeys(source.part for source in sources):
+        files = [source for source in sources if source.part == number]
         if blocks[number] is None or len(files) == 1:
             yield from ((source, 0, source.rows) for source in files if source.rows)
             continue
@@ -203,14 +203,14 @@ def _in_order(found: list[_Source], blocks: list[list[int] | None]) -> Iterator[
                 done[k] += last - first
 
 
-def _side_by_side(found: list[_Source]) -> h5py.VirtualLayout:
-    heights = {source.part: source.rows for source in found}
-    width = sum(source.width for source in found if source.part == found[0].part)
-    layout = h5py.VirtualLayout((sum(heights.values()), width), found[0].dtype)
+def _side_by_side(sources: list[_Source]) -> h5py.VirtualLayout:
+    heights = {source.part: source.rows for source in sources}
+    width = sum(source.width for source in sources if source.part == sources[0].part)
+    layout = h5py.VirtualLayout((sum(heights.values()), width), sources[0].dtype)
     row = column = 0
-    for k, source in enumerate(found):
-        if k and source.part != found[k - 1].part:
-            row, column = row + found[k - 1].rows, 0
+    for k, source in enumerate(sources):
+        if k and source.part != sources[k - 1].part:
+            row, column = row + sources[k - 1].rows, 0
         if source.rows and source.width:
             layout[row : row + source.rows, column : column + source.width] = source.origin()[: source.rows]
         column += source.width

@@ -24,7 +24,7 @@ def prepare(simulation: Simulation, measured_from: int | None) -> None:
     local.kept = ids[(ids >= first) & (ids < last)] - first if measured_from is not None else ids[:0]
 
 
-def found(simulation: Simulation, outcome: Outcome) -> dict[str, Any]:
+def collect(simulation: Simulation, outcome: Outcome) -> dict[str, Any]:
     """Collective: arrays of the last sample on rank 0, {} elsewhere and without readouts of single neurons."""
     local = getattr(simulation.engine, "local", None)
     if local is None or not local.rule:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import get_args
 
 from .. import files
-from ..errors import InputError, shown
+from ..errors import InputError, quote
 from ..network.connectivity import Role
-from .disk import replacing
+from .disk import replace_file
 from .opened import OpenRun
 
 TEMPLATE = Path(__file__).with_name("nest_rebuild.py")
@@ -43,7 +43,7 @@ def export(results: Path, target: Path, overwrite: bool = False) -> Path:
     roles = {name: str(run.attributes_of(name).get("role")) for name in run.populations}
     for name, role in roles.items():
         if role not in get_args(Role):
-            told = f"role = {shown(role)} must be one of {', '.join(get_args(Role))}"
+            told = f"role = {quote(role)} must be one of {', '.join(get_args(Role))}"
             raise InputError(f"{results}: population '{name}': {told}")
         if role == "current":
             raise InputError(f"population '{name}': input currents can't be exported to NEST")
@@ -55,7 +55,7 @@ def export(results: Path, target: Path, overwrite: bool = False) -> Path:
     text = files.read(TEMPLATE).decode()
     text = text.replace('RESULTS = Path("results.h5")', f"RESULTS = Path(__file__).resolve().parent / {place!r}", 1)
     try:
-        with replacing(target) as part:
+        with replace_file(target) as part:
             part.write_text(text)
     except OSError as problem:
         raise InputError(f"{target}: {problem.strerror}") from None

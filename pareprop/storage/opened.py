@@ -56,59 +56,59 @@ class OpenRun:
 
     def __init__(self, directory: Path) -> None:
         self.directory, self.path = directory, directory / "results.h5"
-        with self._opened() as file:
+        with self._open() as file:
             self.attributes = dict(file.attrs)
             self.projections = list(file.get("projections", ()))
             self.populations = list(file.get("populations", ()))
             self.samples = list(file.get("dynamics", ()))
 
     @contextmanager
-    def _opened(self) -> Iterator[h5py.File]:
-        with files.results(self.path) as file:
+    def _open(self) -> Iterator[h5py.File]:
+        with files.open_results(self.path) as file:
             yield file
 
     def _group(self, file: h5py.File, kind: str, name: str) -> h5py.Group:
         known = list(file.get(kind, ()))
         if name not in known:
             raise InputError(f"{self.path}: no {kind} '{name}'{nearest(name, known)}")
-        found = file[f"{kind}/{name}"]
-        if not isinstance(found, h5py.Group):
+        group = file[f"{kind}/{name}"]
+        if not isinstance(group, h5py.Group):
             raise InputError(f"{self.path}: {kind}/{name} is not what a run writes")
-        return found
+        return group
 
-    def _values(self, group: h5py.Group, name: str) -> np.ndarray:
-        found = group.get(name)
-        if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "iufb":
+    def _read(self, group: h5py.Group, name: str) -> np.ndarray:
+        column = group.get(name)
+        if not isinstance(column, h5py.Dataset) or column.dtype.kind not in "iufb":
             raise InputError(f"{self.path}: {group.name.rstrip('/')}/{name} must be numbers")
-        require_bytes(found.size * found.dtype.itemsize, f"{self.path}: {found.name}")
-        return found[()]
+        require_bytes(column.size * column.dtype.itemsize, f"{self.path}: {column.name}")
+        return column[()]
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """Configuration by section."""
         try:
-            found = json.loads(self.attributes.get("config", "{}"))
-            if not isinstance(found, dict):
+            sections = json.loads(self.attributes.get("config", "{}"))
+            if not isinstance(sections, dict):
                 raise ValueError("no sections")
         except (ValueError, TypeError, RecursionError) as problem:
             raise InputError(f"{self.path}: attribute config is malformed: {problem}") from None
-        return found
+        return sections
 
     @cached_property
     def losses(self) -> Columns:
         """Iteration (from 1), loss, firing rate in Hz; error where samples have classes; means of episodes if any."""
         names = ("loss", "firing_rate", "error", "mean_return", "mean_length", "entropy", "value_error")
-        with self._opened() as file:
-            found = {name: self._values(file, name) for name in names if name in file}
-        return Columns(iteration=np.arange(1, len(found.get("loss", ())) + 1), **found)
+        with self._open() as file:
+            columns = {name: self._read(file, name) for name in names if name in file}
+        return Columns(iteration=np.arange(1, len(columns.get("loss", ())) + 1), **columns)
 
     @cached_property
     def validations(self) -> Columns:
         """Iteration and value of each validation."""
-        with self._opened() as file:
+        with self._open() as file:
             group = file.get("validation", {})
             return Columns(
-                {name: self._values(group, name) if name in group else np.zeros(0) for name in ("iteration", "value")}
+                {name: self._read(group, name) if name in group else np.zeros(0) for name in ("iteration", "value")}
             )
 
     def spikes(self, sample: str = "last", of: str = "neurons") -> Columns:
@@ -124,39 +124,39 @@ class OpenRun:
         if of not in ("neurons", "inputs"):
             raise InputError(f"of = '{of}' must be 'neurons' or 'inputs'")
         prefix = {"neurons": "spike", "inputs": "input"}[of]
-        with self._opened() as file:
+        with self._open() as file:
             group = self._group(file, "dynamics", sample)
-            step, ids = (self._values(group, f"{prefix}_{key}") for key in ("steps", "ids"))
+            step, ids = (self._read(group, f"{prefix}_{key}") for key in ("steps", "ids"))
             return Columns(step=step, time_ms=step * float(self.attributes["dt_ms"]), id=ids)
 
     def signals(self, sample: str = "last") -> dict[str, np.ndarray]:
         """Return the recorded signals of a sample by name, (steps, neurons or readouts) each."""
-        with self._opened() as file:
+        with self._open() as file:
             group = self._group(file, "dynamics", sample)
-            return {name: self._values(group, name) for name, data in group.items() if data.ndim == 2}
+            return {name: self._read(group, name) for name, data in group.items() if data.ndim == 2}
 
     def weights(self, projection: str) -> Columns:
         """Return `source`, `target`, `delay` (steps), `weight_initial` and `weight` of all synapses of a projection."""
-        with self._opened() as file:
+        with self._open() as file:
             group = self._group(file, "projections", projection)
             names = ("source", "target", "delay", "weight_initial", "weight")
-            return Columns({name: self._values(group, name) for name in names})
+            return Columns({name: self._read(group, name) for name in names})
 
     def attributes_of(self, population: str) -> dict[str, Any]:
         """Return role, model, size and place of a population, and the parameters that all of its cells share."""
-        with self._opened() as file:
+        with self._open() as file:
             return dict(self._group(file, "populations", population).attrs)
 
     def parameters(self, population: str) -> Columns:
         """Return NEST's parameters of all cells of a population, drawn values included, one value per cell."""
-        with self._opened() as file:
+        with self._open() as file:
             group = self._group(file, "populations", population)
             size = int(group.attrs["size"])
             require_bytes(8 * size * len(group.attrs), f"{self.path}: {group.name}")
-            found = {name: np.full(size, value) for name, value in group.attrs.items()
+            columns = {name: np.full(size, value) for name, value in group.attrs.items()
                      if name not in ("role", "model", "size", "order")}  # fmt: skip
-            found |= {name: self._values(group, name) for name in group if name != "neuron"}
-            return Columns(neuron=np.arange(size), **dict(sorted(found.items())))
+            columns |= {name: self._read(group, name) for name in group if name != "neuron"}
+            return Columns(neuron=np.arange(size), **dict(sorted(columns.items())))
 
     def __repr__(self) -> str:
         losses = self.losses["loss"]

@@ -92,7 +92,7 @@ class ResultsFile(Observer):
         name = self.samples.get((outcome.phase, outcome.index))
         if name is None:
             return
-        own = local_activity.found(simulation, outcome)
+        own = local_activity.collect(simulation, outcome)
         recorded = simulation.engine.recorded
         parts = []
         if recorded:  # another observer may have asked for further neurons
@@ -101,24 +101,24 @@ class ResultsFile(Observer):
         parts = list(collectives.to_root(simulation.exchange.comm, parts))
         if simulation.exchange.rank:
             return
-        found: dict[str, Any] = {"iteration": simulation.iteration, **own}
+        dynamics: dict[str, Any] = {"iteration": simulation.iteration, **own}
         if parts:
-            found["record"] = np.concatenate([record for record, _ in parts])
+            dynamics["record"] = np.concatenate([record for record, _ in parts])
             for key in RECORDED_UNITS:
                 if key == "adaptation" and not simulation.network.adaptive:
                     continue
-                found[key] = np.concatenate([arrays[key] for _, arrays in parts], axis=1)
+                dynamics[key] = np.concatenate([arrays[key] for _, arrays in parts], axis=1)
         n_steps = len(outcome.error)
-        found["input_steps"], found["input_ids"] = outcome.sample.inputs.spikes(n_steps)
-        found["spike_steps"], found["spike_ids"] = simulation.engine.log.spikes(n_steps)
+        dynamics["input_steps"], dynamics["input_ids"] = outcome.sample.inputs.spikes(n_steps)
+        dynamics["spike_steps"], dynamics["spike_ids"] = simulation.engine.log.spikes(n_steps)
         if simulation.network.n_readouts or not own:
-            found["readout_signal"] = simulation.engine.loss.output(outcome.signal)
-            found["error_signal"] = outcome.error
+            dynamics["readout_signal"] = simulation.engine.loss.output(outcome.signal)
+            dynamics["error_signal"] = outcome.error
             if outcome.sample.target is not None:
-                found["target_signal"] = outcome.sample.target
+                dynamics["target_signal"] = outcome.sample.target
         if outcome.sample.rollout is not None:
-            found |= _happened(simulation, outcome)
-        for key, value in found.items():
+            dynamics |= _collect_episode(simulation, outcome)
+        for key, value in dynamics.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
 
     def state(self, simulation: Simulation) -> dict[str, Any]:
@@ -173,19 +173,19 @@ class ResultsFile(Observer):
                     group = _projection(file, span.projection, count)
                     for key in columns if problem is None else ():
                         group[name if key == "weight" else key][place : place + len(records)] = records[key]
-                except OSError as found:  # other ranks continue to send: receive everything first
-                    problem = found
+                except OSError as error:  # other ranks continue to send: receive everything first
+                    problem = error
                 place += len(records)
         if problem is not None:
             raise problem
 
 
-def _happened(simulation: Simulation, outcome: Outcome) -> dict[str, np.ndarray]:
+def _collect_episode(simulation: Simulation, outcome: Outcome) -> dict[str, np.ndarray]:
     """Return what happened in an episode: decisions, and what the loss made of them."""
     rollout = outcome.sample.rollout
-    found = {"decision_steps": rollout.when, "action": rollout.actions, "reward": rollout.rewards}
-    found |= {key: value for key, value in outcome.evaluation.extra.items() if key != "entropy"}
-    return found | (simulation.episodes.shown() if simulation.episodes else {})
+    arrays = {"decision_steps": rollout.when, "action": rollout.actions, "reward": rollout.rewards}
+    arrays |= {key: value for key, value in outcome.evaluation.extra.items() if key != "entropy"}
+    return arrays | (simulation.episodes.collect_dynamics() if simulation.episodes else {})
 
 
 def _projection(file: h5py.File, projection: Any, count: int) -> h5py.Group:
@@ -216,7 +216,7 @@ def is_results(path: Path) -> bool:
         If going on with it would write into another file.
     """
     try:
-        files.opened(path).close()
+        files.open_regular(path).close()
         with h5py.File(path) as file:
             if file.attrs.get("format") != files.RUN_FORMAT:
                 return False
@@ -225,7 +225,7 @@ def is_results(path: Path) -> bool:
     try:
         if path.is_symlink():
             raise files.Unfit(errno.EINVAL, "is a link")
-        files.hdf5(path).close()
+        files.open_hdf5(path).close()
     except OSError as problem:
         raise InputError(f"results {path}: {reason(problem)}") from None
     return True
@@ -261,8 +261,8 @@ def editing(simulation: Simulation, path: Path, mode: str, n_bytes: int) -> Iter
     problem = None
     try:
         yield file
-    except OSError as found:
-        problem = StateError(f"results {path}: {reason(found)}")
+    except OSError as error:
+        problem = StateError(f"results {path}: {reason(error)}")
     with on_disk(comm, "results", path):
         if file is not None and problem is None:
             file.close()

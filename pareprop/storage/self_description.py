@@ -49,7 +49,7 @@ def write_parameters(file: h5py.File, model: Model) -> None:
             _write_parameter(group, model, population, name, getattr(population.params, name))
     for projection in model.projections:
         if (group := file.get(f"projections/{projection.name}")) is not None:  # it has synapses
-            group.attrs.update(_given(projection, model))
+            group.attrs.update(_collect_parameters(projection, model))
 
 
 def _write_parameter(group: h5py.Group, model: Model, population: Population, name: str, value: Any) -> None:
@@ -75,22 +75,22 @@ def _text(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in values.items() if key != "kind")
 
 
-def _given(projection: Projection, model: Model) -> dict[str, Any]:
+def _collect_parameters(projection: Projection, model: Model) -> dict[str, Any]:
     """Return the parameters of a projection as attributes."""
     optimizer = projection.optimizer or model.optimizer
-    found: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "rule": projection.rule, "plastic": projection.plastic, "delay_range": list(projection.delay_range),
         "feedback": projection.feedback, "normalized": projection.normalized, "inhibition": projection.inhibition,
     }  # fmt: skip
     options = {name: getattr(projection, name) for name in RULES[projection.rule].options}
-    found |= {name: value for name, value in options.items() if isinstance(value, int | float | str)}
+    attributes |= {name: value for name, value in options.items() if isinstance(value, int | float | str)}
     if isinstance(projection.weight, Normal | Uniform):
-        found["weight_drawn_from"] = f"{type(projection.weight).__name__}({_text(projection.weight.model_dump())})"
+        attributes["weight_drawn_from"] = f"{type(projection.weight).__name__}({_text(projection.weight.model_dump())})"
     if projection.plastic:
-        found["optimizer"] = json.dumps(optimizer.model_dump())
+        attributes["optimizer"] = json.dumps(optimizer.model_dump())
     if projection.rewire is not None:
-        found["rewire"] = json.dumps(projection.rewire.model_dump(mode="json"))
-    return found
+        attributes["rewire"] = json.dumps(projection.rewire.model_dump(mode="json"))
+    return attributes
 
 
 def name_axes(group: h5py.Group, name: str, axes: tuple[str, ...], unit: str = "") -> None:

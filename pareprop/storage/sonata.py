@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import InputError, StateError, shown
-from .disk import reason, replacing
-from .joined_file import opened
+from ..errors import InputError, StateError, quote
+from .disk import reason, replace_file
+from .joined_file import open_joined
 
 MAGIC, VERSION = 0x0A7A, (0, 1)  # of SONATA files
 BLOCK = 2**20  # spikes copied at a time
@@ -41,19 +41,19 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
     source = directory / "record.h5"
     _require_free(directory, target, overwrite)
     try:
-        file = opened(source)
+        file = open_joined(source)
     except OSError as problem:
         raise InputError(f"{source}: no recording that can be read ({reason(problem)})") from None
     with file:
         names = {"recurrent": "spikes", "inputs": "input_spikes"}
-        found = {name: file[group] for name, group in names.items() if f"{group}/id" in file}
-        if not found:
+        groups = {name: file[group] for name, group in names.items() if f"{group}/id" in file}
+        if not groups:
             raise InputError(f"{source} holds no spikes; record them with [record] what = ['spikes']")
         try:
             scale = int(file.attrs["n_steps"]), float(file.attrs["dt_ms"])
-            with replacing(target) as part, h5py.File(part, "w") as out:
+            with replace_file(target) as part, h5py.File(part, "w") as out:
                 out.attrs["magic"], out.attrs["version"] = np.uint32(MAGIC), np.array(VERSION, np.uint32)
-                total = sum(_write(out, name, group, *scale) for name, group in found.items())
+                total = sum(_write(out, name, group, *scale) for name, group in groups.items())
         except OSError as problem:
             raise StateError(f"{target}: {reason(problem)}") from None
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RuntimeError) as problem:
@@ -66,7 +66,7 @@ def _require_free(directory: Path, target: Path, overwrite: bool) -> None:
     try:
         own, there = directory.resolve(), target.parent.resolve() / target.name
     except (OSError, RuntimeError, ValueError) as problem:
-        raise InputError(f"{shown(str(target))}: {problem}") from None
+        raise InputError(f"{quote(str(target))}: {problem}") from None
     inside = there.relative_to(own).parts if there.is_relative_to(own) else ()
     if inside and (len(inside) > 1 or (there.exists() and not _is_export(there))):
         raise InputError(f"{target}: belongs to the run; choose another name")
@@ -78,7 +78,7 @@ def _require_free(directory: Path, target: Path, overwrite: bool) -> None:
 
 def _is_export(path: Path) -> bool:
     try:
-        with files.hdf5(path) as file:
+        with files.open_hdf5(path) as file:
             return file.attrs.get("magic") == MAGIC
     except OSError:
         return False

@@ -15,7 +15,7 @@ from ..errors import InputError, StateError
 from ..network.connectivity import Population, Projection
 from ..network.local import cell_values
 from ..network.model import Model
-from .disk import filling
+from .disk import fill_folder
 from .sonata import MAGIC, VERSION
 
 BLOCK = 2**20  # edges copied at a time
@@ -45,10 +45,10 @@ def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
     """
     if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is there already and not an empty folder")
-    with files.results(results) as file:
+    with files.open_results(results) as file:
         _check(file, model)
         try:
-            with filling(folder) as part:
+            with fill_folder(folder) as part:
                 return _write(file, model, part)
         except OSError as problem:
             raise StateError(f"{folder}: {problem.strerror or problem}") from None
@@ -140,17 +140,17 @@ def _nodes(model: Model, population: Population, number: int, folder: Path) -> d
 
 def _parameters(model: Model, population: Population) -> dict[str, Any]:
     """NEST's parameters of a population: numbers and texts that all share, or one number for each cell."""
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for key in type(population.params).model_fields:
         value = getattr(population.params, key)
         if value is None or (isinstance(value, float) and not np.isfinite(value)):
             continue
         if isinstance(value, str | bool):
-            found[key] = value
+            parameters[key] = value
             continue
         drawn = cell_values(model, population, key, value, 0, population.size)
-        found[key] = float(drawn[0]) if np.all(drawn == drawn[0]) else drawn
-    return found
+        parameters[key] = float(drawn[0]) if np.all(drawn == drawn[0]) else drawn
+    return parameters
 
 
 def _edges(model: Model, item: Any, group: h5py.Group, name: str, number: int, folder: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -108,9 +109,18 @@ class TaskBase(parameters.Frozen):
         """Return remarks about the data as lines of text."""
         return []
 
-    def fingerprint(self) -> dict[str, str]:
+    def fingerprint(self) -> dict[str, Any]:
         """Return the identity of the data file, which a resumed run must have in common."""
         return {}
+
+    def how_to_resume(self, directory: Path) -> str:
+        """Return what continues a run in a directory, for messages."""
+        return f"`pareprop resume {directory}`"
+
+    @property
+    def subject(self) -> Any:
+        """The task that a simulation runs: this one, unless it only holds the settings of another."""
+        return self
 
     def model(self) -> Model:
         """Return the network."""
@@ -135,7 +145,7 @@ def make(kind: type[TaskBase], settings: Sequence[str] | Mapping[str, Any], orig
         if not equal:
             raise InputError(f"{origin} {text}: must be key=value")
         values[key.strip()] = parameters.value_of(value.strip())
-    return parameters.checked(kind, values, f"task '{kind.name}'")
+    return parameters.validate(kind, values, f"task '{kind.name}'")
 
 
 def dense(model: Model, pre: Any, post: Any, weights: np.ndarray, **options: Any) -> None:

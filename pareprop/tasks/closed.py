@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..network.optimizers import Adam
 from ..network.parameters import Normal
 from ..network.reward import Reward
 from .base import LEARNING, MODEL, RUN, TaskBase
-from .population_code import Spikes
+from .population_code import PopulationCode, Spikes
 
 V_TH = 0.6
 
@@ -112,7 +113,7 @@ class ClosedBase(TaskBase):
     bootstrap: ClassVar[bool] = False
 
     @model_validator(mode="after")
-    def _known(self) -> ClosedBase:
+    def _check_stop(self) -> ClosedBase:
         if self.stop_below:
             raise ValueError(f"stop_below = {self.stop_below:g} is for tasks without rewards; set stop_above")
         return self
@@ -169,8 +170,8 @@ class ClosedBase(TaskBase):
 
     def attributes(self) -> dict[str, Any]:
         """Return the parameters of the loss, and names for the figures."""
-        found = {"gamma": self.gamma, "lambda": self.lambda_, "c_V": self.c_V, "c_H": self.c_H, "act": self.act}
-        return found | ({} if self.stop_above is None else {"stop_above": self.stop_above})
+        constants = {"gamma": self.gamma, "lambda": self.lambda_, "c_V": self.c_V, "c_H": self.c_H, "act": self.act}
+        return constants | ({} if self.stop_above is None else {"stop_above": self.stop_above})
 
     def kept_samples(self) -> dict[tuple[str, int], str]:
         """Return the episodes whose dynamics are recorded."""
@@ -223,3 +224,25 @@ class ClosedBase(TaskBase):
                 group, out, weight=Normal(std=self.readout_std), optimizer=self._adam(self.eta_out or self.eta)
             )
             model.connect(out, group, weight=Normal(std=1.0), feedback=self.feedback)
+
+
+class CodedBase(ClosedBase):
+    """Settings of a task that observes some numbers, each coded by input cells. A subclass sets `low` and `high`."""
+
+    low: ClassVar[tuple[float, ...]]  # least values of the observation
+    high: ClassVar[tuple[float, ...]]
+
+    decisions: int = Field(200, ge=1, description="decisions of an episode at most")
+    cells: int = Field(10, ge=2, le=10**6, description="input cells of each number of the observation")
+    sigma: float = Field(0.7, gt=0, description="width of their tuning in distances of their centres")
+    peak: float = Field(0.2, ge=0, le=1, description="highest probability of an input spike per step")
+
+    @property
+    def n_decisions(self) -> int:
+        """Most decisions of an episode."""
+        return self.decisions
+
+    @cached_property
+    def code(self) -> PopulationCode:
+        """The population code of the observation."""
+        return PopulationCode(self.low, self.high, self.cells, self.sigma, self.peak)

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from .. import files
-from ..errors import InputError, shown
+from ..errors import InputError, quote
 
 SIDE = 34  # pixels
 BYTES = 5  # of an event
@@ -71,11 +71,11 @@ class Problems:
 
     def lines(self) -> list[str]:
         """Return one line for each kind of problem."""
-        found = []
+        lines = []
         for kind, count in self.counts.items():
             names = list(self.names[kind])
-            found.append(f"{count} {kind}: {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''}")
-        return found
+            lines.append(f"{count} {kind}: {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''}")
+        return lines
 
 
 class Recordings:
@@ -102,7 +102,7 @@ class Recordings:
     def __init__(self, place: Path, problems: Problems) -> None:
         self.place, self.problems = place, problems
         if not os.path.exists(place):  # for a name that is none this is False
-            raise InputError(f"data: {shown(str(place))} does not exist")
+            raise InputError(f"data: {quote(str(place))} does not exist")
         labelled = [(name, self._label(name, size)) for name, size in sorted(self._files())]
         usable = [(name, label) for name, label in labelled if label is not None]
         if not usable:
@@ -113,7 +113,7 @@ class Recordings:
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
         try:
-            return zipfile.ZipFile(files.opened(self.place))
+            return zipfile.ZipFile(files.open_regular(self.place))
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as problem:
             told = getattr(problem, "strerror", None) or problem
             raise InputError(f"data: {self.place} cannot be read as a zip: {told}") from None
@@ -168,12 +168,12 @@ class Recordings:
         if not content or len(content) % BYTES:  # changed since it was listed
             self.problems.add("recordings that cannot be read", name)
             return None
-        found = decode(content)
-        inside = (found.x < SIDE) & (found.y < SIDE)
+        events = decode(content)
+        inside = (events.x < SIDE) & (events.y < SIDE)
         if not inside.all():
             self.problems.add(f"events outside {SIDE} x {SIDE} pixels, in", name, int(np.sum(~inside)))
-            found = Events(*(values[inside] for values in (found.x, found.y, found.on, found.time_us)))
-        return found
+            events = Events(*(values[inside] for values in (events.x, events.y, events.on, events.time_us)))
+        return events
 
 
 def splits(data: str, problems: Problems) -> tuple[Recordings, Recordings]:
@@ -190,10 +190,10 @@ def splits(data: str, problems: Problems) -> tuple[Recordings, Recordings]:
     folder = Path(first)
     if folder.suffix == ".zip":  # Train.zip, with its Test.zip beside it
         folder = folder.parent
-    found = []
+    recordings = []
     for name in ("Train", "Test"):
         places = [place for place in (folder / name, folder / f"{name}.zip") if os.path.exists(place)]
         if not places:
-            raise InputError(f"data = {shown(data)}: has neither {name}/ nor {name}.zip")
-        found.append(Recordings(places[0], problems))
-    return found[0], found[1]
+            raise InputError(f"data = {quote(data)}: has neither {name}/ nor {name}.zip")
+        recordings.append(Recordings(places[0], problems))
+    return recordings[0], recordings[1]

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from .. import rng
-from ..errors import InputError, shortened
+from ..errors import InputError, shorten
 from .closed import ClosedBase, CodedEpisode
 from .population_code import PopulationCode, Spikes
 
@@ -68,7 +68,7 @@ class SpaceCode:
             If the observation is not in its space.
         """
         if not self.space.contains(observation):
-            raise InputError(f"observation {shortened(str(observation), 200)} is not in its space {self.space}")
+            raise InputError(f"observation {shorten(str(observation), 200)} is not in its space {self.space}")
         numbers, states = [], []
         for path, _, part in self._parts:
             value = observation
@@ -83,12 +83,12 @@ class SpaceCode:
     def probability(self, observation: np.ndarray) -> np.ndarray:
         """Return the probability of a spike per step, float64 (n_sources,), for a flat observation."""
         n = len(observation) - len(self._states)
-        found = [self._code.probability(observation[:n])] if self._code else []
+        parts = [self._code.probability(observation[:n])] if self._code else []
         for count, state in zip(self._states, observation[n:], strict=True):
             one_hot = np.zeros((count, self._cells))
             one_hot[int(state)] = self._peak
-            found.append(one_hot.ravel())
-        return np.concatenate(found)
+            parts.append(one_hot.ravel())
+        return np.concatenate(parts)
 
 
 def _kind(space: Any) -> str:
@@ -105,7 +105,7 @@ def _parts(space: Any, name: str, path: tuple = ()) -> Any:
         yield path, name, space
     else:
         raise InputError(
-            f"observation space{f' {name}' if name else ''} {shortened(str(space), 200)}: must be Box of one "
+            f"observation space{f' {name}' if name else ''} {shorten(str(space), 200)}: must be Box of one "
             "dimension, Discrete, or a Tuple or Dict of those"
         )
 
@@ -188,7 +188,7 @@ class ClosedGym:
         self._made = make()
         actions = self._made.action_space
         if _kind(actions) != "Discrete":
-            raise InputError(f"action space {shortened(str(actions), 200)}: must be Discrete")
+            raise InputError(f"action space {shorten(str(actions), 200)}: must be Discrete")
         self.code = SpaceCode(self._made.observation_space, low, high, cells, sigma, peak)
         self.seed, self.n_decisions, self.period, self.sensor_delay = seed, n_decisions, period, sensor_delay
         self.replicated, self.bootstrap, self.act = replicated, bootstrap, act
@@ -238,7 +238,7 @@ class Gym(ClosedBase):
         return values
 
     @cached_property
-    def _closed(self) -> ClosedGym:
+    def _task(self) -> ClosedGym:
         return ClosedGym(
             self._make, self.seed, self.decisions, self.period, self.sensor_delay, self.replicated, self.bootstrap,
             self.act, self.low, self.high, self.cells, self.sigma, self.peak,
@@ -252,7 +252,7 @@ class Gym(ClosedBase):
         try:
             return gymnasium.make(self.env, disable_env_checker=True, **self.env_arguments)
         except Exception as problem:  # of a foreign package
-            text = shortened(" ".join(str(problem).split()), 300)
+            text = shorten(" ".join(str(problem).split()), 300)
             raise InputError(f"env = '{self.env}': {type(problem).__name__}: {text}") from None
 
     @property
@@ -263,16 +263,16 @@ class Gym(ClosedBase):
     @property
     def n_actions(self) -> int:
         """Number of actions of the environment."""
-        return self._closed.n_actions
+        return self._task.n_actions
 
     @property
     def code(self) -> SpaceCode:
         """The population code of observations."""
-        return self._closed.code
+        return self._task.code
 
     def environment(self, index: int, phase: str) -> Seeded:
         """Return the environment of an episode."""
-        return self._closed.environment(index, phase)
+        return self._task.environment(index, phase)
 
     def attributes(self) -> dict[str, Any]:
         """Return the parameters of the loss, and the environment with the versions of its packages."""

@@ -158,19 +158,19 @@ class OwnActivity(TaskBase):
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """The same inputs and targets in every iteration."""
-        if "sample" not in self._made:
+        if "sample" not in self._kept:
             none, spikes = np.zeros((self.n_step, 0)), self._input_spikes()
             if spikes is None:
                 rates = np.full(self._sizes[0], INPUT_HZ)
-                self._made["sample"] = Sample.from_rates(rates, none, self.seed, 0, local_targets=self.targets)
+                self._kept["sample"] = Sample.from_rates(rates, none, self.seed, 0, local_targets=self.targets)
             else:
-                self._made["sample"] = Sample(spikes, none, local_targets=self.targets)
-        return self._made["sample"]
+                self._kept["sample"] = Sample(spikes, none, local_targets=self.targets)
+        return self._kept["sample"]
 
     def _input_spikes(self) -> SpikeLog | None:
         """Return the first spikes of the virtual populations, if the SONATA configuration names files of them."""
-        found = circuit.read(self.sonata).spikes if self.sonata else []
-        return InputSpikes(found, self.model()).sample(0, self.n_step) if found else None
+        spike_files = circuit.read(self.sonata).spikes if self.sonata else []
+        return InputSpikes(spike_files, self.model()).sample(0, self.n_step) if spike_files else None
 
     @cached_property
     def _sizes(self) -> tuple[int, int]:
@@ -182,15 +182,15 @@ class OwnActivity(TaskBase):
         return inputs or self.n_in, sum(population.size for population in populations if not population.virtual)
 
     @cached_property
-    def _made(self) -> dict[Any, Any]:
+    def _kept(self) -> dict[Any, Any]:
         return {}
 
     def targets(self, first: int, last: int) -> np.ndarray:
         """Rates in Hz of neurons [first, last), float32 (n_step, n); kept, as they are the same in every iteration."""
-        if (first, last) not in self._made:
+        if (first, last) not in self._kept:
             make = self._synthetic if self.activity is None else self._read
-            self._made[first, last] = make(first, last).astype(np.float32)
-        return self._made[first, last]
+            self._kept[first, last] = make(first, last).astype(np.float32)
+        return self._kept[first, last]
 
     def _synthetic(self, first: int, last: int) -> np.ndarray:
         ids = np.arange(first, last)
@@ -209,19 +209,19 @@ class OwnActivity(TaskBase):
             self._rates(lambda rates: None)
 
     def _read(self, first: int, last: int) -> np.ndarray:
-        found = self._rates(lambda rates: rates[:, first:last])
-        wrong = np.argwhere(~(np.isfinite(found) & (found >= 0)))
+        rates = self._rates(lambda rates: rates[:, first:last])
+        wrong = np.argwhere(~(np.isfinite(rates) & (rates >= 0)))
         if len(wrong):
             step, neuron = wrong[0]
-            value = found[step, neuron]
+            value = rates[step, neuron]
             raise InputError(
                 f"{self.activity}: rates[{step}, {first + neuron}] = {value} must be at least 0 and finite"
             )
-        return found
+        return rates
 
     def _rates(self, use: Any) -> Any:
         try:
-            with files.hdf5(self.activity) as file:
+            with files.open_hdf5(self.activity) as file:
                 rates = file.get("rates")
                 wanted = self.n_step, self._sizes[1]
                 if not isinstance(rates, h5py.Dataset) or rates.shape != wanted:

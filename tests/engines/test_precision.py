@@ -216,7 +216,7 @@ def test_weights_are_those_of_double_rounded_once() -> None:
     np.testing.assert_array_equal(tables["single"].weight, tables["double"].weight.astype(np.float32))
     for span in tables["single"].spans:  # the records of digests and files hold them exactly
         (records,) = digest.synapses(None, tables["single"], span)
-        (index,) = tables["single"].owned(span)
+        (index,) = tables["single"].yield_own_places(span)
         assert records["weight"].dtype == float
         np.testing.assert_array_equal(records["weight"], tables["single"].weight[index].astype(float))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from fuzzing import attack, changed, in_memory, judge, limited, mutated, until
+from fuzzing import attack, change, in_memory, judge, limit_process, mutate, until
 
 from pareprop import plots
 from pareprop.errors import InputError
@@ -49,7 +49,7 @@ def test_any_data_file(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture,
         if kind == "h5":
             attack(draw, source, path)
         else:
-            path.write_bytes(mutated(draw, source))
+            path.write_bytes(mutate(draw, source))
         arguments = ["run", "data", "--set", f"data={path}", "--out", out / str(number)]
         judge(capsys, f"data file {kind}", arguments, out)
 
@@ -104,14 +104,14 @@ def test_any_recording(
 
     def one(draw: random.Random, number: int) -> None:
         if name == "provenance.json":
-            (tmp_path / "run" / name).write_bytes(mutated(draw, source))
+            (tmp_path / "run" / name).write_bytes(mutate(draw, source))
             judge(capsys, name, ["info", tmp_path / "run"], tmp_path)
             return
         attack(draw, source, tmp_path / "run" / name)
         judge(capsys, name, ["compare", tmp_path / "run", finished], tmp_path, (0, 1, 2))
         if name == "results.h5":
             try:
-                with limited():
+                with limit_process():
                     plots.draw(tmp_path / "run")
             except InputError as problem:
                 assert 0 < len(str(problem)) < 2**15
@@ -124,7 +124,7 @@ def test_any_recording(
 # ---- recordings of event cameras -------------------------------------------------------------------------------------
 
 
-def zipped(folder: Path, name: str = "Train.zip", files: dict[str, bytes] | None = None) -> Path:
+def write_zip(folder: Path, name: str = "Train.zip", files: dict[str, bytes] | None = None) -> Path:
     events = bytes(k % 30 if k % 5 < 2 else 0 for k in range(100))
     with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
         for label in range(3):
@@ -141,12 +141,12 @@ SMALL = [part for text in ("n_rec=4", "n_step=20", "iterations=1", "batch_size=1
 
 def test_any_zip(tmp_path: Path, capsys: pytest.CaptureFixture, fuzz_seconds: float) -> None:
     for name in ("Train.zip", "Test.zip"):
-        zipped(tmp_path, name)
+        write_zip(tmp_path, name)
     out, source = tmp_path / "out", (tmp_path / "Train.zip").read_bytes()
     out.mkdir()
 
     def one(draw: random.Random, number: int) -> None:
-        (tmp_path / "Train.zip").write_bytes(mutated(draw, source))
+        (tmp_path / "Train.zip").write_bytes(mutate(draw, source))
         judge(capsys, "zip", ["run", "n-mnist", "--set", f"data={tmp_path}", *SMALL, "--out", out / str(number)], out)
 
     until(fuzz_seconds, "zip", one)
@@ -157,7 +157,7 @@ def test_names_in_a_zip_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
     names = ["../../3/00001.bin", "/tmp/4/00001.bin", "5/../../../00001.bin", "C:\\6\\00001.bin", "7/\x01.bin"]
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path / "in")
-    path = zipped(tmp_path / "in", files=dict.fromkeys(names, bytes(10)))
+    path = write_zip(tmp_path / "in", files=dict.fromkeys(names, bytes(10)))
     found = Recordings(path, Problems())
     assert all(found.events(k) is not None for k in range(len(found)))
     assert [item.name for item in tmp_path.rglob("*")] == ["in", "Train.zip"]
@@ -165,14 +165,14 @@ def test_names_in_a_zip_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
     """Members that say how large they are, and one that lies."""
-    path = zipped(tmp_path, files={"8/00001.bin": bytes(2 * LONGEST), "9/00001.bin": bytes(4 * LONGEST)})
+    path = write_zip(tmp_path, files={"8/00001.bin": bytes(2 * LONGEST), "9/00001.bin": bytes(4 * LONGEST)})
     content = path.read_bytes()
     for size in (4 * LONGEST, 2 * LONGEST):
         true, lie = struct.pack("<I", size), struct.pack("<I", 50)
         content = content.replace(true, lie) if size == 4 * LONGEST else content
     path.write_bytes(content)
     problems = Problems()
-    with limited():
+    with limit_process():
         found = Recordings(path, problems)
         events = [found.events(k) for k in range(len(found))]
     assert sum(event is None for event in events) == 1 and len(events) == 7
@@ -197,9 +197,9 @@ def test_any_manifest(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
     def one(draw: random.Random, number: int) -> None:
         if draw.random() < 0.8:
-            found = json.dumps(changed(draw, json.loads(text)))
+            found = json.dumps(change(draw, json.loads(text)))
         else:
-            found = mutated(draw, text.encode()).decode(errors="replace")
+            found = mutate(draw, text.encode()).decode(errors="replace")
         content = f"{checkpoint_write.seal(found)}\n{found}\n".encode(errors="surrogatepass")
         (latest / "manifest.json").write_bytes(content)
         arguments = ["resume", run, "--set", "iterations=3"]
@@ -219,7 +219,7 @@ def test_any_share(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 
     def one(draw: random.Random, number: int) -> None:
         for path, source in zip(shares, sources, strict=True):
-            path.write_bytes(mutated(draw, source))
+            path.write_bytes(mutate(draw, source))
         judge(capsys, "share", ["resume", run, "--set", "iterations=2"], None, (0, 2))
 
     until(fuzz_seconds / 2, f"share {finished.name}", one)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzzing import attack, changed, judge, mutated, until, value
+from fuzzing import attack, change, judge, mutate, until, value
 
 CONFIG = """
 [task]
@@ -50,19 +50,19 @@ def config(network: Path, tmp_path: Path) -> Path:
     return tmp_path / "my.toml"
 
 
-def spoil(draw: random.Random, path: Path) -> None:
+def spoil_file(draw: random.Random, path: Path) -> None:
     content = path.read_bytes()
     if path.suffix == ".h5":
         attack(draw, content, path)
     elif path.suffix == ".json" and len(content) > 3 and draw.random() < 0.6:
-        path.write_text(json.dumps(changed(draw, json.loads(content))))
+        path.write_text(json.dumps(change(draw, json.loads(content))))
     elif path.suffix == ".csv" and draw.random() < 0.6:
         lines = [line.split(" ") for line in content.decode().splitlines()]
         line = draw.choice(lines)
         line[draw.randrange(len(line))] = value(draw)
         path.write_bytes("\n".join(map(" ".join, lines)).encode(errors="surrogatepass"))
     else:
-        path.write_bytes(mutated(draw, content))
+        path.write_bytes(mutate(draw, content))
 
 
 @pytest.mark.usefixtures("no_training")
@@ -76,7 +76,7 @@ def test_any_network(config: Path, network: Path, tmp_path: Path, capsys, fuzz_s
     def one(draw: random.Random, number: int) -> None:
         path = draw.choice(files)
         before = path.read_bytes()
-        spoil(draw, path)
+        spoil_file(draw, path)
         if judge(capsys, "network", ["run", config, "--out", out / str(number)], out) == 0:
             shutil.rmtree(out / str(number))
         path.write_bytes(before)

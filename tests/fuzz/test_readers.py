@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from commands import command
-from fuzzing import attack, changed, judge, limited, mutated, until
+from fuzzing import attack, change, judge, limit_process, mutate, until
 
 from pareprop import open_run
 from pareprop.errors import InputError
@@ -42,7 +42,7 @@ def test_any_run_opened(finished: Path, run: Path, fuzz_seconds: float) -> None:
     def one(draw: random.Random, number: int) -> None:
         attack(draw, source, run / "results.h5")
         try:
-            with limited():
+            with limit_process():
                 everything(run)
         except InputError as problem:
             assert 0 < len(str(problem)) < 2**15 and "\n" not in str(problem)
@@ -58,9 +58,9 @@ def test_any_report(name: str, finished: Path, run: Path, tmp_path: Path, capsys
         if name.endswith(".h5"):
             attack(draw, source, run / name)
         elif name.endswith(".json") and draw.random() < 0.7:
-            (run / name).write_text(json.dumps(changed(draw, json.loads(source))))
+            (run / name).write_text(json.dumps(change(draw, json.loads(source))))
         else:
-            (run / name).write_bytes(mutated(draw, source))
+            (run / name).write_bytes(mutate(draw, source))
         if judge(capsys, f"report of {name}", ["report", run], tmp_path) == 0:
             (run / "report.html").unlink()
 
@@ -77,7 +77,7 @@ def test_any_export(kind: str, finished: Path, run: Path, tmp_path: Path, capsys
         if name == "results.h5":
             attack(draw, source, run / name)
         else:
-            (run / name).write_bytes(mutated(draw, source))
+            (run / name).write_bytes(mutate(draw, source))
         if judge(capsys, f"export {kind}", ["export", run, target, kind], tmp_path) == 0:
             shutil.rmtree(target) if target.is_dir() else target.unlink()
         shutil.copy(finished / name, run / name)

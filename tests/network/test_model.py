@@ -57,7 +57,7 @@ def test_arrays_and_distributions_are_checked_by_their_extremes() -> None:
     with pytest.raises(InputError, match="tau_m = -1 must be above 0"):
         Model("interval").neurons("rec", 3, tau_m=Uniform(low=-1.0, high=2.0))
     with pytest.raises(InputError, match=r"low = 2.0 must not exceed high = 1.0"):
-        parameters.checked(Uniform, {"low": 2.0, "high": 1.0}, "test")
+        parameters.validate(Uniform, {"low": 2.0, "high": 1.0}, "test")
     with pytest.raises(InputError, match="adapt_tau = 0 must be above 0"):
         Model("interval").neurons("rec", 3, "iaf_adapt", adapt_tau=0.0)
 

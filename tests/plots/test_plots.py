@@ -185,7 +185,7 @@ def stems(paths: list[Path]) -> set[str]:
     return names
 
 
-def made(path: Path) -> set[str]:
+def draw_figures(path: Path) -> set[str]:
     """Give the names of the figures that would be written."""
     with h5py.File(path) as file:
         return {name for name, make in plots.FIGURES.items() if make(file) is not None}
@@ -211,7 +211,7 @@ def test_a_run_gets_the_figures_of_its_task(directory, task, attrs, more):
 
 def test_classification_is_drawn_when_there_are_predictions(directory):
     labels, predictions = write_test(write_run(directory, "n-mnist"))
-    assert made(directory / "results.h5") == ALWAYS | {"classification"}
+    assert draw_figures(directory / "results.h5") == ALWAYS | {"classification"}
     with h5py.File(directory / "results.h5") as file:
         figure = classification.figure(file)
     ax = figure.axes[0]
@@ -330,7 +330,7 @@ def test_missing_parts_of_a_sample_are_left_out(directory, name):
         del file["dynamics/last"][name]
         left = len(dynamics.figure(file, "last").axes)
     assert left == before - 2 * (name in ("input_steps", "spike_ids", "V_m"))  # whole sample and learning window
-    assert made(path) == ALWAYS | ({"evidence"} if name != "readout_signal" else set())
+    assert draw_figures(path) == ALWAYS | ({"evidence"} if name != "readout_signal" else set())
 
 
 @pytest.mark.parametrize("name", ["loss", "dynamics", "projections", "dynamics/first"])
@@ -344,7 +344,7 @@ def test_missing_figures_are_left_out(directory, name):
         "projections": {"weights"},
         "dynamics/first": {"dynamics_first"},
     }
-    assert made(path) == (ALWAYS | {"trajectory"}) - gone[name]
+    assert draw_figures(path) == (ALWAYS | {"trajectory"}) - gone[name]
 
 
 def test_silent_network_is_drawn(directory):
@@ -542,7 +542,7 @@ def test_evidence_names_a_wrong_decision(directory):
 
 def test_events_are_counted_by_pixel_and_polarity(directory):
     path = write_run(directory, "n-mnist", figure="events")
-    assert "events" not in made(path)  # without pixels
+    assert "events" not in draw_figures(path)  # without pixels
     with h5py.File(path, "a") as file:
         write_pixels(file)
         figure, ids, pixels = events.figure(file), file["dynamics/last/input_ids"][...], file["input_pixels"][...]

@@ -14,7 +14,7 @@ import pytest
 from commands import command, digests
 
 from pareprop.runs import run
-from pareprop.runs.directory import claimed
+from pareprop.runs.directory import claim_directory
 from pareprop.storage import checkpoint_write
 from pareprop.tasks.datafile import DataFile
 
@@ -64,7 +64,7 @@ def test_without_locks_two_runs_may_share_a_directory(tmp_path: Path, monkeypatc
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", none)
-    with claimed(None, str(tmp_path / "run"), "task"), claimed(None, str(tmp_path / "run"), "task"):
+    with claim_directory(None, str(tmp_path / "run"), "task"), claim_directory(None, str(tmp_path / "run"), "task"):
         pass
 
 

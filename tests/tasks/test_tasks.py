@@ -148,7 +148,7 @@ def test_evidence_trials_differ_by_index_phase_and_seed():
 # ---- event recordings ------------------------------------------------------------------------------------------------
 
 
-def encoded(events) -> bytes:
+def encode(events) -> bytes:
     """(x, y, on, time in microseconds) as 5 bytes each, written bit by bit from the description of the format."""
     return b"".join(bytes([x, y]) + (on * 2**23 + time).to_bytes(3, "big") for x, y, on, time in events)
 
@@ -161,12 +161,12 @@ def write_recordings(folder: Path, n: int = 20, seed: int = 3) -> dict[str, list
             events = [(*map(int, rng.integers(0, 34, 2)), int(rng.integers(2)), int(time)) for time in times]
             path = folder / split / str(number % 10) / f"{number:05}.bin"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encoded(events))
+            path.write_bytes(encode(events))
             written[f"{split}/{path.parent.name}/{path.name}"] = events
     return written
 
 
-def zipped(folder: Path, out: Path) -> Path:
+def zip_folder(folder: Path, out: Path) -> Path:
     out.mkdir()
     for split in ("Train", "Test"):
         with zipfile.ZipFile(out / f"{split}.zip", "w", zipfile.ZIP_DEFLATED) as file:
@@ -177,7 +177,7 @@ def zipped(folder: Path, out: Path) -> Path:
 
 def test_folders_and_zips_give_the_same_events(tmp_path: Path):
     written = write_recordings(tmp_path / "set")
-    zips = zipped(tmp_path / "set", tmp_path / "zips")
+    zips = zip_folder(tmp_path / "set", tmp_path / "zips")
     for data in (tmp_path / "set", zips, f"{zips}/Train.zip,{zips}/Test.zip", zips / "Train.zip"):
         problems = Problems()
         for name, split in zip(("Train", "Test"), splits(str(data), problems), strict=True):
@@ -198,9 +198,9 @@ def test_what_is_no_recording_is_named_and_counted(tmp_path: Path):
     (train / "0" / "00000.bin").write_bytes(b"1234567")
     (train / "0" / "00010.bin").write_bytes(b"")
     (train / "11").mkdir()
-    (train / "11" / "00001.bin").write_bytes(encoded([(1, 1, 1, 1)]))
+    (train / "11" / "00001.bin").write_bytes(encode([(1, 1, 1, 1)]))
     (train / "README.txt").write_text("hello")
-    (train / "1" / "00001.bin").write_bytes(encoded([(34, 0, 1, 10), (3, 200, 0, 20), (5, 6, 1, 30)]))
+    (train / "1" / "00001.bin").write_bytes(encode([(34, 0, 1, 10), (3, 200, 0, 20), (5, 6, 1, 30)]))
     problems = Problems()
     split = Recordings(train, problems)
     assert len(split) == 18 and 0 not in split.labels
@@ -230,7 +230,7 @@ def test_places_without_recordings(tmp_path: Path):
 
 def test_damaged_recordings_give_way_to_the_next(tmp_path: Path):
     write_recordings(tmp_path / "set")
-    zips = zipped(tmp_path / "set", tmp_path / "zips")
+    zips = zip_folder(tmp_path / "set", tmp_path / "zips")
     content = bytearray((zips / "Train.zip").read_bytes())
     with zipfile.ZipFile(zips / "Train.zip") as file:
         item = file.infolist()[4]
@@ -288,16 +288,16 @@ def test_every_epoch_shows_each_training_recording_once(tmp_path: Path):
     settings = "test_samples=20", "hold_out=5", "validate_every=1", "validate_samples=5"
     chosen = task("n-mnist", f"data={tmp_path}", *settings)
 
-    def shown(phase: str, first: int, n: int) -> list[bytes]:
+    def read_spikes(phase: str, first: int, n: int) -> list[bytes]:
         return [chosen.sample(index, phase).inputs.ids.tobytes() for index in range(first, first + n)]
 
-    epochs = [shown("train", 15 * k, 15) for k in range(3)]
+    epochs = [read_spikes("train", 15 * k, 15) for k in range(3)]
     assert all(len(set(epoch)) == 15 and set(epoch) == set(epochs[0]) for epoch in epochs)
     assert epochs[0] != epochs[1] and epochs[1] != epochs[2]
-    held = shown("validate", 0, 5)
+    held = read_spikes("validate", 0, 5)
     assert len(set(held)) == 5 and not set(held) & set(epochs[0])
-    assert shown("train", 0, 15) == epochs[0]
-    assert len(set(shown("test", 0, 20))) == 20
+    assert read_spikes("train", 0, 15) == epochs[0]
+    assert len(set(read_spikes("test", 0, 20))) == 20
 
 
 @pytest.mark.parametrize(

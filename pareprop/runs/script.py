@@ -1,0 +1,268 @@
+"""A run that a script starts: its model and task, with the settings of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, PrivateAttr
+
+from ..engines.interval import IntervalSettings
+from ..engines.spike import SpikeSettings
+from ..errors import InputError, quote
+from ..network import identity, parameters
+from ..network.model import Model
+from ..parallel import collectives, launcher
+from ..parallel.exchange import Exchange
+from ..simulation.checks import check_task
+from ..simulation.loop import Simulation
+from ..simulation.observer import Observer
+from ..simulation.task import ClosedTask, Task
+from ..storage.checkpoint_observer import Checkpoint
+from ..storage.opened import OpenRun, open_run
+from ..storage.recorder import Record
+from ..tasks.base import RUN, TaskBase
+from .config import Config
+from .phases import Score
+from .run import EXIT_CHECKPOINTED, train
+
+SETTINGS = (
+    "iterations", "validate_every", "validate_samples", "eta_validate", "stop_below", "stop_above", "stop_samples",
+    "test_samples", "eta_test", "figures", "log",
+)  # fmt: skip
+
+
+class ScriptTask(TaskBase):
+    """Settings of a run with a model and a task of a script."""
+
+    summary: ClassVar[str] = "trained by a script"
+
+    seed: int = Field(1, ge=0, lt=2**63, description="seed of the network")
+    stop_above: float | None = Field(
+        None, json_schema_extra=RUN, description="stop when the mean return of a validation is above it"
+    )
+    script: str = Field("", json_schema_extra=RUN, description="script that trained this run")
+    _model: Model = PrivateAttr()
+    _subject: Any = PrivateAttr()
+
+    @property
+    def name(self) -> str:
+        """Name of the script's class."""
+        return type(self._subject).__name__
+
+    @property
+    def figure(self) -> str:
+        """Kind of the task's own figure."""
+        return str(getattr(self._subject, "figure", ""))
+
+    @property
+    def subject(self) -> Task | ClosedTask:
+        """The script's task."""
+        return self._subject
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of one sample."""
+        return self._subject.n_steps
+
+    @property
+    def learning_window(self) -> int:
+        """Last steps of a sample with a learning signal."""
+        return getattr(self._subject, "learning_window", self._subject.n_steps)
+
+    def settings(self) -> IntervalSettings | SpikeSettings:
+        """Return the settings of the variant."""
+        own = getattr(self._subject, "settings", None)
+        return own() if callable(own) else super().settings()
+
+    def attributes(self) -> dict[str, Any]:
+        """Return attributes of the results that figures read."""
+        own = getattr(self._subject, "attributes", None)
+        return own() if callable(own) else {}
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the identity of the network, part by part."""
+        return {"network": identity.digest_parts(self._model), "n_steps": self.n_steps, "window": self.learning_window}
+
+    def how_to_resume(self, directory: Path) -> str:
+        """Return what continues a run in a directory."""
+        return f"pareprop.run(..., out={str(directory)!r}, restart=True)"
+
+    def model(self) -> Model:
+        """Return the script's network."""
+        return self._model
+
+
+@dataclass(frozen=True, repr=False)
+class Trained:
+    """What `run` returns, on all ranks.
+
+    Attributes
+    ----------
+    directory : Path
+        The run directory.
+    simulation : Simulation
+        The trained network; `simulation.train(n)` goes on without writing anything.
+    digest : str
+        SHA-256 of all spikes of the training and the final weights.
+    losses : list of float
+        Mean loss of each iteration.
+    validations : list of tuple[int, float]
+        Iterations done, and error, loss or return of each validation.
+    test : Score or None
+        Of the final test; `test.value` is its error, loss or return.
+    stopped : bool
+        Whether it stopped early, by `stop_below`, `stop_above` or an observer.
+    """
+
+    directory: Path
+    simulation: Simulation
+    digest: str
+    losses: list[float]
+    validations: list[tuple[int, float]]
+    test: Score | None
+    stopped: bool
+
+    def open(self) -> OpenRun:
+        """Open the results, on one rank or on all: spikes, weights and parameters as arrays and pandas frames."""
+        return open_run(self.directory)
+
+    def __repr__(self) -> str:
+        told = f", loss {self.losses[0]:.4g} to {self.losses[-1]:.4g}" if self.losses else ""
+        return f"Trained({self.directory}: {len(self.losses)} iterations{told}, digest {self.digest[:16]})"
+
+
+def run(
+    model: Model | None,
+    task: Task | ClosedTask,
+    out: str | Path | None = None,
+    *,
+    until: int | None = None,
+    restart: bool = False,
+    overwrite: bool = False,
+    observers: Sequence[Observer] = (),
+    record: Record | Mapping[str, Any] | None = None,
+    checkpoint: Checkpoint | Mapping[str, Any] | None = None,
+    replicas: int = 1,
+    exchange: Exchange | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> Trained:
+    """Collective: train a network as `pareprop run` does, and write results, figures and checkpoints into a directory.
+
+    A signal that asks for the end (SIGUSR1, SIGTERM, Ctrl-C) ends the training after the iteration, with a checkpoint.
+
+    Parameters
+    ----------
+    model : Model or None
+        The network; None: that of the task, which must be one of `pareprop.tasks`.
+    task : Task or ClosedTask
+        Inputs and targets, or episodes.
+    out : str, Path or None
+        Run directory; None: `runs/NAME-NUMBER`, by the class of the task.
+    until : int or None
+        Iteration after which to stop with a checkpoint, None for the end.
+    restart : bool
+        Whether to go on from the latest checkpoint if there is a run in `out`; else a run begins there.
+    overwrite : bool
+        Whether to replace the files of a run in `out`.
+    observers : sequence of Observer
+        Observers of the script, such as `LearningRate`; what they keep in `state` survives a restart.
+    record : dict or None
+        What to record, as section [record]: `{"every": 10, "what": ["spikes"]}`; None: nothing.
+    checkpoint : dict or None
+        When to write checkpoints, as section [checkpoint]: `{"every": 100, "minutes": 15, "keep": 2}`; None: every 15
+        minutes. One is written at the end in any case.
+    replicas : int
+        Groups of ranks that share batches.
+    exchange : Exchange or None
+        Of all ranks; None: `pareprop.exchange()`.
+    quiet : bool
+        Whether to print nothing; the log of the run directory has the lines in any case.
+    **settings : Any
+        As section [run]: `iterations` (100; a total, also after a restart), `validate_every`, `validate_samples`,
+        `eta_validate`, `stop_below`, `stop_above`, `stop_samples`, `test_samples`, `eta_test`, `figures` ("png",
+        "pdf", "none") and `log`; see `pareprop config`.
+
+    Returns
+    -------
+    Trained
+        Losses, scores, digest and the trained network.
+
+    Raises
+    ------
+    InputError
+        If model, task, a setting or the directory can't be used; nothing is written then.
+    StateError
+        If the run cannot go on: numbers that are not finite, or a full disk; names the latest checkpoint.
+    KeyboardInterrupt
+        On all ranks, after Ctrl-C and the checkpoint.
+    SystemExit
+        With code 75, after SIGUSR1 or SIGTERM and the checkpoint.
+
+    Examples
+    --------
+    >>> done = run(model, Levels(), "runs/levels", iterations=200, test_samples=10, restart=True)
+    >>> done.losses[-1], done.test.value, done.open().spikes("last")
+    """
+    exchange = exchange or launcher.exchange()
+    with collectives.guarded(exchange.comm):
+        config = _make_config(model, task, settings, record, checkpoint)
+    with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
+        ended = train(
+            config, None if out is None else str(out), exchange, launcher.split(exchange, replicas), until,
+            overwrite=overwrite, restart=restart, observers=observers,
+            signals=threading.current_thread() is threading.main_thread(),
+        )  # fmt: skip
+    if ended.signal == "SIGINT":
+        raise KeyboardInterrupt
+    if ended.signal:
+        sys.exit(EXIT_CHECKPOINTED)
+    digest = collectives.gather(exchange.comm, ended.simulation.hexdigest())[0]
+    phases, losses = ended.phases, list(ended.simulation.losses)
+    return Trained(
+        ended.directory, ended.simulation, digest, losses, list(phases.validations), phases.test, phases.stopped
+    )
+
+
+def _make_config(model: Model | None, task: Any, settings: Mapping[str, Any], record: Any, checkpoint: Any) -> Config:
+    """Return the checked configuration of a call of `run`."""
+    check_task(task)
+    if model is None:
+        if not isinstance(task, TaskBase):
+            raise InputError(f"pareprop.run: model = None needs a task of pareprop.tasks, not {type(task).__name__}")
+        given = {name: getattr(task, name) for name in task.model_fields_set} | settings
+        chosen = parameters.validate(type(task), given, f"pareprop.run: task '{task.name}'")
+    else:
+        chosen = _make_task(model, task, settings)
+    parts = (("record", Record, record), ("checkpoint", Checkpoint, checkpoint))
+    return Config(chosen, *(_make_section(name, kind, given) for name, kind, given in parts))
+
+
+def _make_task(model: Model, task: Any, settings: Mapping[str, Any]) -> ScriptTask:
+    if not isinstance(model, Model):
+        raise InputError(f"pareprop.run: model must be a pareprop.Model, not {quote(model)}")
+    if unknown := [name for name in settings if name not in SETTINGS]:
+        raise InputError(f"pareprop.run: unknown setting '{unknown[0]}'{parameters.nearest(unknown[0], SETTINGS)}")
+    rule = model.optimizer
+    own = {
+        "variant": model.variant, "precision": model.precision, "seed": model.seed, "eta": rule.eta,
+        "batch_size": rule.batch_size, "script": Path(sys.argv[0]).name,
+    }  # fmt: skip
+    chosen = parameters.validate(ScriptTask, own | settings, "pareprop.run")
+    chosen._model, chosen._subject = model, task
+    return chosen
+
+
+def _make_section(name: str, kind: type[Any], given: Any) -> Any:
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, Mapping | None):
+        raise InputError(f"pareprop.run: {name} = {quote(given)} must be a table, such as {{'every': 10}}")
+    return parameters.validate(kind, given or {}, f"pareprop.run: {name}")
