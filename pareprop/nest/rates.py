@@ -40,7 +40,7 @@ class Rates:
         if np.any(np.asarray(bundle.delay) != 1):
             raise refuse("rate connections with a delay of several steps", "give them one step")
         if all(kind == "readout" for _, kind in ends) and len({base for base, _ in ends}) == 1:
-            base = ends.pop()[0]
+            base = next(iter(ends))[0]
             if base.startswith("eprop_readout") and not self._spikes and bundle.receptor == SOFTMAX:
                 self._softmax.append(bundle)
                 return

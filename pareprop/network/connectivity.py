@@ -208,11 +208,11 @@ def make(here: str, projection: Projection) -> Projection:
     rule = projection.rule
     if rule not in RULES:
         raise InputError(f"{here}: unknown rule '{rule}'{parameters.nearest(rule, RULES)}")
-    given = [name for name in OPTIONS if getattr(projection, name) is not None]
+    options = [name for name in OPTIONS if getattr(projection, name) is not None]
     takes = RULES[rule].options
-    if missing := [f"{name}=" for name in takes if name not in given]:
+    if missing := [f"{name}=" for name in takes if name not in options]:
         raise InputError(f"{here}: rule '{rule}' needs {' and '.join(missing)}")
-    if extra := [name for name in given if name not in takes]:
+    if extra := [name for name in options if name not in takes]:
         raise InputError(f"{here}: rule '{rule}' takes no {' or '.join(extra)}")
     if projection.normalized and not (RULES[rule].streamed and projection.is_drawn):
         raise InputError(f"{here}: rule '{rule}' takes no normalized")

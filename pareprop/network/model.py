@@ -209,8 +209,8 @@ class Model:
         """Give each neuron of some populations a readout of its own, see `LocalReadouts`; samples have targets."""
         if self.variant != "interval" or self.local:
             raise InputError(f"local readouts '{name}': must be the only ones, in the interval variant")
-        given = {"name": name, "of": names(of)} | values
-        readouts = parameters.validate(LocalReadouts, given, f"local readouts '{name}'")
+        fields = {"name": name, "of": names(of)} | values
+        readouts = parameters.validate(LocalReadouts, fields, f"local readouts '{name}'")
         neurons = [population.name for population in self.of_role("recurrent")]
         for other in readouts.of:
             if other not in neurons:
@@ -286,7 +286,7 @@ class Model:
             "random", "symmetric" or "adaptive", for learning-signal connections; None: "random".
         sign : str or array_like of int
             "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
-            or +1, -1, 0 for each source. Drawn weights become |w| * sign, explicit ones must have it.
+            or +1, -1, 0 for each source. Drawn weights become abs(w) times the sign, explicit ones must have it.
         rewire : Rewire, dict or None
             How synapses move while they learn; for plastic projections onto neurons.
         indegree : int, float or None

@@ -144,10 +144,10 @@ class Edges:
         first, last = int(lots[:, 0].min()), int(lots[:, 1].max())
         if last > len(ranges):
             raise InputError(f"'{nodes.name}' names range {last - 1}, there are {len(ranges)}")
-        wanted = np.zeros(last - first + 1, np.int64)
-        np.add.at(wanted, lots[:, 0] - first, 1)
-        np.add.at(wanted, lots[:, 1] - first, -1)
-        bounds = hdf5.integers(ranges[first:last])[np.cumsum(wanted[:-1]) > 0]
+        n_open = np.zeros(last - first + 1, np.int64)
+        np.add.at(n_open, lots[:, 0] - first, 1)
+        np.add.at(n_open, lots[:, 1] - first, -1)
+        bounds = hdf5.integers(ranges[first:last])[np.cumsum(n_open[:-1]) > 0]
         bounds = bounds[(bounds[:, 0] >= 0) & (bounds[:, 0] < bounds[:, 1])]
         if len(bounds) and bounds[:, 1].max() > self.n_edges:
             raise InputError(f"'{ranges.name}' names edge {bounds[:, 1].max() - 1}, there are {self.n_edges}")

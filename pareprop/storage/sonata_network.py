@@ -54,7 +54,7 @@ def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
             raise StateError(f"{folder}: {problem.strerror or problem}") from None
 
 
-def _wanted(model: Model) -> list[Projection]:
+def _list_written(model: Model) -> list[Projection]:
     return [item for item in model.projections
             if item.pre.role in ("input", "recurrent") and item.post.role == "recurrent"]  # fmt: skip
 
@@ -66,7 +66,7 @@ def _check(file: h5py.File, model: Model) -> None:
         if known is not None and (size := int(known.attrs["size"])) != item.size:
             told = f"population '{item.name}' has {size} cells, the configuration {item.size}"
             raise InputError(f"{file.filename}: {told}")
-    for item in _wanted(model):
+    for item in _list_written(model):
         group = file.get(f"projections/{item.name}")
         if group is None or "weight" not in group:
             raise InputError(f"{file.filename}: no weights of projection '{item.name}'")
@@ -83,7 +83,7 @@ def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
     cells = model.of_role("input", "recurrent")
     nodes = [_nodes(model, population, number, folder) for number, population in enumerate(cells)]
     edges, counts = [], {}
-    for item in _wanted(model):
+    for item in _list_written(model):
         group = file[f"projections/{item.name}"]
         name = f"{item.pre.name}_to_{item.post.name}"
         name += f"_{sum(other.startswith(name) for other in counts) + 1}" if name in counts else ""
