@@ -51,7 +51,7 @@ def export(results: Path, target: Path, overwrite: bool = False) -> Path:
         raise InputError(f"{target}: the script needs a name that ends in .py")
     if os.path.lexists(target) and (not overwrite or target.is_symlink() or not target.is_file()):
         raise InputError(f"{target}: exists; --overwrite replaces a script")
-    place = os.path.relpath(results.resolve(), target.resolve().parent)
+    place = os.path.relpath(os.path.realpath(results), os.path.dirname(os.path.realpath(target)))
     text = files.read(TEMPLATE).decode()
     text = text.replace('RESULTS = Path("results.h5")', f"RESULTS = Path(__file__).resolve().parent / {place!r}", 1)
     try:

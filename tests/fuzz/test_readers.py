@@ -147,6 +147,19 @@ def test_weights_of_another_shape_are_told(run: Path) -> None:
         found.losses  # noqa: B018
 
 
+LOOPS = [["bench", "--neurons=9", "--indegree=2", "--inputs=2", "--steps=5", "--intervals=1", "--json", "loop/x"],
+         ["export", "run", "loop/x.py", "--nest"], ["report", "run", "--out", "loop/x"],
+         ["run", "sine-waves", "--out", "loop/x"]]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", LOOPS, ids=lambda arguments: arguments[0])
+def test_a_loop_of_links_is_told(arguments: list[str], run: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    """Found by hand: `Path.resolve` raises a RuntimeError."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    assert judge(capsys, "corpus", arguments, tmp_path) == 2
+
+
 PARTS = [{"phases": []}, {"phases": {"a": "x"}}, {"phases": {"a": float("nan")}}, {"rank_seconds": 3},
          {"rank_seconds": [{"wait": None}]}, {"wall_seconds": "long"}, {"wall_seconds": True}]  # fmt: skip
 
