@@ -19,6 +19,7 @@ from .feedback import mirror
 from .model import Model
 from .neurons import SURROGATES, whole_steps
 from .parameters import Normal, Uniform
+from .sharing import count_sharing
 from .synapse_table import SynapseTable
 
 ALMOST_ALL = 0.875  # a rank that listens to more of the neurons than this listens to all
@@ -36,6 +37,8 @@ class LocalNetwork:
 
     Attributes
     ----------
+    n_sharing : int
+        Number of ranks that have neurons, see `sharing`.
     neurons, readouts : tuple of int
         Half-open ranges of this rank's recurrent neurons and readouts.
     incoming : SynapseTable
@@ -69,7 +72,8 @@ class LocalNetwork:
         self.n_recurrent, self.n_readouts = model.size("recurrent"), model.size("readout")
         if not self.n_recurrent:
             raise InputError("the model has no recurrent neurons")
-        self.neurons = block(self.n_recurrent, size, rank)
+        self.n_sharing = count_sharing(model, size)
+        self.neurons = block(self.n_recurrent, self.n_sharing, rank)
         self.readouts = block(self.n_readouts, size, rank)
         tiled = model.variant == "interval"  # the spike variant keeps books per row, which tiles would multiply
         self.incoming = SynapseTable(
