@@ -88,9 +88,9 @@ def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
 
     problem = file.visititems_links(look)
     for name in names if problem is None else ():
-        if isinstance(found := file[name], h5py.Dataset):
-            others = {source.file_name for source in found.virtual_sources()} if found.is_virtual else ()
-            if found.external or not all(map(sources, others)):
+        if isinstance(node := file[name], h5py.Dataset):
+            others = {source.file_name for source in node.virtual_sources()} if node.is_virtual else ()
+            if node.external or not all(map(sources, others)):
                 problem = f"{quote(name)} keeps its values in another file"
     if problem is not None:
         raise Unfit(errno.EINVAL, problem, file.filename)

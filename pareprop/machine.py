@@ -12,16 +12,16 @@ CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 def available() -> int:
     """Bytes of memory of this machine, or of what this process was granted; 0 if unknown."""
-    found = []
+    bounds = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemTotal:")))
-        found.append(int(CGROUP.read_text()))
+        bounds.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemTotal:")))
+        bounds.append(int(CGROUP.read_text()))
     except (OSError, StopIteration, ValueError):  # not Linux, no cgroup, or no limit ("max")
         pass
     limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))  # `ulimit`
-    found += [limit for limit in limits if limit != resource.RLIM_INFINITY]
-    return min(found, default=0)
+    bounds += [limit for limit in limits if limit != resource.RLIM_INFINITY]
+    return min(bounds, default=0)
 
 
 def require_bytes(n_bytes: int, what: str) -> None:

@@ -118,7 +118,7 @@ def compare_gradients(neurons: int) -> dict[str, float]:
     return distances | {"threshold": float(differ.max(initial=0.0) / np.asarray(net.cells["V_th"]).max())}
 
 
-def pinned(core: int, function: str, *arguments: Any) -> Any:
+def run_on_core(core: int, function: str, *arguments: Any) -> Any:
     """Call a function of this module with this process on one core; JAX must not have started."""
     os.sched_setaffinity(0, {core})
     os.environ |= {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "JAX_PLATFORMS": "cpu", "OMP_NUM_THREADS": "1"}
@@ -128,7 +128,7 @@ def pinned(core: int, function: str, *arguments: Any) -> Any:
 def fresh(core: int, function: str, *arguments: Any) -> Any:
     """`pinned` in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(pinned, core, function, *arguments).result()
+        return pool.submit(run_on_core, core, function, *arguments).result()
 
 
 def measure(neurons: int, peer: str, core: int) -> dict[str, float]:

@@ -131,17 +131,18 @@ def _show_workers(result: dict[str, Any], n: int) -> None:
     for key, name in NAMES.items():
         run = runs[key + end]
         build, memory = np.median(run["build_seconds"]), np.median(run["bytes"]) / 2**20
-        click.echo(f"  {name:22s} {_spread(run['seconds'], '.4f')} s, built in {build:.3f} s, memory +{memory:.0f} MiB")
+        seconds = _format_spread(run["seconds"], ".4f")
+        click.echo(f"  {name:22s} {seconds} s, built in {build:.3f} s, memory +{memory:.0f} MiB")
     words = {name + end: (words, result["demanded"].get(name) if n == 1 else 0) for name, (*_, words) in RATIOS.items()}
     words |= {f"gain_{key}{end}": (f"times faster than alone, {name}", 0) for key, name in NAMES.items()}
     for key, (text, bound) in words.items():
         if key in result["ratios"]:
             sign = "at most" if key == "cost_of_learning" else "at least"
             wanted = f"   (demanded: {sign} {bound:g})" if bound else ""
-            click.echo(f"  {text:44s} {_spread(result['ratios'][key], '.2f')}{wanted}")
+            click.echo(f"  {text:44s} {_format_spread(result['ratios'][key], '.2f')}{wanted}")
 
 
-def _spread(values: list[float], form: str) -> str:
+def _format_spread(values: list[float], form: str) -> str:
     return f"{np.median(values):{form}} [{min(values):{form}} .. {max(values):{form}}]"
 
 

@@ -26,7 +26,7 @@ from typing import Any
 import click
 import nest_tutorials
 import numpy as np
-from nest_tutorials import NAMES, agreement, edited, first_difference, shipped, tutorial
+from nest_tutorials import NAMES, agreement, edit, find_shipped, first_difference, tutorial
 
 from pareprop.scaling import launchers
 
@@ -38,9 +38,9 @@ def prepare(folder: Path, name: str, data: Path | None) -> None:
     """Lay out what the tutorials read from the folder in which they run."""
     folder.mkdir(parents=True, exist_ok=True)
     if name == "handwriting":
-        shutil.copy(shipped("chaos_handwriting.txt"), folder)
+        shutil.copy(find_shipped("chaos_handwriting.txt"), folder)
     if name == "n-mnist":
-        shutil.copy(shipped("NMNIST_pixels_blocklist.txt"), folder)  # beside edited ones
+        shutil.copy(find_shipped("NMNIST_pixels_blocklist.txt"), folder)  # beside edited ones
         for part in PARTS:
             if not (folder / "468j46mzdv-1" / part).exists():
                 if data is None:
@@ -108,7 +108,7 @@ def rounding(folder: Path, data: Path | None) -> dict[str, float | None]:
         here, as_it_is = folder / name, short if name == "n-mnist" else {}
         prepare(here, name, data)
         kept = []
-        for label, code in (("base", edited(tutorial(name), **as_it_is)), (k, edited(tutorial(name), after, **values))):
+        for label, code in (("base", edit(tutorial(name), **as_it_is)), (k, edit(tutorial(name), after, **values))):
             script = here.resolve() / f"rounding-{label}.py"
             script.write_text(code)
             run(here, script, script.stem, *((1, "--lose") if name == "handwriting" else ()))

@@ -39,7 +39,7 @@ def dry(options: argparse.Namespace, rank: int) -> None:
     Path(f"{options.dry}-{rank}").write_text(json.dumps(asdict(found.share)))
 
 
-def started(n: int, *arguments: object) -> None:
+def run_on_ranks(n: int, *arguments: object) -> None:
     """Run Python on `n` ranks."""
     line = [*launchers.command("mpirun", n), sys.executable, *map(str, arguments)]
     subprocess.run(line, check=True, stdout=subprocess.DEVNULL, env=launchers.environment(n))
@@ -56,14 +56,14 @@ def shares(options: argparse.Namespace, folder: Path) -> dict[str, list[list[dic
         return [json.loads((folder / f"dry-{rank}").read_text()) for rank in ends]
 
     for _ in range(options.repeats):
-        started(options.ranks, "-m", "pareprop", "bench", *fixed, "--warmup=1", f"--rate={RATE_HZ:g}",
+        run_on_ranks(options.ranks, "-m", "pareprop", "bench", *fixed, "--warmup=1", f"--rate={RATE_HZ:g}",
                 "--profile-waiting", f"--json={folder / 'real'}")  # fmt: skip
         real = json.loads((folder / "real").read_text())["shares"]
         found["real"].append([real[rank] for rank in ends])
-        started(options.ranks, *again)
+        run_on_ranks(options.ranks, *again)
         found["side by side"].append(read())
         for rank in ends:
-            started(1, *again, f"--rank={rank}")
+            run_on_ranks(1, *again, f"--rank={rank}")
         found["alone"].append(read())
     return found
 

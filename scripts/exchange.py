@@ -30,7 +30,7 @@ SPIKES = (0, 1, 10, 100, 1000)  # per rank and round
 REPEATS = 7
 
 
-def opened(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: int) -> tuple[Ranks, Channel]:
+def open_exchange(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: int) -> tuple[Ranks, Channel]:
     """An exchange whose every round carries the same number of spikes and one readout signal."""
     low, high = block(neurons, comm.size, comm.rank)
     chosen = np.random.default_rng(comm.rank).random(neurons) < share
@@ -58,9 +58,9 @@ def barriers(comm: Any, rounds: int) -> None:
         comm.Barrier()
 
 
-def measured(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: int) -> dict[str, Any]:
+def measure(comm: Any, way: str, neurons: int, share: float, spikes: int, rounds: int) -> dict[str, Any]:
     """Medians of a bare call and of a round, taken by turns; the slowest rank counts."""
-    ranks, channel = opened(comm, way, neurons, share, spikes, rounds)
+    ranks, channel = open_exchange(comm, way, neurons, share, spikes, rounds)
     words = 8 + spikes * len(ranks.nodes.local.allgather(0))
     mine, everybodys = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32)
     call = mpi.address(comm, "MPI_Allgather")
@@ -87,7 +87,7 @@ def main() -> None:
     barrier = median(lap(comm, options.rounds, lambda: barriers(comm, options.rounds)) for _ in range(REPEATS))
     several = Ranks(comm).nodes.count > 1
     rows = [
-        measured(comm, way, options.neurons, options.share, spikes, options.rounds)
+        measure(comm, way, options.neurons, options.share, spikes, options.rounds)
         for way in (("everything", "targeted") if several else ("shared",)) for spikes in SPIKES
     ]  # fmt: skip
     if comm.rank:

@@ -61,8 +61,8 @@ def case_of(model: Model, sample: Sample, learning_window: int) -> Case:
             for source, target, _, index in table.chunks(span):
                 found = model.offset(ends[0]) + source, model.offset(ends[1]) + target, table.weight[index]
                 parts.setdefault((ends[0].role, ends[1].role), []).append(found)
-    groups = [(item.model, item.size, _given(item.params)) for item in model.of_role("recurrent")]
-    readout = _given(model.of_role("readout")[0].params)
+    groups = [(item.model, item.size, _list_given(item.params)) for item in model.of_role("recurrent")]
+    readout = _list_given(model.of_role("readout")[0].params)
     readout = {name: value for name, value in readout.items() if name not in UNKNOWN[model.variant]}
     steps, ids = sample.inputs.spikes(len(sample.target))
     return Case(
@@ -72,7 +72,7 @@ def case_of(model: Model, sample: Sample, learning_window: int) -> Case:
     )  # fmt: skip
 
 
-def _given(params: Any) -> dict[str, Any]:
+def _list_given(params: Any) -> dict[str, Any]:
     return {name: value for name, value in params.model_dump().items() if value is not None}
 
 

@@ -25,7 +25,7 @@ NAMES = {
 }
 
 
-def shipped(ending: str) -> Path:
+def find_shipped(ending: str) -> Path:
     """A file of NEST's wheel.
 
     Raises
@@ -39,10 +39,10 @@ def shipped(ending: str) -> Path:
 
 def tutorial(name: str) -> Path:
     """A tutorial by its short name."""
-    return shipped(f"eprop_plasticity/eprop_{NAMES[name]}.py")
+    return find_shipped(f"eprop_plasticity/eprop_{NAMES[name]}.py")
 
 
-def edited(path: Path, after: dict[str, str] | None = None, **values: object) -> str:
+def edit(path: Path, after: dict[str, str] | None = None, **values: object) -> str:
     """A tutorial with other values and without its figures.
 
     Parameters

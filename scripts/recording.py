@@ -43,7 +43,9 @@ def main(variant: str, neurons: int, indegree: int, steps: int, intervals: int, 
     ratios = []
     for number in range(repeat):
         order = (False, True) if number % 2 else (True, False)  # so that neither always comes first
-        seconds = {records: timed(network, task, exchange, wanted if records else None, intervals) for records in order}
+        seconds = {}
+        for records in order:
+            seconds[records] = time_interval(network, task, exchange, wanted if records else None, intervals)
         ratios.append(seconds[True] / seconds[False])
         if exchange.rank == 0:
             print(f"{seconds[False]:.3f} s without, {seconds[True]:.3f} s with: {100 * (ratios[-1] - 1):+.1f} %")
@@ -65,7 +67,7 @@ class Clock(Observer):
         self.seconds += time.perf_counter()
 
 
-def timed(network: Model, task: BenchTask, exchange: Exchange, wanted: Record | None, intervals: int) -> float:
+def time_interval(network: Model, task: BenchTask, exchange: Exchange, wanted: Record | None, intervals: int) -> float:
     """Collective: seconds of an interval, recorded if something is `wanted`."""
     with tempfile.TemporaryDirectory() as own:
         folder = Path(exchange.comm.bcast(own) if exchange.comm is not None else own)

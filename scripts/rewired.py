@@ -49,7 +49,7 @@ def sparse(task: TaskBase, density: float, dale: bool, moves: bool) -> Model:
     whole = task.model()
     rule = Adam(eta=task.eta, batch_size=task.batch_size, epsilon=1e-8)
     model = Model(
-        whole.variant, task.seed, optimizer=rule, populations=[_signed(item, dale) for item in whole.populations]
+        whole.variant, task.seed, optimizer=rule, populations=[_add_signs(item, dale) for item in whole.populations]
     )
     populations = {item.name: item for item in model.populations}
     for old in whole.projections:
@@ -70,7 +70,7 @@ def sparse(task: TaskBase, density: float, dale: bool, moves: bool) -> Model:
     return model
 
 
-def _signed(population: Any, dale: bool) -> Any:
+def _add_signs(population: Any, dale: bool) -> Any:
     if not dale or population.role != "recurrent":
         return population
     signs = np.where(np.arange(population.size) < EXCITATORY * population.size, 1, -1)

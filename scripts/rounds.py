@@ -260,7 +260,7 @@ def kills(install: Install, folder: Path, n: int, iterations: int = 4000) -> Kil
     return found
 
 
-def told(found: Killed) -> list[Found]:
+def report_killed(found: Killed) -> list[Found]:
     """Print what became of the killed runs."""
     n = found.kills
     print(f"\n{n} kills: {found.failed} ended with an exit code that is not 0, the latest after {found.latest:.2f} s, "
@@ -297,7 +297,7 @@ def main() -> None:
             elif part == "rounds":
                 found += rounds(folder)
             elif part == "kills":
-                found += told(kills(now, folder, options.kills))
+                found += report_killed(kills(now, folder, options.kills))
             else:
                 events(installs, folder)
     print(f"\nmedians of {options.pairs} runs that took turns; aims are for an idle machine with two cores")

@@ -22,7 +22,7 @@ STREAMS = {"copy": 2, "triad": 3, "scale": 1}  # arrays of events
 THROUGH_ROWS = {"scatter": 1, "gather": 1, "update": 3}  # arrays of events
 
 
-def moved(loop: str, item: int) -> int:
+def count_bytes(loop: str, item: int) -> int:
     """Bytes per event that stream by, as STREAM counts them: what is written counts once."""
     return MOVED[loop] * item + (4 if loop in THROUGH_ROWS else 0)
 
@@ -111,5 +111,5 @@ class Streams:
         ns = max(done.get(timeout=100) for _ in workers) / (self.n // row * row) * 1e9
         for worker in workers:
             worker.join()
-        speed = moved(loop, np.dtype(self.kind).itemsize) / ns
+        speed = count_bytes(loop, np.dtype(self.kind).itemsize) / ns
         return {"loop": loop, "targets": targets, "row": row, "processes": processes, "ns": ns, "gb_per_s": speed}

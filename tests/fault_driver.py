@@ -50,7 +50,7 @@ def memory() -> None:
     bytearray(2**26)  # what the phase would have asked for
 
 
-def removed(out: Path) -> None:
+def remove_run(out: Path) -> None:
     """The run's directory is gone; a copy stays, in place of a file system that comes back."""
     shutil.copytree(out, out.with_name("kept"))
     shutil.rmtree(out)
@@ -89,7 +89,7 @@ FAULTS: dict[str, Callable[[Path], None]] = {
     "storm": lambda out: storm(),
     "twice": lambda out: twice(),
     "full": full,
-    "removed": removed,
+    "removed": remove_run,
     "read-only": read_only,
     "memory": lambda out: memory(),
     "unreadable": lambda out: unreadable(),

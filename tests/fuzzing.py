@@ -23,7 +23,7 @@ class Hang(BaseException):
 
 
 @contextmanager
-def limited() -> Iterator[None]:
+def limit_process() -> Iterator[None]:
     """A block that ends in time and takes no more memory than it should."""
 
     def late(*_: object) -> None:
@@ -57,7 +57,7 @@ def judge(
 ) -> int:  # fmt: skip
     """Run a command; fail unless it ends with one of `codes` and, if refused, with one line and `folder` untouched."""
     before = listing(folder) if folder else {}
-    with limited():
+    with limit_process():
         code, _, errors = command(capsys, *arguments)
     shown = f"{[str(part)[:200] for part in arguments]}\n{errors[:3000]}"
     assert code in codes and "Traceback" not in errors, f"exit code {code}: {shown}"
@@ -83,7 +83,7 @@ def until(seconds: float, door: str, one: Callable[[random.Random, int], None]) 
         number += 1
 
 
-def mutated(draw: random.Random, content: bytes) -> bytes:
+def mutate(draw: random.Random, content: bytes) -> bytes:
     """Some bytes flipped, taken away, doubled, or replaced by special ones."""
     data = bytearray(content)
     for _ in range(draw.choice([1, 1, 1, 2, 5, 30])):

@@ -130,7 +130,7 @@ def simulation(case: dict, n_steps: int = 0, round_steps: int = 0, exchange=None
     return Simulation(networks.model(case), task, exchange, settings=settings)
 
 
-def shown(run: Simulation) -> dict[str, np.ndarray]:
+def collect_state(run: Simulation) -> dict[str, np.ndarray]:
     """Weights after a flush as matrices "in", "rec", "out", NaN where there is no synapse."""
     weights = run.engine.shown_weights()
     return networks.matrices(run, lambda table: weights.get(id(table), table.weight))
@@ -147,7 +147,7 @@ def run_samples(run: Simulation, learns: Sequence[bool] = (), between: Callable 
             part.append(new)
         if between:
             between(run, index)
-    return {key: np.concatenate(part) for key, part in parts.items()} | shown(run)
+    return {key: np.concatenate(part) for key, part in parts.items()} | collect_state(run)
 
 
 def compare(case: dict, found: dict, expected: dict, tolerance: float = 1e-10) -> float:

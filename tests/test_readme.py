@@ -1,47 +1,30 @@
-"""The pages (every README.md) show what works: blocks run in order, commands exist, links lead somewhere."""
+"""The pages (every README.md) show what works: blocks run in order, commands exist, links lead somewhere.
 
-import os
+Commands and links of the handbook are looked at here, too; `scripts/test_handbook.py` runs its blocks.
+"""
+
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import launch
 import pytest
 from commands import command
+from pages import ROOT, blocks, furnish
 
 from pareprop import cli
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [
     path for path in sorted(ROOT.glob("**/README.md")) if not path.relative_to(ROOT).parts[0].startswith((".", "b"))
 ]
-FENCE = re.compile(r"(?:<!-- not run: (?P<why>[^>]*) -->\n)?^```(?P<language>\w+)\n(?P<text>.*?)^```", re.M | re.S)
-SETUP = re.compile(r"pip install|\bsbatch\b|\bsudo\b")  # .ci/run installs, tests/scaling/test_slurm.py submits
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block of a page; `why` it isn't run, if so."""
-
-    language: str
-    text: str
-    why: str
-
-    @property
-    def runs(self) -> bool:
-        return not self.why and not SETUP.search(self.text)
-
-
-def blocks(path: Path) -> list[Block]:
-    return [Block(match["language"], match["text"], match["why"] or "") for match in FENCE.finditer(path.read_text())]
+ALL = [*PAGES, *sorted(ROOT.glob("scripts/handbook/*.md"))]
 
 
 def name(path: Path) -> str:
-    return str(path.parent.relative_to(ROOT))
+    return str((path.parent if path.name == "README.md" else path).relative_to(ROOT))
 
 
 def sh(text: str) -> str:
@@ -52,11 +35,7 @@ def sh(text: str) -> str:
 @pytest.mark.parametrize("page", [page for page in PAGES if any(block.runs for block in blocks(page))], ids=name)
 def test_blocks_run(page: Path, tmp_path: Path) -> None:
     """In a folder of their own, one after the other, as a reader would."""
-    for folder in ("jobs", "scripts", "pareprop"):
-        (tmp_path / folder).symlink_to(ROOT / folder)
-    places = [str(Path(sys.executable).parent), os.environ["PATH"]]
-    environment = os.environ | launch.ENVIRONMENT | {"PATH": os.pathsep.join(places), "MPLBACKEND": "Agg"}
-    environment["VENV"] = sys.prefix
+    environment = furnish(tmp_path)
     for block in blocks(page):
         if not block.runs:
             continue
@@ -68,7 +47,7 @@ def test_blocks_run(page: Path, tmp_path: Path) -> None:
         assert block.language != "python" or not done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", ALL, ids=name)
 def test_commands_have_these_options(page: Path) -> None:
     """Also where a block is not run."""
     for block in blocks(page):
@@ -85,7 +64,7 @@ def parse(group: click.Command, arguments: list[str]) -> None:
     found.make_context("", list(arguments))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", ALL, ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text()
     places = [*re.findall(r"\]\(([^)]+)\)", text), *re.findall(r'src="([^"]+)"', text)]
@@ -108,7 +87,7 @@ def test_every_page_can_be_reached() -> None:
 
 def test_paths_exist() -> None:
     """Modules and scripts that README pages name by their path."""
-    for page in PAGES:
+    for page in ALL:
         for path in re.findall(r"`((?:scripts|jobs|tests)/[\w/.]+)`", page.read_text()):
             assert (ROOT / path).exists(), f"{name(page)}: {path}"
 

@@ -121,10 +121,10 @@ def SetDefaults(model: str, params: Any, val: Any = None) -> None:
 
 def GetDefaults(model: str, keys: Any = None, output: str = "") -> Any:
     """Defaults of a node or synapse model: all, one, or a list of some."""
-    found = kernel.models.defaults(model, kernel.collection(np.zeros(0, np.int64)))
+    values = kernel.models.defaults(model, kernel.collection(np.zeros(0, np.int64)))
     if keys is None:
-        return found
-    return found[keys] if isinstance(keys, str) else [found[key] for key in keys]
+        return values
+    return values[keys] if isinstance(keys, str) else [values[key] for key in keys]
 
 
 def CopyModel(existing: str, new: str, params: Mapping[str, Any] | None = None) -> None:
@@ -212,16 +212,16 @@ def set(**values: Any) -> None:
 
 def get(keys: Any = None, output: str = "") -> Any:
     """Kernel parameters: all, one, or a dictionary of some."""
-    found = kernel.status()
+    status = kernel.status()
     if keys is None:
-        return found
-    return found[keys] if isinstance(keys, str) else {key: found[key] for key in keys}
+        return status
+    return status[keys] if isinstance(keys, str) else {key: status[key] for key in keys}
 
 
 def GetKernelStatus(keys: Any = None) -> Any:
     """Kernel parameters: all, one, or a tuple of some."""
-    found = get()
-    return found if keys is None else found[keys] if isinstance(keys, str) else tuple(found[key] for key in keys)
+    status = get()
+    return status if keys is None else status[keys] if isinstance(keys, str) else tuple(status[key] for key in keys)
 
 
 def SetKernelStatus(params: Mapping[str, Any]) -> None:

@@ -18,9 +18,9 @@ from ..simulation.digest import Digest
 from ..simulation.finite import find_bad
 from ..timers import Timers
 from .connections import Bundle
+from .network import Wiring
 from .stimuli import Amplitudes, Currents, SpikeTrains, Train
 from .taps import NOBODY, Taps, WeightTap, send_to_all
-from .wiring import Wiring
 
 AHEAD = 2  # steps by which voltages of readouts are known before they are shown
 
@@ -150,17 +150,17 @@ class Clock:
 
     def _watch(self, tap: WeightTap) -> list[tuple[Any, np.ndarray, np.ndarray]]:
         """Tables, places in them and places in the tap of the watched synapses that this rank has."""
-        wanted = {(int(b), int(p)): k for k, (b, p) in enumerate(tap.place)}
-        found = []
+        number_of = {(int(b), int(p)): k for k, (b, p) in enumerate(tap.place)}
+        synapses = []
         for name, (table, span) in self._synapses.items():
             members = self.wiring.origin.get(name, ())
-            if not any(index in {b for b, _ in wanted} for index, _ in members):
+            if not any(index in {b for b, _ in number_of} for index, _ in members):
                 continue
             for (index, place), local in self._places(table, span, members):
-                keep = [k for k, p in enumerate(place.tolist()) if (index, p) in wanted]
-                number = np.array([wanted[index, int(place[k])] for k in keep], np.int64)
-                found.append((table, local[keep], number))
-        return found
+                keep = [k for k, p in enumerate(place.tolist()) if (index, p) in number_of]
+                number = np.array([number_of[index, int(place[k])] for k in keep], np.int64)
+                synapses.append((table, local[keep], number))
+        return synapses
 
     def read_watched_weights(self, which: int) -> np.ndarray:
         """Collective: present weights of the connections that a weight recorder watches."""

@@ -85,20 +85,20 @@ def bundle(
         if key not in ("synapse_model", *VALUES, *INTEGERS) or key not in model.defaults | {"synapse_model": 0}:
             raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in syn_spec, in function Connect: {key}")
     random = {key: value for key, value in syn.items() if isinstance(value, Parameter)}
-    found = pairs(spec, source, target, generators, {key: random[key] for key in sorted(random)})
+    made = pairs(spec, source, target, generators, {key: random[key] for key in sorted(random)})
     values = {}
     for key in VALUES:
         value = syn.get(key, model.defaults.get(key, 0.0))
         if key in random:
-            values[key] = found.drawn[key]
+            values[key] = made.drawn[key]
         elif np.ndim(value) == 0:
             values[key] = _number(key, value)
         else:
-            values[key] = _shape(key, value, found, spec["rule"])
+            values[key] = _shape(key, value, made, spec["rule"])
     receptor = int(syn.get("receptor_type", model.defaults["receptor_type"]))
-    n = len(found.source)
+    n = len(made.source)
     weight = np.full(n, values["weight"]) if np.ndim(values["weight"]) == 0 else values["weight"]
-    return Bundle(model, source[found.source], target[found.target], weight, _steps(values["delay"], dt), receptor,
+    return Bundle(model, source[made.source], target[made.target], weight, _steps(values["delay"], dt), receptor,
                   values["tau_m_readout"], (source, target))  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def _number(key: str, value: Any) -> float:
         raise TypeError(f"'{key}' must be a number, an array or a nest.random parameter, not {value!r}") from None
 
 
-def _shape(key: str, value: Any, found: Any, rule: str) -> np.ndarray:
+def _shape(key: str, value: Any, made: Any, rule: str) -> np.ndarray:
     array = np.asarray(value, dtype=float)
     if array.ndim == 1 and rule not in ("one_to_one", "fixed_total_number"):
         raise TypeError(
@@ -118,11 +118,11 @@ def _shape(key: str, value: Any, found: Any, rule: str) -> np.ndarray:
         )
     if array.ndim == 1:
         array = array[None, :]
-    if found.shape is None:
+    if made.shape is None:
         raise TypeError(f"'{key}' cannot be an array with rule '{rule}'")
-    if array.shape != found.shape:
-        raise ValueError(f"'{key}' has shape {np.shape(value)}, it has to be {found.shape}, a scalar or random")
-    return found.of_matrix(array)
+    if array.shape != made.shape:
+        raise ValueError(f"'{key}' has shape {np.shape(value)}, it has to be {made.shape}, a scalar or random")
+    return made.of_matrix(array)
 
 
 def _steps(delay: Any, dt: float) -> Any:
@@ -225,8 +225,8 @@ class SynapseCollection:
             column = self.values(keys) if len(self) else ()
             return column[0] if len(self) == 1 else column
         names = ("source", "target", "weight", "delay", "synapse_model", "receptor", "port") if keys is None else keys
-        found = {key: self.values(key) for key in names}
-        return {key: column[0] if len(self) == 1 else column for key, column in found.items()}
+        columns = {key: self.values(key) for key in names}
+        return {key: column[0] if len(self) == 1 else column for key, column in columns.items()}
 
     def set(self, params: Any = None, **values: Any) -> None:
         """Set weights; the start of an optimizer can be set to zero, which it is."""

@@ -138,10 +138,10 @@ class NodeCollection:
 
     def index(self, node_id: int) -> int:
         """Place of an id."""
-        found = np.flatnonzero(self._ids == node_id)
-        if not len(found):
+        positions = np.flatnonzero(self._ids == node_id)
+        if not len(positions):
             raise ValueError(f"{node_id} is not in NodeCollection")
-        return int(found[0])
+        return int(positions[0])
 
     def parts(self) -> list[tuple[Block, np.ndarray]]:
         """The blocks that the nodes belong to, with their places in them."""
@@ -164,8 +164,8 @@ class NodeCollection:
             column = self._column(names[0])
             return column[0] if len(self) == 1 else tuple(column)
         keys = list(names[0]) if names else self._kernel.list_parameters(self)
-        found = {key: self._column(key) for key in keys}
-        return {key: column[0] if len(self) == 1 else tuple(column) for key, column in found.items()}
+        columns = {key: self._column(key) for key in keys}
+        return {key: column[0] if len(self) == 1 else tuple(column) for key, column in columns.items()}
 
     @staticmethod
     def _pick(value: Any, keys: Any) -> Any:

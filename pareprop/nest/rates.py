@@ -40,7 +40,7 @@ class Rates:
         if np.any(np.asarray(bundle.delay) != 1):
             raise refuse("rate connections with a delay of several steps", "give them one step")
         if all(kind == "readout" for _, kind in ends) and len({base for base, _ in ends}) == 1:
-            base = ends.pop()[0]
+            base = next(iter(ends))[0]
             if base.startswith("eprop_readout") and not self._spikes and bundle.receptor == SOFTMAX:
                 self._softmax.append(bundle)
                 return
@@ -69,9 +69,9 @@ class Rates:
             `NotImplemented`.
         """
         n, softmax = len(self._readouts), self._softmax
-        found = sum(len(bundle) for bundle in softmax)
+        n_softmax = sum(len(bundle) for bundle in softmax)
         pairs = {pair for bundle in softmax for pair in zip(bundle.source, bundle.target, strict=True)}
-        complete = len(pairs) == found == n * (n - 1) and all(np.all(bundle.weight == 1.0) for bundle in softmax)
+        complete = len(pairs) == n_softmax == n * (n - 1) and all(np.all(bundle.weight == 1.0) for bundle in softmax)
         if (cross_entropy and not complete) or (softmax and not cross_entropy):
             raise refuse(
                 "a softmax over a part of the readouts, or weighted",

@@ -80,8 +80,8 @@ class Recorders:
         return EventList(name, window, dt, fields if weights else {}, at_arrival=weights)
 
     def _list_recorded(self, node: int) -> np.ndarray:
-        found = [targets[recorders == node] for recorders, targets in self._links]
-        return np.concatenate([np.zeros(0, np.int64), *found])
+        node_ids = [targets[recorders == node] for recorders, targets in self._links]
+        return np.concatenate([np.zeros(0, np.int64), *node_ids])
 
     def check_history(self, bundles: list[Bundle]) -> None:
         """Refuse to record the length of NEST's buffers, unless nothing learns there, so that it is 0."""

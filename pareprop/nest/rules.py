@@ -96,9 +96,9 @@ def pairs(
     """
     rule, autapses, multapses = spec["rule"], spec["allow_autapses"], spec["allow_multapses"]
     if rule == "all_to_all":
-        found = _all_to_all(source, target, autapses)
+        chosen = _all_to_all(source, target, autapses)
     elif rule == "one_to_one":
-        found = _one_to_one(source, target, autapses)
+        chosen = _one_to_one(source, target, autapses)
     else:
         _check(spec, len(source), len(target))
         draws = Draws(generators, random, _expect_number(spec, len(source), len(target)))
@@ -123,8 +123,8 @@ def pairs(
         return _fixed_total(spec, source, target, draws)
     if random:
         draws = Draws(generators, random, 0)
-        return Pairs(found.source, found.target, drawn=draws.in_order(target[found.target]))
-    return found
+        return Pairs(chosen.source, chosen.target, drawn=draws.in_order(target[chosen.target]))
+    return chosen
 
 
 def _all_to_all(source: np.ndarray, target: np.ndarray, autapses: bool) -> Pairs:
@@ -215,16 +215,16 @@ class Draws:
         Pairs
             By target.
         """
-        found, drawn = [np.zeros(0, np.int64)], {name: [] for name in self.random}
+        sources, drawn = [np.zeros(0, np.int64)], {name: [] for name in self.random}
         counts = np.zeros(len(target), np.int64)
         for k, node in enumerate(target.tolist()):
             vp = self.generators.of_node(node)
             for piece in choose(vp, k):
-                found.append(piece)
+                sources.append(piece)
                 counts[k] += len(piece)
                 if self.singly:
                     self.draw(vp, drawn)
-        source, place = np.concatenate(found), np.repeat(np.arange(len(target)), counts)
+        source, place = np.concatenate(sources), np.repeat(np.arange(len(target)), counts)
         values = {name: np.array(row) for name, row in drawn.items()} if self.singly else self.in_order(target[place])
         return Pairs(source, place, shape, drawn=values)
 
@@ -282,10 +282,10 @@ def _bernoulli(twister: Twister, source: np.ndarray, own: int | None, p: float, 
 
 def _fixed_outdegree(spec: Mapping[str, Any], source: np.ndarray, target: np.ndarray, draws: Draws) -> Pairs:
     n, autapses, twister = int(spec["outdegree"]), spec["allow_autapses"], draws.generators.shared
-    found = [np.zeros(0, np.int64)]
+    targets = [np.zeros(0, np.int64)]
     for node in source:
-        found += _choices(twister, target, n, None if autapses else node, spec["allow_multapses"], False)
-    place, k = np.concatenate(found), np.arange(n * len(source))
+        targets += _choices(twister, target, n, None if autapses else node, spec["allow_multapses"], False)
+    place, k = np.concatenate(targets), np.arange(n * len(source))
     row = k // max(n, 1)
     return Pairs(row, place, (len(source), n), row, k - n * row, draws.in_order(target[place]))
 
@@ -293,16 +293,16 @@ def _fixed_outdegree(spec: Mapping[str, Any], source: np.ndarray, target: np.nda
 def _fixed_total(spec: Mapping[str, Any], source: np.ndarray, target: np.ndarray, draws: Draws) -> Pairs:
     if draws.generators.n > 1:
         notice("fixed_total_number with several virtual processes: the pairs are not those that NEST draws")
-    wanted, twister, found = int(spec["N"]), draws.of(0), []
+    n_pairs, twister, accepted = int(spec["N"]), draws.of(0), []
     drawn = {name: [] for name in draws.random}
-    while len(found) < wanted:
+    while len(accepted) < n_pairs:
         pair = int(twister.whole(len(source), 1)[0]), int(twister.whole(len(target), 1)[0])
         if spec["allow_autapses"] or source[pair[0]] != target[pair[1]]:
-            found.append(pair)
+            accepted.append(pair)
             if draws.singly:
                 draws.draw(0, drawn)
-    both = np.array(found, np.int64).reshape(-1, 2)
+    both = np.array(accepted, np.int64).reshape(-1, 2)
     singly = {name: np.array(row) for name, row in drawn.items()}
     values = singly if draws.singly else draws.in_order(target[both[:, 1]])
     k = np.arange(len(both))
-    return Pairs(both[:, 0], both[:, 1], (1, wanted), np.zeros_like(k), k, values)
+    return Pairs(both[:, 0], both[:, 1], (1, n_pairs), np.zeros_like(k), k, values)

@@ -23,19 +23,19 @@ class SpikeClock(Clock):
     def __init__(self, kernel: dict[str, Any], *args: Any) -> None:
         super().__init__(*args)
         self._error = np.zeros((1, len(self.wiring.readouts)))  # of the step before
-        self._watched = [self._watch_arrivals(tap, found) for tap, found in
+        self._watched = [self._watch_arrivals(tap, synapses) for tap, synapses in
                          zip(self.taps.weights, self._watched, strict=True)]  # fmt: skip
 
     def _engine(self) -> Spike:
         return Spike(self.network, self.exchange, SpikeSettings(0, lead=0), self.n_steps, self.timers)
 
-    def _watch_arrivals(self, tap: WeightTap, found: list) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _watch_arrivals(self, tap: WeightTap, synapses: list) -> list[tuple[np.ndarray, np.ndarray]]:
         """What the engine keeps of the watched connections that this rank has, and their places in the tap."""
-        tables = {id(table): table for table, _, _ in found}
+        tables = {id(table): table for table, _, _ in synapses}
         result = []
         for table in tables.values():
             local, number = (np.concatenate(column) for column in zip(
-                *((a, b) for other, a, b in found if other is table), strict=True))  # fmt: skip
+                *((a, b) for other, a, b in synapses if other is table), strict=True))  # fmt: skip
             result.append((self.engine.watch(table, local), number))
         return result
 
@@ -90,13 +90,13 @@ class SpikeClock(Clock):
         log = self.own_spikes(self.engine.own_spikes(), last - first)
         steps, index = log.spikes(last - first)
         self.taps.put_spikes(first + steps + 1, self.wiring.recurrent[index])
-        for tap, found in zip(self.taps.weights, self._watched, strict=True):
-            self._show_weights(tap, found, first, last, inputs)
+        for tap, synapses in zip(self.taps.weights, self._watched, strict=True):
+            self._show_weights(tap, synapses, first, last, inputs)
 
-    def _show_weights(self, tap: WeightTap, found: list, first: int, last: int, inputs: SpikeLog) -> None:
+    def _show_weights(self, tap: WeightTap, synapses: list, first: int, last: int, inputs: SpikeLog) -> None:
         """Weights at arrivals in steps [first, last), whose spikes have the stamps of these steps, see `stimuli`."""
         weight = np.full((last - first, len(tap.source)), np.nan)
-        for watched, number in found:
+        for watched, number in synapses:
             weight[:, number] = watched[: last - first]
         if self.comm is not None:
             weight = np.fmax.reduce(self.comm.allgather(weight))
@@ -112,6 +112,6 @@ class SpikeClock(Clock):
         parrot = self.wiring.parrots[place] == source if len(self.wiring.parrots) else np.zeros(len(source), bool)
         at, ids = inputs.spikes(len(inputs.ptr) - 1)
         key = at * self.model.size("input") + ids.astype(np.int64)
-        wanted = step * self.model.size("input") + place
-        n = np.searchsorted(key, wanted, side="right") - np.searchsorted(key, wanted)
+        keys = step * self.model.size("input") + place
+        n = np.searchsorted(key, keys, side="right") - np.searchsorted(key, keys)
         return np.where(parrot, n, 1)

@@ -39,8 +39,8 @@ class Taps:
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
         self._neurons = [_places(meter, recurrent) for meter in meters]
         self._readouts = [_places(meter, readouts) for meter in meters]
-        found = [index for index, _ in self._neurons]
-        self.recorded = np.unique(np.concatenate([NOBODY, *found]))
+        index_by_meter = [index for index, _ in self._neurons]
+        self.recorded = np.unique(np.concatenate([NOBODY, *index_by_meter]))
 
     def reserve(self, stamp: int) -> None:
         """Have room for everything up to a stamp."""
@@ -66,8 +66,8 @@ class Taps:
 
     def recorded_nodes(self, ids: np.ndarray) -> np.ndarray:
         """Those of `ids` whose spikes anybody records."""
-        wanted = [connected[ids] > 0 for _, connected in self._spikes]
-        return ids[np.any(wanted, axis=0)] if wanted else ids[:0]
+        is_connected = [connected[ids] > 0 for _, connected in self._spikes]
+        return ids[np.any(is_connected, axis=0)] if is_connected else ids[:0]
 
     @property
     def wants_spikes(self) -> bool:
@@ -137,10 +137,10 @@ class WeightTap:
 def _places(meter: Meter, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Indices in a role of the nodes of a meter, ascending, and their places in the meter."""
     order = np.argsort(ids)
-    found = np.searchsorted(ids[order], meter.ids)
-    found = np.minimum(found, max(len(ids) - 1, 0))
-    mine = np.flatnonzero(ids[order][found] == meter.ids) if len(ids) else NOBODY
-    index = order[found[mine]] if len(mine) else NOBODY
+    position = np.searchsorted(ids[order], meter.ids)
+    position = np.minimum(position, max(len(ids) - 1, 0))
+    mine = np.flatnonzero(ids[order][position] == meter.ids) if len(ids) else NOBODY
+    index = order[position[mine]] if len(mine) else NOBODY
     by_index = np.argsort(index)
     return index[by_index], mine[by_index]
 

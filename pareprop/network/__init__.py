@@ -4,6 +4,7 @@ May import `parallel`, `sonata` and the ground.
 
 Where to add
 ------------
-A neuron model: its parameters and flags in `neurons`. A connectivity rule: its class in `connectivity` and its draw in
-`topology.pyx`. A loss: its class in `losses`. An optimizer: its class in `optimizers`, its step in `optimizers.pyx`.
+A neuron model: its parameters and flags in `neurons`. A connectivity rule: its class in `rules` and its draw in
+`topology.pyx`, or its class in `streamed_rules`. A loss: its class in `losses`. An optimizer: its class in
+`optimizers`, its step in `optimizers.pyx`.
 """

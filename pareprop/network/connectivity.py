@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, quote
 from ..sonata.edges import Edges
 from . import parameters
 from .optimizers import Optimizer
@@ -17,6 +17,8 @@ from .space import Space
 
 Role = Literal["input", "current", "recurrent", "readout"]
 FEEDBACK = ("random", "symmetric", "adaptive")
+MAX_SIZE = 2**31  # cells of a population
+MAX_NAME = 100  # characters of the name of a population
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,26 @@ class Projection:
         return not self.is_drawn and not (self.edges.n_edges if self.edges else len(self.source))
 
 
+def check_name(kind: str, name: str, limit: int = MAX_NAME) -> None:
+    """Raise `InputError` unless a name can be used for an HDF5 group and within a message."""
+    if not isinstance(name, str) or not 1 <= len(name) <= limit:
+        raise InputError(f"{kind} {quote(name)}: the name must have 1 to {limit} characters")
+    if not name.isprintable() or "/" in name or name in (".", ".."):
+        raise InputError(f"{kind} {quote(name)}: the name must be printable, without '/', and not '.' or '..'")
+
+
+def check_population(population: Population) -> None:
+    """Raise `InputError` unless name and size of a population are possible."""
+    check_name("population", population.name)
+    here = f"population '{population.name}': size = {quote(population.size)}"
+    if not parameters.is_whole(population.size):
+        raise InputError(f"{here} must be a whole number")
+    if population.size < 1:
+        raise InputError(f"{here} must be at least 1")
+    if population.size > MAX_SIZE:
+        raise InputError(f"{here} must be at most {MAX_SIZE}")
+
+
 def check_ends(here: str, pre: Population, post: Population, feedback: str | None) -> None:
     """Raise `InputError` unless a projection from `pre` to `post`, with such feedback, is possible."""
     allowed = {
@@ -186,11 +208,11 @@ def make(here: str, projection: Projection) -> Projection:
     rule = projection.rule
     if rule not in RULES:
         raise InputError(f"{here}: unknown rule '{rule}'{parameters.nearest(rule, RULES)}")
-    given = [name for name in OPTIONS if getattr(projection, name) is not None]
+    options = [name for name in OPTIONS if getattr(projection, name) is not None]
     takes = RULES[rule].options
-    if missing := [f"{name}=" for name in takes if name not in given]:
+    if missing := [f"{name}=" for name in takes if name not in options]:
         raise InputError(f"{here}: rule '{rule}' needs {' and '.join(missing)}")
-    if extra := [name for name in given if name not in takes]:
+    if extra := [name for name in options if name not in takes]:
         raise InputError(f"{here}: rule '{rule}' takes no {' or '.join(extra)}")
     if projection.normalized and not (RULES[rule].streamed and projection.is_drawn):
         raise InputError(f"{here}: rule '{rule}' takes no normalized")

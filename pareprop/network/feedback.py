@@ -62,12 +62,12 @@ class FeedbackMirror:
             if not any(span.projection is item for item in group):
                 continue
             for source, target, _, index in self.table.chunks(span):
-                wanted = target * projection.post.size + source
-                place = np.minimum(np.searchsorted(key, wanted, sorter=order), max(len(key) - 1, 0))
-                found = key[order[place]] == wanted if len(key) else np.zeros(len(wanted), bool)
-                self.index[index[found]] = there[2][order[place[found]]]
+                partner_key = target * projection.post.size + source
+                place = np.minimum(np.searchsorted(key, partner_key, sorter=order), max(len(key) - 1, 0))
+                has_partner = key[order[place]] == partner_key if len(key) else np.zeros(len(partner_key), bool)
+                self.index[index[has_partner]] = there[2][order[place[has_partner]]]
                 if projection.feedback == "adaptive":
-                    self.table.weight[index[found]] = self.feedback.weight[self.index[index[found]]]
+                    self.table.weight[index[has_partner]] = self.feedback.weight[self.index[index[has_partner]]]
 
     def follow(self) -> None:
         """Copy the mirrored weights into the learning-signal connections."""
@@ -96,11 +96,11 @@ def _partners(model: Model, projection: Projection) -> list[Projection]:
         If there is none, or another learning-signal connection follows the same one.
     """
     pre, post = projection.post, projection.pre
-    found = [item for item in model.projections if item.pre == pre and item.post == post]
+    partners = [item for item in model.projections if item.pre == pre and item.post == post]
     twins = [item for item in model.projections if item.pre == post and item.post == pre and item.feedback != "random"]
-    if len(found) != 1 or len(twins) != 1:
+    if len(partners) != 1 or len(twins) != 1:
         raise InputError(
             f"projection '{projection.name}': feedback = '{projection.feedback}' needs exactly one projection from "
-            f"'{pre.name}' to '{post.name}' and one that follows it, there are {len(found)} and {len(twins)}"
+            f"'{pre.name}' to '{post.name}' and one that follows it, there are {len(partners)} and {len(twins)}"
         )
-    return found
+    return partners

@@ -23,14 +23,14 @@ def add(
     """Add the populations and projections of a circuit to a model; see `Model.from_sonata`."""
     if sign not in ("source", "weights", "free"):
         raise InputError(f"{path}: sign = '{sign}' must be 'source', 'weights' or 'free'")
-    found = _add_populations(model, path, neuron, values, sign)
-    _add_projections(model, found, sign, options, **reading)
+    network = _add_populations(model, path, neuron, values, sign)
+    _add_projections(model, network, sign, options, **reading)
 
 
 def _add_populations(model: Any, path: Path, neuron: str | None, values: Mapping[str, Any], sign: str) -> Any:
     """Add the node populations of a circuit; return the circuit."""
-    found = circuit.read(path)
-    populations = nodes.read(found)
+    network = circuit.read(path)
+    populations = nodes.read(network)
     if sign == "source" and all(population.sign is None for population in populations):
         raise InputError(f"{path}: sign = 'source' needs a column ei in the tables of node types")
     for population in populations:
@@ -39,24 +39,24 @@ def _add_populations(model: Any, path: Path, neuron: str | None, values: Mapping
             model.inputs(population.name, population.size, sign=own)
             continue
         kind = neuron or _model(model.variant, population)
-        known, given = NEURON_MODELS[model.variant].get(kind), dict(population.values)
-        if known and "V_reset" in given and "V_reset" not in known.model_fields:
-            del given["V_reset"]  # eprop_iaf resets by V_th
-        model.neurons(population.name, population.size, kind, sign=own, **{**given, **values})
-    return found
+        known, type_values = NEURON_MODELS[model.variant].get(kind), dict(population.values)
+        if known and "V_reset" in type_values and "V_reset" not in known.model_fields:
+            del type_values["V_reset"]  # eprop_iaf resets by V_th
+        model.neurons(population.name, population.size, kind, sign=own, **{**type_values, **values})
+    return network
 
 
 def _add_projections(
-    model: Any, found: circuit.Circuit, sign: str, options: Mapping[str, Mapping[str, Any]], **reading: Any
+    model: Any, network: circuit.Circuit, sign: str, options: Mapping[str, Mapping[str, Any]], **reading: Any
 ) -> None:
     """Add the edge populations of a circuit."""
     populations = {population.name: population for population in model.populations}
     sizes = {name: population.size for name, population in populations.items()}
-    read = edge_files.read(found, sizes, model.dt_ms, **reading)
+    read = edge_files.read(network, sizes, model.dt_ms, **reading)
     names = [item.name for item in read]
     for name in options:
         if name not in (EVERY, *names):
-            raise InputError(f"{found.path}: no edge population '{name}'{nearest(name, names)}")
+            raise InputError(f"{network.path}: no edge population '{name}'{nearest(name, names)}")
     for item in read:
         pre, post = populations[item.source], populations[item.target]
         own = {"sign": item.source_signs() if sign == "weights" else sign}

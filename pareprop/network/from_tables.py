@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field
 
 from ..errors import VALUE_LIMIT, InputError, quote
 from . import parameters
-from .connectivity import RULES
-from .model import MAX_SIZE, Model
+from .connectivity import MAX_SIZE, RULES
+from .model import Model
 from .neurons import NEURON_MODELS, READOUT_MODELS
 
 CELL = {"C_m": 1.0, "E_L": 0.0, "tau_m": 20.0}
@@ -147,15 +147,17 @@ def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
     for number, entry in enumerate(entries):
         here = f"projections[{number}]"
         try:
-            found = parameters.validate(ProjectionEntry, entry, here)
-            ends = {"pre": found.pre, "post": found.post}
+            fields = parameters.validate(ProjectionEntry, entry, here)
+            ends = {"pre": fields.pre, "post": fields.post}
             unknown = [f"{here}: {key} = {quote(name)} is no population{parameters.nearest(name, populations)}"
                        for key, name in ends.items() if name not in populations]  # fmt: skip
             if unknown:
                 raise InputError("; ".join(unknown))
-            options = {key: getattr(found, key) for key in found.model_fields_set - {"pre", "post", "delay"}}
-            delay = tuple(found.delay) if isinstance(found.delay, list) and found.rule != "explicit" else found.delay
-            model.connect(populations[found.pre], populations[found.post], delay=delay, **options)
+            options = {key: getattr(fields, key) for key in fields.model_fields_set - {"pre", "post", "delay"}}
+            delay = fields.delay
+            if isinstance(delay, list) and fields.rule != "explicit":
+                delay = tuple(delay)
+            model.connect(populations[fields.pre], populations[fields.post], delay=delay, **options)
         except InputError as problem:
             problems.append(str(problem) if str(problem).startswith(here) else f"{here}: {problem}")
     return problems

@@ -76,9 +76,9 @@ class Loss(ABC):
             Errors, 0 outside the window; the loss is summed over the window.
         """
         error = np.zeros_like(signal)
-        output, wanted = self.output(signal[window]), target[window]
-        error[window] = self.error(output, wanted)
-        return Evaluation(error, self.value(output, wanted, error[window]))
+        output, target_signal = self.output(signal[window]), target[window]
+        error[window] = self.error(output, target_signal)
+        return Evaluation(error, self.value(output, target_signal, error[window]))
 
     @abstractmethod
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:

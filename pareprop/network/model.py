@@ -2,6 +2,7 @@
 
 A `Model` holds no synapse and no neuron, only rules; each rank draws its own share from it (`topology`, `network`).
 Global ids (gid) count the input populations first, then the recurrent ones, then the readouts, in order of definition.
+Most lines of this module document arguments, for `help(Model)`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
 from ..sonata.edges import Edges
 from . import from_sonata, parameters, signs
-from .connectivity import Population, Projection, Role, check_ends, make
+from .connectivity import MAX_NAME, Population, Projection, Role, check_ends, check_name, check_population, make
 from .local_readouts import LocalReadouts, names
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
@@ -29,9 +30,6 @@ from .reward import Reward
 from .rewire import Rewire
 from .rewire import check_projection as check_rewired
 from .space import Space
-
-MAX_SIZE = 2**31  # cells of a population
-MAX_NAME = 100  # characters of the name of a population
 
 
 @dataclass(repr=False)
@@ -199,7 +197,7 @@ class Model:
             hint = parameters.nearest(model, kinds)
             raise InputError(f"population '{name}': unknown model '{model}' in variant '{self.variant}'{hint}")
         checked = parameters.validate(kinds[model], values, f"population '{name}'")
-        self._check_lengths(name, size, checked)
+        parameters.check_lengths(checked, size, f"population '{name}'")
         return self._add(Population(name, size, "recurrent", model, checked), sign)
 
     def readouts(self, name: str, size: int, **values: Any) -> Population:
@@ -211,14 +209,14 @@ class Model:
         """Give each neuron of some populations a readout of its own, see `LocalReadouts`; samples have targets."""
         if self.variant != "interval" or self.local:
             raise InputError(f"local readouts '{name}': must be the only ones, in the interval variant")
-        given = {"name": name, "of": names(of)} | values
-        found = parameters.validate(LocalReadouts, given, f"local readouts '{name}'")
+        fields = {"name": name, "of": names(of)} | values
+        readouts = parameters.validate(LocalReadouts, fields, f"local readouts '{name}'")
         neurons = [population.name for population in self.of_role("recurrent")]
-        for other in found.of:
+        for other in readouts.of:
             if other not in neurons:
                 raise InputError(f"local readouts '{name}': of = '{other}' is no population of neurons")
-        self.local = found
-        return found
+        self.local = readouts
+        return readouts
 
     def of_role(self, *roles: Role) -> list[Population]:
         """Return the populations with one of `roles`, in order of definition."""
@@ -288,7 +286,7 @@ class Model:
             "random", "symmetric" or "adaptive", for learning-signal connections; None: "random".
         sign : str or array_like of int
             "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
-            or +1, -1, 0 for each source. Drawn weights become |w| * sign, explicit ones must have it.
+            or +1, -1, 0 for each source. Drawn weights become abs(w) times the sign, explicit ones must have it.
         rewire : Rewire, dict or None
             How synapses move while they learn; for plastic projections onto neurons.
         indegree : int, float or None
@@ -347,57 +345,22 @@ class Model:
             inhibition=inhibition, binding=keep_signs,
         )  # fmt: skip
         projection = make(here, projection)
-        projection = replace(projection, signs=self._signs(here, projection, sign))
+        projection = replace(projection, signs=signs.of_projection(sign, projection, here))
         check_rewired(projection, here)
         if any(other.name == name for other in self.projections):
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
         self.projections.append(projection)
         return projection
 
-    @staticmethod
-    def _signs(here: str, projection: Projection, sign: Any) -> np.ndarray | None:
-        """Return the signs of the sources of a projection, checked against weights that are given."""
-        pre = projection.pre
-        if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
-            raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
-        found = signs.of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
-        if found is not None and projection.source is not None:
-            signs.check_weights(found, projection.source, projection.weight, here)
-        return found
-
     def _add(self, population: Population, sign: Any = 0) -> Population:
-        check_name("population", population.name)
-        if not parameters.is_whole(population.size):
-            size = quote(population.size)
-            raise InputError(f"population '{population.name}': size = {size} must be a whole number")
-        if population.size < 1:
-            raise InputError(f"population '{population.name}': size = {population.size} must be at least 1")
-        if population.size > MAX_SIZE:
-            raise InputError(
-                f"population '{population.name}': size = {quote(population.size)} must be at most {MAX_SIZE}"
-            )
+        check_population(population)
         if any(other.name == population.name for other in self.populations):
             raise InputError(f"population '{population.name}' exists already")
-        found = signs.per_cell(sign, population.size, f"population '{population.name}'")
+        cell_signs = signs.per_cell(sign, population.size, f"population '{population.name}'")
         if np.any(sign):  # of a population of 2^31 cells this is one number
-            population = replace(population, sign=found)
+            population = replace(population, sign=cell_signs)
         self.populations.append(population)
         return population
-
-    @staticmethod
-    def _check_lengths(name: str, size: int, checked: parameters.Frozen) -> None:
-        for key in type(checked).model_fields:
-            value = getattr(checked, key)
-            if isinstance(value, np.ndarray) and len(value) != size:
-                raise InputError(f"population '{name}': {key} has {len(value)} values for {size} neurons")
-
-
-def check_name(kind: str, name: str, limit: int = MAX_NAME) -> None:
-    """Raise `InputError` unless a name can be used for an HDF5 group and within a message."""
-    if not isinstance(name, str) or not 1 <= len(name) <= limit:
-        raise InputError(f"{kind} {quote(name)}: the name must have 1 to {limit} characters")
-    if not name.isprintable() or "/" in name or name in (".", ".."):
-        raise InputError(f"{kind} {quote(name)}: the name must be printable, without '/', and not '.' or '..'")
 
 
 def describe(model: Model) -> str:

@@ -31,8 +31,12 @@ class _Neuron(Frozen):
         Whether a spike sets the voltage to `V_reset`, and the neuron stands still while refractory.
     C_m : float, array_like, Normal or Uniform
         Capacitance in pF.
-    E_L, V_m, V_th : float, array_like, Normal or Uniform
-        Resting, initial (None: `E_L`) and threshold voltage in mV.
+    E_L : float, array_like, Normal or Uniform
+        Resting voltage in mV.
+    V_m : float, array_like, Normal or Uniform
+        Voltage at the start in mV; None: `E_L`.
+    V_th : float, array_like, Normal or Uniform
+        Threshold voltage in mV.
     V_min : float or array_like
         Lowest voltage in mV.
     I_e : float, array_like, Normal or Uniform
@@ -47,8 +51,10 @@ class _Neuron(Frozen):
         Target rate in Hz.
     surrogate_gradient_function : str
         Name of the surrogate gradient.
-    surrogate_gradient_height, surrogate_gradient_width : float, array_like, Normal or Uniform
-        Height h, and width w in mV, of the surrogate gradient; see `cython_core/surrogates.pxd`.
+    surrogate_gradient_height : float, array_like, Normal or Uniform
+        Height h of the surrogate gradient; see `cython_core/surrogates.pxd`.
+    surrogate_gradient_width : float, array_like, Normal or Uniform
+        Width w of the surrogate gradient in mV.
     """
 
     adaptive: ClassVar[bool] = False
@@ -77,6 +83,16 @@ class _Neuron(Frozen):
 
 
 class _Adaptive(Frozen):
+    """What an adaptive threshold adds.
+
+    Attributes
+    ----------
+    adapt_beta : float, array_like, Normal or Uniform
+        Rise of the threshold with the adaptation, which grows by 1 with each spike.
+    adapt_tau : float, array_like, Normal or Uniform
+        Time constant of the adaptation in ms.
+    """
+
     adaptive: ClassVar[bool] = True
 
     adapt_beta: Value = 1.0
@@ -90,7 +106,13 @@ class _Adaptive(Frozen):
 
 
 class IafInterval(_Neuron):
-    """`eprop_iaf_bsshslm_2020`: leaky integrate-and-fire, learning signals once per update interval."""
+    """`eprop_iaf_bsshslm_2020`: leaky integrate-and-fire, learning signals once per update interval.
+
+    Attributes
+    ----------
+    regular_spike_arrival : bool
+        Whether a spike adds its weight, not weight (1 - exp(-dt / tau_m)).
+    """
 
     regular_spike_arrival: bool = True
 
@@ -100,7 +122,17 @@ class IafAdaptInterval(_Adaptive, IafInterval):
 
 
 class Iaf(_Neuron):
-    """`eprop_iaf`: leaky integrate-and-fire of the spike variant (e-prop+)."""
+    """`eprop_iaf`: leaky integrate-and-fire of the spike variant (e-prop+).
+
+    Attributes
+    ----------
+    kappa : float
+        Decay per step of the low-pass filter of eligibility traces.
+    kappa_reg : float
+        Decay per step of the low-pass filter of the firing rate.
+    eprop_isi_trace_cutoff : float
+        Time in ms after a spike from which on it adds nothing to the gradient; inf: never.
+    """
 
     kappa: float = Field(0.97, ge=0, lt=1)
     kappa_reg: float = Field(0.97, ge=0, lt=1)
@@ -117,7 +149,15 @@ class IafAdapt(_Adaptive, Iaf):
 
 
 class IafPscDelta(Iaf):
-    """`eprop_iaf_psc_delta`: fixed reset voltage, no integration while refractory."""
+    """`eprop_iaf_psc_delta`: fixed reset voltage, no integration while refractory.
+
+    Attributes
+    ----------
+    V_reset : float, array_like, Normal or Uniform
+        Voltage after a spike in mV.
+    refractory_input : bool
+        Whether input that arrives while refractory is kept, decaying, else it is lost.
+    """
 
     psc_delta: ClassVar[bool] = True
 
@@ -136,6 +176,26 @@ class IafPscDeltaAdapt(_Adaptive, IafPscDelta):
 
 
 class _Readout(Frozen):
+    """Parameters of all readouts.
+
+    Attributes
+    ----------
+    C_m : float
+        Capacitance in pF.
+    E_L : float
+        Resting voltage in mV.
+    I_e : float
+        Constant current in pA.
+    V_m : float or None
+        Voltage at the start in mV; None: `E_L`.
+    V_min : float
+        Lowest voltage in mV.
+    tau_m : float
+        Membrane time constant in ms.
+    loss : str
+        Name of the loss, a key of `LOSSES`.
+    """
+
     C_m: float = Field(250.0, gt=0)
     E_L: float = 0.0
     I_e: float = 0.0
@@ -146,13 +206,25 @@ class _Readout(Frozen):
 
 
 class ReadoutInterval(_Readout):
-    """`eprop_readout_bsshslm_2020`: leaky integrator that compares its voltage with a target."""
+    """`eprop_readout_bsshslm_2020`: leaky integrator that compares its voltage with a target.
+
+    Attributes
+    ----------
+    regular_spike_arrival : bool
+        Whether a spike adds its weight, not weight (1 - exp(-dt / tau_m)).
+    """
 
     regular_spike_arrival: bool = True
 
 
 class Readout(_Readout):
-    """`eprop_readout` of the spike variant."""
+    """`eprop_readout` of the spike variant.
+
+    Attributes
+    ----------
+    eprop_isi_trace_cutoff : float
+        Time in ms after a spike from which on it adds nothing to the gradient; inf: never.
+    """
 
     eprop_isi_trace_cutoff: float = Field(float("inf"), ge=0, allow_inf_nan=True)
 

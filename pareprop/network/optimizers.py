@@ -31,8 +31,10 @@ class Optimizer(Frozen, ABC):
         Learning rate.
     batch_size : int
         Samples per step.
-    Wmin, Wmax : float
-        Bounds of the weights.
+    Wmin : float
+        Lowest weight.
+    Wmax : float
+        Highest weight.
     optimize_each_step : bool
         Whether the spike variant steps with the gradient of every time step, not with their sum.
     """
@@ -91,7 +93,17 @@ class GradientDescent(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015) as in NEST."""
+    """Adam (Kingma and Ba 2015) as in NEST.
+
+    Attributes
+    ----------
+    beta_1 : float
+        Decay per step of the mean gradient.
+    beta_2 : float
+        Decay per step of the mean squared gradient.
+    epsilon : float
+        Added to the root of the mean squared gradient.
+    """
 
     moments: ClassVar[tuple[str, ...]] = ("moment", "variance")
     spike_code: ClassVar[int | None] = 1
@@ -112,7 +124,13 @@ class Adam(Optimizer):
 
 
 class SgdMomentum(Optimizer):
-    """Gradient descent with momentum: v = momentum v + g, w -= eta v (Sutskever et al. 2013, PMLR 28, 1139-1147)."""
+    """Gradient descent with momentum: v = momentum v + g, w -= eta v (Sutskever et al. 2013, PMLR 28, 1139-1147).
+
+    Attributes
+    ----------
+    momentum : float
+        Share of the velocity v that is left after a step.
+    """
 
     moments: ClassVar[tuple[str, ...]] = ("velocity",)
 

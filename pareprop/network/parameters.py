@@ -48,10 +48,10 @@ class Text(str):
 def value_of(text: str) -> Any:
     """Parse the value of a setting "key=value" as TOML; return what is not TOML as text."""
     try:
-        found = files.parse_toml(f"value = {text}")
+        table = files.parse_toml(f"value = {text}")
     except ValueError:
         return Text(text)
-    return found["value"] if len(found) == 1 else Text(text)  # a line break ends the value
+    return table["value"] if len(table) == 1 else Text(text)  # a line break ends the value
 
 
 @cache
@@ -176,13 +176,21 @@ def validate(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
         raise InputError("; ".join(_explain(kind, error, origin) for error in problem.errors()[:PROBLEMS])) from None
 
 
+def check_lengths(values: Frozen, size: int, origin: str) -> None:
+    """Raise `InputError` if an array among checked values has not one value for each of `size` neurons."""
+    for key in type(values).model_fields:
+        value = getattr(values, key)
+        if isinstance(value, np.ndarray) and len(value) != size:
+            raise InputError(f"{origin}: {key} has {len(value)} values for {size} neurons")
+
+
 def _explain(kind: type[BaseModel], error: Any, origin: str) -> str:
     key = shorten(".".join(str(part) for part in error["loc"][:1]), VALUE_LIMIT)
     if error["type"] == "extra_forbidden":
         return f"{origin}: unknown parameter '{key}'{nearest(key, kind.model_fields)}"
     text = shorten(error["msg"].removeprefix("Value error, "))
-    given = error["input"]
-    value = f" = {quote(given)}" if key and not isinstance(given, dict) else ""
+    input_value = error["input"]
+    value = f" = {quote(input_value)}" if key and not isinstance(input_value, dict) else ""
     return f"{origin}: {key}{value}: {text}" if key else f"{origin}: {text}"
 
 

@@ -54,17 +54,17 @@ def _own(model: Model, projection: Projection, comm: Any, chunk: int) -> Project
         return projection
     n_sharing = count_sharing(model, comm.size)
     bounds = firsts(model.size("recurrent"), comm.size, n_sharing) - model.offset(projection.post)
-    held, problem = [], None
+    own_pieces, problem = [], None
     for first in range(0, edges.n_edges, chunk * comm.size):
         start = min(first + chunk * comm.rank, edges.n_edges)
         try:
             parts = _by_owner(edges, start, min(start + chunk, edges.n_edges), bounds)
-        except ParepropError as found:  # all ranks go on to the end of the file, then leave together
-            parts, problem = [None] * comm.size, problem or found
-        held += [piece for piece in comm.alltoall(parts) if piece is not None]
+        except ParepropError as error:  # all ranks go on to the end of the file, then leave together
+            parts, problem = [None] * comm.size, problem or error
+        own_pieces += [piece for piece in comm.alltoall(parts) if piece is not None]
     collectives.raise_together(comm, problem)
     known = {item.name: getattr(edges, item.name) for item in fields(Edges)}
-    return replace(projection, edges=HeldEdges(**known, held=held))
+    return replace(projection, edges=HeldEdges(**known, held=own_pieces))
 
 
 def _by_owner(edges: Edges, start: int, stop: int, bounds: np.ndarray) -> list[Piece | None]:

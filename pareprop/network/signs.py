@@ -33,15 +33,15 @@ def per_cell(values: Any, size: int, here: str) -> np.ndarray:
     InputError
         Names the first wrong cell and its value.
     """
-    found = np.asarray(values)
-    if found.ndim > 1 or (found.ndim and len(found) != size):
-        raise InputError(f"{here}: sign has shape {found.shape}, must be one number or {size}")
-    wrong = np.flatnonzero(~np.isin(found, SIGNS))
-    if found.dtype.kind not in "iuf" or len(wrong):
-        where = f" of cell {wrong[0]}" if found.ndim and len(wrong) else ""
-        value = np.ravel(found)[wrong[0]] if len(wrong) else values
+    array = np.asarray(values)
+    if array.ndim > 1 or (array.ndim and len(array) != size):
+        raise InputError(f"{here}: sign has shape {array.shape}, must be one number or {size}")
+    wrong = np.flatnonzero(~np.isin(array, SIGNS))
+    if array.dtype.kind not in "iuf" or len(wrong):
+        where = f" of cell {wrong[0]}" if array.ndim and len(wrong) else ""
+        value = np.ravel(array)[wrong[0]] if len(wrong) else values
         raise InputError(f"{here}: sign{where} = {value} must be +1, -1 or 0")
-    return np.broadcast_to(found.astype(np.int8), size)
+    return np.broadcast_to(array.astype(np.int8), size)
 
 
 def of_sources(sign: Any, cells: Any, size: int, here: str) -> np.ndarray | None:
@@ -72,8 +72,19 @@ def of_sources(sign: Any, cells: Any, size: int, here: str) -> np.ndarray | None
         if sign not in ("source", "free"):
             raise InputError(f"{here}: sign = '{sign}' must be 'source', 'free' or signs of the sources")
         sign = cells if sign == "source" else 0
-    found = per_cell(sign, size, here)
-    return found if np.any(found) else None
+    source_signs = per_cell(sign, size, here)
+    return source_signs if np.any(source_signs) else None
+
+
+def of_projection(sign: Any, projection: Any, here: str) -> np.ndarray | None:
+    """Return the signs that bind a projection, as `of_sources`; weights that are given must have them."""
+    pre = projection.pre
+    if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
+        raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
+    signs = of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)
+    if signs is not None and projection.source is not None:
+        check_weights(signs, projection.source, projection.weight, here)
+    return signs
 
 
 def check_weights(signs: np.ndarray, source: np.ndarray, weight: np.ndarray, here: str) -> None:

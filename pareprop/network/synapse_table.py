@@ -184,17 +184,17 @@ class SynapseTable:
     def row_signs(self) -> np.ndarray:
         """Return the sign that the weights of each row keep, int8 (n_rows,); (0,) if no projection keeps signs."""
         bound = [span for span in self.spans if span.projection.keeps_signs]
-        found = np.zeros((len(self.row_ptr) - 1) * bool(bound), np.int8)
+        signs = np.zeros((len(self.row_ptr) - 1) * bool(bound), np.int8)
         for span in bound:
-            found[span.rows : span.rows + len(span.delays) * span.n_sources] = span.row_signs()
-        return found
+            signs[span.rows : span.rows + len(span.delays) * span.n_sources] = span.row_signs()
+        return signs
 
     def list_used_neurons(self) -> np.ndarray:
         """Return the recurrent neurons that have synapses here, int64 ascending."""
-        found = [np.zeros(0, np.int64)]
+        neurons = [np.zeros(0, np.int64)]
         for row, source, sources in self.blocks[self.blocks[:, LOG] == 1, :3]:
-            found.append(source + np.flatnonzero(np.diff(self.row_ptr[row : row + sources - source + 1])))
-        return np.unique(np.concatenate(found))
+            neurons.append(source + np.flatnonzero(np.diff(self.row_ptr[row : row + sources - source + 1])))
+        return np.unique(np.concatenate(neurons))
 
     def compact(self, sources: np.ndarray) -> None:
         """Keep only rows of inputs and of some recurrent neurons, among them all that have synapses here.
@@ -238,13 +238,13 @@ class SynapseTable:
 
     def whole_rows(self) -> tuple[np.ndarray, int]:
         """Return the rows' numbers in a table with rows for all sources, int64 (n_rows,), and that table's n_rows."""
-        found, first = [np.zeros(0, np.int64)], 0
+        numbers, first = [np.zeros(0, np.int64)], 0
         for span in self.spans:
             n, sources = span.projection.pre.size, np.arange(span.n_sources)
             starts = first + n * np.arange(len(span.delays))
-            found.append((starts[:, None] + span.source(sources)).ravel())
+            numbers.append((starts[:, None] + span.source(sources)).ravel())
             first += n * len(span.delays)
-        return np.concatenate(found), first
+        return np.concatenate(numbers), first
 
     def chunks(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield the span's synapses in canonical order: by target, source, delay.

@@ -27,13 +27,13 @@ def read(test: h5py.Group) -> tuple[np.ndarray, np.ndarray] | None:
     InputError
         When they are not equally many whole numbers in 0..9999.
     """
-    found = reader.pair(test, "labels", "predictions")
-    if found is None or not found[0].size:
+    columns = reader.pair(test, "labels", "predictions")
+    if columns is None or not columns[0].size:
         return None
-    for name, classes in zip(("labels", "predictions"), found, strict=True):
+    for name, classes in zip(("labels", "predictions"), columns, strict=True):
         if np.any(classes != np.floor(classes)) or classes.min() < 0 or classes.max() > 9999:
             raise InputError(f"{test.file.filename}: {test.name}/{name} must be classes 0, 1, ... 9999")
-    return found[0].astype(np.int64), found[1].astype(np.int64)
+    return columns[0].astype(np.int64), columns[1].astype(np.int64)
 
 
 def summary(test: h5py.Group, counts: np.ndarray) -> str:
@@ -57,10 +57,10 @@ def annotate(ax: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
 def figure(file: h5py.File) -> Figure | None:
     """Draw the confusion matrix, each row normalised, counts in the cells; None without test predictions."""
     test = reader.child(file, "test")
-    found = read(test) if test is not None else None
-    if found is None:
+    columns = read(test) if test is not None else None
+    if columns is None:
         return None
-    counts = confusion(*found)
+    counts = confusion(*columns)
     total = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
     result = style.new_figure(file, 4.4, width=5.0)

@@ -24,15 +24,15 @@ Panel = tuple[str, float, Callable[[Axes], None]]  # title, relative height, dra
 
 def raster_panels(sample: h5py.Group, dt: float) -> list[Panel]:
     """Return the panels of the input and the recurrent spikes that were recorded."""
-    found: list[Panel] = []
+    rasters: list[Panel] = []
     for prefix, name, height in RASTERS:
         spikes = reader.pair(sample, f"{prefix}_steps", f"{prefix}_ids")
         if spikes is not None:
             groups = panels.input_groups(sample) if prefix == "input" else panels.neuron_groups(sample.file)
             label = None if groups else "neuron"
             draw = partial(_raster, spikes=spikes, dt=dt, groups=groups, label=label)
-            found.append((f"{name} spikes", height, draw))
-    return found
+            rasters.append((f"{name} spikes", height, draw))
+    return rasters
 
 
 def _raster(ax: Axes, spikes, dt: float, groups, label: str | None) -> None:
@@ -42,16 +42,16 @@ def _raster(ax: Axes, spikes, dt: float, groups, label: str | None) -> None:
 
 def neuron_panels(sample: h5py.Group, dt: float) -> list[Panel]:
     """Return the panels of the state of recorded neurons; the first one names the neurons."""
-    found: list[Panel] = []
+    listed: list[Panel] = []
     ids = reader.values(sample, "record")
     for key, label, title in NEURON_SIGNALS:
         data = reader.dataset(sample, key, 2)
         if data is None or not data.shape[1]:
             continue
         numbers = ids if ids is not None and len(ids) == data.shape[1] else range(data.shape[1])
-        names = None if found else panels.names("neuron", numbers, data.shape[1])
-        found.append((title, 1.0, partial(_signals, data=data, dt=dt, label=label, names=names)))
-    return found
+        names = None if listed else panels.names("neuron", numbers, data.shape[1])
+        listed.append((title, 1.0, partial(_signals, data=data, dt=dt, label=label, names=names)))
+    return listed
 
 
 def _signals(ax: Axes, data: h5py.Dataset, dt: float, label: str, names: list[str] | None) -> None:
@@ -61,15 +61,15 @@ def _signals(ax: Axes, data: h5py.Dataset, dt: float, label: str, names: list[st
 
 def output_panels(sample: h5py.Group, dt: float) -> list[Panel]:
     """Return the panels of readouts against targets and of the errors that were recorded."""
-    found: list[Panel] = []
+    listed: list[Panel] = []
     readout, target = (reader.dataset(sample, f"{name}_signal", 2) for name in ("readout", "target"))
     if readout is not None or target is not None:
         title = " and ".join(n for n, d in (("readout", readout), ("target", target)) if d is not None)
-        found.append((title, 1.4, partial(_readout, readout=readout, target=target, dt=dt)))
+        listed.append((title, 1.4, partial(_readout, readout=readout, target=target, dt=dt)))
     error = reader.dataset(sample, "error_signal", 2)
     if error is not None:
-        found.append(("error signal", 1.0, partial(_signals, data=error, dt=dt, label="y − y*", names=None)))
-    return found
+        listed.append(("error signal", 1.0, partial(_signals, data=error, dt=dt, label="y − y*", names=None)))
+    return listed
 
 
 def _readout(ax: Axes, readout: h5py.Dataset | None, target: h5py.Dataset | None, dt: float) -> None:

@@ -106,8 +106,8 @@ def stack_panels(
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
     """Draw loss, and error and firing rate when they were recorded; None without a loss."""
-    found = [(name, reader.values(file, name), color) for name, color in PANELS]
-    present = [(name, values, color) for name, values, color in found if values is not None and values.size]
+    curves = [(name, reader.values(file, name), color) for name, color in PANELS]
+    present = [(name, values, color) for name, values, color in curves if values is not None and values.size]
     if not present or present[0][0] != "loss":
         return None
     result, axes = stack_panels(file, present)
@@ -124,8 +124,8 @@ def figure(file: h5py.File) -> Figure | None:
 @style.styled
 def returns_figure(file: h5py.File) -> Figure | None:
     """Draw returns, lengths, entropies and value errors of training episodes; None where there are none."""
-    found = [(name, reader.values(file, name), color) for name, color in RETURNS]
-    present = [(name, values, color) for name, values, color in found if values is not None and values.size]
+    curves = [(name, reader.values(file, name), color) for name, color in RETURNS]
+    present = [(name, values, color) for name, values, color in curves if values is not None and values.size]
     if not present or present[0][0] != "mean_return":
         return None
     present = [item for item in present if _tells(item[0], item[1])]

@@ -37,8 +37,8 @@ def recorded_sample(file: h5py.File, which: str) -> h5py.Group | None:
     sample = reader.child(file, f"dynamics/{which}")
     if sample is None:
         return None
-    found = [(name, reader.dataset(sample, name, 2)) for name in SIGNALS]
-    shapes = {name: data.shape for name, data in found if data is not None}
+    signals = [(name, reader.dataset(sample, name, 2)) for name in SIGNALS]
+    shapes = {name: data.shape for name, data in signals if data is not None}
     steps = {shape[0] for shape in shapes.values()}
     outputs = {shape[1] for name, shape in shapes.items() if name in SIGNALS[:3]}
     if len(steps) > 1 or len(outputs) > 1:
@@ -101,8 +101,8 @@ def neuron_groups(file: h5py.File) -> list[tuple[str, int, int]]:
     except (ValueError, KeyError, TypeError):  # of another program
         return []
     ends = np.cumsum([size for _, size in sizes])
-    found = [(name, int(end) - size, int(end)) for (name, size), end in zip(sizes, ends, strict=True)]
-    return found if len(found) > 1 else []
+    groups = [(name, int(end) - size, int(end)) for (name, size), end in zip(sizes, ends, strict=True)]
+    return groups if len(groups) > 1 else []
 
 
 def short(name: str) -> str:

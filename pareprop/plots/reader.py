@@ -32,8 +32,8 @@ def open_results(path: Path) -> Iterator[h5py.File]:
     try:
         with files.open_hdf5(path) as file:
             if text(file, "format") != FORMAT:
-                found = shorten(text(file, "format"), VALUE_LIMIT) or "none"
-                raise InputError(f"{path} is not the result of a run: attribute format is {found}, must be {FORMAT}")
+                format = shorten(text(file, "format"), VALUE_LIMIT) or "none"
+                raise InputError(f"{path} is not the result of a run: attribute format is {format}, must be {FORMAT}")
             yield file
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
@@ -50,8 +50,8 @@ def text(node: h5py.HLObject, name: str) -> str:
 
 def child(node: h5py.Group, name: str) -> h5py.Group | None:
     """Return the group of that name, None when it is absent or something else."""
-    found = node.get(name)
-    return found if isinstance(found, h5py.Group) else None
+    node_below = node.get(name)
+    return node_below if isinstance(node_below, h5py.Group) else None
 
 
 def dataset(node: h5py.Group, name: str, ndim: int = 1) -> h5py.Dataset | None:
@@ -62,20 +62,20 @@ def dataset(node: h5py.Group, name: str, ndim: int = 1) -> h5py.Dataset | None:
     InputError
         When it is there with another number of axes or without numbers.
     """
-    found = node.get(name)
-    if found is None:
+    data = node.get(name)
+    if data is None:
         return None
-    if not isinstance(found, h5py.Dataset) or found.ndim != ndim or found.dtype.kind not in "iufb":
+    if not isinstance(data, h5py.Dataset) or data.ndim != ndim or data.dtype.kind not in "iufb":
         raise InputError(f"{node.file.filename}: {node.name.rstrip('/')}/{name} must be a numeric array, ndim {ndim}")
-    return found
+    return data
 
 
 def values(node: h5py.Group, name: str, ndim: int = 1) -> np.ndarray | None:
     """Read a whole dataset; None when it is absent. Errors as in `dataset`."""
-    found = dataset(node, name, ndim)
-    if found is not None:
-        require_bytes(found.size * found.dtype.itemsize, f"{node.file.filename}: {found.name}")
-    return None if found is None else found[...]
+    data = dataset(node, name, ndim)
+    if data is not None:
+        require_bytes(data.size * data.dtype.itemsize, f"{node.file.filename}: {data.name}")
+    return None if data is None else data[...]
 
 
 def pair(node: h5py.Group, first: str, second: str) -> tuple[np.ndarray, np.ndarray] | None:

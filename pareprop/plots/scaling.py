@@ -64,13 +64,13 @@ def draw(table: Path) -> list[Path]:
 def _series(rows: list[Row]) -> dict[str, list[Row]]:
     """Return curves by name: runs that differ only in ranks, repetition and seed (and size, if it grows with ranks)."""
     weak = rows[0]["kind"] == "weak"
-    found: dict[str, list[Row]] = defaultdict(list)
+    curves: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         neurons = row["neurons"] / row["ranks"] if weak else row["neurons"]
         rate = f"{row['rate']:g} Hz drawn" if row["rate"] else "own spikes"
         size = f"{neurons:g}{' per rank' if weak else ''} x {row['indegree']:g}"
-        found[f"{row['variant']}, {size}, delay {row['delay']:g}, {rate}"].append(row)
-    return found
+        curves[f"{row['variant']}, {size}, delay {row['delay']:g}, {rate}"].append(row)
+    return curves
 
 
 def _medians(rows: list[Row], value: Callable[[Row], float]) -> list[Point]:
@@ -78,12 +78,12 @@ def _medians(rows: list[Row], value: Callable[[Row], float]) -> list[Point]:
     by_ranks: dict[float, list[Row]] = defaultdict(list)
     for row in rows:
         by_ranks[row["ranks"]].append(row)
-    found = []
+    points = []
     for ranks, some in sorted(by_ranks.items()):
         values = list(map(value, some))
         crowded = any(row["oversubscribed"] for row in some)
-        found.append((ranks, median(values), crowded, min(values), max(values)))
-    return found
+        points.append((ranks, median(values), crowded, min(values), max(values)))
+    return points
 
 
 def _curve(ax: Axes, points: list[Point], color: str, label: str) -> None:

@@ -16,13 +16,13 @@ COLUMNS = 3
 def samples(file: h5py.File) -> list[h5py.Group]:
     """Return the recorded samples that have two readouts, by iteration."""
     group = reader.child(file, "dynamics")
-    found = []
+    groups = []
     for name in group if group is not None else ():
         sample = panels.recorded_sample(file, name)
         readout = None if sample is None else reader.dataset(sample, "readout_signal", 2)
         if readout is not None and readout.shape[1] == 2:
-            found.append(sample)
-    return sorted(found, key=lambda sample: int(sample.attrs.get("iteration", 0)))
+            groups.append(sample)
+    return sorted(groups, key=lambda sample: int(sample.attrs.get("iteration", 0)))
 
 
 def limits(paths: list[np.ndarray]) -> np.ndarray:
@@ -54,23 +54,23 @@ def figure(file: h5py.File) -> Figure | None:
     None unless the task draws a path in the plane (lemniscate, handwriting, or the attribute `figure` is
     "trajectory") and two readouts were recorded.
     """
-    found = samples(file)
-    if not found or (reader.text(file, "task") not in TASKS and reader.text(file, "figure") != "trajectory"):
+    shown = samples(file)
+    if not shown or (reader.text(file, "task") not in TASKS and reader.text(file, "figure") != "trajectory"):
         return None
-    windows = [slice(*panels.window(sample)) for sample in found]
-    paths = [sample["readout_signal"][window] for sample, window in zip(found, windows, strict=True)]
-    target = reader.values(found[-1], "target_signal", 2)
+    windows = [slice(*panels.window(sample)) for sample in shown]
+    paths = [sample["readout_signal"][window] for sample, window in zip(shown, windows, strict=True)]
+    target = reader.values(shown[-1], "target_signal", 2)
     targets = [None if target is None else target[window] for window in windows]
     view = limits([paths[-1], *([] if target is None else targets[-1:])])
-    columns = min(COLUMNS, len(found))
-    rows = -(-len(found) // columns)
+    columns = min(COLUMNS, len(shown))
+    rows = -(-len(shown) // columns)
     height = 2.2 * rows * np.ptp(view[1]) / max(np.ptp(view[0]), 1e-9)
     result = style.new_figure(file, 0.9 + min(max(height, 1.4 * rows), 3.5 * rows))
     axes = result.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for ax, sample, path, wanted in zip(axes.flat, found, paths, targets, strict=False):
-        panel(ax, path, wanted, reader.text(sample, "iteration"))
+    for ax, sample, path, target_path in zip(axes.flat, shown, paths, targets, strict=False):
+        panel(ax, path, target_path, reader.text(sample, "iteration"))
         ax.set(xlim=view[0], ylim=view[1], aspect="equal")
-    for ax in axes.flat[len(found) :]:
+    for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
     result.supxlabel("output 0", fontsize=8)
     result.supylabel("output 1", fontsize=8)

@@ -57,8 +57,8 @@ def histogram(ax: Axes, series: list[tuple[str, np.ndarray, str]]) -> None:
 def heading(projection: h5py.Group, n_shown: int, unchanged: bool) -> str:
     """Return name and number of synapses of a projection."""
     n = len(projection["weight"])
-    found = f"{projection.name.rpartition('/')[2]}: {n:,} synapses".replace("->", " → ")
-    return found + (f", {n_shown:,} of them shown" if n_shown < n else "") + (", unchanged" if unchanged else "")
+    text = f"{projection.name.rpartition('/')[2]}: {n:,} synapses".replace("->", " → ")
+    return text + (f", {n_shown:,} of them shown" if n_shown < n else "") + (", unchanged" if unchanged else "")
 
 
 def tile(axes: np.ndarray, projection: h5py.Group) -> None:
@@ -99,24 +99,24 @@ def tile(axes: np.ndarray, projection: h5py.Group) -> None:
 def figure(file: h5py.File) -> Figure | None:
     """Draw every projection that has weights before and after; None without any."""
     group = reader.child(file, "projections")
-    found = []
+    drawn = []
     for projection in group.values() if group is not None else ():
         data = [reader.dataset(projection, name) for name in ("weight_initial", "weight")]
         if None in data or not len(data[0]):
             continue
         if len(data[0]) != len(data[1]):
             raise InputError(f"{file.filename}: {projection.name}: weight_initial and weight differ in length")
-        found.append(projection)
-    if not found:
+        drawn.append(projection)
+    if not drawn:
         return None
-    columns = 1 if len(found) <= IN_ONE_COLUMN else 2
-    rows = -(-len(found) // columns)
+    columns = 1 if len(drawn) <= IN_ONE_COLUMN else 2
+    rows = -(-len(drawn) // columns)
     result = style.new_figure(file, 0.5 + 1.95 * rows, width=6.2 * columns, layout="none")
     axes = result.subplots(rows, PANELS * columns, squeeze=False)
-    for number, projection in enumerate(found):
+    for number, projection in enumerate(drawn):
         first = PANELS * (number // rows)
         tile(axes[number % rows, first : first + PANELS], projection)
-    for ax in axes[len(found) - rows * (columns - 1) :, PANELS * (columns - 1) :].flat:
+    for ax in axes[len(drawn) - rows * (columns - 1) :, PANELS * (columns - 1) :].flat:
         ax.set_visible(False)
     style.arrange(result, axes, top=0.8, across=0.62, down=0.85)
     described = max(

@@ -96,7 +96,7 @@ def _read(name: str, file: h5py.File) -> Case:
     if variant not in tuple(NEURON_MODELS):
         raise InputError(f"variant is '{variant}', must be 'interval' or 'spike'")
     loss = reward_cases.loss(attributes) if attributes["format"] == reward_cases.FORMAT else None
-    arrays = reward_cases.arrays(file, attributes) if loss else _arrays(file, variant)
+    arrays = reward_cases.read_arrays(file, attributes) if loss else _arrays(file, variant)
     n_out = reward_cases.n_readouts(attributes) if loss else arrays["targets"].shape[1]
     model = _model(variant, file, attributes, arrays["inputs"].shape[1], n_out)
     model.loss = loss
@@ -200,10 +200,10 @@ def _signs(file: h5py.File, key: str, size: int) -> np.ndarray:
     """Return the signs of the sources of a matrix, 0 if the case has none."""
     if f"sign_{key}" not in file:
         return np.zeros(size, np.int8)
-    found = fields.array(file, f"sign_{key}", 1)
-    if len(found) != size:
-        raise InputError(f"dataset 'sign_{key}' has {len(found)} values, must have {size}")
-    return found
+    signs = fields.array(file, f"sign_{key}", 1)
+    if len(signs) != size:
+        raise InputError(f"dataset 'sign_{key}' has {len(signs)} values, must have {size}")
+    return signs
 
 
 def _neurons(model: Model, key: str, node: h5py.Group) -> Population:

@@ -83,7 +83,7 @@ def bars(title: str, rows: Sequence[tuple[str, dict[str, float]]], unit: str) ->
     total = max((sum(parts.values()) for _, parts in rows), default=0.0)
     if not names or total <= 0:
         return Markup("")
-    left, found = 120, [_text(0, 16, title, bold=True)]
+    left, elements = 120, [_text(0, 16, title, bold=True)]
     place = 0.0
     lines = 1
     for k, name in enumerate(names):
@@ -91,22 +91,22 @@ def bars(title: str, rows: Sequence[tuple[str, dict[str, float]]], unit: str) ->
         if place + wide > WIDTH:
             place, lines = 0.0, lines + 1
         y = 14 + 18 * lines
-        found.append(f'<rect x="{place:.0f}" y="{y}" width="10" height="10" fill="{COLOURS[k % len(COLOURS)]}"/>')
-        found.append(_text(place + 14, y + 10, name))
+        elements.append(f'<rect x="{place:.0f}" y="{y}" width="10" height="10" fill="{COLOURS[k % len(COLOURS)]}"/>')
+        elements.append(_text(place + 14, y + 10, name))
         place += wide
     start = 34 + 18 * lines
     for number, (label, parts) in enumerate(rows):
         y, x = start + 22 * number, float(left)
-        found.append(_text(left - 6, y + 13, label, "end"))
+        elements.append(_text(left - 6, y + 13, label, "end"))
         for k, name in enumerate(names):
             wide = parts.get(name, 0.0) / total * (WIDTH - left - 90)
             if wide > 0:
                 hint = escape(f"{label}, {name}: {parts[name]:.3g} {unit}")
-                found.append(f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="17" '
+                elements.append(f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="17" '
                              f'fill="{COLOURS[k % len(COLOURS)]}"><title>{hint}</title></rect>')  # fmt: skip
             x += wide
-        found.append(_text(x + 5, y + 13, f"{sum(parts.values()):.3g} {unit}"))
-    return _svg(start + 22 * len(rows) + 6, found, title)
+        elements.append(_text(x + 5, y + 13, f"{sum(parts.values()):.3g} {unit}"))
+    return _svg(start + 22 * len(rows) + 6, elements, title)
 
 
 def _svg(height: float, parts: list[str], title: str) -> Markup:

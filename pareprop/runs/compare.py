@@ -32,10 +32,10 @@ def compare(first: Path, second: Path) -> list[str]:
     with ExitStack() as stack:
         a, b = (stack.enter_context(_open(path / "results.h5")) for path in (first, second))
         try:
-            found = differences(json.loads(a.attrs["config"]), json.loads(b.attrs["config"]))
+            changes = differences(json.loads(a.attrs["config"]), json.loads(b.attrs["config"]))
         except MISFITS as problem:
             raise InputError(f"{first} or {second}: attribute config is missing or malformed: {problem}") from None
-        lines = [f"configuration: {line.replace(', now ', ' in the first, ')} in the second" for line in found]
+        lines = [f"configuration: {line.replace(', now ', ' in the first, ')} in the second" for line in changes]
         try:
             lines += _first(_losses(a, b)) + _first(_spikes(a, b)) + _first(_weights(a, b))
         except OSError as problem:

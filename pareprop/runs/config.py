@@ -36,21 +36,21 @@ class Config:
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """Return all keys by section, as JSON types; paths as text."""
-        found: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
-        found["task"]["name"] = self.task.name
+        sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
+        sections["task"]["name"] = self.task.name
         for key, value in self.task.model_dump(mode="json").items():
-            found[_section(type(self.task), key)][key] = value
+            sections[_section(type(self.task), key)][key] = value
         for name in ("record", "checkpoint"):
-            found[name] = getattr(self, name).model_dump(mode="json")
-        return found
+            sections[name] = getattr(self, name).model_dump(mode="json")
+        return sections
 
     def identity(self) -> dict[str, Any]:
         """Return the keys that a resumed run must have in common: all except its length and what it writes."""
-        found = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
+        sections = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
         for key in FREE:
-            found["run"].pop(key, None)
-        found["task"] |= self.task.fingerprint()
-        return found
+            sections["run"].pop(key, None)
+        sections["task"] |= self.task.fingerprint()
+        return sections
 
     def json(self) -> str:
         """Return all keys by section as JSON."""
@@ -222,8 +222,8 @@ def _explain_unknown(section: str, key: str, known: Mapping[str, list[str]]) -> 
 def _make(kind: type[Frozen], values: Mapping[str, tuple[Any, str]], source: str, problems: list[str]) -> Frozen | None:
     try:
         return kind(**{key: value for key, (value, _) in values.items()})
-    except ValidationError as found:
-        for error in found.errors():
+    except ValidationError as failure:
+        for error in failure.errors():
             key = str(error["loc"][0]) if error["loc"] else ""
             origin = values[key][1] if key in values else source
             if error["type"] == "problems":
@@ -232,6 +232,6 @@ def _make(kind: type[Frozen], values: Mapping[str, tuple[Any, str]], source: str
             value = f" = {quote(error['input'])}" if key in values else ""
             problems.append(f"{origin}{value}: {error['msg'].removeprefix('Value error, ')}")
         return None
-    except InputError as found:  # raised by a task's own checks
-        problems.append(f"{source}: {found}")
+    except InputError as failure:  # raised by a task's own checks
+        problems.append(f"{source}: {failure}")
         return None

@@ -39,10 +39,10 @@ def claim_directory(comm: Any, wanted: str | None, task: str, overwrite: bool = 
         if comm is None or comm.rank == 0:
             try:
                 path = _claim(stack, wanted, task, overwrite)
-            except InputError as found:
-                problem = found
-            except (OSError, ValueError) as found:  # such as a NUL in a name
-                problem = InputError(f"--out {quote(wanted or 'runs')}: {getattr(found, 'strerror', None) or found}")
+            except InputError as error:
+                problem = error
+            except (OSError, ValueError) as error:  # such as a NUL in a name
+                problem = InputError(f"--out {quote(wanted or 'runs')}: {getattr(error, 'strerror', None) or error}")
         collectives.raise_together(comm, problem)
         yield path if comm is None else comm.bcast(path)
 

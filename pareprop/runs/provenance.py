@@ -38,7 +38,7 @@ def facts(simulation: Simulation) -> dict[str, Any]:
     """Collective: return the facts about a part of a run at its start."""
     comm, groups = simulation.world, simulation.replicas.count
     hosts = collectives.gather(comm, socket.gethostname())
-    found = {
+    entries = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]),
         "python": platform.python_version(), "packages": {name: _version(name) for name in PACKAGES},
         "build": {"mode": build_info.mode, "flags": build_info.flags}, "commit": _commit(),
@@ -47,8 +47,8 @@ def facts(simulation: Simulation) -> dict[str, Any]:
         "cores": os.cpu_count(), "first_iteration": simulation.iteration,
     }  # fmt: skip
     if os.environ.get(HOST_NAMES) == "1":
-        found["hosts"] = list(Counter(hosts))
-    return found
+        entries["hosts"] = list(Counter(hosts))
+    return entries
 
 
 def _version(name: str) -> str:
@@ -116,8 +116,8 @@ class Provenance(Observer):
 
     def _write(self, simulation: Simulation, state: str) -> None:
         comm = simulation.world
-        found = collectives.gather(comm, (peak_rss_bytes(), spent(simulation.timers.seconds)))
-        peaks, seconds = [peak for peak, _ in found], [share for _, share in found]
+        measures = collectives.gather(comm, (peak_rss_bytes(), spent(simulation.timers.seconds)))
+        peaks, seconds = [peak for peak, _ in measures], [share for _, share in measures]
         slowest = max(seconds, key=lambda share: share["compute"])
         self.parts[-1] |= {
             "state": state, "last_iteration": simulation.iteration, "peak_rss_bytes": peaks,
@@ -150,10 +150,10 @@ def read(directory: Path) -> dict[str, Any]:
     """
     path = directory / NAME
     try:
-        found = json.loads(files.read(path, LIMIT))
-        if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found["parts"]):
+        content = json.loads(files.read(path, LIMIT))
+        if not isinstance(content, dict) or not all(isinstance(part, dict) for part in content["parts"]):
             raise ValueError("no parts")
-        for part in found["parts"]:
+        for part in content["parts"]:
             peaks = part.get("peak_rss_bytes", [])
             if not isinstance(peaks, list) or not all(type(peak) is int and 0 <= peak < 2**63 for peak in peaks):
                 raise ValueError(f"peak_rss_bytes = {quote(peaks)} must be bytes of each rank")
@@ -161,13 +161,13 @@ def read(directory: Path) -> dict[str, Any]:
         raise InputError(f"{directory} is not a run directory: {path}: {problem.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise InputError(f"{path} is malformed: {problem}") from None
-    return found
+    return content
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(content: dict[str, Any]) -> list[str]:
     """Return the provenance as lines of text."""
-    texts = [f"{key}: {value}" for key, value in found.items() if key != "parts"]
-    for number, part in enumerate(found["parts"], 1):
+    texts = [f"{key}: {value}" for key, value in content.items() if key != "parts"]
+    for number, part in enumerate(content["parts"], 1):
         texts.append(f"part {number}: iterations {part.get('first_iteration')} to {part.get('last_iteration')}")
         for key, value in part.items():
             if key == "rank_seconds":  # for the report

@@ -33,7 +33,7 @@ def samples(file: h5py.File, directory: Path) -> list[dict[str, Any]]:
     """
     dt = reader.step_ms(file)
     inputs, neurons = panels.input_groups(file), panels.neuron_groups(file)
-    found = []
+    recorded = []
     group = reader.child(file, "dynamics")
     for name in group if group is not None else ():
         sample = panels.recorded_sample(file, name)
@@ -46,8 +46,8 @@ def samples(file: h5py.File, directory: Path) -> list[dict[str, Any]]:
                 rasters.append(_raster(title, *pair, groups, dt))
         signals = {key: sample[key] for key, _ in (*SIGNALS, *READOUTS) if reader.dataset(sample, key, 2) is not None}
         title = f"{name} sample, iteration {reader.text(sample, 'iteration')}"
-        found.append(_sample(title, panels.duration(sample) * dt, rasters, signals, dt))
-    return found + list(_of_recording(directory / "record.h5", neurons, dt))
+        recorded.append(_sample(title, panels.duration(sample) * dt, rasters, signals, dt))
+    return recorded + list(_of_recording(directory / "record.h5", neurons, dt))
 
 
 def _of_recording(path: Path, neurons: list, dt: float) -> Iterator[dict[str, Any]]:

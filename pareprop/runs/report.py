@@ -80,10 +80,10 @@ def runs_below(path: Path) -> list[Path]:
     """Return a run directory itself, or the run directories in a folder of several, by name."""
     if (path / RESULTS).exists():
         return [path]
-    found = sorted(place.parent for place in path.glob(f"*/{RESULTS}")) if path.is_dir() else []
-    if not found:
+    directories = sorted(place.parent for place in path.glob(f"*/{RESULTS}")) if path.is_dir() else []
+    if not directories:
         raise InputError(f"{path}: neither a run directory nor a folder of runs or of a study")
-    return found
+    return directories
 
 
 def _names(places: Sequence[Path]) -> list[str]:
@@ -106,16 +106,16 @@ def read_run(directory: Path, name: str, n_runs: int = 1) -> dict[str, Any]:
     except OSError:
         config = ""
     with reader.open_results(directory / RESULTS) as file:
-        found = {
+        content = {
             "name": name,
             "config": config,
             "provenance": "\n".join(provenance.lines(notes)),
             "parts": notes["parts"],
         }
-        found |= {"curves": _curves(file), "confusion": _confusion(file), "summary": summary(file, notes["parts"])}
-        found["settings"] = json.loads(reader.text(file, "config") or "{}")
-        found["view"] = _fitting(recorded.samples(file, directory), MOST_VIEWS // n_runs)
-    return found | {"figures": _figures(directory, MOST // n_runs)}
+        content |= {"curves": _curves(file), "confusion": _confusion(file), "summary": summary(file, notes["parts"])}
+        content["settings"] = json.loads(reader.text(file, "config") or "{}")
+        content["view"] = _fitting(recorded.samples(file, directory), MOST_VIEWS // n_runs)
+    return content | {"figures": _figures(directory, MOST // n_runs)}
 
 
 def _fitting(view: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
@@ -128,71 +128,71 @@ def _fitting(view: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
 def summary(file: h5py.File, parts: list[dict[str, Any]]) -> dict[str, str]:
     """Return the main facts of a run as text by name."""
     losses, rates = (reader.values(file, name) for name in ("loss", "firing_rate"))
-    found = {
+    entries = {
         "task": reader.text(file, "task"),
         "variant": reader.text(file, "variant"),
         "seed": reader.text(file, "seed"),
     }
     model = json.loads(reader.text(file, "model") or '{"populations": []}')
-    found["populations"] = ", ".join(f"{item['name']} {item['size']:,}" for item in model["populations"])
+    entries["populations"] = ", ".join(f"{item['name']} {item['size']:,}" for item in model["populations"])
     projections = reader.child(file, "projections")
-    found["synapses"] = f"{sum(len(item['weight']) for item in (projections or {}).values()):,}"
+    entries["synapses"] = f"{sum(len(item['weight']) for item in (projections or {}).values()):,}"
     if losses is not None and len(losses):
-        found["iterations"] = f"{len(losses):,}"
-        found["loss, first → last"] = f"{losses[0]:.4g} → {losses[-1]:.4g}"
+        entries["iterations"] = f"{len(losses):,}"
+        entries["loss, first → last"] = f"{losses[0]:.4g} → {losses[-1]:.4g}"
         if (returns := reader.values(file, "mean_return")) is not None and len(returns):
-            found["return, first → last"] = f"{returns[0]:.4g} → {returns[-1]:.4g}"
-        found["firing rate, last"] = f"{rates[-1]:.3g} Hz" if rates is not None and len(rates) else ""
+            entries["return, first → last"] = f"{returns[0]:.4g} → {returns[-1]:.4g}"
+        entries["firing rate, last"] = f"{rates[-1]:.3g} Hz" if rates is not None and len(rates) else ""
     test = reader.child(file, "test")
     if test is not None and "accuracy" in test.attrs:
         low, high = (float(test.attrs[f"interval_{end}"]) for end in ("low", "high"))
-        found["test accuracy"] = f"{float(test.attrs['accuracy']):.3f} (95 % interval {low:.2f} to {high:.2f})"
+        entries["test accuracy"] = f"{float(test.attrs['accuracy']):.3f} (95 % interval {low:.2f} to {high:.2f})"
     elif test is not None and (values := reader.values(test, "returns")) is not None and len(values):
-        found["test return"] = f"{values.mean():.4g} (n = {len(values)})"
+        entries["test return"] = f"{values.mean():.4g} (n = {len(values)})"
     elif test is not None and (values := reader.values(test, "loss")) is not None and len(values):
-        found["test loss"] = f"{values.mean():.4g}"
+        entries["test loss"] = f"{values.mean():.4g}"
     if parts:
         seconds, peaks = sum(part.get("wall_seconds", 0.0) for part in parts), parts[-1].get("peak_rss_bytes", [])
-        found["ranks"] = f"{parts[-1].get('ranks', 1)}"
-        found["time"] = f"{seconds:.1f} s" + (f" in {len(parts)} parts" if len(parts) > 1 else "")
-        found["memory of the largest rank"] = f"{max(peaks, default=0) / 2**20:.0f} MiB"
-        found["state"] = str(parts[-1].get("state", ""))
-    found["digest"] = reader.text(file, "digest")[:16]
-    return found
+        entries["ranks"] = f"{parts[-1].get('ranks', 1)}"
+        entries["time"] = f"{seconds:.1f} s" + (f" in {len(parts)} parts" if len(parts) > 1 else "")
+        entries["memory of the largest rank"] = f"{max(peaks, default=0) / 2**20:.0f} MiB"
+        entries["state"] = str(parts[-1].get("state", ""))
+    entries["digest"] = reader.text(file, "digest")[:16]
+    return entries
 
 
 def _curves(file: h5py.File) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    found = {}
+    curves = {}
     for name in ("mean_return", "mean_length", "entropy", "loss", "error", "firing_rate"):
         values = reader.values(file, name)
         if values is not None and len(values):
-            found[name] = np.arange(1, len(values) + 1), values
+            curves[name] = np.arange(1, len(values) + 1), values
     validation = reader.child(file, "validation")
     if validation is not None and (pair := reader.pair(validation, "iteration", "value")) is not None:
-        found["validation"] = pair
-    return found
+        curves["validation"] = pair
+    return curves
 
 
 def _confusion(file: h5py.File) -> list[list[dict[str, Any]]]:
     test = reader.child(file, "test")
-    found = classification.read(test) if test is not None else None
-    if found is None:
+    columns = classification.read(test) if test is not None else None
+    if columns is None:
         return []
-    counts = classification.confusion(*found)
+    counts = classification.confusion(*columns)
     if len(counts) > CLASSES:
         return []
     return [[{"count": int(n), "share": n / max(row.sum(), 1)} for n in row] for row in counts]
 
 
 def _figures(directory: Path, budget: int) -> list[dict[str, Any]]:
-    found = []
+    figures = []
     for path in sorted(directory.glob("*.png")):
         content = files.read(path)
         budget -= 4 * len(content) // 3
         if budget >= 0:
             source = "data:image/png;base64," + base64.b64encode(content).decode()
-            found.append({"name": path.stem.replace("_", " "), "source": source})
-    return found
+            figures.append({"name": path.stem.replace("_", " "), "source": source})
+    return figures
 
 
 def read_study(directory: Path) -> dict[str, Any]:
@@ -223,11 +223,11 @@ def render(runs: list[dict[str, Any]], studies: list[dict[str, Any]]) -> str:
 
 
 def _side_by_side(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    found = []
+    figures = []
     for name in dict.fromkeys(name for table in tables for name in table):
         texts = [str(table.get(name, "–"))[:400] for table in tables]
-        found.append({"name": name, "texts": texts, "differs": len(set(texts)) > 1})
-    return found
+        figures.append({"name": name, "texts": texts, "differs": len(set(texts)) > 1})
+    return figures
 
 
 def _charts(runs: list[dict[str, Any]]) -> list[Markup]:
@@ -240,24 +240,24 @@ def _charts(runs: list[dict[str, Any]]) -> list[Markup]:
         "validation": "validation",
         "firing_rate": "firing rate (Hz)",
     }
-    found = []
+    drawings = []
     for key, title in titles.items():
         series = [(run["name"], *run["curves"][key]) if key in run["curves"] else None for run in runs]
         if any(series):
-            found.append(charts.curves(title, series))
-    return found
+            drawings.append(charts.curves(title, series))
+    return drawings
 
 
 def _timings(runs: list[dict[str, Any]]) -> list[Markup]:
     latest = [(run["name"], run["parts"][-1]) for run in runs if run["parts"]]
-    found = [charts.bars("seconds by phase, rank 0", [(name, part.get("phases", {})) for name, part in latest], "s")]
+    drawings = [charts.bars("seconds by phase, rank 0", [(name, part.get("phases", {})) for name, part in latest], "s")]
     for name, part in latest:
         suffix = f", {name}" if len(latest) > 1 else ""
         spent = part.get("rank_seconds") or []
         by_rank = [(f"rank {k}", seconds) for k, seconds in enumerate(spent)]
-        found.append(charts.bars(f"seconds by rank{suffix}", by_rank, "s"))
+        drawings.append(charts.bars(f"seconds by rank{suffix}", by_rank, "s"))
         peaks = [
             (f"rank {k}", {"peak memory": peak / 2**20}) for k, peak in enumerate(part.get("peak_rss_bytes", [])[:64])
         ]
-        found.append(charts.bars(f"memory by rank{suffix}", peaks, "MiB"))
-    return [chart for chart in found if chart]
+        drawings.append(charts.bars(f"memory by rank{suffix}", peaks, "MiB"))
+    return [chart for chart in drawings if chart]

@@ -35,21 +35,21 @@ def n_readouts(attributes: dict[str, Any]) -> int:
     return n_actions + 1
 
 
-def arrays(file: h5py.File, attributes: dict[str, Any]) -> dict[str, np.ndarray]:
+def read_arrays(file: h5py.File, attributes: dict[str, Any]) -> dict[str, np.ndarray]:
     """Return inputs (n_episodes interval, n_in), and what happened in the episodes, of matching shapes."""
-    found = {"inputs": fields.array(file, "inputs", 2)} | {key: fields.array(file, key, 2) for key in BY_DECISION}
-    found |= {key: fields.array(file, key, 1) for key in ("decision_steps", "length", "bootstrap")}
-    n_episodes, n_decisions = len(found["length"]), len(found["decision_steps"])
+    arrays = {"inputs": fields.array(file, "inputs", 2)} | {key: fields.array(file, key, 2) for key in BY_DECISION}
+    arrays |= {key: fields.array(file, key, 1) for key in ("decision_steps", "length", "bootstrap")}
+    n_episodes, n_decisions = len(arrays["length"]), len(arrays["decision_steps"])
     interval = fields.whole(attributes, "interval")
-    if not n_episodes or len(found["inputs"]) != n_episodes * interval:
-        raise InputError(f"'inputs' has {len(found['inputs'])} steps, must have {n_episodes} x {interval}, above 0")
+    if not n_episodes or len(arrays["inputs"]) != n_episodes * interval:
+        raise InputError(f"'inputs' has {len(arrays['inputs'])} steps, must have {n_episodes} x {interval}, above 0")
     shapes = dict.fromkeys(BY_DECISION, (n_episodes, n_decisions)) | {"bootstrap": (n_episodes,)}
     for key, shape in shapes.items():
-        if found[key].shape != shape:
-            raise InputError(f"'{key}' has shape {found[key].shape}, must be {shape}")
-    for made in samples(found, attributes):
+        if arrays[key].shape != shape:
+            raise InputError(f"'{key}' has shape {arrays[key].shape}, must be {shape}")
+    for made in samples(arrays, attributes):
         made.rollout.check(interval, n_readouts(attributes) - 1)
-    return found
+    return arrays
 
 
 def samples(arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> list[Sample]:
@@ -71,23 +71,23 @@ def samples(arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> list[S
 def read_expected(group: h5py.Group, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the expected evaluations: TD errors, advantages, errors and loss."""
     n_steps = len(arrays["inputs"])
-    found = {key: fields.array(group, key, 2) for key in (*TOLD, "error_signal")}
-    found["loss"] = fields.array(group, "loss", 1)
+    expected = {key: fields.array(group, key, 2) for key in (*TOLD, "error_signal")}
+    expected["loss"] = fields.array(group, "loss", 1)
     shapes = dict.fromkeys(TOLD, arrays["actions"].shape) | {"loss": arrays["length"].shape}
     for key, shape in shapes.items():
-        if found[key].shape != shape:
-            raise InputError(f"'expected/{key}' has shape {found[key].shape}, must be {shape}")
-    if len(found["error_signal"]) != n_steps:
-        raise InputError(f"'expected/error_signal' has {len(found['error_signal'])} steps, must have {n_steps}")
-    return found
+        if expected[key].shape != shape:
+            raise InputError(f"'expected/{key}' has shape {expected[key].shape}, must be {shape}")
+    if len(expected["error_signal"]) != n_steps:
+        raise InputError(f"'expected/error_signal' has {len(expected['error_signal'])} steps, must have {n_steps}")
+    return expected
 
 
 def compute_deviation(expected: dict[str, np.ndarray], evaluations: list[Evaluation], interval: int) -> float:
     """Return the largest difference between the evaluations of all episodes and the expected ones."""
-    found = {key: np.zeros_like(expected[key]) for key in (*TOLD, "error_signal", "loss")}
+    actual = {key: np.zeros_like(expected[key]) for key in (*TOLD, "error_signal", "loss")}
     for k, one in enumerate(evaluations):
         for key, name in TOLD.items():
-            found[key][k, : len(one.extra[name])] = one.extra[name]
-        found["error_signal"][k * interval : k * interval + len(one.error)] = one.error
-        found["loss"][k] = one.loss
-    return float(np.max([np.max(np.abs(values - expected[key]), initial=0.0) for key, values in found.items()]))
+            actual[key][k, : len(one.extra[name])] = one.extra[name]
+        actual["error_signal"][k * interval : k * interval + len(one.error)] = one.error
+        actual["loss"][k] = one.loss
+    return float(np.max([np.max(np.abs(values - expected[key]), initial=0.0) for key, values in actual.items()]))

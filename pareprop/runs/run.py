@@ -169,15 +169,15 @@ class Run:
 
     def _draw(self) -> None:
         """Collective: draw the figures, unless none are wanted, or a signal says that the time is short."""
-        wanted = self.config.task.figures
-        if self.checkpoints.asked or wanted == "none":
+        formats = self.config.task.figures
+        if self.checkpoints.asked or formats == "none":
             if self.exchange.rank == 0:
                 click.echo(f"figures: none drawn; `pareprop plot {self.directory}` draws them")
             return
         with on_disk(self.exchange.comm, "figures", self.directory):
             if self.exchange.rank == 0:
                 try:
-                    draw(self.directory, pdf=wanted == "pdf", report=True)
+                    draw(self.directory, pdf=formats == "pdf", report=True)
                 except InputError as problem:  # results that were written just now are gone
                     raise OSError(str(problem)) from None
 

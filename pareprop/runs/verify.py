@@ -93,11 +93,11 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     simulation.digest.add_weights(exchange.comm, simulation.network, shown)
     if exchange.rank:
         return Verdict("", True, simulation.digest)
-    found = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
+    spikes_and_signals = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
     loss_error = None
     if keep.evaluations:
         loss_error = reward_cases.compute_deviation(case.expected, keep.evaluations, task.n_steps)
-    line, holds = _compare(case, *found, weights, moves, loss_error)
+    line, holds = _compare(case, *spikes_and_signals, weights, moves, loss_error)
     return Verdict(line, holds, simulation.digest)
 
 
@@ -135,15 +135,15 @@ def _weights(case: Case, simulation: Simulation, shown: dict[int, np.ndarray]) -
 
 def _moves(case: Case, simulation: Simulation, rewired: list[Any]) -> np.ndarray:
     """Collective: return all moves on rank 0 in the order of case files: step, matrix, target, gone, came, delay."""
-    found = [np.zeros((0, 6), np.int64)]
+    rows = [np.zeros((0, 6), np.int64)]
     for item in rewired:
         pre, post = item.span.projection.pre, item.span.projection.post
         moves = np.concatenate([np.zeros((0, 5), np.int64), *item.rewiring.kept])
         moves = np.insert(moves, 1, int(pre.role == "recurrent"), axis=1)
         offset = case.model.offset(pre)
-        found.append(moves + np.array([0, 0, case.model.offset(post), offset, offset, 0]))
-    parts = list(collectives.to_root(simulation.exchange.comm, [np.concatenate(found)]))
-    whole = np.concatenate(parts or found)
+        rows.append(moves + np.array([0, 0, case.model.offset(post), offset, offset, 0]))
+    parts = list(collectives.to_root(simulation.exchange.comm, [np.concatenate(rows)]))
+    whole = np.concatenate(parts or rows)
     return whole[np.lexsort(whole.T[::-1])]
 
 

@@ -65,20 +65,20 @@ def row(point: Point, figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return the row of one run: its sizes, results, phases and memory over ranks."""
     shares = figures["shares"]
     hosts = Counter(share["host"] for share in shares)
-    found = vars(point) | {name: figures[name] for name in FIGURES}
-    found |= {
+    columns = vars(point) | {name: figures[name] for name in FIGURES}
+    columns |= {
         "hosts": len(hosts), "real_time_factor": figures["train_seconds"] / figures["simulated_seconds"],
         "oversubscribed": int(any(hosts[share["host"]] > share["cores"] for share in shares)),
     }  # fmt: skip
     for phase in benchmark.PHASES:
-        found |= _summarize(f"{phase}_s", [share["phases"][phase] for share in shares])
-    found |= _summarize("memory_bytes", [sum(share["memory"].values()) for share in shares])
-    found |= _summarize("peak_rss_bytes", [share["peak_rss_bytes"] for share in shares])
-    found |= _summarize("listens_to", [share["listens_to"] for share in shares])
-    found |= _summarize("round_bytes", [share["round_bytes"] for share in shares])
+        columns |= _summarize(f"{phase}_s", [share["phases"][phase] for share in shares])
+    columns |= _summarize("memory_bytes", [sum(share["memory"].values()) for share in shares])
+    columns |= _summarize("peak_rss_bytes", [share["peak_rss_bytes"] for share in shares])
+    columns |= _summarize("listens_to", [share["listens_to"] for share in shares])
+    columns |= _summarize("round_bytes", [share["round_bytes"] for share in shares])
     for kind in shares[0]["memory"]:
-        found[f"{kind}_bytes_max"] = max(share["memory"][kind] for share in shares)
-    return found
+        columns[f"{kind}_bytes_max"] = max(share["memory"][kind] for share in shares)
+    return columns
 
 
 def _summarize(name: str, values: Sequence[float]) -> dict[str, float]:
@@ -89,11 +89,11 @@ def _predict(point: Point, figures: Mapping[str, Any], units: Units) -> dict[str
     model = benchmark.model(point.neurons, point.indegree, point.inputs, point.seed, point.delay, point.variant)
     rate = point.rate or figures["firing_rate_hz"]
     firing = Firing.at(benchmark.INPUT_PROBABILITY, rate, point.steps, model.dt_ms)
-    found = predict(model, point.steps, point.intervals, firing, point.ranks, units)
-    phases = {f"predicted_{phase}_s": found.phases[phase] for phase in benchmark.PHASES}
+    prediction = predict(model, point.steps, point.intervals, firing, point.ranks, units)
+    phases = {f"predicted_{phase}_s": prediction.phases[phase] for phase in benchmark.PHASES}
     return phases | {
-        "predicted_train_seconds": found.seconds - found.phases["build"],
-        "predicted_memory_bytes": sum(found.memory.values()),
+        "predicted_train_seconds": prediction.seconds - prediction.phases["build"],
+        "predicted_memory_bytes": sum(prediction.memory.values()),
     }
 
 

@@ -13,7 +13,7 @@ from ..machine import peak_rss_bytes
 from ..network.local import target_rate
 from ..parallel.exchange import Exchange
 from ..runs import benchmark
-from ..runs.options import FiniteFloat, GivenPath
+from ..runs.options import SET, FiniteFloat, GivenPath
 from ..storage.disk import replace_file
 from . import collect as table
 from . import dryrun, launchers, measure, rank_table, slurm, study, subject, units
@@ -21,12 +21,14 @@ from .predict import Prediction, nodes_for, predict
 
 UNITS = "units.json"
 MOST = 2**24  # ranks or nodes
-settings_option = click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable."
-)
 rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
 units_option = click.option(
-    "--units", "units_file", type=GivenPath(), default=UNITS, show_default=True, help="Unit costs."
+    "--units",
+    "units_file",
+    type=GivenPath(),
+    default=UNITS,
+    show_default=True,
+    help="File of unit costs: seconds and bytes of each operation, from --measure.",
 )
 
 
@@ -48,10 +50,14 @@ def scaling(exchange: Exchange) -> None:
     "--out", type=GivenPath(), required=True, metavar="DIR",
     help="Directory of the results; points finished there are not run again.",
 )  # fmt: skip
-@click.option("--launcher", type=click.Choice(["mpirun", "srun", "sbatch"]), default="mpirun", show_default=True)
+@click.option("--launcher", type=click.Choice(["mpirun", "srun", "sbatch"]), default="mpirun", show_default=True,
+              help="Command that starts the ranks of a run.")  # fmt: skip
 @click.option("--sbatch-options", default="", metavar="TEXT", help="Further options of sbatch, with --launcher sbatch.")
 def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
-    """Run the unfinished points of a study, one after another, or each as a SLURM job."""
+    """Run the unfinished points of a study.
+
+    One after another, or with --launcher sbatch each as a SLURM job.
+    """
     chosen, folder = study.read(Path(study_file)), Path(out)
     points = chosen.points()
     done = [point for point in points if (folder / f"{point.label}.json").exists()]
@@ -94,7 +100,10 @@ def _run_here(point: study.Point, folder: Path, launcher: str, timeout_s: float)
     "--units", "units_file", type=GivenPath(), metavar="FILE", help="File of unit costs; adds predictions to the table."
 )
 def collect(folder: str, units_file: str | None) -> None:
-    """Write study.csv: a row per finished run, minimum, mean and maximum over ranks of each phase."""
+    """Write the table of a study, study.csv.
+
+    It has a row for each finished run, with minimum, mean and maximum over the ranks of each phase.
+    """
     chosen = study.read(Path(folder, "study.toml"))
     rows = table.collect(chosen, Path(folder), units.read(Path(units_file)) if units_file else None)
     path = Path(folder, table.TABLE)
@@ -115,8 +124,8 @@ def plot(folder: str) -> None:
 
 @click.command(name="dry-run")
 @click.argument("source", type=GivenPath(), metavar="CONFIG")
-@settings_option
-@click.option("--ranks", type=click.IntRange(1, MOST), required=True, help="Number of ranks of the simulated run.")
+@SET
+@click.option("--ranks", type=click.IntRange(1, MOST), required=True, help="Number of ranks of the whole run.")
 @click.option("--rank", type=int, default=0, show_default=True, help="Rank to build and step.")
 @click.option("--samples", type=click.IntRange(1, 10**6), default=1, show_default=True, help="Samples to time.")
 @click.option(
@@ -126,21 +135,24 @@ def plot(folder: str) -> None:
 def dry_run(
     exchange: Exchange, source: str, settings: tuple[str, ...], ranks: int, rank: int, samples: int, rate: float | None
 ) -> None:
-    """Build and step one rank of a run with any number of ranks; CONFIG is a task, a file, or bench."""
+    """Build and time one rank of a large run alone.
+
+    The spikes of the other ranks are drawn. CONFIG is a task, a configuration file, or `bench`.
+    """
     _one_process(exchange)
     chosen, program = subject.find(source, settings), peak_rss_bytes()
-    found = dryrun.run(
+    result = dryrun.run(
         chosen.model, chosen.task, ranks, rank, samples=samples, rate_hz=rate, settings=chosen.settings,
         progress=click.echo,
     )  # fmt: skip
     click.echo(
-        f"rank {rank} of {ranks}; fires at {found.rate_hz:.2f} Hz, other ranks drawn at {found.others_hz:.2f} Hz"
+        f"rank {rank} of {ranks}; fires at {result.rate_hz:.2f} Hz, other ranks drawn at {result.others_hz:.2f} Hz"
     )
-    for name, seconds in found.share.phases.items():
+    for name, seconds in result.share.phases.items():
         unit = "s" if name == "build" else "s per sample"
         click.echo(f"{name:12s} {seconds / (1 if name == 'build' else samples):9.4f} {unit}")
-    _print_memory(found.share.memory)
-    peak, own = found.share.peak_rss_bytes, sum(found.share.memory.values())
+    _print_memory(result.share.memory)
+    peak, own = result.share.peak_rss_bytes, sum(result.share.memory.values())
     click.echo(f"peak memory {peak / 2**20:.0f} MiB; times without communication")
     click.echo(
         f"of it {program / 2**20:.0f} MiB are the program, {own / 2**20:.0f} MiB this rank, "
@@ -157,7 +169,7 @@ def _print_memory(memory: dict[str, float]) -> None:
 
 @click.command(name="predict")
 @click.argument("source", type=GivenPath(), metavar="CONFIG", required=False)
-@settings_option
+@SET
 @rate_option
 @units_option
 @click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first; takes a minute or two.")
@@ -176,7 +188,7 @@ def _print_memory(memory: dict[str, float]) -> None:
     metavar="TIME",
     help="Find the number of nodes that finishes in this time, such as 2h; replaces --ranks.",
 )
-@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True)
+@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True, help="Ranks of a node.")
 @click.option(
     "--node-memory", type=FiniteFloat(min=0.001), default=256.0, show_default=True, help="Memory of a node in GB."
 )
@@ -186,13 +198,16 @@ def predict_command(
     measures: bool, latency: float | None, bandwidth: float | None, ranks_text: str, within: str | None,
     ranks_per_node: int, node_memory: float,
 ) -> None:  # fmt: skip
-    """Predict seconds by phase and memory of CONFIG (a task, a file, or bench) on any number of ranks."""
+    """Predict time and memory of a run.
+
+    CONFIG is a task, a configuration file, or `bench`; seconds are given by phase, for any number of ranks.
+    """
     _one_process(exchange)
     several = rank_table.ranks_of(ranks_text, MOST)
     if measures:
         options = {"network": measure.exchange_costs(), "progress": click.echo, "base_bytes": peak_rss_bytes()}
-        found = {name: measure.measure(name, **options) for name in ("interval", "spike")}
-        units.write(Path(units_file), found)
+        measured = {name: measure.measure(name, **options) for name in ("interval", "spike")}
+        units.write(Path(units_file), measured)
     if source is None:
         if not measures:
             raise click.UsageError("CONFIG is missing")
@@ -203,15 +218,15 @@ def predict_command(
     _note_rate(chosen, rate)
     if within:
         limit_s = slurm.seconds_of(within)
-        nodes, found = nodes_for(*arguments, costs, limit_s, ranks_per_node, node_memory * 1e9)
+        nodes, prediction = nodes_for(*arguments, costs, limit_s, ranks_per_node, node_memory * 1e9)
         click.echo(f"{nodes} nodes with {ranks_per_node} ranks each")
     elif len(several) > 1:
         predictions = [predict(*arguments, ranks, costs, ranks_per_node) for ranks in several]
         click.echo("\n".join(rank_table.lines(predictions, ranks_per_node, node_memory * 1e9)))
         return
     else:
-        found = predict(*arguments, several[0], costs, ranks_per_node)
-    _print_prediction(found, chosen.samples)
+        prediction = predict(*arguments, several[0], costs, ranks_per_node)
+    _print_prediction(prediction, chosen.samples)
 
 
 def _note_rate(chosen: subject.Subject, rate: float | None) -> None:
@@ -225,33 +240,34 @@ def _note_rate(chosen: subject.Subject, rate: float | None) -> None:
 
 
 def _costs(file: str, variant: str, latency: float | None, bandwidth: float | None) -> units.Units:
-    found = units.read(Path(file))
-    if variant not in found:
+    costs_by_variant = units.read(Path(file))
+    if variant not in costs_by_variant:
         raise InputError(f"{file} holds no unit costs of variant '{variant}'; `pareprop predict --measure` makes them")
-    costs = found[variant]
+    costs = costs_by_variant[variant]
     return costs.with_network(latency, bandwidth)
 
 
-def _print_prediction(found: Prediction, samples: int) -> None:
+def _print_prediction(prediction: Prediction, samples: int) -> None:
     click.echo(
-        f"{found.ranks} ranks, {samples} samples: {found.seconds:.4g} s, {found.sample_seconds:.4g} s per sample"
+        f"{prediction.ranks} ranks, {samples} samples: {prediction.seconds:.4g} s, "
+        f"{prediction.sample_seconds:.4g} s per sample"
     )
     for phase in benchmark.PHASES:
-        click.echo(f"{phase:12s} {found.phases[phase]:9.3f} s")
-    _print_memory(found.memory)
+        click.echo(f"{phase:12s} {prediction.phases[phase]:9.3f} s")
+    _print_memory(prediction.memory)
     click.echo(
-        f"{found.nbytes / 2**20:.0f} MiB per rank with the process itself, {found.node_bytes / 2**20:.0f} MiB per "
-        f"node; slowest rank {found.imbalance:.3f} x mean"
+        f"{prediction.nbytes / 2**20:.0f} MiB per rank with the process itself, "
+        f"{prediction.node_bytes / 2**20:.0f} MiB per node; slowest rank {prediction.imbalance:.3f} x mean"
     )
 
 
 @click.command()
 @click.argument("source", type=GivenPath(), metavar="CONFIG")
-@settings_option
+@SET
 @rate_option
 @units_option
-@click.option("--nodes", type=click.IntRange(1, MOST), default=1, show_default=True)
-@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True)
+@click.option("--nodes", type=click.IntRange(1, MOST), default=1, show_default=True, help="Number of nodes.")
+@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True, help="Ranks of a node.")
 @click.option(
     "--time", "limit", metavar="TIME", help="Time limit of a job on the cluster, such as 2h [the predicted time]."
 )
@@ -261,22 +277,25 @@ def jobs(
     exchange: Exchange, source: str, settings: tuple[str, ...], rate: float | None, units_file: str, nodes: int,
     ranks_per_node: int, limit: str | None, script: str,
 ) -> None:  # fmt: skip
-    """Print the sbatch command that trains CONFIG, with the predicted time and memory."""
+    """Print the sbatch command for a run.
+
+    It asks for the predicted time and memory. CONFIG is a task, a configuration file, or `bench`.
+    """
     _one_process(exchange)
     if source == "bench":
         raise InputError("bench is not a training; use jobs/study.sbatch")
     chosen = subject.find(source, settings)
     costs = _costs(units_file, chosen.model.variant, None, None)
-    found = predict(
+    prediction = predict(
         chosen.model, chosen.task.n_steps, chosen.samples, chosen.firing(rate), nodes * ranks_per_node, costs,
         ranks_per_node,
     )  # fmt: skip
     arguments = [source, *(f"--set={text}" for text in settings)]
     seconds = slurm.seconds_of(limit) if limit else None
-    line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, found)
+    line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, prediction)
     click.echo(
-        f"# predicted: {found.seconds:.3g} s, {found.nbytes / 2**20:.0f} MiB per rank; {number} job(s) in a row; "
-        f"time and memory below have a margin of {slurm.MARGIN:g}"
+        f"# predicted: {prediction.seconds:.3g} s, {prediction.nbytes / 2**20:.0f} MiB per rank; "
+        f"{number} job(s) in a row; time and memory below have a margin of {slurm.MARGIN:g}"
     )
     click.echo(line)
 

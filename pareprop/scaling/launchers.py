@@ -29,13 +29,13 @@ def command(launcher: str, n_ranks: int) -> list[str]:
     InputError
         If the launcher is not installed.
     """
-    found = shutil.which(launcher, path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
-    if found is None:
+    path = shutil.which(launcher, path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    if path is None:
         raise InputError(f"--launcher {launcher}: not found on the PATH")
     if launcher == "srun":
-        return [found, f"--ntasks={n_ranks}", "--cpu-bind=cores", "--mem=0"]
+        return [path, f"--ntasks={n_ranks}", "--cpu-bind=cores", "--mem=0"]
     crowded = n_ranks > (os.cpu_count() or 1) and "SLURM_JOB_ID" not in os.environ
-    return [found, "-n", str(n_ranks), "--bind-to", "none" if crowded else os.environ.get("BIND", "core")]
+    return [path, "-n", str(n_ranks), "--bind-to", "none" if crowded else os.environ.get("BIND", "core")]
 
 
 def environment(n_ranks: int) -> dict[str, str]:

@@ -106,11 +106,11 @@ def nodes_for(
     tried: list[tuple[float, int]] = []
     nodes = 1
     while nodes <= most_nodes and nodes * ranks_per_node <= model.size("recurrent"):
-        found = predict(model, n_steps, samples, firing, nodes * ranks_per_node, units, ranks_per_node)
-        if found.node_bytes <= node_bytes:
-            if found.seconds <= limit_s:
-                return nodes, found
-            tried.append((found.seconds, nodes))
+        prediction = predict(model, n_steps, samples, firing, nodes * ranks_per_node, units, ranks_per_node)
+        if prediction.node_bytes <= node_bytes:
+            if prediction.seconds <= limit_s:
+                return nodes, prediction
+            tried.append((prediction.seconds, nodes))
         nodes += max(1, nodes // 16)
     if not tried:
         raise InputError(f"the network does not fit into up to {nodes} nodes with {node_bytes / 1e9:.3g} GB each")

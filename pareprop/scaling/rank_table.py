@@ -22,31 +22,31 @@ def ranks_of(text: str, most: int) -> list[int]:
         If it isn't such a list of numbers from 1 to `most`, ascending.
     """
     here = f"--ranks {text[:80]}"
-    found: list[int] = []
+    numbers: list[int] = []
     parts = [part.strip() for part in text.split(",")]
     for k, part in enumerate(parts):
         if part in DOTS:
-            factor, rest = divmod(found[-1], found[-2]) if len(found) > 1 else (0, 1)
+            factor, rest = divmod(numbers[-1], numbers[-2]) if len(numbers) > 1 else (0, 1)
             last = parts[k + 1] if k + 1 < len(parts) else ""
             if rest or factor < 2 or not last.isdecimal() or len(last) > 9:
                 raise InputError(f"{here}: dots go between two numbers, one a multiple of the other, and a last one")
-            while found[-1] * factor < min(int(last), most):
-                found.append(found[-1] * factor)
+            while numbers[-1] * factor < min(int(last), most):
+                numbers.append(numbers[-1] * factor)
         elif part.isdecimal() and part.isascii() and len(part) < 10 and 1 <= int(part) <= most:
-            found.append(int(part))
+            numbers.append(int(part))
         else:
             raise InputError(f"{here}: '{part[:20]}' must be a whole number from 1 to {most}")
-    if any(a >= b for a, b in pairwise(found)) or len(found) > MOST_ROWS:
+    if any(a >= b for a, b in pairwise(numbers)) or len(numbers) > MOST_ROWS:
         raise InputError(f"{here}: the numbers must ascend, at most {MOST_ROWS} of them")
-    return found
+    return numbers
 
 
-def lines(found: Sequence[Prediction], ranks_per_node: int, node_bytes: float) -> list[str]:
+def lines(predictions: Sequence[Prediction], ranks_per_node: int, node_bytes: float) -> list[str]:
     """Return a table of predictions as lines of text.
 
     Parameters
     ----------
-    found : sequence of Prediction
+    predictions : sequence of Prediction
         By number of ranks, ascending; efficiency is that against the first.
     ranks_per_node : int
         Ranks of a full node.
@@ -54,8 +54,8 @@ def lines(found: Sequence[Prediction], ranks_per_node: int, node_bytes: float) -
         Memory of a node.
     """
     rows = [HEAD]
-    first = found[0]
-    for item in found:
+    first = predictions[0]
+    for item in predictions:
         nodes = -(-item.ranks // ranks_per_node)
         memory = item.node_bytes
         efficiency = first.seconds * first.ranks / (item.seconds * item.ranks) if item.seconds else 1.0

@@ -22,15 +22,15 @@ def seconds_of(text: str) -> int:
     InputError
         If `text` is not a time.
     """
-    given = text
+    original = text
     if match := re.fullmatch(r"(\d+):([0-5]\d):([0-5]\d)", text):
         text = "{}h{}m{}s".format(*match.groups())
     match = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
     parts = match.groups(default="0") if match else "0000"
-    found = sum(int(part) * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
-    if not found:
-        raise InputError(f"--time {given}: must be like 2h, 90m, 1d12h or 02:00:00")
-    return found
+    seconds = sum(int(part) * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
+    if not seconds:
+        raise InputError(f"--time {original}: must be like 2h, 90m, 1d12h or 02:00:00")
+    return seconds
 
 
 def clock(seconds: float) -> str:
@@ -41,20 +41,21 @@ def clock(seconds: float) -> str:
 
 def command(
     script: str, arguments: Sequence[str], nodes: int, ranks_per_node: int, limit_s: float | None,
-    found: Prediction,
+    prediction: Prediction,
 ) -> tuple[str, int]:  # fmt: skip
     """Return the sbatch command of a run, and the number of jobs in its chain.
 
     Memory and time have a margin of `MARGIN`. Without a limit one job gets all the time.
     """
-    needed = MARGIN * found.seconds + 60.0
+    needed = MARGIN * prediction.seconds + 60.0
     jobs = 1
     if limit_s is not None and needed > limit_s:
-        usable = limit_s - SIGNAL_SECONDS - MARGIN * found.phases["build"] - 60.0
-        if usable <= MARGIN * found.sample_seconds:
-            raise InputError(f"--time of {limit_s:g} s leaves no time for a sample of {found.sample_seconds:.3g} s")
-        jobs = math.ceil((needed - MARGIN * found.phases["build"]) / usable)
-    megabytes = math.ceil(MARGIN * found.nbytes / 2**20 / 10) * 10
+        usable = limit_s - SIGNAL_SECONDS - MARGIN * prediction.phases["build"] - 60.0
+        if usable <= MARGIN * prediction.sample_seconds:
+            sample_s = prediction.sample_seconds
+            raise InputError(f"--time of {limit_s:g} s leaves no time for a sample of {sample_s:.3g} s")
+        jobs = math.ceil((needed - MARGIN * prediction.phases["build"]) / usable)
+    megabytes = math.ceil(MARGIN * prediction.nbytes / 2**20 / 10) * 10
     options = [
         f"--nodes={nodes}", f"--ntasks={nodes * ranks_per_node}", f"--ntasks-per-node={ranks_per_node}",
         f"--mem-per-cpu={megabytes}M", f"--time={clock(limit_s if jobs > 1 else needed)}",

@@ -101,9 +101,10 @@ class Units:
 
     def phase_seconds(self, work: Work, samples: int = 1) -> dict[str, float]:
         """Return seconds by phase for `samples` samples (build: once)."""
-        found = {name: _sum(costs, work) * (1 if name == "build" else samples) for name, costs in self.seconds.items()}
+        times = {name: 1 if name == "build" else samples for name in self.seconds}
+        seconds = {name: _sum(costs, work) * times[name] for name, costs in self.seconds.items()}
         exchange = {"communicate": self.exchange_seconds(work), "wait": self.wait_seconds(work)}
-        return found | {name: samples * value for name, value in exchange.items()}
+        return seconds | {name: samples * value for name, value in exchange.items()}
 
     def exchange_seconds(self, work: Work) -> float:
         """Return seconds of all exchanges of a sample."""
@@ -144,19 +145,19 @@ class Units:
 
     def memory(self, work: Work) -> dict[str, float]:
         """Return bytes by kind; `buffers` are those of a leader alone, the spikes of other nodes included."""
-        found = {name: _sum(costs, work) for name, costs in self.nbytes.items()}
+        n_bytes = {name: _sum(costs, work) for name, costs in self.nbytes.items()}
         buffers = 4 * max(256.0, 1.25 * work.words) * (work.nodes + 1) + 4 * work.node_spikes
-        return found | {"buffers": buffers * (work.nodes > 1)}
+        return n_bytes | {"buffers": buffers * (work.nodes > 1)}
 
     def node_bytes(self, work: Work) -> float:
         """Return the bytes of a node whose ranks are like this one; the processes themselves included."""
-        found = self.memory(work)
-        return work.node_ranks * (sum(found.values()) - found["buffers"] + self.base_bytes) + found["buffers"]
+        n_bytes = self.memory(work)
+        return work.node_ranks * (sum(n_bytes.values()) - n_bytes["buffers"] + self.base_bytes) + n_bytes["buffers"]
 
     def with_network(self, latency_s: float | None = None, bandwidth: float | None = None) -> Units:
         """Return a copy with another latency or bandwidth, where given."""
-        given = {"latency_s": latency_s, "bandwidth": bandwidth}
-        changed = {name: value for name, value in given.items() if value is not None}
+        changes = {"latency_s": latency_s, "bandwidth": bandwidth}
+        changed = {name: value for name, value in changes.items() if value is not None}
         return replace(self, network=replace(self.network, **changed))
 
 
@@ -173,8 +174,8 @@ def read(path: Path) -> dict[str, Units]:
         If the file is missing or holds no unit costs.
     """
     try:
-        found = json.loads(files.read(path))
-        return {variant: _check(values) for variant, values in found.items()}
+        costs_by_variant = json.loads(files.read(path))
+        return {variant: _check(values) for variant, values in costs_by_variant.items()}
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}; `pareprop predict --measure` writes it") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:

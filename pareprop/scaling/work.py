@@ -177,16 +177,16 @@ def sources(model: Model, ranks: int, rank: int) -> dict[str, float]:
     """Return the expected number of neurons of each population that a rank listens to; see `LocalNetwork.sources`."""
     first, last = block(model.size("recurrent"), count_sharing(model, ranks), rank)
     groups = model.of_role("recurrent")
-    found = {}
+    expected = {}
     for group in groups:
         low, high = overlap(first, last, model.offset(group), model.offset(group) + group.size)
         own = high - low
         items = [item for item in model.projections if item.pre == group and item.post.role in ("recurrent", "readout")]
         silent = math.prod(_without_targets(model, item, ranks, rank) for item in items)
-        found[group.name] = own + (group.size - own) * (1.0 - silent)
-    if sum(found.values()) > ALMOST_ALL * model.size("recurrent"):
+        expected[group.name] = own + (group.size - own) * (1.0 - silent)
+    if sum(expected.values()) > ALMOST_ALL * model.size("recurrent"):
         return {group.name: float(group.size) for group in groups}
-    return found
+    return expected
 
 
 def _local(model: Model, post: Population, ranks: int, rank: int) -> tuple[int, int]:

@@ -35,9 +35,9 @@ def check_task(task: Any) -> None:
 def check_sample(sample: Any, task: Any) -> None:
     """Raise `InputError` unless a task returned a sample."""
     if not isinstance(sample, Sample):
-        found = type(sample).__name__
+        kind = type(sample).__name__
         raise InputError(
-            f"task {type(task).__name__}: sample() returned a {found}, must return a Sample, such as "
+            f"task {type(task).__name__}: sample() returned a {kind}, must return a Sample, such as "
             "Sample.from_raster(raster, target)"
         )
 

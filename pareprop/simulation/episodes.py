@@ -18,8 +18,8 @@ import numpy as np
 from .. import elementary, rng
 from ..engines.base import Engine
 from ..engines.episode import Episode, Reply
-from ..engines.interval import Interval
 from ..engines.sample import Sample
+from ..engines.spike_rules import lags
 from ..errors import InputError, ParepropError, shorten
 from ..network.losses import log_softmax
 from ..network.model import Model
@@ -39,7 +39,7 @@ class Episodes:
     model : Model
         The network.
     engine : Engine
-        That of the interval variant.
+        Of either variant.
     timers : Timers
         Seconds by phase, added to: those of the environment are `environment`.
 
@@ -56,16 +56,16 @@ class Episodes:
 
     def __init__(self, task: ClosedTask, model: Model, engine: Engine, timers: Timers) -> None:
         check(task, model)
-        if not isinstance(engine, Interval):
-            raise InputError(f"episodes are for the interval variant, not for '{model.variant}'")
+        if model.variant == "spike" and task.first < (d_out := lags(model).d_out):
+            raise InputError(f"first = {task.first} must be at least the delay to the readouts, {d_out} steps")
         self.task, self.engine, self.timers = task, engine, timers
         self.n_inputs = model.size("input")
         self.most = 1 + (task.n_steps - 1 - task.first) // task.period  # decisions
         self.replies: list[Reply] = []
         self._episode: Episode | None = None
 
-    def play(self, index: int, phase: str) -> Sample:
-        """Collective: run all steps of an episode; return it as a sample, for `Interval.finish`.
+    def play(self, index: int, phase: str, learn: bool = False) -> Sample:
+        """Collective: run all steps of an episode; return it as a sample, for `Engine.finish`, with the same `learn`.
 
         Raises
         ------
@@ -79,11 +79,12 @@ class Episodes:
         reply = self._reply(lambda: self._open(index, phase), where)
         filled = self._append(inputs, 0, reply, task.first + task.sensor_delay)
         self.replies, actions, done, u = [reply], [], 0, task.first
-        engine.begin(inputs, None, True)
+        engine.begin_episode(inputs, learn)
         while True:
             engine.advance(done, u + 1)
             done = u + 1
             action = choose(engine.shown_signal()[u, :-1], draws[len(actions)], greedy)
+            engine.decide(u, action, reply.reward)
             reply = self._reply(lambda action=action: self._episode.step(action), f"{where}, decision {len(actions)}")
             actions.append(action)
             self.replies.append(reply)
@@ -119,11 +120,11 @@ class Episodes:
             if self.task.replicated or comm is None or comm.rank == 0:
                 try:
                     reply = _check_reply(ask())
-                except ParepropError as found:
-                    problem = InputError(f"{where}: {found}")
-                except Exception as found:  # a foreign environment may raise anything
-                    text = shorten(" ".join(str(found).split()), 300)
-                    problem = InputError(f"{where}: the environment raised {type(found).__name__}: {text}")
+                except ParepropError as error:
+                    problem = InputError(f"{where}: {error}")
+                except Exception as error:  # a foreign environment may raise anything
+                    text = shorten(" ".join(str(error).split()), 300)
+                    problem = InputError(f"{where}: the environment raised {type(error).__name__}: {text}")
             if not self.task.replicated and comm is not None:
                 reply, problem = comm.bcast((reply, problem))
         if problem is not None:
@@ -143,10 +144,10 @@ class Episodes:
 
     def collect_dynamics(self) -> dict[str, np.ndarray]:
         """Return observations (n + 1, n_components) and `info_...` (n + 1,) of the last episode, of n decisions."""
-        found = {"observation": np.array([reply.observation for reply in self.replies])}
+        arrays = {"observation": np.array([reply.observation for reply in self.replies])}
         for name in self.replies[0].info:
-            found[f"info_{name}"] = np.array([float(reply.info.get(name, np.nan)) for reply in self.replies])
-        return found
+            arrays[f"info_{name}"] = np.array([float(reply.info.get(name, np.nan)) for reply in self.replies])
+        return arrays
 
 
 def choose(signal: np.ndarray, draw: float, greedy: bool) -> int:

@@ -110,6 +110,8 @@ class Simulation:
             self.exchange.require_memory(Terms(sizes[0], task.n_steps, task.n_steps, sizes[1], n_sharing=n_sharing))
             with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
                 closed = hasattr(task, "episode")
+                if model.variant == "spike" and model.loss is not None and not closed:
+                    raise InputError("loss 'reward' in the spike variant needs a task in closed loop")
                 settings = settings or engine.settings_type(task.n_steps if closed else task.learning_window)
                 check_replicas(self.replicas.count, model, settings)
                 footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
@@ -292,7 +294,7 @@ class Simulation:
     def _run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         self._tell("before_sample", index, phase)
         if self.episodes:
-            sample = self.episodes.play(index, phase)
+            sample = self.episodes.play(index, phase, learn)
             error, loss = self.engine.finish(sample, learn)
         else:
             with self.engine.channel.guarded():  # data may be bad on one rank alone

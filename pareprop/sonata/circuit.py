@@ -132,10 +132,10 @@ def _path(path: Path, variables: Mapping[str, str], owner: Mapping[str, Any], ke
     value, name = owner.get(key), f"{here}.{key}".lstrip(".")
     if not isinstance(value, str) or not value:
         raise InputError(f"{path}: {name} = {value!r} must name a file")
-    found = _replace(value, variables)
-    if "$" in found:
+    text = _replace(value, variables)
+    if "$" in text:
         raise InputError(f"{path}: {name} = {value!r} contains a variable that the manifest has not")
-    return path.parent / found
+    return path.parent / text
 
 
 def _files(path: Path, variables: Mapping[str, str], entry: Any, kind: str, here: str) -> Files:
@@ -147,14 +147,14 @@ def _files(path: Path, variables: Mapping[str, str], entry: Any, kind: str, here
 
 
 def _mapping(path: Path, owner: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = owner.get(key) or {}
-    if not isinstance(found, dict):
+    mapping = owner.get(key) or {}
+    if not isinstance(mapping, dict):
         raise InputError(f"{path}: {key} must be an object")
-    return found
+    return mapping
 
 
 def _list(path: Path, owner: Mapping[str, Any], key: str) -> list[Any]:
-    found = owner.get(key) or []
-    if not isinstance(found, list):
+    entries = owner.get(key) or []
+    if not isinstance(entries, list):
         raise InputError(f"{path}: networks.{key} must be a list")
-    return found
+    return entries

@@ -20,18 +20,18 @@ def read(
     default_delay: float | None = None,
 ) -> list[Edges]:
     """All edge populations of a circuit; `sizes` are those of the node populations."""
-    found = []
+    all_edges = []
     for files in circuit.edges:
         with hdf5.open_file(files.data) as file:
             populations = hdf5.group(file, "edges")
             for name in populations:
                 options = dt_ms, round_delays, default_weight, default_delay
-                found.append(_population(files, hdf5.group(populations, name), name, sizes, *options))
-    names = [edges.name for edges in found]
+                all_edges.append(_population(files, hdf5.group(populations, name), name, sizes, *options))
+    names = [edges.name for edges in all_edges]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise InputError(f"{circuit.path}: edge population '{twice}' is in two files")
-    return found
+    return all_edges
 
 
 def _population(
@@ -66,21 +66,21 @@ def _population(
 def _index(group: h5py.Group) -> str:
     """Name of the index by target; "" without a usable one."""
     for parent in ("indices", "indicies"):
-        found = group.get(f"{parent}/target_to_source")
-        if isinstance(found, h5py.Group) and {"node_id_to_ranges", "node_id_to_range"} & set(found):
+        index = group.get(f"{parent}/target_to_source")
+        if isinstance(index, h5py.Group) and {"node_id_to_ranges", "node_id_to_range"} & set(index):
             return f"{parent}/target_to_source"
     return ""
 
 
 def _with_delays(edges: Edges, group: h5py.Group) -> Edges:
     """Add the delays that may occur; the groups' are read, in pieces, the types' taken as they are."""
-    found = [np.zeros(0, np.int64)]
+    possible = [np.zeros(0, np.int64)]
     for key in edges.groups:
         values = hdf5.optional(hdf5.group(group, key), "delay", "iuf")
         for start in range(0, 0 if values is None else len(values), CHUNK):
             part = values[start : start + CHUNK].astype(float)
             name = values.name
-            found.append(np.unique(
+            possible.append(np.unique(
                 steps(part, edges.dt_ms, edges.round_delays, lambda k, n=name, s=start: f"'{n}' of row {s + k}")
             ))  # fmt: skip
     own = [hdf5.optional(hdf5.group(group, key), "delay", "iuf") is not None for key in edges.groups]
@@ -89,7 +89,7 @@ def _with_delays(edges: Edges, group: h5py.Group) -> Edges:
         if edges.default_delay is not None:
             known.append(edges.default_delay)
         words = f"edge types of '{edges.name}'"
-        found.append(steps(np.array(known), edges.dt_ms, edges.round_delays, lambda _: words))
-    delays = np.unique(np.concatenate(found))
+        possible.append(steps(np.array(known), edges.dt_ms, edges.round_delays, lambda _: words))
+    delays = np.unique(np.concatenate(possible))
     fields = {key: getattr(edges, key) for key in edges.__dataclass_fields__} | {"delays": delays}
     return Edges(**fields)

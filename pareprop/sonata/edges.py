@@ -120,14 +120,14 @@ class Edges:
         InputError
             Names the first source with weights of both signs.
         """
-        found = [np.zeros(self.n_sources, bool) for _ in range(2)]
+        has_signs = [np.zeros(self.n_sources, bool) for _ in range(2)]
         for piece in self.pieces(0, self.n_targets):
-            found[0][piece.source[piece.weight < 0]] = True
-            found[1][piece.source[piece.weight > 0]] = True
-        both = np.flatnonzero(found[0] & found[1])
+            has_signs[0][piece.source[piece.weight < 0]] = True
+            has_signs[1][piece.source[piece.weight > 0]] = True
+        both = np.flatnonzero(has_signs[0] & has_signs[1])
         if len(both):
             raise InputError(f"{self.path}: source {both[0]} of '{self.name}' has weights of both signs")
-        return found[1].astype(np.int8) - found[0].astype(np.int8)
+        return has_signs[1].astype(np.int8) - has_signs[0].astype(np.int8)
 
     def _ranges(self, group: h5py.Group, low: int, high: int) -> list[tuple[int, int]]:
         """Ranges of edges that hold all those onto the targets, ascending."""
@@ -144,24 +144,24 @@ class Edges:
         first, last = int(lots[:, 0].min()), int(lots[:, 1].max())
         if last > len(ranges):
             raise InputError(f"'{nodes.name}' names range {last - 1}, there are {len(ranges)}")
-        wanted = np.zeros(last - first + 1, np.int64)
-        np.add.at(wanted, lots[:, 0] - first, 1)
-        np.add.at(wanted, lots[:, 1] - first, -1)
-        found = hdf5.integers(ranges[first:last])[np.cumsum(wanted[:-1]) > 0]
-        found = found[(found[:, 0] >= 0) & (found[:, 0] < found[:, 1])]
-        if len(found) and found[:, 1].max() > self.n_edges:
-            raise InputError(f"'{ranges.name}' names edge {found[:, 1].max() - 1}, there are {self.n_edges}")
-        return _merge(found)
+        n_open = np.zeros(last - first + 1, np.int64)
+        np.add.at(n_open, lots[:, 0] - first, 1)
+        np.add.at(n_open, lots[:, 1] - first, -1)
+        bounds = hdf5.integers(ranges[first:last])[np.cumsum(n_open[:-1]) > 0]
+        bounds = bounds[(bounds[:, 0] >= 0) & (bounds[:, 0] < bounds[:, 1])]
+        if len(bounds) and bounds[:, 1].max() > self.n_edges:
+            raise InputError(f"'{ranges.name}' names edge {bounds[:, 1].max() - 1}, there are {self.n_edges}")
+        return _merge(bounds)
 
     def _ids(self, ids: h5py.Dataset, start: int, stop: int, bound: int) -> np.ndarray:
-        found = hdf5.integers(ids[start:stop])
-        wrong = np.flatnonzero((found < 0) | (found >= bound))
+        node_ids = hdf5.integers(ids[start:stop])
+        wrong = np.flatnonzero((node_ids < 0) | (node_ids >= bound))
         if len(wrong):
             edge = wrong[0]
             raise InputError(
                 f"'{ids.name}' of edge {start + edge} is {ids[start + int(edge)]}, the population has {bound} nodes"
             )
-        return found
+        return node_ids
 
     def _piece(self, group: h5py.Group, start: int, stop: int, target: np.ndarray, mine: np.ndarray) -> Piece:
         source = self._ids(group["source_node_id"], start, stop, self.n_sources)[mine]
@@ -226,19 +226,19 @@ class Edges:
 def steps(delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: object) -> np.ndarray:
     """Delays in whole steps; `name` gives the words for the k-th in a message."""
     exact = delay_ms / dt_ms
-    found = np.rint(exact)
+    whole = np.rint(exact)
     if round_delays:
-        found = np.maximum(found, 1.0)
-        wrong = ~(found <= MAX_DELAY)
+        whole = np.maximum(whole, 1.0)
+        wrong = ~(whole <= MAX_DELAY)
     else:
-        wrong = ~((np.abs(exact - found) <= WHOLE) & (found >= 1) & (found <= MAX_DELAY))
+        wrong = ~((np.abs(exact - whole) <= WHOLE) & (whole >= 1) & (whole <= MAX_DELAY))
     if np.any(wrong):
         k = int(np.argmax(wrong))
         raise InputError(
             f"{name(k)}: delay = {delay_ms[k]:g} ms must be whole steps of {dt_ms:g} ms from 1 to {MAX_DELAY}"
             + ("" if round_delays else "; round_delays = true rounds them")
         )
-    return found.astype(np.int64)
+    return whole.astype(np.int64)
 
 
 def _merge(ranges: np.ndarray) -> list[tuple[int, int]]:

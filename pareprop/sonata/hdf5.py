@@ -60,16 +60,16 @@ def dataset(parent: h5py.Group, key: str, kinds: str = "iu", columns: int = 0) -
         raise InputError(f"dataset '{here}' lies in another file")
     if key not in parent or not isinstance(parent[key], h5py.Dataset):
         raise InputError(f"dataset '{here}' is missing")
-    found = parent[key]
-    if found.external or found.is_virtual:
+    data = parent[key]
+    if data.external or data.is_virtual:
         raise InputError(f"dataset '{here}' lies in another file")
-    shape = (len(found), columns) if columns and found.ndim else (found.size,)
-    if found.shape != shape or found.dtype.kind not in kinds:
-        wanted = f"(n, {columns})" if columns else "(n,)"
+    shape = (len(data), columns) if columns and data.ndim else (data.size,)
+    if data.shape != shape or data.dtype.kind not in kinds:
+        expected = f"(n, {columns})" if columns else "(n,)"
         raise InputError(
-            f"dataset '{here}' has shape {found.shape} of {found.dtype}, must be numbers of shape {wanted}"
+            f"dataset '{here}' has shape {data.shape} of {data.dtype}, must be numbers of shape {expected}"
         )
-    return found
+    return data
 
 
 def optional(parent: h5py.Group, key: str, kinds: str = "iu") -> h5py.Dataset | None:

@@ -45,16 +45,16 @@ class Nodes:
 
 def read(circuit: Circuit) -> list[Nodes]:
     """All node populations of a circuit."""
-    found = []
+    all_nodes = []
     for files in circuit.nodes:
         with hdf5.open_file(files.data) as file:
             populations = hdf5.group(file, "nodes")
-            found += [_population(circuit, files, hdf5.group(populations, name), name) for name in populations]
-    names = [nodes.name for nodes in found]
+            all_nodes += [_population(circuit, files, hdf5.group(populations, name), name) for name in populations]
+    names = [nodes.name for nodes in all_nodes]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise InputError(f"{circuit.path}: node population '{twice}' is in two files")
-    return found
+    return all_nodes
 
 
 def _population(circuit: Circuit, files: Files, group: h5py.Group, name: str) -> Nodes:
@@ -89,15 +89,15 @@ def _places(group: h5py.Group, n: int) -> np.ndarray | None:
     """Node id of each row, None if that is the row number."""
     if (ids := hdf5.optional(group, "node_id")) is None:
         return None
-    found = hdf5.integers(ids[()])
-    if len(found) != n:
-        raise InputError(f"dataset '{ids.name}' has {len(found)} values for {n} nodes")
-    wrong = np.flatnonzero((found < 0) | (found >= n))
-    missing = np.flatnonzero(np.bincount(found, minlength=n) == 0) if not len(wrong) else []
+    node_ids = hdf5.integers(ids[()])
+    if len(node_ids) != n:
+        raise InputError(f"dataset '{ids.name}' has {len(node_ids)} values for {n} nodes")
+    wrong = np.flatnonzero((node_ids < 0) | (node_ids >= n))
+    missing = np.flatnonzero(np.bincount(node_ids, minlength=n) == 0) if not len(wrong) else []
     if len(wrong) or len(missing):
-        what = f"{found[wrong[0]]} is there" if len(wrong) else f"{missing[0]} is missing"
+        what = f"{node_ids[wrong[0]]} is there" if len(wrong) else f"{missing[0]} is missing"
         raise InputError(f"dataset '{ids.name}' must hold each of 0 to {n - 1} once, {what}")
-    return None if np.array_equal(found, np.arange(n)) else found
+    return None if np.array_equal(node_ids, np.arange(n)) else node_ids
 
 
 def _in_order(values: np.ndarray, place: np.ndarray | None) -> np.ndarray:
@@ -122,18 +122,18 @@ def _type_values(circuit: Circuit, name: str, kind: np.ndarray, types: dict[int,
         read[number] = _json(folder / file) if file else {}
     keys = sorted({key for values in read.values() for key in values})
     texts = {key for key in keys if any(isinstance(values.get(key), str | bool) for values in read.values())}
-    found: dict[str, Any] = {key: np.empty(len(kind)) for key in keys if key not in texts}
+    columns: dict[str, Any] = {key: np.empty(len(kind)) for key in keys if key not in texts}
     for number, values in read.items():
         for key in keys:
             if key not in values:
                 raise InputError(f"node population '{name}': type {number} has no {key}, other types have")
             if key not in texts:
-                found[key][kind == number] = values[key]
-            elif found.setdefault(key, values[key]) != values[key]:
+                columns[key][kind == number] = values[key]
+            elif columns.setdefault(key, values[key]) != values[key]:
                 raise InputError(
                     f"node population '{name}': {key} = {values[key]} of type {number} must be that of all"
                 )
-    return found
+    return columns
 
 
 def _json(path: Path) -> dict[str, float]:
@@ -154,7 +154,7 @@ def _own_values(group: h5py.Group, n: int) -> dict[str, np.ndarray]:
     ids = np.zeros(n, np.int64) if own is None else hdf5.integers(own[()])
     at = hdf5.optional(group, "node_group_index")
     index = np.arange(n) if at is None else hdf5.integers(at[()])
-    found: dict[str, np.ndarray] = {}
+    columns: dict[str, np.ndarray] = {}
     for number in np.unique(ids):
         if f"{number}/dynamics_params" not in group:
             continue
@@ -164,19 +164,19 @@ def _own_values(group: h5py.Group, n: int) -> dict[str, np.ndarray]:
             values = hdf5.dataset(params, key, "iuf")[()]
             if len(index[mine]) and (index[mine].min() < 0 or index[mine].max() >= len(values)):
                 raise InputError(f"node_group_index = {index[mine].max()} is beyond '{params.name}/{key}'")
-            if key not in found and np.any(~mine):
+            if key not in columns and np.any(~mine):
                 raise InputError(f"'{params.name}/{key}' is not there for the nodes of other groups")
-            found.setdefault(key, np.empty(n))[mine] = values[index[mine]]
-    return found
+            columns.setdefault(key, np.empty(n))[mine] = values[index[mine]]
+    return columns
 
 
 def _signs(name: str, kind: np.ndarray, types: dict[int, table.Row]) -> np.ndarray | None:
     letters = {number: row.get("ei") for number, row in types.items()}
     if not any(letters.values()):
         return None
-    found = np.zeros(len(kind), np.int8)
+    signs = np.zeros(len(kind), np.int8)
     for number, letter in letters.items():
         if letter not in ("e", "i", None):
             raise InputError(f"node population '{name}': ei = '{letter}' of type {number} must be 'e' or 'i'")
-        found[kind == number] = {"e": 1, "i": -1, None: 0}[letter]
-    return found
+        signs[kind == number] = {"e": 1, "i": -1, None: 0}[letter]
+    return signs

@@ -41,7 +41,7 @@ def read(path: Path, key: str, population: str) -> dict[int, Row]:
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line]
     if not numbered or key not in numbered[0][1]:
         raise InputError(f"{path}: column '{key}' is missing")
-    header, found = numbered[0][1], {}
+    header, rows = numbered[0][1], {}
     for number, line in numbered[1:]:
         if len(line) != len(header):
             raise InputError(f"{path}: line {number} has {len(line)} fields, the header {len(header)}")
@@ -52,10 +52,10 @@ def read(path: Path, key: str, population: str) -> dict[int, Row]:
             identity = int(row[key])
         except (KeyError, ValueError):
             raise InputError(f"{path}: line {number}: {key} = {row.get(key)} must be a whole number") from None
-        if identity in found:
+        if identity in rows:
             raise InputError(f"{path}: line {number}: {key} = {identity} is there twice")
-        found[identity] = row
-    return found
+        rows[identity] = row
+    return rows
 
 
 def number(row: Row, key: str, here: str) -> float | None:

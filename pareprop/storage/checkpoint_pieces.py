@@ -86,19 +86,19 @@ class _Group:
                 yield index
 
 
-def pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
+def list_pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
     """Collective: return this rank's pieces of a state; those of kind "shared" on rank 0 only."""
     shared = state.shared | {name: _gather_rows(comm, *entry) for name, entry in state.rows.items()}
     for name, own in state.spikes.items():
         shared |= _gather_spikes(comm, name, own())
-    found = [Piece(name, "shared", array, len(array)) for name, array in shared.items() if rank == 0]
+    pieces = [Piece(name, "shared", array, len(array)) for name, array in shared.items() if rank == 0]
     for kind in ("neurons", "readouts"):
         for name, array in getattr(state, kind).items():
             owned = np.moveaxis(array, -1, 0)  # a view: last axis in memory, first in the file
-            found.append(Piece(name, kind, owned, len(owned)))
+            pieces.append(Piece(name, kind, owned, len(owned)))
     for name, (table, span, array) in state.synapses.items():
-        found.append(Piece(name, "synapses", array, len(array), table, span))
-    return found
+        pieces.append(Piece(name, "synapses", array, len(array), table, span))
+    return pieces
 
 
 def _gather_rows(comm: Any, table: SynapseTable, array: np.ndarray) -> np.ndarray:
@@ -123,9 +123,9 @@ def _gather_spikes(comm: Any, name: str, own: SpikeLog) -> dict[str, np.ndarray]
     return {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
 
 
-def _groups(found: list[Piece]) -> list[_Group]:
+def _groups(pieces: list[Piece]) -> list[_Group]:
     groups: list[_Group] = []
-    for piece in found:
+    for piece in pieces:
         last = groups[-1].pieces[0] if groups else None
         if last is not None and piece.table is not None and piece.table is last.table and piece.span is last.span:
             groups[-1].pieces.append(piece)
@@ -134,18 +134,18 @@ def _groups(found: list[Piece]) -> list[_Group]:
     return groups
 
 
-def write(path: Path, found: list[Piece]) -> None:
+def write(path: Path, pieces: list[Piece]) -> None:
     """Write pieces into a new file and synchronise it; set their offsets and checksums.
 
     Synapses are sorted while the disk writes the chunks before.
     """
     offset = 0
-    for piece in found:
+    for piece in pieces:
         piece.offset, piece.crc = offset, 0
         offset += -(-piece.count * piece.item_bytes // ALIGNMENT) * ALIGNMENT
     with open(path, "wb", buffering=0) as file, ThreadPoolExecutor(1) as disk:
         waiting, synchronised = 0, []
-        for piece, data, place in _chunks(found):
+        for piece, data, place in _chunks(pieces):
             piece.crc = zlib.crc32(data, piece.crc)
             _write_all(file.fileno(), data, place)
             waiting += len(data)
@@ -158,9 +158,9 @@ def write(path: Path, found: list[Piece]) -> None:
         os.fsync(file.fileno())
 
 
-def _chunks(found: list[Piece]) -> Iterator[tuple[Piece, np.ndarray, int]]:
+def _chunks(pieces: list[Piece]) -> Iterator[tuple[Piece, np.ndarray, int]]:
     """Yield chunks of pieces as bytes, with their offsets in the file."""
-    for group in _groups(found):
+    for group in _groups(pieces):
         at = [piece.offset for piece in group.pieces]
         for place in group.places() if group.pieces[0].count else ():
             for k, piece in enumerate(group.pieces):
@@ -176,20 +176,20 @@ def _write_all(descriptor: int, data: np.ndarray, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def fill(found: list[Piece], firsts: list[int], read: Callable[[int, int, int], np.ndarray]) -> None:
+def fill(pieces: list[Piece], firsts: list[int], read: Callable[[int, int, int], np.ndarray]) -> None:
     """Fill pieces of neurons, readouts and synapses.
 
     Parameters
     ----------
-    found : list of Piece
+    pieces : list of Piece
         The pieces.
     firsts : list of int
         Number of items of each piece on the ranks before this one.
     read : callable
         Function of (index of a piece, first, last) that returns these items of the whole array.
     """
-    number = {id(piece): k for k, piece in enumerate(found)}
-    for group in _groups(found):
+    number = {id(piece): k for k, piece in enumerate(pieces)}
+    for group in _groups(pieces):
         done = 0
         for place in group.places() if group.pieces[0].count else ():
             n = len(place) if isinstance(place, np.ndarray) else place.stop - place.start

@@ -96,8 +96,8 @@ def find(folder: Path, exchange: Exchange, identity: dict[str, Any]) -> tuple[Pa
     comm, complaints = exchange.comm, []
     paths = list_checkpoints(folder) if exchange.rank == 0 else None
     for path in paths if comm is None else comm.bcast(paths):
-        found = _try(_manifest, path) if exchange.rank == 0 else None
-        manifest, wrong = found if comm is None else comm.bcast(found)
+        answer = _try(_manifest, path) if exchange.rank == 0 else None
+        manifest, wrong = answer if comm is None else comm.bcast(answer)
         if not wrong:
             _refuse_others(path, manifest, identity)
             mine = range(exchange.rank, manifest["ranks"], exchange.size)
@@ -135,14 +135,14 @@ def _manifest(path: Path) -> dict[str, Any]:
     if manifest["format"] != FORMAT:
         return {"format": shorten(str(manifest["format"]), VALUE_LIMIT)}
     try:
-        found = _Manifest(**manifest)
+        fields = _Manifest(**manifest)
     except ValidationError as problem:
         error = problem.errors()[0]
         place = ".".join(map(str, error["loc"]))
         text = error["msg"].removeprefix("Value error, ")
         raise Damaged(f"{MANIFEST} is malformed: {shorten(place, VALUE_LIMIT)}: {shorten(text)}") from None
-    if found.iteration != iteration_of(path):
-        raise Damaged(f"{MANIFEST} is of iteration {found.iteration}")
+    if fields.iteration != iteration_of(path):
+        raise Damaged(f"{MANIFEST} is of iteration {fields.iteration}")
     return manifest
 
 
@@ -180,23 +180,23 @@ def _verify(path: Path, manifest: dict[str, Any], number: int) -> None:
 def _refuse_others(path: Path, manifest: dict[str, Any], identity: dict[str, Any]) -> None:
     if manifest["format"] != FORMAT:
         raise InputError(f"{path} has format '{manifest['format']}', this version reads '{FORMAT}'")
-    found = differences(manifest["identity"], identity)
+    changes = differences(manifest["identity"], identity)
     if manifest["version"] != version("pareprop"):
-        found.insert(0, f"pareprop {manifest['version']}, now {version('pareprop')}")
-    if found:
-        raise InputError(f"{path} belongs to another run: {'; '.join(found)}")
+        changes.insert(0, f"pareprop {manifest['version']}, now {version('pareprop')}")
+    if changes:
+        raise InputError(f"{path} belongs to another run: {'; '.join(changes)}")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Return the differences of two nested mappings, as "key = old value, now new value"."""
-    found = []
+    changes = []
     for key in dict.fromkeys([*old, *new]):
         before, after = old.get(key), new.get(key)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += differences(before, after, f"{prefix}{key}.")
+            changes += differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            found.append(f"{prefix}{key} = {_short(before)}, now {_short(after)}")
-    return found
+            changes.append(f"{prefix}{key} = {_short(before)}, now {_short(after)}")
+    return changes
 
 
 def _short(value: Any) -> str:
@@ -228,22 +228,22 @@ def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> Non
         except MISFITS as problem:
             told = shorten(str(problem), 300)
             raise InputError(f"{path} does not fit: {type(problem).__name__}: {told}") from None
-    found = [piece for piece in checkpoint_pieces.pieces(state, rank) if piece.kind != "shared"]
-    counts = [piece.count for piece in found]
-    counts = np.array([counts] if comm is None else comm.allgather(counts)).reshape(-1, len(found))
-    _check_fit(path, found, counts.sum(axis=0), arrays)
+    pieces = [piece for piece in checkpoint_pieces.list_pieces(state, rank) if piece.kind != "shared"]
+    counts = [piece.count for piece in pieces]
+    counts = np.array([counts] if comm is None else comm.allgather(counts)).reshape(-1, len(pieces))
+    _check_fit(path, pieces, counts.sum(axis=0), arrays)
     with ExitStack() as stack, collectives.guarded(comm):
         shares = _Files(path, stack)
-        wanted = [arrays[piece.name] for piece in found]
+        entries = [arrays[piece.name] for piece in pieces]
         starts = counts[:rank].sum(axis=0).tolist()
-        checkpoint_pieces.fill(found, starts, lambda k, first, last: shares.read(wanted[k], first, last))
+        checkpoint_pieces.fill(pieces, starts, lambda k, first, last: shares.read(entries[k], first, last))
     simulation.engine.refresh()
 
 
-def _check_fit(path: Path, found: list[checkpoint_pieces.Piece], totals: np.ndarray, arrays: dict[str, Any]) -> None:
+def _check_fit(path: Path, pieces: list[checkpoint_pieces.Piece], totals: np.ndarray, arrays: dict[str, Any]) -> None:
     expected = {
         piece.name: (piece.kind, piece.array.dtype.str, list(piece.item), int(total))
-        for piece, total in zip(found, totals, strict=True)
+        for piece, total in zip(pieces, totals, strict=True)
     }
     present = {
         name: (array["kind"], array["dtype"], array["item"], sum(entry[0] for entry in array["shares"]))

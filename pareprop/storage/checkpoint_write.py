@@ -51,19 +51,19 @@ def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: 
     final = folder / directory_name(simulation.iteration)
     part = final.with_suffix(".part")
     state = simulation.state()
-    found = checkpoint_pieces.pieces(state, rank, comm)
+    pieces = checkpoint_pieces.list_pieces(state, rank, comm)
     try:
         with on_disk(comm, "checkpoint", final):
             if rank == 0:
                 shutil.rmtree(part, ignore_errors=True)
                 part.mkdir(parents=True)
         with on_disk(comm, "checkpoint", final):
-            checkpoint_pieces.write(part / rank_file_name(rank), found)
-        own = {piece.name: [piece.count, piece.offset, piece.crc] for piece in found}
+            checkpoint_pieces.write(part / rank_file_name(rank), pieces)
+        own = {piece.name: [piece.count, piece.offset, piece.crc] for piece in pieces}
         tables = [own] if comm is None else comm.gather(own)
         with on_disk(comm, "checkpoint", final):
             if rank == 0:
-                _finish(part, final, _manifest(simulation.iteration, state.numbers, found, tables, identity))
+                _finish(part, final, _manifest(simulation.iteration, state.numbers, pieces, tables, identity))
                 _prune(folder, keep)
     except StateError:
         if rank == 0:
@@ -83,7 +83,7 @@ def rank_file_name(rank: int) -> str:
 
 
 def _manifest(
-    iteration: int, numbers: dict[str, Any], found: list[Piece], tables: list[dict[str, list[int]]],
+    iteration: int, numbers: dict[str, Any], pieces: list[Piece], tables: list[dict[str, list[int]]],
     identity: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     arrays = [
@@ -91,7 +91,7 @@ def _manifest(
             "name": piece.name, "kind": piece.kind, "dtype": piece.array.dtype.str, "item": list(piece.item),
             "shares": [table.get(piece.name, [0, 0, 0]) for table in tables],
         }
-        for piece in found
+        for piece in pieces
     ]  # fmt: skip
     return {
         "format": FORMAT, "version": version("pareprop"), "identity": identity, "iteration": iteration,
@@ -131,8 +131,8 @@ def list_checkpoints(folder: Path) -> list[Path]:
     """Return the complete checkpoints of a run, the latest first."""
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if re.fullmatch(NAME, path.name) and not path.is_symlink()]
-    return sorted(found, key=iteration_of, reverse=True)
+    paths = [path for path in folder.iterdir() if re.fullmatch(NAME, path.name) and not path.is_symlink()]
+    return sorted(paths, key=iteration_of, reverse=True)
 
 
 def iteration_of(path: Path) -> int:

@@ -28,8 +28,8 @@ def on_disk(comm: Any, what: str, path: Path) -> Iterator[None]:
     problem = None
     try:
         yield
-    except OSError as found:
-        problem = StateError(f"{what} {path}: {reason(found)}")
+    except OSError as error:
+        problem = StateError(f"{what} {path}: {reason(error)}")
     if comm is not None:
         await_others(comm)
     raise_together(comm, problem)
@@ -94,5 +94,5 @@ def reason(problem: OSError) -> str:
     if isinstance(problem, files.Unfit):
         return problem.strerror
     text = os.strerror(problem.errno) if problem.errno else str(problem)
-    found = re.search(r"error message = '([^']*)'", text)
-    return found[1] if found else text
+    match = re.search(r"error message = '([^']*)'", text)
+    return match[1] if match else text

@@ -134,9 +134,9 @@ def join(directory: Path, parts: list[dict[str, Any]]) -> Path:
                 with files.open_hdf5(directory / name) as file:
                     joined.attrs.update(file.attrs)
                     _note(file, number, f"{directory.name}/{name}", rows, sources)
-        for name, found in sources.items():
+        for name, datasets in sources.items():
             blocks = [part["blocks"].get(name.rpartition("/")[0]) for part in parts]
-            _virtual(joined, name, found, blocks)
+            _virtual(joined, name, datasets, blocks)
     os.replace(target.with_suffix(".part"), target)
     return target
 
@@ -172,25 +172,25 @@ def _note(file: h5py.File, part: int, path: str, rows: dict[str, int], sources: 
     file.visititems(visit)
 
 
-def _virtual(joined: h5py.File, name: str, found: list[_Source], blocks: list[list[int] | None]) -> None:
-    if not found[0].grows:  # such as ids: the same in every part
-        found = [source for source in found if source.part == found[0].part]
-    if len(found[0].shape) == 1:
-        layout = h5py.VirtualLayout((sum(source.rows for source in found),), found[0].dtype)
+def _virtual(joined: h5py.File, name: str, sources: list[_Source], blocks: list[list[int] | None]) -> None:
+    if not sources[0].grows:  # such as ids: the same in every part
+        sources = [source for source in sources if source.part == sources[0].part]
+    if len(sources[0].shape) == 1:
+        layout = h5py.VirtualLayout((sum(source.rows for source in sources),), sources[0].dtype)
         row = 0
-        for source, first, last in _in_order(found, blocks):
+        for source, first, last in _in_order(sources, blocks):
             layout[row : row + last - first] = source.origin()[first:last]
             row += last - first
     else:
-        layout = _side_by_side(found)
+        layout = _side_by_side(sources)
     joined.create_virtual_dataset(name, layout)
-    joined[name].attrs.update(found[0].attributes)
+    joined[name].attrs.update(sources[0].attributes)
 
 
-def _in_order(found: list[_Source], blocks: list[list[int] | None]) -> Iterator[tuple[_Source, int, int]]:
+def _in_order(sources: list[_Source], blocks: list[list[int] | None]) -> Iterator[tuple[_Source, int, int]]:
     """Yield ranges of rows: by part, within a part by block, within a block by file."""
-    for number in dict.fromkeys(source.part for source in found):
-        files = [source for source in found if source.part == number]
+    for number in dict.fromkeys(source.part for source in sources):
+        files = [source for source in sources if source.part == number]
         if blocks[number] is None or len(files) == 1:
             yield from ((source, 0, source.rows) for source in files if source.rows)
             continue
@@ -203,14 +203,14 @@ def _in_order(found: list[_Source], blocks: list[list[int] | None]) -> Iterator[
                 done[k] += last - first
 
 
-def _side_by_side(found: list[_Source]) -> h5py.VirtualLayout:
-    heights = {source.part: source.rows for source in found}
-    width = sum(source.width for source in found if source.part == found[0].part)
-    layout = h5py.VirtualLayout((sum(heights.values()), width), found[0].dtype)
+def _side_by_side(sources: list[_Source]) -> h5py.VirtualLayout:
+    heights = {source.part: source.rows for source in sources}
+    width = sum(source.width for source in sources if source.part == sources[0].part)
+    layout = h5py.VirtualLayout((sum(heights.values()), width), sources[0].dtype)
     row = column = 0
-    for k, source in enumerate(found):
-        if k and source.part != found[k - 1].part:
-            row, column = row + found[k - 1].rows, 0
+    for k, source in enumerate(sources):
+        if k and source.part != sources[k - 1].part:
+            row, column = row + sources[k - 1].rows, 0
         if source.rows and source.width:
             layout[row : row + source.rows, column : column + source.width] = source.origin()[: source.rows]
         column += source.width

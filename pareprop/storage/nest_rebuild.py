@@ -25,12 +25,12 @@ KNOWN_SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative"
 
 def parameters(group: h5py.Group, known: dict[str, Any]) -> dict[str, Any]:
     """Return NEST's parameters of a population: numbers, or lists with a value for each cell."""
-    found = {name: value.item() if hasattr(value, "item") else value for name, value in group.attrs.items()}
-    found |= {name: data[()].tolist() for name, data in group.items()}
-    found.setdefault("V_m", found.get("E_L", 0.0))
-    if found.get("surrogate_gradient_function") not in KNOWN_SURROGATES:  # it doesn't matter without learning
-        found.pop("surrogate_gradient_function", None)
-    return {name: value for name, value in found.items() if name in known and name != "model"}
+    values = {name: value.item() if hasattr(value, "item") else value for name, value in group.attrs.items()}
+    values |= {name: data[()].tolist() for name, data in group.items()}
+    values.setdefault("V_m", values.get("E_L", 0.0))
+    if values.get("surrogate_gradient_function") not in KNOWN_SURROGATES:  # it doesn't matter without learning
+        values.pop("surrogate_gradient_function", None)
+    return {name: value for name, value in values.items() if name in known and name != "model"}
 
 
 def build(nest: Any, file: h5py.File, sample: str) -> dict[str, Any]:
@@ -92,9 +92,9 @@ def main(sample: str = "first") -> None:
 
     nest.verbosity = nest.VerbosityLevel.ERROR
     with h5py.File(RESULTS) as file:
-        found = set(zip(*spikes(nest, file, sample), strict=True))
-        wanted = set(zip(*(file[f"dynamics/{sample}/spike_{key}"][()] for key in ("steps", "ids")), strict=True))
-    print(f"{len(found & wanted)} of {len(wanted)} spikes are equal, NEST has {len(found - wanted)} more")
+        emitted = set(zip(*spikes(nest, file, sample), strict=True))
+        expected = set(zip(*(file[f"dynamics/{sample}/spike_{key}"][()] for key in ("steps", "ids")), strict=True))
+    print(f"{len(emitted & expected)} of {len(expected)} spikes are equal, NEST has {len(emitted - expected)} more")
 
 
 if __name__ == "__main__":

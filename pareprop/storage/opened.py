@@ -88,8 +88,8 @@ class OpenRun:
         """Iteration (from 1), loss, firing rate in Hz; error where samples have classes; means of episodes if any."""
         names = ("loss", "firing_rate", "error", "mean_return", "mean_length", "entropy", "value_error")
         with self._open() as file:
-            found = {name: file[name][()] for name in names if name in file}
-        return Columns(iteration=np.arange(1, len(found.get("loss", ())) + 1), **found)
+            columns = {name: file[name][()] for name in names if name in file}
+        return Columns(iteration=np.arange(1, len(columns.get("loss", ())) + 1), **columns)
 
     @cached_property
     def validations(self) -> Columns:
@@ -140,10 +140,10 @@ class OpenRun:
         with self._open() as file:
             group = self._group(file, "populations", population)
             size = int(group.attrs["size"])
-            found = {name: np.full(size, value) for name, value in group.attrs.items()
+            columns = {name: np.full(size, value) for name, value in group.attrs.items()
                      if name not in ("role", "model", "size", "order")}  # fmt: skip
-            found |= {name: data[()] for name, data in group.items() if name != "neuron"}
-        return Columns(neuron=np.arange(size), **dict(sorted(found.items())))
+            columns |= {name: data[()] for name, data in group.items() if name != "neuron"}
+        return Columns(neuron=np.arange(size), **dict(sorted(columns.items())))
 
     def __repr__(self) -> str:
         losses = self.losses["loss"]

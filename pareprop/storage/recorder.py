@@ -187,8 +187,8 @@ class Recorder(Observer):
     def _flush(self, simulation: Simulation, limit: int = 0) -> None:
         """Collective: write the buffers if they hold more than `limit` bytes on any rank."""
         comm, rank, size = simulation.exchange.comm, simulation.exchange.rank, simulation.exchange.size
-        held = self._file.buffered_bytes + sum(block.nbytes for block in self._blocks.values())
-        if collectives.maximum(comm, held) <= limit:
+        n_bytes = self._file.buffered_bytes + sum(block.nbytes for block in self._blocks.values())
+        if collectives.maximum(comm, n_bytes) <= limit:
             return
         for name, block in self._blocks.items():
             for columns in block.part_of(rank, size):

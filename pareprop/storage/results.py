@@ -84,9 +84,9 @@ class ResultsFile(Observer):
 
     def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
         """Switch recording on for the recorded samples."""
-        wanted = (phase, index) in self.samples
-        simulation.engine.record_ids(self.ids if wanted else self.ids[:0])
-        local_activity.prepare(simulation, self.attributes.get("measured_from", 0) if wanted else None)
+        is_kept = (phase, index) in self.samples
+        simulation.engine.record_ids(self.ids if is_kept else self.ids[:0])
+        local_activity.prepare(simulation, self.attributes.get("measured_from", 0) if is_kept else None)
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Keep the dynamics of a recorded sample."""
@@ -102,24 +102,24 @@ class ResultsFile(Observer):
         parts = list(collectives.to_root(simulation.exchange.comm, parts))
         if simulation.exchange.rank:
             return
-        found: dict[str, Any] = {"iteration": simulation.iteration, **own}
+        dynamics: dict[str, Any] = {"iteration": simulation.iteration, **own}
         if parts:
-            found["record"] = np.concatenate([record for record, _ in parts])
+            dynamics["record"] = np.concatenate([record for record, _ in parts])
             for key in RECORDED_UNITS:
                 if key == "adaptation" and not simulation.network.adaptive:
                     continue
-                found[key] = np.concatenate([arrays[key] for _, arrays in parts], axis=1)
+                dynamics[key] = np.concatenate([arrays[key] for _, arrays in parts], axis=1)
         n_steps = len(outcome.error)
-        found["input_steps"], found["input_ids"] = outcome.sample.inputs.spikes(n_steps)
-        found["spike_steps"], found["spike_ids"] = simulation.engine.log.spikes(n_steps)
+        dynamics["input_steps"], dynamics["input_ids"] = outcome.sample.inputs.spikes(n_steps)
+        dynamics["spike_steps"], dynamics["spike_ids"] = simulation.engine.log.spikes(n_steps)
         if simulation.network.n_readouts or not own:
-            found["readout_signal"] = simulation.engine.loss.output(outcome.signal)
-            found["error_signal"] = outcome.error
+            dynamics["readout_signal"] = simulation.engine.loss.output(outcome.signal)
+            dynamics["error_signal"] = outcome.error
             if outcome.sample.target is not None:
-                found["target_signal"] = outcome.sample.target
+                dynamics["target_signal"] = outcome.sample.target
         if outcome.sample.rollout is not None:
-            found |= _collect_episode(simulation, outcome)
-        for key, value in found.items():
+            dynamics |= _collect_episode(simulation, outcome)
+        for key, value in dynamics.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
 
     def state(self, simulation: Simulation) -> dict[str, Any]:
@@ -174,8 +174,8 @@ class ResultsFile(Observer):
                     group = _projection(file, span.projection, count)
                     for key in columns if problem is None else ():
                         group[name if key == "weight" else key][place : place + len(records)] = records[key]
-                except OSError as found:  # other ranks continue to send: receive everything first
-                    problem = found
+                except OSError as error:  # other ranks continue to send: receive everything first
+                    problem = error
                 place += len(records)
         if problem is not None:
             raise problem
@@ -184,9 +184,9 @@ class ResultsFile(Observer):
 def _collect_episode(simulation: Simulation, outcome: Outcome) -> dict[str, np.ndarray]:
     """Return what happened in an episode: decisions, and what the loss made of them."""
     rollout = outcome.sample.rollout
-    found = {"decision_steps": rollout.when, "action": rollout.actions, "reward": rollout.rewards}
-    found |= {key: value for key, value in outcome.evaluation.extra.items() if key != "entropy"}
-    return found | (simulation.episodes.collect_dynamics() if simulation.episodes else {})
+    arrays = {"decision_steps": rollout.when, "action": rollout.actions, "reward": rollout.rewards}
+    arrays |= {key: value for key, value in outcome.evaluation.extra.items() if key != "entropy"}
+    return arrays | (simulation.episodes.collect_dynamics() if simulation.episodes else {})
 
 
 def _projection(file: h5py.File, projection: Any, count: int) -> h5py.Group:
@@ -262,8 +262,8 @@ def editing(simulation: Simulation, path: Path, mode: str, n_bytes: int) -> Iter
     problem = None
     try:
         yield file
-    except OSError as found:
-        problem = StateError(f"results {path}: {reason(found)}")
+    except OSError as error:
+        problem = StateError(f"results {path}: {reason(error)}")
     with on_disk(comm, "results", path):
         if file is not None and problem is None:
             file.close()

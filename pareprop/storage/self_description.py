@@ -78,19 +78,19 @@ def _text(values: Mapping[str, Any]) -> str:
 def _collect_parameters(projection: Projection, model: Model) -> dict[str, Any]:
     """Return the parameters of a projection as attributes."""
     optimizer = projection.optimizer or model.optimizer
-    found: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "rule": projection.rule, "plastic": projection.plastic, "delay_range": list(projection.delay_range),
         "feedback": projection.feedback, "normalized": projection.normalized, "inhibition": projection.inhibition,
     }  # fmt: skip
     options = {name: getattr(projection, name) for name in RULES[projection.rule].options}
-    found |= {name: value for name, value in options.items() if isinstance(value, int | float | str)}
+    attributes |= {name: value for name, value in options.items() if isinstance(value, int | float | str)}
     if isinstance(projection.weight, Normal | Uniform):
-        found["weight_drawn_from"] = f"{type(projection.weight).__name__}({_text(projection.weight.model_dump())})"
+        attributes["weight_drawn_from"] = f"{type(projection.weight).__name__}({_text(projection.weight.model_dump())})"
     if projection.plastic:
-        found["optimizer"] = json.dumps(optimizer.model_dump())
+        attributes["optimizer"] = json.dumps(optimizer.model_dump())
     if projection.rewire is not None:
-        found["rewire"] = json.dumps(projection.rewire.model_dump(mode="json"))
-    return found
+        attributes["rewire"] = json.dumps(projection.rewire.model_dump(mode="json"))
+    return attributes
 
 
 def name_axes(group: h5py.Group, name: str, axes: tuple[str, ...], unit: str = "") -> None:

@@ -46,14 +46,14 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
         raise InputError(f"{source}: no recording that can be read ({reason(problem)})") from None
     with file:
         names = {"recurrent": "spikes", "inputs": "input_spikes"}
-        found = {name: file[group] for name, group in names.items() if f"{group}/id" in file}
-        if not found:
+        groups = {name: file[group] for name, group in names.items() if f"{group}/id" in file}
+        if not groups:
             raise InputError(f"{source} holds no spikes; record them with [record] what = ['spikes']")
         try:
             scale = int(file.attrs["n_steps"]), float(file.attrs["dt_ms"])
             with replace_file(target) as part, h5py.File(part, "w") as out:
                 out.attrs["magic"], out.attrs["version"] = np.uint32(MAGIC), np.array(VERSION, np.uint32)
-                total = sum(_write(out, name, group, *scale) for name, group in found.items())
+                total = sum(_write(out, name, group, *scale) for name, group in groups.items())
         except OSError as problem:
             raise StateError(f"{target}: {reason(problem)}") from None
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RuntimeError) as problem:

@@ -51,9 +51,9 @@ def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
 
 
 def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
-    wanted = [item for item in model.projections
+    written = [item for item in model.projections
               if item.pre.role in ("input", "recurrent") and item.post.role == "recurrent"]  # fmt: skip
-    groups = {item.name: file.get(f"projections/{item.name}") for item in wanted}
+    groups = {item.name: file.get(f"projections/{item.name}") for item in written}
     missing = [name for name, group in groups.items() if group is None or "weight" not in group]
     if missing:
         raise InputError(f"{file.filename}: no weights of projection '{missing[0]}'")
@@ -63,7 +63,7 @@ def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
     cells = model.of_role("input", "recurrent")
     nodes = [_nodes(model, population, number, folder) for number, population in enumerate(cells)]
     edges, counts = [], {}
-    for item in wanted:
+    for item in written:
         name = f"{item.pre.name}_to_{item.post.name}"
         name += f"_{sum(other.startswith(name) for other in counts) + 1}" if name in counts else ""
         edges.append(_edges(model, item, groups[item.name], name, len(edges), folder))
@@ -121,17 +121,17 @@ def _nodes(model: Model, population: Population, number: int, folder: Path) -> d
 
 def _parameters(model: Model, population: Population) -> dict[str, Any]:
     """NEST's parameters of a population: numbers and texts that all share, or one number for each cell."""
-    found: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for key in type(population.params).model_fields:
         value = getattr(population.params, key)
         if value is None or (isinstance(value, float) and not np.isfinite(value)):
             continue
         if isinstance(value, str | bool):
-            found[key] = value
+            parameters[key] = value
             continue
         drawn = cell_values(model, population, key, value, 0, population.size)
-        found[key] = float(drawn[0]) if np.all(drawn == drawn[0]) else drawn
-    return found
+        parameters[key] = float(drawn[0]) if np.all(drawn == drawn[0]) else drawn
+    return parameters
 
 
 def _edges(model: Model, item: Any, group: h5py.Group, name: str, number: int, folder: Path) -> dict[str, str]:

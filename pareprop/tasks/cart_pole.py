@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from .. import elementary, rng
-from .closed import ClosedBase
-from .population_code import PopulationCode
+from .closed import CodedBase
 
 GRAVITY, MASS_CART, MASS_POLE, HALF_LENGTH, FORCE, TAU = 9.8, 1.0, 0.1, 0.5, 10.0, 0.02  # of Gymnasium's CartPole-v1
 X_LIMIT, ANGLE_LIMIT = 2.4, 12 * 2 * math.pi / 360
 START = 0.05
-LIMITS = (2.4, 2.5, 0.21, 2.5)  # of the population code: x, v, angle, angular velocity
 
 
 class Cart:
@@ -54,37 +51,25 @@ class Cart:
         return self.state, self._reward, fallen, self._left == 0 and not fallen, {}
 
 
-class CartPole(ClosedBase):
+class CartPole(CodedBase):
     """Times are in steps of 1 ms."""
 
     name: ClassVar[str] = "cart-pole"
     summary: ClassVar[str] = "balance a pole on a cart, learned from rewards in closed loop"
+    high: ClassVar[tuple[float, ...]] = (2.4, 2.5, 0.21, 2.5)  # x, v, angle, angular velocity
+    low: ClassVar[tuple[float, ...]] = tuple(-limit for limit in high)
 
     iterations: int = Field(200, ge=0, description="training iterations")
     gamma: float = Field(0.98, ge=0, le=1, description="discount per decision")
     lambda_: float = Field(0.95, ge=0, le=1, description="decay of the traces of TD(lambda)")
     c_H: float = Field(0.005, ge=0, description="factor of the entropy bonus")
     period: int = Field(5, ge=1, description="steps between decisions")
-    decisions: int = Field(200, ge=1, description="decisions of an episode at most")
     reward: float = Field(0.05, ge=0, description="reward of a decision")
-    cells: int = Field(10, ge=2, le=10**6, description="input cells of each component of the state")
-    sigma: float = Field(0.7, gt=0, description="width of their tuning in distances of their centres")
-    peak: float = Field(0.2, ge=0, le=1, description="highest probability of an input spike per step")
-
-    @property
-    def n_decisions(self) -> int:
-        """Most decisions of an episode."""
-        return self.decisions
 
     @property
     def n_actions(self) -> int:
         """Left and right."""
         return 2
-
-    @cached_property
-    def code(self) -> PopulationCode:
-        """The population code of the state."""
-        return PopulationCode([-limit for limit in LIMITS], LIMITS, self.cells, self.sigma, self.peak)
 
     def environment(self, index: int, phase: str) -> Cart:
         """Return the cart of an episode."""

@@ -141,8 +141,8 @@ class Data(TaskBase):
     @cached_property
     def _spikes(self) -> InputSpikes | None:
         """Spikes of virtual populations, if the SONATA configuration names files of them."""
-        found = circuit.read(self.sonata).spikes if self.sonata else []
-        return InputSpikes(found, _empty(dict(self))) if found else None
+        spike_files = circuit.read(self.sonata).spikes if self.sonata else []
+        return InputSpikes(spike_files, _empty(dict(self))) if spike_files else None
 
     @property
     def _n_test(self) -> int:

@@ -187,13 +187,13 @@ class DataFile:
 
     def local_target(self, place: int, first: int, last: int) -> np.ndarray:
         """Return targets of neurons [first, last) of a sample, (n_steps, n); the others of HDF5 are not read."""
-        found = np.asarray(self._arrays["local_targets"][place, :, first:last])
-        wrong = np.argwhere(~np.isfinite(found))
+        targets = np.asarray(self._arrays["local_targets"][place, :, first:last])
+        wrong = np.argwhere(~np.isfinite(targets))
         if len(wrong):
             step, neuron = wrong[0]
             where = f"[{place}, {step}, {first + neuron}]"
-            raise InputError(f"data {self.path}: local_targets{where} = {found[step, neuron]} must be finite")
-        return found
+            raise InputError(f"data {self.path}: local_targets{where} = {targets[step, neuron]} must be finite")
+        return targets
 
     def rates(self, place: int) -> np.ndarray | None:
         """Return the rates of a sample in Hz, None if the file has none."""
@@ -233,7 +233,7 @@ class _Header:
 
 def _npz_headers(path: Path) -> dict[str, _Header]:
     """Read the headers of a .npz file; compare their sizes with the file before memory is allocated."""
-    found = {}
+    headers = {}
     with files.open_regular(path) as content, zipfile.ZipFile(content) as archive:
         if len(archive.infolist()) > ARRAYS:
             raise ValueError(f"{len(archive.infolist())} arrays, at most {ARRAYS} are looked at")
@@ -248,8 +248,8 @@ def _npz_headers(path: Path) -> dict[str, _Header]:
             if min(shape, default=0) < 0 or size > min(member.file_size, LIMIT):
                 raise ValueError(f"{member.filename} of shape {shape} takes {size} bytes; it has {member.file_size}, "
                                  f"and at most {LIMIT} are read")  # fmt: skip
-            found[member.filename.removesuffix(".npy")] = _Header(shape, dtype)
-    return {name: found[name] for name in NAMES if name in found}
+            headers[member.filename.removesuffix(".npy")] = _Header(shape, dtype)
+    return {name: headers[name] for name in NAMES if name in headers}
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
@@ -260,7 +260,7 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
 def _hdf5(path: Path) -> dict[str, Any]:
     file = files.open_hdf5(path)
     arrays = {name: file[name] for name in NAMES if name in file}
-    for name, found in arrays.items():
-        if not isinstance(found, h5py.Dataset) or found.shape is None:
+    for name, array in arrays.items():
+        if not isinstance(array, h5py.Dataset) or array.shape is None:
             raise ValueError(f"{name} must be a dataset with a shape")
     return arrays

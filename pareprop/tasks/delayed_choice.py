@@ -10,16 +10,15 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from .. import elementary, rng
+from .. import elementary
 from ..engines.episode import Reply
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..parallel.spike_log import SpikeLog
 from .base import MODEL
 from .closed import ClosedBase
+from .cues import GROUPS, CueTrials
 from .population_code import Spikes
-
-GROUPS = ("left", "right", "recall", "noise")
 
 
 class Trial:
@@ -45,7 +44,7 @@ class Trial:
         return Reply(SpikeLog(1), float(action == self._right), terminated=True, info={"right": float(self._right)})
 
 
-class DelayedChoice(ClosedBase):
+class DelayedChoice(CueTrials, ClosedBase):
     """Times are in steps of 1 ms; a trial is cues, pause and recall."""
 
     name: ClassVar[str] = "delayed-choice"
@@ -90,11 +89,6 @@ class DelayedChoice(ClosedBase):
         return self.n_steps - 1
 
     @property
-    def n_steps(self) -> int:
-        """Steps of one trial."""
-        return self.n_cues * (self.spacing + self.cue) + self.pause + self.recall
-
-    @property
     def code(self) -> Any:
         """Number of input sources."""
         return self
@@ -111,22 +105,10 @@ class DelayedChoice(ClosedBase):
 
     def episode(self, index: int, phase: str = "train") -> Trial:
         """Return a new trial: a side is drawn, and each cue is on it with probability `on_side`."""
-        draws = rng.uniform(rng.key(self.seed, f"{phase}/cues"), [index], 1 + self.n_cues)[0]
-        side = int(draws[0] >= 0.5)
-        cues = np.where(draws[1:] < self.on_side, side, 1 - side)
+        cues, right = self.draw_cues(index, phase, self.on_side)
         spikes = Spikes(self.seed, f"{phase}/{index}/spikes", self.n_sources, self.n_steps)
-        probability = np.repeat(self._active(cues), self.n_group, axis=1)
-        return Trial(spikes.take(probability, self.n_steps), int(2 * cues.sum() > self.n_cues))
-
-    def _active(self, cues: np.ndarray) -> np.ndarray:
-        """Return the spike probabilities of each group, (n_steps, n_groups)."""
-        active = np.zeros((self.n_steps, len(GROUPS)))
-        for number, cue in enumerate(cues):
-            first = number * (self.spacing + self.cue) + self.spacing
-            active[first : first + self.cue, cue] = self.spike_probability
-        active[-self.recall :, 2] = self.spike_probability
-        active[:, 3] = self.spike_probability / 4.0
-        return active
+        probability = np.repeat(self.spike_probabilities(cues), self.n_group, axis=1)
+        return Trial(spikes.take(probability, self.n_steps), right)
 
     def _neurons(self, model: Model) -> list[Population]:
         values = self._parameters() | {"t_ref": 5.0}

@@ -71,11 +71,11 @@ class Problems:
 
     def lines(self) -> list[str]:
         """Return one line for each kind of problem."""
-        found = []
+        lines = []
         for kind, count in self.counts.items():
             names = list(self.names[kind])
-            found.append(f"{count} {kind}: {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''}")
-        return found
+            lines.append(f"{count} {kind}: {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''}")
+        return lines
 
 
 class Recordings:
@@ -168,12 +168,12 @@ class Recordings:
         if not content or len(content) % BYTES:  # changed since it was listed
             self.problems.add("recordings that cannot be read", name)
             return None
-        found = decode(content)
-        inside = (found.x < SIDE) & (found.y < SIDE)
+        events = decode(content)
+        inside = (events.x < SIDE) & (events.y < SIDE)
         if not inside.all():
             self.problems.add(f"events outside {SIDE} x {SIDE} pixels, in", name, int(np.sum(~inside)))
-            found = Events(*(values[inside] for values in (found.x, found.y, found.on, found.time_us)))
-        return found
+            events = Events(*(values[inside] for values in (events.x, events.y, events.on, events.time_us)))
+        return events
 
 
 def splits(data: str, problems: Problems) -> tuple[Recordings, Recordings]:
@@ -190,10 +190,10 @@ def splits(data: str, problems: Problems) -> tuple[Recordings, Recordings]:
     folder = Path(first)
     if folder.suffix == ".zip":  # Train.zip, with its Test.zip beside it
         folder = folder.parent
-    found = []
+    recordings = []
     for name in ("Train", "Test"):
         places = [place for place in (folder / name, folder / f"{name}.zip") if os.path.exists(place)]
         if not places:
             raise InputError(f"data = {quote(data)}: has neither {name}/ nor {name}.zip")
-        found.append(Recordings(places[0], problems))
-    return found[0], found[1]
+        recordings.append(Recordings(places[0], problems))
+    return recordings[0], recordings[1]

@@ -83,12 +83,12 @@ class SpaceCode:
     def probability(self, observation: np.ndarray) -> np.ndarray:
         """Return the probability of a spike per step, float64 (n_sources,), for a flat observation."""
         n = len(observation) - len(self._states)
-        found = [self._code.probability(observation[:n])] if self._code else []
+        parts = [self._code.probability(observation[:n])] if self._code else []
         for count, state in zip(self._states, observation[n:], strict=True):
             one_hot = np.zeros((count, self._cells))
             one_hot[int(state)] = self._peak
-            found.append(one_hot.ravel())
-        return np.concatenate(found)
+            parts.append(one_hot.ravel())
+        return np.concatenate(parts)
 
 
 def _kind(space: Any) -> str:

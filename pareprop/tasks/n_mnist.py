@@ -158,11 +158,11 @@ class NMnist(TaskBase):
         if not self.data:
             raise InputError(NO_DATA)
         if self.data == "synthetic":
-            found = SyntheticDigits("train", self.seed), SyntheticDigits("test", self.seed)
+            recordings = SyntheticDigits("train", self.seed), SyntheticDigits("test", self.seed)
         else:
-            found = splits(self.data, self._problems)
-        self._check_sizes(len(found[0]), len(found[1]))
-        return found
+            recordings = splits(self.data, self._problems)
+        self._check_sizes(len(recordings[0]), len(recordings[1]))
+        return recordings
 
     def _check_sizes(self, n_train: int, n_test: int) -> None:
         for name, most in (("hold_out", n_train - 1), ("test_samples", n_test)):
@@ -180,9 +180,9 @@ class NMnist(TaskBase):
         """
         seen = np.zeros(2 * SIDE * SIDE)
         scanned = self._order("train", 0)[: self.scan]
-        for found in map(self._splits[0].events, map(int, scanned)):
-            if found is not None:
-                seen[np.unique(_pixel(found))] += 1
+        for events in map(self._splits[0].events, map(int, scanned)):
+            if events is not None:
+                seen[np.unique(_pixel(events))] += 1
         active = np.flatnonzero(seen > self.silent * len(scanned))
         if not len(active):
             raise InputError("; ".join(["task 'n-mnist': data has no events", *self.report()]))
@@ -202,8 +202,8 @@ class NMnist(TaskBase):
         everything = np.arange(len(self._splits[phase == "test"]))
         if phase == "test":
             return self._shuffle("test", 0, everything)
-        held, others = np.split(self._shuffle("hold-out", 0, everything), [self.hold_out])
-        return held if phase == "validate" else self._shuffle("train", epoch, others)
+        held_out, others = np.split(self._shuffle("hold-out", 0, everything), [self.hold_out])
+        return held_out if phase == "validate" else self._shuffle("train", epoch, others)
 
     def _shuffle(self, purpose: str, number: int, values: np.ndarray) -> np.ndarray:
         draws = rng.uniform(rng.key(self.seed, f"order/{purpose}"), [number], len(values))[0]
@@ -232,16 +232,16 @@ class NMnist(TaskBase):
         """Return the spikes of a recording, None if it is damaged; the first `KEPT` recordings stay in memory."""
         if (split, chosen) in self._cache:
             return self._cache[split, chosen]
-        found = self._splits[split].events(chosen)
-        spikes = None if found is None else self._log(found)
+        events = self._splits[split].events(chosen)
+        spikes = None if events is None else self._log(events)
         if len(self._cache) < KEPT:
             self._cache[split, chosen] = spikes
         return spikes
 
-    def _log(self, found: Events) -> SpikeLog:
+    def _log(self, events: Events) -> SpikeLog:
         """Return one spike for each pixel and step with events; the first step stays silent, as in all tasks."""
-        step = np.rint(found.time_us * (self.n_step / LONGEST_US)).astype(np.int64)
-        pixel = _pixel(found)
+        step = np.rint(events.time_us * (self.n_step / LONGEST_US)).astype(np.int64)
+        pixel = _pixel(events)
         source = np.minimum(np.searchsorted(self._pixels, pixel), len(self._pixels) - 1)
         kept = (self._pixels[source] == pixel) & (step > 0) & (step < self.n_step)
         codes = np.unique(step[kept] * len(self._pixels) + source[kept])
@@ -268,5 +268,5 @@ class NMnist(TaskBase):
         return self._make_log(steps[kept], source[ids[kept]])
 
 
-def _pixel(found: Events) -> np.ndarray:
-    return (found.on * SIDE + found.y) * SIDE + found.x
+def _pixel(events: Events) -> np.ndarray:
+    return (events.on * SIDE + events.y) * SIDE + events.x

@@ -169,8 +169,8 @@ class OwnActivity(TaskBase):
 
     def _input_spikes(self) -> SpikeLog | None:
         """Return the first spikes of the virtual populations, if the SONATA configuration names files of them."""
-        found = circuit.read(self.sonata).spikes if self.sonata else []
-        return InputSpikes(found, self.model()).sample(0, self.n_step) if found else None
+        spike_files = circuit.read(self.sonata).spikes if self.sonata else []
+        return InputSpikes(spike_files, self.model()).sample(0, self.n_step) if spike_files else None
 
     @cached_property
     def _sizes(self) -> tuple[int, int]:
@@ -209,24 +209,24 @@ class OwnActivity(TaskBase):
             self._rates(lambda rates: None)
 
     def _read(self, first: int, last: int) -> np.ndarray:
-        found = self._rates(lambda rates: rates[:, first:last])
-        wrong = np.argwhere(~(np.isfinite(found) & (found >= 0)))
+        rates = self._rates(lambda rates: rates[:, first:last])
+        wrong = np.argwhere(~(np.isfinite(rates) & (rates >= 0)))
         if len(wrong):
             step, neuron = wrong[0]
-            value = found[step, neuron]
+            value = rates[step, neuron]
             raise InputError(
                 f"{self.activity}: rates[{step}, {first + neuron}] = {value} must be at least 0 and finite"
             )
-        return found
+        return rates
 
     def _rates(self, use: Any) -> Any:
         try:
             with files.open_hdf5(self.activity) as file:
                 rates = file.get("rates")
-                wanted = self.n_step, self._sizes[1]
-                if not isinstance(rates, h5py.Dataset) or rates.shape != wanted:
+                shape_wanted = self.n_step, self._sizes[1]
+                if not isinstance(rates, h5py.Dataset) or rates.shape != shape_wanted:
                     shape = getattr(rates, "shape", "no dataset")
-                    raise InputError(f"{self.activity}: 'rates' has {shape}, must be {wanted}")
+                    raise InputError(f"{self.activity}: 'rates' has {shape}, must be {shape_wanted}")
                 if rates.dtype.kind not in "iuf":
                     raise InputError(f"{self.activity}: 'rates' holds {rates.dtype}, must hold numbers")
                 return use(rates)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from .. import rng
-from .closed import ClosedBase
-from .population_code import PopulationCode
+from .closed import CodedBase
 
 STEP = 0.1
 NEAR = 0.1  # of the goal in both coordinates: the end
@@ -56,24 +54,18 @@ class Plane:
         return {"x": x, "y": y, "goal_x": goal_x, "goal_y": goal_y}
 
 
-class Reach(ClosedBase):
+class Reach(CodedBase):
     """Times are in steps of 1 ms."""
 
     name: ClassVar[str] = "reach"
     summary: ClassVar[str] = "move to a goal on a plane, learned from rewards in closed loop"
+    low: ClassVar[tuple[float, ...]] = (-1.0, -1.0)  # goal minus position
+    high: ClassVar[tuple[float, ...]] = (1.0, 1.0)
 
     gamma: float = Field(0.97, ge=0, le=1, description="discount per decision")
     lambda_: float = Field(0.9, ge=0, le=1, description="decay of the traces of TD(lambda)")
     decisions: int = Field(30, ge=1, description="decisions of an episode at most")
     cost: float = Field(0.02, ge=0, description="cost of a decision; the goal is worth 1")
-    cells: int = Field(10, ge=2, le=10**6, description="input cells of each coordinate")
-    sigma: float = Field(0.7, gt=0, description="width of their tuning in distances of their centres")
-    peak: float = Field(0.2, ge=0, le=1, description="highest probability of an input spike per step")
-
-    @property
-    def n_decisions(self) -> int:
-        """Most decisions of an episode."""
-        return self.decisions
 
     @property
     def n_actions(self) -> int:
@@ -88,11 +80,6 @@ class Reach(ClosedBase):
         """Return the episodes whose dynamics are recorded: some more of the test, for their paths."""
         more = range(1, min(self.test_samples, SHOWN))
         return super().kept_samples() | {("test", k): f"test-{k}" for k in more}
-
-    @cached_property
-    def code(self) -> PopulationCode:
-        """The population code of goal minus position."""
-        return PopulationCode((-1.0, -1.0), (1.0, 1.0), self.cells, self.sigma, self.peak)
 
     def environment(self, index: int, phase: str) -> Plane:
         """Return the plane of an episode."""

@@ -54,13 +54,13 @@ class SyntheticDigits:
         """Return the events of the sensor for one digit."""
         log_intensity = elementary.log(0.1 + self._render(self._images[index]))
         reference = log_intensity[0].copy()
-        found = []
+        parts = []
         for step, seen in enumerate(log_intensity):
             crossed = np.trunc((seen - reference) / THRESHOLD)
             reference += THRESHOLD * crossed
             place = np.flatnonzero(crossed)
-            found.append(np.column_stack([place, crossed.ravel()[place] > 0, np.full(len(place), step)]))
-        place, on, step = self._noisy(np.concatenate(found).astype(np.int64), index).T
+            parts.append(np.column_stack([place, crossed.ravel()[place] > 0, np.full(len(place), step)]))
+        place, on, step = self._noisy(np.concatenate(parts).astype(np.int64), index).T
         return Events(place % SIDE, place // SIDE, on, ((step + 0.25) * STEP_US).astype(np.int64))
 
     @cached_property

@@ -18,7 +18,7 @@ from pareprop.storage.checkpoint_observer import Checkpoints
 LONG = 70  # more than a sample of either kind
 
 
-def delayed(case: dict, delays: np.ndarray) -> tuple[dict, dict]:
+def add_delays(case: dict, delays: np.ndarray) -> tuple[dict, dict]:
     """The case with these delays of the currents, and what the twin makes of currents injected later."""
     rng = np.random.default_rng(7)
     n_steps, n_rec = case["step_currents"].shape
@@ -33,7 +33,7 @@ def test_interval_variant(reset: bool, tmp_path: Path) -> None:
     case = networks.random_case(5, reset=reset, average_gradient=True)
     case["readout"] |= {"loss": "mean_squared_error", "V_min": -1e300}
     n_rec, steps = case["step_currents"].shape[1], case["interval"]
-    case, expected = delayed(case, np.resize([1, 2, 5, LONG], n_rec))
+    case, expected = add_delays(case, np.resize([1, 2, 5, LONG], n_rec))
     run = networks.simulation(case, keep_gradients=False)
     run.observers = [Checkpoints(tmp_path, {}, 3, every=2)]
     spikes, signals = [], []
@@ -58,7 +58,7 @@ def test_interval_variant(reset: bool, tmp_path: Path) -> None:
 def test_spike_variant(n_steps: int) -> None:
     case = spike_networks.random_case(4)
     n_rec = case["step_currents"].shape[1]
-    case, expected = delayed(case, np.resize([LONG, 1, 3, 2], n_rec))
+    case, expected = add_delays(case, np.resize([LONG, 1, 3, 2], n_rec))
     found = spike_networks.run_samples(spike_networks.simulation(case, n_steps))
     assert len(expected["spike_ids"]) > 50
     spike_networks.compare(case, found, expected)

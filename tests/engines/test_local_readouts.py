@@ -1,6 +1,5 @@
 """Readouts of single neurons: as one-to-one readouts that travel, on any number of ranks, and what is refused."""
 
-import os
 from pathlib import Path
 
 import launch
@@ -20,7 +19,7 @@ RANKS = """
 import test_local_readouts as here
 from pareprop.parallel import launcher
 exchange = launcher.exchange()
-simulation = here.trained(True, exchange)
+simulation = here.train(True, exchange)
 text = simulation.hexdigest()
 if exchange.rank == 0:
     print(text, *map(float.hex, simulation.losses))
@@ -62,14 +61,14 @@ def network(local: bool) -> Model:
     return model
 
 
-def trained(local: bool, exchange: object) -> Simulation:
+def train(local: bool, exchange: object) -> Simulation:
     simulation = Simulation(network(local), Own(local), exchange, [], IntervalSettings(120))
     simulation.train(8)
     return simulation
 
 
 def test_as_readouts_one_to_one() -> None:
-    local, apart = trained(True, Alone()), trained(False, Alone())
+    local, apart = train(True, Alone()), train(False, Alone())
     np.testing.assert_allclose(np.array(local.losses) * N, apart.losses, rtol=1e-10)
     assert apart.losses[-1] < 0.9 * apart.losses[0]
     np.testing.assert_allclose(local.network.incoming.weight, apart.network.incoming.weight, rtol=0, atol=1e-10)
@@ -78,12 +77,7 @@ def test_as_readouts_one_to_one() -> None:
 
 @pytest.mark.mpi
 def test_same_bits_on_any_number_of_ranks() -> None:
-    found = set()
-    for n in (1, 2, 3, 4):
-        done = launch.mpirun(n, "-c", RANKS, env={"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"})
-        assert done.returncode == 0, done.stderr
-        found.add(done.stdout)
-    assert len(found) == 1
+    launch.run_on_each((1, 2, 3, 4), HERE, "-c", RANKS)
 
 
 def test_correlation_of_signal_and_target() -> None:

@@ -19,7 +19,7 @@ from pareprop.parallel.spike_log import SpikeLog
 from pareprop.simulation.loop import Simulation
 
 
-def drawn(seed: int, n_steps: int, n_actions: int, period: int = 3, **others) -> dict:
+def draw_rollout(seed: int, n_steps: int, n_actions: int, period: int = 3, **others) -> dict:
     """What happens in an episode: an action in some of the TD steps, sometimes a value after an end that must not
     count.
     """
@@ -39,7 +39,7 @@ def test_errors_are_derivatives_where_the_advantage_stands_still(seed: int) -> N
     rng = np.random.default_rng(seed)
     K, T = int(rng.integers(1, 4)), int(rng.integers(2, 30))
     loss = {"gamma": rng.random(), "lambda_": rng.random(), "c_V": rng.random(), "c_H": rng.random()}
-    episode, signal = drawn(seed, T, K), rng.normal(size=(T, K + 1))
+    episode, signal = draw_rollout(seed, T, K), rng.normal(size=(T, K + 1))
     told = Reward(**loss).evaluate(signal, None, slice(None), Rollout(**episode))
     after = 0.0 if episode["terminated"] else episode["bootstrap"]
     when = episode["when"]
@@ -68,7 +68,7 @@ def test_errors_are_derivatives_where_the_advantage_stands_still(seed: int) -> N
 
 
 def test_without_lambda_the_advantage_is_return_minus_value() -> None:
-    episode, signal = drawn(5, 60, 2, period=1, terminated=False), np.random.default_rng(1).normal(size=(60, 3))
+    episode, signal = draw_rollout(5, 60, 2, period=1, terminated=False), np.random.default_rng(1).normal(size=(60, 3))
     told = Reward(gamma=0.9).evaluate(signal, None, slice(None), Rollout(**episode))
     left, later = episode["bootstrap"], []
     for reward in episode["rewards"][::-1]:
@@ -150,7 +150,7 @@ def largest_difference(found: list[dict], expected: list[dict]) -> float:
 def test_gradients_are_those_of_the_online_rule(seed: int, feedback: str) -> None:
     case = random_case(seed, feedback)
     n_actions = len(case["w_out"]) - 1
-    episodes = [drawn(seed + k, n, n_actions, period=1 + seed % 4) for k, n in enumerate(lengths_of(case))]
+    episodes = [draw_rollout(seed + k, n, n_actions, period=1 + seed % 4) for k, n in enumerate(lengths_of(case))]
     expected = [reward_reference.gradients(case, k, episode, LOSS)[0] for k, episode in enumerate(episodes)]
     assert all(np.any(one["rec"]) and np.any(one["out"]) for one in expected[:2])
     assert largest_difference(engine_gradients(case, episodes, LOSS), expected) < 1e-12
@@ -176,7 +176,7 @@ def test_mistakes_are_found(name: str) -> None:
     case = random_case(11)
     n_actions = len(case["w_out"]) - 1
     episodes = [
-        drawn(k, n - 6, n_actions, terminated=k == 1, when=np.arange(2, n - 8, 3), **_of(n - 8, n_actions, k))
+        draw_rollout(k, n - 6, n_actions, terminated=k == 1, when=np.arange(2, n - 8, 3), **_of(n - 8, n_actions, k))
         for k, n in enumerate([case["interval"], 24, 16])
     ]  # fmt: skip
     expected = [reward_reference.gradients(case, k, episode, LOSS)[0] for k, episode in enumerate(episodes)]
@@ -195,7 +195,7 @@ def test_an_error_of_the_loss_sign_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     """Value or entropy with the wrong sign, stale coefficients, a rate over the whole interval."""
     case = random_case(11)
     n_actions = len(case["w_out"]) - 1
-    episodes = [drawn(k, n, n_actions, terminated=True) for k, n in enumerate(lengths_of(case))]
+    episodes = [draw_rollout(k, n, n_actions, terminated=True) for k, n in enumerate(lengths_of(case))]
     expected = [reward_reference.gradients(case, k, episode, LOSS)[0] for k, episode in enumerate(episodes)]
     evaluate = Reward.evaluate
 
@@ -299,7 +299,7 @@ def test_bad_rollouts(change: dict, message: str) -> None:
 
 def test_a_sample_without_what_its_loss_needs() -> None:
     case = random_case(3)
-    episodes = [drawn(1, 20, len(case["w_out"]) - 1)]
+    episodes = [draw_rollout(1, 20, len(case["w_out"]) - 1)]
     run = simulation(case, episodes, LOSS)
     run.task.sample = lambda index, phase: Sample(SpikeLog(case["interval"]))
     with pytest.raises(InputError, match="rollout is missing"):
@@ -327,5 +327,5 @@ def test_the_spike_variant_refuses() -> None:
         def sample(self, index: int, phase: str = "train") -> Sample:
             raise AssertionError
 
-    with pytest.raises(InputError, match="loss 'reward' is for the interval variant, not for 'spike'"):
+    with pytest.raises(InputError, match="loss 'reward' in the spike variant needs a task in closed loop"):
         Simulation(model, Task(), settings=SpikeSettings(10))

@@ -26,7 +26,7 @@ for line in test_spike_runs.digests(launcher.exchange()):
 """
 
 
-def delayed(seed: int, n_steps: int = 120, **overrides) -> dict:
+def make_delayed_case(seed: int, n_steps: int = 120, **overrides) -> dict:
     """A random case in which no delay between neurons is shorter than two steps."""
     rng = np.random.default_rng(seed)
     case = spike_networks.random_case(seed, n_steps, d_out=int(rng.integers(2, 6)), d_fb=int(rng.integers(2, 6)))
@@ -35,7 +35,7 @@ def delayed(seed: int, n_steps: int = 120, **overrides) -> dict:
 
 def lone(seed: int) -> dict:
     """One neuron of a delayed case, without recurrent synapses."""
-    case = delayed(seed)
+    case = make_delayed_case(seed)
     case["groups"] = [spike_networks.group(np.random.default_rng(seed), 1, 3, model="iaf", tau_m=20.0, kappa=0.9)]
     for key, rows, columns in (("w_in", 1, 5), ("w_rec", 1, 1), ("w_out", 1, 1), ("w_fb", 1, 1)):
         case[key] = case[key][:rows, :columns]
@@ -47,7 +47,7 @@ def lone(seed: int) -> dict:
 def digests(exchange, rounds=(0, 1)) -> list[str]:
     """Length of the rounds and digest of some cases on rank 0, the last one with fewer neurons than ranks."""
     lines = []
-    for case in (*(delayed(seed) for seed in range(6)), lone(1)):
+    for case in (*(make_delayed_case(seed) for seed in range(6)), lone(1)):
         for round_steps in rounds:
             run = spike_networks.simulation(case, 40, round_steps, exchange)
             run.train(3)
@@ -88,10 +88,10 @@ def test_shown_weights_are_those_of_a_run_that_ends_there(seed: int) -> None:
         prefix = case | {key: case[key][:last] for key in ("inputs", "targets", "window", "step_currents")}
         with np.errstate(all="ignore"):
             expected = run_case(prefix)
-        found = spike_networks.shown(run)
+        found = spike_networks.collect_state(run)
         for name, key in spike_networks.KEYS.items():
             np.testing.assert_allclose(found[name], expected[key], rtol=1e-10, atol=1e-10, err_msg=name)
-        again = spike_networks.shown(run)
+        again = spike_networks.collect_state(run)
         for name in spike_networks.KEYS:
             np.testing.assert_array_equal(found[name], again[name])
 
@@ -182,7 +182,7 @@ def test_ten_times_longer_takes_no_more_memory(model: str) -> None:
 @pytest.mark.parametrize("each_step", [False, True])
 def test_samples_without_learning_have_a_learning_rate_of_0(seed: int, each_step: bool) -> None:
     """Spikes, readouts and traces go on; every window that is closed meanwhile teaches nothing."""
-    case = delayed(seed, 150) if seed % 2 else spike_networks.random_case(seed, 150)
+    case = make_delayed_case(seed, 150) if seed % 2 else spike_networks.random_case(seed, 150)
     case["optimizer"] |= {"optimize_each_step": each_step, "Wmin": -100.0, "Wmax": 100.0}
     case["readout"]["eprop_isi_trace_cutoff"] = np.inf
     for group in case["groups"]:

@@ -33,7 +33,7 @@ def leaves() -> dict[str, click.Command]:
     return found | {f"scaling {name}": item for name, item in group.commands.items() if name != "run"}
 
 
-def drawn(draw: random.Random, folder: Path) -> list[str]:
+def draw_command(draw: random.Random, folder: Path) -> list[str]:
     """A command with options and arguments of which some are hostile."""
     name, item = draw.choice(sorted(leaves().items()))
     arguments = [text.replace("UNITS", str(folder / "units.json")) for text in QUICK.get(name, [])]
@@ -69,7 +69,7 @@ def place(tmp_path: Path, fifo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.usefixtures("no_training")
 def test_any_arguments(place: Path, capsys: pytest.CaptureFixture, fuzz_seconds: float) -> None:
     def one(draw: random.Random, number: int) -> None:
-        arguments = drawn(draw, place)
+        arguments = draw_command(draw, place)
         judge(capsys, "command line", arguments, place, (0, 1, 2, 3) if arguments[0] == "compare" else (0, 2))
 
     until(2 * fuzz_seconds, "command line", one)

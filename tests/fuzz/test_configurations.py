@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import command
-from fuzzing import NUMBERS, judge, mutated, until, value
+from fuzzing import NUMBERS, judge, mutate, until, value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +53,7 @@ def test_any_file(name: str, tmp_path: Path, capsys: pytest.CaptureFixture, fuzz
     def one(draw: random.Random, number: int) -> None:
         lines = printed.splitlines()
         if draw.random() < 0.3:
-            content = mutated(draw, printed.encode())
+            content = mutate(draw, printed.encode())
         else:
             for _ in range(draw.choice([1, 1, 2])):
                 k = draw.choice([k for k, line in enumerate(lines) if " = " in line])

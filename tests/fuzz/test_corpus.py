@@ -127,7 +127,7 @@ TARGETS = np.zeros((3, 10, 1))
 RATES = np.full((3, 20), 5.0)
 
 
-def truncated(shape: tuple[int, ...], kind: str = "<f8") -> bytes:
+def truncate_array(shape: tuple[int, ...], kind: str = "<f8") -> bytes:
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": kind, "fortran_order": False, "shape": shape})
     return header.getvalue() + bytes(100)
@@ -137,7 +137,7 @@ def zeros(folder: Path, shape: tuple[int, ...]) -> None:
     """An array of 256 MiB of zeros in 256 kB, whose shape does not fit: not to be unpacked before that is seen."""
     with zipfile.ZipFile(folder / "data.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("targets.npy", "w", force_zip64=True) as file:
-            file.write(truncated(shape)[:-100])
+            file.write(truncate_array(shape)[:-100])
             for _ in range(2**28 // 2**24):
                 file.write(bytes(2**24))
         content = io.BytesIO()
@@ -160,7 +160,7 @@ def with_chunks(folder: Path) -> None:
         file.create_dataset("rates", (3, 20), "f8", maxshape=(None, None), chunks=(2**13, 2**13), compression="gzip")
 
 
-def saved(**arrays: np.ndarray):
+def save(**arrays: np.ndarray):
     return lambda folder: np.savez(folder / "data.npz", **({"targets": TARGETS, "rates": RATES} | arrays))
 
 
@@ -170,13 +170,13 @@ DATA = {
     "256 MiB of another shape": (lambda folder: zeros(folder, (2**13, 2**12)), "another number of axes"),
     "spikes without end": (with_spikes, "spikes takes 2400000000000 bytes, at most 4294967296 are read"),
     "chunks of 512 MiB": (with_chunks, "has chunks of 536870912 bytes"),
-    "targets not finite": (saved(targets=np.full((3, 10, 1), np.nan)), "targets of sample 0 are not all finite"),
+    "targets not finite": (save(targets=np.full((3, 10, 1), np.nan)), "targets of sample 0 are not all finite"),
     "the last rate is bad": (
-        saved(rates=np.where(np.arange(60).reshape(3, 20) == 59, -1, 5.0)), "rates of sample 2: -1 must lie in 0 to"
+        save(rates=np.where(np.arange(60).reshape(3, 20) == 59, -1, 5.0)), "rates of sample 2: -1 must lie in 0 to"
     ),
-    "1e300 Hz": (saved(rates=np.full((3, 20), 1e300)), "rates of sample 0: 1e+300 must lie in 0 to 1e+06 Hz"),
-    "label": (saved(labels=np.array([0, 0, 1])), "label 1 of sample 2 is none of the 1 readouts"),
-    "negative label": (saved(labels=np.array([0, -1, 0])), "label -1 of sample 1"),
+    "1e300 Hz": (save(rates=np.full((3, 20), 1e300)), "rates of sample 0: 1e+300 must lie in 0 to 1e+06 Hz"),
+    "label": (save(labels=np.array([0, 0, 1])), "label 1 of sample 2 is none of the 1 readouts"),
+    "negative label": (save(labels=np.array([0, -1, 0])), "label -1 of sample 1"),
 }  # fmt: skip
 
 

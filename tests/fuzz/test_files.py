@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from fuzzing import judge, limited, mutated, until
+from fuzzing import judge, limit_process, mutate, until
 
 from pareprop import plots
 from pareprop.errors import InputError
@@ -23,7 +23,7 @@ from pareprop.tasks.events import LONGEST, Problems, Recordings
 HOSTILE = [np.nan, np.inf, -1.0, 1e300, -(2**63), 2**63 - 1, 0, "text", b"\xff", True, [], [1.0, 2.0], np.zeros((2, 0))]
 
 
-def spoiled(draw: random.Random, path: Path) -> None:
+def spoil(draw: random.Random, path: Path) -> None:
     """Change an HDF5 file within its format: attributes and datasets of other types, shapes and values, or missing."""
     with h5py.File(path, "r+") as file:
         names: list[str] = []
@@ -59,12 +59,12 @@ def attack(draw: random.Random, source: bytes, path: Path) -> None:
     """Write a file to `path` that was spoiled byte by byte or within its format."""
     path.write_bytes(source)
     if draw.random() < 0.4:
-        path.write_bytes(mutated(draw, source))
+        path.write_bytes(mutate(draw, source))
         return
     try:
-        spoiled(draw, path)
+        spoil(draw, path)
     except (ValueError, OSError, TypeError, KeyError, RuntimeError):
-        path.write_bytes(mutated(draw, source))
+        path.write_bytes(mutate(draw, source))
 
 
 def in_memory(write: Callable[[h5py.File], None]) -> bytes:
@@ -104,7 +104,7 @@ def test_any_data_file(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture,
         if kind == "h5":
             attack(draw, source, path)
         else:
-            path.write_bytes(mutated(draw, source))
+            path.write_bytes(mutate(draw, source))
         arguments = ["run", "data", "--set", f"data={path}", "--out", out / str(number)]
         judge(capsys, f"data file {kind}", arguments, out)
 
@@ -159,14 +159,14 @@ def test_any_recording(
 
     def one(draw: random.Random, number: int) -> None:
         if name == "provenance.json":
-            (tmp_path / "run" / name).write_bytes(mutated(draw, source))
+            (tmp_path / "run" / name).write_bytes(mutate(draw, source))
             judge(capsys, name, ["info", tmp_path / "run"], tmp_path)
             return
         attack(draw, source, tmp_path / "run" / name)
         judge(capsys, name, ["compare", tmp_path / "run", finished], tmp_path, (0, 1, 2))
         if name == "results.h5":
             try:
-                with limited():
+                with limit_process():
                     plots.draw(tmp_path / "run")
             except InputError as problem:
                 assert 0 < len(str(problem)) < 2**15
@@ -179,7 +179,7 @@ def test_any_recording(
 # ---- recordings of event cameras -------------------------------------------------------------------------------------
 
 
-def zipped(folder: Path, name: str = "Train.zip", files: dict[str, bytes] | None = None) -> Path:
+def write_zip(folder: Path, name: str = "Train.zip", files: dict[str, bytes] | None = None) -> Path:
     events = bytes(k % 30 if k % 5 < 2 else 0 for k in range(100))
     with zipfile.ZipFile(folder / name, "w", zipfile.ZIP_DEFLATED) as archive:
         for label in range(3):
@@ -196,12 +196,12 @@ SMALL = [part for text in ("n_rec=4", "n_step=20", "iterations=1", "batch_size=1
 
 def test_any_zip(tmp_path: Path, capsys: pytest.CaptureFixture, fuzz_seconds: float) -> None:
     for name in ("Train.zip", "Test.zip"):
-        zipped(tmp_path, name)
+        write_zip(tmp_path, name)
     out, source = tmp_path / "out", (tmp_path / "Train.zip").read_bytes()
     out.mkdir()
 
     def one(draw: random.Random, number: int) -> None:
-        (tmp_path / "Train.zip").write_bytes(mutated(draw, source))
+        (tmp_path / "Train.zip").write_bytes(mutate(draw, source))
         judge(capsys, "zip", ["run", "n-mnist", "--set", f"data={tmp_path}", *SMALL, "--out", out / str(number)], out)
 
     until(fuzz_seconds, "zip", one)
@@ -212,7 +212,7 @@ def test_names_in_a_zip_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
     names = ["../../3/00001.bin", "/tmp/4/00001.bin", "5/../../../00001.bin", "C:\\6\\00001.bin", "7/\x01.bin"]
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path / "in")
-    path = zipped(tmp_path / "in", files=dict.fromkeys(names, bytes(10)))
+    path = write_zip(tmp_path / "in", files=dict.fromkeys(names, bytes(10)))
     found = Recordings(path, Problems())
     assert all(found.events(k) is not None for k in range(len(found)))
     assert [item.name for item in tmp_path.rglob("*")] == ["in", "Train.zip"]
@@ -220,14 +220,14 @@ def test_names_in_a_zip_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
     """Members that say how large they are, and one that lies."""
-    path = zipped(tmp_path, files={"8/00001.bin": bytes(2 * LONGEST), "9/00001.bin": bytes(4 * LONGEST)})
+    path = write_zip(tmp_path, files={"8/00001.bin": bytes(2 * LONGEST), "9/00001.bin": bytes(4 * LONGEST)})
     content = path.read_bytes()
     for size in (4 * LONGEST, 2 * LONGEST):
         true, lie = struct.pack("<I", size), struct.pack("<I", 50)
         content = content.replace(true, lie) if size == 4 * LONGEST else content
     path.write_bytes(content)
     problems = Problems()
-    with limited():
+    with limit_process():
         found = Recordings(path, problems)
         events = [found.events(k) for k in range(len(found))]
     assert sum(event is None for event in events) == 1 and len(events) == 7
@@ -248,7 +248,7 @@ def places(node: object, way: tuple = ()) -> list[tuple]:
     return [way, *(found for key, value in inside for found in places(value, (*way, key)))]
 
 
-def changed(draw: random.Random, manifest: dict) -> dict:
+def change(draw: random.Random, manifest: dict) -> dict:
     for _ in range(draw.choice([1, 1, 1, 2, 3])):
         way = draw.choice([way for way in places(manifest) if way])
         node = manifest
@@ -274,9 +274,9 @@ def test_any_manifest(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
     def one(draw: random.Random, number: int) -> None:
         if draw.random() < 0.8:
-            found = json.dumps(changed(draw, json.loads(text)))
+            found = json.dumps(change(draw, json.loads(text)))
         else:
-            found = mutated(draw, text.encode()).decode(errors="replace")
+            found = mutate(draw, text.encode()).decode(errors="replace")
         content = f"{checkpoint_write.seal(found)}\n{found}\n".encode(errors="surrogatepass")
         (latest / "manifest.json").write_bytes(content)
         arguments = ["resume", run, "--set", "iterations=3"]
@@ -296,7 +296,7 @@ def test_any_share(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 
     def one(draw: random.Random, number: int) -> None:
         for path, source in zip(shares, sources, strict=True):
-            path.write_bytes(mutated(draw, source))
+            path.write_bytes(mutate(draw, source))
         judge(capsys, "share", ["resume", run, "--set", "iterations=2"], None, (0, 2))
 
     until(fuzz_seconds / 2, f"share {finished.name}", one)

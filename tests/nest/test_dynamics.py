@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tutorials import assert_same, run, shipped
+from tutorials import assert_same, find_shipped, run
 
 pytestmark = pytest.mark.peer
 
@@ -97,6 +97,6 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_same_as_nest(case: str, tmp_path: Path) -> None:
-    shipped("nest/__init__.py")
+    find_shipped("nest/__init__.py")
     code = START.format(**(USUAL | CASES[case]))
     assert_same(run(code, tmp_path), run(code, tmp_path, peer=True))

@@ -199,6 +199,17 @@ def test_refused_by_name(feature: str) -> None:
         REFUSED[feature]()
 
 
+def test_what_a_rate_connection_joins_is_named() -> None:
+    """NEST's readouts of update intervals have no receptor for a learning window."""
+    neurons = nest.Create("eprop_iaf_bsshslm_2020", 1, PARAMETERS)
+    readout = nest.Create("eprop_readout_bsshslm_2020", 1, {"C_m": 1.0})
+    window = nest.Create("step_rate_generator", 1, {"amplitude_times": [1.0], "amplitude_values": [1.0]})
+    nest.Connect(neurons, readout, "all_to_all", {"synapse_model": "eprop_synapse_bsshslm_2020", "weight": 0.1})
+    nest.Connect(window, readout, "all_to_all", {"synapse_model": "rate_connection_delayed", "receptor_type": 1})
+    with pytest.raises(NESTErrors.NotImplemented, match="from step_rate_generator to readout with receptor_type 1"):
+        nest.Simulate(10.0)
+
+
 def test_long_delays_need_a_switch() -> None:
     with pytest.raises(NESTErrors.IllegalConnection, match="eprop_delays_above_one_step"):
         network(delay=3.0)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tutorials import shipped
+from tutorials import find_shipped
 
 pytestmark = pytest.mark.peer
 
@@ -78,7 +78,7 @@ for f in (
 
 
 def test_numbers_connections_and_errors(tmp_path: Path) -> None:
-    shipped("nest/__init__.py")
+    find_shipped("nest/__init__.py")
     script = tmp_path / "draws.py"
     script.write_text(SCRIPT)
     outputs = []

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tutorials import shipped
+from tutorials import find_shipped
 
 pytestmark = pytest.mark.peer
 FILES = ("test_eprop_bsshslm_2020_plasticity.py", "test_eprop_plasticity.py")
@@ -33,7 +33,7 @@ def run_pytest(folder: Path, *arguments: str | Path) -> str:
 
 @pytest.mark.slow
 def test_all_pass_but_those_on_buffers_that_only_nest_has(tmp_path: Path) -> None:
-    files = [shipped(f"pytests/synapses/{name}") for name in FILES]
+    files = [find_shipped(f"pytests/synapses/{name}") for name in FILES]
     printed = run_pytest(tmp_path, *files)
     assert re.search(r"\b5 failed, 71 passed\b", printed), printed[-3000:]
     assert re.findall(r"^FAILED \S*::(\w+)", printed, re.M) == ["test_eprop_history_cleaning"] * 5
@@ -43,7 +43,7 @@ def test_all_pass_but_those_on_buffers_that_only_nest_has(tmp_path: Path) -> Non
 
 def test_generic_tests_pass_where_they_are_about_eprop(tmp_path: Path) -> None:
     """Refractory times, recordings in pieces, properties of synapse models; what is refused or not there is named."""
-    printed = run_pytest(tmp_path, *map(shipped, GENERIC))
+    printed = run_pytest(tmp_path, *map(find_shipped, GENERIC))
     failed = set(re.findall(r"^FAILED \S*::(\S+)", printed, re.M))
     assert failed == REFUSED, printed[-3000:]
     assert re.search(r"\b3 failed, 15 passed\b", printed), printed[-3000:]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nest_tutorials import NAMES, edited
-from tutorials import assert_same, run, shipped, tutorial
+from nest_tutorials import NAMES, edit
+from tutorials import assert_same, find_shipped, run, tutorial
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow]
 
@@ -69,11 +69,11 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_same_as_nest(case: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     name, after, values = CASES[case]
-    code = edited(tutorial(name), dict(after), **values)
+    code = edit(tutorial(name), dict(after), **values)
     if name == "handwriting":
-        shutil.copy(shipped("chaos_handwriting.txt"), tmp_path)
+        shutil.copy(find_shipped("chaos_handwriting.txt"), tmp_path)
     if name == "n-mnist":
-        shutil.copy(shipped("NMNIST_pixels_blocklist.txt"), tmp_path)
+        shutil.copy(find_shipped("NMNIST_pixels_blocklist.txt"), tmp_path)
         for part in ("Train", "Test"):
             archive = request.getfixturevalue("shared") / "data" / "nmnist-small" / f"{part}.zip"
             zipfile.ZipFile(archive).extractall(tmp_path / "468j46mzdv-1")
@@ -104,9 +104,9 @@ def without_flushes(kept: dict[str, np.ndarray]) -> None:
 def test_a_twin_that_loses_what_nest_loses_is_the_same(name: str, tmp_path: Path) -> None:
     """Where inputs spike in step 1 of an interval nothing else differs: see `nest_loss`."""
     short = {"batch_size": 2, "n_iter_train": 2, "n_iter_test": 1} if name == "evidence" else {"n_iter": 2}
-    code = edited(tutorial(name), EARLY if name == "evidence" else None, **short)
+    code = edit(tutorial(name), EARLY if name == "evidence" else None, **short)
     if name == "handwriting":
-        shutil.copy(shipped("chaos_handwriting.txt"), tmp_path)
+        shutil.copy(find_shipped("chaos_handwriting.txt"), tmp_path)
     peer, ours, twin = run(code, tmp_path, peer=True), run(code, tmp_path), run(code, tmp_path, lose=True)
     assert_same(twin, peer)
     assert np.abs(peer["weight_in_rec"] - ours["weight_in_rec"]).max() > 1e-9

@@ -15,17 +15,17 @@ from nest_tutorials import order
 RUNNER = Path(nest_tutorials.__file__).resolve()
 
 
-def shipped(ending: str) -> Path:
+def find_shipped(ending: str) -> Path:
     """A file of the wheel; the test is skipped without it."""
     try:
-        return nest_tutorials.shipped(ending)
+        return nest_tutorials.find_shipped(ending)
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("no NEST: install the extra 'peer'")
 
 
 def tutorial(name: str) -> Path:
     """A tutorial by its short name."""
-    return shipped(f"eprop_plasticity/eprop_{nest_tutorials.NAMES[name]}.py")
+    return find_shipped(f"eprop_plasticity/eprop_{nest_tutorials.NAMES[name]}.py")
 
 
 def run(

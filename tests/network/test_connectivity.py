@@ -37,7 +37,7 @@ def edges(seed: int, low: int, high: int) -> HeldEdges:
     )
 
 
-def drawn(rule: str, seed: int, low: int, high: int, **more: bool) -> tuple[np.ndarray, Projection]:
+def draw(rule: str, seed: int, low: int, high: int, **more: bool) -> tuple[np.ndarray, Projection]:
     """Sources of a projection of 40 neurons onto themselves, of the targets [low, high)."""
     model = Model(seed=seed)
     neurons = model.neurons("n", 40)
@@ -53,7 +53,7 @@ def test_indegree_and_silence_are_those_of_the_draw(rule: str, more: dict) -> No
     """Within five standard errors of 300 draws, exactly where nothing is random."""
     low, high, counts, silent = 10, 17, [], []
     for seed in range(300):
-        source, item = drawn(rule, seed, low, high, **more)
+        source, item = draw(rule, seed, low, high, **more)
         counts.append(len(source) if rule != "explicit" else len(item.target) * (high - low) / 40)
         silent.append(1.0 - len(np.unique(source)) / 40)
     for found, wanted in (

@@ -31,7 +31,7 @@ def test_overlap(first: int, length: int, low: int, width: int) -> None:
     assert set(range(start, stop)) == set(range(first, first + length)) & set(range(low, low + width))
 
 
-def listed(parts: list[SynapseTable], span: int, limit: int) -> np.ndarray:
+def list_places(parts: list[SynapseTable], span: int, limit: int) -> np.ndarray:
     """Rows of (target, source, delay, weight) of a projection, rank after rank, in the order of `chunks`."""
     rows = [
         np.stack([target, source, delay, part.weight[index]], axis=1)
@@ -61,10 +61,10 @@ def test_canonical_order_of_explicit_synapses(
     n_all = model.size("recurrent")
     parts = [SynapseTable(model, model.projections, *block(n_all, size, rank)) for rank in range(size)]
     expected = np.stack([target, source, delay, weight], axis=1)[np.lexsort((delay, source, target))]
-    np.testing.assert_array_equal(listed(parts, 0, limit), expected)
+    np.testing.assert_array_equal(list_places(parts, 0, limit), expected)
     whole = SynapseTable(model, model.projections, 0, n_all)
-    second = listed([whole], 1, 10**6)
-    np.testing.assert_array_equal(listed(parts, 1, limit), second)
+    second = list_places([whole], 1, 10**6)
+    np.testing.assert_array_equal(list_places(parts, 1, limit), second)
     assert len(np.unique(second[:, :2], axis=0)) == pre.size * post.size
     for part in parts:  # ascending targets in every row, as the kernels need them
         assert part.row_ptr[-1] == len(part.target) == len(part.weight)
@@ -91,9 +91,9 @@ def test_rules_give_the_same_synapses_on_any_number_of_ranks(name: str, size: in
     other, group = model.neurons("other", 4), model.neurons("group", 13)
     model.connect(other, group)
     model.connect(group, group, weight=Uniform(low=-1.0, high=1.0), **RULES[name])
-    whole = listed([SynapseTable(model, model.projections, 0, 17)], 1, 10**6)
+    whole = list_places([SynapseTable(model, model.projections, 0, 17)], 1, 10**6)
     parts = [SynapseTable(model, model.projections, *block(17, size, rank)) for rank in range(size)]
-    np.testing.assert_array_equal(listed(parts, 1, 7), whole)
+    np.testing.assert_array_equal(list_places(parts, 1, 7), whole)
     assert len(np.unique(whole[:, 3])) == len(whole), "every synapse draws its own weight"
     target, source, delay = whole[:, :3].astype(int).T
     indegree = np.bincount(target, minlength=13)

@@ -171,7 +171,7 @@ def test_logs_and_signals_complete(
     np.testing.assert_array_equal(whole.ids[: whole.ptr[-1]], expected.ids)
 
 
-def opened(comm: ThreadComm, sending: str, wanted: list[np.ndarray | None], n: int) -> Ranks:
+def open_ranks(comm: ThreadComm, sending: str, wanted: list[np.ndarray | None], n: int) -> Ranks:
     """`n` neurons that all spike in the one step there is."""
     raster = np.zeros((1, n), bool)
     raster[:, slice(*block(n, comm.size, comm.rank))] = True
@@ -189,7 +189,10 @@ def test_bytes_that_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PER_NODE, "1")
     wanted = [np.arange(1000), np.arange(500, 2000), None]
     by_way = {
-        way: [ranks.received_bytes for ranks in on_threads(size, lambda comm, way=way: opened(comm, way, wanted, n))[0]]
+        way: [
+            ranks.received_bytes
+            for ranks in on_threads(size, lambda comm, way=way: open_ranks(comm, way, wanted, n))[0]
+        ]
         for way in ("everything", "targeted")
     }
     assert len(set(by_way["everything"])) == 1 and by_way["everything"][0] >= 4 * 2 * 1003
@@ -204,7 +207,7 @@ def test_counts_choose_how_to_send(monkeypatch: pytest.MonkeyPatch) -> None:
     some, nearly = [np.arange(50), np.arange(50, 100)], [np.arange(95), np.arange(5, 100)]
     for per_node, wanted, chosen in ((1, some, "targeted"), (1, nearly, "everything"), (2, some, "shared")):
         monkeypatch.setenv(PER_NODE, str(per_node))
-        results, _ = on_threads(2, lambda comm, wanted=wanted: opened(comm, "counted", wanted, 100))
+        results, _ = on_threads(2, lambda comm, wanted=wanted: open_ranks(comm, "counted", wanted, 100))
         assert [ranks.sending for ranks in results] == [chosen] * 2
         assert per_node == 1 or [ranks.received_bytes for ranks in results] == [0, 0]
 

@@ -52,7 +52,7 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
 
 
-def refused(capsys: pytest.CaptureFixture, expected: str, *arguments: object) -> None:
+def require_refusal(capsys: pytest.CaptureFixture, expected: str, *arguments: object) -> None:
     code, _, errors = command(capsys, *arguments)
     assert code == 2 and expected in errors and errors.count("\n") == 1, errors
 
@@ -88,16 +88,16 @@ def test_a_refused_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     text = command(capsys, "config", "data")[1].replace("std = 0.3", "std = 3000.0")
     Path("my.toml").write_text(text)
     np.savez("data.npz", rates=np.full((2, 20), 9.0), targets=np.zeros((2, 10, 1)))
-    refused(capsys, "in->rec", "run", "my.toml", *out)
+    require_refusal(capsys, "in->rec", "run", "my.toml", *out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data.npz", "my.toml"]
 
 
 def test_two_starts_do_not_share_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture, copy: Path) -> None:
     (tmp_path / "empty").mkdir()
     with lock_directory(tmp_path / "empty", "--out"), lock_directory(copy, "--out"):
-        refused(capsys, "another run is at work there", *RUN, "--out", tmp_path / "empty")
-        refused(capsys, "another run is at work there", *RUN, "--out", copy, "--overwrite")
-        refused(capsys, "another run is at work there", "resume", copy)
+        require_refusal(capsys, "another run is at work there", *RUN, "--out", tmp_path / "empty")
+        require_refusal(capsys, "another run is at work there", *RUN, "--out", copy, "--overwrite")
+        require_refusal(capsys, "another run is at work there", "resume", copy)
     assert not contents(tmp_path / "empty")
     assert command(capsys, "resume", copy)[0] == 0
 
@@ -116,7 +116,7 @@ def test_overwrite_replaces_runs_only(tmp_path: Path, capsys: pytest.CaptureFixt
         (tmp_path / "mine" / name).mkdir(parents=True)
         (tmp_path / "mine" / name / "precious").write_text("data")
     before = contents(tmp_path / "mine")
-    refused(capsys, "is not a run directory", *RUN, "--out", tmp_path / "mine", "--overwrite")
+    require_refusal(capsys, "is not a run directory", *RUN, "--out", tmp_path / "mine", "--overwrite")
     assert contents(tmp_path / "mine") == before
     for name in ("record/notes.txt", "checkpoints/notes.txt", "notes.txt"):
         (copy / name).write_text("mine")
@@ -133,8 +133,8 @@ def test_links_in_a_run_directory_are_not_followed(copy: Path, tmp_path: Path, c
     (copy / name).rename(tmp_path / "elsewhere")
     (copy / name).symlink_to(tmp_path / "elsewhere")
     before = contents(tmp_path)
-    refused(capsys, "is a link", "resume", copy, "--set", "iterations=3")
-    refused(capsys, "is a link", *RUN, "--out", copy, "--overwrite")
+    require_refusal(capsys, "is a link", "resume", copy, "--set", "iterations=3")
+    require_refusal(capsys, "is a link", *RUN, "--out", copy, "--overwrite")
     assert contents(tmp_path) == before
 
 
@@ -240,7 +240,7 @@ def test_names_in_a_manifest_stay_inside(copy: Path, tmp_path: Path, capsys, nam
     name = str(secret) if name == "SECRET" else name
     change_manifest(copy, lambda found: found["numbers"]["Recorder.0"]["parts"][0].update(files=[name]))
     before = contents(tmp_path)
-    refused(capsys, "is no file of the recording", "resume", copy, "--set", "iterations=3")
+    require_refusal(capsys, "is no file of the recording", "resume", copy, "--set", "iterations=3")
     assert contents(tmp_path) == before
 
 
@@ -249,7 +249,7 @@ def test_more_rows_than_there_are_is_told_before_training(copy: Path, capsys: py
         found["numbers"]["Recorder.0"]["parts"][0]["rows"][0]["spikes/id"] = 9**9
 
     change_manifest(copy, longer)
-    refused(capsys, "rows, the checkpoint knows", "resume", copy, "--set", "iterations=3")
+    require_refusal(capsys, "rows, the checkpoint knows", "resume", copy, "--set", "iterations=3")
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "rank-00000.bin"])
@@ -268,7 +268,7 @@ def test_export_overwrites_nothing_unless_asked(copy: Path, tmp_path: Path, caps
     target = tmp_path / "out.h5"
     target.write_text("precious")
     (tmp_path / "out.part").write_text("precious, too")
-    refused(capsys, "exists; --overwrite replaces it", "export", copy, target)
+    require_refusal(capsys, "exists; --overwrite replaces it", "export", copy, target)
     assert target.read_text() == "precious"
     assert command(capsys, "export", copy, target, "--overwrite")[0] == 0
     assert sonata._is_export(target)
@@ -283,7 +283,7 @@ def test_export_overwrites_nothing_unless_asked(copy: Path, tmp_path: Path, caps
 @pytest.mark.parametrize("flags", [[], ["--overwrite"]])
 def test_export_spares_the_run(copy: Path, capsys: pytest.CaptureFixture, name: str, flags: list[str]) -> None:
     before = contents(copy)
-    refused(capsys, "belongs to the run", "export", copy, copy / name, *flags)
+    require_refusal(capsys, "belongs to the run", "export", copy, copy / name, *flags)
     assert contents(copy) == before
 
 
@@ -292,8 +292,8 @@ def test_export_into_the_directory_of_a_run_and_through_links(copy: Path, tmp_pa
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "link.h5").symlink_to(tmp_path / "victim")
     (tmp_path / "new.part").symlink_to(tmp_path / "victim")
-    refused(capsys, "exists", "export", copy, tmp_path / "link.h5")
-    refused(capsys, "is a link", "export", copy, tmp_path / "link.h5", "--overwrite")
+    require_refusal(capsys, "exists", "export", copy, tmp_path / "link.h5")
+    require_refusal(capsys, "is a link", "export", copy, tmp_path / "link.h5", "--overwrite")
     assert command(capsys, "export", copy, tmp_path / "new.h5")[0] == 0
     assert (tmp_path / "victim").read_text() == "precious"
 

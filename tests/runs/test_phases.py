@@ -51,7 +51,7 @@ class Seen(Observer):
         self.samples.append((outcome.phase, outcome.index))
 
 
-def trained(*settings: str, name: str = "evidence-accumulation") -> tuple[Simulation, Phases, list[tuple[str, int]]]:
+def train(*settings: str, name: str = "evidence-accumulation") -> tuple[Simulation, Phases, list[tuple[str, int]]]:
     task, seen = make(TASKS[name], settings), Seen()
     phases = Phases(task, task.iterations)
     simulation = Simulation(task.model(), task, observers=[phases, seen], settings=task.settings())
@@ -60,12 +60,12 @@ def trained(*settings: str, name: str = "evidence-accumulation") -> tuple[Simula
 
 
 def test_samples_of_all_phases_in_order():
-    _, phases, samples = trained(
+    _, phases, samples = train(
         *TINY, "iterations=3", "validate_every=2", "validate_samples=3", "stop_below=0", "test_samples=2"
     )
-    train = [("train", index) for index in range(6)]
+    training = [("train", index) for index in range(6)]
     validate, test = [("validate", index) for index in range(3)], [("test", 0), ("test", 1)]
-    assert samples == train[:4] + validate + train[4:] + test
+    assert samples == training[:4] + validate + training[4:] + test
     assert [iteration for iteration, _ in phases.validations] == [2]
     assert len(phases.errors) == 3 and {error * 2 % 1 for error in phases.errors} == {0}
     assert len(phases.test.labels) == 2
@@ -73,17 +73,17 @@ def test_samples_of_all_phases_in_order():
 
 def test_early_stop_needs_a_second_look():
     settings = (*TINY, "iterations=9", "validate_every=1", "validate_samples=2", "stop_samples=5", "test_samples=3")
-    simulation, phases, samples = trained(*settings, "stop_below=1.1")  # any error will do
+    simulation, phases, samples = train(*settings, "stop_below=1.1")  # any error will do
     assert (simulation.iteration, phases.stopped) == (1, True)
     assert [phase for phase, _ in samples] == ["train"] * 2 + ["validate"] * 7 + ["test"] * 3
     assert phases.lines()[0].startswith("stopped after 1 iterations")
-    simulation, phases, _ = trained(*settings, "stop_below=0")
+    simulation, phases, _ = train(*settings, "stop_below=0")
     assert (simulation.iteration, phases.stopped) == (9, False)
 
 
 def test_an_early_stop_by_the_loss_leaves_a_test_sample():
     settings = "iterations=9", "n_step=50", "n_rec=5", "validate_every=4", "test_samples=0"
-    simulation, phases, samples = trained(*settings, "stop_below=1e9", name="sine-waves")
+    simulation, phases, samples = train(*settings, "stop_below=1e9", name="sine-waves")
     assert simulation.iteration == 4 and samples[-1] == ("test", 0) and phases.test.value < 1e9
     assert phases.errors == []
 
@@ -106,10 +106,10 @@ def weights(simulation: Simulation) -> np.ndarray:
 
 def test_only_a_phase_with_a_learning_rate_learns():
     settings = (*TINY, "iterations=2", "validate_every=0", "test_samples=3")
-    untested, _, _ = trained(*settings[:-1], "test_samples=0")
-    tested, _, _ = trained(*settings)
+    untested, _, _ = train(*settings[:-1], "test_samples=0")
+    tested, _, _ = train(*settings)
     np.testing.assert_array_equal(weights(tested), weights(untested))
-    learned, _, _ = trained(*settings, "eta_test=1e-3")
+    learned, _, _ = train(*settings, "eta_test=1e-3")
     assert np.abs(weights(learned) - weights(untested)).max() == pytest.approx(1e-3, rel=1.0)  # two steps of Adam
     assert {item.eta for item in learned.engine.plastic} == {5e-3}
 
@@ -157,7 +157,7 @@ def test_several_seeds_have_a_common_figure(capsys: pytest.CaptureFixture, tmp_p
 def test_a_test_leaves_the_digest_of_the_training(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Also through a checkpoint; a test that learns changes it."""
     sizes = [f"variant={variant}", "n_rec=8", "n_in=6", "n_step=60", "periods=[60,30,20,10]", "iterations=4"]
-    simulation, _, _ = trained(*(text for text in sizes if "periods" not in text), name="sine-waves")
+    simulation, _, _ = train(*(text for text in sizes if "periods" not in text), name="sine-waves")
     before = simulation.hexdigest()
     simulation.test(2)
     simulation.test(1, "validate")

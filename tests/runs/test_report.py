@@ -67,7 +67,7 @@ class Page(HTMLParser):
             assert self.stack.pop() == tag
 
 
-def embedded(text: str) -> list[dict]:
+def read_embedded(text: str) -> list[dict]:
     return json.loads(re.search(r'<script type="application/json" id="view-1">(.*?)</script>', text, re.DOTALL)[1])
 
 
@@ -89,7 +89,7 @@ def test_the_report_holds_what_the_results_hold(done: Path) -> None:
         steps, ids = sample["spike_steps"][()], sample["spike_ids"][()]
         labels, predictions, digest = test["labels"][()], test["predictions"][()], file.attrs["digest"]
     assert f"{losses[0]:.4g} → {losses[-1]:.4g}" in text and digest[:16] in text
-    view = embedded(text)
+    view = read_embedded(text)
     last = next(item for item in view if item["name"].startswith("last sample"))
     raster = next(item for item in last["rasters"] if item["name"] == "recurrent spikes")
     assert raster["times"] == steps.tolist() and raster["ids"] == ids.tolist()
@@ -101,7 +101,7 @@ def test_the_report_holds_what_the_results_hold(done: Path) -> None:
 
 
 def test_recorded_samples_are_those_of_the_recording(done: Path) -> None:
-    view = embedded((done / "seed-1" / "report.html").read_text())[3]
+    view = read_embedded((done / "seed-1" / "report.html").read_text())[3]
     with h5py.File(done / "seed-1" / "record.h5") as file:
         chosen = file["spikes/iteration"][()] == 2
         assert view["rasters"][0]["ids"] == file["spikes/id"][()][chosen].tolist()

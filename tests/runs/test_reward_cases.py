@@ -26,7 +26,7 @@ def test_cases_hold_on_any_number_of_ranks() -> None:
     assert len(found) == 4 and len(set(found)) == 1
 
 
-def edited(path: str, target: Path, edit) -> Path:
+def edit(path: str, target: Path, edit) -> Path:
     shutil.copy(path, target)
     target.chmod(0o644)
     with h5py.File(target, "r+") as file:
@@ -45,7 +45,7 @@ def value(key: str, place, amount):
     return edit
 
 
-def replaced(key: str, change):
+def replace(key: str, change):
     def edit(file: h5py.File) -> None:
         array = change(file[key][()])
         del file[key]
@@ -59,8 +59,8 @@ MISTAKES = {  # case, and the mistake: those of the specification, and wrong exp
     "lambda": ("gae-cut-off", attribute("lambda", 1.0)),
     "entropy": ("alif-decisions-adam", attribute("c_H", 0.0)),
     "critic": ("delays", attribute("c_V", 0.1)),
-    "bootstrap": ("gae-cut-off", replaced("bootstrap", np.zeros_like)),
-    "length": ("delays", replaced("length", lambda array: np.full_like(array, 100))),
+    "bootstrap": ("gae-cut-off", replace("bootstrap", np.zeros_like)),
+    "length": ("delays", replace("length", lambda array: np.full_like(array, 100))),
     "feedback": ("delays", attribute("feedback", "random")),
     "delta": ("delays", value("expected/delta", (0, 0), 1e-6)),
     "loss": ("delays", value("expected/loss", 0, 1e-6)),
@@ -79,7 +79,7 @@ def test_mistakes_do_not_hold(capsys: pytest.CaptureFixture, tmp_path: Path, nam
             first(file)
             file["w_fb"][...] = file["w_out"][()].T
 
-    code, output, _ = command(capsys, "verify", edited(source, tmp_path / "case.h5", edit))
+    code, output, _ = command(capsys, "verify", edit(source, tmp_path / "case.h5", edit))
     assert code == 1 and "DOES NOT HOLD" in output
 
 
@@ -93,11 +93,11 @@ BAD = {
     "length": (value("length", 0, 1000), "n_steps = 1000"),
     "steps": (value("decision_steps", 0, 50), "must ascend"),
     "rewards": (value("rewards", (0, 0), np.nan), "must be finite"),
-    "alive": (replaced("alive", lambda array: array[:, :-1]), "'alive' has shape"),
-    "bootstrap": (replaced("bootstrap", lambda array: array[:-1]), "'bootstrap' has shape"),
-    "inputs": (replaced("inputs", lambda array: array[:-1]), "'inputs' has"),
+    "alive": (replace("alive", lambda array: array[:, :-1]), "'alive' has shape"),
+    "bootstrap": (replace("bootstrap", lambda array: array[:-1]), "'bootstrap' has shape"),
+    "inputs": (replace("inputs", lambda array: array[:-1]), "'inputs' has"),
     "none": (lambda file: file.__delitem__("actions"), "'actions' is missing"),
-    "expected": (replaced("expected/advantage", lambda array: array[:-1]), "'expected/advantage' has shape"),
+    "expected": (replace("expected/advantage", lambda array: array[:-1]), "'expected/advantage' has shape"),
 }
 
 
@@ -105,6 +105,6 @@ BAD = {
 def test_unusable_file(capsys: pytest.CaptureFixture, tmp_path: Path, name: str) -> None:
     edit, message = BAD[name]
     source = next(path for path in GOLDEN if "delays" in path)
-    code, output, errors = command(capsys, "verify", edited(source, tmp_path / "case.h5", edit))
+    code, output, errors = command(capsys, "verify", edit(source, tmp_path / "case.h5", edit))
     assert (code, output) == (2, "")
     assert re.fullmatch(r"pareprop: error: case [^\n]+\n", errors) and message in errors

@@ -63,7 +63,7 @@ class Slurm:
 
 
 @contextmanager
-def started(*options: str) -> Iterator[Slurm]:
+def start(*options: str) -> Iterator[Slurm]:
     """A SLURM of its own, with options of the script's start; its folder must be within reach of everybody."""
     if os.geteuid() != 0:
         pytest.skip("a private SLURM needs root")
@@ -84,7 +84,7 @@ def started(*options: str) -> Iterator[Slurm]:
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[Slurm]:
     """A SLURM of one node with all processors of this machine."""
-    with started() as found:
+    with start() as found:
         yield found
 
 
@@ -100,7 +100,7 @@ def digest_of(capsys: pytest.CaptureFixture, tmp_path: Path):
     return train
 
 
-def found(out: Path) -> list[str]:
+def list_points(out: Path) -> list[str]:
     return digests(out.read_text().splitlines())
 
 
@@ -110,7 +110,7 @@ def test_training_by_srun_and_by_mpirun(slurm, digest_of, tmp_path):
     expected = digest_of(*SHORT)
     for name, job in jobs.items():
         assert slurm.wait(job) == ["COMPLETED"], outs[name].read_text()
-        assert found(outs[name]) == expected
+        assert list_points(outs[name]) == expected
         assert outs[name].read_text().startswith("2 ranks;")
         assert (tmp_path / "runs" / f"pareprop-train-{job}" / "results.h5").exists()
 
@@ -122,7 +122,7 @@ def test_training_by_srun_with_mpich(slurm, mpich, digest_of, tmp_path):
     job = slurm.submit(out, "train.sbatch", *SHORT, VENV=str(mpich.parent), SLURM_MPI_TYPE="pmi2")
     expected = digest_of(*SHORT)
     assert slurm.wait(job) == ["COMPLETED"], out.read_text()
-    assert found(out) == expected and out.read_text().startswith("2 ranks;")
+    assert list_points(out) == expected and out.read_text().startswith("2 ranks;")
 
 
 def test_big_network_in_small(slurm, tmp_path):
@@ -131,7 +131,7 @@ def test_big_network_in_small(slurm, tmp_path):
     job = slurm.submit(out, "big.sbatch", *sizes, SCRIPTS=str(scripts))
     alone = subprocess.run([sys.executable, scripts / "big.py", *sizes], capture_output=True, text=True, check=True)
     assert slurm.wait(job) == ["COMPLETED"], out.read_text()
-    assert found(out) == digests(alone.stdout.splitlines())
+    assert list_points(out) == digests(alone.stdout.splitlines())
     assert len(re.findall(r"interval \d: loss", out.read_text())) == 2
 
 
@@ -157,7 +157,7 @@ def test_chain(launcher, slurm, digest_of, tmp_path):
     expected = digest_of(*task)
     assert slurm.wait(job) == ["COMPLETED"], out.read_text()
     assert "resumed: " in out.read_text()
-    assert found(out)[-1:] == expected and found(out)[0] != expected[0]
+    assert list_points(out)[-1:] == expected and list_points(out)[0] != expected[0]
 
 
 def test_a_signal_before_all_ranks_listen(slurm, digest_of, tmp_path):
@@ -174,7 +174,7 @@ def test_a_signal_before_all_ranks_listen(slurm, digest_of, tmp_path):
     go_on(slurm, job)
     assert slurm.states(job) == ["COMPLETED"], out.read_text()
     assert "stopped by SIGUSR1 after" in out.read_text() and "resumed: " in out.read_text()
-    assert found(out)[-1:] == expected
+    assert list_points(out)[-1:] == expected
 
 
 @pytest.mark.slow
@@ -191,7 +191,7 @@ def test_time_limit(slurm, digest_of, tmp_path):
     slurm.wait(job, "PENDING")
     stopped = re.search(r"stopped by SIGUSR1 after (\d+) of", out.read_text())
     assert stopped, out.read_text()
-    assert found(out) == digest_of(*task, "--set", f"iterations={stopped[1]}")
+    assert list_points(out) == digest_of(*task, "--set", f"iterations={stopped[1]}")
     start_again(slurm, job)
     stop = time.monotonic() + LIMIT
     while "resumed: " not in out.read_text() and time.monotonic() < stop:
@@ -225,7 +225,7 @@ def test_array_over_seeds(slurm, digest_of, tmp_path):
     expected = {seed: digest_of(*SHORT, "--seed", seed) for seed in (3, 4)}
     assert slurm.wait(job) == ["COMPLETED", "COMPLETED"]
     for seed, digest in expected.items():
-        assert found(tmp_path / f"{seed}.out") == digest
+        assert list_points(tmp_path / f"{seed}.out") == digest
     assert len({digest[0] for digest in expected.values()}) == 2
 
 
@@ -247,8 +247,8 @@ def test_study_in_one_job_and_in_many(slurm, tmp_path):
 
 def test_two_nodes(digest_of, tmp_path):
     """Two simulated nodes, a rank on each."""
-    with started("2") as slurm:
+    with start("2") as slurm:
         job = slurm.submit(tmp_path / "out", "train.sbatch", *SHORT, options=("--nodes=2", "--ntasks-per-node=1"))
         expected = digest_of(*SHORT)
         assert slurm.wait(job) == ["COMPLETED"], (tmp_path / "out").read_text()
-        assert found(tmp_path / "out") == expected
+        assert list_points(tmp_path / "out") == expected

@@ -44,9 +44,9 @@ def test_bytes_are_those_of_the_layout():
     once = (table.weight.nbytes + table.target.nbytes) / len(table.weight)
     assert kernels["interval", "deliver"] == kernels["spike", "deliver, static"] == once
     assert kernels["interval", "credit"] == once + table.weight.itemsize
-    assert stream.moved("scatter", 8) == kernels["interval", "deliver"]
-    assert stream.moved("gather", 8) == kernels["interval", "credit"]
-    assert stream.moved("update", 8) == kernels["spike", "per-spike update"]
+    assert stream.count_bytes("scatter", 8) == kernels["interval", "deliver"]
+    assert stream.count_bytes("gather", 8) == kernels["interval", "credit"]
+    assert stream.count_bytes("update", 8) == kernels["spike", "per-spike update"]
 
 
 def test_state_counts_where_it_leaves_the_cache():

@@ -27,7 +27,7 @@ class Told:
         return self.task.sample(index % self.n_samples, phase)
 
 
-def built(variant: str, seed: int, exchange=None) -> tuple[Simulation, int]:
+def build(variant: str, seed: int, exchange=None) -> tuple[Simulation, int]:
     """A simulation of the variant, and how many iterations its samples allow."""
     if variant == "spike":
         return spike_networks.simulation(spike_networks.random_case(seed, 120), 20, exchange=exchange), 6
@@ -45,9 +45,9 @@ def interrupt() -> None:
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 @pytest.mark.parametrize("seed", range(3))
 def test_an_interrupt_waits_for_the_end_of_the_iteration(variant: str, seed: int) -> None:
-    whole, n = built(variant, seed)
+    whole, n = build(variant, seed)
     whole.train(n)
-    run, _ = built(variant, seed)
+    run, _ = build(variant, seed)
     run.task = Told(run, {1: interrupt, 5: interrupt})
     done = []
     while run.iteration < n:
@@ -63,10 +63,10 @@ def test_an_interrupt_waits_for_the_end_of_the_iteration(variant: str, seed: int
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_interrupts_at_any_time(variant: str) -> None:
     """From a timer, wherever the computation is."""
-    whole, n = built(variant, 4)
+    whole, n = build(variant, 4)
     whole.train(n)
     for k in range(10):
-        run, _ = built(variant, 4)
+        run, _ = build(variant, 4)
         timer = threading.Timer(0.0004 * k, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
         for _ in range(3):
             try:
@@ -85,7 +85,7 @@ def test_what_is_half_done_is_never_gone_on_with(variant: str, how: str) -> None
     def fail() -> None:
         raise ZeroDivisionError
 
-    run, n = built(variant, 3)
+    run, n = build(variant, 3)
     run.task = Told(run, {3: (lambda: (interrupt(), interrupt())) if how == "twice" else fail})
     with pytest.raises(KeyboardInterrupt if how == "twice" else ZeroDivisionError):
         run.train(n)
@@ -96,11 +96,11 @@ def test_what_is_half_done_is_never_gone_on_with(variant: str, how: str) -> None
 
 def test_an_interrupted_test_does_not_disturb_training() -> None:
     for variant in ("interval", "spike"):
-        whole, n = built(variant, 2)
+        whole, n = build(variant, 2)
         whole.train(3)
         whole.test(2)
         whole.train(n)
-        run, _ = built(variant, 2)
+        run, _ = build(variant, 2)
         run.train(3)
         run.task = Told(run, {1: interrupt})
         with pytest.raises(KeyboardInterrupt):
@@ -117,9 +117,9 @@ from pareprop.parallel import launcher
 
 exchange = launcher.exchange()
 for variant in ("interval", "spike"):
-    whole, n = test_interrupts.built(variant, 1, exchange)
+    whole, n = test_interrupts.build(variant, 1, exchange)
     whole.train(n)
-    run, _ = test_interrupts.built(variant, 1, exchange)
+    run, _ = test_interrupts.build(variant, 1, exchange)
     run.task = test_interrupts.Told(run, {3: test_interrupts.interrupt} if exchange.rank == 1 else {})
     try:
         run.train(n)

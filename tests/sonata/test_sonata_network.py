@@ -29,7 +29,7 @@ import test_sonata_network as here
 from pareprop.parallel import launcher
 exchange = launcher.exchange()
 for name in here.NETWORKS:
-    found = here.drawn(here.model_of(name), exchange.comm, exchange.rank, exchange.size)
+    found = here.draw_synapses(here.model_of(name), exchange.comm, exchange.rank, exchange.size)
     if exchange.rank == 0:
         for population, (records, wanted) in found.items():
             print(name, population, len(records), np.array_equal(records, wanted))
@@ -49,7 +49,7 @@ read, whole = [], edges.Edges.rows
 edges.Edges.rows = lambda self, first, last: (read.append(last - first), whole(self, first, last))[1]
 model = Model.from_sonata(Path(sys.argv[1]) / "circuit_config.json")
 model = shared_reading.with_own_edges(model, exchange.comm, chunk=37)
-found = here.drawn(model, exchange.comm, exchange.rank, exchange.size)
+found = here.draw_synapses(model, exchange.comm, exchange.rank, exchange.size)
 total = sum(exchange.comm.allgather(sum(read)))
 if exchange.rank == 0:
     for population, (records, wanted) in found.items():
@@ -61,7 +61,9 @@ def model_of(name: str, **options: object) -> Model:
     return Model.from_sonata(SHARED / name / "circuit_config.json", **options)
 
 
-def drawn(model: Model, comm: object = None, rank: int = 0, size: int = 1) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def draw_synapses(
+    model: Model, comm: object = None, rank: int = 0, size: int = 1
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Edge population to records of its synapses and of those it must have, on rank 0."""
     network, found = LocalNetwork(model, rank, size), {}
     for table, span in digest.tables(network):
@@ -83,7 +85,7 @@ def drawn(model: Model, comm: object = None, rank: int = 0, size: int = 1) -> di
     return found
 
 
-def joined(pieces: object) -> list[np.ndarray]:
+def join(pieces: object) -> list[np.ndarray]:
     columns = [(piece.target, piece.source, piece.delay, piece.weight) for piece in pieces]
     return [np.concatenate(column) for column in zip(*columns, strict=True)]
 
@@ -91,13 +93,7 @@ def joined(pieces: object) -> list[np.ndarray]:
 @needs_networks
 @pytest.mark.mpi
 def test_networks_equal_what_they_were_written_from_on_any_number_of_ranks() -> None:
-    outputs = set()
-    for n in (1, 2, 3, 4):
-        done = launch.mpirun(n, "-c", RANKS, env={"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"})
-        assert done.returncode == 0, done.stderr
-        outputs.add(done.stdout)
-    assert len(outputs) == 1
-    lines = outputs.pop().splitlines()
+    lines = launch.run_on_each((1, 2, 3, 4), HERE, "-c", RANKS).splitlines()
     assert len(lines) == 7 and all(line.endswith(" True") for line in lines), lines
 
 
@@ -110,19 +106,13 @@ def test_without_an_index_many_ranks_read_each_edge_once(copy: Path, tmp_path: P
         order = np.random.default_rng(1).permutation(len(group["source_node_id"]))  # unsorted, too
         for key in ("source_node_id", "target_node_id", "edge_group_index"):
             group[key][:] = group[key][()][order]
-    found = set()
-    for n in (5, 6):
-        done = launch.mpirun(n, "-c", UNINDEXED, copy, env={"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"})
-        assert done.returncode == 0, done.stderr
-        found.add(done.stdout)
-    assert len(found) == 1
-    lines = found.pop().splitlines()
+    lines = launch.run_on_each((5, 6), HERE, "-c", UNINDEXED, copy).splitlines()
     assert "rec_to_rec 2000 2000 True" in lines and all(line.endswith(" True") for line in lines), lines
 
 
 @pytest.mark.mpi
 def test_an_edge_that_is_wrong_is_told_once_by_many_ranks(copy: Path, tmp_path: Path) -> None:
-    edited("source_node_id", 1999, 100)(copy)
+    edit("source_node_id", 1999, 100)(copy)
     without("edges/rec_to_rec/indices")(copy)
     line = ["run", "own-activity", "--set", f"sonata={copy / 'circuit_config.json'}", "--set", "n_in=9"]
     codes, _, errors = on_ranks(5, [[*line, "--set", "signs=false", "--out", tmp_path / "run"]])
@@ -137,7 +127,7 @@ def test_pieces_of_any_size(name: str, chunk: int) -> None:
     sizes = {population.name: population.size for population in nodes.read(found)}
     for population in edge_files.read(found, sizes, 1.0):
         for low, high in (block(population.n_targets, 7, rank) for rank in (0, 3, 6)):
-            whole, cut = (joined(population.pieces(low, high, size)) for size in (2**20, chunk))
+            whole, cut = (join(population.pieces(low, high, size)) for size in (2**20, chunk))
             assert all(map(np.array_equal, whole, cut))
             assert np.all((whole[0] >= low) & (whole[0] < high))
 
@@ -179,7 +169,7 @@ def copy(tmp_path: Path) -> Path:
 EDGES = "network/rec_to_rec_edges.h5"
 
 
-def edited(key: str, index: int, value: float):
+def edit(key: str, index: int, value: float):
     def edit(folder: Path) -> None:
         with h5py.File(folder / EDGES, "r+") as file:
             file[f"edges/rec_to_rec/{key}"][index] = value
@@ -203,12 +193,12 @@ def gap(folder: Path) -> None:
         ids["node_id"] = np.r_[np.arange(99), 100].astype(np.uint64)
 
 
-def shortened(folder: Path) -> None:
+def cut_file(folder: Path) -> None:
     path = folder / EDGES
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def linked(folder: Path) -> None:
+def replace_by_link(folder: Path) -> None:
     (folder / "other.h5").write_bytes((folder / EDGES).read_bytes())
     with h5py.File(folder / EDGES, "r+") as file:
         del file["edges/rec_to_rec/source_node_id"]
@@ -234,17 +224,17 @@ def circular(folder: Path) -> None:
 
 BAD = {
     "gap in node_id": (gap, r"rec_nodes.h5: dataset '/nodes/rec/node_id' must hold each of 0 to 99 once, 100 is there"),
-    "delay 0": (edited("0/delay", 7, 0.0), r"delay' of row 7: delay = 0 ms must be whole steps of 1 ms from 1"),
-    "delay 0.5": (edited("0/delay", 7, 0.5), r"delay = 0.5 ms must be whole steps .*; round_delays = true rounds them"),
-    "delay 1e9": (edited("0/delay", 7, 1e9), r"delay = 1e\+09 ms must be whole steps of 1 ms from 1 to 32768"),
-    "type": (edited("edge_type_id", 3, 77), r"edge_type_id = 77 of edge 3 of 'rec_to_rec' is not in its table"),
-    "group index": (edited("edge_group_index", 3, 5000), r"edge_group_index = 5000 is beyond .* of 2000"),
-    "group": (edited("edge_group_id", 3, 4), r"edge_group_id = 4 of '/edges/rec_to_rec': there is no such group"),
-    "source": (edited("source_node_id", 3, 100), r"source_node_id' of edge 3 is 100, the population has 100 nodes"),
-    "weight": (edited("0/syn_weight", 3, np.inf), r"edge 3 of 'rec_to_rec' has no finite weight, but inf"),
+    "delay 0": (edit("0/delay", 7, 0.0), r"delay' of row 7: delay = 0 ms must be whole steps of 1 ms from 1"),
+    "delay 0.5": (edit("0/delay", 7, 0.5), r"delay = 0.5 ms must be whole steps .*; round_delays = true rounds them"),
+    "delay 1e9": (edit("0/delay", 7, 1e9), r"delay = 1e\+09 ms must be whole steps of 1 ms from 1 to 32768"),
+    "type": (edit("edge_type_id", 3, 77), r"edge_type_id = 77 of edge 3 of 'rec_to_rec' is not in its table"),
+    "group index": (edit("edge_group_index", 3, 5000), r"edge_group_index = 5000 is beyond .* of 2000"),
+    "group": (edit("edge_group_id", 3, 4), r"edge_group_id = 4 of '/edges/rec_to_rec': there is no such group"),
+    "source": (edit("source_node_id", 3, 100), r"source_node_id' of edge 3 is 100, the population has 100 nodes"),
+    "weight": (edit("0/syn_weight", 3, np.inf), r"edge 3 of 'rec_to_rec' has no finite weight, but inf"),
     "no target": (without("edges/rec_to_rec/target_node_id"), r"dataset '/edges/rec_to_rec/target_node_id' is missing"),
-    "truncated": (shortened, r"rec_to_rec_edges.h5: "),
-    "external link": (linked, r"dataset '/edges/rec_to_rec/source_node_id' lies in another file"),
+    "truncated": (cut_file, r"rec_to_rec_edges.h5: "),
+    "external link": (replace_by_link, r"dataset '/edges/rec_to_rec/source_node_id' lies in another file"),
     "virtual dataset": (virtual, r"dataset '/edges/rec_to_rec/source_node_id' lies in another file"),
     "circular manifest": (circular, r"circuit_config.json: manifest.\w+ contains itself"),
 }  # fmt: skip
@@ -271,7 +261,7 @@ def truncate_index(group: h5py.Group) -> None:
 )
 def test_what_files_may_lack(copy: Path, change: str) -> None:
     def records() -> np.ndarray:
-        return drawn(Model.from_sonata(copy / "circuit_config.json"))["rec_to_rec"][0]
+        return draw_synapses(Model.from_sonata(copy / "circuit_config.json"))["rec_to_rec"][0]
 
     whole = records()
     with h5py.File(copy / EDGES, "r+") as file:
@@ -293,12 +283,12 @@ def test_what_files_may_lack(copy: Path, change: str) -> None:
 
 
 def test_delays_are_rounded_if_asked(copy: Path) -> None:
-    edited("0/delay", 7, 0.4)(copy)
-    edited("0/delay", 8, 2.6)(copy)
+    edit("0/delay", 7, 0.4)(copy)
+    edit("0/delay", 8, 2.6)(copy)
     model = Model.from_sonata(copy / "circuit_config.json", round_delays=True)
     with h5py.File(copy / EDGES) as file:
         exact = file["edges/rec_to_rec/0/delay"][()]
-    found = drawn(model)["rec_to_rec"][0]
+    found = draw_synapses(model)["rec_to_rec"][0]
     np.testing.assert_array_equal(np.bincount(found["delay"]), np.bincount(np.maximum(np.rint(exact), 1).astype(int)))
 
 

@@ -98,7 +98,7 @@ def arrays() -> tuple[np.ndarray, np.ndarray]:
     return rng.random((N, STEPS, INPUTS)) < 0.2, rng.normal(size=(N, STEPS, 2))
 
 
-def written(folder: Path, kind: str, **changes: object) -> Path:
+def write_samples(folder: Path, kind: str, **changes: object) -> Path:
     """A file of samples of some format; the configuration beside it. `None` leaves an array out."""
     raster, targets = arrays()
     inputs = {"raster": raster} if "raster" in kind else {"spikes": np.argwhere(raster)[::-1]}
@@ -146,7 +146,7 @@ def by_hand(variant: str) -> str:
 @pytest.mark.mpi
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_the_same_as_in_the_library_on_any_ranks(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    path = written(tmp_path, "raster npz")
+    path = write_samples(tmp_path, "raster npz")
     chosen = ["--set", f"variant={variant}", "--set", "record.every=2", "--set", "checkpoint.every=2"]
     code, output, errors = command(capsys, "run", path, *chosen, "--out", tmp_path / "one")
     assert code == 0, errors
@@ -160,7 +160,7 @@ def test_the_same_as_in_the_library_on_any_ranks(variant: str, tmp_path: Path, c
 
 @pytest.mark.parametrize("kind", ["raster h5", "spikes npz", "spikes h5"])
 def test_formats_say_the_same(kind: str, tmp_path: Path) -> None:
-    task, raster = config.load(str(written(tmp_path, kind))).task, arrays()[0]
+    task, raster = config.load(str(write_samples(tmp_path, kind))).task, arrays()[0]
     assert task.n_steps == STEPS
     for index, place in ((0, 0), (5, 1)):
         sample = task.sample(index)
@@ -175,7 +175,7 @@ def test_formats_say_the_same(kind: str, tmp_path: Path) -> None:
 
 
 def test_every_problem_of_a_network_in_one_go(tmp_path: Path) -> None:
-    path = written(tmp_path, "raster npz")
+    path = write_samples(tmp_path, "raster npz")
     text = path.read_text().replace("tau_m = { mean", "tau_mm = { mean").replace('"iaf_adapt"', '"iaf_adap"')
     text = text.replace('pre = "b"', 'pre = "c"').replace("size = 2", "size = 0")
     path.write_text(text + "[learning]\netta = 3\nWmin = 200.0\n")
@@ -218,7 +218,8 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_file_that_does_not_fit_is_refused(name: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     changes, expected = WRONG[name]
-    code, _, errors = command(capsys, "run", written(tmp_path, "raster npz", **changes), "--out", tmp_path / "run")
+    config = write_samples(tmp_path, "raster npz", **changes)
+    code, _, errors = command(capsys, "run", config, "--out", tmp_path / "run")
     assert code == 2 and expected in errors, errors
     assert not (tmp_path / "run").exists()
 
@@ -230,16 +231,16 @@ def huge(path: Path) -> None:
         archive.writestr("targets.npy", header.getvalue() + bytes(100))
 
 
-def pickled(path: Path) -> None:
+def write_pickle(path: Path) -> None:
     np.savez(path, targets=np.array([pickle.Unpickler], object))
 
 
-def linked(path: Path) -> None:
+def write_link(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file["targets"] = h5py.ExternalLink("/etc/passwd", "x")
 
 
-def claimed(path: Path) -> None:
+def write_claimed_size(path: Path) -> None:
     with h5py.File(path, "w") as file:
         file.create_dataset("targets", (1, 2**40, 2), "f8", chunks=(1, 64, 2))
         file.create_dataset("raster", (1, 2**40, 5), "u1", chunks=(1, 64, 5))
@@ -248,9 +249,10 @@ def claimed(path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "make", "expected"),
     [
-        ("npz", huge, "takes 703687441776640 bytes; it has 228"), ("npz", pickled, "Object arrays cannot be loaded"),
-        ("h5", linked, "'targets' is a link to another place"),
-        ("h5", claimed, "bytes per sample, at most 4294967296 are read"),
+        ("npz", huge, "takes 703687441776640 bytes; it has 228"),
+        ("npz", write_pickle, "Object arrays cannot be loaded"),
+        ("h5", write_link, "'targets' is a link to another place"),
+        ("h5", write_claimed_size, "bytes per sample, at most 4294967296 are read"),
         ("npz", lambda path: path.write_text("hello"), "File is not a zip file"),
         ("h5", lambda path: path.write_text("hello"), "file signature not found"),
         ("npz", lambda path: None, "No such file or directory"),
@@ -266,7 +268,7 @@ def test_a_hostile_file_is_refused(
 
 
 def test_labels_and_test_phase(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    path = written(tmp_path, "raster h5", labels=np.arange(N) % 2)
+    path = write_samples(tmp_path, "raster h5", labels=np.arange(N) % 2)
     code, output, errors = command(capsys, "run", path, "--set", "test_samples=2", "--out", tmp_path / "run")
     assert code == 0 and "test accuracy: " in output, errors
     code, _, errors = command(capsys, "run", path, "--set", "test_samples=2", "--set", "n_train=0")
@@ -275,7 +277,7 @@ def test_labels_and_test_phase(tmp_path: Path, capsys: pytest.CaptureFixture) ->
 
 def test_no_sample_both_validates_and_tests(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Of a file of 6, 3 train, the last 2 test and the one between validates."""
-    path = written(tmp_path, "raster h5")
+    path = write_samples(tmp_path, "raster h5")
     both = ["n_train=3", "validate_every=1", "validate_samples=1", "test_samples=2"]
     task = config.load(str(path), both).task
     targets = arrays()[1]
@@ -293,9 +295,9 @@ def test_no_sample_both_validates_and_tests(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_other_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    path = written(tmp_path, "raster npz")
+    path = write_samples(tmp_path, "raster npz")
     assert command(capsys, "run", path, "--out", tmp_path / "run", "--until", 2)[0] == 0
-    written(tmp_path, "raster npz", targets=arrays()[1] + 1.0)
+    write_samples(tmp_path, "raster npz", targets=arrays()[1] + 1.0)
     code, _, errors = command(capsys, "resume", tmp_path / "run")
     assert code == 2 and "belongs to another run: task.fingerprint of data = " in errors
 

@@ -1,0 +1,64 @@
+"""A described network as the package runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..network.connectivity import Population
+from ..network.model import Model
+from .stimuli import Links
+
+
+@dataclass
+class Wiring:
+    """A described network as the package runs it.
+
+    Attributes
+    ----------
+    model : Model
+        Populations and projections.
+    recurrent, readouts, parrots : np.ndarray
+        int64, ids of nodes by their index in the role (parrots: among the inputs).
+    links : Links
+        Spike generators to inputs.
+    trains : Links
+        Poisson generators to inputs.
+    currents : np.ndarray
+        int64, ids of current generators.
+    targets, window : dict
+        Generator to readouts and weights.
+    origin : dict
+        Projection to bundles and places of its synapses.
+    rates : dict
+        Plastic projection to the synapse model that has its learning rate.
+    average_gradient : bool
+        Of the interval variant.
+    plastic : bool
+        Whether anything learns.
+    fixed : bool
+        Whether there are synapses of inputs that do not learn.
+    """
+
+    model: Model
+    recurrent: np.ndarray
+    readouts: np.ndarray
+    parrots: np.ndarray
+    links: Links = field(default_factory=Links)
+    trains: Links = field(default_factory=Links)
+    currents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    targets: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    window: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    origin: dict[str, list[tuple[int, np.ndarray]]] = field(default_factory=dict)
+    rates: dict[str, str] = field(default_factory=dict)
+    average_gradient: bool = False
+    plastic: bool = False
+    fixed: bool = False
+
+
+class Group:
+    """Nodes that become one population."""
+
+    def __init__(self, population: Population, ids: np.ndarray) -> None:
+        self.population, self.ids = population, ids

@@ -1,0 +1,182 @@
+"""The connections between described nodes as projections of a `Model`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..network.connectivity import Population
+from .catalogue import SynapseModel
+from .connections import Bundle
+from .errors import refuse
+from .models import make_optimizer
+from .network import Group, Wiring
+from .rates import Rates
+
+
+class Projections:
+    """Projections between the populations of a network, and the trains of Poisson generators, as populations.
+
+    Parameters
+    ----------
+    wiring : Wiring
+        The network, with all populations but those of Poisson trains.
+    groups : list of Group
+        Its populations.
+    bundles : list of Bundle
+        All connections between nodes that are not recorders.
+    synapses : dict
+        Models of synapses, with their present defaults.
+    kind, base : np.ndarray
+        Kind and NEST's model of each node, (n_nodes + 1,).
+    rates : Rates
+        Takes the connections from generators to readouts.
+    """
+
+    def __init__(
+        self, wiring: Wiring, groups: list[Group], bundles: list[Bundle], synapses: Mapping[str, SynapseModel],
+        kind: np.ndarray, base: np.ndarray, rates: Rates,
+    ) -> None:  # fmt: skip
+        self.wiring, self.groups, self.bundles, self.synapses = wiring, groups, bundles, synapses
+        self.kind, self.base, self.rates, self.variant = kind, base, rates, wiring.model.variant
+        self._readout = next(iter(wiring.model.of_role("readout")), None)
+
+    def connect(self) -> None:
+        """Make all projections; keep the rates of generators for `rates`."""
+        parts: dict[tuple, list[tuple[int, np.ndarray]]] = {}
+        for index, bundle in enumerate(self.bundles):
+            rest = np.arange(len(bundle))
+            if is_among(bundle.ends[1], self.kind == "parrot"):
+                rest = rest[self.kind[bundle.target] != "parrot"]
+            if bundle.model.base == "rate_connection_delayed":
+                self.rates.add(bundle, rest)
+                continue
+            if not len(rest):
+                continue
+            if is_among(bundle.ends[0], self.base == "poisson_generator"):
+                poisson = (self.base == "poisson_generator")[_take(bundle.source, rest)]
+                self._add_trains(index, bundle, rest[poisson])
+                rest = rest[~poisson]
+            for (pre, post), mine in self._split_by_ends(bundle, rest):
+                parts.setdefault((pre, post, bundle.model.name), []).append((index, mine))
+        for (pre, post, name), members in parts.items():
+            self._connect_groups(self.groups[pre], self.groups[post], self.synapses[name], members)
+
+    def _split_by_ends(self, bundle: Bundle, place: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
+        """Connections of a bundle by the populations of their ends; populations by their place among all."""
+        ends = [np.unique(self._owners[ids]).tolist() for ids in bundle.ends]
+        if len(ends[0]) == len(ends[1]) == 1 and min(ends)[0] >= 0:
+            return [((ends[0][0], ends[1][0]), place)]
+        pre, post = (self._find_owners(_take(ids, place)) for ids in (bundle.source, bundle.target))
+        n = int(post.max(initial=0)) + 1
+        pair = pre * n + post
+        return [((k // n, k % n), place[pair == k]) for k in np.flatnonzero(np.bincount(pair)).tolist()]
+
+    @cached_property
+    def _owners(self) -> np.ndarray:
+        """Population of each node by its place among all, -1 for what belongs to none."""
+        owners = np.full(len(self.kind), -1, np.int64)
+        for place, group in enumerate(self.groups):
+            owners[group.ids] = place
+        return owners
+
+    def _find_owners(self, ids: np.ndarray) -> np.ndarray:
+        owners = self._owners[ids]
+        if np.any(owners < 0):
+            node = int(ids[owners < 0][0])
+            raise refuse(f"connections of {self.base[node]} (node {node}) to or from e-prop neurons",
+                         "use parrot neurons, or generators that the page lists")  # fmt: skip
+        return owners
+
+    def _connect_groups(
+        self, pre: Group, post: Group, synapse: SynapseModel, members: list[tuple[int, np.ndarray]]
+    ) -> None:
+        source, target, weight, delay = (_join(column) for column in zip(
+            *(tuple(_take(column, k) for column in (b.source, b.target, b.weight, np.broadcast_to(b.delay, len(b))))
+              for b, k in ((self.bundles[index], place) for index, place in members)), strict=True))  # fmt: skip
+        self._check_projection(pre.population, post.population, synapse, members, delay)
+        options: dict[str, Any] = {}
+        if synapse.plastic:
+            options["optimizer"] = make_optimizer(synapse)
+            self.wiring.plastic = True
+        elif pre.population.role in ("input", "recurrent"):
+            options["plastic"] = False
+            self.wiring.fixed |= pre.population.role == "input"
+        name = f"{synapse.name}: {pre.population.name} -> {post.population.name}"
+        self.wiring.model.connect(
+            pre.population, post.population, "explicit", weight=weight, delay=delay, name=name,
+            source=_find_places(pre.ids, source), target=_find_places(post.ids, target), **options,
+        )  # fmt: skip
+        self.wiring.origin[name] = members
+        if synapse.plastic:
+            self.wiring.rates[name] = synapse.name
+
+    def _check_projection(
+        self, pre: Population, post: Population, synapse: SynapseModel, members: list, delay: np.ndarray
+    ) -> None:
+        ends = pre.role, post.role
+        if ends not in {("input", "recurrent"), ("current", "recurrent"), ("recurrent", "recurrent"),
+                        ("recurrent", "readout"), ("readout", "recurrent")}:  # fmt: skip
+            roles = f"{_name_role(pre)} to {_name_role(post)}"
+            raise refuse(f"connections from {roles}", "put recurrent e-prop neurons between")
+        if self.variant == "interval" and not synapse.plastic and pre.role == "recurrent":
+            raise refuse(f"{synapse.base} from e-prop neurons of the interval variant",
+                         "use an e-prop synapse with eta = 0 by CopyModel")  # fmt: skip
+        if synapse.base == "eprop_synapse_bsshslm_2020" and post.role == "recurrent" and self._readout is not None:
+            tau = self._readout.params.tau_m
+            for index, place in members:
+                taus = np.asarray(self.bundles[index].tau_m_readout)
+                taus = taus[place] if taus.ndim else taus
+                if np.any(taus != tau):
+                    raise refuse(f"tau_m_readout = {np.ravel(taus)[0]:g} that is not tau_m = {tau:g} of the readouts",
+                                 "give the synapses the readouts' tau_m")  # fmt: skip
+        if synapse.base.startswith("eprop_learning_signal") and np.any(delay != 1):
+            raise refuse("learning signals with a delay of several steps", "give them one step")
+
+    def _add_trains(self, index: int, bundle: Bundle, place: np.ndarray) -> None:
+        """Each connection of a Poisson generator is a train of its own."""
+        model, n = self.wiring.model, len(place)
+        population = model.inputs(f"Poisson trains {index}", n)
+        self.wiring.trains.add(bundle.source[place], model.offset(population) + np.arange(n), np.array(0))
+        post = self._find_owners(bundle.target[place])
+        delay = np.broadcast_to(bundle.delay, len(bundle))[place]
+        for k in np.unique(post):
+            mine, group = np.flatnonzero(post == k), self.groups[k]
+            if group.population.role != "recurrent":
+                role = _name_role(group.population)
+                raise refuse(f"connections from poisson_generator to {role}", "drive neurons by it")
+            self.wiring.fixed = True
+            model.connect(
+                population, group.population, "explicit", weight=bundle.weight[place][mine], delay=delay[mine],
+                name=f"Poisson trains {index} -> {group.population.name}", source=mine,
+                target=np.searchsorted(group.ids, bundle.target[place][mine]), plastic=False,
+            )  # fmt: skip
+
+
+def is_among(ids: np.ndarray, wanted: np.ndarray) -> bool:
+    """Whether some nodes are wanted; `wanted` says so of each node."""
+    return bool(np.any(wanted[ids]))
+
+
+def _take(column: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Entries at ascending places, without a copy if these are all."""
+    return column if len(place) == len(column) else column[place]
+
+
+def _join(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Columns one after the other, a single one without a copy."""
+    return columns[0] if len(columns) == 1 else np.concatenate(columns)
+
+
+def _find_places(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Places of some of ascending ids."""
+    return wanted - ids[0] if len(ids) == ids[-1] - ids[0] + 1 else np.searchsorted(ids, wanted)
+
+
+def _name_role(population: Population) -> str:
+    return {"input": "inputs", "current": "current generators", "recurrent": "e-prop neurons"}.get(
+        population.role, "readouts"
+    )

@@ -1,0 +1,119 @@
+"""What a rule must offer by which the synapses of a projection are chosen."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import InputError
+from ..sonata.edges import MAX_DELAY, Piece
+from . import parameters
+
+NUMBER = int | float | np.number
+
+
+class Rule(ABC):
+    """A way to choose the synapses of a projection; `topology` draws them, unless the rule is `streamed`.
+
+    A new rule is a subclass in `rules` with its number and its draw in `topology.pyx`, or one in `streamed_rules` with
+    its `pieces`; and one entry of `RULES`.
+
+    Attributes
+    ----------
+    code : int
+        Number of the rule in `topology`, -1 if `topology` does not draw it.
+    options : tuple of str
+        Arguments of `Model.connect` that the rule needs.
+    reaches_all : bool
+        Whether each source reaches all targets (but itself, without autapses).
+    shuffles : bool
+        Whether its draw without multapses shuffles the numbers of the sources.
+    streamed : bool
+        Whether synapses come from `pieces`, not from `topology`.
+    """
+
+    code: ClassVar[int]
+    options: ClassVar[tuple[str, ...]] = ()
+    reaches_all: ClassVar[bool] = False
+    shuffles: ClassVar[bool] = False
+    streamed: ClassVar[bool] = False
+
+    def pieces(self, seed: int, projection: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:
+        """Yield the synapses onto the targets [low, high) of the population, weights only if asked for.
+
+        Parameters
+        ----------
+        seed : int
+            Seed of the model.
+        projection : Projection
+            The checked projection.
+        low, high : int
+            Half-open range of targets, ids in the population.
+        weights : bool
+            Whether weights are needed; else they may be 0, as for counting.
+
+        Yields
+        ------
+        Piece
+            Sources, targets, delays in steps and weights of some synapses.
+        """
+        raise NotImplementedError
+
+    def fields(self, here: str, projection: Any) -> dict[str, Any]:
+        """Return the fields of a checked projection that replace the given ones.
+
+        Parameters
+        ----------
+        here : str
+            Start of the messages.
+        projection : Projection
+            As given.
+
+        Returns
+        -------
+        dict
+            Name of the field to its checked value.
+
+        Raises
+        ------
+        InputError
+            Names the value and the bound.
+        """
+        weight = projection.weight
+        if isinstance(weight, NUMBER):
+            weight = parameters.validate(parameters.Constant, {"value": float(weight)}, here)
+        if not isinstance(weight, parameters.Constant | parameters.Normal | parameters.Uniform):
+            raise InputError(f"{here}: weight of rule '{projection.rule}' must be a number, Normal or Uniform")
+        delay = _delay_range(here, projection.delay)
+        self.check(here, projection)
+        return {"weight": weight, "delay": delay}
+
+    def check(self, here: str, projection: Any) -> None:  # noqa: B027, there may be nothing to check
+        """Raise `InputError`, starting with `here`, unless the options of a projection can be drawn."""
+
+    @abstractmethod
+    def indegree(self, projection: Any) -> float:
+        """Return the mean number of synapses onto one target."""
+
+    @abstractmethod
+    def silent(self, projection: Any, first: int, last: int) -> float:
+        """Return the probability that a source has no synapse onto the targets [first, last) of the population."""
+
+    def density(self, projection: Any) -> float:
+        """Return the probability of a synapse between a source and a target."""
+        return self.indegree(projection) / projection.pre.size
+
+
+def has_whole_value(value: Any) -> bool:
+    """Return whether a value is a whole number, as an integer or a float."""
+    return isinstance(value, NUMBER) and not isinstance(value, bool) and abs(value) < 2**63 and value == int(value)
+
+
+def _delay_range(here: str, delay: Any) -> tuple[int, int]:
+    ends = (delay, delay) if np.ndim(delay) == 0 else tuple(delay)
+    if len(ends) != 2 or not all(map(has_whole_value, ends)) or not 1 <= ends[0] <= ends[1] <= MAX_DELAY:
+        raise InputError(f"{here}: delay = {delay} must be whole steps of at least 1, lowest first, up to {MAX_DELAY}")
+    return int(ends[0]), int(ends[1])

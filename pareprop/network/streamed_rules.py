@@ -1,0 +1,177 @@
+"""Rules whose synapses come in pieces: degrees, distances and SONATA files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import rng
+from ..errors import InputError
+from ..sonata.edges import Piece
+from . import degrees, space
+from .parameters import Constant, Normal
+from .rule_base import NUMBER, Rule
+
+
+class LognormalDegrees(Rule):
+    """In-degrees log-normal about `indegree`; sources drawn by log-normal weights, none twice for a target."""
+
+    code = -1
+    options = ("indegree", "sigma_in", "sigma_out")
+    streamed = True
+
+    def check(self, here: str, projection: Any) -> None:
+        """Raise `InputError` unless the mean can be reached."""
+        limit = degrees.AT_MOST * projection.n_choices
+        if not isinstance(projection.indegree, NUMBER) or not 0 <= projection.indegree <= limit:
+            indegree = projection.indegree
+            raise InputError(f"{here}: indegree = {indegree} must lie in [0, {limit:g}], half of the sources")
+        for name in ("sigma_in", "sigma_out"):
+            if not isinstance(value := getattr(projection, name), NUMBER) or not 0 <= value <= 5:
+                raise InputError(f"{here}: {name} = {value} must lie in [0, 5]")
+
+    def pieces(self, seed: int, projection: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:
+        """Yield the synapses onto some targets."""
+        drawn = degrees.draw(
+            seed, projection.name, projection.pre.size, projection.n_choices, projection.indegree,
+            projection.sigma_in, projection.sigma_out, (low, high),
+        )  # fmt: skip
+        for synapses in drawn:
+            yield make_piece(seed, projection, *synapses, weights)
+
+    def indegree(self, projection: Any) -> float:
+        """Return the mean number of synapses onto one target."""
+        return float(degrees.list_indegrees(projection.n_choices, projection.indegree, projection.sigma_in).mean())
+
+    def silent(self, projection: Any, first: int, last: int) -> float:
+        """Return the probability that a source has no synapse onto some targets."""
+        return degrees.compute_silent(
+            projection.n_choices, projection.indegree, projection.sigma_in, projection.sigma_out, last - first
+        )
+
+
+class DistanceDependent(Rule):
+    """At most one synapse per pair, with `probability` times the profile of the distance of `space`."""
+
+    code = -1
+    options = ("probability", "space")
+    streamed = True
+
+    def check(self, here: str, projection: Any) -> None:
+        """Raise `InputError` unless `probability` lies in [0, 1] and positions that are given fit the populations."""
+        if not (isinstance(projection.probability, NUMBER) and 0 <= projection.probability <= 1):
+            raise InputError(f"{here}: probability = {projection.probability} must lie in [0, 1]")
+        for name, population in (("sources", projection.pre), ("targets", projection.post)):
+            positions = getattr(projection.space, name)
+            shape = (population.size, len(projection.space.extent))
+            if positions is not None and np.shape(positions) != shape:
+                raise InputError(f"{here}: space: {name} have shape {np.shape(positions)}, must be {shape}")
+            if positions is not None and not np.all(np.isfinite(positions)):
+                raise InputError(f"{here}: space: {name} hold values that are not finite")
+
+    def pieces(self, seed: int, projection: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:
+        """Yield the synapses onto some targets."""
+        ends, leaves_out_self = (projection.pre.name, projection.post.name), projection.n_choices < projection.pre.size
+        drawn = space.draw(
+            projection.space, seed, projection.name, ends, projection.pre.size, leaves_out_self,
+            projection.probability, (low, high),
+        )  # fmt: skip
+        for synapses in drawn:
+            yield make_piece(seed, projection, *synapses, weights)
+
+    def indegree(self, projection: Any) -> float:
+        """Return the mean number of synapses onto one target, as if there were no borders."""
+        itself = projection.pre == projection.post  # at distance 0
+        others = projection.space.mean() * (projection.pre.size - itself)
+        return projection.probability * (others + (itself and projection.allow_autapses))
+
+    def silent(self, projection: Any, first: int, last: int) -> float:
+        """Return the probability that a source has no synapse onto some targets, which are anywhere but for itself."""
+        others = 1.0 - projection.probability * projection.space.mean()
+        if projection.pre != projection.post or first == last:
+            return others ** (last - first)
+        itself = 1.0 - projection.probability * projection.allow_autapses
+        among = (last - first) / projection.pre.size  # share of the sources that are among the targets
+        return others ** (last - first) * (1.0 - among + among * itself / others) if others else 0.0
+
+
+class Sonata(Rule):
+    """Edges of a SONATA file."""
+
+    code = -1
+    options = ("edges",)
+    streamed = True
+
+    def fields(self, here: str, projection: Any) -> dict[str, Any]:
+        """Return the delays that occur in the file, in steps."""
+        return {"weight": None, "delay": projection.edges.delays if projection.edges.n_edges else np.ones(1, np.int64)}
+
+    def pieces(self, seed: int, projection: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:
+        """Yield the edges onto some targets."""
+        return projection.edges.pieces(low, high)
+
+    def indegree(self, projection: Any) -> float:
+        """Return the mean number of synapses onto one target."""
+        return projection.edges.n_edges / projection.post.size
+
+    def silent(self, projection: Any, first: int, last: int) -> float:
+        """Return the probability that a source has no synapse onto some targets, as if edges were anywhere."""
+        return (1.0 - 1.0 / projection.pre.size) ** (self.indegree(projection) * (last - first))
+
+
+def make_piece(
+    seed: int, projection: Any, targets: np.ndarray, counts: np.ndarray, source: np.ndarray, weights: bool
+) -> Piece:
+    """Draw delays and weights of synapses: number k of the target's streams is for its k-th synapse.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the model.
+    projection : Projection
+        The checked projection.
+    targets, counts : np.ndarray
+        int64 (n_targets,), targets and their numbers of synapses.
+    source : np.ndarray
+        int64 (n_synapses,), sources of all of them, target after target.
+    weights : bool
+        Whether weights are needed; else they are 0.
+
+    Returns
+    -------
+    Piece
+        The synapses, target after target.
+    """
+    low, high = projection.delay
+    delay = np.full(len(source), low)
+    if high > low:
+        uniform = _draw_each(rng.uniform, seed, projection, "delay", targets, counts)
+        delay += np.floor(uniform * (high - low + 1)).astype(np.int64)
+    weight = _draw_weights(seed, projection, targets, counts) if weights else np.zeros(len(source))
+    if weights and projection.normalized:
+        weight /= np.sqrt(np.repeat(counts, counts))
+    return Piece(source, np.repeat(targets, counts), delay, weight)
+
+
+def _draw_each(draw: Any, seed: int, projection: Any, what: str, targets: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Draw as many numbers of each target's random stream as it has synapses, targets of like counts together."""
+    drawn = np.empty(counts.sum())
+    starts = np.cumsum(counts) - counts
+    key, order = rng.key(seed, f"{projection.name}/{what}"), np.argsort(counts, kind="stable")
+    for some in np.array_split(order, max(1, len(order) // 256)):
+        most = int(counts[some].max(initial=0))
+        if most:
+            numbers, inside = draw(key, targets[some], most), np.arange(most) < counts[some][:, None]
+            drawn[(starts[some][:, None] + np.arange(most))[inside]] = numbers[inside]
+    return drawn
+
+
+def _draw_weights(seed: int, projection: Any, targets: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    kind = projection.weight
+    if isinstance(kind, Constant):
+        return np.full(counts.sum(), kind.value)
+    if isinstance(kind, Normal):
+        return kind.mean + kind.std * _draw_each(rng.normal, seed, projection, "weight", targets, counts)
+    return kind.low + (kind.high - kind.low) * _draw_each(rng.uniform, seed, projection, "weight", targets, counts)

@@ -1,0 +1,105 @@
+"""Every block of code of the handbook runs, its tables hold all that the registries do, its first page leads to all."""
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pages import ROOT, blocks, furnish
+
+from pareprop.network.losses import LOSSES
+from pareprop.network.neurons import NEURON_MODELS, READOUT_MODELS, SURROGATES
+from pareprop.network.optimizers import OPTIMIZERS
+from pareprop.network.rules import RULES
+
+HANDBOOK = ROOT / "scripts" / "handbook"
+PAGES = sorted(HANDBOOK.glob("*.md"))
+SHELL = "import subprocess; subprocess.run(['bash', '-euo', 'pipefail', '-c', {!r}], check=True)\n"
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("sphinx", reason="the handbook needs the extra 'docs'")
+    monkeypatch.syspath_prepend(str(HANDBOOK))
+    import tables
+
+    return tables
+
+
+def script(page: Path) -> str:
+    """The blocks of a page as one script of Python, in which those of the shell are calls."""
+    return "\n".join(
+        block.text if block.language == "python" else SHELL.format(block.text) for block in blocks(page) if block.runs
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+@pytest.mark.parametrize("page", [page for page in PAGES if script(page)], ids=lambda page: page.stem)
+def test_blocks_run(page: Path, tmp_path: Path) -> None:
+    """In a folder of their own, from top to bottom; those of Python share their names."""
+    environment = furnish(tmp_path)
+    command = [sys.executable, "-W", "error", "-c", script(page)]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def test_most_blocks_are_run() -> None:
+    """What is not run says why, or is an installation or a batch job; other languages are only shown."""
+    found = [block for page in PAGES for block in blocks(page)]
+    assert {block.language for block in found} <= {"sh", "python"}
+    assert sum(block.runs for block in found) > 0.85 * len(found) > 20
+
+
+def test_every_page_is_in_the_contents() -> None:
+    contents = re.findall(r"^/?([\w./]+)$", (HANDBOOK / "index.md").read_text(), re.M)
+    assert {page.stem for page in PAGES} - {"index"} <= set(contents)
+    rooms = {str(path.relative_to(ROOT).with_suffix("")) for path in ROOT.glob("pareprop/**/*.md")}
+    assert rooms | {"README", "jobs/README", "scripts/README", ".github/CONTRIBUTING"} <= set(contents)
+
+
+def test_tables_hold_all_of_the_registries(tables) -> None:
+    """Each name stands in its table, each parameter with a meaning."""
+    for name, registry in (
+        ("losses", LOSSES),
+        ("optimizers", OPTIMIZERS),
+        ("rules", RULES),
+        ("surrogates", SURROGATES),
+    ):
+        text = "\n".join(tables.TABLES[name]())
+        assert all(f'`"{key}"`' in text for key in registry), name
+    cells = [kind for models in NEURON_MODELS.values() for kind in models.values()]
+    for name, kinds in (("neurons", cells), ("readouts", READOUT_MODELS.values()), ("optimizers", OPTIMIZERS.values())):
+        text = "\n".join(tables.TABLES[name]())
+        for key in {key for kind in kinds for key in kind.model_fields} - {"type"}:
+            assert re.search(rf"^\| `{key}` \|", text, re.M), f"{name}: {key}"
+
+
+def test_tables_name_defaults_units_and_bounds(tables) -> None:
+    """Those of NEST 3.10, written down by hand."""
+    found = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:5] for line in tables.TABLES["neurons"]()}
+    assert found["`C_m`"] == ["`250`", "pF", "above 0", "Capacitance in pF."]
+    assert found["`V_th`"][:3] == ["`-55`", "mV", ""]
+    assert found["`V_min`"][:3] == ["none", "mV", "at most V_th"]
+    assert found["`t_ref`"][:3] == ["`2`", "ms", "at least 0"]
+    assert found["`kappa`"][:3] == ["`0.97`", "", "at least 0, below 1"]
+    assert found["`f_target`"][:3] == ["`10`", "Hz", "at least 0"]
+    optimizers = "\n".join(tables.TABLES["optimizers"]())
+    assert (
+        "| `Wmin` | `-100` |  | at most Wmax |" in optimizers and "| `Wmax` | `100` |  | at least Wmin |" in optimizers
+    )
+
+
+def test_what_the_directive_writes_is_markdown(tables) -> None:
+    """As many cells in each row of a table as in its head."""
+    for name, make in tables.TABLES.items():
+        assert inspect.getdoc(make) or make.__name__ == "<lambda>"
+        width = 0
+        for line in make() if name != "commands" else ():
+            cells = len(re.findall(r"(?<!\\)\|", line))
+            width = cells if not width or not line else width
+            assert cells in (0, width) or line.startswith("| NEST"), f"{name}: {line}"
