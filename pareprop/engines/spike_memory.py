@@ -103,7 +103,7 @@ class SpikeMemory:
         neurons, loops = bool(rules.modes & {PREFIX, LOOP}), rules.rules[:, layout.MODE] == LOOP
         wanted = {
             "Y": neurons, "C": learns, "Y2": neurons and self.sets == 2, "moment": adam, "variance": adam,
-            "h": learns and self.network.model.loss is not None,
+            "h": learns and self.network.model.is_rewarded,
             "zbar": bool(np.any(loops & (rules.rules[:, layout.OWN_ZBAR] == 1))),
             "eps": bool(np.any(loops & (rules.rules[:, layout.ADAPTIVE] == 1))),
         }  # fmt: skip
@@ -132,7 +132,7 @@ class SpikeMemory:
         steps = (longest if self.uses(LOOP) else 1) + m + 2
         B, second = max(self.block, 1), self.sets == 2
         ends = (longest + m) // B + 3 if prefix else 0
-        online = self.network.model.loss is not None
+        online = self.network.model.is_rewarded
         rows = {"psi": steps, "L": steps, "F": steps if second or online else m + 2}
         rows |= {"R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
         rings = {name: aligned((length, n), self._real if name in RINGS else float) for name, length in rows.items()}

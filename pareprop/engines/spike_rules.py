@@ -89,10 +89,12 @@ def lags(model: Model) -> Lags:
 
 def require_known(model: Model) -> None:
     """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
-    if model.loss is not None:
+    if model.is_rewarded:
         _require_online(model)
+    elif model.loss is not None:
+        raise InputError(f"loss {type(model.loss).__name__} is for the interval variant, not for 'spike'")
     for readouts in model.of_role("readout"):
-        if model.loss is None and not LOSSES[readouts.params.loss].in_spike:
+        if not model.is_rewarded and not LOSSES[readouts.params.loss].in_spike:
             raise InputError(
                 f"population '{readouts.name}': loss = '{readouts.params.loss}' is for the interval variant, not for "
                 "'spike'"
@@ -140,7 +142,7 @@ def block_length(model: Model) -> int:
     """Return the steps of a block of prefix sums, for all populations that can use them; 0 if none can."""
     rates = [fastest_rate(population, model.dt_ms) for population in model.of_role("recurrent")]
     span = elementary.log(LOSS[model.precision])
-    if model.loss is not None:
+    if model.is_rewarded:
         discounts = model.loss.gamma * model.loss.lambda_
         rates = [rate for rate in rates if rate is not None and rate * ONLINE_BLOCK <= span]
         return ONLINE_BLOCK if rates and discounts**ONLINE_BLOCK * LOSS[model.precision] >= 1.0 else 0
@@ -150,7 +152,7 @@ def block_length(model: Model) -> int:
 
 def readout_block_length(model: Model) -> int:
     """Return the steps of a block of prefix sums of errors; 0 if readouts forget too fast for such sums."""
-    groups = model.of_role("readout") if model.loss is None else []  # with rewards windows are worked off
+    groups = model.of_role("readout") if not model.is_rewarded else []  # with rewards windows are worked off
     span = elementary.log(LOSS["double"]) * groups[0].params.tau_m / model.dt_ms if groups else 0.0
     length = int(min(LARGEST_BLOCK, span))
     return length if length >= SMALLEST_BLOCK else 0

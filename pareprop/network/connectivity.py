@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import InputError, quote
+from ..sonata import edges
 from ..sonata.edges import Edges
 from . import parameters
 from .optimizers import Optimizer
@@ -183,6 +184,26 @@ def check_ends(here: str, pre: Population, post: Population, feedback: str | Non
         raise InputError(
             f"{here}: feedback = '{feedback}' must be one of {', '.join(FEEDBACK)}, on a projection from readouts"
         )
+
+
+def delay_in_steps(here: str, delay: Any, delay_ms: Any, dt_ms: float) -> Any:
+    """Return the delay of a projection in steps, which is given in steps or in ms; None for neither: one step.
+
+    Raises
+    ------
+    InputError
+        If both are given, or `delay_ms` is no whole number of steps.
+    """
+    if delay_ms is None:
+        return 1 if delay is None else delay
+    if delay is not None:
+        raise InputError(f"{here}: delay = {quote(delay)} and delay_ms = {quote(delay_ms)}: give one of them")
+    try:
+        times = np.asarray(delay_ms, float)
+    except (TypeError, ValueError):
+        raise InputError(f"{here}: delay_ms = {quote(delay_ms)} must be one time in ms, or several") from None
+    steps = edges.steps(times.ravel(), dt_ms, False, lambda _: here, "").reshape(times.shape)
+    return int(steps) if not steps.ndim else tuple(steps.tolist()) if isinstance(delay_ms, tuple) else steps
 
 
 def make(here: str, projection: Projection) -> Projection:

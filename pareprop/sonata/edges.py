@@ -223,7 +223,10 @@ class Edges:
         return steps(delay_ms, self.dt_ms, self.round_delays, lambda k: f"edge {edge[k]} of '{self.name}'")
 
 
-def steps(delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: object) -> np.ndarray:
+def steps(
+    delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: object,
+    hint: str = "; round_delays = true rounds them",
+) -> np.ndarray:  # fmt: skip
     """Delays in whole steps; `name` gives the words for the k-th in a message."""
     exact = delay_ms / dt_ms
     whole = np.rint(exact)
@@ -236,7 +239,7 @@ def steps(delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: object) 
         k = int(np.argmax(wrong))
         raise InputError(
             f"{name(k)}: delay = {delay_ms[k]:g} ms must be whole steps of {dt_ms:g} ms from 1 to {MAX_DELAY}"
-            + ("" if round_delays else "; round_delays = true rounds them")
+            + ("" if round_delays else hint)
         )
     return whole.astype(np.int64)
 
