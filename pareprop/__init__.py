@@ -8,6 +8,7 @@ way: `scaling` and `runs` use `tasks`, `storage` and `plots`; `storage` uses `si
 from .engines.episode import Episode, Reply
 from .engines.sample import Sample
 from .errors import InputError, ParepropError, StateError
+from .network.losses import Loss
 from .network.model import Model
 from .network.optimizers import Adam, GradientDescent
 from .network.parameters import Normal, Uniform
@@ -25,6 +26,7 @@ __all__ = [
     "GradientDescent",
     "InputError",
     "LearningRate",
+    "Loss",
     "Model",
     "Normal",
     "Observer",

@@ -48,6 +48,17 @@ def on_ranks(n: int, commands: list[list[object]], **options) -> tuple[list[int]
     return [int(code) for code in codes[0].split()[1:]], output, done.stderr.splitlines()
 
 
+def verify_on_ranks(cases: list[str], held: str) -> None:
+    """Verify golden cases on 1, 2 and 3 ranks: each has one line with `held`, and all ranks give one digest."""
+    found = set()
+    for n in (1, 2, 3):
+        codes, output, errors = on_ranks(n, [["verify", *cases]])
+        assert (codes, errors) == ([0], [])
+        assert sum(held in line and line.endswith(": holds") for line in output) == len(cases)
+        found.update(digests(output))
+    assert len(found) == 1
+
+
 def digests(lines: list[str]) -> list[str]:
     """The digests among some lines of output."""
     found = (re.fullmatch(r"digest: ([0-9a-f]{64})", line) for line in lines)

@@ -61,6 +61,20 @@ def mpirun(
     return subprocess.CompletedProcess(ranks, process.returncode, output, errors)
 
 
+def run_on_each(numbers: tuple[int, ...], here: Path, *args: object) -> str:
+    """Run ``python *args`` on each of some numbers of ranks and return the output, which must be the same on all.
+
+    Modules in the folders `here` and above can be imported.
+    """
+    outputs = set()
+    for n in numbers:
+        done = mpirun(n, *args, env={"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"})
+        assert done.returncode == 0, done.stderr
+        outputs.add(done.stdout)
+    assert len(outputs) == 1
+    return outputs.pop()
+
+
 def kill_session(session: int) -> None:
     """Kill every process of a session, such as ranks that outlive their mpirun."""
     for entry in Path("/proc").iterdir():

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 import reference
 
+from pareprop import rng
+
 
 def returns(value, rewards, gamma, lambda_, after):
     """TD errors and advantages of one episode, as sums over all later steps; `after` follows the last value."""
@@ -90,3 +92,144 @@ def gradients(case, index, episode, loss):
     rate = net.z[start : start + T].sum(axis=0) / T
     g += (cells.c_reg * (rate - cells.f_target * net.dt) / T)[:, None] * sum_e
     return {"in": g[:, : net.n_in], "rec": g[:, net.n_in :], "out": g_out}, signal
+
+
+# ---- spike variant ---------------------------------------------------------------------------------------------------
+
+BLOCK = 32  # episodes begin at multiples of so many steps, at least one step after the one before
+
+
+class OnlineHistory(reference.History):
+    """With TD errors and discounts by the step in which the readouts make them known."""
+
+    def __init__(self, net):
+        super().__init__(net)
+        self.delta, self.discount = np.zeros(net.n_steps + 99), np.ones(net.n_steps + 99)
+        self.L = {}  # learning signals, by the feedback of the step in which they arrive
+
+    def project(self, t):
+        """What readouts tell neurons in step t is of the history step that made it."""
+        net = self.net
+        u = t - net.d_out - net.d_fb
+        self.L[u] = net.w_fb @ self.error(u + net.d_out)
+
+
+class OnlineNeuronRow(reference.NeuronRow):
+    def __init__(self, net, targets, weights, cutoff):
+        super().__init__(net, targets, weights, cutoff)
+        self.d_out, self.h = net.d_out, np.zeros(len(targets))
+
+    def work(self, u, z, history):
+        if u < 0:
+            return np.zeros(len(self.targets))
+        cells = history.net
+        self.zbar = self.alpha * self.zbar + z
+        e = cells.psi[u, self.targets] * (self.zbar - self.beta * self.eps)
+        self.eps = self.rho * self.eps + e
+        self.ebar = self.kappa * self.ebar + e
+        self.ereg = self.kappa_reg * self.ereg + (1.0 - self.kappa_reg) * e
+        g = history.delta[u + self.d_out] * self.h + history.F[u, self.targets] * self.ereg
+        self.h = history.discount[u + self.d_out] * self.h + history.L[u][self.targets] * self.ebar
+        return g
+
+
+class OnlineReadoutRow(reference.ReadoutRow):
+    def __init__(self, net, targets, weights, cutoff):
+        super().__init__(net, targets, weights, cutoff)
+        self.h = np.zeros(len(targets))
+
+    def work(self, u, z, history):
+        self.zbar = self.kappa * self.zbar + z
+        if u < 0:
+            return np.zeros(len(self.targets))
+        g = history.delta[u] * self.h
+        self.h = history.discount[u] * self.h + history.error(u)[self.targets] * self.zbar
+        return g
+
+
+def run_online(case, task, loss, n_episodes):
+    """Learning within episodes of a corridor: weights after a flush, and what happened.
+
+    Every synapse follows the rule step by step; the environment is stepped by hand.
+    """
+    total = n_episodes * BLOCK * (task.n_steps // BLOCK + 1)
+    n_out = len(case["w_out"])
+    net = reference.Network(case | {"inputs": np.zeros((total, task.n_inputs)), "targets": np.zeros((total, n_out))})
+    infinite, in_out = np.full(net.n_rec, np.inf), np.full(net.w_out.shape, net.d_out)
+    d_in = np.broadcast_to(np.asarray(case.get("d_in", 1), int), net.w_in.shape) - 1
+    p_in = reference.Projection(net, net.w_in, d_in, OnlineNeuronRow, infinite)
+    p_rec = reference.Projection(net, net.w_rec, net.d_rec, OnlineNeuronRow, infinite)
+    p_out = reference.Projection(net, net.w_out, in_out, OnlineReadoutRow, np.full(net.n_out, np.inf))
+    history, start, happened = OnlineHistory(net), 0, []
+
+    def follow():
+        if case.get("feedback") == "symmetric":
+            net.w_fb = np.where(np.isnan(case["w_fb"]), 0.0, np.nan_to_num(p_out.final_weights().T))
+
+    def step(t):
+        history.project(t)
+        arriving = p_in.deliver(t, net.inputs, history) + p_rec.deliver(t, net.z, history)
+        arriving_out = p_out.deliver(t, net.z, history)
+        net.step_neurons(t, arriving)
+        history.record_rate(t)
+        follow()
+        return net.readouts.step(arriving_out, first=t == 0)
+
+    follow()
+    for index in range(n_episodes):
+        draws = rng.uniform(rng.key(task.seed, "train/actions"), [index], task.most)[0]
+        episode, place, n, before = task.episode(index), 2, 0, None
+        filled = task.first + task.sensor_delay
+        net.inputs[start : start + filled] = episode.raster[:filled] < 0.1 + 0.12 * place
+        t = start
+        while True:
+            signal = step(t)
+            if t < start + task.first or (t - start - task.first) % task.period:
+                t += 1
+                continue
+            pi = softmax(signal[:-1])
+            action = int(draws[n] >= pi[0])
+            if before is not None:
+                reward, value, bonus = before
+                history.delta[t] = reward + bonus + loss["gamma"] * signal[-1] - value
+            history.discount[t] = 0.0 if before is None else loss["gamma"] * loss["lambda_"]
+            net.error[t] = np.append(pi, -loss["c_V"])
+            net.error[t, action] -= 1.0
+            place, n = place + (1 if action else -1), n + 1
+            before = 1.0 if place == 4 else -0.1, signal[-1], -loss["c_H"] * np.sum(pi * np.log(pi))
+            happened.append((index, action, before[0], signal[-1]))
+            over = place in (0, 4)
+            if not over:
+                room = max(min(task.period, task.n_steps - filled), 0)
+                shown = episode.raster[filled : filled + room] < 0.1 + 0.12 * place
+                net.inputs[start + filled : start + filled + room] = shown
+                filled += room
+            t += 1
+            if over or n == task.most:
+                break
+        after = 0.0
+        if not over and task.bootstrap and t - start + task.period <= task.n_steps:
+            for _ in range(task.period):
+                after = step(t)[-1]
+                t += 1
+        history.delta[t] = before[0] + before[2] + loss["gamma"] * after - before[1]
+        net.inputs[t:] = False
+        end = (t // BLOCK + 1) * BLOCK
+        while t < end:
+            step(t)
+            t += 1
+        start = end
+    net.n_steps = start
+    last = start + net.d_out + net.d_fb - 1
+    for t in range(start, last + 1):  # the last spikes arrive, then one more everywhere
+        history.project(t)
+        for projection, spikes in ((p_in, net.inputs[:start]), (p_rec, net.z[:start]), (p_out, net.z[:start])):
+            if t < last:
+                projection.deliver(t, spikes, history)
+            else:
+                for row in (row for rows in projection.rows.values() for row in rows):
+                    row.arrive(t, history)
+        if t < last:
+            follow()
+    weights = {"in": p_in.final_weights(), "rec": p_rec.final_weights(), "out": p_out.final_weights()}
+    return weights, happened, net.z[:start]

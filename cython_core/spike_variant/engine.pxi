@@ -20,7 +20,8 @@ from pareprop.core.neurons cimport (
 from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, descent_step
 from pareprop.core.precision cimport total_of
 from pareprop.core.spike_variant.window_steps cimport (
-    CHUNK, WINDOW, collect, credit, credit_both, decay, eligibility, eligibility_adaptive, filter_own, repeat,
+    CHUNK, WINDOW, collect, credit, credit_both, credit_online, decay, eligibility, eligibility_adaptive, filter_own,
+    repeat,
 )
 from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog, Spikes
@@ -28,6 +29,13 @@ from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
 from pareprop.core.surrogates cimport surrogate
 
 include "prefix_sums.pxi"
+
+cdef enum:        # rows of Online.ends and of its sums
+    OF_R = 0
+    OF_A = 1
+    OF_D = 2
+    OF_S = 3
+    OF_U = 4
 
 cdef enum:        # phases of a step
     DELIVER = 0
@@ -86,6 +94,7 @@ cdef class Rows:
     cdef public double[:, ::1] watched             # (n_steps, k), OUT, NaN where none arrives
     cdef public real[::1] weight
     cdef public real[::1] Y, C, Y2                 # of the prefix sums; ebar, minus the gradient, ereg
+    cdef public real[::1] h                        # with rewards: traces that TD errors meet, see online_td.pxi
     cdef public real[::1] zbar, eps                # own filtered spikes, adaptation's part of the eligibility
     cdef public real[::1] moment, variance         # of Adam
 
@@ -172,6 +181,22 @@ cdef class Recorder:
         bind(self, values)
 
 
+cdef class Online:
+    """TD errors of the latest steps, and the sums that they need, see online_td.pxi."""
+
+    cdef public bint in_use
+    cdef public int64_t d_out                      # steps from neurons to readouts
+    cdef public double[::1] delta, discount        # (steps,), rings by step of the readouts: delta_u, q_u
+    cdef public double[::1] S, U                   # (n,)
+    cdef public double[::1] now_                   # (2,), Q and G
+    cdef public double[:, :, ::1] ends             # (n_ends, 5, n), sums at ends of blocks
+    cdef public double[:, ::1] end_factors         # (n_ends, 2), Q there, and what h is multiplied with
+    cdef public uint8_t[::1] last                  # (n_ends,), 1: an episode ends with this block
+
+    def __init__(self, values):
+        bind(self, values)
+
+
 cdef class Engine:
     """Runs this rank's neurons and readouts with their incoming synapses."""
 
@@ -181,6 +206,7 @@ cdef class Engine:
     cdef readonly Feedback feedback
     cdef readonly Histories histories
     cdef readonly Sums sums
+    cdef readonly Online online
     cdef public Channel channel
     cdef public Sample sample
     cdef public Recorder recorder
@@ -209,6 +235,7 @@ cdef class Engine:
         Feedback feedback not None,
         Histories histories not None,
         Sums sums not None,
+        Online online not None,
         SpikeLog inputs not None,
         int64_t m,
         int64_t fold_steps,
@@ -217,7 +244,7 @@ cdef class Engine:
     ):
         self.neurons, self.readouts, self.feedback = neurons, readouts, feedback
         self.incoming, self.outgoing, self.mirror = incoming, outgoing, mirror
-        self.histories, self.sums = histories, sums
+        self.histories, self.sums, self.online = histories, sums, online
         self.inputs = inputs
         self.m, self.fold_steps, self.lead, self.alone = m, fold_steps, lead, alone
 
@@ -262,6 +289,12 @@ cdef class Engine:
             find_errors(self, t)
         lap(&self.watch, UPDATE)
 
+    def tell(self, int64_t t, const double[::1] error, double delta, double discount):
+        """Errors of the readouts in step t, the latest one or the next, and the TD error that is known then."""
+        cdef int64_t row = t % self.online.delta.shape[0]
+        self.histories.error_ring[row, :] = error
+        self.online.delta[row], self.online.discount[row] = delta, discount
+
     def flush(self, int64_t n_steps):
         """Let spikes in flight arrive, then one more arrival at every synapse in step `n_steps` + m."""
         cdef int64_t t
@@ -269,6 +302,8 @@ cdef class Engine:
             for t in range(n_steps, n_steps + self.m + 1):
                 self.histories.error_ring[t % self.histories.error_ring.shape[0]][:] = 0.0
                 sum_errors(self, t)
+                if self.online.in_use:
+                    clear_online(self.online, t)
             for t in range(n_steps, n_steps + self.m + 1):
                 learn_step(self, t - self.m - 1)
                 if t < n_steps + self.m:
@@ -287,3 +322,4 @@ include "steps.pxi"
 include "arrivals.pxi"
 include "windows.pxi"
 include "prefix_rows.pxi"
+include "online_td.pxi"

@@ -9,7 +9,7 @@ cdef bint arrive_prefix(
     cdef bint entered = engine.m == 1
     cdef double d = 0.0, Z
     cdef Crossing crossing
-    if engine.sums.sets == 1:
+    if engine.sums.sets == 1 and not engine.online.in_use:
         crossing = last_crossing(engine, e, rows, b, row)
         Z = rows.Z[row]
         if entered:
@@ -112,7 +112,8 @@ cdef inline Cell* end_of(double[:, :, ::1] ends, int64_t block) noexcept nogil:
 
 cdef inline bint uses_cells(Engine engine, Rows rows, int64_t b) noexcept nogil:
     """Whether spikes arrive in the cells of the targets; in a dense block the targets are neighbours anyway."""
-    return engine.sums.sets == 1 and rows.rules[b, MODE] == PREFIX and not rows.blocks[b, DENSE]
+    cdef bint plain = engine.sums.sets == 1 and not engine.online.in_use
+    return plain and rows.rules[b, MODE] == PREFIX and not rows.blocks[b, DENSE]
 
 
 cdef inline double unit(Engine engine, int64_t p, int64_t u, int64_t b) noexcept nogil:
@@ -140,6 +141,9 @@ cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int
     rows.Z[row] += d
     if p == max(e, 0) // engine.sums.block * engine.sums.block:          # at its start all sums of a block are 0
         return
+    if engine.online.in_use:
+        enter_online(engine, rows, row, before, d)
+        return
     if uses_cells(engine, rows, b):
         enter_row(start, stop, ahead, &rows.target[0], d, cells_of(engine), &rows.Y[0], &rows.C[0])
         return
@@ -151,12 +155,18 @@ cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int
 
 
 cdef void owe_all(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
+    if engine.online.in_use:
+        owe_online(engine, rows, row, start, stop, -1)
+        return
     owe(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A[0], &engine.sums.D[0], &rows.Y[0], &rows.C[0])
     if engine.sums.sets == 2:
         owe(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A2[0], &engine.sums.D2[0], &rows.Y2[0], &rows.C[0])
 
 
 cdef void charge_all(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
+    if engine.online.in_use:
+        owe_online(engine, rows, row, start, stop, 1)
+        return
     charge(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A[0], &engine.sums.D[0], &rows.Y[0], &rows.C[0])
     if engine.sums.sets == 2:
         charge(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A2[0], &engine.sums.D2[0], &rows.Y2[0],
@@ -166,8 +176,14 @@ cdef void charge_all(Engine engine, Rows rows, int64_t row, int64_t start, int64
 cdef void advance_prefix(Engine engine, int64_t e, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """Bring the row into the block of step e."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], wanted = max(e, 0) // engine.sums.block
+    cdef int64_t end
     cdef Crossing crossing
     while rows.books[row, CURSOR] < wanted:
+        if engine.online.in_use:
+            end = rows.books[row, CURSOR] % engine.online.ends.shape[0]
+            cross_online(rows, row, engine.sums.alpha_powers[b, engine.sums.block + 1], shrink(engine, b, 1),
+                         engine.online.ends[end], engine.online.end_factors[end, 0], engine.online.end_factors[end, 1])
+            continue
         crossing = next_crossing(engine, rows, b, row)
         cross_row(start, stop, &rows.target[0], crossing, &rows.Y[0], &rows.C[0])
         if engine.sums.sets == 2:

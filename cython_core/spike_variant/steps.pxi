@@ -81,6 +81,10 @@ cdef void copy_mirror(Engine engine) noexcept nogil:
 cdef void find_errors(Engine engine, int64_t t) noexcept nogil:
     """Errors of step t, and the sums that need them."""
     cdef int64_t k, s = t - engine.sample.origin, row = t % engine.histories.error_ring.shape[0]
+    if engine.online.in_use:                     # told after the action is drawn
+        engine.histories.error_ring[row, :] = 0.0
+        clear_online(engine.online, t + 1)
+        return
     take_errors(engine.readouts, engine.channel.signal, s, engine.sample.window[s], engine.sample.target_signal[s])
     for k in range(engine.readouts.error.shape[1]):
         engine.histories.error_ring[row, k] = engine.readouts.error[s, k]
@@ -125,12 +129,14 @@ cdef void learn_step(Engine engine, int64_t u) noexcept nogil:
     if u < 0:
         return
     project_errors(engine.feedback, engine.histories, u, engine.m)
-    if engine.sums.sets == 1:                    # L + (1 - kappa_reg) F is all that synapses need
+    if engine.sums.sets == 1 and not engine.online.in_use:     # L + (1 - kappa_reg) F is all that synapses need
         for p in range(engine.neurons.pieces.shape[0]):
             add_rates(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST],
                       1.0 - engine.sums.powers[p, 3, 1], engine.histories.F[u % engine.histories.F.shape[0]],
                       engine.histories.L[u % engine.histories.L.shape[0]])
-    if engine.sums.in_use:
+    if engine.online.ends.shape[0] > 0:
+        extend_online(engine.online, engine.sums, engine.histories, engine.neurons.pieces, u, u % (engine.m + 1))
+    elif engine.sums.in_use:
         extend_sums(engine.sums, engine.neurons, engine.histories, u, u % (engine.m + 1))
 
 

@@ -81,6 +81,18 @@ cdef inline void credit_both(
         owed[i] = owed[i] - (L[i] * ebar[i] + F[i] * ereg[i])
 
 
+cdef inline void credit_online(
+    int64_t n, real kappa, real share, real delta, real discount, const real* e, const real* L, const real* F,
+    real* ebar, real* h, real* owed
+) noexcept nogil:
+    """As `credit` with rewards: g += delta h; h = discount h + L ebar; g += share F ebar, share = 1 - kappa_reg."""
+    cdef int64_t i
+    for i in range(n):
+        ebar[i] = kappa * ebar[i] + e[i]
+        owed[i] = owed[i] - (delta * h[i] + share * F[i] * ebar[i])
+        h[i] = discount * h[i] + L[i] * ebar[i]
+
+
 cdef inline void decay(
     int64_t start,
     int64_t stop,

@@ -144,8 +144,8 @@ cdef void work_chunk(
 
     If `fused`, a step of the optimizer with each of the `rates` follows each step of the history.
     """
-    cdef int64_t i, place, width = stop - start
-    cdef bint second = engine.sums.sets == 2
+    cdef int64_t i, place, seen, width = stop - start
+    cdef bint online = engine.online.in_use, second = engine.sums.sets == 2 or online
     cdef real kappa = rows.constants[b, KAPPA], kappa_reg = rows.constants[b, KAPPA_REG]
     cdef const uint32_t* target = &rows.target[start]
     cdef real[CHUNK] alpha, rho, beta, psi_found, L_found, F_found, e
@@ -178,7 +178,12 @@ cdef void work_chunk(
                 F = &engine.histories.F[place, dense]
             else:
                 collect(width, dense, target, &engine.histories.F[place, 0], F_found)
-            credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
+            if online:
+                seen = (first + i + engine.online.d_out) % engine.online.delta.shape[0]
+                credit_online(width, kappa, 1.0 - kappa_reg, engine.online.delta[seen], engine.online.discount[seen], e,
+                              L, F, &rows.Y[start], &rows.h[start], &rows.C[start])
+            else:
+                credit_both(width, kappa, kappa_reg, e, L, F, &rows.Y[start], &rows.Y2[start], &rows.C[start])
         else:
             credit(width, kappa, e, L, &rows.Y[start], &rows.C[start])
         if fused:
@@ -190,12 +195,18 @@ cdef void work_readout(
     Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
     int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
-    """g += E zbar; as in `work_chunk`."""
+    """g += E zbar, or with rewards as in online_td.pxi; as in `work_chunk`."""
+    cdef double error
     cdef int64_t i, k, seen = first % engine.histories.error_ring.shape[0]
     cdef Adam adam = adam_of(rows, b)
     for i in range(n):
         for k in range(start, stop):
-            rows.C[k] -= engine.histories.error_ring[seen, rows.first_error + rows.target[k]] * traces[i]
+            error = engine.histories.error_ring[seen, rows.first_error + rows.target[k]]
+            if engine.online.in_use:
+                rows.C[k] -= engine.online.delta[seen] * rows.h[k]
+                rows.h[k] = engine.online.discount[seen] * rows.h[k] + error * traces[i]
+            else:
+                rows.C[k] -= error * traces[i]
         if fused:
             step(stop - start, rates[i], adam, rows, b, row, start)
         seen = seen + 1 if seen + 1 < engine.histories.error_ring.shape[0] else 0

@@ -203,6 +203,29 @@ class Engine(ABC):
     def begin_sample(self, leaf: int) -> None:  # noqa: B027, there may be nothing to do
         """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""
 
+    def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
+        """Collective: begin an episode, whose steps `advance` runs, some at a time.
+
+        Parameters
+        ----------
+        inputs : SpikeLog
+            Spikes of the inputs; those of a step must be known before the step is run.
+        learn : bool
+            Whether to learn from it.
+        """
+        raise NotImplementedError
+
+    def advance(self, first: int, last: int) -> None:
+        """Collective: run steps [first, last) of the episode."""
+        raise NotImplementedError
+
+    def decide(self, step: int, action: int, reward: float) -> None:  # noqa: B027
+        """Hear of an action at a decision step, after its step was run, and of the reward since the one before."""
+
+    def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
+        """Collective: end an episode after the steps of its rollout; results as of `run`."""
+        raise NotImplementedError
+
     def skip(self, n: int, learn: bool) -> None:  # noqa: B027
         """Count `n` samples that other groups of ranks run."""
 

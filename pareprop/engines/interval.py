@@ -115,6 +115,10 @@ class Interval(Engine):
         self.advance(0, sample.rollout.n_steps if sample.rollout else self.n_steps)
         return self.finish(sample, learn)
 
+    def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
+        """Collective: see `Engine.begin_episode`; neurons and readouts start from rest."""
+        self.begin(inputs, None, True)
+
     def begin(self, inputs: SpikeLog, currents: np.ndarray | None, reset: bool) -> None:
         """Begin an interval, whose steps `advance` runs, all at once or some at a time.
 

@@ -34,6 +34,8 @@ class Sample:
         Returns the targets of the own readouts of neurons [first, last), (n_steps, n), for (first, last).
     rollout : Rollout or None
         What happened, for an episode.
+    n_inputs : int or None
+        Columns of the raster, or rates, that the inputs were made of.
     """
 
     inputs: SpikeLog
@@ -43,6 +45,7 @@ class Sample:
     label: int | None = None
     local_targets: Callable[[int, int], np.ndarray] | None = None
     rollout: Rollout | None = None
+    n_inputs: int | None = None
 
     @classmethod
     def from_raster(cls, raster: np.ndarray, target: np.ndarray, **others) -> Sample:
@@ -70,7 +73,7 @@ class Sample:
         raster, target = np.asarray(raster), np.asarray(target, float)
         if raster.ndim != 2 or target.ndim != 2 or len(raster) != len(target):
             raise InputError(f"raster {raster.shape} and target {target.shape} must be (n_steps, n)")
-        return cls(SpikeLog.from_raster(raster), target, **others)
+        return cls(SpikeLog.from_raster(raster), target, **{"n_inputs": raster.shape[1]} | others)
 
     @classmethod
     def from_rates(
@@ -109,7 +112,8 @@ class Sample:
         key = rng.key(seed, f"poisson/{index}")
         probability = -elementary.expm1(-rates * dt_ms / 1000.0)
         if rates.ndim == 1:
-            return cls(SpikeLog.from_arrays(*rng.bernoulli(key, probability, len(target))), target, **others)
+            spikes = SpikeLog.from_arrays(*rng.bernoulli(key, probability, len(target)))
+            return cls(spikes, target, **{"n_inputs": len(rates)} | others)
         raster = rng.uniform(key, np.arange(rates.shape[1]), len(target)).T < probability
         return cls.from_raster(raster, target, **others)
 
@@ -127,7 +131,7 @@ class Sample:
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise InputError(f"sample: {name} has shape {value.shape}, must be {shape}")
-        if model.loss is not None:
+        if model.is_rewarded:
             self._check_rollout(n_steps, model)
         elif self.target is None:
             raise InputError("sample: target is missing, which the loss of the readouts needs")
@@ -136,6 +140,12 @@ class Sample:
         n_inputs = model.size("input")
         if len(self.inputs.ptr) != n_steps + 1:
             raise InputError(f"sample: inputs have {len(self.inputs.ptr) - 1} steps, must have {n_steps}")
+        if self.n_inputs not in (None, n_inputs):
+            sizes = ", ".join(f"{item.name} {item.size}" for item in model.of_role("input")) or "none"
+            raise InputError(
+                f"sample: the raster has {self.n_inputs} columns, one for each input, but the model has {n_inputs} "
+                f"inputs ({sizes})"
+            )
         ids = self.inputs.ids[: self.inputs.ptr[n_steps]]
         if len(ids) and ids.max() >= n_inputs:
             raise InputError(f"sample: an input spike of source {ids.max()}, the model has {n_inputs}")

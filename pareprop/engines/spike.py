@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from . import spike_rules
 from .base import Engine, Settings
+from .online_rewards import OnlineRewards, following_block
 from .plasticity import plastic
 from .sample import Sample
 from .spike_memory import KINDS, SpikeMemory
@@ -57,12 +59,14 @@ class Spike(Engine):
     def __init__(
         self, network: LocalNetwork, exchange: Exchange, settings: SpikeSettings, n_steps: int, timers: Timers
     ) -> None:
-        super().__init__(network, exchange, settings, n_steps, timers)
         model = network.model
+        if model.is_rewarded:  # an episode is followed by at least a step without input
+            n_steps = following_block(n_steps)
+        super().__init__(network, exchange, settings, n_steps, timers)
         if model.optimizer.batch_size != 1:
             raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
         spike_rules.require_known(model)
-        self.time, self.learned = 0, False
+        self.time, self.learned, self._last_step = 0, False, 0
         self.memory = SpikeMemory(network, n_steps)
         self.neurons = self.memory.neurons
         tables = self.memory.tables[:2]  # mirrored synapses learn as those that they copy
@@ -74,6 +78,7 @@ class Spike(Engine):
             item.moved = self.memory.traces(item.table, item.span)
         self._to_rewire = False
         self.error = np.zeros((n_steps, network.n_readouts))
+        self._rewards: OnlineRewards | None = None
         self._kernels = model.kernels.spike
         self.kernel = self._bound()
         self.record_ids(np.zeros(0, np.int64))
@@ -106,9 +111,14 @@ class Spike(Engine):
             ),
             histories=kernels.Histories(memory.kernel_histories(self.constants["alpha"])),
             sums=kernels.Sums(memory.kernel_sums()),
+            online=kernels.Online(memory.kernel_online()),
             inputs=memory.inputs, m=memory.m, fold_steps=spike_rules.FOLD_STEPS, lead=self.settings.lead,
             alone=self.exchange.size == 1 and not self.settings.round_steps,
         )  # fmt: skip
+
+    @cached_property
+    def _no_target(self) -> np.ndarray:
+        return np.zeros((self.n_steps, self.network.n_readouts))
 
     # ---- running -----------------------------------------------------------------------------------------------------
 
@@ -125,9 +135,40 @@ class Spike(Engine):
         first, end = self.time, self.time + self.n
         self.kernel.run(self.channel.meeting, first, end, self.round_steps)
         self._add_times(self.kernel, "deliver", "update", "sweep")
-        self.time = end
+        self.time = self._last_step = end
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
         self.evaluation = Evaluation(self.error[: self.n], self._value(sample))
+        self.recorded = self._record(self.evaluation.error)
+        return self.evaluation.error, self.evaluation.loss
+
+    def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
+        """Collective: see `Engine.begin_episode`; nothing is reset but the traces that TD errors meet."""
+        self.learned, self.n, self._inputs = self.learned or learn, self.n_steps, inputs
+        self._begin(Sample(SpikeLog(self.n), self._no_target, window=np.zeros(self.n, bool)), learn)
+        self.memory.begin_episode(self.time)
+        self._rewards = OnlineRewards(self.loss)
+
+    def advance(self, first: int, last: int) -> None:
+        """Collective: run steps [first, last) of the episode; more may follow."""
+        self.memory.inputs.append(self.time + first - self.kernel.base, self._inputs.part(first, last), last - first)
+        self.kernel.run(self.channel.meeting, self.time + first, self.time + last, self.round_steps)
+        self._add_times(self.kernel, "deliver", "update", "sweep")
+
+    def decide(self, step: int, action: int, reward: float) -> None:
+        """Learn of a decision and of the reward since the one before, see `Engine.decide`."""
+        self.kernel.tell(self.time + step, *self._rewards.decide(self.shown_signal()[step], action, reward))
+
+    def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
+        """Collective: end an episode and run on without input until the next may begin; as `Interval.finish`."""
+        rollout, T = sample.rollout, sample.rollout.n_steps
+        after = 0.0 if rollout.terminated else rollout.bootstrap
+        self.kernel.tell(self.time + T, *self._rewards.end(float(rollout.rewards[-1]), after))
+        self._last_step, end = self.time + T, following_block(self.time + T)
+        self._inputs = SpikeLog(end - self.time)
+        self.advance(T, end - self.time)
+        self.n, self.time = T, end
+        self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
+        self.evaluation = self.loss.evaluate(self.shown_signal(), None, slice(None), rollout)
         self.recorded = self._record(self.evaluation.error)
         return self.evaluation.error, self.evaluation.loss
 
@@ -221,7 +262,7 @@ class Spike(Engine):
 
     def _last(self) -> tuple[int, int]:
         """Return the half-open range of steps of the last sample in the logs."""
-        last = self.time - self.kernel.base
+        last = self._last_step - self.kernel.base
         return last - self.n, last
 
     def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
@@ -278,6 +319,7 @@ class Spike(Engine):
         """
         self.memory.load_state(int(numbers["time"]), numbers, shared, self.channel)
         self.time, self.learned = int(numbers["time"]), bool(numbers["learned"])
+        self._last_step = self.time
         self.kernel.base = self.memory.first_step(self.time)
         for item in self.plastic:
             item.load_numbers(numbers["plastic"][item.name])

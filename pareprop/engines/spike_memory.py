@@ -25,7 +25,8 @@ SUMS = ("A", "D", "A2", "D2")
 NOTHING = np.zeros(0, np.int64)
 BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
 PER_ROW = ("Z", "books", "counters")
-PER_SYNAPSE = ("weight", "Y", "C", "Y2", "zbar", "eps", "moment", "variance")
+ENDS = "RADSU"  # sums that are kept at ends of blocks, with rewards
+PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "moment", "variance")
 
 
 class SpikeMemory:
@@ -81,6 +82,7 @@ class SpikeMemory:
         self.names: list[set[str]] = []
         self.rows = [self._rows(table, rules) for table, rules in zip(self.tables, self.rules, strict=True)]
         self.rows[1].first_error = network.readouts[0]
+        self.online: dict[str, np.ndarray] = {}  # the same on every rank
         self.history = self._histories(n)
 
     # ---- building ----------------------------------------------------------------------------------------------------
@@ -101,6 +103,7 @@ class SpikeMemory:
         neurons, loops = bool(rules.modes & {PREFIX, LOOP}), rules.rules[:, layout.MODE] == LOOP
         wanted = {
             "Y": neurons, "C": learns, "Y2": neurons and self.sets == 2, "moment": adam, "variance": adam,
+            "h": learns and self.network.model.is_rewarded,
             "zbar": bool(np.any(loops & (rules.rules[:, layout.OWN_ZBAR] == 1))),
             "eps": bool(np.any(loops & (rules.rules[:, layout.ADAPTIVE] == 1))),
         }  # fmt: skip
@@ -129,17 +132,45 @@ class SpikeMemory:
         steps = (longest if self.uses(LOOP) else 1) + m + 2
         B, second = max(self.block, 1), self.sets == 2
         ends = (longest + m) // B + 3 if prefix else 0
-        rows = {"psi": steps, "L": steps, "F": steps if second else m + 2}
+        online = self.network.model.is_rewarded
+        rows = {"psi": steps, "L": steps, "F": steps if second or online else m + 2}
         rows |= {"R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
         rings = {name: aligned((length, n), self._real if name in RINGS else float) for name, length in rows.items()}
         sparse = (self.rules[0].rules[:, layout.MODE] == PREFIX) & (self.network.incoming.blocks[:, layout.DENSE] == 0)
-        self._lines = {"cells": aligned((n if np.any(sparse) and not second else 0, 4))}
-        for suffix, wanted in (("", True), ("2", second)):
+        self._lines = {"cells": aligned((n if np.any(sparse) and not second and not online else 0, 4))}
+        for suffix, wanted in (("", not online), ("2", second)):
             lines = self._lines["ends" + suffix] = aligned((ends * wanted, n, 4))
             rings |= {f"end_{name}{suffix}": lines[:, :, column] for column, name in enumerate("RAD")}
-        errors = max(rules.longest_cutoff() for rules in self.rules[1:]) + 2 * m + 4  # a flush goes on for m steps
+        looking = self.rules if online else self.rules[1:]
+        errors = max(rules.longest_cutoff() for rules in looking) + 2 * m + 4  # a flush goes on for m steps
         sums = {name: aligned(n if prefix else 0) for name in SUMS}
+        sums |= self._online(errors, ends, n) if online else {}
         return rings | sums | {name: np.zeros((errors, self.network.n_readouts)) for name in ERRORS}
+
+    def _online(self, n_errors: int, n_ends: int, n: int) -> dict[str, np.ndarray]:
+        """Make what TD errors need; return the part that belongs to neurons."""
+        self.online |= {
+            "delta": np.zeros(n_errors), "discount": np.ones(n_errors), "now_": np.array([0.0, 1.0]),
+            "end_factors": np.zeros((n_ends, 2)), "last": np.zeros(n_ends, np.uint8),
+        }  # fmt: skip
+        self._ends = np.zeros((n_ends, len(ENDS), n))
+        sums = {name: aligned(n if n_ends else 0) for name in "SU"}
+        return sums | {f"end_{name}": self._ends[:, k] for k, name in enumerate(ENDS if n_ends else "")}
+
+    def kernel_online(self) -> dict[str, Any]:
+        """Return TD errors, and the sums that they need, as the kernel takes them."""
+        if not self.online:
+            arrays = {"delta": np.zeros(1), "discount": np.zeros(1), "now_": np.zeros(2), "S": np.zeros(0)}
+            arrays |= {"U": np.zeros(0), "end_factors": np.zeros((0, 2)), "last": np.zeros(0, np.uint8)}
+            return arrays | {"in_use": False, "d_out": 1, "ends": np.zeros((0, len(ENDS), 0))}
+        sums = {name: self.history[name] for name in "SU"}
+        d_out = spike_rules.lags(self.network.model).d_out
+        return self.online | sums | {"in_use": True, "d_out": d_out, "ends": self._ends}
+
+    def begin_episode(self, time: int) -> None:
+        """Let no trace that TD errors meet reach over step `time`, the first of a block."""
+        if len(self.online["last"]) and time:
+            self.online["last"][(time // self.block - 1) % len(self.online["last"])] = 1
 
     def kernel_histories(self, kappa_out: float) -> dict[str, Any]:
         """Return the rings as the kernel takes them; `kappa_out` is the decay of the readouts in a step."""
@@ -184,7 +215,7 @@ class SpikeMemory:
 
     def snapshot(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return all arrays that a flush changes, each with a copy."""
-        arrays = [*self.neurons.values(), *self.history.values(), self.network.feedback.weight]
+        arrays = [*self.neurons.values(), *self.history.values(), *self.online.values(), self.network.feedback.weight]
         for rows in self.rows:
             arrays += [np.asarray(getattr(rows, name)) for name in (*PER_SYNAPSE, *PER_ROW)]
         return [(array, array.copy()) for array in arrays]
@@ -201,7 +232,7 @@ class SpikeMemory:
         """
         first, last = self.first_step(time) - base, time - base
         inputs, spikes = self.inputs.part(first, last), channel.own.part(first, last)
-        errors = {name: self.history[name] for name in ERRORS}
+        errors = {name: self.history[name] for name in ERRORS} | self.online
         state = State({"blocks": [self.block, self.readout_block]})
         state.shared = errors | {"inputs_ids": inputs.ids, "inputs_ptr": inputs.ptr}
         state.spikes["spikes"] = lambda: spikes
@@ -252,10 +283,10 @@ class SpikeMemory:
                     f"the spikes in flight ({name}) are not those of {steps} steps of {sizes[name]} sources"
                 )
             log.load(SpikeLog.from_arrays(ids, ptr), steps)
-        for name in ERRORS:
-            if shared[name].shape != self.history[name].shape:
+        for name, array in ({name: self.history[name] for name in ERRORS} | self.online).items():
+            if shared[name].shape != array.shape:
                 raise InputError("the errors in flight are not those of this network")
-            self.history[name][...] = shared[name]
+            array[...] = shared[name]
 
     def history_steps(self) -> int:
         """Return the steps of the longest ring of a neuron, bounded by cutoff or folding."""

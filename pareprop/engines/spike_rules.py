@@ -37,6 +37,7 @@ STATIC, PREFIX, LOOP, READOUT = layout.STATIC, layout.PREFIX, layout.LOOP, layou
 ERRORS = ("error_ring", "error_sums")  # histories of all readouts, the same on every rank
 FOLD_STEPS = 1024  # rows without a cutoff (or with a longer one) are updated at least this often
 LARGEST_BLOCK, SMALLEST_BLOCK = 256, 8
+ONLINE_BLOCK = 32  # with rewards: episodes begin with a block, and the powers of gamma lambda count, too
 # The powers within a block of prefix sums span at most this factor: of 16 digits three may be lost, of 7 not that many.
 LOSS = {"double": 1e3, "single": 30.0}
 DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
@@ -88,10 +89,12 @@ def lags(model: Model) -> Lags:
 
 def require_known(model: Model) -> None:
     """Raise `InputError` if the spike variant does not know a loss or an optimizer of the model."""
-    if model.loss is not None:
-        raise InputError("loss 'reward' is for the interval variant, not for 'spike'")
+    if model.is_rewarded:
+        _require_online(model)
+    elif model.loss is not None:
+        raise InputError(f"loss {type(model.loss).__name__} is for the interval variant, not for 'spike'")
     for readouts in model.of_role("readout"):
-        if not LOSSES[readouts.params.loss].in_spike:
+        if not model.is_rewarded and not LOSSES[readouts.params.loss].in_spike:
             raise InputError(
                 f"population '{readouts.name}': loss = '{readouts.params.loss}' is for the interval variant, not for "
                 "'spike'"
@@ -100,6 +103,19 @@ def require_known(model: Model) -> None:
     for owner, optimizer in ({"": model.optimizer} | owners).items():
         if optimizer.spike_code is None:
             raise InputError(f"{owner}optimizer '{optimizer.type}' is for the interval variant, not for 'spike'")
+
+
+def _require_online(model: Model) -> None:
+    """Raise `InputError` unless the spike variant can learn from TD errors while an episode runs."""
+    for population in (*model.of_role("recurrent"), *model.of_role("readout")):
+        values, name = population.params, f"loss 'reward' in the spike variant: population '{population.name}'"
+        if np.isfinite(values.eprop_isi_trace_cutoff):
+            raise InputError(f"{name}: eprop_isi_trace_cutoff = {values.eprop_isi_trace_cutoff:g} must be inf")
+        if population.role == "recurrent" and values.kappa != values.kappa_reg:
+            raise InputError(f"{name}: kappa_reg = {values.kappa_reg:g} must be kappa = {values.kappa:g}")
+    for item in model.projections:
+        if item.rewire:
+            raise InputError(f"loss 'reward' in the spike variant: projection '{item.name}' must not be rewired")
 
 
 def uniform_alpha(population: Population, dt_ms: float) -> float | None:
@@ -126,13 +142,17 @@ def block_length(model: Model) -> int:
     """Return the steps of a block of prefix sums, for all populations that can use them; 0 if none can."""
     rates = [fastest_rate(population, model.dt_ms) for population in model.of_role("recurrent")]
     span = elementary.log(LOSS[model.precision])
+    if model.is_rewarded:
+        discounts = model.loss.gamma * model.loss.lambda_
+        rates = [rate for rate in rates if rate is not None and rate * ONLINE_BLOCK <= span]
+        return ONLINE_BLOCK if rates and discounts**ONLINE_BLOCK * LOSS[model.precision] >= 1.0 else 0
     lengths = [int(min(LARGEST_BLOCK, span / rate)) for rate in rates if rate is not None]
     return min((length for length in lengths if length >= SMALLEST_BLOCK), default=0)
 
 
 def readout_block_length(model: Model) -> int:
     """Return the steps of a block of prefix sums of errors; 0 if readouts forget too fast for such sums."""
-    groups = model.of_role("readout")
+    groups = model.of_role("readout") if not model.is_rewarded else []  # with rewards windows are worked off
     span = elementary.log(LOSS["double"]) * groups[0].params.tau_m / model.dt_ms if groups else 0.0
     length = int(min(LARGEST_BLOCK, span))
     return length if length >= SMALLEST_BLOCK else 0

@@ -221,12 +221,12 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
 
 def _rows(kind: Any, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Parameters of a model of the package, one dictionary for each combination of values that it takes as scalars."""
-    given = {key: value for key, value in values.items() if key in kind.model_fields}
-    scalars = [key for key, value in given.items() if np.ndim(value) and not _takes_arrays(kind, key)]
+    known = {key: value for key, value in values.items() if key in kind.model_fields}
+    scalars = [key for key, value in known.items() if np.ndim(value) and not _takes_arrays(kind, key)]
     if not scalars:
-        return [given]
-    columns = [given[key].tolist() for key in scalars]
-    return [given | dict(zip(scalars, row, strict=True)) for row in sorted(set(zip(*columns, strict=True)), key=str)]
+        return [known]
+    columns = [known[key].tolist() for key in scalars]
+    return [known | dict(zip(scalars, row, strict=True)) for row in sorted(set(zip(*columns, strict=True)), key=str)]
 
 
 def _takes_arrays(kind: Any, key: str) -> bool:

@@ -150,15 +150,15 @@ class Clock:
 
     def _watch(self, tap: WeightTap) -> list[tuple[Any, np.ndarray, np.ndarray]]:
         """Tables, places in them and places in the tap of the watched synapses that this rank has."""
-        wanted = {(int(b), int(p)): k for k, (b, p) in enumerate(tap.place)}
+        number_of = {(int(b), int(p)): k for k, (b, p) in enumerate(tap.place)}
         synapses = []
         for name, (table, span) in self._synapses.items():
             members = self.wiring.origin.get(name, ())
-            if not any(index in {b for b, _ in wanted} for index, _ in members):
+            if not any(index in {b for b, _ in number_of} for index, _ in members):
                 continue
             for (index, place), local in self._places(table, span, members):
-                keep = [k for k, p in enumerate(place.tolist()) if (index, p) in wanted]
-                number = np.array([wanted[index, int(place[k])] for k in keep], np.int64)
+                keep = [k for k, p in enumerate(place.tolist()) if (index, p) in number_of]
+                number = np.array([number_of[index, int(place[k])] for k in keep], np.int64)
                 synapses.append((table, local[keep], number))
         return synapses
 

@@ -43,12 +43,14 @@ def in_place_of_nest() -> Iterator[Any]:
 @click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--allow-delays", is_flag=True, help="Accept delays above one step, which NEST refuses for e-prop.")
-@click.option("--timings", is_flag=True, help="Tell at the end where the time went, and print the digest of the run.")
+@click.option("--timings", is_flag=True, help="Print at the end how long each part took, and the digest of the run.")
 @click.pass_obj
 def nest_command(
     exchange: Exchange, script: str, arguments: tuple[str, ...], allow_delays: bool, timings: bool
 ) -> None:
-    """Run a script written for NEST, unchanged: `import nest` means this package in it.
+    """Run a script written for NEST, unchanged.
+
+    `import nest` means this package in it.
 
     The script sees SCRIPT and ARGUMENTS as its command line. It ends with exit code 1 if it fails, on all ranks, as it
     does with NEST.

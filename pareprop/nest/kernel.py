@@ -235,9 +235,9 @@ class Kernel:
                 raise NESTErrors.IllegalConnection("generators take no spikes")
             return
         learning = "learning_signal" in model.base
-        wanted = ("neuron",) if learning else ("neuron", "readout")
+        target_kinds = ("neuron",) if learning else ("neuron", "readout")
         for node in parts[1]:
-            if node.kind not in wanted or node.variant != model.variant:
+            if node.kind not in target_kinds or node.variant != model.variant:
                 raise NESTErrors.NotImplemented(f"{model.name} cannot have {node.name} as its target")
         for node in parts[0]:
             good = node.base.startswith("eprop_readout") if learning else node.kind in ("neuron", "parrot")
@@ -246,7 +246,7 @@ class Kernel:
 
     def get_connections(self, source: Any, target: Any, synapse_model: str | None) -> SynapseCollection:
         """Connections between nodes, in order of model, source and target."""
-        wanted = [None if ids is None else np.isin(np.arange(self.nodes.n + 1), self._ids(ids))
+        is_chosen = [None if ids is None else np.isin(np.arange(self.nodes.n + 1), self._ids(ids))
                   for ids in (source, target)]  # fmt: skip
         if synapse_model is not None:
             self.models.synapse(synapse_model)
@@ -256,7 +256,7 @@ class Kernel:
             if synapse_model is not None and group.model.name != synapse_model.removesuffix("_hpc"):
                 continue
             mask = np.ones(len(group), bool)
-            for ids, chosen in ((group.source, wanted[0]), (group.target, wanted[1])):
+            for ids, chosen in ((group.source, is_chosen[0]), (group.target, is_chosen[1])):
                 mask &= True if chosen is None else chosen[ids]
             place = np.flatnonzero(mask)
             columns = np.full(len(place), rank[group.model.name]), group.source[place], group.target[place]

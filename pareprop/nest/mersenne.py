@@ -169,12 +169,12 @@ class NormalPairs:
             self._waiting = None
         missing = n - len(values[0])
         while missing > 0:
-            wanted = (missing + 1) // 2
-            tried = int(wanted * 1.28) + 8
+            n_pairs = (missing + 1) // 2
+            tried = int(n_pairs * 1.28) + 8
             x, y = (2.0 * twister.uniform(2 * tried) - 1.0).reshape(-1, 2).T
             square = x * x + y * y
-            good = np.flatnonzero((square > 0.0) & (square <= 1.0))[:wanted]
-            if len(good) == wanted:
+            good = np.flatnonzero((square > 0.0) & (square <= 1.0))[:n_pairs]
+            if len(good) == n_pairs:
                 twister.put_back(2 * (tried - int(good[-1]) - 1))
             square = square[good]
             logarithm = np.fromiter(map(math.log, square.tolist()), float, len(square))  # NumPy's may round otherwise

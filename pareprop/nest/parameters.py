@@ -88,8 +88,8 @@ def _write_block(kernel: Any, block: Block, local: np.ndarray, values: dict[str,
         for entry in zip(*(values[key] for key in values if key in LISTS), strict=True):
             if (mark := tuple(map(id, entry))) not in done:
                 done.add(mark)
-                given = dict(zip([key for key in values if key in LISTS], entry, strict=True))
-                check_node(block.model, trial.values, given, where, kernel.resolution)
+                lists = dict(zip([key for key in values if key in LISTS], entry, strict=True))
+                check_node(block.model, trial.values, lists, where, kernel.resolution)
     else:
         check_node(block.model, trial.values, values, where, kernel.resolution)
     block.values = trial.values

@@ -128,10 +128,10 @@ class Projections:
         if synapse.base == "eprop_synapse_bsshslm_2020" and post.role == "recurrent" and self._readout is not None:
             tau = self._readout.params.tau_m
             for index, place in members:
-                given = np.asarray(self.bundles[index].tau_m_readout)
-                given = given[place] if given.ndim else given
-                if np.any(given != tau):
-                    raise refuse(f"tau_m_readout = {np.ravel(given)[0]:g} that is not tau_m = {tau:g} of the readouts",
+                taus = np.asarray(self.bundles[index].tau_m_readout)
+                taus = taus[place] if taus.ndim else taus
+                if np.any(taus != tau):
+                    raise refuse(f"tau_m_readout = {np.ravel(taus)[0]:g} that is not tau_m = {tau:g} of the readouts",
                                  "give the synapses the readouts' tau_m")  # fmt: skip
         if synapse.base.startswith("eprop_learning_signal") and np.any(delay != 1):
             raise refuse("learning signals with a delay of several steps", "give them one step")

@@ -293,9 +293,9 @@ def _fixed_outdegree(spec: Mapping[str, Any], source: np.ndarray, target: np.nda
 def _fixed_total(spec: Mapping[str, Any], source: np.ndarray, target: np.ndarray, draws: Draws) -> Pairs:
     if draws.generators.n > 1:
         notice("fixed_total_number with several virtual processes: the pairs are not those that NEST draws")
-    wanted, twister, accepted = int(spec["N"]), draws.of(0), []
+    n_pairs, twister, accepted = int(spec["N"]), draws.of(0), []
     drawn = {name: [] for name in draws.random}
-    while len(accepted) < wanted:
+    while len(accepted) < n_pairs:
         pair = int(twister.whole(len(source), 1)[0]), int(twister.whole(len(target), 1)[0])
         if spec["allow_autapses"] or source[pair[0]] != target[pair[1]]:
             accepted.append(pair)
@@ -305,4 +305,4 @@ def _fixed_total(spec: Mapping[str, Any], source: np.ndarray, target: np.ndarray
     singly = {name: np.array(row) for name, row in drawn.items()}
     values = singly if draws.singly else draws.in_order(target[both[:, 1]])
     k = np.arange(len(both))
-    return Pairs(both[:, 0], both[:, 1], (1, wanted), np.zeros_like(k), k, values)
+    return Pairs(both[:, 0], both[:, 1], (1, n_pairs), np.zeros_like(k), k, values)

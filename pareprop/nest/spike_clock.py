@@ -112,6 +112,6 @@ class SpikeClock(Clock):
         parrot = self.wiring.parrots[place] == source if len(self.wiring.parrots) else np.zeros(len(source), bool)
         at, ids = inputs.spikes(len(inputs.ptr) - 1)
         key = at * self.model.size("input") + ids.astype(np.int64)
-        wanted = step * self.model.size("input") + place
-        n = np.searchsorted(key, wanted, side="right") - np.searchsorted(key, wanted)
+        keys = step * self.model.size("input") + place
+        n = np.searchsorted(key, keys, side="right") - np.searchsorted(key, keys)
         return np.where(parrot, n, 1)

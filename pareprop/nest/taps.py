@@ -66,8 +66,8 @@ class Taps:
 
     def recorded_nodes(self, ids: np.ndarray) -> np.ndarray:
         """Those of `ids` whose spikes anybody records."""
-        wanted = [connected[ids] > 0 for _, connected in self._spikes]
-        return ids[np.any(wanted, axis=0)] if wanted else ids[:0]
+        is_connected = [connected[ids] > 0 for _, connected in self._spikes]
+        return ids[np.any(is_connected, axis=0)] if is_connected else ids[:0]
 
     @property
     def wants_spikes(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import InputError, quote
+from ..sonata import edges
 from ..sonata.edges import Edges
 from . import parameters
 from .optimizers import Optimizer
@@ -185,6 +186,26 @@ def check_ends(here: str, pre: Population, post: Population, feedback: str | Non
         )
 
 
+def delay_in_steps(here: str, delay: Any, delay_ms: Any, dt_ms: float) -> Any:
+    """Return the delay of a projection in steps, which is given in steps or in ms; None for neither: one step.
+
+    Raises
+    ------
+    InputError
+        If both are given, or `delay_ms` is no whole number of steps.
+    """
+    if delay_ms is None:
+        return 1 if delay is None else delay
+    if delay is not None:
+        raise InputError(f"{here}: delay = {quote(delay)} and delay_ms = {quote(delay_ms)}: give one of them")
+    try:
+        times = np.asarray(delay_ms, float)
+    except (TypeError, ValueError):
+        raise InputError(f"{here}: delay_ms = {quote(delay_ms)} must be one time in ms, or several") from None
+    steps = edges.steps(times.ravel(), dt_ms, False, lambda _: here, "").reshape(times.shape)
+    return int(steps) if not steps.ndim else tuple(steps.tolist()) if isinstance(delay_ms, tuple) else steps
+
+
 def make(here: str, projection: Projection) -> Projection:
     """Check a projection by its rule and bring weights and delays into the form of the kernels.
 
@@ -208,11 +229,11 @@ def make(here: str, projection: Projection) -> Projection:
     rule = projection.rule
     if rule not in RULES:
         raise InputError(f"{here}: unknown rule '{rule}'{parameters.nearest(rule, RULES)}")
-    given = [name for name in OPTIONS if getattr(projection, name) is not None]
+    options = [name for name in OPTIONS if getattr(projection, name) is not None]
     takes = RULES[rule].options
-    if missing := [f"{name}=" for name in takes if name not in given]:
+    if missing := [f"{name}=" for name in takes if name not in options]:
         raise InputError(f"{here}: rule '{rule}' needs {' and '.join(missing)}")
-    if extra := [name for name in given if name not in takes]:
+    if extra := [name for name in options if name not in takes]:
         raise InputError(f"{here}: rule '{rule}' takes no {' or '.join(extra)}")
     if projection.normalized and not (RULES[rule].streamed and projection.is_drawn):
         raise InputError(f"{here}: rule '{rule}' takes no normalized")

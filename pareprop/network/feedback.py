@@ -62,9 +62,9 @@ class FeedbackMirror:
             if not any(span.projection is item for item in group):
                 continue
             for source, target, _, index in self.table.chunks(span):
-                wanted = target * projection.post.size + source
-                place = np.minimum(np.searchsorted(key, wanted, sorter=order), max(len(key) - 1, 0))
-                has_partner = key[order[place]] == wanted if len(key) else np.zeros(len(wanted), bool)
+                partner_key = target * projection.post.size + source
+                place = np.minimum(np.searchsorted(key, partner_key, sorter=order), max(len(key) - 1, 0))
+                has_partner = key[order[place]] == partner_key if len(key) else np.zeros(len(partner_key), bool)
                 self.index[index[has_partner]] = there[2][order[place[has_partner]]]
                 if projection.feedback == "adaptive":
                     self.table.weight[index[has_partner]] = self.feedback.weight[self.index[index[has_partner]]]

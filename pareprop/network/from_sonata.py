@@ -39,10 +39,10 @@ def _add_populations(model: Any, path: Path, neuron: str | None, values: Mapping
             model.inputs(population.name, population.size, sign=own)
             continue
         kind = neuron or _model(model.variant, population)
-        known, given = NEURON_MODELS[model.variant].get(kind), dict(population.values)
-        if known and "V_reset" in given and "V_reset" not in known.model_fields:
-            del given["V_reset"]  # eprop_iaf resets by V_th
-        model.neurons(population.name, population.size, kind, sign=own, **{**given, **values})
+        known, type_values = NEURON_MODELS[model.variant].get(kind), dict(population.values)
+        if known and "V_reset" in type_values and "V_reset" not in known.model_fields:
+            del type_values["V_reset"]  # eprop_iaf resets by V_th
+        model.neurons(population.name, population.size, kind, sign=own, **{**type_values, **values})
     return network
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..errors import VALUE_LIMIT, InputError, quote
 from . import parameters
@@ -40,15 +41,27 @@ class PopulationEntry(parameters.Frozen):
     sign: int | list[int] = 0
 
 
+def _list_names(value: Any) -> list[str]:
+    """Return the names of populations, of which one or several are given."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("must be the name of a population, or a list of names")
+    return list(names)
+
+
+Names = Annotated[list[str], BeforeValidator(_list_names)]
+
+
 class ProjectionEntry(parameters.Frozen):
     """Keys of a projection's table, as the arguments of `Model.connect`."""
 
-    pre: str
-    post: str
+    pre: Names
+    post: Names
     name: str | None = None
     rule: Literal[*RULES] = "all_to_all"
     weight: parameters.Value = 1.0
-    delay: int | list[int] = 1
+    delay: int | list[int] | None = None
+    delay_ms: float | list[float] | None = None
     indegree: Annotated[float, AfterValidator(lambda value: int(value) if value.is_integer() else value)] | None = None
     probability: float | None = None
     source: list[int] | None = None
@@ -150,14 +163,18 @@ def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
             fields = parameters.validate(ProjectionEntry, entry, here)
             ends = {"pre": fields.pre, "post": fields.post}
             unknown = [f"{here}: {key} = {quote(name)} is no population{parameters.nearest(name, populations)}"
-                       for key, name in ends.items() if name not in populations]  # fmt: skip
+                       for key, names in ends.items() for name in names if name not in populations]  # fmt: skip
             if unknown:
                 raise InputError("; ".join(unknown))
-            options = {key: getattr(fields, key) for key in fields.model_fields_set - {"pre", "post", "delay"}}
-            delay = fields.delay
-            if isinstance(delay, list) and fields.rule != "explicit":
-                delay = tuple(delay)
-            model.connect(populations[fields.pre], populations[fields.post], delay=delay, **options)
+            options = {key: getattr(fields, key) for key in fields.model_fields_set - ends.keys()}
+            for key in ("delay", "delay_ms") if fields.rule != "explicit" else ():
+                if isinstance(options.get(key), list):
+                    options[key] = tuple(options[key])
+            pairs = list(itertools.product(fields.pre, fields.post))
+            if fields.name is not None and len(pairs) > 1:
+                raise InputError(f"name = {quote(fields.name)} is for one pre and one post, not for {len(pairs)} pairs")
+            for pre, post in pairs:
+                model.connect(populations[pre], populations[post], **options)
         except InputError as problem:
             problems.append(str(problem) if str(problem).startswith(here) else f"{here}: {problem}")
     return problems

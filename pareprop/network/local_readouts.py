@@ -48,5 +48,5 @@ class LocalReadouts(Frozen):
 
 def names(of: Any) -> tuple[str, ...]:
     """Return the names of one population or of several, given by themselves or by name."""
-    given = of if isinstance(of, list | tuple) else [of]
-    return tuple(item if isinstance(item, str) else getattr(item, "name", quote(item)) for item in given)
+    populations = of if isinstance(of, list | tuple) else [of]
+    return tuple(item if isinstance(item, str) else getattr(item, "name", quote(item)) for item in populations)

@@ -2,17 +2,20 @@
 
 A new loss is a class here and an entry of `LOSSES`; for the spike variant its error is also made in
 `cython_core/spike_variant/steps.pxi`, step by step. The loss of rewards, which compares with no target, is in `reward`.
+A script gives a loss of its own to its `Model`, as a function (`OwnLoss`) or as an object of a class of `Loss`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from .. import elementary
+from ..errors import InputError, quote
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +79,9 @@ class Loss(ABC):
             Errors, 0 outside the window; the loss is summed over the window.
         """
         error = np.zeros_like(signal)
-        output, wanted = self.output(signal[window]), target[window]
-        error[window] = self.error(output, wanted)
-        return Evaluation(error, self.value(output, wanted, error[window]))
+        output, target_signal = self.output(signal[window]), target[window]
+        error[window] = self.error(output, target_signal)
+        return Evaluation(error, self.value(output, target_signal, error[window]))
 
     @abstractmethod
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
@@ -126,6 +129,48 @@ class Huber(Loss):
         """Return the loss of some steps."""
         distance = np.abs(output - target)
         return float(np.sum(np.where(distance <= 1.0, 0.5 * error**2, distance - 0.5)))
+
+
+class OwnLoss(Loss):
+    """A loss of a script.
+
+    Parameters
+    ----------
+    function : callable
+        Of the outputs and targets in the steps with a learning signal, float64 (n, n_readouts) each. It returns the
+        errors, (n, n_readouts), which are the derivatives of the loss by the outputs, and the loss.
+    """
+
+    def __init__(self, function: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]]) -> None:
+        self.function = function
+
+    def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Return the errors."""
+        return self._call(output, target)[0]
+
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        """Return the loss of some steps."""
+        return self._call(output, target)[1]
+
+    def evaluate(
+        self, signal: np.ndarray, target: np.ndarray, window: np.ndarray | slice, rollout: Any = None
+    ) -> Evaluation:
+        """Return errors and loss of one sample, by one call of the function; see `Loss.evaluate`."""
+        error = np.zeros_like(signal)
+        error[window], loss = self._call(signal[window], target[window])
+        return Evaluation(error, loss)
+
+    def _call(self, output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+        result = self.function(output.copy(), target.copy())  # the function may write into its arguments
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise InputError(f"loss {name} returned {quote(result)}, must return the errors and the loss")
+        error, loss = result
+        if np.shape(error) != output.shape:
+            raise InputError(f"loss {name}: errors have shape {np.shape(error)}, must be {output.shape}")
+        if np.ndim(loss) or not np.isreal(loss):
+            raise InputError(f"loss {name}: the loss {quote(loss)} must be one number")
+        return np.asarray(error, float), float(loss)
 
 
 def log_softmax(signal: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +21,19 @@ from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
 from ..sonata.edges import Edges
 from . import from_sonata, parameters, signs
-from .connectivity import MAX_NAME, Population, Projection, Role, check_ends, check_name, check_population, make
+from .connectivity import (
+    MAX_NAME,
+    Population,
+    Projection,
+    Role,
+    check_ends,
+    check_name,
+    check_population,
+    delay_in_steps,
+    make,
+)
 from .local_readouts import LocalReadouts, names
+from .losses import Loss, OwnLoss
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
 from .optimizers import optimizer as make_optimizer
@@ -53,8 +64,9 @@ class Model:
     precision : str
         "double" or "single": of weights, traces of synapses, state of neurons and histories. Errors, readouts and sums
         over long times are double in either.
-    loss : Reward or None
-        Loss of episodes with rewards, None for that of the readouts.
+    loss : Reward, Loss, callable or None
+        Loss of episodes with rewards; or, in the interval variant, a loss of a script: an object of a class of `Loss`,
+        or a function of outputs and targets that returns errors and loss, see `OwnLoss`. None: that of the readouts.
     local : LocalReadouts or None
         Readouts of single neurons, see `local_readouts`.
 
@@ -80,7 +92,7 @@ class Model:
     optimizer: Optimizer = field(default_factory=GradientDescent)
     precision: Literal["double", "single"] = "double"
     local: LocalReadouts | None = None
-    loss: Reward | None = None
+    loss: Reward | Loss | Callable | None = None
 
     def __post_init__(self) -> None:
         if self.variant not in NEURON_MODELS:
@@ -91,6 +103,12 @@ class Model:
             raise InputError(f"seed = {quote(self.seed)} must be a whole number of at least 0, below 2^63")
         if not 0 < self.dt_ms < math.inf:
             raise InputError(f"dt_ms = {self.dt_ms} must be above 0 and finite")
+        if self.loss is not None and not isinstance(self.loss, Loss):
+            if not callable(self.loss) or isinstance(self.loss, type):
+                raise InputError(f"loss = {quote(self.loss)} must be a function of outputs and targets, or a Loss")
+            self.loss = OwnLoss(self.loss)
+        if isinstance(self.loss, OwnLoss) and self.variant != "interval":
+            raise InputError("loss: a function is for the interval variant, not for 'spike'")
 
     def __repr__(self) -> str:
         cells = ", ".join(f"{item.name} {item.size:,}" for item in self.populations) or "no populations"
@@ -154,6 +172,11 @@ class Model:
         return model
 
     @property
+    def is_rewarded(self) -> bool:
+        """Whether the loss is that of episodes with rewards, without targets."""
+        return isinstance(self.loss, Reward)
+
+    @property
     def kernels(self) -> Precision:
         """Kernels of the model's precision, and its type."""
         return PRECISIONS[self.precision]
@@ -209,8 +232,8 @@ class Model:
         """Give each neuron of some populations a readout of its own, see `LocalReadouts`; samples have targets."""
         if self.variant != "interval" or self.local:
             raise InputError(f"local readouts '{name}': must be the only ones, in the interval variant")
-        given = {"name": name, "of": names(of)} | values
-        readouts = parameters.validate(LocalReadouts, given, f"local readouts '{name}'")
+        fields = {"name": name, "of": names(of)} | values
+        readouts = parameters.validate(LocalReadouts, fields, f"local readouts '{name}'")
         neurons = [population.name for population in self.of_role("recurrent")]
         for other in readouts.of:
             if other not in neurons:
@@ -243,7 +266,8 @@ class Model:
         rule: str = "all_to_all",
         *,
         weight: Any = 1.0,
-        delay: int | tuple[int, int] | np.ndarray = 1,
+        delay: int | tuple[int, int] | np.ndarray | None = None,
+        delay_ms: float | tuple[float, float] | np.ndarray | None = None,
         name: str | None = None,
         optimizer: dict | Optimizer | None = None,
         feedback: str | None = None,
@@ -276,8 +300,10 @@ class Model:
             "explicit" (needs `source`, `target`) or "sonata" (needs `edges`).
         weight : float, Normal, Uniform or array_like
             One for all, drawn, or (n_synapses,) for "explicit".
-        delay : int, tuple of int or array_like
-            Whole steps, at least 1; a pair (low, high) draws one per synapse; (n_synapses,) for "explicit".
+        delay : int, tuple of int, array_like or None
+            Whole steps, at least 1; a pair (low, high) draws one per synapse; (n_synapses,) for "explicit". None: 1.
+        delay_ms : float, tuple of float, array_like or None
+            The same in ms, in place of `delay`: whole steps of `dt_ms`.
         name : str or None
             Unique name; None: "pre->post".
         optimizer : dict, Optimizer or None
@@ -333,6 +359,7 @@ class Model:
                 f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
             )
         check_ends(here, pre, post, feedback)
+        delay = delay_in_steps(here, delay, delay_ms, self.dt_ms)
         if isinstance(rewire, dict):
             rewire = parameters.validate(Rewire, rewire, f"{here}: rewire")
         if isinstance(space, dict):

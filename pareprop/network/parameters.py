@@ -189,8 +189,8 @@ def _explain(kind: type[BaseModel], error: Any, origin: str) -> str:
     if error["type"] == "extra_forbidden":
         return f"{origin}: unknown parameter '{key}'{nearest(key, kind.model_fields)}"
     text = shorten(error["msg"].removeprefix("Value error, "))
-    given = error["input"]
-    value = f" = {quote(given)}" if key and not isinstance(given, dict) else ""
+    input_value = error["input"]
+    value = f" = {quote(input_value)}" if key and not isinstance(input_value, dict) else ""
     return f"{origin}: {key}{value}: {text}" if key else f"{origin}: {text}"
 
 

@@ -126,6 +126,27 @@ class Reward(Loss):
         extra = {"policy": policy, "value": at[:, -1], "td_error": delta, "advantage": advantage, "entropy": entropy}
         return Evaluation(error, float(np.sum(terms)), extra)
 
+    def score(self, signal: np.ndarray, action: int) -> tuple[np.ndarray, float]:
+        """Return the errors that a TD error of 1 makes, and the entropy of the policy, for learning in the episode.
+
+        Parameters
+        ----------
+        signal : np.ndarray
+            float64 (n_readouts,), readouts of a decision step.
+        action : int
+            Action taken.
+
+        Returns
+        -------
+        error : np.ndarray
+            float64 (n_readouts,), pi_k - 1[a = k], and - c_V for the value.
+        entropy : float
+            In nats.
+        """
+        log_policy = log_softmax(signal[:-1])
+        policy = elementary.exp(log_policy)
+        return np.append(policy - (np.arange(len(policy)) == action), -self.c_V), float(-np.sum(policy * log_policy))
+
     def advantages(self, value: np.ndarray, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
         """Return the TD errors and the advantages, float64 (N,) each, for the values (N,) of an episode."""
         following = np.append(value[1:], 0.0 if rollout.terminated else rollout.bootstrap)[: len(value)]

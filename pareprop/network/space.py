@@ -72,10 +72,10 @@ class Space(Frozen):
             raise ValueError(f"cutoff = {self.cutoff:g} must be at most half of the shortest side, {half:g}")
         return self
 
-    def positions(self, given: np.ndarray | None, seed: int, population: str, ids: np.ndarray) -> np.ndarray:
+    def positions(self, known: np.ndarray | None, seed: int, population: str, ids: np.ndarray) -> np.ndarray:
         """Return positions of some cells of a population, float64 (n, 2 or 3)."""
-        if given is not None:
-            return np.asarray(given, float)[ids]
+        if known is not None:
+            return np.asarray(known, float)[ids]
         key = rng.key(seed, f"{population}/position")
         return rng.uniform(key, ids, len(self.extent)) * self.extent
 
@@ -128,11 +128,11 @@ def draw(
     source : np.ndarray
         int64 (n_synapses,), sources of all of them, target after target, ascending for each.
     """
-    wanted = np.arange(*targets)
-    if not len(wanted):
+    target_ids = np.arange(*targets)
+    if not len(target_ids):
         return
     sources = space.positions(space.sources, seed, ends[0], np.arange(n_sources))
-    places = space.positions(space.targets, seed, ends[1], wanted)
+    places = space.positions(space.targets, seed, ends[1], target_ids)
     shape = np.maximum(1, np.floor(np.array(space.extent) / space.cutoff)).astype(np.int64)
     cell_of = [_number_cells(space, shape, where) for where in (sources, places)]
     key = rng.key(seed, f"{name}/topology")
@@ -142,10 +142,10 @@ def draw(
         near = _find_near(space, shape, cell, cell_of[0], by_cell[0])
         for some in np.array_split(group, -(-len(group) * len(near) // PAIRS) or 1):
             chance = probability * space.probability(sources[near] - places[some][:, None])
-            hit = rng.uniform(key, wanted[some], len(near)) < chance
+            hit = rng.uniform(key, target_ids[some], len(near)) < chance
             if leaves_out_self:
-                hit &= near != wanted[some][:, None]
-            yield wanted[some], hit.sum(axis=1), near[np.nonzero(hit)[1]]
+                hit &= near != target_ids[some][:, None]
+            yield target_ids[some], hit.sum(axis=1), near[np.nonzero(hit)[1]]
 
 
 def _number_cells(space: Space, shape: np.ndarray, where: np.ndarray) -> np.ndarray:

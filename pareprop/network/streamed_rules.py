@@ -64,11 +64,11 @@ class DistanceDependent(Rule):
         if not (isinstance(projection.probability, NUMBER) and 0 <= projection.probability <= 1):
             raise InputError(f"{here}: probability = {projection.probability} must lie in [0, 1]")
         for name, population in (("sources", projection.pre), ("targets", projection.post)):
-            given = getattr(projection.space, name)
-            wanted = (population.size, len(projection.space.extent))
-            if given is not None and np.shape(given) != wanted:
-                raise InputError(f"{here}: space: {name} have shape {np.shape(given)}, must be {wanted}")
-            if given is not None and not np.all(np.isfinite(given)):
+            positions = getattr(projection.space, name)
+            shape = (population.size, len(projection.space.extent))
+            if positions is not None and np.shape(positions) != shape:
+                raise InputError(f"{here}: space: {name} have shape {np.shape(positions)}, must be {shape}")
+            if positions is not None and not np.all(np.isfinite(positions)):
                 raise InputError(f"{here}: space: {name} hold values that are not finite")
 
     def pieces(self, seed: int, projection: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:

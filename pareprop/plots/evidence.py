@@ -53,11 +53,11 @@ def window_panels(axes: list[Axes], sample: h5py.Group, dt: float, names: list[s
 
 def decision_panel(ax: Axes, sample: h5py.Group, names: list[str]) -> None:
     """Draw the mean readouts as bars; the title names the decision and the right answer."""
-    means, wanted = decision(sample)
+    means, target = decision(sample)
     ax.bar(range(len(means)), means, width=0.6, color=style.colors(len(means)))
     ax.set_xticks(range(len(means)), names)
     chosen = int(np.argmax(means))
-    verdict = "" if wanted is None else " (correct)" if chosen == wanted else f" (target {names[wanted]})"
+    verdict = "" if target is None else " (correct)" if chosen == target else f" (target {names[target]})"
     ax.set(title=f"decision: {names[chosen]}{verdict}", ylabel="mean readout")
 
 

@@ -67,8 +67,8 @@ def figure(file: h5py.File) -> Figure | None:
     height = 2.2 * rows * np.ptp(view[1]) / max(np.ptp(view[0]), 1e-9)
     result = style.new_figure(file, 0.9 + min(max(height, 1.4 * rows), 3.5 * rows))
     axes = result.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for ax, sample, path, wanted in zip(axes.flat, shown, paths, targets, strict=False):
-        panel(ax, path, wanted, reader.text(sample, "iteration"))
+    for ax, sample, path, target_path in zip(axes.flat, shown, paths, targets, strict=False):
+        panel(ax, path, target_path, reader.text(sample, "iteration"))
         ax.set(xlim=view[0], ylim=view[1], aspect="equal")
     for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()

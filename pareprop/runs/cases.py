@@ -53,7 +53,7 @@ class Case:
 
     def samples(self) -> list[Sample]:
         """Return the samples in order: the intervals, or the whole run in the spike variant."""
-        if self.model.loss is not None:
+        if self.model.is_rewarded:
             return reward_cases.samples(self.arrays, self.attributes)
         inputs, targets = self.arrays["inputs"], self.arrays["targets"]
         if self.model.variant == "spike":

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
 from ..errors import InputError
-from ..network import footprint
 from ..parallel import launcher
 from ..parallel.collectives import guarded
 from ..parallel.exchange import Exchange
@@ -18,21 +16,21 @@ from ..storage import nest_script, sonata, sonata_network
 from ..tasks import TASKS
 from . import compare, config, provenance, verify
 from . import run as runs
-from .benchmark import BenchTask
-from .benchmark import check as check_bench
-from .benchmark import model as bench_model
-from .benchmark import run as run_bench
+from .bench_command import bench
 from .cases import load
 from .directory import CONFIG, RESULTS, claim_directory, reopen_directory
-from .options import FiniteFloat, GivenPath
+from .options import SET, GivenPath
 from .run import EXIT_CHECKPOINTED, Run
 
-SET = click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable.")
 REPLICAS = click.option(
-    "--replicas", type=int, default=1, metavar="R", help="Number of groups of ranks that run each batch in parallel."
+    "--replicas",
+    type=int,
+    default=1,
+    metavar="R",
+    help="Groups of ranks, each with a whole network, that share the samples of a batch.",
 )
-NO_FIGURES = click.option("--no-figures", is_flag=True, help="Draw no figures, as figures=none; see `plot`.")
-UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after iteration N and write a checkpoint.")
+NO_FIGURES = click.option("--no-figures", is_flag=True, help="Draw no figures; `pareprop plot` draws them later.")
+UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after this iteration and write a checkpoint.")
 
 
 @click.command()
@@ -42,15 +40,24 @@ UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after ite
 @REPLICAS
 @click.option("--out", type=GivenPath(), metavar="DIR", help="Run directory [runs/TASK-NUMBER].")
 @click.option("--seed", type=int, help="Seed of the network and the data.")
-@click.option("--seeds", type=click.IntRange(min=1), default=1, help="Number of trainings; seeds count from --seed on.")
-@click.option("--overwrite", is_flag=True, help="Replace the files of an existing run directory.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Train this many times, with seeds that count up from --seed.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier run in --out.")
 @NO_FIGURES
 @click.pass_obj
 def run(
     exchange: Exchange, source: str, settings: tuple[str, ...], until: int | None, out: str | None, seed: int | None,
     seeds: int, overwrite: bool, replicas: int, no_figures: bool,
 ) -> None:  # fmt: skip
-    """Train a task or a configuration file; write results.h5 and figures into a run directory."""
+    """Train a task, or what a configuration file describes.
+
+    `pareprop tasks` lists the tasks. Results, figures and checkpoints go into a run directory; the last line is the
+    digest of all spikes and the final weights.
+    """
     settings = (*settings, "run.figures=none") if no_figures else settings
     settings = settings if seed is None else (*settings, f"run.seed={seed}")
     with guarded(exchange.comm):
@@ -82,7 +89,10 @@ def run(
 def resume(
     exchange: Exchange, directory: Path, settings: tuple[str, ...], until: int | None, replicas: int, no_figures: bool
 ) -> None:
-    """Continue a run from its latest undamaged checkpoint, on any number of ranks."""
+    """Continue a run from its latest checkpoint.
+
+    Damaged checkpoints are passed over. The number of ranks may differ from that before; the results do not.
+    """
     settings = (*settings, "run.figures=none") if no_figures else settings
     group = launcher.split(exchange, replicas)
     with reopen_directory(exchange.comm, directory) as sections:
@@ -105,7 +115,10 @@ def _end(run: Run) -> None:
 @SET
 @click.pass_obj
 def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> None:
-    """Print the whole configuration of a task or file, to edit and run."""
+    """Print a configuration, to edit and run.
+
+    It has all keys of the task or file, each with its value and what it means.
+    """
     if exchange.rank == 0:
         click.echo(config.load(source, settings).toml(), nl=False)
 
@@ -114,7 +127,10 @@ def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> 
 @click.argument("directory", type=GivenPath(file_okay=False, path_type=Path))
 @click.pass_obj
 def info(exchange: Exchange, directory: Path) -> None:
-    """Report versions, build, machine, configuration, seed, times and memory of a run."""
+    """Print how and when a run was made.
+
+    Versions, build, machine, configuration, seed, ranks, times and memory, as `key: value` lines.
+    """
     with guarded(exchange.comm):
         if exchange.rank == 0:
             for line in provenance.lines(provenance.read(directory)):
@@ -126,7 +142,10 @@ def info(exchange: Exchange, directory: Path) -> None:
 @click.argument("second", type=GivenPath(file_okay=False, path_type=Path))
 @click.pass_obj
 def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
-    """Print the first difference between two runs in configuration, loss, spikes and weights; exit code 1 if any."""
+    """Compare two runs.
+
+    Prints the first difference in configuration, loss, spikes and weights; the exit code is 1 if there is one.
+    """
     differences = compare.compare(first, second)
     if exchange.rank == 0:
         click.echo("\n".join(differences or ["no difference"]))
@@ -137,12 +156,16 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 @click.command()
 @click.argument("directory", type=GivenPath(file_okay=False, path_type=Path))
 @click.argument("target", type=GivenPath(path_type=Path))
-@click.option("--overwrite", is_flag=True, help="Replace a file of that name, but none of the run's own.")
+@click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists; files of the run are never replaced.")
 @click.option("--network", is_flag=True, help="Write the trained network into the folder TARGET instead of spikes.")
 @click.option("--nest", is_flag=True, help="Write a script TARGET.py that rebuilds the network in NEST instead.")
 @click.pass_obj
 def export(exchange: Exchange, directory: Path, target: Path, overwrite: bool, network: bool, nest: bool) -> None:
-    """Write the recorded spikes of a run, or its network, in the SONATA format, or a script for NEST."""
+    """Write spikes or the network of a run for others.
+
+    Recorded spikes and networks are written in the SONATA format; --nest writes a script that rebuilds the network in
+    NEST.
+    """
     if network and nest:
         raise InputError("--network and --nest: choose one")
     with guarded(exchange.comm):
@@ -183,10 +206,16 @@ def tasks(exchange: Exchange) -> None:
 
 @click.command(name="verify")
 @click.argument("cases", nargs=-1, required=True, metavar="CASE.h5 ...")
-@click.option("--round-steps", type=click.IntRange(min=0), default=0, help="Steps between exchanges [the min-delay].")
+@click.option(
+    "--round-steps", type=click.IntRange(min=0), default=0, help="Steps between two exchanges [the smallest delay]."
+)
 @click.pass_obj
 def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -> None:
-    """Run case files and compare spikes, readouts and final weights with the expected ones."""
+    """Run case files and compare the results.
+
+    A case file holds a network, its inputs, and the spikes, readouts and final weights expected of it. The exit code is
+    1 if a case does not hold.
+    """
     with guarded(exchange.comm):
         loaded = [load(path) for path in cases]
     digest, holds = Digest(), True
@@ -205,58 +234,10 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
 
 
 @click.command()
-@click.option("--variant", type=click.Choice(["interval", "spike"]), default="interval", show_default=True)
-@click.option("--precision", type=click.Choice(["double", "single"]), default="double", show_default=True)
-@click.option("--neurons", type=int, default=2000, show_default=True, help="Recurrent neurons.")
-@click.option("--indegree", type=int, default=100, show_default=True, help="Recurrent synapses per neuron.")
-@click.option("--inputs", type=int, default=100, show_default=True, help="Input sources; each feeds every neuron.")
-@click.option("--steps", type=int, default=1000, show_default=True, help="Steps of an interval.")
-@click.option("--intervals", type=int, default=3, show_default=True, help="Timed intervals.")
-@click.option("--warmup", type=click.IntRange(0, 2**31), default=0, help="Untimed intervals at the start [0].")
-@click.option("--rate", type=FiniteFloat(0, 1000), default=0.0, help="Drive synapses with random spikes, in Hz.")
-@click.option("--delay", type=int, default=1, show_default=True, help="Recurrent delay in steps.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Seed of network and inputs.")
-@click.option("--no-learning", is_flag=True, help="Simulate without learning.")
-@click.option("--profile-waiting", is_flag=True, help="Not needed: waiting is always timed apart.")
-@click.option("--json", "json_file", type=GivenPath(dir_okay=False), help="Write the results to this file.")
-@click.pass_obj
-def bench(
-    exchange: Exchange, json_file: str | None, no_learning: bool, variant: str, precision: str, warmup: int,
-    rate: float, profile_waiting: bool, **sizes: int,
-) -> None:  # fmt: skip
-    """Build and train the benchmark network; report seconds by phase."""
-    seed = sizes.pop("seed")
-    check_bench(**sizes)
-    if json_file and not Path(json_file).resolve().parent.is_dir():  # not after minutes of work
-        raise InputError(f"--json {json_file}: its directory does not exist")
-    size, indegree, inputs, delay = (sizes[name] for name in ("neurons", "indegree", "inputs", "delay"))
-    network = bench_model(size, indegree, inputs, seed, delay, variant, precision)
-    footprint.require(network, sizes["steps"], exchange.rank, exchange.size)
-    task = BenchTask(sizes["inputs"], sizes["steps"], seed)
-    figures = run_bench(network, task, sizes["intervals"], not no_learning, exchange, warmup, rate)
-    if exchange.rank:
-        return
-    for name, seconds in figures["phases"].items():
-        click.echo(f"{name:12s} {seconds:9.3f} s")
-    click.echo(f"train        {figures['train_seconds']:9.3f} s, {figures['firing_rate_hz']:.2f} spikes/s per neuron")
-    click.echo(f"{figures['synapses']} synapses, {figures['bytes_per_synapse']:.1f} bytes each")
-    click.echo(f"{figures['events']} synaptic events, {figures['events_per_second']:.3g} per second")
-    click.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")
-    if json_file:
-        try:
-            options = {"variant": variant, "precision": precision, "seed": seed, "warmup": warmup, "rate": rate}
-            everything = figures | options | sizes
-            Path(json_file).write_text(json.dumps(everything, indent=1) + "\n")
-        except OSError as problem:
-            raise InputError(f"--json {json_file}: {problem.strerror}") from None
-    click.echo(f"digest: {figures['digest']}")
-
-
-@click.command()
 @click.argument("directory", type=GivenPath(file_okay=False))
 @click.pass_obj
 def plot(exchange: Exchange, directory: str) -> None:
-    """Draw all figures of a run from its results.h5, as PNG and PDF."""
+    """Draw all figures of a run, as PNG and PDF."""
     with guarded(exchange.comm):
         if exchange.rank == 0:
             runs.draw(Path(directory))
@@ -264,10 +245,15 @@ def plot(exchange: Exchange, directory: str) -> None:
 
 @click.command(name="report")
 @click.argument("directories", nargs=-1, required=True, type=GivenPath(path_type=Path), metavar="DIR...")
-@click.option("--out", type=GivenPath(dir_okay=False, path_type=Path), metavar="FILE", help="The file [report.html].")
+@click.option(
+    "--out", type=GivenPath(dir_okay=False, path_type=Path), metavar="FILE", help="Name of the HTML file [report.html]."
+)
 @click.pass_obj
 def write_report(exchange: Exchange, directories: tuple[Path, ...], out: Path | None) -> None:
-    """Write a report of a run, of several side by side, or of a study, as one HTML file."""
+    """Write a report as one HTML file.
+
+    Of a run, of several runs side by side, or of a scaling study.
+    """
     with guarded(exchange.comm):
         if exchange.rank == 0:
             from .report import write

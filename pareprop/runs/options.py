@@ -1,4 +1,4 @@
-"""Types of options of the command line."""
+"""Options of the command line that several commands have, and types of options."""
 
 from __future__ import annotations
 
@@ -35,3 +35,12 @@ class GivenPath(click.Path):
         if max(map(len, parts)) > 255 or len(os.fsencode(name)) > 4000 or "\0" in name or not name:
             self.fail(f"{quote(name)} is no name of a file.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+SET = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the configuration, such as eta=0.01 or record.every=10; repeatable.",
+)

@@ -10,7 +10,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..network.losses import Loss
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
 from ..tasks.base import TaskBase
@@ -51,16 +50,14 @@ class Score:
         for item in fields(self):
             getattr(self, item.name).extend(getattr(other, item.name))
 
-    def add(self, outcome: Outcome, learning_window: int, loss: Loss) -> None:
-        """Add a sample; the prediction is the readout with the largest mean in the learning window."""
+    def add(self, outcome: Outcome) -> None:
+        """Add a sample."""
         self.losses.append(outcome.loss)
         if outcome.sample.rollout is not None:
             self.episodes.add(outcome.sample.rollout, outcome.evaluation.extra)
-        if outcome.sample.label is None:
-            return
-        window = outcome.sample.window if outcome.sample.window is not None else slice(-learning_window, None)
-        self.labels.append(outcome.sample.label)
-        self.predictions.append(int(np.argmax(loss.output(outcome.signal[window]).mean(axis=0))))
+        if outcome.sample.label is not None:
+            self.labels.append(outcome.sample.label)
+            self.predictions.append(outcome.prediction)
 
     @property
     def n_right(self) -> int:
@@ -118,21 +115,22 @@ class Phases(Observer):
         self.validations: list[tuple[int, float]] = []
         self.test: Score | None = None
         self.stopped = False
-        self._score, self._own, self._done = Score(), Score(), 0
+        self._scores: dict[str, Score] = {}  # by phase: another observer may test as well
+        self._own, self._done = Score(), 0
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Score a sample."""
-        self._own.add(outcome, self.task.learning_window, simulation.engine.loss)
+        self._own.add(outcome)
 
     def after_batch(self, simulation: Simulation, first: int, n: int, phase: str) -> None:
         """Concatenate the scores of all groups of ranks, in the order of the samples."""
         for part in simulation.replicas.gather(self._own):
-            self._score.extend(part)
+            self._scores.setdefault(phase, Score()).extend(part)
         self._own = Score()
 
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """Keep the error of the iteration; validate if due, and stop if the result is good enough."""
-        score = self._take_score()
+        score = self._take_score("train")
         if score.labels:
             self.errors.append(score.value)
         self.episodes.extend(score.episodes)
@@ -165,9 +163,10 @@ class Phases(Observer):
 
     def _run(self, simulation: Simulation, phase: str, n_samples: int, eta: float) -> Score:
         """Run samples of a phase; with `eta` > 0, learn from them in batches."""
+        self._take_score(phase)
         if eta == 0:
             simulation.test(n_samples, phase)
-            return self._take_score()
+            return self._take_score(phase)
         usual = [item.eta for item in simulation.engine.plastic]
         simulation.set_eta(eta)
         batch = self.task.batch_size
@@ -176,11 +175,10 @@ class Phases(Observer):
             simulation.engine.optimize()
         for item, before in zip(simulation.engine.plastic, usual, strict=True):
             item.eta = before
-        return self._take_score()
+        return self._take_score(phase)
 
-    def _take_score(self) -> Score:
-        taken, self._score = self._score, Score()
-        return taken
+    def _take_score(self, phase: str) -> Score:
+        return self._scores.pop(phase, Score())
 
     def state(self, simulation: Simulation) -> dict[str, Any]:
         """Errors and validations so far."""

@@ -65,7 +65,7 @@ class Run:
     group : Exchange or None
         Exchange of this rank's replica group, None for all ranks.
     observers : sequence of Observer
-        Observers of a script, called before those that write.
+        Observers of a script, called before the others: what they see is of the training.
     last : int
         Iteration after which this part of the run ends.
     """
@@ -107,7 +107,7 @@ class Run:
         about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
         notes = self.provenance = Provenance(self.directory, about)
         log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
-        return [self.phases, *self.observers, self.file, *recorders, progress, log, notes, self.checkpoints]
+        return [*self.observers, self.phases, self.file, *recorders, progress, log, notes, self.checkpoints]
 
     def begin(self) -> None:
         """Collective: remove checkpoints and recordings of an older run and write the configuration."""
@@ -169,15 +169,15 @@ class Run:
 
     def _draw(self) -> None:
         """Collective: draw the figures, unless none are wanted, or a signal says that the time is short."""
-        wanted = self.config.task.figures
-        if self.checkpoints.asked or wanted == "none":
+        formats = self.config.task.figures
+        if self.checkpoints.asked or formats == "none":
             if self.exchange.rank == 0:
                 click.echo(f"figures: none drawn; `pareprop plot {self.directory}` draws them")
             return
         with on_disk(self.exchange.comm, "figures", self.directory):
             if self.exchange.rank == 0:
                 try:
-                    draw(self.directory, pdf=wanted == "pdf", report=True)
+                    draw(self.directory, pdf=formats == "pdf", report=True)
                 except InputError as problem:  # results that were written just now are gone
                     raise OSError(str(problem)) from None
 

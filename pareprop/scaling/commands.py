@@ -13,7 +13,7 @@ from ..machine import peak_rss_bytes
 from ..network.local import target_rate
 from ..parallel.exchange import Exchange
 from ..runs import benchmark
-from ..runs.options import FiniteFloat, GivenPath
+from ..runs.options import SET, FiniteFloat, GivenPath
 from ..storage.disk import replace_file
 from . import collect as table
 from . import dryrun, launchers, measure, rank_table, slurm, study, subject, units
@@ -21,12 +21,14 @@ from .predict import Prediction, nodes_for, predict
 
 UNITS = "units.json"
 MOST = 2**24  # ranks or nodes
-settings_option = click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeatable."
-)
 rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
 units_option = click.option(
-    "--units", "units_file", type=GivenPath(), default=UNITS, show_default=True, help="Unit costs."
+    "--units",
+    "units_file",
+    type=GivenPath(),
+    default=UNITS,
+    show_default=True,
+    help="File of unit costs: seconds and bytes of each operation, from --measure.",
 )
 
 
@@ -48,10 +50,14 @@ def scaling(exchange: Exchange) -> None:
     "--out", type=GivenPath(), required=True, metavar="DIR",
     help="Directory of the results; points finished there are not run again.",
 )  # fmt: skip
-@click.option("--launcher", type=click.Choice(["mpirun", "srun", "sbatch"]), default="mpirun", show_default=True)
+@click.option("--launcher", type=click.Choice(["mpirun", "srun", "sbatch"]), default="mpirun", show_default=True,
+              help="Command that starts the ranks of a run.")  # fmt: skip
 @click.option("--sbatch-options", default="", metavar="TEXT", help="Further options of sbatch, with --launcher sbatch.")
 def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
-    """Run the unfinished points of a study, one after another, or each as a SLURM job."""
+    """Run the unfinished points of a study.
+
+    One after another, or with --launcher sbatch each as a SLURM job.
+    """
     chosen, folder = study.read(Path(study_file)), Path(out)
     points = chosen.points()
     done = [point for point in points if (folder / f"{point.label}.json").exists()]
@@ -94,7 +100,10 @@ def _run_here(point: study.Point, folder: Path, launcher: str, timeout_s: float)
     "--units", "units_file", type=GivenPath(), metavar="FILE", help="File of unit costs; adds predictions to the table."
 )
 def collect(folder: str, units_file: str | None) -> None:
-    """Write study.csv: a row per finished run, minimum, mean and maximum over ranks of each phase."""
+    """Write the table of a study, study.csv.
+
+    It has a row for each finished run, with minimum, mean and maximum over the ranks of each phase.
+    """
     chosen = study.read(Path(folder, "study.toml"))
     rows = table.collect(chosen, Path(folder), units.read(Path(units_file)) if units_file else None)
     path = Path(folder, table.TABLE)
@@ -115,8 +124,8 @@ def plot(folder: str) -> None:
 
 @click.command(name="dry-run")
 @click.argument("source", type=GivenPath(), metavar="CONFIG")
-@settings_option
-@click.option("--ranks", type=click.IntRange(1, MOST), required=True, help="Number of ranks of the simulated run.")
+@SET
+@click.option("--ranks", type=click.IntRange(1, MOST), required=True, help="Number of ranks of the whole run.")
 @click.option("--rank", type=int, default=0, show_default=True, help="Rank to build and step.")
 @click.option("--samples", type=click.IntRange(1, 10**6), default=1, show_default=True, help="Samples to time.")
 @click.option(
@@ -126,7 +135,10 @@ def plot(folder: str) -> None:
 def dry_run(
     exchange: Exchange, source: str, settings: tuple[str, ...], ranks: int, rank: int, samples: int, rate: float | None
 ) -> None:
-    """Build and step one rank of a run with any number of ranks; CONFIG is a task, a file, or bench."""
+    """Build and time one rank of a large run alone.
+
+    The spikes of the other ranks are drawn. CONFIG is a task, a configuration file, or `bench`.
+    """
     _one_process(exchange)
     chosen, program = subject.find(source, settings), peak_rss_bytes()
     result = dryrun.run(
@@ -157,7 +169,7 @@ def _print_memory(memory: dict[str, float]) -> None:
 
 @click.command(name="predict")
 @click.argument("source", type=GivenPath(), metavar="CONFIG", required=False)
-@settings_option
+@SET
 @rate_option
 @units_option
 @click.option("--measure", "measures", is_flag=True, help="Measure the unit costs first; takes a minute or two.")
@@ -176,7 +188,7 @@ def _print_memory(memory: dict[str, float]) -> None:
     metavar="TIME",
     help="Find the number of nodes that finishes in this time, such as 2h; replaces --ranks.",
 )
-@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True)
+@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True, help="Ranks of a node.")
 @click.option(
     "--node-memory", type=FiniteFloat(min=0.001), default=256.0, show_default=True, help="Memory of a node in GB."
 )
@@ -186,7 +198,10 @@ def predict_command(
     measures: bool, latency: float | None, bandwidth: float | None, ranks_text: str, within: str | None,
     ranks_per_node: int, node_memory: float,
 ) -> None:  # fmt: skip
-    """Predict seconds by phase and memory of CONFIG (a task, a file, or bench) on any number of ranks."""
+    """Predict time and memory of a run.
+
+    CONFIG is a task, a configuration file, or `bench`; seconds are given by phase, for any number of ranks.
+    """
     _one_process(exchange)
     several = rank_table.ranks_of(ranks_text, MOST)
     if measures:
@@ -248,11 +263,11 @@ def _print_prediction(prediction: Prediction, samples: int) -> None:
 
 @click.command()
 @click.argument("source", type=GivenPath(), metavar="CONFIG")
-@settings_option
+@SET
 @rate_option
 @units_option
-@click.option("--nodes", type=click.IntRange(1, MOST), default=1, show_default=True)
-@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True)
+@click.option("--nodes", type=click.IntRange(1, MOST), default=1, show_default=True, help="Number of nodes.")
+@click.option("--ranks-per-node", type=click.IntRange(1, 2**16), default=64, show_default=True, help="Ranks of a node.")
 @click.option(
     "--time", "limit", metavar="TIME", help="Time limit of a job on the cluster, such as 2h [the predicted time]."
 )
@@ -262,7 +277,10 @@ def jobs(
     exchange: Exchange, source: str, settings: tuple[str, ...], rate: float | None, units_file: str, nodes: int,
     ranks_per_node: int, limit: str | None, script: str,
 ) -> None:  # fmt: skip
-    """Print the sbatch command that trains CONFIG, with the predicted time and memory."""
+    """Print the sbatch command for a run.
+
+    It asks for the predicted time and memory. CONFIG is a task, a configuration file, or `bench`.
+    """
     _one_process(exchange)
     if source == "bench":
         raise InputError("bench is not a training; use jobs/study.sbatch")

@@ -22,14 +22,14 @@ def seconds_of(text: str) -> int:
     InputError
         If `text` is not a time.
     """
-    given = text
+    original = text
     if match := re.fullmatch(r"(\d+):([0-5]\d):([0-5]\d)", text):
         text = "{}h{}m{}s".format(*match.groups())
     match = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
     parts = match.groups(default="0") if match else "0000"
     seconds = sum(int(part) * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=True))
     if not seconds:
-        raise InputError(f"--time {given}: must be like 2h, 90m, 1d12h or 02:00:00")
+        raise InputError(f"--time {original}: must be like 2h, 90m, 1d12h or 02:00:00")
     return seconds
 
 

@@ -156,8 +156,8 @@ class Units:
 
     def with_network(self, latency_s: float | None = None, bandwidth: float | None = None) -> Units:
         """Return a copy with another latency or bandwidth, where given."""
-        given = {"latency_s": latency_s, "bandwidth": bandwidth}
-        changed = {name: value for name, value in given.items() if value is not None}
+        changes = {"latency_s": latency_s, "bandwidth": bandwidth}
+        changed = {name: value for name, value in changes.items() if value is not None}
         return replace(self, network=replace(self.network, **changed))
 
 

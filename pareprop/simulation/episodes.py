@@ -18,8 +18,8 @@ import numpy as np
 from .. import elementary, rng
 from ..engines.base import Engine
 from ..engines.episode import Episode, Reply
-from ..engines.interval import Interval
 from ..engines.sample import Sample
+from ..engines.spike_rules import lags
 from ..errors import InputError, ParepropError, shorten
 from ..network.losses import log_softmax
 from ..network.model import Model
@@ -39,7 +39,7 @@ class Episodes:
     model : Model
         The network.
     engine : Engine
-        That of the interval variant.
+        Of either variant.
     timers : Timers
         Seconds by phase, added to: those of the environment are `environment`.
 
@@ -56,16 +56,16 @@ class Episodes:
 
     def __init__(self, task: ClosedTask, model: Model, engine: Engine, timers: Timers) -> None:
         check(task, model)
-        if not isinstance(engine, Interval):
-            raise InputError(f"episodes are for the interval variant, not for '{model.variant}'")
+        if model.variant == "spike" and task.first < (d_out := lags(model).d_out):
+            raise InputError(f"first = {task.first} must be at least the delay to the readouts, {d_out} steps")
         self.task, self.engine, self.timers = task, engine, timers
         self.n_inputs = model.size("input")
         self.most = 1 + (task.n_steps - 1 - task.first) // task.period  # decisions
         self.replies: list[Reply] = []
         self._episode: Episode | None = None
 
-    def play(self, index: int, phase: str) -> Sample:
-        """Collective: run all steps of an episode; return it as a sample, for `Interval.finish`.
+    def play(self, index: int, phase: str, learn: bool = False) -> Sample:
+        """Collective: run all steps of an episode; return it as a sample, for `Engine.finish`, with the same `learn`.
 
         Raises
         ------
@@ -79,11 +79,12 @@ class Episodes:
         reply = self._reply(lambda: self._open(index, phase), where)
         filled = self._append(inputs, 0, reply, task.first + task.sensor_delay)
         self.replies, actions, done, u = [reply], [], 0, task.first
-        engine.begin(inputs, None, True)
+        engine.begin_episode(inputs, learn)
         while True:
             engine.advance(done, u + 1)
             done = u + 1
             action = choose(engine.shown_signal()[u, :-1], draws[len(actions)], greedy)
+            engine.decide(u, action, reply.reward)
             reply = self._reply(lambda action=action: self._episode.step(action), f"{where}, decision {len(actions)}")
             actions.append(action)
             self.replies.append(reply)
@@ -160,7 +161,7 @@ def choose(signal: np.ndarray, draw: float, greedy: bool) -> int:
 
 def check(task: ClosedTask, model: Model) -> None:
     """Raise `InputError` unless a task in closed loop fits the network."""
-    if model.loss is None:
+    if not model.is_rewarded:
         raise InputError("a task in closed loop needs a model with loss = Reward(...)")
     n_readouts = model.size("readout")
     if task.n_actions < 1 or n_readouts != task.n_actions + 1:

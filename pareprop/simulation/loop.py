@@ -44,7 +44,7 @@ from .digest import Digest
 from .episodes import Episodes
 from .finite import find_bad
 from .interrupts import Deferred
-from .observer import Observer, Outcome
+from .observer import Observer, Outcome, predict
 from .task import ClosedTask, Task
 
 ENGINES: dict[str, type[Engine]] = {"interval": Interval, "spike": Spike}
@@ -82,6 +82,8 @@ class Simulation:
         Mean firing rate of the recurrent neurons in Hz, per iteration.
     batch : list of tuple[float, float]
         Loss and mean firing rate of each sample of the last batch.
+    labels, predictions : list of int
+        Class and predicted class of each sample of the last batch that has a label.
     moves : dict[str, list[int]]
         Synapses that moved in each iteration, by projection; of rewired projections alone.
     """
@@ -107,6 +109,8 @@ class Simulation:
             self.exchange.require_memory(Terms(sizes[0], task.n_steps, task.n_steps, sizes[1]))
             with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
                 closed = hasattr(task, "episode")
+                if model.variant == "spike" and model.is_rewarded and not closed:
+                    raise InputError("loss 'reward' in the spike variant needs a task in closed loop")
                 settings = settings or engine.settings_type(task.n_steps if closed else task.learning_window)
                 check_replicas(self.replicas.count, model, settings)
                 footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
@@ -122,6 +126,9 @@ class Simulation:
         self.losses: list[float] = []
         self.rates: list[float] = []
         self.batch: list[tuple[float, float]] = []
+        self.labels: list[int] = []
+        self.predictions: list[int] = []
+        self._classes: list[tuple[int, int]] = []  # label and prediction, of this group's part of a batch
         self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
         self.stop_requested = False
         self._begun = False  # by `train`
@@ -251,6 +258,7 @@ class Simulation:
     def _run_batch(self, first: int, n: int, phase: str, learn: bool) -> list[tuple[float, float]]:
         self._note_training(phase, learn)
         share, outcomes, problem = self.replicas.batch_range(n), [], None
+        self._classes = []
         self.engine.skip(share.start, learn)
         try:
             for k in share:
@@ -260,14 +268,16 @@ class Simulation:
         except ParepropError as found:
             problem = found
         with self.timers.phase("communicate"):
-            gathered = self.replicas.gather((outcomes, problem))
-        for _, found in gathered:
+            gathered = self.replicas.gather((outcomes, self._classes, problem))
+        for *_, found in gathered:
             if found is not None:
                 raise found
         self.engine.skip(n - share.stop, learn)
         if self.replicas.count > 1:
             self._complete_digest()
-        self.batch = [outcome for outcomes, _ in gathered for outcome in outcomes]
+        self.batch = [outcome for outcomes, _, _ in gathered for outcome in outcomes]
+        classes = [pair for _, pairs, _ in gathered for pair in pairs]
+        self.labels, self.predictions = [label for label, _ in classes], [prediction for _, prediction in classes]
         self._tell("after_batch", first, n, phase)
         return self.batch
 
@@ -289,7 +299,7 @@ class Simulation:
     def _run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         self._tell("before_sample", index, phase)
         if self.episodes:
-            sample = self.episodes.play(index, phase)
+            sample = self.episodes.play(index, phase, learn)
             error, loss = self.engine.finish(sample, learn)
         else:
             with self.engine.channel.guarded():  # data may be bad on one rank alone
@@ -300,8 +310,12 @@ class Simulation:
         self._check_finite(index, loss)
         if counts(phase, learn):
             self._note_spikes()
-        signal, evaluation = self.engine.shown_signal(), self.engine.evaluation
-        self._tell("after_sample", Outcome(index, phase, sample, error, signal, loss, evaluation))
+        signal, prediction = self.engine.shown_signal(), None
+        if sample.label is not None:
+            prediction = predict(sample, signal, self.task.learning_window, self.engine.loss)
+            self._classes.append((sample.label, prediction))
+        outcome = Outcome(index, phase, sample, error, signal, loss, self.engine.evaluation, prediction)
+        self._tell("after_sample", outcome)
         seconds = self.engine.n * self.model.dt_ms / 1000.0
         return loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
 

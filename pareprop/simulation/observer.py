@@ -11,7 +11,7 @@ from ..engines.base import Engine
 from ..engines.sample import Sample
 from ..errors import ParepropError
 from ..network.local import LocalNetwork
-from ..network.losses import Evaluation
+from ..network.losses import Evaluation, Loss
 from ..network.model import Model
 from ..parallel.exchange import Exchange
 from ..parallel.replicas import Replicas
@@ -36,6 +36,8 @@ class Outcome:
         Of this sample.
     evaluation : Evaluation or None
         All that the loss said.
+    prediction : int or None
+        Predicted class of a sample with a label, see `predict`.
     """
 
     index: int
@@ -45,6 +47,13 @@ class Outcome:
     signal: np.ndarray
     loss: float
     evaluation: Evaluation | None = None
+    prediction: int | None = None
+
+
+def predict(sample: Sample, signal: np.ndarray, learning_window: int, loss: Loss) -> int:
+    """Return the predicted class: the readout with the largest mean output in the steps with a learning signal."""
+    window = sample.window if sample.window is not None else slice(-learning_window, None)
+    return int(np.argmax(loss.output(signal[window]).mean(axis=0)))
 
 
 class Watched(Protocol):
@@ -74,6 +83,8 @@ class Watched(Protocol):
         Mean loss and mean firing rate (Hz) of each iteration.
     batch : list of tuple[float, float]
         Loss and mean firing rate (Hz) of each sample of the last batch, of all groups, in the order of the samples.
+    labels, predictions : list of int
+        Class and predicted class of each sample with a label of the last batch, of all groups, in the same order.
     moves : dict[str, list[int]]
         Synapses that moved in each iteration, by rewired projection.
     between : bool
@@ -97,6 +108,8 @@ class Watched(Protocol):
     losses: list[float]
     rates: list[float]
     batch: list[tuple[float, float]]
+    labels: list[int]
+    predictions: list[int]
     moves: dict[str, list[int]]
     between: bool
     stop_requested: bool

@@ -144,10 +144,10 @@ class Edges:
         first, last = int(lots[:, 0].min()), int(lots[:, 1].max())
         if last > len(ranges):
             raise InputError(f"'{nodes.name}' names range {last - 1}, there are {len(ranges)}")
-        wanted = np.zeros(last - first + 1, np.int64)
-        np.add.at(wanted, lots[:, 0] - first, 1)
-        np.add.at(wanted, lots[:, 1] - first, -1)
-        bounds = hdf5.integers(ranges[first:last])[np.cumsum(wanted[:-1]) > 0]
+        n_open = np.zeros(last - first + 1, np.int64)
+        np.add.at(n_open, lots[:, 0] - first, 1)
+        np.add.at(n_open, lots[:, 1] - first, -1)
+        bounds = hdf5.integers(ranges[first:last])[np.cumsum(n_open[:-1]) > 0]
         bounds = bounds[(bounds[:, 0] >= 0) & (bounds[:, 0] < bounds[:, 1])]
         if len(bounds) and bounds[:, 1].max() > self.n_edges:
             raise InputError(f"'{ranges.name}' names edge {bounds[:, 1].max() - 1}, there are {self.n_edges}")
@@ -223,7 +223,10 @@ class Edges:
         return steps(delay_ms, self.dt_ms, self.round_delays, lambda k: f"edge {edge[k]} of '{self.name}'")
 
 
-def steps(delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: object) -> np.ndarray:
+def steps(
+    delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: object,
+    hint: str = "; round_delays = true rounds them",
+) -> np.ndarray:  # fmt: skip
     """Delays in whole steps; `name` gives the words for the k-th in a message."""
     exact = delay_ms / dt_ms
     whole = np.rint(exact)
@@ -236,7 +239,7 @@ def steps(delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: object) 
         k = int(np.argmax(wrong))
         raise InputError(
             f"{name(k)}: delay = {delay_ms[k]:g} ms must be whole steps of {dt_ms:g} ms from 1 to {MAX_DELAY}"
-            + ("" if round_delays else "; round_delays = true rounds them")
+            + ("" if round_delays else hint)
         )
     return whole.astype(np.int64)
 

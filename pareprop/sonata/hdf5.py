@@ -65,9 +65,9 @@ def dataset(parent: h5py.Group, key: str, kinds: str = "iu", columns: int = 0) -
         raise InputError(f"dataset '{here}' lies in another file")
     shape = (len(data), columns) if columns and data.ndim else (data.size,)
     if data.shape != shape or data.dtype.kind not in kinds:
-        wanted = f"(n, {columns})" if columns else "(n,)"
+        expected = f"(n, {columns})" if columns else "(n,)"
         raise InputError(
-            f"dataset '{here}' has shape {data.shape} of {data.dtype}, must be numbers of shape {wanted}"
+            f"dataset '{here}' has shape {data.shape} of {data.dtype}, must be numbers of shape {expected}"
         )
     return data
 

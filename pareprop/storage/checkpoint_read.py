@@ -234,9 +234,9 @@ def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> Non
     _check_fit(path, pieces, counts.sum(axis=0), arrays)
     with ExitStack() as stack, collectives.guarded(comm):
         shares = _Files(path, stack)
-        wanted = [arrays[piece.name] for piece in pieces]
+        entries = [arrays[piece.name] for piece in pieces]
         starts = counts[:rank].sum(axis=0).tolist()
-        checkpoint_pieces.fill(pieces, starts, lambda k, first, last: shares.read(wanted[k], first, last))
+        checkpoint_pieces.fill(pieces, starts, lambda k, first, last: shares.read(entries[k], first, last))
     simulation.engine.refresh()
 
 

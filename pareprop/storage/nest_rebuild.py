@@ -93,8 +93,8 @@ def main(sample: str = "first") -> None:
     nest.verbosity = nest.VerbosityLevel.ERROR
     with h5py.File(RESULTS) as file:
         emitted = set(zip(*spikes(nest, file, sample), strict=True))
-        wanted = set(zip(*(file[f"dynamics/{sample}/spike_{key}"][()] for key in ("steps", "ids")), strict=True))
-    print(f"{len(emitted & wanted)} of {len(wanted)} spikes are equal, NEST has {len(emitted - wanted)} more")
+        expected = set(zip(*(file[f"dynamics/{sample}/spike_{key}"][()] for key in ("steps", "ids")), strict=True))
+    print(f"{len(emitted & expected)} of {len(expected)} spikes are equal, NEST has {len(emitted - expected)} more")
 
 
 if __name__ == "__main__":

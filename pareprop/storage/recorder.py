@@ -105,7 +105,7 @@ class Recorder(Observer):
         if rank == 0:
             yield "samples/iteration", Column("u4", (), "1", ("sample",))
             yield "samples/loss", Column("f8", (), "1", ("sample",))
-            if simulation.model.loss is not None:
+            if simulation.model.is_rewarded:
                 yield "samples/n_steps", Column("u4", (), "steps", ("sample",))
         unit = simulation.engine.loss.unit
         for name in SIGNALS if rank == 0 else ():
@@ -262,7 +262,7 @@ def check(settings: Record, model: Model) -> None:
     elif settings.neurons < 0:
         problems.append(f"neurons = {settings.neurons} must be at least 0")
     problems += [f"projections: '{k}' is none of {', '.join(names)}" for k in settings.projections if k not in names]
-    if model.loss is not None and "target_signal" in settings.what:
+    if model.is_rewarded and "target_signal" in settings.what:
         problems.append("what: 'target_signal' is not there in a task with rewards")
     if problems:
         raise InputError("; ".join(f"[record] {problem}" for problem in problems))

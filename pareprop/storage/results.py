@@ -84,9 +84,9 @@ class ResultsFile(Observer):
 
     def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
         """Switch recording on for the recorded samples."""
-        wanted = (phase, index) in self.samples
-        simulation.engine.record_ids(self.ids if wanted else self.ids[:0])
-        local_activity.prepare(simulation, self.attributes.get("measured_from", 0) if wanted else None)
+        is_kept = (phase, index) in self.samples
+        simulation.engine.record_ids(self.ids if is_kept else self.ids[:0])
+        local_activity.prepare(simulation, self.attributes.get("measured_from", 0) if is_kept else None)
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Keep the dynamics of a recorded sample."""

@@ -51,9 +51,9 @@ def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
 
 
 def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
-    wanted = [item for item in model.projections
+    written = [item for item in model.projections
               if item.pre.role in ("input", "recurrent") and item.post.role == "recurrent"]  # fmt: skip
-    groups = {item.name: file.get(f"projections/{item.name}") for item in wanted}
+    groups = {item.name: file.get(f"projections/{item.name}") for item in written}
     missing = [name for name, group in groups.items() if group is None or "weight" not in group]
     if missing:
         raise InputError(f"{file.filename}: no weights of projection '{missing[0]}'")
@@ -63,7 +63,7 @@ def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
     cells = model.of_role("input", "recurrent")
     nodes = [_nodes(model, population, number, folder) for number, population in enumerate(cells)]
     edges, counts = [], {}
-    for item in wanted:
+    for item in written:
         name = f"{item.pre.name}_to_{item.post.name}"
         name += f"_{sum(other.startswith(name) for other in counts) + 1}" if name in counts else ""
         edges.append(_edges(model, item, groups[item.name], name, len(edges), folder))

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from .. import rng
+from .. import elementary, rng
 from ..engines.episode import Reply
 from ..engines.interval import IntervalSettings
 from ..engines.sample import Sample
+from ..engines.spike import SpikeSettings
 from ..errors import InputError
 from ..machine import require_bytes
 from ..network.connectivity import Population
 from ..network.model import Model
-from ..network.optimizers import Adam
+from ..network.optimizers import Adam, GradientDescent, Optimizer
 from ..network.parameters import Normal
 from ..network.reward import Reward
 from .base import LEARNING, MODEL, RUN, TaskBase
@@ -72,12 +74,15 @@ class ClosedBase(TaskBase):
     """Settings of a task with rewards. A subclass adds its own, and `n_actions`, `code` and `environment`."""
 
     figure: ClassVar[str] = "reward"
+    variant_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "spike": {"batch_size": 1, "iterations": 3200, "eta": 0.05, "c_reg": 0.5}
+    }
     replicated: bool = Field(
         True, description="step the environment on every rank; else on the first one, which broadcasts the replies"
     )
     iterations: int = Field(400, ge=0, description="training iterations")
     batch_size: int = Field(16, ge=1, description="episodes per optimizer step")
-    eta: float = Field(5e-3, ge=0, description="learning rate of Adam")
+    eta: float = Field(5e-3, ge=0, description="learning rate of Adam, or of gradient descent in the spike variant")
     stop_above: float | None = Field(
         None, json_schema_extra=RUN, description="stop when the mean return of a validation is above it"
     )
@@ -162,11 +167,9 @@ class ClosedBase(TaskBase):
         """Refuse: inputs depend on the network."""
         raise InputError(f"task '{self.name}' runs in closed loop: it has episodes, not samples")
 
-    def settings(self) -> IntervalSettings:
+    def settings(self) -> IntervalSettings | SpikeSettings:
         """Return the settings of the variant."""
-        if self.variant != "interval":
-            raise InputError(f"variant = '{self.variant}': rewards are learned in the interval variant only")
-        return IntervalSettings(learning_window=self.n_steps)
+        return (SpikeSettings if self.variant == "spike" else IntervalSettings)(learning_window=self.n_steps)
 
     def attributes(self) -> dict[str, Any]:
         """Return the parameters of the loss, and names for the figures."""
@@ -182,21 +185,31 @@ class ClosedBase(TaskBase):
 
     def model(self) -> Model:
         """Return the network."""
-        if self.variant != "interval":
-            raise InputError(f"variant = '{self.variant}': rewards are learned in the interval variant only")
         n_sources = self.code.n_sources
         require_bytes(16 * n_sources * self.n_steps, f"draws of {n_sources} inputs in {self.n_steps} steps")
         loss = Reward(self.gamma, self.lambda_, self.c_V, self.c_H)
-        model = Model(self.variant, self.seed, optimizer=self._adam(self.eta), precision=self.precision, loss=loss)
+        model = Model(self.variant, self.seed, optimizer=self._optimizer(self.eta), precision=self.precision, loss=loss)
         inputs = model.inputs("in", n_sources)
         groups = self._neurons(model)
         out = model.readouts(
-            "out", self.n_actions + 1, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=self.tau_out, regular_spike_arrival=False
+            "out", self.n_actions + 1, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=self.tau_out, **self._of_readouts()
         )
         self._connect(model, inputs, groups, out)
         return model
 
-    def _adam(self, eta: float) -> Adam:
+    @property
+    def _online(self) -> bool:
+        """Whether weights change at every spike: readouts then add spikes as they are, not times 1 - kappa."""
+        return self.variant == "spike"
+
+    @property
+    def _kappa(self) -> float:
+        """Decay of the readouts in a step."""
+        return elementary.exp(-1.0 / self.tau_out)
+
+    def _optimizer(self, eta: float) -> Optimizer:
+        if self._online:
+            return GradientDescent(eta=eta, batch_size=self.batch_size)
         return Adam(eta=eta, batch_size=self.batch_size, epsilon=1e-8)
 
     def _neurons(self, model: Model) -> list[Population]:
@@ -205,10 +218,19 @@ class ClosedBase(TaskBase):
     def _parameters(self) -> dict[str, float]:
         """Return the parameters that all neurons share."""
         return {
-            "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": V_TH, "tau_m": 20.0, "c_reg": self.c_reg,
-            "f_target": self.f_target, "surrogate_gradient_height": 0.3 / V_TH, "surrogate_gradient_width": V_TH,
-            "regular_spike_arrival": True,
-        }  # fmt: skip
+            "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": V_TH, "tau_m": 20.0, "f_target": self.f_target,
+            "surrogate_gradient_height": 0.3 / V_TH, "surrogate_gradient_width": V_TH,
+        } | self._of_variant()  # fmt: skip
+
+    def _of_readouts(self) -> dict[str, bool]:
+        """Return what only readouts of the interval variant know."""
+        return {} if self._online else {"regular_spike_arrival": False}
+
+    def _of_variant(self) -> dict[str, Any]:
+        """Return the rest of them; the regularisation acts in each step of the spike variant, so not times n_steps."""
+        if self._online:
+            return {"c_reg": self.c_reg / self.n_steps, "kappa": self._kappa, "kappa_reg": self._kappa}
+        return {"c_reg": self.c_reg, "regular_spike_arrival": True}
 
     def _connect(self, model: Model, inputs: Population, groups: list[Population], out: Population) -> None:
         n_rec = model.size("recurrent")
@@ -220,9 +242,9 @@ class ClosedBase(TaskBase):
             model.connect(inputs, group, weight=Normal(std=1.0 / math.sqrt(inputs.size)))
             for other in groups:
                 model.connect(other, group, weight=weight, allow_autapses=False, **rule)
-            model.connect(
-                group, out, weight=Normal(std=self.readout_std), optimizer=self._adam(self.eta_out or self.eta)
-            )
+            scale = 1.0 - self._kappa if self._online else 1.0
+            optimizer = self._optimizer((self.eta_out or self.eta) * scale**2)
+            model.connect(group, out, weight=Normal(std=self.readout_std * scale), optimizer=optimizer)
             model.connect(out, group, weight=Normal(std=1.0), feedback=self.feedback)
 
 

@@ -41,6 +41,7 @@ class Data(TaskBase):
     )
     Wmin: float = Field(-100.0, json_schema_extra=LEARNING, description="lowest weight")
     Wmax: float = Field(100.0, validate_default=True, json_schema_extra=LEARNING, description="highest weight")
+    dt_ms: float = Field(1.0, gt=0, json_schema_extra=MODEL, description="step in ms")
     sonata: Path | None = Field(
         None, json_schema_extra=MODEL,
         description="circuit_config.json of a SONATA network, or a simulation_config.json with its input spikes",
@@ -60,7 +61,7 @@ class Data(TaskBase):
     )
     projections: tuple[dict[str, Any], ...] = Field(
         from_tables.PROJECTIONS, validate_default=True, json_schema_extra=MODEL,
-        description="ends, rule, weight (number, mean and std, or low and high), delay in steps",
+        description="ends, rule, weight (number, mean and std, or low and high), delay in steps or delay_ms",
     )  # fmt: skip
     data: Path = Field(Path("data.npz"), description="HDF5 file (.h5) or .npz with samples")
     n_train: int = Field(0, ge=0, description="number of training samples, the first ones of the file; 0 for all")
@@ -88,9 +89,9 @@ class Data(TaskBase):
         known = ("sign", "neuron", "values", "projections", "round_delays", "default_weight", "default_delay")
         if unknown := [key for key in value if key not in known]:
             raise ValueError(f"unknown option '{unknown[0]}'{nearest(unknown[0], known)}")
-        if info.data.get("sonata") and "variant" in info.data:
+        if info.data.get("sonata") and {"variant", "dt_ms"} <= info.data.keys():
             try:
-                Model.from_sonata(info.data["sonata"], variant=info.data["variant"], **value)
+                _empty(info.data | {"sonata_options": value})
             except InputError as problem:
                 _raise([str(problem)])
         return value
@@ -98,14 +99,14 @@ class Data(TaskBase):
     @field_validator("populations")
     @classmethod
     def _check_populations(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
-        if {"variant", "sonata_options", "local_readouts"} <= info.data.keys():
+        if {"variant", "dt_ms", "sonata_options", "local_readouts"} <= info.data.keys():
             _raise(from_tables.add_populations(_empty(info.data), value, info.data["local_readouts"]))
         return value
 
     @field_validator("projections")
     @classmethod
     def _check_projections(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
-        if {"populations", "variant", "sonata_options", "local_readouts"} <= info.data.keys():
+        if {"populations", "variant", "dt_ms", "sonata_options", "local_readouts"} <= info.data.keys():
             rule = GradientDescent(batch_size=info.data.get("batch_size", 1))
             model = _empty(info.data, optimizer=rule)
             from_tables.add_populations(model, info.data["populations"], info.data["local_readouts"])
@@ -197,7 +198,7 @@ class Data(TaskBase):
             return Sample(self._spikes.sample(place, self._file.n_steps), target, **others)
         rates = self._file.rates(place)
         if rates is not None:
-            return Sample.from_rates(rates, target, self.seed, place, **others)
+            return Sample.from_rates(rates, target, self.seed, place, self.dt_ms, **others)
         ids, ptr = self._file.spikes(place)
         return Sample(SpikeLog.from_arrays(ids, ptr), target, **others)
 
@@ -233,9 +234,10 @@ class Data(TaskBase):
 
 def _empty(values: Mapping[str, Any], **others: Any) -> Model:
     """The model before the tables are added: a SONATA network, if there is one."""
+    others = {"variant": values["variant"], "dt_ms": values["dt_ms"], **others}
     if not values.get("sonata"):
-        return Model(values["variant"], **others)
-    return Model.from_sonata(values["sonata"], variant=values["variant"], **values["sonata_options"], **others)
+        return Model(**others)
+    return Model.from_sonata(values["sonata"], **values["sonata_options"], **others)
 
 
 def _raise(problems: list[str]) -> None:

@@ -223,10 +223,10 @@ class OwnActivity(TaskBase):
         try:
             with files.open_hdf5(self.activity) as file:
                 rates = file.get("rates")
-                wanted = self.n_step, self._sizes[1]
-                if not isinstance(rates, h5py.Dataset) or rates.shape != wanted:
+                shape_wanted = self.n_step, self._sizes[1]
+                if not isinstance(rates, h5py.Dataset) or rates.shape != shape_wanted:
                     shape = getattr(rates, "shape", "no dataset")
-                    raise InputError(f"{self.activity}: 'rates' has {shape}, must be {wanted}")
+                    raise InputError(f"{self.activity}: 'rates' has {shape}, must be {shape_wanted}")
                 if rates.dtype.kind not in "iuf":
                     raise InputError(f"{self.activity}: 'rates' holds {rates.dtype}, must hold numbers")
                 return use(rates)

@@ -1,6 +1,5 @@
 """Readouts of single neurons: as one-to-one readouts that travel, on any number of ranks, and what is refused."""
 
-import os
 from pathlib import Path
 
 import launch
@@ -78,12 +77,7 @@ def test_as_readouts_one_to_one() -> None:
 
 @pytest.mark.mpi
 def test_same_bits_on_any_number_of_ranks() -> None:
-    found = set()
-    for n in (1, 2, 3, 4):
-        done = launch.mpirun(n, "-c", RANKS, env={"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"})
-        assert done.returncode == 0, done.stderr
-        found.add(done.stdout)
-    assert len(found) == 1
+    launch.run_on_each((1, 2, 3, 4), HERE, "-c", RANKS)
 
 
 def test_correlation_of_signal_and_target() -> None:

@@ -327,5 +327,5 @@ def test_the_spike_variant_refuses() -> None:
         def sample(self, index: int, phase: str = "train") -> Sample:
             raise AssertionError
 
-    with pytest.raises(InputError, match="loss 'reward' is for the interval variant, not for 'spike'"):
+    with pytest.raises(InputError, match="loss 'reward' in the spike variant needs a task in closed loop"):
         Simulation(model, Task(), settings=SpikeSettings(10))

@@ -107,6 +107,12 @@ CONNECTION_MISTAKES = {
     "delay triple": ({"delay": (1, 2, 3)}, "delay = (1, 2, 3)"),
     "delay text": ({"delay": "one"}, "delay = one"),
     "delay long": ({"delay": 2**15 + 1}, "delay = 32769"),
+    "delay in ms": ({"delay_ms": 1.5}, "delay = 1.5 ms must be whole steps of 1 ms from 1 to 32768"),
+    "delays in ms": ({"delay_ms": (1.0, 2.5)}, "delay = 2.5 ms must be whole steps of 1 ms"),
+    "delay of 0 ms": ({"delay_ms": 0}, "delay = 0 ms must be whole steps of 1 ms"),
+    "delay nan ms": ({"delay_ms": np.nan}, "delay = nan ms must be whole steps of 1 ms"),
+    "delay in words": ({"delay_ms": "one"}, "delay_ms = 'one' must be one time in ms, or several"),
+    "two delays": ({"delay_ms": 2, "delay": 2}, "delay = 2 and delay_ms = 2: give one of them"),
     "indegree": ({"rule": "fixed_indegree", "indegree": -1}, "indegree = -1 must be a whole number"),
     "indegree fraction": ({"rule": "fixed_indegree", "indegree": 1.5}, "indegree = 1.5 must be a whole number"),
     "indegree too large": (
@@ -139,6 +145,19 @@ def test_projections_are_checked(name: str) -> None:
         model.connect(neurons, neurons, **options)
     assert message in str(caught.value)
     assert model.projections == []
+
+
+def test_delays_in_ms() -> None:
+    """As steps of the model's dt: one, a range, or one per synapse."""
+    for dt, times, steps in ((1.0, 3, 3), (0.1, 0.3, 3), (0.5, (1.0, 2.5), (2, 5)), (0.25, 1.0, 4)):
+        ms, whole = (Model("interval", dt_ms=dt) for _ in range(2))
+        for model, delay in ((ms, {"delay_ms": times}), (whole, {"delay": steps})):
+            cells = model.neurons("rec", 4)
+            model.connect(cells, cells, weight=Normal(std=1.0), **delay)
+            ends = {"source": [0, 1], "target": [1, 2]}
+            model.connect(cells, cells, "explicit", name="two", delay_ms=np.array([2, 6]) * dt, **ends)
+        assert ms.projections[0].delay == whole.projections[0].delay
+        assert ms.projections[1].delay.tolist() == [2, 6]
 
 
 def test_ends_and_names_of_projections() -> None:
@@ -235,7 +254,12 @@ class OneSample:
         (Sample(SpikeLog(10), np.zeros((10, 3))), "target has shape (10, 3), must be (10, 2)"),
         (Sample(SpikeLog(10), np.zeros((9, 2))), "target has shape (9, 2), must be (10, 2)"),
         (Sample(SpikeLog(9), np.zeros((10, 2))), "inputs have 9 steps, must have 10"),
-        (Sample.from_raster(np.eye(10), np.zeros((10, 2))), "an input spike of source 9, the model has 3"),
+        (Sample(SpikeLog.from_raster(np.eye(10)), np.zeros((10, 2))), "an input spike of source 9, the model has 3"),
+        (
+            Sample.from_raster(np.zeros((10, 2)), np.zeros((10, 2))),
+            "the raster has 2 columns, one for each input, but the model has 3 inputs (in 3)",
+        ),
+        (Sample.from_rates(np.zeros(4), np.zeros((10, 2)), 1, 0), "the raster has 4 columns, one for each input"),
         (
             Sample(SpikeLog(10), np.zeros((10, 2)), currents=np.zeros((10, 2))),
             "currents has shape (10, 2), must be (10, 0)",

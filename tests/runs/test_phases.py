@@ -13,7 +13,7 @@ from pareprop.network.losses import LOSSES
 from pareprop.runs import run
 from pareprop.runs.phases import Phases, Score, wilson
 from pareprop.simulation.loop import Simulation
-from pareprop.simulation.observer import Observer, Outcome
+from pareprop.simulation.observer import Observer, Outcome, predict
 from pareprop.tasks import TASKS
 from pareprop.tasks.base import make
 
@@ -33,7 +33,8 @@ def test_class_is_that_of_the_largest_mean_in_the_window():
     masked = Sample.from_raster(np.zeros((4, 1)), np.zeros((4, 3)), label=1, window=window)
     score = Score()
     for item, loss in ((sample, "mean_squared_error"), (sample, "cross_entropy"), (masked, "mean_squared_error")):
-        score.add(Outcome(0, "test", item, np.zeros((4, 3)), signal, 0.5), 2, LOSSES[loss])
+        prediction = predict(item, signal, 2, LOSSES[loss])
+        score.add(Outcome(0, "test", item, np.zeros((4, 3)), signal, 0.5, prediction=prediction))
     softmax = np.exp(signal[2:]) / np.exp(signal[2:]).sum(axis=1, keepdims=True)
     assert score.predictions == [int(np.argmax(signal[2:].mean(axis=0))), int(np.argmax(softmax.mean(axis=0))), 0]
     assert (score.n_right, score.value) == (0, 1.0)

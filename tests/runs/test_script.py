@@ -252,3 +252,71 @@ def test_configuration_of_a_script_names_it(tmp_path: Path) -> None:
     opened = pareprop.open_run(tmp_path / "run")
     assert opened.config["task"]["name"] == opened.attributes["task"] == "Levels"
     assert opened.config["run"]["script"] and json.loads(opened.attributes["model"])["populations"][0]["name"] == "in"
+
+
+class Tones:
+    """Ten of twenty inputs fire; two readouts report which ten, as classes."""
+
+    n_steps = learning_window = 40
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        rng = np.random.default_rng([index, len(phase)])
+        tone = int(rng.integers(2))
+        raster = rng.random((self.n_steps, 20)) < 0.15 * ((np.arange(20) < 10) == tone)
+        return Sample.from_raster(raster, np.eye(2)[np.full(self.n_steps, tone)], label=tone)
+
+
+def classifier() -> Model:
+    model = Model("interval", seed=3, optimizer=Adam(eta=1e-2, batch_size=8))
+    inputs, out = model.inputs("in", 20), model.readouts("out", 2, C_m=1.0, tau_m=10.0)
+    rec = model.neurons("rec", 20, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, t_ref=3.0)
+    for pre, post in ((inputs, rec), (rec, rec), (rec, out), (out, rec)):
+        model.connect(pre, post, weight=Normal(std=0.1))
+    return model
+
+
+class Good(Observer):
+    """Stops when an iteration has at most one wrong sample; keeps the share of wrong ones, and tests in between."""
+
+    def __init__(self) -> None:
+        self.errors: list[float] = []
+
+    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+        assert len(simulation.labels) == len(simulation.predictions) == len(simulation.batch) == 8
+        self.errors.append(float(np.mean(np.not_equal(simulation.labels, simulation.predictions))))
+        simulation.stop_requested = self.errors[-1] <= 1 / 8 and iteration > 3
+        simulation.test(3, "validate")
+
+
+def test_an_observer_sees_the_scores_of_the_training(tmp_path: Path) -> None:
+    """Those of the iteration, though the run validates, and the observer tests, after it."""
+    good = Good()
+    options = {"iterations": 100, "validate_every": 1, "validate_samples": 8, "figures": "none", "quiet": True}
+    done = pareprop.run(classifier(), Tones(), tmp_path / "run", observers=[good], **options)
+    assert good.errors == done.open().losses["error"].tolist() and done.stopped and len(done.losses) < 100
+    assert good.errors[-1] <= 1 / 8 and max(good.errors) > 0.25
+    plain = pareprop.run(classifier(), Tones(), tmp_path / "plain", **options | {"iterations": len(done.losses)})
+    assert (plain.digest, plain.validations) == (done.digest, done.validations)
+
+
+EARLY = """
+import sys
+sys.path[:0] = {path!r}
+from test_script import Good, Tones, classifier
+import pareprop
+good = Good()
+done = pareprop.run(
+    classifier(), Tones(), sys.argv[1], iterations=100, replicas=int(sys.argv[2]), observers=[good], test_samples=16,
+    figures="none", quiet=True,
+)
+if done.simulation.exchange.rank + done.simulation.replicas.index == 0:
+    print(done.digest, len(done.losses), good.errors, done.test.line("test"))
+"""
+
+
+def test_early_stopping_with_replicas(tmp_path: Path) -> None:
+    """The observer sees the whole batch in each group, so all stop after the same iteration."""
+    path, here = tmp_path / "early.py", Path(__file__).parent
+    path.write_text(EARLY.format(path=[str(here), str(here.parent)]))
+    runs = [launch.mpirun(n, path, tmp_path / f"{n}-{r}", r) for n, r in ((1, 1), (2, 2), (4, 4), (4, 2))]
+    assert len({done.stdout for done in runs}) == 1 and runs[0].stdout, runs[0].stderr

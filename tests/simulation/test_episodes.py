@@ -10,6 +10,7 @@ import pytest
 import reference
 import reward_reference
 from commands import command, digests, on_ranks
+from corridor import Corridor, CorridorTask
 
 from pareprop import Reply, rng
 from pareprop.engines.interval import IntervalSettings
@@ -20,39 +21,6 @@ from pareprop.runs import run as runs
 from pareprop.simulation.loop import Simulation
 
 LOSS = {"gamma": 0.9, "lambda_": 0.8, "c_V": 0.5, "c_H": 0.02}
-
-
-class Corridor:
-    """A place that actions move; inputs fire by the place, in a raster that depends on the decision alone."""
-
-    def __init__(self, task, index: int, phase: str) -> None:
-        self.task, self.place, self.n = task, 2, 0
-        self.raster = np.random.default_rng([index, len(phase)]).random((task.n_steps + 50, task.n_inputs))
-        self.done = 0
-
-    def _spikes(self, n_steps: int) -> SpikeLog:
-        drawn = self.raster[self.done : self.done + n_steps] < 0.1 + 0.12 * self.place
-        self.done += n_steps
-        return SpikeLog.from_raster(drawn)
-
-    def reset(self) -> Reply:
-        return Reply(self._spikes(self.task.first + self.task.sensor_delay), 0.0, observation=np.array([2.0]))
-
-    def step(self, action: int) -> Reply:
-        self.place, self.n = self.place + (1 if action else -1), self.n + 1
-        over, late = self.place in (0, 4), self.n == self.task.most
-        reward = 1.0 if self.place == 4 else -0.1
-        return Reply(self._spikes(self.task.period), reward, over, late and not over, {}, np.array([float(self.place)]))
-
-
-class CorridorTask:
-    first, period, n_actions, most, n_inputs, replicated, act, seed = 4, 6, 2, 5, 6, True, "sample", 3
-
-    def __init__(self, sensor_delay: int = 1, bootstrap: bool = True, n_steps: int = 35) -> None:
-        self.sensor_delay, self.bootstrap, self.n_steps = sensor_delay, bootstrap, n_steps
-
-    def episode(self, index: int, phase: str = "train") -> Corridor:
-        return Corridor(self, index, phase)
 
 
 def corridor_case(n_steps: int) -> dict:
@@ -184,6 +152,8 @@ SMALL = {
     "reach": REACH, "reach-on-root": (*REACH, "replicated=false"), "reach-late": (*REACH, "sensor_delay=2"),
     "cart-pole": ("n_rec=11", "iterations=1", "batch_size=2", "test_samples=2", "cells=4", "act=greedy"),
     "delayed-choice": ("n_rec=7", "n_ad=6", "iterations=2", "batch_size=4", "test_samples=2", "pause=20", "recall=9"),
+    "reach-on-line": (*REACH[:1], "variant=spike", "iterations=8", "test_samples=2", "decisions=4", "cells=4"),
+    "delayed-choice-on-line": ("variant=spike", "n_rec=7", "n_ad=6", "iterations=5", "test_samples=2", "pause=20"),
 }  # fmt: skip
 
 
@@ -204,13 +174,25 @@ def test_who_steps_the_environment_does_not_matter(alone: dict[str, str]) -> Non
 @pytest.mark.mpi
 @pytest.mark.parametrize(("n", "replicas"), [(2, 1), (3, 1), (2, 2), (4, 2), (4, 4)])
 def test_one_digest_on_any_number_of_ranks(alone: dict[str, str], tmp_path: Path, n: int, replicas: int) -> None:
-    names = list(SMALL) if (n, replicas) == (2, 1) else ["reach", "reach-on-root", "delayed-choice"]
+    names = list(SMALL) if replicas == 1 else ["reach", "reach-on-root", "delayed-choice"]
     commands = [
         [*run_of(name.partition("-on")[0].partition("-late")[0], tmp_path / name, *SMALL[name]), "--replicas", replicas]
         for name in names
     ]
     codes, output, errors = on_ranks(n, commands)
     assert (set(codes), errors) == ({0}, [])
+    assert digests(output) == [alone[name] for name in names]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("n", [1, 3])
+def test_online_learning_resumes_to_the_same_bits(alone: dict[str, str], tmp_path: Path, n: int) -> None:
+    names = ("reach-on-line", "delayed-choice-on-line")
+    for name in names:
+        first = [*run_of(name.partition("-on")[0], tmp_path / name, *SMALL[name]), "--until", 3]
+        assert on_ranks(2, [first])[0] == [0]
+    codes, output, errors = on_ranks(n, [["resume", tmp_path / name] for name in names])
+    assert (codes, errors) == ([0, 0], [])
     assert digests(output) == [alone[name] for name in names]
 
 

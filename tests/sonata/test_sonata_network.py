@@ -93,13 +93,7 @@ def join(pieces: object) -> list[np.ndarray]:
 @needs_networks
 @pytest.mark.mpi
 def test_networks_equal_what_they_were_written_from_on_any_number_of_ranks() -> None:
-    outputs = set()
-    for n in (1, 2, 3, 4):
-        done = launch.mpirun(n, "-c", RANKS, env={"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"})
-        assert done.returncode == 0, done.stderr
-        outputs.add(done.stdout)
-    assert len(outputs) == 1
-    lines = outputs.pop().splitlines()
+    lines = launch.run_on_each((1, 2, 3, 4), HERE, "-c", RANKS).splitlines()
     assert len(lines) == 7 and all(line.endswith(" True") for line in lines), lines
 
 
@@ -112,13 +106,7 @@ def test_without_an_index_many_ranks_read_each_edge_once(copy: Path, tmp_path: P
         order = np.random.default_rng(1).permutation(len(group["source_node_id"]))  # unsorted, too
         for key in ("source_node_id", "target_node_id", "edge_group_index"):
             group[key][:] = group[key][()][order]
-    found = set()
-    for n in (5, 6):
-        done = launch.mpirun(n, "-c", UNINDEXED, copy, env={"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"})
-        assert done.returncode == 0, done.stderr
-        found.add(done.stdout)
-    assert len(found) == 1
-    lines = found.pop().splitlines()
+    lines = launch.run_on_each((5, 6), HERE, "-c", UNINDEXED, copy).splitlines()
     assert "rec_to_rec 2000 2000 True" in lines and all(line.endswith(" True") for line in lines), lines
 
 

@@ -223,7 +223,7 @@ def test_environments_that_cannot_be_used(capsys: pytest.CaptureFixture, setting
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("reach", ["variant=spike"], "rewards are learned in the interval variant only"),
+        ("reach", ["variant=spike", "batch_size=2"], "batch_size = 2 must be 1 in the spike variant"),
         ("reach", ["stop_below=0.5"], "set stop_above"), ("reach", ["indegree=60"], "indegree = 60 must be below"),
         ("reach", ["act=best"], "act = 'best'"), ("reach", ["gamma=1.1"], "gamma"),
         ("reach", ["cells=1"], "cells"), ("cart-pole", ["sensor_delay=0"], "sensor_delay"),

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from commands import command, digests, on_ranks
 
 from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
+from pareprop.network import from_tables
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Normal, Uniform
@@ -305,3 +307,48 @@ def test_other_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -
 def test_the_printed_example_is_what_the_readme_describes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "my.toml").write_text(command(capsys, "config", "data")[1])
     assert json.loads(config.load(str(tmp_path / "my.toml")).json()) == json.loads(config.load("data").json())
+
+
+def projections(text: str, dt_ms: float = 1.0) -> list:
+    """Projections of the network's populations that `text` describes."""
+    model = Model(dt_ms=dt_ms)
+    sections = tomllib.loads(NETWORK[: NETWORK.index("[[model.projections]]")] + text)["model"]
+    assert not from_tables.add_populations(model, sections["populations"])
+    assert not from_tables.add_projections(model, sections["projections"])
+    return model.projections
+
+
+def test_delays_in_ms_and_lists_of_populations() -> None:
+    """A table with lists stands for all pairs; delays in ms are those in steps of dt_ms."""
+    table = "[[model.projections]]\npre = {pre}\npost = {post}\nweight = 0.3\n{delay}\n"
+    pairs = [("a", "a"), ("a", "b"), ("b", "a"), ("b", "b")]
+    expected = projections("".join(table.format(pre=f'"{x}"', post=f'"{y}"', delay="delay = [2, 4]") for x, y in pairs))
+    both = '["a", "b"]'
+    found = projections(table.format(pre=both, post=both, delay="delay_ms = [1.0, 2.0]"), dt_ms=0.5)
+    assert [(item.name, item.delay) for item in found] == [(item.name, item.delay) for item in expected]
+    assert len(found) == 4 and found[1].pre.name == "a" and found[1].post.name == "b"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('pre = ["a", "c"]', "projections[0]: pre = 'c' is no population"),
+        ("pre = []", "pre = []: must be the name of a population, or a list of names"),
+        ("pre = 5", "pre = 5: must be the name of a population, or a list of names"),
+        ('pre = ["a", "b"]\nname = "x"', "projections[0]: name = 'x' is for one pre and one post, not for 2 pairs"),
+        ('pre = "a"\ndelay_ms = 1.5', "projection 'a->b': delay = 1.5 ms must be whole steps of 1 ms"),
+        ('pre = "a"\ndelay_ms = 1\ndelay = 1', "delay = 1 and delay_ms = 1.0: give one of them"),
+        ('pre = "a"\nweight = { mean = 0.0, sd = 1.0 }', "weight: unknown key 'sd', did you mean 'std'?"),
+        ('pre = "a"\nweight = { mean = 0.0, std = -1.0 }', "weight: std = -1.0: Input should be"),
+        ('pre = "a"\noptimizer = { type = "adam", etaa = 1.0 }', "unknown parameter 'etaa', did you mean 'eta'?"),
+        ('pre = "a"\nrewire = { evry = 1 }', "rewire: unknown parameter 'evry', did you mean 'every'?"),
+    ],
+)
+def test_a_problem_within_a_table_names_its_key(tmp_path: Path, capsys: object, line: str, message: str) -> None:
+    """And nothing else: no value of its neighbours."""
+    path = tmp_path / "my.toml"
+    start = NETWORK.index("[[model.projections]]")
+    path.write_text(NETWORK[:start] + f'[[model.projections]]\n{line}\npost = "b"\n')
+    code, _, errors = command(capsys, "run", path, "--out", tmp_path / "out")
+    assert code == 2 and message in errors and errors.count("\n") == 1, errors
+    assert "adam" not in errors and "0.0" not in errors, errors

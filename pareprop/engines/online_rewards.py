@@ -1,0 +1,65 @@
+"""Spike variant, rewards: what a decision tells the synapses while an episode runs (Bellec et al. 2020)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..network.reward import Reward
+from .spike_rules import ONLINE_BLOCK
+
+
+class OnlineRewards:
+    """TD errors of one episode, each as soon as it is known: with the next decision, or at the end.
+
+    The entropy bonus c_H H_n is added to the reward of decision n. All ranks compute the same from the same signals.
+
+    Parameters
+    ----------
+    loss : Reward
+        The loss.
+    """
+
+    def __init__(self, loss: Reward) -> None:
+        self._loss = loss
+        self._value = self._bonus = 0.0
+        self._any, self._n_readouts = False, 0
+
+    def decide(self, signal: np.ndarray, action: int, reward: float) -> tuple[np.ndarray, float, float]:
+        """Return errors, TD error and discount of the traces of a decision step.
+
+        Parameters
+        ----------
+        signal : np.ndarray
+            float64 (n_readouts,), readouts of the step.
+        action : int
+            Action taken.
+        reward : float
+            Since the decision before; without one it does not matter.
+
+        Returns
+        -------
+        error : np.ndarray
+            float64 (n_readouts,), what a TD error of 1 makes of the errors.
+        delta : float
+            TD error of the decision before.
+        discount : float
+            gamma lambda, 0 at the first decision: traces begin there.
+        """
+        error, entropy = self._loss.score(signal, action)
+        delta = self._td_error(reward, float(signal[-1])) if self._any else 0.0
+        discount = self._loss.gamma * self._loss.lambda_ if self._any else 0.0
+        self._value, self._bonus, self._any = float(signal[-1]), self._loss.c_H * entropy, True
+        self._n_readouts = len(signal)
+        return error, delta, discount
+
+    def end(self, reward: float, after: float) -> tuple[np.ndarray, float, float]:
+        """Return the same of the step after an episode; `after` is the value that follows."""
+        return np.zeros(self._n_readouts), self._td_error(reward, after), 1.0
+
+    def _td_error(self, reward: float, value: float) -> float:
+        return reward + self._bonus + self._loss.gamma * value - self._value
+
+
+def following_block(step: int) -> int:
+    """Return the first step after `step` with which a block of sums, and so an episode, may begin."""
+    return (step // ONLINE_BLOCK + 1) * ONLINE_BLOCK

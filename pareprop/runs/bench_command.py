@@ -1,0 +1,82 @@
+"""The command `bench`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from ..errors import InputError
+from ..network import footprint
+from ..parallel.exchange import Exchange
+from . import benchmark
+from .options import FiniteFloat, GivenPath
+
+
+@click.command()
+@click.option(
+    "--variant",
+    type=click.Choice(["interval", "spike"]),
+    default="interval",
+    show_default=True,
+    help="Variant of e-prop.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["double", "single"]),
+    default="double",
+    show_default=True,
+    help="Precision of weights, state and histories.",
+)
+@click.option("--neurons", type=int, default=2000, show_default=True, help="Recurrent neurons.")
+@click.option("--indegree", type=int, default=100, show_default=True, help="Recurrent synapses per neuron.")
+@click.option("--inputs", type=int, default=100, show_default=True, help="Input sources; each feeds every neuron.")
+@click.option("--steps", type=int, default=1000, show_default=True, help="Steps of an interval.")
+@click.option("--intervals", type=int, default=3, show_default=True, help="Timed intervals.")
+@click.option("--warmup", type=click.IntRange(0, 2**31), default=0, help="Untimed intervals at the start [0].")
+@click.option(
+    "--rate",
+    type=FiniteFloat(0, 1000),
+    default=0.0,
+    help="Random spikes of this rate in Hz drive the synapses, not the neurons' own.",
+)
+@click.option("--delay", type=int, default=1, show_default=True, help="Recurrent delay in steps.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of network and inputs.")
+@click.option("--no-learning", is_flag=True, help="Simulate without learning.")
+@click.option("--profile-waiting", is_flag=True, help="Has no effect: waiting is always timed; kept for old scripts.")
+@click.option("--json", "json_file", type=GivenPath(dir_okay=False), help="Write the results to this file.")
+@click.pass_obj
+def bench(
+    exchange: Exchange, json_file: str | None, no_learning: bool, variant: str, precision: str, warmup: int,
+    rate: float, profile_waiting: bool, **sizes: int,
+) -> None:  # fmt: skip
+    """Train a benchmark network and report seconds.
+
+    A sparse network with random input learns a slow sine; seconds are given by phase.
+    """
+    seed = sizes.pop("seed")
+    benchmark.check(**sizes)
+    if json_file and not Path(json_file).resolve().parent.is_dir():  # not after minutes of work
+        raise InputError(f"--json {json_file}: its directory does not exist")
+    size, indegree, inputs, delay = (sizes[name] for name in ("neurons", "indegree", "inputs", "delay"))
+    network = benchmark.model(size, indegree, inputs, seed, delay, variant, precision)
+    footprint.require(network, sizes["steps"], exchange.rank, exchange.size)
+    task = benchmark.BenchTask(sizes["inputs"], sizes["steps"], seed)
+    figures = benchmark.run(network, task, sizes["intervals"], not no_learning, exchange, warmup, rate)
+    if exchange.rank:
+        return
+    for name, seconds in figures["phases"].items():
+        click.echo(f"{name:12s} {seconds:9.3f} s")
+    click.echo(f"train        {figures['train_seconds']:9.3f} s, {figures['firing_rate_hz']:.2f} spikes/s per neuron")
+    click.echo(f"{figures['synapses']} synapses, {figures['bytes_per_synapse']:.1f} bytes each")
+    click.echo(f"{figures['events']} synaptic events, {figures['events_per_second']:.3g} per second")
+    click.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")
+    if json_file:
+        try:
+            options = {"variant": variant, "precision": precision, "seed": seed, "warmup": warmup, "rate": rate}
+            everything = figures | options | sizes
+            Path(json_file).write_text(json.dumps(everything, indent=1) + "\n")
+        except OSError as problem:
+            raise InputError(f"--json {json_file}: {problem.strerror}") from None
+    click.echo(f"digest: {figures['digest']}")

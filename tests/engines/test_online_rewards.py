@@ -1,0 +1,169 @@
+"""Spike variant with rewards: weights that change within episodes, against the slow twin; samples, ranks, faults."""
+
+import networks
+import numpy as np
+import pytest
+import reward_reference
+import spike_networks
+from corridor import CorridorTask
+
+from pareprop.engines import spike_rules
+from pareprop.engines.spike import SpikeSettings
+from pareprop.errors import InputError
+from pareprop.network.reward import Reward
+from pareprop.simulation.loop import Simulation
+
+LOSS = {"gamma": 0.95, "lambda_": 0.9, "c_V": 0.6, "c_H": 0.1}
+
+
+def random_case(seed: int, models: tuple[str, ...] = ("iaf",), **overrides) -> dict:
+    """A case of the spike variant with the readouts of a corridor, without cutoffs."""
+    rng = np.random.default_rng(seed)
+    d_out, d_fb = (int(x) for x in rng.choice([1, 1, 2, 3], 2))
+    kappas = {"kappa": float(rng.choice([0.9, 0.95])), "eprop_isi_trace_cutoff": np.inf}
+    kappas["kappa_reg"] = kappas["kappa"]
+    groups = [
+        spike_networks.group(rng, int(rng.integers(2, 5)), d_out + d_fb - 1, model=model, **kappas, c_reg=0.3)
+        for model in models
+    ]
+    for group in groups:
+        group["params"]["tau_m"] = float(rng.choice([10.0, 20.0]))
+    n_rec = sum(group["n"] for group in groups)
+    optimizer = {"type": "gradient_descent", "eta": 3e-3, "optimize_each_step": False, "Wmin": -100.0, "Wmax": 100.0}
+    return spike_networks._weights(rng, CorridorTask.n_inputs, n_rec, 3) | {
+        "variant": "spike", "groups": groups, "dt": 1.0, "d_in": rng.integers(1, 4, (n_rec, CorridorTask.n_inputs)),
+        "readout": {"C_m": 1.0, "E_L": 0.0, "I_e": 0.0, "tau_m": 12.0, "V_m": 0.0},
+        "optimizer": optimizer, "d_rec": rng.integers(1, 4, (n_rec, n_rec)), "d_out": d_out, "d_fb": d_fb,
+    } | overrides  # fmt: skip
+
+
+def simulation(case: dict, task: CorridorTask, loss: dict, round_steps: int = 0) -> Simulation:
+    model = networks.model(case)
+    model.loss = Reward(**loss)
+    return Simulation(model, task, settings=SpikeSettings(task.n_steps, round_steps=round_steps))
+
+
+def compare(
+    case: dict, n_episodes: int = 12, loss: dict | None = None, tolerance: float = 1e-9, **settings
+) -> Simulation:
+    """Run some episodes and compare spikes, actions, values and weights with the twin."""
+    task, loss = CorridorTask(**settings), loss or LOSS
+    run, happened = simulation(case, task, loss), []
+    weights, expected, z = reward_reference.run_online(case, task, loss, n_episodes)
+    for index in range(n_episodes):
+        start = run.engine.time
+        sample = run.episodes.play(index, "train", learn=True)
+        run.engine.finish(sample, learn=True)
+        rollout, value = sample.rollout, run.engine.evaluation.extra["value"]
+        happened += zip([index] * len(value), rollout.actions, rollout.rewards, value, strict=True)
+        spikes = np.stack(run.engine.log.spikes(run.engine.n))
+        np.testing.assert_array_equal(spikes, np.nonzero(z[start : start + run.engine.n]))
+    np.testing.assert_allclose(np.array(happened, float), np.array(expected, float), rtol=0, atol=1e-9)
+    assert np.count_nonzero(z) > 50 and len(z) == run.engine.time
+    found = spike_networks.shown(run)
+    for key, wanted in weights.items():
+        np.testing.assert_allclose(found[key], wanted, rtol=0, atol=tolerance, err_msg=key)
+        assert np.nanmax(np.abs(wanted - case[f"w_{key}"])) > 1e-4, key
+    return run
+
+
+@pytest.mark.parametrize("sensor_delay", [1, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_sums_give_the_weights_of_the_rule(seed: int, sensor_delay: int) -> None:
+    run = compare(random_case(seed), sensor_delay=sensor_delay)
+    assert spike_networks.modes(run) >= {spike_rules.PREFIX, spike_rules.READOUT}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_windows_give_the_weights_of_the_rule(seed: int) -> None:
+    run = compare(random_case(seed, ("iaf_adapt", "iaf", "iaf_psc_delta_adapt")))
+    assert spike_networks.modes(run) >= {spike_rules.LOOP, spike_rules.READOUT}
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+def test_feedback_that_follows_the_readouts(seed: int) -> None:
+    case = random_case(seed, feedback="symmetric")
+    rng, n_rec = np.random.default_rng(seed), len(case["w_rec"])
+    case |= {"w_out": rng.normal(0.0, 0.4, (3, n_rec)), "w_fb": np.zeros((n_rec, 3))}
+    compare(case)
+
+
+@pytest.mark.parametrize("loss", [{"gamma": 0.5, "lambda_": 0.4}, {"gamma": 1.0, "lambda_": 0.0}, {"c_V": 0.0}])
+def test_traces_that_end_within_a_block(loss: dict) -> None:
+    """Sums would lose their digits: windows are worked off instead. Without a discount they are not."""
+    run = compare(random_case(4), loss=LOSS | loss)
+    assert (spike_rules.PREFIX in spike_networks.modes(run)) == ("gamma" not in loss)
+
+
+def test_adam_takes_the_gradient_of_each_step() -> None:
+    optimizer = {"type": "adam", "eta": 1e-3, "optimize_each_step": True, "Wmin": -100.0, "Wmax": 100.0}
+    run = compare(random_case(3, optimizer=optimizer), tolerance=1e-8)
+    assert spike_rules.PREFIX not in spike_networks.modes(run)
+
+
+@pytest.mark.parametrize("models", [("iaf", "iaf"), ("iaf", "iaf_adapt")])
+def test_synapses_of_silent_sources_keep_up(models: tuple[str, ...]) -> None:
+    """Histories are as long as is needed, whatever the time between two spikes."""
+    case = random_case(7, models)
+    case["w_in"][:, 0] = np.nan
+    compare(case, n_episodes=45, bootstrap=False, n_steps=29)
+
+
+def test_single_precision_is_near_double() -> None:
+    """As long as both spike alike; sums are used where their powers lose at most 1.5 digits."""
+    found = []
+    for precision in ("double", "single"):
+        case = random_case(1, precision=precision)
+        for group in case["groups"]:
+            group["params"] |= {"tau_m": 20.0, "kappa": 0.95, "kappa_reg": 0.95}
+        run = simulation(case, CorridorTask(), {"gamma": 1.0, "lambda_": 0.97, "c_V": 0.5, "c_H": 0.1})
+        assert spike_rules.PREFIX in spike_networks.modes(run)
+        for index in range(3):
+            run.run_sample(index, "train", learn=True)
+        found.append(spike_networks.shown(run))
+    for key in found[0]:
+        np.testing.assert_allclose(found[1][key], found[0][key], rtol=0, atol=1e-5)
+
+
+def test_samples_without_learning_change_no_weight() -> None:
+    run = simulation(random_case(1), CorridorTask(), LOSS)
+    for index in range(4):
+        run.run_sample(index, "train", learn=True)
+    run.run_sample(0, "test", learn=False)
+    before = [table.weight.copy() for table in run.network.tables().values()]
+    for index in range(1, 4):
+        run.run_sample(index, "test", learn=False)
+    for table, weight in zip(run.network.tables().values(), before, strict=True):
+        np.testing.assert_array_equal(table.weight, weight)
+
+
+@pytest.mark.parametrize("round_steps", [1, 2])
+def test_the_length_of_rounds_changes_no_bit(round_steps: int) -> None:
+    case, found = random_case(4, d_rec=3, d_out=3, d_fb=3), []
+    for steps in (0, round_steps):
+        run = simulation(case | {"d_rec": np.full(case["w_rec"].shape, 3)}, CorridorTask(), LOSS, steps)
+        for index in range(6):
+            run.run_sample(index, "train", learn=True)
+        found.append(run.hexdigest())
+    assert found[0] == found[1]
+
+
+def _of_groups(**values):
+    return lambda case: [group["params"].update(values) for group in case["groups"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_of_groups(kappa_reg=0.5), "population 'rec0': kappa_reg = 0.5 must be kappa = 0.9"),
+        (_of_groups(eprop_isi_trace_cutoff=20.0), "population 'rec0': eprop_isi_trace_cutoff = 20 must be inf"),
+        (lambda case: case["readout"].update(eprop_isi_trace_cutoff=9.0), "'out': eprop_isi_trace_cutoff = 9 must be"),
+        (lambda case: case.update(d_out=5), "first = 4 must be at least the delay to the readouts, 5 steps"),
+    ],
+)
+def test_what_is_not_possible_is_refused_in_one_line(change, message: str) -> None:
+    case = random_case(2)
+    change(case)
+    with pytest.raises(InputError, match=message) as found:
+        simulation(case, CorridorTask(), LOSS)
+    assert "\n" not in str(found.value)

@@ -1,0 +1,132 @@
+"""Losses of a script: a function of outputs and targets, or an object of a class of `Loss`."""
+
+from pathlib import Path
+
+import launch
+import numpy as np
+import pytest
+
+from pareprop import Adam, InputError, Loss, Model, Normal, Sample, Simulation
+from pareprop.network.losses import LOSSES
+
+
+class Steps:
+    """Ten inputs; the readouts follow steps."""
+
+    n_steps, learning_window = 50, 30
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        rng = np.random.default_rng([index, len(phase)])
+        target = 3.0 * rng.standard_normal((1, 2)) * np.ones((self.n_steps, 1))
+        return Sample.from_raster(rng.random((self.n_steps, 10)) < 0.2, target)
+
+
+def squared(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    return output - target, 0.5 * np.sum(np.square(output - target))
+
+
+def huber(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    distance = np.abs(output - target)
+    loss = np.where(distance <= 1.0, 0.5 * distance**2, distance - 0.5).sum()
+    return np.clip(output - target, -1.0, 1.0), loss
+
+
+def quartic(output: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    output -= target  # a function may write into its arguments
+    return output**3, float(np.sum(output**4) / 4)
+
+
+class Absolute(Loss):
+    def error(self, output: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return np.sign(output - target)
+
+    def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
+        return float(np.sum(np.abs(output - target)))
+
+
+def network(loss: object = None, named: str = "mean_squared_error", **options: object) -> Model:
+    model = Model("interval", seed=2, optimizer=Adam(eta=1e-2, batch_size=4), loss=loss, **options)
+    inputs, rec = model.inputs("in", 10), model.neurons("rec", 15, C_m=1.0, E_L=0.0, V_th=0.4, tau_m=20.0)
+    out = model.readouts("out", 2, C_m=1.0, tau_m=10.0, loss=named)
+    for pre, post in ((inputs, rec), (rec, rec), (rec, out), (out, rec)):
+        model.connect(pre, post, weight=Normal(std=0.3))
+    return model
+
+
+@pytest.mark.parametrize(("function", "named"), [(squared, "mean_squared_error"), (huber, "huber")])
+def test_a_function_equals_the_named_loss(function: object, named: str) -> None:
+    own, known = Simulation(network(function), Steps()), Simulation(network(None, named), Steps())
+    assert own.train(6) == pytest.approx(known.train(6), rel=1e-14)
+    assert own.hexdigest() == known.hexdigest()
+    assert own.test(4) == pytest.approx(known.test(4), rel=1e-14)
+
+
+def test_the_errors_change_what_is_learned() -> None:
+    digests = {Simulation(network(loss), Steps()).hexdigest() for loss in (squared, huber, quartic, Absolute())}
+    assert len(digests) == 1  # the same network
+    trained = [Simulation(network(loss), Steps()) for loss in (squared, huber, quartic, Absolute())]
+    for simulation in trained:
+        simulation.train(3)
+    assert len({simulation.hexdigest() for simulation in trained}) == 4
+
+
+def test_losses_are_what_the_function_returned() -> None:
+    """Of outputs within the window alone; errors are their derivatives, and 0 outside of it."""
+    simulation = Simulation(network(quartic), Steps())
+    simulation.train(1)
+    engine = simulation.engine
+    target = Steps().sample(3).target  # the last sample of the batch
+    output = engine.shown_signal()
+    assert engine.evaluation.loss == pytest.approx(np.sum((output[20:] - target[20:]) ** 4) / 4, rel=1e-14)
+    assert engine.evaluation.error[20:] == pytest.approx((output[20:] - target[20:]) ** 3, rel=1e-14)
+    assert not engine.evaluation.error[:20].any()
+    up, down = (engine.loss.evaluate(output + shift, target, slice(20, 50)).loss for shift in (1e-5, -1e-5))
+    assert engine.evaluation.error.sum() == pytest.approx((up - down) / 2e-5, rel=1e-7)
+
+
+RANKS = """
+import sys
+sys.path[:0] = {path!r}
+from test_own_loss import Steps, huber, network
+from pareprop import Simulation, exchange
+from pareprop.parallel import launcher
+simulation = Simulation(network(huber), Steps(), launcher.split(exchange(), int(sys.argv[1])))
+simulation.train(4)
+digest = simulation.hexdigest()
+if simulation.exchange.rank + simulation.replicas.index == 0:
+    print(digest, simulation.losses)
+"""
+
+
+def test_one_digest_on_any_number_of_ranks(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    (tmp_path / "script.py").write_text(RANKS.format(path=[str(here), str(here.parent)]))
+    alone = Simulation(network(huber), Steps())
+    alone.train(4)
+    for ranks, replicas in ((2, 1), (3, 1), (2, 2), (4, 2)):
+        done = launch.mpirun(ranks, tmp_path / "script.py", replicas)
+        assert done.stdout == f"{alone.hexdigest()} {alone.losses}\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda y, t: y - t, r"loss <lambda> returned .*, must return the errors and the loss"),
+        (lambda y, t: (y[:-1], 0.0), r"loss <lambda>: errors have shape \(29, 2\), must be \(30, 2\)"),
+        (lambda y, t: (y - t, y), r"loss <lambda>: the loss .* must be one number"),
+    ],
+)
+def test_what_a_function_returns_is_checked(function: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Simulation(network(function), Steps()).train(1)
+
+
+@pytest.mark.parametrize("loss", ["huber", 5, Absolute, LOSSES])
+def test_what_is_no_loss_is_refused(loss: object) -> None:
+    with pytest.raises(InputError, match=r"loss = .* must be a function of outputs and targets, or a Loss"):
+        Model("interval", loss=loss)
+
+
+def test_the_spike_variant_refuses_a_function() -> None:
+    with pytest.raises(InputError, match="is for the interval variant, not for 'spike'"):
+        Model("spike", loss=huber)

@@ -1,0 +1,164 @@
+"""Figures of recorded samples: dynamics, trajectories, evidence, events."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from result_files import ALWAYS, draw_figures, panel, write_pixels, write_run, ydata
+
+from pareprop.plots import (
+    dynamics,
+    events,
+    evidence,
+    panels,
+    trajectory,
+)
+
+
+def test_dynamics_show_the_recorded_sample(directory):
+    path = write_run(directory, iterations=40)
+    with h5py.File(path, "a") as file:
+        file.attrs["dt_ms"] = 0.5
+        figure, sample = dynamics.figure(file, "last"), file["dynamics/last"]
+        for title, key in (
+            ("membrane voltage", "V_m"),
+            ("surrogate gradient", "surrogate_gradient"),
+            ("learning signal", "learning_signal"),
+            ("error signal", "error_signal"),
+        ):
+            np.testing.assert_array_equal(np.transpose(ydata(panel(figure, title))), sample[key][...])
+        readout, target, _ = panel(figure, "readout and target").get_lines()
+        np.testing.assert_array_equal(readout.get_ydata(), sample["readout_signal"][:, 0])
+        np.testing.assert_array_equal(target.get_ydata(), sample["target_signal"][:, 0])
+        assert readout.get_linestyle() == "-" and target.get_linestyle() == "--"
+        for title, prefix in (("input spikes", "input"), ("recurrent spikes", "spike")):
+            (marks,) = panel(figure, title).get_lines()
+            np.testing.assert_array_equal(marks.get_xdata(), 0.5 * sample[f"{prefix}_steps"][...])
+            np.testing.assert_array_equal(marks.get_ydata(), sample[f"{prefix}_ids"][...])
+    assert figure.axes[-1].get_xlim() == (0, 500)
+    assert "iteration 40" in figure.get_suptitle()
+    entries = panel(figure, "membrane voltage").get_legend().get_texts()
+    assert [entry.get_text() for entry in entries] == ["neuron 0", "neuron 7", "neuron 31"]
+
+
+def test_adaptation_gets_a_panel_when_recorded(directory):
+    path = write_run(directory)
+    with h5py.File(path, "a") as file:
+        file["dynamics/first/adaptation"] = np.full((1000, 3), 0.25)
+        assert (np.array(ydata(panel(dynamics.figure(file, "first"), "adaptation"))) == 0.25).all()
+
+
+def test_many_lines_are_cut_and_the_legend_says_so(directory):
+    path = write_run(directory)
+    with h5py.File(path, "a") as file:
+        for name in ("V_m", "record"):
+            del file["dynamics/last"][name]
+        file["dynamics/last/V_m"], file["dynamics/last/record"] = np.zeros((1000, 50)), np.arange(50)
+        ax = panel(dynamics.figure(file, "last"), "membrane voltage")
+    assert len(ax.get_lines()) == panels.MAX_LINES
+    assert ax.get_legend().get_texts()[-1].get_text() == "neuron 9 (of 50)"
+
+
+@pytest.mark.parametrize("name", ["input_steps", "spike_ids", "record", "V_m", "target_signal", "readout_signal"])
+def test_missing_parts_of_a_sample_are_left_out(directory, name):
+    path = write_run(directory, "evidence-accumulation", figure="evidence")
+    with h5py.File(path, "a") as file:
+        before = len(dynamics.figure(file, "last").axes)
+        del file["dynamics/last"][name]
+        left = len(dynamics.figure(file, "last").axes)
+    assert left == before - 2 * (name in ("input_steps", "spike_ids", "V_m"))  # whole sample and learning window
+    assert draw_figures(path) == ALWAYS | ({"evidence"} if name != "readout_signal" else set())
+
+
+def test_silent_network_is_drawn(directory):
+    path = write_run(directory)
+    with h5py.File(path, "a") as file:
+        for name in ("spike_steps", "spike_ids"):
+            del file["dynamics/last"][name]
+            file["dynamics/last"][name] = np.empty(0, dtype=np.int64)
+        ax = panel(dynamics.figure(file, "last"), "recurrent spikes")
+    assert [text.get_text() for text in ax.texts] == ["no spikes"]
+
+
+def test_rasters_colour_and_name_populations(directory):
+    path = write_run(directory)
+    populations = [("in", 40, "input"), ("exc", 60, "recurrent"), ("inh", 20, "recurrent"), ("out", 1, "readout")]
+    described = [dict(zip(("name", "size", "role"), item, strict=True)) for item in populations]
+    with h5py.File(path, "a") as file:
+        file.attrs["model"] = json.dumps({"populations": described})
+        ax, ids = panel(dynamics.figure(file, "last"), "recurrent spikes"), file["dynamics/last/spike_ids"][...]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["exc", "inh"]
+    excitatory, inhibitory = ax.get_lines()
+    np.testing.assert_array_equal(excitatory.get_ydata(), ids[ids < 60])
+    np.testing.assert_array_equal(inhibitory.get_ydata(), ids[ids >= 60])
+    assert excitatory.get_color() != inhibitory.get_color()
+
+
+def test_trajectory_has_a_panel_for_each_recorded_iteration(directory):
+    path = write_run(directory, "own-task", figure="trajectory")
+    with h5py.File(path, "a") as file:
+        assert trajectory.figure(file) is None  # one readout only
+    path = write_run(directory, "lemniscate")
+    with h5py.File(path, "a") as file:
+        file.copy("dynamics/last", "dynamics/middle")
+        file["dynamics/middle"].attrs["iteration"] = 20
+        axes = trajectory.figure(file).axes
+        for ax, name in zip(axes, ("first", "middle", "last"), strict=True):
+            readout, target = ax.get_lines()
+            np.testing.assert_array_equal(readout.get_xydata(), file[f"dynamics/{name}/readout_signal"][...])
+            np.testing.assert_array_equal(target.get_xydata(), file["dynamics/last/target_signal"][...])
+    assert [ax.get_title(loc="left") for ax in axes] == ["iteration 1", "iteration 20", "iteration 300"]
+    assert {(ax.get_aspect(), ax.get_xlim(), ax.get_ylim()) for ax in axes} == {
+        (1.0, axes[0].get_xlim(), axes[0].get_ylim())
+    }
+
+
+def test_evidence_shows_groups_recall_and_decision(directory):
+    path = write_run(directory, "evidence-accumulation", figure="evidence")
+    with h5py.File(path) as file:
+        figure, sample = evidence.figure(file), file["dynamics/last"]
+        steps, ids, readout = (sample[k][...] for k in ("input_steps", "input_ids", "readout_signal"))
+    marks = panel(figure, "input spikes (shaded: learning window)").get_lines()
+    for group, line in enumerate(marks):
+        chosen = ids // 10 == group
+        np.testing.assert_array_equal(line.get_xydata(), np.stack([steps[chosen], ids[chosen]], axis=1))
+    recall = panel(figure, "readout")
+    assert recall.get_xlim() == (2100, 2249)
+    np.testing.assert_array_equal(np.transpose(ydata(recall)[:2]), readout)
+    bars = panel(figure, "decision: left (correct)").patches
+    np.testing.assert_allclose([bar.get_height() for bar in bars], readout[2100:].mean(axis=0))
+
+
+def test_evidence_names_a_wrong_decision(directory):
+    path = write_run(directory, "evidence-accumulation", figure="evidence")
+    with h5py.File(path, "a") as file:
+        file["dynamics/last/readout_signal"][...] = file["dynamics/last/readout_signal"][...][:, ::-1]
+        assert panel(evidence.figure(file), "decision: right (target left)")
+
+
+def test_events_are_counted_by_pixel_and_polarity(directory):
+    path = write_run(directory, "n-mnist", figure="events")
+    assert "events" not in draw_figures(path)  # without pixels
+    with h5py.File(path, "a") as file:
+        write_pixels(file)
+        figure, ids, pixels = events.figure(file), file["dynamics/last/input_ids"][...], file["input_pixels"][...]
+    shown = panel(figure, "events, ON minus OFF").images[0].get_array()
+    for row, column in ((16, 7), (16, 26), (7, 16), (0, 0)):
+        here = (pixels[ids, 0] == row) & (pixels[ids, 1] == column)
+        on = pixels[ids, 2] == 1
+        if here.any():
+            assert shown[row, column] == np.sum(here & on) - np.sum(here & ~on)
+        else:
+            assert shown.mask[row, column]
+    assert shown.shape == (34, 34) and not shown.mask[16, 7]
+
+
+def test_a_wild_first_iteration_does_not_shrink_the_target(directory):
+    path = write_run(directory, "lemniscate")
+    with h5py.File(path, "a") as file:
+        file["dynamics/first/readout_signal"][...] *= 50
+        ax = trajectory.figure(file).axes[0]
+    assert np.ptp(ax.get_xlim()) < 5 and np.ptp(ax.get_ylim()) < 5

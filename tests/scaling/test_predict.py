@@ -1,0 +1,268 @@
+"""Counts of work, unit costs and the predictions made of them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import scipy.optimize
+from commands import command, digests, on_ranks
+from launch import ENVIRONMENT, find_mpirun
+
+from pareprop.errors import InputError
+from pareprop.network.local import LocalNetwork
+from pareprop.network.model import Model
+from pareprop.parallel.exchange import Alone
+from pareprop.runs import benchmark
+from pareprop.scaling import dryrun, measure, slurm, subject, units, work
+from pareprop.scaling.predict import nodes_for, predict, representatives
+
+
+def network(variant="interval"):
+    """Several populations and readouts, a range of delays."""
+    model = Model(variant, 1)
+    inputs = model.inputs("in", 30)
+    cells = {"C_m": 1.0, "tau_m": 30.0, "E_L": 0.0, "V_th": 0.5}
+    one, two = model.neurons("one", 70, "iaf", **cells), model.neurons("two", 37, "iaf_adapt", **cells)
+    out = model.readouts("out", 3, C_m=1.0, tau_m=30.0, E_L=0.0)
+    model.connect(inputs, one, "fixed_indegree", indegree=7, weight=1.0)
+    model.connect(inputs, two, weight=1.0)
+    model.connect(one, two, "fixed_indegree", indegree=11, weight=1.0, delay=(2, 4))
+    model.connect(two, two, allow_autapses=False, weight=1.0, delay=2)
+    model.connect(one, out, weight=1.0)
+    model.connect(out, one, weight=1.0)
+    return model
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 5, 64])
+def test_counts_are_those_of_the_network(ranks):
+    model = network()
+    for rank in {0, ranks // 2, ranks - 1}:
+        found, built = work.of_rank(model, 100, work.Firing(5.0, 3.0), ranks, rank), LocalNetwork(model, rank, ranks)
+        tables = built.incoming, built.outgoing, built.feedback
+        counts = found.synapses, found.readout_synapses, found.feedback_synapses
+        assert counts == tuple(len(table.weight) for table in tables)
+        n_heard = len(built.sources.ids) if built.sources.ids is not None else model.size("recurrent")
+        assert found.heard == pytest.approx(n_heard, rel=0.25) and (ranks > 5 or found.heard == n_heard)
+        rows = sum(len(table.row_ptr) - 1 for table in tables)
+        assert found.rows == (rows if found.heard == n_heard else pytest.approx(rows, rel=0.25))
+        assert (found.neurons, found.readouts) == tuple(last - first for first, last in (built.neurons, built.readouts))
+        assert (found.rounds, found.spikes, found.input_spikes) == (51, 107 * 3.0, 150.0)
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_events_are_those_counted(variant):
+    model, task = benchmark.model(500, 40, 20, variant=variant), benchmark.BenchTask(20, 1000, 1)
+    share = dryrun.run(model, task, 2, 1, rate_hz=30.0, drive=True, settings=subject.find(
+        "bench", ["neurons=500", "steps=1000", f"variant={variant}"]).settings)  # fmt: skip
+    assert share.rate_hz == pytest.approx(30.0, rel=0.05)
+    simulation = benchmark.build(model, task, Alone(), 30.0)
+    simulation.engine.run(task.sample(0), True)
+    inputs = task.sample(0).inputs
+    counted = benchmark.count_events(simulation.network.incoming, inputs, simulation.engine.log, 1000, True)
+    expected = work.of_rank(model, 1000, work.Firing.at(benchmark.INPUT_PROBABILITY, 30.0, 1000, 1.0), 1, 0)
+    assert expected.events == pytest.approx(counted, rel=0.02)
+
+
+FLAT = units.Units(
+    {phase: dict.fromkeys(counts, 1e-9) for phase, counts in units.PHASES.items()},
+    {kind: dict.fromkeys(counts, 8.0) for kind, counts in units.MEMORY.items()},
+    units.Interconnect(1e-6, 1e9, 0.0), 1e6,
+)  # fmt: skip
+FIRING = work.Firing(50.0, 30.0)
+
+
+def test_fit_finds_the_unit_costs():
+    works = [work.of_rank(benchmark.model(n, k, 20), T, FIRING, ranks, ranks - 1)
+             for n, k, T, ranks in ((100, 10, 50, 2), (300, 80, 100, 3), (2000, 20, 70, 16), (900, 300, 30, 1),
+                                    (5000, 50, 200, 8), (700, 5, 500, 4))]  # fmt: skip
+    runs = [units.Measured(item, FLAT.phase_seconds(item), FLAT.memory(item)) for item in works]
+    found = units.fit(runs, FLAT.network, FLAT.base_bytes)
+    other = work.of_rank(benchmark.model(4000, 90, 20), 300, FIRING, 32, 31)
+    assert found.phase_seconds(other) == pytest.approx(FLAT.phase_seconds(other), rel=1e-6)
+    assert found.memory(other) == pytest.approx(FLAT.memory(other), rel=1e-6)
+
+
+def test_least_squares_is_that_of_lawson_and_hanson():
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        x, y = random.normal(size=(9, 4)), random.normal(size=9)
+        np.testing.assert_allclose(units.least_squares(x, y), scipy.optimize.nnls(x, y)[0], atol=1e-9)
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_memory_as_predicted(variant, tmp_path, capsys):
+    """Fitted to five small shares, the memory of others of other sizes within 5 %."""
+    probes = [measure.Probe(300, 30, 2, 40), measure.Probe(1000, 20, 4, 80), measure.Probe(600, 150, 3, 20),
+              measure.Probe(3000, 10, 16, 120), measure.Probe(500, 20, 3, 60, 5)]  # fmt: skip
+    fitted = units.fit([measure.run(variant, probe, 1) for probe in probes], units.Interconnect(), 0.0)
+    for sizes in ((2000, 100, 2, 100), (1500, 60, 8, 200), (1500, 60, 8, 200, 5)):
+        probe = measure.Probe(*sizes)
+        found = measure.run(variant, probe, 1)
+        predicted = fitted.memory(found.work)
+        assert sum(predicted.values()) == pytest.approx(sum(found.memory.values()), rel=0.05)
+
+
+@pytest.mark.parametrize("probe", measure.PROBES, ids=str)
+def test_probes_can_be_run(probe):
+    """A hundredth of each: a probe that is no share of a larger run is refused."""
+    small = dataclasses.replace(probe, neurons=probe.neurons // 10, indegree=probe.indegree // 10, steps=20)
+    assert measure.run("interval", small, 1).phases["deliver"] > 0
+
+
+@pytest.mark.mpi
+def test_ranks_measure_the_exchange(monkeypatch):
+    """Not the defaults, which stand in where there is no mpirun."""
+    if find_mpirun() is None:
+        pytest.skip("no mpirun: install the extra 'mpi' or a system MPI")
+    monkeypatch.setattr(measure, "EXCHANGES", 20)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    measured = measure.exchange_costs()
+    assert measured != units.Interconnect() and measured.latency_s > 0
+    assert 1e-8 < measured.round_s < 1e-2 and measured.round_s != units.Interconnect().round_s
+
+
+def test_prediction():
+    model = benchmark.model(10_000, 100, 100)
+    alone, many, spread = (predict(model, 1000, 5, FIRING, *ranks, FLAT, 10 if ranks == (100,) else 0)
+                           for ranks in ((1,), (99,), (100,)))  # fmt: skip
+    assert alone.phases["communicate"] == alone.phases["wait"] == 0.0 and alone.imbalance == 1.0
+    # one node: 97 lines of other ranks beside the first; no message, whatever the number of spikes
+    assert many.phases["communicate"] == pytest.approx(5 * 1001 * (4e-7 + 97 * 5e-8))
+    # 10 nodes of 10 ranks that listen to all: 4 stages of 1 us, 9 messages of the spikes of 1000 neurons at 1 GB/s
+    words = 2 + (1000 * 3 + 1000 * 30) / 1001
+    per_round = 4e-7 + 8 * 5e-8 + 4e-6 + 9 * 4 * words / 1e9
+    assert spread.phases["communicate"] == pytest.approx(5 * 1001 * per_round)
+    # 100 arrivals of 1 ns each at about 100 neurons in each of 1001 rounds: the largest of 100 ranks
+    arrivals = 100 * (100 * 30 + 100 * 50) / 1001
+    assert spread.phases["wait"] == pytest.approx(5 * 1001 * 1e-9 * np.sqrt(2 * np.log(100) * arrivals))
+    assert many.phases["deliver"] < alone.phases["deliver"] / 20
+    assert many.imbalance > 1.0  # one rank has the readout
+    assert many.nbytes < alone.nbytes
+
+
+def test_ranks_of_every_kind_are_looked_at():
+    for n_readouts, ranks in ((1, 7), (3, 10), (10, 4), (2, 2), (5, 1)):
+        model = Model()
+        model.neurons("rec", 23, "iaf")
+        model.readouts("out", n_readouts)
+        kinds = {(work.of_rank(model, 10, FIRING, ranks, r).neurons, work.of_rank(model, 10, FIRING, ranks, r).readouts)
+                 for r in range(ranks)}  # fmt: skip
+        seen = {(work.of_rank(model, 10, FIRING, ranks, r).neurons, work.of_rank(model, 10, FIRING, ranks, r).readouts)
+                for r in representatives(model, ranks)}  # fmt: skip
+        assert {max(kinds), min(kinds)} <= seen or max(n for n, _ in seen) == max(n for n, _ in kinds)
+        assert {n for _, n in seen} == {n for _, n in kinds}
+
+
+def test_nodes_for_a_time():
+    model = benchmark.model(100_000, 1000, 100)
+    arguments = model, 1000, 100, FIRING, FLAT
+    few, predicted = nodes_for(*arguments, 60.0, 8, 64e9)
+    more, _ = nodes_for(*arguments, 20.0, 8, 64e9)
+    assert predicted.seconds <= 60.0 and more > few > 1
+    assert predict(model, 1000, 100, FIRING, 8 * (few - 1), FLAT, 8).seconds > 60.0
+    small, _ = nodes_for(*arguments, 60.0, 8, 4e8)
+    assert small > few and predict(model, 1000, 100, FIRING, 8 * small, FLAT, 8).node_bytes <= 4e8
+    with pytest.raises(InputError, match="fastest"):
+        nodes_for(*arguments, 1e-3, 8, 64e9)
+    with pytest.raises(InputError, match="fit"):
+        nodes_for(*arguments, 1000.0, 8, 1e6)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("2h", 7200), ("90m", 5400), ("1d12h", 129600), ("02:30:00", 9000), ("45s", 45), ("1h30m", 5400)],
+)
+def test_times(text, seconds):
+    assert slurm.seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "h", "2x", "1:2", "00:00:00", "-2h"])
+def test_bad_times(text):
+    with pytest.raises(InputError, match="--time"):
+        slurm.seconds_of(text)
+
+
+def test_jobs_command(tmp_path, capsys):
+    units.write(tmp_path / "units.json", {"interval": FLAT, "spike": FLAT})
+    arguments = ["sine-waves", "--set", "n_rec=5000", "--set", "indegree=100", "--units", tmp_path / "units.json"]
+    code, output, _ = command(capsys, "jobs", *arguments, "--nodes", 2, "--ranks-per-node", 4)
+    assert code == 0
+    note, line = output.splitlines()
+    assert line.startswith("sbatch --nodes=2 --ntasks=8 --ntasks-per-node=4 --mem-per-cpu=")
+    assert line.endswith("jobs/chain.sbatch sine-waves --set=n_rec=5000 --set=indegree=100") and "1 job(s)" in note
+    chosen = subject.find("sine-waves", ["n_rec=5000", "indegree=100"])
+    found = predict(chosen.model, 1000, chosen.samples, chosen.firing(None), 8, FLAT)
+    assert f"--time={slurm.clock(1.5 * found.seconds + 60)}" in line
+    code, output, _ = command(capsys, "jobs", *arguments, "--time", "4m", "--ranks-per-node", 1)
+    assert code == 0 and "--time=00:04:00" in output and "1 job(s)" not in output
+
+
+def test_a_table_of_ranks(tmp_path, capsys):
+    """Each row is what `predict` says of that number of ranks alone."""
+    units.write(tmp_path / "units.json", {"interval": FLAT, "spike": FLAT})
+    arguments = [
+        "predict",
+        "sine-waves",
+        "--set",
+        "n_rec=5000",
+        "--set",
+        "indegree=100",
+        "--units",
+        tmp_path / "units.json",
+    ]
+    more = ["--ranks-per-node", "4", "--node-memory", "1000"]
+    code, output, _ = command(capsys, *arguments, "--ranks", "1,2,...,16", *more)
+    note, head, *rows = output.splitlines()
+    assert code == 0 and "10 Hz" in note and head.split()[:3] == ["ranks", "nodes", "seconds"]
+    chosen = subject.find("sine-waves", ["n_rec=5000", "indegree=100"])
+    found = {n: predict(chosen.model, 1000, chosen.samples, chosen.firing(None), n, FLAT, 4)
+             for n in (1, 2, 4, 8, 16)}  # fmt: skip
+    for row, (n, one) in zip(rows, found.items(), strict=True):
+        ranks, nodes, seconds, memory, _, hours, efficiency, *limit = row.split()
+        assert (int(ranks), int(nodes), seconds) == (n, -(-n // 4), f"{one.seconds:.4g}")
+        assert float(hours) == pytest.approx(one.seconds * n / 3600, rel=0.01) and int(memory) == round(
+            one.nbytes / 2**20
+        )
+        assert float(efficiency) == pytest.approx(found[1].seconds / one.seconds / n, abs=0.006)
+        assert limit[0] == max(one.phases, key=one.phases.get)
+    assert "memory of a node" in command(capsys, *arguments, "--ranks", "1,2", "--node-memory", "0.01")[1]
+    assert "note" not in command(capsys, *arguments, "--rate", "20")[1]
+
+
+@pytest.mark.parametrize(
+    "ranks", ["0", "1,1", "2,1", "1,...,8", "1,2,...", "2,3,...,9", "x", "1,,2", "²", "", "9" * 12]
+)
+def test_ranks_that_are_no_list(capsys, ranks):
+    code, _, errors = command(capsys, "predict", "bench", "--ranks", ranks)
+    assert code == 2 and "--ranks" in errors and errors.count("\n") == 1
+
+
+def test_commands_refuse_what_they_cannot_do(tmp_path, capsys):
+    for arguments, wanted in (
+        (["predict", "bench", "--units", tmp_path / "none.json"], "--measure"),
+        (["scaling", "plot", tmp_path], "collect"),
+        (["scaling", "run", tmp_path / "none.toml", "--out", tmp_path], "none.toml"),
+        (["dry-run", "benchh", "--ranks", "4"], "unknown task"),
+        (["dry-run", "bench", "--set", "neuron=4", "--ranks", "4"], "did you mean 'neurons'"),
+        (["jobs", "bench"], "study.sbatch"),
+    ):
+        code, _, errors = command(capsys, *arguments)
+        assert code == 2 and wanted in errors and len(errors.splitlines()) == 1, errors
+
+
+@pytest.mark.mpi
+def test_not_under_mpirun():
+    codes, _, errors = on_ranks(2, [["dry-run", "sine-waves", "--ranks", "4"], ["scaling", "plot", "x"]])
+    assert codes == [2, 2] and sum("without mpirun" in line for line in errors) == 2
+
+
+@pytest.mark.mpi
+def test_driven_digest_on_ranks(capsys):
+    """The control is one run on any number of ranks."""
+    fixed = ["bench", "--neurons=90", "--indegree=9", "--inputs=10", "--steps=80", "--rate=50", "--warmup=1"]
+    lines = [[*fixed, f"--delay={delay}", f"--variant={v}"] for v in ("interval", "spike") for delay in (1, 3)]
+    alone = [digest for line in lines for digest in digests(command(capsys, *line)[1].splitlines())]
+    assert len(set(alone)) == 4
+    for n in (2, 3):
+        assert digests(on_ranks(n, lines)[1]) == alone
