@@ -1,4 +1,7 @@
-"""The interface between the loop and a variant of e-prop, and code that the variants share."""
+"""The interface between the loop and a variant of e-prop, and code that the variants share.
+
+The file is long because it documents each call of the interface.
+"""
 
 from __future__ import annotations
 
@@ -319,7 +322,7 @@ class Engine(ABC):
 
     # ---- for the variants --------------------------------------------------------------------------------------------
 
-    def _injected(self, currents: np.ndarray | None, n_steps: int, before: np.ndarray) -> np.ndarray:
+    def _add_currents(self, currents: np.ndarray | None, n_steps: int, before: np.ndarray) -> np.ndarray:
         """Return injected currents by the step that takes them, one after they were injected.
 
         Parameters

@@ -18,7 +18,7 @@ from ..timers import Timers
 from .channel import Channel, Choice, Terms, private, within
 from .collectives import any_bits, raise_together
 from .messages import AllgatherSender, AlltoallvSender, Sources
-from .node import Layout, Nodes, SharedMemory, find_nodes, is_crowded, lost, require_shared
+from .node import Layout, Nodes, SharedMemory, find_nodes, is_crowded, make_rank_lost, require_shared
 from .partition import block, firsts
 from .replicas import Replicas
 from .spike_log import SegmentedLog, SpikeLog
@@ -210,7 +210,7 @@ class Ranks:
         holder: list[Any] = []
         meeting = kernel.NodeMeeting(
             local.rank, memory.lines(), memory.fd,
-            lambda rank: lost(int(nodes.starts[nodes.index]), holder, local.rank, rank), is_crowded(local),
+            lambda rank: make_rank_lost(int(nodes.starts[nodes.index]), holder, local.rank, rank), is_crowded(local),
         )  # fmt: skip
         holder.append(meeting)
         every: SegmentedLog | None = SegmentedLog(logs)

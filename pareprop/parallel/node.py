@@ -282,7 +282,7 @@ def is_crowded(local: Any) -> bool:
     return local.size > len(cores)
 
 
-def lost(first_rank: int, meeting: list[Any], local_rank: int, rank: int) -> RankLost:
+def make_rank_lost(first_rank: int, meeting: list[Any], local_rank: int, rank: int) -> RankLost:
     """Return the exception for ranks of a node that wait for a rank that ended; the lowest of them reports it.
 
     Parameters

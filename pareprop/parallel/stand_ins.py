@@ -20,7 +20,7 @@ from .replicas import Replicas
 from .spike_log import SegmentedLog, SpikeLog
 
 
-def drawn_log(seed: int, n: int, first: int, last: int, probability: float, n_steps: int) -> SpikeLog:
+def draw_log(seed: int, n: int, first: int, last: int, probability: float, n_steps: int) -> SpikeLog:
     """Draw spikes of some neurons.
 
     Parameters
@@ -92,7 +92,7 @@ class DrivenExchange:
         """Collective: allocate logs and signals, connect the ranks, and draw the spikes of this rank."""
         self._channel, self._n_steps = self._exchange.open(terms, sources), terms.n_steps
         mine = block(self._n, self.size, self.rank)
-        self._drawn = drawn_log(self._seed, self._n, *mine, self._probability, self._n_steps)
+        self._drawn = draw_log(self._seed, self._n, *mine, self._probability, self._n_steps)
         self._meeting = kernel.CalledMeeting(self._round, self._channel.meeting)
         return replace(self._channel, meeting=self._meeting)
 
@@ -177,7 +177,7 @@ class DryExchange:
         self.probability = probability
         low, high = block(self._n, self.size, self.rank)
         ranges = (0, low), (low, high if self._draws_own else low), (high, self._n)
-        drawn = [drawn_log(self._seed, self._n, *pair, probability, self._n_steps) for pair in ranges]
+        drawn = [draw_log(self._seed, self._n, *pair, probability, self._n_steps) for pair in ranges]
         self._mine = drawn[1]
         self._drawn = [self._sources.numbered(log, self._n_steps) for log in drawn]
 

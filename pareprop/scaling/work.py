@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from ..engines.spike_rules import lags
 from ..network.connectivity import RULES, Population, Projection
-from ..network.drawing import number_of_tiles
 from ..network.local import ALMOST_ALL
 from ..network.model import Model
 from ..parallel.exchange import WORTHWHILE
@@ -205,9 +204,8 @@ def _counts(
     """Return synapses, rows, arrivals and visited rows of a projection on a rank."""
     low, high = _local(model, item.post, ranks, rank)
     synapses = (high - low) * RULES[item.rule].indegree(item)
-    tiles = number_of_tiles(item, high - low) if model.variant == "interval" and item.post.role == "recurrent" else 1
     shortest, longest = item.delay_range
     senders = heard[item.pre.name] * (high > low) if item.pre.role == "recurrent" else item.pre.size
-    rows = senders * (longest - shortest + 1) * (1 if item.pre.role == "readout" else tiles)
+    rows = senders * (longest - shortest + 1)
     spikes = {"input": firing.inputs, "recurrent": firing.neurons}.get(item.pre.role, 0.0)
     return synapses, rows, synapses * spikes, rows * spikes
