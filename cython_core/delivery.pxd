@@ -16,6 +16,7 @@ cdef enum:
     LINE = 64     # bytes of a cache line
     STRIDE = 16   # synapses between prefetches: two cache lines of weights, one of targets
     GROUP = 4     # rows in one pass
+    ROWS_AHEAD = 2    # spikes to the one whose row is fetched; more gain nothing, fewer lose where rows are short
 
 
 cdef inline int64_t list_spikes(int64_t n, int64_t first_id, const real* z, uint32_t* ids) noexcept nogil:
@@ -79,7 +80,7 @@ cdef inline void add_row(
             total[target[k]] += amplitude * weight[k]
 
 
-cdef inline int64_t next_row(
+cdef inline int64_t row_ahead(
     const int64_t[:, ::1] blocks,     # IN
     int64_t b,
     const int64_t[::1] row_ptr,       # IN
@@ -88,10 +89,11 @@ cdef inline int64_t next_row(
     int64_t last,
     int64_t row,
 ) noexcept nogil:
-    """Where the row of spike i + 1 starts, or that of spike i, which lies in `row`, if it is the last."""
-    if i + 1 < last and ids[i + 1] < blocks[b, SOURCES]:
-        return row_ptr[row + ids[i + 1] - ids[i]]
-    return row_ptr[row]
+    """Where the row of spike i + ROWS_AHEAD starts, or that of the block's last spike; that of spike i is `row`."""
+    cdef int64_t next_one = min(i + ROWS_AHEAD, last - 1)
+    while ids[next_one] >= blocks[b, SOURCES]:
+        next_one -= 1
+    return row_ptr[row + ids[next_one] - ids[i]]
 
 
 cdef inline void deliver_block(
@@ -112,8 +114,8 @@ cdef inline void deliver_block(
     while i < last and ids[i] < blocks[b, SOURCES]:
         row = blocks[b, ROW] + ids[i] - blocks[b, SOURCE]
         start = row_ptr[row]
-        # where the next row lies, so that it is on its way while this one is added
-        ahead = next_row(blocks, b, row_ptr, ids, i, last, row) - start
+        # where a row lies that comes soon, so that it is on its way while this one is added
+        ahead = row_ahead(blocks, b, row_ptr, ids, i, last, row) - start
         scatter(start, row_ptr[row + 1], ahead, target, weight, arriving)
         i += 1
 
@@ -163,7 +165,7 @@ cdef inline void prefetch_stride(int64_t k, const uint32_t* target, const real* 
 cdef inline void scatter(
     int64_t start,
     int64_t stop,
-    int64_t ahead,                    # how much further on the next row starts
+    int64_t ahead,                    # how much further on a row starts that comes soon
     const uint32_t[::1] target,
     const real[::1] weight,
     total_of[::1] total,

@@ -119,8 +119,8 @@ def choose(
     int64_t n_sources,
     bint excludes_self,               # target j is source j, which it may not have
     int64_t first_target,             # id of the target that is called 0
-    int64_t n_delays,                 # blocks of n_sources rows each that hold the synapses of a target
-    const int64_t[::1] rows,          # IN (n), first of these rows for the target of a synapse that goes
+    int64_t n_delays,                 # blocks of n_sources rows each
+    int64_t first_row,                # of these blocks
     const uint32_t[::1] gone,         # IN (n), its target; those of a target are neighbours
     int64_t[::1] source,              # OUT (n), that comes instead
     uint8_t[::1] negative,            # OUT (n), its sign bit
@@ -144,7 +144,7 @@ def choose(
                 i = <int64_t>below(numbers[t & 3], <uint64_t>n_choices)
                 i += excludes_self and i >= j
                 t += 1
-                if has(row_ptr, target, rows[first], n_delays, n_sources, i, gone[first]):
+                if has(row_ptr, target, first_row, n_delays, n_sources, i, gone[first]):
                     continue
                 for a in range(first, accepted):
                     if source[a] == i:

@@ -149,6 +149,11 @@ cdef inline void draw_weights(
             weights[k] = a + (b - a) * weights[k]
 
 
+def shuffles(int rule, bint allow_multapses):
+    """Whether the draw of a rule shuffles the `numbers` of the sources."""
+    return rule == FIXED_INDEGREE and not allow_multapses
+
+
 cdef class Drawing:
     """The synapses of one projection, drawn target by target: `count` the synapses of each row, then `fill` the arrays.
 
@@ -167,7 +172,7 @@ cdef class Drawing:
     delays : (low, high) in steps, uniform integers in the closed range
     weight : (kind, a, b), one of the WEIGHT constants above and its two numbers
     keys : three arrays (2,), keys of the streams of sources, delays and weights; target j uses stream j
-    numbers : (n_sources,), 0 to n_sources - 1, to shuffle under `FIXED_INDEGREE` without multapses, else empty
+    numbers : (n_sources,), 0 to n_sources - 1, if the rule `shuffles`, else empty
     """
 
     cdef Draw draw

@@ -7,15 +7,17 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import h5py
 
-from .errors import quote, shorten
+from .errors import InputError, quote, shorten
 
 TEXT_LIMIT = 2**20  # bytes of a text that is read at once
+RUN_FORMAT = "pareprop-run-1"  # attribute `format` of `results.h5`
 OBJECTS = 100_000  # groups and datasets of an HDF5 file
 
 
@@ -75,6 +77,28 @@ def open_hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: Fa
         told = shorten(str(problem), 300)  # a damaged file makes h5py raise anything
         raise Unfit(errno.EINVAL, f"is damaged: {told}", str(path)) from None
     return file
+
+
+@contextmanager
+def open_results(path: Path) -> Iterator[h5py.File]:
+    """Open the results of a run.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, unreadable (also only later, while it is being read) or not the results of a run.
+    """
+    try:
+        with open_hdf5(path) as file:
+            if not isinstance(given := file.attrs.get("format"), str) or given != RUN_FORMAT:
+                told = "none" if given is None else quote(given)
+                raise InputError(f"{path} is not the result of a run: attribute format is {told}, must be {RUN_FORMAT}")
+            yield file
+    except OSError as problem:
+        raise InputError(f"cannot read {path}: {problem.strerror or problem}") from problem
+    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as problem:
+        told = " ".join(f"{type(problem).__name__}: {problem}".split())
+        raise InputError(f"{path} is not what a run writes: {shorten(told, 300)}") from problem
 
 
 def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:

@@ -50,11 +50,19 @@ void gather(int64_t n, int64_t row, const int64_t *order, const uint32_t *restri
 
 struct cell { double r, a, d; REAL total; };
 
+/* cells of the targets that come some strides later in the row, and at its start of those before them */
+static inline void fetch_cells(int64_t part, int64_t first, int64_t end, const uint32_t *target, const struct cell *cells)
+{
+    const int64_t far = 4 * STRIDE, last = part + far + STRIDE < end ? part + far + STRIDE : end;
+    for (int64_t k = part == first ? part : part + far; k < last; k++)
+        __builtin_prefetch(cells + target[k]);
+}
+
 /* per-spike update: three arrays of synapses read and written; of a target three sums read and one added to, side by side */
 void update(int64_t n, int64_t row, const int64_t *order, const uint32_t *restrict target, R weight, R Y, R owed,
             struct cell *restrict cells)
 {
-    ROWS((FETCH(weight), FETCH(Y), FETCH(owed)))
+    ROWS((FETCH(weight), FETCH(Y), FETCH(owed), fetch_cells(part, first, end, target, cells)))
     {
         struct cell *at = cells + j;
         REAL w = weight[k] - (REAL)1e-9 * (Y[k] * at->a + 0.5 * at->d - owed[k]);

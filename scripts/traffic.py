@@ -117,7 +117,7 @@ def run(variant: str, setup: str, size: Size, precision: str, samples: int) -> d
     Returns
     -------
     dict
-        "ns": phase to unit to nanoseconds; "targets": that a tile of recurrent synapses reaches; "row":
+        "ns": phase to unit to nanoseconds; "targets": that recurrent synapses reach; "row":
         synapses of a source there; "item": bytes of a number
     """
     simulation = build(variant, setup, size, precision)

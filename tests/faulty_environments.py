@@ -38,6 +38,20 @@ class Faulty(gymnasium.Env):
                 observation["a"] = np.array([0.5, np.nan])
             if self.fault == "reward":
                 reward = np.inf
+            if self.fault == "nothing":
+                reward = None
+            if self.fault == "shape":
+                observation["a"] = np.array([0.5, 0.5, 0.5])
+            if self.fault == "four values":
+                return observation, reward, False, {}
+            if self.fault == "exit":
+                raise SystemExit(0)
+            if self.fault == "both ends":
+                return observation, reward, True, True, {}
+            if self.fault == "own numbers":
+                observation["a"] = np.random.default_rng(os.getpid()).random(2)
+            if self.fault == "ends on rank 1" and rank == "1":
+                return observation, reward, True, False, {}
         return observation, reward, self.decision == 3, False, {}
 
 

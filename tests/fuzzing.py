@@ -1,5 +1,6 @@
 """Feed hostile input to a door of the package and judge the answer: told in a line, nothing left behind, no hang."""
 
+import io
 import os
 import random
 import resource
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from commands import command
 
@@ -117,3 +120,80 @@ TEXTS = ["x", "a/b", "../x", "/dev/zero", "/dev/null", "/", ".", "..", "~", "-",
 def value(draw: random.Random) -> str:
     """A hostile value of an option or a setting."""
     return draw.choice(NUMBERS if draw.random() < 0.5 else TEXTS)
+
+
+HOSTILE = [np.nan, np.inf, -1.0, 1e300, -(2**63), 2**63 - 1, 0, "text", b"\xff", True, [], [1.0, 2.0], np.zeros((2, 0))]
+
+
+def spoil(draw: random.Random, path: Path) -> None:
+    """Change an HDF5 file within its format: attributes and datasets of other types, shapes and values, or missing."""
+    with h5py.File(path, "r+") as file:
+        names: list[str] = []
+        file.visit(names.append)
+        for _ in range(draw.choice([1, 1, 2, 4])):
+            name = draw.choice(["/", *names])
+            if name != "/" and name not in file:
+                continue
+            node, what = file[name], draw.randrange(6)
+            if what == 0 and name != "/":
+                del file[name]
+            elif what == 1 and len(node.attrs):
+                node.attrs[draw.choice(list(node.attrs))] = draw.choice(HOSTILE)
+            elif what == 2 and len(node.attrs):
+                del node.attrs[draw.choice(list(node.attrs))]
+            elif what == 3 and isinstance(node, h5py.Dataset) and node.size and node.dtype.kind in "fiu":
+                wrong = draw.choice([np.nan, np.inf, 1e300, -1, 10**9])
+                if node.dtype.kind == "f" or np.isfinite(wrong):
+                    place = tuple(draw.randrange(n) for n in node.shape)
+                    with np.errstate(invalid="ignore"):
+                        node[place] = np.array(wrong).astype(node.dtype)
+            elif name != "/":
+                del file[name]
+                if what == 4:
+                    file[name] = draw.choice(HOSTILE)
+                else:
+                    shape = draw.choice([(), (0,), (3,), (2, 3), (1, 2, 3), (2**40,), (2**20, 2**20)])
+                    kind = draw.choice(["f8", "i4", "u1", "S5", h5py.string_dtype(), "V3"])
+                    file.create_dataset(name, shape, kind, chunks=tuple(min(n, 8) or 1 for n in shape) or None)
+
+
+def attack(draw: random.Random, source: bytes, path: Path) -> None:
+    """Write a file to `path` that was spoiled byte by byte or within its format."""
+    path.write_bytes(source)
+    if draw.random() < 0.4:
+        path.write_bytes(mutate(draw, source))
+        return
+    try:
+        spoil(draw, path)
+    except (ValueError, OSError, TypeError, KeyError, RuntimeError):
+        path.write_bytes(mutate(draw, source))
+
+
+def in_memory(write: Callable[[h5py.File], None]) -> bytes:
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        write(file)
+    return content.getvalue()
+
+
+VALUES = [None, True, 0, -1, 1.0, 2**31, 2**60, 2**64, 10**30, 1e308, "", "x", "x" * 100_000, [], {}, [[]], [1, 2, 3],
+          float("inf"), float("nan"), "../../x", "/etc/passwd", "|O", "<f16"]  # fmt: skip
+
+
+def places(node: object, way: tuple = ()) -> list[tuple]:
+    """Ways to all nodes of a JSON tree."""
+    inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [way, *(found for key, value in inside for found in places(value, (*way, key)))]
+
+
+def change(draw: random.Random, manifest: dict) -> dict:
+    for _ in range(draw.choice([1, 1, 1, 2, 3])):
+        way = draw.choice([way for way in places(manifest) if way])
+        node = manifest
+        for key in way[:-1]:
+            node = node[key]
+        if draw.random() < 0.2:
+            del node[way[-1]]
+        else:
+            node[way[-1]] = draw.choice([*VALUES, [0] * 40])
+    return manifest

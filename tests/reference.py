@@ -4,6 +4,8 @@ Every quantity is computed by stepping forward in time, exactly in the order in 
 down: forward eligibility traces for each synapse, no backward sweep, no prefix sums. Only the synapses (never the
 time) are vectorised. Voltages count from ``E_L`` inside and are absolute in the results. All delays are whole steps.
 
+Both variants stand in one file, because they share the equations of neurons and readouts.
+
 Sources: Bellec et al. 2020, doi 10.1038/s41467-020-17236-y (interval variant, ``eprop_*_bsshslm_2020``);
 Korcsak-Gorzo et al. 2025, arXiv:2511.21674 (spike variant, e-prop+); parameter names and defaults of NEST 3.10.
 """

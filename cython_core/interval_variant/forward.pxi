@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
-    GROUP, add_four, add_row, deliver, deliver_block, first_at_least, hole_of, list_spikes, next_row, prefetch_stride,
+    GROUP, add_four, add_row, deliver, deliver_block, first_at_least, hole_of, list_spikes, row_ahead, prefetch_stride,
     STRIDE,
 )
 from pareprop.core.layout cimport (

@@ -318,7 +318,7 @@ cdef void credit_block(
             for k in range(hole, stop):
                 gradient[k] += scale * coefficient[base + 1 + k]
         else:
-            ahead = next_row(blocks, b, row_ptr, ids, i, last, row) - start
+            ahead = row_ahead(blocks, b, row_ptr, ids, i, last, row) - start
             gather(start, stop, ahead, target, coefficient, scale, gradient)
         i += 1
 

@@ -64,7 +64,7 @@ cdef inline void deliver_spikes(
         if learns and i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:
             prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
         if has_books(rows, b, row):
-            ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
+            ahead = row_ahead(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
             if learns and rows.books[row, LATEST] == t:
                 learn_again(rows, row)
             elif learns and arrive(engine, t, rows, b, row, ids[i], ahead, arriving):
@@ -129,7 +129,7 @@ cdef void enter_spikes(
             pass
         elif rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] >= p and \
                 (<uint64_t> rows.books[row, WAITING] >> (rows.books[row, LATEST] - p)) & 1:
-            ahead = next_row(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - rows.row_ptr[row]
+            ahead = row_ahead(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - rows.row_ptr[row]
             enter(engine, t, rows, b, row, ahead)
         i += 1
 

@@ -7,7 +7,7 @@ from libc.math cimport sqrt
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from pareprop.core.bind cimport bind
-from pareprop.core.delivery cimport add_row, first_at_least, hole_of, list_spikes, next_row, prefetch
+from pareprop.core.delivery cimport add_row, first_at_least, hole_of, list_spikes, row_ahead, prefetch
 from pareprop.core.elementary cimport exp, power_of
 from pareprop.core.layout cimport (
     ADAM, ADAPTIVE, ADAPTS, ALPHA, BETA_1, BETA_2, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA,

@@ -8,6 +8,7 @@
 
 #define STRIDE 16        /* synapses between prefetches: two cache lines of weights, one of targets */
 #define FURTHER (8 * STRIDE)    /* synapses to what is fetched where the next row isn't known */
+#define TARGETS_AHEAD (4 * STRIDE)    /* synapses to the one whose target is fetched, if the cache doesn't hold all targets */
 
 typedef REAL one;
 typedef double four __attribute__((vector_size(32), aligned(8)));    /* anywhere in memory */
@@ -120,7 +121,18 @@ static inline void prefetch_line(int64_t k, const uint32_t *target, const REAL *
     }
 }
 
-/* ---- rows of a sparse block, [start, stop); `ahead`: how much further on the next row starts ------------------------ */
+/* sums of the targets of a stride that comes `far` synapses after k, and at the start of the row of all before it */
+static inline void prefetch_cells(int64_t k, int64_t start, int64_t stop, int64_t far, const uint32_t *target,
+                                  const Cell *cell)
+{
+    const int64_t last = k + far + STRIDE < stop ? k + far + STRIDE : stop;
+    for (int64_t i = k == start ? k : k + far; i < last; i++)
+        __builtin_prefetch(cell + target[i]);
+}
+
+/* ---- rows of a sparse block, [start, stop) -------------------------------------------------------------------------- */
+
+/* `ahead`: how much further on a row starts that comes soon; `far`: TARGETS_AHEAD, or 0 where the cache holds all cells */
 
 typedef struct {    /* of the end of a block */
     const Cell *end;    /* sums there; NULL: nothing is crossed */
@@ -130,23 +142,35 @@ typedef struct {    /* of the end of a block */
 
 #define CROSSING(T) FROM_CELLS_##T(crossing.end) TRACES(T) CROSS(T, crossing.Z, crossing.shrink) KEEP(T)
 
-static inline void cross_row(int64_t start, int64_t stop, const uint32_t *target, const Crossing crossing, REAL *Y,
-                             REAL *C)
+static inline void cross(int64_t k, int64_t end, const uint32_t *target, const Crossing crossing, REAL *Y, REAL *C)
 {
-    int64_t k = start;
     if (crossing.end) {
-        SYNAPSES(stop, CROSSING)
+        SYNAPSES(end, CROSSING)
+    }
+}
+
+static void cross_row(int64_t start, int64_t stop, int64_t far, const uint32_t *target, const Crossing crossing,
+                      REAL *Y, REAL *C)
+{
+    for (int64_t k = start, end; k < stop; k = end) {
+        end = k + STRIDE < stop ? k + STRIDE : stop;
+        prefetch_line(k + FURTHER, target, Y, C, Y);
+        if (far && crossing.end)
+            prefetch_cells(k, start, stop, far, target, crossing.end);
+        cross(k, end, target, crossing, Y, C);
     }
 }
 
 #define ENTERING(T) FROM_CELLS_##T(cell) TRACES(T) ENTER(T, d) KEEP(T)
 
-static void enter_row(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target, double d, const Cell *cell,
-                      REAL *Y, REAL *C)
+static void enter_row(int64_t start, int64_t stop, int64_t ahead, int64_t far, const uint32_t *target, double d,
+                      const Cell *cell, REAL *Y, REAL *C)
 {
     for (int64_t k = start; k < stop;) {
         const int64_t end = k + STRIDE < stop ? k + STRIDE : stop;
         prefetch_line(k + ahead, target, Y, C, Y);
+        if (far)
+            prefetch_cells(k, start, stop, far, target, cell);
         SYNAPSES(end, ENTERING)
     }
 }
@@ -154,15 +178,20 @@ static void enter_row(int64_t start, int64_t stop, int64_t ahead, const uint32_t
 #define DESCENDING(T)                                                                                                  \
     FROM_CELLS_##T(cell) TRACES(T) WEIGHT(T) DESCEND(T, Z, d, grown) KEEP_WEIGHT(T) KEEP(T) ARRIVE_##T(cell)
 
-static void descend_row(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target, double Z, double d,
-                        const Crossing crossing, double eta, REAL low, REAL high, REAL *weight, REAL *Y, REAL *C,
-                        Cell *cell)
+static void descend_row(int64_t start, int64_t stop, int64_t ahead, int64_t far, const uint32_t *target, double Z,
+                        double d, const Crossing crossing, double eta, REAL low, REAL high, REAL *weight, REAL *Y,
+                        REAL *C, Cell *cell)
 {
     const double grown = Z + d;
     for (int64_t k = start; k < stop;) {
         const int64_t end = k + STRIDE < stop ? k + STRIDE : stop;
         prefetch_line(k + ahead, target, weight, Y, C);
-        cross_row(k, end, target, crossing, Y, C);
+        if (far) {
+            prefetch_cells(k, start, stop, far, target, cell);
+            if (crossing.end)
+                prefetch_cells(k, start, stop, far, target, crossing.end);
+        }
+        cross(k, end, target, crossing, Y, C);
 #ifdef FOUR_AT_A_TIME
         SYNAPSES(end, DESCENDING)
 #else    /* what is indexed apart from the rest, which then is vectorised: pays here alone */
@@ -185,12 +214,18 @@ static void descend_row(int64_t start, int64_t stop, int64_t ahead, const uint32
 
 #define CLOSING(T) FROM_CELLS_##T(cell)(void) R; TRACES(T) CLOSE(T, Z, Z_before, power, FOUND_##T(R_of)) KEEP(T)
 
-static void close_row(int64_t start, int64_t stop, const uint32_t *target, double Z, double Z_before, double power,
-                      const double *R_of, const Cell *cell, REAL *Y, REAL *C)
+static void close_row(int64_t start, int64_t stop, int64_t far, const uint32_t *target, double Z, double Z_before,
+                      double power, const Crossing crossing, const double *R_of, const Cell *cell, REAL *Y, REAL *C)
 {
     for (int64_t k = start; k < stop;) {
         const int64_t end = k + STRIDE < stop ? k + STRIDE : stop;
         prefetch_line(k + FURTHER, target, Y, C, Y);
+        if (far) {
+            prefetch_cells(k, start, stop, far, target, cell);
+            if (crossing.end)
+                prefetch_cells(k, start, stop, far, target, crossing.end);
+        }
+        cross(k, end, target, crossing, Y, C);
         SYNAPSES(end, CLOSING)
     }
 }
@@ -199,13 +234,15 @@ static void close_row(int64_t start, int64_t stop, const uint32_t *target, doubl
     FROM_CELLS_##T(cell) TRACES(T) WEIGHT(T) REOPEN(T, Z, Z_before, power, FOUND_##T(R_of), d) KEEP_WEIGHT(T) KEEP(T)  \
         ARRIVE_##T(cell)
 
-static void reopen_row(int64_t start, int64_t stop, int64_t ahead, const uint32_t *target, double Z, double Z_before,
-                       double power, int enters, double d, REAL eta, REAL low, REAL high, const double *R_of,
-                       REAL *weight, REAL *Y, REAL *C, Cell *cell)
+static void reopen_row(int64_t start, int64_t stop, int64_t ahead, int64_t far, const uint32_t *target, double Z,
+                       double Z_before, double power, int enters, double d, REAL eta, REAL low, REAL high,
+                       const double *R_of, REAL *weight, REAL *Y, REAL *C, Cell *cell)
 {
     for (int64_t k = start; k < stop;) {
         const int64_t end = k + STRIDE < stop ? k + STRIDE : stop;
         prefetch_line(k + ahead, target, weight, Y, C);
+        if (far)
+            prefetch_cells(k, start, stop, far, target, cell);
         SYNAPSES(end, REOPENING)
     }
 }

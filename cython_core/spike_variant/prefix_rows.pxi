@@ -22,7 +22,7 @@ cdef bint arrive_prefix(
             )
             engine.queued += 1
         else:
-            descend_row(start, stop, ahead, &rows.target[0], Z, d, crossing, rows.constants[b, ETA],
+            descend_row(start, stop, ahead, far(engine), &rows.target[0], Z, d, crossing, rows.constants[b, ETA],
                         low_of(rows, b, row), high_of(rows, b, row), &rows.weight[0], &rows.Y[0], &rows.C[0],
                         cells_of(engine))
         rows.Z[row] = Z + d
@@ -80,7 +80,7 @@ cdef void descend_part(
         row = &engine.queue[i]
         if row.hole != first:
             k = row.start + first - (first > row.hole)
-            cross_row(k, k + n, &rows.target[0], row.crossing, &rows.Y[0], &rows.C[0])
+            cross(k, k + n, &rows.target[0], row.crossing, &rows.Y[0], &rows.C[0])
             found[count] = Row(&rows.weight[k], &rows.Y[k], &rows.C[k], row.Z, row.d, row.Z + row.d)
             count += 1
     if count == TOGETHER:
@@ -97,6 +97,11 @@ cdef void descend_part(
 
 cdef inline Cell* cells_of(Engine engine) noexcept nogil:
     return <Cell*> &engine.sums.cells[0, 0]
+
+
+cdef inline int64_t far(Engine engine) noexcept nogil:
+    """How many synapses ahead cells are fetched, 0 if the cache holds all of them."""
+    return TARGETS_AHEAD if engine.sums.R.shape[1] > FEW_CELLS else 0
 
 
 cdef inline void fill_cells_before(Engine engine, int64_t t) noexcept nogil:
@@ -145,7 +150,7 @@ cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int
         enter_online(engine, rows, row, before, d)
         return
     if uses_cells(engine, rows, b):
-        enter_row(start, stop, ahead, &rows.target[0], d, cells_of(engine), &rows.Y[0], &rows.C[0])
+        enter_row(start, stop, ahead, far(engine), &rows.target[0], d, cells_of(engine), &rows.Y[0], &rows.C[0])
         return
     enter_apart(start, stop, &rows.target[0], d, &engine.sums.R[before, 0], &engine.sums.A[0], &engine.sums.D[0],
                 &rows.Y[0], &rows.C[0])
@@ -185,10 +190,10 @@ cdef void advance_prefix(Engine engine, int64_t e, Rows rows, int64_t b, int64_t
                          engine.online.ends[end], engine.online.end_factors[end, 0], engine.online.end_factors[end, 1])
             continue
         crossing = next_crossing(engine, rows, b, row)
-        cross_row(start, stop, &rows.target[0], crossing, &rows.Y[0], &rows.C[0])
+        cross_row(start, stop, far(engine), &rows.target[0], crossing, &rows.Y[0], &rows.C[0])
         if engine.sums.sets == 2:
             crossing.end, crossing.shrink = end_of(engine.sums.ends2, rows.books[row, CURSOR] - 1), shrink(engine, b, 3)
-            cross_row(start, stop, &rows.target[0], crossing, &rows.Y2[0], &rows.C[0])
+            cross_row(start, stop, far(engine), &rows.target[0], crossing, &rows.Y2[0], &rows.C[0])
 
 
 cdef inline Crossing next_crossing(Engine engine, Rows rows, int64_t b, int64_t row) noexcept nogil:
@@ -223,15 +228,19 @@ cdef void close_prefix(
     """Turn Y and Z into the traces of step e - 1 and C into what is owed."""
     cdef int64_t k, hole, after, n, place, i, j, before = (e + engine.m) % (engine.m + 1)     # row of step e - 1
     cdef double Z, Z_before, power
-    advance_prefix(engine, e, rows, b, row)
+    cdef Crossing crossing = Crossing(NULL, 0.0, 0.0)
+    if uses_cells(engine, rows, b):
+        crossing = last_crossing(engine, e, rows, b, row)
+    else:
+        advance_prefix(engine, e, rows, b, row)
     k = max(e, 0) % engine.sums.block
     # at the start of a block R is 0 whatever the ring holds, and the traces are of the step before it
     Z = rows.Z[row]
     Z_before = Z if k > 0 else 0.0
     power = kappa_power(engine, b, 1, k - 1)
     if uses_cells(engine, rows, b):
-        close_row(start, stop, &rows.target[0], Z, Z_before, power, &engine.sums.R[before, 0], cells_of(engine),
-                  &rows.Y[0], &rows.C[0])
+        close_row(start, stop, far(engine), &rows.target[0], Z, Z_before, power, crossing, &engine.sums.R[before, 0],
+                  cells_of(engine), &rows.Y[0], &rows.C[0])
     elif engine.sums.sets == 1 and rows.blocks[b, DENSE]:
         hole = hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
         for after in range(2):
@@ -279,9 +288,9 @@ cdef bint arrive_closed(
                              &engine.sums.A[j], &engine.sums.D[j], &rows.weight[i], &rows.Y[i], &rows.C[i],
                              <real*> &arriving[j])
     else:
-        reopen_row(start, stop, ahead, &rows.target[0], Z, Z_before, power, enters, d, rows.constants[b, ETA],
-                   low_of(rows, b, row), high_of(rows, b, row), &engine.sums.R[before, 0], &rows.weight[0],
-                   &rows.Y[0], &rows.C[0], cells_of(engine))
+        reopen_row(start, stop, ahead, far(engine), &rows.target[0], Z, Z_before, power, enters, d,
+                   rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row), &engine.sums.R[before, 0],
+                   &rows.weight[0], &rows.Y[0], &rows.C[0], cells_of(engine))
     rows.Z[row] = Z + d
     rows.books[row, CURSOR] = max(e, 0) // engine.sums.block
     rows.books[row, CLOSED] = 0

@@ -39,23 +39,29 @@ cdef extern from "spike_variant/formulas.h" nogil:
     void fill_cells(
         int64_t n, const double* R, const double* A, const double* D, const real* arriving, Cell* cell
     )
-    void cross_row(int64_t start, int64_t stop, const uint32_t* target, Crossing crossing, real* Y, real* C)
+    enum:
+        TARGETS_AHEAD
+
+    void cross(int64_t start, int64_t stop, const uint32_t* target, Crossing crossing, real* Y, real* C)
+    void cross_row(
+        int64_t start, int64_t stop, int64_t far, const uint32_t* target, Crossing crossing, real* Y, real* C
+    )
     void enter_row(
-        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double d, const Cell* cell, real* Y,
-        real* C
+        int64_t start, int64_t stop, int64_t ahead, int64_t far, const uint32_t* target, double d, const Cell* cell,
+        real* Y, real* C
     )
     void descend_row(
-        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double Z, double d, Crossing crossing,
-        double eta, real low, real high, real* weight, real* Y, real* C, Cell* cell
+        int64_t start, int64_t stop, int64_t ahead, int64_t far, const uint32_t* target, double Z, double d,
+        Crossing crossing, double eta, real low, real high, real* weight, real* Y, real* C, Cell* cell
     )
     void close_row(
-        int64_t start, int64_t stop, const uint32_t* target, double Z, double Z_before, double power,
-        const double* R, const Cell* cell, real* Y, real* C
+        int64_t start, int64_t stop, int64_t far, const uint32_t* target, double Z, double Z_before, double power,
+        Crossing crossing, const double* R, const Cell* cell, real* Y, real* C
     )
     void reopen_row(
-        int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double Z, double Z_before, double power,
-        bint enters, double d, real eta, real low, real high, const double* R, real* weight, real* Y, real* C,
-        Cell* cell
+        int64_t start, int64_t stop, int64_t ahead, int64_t far, const uint32_t* target, double Z, double Z_before,
+        double power, bint enters, double d, real eta, real low, real high, const double* R, real* weight, real* Y,
+        real* C, Cell* cell
     )
     void enter_apart(
         int64_t start, int64_t stop, const uint32_t* target, double d, const double* R, const double* A,
@@ -99,6 +105,7 @@ cdef extern from "spike_variant/formulas.h" nogil:
 
 cdef enum:
     TOGETHER = 4     # dense rows at which spikes arrive in one step wait until there are so many, or no more
+    FEW_CELLS = 16384    # 512 kB, which a second cache holds beside the rows
 
 
 cdef struct Descent:  # a row of which the arrival is noted, but not worked off

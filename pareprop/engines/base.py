@@ -1,4 +1,7 @@
-"""The interface between the loop and a variant of e-prop, and code that the variants share."""
+"""The interface between the loop and a variant of e-prop, and code that the variants share.
+
+The file is long because it documents each call of the interface.
+"""
 
 from __future__ import annotations
 
@@ -152,7 +155,7 @@ class Engine(ABC):
         self.recorded: Recorded | None = None
 
     def _round_length(self) -> int:
-        if self.exchange.size == 1 and not self.settings.round_steps:
+        if self.network.n_sharing == 1 and not self.settings.round_steps:  # no spike is needed elsewhere
             return self.n_steps
         longest = self.network.model.min_delay(*self.exchanging) or self.n_steps
         return min(self.settings.round_steps or longest, longest)
@@ -165,7 +168,7 @@ class Engine(ABC):
         """Collective: allocate logs of `length` steps and signals, and connect the ranks."""
         network, model = self.network, self.network.model
         expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
-        terms = Terms(network.n_recurrent, length, self.n_steps, network.n_readouts, expected)
+        terms = Terms(network.n_recurrent, length, self.n_steps, network.n_readouts, expected, network.n_sharing)
         channel = self.exchange.open(terms, network.sources)
         self.signal = channel.signal
         return channel
@@ -319,7 +322,7 @@ class Engine(ABC):
 
     # ---- for the variants --------------------------------------------------------------------------------------------
 
-    def _injected(self, currents: np.ndarray | None, n_steps: int, before: np.ndarray) -> np.ndarray:
+    def _add_currents(self, currents: np.ndarray | None, n_steps: int, before: np.ndarray) -> np.ndarray:
         """Return injected currents by the step that takes them, one after they were injected.
 
         Parameters

@@ -18,9 +18,6 @@ from .local_readouts import LocalErrors
 from .sample import Sample
 from .state import State
 
-PARAMETERS = (
-    "alpha", "zeta", "p_current", "V_th", "V_min", "t_ref", "rho", "adapt_beta", "height", "inverse_width", "I_e",
-)  # fmt: skip
 STATE = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "n_spikes")
 CHAINED = ("v", "a", "z", "refractory")  # handed to the next interval, unless neurons are reset
 
@@ -69,7 +66,7 @@ class Interval(Engine):
         super().__init__(network, exchange, settings, n_steps, timers)
         self.kernel = network.model.kernels.interval
         self.n_samples = 0
-        self.parameters = network.parameters(PARAMETERS)
+        self.parameters = network.parameters(self.kernel.Neurons)
         averaged_steps = settings.learning_window if settings.average_gradient else 1
         self.gradient = IntervalGradient(network, averaged_steps, self.parameters, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)
@@ -145,7 +142,7 @@ class Interval(Engine):
 
     def inject(self, currents: np.ndarray | None) -> None:
         """Set the currents of the interval, float64 (n_steps, n_currents); again when more steps are known."""
-        self._by_step = self._injected(currents, self.n_steps, self._current_before)
+        self._by_step = self._add_currents(currents, self.n_steps, self._current_before)
         self.forward.sample = self.kernel.Sample({"inputs": self._inputs, "injected": self._by_step[: self.n_steps]})
         self._carry(self._by_step, self.n_steps)
 
@@ -207,7 +204,7 @@ class Interval(Engine):
     def _listen(self, moved: bool) -> None:
         """Collective: tell other nodes anew which neurons have targets here, if synapses between neurons may move."""
         if self.network.sources.present is not None:
-            self.exchange.listen(self.network.heard, moved)
+            self.exchange.listen(self.network.list_heard, moved)
 
     def refresh(self) -> None:
         """Collective: see `Engine.refresh`; synapses of a checkpoint may have moved."""

@@ -132,9 +132,9 @@ class IntervalGradient:
             )  # fmt: skip
             # a source that spikes twice in a step counts once, as in NEST
             parts = [(network.incoming, inputs.without_repeats(), psi, False)]
-            parts.append((network.outgoing, EMPTY, self._swept(error[:, slice(*network.readouts)]), True))
+            parts.append((network.outgoing, EMPTY, self._sweep(error[:, slice(*network.readouts)]), True))
             if network.mirror:
-                parts.append((network.mirror.table, EMPTY, self._swept(error), True))
+                parts.append((network.mirror.table, EMPTY, self._sweep(error), True))
         if self._direct:
             self._pending = parts
         else:
@@ -142,7 +142,7 @@ class IntervalGradient:
             self._credit(parts, spikes, lambda table: (np.ones(len(table.blocks)), arrays[id(table)]))
         self.n_collected += 1
 
-    def _swept(self, error: np.ndarray) -> np.ndarray:
+    def _sweep(self, error: np.ndarray) -> np.ndarray:
         """Return the coefficients of arrivals at readouts, (n_steps, n_readouts) as `error`."""
         error = error.copy()
         self._kernel.sweep_readouts(self._kappa, self._zeta, error)

@@ -20,7 +20,7 @@ import numpy as np
 from .. import rng
 from ..kernels import rewire as kernel
 from ..network.optimizers import Optimizer
-from ..network.synapse_table import ROW, TARGET, ProjectionSlice, SynapseTable
+from ..network.synapse_table import ProjectionSlice, SynapseTable
 
 MOVE = 5  # columns of moves: step of the optimizer, target, source that went, source that came, delay
 
@@ -56,9 +56,6 @@ class Rewiring:
         }
         self._signs = np.ascontiguousarray(projection.signs) if projection.keeps_signs else np.zeros(0, np.int8)
         self._excludes_self = projection.pre == projection.post and not projection.allow_autapses
-        self._n_delays = len(np.unique(span.delays))
-        tiles = table.blocks_of(span)[:: self._n_delays]
-        self._tile_rows, self._tile_targets = tiles[:, ROW].copy(), tiles[:, TARGET].copy()
         self._first_target = span.targets[0] - span.base
         self._bits = np.zeros((span.last - span.first + 7) // 8, np.uint8)
         self.latest = np.zeros((0, MOVE), np.int64)
@@ -119,9 +116,7 @@ class Rewiring:
         span, table, ptr = self.span, self.table, self._row_ptr()
         source, delay = self._kept_topology
         mine = slice(span.first, span.last)
-        tile = np.repeat(np.arange(len(ptr) - 1) // (span.n_sources * self._n_delays), np.diff(ptr))
-        kind = np.searchsorted(span.delays[: self._n_delays], delay)
-        row = (tile * self._n_delays + kind) * span.n_sources + source
+        row = np.searchsorted(span.delays, delay) * span.n_sources + source
         order = np.lexsort((table.target[mine], row))
         for array in (table.target[mine], table.weight[mine], *others):
             array[...] = array[order]
@@ -141,12 +136,11 @@ class Rewiring:
         target = table.target[gone + span.first]
         block, source = np.divmod(row, n_sources)
         order = np.lexsort((source, target))
-        place = np.searchsorted(self._tile_targets, target[order], side="right") - 1
         came, negative = np.empty(count, np.int64), np.empty(count, np.uint8)
         kernel.choose(
             n_step, self._keys["rewire"], self._keys["rewire-sign"], self._signs, table.row_ptr, table.target,
-            n_sources, self._excludes_self, self._first_target, self._n_delays, self._tile_rows[place], target[order],
-            came, negative,
+            n_sources, self._excludes_self, self._first_target, len(span.delays), span.rows, target[order], came,
+            negative,
         )  # fmt: skip
         self._place(gone, row, block[order] * n_sources + came, target[order], negative, others)
         found = np.empty((count, MOVE), np.int64)

@@ -24,11 +24,6 @@ from .sample import Sample
 from .spike_memory import KINDS, SpikeMemory
 from .state import State
 
-PARAMETERS = (
-    "alpha", "zeta", "p_current", "V_th", "V_min", "V_reset", "t_ref", "rho", "adapt_beta", "height", "inverse_width",
-    "I_e", "refractory_input", "c_reg", "f_target",
-)  # fmt: skip
-
 
 @dataclass(frozen=True, kw_only=True)
 class SpikeSettings(Settings):
@@ -80,7 +75,7 @@ class Spike(Engine):
         self.error = np.zeros((n_steps, network.n_readouts))
         self._rewards: OnlineRewards | None = None
         self._kernels = model.kernels.spike
-        self.kernel = self._bound()
+        self.kernel = self._bind_kernel()
         self.record_ids(np.zeros(0, np.int64))
 
     def bind(self) -> None:
@@ -90,12 +85,12 @@ class Spike(Engine):
             {name: getattr(channel, name) for name in ("own", "heard", "signal", "own_signal")}
         )
 
-    def _bound(self) -> Any:
+    def _bind_kernel(self) -> Any:
         """Return the kernel, bound to the arrays that it works on."""
         kernels, network, memory = self._kernels, self.network, self.memory
         return kernels.Engine(
             neurons=kernels.Neurons(
-                network.parameters(PARAMETERS) | memory.neurons
+                network.parameters(kernels.Neurons) | memory.neurons
                 | {"first_id": network.neurons[0], "pieces": network.pieces, "dt": network.model.dt_ms}
             ),
             readouts=kernels.Readouts(
@@ -184,7 +179,7 @@ class Spike(Engine):
         for log in (memory.inputs, self.channel):
             log.forget(base - run.base, t - run.base)
         memory.inputs.append(t - base, sample.inputs, self.n)
-        by_step = self._injected(sample.currents, self.n, self.carried)
+        by_step = self._add_currents(sample.currents, self.n, self.carried)
         self._carry(by_step, self.n)
         run.base, run.learns = base, self.learned
         run.sample = self._kernels.Sample(

@@ -1,4 +1,7 @@
-"""The functions and attributes of NEST's Python interface."""
+"""The functions and attributes of NEST's Python interface.
+
+The file is long because it has a function for each of NEST's.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The network that a script describes, and its time."""
+"""The network that a script describes, and its time.
+
+The file is long because all functions of `api` act on one object, as in NEST.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ DEFAULTS: dict[str, Any] = {
     "eprop_update_interval": 1000.0, "eprop_learning_window": 1000.0, "eprop_reset_neurons_on_update": True,
     "keep_source_table": True, "use_compressed_spikes": True, "eprop_delays_above_one_step": False,
 }  # fmt: skip
+MOST_PROCESSES = 2**16  # virtual ones, with a random number generator each
 FIXED_IN_A_RUN = {"resolution", "eprop_update_interval", "eprop_learning_window", "eprop_reset_neurons_on_update",
                   "rng_seed", "total_num_virtual_procs", "local_num_threads", "rng_type"}  # fmt: skip
 
@@ -49,7 +51,7 @@ def merge_settings(
             raise NESTErrors.KernelException("resolution cannot change when nodes exist")
     try:
         merged = dict(present) | {key: type(DEFAULTS[key])(value) for key, value in values.items()}
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, OverflowError) as problem:
         raise NESTErrors.TypeMismatch(f"a kernel parameter has a value of the wrong type: {problem}") from None
     if "local_num_threads" in values and "total_num_virtual_procs" not in values:
         merged["total_num_virtual_procs"] = merged["local_num_threads"]
@@ -59,11 +61,11 @@ def merge_settings(
 
 def _check(values: Mapping[str, Any]) -> None:
     for key in ("resolution", "eprop_update_interval", "eprop_learning_window"):
-        if not values[key] > 0:
-            raise NESTErrors.BadProperty(f"{key} = {values[key]} must be above 0")
+        if not 0 < values[key] < math.inf:
+            raise NESTErrors.BadProperty(f"{key} = {values[key]} must be finite and above 0")
     for key in ("total_num_virtual_procs", "local_num_threads"):
-        if values[key] < 1:
-            raise NESTErrors.BadProperty(f"{key} = {values[key]} must be at least 1")
+        if not 1 <= values[key] <= MOST_PROCESSES:
+            raise NESTErrors.BadProperty(f"{key} = {values[key]} must lie in [1, {MOST_PROCESSES}]")
     if not 0 < values["rng_seed"] < 2**32:
         raise NESTErrors.BadProperty(f"rng_seed = {values['rng_seed']} must lie in (0, 2^32)")
     if values["rng_type"] != "mt19937_64":

@@ -56,14 +56,14 @@ class _Wirer:
         self, nodes: NodeTable, bundles: list[Bundle], synapses: Mapping[str, SynapseModel], kernel: Mapping[str, Any]
     ) -> None:
         self.nodes, self.bundles, self.synapses, self.dt = nodes, bundles, synapses, float(kernel["resolution"])
-        self.kind = np.array(["", *np.concatenate([np.repeat(b.model.kind, b.n) for b in nodes.blocks])])
-        self.base = np.array(["", *np.concatenate([np.repeat(b.model.base, b.n) for b in nodes.blocks])])
         variants = {block.model.variant for block in nodes.of_kind("neuron", "readout")}
         if len(variants) != 1 or not nodes.of_kind("neuron"):
             raise refuse(
                 "networks of both variants" if len(variants) == 2 else "networks without e-prop neurons",
                 "simulate one with neurons of one variant, `eprop_iaf*_bsshslm_2020` or the others",
             )
+        self.kind = np.array(["", *np.concatenate([np.repeat(b.model.kind, b.n) for b in nodes.blocks])])
+        self.base = np.array(["", *np.concatenate([np.repeat(b.model.base, b.n) for b in nodes.blocks])])
         self.variant = variants.pop()
         learning = [synapses[name] for name in dict.fromkeys(
             bundle.model.name for bundle in bundles if bundle.model.plastic and len(bundle))]  # fmt: skip

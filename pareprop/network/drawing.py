@@ -1,8 +1,7 @@
-"""Drawing the synapses onto this rank's targets, rule by rule, in tiles of targets."""
+"""Drawing the synapses onto this rank's targets, rule by rule."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,9 +14,6 @@ from .connectivity import RULES, Projection
 from .model import Model
 from .parameters import Constant, Normal, Uniform
 from .signs import check_weights
-
-TILE = 5120  # targets whose input fits the nearest cache, 40 kB
-SHORTEST_ROW = 64  # synapses that a row keeps on average in a tile
 
 
 class Block:
@@ -57,13 +53,13 @@ class _RuledBlock(Block):
         low, high = projection.delay
         self.delays = np.arange(low, high + 1)
         rule = RULES[projection.rule]
-        shuffled = projection.pre.size if rule.shuffles and not projection.allow_multapses else 0
+        n_shuffled = projection.pre.size if topology.shuffles(rule.code, projection.allow_multapses) else 0
         self._drawing = topology.Drawing(
             rule.code, projection.pre.size, projection.indegree or 0, projection.probability or 0.0,
             projection.allow_multapses, 0 if self.leaves_out_self else None, projection.delay,
             _numbers(projection.weight),
             [rng.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")],
-            np.arange(shuffled, dtype=np.uint32),
+            np.arange(n_shuffled, dtype=np.uint32),
         )  # fmt: skip
         self.counts = np.zeros((len(self.delays), projection.pre.size), np.int64)
         self._drawing.count(*targets, self.counts)
@@ -152,8 +148,11 @@ class _StreamedBlock(Block):
             target[mine], weight[mine] = target[mine][order], weight[mine][order]
 
 
-def draft_blocks(model: Model, projection: Projection, first: int, last: int, tiled: bool) -> list[Block]:
-    """Cut a projection into tiles, neighbouring ranges of its targets on this rank; into one unless `tiled`.
+def draft_block(model: Model, projection: Projection, first: int, last: int) -> Block:
+    """Draft the synapses of a projection onto its targets on this rank.
+
+    Rows are not cut into tiles of targets: memory gives long rows faster than caches lose by wide ones (the loops
+    `scatter` and `gather` of scripts/bandwidth.py, up to a million targets).
 
     Parameters
     ----------
@@ -163,35 +162,17 @@ def draft_blocks(model: Model, projection: Projection, first: int, last: int, ti
         The rule.
     first, last : int
         Half-open range of this rank's cells of the targets' role.
-    tiled : bool
-        Whether to cut so that the targets' state stays in the nearest cache.
 
     Returns
     -------
-    list of Block
-        At least one, by targets.
+    Block
+        Without synapses if no target is on this rank.
     """
     offset = model.offset(projection.post)
     low, high = overlap(first, last, offset, offset + projection.post.size)
     base = low - first if high > low else 0
-    low, high = (low - offset, high - offset) if high > low else (0, 0)
+    targets = (low - offset, high - offset) if high > low else (0, 0)
     if projection.source is not None:
-        return [_ExplicitBlock(projection, (low, high), base)]
+        return _ExplicitBlock(projection, targets, base)
     kind = _StreamedBlock if RULES[projection.rule].streamed else _RuledBlock
-    n_tiles = number_of_tiles(projection, high - low) if tiled else 1
-    bounds = [low + (high - low) * k // n_tiles for k in range(n_tiles + 1)]
-    return [kind(model, projection, ends, base + ends[0] - low) for ends in itertools.pairwise(bounds)]
-
-
-def number_of_tiles(projection: Projection, n_targets: int) -> int:
-    """Return the number of tiles whose targets' state stays in the nearest cache, with rows long enough to stream.
-
-    A sparse row reaches all over its targets; in a tile it finds them in 8 bytes * `TILE` of cache.
-    """
-    density = RULES[projection.rule].density(projection)
-    if projection.edges and not projection.edges.index:  # the whole file is read for each tile
-        return 1
-    if RULES[projection.rule].reaches_all or not density:
-        return 1
-    width = max(TILE, int(SHORTEST_ROW / density))
-    return max(1, -(-n_targets // width))
+    return kind(model, projection, targets, base)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from . import rewire
 from .connectivity import Population
 from .feedback import mirror
 from .model import Model
-from .neurons import SURROGATES, whole_steps
+from .neurons import PLAIN, SURROGATES, VOLTAGES, whole_steps
 from .parameters import Normal, Uniform
+from .sharing import count_sharing
 from .synapse_table import SynapseTable
 
 ALMOST_ALL = 0.875  # a rank that listens to more of the neurons than this listens to all
@@ -36,6 +36,8 @@ class LocalNetwork:
 
     Attributes
     ----------
+    n_sharing : int
+        Number of ranks that have neurons, see `sharing`.
     neurons, readouts : tuple of int
         Half-open ranges of this rank's recurrent neurons and readouts.
     incoming : SynapseTable
@@ -69,12 +71,10 @@ class LocalNetwork:
         self.n_recurrent, self.n_readouts = model.size("recurrent"), model.size("readout")
         if not self.n_recurrent:
             raise InputError("the model has no recurrent neurons")
-        self.neurons = block(self.n_recurrent, size, rank)
+        self.n_sharing = count_sharing(model, size)
+        self.neurons = block(self.n_recurrent, self.n_sharing, rank)
         self.readouts = block(self.n_readouts, size, rank)
-        tiled = model.variant == "interval"  # the spike variant keeps books per row, which tiles would multiply
-        self.incoming = SynapseTable(
-            model, self._projections(("input", "recurrent"), "recurrent"), *self.neurons, tiled
-        )
+        self.incoming = SynapseTable(model, self._projections(("input", "recurrent"), "recurrent"), *self.neurons)
         self.outgoing = SynapseTable(model, self._projections(("recurrent",), "readout"), *self.readouts)
         self.feedback = SynapseTable(model, self._projections(("readout",), "recurrent"), *self.neurons)
         self.currents = SynapseTable(model, self._projections(("current",), "recurrent"), *self.neurons)
@@ -88,7 +88,7 @@ class LocalNetwork:
     def _compact(self) -> Sources:
         """Leave out of the tables the neurons without targets on this rank, unless they are few."""
         tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
-        heard = self.heard()
+        heard = self.list_heard()
         rewired = any(item.rewire and item.pre.role == "recurrent" for item in self.model.projections)
         whole = rewired or len(heard) > ALMOST_ALL * self.n_recurrent  # any neuron may come to have a target here
         listed = np.arange(self.n_recurrent) if whole else heard
@@ -99,7 +99,7 @@ class LocalNetwork:
         moves = rewired and self.model.variant == "interval"
         return Sources(self.n_recurrent, None if whole else heard, heard if moves else None)
 
-    def heard(self) -> np.ndarray:
+    def list_heard(self) -> np.ndarray:
         """Return the neurons with targets on this rank, and its own, int64 ascending; before rows are left out."""
         tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
         return np.unique(np.concatenate([np.arange(*self.neurons), *(table.list_used_neurons() for table in tables)]))
@@ -116,9 +116,8 @@ class LocalNetwork:
             if low == high:
                 continue
             parts.append(self._parameters(population, low - offset, high - offset))
-            code = layout.ADAPTS * population.params.adaptive + layout.PSC_DELTA * population.params.psc_delta
             surrogate = SURROGATES[population.params.surrogate_gradient_function]
-            self.pieces.append((low - first, high - first, surrogate, code))
+            self.pieces.append((low - first, high - first, surrogate, population.params.kernel_code))
             self.piece_populations.append(population)
         self.pieces = np.array(self.pieces, np.int64).reshape(-1, layout.PIECE_COLUMNS)
         names = parts[0] if parts else self._parameters(self.model.of_role("recurrent")[0], 0, 0)
@@ -139,12 +138,11 @@ class LocalNetwork:
         V_m = get("V_m") - E_L if population.params.V_m is not None else np.zeros(high - low)
         return {
             "alpha": alpha, "zeta": np.ones(high - low) if regular else 1.0 - alpha,
-            "p_current": tau_m / get("C_m") * (1.0 - alpha), "I_e": get("I_e"), "V_init": V_m, "E_L": E_L,
-            "V_th": get("V_th") - E_L, "V_min": get("V_min") - E_L, "t_ref": whole_steps(get("t_ref"), dt),
-            "rho": elementary.exp(-dt / get("adapt_tau", 1.0)), "adapt_beta": get("adapt_beta"),
+            "p_current": tau_m / get("C_m") * (1.0 - alpha), "V_init": V_m, "E_L": E_L,
+            "t_ref": whole_steps(get("t_ref"), dt), "rho": elementary.exp(-dt / get("adapt_tau", 1.0)),
             "height": get("surrogate_gradient_height"), "inverse_width": 1.0 / get("surrogate_gradient_width"),
-            "c_reg": get("c_reg"), "f_target": get("f_target") / 1000.0,
-            "V_reset": get("V_reset") - E_L, "refractory_input": get("refractory_input"),
+            "f_target": get("f_target") / 1000.0, **{name: get(name) - E_L for name in VOLTAGES},
+            **{name: get(name) for name in PLAIN},
         }  # fmt: skip
 
     @property
@@ -152,9 +150,9 @@ class LocalNetwork:
         """Whether any neuron of the whole network (not only of this rank) adapts."""
         return any(population.params.adaptive for population in self.model.of_role("recurrent"))
 
-    def parameters(self, names: Iterable[str]) -> dict[str, np.ndarray]:
-        """Return some of `cells` in the model's precision."""
-        real, chosen = self.model.kernels.real, {name: self.cells[name] for name in names}
+    def parameters(self, kernel: type) -> dict[str, np.ndarray]:
+        """Return those of `cells` that a class of the kernels has as attributes, in the model's precision."""
+        real, chosen = self.model.kernels.real, {name: self.cells[name] for name in self.cells if hasattr(kernel, name)}
         return chosen if real is np.float64 else {name: aligned_copy(array, real) for name, array in chosen.items()}
 
     def readout_constants(self) -> dict[str, float]:

@@ -16,6 +16,9 @@ Surrogate = Literal[
     "piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative", "sigmoid_derivative"
 ]  # fmt: skip
 SURROGATES = {name: getattr(layout, name.upper()) for name in get_args(Surrogate)}  # kernel codes
+FLAGS = {"adaptive": layout.ADAPTS, "psc_delta": layout.PSC_DELTA}  # bits by which kernels tell models apart
+VOLTAGES = ("V_th", "V_min", "V_reset")  # parameters that kernels take as mV from E_L, 0 where a model has none
+PLAIN = ("I_e", "adapt_beta", "c_reg", "refractory_input")  # those they take as they are, likewise
 CUTOFF_LIMIT = 1e7  # steps, of which spikes are kept; a longer cutoff that is not infinite is a mistake
 TICS_PER_MS = 1000  # NEST's, to which times are rounded
 
@@ -73,6 +76,11 @@ class _Neuron(Frozen):
     surrogate_gradient_function: Surrogate = "piecewise_linear"
     surrogate_gradient_height: Value = 0.3
     surrogate_gradient_width: Value = 1.0
+
+    @property
+    def kernel_code(self) -> int:
+        """Bits of the flags."""
+        return sum(bit for name, bit in FLAGS.items() if getattr(self, name))
 
     @model_validator(mode="after")
     def _bounds(self) -> _Neuron:

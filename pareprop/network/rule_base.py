@@ -29,8 +29,6 @@ class Rule(ABC):
         Arguments of `Model.connect` that the rule needs.
     reaches_all : bool
         Whether each source reaches all targets (but itself, without autapses).
-    shuffles : bool
-        Whether its draw without multapses shuffles the numbers of the sources.
     streamed : bool
         Whether synapses come from `pieces`, not from `topology`.
     """
@@ -38,7 +36,6 @@ class Rule(ABC):
     code: ClassVar[int]
     options: ClassVar[tuple[str, ...]] = ()
     reaches_all: ClassVar[bool] = False
-    shuffles: ClassVar[bool] = False
     streamed: ClassVar[bool] = False
 
     def pieces(self, seed: int, projection: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:

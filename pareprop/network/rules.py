@@ -57,7 +57,6 @@ class FixedIndegree(Rule):
 
     code = topology.FIXED_INDEGREE
     options = ("indegree",)
-    shuffles = True
 
     def check(self, here: str, projection: Any) -> None:
         """Raise `InputError` unless there are enough sources."""

@@ -13,7 +13,7 @@ from ..kernels import layout
 from ..kernels import rows as row_kernel
 from ..kernels import signs as sign_kernel
 from .connectivity import RULES, Projection
-from .drawing import Block, draft_blocks
+from .drawing import Block, draft_block
 from .model import Model
 
 ROW, SOURCE, SOURCES, LOG, TARGET, HOLE = (
@@ -32,9 +32,9 @@ class ProjectionSlice:
     first, last : int
         Half-open range of its synapses.
     rows : int
-        Its first row; it has `len(delays) * n_sources` rows, by tile of targets, delay and source.
+        Its first row; it has `len(delays) * n_sources` rows, by delay and source.
     delays : np.ndarray
-        int64 (n_blocks,), the delay of each of its blocks in steps; they repeat for every tile.
+        int64 (n_blocks,), the delay of each of its blocks in steps, ascending.
     targets : tuple of int
         Half-open range of its targets on this rank, ids in the population.
     base : int
@@ -54,7 +54,7 @@ class ProjectionSlice:
 
     @property
     def n_sources(self) -> int:
-        """Number of rows for each delay of a tile."""
+        """Number of rows for each delay."""
         return self.projection.pre.size if self.sources is None else len(self.sources)
 
     def source(self, row: np.ndarray) -> np.ndarray:
@@ -81,8 +81,6 @@ class SynapseTable:
         Projections onto populations of one role.
     first, last : int
         Half-open range of this rank's cells of that role.
-    tiled : bool
-        Whether projections are cut into tiles of targets, see `drawing.draft_blocks`.
 
     Attributes
     ----------
@@ -100,10 +98,9 @@ class SynapseTable:
         Whether ranks own sources instead of targets, see `restrict`.
     """
 
-    def __init__(self, model: Model, projections: list[Projection], first: int, last: int, tiled: bool = False) -> None:
+    def __init__(self, model: Model, projections: list[Projection], first: int, last: int) -> None:
         self.by_source = False
-        groups = [draft_blocks(model, projection, first, last, tiled) for projection in projections]
-        drafts = [draft for group in groups for draft in group]
+        drafts = [draft_block(model, projection, first, last) for projection in projections]
         n_rows = sum(draft.counts.size for draft in drafts)
         self.row_ptr = np.zeros(n_rows + 1, np.int64)
         row = 0
@@ -116,27 +113,22 @@ class SynapseTable:
         self.spans: list[ProjectionSlice] = []
         blocks: list[list[int]] = []
         row = 0
-        for group in groups:
-            self.spans.append(self._span(group, row))
-            for draft in group:
-                blocks += self._place(model, draft, row)
-                row += draft.counts.size
-            if group[0].projection.is_drawn or group[0].projection.rewire:  # given ones were checked; -0.0
-                first = self.spans[-1].rows
-                factor = group[0].projection.inhibition if group[0].projection.is_drawn else 1.0
-                sign_kernel.take_signs(self.row_ptr[first:], self.spans[-1].row_signs(), factor, self.weight)
+        for draft in drafts:
+            self.spans.append(self._span(draft, row))
+            blocks += self._place(model, draft, row)
+            if draft.projection.is_drawn or draft.projection.rewire:  # given ones were checked; -0.0
+                factor = draft.projection.inhibition if draft.projection.is_drawn else 1.0
+                sign_kernel.take_signs(self.row_ptr[row:], self.spans[-1].row_signs(), factor, self.weight)
+            row += draft.counts.size
         self.blocks = np.array(blocks, np.int64).reshape(-1, layout.BLOCK_COLUMNS)
 
-    def _span(self, group: list[Block], row: int) -> ProjectionSlice:
-        """Return the place of a projection whose tiles start with `row`."""
-        end = row + sum(draft.counts.size for draft in group)
-        delays = np.concatenate([draft.delays for draft in group])
-        targets = group[0].targets[0], group[-1].targets[1]
-        ends = int(self.row_ptr[row]), int(self.row_ptr[end])
-        return ProjectionSlice(group[0].projection, *ends, row, delays, targets, group[0].base)
+    def _span(self, draft: Block, row: int) -> ProjectionSlice:
+        """Return the place of a projection whose first row is `row`."""
+        ends = int(self.row_ptr[row]), int(self.row_ptr[row + draft.counts.size])
+        return ProjectionSlice(draft.projection, *ends, row, draft.delays, draft.targets, draft.base)
 
     def _place(self, model: Model, draft: Block, row: int) -> list[list[int]]:
-        """Fill the rows of one tile of a projection and return its blocks."""
+        """Fill the rows of a projection and return its blocks."""
         projection, (low, high) = draft.projection, draft.targets
         n_sources, n_rows = projection.pre.size, draft.counts.size
         draft.fill(self.row_ptr[row : row + n_rows].reshape(draft.counts.shape), self.target, self.weight)
@@ -230,11 +222,6 @@ class SynapseTable:
             return np.arange(last - first)
         ends = np.searchsorted(sources, (first, last) if span.first < span.last else (first, first))
         return sources[slice(*ends)] - first
-
-    def blocks_of(self, span: ProjectionSlice) -> np.ndarray:
-        """Return the blocks of a projection, by tile of targets and delay; a view."""
-        first = sum(len(other.delays) for other in self.spans[: self.spans.index(span)])
-        return self.blocks[first : first + len(span.delays)]
 
     def whole_rows(self) -> tuple[np.ndarray, int]:
         """Return the rows' numbers in a table with rows for all sources, int64 (n_rows,), and that table's n_rows."""

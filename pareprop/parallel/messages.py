@@ -20,7 +20,7 @@ WORDS = 256  # of a message to all nodes, at first
 SLACK = 8  # ids that always fit into a message to one rank
 
 
-def grown(need: int) -> int:
+def grow(need: int) -> int:
     """Return the words to make room for when a message needs `need` words."""
     return int(need * GROWTH)
 
@@ -115,7 +115,7 @@ class AllgatherSender:
 
     def resize(self, need: int) -> None:
         """Make room for messages of `need` words, and some more."""
-        self._make_room(grown(need))
+        self._make_room(grow(need))
 
     def _make_room(self, words: int) -> None:
         self._outgoing = np.zeros(words, np.uint32)
@@ -185,7 +185,7 @@ class AlltoallvSender:
 
     def resize(self, need: int) -> None:
         """Make room for `need` / `QUOTA` ids per source of a list, and some more."""
-        self._make_room(grown(need))
+        self._make_room(grow(need))
 
     def _make_room(self, quota: int) -> None:
         self.box.capacity, self.box.fixed = quota, -1

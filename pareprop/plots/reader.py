@@ -10,10 +10,9 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import VALUE_LIMIT, InputError, shorten
+from ..errors import InputError
 from ..machine import require_bytes
 
-FORMAT = "pareprop-run-1"
 SAMPLE_LIMIT = 1_000_000  # entries of one dataset that a figure reads at most
 BLOCK = 1_000
 
@@ -29,17 +28,8 @@ def open_results(path: Path) -> Iterator[h5py.File]:
     """
     if not path.is_file():
         raise InputError(f"no results to plot: {path} does not exist or is no file")
-    try:
-        with files.open_hdf5(path) as file:
-            if text(file, "format") != FORMAT:
-                format = shorten(text(file, "format"), VALUE_LIMIT) or "none"
-                raise InputError(f"{path} is not the result of a run: attribute format is {format}, must be {FORMAT}")
-            yield file
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError, RuntimeError, AttributeError) as error:
-        told = f"{type(error).__name__}: {shorten(str(error), 300)}"
-        raise InputError(f"{path} is not what a run writes: {told}") from error
+    with files.open_results(path) as file:
+        yield file
 
 
 def text(node: h5py.HLObject, name: str) -> str:

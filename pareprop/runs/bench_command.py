@@ -57,7 +57,7 @@ def bench(
     """
     seed = sizes.pop("seed")
     benchmark.check(**sizes)
-    if json_file and not Path(json_file).resolve().parent.is_dir():  # not after minutes of work
+    if json_file and not Path(json_file).absolute().parent.is_dir():  # not after minutes of work
         raise InputError(f"--json {json_file}: its directory does not exist")
     size, indegree, inputs, delay = (sizes[name] for name in ("neurons", "indegree", "inputs", "delay"))
     network = benchmark.model(size, indegree, inputs, seed, delay, variant, precision)

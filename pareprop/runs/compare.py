@@ -15,7 +15,6 @@ from .. import files
 from ..errors import InputError, quote
 from ..storage import joined_file
 from ..storage.checkpoint_read import MISFITS, differences
-from ..storage.results import FORMAT
 
 BLOCK = 2**20  # entries compared at a time
 SPIKE = ("iteration", "step", "id")  # `record.h5` has them sorted by these
@@ -55,9 +54,9 @@ def _open(path: Path) -> h5py.File:
     except (OSError, ValueError) as problem:
         reason = getattr(problem, "strerror", None) or problem
         raise InputError(f"{quote(str(path.parent))} is not a run directory: {reason}") from None
-    if file.attrs.get("format") != FORMAT:
+    if file.attrs.get("format") != files.RUN_FORMAT:
         file.close()
-        raise InputError(f"{path} is not the result of a run: attribute format must be {FORMAT}")
+        raise InputError(f"{path} is not the result of a run: attribute format must be {files.RUN_FORMAT}")
     return file
 
 

@@ -51,6 +51,7 @@ class Log(Observer):
     def __init__(self, directory: Path, n_iterations: int, phases: Phases, curves: str = "csv") -> None:
         self.directory, self.n_iterations, self.phases, self.curves = directory, n_iterations, phases, curves
         self._works, self._rank, self._validated = True, 0, 0
+        self._columns: list[str] = []
         self._log: TextIO | None = None
         self._csv: TextIO | None = None
         self._events: Any = None
@@ -122,10 +123,12 @@ class Log(Observer):
         if self.curves == "none":
             return
         self._csv = self._open_file(CSV, os.O_TRUNC)
-        self._csv.write("iteration,loss,firing_rate_hz,error,validation\n")
+        columns = ["iteration", "loss", "firing_rate_hz", "error", "validation"]
+        self._columns = columns + (["return", "length", "entropy"] if simulation.episodes else [])
+        self._csv.write(",".join(self._columns) + "\n")
         validations = dict(self.phases.validations)
         for k in range(self._first):
-            self._csv.write(self._row(simulation, k, validations.get(k + 1)))
+            self._csv.write(self._row(self._values(simulation, k, validations.get(k + 1))))
         if self.curves == "tensorboard":
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
@@ -137,10 +140,14 @@ class Log(Observer):
         how |= os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         return os.fdopen(os.open(clear(path) if how & os.O_TRUNC else path, how, 0o666), "w")
 
-    def _row(self, simulation: Simulation, k: int, validation: float | None) -> str:
+    def _values(self, simulation: Simulation, k: int, validation: float | None) -> dict[str, float | None]:
+        """Return what the curves hold of iteration `k`."""
         error = self.phases.errors[k] if k < len(self.phases.errors) else None
-        values = simulation.losses[k], simulation.rates[k], error, validation
-        return ",".join([f"{k + 1}", *("" if value is None else f"{value:.9g}" for value in values)]) + "\n"
+        values = {"loss": simulation.losses[k], "firing_rate_hz": simulation.rates[k], "error": error}
+        return {"iteration": k + 1, **values, "validation": validation, **self.phases.returns_of(simulation, k)}
+
+    def _row(self, values: dict[str, float | None]) -> str:
+        return ",".join("" if values[name] is None else f"{values[name]:.9g}" for name in self._columns) + "\n"
 
     def _add(self, simulation: Simulation, now: float) -> None:
         if self._csv is None:
@@ -148,10 +155,11 @@ class Log(Observer):
         done = simulation.iteration
         latest = self.phases.validations[-1:]
         validation = latest[0][1] if latest and latest[0][0] == done else None
-        self._csv.write(self._row(simulation, done - 1, validation))
+        values = self._values(simulation, done - 1, validation)
+        self._csv.write(self._row(values))
         if self._events is not None:
-            values = {"loss": simulation.losses[-1], "firing_rate_hz": simulation.rates[-1], "validation": validation}
-            self._add_event(done, {name: value for name, value in values.items() if value is not None})
+            shown = {name: value for name, value in values.items() if name != "iteration" and value is not None}
+            self._add_event(done, shown)
         if now >= self._flushed + FLUSH:
             self._flushed = now
             self._csv.flush()

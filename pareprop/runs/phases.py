@@ -198,10 +198,15 @@ class Phases(Observer):
         """Keep a resumed run stopped if it had stopped early."""
         simulation.stop_requested = simulation.stop_requested or self.stopped
 
+    def returns_of(self, simulation: Simulation, k: int) -> dict[str, float]:
+        """Return mean return, length and entropy of the episodes of iteration `k`; {} without episodes."""
+        n = simulation.model.optimizer.batch_size
+        return self.episodes.means(k * n, (k + 1) * n) if self.episodes else {}
+
     def latest(self, simulation: Simulation) -> dict[str, float]:
         """Return what tells how the last iteration went: its loss, or return, length and entropy of its episodes."""
         if self.episodes:
-            return self.episodes.latest(simulation.model.optimizer.batch_size)
+            return self.returns_of(simulation, simulation.iteration - 1)
         return {"loss": simulation.losses[-1]}
 
     def lines(self) -> list[str]:

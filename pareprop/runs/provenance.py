@@ -154,14 +154,32 @@ def read(directory: Path) -> dict[str, Any]:
         if not isinstance(content, dict) or not all(isinstance(part, dict) for part in content["parts"]):
             raise ValueError("no parts")
         for part in content["parts"]:
-            peaks = part.get("peak_rss_bytes", [])
-            if not isinstance(peaks, list) or not all(type(peak) is int and 0 <= peak < 2**63 for peak in peaks):
-                raise ValueError(f"peak_rss_bytes = {quote(peaks)} must be bytes of each rank")
+            _check(part)
     except OSError as problem:
         raise InputError(f"{directory} is not a run directory: {path}: {problem.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError) as problem:
         raise InputError(f"{path} is malformed: {problem}") from None
     return content
+
+
+def _check(part: dict[str, Any]) -> None:
+    """Raise `ValueError` unless bytes and seconds of a part are those of ranks."""
+    peaks, seconds = part.get("peak_rss_bytes", []), part.get("rank_seconds", [])
+    if not isinstance(peaks, list) or not all(type(peak) is int and 0 <= peak < 2**63 for peak in peaks):
+        raise ValueError(f"peak_rss_bytes = {quote(peaks)} must be bytes of each rank")
+    if not isinstance(seconds, list) or not all(map(_is_seconds, seconds)):
+        raise ValueError(f"rank_seconds = {quote(seconds)} must be seconds by name of each rank")
+    if not _is_seconds(phases := part.get("phases", {})):
+        raise ValueError(f"phases = {quote(phases)} must be seconds by name")
+    if not _is_seconds({"": part.get("wall_seconds", 0.0)}):
+        raise ValueError(f"wall_seconds = {quote(part['wall_seconds'])} must be seconds")
+
+
+def _is_seconds(value: Any) -> bool:
+    """Return whether a value is a table of finite, not negative numbers."""
+    return isinstance(value, dict) and all(
+        type(entry) in (int, float) and 0 <= entry < 2**63 for entry in value.values()
+    )
 
 
 def lines(content: dict[str, Any]) -> list[str]:

@@ -67,7 +67,7 @@ def write(directories: Sequence[Path], out: Path | None = None) -> Path:
 
 def _require_own(out: Path) -> None:
     try:
-        with open(out, "rb") as file:
+        with files.open_regular(out) as file:
             if MARK not in file.read(4096):
                 raise InputError(f"report {out}: exists and is no report")
     except FileNotFoundError:
@@ -113,7 +113,9 @@ def read_run(directory: Path, name: str, n_runs: int = 1) -> dict[str, Any]:
             "parts": notes["parts"],
         }
         content |= {"curves": _curves(file), "confusion": _confusion(file), "summary": summary(file, notes["parts"])}
-        content["settings"] = json.loads(reader.text(file, "config") or "{}")
+        content["settings"] = {f"{section}.{key}": value
+                             for section, keys in json.loads(reader.text(file, "config") or "{}").items()
+                             for key, value in keys.items()}  # fmt: skip
         content["view"] = _fitting(recorded.samples(file, directory), MOST_VIEWS // n_runs)
     return content | {"figures": _figures(directory, MOST // n_runs)}
 
@@ -187,9 +189,12 @@ def _confusion(file: h5py.File) -> list[list[dict[str, Any]]]:
 def _figures(directory: Path, budget: int) -> list[dict[str, Any]]:
     figures = []
     for path in sorted(directory.glob("*.png")):
-        content = files.read(path)
-        budget -= 4 * len(content) // 3
-        if budget >= 0:
+        try:
+            content = files.read(path, 3 * budget // 4)
+        except OSError:  # too large, or none
+            continue
+        if content:
+            budget -= 4 * len(content) // 3
             source = "data:image/png;base64," + base64.b64encode(content).decode()
             figures.append({"name": path.stem.replace("_", " "), "source": source})
     return figures
@@ -212,9 +217,7 @@ def render(runs: list[dict[str, Any]], studies: list[dict[str, Any]]) -> str:
     title = labels[0] if len(labels) == 1 else f"{len(labels)} compared"
     rows = _side_by_side([run["summary"] for run in runs])
     lead = " · ".join(dict.fromkeys(f"{run['summary']['task']}, {run['summary']['variant']} variant" for run in runs))
-    settings = [{f"{section}.{key}": value for section, keys in run["settings"].items() for key, value in keys.items()}
-                for run in runs]  # fmt: skip
-    differences = [row for row in _side_by_side(settings) if row["differs"]]
+    differences = [row for row in _side_by_side([run["settings"] for run in runs]) if row["differs"]]
     template = Environment(autoescape=True, trim_blocks=True).from_string(files.read(TEMPLATE).decode())
     return template.render(
         title=title, lead=lead or "scaling study", runs=runs, studies=studies, summary=rows, differences=differences,

@@ -66,10 +66,10 @@ class Returns:
         """Mean return."""
         return float(np.mean(self.returns))
 
-    def latest(self, n: int) -> dict[str, float]:
-        """Return the means over the last `n` episodes, for the line of progress."""
+    def means(self, first: int, last: int) -> dict[str, float]:
+        """Return the means over the episodes [first, last), for progress and curves."""
         shown = {"return": self.returns, "length": self.lengths, "entropy": self.entropies}
-        return {name: float(np.mean(values[-n:])) for name, values in shown.items()}
+        return {name: float(np.mean(values[first:last])) for name, values in shown.items()}
 
     def line(self, phase: str) -> str:
         """Return the outcome as a line of text."""

@@ -11,7 +11,9 @@ own length. An exception of an environment ends all ranks with one line.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -75,9 +77,11 @@ class Episodes:
         task, engine, where = self.task, self.engine, f"episode {index} of '{phase}'"
         draws = rng.uniform(rng.key(task.seed, f"{phase}/actions"), [index], self.most)[0]
         greedy = phase != "train" and task.act == "greedy"
-        inputs = SpikeLog(task.n_steps)
+        inputs, self.replies = SpikeLog(task.n_steps), []
         reply = self._reply(lambda: self._open(index, phase), where)
         filled = self._append(inputs, 0, reply, task.first + task.sensor_delay)
+        if reply.terminated or reply.truncated:
+            raise InputError(f"{where}: the episode is over before its first decision")
         self.replies, actions, done, u = [reply], [], 0, task.first
         engine.begin_episode(inputs, learn)
         while True:
@@ -103,7 +107,7 @@ class Episodes:
         n = len(actions)
         rollout = Rollout(
             when=task.first + task.period * np.arange(n), actions=np.array(actions),
-            rewards=np.array([reply.reward for reply in self.replies[1:]]), acting=np.ones(n, bool),
+            rewards=np.array([float(reply.reward) for reply in self.replies[1:]]), acting=np.ones(n, bool),
             terminated=reply.terminated, bootstrap=bootstrap, n_steps=done,
         )  # fmt: skip
         return Sample(inputs, rollout=rollout)
@@ -113,20 +117,22 @@ class Episodes:
         return self._episode.reset()
 
     def _reply(self, ask: Callable[[], Reply], where: str) -> Reply:
-        """Collective unless each rank has an environment: what the environment replies, checked."""
+        """Collective: what the environment replies, checked; the same on all ranks, or all raise the same."""
         comm = self.engine.exchange.comm
         reply = problem = None
         with self.timers.phase("environment"):
             if self.task.replicated or comm is None or comm.rank == 0:
                 try:
-                    reply = _check_reply(ask())
+                    reply = _check_reply(ask(), self.replies)
                 except ParepropError as error:
                     problem = InputError(f"{where}: {error}")
-                except Exception as error:  # a foreign environment may raise anything
+                except (Exception, SystemExit) as error:  # a foreign environment may raise anything
                     text = shorten(" ".join(str(error).split()), 300)
                     problem = InputError(f"{where}: the environment raised {type(error).__name__}: {text}")
             if not self.task.replicated and comm is not None:
                 reply, problem = comm.bcast((reply, problem))
+            elif comm is not None:
+                problem = _find_difference(comm, reply, problem, where)
         if problem is not None:
             raise problem
         return reply
@@ -177,7 +183,32 @@ def check(task: ClosedTask, model: Model) -> None:
         raise InputError("a task in closed loop knows neither local readouts nor input currents")
 
 
-def _check_reply(reply: Reply) -> Reply:
+def _find_difference(comm: Any, reply: Reply | None, problem: InputError | None, where: str) -> InputError | None:
+    """Collective: return the problem of the first rank that has one, or that the replies of the ranks differ."""
+    mine = np.array([_checksum(reply) if problem is None else 0, problem is not None], np.int64)
+    marks = np.zeros((comm.size, 2), np.int64)
+    comm.Allgather(mine, marks)
+    if marks[:, 1].any():
+        rank = int(np.argmax(marks[:, 1]))
+        problem = comm.bcast(problem, rank)
+        return problem if marks[:, 1].all() else InputError(f"{problem} (rank {rank})")
+    if np.any(marks[:, 0] != marks[0, 0]):
+        rank = int(np.argmax(marks[:, 0] != marks[0, 0]))
+        return InputError(
+            f"{where}: the environments of ranks 0 and {rank} reply differently to the same seed and actions; with "
+            "replicated = false one rank steps it for all"
+        )
+    return None
+
+
+def _checksum(reply: Reply) -> int:
+    """Return a checksum of all that decides how the run goes on."""
+    spikes, ends = reply.spikes, [reply.reward, reply.terminated, reply.truncated]
+    parts = (spikes.ptr, spikes.ids[: spikes.ptr[-1]], reply.observation, ends)
+    return zlib.crc32(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
+
+
+def _check_reply(reply: Reply, before: list[Reply]) -> Reply:
     if not isinstance(reply, Reply):
         raise InputError(f"the episode returned a {type(reply).__name__}, must return a Reply")
     if not np.isfinite(reply.reward):
@@ -185,4 +216,10 @@ def _check_reply(reply: Reply) -> Reply:
     if not np.all(np.isfinite(reply.observation)):
         place = int(np.argmin(np.isfinite(reply.observation)))
         raise InputError(f"component {place} of the observation is {reply.observation[place]}, must be finite")
+    if before and np.shape(reply.observation) != np.shape(before[0].observation):
+        shapes = np.shape(reply.observation), np.shape(before[0].observation)
+        raise InputError(f"the observation has shape {shapes[0]}, the first of the episode had {shapes[1]}")
+    for name, value in reply.info.items():
+        if not isinstance(value, int | float | np.number):
+            raise InputError(f"info['{name}'] is a {type(value).__name__}, must be a number")
     return reply

@@ -10,6 +10,8 @@ observers. All ranks call them in the given order; they communicate through `sim
 With replicas (interval variant) this holds within each group of ranks. Groups run parts of a batch and meet at its
 end: then all know all losses and rates, the digest holds all spikes in the order of the samples, and `after_batch` is
 called, in which observers may communicate through `simulation.replicas`. Gradients are added in the optimizer step.
+
+The file is long because one class holds the life of a run: samples, learning, observers, digest, state.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from ..network import footprint, shared_reading
 from ..network.local import LocalNetwork
 from ..network.model import Model
 from ..network.parameters import nearest
+from ..network.sharing import count_sharing
 from ..parallel import collectives
 from ..parallel.channel import Terms
 from ..parallel.collectives import guarded
@@ -106,7 +109,9 @@ class Simulation:
         engine = ENGINES[model.variant]
         with self.timers.phase("build"):
             sizes = [model.size(role) for role in ("recurrent", "readout")]
-            self.exchange.require_memory(Terms(sizes[0], task.n_steps, task.n_steps, sizes[1]))
+            with guarded(self.world):
+                n_sharing = count_sharing(model, self.exchange.size)
+            self.exchange.require_memory(Terms(sizes[0], task.n_steps, task.n_steps, sizes[1], n_sharing=n_sharing))
             with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
                 closed = hasattr(task, "episode")
                 if model.variant == "spike" and model.is_rewarded and not closed:
@@ -370,7 +375,7 @@ class Simulation:
         progress |= {f"moves/{name}": np.array(counts, np.int64) for name, counts in self.moves.items()}
         counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
         state.put("loop", counters, progress)
-        for name, observer in self._named_observers():
+        for name, observer in self._list_observers():
             kept = observer.state(self)
             arrays = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
             state.put(name, {key: value for key, value in kept.items() if key not in arrays}, arrays)
@@ -384,12 +389,12 @@ class Simulation:
         self._trained = str(loop.get("trained", ""))
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
         self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
-        for name, observer in self._named_observers():
+        for name, observer in self._list_observers():
             if name in numbers:
                 kept, arrays = State.get(name, numbers, shared)
                 observer.load_state(kept | arrays)
 
-    def _named_observers(self) -> list[tuple[str, Observer]]:
+    def _list_observers(self) -> list[tuple[str, Observer]]:
         names = [observer.checkpoint_name or type(observer).__name__ for observer in self.observers]
         return [(f"{name}.{names[:k].count(name)}", self.observers[k]) for k, name in enumerate(names)]
 

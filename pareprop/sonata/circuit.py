@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..errors import InputError
 
 SIZE_LIMIT = 2**24  # bytes
@@ -91,9 +92,7 @@ def read(path: Path) -> Circuit:
 
 def _content(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
-        if path.stat().st_size > SIZE_LIMIT:
-            raise InputError(f"{path}: has {path.stat().st_size} bytes, at most {SIZE_LIMIT} are read")
-        content = json.loads(path.read_text())
+        content = json.loads(files.read(path, SIZE_LIMIT))
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
     except (ValueError, RecursionError) as problem:

@@ -9,7 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from .. import files
 from ..errors import InputError
+from ..machine import require_bytes
 
 
 @contextmanager
@@ -22,8 +24,11 @@ def open_file(path: Path) -> Iterator[h5py.File]:
         Names the file and what is wrong with it or with what is read in the block.
     """
     try:
+        files.open_regular(path).close()
         with h5py.File(path, "r") as file:
             yield file
+    except files.Unfit as problem:
+        raise InputError(f"{path}: {problem.strerror}") from None
     except InputError as problem:
         text = str(problem)
         raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from None
@@ -75,6 +80,12 @@ def dataset(parent: h5py.Group, key: str, kinds: str = "iu", columns: int = 0) -
 def optional(parent: h5py.Group, key: str, kinds: str = "iu") -> h5py.Dataset | None:
     """As `dataset`, None if there is none of that name."""
     return dataset(parent, key, kinds) if parent.get(key, getlink=True) is not None else None
+
+
+def read_whole(column: h5py.Dataset) -> np.ndarray:
+    """Read a whole dataset, if it fits into memory."""
+    require_bytes(column.size * column.dtype.itemsize, f"dataset '{column.name}'")
+    return column[()]
 
 
 def integers(values: np.ndarray) -> np.ndarray:

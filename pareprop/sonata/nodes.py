@@ -10,7 +10,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, quote
+from ..files import read as read_file
 from . import hdf5, table
 from .circuit import Circuit, Files
 
@@ -58,7 +59,7 @@ def read(circuit: Circuit) -> list[Nodes]:
 
 
 def _population(circuit: Circuit, files: Files, group: h5py.Group, name: str) -> Nodes:
-    kind = hdf5.integers(hdf5.dataset(group, "node_type_id")[()])
+    kind = hdf5.integers(hdf5.read_whole(hdf5.dataset(group, "node_type_id")))
     if not len(kind):
         raise InputError(f"node population '{name}' has no nodes")
     place = _places(group, len(kind))
@@ -89,7 +90,7 @@ def _places(group: h5py.Group, n: int) -> np.ndarray | None:
     """Node id of each row, None if that is the row number."""
     if (ids := hdf5.optional(group, "node_id")) is None:
         return None
-    node_ids = hdf5.integers(ids[()])
+    node_ids = hdf5.integers(hdf5.read_whole(ids))
     if len(node_ids) != n:
         raise InputError(f"dataset '{ids.name}' has {len(node_ids)} values for {n} nodes")
     wrong = np.flatnonzero((node_ids < 0) | (node_ids >= n))
@@ -138,22 +139,25 @@ def _type_values(circuit: Circuit, name: str, kind: np.ndarray, types: dict[int,
 
 def _json(path: Path) -> dict[str, float]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_file(path))
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise InputError(f"{path}: not JSON: {problem}") from None
     if not isinstance(content, dict) or not all(isinstance(value, int | float | str) for value in content.values()):
         raise InputError(f"{path}: must hold an object of numbers and texts")
+    for key, value in content.items():
+        if isinstance(value, int) and abs(value) > 2**63:
+            raise InputError(f"{path}: {key} = {quote(value)} must lie in -2^63 to 2^63")
     return content
 
 
 def _own_values(group: h5py.Group, n: int) -> dict[str, np.ndarray]:
     """Parameters of single nodes, in the groups' `dynamics_params`."""
     own = hdf5.optional(group, "node_group_id")
-    ids = np.zeros(n, np.int64) if own is None else hdf5.integers(own[()])
+    ids = np.zeros(n, np.int64) if own is None else hdf5.integers(hdf5.read_whole(own))
     at = hdf5.optional(group, "node_group_index")
-    index = np.arange(n) if at is None else hdf5.integers(at[()])
+    index = np.arange(n) if at is None else hdf5.integers(hdf5.read_whole(at))
     columns: dict[str, np.ndarray] = {}
     for number in np.unique(ids):
         if f"{number}/dynamics_params" not in group:
@@ -161,7 +165,7 @@ def _own_values(group: h5py.Group, n: int) -> dict[str, np.ndarray]:
         params = hdf5.group(hdf5.group(group, str(number)), "dynamics_params")
         mine = ids == number
         for key in params:
-            values = hdf5.dataset(params, key, "iuf")[()]
+            values = hdf5.read_whole(hdf5.dataset(params, key, "iuf"))
             if len(index[mine]) and (index[mine].min() < 0 or index[mine].max() >= len(values)):
                 raise InputError(f"node_group_index = {index[mine].max()} is beyond '{params.name}/{key}'")
             if key not in columns and np.any(~mine):

@@ -40,11 +40,11 @@ def read(path: Path, population: str, size: int, dt_ms: float) -> tuple[np.ndarr
         elif "timestamps" not in group:  # of older files
             raise InputError(f"no spikes of population '{population}' (there: {', '.join(group)})")
         times = hdf5.dataset(group, "timestamps", "iuf")
-        ids = hdf5.integers(hdf5.dataset(group, "node_ids")[()])
+        ids = hdf5.integers(hdf5.read_whole(hdf5.dataset(group, "node_ids")))
         unit = hdf5.text(times.attrs.get("units", "ms"))
         if unit != "ms":
             raise InputError(f"'{times.name}' is in '{unit}', must be in ms")
-        exact = times[()].astype(float) / dt_ms
+        exact = hdf5.read_whole(times).astype(float) / dt_ms
         if len(exact) != len(ids):
             raise InputError(f"'{times.name}' has {len(exact)} values, node_ids {len(ids)}")
         wrong = np.flatnonzero(~((exact >= 0) & (exact < 2**62)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
+from .. import files
 from ..errors import InputError
 
 NOTHING = ("NULL", "NONE", "NA", "")
@@ -31,12 +33,10 @@ def read(path: Path, key: str, population: str) -> dict[int, Row]:
         Id to column name to value; columns without a value are left out.
     """
     try:
-        if path.stat().st_size > SIZE_LIMIT:
-            raise InputError(f"{path}: has {path.stat().st_size} bytes, at most {SIZE_LIMIT} are read")
-        with path.open(newline="") as file:
-            lines = [[field for field in line if field] for line in csv.reader(file, delimiter=" ", quotechar='"',
-                                                                              skipinitialspace=True)]  # fmt: skip
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        text = io.StringIO(files.read(path, SIZE_LIMIT).decode(), newline="")
+        rows = csv.reader(text, delimiter=" ", quotechar='"', skipinitialspace=True)
+        lines = [[field for field in row if field] for row in rows]
+    except (OSError, ValueError, csv.Error) as problem:
         raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}") from None
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line]
     if not numbered or key not in numbered[0][1]:

@@ -68,6 +68,18 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def fill_folder(folder: Path) -> Iterator[Path]:
+    """Give a fresh folder beside `folder` to fill; when the block ends well, what is in it moves to `folder`."""
+    folder = Path(os.path.realpath(folder))  # of a loop of links, too, which `resolve` does not take
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name[:100]}.", suffix=".part", dir=folder.parent) as part:
+        yield Path(part)
+        folder.mkdir(exist_ok=True)
+        for path in sorted(Path(part).iterdir(), reverse=True):
+            path.rename(folder / path.name)
+
+
+@contextmanager
 def lock_directory(directory: Path, what: str) -> Iterator[None]:
     """Keep a directory from other processes that ask for it in this way, until the block or this process ends.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 from .. import files
-from ..errors import InputError
+from ..errors import InputError, quote
+from ..network.connectivity import Role
 from .disk import replace_file
 from .opened import OpenRun
 
@@ -38,15 +40,18 @@ def export(results: Path, target: Path, overwrite: bool = False) -> Path:
     run = OpenRun(results.parent)
     if not run.populations:
         raise InputError(f"{results}: written before version 0.2, without the parameters of its neurons")
-    roles = {name: str(run.attributes_of(name)["role"]) for name in run.populations}
+    roles = {name: str(run.attributes_of(name).get("role")) for name in run.populations}
     for name, role in roles.items():
+        if role not in get_args(Role):
+            told = f"role = {quote(role)} must be one of {', '.join(get_args(Role))}"
+            raise InputError(f"{results}: population '{name}': {told}")
         if role == "current":
             raise InputError(f"population '{name}': input currents can't be exported to NEST")
     if target.suffix != ".py":
         raise InputError(f"{target}: the script needs a name that ends in .py")
     if os.path.lexists(target) and (not overwrite or target.is_symlink() or not target.is_file()):
         raise InputError(f"{target}: exists; --overwrite replaces a script")
-    place = os.path.relpath(results.resolve(), target.resolve().parent)
+    place = os.path.relpath(os.path.realpath(results), os.path.dirname(os.path.realpath(target)))
     text = files.read(TEMPLATE).decode()
     text = text.replace('RESULTS = Path("results.h5")', f"RESULTS = Path(__file__).resolve().parent / {place!r}", 1)
     try:

@@ -14,8 +14,8 @@ import numpy as np
 
 from .. import files
 from ..errors import InputError
+from ..machine import require_bytes
 from ..network.parameters import nearest
-from .results import FORMAT
 
 
 class Columns(dict):
@@ -64,31 +64,42 @@ class OpenRun:
 
     @contextmanager
     def _open(self) -> Iterator[h5py.File]:
-        try:
-            with files.open_hdf5(self.path) as file:
-                if file.attrs.get("format") != FORMAT:
-                    raise InputError(f"{self.path} is not the result of a run")
-                yield file
-        except OSError as problem:
-            raise InputError(f"{self.path}: {problem.strerror or problem}") from None
+        with files.open_results(self.path) as file:
+            yield file
 
     def _group(self, file: h5py.File, kind: str, name: str) -> h5py.Group:
         known = list(file.get(kind, ()))
         if name not in known:
             raise InputError(f"{self.path}: no {kind} '{name}'{nearest(name, known)}")
-        return file[f"{kind}/{name}"]
+        group = file[f"{kind}/{name}"]
+        if not isinstance(group, h5py.Group):
+            raise InputError(f"{self.path}: {kind}/{name} is not what a run writes")
+        return group
+
+    def _read(self, group: h5py.Group, name: str) -> np.ndarray:
+        column = group.get(name)
+        if not isinstance(column, h5py.Dataset) or column.dtype.kind not in "iufb":
+            raise InputError(f"{self.path}: {group.name.rstrip('/')}/{name} must be numbers")
+        require_bytes(column.size * column.dtype.itemsize, f"{self.path}: {column.name}")
+        return column[()]
 
     @cached_property
     def config(self) -> dict[str, Any]:
         """Configuration by section."""
-        return json.loads(self.attributes.get("config", "{}"))
+        try:
+            sections = json.loads(self.attributes.get("config", "{}"))
+            if not isinstance(sections, dict):
+                raise ValueError("no sections")
+        except (ValueError, TypeError, RecursionError) as problem:
+            raise InputError(f"{self.path}: attribute config is malformed: {problem}") from None
+        return sections
 
     @cached_property
     def losses(self) -> Columns:
         """Iteration (from 1), loss, firing rate in Hz; error where samples have classes; means of episodes if any."""
         names = ("loss", "firing_rate", "error", "mean_return", "mean_length", "entropy", "value_error")
         with self._open() as file:
-            columns = {name: file[name][()] for name in names if name in file}
+            columns = {name: self._read(file, name) for name in names if name in file}
         return Columns(iteration=np.arange(1, len(columns.get("loss", ())) + 1), **columns)
 
     @cached_property
@@ -96,7 +107,9 @@ class OpenRun:
         """Iteration and value of each validation."""
         with self._open() as file:
             group = file.get("validation", {})
-            return Columns({name: group[name][()] if name in group else np.zeros(0) for name in ("iteration", "value")})
+            return Columns(
+                {name: self._read(group, name) if name in group else np.zeros(0) for name in ("iteration", "value")}
+            )
 
     def spikes(self, sample: str = "last", of: str = "neurons") -> Columns:
         """Return `step`, `time_ms` and `id` of the spikes of a recorded sample.
@@ -113,22 +126,21 @@ class OpenRun:
         prefix = {"neurons": "spike", "inputs": "input"}[of]
         with self._open() as file:
             group = self._group(file, "dynamics", sample)
-            step, ids = group[f"{prefix}_steps"][()], group[f"{prefix}_ids"][()]
-        return Columns(step=step, time_ms=step * float(self.attributes["dt_ms"]), id=ids)
+            step, ids = (self._read(group, f"{prefix}_{key}") for key in ("steps", "ids"))
+            return Columns(step=step, time_ms=step * float(self.attributes["dt_ms"]), id=ids)
 
     def signals(self, sample: str = "last") -> dict[str, np.ndarray]:
         """Return the recorded signals of a sample by name, (steps, neurons or readouts) each."""
         with self._open() as file:
             group = self._group(file, "dynamics", sample)
-            return {name: data[()] for name, data in group.items() if data.ndim == 2}
+            return {name: self._read(group, name) for name, data in group.items() if data.ndim == 2}
 
     def weights(self, projection: str) -> Columns:
         """Return `source`, `target`, `delay` (steps), `weight_initial` and `weight` of all synapses of a projection."""
         with self._open() as file:
             group = self._group(file, "projections", projection)
-            return Columns(
-                {name: group[name][()] for name in ("source", "target", "delay", "weight_initial", "weight")}
-            )
+            names = ("source", "target", "delay", "weight_initial", "weight")
+            return Columns({name: self._read(group, name) for name in names})
 
     def attributes_of(self, population: str) -> dict[str, Any]:
         """Return role, model, size and place of a population, and the parameters that all of its cells share."""
@@ -140,10 +152,11 @@ class OpenRun:
         with self._open() as file:
             group = self._group(file, "populations", population)
             size = int(group.attrs["size"])
+            require_bytes(8 * size * len(group.attrs), f"{self.path}: {group.name}")
             columns = {name: np.full(size, value) for name, value in group.attrs.items()
                      if name not in ("role", "model", "size", "order")}  # fmt: skip
-            columns |= {name: data[()] for name, data in group.items() if name != "neuron"}
-        return Columns(neuron=np.arange(size), **dict(sorted(columns.items())))
+            columns |= {name: self._read(group, name) for name in group if name != "neuron"}
+            return Columns(neuron=np.arange(size), **dict(sorted(columns.items())))
 
     def __repr__(self) -> str:
         losses = self.losses["loss"]

@@ -26,7 +26,6 @@ from . import local_activity
 from .disk import clear, on_disk, reason, require_space
 from .self_description import describe_sample, name_axes, write_parameters
 
-FORMAT = "pareprop-run-1"
 SYNAPSE_BYTES = 36  # source, target, delay, both weights
 ENDS = ("source", "target", "delay")
 
@@ -63,7 +62,7 @@ class ResultsFile(Observer):
             self._write_weights(simulation, file, "weight_initial")
             if file is not None:
                 root = {
-                    "format": FORMAT, "version": version("pareprop"), "variant": simulation.model.variant,
+                    "format": files.RUN_FORMAT, "version": version("pareprop"), "variant": simulation.model.variant,
                     "dt_ms": simulation.model.dt_ms, "build": build_info.mode,
                 }  # fmt: skip
                 file.attrs.update(root | self.attributes)
@@ -71,8 +70,13 @@ class ResultsFile(Observer):
 
     def ensure(self, simulation: Simulation) -> None:
         """Collective: create the file unless an earlier part of the run did."""
-        with collectives.guarded(simulation.exchange.comm):
+        comm, counts = simulation.exchange.comm, {}
+        for _, span in digest.tables(simulation.network):
+            counts[span.projection.name] = collectives.total(comm, span.last - span.first)
+        with collectives.guarded(comm):
             there = simulation.exchange.rank or is_results(self.path)
+            if there and not simulation.exchange.rank:
+                require_fit(self.path, counts)
         if not collectives.gather(simulation.exchange.comm, there)[0]:
             self.prepare(simulation)
 
@@ -219,7 +223,7 @@ def is_results(path: Path) -> bool:
     try:
         files.open_regular(path).close()
         with h5py.File(path) as file:
-            if file.attrs.get("format") != FORMAT:
+            if file.attrs.get("format") != files.RUN_FORMAT:
                 return False
     except OSError:
         return False
@@ -230,6 +234,19 @@ def is_results(path: Path) -> bool:
     except OSError as problem:
         raise InputError(f"results {path}: {reason(problem)}") from None
     return True
+
+
+def require_fit(path: Path, counts: Mapping[str, int]) -> None:
+    """Raise `InputError` unless the file holds so many synapses of each projection as the end of the run writes."""
+    with files.open_results(path) as file:
+        for name, count in counts.items():
+            for key in (*ENDS, "weight_initial", "weight") if count else ():
+                column = file.get(f"projections/{name}/{key}")
+                fits = isinstance(column, h5py.Dataset) and column.shape == (count,) and column.dtype.kind in "if"
+                if not fits:
+                    raise InputError(
+                        f"results {path}: projections/{name}/{key} must be {count} numbers, as the run left"
+                    )
 
 
 @contextmanager
@@ -262,8 +279,8 @@ def editing(simulation: Simulation, path: Path, mode: str, n_bytes: int) -> Iter
     problem = None
     try:
         yield file
-    except OSError as error:
-        problem = StateError(f"results {path}: {reason(error)}")
+    except (OSError, RuntimeError) as error:  # the second one of a damaged file
+        problem = StateError(f"results {path}: {reason(error) if isinstance(error, OSError) else error}")
     with on_disk(comm, "results", path):
         if file is not None and problem is None:
             file.close()

@@ -10,10 +10,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from .. import files
 from ..errors import InputError, StateError
-from ..network.connectivity import Population
+from ..network.connectivity import Population, Projection
 from ..network.local import cell_values
 from ..network.model import Model
+from .disk import fill_folder
 from .sonata import MAGIC, VERSION
 
 BLOCK = 2**20  # edges copied at a time
@@ -41,33 +43,52 @@ def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
     StateError
         If it can't be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is there already and not an empty folder")
-    try:
-        with h5py.File(results) as file:
-            return _write(file, model, folder)
-    except OSError as problem:
-        raise StateError(f"{folder}: {problem.strerror or problem}") from None
+    with files.open_results(results) as file:
+        _check(file, model)
+        try:
+            with fill_folder(folder) as part:
+                return _write(file, model, part)
+        except OSError as problem:
+            raise StateError(f"{folder}: {problem.strerror or problem}") from None
+
+
+def _list_written(model: Model) -> list[Projection]:
+    return [item for item in model.projections
+            if item.pre.role in ("input", "recurrent") and item.post.role == "recurrent"]  # fmt: skip
+
+
+def _check(file: h5py.File, model: Model) -> None:
+    """Raise `InputError` unless the results hold synapses of the model's projections."""
+    for item in model.of_role("input", "recurrent"):
+        known = file.get(f"populations/{item.name}")
+        if known is not None and (size := int(known.attrs["size"])) != item.size:
+            told = f"population '{item.name}' has {size} cells, the configuration {item.size}"
+            raise InputError(f"{file.filename}: {told}")
+    for item in _list_written(model):
+        group = file.get(f"projections/{item.name}")
+        if group is None or "weight" not in group:
+            raise InputError(f"{file.filename}: no weights of projection '{item.name}'")
+        shapes = {key: group[key].shape for key in ("source", "target", "delay", "weight")}
+        if len(set(shapes.values())) > 1 or len(shapes["weight"]) != 1:
+            told = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
+            raise InputError(f"{file.filename}: synapses of '{item.name}' have shapes {told}, must be equal, (n,)")
 
 
 def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
-    written = [item for item in model.projections
-              if item.pre.role in ("input", "recurrent") and item.post.role == "recurrent"]  # fmt: skip
-    groups = {item.name: file.get(f"projections/{item.name}") for item in written}
-    missing = [name for name, group in groups.items() if group is None or "weight" not in group]
-    if missing:
-        raise InputError(f"{file.filename}: no weights of projection '{missing[0]}'")
     for name in ("network", "components/point_neuron", "components/synapse"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name).mkdir(parents=True)
     (folder / "components/synapse/static.json").write_text("{}\n")
     cells = model.of_role("input", "recurrent")
     nodes = [_nodes(model, population, number, folder) for number, population in enumerate(cells)]
     edges, counts = [], {}
-    for item in written:
+    for item in _list_written(model):
+        group = file[f"projections/{item.name}"]
         name = f"{item.pre.name}_to_{item.post.name}"
         name += f"_{sum(other.startswith(name) for other in counts) + 1}" if name in counts else ""
-        edges.append(_edges(model, item, groups[item.name], name, len(edges), folder))
-        counts[name] = len(groups[item.name]["weight"])
+        edges.append(_edges(model, item, group, name, len(edges), folder))
+        counts[name] = len(group["weight"])
     manifest = {"$NETWORK_DIR": "${configdir}/network", "$COMPONENTS_DIR": "${configdir}/components"}
     components = {
         "point_neuron_models_dir": "$COMPONENTS_DIR/point_neuron", "synaptic_models_dir": "$COMPONENTS_DIR/synapse"
@@ -76,9 +97,7 @@ def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
         "target_simulator": "NEST", "manifest": manifest, "components": components,
         "networks": {"nodes": nodes, "edges": edges},
     }  # fmt: skip
-    part = folder / "circuit_config.part"
-    part.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(part, folder / "circuit_config.json")
+    (folder / "circuit_config.json").write_text(json.dumps(content, indent=1) + "\n")
     return counts
 
 
@@ -146,9 +165,11 @@ def _edges(model: Model, item: Any, group: h5py.Group, name: str, number: int, f
         counts = np.zeros(item.post.size, np.int64)
         for start in range(0, n, BLOCK):
             part = slice(start, min(start + BLOCK, n))
-            target = group["target"][part]
+            source, target = group["source"][part], group["target"][part]
+            if len(source) and not 0 <= source.min() <= source.max() < item.pre.size:
+                raise InputError(f"{group.file.filename}: '{group.name}/source' names more than {item.pre.size} cells")
             counts += np.bincount(target, minlength=len(counts))
-            data["source_node_id"][part], data["target_node_id"][part] = group["source"][part], target
+            data["source_node_id"][part], data["target_node_id"][part] = source, target
             data["edge_group_index"][part], data["edge_type_id"][part] = np.arange(part.start, part.stop), number
             data["0/syn_weight"][part] = group["weight"][part]
             data["0/delay"][part] = group["delay"][part] * model.dt_ms

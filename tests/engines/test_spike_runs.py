@@ -76,6 +76,19 @@ def test_one_digest_for_any_rounds_and_ranks() -> None:
     assert {int(steps) for steps, _ in lines[::2]} >= {2, 3}
 
 
+@pytest.mark.mpi
+@pytest.mark.parametrize("precision", ["double", "single"])
+def test_one_digest_whether_cells_are_fetched_ahead_or_not(precision: str) -> None:
+    """On one rank there are more cells than a cache holds, on each of two there are not; some rows end early."""
+    sizes = ("--neurons", 20_000, "--indegree", 20, "--inputs", 3, "--steps", 240, "--intervals", 1)
+    found = []
+    for n in (1, 2):
+        done = launch.mpirun(n, "-m", "pareprop", "bench", "--variant", "spike", "--precision", precision, *sizes)
+        assert (done.returncode, done.stderr) == (0, "")
+        found += [line.split()[1] for line in done.stdout.splitlines() if line.startswith("digest: ")]
+    assert len(found) == 2 and found[0] == found[1]
+
+
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_shown_weights_are_those_of_a_run_that_ends_there(seed: int) -> None:

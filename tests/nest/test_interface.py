@@ -256,3 +256,20 @@ def test_scripts_see_their_arguments(tmp_path: Path, capfd: pytest.CaptureFixtur
     main(["nest", str(script), "--flag", "3"])
     assert capfd.readouterr().out == "['--flag', '3'] 1\n"
     assert "nest" not in sys.modules or sys.modules["nest"].__name__ == "nest"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("local_num_threads", 2**31), ("total_num_virtual_procs", 2**16 + 1), ("local_num_threads", float("inf")),
+     ("resolution", float("inf")), ("eprop_update_interval", float("inf")), ("eprop_learning_window", 10**400)],
+)  # fmt: skip
+def test_kernel_parameters_without_bounds_are_refused(key: str, value: float) -> None:
+    nest.ResetKernel()
+    with pytest.raises((NESTErrors.BadProperty, NESTErrors.TypeMismatch)):
+        nest.set(**{key: value})
+
+
+def test_an_empty_network_is_refused_by_name() -> None:
+    nest.ResetKernel()
+    with pytest.raises(nest.NESTError, match="networks without e-prop neurons"):
+        nest.Simulate(1.0)

@@ -50,7 +50,7 @@ def connect(case, first=0, last=None, target_base=0):
     drawing = topology.Drawing(
         case.rule, case.n_sources, case.indegree, case.probability, case.multapses, case.self_offset, case.delays,
         case.weight, [KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT],
-        np.arange(0 if case.multapses else case.n_sources, dtype=np.uint32),
+        np.arange(case.n_sources if topology.shuffles(case.rule, case.multapses) else 0, dtype=np.uint32),
     )  # fmt: skip
     counts = np.zeros(rows, dtype=np.int64)
     drawing.count(first, last, counts)

@@ -120,3 +120,17 @@ def test_a_rank_takes_little_more_than_its_share() -> None:
     share = LocalNetwork(model, 1, 4).incoming.nbytes
     assert whole == 400 * 100 * 12 + 401 * 8 + 80
     assert share == 100 * 100 * 12 + 401 * 8 + 80
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_rows_hold_all_synapses_of_a_source_and_delay(variant: str) -> None:
+    """However many targets there are: no row is cut, so that memory is read in long pieces."""
+    n = 12_000
+    model = Model(variant, seed=1)
+    cells = model.neurons("rec", n, "iaf", **({} if variant == "interval" else {"kappa": 0.97, "kappa_reg": 0.97}))
+    model.connect(cells, cells, "fixed_indegree", indegree=8, delay=(1, 2))
+    table = LocalNetwork(model, 0, 1).incoming
+    assert len(table.blocks) == 2 and len(table.row_ptr) == 2 * n + 1 and len(table.weight) == 8 * n
+    assert table.spans[0].delays.tolist() == [1, 2]
+    rows = np.split(table.target, table.row_ptr[1:-1])
+    assert all(np.all(np.diff(row.astype(int)) >= 0) for row in rows)

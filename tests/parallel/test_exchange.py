@@ -1,4 +1,7 @@
-"""The exchange between ranks, played by threads on one communicator: logs complete in ascending id, messages grow."""
+"""The exchange between ranks, played by threads on one communicator: logs complete in ascending id, messages grow.
+
+One file, because all tests use the same communicator of threads.
+"""
 
 import copy
 import errno

@@ -1,4 +1,7 @@
-"""Whose files a run may touch: its own, in a directory of its own, and none through links or names from files."""
+"""Whose files a run may touch: its own, in a directory of its own, and none through links or names from files.
+
+One file, because all tests start from the same finished run.
+"""
 
 import json
 import os

@@ -165,3 +165,20 @@ def test_a_bar_in_notebooks_though_there_is_no_terminal(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("seconds", "text"), [(9, "9 s"), (130, "2.2 min"), (3 * 3600, "3.0 h"), (3e5, "3.5 days")])
 def test_durations(seconds: float, text: str) -> None:
     assert log.duration(seconds) == text
+
+
+def test_curves_of_returns(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Those of each iteration, also of the part before a run is resumed."""
+    settings = ("n_rec=8", "cells=4", "decisions=3", "batch_size=4", "iterations=3", "test_samples=0")
+    arguments = ["run", "reach", *(part for text in settings for part in ("--set", text)), "--out", tmp_path / "out"]
+    assert command(capsys, *arguments, "--until", 2)[0] == 0
+    assert command(capsys, "resume", tmp_path / "out")[0] == 0
+    with h5py.File(tmp_path / "out" / "results.h5") as file:
+        expected = {
+            "loss": file["loss"][...], "return": file["return"][...].reshape(3, 4).mean(axis=1),
+            "length": file["episode_length"][...].reshape(3, 4).mean(axis=1), "entropy": file["entropy"][...],
+        }  # fmt: skip
+    rows = curves(tmp_path / "out")
+    assert [row["iteration"] for row in rows] == ["1", "2", "3"]
+    for name, values in expected.items():
+        np.testing.assert_allclose([float(row[name]) for row in rows], values, rtol=1e-8, err_msg=name)

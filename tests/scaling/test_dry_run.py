@@ -18,7 +18,7 @@ from pareprop.errors import InputError
 from pareprop.network import local
 from pareprop.parallel import stand_ins
 from pareprop.parallel.exchange import Alone
-from pareprop.parallel.stand_ins import DrivenExchange, drawn_log
+from pareprop.parallel.stand_ins import DrivenExchange, draw_log
 from pareprop.runs import benchmark
 from pareprop.scaling import dryrun
 from pareprop.simulation.loop import Simulation
@@ -98,10 +98,10 @@ def test_rate_of_the_others(variant):
 
 
 def test_drawn_spikes_depend_on_the_neuron_alone():
-    whole = drawn_log(3, 50, 0, 50, 0.1, 400)
+    whole = draw_log(3, 50, 0, 50, 0.1, 400)
     steps, ids = whole.spikes(400)
     for first, last in ((0, 20), (20, 21), (21, 50)):
-        found = drawn_log(3, 50, first, last, 0.1, 400).spikes(400)
+        found = draw_log(3, 50, first, last, 0.1, 400).spikes(400)
         mine = (ids >= first) & (ids < last)
         np.testing.assert_array_equal(found, (steps[mine], ids[mine]))
     assert statistics.fmean(np.bincount(ids)) == pytest.approx(40, abs=4)
@@ -115,7 +115,7 @@ def test_driven_alone_sends_drawn_spikes(variant):
     for index in range(2):
         simulation.engine.run(task.sample(index), True)
         log = simulation.engine.log
-        np.testing.assert_array_equal(log.spikes(100), drawn_log(1, 100, 0, 100, 0.2, 100).spikes(100))
+        np.testing.assert_array_equal(log.spikes(100), draw_log(1, 100, 0, 100, 0.2, 100).spikes(100))
 
 
 @pytest.mark.parametrize(("ranks", "rank"), [(4, 4), (4, -1), (1, 0)])

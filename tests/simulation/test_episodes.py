@@ -1,4 +1,7 @@
-"""Closed loop: against a twin that steps network and environment by hand, on ranks, with faults, resumed."""
+"""Closed loop: against a twin that steps network and environment by hand, on ranks, with faults, resumed.
+
+One file, because all tests use the same twin and network.
+"""
 
 from pathlib import Path
 
@@ -244,6 +247,10 @@ FAULTS = {
     "outside": "is not in its space Dict(",
     "observation": "is not in its space Dict(",
     "reward": "the reward is inf, must be finite",
+    "nothing": "the environment raised TypeError: float() argument",
+    "shape": "is not in its space Dict(",
+    "four values": "the environment raised ValueError: not enough values to unpack (expected 5, got 4)",
+    "exit": "the environment raised SystemExit: 0",
 }
 
 
@@ -260,9 +267,13 @@ def test_an_environment_that_fails_ends_all_ranks(tmp_path: Path, n: int) -> Non
                 run_of("gym", tmp_path / f"{fault}-{replicated}", *settings, arguments, f"replicated={replicated}")
             )
             told.append(message)
-    fine = run_of("gym", tmp_path / "fine", *settings)
-    codes, _, errors = on_ranks(n, [*commands, fine], env={"PYTHONPATH": str(Path(__file__).parents[1])})
-    assert codes == [2] * len(commands) + [0]
+    both = (*settings, "env_arguments={ fault = 'both ends' }")
+    fine = [run_of("gym", tmp_path / "fine", *settings), run_of("gym", tmp_path / "both", *both)]
+    codes, _, errors = on_ranks(n, [*commands, *fine], env={"PYTHONPATH": str(Path(__file__).parents[1])})
+    assert codes == [2] * len(commands) + [0, 0]
+    with h5py.File(tmp_path / "both" / "results.h5") as file:
+        np.testing.assert_array_equal(file["terminated"], 1)  # an end counts for more than a cut
+        np.testing.assert_array_equal(file["episode_length"], [4, 3, 4, 4])
     assert len(errors) == len(commands), errors
     for line, message in zip(errors, told, strict=True):
         assert line.startswith("pareprop: error: episode 1 of 'train', decision 2: ") and message in line
@@ -278,8 +289,23 @@ def test_an_environment_that_fails_on_one_rank_alone(tmp_path: Path) -> None:
     done = launch.mpirun(2, "-m", "pareprop", *run, timeout=60, env={"PYTHONPATH": str(Path(__file__).parents[1])})
     told = [line for line in done.stderr.splitlines() if "pareprop: error" in line]
     assert done.returncode == 2
-    assert told[0].endswith("decision 2: the environment raised RuntimeError: the robot fell over (rank 1)")
-    assert told[1:] in ([], ["pareprop: error: rank 1 ended unexpectedly"])  # if the first one hears of it in time
+    assert "decision 2: the environment raised RuntimeError: the robot fell over (rank 1); safe: " in told[0]
+    assert len(told) == 1
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("fault", ["own numbers", "ends on rank 1"])
+def test_environments_that_differ_between_ranks(tmp_path: Path, fault: str) -> None:
+    """Without a comparison one rank would go on alone and wait for ever."""
+    pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
+    run = run_of(
+        "gym", tmp_path / "run", "env=faulty_environments:Faulty-v0", "n_rec=5", "batch_size=2", "replicated=true",
+        f"env_arguments={{ fault = '{fault}' }}",
+    )  # fmt: skip
+    done = launch.mpirun(3, "-m", "pareprop", *run, timeout=60, env={"PYTHONPATH": str(Path(__file__).parents[1])})
+    told = [line for line in done.stderr.splitlines() if "pareprop: error" in line]
+    assert done.returncode == 2 and len(told) == 1
+    assert "episode 1 of 'train', decision 2: the environments of ranks 0 and 1 reply differently" in told[0]
 
 
 class Bad(CorridorTask):
@@ -298,16 +324,34 @@ class Bad(CorridorTask):
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (Reply(SpikeLog(5), 0.0), "spikes of 5 steps, must be 6"),
-        (Reply(SpikeLog.of(np.array([0]), np.array([6]), 6), 0.0), "a spike of source 6, the model has 6"),
+        (Reply(SpikeLog(5), 0.0, observation=np.ones(1)), "spikes of 5 steps, must be 6"),
+        (
+            Reply(SpikeLog.of(np.array([0]), np.array([6]), 6), 0.0, observation=np.ones(1)),
+            "a spike of source 6, the model has 6",
+        ),
         (Reply(SpikeLog(6), np.nan), "the reward is nan"),
         (None, "the episode returned a NoneType"),
         (Reply(SpikeLog(6), 0.0, observation=np.array([1.0, np.inf])), "component 1 of the observation is inf"),
+        (Reply(SpikeLog(6), 0.0, observation=np.ones(2)), r"observation has shape \(2,\), the first .* \(1,\)"),
+        (Reply(SpikeLog(6), 0.0, info={"x": "a"}, observation=np.ones(1)), r"info\['x'\] is a str, must be a number"),
+        (Reply(SpikeLog(6), np.zeros(2), observation=np.ones(1)), "the environment raised ValueError"),
     ],
 )
 def test_replies_that_do_not_fit(reply: Reply, message: str) -> None:
     with pytest.raises(InputError, match=message):
         simulation(corridor_case(35), Bad(reply)).run_sample(0, "train", learn=False)
+
+
+@pytest.mark.parametrize("how", ["terminated", "truncated"])
+def test_an_episode_without_a_decision(how: str) -> None:
+    class Over(CorridorTask):
+        def episode(self, index: int, phase: str = "train"):
+            episode = super().episode(index, phase)
+            episode.reset = lambda: Reply(SpikeLog(5), 0.0, **{how: True})
+            return episode
+
+    with pytest.raises(InputError, match="episode 3 of 'test': the episode is over before its first decision"):
+        simulation(corridor_case(35), Over()).run_sample(3, "test", learn=False)
 
 
 @pytest.mark.parametrize(

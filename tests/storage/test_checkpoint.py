@@ -1,4 +1,7 @@
-"""Restart: the same bits on any number of ranks, however a run was ended; damaged checkpoints are told."""
+"""Restart: the same bits on any number of ranks, however a run was ended; damaged checkpoints are told.
+
+One file, because all tests start from the same finished run.
+"""
 
 import json
 import os
