@@ -1,6 +1,7 @@
-"""Build every `cython_core/*.pyx` as an extension module `pareprop.core.*`.
+"""Build every `cython_core/*.pyx` as an extension module `pareprop.core.*`, and choose the files of an sdist.
 
-Named in pyproject.toml as the `build_ext` command. Two environment variables switch the build, both may be set:
+Named in pyproject.toml as the commands `build_ext` and `sdist`. Two environment variables switch the build, both may be
+set:
 
 ``PAREPROP_PORTABLE=1``
     code for any processor of the architecture, not for this machine's vector instructions
@@ -23,6 +24,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 KERNELS = Path("cython_core")
 # The results must not depend on the machine or a user's CFLAGS: no fused multiply-add, nothing of -ffast-math that
@@ -55,6 +57,14 @@ def depends(path: Path) -> list[str]:
         waiting += set(names) - found
         found.update(names)
     return sorted(map(str, found))
+
+
+class SourceDistribution(sdist):
+    """`sdist` of what builds and installs: setuptools would add a part of the tests, which cannot run alone."""
+
+    def make_release_tree(self, base_dir: str, files: list[str]) -> None:
+        """Leave out the tests."""
+        super().make_release_tree(base_dir, [file for file in files if Path(file).parts[0] != "tests"])
 
 
 class BuildKernels(build_ext):

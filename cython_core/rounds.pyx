@@ -6,6 +6,9 @@ from pareprop.core.spike_log cimport SegmentedLog, SpikeLog
 
 cdef extern from *:
     """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
     #include <errno.h>
     #include <fcntl.h>
     #include <sched.h>
@@ -28,6 +31,14 @@ cdef extern from *:
         __builtin_ia32_pause();
     #elif defined(__aarch64__)
         __asm__ __volatile__("yield");
+    #endif
+    }
+
+    static inline int processor(void) {
+    #ifdef __linux__
+        return sched_getcpu();
+    #else
+        return -1;
     #endif
     }
 
@@ -83,7 +94,7 @@ cdef extern from *:
     """
     double seconds() nogil
     void spin() nogil
-    int sched_yield() nogil
+    int processor() nogil
     long long load(const void*) nogil
     void raise_to(long long, void*, void*) nogil
     void sleep_below(long long, void*, void*) nogil
@@ -94,12 +105,12 @@ cdef enum:                # columns of a rank's line in shared memory, which no 
     DONE = 0              # meetings that it has come to
     NANOSECONDS = 1       # of the leader: what the transfer between nodes took
     FLAGS = 2             # of an agreement, and of the next one in the column after
+    PROCESSOR = 4         # on which it was at the last meeting
     ASLEEP = 8            # how many sleep until this rank comes; in a cache line that is rarely written
     LINE = 16             # numbers in a line: two cache lines, which processors fetch together
 
 cdef enum:
     SPINS = 2000          # before a rank that waits sleeps: about 50 us
-    YIELDS = 2            # instead of these where ranks share cores; what else runs may keep the core for milliseconds
 
 cdef double LOOK = 0.25   # seconds between looks whether the others still live
 
@@ -295,24 +306,32 @@ cdef class NodeMeeting(Meeting):
 
     cdef void come(self, int64_t line) noexcept nogil:
         """Say in a line, of this rank or of what comes from other nodes, that the meeting may go on."""
+        self.lines[line, PROCESSOR] = processor()
         raise_to(self.done, &self.lines[line, DONE], &self.lines[line, ASLEEP])
 
     cdef int wait_for(self, int64_t r) except -1 nogil:
-        cdef int64_t turns = 0, awake = YIELDS if self.crowded else SPINS
+        cdef int64_t turns = 0
         cdef double due = 0.0
         while load(&self.lines[r, DONE]) < self.done:
             turns += 1
-            if turns > awake:
+            if turns > SPINS or self.needs_core(r):
                 if seconds() > due:
                     if due > 0.0:
                         self.look_around()
                     due = seconds() + LOOK
                 sleep_below(self.done, &self.lines[r, DONE], &self.lines[r, ASLEEP])
-            elif self.crowded:
-                sched_yield()
             else:
                 spin()
         return 0
+
+    cdef bint needs_core(self, int64_t r) noexcept nogil:
+        """Whether who writes the line `r` may be waiting for the core that this rank is on.
+
+        Then this rank sleeps at once. To yield would not do: other work may take the core for milliseconds, while a
+        rank that is woken comes soon.
+        """
+        cdef int here = processor()
+        return self.crowded or (here >= 0 and self.lines[r, PROCESSOR] == here)
 
     cdef int look_around(self) except -1 nogil:
         cdef int64_t r

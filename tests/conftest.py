@@ -16,6 +16,7 @@ for name in list(os.environ):
     if name.startswith(FOREIGN) or (name.startswith("PAREPROP_") and name != "PAREPROP_SHARED"):
         del os.environ[name]
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["PAREPROP_SHARE_ABOVE"] = "0"  # ranks share also the small networks of the tests
 
 # No deadline: the machine may be busy. The same examples on every CI run: a failure there is the change's own.
 hypothesis.settings.register_profile("pareprop", deadline=None, derandomize=bool(os.environ.get("CI")))

@@ -1,7 +1,17 @@
-"""What pyproject.toml promises of the installation."""
+"""What pyproject.toml promises of the installation; an sdist and a portable wheel, built and installed."""
 
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
+
+import pytest
+from commands import digests
 
 import pareprop
 from pareprop.core import build_info
@@ -25,3 +35,117 @@ def test_results_cannot_depend_on_the_machine() -> None:
     assert not {"-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-fassociative-math"} & set(flags)
     assert ("checked" in build_info.mode) == ("-O1" in flags)
     assert ("portable" in build_info.mode) or any(flag.endswith("=native") for flag in flags)
+
+
+BACKEND = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"
+TRAIN = ("run", "sine-waves", "--set", "n_rec=20", "--set", "iterations=3", "--no-figures", "--out", "run")
+
+
+def python(*arguments: object, cwd: Path, **environment: str) -> str:
+    """Output of Python with `arguments`, which must succeed."""
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy of what git holds: leftovers of other builds would get into it."""
+    pytest.importorskip("Cython", reason="a build needs Cython and setuptools")
+    folder = tmp_path_factory.mktemp("sources")
+    for name in ("pareprop", "cython_core", "jobs", "scripts", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    python("-c", BACKEND, "build_sdist", folder / "dist", cwd=folder)
+    return next((folder / "dist").glob("*.tar.gz"))
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the sdist alone, for any processor of this architecture; with little optimisation, to save time."""
+    folder = tmp_path_factory.mktemp("wheel")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    source = next(folder.glob("pareprop-*"))
+    switches = {"PAREPROP_PORTABLE": "1", "PAREPROP_CHECKED": "0", "CFLAGS": "-O1"}
+    python("-c", BACKEND, "build_wheel", folder / "dist", cwd=source, **switches)
+    return next((folder / "dist").glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_sdist_holds_what_builds_and_no_more(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
+    kinds = ("cython_core/**/*.p[yx][xid]", "cython_core/**/*.h", "pareprop/**/*.py", "pareprop/**/*.html")
+    assert {path.relative_to(ROOT) for kind in kinds for path in ROOT.glob(kind)} <= names
+    described = {"pyproject.toml", "README.md", "LICENSE", "PKG-INFO", "setup.cfg", "pareprop.egg-info"}
+    assert {path.parts[0] for path in names if path.parts} == {"pareprop", "cython_core"} | described
+    assert not [path for path in names if path.suffix in (".so", ".c", ".pyc")]
+
+
+@pytest.mark.slow
+def test_wheel_holds_modules_and_kernels(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = [Path(name) for name in archive.namelist()]
+        metadata = archive.read(next(str(name) for name in names if name.name == "METADATA")).decode()
+    assert {path.parts[0] for path in names} == {"pareprop", f"pareprop-{pareprop.__version__}.dist-info"}
+    kernels = {path.name.partition(".")[0] for path in names if path.suffix == ".so"}
+    assert kernels == {path.stem for path in ROOT.glob("cython_core/*.pyx")}
+    assert not [path for path in names if path.suffix in (".pyx", ".pxd", ".pxi", ".c", ".h")]
+    needed = re.findall(r"^Requires-Dist: ([^;\n]+)$", metadata, re.M)
+    assert sorted(needed) == sorted(PYPROJECT["project"]["dependencies"])
+    assert "-linux_" in wheel.name or "-manylinux" in wheel.name or "-macosx" in wheel.name
+
+
+@pytest.mark.slow
+def test_wheel_is_installed_without_a_compiler(wheel: Path, tmp_path: Path) -> None:
+    """With a compiler that fails; the package then trains to the same bits as the one that runs this test."""
+    elsewhere = tmp_path / "elsewhere"  # where no package lies beside
+    elsewhere.mkdir()
+    install = ("-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", tmp_path / "site", wheel)
+    python(*install, cwd=elsewhere, CC="/bin/false", CXX="/bin/false")
+    installed = {"PYTHONPATH": str(tmp_path / "site")}
+    told = "import pareprop; from pareprop.core import build_info as b; print(pareprop.__file__, b.mode, b.flags)"
+    place, mode, *flags = python("-c", told, cwd=elsewhere, **installed).split()
+    assert place.startswith(str(tmp_path)) and mode == "portable"
+    assert not [flag for flag in flags if flag.startswith(("-march", "-mcpu", "-mprefer"))]
+    found = digests(python("-m", "pareprop", *TRAIN, cwd=elsewhere, **installed).splitlines())
+    (tmp_path / "here").mkdir()
+    assert found == digests(python("-m", "pareprop", *TRAIN, cwd=tmp_path / "here").splitlines()) != []
+
+
+def sections(path: Path) -> dict[str, list[str]]:
+    """Lines of each section of an Apptainer definition, those of the header under ""."""
+    found: dict[str, list[str]] = {"": []}
+    name = ""
+    for line in path.read_text().splitlines():
+        if match := re.fullmatch(r"%(\w+)", line):
+            name = match[1]
+            assert found.setdefault(name, []) == [], f"two sections %{name}"
+        elif line.strip() and not line.startswith("#"):
+            found[name].append(line.strip())
+    return found
+
+
+def test_container_is_installed_as_the_first_page_says() -> None:
+    """Sections that Apptainer knows, the commands of README, the files that a build needs, scripts that sh can read."""
+    found, readme = sections(ROOT / "jobs" / "pareprop.def"), (ROOT / "README.md").read_text()
+    assert dict(line.split(": ") for line in found[""]) == {"Bootstrap": "docker", "From": "debian:bookworm"}
+    assert set(found) == {"", "files", "post", "environment", "runscript", "test", "help"}
+    packages = re.search(r"`apt-get install (.+?)`", readme)[1]
+    assert f"apt-get install -y {packages}" in found["post"]
+    assert found["post"][-1] == re.search(r"^(python3 -m venv .+ '\.\[mpi\]') &&", readme, re.M)[1]
+    folder = next(line for line in found["post"] if line.startswith("cd ")).removeprefix("cd ")
+    taken = dict(line.split() for line in found["files"])
+    assert all((ROOT / source).exists() and place == f"{folder}/{source}" for source, place in taken.items())
+    roots = {name.partition(".")[0] for name in PYPROJECT["tool"]["setuptools"]["packages"]}
+    roots |= set(PYPROJECT["tool"]["setuptools"]["package-dir"].values())
+    described = {"pyproject.toml", PYPROJECT["project"]["readme"], *PYPROJECT["project"]["license-files"]}
+    assert set(taken) == roots | described
+    for name in ("post", "environment", "runscript", "test"):
+        subprocess.run(["sh", "-n"], input="\n".join(found[name]), text=True, check=True)
+    assert f"export PATH={folder}/.venv/bin:$PATH" in found["environment"]

@@ -155,7 +155,7 @@ class Engine(ABC):
         self.recorded: Recorded | None = None
 
     def _round_length(self) -> int:
-        if self.exchange.size == 1 and not self.settings.round_steps:
+        if self.network.n_sharing == 1 and not self.settings.round_steps:  # no spike is needed elsewhere
             return self.n_steps
         longest = self.network.model.min_delay(*self.exchanging) or self.n_steps
         return min(self.settings.round_steps or longest, longest)
@@ -168,7 +168,7 @@ class Engine(ABC):
         """Collective: allocate logs of `length` steps and signals, and connect the ranks."""
         network, model = self.network, self.network.model
         expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
-        terms = Terms(network.n_recurrent, length, self.n_steps, network.n_readouts, expected)
+        terms = Terms(network.n_recurrent, length, self.n_steps, network.n_readouts, expected, network.n_sharing)
         channel = self.exchange.open(terms, network.sources)
         self.signal = channel.signal
         return channel

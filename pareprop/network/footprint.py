@@ -8,6 +8,7 @@ from ..machine import require_bytes
 from ..parallel.partition import block
 from .connectivity import RULES, Projection
 from .model import Model
+from .sharing import count_sharing
 
 SYNAPSE, ROW, STEP, SINGLE = 12, 16, 8, 4  # bytes: target and weight; count and start; of a number kept in each step
 
@@ -36,14 +37,16 @@ def require(model: Model, n_steps: int, rank: int = 0, size: int = 1) -> None:
 
 
 def _parts(model: Model, n_steps: int, rank: int, size: int) -> Iterator[tuple[int, str]]:
-    first, last = block(model.size("recurrent"), size, rank)
+    n_sharing = count_sharing(model, size)
+    first, last = block(model.size("recurrent"), n_sharing, rank)
     if model.variant == "interval":
         yield (last - first) * n_steps * STEP, f"history of {last - first} neurons over n_steps = {n_steps}"
     yield model.size("readout") * n_steps * STEP, f"signals of {model.size('readout')} readouts in {n_steps} steps"
     if model.local:
         yield (last - first) * n_steps * SINGLE, f"signals of local readouts of {last - first} neurons"
     for projection in model.projections:
-        first, last = block(projection.post.size, size, rank)  # about; populations lie somewhere in a rank's block
+        # about; populations lie somewhere in a rank's block
+        first, last = block(projection.post.size, n_sharing if projection.post.role == "recurrent" else size, rank)
         if projection.is_drawn:
             n_bytes = int(RULES[projection.rule].indegree(projection)) * (last - first) * SYNAPSE
             yield n_bytes, f"projection '{projection.name}' ({_words(projection, last - first)})"

@@ -18,6 +18,7 @@ from .feedback import mirror
 from .model import Model
 from .neurons import PLAIN, SURROGATES, VOLTAGES, whole_steps
 from .parameters import Normal, Uniform
+from .sharing import count_sharing
 from .synapse_table import SynapseTable
 
 ALMOST_ALL = 0.875  # a rank that listens to more of the neurons than this listens to all
@@ -35,6 +36,8 @@ class LocalNetwork:
 
     Attributes
     ----------
+    n_sharing : int
+        Number of ranks that have neurons, see `sharing`.
     neurons, readouts : tuple of int
         Half-open ranges of this rank's recurrent neurons and readouts.
     incoming : SynapseTable
@@ -68,7 +71,8 @@ class LocalNetwork:
         self.n_recurrent, self.n_readouts = model.size("recurrent"), model.size("readout")
         if not self.n_recurrent:
             raise InputError("the model has no recurrent neurons")
-        self.neurons = block(self.n_recurrent, size, rank)
+        self.n_sharing = count_sharing(model, size)
+        self.neurons = block(self.n_recurrent, self.n_sharing, rank)
         self.readouts = block(self.n_readouts, size, rank)
         self.incoming = SynapseTable(model, self._projections(("input", "recurrent"), "recurrent"), *self.neurons)
         self.outgoing = SynapseTable(model, self._projections(("recurrent",), "readout"), *self.readouts)

@@ -14,6 +14,7 @@ from ..parallel.partition import firsts
 from ..sonata.edges import CHUNK, Edges, HeldEdges, Piece
 from .connectivity import Projection
 from .model import Model
+from .sharing import count_sharing
 
 FEW = 4  # ranks that each read the whole file: faster than sorting and sending
 
@@ -51,7 +52,8 @@ def _own(model: Model, projection: Projection, comm: Any, chunk: int) -> Project
     edges = projection.edges
     if edges is None or edges.index or not edges.n_edges:
         return projection
-    bounds = firsts(model.size("recurrent"), comm.size) - model.offset(projection.post)
+    n_sharing = count_sharing(model, comm.size)
+    bounds = firsts(model.size("recurrent"), comm.size, n_sharing) - model.offset(projection.post)
     own_pieces, problem = [], None
     for first in range(0, edges.n_edges, chunk * comm.size):
         start = min(first + chunk * comm.rank, edges.n_edges)

@@ -33,6 +33,8 @@ class Terms:
         Steps of a sample, readouts of the whole network.
     expected : float
         Estimate of the spikes per neuron in a round.
+    n_sharing : int
+        Number of ranks, from rank 0 on, that have neurons; 0: all.
     """
 
     n_neurons: int
@@ -40,6 +42,7 @@ class Terms:
     n_steps: int
     n_readouts: int
     expected: float = 0.0
+    n_sharing: int = 0
 
 
 @dataclass

@@ -177,7 +177,7 @@ class Ranks:
 
     def _layout(self, terms: Terms) -> Layout:
         """Return the layout with one log for each rank of this node and for each other node, in ascending ids."""
-        first, nodes = firsts(terms.n_neurons, self.size), self.nodes
+        first, nodes = firsts(terms.n_neurons, self.size, terms.n_sharing), self.nodes
         low, high = nodes.starts[nodes.index : nodes.index + 2]
         bounds = np.unique([*nodes.starts, *range(low, high)])  # first rank of each log, and the end
         return Layout(nodes.local.size, np.diff(first[bounds]), terms.length, terms.n_steps, terms.n_readouts)
@@ -186,6 +186,8 @@ class Ranks:
         """Collective: raise `InputError` if there is too little shared memory for a network."""
         problem = None
         try:
+            if len(set(self.comm.allgather(terms.n_sharing))) > 1:
+                raise InputError("PAREPROP_SHARE_ABOVE must be the same on all ranks")
             if self.nodes.local.rank == 0:
                 require_shared(self._layout(terms).initial_bytes())
         except InputError as found:
@@ -205,7 +207,7 @@ class Ranks:
         except InputError as found:
             problem = found
         raise_together(self.comm, problem)
-        first = firsts(terms.n_neurons, self.size)
+        first = firsts(terms.n_neurons, self.size, terms.n_sharing)
         written: list[tuple[Any, Choice]] = [(logs[place], within(*first[self.rank : self.rank + 2]))]
         holder: list[Any] = []
         meeting = kernel.NodeMeeting(
@@ -234,7 +236,7 @@ class Ranks:
         nodes, local = self.nodes, self.nodes.local
         ids = self._of_node(None if sources is None else sources.sent)
         listened = Sources(terms.n_neurons, ids)
-        first = nodes.firsts(terms.n_neurons)
+        first = nodes.firsts(terms.n_neurons, terms.n_sharing)
         here = range(nodes.index, nodes.index + local.size)
         others = [log for k, log in enumerate(logs) if k not in here]
         self.sending = self._way(terms.n_neurons if ids is None else len(ids), terms.n_neurons)

@@ -50,9 +50,9 @@ class Nodes:
         """Number of nodes."""
         return len(self.starts) - 1
 
-    def firsts(self, n: int) -> np.ndarray:
-        """Return the first of `n` cells of each node, and `n`; int64 (n_nodes + 1,)."""
-        return firsts(n, int(self.starts[-1]))[self.starts]
+    def firsts(self, n: int, n_sharing: int = 0) -> np.ndarray:
+        """Return the first of `n` cells of each node, and `n`; int64 (n_nodes + 1,); see `partition.firsts`."""
+        return firsts(n, int(self.starts[-1]), n_sharing)[self.starts]
 
 
 def ranks_per_node(environment: Mapping[str, str]) -> int:

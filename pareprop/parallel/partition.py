@@ -6,8 +6,11 @@ import numpy as np
 
 
 def block(n: int, size: int, rank: int) -> tuple[int, int]:
-    """Return the half-open range of the ids [0, n) that `rank` of `size` ranks owns; it may be empty."""
-    return n * rank // size, n * (rank + 1) // size
+    """Return the half-open range of the ids [0, n) that `rank` of `size` ranks owns; it may be empty.
+
+    Ranks from `size` on own nothing.
+    """
+    return min(n * rank // size, n), min(n * (rank + 1) // size, n)
 
 
 def owner(n: int, size: int, index: int) -> int:
@@ -21,6 +24,9 @@ def overlap(first: int, last: int, low: int, high: int) -> tuple[int, int]:
     return (start, stop) if start < stop else (start, start)
 
 
-def firsts(n: int, size: int) -> np.ndarray:
-    """Return the first id of each rank, then `n`: int64 (size + 1,)."""
-    return np.array([block(n, size, rank)[0] for rank in range(size)] + [n], np.int64)
+def firsts(n: int, size: int, n_sharing: int = 0) -> np.ndarray:
+    """Return the first id of each rank, then `n`: int64 (size + 1,).
+
+    Ids belong to the first `n_sharing` ranks, 0 for all.
+    """
+    return np.array([block(n, n_sharing or size, rank)[0] for rank in range(size)] + [n], np.int64)

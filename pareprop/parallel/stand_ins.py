@@ -91,7 +91,7 @@ class DrivenExchange:
     def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
         """Collective: allocate logs and signals, connect the ranks, and draw the spikes of this rank."""
         self._channel, self._n_steps = self._exchange.open(terms, sources), terms.n_steps
-        mine = block(self._n, self.size, self.rank)
+        mine = block(self._n, terms.n_sharing or self.size, self.rank)
         self._drawn = draw_log(self._seed, self._n, *mine, self._probability, self._n_steps)
         self._meeting = kernel.CalledMeeting(self._round, self._channel.meeting)
         return replace(self._channel, meeting=self._meeting)
@@ -160,7 +160,7 @@ class DryExchange:
     def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
         """Allocate logs and signals as the rank of a run does, and draw spikes."""
         self._sources, self._n_steps = Sources(self._n) if sources is None else sources, terms.n_steps
-        low, high = block(self._n, self.size, self.rank)
+        low, high = self._own = block(self._n, terms.n_sharing or self.size, self.rank)
         channel = private(terms, high - low, kernel.CalledMeeting(self._round))
         own, merged, signal = channel.own, SpikeLog(terms.length), channel.signal
         columns = slice(*block(terms.n_readouts, self.size, self.rank))
@@ -175,7 +175,7 @@ class DryExchange:
     def draw(self, probability: float) -> None:
         """Draw the spikes of the others anew, with this probability per neuron and step."""
         self.probability = probability
-        low, high = block(self._n, self.size, self.rank)
+        low, high = self._own
         ranges = (0, low), (low, high if self._draws_own else low), (high, self._n)
         drawn = [draw_log(self._seed, self._n, *pair, probability, self._n_steps) for pair in ranges]
         self._mine = drawn[1]

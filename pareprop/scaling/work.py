@@ -13,6 +13,7 @@ from ..engines.spike_rules import lags
 from ..network.connectivity import RULES, Population, Projection
 from ..network.local import ALMOST_ALL
 from ..network.model import Model
+from ..network.sharing import count_sharing
 from ..parallel.exchange import WORTHWHILE
 from ..parallel.partition import block, overlap
 from ..simulation.loop import ENGINES
@@ -143,9 +144,11 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
             counts = _counts(model, item, firing, ranks, rank, heard)
             parts[kind] = tuple(map(sum, zip(parts[kind], counts, strict=True)))
     n, n_readouts = model.size("recurrent"), model.size("readout")
-    first, last = block(n, ranks, rank)
+    n_sharing = count_sharing(model, ranks)
+    first, last = block(n, n_sharing, rank)
     own, node_readouts = last - first, math.ceil(n_readouts / nodes)
-    rounds = math.ceil(n_steps / round_steps(model, n_steps)) + (model.variant == "interval")
+    longest = round_steps(model, n_steps) if n_sharing == ranks else n_steps
+    rounds = math.ceil(n_steps / longest) + (model.variant == "interval")
     lag, events = lags(model).m - 1 if model.variant == "spike" else 0, parts["neurons"][2]
     table_bytes = parts["neurons"][0] * BYTES_PER_SYNAPSE[model.variant]
     low, high = block(n_readouts, ranks, rank)
@@ -171,7 +174,7 @@ def round_steps(model: Model, n_steps: int) -> int:
 
 def sources(model: Model, ranks: int, rank: int) -> dict[str, float]:
     """Return the expected number of neurons of each population that a rank listens to; see `LocalNetwork.sources`."""
-    first, last = block(model.size("recurrent"), ranks, rank)
+    first, last = block(model.size("recurrent"), count_sharing(model, ranks), rank)
     groups = model.of_role("recurrent")
     expected = {}
     for group in groups:
@@ -188,7 +191,8 @@ def sources(model: Model, ranks: int, rank: int) -> dict[str, float]:
 def _local(model: Model, post: Population, ranks: int, rank: int) -> tuple[int, int]:
     """Return the half-open range of targets on a rank, as ids within the population."""
     offset = model.offset(post)
-    low, high = overlap(*block(model.size(post.role), ranks, rank), offset, offset + post.size)
+    size = count_sharing(model, ranks) if post.role == "recurrent" else ranks
+    low, high = overlap(*block(model.size(post.role), size, rank), offset, offset + post.size)
     return low - offset, high - offset
 
 

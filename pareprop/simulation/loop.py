@@ -34,6 +34,7 @@ from ..network import footprint, shared_reading
 from ..network.local import LocalNetwork
 from ..network.model import Model
 from ..network.parameters import nearest
+from ..network.sharing import count_sharing
 from ..parallel import collectives
 from ..parallel.channel import Terms
 from ..parallel.collectives import guarded
@@ -108,7 +109,9 @@ class Simulation:
         engine = ENGINES[model.variant]
         with self.timers.phase("build"):
             sizes = [model.size(role) for role in ("recurrent", "readout")]
-            self.exchange.require_memory(Terms(sizes[0], task.n_steps, task.n_steps, sizes[1]))
+            with guarded(self.world):
+                n_sharing = count_sharing(model, self.exchange.size)
+            self.exchange.require_memory(Terms(sizes[0], task.n_steps, task.n_steps, sizes[1], n_sharing=n_sharing))
             with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
                 closed = hasattr(task, "episode")
                 if model.variant == "spike" and model.is_rewarded and not closed:

@@ -19,7 +19,7 @@ from numpydoc.docscrape import NumpyDocString
 from pydantic import ValidationError
 from sphinx.util.docutils import SphinxDirective
 
-from pareprop import cli
+from pareprop import InputError, Model, cli
 from pareprop.engines.base import RECORDED_UNITS
 from pareprop.network.local_readouts import LocalReadouts
 from pareprop.network.losses import LOSSES
@@ -169,8 +169,16 @@ def losses() -> list[str]:
         ("`loss`", "variants", "unit of outputs", "what it is"),
         [*((f"`\"{name}\"`", "interval, spike" if loss.in_spike else "interval", loss.unit, summary(type(loss)))
            for name, loss in LOSSES.items()),
-         ("`Reward(...)`", "interval", Reward.unit, summary(Reward))],
+         ("`Reward(...)`", ", ".join(filter(takes_rewards, NEURON_MODELS)), Reward.unit, summary(Reward))],
     )  # fmt: skip
+
+
+def takes_rewards(variant: str) -> bool:
+    """Return whether a model of a variant can learn from rewards."""
+    try:
+        return bool(Model(variant, loss=Reward()))
+    except InputError:
+        return False
 
 
 def reward() -> list[str]:

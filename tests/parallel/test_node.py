@@ -38,9 +38,10 @@ def ranks_of(session: int) -> list[int]:
     return sorted(found)
 
 
-@pytest.mark.parametrize("n", [2, 3])
-def test_all_end_when_one_is_killed(n: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("n", "share_above"), [(2, "0"), (3, "0"), (2, "")])
+def test_all_end_when_one_is_killed(n: int, share_above: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within two seconds, with an exit code that is not 0; a run that is resumed on other ranks ends as ever."""
+    monkeypatch.setenv("PAREPROP_SHARE_ABOVE", share_above)
     mpirun = find_mpirun()
     if mpirun is None:
         pytest.skip("no mpirun: install the extra 'mpi' or a system MPI")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from pages import ROOT, blocks, furnish
 
+import pareprop
 from pareprop.network.losses import LOSSES
 from pareprop.network.neurons import NEURON_MODELS, READOUT_MODELS, SURROGATES
 from pareprop.network.optimizers import OPTIMIZERS
@@ -60,6 +61,11 @@ def test_every_page_is_in_the_contents() -> None:
     assert {page.stem for page in PAGES} - {"index"} <= set(contents)
     rooms = {str(path.relative_to(ROOT).with_suffix("")) for path in ROOT.glob("pareprop/**/*.md")}
     assert rooms | {"README", "jobs/README", "scripts/README", ".github/CONTRIBUTING"} <= set(contents)
+
+
+def test_library_has_all_public_names() -> None:
+    named = re.findall(r"auto\w+:: (\w+)$", (HANDBOOK / "library.md").read_text(), re.M)
+    assert sorted(named) == sorted(pareprop.__all__)
 
 
 def test_tables_hold_all_of_the_registries(tables) -> None:

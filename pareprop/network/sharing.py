@@ -1,0 +1,52 @@
+"""Which networks the ranks share: a small one is faster on one rank alone than with a round after every step."""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import InputError
+from .connectivity import RULES
+from .model import Model
+
+VARIABLE = "PAREPROP_SHARE_ABOVE"
+SMALL = 600.0  # neurons and spikes at synapses per step, up to which rounds cost two ranks more than they save
+RATE = 10.0  # Hz, that spikes are counted with
+
+
+def count_sharing(model: Model, size: int) -> int:
+    """Return how many ranks, from rank 0 on, have neurons: all of them, or one if the network is small.
+
+    Rounds of the spike variant bring errors back, so that all of its ranks always share the neurons.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    size : int
+        Number of ranks.
+
+    Returns
+    -------
+    int
+        1 or `size`, the same on all ranks: a rule on counts.
+
+    Raises
+    ------
+    InputError
+        If PAREPROP_SHARE_ABOVE is not a whole number of at least 0.
+    """
+    text = os.environ.get(VARIABLE, "")
+    if text and not text.isdecimal():
+        raise InputError(f"{VARIABLE} = '{text}' must be a whole number of at least 0")
+    small = float(text) if text else SMALL
+    return 1 if model.variant == "interval" and count_work(model) <= small else size
+
+
+def count_work(model: Model) -> float:
+    """Return the neurons of a network and the spikes that arrive at their synapses in a step, all firing at 10 Hz."""
+    synapses = 0.0
+    for item in model.projections:
+        if item.post.role == "recurrent" and item.pre.role in ("input", "recurrent"):
+            given = item.edges.n_edges if item.edges else len(() if item.source is None else item.source)
+            synapses += RULES[item.rule].indegree(item) * item.post.size if item.is_drawn else given
+    return model.size("recurrent") + synapses * RATE * model.dt_ms / 1000.0

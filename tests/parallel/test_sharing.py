@@ -1,0 +1,105 @@
+"""Small networks stay on one rank, with the bits of a network that all ranks share."""
+
+from pathlib import Path
+
+import launch
+import pytest
+from commands import digests, on_ranks
+
+from pareprop.errors import InputError
+from pareprop.network import sharing
+from pareprop.network.model import Model
+
+TASK = ["run", "sine-waves", "--set", "n_rec=60", "--set", "n_step=200", "--set", "iterations=3", "--set", "n_out=2"]
+
+# Neurons of each rank, and how often it is called in a sample.
+COUNTED = """
+import sys
+from pareprop.kernels import rounds
+from pareprop.parallel import launcher
+from pareprop.simulation.loop import Simulation
+from pareprop.tasks import TASKS
+exchange = launcher.exchange()
+task = TASKS["sine-waves"](n_step=200, n_rec=int(sys.argv[1]))
+run = Simulation(task.model(), task, exchange, settings=task.settings())
+low, high = run.network.neurons
+print(f"{exchange.rank} {high - low} {run.engine.round_steps}\\n", end="", flush=True)
+run.train(1)
+"""
+
+# Rank 1 has another setting than rank 0.
+DIFFERENT = """
+import os, sys
+from pareprop import cli
+if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
+    os.environ["PAREPROP_SHARE_ABOVE"] = "0"
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def model(variant: str = "interval", n: int = 100, dt_ms: float = 1.0) -> Model:
+    """A network with 50 inputs onto each neuron, and 20 synapses among neurons."""
+    made = Model(variant=variant, dt_ms=dt_ms)
+    inputs, neurons, readouts = made.inputs("in", 50), made.neurons("rec", n), made.readouts("out", 2)
+    made.connect(inputs, neurons, rule="all_to_all", weight=1.0)
+    made.connect(neurons, neurons, rule="fixed_indegree", indegree=20, weight=1.0)
+    made.connect(neurons, readouts, rule="all_to_all", weight=1.0)
+    made.connect(readouts, neurons, rule="all_to_all", weight=1.0)
+    return made
+
+
+def test_work_is_counted() -> None:
+    """100 neurons; 7 000 synapses take 70 spikes per step of 1 ms at 10 Hz; readouts don't count."""
+    assert sharing.count_work(model()) == pytest.approx(170.0)
+    assert sharing.count_work(model(dt_ms=0.1)) == pytest.approx(107.0)
+
+
+def test_who_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small networks of the interval variant are not shared; the bound can be set."""
+    monkeypatch.delenv(sharing.VARIABLE)
+    assert [sharing.count_sharing(model(n=n), 4) for n in (100, 352, 353)] == [1, 1, 4]  # 1.7 n up to 600
+    assert sharing.count_sharing(model("spike"), 4) == 4
+    monkeypatch.setenv(sharing.VARIABLE, "170")
+    assert [sharing.count_sharing(model(n=n), 4) for n in (100, 101)] == [1, 4]
+    monkeypatch.setenv(sharing.VARIABLE, "-1")
+    with pytest.raises(InputError, match="PAREPROP_SHARE_ABOVE = '-1' must be a whole number of at least 0"):
+        sharing.count_sharing(model(), 4)
+
+
+@pytest.mark.mpi
+def test_one_digest(tmp_path: Path) -> None:
+    """Shared or not, on one node or on several, small batches and rewired networks, too."""
+    found = set()
+    for n, bound, per_node in ((1, "", ""), (2, "0", ""), (2, "", ""), (3, "", ""), (3, "", "1"), (4, "", "2")):
+        task = [*TASK, "--out", tmp_path / f"{n}-{bound}-{per_node}"]
+        environment = {sharing.VARIABLE: bound, "PAREPROP_RANKS_PER_NODE": per_node}
+        codes, output, errors = on_ranks(n, [task, [*task, "--set", "batch_size=2", "--overwrite"]], env=environment)
+        assert (codes, errors) == ([0, 0], [])
+        found |= {(k, digest) for k, digest in enumerate(digests(output))}
+    assert len(found) == 2
+
+
+@pytest.mark.mpi
+def test_ranks_without_neurons_meet_once_per_sample() -> None:
+    """A round is a sample of 200 steps where no spike is needed elsewhere, else a step."""
+    for bound, n, expected in (("", 60, ["0 60 200", "1 0 200"]), ("0", 60, ["0 30 1", "1 30 1"])):
+        done = launch.mpirun(2, "-c", COUNTED, n, env={sharing.VARIABLE: bound})
+        assert (done.returncode, done.stderr) == (0, "")
+        assert sorted(done.stdout.splitlines()) == expected
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("bound", ["some", "-3", "1.5"])
+def test_a_bound_that_is_no_number(bound: str, tmp_path: Path) -> None:
+    codes, _, errors = on_ranks(2, [[*TASK, "--out", tmp_path / "run"]], env={sharing.VARIABLE: bound})
+    assert codes == [2] and errors == [
+        f"pareprop: error: PAREPROP_SHARE_ABOVE = '{bound}' must be a whole number of at least 0"
+    ]
+
+
+@pytest.mark.mpi
+def test_a_bound_that_differs(tmp_path: Path) -> None:
+    """One line, on all ranks, and no run is left half begun."""
+    done = launch.mpirun(2, "-c", DIFFERENT, *TASK, "--out", tmp_path / "run", env={sharing.VARIABLE: ""}, timeout=60)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("pareprop: error:")]
+    assert (done.returncode, lines) == (2, ["pareprop: error: PAREPROP_SHARE_ABOVE must be the same on all ranks"])
