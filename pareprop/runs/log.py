@@ -26,7 +26,9 @@ from .phases import Phases
 LOG, CSV, EVENTS = "run.log", "loss.csv", "tensorboard"
 EVERY = 60.0  # seconds between lines
 FLUSH = 1.0  # seconds between writes of the curves
-EARLY = 5.0  # seconds after which the first line says how long the run will take
+FIRST = 1.0  # seconds after which a run of more than `SHORT` seconds says how long it will take
+SHORT = 10.0
+EARLY = 5.0  # seconds after which the first line says how it goes
 
 
 class Log(Observer):
@@ -58,7 +60,7 @@ class Log(Observer):
         """Open the files; the curves of an earlier part of the run are written again."""
         self._rank = simulation.exchange.rank
         self._first, self._begun = simulation.iteration, monotonic()
-        self._next, self._flushed = self._begun + EARLY, self._begun
+        self._next, self._flushed, self._said = self._begun + EARLY, self._begun, False
         self._validated = len(self.phases.validations)
         self._try(self._open, simulation)
         self._note(f"{'resumed' if self._first else 'started'} after {self._first} of {self.n_iterations} iterations")
@@ -69,6 +71,9 @@ class Log(Observer):
             return
         now = monotonic()
         self._try(self._add, simulation, now)
+        if not self._said and now >= self._begun + FIRST:
+            self._said = True
+            self._tell_duration(simulation.iteration)
         validated = len(self.phases.validations) > self._validated
         if validated or now >= self._next:
             self._validated, self._next = len(self.phases.validations), now + EVERY
@@ -85,10 +90,22 @@ class Log(Observer):
             parts.append(f"validation {self.phases.validations[-1][1]:.4g}")
         parts.append(f"{simulation.rates[-1]:.3g} Hz")
         if done < self.n_iterations and done > self._first:
-            seconds = (monotonic() - self._begun) / (done - self._first) * (self.n_iterations - done)
-            parts.append(f"about {duration(seconds)} left")
+            parts.append(f"about {duration(self._left(done))} left")
         parts.append(f"{peak_rss_bytes() / 2**20:.0f} MiB")
         return f"iteration {done} of {self.n_iterations}: {', '.join(parts)}"
+
+    def _left(self, done: int) -> float:
+        """Return the seconds that the iterations to come take if they take as long as those so far."""
+        return (monotonic() - self._begun) / (done - self._first) * (self.n_iterations - done)
+
+    def _tell_duration(self, done: int) -> None:
+        """Say how long the run will take."""
+        left, to_come = self._left(done), self.n_iterations - done
+        if left > SHORT:
+            line = f"expected: about {duration(left)} for the other {to_come:,} iteration{'s' if to_come > 1 else ''}"
+            self._note(line)
+            if not sys.stderr.isatty():
+                click.echo(line)
 
     def finish(self, simulation: Simulation) -> None:
         """Close the files."""

@@ -65,6 +65,26 @@ def test_a_line_each_minute(tmp_path: Path, capsys: pytest.CaptureFixture, monke
     assert re.search(r"about (\d+ s|\d\.\d min) left", output)
 
 
+def test_a_run_says_after_a_second_how_long_it_will_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long per iteration as so far; a run of few seconds does not."""
+    for seconds, lines in ((2.0, 1), (0.01, 0)):
+        clock = [0.0]
+        monkeypatch.setattr(log, "monotonic", lambda clock=clock: clock[0])
+
+        def pass_time(*_: object, clock: list[float] = clock, seconds: float = seconds) -> None:
+            clock[0] += seconds
+
+        monkeypatch.setattr(progress.Progress, "after_iteration", pass_time)  # comes before the log
+        out = tmp_path / f"out-{lines}"
+        options = ("--set", "validate_every=0", "--set", "iterations=24", "--out", out)
+        _, output, _ = command(capsys, *RUN, *options)
+        line = "expected: about 46 s for the other 23 iterations"
+        assert output.count("expected: about") == (out / "run.log").read_text().count("expected: about") == lines
+        assert output.count(line) == lines
+
+
 def test_curves_hold_every_iteration_also_after_a_resume(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "out"
     assert command(capsys, *RUN, "--out", out, "--until", "3")[0] == 0
