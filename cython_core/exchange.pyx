@@ -1,15 +1,16 @@
-"""What travels between nodes in one round: spike ids per step and readout signals, in one message of 32-bit words.
+"""What travels between nodes in one round: spike ids per step and sums for readouts, in one message of 32-bit words.
 
-Message of a node: [what is needed, ids, lag, signals as doubles: rows of `slot` values, spikes per step, ids]. The
-first word tells all others how much room the sender's largest message needs: words, or a quota where messages differ.
-The third one is how long the sender's last exchange took: the node that came last to it waited for none, so the
-shortest of these is what the transfer took.
+Message of a node: [what is needed, ids, lag, sums of the node by step and readout, spikes per step, ids]. The first
+word tells all others how much room the sender's largest message needs: words, or a quota where messages differ. The
+third one is how long the sender's last exchange took: the node that came last to it waited for none, so the shortest of
+these is what the transfer took.
 """
 
 from libc.stdint cimport int64_t, intptr_t, uint32_t
 from libc.string cimport memcpy
 
 from pareprop.core.layout cimport HEADER, QUOTA
+from pareprop.core.readout_sums cimport ExactSum, ReadoutSums, add_sum
 from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport SegmentedLog
 
@@ -45,12 +46,10 @@ cdef class Mailbox(Meeting):
     """
 
     cdef public int64_t index                 # of this node
-    cdef public int64_t slot                  # readout signals per step in a message, the most that a node owns
-    cdef public int64_t[::1] first_signal     # (n_nodes + 1), readouts of node r: [r]..[r+1]
+    cdef public ReadoutSums sums              # of the ranks of this node, and of all nodes
     cdef public SegmentedLog own              # of the ranks of this node
     cdef public SegmentedLog received         # of each node; that of this node is not written to
     cdef public uint32_t[::1] outgoing, incoming
-    cdef public double[:, ::1] signal
     cdef public int64_t[::1] arrives          # (n_nodes,), where in `incoming` the message of each node starts
     cdef public int64_t[::1] cursor           # scratch (n_nodes,)
     cdef public int64_t capacity              # words of a message, or the quota
@@ -79,10 +78,11 @@ cdef class Mailbox(Meeting):
         """Use MPI's Allgather, or Alltoallv if `targeted`, at the address `call`, with these handles."""
         self.call, self.comm, self.datatype = call, comm, datatype
 
-    cdef int meet(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last) except -1 nogil:
+    cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
         cdef double spent
         cdef int64_t need
-        self.send(first, last, signal_first, signal_last)
+        self.sums.join(last - first)
+        self.send(first, last)
         spent = self.transfer()
         while True:
             need = self.needed()
@@ -90,9 +90,9 @@ cdef class Mailbox(Meeting):
                 break
             with gil:                         # every node sees the same need and repeats
                 self.sender.resize(need)
-            self.send(first, last, signal_first, signal_last)
+            self.send(first, last)
             spent += self.transfer()
-        self.take(first, last, signal_first, signal_last)
+        self.take(first, last)
         self.account(spent)
         return 0
 
@@ -106,15 +106,15 @@ cdef class Mailbox(Meeting):
         self.waited += LAG * (self.lag - least)
         self.lag = <uint32_t> min(spent / LAG, 4e9)
 
-    cdef int send(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last) except -1 nogil:
-        cdef int64_t fixed = HEADER + 2 * self.slot * (signal_last - signal_first) + (last - first)
+    cdef int send(self, int64_t first, int64_t last) except -1 nogil:
+        cdef int64_t fixed = HEADER + self.words_of_sums(last - first) + (last - first)
         if not self.targeted:
-            self.pack(first, last, signal_first, signal_last)
+            self.pack(first, last)
             return 0
         if fixed != self.fixed:
             with gil:
                 self.sender.lay_out(fixed)
-        self.address(first, last, signal_first, signal_last)
+        self.address(first, last)
         return 0
 
     cdef double transfer(self) except -1.0 nogil:
@@ -135,18 +135,18 @@ cdef class Mailbox(Meeting):
                 raise OSError(f"MPI refused to exchange spikes: error {failed}")
         return now() - start
 
-    cdef void pack(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last) noexcept nogil:
+    cdef void pack(self, int64_t first, int64_t last) noexcept nogil:
         """Write a message for all. What does not fit is not written; the header still tells how much is needed."""
         cdef int64_t t, k, n, place, count = 0
         for k in range(self.own.n):
             count += self.own.at[k].ptr[last] - self.own.at[k].ptr[first]
-        n = HEADER + 2 * self.slot * (signal_last - signal_first) + (last - first) + count
+        n = HEADER + self.words_of_sums(last - first) + (last - first) + count
         self.outgoing[0] = <uint32_t> n
         self.outgoing[1] = <uint32_t> count
         self.outgoing[2] = self.lag
         if n > self.outgoing.shape[0]:
             return
-        place = self.put_signals(HEADER, signal_first, signal_last)
+        place = self.put_sums(HEADER, last - first)
         for t in range(first, last):
             self.outgoing[place + t - first] = <uint32_t> self.spikes_of(t)
         place += last - first
@@ -163,14 +163,14 @@ cdef class Mailbox(Meeting):
             n += self.own.at[k].ptr[t + 1] - self.own.at[k].ptr[t]
         return n
 
-    cdef void address(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last) noexcept nogil:
+    cdef void address(self, int64_t first, int64_t last) noexcept nogil:
         """Write a message to each node, with those spikes only that it listens to, by their index in its list.
 
         What does not fit is not written; all headers tell the quota that is needed.
         """
         cdef int64_t r, t, s, k, i, n, place, need = 0, n_nodes = self.leaves.shape[0]
         for r in range(n_nodes):
-            place = self.put_signals(self.leaves[r] + HEADER, signal_first, signal_last)
+            place = self.put_sums(self.leaves[r] + HEADER, last - first)
             for t in range(last - first):
                 self.outgoing[place + t] = 0
             self.cursor[r] = 0
@@ -194,13 +194,22 @@ cdef class Mailbox(Meeting):
             self.outgoing[self.leaves[r] + 1] = <uint32_t> self.cursor[r]
             self.outgoing[self.leaves[r] + 2] = self.lag
 
-    cdef int64_t put_signals(self, int64_t place, int64_t first, int64_t last) noexcept nogil:
-        cdef int64_t t, start = self.first_signal[self.index], width = self.first_signal[self.index + 1] - start
-        for t in range(first, last):
-            if width:
-                memcpy(&self.outgoing[place], &self.signal[t, start], 8 * width)
-            place += 2 * self.slot
-        return place
+    cdef int64_t words_of_sums(self, int64_t n_steps) noexcept nogil:
+        return n_steps * self.sums.n_readouts * sizeof(ExactSum) // 4
+
+    cdef int64_t put_sums(self, int64_t place, int64_t n_steps) noexcept nogil:
+        cdef int64_t words = self.words_of_sums(n_steps)
+        if words > 0:
+            memcpy(&self.outgoing[place], self.sums.joined(), 4 * words)
+        return place + words
+
+    cdef void take_sums(self, int64_t place, int64_t n_steps) noexcept nogil:
+        """Add the sums of another node."""
+        cdef int64_t k
+        cdef ExactSum sum
+        for k in range(n_steps * self.sums.n_readouts):
+            memcpy(&sum, &self.incoming[place + k * sizeof(ExactSum) // 4], sizeof(ExactSum))
+            add_sum(sum, &self.sums.joined()[k])
 
     cdef int64_t needed(self) noexcept nogil:
         """The largest need that a header tells."""
@@ -209,20 +218,14 @@ cdef class Mailbox(Meeting):
             most = max(most, <int64_t> self.incoming[self.arrives[r]])
         return most
 
-    cdef int take(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last) except -1 nogil:
-        """Append the spikes of each other node to its log, and fill its signals."""
-        cdef int64_t r, t, k, n, width, counts, place, start
-        cdef int64_t signals = 2 * self.slot * (signal_last - signal_first)
+    cdef int take(self, int64_t first, int64_t last) except -1 nogil:
+        """Append the spikes of each other node to its log, and add its sums."""
+        cdef int64_t r, t, k, n, counts, place
         for r in range(self.arrives.shape[0]):
             if r == self.index:
                 continue
-            start = self.arrives[r] + HEADER
-            width = self.first_signal[r + 1] - self.first_signal[r]
-            if width:
-                for t in range(signal_first, signal_last):
-                    memcpy(&self.signal[t, self.first_signal[r]],
-                           &self.incoming[start + 2 * self.slot * (t - signal_first)], 8 * width)
-            counts = start + signals
+            self.take_sums(self.arrives[r] + HEADER, last - first)
+            counts = self.arrives[r] + HEADER + self.words_of_sums(last - first)
             place = self.received.at[r].ptr[first]
             n = self.incoming[self.arrives[r] + 1]
             if place + n > self.received.at[r].capacity:

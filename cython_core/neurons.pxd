@@ -142,9 +142,9 @@ cdef inline void advance_readouts(
     double zeta,
     double drive,
     double V_min,
+    const double[::1] arriving,       # IN
     double[::1] y,                    # UPDATED
-    double[::1] arriving,             # IN, cleared
-    double[:, :] signal,              # OUT, y in row `step`
+    double[:, ::1] signal,            # OUT, y in row `step`
     int64_t step,
 ) noexcept nogil:
     """y = drive + zeta arriving + alpha y, clamped."""
@@ -153,7 +153,6 @@ cdef inline void advance_readouts(
     for k in range(y.shape[0]):
         x = drive + zeta * arriving[k] + alpha * y[k]
         y[k] = x if x > V_min else V_min
-        arriving[k] = 0.0
         signal[step, k] = y[k]
 
 

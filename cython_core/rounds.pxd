@@ -6,6 +6,6 @@ from libc.stdint cimport int64_t
 cdef class Meeting:
     cdef public double waited, transferred    # seconds of the meetings so far
 
-    cdef int meet(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last) except -1 nogil
+    cdef int meet(self, int64_t first, int64_t last) except -1 nogil
     cdef int gather(self) except -1 nogil
     cpdef int64_t agree(self, int64_t flags) except? -1

@@ -124,7 +124,7 @@ cdef class Meeting:
         Seconds until the others were there, and of what had to be done then.
     """
 
-    cdef int meet(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last) except -1 nogil:
+    cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
         return 0
 
     cdef int gather(self) except -1 nogil:
@@ -134,17 +134,17 @@ cdef class Meeting:
         """Collective: return the flags, bits of a number, that any rank has set; no rank returns before all came."""
         return flags
 
-    def round(self, int64_t first, int64_t last, int64_t signal_first=0, int64_t signal_last=0):
-        """Collective: complete the log of steps [first, last) and the signals of [signal_first, signal_last)."""
+    def round(self, int64_t first, int64_t last):
+        """Collective: complete the log of steps [first, last), and the sums of what arrives at readouts in them."""
         with nogil:
-            self.meet(first, last, signal_first, signal_last)
+            self.meet(first, last)
 
     def rounds(self, int64_t first, int64_t last):
         """Collective: one round after each of the steps [first, last), as kernels do them."""
         cdef int64_t t
         with nogil:
             for t in range(first, last):
-                self.meet(t, t + 1, t, t + 1)
+                self.meet(t, t + 1)
 
     def barrier(self):
         """Collective: wait for the ranks that share this one's memory."""
@@ -158,7 +158,7 @@ cdef class CalledMeeting(Meeting):
     Parameters
     ----------
     call : callable
-        Takes the four steps of `round`.
+        Takes the two steps of `round`.
     others : Meeting or None
         Ranks to wait for and to agree with, None for one process.
     """
@@ -169,10 +169,10 @@ cdef class CalledMeeting(Meeting):
     def __init__(self, call, Meeting others=None):
         self.call, self.others = call, others or Meeting()
 
-    cdef int meet(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last) except -1 nogil:
+    cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
         cdef double start = seconds()
         with gil:
-            self.call(first, last, signal_first, signal_last)
+            self.call(first, last)
         self.transferred += seconds() - start
         return 0
 
@@ -235,7 +235,7 @@ cdef class NodeMeeting(Meeting):
         """The ranks that have not ended."""
         return [r for r in range(self.size) if r == self.rank or is_locked(self.fd, r)]
 
-    cdef int meet(self, int64_t first, int64_t last, int64_t signal_first, int64_t signal_last) except -1 nogil:
+    cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
         cdef double start, there, apart
         start = seconds()
         self.done += 1
@@ -249,7 +249,7 @@ cdef class NodeMeeting(Meeting):
             there = seconds()
             self.waited += there - start
             start = there
-            self.between.meet(first, last, signal_first, signal_last)
+            self.between.meet(first, last)
             there = seconds()
             apart = self.between.transferred
             self.transferred += apart

@@ -27,4 +27,4 @@ cdef class SharedSpikeLog(SpikeLog):
 cdef class SegmentedLog:
     cdef readonly tuple segments  # of SpikeLog
     cdef Spikes** at              # (n,)
-    cdef int64_t n
+    cdef readonly int64_t n

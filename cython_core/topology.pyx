@@ -116,6 +116,14 @@ cdef inline void finish_target(const Draw* draw, uint32_t* permutation) noexcept
         permutation[k] = <uint32_t>k
 
 
+cdef inline int64_t skip_to(Draw* draw, int64_t first_source, int64_t n_rows) noexcept nogil:
+    """First synapse of the present target to draw where only `n_rows` sources from `first_source` on count."""
+    if draw.rule != ALL_TO_ALL:
+        return 0
+    draw.n_most = min(draw.n_most, first_source + n_rows)   # in the order of sources, of which one may be left out
+    return max(first_source - 1, 0) // DRAWS * DRAWS
+
+
 cdef inline void draw_delays(Stream stream, int64_t first, int n, int64_t n_delays, uint32_t* delays) noexcept nogil:
     """Delays less the least one."""
     cdef uint64_t numbers[DRAWS]
@@ -201,24 +209,27 @@ cdef class Drawing:
         self,
         int64_t first_target,           # half-open range of targets in their population
         int64_t last_target,
-        int64_t[:, ::1] counts,         # UPDATED (n_delays, n_sources), lengths of the rows
+        int64_t[:, ::1] counts,         # UPDATED (n_delays, n_rows), lengths of rows from first_source on
+        int64_t first_source=0,
     ):
-        """Add the synapses of some targets to the lengths of their rows."""
+        """Add the synapses of some targets to the lengths of their rows; synapses of other sources are left out."""
         cdef uint32_t[DRAWS] sources
         cdef uint32_t[DRAWS] delays
         cdef uint32_t* permutation = &self.numbers[0] if self.numbers.shape[0] > 0 else NULL
         cdef Draw draw = self.draw
-        cdef int64_t j, first
+        cdef int64_t j, first, source, n_rows = counts.shape[1]
         cdef int k, n
         with nogil:
             for j in range(first_target, last_target):
                 start_target(&draw, stream_of(self.key_source, <uint64_t>j), self.probability)
-                first = 0
+                first = skip_to(&draw, first_source, n_rows)
                 while first < draw.n_most:
                     n = choose(&draw, first, permutation, sources)
                     draw_delays(stream_of(self.key_delay, <uint64_t>j), first, n, self.n_delays, delays)
                     for k in range(n):
-                        counts[delays[k], sources[k]] += 1
+                        source = <int64_t>sources[k] - first_source
+                        if 0 <= source < n_rows:
+                            counts[delays[k], source] += 1
                     first += n
                 finish_target(&draw, permutation)
 
@@ -227,9 +238,10 @@ cdef class Drawing:
         int64_t first_target,
         int64_t last_target,
         int64_t target_base,            # what first_target is called in `target`
-        int64_t[:, ::1] cursor,         # UPDATED (n_delays, n_sources), place of the next synapse of each row
+        int64_t[:, ::1] cursor,         # UPDATED (n_delays, n_rows), place of the next synapse of each row
         uint32_t[::1] target,           # OUT (n), where the cursors pass
         real[::1] weight,               # OUT (n), likewise
+        int64_t first_source=0,
     ):
         """Write the synapses that `count` counted."""
         cdef uint32_t[DRAWS] sources
@@ -237,21 +249,23 @@ cdef class Drawing:
         cdef double[DRAWS] weights
         cdef uint32_t* permutation = &self.numbers[0] if self.numbers.shape[0] > 0 else NULL
         cdef Draw draw = self.draw
-        cdef int64_t j, first, place
+        cdef int64_t j, first, place, source, n_rows = cursor.shape[1]
         cdef int k, n
         with nogil:
             for j in range(first_target, last_target):
                 start_target(&draw, stream_of(self.key_source, <uint64_t>j), self.probability)
-                first = 0
+                first = skip_to(&draw, first_source, n_rows)
                 while first < draw.n_most:
                     n = choose(&draw, first, permutation, sources)
                     draw_delays(stream_of(self.key_delay, <uint64_t>j), first, n, self.n_delays, delays)
                     draw_weights(self.weight_kind, self.weight_a, self.weight_b,
                                  stream_of(self.key_weight, <uint64_t>j), first, n, weights)
                     for k in range(n):
-                        place = cursor[delays[k], sources[k]]
-                        cursor[delays[k], sources[k]] = place + 1
-                        target[place] = <uint32_t>(j - first_target + target_base)
-                        weight[place] = <real>weights[k]
+                        source = <int64_t>sources[k] - first_source
+                        if 0 <= source < n_rows:
+                            place = cursor[delays[k], source]
+                            cursor[delays[k], source] = place + 1
+                            target[place] = <uint32_t>(j - first_target + target_base)
+                            weight[place] = <real>weights[k]
                     first += n
                 finish_target(&draw, permutation)

@@ -22,6 +22,7 @@ from pareprop.core import (
     local_readouts,
     optimizers,
     random,
+    readout_sums,
     rewire,
     rounds,
     rows,
@@ -34,7 +35,7 @@ from pareprop.core import (
 
 __all__ = [
     "PRECISIONS", "Precision", "build_info", "degrees", "elementary_arrays", "exchange", "layout", "local_readouts",
-    "optimizers", "random", "rewire", "rounds", "rows", "signs", "spike_log", "topology",
+    "optimizers", "random", "readout_sums", "rewire", "rounds", "rows", "signs", "spike_log", "topology",
 ]  # fmt: skip
 
 

@@ -5,8 +5,9 @@
 
 Three ways to exchange spikes: `before`, when each rank sent a message to all others once per step and merged all
 spikes; `now`, by a log that the ranks of a node share and messages between leaders of nodes; and now in rounds of
-`--delay` steps, the min-delay of the network. `owner` is what the rank that owns the only readout, which hears all
-neurons, needs in addition: all others wait for it.
+`--delay` steps, the min-delay of the network. `before` one rank owned the only readout and all synapses onto it:
+`owner` is what it needed in addition, while all others waited. Now these synapses live with their sources, and no rank
+needs more than the others.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ class Case:
     neurons, ranks, nodes, way : int, int, int, str
         What is run, and how spikes are exchanged.
     seconds : float
-        Wall time per second of the model, of a rank without readouts.
+        Wall time per second of the model, of a rank that owns no readout.
     exchange, owner : float
-        Seconds of that for exchange and waiting, and seconds that the readout's owner needs in addition.
+        Seconds of that for exchange and waiting, and seconds that an owner of the readout needs in addition.
     node_bytes : float
         Memory of a node.
     most : str
@@ -82,10 +83,15 @@ def _case(costs: Units, model: Model, ranks: int, per_node: int, way: str) -> Ca
     firing = Firing.at(benchmark.INPUT_PROBABILITY, RATE_HZ, STEPS, model.dt_ms)
     nodes = -(-ranks // per_node)
     apart = ranks if way == "before" else nodes  # a message per rank, or per node
-    one, owner = (work.of_rank(model, STEPS, firing, ranks, rank, apart) for rank in (0, ranks - 1))
+    one, more = work.of_rank(model, STEPS, firing, ranks, 0, apart), 0.0
+    if way == "before":  # the owner had the synapses onto the readout of all ranks
+        others = ranks - 1
+        owned = {name: getattr(one, name) * others for name in ("readout_synapses", "readout_events")}
+        more = sum(
+            costs.seconds[name].get(count, 0.0) * n for name in units.SAMPLE_PHASES for count, n in owned.items()
+        )
     parts = sent_by_each(costs, one) if way == "before" else costs.exchange_parts(one)
     parts["wait for the slowest"] = costs.wait_seconds(one)
-    more = _compute(costs, owner) - _compute(costs, one)
     memory = costs.node_bytes(one)
     if way == "before":  # buffers of each rank, and a log of all spikes
         memory = min(ranks, per_node) * (sum(costs.memory(one).values()) + costs.base_bytes + 4 * one.spikes)

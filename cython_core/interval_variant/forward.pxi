@@ -7,13 +7,14 @@ from libc.stdint cimport int64_t, uint32_t
 
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
-    GROUP, add_four, add_row, deliver, deliver_block, first_at_least, hole_of, list_spikes, row_ahead, prefetch_stride,
+    GROUP, add_four, add_row, deliver, first_at_least, hole_of, list_spikes, row_ahead, prefetch_stride,
     STRIDE,
 )
 from pareprop.core.layout cimport (
     ADAPTS, DELAY, DENSE, FIRST, LAST, LOG, MODEL, PLASTIC, ROW, SOURCE, SOURCES, SURROGATE, TARGET, WIDTH,
 )
 from pareprop.core.neurons cimport advance_readouts, fire, integrate_iaf, set_drive
+from pareprop.core.readout_sums cimport ExactSum, ReadoutSums, add_row_exactly
 from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog, Spikes
 from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
@@ -52,10 +53,10 @@ cdef class Synapses:
 
 
 cdef class Readouts:
-    """This rank's readouts; y = V - E_L."""
+    """All readouts, which every rank advances; y = V - E_L."""
 
-    cdef public double[::1] y                  # (n_own,)
-    cdef public double[::1] arriving           # (n_own,), zero between steps
+    cdef public double[::1] y                  # (n_readouts,)
+    cdef public double[::1] arriving           # (n_readouts,)
     cdef public double alpha, zeta, drive, V_min
 
     def __init__(self, values):
@@ -63,11 +64,12 @@ cdef class Readouts:
 
 
 cdef class Channel:
-    """Logs and signals, which rounds complete."""
+    """Logs and sums, which rounds complete."""
 
     cdef public SpikeLog own                   # spikes of this rank's neurons, OUT
     cdef public SegmentedLog heard             # of the neurons that this rank listens to
-    cdef public double[:, :] own_signal        # (T, n_own), OUT: y
+    cdef public ReadoutSums sums               # of what arrives at readouts in a round
+    cdef public double[:, ::1] signal          # (T, n_readouts), OUT: y
 
     def __init__(self, values):
         bind(self, values)
@@ -94,11 +96,11 @@ cdef class Recorder:
 
 
 cdef class Forward:
-    """Runs this rank's recurrent neurons and readouts with their incoming synapses."""
+    """Runs this rank's recurrent neurons, and all readouts with the synapses from its neurons."""
 
     cdef readonly Neurons neurons
     cdef readonly Readouts readouts
-    cdef readonly Synapses incoming, outgoing  # outgoing: onto the readouts
+    cdef readonly Synapses incoming, outgoing  # outgoing: from this rank's neurons onto the readouts
     cdef public Channel channel
     cdef public Sample sample
     cdef public Recorder recorder
@@ -127,33 +129,33 @@ cdef class Forward:
 
         Parameters
         ----------
-        meeting : how ranks meet after each round, with the signals of the round before
+        meeting : how ranks meet after each round
         no_current : whether the input current of step 0 is 0, as in the first step of a run
         """
-        cdef int64_t before = first, last, n = self.neurons.v.shape[0]
+        cdef int64_t last, n = self.neurons.v.shape[0]
         cdef double start = started(&self.watch, n), apart = meeting.waited + meeting.transferred
         self.require_bound()
         with nogil:
             while first < end:
-                last = min(first + round_steps, end)
+                last = min(first + min(round_steps, self.channel.sums.n_steps), end)
+                self.channel.sums.open()
                 self.advance_all(first, last, no_current)
-                meeting.meet(first, last, before, first)
+                meeting.meet(first, last)
                 begin(&self.watch, first, n)
                 self.read_out(first, last, no_current)
                 lap(&self.watch, UPDATE)
-                before = first
                 first = last
-            meeting.meet(end, end, before, end)
         start = now() - start - (meeting.waited + meeting.transferred - apart)
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)
 
-    def read(self, Meeting meeting not None, int64_t first, int64_t last):
-        """Collective: advance the readouts alone in steps [first, last)."""
+    def read(self, int64_t first, int64_t last):
+        """Advance the readouts alone in steps [first, last), in which no spike arrives."""
+        cdef int64_t t
         self.require_bound()
-        with nogil:
-            self.read_out(first, last, False)
-            meeting.meet(last, last, first, last)
+        self.readouts.arriving[:] = 0.0
+        for t in range(first, last):
+            self.step_readouts(t, False)
 
     cdef int require_bound(self) except -1:
         if self.channel is None or self.sample is None or self.recorder is None:
@@ -171,25 +173,37 @@ cdef class Forward:
                         self.neurons.arriving)
             lap(&self.watch, DELIVER)
             self.advance(t, no_current)
+            self.add_spikes(t, self.channel.sums.of_step(t - first))
             lap(&self.watch, UPDATE)
         return 0
 
-    cdef void read_out(self, int64_t first, int64_t last, bint no_current) noexcept nogil:
-        """Leaky readouts in steps [first, last).
+    cdef void add_spikes(self, int64_t t, ExactSum* sums) noexcept nogil:
+        """Add the weights of this rank's spikes of step t to what arrives at the readouts.
 
-        They run on their own clock: readout step t takes the recurrent spikes of step t, whatever the delay.
+        Readouts run on their own clock: their step t takes the spikes of step t, whatever the delay.
         """
-        cdef int64_t t, b, k
-        cdef const Spikes* log
+        cdef int64_t b, i, row, last = self.channel.own.at.ptr[t + 1]
+        cdef const uint32_t* ids = self.channel.own.at.ids
+        cdef const int64_t[:, ::1] blocks = self.outgoing.blocks
+        for b in range(blocks.shape[0]):
+            i = first_at_least(ids, self.channel.own.at.ptr[t], last, blocks[b, SOURCE])
+            while i < last and ids[i] < blocks[b, SOURCES]:
+                row = blocks[b, ROW] + ids[i] - blocks[b, SOURCE]
+                add_row_exactly(self.outgoing.row_ptr[row], self.outgoing.row_ptr[row + 1], self.outgoing.target,
+                                self.outgoing.weight, sums)
+                i += 1
+
+    cdef void read_out(self, int64_t first, int64_t last, bint no_current) noexcept nogil:
+        """Leaky readouts in the steps [first, last) of a round."""
+        cdef int64_t t
         for t in range(first, last):
-            for b in range(self.outgoing.blocks.shape[0]):
-                for k in range(self.channel.heard.n):
-                    log = self.channel.heard.at[k]
-                    deliver_block(self.outgoing.blocks, b, self.outgoing.row_ptr, self.outgoing.target,
-                                  self.outgoing.weight, log.ids, log.ptr[t], log.ptr[t + 1], self.readouts.arriving)
-            advance_readouts(self.readouts.alpha, self.readouts.zeta,
-                             0.0 if t == 0 and no_current else self.readouts.drive, self.readouts.V_min,
-                             self.readouts.y, self.readouts.arriving, self.channel.own_signal, t)
+            self.channel.sums.total(t - first, self.readouts.arriving)
+            self.step_readouts(t, no_current)
+
+    cdef void step_readouts(self, int64_t t, bint no_current) noexcept nogil:
+        advance_readouts(self.readouts.alpha, self.readouts.zeta,
+                         0.0 if t == 0 and no_current else self.readouts.drive, self.readouts.V_min,
+                         self.readouts.arriving, self.readouts.y, self.channel.signal, t)
 
     cdef void advance(self, int64_t t, bint no_current) noexcept nogil:
         cdef int64_t count = self.channel.own.at.ptr[t], n = self.neurons.v.shape[0]

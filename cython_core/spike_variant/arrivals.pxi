@@ -32,8 +32,8 @@ cdef inline void deliver_block_of(
 ) noexcept nogil:
     cdef int64_t k, emitted = t - rows.blocks[b, DELAY] + (rows.blocks[b, LOG] == 0)
     cdef Spikes* inputs = &engine.inputs.at
-    cdef Spikes** logs = &inputs if rows.blocks[b, LOG] == 0 else engine.channel.heard.at
-    cdef int64_t n = 1 if rows.blocks[b, LOG] == 0 else engine.channel.heard.n
+    cdef Spikes** logs = &inputs if rows.blocks[b, LOG] == 0 else rows.heard.at
+    cdef int64_t n = 1 if rows.blocks[b, LOG] == 0 else rows.heard.n
     if emitted >= 0:
         for k in range(n):
             deliver_spikes(engine, t, rows, b, emitted, logs[k], inside, arriving)
@@ -73,6 +73,8 @@ cdef inline void deliver_spikes(
             if inside:
                 for k in range(start, rows.row_ptr[row + 1]):
                     cells_of(engine)[rows.target[k]].arriving += rows.weight[k]
+            elif rows.sums != NULL:
+                add_row_exactly(start, rows.row_ptr[row + 1], rows.target, rows.weight, rows.sums)
             else:
                 if engine.queued:                  # a target adds its weights in the order of the sources
                     descend_queue(engine, t, rows, b, arriving)

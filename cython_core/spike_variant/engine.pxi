@@ -23,6 +23,7 @@ from pareprop.core.spike_variant.window_steps cimport (
     CHUNK, WINDOW, collect, credit, credit_both, credit_online, decay, eligibility, eligibility_adaptive, filter_own,
     repeat,
 )
+from pareprop.core.readout_sums cimport ExactSum, ReadoutSums, add_row_exactly
 from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog, Spikes
 from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
@@ -61,9 +62,9 @@ cdef class Neurons:
 
 
 cdef class Readouts:
-    """This rank's readouts, and the errors of all readouts."""
+    """All readouts, which every rank advances, and their errors."""
 
-    cdef public double[::1] y, arriving            # (n_own,)
+    cdef public double[::1] y, arriving            # (n_readouts,)
     cdef public double alpha, drive, V_min, E_L
     cdef public bint cross_entropy                 # the loss: softmax and cross-entropy, else squares
     cdef public double[:, ::1] error               # (n_steps, n_readouts), OUT
@@ -84,7 +85,8 @@ cdef class Rows:
     cdef public double[::1] Z                      # (n_rows,), zbar of each row, see the modes
     cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
     cdef public double[:, :, ::1] bias             # (n_blocks, k, 2), sqrt(1 - beta_2^n) and 1 - beta_1^n
-    cdef public int64_t first_error                # READOUT: column of the errors that target 0 makes
+    cdef public SegmentedLog heard                 # the log that sources among the neurons spike in
+    cdef ExactSum* sums                            # of readouts in the present step; NULL: weights go to `arriving`
     # learning rates that act with the update after the next one, as in NEST; `first` is empty where they act at once
     cdef public int64_t[::1] first                 # (n_rows), step of a row's first arrival
     cdef public int64_t[::1] rate_since            # (k), step from which on updates note a rate
@@ -109,8 +111,9 @@ cdef class Feedback:
     cdef public int64_t[::1] row_ptr
     cdef public uint32_t[::1] target
     cdef public real[::1] weight
-    cdef public int64_t[::1] mirrored              # places in `weight` of the synapses of Engine.mirror, -1 for none
-    cdef public double[::1] nowhere                # (n_readouts,), what mirrored synapses deliver is dropped
+    # places in `weight` that follow the synapses of Engine.outgoing and Engine.adaptive, -1 for none
+    cdef public int64_t[::1] symmetric, adaptive
+    cdef public double[::1] nowhere                # (n_readouts,), what adaptive synapses deliver is dropped
 
     def __init__(self, values):
         bind(self, values)
@@ -148,12 +151,11 @@ cdef class Sums:
 
 
 cdef class Channel:
-    """Logs and signals, which rounds complete."""
+    """Logs and sums, which rounds complete."""
 
     cdef public SpikeLog own                       # spikes of this rank's neurons, OUT
-    cdef public SegmentedLog heard                 # of the neurons that this rank listens to
-    cdef public double[:, ::1] signal              # (n_steps, n_readouts)
-    cdef public double[:, :] own_signal            # (n_steps, n_own), its columns of this rank's readouts, OUT
+    cdef public ReadoutSums sums                   # of what arrives at readouts in a round
+    cdef public double[:, ::1] signal              # (n_steps, n_readouts), OUT
 
     def __init__(self, values):
         bind(self, values)
@@ -198,11 +200,12 @@ cdef class Online:
 
 
 cdef class Engine:
-    """Runs this rank's neurons and readouts with their incoming synapses."""
+    """Runs this rank's neurons with their incoming synapses, and all readouts with the synapses from these neurons."""
 
     cdef readonly Neurons neurons
     cdef readonly Readouts readouts
-    cdef readonly Rows incoming, outgoing, mirror  # mirror: readout synapses that the feedback follows
+    cdef readonly Rows incoming, outgoing
+    cdef readonly Rows adaptive                    # feedback that learns as the readout synapses of its neurons do
     cdef readonly Feedback feedback
     cdef readonly Histories histories
     cdef readonly Sums sums
@@ -217,7 +220,6 @@ cdef class Engine:
     cdef public int64_t fold_steps                 # how often rows without a cutoff are worked off
     cdef public int64_t lead                       # steps of Adam's counter before step 0
     cdef public bint learns
-    cdef public bint alone                         # errors are found in the step itself, no rank is waited for
     # arrivals at the present dense block that wait
     cdef Descent[TOGETHER] queue
     cdef int64_t queued
@@ -231,7 +233,7 @@ cdef class Engine:
         Readouts readouts not None,
         Rows incoming not None,
         Rows outgoing not None,
-        Rows mirror not None,
+        Rows adaptive not None,
         Feedback feedback not None,
         Histories histories not None,
         Sums sums not None,
@@ -240,13 +242,12 @@ cdef class Engine:
         int64_t m,
         int64_t fold_steps,
         int64_t lead,
-        bint alone,
     ):
         self.neurons, self.readouts, self.feedback = neurons, readouts, feedback
-        self.incoming, self.outgoing, self.mirror = incoming, outgoing, mirror
+        self.incoming, self.outgoing, self.adaptive = incoming, outgoing, adaptive
         self.histories, self.sums, self.online = histories, sums, online
         self.inputs = inputs
-        self.m, self.fold_steps, self.lead, self.alone = m, fold_steps, lead, alone
+        self.m, self.fold_steps, self.lead = m, fold_steps, lead
 
     def run(self, Meeting meeting not None, int64_t first, int64_t end, int64_t round_steps):
         """Collective: advance steps [first, end) in rounds, after each of which ranks meet."""
@@ -256,17 +257,21 @@ cdef class Engine:
             raise TypeError("Engine.run: channel, sample and recorder must be bound before it")
         with nogil:
             while first < end:
-                last = min(first + round_steps, end)
+                last = min(first + min(round_steps, self.channel.sums.n_steps), end)
+                self.channel.sums.open()
                 for t in range(first, last):
                     self.channel.own.make_room(self.channel.own.at.ptr[t - self.base] + n)
+                    self.outgoing.sums = self.channel.sums.of_step(t - first)
                     self.advance_step(t, n)
-                if not self.alone:
-                    meeting.meet(first - self.base, last - self.base, first - self.sample.origin,
-                                 last - self.sample.origin)
-                    begin(&self.watch, first, n)
-                    for t in range(first, last):
-                        find_errors(self, t)
-                    lap(&self.watch, UPDATE)
+                meeting.meet(first - self.base, last - self.base)
+                begin(&self.watch, first, n)
+                for t in range(first, last):
+                    self.channel.sums.total(t - first, self.readouts.arriving)
+                    advance_readouts(self.readouts.alpha, 1.0, self.readouts.drive if t > 0 else 0.0,
+                                     self.readouts.V_min, self.readouts.arriving, self.readouts.y, self.channel.signal,
+                                     t - self.sample.origin)
+                    find_errors(self, t)
+                lap(&self.watch, UPDATE)
                 first = last
         start = now() - start - (meeting.waited + meeting.transferred - apart)
         self.sweep_seconds += start * share(&self.watch, SWEEP)
@@ -281,12 +286,8 @@ cdef class Engine:
         deliver_incoming(self, t)
         lap(&self.watch, DELIVER)
         advance(self, t)
-        deliver_all(self, t, self.outgoing, self.readouts.arriving)
-        advance_readouts(self.readouts.alpha, 1.0, self.readouts.drive if t > 0 else 0.0, self.readouts.V_min,
-                         self.readouts.y, self.readouts.arriving, self.channel.own_signal, t - self.sample.origin)
+        deliver_all(self, t, self.outgoing, self.feedback.nowhere)
         follow(self, t)
-        if self.alone:
-            find_errors(self, t)
         lap(&self.watch, UPDATE)
 
     def tell(self, int64_t t, const double[::1] error, double delta, double discount):
@@ -298,6 +299,7 @@ cdef class Engine:
     def flush(self, int64_t n_steps):
         """Let spikes in flight arrive, then one more arrival at every synapse in step `n_steps` + m."""
         cdef int64_t t
+        self.outgoing.sums = NULL
         with nogil:
             for t in range(n_steps, n_steps + self.m + 1):
                 self.histories.error_ring[t % self.histories.error_ring.shape[0]][:] = 0.0
@@ -308,14 +310,14 @@ cdef class Engine:
                 learn_step(self, t - self.m - 1)
                 if t < n_steps + self.m:
                     deliver_incoming(self, t)
-                    deliver_all(self, t, self.outgoing, self.readouts.arriving)
+                    deliver_all(self, t, self.outgoing, self.feedback.nowhere)
                     follow(self, t)
             if self.sums.cells.shape[0] > 0:
                 fill_cells_before(self, n_steps + self.m)
             arrive_everywhere(self, n_steps + self.m, self.incoming)
             arrive_everywhere(self, n_steps + self.m, self.outgoing)
-            arrive_everywhere(self, n_steps + self.m, self.mirror)
-            copy_mirror(self)
+            arrive_everywhere(self, n_steps + self.m, self.adaptive)
+            copy_weights(self)
 
 
 include "steps.pxi"

@@ -65,17 +65,22 @@ cdef void sum_psi(Engine engine, int64_t t, int64_t row) noexcept nogil:
 
 
 cdef void follow(Engine engine, int64_t t) noexcept nogil:
-    """Repeat the learning of readout synapses from this rank's neurons and copy their weights into the feedback."""
-    if engine.learns and engine.feedback.mirrored.shape[0] > 0:
-        deliver_all(engine, t, engine.mirror, engine.feedback.nowhere)
-        copy_mirror(engine)
+    """Let adaptive feedback learn; copy its weights, and those of readout synapses, into the feedback."""
+    if engine.learns:
+        deliver_all(engine, t, engine.adaptive, engine.feedback.nowhere)
+        copy_weights(engine)
 
 
-cdef void copy_mirror(Engine engine) noexcept nogil:
+cdef void copy_weights(Engine engine) noexcept nogil:
+    copy_followed(engine.outgoing.weight, engine.feedback.symmetric, engine.feedback.weight)
+    copy_followed(engine.adaptive.weight, engine.feedback.adaptive, engine.feedback.weight)
+
+
+cdef void copy_followed(const real[::1] weight, const int64_t[::1] place, real[::1] feedback) noexcept nogil:
     cdef int64_t k
-    for k in range(engine.feedback.mirrored.shape[0]):
-        if engine.feedback.mirrored[k] >= 0:
-            engine.feedback.weight[engine.feedback.mirrored[k]] = engine.mirror.weight[k]
+    for k in range(place.shape[0]):
+        if place[k] >= 0:
+            feedback[place[k]] = weight[k]
 
 
 cdef void find_errors(Engine engine, int64_t t) noexcept nogil:

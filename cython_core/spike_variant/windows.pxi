@@ -201,7 +201,7 @@ cdef void work_readout(
     cdef Adam adam = adam_of(rows, b)
     for i in range(n):
         for k in range(start, stop):
-            error = engine.histories.error_ring[seen, rows.first_error + rows.target[k]]
+            error = engine.histories.error_ring[seen, rows.target[k]]
             if engine.online.in_use:
                 rows.C[k] -= engine.online.delta[seen] * rows.h[k]
                 rows.h[k] = engine.online.discount[seen] * rows.h[k] + error * traces[i]
@@ -224,7 +224,7 @@ cdef void sum_readout(
         zbar = rows.constants[b, ALPHA] * rows.Z[row]
         high, low = (last - 1) % length, (u + length - 1) % length
         for k in range(start, stop):
-            column = rows.first_error + rows.target[k]
+            column = rows.target[k]
             before = engine.histories.error_sums[low, column] if place > 0 else 0.0
             rows.C[k] -= zbar / engine.histories.out_powers[place] * (
                 engine.histories.error_sums[high, column] - before

@@ -147,8 +147,7 @@ class Engine(ABC):
         self.n = n_steps
         self.constants = network.readout_constants()
         self.round_steps = self._round_length()
-        n_own = network.readouts[1] - network.readouts[0]
-        self.y, self.arriving_out = np.full(n_own, self.constants["V_init"]), np.zeros(n_own)
+        self.y = np.full(network.n_readouts, self.constants["V_init"])
         delays = [item.delay_range[1] for item in network.model.projections if item.pre.role == "current"]
         # currents injected in samples before, by the step of the next sample that takes them
         self.carried = np.zeros((max(delays, default=1), self.n_neurons), self.real)
@@ -160,15 +159,22 @@ class Engine(ABC):
         longest = self.network.model.min_delay(*self.exchanging) or self.n_steps
         return min(self.settings.round_steps or longest, longest)
 
+    @property
+    def _is_alone(self) -> bool:
+        """Whether there is no rank to wait for: readouts then advance in the step itself."""
+        return self.exchange.size == 1 and not self.settings.round_steps
+
     @abstractmethod
     def bind(self) -> None:
         """Collective: connect the ranks. The constructor is not collective: a rank may fail in it alone."""
 
     def _open(self, length: int) -> Channel:
-        """Collective: allocate logs of `length` steps and signals, and connect the ranks."""
+        """Collective: allocate logs of `length` steps, sums and signals, and connect the ranks."""
         network, model = self.network, self.network.model
         expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
-        terms = Terms(network.n_recurrent, length, self.n_steps, network.n_readouts, expected, network.n_sharing)
+        alone = self.exchange.size == 1 and not self.settings.round_steps  # then readouts advance in the step itself
+        sizes = network.n_recurrent, length, self.n_steps, network.n_readouts
+        terms = Terms(*sizes, expected, network.n_sharing, 1 if alone else self.round_steps)
         channel = self.exchange.open(terms, network.sources)
         self.signal = channel.signal
         return channel
@@ -308,8 +314,13 @@ class Engine(ABC):
         """Update rows and learning-signal weights after the arrays of `state()` were filled."""
         for item in self.plastic:
             item.restore()
-        if self.network.mirror:
-            self.network.mirror.follow()
+        self.network.following.follow()
+
+    def _load_readouts(self, shared: dict[str, np.ndarray]) -> None:
+        """Load the voltages of the readouts from the shared arrays of a state."""
+        if shared["y"].shape != self.y.shape:
+            raise InputError("the voltages of the readouts are not those of this network")
+        self.y[:] = shared["y"]
 
     @property
     @abstractmethod

@@ -50,10 +50,10 @@ class Interval(Engine):
     """Engine of the interval variant: runs samples of `n_steps` on this rank's share of a network.
 
     Contract of `run`, in this order for every round [t, t + D), D the min-delay between neurons:
-    deliver and advance read the log before t; ranks meet, which completes the log up to t + D and the readouts'
-    signals of the round before; readouts then take the spikes of [t, t + D). After the last round ranks meet once more
-    for the last signals. All of this is one call of the kernel. Sweep and credit need the whole log and all errors;
-    weights change only after credit.
+    deliver and advance read the log before t, and each rank adds up what its neurons' spikes bring to the readouts;
+    ranks meet, which completes the log up to t + D and these sums; every rank then advances all readouts by them. All
+    of this is one call of the kernel. Sweep and credit need the whole log and all errors; weights change only after
+    credit.
     """
 
     settings_type = IntervalSettings
@@ -90,7 +90,7 @@ class Interval(Engine):
             ),
             readouts=kernel.Readouts(
                 {name: constants[name] for name in ("alpha", "zeta", "drive", "V_min")}
-                | {"y": self.y, "arriving": self.arriving_out}
+                | {"y": self.y, "arriving": np.zeros_like(self.y)}
             ),
             incoming=incoming,
             outgoing=outgoing,
@@ -103,7 +103,7 @@ class Interval(Engine):
         """Collective: allocate logs and signals, and connect the ranks."""
         channel = self.channel = self._open(self.n_steps)
         self.forward.channel = self.kernel.Channel(
-            {"own": channel.own, "heard": channel.heard, "own_signal": channel.own_signal}
+            {name: getattr(channel, name) for name in ("own", "heard", "sums", "signal")}
         )
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
@@ -173,7 +173,7 @@ class Interval(Engine):
             self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
             local = self.local.signal
-            self.gradient.collect(sample.inputs, channel.heard, error, local, psi, self.neurons["n_spikes"])
+            self.gradient.collect(sample.inputs, channel, error, local, psi, self.neurons["n_spikes"])
         self.n_samples += 1
         return error, loss
 
@@ -191,14 +191,13 @@ class Interval(Engine):
         """
         self.begin(inputs, currents, reset=False)
         self.advance(0, neuron_steps)
-        self.channel.silence(neuron_steps)
-        self.forward.read(self.channel.meeting, neuron_steps, readout_steps)
+        self.forward.read(neuron_steps, readout_steps)
         self._carry(self._by_step, neuron_steps)
         self.n_samples += 1
 
     def optimize(self) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned."""
-        self.gradient.optimize(self.channel.heard, self.exchange.replicas)
+        self.gradient.optimize(self.exchange.replicas)
         self._listen(any(item.rewiring is not None and len(item.rewiring.latest) for item in self.plastic))
 
     def _listen(self, moved: bool) -> None:
@@ -234,7 +233,7 @@ class Interval(Engine):
     def state(self) -> State:
         """Return all that the next interval reads, between iterations, when no gradient is collected."""
         state = self.state_of_cells()
-        for kind, items in (("table", self.plastic), ("mirror", self.gradient.mirrored)):
+        for kind, items in (("table", self.plastic), ("adaptive", self.gradient.adaptive)):
             for item in items:
                 state.add_synapses(kind, item.table, item.span, **item.arrays())
         return state
@@ -243,13 +242,14 @@ class Interval(Engine):
         """Return what a sample changes before it changes weights: numbers, neurons and readouts of `state`."""
         state = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in self.plastic}})
         state.neurons = {name: self.neurons[name] for name in CHAINED} | {"carried": self._carried_state()}
-        state.readouts = {"y": self.y}
+        state.shared = {"y": self.y}
         return state
 
     def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
-        """Load the numbers of a state; the arrays of `state()` are filled next."""
+        """Load the numbers and readouts of a state; the arrays of `state()` are filled next."""
+        self._load_readouts(shared)
         self.n_samples, self.gradient.n_collected = int(numbers["n_samples"]), 0
-        for item in (*self.plastic, *self.gradient.mirrored):
+        for item in (*self.plastic, *self.gradient.adaptive):
             item.load_numbers(numbers["plastic"][item.name])
 
     def watched(self) -> dict[str, np.ndarray]:

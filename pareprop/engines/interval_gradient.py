@@ -10,6 +10,7 @@ from ..arrays import aligned
 from ..errors import InputError
 from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
+from ..parallel.channel import Channel
 from ..parallel.replicas import Replicas, TreeSum
 from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
@@ -37,8 +38,8 @@ class IntervalGradient:
 
     Attributes
     ----------
-    plastic, mirrored : list of Plastic
-        Plastic projections of this rank, and the readout projections that its feedback copies.
+    plastic, adaptive : list of Plastic
+        Plastic projections of this rank, and adaptive feedback, by the readout projections that it learns with.
     sums : TreeSum
         Sums of the gradients of all tables.
     n_collected : int
@@ -66,13 +67,12 @@ class IntervalGradient:
             self._kappa = model.local.constants(model.dt_ms)[0]
             if network.n_readouts and constants["alpha"] != self._kappa:
                 raise InputError(f"local readouts '{model.local.name}': tau_m must be that of the other readouts")
-        copies = (network.mirror.table,) if network.mirror else ()
         tables = (network.incoming, network.outgoing)
-        self._tables = (*tables, *copies)
+        self._tables = (*tables, network.following.adaptive)
         rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
         self._direct = all(rule.accumulates and rule.batch_size == 1 for rule in rules)
         self._pending: list[tuple] = []
-        self.mirrored = [item for table in copies for item in plastic(table, model.optimizer, seed=model.seed)]
+        self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
@@ -99,7 +99,7 @@ class IntervalGradient:
         return bool(self._pending)
 
     def collect(
-        self, inputs: SpikeLog, spikes: SegmentedLog, error: np.ndarray, local: np.ndarray, psi: np.ndarray,
+        self, inputs: SpikeLog, channel: Channel, error: np.ndarray, local: np.ndarray, psi: np.ndarray,
         n_spikes: np.ndarray,
     ) -> None:  # fmt: skip
         """Add the gradient of one interval to the batch.
@@ -108,8 +108,8 @@ class IntervalGradient:
         ----------
         inputs : SpikeLog
             Spikes of the inputs in the interval.
-        spikes : SegmentedLog
-            Spikes of the neurons that this rank listens to in the interval.
+        channel : Channel
+            Holds the spikes of the neurons that this rank listens to in the interval, and of its own.
         error : np.ndarray
             float64 (n_steps, n_readouts), error signals.
         local : np.ndarray
@@ -131,15 +131,14 @@ class IntervalGradient:
                 rate.astype(self._real, copy=False), *self._scratch, psi,
             )  # fmt: skip
             # a source that spikes twice in a step counts once, as in NEST
-            parts = [(network.incoming, inputs.without_repeats(), psi, False)]
-            parts.append((network.outgoing, EMPTY, self._sweep(error[:, slice(*network.readouts)]), True))
-            if network.mirror:
-                parts.append((network.mirror.table, EMPTY, self._sweep(error), True))
+            parts = [(network.incoming, inputs.without_repeats(), channel.heard, psi, False)]
+            own, swept = SegmentedLog([channel.own]), self._sweep(error)
+            parts += [(table, EMPTY, own, swept, True) for table in self._tables[1:]]
         if self._direct:
             self._pending = parts
         else:
             arrays = self.arrays
-            self._credit(parts, spikes, lambda table: (np.ones(len(table.blocks)), arrays[id(table)]))
+            self._credit(parts, lambda table: (np.ones(len(table.blocks)), arrays[id(table)]))
         self.n_collected += 1
 
     def _sweep(self, error: np.ndarray) -> np.ndarray:
@@ -148,12 +147,10 @@ class IntervalGradient:
         self._kernel.sweep_readouts(self._kappa, self._zeta, error)
         return error.astype(self._real, copy=False)
 
-    def _credit(
-        self, parts: list[tuple], spikes: SegmentedLog, into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]
-    ) -> None:
+    def _credit(self, parts: list[tuple], into: Callable[[SynapseTable], tuple[np.ndarray, np.ndarray]]) -> None:
         """Add the coefficients of all arrivals, times a factor for each block, to an array of the table's synapses."""
         with self.timers.phase("credit"):
-            for table, sources, coefficient, same_step in parts:
+            for table, sources, spikes, coefficient, same_step in parts:
                 needed = self._kernel.scratch_size(same_step, table.blocks, sources, spikes, coefficient)
                 if needed > len(self._links):
                     self._links = np.zeros(int(1.25 * needed), np.int64)
@@ -162,13 +159,11 @@ class IntervalGradient:
                     self._links,
                 )  # fmt: skip
 
-    def optimize(self, spikes: SegmentedLog, replicas: Replicas) -> None:
+    def optimize(self, replicas: Replicas) -> None:
         """Collective: step all optimizers with the mean gradient of the batch; do nothing if no sample learned.
 
         Parameters
         ----------
-        spikes : SegmentedLog
-            Spikes of the last interval that this rank listens to.
         replicas : Replicas
             Groups of ranks that ran samples of the batch.
         """
@@ -176,23 +171,22 @@ class IntervalGradient:
             return
         divisor = float(self.n_collected) * self.averaged_steps
         etas = {item.name: item.eta for item in self.plastic}
-        for item in (*self.plastic, *self.mirrored):
+        for item in (*self.plastic, *self.adaptive):
             item.begin_step()
         if self._direct:
-            self._credit(self._pending, spikes, lambda table: (_rates(table, etas, divisor), table.weight))
+            self._credit(self._pending, lambda table: (_rates(table, etas, divisor), table.weight))
             self._pending = []
         with self.timers.phase("communicate"):
             self.sums.total(replicas)
         arrays = self.arrays
         with self.timers.phase("optimize"):
-            for item in (*self.plastic, *self.mirrored):
+            for item in (*self.plastic, *self.adaptive):
                 item.eta = etas[item.name]
                 if self._direct:
                     item.clip()
                 else:
                     item.step(arrays[id(item.table)], divisor)
-            if self.network.mirror:
-                self.network.mirror.follow()
+            self.network.following.follow()
         self.n_collected = 0
 
     @property

@@ -14,7 +14,7 @@ from ..network.local import LocalNetwork
 from ..network.losses import LOSSES, Evaluation
 from ..network.synapse_table import SynapseTable
 from ..parallel.exchange import Exchange
-from ..parallel.spike_log import SpikeLog
+from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from . import spike_rules
 from .base import Engine, Settings
@@ -43,8 +43,9 @@ class Spike(Engine):
 
     Contract of `run`, for every round [t, t + D), D the min-delay of all projections between neurons, to readouts and
     back: in each step learning signals whose errors are known enter the histories, arriving spikes update and pass
-    their synapses, neurons and readouts advance; ranks then meet, which completes the log and the readout signals up
-    to t + D, and every rank derives the same errors. All of this is one call of the kernel per sample.
+    their synapses, neurons advance; ranks then meet, which completes the log up to t + D and the sums of what arrives
+    at the readouts, and every rank advances all readouts and derives the same errors. All of this is one call of the
+    kernel per sample.
     """
 
     settings_type = SpikeSettings
@@ -64,7 +65,7 @@ class Spike(Engine):
         self.time, self.learned, self._last_step = 0, False, 0
         self.memory = SpikeMemory(network, n_steps)
         self.neurons = self.memory.neurons
-        tables = self.memory.tables[:2]  # mirrored synapses learn as those that they copy
+        tables = self.memory.tables[:2]  # adaptive feedback learns as the readout synapses do
         self.plastic = [
             item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False, seed=model.seed)
         ]
@@ -82,8 +83,10 @@ class Spike(Engine):
         """Collective: allocate logs and signals, and connect the ranks."""
         channel = self.channel = self._open(self.memory.length)
         self.kernel.channel = self._kernels.Channel(
-            {name: getattr(channel, name) for name in ("own", "heard", "signal", "own_signal")}
+            {name: getattr(channel, name) for name in ("own", "sums", "signal")}
         )
+        for table, rows in zip(self.memory.tables, self.memory.rows, strict=True):
+            rows.heard = SegmentedLog([channel.own]) if table.by_source else channel.heard
 
     def _bind_kernel(self) -> Any:
         """Return the kernel, bound to the arrays that it works on."""
@@ -95,20 +98,19 @@ class Spike(Engine):
             ),
             readouts=kernels.Readouts(
                 {name: self.constants[name] for name in ("alpha", "drive", "V_min", "E_L")}
-                | {"y": self.y, "arriving": self.arriving_out, "error": self.error,
+                | {"y": self.y, "arriving": np.zeros_like(self.y), "error": self.error,
                    "cross_entropy": self.loss is LOSSES["cross_entropy"]}
             ),
             **dict(zip(KINDS, memory.rows, strict=True)),
             feedback=kernels.Feedback(
                 {name: getattr(network.feedback, name) for name in ("blocks", "row_ptr", "target", "weight")}
-                | {"mirrored": network.mirror.index if network.mirror else np.zeros(0, np.int64),
+                | {"symmetric": network.following.symmetric_place, "adaptive": network.following.adaptive_place,
                    "nowhere": np.zeros(network.n_readouts)}
             ),
             histories=kernels.Histories(memory.kernel_histories(self.constants["alpha"])),
             sums=kernels.Sums(memory.kernel_sums()),
             online=kernels.Online(memory.kernel_online()),
             inputs=memory.inputs, m=memory.m, fold_steps=spike_rules.FOLD_STEPS, lead=self.settings.lead,
-            alone=self.exchange.size == 1 and not self.settings.round_steps,
         )  # fmt: skip
 
     @cached_property
@@ -271,7 +273,7 @@ class Spike(Engine):
         """Return weights after a flush, by `id` of their table: as if every source spiked once more; undo the flush."""
         if not self.learned:
             return {}
-        kept = [*self.memory.snapshot(), (self.arriving_out, self.arriving_out.copy())]
+        kept = self.memory.snapshot()
         self.flush()
         shown = {id(table): table.weight.copy() for table in (*self.memory.tables[:2], self.network.feedback)}
         for array, values in kept:
@@ -301,7 +303,7 @@ class Spike(Engine):
         for item in self._rewired:
             state.add_synapses(KINDS[0], item.table, item.span, **item.rewiring.topology())
         state.neurons |= {"carried": self._carried_state()}
-        state.readouts = {"y": self.y, "arriving_out": self.arriving_out}
+        state.shared |= {"y": self.y}
         return state
 
     def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
@@ -312,6 +314,7 @@ class Spike(Engine):
         InputError
             If the shared arrays don't fit the network, or sums were made in other blocks of steps.
         """
+        self._load_readouts(shared)
         self.memory.load_state(int(numbers["time"]), numbers, shared, self.channel)
         self.time, self.learned = int(numbers["time"]), bool(numbers["learned"])
         self._last_step = self.time

@@ -18,7 +18,7 @@ from . import spike_rules
 from .spike_rules import ERRORS, LOOP, PREFIX, Rules
 from .state import State
 
-KINDS = ("incoming", "outgoing", "mirror")
+KINDS = ("incoming", "outgoing", "adaptive")
 NEURONS = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "kept", "f_av")
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 SUMS = ("A", "D", "A2", "D2")
@@ -46,7 +46,7 @@ class SpikeMemory:
     block, readout_block : int
         Steps of a block of prefix sums of neurons and of errors, 0 without such sums.
     tables : tuple of SynapseTable
-        Incoming, outgoing, mirrored synapses, as `KINDS`.
+        Incoming and outgoing synapses, adaptive feedback, as `KINDS`.
     rules : list of Rules
         Of the tables.
     rows : list
@@ -68,8 +68,7 @@ class SpikeMemory:
         self._kernels, self._real = model.kernels, model.kernels.real
         self.m = spike_rules.lags(model).m
         self.block, self.readout_block = spike_rules.block_length(model), spike_rules.readout_block_length(model)
-        mirror = network.mirror.table if network.mirror else SynapseTable(model, [], 0, 0)
-        self.tables = network.incoming, network.outgoing, mirror
+        self.tables = network.incoming, network.outgoing, network.following.adaptive
         self.rules = [spike_rules.rules(model, table, self.block, self.m) for table in self.tables]
         self.steps_kept = self._longest_kept()
         kappas = {(item.params.kappa, item.params.kappa_reg) for item in model.of_role("recurrent")}
@@ -81,7 +80,6 @@ class SpikeMemory:
         self.inputs = SpikeLog(self.length)
         self.names: list[set[str]] = []
         self.rows = [self._rows(table, rules) for table, rules in zip(self.tables, self.rules, strict=True)]
-        self.rows[1].first_error = network.readouts[0]
         self.online: dict[str, np.ndarray] = {}  # the same on every rank
         self.history = self._histories(n)
 
@@ -119,7 +117,7 @@ class SpikeMemory:
                "first": NOTHING, "rate_since": NOTHING, "rates": np.zeros((0, len(table.blocks))),
                "watch": np.zeros((0, 3), np.int64), "watched": np.zeros((0, 0)),
                "signs": table.row_signs(), "rules": rules.rules, "constants": rules.constants, "books": books,
-               "Z": np.zeros(n_rows), "first_error": 0,
+               "Z": np.zeros(n_rows), "heard": None,
                "counters": np.zeros(n_rows if adam else 0, np.int64),
                "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
                "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 2))}

@@ -6,7 +6,7 @@ An engine (`Interval`, `Spike`) and a `Simulation` have these methods, used betw
 
 `state() -> State`
     Names everything that the next iteration reads and that a newly built engine does not have already. The arrays in
-    `neurons`, `readouts` and `synapses` are the live ones, not copies: a checkpoint reads them, a restart fills them in
+    `neurons` and `synapses` are the live ones, not copies: a checkpoint reads them, a restart fills them in
     place. Arrays that are derived from the model, or overwritten before they are read, do not belong here.
 `load_state(numbers, shared)`
     Loads the two small parts, and gives every array that the next `state()` names its right shape. The arrays of
@@ -15,12 +15,11 @@ An engine (`Interval`, `Spike`) and a `Simulation` have these methods, used betw
 `refresh()`
     Called last, by engines only: updates all that is derived from the arrays.
 
-Seven kinds of parts, by owner:
+Six kinds of parts, by owner:
 
 `numbers`   the same on all ranks, as JSON: counters, learning rates, time
-`shared`    arrays that are the same on all ranks, of any shape: spikes in flight, errors of all readouts
+`shared`    arrays that are the same on all ranks, of any shape: spikes in flight, readouts, their errors
 `neurons`   last axis = this rank's recurrent neurons (rings are (length, n)); kept by id of the neuron
-`readouts`  last axis = this rank's readouts
 `rows`      first axis = the rows (source and delay) of a table; the same on all ranks that have synapses in a row;
             kept with rows for all sources, 0 where no rank has one
 `spikes`    logs of spikes in flight, of which each rank knows those of its own neurons at least; kept as `shared`
@@ -49,14 +48,13 @@ class State:
 
     Attributes
     ----------
-    numbers, shared, neurons, readouts, rows, synapses, spikes : dict
-        Name to part, of the seven kinds of the contract above.
+    numbers, shared, neurons, rows, synapses, spikes : dict
+        Name to part, of the six kinds of the contract above.
     """
 
     numbers: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, np.ndarray] = field(default_factory=dict)
     neurons: dict[str, np.ndarray] = field(default_factory=dict)
-    readouts: dict[str, np.ndarray] = field(default_factory=dict)
     rows: dict[str, tuple[SynapseTable, np.ndarray]] = field(default_factory=dict)
     synapses: dict[str, tuple[SynapseTable, ProjectionSlice, np.ndarray]] = field(default_factory=dict)
     spikes: dict[str, Callable[[], SpikeLog]] = field(default_factory=dict)  # return the own neurons' log, by id
@@ -86,7 +84,6 @@ class State:
 
     def arrays(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the name of each array of this rank, and the array."""
-        for kind in ("neurons", "readouts"):
-            yield from getattr(self, kind).items()
+        yield from self.neurons.items()
         for name, (_, _, array) in self.synapses.items():
             yield name, array

@@ -181,7 +181,10 @@ class Clock:
         which = np.repeat(np.arange(len(bundles)), [len(p) for _, p in bundles])
         place = np.concatenate([p for _, p in bundles])
         target = np.searchsorted(self._ids(span.projection.post), target)
-        mine = np.flatnonzero((target >= span.targets[0]) & (target < span.targets[1]))
+        here = (target >= span.targets[0]) & (target < span.targets[1])
+        if table.by_source:
+            here &= np.isin(source, self._ids(span.projection.pre)[span.sources])
+        mine = np.flatnonzero(here)
         order = mine[np.lexsort((delay[mine], source[mine], target[mine]))]
         parts = list(table.yield_places(span))
         local = np.concatenate([part[0] for part in parts]) if parts else np.zeros(0, np.int64)

@@ -27,6 +27,8 @@ class Block:
         Half-open range of its targets on this rank, ids in the population.
     base : int
         Local index of the first of them.
+    sources : tuple of int
+        Half-open range of the sources that have rows, ids in the population.
 
     Attributes
     ----------
@@ -38,18 +40,26 @@ class Block:
         Whether no target has itself as a source.
     """
 
-    def __init__(self, projection: Projection, targets: tuple[int, int], base: int) -> None:
+    def __init__(self, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]) -> None:
         self.projection = projection
         self.targets = targets
         self.base = base
+        self.sources = sources
         self.leaves_out_self = projection.pre == projection.post and not projection.allow_autapses
+
+    @property
+    def n_sources(self) -> int:
+        """Number of rows for each delay."""
+        return self.sources[1] - self.sources[0]
 
 
 class _RuledBlock(Block):
     """Synapses that a rule draws, twice with the same numbers: once to count, once to write."""
 
-    def __init__(self, model: Model, projection: Projection, targets: tuple[int, int], base: int) -> None:
-        super().__init__(projection, targets, base)
+    def __init__(
+        self, model: Model, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]
+    ) -> None:
+        super().__init__(projection, targets, base, sources)
         low, high = projection.delay
         self.delays = np.arange(low, high + 1)
         rule = RULES[projection.rule]
@@ -61,11 +71,11 @@ class _RuledBlock(Block):
             [rng.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")],
             np.arange(n_shuffled, dtype=np.uint32),
         )  # fmt: skip
-        self.counts = np.zeros((len(self.delays), projection.pre.size), np.int64)
-        self._drawing.count(*targets, self.counts)
+        self.counts = np.zeros((len(self.delays), self.n_sources), np.int64)
+        self._drawing.count(*targets, self.counts, sources[0])
 
     def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
-        self._drawing.fill(*self.targets, self.base, starts.copy(), target, weight)
+        self._drawing.fill(*self.targets, self.base, starts.copy(), target, weight, self.sources[0])
 
 
 def _numbers(weight: Constant | Normal | Uniform) -> tuple[int, float, float]:
@@ -80,18 +90,18 @@ def _numbers(weight: Constant | Normal | Uniform) -> tuple[int, float, float]:
 class _ExplicitBlock(Block):
     """Synapses given as arrays, of which this rank takes those onto its own targets."""
 
-    def __init__(self, projection: Projection, targets: tuple[int, int], base: int) -> None:
-        super().__init__(projection, targets, base)
+    def __init__(self, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]) -> None:
+        super().__init__(projection, targets, base, sources)
         same = projection.pre == projection.post
         self.leaves_out_self = same and not np.any(projection.source == projection.target)
         self.delays = np.unique(projection.delay) if len(projection.delay) else np.array([1])
-        mine = np.flatnonzero((projection.target >= targets[0]) & (projection.target < targets[1]))
+        mine = np.flatnonzero(_lies_in(projection.target, targets) & _lies_in(projection.source, sources))
         kind = np.searchsorted(self.delays, projection.delay[mine])
         self._order = mine[np.lexsort((projection.target[mine], projection.source[mine], kind))]
-        n_sources = projection.pre.size
+        n_sources = self.n_sources
         self.counts = np.bincount(
-            kind * n_sources + projection.source[mine], minlength=len(self.delays) * n_sources
-        ).reshape(-1, n_sources)
+            kind * n_sources + projection.source[mine] - sources[0], minlength=len(self.delays) * n_sources
+        ).reshape(len(self.delays), n_sources)
 
     def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
         start = starts.ravel()[0] if starts.size else 0
@@ -103,29 +113,33 @@ class _ExplicitBlock(Block):
 class _StreamedBlock(Block):
     """Synapses that come in pieces, once to count and once to write; rows are sorted by target, then as they came."""
 
-    def __init__(self, model: Model, projection: Projection, targets: tuple[int, int], base: int) -> None:
-        super().__init__(projection, targets, base)
+    def __init__(
+        self, model: Model, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]
+    ) -> None:
+        super().__init__(projection, targets, base, sources)
         low, high = projection.delay_range
         self.delays = np.arange(low, high + 1) if projection.is_drawn else projection.delay
         self._seed = model.seed
-        n_sources = projection.pre.size
-        counts = np.zeros(len(self.delays) * n_sources, np.int64)
+        counts = np.zeros(len(self.delays) * self.n_sources, np.int64)
         for piece in self._pieces(False):
             counts += np.bincount(self._rows(piece), minlength=len(counts))
-        self.counts = counts.reshape(-1, n_sources)
+        self.counts = counts.reshape(len(self.delays), self.n_sources)
 
     def _pieces(self, weights: bool) -> Iterator[Piece]:
-        return RULES[self.projection.rule].pieces(self._seed, self.projection, *self.targets, weights)
+        signs = self.projection.signs
+        for piece in RULES[self.projection.rule].pieces(self._seed, self.projection, *self.targets, weights):
+            if weights and signs is not None and not self.projection.is_drawn:
+                check_weights(signs, piece.source, piece.weight, f"projection '{self.projection.name}'")
+            mine = _lies_in(piece.source, self.sources)
+            yield piece if mine.all() else Piece(*(array[mine] for array in vars(piece).values()))
 
     def _rows(self, piece: Piece) -> np.ndarray:
-        return np.searchsorted(self.delays, piece.delay) * self.projection.pre.size + piece.source
+        return np.searchsorted(self.delays, piece.delay) * self.n_sources + piece.source - self.sources[0]
 
     def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
-        cursor, signs = starts.ravel().copy(), self.projection.signs
+        cursor = starts.ravel().copy()
         first = int(cursor[0]) if len(cursor) else 0
         for piece in self._pieces(True):
-            if signs is not None and not self.projection.is_drawn:
-                check_weights(signs, piece.source, piece.weight, f"projection '{self.projection.name}'")
             row = self._rows(piece)
             order = np.argsort(row, kind="stable")
             row = row[order]
@@ -148,7 +162,13 @@ class _StreamedBlock(Block):
             target[mine], weight[mine] = target[mine][order], weight[mine][order]
 
 
-def draft_block(model: Model, projection: Projection, first: int, last: int) -> Block:
+def _lies_in(ids: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:
+    return (ids >= bounds[0]) & (ids < bounds[1])
+
+
+def draft_block(
+    model: Model, projection: Projection, first: int, last: int, sources: tuple[int, int] | None = None
+) -> Block:
     """Draft the synapses of a projection onto its targets on this rank.
 
     Rows are not cut into tiles of targets: memory gives long rows faster than caches lose by wide ones (the loops
@@ -162,6 +182,8 @@ def draft_block(model: Model, projection: Projection, first: int, last: int) -> 
         The rule.
     first, last : int
         Half-open range of this rank's cells of the targets' role.
+    sources : tuple of int or None
+        Half-open range of this rank's cells of the sources' role, if it takes the synapses of these alone.
 
     Returns
     -------
@@ -172,7 +194,11 @@ def draft_block(model: Model, projection: Projection, first: int, last: int) -> 
     low, high = overlap(first, last, offset, offset + projection.post.size)
     base = low - first if high > low else 0
     targets = (low - offset, high - offset) if high > low else (0, 0)
+    taken = 0, projection.pre.size
+    if sources is not None:
+        offset = model.offset(projection.pre)
+        taken = tuple(int(bound) for bound in np.clip(np.array(sources) - offset, 0, projection.pre.size))
     if projection.source is not None:
-        return _ExplicitBlock(projection, targets, base)
+        return _ExplicitBlock(projection, targets, base, taken)
     kind = _StreamedBlock if RULES[projection.rule].streamed else _RuledBlock
-    return kind(model, projection, targets, base)
+    return kind(model, projection, targets, base, taken)

@@ -1,7 +1,7 @@
 """Feedback weights that follow the readout weights (symmetric) or learn like them (adaptive).
 
-Every rank repeats the learning of the readout synapses of its own neurons: spikes, errors and rules are the same, so
-are the bits, and no weight ever travels. Adaptive feedback starts from its own draws. Bellec et al. 2020, Methods.
+The readout synapses of a neuron live on its rank, as the feedback onto it does, so no weight ever travels. Adaptive
+feedback starts from its own draws, and learns from the same spikes and errors. Bellec et al. 2020, Methods.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import numpy as np
 from ..errors import InputError
 from .connectivity import Projection
 from .model import Model
-from .synapse_table import SynapseTable
+from .synapse_table import ProjectionSlice, SynapseTable
 
 
-class FeedbackMirror:
-    """Copies of the readout synapses from this rank's neurons, where a learning-signal connection needs them.
+class FollowingFeedback:
+    """The feedback of this rank's neurons that follows their readout synapses, or learns as these do.
 
     Parameters
     ----------
@@ -25,13 +25,16 @@ class FeedbackMirror:
         Half-open range of this rank's neurons.
     feedback : SynapseTable
         Learning-signal connections, whose weights are kept up to date.
+    outgoing : SynapseTable
+        Readout synapses of this rank's neurons.
 
     Attributes
     ----------
-    table : SynapseTable
-        Mirrored synapses onto all readouts, with rows for this rank's neurons only.
-    index : np.ndarray
-        int64 (n,), synapse of `feedback` for each mirrored one, -1 where it has no partner.
+    adaptive : SynapseTable
+        Weights of adaptive feedback, laid out as the readout synapses are that they learn with.
+    symmetric_place, adaptive_place : np.ndarray
+        int64 (n,), synapse of `feedback` for each one of `outgoing` and `adaptive`, -1 where it has no partner; (0,)
+        where no feedback is of that kind.
 
     Raises
     ------
@@ -39,56 +42,57 @@ class FeedbackMirror:
         If a learning-signal connection has not exactly one projection to follow.
     """
 
-    def __init__(self, model: Model, neurons: tuple[int, int], feedback: SynapseTable) -> None:
-        followed = [item for item in model.projections if item.feedback in ("symmetric", "adaptive")]
-        partners = [_partners(model, item) for item in followed]
-        self.table = SynapseTable(model, [item for group in partners for item in group], 0, model.size("readout"))
-        self.table.restrict(*neurons)
-        self.feedback = feedback
-        self.index = np.full(len(self.table.weight), -1, np.int64)
-        for projection, group in zip(followed, partners, strict=True):
-            self._link(projection, group)
+    def __init__(self, model: Model, neurons: tuple[int, int], feedback: SynapseTable, outgoing: SynapseTable) -> None:
+        partners = {
+            kind: [(item, _partner(model, item)) for item in model.projections if item.feedback == kind]
+            for kind in ("symmetric", "adaptive")
+        }
+        learning = [partner for _, partner in partners["adaptive"]]
+        self.adaptive = SynapseTable(model, learning, 0, model.size("readout"), sources=neurons)
+        self.feedback, self._outgoing = feedback, outgoing
+        self.symmetric_place, self.adaptive_place = (
+            np.full(len(table.weight) if found else 0, -1, np.int64)
+            for table, found in zip((outgoing, self.adaptive), partners.values(), strict=True)
+        )
+        for projection, partner in partners["symmetric"]:
+            span = self._link(projection, partner, outgoing, self.symmetric_place)
+            feedback.weight[span.first : span.last] = 0.0
+        for projection, partner in partners["adaptive"]:
+            self._link(projection, partner, self.adaptive, self.adaptive_place)
+        linked = self.adaptive_place >= 0
+        self.adaptive.weight[linked] = feedback.weight[self.adaptive_place[linked]]
         self.follow()
 
-    def _link(self, projection: Projection, group: list[Projection]) -> None:
-        """Find the partners of one learning-signal connection and start it or its mirror."""
+    def _link(
+        self, projection: Projection, partner: Projection, table: SynapseTable, place: np.ndarray
+    ) -> ProjectionSlice:
+        """Find the places of one learning-signal connection in `feedback`, and return the whole of it."""
         back = next(span for span in self.feedback.spans if span.projection is projection)
         there = np.concatenate([np.stack((s, t, i)) for s, t, _, i in self.feedback.chunks(back)], axis=1)
         key = there[0] * projection.post.size + there[1]
         order = np.argsort(key)
-        if projection.feedback == "symmetric":
-            self.feedback.weight[back.first : back.last] = 0.0
-        for span in self.table.spans:
-            if not any(span.projection is item for item in group):
-                continue
-            for source, target, _, index in self.table.chunks(span):
-                partner_key = target * projection.post.size + source
-                place = np.minimum(np.searchsorted(key, partner_key, sorter=order), max(len(key) - 1, 0))
-                has_partner = key[order[place]] == partner_key if len(key) else np.zeros(len(partner_key), bool)
-                self.index[index[has_partner]] = there[2][order[place[has_partner]]]
-                if projection.feedback == "adaptive":
-                    self.table.weight[index[has_partner]] = self.feedback.weight[self.index[index[has_partner]]]
+        (span,) = (span for span in table.spans if span.projection is partner)
+        for source, target, _, index in table.chunks(span):
+            wanted = target * projection.post.size + source
+            nearest = np.minimum(np.searchsorted(key, wanted, sorter=order), max(len(key) - 1, 0))
+            found = key[order[nearest]] == wanted if len(key) else np.zeros(len(wanted), bool)
+            place[index[found]] = there[2][order[nearest[found]]]
+        return back
 
     def follow(self) -> None:
-        """Copy the mirrored weights into the learning-signal connections."""
-        linked = self.index >= 0
-        self.feedback.weight[self.index[linked]] = self.table.weight[linked]
+        """Copy the weights that are followed into the learning-signal connections."""
+        for table, place in ((self._outgoing, self.symmetric_place), (self.adaptive, self.adaptive_place)):
+            linked = np.flatnonzero(place >= 0)
+            self.feedback.weight[place[linked]] = table.weight[linked]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the copies."""
-        return self.table.nbytes + self.index.nbytes
+        """Bytes of adaptive weights and of places."""
+        return self.adaptive.nbytes + self.symmetric_place.nbytes + self.adaptive_place.nbytes
 
 
-def mirror(model: Model, neurons: tuple[int, int], feedback: SynapseTable) -> FeedbackMirror | None:
-    """Return the mirror of a rank, None if all feedback is random and fixed; arguments as for `FeedbackMirror`."""
-    if all(item.feedback in ("", "random") for item in model.projections):
-        return None
-    return FeedbackMirror(model, neurons, feedback)
-
-
-def _partners(model: Model, projection: Projection) -> list[Projection]:
-    """Return the readout projections that run the other way.
+def _partner(model: Model, projection: Projection) -> Projection:
+    """Return the readout projection that runs the other way.
 
     Raises
     ------
@@ -103,4 +107,4 @@ def _partners(model: Model, projection: Projection) -> list[Projection]:
             f"projection '{projection.name}': feedback = '{projection.feedback}' needs exactly one projection from "
             f"'{pre.name}' to '{post.name}' and one that follows it, there are {len(partners)} and {len(twins)}"
         )
-    return partners
+    return partners[0]

@@ -45,6 +45,13 @@ def _parts(model: Model, n_steps: int, rank: int, size: int) -> Iterator[tuple[i
     if model.local:
         yield (last - first) * n_steps * SINGLE, f"signals of local readouts of {last - first} neurons"
     for projection in model.projections:
+        if projection.is_drawn and projection.post.role == "readout":  # on the ranks of their sources
+            first, last = block(projection.pre.size, n_sharing, rank)
+            n_bytes = int(RULES[projection.rule].indegree(projection) * projection.post.size / n_sharing) * SYNAPSE
+            yield n_bytes, f"projection '{projection.name}' ({_words(projection, projection.post.size)})"
+            n_rows = (projection.delay_range[1] - projection.delay_range[0] + 1) * (last - first)
+            yield n_rows * ROW, f"projection '{projection.name}', rows of {last - first} sources,"
+            continue
         # about; populations lie somewhere in a rank's block
         first, last = block(projection.post.size, n_sharing if projection.post.role == "recurrent" else size, rank)
         if projection.is_drawn:

@@ -9,12 +9,12 @@ import numpy as np
 from .. import elementary, rng
 from ..arrays import aligned_copy
 from ..errors import InputError
-from ..kernels import layout
+from ..kernels import layout, readout_sums
 from ..parallel.messages import Sources
 from ..parallel.partition import block, overlap
 from . import rewire
 from .connectivity import Population
-from .feedback import mirror
+from .feedback import FollowingFeedback
 from .model import Model
 from .neurons import PLAIN, SURROGATES, VOLTAGES, whole_steps
 from .parameters import Normal, Uniform
@@ -38,20 +38,20 @@ class LocalNetwork:
     ----------
     n_sharing : int
         Number of ranks that have neurons, see `sharing`.
-    neurons, readouts : tuple of int
-        Half-open ranges of this rank's recurrent neurons and readouts.
+    neurons : tuple of int
+        Half-open range of this rank's recurrent neurons. Readouts belong to no rank: every rank advances all.
     incoming : SynapseTable
         Synapses onto the neurons from inputs and neurons.
     outgoing : SynapseTable
-        Synapses onto the readouts.
+        Synapses from the neurons onto the readouts.
     feedback : SynapseTable
         Synapses from readouts onto the neurons.
     currents : SynapseTable
         Synapses from graded sources onto the neurons.
     sources : Sources
         Neurons with targets on this rank; no table has rows for others, whose spikes are not needed.
-    mirror : FeedbackMirror or None
-        Copies of readout synapses that the feedback follows.
+    following : FollowingFeedback
+        Feedback that follows readout synapses.
     cells : dict
         Name to float64 (n_neurons,): parameters of the neurons in units of the kernels, see `_parameters`.
     pieces : np.ndarray
@@ -73,12 +73,13 @@ class LocalNetwork:
             raise InputError("the model has no recurrent neurons")
         self.n_sharing = count_sharing(model, size)
         self.neurons = block(self.n_recurrent, self.n_sharing, rank)
-        self.readouts = block(self.n_readouts, size, rank)
         self.incoming = SynapseTable(model, self._projections(("input", "recurrent"), "recurrent"), *self.neurons)
-        self.outgoing = SynapseTable(model, self._projections(("recurrent",), "readout"), *self.readouts)
+        onto_readouts = self._projections(("recurrent",), "readout")
+        self.outgoing = SynapseTable(model, onto_readouts, 0, self.n_readouts, sources=self.neurons)
+        require_summable(self.outgoing)
         self.feedback = SynapseTable(model, self._projections(("readout",), "recurrent"), *self.neurons)
         self.currents = SynapseTable(model, self._projections(("current",), "recurrent"), *self.neurons)
-        self.mirror = mirror(model, self.neurons, self.feedback)
+        self.following = FollowingFeedback(model, self.neurons, self.feedback, self.outgoing)
         self.sources = self._compact()
         for span in self.incoming.spans:
             if span.projection.rewire:
@@ -86,23 +87,21 @@ class LocalNetwork:
         self._build_cells()
 
     def _compact(self) -> Sources:
-        """Leave out of the tables the neurons without targets on this rank, unless they are few."""
-        tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
+        """Leave out of the table the neurons without targets on this rank, unless they are few."""
+        table = self.incoming
         heard = self.list_heard()
         rewired = any(item.rewire and item.pre.role == "recurrent" for item in self.model.projections)
         whole = rewired or len(heard) > ALMOST_ALL * self.n_recurrent  # any neuron may come to have a target here
         listed = np.arange(self.n_recurrent) if whole else heard
-        for table in tables:
-            if not whole or any(span.first == span.last for span in table.spans):
-                table.compact(listed)
+        if not whole or any(span.first == span.last for span in table.spans):
+            table.compact(listed)
         # the spike variant notes arrivals also where there is no synapse yet
         moves = rewired and self.model.variant == "interval"
         return Sources(self.n_recurrent, None if whole else heard, heard if moves else None)
 
     def list_heard(self) -> np.ndarray:
         """Return the neurons with targets on this rank, and its own, int64 ascending; before rows are left out."""
-        tables = [self.incoming, self.outgoing, *([self.mirror.table] if self.mirror else [])]
-        return np.unique(np.concatenate([np.arange(*self.neurons), *(table.list_used_neurons() for table in tables)]))
+        return np.union1d(np.arange(*self.neurons), self.incoming.list_used_neurons())
 
     def _projections(self, pre: tuple[str, ...], post: str) -> list:
         return [item for item in self.model.projections if item.pre.role in pre and item.post.role == post]
@@ -202,8 +201,19 @@ class LocalNetwork:
     def nbytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind."""
         memory = {name: table.nbytes for name, table in self.tables().items()}
-        memory["mirror"] = self.mirror.nbytes if self.mirror else 0
+        memory["mirror"] = self.following.nbytes  # a name that readers of benchmarks know
         return memory | {"neurons": sum(array.nbytes for array in self.cells.values())}
+
+
+def require_summable(table: SynapseTable) -> None:
+    """Raise `InputError` if a weight onto a readout is too large for exact sums."""
+    for span in table.spans:
+        weight = table.weight[span.first : span.last]
+        for worst in weight[~(np.abs(weight) < readout_sums.LARGEST)][:1]:
+            raise InputError(
+                f"projection '{span.projection.name}': weight = {worst:.9g} must be below "
+                f"{readout_sums.LARGEST:.0f} in size, so that readouts can add their weights up exactly"
+            )
 
 
 def cell_values(model: Model, population: Population, name: str, value: Any, low: int, high: int) -> np.ndarray:

@@ -50,7 +50,7 @@ def with_own_edges(model: Model, comm: Any, chunk: int = CHUNK) -> Model:
 
 def _own(model: Model, projection: Projection, comm: Any, chunk: int) -> Projection:
     edges = projection.edges
-    if edges is None or edges.index or not edges.n_edges:
+    if edges is None or edges.index or not edges.n_edges or projection.post.role != "recurrent":
         return projection
     n_sharing = count_sharing(model, comm.size)
     bounds = firsts(model.size("recurrent"), comm.size, n_sharing) - model.offset(projection.post)

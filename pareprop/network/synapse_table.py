@@ -81,6 +81,9 @@ class SynapseTable:
         Projections onto populations of one role.
     first, last : int
         Half-open range of this rank's cells of that role.
+    sources : tuple of int or None
+        Half-open range of this rank's cells of the sources' role, where ranks own sources instead of targets: only
+        these have rows, and blocks number them by their ids.
 
     Attributes
     ----------
@@ -95,12 +98,15 @@ class SynapseTable:
     spans : list of ProjectionSlice
         One for each projection.
     by_source : bool
-        Whether ranks own sources instead of targets, see `restrict`.
+        Whether ranks own sources instead of targets.
     """
 
-    def __init__(self, model: Model, projections: list[Projection], first: int, last: int) -> None:
-        self.by_source = False
-        drafts = [draft_block(model, projection, first, last) for projection in projections]
+    def __init__(
+        self, model: Model, projections: list[Projection], first: int, last: int,
+        sources: tuple[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        self.by_source = sources is not None
+        drafts = [draft_block(model, projection, first, last, sources) for projection in projections]
         n_rows = sum(draft.counts.size for draft in drafts)
         self.row_ptr = np.zeros(n_rows + 1, np.int64)
         row = 0
@@ -125,14 +131,15 @@ class SynapseTable:
     def _span(self, draft: Block, row: int) -> ProjectionSlice:
         """Return the place of a projection whose first row is `row`."""
         ends = int(self.row_ptr[row]), int(self.row_ptr[row + draft.counts.size])
-        return ProjectionSlice(draft.projection, *ends, row, draft.delays, draft.targets, draft.base)
+        sources = np.arange(*draft.sources) if self.by_source else None
+        return ProjectionSlice(draft.projection, *ends, row, draft.delays, draft.targets, draft.base, sources)
 
     def _place(self, model: Model, draft: Block, row: int) -> list[list[int]]:
         """Fill the rows of a projection and return its blocks."""
         projection, (low, high) = draft.projection, draft.targets
-        n_sources, n_rows = projection.pre.size, draft.counts.size
+        n_sources, n_rows = draft.n_sources, draft.counts.size
         draft.fill(self.row_ptr[row : row + n_rows].reshape(draft.counts.shape), self.target, self.weight)
-        source = model.offset(projection.pre)
+        source = model.offset(projection.pre) + draft.sources[0]
         hole = model.offset(projection.post) + low if draft.leaves_out_self else layout.NO_HOLE
         blocks = []
         for k, delay in enumerate(draft.delays):
@@ -147,7 +154,7 @@ class SynapseTable:
         """Return whether each source reaches every target of the block once (but itself if the draft leaves it out)."""
         if RULES[draft.projection.rule].reaches_all:
             return len(draft.delays) == 1
-        n, width = draft.projection.pre.size, draft.targets[1] - draft.targets[0]
+        n, width = draft.n_sources, draft.targets[1] - draft.targets[0]
         start, stop = self.row_ptr[row], self.row_ptr[row + n]
         if draft.projection.is_drawn or stop - start != width * (n - draft.leaves_out_self):
             return False
@@ -155,23 +162,6 @@ class SynapseTable:
         ends = self.row_ptr[row + 1 : row + n] - start - 1  # a row may end where the next one starts
         repeated[ends[(ends >= 0) & (ends < len(repeated))]] = False
         return not repeated.any()
-
-    def restrict(self, first: int, last: int) -> None:
-        """Keep only synapses whose sources lie in [first, last) of their role: from then on ranks own sources."""
-        self.by_source = True
-        keep = np.zeros(len(self.row_ptr) - 1, bool)
-        for row, source, sources in self.blocks[:, :3]:
-            low, high = max(first, source), min(last, sources)
-            keep[row + low - source : row + max(high, low) - source] = True
-        lengths = np.diff(self.row_ptr)
-        mine = np.repeat(keep, lengths)
-        self.target, self.weight = self.target[mine], self.weight[mine]
-        self.row_ptr = np.concatenate(([0], np.cumsum(lengths * keep)))
-        ends = [span.rows + len(span.delays) * span.n_sources for span in self.spans]
-        self.spans = [
-            replace(span, first=int(self.row_ptr[span.rows]), last=int(self.row_ptr[end]))
-            for span, end in zip(self.spans, ends, strict=True)
-        ]
 
     def row_signs(self) -> np.ndarray:
         """Return the sign that the weights of each row keep, int8 (n_rows,); (0,) if no projection keeps signs."""

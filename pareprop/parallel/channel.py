@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ParepropError
+from ..kernels import readout_sums
 from ..kernels import rounds as kernel
 from . import collectives
 from .spike_log import SegmentedLog, SpikeLog, joined
@@ -35,6 +36,8 @@ class Terms:
         Estimate of the spikes per neuron in a round.
     n_sharing : int
         Number of ranks, from rank 0 on, that have neurons; 0: all.
+    summed_steps : int
+        Steps of the longest round of which sums for the readouts are kept.
     """
 
     n_neurons: int
@@ -43,11 +46,12 @@ class Terms:
     n_readouts: int
     expected: float = 0.0
     n_sharing: int = 0
+    summed_steps: int = 1
 
 
 @dataclass
 class Channel:
-    """Logs and signals of a rank, which rounds complete.
+    """Logs and sums of a rank, which rounds complete, and signals of the readouts.
 
     Attributes
     ----------
@@ -55,10 +59,10 @@ class Channel:
         Spikes of this rank's neurons, by id.
     heard : SegmentedLog
         Spikes of all neurons by id, or of those with targets on this rank by their number.
+    sums : ReadoutSums
+        What arrives at the readouts in the steps of a round.
     signal : np.ndarray
-        float64 (n_steps, n_readouts), readout signals of all ranks.
-    own_signal : np.ndarray
-        float64 (n_steps, n_own), columns of this rank; often a view of `signal`.
+        float64 (n_steps, n_readouts), readout signals, which every rank makes from the sums.
     meeting : kernel.Meeting
         Kernels call it at the end of a round.
     written : list of tuple
@@ -73,8 +77,8 @@ class Channel:
 
     own: SpikeLog
     heard: SegmentedLog
+    sums: readout_sums.ReadoutSums
     signal: np.ndarray
-    own_signal: np.ndarray
     meeting: kernel.Meeting
     written: list[tuple[SpikeLog, Choice]]
     every: SegmentedLog | None
@@ -190,4 +194,6 @@ def private(terms: Terms, n_own: int, meeting: kernel.Meeting | None = None) -> 
     """
     own = SpikeLog(terms.length, 4 * n_own + 1024)
     segments, signal = SegmentedLog([own]), np.zeros((terms.n_steps, terms.n_readouts))
-    return Channel(own, segments, signal, signal, meeting or kernel.Meeting(), [(own, everything)], segments)
+    shape = terms.summed_steps, terms.n_readouts
+    sums = readout_sums.ReadoutSums(np.zeros(readout_sums.ReadoutSums.room(*shape), np.int64), *shape)
+    return Channel(own, segments, sums, signal, meeting or kernel.Meeting(), [(own, everything)], segments)

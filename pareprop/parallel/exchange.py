@@ -1,4 +1,4 @@
-"""The exchange of one round between ranks: spikes and readout signals.
+"""The exchange of one round between ranks: spikes, and sums of what they bring to the readouts.
 
 `Alone` (one process) and `Ranks` (MPI) are two implementations of one small interface, the only difference that the
 loop knows. Ranks of a node write their spikes into one shared log; the leaders of several nodes send messages.
@@ -13,13 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..errors import InputError
+from ..kernels import readout_sums
 from ..kernels import rounds as kernel
 from ..timers import Timers
 from .channel import Channel, Choice, Terms, private, within
 from .collectives import any_bits, raise_together
 from .messages import AllgatherSender, AlltoallvSender, Sources
 from .node import Layout, Nodes, SharedMemory, find_nodes, is_crowded, make_rank_lost, require_shared
-from .partition import block, firsts
+from .partition import firsts
 from .replicas import Replicas
 from .spike_log import SegmentedLog, SpikeLog
 
@@ -180,7 +181,7 @@ class Ranks:
         first, nodes = firsts(terms.n_neurons, self.size, terms.n_sharing), self.nodes
         low, high = nodes.starts[nodes.index : nodes.index + 2]
         bounds = np.unique([*nodes.starts, *range(low, high)])  # first rank of each log, and the end
-        return Layout(nodes.local.size, np.diff(first[bounds]), terms.length, terms.n_steps, terms.n_readouts)
+        return Layout(nodes.local.size, np.diff(first[bounds]), terms.length, terms.summed_steps, terms.n_readouts)
 
     def require_memory(self, terms: Terms) -> None:
         """Collective: raise `InputError` if there is too little shared memory for a network."""
@@ -216,9 +217,10 @@ class Ranks:
         )  # fmt: skip
         holder.append(meeting)
         every: SegmentedLog | None = SegmentedLog(logs)
-        heard, signal = every, memory.signal()
+        heard, signal = every, np.zeros((terms.n_steps, terms.n_readouts))
+        sums = memory.sums(local.rank, joined=nodes.count > 1)
         if nodes.count > 1:
-            written += self._connect(meeting, terms, sources, logs, signal)
+            written += self._connect(meeting, terms, sources, logs, sums)
         if any(self.comm.allgather(sources is not None and sources.ids is not None)):
             if sources is not None and sources.ids is not None:
                 numbered = SpikeLog(terms.length)
@@ -226,11 +228,10 @@ class Ranks:
                 meeting.number(every, numbered, sources.ids.astype(np.uint32))
                 written.append((numbered, sources.numbered))
         every = every if self.sending != "targeted" else None
-        columns = slice(*block(terms.n_readouts, self.size, self.rank))
-        return Channel(logs[place], heard, signal, signal[:, columns], meeting, written, every, self.comm, [memory])
+        return Channel(logs[place], heard, sums, signal, meeting, written, every, self.comm, [memory])
 
     def _connect(
-        self, meeting: Any, terms: Terms, sources: Sources | None, logs: list[Any], signal: np.ndarray
+        self, meeting: Any, terms: Terms, sources: Sources | None, logs: list[Any], sums: readout_sums.ReadoutSums
     ) -> list[tuple[Any, Choice]]:
         """Collective: connect the leaders of nodes; return the logs of other nodes, which this rank writes to."""
         nodes, local = self.nodes, self.nodes.local
@@ -243,10 +244,9 @@ class Ranks:
         if local.rank:
             meeting.connect(None)
             return []
-        signals = nodes.firsts(terms.n_readouts)
         received = [*others[: nodes.index], SpikeLog(0, 0), *others[nodes.index :]]
         arrays: dict[str, Any] = {
-            "index": nodes.index, "slot": int(np.diff(signals).max()), "first_signal": signals, "signal": signal,
+            "index": nodes.index, "sums": sums,
             "own": SegmentedLog([logs[k] for k in here]), "received": SegmentedLog(received),
         }  # fmt: skip
         self._parts = meeting, arrays, first, listened

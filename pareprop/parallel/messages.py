@@ -85,7 +85,7 @@ def mailbox(arrays: dict[str, Any]) -> kernel.Mailbox:
     none, small = np.zeros(0, np.int64), np.zeros(0, np.uint32)
     empty: dict[str, Any] = dict.fromkeys(("route_ptr", "first_number", "leaves", "room", "listed", "arrives"), none)
     empty |= dict.fromkeys(("numbers", "route_rank", "route_index"), small)
-    return kernel.Mailbox(empty | arrays | {"cursor": np.zeros(len(arrays["first_signal"]) - 1, np.int64)})
+    return kernel.Mailbox(empty | arrays | {"cursor": np.zeros(arrays["received"].n, np.int64)})
 
 
 class AllgatherSender:

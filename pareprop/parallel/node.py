@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, RankLost
+from ..kernels import readout_sums
 from ..kernels import rounds as kernel
 from .collectives import raise_together
 from .partition import firsts
@@ -117,7 +118,7 @@ def find_nodes(comm: Any) -> Nodes:
 
 @dataclass(frozen=True)
 class Layout:
-    """Layout of the shared memory of a node: lines of its ranks, ends of steps, signals, ids.
+    """Layout of the shared memory of a node: lines of its ranks, ends of steps, sums for readouts, ids.
 
     Attributes
     ----------
@@ -127,30 +128,35 @@ class Layout:
         int64 (n_segments,), number of neurons whose spikes each log holds.
     length : int
         Steps of the logs.
-    n_steps, n_readouts : int
-        Shape of the signals: steps of a sample, readouts of the whole network.
+    summed_steps, n_readouts : int
+        Shape of the sums: steps of the longest round, readouts of the whole network.
     """
 
     n_ranks: int
     neurons: np.ndarray
     length: int
-    n_steps: int
+    summed_steps: int
     n_readouts: int
 
     @property
     def ptr_byte(self) -> int:
-        """Offset in bytes of the ends of steps, after the lines of the ranks."""
+        """Offset in bytes of the ends of steps, after the sums."""
+        return self.sums_byte + 8 * self.n_sums
+
+    @property
+    def sums_byte(self) -> int:
+        """Offset in bytes of the sums, after the lines of the ranks."""
         return 8 * kernel.NodeMeeting.columns() * (self.n_ranks + 1)
 
     @property
-    def signal_byte(self) -> int:
-        """Offset in bytes of the signals."""
-        return self.ptr_byte + 8 * len(self.neurons) * (self.length + 1)
+    def n_sums(self) -> int:
+        """Numbers of the sums: a part for each rank, and one for all nodes."""
+        return (self.n_ranks + 1) * readout_sums.ReadoutSums.room(self.summed_steps, self.n_readouts)
 
     @property
     def ids_bytes(self) -> np.ndarray:
         """Offsets in bytes of the ids of each log, and the end; addresses suffice for all neurons in each step."""
-        first = _pages(self.signal_byte + 8 * self.n_steps * self.n_readouts)
+        first = _pages(self.ptr_byte + 8 * len(self.neurons) * (self.length + 1))
         sizes = [_pages(4 * int(n) * self.length) for n in self.neurons]
         return first + np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
 
@@ -224,10 +230,21 @@ class SharedMemory:
         columns = kernel.NodeMeeting.columns()
         return self._array(np.int64, (self.layout.n_ranks + 1) * columns, 0).reshape(-1, columns)
 
-    def signal(self) -> np.ndarray:
-        """Return the signals of all readouts, float64 (n_steps, n_readouts)."""
-        shape = self.layout.n_steps, self.layout.n_readouts
-        return self._array(float, shape[0] * shape[1], self.layout.signal_byte).reshape(shape)
+    def sums(self, rank: int, joined: bool) -> readout_sums.ReadoutSums:
+        """Return the sums for the readouts.
+
+        Parameters
+        ----------
+        rank : int
+            This rank in its node.
+        joined : bool
+            Whether there are several nodes, so that the leader adds up all that ranks read.
+        """
+        layout, n = self.layout, self.layout.n_ranks
+        numbers = self._array(np.int64, layout.n_sums, layout.sums_byte) if layout.n_sums else np.zeros(0, np.int64)
+        return readout_sums.ReadoutSums(
+            numbers, layout.summed_steps, layout.n_readouts, rank, (n, n + 1) if joined else (0, n)
+        )
 
     def log(self, segment: int, writes: bool) -> SharedSpikeLog:
         """Return the log of a segment, to write to or to read.

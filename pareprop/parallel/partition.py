@@ -13,11 +13,6 @@ def block(n: int, size: int, rank: int) -> tuple[int, int]:
     return min(n * rank // size, n), min(n * (rank + 1) // size, n)
 
 
-def owner(n: int, size: int, index: int) -> int:
-    """Return the rank whose block holds `index`."""
-    return ((index + 1) * size - 1) // n
-
-
 def overlap(first: int, last: int, low: int, high: int) -> tuple[int, int]:
     """Return the intersection of [first, last) and [low, high); an empty range starts at `first`."""
     start, stop = max(first, low), min(last, high)

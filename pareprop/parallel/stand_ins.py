@@ -60,7 +60,8 @@ class DrivenExchange:
     """A control, in which ranks exchange drawn spikes instead of those of their neurons.
 
     Neurons run as usual, but the spikes that arrive at synapses have a rate that depends neither on the size of the
-    network nor on its learning. Engines must run in rounds, also in one process.
+    network nor on its learning; readouts of the interval variant, which take spikes in the step they are emitted, take
+    those of the neurons. Engines must run in rounds, also in one process.
 
     Parameters
     ----------
@@ -96,12 +97,12 @@ class DrivenExchange:
         self._meeting = kernel.CalledMeeting(self._round, self._channel.meeting)
         return replace(self._channel, meeting=self._meeting)
 
-    def _round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
+    def _round(self, first: int, last: int) -> None:
         """Collective: replace this rank's spikes by drawn ones, then exchange."""
         overwrite(self._channel.own, self._drawn, self._time % self._n_steps, first, last)
         self._time += last - first
         inner = self._channel.meeting
-        inner.round(first, last, signal_first, signal_last)
+        inner.round(first, last)
         self._meeting.waited += inner.waited
         self._meeting.transferred -= inner.waited  # it includes all seconds of this call
         inner.waited = inner.transferred = 0.0
@@ -126,7 +127,7 @@ class DrivenExchange:
 
 
 class DryExchange:
-    """One rank of a run of any size in one process: the spikes of the others are drawn, their readouts are silent.
+    """One rank of a run of any size in one process: the spikes of the others are drawn, but reach no readout.
 
     Parameters
     ----------
@@ -162,14 +163,13 @@ class DryExchange:
         self._sources, self._n_steps = Sources(self._n) if sources is None else sources, terms.n_steps
         low, high = self._own = block(self._n, terms.n_sharing or self.size, self.rank)
         channel = private(terms, high - low, kernel.CalledMeeting(self._round))
-        own, merged, signal = channel.own, SpikeLog(terms.length), channel.signal
-        columns = slice(*block(terms.n_readouts, self.size, self.rank))
+        own, merged = channel.own, SpikeLog(terms.length)
         self._logs = own, merged
         self.draw(self.probability)
         heard = SegmentedLog([merged])
         written = [(own, within(low, high)), (merged, self._sources.numbered)]
         return DryChannel(
-            own, heard, signal, signal[:, columns], channel.meeting, written, heard, sources=self._sources
+            own, heard, channel.sums, channel.signal, channel.meeting, written, heard, sources=self._sources
         )
 
     def draw(self, probability: float) -> None:
@@ -181,7 +181,7 @@ class DryExchange:
         self._mine = drawn[1]
         self._drawn = [self._sources.numbered(log, self._n_steps) for log in drawn]
 
-    def _round(self, first: int, last: int, signal_first: int, signal_last: int) -> None:
+    def _round(self, first: int, last: int) -> None:
         """Merge the spikes of steps [first, last) with those drawn."""
         own, merged = self._logs
         if self._draws_own:

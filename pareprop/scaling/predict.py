@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..network.model import Model
-from ..parallel.partition import owner
 from ..runs.benchmark import PHASES
 from . import work
 from .units import Units
@@ -59,10 +58,10 @@ def predict(
 ) -> Prediction:
     """Predict a run of `samples` samples on `ranks` ranks, `ranks_per_node` on a node, or all on one (0).
 
-    Ranks differ only in their numbers of neurons and readouts; one rank of each kind is counted.
+    Ranks differ only in their numbers of neurons; one rank of each kind is counted.
     """
     nodes = -(-ranks // (ranks_per_node or ranks))
-    kinds = [work.of_rank(model, n_steps, firing, ranks, rank, nodes) for rank in representatives(model, ranks)]
+    kinds = [work.of_rank(model, n_steps, firing, ranks, rank, nodes) for rank in representatives(ranks)]
     seconds = [_sample_seconds(units, item) for item in kinds]
     slowest = kinds[seconds.index(max(seconds))]
     memories = [units.memory(item) for item in kinds]
@@ -79,15 +78,9 @@ def _sample_seconds(units: Units, item: Work) -> float:
     return sum(seconds for name, seconds in units.phase_seconds(item).items() if name != "build")
 
 
-def representatives(model: Model, ranks: int) -> list[int]:
-    """Return ranks that cover every number of neurons and readouts that a rank may own.
-
-    Blocks differ by at most one cell. The owners of the first readouts and their neighbours are among them.
-    """
-    n_readouts = model.size("readout")
-    owners = [owner(n_readouts, ranks, readout) for readout in range(min(n_readouts, 4))]
-    near = {rank + step for rank in owners for step in (-1, 0, 1)} & set(range(ranks))
-    return sorted({0, ranks // 2, ranks - 1} | near)
+def representatives(ranks: int) -> list[int]:
+    """Return ranks that cover every number of neurons that a rank may own: blocks differ by at most one."""
+    return sorted({0, ranks // 2, ranks - 1})
 
 
 def nodes_for(

@@ -17,7 +17,7 @@ import numpy as np
 from .. import files
 from ..errors import InputError, quote
 from ..parallel.messages import SLACK
-from .work import Work
+from .work import WORDS_OF_SUM, Work
 
 HEAD = 3  # words of a message between nodes beside ids: their number, and that of each step
 
@@ -66,6 +66,8 @@ class Interconnect:
         Seconds of a round of two ranks of a node.
     line_s : float
         Seconds of a round for each further rank of the node.
+    sum_s : float
+        Seconds to add one sum for a readout and step, of another rank of the node or of another node.
     message_s : float
         Seconds for each message beyond the first that a node receives in a round, where it listens to some nodes only.
     """
@@ -75,6 +77,7 @@ class Interconnect:
     merge_s: float = 1e-9
     round_s: float = 4e-7
     line_s: float = 5e-8
+    sum_s: float = 2e-9
     message_s: float = 2e-7
 
 
@@ -115,20 +118,23 @@ class Units:
 
         Ranks of a node read each other's lines in shared memory. Leaders of nodes exchange all spikes by an Allgather,
         which has log2(nodes) stages, or send each node those that it listens to. Nobody merges spikes; ranks that
-        listen to some neurons only look up the numbers of those in the log of their node.
+        listen to some neurons only look up the numbers of those in the log of their node. For each readout and step a
+        sum of each rank of the node is added, by its leader alone if there are others, and one of each other node.
         """
         network, others = self.network, work.nodes - 1
-        parts = dict.fromkeys(("ranks of a node", "messages", "bytes", "look-up"), 0.0)
+        parts = dict.fromkeys(("ranks of a node", "messages", "bytes", "look-up", "sums"), 0.0)
         if work.ranks == 1:
             return parts
         parts["ranks of a node"] = work.rounds * (network.round_s + network.line_s * max(work.node_ranks - 2, 0.0))
         if others and work.targeted:
             parts["messages"] = work.rounds * (network.latency_s + network.message_s * (others - 1))
             words = work.rounds * others * (HEAD + SLACK) + work.node_spikes * others / work.nodes
+            words += WORDS_OF_SUM * work.steps * work.readouts * others
             parts["bytes"] = 4.0 * words / network.bandwidth
         elif others:
             parts["messages"] = work.rounds * network.latency_s * float(np.ceil(np.log2(work.nodes)))
             parts["bytes"] = work.rounds * 4.0 * work.words * others / network.bandwidth
+        parts["sums"] = network.sum_s * work.steps * work.readouts * (work.node_ranks + others)
         parts["look-up"] = network.merge_s * work.node_spikes * work.numbered
         return parts
 

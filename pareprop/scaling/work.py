@@ -19,6 +19,7 @@ from ..parallel.partition import block, overlap
 from ..simulation.loop import ENGINES
 
 CACHE = 16 * 2**20  # bytes of a table, about, that stay in a core's caches until they are needed again
+WORDS_OF_SUM = 4  # of an exact sum in a message
 BYTES_PER_SYNAPSE = {"interval": 12, "spike": 28}  # bytes that an event touches, in double precision
 
 
@@ -50,7 +51,7 @@ class Work:
     ranks : int
         Number of ranks of the run.
     neurons, readouts : float
-        Cells of this rank.
+        Neurons of this rank, and all readouts, which every rank advances.
     lag_rows : float
         Neurons times the steps, beyond one, by which learning signals lag behind (spike variant); their histories are
         longer by as many steps.
@@ -146,20 +147,19 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
     n, n_readouts = model.size("recurrent"), model.size("readout")
     n_sharing = count_sharing(model, ranks)
     first, last = block(n, n_sharing, rank)
-    own, node_readouts = last - first, math.ceil(n_readouts / nodes)
+    own = last - first
     longest = round_steps(model, n_steps) if n_sharing == ranks else n_steps
-    rounds = math.ceil(n_steps / longest) + (model.variant == "interval")
+    rounds = math.ceil(n_steps / longest)
     lag, events = lags(model).m - 1 if model.variant == "spike" else 0, parts["neurons"][2]
     table_bytes = parts["neurons"][0] * BYTES_PER_SYNAPSE[model.variant]
-    low, high = block(n_readouts, ranks, rank)
     return Work(
-        ranks=ranks, neurons=own, readouts=high - low, synapses=parts["neurons"][0],
+        ranks=ranks, neurons=own, readouts=n_readouts, synapses=parts["neurons"][0],
         readout_synapses=parts["readouts"][0], feedback_synapses=parts["feedback"][0],
         rows=sum(part[1] for part in parts.values()), events=events, visits=parts["neurons"][3],
         readout_events=parts["readouts"][2], steps=n_steps, neuron_steps=own * n_steps,
         signal_steps=parts["feedback"][0] * n_steps, spikes=n * firing.neurons,
         input_spikes=model.size("input") * firing.inputs, rounds=rounds,
-        words=2 + (n_steps * (1 + 2 * node_readouts) + own * ranks / nodes * firing.neurons) / rounds,
+        words=2 + (n_steps * (1 + WORDS_OF_SUM * n_readouts) + own * ranks / nodes * firing.neurons) / rounds,
         lag_rows=own * lag, lagged_events=events * (lag > 0),
         cold_events=events * max(0.0, 1.0 - CACHE / max(table_bytes, 1.0)),
         heard=sum(heard.values()), nodes=nodes, targeted=targeted, numbered=sum(heard.values()) < n,
@@ -180,7 +180,7 @@ def sources(model: Model, ranks: int, rank: int) -> dict[str, float]:
     for group in groups:
         low, high = overlap(first, last, model.offset(group), model.offset(group) + group.size)
         own = high - low
-        items = [item for item in model.projections if item.pre == group and item.post.role in ("recurrent", "readout")]
+        items = [item for item in model.projections if item.pre == group and item.post.role == "recurrent"]
         silent = math.prod(_without_targets(model, item, ranks, rank) for item in items)
         expected[group.name] = own + (group.size - own) * (1.0 - silent)
     if sum(expected.values()) > ALMOST_ALL * model.size("recurrent"):
@@ -206,6 +206,9 @@ def _counts(
     model: Model, item: Projection, firing: Firing, ranks: int, rank: int, heard: Mapping[str, float]
 ) -> tuple[float, ...]:
     """Return synapses, rows, arrivals and visited rows of a projection on a rank."""
+    if item.post.role == "readout":  # on the ranks of its sources
+        low, high = _local(model, item.pre, ranks, rank)
+        return _counts_by_source(item, high - low, firing)
     low, high = _local(model, item.post, ranks, rank)
     synapses = (high - low) * RULES[item.rule].indegree(item)
     shortest, longest = item.delay_range
@@ -213,3 +216,11 @@ def _counts(
     rows = senders * (longest - shortest + 1)
     spikes = {"input": firing.inputs, "recurrent": firing.neurons}.get(item.pre.role, 0.0)
     return synapses, rows, synapses * spikes, rows * spikes
+
+
+def _counts_by_source(item: Projection, n_sources: int, firing: Firing) -> tuple[float, ...]:
+    """Return the same as `_counts` for the synapses of some sources onto all targets."""
+    shortest, longest = item.delay_range
+    synapses = item.post.size * RULES[item.rule].indegree(item) * n_sources / item.pre.size
+    rows = n_sources * (longest - shortest + 1)
+    return synapses, rows, synapses * firing.neurons, rows * firing.neurons

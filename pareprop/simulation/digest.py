@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel import collectives
 from ..parallel.spike_log import SpikeLog
 
+CHUNK = 1_000_000  # synapses, about, that rank 0 holds at a time
 SYNAPSE = np.dtype([("target", "<i8"), ("source", "<i8"), ("delay", "<i4"), ("weight", "<f8")])
 
 
@@ -34,7 +36,21 @@ def synapses(
     weight : ndarray or None
         Float64, in place of the table's, such as weights with pending updates applied.
     """
-    return collectives.to_root(comm, _own(table, span, table.weight if weight is None else weight))
+    own = _own(table, span, table.weight if weight is None else weight)
+    return _merged(comm, span, own) if table.by_source else collectives.to_root(comm, own)
+
+
+def _merged(comm: Any, span: ProjectionSlice, own: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Collective: bring the synapses of a table by source into their order, some targets at a time."""
+    records = np.concatenate([np.empty(0, SYNAPSE), *own])
+    low, high = span.targets
+    n_groups = max(1, min(high - low, collectives.total(comm, len(records)) // CHUNK))
+    cuts = np.searchsorted(records["target"], [low + (high - low) * k // n_groups for k in range(n_groups + 1)])
+    for first, last in itertools.pairwise(cuts):
+        parts = list(collectives.to_root(comm, [records[first:last]]))
+        if parts:
+            merged = np.concatenate(parts)
+            yield merged[np.argsort(merged["target"], kind="stable")]  # ranks come in the order of their sources
 
 
 def _own(table: SynapseTable, span: ProjectionSlice, weight: np.ndarray) -> Iterator[np.ndarray]:

@@ -7,10 +7,12 @@ import numpy as np
 from ..engines.base import Engine
 from ..errors import StateError
 from ..kernels import optimizers as kernel
+from ..kernels import readout_sums
 from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 
 LIMIT = 1e150  # larger numbers count as overflow
+SUMMED = readout_sums.LARGEST  # weights onto readouts, too
 SOUND = {"d": kernel.sound_double, "f": kernel.sound_single}
 
 
@@ -20,8 +22,12 @@ def find_bad(network: LocalNetwork, engine: Engine) -> StateError | None:
     One pass over what would soon be infected by such a number, and over all weights; only if that fails everything is
     looked through for the place.
     """
-    watched, tables = engine.watched(), (network.incoming, network.outgoing)
-    if all(map(_sound, watched.values())) and all(_sound(table.weight) for table in tables):
+    watched = engine.watched()
+    if (
+        all(map(_sound, watched.values()))
+        and _sound(network.incoming.weight)
+        and _sound(network.outgoing.weight, SUMMED)
+    ):
         return None
     state = engine.state()
     with np.errstate(over="ignore", invalid="ignore"):
@@ -30,17 +36,18 @@ def find_bad(network: LocalNetwork, engine: Engine) -> StateError | None:
                 return StateError(f"{name} = {array[tuple(where)]:g} in {_neuron(network, int(where[-1]))}")
         for name, (table, span, array) in state.synapses.items():
             if name.endswith("/weight"):
-                for index in np.flatnonzero(_bad(array))[:1]:
+                limit = SUMMED if table is network.outgoing else LIMIT
+                for index in np.flatnonzero(_bad(array, limit))[:1]:
                     return StateError(f"weight = {array[index]:g} in {_synapse(table, span, int(index))}")
     return None
 
 
-def _sound(array: np.ndarray) -> bool:
-    return SOUND[array.dtype.char](LIMIT, array.ravel())
+def _sound(array: np.ndarray, limit: float = LIMIT) -> bool:
+    return SOUND[array.dtype.char](limit, array.ravel())
 
 
-def _bad(array: np.ndarray) -> np.ndarray:
-    return ~(np.abs(array) < LIMIT)
+def _bad(array: np.ndarray, limit: float = LIMIT) -> np.ndarray:
+    return ~(np.abs(array) < limit)
 
 
 def _neuron(network: LocalNetwork, local: int) -> str:

@@ -368,7 +368,7 @@ class Simulation:
     def state(self) -> State:
         """Collective: return the whole state between iterations, on any number of ranks; see `engines.state`."""
         engine = self.engine.state()
-        state = State({}, {}, engine.neurons, engine.readouts, engine.rows, engine.synapses)
+        state = State({}, {}, engine.neurons, engine.rows, engine.synapses)
         state.put("engine", engine.numbers, engine.shared)
         state.spikes = {f"engine/{name}": entry for name, entry in engine.spikes.items()}
         progress = {"losses": np.array(self.losses, float), "rates": np.array(self.rates, float)}

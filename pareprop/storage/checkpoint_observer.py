@@ -132,21 +132,17 @@ class Checkpoints(Observer):
         """Copy the state that a sample changes before it changes weights: of neurons and readouts, and the digest."""
         if simulation.engine.learns_at_the_end:
             state = simulation.engine.state_of_cells()
-            arrays = [(name, np.copy(array)) for name, array in _cells(state)]
-            self._good = arrays, state.numbers, simulation.digest.state
+            copies = [{name: np.copy(array) for name, array in part.items()} for part in (state.neurons, state.shared)]
+            self._good = *copies, state.numbers, simulation.digest.state
 
     def _restore_copy(self, simulation: Simulation) -> bool:
         if not simulation.engine.learns_at_the_end:
             return False
-        arrays, numbers, simulation.digest.state = self._good
-        simulation.engine.load_state(numbers, {})
-        for (_, live), (_, kept) in zip(_cells(simulation.engine.state_of_cells()), arrays, strict=True):
-            live[...] = kept
+        neurons, shared, numbers, simulation.digest.state = self._good
+        simulation.engine.load_state(numbers, shared)
+        for name, live in simulation.engine.state_of_cells().neurons.items():
+            live[...] = neurons[name]
         return True
-
-
-def _cells(state: Any) -> list[tuple[str, np.ndarray]]:
-    return [*state.neurons.items(), *state.readouts.items()]
 
 
 class Checkpoint(Frozen):

@@ -1,7 +1,8 @@
 """The file of one rank in a checkpoint: pieces of raw numbers, written and read chunk by chunk.
 
 A piece is the part of one array of a `State` that a rank owns, `count` items long. The pieces of all ranks, by rank,
-form the whole array: neurons by id, synapses in canonical order. Only one chunk of a piece is held in memory at a time.
+form the whole array: neurons by id, synapses in the order of `SynapseTable.owned`. Only one chunk of a piece is held
+in memory at a time.
 """
 
 from __future__ import annotations
@@ -92,10 +93,9 @@ def list_pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
     for name, own in state.spikes.items():
         shared |= _gather_spikes(comm, name, own())
     pieces = [Piece(name, "shared", array, len(array)) for name, array in shared.items() if rank == 0]
-    for kind in ("neurons", "readouts"):
-        for name, array in getattr(state, kind).items():
-            owned = np.moveaxis(array, -1, 0)  # a view: last axis in memory, first in the file
-            pieces.append(Piece(name, kind, owned, len(owned)))
+    for name, array in state.neurons.items():
+        owned = np.moveaxis(array, -1, 0)  # a view: last axis in memory, first in the file
+        pieces.append(Piece(name, "neurons", owned, len(owned)))
     for name, (table, span, array) in state.synapses.items():
         pieces.append(Piece(name, "synapses", array, len(array), table, span))
     return pieces
@@ -177,7 +177,7 @@ def _write_all(descriptor: int, data: np.ndarray, offset: int) -> None:
 
 
 def fill(pieces: list[Piece], firsts: list[int], read: Callable[[int, int, int], np.ndarray]) -> None:
-    """Fill pieces of neurons, readouts and synapses.
+    """Fill pieces of neurons and synapses.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class _Array(_Strict):
     """One array: the shape of an item, and by share its items, place in the file and checksum."""
 
     name: str = Field(max_length=1000)
-    kind: Literal["shared", "neurons", "readouts", "synapses"]
+    kind: Literal["shared", "neurons", "synapses"]
     dtype: Literal["<f8", "<f4", "<i8", "<i4", "<u8", "<u4", "|u1", "|b1"]
     item: list[Count] = Field(max_length=8)
     shares: list[Annotated[list[Count], Field(min_length=3, max_length=3)]]

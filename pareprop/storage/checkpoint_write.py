@@ -23,7 +23,7 @@ from . import checkpoint_pieces
 from .checkpoint_pieces import Piece
 from .disk import on_disk
 
-FORMAT = "pareprop-checkpoint-1"
+FORMAT = "pareprop-checkpoint-2"  # 1: ranks owned readouts with the synapses onto them
 MANIFEST = "manifest.json"
 NAME = r"iteration-\d{8,18}"  # of a checkpoint; others in the folder are none of ours
 

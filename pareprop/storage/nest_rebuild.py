@@ -2,10 +2,10 @@
 
     python SCRIPT.py [first|last]
 
-"first" takes the initial weights, "last" the final ones. The spikes are compared with those of the run. They are equal
-for the first sample, and for the last one where it is a test without learning in the interval variant: a last sample of
-the training ran with the weights before the last step. Steps of NEST run behind: generators start with step 1, and each
-hop takes a step.
+"first" takes the initial weights, "last" the final ones. The spikes are compared with those of the run. In the interval
+variant they are equal for the first sample, and for the last one where it is a test without learning: a last sample of
+the training ran with the weights before the last step. In the spike variant, which learns within samples, they part.
+Steps of NEST run behind: generators start with step 1, and each hop takes a step.
 """
 
 from __future__ import annotations

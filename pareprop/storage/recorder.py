@@ -138,7 +138,11 @@ class Recorder(Observer):
                 )
                 kept = kept[(kept >= 0) & (kept < counts[rank])]
                 parts = [np.stack(part) for part in table.chunks(span)]
-                source, target, delay, index = np.concatenate(parts, axis=1)[:, kept]
+                synapses = np.concatenate(parts, axis=1)
+                if table.by_source:  # so that ranks' shares follow one another
+                    source, target, delay, _ = synapses
+                    synapses = synapses[:, np.lexsort((target, delay, source))]
+                source, target, delay, index = synapses[:, kept]
                 yield span.projection.name, table, index, {"source": source, "target": target, "delay": delay}
 
     def _is_due(self, simulation: Simulation, index: int, phase: str) -> bool:

@@ -73,4 +73,4 @@ def test_run_without_a_sample(variant: str) -> None:
         kernel.run(engine.channel.meeting, 0, 1, 1, *([] if variant == "spike" else [False]))
     if variant == "interval":
         with pytest.raises(TypeError, match="channel, sample and recorder must be bound"):
-            kernel.read(engine.channel.meeting, 0, 1)
+            kernel.read(0, 1)

@@ -9,7 +9,7 @@ from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal, Uniform
 from pareprop.network.synapse_table import SynapseTable
-from pareprop.parallel.partition import block, overlap, owner
+from pareprop.parallel.partition import block, overlap
 
 
 @given(n=st.integers(1, 10**12), size=st.integers(1, 10**5), data=st.data())
@@ -20,9 +20,6 @@ def test_blocks_cover_all_ids_once(n: int, size: int, data: st.DataObject) -> No
     assert last == (block(n, size, rank + 1)[0] if rank + 1 < size else n)
     assert first == (block(n, size, rank - 1)[1] if rank else 0)
     assert abs((last - first) - n / size) < 1.0
-    index = data.draw(st.integers(0, n - 1))
-    low, high = block(n, size, owner(n, size, index))
-    assert low <= index < high
 
 
 @given(*(st.integers(0, 20) for _ in range(4)))

@@ -6,12 +6,14 @@ One file, because all tests use the same communicator of threads.
 import copy
 import errno
 import fcntl
+import math
 import os
 import pickle
 import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from threading import Barrier
 
 import numpy as np
@@ -20,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pareprop.errors import InputError, RankLost
+from pareprop.kernels import readout_sums
 from pareprop.parallel import collectives, node
 from pareprop.parallel.channel import Channel, Terms
 from pareprop.parallel.exchange import Alone, Ranks, add_times
@@ -120,58 +123,108 @@ def write(channel: Channel, raster: np.ndarray, first: int, last: int) -> None:
     sending=st.sampled_from(["counted", "everything", "targeted"]), share=st.sampled_from([0.0, 0.3, 1.0]),
     density=st.sampled_from([0.0, 0.2, 1.0]),
 )  # fmt: skip
-def test_logs_and_signals_complete(
+def test_logs_and_sums_complete(
     seed: int, size: int, per_node: int, n: int, n_out: int, length: int, words: int | None, sending: str, share: float,
     density: float,
 ) -> None:  # fmt: skip
     """However ranks lie on nodes, whatever fits into the first message, on ranks without neurons, too.
 
-    A rank that listens to some neurons hears them by number; the spikes of all come together on rank 0. Signals lag by
-    a round. Then steps are forgotten, and all goes on.
+    A rank that listens to some neurons hears them by number; the spikes of all come together on rank 0. All ranks know
+    the exact sums of what each adds for the readouts. Then steps are forgotten, and all goes on.
     """
     rng = np.random.default_rng(seed)
     n_steps = 20
-    raster, signal = rng.random((n_steps, n)) < density, rng.normal(size=(n_steps, n_out))
+    raster, added = rng.random((n_steps, n)) < density, weights(rng, size, n_steps, n_out, 3)
     wanted = rng.random((size, n)) < share
     wanted[0] |= rng.random() < 0.5  # a rank may listen to all
 
     def work(comm: ThreadComm) -> tuple:
-        cells, outs = block(n, size, comm.rank), block(n_out, size, comm.rank)
+        cells = block(n, size, comm.rank)
         mine = np.zeros_like(raster)
         mine[:, slice(*cells)] = raster[:, slice(*cells)]
         wanted[comm.rank, slice(*cells)] = True
         ids = np.flatnonzero(wanted[comm.rank])
         ranks = Ranks(comm, sending)
-        channel = ranks.open(Terms(n, n_steps, n_steps, n_out), Sources(n, None if len(ids) == n else ids))
+        terms = Terms(n, n_steps, n_steps, n_out, summed_steps=length)
+        channel = ranks.open(terms, Sources(n, None if len(ids) == n else ids))
         if words and ranks.sending == "everything" and ranks.sender:
             ranks.sender._make_room(words)
-        before = (0, 0)
+        received = []
         for first in range(0, n_steps, length):
             last = min(first + length, n_steps)
             write(channel, mine, first, last)
-            channel.own_signal[first:last] = signal[first:last, slice(*outs)]
-            channel.meeting.round(first, last, *before)
-            before = first, last
-        channel.meeting.round(n_steps, n_steps, *before)
+            channel.sums.begin()
+            for t, k in np.ndindex(last - first, n_out):
+                channel.sums.add(t, k, added[comm.rank, first + t, k])
+            channel.meeting.round(first, last)
+            received += [totals(channel.sums, t) for t in range(last - first)]
         channel.barrier()
         whole, heard = channel.all_spikes_on_root(0, n_steps), channel.heard.part(0, n_steps).copy(n_steps)
-        received = channel.signal.copy()
         channel.forget(n_steps - 5, n_steps)
         return ids, heard, received, whole, channel.heard.part(0, 5), channel.nbytes > 0
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PER_NODE, str(per_node))
         results, _ = on_threads(size, work)
+    expected_sums = [[exact_sum(added[:, t, k].ravel()) for k in range(n_out)] for t in range(n_steps)]
     for ids, heard, received, (_, total), rest, has_bytes in results:
         for log, rows in ((heard, slice(0, n_steps)), (rest, slice(n_steps - 5, n_steps))):
             expected = SpikeLog.from_raster(raster[rows][:, ids])
             np.testing.assert_array_equal(log.ptr, expected.ptr)
             np.testing.assert_array_equal(log.ids[: log.ptr[-1]], expected.ids)
-        np.testing.assert_array_equal(received, signal)
+        np.testing.assert_array_equal(received, expected_sums)
         assert total == raster.sum() and has_bytes
     whole, expected = results[0][3][0], SpikeLog.from_raster(raster)
     np.testing.assert_array_equal(whole.ptr, expected.ptr)
     np.testing.assert_array_equal(whole.ids[: whole.ptr[-1]], expected.ids)
+
+
+def weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    """Weights of sizes from 2**-80 to 2**30, of both signs, some 0."""
+    return rng.normal(size=shape) * 2.0 ** rng.integers(-80, 28, shape) * (rng.random(shape) < 0.9)
+
+
+def exact_sum(values: np.ndarray) -> float:
+    """The sum of fractions, each rounded to a multiple of 2**-64, as the nearest double."""
+    return float(sum(Fraction(round(Fraction(value) * 2**64), 2**64) for value in values.tolist()))
+
+
+def totals(sums: readout_sums.ReadoutSums, step: int) -> np.ndarray:
+    found = np.zeros(sums.n_readouts)
+    sums.put_totals(step, found)
+    return found
+
+
+def sums_of(values: np.ndarray) -> readout_sums.ReadoutSums:
+    sums = readout_sums.ReadoutSums(np.zeros(readout_sums.ReadoutSums.room(1, 1), np.int64), 1, 1)
+    sums.begin()
+    sums.add(0, 0, values)
+    return sums
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**31), n=st.integers(1, 300))
+def test_sums_are_exact_in_any_order(seed: int, n: int) -> None:
+    """As fractions add up; as `math.fsum` where no weight has bits below 2**-64."""
+    rng = np.random.default_rng(seed)
+    values = weights(rng, n)
+    values = np.concatenate([values, -values[: n // 2], [2.0**-64, -(2.0**-65), np.nextafter(2.0**31, 0)]])
+    found = totals(sums_of(values), 0)[0]
+    assert found == exact_sum(values) == totals(sums_of(rng.permutation(values)), 0)[0]
+    coarse = rng.normal(size=n)
+    coarse = np.where(np.abs(coarse) < 2.0**-11, 1.0, coarse)
+    assert totals(sums_of(coarse), 0)[0] == math.fsum(coarse)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 2.0**31, -(2.0**31)])
+def test_a_weight_that_does_not_fit_makes_its_sum_infinite(value: float) -> None:
+    """Whatever is added before and after; sums of other readouts stay as they are."""
+    for values in ([value, 1.0], [1.0, value], [value, -value]):
+        assert totals(sums_of(np.array(values)), 0)[0] == np.inf
+    sums = readout_sums.ReadoutSums(np.zeros(2 * readout_sums.ReadoutSums.room(1, 2), np.int64), 1, 2, 1, (0, 2))
+    sums.begin()
+    sums.add(0, 1, np.array([value]))
+    assert totals(sums, 0).tolist() == [0.0, np.inf]
 
 
 def open_ranks(comm: ThreadComm, sending: str, wanted: list[np.ndarray | None], n: int) -> Ranks:
@@ -318,7 +371,7 @@ def test_ranks_per_node_is_checked() -> None:
 
 def test_alone() -> None:
     channel = Alone().open(Terms(4, 3, 3, 2))
-    assert channel.own_signal is channel.signal and channel.signal.shape == (3, 2)
+    assert channel.signal.shape == (3, 2) and totals(channel.sums, 0).tolist() == [0.0, 0.0]
     write(channel, np.eye(4)[:3], 0, 3)
     channel.meeting.round(0, 3)
     log, count = channel.all_spikes_on_root(1, 3)

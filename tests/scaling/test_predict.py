@@ -45,8 +45,8 @@ def test_counts_are_those_of_the_network(ranks):
         assert found.heard == pytest.approx(n_heard, rel=0.25) and (ranks > 5 or found.heard == n_heard)
         rows = sum(len(table.row_ptr) - 1 for table in tables)
         assert found.rows == (rows if found.heard == n_heard else pytest.approx(rows, rel=0.25))
-        assert (found.neurons, found.readouts) == tuple(last - first for first, last in (built.neurons, built.readouts))
-        assert (found.rounds, found.spikes, found.input_spikes) == (51, 107 * 3.0, 150.0)
+        assert (found.neurons, found.readouts) == (built.neurons[1] - built.neurons[0], 3)
+        assert (found.rounds, found.spikes, found.input_spikes) == (50, 107 * 3.0, 150.0)
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])
@@ -128,30 +128,25 @@ def test_prediction():
                            for ranks in ((1,), (99,), (100,)))  # fmt: skip
     assert alone.phases["communicate"] == alone.phases["wait"] == 0.0 and alone.imbalance == 1.0
     # one node: 97 lines of other ranks beside the first; no message, whatever the number of spikes
-    assert many.phases["communicate"] == pytest.approx(5 * 1001 * (4e-7 + 97 * 5e-8))
+    assert many.phases["communicate"] == pytest.approx(5 * 1000 * (4e-7 + 97 * 5e-8 + 99 * 2e-9))
     # 10 nodes of 10 ranks that listen to all: 4 stages of 1 us, 9 messages of the spikes of 1000 neurons at 1 GB/s
-    words = 2 + (1000 * 3 + 1000 * 30) / 1001
-    per_round = 4e-7 + 8 * 5e-8 + 4e-6 + 9 * 4 * words / 1e9
-    assert spread.phases["communicate"] == pytest.approx(5 * 1001 * per_round)
-    # 100 arrivals of 1 ns each at about 100 neurons in each of 1001 rounds: the largest of 100 ranks
-    arrivals = 100 * (100 * 30 + 100 * 50) / 1001
-    assert spread.phases["wait"] == pytest.approx(5 * 1001 * 1e-9 * np.sqrt(2 * np.log(100) * arrivals))
+    words = 2 + (1000 * 5 + 1000 * 30) / 1000
+    per_round = 4e-7 + 8 * 5e-8 + 4e-6 + 9 * 4 * words / 1e9 + 19 * 2e-9
+    assert spread.phases["communicate"] == pytest.approx(5 * 1000 * per_round)
+    # 100 arrivals of 1 ns each at about 100 neurons in each of 1000 rounds: the largest of 100 ranks
+    arrivals = 100 * (100 * 30 + 100 * 50) / 1000
+    assert spread.phases["wait"] == pytest.approx(5 * 1000 * 1e-9 * np.sqrt(2 * np.log(100) * arrivals))
     assert many.phases["deliver"] < alone.phases["deliver"] / 20
-    assert many.imbalance > 1.0  # one rank has the readout
+    assert many.imbalance == pytest.approx(1.0, abs=1e-2)  # no rank has more than its share, with the readout
     assert many.nbytes < alone.nbytes
 
 
 def test_ranks_of_every_kind_are_looked_at():
-    for n_readouts, ranks in ((1, 7), (3, 10), (10, 4), (2, 2), (5, 1)):
+    for n_neurons, ranks in ((23, 7), (23, 10), (24, 4), (2, 2), (5, 1), (3, 8)):
         model = Model()
-        model.neurons("rec", 23, "iaf")
-        model.readouts("out", n_readouts)
-        kinds = {(work.of_rank(model, 10, FIRING, ranks, r).neurons, work.of_rank(model, 10, FIRING, ranks, r).readouts)
-                 for r in range(ranks)}  # fmt: skip
-        seen = {(work.of_rank(model, 10, FIRING, ranks, r).neurons, work.of_rank(model, 10, FIRING, ranks, r).readouts)
-                for r in representatives(model, ranks)}  # fmt: skip
-        assert {max(kinds), min(kinds)} <= seen or max(n for n, _ in seen) == max(n for n, _ in kinds)
-        assert {n for _, n in seen} == {n for _, n in kinds}
+        model.neurons("rec", n_neurons, "iaf")
+        counts = [work.of_rank(model, 10, FIRING, ranks, r).neurons for r in range(ranks)]
+        assert {counts[r] for r in representatives(ranks)} == set(counts)
 
 
 def test_nodes_for_a_time():

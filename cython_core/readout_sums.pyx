@@ -1,0 +1,101 @@
+"""What arrives at the readouts in a round, summed exactly over the ranks, see readout_sums.pxd."""
+
+from libc.stdint cimport int64_t
+from libc.string cimport memset
+
+LARGEST = 2.0**31                     # weights must be smaller in size
+
+cdef enum:
+    NUMBERS = 2                       # int64 of a sum
+    LINE = 16                         # int64 that processors fetch together
+
+
+cdef class ReadoutSums:
+    """Sums by step of a round and readout: a part of each rank of a node, then one of all nodes, written by its leader.
+
+    Parts have two turns: who is late still reads the sums of a round while others write those of the next one.
+
+    Parameters
+    ----------
+    memory : ndarray
+        int64 (n_parts * room,), zeros, shared by the ranks.
+    n_steps : int
+        Steps of the longest round.
+    n_readouts : int
+        Readouts of the whole network.
+    own : int
+        Part of this rank.
+    whole : tuple of int
+        Half-open range of the parts that add up to the sums over all ranks.
+    """
+
+    def __init__(self, memory, int64_t n_steps, int64_t n_readouts, int64_t own=0, whole=(0, 1)):
+        cdef int64_t[::1] numbers = memory
+        self.memory, self.n_steps, self.n_readouts, self.own = memory, n_steps, n_readouts, own
+        self.first, self.last = whole
+        self.stride = self.room(n_steps, n_readouts) // NUMBERS
+        if numbers.shape[0] < NUMBERS * self.stride * max(own + 1, self.last):
+            raise ValueError("ReadoutSums: memory is too short for its parts")
+        self.sums = <ExactSum*> &numbers[0] if numbers.shape[0] > 0 else NULL
+
+    @staticmethod
+    def room(int64_t n_steps, int64_t n_readouts):
+        """Numbers of a part: whole lines, so that no two ranks write to the same one."""
+        return (2 * n_steps * n_readouts * NUMBERS + LINE - 1) // LINE * LINE
+
+    cdef ExactSum* at(self, int64_t part, int64_t step) noexcept nogil:
+        return self.sums + part * self.stride + (self.turn * self.n_steps + step) * self.n_readouts
+
+    cdef void open(self) noexcept nogil:
+        """Begin a round with sums of 0."""
+        self.turn = 1 - self.turn
+        if self.n_readouts > 0:
+            memset(self.at(self.own, 0), 0, self.n_steps * self.n_readouts * sizeof(ExactSum))
+
+    cdef ExactSum* of_step(self, int64_t step) noexcept nogil:
+        """This rank's sums in a step of the round."""
+        return self.at(self.own, step)
+
+    cdef void total(self, int64_t step, double[::1] arriving) noexcept nogil:
+        """Write the sums over all ranks, each rounded once; after the ranks met."""
+        cdef int64_t k, part
+        cdef ExactSum sum
+        for k in range(self.n_readouts):
+            sum = self.at(self.first, step)[k]
+            for part in range(self.first + 1, self.last):
+                add_sum(self.at(part, step)[k], &sum)
+            arriving[k] = rounded(sum)
+
+    cdef ExactSum* joined(self) noexcept nogil:
+        """The part that a leader of a node writes."""
+        return self.at(self.first, 0)
+
+    cdef void join(self, int64_t n_steps) noexcept nogil:
+        """Add up the parts of the ranks of this node, all before `first`."""
+        cdef int64_t k, part
+        cdef ExactSum* into = self.joined()
+        cdef ExactSum* others
+        for k in range(n_steps * self.n_readouts):
+            into[k] = self.at(0, 0)[k]
+        for part in range(1, self.first):
+            others = self.at(part, 0)
+            for k in range(n_steps * self.n_readouts):
+                add_sum(others[k], &into[k])
+
+    def begin(self):
+        """Begin a round with sums of 0."""
+        self.open()
+
+    def add(self, int64_t step, int64_t readout, const double[::1] weights):
+        """Add weights of spikes that arrive in a step of the round at one readout."""
+        cdef int64_t k
+        if not (0 <= step < self.n_steps and 0 <= readout < self.n_readouts):
+            raise IndexError(f"step {step}, readout {readout}")
+        for k in range(weights.shape[0]):
+            add_value(weights[k], &self.of_step(step)[readout])
+
+    def put_totals(self, int64_t step, double[::1] arriving):
+        """Write the sums over all ranks in a step of the round to `arriving`, float64 (n_readouts,)."""
+        if not 0 <= step < self.n_steps or arriving.shape[0] != self.n_readouts:
+            raise IndexError(f"step {step}, {arriving.shape[0]} readouts")
+        self.total(step, arriving)
