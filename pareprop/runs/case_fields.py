@@ -56,6 +56,15 @@ def array(file: h5py.File, key: str, ndim: int) -> np.ndarray:
     return array
 
 
+def whole_array(file: h5py.File, key: str, ndim: int) -> np.ndarray:
+    """Return a dataset of whole numbers with so many axes."""
+    values = array(file, key, ndim)
+    others = values[~(np.isfinite(values) & (values == np.floor(values)))]
+    if others.size:
+        raise InputError(f"'{key}' holds {others[0]}, must hold whole numbers")
+    return values
+
+
 def attributes(node: Any) -> dict[str, Any]:
     """Return the attributes as Python types."""
     plain = {}

@@ -37,8 +37,10 @@ def n_readouts(attributes: dict[str, Any]) -> int:
 
 def read_arrays(file: h5py.File, attributes: dict[str, Any]) -> dict[str, np.ndarray]:
     """Return inputs (n_episodes interval, n_in), and what happened in the episodes, of matching shapes."""
-    arrays = {"inputs": fields.array(file, "inputs", 2)} | {key: fields.array(file, key, 2) for key in BY_DECISION}
-    arrays |= {key: fields.array(file, key, 1) for key in ("decision_steps", "length", "bootstrap")}
+    arrays = {"inputs": fields.array(file, "inputs", 2), "rewards": fields.array(file, "rewards", 2)}
+    arrays |= {key: fields.whole_array(file, key, 2) for key in BY_DECISION if key != "rewards"}
+    arrays |= {key: fields.whole_array(file, key, 1) for key in ("decision_steps", "length")}
+    arrays["bootstrap"] = fields.array(file, "bootstrap", 1)
     n_episodes, n_decisions = len(arrays["length"]), len(arrays["decision_steps"])
     interval = fields.whole(attributes, "interval")
     if not n_episodes or len(arrays["inputs"]) != n_episodes * interval:
