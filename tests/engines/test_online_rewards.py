@@ -60,7 +60,7 @@ def compare(
         np.testing.assert_array_equal(spikes, np.nonzero(z[start : start + run.engine.n]))
     np.testing.assert_allclose(np.array(happened, float), np.array(expected, float), rtol=0, atol=1e-9)
     assert np.count_nonzero(z) > 50 and len(z) == run.engine.time
-    found = spike_networks.shown(run)
+    found = spike_networks.collect_state(run)
     for key, wanted in weights.items():
         np.testing.assert_allclose(found[key], wanted, rtol=0, atol=tolerance, err_msg=key)
         assert np.nanmax(np.abs(wanted - case[f"w_{key}"])) > 1e-4, key
@@ -120,7 +120,7 @@ def test_single_precision_is_near_double() -> None:
         assert spike_rules.PREFIX in spike_networks.modes(run)
         for index in range(3):
             run.run_sample(index, "train", learn=True)
-        found.append(spike_networks.shown(run))
+        found.append(spike_networks.collect_state(run))
     for key in found[0]:
         np.testing.assert_allclose(found[1][key], found[0][key], rtol=0, atol=1e-5)
 

@@ -48,7 +48,7 @@ for variant in ("interval", "spike"):
         ids = np.arange(6)
         weight = np.where(ids == 5, 0.7, 0.1)  # lies with the last rank
         model.connect(rec, rec, "explicit", source=ids, target=ids, weight=weight)
-        model.connect(rec, out)
+        model.connect(rec, out, weight=0.1)
         model.connect(out, rec)
         Simulation(model, task, exchange)
 

@@ -8,9 +8,7 @@ import h5py
 import numpy as np
 
 from pareprop import plots
-from pareprop.plots import (
-    reader,
-)
+from pareprop.files import RUN_FORMAT
 
 RNG_SEED = 11
 ALWAYS = {"loss", "dynamics_first", "dynamics_last", "weights"}
@@ -88,7 +86,7 @@ def trial() -> tuple[np.ndarray, np.ndarray]:
 def write_run(directory: Path, task: str = "sine-waves", iterations: int = 300, seed: int = 1, **attrs) -> Path:
     """Write the results of an invented run; its arrays look like those of a real one."""
     with h5py.File(directory / "results.h5", "w") as file:
-        file.attrs.update(format=reader.FORMAT, task=task, variant="interval", seed=seed, dt_ms=1.0, **attrs)
+        file.attrs.update(format=RUN_FORMAT, task=task, variant="interval", seed=seed, dt_ms=1.0, **attrs)
         file["loss"] = curve(iterations, 120.0, 4.0, seed)
         file["loss"].attrs["unit"] = "mV²"
         file["firing_rate"] = curve(iterations, 30.0, 12.0, seed + 100)

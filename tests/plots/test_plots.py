@@ -165,7 +165,7 @@ def test_missing_foreign_and_broken_files_are_refused(directory):
         plots.draw(directory)
     with h5py.File(path, "w") as file:
         file.attrs["format"] = "pareprop-case-1"
-    with pytest.raises(InputError, match="format is pareprop-case-1, must be pareprop-run-1"):
+    with pytest.raises(InputError, match="format is 'pareprop-case-1', must be pareprop-run-1"):
         plots.draw(directory)
     content = write_run(directory).read_bytes()
     path.write_bytes(content[: len(content) // 2])

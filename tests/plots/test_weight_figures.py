@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 from result_files import RNG_SEED, tile, write_projection, write_run
 
-from pareprop.plots import (
-    matrices,
-    reader,
-    weights,
-)
+from pareprop.files import RUN_FORMAT
+from pareprop.plots import matrices, reader, weights
 
 
 def test_weights_show_matrices_change_and_histograms(directory):
@@ -44,7 +41,7 @@ def test_weights_that_did_not_change_are_shown_once(directory):
 
 def test_weights_of_ten_projections_fit_on_a_page(directory):
     with h5py.File(directory / "results.h5", "w") as file:
-        file.attrs.update(format=reader.FORMAT, dt_ms=1.0)
+        file.attrs.update(format=RUN_FORMAT, dt_ms=1.0)
         for k in range(10):
             write_projection(file, f"a{k}->b", 20, 30)
         figure = weights.figure(file)

@@ -26,11 +26,11 @@ def test_cases_hold_on_any_number_of_ranks() -> None:
     assert len(found) == 4 and len(set(found)) == 1
 
 
-def edit(path: str, target: Path, edit) -> Path:
+def edit_copy(path: str, target: Path, change) -> Path:
     shutil.copy(path, target)
     target.chmod(0o644)
     with h5py.File(target, "r+") as file:
-        edit(file)
+        change(file)
     return target
 
 
@@ -79,7 +79,7 @@ def test_mistakes_do_not_hold(capsys: pytest.CaptureFixture, tmp_path: Path, nam
             first(file)
             file["w_fb"][...] = file["w_out"][()].T
 
-    code, output, _ = command(capsys, "verify", edit(source, tmp_path / "case.h5", edit))
+    code, output, _ = command(capsys, "verify", edit_copy(source, tmp_path / "case.h5", edit))
     assert code == 1 and "DOES NOT HOLD" in output
 
 
@@ -108,6 +108,6 @@ BAD = {
 def test_unusable_file(capsys: pytest.CaptureFixture, tmp_path: Path, name: str) -> None:
     edit, message = BAD[name]
     source = next(path for path in GOLDEN if "delays" in path)
-    code, output, errors = command(capsys, "verify", edit(source, tmp_path / "case.h5", edit))
+    code, output, errors = command(capsys, "verify", edit_copy(source, tmp_path / "case.h5", edit))
     assert (code, output) == (2, "")
     assert re.fullmatch(r"pareprop: error: case [^\n]+\n", errors) and message in errors

@@ -90,7 +90,7 @@ def test_network_without_readouts(tmp_path: Path) -> None:
         n_steps = learning_window = 20
 
         def sample(self, index: int, phase: str = "train") -> Sample:
-            return Sample.from_raster(np.zeros((20, 1)), np.zeros((20, 0)))
+            return Sample.from_raster(np.zeros((20, 0)), np.zeros((20, 0)))
 
     model = Model()
     neurons = model.neurons("rec", 4, C_m=1.0, E_L=0.0, V_th=0.5, I_e=np.linspace(0.0, 0.2, 4), c_reg=1.0)
