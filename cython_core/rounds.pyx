@@ -1,4 +1,7 @@
-"""How ranks meet at the end of a round: called by the kernels that run a sample, without the interpreter."""
+"""How ranks meet at the end of a round: called by the kernels that run a sample, without the interpreter.
+
+One file, because a meeting and the C functions by which it waits and wakes others read and write the same lines.
+"""
 
 from libc.stdint cimport int64_t, uint32_t
 

@@ -31,13 +31,6 @@ from pareprop.core.surrogates cimport surrogate
 
 include "prefix_sums.pxi"
 
-cdef enum:        # rows of Online.ends and of its sums
-    OF_R = 0
-    OF_A = 1
-    OF_D = 2
-    OF_S = 3
-    OF_U = 4
-
 cdef enum:        # phases of a step
     DELIVER = 0
     UPDATE = 1
@@ -190,7 +183,7 @@ cdef class Online:
     cdef public int64_t d_out                      # steps from neurons to readouts
     cdef public double[::1] delta, discount        # (steps,), rings by step of the readouts: delta_u, q_u
     cdef public double[::1] S, U                   # (n,)
-    cdef public double[::1] now_                   # (2,), Q and G
+    cdef public double[::1] running                # (2,), Q and G of the present block
     cdef public double[:, :, ::1] ends             # (n_ends, 5, n), sums at ends of blocks
     cdef public double[:, ::1] end_factors         # (n_ends, 2), Q there, and what h is multiplied with
     cdef public uint8_t[::1] last                  # (n_ends,), 1: an episode ends with this block

@@ -11,6 +11,14 @@
 # enters adds d to Z, -d R to Y, -d (D - R A) to P and d (U - R S - (D - R A) Q) to C: neither h nor g jumps. At the end
 # of a block P becomes h. Episodes begin with a block: P is 0 then.
 
+cdef enum:        # rows of an entry of Online.ends
+    OF_R = 0
+    OF_A = 1
+    OF_D = 2
+    OF_S = 3
+    OF_U = 4
+
+
 cdef void clear_online(Online online, int64_t t) noexcept nogil:
     """Nothing is known of step t yet."""
     cdef int64_t row = t % online.delta.shape[0]
@@ -23,13 +31,13 @@ cdef void extend_online(
     """All sums with step u, whose R is in row `place`."""
     cdef int64_t p, j, k = u % sums.block, seen = (u + online.d_out) % online.delta.shape[0]
     cdef int64_t L = u % histories.L.shape[0], F = u % histories.F.shape[0]
-    cdef double known = online.delta[seen] * online.now_[1], power, share, x
-    online.now_[0] += known
+    cdef double known = online.delta[seen] * online.running[1], power, share, x
+    online.running[0] += known
     if online.discount[seen] > 0.0:                # 0: nothing is there before the first decision of an episode
-        online.now_[1] *= online.discount[seen]
+        online.running[1] *= online.discount[seen]
     for p in range(pieces.shape[0]):
         share = sums.powers[p, 1, k] * (1.0 - sums.powers[p, 3, 1])
-        power = sums.powers[p, 1, k] / online.now_[1]
+        power = sums.powers[p, 1, k] / online.running[1]
         for j in range(pieces[p, FIRST], pieces[p, LAST]):
             x = share * histories.F[F, j]
             online.S[j] += known * sums.A[j] + x
@@ -48,10 +56,10 @@ cdef void close_online(Online online, Sums sums, int64_t end, int64_t place) noe
     online.ends[end, OF_D, :] = sums.D
     online.ends[end, OF_S, :] = online.S
     online.ends[end, OF_U, :] = online.U
-    online.end_factors[end, 0] = online.now_[0]
-    online.end_factors[end, 1] = 0.0 if online.last[end] else online.now_[1]
+    online.end_factors[end, 0] = online.running[0]
+    online.end_factors[end, 1] = 0.0 if online.last[end] else online.running[1]
     online.last[end] = 0
-    online.now_[0], online.now_[1] = 0.0, 1.0
+    online.running[0], online.running[1] = 0.0, 1.0
     sums.A[:] = 0.0
     sums.D[:] = 0.0
     online.S[:] = 0.0
@@ -81,7 +89,7 @@ cdef void cross_online(
 cdef void owe_online(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop, int64_t sign) noexcept nogil:
     """Turn C into what is owed (sign -1), or back (1)."""
     cdef int64_t k, j
-    cdef double Z = rows.Z[row], Q = engine.online.now_[0]
+    cdef double Z = rows.Z[row], Q = engine.online.running[0]
     for k in range(start, stop):
         j = rows.target[k]
         rows.C[k] += sign * gradient_online(rows.Y[k], Z, rows.h[k], Q, engine.online.S[j], engine.online.U[j])
@@ -97,4 +105,4 @@ cdef void enter_online(Engine engine, Rows rows, int64_t row, int64_t before, do
         x = engine.sums.D[j] - R * engine.sums.A[j]
         rows.Y[k] -= d * R
         rows.h[k] -= d * x
-        rows.C[k] += d * (engine.online.U[j] - R * engine.online.S[j] - x * engine.online.now_[0])
+        rows.C[k] += d * (engine.online.U[j] - R * engine.online.S[j] - x * engine.online.running[0])

@@ -159,11 +159,6 @@ class Engine(ABC):
         longest = self.network.model.min_delay(*self.exchanging) or self.n_steps
         return min(self.settings.round_steps or longest, longest)
 
-    @property
-    def _is_alone(self) -> bool:
-        """Whether there is no rank to wait for: readouts then advance in the step itself."""
-        return self.exchange.size == 1 and not self.settings.round_steps
-
     @abstractmethod
     def bind(self) -> None:
         """Collective: connect the ranks. The constructor is not collective: a rank may fail in it alone."""
@@ -212,6 +207,7 @@ class Engine(ABC):
     def begin_sample(self, leaf: int) -> None:  # noqa: B027, there may be nothing to do
         """Prepare for a next sample to learn from in leaf `leaf` of its batch, see `parallel.replicas`."""
 
+    @abstractmethod
     def begin_episode(self, inputs: SpikeLog, learn: bool) -> None:
         """Collective: begin an episode, whose steps `advance` runs, some at a time.
 
@@ -222,18 +218,17 @@ class Engine(ABC):
         learn : bool
             Whether to learn from it.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def advance(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the episode."""
-        raise NotImplementedError
 
     def decide(self, step: int, action: int, reward: float) -> None:  # noqa: B027
         """Hear of an action at a decision step, after its step was run, and of the reward since the one before."""
 
+    @abstractmethod
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
         """Collective: end an episode after the steps of its rollout; results as of `run`."""
-        raise NotImplementedError
 
     def skip(self, n: int, learn: bool) -> None:  # noqa: B027
         """Count `n` samples that other groups of ranks run."""

@@ -1,4 +1,7 @@
-"""Spike variant (e-prop+): one endless run in samples; synapses learn whenever a spike arrives at them."""
+"""Spike variant (e-prop+): one endless run in samples; synapses learn whenever a spike arrives at them.
+
+One file, because samples, episodes, weights that are shown and restarts all move the same endless time.
+"""
 
 from __future__ import annotations
 

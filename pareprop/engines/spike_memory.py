@@ -148,7 +148,7 @@ class SpikeMemory:
     def _online(self, n_errors: int, n_ends: int, n: int) -> dict[str, np.ndarray]:
         """Make what TD errors need; return the part that belongs to neurons."""
         self.online |= {
-            "delta": np.zeros(n_errors), "discount": np.ones(n_errors), "now_": np.array([0.0, 1.0]),
+            "delta": np.zeros(n_errors), "discount": np.ones(n_errors), "running": np.array([0.0, 1.0]),
             "end_factors": np.zeros((n_ends, 2)), "last": np.zeros(n_ends, np.uint8),
         }  # fmt: skip
         self._ends = np.zeros((n_ends, len(ENDS), n))
@@ -158,7 +158,7 @@ class SpikeMemory:
     def kernel_online(self) -> dict[str, Any]:
         """Return TD errors, and the sums that they need, as the kernel takes them."""
         if not self.online:
-            arrays = {"delta": np.zeros(1), "discount": np.zeros(1), "now_": np.zeros(2), "S": np.zeros(0)}
+            arrays = {"delta": np.zeros(1), "discount": np.zeros(1), "running": np.zeros(2), "S": np.zeros(0)}
             arrays |= {"U": np.zeros(0), "end_factors": np.zeros((0, 2)), "last": np.zeros(0, np.uint8)}
             return arrays | {"in_use": False, "d_out": 1, "ends": np.zeros((0, len(ENDS), 0))}
         sums = {name: self.history[name] for name in "SU"}

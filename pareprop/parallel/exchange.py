@@ -1,7 +1,8 @@
 """The exchange of one round between ranks: spikes, and sums of what they bring to the readouts.
 
 `Alone` (one process) and `Ranks` (MPI) are two implementations of one small interface, the only difference that the
-loop knows. Ranks of a node write their spikes into one shared log; the leaders of several nodes send messages.
+loop knows; they stand in one file to be compared. Ranks of a node write their spikes into one shared log; the leaders
+of several nodes send messages.
 """
 
 from __future__ import annotations

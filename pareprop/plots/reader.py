@@ -19,13 +19,7 @@ BLOCK = 1_000
 
 @contextmanager
 def open_results(path: Path) -> Iterator[h5py.File]:
-    """Open the results of a run.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, unreadable (also only later, while it is being read) or not the results of a run.
-    """
+    """Open the results of a run to draw them; errors as of `files.open_results`."""
     if not path.is_file():
         raise InputError(f"no results to plot: {path} does not exist or is no file")
     with files.open_results(path) as file:

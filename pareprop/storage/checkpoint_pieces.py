@@ -1,8 +1,8 @@
 """The file of one rank in a checkpoint: pieces of raw numbers, written and read chunk by chunk.
 
 A piece is the part of one array of a `State` that a rank owns, `count` items long. The pieces of all ranks, by rank,
-form the whole array: neurons by id, synapses in the order of `SynapseTable.owned`. Only one chunk of a piece is held
-in memory at a time.
+form the whole array: neurons by id, synapses in the order of `SynapseTable.yield_own_places`. Only one chunk
+of a piece is held in memory at a time.
 """
 
 from __future__ import annotations

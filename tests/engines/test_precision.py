@@ -247,5 +247,5 @@ def test_bench_of_single(capsys: pytest.CaptureFixture) -> None:
     sizes = ("--neurons", 200, "--indegree", 50, "--inputs", 20, "--steps", 50, "--intervals", 1)
     outputs = {p: command(capsys, "bench", *sizes, "--precision", p)[1] for p in ("double", "single")}
     assert digests(outputs["double"].splitlines()) != digests(outputs["single"].splitlines())
-    # target and weight take 8 bytes, the rest are starts of rows: one per source, also onto readouts
+    # target and weight take 8 bytes, the rest are starts of rows and the list of sources of readouts, 8 bytes for each
     assert "8.4 bytes each" in outputs["single"], outputs["single"]

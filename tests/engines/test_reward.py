@@ -1,4 +1,7 @@
-"""Reward-based e-prop: the loss against sums written out, gradients against the online rule and policy gradients."""
+"""Reward-based e-prop: the loss against sums written out, gradients against the online rule and policy gradients.
+
+One file, because all tests use the same network and twin.
+"""
 
 import itertools
 

@@ -1,4 +1,7 @@
-"""The description of a network: what is refused, with which words, and what parameters become."""
+"""The description of a network: what is refused, with which words, and what parameters become.
+
+One file, because most of it is tables of bad arguments.
+"""
 
 import numpy as np
 import pytest

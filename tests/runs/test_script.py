@@ -1,4 +1,7 @@
-"""`pareprop.run`: what the command line does, from a script, with a network and a task of its own."""
+"""`pareprop.run`: what the command line does, from a script, with a network and a task of its own.
+
+One file, because all tests train the same small network.
+"""
 
 import json
 import os

@@ -1,4 +1,7 @@
-"""Networks of a configuration trained on data of a file: against the library, in all formats, and what is refused."""
+"""Networks of a configuration trained on data of a file: against the library, in all formats, and what is refused.
+
+One file, because all tests start from the same data and configuration.
+"""
 
 import io
 import json
