@@ -226,11 +226,11 @@ def render(runs: list[dict[str, Any]], studies: list[dict[str, Any]]) -> str:
 
 
 def _side_by_side(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    figures = []
+    rows = []
     for name in dict.fromkeys(name for table in tables for name in table):
         texts = [str(table.get(name, "–"))[:400] for table in tables]
-        figures.append({"name": name, "texts": texts, "differs": len(set(texts)) > 1})
-    return figures
+        rows.append({"name": name, "texts": texts, "differs": len(set(texts)) > 1})
+    return rows
 
 
 def _charts(runs: list[dict[str, Any]]) -> list[Markup]:
