@@ -30,8 +30,9 @@ def raster_panels(sample: h5py.Group, dt: float) -> list[Panel]:
         if spikes is not None:
             groups = panels.input_groups(sample) if prefix == "input" else panels.neuron_groups(sample.file)
             label = None if groups else "neuron"
-            draw = partial(_raster, spikes=spikes, dt=dt, groups=groups, label=label)
-            rasters.append((f"{name} spikes", height, draw))
+            title, *shown = panels.thin(f"{name} spikes", *spikes)
+            draw = partial(_raster, spikes=shown, dt=dt, groups=groups, label=label)
+            rasters.append((title, height, draw))
     return rasters
 
 

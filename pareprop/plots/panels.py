@@ -22,6 +22,8 @@ SIGNALS = (
 )
 MAX_LINES = 10
 LONGEST = 16  # characters of a label
+MOST_SPIKES = 8_000  # that a raster shows
+THOUSANDS = 10_000  # neurons from which they are counted in thousands
 NAMED = 0.1  # share of a raster between two names of groups
 RASTERIZE_FROM = 20_000  # marks; above that a vector drawing is slower to open than it is useful
 
@@ -110,6 +112,25 @@ def short(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
+def thin(
+    title: str, steps: np.ndarray, ids: np.ndarray, most: int = MOST_SPIKES
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """Return the title and the spikes of a raster, of some neurons alone if all would make it black.
+
+    Parameters
+    ----------
+    title : str
+        What the raster shows.
+    steps, ids : ndarray
+        Step and neuron of each spike.
+    most : int
+        Spikes that may be shown, roughly.
+    """
+    every = max(1, -(-len(ids) // most))
+    chosen = ids % every == 0
+    return title if every == 1 else f"{title}, one neuron of {every}", steps[chosen], ids[chosen]
+
+
 def raster(
     ax: Axes, steps: np.ndarray, ids: np.ndarray, dt: float, groups: list[tuple[str, int, int]] | None = None
 ) -> None:
@@ -140,6 +161,8 @@ def raster(
                 named.append(((first + end - 1) / 2, short(name)))
         ax.set_yticks(*zip(*sorted(named), strict=True))
         ax.tick_params(axis="y", length=0)
+    elif top >= THOUSANDS:
+        ax.yaxis.set_major_formatter(lambda neuron, _: f"{neuron / 1000:g}k" if neuron else "0")
     if not ids.size:
         ax.text(0.5, 0.5, "no spikes", transform=ax.transAxes, ha="center", va="center", color=style.GREY)
     ax.set_ylim(-0.5, top - 0.5)
