@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,8 +67,10 @@ def full(out: Path) -> None:
 
 
 def read_only(out: Path) -> None:
-    """Files of this process stay open for writing, so a remount is refused; the mount becomes read-only."""
-    subprocess.run(["mount", "-o", "remount,bind,ro", out.parent], check=True)
+    """Make the mount read-only; refused while any rank has a file open for writing, which the other may have now."""
+    end = time.monotonic() + 20
+    while subprocess.run(["mount", "-o", "remount,bind,ro", out.parent], check=time.monotonic() > end).returncode:
+        time.sleep(0.01)
 
 
 def unreadable() -> None:
