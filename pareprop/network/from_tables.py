@@ -81,10 +81,8 @@ class ProjectionEntry(parameters.Frozen):
     keep_signs: bool = True
 
 
-def add_populations(
-    model: Model, entries: Sequence[Mapping[str, Any]], local_readouts: Mapping[str, Any] | None = None
-) -> list[str]:
-    """Add the populations of some tables, and readouts of single neurons, to a model; return a line for each problem.
+def add_populations(model: Model, entries: Sequence[Mapping[str, Any]], read_out: bool = True) -> list[str]:
+    """Add the populations of some tables to a model; return a line for each problem.
 
     Parameters
     ----------
@@ -92,8 +90,8 @@ def add_populations(
         Is added to.
     entries : sequence of Mapping
         Tables of populations.
-    local_readouts : Mapping or None
-        Arguments of `Model.local_readouts`; {} or None for none.
+    read_out : bool
+        Whether one must be of readouts; not if neurons get their own from `add_local_readouts`.
 
     Returns
     -------
@@ -108,17 +106,17 @@ def add_populations(
         except InputError as problem:
             problems.append(str(problem))
     there = {population.role for population in model.populations}
-    needed = {"recurrent"} if local_readouts else {"recurrent", "readout"}
+    needed = {"recurrent", "readout"} if read_out else {"recurrent"}
     missing = needed - there - {str(entry.get("role")) for entry in entries}
-    problems += [f"populations: one of role '{role}' is missing" for role in sorted(missing)]
-    return problems if problems or not local_readouts else _add_local_readouts(model, local_readouts)
+    return problems + [f"populations: one of role '{role}' is missing" for role in sorted(missing)]
 
 
-def _add_local_readouts(model: Model, entry: Mapping[str, Any]) -> list[str]:
-    """Give neurons readouts of their own: all of them, unless `of` names populations."""
+def add_local_readouts(model: Model, entry: Mapping[str, Any]) -> list[str]:
+    """Give neurons readouts of their own: all of them, unless `of` names populations; none for an empty table."""
     every = [population.name for population in model.of_role("recurrent")]
     try:
-        model.local_readouts(**{"name": "local", "of": every, **entry})
+        if entry:
+            model.local_readouts(**{"name": "local", "of": every, **entry})
     except InputError as problem:
         return [str(problem)]
     return []

@@ -352,7 +352,7 @@ class Model:
         check_name("projection", name, 3 * MAX_NAME)
         here = f"projection '{name}'"
         if isinstance(optimizer, dict):
-            optimizer = make_optimizer(optimizer, here)
+            optimizer = make_optimizer(optimizer, f"{here}: optimizer")
         batch = self.optimizer.batch_size
         if optimizer is not None and "batch_size" in optimizer.model_fields_set and optimizer.batch_size != batch:
             raise InputError(

@@ -224,7 +224,7 @@ def _make(kind: type[Frozen], values: Mapping[str, tuple[Any, str]], source: str
         return kind(**{key: value for key, (value, _) in values.items()})
     except ValidationError as failure:
         for error in failure.errors():
-            key = str(error["loc"][0]) if error["loc"] else ""
+            key = error.get("ctx", {}).get("key") or (str(error["loc"][0]) if error["loc"] else "")
             origin = values[key][1] if key in values else source
             if error["type"] == "problems":
                 problems += [f"{origin}: {problem}" for problem in error["ctx"]["problems"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -100,7 +100,9 @@ class Data(TaskBase):
     @classmethod
     def _check_populations(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
         if {"variant", "dt_ms", "sonata_options", "local_readouts"} <= info.data.keys():
-            _raise(from_tables.add_populations(_empty(info.data), value, info.data["local_readouts"]))
+            model, local = _empty(info.data), info.data["local_readouts"]
+            _raise(from_tables.add_populations(model, value, not local))
+            _raise(from_tables.add_local_readouts(model, local), "local_readouts")
         return value
 
     @field_validator("projections")
@@ -109,14 +111,14 @@ class Data(TaskBase):
         if {"populations", "variant", "dt_ms", "sonata_options", "local_readouts"} <= info.data.keys():
             rule = GradientDescent(batch_size=info.data.get("batch_size", 1))
             model = _empty(info.data, optimizer=rule)
-            from_tables.add_populations(model, info.data["populations"], info.data["local_readouts"])
+            _add_neurons(model, info.data["populations"], info.data["local_readouts"])
             _raise(from_tables.add_projections(model, value))
         return value
 
     @cached_property
     def _file(self) -> DataFile:
         model = _empty(dict(self))
-        from_tables.add_populations(model, self.populations, self.local_readouts)
+        _add_neurons(model, self.populations, self.local_readouts)
         sizes = {role: model.size(role) for role in ("input", "current", "readout")}
         sizes["local"] = sum(size for _, size in self._with_readout)
         if self._spikes is not None:
@@ -179,7 +181,7 @@ class Data(TaskBase):
         """Return the network of the configuration; reads the header of the data file."""
         rule = OPTIMIZERS[self.optimizer](eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
         model = _empty(dict(self), seed=self.seed, optimizer=rule, precision=self.precision)
-        from_tables.add_populations(model, self.populations, self.local_readouts)
+        _add_neurons(model, self.populations, self.local_readouts)
         from_tables.add_projections(model, self.projections)
         _ = self._file  # reports problems of the file before anything is written
         return model
@@ -206,7 +208,7 @@ class Data(TaskBase):
     def _with_readout(self) -> list[tuple[int, int]]:
         """First neuron and number of neurons of each population whose neurons have a readout of their own."""
         model = _empty(dict(self))
-        from_tables.add_populations(model, self.populations, self.local_readouts)
+        _add_neurons(model, self.populations, self.local_readouts)
         of = model.local.of if model.local else ()
         return [(model.offset(item), item.size) for item in model.of_role("recurrent") if item.name in of]
 
@@ -240,6 +242,13 @@ def _empty(values: Mapping[str, Any], **others: Any) -> Model:
     return Model.from_sonata(values["sonata"], **values["sonata_options"], **others)
 
 
-def _raise(problems: list[str]) -> None:
+def _add_neurons(model: Model, populations: Sequence[Mapping[str, Any]], local: Mapping[str, Any]) -> None:
+    from_tables.add_populations(model, populations, not local)
+    from_tables.add_local_readouts(model, local)
+
+
+def _raise(problems: list[str], key: str | None = None) -> None:
+    """Raise if there are problems; they are those of `key`, else of the key whose check this is."""
     if problems:
-        raise PydanticCustomError("problems", "{text}", {"text": "; ".join(problems), "problems": problems})
+        context = {"text": "; ".join(problems), "problems": problems, "key": key}
+        raise PydanticCustomError("problems", "{text}", context)

@@ -25,7 +25,7 @@ class Handwriting(Trajectory):
     name: ClassVar[str] = "handwriting"
     summary: ClassVar[str] = "a word, or a path of your own, in the plane from frozen input noise (NEST's tutorial)"
 
-    word: str = Field("eprop", description="word to write")
+    word: str = Field("eprop", max_length=1000, description="word to write")
     path: Path | None = Field(None, description="file with x,y per line to draw instead")
     points: int = Field(228, ge=2, description="points along the path, 8 steps each")
 

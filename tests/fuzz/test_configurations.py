@@ -1,6 +1,10 @@
 """Any TOML: text, types and sizes of every key, tables of networks, and bytes that are no text."""
 
+import json
+import math
 import random
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pareprop.errors import InputError
+from pareprop.network.from_tables import ProjectionEntry
 from pareprop.runs import config
 from pareprop.tasks import TASKS
 
@@ -65,3 +70,64 @@ def test_any_file(name: str, tmp_path: Path, capsys: pytest.CaptureFixture, fuzz
 
     out.mkdir()
     until(fuzz_seconds / 2, f"configuration of {name}", one)
+
+
+WRONG = {
+    "text": "x", "boolean": True, "negative": -1, "nan": math.nan, "inf": math.inf, "huge": 10**400, "list": [1, "a"],
+    "table": {"a": {"b": 1}}, "empty": "", "long": "x" * 10**5,
+}  # fmt: skip
+MORE = {
+    "populations": ["sign", "model"], "local_readouts": ["name", "of", "tau_m", "weight", "feedback"],
+    "projections": [*ProjectionEntry.model_fields],
+}  # fmt: skip
+
+
+def wrong_sections(name: str, what: str) -> Iterator[tuple[str, dict]]:
+    """Yield each key of a task, also of its tables, and sections in which it has a wrong value."""
+    given = config.load(name).sections()
+    for section, keys in given.items():
+        for key in keys:
+            yield key, given | {section: keys | {key: WRONG[what]}}
+            if key == "local_readouts":
+                for inner in MORE[key]:
+                    yield key, given | {section: keys | {key: {inner: WRONG[what]}}}
+            elif key in MORE:
+                for k, table in enumerate(tables := keys[key]):
+                    for inner in dict.fromkeys([*table, *MORE[key]]):
+                        if key == "populations" and (inner, what) == ("name", "text"):
+                            continue  # a good name, which the projections don't know
+                        wrong = [*tables[:k], table | {inner: WRONG[what]}, *tables[k + 1 :]]
+                        yield inner.removesuffix("_ms"), given | {section: keys | {key: wrong}}
+
+
+@pytest.mark.parametrize("what", WRONG)
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_each_key_of_each_table(name: str, what: str) -> None:
+    """A wrong value is accepted within a second, or refused in a line below 2 kB that names the key."""
+    for key, sections in wrong_sections(name, what):
+        begun = time.process_time()
+        try:
+            config.from_sections(config.kind_of(sections, "my.toml"), sections, "my.toml").toml()
+        except InputError as problem:
+            told = str(problem)
+            assert key in told and len(told.encode()) < 2000 and "\n" not in told, f"{key}: {told[:3000]}"
+        assert time.process_time() - begun < 1, f"{key} takes {time.process_time() - begun} s"
+
+
+@pytest.mark.parametrize("what", WRONG)
+@pytest.mark.parametrize("key", ["eta", "variant", "word"])
+def test_each_kind_by_command(key: str, what: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The same of a file, by the command: exit code 2 and a line of errors; any text is a word."""
+    special = {"nan": "nan", "inf": "inf", "table": "{ a = { b = 1 } }"}
+    written = special.get(what, json.dumps(WRONG[what]))
+    sections = config.load("handwriting").sections()
+    section = next(place for place, keys in sections.items() if key in keys)
+    tables = {"task": 'name = "handwriting"', section: ""} if section != "task" else {"task": 'name = "handwriting"'}
+    tables[section] += f"\n{key} = {written}"
+    path = tmp_path / "my.toml"
+    path.write_text("\n".join(f"[{place}]\n{lines}" for place, lines in tables.items()))
+    code, _, errors = command(capsys, "config", path)
+    if (key, what) == ("word", "text"):
+        assert (code, errors) == (0, "")
+    else:
+        assert code == 2 and errors.count("\n") == 1 and key in errors and len(errors) < 2000, errors[:3000]
