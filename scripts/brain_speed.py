@@ -43,10 +43,10 @@ class FewReadouts(OwnActivity):
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return the same sample in each iteration."""
-        if "few" not in self._made:
+        if "few" not in self._kept:
             spikes = super().sample(index, phase).inputs
-            self._made["few"] = Sample(spikes, np.zeros((self.n_step, FEW)))
-        return self._made["few"]
+            self._kept["few"] = Sample(spikes, np.zeros((self.n_step, FEW)))
+        return self._kept["few"]
 
 
 def part(neurons: int, iterations: int, repeat: int, l1: float) -> None:

@@ -240,3 +240,14 @@ def test_launcher_of_another_mpi(rank: int) -> None:
         assert "2 ranks were started, but MPI" in done.stderr and done.stderr.count("\n") == 1
     else:
         assert done.stderr == ""
+
+
+@pytest.mark.parametrize("problem", [ImportError("No module named 'mpi4py'"), RuntimeError("cannot load\nlibmpi.so")])
+def test_ranks_without_mpi(problem: Exception, tmp_path: Path) -> None:
+    """One line where mpi4py is not installed or finds no MPI library."""
+    (tmp_path / "mpi4py.py").write_text(f"raise {problem!r}\n")
+    environment = os.environ | {"PMI_SIZE": "2", "PMI_RANK": "0", "PYTHONPATH": str(tmp_path)}
+    arguments = [sys.executable, "-m", "pareprop", "tasks"]
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    assert f"2 ranks were started, but mpi4py does not load ({str(problem).splitlines()[0]})" in done.stderr

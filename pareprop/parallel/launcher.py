@@ -56,7 +56,8 @@ def exchange() -> Exchange:
     Raises
     ------
     InputError
-        If MPI sees another number of ranks than the launcher started: it belongs to another MPI library.
+        If MPI does not load, or sees another number of ranks than the launcher started: that belongs to another MPI
+        library.
     """
     expected = size_of_launcher(os.environ)
     if expected is None:
@@ -65,7 +66,14 @@ def exchange() -> Exchange:
         os.environ.setdefault("OMPI_MCA_btl", "self,sm")
         os.environ.setdefault("OMPI_MCA_osc", "^ucx")
     os.environ.setdefault("MPI4PY_RC_THREAD_LEVEL", "funneled")  # one thread calls MPI, which then needs no locks
-    from mpi4py import MPI  # starts MPI, so not at the top of the file
+    try:
+        from mpi4py import MPI  # starts MPI, so not at the top of the file
+    except (ImportError, RuntimeError) as problem:
+        why = str(problem).partition("\n")[0]
+        raise InputError(
+            f"{expected} ranks were started, but mpi4py does not load ({why}): install pareprop[mpi], or mpi4py and "
+            "the MPI library that the launcher belongs to"
+        ) from None
 
     comm = MPI.COMM_WORLD
     if comm.size != expected:

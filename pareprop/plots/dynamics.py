@@ -30,8 +30,10 @@ def raster_panels(sample: h5py.Group, dt: float) -> list[Panel]:
         if spikes is not None:
             groups = panels.input_groups(sample) if prefix == "input" else panels.neuron_groups(sample.file)
             label = None if groups else "neuron"
-            draw = partial(_raster, spikes=spikes, dt=dt, groups=groups, label=label)
-            rasters.append((f"{name} spikes", height, draw))
+            *shown, every = panels.thin(*spikes)
+            draw = partial(_raster, spikes=shown, dt=dt, groups=groups, label=label)
+            title = f"{name} spikes" + (f", one neuron of {every}" if every > 1 else "")
+            rasters.append((title, height, draw))
     return rasters
 
 

@@ -103,6 +103,17 @@ def stack_panels(
     return figure, list(axes)
 
 
+def explain(axes: list[Axes]) -> None:
+    """Add legends; a line that a panel above explains is left out."""
+    explained: set[str] = set()
+    for ax in axes:
+        new = {label: line for line, label in zip(*ax.get_legend_handles_labels(), strict=True)
+               if label not in explained}  # fmt: skip
+        explained |= set(new)
+        if new:
+            ax.legend(new.values(), new.keys(), loc="upper right")
+
+
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
     """Draw loss, and error and firing rate when they were recorded; None without a loss."""
@@ -115,9 +126,7 @@ def figure(file: h5py.File) -> Figure | None:
         curve(ax, values, color)
     if "mean_return" not in file:  # else validations are returns
         scores({name: ax for ax, (name, _, _) in zip(axes, present, strict=True)}, file)
-    for ax in axes[:2]:
-        if ax.get_legend_handles_labels()[0]:
-            ax.legend(loc="upper right")
+    explain(axes)
     return result
 
 

@@ -41,11 +41,11 @@ def correlations(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
         ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=label, fill=label == "before", alpha=0.8)
     top = ax.get_ylim()[1]
     for name, value in YARDSTICKS.items():
-        ax.axvline(value, ymax=0.83, color=style.VERMILLION, lw=0.8, ls="--")
-        ax.text(value, 1.19 * top, name, rotation=90, va="top", ha="center", fontsize=6, color=style.VERMILLION)
-    ax.set(xlabel="correlation with the target", ylabel="neurons", xlim=(-1, 1), ylim=(0, 1.2 * top))
+        ax.axvline(value, ymax=0.8, color=style.VERMILLION, lw=0.8, ls="--")
+        ax.text(value, 1.23 * top, name, rotation=90, va="top", ha="center", fontsize=6, color=style.VERMILLION)
+    ax.set(xlabel="correlation with the target", ylabel="neurons", xlim=(-1, 1), ylim=(0, 1.25 * top))
     ax.set_xticks([-1, -0.5, 0, 0.5, 1])
-    means = " → ".join(f"{values.mean():.2f} ({np.median(values):.2f})" for values in (first, last))
+    means = " → ".join(f"{values.mean():z.2f} ({np.median(values):z.2f})" for values in (first, last))
     ax.set_title(f"mean (median): {means}")
     ax.legend(loc="upper left", fontsize=7)
 
@@ -75,7 +75,8 @@ def by_sign(ax: Axes, file: h5py.File) -> None:
     name = projection.name.rpartition("/")[2].replace("->", "→")
     ax.set(xlabel=f"weight, {name}", ylabel="synapses", yscale="log")
     ax.set_title(f"at 0 after learning: {np.mean(after == 0):.1%}")
-    ax.legend(fontsize=6)
+    ax.set_ylim(top=300 * ax.get_ylim()[1])  # room for the legend
+    ax.legend(fontsize=6, loc="upper left", ncols=2)
 
 
 @style.styled

@@ -22,6 +22,8 @@ SIGNALS = (
 )
 MAX_LINES = 10
 LONGEST = 16  # characters of a label
+MOST_SPIKES = 8_000  # that a raster shows
+THOUSANDS = 10_000  # neurons from which they are counted in thousands
 NAMED = 0.1  # share of a raster between two names of groups
 RASTERIZE_FROM = 20_000  # marks; above that a vector drawing is slower to open than it is useful
 
@@ -110,6 +112,19 @@ def short(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
+def thin(steps: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the spikes of each `every`-th neuron, and `every`: a raster of more than `MOST_SPIKES` would be black.
+
+    Parameters
+    ----------
+    steps, ids : ndarray
+        Step and neuron of each spike.
+    """
+    every = max(1, -(-len(ids) // MOST_SPIKES))
+    chosen = ids % every == 0
+    return steps[chosen], ids[chosen], every
+
+
 def raster(
     ax: Axes, steps: np.ndarray, ids: np.ndarray, dt: float, groups: list[tuple[str, int, int]] | None = None
 ) -> None:
@@ -140,6 +155,8 @@ def raster(
                 named.append(((first + end - 1) / 2, short(name)))
         ax.set_yticks(*zip(*sorted(named), strict=True))
         ax.tick_params(axis="y", length=0)
+    elif top >= THOUSANDS:
+        ax.yaxis.set_major_formatter(lambda neuron, _: f"{neuron / 1000:g}k" if neuron else "0")
     if not ids.size:
         ax.text(0.5, 0.5, "no spikes", transform=ax.transAxes, ha="center", va="center", color=style.GREY)
     ax.set_ylim(-0.5, top - 0.5)

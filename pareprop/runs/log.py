@@ -26,7 +26,7 @@ from .phases import Phases
 LOG, CSV, EVENTS = "run.log", "loss.csv", "tensorboard"
 EVERY = 60.0  # seconds between lines
 FLUSH = 1.0  # seconds between writes of the curves
-FIRST = 1.0  # seconds after which a run of more than `SHORT` seconds says how long it will take
+FIRST = 1.0  # seconds, and two iterations, after which a run of more than `SHORT` seconds says how long it will take
 SHORT = 10.0
 EARLY = 5.0  # seconds after which the first line says how it goes
 
@@ -60,6 +60,7 @@ class Log(Observer):
         """Open the files; the curves of an earlier part of the run are written again."""
         self._rank = simulation.exchange.rank
         self._first, self._begun = simulation.iteration, monotonic()
+        self._settled = self._begun  # when the first iteration ended
         self._next, self._flushed, self._said = self._begun + EARLY, self._begun, False
         self._validated = len(self.phases.validations)
         self._try(self._open, simulation)
@@ -70,8 +71,10 @@ class Log(Observer):
         if self._rank:
             return
         now = monotonic()
+        if simulation.iteration == self._first + 1:
+            self._settled = now
         self._try(self._add, simulation, now)
-        if not self._said and now >= self._begun + FIRST:
+        if not self._said and now >= self._begun + FIRST and self._is_timed(simulation.iteration):
             self._said = True
             self._tell_duration(simulation.iteration)
         validated = len(self.phases.validations) > self._validated
@@ -89,14 +92,18 @@ class Log(Observer):
         if validated:
             parts.append(f"validation {self.phases.validations[-1][1]:.4g}")
         parts.append(f"{simulation.rates[-1]:.3g} Hz")
-        if done < self.n_iterations and done > self._first:
+        if done < self.n_iterations and self._is_timed(done):
             parts.append(f"about {duration(self._left(done))} left")
         parts.append(f"{peak_rss_bytes() / 2**20:.0f} MiB")
         return f"iteration {done} of {self.n_iterations}: {', '.join(parts)}"
 
+    def _is_timed(self, done: int) -> bool:
+        """Return whether an iteration ended after the first one, in which tasks make data that they keep."""
+        return done > self._first + 1
+
     def _left(self, done: int) -> float:
-        """Return the seconds that the iterations to come take if they take as long as those so far."""
-        return (monotonic() - self._begun) / (done - self._first) * (self.n_iterations - done)
+        """Return the seconds that the iterations to come take if they take as long as those after the first one."""
+        return (monotonic() - self._settled) / (done - self._first - 1) * (self.n_iterations - done)
 
     def _tell_duration(self, done: int) -> None:
         """Say how long the run will take."""

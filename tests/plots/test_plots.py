@@ -5,6 +5,7 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from result_files import ALWAYS, draw_figures, replace, stems, write_run, write_test, ydata
 
 from pareprop import plots
@@ -199,3 +200,13 @@ def test_contradictory_files_are_refused(directory, spoil, message):
         spoil(file)
     with pytest.raises(InputError, match=message):
         plots.draw(directory)
+
+
+def test_a_line_is_explained_once():
+    axes = Figure().subplots(2)
+    for ax in axes:
+        ax.plot([1], label="each iteration")
+    axes[1].plot([1], label="validation")
+    loss.explain(list(axes))
+    shown = [[text.get_text() for text in ax.get_legend().get_texts()] for ax in axes]
+    assert shown == [["each iteration"], ["validation"]]

@@ -97,6 +97,19 @@ def test_rasters_colour_and_name_populations(directory):
     assert excitatory.get_color() != inhibitory.get_color()
 
 
+def test_a_raster_of_many_spikes_shows_some_neurons(directory):
+    path = write_run(directory)
+    ids = np.repeat(np.arange(20_000), 3)
+    with h5py.File(path, "a") as file:
+        for name, values in (("spike_ids", ids), ("spike_steps", np.arange(ids.size) % 50)):
+            del file["dynamics/last"][name]
+            file["dynamics/last"][name] = values
+        ax = panel(dynamics.figure(file, "last"), "recurrent spikes, one neuron of 8")
+    (marks,) = ax.get_lines()
+    np.testing.assert_array_equal(marks.get_ydata(), ids[ids % 8 == 0])
+    assert "10k" in [label.get_text() for label in ax.get_yticklabels()]
+
+
 def test_trajectory_has_a_panel_for_each_recorded_iteration(directory):
     path = write_run(directory, "own-task", figure="trajectory")
     with h5py.File(path, "a") as file:
