@@ -30,9 +30,8 @@ def raster_panels(sample: h5py.Group, dt: float) -> list[Panel]:
         if spikes is not None:
             groups = panels.input_groups(sample) if prefix == "input" else panels.neuron_groups(sample.file)
             label = None if groups else "neuron"
-            *shown, every = panels.thin(*spikes)
+            title, *shown = panels.thin(f"{name} spikes", *spikes)
             draw = partial(_raster, spikes=shown, dt=dt, groups=groups, label=label)
-            title = f"{name} spikes" + (f", one neuron of {every}" if every > 1 else "")
             rasters.append((title, height, draw))
     return rasters
 

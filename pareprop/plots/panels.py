@@ -112,17 +112,23 @@ def short(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
-def thin(steps: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Return the spikes of each `every`-th neuron, and `every`: a raster of more than `MOST_SPIKES` would be black.
+def thin(
+    title: str, steps: np.ndarray, ids: np.ndarray, most: int = MOST_SPIKES
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """Return the title and the spikes of a raster, of some neurons alone if all would make it black.
 
     Parameters
     ----------
+    title : str
+        What the raster shows.
     steps, ids : ndarray
         Step and neuron of each spike.
+    most : int
+        Spikes that may be shown, roughly.
     """
-    every = max(1, -(-len(ids) // MOST_SPIKES))
+    every = max(1, -(-len(ids) // most))
     chosen = ids % every == 0
-    return steps[chosen], ids[chosen], every
+    return title if every == 1 else f"{title}, one neuron of {every}", steps[chosen], ids[chosen]
 
 
 def raster(

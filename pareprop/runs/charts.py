@@ -101,12 +101,17 @@ def bars(title: str, rows: Sequence[tuple[str, dict[str, float]]], unit: str) ->
         for k, name in enumerate(names):
             wide = parts.get(name, 0.0) / total * (WIDTH - left - 90)
             if wide > 0:
-                hint = escape(f"{label}, {name}: {parts[name]:.3g} {unit}")
+                hint = escape(f"{label}, {name}: {_three_digits(parts[name])} {unit}")
                 elements.append(f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="17" '
                              f'fill="{COLOURS[k % len(COLOURS)]}"><title>{hint}</title></rect>')  # fmt: skip
             x += wide
-        elements.append(_text(x + 5, y + 13, f"{sum(parts.values()):.3g} {unit}"))
+        elements.append(_text(x + 5, y + 13, f"{_three_digits(sum(parts.values()))} {unit}"))
     return _svg(start + 22 * len(rows) + 6, elements, title)
+
+
+def _three_digits(value: float) -> str:
+    """Return a number with three digits or all before the point, as 1304 and 0.0123."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _svg(height: float, parts: list[str], title: str) -> Markup:

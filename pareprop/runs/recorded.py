@@ -78,14 +78,13 @@ def _of_recording(path: Path, neurons: list, dt: float) -> Iterator[dict[str, An
 
 
 def _raster(name: str, steps: np.ndarray, ids: np.ndarray, groups: list, dt: float) -> dict[str, Any]:
-    """Return spikes, of every n-th neuron where there are too many."""
+    """Return spikes, of some neurons where there are too many."""
     size = max([int(ids.max(initial=0)) + 1, *(end for _, _, end in groups)])
-    every = max(1, -(-len(ids) // SPIKES))
-    kept = ids % every == 0
-    title = name if every == 1 else f"{name}, every {every}th neuron"
-    times = np.round(steps[kept] * dt, 3).tolist()
+    title, steps, ids = panels.thin(name, steps, ids, SPIKES)
     shown = [{"name": panels.short(group), "end": end} for group, _, end in groups]
-    return {"name": title, "size": size, "times": times, "ids": ids[kept].tolist(), "groups": shown}
+    return {
+        "name": title, "size": size, "times": np.round(steps * dt, 3).tolist(), "ids": ids.tolist(), "groups": shown,
+    }  # fmt: skip
 
 
 def _sample(name: str, duration: float, rasters: list, rows: dict[str, Any], dt: float) -> dict[str, Any]:

@@ -137,7 +137,7 @@ class Run:
     def train(self) -> None:
         """Collective: train to the end; print and draw the results."""
         simulation = self.simulation
-        told = start_lines(simulation, self.last)
+        told = start_lines(simulation, self.config.task, self.last)
         if self.exchange.rank == 0:
             click.echo("\n".join(told))
             click.echo(f"configuration: {self.directory / CONFIG}, digest {self.config.digest()[:16]}")

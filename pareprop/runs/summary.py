@@ -8,18 +8,23 @@ from typing import Any
 from ..parallel import collectives
 from ..simulation import digest
 from ..simulation.loop import Simulation
+from ..tasks.base import TaskBase
+from . import estimate
+from .log import duration
 
 MUCH = 0.5  # share of waiting and transfer from which a run says what would be faster
 SHORT = 2.0  # seconds of a run that is not worth the advice
 
 
-def start_lines(simulation: Simulation, last: int) -> list[str]:
-    """Collective: return what is trained, on how many ranks, in how much memory; valid on rank 0.
+def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
+    """Collective: return what is trained, on how many ranks, in how much time and memory; valid on rank 0.
 
     Parameters
     ----------
     simulation : Simulation
         Before its first iteration.
+    task : TaskBase
+        The task with the settings of the phases.
     last : int
         Iteration after which the run ends.
     """
@@ -33,12 +38,16 @@ def start_lines(simulation: Simulation, last: int) -> list[str]:
     kept = simulation.engine.history_steps
     parts = ", ".join(f"{name} {size / 2**20:.2f}" for name, size in memory.items() if size)
     samples = f"{_count(batch, 'sample')} of {n_steps} steps ({n_steps * model.dt_ms:g} ms)"
+    seconds, n_bytes = estimate.run_seconds(simulation, task, last), estimate.rank_bytes(simulation)
+    to_come = _count(last - simulation.iteration, "iteration")
     return [
+        f"estimate: about {duration(max(seconds, 1.0))} for {to_come}, {n_bytes / 2**20:.0f} MiB on each rank "
+        "with the program; counted, not measured, for cores without other work",
         f"{simulation.exchange.size * groups} ranks{f' in {groups} groups' if groups > 1 else ''}; "
         f"memory of rank 0: {sum(memory.values()) / 2**20:.2f} MiB ({parts}); "
         f"a neuron keeps at most {kept} steps of history, however long the run",
         f"training: {_count(model.size('recurrent'), 'neuron')}, {_count(n_synapses, 'synapse')}; "
-        f"{_count(last - simulation.iteration, 'iteration')} of {samples}; at most {most:.2f} MiB on each rank",
+        f"{to_come} of {samples}; at most {most:.2f} MiB on each rank",
     ]
 
 

@@ -1,0 +1,95 @@
+"""About how long a run will take and how much memory it needs, before its first iteration, from counts.
+
+Costs of an operation are those of one core of 2020 or later without other work: within a factor of two, as long as
+neurons fire about as assumed. Runs learn their own speed within a second; `pareprop predict` measures a machine.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter
+
+from ..engines import spike_rules
+from ..machine import peak_rss_bytes
+from ..network.connectivity import Projection
+from ..network.local import target_rate
+from ..parallel import collectives
+from ..simulation import digest
+from ..simulation.loop import Simulation
+from ..tasks.base import TaskBase
+
+INPUT_HZ = 25.0  # assumed rate of the inputs; the neurons fire at their target rate
+SAMPLE = 4e-4  # seconds of a sample, of a step, of making the inputs of a step
+STEP = 2e-7
+INPUT_STEP = 3e-9
+DECISION = 6e-5  # of a task in closed loop
+NEURON_STEP = {False: 4e-9, True: 7e-9}  # by whether neurons adapt
+EVENT = {"interval": 1.2e-9, "spike": 4e-9}
+LOOPED = 3e-9  # of a step of a window in which a synapse is not summed but followed (spike variant)
+UPDATE = 3e-9  # of a synapse in an optimizer step
+ROUND = 1e-6  # of a meeting of ranks that have a core each
+CROWDED = 5e-5  # and where they have to take turns
+BUILT = ("incoming", "outgoing", "feedback", "currents", "mirror")  # memory that building a network has written
+
+
+def run_seconds(simulation: Simulation, task: TaskBase, last: int) -> float:
+    """Collective: return about the seconds until iteration `last`, with validations and the test; equal on all ranks.
+
+    Parameters
+    ----------
+    simulation : Simulation
+        Before its first iteration.
+    task : TaskBase
+        The task with the settings of the phases.
+    last : int
+        Iteration after which the run ends.
+    """
+    comm, groups, batch = simulation.world, simulation.replicas.count, simulation.model.optimizer.batch_size
+    first, every = simulation.iteration, task.validate_every
+    sizes = [batch] * (last - first)
+    sizes += [task.validate_samples] * (last // every - first // every if every else 0)
+    sizes += [task.test_samples] * (last == task.iterations)
+    share = sum(-(-size // groups) for size in sizes)  # samples of the group with most
+    updates = (last - first) * sum(len(table.weight) for table in simulation.network.tables().values()) * UPDATE
+    slowest = collectives.maximum(comm, share * sample_seconds(simulation) + updates)
+    n_ranks = simulation.exchange.size
+    most = max(Counter(collectives.gather(comm, socket.gethostname())).values())
+    crowd = max(1.0, most / (os.cpu_count() or most))
+    rounds = simulation.task.n_steps / simulation.engine.round_steps if n_ranks > 1 else 0.0
+    return crowd * slowest + share * rounds * (ROUND if crowd == 1 else CROWDED)
+
+
+def sample_seconds(simulation: Simulation) -> float:
+    """Return about the seconds that this rank computes for a sample."""
+    model, task, n_steps = simulation.model, simulation.task, simulation.task.n_steps
+    seconds = SAMPLE + n_steps * (STEP + INPUT_STEP * model.size("input"))
+    if simulation.episodes:
+        seconds += DECISION * (1 + (n_steps - task.first - 1) // task.period)
+    for (low, high, *_), group in zip(simulation.network.pieces, simulation.network.piece_populations, strict=True):
+        seconds += NEURON_STEP[group.params.adaptive] * (high - low) * n_steps
+    duration, rate = n_steps * model.dt_ms / 1000.0, target_rate(model)
+    for _, span in digest.tables(simulation.network):
+        hertz = {"input": INPUT_HZ, "recurrent": rate}.get(span.projection.pre.role, 0.0)
+        n_synapses = span.last - span.first
+        seconds += EVENT[model.variant] * n_synapses * hertz * duration
+        seconds += LOOPED * n_synapses * _looped_steps(simulation, span.projection, hertz * duration)
+    return seconds
+
+
+def _looped_steps(simulation: Simulation, projection: Projection, n_spikes: float) -> float:
+    """Return the steps of a sample in which a synapse is followed step by step."""
+    model, n_steps = simulation.model, simulation.task.n_steps
+    if model.variant != "spike" or projection.post.role != "recurrent" or not n_spikes:
+        return 0.0
+    length, optimizer = spike_rules.block_length(model), projection.optimizer or model.optimizer
+    if spike_rules.mode(model, projection, optimizer, length, spike_rules.lags(model).m) != spike_rules.LOOP:
+        return 0.0
+    cutoff = spike_rules.cutoff_steps(projection.post, model.dt_ms)
+    return min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps
+
+
+def rank_bytes(simulation: Simulation) -> int:
+    """Collective: return about the bytes of the largest process: what it holds now, and what samples will touch."""
+    untouched = sum(size for kind, size in simulation.nbytes().items() if kind not in BUILT)
+    return int(collectives.maximum(simulation.world, peak_rss_bytes() + untouched))

@@ -1,0 +1,79 @@
+"""The first line of a run: expected time and memory, before anything was measured."""
+
+import re
+import time
+from pathlib import Path
+
+import launch
+import pytest
+from commands import command
+
+from pareprop.runs import config, estimate
+from pareprop.simulation.loop import Simulation
+
+CASES = {
+    "sine-waves": [],
+    "evidence-accumulation": ["batch_size=4"],
+    "own-activity": ["n_rec=2000"],
+    "delayed-choice": ["batch_size=8"],
+}
+
+TOLD = """
+from pareprop.parallel import launcher
+from pareprop.runs import estimate
+from pareprop.simulation.loop import Simulation
+from pareprop.tasks import TASKS
+exchange = launcher.exchange()
+task = TASKS["sine-waves"](n_step=200, n_rec=61, iterations=70)
+run = Simulation(task.model(), task, exchange, settings=task.settings())
+print(f"{estimate.run_seconds(run, task, 70)!r} {estimate.rank_bytes(run)}\\n", end="", flush=True)
+"""
+
+
+def build(name: str, settings: list[str]) -> tuple[Simulation, object]:
+    task = config.load(name, settings).task
+    return Simulation(task.model(), task.subject, settings=task.settings()), task
+
+
+@pytest.mark.parametrize(("name", "settings"), CASES.items(), ids=CASES)
+def test_the_estimate_is_near_what_a_run_takes(name: str, settings: list[str]) -> None:
+    """Process time, the shortest of some iterations; a busy or another machine gets a factor of four, not two."""
+    simulation, task = build(name, settings)
+    expected = estimate.run_seconds(simulation, task, 1) - estimate.run_seconds(simulation, task, 0)
+    measured = []
+    for n in range(1, 6):
+        start = time.process_time()
+        simulation.train(n)
+        measured.append(time.process_time() - start)
+    assert 0.25 < expected / min(measured) < 4.0
+
+
+def test_validations_and_the_test_are_counted() -> None:
+    """On top of 10 iterations of 2 trials: 3 validations of 8, and at the end of the training 50."""
+    settings = ["batch_size=2", "iterations=10", "validate_every=3", "validate_samples=8", "test_samples=50"]
+    simulation, task = build("evidence-accumulation", settings)
+    each = estimate.sample_seconds(simulation)
+    ends = [estimate.run_seconds(simulation, task, last) for last in (8, 9, 10)]
+    update = ends[0] / 8 - (8 * 2 + 2 * 8) * each / 8
+    assert ends[1] - ends[0] == pytest.approx((2 + 8) * each + update)
+    assert ends[2] - ends[1] == pytest.approx((2 + 50) * each + update)
+
+
+def test_all_ranks_expect_the_same(tmp_path: Path) -> None:
+    """Shared, and of more ranks than most machines have cores, which take turns."""
+    script = tmp_path / "told.py"
+    script.write_text(TOLD)
+    found = {n: launch.mpirun(n, script, env={"PAREPROP_SHARE_ABOVE": "0"}) for n in (1, 3)}
+    for n, done in found.items():
+        lines = done.stdout.splitlines()
+        assert done.returncode == 0 and len(lines) == n and len(set(lines)) == 1, done.stderr
+
+
+def test_the_first_line_tells_time_and_memory(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """A resumed run tells what is left."""
+    small = [part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=4") for part in ("--set", text)]
+    _, output, _ = command(capsys, "run", "sine-waves", *small, "--no-figures", "--until", 1, "--out", tmp_path)
+    line = r"estimate: about 1 s for {}, \d+ MiB on each rank with the program; counted, not measured, .*\n"
+    assert re.match(line.format("1 iteration") + "1 ranks; memory of rank 0: ", output)
+    _, output, _ = command(capsys, "resume", tmp_path)
+    assert re.search("^" + line.format("3 iterations"), output, re.MULTILINE)
