@@ -316,7 +316,7 @@ class Simulation:
         self._check_finite(index, loss)
         if counts(phase, learn):
             self._note_spikes()
-        signal, prediction = self.engine.shown_signal(), None
+        signal, prediction = self.engine.show_signal(), None
         if sample.label is not None:
             prediction = predict(sample, signal, self.task.learning_window, self.engine.loss)
             self._classes.append((sample.label, prediction))
@@ -367,7 +367,7 @@ class Simulation:
             return self._trained
         digest = Digest()
         digest.update(self.digest)
-        digest.add_weights(self.exchange.comm, self.network, self.engine.shown_weights())
+        digest.add_weights(self.exchange.comm, self.network, self.engine.show_weights())
         return digest.hexdigest()
 
     def state(self) -> State:
