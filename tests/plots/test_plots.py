@@ -109,8 +109,8 @@ def test_running_medians_are_those_of_their_windows():
 
 def test_logarithmic_axes_have_plain_numbers(directory):
     path = write_run(directory)
-    replace(path, "loss", np.geomspace(0.01, 300.0, 300))
-    with h5py.File(path) as file:
+    with h5py.File(path, "a") as file:
+        replace(file, "loss", np.geomspace(0.01, 300.0, 300))
         figure = loss.figure(file)
     figure.draw_without_rendering()
     shown = [text.get_text() for text in figure.axes[0].get_yticklabels()]
