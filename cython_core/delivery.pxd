@@ -16,6 +16,7 @@ cdef enum:
     LINE = 64     # bytes of a cache line
     STRIDE = 16   # synapses between prefetches: two cache lines of weights, one of targets
     GROUP = 4     # rows in one pass
+    CACHED = 50000  # synapses of a small table, which stays in the cache: nothing is fetched ahead
     ROWS_AHEAD = 2    # spikes to the one whose row is fetched; more gain nothing, fewer lose where rows are short
 
 
@@ -89,8 +90,10 @@ cdef inline int64_t row_ahead(
     int64_t last,
     int64_t row,
 ) noexcept nogil:
-    """Where the row of spike i + ROWS_AHEAD starts, or that of the block's last spike; that of spike i is `row`."""
+    """Where a row starts to be fetched: of spike i + ROWS_AHEAD, or of the block's last; `row`, of spike i, if none."""
     cdef int64_t next_one = min(i + ROWS_AHEAD, last - 1)
+    if row_ptr[row_ptr.shape[0] - 1] <= CACHED:
+        return row_ptr[row]
     while ids[next_one] >= blocks[b, SOURCES]:
         next_one -= 1
     return row_ptr[row + ids[next_one] - ids[i]]
@@ -165,12 +168,16 @@ cdef inline void prefetch_stride(int64_t k, const uint32_t* target, const real* 
 cdef inline void scatter(
     int64_t start,
     int64_t stop,
-    int64_t ahead,                    # how much further on a row starts that comes soon
+    int64_t ahead,                    # how much further on a row starts that comes soon, 0: none
     const uint32_t[::1] target,
     const real[::1] weight,
     total_of[::1] total,
 ) noexcept nogil:
     cdef int64_t k = start, end
+    if ahead == 0:
+        for k in range(start, stop):
+            total[target[k]] += weight[k]
+        return
     while k < stop:
         prefetch_stride(k + ahead, &target[0], &weight[0])
         end = k + STRIDE if k + STRIDE < stop else stop

@@ -3,6 +3,7 @@
 # A sum counts in units of 2**-64; a weight that is no multiple of that is rounded to one, by itself. Sums of up to
 # 2**32 weights fit. A weight that is not finite, or LARGEST or more in size, makes a sum infinite for good.
 
+from cython cimport final
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from pareprop.core.precision cimport real
@@ -11,6 +12,7 @@ cdef extern from *:
     """
     #include <math.h>
     #include <stdint.h>
+    #include <string.h>
 
     typedef struct { uint64_t low; int64_t high; } ExactSum;    /* high + low / 2**64 */
 
@@ -22,19 +24,19 @@ cdef extern from *:
     }
 
     static inline void add_value(double value, ExactSum* sum) {
-        double size = fabs(value);
         if (sum->high == INFINITE) return;
-        if (!(size < 2147483648.0)) {
+        if (!(fabs(value) < 2147483648.0)) {
             sum->high = INFINITE;
             return;
         }
-        uint64_t whole = (uint64_t) (int64_t) size;
-        uint64_t part = (uint64_t) rint((size - (double) whole) * 18446744073709551616.0);
-        if (value < 0) {
-            whole = ~whole + (part == 0);
-            part = -part;
-        }
-        add_parts(part, whole, sum);
+        uint64_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        int shift = (int) (bits >> 52 & 2047) - 1075 + 64;      /* of the 53 digits, to units; at most 42 */
+        __int128 units;
+        if (shift >= 0) units = (__int128) (bits & 4503599627370495 | 4503599627370496) << shift;
+        else units = (int64_t) rint(fabs(value) * 18446744073709551616.0);
+        units = value < 0 ? -units : units;
+        add_parts((uint64_t) units, (uint64_t) (units >> 64), sum);
     }
 
     static inline void add_sum(ExactSum other, ExactSum* sum) {
@@ -69,15 +71,30 @@ cdef inline void add_row_exactly(
         add_value(weight[k], &sums[target[k]])
 
 
+@final
 cdef class ReadoutSums:
     cdef readonly int64_t n_steps, n_readouts
     cdef object memory                # keeps what `sums` points to
     cdef ExactSum* sums
     cdef int64_t own, first, last, stride, turn
 
-    cdef ExactSum* at(self, int64_t part, int64_t step) noexcept nogil
+    cdef inline ExactSum* at(self, int64_t part, int64_t step) noexcept nogil:
+        return self.sums + part * self.stride + (self.turn * self.n_steps + step) * self.n_readouts
+
+    cdef inline ExactSum* of_step(self, int64_t step) noexcept nogil:
+        """This rank's sums in a step of the round."""
+        return self.at(self.own, step)
+
+    cdef inline void total(self, int64_t step, double[::1] arriving) noexcept nogil:
+        """Write the sums over all ranks, each rounded once; after the ranks met."""
+        cdef int64_t k, part
+        cdef ExactSum sum
+        for k in range(self.n_readouts):
+            sum = self.at(self.first, step)[k]
+            for part in range(self.first + 1, self.last):
+                add_sum(self.at(part, step)[k], &sum)
+            arriving[k] = rounded(sum)
+
     cdef void open(self) noexcept nogil
-    cdef ExactSum* of_step(self, int64_t step) noexcept nogil
-    cdef void total(self, int64_t step, double[::1] arriving) noexcept nogil
     cdef void join(self, int64_t n_steps) noexcept nogil
     cdef ExactSum* joined(self) noexcept nogil

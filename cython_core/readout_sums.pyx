@@ -1,5 +1,6 @@
 """What arrives at the readouts in a round, summed exactly over the ranks, see readout_sums.pxd."""
 
+from cython cimport final
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
@@ -10,6 +11,7 @@ cdef enum:
     LINE = 16                         # int64 that processors fetch together
 
 
+@final
 cdef class ReadoutSums:
     """Sums by step of a round and readout: a part of each rank of a node, then one of all nodes, written by its leader.
 
@@ -43,28 +45,11 @@ cdef class ReadoutSums:
         """Numbers of a part: whole lines, so that no two ranks write to the same one."""
         return (2 * n_steps * n_readouts * NUMBERS + LINE - 1) // LINE * LINE
 
-    cdef ExactSum* at(self, int64_t part, int64_t step) noexcept nogil:
-        return self.sums + part * self.stride + (self.turn * self.n_steps + step) * self.n_readouts
-
     cdef void open(self) noexcept nogil:
         """Begin a round with sums of 0."""
         self.turn = 1 - self.turn
         if self.n_readouts > 0:
             memset(self.at(self.own, 0), 0, self.n_steps * self.n_readouts * sizeof(ExactSum))
-
-    cdef ExactSum* of_step(self, int64_t step) noexcept nogil:
-        """This rank's sums in a step of the round."""
-        return self.at(self.own, step)
-
-    cdef void total(self, int64_t step, double[::1] arriving) noexcept nogil:
-        """Write the sums over all ranks, each rounded once; after the ranks met."""
-        cdef int64_t k, part
-        cdef ExactSum sum
-        for k in range(self.n_readouts):
-            sum = self.at(self.first, step)[k]
-            for part in range(self.first + 1, self.last):
-                add_sum(self.at(part, step)[k], &sum)
-            arriving[k] = rounded(sum)
 
     cdef ExactSum* joined(self) noexcept nogil:
         """The part that a leader of a node writes."""

@@ -16,7 +16,7 @@ PAGE = 4096
 _offsets = itertools.cycle(range(0, PAGE, PAGE // 5 // LINE * LINE + LINE))
 
 
-def aligned(shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray:
+def allocate_aligned(shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray:
     """Return zeros that start at a cache line."""
     n = math.prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
     offset = next(_offsets) if n >= PAGE else 0
@@ -25,9 +25,9 @@ def aligned(shape: int | tuple[int, ...], dtype: Any = float) -> np.ndarray:
     return memory[first : first + n].view(dtype).reshape(shape)
 
 
-def aligned_copy(array: np.ndarray, dtype: Any) -> np.ndarray:
+def copy_aligned(array: np.ndarray, dtype: Any) -> np.ndarray:
     """Return an aligned copy of an array in another type; values out of its range become infinite."""
-    copy = aligned(array.shape, dtype)
+    copy = allocate_aligned(array.shape, dtype)
     with np.errstate(over="ignore"):
         copy[...] = array
     return copy

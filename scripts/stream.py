@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pareprop.arrays import aligned
+from pareprop.arrays import allocate_aligned
 
 PASSES = 5
 MOVED = {"copy": 2, "triad": 3, "scale": 2, "scatter": 1, "gather": 2, "update": 6}  # numbers per event that stream by
@@ -53,7 +53,7 @@ def prepare(library: Path, loop: str, n: int, targets: int, row: int, kind: Any)
 
 def ones(count: int, n: int, kind: Any) -> list[np.ndarray]:
     """Arrays for one loop, as the kernels have them."""
-    arrays = [aligned(n, kind) for _ in range(count)]
+    arrays = [allocate_aligned(n, kind) for _ in range(count)]
     for array in arrays:
         array.fill(1)
     return arrays

@@ -132,7 +132,7 @@ def simulation(case: dict, n_steps: int = 0, round_steps: int = 0, exchange=None
 
 def collect_state(run: Simulation) -> dict[str, np.ndarray]:
     """Weights after a flush as matrices "in", "rec", "out", NaN where there is no synapse."""
-    weights = run.engine.shown_weights()
+    weights = run.engine.show_weights()
     return networks.matrices(run, lambda table: weights.get(id(table), table.weight))
 
 
@@ -142,7 +142,7 @@ def run_samples(run: Simulation, learns: Sequence[bool] = (), between: Callable 
     for index in range(run.task.n_samples):
         run.run_sample(index, "train", learns[index] if learns else True)
         steps, ids = run.engine.log.spikes(n_steps)
-        news = (steps + index * n_steps, ids.copy(), run.engine.error.copy(), run.engine.shown_signal().copy())
+        news = (steps + index * n_steps, ids.copy(), run.engine.error.copy(), run.engine.show_signal().copy())
         for part, new in zip(parts.values(), news, strict=True):
             part.append(new)
         if between:

@@ -20,7 +20,8 @@ from pareprop.core.spike_log cimport SegmentedLog, SpikeLog, Spikes
 from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
 from pareprop.core.surrogates cimport surrogate
 
-include "sweep_and_credit.pxi"
+include "sweep.pxi"
+include "credit.pxi"
 
 cdef enum:        # phases of a step
     DELIVER = 0

@@ -2,6 +2,8 @@
 #
 # Equations: Korcsak-Gorzo et al. 2025, arXiv:2511.21674; step order of NEST 3.10. Time is absolute: step 0 is the first
 # of the run. n = neurons of this rank, m = d_out + d_fb - 1 = steps by which learning signals lag behind.
+#
+# One file, because the engine's classes list all arrays that the included files work on.
 
 from libc.math cimport sqrt
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t

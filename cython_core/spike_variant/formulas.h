@@ -1,7 +1,8 @@
 /* What rows of the spike variant do with prefix sums (the equations stand in prefix_sums.pxi). Each formula stands once,
    as a macro over the type T it is computed with: `one` is what the model keeps (REAL), `four` are four doubles.
    It reads and writes w, y, c of synapses in scope and reads R, A, D of their targets. Products of REAL and sums are
-   double; what is kept is rounded at once, so that any division of a row into ones and fours gives the same bits. */
+   double; what is kept is rounded at once, so that any division of a row into ones and fours gives the same bits.
+   One file, because the macros build on each other. */
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,6 @@
 # Rows of an engine (engine.pxi) work off the window between two arrivals at once, see prefix_sums.pxi.
+#
+# One file, because arriving, entering, closing and reopening share the small functions on crossings and factors.
 
 
 cdef bint arrive_prefix(

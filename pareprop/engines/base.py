@@ -128,6 +128,7 @@ class Engine(ABC):
     settings_type: ClassVar[type[Settings]]
     exchanging: ClassVar[tuple[Role, ...]]  # roles whose projections among each other set the min-delay
     learns_at_the_end: ClassVar[bool]  # whether weights change in `optimize` alone, not within samples
+    steps_alone: ClassVar[int]  # that neurons of one process run before the readouts take them
 
     channel: Channel
     plastic: list[Plastic]
@@ -167,9 +168,9 @@ class Engine(ABC):
         """Collective: allocate logs of `length` steps, sums and signals, and connect the ranks."""
         network, model = self.network, self.network.model
         expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
-        alone = self.exchange.size == 1 and not self.settings.round_steps  # then readouts advance in the step itself
+        alone = self.exchange.size == 1 and not self.settings.round_steps
         sizes = network.n_recurrent, length, self.n_steps, network.n_readouts
-        terms = Terms(*sizes, expected, network.n_sharing, 1 if alone else self.round_steps)
+        terms = Terms(*sizes, expected, network.n_sharing, self.steps_alone if alone else self.round_steps)
         channel = self.exchange.open(terms, network.sources)
         self.signal = channel.signal
         return channel
@@ -236,17 +237,25 @@ class Engine(ABC):
     # ---- showing -----------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def heard(self) -> SpikeLog:
+    def get_heard_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
 
-    def shown_signal(self) -> np.ndarray:
+    def show_signal(self) -> np.ndarray:
         """Return the readout voltages of the last sample, float64 (n, n_readouts), E_L included."""
         signal = self.signal[: self.n]
         return signal + self.constants["E_L"] if self.constants["E_L"] else signal
 
-    def shown_weights(self) -> dict[int, np.ndarray]:
+    def show_weights(self) -> dict[int, np.ndarray]:
         """Return weights that differ from those of the tables because updates are pending, by `id` of the table."""
         return {}
+
+    def shown_signal(self) -> np.ndarray:
+        """Return `show_signal()`; an old name."""
+        return self.show_signal()
+
+    def shown_weights(self) -> dict[int, np.ndarray]:
+        """Return `show_weights()`; an old name."""
+        return self.show_weights()
 
     def dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return voltage from E_L, adaptation and surrogate gradient of the recorded neurons that live here.
@@ -277,7 +286,7 @@ class Engine(ABC):
         return Recorded(self.recorded_ids, V_m, adaptation, psi, signal)
 
     @abstractmethod
-    def watched(self) -> dict[str, np.ndarray]:
+    def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""
 
     # ---- state -------------------------------------------------------------------------------------------------------
@@ -362,6 +371,6 @@ class Engine(ABC):
         if len(by_step):
             self.carried[...] = by_step[n_steps:][: len(self.carried)]
 
-    def _carried_state(self) -> np.ndarray:
+    def _get_carried(self) -> np.ndarray:
         """Return `carried` for a state: a ring, or one value per neuron where currents take one step."""
         return self.carried if len(self.carried) > 1 else self.carried[0]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import aligned
+from ..arrays import allocate_aligned
 from ..network.local import LocalNetwork
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
@@ -59,6 +59,7 @@ class Interval(Engine):
     settings_type = IntervalSettings
     exchanging = ("recurrent",)
     learns_at_the_end = True
+    steps_alone = 16
 
     def __init__(
         self, network: LocalNetwork, exchange: Exchange, settings: IntervalSettings, n_steps: int, timers: Timers
@@ -75,9 +76,9 @@ class Interval(Engine):
 
     def _allocate(self) -> None:
         network, n = self.network, self.n_neurons
-        self.neurons = {name: aligned(n, self.real) for name in STATE}
+        self.neurons = {name: allocate_aligned(n, self.real) for name in STATE}
         self.neurons["v"][:] = network.cells["V_init"]
-        self.psi = aligned((self.n_steps, n), self.real)
+        self.psi = allocate_aligned((self.n_steps, n), self.real)
         self.psi.fill(0.0)  # no page is first touched while the network runs
         kernel, constants, tables = self.kernel, self.constants, (network.incoming, network.outgoing)
         incoming, outgoing = (
@@ -161,12 +162,13 @@ class Interval(Engine):
         self.n, psi = T, self.psi[:T]
         self.log, self.n_spikes = channel.all_spikes_on_root(0, T)
         window = slice(T - self.settings.learning_window, T)
-        self.evaluation = self.loss.evaluate(self.shown_signal(), sample.target, window, sample.rollout)
+        self.evaluation = self.loss.evaluate(self.show_signal(), sample.target, window, sample.rollout)
         error, loss = self.evaluation.error, self.evaluation.loss
         if self.local.rule:
             with self.timers.phase("sweep"):
                 loss += self.local.learn_from(channel, sample.local_targets)
-        self._tracks[2][:T] = psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
+        if len(self.recorded_ids):
+            self._tracks[2][:T] = psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
         self.recorded = self._record(error)
         if self.recorded and self.local.rule:
             own = self.local.learning_signal(self.recorded_ids - self.network.neurons[0])
@@ -219,7 +221,7 @@ class Interval(Engine):
         self.n_samples += n
         self.gradient.n_collected += n * learn
 
-    def heard(self) -> SpikeLog:
+    def get_heard_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
         return self.channel.heard.part(0, self.n)
 
@@ -241,7 +243,7 @@ class Interval(Engine):
     def state_of_cells(self) -> State:
         """Return what a sample changes before it changes weights: numbers, neurons and readouts of `state`."""
         state = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in self.plastic}})
-        state.neurons = {name: self.neurons[name] for name in CHAINED} | {"carried": self._carried_state()}
+        state.neurons = {name: self.neurons[name] for name in CHAINED} | {"carried": self._get_carried()}
         state.shared = {"y": self.y}
         return state
 
@@ -252,7 +254,7 @@ class Interval(Engine):
         for item in (*self.plastic, *self.gradient.adaptive):
             item.load_numbers(numbers["plastic"][item.name])
 
-    def watched(self) -> dict[str, np.ndarray]:
+    def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons.
 
         The backward sweep ends at step 0, so any non-finite value is still visible in the coefficients of that step.

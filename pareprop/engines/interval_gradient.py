@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..arrays import aligned
+from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..network.local import LocalNetwork
 from ..network.synapse_table import SynapseTable
@@ -81,7 +81,7 @@ class IntervalGradient:
 
     def _allocate(self) -> None:
         sizes = [0 if self._direct else len(table.weight) for table in self._tables]
-        self.sums = TreeSum([aligned(size, self._real) for size in sizes])
+        self.sums = TreeSum([allocate_aligned(size, self._real) for size in sizes])
 
     def keep(self) -> None:
         """Keep gradients in arrays of their own even where none are needed, for scripts and tests that read them."""
@@ -130,10 +130,9 @@ class IntervalGradient:
                 *(self._parameters[name] for name in ("alpha", "zeta", "rho", "adapt_beta")),
                 rate.astype(self._real, copy=False), *self._scratch, psi,
             )  # fmt: skip
-            # a source that spikes twice in a step counts once, as in NEST
-            parts = [(network.incoming, inputs.without_repeats(), channel.heard, psi, False)]
+            parts = [(network.incoming, inputs, channel.heard, psi, False)]
             own, swept = SegmentedLog([channel.own]), self._sweep(error)
-            parts += [(table, EMPTY, own, swept, True) for table in self._tables[1:]]
+            parts += [(table, EMPTY, own, swept, True) for table in self._tables[1:] if len(table.blocks)]
         if self._direct:
             self._pending = parts
         else:

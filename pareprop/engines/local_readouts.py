@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ..arrays import aligned
+from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import local_readouts as kernel
 from ..network.local import LocalNetwork
@@ -52,7 +52,7 @@ class LocalErrors:
         self._start, self.measured_from = n_steps - window, None
         self.kept, self.shown, self.correlation = np.zeros(0, np.int64), np.zeros((n_steps, 0)), np.zeros(0)
         first, last = network.neurons
-        self.signal = aligned((n_steps, last - first) if self.rule else (0, 0), network.model.kernels.real)
+        self.signal = allocate_aligned((n_steps, last - first) if self.rule else (0, 0), network.model.kernels.real)
         self._ranges: list[tuple[int, int]] = []
         if not self.rule:
             return
@@ -131,7 +131,7 @@ class LocalErrors:
                 self.correlation = self._correlate(targets)
             self.shown = self.signal[:, self.kept].copy()
             losses = self.compare(targets)
-        return collectives.ordered_sum(channel.comm, losses) / max(self._n_compared, 1)
+        return collectives.sum_in_order(channel.comm, losses) / max(self._n_compared, 1)
 
     def _correlate(self, targets: Targets | None) -> np.ndarray:
         """Return `correlation` from step `measured_from` on; 0 without variance."""

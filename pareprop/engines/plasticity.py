@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import aligned
+from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import optimizers as kernel
 from ..kernels import signs as sign_kernel
@@ -56,7 +56,7 @@ class Plastic:
 
     def __post_init__(self) -> None:
         names, n = self.optimizer.moments if self.keeps_moments else (), self.span.last - self.span.first
-        self.moments = {name: aligned(n, self.table.weight.dtype) for name in names}
+        self.moments = {name: allocate_aligned(n, self.table.weight.dtype) for name in names}
         self.eta = self.optimizer.eta
         self.row_etas: np.ndarray | None = None  # (n_rows,) of the span, where its sources have rates of their own
         projection = self.span.projection

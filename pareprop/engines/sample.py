@@ -135,7 +135,7 @@ class Sample:
             self._check_rollout(n_steps, model)
         elif self.target is None:
             raise InputError("sample: target is missing, which the loss of the readouts needs")
-        elif not np.all(np.isfinite(self.target)):
+        elif not np.isfinite(self.target).all():
             raise InputError("sample: target holds values that are not finite")
         n_inputs = model.size("input")
         if len(self.inputs.ptr) != n_steps + 1:

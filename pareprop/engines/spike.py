@@ -54,6 +54,7 @@ class Spike(Engine):
     settings_type = SpikeSettings
     exchanging = ("recurrent", "readout")
     learns_at_the_end = False
+    steps_alone = 1  # errors of the step before are learned from
 
     def __init__(
         self, network: LocalNetwork, exchange: Exchange, settings: SpikeSettings, n_steps: int, timers: Timers
@@ -156,7 +157,7 @@ class Spike(Engine):
 
     def decide(self, step: int, action: int, reward: float) -> None:
         """Learn of a decision and of the reward since the one before, see `Engine.decide`."""
-        self.kernel.tell(self.time + step, *self._rewards.decide(self.shown_signal()[step], action, reward))
+        self.kernel.tell(self.time + step, *self._rewards.decide(self.show_signal()[step], action, reward))
 
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
         """Collective: end an episode and run on without input until the next may begin; as `Interval.finish`."""
@@ -168,7 +169,7 @@ class Spike(Engine):
         self.advance(T, end - self.time)
         self.n, self.time = T, end
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
-        self.evaluation = self.loss.evaluate(self.shown_signal(), None, slice(None), rollout)
+        self.evaluation = self.loss.evaluate(self.show_signal(), None, slice(None), rollout)
         self.recorded = self._record(self.evaluation.error)
         return self.evaluation.error, self.evaluation.loss
 
@@ -187,8 +188,9 @@ class Spike(Engine):
         by_step = self._add_currents(sample.currents, self.n, self.carried)
         self._carry(by_step, self.n)
         run.base, run.learns = base, self.learned
+        self._inside = self._window(sample)
         run.sample = self._kernels.Sample(
-            {"origin": t, "window": self._window(sample), "injected": by_step[: self.n],
+            {"origin": t, "window": self._inside, "injected": by_step[: self.n],
              "target_signal": np.ascontiguousarray(sample.target, dtype=float)}
         )  # fmt: skip
         self._set_rates(learn)
@@ -248,15 +250,16 @@ class Spike(Engine):
         return (np.arange(self.n) >= self.n - self.settings.learning_window).view(np.uint8)
 
     def _value(self, sample: Sample) -> float:
-        inside = self._window(sample).astype(bool)
-        error, target = self.error[: self.n][inside], sample.target[inside]
+        error, target, inside = self.error[: self.n], sample.target, self._inside.view(bool)
+        if not inside.all():
+            error, target = error[inside], target[inside]
         return self.loss.value(error + target, target, error)
 
-    def own_spikes(self) -> SpikeLog:
+    def get_own_spikes(self) -> SpikeLog:
         """Return the spikes of this rank's neurons in the last sample, by id."""
         return self.channel.own.part(*self._last())
 
-    def heard(self) -> SpikeLog:
+    def get_heard_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
         return self.channel.heard.part(*self._last())
 
@@ -272,7 +275,7 @@ class Spike(Engine):
 
     # ---- showing weights ---------------------------------------------------------------------------------------------
 
-    def shown_weights(self) -> dict[int, np.ndarray]:
+    def show_weights(self) -> dict[int, np.ndarray]:
         """Return weights after a flush, by `id` of their table: as if every source spiked once more; undo the flush."""
         if not self.learned:
             return {}
@@ -305,7 +308,7 @@ class Spike(Engine):
         }  # fmt: skip
         for item in self._rewired:
             state.add_synapses(KINDS[0], item.table, item.span, **item.rewiring.topology())
-        state.neurons |= {"carried": self._carried_state()}
+        state.neurons |= {"carried": self._get_carried()}
         state.shared |= {"y": self.y}
         return state
 
@@ -325,7 +328,7 @@ class Spike(Engine):
         for item in self.plastic:
             item.load_numbers(numbers["plastic"][item.name])
 
-    def watched(self) -> dict[str, np.ndarray]:
+    def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""
         neurons, history = self.memory.neurons, self.memory.history
         return {name: neurons[name] for name in ("v", "a", "f_av")} | {name: history[name] for name in "AD"}

@@ -1,4 +1,7 @@
-"""Memory of the spike variant: logs, histories of neurons, books of rows, traces of synapses."""
+"""Memory of the spike variant: logs, histories of neurons, books of rows, traces of synapses.
+
+One file, because what is allocated, written to a state and loaded from it are the same arrays.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import elementary
-from ..arrays import aligned
+from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import layout
 from ..network.local import LocalNetwork
@@ -74,7 +77,7 @@ class SpikeMemory:
         kappas = {(item.params.kappa, item.params.kappa_reg) for item in model.of_role("recurrent")}
         self.sets = 1 if all(kappa == kappa_reg for kappa, kappa_reg in kappas) else 2
         n = network.neurons[1] - network.neurons[0]
-        self.neurons = {name: aligned(n, self._real) for name in NEURONS}
+        self.neurons = {name: allocate_aligned(n, self._real) for name in NEURONS}
         self.neurons["v"][:] = network.cells["V_init"]
         self.length = self.steps_kept + n_steps + self.m + 2
         self.inputs = SpikeLog(self.length)
@@ -106,7 +109,7 @@ class SpikeMemory:
             "eps": bool(np.any(loops & (rules.rules[:, layout.ADAPTIVE] == 1))),
         }  # fmt: skip
         self.names.append({name for name, needed in wanted.items() if needed})
-        arrays = {name: aligned(n * needed, self._real) for name, needed in wanted.items()}
+        arrays = {name: allocate_aligned(n * needed, self._real) for name, needed in wanted.items()}
         for array in arrays.values():
             array.fill(0.0)  # no page is first touched while the network runs
         books = np.zeros((n_rows, layout.BOOK_COLUMNS), np.int64)
@@ -133,15 +136,16 @@ class SpikeMemory:
         online = self.network.model.is_rewarded
         rows = {"psi": steps, "L": steps, "F": steps if second or online else m + 2}
         rows |= {"R": (m + 1) * prefix, "R2": (m + 1) * (prefix and second)}
-        rings = {name: aligned((length, n), self._real if name in RINGS else float) for name, length in rows.items()}
+        kinds = {name: self._real if name in RINGS else float for name in rows}
+        rings = {name: allocate_aligned((length, n), kinds[name]) for name, length in rows.items()}
         sparse = (self.rules[0].rules[:, layout.MODE] == PREFIX) & (self.network.incoming.blocks[:, layout.DENSE] == 0)
-        self._lines = {"cells": aligned((n if np.any(sparse) and not second and not online else 0, 4))}
+        self._lines = {"cells": allocate_aligned((n if np.any(sparse) and not second and not online else 0, 4))}
         for suffix, wanted in (("", not online), ("2", second)):
-            lines = self._lines["ends" + suffix] = aligned((ends * wanted, n, 4))
+            lines = self._lines["ends" + suffix] = allocate_aligned((ends * wanted, n, 4))
             rings |= {f"end_{name}{suffix}": lines[:, :, column] for column, name in enumerate("RAD")}
         looking = self.rules if online else self.rules[1:]
         errors = max(rules.longest_cutoff() for rules in looking) + 2 * m + 4  # a flush goes on for m steps
-        sums = {name: aligned(n if prefix else 0) for name in SUMS}
+        sums = {name: allocate_aligned(n if prefix else 0) for name in SUMS}
         sums |= self._online(errors, ends, n) if online else {}
         return rings | sums | {name: np.zeros((errors, self.network.n_readouts)) for name in ERRORS}
 
@@ -152,7 +156,7 @@ class SpikeMemory:
             "end_factors": np.zeros((n_ends, 2)), "last": np.zeros(n_ends, np.uint8),
         }  # fmt: skip
         self._ends = np.zeros((n_ends, len(ENDS), n))
-        sums = {name: aligned(n if n_ends else 0) for name in "SU"}
+        sums = {name: allocate_aligned(n if n_ends else 0) for name in "SU"}
         return sums | {f"end_{name}": self._ends[:, k] for k, name in enumerate(ENDS if n_ends else "")}
 
     def kernel_online(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ..network.footprint import require
 from ..network.local import LocalNetwork
 from ..parallel.collectives import guarded, maximum, raise_together
 from ..parallel.exchange import Exchange
-from ..parallel.spike_log import SpikeLog, joined
+from ..parallel.spike_log import SpikeLog, join_logs
 from ..simulation.digest import Digest
 from ..simulation.finite import find_bad
 from ..timers import Timers
@@ -139,12 +139,12 @@ class Clock:
             own = learning_signal(error, self._feedback)
             self.taps.put_neurons("learning_signal", step, send_to_all(self.comm, own))
 
-    def own_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
+    def gather_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Collective: spikes of all ranks, from those of this one's neurons."""
         if self.comm is None:
             return log
         parts = self.comm.allgather((log.ids[: log.ptr[n_steps]].copy(), log.ptr[: n_steps + 1].copy()))
-        return joined([SpikeLog.from_arrays(*part) for part in parts], n_steps)
+        return join_logs([SpikeLog.from_arrays(*part) for part in parts], n_steps)
 
     # ---- weights -----------------------------------------------------------------------------------------------------
 

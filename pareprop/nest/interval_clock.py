@@ -132,14 +132,14 @@ class IntervalClock(Clock):
 
     def _show_readouts(self, start: int, first: int, last: int) -> None:
         """Show voltages of the readouts, and what a softmax is made of."""
-        shown = self.engine.shown_signal()[first:last]
+        shown = self.engine.show_signal()[first:last]
         self.taps.put_readouts("V_m", start + first, shown)
         plain = self._loss is LOSSES["mean_squared_error"]
         self.taps.put_readouts("readout_signal_unnorm", start + first, shown if plain else np.exp(shown))
 
     def _show_spikes(self, start: int, first: int, last: int, inputs: SpikeLog) -> None:
         own = self.engine.channel.own.part(first, last)
-        log = self.own_spikes(own, last - first)
+        log = self.gather_spikes(own, last - first)
         steps, index = log.spikes(last - first)
         at, source = inputs.spikes(last - first)
         self._spiked["recurrent"][index[first + steps < self.n_steps - 1]] = True
@@ -166,7 +166,7 @@ class IntervalClock(Clock):
         if last <= first:
             return
         target = self.targets.of(start + first + 2, start + last + 2)
-        signal, inside = self.engine.shown_signal()[first:last], self._window[first:last]
+        signal, inside = self.engine.show_signal()[first:last], self._window[first:last]
         error = self._loss.evaluate(signal, target, inside).error
         made = self._loss.output(signal) if len(self.wiring.readouts) else signal
         for field, values in (("readout_signal", made), ("target_signal", target), ("error_signal", error)):

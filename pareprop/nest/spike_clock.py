@@ -75,7 +75,7 @@ class SpikeClock(Clock):
         n, engine = last - first, self.engine
         if len(self.taps.recorded):
             self.put_dynamics(first, *(track[:n] for track in engine.dynamics()))
-        signal = engine.shown_signal()
+        signal = engine.show_signal()
         columns = {"V_m": signal, "readout_signal": signal * inside, "target_signal": target * inside,
                    "error_signal": error}  # fmt: skip
         for field, values in columns.items():
@@ -87,7 +87,7 @@ class SpikeClock(Clock):
     def _show_spikes(self, first: int, last: int, inputs: SpikeLog) -> None:
         if not self.taps.wants_spikes:
             return
-        log = self.own_spikes(self.engine.own_spikes(), last - first)
+        log = self.gather_spikes(self.engine.get_own_spikes(), last - first)
         steps, index = log.spikes(last - first)
         self.taps.put_spikes(first + steps + 1, self.wiring.recurrent[index])
         for tap, synapses in zip(self.taps.weights, self._watched, strict=True):

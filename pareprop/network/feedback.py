@@ -82,6 +82,8 @@ class FollowingFeedback:
     def follow(self) -> None:
         """Copy the weights that are followed into the learning-signal connections."""
         for table, place in ((self._outgoing, self.symmetric_place), (self.adaptive, self.adaptive_place)):
+            if not len(place):
+                continue
             linked = np.flatnonzero(place >= 0)
             self.feedback.weight[place[linked]] = table.weight[linked]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import elementary, rng
-from ..arrays import aligned_copy
+from ..arrays import copy_aligned
 from ..errors import InputError
 from ..kernels import layout, readout_sums
 from ..parallel.messages import Sources
@@ -121,7 +121,7 @@ class LocalNetwork:
         self.pieces = np.array(self.pieces, np.int64).reshape(-1, layout.PIECE_COLUMNS)
         names = parts[0] if parts else self._parameters(self.model.of_role("recurrent")[0], 0, 0)
         joined = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
-        self.cells = {name: aligned_copy(array, float) for name, array in joined.items()}
+        self.cells = {name: copy_aligned(array, float) for name, array in joined.items()}
 
     def _parameters(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
         """Return parameters of neurons [low, high) of `population`, voltages in mV from E_L, times in steps."""
@@ -152,7 +152,7 @@ class LocalNetwork:
     def parameters(self, kernel: type) -> dict[str, np.ndarray]:
         """Return those of `cells` that a class of the kernels has as attributes, in the model's precision."""
         real, chosen = self.model.kernels.real, {name: self.cells[name] for name in self.cells if hasattr(kernel, name)}
-        return chosen if real is np.float64 else {name: aligned_copy(array, real) for name, array in chosen.items()}
+        return chosen if real is np.float64 else {name: copy_aligned(array, real) for name, array in chosen.items()}
 
     def readout_constants(self) -> dict[str, float]:
         """Return the constants of the readouts, which share one set of parameters.

@@ -96,7 +96,7 @@ class MeanSquaredError(Loss):
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
         with np.errstate(over="ignore"):  # an infinite loss ends the run
-            return float(0.5 * np.sum(np.square(error)))
+            return float(0.5 * np.square(error).sum())
 
 
 class CrossEntropy(Loss):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..arrays import aligned
+from ..arrays import allocate_aligned
 from ..kernels import layout
 from ..kernels import rows as row_kernel
 from ..kernels import signs as sign_kernel
@@ -114,8 +114,8 @@ class SynapseTable:
             self.row_ptr[row + 1 : row + 1 + draft.counts.size] = draft.counts.ravel()
             row += draft.counts.size
         np.cumsum(self.row_ptr, out=self.row_ptr)
-        self.target = aligned(int(self.row_ptr[-1]), np.uint32)
-        self.weight = aligned(int(self.row_ptr[-1]), model.kernels.real)
+        self.target = allocate_aligned(int(self.row_ptr[-1]), np.uint32)
+        self.weight = allocate_aligned(int(self.row_ptr[-1]), model.kernels.real)
         self.spans: list[ProjectionSlice] = []
         blocks: list[list[int]] = []
         row = 0

@@ -13,7 +13,7 @@ from ..errors import ParepropError
 from ..kernels import readout_sums
 from ..kernels import rounds as kernel
 from . import collectives
-from .spike_log import SegmentedLog, SpikeLog, joined
+from .spike_log import SegmentedLog, SpikeLog, join_logs
 
 BITS = 62  # flags in a number
 
@@ -143,15 +143,15 @@ class Channel:
         n_spikes : int
             Number of spikes of all neurons, on all ranks.
         """
-        own = self.own.part(first, last)
         if self.every is not None:
-            count = self.every.count(first, last)
-            return (self.every.part(first, last) if self.comm is None or self.comm.rank == 0 else own), count
+            all_here = self.comm is None or self.comm.rank == 0
+            return (self.every if all_here else self.own).part(first, last), self.every.count(first, last)
+        own = self.own.part(first, last)
         total = sum(self.comm.allgather(int(own.ptr[-1])))
         parts = self.comm.gather((own.ptr, own.ids))
         if parts is None:
             return own, total
-        return joined([SpikeLog.from_arrays(ids, ptr) for ptr, ids in parts], last - first), total
+        return join_logs([SpikeLog.from_arrays(ids, ptr) for ptr, ids in parts], last - first), total
 
     @property
     def nbytes(self) -> int:
@@ -159,7 +159,7 @@ class Channel:
         return sum(log.nbytes for log, _ in self.written)
 
 
-def within(first: int, last: int) -> Choice:
+def choose_within(first: int, last: int) -> Choice:
     """Return the choice of the neurons [first, last), by id."""
 
     def choose(log: SpikeLog, n_steps: int) -> SpikeLog:
@@ -170,12 +170,12 @@ def within(first: int, last: int) -> Choice:
     return choose
 
 
-def everything(log: SpikeLog, n_steps: int) -> SpikeLog:
+def choose_all(log: SpikeLog, n_steps: int) -> SpikeLog:
     """Return all spikes."""
     return log
 
 
-def private(terms: Terms, n_own: int, meeting: kernel.Meeting | None = None) -> Channel:
+def open_alone(terms: Terms, n_own: int, meeting: kernel.Meeting | None = None) -> Channel:
     """Return the channel of one process.
 
     Parameters
@@ -196,4 +196,4 @@ def private(terms: Terms, n_own: int, meeting: kernel.Meeting | None = None) -> 
     segments, signal = SegmentedLog([own]), np.zeros((terms.n_steps, terms.n_readouts))
     shape = terms.summed_steps, terms.n_readouts
     sums = readout_sums.ReadoutSums(np.zeros(readout_sums.ReadoutSums.room(*shape), np.int64), *shape)
-    return Channel(own, segments, sums, signal, meeting or kernel.Meeting(), [(own, everything)], segments)
+    return Channel(own, segments, sums, signal, meeting or kernel.Meeting(), [(own, choose_all)], segments)

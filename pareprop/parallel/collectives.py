@@ -113,7 +113,7 @@ def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:
         comm.send(None, dest=0)
 
 
-def ordered_sum(comm: Any, values: np.ndarray) -> float:
+def sum_in_order(comm: Any, values: np.ndarray) -> float:
     """Collective: add the values of all ranks one after the other, so that the sum is the same for any division.
 
     Parameters

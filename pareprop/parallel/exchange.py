@@ -17,12 +17,13 @@ from ..errors import InputError
 from ..kernels import readout_sums
 from ..kernels import rounds as kernel
 from ..timers import Timers
-from .channel import Channel, Choice, Terms, private, within
+from .channel import Channel, Choice, Terms, choose_within, open_alone
 from .collectives import any_bits, raise_together
 from .messages import AllgatherSender, AlltoallvSender, Sources
-from .node import Layout, Nodes, SharedMemory, find_nodes, is_crowded, make_rank_lost, require_shared
+from .node import Nodes, find_nodes, is_crowded, make_rank_lost
 from .partition import firsts
 from .replicas import Replicas
+from .shared_memory import Layout, SharedMemory, require_shared
 from .spike_log import SegmentedLog, SpikeLog
 
 WORTHWHILE = 0.75  # targeted sending pays if nodes listen to a smaller share of the neurons
@@ -134,7 +135,7 @@ class Alone:
 
     def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
         """Allocate logs and signals."""
-        return private(terms, terms.n_neurons)
+        return open_alone(terms, terms.n_neurons)
 
     def listen(self, heard: Callable[[], np.ndarray], changed: bool) -> None:
         """Do nothing: one process has all spikes."""
@@ -210,7 +211,7 @@ class Ranks:
             problem = found
         raise_together(self.comm, problem)
         first = firsts(terms.n_neurons, self.size, terms.n_sharing)
-        written: list[tuple[Any, Choice]] = [(logs[place], within(*first[self.rank : self.rank + 2]))]
+        written: list[tuple[Any, Choice]] = [(logs[place], choose_within(*first[self.rank : self.rank + 2]))]
         holder: list[Any] = []
         meeting = kernel.NodeMeeting(
             local.rank, memory.lines(), memory.fd,
@@ -227,7 +228,7 @@ class Ranks:
                 numbered = SpikeLog(terms.length)
                 heard = SegmentedLog([numbered])
                 meeting.number(every, numbered, sources.ids.astype(np.uint32))
-                written.append((numbered, sources.numbered))
+                written.append((numbered, sources.number_spikes))
         every = every if self.sending != "targeted" else None
         return Channel(logs[place], heard, sums, signal, meeting, written, every, self.comm, [memory])
 
@@ -258,7 +259,7 @@ class Ranks:
         )
         meeting.connect(self.sender.box, partial(any_bits, nodes.leaders))
         bounds = [first[r : r + 2] for r in range(nodes.count) if r != nodes.index]
-        return [(log, within(*pair)) for log, pair in zip(others, bounds, strict=True)]
+        return [(log, choose_within(*pair)) for log, pair in zip(others, bounds, strict=True)]
 
     def _of_node(self, own: np.ndarray | None) -> np.ndarray | None:
         """Collective in the node: return the neurons that its ranks listen to, None for all."""

@@ -14,7 +14,7 @@ from ..errors import InputError
 from . import mpi
 from .collectives import all_arrive, guarded
 from .exchange import WAYS, Alone, Exchange, Ranks
-from .node import numbered_by_node, ranks_per_node
+from .node import number_by_node, ranks_per_node
 from .replicas import LEAVES, Replicas
 
 # Number of ranks, as set by OpenMPI's mpirun, by Hydra (MPICH), by srun with PMI2 or PMIx; the first one found counts.
@@ -90,7 +90,7 @@ def exchange() -> Exchange:
         mpi.require_handles(MPI._sizeof(MPI.Comm))
         way = sending(os.environ)
         ranks_per_node(os.environ)
-    return Ranks(numbered_by_node(comm), way)
+    return Ranks(number_by_node(comm), way)
 
 
 def split(exchange: Exchange, replicas: int) -> Exchange:

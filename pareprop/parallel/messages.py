@@ -71,7 +71,7 @@ class Sources:
         ends = np.searchsorted(ids, first)
         return [ids[ends[r] : ends[r + 1]] - first[r] for r in range(len(first) - 1)]
 
-    def numbered(self, log: SpikeLog, n_steps: int) -> SpikeLog:
+    def number_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Return the spikes of a log by id that are listened to, by number."""
         if self.ids is None:
             return log

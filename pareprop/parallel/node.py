@@ -1,28 +1,16 @@
-"""Nodes: ranks that share memory, and the layout of that memory."""
+"""Nodes: the ranks of a communicator that share memory."""
 
 from __future__ import annotations
 
-import mmap
 import os
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, RankLost
-from ..kernels import readout_sums
-from ..kernels import rounds as kernel
-from .collectives import raise_together
 from .partition import firsts
-from .spike_log import SharedSpikeLog
-
-SHARED = Path("/dev/shm")  # POSIX shared memory
-PAGE = 4096
-SPIKES = 4  # per neuron: room that a log starts with
-SPARE = 1024  # and spikes beside these
 
 
 @dataclass(frozen=True)
@@ -79,7 +67,7 @@ def _local(comm: Any) -> Any:
     return comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
 
 
-def numbered_by_node(comm: Any) -> Any:
+def number_by_node(comm: Any) -> Any:
     """Collective: return a communicator with the ranks of each node one after the other; rank 0 stays the first."""
     local = _local(comm)
     keys = comm.allgather((local.bcast(comm.rank), local.rank))
@@ -114,183 +102,6 @@ def find_nodes(comm: Any) -> Nodes:
     starts = sorted({start for start, _ in places})
     leaders = comm.Split(min(local.rank, 1), comm.rank)
     return Nodes(local, leaders, starts.index(first), np.array([*starts, comm.size], np.int64))
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Layout of the shared memory of a node: lines of its ranks, ends of steps, sums for readouts, ids.
-
-    Attributes
-    ----------
-    n_ranks : int
-        Ranks of the node.
-    neurons : np.ndarray
-        int64 (n_segments,), number of neurons whose spikes each log holds.
-    length : int
-        Steps of the logs.
-    summed_steps, n_readouts : int
-        Shape of the sums: steps of the longest round, readouts of the whole network.
-    """
-
-    n_ranks: int
-    neurons: np.ndarray
-    length: int
-    summed_steps: int
-    n_readouts: int
-
-    @property
-    def ptr_byte(self) -> int:
-        """Offset in bytes of the ends of steps, after the sums."""
-        return self.sums_byte + 8 * self.n_sums
-
-    @property
-    def sums_byte(self) -> int:
-        """Offset in bytes of the sums, after the lines of the ranks."""
-        return 8 * kernel.NodeMeeting.columns() * (self.n_ranks + 1)
-
-    @property
-    def n_sums(self) -> int:
-        """Numbers of the sums: a part for each rank, and one for all nodes."""
-        return (self.n_ranks + 1) * readout_sums.ReadoutSums.room(self.summed_steps, self.n_readouts)
-
-    @property
-    def ids_bytes(self) -> np.ndarray:
-        """Offsets in bytes of the ids of each log, and the end; addresses suffice for all neurons in each step."""
-        first = _pages(self.ptr_byte + 8 * len(self.neurons) * (self.length + 1))
-        sizes = [_pages(4 * int(n) * self.length) for n in self.neurons]
-        return first + np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
-
-    def initial_bytes(self) -> int:
-        """Return the bytes that are allocated at first."""
-        return int(self.ids_bytes[0] + sum(_pages(4 * room(int(n), self.length)) for n in self.neurons))
-
-
-def _pages(n_bytes: int) -> int:
-    return -(-n_bytes // PAGE) * PAGE
-
-
-def room(n_neurons: int, length: int) -> int:
-    """Return the number of spikes that the log of `n_neurons` neurons over `length` steps has room for at first."""
-    return min(SPIKES * n_neurons + SPARE, n_neurons * length)
-
-
-def require_shared(need: int) -> None:
-    """Raise `InputError` unless a node has `need` bytes of shared memory left."""
-    found = os.statvfs(SHARED)
-    free = found.f_bavail * found.f_frsize
-    if free < need:
-        raise InputError(
-            f"{SHARED} has {free} bytes left, the spikes of the ranks of this node need {need} at least: enlarge it "
-            "(in a container by --shm-size), or start fewer ranks per node"
-        )
-
-
-class SharedMemory:
-    """Memory that the ranks of a node share; nothing of it is left when they end, however they end.
-
-    The constructor is collective.
-
-    Parameters
-    ----------
-    comm : communicator
-        Of all ranks, which fail together.
-    nodes : Nodes
-        Nodes of the communicator.
-    layout : Layout
-        Layout of the memory of this rank's node.
-
-    Raises
-    ------
-    InputError
-        On all ranks, if there is too little shared memory.
-    """
-
-    def __init__(self, comm: Any, nodes: Nodes, layout: Layout) -> None:
-        self.layout, local = layout, nodes.local
-        made, problem = -1, None
-        if local.rank == 0:
-            made, problem = _create(layout)
-        name, problem = local.bcast((f"/proc/{os.getpid()}/fd/{made}", problem))
-        raise_together(comm, problem)
-        try:
-            self.fd = os.open(name, os.O_RDWR)  # opened anew on each rank: locks belong to what was opened
-            weakref.finalize(self, os.close, self.fd)
-        except OSError as found:
-            problem = InputError(f"{name}, the shared memory of this node, cannot be opened: {found.strerror}")
-        raise_together(comm, problem)  # all have come here
-        if local.rank == 0:
-            os.close(made)
-        self._map = mmap.mmap(self.fd, int(layout.ids_bytes[-1]))
-
-    def _array(self, kind: Any, count: int, first_byte: int) -> np.ndarray:
-        return np.frombuffer(self._map, kind, count, int(first_byte))
-
-    def lines(self) -> np.ndarray:
-        """Return the lines of the ranks, int64 (n_ranks + 1, n_columns)."""
-        columns = kernel.NodeMeeting.columns()
-        return self._array(np.int64, (self.layout.n_ranks + 1) * columns, 0).reshape(-1, columns)
-
-    def sums(self, rank: int, joined: bool) -> readout_sums.ReadoutSums:
-        """Return the sums for the readouts.
-
-        Parameters
-        ----------
-        rank : int
-            This rank in its node.
-        joined : bool
-            Whether there are several nodes, so that the leader adds up all that ranks read.
-        """
-        layout, n = self.layout, self.layout.n_ranks
-        numbers = self._array(np.int64, layout.n_sums, layout.sums_byte) if layout.n_sums else np.zeros(0, np.int64)
-        return readout_sums.ReadoutSums(
-            numbers, layout.summed_steps, layout.n_readouts, rank, (n, n + 1) if joined else (0, n)
-        )
-
-    def log(self, segment: int, writes: bool) -> SharedSpikeLog:
-        """Return the log of a segment, to write to or to read.
-
-        Parameters
-        ----------
-        segment : int
-            Number of the log, see `Layout.neurons`.
-        writes : bool
-            Whether this rank writes to it.
-
-        Returns
-        -------
-        SharedSpikeLog
-            Its arrays lie in the shared memory.
-        """
-        layout, first = self.layout, int(self.layout.ids_bytes[segment])
-        length = layout.length + 1
-        ptr = self._array(np.int64, length, layout.ptr_byte + 8 * segment * length)
-        n = int(layout.neurons[segment]) * layout.length
-        ids = self._array(np.uint32, n, first) if n else np.zeros(0, np.uint32)
-        capacity = room(int(layout.neurons[segment]), layout.length)
-        log = SharedSpikeLog(self.fd if writes else -1, first, ids, ptr, capacity, lambda p: InputError(_full(p)))
-        log.full = lambda problem: RankLost(_full(problem), speaks=True)  # in the middle of a round
-        return log
-
-
-def _full(problem: OSError) -> str:
-    return f"{SHARED} has no room for more spikes of the ranks of this node: {problem.strerror}"
-
-
-def _create(layout: Layout) -> tuple[int, InputError | None]:
-    """Return a file that never has a name, so that nothing is left of it whenever this process is killed."""
-    fd, problem = -1, None
-    try:
-        require_shared(layout.initial_bytes())
-        fd = os.open(SHARED, os.O_RDWR | os.O_TMPFILE, 0o600)
-        os.ftruncate(fd, int(layout.ids_bytes[-1]))
-        os.posix_fallocate(fd, 0, int(layout.ids_bytes[0]))
-    except InputError as found:
-        problem = found
-    except OSError as found:
-        problem = InputError(f"{SHARED} has no room for {layout.initial_bytes()} bytes: {found.strerror}")
-    if problem is not None and fd >= 0:
-        os.close(fd)
-    return fd, problem
 
 
 def is_crowded(local: Any) -> bool:

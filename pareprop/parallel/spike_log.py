@@ -76,21 +76,10 @@ class SpikeLog(_Steps, kernel.SpikeLog):
         ptr = np.concatenate(([0], np.cumsum(np.bincount(steps, minlength=n_steps))))
         return cls.from_arrays(ids.astype(np.uint32), ptr)
 
-    def lengthened(self, n_steps: int) -> SpikeLog:
+    def lengthen(self, n_steps: int) -> SpikeLog:
         """Return a log of at least `n_steps` steps, without spikes in those that this one has not."""
         missing = n_steps + 1 - len(self.ptr)
         return self if missing <= 0 else SpikeLog.from_arrays(self.ids, np.pad(self.ptr, (0, missing), "edge"))
-
-    def without_repeats(self) -> SpikeLog:
-        """Return a log with each source at most once in a step; this log itself if it has no repeats."""
-        ids, ptr = np.asarray(self.ids), np.asarray(self.ptr)
-        ids = ids[: ptr[-1]]
-        again = np.zeros(len(ids), bool)
-        again[1:] = ids[1:] == ids[:-1]
-        again[ptr[:-1][ptr[:-1] < len(ids)]] = False  # the first of a step
-        if not again.any():
-            return self
-        return SpikeLog.from_arrays(ids[~again], ptr - np.concatenate(([0], np.cumsum(again)))[ptr])
 
 
 class SharedSpikeLog(_Steps, kernel.SharedSpikeLog):
@@ -112,6 +101,6 @@ class SegmentedLog(kernel.SegmentedLog):
         return len(self.segments)
 
 
-def joined(parts: list[SpikeLog], n_steps: int) -> SpikeLog:
+def join_logs(parts: list[SpikeLog], n_steps: int) -> SpikeLog:
     """Return the spikes of several logs in one, in each step part after part."""
     return SpikeLog.from_arrays(*SegmentedLog(parts).join(0, n_steps))

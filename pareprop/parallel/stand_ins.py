@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import rng
 from ..kernels import rounds as kernel
-from .channel import Channel, Terms, private, within
+from .channel import Channel, Terms, choose_within, open_alone
 from .exchange import Exchange
 from .messages import Sources
 from .partition import block
@@ -162,12 +162,12 @@ class DryExchange:
         """Allocate logs and signals as the rank of a run does, and draw spikes."""
         self._sources, self._n_steps = Sources(self._n) if sources is None else sources, terms.n_steps
         low, high = self._own = block(self._n, terms.n_sharing or self.size, self.rank)
-        channel = private(terms, high - low, kernel.CalledMeeting(self._round))
+        channel = open_alone(terms, high - low, kernel.CalledMeeting(self._round))
         own, merged = channel.own, SpikeLog(terms.length)
         self._logs = own, merged
         self.draw(self.probability)
         heard = SegmentedLog([merged])
-        written = [(own, within(low, high)), (merged, self._sources.numbered)]
+        written = [(own, choose_within(low, high)), (merged, self._sources.number_spikes)]
         return DryChannel(
             own, heard, channel.sums, channel.signal, channel.meeting, written, heard, sources=self._sources
         )
@@ -179,7 +179,7 @@ class DryExchange:
         ranges = (0, low), (low, high if self._draws_own else low), (high, self._n)
         drawn = [draw_log(self._seed, self._n, *pair, probability, self._n_steps) for pair in ranges]
         self._mine = drawn[1]
-        self._drawn = [self._sources.numbered(log, self._n_steps) for log in drawn]
+        self._drawn = [self._sources.number_spikes(log, self._n_steps) for log in drawn]
 
     def _round(self, first: int, last: int) -> None:
         """Merge the spikes of steps [first, last) with those drawn."""

@@ -159,7 +159,8 @@ def run(
         if learn:
             engine.optimize()
         wall += _now(comm)
-        events += count_events(table, sample.inputs, engine.heard(), task.n_steps, network.variant == "spike")
+        heard = engine.get_heard_spikes()
+        events += count_events(table, sample.inputs, heard, task.n_steps, network.variant == "spike")
         spikes += engine.n_spikes
         simulation.digest.add_spikes(engine.log, task.n_steps)
     n_synapses = collectives.total(comm, sum(len(table.weight) for table in simulation.network.tables().values()))

@@ -87,7 +87,7 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
         _run(simulation, task.n_samples)
     except StateError as problem:
         return Verdict(f"{case.name}: {problem}: DOES NOT HOLD", False, simulation.digest)
-    shown = simulation.engine.shown_weights()
+    shown = simulation.engine.show_weights()
     weights = _weights(case, simulation, shown)
     moves = _moves(case, simulation, rewired)
     simulation.digest.add_weights(exchange.comm, simulation.network, shown)

@@ -1,4 +1,7 @@
-"""Commands scaling run, collect and plot; dry-run; predict; jobs. Each runs in one process."""
+"""Commands scaling run, collect and plot; dry-run; predict; jobs. Each runs in one process.
+
+One file, because the commands of a room stand together and share their options.
+"""
 
 from __future__ import annotations
 

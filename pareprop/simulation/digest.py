@@ -37,10 +37,10 @@ def synapses(
         Float64, in place of the table's, such as weights with pending updates applied.
     """
     own = _own(table, span, table.weight if weight is None else weight)
-    return _merged(comm, span, own) if table.by_source else collectives.to_root(comm, own)
+    return _merge(comm, span, own) if table.by_source else collectives.to_root(comm, own)
 
 
-def _merged(comm: Any, span: ProjectionSlice, own: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _merge(comm: Any, span: ProjectionSlice, own: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     """Collective: bring the synapses of a table by source into their order, some targets at a time."""
     records = np.concatenate([np.empty(0, SYNAPSE), *own])
     low, high = span.targets
@@ -78,7 +78,7 @@ class Digest:
 
     def add_spikes(self, log: SpikeLog, n_steps: int) -> None:
         """Add one sample's spikes: the number of each step, then the ids by step and id."""
-        counts = np.diff(log.ptr[: n_steps + 1]).astype("<u4")
+        counts = (log.ptr[1 : n_steps + 1] - log.ptr[:n_steps]).astype("<u4")
         self._chain([counts, log.ids[: log.ptr[n_steps]].astype("<u4", copy=False)])
 
     def add_weights(self, comm: Any, network: LocalNetwork, shown: dict[int, np.ndarray] | None = None) -> None:

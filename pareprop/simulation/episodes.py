@@ -87,7 +87,7 @@ class Episodes:
         while True:
             engine.advance(done, u + 1)
             done = u + 1
-            action = choose(engine.shown_signal()[u, :-1], draws[len(actions)], greedy)
+            action = choose(engine.show_signal()[u, :-1], draws[len(actions)], greedy)
             engine.decide(u, action, reply.reward)
             reply = self._reply(lambda action=action: self._episode.step(action), f"{where}, decision {len(actions)}")
             actions.append(action)
@@ -102,7 +102,7 @@ class Episodes:
         if task.bootstrap and not reply.terminated and done + task.period <= task.n_steps:
             engine.advance(done, done + task.period)
             done += task.period
-            bootstrap = float(engine.shown_signal()[done - 1, -1])
+            bootstrap = float(engine.show_signal()[done - 1, -1])
         inputs.ptr[filled + 1 :] = inputs.ptr[filled]
         n = len(actions)
         rollout = Rollout(

@@ -22,7 +22,7 @@ def find_bad(network: LocalNetwork, engine: Engine) -> StateError | None:
     One pass over what would soon be infected by such a number, and over all weights; only if that fails everything is
     looked through for the place.
     """
-    watched = engine.watched()
+    watched = engine.list_arrays_to_check()
     if (
         all(map(_sound, watched.values()))
         and _sound(network.incoming.weight)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 from statistics import fmean
 from typing import Any
@@ -315,7 +316,7 @@ class Simulation:
         self._check_finite(index, loss)
         if counts(phase, learn):
             self._note_spikes()
-        signal, prediction = self.engine.shown_signal(), None
+        signal, prediction = self.engine.show_signal(), None
         if sample.label is not None:
             prediction = predict(sample, signal, self.task.learning_window, self.engine.loss)
             self._classes.append((sample.label, prediction))
@@ -352,6 +353,10 @@ class Simulation:
             if projection in (None, item.name):
                 item.eta = eta
 
+    def set_c_H(self, c_H: float) -> None:
+        """Change the entropy bonus of the loss `Reward` from the next sample on."""
+        self.engine.loss = replace(self.engine.loss, c_H=c_H)
+
     def hexdigest(self) -> str:
         """Collective: return the SHA-256 over the spikes of training and the weights as shown after it; valid on rank
         0.
@@ -362,7 +367,7 @@ class Simulation:
             return self._trained
         digest = Digest()
         digest.update(self.digest)
-        digest.add_weights(self.exchange.comm, self.network, self.engine.shown_weights())
+        digest.add_weights(self.exchange.comm, self.network, self.engine.show_weights())
         return digest.hexdigest()
 
     def state(self) -> State:

@@ -20,7 +20,7 @@ import numpy as np
 from ..engines.state import State
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel import collectives
-from ..parallel.spike_log import SpikeLog, joined
+from ..parallel.spike_log import SpikeLog, join_logs
 
 ALIGNMENT = 4096
 SYNCHRONISE = 2**26  # bytes between two requests to write to the disk
@@ -119,7 +119,7 @@ def _gather_rows(comm: Any, table: SynapseTable, array: np.ndarray) -> np.ndarra
 def _gather_spikes(comm: Any, name: str, own: SpikeLog) -> dict[str, np.ndarray]:
     """Collective: gather the spikes of all ranks' neurons on rank 0."""
     parts = [SpikeLog.from_arrays(*arrays) for arrays in collectives.to_root(comm, [(own.ids, own.ptr)])]
-    whole = joined(parts or [own], len(own.ptr) - 1)
+    whole = join_logs(parts or [own], len(own.ptr) - 1)
     return {f"{name}_ids": whole.ids, f"{name}_ptr": whole.ptr}
 
 

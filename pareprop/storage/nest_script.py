@@ -13,7 +13,7 @@ import numpy as np
 from .. import files
 from ..errors import InputError, quote
 from ..network.connectivity import Role
-from .disk import replace_file
+from .disk import output_errors, replace_file
 from .opened import OpenRun
 
 TEMPLATE = Path(__file__).with_name("nest_rebuild.py")
@@ -65,17 +65,15 @@ def export(results: Path, target: Path, overwrite: bool = False, still: Callable
     text = text.replace('RESULTS = Path("results.h5")', f"RESULTS = Path(__file__).resolve().parent / {place!r}", 1)
     spikes, beside = still() if still else {}, target.with_suffix(".h5")
     if spikes:
+        if os.path.realpath(beside) == os.path.realpath(results):
+            raise InputError(f"{target}: the spikes beside it would replace the results; choose another name")
         if os.path.lexists(beside) and (not overwrite or beside.is_symlink() or not beside.is_file()):
             raise InputError(f"{beside}: exists; --overwrite replaces the spikes of a script")
         text = text.replace("STILL = None", f"STILL = Path(__file__).resolve().parent / {beside.name!r}", 1)
-    try:
-        if spikes:
-            with replace_file(beside) as part:
-                _write_spikes(part, spikes)
-        with replace_file(target) as part:
-            part.write_text(text)
-    except OSError as problem:
-        raise InputError(f"{target}: {problem.strerror}") from None
+        with output_errors(beside), replace_file(beside) as part:
+            _write_spikes(part, spikes)
+    with output_errors(target), replace_file(target) as part:
+        part.write_text(text)
     return target
 
 

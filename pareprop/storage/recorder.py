@@ -160,10 +160,10 @@ class Recorder(Observer):
             return
         engine, file = simulation.engine, self._open(simulation)
         if "spikes" in self._blocks:
-            spikes = simulation.exchange.broadcast_spikes(engine.log, engine.n).lengthened(simulation.task.n_steps)
+            spikes = simulation.exchange.broadcast_spikes(engine.log, engine.n).lengthen(simulation.task.n_steps)
             self._blocks["spikes"].add(simulation.iteration, spikes)
         if "input_spikes" in self._blocks:
-            inputs = outcome.sample.inputs.part(0, engine.n).lengthened(simulation.task.n_steps)
+            inputs = outcome.sample.inputs.part(0, engine.n).lengthen(simulation.task.n_steps)
             self._blocks["input_spikes"].add(simulation.iteration, inputs)
         file.add("samples/iteration", [simulation.iteration])
         file.add("samples/loss", [outcome.loss])
@@ -179,7 +179,7 @@ class Recorder(Observer):
                 if f"state/{name}" in file.columns:
                     file.add(f"state/{name}", every(getattr(engine.recorded, name))[:, columns])
         if self._selected:
-            shown = engine.shown_weights()
+            shown = engine.show_weights()
             for name, table, index, _ in self._selected:
                 file.add(f"weights/{name}/weight", shown.get(id(table), table.weight)[None, index])
 

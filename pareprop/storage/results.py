@@ -166,7 +166,7 @@ class ResultsFile(Observer):
             timings.attrs["peak_rss_bytes"] = int(peak)
 
     def _write_weights(self, simulation: Simulation, file: h5py.File | None, name: str) -> None:
-        comm, network, shown = simulation.exchange.comm, simulation.network, simulation.engine.shown_weights()
+        comm, network, shown = simulation.exchange.comm, simulation.network, simulation.engine.show_weights()
         problem = None
         for table, span in digest.tables(network):
             count, place = collectives.total(comm, span.last - span.first), 0

@@ -41,7 +41,7 @@ def test_interval_variant(reset: bool, tmp_path: Path) -> None:
         run.train(index + 1)
         at, ids = run.engine.log.spikes(steps)
         spikes.append(np.stack([at + index * steps, ids]))
-        signals.append(run.engine.shown_signal().copy())
+        signals.append(run.engine.show_signal().copy())
     assert LONG > steps and len(expected["spike_ids"]) > 50
     np.testing.assert_array_equal(np.hstack(spikes), [expected["spike_steps"], expected["spike_ids"]])
     inside = np.arange(3 * steps) % steps >= steps - case["learning_window"]

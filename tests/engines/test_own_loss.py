@@ -76,7 +76,7 @@ def test_losses_are_what_the_function_returned() -> None:
     simulation.train(1)
     engine = simulation.engine
     target = Steps().sample(3).target  # the last sample of the batch
-    output = engine.shown_signal()
+    output = engine.show_signal()
     assert engine.evaluation.loss == pytest.approx(np.sum((output[20:] - target[20:]) ** 4) / 4, rel=1e-14)
     assert engine.evaluation.error[20:] == pytest.approx((output[20:] - target[20:]) ** 3, rel=1e-14)
     assert not engine.evaluation.error[:20].any()

@@ -46,7 +46,7 @@ def run_case(path: Path, precision: str) -> tuple[dict[str, np.ndarray], dict[st
     task, keep = verify._CaseTask(case), verify._Keep()
     simulation = Simulation(case.model, task, Alone(), [keep], verify._settings(case, task.learning_window, 0))
     verify._run(simulation, task.n_samples)
-    weights = verify._weights(case, simulation, simulation.engine.shown_weights())
+    weights = verify._weights(case, simulation, simulation.engine.show_weights())
     names = ("spike_steps", "spike_ids", "readout_signal")
     kept = (keep.steps, keep.ids, keep.signals)
     return {name: np.concatenate(parts) for name, parts in zip(names, kept, strict=True)}, weights
@@ -92,7 +92,7 @@ def test_prefix_sums_lose_few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
                 item.eta *= 1e3  # so that a change isn't lost in the rounding of its weight, small beside the threshold
             before = weights.astype(float)
             run.run_sample(0, "train", learn=True)
-            changes[name] = run.engine.shown_weights()[id(run.network.incoming)].astype(float) - before
+            changes[name] = run.engine.show_weights()[id(run.network.incoming)].astype(float) - before
     scale = np.sqrt(np.mean(changes["exact"] ** 2))
     rounding = np.finfo(np.float32).eps * np.abs(before).max()
     assert scale > 1000 * rounding

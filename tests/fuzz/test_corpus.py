@@ -1,4 +1,7 @@
-"""Every input that once ended in a traceback, a hang, too much memory, or was taken although it is nonsense."""
+"""Every input that once ended in a traceback, a hang, too much memory, or was taken although it is nonsense.
+
+One file, because it is a list of inputs.
+"""
 
 import io
 import json

@@ -72,7 +72,7 @@ def final(model: Model, settings: object) -> tuple[np.ndarray, str]:
     """Weights by projection, target and source after five samples, and the digest of the spikes."""
     simulation = Simulation(model, Frozen(), Alone(), [], settings)
     simulation.train(5)
-    shown = simulation.engine.shown_weights()
+    shown = simulation.engine.show_weights()
     found = []
     for table, span in digest.tables(simulation.network):
         pre, post = span.projection.pre, span.projection.post

@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 
 from pareprop.errors import InputError, RankLost
 from pareprop.kernels import readout_sums
-from pareprop.parallel import collectives, node
+from pareprop.parallel import collectives, node, shared_memory
 from pareprop.parallel.channel import Channel, Terms
 from pareprop.parallel.exchange import Alone, Ranks, add_times
 from pareprop.parallel.messages import Sources
 from pareprop.parallel.partition import block
-from pareprop.parallel.spike_log import SegmentedLog, SpikeLog, joined
+from pareprop.parallel.spike_log import SegmentedLog, SpikeLog, join_logs
 from pareprop.timers import Timers
 
 PER_NODE = "PAREPROP_RANKS_PER_NODE"
@@ -311,7 +311,7 @@ def test_a_second_message_is_rare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_too_little_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line on all ranks; nothing is left."""
-    before = sorted(path.name for path in node.SHARED.iterdir())
+    before = sorted(path.name for path in shared_memory.SHARED.iterdir())
 
     def work(comm: ThreadComm) -> str:
         ranks = Ranks(comm)
@@ -321,7 +321,7 @@ def test_too_little_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
     texts, _ = on_threads(2, work)
     assert texts[0] == texts[1] and "/dev/shm has" in texts[0] and "start fewer ranks per node" in texts[0]
-    assert sorted(path.name for path in node.SHARED.iterdir()) == before
+    assert sorted(path.name for path in shared_memory.SHARED.iterdir()) == before
 
 
 def test_who_waits_for_a_rank_that_ended_ends() -> None:
@@ -402,7 +402,7 @@ def test_logs_join_in_each_step() -> None:
         SpikeLog(3),
         SpikeLog.of(np.array([0, 1]), np.array([7, 9]), 3),
     ]
-    whole = joined(parts, 3)
+    whole = join_logs(parts, 3)
     assert (whole.ptr.tolist(), whole.ids.tolist()) == ([0, 3, 4, 5], [1, 3, 7, 9, 1])
     part = whole.part(1, 3)
     assert (part.ptr.tolist(), part.ids.tolist()) == ([0, 1, 2], [9, 1])

@@ -13,7 +13,7 @@ import rounds
 from commands import digests, on_ranks
 from launch import ENVIRONMENT, find_mpirun, kill_session
 
-from pareprop.parallel.node import SHARED
+from pareprop.parallel.shared_memory import SHARED
 
 pytestmark = pytest.mark.mpi
 

@@ -119,7 +119,7 @@ def test_only_learning_changes_weights(variant, learn, monkeypatch):
     (simulation,) = made
     fresh = LocalNetwork(model, 0, 1)
     for name, table in (("incoming", simulation.network.incoming), ("outgoing", simulation.network.outgoing)):
-        weight = simulation.engine.shown_weights().get(id(table), table.weight)
+        weight = simulation.engine.show_weights().get(id(table), table.weight)
         assert np.array_equal(weight, getattr(fresh, name).weight) != learn
 
 

@@ -39,7 +39,9 @@ def deaf_readouts(variant, delay):
     ]
     return model
 """
-REAL = MODEL + """
+REAL = (
+    MODEL
+    + """
 import sys
 import numpy as np
 from pareprop.parallel import launcher
@@ -53,6 +55,7 @@ for index in range(2):
 log = simulation.engine.log
 np.savez(f"{out}-{exchange.rank}", weight=simulation.network.incoming.weight, ids=log.ids[: log.ptr[-1]])
 """
+)
 
 
 def settings(variant, n_steps, **options):

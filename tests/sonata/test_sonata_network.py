@@ -1,4 +1,7 @@
-"""SONATA networks: equal to the edges they were written from, on any ranks, in any pieces; bad files in a line."""
+"""SONATA networks: equal to the edges they were written from, on any ranks, in any pieces; bad files in a line.
+
+One file, because all tests start from the same network files.
+"""
 
 import json
 import os

@@ -245,7 +245,7 @@ def test_first_iteration_is_that_of_nest(shared: Path, monkeypatch, name: str, s
     run.engine.optimize()
     assert spikes == list(zip(expected["spike_steps"].tolist(), expected["spike_ids"].tolist(), strict=True))
     assert len(spikes) > 100
-    shown = run.engine.shown_weights()
+    shown = run.engine.show_weights()
     untrained = Simulation(chosen.model(), quiet, settings=chosen.settings())
     before = networks.matrices(untrained, lambda table: table.weight)
     after = networks.matrices(run, lambda table: shown.get(id(table), table.weight))

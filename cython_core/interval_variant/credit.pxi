@@ -1,106 +1,10 @@
-# Interval variant: sweep backward through the surrogate gradients of an interval, credit the synapses.
+# Interval variant: credit the synapses with the coefficients of the sweep, arrival by arrival.
 
 cdef enum:
     TILE_BYTES = 196608   # coefficients of a tile of steps, a part of the second-level cache
     FEWEST_STEPS = 64     # of a tile that pays
     LEAST_WIDTH = 16      # of rows that it pays for
     NONE = -1
-
-
-def sweep(
-    double kappa,
-    bint adaptive,
-    const double[:, ::1] error,       # IN (T, n_out), 0 outside the learning window
-    const real[:, ::1] local,         # IN (T, n), filtered signals of the neurons' own readouts; (0, 0) without
-    const int64_t[:, ::1] blocks,     # IN, feedback: rows are readouts
-    const int64_t[::1] row_ptr,       # IN
-    const uint32_t[::1] target,       # IN
-    const real[::1] weight,           # IN
-    const real[::1] alpha,            # IN
-    const real[::1] zeta,             # IN
-    const real[::1] rho,              # IN
-    const real[::1] adapt_beta,       # IN
-    const real[::1] rate,             # IN, gradient of the firing-rate regularisation per unit of eligibility
-    double[::1] filtered,             # scratch (n_out)
-    real[::1] signal,                 # scratch (n)
-    real[::1] p,                      # scratch (n)
-    real[::1] b,                      # scratch (n)
-    real[:, ::1] psi,                 # IN surrogate gradients, OUT what an arrival in step t adds to the gradient
-):
-    """Backward sweep: exact gradient coefficients at O(1) per neuron and step.
-
-    lam = L[t] + kappa lam ; c = (1-kappa) lam + rate ; q = c + p ; p = rho p - adapt_beta psi[t] q ;
-    b = psi[t] q + alpha b ; B[t] = zeta b, written over psi[t].
-    """
-    cdef int64_t t, j, k, m, n = p.shape[0]
-    with nogil:
-        filtered[:] = 0.0
-        p[:] = 0.0
-        b[:] = 0.0
-        for t in range(psi.shape[0] - 1, -1, -1):
-            for j in range(n):
-                signal[j] = local[t, j] if local.shape[0] > 0 else 0.0
-            for k in range(filtered.shape[0]):
-                filtered[k] = error[t, k] + kappa * filtered[k]
-            for m in range(blocks.shape[0]):
-                for k in range(blocks[m, SOURCE], blocks[m, SOURCES]):
-                    j = blocks[m, ROW] + k - blocks[m, SOURCE]
-                    add_row(blocks, m, k, row_ptr[j], row_ptr[j + 1], target, weight, filtered[k], signal)
-            if adaptive:
-                sweep_adaptive(n, kappa, alpha, zeta, rho, adapt_beta, rate, signal, p, b, psi[t])
-            else:
-                sweep_plain(n, kappa, alpha, zeta, rate, signal, b, psi[t])
-
-
-cdef void sweep_plain(
-    int64_t n,
-    double kappa,
-    const real[::1] alpha,
-    const real[::1] zeta,
-    const real[::1] rate,
-    const real[::1] signal,
-    real[::1] b,
-    real[::1] psi,
-) noexcept nogil:
-    cdef int64_t j
-    cdef real share = 1.0 - kappa
-    for j in range(n):
-        b[j] = psi[j] * (share * signal[j] + rate[j]) + alpha[j] * b[j]
-        psi[j] = zeta[j] * b[j]
-
-
-cdef void sweep_adaptive(
-    int64_t n,
-    double kappa,
-    const real[::1] alpha,
-    const real[::1] zeta,
-    const real[::1] rho,
-    const real[::1] adapt_beta,
-    const real[::1] rate,
-    const real[::1] signal,
-    real[::1] p,
-    real[::1] b,
-    real[::1] psi,
-) noexcept nogil:
-    cdef int64_t j
-    cdef real q, share = 1.0 - kappa
-    for j in range(n):
-        q = psi[j] * (share * signal[j] + rate[j] + p[j])
-        p[j] = rho[j] * p[j] - adapt_beta[j] * q
-        b[j] = q + alpha[j] * b[j]
-        psi[j] = zeta[j] * b[j]
-
-
-def sweep_readouts(double kappa, double zeta, double[:, ::1] error):
-    """Turn this rank's errors (T, n) in place into what a spike in step t adds to the gradient: b = E[t] + kappa b."""
-    cdef int64_t t, k
-    cdef double b
-    with nogil:
-        for k in range(error.shape[1]):
-            b = 0.0
-            for t in range(error.shape[0] - 1, -1, -1):
-                b = error[t, k] + kappa * b
-                error[t, k] = zeta * b
 
 
 cdef inline int64_t tile_steps(const real[:, ::1] coefficient) noexcept nogil:
@@ -176,6 +80,11 @@ cdef inline bint is_tiled(const int64_t[:, ::1] blocks, int64_t b, int64_t steps
     return blocks[b, DENSE] and blocks[b, PLASTIC] and steps >= FEWEST_STEPS and blocks[b, WIDTH] >= LEAST_WIDTH
 
 
+cdef inline bint is_repeated(const uint32_t* ids, int64_t first, int64_t i) noexcept nogil:
+    """Whether the source spiked before in the step, whose spikes start at `first`: it counts once, as in NEST."""
+    return i > first and ids[i] == ids[i - 1]
+
+
 cdef int64_t room_for_links(
     bint same_step, const int64_t[:, ::1] blocks, int64_t b, int64_t steps, int64_t n_steps, Spikes** logs, int64_t n
 ) noexcept nogil:
@@ -239,7 +148,7 @@ cdef void link(
         for k in range(n_logs):
             for i in range(logs[k].ptr[t - lag], logs[k].ptr[t - lag + 1]):
                 s = <int64_t> logs[k].ids[i] - source
-                if 0 <= s < n:
+                if 0 <= s < n and not is_repeated(logs[k].ids, logs[k].ptr[t - lag], i):
                     spikes[place] = head[s]
                     spikes[place + 1] = t
                     head[s] = place
@@ -310,7 +219,9 @@ cdef void credit_block(
         row = blocks[b, ROW] + ids[i] - blocks[b, SOURCE]
         start = row_ptr[row]
         stop = row_ptr[row + 1]
-        if blocks[b, DENSE]:
+        if is_repeated(ids, first, i):
+            pass
+        elif blocks[b, DENSE]:
             hole = start + hole_of(blocks, b, ids[i], stop - start)
             base = blocks[b, TARGET] - start
             for k in range(start, hole):
@@ -333,6 +244,10 @@ cdef inline void gather(
     real[::1] gradient,
 ) noexcept nogil:
     cdef int64_t k = start, end
+    if ahead == 0:
+        for k in range(start, stop):
+            gradient[k] += scale * coefficient[target[k]]
+        return
     while k < stop:
         prefetch_stride(k + ahead, &target[0], &gradient[0])
         end = k + STRIDE if k + STRIDE < stop else stop

@@ -1,0 +1,100 @@
+# Interval variant: sweep backward through the surrogate gradients of an interval.
+
+
+def sweep(
+    double kappa,
+    bint adaptive,
+    const double[:, ::1] error,       # IN (T, n_out), 0 outside the learning window
+    const real[:, ::1] local,         # IN (T, n), filtered signals of the neurons' own readouts; (0, 0) without
+    const int64_t[:, ::1] blocks,     # IN, feedback: rows are readouts
+    const int64_t[::1] row_ptr,       # IN
+    const uint32_t[::1] target,       # IN
+    const real[::1] weight,           # IN
+    const real[::1] alpha,            # IN
+    const real[::1] zeta,             # IN
+    const real[::1] rho,              # IN
+    const real[::1] adapt_beta,       # IN
+    const real[::1] rate,             # IN, gradient of the firing-rate regularisation per unit of eligibility
+    double[::1] filtered,             # scratch (n_out)
+    real[::1] signal,                 # scratch (n)
+    real[::1] p,                      # scratch (n)
+    real[::1] b,                      # scratch (n)
+    real[:, ::1] psi,                 # IN surrogate gradients, OUT what an arrival in step t adds to the gradient
+):
+    """Backward sweep: exact gradient coefficients at O(1) per neuron and step.
+
+    lam = L[t] + kappa lam ; c = (1-kappa) lam + rate ; q = c + p ; p = rho p - adapt_beta psi[t] q ;
+    b = psi[t] q + alpha b ; B[t] = zeta b, written over psi[t].
+    """
+    cdef int64_t t, j, k, m, n = p.shape[0]
+    with nogil:
+        filtered[:] = 0.0
+        p[:] = 0.0
+        b[:] = 0.0
+        for t in range(psi.shape[0] - 1, -1, -1):
+            if local.shape[0] > 0:
+                for j in range(n):
+                    signal[j] = local[t, j]
+            else:
+                signal[:] = 0.0
+            for k in range(filtered.shape[0]):
+                filtered[k] = error[t, k] + kappa * filtered[k]
+            for m in range(blocks.shape[0]):
+                for k in range(blocks[m, SOURCE], blocks[m, SOURCES]):
+                    j = blocks[m, ROW] + k - blocks[m, SOURCE]
+                    add_row(blocks, m, k, row_ptr[j], row_ptr[j + 1], target, weight, filtered[k], signal)
+            if adaptive:
+                sweep_adaptive(n, kappa, alpha, zeta, rho, adapt_beta, rate, signal, p, b, psi[t])
+            else:
+                sweep_plain(n, kappa, alpha, zeta, rate, signal, b, psi[t])
+
+
+cdef void sweep_plain(
+    int64_t n,
+    double kappa,
+    const real[::1] alpha,
+    const real[::1] zeta,
+    const real[::1] rate,
+    const real[::1] signal,
+    real[::1] b,
+    real[::1] psi,
+) noexcept nogil:
+    cdef int64_t j
+    cdef real share = 1.0 - kappa
+    for j in range(n):
+        b[j] = psi[j] * (share * signal[j] + rate[j]) + alpha[j] * b[j]
+        psi[j] = zeta[j] * b[j]
+
+
+cdef void sweep_adaptive(
+    int64_t n,
+    double kappa,
+    const real[::1] alpha,
+    const real[::1] zeta,
+    const real[::1] rho,
+    const real[::1] adapt_beta,
+    const real[::1] rate,
+    const real[::1] signal,
+    real[::1] p,
+    real[::1] b,
+    real[::1] psi,
+) noexcept nogil:
+    cdef int64_t j
+    cdef real q, share = 1.0 - kappa
+    for j in range(n):
+        q = psi[j] * (share * signal[j] + rate[j] + p[j])
+        p[j] = rho[j] * p[j] - adapt_beta[j] * q
+        b[j] = q + alpha[j] * b[j]
+        psi[j] = zeta[j] * b[j]
+
+
+def sweep_readouts(double kappa, double zeta, double[:, ::1] error):
+    """Turn this rank's errors (T, n) in place into what a spike in step t adds to the gradient: b = E[t] + kappa b."""
+    cdef int64_t t, k
+    cdef double b
+    with nogil:
+        for k in range(error.shape[1]):
+            b = 0.0
+            for t in range(error.shape[0] - 1, -1, -1):
+                b = error[t, k] + kappa * b
+                error[t, k] = zeta * b
