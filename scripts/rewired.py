@@ -86,7 +86,7 @@ class Scores(Observer):
     def after_sample(self, simulation: Any, outcome: Any) -> None:
         """Add a sample of the test."""
         if outcome.phase == "test":
-            self.score.add(outcome, simulation.task.learning_window, simulation.engine.loss)
+            self.score.add(outcome)
 
 
 def measure(name: str, seed: int, dale: bool, moves: bool, iterations: int | None = None) -> dict[str, float]:

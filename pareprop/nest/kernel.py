@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
+from ..machine import require_bytes
 from ..parallel import launcher
 from ..parallel.exchange import Exchange
 from ..timers import Timers
@@ -31,6 +33,7 @@ from .wiring import wire
 
 DYNAMIC = ("V_m", "V_th_adapt", "adaptation", "learning_signal", "surrogate_gradient", "readout_signal",
            "readout_signal_unnorm", "target_signal", "error_signal")  # fmt: skip
+BYTES = 32  # of a node, at least
 
 
 class Kernel:
@@ -122,6 +125,10 @@ class Kernel:
             raise NESTErrors.BadProperty(f"n = {n}: at least one node must be created")
         if self.simulated:
             raise refuse("nodes created after the first step", "create them before, with start and stop")
+        try:
+            require_bytes(BYTES * int(n), f"n = {n}: a network of so many nodes")
+        except InputError as problem:
+            raise NESTErrors.BadParameterValue(str(problem)) from None
         made = self.collection(self.nodes.create(model, int(n)))
         if params:
             made.set(params)

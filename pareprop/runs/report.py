@@ -17,7 +17,7 @@ from .. import files
 from ..errors import InputError
 from ..plots import classification, reader
 from ..plots import scaling as study_tables
-from ..storage.disk import replace_file
+from ..storage.disk import output_errors, replace_file
 from . import charts, provenance, recorded
 from .directory import CONFIG, RESULTS
 
@@ -57,11 +57,8 @@ def write(directories: Sequence[Path], out: Path | None = None) -> Path:
     names = _names(places)
     runs = [read_run(place, name, len(places)) for place, name in zip(places, names, strict=True)]
     text = render(runs, studies)
-    try:
-        with replace_file(out) as part:
-            part.write_text(text)
-    except OSError as problem:
-        raise InputError(f"report {out}: {problem.strerror}") from None
+    with output_errors(out, "report "), replace_file(out) as part:
+        part.write_text(text)
     return out
 
 

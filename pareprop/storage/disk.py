@@ -16,6 +16,10 @@ from .. import files
 from ..errors import InputError, StateError
 from ..parallel.collectives import await_others, raise_together
 
+NO_PLACE = {
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP,
+    errno.ENAMETOOLONG, errno.EINVAL,
+}  # fmt: skip
 MARGIN = 2**19  # bytes that must stay free, for the metadata of the file
 
 
@@ -33,6 +37,16 @@ def on_disk(comm: Any, what: str, path: Path) -> Iterator[None]:
     if comm is not None:
         await_others(comm)
     raise_together(comm, problem)
+
+
+@contextmanager
+def output_errors(path: Path, what: str = "") -> Iterator[None]:
+    """Raise an OSError as `InputError` if a user named a place that cannot be, else (a full disk) as `StateError`."""
+    try:
+        yield
+    except OSError as problem:
+        kind = InputError if problem.errno in NO_PLACE else StateError
+        raise kind(f"{what}{path}: {reason(problem)}") from None
 
 
 def require_space(path: Path, n_bytes: int) -> None:

@@ -9,7 +9,7 @@ from typing import get_args
 from .. import files
 from ..errors import InputError, quote
 from ..network.connectivity import Role
-from .disk import replace_file
+from .disk import output_errors, replace_file
 from .opened import OpenRun
 
 TEMPLATE = Path(__file__).with_name("nest_rebuild.py")
@@ -54,9 +54,6 @@ def export(results: Path, target: Path, overwrite: bool = False) -> Path:
     place = os.path.relpath(os.path.realpath(results), os.path.dirname(os.path.realpath(target)))
     text = files.read(TEMPLATE).decode()
     text = text.replace('RESULTS = Path("results.h5")', f"RESULTS = Path(__file__).resolve().parent / {place!r}", 1)
-    try:
-        with replace_file(target) as part:
-            part.write_text(text)
-    except OSError as problem:
-        raise InputError(f"{target}: {problem.strerror}") from None
+    with output_errors(target), replace_file(target) as part:
+        part.write_text(text)
     return target

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import InputError, StateError, quote
-from .disk import reason, replace_file
+from ..errors import InputError, quote
+from .disk import output_errors, reason, replace_file
 from .joined_file import open_joined
 
 MAGIC, VERSION = 0x0A7A, (0, 1)  # of SONATA files
@@ -51,11 +51,9 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
             raise InputError(f"{source} holds no spikes; record them with [record] what = ['spikes']")
         try:
             scale = int(file.attrs["n_steps"]), float(file.attrs["dt_ms"])
-            with replace_file(target) as part, h5py.File(part, "w") as out:
+            with output_errors(target), replace_file(target) as part, h5py.File(part, "w") as out:
                 out.attrs["magic"], out.attrs["version"] = np.uint32(MAGIC), np.array(VERSION, np.uint32)
                 total = sum(_write(out, name, group, *scale) for name, group in groups.items())
-        except OSError as problem:
-            raise StateError(f"{target}: {reason(problem)}") from None
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, RuntimeError) as problem:
             raise InputError(f"{source} is not what a run records: {problem}") from None
     return total

@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import InputError, StateError
+from ..errors import InputError
 from ..network.connectivity import Population, Projection
 from ..network.local import cell_values
 from ..network.model import Model
-from .disk import fill_folder
+from .disk import fill_folder, output_errors
 from .sonata import MAGIC, VERSION
 
 BLOCK = 2**20  # edges copied at a time
@@ -47,11 +47,8 @@ def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
         raise InputError(f"{folder}: is there already and not an empty folder")
     with files.open_results(results) as file:
         _check(file, model)
-        try:
-            with fill_folder(folder) as part:
-                return _write(file, model, part)
-        except OSError as problem:
-            raise StateError(f"{folder}: {problem.strerror or problem}") from None
+        with output_errors(folder), fill_folder(folder) as part:
+            return _write(file, model, part)
 
 
 def _list_written(model: Model) -> list[Projection]:

@@ -170,6 +170,20 @@ def test_a_loop_of_links_is_told(arguments: list[str], run: Path, tmp_path: Path
     assert judge(capsys, "corpus", arguments, tmp_path) == 2
 
 
+NOWHERE = [["export", "run", "{}"], ["export", "run", "{}/net", "--network"], ["export", "run", "{}/x.py", "--nest"],
+           ["report", "run", "--out", "{}/x.html"]]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["file/x", "/proc/nowhere/x", "x" * 300])
+@pytest.mark.parametrize("arguments", NOWHERE, ids=" ".join)
+def test_an_output_that_cannot_be_is_told(arguments: list[str], place: str, run: Path, tmp_path: Path, capsys) -> None:
+    """Found by hand: the export of spikes and of networks ended with the code of a full disk, 3."""
+    (tmp_path / "file").write_text("a file, no folder")
+    place = str(tmp_path / place)
+    given = [run if part == "run" else part.format(place) for part in arguments]
+    assert judge(capsys, "corpus", given, tmp_path) == 2
+
+
 PARTS = [{"phases": []}, {"phases": {"a": "x"}}, {"phases": {"a": float("nan")}}, {"rank_seconds": 3},
          {"rank_seconds": [{"wait": None}]}, {"wall_seconds": "long"}, {"wall_seconds": True}]  # fmt: skip
 

@@ -193,6 +193,14 @@ REFUSED = {
 }
 
 
+def test_more_nodes_than_memory_holds() -> None:
+    nest.ResetKernel()
+    told = f"n = {2**40}: a network of so many nodes takes .* GiB of memory, this machine has"
+    with pytest.raises(NESTErrors.BadParameterValue, match=told):
+        nest.Create("eprop_iaf", 2**40)
+    assert len(nest.Create("eprop_iaf", 3)) == 3
+
+
 @pytest.mark.parametrize("feature", REFUSED)
 def test_refused_by_name(feature: str) -> None:
     with pytest.raises(NESTErrors.NotImplemented, match=feature):

@@ -34,3 +34,10 @@ def test_table() -> None:
     assert len(lines) == 3 and line.startswith("| sines-5 | free | ")
     fixed = [results[rewired.key("sines-5", seed, False, False)]["loss"] for seed in (1, 2)]
     assert f"{np.mean(fixed):.4g} ({fixed[0]:.3g} {fixed[1]:.3g})" in line
+
+
+def test_classifications_are_tested_on_fresh_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rewired, "FRESH", 4)
+    found = rewired.measure("evidence-short", 1, True, True, 1)
+    assert found["accuracy"] in (0, 0.25, 0.5, 0.75, 1)
+    assert 0 < found["loss"] < 2  # about log(2) of a step before learning
