@@ -132,6 +132,7 @@ class Log(Observer):
         self._csv = self._open_file(CSV, os.O_TRUNC)
         columns = ["iteration", "loss", "firing_rate_hz", "error", "validation"]
         self._columns = columns + (["return", "length", "entropy"] if simulation.episodes else [])
+        self._columns += self.phases.annealing.ends
         self._csv.write(",".join(self._columns) + "\n")
         validations = dict(self.phases.validations)
         for k in range(self._first):
@@ -151,7 +152,8 @@ class Log(Observer):
         """Return what the curves hold of iteration `k`."""
         error = self.phases.errors[k] if k < len(self.phases.errors) else None
         values = {"loss": simulation.losses[k], "firing_rate_hz": simulation.rates[k], "error": error}
-        return {"iteration": k + 1, **values, "validation": validation, **self.phases.returns_of(simulation, k)}
+        values |= {"validation": validation, **self.phases.returns_of(simulation, k), **self.phases.annealing.values(k)}
+        return {"iteration": k + 1, **values}
 
     def _row(self, values: dict[str, float | None]) -> str:
         return ",".join("" if values[name] is None else f"{values[name]:.9g}" for name in self._columns) + "\n"

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
+from ..simulation.schedule import Annealing
 from ..tasks.base import TaskBase
 from .returns import NAMES, Returns
 
@@ -93,6 +94,8 @@ class Phases(Observer):
         The task, with the settings of the phases.
     n_iterations : int
         Number of iterations of a complete training, after which the test runs.
+    annealing : Annealing or None
+        What sets the values that are shown beside the scores.
 
     Attributes
     ----------
@@ -108,8 +111,9 @@ class Phases(Observer):
         Whether the training stopped early.
     """
 
-    def __init__(self, task: TaskBase, n_iterations: int) -> None:
+    def __init__(self, task: TaskBase, n_iterations: int, annealing: Annealing | None = None) -> None:
         self.task, self.n_iterations = task, n_iterations
+        self.annealing = annealing or Annealing("constant", 0, {})
         self.errors: list[float] = []
         self.episodes = Returns()
         self.validations: list[tuple[int, float]] = []
@@ -204,10 +208,13 @@ class Phases(Observer):
         return self.episodes.means(k * n, (k + 1) * n) if self.episodes else {}
 
     def latest(self, simulation: Simulation) -> dict[str, float]:
-        """Return what tells how the last iteration went: its loss, or return, length and entropy of its episodes."""
-        if self.episodes:
-            return self.returns_of(simulation, simulation.iteration - 1)
-        return {"loss": simulation.losses[-1]}
+        """Return what tells how the last iteration went: its loss, or return, length and entropy of its episodes.
+
+        Values that follow a schedule come after that.
+        """
+        k = simulation.iteration - 1
+        shown = self.returns_of(simulation, k) if self.episodes else {"loss": simulation.losses[-1]}
+        return shown | self.annealing.values(k)
 
     def lines(self) -> list[str]:
         """Return the outcome as lines of text."""

@@ -20,6 +20,7 @@ from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation.loop import Simulation, check_replicas
 from ..simulation.observer import Observer
+from ..simulation.schedule import Annealing
 from ..storage import checkpoint_read, checkpoint_write
 from ..storage.checkpoint_observer import Checkpoints
 from ..storage.disk import clear, on_disk
@@ -93,7 +94,8 @@ class Run:
             "task": task.name, "figure": task.figure, "seed": task.seed, "config": self.config.json(),
             "config_digest": self.config.digest(), "model": describe(model), **task.attributes(),
         }  # fmt: skip
-        self.phases = Phases(task, task.iterations)
+        annealing = Annealing(task.schedule, task.decay_iterations, task.scheduled())
+        self.phases = Phases(task, task.iterations, annealing)
         self.file = ResultsFile(self.directory / RESULTS, attributes, task.kept_samples())
         settings = self.config.checkpoint
         self.checkpoints = Checkpoints(
@@ -107,7 +109,7 @@ class Run:
         about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
         notes = self.provenance = Provenance(self.directory, about)
         log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
-        return [*self.observers, self.phases, self.file, *recorders, progress, log, notes, self.checkpoints]
+        return [*self.observers, annealing, self.phases, self.file, *recorders, progress, log, notes, self.checkpoints]
 
     def begin(self) -> None:
         """Collective: remove checkpoints and recordings of an older run and write the configuration."""

@@ -9,7 +9,7 @@ A hook: `observer`. The loop knows nothing of files, tasks or figures.
 
 from .loop import Simulation
 from .observer import Observer, Outcome
-from .schedule import LearningRate
+from .schedule import Annealing, LearningRate
 from .task import ClosedTask, Task
 
-__all__ = ["ClosedTask", "LearningRate", "Observer", "Outcome", "Simulation", "Task"]
+__all__ = ["Annealing", "ClosedTask", "LearningRate", "Observer", "Outcome", "Simulation", "Task"]

@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 from statistics import fmean
 from typing import Any
@@ -351,6 +352,10 @@ class Simulation:
         for item in self.engine.plastic:
             if projection in (None, item.name):
                 item.eta = eta
+
+    def set_c_H(self, c_H: float) -> None:
+        """Change the entropy bonus of the loss `Reward` from the next sample on."""
+        self.engine.loss = replace(self.engine.loss, c_H=c_H)
 
     def hexdigest(self) -> str:
         """Collective: return the SHA-256 over the spikes of training and the weights as shown after it; valid on rank

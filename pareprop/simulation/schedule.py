@@ -1,9 +1,11 @@
-"""Learning rates that change while a network learns."""
+"""Learning rates and entropy bonus that change while a network learns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
+from .. import elementary
 from .loop import Simulation
 from .observer import Observer
 
@@ -33,3 +35,48 @@ class LearningRate(Observer):
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """Set the rate of the next iteration."""
         simulation.set_eta(self.eta(iteration + 1), self.projection)
+
+
+class Annealing(Observer):
+    """Leads settings from a first to a last value, and sets them before each iteration; like `LearningRate` stateless.
+
+    Parameters
+    ----------
+    kind : str
+        "constant", "linear", "exponential" or "cosine".
+    n_iterations : int
+        Iterations from the first to the last value, which then stays.
+    ends : Mapping
+        "eta" or "c_H" to its first and last value. Learning rates of projections keep their ratios; the bonus is that
+        of the loss `Reward`.
+    """
+
+    def __init__(self, kind: str, n_iterations: int, ends: Mapping[str, tuple[float, float]]) -> None:
+        self.kind, self.n_iterations = kind, n_iterations
+        self.ends = {} if kind == "constant" else dict(ends)
+
+    def values(self, iteration: int) -> dict[str, float]:
+        """Return the values in iteration `iteration`, from 0, by name; {} if all are constant."""
+        done = min(iteration / self.n_iterations, 1.0) if self.ends else 0.0
+        return {name: self._between(first, last, done) for name, (first, last) in self.ends.items()}
+
+    def _between(self, first: float, last: float, done: float) -> float:
+        if self.kind == "exponential":
+            return first * elementary.exp(done * elementary.log(last / first))
+        share = 0.5 - 0.5 * elementary.cos(math.pi * done) if self.kind == "cosine" else done
+        return (1.0 - share) * first + share * last
+
+    def start(self, simulation: Simulation) -> None:
+        """Set the values of the first iteration."""
+        self._set(simulation, simulation.iteration)
+
+    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+        """Set the values of the next iteration."""
+        self._set(simulation, iteration + 1)
+
+    def _set(self, simulation: Simulation, iteration: int) -> None:
+        values = self.values(iteration)
+        for item in simulation.engine.plastic if "eta" in values else ():
+            simulation.set_eta(item.optimizer.eta * (values["eta"] / self.ends["eta"][0]), item.name)
+        if "c_H" in values:
+            simulation.set_c_H(values["c_H"])

@@ -42,6 +42,13 @@ class TaskBase(parameters.Frozen):
     iterations: int = Field(100, ge=0, json_schema_extra=RUN, description="training iterations")
     batch_size: int = Field(1, ge=1, json_schema_extra=LEARNING, description="samples per optimizer step")
     eta: float = Field(1e-4, ge=0, json_schema_extra=LEARNING, description="learning rate")
+    schedule: Literal["constant", "linear", "exponential", "cosine"] = Field(
+        "constant", json_schema_extra=LEARNING, description="how eta (and c_H of rewards) go to their last values"
+    )
+    eta_end: float = Field(0.0, ge=0, json_schema_extra=LEARNING, description="last learning rate of the schedule")
+    decay_iterations: int = Field(
+        0, ge=0, json_schema_extra=LEARNING, description="iterations of the schedule, 0 for all of the training"
+    )
     eta_validate: float = Field(0.0, ge=0, json_schema_extra=LEARNING, description="learning rate in validations")
     eta_test: float = Field(0.0, ge=0, json_schema_extra=LEARNING, description="learning rate in the test")
     validate_every: int = Field(
@@ -74,7 +81,24 @@ class TaskBase(parameters.Frozen):
             return values
         variant = values.get("variant", cls.model_fields["variant"].default)
         defaults = cls.variant_defaults.get(variant, {}) if isinstance(variant, str) else {}
-        return {**defaults, **values}
+        filled = {**defaults, **values}
+        if filled.get("schedule", "constant") != "constant" and not filled.get("decay_iterations"):
+            # kept as a number: a run that is resumed to train longer does not learn otherwise in what it has done
+            filled["decay_iterations"] = filled.get("iterations", cls.model_fields["iterations"].default)
+        return filled
+
+    @model_validator(mode="after")
+    def _check_schedule(self) -> TaskBase:
+        for name, ends in self.scheduled().items() if self.schedule == "exponential" else ():
+            if not min(ends) > 0:
+                raise ValueError(f"schedule = 'exponential' needs {name} and {name}_end above 0")
+        if self.schedule != "constant" and self.eta == 0:
+            raise ValueError(f"schedule = '{self.schedule}' needs eta above 0")
+        return self
+
+    def scheduled(self) -> dict[str, tuple[float, float]]:
+        """Return first and last value of all settings that follow the schedule, by name."""
+        return {"eta": (self.eta, self.eta_end)}
 
     @property
     def n_steps(self) -> int:

@@ -94,6 +94,9 @@ class ClosedBase(TaskBase):
     lambda_: float = Field(1.0, ge=0, le=1, json_schema_extra=LEARNING, description="decay of the traces of TD(lambda)")
     c_V: float = Field(0.5, ge=0, json_schema_extra=LEARNING, description="factor of the value loss")
     c_H: float = Field(0.01, ge=0, json_schema_extra=LEARNING, description="factor of the entropy bonus")
+    c_H_end: float | None = Field(
+        None, ge=0, json_schema_extra=LEARNING, description="last factor of the entropy bonus, by the schedule"
+    )
     c_reg: float = Field(
         5.0, ge=0, json_schema_extra=LEARNING, description="coefficient of the firing-rate regularisation"
     )
@@ -122,6 +125,10 @@ class ClosedBase(TaskBase):
         if self.stop_below:
             raise ValueError(f"stop_below = {self.stop_below:g} is for tasks without rewards; set stop_above")
         return self
+
+    def scheduled(self) -> dict[str, tuple[float, float]]:
+        """Return the settings that follow the schedule, see `TaskBase.scheduled`."""
+        return super().scheduled() | ({} if self.c_H_end is None else {"c_H": (self.c_H, self.c_H_end)})
 
     @property
     def first(self) -> int:

@@ -1,0 +1,104 @@
+"""Schedules of eta and c_H: their values, what they change, on ranks and resumed, in the curves; what is refused."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import command, digests, on_ranks
+
+from pareprop import Simulation
+from pareprop.errors import InputError
+from pareprop.runs import run as runs
+from pareprop.simulation import Annealing
+from pareprop.tasks import TASKS
+from pareprop.tasks.base import make
+
+SMALL = ("n_rec=13", "iterations=4", "batch_size=4", "test_samples=2", "decisions=4", "cells=4")
+FALLING = (*SMALL, "schedule=cosine", "eta_end=1e-4", "c_H=0.1", "c_H_end=0")
+ONLINE = (*SMALL, "variant=spike", "batch_size=1", "schedule=linear", "eta_end=1e-3", "c_H_end=0", "decay_iterations=3")
+
+
+def run_of(out: Path, *settings: str) -> list[object]:
+    return ["run", "reach", "--out", out, *(part for text in settings for part in ("--set", text))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "middle"), [("linear", 0.55), ("exponential", 0.1**0.5), ("cosine", 0.55), ("constant", 1.0)]
+)
+def test_values(kind: str, middle: float) -> None:
+    annealing = Annealing(kind, 10, {"eta": (1.0, 0.1)})
+    found = [annealing.values(k).get("eta", 1.0) for k in range(12)]
+    last = 1.0 if kind == "constant" else 0.1
+    assert found[0] == 1.0 and found[10:] == [pytest.approx(last, rel=1e-14)] * 2
+    assert found[5] == pytest.approx(middle, rel=1e-14)
+    assert np.all(np.diff(found) <= 0)
+    if kind == "cosine":
+        assert found[1] == pytest.approx(0.1 + 0.45 * (1 + np.cos(np.pi / 10)), rel=1e-14)
+
+
+def test_a_schedule_is_what_is_set_by_hand() -> None:
+    """With rates of the readouts of their own, which keep their ratio to the others."""
+    task = make(TASKS["reach"], (*FALLING, "eta_out=2e-2"))
+    annealing = Annealing(task.schedule, task.decay_iterations, task.scheduled())
+    simulation = Simulation(task.model(), task, observers=[annealing], settings=task.settings())
+    simulation.train(2)
+    simulation.train(4)
+    by_hand = Simulation(task.model(), task, settings=task.settings())
+    for k in range(4):
+        share = 0.5 + 0.5 * np.cos(np.pi * k / 4)
+        eta = 1e-4 + (5e-3 - 1e-4) * share
+        for item in by_hand.engine.plastic:
+            by_hand.set_eta(4 * eta if item.name == "rec->out" else eta, item.name)
+        by_hand.set_c_H(0.1 * share)
+        by_hand.train(k + 1)
+    for name, table in simulation.network.tables().items():
+        np.testing.assert_allclose(table.weight, by_hand.network.tables()[name].weight, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(simulation.losses, by_hand.losses, rtol=1e-12)
+    assert simulation.engine.loss.c_H == 0.0
+    unchanged = Simulation(task.model(), task, settings=task.settings())
+    unchanged.train(4)
+    assert abs(unchanged.losses[3] - simulation.losses[3]) > 1e-3
+
+
+@pytest.mark.mpi
+def test_on_ranks_replicas_and_resumed(tmp_path: Path) -> None:
+    sets = {"interval": FALLING, "spike": ONLINE}
+    codes, output, errors = on_ranks(1, [run_of(tmp_path / name, *settings) for name, settings in sets.items()])
+    assert (codes, errors) == ([0, 0], [])
+    alone = digests(output)
+    on_ranks(2, [[*run_of(tmp_path / f"{name}-2", *sets[name]), "--until", 2] for name in sets])
+    codes, output, _ = on_ranks(3, [["resume", tmp_path / f"{name}-2"] for name in sets])
+    assert (codes, digests(output)) == ([0, 0], alone)
+    codes, output, _ = on_ranks(2, [[*run_of(tmp_path / "replicas", *FALLING), "--replicas", 2]])
+    assert (codes, digests(output)) == ([0], alone[:1])
+    constant = on_ranks(1, [run_of(tmp_path / "constant", *SMALL, "c_H=0.1")])[1]
+    assert digests(constant)[0] != alone[0]
+
+
+def test_curves_and_a_longer_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The schedule of a run that is resumed to train longer stays as it was, and ends with its last value."""
+    monkeypatch.setattr(runs, "draw", lambda directory, **_: None)
+    assert command(capsys, *run_of(tmp_path / "run", *FALLING))[0] == 0
+    assert command(capsys, "resume", tmp_path / "run", "--set", "iterations=6")[0] == 0
+    with (tmp_path / "run" / "loss.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    share = np.array([0.5 + 0.5 * np.cos(np.pi * min(k, 4) / 4) for k in range(6)])
+    np.testing.assert_allclose([float(row["c_H"]) for row in rows], 0.1 * share, atol=1e-9)
+    np.testing.assert_allclose([float(row["eta"]) for row in rows], 1e-4 + 4.9e-3 * share, rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("schedule=exponential",), "needs eta and eta_end above 0"),
+        (("schedule=exponential", "eta_end=1e-4", "c_H_end=0"), "needs c_H and c_H_end above 0"),
+        (("schedule=linear", "eta=0"), "needs eta above 0"),
+        (("schedule=step",), "schedule"),
+    ],
+)
+def test_schedules_that_are_refused(settings: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make(TASKS["reach"], settings)
