@@ -51,3 +51,12 @@ def quote(value: object, limit: int = VALUE_LIMIT) -> str:
     except (RecursionError, ValueError):
         text = f"a nested {type(value).__name__}"
     return shorten(" ".join(text.splitlines()), limit)
+
+
+def describe(problem: BaseException) -> str:
+    """Show what a foreign package raised on one line: kind and text, shortened."""
+    try:
+        text = " ".join(str(problem).split())
+    except Exception:
+        text = "without a text"
+    return f"{type(problem).__name__}: {shorten(text, 300)}"

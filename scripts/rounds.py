@@ -1,7 +1,8 @@
 """How well ranks work together, in tables: python scripts/rounds.py [PART ...] [--before PYTHON] [--pairs N].
 
 Parts: `training` (sine waves on one and two ranks, also beside a busy process, and on four in two nodes of two),
-`speed` (two ranks over one by network size), `crowded` (four ranks over two), `rounds` (a round with nothing to say),
+`speed` (two ranks over one by network size), `machine` (two copies of the runs on one rank at once over one alone:
+what the machine leaves to two ranks), `crowded` (four ranks over two), `rounds` (a round with nothing to say),
 `kills` (a rank is killed at a random moment) and `events` (cost of an event by network size); by default all but
 `events`, which needs 10 GB: about ten minutes on two cores. Medians of runs that take turns; `--before` names the
 Python of another installation, such as an earlier version, to take turns with. Figures are worth something on an idle
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +157,31 @@ def speed(installs: dict[str, Install], folder: Path, pairs: int, few: int, many
     return found
 
 
+def machine(install: Install, folder: Path, pairs: int) -> list[Found]:
+    """Seconds of training of one rank alone and of two copies at once, which share nothing but the machine.
+
+    What two copies lose to one another two ranks lose, too, but that each of them keeps half a network in its cache:
+    so `speed` is to be judged beside this.
+    """
+    print("\ntwo copies at once over one alone, one rank each")
+    found = []
+    for variant in VARIANTS:
+        for n in SPEED:
+            alone, beside = [], []
+            line = ("--neurons", n, "--indegree", 100, "--inputs", 100, "--variant", variant, "--steps", 1000)
+            line += ("--intervals", 3, "--warmup", 1)
+            for _ in range(pairs):
+                alone.append(install.bench(folder, 1, *line)["train_seconds"])
+                with ThreadPoolExecutor(2) as copies:
+                    runs = list(copies.map(lambda line: install.bench(folder, 1, *line), (line, line)))
+                beside.append(sum(run["train_seconds"] for run in runs) / 2)
+            one, two = median(alone), median(beside)
+            figure = f"{2 * one / two:.2f} times the work of one"
+            print(f"{variant:8s} {n:7d} neurons {one:8.3f} -> {two:8.3f} s, {figure}")
+            found.append(Found(f"now: {variant}, {n} neurons, two copies", figure, "what the machine allows"))
+    return found
+
+
 def rounds(folder: Path) -> list[Found]:
     """A round with nothing to say, within a node and between two."""
     script, found = Path(__file__).with_name("exchange.py"), []
@@ -283,7 +310,7 @@ def report_killed(found: Killed) -> list[Found]:
 
 def main() -> None:
     """Print the tables of the chosen parts."""
-    parts = ("training", "speed", "crowded", "rounds", "kills", "events")
+    parts = ("training", "speed", "machine", "crowded", "rounds", "kills", "events")
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--before", type=Path, help="Python of an installation to compare with")
@@ -303,6 +330,8 @@ def main() -> None:
                 found += training(installs, folder, options.pairs, options.iterations)
             elif part in ("speed", "crowded"):
                 found += speed(installs, folder, options.pairs, *((1, 2) if part == "speed" else (2, 4)))
+            elif part == "machine":
+                found += machine(now, folder, options.pairs)
             elif part == "rounds":
                 found += rounds(folder)
             elif part == "kills":

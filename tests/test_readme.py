@@ -20,6 +20,7 @@ README = (ROOT / "README.md").read_text()
 PAGES = [
     path for path in sorted(ROOT.glob("**/README.md")) if not path.relative_to(ROOT).parts[0].startswith((".", "b"))
 ]
+CODE = (".py", ".pyx", ".pxd", ".pxi", ".h", ".c", ".sh", ".sbatch")
 ALL = [*PAGES, *sorted(ROOT.glob("scripts/handbook/*.md"))]
 
 
@@ -90,6 +91,17 @@ def test_paths_exist() -> None:
     for page in ALL:
         for path in re.findall(r"`((?:scripts|jobs|tests)/[\w/.]+)`", page.read_text()):
             assert (ROOT / path).exists(), f"{name(page)}: {path}"
+
+
+def test_names_exist() -> None:
+    """Names with an underscore or in CamelCase on pages stand in the code; the page on NEST names what is not there."""
+    code = "\n".join(path.read_text() for folder in ("pareprop", "cython_core", "scripts", "tests", "jobs")
+                     for path in (ROOT / folder).rglob("*") if path.suffix in CODE)  # fmt: skip
+    known = set(re.findall(r"\w+", code))
+    for page in ALL:
+        if name(page) != "pareprop/nest":
+            found = re.findall(r"`([A-Za-z]\w*(?:_\w+|[a-z][A-Z]\w+))(?:\(\))?`", page.read_text())
+            assert not set(found) - known, name(page)
 
 
 @pytest.mark.mpi

@@ -133,16 +133,16 @@ cdef class Forward:
         meeting : how ranks meet after each round
         no_current : whether the input current of step 0 is 0, as in the first step of a run
         """
-        cdef int64_t last, n = self.neurons.v.shape[0]
+        cdef int64_t last, steps = min(round_steps, self.channel.sums.n_steps), n = self.neurons.v.shape[0]
         cdef double start = started(&self.watch, n), apart = meeting.waited + meeting.transferred
         self.require_bound()
         with nogil:
             while first < end:
-                last = min(first + min(round_steps, self.channel.sums.n_steps), end)
+                last = min(first + steps, end)
                 self.channel.sums.open()
                 self.advance_all(first, last, no_current)
                 meeting.meet(first, last)
-                begin(&self.watch, first, n)
+                begin(&self.watch, first // steps, n)  # as large a part of the rounds as of the steps
                 self.read_out(first, last, no_current)
                 lap(&self.watch, UPDATE)
                 first = last

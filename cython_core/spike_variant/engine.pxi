@@ -12,13 +12,11 @@ from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport add_row, first_at_least, hole_of, list_spikes, row_ahead, prefetch
 from pareprop.core.elementary cimport exp, power_of
 from pareprop.core.layout cimport (
-    ADAM, ADAPTIVE, ADAPTS, ALPHA, BETA_1, BETA_2, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA,
-    FIRST, KAPPA, KAPPA_REG, LAST, LATEST, LOG, LOOP, MODE, MODEL, MOVES, NEVER, OLDER, OWN_ZBAR, PREFIX, PSC_DELTA,
-    READOUT, ROW, SOURCE, SOURCES, STATIC, SURROGATE, TARGET, W_MAX, W_MIN, WAITING, WIDTH,
+    ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA,
+    FIRST, KAPPA, KAPPA_REG, LAST, LATEST, LOG, LOOP, MODE, MODEL, MOVES, NEVER, OLDER, OWN_ZBAR, PREFIX, READOUT,
+    ROW, SOURCE, SOURCES, STATIC, SURROGATE, TARGET, W_MAX, W_MIN, WAITING, WIDTH,
 )
-from pareprop.core.neurons cimport (
-    add_rates, advance_readouts, filter_rates, fire, integrate_iaf, integrate_psc_delta, reset, set_drive,
-)
+from pareprop.core.neurons cimport advance_readouts
 from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, descent_step
 from pareprop.core.precision cimport total_of
 from pareprop.core.spike_variant.window_steps cimport (

@@ -1,5 +1,10 @@
 # What an engine (engine.pxi) does in a step: neurons and readouts advance, errors become learning signals.
 
+from pareprop.core.layout cimport ADAPTS, PSC_DELTA
+from pareprop.core.neurons cimport (
+    add_rates, filter_rates, fire, integrate_iaf, integrate_psc_delta, reset, set_drive,
+)
+
 
 cdef void advance(Engine engine, int64_t t) noexcept nogil:
     """One step of the neurons; their spikes go to the log."""

@@ -10,6 +10,7 @@ from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from ..errors import InputError
@@ -187,7 +188,11 @@ def phase_figure(rows: list[Row]) -> Figure:
         ax.set(ylim=(0, 1), ylabel="share of the time")
     for ax in axes[len(series) :]:
         ax.axis("off")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    drawn, names = axes[0].get_legend_handles_labels()
+    figure.legend(
+        [*drawn, Line2D([], [], color=style.BLACK, lw=0.8)], [*names, "range over ranks"], loc="outside lower center",
+        ncols=4,
+    )  # fmt: skip
     return figure
 
 
@@ -199,9 +204,11 @@ def _stack(ax: Axes, place: int, rows: list[Row]) -> None:
         low, high = (median(row[f"{phase}_s_{end}"] for row in rows) / total for end in ("min", "max"))
         ax.bar(place, height, 0.7, bottom, color=color, label=phase if place == 0 else None)
         if height > NAMED:
-            ax.text(place, bottom + height / 2, phase, ha="center", va="center", fontsize=6)
+            shade = "white" if color == style.BLUE else style.BLACK
+            ax.text(place, bottom + height / 2, phase, ha="center", va="center", fontsize=6, color=shade)
         if high - low > 0.01:
-            ax.plot([place, place], [bottom + low, bottom + high], color=style.BLACK, lw=0.8)
+            beside = place + 0.3  # not through the name
+            ax.plot([beside, beside], [bottom + low, bottom + high], color=style.BLACK, lw=0.8)
         bottom += height
 
 

@@ -62,7 +62,7 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
             parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.5" fill="{colour}"/>' for a, b in zip(x, y, strict=True)]
         if len(series) > 1:
             parts.append(_text(WIDTH - RIGHT, 14 + 13 * place, name, "end", colour=colour))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height - 2, "training iteration", "middle"))
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height - 4, "training iteration", "middle"))
     return _svg(height, parts, title)
 
 

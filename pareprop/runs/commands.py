@@ -14,7 +14,7 @@ from ..parallel.exchange import Exchange
 from ..simulation.digest import Digest
 from ..storage import nest_script, sonata, sonata_network
 from ..tasks import TASKS
-from . import compare, config, provenance, verify
+from . import compare, config, provenance, still, verify
 from . import run as runs
 from .bench_command import bench
 from .cases import load
@@ -170,7 +170,8 @@ def export(exchange: Exchange, directory: Path, target: Path, overwrite: bool, n
         raise InputError("--network and --nest: choose one")
     with guarded(exchange.comm):
         if exchange.rank == 0 and nest:
-            click.echo(f"script: {nest_script.export(directory / RESULTS, target, overwrite)}")
+            script = nest_script.export(directory / RESULTS, target, overwrite, lambda: still.simulate(directory))
+            click.echo(f"script: {script}")
         elif exchange.rank == 0 and network:
             counts = sonata_network.export(
                 directory / RESULTS, config.load(str(directory / CONFIG)).task.model(), target

@@ -22,7 +22,7 @@ from ..engines.base import Engine
 from ..engines.episode import Episode, Reply
 from ..engines.sample import Sample
 from ..engines.spike_rules import lags
-from ..errors import InputError, ParepropError, shorten
+from ..errors import InputError, ParepropError, describe
 from ..network.losses import log_softmax
 from ..network.model import Model
 from ..network.reward import Rollout
@@ -127,8 +127,7 @@ class Episodes:
                 except ParepropError as error:
                     problem = InputError(f"{where}: {error}")
                 except (Exception, SystemExit) as error:  # a foreign environment may raise anything
-                    text = shorten(" ".join(str(error).split()), 300)
-                    problem = InputError(f"{where}: the environment raised {type(error).__name__}: {text}")
+                    problem = InputError(f"{where}: the environment raised {describe(error)}")
             if not self.task.replicated and comm is not None:
                 reply, problem = comm.bcast((reply, problem))
             elif comm is not None:

@@ -2,10 +2,13 @@
 
     python SCRIPT.py [first|last]
 
-"first" takes the initial weights, "last" the final ones. The spikes are compared with those of the run. In the interval
-variant they are equal for the first sample, and for the last one where it is a test without learning: a last sample of
-the training ran with the weights before the last step. In the spike variant, which learns within samples, they part.
-Steps of NEST run behind: generators start with step 1, and each hop takes a step.
+"first" takes the initial weights, "last" the final ones; the network starts at rest and does not learn. Its spikes
+are compared, in the interval variant, with those of the run: they are equal for the first sample, and for the last
+one where it is a test without learning (a last sample of the training ran with the weights before the last step). In
+the spike variant samples go on from where the one before ended, and learn on their way; there they are compared with
+those that pareprop has, from rest and without learning, in the file STILL: they are equal. Where there is none (a
+network of a script, rewired, or in closed loop), they are compared with those of the run, and part. Steps of NEST run
+behind: generators start with step 1, and each hop takes a step.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import h5py
 import numpy as np
 
 RESULTS = Path("results.h5")  # of the run
+STILL = None  # file of spikes from rest and without learning
 BEHIND = 3  # steps from a spike of the run to that of NEST's neurons
 CHUNK = 1_000_000  # synapses connected at a time
 KNOWN_SURROGATES = ("piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan")
@@ -86,14 +90,22 @@ def spikes(nest: Any, file: h5py.File, sample: str) -> tuple[np.ndarray, np.ndar
     return step[kept][order], ids[kept][order]
 
 
+def emitted_by_run(group: h5py.Group) -> set[tuple[int, int]]:
+    """Return step and id of each spike of a sample."""
+    return set(zip(*(group[f"spike_{key}"][()].tolist() for key in ("steps", "ids")), strict=True))
+
+
 def main(sample: str = "first") -> None:
     """Simulate, and say how many spikes are those of the run."""
     import nest
 
     nest.verbosity = nest.VerbosityLevel.ERROR
     with h5py.File(RESULTS) as file:
-        emitted = set(zip(*spikes(nest, file, sample), strict=True))
-        expected = set(zip(*(file[f"dynamics/{sample}/spike_{key}"][()] for key in ("steps", "ids")), strict=True))
+        emitted = set(zip(*(part.tolist() for part in spikes(nest, file, sample)), strict=True))
+        expected = emitted_by_run(file[f"dynamics/{sample}"])
+    if STILL:
+        with h5py.File(STILL) as file:
+            expected = emitted_by_run(file[sample])
     print(f"{len(emitted & expected)} of {len(expected)} spikes are equal, NEST has {len(emitted - expected)} more")
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
+
+import h5py
+import numpy as np
 
 from .. import files
 from ..errors import InputError, quote
@@ -15,8 +19,11 @@ from .opened import OpenRun
 TEMPLATE = Path(__file__).with_name("nest_rebuild.py")
 
 
-def export(results: Path, target: Path, overwrite: bool = False) -> Path:
-    """Write the script.
+Spikes = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def export(results: Path, target: Path, overwrite: bool = False, still: Callable[[], Spikes] | None = None) -> Path:
+    """Write the script, and the spikes to compare with, if they are not those of the run, beside it.
 
     Parameters
     ----------
@@ -26,6 +33,8 @@ def export(results: Path, target: Path, overwrite: bool = False) -> Path:
         The script.
     overwrite : bool
         Whether to replace a script.
+    still : callable or None
+        Makes steps and ids of spikes without learning, by sample; called when the script is possible.
 
     Returns
     -------
@@ -54,6 +63,21 @@ def export(results: Path, target: Path, overwrite: bool = False) -> Path:
     place = os.path.relpath(os.path.realpath(results), os.path.dirname(os.path.realpath(target)))
     text = files.read(TEMPLATE).decode()
     text = text.replace('RESULTS = Path("results.h5")', f"RESULTS = Path(__file__).resolve().parent / {place!r}", 1)
+    spikes, beside = still() if still else {}, target.with_suffix(".h5")
+    if spikes:
+        if os.path.realpath(beside) == os.path.realpath(results):
+            raise InputError(f"{target}: the spikes beside it would replace the results; choose another name")
+        if os.path.lexists(beside) and (not overwrite or beside.is_symlink() or not beside.is_file()):
+            raise InputError(f"{beside}: exists; --overwrite replaces the spikes of a script")
+        text = text.replace("STILL = None", f"STILL = Path(__file__).resolve().parent / {beside.name!r}", 1)
+        with output_errors(beside), replace_file(beside) as part:
+            _write_spikes(part, spikes)
     with output_errors(target), replace_file(target) as part:
         part.write_text(text)
     return target
+
+
+def _write_spikes(path: Path, spikes: Spikes) -> None:
+    with h5py.File(path, "w") as file:
+        for sample, (steps, ids) in spikes.items():
+            file[f"{sample}/spike_steps"], file[f"{sample}/spike_ids"] = steps, ids

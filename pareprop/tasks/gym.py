@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from .. import rng
-from ..errors import InputError, shorten
+from ..errors import InputError, describe, quote, shorten
 from .closed import ClosedBase, CodedEpisode
 from .population_code import PopulationCode, Spikes
 
@@ -251,9 +251,8 @@ class Gym(ClosedBase):
             raise InputError("task 'gym' needs Gymnasium: install the extra `gym` of this package") from None
         try:
             return gymnasium.make(self.env, disable_env_checker=True, **self.env_arguments)
-        except Exception as problem:  # of a foreign package
-            text = shorten(" ".join(str(problem).split()), 300)
-            raise InputError(f"env = '{self.env}': {type(problem).__name__}: {text}") from None
+        except (Exception, SystemExit) as problem:  # a foreign package may raise anything
+            raise InputError(f"env = {quote(self.env)}: {describe(problem)}") from None
 
     @property
     def n_decisions(self) -> int:

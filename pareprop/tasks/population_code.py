@@ -54,8 +54,12 @@ class PopulationCode:
             )
         centres = np.linspace(np.array(self.low, float), np.array(self.high, float), self.cells, axis=1)
         width = self.sigma * (centres[:, 1] - centres[:, 0])
+        with np.errstate(over="ignore", under="ignore", divide="ignore"):
+            factor = -0.5 / width[:, None] ** 2
+        if (bad := np.flatnonzero(~(np.isfinite(factor) & (factor < 0)))).size:
+            raise InputError(f"component {bad[0]} of the observation: sigma = {self.sigma:g} is too small or too large")
         object.__setattr__(self, "_centres", centres)
-        object.__setattr__(self, "_factor", -0.5 / width[:, None] ** 2)
+        object.__setattr__(self, "_factor", factor)
 
     @property
     def n_sources(self) -> int:

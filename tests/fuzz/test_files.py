@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import random
 import shutil
 import struct
@@ -179,6 +180,71 @@ def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
     told = "\n".join(problems.lines())
     assert "1 recordings that are too long" in told and "8/00001.bin" in told
     assert "1 recordings that cannot be read: 9/00001.bin" in told
+
+
+def test_a_dictionary_of_4_gib_is_a_recording_that_cannot_be_read(tmp_path: Path) -> None:
+    """Found by hand: a member of LZMA says how much memory to take; the MemoryError ended the run."""
+    path = tmp_path / "Train.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("1/00001.bin", bytes(100))
+        archive.writestr("2/00001.bin", bytes(100))
+    content, first = bytearray(path.read_bytes()), 30 + len("1/00001.bin")
+    content[first + 5 : first + 9] = b"\xff" * 4  # after the version, the number of properties, and one of them
+    path.write_bytes(content)
+    problems = Problems()
+    with limit_process():
+        found = Recordings(path, problems)
+        events = [found.events(k) for k in range(len(found))]
+    assert [event is None for event in events] == [True, False]
+    assert problems.lines() == ["1 recordings that cannot be read: 1/00001.bin"]
+
+
+def test_folders_of_links_and_pipes(tmp_path: Path) -> None:
+    """Loops of links are not followed; pipes and devices are no recordings."""
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "00001.bin").write_bytes(bytes(100))
+    os.mkfifo(tmp_path / "1" / "00002.bin")
+    links = {"2": tmp_path, "3": "3", "1/up": "..", "1/00003.bin": "00003.bin", "1/00004.bin": "00002.bin",
+             "1/00005.bin": "/dev/zero", "1/00006.bin": "nowhere"}  # fmt: skip
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    with limit_process():
+        found = Recordings(tmp_path, Problems())
+        assert [found.events(k) is not None for k in range(len(found))] == [True]
+
+
+FIELDS = {  # of an entry in the table of a zip: where, what, and whether the whole file is refused
+    "version": (6, b"\xff\0", True), "encrypted": (8, b"\1\0", False), "patched": (8, b"\x20\0", False),
+    "method 93": (10, b"\x5d\0", False), "another method": (10, b"\x0e\0", False), "no bytes": (20, bytes(4), False),
+    "extra field": (30, b"\x40\0", True), "offset": (42, b"\xff\xff\xff\x7f", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_fields_of_a_zip(name: str, tmp_path: Path) -> None:
+    place, value, refused = FIELDS[name]
+    path, problems = write_zip(tmp_path), Problems()
+    content = bytearray(path.read_bytes())
+    first = content.find(b"PK\1\2") + place
+    content[first : first + len(value)] = value
+    path.write_bytes(content)
+    if refused:
+        with pytest.raises(InputError, match="cannot be read as a zip"):
+            Recordings(path, problems)
+        return
+    found = Recordings(path, problems)
+    events = [found.events(k) for k in range(len(found))]
+    assert [event is None for event in events] == [True] + [False] * 5
+    assert problems.lines() == ["1 recordings that cannot be read: 0/00000.bin"]
+
+
+@pytest.mark.parametrize("left", [0, 1, 0.1, 0.5, 0.9, -22, -1])
+def test_truncated_zips(left: float, tmp_path: Path) -> None:
+    path = write_zip(tmp_path)
+    size = len(path.read_bytes())
+    os.truncate(path, int(left * size if 0 < left < 1 else left % size))
+    with pytest.raises(InputError, match="cannot be read as a zip"):
+        Recordings(path, Problems())
 
 
 # ---- manifests -------------------------------------------------------------------------------------------------------

@@ -80,9 +80,9 @@ def test_many_numbers_are_those_drawn_one_by_one() -> None:
 
 def test_weights_of_many_random_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawn after the pairs, said once; the same again after a reset, on each call others."""
-    from pareprop.nest import errors, rules
+    from pareprop.nest import draws, errors
 
-    monkeypatch.setattr(rules, "MOST_EXACT", 1000)
+    monkeypatch.setattr(draws, "MOST_EXACT", 1000)
     kinds = {"normal": (nest.random.normal(2.0, 0.5), 2.0, 0.5),
              "uniform": (nest.random.uniform(1.0, 3.0), 2.0, 3**-0.5),
              "exponential": (1.0 + 2.0 * nest.random.exponential(0.5), 2.0, 1.0)}  # fmt: skip

@@ -95,6 +95,28 @@ def test_running_median_passes_over_nan_and_stays_short():
     assert medians[10] == 3.0 and medians[-1] == 1.0
 
 
+def test_running_medians_are_those_of_their_windows():
+    """Half windows of 10 values, shorter at the ends; some have NaN, one nothing else."""
+    values = np.random.default_rng(1).normal(size=200)
+    values[20:30], values[150], values[0] = np.nan, np.inf, np.nan
+    centres, medians = loss.running_median(values)
+    for c, median in zip(centres, medians, strict=True):
+        reach = min(10, c, 199 - c)
+        window = values[c - reach : c + reach + 1]
+        window = window[np.isfinite(window)]
+        assert median == np.median(window) if window.size else np.isnan(median)
+
+
+def test_logarithmic_axes_have_plain_numbers(directory):
+    path = write_run(directory)
+    with h5py.File(path, "a") as file:
+        replace(file, "loss", np.geomspace(0.01, 300.0, 300))
+        figure = loss.figure(file)
+    figure.draw_without_rendering()
+    shown = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert {"0.1", "1", "10", "100"} <= set(shown)
+
+
 def test_running_median_begins_and_ends_where_the_series_does():
     values = np.linspace(40, 20, 200) + 100 * (np.arange(200) == 0)
     medians = loss.running_median(values)[1]

@@ -16,6 +16,7 @@ TRAINED = {  # with the samples whose weights are known
         ["n_ad=10", "n_reg=10", "iterations=2", "batch_size=2", "test_samples=2"],
         ["first", "last"],
     ),
+    "sine-waves-plus": (["n_rec=20", "n_in=20", "n_step=300", "iterations=20", "eta=0.01"], ["first", "last"]),
 }
 
 
@@ -32,6 +33,7 @@ def test_nest_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixture,
     options = [part for text in settings for part in ("--set", text)]
     assert command(capsys, "run", task, *options, "--out", tmp_path / "run")[0] == 0
     assert command(capsys, "export", "--nest", tmp_path / "run", tmp_path / "rebuild.py")[0] == 0
+    assert (tmp_path / "rebuild.h5").exists() == (task == "sine-waves-plus")
     for sample in samples:
         line = [sys.executable, "rebuild.py", sample]
         done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)

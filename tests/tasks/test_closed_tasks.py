@@ -60,6 +60,13 @@ def test_bad_ranges(values: tuple) -> None:
         PopulationCode(*values)
 
 
+@pytest.mark.parametrize("sigma", [1e-300, 1e300])
+def test_widths_whose_square_is_no_number(sigma: float) -> None:
+    """Found by hand: a warning of NumPy, then probabilities that are NaN."""
+    with pytest.raises(InputError, match="component 1 of the observation: sigma"):
+        PopulationCode((0.0, 0.0), (1e200 if sigma < 1 else 1e-200, 1.0), sigma=sigma)
+
+
 # ---- reach -----------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +225,33 @@ def test_environments_that_cannot_be_used(capsys: pytest.CaptureFixture, setting
     arguments = [part for text in settings for part in ("--set", text)]
     code, output, errors = command(capsys, "run", "gym", *arguments)
     assert (code, output) == (2, "") and message in errors and errors.count("\n") == 1
+
+
+class Mute(Exception):
+    """An error without a text."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (SystemExit(0), "SystemExit: 0"),
+        (Mute(), "Mute: without a text"),
+        (ValueError("x\ny " * 10**6), "ValueError: x y"),
+    ],
+)
+def test_environments_that_end_the_process(capsys, monkeypatch, raised: BaseException, message: str) -> None:
+    """Found by hand: `exit` while it is made ended the run with code 0, an error without a text with a traceback."""
+    gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(gymnasium, "make", refuse)
+    code, output, errors = command(capsys, "run", "gym")
+    assert (code, output) == (2, "") and message in errors and errors.count("\n") == 1 and len(errors) < 2000
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,57 @@
+"""Spikes of a trained network that starts at rest and does not learn, for comparison with another simulator.
+
+In the spike variant recorded samples begin where the sample before ended, and those of the training change weights on
+their way, so that no other simulator can have their spikes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..engines.spike import Spike
+from ..simulation import digest
+from ..simulation.loop import Simulation
+from ..storage.opened import OpenRun
+from . import config
+from .directory import CONFIG
+
+
+def simulate(directory: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Run the samples of the records "first" and "last" with the weights before and after the training.
+
+    Parameters
+    ----------
+    directory : Path
+        The run directory.
+
+    Returns
+    -------
+    dict
+        Record to the step and id of each spike. Empty in the interval variant, which needs none, and where the network
+        cannot be built again as it was: of a script, rewired, or in closed loop.
+    """
+    run = OpenRun(directory)
+    if run.attributes.get("variant") != "spike" or "script" in run.config.get("run", {}):
+        return {}
+    task, found = config.load(str(directory / CONFIG)).task, {}
+    for (phase, index), record in task.kept_samples().items():
+        simulation = Simulation(task.model(), task.subject, settings=task.settings())
+        if simulation.episodes or any(item.rewiring for item in simulation.engine.plastic):
+            return {}
+        set_weights(simulation, run, initial=record == "first")
+        simulation.run_sample(index, phase, learn=False)
+        found[record] = simulation.engine.log.spikes(simulation.engine.n)
+    return found
+
+
+def set_weights(simulation: Simulation, run: OpenRun, initial: bool) -> None:
+    """Give a simulation on one rank the weights of a run, before or after its training."""
+    assert isinstance(simulation.engine, Spike)
+    for table, span in digest.tables(simulation.network):
+        weights = run.weights(span.projection.name)["weight_initial" if initial else "weight"]
+        first = 0
+        for *_, index in table.chunks(span):
+            table.weight[index] = weights[first : first + len(index)]
+            first += len(index)
