@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .errors import InputError, ParepropError, RankLost, shorten
+from .errors import MESSAGE_LIMIT, InputError, ParepropError, RankLost, shorten
 from .nest.commands import COMMANDS as NEST
 from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
@@ -75,6 +75,7 @@ def _report(rank: int, problem: Exception | str) -> None:
     if isinstance(problem, click.exceptions.NoArgsIsHelpError):
         problem.show()
     else:
-        text = problem.format_message() if isinstance(problem, click.ClickException) else problem
-        told = shorten(str(text), LONGEST).encode(errors="backslashreplace").decode()
+        is_option = isinstance(problem, click.ClickException)  # click repeats the value whole
+        text = shorten(problem.format_message(), MESSAGE_LIMIT) if is_option else str(problem)
+        told = shorten(text, LONGEST).encode(errors="backslashreplace").decode()
         click.echo(f"pareprop: error: {told}", err=True)

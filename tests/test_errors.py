@@ -251,3 +251,10 @@ def test_ranks_without_mpi(problem: Exception, tmp_path: Path) -> None:
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
     assert f"2 ranks were started, but mpi4py does not load ({str(problem).splitlines()[0]})" in done.stderr
+
+
+def test_a_value_that_an_option_repeats_is_shortened() -> None:
+    arguments = [sys.executable, "-m", "pareprop", "bench", "--steps", "9" * 50_000 + "x"]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert len(done.stderr) < 2100 and "--steps" in done.stderr
