@@ -47,10 +47,10 @@ def run_seconds(simulation: Simulation, task: TaskBase, last: int) -> float:
     """
     comm, groups, batch = simulation.world, simulation.replicas.count, simulation.model.optimizer.batch_size
     first, every = simulation.iteration, task.validate_every
-    sizes = [batch] * (last - first)
-    sizes += [task.validate_samples] * (last // every - first // every if every else 0)
-    sizes += [task.test_samples] * (last == task.iterations)
-    share = sum(-(-size // groups) for size in sizes)  # samples of the group with most
+    n_validations = last // every - first // every if every else 0
+    n_tests = int(last == task.iterations)
+    phases = ((last - first, batch), (n_validations, task.validate_samples), (n_tests, task.test_samples))
+    share = sum(times * -(-size // groups) for times, size in phases)  # samples of the group with most
     updates = (last - first) * sum(len(table.weight) for table in simulation.network.tables().values()) * UPDATE
     slowest = collectives.maximum(comm, share * sample_seconds(simulation) + updates)
     n_ranks = simulation.exchange.size

@@ -41,13 +41,13 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
     seconds, n_bytes = estimate.run_seconds(simulation, task, last), estimate.rank_bytes(simulation)
     to_come = _count(last - simulation.iteration, "iteration")
     return [
-        f"estimate: about {duration(max(seconds, 1.0))} for {to_come}, {n_bytes / 2**20:.0f} MiB on each rank "
-        "with the program; counted, not measured, for cores without other work",
         f"{simulation.exchange.size * groups} ranks{f' in {groups} groups' if groups > 1 else ''}; "
         f"memory of rank 0: {sum(memory.values()) / 2**20:.2f} MiB ({parts}); "
         f"a neuron keeps at most {kept} steps of history, however long the run",
         f"training: {_count(model.size('recurrent'), 'neuron')}, {_count(n_synapses, 'synapse')}; "
         f"{to_come} of {samples}; at most {most:.2f} MiB on each rank",
+        f"estimate: about {duration(max(seconds, 1.0))} for {to_come}, {n_bytes / 2**20:.0f} MiB on each rank "
+        "with the program; counted, not measured, for cores without other work",
     ]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import files
 from ..engines.base import RECORDED_UNITS
-from ..errors import InputError, StateError
+from ..errors import InputError, StateError, quote
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
 from ..parallel import collectives
@@ -132,6 +132,9 @@ class ResultsFile(Observer):
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Load the dynamics."""
+        for name in state:
+            if len(name.split("/")) != 2 or not all(name.split("/")):
+                raise ValueError(f"dynamics {quote(name)} must name a sample and a quantity")
         self.dynamics = dict(state)
 
     def finish(self, simulation: Simulation) -> None:

@@ -209,6 +209,12 @@ def loop(key: str, value: object):
     return lambda manifest: manifest["numbers"]["loop"].update({key: value})
 
 
+def nameless(manifest: dict) -> None:
+    """Name an array of the dynamics by its sample alone, as a mutation of the text did."""
+    array = next(array for array in manifest["arrays"] if array["name"].endswith("/spike_ids"))
+    array["name"] = array["name"].rpartition("/")[0]
+
+
 MANIFESTS = {
     "no version": (lambda manifest: manifest.pop("version"), "version: Field required"),
     "no identity": (lambda manifest: manifest.pop("identity"), "identity: Field required"),
@@ -240,6 +246,7 @@ MANIFESTS = {
     "an observer's state is a list": (
         lambda manifest: manifest["numbers"].update({"Phases.0": [1]}), "does not fit"
     ),
+    "dynamics of no sample": (nameless, "must name a sample and a quantity"),
     "not a table": (lambda manifest: manifest.clear(), "malformed"),
 }  # fmt: skip
 
