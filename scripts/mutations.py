@@ -119,7 +119,8 @@ class Places(ast.NodeVisitor):
         if isinstance(node.value, bool):
             self.add(node, *self.place(node), str(not node.value))
         elif isinstance(node.value, int | float):
-            self.add(node, *self.place(node), repr(node.value + 1 if isinstance(node.value, int) else node.value * 1.5))
+            other = node.value * 1.5 if node.value and isinstance(node.value, float) else node.value + 1
+            self.add(node, *self.place(node), repr(other))
 
     def visit_Call(self, node: ast.Call) -> None:
         """The first two arguments swapped."""

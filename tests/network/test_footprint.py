@@ -45,6 +45,17 @@ def test_more_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
         footprint.require(model, 1000, size=1)
 
 
+def test_rows_of_each_delay_are_counted() -> None:
+    """A source has a row for each delay from the lowest to the highest, onto readouts as onto neurons."""
+    for delay, n_delays in ((1, 1), ((1, 4), 4), ((3, 4), 2)):
+        model = Model()
+        a, out = model.neurons("a", 50), model.readouts("out", 2)
+        model.connect(a, out, weight=0.1, delay=delay)
+        model.connect(a, a, weight=0.1, delay=delay)
+        rows = {what: n_bytes for n_bytes, what in footprint._parts(model, 10, 0, 1) if "rows" in what}
+        assert len(rows) == 2 and all(n_bytes == 50 * n_delays * footprint.ROW for n_bytes in rows.values()), rows
+
+
 class Nothing:
     n_steps = learning_window = 10
 

@@ -11,6 +11,7 @@ from pareprop.errors import InputError
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal
+from pareprop.parallel import messages
 from pareprop.parallel.launcher import sending
 from pareprop.runs import benchmark
 
@@ -163,3 +164,10 @@ def test_unknown_way():
     with pytest.raises(InputError, match="everywhere"):
         sending({"PAREPROP_SENDING": "everywhere"})
     assert "PAREPROP_SENDING" not in os.environ
+
+
+@pytest.mark.parametrize(("words", "size"), [(0, 1), (7, 1), (10, 3)])
+def test_bytes_of_buffers(words: int, size: int) -> None:
+    """A message out, and one of each sender in, of words of 32 bits."""
+    outgoing, incoming = np.zeros(words, np.uint32), np.zeros((size, words), np.uint32)
+    assert messages.buffer_bytes(words, size) == outgoing.nbytes + incoming.nbytes
