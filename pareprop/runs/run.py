@@ -143,7 +143,10 @@ class Run:
         if self.exchange.rank == 0:
             click.echo("\n".join(told))
             click.echo(f"configuration: {self.directory / CONFIG}, digest {self.config.digest()[:16]}")
-        losses = simulation.train(self.last)
+        try:
+            losses = simulation.train(self.last)
+        finally:
+            self.checkpoints.release()
         digest = simulation.hexdigest()
         with on_disk(self.exchange.comm, "results", self.file.path):
             if self.exchange.rank == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from types import FrameType
 
 ASKING = (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT)
 
@@ -25,9 +26,13 @@ class Signals:
         self.asked = ""
         self._pipe, self._written = os.pipe()
         os.set_blocking(self._written, False)
-        self._before = {number: signal.signal(number, lambda *_: None) for number in ASKING}
+        self._before = {number: signal.signal(number, self._hear) for number in ASKING}
         self._wakeup = signal.set_wakeup_fd(self._written, warn_on_full_buffer=False)
         threading.Thread(target=self._read, name="signals", daemon=True).start()
+
+    @staticmethod
+    def _hear(number: int, frame: FrameType | None) -> None:
+        """Do nothing: the pipe tells."""
 
     def _read(self) -> None:
         while number := os.read(self._pipe, 1):
@@ -46,5 +51,7 @@ class Signals:
         """
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
+            if signal.getsignal(number) is not self._hear:  # given back by whom it was taken from, after an exception
+                continue
             signal.signal(number, signal.SIG_IGN if self.asked and number != signal.SIGINT else handler)
         os.close(self._written)  # ends the thread

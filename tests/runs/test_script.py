@@ -325,3 +325,18 @@ def test_early_stopping_with_replicas(tmp_path: Path) -> None:
     path.write_text(EARLY.format(path=[str(here), str(here.parent)]))
     runs = [launch.mpirun(n, path, tmp_path / f"{n}-{r}", r) for n, r in ((1, 1), (2, 2), (4, 4), (4, 2))]
     assert len({done.stdout for done in runs}) == 1 and runs[0].stdout, runs[0].stderr
+
+
+def fail(*_: object) -> None:
+    """What an observer does that has a mistake of its own."""
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("moment", ["start", "after_iteration", "finish"])
+def test_a_run_that_fails_gives_the_signals_back(tmp_path: Path, moment: str) -> None:
+    """Else the second stop of whatever a notebook does next would end its kernel."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "run", 2, observers=[type("Broken", (Observer,), {moment: fail})()])
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
+    assert not (tmp_path / "run/checkpoints/listening").exists()
