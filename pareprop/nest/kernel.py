@@ -33,7 +33,7 @@ from .wiring import wire
 
 DYNAMIC = ("V_m", "V_th_adapt", "adaptation", "learning_signal", "surrogate_gradient", "readout_signal",
            "readout_signal_unnorm", "target_signal", "error_signal")  # fmt: skip
-BYTES = 32  # of a node, at least
+NODE_BYTES = 32  # at least
 
 
 class Kernel:
@@ -126,7 +126,7 @@ class Kernel:
         if self.simulated:
             raise refuse("nodes created after the first step", "create them before, with start and stop")
         try:
-            require_bytes(BYTES * int(n), f"n = {n}: a network of so many nodes")
+            require_bytes(NODE_BYTES * int(n), f"n = {n}: a network of so many nodes")
         except InputError as problem:
             raise NESTErrors.BadParameterValue(str(problem)) from None
         made = self.collection(self.nodes.create(model, int(n)))

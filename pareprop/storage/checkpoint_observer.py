@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +96,13 @@ class Checkpoints(Observer):
             self.release()
 
     def release(self) -> None:
-        """Give the signals back, also on a rank that failed alone: else a second one would end what comes next."""
+        """Give the signals back, also on a rank that failed alone; the marker stays until the next start.
+
+        A second signal would else end whatever this process does next.
+        """
         if self._signals is not None:
             self._signals.release()
             self._signals = None
-            with suppress(OSError):  # whoever needs the folder says so
-                (self.folder / LISTENING).unlink(missing_ok=True)
 
     def _mark(self, simulation: Simulation, listening: bool) -> None:
         with on_disk(simulation.exchange.comm, "checkpoints", self.folder):

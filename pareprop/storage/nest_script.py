@@ -19,6 +19,7 @@ from .opened import OpenRun
 TEMPLATE = Path(__file__).with_name("nest_rebuild.py")
 
 
+KIND = "spikes_from_rest_without_learning"  # attribute of the file beside a script
 Spikes = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -65,10 +66,8 @@ def export(results: Path, target: Path, overwrite: bool = False, still: Callable
     text = text.replace('RESULTS = Path("results.h5")', f"RESULTS = Path(__file__).resolve().parent / {place!r}", 1)
     spikes, beside = still() if still else {}, target.with_suffix(".h5")
     if spikes:
-        if os.path.realpath(beside) == os.path.realpath(results):
-            raise InputError(f"{target}: the spikes beside it would replace the results; choose another name")
-        if os.path.lexists(beside) and (not overwrite or beside.is_symlink() or not beside.is_file()):
-            raise InputError(f"{beside}: exists; --overwrite replaces the spikes of a script")
+        if os.path.lexists(beside) and not (overwrite and _is_of_script(beside)):
+            raise InputError(f"{beside}: exists; --overwrite replaces the spikes of a script, no other file")
         text = text.replace("STILL = None", f"STILL = Path(__file__).resolve().parent / {beside.name!r}", 1)
         with output_errors(beside), replace_file(beside) as part:
             _write_spikes(part, spikes)
@@ -77,7 +76,17 @@ def export(results: Path, target: Path, overwrite: bool = False, still: Callable
     return target
 
 
+def _is_of_script(path: Path) -> bool:
+    """Return whether a file holds spikes that were written beside a script, so that it may be replaced."""
+    try:
+        with files.open_hdf5(path) as file:
+            return KIND in file.attrs
+    except (OSError, InputError):
+        return False
+
+
 def _write_spikes(path: Path, spikes: Spikes) -> None:
     with h5py.File(path, "w") as file:
+        file.attrs[KIND] = True
         for sample, (steps, ids) in spikes.items():
             file[f"{sample}/spike_steps"], file[f"{sample}/spike_ids"] = steps, ids

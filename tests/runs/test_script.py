@@ -339,4 +339,3 @@ def test_a_run_that_fails_gives_the_signals_back(tmp_path: Path, moment: str) ->
     with pytest.raises(ZeroDivisionError):
         run(tmp_path / "run", 2, observers=[type("Broken", (Observer,), {moment: fail})()])
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
-    assert not (tmp_path / "run/checkpoints/listening").exists()

@@ -54,3 +54,16 @@ def test_what_cannot_be_exported_is_told(tmp_path: Path, capsys: pytest.CaptureF
     assert (tmp_path / "there.py").read_text() == "mine"
     code, _, errors = command(capsys, "export", "--nest", tmp_path, tmp_path / "x.py")
     assert code == 2 and "results.h5" in errors
+
+
+def test_only_spikes_of_a_script_are_replaced_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Results of a run may have the name of the script."""
+    options = [part for text in ("n_rec=4", "n_in=3", "n_step=20", "iterations=1") for part in ("--set", text)]
+    assert command(capsys, "run", "sine-waves-plus", *options, "--out", tmp_path / "run")[0] == 0
+    results = (tmp_path / "run/results.h5").read_bytes()
+    line = ["export", "--nest", tmp_path / "run", tmp_path / "run/results.py", "--overwrite"]
+    code, _, errors = command(capsys, *line)
+    assert code == 2 and "results.h5: exists" in errors and errors.count("\n") == 1
+    assert (tmp_path / "run/results.h5").read_bytes() == results and not (tmp_path / "run/results.py").exists()
+    for more in ([], ["--overwrite"]):
+        assert command(capsys, "export", "--nest", tmp_path / "run", tmp_path / "x.py", *more)[0] == 0
