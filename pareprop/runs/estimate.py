@@ -1,7 +1,8 @@
 """About how long a run will take and how much memory it needs, before its first iteration, from counts.
 
 Costs of an operation are those of one core without other work: mostly within a factor of two, as long as neurons fire
-about as assumed; samples that are costly to make take longer, and episodes that end early are shorter. Runs learn their own speed within a second; `pareprop predict` measures a machine.
+about as assumed; samples that are costly to make take longer, and episodes that end early are shorter. Runs learn their
+own speed within a second; `pareprop predict` measures a machine.
 """
 
 from __future__ import annotations
