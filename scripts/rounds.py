@@ -7,6 +7,8 @@ what the machine leaves to two ranks), `crowded` (four ranks over two), `rounds`
 `events`, which needs 10 GB: about ten minutes on two cores. Medians of runs that take turns; `--before` names the
 Python of another installation, such as an earlier version, to take turns with. Figures are worth something on an idle
 machine with two cores at least. The last table has all figures beside what is aimed at.
+
+One file, because that table is made of the figures of all parts.
 """
 
 from __future__ import annotations

@@ -8,8 +8,6 @@ own speed within a second; `pareprop predict` measures a machine.
 from __future__ import annotations
 
 import os
-import socket
-from collections import Counter
 
 from ..engines import spike_rules
 from ..machine import peak_rss_bytes
@@ -19,6 +17,7 @@ from ..parallel import collectives
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..tasks.base import TaskBase
+from .provenance import count_ranks_by_host
 
 INPUT_HZ = 25.0  # assumed rate of the inputs; the neurons fire at their target rate
 SAMPLE = 4e-4  # seconds of a sample, of a step, of making the inputs of a step
@@ -55,7 +54,7 @@ def run_seconds(simulation: Simulation, task: TaskBase, last: int) -> float:
     updates = (last - first) * sum(len(table.weight) for table in simulation.network.tables().values()) * UPDATE
     slowest = collectives.maximum(comm, share * sample_seconds(simulation) + updates)
     n_ranks = simulation.exchange.size
-    most = max(Counter(collectives.gather(comm, socket.gethostname())).values())
+    most = max(count_ranks_by_host(comm).values())
     crowd = max(1.0, most / (os.cpu_count() or most))
     rounds = simulation.task.n_steps / simulation.engine.round_steps if n_ranks > 1 else 0.0
     return crowd * slowest + share * rounds * (ROUND if crowd == 1 else CROWDED)

@@ -34,20 +34,25 @@ PACKAGES = ("pareprop", "numpy", "h5py", "mpi4py", "pydantic", "Cython")
 HOST_NAMES = "PAREPROP_HOST_NAMES"  # set to 1 to store host names
 
 
+def count_ranks_by_host(comm: Any) -> Counter[str]:
+    """Collective: return the number of ranks on each host, by the hosts' first ranks; the same on all ranks."""
+    return Counter(collectives.gather(comm, socket.gethostname()))
+
+
 def facts(simulation: Simulation) -> dict[str, Any]:
     """Collective: return the facts about a part of a run at its start."""
     comm, groups = simulation.world, simulation.replicas.count
-    hosts = collectives.gather(comm, socket.gethostname())
+    hosts = count_ranks_by_host(comm)
     entries = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]),
         "python": platform.python_version(), "packages": {name: _version(name) for name in PACKAGES},
         "build": {"mode": build_info.mode, "flags": build_info.flags}, "commit": _commit(),
         "mpi": "" if comm is None else _mpi(), "ranks": groups * simulation.exchange.size, "replicas": groups,
-        "ranks_per_node": list(Counter(hosts).values()), "machine": f"{platform.system()} {platform.machine()}",
+        "ranks_per_node": list(hosts.values()), "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(), "first_iteration": simulation.iteration,
     }  # fmt: skip
     if os.environ.get(HOST_NAMES) == "1":
-        entries["hosts"] = list(Counter(hosts))
+        entries["hosts"] = list(hosts)
     return entries
 
 
