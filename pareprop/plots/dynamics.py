@@ -120,7 +120,6 @@ def columns(figure: Figure, stack: list[Panel], sample: h5py.Group, dt: float) -
             draw(ax)
             panels.shade_window(ax, sample, dt)
             ax.label_outer()
-            ax.xaxis.set_visible(ax in grid[-1])  # one time axis for all: each takes as long as a panel
         axes[0].set_title(title)
         style.legend_right(axes[-1])
     for ax, (first, last) in zip(grid[-1], spans, strict=True):

@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
-from numpy.lib.stride_tricks import sliding_window_view
 
 from ..errors import InputError
 from . import reader, style
@@ -44,21 +43,8 @@ def running_median(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, 
     n, half = len(values), max(10, len(values) // 100)
     centres = np.unique(np.linspace(0, n - 1, min(n, points)).astype(np.int64))
     reaches = np.minimum(half, np.minimum(centres, n - 1 - centres))
-    kept = np.where(np.isfinite(values), values, np.nan)
-    medians = np.empty(len(centres))
-    whole = reaches == half  # in one call: each takes as long as many numbers
-    if whole.any():
-        medians[whole] = _medians(sliding_window_view(kept, 2 * half + 1)[centres[whole] - half])
-    for k in np.flatnonzero(~whole):
-        medians[k] = _medians(kept[None, centres[k] - reaches[k] : centres[k] + reaches[k] + 1])[0]
-    return centres, medians
-
-
-def _medians(rows: np.ndarray) -> np.ndarray:
-    """Return the median of each row, NaN passed over; NaN where there is nothing else."""
-    if not np.isnan(rows).any():
-        return np.median(rows, axis=1)
-    return np.array([np.median(row[~np.isnan(row)]) if not np.isnan(row).all() else np.nan for row in rows])
+    parts = (values[c - reach : c + reach + 1] for c, reach in zip(centres, reaches, strict=True))
+    return centres, np.array([np.median(p[np.isfinite(p)]) if np.isfinite(p).any() else np.nan for p in parts])
 
 
 def scale(ax: Axes, values: np.ndarray) -> None:
@@ -67,7 +53,7 @@ def scale(ax: Axes, values: np.ndarray) -> None:
     positive = finite[finite > 0]
     if positive.size and finite.min() >= 0 and positive.max() > 10 * positive.min():
         ax.set_yscale("log", nonpositive="mask")
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # powers take long to typeset
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
 
 

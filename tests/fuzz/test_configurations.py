@@ -3,7 +3,6 @@
 import json
 import math
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,15 +102,13 @@ def wrong_sections(name: str, what: str) -> Iterator[tuple[str, dict]]:
 @pytest.mark.parametrize("what", WRONG)
 @pytest.mark.parametrize("name", sorted(TASKS))
 def test_each_key_of_each_table(name: str, what: str) -> None:
-    """A wrong value is accepted within a second, or refused in a line below 2 kB that names the key."""
+    """A wrong value is accepted, or refused in a line below 2 kB that names the key."""
     for key, sections in wrong_sections(name, what):
-        begun = time.process_time()
         try:
             config.from_sections(config.kind_of(sections, "my.toml"), sections, "my.toml").toml()
         except InputError as problem:
             told = str(problem)
             assert key in told and len(told.encode()) < 2000 and "\n" not in told, f"{key}: {told[:3000]}"
-        assert time.process_time() - begun < 1, f"{key} takes {time.process_time() - begun} s"
 
 
 @pytest.mark.parametrize("what", WRONG)
