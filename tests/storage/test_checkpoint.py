@@ -111,15 +111,24 @@ def ranks_of(session: int) -> list[int]:
 
 
 def start(n: int, *arguments: object) -> subprocess.Popen:
-    """A run on `n` ranks in a session of its own."""
+    """A long run on `n` ranks in a session of its own, whose ranks have been started."""
     launcher = launch.find_mpirun()
     if launcher is None:
         pytest.skip("no mpirun")
     ranks = [launcher, "-n", str(n), sys.executable, "-m", "pareprop", *map(str, arguments)]
-    return subprocess.Popen(
-        ["timeout", "-k", "5", "120", *ranks], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-        stderr=subprocess.STDOUT, env=os.environ | launch.ENVIRONMENT, start_new_session=True,
-    )  # fmt: skip
+    for _ in range(3):
+        process = subprocess.Popen(
+            ["timeout", "-k", "5", "120", *ranks], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.STDOUT, env=os.environ | launch.ENVIRONMENT, start_new_session=True,
+        )  # fmt: skip
+        while process.poll() is None:
+            if ranks_of(process.pid):
+                return process
+            time.sleep(0.01)
+        output = process.communicate()[0]
+        if launch.NO_LISTENER not in output:
+            break
+    pytest.fail(output)
 
 
 def alone(*arguments: object) -> subprocess.Popen:
