@@ -16,6 +16,7 @@ from ..parallel.partition import overlap
 from ..parallel.spike_log import SpikeLog
 
 BLOCK = 4096  # neurons whose targets are held at a time
+STRIP = 256  # neurons whose signals are held at a time: in single precision 1 MiB for 1 000 steps
 
 Targets = Callable[[int, int], np.ndarray]
 
@@ -34,9 +35,8 @@ class LocalErrors:
 
     Attributes
     ----------
-    signal : np.ndarray
-        (n_steps, n_neurons): signals after `listen`, filtered learning signals after `compare`; (0, 0) without local
-        readouts.
+    taught : np.ndarray
+        (n_steps, n_neurons), filtered learning signals of the last sample; (0, 0) without local readouts.
     measured_from : int or None
         First step of `correlation`, None for none.
     correlation : np.ndarray
@@ -52,7 +52,7 @@ class LocalErrors:
         self._start, self.measured_from = n_steps - window, None
         self.kept, self.shown, self.correlation = np.zeros(0, np.int64), np.zeros((n_steps, 0)), np.zeros(0)
         first, last = network.neurons
-        self.signal = allocate_aligned((n_steps, last - first) if self.rule else (0, 0), network.model.kernels.real)
+        self.taught = allocate_aligned((n_steps, last - first) if self.rule else (0, 0), network.model.kernels.real)
         self._ranges: list[tuple[int, int]] = []
         if not self.rule:
             return
@@ -64,14 +64,10 @@ class LocalErrors:
                 offset = network.model.offset(population)
                 low, high = overlap(first, last, offset, offset + population.size)
                 self._ranges += [(k, min(k + BLOCK, high)) for k in range(low, high, BLOCK)]
-        self._filtered = np.zeros(BLOCK, self.signal.dtype)
-
-    def listen(self, own: SpikeLog) -> None:
-        """Filter the spikes of this rank's neurons."""
-        kernel.advance(self.kappa, self._jump, self.network.neurons[0], own.ids, own.ptr, self.signal)
+        self._signals = allocate_aligned(n_steps * STRIP, self.taught.dtype)
 
     def blocks(self, targets: Targets | None) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield the columns of some neurons in `signal` and their targets, (n_steps, n).
+        """Yield the columns of some neurons in `taught` and their targets, (n_steps, n).
 
         Raises
         ------
@@ -82,28 +78,42 @@ class LocalErrors:
             raise InputError(f"sample: local readouts '{self.rule.name}' need local_targets")
         base = self.network.neurons[0]
         for low, high in self._ranges:
-            found = np.ascontiguousarray(targets(low, high), self.signal.dtype)
-            if found.shape != (len(self.signal), high - low):
-                wanted = (len(self.signal), high - low)
+            found = np.ascontiguousarray(targets(low, high), self.taught.dtype)
+            if found.shape != (len(self.taught), high - low):
+                wanted = (len(self.taught), high - low)
                 raise InputError(
                     f"sample: local_targets of neurons [{low}, {high}) have shape {found.shape}, not {wanted}"
                 )
             yield slice(low - base, high - base), found
 
-    def compare(self, targets: Targets | None) -> np.ndarray:
-        """Turn signals into learning signals; return the loss of each neuron with a readout, float64, by id."""
-        losses, done = [np.zeros(0)], np.zeros(self.signal.shape[1], bool)
+    def compare(self, own: SpikeLog, targets: Targets | None) -> np.ndarray:
+        """Filter spikes and compare with targets; return the loss of each neuron with a readout, float64, by id."""
+        losses, correlations = [np.zeros(0)], [np.zeros(0)]
+        place, n_filled = own.ptr[:-1].copy(), 0
+        self.shown = np.zeros((len(self.taught), len(self.kept)), self.taught.dtype)
         for columns, target in self.blocks(targets):
-            loss = np.zeros(target.shape[1])
-            filtered = self._filtered[: target.shape[1]]
-            kernel.compare(
-                self.kappa, self.rule.feedback, self._start, columns.start, target, filtered, loss, self.signal
-            )
-            losses.append(loss)
-            done[columns] = True
-        if not done.all():
-            self.signal[:, ~done] = 0.0
+            self.taught[:, n_filled : columns.start], n_filled = 0.0, columns.stop
+            for low in range(columns.start, columns.stop, STRIP):
+                high = min(low + STRIP, columns.stop)
+                signal, part = self._filter(own, place, low, high), slice(low - columns.start, high - columns.start)
+                if self.measured_from is not None:
+                    correlations.append(_correlate(signal, target[:, part], self.measured_from))
+                kept = (self.kept >= low) & (self.kept < high)
+                self.shown[:, kept] = signal[:, self.kept[kept] - low]
+                losses.append(np.zeros(high - low))
+                kernel.compare(
+                    self.kappa, self.rule.feedback, self._start, part.start, low, signal, target,
+                    np.zeros_like(signal[0]), losses[-1], self.taught,
+                )  # fmt: skip
+        self.taught[:, n_filled:] = 0.0
+        self.correlation = np.concatenate(correlations)
         return np.concatenate(losses)
+
+    def _filter(self, own: SpikeLog, place: np.ndarray, low: int, high: int) -> np.ndarray:
+        """Return signals (n_steps, high - low) of some neurons; they are overwritten by the next call."""
+        signal = self._signals[: len(self.taught) * (high - low)].reshape(-1, high - low)
+        kernel.advance(self.kappa, self._jump, self.network.neurons[0] + low, own.ids, own.ptr, place, signal)
+        return signal
 
     def learn_from(self, channel: Channel, targets: Targets | None) -> float:
         """Collective: filter spikes and compare signals with targets.
@@ -125,33 +135,27 @@ class LocalErrors:
         InputError
             On all ranks, if there are no targets or their shape is wrong on any.
         """
-        self.listen(channel.own)
         with channel.guarded():  # each rank calls `targets` alone
-            if self.measured_from is not None:
-                self.correlation = self._correlate(targets)
-            self.shown = self.signal[:, self.kept].copy()
-            losses = self.compare(targets)
+            losses = self.compare(channel.own, targets)
         return collectives.sum_in_order(channel.comm, losses) / max(self._n_compared, 1)
-
-    def _correlate(self, targets: Targets | None) -> np.ndarray:
-        """Return `correlation` from step `measured_from` on; 0 without variance."""
-        found = [np.zeros(0)]
-        for columns, target in self.blocks(targets):
-            pair = [np.array(values[self.measured_from :], float) for values in (self.signal[:, columns], target)]
-            for values in pair:
-                values -= values.mean(axis=0)
-            product, squares = np.sum(pair[0] * pair[1], axis=0), [np.sum(values**2, axis=0) for values in pair]
-            scale = np.sqrt(squares[0] * squares[1])
-            found.append(np.divide(product, scale, out=np.zeros_like(product), where=scale > 0))
-        return np.concatenate(found)
 
     def learning_signal(self, columns: np.ndarray) -> np.ndarray:
         """Return learning signals of some neurons, float64 (n_steps, n), from the filtered ones of `compare`."""
-        filtered = self.signal[:, columns].astype(float)
+        filtered = self.taught[:, columns].astype(float)
         filtered[:-1] -= self.kappa * filtered[1:]
         return filtered
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the signals."""
-        return self.signal.nbytes
+        """Bytes of the learning signals."""
+        return self.taught.nbytes
+
+
+def _correlate(signal: np.ndarray, target: np.ndarray, first: int) -> np.ndarray:
+    """Return the correlation of signal and target of each neuron from step `first` on; 0 without variance."""
+    pair = [np.array(values[first:], float) for values in (signal, target)]
+    for values in pair:
+        values -= values.mean(axis=0)
+    product, squares = np.sum(pair[0] * pair[1], axis=0), [np.sum(values**2, axis=0) for values in pair]
+    scale = np.sqrt(squares[0] * squares[1])
+    return np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)
