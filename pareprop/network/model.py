@@ -359,7 +359,7 @@ class Model:
                 f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
             )
         check_ends(here, pre, post, feedback)
-        delay = delay_in_steps(here, delay, delay_ms, self.dt_ms)
+        delay = delay_in_steps(here, delay, delay_ms, self.dt_ms, source)
         if isinstance(rewire, dict):
             rewire = parameters.validate(Rewire, rewire, f"{here}: rewire")
         if isinstance(space, dict):
