@@ -166,8 +166,11 @@ class Model:
         """
         model = cls(variant, seed, dt_ms, optimizer=optimizer or GradientDescent(), precision=precision)
         from_sonata.add(
-            model, Path(config), neuron, values or {}, sign, projections or {}, round_delays=round_delays,
-            default_weight=default_weight, default_delay=default_delay,
+            model, Path(config),
+            {
+                "neuron": neuron, "values": values or {}, "sign": sign, "projections": projections or {},
+                "round_delays": round_delays, "default_weight": default_weight, "default_delay": default_delay,
+            },
         )  # fmt: skip
         return model
 
