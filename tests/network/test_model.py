@@ -100,6 +100,37 @@ def test_parts_are_checked(make, message: str) -> None:
     assert message in str(caught.value)
 
 
+NEST_DEFAULTS = {"eta": 1e-4, "batch_size": 1, "Wmin": -100.0, "Wmax": 100.0, "optimize_each_step": True,
+                 "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}  # documentation of eprop_synapse  # fmt: skip
+OPTIMIZER_BOUNDS = {"eta": [0.0], "batch_size": [1], "beta_1": [0.0, 0.5], "beta_2": [0.0, 0.5], "momentum": [0.0, 0.5],
+                    "epsilon": [1e-300, 0.5], "Wmin": [100.0], "Wmax": [-100.0]}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
+def test_defaults_of_optimizers_are_nests(kind: str) -> None:
+    """And they are within their own bounds, whose ends are allowed; only 1 is not for a decay."""
+    made = optimizers.optimizer({"type": kind}, "here")
+    shared = NEST_DEFAULTS.keys() & type(made).model_fields.keys()
+    assert {key: getattr(made, key) for key in shared} == {key: NEST_DEFAULTS[key] for key in shared}
+    assert optimizers.optimizer(made.model_dump(), "here") == made
+    for key in OPTIMIZER_BOUNDS.keys() & type(made).model_fields.keys():
+        for value in OPTIMIZER_BOUNDS[key]:
+            assert getattr(optimizers.optimizer({"type": kind, key: value}, "here"), key) == value
+    for key in {"beta_1", "beta_2", "momentum"} & type(made).model_fields.keys():
+        with pytest.raises(InputError, match=f"{key} = 1.0"):
+            optimizers.optimizer({"type": kind, key: 1.0}, "here")
+
+
+def test_defaults_of_neurons_are_nests() -> None:
+    for adding in (Model("spike").neurons, Model("spike").readouts):
+        assert adding("a", 1).params.eprop_isi_trace_cutoff == np.inf
+        assert adding("b", 1, eprop_isi_trace_cutoff=0.0).params.eprop_isi_trace_cutoff == 0.0
+    model = Model("interval")
+    assert (
+        model.neurons("rec", 1).params.regular_spike_arrival and model.readouts("out", 1).params.regular_spike_arrival
+    )
+
+
 CONNECTION_MISTAKES = {
     "rule": ({"rule": "all_to_al"}, "unknown rule 'all_to_al', did you mean 'all_to_all'?"),
     "option": ({"rule": "fixed_indegree", "probability": 0.5}, "rule 'fixed_indegree' needs indegree="),

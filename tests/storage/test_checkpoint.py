@@ -3,6 +3,7 @@
 One file, because all tests start from the same finished run.
 """
 
+import errno
 import json
 import os
 import random
@@ -20,7 +21,7 @@ import pytest
 from commands import command, digests, on_ranks
 
 from pareprop.runs import run
-from pareprop.storage import checkpoint_read, checkpoint_write
+from pareprop.storage import checkpoint_pieces, checkpoint_read, checkpoint_write
 
 SIZES = ["--set", "n_rec=12", "--set", "n_in=10", "--set", "n_step=30"]
 CASES = {
@@ -237,6 +238,24 @@ def test_interrupted_twice_ends_at_once(tmp_path: Path) -> None:
     finally:
         process.kill()
     assert process.returncode == 130 and "interrupted twice, ending at once" in errors
+
+
+def test_a_checkpoint_that_could_not_be_written_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full at the second one: the first one stays, and what the second one took is free again."""
+    write, written = checkpoint_pieces.write, []
+
+    def write_until_full(path: Path, pieces: list) -> None:
+        write(path, pieces)
+        written.append(path)
+        if len(written) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_pieces, "write", write_until_full)
+    code, _, errors = command(capsys, *task("iterations=4", "checkpoint.every=1"), "--out", tmp_path / "run")
+    assert code == 3 and "No space left on device" in errors
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("iteration*")] == ["iteration-00000001"]
 
 
 # ---- damaged and foreign checkpoints ---------------------------------------------------------------------------------

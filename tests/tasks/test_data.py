@@ -216,6 +216,7 @@ WRONG = {
     "currents": ({"currents": np.zeros((N, STEPS, 1))}, "currents: the network has 0"),
     "few": ({"targets": np.zeros((3, STEPS, 2)), "raster": np.zeros((3, STEPS, 5))}, "n_train = 4 must be at most 3"),
     "label": ({"labels": np.zeros(N)}, "labels has type float64"),
+    "class": ({"labels": np.full(N, 2)}, "label 2 of sample 0 is none of the 2 readouts"),
     "id": ({"raster": None, "spikes": np.array([[0, 0, 9]])}, "spikes: id 9 must lie in 0 to 4"),
 }  # fmt: skip
 
