@@ -74,7 +74,7 @@ def trials() -> list[Trial]:
                     continue
                 if (fault in DISK and phase == "build") or (fault == "read-only" and phase == "recording"):
                     continue  # nothing is there yet; a file that is open can't be made read-only
-                rank = 0 if phase == "plotting" else (number + len(found)) % 2
+                rank = 0 if phase == "plotting" else (number + (variant == "spike")) % 2  # each fault on both ranks
                 found.append(Trial(variant, phase, fault, rank))
     return found
 
