@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -391,6 +392,14 @@ def test_no_run_here(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
 def test_as_many_stay_as_asked_for(finished: tuple[Path, str]) -> None:
     names = sorted(path.name for path in (finished[0] / "checkpoints").iterdir())
     assert names == ["iteration-00000002", "iteration-00000003", "iteration-00000004"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 2**24, 2**24 + 1])
+def test_checksums_are_of_all_bytes(tmp_path: Path, size: int) -> None:
+    whole = random.Random(size).randbytes(size + 3)
+    (tmp_path / "file").write_bytes(whole)
+    with open(tmp_path / "file", "rb") as file:
+        assert checkpoint_pieces.checksum(file.fileno(), 2, size) == zlib.crc32(whole[2:-1])
 
 
 def test_parts_of_an_array_in_several_shares() -> None:
