@@ -110,10 +110,13 @@ CONNECTION_MISTAKES = {
     "delay triple": ({"delay": (1, 2, 3)}, "delay = (1, 2, 3)"),
     "delay text": ({"delay": "one"}, "delay = one"),
     "delay long": ({"delay": 2**15 + 1}, "delay = 32769"),
-    "delay in ms": ({"delay_ms": 1.5}, "delay = 1.5 ms must be whole steps of 1 ms from 1 to 32768"),
-    "delays in ms": ({"delay_ms": (1.0, 2.5)}, "delay = 2.5 ms must be whole steps of 1 ms"),
-    "delay of 0 ms": ({"delay_ms": 0}, "delay = 0 ms must be whole steps of 1 ms"),
-    "delay nan ms": ({"delay_ms": np.nan}, "delay = nan ms must be whole steps of 1 ms"),
+    "delay in ms": ({"delay_ms": 1.5}, "delay_ms = 1.5 ms must be whole steps of 1 ms from 1 to 32768"),
+    "delays in ms": ({"delay_ms": (1.0, 2.5)}, "delay_ms = 2.5 ms must be whole steps of 1 ms"),
+    "delay of 0 ms": ({"delay_ms": 0}, "delay_ms = 0 ms must be whole steps of 1 ms"),
+    "delay nan ms": ({"delay_ms": np.nan}, "delay_ms = nan ms must be whole steps of 1 ms"),
+    "delay in negative ms": ({"delay_ms": -1}, "delay_ms = -1 ms must be whole steps of 1 ms from 1 to 32768"),
+    "delays in ms, highest first": ({"delay_ms": (2, 1)}, "delay_ms = (2, 1) must be one time, or lowest and highest"),
+    "three delays in ms": ({"delay_ms": (1, 2, 3)}, "delay_ms = (1, 2, 3) must be one time, or lowest and highest"),
     "delay in words": ({"delay_ms": "one"}, "delay_ms = 'one' must be one time in ms, or several"),
     "two delays": ({"delay_ms": 2, "delay": 2}, "delay = 2 and delay_ms = 2: give one of them"),
     "indegree": ({"rule": "fixed_indegree", "indegree": -1}, "indegree = -1 must be a whole number"),
@@ -137,6 +140,12 @@ CONNECTION_MISTAKES = {
     "delays": ({"rule": "explicit", "source": [0], "target": [0], "delay": [0]}, "delay = 0 must be whole steps"),
     "delays shape": ({"rule": "explicit", "source": [0], "target": [0], "delay": [1, 2]}, "delay has shape (2,)"),
     "delays fraction": ({"rule": "explicit", "source": [0], "target": [0], "delay": [1.5]}, "delay = 1.5 must be"),
+    "one of the delays": (
+        {"rule": "explicit", "source": [0, 0, 0], "target": [0, 1, 2], "delay": [1, 40000, 2]}, "delay = 40000 must be"
+    ),
+    "delays in ms shape": (
+        {"rule": "explicit", "source": [0], "target": [0], "delay_ms": [1, 2]}, "delay_ms has shape (2,), must be (1,)"
+    ),
 }  # fmt: skip
 
 
