@@ -287,6 +287,17 @@ def test_waiting_is_timed_apart(per_node: int, monkeypatch: pytest.MonkeyPatch) 
     assert first["communicate"] < 0.1
 
 
+def test_shared_memory_is_taken_as_it_is_needed() -> None:
+    """A node has addresses for each neuron in each step, but memory for few spikes at first."""
+    layout = shared_memory.Layout(2, np.array([10_000, 10_000]), 1000, 1, 1)
+    fd, problem = shared_memory._create(layout)
+    try:
+        assert problem is None and os.fstat(fd).st_size > 2 * 4 * 10_000 * 1000
+        assert os.fstat(fd).st_blocks * 512 <= layout.initial_bytes() < 2**23
+    finally:
+        os.close(fd)
+
+
 def test_waiting_for_an_agreement_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PER_NODE, "2")
 
