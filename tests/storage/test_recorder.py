@@ -48,6 +48,28 @@ def test_recorded_signals_are_the_twins(recorded, tmp_path: Path) -> None:
             assert file["samples/iteration"][()].tolist() == [0, 1, 2]
 
 
+def test_recorded_synapses_are_spread_over_the_projection(recorded, tmp_path: Path) -> None:
+    """The first, the last and as many between as asked for; 0 stands for all."""
+    case, _, _ = recorded
+    weights, ends = {}, {}
+    for n in (0, 3):
+        simulation = networks.simulation(case)
+        simulation.observers = [Recorder(tmp_path / f"record{n}", Record(every=1, what=["weights"], synapses=n))]
+        simulation.train(2)
+        with h5py.File(tmp_path / f"record{n}.h5") as file:
+            for name, group in file["weights"].items():
+                if "weight" not in group:  # of no synapse
+                    continue
+                weights[name, n] = group["weight"][()]
+                ends[name, n] = np.stack([group["source"], group["target"]])
+    totals = {name: found.shape[1] for (name, n), found in weights.items() if not n and found.shape[1] > 3}
+    for name, total in totals.items():
+        places = [0, (total - 1) // 2, total - 1]
+        np.testing.assert_array_equal(weights[name, 3], weights[name, 0][:, places])
+        np.testing.assert_array_equal(ends[name, 3], ends[name, 0][:, places])
+    assert len(totals) > 2 and max(totals.values()) > 10
+
+
 @pytest.mark.parametrize(("name", "index"), [("first", 0), ("last", 2)])
 def test_dynamics(recorded, name: str, index: int) -> None:
     case, expected, file = recorded
