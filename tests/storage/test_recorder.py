@@ -6,11 +6,13 @@ import h5py
 import networks
 import numpy as np
 import pytest
+from commands import command
 from reference import run_case
 
 from pareprop.engines.learning_signal import learning_signal
 from pareprop.engines.sample import Sample
 from pareprop.network.model import Model, describe
+from pareprop.runs import run
 from pareprop.simulation.loop import Simulation
 from pareprop.storage.recorder import Record, Recorder
 from pareprop.storage.results import ResultsFile, choose_evenly
@@ -68,6 +70,26 @@ def test_recorded_synapses_are_spread_over_the_projection(recorded, tmp_path: Pa
         np.testing.assert_array_equal(weights[name, 3], weights[name, 0][:, places])
         np.testing.assert_array_equal(ends[name, 3], ends[name, 0][:, places])
     assert len(totals) > 2 and max(totals.values()) > 10
+
+
+def test_short_episodes_are_recorded_with_zeros_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that each sample has as many rows; `samples/n_steps` tells how many count."""
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+    texts = ["n_rec=10", "iterations=2", "record.every=1", 'what=["readout_signal","V_m"]']
+    settings = [part for text in texts for part in ("--set", text)]
+    code, _, errors = command(capsys, "run", "cart-pole", *settings, "--out", tmp_path / "run")
+    assert code == 0, errors
+    with h5py.File(tmp_path / "run" / "record.h5") as file, h5py.File(tmp_path / "run" / "results.h5") as results:
+        lengths = file["samples/n_steps"][()]
+        assert len(lengths) == 2 and np.all(lengths < 1000)
+        for name in ("readouts/readout_signal", "state/V_m"):
+            samples = np.split(file[name][()], 2)
+            for sample, length in zip(samples, lengths, strict=True):
+                assert len(sample) == 1000 and not sample[length:].any() and sample[length - 1].any()
+            first = results["dynamics/first"][name.partition("/")[2]][()]
+            np.testing.assert_array_equal(samples[0][: lengths[0]], first)
 
 
 @pytest.mark.parametrize(("name", "index"), [("first", 0), ("last", 2)])
