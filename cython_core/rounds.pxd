@@ -7,5 +7,7 @@ cdef class Meeting:
     cdef public double waited, transferred    # seconds of the meetings so far
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil
+    cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil
+    cdef int follow(self, int64_t first, int64_t last) except -1 nogil
     cdef int gather(self) except -1 nogil
     cpdef int64_t agree(self, int64_t flags) except? -1

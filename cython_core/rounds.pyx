@@ -114,6 +114,7 @@ cdef enum:                # columns of a rank's line in shared memory, which no 
 
 cdef enum:
     SPINS = 2000          # before a rank that waits sleeps: about 50 us
+    PART = 32             # steps of a later part of a round
 
 cdef double LOOK = 0.25   # seconds between looks whether the others still live
 
@@ -128,6 +129,14 @@ cdef class Meeting:
     """
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
+        return 0
+
+    cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil:
+        """Step with which the part of a round [first, last) ends that begins with step `part`."""
+        return last
+
+    cdef int follow(self, int64_t first, int64_t last) except -1 nogil:
+        """As `meet`, in later parts of a round: wait for ranks with neurons alone, which the others follow."""
         return 0
 
     cdef int gather(self) except -1 nogil:
@@ -201,10 +210,12 @@ cdef class NodeMeeting(Meeting):
         Makes an exception of the number of a rank that ended.
     crowded : bool
         Whether there are more ranks than cores, so that who waits must let others have its core at once.
+    sharing : int
+        Ranks of the node, from 0 on, that have neurons.
     """
 
     cdef int64_t[:, ::1] lines
-    cdef int64_t rank, size, done, agreed
+    cdef int64_t rank, size, done, agreed, sharing
     cdef bint crowded
     cdef int fd
     cdef object lost, across
@@ -214,10 +225,10 @@ cdef class NodeMeeting(Meeting):
     cdef SpikeLog numbered
     cdef const uint32_t[::1] numbers
 
-    def __init__(self, int64_t rank, lines, int fd, lost, bint crowded):
+    def __init__(self, int64_t rank, lines, int fd, lost, bint crowded, int64_t sharing):
         self.rank, self.lines, self.fd, self.lost = rank, lines, fd, lost
         self.size = self.lines.shape[0] - 1
-        self.crowded = crowded
+        self.crowded, self.sharing = crowded, sharing
         if lock(fd, rank) != 0:
             raise OSError(f"cannot lock byte {rank} of the shared memory")
 
@@ -271,6 +282,20 @@ cdef class NodeMeeting(Meeting):
             self.transferred += seconds() - there
         return 0
 
+    cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil:
+        """Ranks without neurons sleep in a long first part, and follow the short ones, to be there at the end."""
+        if self.several or self.sharing == self.size:  # messages are of whole rounds
+            return last
+        return first + (last - first + 1) * 3 // 4 if part == first else min(part + PART, last)
+
+    cdef int follow(self, int64_t first, int64_t last) except -1 nogil:
+        cdef double start = seconds()
+        self.done += 1
+        self.come(self.rank)
+        self.wait_for_first(self.sharing)
+        self.waited += seconds() - start
+        return 0
+
     cdef int gather(self) except -1 nogil:
         cdef double start = seconds()
         self.done += 1
@@ -302,8 +327,11 @@ cdef class NodeMeeting(Meeting):
         return flags
 
     cdef int wait_for_all(self) except -1 nogil:
+        return self.wait_for_first(self.size)
+
+    cdef int wait_for_first(self, int64_t n) except -1 nogil:
         cdef int64_t r
-        for r in range(self.size):
+        for r in range(n):
             self.wait_for(r)
         return 0
 

@@ -23,6 +23,8 @@ cdef class SharedSpikeLog(SpikeLog):
     cdef int64_t length           # spikes that addresses are taken for
     cdef public object full       # makes an exception of an OSError
 
+    cdef int allocate(self, int64_t capacity) except -1 with gil
+
 
 cdef class SegmentedLog:
     cdef readonly tuple segments  # of SpikeLog

@@ -94,12 +94,16 @@ cdef class SharedSpikeLog(SpikeLog):
             while larger < capacity:
                 larger += larger // 4 + SMALLEST
             larger = min(larger, self.length)
-            with gil:
-                try:
-                    os.posix_fallocate(self.fd, self.first_byte, 4 * larger)
-                except OSError as problem:
-                    raise self.full(problem) from None
-            self.at.capacity = larger
+            self.allocate(larger)
+        return 0
+
+    cdef int allocate(self, int64_t capacity) except -1 with gil:
+        """Take memory; a function of its own, or else `make_room` takes the interpreter's lock in every call."""
+        try:
+            os.posix_fallocate(self.fd, self.first_byte, 4 * capacity)
+        except OSError as problem:
+            raise self.full(problem) from None
+        self.at.capacity = capacity
         return 0
 
     @property

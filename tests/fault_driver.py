@@ -67,8 +67,9 @@ def full(out: Path) -> None:
 
 
 def read_only(out: Path) -> None:
-    """Make the mount read-only; refused while any rank has a file open for writing, which the other may have now."""
-    end = time.monotonic() + 20
+    """Cover the directory with a read-only view of itself; files that are open, such as the log, stay writable."""
+    subprocess.run(["mount", "--bind", out.parent, out.parent], check=True)
+    end = time.monotonic() + 20  # refused while the other rank has opened a file in between
     while subprocess.run(["mount", "-o", "remount,bind,ro", out.parent], check=time.monotonic() > end).returncode:
         time.sleep(0.01)
 

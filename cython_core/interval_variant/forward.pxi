@@ -17,7 +17,7 @@ from pareprop.core.neurons cimport advance_readouts, fire, integrate_iaf, set_dr
 from pareprop.core.readout_sums cimport ExactSum, ReadoutSums, add_row_exactly
 from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog, Spikes
-from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
+from pareprop.core.stopwatch cimport FEW, Stopwatch, begin, lap, now, share, started
 from pareprop.core.surrogates cimport surrogate
 
 include "sweep.pxi"
@@ -133,18 +133,23 @@ cdef class Forward:
         meeting : how ranks meet after each round
         no_current : whether the input current of step 0 is 0, as in the first step of a run
         """
-        cdef int64_t last, steps = min(round_steps, self.channel.sums.n_steps), n = self.neurons.v.shape[0]
-        cdef double start = started(&self.watch, n), apart = meeting.waited + meeting.transferred
+        cdef int64_t last, part, stop, steps = min(round_steps, self.channel.sums.n_steps)
+        cdef double start = started(&self.watch, self.neurons.v.shape[0]), apart = meeting.waited + meeting.transferred
         self.require_bound()
         with nogil:
             while first < end:
                 last = min(first + steps, end)
                 self.channel.sums.open()
-                self.advance_all(first, last, no_current)
-                meeting.meet(first, last)
-                begin(&self.watch, first // steps, n)  # as large a part of the rounds as of the steps
-                self.read_out(first, last, no_current)
-                lap(&self.watch, UPDATE)
+                part = first
+                while part < last:
+                    stop = meeting.end_of_part(part, first, last)
+                    self.advance_all(part, stop, first, no_current)
+                    if part == first:  # who is late still reads the sums of the round before
+                        meeting.meet(part, stop)
+                    else:
+                        meeting.follow(part, stop)
+                    self.read_out(part, stop, first, no_current)
+                    part = stop
                 first = last
         start = now() - start - (meeting.waited + meeting.transferred - apart)
         self.deliver_seconds += start * share(&self.watch, DELIVER)
@@ -163,7 +168,8 @@ cdef class Forward:
             raise TypeError("Forward: channel, sample and recorder must be bound before it runs")
         return 0
 
-    cdef int advance_all(self, int64_t first, int64_t last, bint no_current) except -1 nogil:
+    cdef int advance_all(self, int64_t first, int64_t last, int64_t start, bint no_current) except -1 nogil:
+        """Advance steps [first, last) of the round that began with step `start`."""
         cdef int64_t t, n = self.neurons.v.shape[0]
         for t in range(first, last):
             self.channel.own.make_room(self.channel.own.at.ptr[t] + n)
@@ -174,7 +180,7 @@ cdef class Forward:
                         self.neurons.arriving)
             lap(&self.watch, DELIVER)
             self.advance(t, no_current)
-            self.add_spikes(t, self.channel.sums.of_step(t - first))
+            self.add_spikes(t, self.channel.sums.of_step(t - start))
             lap(&self.watch, UPDATE)
         return 0
 
@@ -194,12 +200,16 @@ cdef class Forward:
                                 self.outgoing.weight, sums)
                 i += 1
 
-    cdef void read_out(self, int64_t first, int64_t last, bint no_current) noexcept nogil:
-        """Leaky readouts in the steps [first, last) of a round."""
-        cdef int64_t t
+    cdef void read_out(self, int64_t first, int64_t last, int64_t start, bint no_current) noexcept nogil:
+        """Leaky readouts in the steps [first, last) of the round that began with step `start`."""
+        cdef int64_t t, n = self.neurons.v.shape[0]
         for t in range(first, last):
-            self.channel.sums.total(t - first, self.readouts.arriving)
+            if n < FEW or t == first:
+                begin(&self.watch, t, n)
+            self.channel.sums.total(t - start, self.readouts.arriving)
             self.step_readouts(t, no_current)
+            if n < FEW or t == last - 1:
+                lap(&self.watch, UPDATE)
 
     cdef void step_readouts(self, int64_t t, bint no_current) noexcept nogil:
         advance_readouts(self.readouts.alpha, self.readouts.zeta,

@@ -186,13 +186,15 @@ def check_ends(here: str, pre: Population, post: Population, feedback: str | Non
         )
 
 
-def delay_in_steps(here: str, delay: Any, delay_ms: Any, dt_ms: float) -> Any:
+def delay_in_steps(here: str, delay: Any, delay_ms: Any, dt_ms: float, source: Any = None) -> Any:
     """Return the delay of a projection in steps, which is given in steps or in ms; None for neither: one step.
+
+    With `source` it may be one for each synapse, or else lowest and highest.
 
     Raises
     ------
     InputError
-        If both are given, or `delay_ms` is no whole number of steps.
+        If both are given, or `delay_ms` is no whole number of steps or not one for each synapse.
     """
     if delay_ms is None:
         return 1 if delay is None else delay
@@ -202,7 +204,12 @@ def delay_in_steps(here: str, delay: Any, delay_ms: Any, dt_ms: float) -> Any:
         times = np.asarray(delay_ms, float)
     except (TypeError, ValueError):
         raise InputError(f"{here}: delay_ms = {quote(delay_ms)} must be one time in ms, or several") from None
-    steps = edges.steps(times.ravel(), dt_ms, False, lambda _: here, "").reshape(times.shape)
+    steps = edges.steps(times.ravel(), dt_ms, False, lambda _: f"{here}: delay_ms", "").reshape(times.shape)
+    if source is not None:
+        if times.ndim and times.shape != np.shape(source):
+            raise InputError(f"{here}: delay_ms has shape {times.shape}, must be {np.shape(source)}")
+    elif times.ndim and (times.shape != (2,) or times[0] > times[1]):
+        raise InputError(f"{here}: delay_ms = {quote(delay_ms)} must be one time, or lowest and highest")
     return int(steps) if not steps.ndim else tuple(steps.tolist()) if isinstance(delay_ms, tuple) else steps
 
 

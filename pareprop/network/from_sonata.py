@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field, StrictBool
 
 from ..errors import InputError
 from ..sonata import circuit, edge_files, nodes
 from .neurons import NEURON_MODELS
-from .parameters import nearest
+from .parameters import Frozen, nearest, validate
 
 SUBSTITUTES = {("interval", "iaf_psc_delta"): "iaf", ("interval", "iaf_psc_delta_adapt"): "iaf_adapt"}
 
+OWN = ("pre", "post", "rule", "name", "edges", "delay", "delay_ms", "weight")  # of `connect`; the files tell them
 EVERY = "*"  # in place of the name of an edge population: options of all
 
 
-def add(
-    model: Any, path: Path, neuron: str | None, values: Mapping[str, Any], sign: str,
-    options: Mapping[str, Mapping[str, Any]], **reading: Any,
-) -> None:  # fmt: skip
+class Options(Frozen):
+    """Arguments of `Model.from_sonata` beside those of every model."""
+
+    neuron: str | None = None
+    values: dict[str, Any] = Field({})
+    sign: Literal["source", "weights", "free"] = "free"
+    round_delays: StrictBool = False
+    default_weight: float | None = None
+    default_delay: float | None = Field(None, gt=0)
+    projections: dict[str, dict[str, Any]] = Field({})
+
+
+def add(model: Any, path: Path, options: Mapping[str, Any]) -> None:
     """Add the populations and projections of a circuit to a model; see `Model.from_sonata`."""
-    if sign not in ("source", "weights", "free"):
-        raise InputError(f"{path}: sign = '{sign}' must be 'source', 'weights' or 'free'")
-    network = _add_populations(model, path, neuron, values, sign)
-    _add_projections(model, network, sign, options, **reading)
+    checked = validate(Options, options, str(path))
+    network = _add_populations(model, path, checked.neuron, checked.values, checked.sign)
+    reading = {key: getattr(checked, key) for key in ("round_delays", "default_weight", "default_delay")}
+    _add_projections(model, network, checked.sign, checked.projections, **reading)
 
 
 def _add_populations(model: Any, path: Path, neuron: str | None, values: Mapping[str, Any], sign: str) -> Any:
@@ -54,9 +67,13 @@ def _add_projections(
     sizes = {name: population.size for name, population in populations.items()}
     read = edge_files.read(network, sizes, model.dt_ms, **reading)
     names = [item.name for item in read]
+    known = [key for key in inspect.signature(model.connect).parameters if key not in OWN]
     for name in options:
         if name not in (EVERY, *names):
             raise InputError(f"{network.path}: no edge population '{name}'{nearest(name, names)}")
+        for key in options[name]:
+            if key not in known:
+                raise InputError(f"{network.path}: projections: unknown option '{key}'{nearest(key, known)}")
     for item in read:
         pre, post = populations[item.source], populations[item.target]
         own = {"sign": item.source_signs() if sign == "weights" else sign}

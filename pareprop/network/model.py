@@ -166,8 +166,11 @@ class Model:
         """
         model = cls(variant, seed, dt_ms, optimizer=optimizer or GradientDescent(), precision=precision)
         from_sonata.add(
-            model, Path(config), neuron, values or {}, sign, projections or {}, round_delays=round_delays,
-            default_weight=default_weight, default_delay=default_delay,
+            model, Path(config),
+            {
+                "neuron": neuron, "values": values or {}, "sign": sign, "projections": projections or {},
+                "round_delays": round_delays, "default_weight": default_weight, "default_delay": default_delay,
+            },
         )  # fmt: skip
         return model
 
@@ -359,7 +362,7 @@ class Model:
                 f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
             )
         check_ends(here, pre, post, feedback)
-        delay = delay_in_steps(here, delay, delay_ms, self.dt_ms)
+        delay = delay_in_steps(here, delay, delay_ms, self.dt_ms, source)
         if isinstance(rewire, dict):
             rewire = parameters.validate(Rewire, rewire, f"{here}: rewire")
         if isinstance(space, dict):

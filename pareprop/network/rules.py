@@ -120,8 +120,9 @@ class Explicit(Rule):
         for key, ids, bound in (("source", source, projection.pre.size), ("target", target, projection.post.size)):
             if len(ids) and (not np.issubdtype(ids.dtype, np.integer) or ids.min() < 0 or ids.max() >= bound):
                 raise InputError(f"{here}: {key} must hold whole numbers from 0 to {bound - 1}")
-        if len(delay) and (np.any(delay != np.floor(delay)) or delay.min() < 1 or delay.max() > MAX_DELAY):
-            raise InputError(f"{here}: delay = {delay.min()} must be whole steps from 1 to {MAX_DELAY}")
+        wrong = ~((delay == np.floor(delay)) & (delay >= 1) & (delay <= MAX_DELAY))
+        if np.any(wrong):
+            raise InputError(f"{here}: delay = {delay[wrong][0]} must be whole steps from 1 to {MAX_DELAY}")
         if not np.all(np.isfinite(weight)):
             raise InputError(f"{here}: weight holds values that are not finite")
         return {

@@ -213,14 +213,16 @@ class Ranks:
         first = firsts(terms.n_neurons, self.size, terms.n_sharing)
         written: list[tuple[Any, Choice]] = [(logs[place], choose_within(*first[self.rank : self.rank + 2]))]
         holder: list[Any] = []
+        n_sharing = min(terms.n_sharing or self.size, local.size)  # counts where there is one node
         meeting = kernel.NodeMeeting(
             local.rank, memory.lines(), memory.fd,
             lambda rank: make_rank_lost(int(nodes.starts[nodes.index]), holder, local.rank, rank), is_crowded(local),
+            n_sharing,
         )  # fmt: skip
         holder.append(meeting)
         every: SegmentedLog | None = SegmentedLog(logs)
         heard, signal = every, np.zeros((terms.n_steps, terms.n_readouts))
-        sums = memory.sums(local.rank, joined=nodes.count > 1)
+        sums = memory.sums(local.rank, n_sharing, joined=nodes.count > 1)
         if nodes.count > 1:
             written += self._connect(meeting, terms, sources, logs, sums)
         if any(self.comm.allgather(sources is not None and sources.ids is not None)):

@@ -138,20 +138,22 @@ class SharedMemory:
         columns = kernel.NodeMeeting.columns()
         return self._array(np.int64, (self.layout.n_ranks + 1) * columns, 0).reshape(-1, columns)
 
-    def sums(self, rank: int, joined: bool) -> readout_sums.ReadoutSums:
+    def sums(self, rank: int, sharing: int, joined: bool) -> readout_sums.ReadoutSums:
         """Return the sums for the readouts.
 
         Parameters
         ----------
         rank : int
             This rank in its node.
+        sharing : int
+            Ranks, from 0 on, that have neurons: their parts add up to the sums of a single node.
         joined : bool
             Whether there are several nodes, so that the leader adds up all that ranks read.
         """
         layout, n = self.layout, self.layout.n_ranks
         numbers = self._array(np.int64, layout.n_sums, layout.sums_byte) if layout.n_sums else np.zeros(0, np.int64)
         return readout_sums.ReadoutSums(
-            numbers, layout.summed_steps, layout.n_readouts, rank, (n, n + 1) if joined else (0, n)
+            numbers, layout.summed_steps, layout.n_readouts, rank, (n, n + 1) if joined else (0, sharing)
         )
 
     def log(self, segment: int, writes: bool) -> SharedSpikeLog:

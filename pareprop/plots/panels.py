@@ -112,9 +112,7 @@ def short(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
-def thin(
-    title: str, steps: np.ndarray, ids: np.ndarray, most: int = MOST_SPIKES
-) -> tuple[str, np.ndarray, np.ndarray]:
+def thin(title: str, steps: np.ndarray, ids: np.ndarray, most: int = MOST_SPIKES) -> tuple[str, np.ndarray, np.ndarray]:
     """Return the title and the spikes of a raster, of some neurons alone if all would make it black.
 
     Parameters

@@ -81,15 +81,14 @@ def _with_delays(edges: Edges, group: h5py.Group) -> Edges:
             part = values[start : start + CHUNK].astype(float)
             name = values.name
             possible.append(np.unique(
-                steps(part, edges.dt_ms, edges.round_delays, lambda k, n=name, s=start: f"'{n}' of row {s + k}")
+                steps(part, edges.dt_ms, edges.round_delays, lambda k, n=name, s=start: f"'{n}' of row {s + k}: delay")
             ))  # fmt: skip
     own = [hdf5.optional(hdf5.group(group, key), "delay", "iuf") is not None for key in edges.groups]
     if not own or not all(own):
         known = [delay for _, delay in edges.types.values() if delay is not None]
-        if edges.default_delay is not None:
-            known.append(edges.default_delay)
-        words = f"edge types of '{edges.name}'"
-        possible.append(steps(np.array(known), edges.dt_ms, edges.round_delays, lambda _: words))
+        default = [] if edges.default_delay is None else [edges.default_delay]
+        for values, words in ((known, f"edge types of '{edges.name}': delay"), (default, "default_delay")):
+            possible.append(steps(np.array(values), edges.dt_ms, edges.round_delays, lambda _, words=words: words))
     delays = np.unique(np.concatenate(possible))
     fields = {key: getattr(edges, key) for key in edges.__dataclass_fields__} | {"delays": delays}
     return Edges(**fields)

@@ -220,14 +220,14 @@ class Edges:
 
     def _steps(self, delay_ms: np.ndarray, edge: np.ndarray) -> np.ndarray:
         delay_ms = np.where(np.isnan(delay_ms), self._default(self.default_delay), delay_ms)
-        return steps(delay_ms, self.dt_ms, self.round_delays, lambda k: f"edge {edge[k]} of '{self.name}'")
+        return steps(delay_ms, self.dt_ms, self.round_delays, lambda k: f"edge {edge[k]} of '{self.name}': delay")
 
 
 def steps(
     delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: object,
     hint: str = "; round_delays = true rounds them",
 ) -> np.ndarray:  # fmt: skip
-    """Delays in whole steps; `name` gives the words for the k-th in a message."""
+    """Delays in whole steps; `name` gives the words before the k-th in a message."""
     exact = delay_ms / dt_ms
     whole = np.rint(exact)
     if round_delays:
@@ -238,7 +238,7 @@ def steps(
     if np.any(wrong):
         k = int(np.argmax(wrong))
         raise InputError(
-            f"{name(k)}: delay = {delay_ms[k]:g} ms must be whole steps of {dt_ms:g} ms from 1 to {MAX_DELAY}"
+            f"{name(k)} = {delay_ms[k]:g} ms must be whole steps of {dt_ms:g} ms from 1 to {MAX_DELAY}"
             + ("" if round_delays else hint)
         )
     return whole.astype(np.int64)

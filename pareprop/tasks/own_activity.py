@@ -59,7 +59,7 @@ class OwnActivity(TaskBase):
     )
     indegree_in: int = Field(20, ge=0, json_schema_extra=MODEL, description="inputs of a neuron")
     sigma_degrees: float = Field(
-        0.8, ge=0, json_schema_extra=MODEL, description="of the logarithm of in- and out-degrees"
+        0.8, ge=0, le=5, json_schema_extra=MODEL, description="of the logarithm of in- and out-degrees"
     )
     excitatory: float = Field(0.6, gt=0, le=1, json_schema_extra=MODEL, description="share of neurons that excite")
     signs: bool = Field(True, description="whether weights keep the signs of their sources")
@@ -135,6 +135,8 @@ class OwnActivity(TaskBase):
         return {"every": self.rewire_every, "l1": self.rewire_l1} if self.rewire_every else None
 
     def _connect_inputs(self, model: Model) -> None:
+        if self.indegree_in > self.n_in:
+            raise InputError(f"indegree_in = {self.indegree_in} must be at most n_in = {self.n_in}")
         mean = DRIVE * V_TH / max(self.indegree_in * INPUT_HZ / 1000.0 * TAU_M, 1e-12)
         for neurons in model.of_role("recurrent"):
             model.connect(

@@ -56,6 +56,15 @@ def test_rows_of_each_delay_are_counted() -> None:
         assert len(rows) == 2 and all(n_bytes == 50 * n_delays * footprint.ROW for n_bytes in rows.values()), rows
 
 
+def test_signals_of_local_readouts_are_counted() -> None:
+    """One number of 4 bytes for each neuron and step, in single precision."""
+    model = Model(precision="single")
+    model.neurons("a", 50)
+    model.local_readouts("out", model.of_role("recurrent"))
+    (n_bytes,) = [n_bytes for n_bytes, what in footprint._parts(model, 10, 0, 1) if "local readouts" in what]
+    assert n_bytes == np.empty((10, 50), np.float32).nbytes
+
+
 class Nothing:
     n_steps = learning_window = 10
 

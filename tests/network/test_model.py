@@ -100,6 +100,37 @@ def test_parts_are_checked(make, message: str) -> None:
     assert message in str(caught.value)
 
 
+NEST_DEFAULTS = {"eta": 1e-4, "batch_size": 1, "Wmin": -100.0, "Wmax": 100.0, "optimize_each_step": True,
+                 "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}  # documentation of eprop_synapse  # fmt: skip
+OPTIMIZER_BOUNDS = {"eta": [0.0], "batch_size": [1], "beta_1": [0.0, 0.5], "beta_2": [0.0, 0.5], "momentum": [0.0, 0.5],
+                    "epsilon": [1e-300, 0.5], "Wmin": [100.0], "Wmax": [-100.0]}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
+def test_defaults_of_optimizers_are_nests(kind: str) -> None:
+    """And they are within their own bounds, whose ends are allowed; only 1 is not for a decay."""
+    made = optimizers.optimizer({"type": kind}, "here")
+    shared = NEST_DEFAULTS.keys() & type(made).model_fields.keys()
+    assert {key: getattr(made, key) for key in shared} == {key: NEST_DEFAULTS[key] for key in shared}
+    assert optimizers.optimizer(made.model_dump(), "here") == made
+    for key in OPTIMIZER_BOUNDS.keys() & type(made).model_fields.keys():
+        for value in OPTIMIZER_BOUNDS[key]:
+            assert getattr(optimizers.optimizer({"type": kind, key: value}, "here"), key) == value
+    for key in {"beta_1", "beta_2", "momentum"} & type(made).model_fields.keys():
+        with pytest.raises(InputError, match=f"{key} = 1.0"):
+            optimizers.optimizer({"type": kind, key: 1.0}, "here")
+
+
+def test_defaults_of_neurons_are_nests() -> None:
+    for adding in (Model("spike").neurons, Model("spike").readouts):
+        assert adding("a", 1).params.eprop_isi_trace_cutoff == np.inf
+        assert adding("b", 1, eprop_isi_trace_cutoff=0.0).params.eprop_isi_trace_cutoff == 0.0
+    model = Model("interval")
+    assert (
+        model.neurons("rec", 1).params.regular_spike_arrival and model.readouts("out", 1).params.regular_spike_arrival
+    )
+
+
 CONNECTION_MISTAKES = {
     "rule": ({"rule": "all_to_al"}, "unknown rule 'all_to_al', did you mean 'all_to_all'?"),
     "option": ({"rule": "fixed_indegree", "probability": 0.5}, "rule 'fixed_indegree' needs indegree="),
@@ -110,10 +141,13 @@ CONNECTION_MISTAKES = {
     "delay triple": ({"delay": (1, 2, 3)}, "delay = (1, 2, 3)"),
     "delay text": ({"delay": "one"}, "delay = one"),
     "delay long": ({"delay": 2**15 + 1}, "delay = 32769"),
-    "delay in ms": ({"delay_ms": 1.5}, "delay = 1.5 ms must be whole steps of 1 ms from 1 to 32768"),
-    "delays in ms": ({"delay_ms": (1.0, 2.5)}, "delay = 2.5 ms must be whole steps of 1 ms"),
-    "delay of 0 ms": ({"delay_ms": 0}, "delay = 0 ms must be whole steps of 1 ms"),
-    "delay nan ms": ({"delay_ms": np.nan}, "delay = nan ms must be whole steps of 1 ms"),
+    "delay in ms": ({"delay_ms": 1.5}, "delay_ms = 1.5 ms must be whole steps of 1 ms from 1 to 32768"),
+    "delays in ms": ({"delay_ms": (1.0, 2.5)}, "delay_ms = 2.5 ms must be whole steps of 1 ms"),
+    "delay of 0 ms": ({"delay_ms": 0}, "delay_ms = 0 ms must be whole steps of 1 ms"),
+    "delay nan ms": ({"delay_ms": np.nan}, "delay_ms = nan ms must be whole steps of 1 ms"),
+    "delay in negative ms": ({"delay_ms": -1}, "delay_ms = -1 ms must be whole steps of 1 ms from 1 to 32768"),
+    "delays in ms, highest first": ({"delay_ms": (2, 1)}, "delay_ms = (2, 1) must be one time, or lowest and highest"),
+    "three delays in ms": ({"delay_ms": (1, 2, 3)}, "delay_ms = (1, 2, 3) must be one time, or lowest and highest"),
     "delay in words": ({"delay_ms": "one"}, "delay_ms = 'one' must be one time in ms, or several"),
     "two delays": ({"delay_ms": 2, "delay": 2}, "delay = 2 and delay_ms = 2: give one of them"),
     "indegree": ({"rule": "fixed_indegree", "indegree": -1}, "indegree = -1 must be a whole number"),
@@ -137,6 +171,12 @@ CONNECTION_MISTAKES = {
     "delays": ({"rule": "explicit", "source": [0], "target": [0], "delay": [0]}, "delay = 0 must be whole steps"),
     "delays shape": ({"rule": "explicit", "source": [0], "target": [0], "delay": [1, 2]}, "delay has shape (2,)"),
     "delays fraction": ({"rule": "explicit", "source": [0], "target": [0], "delay": [1.5]}, "delay = 1.5 must be"),
+    "one of the delays": (
+        {"rule": "explicit", "source": [0, 0, 0], "target": [0, 1, 2], "delay": [1, 40000, 2]}, "delay = 40000 must be"
+    ),
+    "delays in ms shape": (
+        {"rule": "explicit", "source": [0], "target": [0], "delay_ms": [1, 2]}, "delay_ms has shape (2,), must be (1,)"
+    ),
 }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Configurations: what is accepted runs, with one digest on any number of ranks; what is refused writes nothing."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import launch
@@ -27,6 +28,12 @@ def test_a_printed_configuration_says_the_same(name: str, tmp_path: Path, capsys
     again = config.load(str(path))
     assert again.digest() == config.load(name, ["seed=7", "keep=5"]).digest() != config.load(name).digest()
     assert (again.task.seed, again.checkpoint.keep) == (7, 5)
+
+
+def test_any_text_in_a_printed_configuration_is_toml(capsys: pytest.CaptureFixture) -> None:
+    name = 'a "b" \\ \u00e9 \U0001f9e0.npz'  # TOML has no pairs of surrogates, as JSON does
+    code, text, _ = command(capsys, "config", "data", "--set", f"data={name}")
+    assert code == 0 and tomllib.loads(text)["task"]["data"] == name
 
 
 def test_every_problem_in_one_go(tmp_path: Path) -> None:

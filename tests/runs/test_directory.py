@@ -264,6 +264,12 @@ def test_parts_of_a_checkpoint_are_no_links(copy: Path, tmp_path: Path, capsys, 
     assert code == 2 and errors.count("is a link") == 2, errors
 
 
+def test_the_folder_of_a_recording_is_no_link(copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (copy / "record").rename(tmp_path / "elsewhere")
+    (copy / "record").symlink_to(tmp_path / "elsewhere")
+    require_refusal(capsys, "record.h5", "export", copy, tmp_path / "out.h5")
+
+
 # ---- export ----------------------------------------------------------------------------------------------------------
 
 

@@ -74,7 +74,7 @@ def trials() -> list[Trial]:
                     continue
                 if (fault in DISK and phase == "build") or (fault == "read-only" and phase == "recording"):
                     continue  # nothing is there yet; a file that is open can't be made read-only
-                rank = 0 if phase == "plotting" else (number + len(found)) % 2
+                rank = 0 if phase == "plotting" else (number + (variant == "spike")) % 2  # each fault on both ranks
                 found.append(Trial(variant, phase, fault, rank))
     return found
 
@@ -115,7 +115,7 @@ def run_trial(trial: Trial, folder: Path) -> tuple[int, float, str]:
         launch.kill_session(process.pid)
     seconds = time.monotonic() - begun
     if trial.fault == "read-only":
-        subprocess.run(["mount", "-o", "remount,bind,rw", place], check=True)
+        subprocess.run(["umount", "-l", place], check=True)
     if trial.fault in DISK:
         (place / "filler").unlink(missing_ok=True)
     if (place / "kept").exists():

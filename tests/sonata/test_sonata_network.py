@@ -251,6 +251,28 @@ def test_bad_files_are_told_in_a_line(copy: Path, edit: object, words: str) -> N
     assert "\n" not in str(caught.value)
 
 
+@needs_networks
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("default_delay", -1.0, "default_delay = -1.0: "),
+        ("default_delay", 0.5, "default_delay = 0.5 ms must be whole"),
+        ("default_delay", "x", "default_delay = 'x': must be a number"), ("default_delay", [1], "default_delay = "),
+        ("default_weight", "x", "default_weight = 'x': must be a number"),
+        ("default_weight", np.inf, "default_weight = inf: "), ("default_weight", True, "default_weight = True: "),
+        ("round_delays", "no", "round_delays = 'no': "), ("round_delays", 1.5, "round_delays = 1.5: "),
+        ("sign", "x", "sign = 'x': "), ("sign", [1], "sign = "), ("neuron", 5, "neuron = 5: "),
+        ("neuron", ["iaf"], "neuron = "), ("values", "x", "values = 'x': "), ("values", [1], "values = "),
+        ("projections", 1.5, "projections = 1.5: "), ("projections", {"*": 5}, "projections = "),
+        ("projections", {"*": {"delay_msec": 5}}, "projections: unknown option 'delay_msec'"),
+    ],
+)  # fmt: skip
+def test_options_of_a_network_are_checked(option: str, value: object, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        model_of("bmtk", **{option: value})
+    assert words in str(caught.value) and "\n" not in str(caught.value), caught.value
+
+
 def truncate_index(group: h5py.Group) -> None:
     """As bmtk, which stops at the largest id with edges; the others have none."""
     for name in ("node_id_to_ranges", "node_id_to_range"):

@@ -3,6 +3,7 @@
 One file, because all tests start from the same finished run.
 """
 
+import errno
 import json
 import os
 import random
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,7 +22,7 @@ import pytest
 from commands import command, digests, on_ranks
 
 from pareprop.runs import run
-from pareprop.storage import checkpoint_read, checkpoint_write
+from pareprop.storage import checkpoint_pieces, checkpoint_read, checkpoint_write
 
 SIZES = ["--set", "n_rec=12", "--set", "n_in=10", "--set", "n_step=30"]
 CASES = {
@@ -239,6 +241,24 @@ def test_interrupted_twice_ends_at_once(tmp_path: Path) -> None:
     assert process.returncode == 130 and "interrupted twice, ending at once" in errors
 
 
+def test_a_checkpoint_that_could_not_be_written_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full at the second one: the first one stays, and what the second one took is free again."""
+    write, written = checkpoint_pieces.write, []
+
+    def write_until_full(path: Path, pieces: list) -> None:
+        write(path, pieces)
+        written.append(path)
+        if len(written) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_pieces, "write", write_until_full)
+    code, _, errors = command(capsys, *task("iterations=4", "checkpoint.every=1"), "--out", tmp_path / "run")
+    assert code == 3 and "No space left on device" in errors
+    assert [path.name for path in (tmp_path / "run" / "checkpoints").glob("iteration*")] == ["iteration-00000001"]
+
+
 # ---- damaged and foreign checkpoints ---------------------------------------------------------------------------------
 
 
@@ -372,6 +392,14 @@ def test_no_run_here(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
 def test_as_many_stay_as_asked_for(finished: tuple[Path, str]) -> None:
     names = sorted(path.name for path in (finished[0] / "checkpoints").iterdir())
     assert names == ["iteration-00000002", "iteration-00000003", "iteration-00000004"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 2**24, 2**24 + 1])
+def test_checksums_are_of_all_bytes(tmp_path: Path, size: int) -> None:
+    whole = random.Random(size).randbytes(size + 3)
+    (tmp_path / "file").write_bytes(whole)
+    with open(tmp_path / "file", "rb") as file:
+        assert checkpoint_pieces.checksum(file.fileno(), 2, size) == zlib.crc32(whole[2:-1])
 
 
 def test_parts_of_an_array_in_several_shares() -> None:

@@ -59,6 +59,20 @@ def test_this_package_reads_it(exported: tuple[Path, Path]) -> None:
             np.testing.assert_array_equal(found[key], values)
 
 
+def test_a_population_of_one_cell(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+    sizes = ["n_rec=1", "n_in=3", "indegree=0", "n_step=20", "periods=[20]", "iterations=1"]
+    settings = [part for text in sizes for part in ("--set", text)]
+    assert command(capsys, "run", "sine-waves", *settings, "--out", tmp_path / "run")[0] == 0
+    assert command(capsys, "export", tmp_path / "run", tmp_path / "net", "--network")[0] == 0
+    model = Model.from_sonata(tmp_path / "net" / "circuit_config.json")
+    assert [item.size for item in model.populations] == [3, 1]
+    trained = config.load(str(tmp_path / "run" / "config.toml")).task.model()
+    assert model.populations[1].params.V_th == trained.populations[1].params.V_th
+
+
 @pytest.mark.parametrize(("projection", "population"), PAIRS)
 def test_libsonata_reads_it(exported: tuple[Path, Path], projection: str, population: str) -> None:
     libsonata = pytest.importorskip("libsonata")

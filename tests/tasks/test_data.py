@@ -216,6 +216,7 @@ WRONG = {
     "currents": ({"currents": np.zeros((N, STEPS, 1))}, "currents: the network has 0"),
     "few": ({"targets": np.zeros((3, STEPS, 2)), "raster": np.zeros((3, STEPS, 5))}, "n_train = 4 must be at most 3"),
     "label": ({"labels": np.zeros(N)}, "labels has type float64"),
+    "class": ({"labels": np.full(N, 2)}, "label 2 of sample 0 is none of the 2 readouts"),
     "id": ({"raster": None, "spikes": np.array([[0, 0, 9]])}, "spikes: id 9 must lie in 0 to 4"),
 }  # fmt: skip
 
@@ -339,7 +340,8 @@ def test_delays_in_ms_and_lists_of_populations() -> None:
         ("pre = []", "pre = []: must be the name of a population, or a list of names"),
         ("pre = 5", "pre = 5: must be the name of a population, or a list of names"),
         ('pre = ["a", "b"]\nname = "x"', "projections[0]: name = 'x' is for one pre and one post, not for 2 pairs"),
-        ('pre = "a"\ndelay_ms = 1.5', "projection 'a->b': delay = 1.5 ms must be whole steps of 1 ms"),
+        ('pre = "a"\ndelay_ms = 1.5', "projection 'a->b': delay_ms = 1.5 ms must be whole steps of 1 ms"),
+        ('pre = "a"\ndelay_ms = -1', "projection 'a->b': delay_ms = -1 ms must be whole steps of 1 ms"),
         ('pre = "a"\ndelay_ms = 1\ndelay = 1', "delay = 1 and delay_ms = 1.0: give one of them"),
         ('pre = "a"\nweight = { mean = 0.0, sd = 1.0 }', "weight: unknown key 'sd', did you mean 'std'?"),
         ('pre = "a"\nweight = { mean = 0.0, std = -1.0 }', "weight: std = -1.0: Input should be"),

@@ -124,3 +124,19 @@ def test_wrong_option_of_a_network(tmp_path: Path, capsys: pytest.CaptureFixture
     sets = ["--set", "sonata=nothing.json", "--set", "sonata_options={sing=1}"]
     code, _, errors = command(capsys, "run", "own-activity", *sets, "--out", tmp_path / "x")
     assert code == 2 and "sing" in errors and "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("indegree_in=100000", "indegree_in = 100000 must be at most n_in = 20"),
+        ("sigma_degrees=6", "sigma_degrees = 6: Input should be less than or equal to 5"),
+    ],
+)
+def test_a_bad_setting_is_named_as_it_was_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture, setting: str, words: str
+) -> None:
+    code, _, errors = command(
+        capsys, "run", "own-activity", "--set", "n_in=20", "--set", setting, "--out", tmp_path / "x"
+    )
+    assert code == 2 and words in errors and errors.count("\n") == 1, errors
