@@ -7,7 +7,8 @@ from html import escape
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.ticker import LogLocator, MaxNLocator
+
+from ..plots.style import round_values
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777", "#882255", "#999933")
 WIDTH, LEFT, RIGHT = 760, 64, 26
@@ -63,16 +64,6 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
             parts.append(_text(WIDTH - RIGHT, 14 + 13 * place, name, "end", colour=colour))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height - 4, "training iteration", "middle"))
     return _svg(height, parts, title)
-
-
-def round_values(low: float, high: float, logarithmic: bool = False) -> list[float]:
-    """Return the round numbers between two bounds that label an axis."""
-    if logarithmic:
-        subs = (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)
-        values = LogLocator(subs=subs, numticks=6).tick_values(low, high)
-    else:
-        values = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=low == 0).tick_values(low, high)
-    return [float(value) for value in values if low <= value <= high]
 
 
 def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
