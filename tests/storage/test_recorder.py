@@ -12,6 +12,7 @@ from pareprop.engines.learning_signal import learning_signal
 from pareprop.engines.sample import Sample
 from pareprop.network.model import Model, describe
 from pareprop.simulation.loop import Simulation
+from pareprop.storage.recorder import Record, Recorder
 from pareprop.storage.results import ResultsFile, choose_evenly
 
 
@@ -26,6 +27,25 @@ def recorded(tmp_path_factory: pytest.TempPathFactory):
     simulation.train(3)
     with h5py.File(path) as file:
         yield case, run_case(case), file
+
+
+def test_recorded_signals_are_the_twins(recorded, tmp_path: Path) -> None:
+    """Those of the readouts, in each iteration; every second step is every second row."""
+    case, expected, _ = recorded
+    for step in (1, 2):
+        simulation = networks.simulation(case)
+        settings = Record(every=1, step=step, what=["readout_signal", "error_signal", "target_signal"])
+        simulation.observers = [Recorder(tmp_path / f"record{step}", settings)]
+        simulation.train(3)
+        with h5py.File(tmp_path / f"record{step}.h5") as file:
+            rows = np.concatenate([np.arange(case["interval"])[::step] + k * case["interval"] for k in range(3)])
+            learns = rows % case["interval"] >= case["interval"] - case["learning_window"]
+            for key in ("readout_signal", "error_signal"):
+                found, wanted = file[f"readouts/{key}"][()], expected[key][rows]
+                assert found.shape == wanted.shape
+                np.testing.assert_allclose(found[learns], wanted[learns], rtol=1e-10, atol=1e-12, err_msg=key)
+            np.testing.assert_array_equal(file["readouts/target_signal"], case["targets"][rows])
+            assert file["samples/iteration"][()].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("name", "index"), [("first", 0), ("last", 2)])
