@@ -12,7 +12,7 @@ from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
-from pareprop.network import optimizers, parameters
+from pareprop.network import from_tables, optimizers, parameters
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.neurons import whole_steps
@@ -20,6 +20,7 @@ from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Constant, Normal, Uniform
 from pareprop.parallel.spike_log import SpikeLog
 from pareprop.runs import config
+from pareprop.simulation import digest
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks import TASKS
 
@@ -128,6 +129,16 @@ def test_defaults_of_the_data_task_are_nests() -> None:
     assert {key: fields[key].default for key in ("Wmin", "Wmax")} == {"Wmin": -100.0, "Wmax": 100.0}
     for eta in (0.0, 0.5):
         assert config.load("data", [f"eta={eta}"]).task.eta == eta
+
+
+def test_weights_of_the_default_network_are_drawn_around_zero() -> None:
+    """Means within four standard errors of it."""
+    model = Model(seed=3)
+    assert not from_tables.add_populations(model, from_tables.POPULATIONS)
+    assert not from_tables.add_projections(model, from_tables.PROJECTIONS)
+    for table, span in digest.tables(LocalNetwork(model, 0, 1)):
+        weight = np.concatenate(list(digest.synapses(None, table, span)))["weight"]
+        assert len(weight) >= 50 and abs(weight.mean()) < 4 * weight.std() / np.sqrt(len(weight)), span.projection.name
 
 
 def test_defaults_of_neurons_are_nests() -> None:
