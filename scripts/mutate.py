@@ -24,7 +24,7 @@ from pathlib import Path
 
 from mutations import KERNELS, ROOMS, ROOT, Mutation, draw_mutations
 
-MAPPED = ["engines", "network", "parallel", "runs", "simulation", "storage", "tasks", "fuzz/test_corpus.py",
+MAPPED = ["engines", "network", "parallel", "runs", "scaling", "simulation", "storage", "tasks", "fuzz/test_corpus.py",
           "test_errors.py", "test_rng.py", "test_digests.py"]  # fmt: skip
 QUICK, RANKS = "not mpi and not peer and not slurm and not slow", "mpi and not peer and not slurm and not slow"
 BUILD = [sys.executable, "-c", "from setuptools import setup; setup()", "-q", "build_ext", "--inplace"]

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from . import reader
 
@@ -68,6 +69,16 @@ def colors(n: int) -> list[str]:
 def darker(color: str) -> str:
     """Return the same hue at 45 % of the brightness, for a target drawn over its readout."""
     return to_hex([0.45 * c for c in to_rgb(color)])
+
+
+def round_values(low: float, high: float, logarithmic: bool = False) -> list[float]:
+    """Return the round numbers between two bounds that label an axis."""
+    if logarithmic:
+        subs = (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)
+        values = LogLocator(subs=subs, numticks=6).tick_values(low, high)
+    else:
+        values = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], integer=low == 0).tick_values(low, high)
+    return [float(value) for value in values if low <= value <= high]
 
 
 def new_figure(

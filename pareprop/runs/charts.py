@@ -8,6 +8,8 @@ from html import escape
 import numpy as np
 from markupsafe import Markup
 
+from ..plots.style import round_values
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#777777", "#882255", "#999933")
 WIDTH, LEFT, RIGHT = 760, 64, 26
 POINTS = 600  # of a curve; longer ones are shown by their minimum and maximum in as many places
@@ -39,17 +41,15 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
     margin = 0.04 * (high - low) or 0.5
     low, high = low - margin, high + margin
     last = max(float(steps[-1]) for _, _, steps, _ in present if len(steps))
-    top, bottom = 34 + 13 * max(len(present) - 2, 0), height + 13 * max(len(present) - 2, 0) - 34
-    height = bottom + 34
-    parts = [_text(LEFT, 16, title, bold=True)]
-    for share in (0.0, 0.5, 1.0):
-        level = low + share * (high - low)
-        y = bottom - share * (bottom - top)
-        parts += [
-            _line(LEFT, y, WIDTH - RIGHT, y),
-            _text(LEFT - 6, y + 4, f"{10**level if logarithmic else level:.3g}", "end"),
-        ]
-        parts.append(_text(LEFT + share * (WIDTH - LEFT - RIGHT), bottom + 18, f"{share * last:.0f}", "middle"))
+    top, bottom = 34 + 13 * max(len(present) - 2, 0), height + 13 * max(len(present) - 2, 0) - 38
+    height = bottom + 38
+    parts = [_text(LEFT, 16, title, bold=True), _line(LEFT, bottom, WIDTH - RIGHT, bottom)]
+    for value in round_values(*((10**low, 10**high) if logarithmic else (low, high)), logarithmic):
+        y = bottom - (scale(value) - low) / (high - low) * (bottom - top)
+        parts += [_line(LEFT, y, WIDTH - RIGHT, y), _text(LEFT - 6, y + 4, f"{value:g}", "end")]
+    for value in round_values(0.0, last):
+        x = LEFT + value / max(last, 1.0) * (WIDTH - LEFT - RIGHT)
+        parts.append(_text(x, bottom + 16, f"{value:.0f}", "middle"))
     for place, (k, name, steps, values) in enumerate(present):
         colour = COLOURS[k % len(COLOURS)]
         x, y = thin(np.asarray(steps, float), np.asarray(values, float))
@@ -101,15 +101,15 @@ def bars(title: str, rows: Sequence[tuple[str, dict[str, float]]], unit: str) ->
         for k, name in enumerate(names):
             wide = parts.get(name, 0.0) / total * (WIDTH - left - 90)
             if wide > 0:
-                hint = escape(f"{label}, {name}: {_three_digits(parts[name])} {unit}")
+                hint = escape(f"{label}, {name}: {three_digits(parts[name])} {unit}")
                 elements.append(f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="17" '
                              f'fill="{COLOURS[k % len(COLOURS)]}"><title>{hint}</title></rect>')  # fmt: skip
             x += wide
-        elements.append(_text(x + 5, y + 13, f"{_three_digits(sum(parts.values()))} {unit}"))
+        elements.append(_text(x + 5, y + 13, f"{three_digits(sum(parts.values()))} {unit}"))
     return _svg(start + 22 * len(rows) + 6, elements, title)
 
 
-def _three_digits(value: float) -> str:
+def three_digits(value: float) -> str:
     """Return a number with three digits or all before the point, as 1304 and 0.0123."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 

@@ -27,7 +27,10 @@ TEMPLATE = Path(__file__).with_name(REPORT)
 CLASSES = 30  # up to which a confusion matrix is a table
 STUDY = "study.csv"
 STUDY_FIGURES = ("scaling.png", "phases.png", "prediction.png", "learning_curves.png")
-COLUMNS = ("kind", "variant", "neurons", "indegree", "ranks", "train_seconds", "real_time_factor", "memory_bytes_max")
+COLUMNS = {  # of the table of a study: their headings
+    "kind": "kind", "variant": "variant", "neurons": "neurons", "indegree": "indegree", "ranks": "ranks",
+    "train_seconds": "seconds", "real_time_factor": "real-time factor", "memory_bytes_max": "MiB of the largest rank",
+}  # fmt: skip
 
 
 def write(directories: Sequence[Path], out: Path | None = None) -> Path:
@@ -114,7 +117,7 @@ def read_run(directory: Path, name: str, n_runs: int = 1) -> dict[str, Any]:
                              for section, keys in json.loads(reader.text(file, "config") or "{}").items()
                              for key, value in keys.items()}  # fmt: skip
         content["view"] = _fitting(recorded.samples(file, directory), MOST_VIEWS // n_runs)
-    return content | {"figures": _figures(directory, MOST // n_runs)}
+    return content | {"figures": _figures(sorted(directory.glob("*.png")), MOST // n_runs)}
 
 
 def _fitting(view: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
@@ -183,9 +186,9 @@ def _confusion(file: h5py.File) -> list[list[dict[str, Any]]]:
     return [[{"count": int(n), "share": n / max(row.sum(), 1)} for n in row] for row in counts]
 
 
-def _figures(directory: Path, budget: int) -> list[dict[str, Any]]:
+def _figures(paths: Sequence[Path], budget: int) -> list[dict[str, Any]]:
     figures = []
-    for path in sorted(directory.glob("*.png")):
+    for path in paths:
         try:
             content = files.read(path, 3 * budget // 4)
         except OSError:  # too large, or none
@@ -201,17 +204,23 @@ def read_study(directory: Path) -> dict[str, Any]:
     """Return the table and the figures of a study."""
     rows = study_tables.read(directory / STUDY)
     columns = [name for name in COLUMNS if name in rows[0]]
-    table = [[f"{row[name]:.6g}" if isinstance(row[name], float) else row[name] for name in columns] for row in rows]
-    drawn = [
-        figure for figure in _figures(directory, MOST) if f"{figure['name'].replace(' ', '_')}.png" in STUDY_FIGURES
-    ]
-    return {"name": directory.resolve().name, "columns": columns, "rows": table, "figures": drawn}
+    table = [[_cell(name, row[name]) for name in columns] for row in rows]
+    headings, drawn = [COLUMNS[name] for name in columns], _figures([directory / name for name in STUDY_FIGURES], MOST)
+    return {"name": directory.resolve().name, "columns": headings, "rows": table, "figures": drawn}
+
+
+def _cell(name: str, value: str | float) -> str:
+    if isinstance(value, str):
+        return value
+    if name == "memory_bytes_max":
+        value /= 2**20
+    return f"{value:,.0f}" if value.is_integer() else charts.three_digits(value)
 
 
 def render(runs: list[dict[str, Any]], studies: list[dict[str, Any]]) -> str:
     """Return the HTML of a report."""
     labels = [*(run["name"] for run in runs), *(study["name"] for study in studies)]
-    title = labels[0] if len(labels) == 1 else f"{len(labels)} compared"
+    title = " and ".join(labels) if len(labels) <= 2 else f"{len(labels)} compared"
     rows = _side_by_side([run["summary"] for run in runs])
     lead = " · ".join(dict.fromkeys(f"{run['summary']['task']}, {run['summary']['variant']} variant" for run in runs))
     differences = [row for row in _side_by_side([run["settings"] for run in runs]) if row["differs"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -76,8 +77,8 @@ def advice(part: dict[str, Any], neurons: int, batch: int, variant: str) -> list
     cores = min(part.get("cores") or ranks, os.cpu_count() or ranks) * len(part.get("ranks_per_node", [0]))
     if ranks > cores:
         better = f"there are more ranks than the {cores} cores: `mpirun -n {cores}` would be faster"
-    elif variant == "interval" and groups < batch and batch >= 8:
-        better = f"`--replicas {min(ranks, batch)}` lets ranks share batches and meet less often"
+    elif variant == "interval" and batch >= 8 and groups < (most := math.gcd(ranks, 8)):
+        better = f"`--replicas {most}` lets ranks share batches and meet less often"
     else:
         better = f"{neurons / ranks * groups:,.0f} neurons per rank are few: fewer ranks would be faster"
     return [f"note: {lost / total:.0%} of the time went into waiting and transfer; {better}"]

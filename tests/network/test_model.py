@@ -19,7 +19,9 @@ from pareprop.network.neurons import whole_steps
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Constant, Normal, Uniform
 from pareprop.parallel.spike_log import SpikeLog
+from pareprop.runs import config
 from pareprop.simulation.loop import Simulation
+from pareprop.tasks import TASKS
 
 
 def small(variant: str = "interval", **optimizer):
@@ -119,6 +121,13 @@ def test_defaults_of_optimizers_are_nests(kind: str) -> None:
     for key in {"beta_1", "beta_2", "momentum"} & type(made).model_fields.keys():
         with pytest.raises(InputError, match=f"{key} = 1.0"):
             optimizers.optimizer({"type": kind, key: 1.0}, "here")
+
+
+def test_defaults_of_the_data_task_are_nests() -> None:
+    fields = TASKS["data"].model_fields
+    assert {key: fields[key].default for key in ("Wmin", "Wmax")} == {"Wmin": -100.0, "Wmax": 100.0}
+    for eta in (0.0, 0.5):
+        assert config.load("data", [f"eta={eta}"]).task.eta == eta
 
 
 def test_defaults_of_neurons_are_nests() -> None:

@@ -287,6 +287,33 @@ def test_waiting_is_timed_apart(per_node: int, monkeypatch: pytest.MonkeyPatch) 
     assert first["communicate"] < 0.1
 
 
+def test_shared_memory_is_taken_as_it_is_needed() -> None:
+    """A node has addresses for each neuron in each step, but memory for few spikes at first."""
+    layout = shared_memory.Layout(2, np.array([10_000, 10_000]), 1000, 1, 1)
+    fd, problem = shared_memory._create(layout)
+    try:
+        assert problem is None and os.fstat(fd).st_size > 2 * 4 * 10_000 * 1000
+        assert os.fstat(fd).st_blocks * 512 <= layout.initial_bytes() < 2**23
+    finally:
+        os.close(fd)
+
+
+def test_waiting_for_an_agreement_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PER_NODE, "2")
+
+    def work(comm: ThreadComm) -> tuple[int, float]:
+        ranks, timers = Ranks(comm), Timers()
+        channel = ranks.open(Terms(2, 2, 2, 0))
+        time.sleep(0.2 * comm.rank)
+        flags = channel.meeting.agree(1 << comm.rank)
+        add_times(channel.meeting, timers)
+        return flags, timers.seconds["wait"]
+
+    (flags, first), (others, second) = on_threads(2, work)[0]
+    assert flags == others == 0b11
+    assert first > 0.15 and second >= 0
+
+
 def test_a_second_message_is_rare(monkeypatch: pytest.MonkeyPatch) -> None:
     """A burst is sent twice and leaves room for the next ones."""
     raster = np.ones((10, 1000), bool)

@@ -124,10 +124,18 @@ def test_runs_side_by_side(done: Path, capsys: pytest.CaptureFixture, monkeypatc
 
 
 def test_a_study_is_reported_with_its_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    (tmp_path / "study.csv").write_text("kind,variant,neurons,ranks,train_seconds\nstrong,interval,100,1,2.5\n")
+    (tmp_path / "study.csv").write_text(
+        "kind,variant,neurons,ranks,train_seconds,memory_bytes_max\nstrong,interval,1000000,1,0.0012345,3684350\n"
+    )
+    for number, name in enumerate(("phases", "scaling")):
+        (tmp_path / f"{name}.png").write_bytes(b"%d" % number)
     assert command(capsys, "report", tmp_path)[0] == 0
     text = (tmp_path / "report.html").read_text()
-    assert not Page(text).stack and '<td class="number">2.5</td>' in text
+    assert not Page(text).stack and re.findall(r'alt="(\w+)"', text) == ["scaling", "phases"]
+    headings = re.findall("<th>(.*?)</th>", text)
+    assert headings == ["kind", "variant", "neurons", "ranks", "seconds", "MiB of the largest rank"]
+    cells = re.findall(r'<td class="number">(.*?)</td>', text)
+    assert cells == ["strong", "interval", "1,000,000", "1", "0.00123", "3.51"]
 
 
 def test_nothing_foreign_is_overwritten_or_believed(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -170,6 +178,17 @@ def test_long_curves_keep_their_extremes() -> None:
 def test_any_curve_is_drawn(values: list[float]) -> None:
     drawn = charts.curves("x", [("a", np.arange(1, len(values) + 1), np.array(values))])
     assert "nan" not in drawn and "inf" not in drawn.lower().replace("infin", "")
+
+
+@pytest.mark.parametrize(("values", "labels", "iterations"), [
+    (np.linspace(11.8, 41.1, 2000), ["20", "30", "40"], ["0", "500", "1000", "1500", "2000"]),
+    (np.geomspace(1.92, 127, 5), ["2", "5", "10", "20", "50", "100"], ["0", "1", "2", "3", "4", "5"]),
+    (np.geomspace(1e-3, 1e3, 250), ["0.001", "0.1", "10", "1000"], ["0", "50", "100", "150", "200", "250"]),
+])  # fmt: skip
+def test_axes_are_labelled_with_round_numbers(values: np.ndarray, labels: list[str], iterations: list[str]) -> None:
+    drawn = charts.curves("x", [("a", np.arange(1, len(values) + 1), values)])
+    assert re.findall(r'text-anchor="end"[^>]*>([^<]*)<', drawn) == labels
+    assert re.findall(r'text-anchor="middle"[^>]*>(\d+)<', drawn) == iterations
 
 
 def in_browser(page: Path, *options: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import launch
+import numpy as np
 import pytest
 from commands import command, digests, on_ranks
 
@@ -340,6 +341,56 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(copy, capsys: pyt
     assert re.search(f"warning: .*iteration-00000004 is damaged: .*{expected}.*; the one before is used", errors)
     assert "iteration-00000003, 3 iterations done" in output
     assert (code, digests(output.splitlines())) == (0, [digest])
+
+
+def replace_whole_numbers(latest: Path, name: str, spoil) -> None:
+    """Replace an array of rank 0, with the right checksums."""
+    (n, place, _), *others = next(array for array in manifest_of(latest)["arrays"] if array["name"] == name)["shares"]
+    data = bytearray((latest / "rank-00000.bin").read_bytes())
+    values = spoil(np.frombuffer(data, np.int64, n, place)).astype(np.int64).tobytes()
+    data[place : place + len(values)] = values
+    (latest / "rank-00000.bin").write_bytes(data)
+
+    def note(manifest: dict) -> None:
+        array = next(array for array in manifest["arrays"] if array["name"] == name)
+        array["shares"] = [[n, place, zlib.crc32(values)], *others]
+
+    change(latest, note)
+
+
+@pytest.fixture(scope="module")
+def in_flight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the spike variant with delays, whose checkpoints hold spikes that are on their way."""
+    from pareprop import cli
+
+    out, draw = tmp_path_factory.mktemp("spike") / "run", run.draw
+    run.draw = lambda directory, **_: None
+    try:
+        with pytest.raises(SystemExit) as stop:
+            raise SystemExit(cli.main([*map(str, task("variant=spike", "delay=3", "iterations=2")), "--out", str(out)]))
+        assert not stop.value.code
+    finally:
+        run.draw = draw
+    return out
+
+
+@pytest.mark.parametrize("name", ["inputs", "spikes"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda ends: ends + (np.arange(len(ends)) < 1), lambda ends: ends[::-1], lambda ends: ends + 1,
+        lambda ends: ends - np.arange(len(ends)), lambda ends: 2 * ends,
+    ],
+)  # fmt: skip
+def test_steps_of_spikes_in_flight_are_checked(
+    in_flight: Path, tmp_path: Path, capsys: pytest.CaptureFixture, name: str, spoil
+) -> None:
+    """Ends of steps that begin elsewhere, fall or lead beyond the spikes."""
+    shutil.copytree(in_flight, tmp_path / "run")
+    for path in checkpoint_write.list_checkpoints(tmp_path / "run" / "checkpoints"):
+        replace_whole_numbers(path, f"engine/{name}_ptr", spoil)
+    code, _, errors = command(capsys, "resume", tmp_path / "run", "--set", "iterations=3")
+    assert code == 2 and f"the spikes in flight ({name}) are not those of" in errors, errors
 
 
 def test_all_damaged(copy, capsys: pytest.CaptureFixture) -> None:

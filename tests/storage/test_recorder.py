@@ -6,12 +6,15 @@ import h5py
 import networks
 import numpy as np
 import pytest
+from commands import command
 from reference import run_case
 
 from pareprop.engines.learning_signal import learning_signal
 from pareprop.engines.sample import Sample
 from pareprop.network.model import Model, describe
+from pareprop.runs import run
 from pareprop.simulation.loop import Simulation
+from pareprop.storage.recorder import Record, Recorder
 from pareprop.storage.results import ResultsFile, choose_evenly
 
 
@@ -26,6 +29,67 @@ def recorded(tmp_path_factory: pytest.TempPathFactory):
     simulation.train(3)
     with h5py.File(path) as file:
         yield case, run_case(case), file
+
+
+def test_recorded_signals_are_the_twins(recorded, tmp_path: Path) -> None:
+    """Those of the readouts, in each iteration; every second step is every second row."""
+    case, expected, _ = recorded
+    for step in (1, 2):
+        simulation = networks.simulation(case)
+        settings = Record(every=1, step=step, what=["readout_signal", "error_signal", "target_signal"])
+        simulation.observers = [Recorder(tmp_path / f"record{step}", settings)]
+        simulation.train(3)
+        with h5py.File(tmp_path / f"record{step}.h5") as file:
+            rows = np.concatenate([np.arange(case["interval"])[::step] + k * case["interval"] for k in range(3)])
+            learns = rows % case["interval"] >= case["interval"] - case["learning_window"]
+            for key in ("readout_signal", "error_signal"):
+                found, wanted = file[f"readouts/{key}"][()], expected[key][rows]
+                assert found.shape == wanted.shape
+                np.testing.assert_allclose(found[learns], wanted[learns], rtol=1e-10, atol=1e-12, err_msg=key)
+            np.testing.assert_array_equal(file["readouts/target_signal"], case["targets"][rows])
+            assert file["samples/iteration"][()].tolist() == [0, 1, 2]
+
+
+def test_recorded_synapses_are_spread_over_the_projection(recorded, tmp_path: Path) -> None:
+    """The first, the last and as many between as asked for; 0 stands for all."""
+    case, _, _ = recorded
+    weights, ends = {}, {}
+    for n in (0, 3):
+        simulation = networks.simulation(case)
+        simulation.observers = [Recorder(tmp_path / f"record{n}", Record(every=1, what=["weights"], synapses=n))]
+        simulation.train(2)
+        with h5py.File(tmp_path / f"record{n}.h5") as file:
+            for name, group in file["weights"].items():
+                if "weight" not in group:  # of no synapse
+                    continue
+                weights[name, n] = group["weight"][()]
+                ends[name, n] = np.stack([group["source"], group["target"]])
+    totals = {name: found.shape[1] for (name, n), found in weights.items() if not n and found.shape[1] > 3}
+    for name, total in totals.items():
+        places = [0, (total - 1) // 2, total - 1]
+        np.testing.assert_array_equal(weights[name, 3], weights[name, 0][:, places])
+        np.testing.assert_array_equal(ends[name, 3], ends[name, 0][:, places])
+    assert len(totals) > 2 and max(totals.values()) > 10
+
+
+def test_short_episodes_are_recorded_with_zeros_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that each sample has as many rows; `samples/n_steps` tells how many count."""
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+    texts = ["n_rec=10", "iterations=2", "record.every=1", 'what=["readout_signal","V_m"]']
+    settings = [part for text in texts for part in ("--set", text)]
+    code, _, errors = command(capsys, "run", "cart-pole", *settings, "--out", tmp_path / "run")
+    assert code == 0, errors
+    with h5py.File(tmp_path / "run" / "record.h5") as file, h5py.File(tmp_path / "run" / "results.h5") as results:
+        lengths = file["samples/n_steps"][()]
+        assert len(lengths) == 2 and np.all(lengths < 1000)
+        for name in ("readouts/readout_signal", "state/V_m"):
+            samples = np.split(file[name][()], 2)
+            for sample, length in zip(samples, lengths, strict=True):
+                assert len(sample) == 1000 and not sample[length:].any() and sample[length - 1].any()
+            first = results["dynamics/first"][name.partition("/")[2]][()]
+            np.testing.assert_array_equal(samples[0][: lengths[0]], first)
 
 
 @pytest.mark.parametrize(("name", "index"), [("first", 0), ("last", 2)])
