@@ -95,6 +95,12 @@ cdef class ReadoutSums:
                 add_sum(self.at(part, step)[k], &sum)
             arriving[k] = rounded(sum)
 
+    cdef inline void total_alone(self, int64_t step, double[::1] arriving) noexcept nogil:
+        """As `total`, on the only rank that has neurons; also before the ranks met."""
+        cdef int64_t k
+        for k in range(self.n_readouts):
+            arriving[k] = rounded(self.of_step(step)[k])
+
     cdef void open(self) noexcept nogil
     cdef void join(self, int64_t n_steps) noexcept nogil
     cdef ExactSum* joined(self) noexcept nogil

@@ -242,9 +242,15 @@ cdef class Engine:
         self.inputs = inputs
         self.m, self.fold_steps, self.lead = m, fold_steps, lead
 
-    def run(self, Meeting meeting not None, int64_t first, int64_t end, int64_t round_steps):
-        """Collective: advance steps [first, end) in rounds, after each of which ranks meet."""
-        cdef int64_t t, last, n = self.neurons.v.shape[0]
+    def run(self, Meeting meeting not None, int64_t first, int64_t end, int64_t round_steps, bint led):
+        """Collective: advance steps [first, end) in rounds, after each of which ranks meet.
+
+        Parameters
+        ----------
+        meeting : how ranks meet after each round
+        led : whether one rank has all neurons: it reads out each step at once, and the others follow it
+        """
+        cdef int64_t last, part, stop, n = self.neurons.v.shape[0]
         cdef double start = started(&self.watch, n), apart = meeting.waited + meeting.transferred
         if self.channel is None or self.sample is None or self.recorder is None:
             raise TypeError("Engine.run: channel, sample and recorder must be bound before it")
@@ -252,24 +258,54 @@ cdef class Engine:
             while first < end:
                 last = min(first + min(round_steps, self.channel.sums.n_steps), end)
                 self.channel.sums.open()
-                for t in range(first, last):
-                    self.channel.own.make_room(self.channel.own.at.ptr[t - self.base] + n)
-                    self.outgoing.sums = self.channel.sums.of_step(t - first)
-                    self.advance_step(t, n)
-                meeting.meet(first - self.base, last - self.base)
-                begin(&self.watch, first, n)
-                for t in range(first, last):
-                    self.channel.sums.total(t - first, self.readouts.arriving)
-                    advance_readouts(self.readouts.alpha, 1.0, self.readouts.drive if t > 0 else 0.0,
-                                     self.readouts.V_min, self.readouts.arriving, self.readouts.y, self.channel.signal,
-                                     t - self.sample.origin)
-                    find_errors(self, t)
-                lap(&self.watch, UPDATE)
+                part = first
+                while part < last:
+                    stop = meeting.end_of_part(part, first, last)
+                    if n > 0 or not led:
+                        self.advance_all(part, stop, first, led)
+                    if part == first:  # who is late still reads the sums of the round before
+                        meeting.meet(part - self.base, stop - self.base)
+                    else:
+                        meeting.follow(part - self.base, stop - self.base)
+                    if n == 0 and led:
+                        self.advance_all(part, stop, first, led)
+                    elif not led:
+                        self.read_out(part, stop, first)
+                    part = stop
                 first = last
         start = now() - start - (meeting.waited + meeting.transferred - apart)
         self.sweep_seconds += start * share(&self.watch, SWEEP)
         self.deliver_seconds += start * share(&self.watch, DELIVER)
         self.update_seconds += start * share(&self.watch, UPDATE)
+
+    cdef int advance_all(self, int64_t first, int64_t last, int64_t start, bint led) except -1 nogil:
+        """Advance steps [first, last) of the round that began with step `start`."""
+        cdef int64_t t, n = self.neurons.v.shape[0]
+        for t in range(first, last):
+            self.channel.own.make_room(self.channel.own.at.ptr[t - self.base] + n)
+            self.outgoing.sums = self.channel.sums.of_step(t - start)
+            self.advance_step(t, n)
+            if led and n > 0:
+                self.channel.sums.total_alone(t - start, self.readouts.arriving)
+            elif led:
+                self.channel.sums.total(t - start, self.readouts.arriving)
+            if led:
+                self.step_readouts(t)
+        return 0
+
+    cdef void read_out(self, int64_t first, int64_t last, int64_t start) noexcept nogil:
+        """Readouts in the steps [first, last) of the round that began with step `start`."""
+        cdef int64_t t
+        begin(&self.watch, first, self.neurons.v.shape[0])
+        for t in range(first, last):
+            self.channel.sums.total(t - start, self.readouts.arriving)
+            self.step_readouts(t)
+        lap(&self.watch, UPDATE)
+
+    cdef void step_readouts(self, int64_t t) noexcept nogil:
+        advance_readouts(self.readouts.alpha, 1.0, self.readouts.drive if t > 0 else 0.0, self.readouts.V_min,
+                         self.readouts.arriving, self.readouts.y, self.channel.signal, t - self.sample.origin)
+        find_errors(self, t)
 
     cdef void advance_step(self, int64_t t, int64_t n) noexcept nogil:
         begin(&self.watch, t, n)

@@ -154,6 +154,11 @@ class Engine(ABC):
         self.carried = np.zeros((max(delays, default=1), self.n_neurons), self.real)
         self.recorded: Recorded | None = None
 
+    @property
+    def is_led(self) -> bool:
+        """Whether one rank of several has all neurons, and the others follow it."""
+        return self.exchange.size > 1 and self.network.n_sharing == 1
+
     def _round_length(self) -> int:
         if self.network.n_sharing == 1 and not self.settings.round_steps:  # no spike is needed elsewhere
             return self.n_steps

@@ -134,7 +134,7 @@ class Spike(Engine):
             item.begin_step()
         self._begin(sample, learn)
         first, end = self.time, self.time + self.n
-        self.kernel.run(self.channel.meeting, first, end, self.round_steps)
+        self.kernel.run(self.channel.meeting, first, end, self.round_steps, self.is_led)
         self._add_times(self.kernel, "deliver", "update", "sweep")
         self.time = self._last_step = end
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
@@ -152,7 +152,7 @@ class Spike(Engine):
     def advance(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the episode; more may follow."""
         self.memory.inputs.append(self.time + first - self.kernel.base, self._inputs.part(first, last), last - first)
-        self.kernel.run(self.channel.meeting, self.time + first, self.time + last, self.round_steps)
+        self.kernel.run(self.channel.meeting, self.time + first, self.time + last, self.round_steps, self.is_led)
         self._add_times(self.kernel, "deliver", "update", "sweep")
 
     def decide(self, step: int, action: int, reward: float) -> None:

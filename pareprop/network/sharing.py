@@ -16,8 +16,6 @@ RATE = 10.0  # Hz, that spikes are counted with
 def count_sharing(model: Model, size: int) -> int:
     """Return how many ranks, from rank 0 on, have neurons: all of them, or one if the network is small.
 
-    Rounds of the spike variant bring errors back, so that all of its ranks always share the neurons.
-
     Parameters
     ----------
     model : Model
@@ -39,7 +37,7 @@ def count_sharing(model: Model, size: int) -> int:
     if text and not text.isdecimal():
         raise InputError(f"{VARIABLE} = '{text}' must be a whole number of at least 0")
     small = float(text) if text else SMALL
-    return 1 if model.variant == "interval" and count_work(model) <= small else size
+    return 1 if count_work(model) <= small else size
 
 
 def count_work(model: Model) -> float:

@@ -70,7 +70,7 @@ def test_run_without_a_sample(variant: str) -> None:
     kernel = engine.kernel if variant == "spike" else engine.forward
     assert kernel.sample is None
     with pytest.raises(TypeError, match="channel, sample and recorder must be bound"):
-        kernel.run(engine.channel.meeting, 0, 1, 1, *([] if variant == "spike" else [False]))
+        kernel.run(engine.channel.meeting, 0, 1, 1, False)
     if variant == "interval":
         with pytest.raises(TypeError, match="channel, sample and recorder must be bound"):
             kernel.read(0, 1)

@@ -55,15 +55,48 @@ def test_work_is_counted() -> None:
 
 
 def test_who_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small networks of the interval variant are not shared; the bound can be set."""
+    """Small networks are not shared; the bound can be set."""
     monkeypatch.delenv(sharing.VARIABLE)
     assert [sharing.count_sharing(model(n=n), 4) for n in (100, 352, 353)] == [1, 1, 4]  # 1.7 n up to 600
-    assert sharing.count_sharing(model("spike"), 4) == 4
+    assert [sharing.count_sharing(model("spike", n), 4) for n in (352, 353)] == [1, 4]
     monkeypatch.setenv(sharing.VARIABLE, "170")
     assert [sharing.count_sharing(model(n=n), 4) for n in (100, 101)] == [1, 4]
     monkeypatch.setenv(sharing.VARIABLE, "-1")
     with pytest.raises(InputError, match="PAREPROP_SHARE_ABOVE = '-1' must be a whole number of at least 0"):
         sharing.count_sharing(model(), 4)
+
+
+REACH = ["run", "reach", "--set", "iterations=2", "--set", "batch_size=1", "--set", "test_samples=3"]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("task", [TASK, REACH], ids=["targets", "rewards"])
+def test_one_digest_in_the_spike_variant(task: list[str], tmp_path: Path) -> None:
+    """Shared or not, on one node or on several; errors and rewards of a step act on the next ones."""
+    found = set()
+    for n, bound, per_node in ((1, "", ""), (2, "0", ""), (2, "", ""), (3, "", ""), (3, "", "1"), (4, "", "2")):
+        out = tmp_path / f"{n}-{bound}-{per_node}"
+        environment = {sharing.VARIABLE: bound, "PAREPROP_RANKS_PER_NODE": per_node}
+        codes, output, errors = on_ranks(n, [[*task, "--set", "variant=spike", "--out", out]], env=environment)
+        assert (codes, errors) == ([0], [])
+        found |= set(digests(output))
+    assert len(found) == 1
+
+
+@pytest.mark.mpi
+def test_a_restart_on_ranks_that_share(tmp_path: Path) -> None:
+    """A checkpoint of a rank that has all neurons is read by ranks that share them, and the other way round."""
+    task, whole, found = [*TASK, "--set", "variant=spike", "--set", "iterations=4"], tmp_path / "whole", set()
+    codes, output, _ = on_ranks(2, [[*task, "--out", whole]], env={sharing.VARIABLE: ""})
+    found |= set(digests(output))
+    for k, bounds in enumerate((("", "0"), ("0", ""))):
+        out = tmp_path / str(k)
+        codes, _, errors = on_ranks(2, [[*task, "--until", "2", "--out", out]], env={sharing.VARIABLE: bounds[0]})
+        assert (codes, errors) == ([0], [])
+        codes, output, errors = on_ranks(3, [["resume", out]], env={sharing.VARIABLE: bounds[1]})
+        assert (codes, errors) == ([0], [])
+        found |= set(digests(output))
+    assert len(found) == 1
 
 
 @pytest.mark.mpi
