@@ -105,7 +105,9 @@ class Model:
             raise InputError(f"dt_ms = {self.dt_ms} must be above 0 and finite")
         if self.loss is not None and not isinstance(self.loss, Loss):
             if not callable(self.loss) or isinstance(self.loss, type):
-                raise InputError(f"loss = {quote(self.loss)} must be a function of outputs and targets, or a Loss")
+                hint = "; readouts(..., loss=...) takes names" if isinstance(self.loss, str) else ""
+                wanted = "must be a function of outputs and targets, or a Loss"
+                raise InputError(f"loss = {quote(self.loss)} {wanted}{hint}")
             self.loss = OwnLoss(self.loss)
         if isinstance(self.loss, OwnLoss) and self.variant != "interval":
             raise InputError("loss: a function is for the interval variant, not for 'spike'")

@@ -127,6 +127,11 @@ def test_what_is_no_loss_is_refused(loss: object) -> None:
         Model("interval", loss=loss)
 
 
+def test_where_the_name_of_a_loss_belongs() -> None:
+    with pytest.raises(InputError, match=r"or a Loss; readouts\(..., loss=...\) takes names$"):
+        Model(loss="huber")
+
+
 def test_the_spike_variant_refuses_a_function() -> None:
     with pytest.raises(InputError, match="is for the interval variant, not for 'spike'"):
         Model("spike", loss=huber)
