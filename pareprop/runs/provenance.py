@@ -127,10 +127,10 @@ class Provenance(Observer):
         self.parts[-1] |= {
             "state": state, "last_iteration": simulation.iteration, "peak_rss_bytes": peaks,
             "wall_seconds": round(time.monotonic() - self._clock, 3),
-            "phases": {name: round(value, 3) for name, value in simulation.timers.seconds.items()},
-            "slowest_rank_seconds": {name: round(value, 3) for name, value in slowest.items()},
-            "rank_seconds": [{name: round(value, 3) for name, value in share.items()} for share in seconds[:SHOWN]],
-            "mean_rank_seconds": {name: round(fmean(share[name] for share in seconds), 3) for name in slowest},
+            "phases": {name: round(value, 6) for name, value in simulation.timers.seconds.items()},
+            "slowest_rank_seconds": {name: round(value, 6) for name, value in slowest.items()},
+            "rank_seconds": [{name: round(value, 6) for name, value in share.items()} for share in seconds[:SHOWN]],
+            "mean_rank_seconds": {name: round(fmean(share[name] for share in seconds), 6) for name in slowest},
         }  # fmt: skip
         with on_disk(comm, "provenance", self.path):
             if comm is None or comm.rank == 0:

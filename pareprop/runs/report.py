@@ -61,7 +61,7 @@ def write(directories: Sequence[Path], out: Path | None = None) -> Path:
     runs = [read_run(place, name, len(places)) for place, name in zip(places, names, strict=True)]
     text = render(runs, studies)
     with output_errors(out, "report "), replace_file(out) as part:
-        part.write_text(text)
+        part.write_bytes(text.encode(errors="replace"))  # a file may hold bytes that are no text
     return out
 
 

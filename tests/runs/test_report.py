@@ -158,6 +158,17 @@ def test_names_cannot_break_out_of_the_page(done: Path, tmp_path: Path) -> None:
     assert not page.stack and "x" not in page.loads and "<script>alert" not in text
 
 
+def test_text_that_is_no_utf8_is_replaced(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """In figures and in the report."""
+    shutil.copytree(done / "seed-1", tmp_path / "run")
+    with h5py.File(tmp_path / "run" / "results.h5", "r+") as file:
+        file.attrs.create("task", b"sine\xff", dtype=h5py.string_dtype())
+    for name in ("plot", "report"):
+        code, _, errors = command(capsys, name, tmp_path / "run")
+        assert (code, errors) == (0, "")
+    assert "sine?" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
 def test_however_much_was_recorded_the_file_stays_small() -> None:
     view = [{"name": f"{k}", "values": [k] * 1000} for k in range(12)]
     kept = report._fitting(view, 20_000)
