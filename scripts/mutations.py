@@ -26,7 +26,10 @@ ROOMS = {
     "files": ("pareprop/files.py", ["runs/test_directory.py"]),
     "data": ("pareprop/tasks/data*.py", ["tasks/test_data.py"]),
 }
-KERNELS = ("cython_core/**/*.p[yx][xid]", ["runs/test_verify.py", "engines", "network/test_drawing.py"])
+KERNELS = (
+    "cython_core/**/*.p[yx][xid]",
+    ["runs/test_verify.py", "engines", "network/test_drawing.py", "parallel", "test_rng.py"],
+)
 COMPARISONS = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
                ast.In: "not in", ast.NotIn: "in", ast.Is: "is not", ast.IsNot: "is"}  # fmt: skip
 OPERATORS = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.FloorDiv: "*", ast.Mod: "*", ast.BitOr: "&"}

@@ -298,19 +298,21 @@ def test_shared_memory_is_taken_as_it_is_needed() -> None:
         os.close(fd)
 
 
-def test_waiting_for_an_agreement_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_a_barrier_and_an_agreement_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PER_NODE, "2")
 
-    def work(comm: ThreadComm) -> tuple[int, float]:
+    def work(comm: ThreadComm) -> tuple[int, float, float]:
         ranks, timers = Ranks(comm), Timers()
         channel = ranks.open(Terms(2, 2, 2, 0))
+        channel.barrier()
+        add_times(channel.meeting, timers)
+        barrier = timers.seconds["wait"]
         flags = channel.meeting.agree(1 << comm.rank)
         add_times(channel.meeting, timers)
-        return flags, timers.seconds["wait"]
+        return flags, barrier, timers.seconds["wait"]
 
-    (flags, first), (others, second) = on_threads(2, work)[0]
-    assert flags == others == 0b11
-    assert first > 0 and second > 0
+    for flags, barrier, both in on_threads(2, work)[0]:
+        assert flags == 0b11 and 0 < barrier < both
 
 
 def test_a_second_message_is_rare(monkeypatch: pytest.MonkeyPatch) -> None:

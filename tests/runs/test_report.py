@@ -169,6 +169,16 @@ def test_text_that_is_no_utf8_is_replaced(done: Path, tmp_path: Path, capsys: py
     assert "sine?" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_name_that_is_no_utf8_is_told(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    shutil.copytree(done / "seed-1", tmp_path / "run")
+    with h5py.File(tmp_path / "run" / "results.h5", "r+") as file:
+        root, name = h5py.h5g.open(file.id, b"/"), next(iter(file["populations"])).encode()
+        root.links.move(b"populations/" + name, root, b"populations/\xff")
+    for name in ("plot", "report"):
+        code, _, errors = command(capsys, name, tmp_path / "run")
+        assert code == 2 and errors.count("\n") == 1 and "results.h5: is damaged: " in errors, errors
+
+
 def test_however_much_was_recorded_the_file_stays_small() -> None:
     view = [{"name": f"{k}", "values": [k] * 1000} for k in range(12)]
     kept = report._fitting(view, 20_000)
