@@ -28,8 +28,9 @@ ROOMS = {
 }
 KERNELS = (
     "cython_core/**/*.p[yx][xid]",
-    ["runs/test_verify.py", "engines", "network/test_drawing.py", "parallel", "test_rng.py"],
-)
+    ["runs/test_verify.py", "engines", "network/test_connectivity.py", "network/test_drawing.py", "parallel",
+     "test_rng.py"],
+)  # fmt: skip
 COMPARISONS = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">", ast.Eq: "!=", ast.NotEq: "==",
                ast.In: "not in", ast.NotIn: "in", ast.Is: "is not", ast.IsNot: "is"}  # fmt: skip
 OPERATORS = {ast.Add: "-", ast.Sub: "+", ast.Mult: "/", ast.Div: "*", ast.FloorDiv: "*", ast.Mod: "*", ast.BitOr: "&"}
