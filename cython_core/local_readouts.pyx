@@ -38,24 +38,24 @@ def compare(
     double feedback,                  # weight from a readout to its neuron
     int64_t start,                    # first step of the learning window
     int64_t first,                    # column of `target` of the first neuron
-    int64_t column,                   # and of `taught`
+    int64_t column,                   # and of `filtered`
     const real[:, ::1] y,             # IN (T, m) signals
     const real[:, ::1] target,        # IN (T, ..)
-    real[::1] filtered,               # scratch (m)
+    real[::1] latest,                 # scratch (m)
     double[::1] loss,                 # UPDATED (m)
-    real[:, ::1] taught,              # OUT (T, ..) filtered learning signals
+    real[:, ::1] filtered,            # OUT (T, ..) learning signals
 ):
-    """E = y - target, loss += E^2 / 2, f[t] = E[t] + kappa f[t + 1], taught[t] = feedback f[t]."""
+    """E = y - target, loss += E^2 / 2, f[t] = E[t] + kappa f[t + 1], filtered[t] = feedback f[t]."""
     cdef int64_t t, j, n = y.shape[1]
     cdef real e, keep = kappa, weight = feedback
     with nogil:
-        filtered[:] = 0
+        latest[:] = 0
         for t in range(y.shape[0] - 1, -1, -1):
             for j in range(0, n if t >= STEPS_AHEAD else 0, 8):  # doubles of a cache line
                 prefetch(&target[t - STEPS_AHEAD, first + j])
-                prefetch(&taught[t - STEPS_AHEAD, column + j])
+                prefetch(&filtered[t - STEPS_AHEAD, column + j])
             for j in range(n):
                 e = y[t, j] - target[t, first + j] if t >= start else 0
                 loss[j] += 0.5 * <double>e * <double>e
-                filtered[j] = e + keep * filtered[j]
-                taught[t, column + j] = weight * filtered[j]
+                latest[j] = e + keep * latest[j]
+                filtered[t, column + j] = weight * latest[j]

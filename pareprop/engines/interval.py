@@ -174,7 +174,7 @@ class Interval(Engine):
             own = self.local.learning_signal(self.recorded_ids - self.network.neurons[0])
             self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
-            local = self.local.taught
+            local = self.local.filtered
             self.gradient.collect(sample.inputs, channel, error, local, psi, self.neurons["n_spikes"])
         self.n_samples += 1
         return error, loss

@@ -35,7 +35,7 @@ class LocalErrors:
 
     Attributes
     ----------
-    taught : np.ndarray
+    filtered : np.ndarray
         (n_steps, n_neurons), filtered learning signals of the last sample; (0, 0) without local readouts.
     measured_from : int or None
         First step of `correlation`, None for none.
@@ -52,7 +52,7 @@ class LocalErrors:
         self._start, self.measured_from = n_steps - window, None
         self.kept, self.shown, self.correlation = np.zeros(0, np.int64), np.zeros((n_steps, 0)), np.zeros(0)
         first, last = network.neurons
-        self.taught = allocate_aligned((n_steps, last - first) if self.rule else (0, 0), network.model.kernels.real)
+        self.filtered = allocate_aligned((n_steps, last - first) if self.rule else (0, 0), network.model.kernels.real)
         self._ranges: list[tuple[int, int]] = []
         if not self.rule:
             return
@@ -64,10 +64,10 @@ class LocalErrors:
                 offset = network.model.offset(population)
                 low, high = overlap(first, last, offset, offset + population.size)
                 self._ranges += [(k, min(k + BLOCK, high)) for k in range(low, high, BLOCK)]
-        self._signals = allocate_aligned(n_steps * STRIP, self.taught.dtype)
+        self._signals = allocate_aligned(n_steps * STRIP, self.filtered.dtype)
 
     def blocks(self, targets: Targets | None) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield the columns of some neurons in `taught` and their targets, (n_steps, n).
+        """Yield the columns of some neurons in `filtered` and their targets, (n_steps, n).
 
         Raises
         ------
@@ -78,9 +78,9 @@ class LocalErrors:
             raise InputError(f"sample: local readouts '{self.rule.name}' need local_targets")
         base = self.network.neurons[0]
         for low, high in self._ranges:
-            found = np.ascontiguousarray(targets(low, high), self.taught.dtype)
-            if found.shape != (len(self.taught), high - low):
-                wanted = (len(self.taught), high - low)
+            found = np.ascontiguousarray(targets(low, high), self.filtered.dtype)
+            if found.shape != (len(self.filtered), high - low):
+                wanted = (len(self.filtered), high - low)
                 raise InputError(
                     f"sample: local_targets of neurons [{low}, {high}) have shape {found.shape}, not {wanted}"
                 )
@@ -90,28 +90,28 @@ class LocalErrors:
         """Filter spikes and compare with targets; return the loss of each neuron with a readout, float64, by id."""
         losses, correlations = [np.zeros(0)], [np.zeros(0)]
         place, n_filled = own.ptr[:-1].copy(), 0
-        self.shown = np.zeros((len(self.taught), len(self.kept)), self.taught.dtype)
+        self.shown = np.zeros((len(self.filtered), len(self.kept)), self.filtered.dtype)
         for columns, target in self.blocks(targets):
-            self.taught[:, n_filled : columns.start], n_filled = 0.0, columns.stop
+            self.filtered[:, n_filled : columns.start], n_filled = 0.0, columns.stop
             for low in range(columns.start, columns.stop, STRIP):
                 high = min(low + STRIP, columns.stop)
                 signal, part = self._filter(own, place, low, high), slice(low - columns.start, high - columns.start)
                 if self.measured_from is not None:
-                    correlations.append(_correlate(signal, target[:, part], self.measured_from))
+                    correlations.append(correlate(signal, target[:, part], self.measured_from))
                 kept = (self.kept >= low) & (self.kept < high)
                 self.shown[:, kept] = signal[:, self.kept[kept] - low]
                 losses.append(np.zeros(high - low))
                 kernel.compare(
                     self.kappa, self.rule.feedback, self._start, part.start, low, signal, target,
-                    np.zeros_like(signal[0]), losses[-1], self.taught,
+                    np.zeros_like(signal[0]), losses[-1], self.filtered,
                 )  # fmt: skip
-        self.taught[:, n_filled:] = 0.0
+        self.filtered[:, n_filled:] = 0.0
         self.correlation = np.concatenate(correlations)
         return np.concatenate(losses)
 
     def _filter(self, own: SpikeLog, place: np.ndarray, low: int, high: int) -> np.ndarray:
         """Return signals (n_steps, high - low) of some neurons; they are overwritten by the next call."""
-        signal = self._signals[: len(self.taught) * (high - low)].reshape(-1, high - low)
+        signal = self._signals[: len(self.filtered) * (high - low)].reshape(-1, high - low)
         kernel.advance(self.kappa, self._jump, self.network.neurons[0] + low, own.ids, own.ptr, place, signal)
         return signal
 
@@ -141,21 +141,22 @@ class LocalErrors:
 
     def learning_signal(self, columns: np.ndarray) -> np.ndarray:
         """Return learning signals of some neurons, float64 (n_steps, n), from the filtered ones of `compare`."""
-        filtered = self.taught[:, columns].astype(float)
+        filtered = self.filtered[:, columns].astype(float)
         filtered[:-1] -= self.kappa * filtered[1:]
         return filtered
 
     @property
     def nbytes(self) -> int:
         """Bytes of the learning signals."""
-        return self.taught.nbytes
+        return self.filtered.nbytes
 
 
-def _correlate(signal: np.ndarray, target: np.ndarray, first: int) -> np.ndarray:
+def correlate(signal: np.ndarray, target: np.ndarray, first: int) -> np.ndarray:
     """Return the correlation of signal and target of each neuron from step `first` on; 0 without variance."""
-    pair = [np.array(values[first:], float) for values in (signal, target)]
+    # a row for each neuron: sums of columns have other bits where there is one column
+    pair = [np.ascontiguousarray(values[first:].T, float) for values in (signal, target)]
     for values in pair:
-        values -= values.mean(axis=0)
-    product, squares = np.sum(pair[0] * pair[1], axis=0), [np.sum(values**2, axis=0) for values in pair]
+        values -= values.mean(axis=1, keepdims=True)
+    product, squares = np.sum(pair[0] * pair[1], axis=1), [np.sum(values**2, axis=1) for values in pair]
     scale = np.sqrt(squares[0] * squares[1])
     return np.divide(product, scale, out=np.zeros_like(product), where=scale > 0)

@@ -8,6 +8,7 @@ import pytest
 
 from pareprop import Model, Normal, Sample, Simulation
 from pareprop.engines.interval import IntervalSettings
+from pareprop.engines.local_readouts import correlate
 from pareprop.errors import InputError
 from pareprop.network.optimizers import Adam
 from pareprop.parallel.exchange import Alone
@@ -90,6 +91,15 @@ def test_correlation_of_signal_and_target() -> None:
     assert silent.sum() < N
     np.testing.assert_allclose(local.correlation[~silent], np.array(expected)[~silent], atol=1e-12)
     assert np.all(local.correlation[silent] == 0)
+
+
+def test_a_correlation_has_the_same_bits_in_any_company() -> None:
+    """However many neurons a rank has beside."""
+    random = np.random.default_rng(1)
+    signal, target = random.random((2, 1000, 3))
+    for first, last in ((0, 1), (1, 3), (2, 3)):
+        alone = correlate(signal[:, first:last], target[:, first:last], 100)
+        np.testing.assert_array_equal(alone, correlate(signal, target, 100)[first:last])
 
 
 def test_what_is_refused() -> None:
