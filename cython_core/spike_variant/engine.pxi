@@ -285,12 +285,13 @@ cdef class Engine:
             self.channel.own.make_room(self.channel.own.at.ptr[t - self.base] + n)
             self.outgoing.sums = self.channel.sums.of_step(t - start)
             self.advance_step(t, n)
-            if led and n > 0:
+            if not led:
+                continue
+            if n > 0:
                 self.channel.sums.total_alone(t - start, self.readouts.arriving)
-            elif led:
+            else:
                 self.channel.sums.total(t - start, self.readouts.arriving)
-            if led:
-                self.step_readouts(t)
+            self.step_readouts(t)
         return 0
 
     cdef void read_out(self, int64_t first, int64_t last, int64_t start) noexcept nogil:

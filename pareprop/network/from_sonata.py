@@ -23,13 +23,13 @@ EVERY = "*"  # in place of the name of an edge population: options of all
 class Options(Frozen):
     """Arguments of `Model.from_sonata` beside those of every model."""
 
-    neuron: str | None = None
-    values: dict[str, Any] = Field({})
-    sign: Literal["source", "weights", "free"] = "free"
-    round_delays: StrictBool = False
-    default_weight: float | None = None
-    default_delay: float | None = Field(None, gt=0)
-    projections: dict[str, dict[str, Any]] = Field({})
+    neuron: str | None
+    values: dict[str, Any]
+    sign: Literal["source", "weights", "free"]
+    round_delays: StrictBool
+    default_weight: float | None
+    default_delay: float | None = Field(gt=0)
+    projections: dict[str, dict[str, Any]]
 
 
 def add(model: Any, path: Path, options: Mapping[str, Any]) -> None:

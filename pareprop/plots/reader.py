@@ -29,7 +29,8 @@ def open_results(path: Path) -> Iterator[h5py.File]:
 def text(node: h5py.HLObject, name: str) -> str:
     """Return an attribute as text, empty when it is absent; what is no text in it is replaced."""
     value = node.attrs.get(name, "")
-    return (value if isinstance(value, bytes) else str(value).encode(errors="replace")).decode(errors="replace")
+    raw = value if isinstance(value, bytes) else str(value).encode(errors="replace")
+    return raw.decode(errors="replace")
 
 
 def child(node: h5py.Group, name: str) -> h5py.Group | None:

@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 from ..parallel import collectives
+from ..parallel.replicas import LEAVES
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..tasks.base import TaskBase
@@ -77,7 +78,7 @@ def advice(part: dict[str, Any], neurons: int, batch: int, variant: str) -> list
     cores = min(part.get("cores") or ranks, os.cpu_count() or ranks) * len(part.get("ranks_per_node", [0]))
     if ranks > cores:
         better = f"there are more ranks than the {cores} cores: `mpirun -n {cores}` would be faster"
-    elif variant == "interval" and batch >= 8 and groups < (most := math.gcd(ranks, 8)):
+    elif variant == "interval" and batch >= LEAVES and groups < (most := math.gcd(ranks, LEAVES)):
         better = f"`--replicas {most}` lets ranks share batches and meet less often"
     else:
         better = f"{neurons / ranks * groups:,.0f} neurons per rank are few: fewer ranks would be faster"
