@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from ..machine import require_bytes
 from ..parallel.partition import block
 from .connectivity import RULES, Projection
 from .model import Model
 from .sharing import count_sharing
 
-SYNAPSE, ROW, STEP, SINGLE = 12, 16, 8, 4  # bytes: target and weight; count and start; of a number kept in each step
+SYNAPSE, ROW, STEP = 12, 16, 8  # bytes: target and weight; count and start; of a number kept in each step
 
 
 def require(model: Model, n_steps: int, rank: int = 0, size: int = 1) -> None:
@@ -43,7 +45,8 @@ def _parts(model: Model, n_steps: int, rank: int, size: int) -> Iterator[tuple[i
         yield (last - first) * n_steps * STEP, f"history of {last - first} neurons over n_steps = {n_steps}"
     yield model.size("readout") * n_steps * STEP, f"signals of {model.size('readout')} readouts in {n_steps} steps"
     if model.local:
-        yield (last - first) * n_steps * SINGLE, f"signals of local readouts of {last - first} neurons"
+        n_bytes = (last - first) * n_steps * np.dtype(model.kernels.real).itemsize
+        yield n_bytes, f"signals of local readouts of {last - first} neurons"
     for projection in model.projections:
         if projection.is_drawn and projection.post.role == "readout":  # on the ranks of their sources
             first, last = block(projection.pre.size, n_sharing, rank)

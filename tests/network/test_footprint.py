@@ -56,13 +56,14 @@ def test_rows_of_each_delay_are_counted() -> None:
         assert len(rows) == 2 and all(n_bytes == 50 * n_delays * footprint.ROW for n_bytes in rows.values()), rows
 
 
-def test_signals_of_local_readouts_are_counted() -> None:
-    """One number of 4 bytes for each neuron and step, in single precision."""
-    model = Model(precision="single")
+@pytest.mark.parametrize(("precision", "kind"), [("single", np.float32), ("double", np.float64)])
+def test_signals_of_local_readouts_are_counted(precision: str, kind: type) -> None:
+    """One number of the model's precision for each neuron and step."""
+    model = Model(precision=precision)
     model.neurons("a", 50)
     model.local_readouts("out", model.of_role("recurrent"))
     (n_bytes,) = [n_bytes for n_bytes, what in footprint._parts(model, 10, 0, 1) if "local readouts" in what]
-    assert n_bytes == np.empty((10, 50), np.float32).nbytes
+    assert n_bytes == np.empty((10, 50), kind).nbytes
 
 
 class Nothing:
