@@ -14,6 +14,8 @@ from ..errors import InputError, describe, quote, shorten
 from .closed import ClosedBase, CodedEpisode
 from .population_code import PopulationCode, Spikes
 
+MOST_NUMBERS = 10**6  # of an observation; each drives several sources
+
 
 class SpaceCode:
     """Population code of a space: cells for each number of a `Box`, sources for each state of a `Discrete`.
@@ -40,6 +42,8 @@ class SpaceCode:
     ) -> None:
         self.space, self._cells, self._peak = space, cells, peak
         self._parts = list(_parts(space, ""))
+        if (n_numbers := sum(part.shape[0] for _, _, part in self._parts if _kind(part) == "Box")) > MOST_NUMBERS:
+            raise InputError(f"the observations have {n_numbers} numbers, must have at most {MOST_NUMBERS}")
         own = [bounds for _, _, part in self._parts for bounds in _ranges(part)]
         for name, given in (("low", low), ("high", high)):
             if len(given) not in (0, len(own)):

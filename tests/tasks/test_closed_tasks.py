@@ -188,6 +188,8 @@ def test_spaces() -> None:
             SpaceCode(bad, (), (), 4, 0.7, 0.2)
     with pytest.raises(InputError, match="component 1 of the observation has the range -inf to inf"):
         SpaceCode(spaces.Box(np.array([0, -np.inf]), np.array([1, np.inf]), dtype=np.float64), (), (), 4, 0.7, 0.2)
+    with pytest.raises(InputError, match="the observations have 1000001 numbers, must have at most 1000000"):
+        SpaceCode(spaces.Tuple((spaces.Box(0, 1, (10**6,)), spaces.Box(0, 1, (1,)))), (), (), 4, 0.7, 0.2)
     with pytest.raises(InputError, match="low has 1 values, the observations have 2 numbers"):
         SpaceCode(spaces.Box(0, 1, (2,)), (0.0,), (), 4, 0.7, 0.2)
 
