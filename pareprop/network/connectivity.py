@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from ..errors import InputError, quote
 from ..sonata import edges
@@ -152,6 +153,17 @@ class Projection:
         return not self.is_drawn and not (self.edges.n_edges if self.edges else len(self.source))
 
 
+class Switches(parameters.Frozen):
+    """Arguments of `Model.connect` that each projection has, whatever its rule."""
+
+    allow_autapses: bool = True
+    allow_multapses: bool = True
+    plastic: bool = True
+    normalized: bool = False
+    inhibition: float = Field(1.0, gt=0)
+    keep_signs: bool = True
+
+
 def check_name(kind: str, name: str, limit: int = MAX_NAME) -> None:
     """Raise `InputError` unless a name can be used for an HDF5 group and within a message."""
     if not isinstance(name, str) or not 1 <= len(name) <= limit:
@@ -180,9 +192,10 @@ def check_ends(here: str, pre: Population, post: Population, feedback: str | Non
     }  # fmt: skip
     if (pre.role, post.role) not in allowed:
         raise InputError(f"{here}: a projection from {pre.role} to {post.role} is not possible")
-    if feedback is not None and (pre.role != "readout" or feedback not in FEEDBACK):
+    known = isinstance(feedback, str) and feedback in FEEDBACK
+    if feedback is not None and not (known and pre.role == "readout"):
         raise InputError(
-            f"{here}: feedback = '{feedback}' must be one of {', '.join(FEEDBACK)}, on a projection from readouts"
+            f"{here}: feedback = {quote(feedback)} must be one of {', '.join(FEEDBACK)}, on a projection from readouts"
         )
 
 
@@ -200,10 +213,7 @@ def delay_in_steps(here: str, delay: Any, delay_ms: Any, dt_ms: float, source: A
         return 1 if delay is None else delay
     if delay is not None:
         raise InputError(f"{here}: delay = {quote(delay)} and delay_ms = {quote(delay_ms)}: give one of them")
-    try:
-        times = np.asarray(delay_ms, float)
-    except (TypeError, ValueError):
-        raise InputError(f"{here}: delay_ms = {quote(delay_ms)} must be one time in ms, or several") from None
+    times = parameters.array_of(delay_ms, f"{here}: delay_ms").astype(float)
     steps = edges.steps(times.ravel(), dt_ms, False, lambda _: f"{here}: delay_ms", "").reshape(times.shape)
     if source is not None:
         if times.ndim and times.shape != np.shape(source):
@@ -234,8 +244,8 @@ def make(here: str, projection: Projection) -> Projection:
         If an option is missing, unknown to the rule or out of bounds; names the value and the bound.
     """
     rule = projection.rule
-    if rule not in RULES:
-        raise InputError(f"{here}: unknown rule '{rule}'{parameters.nearest(rule, RULES)}")
+    if not isinstance(rule, str) or rule not in RULES:
+        raise InputError(f"{here}: unknown rule {quote(rule)}{parameters.nearest(str(rule), RULES)}")
     options = [name for name in OPTIONS if getattr(projection, name) is not None]
     takes = RULES[rule].options
     if missing := [f"{name}=" for name in takes if name not in options]:

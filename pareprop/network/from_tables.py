@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..errors import VALUE_LIMIT, InputError, quote
 from . import parameters
-from .connectivity import MAX_SIZE, RULES
+from .connectivity import MAX_SIZE, RULES, Switches
 from .model import Model
 from .neurons import NEURON_MODELS, READOUT_MODELS
 
@@ -52,7 +52,7 @@ def _list_names(value: Any) -> list[str]:
 Names = Annotated[list[str], BeforeValidator(_list_names)]
 
 
-class ProjectionEntry(parameters.Frozen):
+class ProjectionEntry(Switches):
     """Keys of a projection's table, as the arguments of `Model.connect`."""
 
     pre: Names
@@ -66,9 +66,6 @@ class ProjectionEntry(parameters.Frozen):
     probability: float | None = None
     source: list[int] | None = None
     target: list[int] | None = None
-    allow_autapses: bool = True
-    allow_multapses: bool = True
-    plastic: bool = True
     feedback: Literal["random", "symmetric", "adaptive"] | None = None
     optimizer: dict[str, Any] | None = None
     sign: Literal["source", "free"] | list[int] = "free"
@@ -76,9 +73,6 @@ class ProjectionEntry(parameters.Frozen):
     sigma_in: float | None = None
     sigma_out: float | None = None
     space: dict[str, Any] | None = None
-    normalized: bool = False
-    inhibition: float = Field(1.0, gt=0)
-    keep_signs: bool = True
 
 
 def add_populations(model: Model, entries: Sequence[Mapping[str, Any]], read_out: bool = True) -> list[str]:

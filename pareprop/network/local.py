@@ -114,7 +114,8 @@ class LocalNetwork:
             low, high = overlap(first, last, offset, offset + population.size)
             if low == high:
                 continue
-            parts.append(self._parameters(population, low - offset, high - offset))
+            with np.errstate(over="ignore"):  # a run does not begin with what is infinite
+                parts.append(self._parameters(population, low - offset, high - offset))
             surrogate = SURROGATES[population.params.surrogate_gradient_function]
             self.pieces.append((low - first, high - first, surrogate, population.params.kernel_code))
             self.piece_populations.append(population)

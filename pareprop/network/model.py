@@ -8,7 +8,6 @@ Most lines of this module document arguments, for `help(Model)`.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from .connectivity import (
     Population,
     Projection,
     Role,
+    Switches,
     check_ends,
     check_name,
     check_population,
@@ -95,14 +95,22 @@ class Model:
     loss: Reward | Loss | Callable | None = None
 
     def __post_init__(self) -> None:
-        if self.variant not in NEURON_MODELS:
-            raise InputError(f"variant = '{self.variant}' must be 'interval' or 'spike'")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"precision = '{self.precision}' must be 'double' or 'single'")
+        for name, known in (("variant", NEURON_MODELS), ("precision", PRECISIONS)):
+            if not isinstance(value := getattr(self, name), str) or value not in known:
+                raise InputError(f"{name} = {quote(value)} must be {' or '.join(map(repr, known))}")
         if not parameters.is_whole(self.seed) or not 0 <= self.seed < 2**63:
             raise InputError(f"seed = {quote(self.seed)} must be a whole number of at least 0, below 2^63")
-        if not 0 < self.dt_ms < math.inf:
-            raise InputError(f"dt_ms = {self.dt_ms} must be above 0 and finite")
+        if not parameters.is_number(self.dt_ms) or not 0 < parameters.plain(self.dt_ms) <= parameters.FLOAT_MAX:
+            raise InputError(f"dt_ms = {quote(self.dt_ms)} must be a number above 0 and finite")
+        self.seed, self.dt_ms = map(parameters.plain, (self.seed, self.dt_ms))
+        if not isinstance(self.optimizer, Optimizer):
+            raise InputError(f"optimizer = {quote(self.optimizer)} must be an optimizer, such as Adam()")
+        for name, kind in (("populations", Population), ("projections", Projection)):
+            items = getattr(self, name)
+            if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
+                raise InputError(f"{name} = {quote(items)} must be a list of {name}")
+        if not isinstance(self.local, LocalReadouts | None):
+            raise InputError(f"local = {quote(self.local)} must be None; local_readouts() sets it")
         if self.loss is not None and not isinstance(self.loss, Loss):
             if not callable(self.loss) or isinstance(self.loss, type):
                 hint = "; readouts(..., loss=...) takes names" if isinstance(self.loss, str) else ""
@@ -221,9 +229,11 @@ class Model:
             Names the population, the value and the bound.
         """
         kinds = NEURON_MODELS[self.variant]
-        if model not in kinds:
-            hint = parameters.nearest(model, kinds)
-            raise InputError(f"population '{name}': unknown model '{model}' in variant '{self.variant}'{hint}")
+        if not isinstance(model, str) or model not in kinds:
+            hint = parameters.nearest(str(model), kinds)
+            raise InputError(
+                f"population {quote(name)}: unknown model {quote(model)} in variant '{self.variant}'{hint}"
+            )
         checked = parameters.validate(kinds[model], values, f"population '{name}'")
         parameters.check_lengths(checked, size, f"population '{name}'")
         return self._add(Population(name, size, "recurrent", model, checked), sign)
@@ -353,28 +363,43 @@ class Model:
         InputError
             Names the projection, the value and the bound.
         """
-        name = name or f"{pre.name}->{post.name}"
+        for key, end in (("pre", pre), ("post", post)):
+            if not isinstance(end, Population):
+                raise InputError(f"connect: {key} = {quote(end)} must be a population of the model")
+        name = f"{pre.name}->{post.name}" if name is None else name
         check_name("projection", name, 3 * MAX_NAME)
         here = f"projection '{name}'"
+        check_ends(here, pre, post, feedback)
+        switches = parameters.validate(
+            Switches,
+            {
+                "allow_autapses": allow_autapses, "allow_multapses": allow_multapses, "plastic": plastic,
+                "normalized": normalized, "inhibition": inhibition, "keep_signs": keep_signs,
+            },
+            here,
+        )  # fmt: skip
         if isinstance(optimizer, dict):
             optimizer = make_optimizer(optimizer, f"{here}: optimizer")
+        if isinstance(rewire, dict):
+            rewire = parameters.validate(Rewire, rewire, f"{here}: rewire")
+        if isinstance(space, dict):
+            space = parameters.validate(Space, space, f"{here}: space")
+        for value, kind in ((optimizer, Optimizer), (rewire, Rewire), (space, Space), (edges, Edges)):
+            if value is not None and not isinstance(value, kind):
+                raise InputError(f"{here}: {kind.__name__.lower()} = {quote(value)} must be of type {kind.__name__}")
         batch = self.optimizer.batch_size
         if optimizer is not None and "batch_size" in optimizer.model_fields_set and optimizer.batch_size != batch:
             raise InputError(
                 f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
             )
-        check_ends(here, pre, post, feedback)
         delay = delay_in_steps(here, delay, delay_ms, self.dt_ms, source)
-        if isinstance(rewire, dict):
-            rewire = parameters.validate(Rewire, rewire, f"{here}: rewire")
-        if isinstance(space, dict):
-            space = parameters.validate(Space, space, f"{here}: space")
         projection = Projection(
-            name, pre, post, rule, weight, delay, indegree, probability, allow_autapses, allow_multapses, source,
-            target, plastic=pre.role in ("input", "recurrent") and plastic, optimizer=optimizer,
+            name, pre, post, rule, weight, delay, indegree, probability, switches.allow_autapses,
+            switches.allow_multapses, source, target, optimizer=optimizer,
+            plastic=pre.role in ("input", "recurrent") and switches.plastic,
             feedback=(feedback or "random") if pre.role == "readout" else "", rewire=rewire,
-            sigma_in=sigma_in, sigma_out=sigma_out, space=space, edges=edges, normalized=normalized,
-            inhibition=inhibition, binding=keep_signs,
+            sigma_in=sigma_in, sigma_out=sigma_out, space=space, edges=edges, normalized=switches.normalized,
+            inhibition=switches.inhibition, binding=switches.keep_signs,
         )  # fmt: skip
         projection = make(here, projection)
         projection = replace(projection, signs=signs.of_projection(sign, projection, here))
@@ -386,6 +411,7 @@ class Model:
 
     def _add(self, population: Population, sign: Any = 0) -> Population:
         check_population(population)
+        population = replace(population, size=int(population.size))
         if any(other.name == population.name for other in self.populations):
             raise InputError(f"population '{population.name}' exists already")
         cell_signs = signs.per_cell(sign, population.size, f"population '{population.name}'")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..errors import InputError
+from ..errors import InputError, quote
 from ..kernels import optimizers as kernel
 from .parameters import Frozen, nearest, validate
 
@@ -170,6 +170,6 @@ def optimizer(values: Mapping[str, Any], origin: str) -> Optimizer:
         For an unknown `type` or name, or a value out of bounds.
     """
     kind = values.get("type", "gradient_descent")
-    if kind not in tuple(OPTIMIZERS):
-        raise InputError(f"{origin}: unknown optimizer type '{kind}'{nearest(str(kind), OPTIMIZERS)}")
+    if not isinstance(kind, str) or kind not in OPTIMIZERS:
+        raise InputError(f"{origin}: unknown optimizer type {quote(kind)}{nearest(str(kind), OPTIMIZERS)}")
     return validate(OPTIMIZERS[kind], values, origin)

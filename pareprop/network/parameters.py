@@ -63,6 +63,8 @@ def _base_types(annotation: Any) -> frozenset[Any]:
 
 
 def _require_kind(value: Any, kinds: frozenset[Any]) -> None:
+    if kinds == {bool} and not isinstance(value, bool | np.bool_ | Text):
+        raise ValueError("must be true or false")
     if kinds.isdisjoint((int, float)) or Any in kinds:
         return
     if isinstance(value, list | tuple):
@@ -72,8 +74,10 @@ def _require_kind(value: Any, kinds: frozenset[Any]) -> None:
         _require_kind(value.dtype.type(), kinds)
     elif isinstance(value, bool | np.bool_) and bool not in kinds:
         raise ValueError("must be a number, not true or false")
-    elif isinstance(value, str) and not isinstance(value, Text) and kinds.isdisjoint((str, Path)):
+    elif isinstance(value, str | bytes) and not isinstance(value, Text) and kinds.isdisjoint((str, Path)):
         raise ValueError("must be a number, not text")
+    elif isinstance(value, complex):
+        raise ValueError("must be a real number")
 
 
 class Constant(Frozen):
@@ -105,9 +109,25 @@ class Uniform(Frozen):
         return self
 
 
+def is_number(value: Any) -> bool:
+    """Return whether a value is a real number by its type, and not a truth value."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def is_whole(value: Any) -> bool:
     """Return whether a value is a whole number by its type, and not a truth value."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def array_of(value: Any, here: str) -> np.ndarray:
+    """Return numbers, one or several, as an array of their type; `InputError` names what is none, after `here`."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        array = np.array(None)
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{here} = {quote(value)} must be a number, or several")
+    return array
 
 
 def plain(value: Any) -> Any:
@@ -116,14 +136,14 @@ def plain(value: Any) -> Any:
         return _distribution(value)
     if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) > 0:
         try:
-            array = np.array(value, dtype=float)
-        except OverflowError:
+            array = array_of(value, "").astype(float)
+        except InputError:
             raise ValueError("an array of parameters must hold numbers that a float can") from None
         if array.ndim != 1 or not np.all(np.isfinite(array)):
             raise ValueError("an array of parameters must have one dimension and finite values")
         array.setflags(write=False)
         return array
-    return value.item() if isinstance(value, np.generic) else value
+    return value.item() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def _distribution(given: Mapping[str, Any]) -> Normal | Uniform:

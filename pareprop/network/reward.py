@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import elementary
-from ..errors import InputError
+from ..errors import InputError, quote
 from .losses import Evaluation, Loss, log_softmax
+from .parameters import is_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +93,9 @@ class Reward(Loss):
     def __post_init__(self) -> None:
         for name, highest in (("gamma", 1.0), ("lambda_", 1.0), ("c_V", np.inf), ("c_H", np.inf)):
             value = getattr(self, name)
-            if not (isinstance(value, int | float) and 0 <= value <= highest and value < np.inf):
+            if not (is_number(value) and 0 <= value <= highest and value < np.inf):
                 bound = f"lie in [0, {highest:g}]" if highest < np.inf else "be finite and at least 0"
-                raise InputError(f"loss 'reward': {name} = {value} must {bound}")
+                raise InputError(f"loss 'reward': {name} = {quote(value)} must {bound}")
 
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Refuse: there are no targets."""

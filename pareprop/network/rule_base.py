@@ -8,11 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, quote
 from ..sonata.edges import MAX_DELAY, Piece
 from . import parameters
-
-NUMBER = int | float | np.number
 
 
 class Rule(ABC):
@@ -80,13 +78,14 @@ class Rule(ABC):
             Names the value and the bound.
         """
         weight = projection.weight
-        if isinstance(weight, NUMBER):
-            weight = parameters.validate(parameters.Constant, {"value": float(weight)}, here)
+        if parameters.is_number(weight):
+            weight = parameters.validate(parameters.Constant, {"value": weight}, f"{here}: weight")
         if not isinstance(weight, parameters.Constant | parameters.Normal | parameters.Uniform):
             raise InputError(f"{here}: weight of rule '{projection.rule}' must be a number, Normal or Uniform")
         delay = _delay_range(here, projection.delay)
         self.check(here, projection)
-        return {"weight": weight, "delay": delay}
+        options = {name: parameters.plain(getattr(projection, name)) for name in self.options}
+        return {**options, "weight": weight, "delay": delay}
 
     def check(self, here: str, projection: Any) -> None:  # noqa: B027, there may be nothing to check
         """Raise `InputError`, starting with `here`, unless the options of a projection can be drawn."""
@@ -106,11 +105,14 @@ class Rule(ABC):
 
 def has_whole_value(value: Any) -> bool:
     """Return whether a value is a whole number, as an integer or a float."""
-    return isinstance(value, NUMBER) and not isinstance(value, bool) and abs(value) < 2**63 and value == int(value)
+    return parameters.is_number(value) and abs(plain := parameters.plain(value)) < 2**63 and plain == int(plain)
 
 
 def _delay_range(here: str, delay: Any) -> tuple[int, int]:
-    ends = (delay, delay) if np.ndim(delay) == 0 else tuple(delay)
+    several = isinstance(delay, list | tuple) or (isinstance(delay, np.ndarray) and delay.ndim)
+    ends = tuple(delay) if several else (delay, delay)
     if len(ends) != 2 or not all(map(has_whole_value, ends)) or not 1 <= ends[0] <= ends[1] <= MAX_DELAY:
-        raise InputError(f"{here}: delay = {delay} must be whole steps of at least 1, lowest first, up to {MAX_DELAY}")
+        raise InputError(
+            f"{here}: delay = {quote(delay)} must be whole steps of at least 1, lowest first, up to {MAX_DELAY}"
+        )
     return int(ends[0]), int(ends[1])

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, quote
 from ..kernels import topology
-from .rule_base import MAX_DELAY, NUMBER, Rule, has_whole_value
+from .parameters import array_of, is_number
+from .rule_base import MAX_DELAY, Rule, has_whole_value
 from .streamed_rules import DistanceDependent, LognormalDegrees, Sonata
 
 
@@ -63,7 +64,9 @@ class FixedIndegree(Rule):
         limit = 2**31 if projection.allow_multapses else projection.n_choices
         limit = limit if projection.n_choices else 0
         if not has_whole_value(projection.indegree) or not 0 <= projection.indegree <= limit:
-            raise InputError(f"{here}: indegree = {projection.indegree} must be a whole number from 0 to {limit}")
+            raise InputError(
+                f"{here}: indegree = {quote(projection.indegree)} must be a whole number from 0 to {limit}"
+            )
 
     def indegree(self, projection: Any) -> float:
         """Return the mean number of synapses onto one target."""
@@ -85,8 +88,8 @@ class FixedProbability(Rule):
 
     def check(self, here: str, projection: Any) -> None:
         """Raise `InputError` unless `probability` lies in [0, 1]."""
-        if not (isinstance(projection.probability, NUMBER) and 0 <= projection.probability <= 1):
-            raise InputError(f"{here}: probability = {projection.probability} must lie in [0, 1]")
+        if not (is_number(projection.probability) and 0 <= projection.probability <= 1):
+            raise InputError(f"{here}: probability = {quote(projection.probability)} must lie in [0, 1]")
 
     def indegree(self, projection: Any) -> float:
         """Return the mean number of synapses onto one target."""
@@ -109,10 +112,12 @@ class Explicit(Rule):
 
     def fields(self, here: str, projection: Any) -> dict[str, Any]:
         """Return the arrays of a checked projection."""
-        source, target = (np.atleast_1d(np.asarray(ids)) for ids in (projection.source, projection.target))
+        source, target, weight, delay = (
+            array_of(getattr(projection, name), f"{here}: {name}") for name in ("source", "target", "weight", "delay")
+        )
+        source, target, weight = np.atleast_1d(source), np.atleast_1d(target), weight.astype(float)
         if source.shape != target.shape or source.ndim != 1:
             raise InputError(f"{here}: source has shape {source.shape}, target {target.shape}; they must be equal")
-        weight, delay = np.asarray(projection.weight, dtype=float), np.asarray(projection.delay)
         for key, array in (("weight", weight), ("delay", delay)):
             if array.ndim and array.shape != source.shape:
                 raise InputError(f"{here}: {key} has shape {array.shape}, must be {source.shape}")

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, quote
+from .parameters import array_of
 
 SIGNS = (-1, 0, 1)
 
@@ -33,14 +34,13 @@ def per_cell(values: Any, size: int, here: str) -> np.ndarray:
     InputError
         Names the first wrong cell and its value.
     """
-    array = np.asarray(values)
+    array = array_of(values, f"{here}: sign")
     if array.ndim > 1 or (array.ndim and len(array) != size):
         raise InputError(f"{here}: sign has shape {array.shape}, must be one number or {size}")
     wrong = np.flatnonzero(~np.isin(array, SIGNS))
-    if array.dtype.kind not in "iuf" or len(wrong):
-        where = f" of cell {wrong[0]}" if array.ndim and len(wrong) else ""
-        value = np.ravel(array)[wrong[0]] if len(wrong) else values
-        raise InputError(f"{here}: sign{where} = {value} must be +1, -1 or 0")
+    if len(wrong):
+        where = f" of cell {wrong[0]}" if array.ndim else ""
+        raise InputError(f"{here}: sign{where} = {np.ravel(array)[wrong[0]]} must be +1, -1 or 0")
     return np.broadcast_to(array.astype(np.int8), size)
 
 
@@ -70,10 +70,10 @@ def of_sources(sign: Any, cells: Any, size: int, here: str) -> np.ndarray | None
     """
     if isinstance(sign, str):
         if sign not in ("source", "free"):
-            raise InputError(f"{here}: sign = '{sign}' must be 'source', 'free' or signs of the sources")
+            raise InputError(f"{here}: sign = {quote(sign)} must be 'source', 'free' or signs of the sources")
         sign = cells if sign == "source" else 0
     source_signs = per_cell(sign, size, here)
-    return source_signs if np.any(source_signs) else None
+    return source_signs if np.any(sign) else None  # of 2^31 sources without a sign this is one number
 
 
 def of_projection(sign: Any, projection: Any, here: str) -> np.ndarray | None:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from .. import rng
-from ..errors import InputError
+from ..errors import InputError, quote
 from ..sonata.edges import Piece
 from . import degrees, space
-from .parameters import Constant, Normal
-from .rule_base import NUMBER, Rule
+from .parameters import Constant, Normal, is_number
+from .rule_base import Rule
 
 
 class LognormalDegrees(Rule):
@@ -25,12 +25,12 @@ class LognormalDegrees(Rule):
     def check(self, here: str, projection: Any) -> None:
         """Raise `InputError` unless the mean can be reached."""
         limit = degrees.AT_MOST * projection.n_choices
-        if not isinstance(projection.indegree, NUMBER) or not 0 <= projection.indegree <= limit:
-            indegree = projection.indegree
+        if not is_number(projection.indegree) or not 0 <= projection.indegree <= limit:
+            indegree = quote(projection.indegree)
             raise InputError(f"{here}: indegree = {indegree} must lie in [0, {limit:g}], half of the sources")
         for name in ("sigma_in", "sigma_out"):
-            if not isinstance(value := getattr(projection, name), NUMBER) or not 0 <= value <= 5:
-                raise InputError(f"{here}: {name} = {value} must lie in [0, 5]")
+            if not is_number(value := getattr(projection, name)) or not 0 <= value <= 5:
+                raise InputError(f"{here}: {name} = {quote(value)} must lie in [0, 5]")
 
     def pieces(self, seed: int, projection: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:
         """Yield the synapses onto some targets."""
@@ -61,8 +61,8 @@ class DistanceDependent(Rule):
 
     def check(self, here: str, projection: Any) -> None:
         """Raise `InputError` unless `probability` lies in [0, 1] and positions that are given fit the populations."""
-        if not (isinstance(projection.probability, NUMBER) and 0 <= projection.probability <= 1):
-            raise InputError(f"{here}: probability = {projection.probability} must lie in [0, 1]")
+        if not (is_number(projection.probability) and 0 <= projection.probability <= 1):
+            raise InputError(f"{here}: probability = {quote(projection.probability)} must lie in [0, 1]")
         for name, population in (("sources", projection.pre), ("targets", projection.post)):
             positions = getattr(projection.space, name)
             shape = (population.size, len(projection.space.extent))

@@ -228,13 +228,14 @@ def steps(
     hint: str = "; round_delays = true rounds them",
 ) -> np.ndarray:  # fmt: skip
     """Delays in whole steps; `name` gives the words before the k-th in a message."""
-    exact = delay_ms / dt_ms
-    whole = np.rint(exact)
-    if round_delays:
-        whole = np.maximum(whole, 1.0)
-        wrong = ~(whole <= MAX_DELAY)
-    else:
-        wrong = ~((np.abs(exact - whole) <= WHOLE) & (whole >= 1) & (whole <= MAX_DELAY))
+    with np.errstate(over="ignore", invalid="ignore"):  # an infinite delay is wrong
+        exact = delay_ms / dt_ms
+        whole = np.rint(exact)
+        if round_delays:
+            whole = np.maximum(whole, 1.0)
+            wrong = ~(whole <= MAX_DELAY)
+        else:
+            wrong = ~((np.abs(exact - whole) <= WHOLE) & (whole >= 1) & (whole <= MAX_DELAY))
     if np.any(wrong):
         k = int(np.argmax(wrong))
         raise InputError(

@@ -18,6 +18,7 @@ from pareprop.network.model import Model
 from pareprop.network.neurons import whole_steps
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Constant, Normal, Uniform
+from pareprop.network.reward import Reward
 from pareprop.parallel.spike_log import SpikeLog
 from pareprop.runs import config
 from pareprop.simulation import digest
@@ -85,6 +86,18 @@ def test_descriptions_cannot_be_changed() -> None:
         (lambda: Model("weekly"), "variant = 'weekly'"),
         (lambda: Model(seed=-1), "seed = -1"),
         (lambda: Model(dt_ms=0.0), "dt_ms = 0.0"),
+        (lambda: Model(dt_ms="1"), "dt_ms = '1' must be a number"),
+        (lambda: Model(dt_ms=True), "dt_ms = True must be a number"),
+        (lambda: Model(["spike"]), "variant = ['spike'] must be 'interval' or 'spike'"),
+        (lambda: Model(precision={}), "precision = {} must be 'double' or 'single'"),
+        (lambda: Model(optimizer="adam"), "optimizer = 'adam' must be an optimizer, such as Adam()"),
+        (lambda: Model(local="rec"), "local = 'rec' must be None; local_readouts() sets it"),
+        (lambda: Model(populations=["rec"]), "populations = ['rec'] must be a list of populations"),
+        (lambda: Model().neurons("rec", 3, 5), "population 'rec': unknown model 5"),
+        (lambda: Model().neurons("rec", 3, C_m=[1j] * 3), "C_m = [1j, 1j, 1j]"),
+        (lambda: Model().neurons("rec", 3, C_m=b"1"), "C_m = b'1': must be a number, not text"),
+        (lambda: Model().connect("in", "rec"), "connect: pre = 'in' must be a population of the model"),
+        (lambda: Reward(gamma=True), "gamma = True must lie in [0, 1]"),
         (lambda: Model().inputs("in", 0), "population 'in': size = 0 must be at least 1"),
         (lambda: Model().neurons("rec", 3, "iaf_adept"), "unknown model 'iaf_adept' in variant 'interval', did you"),
         (lambda: Model().neurons("rec", 3, "iaf_psc_delta"), "unknown model 'iaf_psc_delta' in variant 'interval'"),
@@ -159,7 +172,7 @@ CONNECTION_MISTAKES = {
     "delay fraction": ({"delay": 1.5}, "delay = 1.5 must be whole steps"),
     "delay range": ({"delay": (3, 2)}, "delay = (3, 2) must be whole steps of at least 1, lowest first"),
     "delay triple": ({"delay": (1, 2, 3)}, "delay = (1, 2, 3)"),
-    "delay text": ({"delay": "one"}, "delay = one"),
+    "delay text": ({"delay": "one"}, "delay = 'one'"),
     "delay long": ({"delay": 2**15 + 1}, "delay = 32769"),
     "delay in ms": ({"delay_ms": 1.5}, "delay_ms = 1.5 ms must be whole steps of 1 ms from 1 to 32768"),
     "delays in ms": ({"delay_ms": (1.0, 2.5)}, "delay_ms = 2.5 ms must be whole steps of 1 ms"),
@@ -168,7 +181,7 @@ CONNECTION_MISTAKES = {
     "delay in negative ms": ({"delay_ms": -1}, "delay_ms = -1 ms must be whole steps of 1 ms from 1 to 32768"),
     "delays in ms, highest first": ({"delay_ms": (2, 1)}, "delay_ms = (2, 1) must be one time, or lowest and highest"),
     "three delays in ms": ({"delay_ms": (1, 2, 3)}, "delay_ms = (1, 2, 3) must be one time, or lowest and highest"),
-    "delay in words": ({"delay_ms": "one"}, "delay_ms = 'one' must be one time in ms, or several"),
+    "delay in words": ({"delay_ms": "one"}, "delay_ms = 'one' must be a number, or several"),
     "two delays": ({"delay_ms": 2, "delay": 2}, "delay = 2 and delay_ms = 2: give one of them"),
     "indegree": ({"rule": "fixed_indegree", "indegree": -1}, "indegree = -1 must be a whole number"),
     "indegree fraction": ({"rule": "fixed_indegree", "indegree": 1.5}, "indegree = 1.5 must be a whole number"),
@@ -185,6 +198,18 @@ CONNECTION_MISTAKES = {
     "lengths": ({"rule": "explicit", "source": [0, 1], "target": [0]}, "source has shape (2,), target (1,)"),
     "source": ({"rule": "explicit", "source": [4], "target": [0]}, "source must hold whole numbers from 0 to 3"),
     "target": ({"rule": "explicit", "source": [0], "target": [-1]}, "target must hold whole numbers from 0 to 3"),
+    "flag of text": ({"plastic": "no"}, "plastic = 'no': must be true or false"),
+    "flag of a number": ({"allow_autapses": 0}, "allow_autapses = 0: must be true or false"),
+    "negative inhibition": ({"inhibition": -1.0}, "inhibition = -1.0"),
+    "weight of no number": ({"weight": True}, "weight of rule 'all_to_all' must be a number"),
+    "weight of many digits": ({"weight": 10**400}, "weight"),
+    "no rule": ({"rule": ["all_to_all"]}, "unknown rule ['all_to_all']"),
+    "no optimizer": ({"optimizer": "adam"}, "optimizer = 'adam' must be of type Optimizer"),
+    "no rewire": ({"rewire": True}, "rewire = True must be of type Rewire"),
+    "weights of text": ({"rule": "explicit", "source": [0], "target": [0], "weight": "x"}, "weight = 'x' must be"),
+    "ragged sources": ({"rule": "explicit", "source": [[0], [1, 2]], "target": [0]}, "source = [[0], [1, 2]] must be"),
+    "complex delay": ({"rule": "explicit", "source": [0], "target": [0], "delay": [1j]}, "delay = [1j] must be"),
+    "ragged signs": ({"sign": [[1], [1, 1]]}, "sign = [[1], [1, 1]] must be a number"),
     "fraction": ({"rule": "explicit", "source": [0.5], "target": [0]}, "source must hold whole numbers"),
     "weights": ({"rule": "explicit", "source": [0], "target": [0], "weight": [1.0, 2.0]}, "weight has shape (2,)"),
     "infinite": ({"rule": "explicit", "source": [0], "target": [0], "weight": [np.inf]}, "not finite"),
@@ -208,6 +233,18 @@ def test_projections_are_checked(name: str) -> None:
         model.connect(neurons, neurons, **options)
     assert message in str(caught.value)
     assert model.projections == []
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_of_numpy_are_numbers() -> None:
+    """Small types would overflow in what is counted from them; the loss took float64 alone."""
+    model = Model(seed=np.int8(1), dt_ms=np.float16(0.5))
+    cells = model.neurons("rec", np.int8(100), tau_m=np.array(20.0))
+    model.connect(cells, cells, "fixed_indegree", indegree=np.int8(3), weight=np.float32(0.5), delay=np.uint8(2))
+    assert (
+        type(model.dt_ms) is float and type(cells.size) is int and len(LocalNetwork(model, 0, 1).incoming.weight) == 300
+    )
+    assert Reward(gamma=np.float32(0.5)).gamma == 0.5
 
 
 def test_delays_in_ms() -> None:
