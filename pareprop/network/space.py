@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,9 +12,12 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from .. import elementary, files, rng
-from .parameters import Frozen
+from ..errors import InputError, quote
+from .parameters import Frozen, array_of
 
 PAIRS = 2**22  # of cells, whose distances are held at a time
+SHORTEST, LONGEST = 1e-75, 1e75  # squares of such lengths, and their ratios, are numbers
+MOST_PLACES = 2**62  # of the grid in which sources are searched
 
 
 def _read_positions(value: Any) -> Any:
@@ -23,12 +27,12 @@ def _read_positions(value: Any) -> Any:
             with files.open_regular(value) as file:
                 value = np.load(file, allow_pickle=False)
         except OSError as problem:
-            raise ValueError(f"{value}: {problem.strerror or problem}") from None
+            raise ValueError(f"{quote(value)}: {problem.strerror or problem}") from None
         except (ValueError, EOFError, SyntaxError, TypeError) as problem:
-            raise ValueError(f"{value}: not a .npy file of numbers: {problem}") from None
+            raise ValueError(f"{quote(value)}: not a .npy file of numbers: {problem}") from None
     try:
-        return None if value is None else np.array(value, float)
-    except (ValueError, TypeError, OverflowError):
+        return None if value is None else array_of(value, "").astype(float)
+    except InputError:
         raise ValueError("must be numbers, one row for each cell") from None
 
 
@@ -67,6 +71,12 @@ class Space(Frozen):
     def _sides(self) -> Space:
         if len(self.extent) not in (2, 3) or min(self.extent) <= 0:
             raise ValueError(f"extent = {self.extent} must be two or three lengths above 0")
+        lengths = [("length", self.length), ("cutoff", self.cutoff), *(("extent", side) for side in self.extent)]
+        for name, value in lengths:
+            if not SHORTEST <= value <= LONGEST:
+                raise ValueError(f"{name} = {value:g} must lie between {SHORTEST:g} and {LONGEST:g}")
+        if math.prod(max(1.0, side / self.cutoff) for side in self.extent) > MOST_PLACES:
+            raise ValueError(f"cutoff = {self.cutoff:g} is too short for extent = {self.extent}")
         if self.periodic and self.cutoff > min(self.extent) / 2:
             half = min(self.extent) / 2
             raise ValueError(f"cutoff = {self.cutoff:g} must be at most half of the shortest side, {half:g}")

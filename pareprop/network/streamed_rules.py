@@ -68,8 +68,8 @@ class DistanceDependent(Rule):
             shape = (population.size, len(projection.space.extent))
             if positions is not None and np.shape(positions) != shape:
                 raise InputError(f"{here}: space: {name} have shape {np.shape(positions)}, must be {shape}")
-            if positions is not None and not np.all(np.isfinite(positions)):
-                raise InputError(f"{here}: space: {name} hold values that are not finite")
+            if positions is not None and not np.all(np.abs(positions) <= space.LONGEST):
+                raise InputError(f"{here}: space: {name} hold values that are not finite, or above {space.LONGEST:g}")
 
     def pieces(self, seed: int, projection: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:
         """Yield the synapses onto some targets."""
