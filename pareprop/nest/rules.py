@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import quote
+from ..network.parameters import is_number
+from ..network.rule_base import has_whole_value
 from .draws import Draws, Pairs
 from .errors import NESTErrors, notice, refuse
 from .mersenne import Twister
@@ -15,20 +18,23 @@ from .random import Generators, Parameter
 OPTIONS = {"rule", "allow_autapses", "allow_multapses", "make_symmetric"}
 ARGUMENT = {"fixed_indegree": "indegree", "fixed_outdegree": "outdegree", "fixed_total_number": "N",
             "pairwise_bernoulli": "p"}  # fmt: skip
+MOST = 2**31  # connections of a node, or in all
 RULES = ("all_to_all", "one_to_one", *ARGUMENT)
 
 
 def specification(spec: Any) -> dict[str, Any]:
     """Check a connection specification and complete it."""
+    if not isinstance(spec, str | Mapping | None):
+        raise NESTErrors.TypeMismatch(f"conn_spec = {quote(spec)} must be the name of a rule, or a dictionary")
     spec = {"rule": spec} if isinstance(spec, str) else dict(spec or {"rule": "all_to_all"})
     if "rule" not in spec:
         raise KeyError("rule")
     rule = spec["rule"]
-    if rule not in RULES:
+    if not isinstance(rule, str) or rule not in RULES:
         known = ("pairwise_poisson", "symmetric_pairwise_bernoulli", "pairwise_avg_num_conns")
         if rule in known:
             raise refuse(f"the connection rule '{rule}'", "draw the pairs yourself and connect them one_to_one")
-        raise NESTErrors.BadProperty(f"Unknown connectivity rule: {rule} (known: {', '.join(RULES)})")
+        raise NESTErrors.BadProperty(f"Unknown connectivity rule: {quote(rule)} (known: {', '.join(RULES)})")
     argument = ARGUMENT.get(rule)
     for key in spec.keys() - OPTIONS - {argument}:
         raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in conn_spec, in function Connect: {key}")
@@ -36,6 +42,11 @@ def specification(spec: Any) -> dict[str, Any]:
         raise IndexError(f"rule '{rule}' needs '{argument}'")
     if argument is not None and isinstance(spec[argument], Parameter):
         raise refuse(f"a random '{argument}'", "draw the pairs yourself and connect them one_to_one")
+    if argument is not None and not is_number(spec[argument]):
+        raise NESTErrors.TypeMismatch(f"{argument} = {quote(spec[argument])} must be a number")
+    for key in sorted((OPTIONS - {"rule"}) & spec.keys()):
+        if not isinstance(spec[key], bool | np.bool_):
+            raise NESTErrors.TypeMismatch(f"{key} = {quote(spec[key])} must be true or false")
     if spec.get("make_symmetric"):
         raise refuse("make_symmetric", "connect both ways yourself")
     return {"allow_autapses": True, "allow_multapses": True} | spec
@@ -122,8 +133,8 @@ def _check(spec: Mapping[str, Any], n: int, m: int) -> None:
         if not 0 <= value <= 1:
             raise NESTErrors.BadProperty(f"Connection probability 0 <= p <= 1 required, p = {value}")
         return
-    if value != int(value) or value < 0:
-        raise NESTErrors.BadProperty(f"{ARGUMENT[rule]} = {value} must be a whole number of at least 0")
+    if not has_whole_value(value) or not 0 <= value < MOST:
+        raise NESTErrors.BadProperty(f"{ARGUMENT[rule]} = {quote(value)} must be a whole number from 0 to below {MOST}")
     limit = {"fixed_indegree": n, "fixed_outdegree": m}.get(rule)
     if limit is not None and not spec["allow_multapses"] and value > limit - (not spec["allow_autapses"]):
         raise NESTErrors.BadProperty(f"{ARGUMENT[rule]} = {value} cannot be larger than the population, {limit}")

@@ -201,6 +201,28 @@ def test_more_nodes_than_memory_holds() -> None:
     assert len(nest.Create("eprop_iaf", 3)) == 3
 
 
+WRONG_RULES = [
+    ("x" * 10**5, "BadProperty", "Unknown connectivity rule"), (5, "TypeMismatch", "conn_spec = 5 must be"),
+    ({"rule": ["all_to_all"]}, "BadProperty", "Unknown connectivity rule"),
+    ({"rule": "fixed_indegree", "indegree": "2"}, "TypeMismatch", "indegree = '2' must be a number"),
+    ({"rule": "fixed_indegree", "indegree": np.nan}, "BadProperty", "indegree = nan must be a whole number"),
+    ({"rule": "fixed_outdegree", "outdegree": 0.5}, "BadProperty", "outdegree = 0.5 must be a whole number"),
+    ({"rule": "fixed_total_number", "N": 1e300}, "BadProperty", r"N = 1e\+300 must be a whole number"),
+    ({"rule": "fixed_total_number", "N": 2**63}, "BadProperty", f"N = {2**63} must be a whole number"),
+    ({"rule": "pairwise_bernoulli", "p": None}, "TypeMismatch", "p = None must be a number"),
+    ({"rule": "all_to_all", "allow_autapses": "no"}, "TypeMismatch", "allow_autapses = 'no' must be true or false"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "kind", "message"), WRONG_RULES)
+def test_rules_that_are_none(rule: object, kind: str, message: str) -> None:
+    nest.ResetKernel()
+    neurons = nest.Create("eprop_iaf", 3)
+    with pytest.raises(getattr(NESTErrors, kind), match=message) as caught:
+        nest.Connect(neurons, neurons, rule)
+    assert len(str(caught.value)) < 1000
+
+
 @pytest.mark.parametrize("feature", REFUSED)
 def test_refused_by_name(feature: str) -> None:
     with pytest.raises(NESTErrors.NotImplemented, match=feature):
