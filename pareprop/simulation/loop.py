@@ -314,7 +314,7 @@ class Simulation:
                 sample.check(self.task.n_steps, self.model)
             error, loss = self.engine.run(sample, learn)
         self._check_finite(index, loss)
-        if counts(phase, learn):
+        if counts(phase, learn) and not self.exchange.rank:  # others do not have all spikes
             self._note_spikes()
         signal, prediction = self.engine.show_signal(), None
         if sample.label is not None:
