@@ -146,6 +146,10 @@ cdef class Meeting:
         """Collective: return the flags, bits of a number, that any rank has set; no rank returns before all came."""
         return flags
 
+    cpdef int64_t hear(self, int64_t flags) except? -1:
+        """As `agree` on flags of ranks with neurons, which wait for no others."""
+        return self.agree(flags)
+
     def round(self, int64_t first, int64_t last):
         """Collective: complete the log of steps [first, last), and the sums of what arrives at readouts in them."""
         with nogil:
@@ -306,6 +310,14 @@ cdef class NodeMeeting(Meeting):
 
     cpdef int64_t agree(self, int64_t flags) except? -1:
         cdef int64_t r, column = FLAGS + self.agreed % 2  # who reads this one still sees it when others agree again
+        return self.gather_flags(flags, self.size)
+
+    cpdef int64_t hear(self, int64_t flags) except? -1:
+        # all ranks must meet before the next call: who is late still reads the flags of this one
+        return self.gather_flags(flags, self.size if self.several else self.sharing)
+
+    cdef int64_t gather_flags(self, int64_t flags, int64_t n) except? -1:
+        """Collective: return the flags that any of the first n ranks has set."""
         cdef double start = seconds()
         self.agreed += 1
         self.done += 1
@@ -316,8 +328,9 @@ cdef class NodeMeeting(Meeting):
                 self.wait_for(self.size)
                 flags = self.lines[self.size, column]
             else:
-                self.wait_for_all()
-                for r in range(self.size):
+                self.wait_for_first(n)
+                flags = 0
+                for r in range(n):
                     flags |= self.lines[r, column]
         if self.several and self.rank == 0:
             flags = self.across(flags)

@@ -108,6 +108,14 @@ class Channel:
         return collectives.guarded(self.comm, self.raise_together)
 
     def forget(self, n_steps: int, filled: int) -> None:
+    def raise_problems_of_neurons(self, problem: ParepropError | None) -> None:
+        """Collective: as `raise_together`, of problems that all ranks have, or ranks with neurons alone.
+
+        These do not wait for the others, which must meet them before they come here again.
+        """
+        if self.meeting.hear(problem is not None):
+            collectives.raise_together(self.comm, problem)
+
         """Collective: drop the first `n_steps` of `filled` steps of all logs and move the others to the front."""
         self.barrier()
         for log, _ in self.written:

@@ -340,7 +340,7 @@ class Simulation:
         if problem is not None:
             hint = "a smaller learning rate or tighter weight bounds may help"
             problem = StateError(f"{problem} (sample {index}); {hint}")
-        self.engine.channel.raise_together(problem)
+        self.engine.channel.raise_problems_of_neurons(problem)
 
     def set_eta(self, eta: float, projection: str | None = None) -> None:
         """Change the learning rate of one projection, or of all, from the next update on."""
