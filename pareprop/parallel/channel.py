@@ -73,6 +73,8 @@ class Channel:
         Communicator of the ranks, None for one process.
     kept : list
         Objects that must live as long as the channel.
+    unread : bool
+        Whether all ranks have met since any of them read the logs of the sample before.
     """
 
     own: SpikeLog
@@ -84,10 +86,13 @@ class Channel:
     every: SegmentedLog | None
     comm: Any = None
     kept: list[Any] = field(default_factory=list)
+    unread: bool = False
 
     def barrier(self) -> None:
         """Collective: wait until no rank reads the logs of the sample before."""
-        self.meeting.barrier()
+        if not self.unread:
+            self.meeting.barrier()
+        self.unread = False
 
     def any_of(self, flags: Sequence[bool]) -> list[bool]:
         """Collective: return for each flag whether any rank has set it; no message is sent within a node."""
@@ -103,11 +108,6 @@ class Channel:
         if self.any_of([problem is not None])[0]:
             collectives.raise_together(self.comm, problem)
 
-    def guarded(self) -> AbstractContextManager[None]:
-        """Collective: see `collectives.guarded`."""
-        return collectives.guarded(self.comm, self.raise_together)
-
-    def forget(self, n_steps: int, filled: int) -> None:
     def raise_problems_of_neurons(self, problem: ParepropError | None) -> None:
         """Collective: as `raise_together`, of problems that all ranks have, or ranks with neurons alone.
 
@@ -116,6 +116,11 @@ class Channel:
         if self.meeting.hear(problem is not None):
             collectives.raise_together(self.comm, problem)
 
+    def guarded(self) -> AbstractContextManager[None]:
+        """Collective: see `collectives.guarded`."""
+        return collectives.guarded(self.comm, self.raise_together)
+
+    def forget(self, n_steps: int, filled: int) -> None:
         """Collective: drop the first `n_steps` of `filled` steps of all logs and move the others to the front."""
         self.barrier()
         for log, _ in self.written:

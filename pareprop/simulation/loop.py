@@ -312,6 +312,7 @@ class Simulation:
                 sample = self.task.sample(index, phase)
                 check_sample(sample, self.task)
                 sample.check(self.task.n_steps, self.model)
+            self.engine.channel.unread = True
             error, loss = self.engine.run(sample, learn)
         self._check_finite(index, loss)
         if counts(phase, learn) and not self.exchange.rank:  # others do not have all spikes
