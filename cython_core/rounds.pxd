@@ -11,3 +11,4 @@ cdef class Meeting:
     cdef int follow(self, int64_t first, int64_t last) except -1 nogil
     cdef int gather(self) except -1 nogil
     cpdef int64_t agree(self, int64_t flags) except? -1
+    cpdef int64_t hear(self, int64_t flags) except? -1

@@ -146,6 +146,10 @@ cdef class Meeting:
         """Collective: return the flags, bits of a number, that any rank has set; no rank returns before all came."""
         return flags
 
+    cpdef int64_t hear(self, int64_t flags) except? -1:
+        """As `agree` on flags of ranks with neurons, which wait for no others."""
+        return self.agree(flags)
+
     def round(self, int64_t first, int64_t last):
         """Collective: complete the log of steps [first, last), and the sums of what arrives at readouts in them."""
         with nogil:
@@ -215,7 +219,7 @@ cdef class NodeMeeting(Meeting):
     """
 
     cdef int64_t[:, ::1] lines
-    cdef int64_t rank, size, done, agreed, sharing
+    cdef int64_t rank, size, done, agreed, sharing, spins
     cdef bint crowded
     cdef int fd
     cdef object lost, across
@@ -229,6 +233,7 @@ cdef class NodeMeeting(Meeting):
         self.rank, self.lines, self.fd, self.lost = rank, lines, fd, lost
         self.size = self.lines.shape[0] - 1
         self.crowded, self.sharing = crowded, sharing
+        self.spins = SPINS if rank < sharing else 0  # who has no neurons is far ahead of the others
         if lock(fd, rank) != 0:
             raise OSError(f"cannot lock byte {rank} of the shared memory")
 
@@ -305,6 +310,14 @@ cdef class NodeMeeting(Meeting):
         return 0
 
     cpdef int64_t agree(self, int64_t flags) except? -1:
+        return self.gather_flags(flags, self.size)
+
+    cpdef int64_t hear(self, int64_t flags) except? -1:
+        # all ranks must meet before the next call: who is late still reads the flags of this one
+        return self.gather_flags(flags, self.size if self.several else self.sharing)
+
+    cdef int64_t gather_flags(self, int64_t flags, int64_t n) except? -1:
+        """Collective: return the flags that any of the first n ranks has set."""
         cdef int64_t r, column = FLAGS + self.agreed % 2  # who reads this one still sees it when others agree again
         cdef double start = seconds()
         self.agreed += 1
@@ -316,8 +329,9 @@ cdef class NodeMeeting(Meeting):
                 self.wait_for(self.size)
                 flags = self.lines[self.size, column]
             else:
-                self.wait_for_all()
-                for r in range(self.size):
+                self.wait_for_first(n)
+                flags = 0
+                for r in range(n):
                     flags |= self.lines[r, column]
         if self.several and self.rank == 0:
             flags = self.across(flags)
@@ -345,7 +359,7 @@ cdef class NodeMeeting(Meeting):
         cdef double due = 0.0
         while load(&self.lines[r, DONE]) < self.done:
             turns += 1
-            if turns > SPINS or self.needs_core(r):
+            if turns > self.spins or self.needs_core(r):
                 if seconds() > due:
                     if due > 0.0:
                         self.look_around()

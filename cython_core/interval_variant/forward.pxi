@@ -133,23 +133,16 @@ cdef class Forward:
         meeting : how ranks meet after each round
         no_current : whether the input current of step 0 is 0, as in the first step of a run
         """
-        cdef int64_t last, part, stop, steps = min(round_steps, self.channel.sums.n_steps)
+        cdef int64_t last, steps = min(round_steps, self.channel.sums.n_steps)
         cdef double start = started(&self.watch, self.neurons.v.shape[0]), apart = meeting.waited + meeting.transferred
         self.require_bound()
         with nogil:
             while first < end:
                 last = min(first + steps, end)
                 self.channel.sums.open()
-                part = first
-                while part < last:
-                    stop = meeting.end_of_part(part, first, last)
-                    self.advance_all(part, stop, first, no_current)
-                    if part == first:  # who is late still reads the sums of the round before
-                        meeting.meet(part, stop)
-                    else:
-                        meeting.follow(part, stop)
-                    self.read_out(part, stop, first, no_current)
-                    part = stop
+                self.advance_all(first, last, no_current)
+                meeting.meet(first, last)
+                self.read_out(first, last, no_current)
                 first = last
         start = now() - start - (meeting.waited + meeting.transferred - apart)
         self.deliver_seconds += start * share(&self.watch, DELIVER)
@@ -168,10 +161,13 @@ cdef class Forward:
             raise TypeError("Forward: channel, sample and recorder must be bound before it runs")
         return 0
 
-    cdef int advance_all(self, int64_t first, int64_t last, int64_t start, bint no_current) except -1 nogil:
-        """Advance steps [first, last) of the round that began with step `start`."""
+    cdef int advance_all(self, int64_t first, int64_t last, bint no_current) except -1 nogil:
+        """Advance the steps [first, last) of a round."""
         cdef int64_t t, n = self.neurons.v.shape[0]
         for t in range(first, last):
+            if n == 0:
+                self.channel.own.at.ptr[t + 1] = self.channel.own.at.ptr[t]
+                continue
             self.channel.own.make_room(self.channel.own.at.ptr[t] + n)
             begin(&self.watch, t, n)
             if t > 0 or self.keeps_fixed:
@@ -180,7 +176,7 @@ cdef class Forward:
                         self.neurons.arriving)
             lap(&self.watch, DELIVER)
             self.advance(t, no_current)
-            self.add_spikes(t, self.channel.sums.of_step(t - start))
+            self.add_spikes(t, self.channel.sums.of_step(t - first))
             lap(&self.watch, UPDATE)
         return 0
 
@@ -200,13 +196,13 @@ cdef class Forward:
                                 self.outgoing.weight, sums)
                 i += 1
 
-    cdef void read_out(self, int64_t first, int64_t last, int64_t start, bint no_current) noexcept nogil:
-        """Leaky readouts in the steps [first, last) of the round that began with step `start`."""
+    cdef void read_out(self, int64_t first, int64_t last, bint no_current) noexcept nogil:
+        """Leaky readouts in the steps [first, last) of a round."""
         cdef int64_t t, n = self.neurons.v.shape[0]
         for t in range(first, last):
             if n < FEW or t == first:
                 begin(&self.watch, t, n)
-            self.channel.sums.total(t - start, self.readouts.arriving)
+            self.channel.sums.total(t - first, self.readouts.arriving)
             self.step_readouts(t, no_current)
             if n < FEW or t == last - 1:
                 lap(&self.watch, UPDATE)

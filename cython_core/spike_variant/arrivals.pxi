@@ -13,11 +13,11 @@ cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
         if wanted and not inside:
             fill_cells_before(engine, t)
         elif inside and not wanted:
-            take_arriving(engine.neurons.arriving, cells_of(engine))
+            take_arriving(engine.neurons.arriving, cells_of(engine), wide(engine))
         inside = wanted
         deliver_block_of(engine, t, engine.incoming, b, inside, engine.neurons.arriving)
     if inside:
-        take_arriving(engine.neurons.arriving, cells_of(engine))
+        take_arriving(engine.neurons.arriving, cells_of(engine), wide(engine))
 
 
 cdef inline void deliver_all(Engine engine, int64_t t, Rows rows, total_of[::1] arriving) noexcept nogil:
@@ -72,7 +72,7 @@ cdef inline void deliver_spikes(
                 continue
             if inside:
                 for k in range(start, rows.row_ptr[row + 1]):
-                    cells_of(engine)[rows.target[k]].arriving += rows.weight[k]
+                    cells_of(engine)[wide(engine) * rows.target[k]].arriving += rows.weight[k]
             elif rows.sums != NULL:
                 add_row_exactly(start, rows.row_ptr[row + 1], rows.target, rows.weight, rows.sums)
             else:

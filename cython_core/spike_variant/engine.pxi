@@ -136,8 +136,8 @@ cdef class Sums:
     cdef public double[:, ::1] alpha_powers        # (n_blocks of incoming, B + 2): alpha^(k - 1)
     cdef public double[:, ::1] R, R2               # (m + 1, n)
     cdef public double[::1] A, D, A2, D2           # (n,)
-    cdef public double[:, ::1] cells               # (n, 4), memory of `Cell`s
-    cdef public double[:, :, ::1] ends, ends2      # (n_ends, n, 4), `Cell`s at ends of blocks
+    cdef public double[:, :, ::1] cells            # (n, 1 or 2, 4), memory of `Cell`s, with 2 an `End` after each one
+    cdef public double[:, :, ::1] ends, ends2      # (n_ends, n, 4), memory of `End`s
 
     def __init__(self, values):
         bind(self, values)
@@ -213,6 +213,7 @@ cdef class Engine:
     cdef public int64_t fold_steps                 # how often rows without a cutoff are worked off
     cdef public int64_t lead                       # steps of Adam's counter before step 0
     cdef public bint learns
+    cdef int64_t block_beside                      # the cells have the end of the block before it; -1: not known
     # arrivals at the present dense block that wait
     cdef Descent[TOGETHER] queue
     cdef int64_t queued
@@ -254,6 +255,7 @@ cdef class Engine:
         cdef double start = started(&self.watch, n), apart = meeting.waited + meeting.transferred
         if self.channel is None or self.sample is None or self.recorder is None:
             raise TypeError("Engine.run: channel, sample and recorder must be bound before it")
+        self.block_beside = -1    # ends may have been restored
         with nogil:
             while first < end:
                 last = min(first + min(round_steps, self.channel.sums.n_steps), end)
@@ -329,7 +331,7 @@ cdef class Engine:
     def flush(self, int64_t n_steps):
         """Let spikes in flight arrive, then one more arrival at every synapse in step `n_steps` + m."""
         cdef int64_t t
-        self.outgoing.sums = NULL
+        self.outgoing.sums, self.block_beside = NULL, -1
         with nogil:
             for t in range(n_steps, n_steps + self.m + 1):
                 self.histories.error_ring[t % self.histories.error_ring.shape[0]][:] = 0.0

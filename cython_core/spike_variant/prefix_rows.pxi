@@ -24,9 +24,9 @@ cdef bint arrive_prefix(
             )
             engine.queued += 1
         else:
-            descend_row(start, stop, ahead, far(engine), &rows.target[0], Z, d, crossing, rows.constants[b, ETA],
-                        low_of(rows, b, row), high_of(rows, b, row), &rows.weight[0], &rows.Y[0], &rows.C[0],
-                        cells_of(engine))
+            descend_row(wide(engine), start, stop, ahead, &rows.target[0], Z, d, crossing, rows.constants[b, ETA],
+                        low_of(rows, b, row), high_of(rows, b, row), targets_at(engine, t, crossing.end),
+                        &rows.weight[0], &rows.Y[0], &rows.C[0])
         rows.Z[row] = Z + d
         wait(engine, t, rows, row)
         if entered:
@@ -98,23 +98,38 @@ cdef void descend_part(
 
 
 cdef inline Cell* cells_of(Engine engine) noexcept nogil:
-    return <Cell*> &engine.sums.cells[0, 0]
+    return <Cell*> &engine.sums.cells[0, 0, 0]
 
 
-cdef inline int64_t far(Engine engine) noexcept nogil:
-    """How many synapses ahead cells are fetched, 0 if the cache holds all of them."""
-    return TARGETS_AHEAD if engine.sums.R.shape[1] > FEW_CELLS else 0
+cdef inline int64_t wide(Engine engine) noexcept nogil:
+    """2 if an `End` follows each cell, else 1."""
+    return engine.sums.cells.shape[1]
+
+
+cdef inline Targets targets_at(Engine engine, int64_t t, const End* end) noexcept nogil:
+    """What rows need of their targets in step t; `end`: of the latest block, as in `Crossing`."""
+    cdef const End* beside = <End*> cells_of(engine) + 1
+    if wide(engine) == 2:
+        return Targets(cells_of(engine), beside, &beside.R_before)
+    return Targets(cells_of(engine), end, &engine.sums.R[row_before_close(engine, t), 0])
 
 
 cdef inline void fill_cells_before(Engine engine, int64_t t) noexcept nogil:
     """Sums as what arrives in step t finds them."""
-    fill_cells(engine.sums.A.shape[0], &engine.sums.R[row_before_entry(engine, t), 0], &engine.sums.A[0],
-               &engine.sums.D[0], &engine.neurons.arriving[0], cells_of(engine))
+    cdef int64_t n = engine.sums.A.shape[0], block = max(t - engine.m, 0) // engine.sums.block
+    cdef const End* end = NULL
+    fill_cells(n, wide(engine), &engine.sums.R[row_before_entry(engine, t), 0], &engine.sums.A[0], &engine.sums.D[0],
+               &engine.neurons.arriving[0], cells_of(engine))
+    if wide(engine) == 2:
+        if 0 < block != engine.block_beside:
+            end = end_of(engine.sums.ends, block - 1)
+        engine.block_beside = block
+        fill_beside(n, &engine.sums.R[row_before_close(engine, t), 0], end, <End*> cells_of(engine) + 1)
 
 
-cdef inline Cell* end_of(double[:, :, ::1] ends, int64_t block) noexcept nogil:
+cdef inline End* end_of(double[:, :, ::1] ends, int64_t block) noexcept nogil:
     """Sums at the end of a block."""
-    return <Cell*> &ends[block % ends.shape[0], 0, 0]
+    return <End*> &ends[block % ends.shape[0], 0, 0]
 
 
 cdef inline bint uses_cells(Engine engine, Rows rows, int64_t b) noexcept nogil:
@@ -138,6 +153,11 @@ cdef inline int64_t row_before_entry(Engine engine, int64_t t) noexcept nogil:
     return (t - entry_lag(engine) + engine.m) % (engine.m + 1)
 
 
+cdef inline int64_t row_before_close(Engine engine, int64_t t) noexcept nogil:
+    """Row of R of the last step of the window that ends in step t."""
+    return t % (engine.m + 1)
+
+
 cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead) noexcept nogil:
     """The spike of the row that arrived `entry_lag` steps before step t enters."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], p = t - entry_lag(engine), e = t - engine.m
@@ -152,7 +172,8 @@ cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int
         enter_online(engine, rows, row, before, d)
         return
     if uses_cells(engine, rows, b):
-        enter_row(start, stop, ahead, far(engine), &rows.target[0], d, cells_of(engine), &rows.Y[0], &rows.C[0])
+        enter_row(wide(engine), start, stop, ahead, &rows.target[0], d, targets_at(engine, t, NULL), &rows.Y[0],
+                  &rows.C[0])
         return
     enter_apart(start, stop, &rows.target[0], d, &engine.sums.R[before, 0], &engine.sums.A[0], &engine.sums.D[0],
                 &rows.Y[0], &rows.C[0])
@@ -192,15 +213,15 @@ cdef void advance_prefix(Engine engine, int64_t e, Rows rows, int64_t b, int64_t
                          engine.online.ends[end], engine.online.end_factors[end, 0], engine.online.end_factors[end, 1])
             continue
         crossing = next_crossing(engine, rows, b, row)
-        cross_row(start, stop, far(engine), &rows.target[0], crossing, &rows.Y[0], &rows.C[0])
+        cross_row(start, stop, wide(engine), &rows.target[0], crossing, &rows.Y[0], &rows.C[0])
         if engine.sums.sets == 2:
             crossing.end, crossing.shrink = end_of(engine.sums.ends2, rows.books[row, CURSOR] - 1), shrink(engine, b, 3)
-            cross_row(start, stop, far(engine), &rows.target[0], crossing, &rows.Y2[0], &rows.C[0])
+            cross_row(start, stop, wide(engine), &rows.target[0], crossing, &rows.Y2[0], &rows.C[0])
 
 
 cdef inline Crossing next_crossing(Engine engine, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """What synapses of the row have to do for the next block; Z and the books are there already."""
-    cdef Cell* end = end_of(engine.sums.ends, rows.books[row, CURSOR])
+    cdef End* end = end_of(engine.sums.ends, rows.books[row, CURSOR])
     cdef Crossing crossing = Crossing(end, rows.Z[row], shrink(engine, b, 1))
     rows.Z[row] *= engine.sums.alpha_powers[b, engine.sums.block + 1]
     rows.books[row, CURSOR] += 1
@@ -228,7 +249,7 @@ cdef void close_prefix(
     Engine engine, int64_t e, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
 ) noexcept nogil:
     """Turn Y and Z into the traces of step e - 1 and C into what is owed."""
-    cdef int64_t k, hole, after, n, place, i, j, before = (e + engine.m) % (engine.m + 1)     # row of step e - 1
+    cdef int64_t k, hole, after, n, place, i, j, before = row_before_close(engine, e + engine.m)
     cdef double Z, Z_before, power
     cdef Crossing crossing = Crossing(NULL, 0.0, 0.0)
     if uses_cells(engine, rows, b):
@@ -241,8 +262,8 @@ cdef void close_prefix(
     Z_before = Z if k > 0 else 0.0
     power = kappa_power(engine, b, 1, k - 1)
     if uses_cells(engine, rows, b):
-        close_row(start, stop, far(engine), &rows.target[0], Z, Z_before, power, crossing, &engine.sums.R[before, 0],
-                  cells_of(engine), &rows.Y[0], &rows.C[0])
+        close_row(wide(engine), start, stop, &rows.target[0], Z, Z_before, power, crossing,
+                  targets_at(engine, e + engine.m, crossing.end), &rows.Y[0], &rows.C[0])
     elif engine.sums.sets == 1 and rows.blocks[b, DENSE]:
         hole = hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
         for after in range(2):
@@ -264,7 +285,7 @@ cdef bint arrive_closed(
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m, hole, after, n
     cdef int64_t k = max(e, 0) % engine.sums.block, n_decay = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
     cdef int64_t place, i, j
-    cdef int64_t before = (e + engine.m) % (engine.m + 1), enters_after = row_before_entry(engine, t)
+    cdef int64_t before = row_before_close(engine, t), enters_after = row_before_entry(engine, t)
     cdef bint enters = engine.m == 1
     cdef double d = unit(engine, t, max(t - 1, 0), b) if enters else 0.0, Z, Z_before, power
     if engine.sums.sets == 2:
@@ -290,9 +311,9 @@ cdef bint arrive_closed(
                              &engine.sums.A[j], &engine.sums.D[j], &rows.weight[i], &rows.Y[i], &rows.C[i],
                              <real*> &arriving[j])
     else:
-        reopen_row(start, stop, ahead, far(engine), &rows.target[0], Z, Z_before, power, enters, d,
-                   rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row), &engine.sums.R[before, 0],
-                   &rows.weight[0], &rows.Y[0], &rows.C[0], cells_of(engine))
+        reopen_row(wide(engine), start, stop, ahead, &rows.target[0], Z, Z_before, power, enters, d,
+                   rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row), targets_at(engine, t, NULL),
+                   &rows.weight[0], &rows.Y[0], &rows.C[0])
     rows.Z[row] = Z + d
     rows.books[row, CURSOR] = max(e, 0) // engine.sums.block
     rows.books[row, CLOSED] = 0
@@ -319,7 +340,7 @@ cdef void rescale(
     int64_t stop
 ) noexcept nogil:
     """Between Y and ebar = kappa^(e-1-o) (Y + Z R), for both sets; `k` = e - o."""
-    cdef int64_t s, now_ = (e + engine.m) % (engine.m + 1)         # row of step e - 1
+    cdef int64_t s, now_ = row_before_close(engine, e + engine.m)
     cdef double power, Z = rows.Z[row] if k > 0 else 0.0
     for s in range(engine.sums.sets):
         power = kappa_power(engine, b, 2 * s + 1, k - 1)

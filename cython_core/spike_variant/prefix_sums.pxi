@@ -10,21 +10,27 @@
 # C what is still owed. Only sums of the present step and of the ends of the latest blocks are ever read. Where
 # kappa_reg differs from kappa, a second set of sums and Y serves F.
 #
-# What an arrival takes of a target, and what it leaves there, lies in one `Cell`: memory is accessed once, not four
-# times. B is so small that the powers cost at most three digits. Sums are double in either precision; Y, C and weights
-# are `real`, and C is made of the Y that is kept, so that the rounding of Y cancels.
+# What an arrival takes of a target, and what it leaves there, lies in one `Cell`: memory is accessed once. Where
+# the cache does not hold all cells, what ends of blocks and of windows need besides lies in the same cache line.
+# B is so small that the powers cost at most three digits. Sums are double in either precision; Y, C and weights are
+# `real`, and C is made of the Y that is kept, so that the rounding of Y cancels.
 #
 # The formulas and the loops over rows stand in formulas.h.
 
 cdef extern from "spike_variant/formulas.h" nogil:
     ctypedef struct Cell:
-        double R
-        double A
-        double D
         real arriving
 
+    ctypedef struct End:
+        double R_before
+
+    ctypedef struct Targets:
+        Cell* cell
+        const End* end
+        const double* R_before
+
     ctypedef struct Crossing:
-        const Cell* end
+        const End* end
         double Z
         double shrink
 
@@ -36,32 +42,31 @@ cdef extern from "spike_variant/formulas.h" nogil:
         double d
         double grown
 
+    void fill_ends(int64_t n, const double* R, const double* A, const double* D, End* end)
     void fill_cells(
-        int64_t n, const double* R, const double* A, const double* D, const real* arriving, Cell* cell
+        int64_t n, int64_t wide, const double* R, const double* A, const double* D, const real* arriving, Cell* cell
     )
-    enum:
-        TARGETS_AHEAD
-
+    void fill_beside(int64_t n, const double* R_before, const End* end, End* beside)
     void cross(int64_t start, int64_t stop, const uint32_t* target, Crossing crossing, real* Y, real* C)
     void cross_row(
-        int64_t start, int64_t stop, int64_t far, const uint32_t* target, Crossing crossing, real* Y, real* C
+        int64_t start, int64_t stop, int64_t wide, const uint32_t* target, Crossing crossing, real* Y, real* C
     )
     void enter_row(
-        int64_t start, int64_t stop, int64_t ahead, int64_t far, const uint32_t* target, double d, const Cell* cell,
+        int64_t wide, int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double d, Targets at,
         real* Y, real* C
     )
     void descend_row(
-        int64_t start, int64_t stop, int64_t ahead, int64_t far, const uint32_t* target, double Z, double d,
-        Crossing crossing, double eta, real low, real high, real* weight, real* Y, real* C, Cell* cell
+        int64_t wide, int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double Z, double d,
+        Crossing crossing, double eta, real low, real high, Targets at, real* weight, real* Y, real* C
     )
     void close_row(
-        int64_t start, int64_t stop, int64_t far, const uint32_t* target, double Z, double Z_before, double power,
-        Crossing crossing, const double* R, const Cell* cell, real* Y, real* C
+        int64_t wide, int64_t start, int64_t stop, const uint32_t* target, double Z, double Z_before, double power,
+        Crossing crossing, Targets at, real* Y, real* C
     )
     void reopen_row(
-        int64_t start, int64_t stop, int64_t ahead, int64_t far, const uint32_t* target, double Z, double Z_before,
-        double power, bint enters, double d, real eta, real low, real high, const double* R, real* weight, real* Y,
-        real* C, Cell* cell
+        int64_t wide, int64_t start, int64_t stop, int64_t ahead, const uint32_t* target, double Z, double Z_before,
+        double power, bint enters, double d, real eta, real low, real high, Targets at, real* weight, real* Y,
+        real* C
     )
     void enter_apart(
         int64_t start, int64_t stop, const uint32_t* target, double d, const double* R, const double* A,
@@ -105,7 +110,6 @@ cdef extern from "spike_variant/formulas.h" nogil:
 
 cdef enum:
     TOGETHER = 4     # dense rows at which spikes arrive in one step wait until there are so many, or no more
-    FEW_CELLS = 16384    # 512 kB, which a second cache holds beside the rows
 
 
 cdef struct Descent:  # a row of which the arrival is noted, but not worked off
@@ -123,11 +127,11 @@ cdef inline int64_t part_of(bint after, int64_t hole, int64_t width, int64_t* fi
     return max(width - first[0], 0) if after else min(hole, width)
 
 
-cdef void take_arriving(real[::1] arriving, const Cell* cell) noexcept nogil:
+cdef void take_arriving(real[::1] arriving, const Cell* cell, int64_t wide) noexcept nogil:
     """Out of the cells."""
     cdef int64_t j
     for j in range(arriving.shape[0]):
-        arriving[j] = cell[j].arriving
+        arriving[j] = cell[wide * j].arriving
 
 
 cdef void add_psi(
@@ -151,13 +155,11 @@ cdef void add_signal(
         D[j] += x * R[j]
 
 
-cdef void close_sums(
-    const double[::1] R, double[::1] A, double[::1] D, const real[::1] arriving, Cell* end
-) noexcept nogil:
+cdef void close_sums(const double[::1] R, double[::1] A, double[::1] D, End* end) noexcept nogil:
     """Keep the sums at the end of a block and start anew."""
     cdef int64_t j
     if R.shape[0] > 0:
-        fill_cells(R.shape[0], &R[0], &A[0], &D[0], &arriving[0], end)
+        fill_ends(R.shape[0], &R[0], &A[0], &D[0], end)
     for j in range(R.shape[0]):
         A[j] = 0.0
         D[j] = 0.0

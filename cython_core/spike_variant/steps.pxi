@@ -173,6 +173,6 @@ cdef void extend_sums(Sums sums, Neurons neurons, Histories histories, int64_t u
             add_signal(first, last, sums.powers[p, 3, k] * (1.0 - sums.powers[p, 3, 1]), histories.F[F],
                        sums.R2[place], sums.A2, sums.D2)
     if k == sums.block - 1:
-        close_sums(sums.R[place], sums.A, sums.D, neurons.arriving, end_of(sums.ends, u // sums.block))
+        close_sums(sums.R[place], sums.A, sums.D, end_of(sums.ends, u // sums.block))
         if sums.sets == 2:
-            close_sums(sums.R2[place], sums.A2, sums.D2, neurons.arriving, end_of(sums.ends2, u // sums.block))
+            close_sums(sums.R2[place], sums.A2, sums.D2, end_of(sums.ends2, u // sums.block))

@@ -153,6 +153,7 @@ class Engine(ABC):
         # currents injected in samples before, by the step of the next sample that takes them
         self.carried = np.zeros((max(delays, default=1), self.n_neurons), self.real)
         self.recorded: Recorded | None = None
+        self.recorded_ids, self._tracks = np.zeros(0, np.int64), []
 
     @property
     def is_led(self) -> bool:
@@ -272,7 +273,9 @@ class Engine(ABC):
     def record_ids(self, ids: np.ndarray) -> None:
         """Record this rank's neurons among `ids`, int64 (n,), in the samples that follow."""
         first, last = self.network.neurons
-        self.recorded_ids = ids[(ids >= first) & (ids < last)]
+        before, self.recorded_ids = self.recorded_ids, ids[(ids >= first) & (ids < last)]
+        if self._tracks and not len(before) and not len(self.recorded_ids):
+            return
         self._tracks = [np.zeros((self.n_steps, len(self.recorded_ids))) for _ in range(3)]
         self._bind_tracks(self.recorded_ids - first, *self._tracks)
 

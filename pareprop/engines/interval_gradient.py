@@ -71,7 +71,7 @@ class IntervalGradient:
         self._tables = (*tables, network.following.adaptive)
         rules = (model.optimizer, *(item.optimizer for item in model.projections if item.optimizer))
         self._direct = all(rule.accumulates and rule.batch_size == 1 for rule in rules)
-        self._pending: list[tuple] = []
+        self._pending: list[tuple] = []  # what `optimize` credits the weights with
         self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         self._links = np.zeros(0, np.int64)  # order of spikes by source
@@ -96,7 +96,7 @@ class IntervalGradient:
     @property
     def is_pending(self) -> bool:
         """Whether a gradient waits for `optimize` that the next sample would overwrite."""
-        return bool(self._pending)
+        return self._direct and self.n_collected > 0
 
     def collect(
         self, inputs: SpikeLog, channel: Channel, error: np.ndarray, local: np.ndarray, psi: np.ndarray,
@@ -120,6 +120,9 @@ class IntervalGradient:
         n_spikes : np.ndarray
             (n_neurons,), spikes of each neuron in the interval.
         """
+        self.n_collected += 1
+        if not len(n_spikes):  # no neurons, so no synapses
+            return
         network, cells = self.network, self.network.cells
         rate = cells["c_reg"] * (n_spikes / len(psi) - cells["f_target"] * network.model.dt_ms)
         rate /= len(psi)
@@ -138,7 +141,6 @@ class IntervalGradient:
         else:
             arrays = self.arrays
             self._credit(parts, lambda table: (np.ones(len(table.blocks)), arrays[id(table)]))
-        self.n_collected += 1
 
     def _sweep(self, error: np.ndarray) -> np.ndarray:
         """Return the coefficients of arrivals at readouts, (n_steps, n_readouts) as `error`."""

@@ -28,6 +28,7 @@ SUMS = ("A", "D", "A2", "D2")
 NOTHING = np.zeros(0, np.int64)
 BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
 PER_ROW = ("Z", "books", "counters")
+FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more have ends of blocks beside them
 ENDS = "RADSU"  # sums that are kept at ends of blocks, with rewards
 PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "moment", "variance")
 
@@ -139,7 +140,8 @@ class SpikeMemory:
         kinds = {name: self._real if name in RINGS else float for name in rows}
         rings = {name: allocate_aligned((length, n), kinds[name]) for name, length in rows.items()}
         sparse = (self.rules[0].rules[:, layout.MODE] == PREFIX) & (self.network.incoming.blocks[:, layout.DENSE] == 0)
-        self._lines = {"cells": allocate_aligned((n if np.any(sparse) and not second and not online else 0, 4))}
+        used = bool(np.any(sparse)) and not second and not online
+        self._lines = {"cells": allocate_aligned((n * used, 1 if n <= FEW_CELLS else 2, 4))}
         for suffix, wanted in (("", not online), ("2", second)):
             lines = self._lines["ends" + suffix] = allocate_aligned((ends * wanted, n, 4))
             rings |= {f"end_{name}{suffix}": lines[:, :, column] for column, name in enumerate("RAD")}

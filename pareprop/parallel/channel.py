@@ -73,6 +73,8 @@ class Channel:
         Communicator of the ranks, None for one process.
     kept : list
         Objects that must live as long as the channel.
+    unread : bool
+        Whether all ranks have met since any of them read the logs of the sample before.
     """
 
     own: SpikeLog
@@ -84,10 +86,13 @@ class Channel:
     every: SegmentedLog | None
     comm: Any = None
     kept: list[Any] = field(default_factory=list)
+    unread: bool = False
 
     def barrier(self) -> None:
         """Collective: wait until no rank reads the logs of the sample before."""
-        self.meeting.barrier()
+        if not self.unread:
+            self.meeting.barrier()
+        self.unread = False
 
     def any_of(self, flags: Sequence[bool]) -> list[bool]:
         """Collective: return for each flag whether any rank has set it; no message is sent within a node."""
@@ -101,6 +106,14 @@ class Channel:
     def raise_together(self, problem: ParepropError | None) -> None:
         """Collective: see `collectives.raise_together`; problems travel only where there are any."""
         if self.any_of([problem is not None])[0]:
+            collectives.raise_together(self.comm, problem)
+
+    def raise_problems_of_neurons(self, problem: ParepropError | None) -> None:
+        """Collective: as `raise_together`, of problems that all ranks have, or ranks with neurons alone.
+
+        These do not wait for the others, which must meet them before they come here again.
+        """
+        if self.meeting.hear(problem is not None):
             collectives.raise_together(self.comm, problem)
 
     def guarded(self) -> AbstractContextManager[None]:

@@ -35,6 +35,8 @@ class Progress(Observer):
 
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """Advance the bar."""
+        if self._bar.disable:
+            return
         moves = {"moves": sum(counts[-1] for counts in simulation.moves.values())} if simulation.moves else {}
         shown = self._phases.latest(simulation) if self._phases else {"loss": loss}
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, **moves, refresh=False)

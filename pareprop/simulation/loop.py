@@ -312,9 +312,10 @@ class Simulation:
                 sample = self.task.sample(index, phase)
                 check_sample(sample, self.task)
                 sample.check(self.task.n_steps, self.model)
+            self.engine.channel.unread = True
             error, loss = self.engine.run(sample, learn)
         self._check_finite(index, loss)
-        if counts(phase, learn):
+        if counts(phase, learn) and not self.exchange.rank:  # others do not have all spikes
             self._note_spikes()
         signal, prediction = self.engine.show_signal(), None
         if sample.label is not None:
@@ -340,7 +341,7 @@ class Simulation:
         if problem is not None:
             hint = "a smaller learning rate or tighter weight bounds may help"
             problem = StateError(f"{problem} (sample {index}); {hint}")
-        self.engine.channel.raise_together(problem)
+        self.engine.channel.raise_problems_of_neurons(problem)
 
     def set_eta(self, eta: float, projection: str | None = None) -> None:
         """Change the learning rate of one projection, or of all, from the next update on."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from reference import run_case
 from spike_networks import changes
 
-from pareprop.engines import spike_rules
+from pareprop.engines import spike_memory, spike_rules
 from pareprop.engines.spike_rules import LOOP, PREFIX, READOUT
 from pareprop.errors import InputError
 from pareprop.network.model import Model
@@ -18,15 +18,18 @@ PLAIN = {"type": "gradient_descent", "eta": 1e-3, "optimize_each_step": False}
 
 
 def check(case: dict, *splits: tuple[int, int]) -> tuple[dict, float]:
-    """Run a case with both kernels, in one sample and for each (steps of a sample, of a round); compare with the twin.
+    """Run a case in one sample and for each (steps of a sample, of a round); compare with the twin.
+
+    Windows are worked off by sums, also with the memory layout of large networks, and step by step.
 
     Returns what the twin found and the worst deviation of weights, relative to the largest.
     """
     with np.errstate(all="ignore"):
         expected = run_case(case)
     worst = 0.0
-    for stepwise in (False, True):
+    for few_cells, stepwise in ((spike_memory.FEW_CELLS, False), (0, False), (0, True)):
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(spike_memory, "FEW_CELLS", few_cells)
             if stepwise:
                 spike_networks.without_prefix_sums(patch)
             for n_steps, round_steps in ((0, 0), *splits):

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from threading import Barrier
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -313,6 +313,22 @@ def test_waiting_for_a_barrier_and_an_agreement_is_timed(monkeypatch: pytest.Mon
 
     for flags, barrier, both in on_threads(2, work)[0]:
         assert flags == 0b11 and 0 < barrier < both
+
+
+def test_ranks_with_neurons_tell_of_problems_without_waiting() -> None:
+    flags, told = (0b1, 0b0, 0b100), [Event() for _ in range(3)]
+
+    def work(comm: ThreadComm) -> list[int]:
+        channel, heard = Ranks(comm).open(Terms(2, 2, 2, 0, n_sharing=1)), []
+        for own, event in zip(flags, told, strict=True):
+            if comm.rank:
+                assert event.wait(20)  # rank 0 went on before this one came
+            heard.append(channel.meeting.hear(0b10 if comm.rank else own))
+            event.set()
+            channel.barrier()
+        return heard
+
+    assert on_threads(2, work)[0] == [list(flags)] * 2
 
 
 def test_a_second_message_is_rare(monkeypatch: pytest.MonkeyPatch) -> None:
