@@ -63,7 +63,7 @@ def _base_types(annotation: Any) -> frozenset[Any]:
 
 
 def _require_kind(value: Any, kinds: frozenset[Any]) -> None:
-    if kinds == {bool} and not isinstance(value, bool | np.bool_ | Text):
+    if kinds == {bool} and not isinstance(value, bool | np.bool_ | Text) and not (is_whole(value) and value in (0, 1)):
         raise ValueError("must be true or false")
     if kinds.isdisjoint((int, float)) or Any in kinds:
         return

@@ -199,7 +199,7 @@ CONNECTION_MISTAKES = {
     "source": ({"rule": "explicit", "source": [4], "target": [0]}, "source must hold whole numbers from 0 to 3"),
     "target": ({"rule": "explicit", "source": [0], "target": [-1]}, "target must hold whole numbers from 0 to 3"),
     "flag of text": ({"plastic": "no"}, "plastic = 'no': must be true or false"),
-    "flag of a number": ({"allow_autapses": 0}, "allow_autapses = 0: must be true or false"),
+    "flag of a number": ({"allow_autapses": 2}, "allow_autapses = 2: must be true or false"),
     "negative inhibition": ({"inhibition": -1.0}, "inhibition = -1.0"),
     "weight of no number": ({"weight": True}, "weight of rule 'all_to_all' must be a number"),
     "weight of many digits": ({"weight": 10**400}, "weight"),
@@ -240,10 +240,13 @@ def test_numbers_of_numpy_are_numbers() -> None:
     """Small types would overflow in what is counted from them; the loss took float64 alone."""
     model = Model(seed=np.int8(1), dt_ms=np.float16(0.5))
     cells = model.neurons("rec", np.int8(100), tau_m=np.array(20.0))
-    model.connect(cells, cells, "fixed_indegree", indegree=np.int8(3), weight=np.float32(0.5), delay=np.uint8(2))
-    assert (
-        type(model.dt_ms) is float and type(cells.size) is int and len(LocalNetwork(model, 0, 1).incoming.weight) == 300
-    )
+    model.connect(
+        cells, cells, "fixed_indegree", indegree=np.int8(3), weight=np.float32(0.5), delay=np.uint8(2),
+        allow_autapses=0, allow_multapses=np.bool_(True), plastic=1,
+    )  # fmt: skip
+    assert type(model.dt_ms) is float and type(cells.size) is int
+    assert len(LocalNetwork(model, 0, 1).incoming.weight) == 300
+    assert (model.projections[0].allow_autapses, model.projections[0].plastic) == (False, True)
     assert Reward(gamma=np.float32(0.5)).gamma == 0.5
 
 
