@@ -28,7 +28,8 @@ def require_bytes(n_bytes: int, what: str) -> None:
     """Raise `InputError` if `what` needs more than the memory of this machine."""
     limit = available()
     if limit and n_bytes > limit:
-        raise InputError(f"{what} takes {n_bytes / 2**30:.4g} GiB of memory, this machine has {limit / 2**30:.4g} GiB")
+        needed = min(n_bytes, 2**1000) / 2**30  # as a float can
+        raise InputError(f"{what} takes {needed:.4g} GiB of memory, this machine has {limit / 2**30:.4g} GiB")
 
 
 def peak_rss_bytes() -> int:

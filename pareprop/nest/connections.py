@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import quote
+from ..sonata.edges import MAX_DELAY
 from .catalogue import COMMON, SynapseModel
 from .errors import NESTErrors, refuse
 from .random import Generators, Parameter
@@ -105,8 +107,8 @@ def bundle(
 def _number(key: str, value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"'{key}' must be a number, an array or a nest.random parameter, not {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"'{key}' must be a number, an array or a nest.random parameter, not {quote(value)}") from None
 
 
 def _shape(key: str, value: Any, made: Any, rule: str) -> np.ndarray:
@@ -126,11 +128,14 @@ def _shape(key: str, value: Any, made: Any, rule: str) -> np.ndarray:
 
 
 def _steps(delay: Any, dt: float) -> Any:
-    steps = np.rint(np.asarray(delay) / dt).astype(np.int64)
-    if np.size(steps) and steps.min() < 1:
+    times = np.asarray(delay, float)
+    wrong = times[~((np.rint(times / dt) >= 1) & (times / dt <= MAX_DELAY))]
+    if wrong.size:
         raise NESTErrors.BadDelay(
-            f"Delay value {np.min(delay)} is invalid: Delay must be greater than or equal to resolution, {dt}"
+            f"Delay value {wrong.flat[0]} is invalid: Delay must be greater than or equal to resolution, {dt}, and at "
+            f"most {MAX_DELAY} steps"
         )
+    steps = np.rint(times / dt).astype(np.int64)
     return int(steps.flat[0]) if steps.size and steps.min() == steps.max() else steps
 
 

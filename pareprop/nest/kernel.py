@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, quote
 from ..machine import require_bytes
+from ..network.parameters import FLOAT_MAX, is_number
 from ..parallel import launcher
 from ..parallel.exchange import Exchange
 from ..timers import Timers
@@ -126,7 +127,7 @@ class Kernel:
         if self.simulated:
             raise refuse("nodes created after the first step", "create them before, with start and stop")
         try:
-            require_bytes(NODE_BYTES * int(n), f"n = {n}: a network of so many nodes")
+            require_bytes(NODE_BYTES * int(n), f"n = {quote(n)}: a network of so many nodes")
         except InputError as problem:
             raise NESTErrors.BadParameterValue(str(problem)) from None
         made = self.collection(self.nodes.create(model, int(n)))
@@ -301,6 +302,8 @@ class Kernel:
 
     def steps(self, ms: float) -> int:
         """Whole steps of a time."""
+        if not is_number(ms) or not abs(ms) <= FLOAT_MAX:
+            raise NESTErrors.BadParameter(f"The simulation time must be a finite number, it is {quote(ms)}")
         n = float(ms) / self.resolution
         if ms < 0:
             raise NESTErrors.BadParameter(f"The simulation time cannot be negative, it is {ms}")

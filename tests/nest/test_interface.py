@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import nullcontext
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -297,6 +298,29 @@ def test_kernel_parameters_without_bounds_are_refused(key: str, value: float) ->
     nest.ResetKernel()
     with pytest.raises((NESTErrors.BadProperty, NESTErrors.TypeMismatch)):
         nest.set(**{key: value})
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda nodes: nest.Simulate(float("inf")), "simulation time must be a finite number, it is inf"),
+        (lambda nodes: nest.Simulate(10**400), "simulation time must be a finite number"),
+        (lambda nodes: nest.Simulate(True), "simulation time must be a finite number, it is True"),
+        *(
+            (lambda nodes, delay=delay: nest.Connect(nodes, nodes, "one_to_one", {"delay": delay}),
+             "Delay must be greater than or equal to resolution, 0.1, and at most 32768 steps")
+            for delay in (0.0, float("nan"), float("inf"), 1e300, 3277.0, [1.0, -1.0], [1.0, float("nan")])
+        ),
+        (lambda nodes: nest.Connect(nodes, nodes, "one_to_one", {"weight": 10**400}), "'weight' must be a number"),
+        (lambda nodes: nest.Create("parrot_neuron", 10**400), "of memory"),
+    ],
+)  # fmt: skip
+def test_numbers_beyond_all_bounds_are_refused(call: Callable, told: str) -> None:
+    nest.ResetKernel()
+    with pytest.raises((nest.NESTError, TypeError), match=told) as caught:
+        call(nest.Create("parrot_neuron", 2))
+    assert len(str(caught.value)) < 300
 
 
 def test_an_empty_network_is_refused_by_name() -> None:
