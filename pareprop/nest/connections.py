@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import quote
-from ..sonata.edges import MAX_DELAY
+from ..network.rule_base import MAX_DELAY
 from .catalogue import COMMON, SynapseModel
 from .errors import NESTErrors, refuse
 from .random import Generators, Parameter
