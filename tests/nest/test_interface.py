@@ -1,8 +1,8 @@
 """What scripts may call, and what is refused: no NEST needed."""
 
 import sys
-from contextlib import nullcontext
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
