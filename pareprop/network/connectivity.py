@@ -213,7 +213,10 @@ def delay_in_steps(here: str, delay: Any, delay_ms: Any, dt_ms: float, source: A
         return 1 if delay is None else delay
     if delay is not None:
         raise InputError(f"{here}: delay = {quote(delay)} and delay_ms = {quote(delay_ms)}: give one of them")
-    times = parameters.array_of(delay_ms, f"{here}: delay_ms").astype(float)
+    try:
+        times = parameters.array_of(delay_ms, "").astype(float)
+    except InputError:
+        raise InputError(f"{here}: delay_ms = {quote(delay_ms)} must be one time in ms, or several") from None
     steps = edges.steps(times.ravel(), dt_ms, False, lambda _: f"{here}: delay_ms", "").reshape(times.shape)
     if source is not None:
         if times.ndim and times.shape != np.shape(source):

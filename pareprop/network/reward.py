@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import elementary
-from ..errors import InputError, quote
+from ..errors import InputError, shorten
 from .losses import Evaluation, Loss, log_softmax
 from .parameters import is_number
 
@@ -95,7 +95,7 @@ class Reward(Loss):
             value = getattr(self, name)
             if not (is_number(value) and 0 <= value <= highest and value < np.inf):
                 bound = f"lie in [0, {highest:g}]" if highest < np.inf else "be finite and at least 0"
-                raise InputError(f"loss 'reward': {name} = {quote(value)} must {bound}")
+                raise InputError(f"loss 'reward': {name} = {shorten(str(value))} must {bound}")
 
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Refuse: there are no targets."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import InputError, quote
+from ..errors import InputError, shorten
 from ..sonata.edges import MAX_DELAY, Piece
 from . import parameters
 
@@ -113,6 +113,6 @@ def _delay_range(here: str, delay: Any) -> tuple[int, int]:
     ends = tuple(delay) if several else (delay, delay)
     if len(ends) != 2 or not all(map(has_whole_value, ends)) or not 1 <= ends[0] <= ends[1] <= MAX_DELAY:
         raise InputError(
-            f"{here}: delay = {quote(delay)} must be whole steps of at least 1, lowest first, up to {MAX_DELAY}"
+            f"{here}: delay = {shorten(str(delay))} must be whole steps of at least 1, lowest first, up to {MAX_DELAY}"
         )
     return int(ends[0]), int(ends[1])
