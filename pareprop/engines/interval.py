@@ -131,7 +131,7 @@ class Interval(Engine):
         """
         if self.gradient.is_pending:  # each sample steps on its own
             self.optimize()
-            self.channel.unread = False
+            self.channel.unread = False  # that read the logs of the sample before
         if reset:
             for name in CHAINED:
                 self.neurons[name][:] = 0.0
