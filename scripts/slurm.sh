@@ -54,6 +54,7 @@ AuthType=auth/munge
 AuthInfo=socket=$PWD/munge.socket
 StateSaveLocation=$PWD/state
 SlurmdSpoolDir=$PWD/spool-%n
+TmpFS=$PWD/tmp-%n
 SlurmctldPidFile=$PWD/slurmctld.pid
 SlurmdPidFile=$PWD/slurmd-%n.pid
 SlurmctldLogFile=$PWD/slurmctld.log
@@ -94,7 +95,7 @@ start() {
         --log-file="$PWD/munged.log" --seed-file="$PWD/munged.seed"
     /usr/sbin/slurmctld -f "$SLURM_CONF"
     sed -n 's/^NodeName=\([^ ]*\) .*/\1/p' slurm.conf | while read -r node; do
-        mkdir -p "spool-$node"
+        mkdir -p "spool-$node" "tmp-$node" # nodes, also of another private SLURM, must not share the files of PMIx
         /usr/sbin/slurmd -f "$SLURM_CONF" -N "$node"
     done
     for _ in {1..100}; do
