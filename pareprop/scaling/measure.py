@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +19,19 @@ import numpy as np
 from ..engines.interval import IntervalSettings
 from ..engines.spike import SpikeSettings
 from ..errors import InputError
-from ..machine import peak_rss_bytes
+from ..machine import available, peak_rss_bytes
 from ..runs import benchmark
 from . import dryrun, launchers, work
 from .units import Interconnect, Measured, Units, fit
 
-RATE_HZ = 30.0
 EXCHANGES = 2000
+LARGEST = 2**30  # bytes that the largest probe takes, about
 PING = """
 import sys, time
 import numpy as np
 from pareprop import exchange
 from pareprop.parallel.channel import Terms
+from pareprop.runs import benchmark
 ranks, n = exchange(), int(sys.argv[1])
 comm, rounds = ranks.comm, ranks.open(Terms(ranks.size, n, n, 1)).meeting.rounds
 for words in (64, 65536):
@@ -46,25 +51,35 @@ for _ in range(7):
     laps.append((time.perf_counter() - start) / n)
 if comm.rank == 0:
     print(float(np.median(laps)))
+task = benchmark.BenchTask(100, n, 1)
+waits = []
+for _ in range(3):
+    figures = benchmark.run(benchmark.model(5000, 100, 100), task, 1, True, ranks, 1)
+    wait = np.mean([share["phases"]["wait"] for share in figures["shares"]])
+    waits.append(wait / (figures["train_seconds"] - wait))
+if comm.rank == 0:
+    print(float(np.median(waits)))
 """
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Sizes of a benchmark network, of which one of `ranks` ranks is run to measure unit costs."""
+    """Sizes of a benchmark network, of which one of `ranks` ranks is run to measure unit costs, and its firing rate."""
 
     neurons: int
     indegree: int
     ranks: int
     steps: int = 500
     delay: int = 1
+    rate_hz: float = 30.0
 
 
 # Long and short rows, few and many neurons on a rank, tables in the cache and far beyond it.
 PROBES = (
-    Probe(1000, 100, 2), Probe(4000, 800, 2, 250), Probe(8000, 100, 4, 1000, 5), Probe(20_000, 500, 2),
-    Probe(20_000, 1000, 16, 250), Probe(20_000, 2000, 2, 250), Probe(20_000, 500, 2, 250, 5), Probe(40_000, 50, 2),
-    Probe(40_000, 200, 64, 1000),
+    Probe(1000, 100, 2), Probe(2000, 200, 2, 500, 5), Probe(4000, 100, 2, rate_hz=90.0), Probe(4000, 800, 2, 250),
+    Probe(8000, 100, 4, 1000, 5), Probe(20_000, 500, 2), Probe(20_000, 1000, 16, 250), Probe(20_000, 2000, 2, 250),
+    Probe(20_000, 500, 2, 250, 5), Probe(40_000, 50, 2), Probe(40_000, 200, 64, 1000),
+    Probe(80_000, 20, 2, 250),
 )  # fmt: skip
 
 
@@ -72,7 +87,10 @@ def measure(
     variant: str, probes: tuple[Probe, ...] = PROBES, repeats: int = 3, network: Interconnect | None = None,
     progress: Callable[[str], None] = lambda line: None, base_bytes: float | None = None,
 ) -> Units:  # fmt: skip
-    """Run all probes and fit unit costs to the fastest repetition of each phase.
+    """Run all probes, alone and as one copy per core at once, and fit unit costs to the fastest seconds of each phase.
+
+    All probes take turns, so that a machine that is slow for a while, as with
+    other users, is so in one repetition of each.
 
     Parameters
     ----------
@@ -91,29 +109,52 @@ def measure(
         Memory of a process before it builds a network; by default the peak of this process so far.
     """
     base = peak_rss_bytes() if base_bytes is None else base_bytes
-    runs = []
-    for probe in probes:
-        start = time.perf_counter()
-        runs.append(run(variant, probe, repeats))
-        progress(f"{variant}: {probe}: {time.perf_counter() - start:.1f} s")
-    return fit(runs, network or exchange_costs(), base)
+    cores = count_copies()
+    alone: dict[Probe, list[Measured]] = {probe: [] for probe in probes}
+    crowded: dict[Probe, list[list[Measured]]] = {probe: [] for probe in probes}
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
+        for repeat, probe in itertools.product(range(repeats), probes):
+            start = time.perf_counter()
+            alone[probe].append(run(variant, probe))
+            if cores > 1:
+                crowded[probe].append(list(pool.map(run, [variant] * cores, [probe] * cores)))
+            progress(f"{variant}, {repeat + 1} of {repeats}: {probe}: {time.perf_counter() - start:.1f} s")
+    copies = [[_fastest(runs) for runs in zip(*crowded[probe], strict=True)] for probe in probes]
+    return fit(
+        [_fastest(alone[probe]) for probe in probes], network or exchange_costs(), base,
+        [_mean(runs) for runs in copies if runs], cores,
+    )  # fmt: skip
 
 
-def run(variant: str, probe: Probe, repeats: int) -> Measured:
-    """Run one probe; return its counts and the fastest seconds of each phase."""
+def count_copies() -> int:
+    """Return on how many cores probes run at once: all that this process may use, or as many as memory allows."""
+    return max(1, min(len(os.sched_getaffinity(0)), available() // (2 * LARGEST)))
+
+
+def _fastest(runs: Sequence[Measured]) -> Measured:
+    """Return a run with the fastest seconds of each phase."""
+    return replace(runs[0], phases={name: min(run.phases[name] for run in runs) for name in runs[0].phases})
+
+
+def _mean(copies: Sequence[Measured]) -> Measured:
+    """Return a run with the mean seconds of each phase."""
+    phases = {name: float(np.mean([copy.phases[name] for copy in copies])) for name in copies[0].phases}
+    return replace(copies[0], phases=phases)
+
+
+def run(variant: str, probe: Probe) -> Measured:
+    """Run one probe; return its counts and the seconds of each phase."""
     model = benchmark.model(probe.neurons, probe.indegree, 100, delay=probe.delay, variant=variant)
     task = benchmark.BenchTask(100, probe.steps, 1)
     settings = (SpikeSettings if variant == "spike" else IntervalSettings)(task.learning_window)
-    options = {"rate_hz": RATE_HZ, "drive": True, "settings": settings}
     rank = probe.ranks - 1  # owns the readout
-    shares = [dryrun.run(model, task, probe.ranks, rank, **options).share for _ in range(repeats)]
-    phases = {name: min(share.phases[name] for share in shares) for name in shares[0].phases}
-    firing = work.Firing.at(benchmark.INPUT_PROBABILITY, RATE_HZ, probe.steps, model.dt_ms)
-    return Measured(work.of_rank(model, probe.steps, firing, probe.ranks, rank), phases, dict(shares[0].memory))
+    share = dryrun.run(model, task, probe.ranks, rank, rate_hz=probe.rate_hz, drive=True, settings=settings).share
+    firing = work.Firing.at(benchmark.INPUT_PROBABILITY, probe.rate_hz, probe.steps, model.dt_ms)
+    return Measured(work.of_rank(model, probe.steps, firing, probe.ranks, rank), dict(share.phases), dict(share.memory))
 
 
 def exchange_costs(n_ranks: int = 2) -> Interconnect:
-    """Measure an Allgather and a round in shared memory on ranks of this machine; defaults without an mpirun."""
+    """Measure an Allgather, a round in shared memory, and waiting between ranks here; defaults without mpirun."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "ping.py")
         script.write_text(PING)
@@ -125,7 +166,7 @@ def exchange_costs(n_ranks: int = 2) -> Interconnect:
             )  # fmt: skip
         except (subprocess.SubprocessError, InputError):
             return Interconnect()
-    short, long, in_node = map(float, done.stdout.split())
+    short, long, in_node, skew = map(float, done.stdout.split())
     stages, usual = float(np.ceil(np.log2(n_ranks))), Interconnect()
     round_s = max(in_node - usual.line_s * (n_ranks - 2), usual.line_s)
-    return Interconnect(short / stages, 4 * 65536 * (n_ranks - 1) / max(long - short, 1e-9), round_s=round_s)
+    return Interconnect(short / stages, 4 * 65536 * (n_ranks - 1) / max(long - short, 1e-9), round_s=round_s, skew=skew)

@@ -22,13 +22,17 @@ from .work import WORDS_OF_SUM, Work
 HEAD = 3  # words of a message between nodes beside ids: their number, and that of each step
 
 SAMPLE_PHASES = {  # the counts that a phase grows with
-    "deliver": ("events", "cold_events", "lagged_events", "visits", "steps", "readout_events"),
-    "update": ("neuron_steps", "rounds", "readout_events"),
-    "sweep": ("neuron_steps", "signal_steps", "steps"),
+    "deliver": ("events", "cold_events", "lagged_events", "visits", "lagged_visits", "neuron_steps", "readout_events"),
+    "update": ("neuron_steps", "cold_neuron_steps", "lagged_neuron_steps", "rounds", "readout_events"),
+    "sweep": ("neuron_steps", "cold_neuron_steps", "lagged_neuron_steps", "signal_steps", "steps"),
     "credit": ("events", "cold_events", "visits", "readout_events"),
     "optimize": ("synapses", "readout_synapses"),
 }
 PHASES = SAMPLE_PHASES | {"build": ("synapses", "rows", "neurons")}
+LATER = {  # which files of earlier versions lack
+    ("deliver", "lagged_visits"), ("deliver", "neuron_steps"), ("update", "cold_neuron_steps"),
+    ("update", "lagged_neuron_steps"), ("sweep", "cold_neuron_steps"), ("sweep", "lagged_neuron_steps"),
+}  # fmt: skip
 MEMORY = {
     "incoming": ("synapses", "rows"),
     "outgoing": ("readout_synapses", "rows"),
@@ -70,6 +74,8 @@ class Interconnect:
         Seconds to add one sum for a readout and step, of another rank of the node or of another node.
     message_s : float
         Seconds for each message beyond the first that a node receives in a round, where it listens to some nodes only.
+    skew : float
+        Seconds that each of two ranks waits for the other per second of work, as steps of equal work take unequal time.
     """
 
     latency_s: float = 2e-6
@@ -79,6 +85,7 @@ class Interconnect:
     line_s: float = 5e-8
     sum_s: float = 2e-9
     message_s: float = 2e-7
+    skew: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -95,17 +102,30 @@ class Units:
         Costs of the exchange.
     base_bytes : float
         Memory of a process that has loaded the package and built nothing.
+    crowded : dict[str, dict[str, float]]
+        As `seconds`, while `cores` cores do the same work and share caches and
+        memory; without it, cores are taken to have no influence on each other.
+    cores : int
+        Number of these cores.
     """
 
     seconds: dict[str, dict[str, float]]
     nbytes: dict[str, dict[str, float]]
     network: Interconnect = field(default_factory=Interconnect)
     base_bytes: float = 0.0
+    crowded: dict[str, dict[str, float]] = field(default_factory=dict)
+    cores: int = 1
+
+    def _seconds(self, phase: str, work: Work) -> float:
+        """Return seconds of a phase: between those of one busy core and of all, by how many ranks the node has."""
+        alone = _sum(self.seconds[phase], work)
+        crowded = _sum(self.crowded.get(phase, self.seconds[phase]), work)
+        return alone + min((work.node_ranks - 1.0) / max(self.cores - 1, 1), 1.0) * (crowded - alone)
 
     def phase_seconds(self, work: Work, samples: int = 1) -> dict[str, float]:
         """Return seconds by phase for `samples` samples (build: once)."""
         times = {name: 1 if name == "build" else samples for name in self.seconds}
-        seconds = {name: _sum(costs, work) * times[name] for name, costs in self.seconds.items()}
+        seconds = {name: self._seconds(name, work) * times[name] for name in self.seconds}
         exchange = {"communicate": self.exchange_seconds(work), "wait": self.wait_seconds(work)}
         return seconds | {name: samples * value for name, value in exchange.items()}
 
@@ -142,12 +162,17 @@ class Units:
         """Return seconds of a sample that a rank waits for the slowest one in each round.
 
         The arrivals of a round at a rank are many rare events, so that their variance is their mean; the largest of n
-        normal numbers is about sqrt(2 log n) standard deviations above their mean.
+        normal numbers is about sqrt(2 log n) standard deviations above their mean. What steps of equal work differ by
+        is measured with two ranks (`Interconnect.skew`), and grows in the same way.
         """
-        costs = self.seconds["deliver"]
+        if work.ranks == 1:
+            return 0.0
+        costs = (self.crowded or self.seconds)["deliver"]
         arrivals = work.events / work.rounds
         each = costs["events"] + costs["cold_events"] * work.cold_events / max(work.events, 1.0)
-        return float(work.rounds * each * np.sqrt(2.0 * np.log(work.ranks) * arrivals))
+        unequal = work.rounds * each * np.sqrt(2.0 * np.log(work.ranks) * arrivals)
+        busy = sum(self._seconds(name, work) for name in ("deliver", "update"))
+        return float(unequal + self.network.skew * np.sqrt(np.log2(work.ranks)) * busy)
 
     def memory(self, work: Work) -> dict[str, float]:
         """Return bytes by kind; `buffers` are those of a leader alone, the spikes of other nodes included."""
@@ -190,9 +215,11 @@ def read(path: Path) -> dict[str, Units]:
 
 def _check(values: dict[str, Any]) -> Units:
     """Return the unit costs of a variant; raise ValueError, TypeError or KeyError unless `write` wrote them."""
-    costs = [*values["seconds"].items(), *values["nbytes"].items()]
+    tables = [values["seconds"], *([values["crowded"]] if values.get("crowded") else [])]
+    costs = [item for table in (*tables, values["nbytes"]) for item in table.items()]
     numbers = [(f"{name}.{count}", cost) for name, counts in costs for count, cost in counts.items()]
     numbers += [*values["network"].items(), ("base_bytes", values.get("base_bytes", 0.0))]
+    numbers += [("cores", values.get("cores", 1))]
     for name, number in numbers:
         if type(number) not in (int, float) or not 0 <= number < np.inf:
             raise ValueError(f"{quote(name)} = {quote(number)} must be a finite number of at least 0")
@@ -201,10 +228,10 @@ def _check(values: dict[str, Any]) -> Units:
     known = {name for counts in (*PHASES.values(), *MEMORY.values()) for name in counts}
     if unknown := [name for _, counts in costs for name in counts if name not in known]:
         raise ValueError(f"{quote(unknown[0])} is no count")
-    if missing := [name for name in PHASES if name not in values["seconds"]]:
+    if missing := [name for table in tables for name in PHASES if name not in table]:
         raise ValueError(f"seconds of {missing[0]} are missing")
-    lacking = [f"{name}.{count}" for name, counts in PHASES.items() for count in counts
-               if count not in values["seconds"][name]]  # fmt: skip
+    lacking = [f"{name}.{count}" for table in tables for name, counts in PHASES.items() for count in counts
+               if count not in table[name] and (name, count) not in LATER]  # fmt: skip
     if lacking:
         raise ValueError(f"seconds of {lacking[0]} are missing")
     return Units(**{**values, "network": Interconnect(**values["network"])})
@@ -215,17 +242,36 @@ def write(path: Path, units: dict[str, Units]) -> None:
     path.write_text(json.dumps({variant: asdict(item) for variant, item in units.items()}, indent=1) + "\n")
 
 
-def fit(runs: Sequence[Measured], network: Interconnect, base_bytes: float) -> Units:
-    """Fit unit costs to measured runs, by relative errors, so that small and large runs count alike."""
-    seconds = {
-        phase: _fit(counts, [run.work for run in runs], [run.phases.get(phase, 0.0) for run in runs])
-        for phase, counts in PHASES.items()
-    }
+def fit(
+    runs: Sequence[Measured], network: Interconnect, base_bytes: float, crowded: Sequence[Measured] = (), cores: int = 1
+) -> Units:
+    """Fit unit costs to measured runs, by relative errors, so that small and large runs count alike.
+
+    Parameters
+    ----------
+    runs : sequence of Measured
+        With one busy core.
+    network : Interconnect
+        Costs of the exchange.
+    base_bytes : float
+        Memory of a process that has loaded the package and built nothing.
+    crowded : sequence of Measured
+        While `cores` cores do the same.
+    cores : int
+        Number of cores that were busy then.
+    """
     nbytes = {
         kind: _fit(counts, [run.work for run in runs], [run.memory.get(kind, 0.0) for run in runs])
         for kind, counts in MEMORY.items()
     }
-    return Units(seconds, nbytes, network, base_bytes)
+    return Units(_fit_phases(runs), nbytes, network, base_bytes, _fit_phases(crowded) if crowded else {}, cores)
+
+
+def _fit_phases(runs: Sequence[Measured]) -> dict[str, dict[str, float]]:
+    return {
+        phase: _fit(counts, [run.work for run in runs], [run.phases.get(phase, 0.0) for run in runs])
+        for phase, counts in PHASES.items()
+    }
 
 
 def _fit(counts: Sequence[str], works: Sequence[Work], values: Sequence[float]) -> dict[str, float]:

@@ -19,6 +19,8 @@ from ..parallel.partition import block, overlap
 from ..simulation.loop import ENGINES
 
 CACHE = 16 * 2**20  # bytes of a table, about, that stay in a core's caches until they are needed again
+NEAR = 2**20  # bytes of neurons, about, that stay in a core's second cache from step to step
+BYTES_PER_NEURON = 136  # state and parameters that a step reads or writes, in double precision
 WORDS_OF_SUM = 4  # of an exact sum in a message
 BYTES_PER_SYNAPSE = {"interval": 12, "spike": 28}  # bytes that an event touches, in double precision
 
@@ -55,8 +57,8 @@ class Work:
     lag_rows : float
         Neurons times the steps, beyond one, by which learning signals lag behind (spike variant); their histories are
         longer by as many steps.
-    lagged_events : float
-        Events if learning signals lag, for which synapses are then visited twice; else 0.
+    lagged_events, lagged_visits : float
+        Events and visits if learning signals lag, for which synapses are then visited twice; else 0.
     cold_events : float
         Events whose synapses come from memory because the table is larger than the cache.
     synapses : float
@@ -79,6 +81,10 @@ class Work:
         Steps of a sample.
     neuron_steps : float
         Steps times neurons.
+    cold_neuron_steps : float
+        Those whose neurons do not stay in the second cache.
+    lagged_neuron_steps : float
+        All neuron steps if learning signals lag, for which neurons then keep more sums; else 0.
     signal_steps : float
         Steps times synapses of the feedback.
     spikes : float
@@ -111,6 +117,8 @@ class Work:
     readout_events: float
     steps: float
     neuron_steps: float
+    cold_neuron_steps: float
+    lagged_neuron_steps: float
     signal_steps: float
     spikes: float
     input_spikes: float
@@ -118,6 +126,7 @@ class Work:
     words: float
     lag_rows: float
     lagged_events: float
+    lagged_visits: float
     cold_events: float
     heard: float
     nodes: int
@@ -150,17 +159,20 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
     own = last - first
     longest = round_steps(model, n_steps) if n_sharing == ranks else n_steps
     rounds = math.ceil(n_steps / longest)
-    lag, events = lags(model).m - 1 if model.variant == "spike" else 0, parts["neurons"][2]
+    lag = lags(model).m - 1 if model.variant == "spike" else 0
+    events, visits = parts["neurons"][2:]
     table_bytes = parts["neurons"][0] * BYTES_PER_SYNAPSE[model.variant]
     return Work(
         ranks=ranks, neurons=own, readouts=n_readouts, synapses=parts["neurons"][0],
         readout_synapses=parts["readouts"][0], feedback_synapses=parts["feedback"][0],
-        rows=sum(part[1] for part in parts.values()), events=events, visits=parts["neurons"][3],
+        rows=sum(part[1] for part in parts.values()), events=events, visits=visits,
         readout_events=parts["readouts"][2], steps=n_steps, neuron_steps=own * n_steps,
+        cold_neuron_steps=n_steps * max(0.0, own - NEAR / BYTES_PER_NEURON),
+        lagged_neuron_steps=own * n_steps * (lag > 0),
         signal_steps=parts["feedback"][0] * n_steps, spikes=n * firing.neurons,
         input_spikes=model.size("input") * firing.inputs, rounds=rounds,
         words=2 + (n_steps * (1 + WORDS_OF_SUM * n_readouts) + own * ranks / nodes * firing.neurons) / rounds,
-        lag_rows=own * lag, lagged_events=events * (lag > 0),
+        lag_rows=own * lag, lagged_events=events * (lag > 0), lagged_visits=visits * (lag > 0),
         cold_events=events * max(0.0, 1.0 - CACHE / max(table_bytes, 1.0)),
         heard=sum(heard.values()), nodes=nodes, targeted=targeted, numbered=sum(heard.values()) < n,
         node_spikes=n * firing.neurons * (share if targeted else 1.0),

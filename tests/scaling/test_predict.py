@@ -1,6 +1,7 @@
 """Counts of work, unit costs and the predictions made of them."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -82,6 +83,50 @@ def test_fit_finds_the_unit_costs():
     assert found.memory(other) == pytest.approx(FLAT.memory(other), rel=1e-6)
 
 
+def test_a_busy_node_is_slower():
+    """Costs of 3 ns with all of five cores busy, 1 ns with one: two ranks 1.5 ns, five and more 3 ns."""
+    works = [work.of_rank(benchmark.model(n, k, 20), 50, FIRING, 2, 1) for n, k in ((100, 10), (2000, 80), (700, 300))]
+    alone = [units.Measured(item, FLAT.phase_seconds(item), FLAT.memory(item)) for item in works]
+    slow = [dataclasses.replace(run, phases={k: 3 * v for k, v in run.phases.items()}) for run in alone]
+    found = units.fit(alone, FLAT.network, FLAT.base_bytes, slow, 5)
+    for ranks, factor in ((1, 1.0), (2, 1.5), (3, 2.0), (5, 3.0), (8, 3.0)):
+        item = work.of_rank(benchmark.model(2000, 80, 20), 50, FIRING, ranks, 0)
+        predicted, plain = found.phase_seconds(item), FLAT.phase_seconds(item)
+        assert predicted["deliver"] + predicted["credit"] == pytest.approx(
+            factor * (plain["deliver"] + plain["credit"]), rel=1e-6
+        )
+    spread = work.of_rank(benchmark.model(2000, 80, 20), 50, FIRING, 8, 0, nodes=8)  # a rank alone on each node
+    assert found.phase_seconds(spread)["update"] == pytest.approx(FLAT.phase_seconds(spread)["update"], rel=1e-6)
+
+
+def test_equal_work_takes_unequal_time():
+    """Two ranks wait 10 % of their work, 16 ranks twice as long."""
+    unequal = dataclasses.replace(FLAT, network=dataclasses.replace(FLAT.network, skew=0.1))
+    for ranks, share in ((1, 0.0), (2, 0.1), (16, 0.2)):
+        item = work.of_rank(benchmark.model(2000, 80, 20), 50, FIRING, ranks, 0)
+        steps = FLAT.phase_seconds(item)
+        more = unequal.wait_seconds(item) - FLAT.wait_seconds(item)
+        assert more == pytest.approx(share * (steps["deliver"] + steps["update"]))
+
+
+def test_unit_costs_of_an_earlier_version(tmp_path):
+    """Costs with one busy core alone, without those that came later."""
+    old = dataclasses.asdict(FLAT)
+    for name in ("crowded", "cores"):
+        del old[name]
+    del old["network"]["skew"]
+    for phase, count in units.LATER:
+        del old["seconds"][phase][count]
+    (tmp_path / "units.json").write_text(json.dumps({"interval": old}))
+    found = units.read(tmp_path / "units.json")["interval"]
+    item = work.of_rank(benchmark.model(2000, 80, 20), 50, FIRING, 2, 0)
+    assert found.phase_seconds(item)["credit"] == FLAT.phase_seconds(item)["credit"]
+    old["crowded"] = {"deliver": {"events": 1e-9}}
+    (tmp_path / "units.json").write_text(json.dumps({"interval": old}))
+    with pytest.raises(InputError, match="missing"):
+        units.read(tmp_path / "units.json")
+
+
 def test_least_squares_is_that_of_lawson_and_hanson():
     random = np.random.default_rng(1)
     for _ in range(20):
@@ -94,10 +139,10 @@ def test_memory_as_predicted(variant, tmp_path, capsys):
     """Fitted to five small shares, the memory of others of other sizes within 5 %."""
     probes = [measure.Probe(300, 30, 2, 40), measure.Probe(1000, 20, 4, 80), measure.Probe(600, 150, 3, 20),
               measure.Probe(3000, 10, 16, 120), measure.Probe(500, 20, 3, 60, 5)]  # fmt: skip
-    fitted = units.fit([measure.run(variant, probe, 1) for probe in probes], units.Interconnect(), 0.0)
+    fitted = units.fit([measure.run(variant, probe) for probe in probes], units.Interconnect(), 0.0)
     for sizes in ((2000, 100, 2, 100), (1500, 60, 8, 200), (1500, 60, 8, 200, 5)):
         probe = measure.Probe(*sizes)
-        found = measure.run(variant, probe, 1)
+        found = measure.run(variant, probe)
         predicted = fitted.memory(found.work)
         assert sum(predicted.values()) == pytest.approx(sum(found.memory.values()), rel=0.05)
 
@@ -106,7 +151,7 @@ def test_memory_as_predicted(variant, tmp_path, capsys):
 def test_probes_can_be_run(probe):
     """A hundredth of each: a probe that is no share of a larger run is refused."""
     small = dataclasses.replace(probe, neurons=probe.neurons // 10, indegree=probe.indegree // 10, steps=20)
-    assert measure.run("interval", small, 1).phases["deliver"] > 0
+    assert measure.run("interval", small).phases["deliver"] > 0
 
 
 @pytest.mark.mpi
@@ -118,7 +163,7 @@ def test_ranks_measure_the_exchange(monkeypatch):
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     measured = measure.exchange_costs()
-    assert measured != units.Interconnect() and measured.latency_s > 0
+    assert measured != units.Interconnect() and measured.latency_s > 0 and measured.skew > 0
     assert 1e-8 < measured.round_s < 1e-2 and measured.round_s != units.Interconnect().round_s
 
 
