@@ -3,10 +3,11 @@
 Parts: `training` (sine waves on one and two ranks, also beside a busy process, and on four in two nodes of two),
 `speed` (two ranks over one by network size), `machine` (two copies of the runs on one rank at once over one alone:
 what the machine leaves to two ranks), `crowded` (four ranks over two), `rounds` (a round with nothing to say),
-`kills` (a rank is killed at a random moment) and `events` (cost of an event by network size); by default all but
-`events`, which needs 10 GB: about ten minutes on two cores. Medians of runs that take turns; `--before` names the
-Python of another installation, such as an earlier version, to take turns with. Figures are worth something on an idle
-machine with two cores at least. The last table has all figures beside what is aimed at.
+`kills` (a rank is killed at a random moment), `predictions` (`pareprop predict` beside runs) and `events` (cost of an
+event by network size); by default all but `events`, which needs 10 GB: about fifteen minutes on two cores. Medians of
+runs that take turns; `--before` names the Python of another installation, such as an earlier version, to take turns
+with. Figures are worth something on an idle machine with two cores at least. The last table has all figures beside what
+is aimed at.
 
 One file, because that table is made of the figures of all parts.
 """
@@ -14,6 +15,7 @@ One file, because that table is made of the figures of all parts.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -35,7 +37,8 @@ EVENTS = (10_000, 20_000, 50_000, 100_000, 200_000)
 VARIANTS = ("interval", "spike")
 SPEED = {1_000: 1.4, 2_000: 1.7, 5_000: 1.85, 20_000: 1.85}  # times that two ranks shall be as fast as one
 CROWDED = (1_000, 5_000)
-LIMIT = 120  # seconds that a run may take
+PREDICTED = (1_000, 2_000, 5_000, 20_000)
+LIMIT = 600  # seconds that a run may take
 
 
 @dataclass
@@ -216,6 +219,36 @@ def events(installs: dict[str, Install], folder: Path) -> None:
                 print(f"{name:8s} {variant:8s} {n:8d} neurons {cost:7.2f} ({deliver:.2f})")
 
 
+def predictions(install: Install, folder: Path, pairs: int) -> list[Found]:
+    """Seconds of a sample, predicted at the firing rate of the run, over those of the fastest of runs that take turns.
+
+    The fastest, because `predict --measure` takes the fastest repetition, too.
+    """
+    units, ratios = folder / "units.json", []
+    install.run(1, "predict", "--measure", "--units", units)
+    print("\nseconds of a sample, predicted and real")
+    cases = list(itertools.product(VARIANTS, PREDICTED, (1, 5), (1, 2)))
+    sizes = [{"neurons": n, "indegree": 100, "inputs": 100, "delay": d, "variant": v} for v, n, d, _ in cases]
+    lines = [[f"--{key}={value}" for key, value in size.items()] for size in sizes]
+    runs: list[list[dict[str, Any]]] = [[] for _ in cases]
+    for _ in range(pairs):
+        for place, (line, (*_, ranks)) in enumerate(zip(lines, cases, strict=True)):
+            runs[place].append(install.bench(folder, ranks, *line, "--warmup=1"))
+    for (variant, n, delay, ranks), size, found in zip(cases, sizes, runs, strict=True):
+        real = min(run["train_seconds"] / run["intervals"] for run in found)
+        text = install.run(
+            1, "predict", "bench", *(f"--set={key}={value}" for key, value in size.items()), "--units", units,
+            "--rate", found[0]["firing_rate_hz"], "--ranks", ranks, "--ranks-per-node", 2,
+        )  # fmt: skip
+        predicted = float(re.findall(r"([\d.e+-]+) s per sample", text)[0])
+        ratios.append(predicted / real)
+        print(f"{variant:8s} {n:7d} neurons, delay {delay}, {ranks} rank(s) {predicted:9.4f} {real:9.4f}   "
+              f"{predicted / real:5.2f}{'' if abs(predicted / real - 1) <= 0.2 else ' *'}")  # fmt: skip
+    within = sum(abs(ratio - 1) <= 0.2 for ratio in ratios)
+    figure = f"{within} of {len(ratios)}, {min(ratios):.2f} to {max(ratios):.2f}"
+    return [Found("now: predictions within 20 %", figure, "all")]
+
+
 def ranks_of(session: int) -> list[int]:
     """Return the processes of a session that run pareprop, but for the launcher."""
     found = []
@@ -312,7 +345,7 @@ def report_killed(found: Killed) -> list[Found]:
 
 def main() -> None:
     """Print the tables of the chosen parts."""
-    parts = ("training", "speed", "machine", "crowded", "rounds", "kills", "events")
+    parts = ("training", "speed", "machine", "crowded", "rounds", "kills", "predictions", "events")
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--before", type=Path, help="Python of an installation to compare with")
@@ -338,6 +371,8 @@ def main() -> None:
                 found += rounds(folder)
             elif part == "kills":
                 found += report_killed(kills(now, folder, options.kills))
+            elif part == "predictions":
+                found += predictions(now, folder, options.pairs)
             else:
                 events(installs, folder)
     print(f"\nmedians of {options.pairs} runs that took turns; aims are for an idle machine with two cores")
