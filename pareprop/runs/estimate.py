@@ -26,6 +26,8 @@ INPUT_STEP = 3e-9
 DECISION = 6e-5  # of a task in closed loop
 NEURON_STEP = {False: 4e-9, True: 7e-9}  # by whether neurons adapt
 EVENT = {"interval": 1.2e-9, "spike": 4e-9}
+MEMORY = 2.0  # times as long takes an event whose synapses come from memory
+CACHE = 16 * 2**20  # bytes of synapses, about, that stay in a core's caches
 LOOPED = 3e-9  # of a step of a window in which a synapse is not summed but followed (spike variant)
 UPDATE = 3e-9  # of a synapse in an optimizer step
 ROUND = 1e-6  # of a meeting of ranks that have a core each
@@ -69,10 +71,11 @@ def sample_seconds(simulation: Simulation) -> float:
     for (low, high, *_), group in zip(simulation.network.pieces, simulation.network.piece_populations, strict=True):
         seconds += NEURON_STEP[group.params.adaptive] * (high - low) * n_steps
     duration, rate = n_steps * model.dt_ms / 1000.0, target_rate(model)
+    event = EVENT[model.variant] * (MEMORY if simulation.bytes_of_synapses() > CACHE else 1.0)
     for _, span in digest.tables(simulation.network):
         hertz = {"input": INPUT_HZ, "recurrent": rate}.get(span.projection.pre.role, 0.0)
         n_synapses = span.last - span.first
-        seconds += EVENT[model.variant] * n_synapses * hertz * duration
+        seconds += event * n_synapses * hertz * duration
         seconds += LOOPED * n_synapses * _looped_steps(simulation, span.projection, hertz * duration)
     return seconds
 
