@@ -56,7 +56,7 @@ waits = []
 for _ in range(3):
     figures = benchmark.run(benchmark.model(5000, 100, 100), task, 1, True, ranks, 1)
     wait = np.mean([share["phases"]["wait"] for share in figures["shares"]])
-    waits.append(wait / (figures["train_seconds"] - wait))
+    waits.append(wait / (figures["phases"]["deliver"] + figures["phases"]["update"]))
 if comm.rank == 0:
     print(float(np.median(waits)))
 """
