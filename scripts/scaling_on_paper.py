@@ -99,7 +99,8 @@ def _case(costs: Units, model: Model, ranks: int, per_node: int, way: str) -> Ca
     if more > exchange:
         most = f"the readout's owner, then {most}"
     neurons = model.size("recurrent")
-    return Case(neurons, ranks, nodes, way, _compute(costs, one) + exchange, exchange, more, memory, most)
+    compute = _compute(costs, work.of_rank(model, STEPS, firing, ranks, 0, nodes))
+    return Case(neurons, ranks, nodes, way, compute + exchange, exchange, more, memory, most)
 
 
 def _compute(costs: Units, found: Work) -> float:
