@@ -62,6 +62,8 @@ def run(
     settings = settings if seed is None else (*settings, f"run.seed={seed}")
     with guarded(exchange.comm):
         chosen = config.load(source, settings)
+        if seeds > 1:  # the last seed must be possible, too, before the first one is trained
+            config.load(source, (*settings, f"run.seed={chosen.task.seed + seeds - 1}"))
     group = launcher.split(exchange, replicas)
     if seeds == 1:
         _end(runs.train(chosen, out, exchange, group, until, overwrite=overwrite))
