@@ -59,4 +59,4 @@ def describe(problem: BaseException) -> str:
         text = " ".join(str(problem).split())
     except Exception:
         text = "without a text"
-    return f"{type(problem).__name__}: {shorten(text, 300)}"
+    return f"{type(problem).__name__}: {shorten(text, 300) or 'without a text'}"

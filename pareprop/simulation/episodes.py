@@ -126,7 +126,9 @@ class Episodes:
                     reply = _check_reply(ask(), self.replies)
                 except ParepropError as error:
                     problem = InputError(f"{where}: {error}")
-                except (Exception, SystemExit) as error:  # a foreign environment may raise anything
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # a foreign environment may raise anything
                     problem = InputError(f"{where}: the environment raised {describe(error)}")
             if not self.task.replicated and comm is not None:
                 reply, problem = comm.bcast((reply, problem))

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from .. import rng
 from ..errors import InputError, describe, quote, shorten
+from ..network.parameters import is_number, is_whole
 from .closed import ClosedBase, CodedEpisode
 from .population_code import PopulationCode, Spikes
 
@@ -72,7 +73,8 @@ class SpaceCode:
             If the observation is not in its space.
         """
         if not self.space.contains(observation):
-            raise InputError(f"observation {shorten(str(observation), 200)} is not in its space {self.space}")
+            shown = shorten(" ".join(str(observation).split()), 200)
+            raise InputError(f"observation {shown} is not in its space {self.space}")
         numbers, states = [], []
         for path, _, part in self._parts:
             value = observation
@@ -146,7 +148,20 @@ class Seeded:
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, float]]:
         """Take an action."""
         observation, reward, terminated, truncated, _ = self._made.step(self._first + action)
-        return self._code.flat(observation), float(reward), bool(terminated), bool(truncated), {}
+        ends = _switch("terminated", terminated), _switch("truncated", truncated)
+        return self._code.flat(observation), _number(reward), *ends, {}
+
+
+def _switch(name: str, value: Any) -> bool:
+    if isinstance(value, bool | np.bool_) or (is_whole(value) and value in (0, 1)):
+        return bool(value)
+    raise InputError(f"{name} = {quote(value)} must be true or false")
+
+
+def _number(reward: Any) -> float:
+    if is_number(reward) or isinstance(reward, bool | np.bool_) or (isinstance(reward, np.ndarray) and not reward.ndim):
+        return float(reward)
+    raise InputError(f"reward = {quote(reward)} must be a number")
 
 
 class ClosedGym:
@@ -190,6 +205,9 @@ class ClosedGym:
         high: Sequence[float] = (), cells: int = 10, sigma: float = 0.7, peak: float = 0.2,
     ) -> None:  # fmt: skip
         self._made = make()
+        for name in ("action_space", "observation_space"):
+            if not hasattr(self._made, name):
+                raise InputError(f"the environment has no {name}")
         actions = self._made.action_space
         if _kind(actions) != "Discrete":
             raise InputError(f"action space {shorten(str(actions), 200)}: must be Discrete")

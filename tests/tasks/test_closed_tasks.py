@@ -229,6 +229,47 @@ def test_environments_that_cannot_be_used(capsys: pytest.CaptureFixture, setting
     assert (code, output) == (2, "") and message in errors and errors.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        ((np.zeros(2, np.float32), 1.0, "no", False, {}), "terminated = 'no' must be true or false"),
+        ((np.zeros(2, np.float32), 1.0, False, None, {}), "truncated = None must be true or false"),
+        ((np.zeros(2, np.float32), "x", False, False, {}), "reward = 'x' must be a number"),
+        ((np.zeros(2, np.float32), 10**400, False, False, {}), "OverflowError"),
+        ((np.zeros((2, 1), np.float32), 1.0, False, False, {}), "observation [[0.] [0.]] is not in its space"),
+        ((np.zeros(2, np.float32), 1.0, False, {}), "ValueError"),
+        (GeneratorExit(), "the environment raised GeneratorExit: without a text"),
+    ],
+)
+def test_odd_replies(capsys, monkeypatch, tmp_path, reply: object, message: str) -> None:
+    """Found by hand: text for a switch counted as true, some kinds of errors were tracebacks."""
+    gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
+
+    class Odd(gymnasium.Env):
+        observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            return np.zeros(2, np.float32), {}
+
+        def step(self, action):
+            if isinstance(reply, BaseException):
+                raise reply
+            return reply
+
+    monkeypatch.setattr(gymnasium, "make", lambda *_, **__: Odd())
+    settings = [part for text in ("env=Odd-v0", "n_rec=10", "iterations=1", "decisions=4") for part in ("--set", text)]
+    code, _, errors = command(capsys, "run", "gym", *settings, "--out", tmp_path / "run")
+    assert code == 2 and "decision 0" in errors and message in errors and errors.count("\n") == 1
+
+
+def test_an_environment_without_spaces(capsys, monkeypatch) -> None:
+    gymnasium = pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
+    monkeypatch.setattr(gymnasium, "make", lambda *_, **__: object())
+    code, output, errors = command(capsys, "run", "gym", "--set", "env=Odd-v0")
+    assert (code, output, errors) == (2, "", "pareprop: error: the environment has no action_space\n")
+
+
 class Mute(Exception):
     """An error without a text."""
 
