@@ -247,7 +247,7 @@ FAULTS = {
     "outside": "is not in its space Dict(",
     "observation": "is not in its space Dict(",
     "reward": "the reward is inf, must be finite",
-    "nothing": "the environment raised TypeError: float() argument",
+    "nothing": "reward = None must be a number",
     "shape": "is not in its space Dict(",
     "four values": "the environment raised ValueError: not enough values to unpack (expected 5, got 4)",
     "exit": "the environment raised SystemExit: 0",
