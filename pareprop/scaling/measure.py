@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +21,7 @@ import numpy as np
 
 from ..engines.interval import IntervalSettings
 from ..engines.spike import SpikeSettings
-from ..errors import InputError
+from ..errors import InputError, StateError
 from ..machine import available, peak_rss_bytes
 from ..runs import benchmark
 from . import dryrun, launchers, work
@@ -107,23 +110,47 @@ def measure(
         Called with one line after each probe.
     base_bytes : float or None
         Memory of a process before it builds a network; by default the peak of this process so far.
+
+    Raises
+    ------
+    StateError
+        If one of the copies was ended from outside.
     """
     base = peak_rss_bytes() if base_bytes is None else base_bytes
     cores = count_copies()
     alone: dict[Probe, list[Measured]] = {probe: [] for probe in probes}
     crowded: dict[Probe, list[list[Measured]]] = {probe: [] for probe in probes}
-    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn"), _end_with_parent) as pool:
         for repeat, probe in itertools.product(range(repeats), probes):
             start = time.perf_counter()
             alone[probe].append(run(variant, probe))
             if cores > 1:
-                crowded[probe].append(list(pool.map(run, [variant] * cores, [probe] * cores)))
+                crowded[probe].append(_run_copies(pool, cores, variant, probe))
             progress(f"{variant}, {repeat + 1} of {repeats}: {probe}: {time.perf_counter() - start:.1f} s")
     copies = [[_fastest(runs) for runs in zip(*crowded[probe], strict=True)] for probe in probes]
     return fit(
         [_fastest(alone[probe]) for probe in probes], network or exchange_costs(), base,
         [_mean(runs) for runs in copies if runs], cores,
     )  # fmt: skip
+
+
+def _run_copies(pool: ProcessPoolExecutor, cores: int, variant: str, probe: Probe) -> list[Measured]:
+    try:
+        return list(pool.map(run, [variant] * cores, [probe] * cores))
+    except BrokenProcessPool:
+        raise StateError(f"{probe}: one of {cores} processes at once was ended, perhaps for lack of memory") from None
+
+
+def _end_with_parent() -> None:
+    """In a process of the pool: end when the one that started it does, and without a word on Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def count_copies() -> int:
