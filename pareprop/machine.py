@@ -8,6 +8,7 @@ from pathlib import Path
 from .errors import InputError
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
+CACHE = 16 * 2**20  # bytes of a table, about, that stay in a core's caches until they are needed again
 
 
 def available() -> int:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -86,11 +87,21 @@ def run_on_each(numbers: tuple[int, ...], here: Path, *args: object) -> str:
     return outputs.pop()
 
 
+def processes_of(session: int) -> list[int]:
+    """Return the processes of a session that are no zombies."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, *rest = path.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(rest[2]) == session and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
 def kill_session(session: int) -> None:
     """Kill every process of a session, such as ranks that outlive their mpirun."""
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and os.getsid(int(entry.name)) == session:
-                os.kill(int(entry.name), signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    for process in processes_of(session):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)

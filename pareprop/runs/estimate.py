@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from ..engines import spike_rules
-from ..machine import peak_rss_bytes
+from ..machine import CACHE, peak_rss_bytes
 from ..network.connectivity import Projection
 from ..network.local import target_rate
 from ..parallel import collectives
@@ -27,7 +27,6 @@ DECISION = 6e-5  # of a task in closed loop
 NEURON_STEP = {False: 4e-9, True: 7e-9}  # by whether neurons adapt
 EVENT = {"interval": 1.2e-9, "spike": 4e-9}
 MEMORY = 2.0  # times as long takes an event whose synapses come from memory
-CACHE = 16 * 2**20  # bytes of synapses, about, that stay in a core's caches
 LOOPED = 3e-9  # of a step of a window in which a synapse is not summed but followed (spike variant)
 UPDATE = 3e-9  # of a synapse in an optimizer step
 ROUND = 1e-6  # of a meeting of ranks that have a core each

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..engines.spike_rules import lags
+from ..machine import CACHE
 from ..network.connectivity import RULES, Population, Projection
 from ..network.local import ALMOST_ALL
 from ..network.model import Model
@@ -18,7 +19,6 @@ from ..parallel.exchange import WORTHWHILE
 from ..parallel.partition import block, overlap
 from ..simulation.loop import ENGINES
 
-CACHE = 16 * 2**20  # bytes of a table, about, that stay in a core's caches until they are needed again
 NEAR = 2**20  # bytes of neurons, about, that stay in a core's second cache from step to step
 BYTES_PER_NEURON = 136  # state and parameters that a step reads or writes, in double precision
 WORDS_OF_SUM = 4  # of an exact sum in a message

@@ -1,5 +1,7 @@
 """The loop: run samples, change weights, call observers.
 
+The file is long because it documents what observers may do and when.
+
 Contract
 --------
 One iteration is `batch_size` samples, then one optimizer step (interval variant; the spike variant learns as it runs).

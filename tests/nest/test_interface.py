@@ -1,4 +1,7 @@
-"""What scripts may call, and what is refused: no NEST needed."""
+"""What scripts may call, and what is refused: no NEST needed.
+
+One file, because most of it is calls that are refused, each with its message.
+"""
 
 import sys
 from collections.abc import Callable

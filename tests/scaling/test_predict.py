@@ -2,21 +2,13 @@
 
 import dataclasses
 import json
-import multiprocessing
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.optimize
 from commands import command, digests, on_ranks
-from launch import ENVIRONMENT, find_mpirun
 
-from pareprop.errors import InputError, StateError
+from pareprop.errors import InputError
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.parallel.exchange import Alone
@@ -134,60 +126,6 @@ def test_unit_costs_of_an_earlier_version(tmp_path):
         units.read(tmp_path / "units.json")
 
 
-SMALL = (measure.Probe(300, 30, 2, 40), measure.Probe(400, 20, 2, 40))
-MEASURE = """
-from pareprop.scaling import measure
-if __name__ == "__main__":
-    small = measure.Probe(300, 30, 2, 40)
-    network = measure.Interconnect()
-    measure.measure("interval", (small,), 10**6, network, lambda line: print(line, flush=True))
-"""
-
-
-def processes_of(session: int) -> list[int]:
-    """Return the processes of a session that are no zombies."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, *rest = path.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(rest[2]) == session and state != "Z":
-            found.append(int(path.parent.name))
-    return found
-
-
-@pytest.mark.skipif(measure.count_copies() < 2, reason="one core")
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
-def test_no_copy_outlives_the_measurement(tmp_path, name):
-    (tmp_path / "endless.py").write_text(MEASURE)
-    line = [sys.executable, tmp_path / "endless.py"]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-    try:
-        process.stdout.readline()
-        assert len(processes_of(process.pid)) > 2
-        process.send_signal(signal.Signals[name])
-        process.wait(20)
-        stop = time.monotonic() + 10
-        while processes_of(process.pid) and time.monotonic() < stop:
-            time.sleep(0.1)
-        assert not processes_of(process.pid)
-    finally:
-        for left in processes_of(process.pid):
-            os.kill(left, signal.SIGKILL)
-        process.communicate()
-
-
-@pytest.mark.skipif(measure.count_copies() < 2, reason="one core")
-def test_a_copy_that_is_ended_ends_the_measurement():
-    def end(_: str) -> None:
-        for child in multiprocessing.active_children():
-            child.kill()
-
-    with pytest.raises(StateError, match="processes at once was ended"):
-        measure.measure("interval", SMALL, 3, units.Interconnect(), end)
-
-
 def test_least_squares_is_that_of_lawson_and_hanson():
     random = np.random.default_rng(1)
     for _ in range(20):
@@ -206,26 +144,6 @@ def test_memory_as_predicted(variant, tmp_path, capsys):
         found = measure.run(variant, probe)
         predicted = fitted.memory(found.work)
         assert sum(predicted.values()) == pytest.approx(sum(found.memory.values()), rel=0.05)
-
-
-@pytest.mark.parametrize("probe", measure.PROBES, ids=str)
-def test_probes_can_be_run(probe):
-    """A hundredth of each: a probe that is no share of a larger run is refused."""
-    small = dataclasses.replace(probe, neurons=probe.neurons // 10, indegree=probe.indegree // 10, steps=20)
-    assert measure.run("interval", small).phases["deliver"] > 0
-
-
-@pytest.mark.mpi
-def test_ranks_measure_the_exchange(monkeypatch):
-    """Not the defaults, which stand in where there is no mpirun."""
-    if find_mpirun() is None:
-        pytest.skip("no mpirun: install the extra 'mpi' or a system MPI")
-    monkeypatch.setattr(measure, "EXCHANGES", 20)
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    measured = measure.exchange_costs()
-    assert measured != units.Interconnect() and measured.latency_s > 0 and measured.skew > 0
-    assert 1e-8 < measured.round_s < 1e-2 and measured.round_s != units.Interconnect().round_s
 
 
 def test_prediction():

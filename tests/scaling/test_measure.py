@@ -1,0 +1,73 @@
+"""Unit costs are measured on this machine, by processes that end with the measurement."""
+
+import dataclasses
+import multiprocessing
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from launch import ENVIRONMENT, find_mpirun, kill_session, processes_of
+
+from pareprop.errors import StateError
+from pareprop.scaling import measure, units
+
+SMALL = (measure.Probe(300, 30, 2, 40), measure.Probe(400, 20, 2, 40))
+MEASURE = """
+from pareprop.scaling import measure
+if __name__ == "__main__":
+    small = measure.Probe(300, 30, 2, 40)
+    network = measure.Interconnect()
+    measure.measure("interval", (small,), 10**6, network, lambda line: print(line, flush=True))
+"""
+
+
+@pytest.mark.skipif(measure.count_copies() < 2, reason="one core")
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_no_copy_outlives_the_measurement(tmp_path, name):
+    (tmp_path / "endless.py").write_text(MEASURE)
+    line = [sys.executable, tmp_path / "endless.py"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    try:
+        process.stdout.readline()
+        assert len(processes_of(process.pid)) > 2
+        process.send_signal(signal.Signals[name])
+        process.wait(20)
+        stop = time.monotonic() + 10
+        while processes_of(process.pid) and time.monotonic() < stop:
+            time.sleep(0.1)
+        assert not processes_of(process.pid)
+    finally:
+        kill_session(process.pid)
+        process.communicate()
+
+
+@pytest.mark.skipif(measure.count_copies() < 2, reason="one core")
+def test_a_copy_that_is_ended_ends_the_measurement():
+    def end(_: str) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(StateError, match="processes at once was ended"):
+        measure.measure("interval", SMALL, 3, units.Interconnect(), end)
+
+
+@pytest.mark.parametrize("probe", measure.PROBES, ids=str)
+def test_probes_can_be_run(probe):
+    """A hundredth of each: a probe that is no share of a larger run is refused."""
+    small = dataclasses.replace(probe, neurons=probe.neurons // 10, indegree=probe.indegree // 10, steps=20)
+    assert measure.run("interval", small).phases["deliver"] > 0
+
+
+@pytest.mark.mpi
+def test_ranks_measure_the_exchange(monkeypatch):
+    """Not the defaults, which stand in where there is no mpirun."""
+    if find_mpirun() is None:
+        pytest.skip("no mpirun: install the extra 'mpi' or a system MPI")
+    monkeypatch.setattr(measure, "EXCHANGES", 20)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    measured = measure.exchange_costs()
+    assert measured != units.Interconnect() and measured.latency_s > 0 and measured.skew > 0
+    assert 1e-8 < measured.round_s < 1e-2 and measured.round_s != units.Interconnect().round_s
