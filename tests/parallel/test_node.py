@@ -83,6 +83,7 @@ def test_many_kills(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch:
     assert found.lines <= 1 and found.latest < 2.0, found
 
 
+@pytest.mark.slow
 def test_four_ranks_on_any_nodes(tmp_path: Path) -> None:
     """The same digest on one node, on two, on three and four."""
     found = set()

@@ -85,6 +85,7 @@ def test_what_several_ranks_could_gain():
     assert all((row["strong"], row["weak"]) == (2 * 4.0 / 5.0, 2.0 / 5.0) for row in rows)
 
 
+@pytest.mark.slow
 def test_the_script(tmp_path, monkeypatch):
     monkeypatch.setattr(bandwidth, "TARGETS", (100, 1000))
     monkeypatch.setattr(bandwidth.os, "sched_setaffinity", lambda *_: None)

@@ -169,6 +169,7 @@ def kill(how: str, moment: int, out: Path) -> str:
     return ", ".join(sorted(path.name for path in folder.iterdir()))
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_killed_runs_resume_to_the_same_digest(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """SIGKILL of one rank, of all, and within the writing of a checkpoint: 20 random moments."""
