@@ -1,10 +1,12 @@
 """Settings and fixtures of all tests."""
 
 import os
+import signal
 import site
 import subprocess
 import sysconfig
 import venv
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +20,9 @@ for name in list(os.environ):
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["PAREPROP_SHARE_ABOVE"] = "0"  # ranks share also the small networks of the tests
 
+# A shell ignores Ctrl-C for what it starts in the background; tests that interrupt themselves must not depend on that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # No deadline: the machine may be busy. The same examples on every CI run: a failure there is the change's own.
 hypothesis.settings.register_profile("pareprop", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("pareprop")
@@ -30,6 +35,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--fuzz-seconds", type=float, default=float(os.environ.get("PAREPROP_FUZZ_SECONDS", "3")),
         help="how long each door is fed with hostile input",
     )  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run files with slow tests first: else one process of several is left with them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    """Give signals back: a run that was asked to end ignores them from then on, as would processes of later tests."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        return (yield)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
