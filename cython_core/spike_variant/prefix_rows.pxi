@@ -2,6 +2,9 @@
 #
 # One file, because arriving, entering, closing and reopening share the small functions on crossings and factors.
 
+cdef enum:
+    FILLED = 64    # targets whose cells are filled together, 4 kB
+
 
 cdef bint arrive_prefix(
     Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t source, int64_t ahead, total_of[::1] arriving
@@ -115,16 +118,21 @@ cdef inline Targets targets_at(Engine engine, int64_t t, const End* end) noexcep
 
 
 cdef inline void fill_cells_before(Engine engine, int64_t t) noexcept nogil:
-    """Sums as what arrives in step t finds them."""
-    cdef int64_t n = engine.sums.A.shape[0], block = max(t - engine.m, 0) // engine.sums.block
+    """Sums as what arrives in step t finds them; some targets at a time, whose cells are in the first cache then."""
+    cdef int64_t n = engine.sums.A.shape[0], block = max(t - engine.m, 0) // engine.sums.block, j = 0, count
+    cdef int64_t entry = row_before_entry(engine, t), before = row_before_close(engine, t)
     cdef const End* end = NULL
-    fill_cells(n, wide(engine), &engine.sums.R[row_before_entry(engine, t), 0], &engine.sums.A[0], &engine.sums.D[0],
-               &engine.neurons.arriving[0], cells_of(engine))
-    if wide(engine) == 2:
-        if 0 < block != engine.block_beside:
-            end = end_of(engine.sums.ends, block - 1)
-        engine.block_beside = block
-        fill_beside(n, &engine.sums.R[row_before_close(engine, t), 0], end, <End*> cells_of(engine) + 1)
+    if wide(engine) == 2 and 0 < block != engine.block_beside:
+        end = end_of(engine.sums.ends, block - 1)
+    while j < n:
+        count = min(<int64_t> FILLED, n - j)
+        fill_cells(count, wide(engine), &engine.sums.R[entry, j], &engine.sums.A[j], &engine.sums.D[j],
+                   &engine.neurons.arriving[j], cells_of(engine) + wide(engine) * j)
+        if wide(engine) == 2:
+            fill_beside(count, &engine.sums.R[before, j], end, <End*> (cells_of(engine) + 2 * j + 1))
+            end = NULL if end == NULL else end + count
+        j += count
+    engine.block_beside = block
 
 
 cdef inline End* end_of(double[:, :, ::1] ends, int64_t block) noexcept nogil:
