@@ -14,24 +14,28 @@ from __future__ import annotations
 import time
 
 import click
-import numpy as np
 
 from pareprop.machine import peak_rss_bytes
 from pareprop.network.model import Model
 from pareprop.network.optimizers import GradientDescent
 from pareprop.network.parameters import Normal
 from pareprop.parallel import collectives, launcher
-from pareprop.runs.benchmark import BenchTask
+from pareprop.runs.benchmark import PHASES, BenchTask, count_events
 from pareprop.runs.progress import Progress
 from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer
 
 
 class Report(Observer):
-    """Prints loss and firing rate of each interval on rank 0."""
+    """Prints loss and firing rate of each interval on rank 0; counts the events of this rank, those of inputs too."""
+
+    def __init__(self) -> None:
+        self.events = 0
 
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """One line."""
+        engine, inputs = simulation.engine, simulation.task.sample(iteration).inputs
+        self.events += count_events(simulation.network.incoming, inputs, engine.get_heard_spikes(), engine.n, False)
         if simulation.exchange.rank == 0:
             click.echo(f"interval {iteration}: loss {loss:.5g}, {simulation.rates[-1]:.2f} spikes/s per neuron")
 
@@ -79,7 +83,8 @@ def main(
     exchange = launcher.exchange()
     task = BenchTask(inputs, steps, seed)
     model = network(neurons, indegree, inputs, rate, seed, precision)
-    simulation = Simulation(model, task, exchange, [Report(), Progress(intervals)])
+    report = Report()
+    simulation = Simulation(model, task, exchange, [report, Progress(intervals)])
     synapses = collectives.total(
         exchange.comm, sum(len(table.weight) for table in simulation.network.tables().values())
     )
@@ -91,13 +96,13 @@ def main(
     start = time.perf_counter()
     simulation.train(intervals)
     wall = time.perf_counter() - start
-    for name, seconds in sorted(simulation.timers.seconds.items()):
-        worst = collectives.maximum(exchange.comm, seconds)
-        show(f"  {name:12s} {worst:8.2f} s")
+    events = max(collectives.total(exchange.comm, report.events) / exchange.size, 1.0)
+    for name in PHASES:  # a rank without neurons has not been in all of them
+        worst = collectives.maximum(exchange.comm, simulation.timers.seconds.get(name, 0.0))
+        show(f"  {name:12s} {worst:8.2f} s" + ("" if name == "build" else f" {1e9 * worst / events:8.2f} ns per event"))
     peak = collectives.maximum(exchange.comm, peak_rss_bytes())
-    events = np.mean(simulation.rates) * neurons * steps / 1000.0 * intervals * indegree
-    show(f"train {wall:.1f} s for {steps * intervals} ms, about {wall / max(events, 1) * 1e9 * exchange.size:.1f} ns "
-         f"per synaptic event and rank; peak memory {peak / 2**30:.2f} GiB per rank")  # fmt: skip
+    show(f"train {wall:.1f} s for {steps * intervals} ms, about {1e9 * wall / events:.1f} ns per synaptic event and "
+         f"rank; peak memory {peak / 2**30:.2f} GiB per rank")  # fmt: skip
     if digest:
         show(f"digest: {simulation.hexdigest()}")
 
