@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .errors import MESSAGE_LIMIT, InputError, ParepropError, RankLost, shorten
+from .errors import MESSAGE_LIMIT, InputError, ParepropError, RankLost, escape, shorten
 from .nest.commands import COMMANDS as NEST
 from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
@@ -77,5 +77,4 @@ def _report(rank: int, problem: Exception | str) -> None:
     else:
         is_option = isinstance(problem, click.ClickException)  # click repeats the value whole
         text = shorten(problem.format_message(), MESSAGE_LIMIT) if is_option else str(problem)
-        told = shorten(text, LONGEST).encode(errors="backslashreplace").decode()
-        click.echo(f"pareprop: error: {told}", err=True)
+        click.echo(f"pareprop: error: {escape(shorten(text, LONGEST))}", err=True)

@@ -53,6 +53,11 @@ def quote(value: object, limit: int = VALUE_LIMIT) -> str:
     return shorten(" ".join(text.splitlines()), limit)
 
 
+def escape(text: str) -> str:
+    """Return a text that UTF-8 can write: bytes of a file or path that are none of it are shown as escapes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def describe(problem: BaseException) -> str:
     """Show what a foreign package raised on one line: kind and text, shortened."""
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from .. import elementary, files, rng
-from ..errors import InputError
+from ..errors import InputError, escape
 from .parameters import Frozen, array_of
 
 PAIRS = 2**22  # of cells, whose distances are held at a time
@@ -23,7 +23,7 @@ MOST_PLACES = 2**62  # of the grid in which sources are searched
 def _read_positions(value: Any) -> Any:
     """Turn positions, or the path of a `.npy` file of them, into an array."""
     if isinstance(value, str | Path):
-        shown = str(value).encode(errors="backslashreplace").decode()  # a path may be no UTF-8
+        shown = escape(str(value))
         try:
             with files.open_regular(value) as file:
                 value = np.load(file, allow_pickle=False)

@@ -96,3 +96,18 @@ def test_networks_that_never_end(config: Path, fifo: Path, forever: str, tmp_pat
         assert judge(capsys, "networks that never end", ["run", config, "--out", tmp_path / "run"], tmp_path) == 2, path
         path.unlink()
         (tmp_path / "kept").rename(path)
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize(("kind", "odd"), [("*.csv", b"\xff"), ("*.json", b"\\udcff")])
+def test_text_that_utf_8_cannot_write_is_told(config: Path, kind: str, odd: bytes, tmp_path: Path, capsys) -> None:
+    """Half a pair of surrogates stands in a message, too, if it stands in a name or path."""
+    refused = 0
+    for path in sorted((tmp_path / "net").rglob(kind)):
+        kept = path.read_bytes()
+        for place in [k + 1 for k, letter in enumerate(kept) if letter in b'" ']:
+            path.write_bytes(kept[:place] + odd + kept[place:])
+            refused += judge(capsys, "no text", ["run", config, "--out", tmp_path / "run"], tmp_path) == 2
+            shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        path.write_bytes(kept)
+    assert refused
