@@ -13,6 +13,7 @@ from .. import files
 from ..errors import InputError
 
 SIZE_LIMIT = 2**24  # bytes
+LONGEST = 4096  # characters of a variable of the manifest, as of a path
 CONFIGDIR = "configdir"
 
 
@@ -110,12 +111,13 @@ def _variables(path: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
         raise InputError(f"{path}: manifest.{wrong} = {values[wrong]!r} must be a text")
     values[CONFIGDIR] = str(path.parent.resolve())
     for _ in range(len(values) + 1):
+        for name, value in values.items():
+            if len(value) > LONGEST:
+                raise InputError(f"{path}: manifest.{name} has more than {LONGEST} characters; does it contain itself?")
         replaced = {name: _replace(value, values) for name, value in values.items()}
         if replaced == values:
             return values
         values = replaced
-        if any(len(value) > 2**16 for value in values.values()):
-            break
     circular = next(name for name in values if _replace(values[name], values) != values[name])
     raise InputError(f"{path}: manifest.{circular} contains itself")
 

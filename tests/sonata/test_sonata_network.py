@@ -6,6 +6,7 @@ One file, because all tests start from the same network files.
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -218,11 +219,14 @@ def virtual(folder: Path) -> None:
         file["edges/rec_to_rec/source_node_id"].attrs["node_population"] = name
 
 
-def circular(folder: Path) -> None:
-    path = folder / "circuit_config.json"
-    content = json.loads(path.read_text())
-    content["manifest"] |= {"$ONE": "$TWO/a", "$TWO": "$ONE/b"}
-    path.write_text(json.dumps(content))
+def manifest(**variables: str) -> Callable[[Path], None]:
+    def add(folder: Path) -> None:
+        path = folder / "circuit_config.json"
+        content = json.loads(path.read_text())
+        content["manifest"] |= {f"${name}": value for name, value in variables.items()}
+        path.write_text(json.dumps(content))
+
+    return add
 
 
 BAD = {
@@ -239,7 +243,9 @@ BAD = {
     "truncated": (cut_file, r"rec_to_rec_edges.h5: "),
     "external link": (replace_by_link, r"dataset '/edges/rec_to_rec/source_node_id' lies in another file"),
     "virtual dataset": (virtual, r"dataset '/edges/rec_to_rec/source_node_id' lies in another file"),
-    "circular manifest": (circular, r"circuit_config.json: manifest.\w+ contains itself"),
+    "circular manifest": (manifest(ONE="$TWO/a", TWO="$ONE/b"), r"circuit_config.json: manifest.\w+ contains itself"),
+    "growing manifest": (manifest(ONE="$ONE" * 300), r"manifest.ONE has more than 4096 characters"),
+    "long manifest": (manifest(ONE="x" * 2**17), r"manifest.ONE has more than 4096 characters"),
 }  # fmt: skip
 
 
