@@ -54,7 +54,7 @@ def quote(value: object, limit: int = VALUE_LIMIT) -> str:
 
 
 def escape(text: str) -> str:
-    """Return a text that UTF-8 can write: bytes of a file or path that are none of it are shown as escapes."""
+    """Replace by escapes what UTF-8 cannot write, such as odd bytes of a path."""
     return text.encode(errors="backslashreplace").decode()
 
 

@@ -4,10 +4,9 @@ Parts: `training` (sine waves on one and two ranks, also beside a busy process, 
 `speed` (two ranks over one by network size), `machine` (two copies of the runs on one rank at once over one alone:
 what the machine leaves to two ranks), `crowded` (four ranks over two), `rounds` (a round with nothing to say),
 `kills` (a rank is killed at a random moment), `predictions` (`pareprop predict` beside runs) and `events` (cost of an
-event by network size); by default all but `events`, which needs 10 GB: about fifteen minutes on two cores. Medians of
-runs that take turns; `--before` names the Python of another installation, such as an earlier version, to take turns
-with. Figures are worth something on an idle machine with two cores at least. The last table has all figures beside what
-is aimed at.
+event by network size); by default all but `events`, which needs 10 GB; each takes minutes. Medians of runs that take
+turns; `--before` names the Python of another installation, such as an earlier version, to take turns with. Figures are
+worth something on an idle machine with two cores at least. The last table has all figures beside what is aimed at.
 
 One file, because that table is made of the figures of all parts.
 """
@@ -134,7 +133,7 @@ def training(installs: dict[str, Install], folder: Path, pairs: int, iterations:
 
 
 def bench_line(variant: str, n: int) -> tuple[object, ...]:
-    """Return the options of a benchmark of `n` neurons, which takes about a second: shorter ones tell of noise."""
+    """Return the options of a benchmark of `n` neurons, long enough that one interruption counts little."""
     sizes = ("--neurons", n, "--indegree", 100, "--inputs", 100, "--steps", 1000)
     return *sizes, "--variant", variant, "--intervals", max(3, 60_000 // n), "--warmup", 1
 

@@ -1,7 +1,5 @@
 """The loop: run samples, change weights, call observers.
 
-The file is long because it documents what observers may do and when.
-
 Contract
 --------
 One iteration is `batch_size` samples, then one optimizer step (interval variant; the spike variant learns as it runs).
@@ -13,7 +11,8 @@ With replicas (interval variant) this holds within each group of ranks. Groups r
 end: then all know all losses and rates, the digest holds all spikes in the order of the samples, and `after_batch` is
 called, in which observers may communicate through `simulation.replicas`. Gradients are added in the optimizer step.
 
-The file is long because one class holds the life of a run: samples, learning, observers, digest, state.
+The file is long because one class holds the life of a run, samples, learning, observers, digest, state, and documents
+what observers may do and when.
 """
 
 from __future__ import annotations

@@ -250,6 +250,6 @@ def _add_neurons(model: Model, populations: Sequence[Mapping[str, Any]], local: 
 def _raise(problems: list[str], key: str | None = None) -> None:
     """Raise if there are problems; they are those of `key`, else of the key whose check this is."""
     if problems:
-        problems = list(map(escape, problems))  # pydantic takes no others
+        problems = list(map(escape, problems))  # pydantic fails on text that UTF-8 cannot write
         context = {"text": "; ".join(problems), "problems": problems, "key": key}
         raise PydanticCustomError("problems", "{text}", context)

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import lzma
 import os
-import weakref
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -115,10 +113,8 @@ class Recordings:
     @cached_property
     def _zip(self) -> zipfile.ZipFile:
         try:
-            with ExitStack() as opened:
-                archive = zipfile.ZipFile(opened.enter_context(files.open_regular(self.place)))
-                weakref.finalize(self, opened.pop_all().close)  # an archive does not close what it was given
-            return archive
+            files.open_regular(self.place).close()
+            return zipfile.ZipFile(self.place)  # closes what it opened itself, and nothing that it was given
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as problem:
             told = getattr(problem, "strerror", None) or problem
             raise InputError(f"data: {self.place} cannot be read as a zip: {told}") from None

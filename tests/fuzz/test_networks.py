@@ -101,7 +101,7 @@ def test_networks_that_never_end(config: Path, fifo: Path, forever: str, tmp_pat
 @pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize(("kind", "odd"), [("*.csv", b"\xff"), ("*.json", b"\\udcff")])
 def test_text_that_utf_8_cannot_write_is_told(config: Path, kind: str, odd: bytes, tmp_path: Path, capsys) -> None:
-    """Half a pair of surrogates stands in a message, too, if it stands in a name or path."""
+    """Put an odd byte, or half a pair of surrogates, into each name, path and value: messages quote them."""
     refused = 0
     for path in sorted((tmp_path / "net").rglob(kind)):
         kept = path.read_bytes()

@@ -236,7 +236,7 @@ def test_synthetic_digits_move_three_times():
 
 
 def test_no_zip_is_left_open(tmp_path: Path) -> None:
-    """Neither one that cannot be read nor one of which the recordings are gone."""
+    """Neither one that cannot be read, nor one whose recordings were deleted."""
     (tmp_path / "none.zip").write_bytes(b"no zip")
     with zipfile.ZipFile(tmp_path / "one.zip", "w") as archive:
         archive.writestr("1/00001.bin", bytes(10))
