@@ -45,10 +45,9 @@ def copy_checkout(folder: Path) -> Path:
 
 
 def environment(tree: Path) -> dict[str, str]:
-    """Environment of the tests: modules of the copy, and the reference material of the checkout."""
-    shared = os.environ.get("PAREPROP_SHARED", str(ROOT.parent / "shared"))
-    own = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "CI": "1", "PAREPROP_SHARED": shared}
-    return os.environ | own | {"PAREPROP_FUZZ_SECONDS": "1"}
+    """Environment of the tests: modules of the copy."""
+    own = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "CI": "1", "PAREPROP_FUZZ_SECONDS": "1"}
+    return os.environ | own
 
 
 def run(command: list[str], tree: Path, seconds: float) -> tuple[int, str]:

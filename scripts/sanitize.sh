@@ -18,7 +18,7 @@ for word in "$@"; do
 done
 [[ ${#kinds[@]} -gt 0 ]] || kinds=(address)
 limit=${LIMIT:-$([[ $short ]] && echo 900 || echo 3600)}
-golden=("${PAREPROP_SHARED:-$root/../shared}"/golden/*.h5)
+golden=("$root"/tests/cases/golden/*.h5)
 python=${PYTHON:-$(command -v python3)}
 mpirun=$(dirname "$python")/mpirun
 [[ -x $mpirun ]] || mpirun=mpirun

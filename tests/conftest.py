@@ -15,7 +15,7 @@ import pytest
 # What users of a cluster set, or a batch system around the tests, must not decide their outcome.
 FOREIGN = ("SLURM", "SBATCH", "SRUN", "SALLOC", "OMPI_", "PMI", "PRTE_", "MPI", "OMP_", "GOMP_", "KMP_", "HDF5_", "MPL")
 for name in list(os.environ):
-    if name.startswith(FOREIGN) or (name.startswith("PAREPROP_") and name != "PAREPROP_SHARED"):
+    if name.startswith((*FOREIGN, "PAREPROP_")) and not name.startswith("PAREPROP_FUZZ_"):
         del os.environ[name]
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["PAREPROP_SHARE_ABOVE"] = "0"  # ranks share also the small networks of the tests
@@ -52,15 +52,6 @@ def pytest_runtest_call() -> Generator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """Folder of the reference material: $PAREPROP_SHARED, or `shared` beside the checkout."""
-    path = Path(os.environ.get("PAREPROP_SHARED") or Path(__file__).parents[2] / "shared")
-    if not path.is_dir():
-        pytest.skip(f"no reference material at {path}; PAREPROP_SHARED names another folder")
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from case_files import GOLDEN
 from commands import digests
 
 ROOT = Path(__file__).parents[1]
-SHARED = Path(os.environ.get("PAREPROP_SHARED", ROOT.parent / "shared"))
-GOLDEN = sorted(map(str, (SHARED / "golden").glob("*.h5")))
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not GOLDEN, reason=f"no golden cases in {SHARED / 'golden'}")]
+pytestmark = pytest.mark.slow
 
 
 # A target beyond the neurons, met in a function that cannot raise; without an end there "went on" would be printed.

@@ -4,13 +4,13 @@ Tolerances: single rounds 2^29 times as coarsely as double. A network that ampli
 either precision, and the deviation of the double run from NEST (which sums in another order) shows that factor.
 """
 
-import os
 from pathlib import Path
 
 import launch
 import numpy as np
 import pytest
 import spike_networks
+from case_files import GOLDEN
 from commands import command, digests, on_ranks
 from drawn_network import DRAWN
 
@@ -31,8 +31,6 @@ from pareprop.simulation.loop import Simulation
 from pareprop.tasks import TASKS
 from pareprop.tasks.base import make
 
-SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared"))
-GOLDEN = sorted((SHARED / "golden").glob("*.h5"))
 COARSER = 2.0**29  # epsilon of single in those of double
 # Networks that turn a rounding into another spike sooner or later: NEST's own tolerance for them is 1e-6, or they have
 # many spikes close to threshold. Up to these steps spikes must be equal; all others have none that differs.
@@ -52,8 +50,7 @@ def run_case(path: Path, precision: str) -> tuple[dict[str, np.ndarray], dict[st
     return {name: np.concatenate(parts) for name, parts in zip(names, kept, strict=True)}, weights
 
 
-@pytest.mark.skipif(not GOLDEN, reason=f"no golden cases in {SHARED / 'golden'}")
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", map(Path, GOLDEN), ids=lambda path: path.stem)
 def test_golden_cases(path: Path) -> None:
     """Spikes equal; signals to 32 roundings, as of a leaky sum with 30 ms; weights as rounding in double suggests."""
     expected = cases.load(path).expected

@@ -1,12 +1,12 @@
 """Rewiring (DEEP R): every move of the golden cases, rows in place, restarts, results, and what is refused."""
 
-import os
 from pathlib import Path
 
 import h5py
 import launch
 import numpy as np
 import pytest
+from case_files import find
 from commands import command, digests, on_ranks, verify_on_ranks
 
 from pareprop import Model, Normal
@@ -17,8 +17,7 @@ from pareprop.network.local import LocalNetwork
 from pareprop.network.rewire import Rewire
 from pareprop.runs import run
 
-SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared"))
-CASES = sorted(str(path) for path in (SHARED / "golden-rewire").glob("rewire-*.h5"))
+CASES = find("rewiring", "rewire-*")
 CONFIG = """
 [task]
 name = "data"
@@ -86,7 +85,6 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.skipif(not CASES, reason=f"no cases in {SHARED / 'golden-rewire'}")
 def test_golden_cases_hold_on_any_number_of_ranks() -> None:
     assert len(CASES) == 6
     verify_on_ranks(CASES, " moves equal, ")

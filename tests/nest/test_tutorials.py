@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from case_files import RECORDINGS
 from nest_tutorials import NAMES, edit
 from tutorials import assert_same, find_shipped, run, tutorial
 
@@ -67,7 +68,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_same_as_nest(case: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_same_as_nest(case: str, tmp_path: Path) -> None:
     name, after, values = CASES[case]
     code = edit(tutorial(name), dict(after), **values)
     if name == "handwriting":
@@ -75,8 +76,7 @@ def test_same_as_nest(case: str, tmp_path: Path, request: pytest.FixtureRequest)
     if name == "n-mnist":
         shutil.copy(find_shipped("NMNIST_pixels_blocklist.txt"), tmp_path)
         for part in ("Train", "Test"):
-            archive = request.getfixturevalue("shared") / "data" / "nmnist-small" / f"{part}.zip"
-            zipfile.ZipFile(archive).extractall(tmp_path / "468j46mzdv-1")
+            zipfile.ZipFile(RECORDINGS / f"{part}.zip").extractall(tmp_path / "468j46mzdv-1")
     peer, ours = run(code, tmp_path, peer=True), run(code, tmp_path)
     for kept in (peer, ours):
         without_flushes(kept)

@@ -1,10 +1,8 @@
 """Signs of sources (Dale's law): drawn, given and kept while weights learn."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
+from case_files import find
 from commands import verify_on_ranks
 
 from pareprop import Model, Normal, Sample, Simulation
@@ -14,13 +12,11 @@ from pareprop.errors import InputError
 from pareprop.parallel.exchange import Alone
 from pareprop.simulation import digest
 
-SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared"))
-CASES = sorted(str(path) for path in (SHARED / "golden-rewire").glob("sign-*.h5"))
+CASES = find("rewiring", "sign-*")
 N_STEPS = 120
 
 
 @pytest.mark.mpi
-@pytest.mark.skipif(not CASES, reason=f"no cases in {SHARED / 'golden-rewire'}")
 def test_golden_cases_hold_on_any_number_of_ranks() -> None:
     assert len(CASES) == 4
     verify_on_ranks(CASES, "")

@@ -1,6 +1,5 @@
 """`pareprop verify` on cases of rewards: they hold on any number of ranks, wrong expectations and files are told."""
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -8,20 +7,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from case_files import REWARDS
 from commands import command, digests, on_ranks
-
-SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared"))
-GOLDEN = sorted(str(path) for path in (SHARED / "golden-reward").glob("*.h5"))
-pytestmark = pytest.mark.skipif(not GOLDEN, reason=f"no cases in {SHARED / 'golden-reward'}")
 
 
 @pytest.mark.mpi
 def test_cases_hold_on_any_number_of_ranks() -> None:
     found = []
     for n, rounds in ((1, 0), (2, 0), (3, 0), (2, 1)):
-        codes, output, errors = on_ranks(n, [["verify", "--round-steps", rounds, *GOLDEN]])
+        codes, output, errors = on_ranks(n, [["verify", "--round-steps", rounds, *REWARDS]])
         assert (codes, errors) == ([0], [])
-        assert {line.split(":")[0] for line in output if line.endswith(": holds")} == {Path(p).name for p in GOLDEN}
+        assert {line.split(":")[0] for line in output if line.endswith(": holds")} == {Path(p).name for p in REWARDS}
         found += digests(output)
     assert len(found) == 4 and len(set(found)) == 1
 
@@ -71,7 +67,7 @@ MISTAKES = {  # case, and the mistake: those of the specification, and wrong exp
 @pytest.mark.parametrize("name", MISTAKES)
 def test_mistakes_do_not_hold(capsys: pytest.CaptureFixture, tmp_path: Path, name: str) -> None:
     case, edit = MISTAKES[name]
-    source = next(path for path in GOLDEN if case in path)
+    source = next(path for path in REWARDS if case in path)
     if name == "feedback":  # random feedback of the same weights does not follow them
         first = edit
 
@@ -107,7 +103,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_unusable_file(capsys: pytest.CaptureFixture, tmp_path: Path, name: str) -> None:
     edit, message = BAD[name]
-    source = next(path for path in GOLDEN if "delays" in path)
+    source = next(path for path in REWARDS if "delays" in path)
     code, output, errors = command(capsys, "verify", edit_copy(source, tmp_path / "case.h5", edit))
     assert (code, output) == (2, "")
     assert re.fullmatch(r"pareprop: error: case [^\n]+\n", errors) and message in errors

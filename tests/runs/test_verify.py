@@ -1,6 +1,5 @@
 """`pareprop verify`: golden cases on any number of ranks, and files that cannot be used."""
 
-import os
 import re
 import shutil
 from pathlib import Path
@@ -10,13 +9,9 @@ import launch
 import networks
 import numpy as np
 import pytest
+from case_files import GOLDEN, RESOLUTIONS
 from commands import command, digests, on_ranks
 from reference import run_case
-
-SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared"))
-GOLDEN = sorted(str(path) for path in (SHARED / "golden").glob("*.h5"))
-RESOLUTIONS = sorted(str(path) for path in (SHARED / "golden-dt").glob("*.h5"))
-golden = pytest.mark.skipif(not GOLDEN, reason=f"no golden cases in {SHARED / 'golden'}")
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +33,12 @@ def alone() -> list[str]:
     return output
 
 
-@golden
 @pytest.mark.mpi
 def test_golden_cases_hold(alone: list[str]) -> None:
     assert len(alone) == len(GOLDEN) + 1
     assert {line.split(":")[0] for line in alone if line.endswith(": holds")} == {Path(path).name for path in GOLDEN}
 
 
-@golden
 @pytest.mark.mpi
 @pytest.mark.parametrize(("n", "rounds"), [(2, 0), (3, 0), (4, 0), (3, 1)])
 def test_golden_cases_give_one_digest_on_any_number_of_ranks(alone: list[str], n: int, rounds: int) -> None:
@@ -54,7 +47,6 @@ def test_golden_cases_give_one_digest_on_any_number_of_ranks(alone: list[str], n
     assert digests(output) == digests(alone)
 
 
-@pytest.mark.skipif(not RESOLUTIONS, reason=f"no cases in {SHARED / 'golden-dt'}")
 @pytest.mark.mpi
 def test_cases_at_other_resolutions_hold_on_any_number_of_ranks() -> None:
     """NEST at 0.1 and 0.5 ms: times are in ms, rates in Hz."""
@@ -78,7 +70,6 @@ def test_loss_that_is_not_finite(capsys: pytest.CaptureFixture, small: Path, tmp
     assert output.splitlines()[1].endswith(": holds")
 
 
-@golden
 @pytest.mark.parametrize("steps", [1, 2])
 def test_shorter_rounds_give_the_same_digest(capsys: pytest.CaptureFixture, steps: int) -> None:
     paths = [path for path in GOLDEN if "delay" in path]

@@ -4,7 +4,6 @@ One file, because all tests start from the same network files.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import h5py
 import launch
 import numpy as np
 import pytest
+from case_files import SONATA
 from commands import on_ranks
 
 from pareprop import Model
@@ -22,10 +22,8 @@ from pareprop.parallel.partition import block
 from pareprop.simulation import digest
 from pareprop.sonata import circuit, edge_files, nodes
 
-SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared")) / "sonata-nets"
 HERE = Path(__file__).parent
 NETWORKS = ("bmtk", "guide", "export-example")
-needs_networks = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no networks in {SHARED}")
 RANKS = """
 import sys, numpy as np
 from pathlib import Path
@@ -62,7 +60,7 @@ if exchange.rank == 0:
 
 
 def model_of(name: str, **options: object) -> Model:
-    return Model.from_sonata(SHARED / name / "circuit_config.json", **options)
+    return Model.from_sonata(SONATA / name / "circuit_config.json", **options)
 
 
 def draw_synapses(
@@ -94,7 +92,6 @@ def join(pieces: object) -> list[np.ndarray]:
     return [np.concatenate(column) for column in zip(*columns, strict=True)]
 
 
-@needs_networks
 @pytest.mark.mpi
 def test_networks_equal_what_they_were_written_from_on_any_number_of_ranks() -> None:
     lines = launch.run_on_each((1, 2, 3, 4), HERE, "-c", RANKS).splitlines()
@@ -103,7 +100,7 @@ def test_networks_equal_what_they_were_written_from_on_any_number_of_ranks() -> 
 
 @pytest.mark.mpi
 def test_without_an_index_many_ranks_read_each_edge_once(copy: Path, tmp_path: Path) -> None:
-    shutil.copy(SHARED / "export-example/expected_edges.h5", copy)
+    shutil.copy(SONATA / "export-example/expected_edges.h5", copy)
     with h5py.File(copy / EDGES, "r+") as file:
         group = file["edges/rec_to_rec"]
         del group["indices"]
@@ -123,11 +120,10 @@ def test_an_edge_that_is_wrong_is_told_once_by_many_ranks(copy: Path, tmp_path: 
     assert codes == [2] and len(errors) == 1 and "source_node_id' of edge 1999 is 100" in errors[0], errors
 
 
-@needs_networks
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("chunk", [97, 500])
 def test_pieces_of_any_size(name: str, chunk: int) -> None:
-    found = circuit.read(SHARED / name / "circuit_config.json")
+    found = circuit.read(SONATA / name / "circuit_config.json")
     sizes = {population.name: population.size for population in nodes.read(found)}
     for population in edge_files.read(found, sizes, 1.0):
         for low, high in (block(population.n_targets, 7, rank) for rank in (0, 3, 6)):
@@ -136,13 +132,12 @@ def test_pieces_of_any_size(name: str, chunk: int) -> None:
             assert np.all((whole[0] >= low) & (whole[0] < high))
 
 
-@needs_networks
 def test_populations_and_their_parameters() -> None:
     model = model_of("guide", variant="spike", sign="source")
     exc, inh, lgn = model.populations
     assert [item.role for item in model.populations] == ["recurrent", "recurrent", "input"]
     assert exc.model == "iaf_psc_delta" and (exc.size, inh.size, lgn.size) == (200, 100, 60)
-    with h5py.File(SHARED / "guide/network/nodes.h5") as file:
+    with h5py.File(SONATA / "guide/network/nodes.h5") as file:
         np.testing.assert_array_equal(exc.params.tau_m, file["nodes/exc/0/dynamics_params/tau_m"][()])
     assert np.all(exc.sign == 1) and np.all(inh.sign == -1) and lgn.sign is None
     cells = model_of("bmtk", variant="spike").populations[0].params
@@ -150,7 +145,6 @@ def test_populations_and_their_parameters() -> None:
     assert model_of("bmtk").populations[0].model == "iaf"  # the interval variant has no psc_delta
 
 
-@needs_networks
 def test_options_of_projections() -> None:
     model = model_of("bmtk", projections={"cortex_to_cortex": {"plastic": False}}, sign="weights")
     cortex, lgn = model.projections
@@ -165,9 +159,7 @@ def test_options_of_projections() -> None:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    if not SHARED.is_dir():
-        pytest.skip(f"no networks in {SHARED}")
-    return Path(shutil.copytree(SHARED / "export-example", tmp_path / "net"))
+    return Path(shutil.copytree(SONATA / "export-example", tmp_path / "net"))
 
 
 EDGES = "network/rec_to_rec_edges.h5"
@@ -257,7 +249,6 @@ def test_bad_files_are_told_in_a_line(copy: Path, edit: object, words: str) -> N
     assert "\n" not in str(caught.value)
 
 
-@needs_networks
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [

@@ -1,18 +1,16 @@
 """A SONATA network in a configuration, with the spike files of its simulation as inputs."""
 
-import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from case_files import SONATA
 from commands import command, digests, on_ranks
 
 from pareprop.runs import run
 from pareprop.sonata import spikes
 
-SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared")) / "sonata-nets"
-pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no networks in {SHARED}")
 CONFIG = """
 [task]
 name = "data"
@@ -48,7 +46,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     np.savez(tmp_path / "data.npz", targets=np.random.default_rng(1).random((2, 250, 1)))
     path = tmp_path / "config.toml"
-    path.write_text(CONFIG.format(data=tmp_path / "data.npz", sonata=SHARED / "bmtk/simulation_config.json"))
+    path.write_text(CONFIG.format(data=tmp_path / "data.npz", sonata=SONATA / "bmtk/simulation_config.json"))
     return path
 
 
@@ -60,7 +58,7 @@ def test_trained_on_any_number_of_ranks(tmp_path: Path, config: Path, capsys: py
     for n in (2, 3):
         codes, output, errors = on_ranks(n, [["run", config, "--out", tmp_path / str(n)]])
         assert (codes, errors) == ([0], []) and digests(output) == alone
-    with h5py.File(tmp_path / "1/results.h5") as file, h5py.File(SHARED / "bmtk/inputs/lgn_spikes.h5") as given:
+    with h5py.File(tmp_path / "1/results.h5") as file, h5py.File(SONATA / "bmtk/inputs/lgn_spikes.h5") as given:
         times, ids = (given[f"spikes/lgn/{key}"][()] for key in ("timestamps", "node_ids"))
         for name, low in (("first", 0), ("last", 250)):  # samples follow one another in the file
             inside = (times >= low) & (times < low + 250)

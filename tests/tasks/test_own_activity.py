@@ -1,11 +1,11 @@
 """Own activity: targets as described, learning with signs kept and rewired, measures and figure, users' files."""
 
-import os
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from case_files import SONATA
 from commands import command
 
 from pareprop.errors import InputError
@@ -13,7 +13,6 @@ from pareprop.runs import run
 from pareprop.sonata import circuit, nodes, spikes
 from pareprop.tasks.own_activity import OwnActivity
 
-SHARED = Path(os.environ.get("PAREPROP_SHARED", Path(__file__).parents[3] / "shared")) / "sonata-nets"
 SMALL = {"n_rec": 120, "n_in": 60, "n_step": 300, "indegree": 20, "skip": 30}
 
 
@@ -85,7 +84,6 @@ def test_rates_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert code == 2 and "no.h5" in errors and "Traceback" not in errors
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no networks in {SHARED}")
 @pytest.mark.parametrize(("name", "sign"), [
     ("bmtk/simulation_config.json", "weights"), ("export-example/circuit_config.json", "free"),
 ])  # fmt: skip
@@ -94,7 +92,7 @@ def test_network_of_a_file(
 ) -> None:
     """With spikes of its virtual population, or with inputs as the drawn network has."""
     monkeypatch.setattr(run, "draw", lambda directory, **_: None)
-    path, out = SHARED / name, tmp_path / "run"
+    path, out = SONATA / name, tmp_path / "run"
     options = [f'sonata_options={{sign="{sign}", values={{V_th=0.5}}, default_weight=0.1}}', "rewire_every=2"]
     sets = [part for text in (*options, f"sonata={path}", "n_step=200", "skip=20", "n_in=30", "iterations=6")
             for part in ("--set", text)]  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from case_files import RECORDINGS
 from commands import command
 
 from pareprop.engines.sample import Sample
@@ -201,12 +202,14 @@ def test_without_data_it_says_where_they_are(capsys: pytest.CaptureFixture):
     assert code == 0 and "n-mnist" in output
 
 
-def test_real_recordings(shared: Path):
+def test_real_recordings():
     problems = Problems()
-    train, test = splits(str(shared / "data" / "nmnist-small"), problems)
-    assert (len(train), len(test)) == (800, 100)
-    found = [train.events(index) for index in range(0, 800, 20)] + [test.events(index) for index in range(0, 100, 5)]
-    assert np.mean([len(events.x) for events in found]) == pytest.approx(4133, rel=0.1)
+    train, test = splits(str(RECORDINGS), problems)
+    assert (sorted(train.labels), sorted(test.labels)) == (list(range(10)), [0, 2, 4])
+    found = [train.events(index) for index in range(10)] + [test.events(index) for index in range(3)]
+    n_events = sorted(len(events.x) for events in found)
+    assert n_events == sorted(item.file_size // 5 for name in ("Train", "Test")
+                              for item in zipfile.ZipFile(RECORDINGS / f"{name}.zip").infolist())  # fmt: skip
     for events in found:
         assert np.all(np.diff(events.time_us) >= 0) and 290_000 < events.time_us[-1] < 336_041
         assert 0.3 < events.on.mean() < 0.7

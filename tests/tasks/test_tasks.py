@@ -1,13 +1,14 @@
 """The tasks: their data against independent counts and formulas, equal on all ranks, their learning against NEST."""
 
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import networks
 import numpy as np
 import pytest
+from case_files import RECORDINGS
 from commands import digests, on_ranks
+from run_nest import run_nest
 from test_recordings import raster, task, write_recordings
 
 from pareprop import rng
@@ -223,21 +224,18 @@ def specification(run: Simulation, chosen: Quiet, n_samples: int) -> dict:
         ("lemniscate", ["variant=spike", "n_step=500"], 1),
         ("handwriting", ["variant=spike", "points=60"], 1),
         ("evidence-accumulation", ["variant=spike"], 1),
-        ("n-mnist", ["silent=0.2"], 2),
+        ("n-mnist", ["silent=0.2"], 6),
         ("n-mnist", ["silent=0.2", "variant=interval", "batch_size=2", "n_rec=150"], 2),
     ],
 )
-def test_first_iteration_is_that_of_nest(shared: Path, monkeypatch, name: str, settings: list[str], n_samples: int):
+def test_first_iteration_is_that_of_nest(name: str, settings: list[str], n_samples: int):
     pytest.importorskip("nest", reason="NEST (extra `peer`) is not installed")
-    monkeypatch.setattr(sys, "path", [*sys.path, str(shared / "oracle")])
-    import nest_oracle
-
-    data = [f"data={shared / 'data' / 'nmnist-small'}"] if name == "n-mnist" else []
+    data = [f"data={RECORDINGS}", "test_samples=3", "hold_out=2", "validate_every=0"] if name == "n-mnist" else []
     chosen = task(name, *settings, *data)
     quiet = Quiet(chosen, 2 if chosen.variant == "interval" else 0)
     spikes: list[tuple[int, int]] = []
     run = Simulation(chosen.model(), quiet, settings=chosen.settings())
-    expected = nest_oracle.run(specification(run, quiet, n_samples))
+    expected = run_nest(specification(run, quiet, n_samples))
     for index in range(n_samples):
         run.run_sample(index, "train", learn=True)
         steps, ids = run.engine.log.spikes(chosen.n_steps)
