@@ -31,6 +31,8 @@ KERNELS = Path("cython_core")
 # changes a value.
 COMMON = ["-fno-fast-math", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 NATIVE = ["-march=native", "-mcpu=native"]  # the second where a compiler knows only that one
+# Sets that compilers choose by themselves; others, such as pku, are the system's.
+INSTRUCTIONS = r"abm|adx|amx|avx|bmi|f16c|fma|gfni|movbe|popcnt|sse|ssse|v?aes|v?pclmul"
 WIDTH = ["-mprefer-vector-width=512"]
 # Kernels with many arrays are vectorised only if gcc may check this many pairs for overlap at run time.
 ALIASES = ["--param=vect-max-version-for-alias-checks=200"]
@@ -94,9 +96,11 @@ class BuildKernels(build_ext):
         for extension in self.extensions:
             extension.extra_compile_args = flags
             if extension.name.endswith(".build_info"):
+                extension.extra_compile_args = [flag for flag in flags if flag not in NATIVE]  # runs on any processor
                 extension.define_macros = [
                     ("PAREPROP_MODE", f'"{mode}"'),
                     ("PAREPROP_FLAGS", f'"{" ".join(flags)}"'),
+                    ("PAREPROP_INSTRUCTIONS", f'"{" ".join(self.instructions(flags))}"'),
                 ]
         super().build_extensions()
         stamp.write_text(built)
@@ -144,6 +148,18 @@ class BuildKernels(build_ext):
         """Ask the compiler about a flag."""
         command = [*self.compiler.compiler_so, "-Werror", flag, "-x", "c", "-c", os.devnull, "-o", os.devnull]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def instructions(self, flags: list[str]) -> list[str]:
+        """List the instruction sets that the compiler may use with these flags, by their names in /proc/cpuinfo."""
+        command = [*self.compiler.compiler_so, *flags, "-dM", "-E", "-x", "c", os.devnull]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        macros = {name.lower() for name in re.findall(r"^#define __(\w+?)__ 1$", done.stdout, re.MULTILINE)}
+        try:
+            processor = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        except OSError:  # not Linux
+            return []
+        names = macros & set(processor[1].split()) if processor else set()
+        return sorted(name for name in names if re.match(INSTRUCTIONS, name))
 
     def copy_extensions_to_source(self) -> None:
         """Copy the results of an in-place build, also over newer ones built with other switches."""

@@ -11,8 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from pareprop.core import (
-    build_info,
+from pareprop.core import build_info
+
+from .machine import require_instructions
+
+require_instructions(build_info.instructions)  # else a kernel would end the process without a word
+
+from pareprop.core import (  # noqa: E402 - the processor comes first
     degrees,
     elementary_arrays,
     exchange,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import sys
+import time
 from pathlib import Path
 
 from .errors import InputError
@@ -33,6 +36,27 @@ def require_bytes(n_bytes: int, what: str) -> None:
         raise InputError(f"{what} takes {needed:.4g} GiB of memory, this machine has {limit / 2**30:.4g} GiB")
 
 
+def instructions() -> set[str]:
+    """Return the instruction sets of this processor by their names in /proc/cpuinfo; empty where that is unknown."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return set()
+    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), set())
+
+
+def require_instructions(needed: list[str]) -> None:
+    """End the process with one line unless this processor has the instruction sets that the kernels use."""
+    here = instructions()
+    if here and (missing := sorted(set(needed) - here)):
+        print(
+            f"pareprop: error: the kernels were compiled for a processor with {', '.join(missing)}, which this one "
+            "lacks: install pareprop on this kind of machine, or with PAREPROP_PORTABLE=1 for all kinds",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
 def peak_rss_bytes() -> int:
     """Return the peak resident memory of this process in bytes."""
     try:
@@ -40,3 +64,11 @@ def peak_rss_bytes() -> int:
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     except (OSError, StopIteration):  # not Linux; on Linux this may be the peak of the process that started this one
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def job_seconds_left() -> float:
+    """Return the seconds until SLURM ends the job of this process; infinite outside of a job."""
+    try:
+        return float(os.environ["SLURM_JOB_END_TIME"]) - time.time()
+    except (KeyError, ValueError):
+        return float("inf")

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import click
 
 from ..errors import InputError
-from ..machine import peak_rss_bytes
+from ..machine import job_seconds_left, peak_rss_bytes
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
 from ..storage.disk import clear, reason
@@ -113,6 +113,11 @@ class Log(Observer):
             self._note(line)
             if not sys.stderr.isatty():
                 click.echo(line)
+        if left > (limit := job_seconds_left()):
+            line = f"the job ends in {duration(max(limit, 0.0))}, before the training: "
+            line += "jobs/chain.sbatch stops it in time with a checkpoint and continues, others end without"
+            self._note(line)
+            click.echo(f"pareprop: warning: {line}", err=True)
 
     def finish(self, simulation: Simulation) -> None:
         """Close the files."""

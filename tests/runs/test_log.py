@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from commands import command
 
+from pareprop import machine
 from pareprop.runs import log, progress, run
 from pareprop.runs.summary import advice
 
@@ -184,3 +185,26 @@ def test_curves_of_returns(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     assert [row["iteration"] for row in rows] == ["1", "2", "3"]
     for name, values in expected.items():
         np.testing.assert_allclose([float(row[name]) for row in rows], values, rtol=1e-8, err_msg=name)
+
+
+def test_a_job_that_ends_before_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a clock that goes ten seconds at each look."""
+    clock = iter(range(0, 10**6, 10))
+    monkeypatch.setattr(log, "monotonic", lambda: float(next(clock)))
+    told = []
+    for limit in ("5", "1000000"):
+        monkeypatch.setattr(log, "job_seconds_left", lambda limit=limit: float(limit))
+        _, _, errors = command(capsys, *RUN, "--set", "iterations=8", "--out", tmp_path / limit)
+        told.append((errors, (tmp_path / limit / "run.log").read_text()))
+    assert all("the job ends in 5 s, before the training" in text and "chain.sbatch" in text for text in told[0])
+    assert not any("the job ends" in text for text in told[1])
+
+
+def test_end_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    assert machine.job_seconds_left() == float("inf")
+    monkeypatch.setenv("SLURM_JOB_END_TIME", "1000000100")
+    monkeypatch.setattr(machine.time, "time", lambda: 1000000000.0)
+    assert machine.job_seconds_left() == 100.0
