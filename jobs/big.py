@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Train as large a network as memory holds; by default a million neurons with 10^9 plastic synapses.
 
-    mpirun -n 2 python scripts/big.py
+    mpirun -n 2 python -m pareprop.jobs.big
 
 Sparse recurrent network of plain leaky neurons, interval variant, gradient descent on single samples: 8 bytes per
 synapse in single precision, 12 in double, target and weight, for the credit goes straight into the weights. On two

@@ -7,12 +7,10 @@
 #   tiny    1 000 neurons, 300 iterations: a minute, to see that all works
 #
 # RANKS ranks (2), ITERATIONS in place of these; results, figures and checkpoints go to OUT (runs/brain). A run that was stopped, after MINUTES or
-# otherwise, goes on from its latest checkpoint when the script is called again.
+# otherwise, goes on from its latest checkpoint when the script is called again in the same way.
 set -euo pipefail
 
 [[ -z ${VENV:-} ]] || export PATH=$VENV/bin:$PATH
-export OMP_NUM_THREADS=1
-launch=(mpirun -n "${RANKS:-2}" --bind-to "${BIND:-core}")
 fly=(--set n_rec=139255 --set n_in=2000 --set precision=single --set "iterations=${ITERATIONS:-600}" --set checkpoint.minutes=5)
 
 for which in "${@:-plain}"; do
@@ -24,25 +22,8 @@ for which in "${@:-plain}"; do
         tiny) settings=(--set n_rec=1000 --set n_in=400 --set "iterations=${ITERATIONS:-300}") ;;
         *) echo "$which must be plain, rewire, large or tiny" >&2 && exit 2 ;;
     esac
-    if compgen -G "$out/checkpoints/iteration-*[0-9]" >/dev/null; then
-        command=(pareprop resume "$out")
-    else
-        command=(pareprop run own-activity "${settings[@]}" --out "$out")
-        [[ ! -e $out/config.toml ]] || command+=(--overwrite) # it was stopped before the first checkpoint
-    fi
-    listening=$out/checkpoints/listening start=$SECONDS code=0
-    rm -f "$listening"
-    "${launch[@]}" "${command[@]}" </dev/null &
-    run=$!
-    if [[ -n $minutes ]]; then # signal the run once its time is over; a rank that doesn't listen yet would die
-        while kill -0 "$run" 2>/dev/null; do
-            if [[ -e $listening ]] && ((SECONDS - start >= 60 * minutes)); then
-                kill -USR1 "$run" 2>/dev/null || true
-                break
-            fi
-            sleep 0.2
-        done
-    fi
-    wait "$run" || code=$?
+    [[ -z $minutes ]] || settings+=(--minutes "$minutes")
+    code=0
+    pareprop launch --launcher mpirun --ranks "${RANKS:-2}" own-activity "${settings[@]}" --out "$out" || code=$?
     ((code == 0 || code == 75)) || exit "$code" # 75: stopped with a checkpoint
 done

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 [[ -z ${VENV:-} ]] || export PATH=$VENV/bin:$PATH
-study=${1:?no STUDY.toml given, such as jobs/strong.toml} out=${2:-studies/$(basename "${1%.toml}")}
-pareprop scaling run "$study" --out "$out" --launcher mpirun
-pareprop scaling collect "$out"
-pareprop scaling plot "$out"
+study=${1:?no STUDY.toml given, such as jobs/strong.toml} out=${2:-studies/$(basename "${1%.toml}")} code=0
+pareprop scaling run "$study" --out "$out" --launcher mpirun || code=$?
+pareprop scaling collect "$out" && pareprop scaling plot "$out" # what is there
+exit "$code"

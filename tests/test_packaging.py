@@ -22,7 +22,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 def test_every_package_is_listed() -> None:
     found = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("pareprop/**/__init__.py")}
-    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == found | {"pareprop.core"}
+    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == found | {"pareprop.core", "pareprop.jobs"}
 
 
 def test_version_is_that_of_the_distribution() -> None:
@@ -80,10 +80,10 @@ def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_sdist_holds_what_builds_and_no_more(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
-    kinds = ("cython_core/**/*.p[yx][xid]", "cython_core/**/*.h", "pareprop/**/*.py", "pareprop/**/*.html")
+    kinds = ("cython_core/**/*.p[yx][xid]", "cython_core/**/*.h", "pareprop/**/*.py", "pareprop/**/*.html", "jobs/*.*")
     assert {path.relative_to(ROOT) for kind in kinds for path in ROOT.glob(kind)} <= names
     described = {"pyproject.toml", "README.md", "LICENSE", "PKG-INFO", "setup.cfg", "pareprop.egg-info"}
-    assert {path.parts[0] for path in names if path.parts} == {"pareprop", "cython_core"} | described
+    assert {path.parts[0] for path in names if path.parts} == {"pareprop", "cython_core", "jobs"} | described
     assert not [path for path in names if path.suffix in (".so", ".c", ".pyc")]
 
 
@@ -93,6 +93,8 @@ def test_wheel_holds_modules_and_kernels(wheel: Path) -> None:
         names = [Path(name) for name in archive.namelist()]
         metadata = archive.read(next(str(name) for name in names if name.name == "METADATA")).decode()
     assert {path.parts[0] for path in names} == {"pareprop", f"pareprop-{pareprop.__version__}.dist-info"}
+    scripts = [path for path in ROOT.glob("jobs/*.*") if path.suffix != ".pyc"]
+    assert scripts and {Path("pareprop", "jobs", path.name) for path in scripts} <= set(names)
     kernels = {path.name.partition(".")[0] for path in names if path.suffix == ".so"}
     assert kernels == {path.stem for path in ROOT.glob("cython_core/*.pyx")}
     assert not [path for path in names if path.suffix in (".pyx", ".pxd", ".pxi", ".c", ".h")]

@@ -47,11 +47,12 @@ UNTIL = click.option("--until", type=click.IntRange(min=0), help="Stop after thi
     help="Train this many times, with seeds that count up from --seed.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the files of an earlier run in --out.")
+@click.option("--restart", is_flag=True, help="Continue the same run in --out, if there is one; else begin it.")
 @NO_FIGURES
 @click.pass_obj
 def run(
     exchange: Exchange, source: str, settings: tuple[str, ...], until: int | None, out: str | None, seed: int | None,
-    seeds: int, overwrite: bool, replicas: int, no_figures: bool,
+    seeds: int, overwrite: bool, restart: bool, replicas: int, no_figures: bool,
 ) -> None:  # fmt: skip
     """Train a task, or what a configuration file describes.
 
@@ -61,12 +62,14 @@ def run(
     settings = (*settings, "run.figures=none") if no_figures else settings
     settings = settings if seed is None else (*settings, f"run.seed={seed}")
     with guarded(exchange.comm):
+        if restart and (out is None or overwrite or seeds > 1):
+            raise InputError("--restart needs --out DIR, and goes with neither --overwrite nor --seeds")
         chosen = config.load(source, settings)
         if seeds > 1:  # the last seed must be possible, too, before the first one is trained
             config.load(source, (*settings, f"run.seed={chosen.task.seed + seeds - 1}"))
     group = launcher.split(exchange, replicas)
     if seeds == 1:
-        _end(runs.train(chosen, out, exchange, group, until, overwrite=overwrite))
+        _end(runs.train(chosen, out, exchange, group, until, overwrite=overwrite, restart=restart))
         return
     runs.require_possible(chosen, group)
     with claim_directory(exchange.comm, out, chosen.task.name, overwrite) as directory:

@@ -1,11 +1,14 @@
-"""Commands scaling run, collect and plot; dry-run; predict; jobs. Each runs in one process.
+"""Commands scaling run, collect and plot; dry-run; predict; jobs; launch. Each runs in one process.
 
 One file, because the commands of a room stand together and share their options.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
+import time
 from pathlib import Path
 
 import click
@@ -17,9 +20,10 @@ from ..network.local import target_rate
 from ..parallel.exchange import Exchange
 from ..runs import benchmark
 from ..runs.options import SET, FiniteFloat, GivenPath
+from ..runs.run import EXIT_CHECKPOINTED
 from ..storage.disk import replace_file
+from . import batch, dryrun, launchers, measure, rank_table, slurm, study, subject, units
 from . import collect as table
-from . import dryrun, launchers, measure, rank_table, slurm, study, subject, units
 from .predict import Prediction, nodes_for, predict
 
 UNITS = "units.json"
@@ -76,14 +80,32 @@ def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
     left = [point for point in points if point not in done]
     click.echo(f"{len(points)} points, {len(done)} finished before")
     if launcher == "sbatch":
-        jobs = [launchers.submit(point, folder, shlex.split(sbatch_options)) for point in left]
-        click.echo(f"jobs: {' '.join(jobs)}")
-        launchers.wait(jobs)
-        failed = [point.label for point in left if not (folder / f"{point.label}.json").exists()]
+        failed = _run_as_jobs(left, folder, shlex.split(sbatch_options))
     else:
+        if crowded := [point.label for point in left if launchers.is_crowded(point.ranks)]:
+            why = "have more ranks than there are cores or SLURM tasks (sbatch --ntasks): their ranks share cores"
+            click.echo(f"note: {len(crowded)} of these points {why}")
         failed = [problem for point in left if (problem := _run_here(point, folder, launcher, chosen.timeout_s))]
     if failed:
         raise StateError(f"{len(failed)} of {len(points)} points failed: {'; '.join(failed)}")
+
+
+def _run_as_jobs(points: list[study.Point], folder: Path, options: list[str]) -> list[str]:
+    """Submit the points that no earlier call submitted, wait for all, and return why points failed."""
+    jobs, failed = {}, {}
+    for point in points:
+        job = launchers.submitted(point, folder)
+        try:
+            jobs[point.label] = job or launchers.submit(point, folder, options)
+        except StateError as problem:  # the other points can do without this one
+            failed[point.label] = str(problem)
+            click.echo(f"refused: {problem}")
+            continue
+        click.echo(f"job {jobs[point.label]}: {point.label}{', submitted before' if job else ''}")
+    click.echo(f"jobs: {' '.join(jobs.values())}")
+    launchers.wait(list(jobs.values()))
+    missing = [point.label for point in points if not (folder / f"{point.label}.json").exists()]
+    return [failed.get(label, f"{label}: see {folder / label}.log") for label in missing]
 
 
 def _run_here(point: study.Point, folder: Path, launcher: str, timeout_s: float) -> str:
@@ -265,7 +287,8 @@ def _print_prediction(prediction: Prediction, samples: int) -> None:
 
 
 @click.command()
-@click.argument("source", type=GivenPath(), metavar="CONFIG")
+@click.argument("source", type=GivenPath(), metavar="CONFIG", required=False)
+@click.option("--write", type=GivenPath(path_type=Path), metavar="DIR", help="Write the job scripts into this folder.")
 @SET
 @rate_option
 @units_option
@@ -277,14 +300,21 @@ def _print_prediction(prediction: Prediction, samples: int) -> None:
 @click.option("--script", default="jobs/chain.sbatch", show_default=True, help="Job script.")
 @click.pass_obj
 def jobs(
-    exchange: Exchange, source: str, settings: tuple[str, ...], rate: float | None, units_file: str, nodes: int,
-    ranks_per_node: int, limit: str | None, script: str,
+    exchange: Exchange, source: str | None, write: Path | None, settings: tuple[str, ...], rate: float | None,
+    units_file: str, nodes: int, ranks_per_node: int, limit: str | None, script: str,
 ) -> None:  # fmt: skip
-    """Print the sbatch command for a run.
+    """Print the sbatch command for a run, or write the job scripts.
 
     It asks for the predicted time and memory. CONFIG is a task, a configuration file, or `bench`.
     """
     _one_process(exchange)
+    if write is not None:
+        for path in batch.write_scripts(write):
+            click.echo(f"job script: {path}")
+    if source is None:
+        if write is None:
+            raise click.UsageError("CONFIG or --write DIR is missing")
+        return
     if source == "bench":
         raise InputError("bench is not a training; use jobs/study.sbatch")
     chosen = subject.find(source, settings)
@@ -300,7 +330,48 @@ def jobs(
         f"# predicted: {prediction.seconds:.3g} s, {prediction.nbytes / 2**20:.0f} MiB per rank; "
         f"{number} job(s) in a row; time and memory below have a margin of {slurm.MARGIN:g}"
     )
+    if not Path(script).exists():
+        click.echo(f"# {script} is not here; `pareprop jobs --write {Path(script).parent}` writes the job scripts")
     click.echo(line)
 
 
-COMMANDS = (scaling, dry_run, predict_command, jobs)
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="TASK|FILE.toml [OPTIONS OF RUN]")
+@click.option("--out", type=GivenPath(path_type=Path), required=True, metavar="DIR", help="Run directory.")
+@click.option("--launcher", type=click.Choice(["mpirun", "srun"]), help="Starts the ranks [srun in a SLURM job].")
+@click.option("--ranks", type=click.IntRange(1, MOST), help="Number of ranks [tasks of the SLURM job, else cores].")
+@click.option("--requeue", is_flag=True, help="Put the SLURM job back into the queue after a checkpoint.")
+@click.option("--minutes", type=FiniteFloat(min=0), help="Stop with a checkpoint after this time.")
+@click.pass_obj
+def launch(
+    exchange: Exchange, arguments: tuple[str, ...], out: Path, launcher: str | None, ranks: int | None, requeue: bool,
+    minutes: float | None,
+) -> None:  # fmt: skip
+    """Train in ranks that this command starts, as job scripts do.
+
+    Continues the run in --out, if there is one. SIGUSR1 stops it with a checkpoint (code 75), as soon as all ranks
+    listen. The last lines tell nodes, time, and, after a failure, which rank ended first and what continues the run.
+    """
+    _one_process(exchange)
+    job = os.environ.get("SLURM_JOB_ID", "")
+    if requeue and not job:
+        raise InputError("--requeue: this is no SLURM job")
+    launcher = launcher or os.environ.get("LAUNCHER") or ("srun" if job else "mpirun")
+    if launcher not in ("srun", "mpirun"):
+        raise InputError(f"LAUNCHER={launcher} must be srun or mpirun")
+    cores = len(os.sched_getaffinity(0))
+    ranks = ranks or int(os.environ.get("SLURM_NTASKS") or os.environ.get("RANKS") or cores)
+    training, began = batch.Training(arguments, out, launcher, ranks), time.monotonic()
+    code = training.run(None if minutes is None else 60 * minutes)
+    for line in training.last_words(code):
+        click.echo(f"pareprop: {line}", err=True)
+    click.echo(f"pareprop: {batch.job_line(ranks, time.monotonic() - began)}", err=True)
+    if code == EXIT_CHECKPOINTED and requeue:
+        click.echo(f"job {job} goes on from this checkpoint")
+        sys.stdout.flush()
+        batch.requeue(job)
+        return
+    sys.exit(code)
+
+
+COMMANDS = (scaling, dry_run, predict_command, jobs, launch)

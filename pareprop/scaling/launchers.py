@@ -32,16 +32,24 @@ def command(launcher: str, n_ranks: int) -> list[str]:
     path = shutil.which(launcher, path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if path is None:
         raise InputError(f"--launcher {launcher}: not found on the PATH")
+    bind = os.environ.get("BIND")
     if launcher == "srun":
-        return [path, f"--ntasks={n_ranks}", "--cpu-bind=cores", "--mem=0"]
-    crowded = n_ranks > (os.cpu_count() or 1) and "SLURM_JOB_ID" not in os.environ
-    return [path, "-n", str(n_ranks), "--bind-to", "none" if crowded else os.environ.get("BIND", "core")]
+        crowded = ["--overcommit"] if is_crowded(n_ranks) else []
+        bind = "none" if crowded else bind or "cores"
+        return [path, f"--ntasks={n_ranks}", *crowded, f"--cpu-bind={bind}", "--mem=0"]
+    return [path, "-n", str(n_ranks), "--bind-to", "none" if is_crowded(n_ranks) else bind or "core"]
+
+
+def is_crowded(n_ranks: int) -> bool:
+    """Return whether ranks share cores: there are more than tasks of this SLURM job, or cores of this machine."""
+    return n_ranks > int(os.environ.get("SLURM_NTASKS") or os.cpu_count() or 1)
 
 
 def environment(n_ranks: int) -> dict[str, str]:
     """Return the environment of a run: one thread per rank, more ranks than cores allowed."""
+    one = {"OMP_NUM_THREADS": "1", "SRUN_CPUS_PER_TASK": os.environ.get("SLURM_CPUS_PER_TASK", "1")}
     crowded = {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "OMPI_MCA_mpi_yield_when_idle": "1"}
-    return os.environ | ROOT | {"OMP_NUM_THREADS": "1"} | (crowded if n_ranks > (os.cpu_count() or 1) else {})
+    return os.environ | ROOT | one | (crowded if is_crowded(n_ranks) else {})
 
 
 def run(point: Point, folder: Path, launcher: str, timeout_s: float) -> None:
@@ -77,7 +85,7 @@ def _replace_when_complete(final: Path) -> Iterator[Path]:
 
 
 def submit(point: Point, folder: Path, options: list[str]) -> str:
-    """Submit a point as a SLURM job with further `options` of sbatch; return the job id.
+    """Submit a point as a SLURM job with further `options` of sbatch, and return the job id, which `<label>.job` keeps.
 
     Raises
     ------
@@ -95,18 +103,28 @@ def submit(point: Point, folder: Path, options: list[str]) -> str:
     )  # fmt: skip
     if done.returncode:
         raise StateError(f"{point.label}: sbatch: {done.stderr.strip()}")
-    return done.stdout.strip().split(";")[0]
+    job = done.stdout.strip().split(";")[0]
+    (folder / f"{point.label}.job").write_text(f"{job}\n")
+    return job
+
+
+def submitted(point: Point, folder: Path) -> str:
+    """Return the id of the job that an earlier call submitted for a point and that SLURM still knows; "" for none."""
+    try:
+        job = (folder / f"{point.label}.job").read_text().strip()
+    except OSError:
+        return ""
+    return job if job.isdigit() and queued([job], f"--name={point.label}") else ""
+
+
+def queued(jobs: list[str], *options: str) -> list[str]:
+    """Return those of the jobs that wait or run."""
+    command = ["squeue", "--noheader", "--format=%i", f"--jobs={','.join(jobs)}", *options]
+    # jobs that SLURM has forgotten are an error of squeue, with no output
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
 
 
 def wait(jobs: list[str]) -> None:
     """Wait until SLURM knows none of the jobs as waiting or running."""
-    while jobs:
-        listed = subprocess.run(
-            ["squeue", "--noheader", "--format=%i", f"--jobs={','.join(jobs)}"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if not listed.stdout.split():  # finished jobs that SLURM has forgotten are an error of squeue, with no output
-            return
+    while jobs and queued(jobs):
         time.sleep(POLL_SECONDS)

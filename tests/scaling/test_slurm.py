@@ -4,6 +4,7 @@ import csv
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -126,10 +127,12 @@ def test_training_by_srun_with_mpich(slurm, mpich, digest_of, tmp_path):
 
 
 def test_big_network_in_small(slurm, tmp_path):
-    scripts, out = JOBS.parent / "scripts", tmp_path / "out"
+    out = tmp_path / "out"
     sizes = ["--neurons", "300", "--indegree", "20", "--steps", "100", "--digest"]
-    job = slurm.submit(out, "big.sbatch", *sizes, SCRIPTS=str(scripts))
-    alone = subprocess.run([sys.executable, scripts / "big.py", *sizes], capture_output=True, text=True, check=True)
+    job = slurm.submit(out, "big.sbatch", *sizes)
+    alone = subprocess.run(
+        [sys.executable, "-m", "pareprop.jobs.big", *sizes], capture_output=True, text=True, check=True
+    )
     assert slurm.wait(job) == ["COMPLETED"], out.read_text()
     assert list_points(out) == digests(alone.stdout.splitlines())
     assert len(re.findall(r"interval \d: loss", out.read_text())) == 2
@@ -245,6 +248,68 @@ def test_study_in_one_job_and_in_many(slurm, tmp_path):
         assert [row["ranks"] for row in table] == ["1", "2"]
     assert len({row["digest"] for table in tables for row in table}) == 1
     assert (tmp_path / "one" / "scaling.png").exists()
+
+
+@pytest.mark.parametrize("script", ["train.sbatch", "seeds.sbatch"])
+def test_requeued_job_goes_on(script, slurm, digest_of, tmp_path):
+    """An operator puts a running job back; the log is kept, and the job ends with the digest of an undisturbed run."""
+    task, out = [*TASK, "--set", "iterations=400", "--set", "checkpoint.every=20"], tmp_path / "out"
+    options = ("--array=1",) if script == "seeds.sbatch" else ()
+    job = slurm.submit(out, script, *task, options=options, OUT=str(tmp_path / "run"))
+    stop = time.monotonic() + LIMIT
+    while not list(tmp_path.glob("run/**/checkpoints/iteration-*[0-9]")) and time.monotonic() < stop:
+        time.sleep(0.02)
+    slurm("scontrol", "requeue", job if not options else f"{job}_1")
+    slurm.wait(job, "PENDING", "COMPLETED")
+    expected = digest_of(*task)
+    go_on(slurm, job)
+    text = out.read_text()
+    assert slurm.states(job) == ["COMPLETED"], text
+    assert text.count("training: ") == 2 and "resumed: " in text
+    assert list_points(out)[-1:] == expected
+
+
+def test_study_with_more_ranks_than_tasks(slurm, tmp_path):
+    """Four ranks in two tasks share cores, the log says so; a failed point leaves table and figures of the others."""
+    sizes = "neurons = [60]\nindegrees = [5]\ninputs = 5\nsteps = 50\n"
+    (tmp_path / "tiny.toml").write_text(f"ranks = [1, 4]\n{sizes}")
+    out = tmp_path / "out"
+    job = slurm.submit(out, "study.sbatch", tmp_path / "tiny.toml", tmp_path / "study")
+    assert slurm.wait(job) == ["COMPLETED"], out.read_text()
+    assert "note: 1 of these points have more ranks" in out.read_text()
+    table = list(csv.DictReader((tmp_path / "study" / "study.csv").open()))
+    assert [(row["ranks"], row["oversubscribed"]) for row in table] == [("1", "0"), ("4", "1")]
+    assert len({row["digest"] for row in table}) == 1
+
+    (tmp_path / "bad.toml").write_text(f"ranks = [1, 2]\ntimeout_s = 0.01\n{sizes}")
+    whole = [path for path in (tmp_path / "study").glob("*.json") if "-r1-" in path.name]
+    (tmp_path / "part").mkdir()
+    shutil.copy(whole[0], tmp_path / "part")
+    job = slurm.submit(tmp_path / "bad", "study.sbatch", tmp_path / "bad.toml", tmp_path / "part")
+    assert slurm.wait(job) == ["FAILED"]
+    assert "1 of 2 points failed" in (tmp_path / "bad").read_text()
+    assert (tmp_path / "part" / "study.csv").exists() and (tmp_path / "part" / "scaling.png").exists()
+
+
+def test_log_after_a_killed_rank(slurm, tmp_path):
+    """It says which rank ended first, from where the training goes on, and how."""
+    task, out = [*TASK, "--set", "iterations=1000000", "--set", "checkpoint.every=20"], tmp_path / "out"
+    job = slurm.submit(out, "train.sbatch", *task, OUT=str(tmp_path / "run"))
+    stop = time.monotonic() + LIMIT
+    while not list(tmp_path.glob("run/checkpoints/iteration-*[0-9]")) and time.monotonic() < stop:
+        time.sleep(0.02)
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = dict(item.split("=", 1) for item in path.read_text().split("\0") if "=" in item)
+            if variables.get("SLURM_JOB_ID") == job and variables.get("SLURM_PROCID") == "1":
+                os.kill(int(path.parent.name), signal.SIGKILL)
+        except (OSError, UnicodeDecodeError):
+            continue
+    assert slurm.wait(job) == ["FAILED"]
+    text = out.read_text()
+    assert "pareprop: first to end was rank 1: Killed" in text, text
+    assert re.search(rf"latest checkpoint: {tmp_path}/run/checkpoints/iteration-\d+; `scontrol requeue {job}` or", text)
+    assert f"pareprop: job {job}: 1 node, 2 ranks, 00:0" in text
 
 
 def test_two_nodes(digest_of, tmp_path):

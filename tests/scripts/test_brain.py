@@ -33,7 +33,7 @@ def test_stops_and_goes_on(tmp_path: Path) -> None:
     done = job(tmp_path, "tiny", MINUTES="0", ITERATIONS="30")
     assert done.returncode == 0, done.stderr
     assert "stopped by SIGUSR1" in done.stdout and list(tmp_path.glob("tiny/checkpoints/iteration-*"))
-    done = job(tmp_path, "tiny")
+    done = job(tmp_path, "tiny", ITERATIONS="30")
     assert done.returncode == 0 and "resumed: " in done.stdout, done.stderr
     with h5py.File(tmp_path / "tiny/results.h5") as file:
         assert len(file["loss"]) == 30

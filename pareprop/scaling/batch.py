@@ -1,0 +1,185 @@
+"""Run a training as the work of a batch job: start its ranks, hand signals on, tell how it ended, requeue the job."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from ..errors import InputError, StateError
+from ..runs.directory import CHECKPOINTS
+from ..runs.run import EXIT_CHECKPOINTED
+from ..storage.checkpoint_observer import LISTENING
+from ..storage.checkpoint_write import list_checkpoints
+from . import launchers
+
+POLL_SECONDS = 0.2
+EXIT_BAD_INPUT = 2  # told in one line
+RULE = "-----"  # begins the first and the last line of a block of mpirun
+# what srun and mpirun say of the rank that ended first: rank, and how it ended
+DEATHS = (
+    r"srun: error: \S+: tasks? (?P<rank>[\d,-]+): (?P<how>.+)",
+    r"process rank (?P<rank>\d+) with PID \d+ on node \S+ exited on\s+(?P<how>signal \d+ \([^)]+\))",
+    r"Process name: \[[^\]]+,(?P<rank>\d+)\]\s+Exit code:\s+(?P<how>\d+)",
+)
+
+
+class Training:
+    """A training that runs in ranks of its own, in a run directory, and goes on there if it was begun before.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        Arguments of `pareprop run`, without `--out` and `--restart`.
+    out : Path
+        Run directory.
+    launcher : str
+        "srun" or "mpirun".
+    n_ranks : int
+        Number of ranks.
+    """
+
+    def __init__(self, arguments: Sequence[str], out: Path, launcher: str, n_ranks: int) -> None:
+        self.out, self.n_ranks = out, n_ranks
+        ranks = launchers.command(launcher, n_ranks)
+        self.command = [*ranks, sys.executable, "-m", "pareprop", "run", *arguments, "--out", str(out), "--restart"]
+        self.first_death = ""
+        self._asked = False
+
+    def run(self, seconds: float | None = None) -> int:
+        """Run to the end and return the exit code; SIGUSR1, or the end of `seconds`, asks it for a checkpoint.
+
+        A rank that does not listen yet would die of the signal, so it is kept until all do.
+        """
+        listening = self.out / CHECKPOINTS / LISTENING
+        listening.unlink(missing_ok=True)
+        began = time.monotonic()
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGUSR1, signal.SIGTERM)}
+        try:
+            process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
+                env=launchers.environment(self.n_ranks),
+            )  # fmt: skip
+            reader = threading.Thread(target=self._tell, args=(process.stderr,))
+            reader.start()
+            while process.poll() is None:
+                due = seconds is not None and time.monotonic() - began >= seconds
+                if (self._asked or due) and listening.exists():
+                    process.send_signal(signal.SIGUSR1)
+                    self._asked, seconds = False, None
+                time.sleep(POLL_SECONDS)
+            reader.join()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return process.returncode if process.returncode >= 0 else 128 - process.returncode
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+
+    def _tell(self, lines: Iterable[str]) -> None:
+        """Hand on what the launcher and the ranks say, line by line; note who ended first."""
+        for text in without_checkpointed(lines):
+            if not self.first_death:
+                self.first_death = death_in(text)
+            click.echo(text, err=True, nl=False)
+
+    def last_words(self, code: int) -> Iterator[str]:
+        """Yield lines for the end of a log: who ended first, and what goes on from where."""
+        if code in (0, EXIT_BAD_INPUT, EXIT_CHECKPOINTED):
+            return
+        if self.first_death:
+            yield f"first to end was {self.first_death}"
+        saved = list_checkpoints(self.out / CHECKPOINTS)
+        if saved:
+            job = os.environ.get("SLURM_JOB_ID")
+            again = f"`scontrol requeue {job}` or " if job else ""
+            yield f"latest checkpoint: {saved[-1]}; {again}`pareprop resume {self.out}` continues from there"
+        else:
+            yield f"no checkpoint in {self.out}: the training starts anew when it is called again"
+
+
+def without_checkpointed(lines: Iterable[str]) -> Iterator[str]:
+    """Yield lines and blocks between rules, but for those that call `EXIT_CHECKPOINTED` a failure."""
+    block: list[str] = []
+    for line in lines:
+        if not block and not line.startswith(RULE):
+            if f"Exited with exit code {EXIT_CHECKPOINTED}" not in line:
+                yield line
+            continue
+        block.append(line)
+        if line.startswith(RULE) and len(block) > 1:
+            text, block = "".join(block), []
+            if not re.search(rf"Exit code: +{EXIT_CHECKPOINTED}\b", text):
+                yield text
+    if block:
+        yield "".join(block)
+
+
+def death_in(text: str) -> str:
+    """Return the rank that a launcher reports as ended, and how: "rank 1: Killed"; "" where none is reported."""
+    for pattern in DEATHS:
+        if match := re.search(pattern, text):
+            how = f"exit code {match['how']}" if match["how"].isdigit() else match["how"].strip()
+            return f"rank {match['rank']}: {how}"
+    return ""
+
+
+def requeue(job: str) -> None:
+    """Put this job back into the queue; SLURM ends it then.
+
+    Raises
+    ------
+    StateError
+        If SLURM refuses.
+    """
+    done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise StateError(f"scontrol requeue {job}: {done.stderr.strip()}")
+
+
+def job_line(n_ranks: int, seconds: float) -> str:
+    """Return the line on a finished job: its number and nodes in SLURM, its ranks, and the time that it took."""
+    clock = time.strftime("%H:%M:%S", time.gmtime(seconds)) if seconds < 86400 else f"{seconds / 3600:.1f} h"
+    job, nodes = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_JOB_NUM_NODES", "1")
+    where = f"job {job}: {nodes} node{'s' if nodes != '1' else ''}, " if job else ""
+    return f"{where}{n_ranks} rank{'s' if n_ranks > 1 else ''}, {clock} elapsed"
+
+
+def write_scripts(folder: Path) -> list[Path]:
+    """Write the job scripts of the package into a folder, and return their paths.
+
+    Raises
+    ------
+    InputError
+        If a file there differs; nothing is written then.
+    """
+    kinds = (".sh", ".sbatch", ".toml", ".md")
+    texts = {
+        folder / entry.name: entry.read_bytes()
+        for entry in sorted(resources.files("pareprop.jobs").iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(kinds)
+    }
+    try:
+        for path, text in texts.items():
+            if path.exists() and path.read_bytes() != text:
+                raise InputError(
+                    f"--write {folder}: {path.name} is there and differs"
+                )
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in texts.items():
+            path.write_bytes(text)
+            path.chmod(0o755 if text.startswith(b"#!") else 0o644)
+    except OSError as problem:
+        raise InputError(f"--write {folder}: {problem.strerror}") from None
+    return list(texts)

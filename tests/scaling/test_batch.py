@@ -1,0 +1,182 @@
+"""`pareprop launch`, and the job scripts that use it, with stand-ins for srun and scontrol."""
+
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import launch
+import pytest
+from commands import command
+
+import pareprop
+from pareprop.scaling import batch
+
+JOBS = Path(__file__).parents[2] / "jobs"
+SRUN = """#!/usr/bin/env bash
+echo "iteration 1 of 9" >&2
+read -r <"$GO"
+printf -- '-----\\nwarning of MPI\\n-----\\n' >&2
+printf -- '-----\\nexited with non-zero status\\n   Exit code:    %s\\n-----\\n' "$CODE" >&2
+echo "srun: error: n1: task 1: Exited with exit code $CODE" >&2
+echo "srun: error: n1: task 0: Killed" >&2
+echo "$@" >"$GO.arguments"
+exit "$CODE"
+"""
+SMALL = (
+    "sine-waves",
+    *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=4") for part in ("--set", text)),
+)
+
+
+def stand_ins(folder: Path, **programs: str) -> dict[str, str]:
+    """Programs on the PATH, and the variables of a SLURM job."""
+    for name, text in programs.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    path = f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {
+        "PATH": path,
+        "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NAME": "chain",
+        "SLURM_NTASKS": "3",
+        "SLURM_JOB_NUM_NODES": "2",
+    }
+
+
+@pytest.mark.parametrize("code", [75, 3])
+def test_log_of_a_chain(tmp_path: Path, code: int) -> None:
+    """Lines come as they are written; what launchers say of code 75 is left out, of other codes it is not."""
+    environment = stand_ins(tmp_path, srun=SRUN, scontrol='#!/usr/bin/env bash\necho "$@"\n')
+    os.mkfifo(tmp_path / "go")
+    environment |= {
+        "GO": str(tmp_path / "go"),
+        "CODE": str(code),
+        "OUT": str(tmp_path / "run"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    process = subprocess.Popen(
+        ["timeout", "120", "bash", JOBS / "chain.sbatch", "sine-waves"], stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment,
+    )  # fmt: skip
+    assert select.select([process.stderr], [], [], 100)[0], "nothing is told while the run goes on"
+    (tmp_path / "go").write_text("\n")
+    output, errors = process.communicate()
+    assert errors.startswith("iteration 1 of 9\n-----\nwarning of MPI\n-----\n")
+    assert "pareprop: job 7: 2 nodes, 3 ranks, 00:00:" in errors
+    arguments = (tmp_path / "go.arguments").read_text()
+    assert "--ntasks=3" in arguments and arguments.strip().endswith(f"run sine-waves --out {tmp_path}/run --restart")
+    if code == 75:
+        assert "Exit code:" not in errors and "exit code 75" not in errors and "first to end" not in errors
+        assert output == "job 7 goes on from this checkpoint\n" and process.returncode == 0
+    else:
+        assert "Exit code:    3" in errors and "task 1: Exited with exit code 3" in errors
+        assert "first to end was rank 1: Exited with exit code 3" in errors
+        assert f"no checkpoint in {tmp_path}/run" in errors
+        assert output == "" and process.returncode == 3
+
+
+def test_words_of_mpirun_on_a_killed_rank() -> None:
+    text = """-----
+prterun noticed that process rank 1 with PID 84 on node x exited on
+signal 9 (Killed).
+-----
+"""
+    assert batch.death_in(text) == "rank 1: signal 9 (Killed)"
+    assert batch.death_in("   Process name: [prterun-vm-11@1,2]\n   Exit code:    3\n") == "rank 2: exit code 3"
+
+
+@pytest.mark.mpi
+@pytest.mark.skipif(not launch.find_mpirun(), reason="no mpirun")
+def test_launch_again_continues_the_run(tmp_path: Path) -> None:
+    """Stopped with a checkpoint at its first iteration, it continues to the digest of an undisturbed run."""
+
+    def started(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        options = ("--launcher", "mpirun", "--ranks", "2", "--out", name, "--no-figures")
+        line = [sys.executable, "-m", "pareprop", "launch", *options, *SMALL, *arguments]
+        env = os.environ | launch.ENVIRONMENT | {"BIND": "none"}
+        return subprocess.run(line, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path, env=env)
+
+    first = started("a", "--minutes", "0", "--set", "iterations=100000")
+    assert first.returncode == 75 and "stopped by SIGUSR1 after" in first.stdout, first.stderr
+    assert "first to end" not in first.stderr and "2 ranks, 00:0" in first.stderr
+    done = int(first.stdout.split("stopped by SIGUSR1 after ")[1].split()[0])
+    again, whole = (started(name, "--set", f"iterations={done + 3}") for name in ("a", "b"))
+    assert (again.returncode, whole.returncode) == (0, 0), again.stderr
+    assert "resumed: " in again.stdout
+    assert again.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1] != first.stdout.splitlines()[-1]
+    other = started("a", "--set", "n_rec=9")
+    assert other.returncode == 2 and "belongs to another run: model.n_rec = 8, now 9" in other.stderr
+    assert "continues from there" not in other.stderr
+
+
+def test_restart_needs_a_directory(capsys: pytest.CaptureFixture) -> None:
+    code, _, errors = command(capsys, "run", *SMALL, "--restart")
+    assert code == 2 and "--restart needs --out DIR" in errors
+
+
+def test_requeue_outside_of_a_job(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    code, _, errors = command(capsys, "launch", *SMALL, "--out", tmp_path, "--requeue")
+    assert code == 2 and "--requeue: this is no SLURM job" in errors
+
+
+def test_scripts_are_written_and_nothing_is_replaced(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    code, output, _ = command(capsys, "jobs", "--write", tmp_path / "jobs")
+    written = {path.name for path in (tmp_path / "jobs").iterdir()}
+    assert code == 0 and output.count("job script: ") == len(written)
+    assert written == {path.name for path in JOBS.iterdir() if path.suffix in (".sh", ".sbatch", ".toml", ".md")}
+    assert os.access(tmp_path / "jobs" / "train.sh", os.X_OK)
+    assert command(capsys, "jobs", "--write", tmp_path / "jobs")[0] == 0  # the same ones
+    (tmp_path / "jobs" / "train.sh").write_text("mine")
+    (tmp_path / "jobs" / "chain.sbatch").unlink()
+    code, _, errors = command(capsys, "jobs", "--write", tmp_path / "jobs")
+    assert code == 2 and "train.sh is there and differs" in errors
+    assert not (tmp_path / "jobs" / "chain.sbatch").exists()
+
+
+SBATCH = """#!/usr/bin/env bash
+case "$*" in *-r2-*) echo "sbatch: error: too many tasks" >&2; exit 1 ;; esac
+echo $((100 + $(ls "$JOBS" | wc -l))) | tee "$JOBS/$RANDOM$RANDOM"
+"""
+SQUEUE = """#!/usr/bin/env bash
+echo "$@" >>"$JOBS.asked"
+case "$*" in *--name=*) echo 100 ;; esac
+"""
+
+
+def test_points_are_submitted_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused point leaves the others and their printed ids; a second call waits for what the first submitted."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "jobs").mkdir()
+    for name, value in stand_ins(tmp_path / "bin", sbatch=SBATCH, squeue=SQUEUE).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("JOBS", str(tmp_path / "jobs"))
+    (tmp_path / "tiny.toml").write_text("ranks = [1, 2]\nneurons = [60]\nindegrees = [5]\n")
+    run = ("scaling", "run", tmp_path / "tiny.toml", "--out", tmp_path / "out", "--launcher", "sbatch")
+    code, output, errors = command(capsys, *run)
+    assert code == 3 and "job 100: interval-n60" in output and "jobs: 100\n" in output
+    assert "refused: interval-n60-k5-d1-h0-s1-r2-0: sbatch: sbatch: error: too many tasks" in output
+    assert "2 of 2 points failed" in errors
+    code, output, _ = command(capsys, *run)
+    assert "job 100: interval-n60-k5-d1-h0-s1-r1-0, submitted before" in output
+    assert len(list((tmp_path / "jobs").iterdir())) == 1
+
+
+def test_another_processor_is_told_before_the_first_kernel(tmp_path: Path) -> None:
+    """The processor of this machine, without the instruction sets that compilers choose."""
+    from pareprop.core import build_info
+
+    if not build_info.instructions:
+        pytest.skip("built for any processor")
+    script = (
+        "import pathlib\nread = pathlib.Path.read_text\n"
+        "poor = lambda path, *more: 'flags : fpu vme' if str(path) == '/proc/cpuinfo' else read(path, *more)\n"
+        "pathlib.Path.read_text = poor\nimport pareprop\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "avx" in done.stderr or "sse" in done.stderr
+    assert "PAREPROP_PORTABLE=1" in done.stderr and pareprop.__version__
