@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 
+DRIVERS = ("libibverbs", "libpsm2", "libcxi")
+UNUSED = "not used: MPI loaded no driver"
 SIZES = (4, 8)  # bytes of a handle: a number (MPICH and its kin) or a pointer (Open MPI)
 
 
@@ -40,6 +43,34 @@ def address(comm: Any, call: str) -> tuple[int, int, int] | None:
     found = ctypes.cast(getattr(ctypes.CDLL(MPI.__file__), call), ctypes.c_void_p).value
     mask = (1 << 8 * size) - 1
     return found, _to_signed(MPI._handleof(comm) & mask), _to_signed(MPI._handleof(MPI.UINT32_T) & mask)
+
+
+def interconnect(devices: Path = Path("/sys/class/infiniband"), maps: Path = Path("/proc/self/maps")) -> str:
+    """Return the InfiniBand (or RoCE, Omni-Path) devices of this node, and whether MPI loaded what drives them.
+
+    MPI libraries take TCP without a word where libibverbs, or a library that replaces it, is missing.
+
+    Parameters
+    ----------
+    devices : Path
+        Folder with an entry for each device.
+    maps : Path
+        List of the libraries of this process, after MPI has started.
+
+    Returns
+    -------
+    str
+        Such as "mlx5_0, by libibverbs" or "mlx5_0, not used: MPI loaded no driver"; "" for a node without devices.
+    """
+    try:
+        names = sorted(path.name for path in devices.iterdir())
+        loaded = maps.read_text()
+    except OSError:
+        return ""
+    if not names:
+        return ""
+    driver = next((library for library in DRIVERS if f"/{library}" in loaded), None)
+    return f"{', '.join(names)}, {f'by {driver}' if driver else UNUSED}"
 
 
 def require_handles(n_bytes: int) -> None:

@@ -21,7 +21,7 @@ from .. import files
 from ..errors import InputError, quote
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
-from ..parallel import collectives
+from ..parallel import collectives, mpi
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
 from ..storage.disk import clear, on_disk
@@ -47,7 +47,8 @@ def facts(simulation: Simulation) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"), "command": " ".join(sys.argv[1:]),
         "python": platform.python_version(), "packages": {name: _version(name) for name in PACKAGES},
         "build": {"mode": build_info.mode, "flags": build_info.flags}, "commit": _commit(),
-        "mpi": "" if comm is None else _mpi(), "ranks": groups * simulation.exchange.size, "replicas": groups,
+        "mpi": "" if comm is None else _mpi(), "interconnect": "" if comm is None else mpi.interconnect(),
+        "ranks": groups * simulation.exchange.size, "replicas": groups,
         "ranks_per_node": list(hosts.values()), "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(), "first_iteration": simulation.iteration,
     }  # fmt: skip

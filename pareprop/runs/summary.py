@@ -6,12 +6,12 @@ import math
 import os
 from typing import Any
 
-from ..parallel import collectives
+from ..parallel import collectives, mpi
 from ..parallel.replicas import LEAVES
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..tasks.base import TaskBase
-from . import estimate
+from . import estimate, provenance
 from .log import duration
 
 MUCH = 0.5  # share of waiting and transfer from which a run says what would be faster
@@ -42,6 +42,8 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
     samples = f"{_count(batch, 'sample')} of {n_steps} steps ({n_steps * model.dt_ms:g} ms)"
     seconds, n_bytes = estimate.run_seconds(simulation, task, last), estimate.rank_bytes(simulation)
     to_come = _count(last - simulation.iteration, "iteration")
+    network = mpi.interconnect() if len(provenance.count_ranks_by_host(simulation.world)) > 1 else ""
+    warnings = [f"warning: {network} (is libibverbs installed?); messages between nodes travel by TCP"]
     return [
         f"{simulation.exchange.size * groups} ranks{f' in {groups} groups' if groups > 1 else ''}; "
         f"memory of rank 0: {sum(memory.values()) / 2**20:.2f} MiB ({parts}); "
@@ -50,6 +52,7 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
         f"{to_come} of {samples}; at most {most:.2f} MiB on each rank",
         f"estimate: about {duration(max(seconds, 1.0))} for {to_come}, {n_bytes / 2**20:.0f} MiB on each rank "
         "with the program; counted, not measured, for cores without other work",
+        *(warnings if network.endswith(mpi.UNUSED) else []),
     ]
 
 
