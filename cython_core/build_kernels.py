@@ -53,7 +53,8 @@ def depends(path: Path) -> list[str]:
         path = waiting.pop()
         text = path.read_text()
         names = [path.parent / name for name in re.findall(r'^include "(.+)"', text, re.MULTILINE)]
-        names += [KERNELS / name for name in re.findall(r'^cdef extern from "(\w+/.+\.h)"', text, re.MULTILINE)]
+        headers = re.findall(r'^cdef extern from "(.+\.h)"', text, re.MULTILINE)
+        names += [KERNELS / name for name in headers if (KERNELS / name).is_file()]
         modules = re.findall(r"^from pareprop\.core\.?([\w.]*) cimport (\w*)", text, re.MULTILINE)
         names += [KERNELS / f"{(module or name).replace('.', '/')}.pxd" for module, name in modules]
         waiting += set(names) - found
@@ -101,6 +102,7 @@ class BuildKernels(build_ext):
                     ("PAREPROP_MODE", f'"{mode}"'),
                     ("PAREPROP_FLAGS", f'"{" ".join(flags)}"'),
                     ("PAREPROP_INSTRUCTIONS", f'"{" ".join(self.instructions(flags))}"'),
+                    ("PAREPROP_COMPILER", f'"{shlex.join(self.compiler.compiler_so)}"'),
                 ]
         super().build_extensions()
         stamp.write_text(built)

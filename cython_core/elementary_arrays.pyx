@@ -34,6 +34,11 @@ def expm1(const double[::1] x, double[::1] out):
     fill(elementary.expm1, x, out)
 
 
+def tanh(const double[::1] x, double[::1] out):
+    """Hyperbolic tangent of x (n,)."""
+    fill(elementary.tanh, x, out)
+
+
 def sin(const double[::1] x, double[::1] out):
     """Sine of x (n,), NaN from 10^6 on."""
     fill(elementary.sin, x, out)

@@ -3,7 +3,7 @@
 NumPy and the C library choose their code by the processor, and the last bit follows: `exp`, `log`, `expm1`, `log1p` and
 powers differ between AVX-512, AVX2 and neither, sines between FMA and none. Those here are built of additions,
 multiplications, divisions and roots, which are exact to the last bit everywhere; errors below 1 unit in the last place
-(`expm1` 3, `power` one per doubling of the exponent).
+(`expm1` 3, `tanh` 4, `power` one per doubling of the exponent).
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ def log1p(x: ArrayLike) -> Any:
 def expm1(x: ArrayLike) -> Any:
     """Return exp(x) - 1: float64 of the shape of `x`, a float for a number."""
     return _apply(kernels.elementary_arrays.expm1, x)
+
+
+def tanh(x: ArrayLike) -> Any:
+    """Return the hyperbolic tangent: float64 of the shape of `x`, a float for a number."""
+    return _apply(kernels.elementary_arrays.tanh, x)
 
 
 def sin(x: ArrayLike) -> Any:

@@ -19,6 +19,7 @@ CASES = [
     ("log", 1.0 + SMALL[np.abs(SMALL) < 0.9], 1.0),
     ("log1p", SMALL[SMALL > -1.0], 1.0),
     ("expm1", SMALL[np.abs(SMALL) < 700], 4.0),
+    ("tanh", SMALL, 5.0),
     ("sin", np.random.default_rng(6).uniform(-1e5, 1e5, 20000), 1.0),
     ("cos", np.random.default_rng(7).uniform(-1e5, 1e5, 20000), 1.0),
 ]
@@ -41,6 +42,7 @@ def test_ends() -> None:
     )
     np.testing.assert_array_equal(elementary.log1p([0.0, -1.0, np.inf, -2.0]), [0, -np.inf, np.inf, np.nan])
     np.testing.assert_array_equal(elementary.expm1([0.0, -np.inf, np.inf, -50.0, 800.0]), [0, -1, np.inf, -1, np.inf])
+    np.testing.assert_array_equal(elementary.tanh([0.0, -np.inf, np.inf, 50.0]), [0, -1, 1, 1])
     np.testing.assert_array_equal(elementary.sin([0.0, 1e6, np.nan]), [0, np.nan, np.nan])
     np.testing.assert_allclose(elementary.exp(-744.0), 1e-323, rtol=0.5)  # denormal
     assert isinstance(elementary.exp(1.0), float) and elementary.log(np.ones((2, 3))).shape == (2, 3)

@@ -1,0 +1,40 @@
+/* What an engine and a generated neuron model know of each other. The text stands in every generated source, once for each
+   precision, with REAL and NEURON_MODEL defined.
+
+   Columns hold one number for each neuron (`trace`, `decay`: for each synapse); column k of an array is array + k * stride. */
+
+#ifndef NEURON_MODEL_VERSION
+#define NEURON_MODEL_VERSION 1
+#include <stdint.h>
+#endif
+
+typedef struct {
+    int64_t version;       /* NEURON_MODEL_VERSION */
+    int64_t real_bytes;    /* sizeof(REAL) */
+    int64_t n_constants;   /* columns that do not change: what parameters, constants and dt alone give */
+    int64_t n_states;
+    int64_t n_ports;
+    int64_t n_kept;        /* columns per neuron and step that derivatives need later, beside psi */
+    int64_t n_adjoint;     /* columns of the sweep back, 0 at the end of an interval */
+    int64_t n_traces;      /* columns per synapse: eps, and e of the step before where it is read */
+
+    /* the row of `kept` before the first step */
+    void (*start)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *state, const REAL *z,
+                  const REAL *refractory, REAL *kept);
+
+    /* one step: ports are set to 0, kept may be NULL */
+    void (*step)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *t_ref, const REAL *current,
+                 REAL *port, REAL *state, REAL *z, REAL *refractory, REAL *before, REAL *kept, REAL *psi);
+
+    /* one step back; c = share * signal + rate; credit: IN psi, OUT what an arrival at each port adds to the gradient */
+    void (*sweep)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *before, const REAL *kept,
+                  REAL share, const REAL *signal, const REAL *rate, REAL *adjoint, REAL *credit, int64_t port_stride);
+
+    /* one step of the traces of n synapses onto one port; e: OUT */
+    void (*trace)(int64_t n, int64_t stride, double dt, int64_t port, const REAL *constant, const REAL *before,
+                  const REAL *kept, const REAL *psi, REAL arrived, REAL *trace, int64_t trace_stride, REAL *e);
+
+    /* n_steps > 0 steps past the cutoff */
+    void (*decay)(int64_t n, int64_t stride, double dt, int64_t n_steps, const REAL *constant, REAL *trace,
+                  int64_t trace_stride);
+} NEURON_MODEL;
