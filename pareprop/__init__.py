@@ -13,6 +13,7 @@ from .network.model import Model
 from .network.optimizers import Adam, GradientDescent
 from .network.parameters import Normal, Uniform
 from .network.reward import Reward, Rollout
+from .neurons.model import NeuronModel
 from .parallel.launcher import exchange
 from .runs.script import Trained, run
 from .simulation import ClosedTask, LearningRate, Observer, Outcome, Simulation, Task
@@ -28,6 +29,7 @@ __all__ = [
     "LearningRate",
     "Loss",
     "Model",
+    "NeuronModel",
     "Normal",
     "Observer",
     "Outcome",

@@ -1,0 +1,286 @@
+"""Generated C becomes machine code: compiled once, kept in a cache, handed from rank 0 to the others.
+
+A cached file is a shared object with its SHA-256 behind it. It says itself what its columns are, so that a run that
+finds it loads neither SymPy nor a compiler.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..errors import InputError, ParepropError
+from .language import evaluate, parse, write
+from .model import COMMON, NeuronModel
+
+_HEADERS = ("elementary.h", "neuron_model.h")
+_SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces")
+_SECONDS = 600  # that a compiler may take
+_DIGEST = 32  # bytes behind a cached file
+_programs: dict[tuple[str, str], Program] = {}
+
+
+class _Table(ctypes.Structure):
+    """The numbers of a NEURON_MODEL, see `neuron_model.h`."""
+
+    _fields_ = [(name, ctypes.c_int64) for name in ("version", "real_bytes", *_SIZES)]
+
+
+class Program:
+    """A neuron model whose kernels are loaded.
+
+    Parameters
+    ----------
+    definition : NeuronModel
+        The model.
+    content : bytes
+        The shared object.
+
+    Attributes
+    ----------
+    definition : NeuronModel
+        The model.
+    n_constants, n_states, n_ports, n_kept, n_adjoint, n_traces : int
+        Sizes, see `cython_core/neuron_model.h`.
+    """
+
+    n_constants: int
+    n_states: int
+    n_ports: int
+    n_kept: int
+    n_adjoint: int
+    n_traces: int
+
+    def __init__(self, definition: NeuronModel, content: bytes) -> None:
+        self.definition = definition
+        self._library = _load(content)
+        table = _Table.from_address(self.address(np.float64))
+        for name in _SIZES:
+            setattr(self, name, int(getattr(table, name)))
+        told = json.loads(ctypes.cast(self._library.neuron_model_texts, ctypes.c_char_p).value or b"{}")
+        known, self._trees = [*COMMON, *definition.parameters, "dt"], {}
+        for name, text in told["constants"].items():
+            self._trees[name] = parse(text, known, f"constant {name}")
+            known.append(name)
+        self._columns = [parse(text, known, "a constant column") for text in told["columns"]]
+
+    def address(self, real: type) -> int:
+        """Return the address of the NEURON_MODEL of a precision, `np.float64` or `np.float32`.
+
+        It holds as long as this object lives.
+        """
+        function = getattr(self._library, f"neuron_model_{'double' if np.dtype(real).itemsize == 8 else 'single'}")
+        function.restype, function.argtypes = ctypes.c_void_p, []
+        return function()
+
+    def constants(self, values: Mapping[str, Any], dt_ms: float, n: int | None = None) -> np.ndarray:
+        """Return the constant columns of neurons.
+
+        Parameters
+        ----------
+        values : Mapping of str to float or ndarray
+            Parameters, one value or one for each neuron; others have their defaults.
+        dt_ms : float
+            Time step.
+        n : int or None
+            Number of neurons; None: the length of the longest array.
+
+        Returns
+        -------
+        ndarray
+            float64, (n_constants, n).
+
+        Raises
+        ------
+        InputError
+            If a constant of the model is not finite.
+        """
+        found = self.definition.values(values, dt_ms, self._trees)
+        n = max((np.size(value) for value in found.values()), default=1) if n is None else n
+        columns = np.empty((self.n_constants, n))
+        for column, tree in zip(columns, self._columns, strict=True):
+            column[:] = evaluate(tree, found)
+        return columns
+
+    def initial(self, values: Mapping[str, Any], dt_ms: float, n: int | None = None) -> np.ndarray:
+        """Return the initial states, float64 (n_states, n); arguments and errors as for `constants`."""
+        found = self.definition.values(values, dt_ms, self._trees)
+        n = max((np.size(value) for value in found.values()), default=1) if n is None else n
+        states = np.empty((self.n_states, n))
+        for row, value in zip(states, self.definition.initial(found).values(), strict=True):
+            row[:] = value
+        return states
+
+
+def compile(definition: NeuronModel, comm: Any = None) -> Program:
+    """Return the kernels of a model; collective over `comm`.
+
+    Rank 0 finds them in the cache or compiles them, the others get them by MPI.
+
+    Parameters
+    ----------
+    definition : NeuronModel
+        The model.
+    comm : MPI.Comm or None
+        Communicator of the ranks; None: one process.
+
+    Returns
+    -------
+    Program
+        The loaded kernels.
+
+    Raises
+    ------
+    InputError
+        If there is no compiler, or it fails.
+    """
+    key = definition.name, definition.digest
+    if key in _programs:  # on all ranks, as all compile the same models
+        return _programs[key]
+    content, problem = b"", None
+    if comm is None or comm.rank == 0:
+        try:
+            content = _content(definition)
+        except ParepropError as found:
+            problem = found
+        except OSError as found:
+            problem = InputError(f"neuron model '{definition.name}': cannot compile: {found.strerror or found}")
+    if comm is not None:
+        content, problem = comm.bcast((content, problem), root=0)
+    if problem is not None:
+        raise problem
+    _programs[key] = Program(definition, content)
+    return _programs[key]
+
+
+def cache_folder() -> Path:
+    """Return the folder of compiled models: PAREPROP_CACHE, or `pareprop` in the user's cache folder."""
+    if given := os.environ.get("PAREPROP_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pareprop"
+
+
+def _content(definition: NeuronModel) -> bytes:
+    """Return the shared object of a model, from the cache or compiled."""
+    path = cache_folder() / f"{definition.name}-{_key(definition)[:40]}.so"
+    content = _read(path)
+    if content is None:
+        content = _compile(definition)
+        _keep(path, content)
+    return content
+
+
+def _key(definition: NeuronModel) -> str:
+    """Return a hash of all that decides a shared object."""
+    here = Path(__file__).parent
+    texts = [(here / f"{name}.py").read_bytes() for name in ("language", "dynamics", "symbols", "derive", "generate")]
+    texts += [text.encode() for text in _headers().values()]
+    told = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, _processor()]
+    return hashlib.sha256(b"\0".join([*texts, *map(str.encode, told)])).hexdigest()
+
+
+def _processor() -> str:
+    """Return what instructions this machine knows, where the flags ask for those of the machine."""
+    if "native" not in kernels.build_info.flags:
+        return platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line for line in lines if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        return f"{platform.machine()} {platform.processor()}"
+
+
+def _headers() -> dict[str, str]:
+    folder = Path(kernels.build_info.__file__).parent
+    return {name: (folder / name).read_text() for name in _HEADERS}
+
+
+def _read(path: Path) -> bytes | None:
+    """Return a cached shared object, None if there is none that is whole and the user's own."""
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            content = file.read()
+    except OSError:
+        return None
+    whole = hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]
+    return content[:-_DIGEST] if whole and status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022 else None
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Write into the cache under another name first, so that no other run finds half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    except OSError:
+        return  # nothing is kept: the next run compiles again
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content + hashlib.sha256(content).digest())
+        os.replace(name, path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+
+
+def _compile(definition: NeuronModel) -> bytes:
+    """Generate the C of a model and compile it."""
+    command = shlex.split(kernels.build_info.compiler)
+    here = f"neuron model '{definition.name}'"
+    if not command or shutil.which(command[0]) is None:
+        name = command[0] if command else "cc"
+        raise InputError(
+            f"{here} must be compiled, and there is no C compiler '{name}' (the one that built pareprop) on this "
+            "machine; load or install it, or let another machine fill the folder PAREPROP_CACHE"
+        )
+    from .generate import generate, source_of
+
+    generated = generate(definition)
+    told = {"constants": {name: write(tree) for name, tree in definition.equations.constants.items()},
+            "columns": [write(tree) for tree in generated.columns]}  # fmt: skip
+    source = source_of(generated, _headers())
+    source += f"VISIBLE const char neuron_model_texts[] = {json.dumps(json.dumps(told))};\n"
+    with tempfile.TemporaryDirectory(prefix="pareprop-") as folder:
+        text, target = Path(folder, "model.c"), Path(folder, "model.so")
+        text.write_text(source)
+        flags = [*shlex.split(kernels.build_info.flags), "-g0", "-w", "-fPIC", "-shared", "-fvisibility=hidden"]
+        try:
+            done = subprocess.run(
+                [*command, *flags, str(text), "-o", str(target), "-lm"], capture_output=True, check=False,
+                timeout=_SECONDS, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise InputError(f"{here}: the C compiler '{command[0]}' took longer than {_SECONDS} s") from None
+        if done.returncode or not target.is_file():
+            raise InputError(
+                f"{here}: the C compiler '{command[0]}' cannot compile it (exit code {done.returncode}); compile the "
+                "package again with a compiler that works"
+            )
+        return target.read_bytes()
+
+
+def _load(content: bytes) -> ctypes.CDLL:
+    """Load a shared object from memory, or by way of a file where the system knows no such thing."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("pareprop-model")  # stays open: the loader knows a library by its path
+        try:
+            os.write(descriptor, content)
+            return ctypes.CDLL(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            os.close(descriptor)  # no /proc
+    with tempfile.NamedTemporaryFile(suffix=".so") as file:
+        file.write(content)
+        file.flush()
+        return ctypes.CDLL(file.name)

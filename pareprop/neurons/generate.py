@@ -1,0 +1,531 @@
+"""C of a model: a step forward, a step of the sweep back, a step of traces, what is past a cutoff.
+
+The functions and their arguments are those of `cython_core/neuron_model.h`. Each loop runs over neighbours in memory,
+has no branch, and computes every expression once; what parameters, constants and `dt` alone give is computed beforehand
+and comes as a column. Forward expressions keep the written order of operations; exp and log are those of `elementary.h`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from .derive import OLD, Derivatives, derive
+from .language import CONDITIONS, Tree, names_of, replace
+from .model import NeuronModel
+
+VERSION = 1  # of the generated text
+PRECISIONS = {"double": "double", "single": "float"}
+_C = {"==": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "and": "&", "or": "|"}
+
+
+@dataclass
+class Generated:
+    """Text and sizes of a generated model.
+
+    Attributes
+    ----------
+    source : str
+        C of both precisions, without the headers.
+    columns : list of tuple
+        Trees of the constant columns.
+    n_states, n_ports, n_kept, n_adjoint, n_traces : int
+        Sizes, see `neuron_model.h`.
+    """
+
+    source: str
+    columns: list[Tree]
+    n_states: int
+    n_ports: int
+    n_kept: int
+    n_adjoint: int
+    n_traces: int
+
+
+@dataclass
+class _Columns:
+    """The constant columns of a model, in the order in which functions ask for them."""
+
+    trees: list[Tree] = field(default_factory=list)
+
+    def place(self, tree: Tree) -> int:
+        """Return the number of the column of a tree."""
+        if tree not in self.trees:
+            self.trees.append(tree)
+        return self.trees.index(tree)
+
+
+class _Loop:
+    """The body of one loop: statements, each expression computed once."""
+
+    def __init__(self, columns: _Columns, names: Mapping[str, str]) -> None:
+        self.columns, self.names = columns, names
+        self.lines: list[str] = []
+        self.used: dict[int, None] = {}  # columns that the loop reads
+        self.known: dict[Tree, str] = {}
+        self.texts: dict[str, str] = {}
+
+    def value(self, tree: Tree) -> str:
+        """Return the C name of the value of a tree."""
+        if tree not in self.known:
+            self.known[tree] = self._value(tree)
+        return self.known[tree]
+
+    def _value(self, tree: Tree) -> str:
+        kind, *items = tree
+        if kind == "number":
+            return f"({items[0]!r})" if items[0] < 0 else repr(items[0])
+        if not names_of(tree) & self.names.keys():
+            place = self.columns.place(tree)
+            self.used[place] = None
+            return f"c{place}"
+        if kind == "name":
+            return self.names[items[0]]
+        return self.let(self._operation(kind, items))
+
+    def let(self, text: str) -> str:
+        """Return the name of a variable that holds what a text computes."""
+        if text not in self.texts:
+            self.texts[text] = f"t{len(self.texts)}"
+            self.lines.append(f"const REAL {self.texts[text]} = {text};")
+        return self.texts[text]
+
+    def _operation(self, kind: str, items: list[Tree]) -> str:
+        if kind in CONDITIONS:
+            return f"{self.condition((kind, *items))} ? ONE : ZERO"
+        if kind == "where":
+            return f"{self.condition(items[0])} ? {self.literal(items[1])} : {self.literal(items[2])}"
+        if kind == "**":
+            return self.power(*items)
+        a, *rest = map(self.literal, items)
+        b = rest[0] if rest else ""
+        match kind:
+            case "+" | "-" | "*" | "/":
+                return f"{a} {kind} {b}"
+            case "neg":
+                return f"-{a}"
+            case "detach":
+                return a
+            case "abs":
+                return f"{a} >= ZERO ? {a} : -{a}"
+            case "min":
+                return f"{a} <= {b} ? {a} : {b}"
+            case "max":
+                return f"{a} >= {b} ? {a} : {b}"
+        return f"@{kind}({a})"  # exp, log, sqrt, tanh
+
+    def literal(self, tree: Tree) -> str:
+        """Return the value of a tree, a number as one of type REAL."""
+        return f"R({tree[1]!r})" if tree[0] == "number" else self.value(tree)
+
+    def condition(self, tree: Tree) -> str:
+        """Return a condition, whatever is not 0 counts as true."""
+        kind, *items = tree
+        if kind == "not":
+            return f"(!{self.condition(items[0])})"
+        if kind in ("and", "or"):
+            return f"({self.condition(items[0])} {_C[kind]} {self.condition(items[1])})"
+        if kind in CONDITIONS:
+            return f"({self.literal(items[0])} {_C[kind]} {self.literal(items[1])})"
+        return f"({self.literal(tree)} != ZERO)"
+
+    def power(self, base: Tree, exponent: Tree) -> str:
+        """A power: by multiplications where the exponent is a whole number, a root where it is 1/2."""
+        if exponent[0] == "number" and exponent[1] == 0.5:
+            return f"@sqrt({self.literal(base)})"
+        if exponent[0] != "number" or not float(exponent[1]).is_integer() or abs(exponent[1]) > 64:
+            logarithm = self.let(f"@log({self.literal(base)})")
+            return f"@exp({self.let(f'{self.literal(exponent)} * {logarithm}')})"
+        n, square, result = abs(int(exponent[1])), self.literal(base), ""
+        while n:
+            if n & 1:
+                result = self.let(f"{result} * {square}") if result else square
+            n >>= 1
+            square = self.let(f"{square} * {square}") if n else square
+        result = result or "ONE"
+        return f"ONE / {result}" if exponent[1] < 0 else result
+
+    def sum(self, terms: Iterable[str]) -> str:
+        """Return the sum of terms, from the left; "" of none."""
+        total = ""
+        for term in terms:
+            total = self.let(f"{total} + {term}") if total else term
+        return total
+
+    def times(self, tree: Tree, factor: str) -> str:
+        """Return the product of a tree and a variable; nothing is multiplied by 1."""
+        if tree[0] == "number" and tree[1] in (1.0, -1.0):
+            return factor if tree[1] == 1.0 else self.let(f"-{factor}")
+        return self.let(f"{self.literal(tree)} * {factor}")
+
+    def dot(self, trees: Mapping[int, Tree], values: Mapping[int, str]) -> str:
+        """Return the scalar product of trees and variables by number; "" if it is 0."""
+        return self.sum(self.times(tree, values[k]) for k, tree in trees.items() if values.get(k))
+
+
+def generate(model: NeuronModel) -> Generated:
+    """Return the C of a model.
+
+    Parameters
+    ----------
+    model : NeuronModel
+        The model.
+
+    Returns
+    -------
+    Generated
+        Text and sizes.
+    """
+    return _Generator(model).program()
+
+
+class _Generator:
+    def __init__(self, model: NeuronModel) -> None:
+        self.model, self.by = model, derive(model)
+        self.states, self.ports = list(model.states), list(model.ports)
+        self.columns = _Columns()
+        self.flags = self.by.spiked or self.by.refractory
+        self.n = len(self.states)
+
+    def program(self) -> Generated:
+        """Put the functions together."""
+        functions = [self.start(), self.step(), self.sweep(), self.trace(), self.decay()]
+        by = self.by
+        sizes = {
+            "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,
+            "n_adjoint": self.n + bool(by.v), "n_traces": self.n + bool(by.v),
+        }  # fmt: skip
+        numbers = ", ".join(map(str, sizes.values()))
+        table = f"""
+static const NEURON_MODEL NAME(table) = {{
+    NEURON_MODEL_VERSION, sizeof(REAL), {numbers},
+    NAME(start), NAME(step), NAME(sweep), NAME(trace), NAME(decay),
+}};
+
+VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
+"""
+        body = "\n".join([*functions, table])
+        for name in ("exp", "log", "tanh", "sqrt"):
+            body = body.replace(f"@{name}(", f"NAME(real_{name})(")
+        sizes.pop("n_constants")
+        return Generated(body, self.columns.trees, **sizes)
+
+    # ---- parts -------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def function(name: str, arguments: str, pointers: Mapping[str, str], body: _Loop, head: Iterable[str] = ()) -> str:
+        """Return a function with one loop over j; `pointers` are declarations by name."""
+        constants = [f"    const REAL *restrict k{c} = constant + {c} * stride;" for c in body.used]
+        given = [f"    {declaration};" for declaration in pointers.values()]
+        loads = [f"        const REAL c{c} = k{c}[j];" for c in body.used]
+        lines = [f"        {line}" for line in body.lines]
+        return "\n".join([
+            f"static {name}({arguments})", "{", *(f"    {line}" for line in head), *constants, *given,
+            "    INDEPENDENT", "    for (int64_t j = 0; j < n; j++) {", *loads, *lines, "    }", "}", "",
+        ])  # fmt: skip
+
+    def kept_of(self, row: str) -> tuple[dict[str, str], dict[str, str]]:
+        """Return declarations and reads of a row of `kept`, by name; flags as "flags"."""
+        names = [*self.by.keeps, *(["flags"] if self.flags else [])]
+        pointers = {f"{row}{k}": f"const REAL *restrict {row}{k} = {row} + {k} * stride" for k in range(len(names))}
+        return pointers, {name: f"{row}{k}[j]" for k, name in enumerate(names)}
+
+    def derivative_names(self) -> tuple[_Loop, dict[str, str]]:
+        """Return a loop in which all derivatives can be computed from the rows of two steps, and its pointers."""
+        before_pointers, before = self.kept_of("before")
+        kept_pointers, kept = self.kept_of("kept")
+        names: dict[str, str] = {}
+        for name in (*self.states, *self.ports, "I", "z", "refractory"):
+            names[name] = f"<{name}>"
+        for name in self.states:
+            names[OLD + name] = f"<{OLD}{name}>"
+        loop = _Loop(self.columns, names)
+        for name, text in kept.items():
+            if name != "flags":
+                names[name] = loop.let(text)
+        if self.by.spiked:
+            flag = loop.let(kept["flags"])
+            names["spiked"] = loop.let(f"({flag} == R(1.0)) | ({flag} == R(3.0)) ? ONE : ZERO")
+            earlier = loop.let(before["flags"])
+            names["z"] = loop.let(f"({earlier} == R(1.0)) | ({earlier} == R(3.0)) ? ONE : ZERO")
+        if self.by.refractory:
+            names["refractory"] = loop.let(f"{loop.let(kept['flags'])} >= R(2.0) ? ONE : ZERO")
+        read = self.read_before()
+        earlier_names = {name: ("name", OLD + "kept " + name) for name in self.states if name in before}
+        for name in self.states:
+            if name in before:
+                names[OLD + "kept " + name] = loop.let(before[name])
+        for name in self.states:
+            if OLD + name in read:
+                names[OLD + name] = names[OLD + "kept " + name]
+                if name in self.model.equations.reset:
+                    after = loop.literal(replace(self.model.equations.reset[name], earlier_names))
+                    names[OLD + name] = loop.let(f"{names['z']} != ZERO ? {after} : {names[OLD + 'kept ' + name]}")
+        return loop, before_pointers | kept_pointers
+
+    def read_before(self) -> set[str]:
+        """Return the names in J, U and v."""
+        by = self.by
+        return set().union(*map(names_of, (*by.J.values(), *by.U.values(), *by.v.values())))
+
+    def by_row(self, entries: Mapping[tuple[int, int], Tree], row: int) -> dict[int, Tree]:
+        """Return a row of a matrix by column."""
+        return {j: tree for (i, j), tree in entries.items() if i == row}
+
+    def by_column(self, entries: Mapping[tuple[int, int], Tree], column: int) -> dict[int, Tree]:
+        """Return a column of a matrix by row."""
+        return {i: tree for (i, j), tree in entries.items() if j == column}
+
+    # ---- functions ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> str:
+        """The row before the first step."""
+        names = [*self.by.keeps, *(["flags"] if self.flags else [])]
+        lines = []
+        for k, name in enumerate(names):
+            text = "ZERO"
+            if name == "flags":
+                text = "z[j]"
+            elif name in self.states:
+                text = f"state[{self.states.index(name)} * stride + j]"
+            lines.append(f"        kept[{k} * stride + j] = {text};")
+        unused = "(void)dt; (void)constant; (void)state; (void)z; (void)refractory; (void)kept; (void)stride;"
+        return "\n".join([
+            "static void NAME(start)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *state,",
+            "                        const REAL *z, const REAL *refractory, REAL *kept)", "{", f"    {unused}",
+            "    for (int64_t j = 0; j < n; j++) {", *lines, "    }", "}", "",
+        ])  # fmt: skip
+
+    def step(self) -> str:
+        """One step of neurons."""
+        equations = self.model.equations
+        names = {name: f"s{k}[j]" for k, name in enumerate(self.states)}
+        names |= {name: f"p{k}[j]" for k, name in enumerate(self.ports)}
+        names |= {"I": "current[j]", "z": "z[j]", "refractory": "refractory[j]", "x": ""}
+        loop = _Loop(self.columns, names)
+        for name in (*self.states, *self.ports):
+            names[name] = loop.let(names[name])
+        read = set().union(*map(names_of, equations.step.values()))
+        if "I" in read or "I" in self.by.keeps:
+            names["I"] = loop.let("current[j]")
+        if "z" in read:
+            names["z"] = loop.let("z[j]")
+        counter = loop.let("refractory[j]")
+        names["refractory"] = loop.let(f"{counter} > ZERO ? ONE : ZERO")
+        new = {name: loop.literal(tree) for name, tree in equations.step.items()}
+        loop.known.clear()  # from here on a state is the new one
+        ports = {name: names[name] for name in self.ports}
+        flag_refractory, old_current = names["refractory"], names["I"]
+        names |= new
+        loop.known.clear()
+        lines = loop.lines
+        lines.append(f"const REAL left = {counter} > ONE ? {counter} - ONE : ZERO;")
+        x = loop.literal(equations.spike)
+        names["x"] = x
+        psi = loop.literal(equations.surrogate)
+        lines.append(f"psi[j] = left == ZERO ? {psi} : ZERO;")
+        lines.append(f"const REAL fired = ({x} >= ZERO) & (left == ZERO) ? ONE : ZERO;")
+        lines.append("z[j] = fired;")
+        lines.append("refractory[j] = fired != ZERO ? t_ref[j] : left;")
+        after = {name: loop.literal(tree) for name, tree in equations.reset.items()}
+        for k, name in enumerate(self.states):
+            value = f"fired != ZERO ? {after[name]} : {new[name]}" if name in after else new[name]
+            lines.append(f"s{k}[j] = {value};")
+        lines += [f"p{k}[j] = ZERO;" for k in range(len(self.ports))]
+        for k, name in enumerate(self.by.keeps):
+            value = new[name] if name in new else ports.get(name, old_current)
+            lines.append(f"if (keeps) q{k}[j] = {value};")
+        if self.flags:
+            lines.append(f"if (keeps) q{len(self.by.keeps)}[j] = fired + ({flag_refractory} + {flag_refractory});")
+        pointers = {f"s{k}": f"REAL *restrict s{k} = state + {k} * stride" for k in range(self.n)}
+        pointers |= {f"p{k}": f"REAL *restrict p{k} = port + {k} * stride" for k in range(len(self.ports))}
+        pointers |= {
+            f"q{k}": f"REAL *restrict q{k} = keeps ? kept + {k} * stride : NULL" for k in range(self.by.n_kept)
+        }
+        arguments = (
+            "int64_t n, int64_t stride, const REAL *constant, const REAL *restrict t_ref, "
+            "const REAL *restrict current, REAL *port, "
+            "REAL *state, REAL *restrict z, REAL *restrict refractory, REAL *kept, REAL *restrict psi, "
+            "const int keeps"
+        )
+        body = self.function("inline ALWAYS void NAME(step_body)", arguments, pointers, loop)
+        call = "NAME(step_body)(n, stride, constant, t_ref, current, port, state, z, refractory, kept, psi, {});"
+        return body + "\n".join([
+            "", "static void NAME(step)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *t_ref,",
+            "                       const REAL *current, REAL *port, REAL *state, REAL *z, REAL *refractory,",
+            "                       REAL *before, REAL *kept, REAL *psi)", "{", "    (void)dt; (void)before;",
+            "    if (kept)", "        " + call.format(1), "    else", "        " + call.format(0), "}", "",
+        ])  # fmt: skip
+
+    def sweep(self) -> str:
+        """One step back: gamma, lam~, B, and lam of the step before."""
+        by, n = self.by, self.n
+        loop, pointers = self.derivative_names()
+        pointers |= {f"a{k}": f"REAL *restrict a{k} = adjoint + {k} * stride" for k in range(n + bool(by.v))}
+        pointers |= {f"b{p}": f"REAL *restrict b{p} = credit + {p} * port_stride" for p in range(1, len(self.ports))}
+        lam = {k: loop.let(f"a{k}[j]") for k in range(n)}
+        terms = [loop.let(f"{loop.let('share * signal[j]')} + rate[j]")]
+        terms += [loop.let(f"a{n}[j]")] if by.v else []
+        terms += [loop.times(tree, lam[k]) for k, tree in by.gap.items()]
+        q = loop.let(f"{loop.let('credit[j]')} * {loop.sum(terms)}")
+        followed = [self.states.index(name) for name in self.model.follow]
+        back: dict[int, str] = {}
+        for j in range(n):
+            reset = self.by_column(by.R, j)
+            others = {k: tree for k, tree in reset.items() if k != j}
+            own = lam[j]
+            if j in followed:
+                kept = loop.times(reset[j], lam[j]) if j in reset else "ZERO"
+                own = lam[j] if kept == lam[j] else loop.let(f"{loop.names['spiked']} != ZERO ? {kept} : {lam[j]}")
+            if others:
+                cross = loop.dot(others, lam)
+                own = loop.sum([own, loop.let(f"{loop.names['spiked']} != ZERO ? {cross} : ZERO")])
+            back[j] = loop.sum([own, *([loop.times(by.h[j], q)] if j in by.h else [])])
+        for p in range(len(self.ports)):
+            value = loop.dot(self.by_column(by.U, p), back) or "ZERO"
+            loop.lines.append(f"{f'b{p}' if p else 'credit'}[j] = {value};")
+        for j in range(n):
+            loop.lines.append(f"a{j}[j] = {loop.dot(self.by_column(by.J, j), back) or 'ZERO'};")
+        if by.v:
+            loop.lines.append(f"a{n}[j] = {loop.dot(by.v, back)};")
+        return self.function(
+            "void NAME(sweep)",
+            "int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *before, const REAL *kept, "
+            "REAL share, const REAL *restrict signal, const REAL *restrict rate, REAL *adjoint, REAL *restrict credit, "
+            "int64_t port_stride",
+            pointers, loop, ["(void)dt; (void)before; (void)kept; (void)port_stride;"],
+        )  # fmt: skip
+
+    def trace(self) -> str:
+        """One step of the traces of synapses, a function for each port."""
+        bodies = [self.trace_of(p) for p in range(len(self.ports))]
+        call = "(n, stride, constant, before, kept, psi, arrived, trace, trace_stride, e)"
+        cases = [f"    case {p}: NAME(trace_{p}){call}; break;" for p in range(len(self.ports))]
+        return "\n".join([
+            *bodies,
+            "static void NAME(trace)(int64_t n, int64_t stride, double dt, int64_t port, const REAL *constant,",
+            "                        const REAL *before, const REAL *kept, const REAL *psi, REAL arrived,",
+            "                        REAL *trace, int64_t trace_stride, REAL *e)",
+            "{", "    (void)dt;", "    switch (port) {", *cases, "    }", "}", "",
+        ])  # fmt: skip
+
+    def trace_of(self, port: int) -> str:
+        """The traces of synapses onto one port."""
+        by, n = self.by, self.n
+        loop, pointers = self.derivative_names()
+        pointers |= {f"x{k}": f"REAL *restrict x{k} = trace + {k} * trace_stride" for k in range(n + bool(by.v))}
+        eps = {k: loop.let(f"x{k}[j]") for k in range(n)}
+        before = loop.let(f"x{n}[j]") if by.v else ""
+        new: dict[int, str] = {}
+        for i in range(n):
+            terms = [loop.times(tree, eps[j]) for j, tree in self.by_row(by.J, i).items()]
+            terms += [loop.times(by.v[i], before)] if i in by.v else []
+            terms += [loop.times(by.U[i, port], "arrived")] if (i, port) in by.U else []
+            if terms:
+                new[i] = loop.sum(terms)
+        seen = loop.dot(by.h, new) or "ZERO"
+        e = loop.let(f"psi[j] * {seen}")
+        loop.lines.append(f"e[j] = {e};")
+        for i, name in enumerate(self.states):
+            value = new.get(i, "ZERO")
+            if name in self.model.follow:
+                reset = loop.dot(self.by_row(by.R, i), new) or "ZERO"
+                if reset != value:
+                    value = loop.let(f"{loop.names['spiked']} != ZERO ? {reset} : {value}")
+                if i in by.gap:
+                    value = loop.sum([value, loop.times(by.gap[i], e)])
+            loop.lines.append(f"x{i}[j] = {value};")
+        if by.v:
+            loop.lines.append(f"x{n}[j] = {e};")
+        return self.function(
+            f"void NAME(trace_{port})",
+            "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
+            "const REAL *restrict psi, REAL arrived, REAL *trace, int64_t trace_stride, REAL *restrict e",
+            pointers, loop, ["(void)before; (void)kept; (void)arrived; (void)constant;"],
+        )  # fmt: skip
+
+    def decay(self) -> str:
+        """Steps past the cutoff: states whose own entry of J is constant are kept, others become 0."""
+        by, n = self.by, self.n
+        loop = _Loop(self.columns, dict.fromkeys((*moving_names(self.model), "steps"), ""))
+        pointers = {f"x{k}": f"REAL *restrict x{k} = trace + {k} * trace_stride" for k in range(n + bool(by.v))}
+        for k in range(n):
+            if not is_kept(by, k, self.model):
+                loop.lines.append(f"x{k}[j] = ZERO;")
+                continue
+            own = loop.literal(by.J[k, k])
+            value = loop.let(f"NAME(real_power)({own}, n_steps) * x{k}[j]")
+            if k in by.v and not names_of(by.v[k]) & moving_names(self.model):
+                before = loop.let(f"NAME(real_power)({own}, n_steps - 1) * {loop.times(by.v[k], loop.let(f'x{n}[j]'))}")
+                value = loop.sum([value, before])
+            loop.lines.append(f"x{k}[j] = {value};")
+        if by.v:
+            loop.lines.append(f"x{n}[j] = ZERO;")
+        return self.function(
+            "void NAME(decay)",
+            "int64_t n, int64_t stride, double dt, int64_t n_steps, const REAL *constant, REAL *trace, "
+            "int64_t trace_stride",
+            pointers, loop, ["(void)dt; (void)constant; (void)n_steps; (void)stride;"],
+        )  # fmt: skip
+
+
+def moving_names(model: NeuronModel) -> set[str]:
+    """Return all names that vary with time."""
+    states = model.states
+    return {*states, *(OLD + name for name in states), *model.ports, "I", "z", "refractory"}
+
+
+def is_kept(by: Derivatives, k: int, model: NeuronModel) -> bool:
+    """Return whether the trace of state k outlives a cutoff: its own entry of J is constant."""
+    return (k, k) in by.J and not names_of(by.J[k, k]) & moving_names(model)
+
+
+_PRELUDE = """
+#include <stddef.h>
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define INDEPENDENT
+#endif
+#define ALWAYS __attribute__((always_inline))
+#define VISIBLE __attribute__((visibility("default")))
+#define JOINED(name, suffix) name##_##suffix
+#define JOIN(name, suffix) JOINED(name, suffix)
+#define NAME(name) JOIN(name, PRECISION)
+#define R(x) ((REAL)(x))
+#define ZERO R(0.0)
+#define ONE R(1.0)
+"""
+
+_FUNCTIONS = """
+static inline REAL NAME(real_exp)(REAL x) { return (REAL)elementary_exp((double)x); }
+static inline REAL NAME(real_log)(REAL x) { return (REAL)elementary_log((double)x); }
+static inline REAL NAME(real_tanh)(REAL x) { return (REAL)elementary_tanh((double)x); }
+static inline REAL NAME(real_sqrt)(REAL x) { return (REAL)sqrt((double)x); }
+static inline REAL NAME(real_power)(REAL x, int64_t n) { return (REAL)elementary_power((double)x, n); }
+"""
+
+
+def source_of(generated: Generated, headers: Mapping[str, str]) -> str:
+    """Return a source that needs nothing but the compiler's own headers.
+
+    Parameters
+    ----------
+    generated : Generated
+        A generated model.
+    headers : Mapping of str to str
+        Texts of `elementary.h` and `neuron_model.h`.
+
+    Returns
+    -------
+    str
+        The text.
+    """
+    parts = [headers["elementary.h"], _PRELUDE]
+    for name, real in PRECISIONS.items():
+        parts += [f"#define REAL {real}", f"#define PRECISION {name}", f"#define NEURON_MODEL NeuronModel_{name}"]
+        parts += [headers["neuron_model.h"], _FUNCTIONS, generated.source]
+        parts += ["#undef REAL", "#undef PRECISION", "#undef NEURON_MODEL", ""]
+    return "\n".join(parts)

@@ -1,0 +1,337 @@
+"""Expressions of neuron models: parsed by a list of what is allowed, never run as Python.
+
+An expression becomes a tree of tuples: ``("number", 0.5)``, ``("name", "V_m")``, or an operator with its operands,
+``("*", left, right)``. The operators are ``+ - * / **``, ``neg``, the comparisons, ``and or not``, and the names of
+`FUNCTIONS`.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import keyword
+import math
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .. import elementary
+from ..errors import InputError, quote, shorten
+
+Tree = tuple  # ("number", x), ("name", text) or (operator, Tree, ...)
+
+LENGTH, DEPTH, NAME = 10_000, 100, 64  # characters of an expression, nesting of a tree, characters of a name
+FUNCTIONS = {"exp": 1, "log": 1, "sqrt": 1, "abs": 1, "tanh": 1, "detach": 1, "min": 2, "max": 2, "where": 3}  # arity
+RESERVED = {"dt", "I", "z", "x", "refractory", *FUNCTIONS}  # names that a model cannot give to something of its own
+ALLOWED = "numbers, names, + - * / **, comparisons, and, or, not, " + ", ".join(FUNCTIONS)
+OPERATORS: dict[type, str] = {
+    ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">",
+    ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=", ast.And: "and", ast.Or: "or", ast.Not: "not", ast.USub: "neg",
+}  # fmt: skip
+CONDITIONS = ("<", "<=", ">", ">=", "==", "!=", "and", "or", "not")  # operators whose value is true or false
+INSTEAD = {"^": "**", "%": "no remainder", "&": "and", "|": "or", "~": "not", "[": "(", "]": ")", "{": "(", "}": ")"}
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return a hint: the known name nearest to `name`, or a list of the known names if none is near."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(name) <= NAME else []
+    return f", did you mean '{close[0]}'?" if close else shorten(f" (known: {', '.join(known)})", 300)
+
+
+def check_name(name: Any, here: str) -> None:
+    """Raise `InputError` unless `name` can stand in an expression for something of the model's own."""
+    if not isinstance(name, str) or len(name) > NAME or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise InputError(f"{here}: name {quote(name)} must be a letter, then at most {NAME - 1} letters, digits or _")
+    if keyword.iskeyword(name):
+        raise InputError(f"{here}: name '{name}' is a keyword of Python; take another, such as '{name}_'")
+    if name in RESERVED:
+        raise InputError(f"{here}: name '{name}' has a meaning in expressions already; take another")
+
+
+def parse(text: Any, names: Collection[str], here: str) -> Tree:
+    """Parse an expression.
+
+    Parameters
+    ----------
+    text : str, int or float
+        The expression; a number stands for itself.
+    names : Collection of str
+        Names that may stand in it.
+    here : str
+        Model and key, for messages.
+
+    Returns
+    -------
+    tuple
+        The tree, see the module.
+
+    Raises
+    ------
+    InputError
+        One line with model, key, place in the text, and what is allowed or was meant.
+    """
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        text = repr(text)
+    if not isinstance(text, str):
+        raise InputError(f"{here} = {quote(text)} must be an expression in quotes, or a number")
+    if len(text) > LENGTH:
+        raise InputError(f"{here} has {len(text)} characters, must have at most {LENGTH}")
+    return _Parser(text, names, here).tree()
+
+
+class _Parser:
+    """Turns one text into a tree; every mistake becomes an `InputError` with its place."""
+
+    def __init__(self, text: str, names: Collection[str], here: str) -> None:
+        self.text, self.names, self.here = text, names, here
+
+    def tree(self) -> Tree:
+        """Return the tree of the whole text."""
+        if odd := re.search(r"[^A-Za-z0-9_.+\-*/()<>=!, \t\r\n]", self.text):
+            instead = INSTEAD.get(odd[0])
+            self.fail(odd.start(), f"{quote(odd[0])} is not allowed" + (f", write {instead}" if instead else ""))
+        flat = re.sub(r"\s", " ", self.text)
+        start = len(flat) - len(flat.lstrip())
+        if not flat.strip():
+            self.fail(0, "is empty")
+        depth = 0
+        for place, letter in enumerate(flat):
+            depth += (letter == "(") - (letter == ")")
+            if depth > DEPTH:
+                self.fail(place, f"is nested deeper than {DEPTH} levels")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                body = ast.parse(flat.strip(), mode="eval").body
+        except SyntaxError as problem:
+            self.fail(start + (problem.offset or 1) - 1, f"cannot be read: {problem.msg}")
+        except (RecursionError, MemoryError):
+            self.fail(0, f"is nested deeper than {DEPTH} levels")
+        except ValueError as problem:  # numbers of thousands of digits
+            self.fail(0, f"cannot be read: {shorten(str(problem), 100)}")
+        self.offset = start
+        return self.convert(body, 0)
+
+    def convert(self, node: ast.AST, depth: int) -> Tree:
+        """Return the tree of a node, or raise if something in it is not allowed."""
+        if depth > DEPTH:
+            self.fail_at(node, f"is nested deeper than {DEPTH} levels")
+
+        def inner(*nodes: ast.AST) -> list[Tree]:
+            return [self.convert(item, depth + 1) for item in nodes]
+
+        match node:
+            case ast.Constant():
+                return self.number(node)
+            case ast.Name():
+                return self.name(node)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in OPERATORS:
+                return (OPERATORS[type(op)], *inner(left, right))
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return inner(operand)[0]
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant() as operand):
+                return ("number", -self.number(operand)[1])
+            case ast.UnaryOp(op=ast.USub() | ast.Not() as op, operand=operand):
+                return (OPERATORS[type(op)], *inner(operand))
+            case ast.BoolOp(op=op, values=values):
+                return self.fold(OPERATORS[type(op)], inner(*values))
+            case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in OPERATORS for op in ops):
+                items = inner(left, *others)
+                pairs = [(OPERATORS[type(op)], items[k], items[k + 1]) for k, op in enumerate(ops)]
+                return self.fold("and", pairs)
+            case ast.Call():
+                return self.call(node, inner)
+        texts = {
+            ast.IfExp: "'if ... else' is not allowed, write where(condition, a, b)",
+            ast.Tuple: "a comma stands only between the arguments of a function",
+            ast.BinOp: "this operator is not allowed",
+            ast.Attribute: "a dot stands only within numbers",
+        }
+        self.fail_at(node, f"{texts.get(type(node), 'is not allowed')}; allowed are {ALLOWED}")
+
+    def number(self, node: ast.Constant) -> Tree:
+        """Return a finite real number; a truth value, which Python holds for one, is none."""
+        if isinstance(node.value, bool) or not isinstance(node.value, int | float):
+            self.fail_at(node, f"{quote(node.value)} must be a real number")
+        try:
+            value = float(node.value)
+        except OverflowError:
+            value = math.inf
+        if not math.isfinite(value):
+            self.fail_at(node, "is too large for a number")
+        return ("number", value)
+
+    def name(self, node: ast.Name) -> Tree:
+        """Return a known name."""
+        if node.id in FUNCTIONS:
+            self.fail_at(node, f"{node.id} is a function: {self.usage(node.id)}")
+        if node.id not in self.names:
+            self.fail_at(node, f"unknown name {quote(node.id)}{nearest(node.id, self.names)}")
+        return ("name", node.id)
+
+    def call(self, node: ast.Call, inner: Callable[..., list[Tree]]) -> Tree:
+        """Return a function with its arguments."""
+        if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
+            name = node.func.id if isinstance(node.func, ast.Name) else ""
+            told = f"unknown function {quote(name)}{nearest(name, FUNCTIONS)}" if name else "this cannot be called"
+            self.fail_at(node, told)
+        name, count = node.func.id, len(node.args)
+        if node.keywords or any(isinstance(item, ast.Starred) for item in node.args):
+            self.fail_at(node, f"arguments are given by place alone: {self.usage(name)}")
+        if count != FUNCTIONS[name] and not (name in ("min", "max") and count > 2):
+            self.fail_at(node, f"{name} takes {FUNCTIONS[name]} arguments, not {count}: {self.usage(name)}")
+        return self.fold(name, inner(*node.args)) if name in ("min", "max") else (name, *inner(*node.args))
+
+    @staticmethod
+    def usage(name: str) -> str:
+        """Return how a function is written."""
+        return f"{name}({'condition, a, b' if name == 'where' else ', '.join('ab'[: FUNCTIONS[name]])})"
+
+    @staticmethod
+    def fold(operator: str, items: list[Tree]) -> Tree:
+        """Return a chain of operands as one tree, from the left."""
+        result = items[0]
+        for item in items[1:]:
+            result = (operator, result, item)
+        return result
+
+    def fail_at(self, node: ast.AST, told: str) -> None:
+        """Raise `InputError` at a node."""
+        self.fail(self.offset + node.col_offset, told)
+
+    def fail(self, place: int, told: str) -> None:
+        """Raise `InputError` at a place of the text."""
+        near = quote(self.text[place : place + 20].strip() or self.text[-20:])
+        raise InputError(f"{self.here}: at character {place + 1} (near {near}): {told}") from None
+
+
+def names_of(tree: Tree) -> set[str]:
+    """Return the names in a tree."""
+    return {node[1] for node in walk(tree) if node[0] == "name"}
+
+
+def walk(tree: Tree) -> Iterator[Tree]:
+    """Yield a tree and all trees in it."""
+    yield tree
+    if tree[0] not in ("number", "name"):
+        for item in tree[1:]:
+            yield from walk(item)
+
+
+def replace(tree: Tree, values: Mapping[str, Tree]) -> Tree:
+    """Return a tree with trees in place of names."""
+    if tree[0] == "name":
+        return values.get(tree[1], tree)
+    if tree[0] == "number":
+        return tree
+    return (tree[0], *(replace(item, values) for item in tree[1:]))
+
+
+# strength of binding, for brackets
+_STRENGTH = {"or": 1, "and": 2, "not": 3, "<": 4, "<=": 4, ">": 4, ">=": 4, "==": 4, "!=": 4, "+": 5, "-": 5, "*": 6,
+             "/": 6, "neg": 7, "**": 8}  # fmt: skip
+
+
+def write(tree: Tree) -> str:
+    """Return a tree as text that parses to the same tree."""
+    kind, *items = tree
+    if kind == "number":
+        return repr(items[0]).removesuffix(".0") if abs(items[0]) < 1e15 else repr(items[0])
+    if kind == "name":
+        return items[0]
+    if kind in FUNCTIONS:
+        return f"{kind}({', '.join(map(write, items))})"
+    own = _STRENGTH[kind]
+
+    def within(item: Tree, equal: bool) -> str:
+        weak = _STRENGTH.get(item[0], 9) if item[0] != "number" or item[1] >= 0 else 7
+        chained = own == 4 and weak == 4  # a comparison of a comparison is no chain
+        return f"({write(item)})" if weak < own or (weak == own and not equal) or chained else write(item)
+
+    if kind == "neg":
+        return f"-({write(items[0])})" if items[0][0] == "number" else f"-{within(items[0], True)}"
+    if kind == "not":
+        return f"not {within(items[0], True)}"
+    space = "" if kind in ("*", "/", "**") else " "
+    return f"{within(items[0], kind != '**')}{space}{kind}{space}{within(items[1], kind == '**')}"
+
+
+def _real_power(x: Any, y: Any) -> Any:
+    """X to a power y: by multiplications if it is whole, a root if it is 1/2, else exp(y log(x))."""
+    if np.ndim(y) == 0 and float(y).is_integer() and abs(y) <= 64:
+        return elementary.power(x, int(y))
+    return np.sqrt(x) if np.ndim(y) == 0 and y == 0.5 else elementary.exp(y * elementary.log(x))
+
+
+#: functions of real numbers, with the same bits everywhere
+REAL = SimpleNamespace(
+    exp=elementary.exp, log=elementary.log, sqrt=np.sqrt, tanh=elementary.tanh, power=_real_power, part=lambda x: x
+)
+#: functions of complex numbers; branches are chosen by the real part
+COMPLEX = SimpleNamespace(exp=np.exp, log=np.log, sqrt=np.sqrt, tanh=np.tanh, power=lambda x, y: x**y, part=np.real)
+
+_COMPARE = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal, "==": np.equal,
+            "!=": np.not_equal}  # fmt: skip
+
+
+def evaluate(tree: Tree, values: Mapping[str, Any], by: SimpleNamespace = REAL) -> Any:
+    """Return the value of a tree.
+
+    Parameters
+    ----------
+    tree : tuple
+        The tree.
+    values : Mapping of str to float or ndarray
+        A number, or several, for each name; for `detach` of complex numbers only the real part counts.
+    by : SimpleNamespace
+        `REAL` or `COMPLEX`.
+
+    Returns
+    -------
+    float or ndarray
+        Numbers of the broadcast shape; conditions are 0 or 1.
+    """
+    kind, *items = tree
+    if kind == "number":
+        return items[0]
+    if kind == "name":
+        return values[items[0]]
+    with np.errstate(all="ignore"):
+        a, *rest = (evaluate(item, values, by) for item in items)
+        b = rest[0] if rest else None
+        match kind:
+            case "+":
+                return a + b
+            case "-":
+                return a - b
+            case "*":
+                return a * b
+            case "/":
+                return np.divide(a, b)
+            case "**":
+                return by.power(a, b)
+            case "neg":
+                return -a
+            case "exp" | "log" | "sqrt" | "tanh":
+                return getattr(by, kind)(a)
+            case "detach":
+                return by.part(a)
+            case "abs":
+                return np.where(by.part(a) >= 0, a, -a)
+            case "min":
+                return np.where(by.part(a) <= by.part(b), a, b)
+            case "max":
+                return np.where(by.part(a) >= by.part(b), a, b)
+            case "where":
+                return np.where(by.part(a) != 0, b, rest[1])
+            case "not":
+                return np.where(by.part(a) != 0, 0.0, 1.0)
+            case "and":
+                return np.where((by.part(a) != 0) & (by.part(b) != 0), 1.0, 0.0)
+            case "or":
+                return np.where((by.part(a) != 0) | (by.part(b) != 0), 1.0, 0.0)
+        return np.where(_COMPARE[kind](by.part(a), by.part(b)), 1.0, 0.0)

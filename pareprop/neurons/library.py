@@ -1,0 +1,85 @@
+"""The neuron models of the package: one file each in `models/`, in the form in which users write theirs.
+
+A file is named after its first model; it may hold forms of it, such as the levels of `glif`.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+from .. import files
+from ..errors import InputError
+from .language import nearest
+from .model import NeuronModel, models_of
+
+FOLDER = Path(__file__).parent / "models"
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Return the names of all models of the package, without parsing them."""
+    found = []
+    for path in sorted(FOLDER.glob("*.toml")):
+        found += re.findall(r"^\[neuron_models\.(\w+)\]", path.read_text(), re.MULTILINE)
+    return tuple(found)
+
+
+@cache
+def get(name: str) -> NeuronModel:
+    """Return a model of the package by its name.
+
+    Parameters
+    ----------
+    name : str
+        One of `names()`.
+
+    Returns
+    -------
+    NeuronModel
+        The model.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    for path in sorted(FOLDER.glob("*.toml")):
+        if f"[neuron_models.{name}]" in path.read_text().splitlines():
+            return load(path)[name]
+    raise InputError(f"unknown neuron model {name!r}{nearest(name, names())}")
+
+
+def load(path: str | Path) -> dict[str, NeuronModel]:
+    """Return the models of a TOML or JSON file, in its table `neuron_models`.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    dict of str to NeuronModel
+        The models by name.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or a model is wrong.
+    """
+    import json
+
+    try:
+        text = files.read(path).decode()
+        given = json.loads(text) if str(path).endswith(".json") else files.parse_toml(text)
+    except OSError as problem:
+        raise InputError(f"cannot read {path}: {problem.strerror or problem}") from None
+    except (ValueError, RecursionError) as problem:
+        told = "nested too deeply" if isinstance(problem, RecursionError) else " ".join(str(problem).split())[:200]
+        raise InputError(f"cannot read {path}: {told}") from None
+    table = given.get("neuron_models") if isinstance(given, dict) else None
+    if not table:
+        raise InputError(f"{path}: there is no table [neuron_models.NAME]")
+    return models_of(table, str(path))

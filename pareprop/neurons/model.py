@@ -1,0 +1,493 @@
+"""A neuron model as its user writes it: names, units and equations, checked as soon as they are given."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, quote
+from .language import NAME, Tree, check_name, evaluate, nearest, parse
+from .surrogates import SURROGATES
+
+#: parameters of every model: default and unit; a definition may give other defaults
+COMMON: dict[str, tuple[float, str]] = {
+    "t_ref": (2.0, "ms"), "I_e": (0.0, "pA"), "c_reg": (0.0, "1"), "f_target": (10.0, "Hz"), "kappa": (0.97, "1"),
+    "kappa_reg": (0.97, "1"), "eprop_isi_trace_cutoff": (math.inf, "ms"), "surrogate_gradient_height": (0.3, "1"),
+    "surrogate_gradient_width": (1.0, "mV"),
+}  # fmt: skip
+INTEGRATORS = ("exponential_euler", "euler", "rk4")
+MOST = {"parameters": 200, "constants": 200, "states": 16, "ports": 16, "records": 64}  # entries of a key
+TEXT = 100_000  # characters of all expressions of a model
+_TABLES = ("parameters", "constants", "states", "step", "dynamics", "jumps", "reset", "traces", "records")
+_KEYS = (
+    *_TABLES,
+    "ports",
+    "spike",
+    "follow",
+    "surrogate",
+    "current_from",
+    "integrator",
+    "description",
+    "source",
+    "nest",
+)
+
+
+@dataclass(frozen=True)
+class Equations:
+    """What kernels compute: trees by name, see `language`.
+
+    Attributes
+    ----------
+    constants, initial, step, traces, reset, records : dict of str to tuple
+        In the order in which they are computed.
+    spike, surrogate : tuple
+        The test for a spike, and the surrogate gradient in `x`.
+    """
+
+    constants: dict[str, Tree]
+    initial: dict[str, Tree]
+    step: dict[str, Tree]
+    traces: dict[str, Tree]
+    reset: dict[str, Tree]
+    records: dict[str, Tree]
+    spike: Tree
+    surrogate: Tree
+
+
+class NeuronModel:
+    """A neuron model given by equations, from which kernels, eligibility traces and checks follow.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model.
+    parameters : dict of str to (float, str)
+        Default and unit of each parameter. `COMMON` ones are there for every model.
+    constants : dict of str to str
+        Expressions in parameters, `dt` (ms) and earlier constants; computed once for each neuron.
+    states : dict of str to (float or str, str)
+        Initial value (a number or an expression in parameters and constants) and unit of each state.
+    step : dict of str to str
+        New value of each state from old states, parameters, constants, `dt`, the ports' sums, `I`, `z` (own spike of
+        the step before) and `refractory` (1 while the counter is above 0 at the start of the step).
+    spike : str
+        Expression in new states; the neuron spikes where it is at least 0 and the counter is 0.
+    ports : sequence of str
+        Names of synaptic inputs.
+    reset : dict of str to str
+        States after a spike, from new states.
+    follow : sequence of str
+        States of `reset` that eligibility traces follow.
+    traces : dict of str to str
+        Expressions in place of those of `step` from which derivatives are taken.
+    surrogate : str
+        A key of `SURROGATES`, or an expression in `x` (the value of `spike`), parameters and constants.
+    current_from : int
+        First step of a run in which `I` is there, 0 or 1.
+    dynamics : dict of str to str
+        Time derivatives (per ms), in place of `step`. A linear system is integrated exactly.
+    integrator : str
+        One of `INTEGRATORS`, for systems that are not linear.
+    jumps : dict of str to str
+        With `dynamics`: what is added to a state at the end of a step, an expression in ports, parameters, constants.
+    records : dict of str to str
+        Expressions in states after a step that can be recorded besides all states.
+    description, source : str
+        What the model is, and where its equations come from.
+    nest : str
+        NEST's name of the model.
+
+    Raises
+    ------
+    InputError
+        One line that names model, key and place.
+
+    Notes
+    -----
+    Rules of a step and of the traces: see the page "Write your own neuron" of the handbook.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        constants: Mapping[str, Any] | None = None,
+        states: Mapping[str, Any] | None = None,
+        step: Mapping[str, Any] | None = None,
+        spike: str | None = None,
+        ports: Any = ("arriving",),
+        reset: Mapping[str, Any] | None = None,
+        follow: Any = (),
+        traces: Mapping[str, Any] | None = None,
+        surrogate: str = "piecewise_linear",
+        current_from: int = 1,
+        dynamics: Mapping[str, Any] | None = None,
+        integrator: str | None = None,
+        jumps: Mapping[str, Any] | None = None,
+        records: Mapping[str, Any] | None = None,
+        description: str = "",
+        source: str = "",
+        nest: str = "",
+    ) -> None:
+        check_name(name, "neuron model")
+        self.name = name
+        self._here = f"neuron model '{name}'"
+        tables = {
+            "parameters": parameters, "constants": constants, "states": states, "step": step, "dynamics": dynamics,
+            "jumps": jumps, "reset": reset, "traces": traces, "records": records,
+        }  # fmt: skip
+        self._given = {key: self._table(key, value) for key, value in tables.items()}
+        self.parameters = {key: self._with_unit("parameters", key, value) for key, value in self._of("parameters")}
+        self.states = {key: self._with_unit("states", key, value) for key, value in self._of("states")}
+        self.constants = self._given["constants"]
+        self.ports = self._list("ports", ports)
+        self.follow = self._list("follow", follow)
+        self.current_from, self.integrator = current_from, integrator
+        self.spike, self.surrogate = spike, surrogate
+        self.description, self.source, self.nest = description, source, nest
+        for key in ("description", "source", "nest"):
+            if not isinstance(getattr(self, key), str) or len(getattr(self, key)) > 5000:
+                raise InputError(f"{self._here}: {key} must be text of at most 5000 characters")
+        self._check_names()
+        self._check_keys()
+        self._parse()
+
+    # ---- checking ----------------------------------------------------------------------------------------------------
+
+    def _of(self, key: str) -> Any:
+        return self._given[key].items()
+
+    def _table(self, key: str, value: Any) -> dict[str, Any]:
+        """Return the table of a key, with no more entries than it may have."""
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise InputError(f"{self._here}: {key} = {quote(value)} must be a table of names")
+        if len(value) > MOST.get(key, MOST["states"]):
+            raise InputError(f"{self._here}: {key} has {len(value)} entries, at most {MOST.get(key, MOST['states'])}")
+        return dict(value)
+
+    def _list(self, key: str, value: Any) -> tuple[str, ...]:
+        """Return the names of a list, each once."""
+        items = (value,) if isinstance(value, str) else value
+        if not isinstance(items, list | tuple) or len(items) > MOST["ports"]:
+            raise InputError(f"{self._here}: {key} = {quote(value)} must be a list of at most {MOST['ports']} names")
+        for k, item in enumerate(items):
+            if not isinstance(item, str):
+                raise InputError(f"{self._here}: {key}: {quote(item)} must be a name")
+            if item in items[:k]:
+                raise InputError(f"{self._here}: {key} names {quote(item)} twice")
+        return tuple(items)
+
+    def _with_unit(self, table: str, key: Any, value: Any) -> tuple[Any, str]:
+        """Return value and unit of a parameter or a state."""
+        here = f"{self._here}: {table}: {quote(key)}"
+        pair = tuple(value) if isinstance(value, list | tuple) else (value, "1")
+        if len(pair) != 2 or not isinstance(pair[1], str) or not 0 < len(pair[1]) <= NAME or not pair[1].isprintable():
+            raise InputError(f'{here} = {quote(value)} must be a value and a unit, such as [10.0, "ms"]')
+        number = isinstance(pair[0], int | float) and not isinstance(pair[0], bool)
+        if number:
+            try:
+                pair = (float(pair[0]), pair[1])
+            except OverflowError:
+                raise InputError(f"{here} = {quote(pair[0])} is too large") from None
+            if math.isnan(pair[0]) or (math.isinf(pair[0]) and key != "eprop_isi_trace_cutoff"):
+                raise InputError(f"{here} = {pair[0]} must be finite")
+        elif table == "parameters":
+            raise InputError(f"{here} = {quote(pair[0])} must be a number, with a unit")
+        return pair
+
+    def _check_names(self) -> None:
+        owners: dict[str, str] = dict.fromkeys(COMMON, "parameters")
+        for key in ("parameters", "constants", "states", "ports"):
+            for name in getattr(self, key):
+                check_name(name, f"{self._here}: {key}")
+                other = owners.setdefault(name, key)
+                if other != key:
+                    raise InputError(f"{self._here}: {key}: the name '{name}' stands in {other} already")
+        for name in self._given["records"]:
+            check_name(name, f"{self._here}: records")
+            if name in owners:
+                raise InputError(f"{self._here}: records: the name '{name}' stands in {owners[name]} already")
+
+    def _check_keys(self) -> None:
+        here, given = self._here, self._given
+        if not self.states:
+            raise InputError(f"{here}: states is missing: a neuron needs one at least")
+        if not self.ports:
+            raise InputError(f"{here}: ports must name one input at least")
+        if bool(given["step"]) == bool(given["dynamics"]):
+            raise InputError(
+                f"{here}: give either step or dynamics, {'not both' if given['step'] else 'one is needed'}"
+            )
+        if self.spike is None:
+            raise InputError(f"{here}: spike is missing")
+        if isinstance(self.current_from, bool) or self.current_from not in (0, 1):
+            raise InputError(f"{here}: current_from = {quote(self.current_from)} must be 0 or 1")
+        if self.integrator is not None and self.integrator not in INTEGRATORS:
+            raise InputError(f"{here}: integrator = {quote(self.integrator)} must be one of {', '.join(INTEGRATORS)}")
+        for key in ("jumps", "integrator"):
+            if (given.get(key) or (key == "integrator" and self.integrator)) and not given["dynamics"]:
+                raise InputError(f"{here}: {key} goes with dynamics, not with step")
+        for key in ("step", "dynamics", "jumps", "reset", "traces"):
+            for name in given[key]:
+                if name not in self.states:
+                    raise InputError(f"{here}: {key}: unknown state {quote(name)}{nearest(str(name), self.states)}")
+        missing = [name for name in self.states if name not in (given["step"] or given["dynamics"])]
+        if missing:
+            raise InputError(f"{here}: {'step' if given['step'] else 'dynamics'} of state '{missing[0]}' is missing")
+        for name in self.follow:
+            if name not in given["reset"]:
+                told = "is not in reset" if name in self.states else f"is no state{nearest(name, self.states)}"
+                raise InputError(f"{here}: follow: {quote(name)} {told}")
+        expressions = [value for key in _TABLES for value in given[key].values()]
+        texts = [value[0] if isinstance(value, list | tuple) and value else value for value in expressions]
+        length = sum(len(text) for text in (*texts, self.spike, self.surrogate) if isinstance(text, str))
+        if length > TEXT:
+            raise InputError(f"{here}: its expressions have {length} characters, must have at most {TEXT}")
+
+    def _parse(self) -> None:
+        fixed = [*COMMON, *(name for name in self.parameters if name not in COMMON), "dt"]
+        self._constant_trees = {}
+        for name, text in self.constants.items():
+            self._constant_trees[name] = parse(text, fixed, f"{self._here}: constants: {name}")
+            fixed.append(name)
+        states, ports = list(self.states), list(self.ports)
+        moving = [*states, *fixed, *ports, "I", "z", "refractory"]
+        initial = {key: parse(value, fixed, f"{self._here}: states: {key}") for key, (value, _) in self.states.items()}
+        self._trees = {"initial": initial}
+        for key, names in (
+            ("step", moving), ("dynamics", [*states, *fixed, "I", "z", "refractory"]), ("jumps", [*fixed, *ports]),
+            ("traces", moving), ("reset", [*states, *fixed]), ("records", [*states, *fixed]),
+        ):  # fmt: skip
+            self._trees[key] = {
+                name: parse(text, names, f"{self._here}: {key}: {name}") for name, text in self._of(key)
+            }
+        self._spike = parse(self.spike, [*states, *fixed], f"{self._here}: spike")
+        here = f"{self._here}: surrogate"
+        if isinstance(self.surrogate, str) and len(self.surrogate) <= NAME and self.surrogate.isidentifier():
+            if self.surrogate not in SURROGATES:
+                hint = nearest(self.surrogate, SURROGATES)
+                raise InputError(f"{here}: unknown name {quote(self.surrogate)}{hint}, or an expression in x")
+        self._surrogate = parse(SURROGATES.get(self.surrogate, self.surrogate), ["x", *fixed], here)
+
+    # ---- what follows ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def equations(self) -> Equations:
+        """What kernels compute; `dynamics` has become a step."""
+        trees, constants, step = self._trees, dict(self._constant_trees), self._trees["step"]
+        if trees["dynamics"]:
+            from .dynamics import integrate
+
+            more, step = integrate(self._here, trees["dynamics"], trees["jumps"], self.integrator, set(constants))
+            constants |= more
+        return Equations(
+            constants, trees["initial"], {name: step[name] for name in self.states}, trees["traces"], trees["reset"],
+            trees["records"], self._spike, self._surrogate,
+        )  # fmt: skip
+
+    @property
+    def defaults(self) -> dict[str, float]:
+        """Default of every parameter, common ones included."""
+        return {name: value for name, (value, _) in (COMMON | self.parameters).items()}
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of every parameter and state."""
+        return {name: unit for name, (_, unit) in (COMMON | self.parameters | self.states).items()}
+
+    def values(
+        self, given: Mapping[str, Any], dt_ms: float, constants: Mapping[str, Tree] | None = None
+    ) -> dict[str, Any]:
+        """Return parameters and constants of neurons.
+
+        Parameters
+        ----------
+        given : Mapping of str to float or ndarray
+            Parameters, one value or one for each neuron; others have their defaults.
+        dt_ms : float
+            Time step.
+        constants : Mapping of str to tuple or None
+            Those of `equations`, where they are known already.
+
+        Returns
+        -------
+        dict of str to float or ndarray
+            Every parameter, `dt` and every constant.
+
+        Raises
+        ------
+        InputError
+            If a constant or an initial value is not finite.
+        """
+        values: dict[str, Any] = {**self.defaults, **given, "dt": dt_ms}
+        for name, tree in (self.equations.constants if constants is None else constants).items():
+            values[name] = evaluate(tree, values)
+            self._require_finite(f"constants: {name}", values[name], tree, values)
+        return values
+
+    def initial(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the initial value of each state from what `values` returned."""
+        trees = self._trees["initial"]
+        states = {name: evaluate(tree, values) for name, tree in trees.items()}
+        for name, value in states.items():
+            self._require_finite(f"states: {name}", value, trees[name], values)
+        return states
+
+    def check_start(self, given: Mapping[str, Any], dt_ms: float) -> None:
+        """Raise `InputError` unless constants, initial states and the first step without input are finite."""
+        values = self.values(given, dt_ms)
+        states = self.initial(values)
+        now = values | states | dict.fromkeys(self.ports, 0.0) | {"I": values["I_e"], "z": 0.0, "refractory": 0.0}
+        after = {}
+        for key, trees in (("step", self.equations.step), ("traces", self.equations.traces)):
+            for name, tree in trees.items():
+                value = evaluate(tree, now)
+                after |= {name: value} if key == "step" else {}
+                self._require_finite(f"{key}: {name} at the initial state", value, tree, now)
+        then = values | after
+        x = evaluate(self.equations.spike, then)
+        self._require_finite("spike at the initial state", x, self.equations.spike, then)
+        self._require_finite("surrogate at the initial state", evaluate(self.equations.surrogate, then | {"x": x}),
+                             self.equations.surrogate, then | {"x": x})  # fmt: skip
+        for name, tree in self.equations.reset.items():
+            self._require_finite(f"reset: {name} at the initial state", evaluate(tree, then), tree, then)
+
+    def _require_finite(self, key: str, value: Any, tree: Tree, values: Mapping[str, Any]) -> None:
+        if np.all(np.isfinite(value)):
+            return
+        from .language import names_of
+
+        first = int(np.argmin(np.isfinite(np.atleast_1d(value))))
+        shown = [
+            f"{name} = {np.broadcast_to(np.asarray(values[name]), max(np.shape(value), (1,)))[first]:g}"
+            for name in sorted(names_of(tree))
+        ]
+        told = f"is {np.atleast_1d(value)[first]:g}"
+        raise InputError(f"{self._here}: {key} {told}, where {', '.join(shown[:12])}" if shown else
+                         f"{self._here}: {key} {told}")  # fmt: skip
+
+    # ---- forms -------------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the definition as TOML and JSON hold it; keys with nothing in them are left out."""
+        found: dict[str, Any] = {
+            "description": self.description, "source": self.source, "nest": self.nest,
+            "parameters": {name: list(pair) for name, pair in self.parameters.items()},
+            "constants": dict(self.constants), "states": {name: list(pair) for name, pair in self.states.items()},
+            "ports": list(self.ports) if self.ports != ("arriving",) else [],
+        }  # fmt: skip
+        found |= {key: dict(self._given[key]) for key in ("step", "dynamics", "jumps", "traces")}
+        found |= {"integrator": self.integrator, "spike": self.spike, "reset": dict(self._given["reset"])}
+        found |= {"follow": list(self.follow), "surrogate": self.surrogate, "records": dict(self._given["records"])}
+        found = {key: value for key, value in found.items() if value not in (None, "", {}, [])}
+        return found | ({"current_from": 0} if self.current_from == 0 else {})
+
+    @classmethod
+    def from_dict(cls, name: str, given: Any, origin: str = "") -> NeuronModel:
+        """Return the model that a table describes.
+
+        Parameters
+        ----------
+        name : str
+            Name of the model.
+        given : Mapping
+            As `to_dict` returns it.
+        origin : str
+            Where the table stands, for messages.
+
+        Returns
+        -------
+        NeuronModel
+            The checked model.
+
+        Raises
+        ------
+        InputError
+            As the class does, and for unknown keys.
+        """
+        here = f"{origin}: " if origin else ""
+        if not isinstance(given, Mapping):
+            raise InputError(f"{here}neuron model {quote(name)} = {quote(given)} must be a table")
+        for key in given:
+            if key not in _KEYS:
+                raise InputError(
+                    f"{here}neuron model {quote(name)}: unknown key {quote(key)}{nearest(str(key), _KEYS)}"
+                )
+        try:
+            return cls(name, **given)
+        except InputError as problem:
+            raise InputError(f"{here}{problem}") from None
+
+    def to_json(self) -> str:
+        """Return the definition as one line of JSON; the order of entries is kept."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, name: str, text: str, origin: str = "") -> NeuronModel:
+        """Return the model of a text that `to_json` returned; raises `InputError` if it is none."""
+        try:
+            given = json.loads(text)
+        except (ValueError, RecursionError):
+            raise InputError(f"{origin + ': ' if origin else ''}neuron model {quote(name)} is no JSON") from None
+        return cls.from_dict(name, given, origin)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of name and definition, without words that describe it."""
+        told = {key: value for key, value in self.to_dict().items() if key not in ("description", "source", "nest")}
+        return hashlib.sha256(json.dumps([self.name, told], sort_keys=False).encode()).hexdigest()
+
+    def with_surrogate(self, surrogate: str) -> NeuronModel:
+        """Return the model with another surrogate gradient, a name or an expression."""
+        return (
+            self
+            if surrogate == self.surrogate
+            else self.from_dict(self.name, self.to_dict() | {"surrogate": surrogate})
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NeuronModel) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"NeuronModel({self.name!r}, states={list(self.states)}, ports={list(self.ports)})"
+
+
+def models_of(given: Any, origin: str) -> dict[str, NeuronModel]:
+    """Return the models of a table `neuron_models`.
+
+    Parameters
+    ----------
+    given : Mapping
+        Name to definition.
+    origin : str
+        Where it stands, for messages.
+
+    Returns
+    -------
+    dict of str to NeuronModel
+        The models by name.
+
+    Raises
+    ------
+    InputError
+        If one is wrong.
+    """
+    if not isinstance(given, Mapping):
+        raise InputError(f"{origin}: neuron_models = {quote(given)} must be a table of names")
+    if len(given) > MOST["parameters"]:
+        raise InputError(f"{origin}: neuron_models has {len(given)} entries, at most {MOST['parameters']}")
+    return {name: NeuronModel.from_dict(name, table, origin) for name, table in given.items()}

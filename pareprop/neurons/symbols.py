@@ -1,0 +1,171 @@
+"""Trees as SymPy's expressions and back. SymPy is loaded when the first derivative is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import sympy
+from sympy import Function, Integer
+
+from .language import CONDITIONS, Tree, names_of, write
+
+ZERO, ONE = ("number", 0.0), ("number", 1.0)
+
+
+class Where(Function):
+    """`where(c, a, b)`: its derivative is that of the branch taken."""
+
+    nargs = 3
+
+    @classmethod
+    def eval(cls, c: Any, a: Any, b: Any) -> Any:
+        """Choose where the branches are one, or the condition is a number."""
+        if a == b:
+            return a
+        if c.is_Number:
+            return a if c != 0 else b
+        if isinstance(a, Where) and a.args[0] == c:
+            return Where(c, a.args[1], b)
+        if isinstance(b, Where) and b.args[0] == c:
+            return Where(c, a, b.args[2])
+        return None
+
+    def _eval_derivative(self, symbol: Any) -> Any:
+        return Where(self.args[0], self.args[1].diff(symbol), self.args[2].diff(symbol))
+
+
+class Detach(Function):
+    """`detach(x)`: x with derivative 0."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """Derivative by the argument."""
+        return Integer(0)
+
+
+class Condition(Function):
+    """Base of comparisons and `and`, `or`, `not`, which have no derivative."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """Derivative by an argument."""
+        return Integer(0)
+
+
+@cache
+def _condition(operator: str) -> type:
+    names = {"<": "Below", "<=": "AtMost", ">": "Above", ">=": "AtLeast", "==": "Same", "!=": "Other"}
+    return type(names.get(operator, operator.capitalize() + "Of"), (Condition,), {"operator": operator})
+
+
+def to_sympy(tree: Tree) -> Any:
+    """Return a tree as an expression of SymPy; `min`, `max` and `abs` become `where`."""
+    kind, *items = tree
+    if kind == "number":
+        return (
+            Integer(int(items[0])) if float(items[0]).is_integer() and abs(items[0]) < 2**53 else sympy.Float(items[0])
+        )
+    if kind == "name":
+        return sympy.Symbol(items[0])
+    a, *rest = (to_sympy(item) for item in items)
+    b = rest[0] if rest else None
+    operations: dict[str, Callable[[], Any]] = {
+        "+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b, "**": lambda: a**b,
+        "neg": lambda: -a, "exp": lambda: sympy.exp(a), "log": lambda: sympy.log(a), "sqrt": lambda: sympy.sqrt(a),
+        "tanh": lambda: sympy.tanh(a), "detach": lambda: Detach(a), "where": lambda: Where(a, *rest),
+        "min": lambda: Where(_condition("<=")(a, b), a, b), "max": lambda: Where(_condition(">=")(a, b), a, b),
+        "abs": lambda: Where(_condition(">=")(a, Integer(0)), a, -a),
+    }  # fmt: skip
+    return operations[kind]() if kind in operations else _condition(kind)(a, *rest)
+
+
+def from_sympy(expression: Any, moving: frozenset[str]) -> Tree:
+    """Return an expression of SymPy as a tree, in an order that is the same for every version of SymPy.
+
+    Parameters
+    ----------
+    expression : sympy.Expr
+        The expression.
+    moving : frozenset of str
+        Names that vary with time: what does not contain them stands together, so that it is computed once.
+
+    Returns
+    -------
+    tuple
+        The tree.
+    """
+
+    def back(item: Any) -> Tree:
+        return from_sympy(item, moving)
+
+    def order(item: Tree) -> tuple[bool, str]:
+        return bool(names_of(item) & moving), write(item)
+
+    if expression.is_Symbol:
+        return ("name", expression.name)
+    if expression.is_Number or expression.is_NumberSymbol:
+        return ("number", float(expression))
+    if expression.is_Add:
+        return _sum(sorted((_signed(back(item)) for item in expression.args), key=lambda pair: order(pair[1])))
+    if expression.is_Mul:
+        return _product(expression, back, order)
+    if expression.is_Pow:
+        base, exponent = expression.args
+        if exponent == sympy.Rational(1, 2):
+            return ("sqrt", back(base))
+        if _is_negative(exponent):
+            return ("/", ONE, back(sympy.Pow(base, -exponent)))
+        return ("**", back(base), back(exponent))
+    names = {sympy.exp: "exp", sympy.log: "log", sympy.tanh: "tanh", Where: "where", Detach: "detach"}
+    name = names.get(expression.func) or getattr(expression.func, "operator", None)
+    if name is None or (name in CONDITIONS and not isinstance(expression, Condition)):
+        raise ValueError(f"{expression.func} has no place in a neuron model")
+    items = [back(item) for item in expression.args]
+    return items[0] if name == "detach" else (name, *items)
+
+
+def _is_negative(expression: Any) -> bool:
+    return bool(expression.as_coeff_Mul()[0] < 0)
+
+
+def _signed(tree: Tree) -> tuple[bool, Tree]:
+    """Return whether a term is subtracted, and the term without its sign."""
+    if tree[0] == "neg":
+        return True, tree[1]
+    return (True, ("number", -tree[1])) if tree[0] == "number" and tree[1] < 0 else (False, tree)
+
+
+def _sum(terms: list[tuple[bool, Tree]]) -> Tree:
+    ordered = sorted(terms, key=lambda pair: pair[0])  # stable: those that are added come first
+    negative, total = ordered[0]
+    total = ("neg", total) if negative else total
+    for negative, term in ordered[1:]:
+        total = ("-" if negative else "+", total, term)
+    return total
+
+
+def _product(expression: Any, back: Callable[[Any], Tree], order: Callable[[Tree], Any]) -> Tree:
+    above, below = [], []
+    sign = _is_negative(expression)
+    for item in sympy.Mul.make_args(-expression if sign else expression):
+        if item.is_Pow and _is_negative(item.args[1]):
+            below.append(back(sympy.Pow(item.args[0], -item.args[1])))
+        elif item.is_Rational and item.q != 1:
+            above += [] if item.p == 1 else [("number", float(item.p))]
+            below.append(("number", float(item.q)))
+        else:
+            above.append(back(item))
+    result = None
+    for moves in (False, True):  # constant factors first
+        up = sorted((item for item in above if order(item)[0] == moves), key=order)
+        down = sorted((item for item in below if order(item)[0] == moves), key=order)
+        for item in up:
+            result = item if result is None else ("*", result, item)
+        for item in down:
+            result = ("/", ONE if result is None else result, item)
+    result = ONE if result is None else result
+    if sign and result[0] == "number":
+        return ("number", -result[1])
+    return ("neg", result) if sign else result
