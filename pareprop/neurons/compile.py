@@ -238,6 +238,8 @@ def _keep(path: Path, content: bytes) -> None:
 def _compile(definition: NeuronModel) -> bytes:
     """Generate the C of a model and compile it."""
     command = shlex.split(kernels.build_info.compiler)
+    if command and Path(command[0]).name == "ccache":
+        del command[0]
     here = f"neuron model '{definition.name}'"
     if not command or shutil.which(command[0]) is None:
         name = command[0] if command else "cc"

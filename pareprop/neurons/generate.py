@@ -2,7 +2,7 @@
 
 The functions and their arguments are those of `cython_core/neuron_model.h`. Each loop runs over neighbours in memory,
 has no branch, and computes every expression once; what parameters, constants and `dt` alone give is computed beforehand
-and comes as a column. Forward expressions keep the written order of operations; exp and log are those of `elementary.h`.
+and comes as a column. Forward expressions keep the written order of operations; exp, log are those of `elementary.h`.
 """
 
 from __future__ import annotations
