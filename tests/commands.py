@@ -1,10 +1,10 @@
-"""Run commands of the package in this process, or several of them on ranks that are started once."""
+"""Run commands of the package in this process, or several of them on ranks."""
 
 import json
 import re
 
-import launch
 import pytest
+import ranks
 
 from pareprop import cli
 
@@ -39,7 +39,7 @@ def command(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str
 def on_ranks(n: int, commands: list[list[object]], **options) -> tuple[list[int], list[str], list[str]]:
     """Exit codes (the same on all `n` ranks), lines of output and lines of errors of commands run one after another."""
     texts = [[str(argument) for argument in arguments] for arguments in commands]
-    done = launch.mpirun(n, "-c", SEVERAL, json.dumps(texts), **options)
+    done = ranks.run(n, "-c", SEVERAL, json.dumps(texts), **options)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     codes = [line for line in lines if line.startswith("codes: ")]

@@ -31,7 +31,7 @@ def find_mpirun() -> str | None:
 
 
 def mpirun(
-    n: int, *args: object, timeout: float = 180, env: dict[str, str] | None = None, cwd: Path | None = None
+    n: int, *args: object, timeout: float = 900, env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python *args`` on `n` ranks and return exit code and output; the test is skipped without an mpirun.
 
@@ -71,20 +71,6 @@ def _run(command: list[str], env: dict[str, str] | None, cwd: Path | None) -> su
     finally:
         kill_session(process.pid)
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
-
-
-def run_on_each(numbers: tuple[int, ...], here: Path, *args: object) -> str:
-    """Run ``python *args`` on each of some numbers of ranks and return the output, which must be the same on all.
-
-    Modules in the folders `here` and above can be imported.
-    """
-    outputs = set()
-    for n in numbers:
-        done = mpirun(n, *args, env={"PYTHONPATH": f"{here}{os.pathsep}{here.parent}"})
-        assert done.returncode == 0, done.stderr
-        outputs.add(done.stdout)
-    assert len(outputs) == 1
-    return outputs.pop()
 
 
 def processes_of(session: int) -> list[int]:

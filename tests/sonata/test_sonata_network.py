@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
-import launch
 import numpy as np
 import pytest
+import ranks
 from case_files import SONATA
 from commands import on_ranks
 
@@ -94,7 +94,7 @@ def join(pieces: object) -> list[np.ndarray]:
 
 @pytest.mark.mpi
 def test_networks_equal_what_they_were_written_from_on_any_number_of_ranks() -> None:
-    lines = launch.run_on_each((1, 2, 3, 4), HERE, "-c", RANKS).splitlines()
+    lines = ranks.run_on_each((1, 2, 3, 4), HERE, "-c", RANKS).splitlines()
     assert len(lines) == 7 and all(line.endswith(" True") for line in lines), lines
 
 
@@ -107,7 +107,7 @@ def test_without_an_index_many_ranks_read_each_edge_once(copy: Path, tmp_path: P
         order = np.random.default_rng(1).permutation(len(group["source_node_id"]))  # unsorted, too
         for key in ("source_node_id", "target_node_id", "edge_group_index"):
             group[key][:] = group[key][()][order]
-    lines = launch.run_on_each((5, 6), HERE, "-c", UNINDEXED, copy).splitlines()
+    lines = ranks.run_on_each((5, 6), HERE, "-c", UNINDEXED, copy).splitlines()
     assert "rec_to_rec 2000 2000 True" in lines and all(line.endswith(" True") for line in lines), lines
 
 
