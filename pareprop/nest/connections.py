@@ -128,14 +128,16 @@ def _shape(key: str, value: Any, made: Any, rule: str) -> np.ndarray:
 
 
 def _steps(delay: Any, dt: float) -> Any:
+    """Delays in steps, halves rounded up as in NEST."""
     times = np.asarray(delay, float)
-    wrong = times[~((np.rint(times / dt) >= 1) & (times / dt <= MAX_DELAY))]
+    counts = np.floor(times * (1.0 / dt) + 0.5)
+    wrong = times[~((counts >= 1) & (counts <= MAX_DELAY))]
     if wrong.size:
         raise NESTErrors.BadDelay(
             f"Delay value {wrong.flat[0]} is invalid: Delay must be greater than or equal to resolution, {dt}, and at "
             f"most {MAX_DELAY} steps"
         )
-    steps = np.rint(times / dt).astype(np.int64)
+    steps = counts.astype(np.int64)
     return int(steps.flat[0]) if steps.size and steps.min() == steps.max() else steps
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..machine import require_bytes
 from .catalogue import FOREVER
+from .settings import to_ms
 
 FIRST = 1024  # rows that a column has room for at first
 
@@ -111,7 +112,7 @@ class Meter:
             column.reserve(n, f"{self.name}, {len(self.ids)} nodes and {len(self.fields)} quantities in {n} steps,")
         if n > before:
             stamps = self.first + self.every * np.arange(before, n)
-            self._times.rows[before:n] = (stamps * self.dt)[:, None]
+            self._times.rows[before:n] = to_ms(stamps, self.dt)[:, None]
             self._senders.rows[before:n] = self.ids
 
     def put(self, field: str, places: np.ndarray, step: int, values: np.ndarray) -> None:
@@ -173,7 +174,7 @@ class EventList:
     def add(self, stamps: np.ndarray, **values: np.ndarray) -> None:
         """Add events in order, those in the window."""
         inside = (stamps > self.window.start) & (stamps <= self.window.stop)
-        for key, column in ({"times": stamps * self.dt} | values).items():
+        for key, column in ({"times": to_ms(stamps, self.dt)} | values).items():
             self._columns[key].append(column[inside], f"{self.name} with {self._columns[key].n} events")
 
     def events(self, clock: int) -> dict[str, np.ndarray]:
