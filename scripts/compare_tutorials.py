@@ -4,7 +4,7 @@
     python scripts/compare_tutorials.py --data N-MNIST    # a folder with its Train.zip and Test.zip
 
 Prints two tables: seconds of the whole scripts, and how far the runs agree. Spikes, losses and weights of a tutorial
-are compared with NEST's, those of the interval variant also with a twin that loses what NEST loses (`nest_loss`);
+are compared with NEST's, those of the interval variant also with --nest-losses;
 digests are compared between ranks. With --rounding tutorials that amplify rounding are compared with themselves, on
 another number of threads or with numbers moved by 1e-13. Needs the extra `peer`; takes half an hour on a free machine.
 What is in the folder of results is not run again.
@@ -53,9 +53,9 @@ def run(folder: Path, script: Path, kept: str, ranks: int = 0, *options: str) ->
     notes = folder / f"{kept}.json"
     if notes.exists():
         return json.loads(notes.read_text())
-    front = [] if not ranks else ["-m", "pareprop", "nest", "--timings"]
+    front = [] if not ranks else ["-m", "pareprop", "nest", "--timings", *options]
     line = [*(launchers.command("mpirun", ranks) if ranks > 1 else []), sys.executable, *front, RUNNER, script,
-            f"{kept}.npz", *options]  # fmt: skip
+            f"{kept}.npz"]  # fmt: skip
     environment = launchers.environment(ranks) if ranks > 1 else dict(os.environ)
     environment |= {"MPLBACKEND": "Agg", "PYNEST_QUIET": "1"}
     if ranks:
@@ -83,8 +83,8 @@ def compare(folder: Path, name: str, ranks: tuple[int, ...], data: Path | None) 
     found["one digest"] = len({found[str(n)]["digest"] for n in ranks}) == 1
     kinds = {"as it is": f"ranks-{ranks[0]}"}
     if NAMES[name].endswith("bsshslm_2020"):
-        run(folder, script, "twin", 1, "--lose")
-        kinds["twin"] = "twin"
+        run(folder, script, "losses", 1, "--nest-losses")
+        kinds["--nest-losses"] = "losses"
     for kind, file in kinds.items():
         with np.load(folder / f"{file}.npz") as ours, np.load(folder / "nest.npz") as theirs:  # read as needed
             found[kind] = agreement(ours, theirs)
@@ -94,14 +94,14 @@ def compare(folder: Path, name: str, ranks: tuple[int, ...], data: Path | None) 
 def rounding(folder: Path, data: Path | None) -> dict[str, float | None]:
     """What rounding does: the time of the first other spike in runs that differ by it alone, by what was changed.
 
-    NEST's N-MNIST against itself, and the twin of handwriting against itself.
+    NEST's N-MNIST against itself, and handwriting with --nest-losses against itself.
     """
     moved = {"weights_in_rec": "weights_in_rec = weights_in_rec * (1 + 1e-13)"}
     short = {"group_size": 80, "n_iter_train": 1, "n_iter_test": 1}
     cases = {
         "N-MNIST with NEST, one thread instead of four": ("n-mnist", None, short | {"total_num_virtual_procs": 1}),
         "N-MNIST with NEST, weights of inputs times 1 + 1e-13": ("n-mnist", moved, short),
-        "handwriting with the twin, eta times 1 + 1e-14": ("handwriting", None, {"eta": 5e-3 * (1 + 1e-14)}),
+        "handwriting with --nest-losses, eta times 1 + 1e-14": ("handwriting", None, {"eta": 5e-3 * (1 + 1e-14)}),
     }
     found = {}
     for k, (told, (name, after, values)) in enumerate(cases.items()):
@@ -111,7 +111,7 @@ def rounding(folder: Path, data: Path | None) -> dict[str, float | None]:
         for label, code in (("base", edit(tutorial(name), **as_it_is)), (k, edit(tutorial(name), after, **values))):
             script = here.resolve() / f"rounding-{label}.py"
             script.write_text(code)
-            run(here, script, script.stem, *((1, "--lose") if name == "handwriting" else ()))
+            run(here, script, script.stem, *((1, "--nest-losses") if name == "handwriting" else ()))
             kept.append(np.load(here / f"{script.stem}.npz"))
         found[told] = first_difference(*kept)
     return found
@@ -128,7 +128,7 @@ def tables(found: dict[str, dict[str, Any]], ranks: tuple[int, ...]) -> str:
     lines += ["", "| tutorial | against NEST | first other spike (ms) | losses, relative | weights | one digest |",
               "|---|---|---|---|---|---|"]  # fmt: skip
     for name, runs in found.items():
-        for kind in ("as it is", "twin"):
+        for kind in ("as it is", "--nest-losses"):
             if kind in runs:
                 at, loss, weights = (runs[kind][key] for key in ("spikes", "loss", "weights"))
                 cells = f"{'none' if at is None else f'{at:.0f}'} | {loss:.0e} | {weights:.0e}"

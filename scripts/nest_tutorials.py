@@ -1,7 +1,7 @@
 """NEST's e-prop tutorials, as its wheel ships them; one unchanged run of one of them, and how far two runs agree.
 
-As a script, run by NEST's Python or by `pareprop nest`: `nest_tutorials.py TUTORIAL.py RESULT.npz [--lose]` runs a
-tutorial and keeps what it computed. With --lose pareprop loses what NEST loses, see `nest_loss`.
+As a script, run by NEST's Python or by `pareprop nest`: `nest_tutorials.py TUTORIAL.py RESULT.npz` runs a tutorial and
+keeps what it computed.
 """
 
 from __future__ import annotations
@@ -131,11 +131,7 @@ def agreement(one: Any, other: Any) -> dict[str, float | None]:
 
 def main() -> None:
     """Run a tutorial unchanged; its folder is the first of the path, as if Python had been told to run it."""
-    script, kept, *options = sys.argv[1:]
-    if "--lose" in options:
-        import nest_loss
-
-        nest_loss.apply()
+    script, kept = sys.argv[1:]
     sys.argv, sys.path[0] = [script], str(Path(script).resolve().parent)
     found = runpy.run_path(script, run_name="__main__")
     import nest

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..network.neurons import NEURON_MODELS, READOUT_MODELS
 from ..network.parameters import validate
-from .errors import NESTErrors, notice, refuse, translate_errors
+from .errors import NESTErrors, refuse, translate_errors
+from .versions import ARCTAN, FUNCTION
 
 FOREVER = float(np.finfo(float).max)
 EMPTY = np.zeros(0)
@@ -166,21 +167,6 @@ SYNAPSE_MODELS: dict[str, SynapseModel] = {
 }  # fmt: skip
 
 
-def old_names(values: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Take names of NEST 3.7 to 3.9 for those of today, with a notice."""
-    values = dict(values)
-    if "surrogate_gradient_height" in known:
-        for old, new, turn in (
-            ("gamma", "surrogate_gradient_height", lambda x: x),
-            ("beta", "surrogate_gradient_width", lambda x: 1.0 / np.asarray(x, float) if np.ndim(x) else 1.0 / x),
-        ):
-            if old in values:
-                relation = "" if old == "gamma" else " = 1 / beta"
-                notice(f"parameter '{old}' is taken as in NEST 3.9; its name is {new}{relation} now")
-                values[new] = turn(values.pop(old))
-    return values
-
-
 def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str, Any], where: str, dt: float) -> None:
     """Check parameters of nodes that were just changed.
 
@@ -222,6 +208,8 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
 def _rows(kind: Any, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Parameters of a model of the package, one dictionary for each combination of values that it takes as scalars."""
     known = {key: value for key, value in values.items() if key in kind.model_fields}
+    if isinstance(known.get(FUNCTION), str) and known[FUNCTION] == ARCTAN:
+        known[FUNCTION] = "arctan_derivative"
     scalars = [key for key, value in known.items() if np.ndim(value) and not _takes_arrays(kind, key)]
     if not scalars:
         return [known]

@@ -42,12 +42,16 @@ def in_place_of_nest() -> Iterator[Any]:
 @click.command(name="nest", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("--as", "version", type=click.Choice(["3.7", "3.8", "3.9", "3.10"]),
+              help="NEST's version that the script is for; else told by its parameters.")  # fmt: skip
+@click.option("--nest-losses", is_flag=True, help="Lose the learning signals that NEST loses, and scale f_target so.")
 @click.option("--allow-delays", is_flag=True, help="Accept delays above one step, which NEST refuses for e-prop.")
 @click.option("--timings", is_flag=True, help="Print at the end how long each part took, and the digest of the run.")
 @click.pass_obj
 def nest_command(
-    exchange: Exchange, script: str, arguments: tuple[str, ...], allow_delays: bool, timings: bool
-) -> None:
+    exchange: Exchange, script: str, arguments: tuple[str, ...], version: str | None, nest_losses: bool,
+    allow_delays: bool, timings: bool,
+) -> None:  # fmt: skip
     """Run a script written for NEST, unchanged.
 
     `import nest` means this package in it.
@@ -61,6 +65,7 @@ def nest_command(
         from .settings import DEFAULTS
 
         DEFAULTS["eprop_delays_above_one_step"] = allow_delays
+        DEFAULTS["eprop_as"], DEFAULTS["eprop_nest_losses"] = version or "", nest_losses
         nest.ResetKernel()
         start = time.perf_counter()
         code = _run(exchange, script, arguments)

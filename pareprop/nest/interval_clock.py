@@ -15,7 +15,8 @@ from ..network.losses import LOSSES
 from ..parallel.collectives import maximum
 from ..parallel.spike_log import SpikeLog
 from .clock import Clock
-from .errors import refuse
+from .errors import notice, refuse
+from .lost_signals import EARLY, take_back
 
 BEFORE = 2  # NEST's steps before the first interval of the neurons; of the readouts one more
 
@@ -52,6 +53,9 @@ class IntervalClock(Clock):
         self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
         self._loss = self.engine.loss
         self._window = np.arange(self.n_steps) >= self.n_steps - self._settings.learning_window
+        self._loses = bool(kernel["eprop_nest_losses"])
+        if self._loses:
+            self.engine.gradient.keep()
 
     def _engine(self) -> Interval:
         return Interval(self.network, self.exchange, self._settings, self.n_steps, self.timers)
@@ -179,7 +183,10 @@ class IntervalClock(Clock):
         start, T = self._first, self.n_steps
         target = self.targets.of(start + 2, start + T + 2)
         learns = self.wiring.plastic and self._settings.learning_window > 0
-        _, loss = self.engine.finish(self.sample(self._log, target), learns)
+        surrogate = self.engine.psi.astype(float) if self._loses else None  # learning overwrites it
+        error, loss = self.engine.finish(self.sample(self._log, target), learns)
+        if self._loses and learns:
+            self._lose(error, surrogate)
         self.digest.add_spikes(self.engine.log, T)
         self.check_finite(loss)
         for (model, role), latest in self._latest.items():
@@ -193,6 +200,15 @@ class IntervalClock(Clock):
             self._update()
         self.targets.forget(self._first + 2)
         self.currents.forget(self._first)
+
+    def _lose(self, error: np.ndarray, surrogate: np.ndarray) -> None:
+        """Lose what NEST does, see `lost_signals`."""
+        early = np.unique(self.train.sources[self.train.stamps == self._first + self.n_steps + EARLY])
+        if len(early) and self.network.neurons[0] < self.network.neurons[1]:
+            take_back(self.engine, early, self._log, error[-1], surrogate)
+        if self._count and self.engine.log.ptr[1] > 0:
+            notice("neurons spiked in the first step of an update interval; what NEST loses there is kept",
+                   self.exchange.rank)  # fmt: skip
 
     def _update(self) -> None:
         """The optimizer's step, for each source with the rate in force at the update before, as in NEST."""

@@ -28,8 +28,9 @@ from .nodes import NodeCollection, NodeTable
 from .parameters import write
 from .random import Generators
 from .recording import METERS, Recorders
-from .settings import DEFAULTS, merge_settings
+from .settings import DEFAULTS, merge_settings, to_ms
 from .spike_clock import SpikeClock
+from .versions import Versions, read_old
 from .wiring import wire
 
 DYNAMIC = ("V_m", "V_th_adapt", "adaptation", "learning_signal", "surrogate_gradient", "readout_signal",
@@ -66,7 +67,9 @@ class Kernel:
         """Forget everything."""
         self.params = dict(DEFAULTS)
         self.nodes, self.bundles = NodeTable(), []
-        self.models = Models(lambda name: sum(len(group) for group in self.bundles if group.model.name == name))
+        self.versions = Versions(self.params["eprop_as"])
+        count = lambda name: sum(len(group) for group in self.bundles if group.model.name == name)  # noqa: E731
+        self.models = Models(count, self.versions)
         self.recorders = Recorders(self.nodes)
         self.clock: Clock | None = None
         self.timers = Timers()
@@ -91,13 +94,14 @@ class Kernel:
     def set(self, values: Mapping[str, Any]) -> None:
         """Set kernel parameters."""
         self.params = merge_settings(self.params, values, self.simulated, self.nodes.n > 0)
+        self.versions.named = self.params["eprop_as"]
         if values.keys() & {"rng_seed", "local_num_threads", "total_num_virtual_procs"}:
             self._seed()
 
     def status(self) -> dict[str, Any]:
         """All kernel parameters."""
         return self.params | {
-            "biological_time": self.step * self.resolution, "network_size": self.nodes.n,
+            "biological_time": to_ms(self.step, self.resolution), "network_size": self.nodes.n,
             "num_connections": sum(map(len, self.bundles)) + self.recorders.n_links,
             "num_processes": self.exchange.size,
             "mpi_rank": self.exchange.rank, "node_models": sorted(self.models.nodes),
@@ -107,7 +111,7 @@ class Kernel:
 
     def _delays(self) -> tuple[float, float]:
         steps = [f(np.asarray(group.delay)) for group in self.bundles if len(group) for f in (np.min, np.max)]
-        return (min(steps) * self.resolution, max(steps) * self.resolution) if steps else (self.resolution,) * 2
+        return tuple(to_ms(int(f(steps)), self.resolution) for f in (min, max)) if steps else (self.resolution,) * 2
 
     # ---- nodes -------------------------------------------------------------------------------------------------------
 
@@ -165,6 +169,8 @@ class Kernel:
             return recorder.events(self.step) if key == "events" else recorder.count(self.step)
         if self.simulated and key in DYNAMIC and block.model.kind in ("neuron", "readout"):
             raise refuse(f"reading {key} of a neuron in a run", "record it by a multimeter")
+        if key in ("gamma", "beta") and block.model.kind == "neuron":
+            return read_old(key, lambda name: block.get(name, local))
         if key not in block.values:
             if key in DYNAMIC and key in block.model.recordables:
                 return block.get("V_th", local) if key == "V_th_adapt" else 0.0
@@ -332,7 +338,8 @@ class Kernel:
     def _build_clock(self) -> Clock:
         self.recorders.check_history(self.bundles)
         with self.timers.phase("wire"):
-            wiring = wire(self.nodes, self.bundles, self.models.synapses, self.params)
+            version = self.versions.of(self.exchange.rank)
+            wiring = wire(self.nodes, self.bundles, self.models.synapses, self.params, version)
         taps = self.recorders.taps(self.bundles, wiring.recurrent, wiring.readouts, self.resolution)
         kind = IntervalClock if wiring.model.variant == "interval" else SpikeClock
         with self.timers.phase("build"):

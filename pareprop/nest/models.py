@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..network.optimizers import Optimizer, optimizer
-from .catalogue import ADAM, NODE_MODELS, OPTIMIZER, SYNAPSE_MODELS, NodeModel, SynapseModel, check_node, old_names
+from .catalogue import ADAM, NODE_MODELS, OPTIMIZER, SYNAPSE_MODELS, NodeModel, SynapseModel, check_node
 from .errors import NESTErrors, refuse, translate_errors
+from .versions import Versions
 
 
 class Models:
@@ -18,10 +19,12 @@ class Models:
     ----------
     count : Callable
         Returns the number of connections of a synapse model, by its name.
+    versions : Versions
+        What version of NEST the script is for.
     """
 
-    def __init__(self, count: Callable[[str], int]) -> None:
-        self._count = count
+    def __init__(self, count: Callable[[str], int], versions: Versions) -> None:
+        self._count, self._versions = count, versions
         self._first_rates: dict[str, float] = {}
         self.nodes: dict[str, NodeModel] = dict(NODE_MODELS)
         self.synapses: dict[str, SynapseModel] = {
@@ -32,6 +35,7 @@ class Models:
         """A node model by name."""
         if name not in self.nodes:
             raise NESTErrors.UnknownModelName(f"{name} is not a known model name. Known: {', '.join(self.nodes)}")
+        self._versions.require_variant(name, self.nodes[name].variant)
         return self.nodes[name]
 
     def synapse(self, name: str) -> SynapseModel:
@@ -73,7 +77,7 @@ class Models:
         """
         if name in self.nodes:
             model = self.nodes[name]
-            values = old_names(values, model.defaults)
+            values = self._versions.read(values, model.defaults, model.variant)
             _require_known(values, model)
             merged = model.defaults | values
             check_node(model, merged, values, f"defaults of {name}", dt)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .catalogue import LISTS, UNSUPPORTED, NodeModel, check_node, old_names
+from .catalogue import LISTS, UNSUPPORTED, NodeModel, check_node
 from .errors import NESTErrors
 from .nodes import Block, Each, NodeCollection
 from .random import Parameter
@@ -23,7 +23,7 @@ def write(kernel: Any, nodes: NodeCollection, params: Mapping[str, Any]) -> None
     """
     parts = nodes.parts()
     for block, local in parts:
-        values = old_names(params, block.model.defaults)
+        values = kernel.versions.read(params, block.model.defaults, block.model.variant)
         unknown = [key for key in values if key not in block.values]
         if unknown:
             raise NESTErrors.UnaccessedDictionaryEntry(

@@ -6,17 +6,21 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import quote
 from .errors import NESTErrors, refuse
+from .versions import VERSIONS
 
 DEFAULTS: dict[str, Any] = {
     "resolution": 0.1, "rng_seed": 143202461, "rng_type": "mt19937_64", "total_num_virtual_procs": 1,
     "local_num_threads": 1, "print_time": False, "overwrite_files": False, "data_path": "", "data_prefix": "",
     "eprop_update_interval": 1000.0, "eprop_learning_window": 1000.0, "eprop_reset_neurons_on_update": True,
     "keep_source_table": True, "use_compressed_spikes": True, "eprop_delays_above_one_step": False,
+    "eprop_nest_losses": False, "eprop_as": "",
 }  # fmt: skip
+MS_PER_TIC = 0.001  # of NEST's clock
 MOST_PROCESSES = 2**16  # virtual ones, with a random number generator each
 FIXED_IN_A_RUN = {"resolution", "eprop_update_interval", "eprop_learning_window", "eprop_reset_neurons_on_update",
-                  "rng_seed", "total_num_virtual_procs", "local_num_threads", "rng_type"}  # fmt: skip
+                  "eprop_nest_losses", "eprop_as", "rng_seed", "total_num_virtual_procs", "local_num_threads", "rng_type"}  # fmt: skip
 
 
 def merge_settings(
@@ -68,9 +72,16 @@ def _check(values: Mapping[str, Any]) -> None:
             raise NESTErrors.BadProperty(f"{key} = {values[key]} must lie in [1, {MOST_PROCESSES}]")
     if not 0 < values["rng_seed"] < 2**32:
         raise NESTErrors.BadProperty(f"rng_seed = {values['rng_seed']} must lie in (0, 2^32)")
+    if values["eprop_as"] not in ("", *VERSIONS):
+        raise NESTErrors.BadProperty(f"eprop_as = {quote(values['eprop_as'])} must be one of {', '.join(VERSIONS)}")
     if values["rng_type"] != "mt19937_64":
         raise refuse(f"rng_type = {values['rng_type']}", "use mt19937_64")
     dt = values["resolution"]
     for key in ("eprop_learning_window", "eprop_update_interval"):
         if abs(values[key] / dt - round(values[key] / dt)) > 1e-9 * values[key] / dt:
             raise NESTErrors.BadProperty(f"{key} = {values[key]} must be a multiple of the resolution, {dt}")
+
+
+def to_ms(steps: Any, dt: float) -> Any:
+    """Times of steps in ms, to the last bit as NEST computes them: in tics."""
+    return steps * round(dt / MS_PER_TIC) * MS_PER_TIC

@@ -22,14 +22,16 @@ from .network import Group, Wiring
 from .nodes import Block, NodeTable
 from .projections import Projections, is_among
 from .rates import Rates
+from .versions import translate
 
 SPLIT = ("surrogate_gradient_function", "kappa", "kappa_reg", "eprop_isi_trace_cutoff", "regular_spike_arrival",
          "refractory_input")  # fmt: skip
 
 
 def wire(
-    nodes: NodeTable, bundles: list[Bundle], synapses: Mapping[str, SynapseModel], kernel: Mapping[str, Any]
-) -> Wiring:
+    nodes: NodeTable, bundles: list[Bundle], synapses: Mapping[str, SynapseModel], kernel: Mapping[str, Any],
+    version: str,
+) -> Wiring:  # fmt: skip
     """Build the description that the package runs.
 
     Parameters
@@ -42,20 +44,24 @@ def wire(
         Models of synapses, with their present defaults.
     kernel : dict
         Kernel parameters.
+    version : str
+        Of NEST, for which the script is.
 
     Raises
     ------
     KernelException
         `NotImplemented` for what cannot be represented exactly, `BadProperty` for what is wrong.
     """
-    return _Wirer(nodes, bundles, synapses, kernel).wiring
+    return _Wirer(nodes, bundles, synapses, kernel, version).wiring
 
 
 class _Wirer:
     def __init__(
-        self, nodes: NodeTable, bundles: list[Bundle], synapses: Mapping[str, SynapseModel], kernel: Mapping[str, Any]
-    ) -> None:
+        self, nodes: NodeTable, bundles: list[Bundle], synapses: Mapping[str, SynapseModel], kernel: Mapping[str, Any],
+        version: str,
+    ) -> None:  # fmt: skip
         self.nodes, self.bundles, self.synapses, self.dt = nodes, bundles, synapses, float(kernel["resolution"])
+        self.kernel, self.version = kernel, version
         variants = {block.model.variant for block in nodes.of_kind("neuron", "readout")}
         if len(variants) != 1 or not nodes.of_kind("neuron"):
             raise refuse(
@@ -102,8 +108,7 @@ class _Wirer:
                 value = value[local] if isinstance(value, np.ndarray) else value
                 same = np.ndim(value) == 0 or np.all(value == value[0])
                 values[key] = np.ravel(value)[0] if np.ndim(value) and same else value
-        if "eprop_isi_trace_cutoff" in values:
-            values["eprop_isi_trace_cutoff"] = float(values["eprop_isi_trace_cutoff"]) / self.dt
+        values = self._translate(values) if neuron else values
         name = f"{block.model.name} {ids[0]}..{ids[-1]}"
         if neuron:
             population = self.wiring.model.neurons(name, len(ids), block.model.core, **values)
@@ -112,6 +117,15 @@ class _Wirer:
         else:
             population = self.wiring.model.readouts(name, len(ids), **values)
         self.groups["recurrent" if neuron else "readout"].append(Group(population, ids))
+
+    def _translate(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Parameters of neurons as the package takes them."""
+        averages = self.wiring.average_gradient
+        window = round(self.kernel["eprop_learning_window"] / self.dt) if averages else 1
+        values = translate(self.version, values, window)
+        if self.kernel["eprop_nest_losses"] and self.variant == "spike":
+            values["f_target"] = values["f_target"] * self.dt  # NEST compares spikes per ms with spikes per step
+        return values
 
     # ---- inputs ------------------------------------------------------------------------------------------------------
 

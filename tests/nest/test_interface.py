@@ -58,13 +58,10 @@ def test_parameters_of_nodes() -> None:
     assert nodes[0].get("f_target") == 0.02  # as NEST shows it
 
 
-def test_old_names_are_taken_with_a_notice() -> None:
-    from pareprop.nest import errors
-
-    errors._given.clear()
-    with pytest.warns(errors.NESTWarning, match="gamma"):
-        nodes = nest.Create("eprop_iaf", 1, {"gamma": 0.5, "beta": 2.0})
+def test_old_names_are_shown_by_old_names() -> None:
+    nodes = nest.Create("eprop_iaf", 1, {"gamma": 0.5, "beta": 2.0})
     assert nodes.get("surrogate_gradient_height") == 0.5 and nodes.get("surrogate_gradient_width") == 0.5
+    assert nodes.gamma == 0.5 and nodes.beta == 2.0
 
 
 def test_many_numbers_are_those_drawn_one_by_one() -> None:

@@ -29,26 +29,27 @@ def tutorial(name: str) -> Path:
 
 
 def run(
-    code: str, folder: Path, peer: bool = False, ranks: int = 1, timeout: float = 300, lose: bool = False
+    code: str, folder: Path, peer: bool = False, ranks: int = 1, timeout: float = 300, options: tuple[str, ...] = ()
 ) -> dict[str, np.ndarray]:
-    """Run a script, with NEST if `peer`; return what it computed, and the digest. See `nest_loss` for `lose`."""
+    """Run a script, with NEST if `peer`; return what it computed, and the digest; `options` of `pareprop nest`."""
     folder.mkdir(parents=True, exist_ok=True)
     name = "peer" if peer else f"ours-{ranks}"
     script, kept = folder / f"{name}.py", folder / f"{name}.npz"
     script.write_text(code)
     environment = {"MPLBACKEND": "Agg", "PYNEST_QUIET": "1"}
     if peer or ranks == 1:
-        front = [] if peer else ["-m", "pareprop", "nest", "--timings"]
-        command = [sys.executable, *front, RUNNER, script, kept, *(["--lose"] if lose else [])]
+        front = [] if peer else ["-m", "pareprop", "nest", "--timings", *options]
+        command = [sys.executable, *front, RUNNER, script, kept]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=timeout, cwd=folder,
                               env=os.environ | environment, check=False)  # fmt: skip
     else:
-        done = mpirun(ranks, "-m", "pareprop", "nest", "--timings", RUNNER, script, kept, timeout=timeout, cwd=folder,
-                      env=environment)  # fmt: skip
+        done = mpirun(ranks, "-m", "pareprop", "nest", "--timings", *options, RUNNER, script, kept, timeout=timeout,
+                      cwd=folder, env=environment)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     found = dict(np.load(kept))
     if not peer:
-        found["digest"] = done.stdout.splitlines()[-1]
+        found["digest"] = "".join(done.stdout.splitlines()[-1:])
+        found["told"] = done.stderr
     return found
 
 

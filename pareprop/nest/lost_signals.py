@@ -1,0 +1,68 @@
+"""What NEST loses in the interval variant, for runs that must equal NEST's.
+
+NEST updates a synapse when its source spikes in the next interval. A spike that arrives in step 1 comes before the
+learning signal of the last step of the interval, which counts as zero then: the gradient from source i to neuron j
+misses L_j[T - 1] ebar_ij[T - 1], with the eligibility trace of Bellec et al. (2020), doi 10.1038/s41467-020-17236-y,
+equations 23 to 25, which is stepped forward here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..engines.interval import Interval
+from ..kernels import layout
+from ..parallel.spike_log import SpikeLog
+
+EARLY = 1  # step of the next interval in which a spike comes too early
+
+
+def take_back(
+    engine: Interval, sources: np.ndarray, inputs: SpikeLog, error: np.ndarray, surrogate: np.ndarray
+) -> None:
+    """Take what the last learning signal has given to the synapses of some inputs from the gradient.
+
+    Parameters
+    ----------
+    engine : Interval
+        Has just collected the gradient of an interval, in arrays of its own (`IntervalGradient.keep`).
+    sources : np.ndarray
+        int64 ascending, inputs that spike in step `EARLY` of the next interval.
+    inputs : SpikeLog
+        Spikes of all inputs in the interval.
+    error : np.ndarray
+        float64 (n_readouts,), error signals of the last step.
+    surrogate : np.ndarray
+        float64 (n_steps, n_neurons), surrogate gradients of this rank's neurons.
+    """
+    signal = error @ engine.network.dense_feedback()
+    missing = signal * trace(engine, sources, inputs, surrogate)
+    table = engine.network.incoming
+    gradient = engine.gradient.arrays[id(table)]
+    for block in table.blocks[table.blocks[:, layout.LOG] == 0]:
+        for source, values in zip(sources, missing, strict=True):
+            if block[layout.SOURCE] <= source < block[layout.SOURCES]:
+                row = block[layout.ROW] + source - block[layout.SOURCE]
+                own = slice(table.row_ptr[row], table.row_ptr[row + 1])
+                gradient[own] -= values[table.target[own]]
+
+
+def trace(engine: Interval, sources: np.ndarray, inputs: SpikeLog, surrogate: np.ndarray) -> np.ndarray:
+    """Filtered eligibility traces in the last step of an interval, float64 (n_sources, n_neurons); see `take_back`."""
+    names = ("alpha", "zeta", "rho", "adapt_beta")
+    alpha, zeta, rho, beta = (engine.parameters[name].astype(float) for name in names)
+    kappa = engine.constants["alpha"]
+    n_steps = len(surrogate)
+    steps, ids = inputs.spikes(n_steps)
+    place = np.minimum(np.searchsorted(sources, ids), len(sources) - 1)
+    mine = sources[place] == ids
+    raster = np.zeros((n_steps, len(sources)))
+    raster[steps[mine], place[mine]] = 1.0
+    raster[0] = 0.0  # what arrives in step 0 is lost
+    zbar, epsilon, ebar = np.zeros((3, len(sources), len(alpha)))
+    for psi, z in zip(surrogate, raster, strict=True):
+        zbar = alpha * zbar + zeta * z[:, None]
+        e = psi * (zbar - beta * epsilon)
+        epsilon = rho * epsilon + e
+        ebar = kappa * ebar + (1.0 - kappa) * e
+    return ebar

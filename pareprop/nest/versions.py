@@ -1,0 +1,158 @@
+"""Scripts of older versions of NEST: which one a script is for, and what its parameters mean.
+
+| version | surrogate gradient at x = voltage - threshold, V = V_th - E_L | `c_reg` with `average_gradient` |
+|---|---|---|
+| 3.7, 3.8 | gamma / V max(0, 1 - abs(x) / V) | not divided by the learning window |
+| 3.9 | `gamma` is the height, `beta` one divided by the width | divided, like the rest of the gradient |
+| 3.10 | `surrogate_gradient_height`, `surrogate_gradient_width` | divided |
+
+In 3.9 `eprop_isi_trace_cutoff` is 1000 ms unless a script sets it, and the surrogate gradient "arctan" is
+gamma / pi / (1 + (pi beta x)^2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .errors import NESTErrors, notice, refuse
+
+VERSIONS = ("3.7", "3.8", "3.9", "3.10")
+BEFORE_BETA = ("3.7", "3.8")
+ONLY = {  # names that tell the version of a script
+    "gamma": ("3.7", "3.8", "3.9"), "beta": ("3.9",),
+    "surrogate_gradient_height": ("3.10",), "surrogate_gradient_width": ("3.10",),
+}  # fmt: skip
+CUTOFF = "eprop_isi_trace_cutoff"
+OLD_CUTOFF = 1000.0  # ms
+FUNCTION = "surrogate_gradient_function"
+ARCTAN = "arctan"  # of NEST 3.9, with a pi that 3.10 left out
+
+
+class Versions:
+    """The version that a script is for: the one that the user names, else the one that its names tell.
+
+    Parameters
+    ----------
+    named : str
+        One of `VERSIONS`, or "" to tell it from the script.
+    """
+
+    def __init__(self, named: str) -> None:
+        self.named = named
+        self._used: set[str] = set()  # names that tell
+        self._of_39 = False  # whether something else is there that came with 3.9
+
+    def read(self, values: Mapping[str, Any], known: Mapping[str, Any], variant: str) -> dict[str, Any]:
+        """Translate parameters of neurons into names of today, and note what they tell of the script.
+
+        Parameters
+        ----------
+        values : dict
+            Parameters that a script sets.
+        known : dict
+            Those that the model has.
+        variant : str
+            Of the model, "" for what is no neuron.
+
+        Raises
+        ------
+        KernelException
+            `UnaccessedDictionaryEntry` for a name that the version does not have.
+        """
+        values = dict(values)
+        if "surrogate_gradient_height" not in known:
+            return values
+        for key in values.keys() & ONLY.keys():
+            self._require(key, ONLY[key])
+            self._used.add(key)
+        function = values.get(FUNCTION, "piecewise_linear")
+        if isinstance(function, str):
+            if function == ARCTAN:
+                self._require(ARCTAN, ("3.9",))
+                self._used.add("beta")  # of the same version
+            self._of_39 |= function != "piecewise_linear"
+        self._of_39 |= variant == "spike"
+        if "gamma" in values:
+            values["surrogate_gradient_height"] = values.pop("gamma")
+        if "beta" in values:
+            beta = values.pop("beta")
+            if np.any(np.asarray(beta, float) <= 0):
+                raise NESTErrors.BadProperty(f"beta = {beta} must be above 0")
+            values["surrogate_gradient_width"] = 1.0 / np.asarray(beta, float) if np.ndim(beta) else 1.0 / beta
+        return values
+
+    def require_variant(self, model: str, variant: str) -> None:
+        """Raise `UnknownModelName` for a model that the named version does not have."""
+        if variant == "spike" and self.named in BEFORE_BETA:
+            raise NESTErrors.UnknownModelName(f"{model} came with NEST 3.9, and this is taken as a script of NEST "
+                                              f"{self.named} (--as)")  # fmt: skip
+
+    def _require(self, name: str, versions: tuple[str, ...]) -> None:
+        if self.named and self.named not in versions:
+            raise NESTErrors.UnaccessedDictionaryEntry(
+                f"Unaccessed elements in params: '{name}' is a name of NEST {', '.join(versions)}, and this is taken "
+                f"as a script of NEST {self.named} (--as)"
+            )
+
+    def of(self, rank: int = 0) -> str:
+        """The version that the script is for; rank 0 tells what was taken.
+
+        Raises
+        ------
+        KernelException
+            `NotImplemented` if the names contradict each other.
+        """
+        if self.named or not self._used:
+            return self.named or "3.10"
+        left = [version for version in VERSIONS if all(version in ONLY[name] for name in self._used)]
+        told = " and ".join(f"'{name}'" for name in sorted(self._used))
+        if "gamma" in self._used and "beta" not in self._used and left:
+            left, told = (["3.9"], f"{told}, and what came with it") if self._of_39 else (
+                ["3.8"], f"{told} without 'beta'")  # fmt: skip
+        if not left:
+            raise refuse(f"a script with {told}, which no version of NEST has together",
+                         f"say which one it is for: --as {'|'.join(VERSIONS)}")  # fmt: skip
+        if left[0] != "3.10":
+            notice(f"taken as a script of NEST {left[0]}, as it sets {told}; say --as {'|'.join(VERSIONS)} otherwise",
+                   rank)  # fmt: skip
+        return left[0]
+
+
+def translate(version: str, values: dict[str, Any], window: int) -> dict[str, Any]:
+    """Translate the parameters of a neuron of another version into those of today.
+
+    Parameters
+    ----------
+    version : str
+        One of `VERSIONS`.
+    values : dict
+        Parameters under the names of today; the height is `gamma`, in versions before `beta`.
+    window : int
+        Steps by which an averaged gradient is divided, 1 if it is not averaged.
+    """
+    if version in BEFORE_BETA and "surrogate_gradient_height" in values:
+        V = np.subtract(values["V_th"], values["E_L"])
+        if np.any(V <= 0):
+            raise NESTErrors.BadProperty(f"V_th - E_L = {np.min(V):g} must be above 0: it is the width of the "
+                                         f"surrogate gradient in NEST {version}")  # fmt: skip
+        height = np.divide(values["surrogate_gradient_height"], V)
+        return values | {"surrogate_gradient_height": _plain(height), "surrogate_gradient_width": _plain(V),
+                         "c_reg": _plain(np.multiply(values["c_reg"], window))}  # fmt: skip
+    if values.get(FUNCTION) == ARCTAN:
+        values |= {FUNCTION: "arctan_derivative"} | {key: _plain(np.divide(values[key], np.pi)) for key in
+                   ("surrogate_gradient_height", "surrogate_gradient_width")}  # fmt: skip
+    if version == "3.9" and values.get(CUTOFF) == np.inf:
+        values |= {CUTOFF: OLD_CUTOFF}
+    return values
+
+
+def read_old(key: str, read: Any) -> Any:
+    """Value of a parameter under its old name; `read` takes names of today."""
+    return read("surrogate_gradient_height") if key == "gamma" else 1.0 / read("surrogate_gradient_width")
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if np.ndim(value) == 0 else value
