@@ -101,8 +101,9 @@ class Models:
         kind = values.get("type", kept["type"])
         if kind != kept["type"] and self._count(model.name):
             raise NESTErrors.BadParameter("The optimizer cannot be changed because synapses have been created.")
-        if kind != kept["type"]:
-            kept = {key: value for key, value in kept.items() if key in OPTIMIZER}
+        if kind != kept["type"]:  # NEST makes another optimizer then
+            kept = dict(OPTIMIZER)
+            self._first_rates.pop(model.name, None)
         allowed = OPTIMIZER | (ADAM if kind == "adam" else {})
         for key in values:
             if key not in allowed:

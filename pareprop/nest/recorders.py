@@ -89,14 +89,17 @@ class Meter:
         Steps between samples, and of the first one.
     dt : float
         Resolution in ms.
+    now : int
+        NEST's step in which it begins to work.
     """
 
     def __init__(
-        self, name: str, ids: np.ndarray, fields: tuple[str, ...], window: Window, every: int, offset: int, dt: float
-    ) -> None:
+        self, name: str, ids: np.ndarray, fields: tuple[str, ...], window: Window, every: int, offset: int, dt: float,
+        now: int = 0,
+    ) -> None:  # fmt: skip
         self.name, self.ids, self.fields, self.every, self.dt = name, ids, fields, every, dt
-        after = window.start + 1
-        self.first = after + (offset - after) % every  # stamp of the first row
+        after = max(window.start, now + (offset > 0)) + 1  # NEST has no sample in the first step if there is an offset
+        self.first = offset + max(0, -(-(after - offset) // every)) * every  # stamp of the first row
         self.stop = window.stop
         self._columns = {field: Column(float, len(ids)) for field in fields}
         self._times, self._senders = Column(float, len(ids)), Column(np.int64, len(ids))

@@ -20,7 +20,8 @@ DEFAULTS: dict[str, Any] = {
 MS_PER_TIC = 0.001  # of NEST's clock
 MOST_PROCESSES = 2**16  # virtual ones, with a random number generator each
 FIXED_IN_A_RUN = {"resolution", "eprop_update_interval", "eprop_learning_window", "eprop_reset_neurons_on_update",
-                  "eprop_nest_losses", "eprop_as", "rng_seed", "total_num_virtual_procs", "local_num_threads", "rng_type"}  # fmt: skip
+                  "rng_seed", "total_num_virtual_procs", "local_num_threads", "rng_type", "eprop_nest_losses",
+                  "eprop_as"}  # fmt: skip
 
 
 def merge_settings(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tutorials import assert_same, find_shipped, run
 
@@ -93,6 +94,55 @@ CASES = {
     "spike, delta": {"variant": "spike", "extra": CURRENTS, "model": "iaf_psc_delta"},
     "spike, forced": {"variant": "spike", "extra": FORCED},
 }
+
+OPTIMIZERS = """
+import nest, numpy as np
+nest.verbosity = nest.VerbosityLevel.FATAL
+kept = []
+def show(name):
+    shown = dict(nest.GetDefaults(name)["optimizer"])
+    kept.append(repr([(key, shown[key]) for key in sorted(shown)]))
+for base in ("eprop_synapse", "eprop_synapse_bsshslm_2020"):
+    nest.ResetKernel()
+    own = {"batch_size": 3} if "2020" in base else {"optimize_each_step": False}
+    nest.SetDefaults(base, {"optimizer": {"eta": 0.1, "Wmin": -3.0, "Wmax": 7.0, **own}})
+    nest.CopyModel(base, "c", {"optimizer": {"type": "adam"}})
+    show(base), show("c")
+    nest.SetDefaults("c", {"optimizer": {"beta_1": 0.5, "eta": 0.2}})
+    nest.CopyModel("c", "d", {"optimizer": {"type": "gradient_descent", "eta": 0.3}})
+    show("c"), show("d")
+    for kind in ("gradient_descent", "gradient_descent", "adam"):
+        nest.SetDefaults("c", {"optimizer": {"type": kind}})
+        show("c")
+events_all = {"defaults": kept}
+"""
+METERS = """
+import itertools, nest, numpy as np
+nest.verbosity = nest.VerbosityLevel.FATAL
+found = []
+for dt in (0.1, 0.25, 0.5, 1.0):
+    nest.ResetKernel()
+    nest.set(resolution=dt)
+    parrot, neuron, meters = nest.Create("parrot_neuron"), nest.Create("eprop_iaf"), []
+    nest.Connect(parrot, neuron, "all_to_all", {"synapse_model": "eprop_synapse", "delay": dt})
+    for times in itertools.product((1, 2, 7), (0, 1, 2, 5, 8), (0, 3), (11, 1000), (0, 4)):
+        values = dict(zip(("interval", "offset", "start", "stop", "origin"), (dt * k for k in times)))
+        meters.append(nest.Create("multimeter", 1, values | {"record_from": ["V_m"]}))
+        nest.Connect(meters[-1], neuron, "all_to_all", {"delay": dt})
+    for n in (4, 1, 20):
+        nest.Simulate(n * dt)
+    for meter in meters:
+        found += [-1.0, *meter.get("events")["times"]]
+events_all = {"times": found}
+"""
+
+
+@pytest.mark.parametrize("code", [OPTIMIZERS, METERS], ids=["optimizers of another type", "offsets of multimeters"])
+def test_said_as_in_nest(code: str, tmp_path: Path) -> None:
+    find_shipped("nest/__init__.py")
+    ours, peer = run(code, tmp_path), run(code, tmp_path, peer=True)
+    for key, values in peer.items():
+        assert np.array_equal(ours[key], values), key
 
 
 @pytest.mark.parametrize("case", CASES)

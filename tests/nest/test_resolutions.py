@@ -11,8 +11,8 @@ pytestmark = pytest.mark.peer
 
 EVERY = """
 neurons.set(surrogate_gradient_function="{surrogate}")
-neurons.set({{"C_m": 0.8, "E_L": -1.2, "I_e": 0.002, "V_m": -1.0, "V_min": -2.5, "V_th": {V_th},
-              "tau_m": [9.0, 11.0, 13.0, 15.0, 17.0], "t_ref": {t_ref}, "c_reg": 0.7, "f_target": 33.0, "surrogate_gradient_height": 0.4,
+neurons.set({{"C_m": 0.8, "E_L": -1.2, "I_e": 0.002, "V_m": -1.0, "V_min": -2.5, "V_th": {V_th}, "t_ref": {t_ref},
+              "tau_m": [9.0, 11.0, 13.0, 15.0, 17.0], "c_reg": 0.7, "f_target": 33.0, "surrogate_gradient_height": 0.4,
               "surrogate_gradient_width": 1.7}}
             | ({{"V_reset": -1.5, "refractory_input": True}} if "delta" in "{model}" else {{}}))
 if variant == "spike":
