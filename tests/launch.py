@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,17 +32,19 @@ def find_mpirun() -> str | None:
 
 
 def mpirun(
-    n: int, *args: object, timeout: float = 900, env: dict[str, str] | None = None, cwd: Path | None = None
+    n: int, *args: object, timeout: float = 900, env: dict[str, str] | None = None, cwd: Path | None = None,
+    python: Sequence[str] = (sys.executable,),
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python *args`` on `n` ranks and return exit code and output; the test is skipped without an mpirun.
 
     ``mpirun(2, "-m", "pareprop", "tasks")`` or ``mpirun(3, script)``. A run of more than `timeout` seconds is
-    killed with all its ranks and fails the test with what it had printed. `env` adds to the environment.
+    killed with all its ranks and fails the test with what it had printed. `env` adds to the environment;
+    `python` is what runs `args` on each rank.
     """
     launcher = find_mpirun()
     if launcher is None:
         pytest.skip("no mpirun: install the extra 'mpi' or a system MPI")
-    ranks = [launcher, "-n", str(n), sys.executable, *map(str, args)]
+    ranks = [launcher, "-n", str(n), *python, *map(str, args)]
     # prterun may ignore TERM, hence -k; a session of its own, hence its ranks can be found whatever becomes of it.
     command = ["timeout", "-k", "5", str(timeout), *ranks]
     start = time.monotonic()

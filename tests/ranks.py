@@ -1,59 +1,62 @@
-"""Ranks that are started once and run what tests send them: ``ranks.run(2, "-m", "pareprop", "verify", path)``.
+"""Ranks that start at once, with all imports done: ``ranks.run(2, "-m", "pareprop", "verify", path)``.
 
-`run` takes and returns what `launch.mpirun` does, but saves the start of mpirun and all imports, more than a second of
-a core for each rank. Each process of the tests has one pool for each number of ranks; it lives until the tests end.
-After a job, signals, environment, folder and what the job changed in modules of the package are as before.
-
-Jobs that kill ranks, abort, measure memory, or set limits of a process have a `launch.mpirun` of their own. If a job
-does end its ranks, `run` returns their exit code as ever, and the next job gets new ones.
+`run` takes and returns what `launch.mpirun` does. Of the 1.4 seconds of a core that a rank takes to start, 1.1 are
+imports. So each process of the tests has a template that has done them; mpirun starts small clients, each of which hands
+its environment, folder and streams to a copy (a fork) of the template and waits for its end. A copy is a process of its
+own: what it changes, another one does not see. It is no child of mpirun: what kills ranks by their number, or measures
+their memory, takes `launch.mpirun`.
 """
 
 from __future__ import annotations
 
-import atexit
-import gc
 import json
 import os
-import runpy
-import selectors
-import signal
 import socket
-import subprocess
 import sys
+
+LARGEST = 2**20  # bytes of an order
+
+
+def client(place: str, arguments: list[str]) -> None:
+    """Hand over to a copy of the template and end as it does."""
+    order = json.dumps([arguments, dict(os.environ), os.getcwd()]).encode()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(place)
+        socket.send_fds(connection, [len(order).to_bytes(4, "big")], [0, 1, 2])
+        connection.sendall(order)
+        status = connection.recv(16)
+    code = int(status or 1)
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    os._exit(code)
+
+
+if __name__ == "__main__" and sys.argv[1] == "client":  # before anything that takes time to import
+    client(sys.argv[2], sys.argv[3:])
+
+import atexit
+import gc
+import runpy
+import select
+import signal
+import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import launch
-import pytest
-
-MOST = 4  # ranks of a pool; more are started for each job
-START, END = 300, 30  # seconds
-LAUNCHER = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDRA", "COV_", "COVERAGE_")  # environment of a rank, never changed
-pools: dict[int, Pool] = {}
 
 
 def run(
     n: int, *args: object, timeout: float = 900, env: dict[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``python *args`` on the `n` ranks of a pool; return the largest exit code, and what they wrote, by rank.
+    """Run ``python *args`` on `n` ranks and return exit code and output, as `launch.mpirun` does.
 
-    `args` are ``-c CODE``, ``-m MODULE`` or a script, with their arguments. A job of more than `timeout` seconds is
-    killed and fails the test. `env` adds to the environment; PYTHONPATH counts as well.
+    `args` are ``-c CODE``, ``-m MODULE`` or a script, with their arguments.
     """
-    if n > MOST:
-        return launch.mpirun(n, *args, timeout=timeout, env=env, cwd=cwd)
-    if launch.find_mpirun() is None:
-        pytest.skip("no mpirun: install the extra 'mpi' or a system MPI")
-    if n not in pools:
-        pools[n] = Pool(n)
-    environment = {key: value for key, value in (os.environ | (env or {})).items() if not key.startswith(LAUNCHER)}
-    job = {"args": [str(arg) for arg in args], "env": environment, "cwd": str(cwd or Path.cwd())}
-    return pools[n].run(job, timeout)
+    command = [sys.executable, "-I", "-S", __file__, "client", Template.place()]
+    return launch.mpirun(n, *args, timeout=timeout, env=env, cwd=cwd, python=command)
 
 
 def run_on_each(numbers: tuple[int, ...], here: Path, *args: object) -> str:
@@ -70,216 +73,128 @@ def run_on_each(numbers: tuple[int, ...], here: Path, *args: object) -> str:
     return outputs.pop()
 
 
-class Pool:
-    """Ranks under one mpirun; each waits at a socket, without a load, for the next job."""
+class Template:
+    """The template of this process; it ends with it."""
 
-    def __init__(self, n: int) -> None:
-        self.n = n
+    only: Template | None = None
+
+    def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="pareprop-ranks-")
-        place = Path(self.folder.name)
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(place / "socket"))
-            listener.listen(n)
-            listener.settimeout(0.5)
-            for _ in range(3):
-                self.errors = (place / "mpirun").open("w+")
-                self.process = subprocess.Popen(
-                    [launch.find_mpirun(), "-n", str(n), sys.executable, __file__, place],
-                    stdin=subprocess.DEVNULL, stdout=self.errors, stderr=subprocess.STDOUT, start_new_session=True,
-                    env=os.environ | launch.ENVIRONMENT,
-                )  # fmt: skip
-                self.sockets = list(self._accept(listener))
-                if len(self.sockets) == n or launch.NO_LISTENER not in (place / "mpirun").read_text():
-                    break
-        if len(self.sockets) < n:
-            self.kill()
-            pytest.fail(f"{n} ranks did not start\n{(place / 'mpirun').read_text()}", pytrace=False)
+        self.socket = Path(self.folder.name, "socket")
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, "template", self.socket], env=os.environ | launch.ENVIRONMENT,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        assert self.process.stdout.readline() == b"ready\n"
+        atexit.register(self.close)
 
-    def _accept(self, listener: socket.socket) -> Iterator[socket.socket]:
-        """Connections of all ranks, fewer if mpirun ends before."""
-        end = time.monotonic() + START
-        missing = self.n
-        while missing and time.monotonic() < end and self.process.poll() is None:
-            try:
-                connection, _ = listener.accept()
-            except TimeoutError:
-                continue
-            missing -= 1
-            yield connection
-
-    def run(self, job: dict[str, Any], timeout: float) -> subprocess.CompletedProcess[str]:
-        place = Path(self.folder.name)
-        for path in place.glob("std*"):
-            path.unlink()
-        codes, message = [], json.dumps(job).encode() + b"\n"
-        with selectors.DefaultSelector() as waiting:
-            for connection in self.sockets:
-                connection.sendall(message)
-                waiting.register(connection, selectors.EVENT_READ)
-            end = time.monotonic() + timeout
-            while len(codes) < self.n and (ready := waiting.select(end - time.monotonic())):
-                for key, _ in ready:
-                    answer = key.fileobj.recv(16)
-                    codes.append(int(answer) if answer else None)
-                    waiting.unregister(key.fileobj)
-                if None in codes:
-                    break
-        if None in codes:  # a rank has ended: so will the others
-            try:
-                code = self.process.wait(END)
-            except subprocess.TimeoutExpired:
-                code = None
-        if len(codes) < self.n or None in codes:
-            self.kill()
-        output, errors = (
-            "".join(path.read_text(errors="replace") for path in sorted(place.glob(f"{kind}-*")))
-            for kind in ("stdout", "stderr")
-        )
-        if None in codes:
-            errors += (place / "mpirun").read_text()
-        if (len(codes) < self.n and None not in codes) or (None in codes and code is None):
-            words = " ".join(job["args"])
-            pytest.fail(f"killed after {timeout} s, {self.n} ranks: {words}\n{output}\n{errors}", pytrace=False)
-        return subprocess.CompletedProcess(job["args"], code if None in codes else max(codes), output, errors)
-
-    def kill(self) -> None:
-        """End what is left of the ranks; the next job starts others."""
-        pools.pop(self.n, None)
-        launch.kill_session(self.process.pid)
-        self.process.wait()
-        for connection in self.sockets:
-            connection.close()
+    @classmethod
+    def place(cls) -> str:
+        """Return the path of the socket of the template, which is started now if it is not there."""
+        if cls.only is None or cls.only.process.poll() is not None:
+            cls.only = cls()
+        return str(cls.only.socket)
 
     def close(self) -> None:
-        """Let the ranks end by themselves, so that they write what they measured."""
-        for connection in self.sockets:
-            connection.close()
-        try:
-            self.process.wait(END)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            self.kill()
-            self.folder.cleanup()
+        """Let the template end, so that it writes what it measured."""
+        self.process.stdin.close()
+        self.process.wait()
+        self.folder.cleanup()
 
 
-@atexit.register
-def close() -> None:
-    """End all pools."""
-    for pool in list(pools.values()):
-        pool.close()
+# ---- the template ----------------------------------------------------------------------------------------------------
 
 
-# ---- one rank of a pool ----------------------------------------------------------------------------------------------
+def serve(place: str) -> list[str] | None:
+    """Make copies until the tests end. Returns twice: None in the template, then; an order's arguments in a copy."""
+    import h5py  # noqa: F401
+    import mpi4py  # noqa: F401
+
+    import pareprop.cli  # noqa: F401
+
+    gc.freeze()
+    wake, waker = socket.socketpair()
+    waker.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(waker.fileno())
+    copies: dict[int, tuple[int, socket.socket]] = {}  # number of a client's file to its copy
+    waiting = select.poll()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(place)
+        listener.listen(64)
+        for source in (listener, wake, sys.stdin):
+            waiting.register(source, select.POLLIN)
+        print("ready", flush=True)
+        while True:
+            for number, _ in waiting.poll():
+                if number == sys.stdin.fileno():  # the tests have ended
+                    for copy, _ in copies.values():
+                        os.kill(copy, signal.SIGKILL)
+                    return None
+                if number == wake.fileno():
+                    wake.recv(4096)
+                    report(copies, waiting)
+                elif number == listener.fileno():
+                    connection, _ = listener.accept()
+                    copy = os.fork()
+                    if not copy:
+                        signal.set_wakeup_fd(-1)
+                        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                        return take_over(connection)
+                    copies[connection.fileno()] = copy, connection
+                    waiting.register(connection, 0)  # its end alone; the copy reads
+                elif number in copies:  # the client was killed
+                    waiting.unregister(number)
+                    os.kill(copies[number][0], signal.SIGKILL)
 
 
-def serve(place: Path) -> None:
-    """Run job after job, until the tests close the socket."""
-    from pareprop import cli  # what most jobs need
-    from pareprop.parallel import launcher
-
-    launcher.exchange()
-    cli.launcher.end_at_once_on_interrupt()
-    rank = launcher.rank_of_launcher(os.environ)
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(place / "socket"))
-        lines = connection.makefile()
-        while line := lines.readline():
-            with redirected(place, rank), restored():
-                code = execute(json.loads(line))
-            connection.sendall(b"%d" % code)
+def report(copies: dict[int, tuple[int, socket.socket]], waiting: select.poll) -> None:
+    """Tell the clients of copies that have ended how they did."""
+    for number, (copy, connection) in list(copies.items()):
+        ended, status = os.waitpid(copy, os.WNOHANG)
+        if not ended:
+            continue
+        del copies[number]
+        with suppress(KeyError):  # after the end of the client
+            waiting.unregister(number)
+        with suppress(OSError):
+            connection.sendall(b"%d" % os.waitstatus_to_exitcode(status))
+        connection.close()
 
 
-def execute(job: dict[str, Any]) -> int:
-    """Run one job as ``python *args`` does, and return its exit code."""
-    for name in list(os.environ):
-        if not name.startswith(LAUNCHER) and name not in job["env"]:
-            del os.environ[name]
-    os.environ.update(job["env"])
-    os.chdir(job["cwd"])
-    kind, *rest = job["args"]
-    sys.path[:0] = [part for part in job["env"].get("PYTHONPATH", "").split(os.pathsep) if part]
-    try:
-        if kind == "-c":
-            sys.argv = ["-c", *rest[1:]]
-            sys.path.insert(0, "")
-            exec(compile(rest[0], "<string>", "exec"), main_module().__dict__)
-        elif kind == "-m":
-            sys.argv = rest
-            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
-        else:
-            sys.argv = job["args"]
-            sys.path.insert(0, str(Path(kind).parent))
-            exec(compile(Path(kind).read_text(), kind, "exec"), main_module(kind).__dict__)
-    except SystemExit as stop:
-        if isinstance(stop.code, str):
-            print(stop.code, file=sys.stderr)
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())  # ends all ranks, as it does in any program of several
-        return 1
-    return 0
+def take_over(connection: socket.socket) -> list[str]:
+    """Become what a client asks for: streams, environment and folder are the client's; return its arguments."""
+    length, streams, _, _ = socket.recv_fds(connection, 4, 3)
+    order, size = b"", int.from_bytes(length, "big")
+    while len(order) < size:
+        order += connection.recv(LARGEST)
+    arguments, environment, folder = json.loads(order)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.path[0:1] = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part]
+    return arguments
 
 
-def main_module(path: str | None = None) -> ModuleType:
-    """A new `__main__`, as scripts that pickle or inspect themselves need."""
-    module = ModuleType("__main__")
-    if path:
-        module.__file__ = path
-    sys.modules["__main__"] = module
-    return module
-
-
-@contextmanager
-def redirected(place: Path, rank: int) -> Iterator[None]:
-    """What this process writes goes to files."""
-    kept = [os.dup(number) for number in (1, 2)]
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        with (place / f"{name}-{rank}").open("wb") as file:
-            os.dup2(file.fileno(), number)
-    try:
-        yield
-    finally:
-        for number, stream, before in ((1, sys.stdout, kept[0]), (2, sys.stderr, kept[1])):
-            stream.flush()
-            os.dup2(before, number)
-            os.close(before)
-
-
-@contextmanager
-def restored() -> Iterator[None]:
-    """Signals, environment, folder, paths, and modules of the package and some others are as before afterwards."""
-    environment, folder, path = dict(os.environ), Path.cwd(), list(sys.path)
-    argv, main = sys.argv, sys.modules["__main__"]
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
-    handlers, streams = [signal.getsignal(number) for number in numbers], (sys.stdout, sys.stderr, sys.excepthook)
-    modules = [
-        (module, dict(vars(module)))
-        for name, module in list(sys.modules.items())
-        if name.split(".")[0] in ("pareprop", "h5py") or name in ("os", "time", "shutil", "signal")
-    ]
-    kinds = {kind for _, names in modules for kind in names.values() if isinstance(kind, type)}
-    classes = [(kind, dict(vars(kind))) for kind in kinds if kind.__module__.startswith("pareprop")]
-    try:
-        yield
-    finally:
-        for owner, before in (*modules, *classes):
-            now = vars(owner)
-            for name in [name for name in now if name not in before and not isinstance(owner, ModuleType)]:
-                if not name.startswith("__"):
-                    delattr(owner, name)
-            for name, value in before.items():
-                if now.get(name) is not value:
-                    setattr(owner, name, value)
-        for number, handler in zip(numbers, handlers, strict=True):
-            signal.signal(number, handler)
-        sys.stdout, sys.stderr, sys.excepthook = streams
-        sys.path[:], sys.argv, sys.modules["__main__"] = path, argv, main
-        os.environ.clear()
-        os.environ.update(environment)
-        os.chdir(folder)
-        gc.collect()
+def execute(arguments: list[str]) -> None:
+    """Run ``python *arguments``."""
+    first, *rest = arguments
+    sys.argv = rest if first == "-m" else [first, *rest[first == "-c" :]]
+    sys.path.insert(0, "" if first in ("-c", "-m") else str(Path(first).parent))
+    if first == "-m":
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+        return
+    module = sys.modules["__main__"] = ModuleType("__main__")
+    code, name = (rest[0], "<string>") if first == "-c" else (Path(first).read_text(), first)
+    if first != "-c":
+        module.__file__ = first
+    exec(compile(code, name, "exec"), module.__dict__)
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    order = serve(sys.argv[2])
+    if order is not None:
+        execute(order)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import launch
 import pytest
+import ranks
 from commands import command, on_ranks
 
 from pareprop import rng
@@ -130,7 +131,7 @@ def test_mistake_on_one_rank_ends_all() -> None:
         return [neuron for neuron in range(6) if drawn[neuron] <= 0]
 
     seed = next(seed for seed in range(1000) if bad(seed) == [5])
-    done = launch.mpirun(3, "-c", ONE_RANK, seed)
+    done = ranks.run(3, "-c", ONE_RANK, seed)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert len(lines) == 3 and len(set(lines)) == 1
@@ -151,7 +152,7 @@ cli.main(["verify", sys.argv[1]])
 @pytest.mark.mpi
 def test_crash_of_one_rank_ends_all(tmp_path: Path) -> None:
     """Something unforeseen: the traceback of that rank is shown, and nobody waits for it."""
-    done = launch.mpirun(2, "-c", CRASH, tmp_path, timeout=30)
+    done = launch.mpirun(2, "-c", CRASH, tmp_path)
     assert done.returncode != 0
     assert "rank 1 failed" in done.stderr and "ZeroDivisionError" in done.stderr
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import launch
 import numpy as np
 import pytest
+import ranks
 
 from pareprop import Adam, InputError, Loss, Model, Normal, Sample, Simulation
 from pareprop.network.losses import LOSSES
@@ -103,8 +103,8 @@ def test_one_digest_on_any_number_of_ranks(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(RANKS.format(path=[str(here), str(here.parent)]))
     alone = Simulation(network(huber), Steps())
     alone.train(4)
-    for ranks, replicas in ((2, 1), (3, 1), (2, 2), (4, 2)):
-        done = launch.mpirun(ranks, tmp_path / "script.py", replicas)
+    for n, replicas in ((2, 1), (3, 1), (2, 2), (4, 2)):
+        done = ranks.run(n, tmp_path / "script.py", replicas)
         assert done.stdout == f"{alone.hexdigest()} {alone.losses}\n", done.stderr
 
 

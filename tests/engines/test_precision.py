@@ -6,9 +6,9 @@ either precision, and the deviation of the double run from NEST (which sums in a
 
 from pathlib import Path
 
-import launch
 import numpy as np
 import pytest
+import ranks
 import spike_networks
 from case_files import GOLDEN
 from commands import command, digests, on_ranks
@@ -103,10 +103,10 @@ def test_same_bits_on_any_number_of_ranks() -> None:
     """A network in which everything is drawn, trained in the interval variant; the next test has both variants."""
     drawn = DRAWN.replace("seed=5, ", 'seed=5, precision="single", ')
     assert drawn != DRAWN
-    results = [launch.mpirun(n, "-c", drawn) for n in (1, 2, 3)]
+    results = [ranks.run(n, "-c", drawn) for n in (1, 2, 3)]
     assert [(done.returncode, done.stderr) for done in results] == [(0, "")] * 3
     assert len({done.stdout for done in results}) == 1
-    assert results[0].stdout != launch.mpirun(1, "-c", DRAWN).stdout
+    assert results[0].stdout != ranks.run(1, "-c", DRAWN).stdout
 
 
 TRAINED = {

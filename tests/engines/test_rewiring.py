@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import h5py
-import launch
 import numpy as np
 import pytest
+import ranks
 from case_files import find
 from commands import command, digests, on_ranks, verify_on_ranks
 
@@ -238,7 +238,7 @@ def test_sources_of_moved_synapses_are_sent_to_their_new_nodes(
     assert len(alone) == 1, errors
     for n, per_node in ((3, "1"), (4, "2")):
         env = {"PAREPROP_RANKS_PER_NODE": per_node, "PAREPROP_SENDING": "targeted"}
-        done = launch.mpirun(n, "-c", ROUTES, config, 12, env=env)
+        done = ranks.run(n, "-c", ROUTES, config, 12, env=env)
         assert done.returncode == 0, done.stderr
         sending, crossing, found = done.stdout.split()
         assert sending == "targeted" and int(crossing) > 5 and {found} == set(alone)

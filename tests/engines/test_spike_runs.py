@@ -6,6 +6,7 @@ from pathlib import Path
 import launch
 import numpy as np
 import pytest
+import ranks
 import spike_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,7 +62,7 @@ def digests(exchange, rounds=(0, 1)) -> list[str]:
 def test_one_digest_for_any_rounds_and_ranks() -> None:
     found = {}
     for n in (1, 2, 3):
-        done = launch.mpirun(n, "-c", DIGESTS, Path(__file__).parent)
+        done = ranks.run(n, "-c", DIGESTS, Path(__file__).parent)
         assert (done.returncode, done.stderr) == (0, "")
         found[n] = done.stdout.splitlines()
     assert found[2] == found[3]
@@ -83,7 +84,7 @@ def test_one_digest_whether_cells_are_fetched_ahead_or_not(precision: str) -> No
     sizes = ("--neurons", 20_000, "--indegree", 20, "--inputs", 3, "--steps", 240, "--intervals", 1)
     found = []
     for n in (1, 2):
-        done = launch.mpirun(n, "-m", "pareprop", "bench", "--variant", "spike", "--precision", precision, *sizes)
+        done = ranks.run(n, "-m", "pareprop", "bench", "--variant", "spike", "--precision", precision, *sizes)
         assert (done.returncode, done.stderr) == (0, "")
         found += [line.split()[1] for line in done.stdout.splitlines() if line.startswith("digest: ")]
     assert len(found) == 2 and found[0] == found[1]

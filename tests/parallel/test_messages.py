@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 import pytest
+import ranks
 from commands import command, digests, on_ranks
-from launch import mpirun
 
 from pareprop.errors import InputError
 from pareprop.network.local import LocalNetwork
@@ -69,7 +69,7 @@ if __name__ == "__main__":
 
 @VARIANTS
 def test_same_digest_where_a_rank_has_no_targets(variant):
-    alone = mpirun(1, "-c", CHAIN, variant)
+    alone = ranks.run(1, "-c", CHAIN, variant)
     assert alone.returncode == 0, alone.stderr
     cases = (
         (2, 1, "targeted"), (3, 1, "everything"), (4, 1, "targeted"), (4, 2, "targeted"), (4, 3, "counted"),
@@ -77,7 +77,7 @@ def test_same_digest_where_a_rank_has_no_targets(variant):
     )  # fmt: skip
     for n, per_node, way in cases:
         env = {"PAREPROP_RANKS_PER_NODE": str(per_node)} | ({} if way == "shared" else {"PAREPROP_SENDING": way})
-        done = mpirun(n, "-c", CHAIN, variant, env=env)
+        done = ranks.run(n, "-c", CHAIN, variant, env=env)
         assert done.returncode == 0, done.stderr
         digest, rate, kind, *heard = done.stdout.split()
         assert [digest, rate] == alone.stdout.split()[:2] and float.fromhex(rate) > 5
@@ -118,8 +118,8 @@ def sparse(n: int, indegree: int) -> Model:
 def test_sources_without_targets_cost_nothing():
     """Tables shrink with the number of ranks, whatever the size of the network."""
     model = sparse(20_000, 4)
-    for ranks in (10, 100, 1000):
-        network, own = LocalNetwork(model, 3, ranks), 20_000 // ranks
+    for size in (10, 100, 1000):
+        network, own = LocalNetwork(model, 3, size), 20_000 // size
         heard = network.sources.ids
         assert len(heard) <= own * 5  # its own and four sources of each
         assert len(network.incoming.row_ptr) == 1 + 5 + 3 * len(heard)

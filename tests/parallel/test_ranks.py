@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import h5py
-import launch
 import numpy as np
 import pytest
+import ranks
 from commands import command, digests, on_ranks
 from drawn_network import DRAWN, results
 
 
 @pytest.mark.mpi
 def test_network_with_everything_drawn() -> None:
-    results = [launch.mpirun(n, "-c", DRAWN) for n in (1, 2, 3, 4)]
+    results = [ranks.run(n, "-c", DRAWN) for n in (1, 2, 3, 4)]
     assert [(done.returncode, done.stderr) for done in results] == [(0, "")] * 4
     assert len({done.stdout for done in results}) == 1
     *numbers, _ = results[0].stdout.split()

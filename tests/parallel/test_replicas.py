@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-import launch
 import numpy as np
 import pytest
+import ranks
 from commands import command, digests, on_ranks
 from drawn_network import results
 
@@ -113,7 +113,7 @@ except InputError as problem:
 
 @pytest.mark.mpi
 def test_trouble_in_one_group_ends_all() -> None:
-    done = launch.mpirun(2, "-c", TROUBLE)
+    done = ranks.run(2, "-c", TROUBLE)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["1 sample: target holds values that are not finite"] * 2
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import launch
 import pytest
+import ranks
 from commands import digests, on_ranks
 
 from pareprop.errors import InputError
@@ -116,7 +116,7 @@ def test_one_digest(tmp_path: Path) -> None:
 def test_ranks_without_neurons_meet_once_per_sample() -> None:
     """A round is a sample of 200 steps where no spike is needed elsewhere, else a step."""
     for bound, n, expected in (("", 60, ["0 60 200", "1 0 200"]), ("0", 60, ["0 30 1", "1 30 1"])):
-        done = launch.mpirun(2, "-c", COUNTED, n, env={sharing.VARIABLE: bound})
+        done = ranks.run(2, "-c", COUNTED, n, env={sharing.VARIABLE: bound})
         assert (done.returncode, done.stderr) == (0, "")
         assert sorted(done.stdout.splitlines()) == expected
 
@@ -133,6 +133,6 @@ def test_a_bound_that_is_no_number(bound: str, tmp_path: Path) -> None:
 @pytest.mark.mpi
 def test_a_bound_that_differs(tmp_path: Path) -> None:
     """One line, on all ranks, and no run is left half begun."""
-    done = launch.mpirun(2, "-c", DIFFERENT, *TASK, "--out", tmp_path / "run", env={sharing.VARIABLE: ""}, timeout=60)
+    done = ranks.run(2, "-c", DIFFERENT, *TASK, "--out", tmp_path / "run", env={sharing.VARIABLE: ""})
     lines = [line for line in done.stderr.splitlines() if line.startswith("pareprop: error:")]
     assert (done.returncode, lines) == (2, ["pareprop: error: PAREPROP_SHARE_ABOVE must be the same on all ranks"])

@@ -4,8 +4,8 @@ import json
 import tomllib
 from pathlib import Path
 
-import launch
 import pytest
+import ranks
 from commands import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -173,7 +173,7 @@ def test_what_was_accepted_has_one_digest_on_three_ranks(tmp_path: Path) -> None
         pytest.skip("the test before has to run first")
     chosen = list(accepted.values())
     (tmp_path / "settings.json").write_text(json.dumps([texts for texts, _ in chosen]))
-    done = launch.mpirun(3, "-c", ONCE, tmp_path / "settings.json", timeout=120)
+    done = ranks.run(3, "-c", ONCE, tmp_path / "settings.json")
     assert done.returncode == 0, done.stderr
     found = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("digest")]
     assert found == [digest for _, digest in chosen]

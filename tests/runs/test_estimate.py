@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-import launch
 import pytest
+import ranks
 from commands import command
 
 from pareprop.runs import config, estimate
@@ -62,7 +62,7 @@ def test_all_ranks_expect_the_same(tmp_path: Path) -> None:
     """Shared, and of more ranks than most machines have cores, which take turns."""
     script = tmp_path / "told.py"
     script.write_text(TOLD)
-    found = {n: launch.mpirun(n, script, env={"PAREPROP_SHARE_ABOVE": "0"}) for n in (1, 3)}
+    found = {n: ranks.run(n, script, env={"PAREPROP_SHARE_ABOVE": "0"}) for n in (1, 3)}
     for n, done in found.items():
         lines = done.stdout.splitlines()
         assert done.returncode == 0 and len(lines) == n and len(set(lines)) == 1, done.stderr

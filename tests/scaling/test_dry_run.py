@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ranks
 from commands import command
 from launch import ENVIRONMENT, mpirun
 
@@ -67,7 +68,7 @@ def settings(variant, n_steps, **options):
 @VARIANTS
 def test_same_bits_as_the_real_rank(variant, delay, tmp_path):
     """With drawn spikes on both sides, a dry run of a rank learns what that rank really learns."""
-    done = mpirun(3, "-c", REAL, variant, delay, tmp_path / "real")
+    done = ranks.run(3, "-c", REAL, variant, delay, tmp_path / "real")
     assert done.returncode == 0, done.stderr
     made: dict = {}
     exec(MODEL, made)

@@ -10,6 +10,7 @@ import launch
 import networks
 import numpy as np
 import pytest
+import ranks
 from commands import command, digests
 
 from pareprop.errors import StateError
@@ -99,7 +100,7 @@ cli.main(sys.argv[1:])
 @pytest.mark.mpi
 def test_an_exception_on_one_rank_ends_all(tmp_path: Path) -> None:
     arguments = ["run", "sine-waves", *settings("iterations=1000000"), "--out", tmp_path / "run"]
-    done = launch.mpirun(2, "-c", ONE_RANK_FAILS, *arguments, timeout=50)
+    done = launch.mpirun(2, "-c", ONE_RANK_FAILS, *arguments)
     assert done.returncode == 1
     assert "pareprop: rank 1 failed:" in done.stderr and "rank one is out of luck" in done.stderr
 
@@ -183,7 +184,7 @@ def test_recording_on_ranks_is_that_of_one(tmp_path: Path, capsys: pytest.Captur
     what = 'what=["spikes","V_m","learning_signal","readout_signal","weights","input_spikes"]'
     texts = settings("iterations=5", "record.every=2", "record.neurons=[0,5,11]", "step=3", "synapses=20", what)
     command(capsys, "run", "sine-waves", *texts, "--out", tmp_path / "one")
-    launch.mpirun(3, "-m", "pareprop", "run", "sine-waves", *texts, "--out", tmp_path / "three", "--until", 3)
+    ranks.run(3, "-m", "pareprop", "run", "sine-waves", *texts, "--out", tmp_path / "three", "--until", 3)
     assert command(capsys, "resume", tmp_path / "three")[0] == 0
     with h5py.File(tmp_path / "one" / "record.h5") as one, h5py.File(tmp_path / "three" / "record.h5") as three:
         names = []

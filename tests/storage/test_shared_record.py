@@ -79,7 +79,7 @@ except Exception as problem:
 
 
 def test_a_killed_run_leaves_what_was_flushed(tmp_path: Path) -> None:
-    assert launch.mpirun(3, "-c", SCRIPT, "killed", tmp_path / "file.h5", timeout=40).returncode != 0
+    assert launch.mpirun(3, "-c", SCRIPT, "killed", tmp_path / "file.h5").returncode != 0
     with h5py.File(tmp_path / "file.h5") as file:
         expected = np.repeat([[k + 0.1, k + 0.2, k + 0.2] for k in range(3)], 2, axis=0)
         np.testing.assert_array_equal(file["a"], expected)
@@ -88,5 +88,5 @@ def test_a_killed_run_leaves_what_was_flushed(tmp_path: Path) -> None:
 
 
 def test_a_rank_that_fails_in_a_flush_ends_all(tmp_path: Path) -> None:
-    done = launch.mpirun(3, "-c", SCRIPT, "fails", tmp_path / "file.h5", timeout=40)
+    done = launch.mpirun(3, "-c", SCRIPT, "fails", tmp_path / "file.h5")
     assert done.returncode == 1 and "by all ranks: the disk is gone" in done.stderr
