@@ -25,6 +25,7 @@ from pareprop.core import (  # noqa: E402 - the processor comes first
     interval_single,
     layout,
     local_readouts,
+    nest_draws,
     optimizers,
     random,
     readout_sums,
@@ -40,7 +41,7 @@ from pareprop.core import (  # noqa: E402 - the processor comes first
 
 __all__ = [
     "PRECISIONS", "Precision", "build_info", "degrees", "elementary_arrays", "exchange", "layout", "local_readouts",
-    "optimizers", "random", "readout_sums", "rewire", "rounds", "rows", "signs", "spike_log", "topology",
+    "nest_draws", "optimizers", "random", "readout_sums", "rewire", "rounds", "rows", "signs", "spike_log", "topology",
 ]  # fmt: skip
 
 

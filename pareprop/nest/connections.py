@@ -13,9 +13,9 @@ from ..network.rule_base import MAX_DELAY
 from .catalogue import COMMON, SynapseModel
 from .errors import NESTErrors, refuse
 from .random import Generators, Parameter
-from .rules import pairs, specification
+from .rules import BOTH_WAYS, pairs, specification
 
-VALUES = ("weight", "delay", "tau_m_readout")  # one per connection
+VALUES = ("tau_m_readout", "delay", "weight")  # one per connection; NEST draws them in this order
 INTEGERS = ("receptor_type",)
 
 
@@ -86,8 +86,8 @@ def bundle(
             )
         if key not in ("synapse_model", *VALUES, *INTEGERS) or key not in model.defaults | {"synapse_model": 0}:
             raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in syn_spec, in function Connect: {key}")
-    random = {key: value for key, value in syn.items() if isinstance(value, Parameter)}
-    made = pairs(spec, source, target, generators, {key: random[key] for key in sorted(random)})
+    random = {key: syn[key] for key in VALUES if isinstance(syn.get(key), Parameter)}
+    made = pairs(spec, source, target, generators, random)
     values = {}
     for key in VALUES:
         value = syn.get(key, model.defaults.get(key, 0.0))
@@ -100,8 +100,9 @@ def bundle(
     receptor = int(syn.get("receptor_type", model.defaults["receptor_type"]))
     n = len(made.source)
     weight = np.full(n, values["weight"]) if np.ndim(values["weight"]) == 0 else values["weight"]
-    return Bundle(model, source[made.source], target[made.target], weight, _steps(values["delay"], dt), receptor,
-                  values["tau_m_readout"], (source, target))  # fmt: skip
+    ends = (np.concatenate([source, target]),) * 2 if spec["rule"] == BOTH_WAYS else (source, target)
+    return Bundle(model, made.source, made.target, weight, _steps(values["delay"], dt), receptor,
+                  values["tau_m_readout"], ends)  # fmt: skip
 
 
 def _number(key: str, value: Any) -> float:

@@ -1,17 +1,20 @@
-"""Pairs of nodes as a rule chooses them, with parameters drawn for each connection in NEST's order."""
+"""Connections as a rule chooses them, with parameters drawn for each of them in NEST's order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import notice
-from .mersenne import Twister
-from .random import Generators, Parameter
+from ..errors import InputError
+from ..kernels import nest_draws
+from ..machine import require_bytes
+from .errors import NESTErrors
+from .random import Generators, Parameter, draw, together
 
-MOST_EXACT = 300_000  # connections with random parameters of their own that are drawn one by one, as in NEST
+CONNECTION_BYTES = 40  # ids, weight, and what it takes to choose them
+ROOM = 1 << 20  # connections that are chosen at a time where their number is not known before
 
 
 @dataclass(frozen=True)
@@ -21,106 +24,135 @@ class Pairs:
     Attributes
     ----------
     source, target : np.ndarray
-        int64 (n,), places in the two collections.
+        int64 (n,), ids.
     shape : tuple of int or None
         Of a matrix of weights, (rows, columns).
-    row, column : np.ndarray or None
-        int64 (n,), place of each pair in it; None if pairs come by target and columns count those of one target.
-    drawn : dict or None
+    kept : np.ndarray or None
+        bool (rows x columns), which entries of it belong to the pairs; None for all.
+    drawn : dict
         Name to float64 (n,), parameters drawn with the pairs.
     """
 
     source: np.ndarray
     target: np.ndarray
+    drawn: Mapping[str, np.ndarray]
     shape: tuple[int, int] | None = None
-    row: np.ndarray | None = None
-    column: np.ndarray | None = None
-    drawn: Mapping[str, np.ndarray] | None = None
+    kept: np.ndarray | None = None
 
     def of_matrix(self, values: np.ndarray) -> np.ndarray:
         """Values of the pairs from a matrix of `shape`."""
-        if self.row is not None:
-            return values[self.row, self.column]
-        return values[self.target, np.arange(len(self.target)) - np.searchsorted(self.target, self.target)]
+        return values.ravel() if self.kept is None else values.ravel()[self.kept]
 
 
 class Draws:
-    """Random choices of a rule, with parameters drawn for each connection as it is made.
+    """Random choices among two collections, with parameters drawn for each connection as it is made.
 
     Parameters
     ----------
+    source, target : np.ndarray
+        int64, ids.
+    autapses : bool
+        Whether a node may be connected to itself.
     generators : Generators
         Random numbers.
     random : dict
-        Parameters to draw for each connection.
-    n : float
-        About how many connections are made; with more than `MOST_EXACT` parameters are drawn after all pairs.
+        Parameters to draw for each connection, in this order.
     """
 
-    def __init__(self, generators: Generators, random: Mapping[str, Parameter], n: float) -> None:
-        self.generators, self.random = generators, dict(random)
-        self.exact = not random or n <= MOST_EXACT
-        if not self.exact:
-            notice(
-                f"random parameters of about {n:.0f} connections: they are drawn after the pairs, so they are not the "
-                f"numbers that NEST draws; up to {MOST_EXACT} connections they are"
+    def __init__(
+        self, source: np.ndarray, target: np.ndarray, autapses: bool, generators: Generators,
+        random: Mapping[str, Parameter],
+    ) -> None:  # fmt: skip
+        self.source, self.target = (np.ascontiguousarray(ids, np.int64) for ids in (source, target))
+        self.autapses, self.generators, self.random = autapses, generators, dict(random)
+
+    def in_order(self, source: np.ndarray, target: np.ndarray, shape: tuple[int, int] | None = None,
+                 kept: np.ndarray | None = None) -> Pairs:  # fmt: skip
+        """Draw the parameters of connections that were chosen before, ids."""
+        drawn = draw(list(self.random.values()), self.generators, target) if self.random else np.empty((0, 0))
+        return Pairs(source, target, self._named(drawn), shape, kept)
+
+    def indegree(self, n: int, multapses: bool) -> Pairs:
+        """Choose `n` sources of each target."""
+        shape = len(self.target), n
+        chosen, drawn = self._choose(self.target, self.source, n, multapses, False)
+        return Pairs(self.source[chosen], np.repeat(self.target, n), self._named(drawn), shape)
+
+    def outdegree(self, n: int, multapses: bool) -> Pairs:
+        """Choose `n` targets of each source."""
+        chosen = self._choose(self.source, self.target, n, multapses, True)[0]
+        return self.in_order(np.repeat(self.source, n), self.target[chosen], (len(self.source), n))
+
+    def _choose(
+        self, nodes: np.ndarray, others: np.ndarray, n: int, multapses: bool, shared: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Places of the chosen ones, and parameters unless the generator is the shared one."""
+        chosen = np.empty(len(nodes) * n, np.int64)
+        random = [] if shared else list(self.random.values())
+        drawn, taken = np.empty((len(random), len(chosen))), np.full(0 if multapses else len(others), -1)
+        with together(random, self.generators) as program:
+            nest_draws.choose_degree(
+                self.generators.state, nodes, others, n, shared, self.autapses, multapses, taken, program, chosen, drawn
             )
+        return chosen, drawn
 
-    def of(self, vp: int) -> Twister:
-        """Generator of a virtual process."""
-        return self.generators.of(vp)
+    def each(self, p: float) -> Pairs:
+        """Connect each pair with probability `p`."""
+        room = expect(p, len(self.source), len(self.target))
+        counts, pieces, first = np.zeros(len(self.target), np.int64), [], 0
+        with together(list(self.random.values()), self.generators) as program:
+            while first < len(self.target) or not pieces:
+                chosen, drawn = np.empty(room, np.int64), np.empty((len(self.random), room))
+                last = nest_draws.choose_each(self.generators.state, self.source, self.target, p, self.autapses,
+                                              program, first, chosen, counts, drawn)  # fmt: skip
+                n = int(counts[first:last].sum())
+                pieces.append((chosen[:n], drawn[:, :n]))
+                first, room = last, max(ROOM, len(self.source))
+        chosen, drawn = (np.concatenate(column, axis=-1) if len(column) > 1 else column[0]
+                         for column in zip(*pieces, strict=True))  # fmt: skip
+        return Pairs(self.source[chosen], np.repeat(self.target, counts), self._named(drawn))
 
-    def by_target(
-        self, target: np.ndarray, choose: Callable[[int, int], Iterator[np.ndarray]], shape: tuple[int, int] | None
-    ) -> Pairs:
-        """Choose the sources of each target.
+    def total(self, n: int) -> Pairs:
+        """Choose `n` pairs; virtual processes share them at random, by their numbers of targets."""
+        process = self.target % self.generators.n
+        counts = np.bincount(process, minlength=self.generators.n)
+        shares = np.empty(self.generators.n, np.int64)
+        nest_draws.binomial(self.generators.state, counts, n, shares)
+        pair, drawn, start = np.empty((2, n), np.int64), np.empty((len(self.random), n)), 0
+        with together(list(self.random.values()), self.generators) as program:
+            for vp in np.flatnonzero(shares).tolist():
+                targets, end = self.target[process == vp], start + int(shares[vp])
+                nest_draws.choose_pairs(self.generators.state, vp, self.source, targets, self.autapses, program,
+                                        pair[0, start:end], pair[1, start:end], drawn, start)  # fmt: skip
+                pair[1, start:end] = targets[pair[1, start:end]]
+                start = end
+        return Pairs(self.source[pair[0]], pair[1], self._named(drawn), (1, n))
 
-        Parameters
-        ----------
-        target : np.ndarray
-            int64, ids.
-        choose : Callable
-            Takes a virtual process and the place of a target; yields pieces of places of sources, after each of which
-            the generator stands as NEST's does when it has made these connections, one at a time if needed.
-        shape : tuple of int or None
-            Of a matrix of weights.
+    def both_ways(self, p: float) -> Pairs:
+        """Connect each pair with probability `p`, there and back."""
+        room = expect(p, len(self.source), len(self.target))
+        taken, pieces, first, waiting = np.full(len(self.source), -1), [], 0, np.nan
+        while first < len(self.target) or not pieces:
+            places = np.empty((2, room), np.int64)
+            first, n, waiting = nest_draws.choose_both_ways(
+                self.generators.state, self.source, self.target, p, taken, waiting, first, *places
+            )
+            pieces.append(np.stack([self.source[places[0, :n]], self.target[places[1, :n]]], axis=1))
+        ends = np.concatenate(pieces)
+        return Pairs(ends.ravel(), ends[:, ::-1].ravel(), {})
 
-        Returns
-        -------
-        Pairs
-            By target.
-        """
-        sources, drawn = [np.zeros(0, np.int64)], {name: [] for name in self.random}
-        counts = np.zeros(len(target), np.int64)
-        for k, node in enumerate(target.tolist()):
-            vp = self.generators.of_node(node)
-            for piece in choose(vp, k):
-                sources.append(piece)
-                counts[k] += len(piece)
-                if self.singly:
-                    self.draw(vp, drawn)
-        source, place = np.concatenate(sources), np.repeat(np.arange(len(target)), counts)
-        values = {name: np.array(row) for name, row in drawn.items()} if self.singly else self.in_order(target[place])
-        return Pairs(source, place, shape, drawn=values)
+    def _named(self, drawn: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(self.random, drawn, strict=True)) if self.random else {}
 
-    def in_order(self, target: np.ndarray) -> dict[str, np.ndarray]:
-        """Draw the parameters of connections onto nodes `target` in this order."""
-        if not self.exact:
-            return {name: parameter.bulk(self.generators.bulk(), len(target))
-                    for name, parameter in self.random.items()}  # fmt: skip
-        if len(self.random) < 2:
-            return {name: parameter.of_nodes(self.generators, target) for name, parameter in self.random.items()}
-        drawn: dict[str, list[float]] = {name: [] for name in self.random}
-        for node in target.tolist():
-            self.draw(self.generators.of_node(node), drawn)
-        return {name: np.array(column) for name, column in drawn.items()}
 
-    def draw(self, vp: int, drawn: dict[str, list[float]]) -> None:
-        """Draw the parameters of one connection."""
-        for name, parameter in self.random.items():
-            drawn[name].append(parameter.draw(self.generators.of(vp), vp))
+def expect(p: float, n: int, m: int) -> int:
+    """Connections from `n` to `m` nodes with probability `p`, rarely more, and those of one node more."""
+    return int(p * n * m + 6.0 * np.sqrt(p * n * m)) + n
 
-    @property
-    def singly(self) -> bool:
-        """Whether connections are made one at a time."""
-        return bool(self.random) and self.exact
+
+def check_room(n: float) -> None:
+    """Refuse more connections than the memory of the machine takes."""
+    try:
+        require_bytes(CONNECTION_BYTES * int(n), f"{int(n)} connections of one call of Connect")
+    except InputError as problem:
+        raise NESTErrors.BadProperty(str(problem)) from None

@@ -28,6 +28,7 @@ from .nodes import NodeCollection, NodeTable
 from .parameters import write
 from .random import Generators
 from .recording import METERS, Recorders
+from .rules import BOTH_WAYS
 from .settings import DEFAULTS, merge_settings, to_ms
 from .spike_clock import SpikeClock
 from .versions import Versions, read_old
@@ -220,6 +221,8 @@ class Kernel:
             self.recorders.connect(made.source, made.target)
             return
         self._check_ends(model, source, target)
+        if isinstance(conn, Mapping) and conn.get("rule") == BOTH_WAYS:
+            self._check_ends(model, target, source)
         made = bundle(model, conn, syn, source, target, self.generators, self.resolution)
         if model.base.startswith("eprop_") and not self.params["eprop_delays_above_one_step"]:
             if len(made) and np.max(made.delay) > 1:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import operator
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ..kernels import nest_draws
 from .errors import NESTErrors
-from .mersenne import RANK_SYNCED, THREAD_SPECIFIC, NormalPairs, Twister
 
-Draw = Callable[[Twister, int], float]
-Bulk = Callable[[np.random.Generator, int], np.ndarray]
-Many = Callable[[Twister, int, int], np.ndarray]
+Operation = nest_draws.Operation
+SHARED = np.array([-1])  # in place of a node: the generator that all virtual processes share
 
 
 class Generators:
-    """NEST's random generators for a seed: one per virtual process, and one that all share.
+    """NEST's random generators for a seed: one per virtual process, one they have alike, and one that they share.
 
     Parameters
     ----------
@@ -30,6 +28,8 @@ class Generators:
 
     Attributes
     ----------
+    state : np.ndarray
+        uint64 (2 + n, words), as `nest_draws` has them.
     present : Generators
         Those of the present network.
     """
@@ -38,33 +38,31 @@ class Generators:
 
     def __init__(self, seed: int, n: int) -> None:
         self.n = n
-        self._entropy = [(seed, THREAD_SPECIFIC, vp) for vp in range(n)]
-        self._made: dict[int, Twister] = {}
-        self._shared: Twister | None = None
-        self._seed, self._n_bulks = seed, 0
+        self.state = np.empty((nest_draws.OWN + n, nest_draws.N_WORDS), np.uint64)
+        nest_draws.seed(seed, self.state)
         Generators.present = self
 
-    def of(self, vp: int) -> Twister:
-        """Generator of a virtual process."""
-        if vp not in self._made:
-            self._made[vp] = Twister(*self._entropy[vp])
-        return self._made[vp]
 
-    @property
-    def shared(self) -> Twister:
-        """Generator that is the same everywhere."""
-        if self._shared is None:
-            self._shared = Twister(self._seed, RANK_SYNCED)
-        return self._shared
+class Waiting:
+    """Normal numbers come in pairs: those that wait for the next draw, one per virtual process, NaN for none."""
 
-    def bulk(self) -> np.random.Generator:
-        """Another generator at each call, for numbers that NEST does not draw; the same on all ranks."""
-        self._n_bulks += 1
-        return np.random.Generator(np.random.Philox(key=[self._seed, self._n_bulks]))
+    def __init__(self) -> None:
+        self.numbers = np.zeros(0)
 
-    def of_node(self, node_id: Any) -> Any:
-        """Virtual process of a node, or of each node of an array."""
-        return node_id % self.n
+    def of(self, n: int) -> np.ndarray:
+        """Those of `n` virtual processes."""
+        return np.append(self.numbers, np.full(max(n - len(self.numbers), 0), np.nan))[:n]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation on a stack of numbers, as `nest_draws` has them."""
+
+    operation: int
+    a: float = 0.0
+    b: float = 0.0
+    bound: int = 0
+    waiting: Waiting | None = None
 
 
 class Parameter:
@@ -72,132 +70,135 @@ class Parameter:
 
     Parameters
     ----------
-    draw : Callable
-        Takes a generator and a virtual process, returns a number.
-    bulk : Callable
-        Takes a generator of NumPy and a number n, returns n numbers of the same distribution, float64 (n,).
-    many : Callable or None
-        Takes a generator, a virtual process and a number n, returns the numbers of n calls of `draw`, float64 (n,).
+    *steps : Step
+        Operations that leave one number.
+    depth : int
+        Most numbers on the stack.
     """
 
-    def __init__(self, draw: Draw, bulk: Bulk, many: Many | None = None) -> None:
-        self._draw, self.bulk = draw, bulk
-        self._many = many
-
-    def draw(self, twister: Twister, vp: int) -> float:
-        """Draw one number with the generator of a virtual process."""
-        return self._draw(twister, vp)
+    def __init__(self, *steps: Step, depth: int = 1) -> None:
+        self.steps, self.depth = steps, depth
 
     def of_nodes(self, generators: Generators, ids: np.ndarray) -> np.ndarray:
         """Draw one number for each node, in this order."""
-        vps = generators.of_node(ids)
-        values = np.zeros(len(ids))
-        for vp in np.unique(vps).tolist():
-            mine = vps == vp
-            values[mine] = self.many(generators.of(vp), vp, int(np.count_nonzero(mine)))
-        return values
-
-    def many(self, twister: Twister, vp: int, n: int) -> np.ndarray:
-        """Draw `n` numbers with the generator of a virtual process."""
-        if self._many is not None:
-            return self._many(twister, vp, n)
-        return np.array([self._draw(twister, vp) for _ in range(n)])
+        return draw([self], generators, ids)[0]
 
     def GetValue(self) -> float:
         """Draw one number."""
-        return self._draw(Generators.present.shared, 0)
+        return float(self.of_nodes(Generators.present, SHARED)[0])
 
-    def _combine(self, other: Any, action: Callable[[Any, Any], Any], swapped: bool = False) -> Parameter:
-        if not isinstance(other, Parameter | int | float | np.number):
+    def combine(self, other: Any, operation: int, swapped: bool = False) -> Parameter:
+        """Make an expression of this parameter and a parameter or number."""
+        if isinstance(other, int | float | np.number):
+            other = Parameter(Step(Operation.CONSTANT, float(other)))
+        if not isinstance(other, Parameter):
             return NotImplemented
+        left, right = (other, self) if swapped else (self, other)
+        moved = (replace(step, bound=step.bound + len(left.steps)) if step.operation == Operation.REDRAW else step
+                 for step in right.steps)  # fmt: skip
+        return Parameter(*left.steps, *moved, Step(operation), depth=max(left.depth, right.depth + 1))
 
-        def act(a: Any, b: Any) -> Any:
-            return action(b, a) if swapped else action(a, b)
-
-        if isinstance(other, Parameter):
-            return Parameter(lambda twister, vp: act(self._draw(twister, vp), other._draw(twister, vp)),
-                             lambda rng, n: act(self.bulk(rng, n), other.bulk(rng, n)))  # fmt: skip
-        number = float(other)
-        many = None
-        if action is not operator.pow:  # of NumPy it may round otherwise
-            many = lambda twister, vp, n: act(self.many(twister, vp, n), number)  # noqa: E731
-        return Parameter(lambda twister, vp: act(self._draw(twister, vp), number),
-                         lambda rng, n: act(self.bulk(rng, n), number), many)  # fmt: skip
+    def then(self, step: Step) -> Parameter:
+        """Make a function of this parameter."""
+        return Parameter(*self.steps, step, depth=self.depth)
 
     def __add__(self, other: Any) -> Parameter:
-        return self._combine(other, operator.add)
+        return self.combine(other, Operation.ADD)
 
     def __radd__(self, other: Any) -> Parameter:
-        return self._combine(other, operator.add, swapped=True)
+        return self.combine(other, Operation.ADD, swapped=True)
 
     def __sub__(self, other: Any) -> Parameter:
-        return self._combine(other, operator.sub)
+        return self.combine(other, Operation.SUBTRACT)
 
     def __rsub__(self, other: Any) -> Parameter:
-        return self._combine(other, operator.sub, swapped=True)
+        return self.combine(other, Operation.SUBTRACT, swapped=True)
 
     def __mul__(self, other: Any) -> Parameter:
-        return self._combine(other, operator.mul)
+        return self.combine(other, Operation.MULTIPLY)
 
     def __rmul__(self, other: Any) -> Parameter:
-        return self._combine(other, operator.mul, swapped=True)
+        return self.combine(other, Operation.MULTIPLY, swapped=True)
 
     def __truediv__(self, other: Any) -> Parameter:
-        return self._combine(other, operator.truediv)
+        return self.combine(other, Operation.DIVIDE)
 
     def __pow__(self, exponent: float) -> Parameter:
-        return self._combine(exponent, operator.pow)
+        return self.combine(exponent, Operation.POWER)
 
     def __neg__(self) -> Parameter:
-        return self._combine(-1.0, operator.mul)
+        return self.combine(-1.0, Operation.MULTIPLY)
+
+
+@contextmanager
+def together(parameters: Sequence[Parameter], generators: Generators) -> Iterator[Any]:
+    """Compile parameters that are drawn in turn to a `nest_draws.Program`; normal numbers wait in them afterwards."""
+    steps = [step for parameter in parameters for step in parameter.steps]
+    normals = list(dict.fromkeys(step.waiting for step in steps if step.waiting is not None))
+    place = {waiting: row for row, waiting in enumerate(normals)}
+    waiting = np.array([each.of(generators.n) for each in normals]).reshape(-1, generators.n)
+    operations = [(step.operation, place.get(step.waiting, 0), step.bound) for step in steps]
+    yield nest_draws.Program(
+        np.array(operations, np.int64).reshape(-1, 3),
+        np.array([(step.a, step.b) for step in steps], float).reshape(-1, 2),
+        np.cumsum([0, *(len(parameter.steps) for parameter in parameters)]),
+        waiting, np.empty(max((parameter.depth for parameter in parameters), default=1)),
+    )  # fmt: skip
+    for each, numbers in zip(normals, waiting, strict=True):
+        each.numbers = numbers
+
+
+def draw(parameters: Sequence[Parameter], generators: Generators, nodes: np.ndarray) -> np.ndarray:
+    """Draw parameters for nodes, or for connections onto nodes, one after the other.
+
+    Parameters
+    ----------
+    parameters : sequence of Parameter
+        Drawn in turn.
+    generators : Generators
+        Random numbers.
+    nodes : np.ndarray
+        int64 (n,), ids.
+
+    Returns
+    -------
+    np.ndarray
+        float64 (n_parameters, n).
+    """
+    drawn = np.empty((len(parameters), len(nodes)))
+    with together(parameters, generators) as program:
+        nest_draws.draw(generators.state, np.ascontiguousarray(nodes, np.int64), program, drawn)
+    return drawn
 
 
 def uniform(min: float = 0.0, max: float = 1.0) -> Parameter:
     """Evenly distributed in [min, max)."""
     if min >= max:
         raise NESTErrors.BadProperty(f"nest.random.uniform: min = {min} must be below max = {max}")
-    return Parameter(
-        lambda twister, vp: min + (max - min) * twister.drand(),
-        lambda rng, n: rng.uniform(min, max, n),
-        lambda twister, vp, n: min + (max - min) * twister.uniform(n),
-    )
+    return Parameter(Step(Operation.UNIFORM, float(min), float(max) - float(min)))
 
 
 def uniform_int(max: int) -> Parameter:
     """Whole numbers below `max`, evenly distributed."""
-    if max < 1:
-        raise NESTErrors.BadProperty(f"nest.random.uniform_int: max = {max} must be at least 1")
-    return Parameter(
-        lambda twister, vp: float(twister.whole(max, 1)[0]),
-        lambda rng, n: rng.integers(max, size=n).astype(float),
-        lambda twister, vp, n: twister.whole(max, n).astype(float),
-    )
+    if max < 1 or max >= 2**63:
+        raise NESTErrors.BadProperty(f"nest.random.uniform_int: max = {max} must be at least 1, and below 2^63")
+    return Parameter(Step(Operation.UNIFORM_INT, bound=int(max)))
 
 
 def exponential(beta: float = 1.0) -> Parameter:
     """Exponentially distributed with mean `beta`."""
-    return Parameter(
-        lambda twister, vp: beta * (-math.log(1 - twister.drand())), lambda rng, n: rng.exponential(beta, n)
-    )
+    return Parameter(Step(Operation.EXPONENTIAL, float(beta)))
 
 
 def normal(mean: float = 0.0, std: float = 1.0) -> Parameter:
     """Normally distributed; each parameter has a method of pairs of its own per virtual process, as in NEST."""
     if not std > 0:
         raise NESTErrors.BadProperty(f"nest.random.normal: std = {std} must be above 0")
-    pairs: dict[int, NormalPairs] = defaultdict(NormalPairs)
-    return Parameter(
-        lambda twister, vp: pairs[vp].draw(twister, mean, std),
-        lambda rng, n: rng.normal(mean, std, n),
-        lambda twister, vp, n: pairs[vp].many(twister, mean, std, n),
-    )
+    return Parameter(Step(Operation.NORMAL, float(mean), float(std), waiting=Waiting()))
 
 
 def lognormal(mean: float = 0.0, std: float = 1.0) -> Parameter:
     """Exponentials of normal numbers."""
     if not std > 0:
         raise NESTErrors.BadProperty(f"nest.random.lognormal: std = {std} must be above 0")
-    pairs: dict[int, NormalPairs] = defaultdict(NormalPairs)
-    return Parameter(
-        lambda twister, vp: math.exp(pairs[vp].draw(twister, mean, std)), lambda rng, n: rng.lognormal(mean, std, n)
-    )
+    return Parameter(Step(Operation.LOGNORMAL, float(mean), float(std), waiting=Waiting()))

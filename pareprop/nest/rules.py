@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,15 @@ import numpy as np
 from ..errors import quote
 from ..network.parameters import is_number
 from ..network.rule_base import has_whole_value
-from .draws import Draws, Pairs
-from .errors import NESTErrors, notice, refuse
-from .mersenne import Twister
+from .draws import Draws, Pairs, check_room
+from .errors import NESTErrors, refuse
 from .random import Generators, Parameter
 
 OPTIONS = {"rule", "allow_autapses", "allow_multapses", "make_symmetric"}
 ARGUMENT = {"fixed_indegree": "indegree", "fixed_outdegree": "outdegree", "fixed_total_number": "N",
-            "pairwise_bernoulli": "p"}  # fmt: skip
+            "pairwise_bernoulli": "p", "symmetric_pairwise_bernoulli": "p"}  # fmt: skip
 MOST = 2**31  # connections of a node, or in all
+BOTH_WAYS = "symmetric_pairwise_bernoulli"
 RULES = ("all_to_all", "one_to_one", *ARGUMENT)
 
 
@@ -31,8 +31,7 @@ def specification(spec: Any) -> dict[str, Any]:
         raise KeyError("rule")
     rule = spec["rule"]
     if not isinstance(rule, str) or rule not in RULES:
-        known = ("pairwise_poisson", "symmetric_pairwise_bernoulli", "pairwise_avg_num_conns")
-        if rule in known:
+        if rule == "pairwise_poisson":
             raise refuse(f"the connection rule '{rule}'", "draw the pairs yourself and connect them one_to_one")
         raise NESTErrors.BadProperty(f"Unknown connectivity rule: {quote(rule)} (known: {', '.join(RULES)})")
     argument = ARGUMENT.get(rule)
@@ -47,9 +46,9 @@ def specification(spec: Any) -> dict[str, Any]:
     for key in sorted((OPTIONS - {"rule"}) & spec.keys()):
         if not isinstance(spec[key], bool | np.bool_):
             raise NESTErrors.TypeMismatch(f"{key} = {quote(spec[key])} must be true or false")
-    if spec.get("make_symmetric"):
+    if spec.get("make_symmetric") and rule != BOTH_WAYS:
         raise refuse("make_symmetric", "connect both ways yourself")
-    return {"allow_autapses": True, "allow_multapses": True} | spec
+    return {"allow_autapses": True, "allow_multapses": True, "make_symmetric": False} | spec
 
 
 def pairs(
@@ -67,140 +66,93 @@ def pairs(
     generators : Generators
         Random numbers.
     random : dict
-        Parameters of synapses that are drawn for each connection.
+        Parameters of synapses that are drawn for each connection, in this order.
 
     Returns
     -------
     Pairs
-        In the order in which NEST makes them.
+        In the order in which NEST makes them; those of `fixed_total_number` by virtual process.
     """
     rule, autapses, multapses = spec["rule"], spec["allow_autapses"], spec["allow_multapses"]
+    draws = Draws(source, target, autapses, generators, random)
+    if rule == "one_to_one":
+        return _one_to_one(draws)
     if rule == "all_to_all":
-        chosen = _all_to_all(source, target, autapses)
-    elif rule == "one_to_one":
-        chosen = _one_to_one(source, target, autapses)
-    else:
-        _check(spec, len(source), len(target))
-        draws = Draws(generators, random, _expect_number(spec, len(source), len(target)))
-        if rule == "fixed_outdegree":
-            return _fixed_outdegree(spec, source, target, draws)
-        if rule == "fixed_indegree":
-            n = int(spec["indegree"])
-            return draws.by_target(
-                target,
-                lambda vp, k: _choices(
-                    draws.of(vp), source, n, None if autapses else target[k], multapses, draws.singly
-                ),
-                (len(target), n),
-            )
-        if rule == "pairwise_bernoulli":
-            p = float(spec["p"])
-            return draws.by_target(
-                target,
-                lambda vp, k: _bernoulli(draws.of(vp), source, None if autapses else target[k], p, draws.singly),
-                None,
-            )
-        return _fixed_total(spec, source, target, draws)
-    if random:
-        draws = Draws(generators, random, 0)
-        return Pairs(chosen.source, chosen.target, drawn=draws.in_order(target[chosen.target]))
-    return chosen
+        check_room(len(source) * len(target))
+        return _all_to_all(draws)
+    value = spec[ARGUMENT[rule]]
+    if rule in ("pairwise_bernoulli", BOTH_WAYS):
+        p = float(value)
+        if not 0 <= p <= 1:
+            raise NESTErrors.BadProperty(f"Connection probability 0 <= p <= 1 required, p = {p}")
+        check_room(p * len(source) * len(target))
+        return draws.each(p) if rule == "pairwise_bernoulli" else _both_ways(spec, draws)
+    if not has_whole_value(value) or not 0 <= value < MOST:
+        raise NESTErrors.BadProperty(f"{ARGUMENT[rule]} = {quote(value)} must be a whole number from 0 to below {MOST}")
+    n = int(value)
+    if rule == "fixed_total_number":
+        check_room(n)
+        return _total(n, multapses, draws)
+    nodes, others = (source, target) if rule == "fixed_outdegree" else (target, source)
+    check_room(n * len(nodes))
+    _check_choice(f"{ARGUMENT[rule]} = {n}", nodes, others, n, autapses, multapses)
+    return draws.outdegree(n, multapses) if rule == "fixed_outdegree" else draws.indegree(n, multapses)
 
 
-def _all_to_all(source: np.ndarray, target: np.ndarray, autapses: bool) -> Pairs:
-    n, m = len(source), len(target)
-    k, i = np.repeat(np.arange(m), n), np.tile(np.arange(n), m)
-    if not autapses:
-        kept = source[i] != target[k]
-        k, i = k[kept], i[kept]
-    return Pairs(i, k, (m, n), k, i)
+def _all_to_all(draws: Draws) -> Pairs:
+    n, m = len(draws.source), len(draws.target)
+    source, target, kept = np.tile(draws.source, m), np.repeat(draws.target, n), None
+    if not draws.autapses and len(np.intersect1d(draws.source, draws.target)):
+        kept = source != target
+        source, target = source[kept], target[kept]
+    return draws.in_order(source, target, (m, n), kept)
 
 
-def _one_to_one(source: np.ndarray, target: np.ndarray, autapses: bool) -> Pairs:
+def _one_to_one(draws: Draws) -> Pairs:
+    source, target, kept = draws.source, draws.target, None
     if len(source) != len(target):
         raise NESTErrors.DimensionMismatch(
             f"Source and Target population must be of the same size, they have {len(source)} and {len(target)} nodes"
         )
-    k = np.arange(len(source))
-    k = k if autapses else k[source != target]
-    return Pairs(k, k, (1, len(source)), np.zeros_like(k), k)
+    n = len(source)
+    if not draws.autapses:
+        kept = source != target
+        source, target = source[kept], target[kept]
+    return draws.in_order(source, target, (1, n), kept)
 
 
-def _check(spec: Mapping[str, Any], n: int, m: int) -> None:
-    rule = spec["rule"]
-    value = spec[ARGUMENT[rule]]
-    if rule == "pairwise_bernoulli":
-        if not 0 <= value <= 1:
-            raise NESTErrors.BadProperty(f"Connection probability 0 <= p <= 1 required, p = {value}")
-        return
-    if not has_whole_value(value) or not 0 <= value < MOST:
-        raise NESTErrors.BadProperty(f"{ARGUMENT[rule]} = {quote(value)} must be a whole number from 0 to below {MOST}")
-    limit = {"fixed_indegree": n, "fixed_outdegree": m}.get(rule)
-    if limit is not None and not spec["allow_multapses"] and value > limit - (not spec["allow_autapses"]):
-        raise NESTErrors.BadProperty(f"{ARGUMENT[rule]} = {value} cannot be larger than the population, {limit}")
-    if rule == "fixed_total_number" and not spec["allow_multapses"]:
+def _check_choice(what: str, nodes: np.ndarray, others: np.ndarray, n: int, autapses: bool, multapses: bool) -> None:
+    """Refuse choices that would never come to an end."""
+    if n and len(nodes):
+        free = len(others)
+        if not autapses and free:
+            times = np.bincount(others, minlength=int(nodes.max()) + 1)
+            free -= int(times[nodes].max())
+        if not multapses and n > free:
+            raise NESTErrors.BadProperty(f"{what} cannot be larger than the population that may be chosen, {free}")
+        if not free:
+            raise NESTErrors.BadProperty("there is nobody to connect to")
+
+
+def _total(n: int, multapses: bool, draws: Draws) -> Pairs:
+    if not multapses:
         raise NESTErrors.NotImplemented("fixed_total_number cannot leave out multapses")
-    if limit == 0 or (limit is not None and limit == 1 and not spec["allow_autapses"] and n == m):
+    process, other = draws.target % draws.generators.n, np.ones(len(draws.target), bool)
+    if not draws.autapses and len(some := np.unique(draws.source)) == 1:
+        other = draws.target != some[0]
+    alone = np.setdiff1d(process, process[other])  # virtual processes, which draw on their own
+    if n and (len(alone) or not len(draws.source) or not len(draws.target)):
         raise NESTErrors.BadProperty("there is nobody to connect to")
+    return draws.total(n)
 
 
-def _expect_number(spec: Mapping[str, Any], n: int, m: int) -> float:
-    value = float(spec[ARGUMENT[spec["rule"]]])
-    return value * {"fixed_indegree": m, "fixed_outdegree": n, "fixed_total_number": 1}.get(spec["rule"], n * m)
-
-
-def _choices(
-    twister: Twister, source: np.ndarray, wanted: int, own: int | None, multapses: bool, singly: bool
-) -> Iterator[np.ndarray]:
-    """Places of `wanted` sources, without the node `own`, without repeats unless `multapses`; yielded as they come."""
-    chosen = np.zeros(0, np.int64)
-    while len(chosen) < wanted:
-        more = twister.whole(len(source), 1 if singly else wanted - len(chosen))
-        if own is not None:
-            more = more[source[more] != own]
-        if not multapses:
-            both = np.concatenate([chosen, more])
-            both = both[np.sort(np.unique(both, return_index=True)[1])]
-            more = both[len(chosen) :]
-        chosen = np.concatenate([chosen, more])
-        if len(more):
-            yield more
-
-
-def _bernoulli(twister: Twister, source: np.ndarray, own: int | None, p: float, singly: bool) -> Iterator[np.ndarray]:
-    """Places of the sources that are drawn with probability p, without the node `own`."""
-    places = np.flatnonzero(source != own) if own is not None else np.arange(len(source))
-    if not singly:
-        yield places[twister.uniform(len(places)) < p]
-        return
-    for place in places:
-        if twister.drand() < p:
-            yield np.array([place])
-
-
-def _fixed_outdegree(spec: Mapping[str, Any], source: np.ndarray, target: np.ndarray, draws: Draws) -> Pairs:
-    n, autapses, twister = int(spec["outdegree"]), spec["allow_autapses"], draws.generators.shared
-    targets = [np.zeros(0, np.int64)]
-    for node in source:
-        targets += _choices(twister, target, n, None if autapses else node, spec["allow_multapses"], False)
-    place, k = np.concatenate(targets), np.arange(n * len(source))
-    row = k // max(n, 1)
-    return Pairs(row, place, (len(source), n), row, k - n * row, draws.in_order(target[place]))
-
-
-def _fixed_total(spec: Mapping[str, Any], source: np.ndarray, target: np.ndarray, draws: Draws) -> Pairs:
-    if draws.generators.n > 1:
-        notice("fixed_total_number with several virtual processes: the pairs are not those that NEST draws")
-    n_pairs, twister, accepted = int(spec["N"]), draws.of(0), []
-    drawn = {name: [] for name in draws.random}
-    while len(accepted) < n_pairs:
-        pair = int(twister.whole(len(source), 1)[0]), int(twister.whole(len(target), 1)[0])
-        if spec["allow_autapses"] or source[pair[0]] != target[pair[1]]:
-            accepted.append(pair)
-            if draws.singly:
-                draws.draw(0, drawn)
-    both = np.array(accepted, np.int64).reshape(-1, 2)
-    singly = {name: np.array(row) for name, row in drawn.items()}
-    values = singly if draws.singly else draws.in_order(target[both[:, 1]])
-    k = np.arange(len(both))
-    return Pairs(both[:, 0], both[:, 1], (1, n_pairs), np.zeros_like(k), k, values)
+def _both_ways(spec: Mapping[str, Any], draws: Draws) -> Pairs:
+    if spec["allow_autapses"] or not spec["allow_multapses"] or not spec["make_symmetric"]:
+        raise NESTErrors.BadProperty(
+            f"{BOTH_WAYS} needs allow_autapses = False, allow_multapses = True, make_symmetric = True"
+        )
+    if spec["p"] == 1:
+        raise NESTErrors.BadProperty("Connection probability 0 <= p < 1 required, p = 1")
+    if draws.random:
+        raise NESTErrors.NotImplemented(f"{BOTH_WAYS} takes no random {next(iter(draws.random))}: set it afterwards")
+    return draws.both_ways(float(spec["p"]))

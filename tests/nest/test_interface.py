@@ -5,7 +5,6 @@ One file, because most of it is calls that are refused, each with its message.
 
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -64,45 +63,54 @@ def test_old_names_are_shown_by_old_names() -> None:
     assert nodes.gamma == 0.5 and nodes.beta == 2.0
 
 
-def test_many_numbers_are_those_drawn_one_by_one() -> None:
-    """What `test_random` compares with NEST one by one holds for arrays, across the ends of the twister's state."""
-    from pareprop.nest.mersenne import NormalPairs, Twister
-
-    whole = lambda twister: twister.whole(1000, 1)[0], lambda twister, n: twister.whole(1000, n)
-    for draw, many in ((Twister.drand, Twister.uniform), whole):
-        one, other = Twister(5, 7), Twister(5, 7)
-        for n in (1, 311, 2, 624, 1000):
-            assert [draw(one) for _ in range(n)] == many(other, n).tolist()
-    one, other, singly, together = Twister(5, 7), Twister(5, 7), NormalPairs(), NormalPairs()
-    for n in (0, 1, 2, 7, 1, 1000, 3):
-        assert [singly.draw(one, 0.3, 2.0) for _ in range(n)] == together.many(other, 0.3, 2.0, n).tolist()
-        assert one.drand() == other.drand()
+def connect(rule: dict, weight: object, n: int = 60) -> np.ndarray:
+    """Source, target and weight of each connection of new nodes among themselves, in order."""
+    nest.ResetKernel()
+    nest.set(rng_seed=5, total_num_virtual_procs=3)
+    nodes = nest.Create("eprop_iaf", n)
+    nest.Connect(nodes, nodes, rule, {"weight": weight})
+    return np.array([nest.GetConnections().get(key) for key in ("source", "target", "weight")])
 
 
-def test_weights_of_many_random_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawn after the pairs, said once; the same again after a reset, on each call others."""
-    from pareprop.nest import draws, errors
+def test_pairs_do_not_depend_on_the_room_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where their number is not known before they are chosen in pieces, if they are more than expected."""
+    from pareprop.nest import draws
 
-    monkeypatch.setattr(draws, "MOST_EXACT", 1000)
-    kinds = {"normal": (nest.random.normal(2.0, 0.5), 2.0, 0.5),
-             "uniform": (nest.random.uniform(1.0, 3.0), 2.0, 3**-0.5),
-             "exponential": (1.0 + 2.0 * nest.random.exponential(0.5), 2.0, 1.0)}  # fmt: skip
-    found = []
-    for _ in range(2):
-        nest.ResetKernel()
-        errors._given.clear()
-        nodes = nest.Create("eprop_iaf", 60)
-        for name, (kind, mean, std) in kinds.items():
-            nest.CopyModel("static_synapse", name)
-            told = pytest.warns(errors.NESTWarning, match="not the numbers that NEST draws")
-            with nullcontext() if found else told:
-                nest.Connect(nodes, nodes, {"rule": "fixed_indegree", "indegree": 50},
-                             {"synapse_model": name, "weight": kind})  # fmt: skip
-            weights = np.array(nest.GetConnections(synapse_model=name).get("weight"))
-            assert abs(weights.mean() - mean) < 0.08 and abs(weights.std() / std - 1.0) < 0.08
-            found.append(weights)
-    assert all(np.array_equal(one, two) for one, two in zip(found[:3], found[3:], strict=True))
-    assert len(np.unique(np.concatenate(found[:3]))) == 9000
+    mutual = {"rule": "symmetric_pairwise_bernoulli", "allow_autapses": False, "make_symmetric": True}
+    rules = [({"rule": "pairwise_bernoulli", "p": 0.4}, lambda: nest.random.normal(1.0, 2.0)),
+             (mutual | {"p": 0.4}, float)]  # fmt: skip
+    whole = [connect(rule, weight()) for rule, weight in rules]
+    monkeypatch.setattr(draws, "expect", lambda p, n, m: n)
+    monkeypatch.setattr(draws, "ROOM", 0)
+    for (rule, weight), expected in zip(rules, whole, strict=True):
+        np.testing.assert_array_equal(connect(rule, weight()), expected)
+        assert expected.shape[1] > 60
+
+
+@pytest.mark.parametrize(
+    ("rule", "n", "expected"),
+    [
+        ({"rule": "fixed_indegree", "indegree": 1}, 1, "nobody to connect to"),
+        ({"rule": "fixed_outdegree", "outdegree": 1}, 1, "nobody to connect to"),
+        ({"rule": "fixed_total_number", "N": 1}, 1, "nobody to connect to"),
+        ({"rule": "fixed_indegree", "indegree": 5, "allow_multapses": False}, 5, "indegree = 5 cannot be larger"),
+        ({"rule": "fixed_indegree", "indegree": 2**31 - 1}, 100_000, "connections of one call of Connect"),
+        ({"rule": "symmetric_pairwise_bernoulli", "p": 1.0, "make_symmetric": True}, 3, "p < 1 required, p = 1"),
+        ({"rule": "symmetric_pairwise_bernoulli", "p": 0.5}, 3, "needs .* make_symmetric = True"),
+    ],
+)
+def test_rules_that_have_no_end_are_refused(rule: dict, n: int, expected: str) -> None:
+    nodes = nest.Create("eprop_iaf", n)
+    with pytest.raises(NESTErrors.BadProperty, match=expected):
+        nest.Connect(nodes, nodes, rule | {"allow_autapses": False})
+
+
+def test_sources_of_others_may_all_be_chosen() -> None:
+    """No autapse is possible among others, so all of them can be chosen once."""
+    nodes, others = nest.Create("eprop_iaf", 3), nest.Create("eprop_iaf", 4)
+    rule = {"rule": "fixed_indegree", "indegree": 3, "allow_multapses": False, "allow_autapses": False}
+    nest.Connect(nodes, others, rule)
+    assert sorted(nest.GetConnections(target=others[2]).get("source")) == [1, 2, 3]
 
 
 def test_connections_are_found_and_changed() -> None:
