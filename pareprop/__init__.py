@@ -5,19 +5,22 @@ way: `scaling` and `runs` use `tasks`, `storage` and `plots`; `storage` uses `si
 `network`, that `parallel`, and all use the modules of this folder.
 """
 
-from .engines.episode import Episode, Reply
-from .engines.sample import Sample
-from .errors import InputError, ParepropError, StateError
-from .network.losses import Loss
-from .network.model import Model
-from .network.optimizers import Adam, GradientDescent
-from .network.parameters import Normal, Uniform
-from .network.reward import Reward, Rollout
-from .neurons.model import NeuronModel
-from .parallel.launcher import exchange
-from .runs.script import Trained, run
-from .simulation import ClosedTask, LearningRate, Observer, Outcome, Simulation, Task
-from .storage.opened import open_run
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engines.episode import Episode, Reply
+    from .engines.sample import Sample
+    from .errors import InputError, ParepropError, StateError
+    from .network.losses import Loss
+    from .network.model import Model
+    from .network.optimizers import Adam, GradientDescent
+    from .network.parameters import Normal, Uniform
+    from .network.reward import Reward, Rollout
+    from .parallel.launcher import exchange
+    from .runs.script import Trained, run
+    from .simulation import ClosedTask, LearningRate, Observer, Outcome, Simulation, Task
+    from .storage.opened import open_run
 
 __version__ = "0.2.0"
 __all__ = [
@@ -29,7 +32,6 @@ __all__ = [
     "LearningRate",
     "Loss",
     "Model",
-    "NeuronModel",
     "Normal",
     "Observer",
     "Outcome",
@@ -47,3 +49,34 @@ __all__ = [
     "open_run",
     "run",
 ]
+
+_HOMES = {  # module of each name: it is imported when the name is used, so that a start takes what it needs
+    "engines.episode": ("Episode", "Reply"),
+    "engines.sample": ("Sample",),
+    "errors": ("InputError", "ParepropError", "StateError"),
+    "network.losses": ("Loss",),
+    "network.model": ("Model",),
+    "network.optimizers": ("Adam", "GradientDescent"),
+    "network.parameters": ("Normal", "Uniform"),
+    "network.reward": ("Reward", "Rollout"),
+    "parallel.launcher": ("exchange",),
+    "runs.script": ("Trained", "run"),
+    "simulation": ("ClosedTask", "LearningRate", "Observer", "Outcome", "Simulation", "Task"),
+    "storage.opened": ("open_run",),
+}
+_ROOMS = ("engines", "network", "parallel", "runs", "simulation", "sonata", "storage", "tasks")
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(f"{__name__}.{home}"), name)
+            globals()[name] = value
+            return value
+    if name in _ROOMS:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

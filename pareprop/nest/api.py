@@ -283,11 +283,10 @@ class Module(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name in REFUSED:
             raise refuse(f"nest.{name}", REFUSED[name])
-        if not name.startswith("__"):
-            status = kernel.status()
-            if name in status:
-                return status[name]
-        raise AttributeError(f"module 'nest' has no attribute '{name}'")
+        try:
+            return kernel.attribute(name)
+        except KeyError:
+            raise AttributeError(f"module 'nest' has no attribute '{name}'") from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("__") or isinstance(value, types.ModuleType):

@@ -6,23 +6,20 @@ The file is long because all functions of `api` act on one object, as in NEST.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError, quote
 from ..machine import require_bytes
 from ..network.parameters import FLOAT_MAX, is_number
-from ..parallel import launcher
-from ..parallel.exchange import Exchange
 from ..timers import Timers
+from .bundles import Bundles
 from .catalogue import SynapseModel
-from .clock import Clock
 from .connections import SynapseCollection, bundle
 from .errors import NESTErrors, refuse, translate_errors
-from .interval_clock import IntervalClock
 from .models import Models
 from .nodes import NodeCollection, NodeTable
 from .parameters import write
@@ -30,13 +27,28 @@ from .random import Generators
 from .recording import METERS, Recorders
 from .rules import BOTH_WAYS
 from .settings import DEFAULTS, merge_settings, to_ms
-from .spike_clock import SpikeClock
 from .versions import Versions, read_old
-from .wiring import wire
+
+if TYPE_CHECKING:
+    from ..parallel.exchange import Exchange
+    from .clock import Clock
 
 DYNAMIC = ("V_m", "V_th_adapt", "adaptation", "learning_signal", "surrogate_gradient", "readout_signal",
            "readout_signal_unnorm", "target_signal", "error_signal")  # fmt: skip
 NODE_BYTES = 32  # at least
+
+STATUS: dict[str, Callable[[Kernel], Any]] = {  # kernel parameters that cannot be set
+    "biological_time": lambda kernel: to_ms(kernel.step, kernel.resolution),
+    "network_size": lambda kernel: kernel.nodes.n,
+    "num_connections": lambda kernel: kernel.bundles.n + kernel.recorders.n_links,
+    "num_processes": lambda kernel: kernel.exchange.size,
+    "mpi_rank": lambda kernel: kernel.exchange.rank,
+    "node_models": lambda kernel: sorted(kernel.models.nodes),
+    "synapse_models": lambda kernel: sorted(kernel.models.synapses),
+    "min_delay": lambda kernel: kernel.delay(0),
+    "max_delay": lambda kernel: kernel.delay(1),
+    "prepared": lambda kernel: kernel.prepared,
+}
 
 
 class Kernel:
@@ -44,7 +56,7 @@ class Kernel:
 
     Attributes
     ----------
-    nodes, bundles : NodeTable, list of Bundle
+    nodes, bundles : NodeTable, Bundles
         What was created and connected.
     params : dict
         Kernel parameters.
@@ -62,15 +74,16 @@ class Kernel:
     @cached_property
     def exchange(self) -> Exchange:
         """Between ranks; MPI starts when it is first needed."""
+        from ..parallel import launcher
+
         return launcher.exchange()
 
     def reset(self) -> None:
         """Forget everything."""
         self.params = dict(DEFAULTS)
-        self.nodes, self.bundles = NodeTable(), []
+        self.nodes, self.bundles = NodeTable(), Bundles()
         self.versions = Versions(self.params["eprop_as"])
-        count = lambda name: sum(len(group) for group in self.bundles if group.model.name == name)  # noqa: E731
-        self.models = Models(count, self.versions)
+        self.models = Models(lambda name: self.bundles.n_of_model[name], self.versions)
         self.recorders = Recorders(self.nodes)
         self.clock: Clock | None = None
         self.timers = Timers()
@@ -101,18 +114,21 @@ class Kernel:
 
     def status(self) -> dict[str, Any]:
         """All kernel parameters."""
-        return self.params | {
-            "biological_time": to_ms(self.step, self.resolution), "network_size": self.nodes.n,
-            "num_connections": sum(map(len, self.bundles)) + self.recorders.n_links,
-            "num_processes": self.exchange.size,
-            "mpi_rank": self.exchange.rank, "node_models": sorted(self.models.nodes),
-            "synapse_models": sorted(self.models.synapses), "min_delay": self._delays()[0],
-            "max_delay": self._delays()[1], "prepared": self.prepared,
-        }  # fmt: skip
+        return self.params | {name: read(self) for name, read in STATUS.items()}
 
-    def _delays(self) -> tuple[float, float]:
-        steps = [f(np.asarray(group.delay)) for group in self.bundles if len(group) for f in (np.min, np.max)]
-        return tuple(to_ms(int(f(steps)), self.resolution) for f in (min, max)) if steps else (self.resolution,) * 2
+    def attribute(self, name: str) -> Any:
+        """One kernel parameter.
+
+        Raises
+        ------
+        KeyError
+            If it is none.
+        """
+        return self.params[name] if name in self.params else STATUS[name](self)
+
+    def delay(self, end: int) -> float:
+        """Smallest (0) or largest (1) delay in ms."""
+        return to_ms((self.bundles.delays or (1, 1))[end], self.resolution)
 
     # ---- nodes -------------------------------------------------------------------------------------------------------
 
@@ -266,26 +282,10 @@ class Kernel:
 
     def get_connections(self, source: Any, target: Any, synapse_model: str | None) -> SynapseCollection:
         """Connections between nodes, in order of model, source and target."""
-        is_chosen = [None if ids is None else np.isin(np.arange(self.nodes.n + 1), self._ids(ids))
-                  for ids in (source, target)]  # fmt: skip
-        if synapse_model is not None:
-            self.models.synapse(synapse_model)
-        rank = {name: k for k, name in enumerate(self.models.synapses)}
-        parts = []
-        for index, group in enumerate(self.bundles):
-            if synapse_model is not None and group.model.name != synapse_model.removesuffix("_hpc"):
-                continue
-            mask = np.ones(len(group), bool)
-            for ids, chosen in ((group.source, is_chosen[0]), (group.target, is_chosen[1])):
-                mask &= True if chosen is None else chosen[ids]
-            place = np.flatnonzero(mask)
-            columns = np.full(len(place), rank[group.model.name]), group.source[place], group.target[place]
-            parts.append((*columns, np.full(len(place), index), place))
-        if not parts:
-            return SynapseCollection(self, np.zeros(0, np.int64), np.zeros(0, np.int64))
-        model, source_ids, target_ids, index, place = (np.concatenate(column) for column in zip(*parts, strict=True))
-        order = np.lexsort((place, index, target_ids, source_ids, model))
-        return SynapseCollection(self, index[order], place[order])
+        ends = [None if nodes is None else self._ids(nodes) for nodes in (source, target)]
+        name = None if synapse_model is None else self.models.synapse(synapse_model).name
+        ranks = {model: k for k, model in enumerate(self.models.synapses)}
+        return SynapseCollection(self, *self.bundles.find(*ends, name, ranks))
 
     def refresh_weights(self) -> None:
         """Collective if the network has run: bring weights up to date."""
@@ -339,6 +339,10 @@ class Kernel:
                   f"{time.perf_counter() - start:.1f} s")  # fmt: skip
 
     def _build_clock(self) -> Clock:
+        from .interval_clock import IntervalClock  # engines and MPI: a script that only describes needs none of them
+        from .spike_clock import SpikeClock
+        from .wiring import wire
+
         self.recorders.check_history(self.bundles)
         with self.timers.phase("wire"):
             version = self.versions.of(self.exchange.rank)

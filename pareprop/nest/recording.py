@@ -23,34 +23,39 @@ class Recorders:
     ----------
     nodes : NodeTable
         All nodes.
+
+    Attributes
+    ----------
+    n_links : int
+        Number of connections.
     """
 
     def __init__(self, nodes: NodeTable) -> None:
         self._nodes = nodes
         self._links: list[tuple[np.ndarray, np.ndarray]] = []
         self._made: dict[int, Meter | EventList] = {}
-
-    @property
-    def n_links(self) -> int:
-        """Number of connections."""
-        return sum(len(recorders) for recorders, _ in self._links)
+        self.n_links = 0
 
     def connect(self, source: np.ndarray, target: np.ndarray) -> None:
         """Connect multimeters to nodes, or nodes to spike recorders: pairs of ids."""
         pre, post = ({block.model.base for block, _ in self._nodes.parts(np.unique(ids))} for ids in (source, target))
         if pre <= METERS and not post & METERS:
             self._check_recordables(source, target)
-            self._links.append((source, target))
+            self._add(source, target)
         elif post == {"spike_recorder"} and not pre & (METERS | {"spike_recorder", "weight_recorder"}):
             for name in pre - {"spike_generator", "parrot_neuron"}:
                 if not name.startswith("eprop_iaf"):
                     raise NESTErrors.IllegalConnection(f"{name} sends no spikes to a spike_recorder")
-            self._links.append((target, source))
+            self._add(target, source)
         else:
             raise NESTErrors.IllegalConnection(
                 "spike recorders are connected as Connect(neurons, recorder), multimeters as Connect(meter, neurons), "
                 "weight recorders as a parameter of the synapse model"
             )
+
+    def _add(self, recorders: np.ndarray, nodes: np.ndarray) -> None:
+        self._links.append((recorders, nodes))
+        self.n_links += len(recorders)
 
     def _check_recordables(self, meters: np.ndarray, targets: np.ndarray) -> None:
         for meter in np.unique(meters):

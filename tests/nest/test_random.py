@@ -60,16 +60,11 @@ for n_vp in (1, 3):
                     print("[", label, type(problem).__name__, rule)
         nest.Connect(a[:20], b, "one_to_one", syn)
         show(f"{label} {n_vp}")
-    for rule in ({"rule": "fixed_indegree", "indegree": 150, "allow_multapses": False},
-                 {"rule": "fixed_outdegree", "outdegree": 150, "allow_autapses": False},
-                 {"rule": "pairwise_bernoulli", "p": 0.1}, {"rule": "fixed_total_number", "N": 350_000}):
-        if n_vp == 3 and rule["rule"] == "fixed_outdegree":
-            continue
-        nest.ResetKernel()
-        nest.set(resolution=1.0, rng_seed=78, total_num_virtual_procs=n_vp)
-        nodes = nest.Create("eprop_iaf", 2300)
-        nest.Connect(nodes, nodes, rule, {"weight": R.normal(0.0, 1.0)})
-        show(f"many {n_vp} {rule}")
+nest.ResetKernel()
+nest.set(resolution=1.0, rng_seed=78)
+nodes = nest.Create("eprop_iaf", 2100)
+nest.Connect(nodes, nodes, {"rule": "fixed_indegree", "indegree": 150}, {"weight": R.normal(0.0, 1.0)})
+show("many")
 """
 
 SCRIPT = """

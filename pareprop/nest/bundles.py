@@ -1,0 +1,148 @@
+"""All connections of a network: what is known of them at any time, and how some of them are found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from .connections import Bundle
+
+Level = tuple[np.ndarray, np.ndarray, np.ndarray]  # node, bundle, place; by node
+
+
+class Bundles(list[Bundle]):
+    """Bundles in the order in which they were made.
+
+    Attributes
+    ----------
+    n : int
+        Number of connections.
+    n_of_model : Counter
+        Number of connections by name of the synapse model.
+    delays : tuple of int or None
+        Smallest and largest delay in steps; None without connections.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.n, self.n_of_model = 0, Counter[str]()
+        self.delays: tuple[int, int] | None = None
+        self._indices = (Index(lambda bundle: bundle.source), Index(lambda bundle: bundle.target))
+
+    def append(self, bundle: Bundle) -> None:
+        """Add a bundle that is not empty."""
+        super().append(bundle)
+        self.n += len(bundle)
+        self.n_of_model[bundle.model.name] += len(bundle)
+        ends = int(np.min(bundle.delay)), int(np.max(bundle.delay))
+        self.delays = ends if self.delays is None else (min(ends[0], self.delays[0]), max(ends[1], self.delays[1]))
+
+    def find(
+        self, source: np.ndarray | None, target: np.ndarray | None, model: str | None, ranks: Mapping[str, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find connections between nodes.
+
+        Parameters
+        ----------
+        source, target : np.ndarray or None
+            int64, ids; None for all.
+        model : str or None
+            Name of their synapse model; None for all.
+        ranks : dict
+            Order of the models, by name.
+
+        Returns
+        -------
+        tuple of np.ndarray
+            Bundles and places in them, int64 (n,) each; by model, source and target, then as they were made.
+        """
+        chosen = [None if ids is None else np.unique(ids) for ids in (source, target)]
+        sizes = [np.inf if ids is None else len(ids) for ids in chosen]
+        key = int(sizes[1] < sizes[0])
+        bundle, place = self._indices[key].find(self, chosen[key])
+        columns = []
+        for end, ids in enumerate(chosen):
+            column = self._gather(bundle, place, lambda group, end=end: (group.source, group.target)[end])
+            if ids is not None and end != key:
+                kept = _is_in(column, ids)
+                bundle, place, column = bundle[kept], place[kept], column[kept]
+                columns = [other[kept] for other in columns]
+            columns.append(column)
+        here, inverse = np.unique(bundle, return_inverse=True)
+        names = [self[index].model.name for index in here.tolist()]
+        rank = np.array([ranks[name] if model in (None, name) else -1 for name in names], np.int64)[inverse]
+        order = np.lexsort((place, bundle, columns[1], columns[0], rank))
+        order = order[np.searchsorted(rank[order], 0) :]
+        return bundle[order], place[order]
+
+    def _gather(self, bundle: np.ndarray, place: np.ndarray, column: Callable[[Bundle], np.ndarray]) -> np.ndarray:
+        """Values of connections of several bundles."""
+        values = np.zeros(len(bundle), np.int64)
+        order = np.argsort(bundle, kind="stable")
+        cuts = np.flatnonzero(np.diff(bundle[order])) + 1
+        for mine in np.split(order, cuts) if len(order) else ():
+            values[mine] = column(self[int(bundle[mine[0]])])[place[mine]]
+        return values
+
+
+class Index:
+    """Connections by the node at one of their ends, in sorted levels of which each is more than twice the next.
+
+    New bundles make a level when some are looked for, so that both cost little for one connection among many.
+
+    Parameters
+    ----------
+    end : Callable
+        Returns the ids at that end of a bundle.
+    """
+
+    def __init__(self, end: Callable[[Bundle], np.ndarray]) -> None:
+        self._end, self._levels, self._n = end, [], 0
+
+    def find(self, bundles: Sequence[Bundle], ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Bundles and places of connections whose end is among ascending `ids`, or of all."""
+        self._take(bundles)
+        found: list[Level] = []
+        for level in self._levels:
+            if ids is None:
+                found.append(level)
+                continue
+            first, last = (np.searchsorted(level[0], ids, side=side) for side in ("left", "right"))
+            n = last - first
+            rows = np.repeat(first - np.cumsum(n) + n, n) + np.arange(n.sum())
+            found.append(tuple(column[rows] for column in level))
+        _, bundle, place = _join(found)
+        return bundle, place
+
+    def _take(self, bundles: Sequence[Bundle]) -> None:
+        new = bundles[self._n :]
+        if not new:
+            return
+        sizes = np.array([len(bundle) for bundle in new])
+        node = np.concatenate([self._end(bundle) for bundle in new])
+        which = np.repeat(np.arange(self._n, len(bundles)), sizes)
+        place = np.arange(len(node)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        self._levels.append(_sort((node, which, place)))
+        self._n = len(bundles)
+        while len(self._levels) > 1 and len(self._levels[-2][0]) <= 2 * len(self._levels[-1][0]):
+            self._levels[-2:] = [_sort(_join(self._levels[-2:]))]
+
+
+def _sort(level: Level) -> Level:
+    order = np.argsort(level[0], kind="stable")
+    return tuple(column[order] for column in level)
+
+
+def _join(levels: Sequence[Level]) -> Level:
+    if not levels:
+        return (np.zeros(0, np.int64),) * 3
+    return levels[0] if len(levels) == 1 else tuple(np.concatenate(column) for column in zip(*levels, strict=True))
+
+
+def _is_in(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Whether each value is among ascending ids."""
+    if not len(ids):
+        return np.zeros(len(values), bool)
+    return ids[np.minimum(np.searchsorted(ids, values), len(ids) - 1)] == values
