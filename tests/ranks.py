@@ -1,51 +1,32 @@
 """Ranks that start at once, with all imports done: ``ranks.run(2, "-m", "pareprop", "verify", path)``.
 
 `run` takes and returns what `launch.mpirun` does. Of the 1.4 seconds of a core that a rank takes to start, 1.1 are
-imports. So each process of the tests has a template that has done them; mpirun starts small clients, each of which hands
-its environment, folder and streams to a copy (a fork) of the template and waits for its end. A copy is a process of its
-own: what it changes, another one does not see. It is no child of mpirun: what kills ranks by their number, or measures
-their memory, takes `launch.mpirun`.
+imports. So each process of the tests has a template that has done them; mpirun starts small clients (`rank_client`),
+each of which hands its environment, folder and streams to a copy (a fork) of the template and waits for its end. A copy
+is a process of its own: what it changes, another one does not see. It is no child of mpirun: what kills ranks by their
+number, or measures their memory, takes `launch.mpirun`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import sys
-
-LARGEST = 2**20  # bytes of an order
-
-
-def client(place: str, arguments: list[str]) -> None:
-    """Hand over to a copy of the template and end as it does."""
-    order = json.dumps([arguments, dict(os.environ), os.getcwd()]).encode()
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(place)
-        socket.send_fds(connection, [len(order).to_bytes(4, "big")], [0, 1, 2])
-        connection.sendall(order)
-        status = connection.recv(16)
-    code = int(status or 1)
-    if code < 0:
-        os.kill(os.getpid(), -code)
-    os._exit(code)
-
-
-if __name__ == "__main__" and sys.argv[1] == "client":  # before anything that takes time to import
-    client(sys.argv[2], sys.argv[3:])
-
 import atexit
 import gc
+import json
+import os
 import runpy
 import select
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
 import launch
+
+CLIENT = Path(__file__).with_name("rank_client.py")
 
 
 def run(
@@ -55,7 +36,7 @@ def run(
 
     `args` are ``-c CODE``, ``-m MODULE`` or a script, with their arguments.
     """
-    command = [sys.executable, "-I", "-S", __file__, "client", Template.place()]
+    command = [sys.executable, "-I", "-S", str(CLIENT), Template.place()]
     return launch.mpirun(n, *args, timeout=timeout, env=env, cwd=cwd, python=command)
 
 
@@ -82,7 +63,7 @@ class Template:
         self.folder = tempfile.TemporaryDirectory(prefix="pareprop-ranks-")
         self.socket = Path(self.folder.name, "socket")
         self.process = subprocess.Popen(
-            [sys.executable, __file__, "template", self.socket], env=os.environ | launch.ENVIRONMENT,
+            [sys.executable, __file__, self.socket], env=os.environ | launch.ENVIRONMENT,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         assert self.process.stdout.readline() == b"ready\n"
@@ -167,7 +148,7 @@ def take_over(connection: socket.socket) -> list[str]:
     length, streams, _, _ = socket.recv_fds(connection, 4, 3)
     order, size = b"", int.from_bytes(length, "big")
     while len(order) < size:
-        order += connection.recv(LARGEST)
+        order += connection.recv(2**20)
     arguments, environment, folder = json.loads(order)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -195,6 +176,6 @@ def execute(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    order = serve(sys.argv[2])
+    order = serve(sys.argv[1])
     if order is not None:
         execute(order)
