@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import json
+from functools import reduce
 from pathlib import Path
 
 import h5py
@@ -33,8 +34,8 @@ COMPARE = {ast.Lt: np.less, ast.LtE: np.less_equal, ast.Gt: np.greater, ast.GtE:
 FUNCTIONS = {
     "exp": np.exp, "log": np.log, "sqrt": np.sqrt, "tanh": np.tanh, "detach": np.real,
     "abs": lambda x: np.where(np.real(x) >= 0, x, -x),
-    "min": lambda a, b: np.where(np.real(a) <= np.real(b), a, b),
-    "max": lambda a, b: np.where(np.real(a) >= np.real(b), a, b),
+    "min": lambda *items: reduce(lambda a, b: np.where(np.real(a) <= np.real(b), a, b), items),
+    "max": lambda *items: reduce(lambda a, b: np.where(np.real(a) >= np.real(b), a, b), items),
     "where": lambda c, a, b: np.where(np.real(c) != 0, a, b),
 }  # fmt: skip
 

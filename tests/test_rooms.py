@@ -22,7 +22,7 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "tasks": {"engines", "network", "parallel", "sonata"},
     "storage": {"simulation", "engines", "network", "parallel"},
     "plots": set(),
-    "runs": {"storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},
+    "runs": {"storage", "simulation", "tasks", "plots", "engines", "network", "neurons", "parallel"},
     "nest": {"simulation", "engines", "network", "parallel"},
     "scaling": {"runs", "storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},
 }

@@ -9,7 +9,7 @@ import click
 
 from ..errors import InputError
 from ..parallel import launcher
-from ..parallel.collectives import guarded
+from ..parallel.collectives import gather, guarded
 from ..parallel.exchange import Exchange
 from ..simulation.digest import Digest
 from ..storage import nest_script, sonata, sonata_network
@@ -210,6 +210,35 @@ def tasks(exchange: Exchange) -> None:
             click.echo(f"    {key}={shown}" + (f"    {field.description}" if field.description else ""))
 
 
+@click.command(name="check-model")
+@click.argument("source", metavar="FILE|MODEL")
+@click.option("--model", help="Name of the model, where FILE holds several [all of them].")
+@click.option("--dt", "dt_ms", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Time step in ms [1].")
+@SET
+@click.option(
+    "--out", type=GivenPath(dir_okay=False, path_type=Path), metavar="FILE.png",
+    help="Draw response, traces and firing curve.",
+)  # fmt: skip
+@click.pass_obj
+def check_model(
+    exchange: Exchange, source: str, model: str | None, dt_ms: float, settings: tuple[str, ...], out: Path | None
+) -> None:
+    """Check a neuron model that is given as equations.
+
+    It stands in the table [neuron_models.NAME] of a TOML or JSON file, or belongs to the package. Derivatives, step and
+    sweep are compared with slow ways of the same; rest, time constants, firing curve, traces, units and costs are told.
+    The exit code is 1 if two ways disagree.
+    """
+    passed = True
+    with guarded(exchange.comm):
+        if exchange.rank == 0:
+            from .neuron_models import check
+
+            passed = check(source, model, dt_ms, settings, out)
+    if not all(gather(exchange.comm, passed)):
+        sys.exit(1)
+
+
 @click.command(name="verify")
 @click.argument("cases", nargs=-1, required=True, metavar="CASE.h5 ...")
 @click.option(
@@ -267,4 +296,6 @@ def write_report(exchange: Exchange, directories: tuple[Path, ...], out: Path | 
             click.echo(f"report: {write(directories, out)}")
 
 
-COMMANDS = (tasks, run, resume, print_config, info, compare_runs, export, plot, write_report, verify_cases, bench)
+COMMANDS = (
+    tasks, run, resume, print_config, info, compare_runs, export, plot, write_report, check_model, verify_cases, bench,
+)  # fmt: skip

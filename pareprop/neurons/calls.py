@@ -1,0 +1,125 @@
+"""The compiled functions of a model called from Python, for checks and tests; engines call them from compiled code."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .compile import Program
+
+_SIZES = ("version", "real_bytes", "n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces")
+_FUNCTIONS = ("start", "step", "sweep", "trace", "decay")
+
+
+class _Table(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in _SIZES] + [(name, ctypes.c_void_p) for name in _FUNCTIONS]
+
+
+class Cells:
+    """Neurons of one model, and the functions of `cython_core/neuron_model.h` on them; columns are rows here.
+
+    Parameters
+    ----------
+    program : Program
+        The compiled model.
+    n : int
+        Number of neurons, or of synapses.
+    values : Mapping of str to float or ndarray
+        Parameters that are not defaults, one value or (n,).
+    dt : float
+        Time step in ms.
+    real : type
+        `np.float64` or `np.float32`.
+
+    Attributes
+    ----------
+    state : ndarray
+        (n_states, n), of type `real`.
+    z, refractory : ndarray
+        (n,): spikes of the latest step, and steps of refractoriness left.
+    before : ndarray
+        (n_kept, n): what the step before the next one kept.
+    """
+
+    def __init__(self, program: Program, n: int, values: Mapping[str, Any], dt: float, real: type = np.float64) -> None:
+        self.program, self.n, self.dt, self.real = program, n, dt, real
+        self._table = _Table.from_address(program.address(real))
+        self.constant = program.constants(values, dt, n).astype(real)
+        self.state = program.initial(values, dt, n).astype(real)
+        self.z, self.refractory = np.zeros(n, real), np.zeros(n, real)
+        t_ref = np.broadcast_to(values.get("t_ref", program.definition.defaults["t_ref"]), n)
+        self.t_ref = np.rint(t_ref / dt).astype(real)
+        self.before = np.zeros((program.n_kept, n), real)
+        self._call("start", n, n, dt, self.constant, self.state, self.z, self.refractory, self.before)
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        """Call a function; `dt`, the third argument after the sizes, is double, other floats are `real`."""
+        types: list[Any] = []
+        given: list[Any] = []
+        for place, item in enumerate(arguments):
+            if isinstance(item, np.ndarray):
+                types.append(ctypes.c_void_p)
+                given.append(item.ctypes.data if item.size else None)
+            elif isinstance(item, float):
+                types.append(ctypes.c_float if self.real is np.float32 and place != 2 else ctypes.c_double)
+                given.append(item)
+            else:
+                types.append(ctypes.c_int64)
+                given.append(item)
+        ctypes.CFUNCTYPE(None, *types)(getattr(self._table, name))(*given)
+
+    def step(self, ports: Any, current: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Advance by a step.
+
+        Parameters
+        ----------
+        ports : array_like
+            (n_ports, n): sums of what arrives.
+        current : array_like
+            (n,): I.
+
+        Returns
+        -------
+        z, psi : ndarray
+            (n,): spikes and surrogate gradients.
+        kept : ndarray
+            (n_kept, n): what derivatives need of this step.
+        """
+        n, psi = self.n, np.empty(self.n, self.real)
+        port = np.array(ports, self.real, order="C", ndmin=2)
+        kept = np.empty((max(self.program.n_kept, 1), n), self.real)
+        self._call(
+            "step", n, n, self.dt, self.constant, self.t_ref, np.ascontiguousarray(current, self.real), port,
+            self.state, self.z, self.refractory, self.before, kept, psi,
+        )  # fmt: skip
+        return self.z.copy(), psi, kept[: self.program.n_kept]
+
+    def trace(
+        self, port: int, before: np.ndarray, kept: np.ndarray, psi: np.ndarray, arrived: float, trace: np.ndarray
+    ) -> np.ndarray:
+        """Advance the traces (n_traces, n) of one synapse onto each neuron in place; return e (n,)."""
+        e = np.empty(self.n, self.real)
+        self._call(
+            "trace", self.n, self.n, self.dt, port, self.constant, before, kept, psi, float(arrived), trace, self.n, e
+        )
+        return e
+
+    def sweep(
+        self, before: np.ndarray, kept: np.ndarray, share: float, signal: np.ndarray, rate: np.ndarray,
+        adjoint: np.ndarray, psi: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        """Go a step back, `adjoint` (n_adjoint, n) in place; return what arrivals add to the gradient (n_ports, n)."""
+        credit = np.zeros((self.program.n_ports, self.n), self.real)
+        credit[0] = psi
+        self._call(
+            "sweep", self.n, self.n, self.dt, self.constant, before, kept, float(share), signal, rate, adjoint, credit,
+            self.n,
+        )  # fmt: skip
+        return credit
+
+    def decay(self, n_steps: int, trace: np.ndarray) -> None:
+        """Take traces `n_steps` past a cutoff, in place."""
+        self._call("decay", self.n, self.n, self.dt, n_steps, self.constant, trace, self.n)

@@ -1,0 +1,422 @@
+"""What a user wants to know of a model before a network of it is trained; each piece is compared with another way.
+
+Derivatives by symbols with complex steps of the same strings, the compiled step with NumPy, the sweep back with traces
+carried forward. Then: rest, time constants there, firing curve, largest trace, units, what is never read, costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .calls import Cells
+from .compile import compile
+from .derive import OLD, derive
+from .language import COMPLEX, Tree, evaluate, names_of
+from .model import NeuronModel
+from .units import mismatches
+
+STEPS = 200  # of the comparison
+TINY = 1e-30  # of a complex step
+RATE = 22.0  # Hz at which the largest trace is measured
+LARGE = 1e4  # a trace that is larger than that times what an arrival adds explodes
+
+
+@dataclass
+class Check:
+    """What a check found.
+
+    Attributes
+    ----------
+    model : NeuronModel
+        The model.
+    lines : list of str
+        "key: value" lines.
+    warnings : list of str
+        What a user should look at.
+    errors : list of str
+        What is wrong: two ways of the same thing disagree.
+    time, response, spikes : ndarray
+        Times in ms, states (n_states, n_steps) and spikes (n_steps,) while the neuron fires.
+    eps, psi : ndarray
+        Traces (n_states, n_steps) and e (n_steps,) of one synapse in that time; surrogate gradients (n_steps,).
+    drive, rates : ndarray
+        Firing curve: input and rate in Hz.
+    drive_unit : str
+        What the input is.
+    """
+
+    model: NeuronModel
+    lines: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    time: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    response: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    spikes: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    eps: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    e: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    psi: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    drive: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    rates: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    drive_unit: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.errors
+
+    def text(self) -> str:
+        """Return all lines as one text."""
+        told = [*self.lines, *(f"warning: {line}" for line in self.warnings)]
+        return "\n".join([*told, *(f"error: {line}" for line in self.errors)])
+
+
+def check(model: NeuronModel, dt_ms: float = 1.0, values: Mapping[str, float] | None = None) -> Check:
+    """Check a model.
+
+    Parameters
+    ----------
+    model : NeuronModel
+        The model.
+    dt_ms : float
+        Time step.
+    values : Mapping of str to float or None
+        Parameters that are not defaults.
+
+    Returns
+    -------
+    Check
+        What was found.
+
+    Raises
+    ------
+    InputError
+        If a state is not finite at the start, or runs away.
+    """
+    return _Checker(model, dt_ms, dict(values or {})).run()
+
+
+class _Checker:
+    def __init__(self, model: NeuronModel, dt_ms: float, values: dict[str, float]) -> None:
+        self.model, self.dt, self.values = model, dt_ms, values
+        model.check_start(values, dt_ms)
+        self.program, self.by = compile(model), derive(model)
+        self.found = Check(model)
+        self.fixed = model.values(values, dt_ms)
+        self.states = list(model.states)
+
+    def run(self) -> Check:
+        """Do everything, in the order in which it is told."""
+        found, by = self.found, self.by
+        found.lines.append(
+            f"model: {self.model.name}, states {', '.join(self.states)}, ports {', '.join(self.model.ports)}"
+        )
+        by_curve = self.firing_curve()
+        found.lines.append(f"largest difference of derivatives: {self.derivatives():.1e} (complex steps)")
+        found.lines.append(f"largest difference of a step: {self.steps():.1e} (NumPy)")
+        found.lines.append(f"largest difference of the sweep: {self.sweep():.1e} (traces carried forward)")
+        for told in found.lines[1:]:
+            if float(told.split(": ")[1].split()[0]) > 1e-6:
+                found.errors.append(told)
+        self.rest()
+        found.lines += by_curve
+        self.response()
+        found.warnings += self.unread()
+        found.warnings += [f"units: {line}" for line in mismatches(self.model)]
+        kept = ", ".join([*by.keeps, *["flags"] * (by.n_kept > len(by.keeps))])
+        found.lines.append(f"kept per neuron and step: {1 + by.n_kept} (psi{', ' + kept if kept else ''})")
+        entries = len(by.J) + len(by.h) + len(by.v) + len(by.R) + len(by.gap)
+        found.lines.append(
+            f"cost of an arrival: interval variant 1 addition; spike variant {self.program.n_traces + 2} numbers per "
+            f"synapse, {entries} entries per step of a loop"
+        )
+        return found
+
+    def names(self, states: Mapping[str, Any], new: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what trees of derivatives read."""
+        return {**self.fixed, **new, **{OLD + name: value for name, value in states.items()}, **more}
+
+    # ---- two ways of the same ----------------------------------------------------------------------------------------
+
+    def scatter(self, draw: np.random.Generator, n: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return random states, and random input."""
+        reached = self.found.response
+        low, high = reached.min(axis=1), reached.max(axis=1)
+        states = {
+            name: draw.uniform(low[k], high[k] + 1e-3 * (1 + abs(high[k])), n) for k, name in enumerate(self.states)
+        }
+        more = {name: draw.normal(0, self.kick, n) for name in self.model.ports}
+        more |= {"I": draw.normal(0, 1, n), "z": draw.integers(0, 2, n) * 1.0}
+        return states, more | {"refractory": draw.integers(0, 2, n) * 1.0}
+
+    def derivatives(self) -> float:
+        """Return the largest difference of J, U, v, h, R from complex steps, relative to the largest entry."""
+        model, by, equations = self.model, self.by, self.model.equations
+        states, more = self.scatter(np.random.default_rng(1), 64)
+        old = {**self.fixed, **states, **more}
+        read = self.names(states, states, more)
+        rows = [equations.traces.get(name, equations.step[name]) for name in self.states]
+        worst = 0.0
+
+        def compare(tree: Tree, name: str, found: Tree | None) -> None:
+            nonlocal worst
+            with np.errstate(all="ignore"):
+                exact = np.imag(evaluate(tree, {**old, name: old[name] + 1j * TINY}, COMPLEX)) / TINY
+            exact = np.broadcast_to(exact, 64)
+            ours = np.broadcast_to(0.0 if found is None else evaluate(found, read), 64)
+            both = np.isfinite(exact) & np.isfinite(ours)
+            scale = np.maximum(np.abs(exact), 1e-12)
+            worst = max(worst, float(np.max(np.abs(ours - exact)[both] / np.maximum(scale, 1.0)[both], initial=0.0)))
+
+        for i, tree in enumerate(rows):
+            for j, name in enumerate(self.states):
+                compare(tree, name, by.J.get((i, j)))
+            for p, name in enumerate(model.ports):
+                compare(tree, name, by.U.get((i, p)))
+            compare(tree, "z", by.v.get(i))
+        for j, name in enumerate(self.states):
+            compare(equations.spike, name, by.h.get(j))
+            for k in map(self.states.index, model.follow):
+                compare(equations.reset[self.states[k]], name, by.R.get((k, j)))
+        return worst
+
+    def steps(self) -> float:
+        """Return the largest difference of compiled steps from NumPy's, relative to the largest value of a state."""
+        equations, n, draw, worst = self.model.equations, 8, np.random.default_rng(2), 0.0
+        cells = Cells(self.program, n, self.values, self.dt)
+        for _ in range(STEPS):
+            states = dict(zip(self.states, cells.state.copy(), strict=True))
+            ports, current = self.noise(draw, n)
+            more = dict(zip(self.model.ports, ports, strict=True)) | {"I": current, "z": cells.z.copy()}
+            old = {**self.fixed, **states, **more, "refractory": (cells.refractory > 0) * 1.0}
+            new = {name: np.broadcast_to(evaluate(tree, old), n) for name, tree in equations.step.items()}
+            z, _, _ = cells.step(ports, current)
+            then = {**self.fixed, **new}
+            for k, name in enumerate(self.states):
+                after = evaluate(equations.reset[name], then) if name in equations.reset else new[name]
+                expected = np.where(z != 0, after, new[name])
+                size = np.maximum(np.abs(expected), 1.0)
+                worst = max(worst, float(np.max(np.abs(cells.state[k] - expected) / size)))
+        return worst
+
+    def noise(self, draw: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return random input that makes the neuron fire now and then."""
+        ports = self.kick * draw.normal(0.3, 1.0, (len(self.model.ports), n)) * (draw.random((1, n)) < 0.3)
+        current = np.full(n, self.level if self.by_current else 0.0)
+        return ports + (0.0 if self.by_current else self.level), current
+
+    def sweep(self) -> float:
+        """Return the largest difference of gradients by the sweep and by traces, relative to the sum of all terms."""
+        n, draw, model = 8, np.random.default_rng(3), self.model
+        cells, rows = Cells(self.program, n, self.values, self.dt), []
+        traces = [np.zeros((self.program.n_traces, n)) for _ in model.ports]
+        L, arrivals = draw.normal(size=(STEPS, n)), draw.random(STEPS) < 0.2
+        forward, size = np.zeros((2, len(model.ports), n))
+        for t in range(STEPS):
+            before = cells.before
+            _, psi, kept = cells.step(*self.noise(draw, n))
+            rows.append((before, kept, psi))
+            cells.before = kept
+            for p, trace in enumerate(traces):
+                term = L[t] * cells.trace(p, before, kept, psi, float(arrivals[t]), trace)
+                forward[p] += term
+                size[p] += np.abs(term)
+        adjoint, backward = np.zeros((self.program.n_adjoint, n)), np.zeros_like(forward)
+        for t in reversed(range(STEPS)):
+            backward += arrivals[t] * cells.sweep(
+                rows[t][0], rows[t][1], 1.0, np.ascontiguousarray(L[t]), np.zeros(n), adjoint, rows[t][2]
+            )
+        with np.errstate(all="ignore"):
+            return float(np.nanmax(np.abs(backward - forward) / np.maximum(size, 1e-300), initial=0.0))
+
+    # ---- what the neuron does ----------------------------------------------------------------------------------------
+
+    def firing_curve(self) -> list[str]:
+        """Find input that makes the neuron fire at 0 to about 100 Hz; the first comparison needs it, too."""
+        model, read = self.model, set()
+        for tree in model.equations.step.values():
+            read |= names_of(tree)
+        self.by_current = "I" in read
+        self.kick, self.level, steps = 1.0, 0.0, max(int(1000 / self.dt), 100)
+        levels = np.concatenate([[0.0], 10.0 ** np.arange(-4, 8.1, 0.25)])
+        rates = self.rates_at(levels, steps)
+        firing = np.flatnonzero(rates > 0)
+        unit = model.units["I_e"] if self.by_current else f"per step at {model.ports[0]}"
+        if not firing.size:
+            self.found.warnings.append("the neuron does not spike for any constant input up to 10^8")
+            self.found.drive, self.found.rates, self.found.drive_unit = levels, rates, unit
+            self.trial(np.zeros(steps))
+            return ["rheobase: none"]
+        first = int(firing[0])
+        if first == 0:
+            self.found.warnings.append(f"the neuron spikes without input, at {rates[0]:.3g} Hz")
+        top = levels[first] * 4 if first else 1.0
+        above = np.flatnonzero(rates > 100)
+        top = max(top, levels[above[0]]) if above.size and levels[above[0]] < 30 * max(top, 1e-9) else top
+        levels = np.linspace(0, top, 41)
+        self.found.drive, self.found.rates, self.found.drive_unit = levels, self.rates_at(levels, steps), unit
+        firing = np.flatnonzero(self.found.rates > 0)
+        rheobase = levels[firing[0]] if firing.size else top
+        distance = np.where(self.found.rates > 0, np.abs(self.found.rates - RATE), np.inf)
+        self.level = float(levels[np.argmin(distance)]) if firing.size else float(top)
+        self.kick = 0.3 * max(rheobase, levels[1]) if not self.by_current else self.kick_of()
+        self.trial(np.full(steps, self.level))
+        return [f"rheobase: about {rheobase:.3g} {unit}", f"rate: {self.found.rates.max():.3g} Hz at {top:.3g} {unit}"]
+
+    def kick_of(self) -> float:
+        """Return the weight of an arrival that moves a state by a percent of the way to a spike."""
+        size = 1.0
+        for (i, _), tree in self.by.U.items():
+            zero = self.names(dict.fromkeys(self.states, 0.0), {}, dict.fromkeys((*self.model.ports, "I", "z"), 0.0))
+            value = evaluate(
+                tree, zero | {"refractory": 0.0} | {OLD + s: v for s, v in self.model.initial(self.fixed).items()}
+            )
+            if np.isfinite(value) and value != 0:
+                reached = np.ptp(self.trial_range()[i])
+                size = max(0.1 * reached / abs(float(value)), 1e-3)
+                break
+        return size
+
+    def trial_range(self) -> np.ndarray:
+        """Return states on the way to a spike (n_states, n_steps)."""
+        cells = Cells(self.program, 1, self.values, self.dt)
+        states = []
+        for _ in range(max(int(200 / self.dt), 50)):
+            cells.step(np.full((len(self.model.ports), 1), 0.0), np.full(1, self.level))
+            states.append(cells.state[:, 0].copy())
+        return np.array(states).T
+
+    def rates_at(self, levels: np.ndarray, steps: int) -> np.ndarray:
+        """Return rates in Hz at constant input; NaN where a state runs away."""
+        n, ports = len(levels), len(self.model.ports)
+        cells, spikes = Cells(self.program, n, self.values, self.dt), np.zeros(n)
+        given = np.zeros((ports, n))
+        if not self.by_current:
+            given[0] = levels
+        for _ in range(steps):
+            z, _, _ = cells.step(given, levels if self.by_current else np.zeros(n))
+            spikes += z
+        rates = spikes / (steps * self.dt / 1000)
+        return np.where(np.all(np.isfinite(cells.state), axis=0), rates, np.nan)
+
+    def trial(self, level: np.ndarray) -> None:
+        """Keep states, surrogate gradients and traces of one neuron while it fires."""
+        steps, model, found = len(level), self.model, self.found
+        cells = Cells(self.program, 1, self.values, self.dt)
+        trace = np.zeros((self.program.n_traces, 1))
+        states, spikes, psis, eps, e = [], [], [], [], []
+        for t in range(steps):
+            before, ports = cells.before, np.zeros((len(model.ports), 1))
+            if not self.by_current:
+                ports[0] = level[t]
+            z, psi, kept = cells.step(ports, np.full(1, level[t] if self.by_current else 0.0))
+            if not np.all(np.isfinite(cells.state)):
+                name = self.states[int(np.argmin(np.isfinite(cells.state[:, 0])))]
+                raise InputError(
+                    f"neuron model '{model.name}': state {name} runs away: it is not finite after {t + 1} steps of "
+                    f"{self.dt:g} ms at an input of {level[t]:.3g} {found.drive_unit}"
+                )
+            cells.before = kept
+            e.append(cells.trace(0, before, kept, psi, float(t in (1, 2, 3) or t % 20 == 0), trace)[0])
+            states.append(cells.state[:, 0].copy())
+            spikes.append(z[0])
+            psis.append(psi[0])
+            eps.append(trace[: len(self.states), 0].copy())
+        found.time, found.response = (1 + np.arange(steps)) * self.dt, np.array(states).T
+        found.spikes, found.psi = np.array(spikes), np.array(psis)
+        found.eps, found.e = np.array(eps).T, np.array(e)
+
+    def response(self) -> None:
+        """Tell the rate and the largest trace in that run."""
+        found, seconds = self.found, len(self.found.time) * self.dt / 1000
+        largest = float(np.max(np.abs(found.eps), initial=0.0))
+        rate = found.spikes.sum() / seconds if seconds else 0.0
+        told = "inf" if not np.isfinite(largest) else f"{largest:.3g}"
+        found.lines.append(f"largest trace: {told} within a second at {rate:.3g} Hz")
+        added = max(
+            (abs(float(np.max(np.abs(evaluate(tree, self.read_at_rest()))))) for tree in self.by.U.values()),
+            default=1.0,
+        )
+        if not largest <= LARGE * max(added, 1e-300):
+            resets = [name for name in self.model.equations.reset if name not in self.model.follow]
+            hint = (
+                f"let follow name {', '.join(resets)}" if resets else "centre the surrogate where the upstroke begins"
+            )
+            found.warnings.append(
+                f"traces explode: the largest is {told}, where an arrival adds {added:.3g}; {hint}, or make the step "
+                "more stable"
+            )
+
+    def read_at_rest(self) -> dict[str, Any]:
+        """Return what derivatives read at the initial state."""
+        initial = self.model.initial(self.fixed)
+        return self.names(initial, initial, dict.fromkeys((*self.model.ports, "I", "z", "refractory"), 0.0))
+
+    def rest(self) -> None:
+        """Tell where the neuron rests without input, and its time constants there."""
+        cells = Cells(self.program, 1, self.values, self.dt)
+        zero, current = np.zeros((len(self.model.ports), 1)), np.full(1, float(self.fixed["I_e"]))
+        previous, fired = cells.state.copy(), 0.0
+        for _ in range(int(20_000 / self.dt)):
+            previous = cells.state.copy()
+            fired += cells.step(zero, current)[0][0]
+        if not np.all(np.isfinite(cells.state)):
+            raise InputError(f"neuron model '{self.model.name}': a state runs away without input")
+        moved = np.abs(cells.state - previous)
+        if fired or np.any(moved > 1e-6 * (1 + np.abs(previous))):
+            self.found.lines.append(f"rest: none, {'it spikes' if fired else 'states still move'} after 20 s")
+            return
+        states = {name: float(value) for name, value in zip(self.states, cells.state[:, 0], strict=True)}
+        shown = ", ".join(f"{name} = {value:.6g} {self.model.units[name]}" for name, value in states.items())
+        self.found.lines.append(f"rest: {shown}")
+        read = self.names(
+            states, states, dict.fromkeys((*self.model.ports, "z", "refractory"), 0.0) | {"I": current[0]}
+        )
+        J = np.zeros((len(states), len(states)))
+        for (i, j), tree in self.by.J.items():
+            J[i, j] = evaluate(tree, read)
+            if not np.isfinite(J[i, j]):
+                raise InputError(
+                    f"neuron model '{self.model.name}': the derivative of {self.states[i]} by {self.states[j]} is "
+                    f"{J[i, j]:g} at rest: a division by zero"
+                )
+        values = np.linalg.eigvals(J)
+        told = []
+        for value in sorted(values, key=lambda v: -abs(v)):
+            if value.imag < 0:
+                continue
+            size = abs(value)
+            tau = "inf" if size == 1 else "0" if size == 0 else f"{-self.dt / np.log(size):.4g}"
+            turns = f" ({1000 * np.angle(value) / (2 * np.pi * self.dt):.3g} Hz)" if value.imag > 0 else ""
+            told.append(f"{tau} ms{turns}")
+        self.found.lines.append(f"time constants at rest: {', '.join(told)}")
+        if np.any(np.abs(values) > 1 + 1e-12):
+            self.found.warnings.append("rest is not stable: a time constant is negative")
+
+    def unread(self) -> list[str]:
+        """Return lines on states, parameters and ports that nothing reads."""
+        model, equations = self.model, self.model.equations
+        trees = {
+            **{f"step {k}": v for k, v in equations.step.items()},
+            **{f"reset {k}": v for k, v in equations.reset.items()},
+        }
+        lines = []
+        for name in self.states:
+            others = [tree for key, tree in trees.items() if key.split()[1] != name]
+            if name not in set().union(
+                names_of(equations.spike), *map(names_of, [*others, *equations.records.values()])
+            ):
+                lines.append(f"state {name} is never read by anything but itself")
+        everything = [*trees.values(), *equations.constants.values(), *equations.initial.values(), equations.spike,
+                      equations.surrogate, *equations.traces.values(), *equations.records.values()]  # fmt: skip
+        read = set().union(*map(names_of, everything))
+        known = {"t_ref", "I_e", "c_reg", "f_target", "kappa", "kappa_reg", "eprop_isi_trace_cutoff"}
+        known |= {"surrogate_gradient_height", "surrogate_gradient_width"}
+        lines += [f"parameter {name} is never read" for name in model.parameters if name not in read | known]
+        lines += [f"constant {name} is never read" for name in model.constants if name not in read]
+        lines += [f"port {name} is never read" for name in model.ports if name not in read]
+        return lines

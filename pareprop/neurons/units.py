@@ -1,0 +1,127 @@
+"""Whether units fit: each expression gets the unit that its names give it, as far as that is known.
+
+A unit is a power of ten and exponents of volt, ampere and second. A number may have any unit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from .language import CONDITIONS, Tree, write
+from .model import NeuronModel
+
+Unit = tuple[int, int, int, int]  # power of ten, volt, ampere, second
+
+NONE: Unit = (0, 0, 0, 0)
+_BASE: dict[str, Unit] = {
+    "V": (0, 1, 0, 0), "A": (0, 0, 1, 0), "s": (0, 0, 0, 1), "Hz": (0, 0, 0, -1), "S": (0, -1, 1, 0),
+    "F": (0, -1, 1, 1), "Ohm": (0, 1, -1, 0), "C": (0, 0, 1, 1), "1": NONE,
+}  # fmt: skip
+_PREFIX = {"": 0, "G": 9, "M": 6, "k": 3, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15}
+
+
+def unit_of(text: str) -> Unit | None:
+    """Return the unit of a text such as "mV/ms" or "1/ms"; None if it is not known."""
+    total, sign = NONE, 1
+    for part in re.split(r"([*/])", text.replace(" ", "")):
+        if part in ("*", "/"):
+            sign = 1 if part == "*" else -1
+            continue
+        found = re.fullmatch(r"([GMkmunpf]?)(V|A|s|Hz|S|F|Ohm|C)(?:\^|\*\*)?(-?\d)?|(1)", part)
+        if not found:
+            return None
+        base, prefix = _BASE[found[2] or "1"], _PREFIX[found[1] or ""]
+        power = sign * int(found[3] or 1)
+        total = tuple(a + power * b for a, b in zip(total, (prefix, *base[1:]), strict=True))
+    return total
+
+
+def mismatches(model: NeuronModel) -> list[str]:
+    """Return a line for each place where units do not fit.
+
+    Parameters
+    ----------
+    model : NeuronModel
+        The model.
+
+    Returns
+    -------
+    list of str
+        Lines that name key and expressions.
+    """
+    lines: list[str] = []
+    units: dict[str, Unit | None] = {}
+    for name, text in model.units.items():
+        units[name] = unit_of(text)
+        if units[name] is None:
+            lines.append(f"unit '{text}' of {name} is not known")
+    for name in ("surrogate_gradient_height", "surrogate_gradient_width", "c_reg"):
+        units[name] = None if name not in model.parameters else units[name]
+    states = {name: units[name] for name in model.states}
+    units |= {"dt": unit_of("ms"), "I": units["I_e"], "z": NONE, "refractory": NONE} | dict.fromkeys(model.ports)
+    equations = model.equations
+    for name, tree in equations.constants.items():
+        units[name] = _Reader(f"constants: {name}", units, lines).of(tree)
+    for key, trees in (("states", equations.initial), ("step", equations.step), ("traces", equations.traces),
+                       ("reset", equations.reset)):  # fmt: skip
+        for name, tree in trees.items():
+            found = _Reader(f"{key}: {name}", units, lines).of(tree)
+            if None not in (found, states[name]) and found != states[name]:
+                lines.append(f"{key}: {name}: has unit {_show(found)}, the state {_show(states[name])}")
+    units["x"] = _Reader("spike", units, lines).of(equations.spike)
+    _Reader("surrogate", units, lines).of(equations.surrogate)
+    return list(dict.fromkeys(lines))
+
+
+def _show(unit: Unit) -> str:
+    names = [f"{name}{'' if power == 1 else f'^{power}'}" for name, power in zip("VAs", unit[1:], strict=True) if power]
+    scale = f"10^{unit[0]} " if unit[0] else ""
+    return f"{scale}{' '.join(names) or '1'}"
+
+
+class _Reader:
+    """Finds the unit of one expression; None where a number or an input without a unit decides it."""
+
+    def __init__(self, here: str, units: Mapping[str, Unit | None], lines: list[str]) -> None:
+        self.here, self.units, self.lines = here, units, lines
+
+    def of(self, tree: Tree) -> Unit | None:
+        """Return the unit of a tree."""
+        kind, *items = tree
+        if kind == "number":
+            return None
+        if kind == "name":
+            return self.units.get(items[0])
+        found = [self.of(item) for item in items]
+        if kind in ("*", "/") and None not in found:
+            sign = 1 if kind == "*" else -1
+            return tuple(a + sign * b for a, b in zip(*found, strict=True))
+        if kind == "**":
+            power = items[1][1] if items[1][0] == "number" else None
+            whole = power is not None and float(power).is_integer() and found[0] is not None
+            return tuple(int(power) * a for a in found[0]) if whole else None
+        if kind in ("+", "-", "min", "max", *CONDITIONS[:6]):
+            unit = self.same(items, found)
+            return NONE if kind in CONDITIONS else unit
+        if kind in ("neg", "abs", "detach"):
+            return found[0]
+        if kind == "where":
+            return self.same(items[1:], found[1:])
+        if kind in ("exp", "log", "tanh"):
+            if found[0] not in (None, NONE):
+                self.lines.append(f"{self.here}: {kind}({write(items[0])}): its argument has unit {_show(found[0])}")
+            return NONE
+        if kind == "sqrt" and found[0] is not None and all(a % 2 == 0 for a in found[0]):
+            return tuple(a // 2 for a in found[0])
+        return NONE if kind in CONDITIONS else None
+
+    def same(self, items: list[Tree], found: list[Unit | None]) -> Unit | None:
+        """Return the unit that two trees share."""
+        a, b = found
+        if None not in found and a != b:
+            texts = [text if len(text) <= 60 else f"{text[:57]}..." for text in map(write, items)]
+            self.lines.append(
+                f"{self.here}: {texts[0]} has unit {_show(a)}, {texts[1]} {_show(b)}; they stand side by side"
+            )
+        return b if a is None else a

@@ -1,0 +1,74 @@
+"""What a neuron model does: its states and the traces of a synapse while it fires, and its firing curve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from . import style
+
+SHOWN = 300.0  # ms of the response
+
+
+@style.styled
+def figure(
+    name: str, time: np.ndarray, states: dict[str, np.ndarray], spikes: np.ndarray, traces: dict[str, np.ndarray],
+    psi: np.ndarray, curve: tuple[np.ndarray, np.ndarray, str],
+) -> Figure:  # fmt: skip
+    """Draw states one below the other, the surrogate gradient, the traces of a synapse, and the firing curve.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model.
+    time : ndarray
+        (n_steps,), ms.
+    states : dict of str to ndarray
+        (n_steps,) by name with unit.
+    spikes : ndarray
+        (n_steps,), 0 or 1.
+    traces : dict of str to ndarray
+        (n_steps,) by name.
+    psi : ndarray
+        (n_steps,).
+    curve : tuple
+        Input (n,), rates (n,) in Hz, and the unit of the input.
+
+    Returns
+    -------
+    Figure
+        The figure.
+    """
+    inside = time <= SHOWN
+    rows = len(states) + 2
+    result = Figure(figsize=(style.WIDTH, 0.75 * rows + 1.0), layout="constrained")
+    result.suptitle(f"{name} at {1000 * spikes.sum() / max(time[-1], 1):.3g} Hz", x=0.01, ha="left")
+    left, right = result.subfigures(1, 2, width_ratios=(2, 1))
+    axes = left.subplots(rows, 1, sharex=True)
+    for ax, (label, values), color in zip(axes, states.items(), style.colors(len(states)), strict=False):
+        ax.plot(time[inside], values[inside], color=color)
+        ax.set_ylabel(label.replace(" ", "\n", 1))
+        for moment in time[inside & (spikes != 0)]:
+            ax.axvline(moment, color=style.GREY, linewidth=0.4, zorder=0)
+    axes[-2].plot(time[inside], psi[inside], color=style.BLACK)
+    axes[-2].set_ylabel("surrogate\ngradient")
+    for (label, values), color in zip(traces.items(), [*style.colors(len(traces) - 1), style.BLACK], strict=True):
+        axes[-1].plot(time[inside], values[inside], color=color, label=label)
+    axes[-1].set(ylabel="traces of\na synapse", xlabel="time (ms)")
+    largest = max((np.abs(values[inside]).max() for values in traces.values()), default=0.0)
+    if largest > 1e4:
+        axes[-1].set_yscale("symlog")
+    axes[-1].legend(loc="upper right", ncols=len(traces))
+    ax = right.subplots()
+    drive, rates, unit = curve
+    ax.plot(drive, rates, ".-", color=style.BLUE)
+    ax.set(xlabel=f"input ({unit})", ylabel="rate (Hz)", title="firing curve")
+    return result
+
+
+def save(path: Path, drawn: Figure) -> None:
+    """Write a figure as the ending of `path` says."""
+    with style.mpl.rc_context(style.RC):
+        drawn.savefig(path)

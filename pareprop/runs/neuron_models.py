@@ -1,0 +1,96 @@
+"""Neuron models at the command line: which ones a source names, what a check tells, and its picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ..errors import InputError, quote
+from ..network.parameters import value_of
+from ..neurons import library
+from ..neurons.check import Check
+from ..neurons.check import check as check_one
+from ..neurons.language import nearest
+from ..neurons.model import NeuronModel
+
+
+def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], out: Path | None) -> bool:
+    """Check the models of a file, or one of the package; print what is found.
+
+    Parameters
+    ----------
+    source : str
+        A file, or the name of a model.
+    name : str or None
+        One of several in a file.
+    dt_ms : float
+        Time step.
+    settings : sequence of str
+        "key=value" of parameters.
+    out : Path or None
+        File for the picture.
+
+    Returns
+    -------
+    bool
+        Whether nothing is wrong.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, or it is wrong.
+    """
+    models = _models(source, name)
+    if out is not None and len(models) > 1:
+        raise InputError(f"{source} holds {len(models)} models: name one with --model for a picture")
+    passed = True
+    for model in models:
+        found = check_one(model, dt_ms, _values(model, settings))
+        click.echo(found.text())
+        passed &= found.passed
+        if out is not None:
+            _draw(found, out)
+            click.echo(f"figure: {out}")
+    return passed
+
+
+def _models(source: str, name: str | None) -> list[NeuronModel]:
+    if source in library.names() and not Path(source).exists():
+        return [library.get(source)]
+    if not source.endswith((".toml", ".json")) and not Path(source).exists():
+        raise InputError(
+            f"{quote(source)} is no file, and no neuron model of the package{nearest(source, library.names())}"
+        )
+    models = library.load(source)
+    if name is not None and name not in models:
+        raise InputError(f"{source}: unknown neuron model {quote(name)}{nearest(name, models)}")
+    return list(models.values()) if name is None else [models[name]]
+
+
+def _values(model: NeuronModel, settings: Sequence[str]) -> dict[str, float]:
+    values = {}
+    for setting in settings:
+        key, sign, text = setting.partition("=")
+        if key not in model.defaults:
+            raise InputError(f"--set {quote(setting)}: unknown parameter {quote(key)}{nearest(key, model.defaults)}")
+        value = value_of(text) if sign else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(f"--set {quote(setting)}: {key} must be a number")
+        values[key] = float(value)
+    return values
+
+
+def _draw(found: Check, out: Path) -> None:
+    from ..plots import neuron
+
+    units, names = found.model.units, list(found.model.states)
+    states = {
+        f"{name} ({units[name]})" if units[name] != "1" else name: row
+        for name, row in zip(names, found.response, strict=True)
+    }
+    traces = {f"by {name}": row for name, row in zip(names, found.eps, strict=True)} | {"e": found.e}
+    curve = found.drive, found.rates, found.drive_unit
+    drawn = neuron.figure(found.model.name, found.time, states, found.spikes, traces, found.psi, curve)
+    neuron.save(out, drawn)

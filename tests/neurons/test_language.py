@@ -1,0 +1,167 @@
+"""The language of models: what is read, what is refused and how; nothing is ever executed."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pareprop import InputError, NeuronModel
+from pareprop.neurons import library
+from pareprop.neurons.language import evaluate, parse, write
+
+GOOD = {
+    "parameters": {"tau_m": [10.0, "ms"], "E_L": [-70.0, "mV"]},
+    "constants": {"alpha": "exp(-dt/tau_m)"},
+    "states": {"V_m": ["E_L", "mV"]},
+    "step": {"V_m": "E_L + alpha*(V_m - E_L) + arriving"},
+    "spike": "V_m + 55",
+    "reset": {"V_m": "E_L"},
+}
+
+
+def made(**changes):
+    return NeuronModel.from_dict("mine", {key: value for key, value in (GOOD | changes).items() if value is not None})
+
+
+BAD = [  # what is changed, and what the line must tell
+    ({"step": {"V_m": "E_L + alhpa*V_m"}}, ["step: V_m", "character 7", "'alhpa'", "did you mean 'alpha'"]),
+    ({"step": {"V_m": "exp(V_m, 2)"}}, ["exp takes 1 arguments, not 2", "exp(a)"]),
+    ({"step": {"V_m": "where(V_m > 0, 1)"}}, ["where takes 3 arguments, not 2", "where(condition, a, b)"]),
+    ({"step": {"V_m": "sin(V_m)"}}, ["unknown function 'sin'"]),
+    ({"step": {"V_m": "V_m ^ 2"}}, ["character 5", "write **"]),
+    ({"step": {"V_m": "V_m if V_m > 0 else 0"}}, ["write where(condition, a, b)"]),
+    ({"step": {"V_m": "V_m // 2"}}, ["operator is not allowed"]),
+    ({"step": {"V_m": "V_m.real"}}, ["dot stands only within numbers"]),
+    ({"step": {"V_m": "__import__('os').system('true')"}}, ['"\'" is not allowed']),
+    ({"step": {"V_m": "open(E_L)"}}, ["unknown function 'open'"]),
+    ({"step": {"V_m": "exp"}}, ["exp is a function: exp(a)"]),
+    ({"step": {"V_m": "exp(*V_m)"}}, ["by place alone"]),
+    ({"step": {"V_m": "(V_m"}}, ["step: V_m", "cannot be read"]),
+    ({"step": {"V_m": ""}}, ["is empty"]),
+    ({"step": {"V_m": "V_m, 2"}}, ["a comma stands only"]),
+    ({"step": {"V_m": "V_m*1e999"}}, ["too large"]),
+    ({"step": {"V_m": "2j*V_m"}}, ["must be a real number"]),
+    ({"step": {"V_m": "True*V_m"}}, ["must be a real number"]),
+    ({"step": {"V_m": "9" * 5000}}, ["step: V_m"]),
+    ({"step": {"V_m": "V_m + " * 200_000 + "1"}}, ["1200045 characters", "at most 100000"]),
+    ({"step": {"V_m": "(" * 4000 + "V_m" + ")" * 4000}}, ["nested deeper than 100"]),
+    ({"step": {"V_m": "(" * 10_000 + "V_m" + ")" * 10_000}}, ["20003 characters"]),
+    ({"step": {"V_m": "-" * 9000 + "V_m"}}, ["nested deeper than 100"]),
+    ({"step": {"V_m": "not " * 2400 + "V_m"}}, ["nested deeper than 100"]),
+    ({"step": {"V_m": "+".join(["V_m"] * 2400)}}, ["nested deeper than 100"]),
+    ({"step": {"V_m": ["V_m"]}}, ["must be an expression in quotes"]),
+    ({"step": {"V_m": True}}, ["must be an expression in quotes"]),
+    ({"step": {"V_n": "V_m"}}, ["step: unknown state 'V_n'", "did you mean 'V_m'"]),
+    ({"step": {}}, ["one is needed"]),
+    ({"dynamics": {"V_m": "-V_m"}}, ["not both"]),
+    ({"step": None, "dynamics": {"V_m": "-V_m*V_m/tau_m"}}, ["not linear", "exponential_euler, euler, rk4"]),
+    ({"integrator": "rk4"}, ["goes with dynamics"]),
+    ({"spike": None}, ["spike is missing"]),
+    ({"spike": "V_m + arriving"}, ["spike", "unknown name 'arriving'"]),
+    ({"states": {}}, ["states is missing"]),
+    ({"states": {"V_m": ["E_L", "mV"], "w": [0.0, "pA"]}}, ["step of state 'w' is missing"]),
+    ({"states": {"V_m": ["V_m", "mV"]}}, ["states: V_m", "unknown name 'V_m'"]),
+    ({"states": {"lambda": [0.0, "mV"]}}, ["'lambda' is a keyword"]),
+    ({"states": {"exp": [0.0, "mV"]}}, ["'exp' has a meaning"]),
+    ({"states": {"V m": [0.0, "mV"]}}, ["name 'V m' must be a letter"]),
+    ({"states": {"alpha": [0.0, "mV"]}}, ["'alpha' stands in constants already"]),
+    ({"parameters": {"tau_m": ["fast", "ms"], "E_L": [-70.0, "mV"]}}, ["tau_m", "must be a number"]),
+    ({"parameters": {"tau_m": [10.0, "ms", 3], "E_L": [-70.0, "mV"]}}, ["a value and a unit"]),
+    ({"parameters": {"tau_m": [float("nan"), "ms"], "E_L": [-70.0, "mV"]}}, ["must be finite"]),
+    ({"parameters": 5}, ["parameters = 5 must be a table"]),
+    ({"constants": {"alpha": "exp(-dt/tau)"}}, ["constants: alpha", "did you mean 'tau_m'"]),
+    ({"constants": {"alpha": "exp(-dt/tau_m)*V_m"}}, ["constants: alpha", "unknown name 'V_m'"]),
+    ({"ports": ["exc"]}, ["unknown name 'arriving'"]),
+    ({"ports": []}, ["one input at least"]),
+    ({"ports": ["a", "a"]}, ["names 'a' twice"]),
+    ({"follow": ["w"]}, ["follow: 'w' is no state"]),
+    ({"reset": {}, "follow": ["V_m"]}, ["'V_m' is not in reset"]),
+    ({"surrogate": "piecewise"}, ["unknown name 'piecewise'", "did you mean 'piecewise_linear'"]),
+    ({"surrogate": "exp(-V_m)"}, ["surrogate", "unknown name 'V_m'"]),
+    ({"current_from": 2}, ["current_from = 2 must be 0 or 1"]),
+    ({"colour": "red"}, ["unknown key 'colour'"]),
+    ({"description": 5}, ["description must be text"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "told"), BAD, ids=lambda value: str(value)[:40])
+def test_mistakes(changes: dict, told: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        _ = made(**changes).equations
+    line = str(caught.value)
+    assert line.startswith("neuron model 'mine'") and "\n" not in line and len(line) < 1000
+    for part in told:
+        assert part in line
+
+
+def test_names_of_models() -> None:
+    for name in ("class", "9", "", "a" * 65, 5):
+        with pytest.raises(InputError, match="neuron model"):
+            NeuronModel.from_dict(name, GOOD)
+
+
+def test_division_by_zero_at_the_start() -> None:
+    with pytest.raises(InputError, match=r"constants: alpha is nan, where .*tau_m = 0"):
+        made(constants={"alpha": "0/tau_m"}).check_start({"tau_m": 0.0}, 1.0)
+    with pytest.raises(InputError, match=r"step: V_m at the initial state is -?inf, where .*V_m = -70"):
+        made(step={"V_m": "alpha/(V_m - E_L) + arriving"}).check_start({}, 1.0)
+    with pytest.raises(InputError, match="surrogate at the initial state"):
+        made(surrogate="log(x - x - 1)").check_start({}, 1.0)
+
+
+def test_a_state_that_runs_away() -> None:
+    with pytest.raises(InputError, match="runs away"):
+        made(step={"V_m": "V_m*V_m + arriving"}, reset=None, spike="0*V_m - 1").check()
+
+
+@pytest.mark.parametrize("name", library.names())
+def test_forms(name: str) -> None:
+    """JSON holds all of a model; the hash is that of the equations, not of the words about them."""
+    model = library.get(name)
+    again = NeuronModel.from_json(name, model.to_json())
+    assert again == model and again.digest == model.digest and again.to_dict() == model.to_dict()
+    changed = NeuronModel.from_dict(name, model.to_dict() | {"description": "another word"})
+    assert changed == model
+    other = json.loads(model.to_json())
+    other["spike"] += " + 1"
+    assert NeuronModel.from_dict(name, other) != model
+
+
+def test_no_json() -> None:
+    for text in ("{", "[" * 100_000, "5"):
+        with pytest.raises(InputError, match="neuron model 'mine'"):
+            NeuronModel.from_json("mine", text)
+
+
+NUMBERS = st.floats(-3, 3).map(lambda x: ("number", round(x, 3)))
+LEAVES = st.one_of(NUMBERS, st.sampled_from([("name", "a"), ("name", "b")]))
+TREES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        st.tuples(
+            st.sampled_from(["+", "-", "*", "/", "**", "<", ">=", "==", "and", "or", "min", "max"]), inner, inner
+        ),
+        st.tuples(st.sampled_from(["neg", "not", "exp", "tanh", "abs", "detach"]), inner),
+        st.tuples(st.just("where"), inner, inner, inner),
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=200)
+@given(TREES)
+def test_what_is_written_reads_the_same(tree: tuple) -> None:
+    again = parse(write(tree), ["a", "b"], "here")
+    values = {"a": np.array([0.5, -1.5]), "b": np.array([2.0, 0.25])}
+    np.testing.assert_array_equal(evaluate(again, values), evaluate(tree, values))
+
+
+@settings(max_examples=300)
+@given(st.text(alphabet="ab()+-*/<>=., 19enotrwh_\n\t", max_size=60))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        parse(text, ["a", "b"], "here")
+    except InputError as problem:
+        assert "\n" not in str(problem)
