@@ -39,6 +39,15 @@ def in_place_of_nest() -> Iterator[Any]:
                 sys.modules[name] = module
 
 
+def set_options(nest: Any, version: str, losses: bool, allow_delays: bool = False) -> None:
+    """Have every kernel begin with the options of the command."""
+    from .settings import DEFAULTS
+
+    DEFAULTS["eprop_delays_above_one_step"] = allow_delays
+    DEFAULTS["eprop_as"], DEFAULTS["eprop_nest_losses"] = version, losses
+    nest.ResetKernel()
+
+
 @click.command(name="nest", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -62,11 +71,7 @@ def nest_command(
     if not Path(script).is_file():
         raise InputError(f"script {script}: there is no such file")
     with in_place_of_nest() as nest:
-        from .settings import DEFAULTS
-
-        DEFAULTS["eprop_delays_above_one_step"] = allow_delays
-        DEFAULTS["eprop_as"], DEFAULTS["eprop_nest_losses"] = version or "", nest_losses
-        nest.ResetKernel()
+        set_options(nest, version or "", nest_losses, allow_delays)
         start = time.perf_counter()
         code = _run(exchange, script, arguments)
         if timings and not code:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,10 +23,15 @@ REFUSED = {
 }
 
 
-def run_pytest(folder: Path, *arguments: str | Path) -> str:
-    """Run pytest with the plugin in `folder`, without the options of the pytest that runs this; return what it says."""
+def run_pytest(folder: Path, *arguments: str | Path, path: Path | None = None) -> str:
+    """Run pytest with the plugin in `folder`, without the options of the pytest that runs this; return what it says.
+
+    Modules of `path` come before those that are installed.
+    """
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "pareprop.nest.plugin"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    if path:
+        environment["PYTHONPATH"] = str(path)
     done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=300, cwd=folder,
                           env=environment, check=False)  # fmt: skip
     return done.stdout
@@ -48,3 +54,15 @@ def test_generic_tests_pass_where_they_are_about_eprop(tmp_path: Path) -> None:
     assert failed == REFUSED, printed[-3000:]
     assert re.search(r"\b3 failed, 15 passed\b", printed), printed[-3000:]
     assert "networks without e-prop neurons: simulate one" in printed and "ignore_and_spike = True" in printed
+
+
+def test_a_copy_of_the_suite_runs_where_no_nest_is_installed(tmp_path: Path) -> None:
+    """Its conftest imports `nest` before any plugin is configured."""
+    (tmp_path / "nothing" / "nest").mkdir(parents=True)
+    (tmp_path / "nothing" / "nest" / "__init__.py").write_text("raise ModuleNotFoundError('no NEST here')\n")
+    suite = find_shipped("pytests/conftest.py").parent
+    for part in ("conftest.py", "utilities", "connect/test_common_properties_setting.py"):
+        (tmp_path / part).parent.mkdir(exist_ok=True)
+        (shutil.copytree if "." not in part else shutil.copy)(suite / part, tmp_path / part)
+    printed = run_pytest(tmp_path, tmp_path / "connect", path=tmp_path / "nothing")
+    assert re.search(r"\b4 passed\b", printed), printed[-3000:]
