@@ -5,6 +5,7 @@ The file is long because it has a function for each of NEST's.
 
 from __future__ import annotations
 
+import difflib
 import enum
 import types
 from collections.abc import Iterator, Mapping
@@ -15,19 +16,33 @@ import numpy as np
 
 from . import random
 from .connections import SynapseCollection
-from .errors import NESTError, NESTErrors, refuse
+from .errors import NESTError, NESTErrors, explained, refuse, unknown
 from .kernel import kernel
 from .nodes import NodeCollection
 from .rules import RULES
 from .settings import DEFAULTS
 
+_ITSELF = "read what GetConnections and GetNodes return"
+_PLACES = "draw positions and connections yourself, and connect arrays of ids"
+_EVENTS = "plot the events of the recorders yourself"
 REFUSED = {
     "Disconnect": "leave the connections out", "TripartiteConnect": "there are no astrocytes",
-    "EnableStructuralPlasticity": "connections stay as they are made", "SonataNetwork": "read the files yourself",
-    "CollocatedSynapses": "call Connect once for each synapse", "PlotLayer": "plot the positions yourself",
-    "GetLocalNodeCollection": "all nodes are known on all ranks", "spatial": "draw positions yourself",
-    "CreateMask": "draw the pairs yourself", "voltage_trace": "plot the events yourself",
-    "raster_plot": "plot the events yourself", "visualization": "there are no graphs of networks",
+    "EnableStructuralPlasticity": "connections stay as they are made",
+    "DisableStructuralPlasticity": "connections stay as they are made, nothing is to be done",
+    "SonataNetwork": "read the files yourself, or run `pareprop sonata`",
+    "CollocatedSynapses": "call Connect once for each synapse", "Compartments": "neurons are points",
+    "Receptors": "neurons are points", "Install": "there are no modules, neuron models are part of pareprop",
+    "PlotLayer": "plot the positions yourself", "PlotSources": _PLACES, "PlotTargets": _PLACES,
+    "PlotProbabilityParameter": _PLACES, "GetPosition": _PLACES, "Displacement": _PLACES, "Distance": _PLACES,
+    "FindCenterElement": _PLACES, "FindNearestElement": _PLACES, "GetSourceNodes": _ITSELF,
+    "GetTargetNodes": _ITSELF, "GetSourcePositions": _PLACES, "GetTargetPositions": _PLACES,
+    "DumpLayerConnections": _ITSELF, "DumpLayerNodes": _ITSELF, "SelectNodesByMask": _PLACES, "Mask": _PLACES,
+    "CreateMask": _PLACES, "CreateParameter": "use nest.random and nest.math", "spatial": _PLACES,
+    "spatial_distributions": _PLACES, "logic": "choose nodes and connections with NumPy",
+    "voltage_trace": _EVENTS, "raster_plot": _EVENTS, "visualization": "there are no graphs of networks",
+    "set_communicator": "start the script by mpirun", "SetAcceptableLatency": "there is no MUSIC",
+    "SetMaxBuffered": "there is no MUSIC", "server": "call `pareprop nest` as a command",
+    "use_wfr": "there are no waveform relaxation and gap junctions",
 }  # fmt: skip
 
 
@@ -125,8 +140,14 @@ def SetDefaults(model: str, params: Any, val: Any = None) -> None:
 def GetDefaults(model: str, keys: Any = None, output: str = "") -> Any:
     """Defaults of a node or synapse model: all, one, or a list of some."""
     values = kernel.models.defaults(model, kernel.collection(np.zeros(0, np.int64)))
-    if keys is None:
-        return values
+    return values if keys is None else _pick(values, keys, f"defaults of {model}")
+
+
+def _pick(values: Mapping[str, Any], keys: Any, where: str) -> Any:
+    """Values of one key, or a list of those of some."""
+    for key in [keys] if isinstance(keys, str) else keys:
+        if key not in values:
+            raise unknown(KeyError, f"{where}: there is no '{key}'; there are {', '.join(sorted(values))}")
     return values[keys] if isinstance(keys, str) else [values[key] for key in keys]
 
 
@@ -162,7 +183,7 @@ def GetNodes(properties: Mapping[str, Any] | None = None, local_only: bool = Fal
 def _value(node: NodeCollection, key: str) -> Any:
     try:
         return node.get(key)
-    except KeyError:
+    except KeyError:  # another model has it
         return None
 
 
@@ -218,13 +239,14 @@ def get(keys: Any = None, output: str = "") -> Any:
     status = kernel.status()
     if keys is None:
         return status
-    return status[keys] if isinstance(keys, str) else {key: status[key] for key in keys}
+    picked = _pick(status, keys, "kernel parameters")
+    return picked if isinstance(keys, str) else dict(zip(keys, picked, strict=True))
 
 
 def GetKernelStatus(keys: Any = None) -> Any:
     """Kernel parameters: all, one, or a tuple of some."""
-    status = get()
-    return status if keys is None else status[keys] if isinstance(keys, str) else tuple(status[key] for key in keys)
+    picked = get() if keys is None else _pick(get(), keys, "kernel parameters")
+    return picked if keys is None or isinstance(keys, str) else tuple(picked)
 
 
 def SetKernelStatus(params: Mapping[str, Any]) -> None:
@@ -267,6 +289,15 @@ def collection(nodes: Any = None) -> NodeCollection:
     return kernel.collection(ids)
 
 
+KEPT = ("__name__", "__doc__", "__file__", "__version__")
+
+
+def _like(name: str, known: list[str]) -> str:
+    """What a name may have been meant to be, for messages."""
+    close = difflib.get_close_matches(name, known, n=2)
+    return f"; did you mean {' or '.join(close)}?" if close else "; see dir(nest)"
+
+
 class Module(types.ModuleType):
     """The module `nest`: kernel parameters are its attributes."""
 
@@ -282,11 +313,19 @@ class Module(types.ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         if name in REFUSED:
-            raise refuse(f"nest.{name}", REFUSED[name])
+            raise refuse(f"nest.{name}", REFUSED[name], AttributeError)
+        if name.startswith("_"):
+            raise AttributeError(name)
         try:
             return kernel.attribute(name)
         except KeyError:
-            raise AttributeError(f"module 'nest' has no attribute '{name}'") from None
+            raise unknown(
+                AttributeError, f"module 'nest' has no attribute '{name}'{_like(name, dir(self))}"
+            ) from None
+
+    def __dir__(self) -> list[str]:
+        own = [name for name in [*vars(Module), *super().__dir__()] if not name.startswith("_") or name in KEPT]
+        return sorted({*own, *kernel.status()} - {"level"})
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name.startswith("__") or isinstance(value, types.ModuleType):
@@ -295,8 +334,13 @@ class Module(types.ModuleType):
             set_verbosity(value)
         elif name in DEFAULTS:
             kernel.set({name: value})
+        elif name in kernel.status():
+            raise unknown(AttributeError, f"nest.{name} cannot be set, only read")
         else:
-            raise AttributeError(f"Cannot set attribute '{name}' on module 'nest'")
+            known = _like(name, list(DEFAULTS))
+            raise unknown(
+                AttributeError, f"Cannot set attribute '{name}' on module 'nest': it is no kernel parameter{known}"
+            )
 
     @property
     def verbosity(self) -> VerbosityLevel:
@@ -314,4 +358,4 @@ for _function in (
     Simulate, Prepare, Run, Cleanup, RunManager, set, get, GetKernelStatus, SetKernelStatus, NumProcesses, Rank,
     SyncProcesses, get_verbosity, set_verbosity,
 ):  # fmt: skip
-    setattr(Module, _function.__name__, staticmethod(_function))
+    setattr(Module, _function.__name__, staticmethod(explained(_function)))

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import quote
 from ..network.rule_base import MAX_DELAY
 from .catalogue import COMMON, SynapseModel
-from .errors import NESTErrors, refuse
+from .errors import NESTErrors, explained, refuse, unknown
 from .random import Generators, Parameter
 from .rules import BOTH_WAYS, pairs, specification
 
@@ -218,13 +218,15 @@ class SynapseCollection:
             column = self.array("receptor").astype(np.int64) if key == "receptor" else np.zeros(len(self), np.int64)
             return column.tolist()
         if key not in ("source", "target", "weight", "delay", "tau_m_readout"):
-            raise KeyError(key)
+            known = "source, target, weight, delay, receptor, port, synapse_model, tau_m_readout, optimizer"
+            raise unknown(KeyError, f"connections have no '{key}'; they have {known}")
         return self.array(key).tolist()
 
     @staticmethod
     def _refuse_state() -> list[Any]:
         raise refuse("reading the state of optimizers", "look at the weights")
 
+    @explained
     def get(self, keys: Any = None, output: str = "") -> Any:
         """Values by key: lists, or single values of a single connection."""
         if output not in ("", "json"):
@@ -236,6 +238,7 @@ class SynapseCollection:
         columns = {key: self.values(key) for key in names}
         return {key: column[0] if len(self) == 1 else column for key, column in columns.items()}
 
+    @explained
     def set(self, params: Any = None, **values: Any) -> None:
         """Set weights; the start of an optimizer can be set to zero, which it is."""
         params = values if params is None else params
@@ -264,12 +267,15 @@ class SynapseCollection:
             self._kernel.write_weights(self._bundle, self._place, np.array(column, dtype=float))
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("_"):
             raise AttributeError(name)
         try:
             return self.get(name)
-        except KeyError:
-            raise AttributeError(f"SynapseCollection has no attribute '{name}'") from None
+        except KeyError as problem:
+            raise unknown(AttributeError, str(problem)) from None
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), "source", "target", "weight", "delay", "receptor", "synapse_model"})
 
     def __setattr__(self, name: str, value: Any) -> None:
         self.set({name: value})

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from ..errors import InputError, ParepropError, StateError
+from ..errors import InputError, ParepropError, StateError, quote
 
 NAMES = (
     "BadDelay", "BadParameter", "BadParameterValue", "BadProperty", "DimensionMismatch", "IllegalConnection",
@@ -30,11 +33,48 @@ for _name in NAMES:
 KernelException.__module__ = "NESTErrors"
 
 
+@functools.cache
+def _both(kind: type[Exception], base: type[Exception] = KernelException) -> type[Exception]:
+    """An error of NEST that scripts can also catch as one of Python's."""
+    name = kind.__name__ if base is KernelException else base.__name__
+    return type(name, (base, kind), {"__module__": "NESTErrors", "__str__": Exception.__str__})
+
+
+BARE = (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError)
+
+
+def unknown(kind: type[Exception], text: str) -> Exception:
+    """Make an error about a name that is not there, which Python's own protocols understand: `hasattr`, `in`."""
+    return _both(kind)(text)
+
+
+def explained(function: Callable) -> Callable:
+    """Wrap a function of NEST, so that a call which Python would refuse with half a sentence names what was asked."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **named: Any) -> Any:
+        try:
+            return function(*args, **named)
+        except BARE as problem:
+            if isinstance(problem, KernelException):
+                raise
+            given = [_show(value) for value in args] + [f"{key}={_show(value)}" for key, value in named.items()]
+            said = problem.args[0] if isinstance(problem, KeyError) and problem.args else problem
+            text = f"{function.__name__}({', '.join(given)}): {said}; see help(nest.{function.__name__})"
+            raise _both(type(problem))(text) from problem
+
+    return call
+
+
+def _show(value: Any) -> str:
+    return quote(value) if isinstance(value, str | int | float | None) else type(value).__name__
+
+
 class NESTWarning(UserWarning):
     """What a script should know, and is told once."""
 
 
-def refuse(feature: str, instead: str) -> KernelException:
+def refuse(feature: str, instead: str, kind: type[Exception] | None = None) -> KernelException:
     """Make the error for a feature that cannot be represented exactly.
 
     Parameters
@@ -43,19 +83,26 @@ def refuse(feature: str, instead: str) -> KernelException:
         What the script asked for.
     instead : str
         What to do instead.
+    kind : type or None
+        An error of Python that it is as well.
     """
-    return NESTErrors.NotImplemented(f"pareprop does not support {feature}: {instead}")
+    made = _both(kind, NESTErrors.NotImplemented) if kind else NESTErrors.NotImplemented
+    return made(f"pareprop does not support {feature}: {instead}")
 
 
+HERE = __name__.split(".", maxsplit=1)[0] + "."  # of the modules of this package
 _given: set[str] = set()
 
 
 def notice(text: str, rank: int = 0) -> None:
-    """Warn, once per process and text, on rank 0 alone."""
+    """Warn, once per process and text, on rank 0 alone, at the line of the script that called."""
     if text not in _given:
         _given.add(text)
         if rank == 0:
-            warnings.warn(text, NESTWarning, stacklevel=3)
+            level, frame = 2, sys._getframe(1)
+            while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(HERE):
+                level, frame = level + 1, frame.f_back
+            warnings.warn(text, NESTWarning, stacklevel=level)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from ..timers import Timers
 from .bundles import Bundles
 from .catalogue import SynapseModel
 from .connections import SynapseCollection, bundle
-from .errors import NESTErrors, refuse, translate_errors
+from .errors import NESTErrors, refuse, translate_errors, unknown
 from .models import Models
 from .nodes import NodeCollection, NodeTable
 from .parameters import write
@@ -191,7 +191,8 @@ class Kernel:
         if key not in block.values:
             if key in DYNAMIC and key in block.model.recordables:
                 return block.get("V_th", local) if key == "V_th_adapt" else 0.0
-            raise KeyError(key)
+            known = ", ".join(self.list_parameters(self.collection(np.array([block.first + local]))))
+            raise unknown(KeyError, f"{block.model.name} has no parameter '{key}'; it has {known}")
         value = block.get(key, local)
         return value / 1000.0 if key == "f_target" else value
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..errors import quote
 from ..network.optimizers import Optimizer, optimizer
 from .catalogue import ADAM, NODE_MODELS, OPTIMIZER, SYNAPSE_MODELS, NodeModel, SynapseModel, check_node
 from .errors import NESTErrors, refuse, translate_errors
@@ -31,19 +32,25 @@ class Models:
             name: replace(model, defaults=dict(model.defaults)) for name, model in SYNAPSE_MODELS.items()
         }
 
+    def _name_known(self, name: Any) -> str:
+        return (f"{quote(name)} is not a known model name: pareprop has the e-prop models of NEST and what drives and "
+                f"records them, {', '.join([*self.nodes, *self.synapses])}")  # fmt: skip
+
     def node(self, name: str) -> NodeModel:
         """A node model by name."""
         if name not in self.nodes:
-            raise NESTErrors.UnknownModelName(f"{name} is not a known model name. Known: {', '.join(self.nodes)}")
+            raise NESTErrors.UnknownModelName(self._name_known(name))
         self._versions.require_variant(name, self.nodes[name].variant)
         return self.nodes[name]
 
     def synapse(self, name: str) -> SynapseModel:
         """A synapse model by name; those with `_hpc`, which NEST has for large networks, are the same here."""
+        if not isinstance(name, str):
+            raise NESTErrors.UnknownSynapseType(f"synapse_model = {quote(name)} must be the name of a model")
         plain = name.removesuffix("_hpc")
         if plain not in self.synapses:
-            raise NESTErrors.UnknownSynapseType(f"Synapse with name {name} does not exist. "
-                                                f"Known: {', '.join(self.synapses)}")  # fmt: skip
+            raise NESTErrors.UnknownSynapseType(f"Synapse with name {quote(name)} does not exist in pareprop; there are "
+                                                f"{', '.join(self.synapses)}")  # fmt: skip
         return self.synapses[plain]
 
     def copy(self, old: str, new: str, values: Mapping[str, Any], dt: float) -> None:
@@ -58,7 +65,7 @@ class Models:
             if model.name in self._first_rates:
                 self._first_rates[new] = self._first_rates[model.name]
         else:
-            raise NESTErrors.UnknownModelName(f"{old} is not a known model name.")
+            raise NESTErrors.UnknownModelName(self._name_known(old))
         self.set_defaults(new, values, dt, runs=False)
 
     def set_defaults(self, name: str, values: Mapping[str, Any], dt: float, runs: bool) -> None:
@@ -84,7 +91,7 @@ class Models:
             self.nodes[name] = replace(model, defaults=merged)
             return
         if name.removesuffix("_hpc") not in self.synapses:
-            raise NESTErrors.UnknownModelName(f"{name} is not a known model name.")
+            raise NESTErrors.UnknownModelName(self._name_known(name))
         model = self.synapse(name)
         _require_known(values, model)
         known = {key: value for key, value in values.items() if key != "optimizer"}
@@ -127,7 +134,7 @@ class Models:
                 shown["f_target"] /= 1000.0
             return shown | ({"recordables": list(model.recordables)} if model.recordables else {})
         if name.removesuffix("_hpc") not in self.synapses:
-            raise NESTErrors.UnknownComponent(f"{name} is not a known component.")
+            raise NESTErrors.UnknownComponent(self._name_known(name).replace("model name", "component"))
         model = self.synapse(name)
         shown = model.defaults | {
             "synapse_model": name, "num_connections": self._count(model.name), "element_type": "synapse",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .catalogue import LISTS, NodeModel
-from .errors import NESTErrors
+from .errors import NESTErrors, explained, unknown
 
 
 class Block:
@@ -149,6 +149,7 @@ class NodeCollection:
 
     # ---- parameters --------------------------------------------------------------------------------------------------
 
+    @explained
     def get(self, *names: Any, output: str = "") -> Any:
         """Parameters: of one node values, of several tuples of them; a dictionary for several names, or all."""
         if output not in ("", "json"):
@@ -169,11 +170,16 @@ class NodeCollection:
 
     @staticmethod
     def _pick(value: Any, keys: Any) -> Any:
+        for key in [keys] if isinstance(keys, str) else keys:
+            if not isinstance(value, Mapping) or key not in value:
+                known = f"; there are {', '.join(value)}" if isinstance(value, Mapping) else ""
+                raise unknown(KeyError, f"there is no '{key}' in what get() returns{known}")
         return value[keys] if isinstance(keys, str) else {key: value[key] for key in keys}
 
     def _column(self, key: str) -> list[Any]:
         return self._kernel.read(self, key)
 
+    @explained
     def set(self, params: Any = None, **values: Any) -> None:
         """Set parameters: of all nodes by a dictionary, one value each by arrays in it, or by a dictionary each."""
         if params is not None and values:
@@ -194,14 +200,17 @@ class NodeCollection:
                 self._kernel.write(node, entry)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("_"):
             raise AttributeError(name)
         if name in ("spatial",):
             return None
         try:
             return self.get(name)
-        except KeyError:
-            raise AttributeError(f"NodeCollection has no attribute or parameter '{name}'") from None
+        except KeyError as problem:
+            raise unknown(AttributeError, str(problem)) from None
+
+    def __dir__(self) -> list[str]:
+        return sorted({*object.__dir__(self), *(self._kernel.list_parameters(self) if len(self) else ())})
 
     def __setattr__(self, name: str, value: Any) -> None:
         self.set({name: value})

@@ -1,4 +1,4 @@
-"""What recorders hold: columns that grow, and are handed out as views."""
+"""What recorders hold: columns that grow, and are handed out as copies."""
 
 from __future__ import annotations
 
@@ -49,10 +49,8 @@ class Column:
         return self._array[: self.n]
 
     def flat(self, n: int) -> np.ndarray:
-        """The first `n` rows, one after the other, a view that cannot be written."""
-        view = self._array[:n].reshape(-1)
-        view.setflags(write=False)
-        return view
+        """The first `n` rows, one after the other, a copy that belongs to the script."""
+        return self._array[:n].flatten()
 
 
 class Window:
@@ -188,7 +186,7 @@ class EventList:
     def count(self, clock: int) -> int:
         """Number of events at `clock`."""
         n = self._columns["times"].n
-        times = self._columns["times"].flat(n)
+        times = self._columns["times"].rows[:, 0]
         return int(np.searchsorted(times, (clock - 0.5) * self.dt)) if self.at_arrival else n
 
     def clear(self) -> None:

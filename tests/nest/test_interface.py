@@ -3,6 +3,7 @@
 One file, because most of it is calls that are refused, each with its message.
 """
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -142,7 +143,9 @@ def test_any_durations_give_the_same() -> None:
             assert all(np.array_equal(one[key], two[key]) for key in one)
         assert other[2] == shown[0][2] != [0.4] * 6
     times = shown[0][0]["times"]
-    assert times.max() == 39.0 and not shown[0][0]["V_m"].flags.owndata
+    assert times.max() == 39.0
+    recorder.get("events")["times"][:] = 0.0  # a script's own
+    assert recorder.get("events")["times"].max() > 0.0
 
 
 def rate_window() -> None:
@@ -335,3 +338,69 @@ def test_an_empty_network_is_refused_by_name() -> None:
     nest.ResetKernel()
     with pytest.raises(nest.NESTError, match="networks without e-prop neurons"):
         nest.Simulate(1.0)
+
+
+def test_names_are_listed_and_asked_for() -> None:
+    """Tab completion, `hasattr` and `getattr` with a default."""
+    assert {"Create", "resolution", "random", "NESTErrors", "biological_time", "verbosity"} <= {*dir(nest)}
+    assert not hasattr(nest, "Disconnect") and not hasattr(nest, "no_such_thing") and hasattr(nest, "min_delay")
+    assert getattr(nest, "spatial", 5) == 5
+    nodes = nest.Create("eprop_iaf", 2)
+    assert "V_th" in dir(nodes) and not hasattr(nodes, "V_thresh") and hasattr(nodes, "V_th")
+    network()
+    assert not hasattr(nest.GetConnections(), "colour") and "weight" in dir(nest.GetConnections())
+
+
+ODD = [
+    (lambda nodes: nest.Creat, AttributeError, "no attribute 'Creat'; did you mean Create"),
+    (lambda nodes: nest.Create(), TypeError, r"Create\(\): .*missing"),
+    (lambda nodes: nest.Create(5), None, "5 is not a known model name: pareprop has the e-prop models"),
+    (lambda nodes: nest.Create("iaf_psc_alpha"), None, "'iaf_psc_alpha' is not a known model name"),
+    (lambda nodes: nest.Create("eprop_iaf", "x"), TypeError, "n must have an integer value; see help"),
+    (lambda nodes: nodes.V_thresh, AttributeError, "eprop_iaf has no parameter 'V_thresh'; it has C_m"),
+    (lambda nodes: nodes.get("V_thresh"), KeyError, "eprop_iaf has no parameter 'V_thresh'"),
+    (lambda nodes: nodes.get(["V_m", "x"]), KeyError, "eprop_iaf has no parameter 'x'"),
+    (lambda nodes: nodes.set(5), TypeError, r"set\(NodeCollection, 5\): status dict"),
+    (lambda nodes: nodes.set([1, 2]), None, "see help"),
+    (lambda nodes: nest.Connect(1, nodes), TypeError, r"Connect\(1, NodeCollection\)"),
+    (lambda nodes: nest.Connect(nodes, None), TypeError, r"Connect\(NodeCollection, None\)"),
+    (lambda nodes: nest.Connect(nodes, nodes, syn_spec=5), TypeError, "see help"),
+    (lambda nodes: nest.GetDefaults("eprop_iaf", "x"), KeyError, "defaults of eprop_iaf: there is no 'x'; there are"),
+    (lambda nodes: nest.GetDefaults(["eprop_iaf"]), None, "GetDefaults|is not a known"),
+    (lambda nodes: nest.SetDefaults("eprop_iaf", 5), None, "see help"),
+    (lambda nodes: nest.SetStatus(5, {}), AttributeError, r"SetStatus\(5, dict\)"),
+    (lambda nodes: nest.GetStatus(5), TypeError, r"GetStatus\(5\)"),
+    (lambda nodes: nest.get("x"), KeyError, "kernel parameters: there is no 'x'"),
+    (lambda nodes: nest.GetKernelStatus(["x"]), KeyError, "kernel parameters: there is no 'x'"),
+    (lambda nodes: setattr(nest, "min_delay", 3.0), AttributeError, "nest.min_delay cannot be set, only read"),
+    (lambda nodes: setattr(nest, "resolutoin", 3.0), AttributeError, "did you mean resolution"),
+    (lambda nodes: nest.Simulate(), TypeError, r"Simulate\(\): .*missing"),
+    (lambda nodes: nest.GetConnections(synapse_model=5), None, "must be the name of a model"),
+    (lambda nodes: nest.set_verbosity("M_LOUD"), KeyError, "M_LOUD|LOUD"),
+    (lambda nodes: nest.CopyModel("eprop_iaf", ["x"]), TypeError, "see help"),
+    (lambda nodes: nest.EnableStructuralPlasticity, AttributeError, "connections stay as they are made"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "kind", "told"), ODD)
+def test_odd_calls_name_what_was_asked(call: Callable, kind: type | None, told: str) -> None:
+    """Errors of NEST, which are also those that Python would raise."""
+    nodes = nest.Create("eprop_iaf", 2)
+    with pytest.raises(nest.NESTError, match=told) as caught:
+        call(nodes)
+    assert kind is None or isinstance(caught.value, kind)
+    assert len(str(caught.value)) < 1000 and "\n" not in str(caught.value)
+
+
+def test_warnings_show_the_line_of_the_script(tmp_path: Path) -> None:
+    script = tmp_path / "old.py"
+    script.write_text(
+        "import nest\na, b = nest.Create('parrot_neuron'), nest.Create('eprop_iaf_bsshslm_2020', 3, {'gamma': 0.5})\n"
+        "nest.Connect(a, b, 'all_to_all', {'synapse_model': 'eprop_synapse_bsshslm_2020', 'delay': 0.1})\n"
+        "nest.Simulate(1.0)\n"
+    )
+    command = [sys.executable, "-m", "pareprop", "nest", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (
+        f"{script}:4: NESTWarning: taken as a script of NEST 3.8" in done.stderr and "nest.Simulate(1.0)" in done.stderr
+    )
