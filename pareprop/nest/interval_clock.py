@@ -53,6 +53,8 @@ class IntervalClock(Clock):
         self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
         self._loss = self.engine.loss
         self._window = np.arange(self.n_steps) >= self.n_steps - self._settings.learning_window
+        self._kept = self._list_kept()
+        self._last = np.zeros(0, np.int64)  # neurons that spiked in the last step of the interval before
         self._loses = bool(kernel["eprop_nest_losses"])
         if self._loses:
             self.engine.gradient.keep()
@@ -93,10 +95,34 @@ class IntervalClock(Clock):
         self._show_readouts(0, 0, BEFORE + 1)
         self._started = True
 
+    def _list_kept(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, Any]:
+        """Synapses between neurons that do not learn: sources, targets on this rank, places in the table, the table.
+
+        A spike of the last step of an interval arrives through them in step 0 of the next one; those that learn lose
+        it, as in NEST.
+        """
+        columns = [np.zeros((3, 0), np.int64)]
+        for table, span in self._synapses.values():
+            pre, post = span.projection.pre, span.projection.post
+            if not span.projection.plastic and (pre.role, post.role) == ("recurrent", "recurrent"):
+                first = self.model.offset(pre)
+                columns += [np.stack([first + source, target - span.targets[0] + span.base, index])
+                            for source, target, _, index in table.chunks(span)]  # fmt: skip
+        kept = np.concatenate(columns, axis=1)
+        return *kept[:, np.argsort(kept[0], kind="stable")], self.network.incoming
+
+    def _keep(self, last: int) -> None:
+        """Collective: note the spikes of the interval's last step, if there are synapses that keep them."""
+        if any(item.pre.role == item.post.role == "recurrent" and not item.plastic for item in self.model.projections):
+            self._last = self.gather_spikes(self.engine.channel.own.part(last - 1, last), 1).spikes(1)[1]
+
     def _begin(self) -> None:
         self._log.ptr[:] = 0
         self._rates = dict(self.etas)
         self.engine.begin(self._log, self._take_currents(self._first, 0), self._settings.reset)
+        source, target, place, table = self._kept
+        mine = np.isin(source, self._last)
+        np.add.at(self.engine.neurons["arriving"], target[mine], table.weight[place[mine]])
 
     def _check_rates(self) -> None:
         """The rate of an interval is that of its first spikes; scripts change it when NEST's intervals end, two steps
@@ -125,6 +151,8 @@ class IntervalClock(Clock):
             self.engine.inject(self._take_currents(start, last))
         self.engine.advance(first, last)
         self._done = last
+        if last == self.n_steps:
+            self._keep(last)
         self._show_neurons(start, first, last)
         self._show_readouts(start + 1, first, last)
         self._show_spikes(start, first, last, inputs)

@@ -19,7 +19,7 @@ from ..timers import Timers
 from .bundles import Bundles
 from .catalogue import SynapseModel
 from .connections import SynapseCollection, bundle
-from .errors import NESTErrors, refuse, translate_errors, unknown
+from .errors import KernelException, NESTErrors, refuse, translate_errors, unknown
 from .models import Models
 from .nodes import NodeCollection, NodeTable
 from .parameters import write
@@ -354,4 +354,5 @@ class Kernel:
             return kind(self.params, wiring, self.nodes, self.bundles, taps, self.exchange, self.params["rng_seed"])
 
 
+NESTError = KernelException  # scripts of NEST 3.7 and 3.8 catch nest.kernel.NESTError
 kernel = Kernel()

@@ -49,7 +49,7 @@ class Models:
             raise NESTErrors.UnknownSynapseType(f"synapse_model = {quote(name)} must be the name of a model")
         plain = name.removesuffix("_hpc")
         if plain not in self.synapses:
-            raise NESTErrors.UnknownSynapseType(f"Synapse with name {quote(name)} does not exist in pareprop; there are "
+            raise NESTErrors.UnknownSynapseType(f"Synapse with name {quote(name)} does not exist in pareprop, only "
                                                 f"{', '.join(self.synapses)}")  # fmt: skip
         return self.synapses[plain]
 

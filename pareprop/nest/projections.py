@@ -122,9 +122,14 @@ class Projections:
                         ("recurrent", "readout"), ("readout", "recurrent")}:  # fmt: skip
             roles = f"{_name_role(pre)} to {_name_role(post)}"
             raise refuse(f"connections from {roles}", "put recurrent e-prop neurons between")
-        if self.variant == "interval" and not synapse.plastic and pre.role == "recurrent":
-            raise refuse(f"{synapse.base} from e-prop neurons of the interval variant",
-                         "use an e-prop synapse with eta = 0 by CopyModel")  # fmt: skip
+        if (
+            self.variant == "interval"
+            and not synapse.plastic
+            and ends == ("recurrent", "recurrent")
+            and np.any(delay != 1)
+        ):
+            raise refuse(f"{synapse.name} between e-prop neurons of the interval variant with a delay of several steps",
+                         "give it one step, or use an e-prop synapse with eta = 0 by CopyModel")  # fmt: skip
         if synapse.base == "eprop_synapse_bsshslm_2020" and post.role == "recurrent" and self._readout is not None:
             tau = self._readout.params.tau_m
             for index, place in members:

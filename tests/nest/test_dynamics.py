@@ -76,6 +76,10 @@ forced = nest.Create("spike_generator", 1, {"spike_times": [40.0, 41.0, 42.0, 80
 # not onto all: NEST shows a learning signal of 0 when all sources have spiked at once, as its history is empty then
 nest.Connect(forced, parrots[1:] + neurons[1:], "all_to_all", delay | {"weight": 3.0})
 """
+STATIC = """
+nest.Connect(neurons[:3], neurons, "all_to_all", delay | {"weight": rng.normal(0.2, 0.4, (5, 3))})
+nest.Connect(neurons, readouts, "all_to_all", delay | {"weight": rng.normal(0.0, 0.5, (2, 5))})
+"""
 USUAL = {"dt": 1.0, "reset": True, "repeats": False, "model": "iaf", "I_e": 0.0, "optimizer": "gradient_descent",
          "stepwise": False, "extra": "", "eta": 1e-3}  # fmt: skip
 CASES = {
@@ -86,6 +90,9 @@ CASES = {
     "interval, currents": {"variant": "interval", "extra": CURRENTS, "eta": 0.0},
     "interval, currents, no reset": {"variant": "interval", "extra": CURRENTS, "reset": False, "eta": 0.0},
     "interval, forced": {"variant": "interval", "extra": FORCED, "eta": 0.0},
+    "interval, static": {"variant": "interval", "extra": STATIC},
+    "interval, static, no reset": {"variant": "interval", "extra": STATIC, "reset": False, "eta": 0.0},
+    "spike, static": {"variant": "spike", "extra": STATIC},
     "spike": {"variant": "spike"},
     "spike, current": {"variant": "spike", "I_e": 0.03, "optimizer": "adam"},
     "spike, repeats": {"variant": "spike", "repeats": True},
@@ -94,6 +101,7 @@ CASES = {
     "spike, delta": {"variant": "spike", "extra": CURRENTS, "model": "iaf_psc_delta"},
     "spike, forced": {"variant": "spike", "extra": FORCED},
 }
+ON_RANKS = {"interval, static"}
 
 OPTIMIZERS = """
 import nest, numpy as np
@@ -149,4 +157,7 @@ def test_said_as_in_nest(code: str, tmp_path: Path) -> None:
 def test_same_as_nest(case: str, tmp_path: Path) -> None:
     find_shipped("nest/__init__.py")
     code = START.format(**(USUAL | CASES[case]))
-    assert_same(run(code, tmp_path), run(code, tmp_path, peer=True))
+    ours = run(code, tmp_path)
+    assert_same(ours, run(code, tmp_path, peer=True))
+    if case in ON_RANKS:
+        assert run(code, tmp_path, ranks=2)["digest"] == ours["digest"]
