@@ -28,12 +28,20 @@ def name(path: Path) -> str:
     return str((path.parent if path.name == "README.md" else path).relative_to(ROOT))
 
 
+LONG = ("pareprop/runs", "pareprop/storage")
+RUN = [
+    pytest.param(page, marks=[pytest.mark.slow] * (name(page) in LONG))
+    for page in PAGES
+    if any(block.runs for block in blocks(page))
+]
+
+
 def sh(text: str) -> str:
     """The block of shell in README that holds `text`."""
     return next(block.text for block in blocks(ROOT / "README.md") if block.language == "sh" and text in block.text)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(block.runs for block in blocks(page))], ids=name)
+@pytest.mark.parametrize("page", RUN, ids=name)
 def test_blocks_run(page: Path, tmp_path: Path) -> None:
     """In a folder of their own, one after the other, as a reader would."""
     environment = furnish(tmp_path)

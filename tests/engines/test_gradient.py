@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from properties import examples
 from reference import run_case
 
 NAMES = ("in", "rec", "out")
@@ -41,7 +42,7 @@ def check(case: dict, round_steps: int = 0) -> dict:
     return expected
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(seed=st.integers(0, 2**32 - 1), round_steps=st.sampled_from([0, 1]))
 def test_random_networks(seed: int, round_steps: int) -> None:
     case = networks.random_case(seed)

@@ -9,6 +9,7 @@ import reference
 import scipy.special
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from pareprop.errors import InputError, StateError
 from pareprop.kernels import optimizers
@@ -95,7 +96,7 @@ def test_what_the_spike_variant_does_not_know_is_refused(where: str, message: st
         Simulation(model, BenchTask(2, 10, 1))
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(seed=st.integers(0, 2**31), n_steps=st.integers(1, 6), bound=st.sampled_from([0.3, 100.0]))
 def test_optimizers(seed: int, n_steps: int, bound: float) -> None:
     """Several steps of each kernel as the twin's optimizer makes them; gradients are consumed."""

@@ -5,6 +5,7 @@ import pytest
 import spike_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 from reference import run_case
 from spike_networks import changes
 
@@ -64,7 +65,7 @@ def network(seed: int, n_steps: int, m: int = 1, sizes=(4, 4), dense: bool = Fal
     }  # fmt: skip
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(18, 34))
 def test_random_networks(seed: int, n: int) -> None:
     check(spike_networks.random_case(seed, 7 * n), (7, 0), (n, 1))

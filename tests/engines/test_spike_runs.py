@@ -10,6 +10,7 @@ import ranks
 import spike_networks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 from reference import run_case
 
 from pareprop.engines.spike_rules import FOLD_STEPS
@@ -90,7 +91,7 @@ def test_one_digest_whether_cells_are_fetched_ahead_or_not(precision: str) -> No
     assert len(found) == 2 and found[0] == found[1]
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(seed=st.integers(0, 2**32 - 1))
 def test_shown_weights_are_those_of_a_run_that_ends_there(seed: int) -> None:
     """After each sample they are the final weights of the twin; showing them does not disturb the run."""

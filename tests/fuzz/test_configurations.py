@@ -12,6 +12,7 @@ from commands import command
 from fuzzing import NUMBERS, judge, mutate, until, value
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from pareprop.errors import InputError
 from pareprop.network.from_tables import ProjectionEntry
@@ -24,7 +25,7 @@ ANY = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), name=st.sampled_from(sorted(TASKS)))
 def test_any_value_of_any_key(data: st.DataObject, name: str) -> None:
     """Values as TOML may hold them: a configuration, or one `InputError` with a message of readable length."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
@@ -38,7 +39,7 @@ def list_places(parts: list[SynapseTable], span: int, limit: int) -> np.ndarray:
     return np.concatenate(rows)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     seed=st.integers(0, 2**31), size=st.integers(1, 6), limit=st.sampled_from([1, 3, 10, 10**6]),
     n_pre=st.integers(1, 12), n_post=st.integers(1, 12), n=st.integers(0, 80), same=st.booleans(),

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from pareprop.errors import InputError, RankLost
 from pareprop.kernels import readout_sums
@@ -116,7 +117,7 @@ def write(channel: Channel, raster: np.ndarray, first: int, last: int) -> None:
         own.ptr[t + 1] = own.ptr[t] + len(ids)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     seed=st.integers(0, 2**31), size=st.integers(2, 5), per_node=st.integers(1, 5), n=st.integers(1, 40),
     n_out=st.integers(0, 6), length=st.integers(1, 9), words=st.sampled_from([None, 3, 20, 4096]),
@@ -202,7 +203,7 @@ def sums_of(values: np.ndarray) -> readout_sums.ReadoutSums:
     return sums
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(seed=st.integers(0, 2**31), n=st.integers(1, 300))
 def test_sums_are_exact_in_any_order(seed: int, n: int) -> None:
     """As fractions add up; as `math.fsum` where no weight has bits below 2**-64."""

@@ -9,6 +9,7 @@ import ranks
 from commands import command
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from pareprop.errors import InputError
 from pareprop.parallel.exchange import Alone
@@ -137,7 +138,7 @@ accepted: dict[str, tuple[list[str], str]] = {}
 refused: set[str] = set()
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(values=st.fixed_dictionaries({}, optional=GOOD), spoil=st.one_of(SPOILS))
 def test_any_configuration_runs_or_is_refused(values: dict, spoil: dict, tmp_path_factory) -> None:
     values = {"n_rec": 5, "n_in": 4, "n_step": 20, **values}
@@ -177,4 +178,4 @@ def test_what_was_accepted_has_one_digest_on_three_ranks(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     found = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("digest")]
     assert found == [digest for _, digest in chosen]
-    assert len(found) >= 100 and len(refused) >= 10
+    assert len(found) >= examples(100) and len(refused) >= examples(10)
