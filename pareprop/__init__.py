@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .network.optimizers import Adam, GradientDescent
     from .network.parameters import Normal, Uniform
     from .network.reward import Reward, Rollout
+    from .neurons.model import NeuronModel
     from .parallel.launcher import exchange
     from .runs.script import Trained, run
     from .simulation import ClosedTask, LearningRate, Observer, Outcome, Simulation, Task
@@ -32,6 +33,7 @@ __all__ = [
     "LearningRate",
     "Loss",
     "Model",
+    "NeuronModel",
     "Normal",
     "Observer",
     "Outcome",
@@ -59,12 +61,13 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "network.optimizers": ("Adam", "GradientDescent"),
     "network.parameters": ("Normal", "Uniform"),
     "network.reward": ("Reward", "Rollout"),
+    "neurons.model": ("NeuronModel",),
     "parallel.launcher": ("exchange",),
     "runs.script": ("Trained", "run"),
     "simulation": ("ClosedTask", "LearningRate", "Observer", "Outcome", "Simulation", "Task"),
     "storage.opened": ("open_run",),
 }
-_ROOMS = ("engines", "network", "parallel", "runs", "simulation", "sonata", "storage", "tasks")
+_ROOMS = ("engines", "network", "neurons", "parallel", "runs", "simulation", "sonata", "storage", "tasks")
 
 
 def __getattr__(name: str) -> Any:
