@@ -30,7 +30,7 @@ LIBRARIES = {  # beside the standard library and NumPy
     "ground": {"h5py"},
     "parallel": {"mpi4py"},
     "sonata": {"h5py"},
-    "neurons": {"odetoolbox", "sympy"},
+    "neurons": {"sympy"},
     "network": {"pydantic"},
     "engines": set(),
     "simulation": set(),

@@ -73,9 +73,9 @@ class Program:
         told = json.loads(ctypes.cast(self._library.neuron_model_texts, ctypes.c_char_p).value or b"{}")
         known, self._trees = [*COMMON, *definition.parameters, "dt"], {}
         for name, text in told["constants"].items():
-            self._trees[name] = parse(text, known, f"constant {name}")
+            self._trees[name] = parse(text, known, f"constant {name}", internal=True)
             known.append(name)
-        self._columns = [parse(text, known, "a constant column") for text in told["columns"]]
+        self._columns = [parse(text, known, "a constant column", internal=True) for text in told["columns"]]
 
     def address(self, real: type) -> int:
         """Return the address of the NEURON_MODEL of a precision, `np.float64` or `np.float32`.

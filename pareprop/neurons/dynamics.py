@@ -1,18 +1,19 @@
-"""Time derivatives become a step: linear systems exactly, by propagators of ODE-toolbox, others by an integrator.
+"""Time derivatives become a step: linear systems exactly, by the exponential of their matrix, others by an integrator.
 
-ODE-toolbox: doi 10.5281/zenodo.4245012. It and SymPy are loaded when a model with `dynamics` is first compiled.
+The exponential is computed in numbers, for each neuron, not in symbols: ODE-toolbox 3.0 leaves coupled systems with
+input to a numeric solver, and its formulas divide by differences of time constants, which may be equal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ..errors import InputError, quote
-from .language import Tree, names_of, parse, replace, walk
+from .language import Tree, names_of, replace, walk
 
 SIZE = 20_000  # nodes of the tree of a step
 DT: Tree = ("name", "dt")
+ZERO: Tree = ("number", 0.0)
 
 
 def integrate(
@@ -71,7 +72,11 @@ def integrate(
 
 
 def _linear(system: Mapping[str, Tree], prefix: str, taken: set[str]) -> tuple[dict[str, Tree], dict[str, Tree]] | None:
-    """Return propagators as constants and the exact step of a linear system; None if it is not linear."""
+    """Return propagators as constants and the exact step of a linear system; None if it is not linear.
+
+    s(t + dt) = P s(t) + Q b for s' = A s + b: P and Q are parts of the exponential of dt [[A, 1], [0, 0]], with a
+    column for each b that is not 0.
+    """
     import sympy
 
     from .symbols import from_sympy, to_sympy
@@ -83,69 +88,50 @@ def _linear(system: Mapping[str, Tree], prefix: str, taken: set[str]) -> tuple[d
     varies = {*states, sympy.Symbol("I"), sympy.Symbol("z")}
     if any(entry.free_symbols & varies for row in A for entry in row):
         return None
-    rest = [tree.xreplace(dict.fromkeys(states, sympy.Integer(0))) for tree in trees]
     moving = frozenset([*names, "I", "z"])
-    symbols: dict[str, Tree] = {}  # a letter for each coefficient: ODE-toolbox need not know what it means
-    equations = []
+    rest = [from_sympy(tree.xreplace(dict.fromkeys(states, sympy.Integer(0))), moving) for tree in trees]
+    driven = [k for k, tree in enumerate(rest) if tree != ZERO]
+    n = len(names) + len(driven)
+    matrix = [[ZERO] * n for _ in range(n)]
     for i, row in enumerate(A):
-        terms = []
         for j, entry in enumerate(row):
-            if entry != 0:
-                symbols[f"a_{i}_{j}"] = from_sympy(entry, moving)
-                terms.append(f"a_{i}_{j}*s_{j}")
-        if rest[i] != 0:
-            symbols[f"b_{i}"] = from_sympy(rest[i], moving)
-            terms.append(f"b_{i}")
-        equations.append({"expression": f"s_{i}' = {' + '.join(terms) or '0'}", "initial_value": "0"})
-    return _named(_propagators(equations, symbols), symbols, names, prefix, taken)
-
-
-def _propagators(equations: list[dict[str, str]], symbols: Mapping[str, Tree]) -> dict[str, Any]:
-    """Return propagators and updates by condition, as ODE-toolbox finds them."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from odetoolbox import analysis
-
-        given = {"dynamics": equations, "parameters": dict.fromkeys(symbols, "1")}
-        found = analysis(given, disable_stiffness_check=True, log_level="CRITICAL")
-    return found[0]["conditions"]
-
-
-def _named(
-    conditions: Mapping[str, Any], symbols: Mapping[str, Tree], names: list[str], prefix: str, taken: set[str]
-) -> tuple[dict[str, Tree], dict[str, Tree]]:
-    """Turn what ODE-toolbox found into constants and steps in the model's own names."""
-    letters = {f"s_{i}": ("name", name) for i, name in enumerate(names)} | dict(symbols) | {"h": DT}
-    keys = sorted({key for case in conditions.values() for key in case["propagators"]})
+            matrix[i][j] = ("*", DT, from_sympy(entry, moving)) if entry != 0 else ZERO
+    for column, k in enumerate(driven):
+        matrix[k][len(names) + column] = DT
+    entries = tuple(entry for row in matrix for entry in row)
+    reached = _reached(matrix)
     constants: dict[str, Tree] = {}
-    for key in keys:  # __P__s_0__s_1
-        i, j = (int(part.removeprefix("s_")) for part in key.removeprefix("__P__").split("__"))
-        name = f"{prefix}P_{names[i]}_{names[j]}"
-        while name in taken:
-            name += "_"
-        letters[key.strip("_")] = ("name", name)
-        constants[name] = _choose(conditions, lambda case, key=key: case["propagators"].get(key, "0"), letters)
-    step = {
-        name: _choose(conditions, lambda case, i=i: case["update_expressions"][f"s_{i}"], letters)
-        for i, name in enumerate(names)
-    }
+    step: dict[str, Tree] = {}
+    for i, name in enumerate(names):
+        terms = []
+        for j in range(n):
+            if not reached[i][j]:
+                continue
+            key = (
+                f"{prefix}P_{name}_{names[j]}"
+                if j < len(names)
+                else f"{prefix}Q_{name}_{names[driven[j - len(names)]]}"
+            )
+            while key in taken:
+                key += "_"
+            constants[key] = ("expm", ("number", float(i)), ("number", float(j)), *entries)
+            terms.append(("*", ("name", key), ("name", names[j]) if j < len(names) else rest[driven[j - len(names)]]))
+        total = terms[0]
+        for term in terms[1:]:
+            total = ("+", total, term)
+        step[name] = total
     return constants, step
 
 
-def _choose(conditions: Mapping[str, Any], text_of: Any, letters: Mapping[str, Tree]) -> Tree:
-    """Return the expression of the default, or where a condition holds that of the condition."""
-
-    def read(text: str) -> Tree:
-        text = text.replace("__h", "h").replace("__P__", "P__").replace("&", " and ").replace("|", " or ")
-        return replace(parse(text, letters, "dynamics: ODE-toolbox"), letters)
-
-    result = read(text_of(conditions["default"]))
-    for condition, case in conditions.items():
-        if condition != "default" and (other := read(text_of(case))) != result:
-            result = ("where", read(condition), other, result)
-    return result
+def _reached(matrix: list[list[Tree]]) -> list[list[bool]]:
+    """Return which entries of the exponential of a matrix are not 0."""
+    n = len(matrix)
+    reached = [[i == j or matrix[i][j] != ZERO for j in range(n)] for i in range(n)]
+    for k in range(n):
+        for i in range(n):
+            for j in range(n):
+                reached[i][j] |= reached[i][k] and reached[k][j]
+    return reached
 
 
 def _euler(system: Mapping[str, Tree]) -> dict[str, Tree]:

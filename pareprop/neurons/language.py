@@ -52,7 +52,7 @@ def check_name(name: Any, here: str) -> None:
         raise InputError(f"{here}: name '{name}' has a meaning in expressions already; take another")
 
 
-def parse(text: Any, names: Collection[str], here: str) -> Tree:
+def parse(text: Any, names: Collection[str], here: str, internal: bool = False) -> Tree:
     """Parse an expression.
 
     Parameters
@@ -63,6 +63,8 @@ def parse(text: Any, names: Collection[str], here: str) -> Tree:
         Names that may stand in it.
     here : str
         Model and key, for messages.
+    internal : bool
+        Whether `write` made the text: it may be long, and hold `expm`, an entry of the exponential of a matrix.
 
     Returns
     -------
@@ -78,16 +80,16 @@ def parse(text: Any, names: Collection[str], here: str) -> Tree:
         text = repr(text)
     if not isinstance(text, str):
         raise InputError(f"{here} = {quote(text)} must be an expression in quotes, or a number")
-    if len(text) > LENGTH:
+    if len(text) > LENGTH and not internal:
         raise InputError(f"{here} has {len(text)} characters, must have at most {LENGTH}")
-    return _Parser(text, names, here).tree()
+    return _Parser(text, names, here, internal).tree()
 
 
 class _Parser:
     """Turns one text into a tree; every mistake becomes an `InputError` with its place."""
 
-    def __init__(self, text: str, names: Collection[str], here: str) -> None:
-        self.text, self.names, self.here = text, names, here
+    def __init__(self, text: str, names: Collection[str], here: str, internal: bool) -> None:
+        self.text, self.names, self.here, self.internal = text, names, here, internal
 
     def tree(self) -> Tree:
         """Return the tree of the whole text."""
@@ -175,6 +177,8 @@ class _Parser:
 
     def call(self, node: ast.Call, inner: Callable[..., list[Tree]]) -> Tree:
         """Return a function with its arguments."""
+        if self.internal and isinstance(node.func, ast.Name) and node.func.id == "expm":
+            return ("expm", *inner(*node.args))
         if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
             name = node.func.id if isinstance(node.func, ast.Name) else ""
             told = f"unknown function {quote(name)}{nearest(name, FUNCTIONS)}" if name else "this cannot be called"
@@ -243,7 +247,7 @@ def write(tree: Tree) -> str:
         return repr(items[0]).removesuffix(".0") if abs(items[0]) < 1e15 else repr(items[0])
     if kind == "name":
         return items[0]
-    if kind in FUNCTIONS:
+    if kind in FUNCTIONS or kind == "expm":
         return f"{kind}({', '.join(map(write, items))})"
     own = _STRENGTH[kind]
 
@@ -300,6 +304,8 @@ def evaluate(tree: Tree, values: Mapping[str, Any], by: SimpleNamespace = REAL) 
         return items[0]
     if kind == "name":
         return values[items[0]]
+    if kind == "expm":
+        return exponential(items, values, by)
     with np.errstate(all="ignore"):
         a, *rest = (evaluate(item, values, by) for item in items)
         b = rest[0] if rest else None
@@ -335,3 +341,40 @@ def evaluate(tree: Tree, values: Mapping[str, Any], by: SimpleNamespace = REAL) 
             case "or":
                 return np.where((by.part(a) != 0) | (by.part(b) != 0), 1.0, 0.0)
         return np.where(_COMPARE[kind](by.part(a), by.part(b)), 1.0, 0.0)
+
+
+def exponential(items: list[Tree], values: Mapping[str, Any], by: SimpleNamespace) -> np.ndarray:
+    """Return an entry of the exponential of a matrix: row, column, then the entries row by row; for each neuron alone.
+
+    Taylor series and squaring, of additions and multiplications in a fixed order: the same bits everywhere.
+    """
+    row, column = int(items[0][1]), int(items[1][1])
+    entries = np.broadcast_arrays(*(np.asarray(evaluate(item, values, by), float) for item in items[2:]))
+    n = math.isqrt(len(entries))
+    A = [[np.atleast_1d(entries[n * i + j]) + 0.0 for j in range(n)] for i in range(n)]
+    size = np.maximum.reduce([sum(np.abs(entry) for entry in line) for line in A])
+    halvings = np.ceil(np.log2(np.maximum(size, 0.5) / 0.5)).astype(int)  # a norm of at most 1/2 is left
+    A = [[np.ldexp(entry, -halvings) for entry in line] for line in A]
+
+    def product(a: list[list[np.ndarray]], b: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
+        lines = []
+        for i in range(n):
+            line = []
+            for j in range(n):
+                total = a[i][0] * b[0][j]
+                for k in range(1, n):
+                    total = total + a[i][k] * b[k][j]
+                line.append(total)
+            lines.append(line)
+        return lines
+
+    one = [[np.full(size.shape, float(i == j)) for j in range(n)] for i in range(n)]
+    result = one
+    for k in range(16, 0, -1):  # 1 + A/1 (1 + A/2 (1 + ...))
+        inner = product(A, result)
+        result = [[one[i][j] + inner[i][j] / k for j in range(n)] for i in range(n)]
+    for k in range(int(halvings.max(initial=0))):
+        squared = product(result, result)
+        result = [[np.where(k < halvings, squared[i][j], result[i][j]) for j in range(n)] for i in range(n)]
+    found = result[row][column]
+    return found.reshape(np.shape(entries[0])) if np.ndim(entries[0]) else found[0]
