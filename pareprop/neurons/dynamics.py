@@ -36,8 +36,10 @@ def integrate(
 
     Returns
     -------
-    constants, step : dict of str to tuple
-        Propagators, and new values.
+    constants : dict of str to tuple
+        Propagators.
+    step : dict of str to tuple
+        New values.
 
     Raises
     ------
