@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,6 +74,14 @@ def _run(command: list[str], env: dict[str, str] | None, cwd: Path | None) -> su
     finally:
         kill_session(process.pid)
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 900) -> None:
+    """Wait for what a test needs; the limit ends a hang alone, the machine may be busy."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"nothing happened within {seconds} s"
+        time.sleep(0.02)
 
 
 def processes_of(session: int) -> list[int]:

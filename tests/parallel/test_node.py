@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import rounds
 from commands import digests, on_ranks
-from launch import ENVIRONMENT, find_mpirun, kill_session
+from launch import ENVIRONMENT, find_mpirun, kill_session, wait_until
 
 from pareprop.parallel.shared_memory import SHARED
 
@@ -40,35 +40,35 @@ def ranks_of(session: int) -> list[int]:
 
 @pytest.mark.parametrize(("n", "share_above"), [(2, "0"), (3, "0"), (2, "")])
 def test_all_end_when_one_is_killed(n: int, share_above: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within two seconds, with an exit code that is not 0; a run that is resumed on other ranks ends as ever."""
+    """With an exit code that is not 0, and nothing left; the run resumed on other ranks goes on as ever."""
     monkeypatch.setenv("PAREPROP_SHARE_ABOVE", share_above)
     mpirun = find_mpirun()
     if mpirun is None:
         pytest.skip("no mpirun: install the extra 'mpi' or a system MPI")
-    task = [*TASK, "--set", "iterations=1500", "--set", "checkpoint.every=20"]
+    task = [*TASK, "--set", "iterations=1000000", "--set", "checkpoint.every=20"]
     whole = [mpirun, "-n", str(n), sys.executable, "-m", "pareprop", "run", *task, "--out", tmp_path / "run"]
+    checkpoints = tmp_path / "run" / "checkpoints"
     process = subprocess.Popen(
         whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | ENVIRONMENT,
         start_new_session=True,
     )  # fmt: skip
     try:
-        start = time.monotonic()
-        while not any((tmp_path / "run" / "checkpoints").glob("*/manifest.json")):
-            assert process.poll() is None and time.monotonic() - start < 60
-            time.sleep(0.01)
+        wait_until(lambda: process.poll() is not None or any(checkpoints.glob("*/manifest.json")))
         time.sleep(0.3 * random.random())
         ranks = ranks_of(process.pid)
         assert len(ranks) == n
         os.kill(random.choice(ranks), signal.SIGKILL)
-        process.communicate(timeout=10)
+        process.communicate(timeout=600)
         assert process.returncode != 0
-        time.sleep(0.1)
-        assert ranks_of(process.pid) == [] and left(ranks) == []
+        wait_until(lambda: ranks_of(process.pid) == [])
+        assert left(ranks) == []
     finally:
         kill_session(process.pid)
-    codes, output, errors = on_ranks(n % 2 + 1, [["resume", tmp_path / "run"]])
+    last = max(int(path.parent.name.rpartition("-")[2]) for path in checkpoints.glob("*/manifest.json"))
+    until = ["--until", last + 10]
+    codes, output, errors = on_ranks(n % 2 + 1, [["resume", tmp_path / "run", *until]])
     assert codes == [0], errors
-    codes, undisturbed, _ = on_ranks(1, [["run", *task, "--out", tmp_path / "other"]])
+    codes, undisturbed, _ = on_ranks(1, [["run", *task, "--out", tmp_path / "other", *until]])
     assert codes == [0] and digests(output) == digests(undisturbed) != []
 
 
