@@ -95,7 +95,7 @@ def mpich(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mpich")
     venv.create(folder, with_pip=True)
     install = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", "mpich", "mpi4py"]
-    done = subprocess.run(install, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(install, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode:
         pytest.skip(f"mpich can't be installed: {done.stderr.strip().splitlines()[-1]}")
     places = {sysconfig.get_path("purelib"), *(site.getsitepackages())}

@@ -45,7 +45,7 @@ def python(*arguments: object, cwd: Path, **environment: str) -> str:
     """Output of Python with `arguments`, which must succeed."""
     command = [sys.executable, *map(str, arguments)]
     done = subprocess.run(
-        command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=280, check=False
+        command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

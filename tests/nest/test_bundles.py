@@ -93,7 +93,7 @@ def test_description_loads_no_engine() -> None:
         nest.Connect(nodes, nodes)
         print(slow, nest.num_connections)
     """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900, check=True)
     assert done.stdout.split("\n")[0] == "[] 9", done.stdout
 
 

@@ -272,7 +272,7 @@ def test_a_mistake_ends_all_ranks_with_exit_code_1(tmp_path: Path) -> None:
 def test_a_mistake_of_one_rank_ends_the_others(tmp_path: Path) -> None:
     script = tmp_path / "mistake.py"
     script.write_text("import nest\nif nest.Rank() == 1:\n    raise ValueError('here')\nnest.SyncProcesses()\n")
-    done = mpirun(2, "-m", "pareprop", "nest", script, timeout=100)
+    done = mpirun(2, "-m", "pareprop", "nest", script, timeout=900)
     assert done.returncode != 0 and "ValueError: here" in done.stderr
 
 

@@ -142,7 +142,7 @@ def test_same_output_as_nest(tmp_path: Path, text: str, n_lines: int) -> None:
     script.write_text(text)
     outputs = []
     for command in ([script], ["-m", "pareprop", "nest", script]):
-        done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, timeout=250,
+        done = subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, timeout=900,
                               check=False, cwd=tmp_path, env=os.environ | {"OMP_WAIT_POLICY": "passive"})  # fmt: skip
         assert done.returncode == 0, done.stderr
         lines = [line for line in done.stdout.splitlines() if "INFO" not in line]

@@ -39,7 +39,7 @@ class Wire:
     """What the threads share; counts the collective calls."""
 
     def __init__(self, size: int) -> None:
-        self.size, self.barrier = size, Barrier(size, timeout=20)
+        self.size, self.barrier = size, Barrier(size, timeout=900)
         self.parts: list = [None] * size
         self.n_calls = 0
 

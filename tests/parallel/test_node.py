@@ -58,7 +58,7 @@ def test_all_end_when_one_is_killed(n: int, share_above: str, tmp_path: Path, mo
         ranks = ranks_of(process.pid)
         assert len(ranks) == n
         os.kill(random.choice(ranks), signal.SIGKILL)
-        process.communicate(timeout=600)
+        process.communicate(timeout=900)
         assert process.returncode != 0
         wait_until(lambda: ranks_of(process.pid) == [])
         assert left(ranks) == []
@@ -108,7 +108,7 @@ def test_small_shared_memory(tmp_path: Path) -> None:
     environment = os.environ | ENVIRONMENT | {"OMPI_MCA_btl": "self,tcp", "TMPDIR": str(tmp_path)}
     done = subprocess.run(
         ["unshare", "--mount", "bash", "-c", inside, "-", *line], capture_output=True, text=True, env=environment,
-        timeout=60, check=False,
+        timeout=900, check=False,
     )  # fmt: skip
     lines = [text for text in done.stderr.splitlines() if text.startswith("pareprop: error:")]
     assert done.returncode == 2 and len(lines) == 1 and "/dev/shm has" in lines[0], done.stderr

@@ -35,7 +35,7 @@ def test_same_results(tmp_path: Path) -> None:
     for n in (1, 2, 4):
         places = [(replicas, k) for ranks, replicas in PLACES if ranks == n for k in range(len(RUNS))]
         commands = [words(RUNS[k], tmp_path / f"{n}-{replicas}-{k}", replicas) for replicas, k in places]
-        codes, output, errors = on_ranks(n, commands, timeout=120)
+        codes, output, errors = on_ranks(n, commands, timeout=900)
         assert (codes, errors) == ([0] * len(commands), [])
         found |= {(n, *place): digest for place, digest in zip(places, digests(output), strict=True)}
     assert len(found) == len(PLACES) * len(RUNS) and len(set(found.values())) == len(RUNS)

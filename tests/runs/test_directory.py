@@ -108,7 +108,7 @@ def test_two_starts_do_not_share_a_directory(tmp_path: Path, capsys: pytest.Capt
 def test_starts_at_once_are_numbered_apart(tmp_path: Path) -> None:
     quick = [sys.executable, "-m", "pareprop", *RUN, "--set", "iterations=0"]
     started = [subprocess.Popen(quick, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    output = [process.communicate(timeout=120)[0] for process in started]
+    output = [process.communicate(timeout=900)[0] for process in started]
     assert [process.returncode for process in started] == [0] * 4
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [f"sine-waves-{k}" for k in (1, 2, 3, 4)]
     assert len({line for text in output for line in text.splitlines() if line.startswith("results: ")}) == 4

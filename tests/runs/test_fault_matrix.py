@@ -168,7 +168,7 @@ def check(
         (expected[variant],) = digests(output.splitlines())
     again = [resume(trial, folder) for trial in found]
     one, several = again[::2], again[1::2]
-    _, output, _ = on_ranks(3, several, timeout=20 * len(several) + 60) if several else ([], [], [])
+    _, output, _ = on_ranks(3, several, timeout=1800) if several else ([], [], [])
     lines = iter(split(output, len(several)))
     for k, (trial, (code, seconds, text)) in enumerate(zip(found, ended, strict=True)):
         if not (folder / f"{trial.name}.hit").exists():

@@ -217,7 +217,7 @@ def in_browser(page: Path, *options: str) -> tuple[str, str]:
     line = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
             "--virtual-time-budget=4000",
             f"--user-data-dir={page.parent / 'profile'}", *options, "--dump-dom", page.as_uri()]  # fmt: skip
-    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 

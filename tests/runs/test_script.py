@@ -246,7 +246,7 @@ def test_a_signal_ends_a_script_with_a_checkpoint(tmp_path: Path, asked: signal.
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(asked)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=900)
     assert process.returncode == code, errors
     done = int(next((out / "checkpoints").glob("iteration-*")).name.removeprefix("iteration-"))
     assert run_script(path, out, done + 3) == run_script(path, tmp_path / "whole", done + 3) != ""

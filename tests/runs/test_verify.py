@@ -42,7 +42,7 @@ def test_golden_cases_hold(alone: list[str]) -> None:
 @pytest.mark.mpi
 @pytest.mark.parametrize(("n", "rounds"), [(2, 0), (3, 0), (4, 0), (3, 1)])
 def test_golden_cases_give_one_digest_on_any_number_of_ranks(alone: list[str], n: int, rounds: int) -> None:
-    codes, output, errors = on_ranks(n, [["verify", "--round-steps", rounds, *GOLDEN]], timeout=300)
+    codes, output, errors = on_ranks(n, [["verify", "--round-steps", rounds, *GOLDEN]], timeout=900)
     assert (codes, errors) == ([0], [])
     assert digests(output) == digests(alone)
 

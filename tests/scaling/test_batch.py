@@ -96,7 +96,7 @@ def test_launch_again_continues_the_run(tmp_path: Path) -> None:
         options = ("--launcher", "mpirun", "--ranks", "2", "--out", name, "--no-figures")
         line = [sys.executable, "-m", "pareprop", "launch", *options, *SMALL, *arguments]
         env = os.environ | launch.ENVIRONMENT | {"BIND": "none"}
-        return subprocess.run(line, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path, env=env)
+        return subprocess.run(line, capture_output=True, text=True, timeout=900, check=False, cwd=tmp_path, env=env)
 
     first = started("a", "--minutes", "0", "--set", "iterations=100000")
     assert first.returncode == 75 and "stopped by SIGUSR1 after" in first.stdout, first.stderr

@@ -39,11 +39,11 @@ def finished(tmp_path_factory):
     environment = os.environ | ENVIRONMENT
     runs = []
     for _ in range(2):
-        done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment, check=False)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=900, env=environment, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         runs.append(done.stdout.splitlines())
         next(iter((folder / "out").glob("spike*-r2-0.json"))).unlink()
-    done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=900, env=environment, check=False)
     assert done.returncode == 0
     return folder / "out", *runs
 

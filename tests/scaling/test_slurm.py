@@ -36,7 +36,7 @@ class Slurm:
 
     def __call__(self, *arguments: object, check: bool = True, **more: str) -> str:
         done = subprocess.run(
-            [str(argument) for argument in arguments], capture_output=True, text=True, timeout=30, check=False,
+            [str(argument) for argument in arguments], capture_output=True, text=True, timeout=900, check=False,
             env=self.environment | more,
         )  # fmt: skip
         assert done.returncode == 0 or not check, done.stderr
@@ -74,11 +74,11 @@ def start(*options: str) -> Iterator[Slurm]:
     try:
         start = [SCRIPT, "start", folder, *options]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1"}  # as users set them
-        done = subprocess.run(start, capture_output=True, text=True, timeout=60, check=False, env=environment)
+        done = subprocess.run(start, capture_output=True, text=True, timeout=900, check=False, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
         yield Slurm(folder)
     finally:
-        subprocess.run([SCRIPT, "stop", folder], timeout=60, check=False)
+        subprocess.run([SCRIPT, "stop", folder], timeout=900, check=False)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -22,7 +22,7 @@ def job(out: Path, *which: str, **env: str) -> subprocess.CompletedProcess:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        output, errors = process.communicate(timeout=600)
+        output, errors = process.communicate(timeout=900)
     finally:
         launch.kill_session(process.pid)
     return subprocess.CompletedProcess(which, process.returncode, output, errors)

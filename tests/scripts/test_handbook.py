@@ -44,7 +44,7 @@ def test_blocks_run(page: Path, tmp_path: Path) -> None:
     environment = furnish(tmp_path)
     command = [sys.executable, "-W", "error", "-c", script(page)]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 

@@ -36,7 +36,7 @@ def test_nest_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixture,
     assert (tmp_path / "rebuild.h5").exists() == (task == "sine-waves-plus")
     for sample in samples:
         line = [sys.executable, "rebuild.py", sample]
-        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
         assert done.returncode == 0, done.stderr
         equal, wanted, more = map(
             int, re.search(r"(\d+) of (\d+) spikes are equal, NEST has (\d+) more", done.stdout).groups()
