@@ -319,9 +319,7 @@ class Module(types.ModuleType):
         try:
             return kernel.attribute(name)
         except KeyError:
-            raise unknown(
-                AttributeError, f"module 'nest' has no attribute '{name}'{_like(name, dir(self))}"
-            ) from None
+            raise unknown(AttributeError, f"module 'nest' has no attribute '{name}'{_like(name, dir(self))}") from None
 
     def __dir__(self) -> list[str]:
         own = [name for name in [*vars(Module), *super().__dir__()] if not name.startswith("_") or name in KEPT]

@@ -93,6 +93,8 @@ SPIKES = {
     "allow_offgrid_times": False, "shift_now_spikes": False,
 }  # fmt: skip
 RATES = {"amplitude_times": EMPTY, "amplitude_values": EMPTY, "allow_offgrid_times": False}
+STEPS = {"rate_times": EMPTY, "rate_values": EMPTY, "allow_offgrid_times": False}
+POISSON = ("poisson_generator", "inhomogeneous_poisson_generator")
 WATCH = {"senders": EMPTY, "targets": EMPTY}
 NODE_MODELS: dict[str, NodeModel] = {
     model.name: model
@@ -103,6 +105,7 @@ NODE_MODELS: dict[str, NodeModel] = {
         _device("spike_generator", "stimulator", DEVICE | SPIKES),
         _device("step_rate_generator", "stimulator", DEVICE | RATES),
         _device("poisson_generator", "stimulator", DEVICE | {"rate": 0.0}),
+        _device("inhomogeneous_poisson_generator", "stimulator", DEVICE | STEPS),
         _device("dc_generator", "stimulator", DEVICE | {"amplitude": 0.0}),
         _device("step_current_generator", "stimulator", DEVICE | RATES),
         _device("multimeter", "recorder", METER | {"record_from": ()}),
@@ -111,12 +114,12 @@ NODE_MODELS: dict[str, NodeModel] = {
         _device("weight_recorder", "recorder", RECORDER | WATCH),
     )
 }  # fmt: skip
-LISTS = {"spike_times", "spike_weights", "spike_multiplicities", "amplitude_times", "amplitude_values", "record_from",
-         "senders", "targets"}  # fmt: skip
+LISTS = {"spike_times", "spike_weights", "spike_multiplicities", "amplitude_times", "amplitude_values", "rate_times",
+         "rate_values", "record_from", "senders", "targets"}  # fmt: skip
 UNSUPPORTED = {  # parameters of devices that must keep their value, and what to do instead
     "precise_times": "spikes lie on the grid of the resolution", "allow_offgrid_times": "round the times yourself",
     "shift_now_spikes": "spike times must lie behind the present time", "record_to": "events are kept in memory",
-    "time_in_steps": "divide the times by the resolution", "spike_weights": "give weights to the connections",
+    "spike_weights": "give weights to the connections",
 }  # fmt: skip
 
 
@@ -233,11 +236,14 @@ def _check_device(model: NodeModel, changed: Mapping[str, Any], where: str, dt: 
             raise NESTErrors.BadProperty(f"{where}: {key} = {changed[key]} must be at least 0")
     if "spike_times" in changed:
         _check_times(changed["spike_times"], "spike_times", where, dt, strictly=False)
-    if "amplitude_times" in model.defaults and changed.keys() & {"amplitude_times", "amplitude_values"}:
-        times, values = changed.get("amplitude_times"), changed.get("amplitude_values")
-        if times is None or values is None or len(times) != len(values):
-            raise NESTErrors.BadProperty(f"{where}: amplitude_times and amplitude_values must be set together, as long")
-        _check_times(times, "amplitude_times", where, dt, strictly=True)
+    for name in ("amplitude", "rate"):
+        if f"{name}_times" in model.defaults and changed.keys() & {f"{name}_times", f"{name}_values"}:
+            times, values = changed.get(f"{name}_times"), changed.get(f"{name}_values")
+            if times is None or values is None or len(times) != len(values):
+                raise NESTErrors.BadProperty(f"{where}: {name}_times and {name}_values must be set together, as long")
+            _check_times(times, f"{name}_times", where, dt, strictly=True)
+    if len(changed.get("rate_values", ())) and np.min(changed["rate_values"]) < 0:
+        raise NESTErrors.BadProperty(f"{where}: rate_values hold {np.min(changed['rate_values'])}, must be at least 0")
 
 
 def _check_times(times: np.ndarray, key: str, where: str, dt: float, strictly: bool) -> None:

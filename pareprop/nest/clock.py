@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from ..parallel.spike_log import SpikeLog, join_logs
 from ..simulation.digest import Digest
 from ..simulation.finite import find_bad
 from ..timers import Timers
+from .catalogue import POISSON
 from .connections import Bundle
+from .errors import refuse
 from .network import Wiring
 from .stimuli import Amplitudes, Currents, SpikeTrains, Train
-from .taps import NOBODY, Taps, WeightTap, send_to_all
+from .taps import AHEAD, NOBODY, Taps, WeightTap, send_to_all
 
-AHEAD = 2  # steps by which voltages of readouts are known before they are shown
+GENERATORS = ("spike_generator", *POISSON)
 
 
 class Clock:
@@ -59,9 +62,8 @@ class Clock:
         self.timers, self.digest, self.step = Timers(), Digest(), 0
         n_out = len(wiring.readouts)
         self.train, self._parrots = Train(), Train()
-        generators = [block.first + np.arange(block.n) for block in nodes.of_kind("stimulator")
-                      if block.model.base == "spike_generator"]  # fmt: skip
-        self._generators = taps.recorded_nodes(np.concatenate([NOBODY, *generators])).tolist()
+        self._nodes = nodes
+        self._late_signals: deque[tuple[int, np.ndarray]] = deque(maxlen=AHEAD)
         self.trains = SpikeTrains(nodes, wiring.links, wiring.trains, seed, self.dt)
         self.targets = Amplitudes(nodes, wiring.targets, n_out, self.dt)
         self.window = Amplitudes(nodes, wiring.window, n_out, self.dt)
@@ -74,17 +76,50 @@ class Clock:
         with guarded(self.comm):
             self.engine = self._engine()
         self.engine.bind()
-        self.engine.record_ids(taps.recorded)
-        own = self.engine.recorded_ids - self.network.neurons[0]
-        self._feedback = self.network.dense_feedback()[:, own]
-        cells = self.network.cells
-        self._shift = {name: cells[name][own] for name in ("E_L", "V_th", "adapt_beta")}
+        self._record()
         self._synapses = {
             span.projection.name: (table, span) for table in self.network.tables().values() for span in table.spans
         }  # fmt: skip
         self._watched = [self._watch(tap) for tap in taps.weights]
 
     n_steps: int  # of an engine's sample
+
+    def _record(self) -> None:
+        """Have the engine record what the taps take."""
+        generators = [block.first + np.arange(block.n) for block in self._nodes.of_kind("stimulator")
+                      if block.model.base == "spike_generator"]  # fmt: skip
+        self._generators = self.taps.recorded_nodes(np.concatenate([NOBODY, *generators])).tolist()
+        self.engine.record_ids(self.taps.recorded)
+        own = self.engine.recorded_ids - self.network.neurons[0]
+        self._feedback = self.network.dense_feedback()[:, own]
+        cells = self.network.cells
+        self._shift = {name: cells[name][own] for name in ("E_L", "V_th", "adapt_beta")}
+
+    def take_taps(self, taps: Taps) -> None:
+        """Collective: go on with other recorders, between two stretches of time."""
+        before, self.taps = self.taps, taps
+        taps.weights = before.weights
+        self._record()
+        taps.reserve(self.step + AHEAD)
+        taps.take_over(before)
+        for step, error in tuple(self._late_signals):
+            self.put_signals(step, error)
+
+    def link(self, bundle: Bundle, base: np.ndarray, kind: np.ndarray) -> None:
+        """Take connections of generators that were made in a run.
+
+        Parameters
+        ----------
+        bundle : Bundle
+            The connections.
+        base, kind : np.ndarray
+            Model and kind of each node, by id.
+        """
+        if set(kind[bundle.target]) != {"parrot"} or not np.all(np.isin(base[bundle.source], GENERATORS)):
+            raise refuse("connections of other nodes than recorders and generators made after the first step",
+                         "make them before, or connect spike generators to parrot neurons")  # fmt: skip
+        self.wiring.link(bundle, np.arange(len(bundle)), base[bundle.source])
+        self.trains.link()
 
     def _engine(self) -> Any:
         raise NotImplementedError
@@ -135,6 +170,8 @@ class Clock:
 
     def put_signals(self, step: int, error: np.ndarray) -> None:
         """Collective: show the learning signals that errors (n_steps, n_readouts) give, from `step` on."""
+        late = error[-AHEAD:]
+        self._late_signals.append((step + len(error) - len(late), late.copy()))
         if self.taps.wants("learning_signal"):
             own = learning_signal(error, self._feedback)
             self.taps.put_neurons("learning_signal", step, send_to_all(self.comm, own))

@@ -24,7 +24,7 @@ from .models import Models
 from .nodes import NodeCollection, NodeTable
 from .parameters import write
 from .random import Generators
-from .recording import METERS, Recorders
+from .recording import Recorders
 from .rules import BOTH_WAYS
 from .settings import DEFAULTS, merge_settings, to_ms
 from .versions import Versions, read_old
@@ -145,8 +145,8 @@ class Kernel:
             raise NESTErrors.BadParameterValue("n = 0: at least one node must be created")
         if n < 0:
             raise NESTErrors.BadProperty(f"n = {n}: at least one node must be created")
-        if self.simulated:
-            raise refuse("nodes created after the first step", "create them before, with start and stop")
+        if self.simulated and model.kind not in ("recorder", "stimulator"):
+            raise refuse("neurons created after the first step", "create them before")
         try:
             require_bytes(NODE_BYTES * int(n), f"n = {quote(n)}: a network of so many nodes")
         except InputError as problem:
@@ -183,7 +183,13 @@ class Kernel:
             }[key]  # fmt: skip
         if block.model.kind == "recorder" and key in ("events", "n_events"):
             recorder = self.recorders.of(block, local, self.resolution)
-            return recorder.events(self.step) if key == "events" else recorder.count(self.step)
+            if key == "n_events":
+                return recorder.count(self.step)
+            events = recorder.events(self.step)
+            if block.get("time_in_steps", local):
+                steps = np.rint(events["times"] / self.resolution).astype(np.int64)
+                events |= {"times": steps, "offsets": np.zeros(len(steps))}
+            return events
         if self.simulated and key in DYNAMIC and block.model.kind in ("neuron", "readout"):
             raise refuse(f"reading {key} of a neuron in a run", "record it by a multimeter")
         if key in ("gamma", "beta") and block.model.kind == "neuron":
@@ -203,7 +209,8 @@ class Kernel:
             for block, _ in nodes.parts():
                 if block.model.kind in ("neuron", "readout", "parrot"):
                     raise refuse(f"changing {', '.join(values)} of neurons in a run", "set it before the first step")
-                if block.model.kind == "recorder" and values.keys() != {"n_events"}:
+                made = any(map(self.recorders.is_made, nodes.tolist()))
+                if block.model.kind == "recorder" and values.keys() != {"n_events"} and made:
                     raise refuse(f"changing {', '.join(values)} of recorders in a run", "set it before the first step")
         if "n_events" in values:
             self._clear(nodes, values.pop("n_events"))
@@ -212,10 +219,14 @@ class Kernel:
 
     def _clear(self, nodes: NodeCollection, n: Any) -> None:
         for block, local in nodes.parts():
-            if n != 0 or block.model.kind != "recorder" or block.model.base in METERS:
-                raise refuse(f"n_events = {n} of {block.model.name}", "take the events after a time")
+            if block.model.kind != "recorder":
+                raise NESTErrors.UnaccessedDictionaryEntry(
+                    f"Unaccessed elements in params: n_events ({block.model.name})"
+                )
+            if n != 0:
+                raise NESTErrors.BadProperty(f"n_events = {n}: it can only be set to 0, which forgets all events")
             for place in local.tolist():
-                self.recorders.of(block, place, self.resolution).clear()
+                self.recorders.of(block, place, self.resolution).clear(self.step)
 
     # ---- connections -------------------------------------------------------------------------------------------------
 
@@ -226,8 +237,6 @@ class Kernel:
 
     def _connect(self, pre: Any, post: Any, conn: Any, syn: Any) -> None:
         source, target = self._ids(pre), self._ids(post)
-        if self.simulated:
-            raise refuse("connections made after the first step", "make them before")
         syn = {"synapse_model": syn} if isinstance(syn, str) else dict(syn or {})
         model = self.models.synapse(syn.get("synapse_model", "static_synapse"))
         kinds = [{node.kind for node in self._models(ids)} for ids in (source, target)]
@@ -247,6 +256,10 @@ class Kernel:
                     "e-prop synapses need a delay of one step, as in NEST; longer ones are simulated with "
                     "nest.set(eprop_delays_above_one_step=True)"
                 )
+        if self.simulated and len(made):
+            kinds, bases = (np.array(["", *np.concatenate([np.repeat(getattr(block.model, name), block.n)
+                            for block in self.nodes.blocks])]) for name in ("kind", "base"))  # fmt: skip
+            self.clock.link(made, bases, kinds)
         if len(made):
             self.bundles.append(made)
 
@@ -330,6 +343,10 @@ class Kernel:
         with translate_errors():
             if self.clock is None and n:
                 self.clock = self._build_clock()
+            elif n and self.recorders.changed:
+                w = self.clock.wiring
+                taps = self.recorders.taps(self.bundles, w.recurrent, w.readouts, self.resolution, self.step)
+                self.clock.take_taps(taps)
             if n:
                 self.clock.take_rates(self.models.rates())
                 self.step += n

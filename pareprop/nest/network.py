@@ -8,6 +8,7 @@ import numpy as np
 
 from ..network.connectivity import Population
 from ..network.model import Model
+from .connections import Bundle
 from .stimuli import Links
 
 
@@ -55,6 +56,14 @@ class Wiring:
     average_gradient: bool = False
     plastic: bool = False
     fixed: bool = False
+
+    def link(self, bundle: Bundle, chosen: np.ndarray, base: np.ndarray) -> None:
+        """Take connections from generators to parrots: `chosen` ones of a bundle, whose sources have models `base`."""
+        delay = np.broadcast_to(bundle.delay, len(bundle))[chosen]
+        place = np.searchsorted(self.parrots, bundle.target[chosen])
+        spikes = base == "spike_generator"
+        for links, mine in ((self.links, spikes), (self.trains, ~spikes)):
+            links.add(bundle.source[chosen][mine], place[mine], delay[mine])
 
 
 class Group:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..network.connectivity import Population
-from .catalogue import SynapseModel
+from .catalogue import POISSON, SynapseModel
 from .connections import Bundle
 from .errors import refuse
 from .models import make_optimizer
@@ -56,8 +56,8 @@ class Projections:
                 continue
             if not len(rest):
                 continue
-            if is_among(bundle.ends[0], self.base == "poisson_generator"):
-                poisson = (self.base == "poisson_generator")[_take(bundle.source, rest)]
+            if is_among(bundle.ends[0], np.isin(self.base, POISSON)):
+                poisson = np.isin(self.base, POISSON)[_take(bundle.source, rest)]
                 self._add_trains(index, bundle, rest[poisson])
                 rest = rest[~poisson]
             for (pre, post), mine in self._split_by_ends(bundle, rest):

@@ -48,9 +48,9 @@ class Column:
         """All rows, a view."""
         return self._array[: self.n]
 
-    def flat(self, n: int) -> np.ndarray:
-        """The first `n` rows, one after the other, a copy that belongs to the script."""
-        return self._array[:n].flatten()
+    def flat(self, n: int, first: int = 0) -> np.ndarray:
+        """Rows [first, n), one after the other, a copy that belongs to the script."""
+        return self._array[first:n].flatten()
 
 
 class Window:
@@ -99,6 +99,7 @@ class Meter:
         after = max(window.start, now + (offset > 0)) + 1  # NEST has no sample in the first step if there is an offset
         self.first = offset + max(0, -(-(after - offset) // every)) * every  # stamp of the first row
         self.stop = window.stop
+        self._cleared = 0  # rows
         self._columns = {field: Column(float, len(ids)) for field in fields}
         self._times, self._senders = Column(float, len(ids)), Column(np.int64, len(ids))
 
@@ -137,13 +138,17 @@ class Meter:
 
     def events(self, clock: int) -> dict[str, np.ndarray]:
         """What is shown at `clock`: everything with earlier stamps."""
-        n = min(self.rows_up_to(clock - 1), self._times.n)
-        shown = {field: column.flat(n) for field, column in self._columns.items()}
-        return shown | {"senders": self._senders.flat(n), "times": self._times.flat(n)}
+        n, first = min(self.rows_up_to(clock - 1), self._times.n), self._cleared
+        shown = {field: column.flat(n, first) for field, column in self._columns.items()}
+        return shown | {"senders": self._senders.flat(n, first), "times": self._times.flat(n, first)}
 
     def count(self, clock: int) -> int:
         """Number of events at `clock`."""
-        return min(self.rows_up_to(clock - 1), self._times.n) * len(self.ids)
+        return (min(self.rows_up_to(clock - 1), self._times.n) - self._cleared) * len(self.ids)
+
+    def clear(self, clock: int) -> None:
+        """Show no more what is shown at `clock`."""
+        self._cleared = min(self.rows_up_to(clock - 1), self._times.n)
 
     @property
     def nbytes(self) -> int:
@@ -189,7 +194,7 @@ class EventList:
         times = self._columns["times"].rows[:, 0]
         return int(np.searchsorted(times, (clock - 0.5) * self.dt)) if self.at_arrival else n
 
-    def clear(self) -> None:
+    def clear(self, clock: int) -> None:
         """Forget all events."""
         for key, column in self._columns.items():
             self._columns[key] = Column(column.rows.dtype)

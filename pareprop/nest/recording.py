@@ -34,12 +34,16 @@ class Recorders:
         self._nodes = nodes
         self._links: list[tuple[np.ndarray, np.ndarray]] = []
         self._made: dict[int, Meter | EventList] = {}
+        self.changed = False  # since the taps were made
         self.n_links = 0
 
     def connect(self, source: np.ndarray, target: np.ndarray) -> None:
         """Connect multimeters to nodes, or nodes to spike recorders: pairs of ids."""
         pre, post = ({block.model.base for block, _ in self._nodes.parts(np.unique(ids))} for ids in (source, target))
+        self.changed = True
         if pre <= METERS and not post & METERS:
+            if any(node in self._made for node in np.unique(source).tolist()):
+                raise refuse("connecting a multimeter that has recorded", "create another one")
             self._check_recordables(source, target)
             self._add(source, target)
         elif post == {"spike_recorder"} and not pre & (METERS | {"spike_recorder", "weight_recorder"}):
@@ -73,13 +77,17 @@ class Recorders:
         """A recorder: that of the run, or an empty one before."""
         return self._made.get(block.first + local) or self._new(block, local, dt)
 
-    def _new(self, block: Block, local: int, dt: float) -> Meter | EventList:
+    def is_made(self, node: int) -> bool:
+        """Whether a recorder takes part in the run."""
+        return node in self._made
+
+    def _new(self, block: Block, local: int, dt: float, now: int = 0) -> Meter | EventList:
         node = block.first + local
         name, window = f"{block.model.name} {node}", Window(block, local, dt)
         if block.model.base in METERS:
             every, offset = (round(block.get(key, local) / dt) for key in ("interval", "offset"))
             ids, fields = np.unique(self._list_recorded(node)), block.get("record_from", local)
-            return Meter(name, ids, fields, window, every, offset, dt)
+            return Meter(name, ids, fields, window, every, offset, dt, now)
         fields = {"targets": np.int64, "weights": float, "receptors": np.int64}
         weights = block.model.base == "weight_recorder"
         return EventList(name, window, dt, fields if weights else {}, at_arrival=weights)
@@ -97,13 +105,17 @@ class Recorders:
                         group.model.plastic and np.isin(group.target, ids).any() for group in bundles):  # fmt: skip
                     raise refuse(f"recording {HISTORY}", "it is the length of a buffer that only NEST has")
 
-    def taps(self, bundles: list[Bundle], recurrent: np.ndarray, readouts: np.ndarray, dt: float) -> Taps:
-        """Make all recorders for a run of a network with these connections, neurons and readouts."""
+    def taps(self, bundles: list[Bundle], recurrent: np.ndarray, readouts: np.ndarray, dt: float, now: int = 0) -> Taps:
+        """Make all recorders for a run of a network with these connections, neurons and readouts.
+
+        Those that are there already go on; others begin in NEST's step `now`.
+        """
+        self.changed = False
         meters, spikes, weights = [], [], []
         for block in self._nodes.of_kind("recorder"):
             for local in range(block.n):
-                node, recorder = block.first + local, self._new(block, local, dt)
-                self._made[node] = recorder
+                node = block.first + local
+                recorder = self._made[node] = self._made.get(node) or self._new(block, local, dt, now)
                 if isinstance(recorder, Meter):
                     meters.append(recorder)
                 elif block.model.base == "spike_recorder":

@@ -23,6 +23,14 @@ def active(block: Any, local: int, dt: float) -> tuple[float, float]:
     return np.rint((origin + start) / dt), np.inf if stop >= FOREVER else np.rint((origin + stop) / dt)
 
 
+def _follow(before: float, steps: np.ndarray, values: np.ndarray, clock: int, end: int) -> tuple[np.ndarray, float]:
+    """Piecewise constant values at the times (clock, end], and the last one; `before` holds until a first step."""
+    low, high = np.searchsorted(steps, (clock, end), side="right")
+    known = np.concatenate([[before], values[low:high]])
+    column = known[np.searchsorted(steps[low:high], clock + 1 + np.arange(end - clock), side="right")]
+    return column, float(known[-1])
+
+
 class Train:
     """Spikes of the input populations that have not been taken yet, by stamp and source."""
 
@@ -92,9 +100,18 @@ class SpikeTrains:
     """
 
     def __init__(self, nodes: Any, links: Links, trains: Links, seed: int, dt: float) -> None:
-        self._nodes, self._dt = nodes, dt
-        self._links, self._trains = links.by_node(), trains.by_node()
-        self._random = {node: np.random.Generator(np.random.Philox(key=[seed, node])) for node, _, _ in self._trains}
+        self._nodes, self._dt, self._seed = nodes, dt, seed
+        self._all = links, trains
+        self._random: dict[int, np.random.Generator] = {}
+        self._latest: dict[int, float] = {}  # rate that is in force, of generators with rates that change
+        self.link()
+
+    def link(self) -> None:
+        """Take the links that are there now."""
+        self._links, self._trains = (links.by_node() for links in self._all)
+        for node, _, _ in self._trains:
+            if node not in self._random:
+                self._random[node] = np.random.Generator(np.random.Philox(key=[self._seed, node]))
 
     def freeze(self, clock: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """Stamps and sources of what is emitted with stamps in (clock, end]."""
@@ -106,7 +123,7 @@ class SpikeTrains:
         for node, targets, delays in self._trains:
             block, local = self._nodes.place(node)
             low, high = active(block, local, self._dt)
-            mean = block.get("rate", local) * self._dt / 1000.0
+            mean = self._rate(node, block, local, clock, end) * self._dt / 1000.0
             counts = self._random[node].poisson(mean, (end - clock, len(targets)))
             emitted = clock + 1 + np.arange(end - clock)
             counts[(emitted <= low) | (emitted > high)] = 0
@@ -115,6 +132,15 @@ class SpikeTrains:
             stamps.append(np.repeat(emitted[step] + delays[train], n))
             sources.append(np.repeat(targets[train], n))
         return np.concatenate(stamps), np.concatenate(sources)
+
+    def _rate(self, node: int, block: Any, local: int, clock: int, end: int) -> Any:
+        """Rate in Hz, one for all stamps (clock, end] or, in a column, one for each."""
+        if block.model.base == "poisson_generator":
+            return block.get("rate", local)
+        steps = np.rint(block.get("rate_times", local) / self._dt).astype(np.int64)
+        column, self._latest[node] = _follow(
+            self._latest.get(node, 0.0), steps, block.get("rate_values", local), clock, end)  # fmt: skip
+        return column[:, None]
 
     def list_spikes(self, node: int, clock: int, end: int) -> np.ndarray:
         """Stamps in (clock, end] of the spikes of a spike generator."""
@@ -144,7 +170,7 @@ class Amplitudes:
 
     def __init__(self, nodes: Any, weight: dict[int, list[tuple[int, float]]], n: int, dt: float) -> None:
         self._nodes, self._weight, self._dt = nodes, weight, dt
-        self._latest = dict.fromkeys(weight, 0.0)
+        self._latest: dict[int, float] = {}
         self._first, self._rows = 0, np.zeros((1, n))  # nothing is there in step 0
 
     def freeze(self, clock: int, end: int) -> None:
@@ -159,10 +185,9 @@ class Amplitudes:
     def _column(self, node: int, block: Any, local: int, clock: int, end: int) -> np.ndarray:
         """Amplitudes of one generator at the times (clock, end]."""
         steps = np.rint(block.get("amplitude_times", local) / self._dt).astype(np.int64)
-        low, high = np.searchsorted(steps, (clock, end), side="right")
-        known = np.concatenate([[self._latest[node]], block.get("amplitude_values", local)[low:high]])
-        self._latest[node] = float(known[-1])
-        return known[np.searchsorted(steps[low:high], clock + 1 + np.arange(end - clock), side="right")]
+        column, self._latest[node] = _follow(
+            self._latest.get(node, 0.0), steps, block.get("amplitude_values", local), clock, end)  # fmt: skip
+        return column
 
     def of(self, first: int, last: int) -> np.ndarray:
         """Sums onto the readouts in steps [first, last), (steps, n)."""

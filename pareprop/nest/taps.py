@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from .recorders import EventList, Meter
 
 NOBODY = np.zeros(0, np.int64)
+AHEAD = 2  # steps by which voltages of readouts are known before they are shown
+LATE = 10 * AHEAD  # what is written for later, at most: all quantities in all of these steps
 
 
 class Taps:
@@ -41,6 +44,7 @@ class Taps:
         self._readouts = [_places(meter, readouts) for meter in meters]
         index_by_meter = [index for index, _ in self._neurons]
         self.recorded = np.unique(np.concatenate([NOBODY, *index_by_meter]))
+        self._shown: deque[tuple[str, int, np.ndarray]] = deque(maxlen=LATE)
 
     def reserve(self, stamp: int) -> None:
         """Have room for everything up to a stamp."""
@@ -60,9 +64,16 @@ class Taps:
 
     def put_readouts(self, field: str, step: int, values: np.ndarray) -> None:
         """Write a quantity of all readouts in steps from `step` on, float64 (n_steps, n_readouts)."""
+        late = values[-AHEAD:]
+        self._shown.append((field, step + len(values) - len(late), late.copy()))
         for meter, (index, places) in zip(self.meters, self._readouts, strict=True):
             if field in meter.fields and len(index):
                 meter.put(field, places, step, values[:, index])
+
+    def take_over(self, before: Taps) -> None:
+        """Take what was written for coming stamps, before these recorders were there."""
+        for field, step, values in tuple(before._shown):
+            self.put_readouts(field, step, values)
 
     def recorded_nodes(self, ids: np.ndarray) -> np.ndarray:
         """Those of `ids` whose spikes anybody records."""

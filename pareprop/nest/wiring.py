@@ -14,7 +14,7 @@ import numpy as np
 
 from ..network.model import Model
 from ..network.neurons import NEURON_MODELS, READOUT_MODELS
-from .catalogue import SynapseModel
+from .catalogue import POISSON, SynapseModel
 from .connections import Bundle
 from .errors import refuse, translate_errors
 from .models import common_optimizer
@@ -144,13 +144,9 @@ class _Wirer:
                 continue
             chosen = (self.kind == "parrot")[bundle.target]
             base, kinds = self.base[bundle.source[chosen]], self.kind[bundle.source[chosen]]
-            if np.any(kinds != "stimulator") or np.any((base != "spike_generator") & (base != "poisson_generator")):
+            if np.any(kinds != "stimulator") or not np.all(np.isin(base, ("spike_generator", *POISSON))):
                 raise refuse("spikes from neurons to parrot neurons", "connect generators to them alone")
-            delay = np.broadcast_to(bundle.delay, len(bundle))[chosen]
-            place = np.searchsorted(w.parrots, bundle.target[chosen])
-            for name, links in (("spike_generator", w.links), ("poisson_generator", w.trains)):
-                mine = base == name
-                links.add(bundle.source[chosen][mine], place[mine], delay[mine])
+            w.link(bundle, np.flatnonzero(chosen), base)
         w.currents = np.union1d(self._list_generators("dc_generator"), self._list_generators("step_current_generator"))
         if len(w.currents):
             self.groups["current"].append(Group(model.currents("currents", len(w.currents)), w.currents))

@@ -161,6 +161,20 @@ def grow() -> None:
     nest.Create("parrot_neuron")
 
 
+def connect_late() -> None:
+    parrots, neurons, _ = network()
+    nest.Simulate(5.0)
+    nest.Connect(parrots, neurons)
+
+
+def record_more() -> None:
+    _, neurons, _ = network()
+    meter = nest.Create("multimeter", {"record_from": ["V_m"]})
+    nest.Connect(meter, neurons[:1])
+    nest.Simulate(5.0)
+    nest.Connect(meter, neurons[1:])
+
+
 def change() -> None:
     _, neurons, _ = network()
     nest.Simulate(5.0)
@@ -187,8 +201,10 @@ def readouts_differ() -> None:
 
 REFUSED = {
     "a learning window with values": rate_window,
-    "nodes created after the first step": grow,
+    "neurons created after the first step": grow,
     "changing V_th of neurons in a run": change,
+    "made after the first step": connect_late,
+    "connecting a multimeter that has recorded": record_more,
     "networks of both variants": both_variants,
     "eprop_history_duration": history,
     "readouts with different parameters": readouts_differ,
@@ -404,3 +420,43 @@ def test_warnings_show_the_line_of_the_script(tmp_path: Path) -> None:
     assert (
         f"{script}:4: NESTWarning: taken as a script of NEST 3.8" in done.stderr and "nest.Simulate(1.0)" in done.stderr
     )
+
+
+def test_rates_that_change() -> None:
+    """Trains of an inhomogeneous Poisson generator: counts lie within five standard deviations of the rates."""
+    rates = {"rate_times": [100.0, 600.0], "rate_values": [400.0, 50.0]}
+    generator, other = (nest.Create("inhomogeneous_poisson_generator", 1, rates) for _ in range(2))
+    parrots, recorder = nest.Create("parrot_neuron", 200), nest.Create("spike_recorder")
+    _, neurons, _ = network()
+    nest.Connect(generator, parrots)
+    nest.Connect(other, neurons, syn_spec={"weight": 0.01})
+    nest.Connect(parrots, recorder)
+    nest.Simulate(500.0)
+    nest.Simulate(600.0)
+    generator.set({"rate_times": [1200.0], "rate_values": [0.0]})
+    nest.Simulate(300.0)
+    events = recorder.get("events")
+    counts, _ = np.histogram(events["times"], [0, 101, 601, 1201, 1401])  # a parrot sends one step later
+    for n, expected in zip(counts, (0.0, 200 * 500 * 0.4, 200 * 600 * 0.05, 0.0), strict=True):
+        assert abs(n - expected) <= 5 * expected**0.5
+    assert len(np.unique(events["senders"])) == 200
+    with pytest.raises(NESTErrors.BadProperty, match="rate_values hold -1"):
+        other.set({"rate_times": [2000.0], "rate_values": [-1.0]})
+
+
+def test_events_are_forgotten_and_counted_in_steps() -> None:
+    parrots, neurons, _ = network()
+    meter = nest.Create("multimeter", {"record_from": ["V_m"], "time_in_steps": True})
+    recorder = nest.Create("spike_recorder", {"time_in_steps": True})
+    nest.Connect(meter, neurons)
+    nest.Connect(parrots, recorder)
+    nest.Simulate(20.0)
+    assert meter.get("events")["times"].dtype == np.int64 and meter.get("events")["times"].max() == 19
+    assert recorder.get("events")["times"].tolist() == [4, 4, 11, 11, 12, 12] and recorder.n_events == 6
+    meter.n_events, recorder.n_events = 0, 0
+    assert meter.n_events == recorder.n_events == 0
+    nest.Simulate(10.0)
+    assert meter.get("events")["times"].tolist() == np.repeat(np.arange(20, 30), 3).tolist()
+    assert recorder.get("events")["times"].tolist() == [26, 26]
+    with pytest.raises(NESTErrors.BadProperty, match="can only be set to 0"):
+        recorder.n_events = 5
