@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
+from ..neurons.model import NeuronModel
 from ..sonata.edges import Edges
 from . import from_sonata, parameters, signs
 from .connectivity import (
@@ -228,6 +229,11 @@ class Model:
         InputError
             Names the population, the value and the bound.
         """
+        if isinstance(model, NeuronModel):
+            raise InputError(
+                f"population {quote(name)}: model '{model.name}' is given as equations; this version checks and compiles "
+                "such models (pareprop check-model), and does not train them yet"
+            )
         kinds = NEURON_MODELS[self.variant]
         if not isinstance(model, str) or model not in kinds:
             hint = parameters.nearest(str(model), kinds)

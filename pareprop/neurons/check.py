@@ -344,7 +344,9 @@ class _Checker:
         if not largest <= LARGE * max(added, 1e-300):
             resets = [name for name in self.model.equations.reset if name not in self.model.follow]
             hint = (
-                f"let follow name {', '.join(resets)}" if resets else "centre the surrogate where the upstroke begins"
+                f"let follow name {', '.join(resets)}"
+                if resets
+                else "centre the surrogate where the upstroke begins, or lower it"
             )
             found.warnings.append(
                 f"traces explode: the largest is {told}, where an arrival adds {added:.3g}; {hint}, or make the step "

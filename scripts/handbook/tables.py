@@ -30,6 +30,8 @@ from pareprop.network.reward import Reward
 from pareprop.network.rewire import Rewire
 from pareprop.network.rules import RULES
 from pareprop.network.space import Space
+from pareprop.neurons import library
+from pareprop.neurons.model import NeuronModel
 from pareprop.storage.self_description import UNITS
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +150,22 @@ def neurons() -> list[str]:
     return [*models, "", *parameters(kinds, groups)]
 
 
+def neuron_models() -> list[str]:
+    """Neuron models that are given as equations, drawn from their files."""
+
+    def equations(model: NeuronModel) -> str:
+        lines = [f"{name} ← {text}" for name, text in model.to_dict()["step"].items()]
+        resets = model.to_dict().get("reset", {})
+        lines += [f"spike: {model.spike} ≥ 0", *(f"reset: {name} ← {text}" for name, text in resets.items())]
+        return "<br>".join(f"`{line}`" for line in lines)
+
+    return table(
+        ("model", "what it is", "source", "equations"),
+        ((f"`{name}`", model.description, model.source, equations(model))
+         for name, model in ((name, library.get(name)) for name in library.names())),
+    )  # fmt: skip
+
+
 def readouts() -> list[str]:
     """Parameters of readouts, and the variants that have them."""
     return parameters(dict(READOUT_MODELS))
@@ -228,7 +246,7 @@ def commands() -> list[str]:
 
 
 TABLES = {
-    "neurons": neurons, "readouts": readouts, "optimizers": optimizers, "losses": losses, "reward": reward,
+    "neurons": neurons, "neuron-models": neuron_models, "readouts": readouts, "optimizers": optimizers, "losses": losses, "reward": reward,
     "rules": rules, "surrogates": surrogates, "recorded": recorded, "commands": commands,
     "local-readouts": lambda: parameters({"LocalReadouts": LocalReadouts}),
     "rewire": lambda: parameters({"Rewire": Rewire}), "space": lambda: parameters({"Space": Space}),
