@@ -231,8 +231,8 @@ class Model:
         """
         if isinstance(model, NeuronModel):
             raise InputError(
-                f"population {quote(name)}: model '{model.name}' is given as equations; this version checks and compiles "
-                "such models (pareprop check-model), and does not train them yet"
+                f"population {quote(name)}: model '{model.name}' is given as equations; this version checks and "
+                "compiles such models (pareprop check-model), and does not train them yet"
             )
         kinds = NEURON_MODELS[self.variant]
         if not isinstance(model, str) or model not in kinds:

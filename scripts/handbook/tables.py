@@ -246,7 +246,8 @@ def commands() -> list[str]:
 
 
 TABLES = {
-    "neurons": neurons, "neuron-models": neuron_models, "readouts": readouts, "optimizers": optimizers, "losses": losses, "reward": reward,
+    "neurons": neurons, "neuron-models": neuron_models,
+    "readouts": readouts, "optimizers": optimizers, "losses": losses, "reward": reward,
     "rules": rules, "surrogates": surrogates, "recorded": recorded, "commands": commands,
     "local-readouts": lambda: parameters({"LocalReadouts": LocalReadouts}),
     "rewire": lambda: parameters({"Rewire": Rewire}), "space": lambda: parameters({"Space": Space}),
