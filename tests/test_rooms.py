@@ -149,3 +149,9 @@ def test_kernels_know_libc_and_one_another(path: Path) -> None:
     for line in path.read_text().splitlines():
         if found := re.match(r"\s*(?:from|cimport|import)\s+([\w.]+)", line):
             assert any(f"{found[1]}.".startswith(f"{name}.") for name in known), line
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """Tests import each other by name, and pytest knows only one of two."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
