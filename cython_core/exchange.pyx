@@ -13,13 +13,7 @@ from pareprop.core.layout cimport HEADER, QUOTA
 from pareprop.core.readout_sums cimport ExactSum, ReadoutSums, add_sum
 from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport SegmentedLog
-
-cdef extern from "time.h" nogil:
-    struct timespec:
-        long tv_sec
-        long tv_nsec
-    int CLOCK_MONOTONIC
-    int clock_gettime(int, timespec*)
+from pareprop.core.stopwatch cimport now
 
 # MPI's calls, found at run time: handles are pointers, or 32-bit numbers in the low half of one.
 ctypedef int (*allgather_call)(const void*, int, intptr_t, void*, int, intptr_t, intptr_t) noexcept nogil
@@ -28,12 +22,6 @@ ctypedef int (*alltoallv_call)(
 ) noexcept nogil
 
 cdef double LAG = 1e-7                        # seconds, unit of lags in messages
-
-
-cdef inline double now() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return t.tv_sec + 1e-9 * t.tv_nsec
 
 
 cdef class Mailbox(Meeting):

@@ -1,4 +1,5 @@
 """Interval variant in double precision, see interval_variant/forward.pxi."""
 
 include "double.pxi"
+include "cells.pxi"
 include "interval_variant/forward.pxi"

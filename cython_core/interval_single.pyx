@@ -1,4 +1,5 @@
 """Interval variant in single precision, see interval_variant/forward.pxi."""
 
 include "single.pxi"
+include "cells.pxi"
 include "interval_variant/forward.pxi"

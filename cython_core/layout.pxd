@@ -27,6 +27,7 @@ cpdef enum:         # columns of `pieces`, int64 (n_pieces, PIECE_COLUMNS): neig
 cpdef enum:         # bits of a neuron model
     ADAPTS = 1      # its threshold adapts
     PSC_DELTA = 2   # voltage and adaptation stand still while refractory, spikes reset the voltage to V_reset
+    RESETS_LATER = 4    # V_th is subtracted in the step after the spike, not at once; never with PSC_DELTA
 
 cpdef enum:         # surrogate gradients
     PIECEWISE_LINEAR = 0

@@ -137,7 +137,7 @@ cdef inline void reset(
             v[j] = v[j] - V_th[j] if z[j] != 0 else v[j]
 
 
-cdef inline void advance_readouts(
+cdef inline void integrate_readouts(
     double alpha,
     double zeta,
     double drive,

@@ -6,6 +6,7 @@ One file, because a meeting and the C functions by which it waits and wakes othe
 from libc.stdint cimport int64_t, uint32_t
 
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog
+from pareprop.core.stopwatch cimport now
 
 cdef extern from *:
     """
@@ -22,12 +23,6 @@ cdef extern from *:
     #include <sys/syscall.h>
     #include <unistd.h>
     #endif
-
-    static inline double seconds(void) {
-        struct timespec t;
-        clock_gettime(CLOCK_MONOTONIC, &t);
-        return t.tv_sec + 1e-9 * t.tv_nsec;
-    }
 
     static inline void spin(void) {
     #if defined(__x86_64__) || defined(__i386__)
@@ -95,7 +90,6 @@ cdef extern from *:
     #endif
     }
     """
-    double seconds() nogil
     void spin() nogil
     int processor() nogil
     long long load(const void*) nogil
@@ -186,10 +180,10 @@ cdef class CalledMeeting(Meeting):
         self.call, self.others = call, others or Meeting()
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
-        cdef double start = seconds()
+        cdef double start = now()
         with gil:
             self.call(first, last)
-        self.transferred += seconds() - start
+        self.transferred += now() - start
         return 0
 
     cdef int gather(self) except -1 nogil:
@@ -256,20 +250,20 @@ cdef class NodeMeeting(Meeting):
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
         cdef double start, there, apart
-        start = seconds()
+        start = now()
         self.done += 1
         self.come(self.rank)
         if not self.several:
             self.wait_for_all()
-            there = seconds()
+            there = now()
             self.waited += there - start
         elif self.rank == 0:
             self.wait_for_all()
-            there = seconds()
+            there = now()
             self.waited += there - start
             start = there
             self.between.meet(first, last)
-            there = seconds()
+            there = now()
             apart = self.between.transferred
             self.transferred += apart
             self.waited += there - start - apart
@@ -278,13 +272,13 @@ cdef class NodeMeeting(Meeting):
             self.come(self.size)
         else:
             self.wait_for(self.size)
-            there = seconds()
+            there = now()
             apart = min(there - start, 1e-9 * self.lines[self.size, NANOSECONDS])
             self.transferred += apart
             self.waited += there - start - apart
         if self.heard is not None:
             self.look_up(first, last)
-            self.transferred += seconds() - there
+            self.transferred += now() - there
         return 0
 
     cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil:
@@ -294,19 +288,19 @@ cdef class NodeMeeting(Meeting):
         return first + (last - first + 1) * 3 // 4 if part == first else min(part + PART, last)
 
     cdef int follow(self, int64_t first, int64_t last) except -1 nogil:
-        cdef double start = seconds()
+        cdef double start = now()
         self.done += 1
         self.come(self.rank)
         self.wait_for_first(self.sharing)
-        self.waited += seconds() - start
+        self.waited += now() - start
         return 0
 
     cdef int gather(self) except -1 nogil:
-        cdef double start = seconds()
+        cdef double start = now()
         self.done += 1
         self.come(self.rank)
         self.wait_for_all()
-        self.waited += seconds() - start
+        self.waited += now() - start
         return 0
 
     cpdef int64_t agree(self, int64_t flags) except? -1:
@@ -319,7 +313,7 @@ cdef class NodeMeeting(Meeting):
     cdef int64_t gather_flags(self, int64_t flags, int64_t n) except? -1:
         """Collective: return the flags that any of the first n ranks has set."""
         cdef int64_t r, column = FLAGS + self.agreed % 2  # who reads this one still sees it when others agree again
-        cdef double start = seconds()
+        cdef double start = now()
         self.agreed += 1
         self.done += 1
         self.lines[self.rank, column] = flags
@@ -337,7 +331,7 @@ cdef class NodeMeeting(Meeting):
             flags = self.across(flags)
             self.lines[self.size, column] = flags
             self.come(self.size)
-        self.waited += seconds() - start
+        self.waited += now() - start
         return flags
 
     cdef int wait_for_all(self) except -1 nogil:
@@ -360,10 +354,10 @@ cdef class NodeMeeting(Meeting):
         while load(&self.lines[r, DONE]) < self.done:
             turns += 1
             if turns > self.spins or self.needs_core(r):
-                if seconds() > due:
+                if now() > due:
                     if due > 0.0:
                         self.look_around()
-                    due = seconds() + LOOK
+                    due = now() + LOOK
                 sleep_below(self.done, &self.lines[r, DONE], &self.lines[r, ASLEEP])
             else:
                 spin()

@@ -61,6 +61,10 @@ class Precision:
     interval: ModuleType
     spike: ModuleType
 
+    def of(self, variant: str) -> ModuleType:
+        """Return the kernels of a variant."""
+        return getattr(self, variant)
+
 
 PRECISIONS = {
     "double": Precision(np.float64, interval, spike),

@@ -31,9 +31,10 @@ cdef inline void deliver_block_of(
     Engine engine, int64_t t, Rows rows, int64_t b, bint inside, total_of[::1] arriving
 ) noexcept nogil:
     cdef int64_t k, emitted = t - rows.blocks[b, DELAY] + (rows.blocks[b, LOG] == 0)
-    cdef Spikes* inputs = &engine.inputs.at
-    cdef Spikes** logs = &inputs if rows.blocks[b, LOG] == 0 else rows.heard.at
-    cdef int64_t n = 1 if rows.blocks[b, LOG] == 0 else rows.heard.n
+    cdef bint from_inputs = rows.blocks[b, LOG] == 0
+    cdef Spikes* one = &engine.channel.inputs.at if from_inputs else &engine.channel.own.at
+    cdef Spikes** logs = &one if from_inputs or rows.from_own else engine.channel.heard.at
+    cdef int64_t n = 1 if from_inputs or rows.from_own else engine.channel.heard.n
     if emitted >= 0:
         for k in range(n):
             deliver_spikes(engine, t, rows, b, emitted, logs[k], inside, arriving)
@@ -55,8 +56,8 @@ cdef inline void deliver_spikes(
 ) noexcept nogil:
     """The spikes of a segment that were emitted then."""
     cdef const uint32_t* ids = log.ids
-    cdef int64_t k, row, start, ahead, stop = log.ptr[emitted - engine.base + 1]
-    cdef int64_t i = first_at_least(ids, log.ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
+    cdef int64_t k, row, start, ahead, stop = log.ptr[emitted - engine.channel.base + 1]
+    cdef int64_t i = first_at_least(ids, log.ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
     cdef bint learns = engine.learns and rows.rules[b, MODE] != STATIC
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
         row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
@@ -123,8 +124,8 @@ cdef void enter_spikes(
     Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t* ids, const int64_t* ptr
 ) noexcept nogil:
     """What was emitted then enters, unless it arrived before the network learned."""
-    cdef int64_t row, ahead, p = t - entry_lag(engine), stop = ptr[emitted - engine.base + 1]
-    cdef int64_t i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
+    cdef int64_t row, ahead, p = t - entry_lag(engine), stop = ptr[emitted - engine.channel.base + 1]
+    cdef int64_t i = first_at_least(ids, ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
         row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
         if i + 1 < stop and ids[i + 1] == ids[i]:  # twice in that step, counts once
@@ -140,8 +141,8 @@ cdef void close_rows(
     Engine engine, int64_t t, int64_t emitted, Rows rows, int64_t b, const uint32_t* ids, const int64_t* ptr
 ) noexcept nogil:
     """Close the rows of which the latest spike was emitted then: they reach the cutoff."""
-    cdef int64_t row, stop = ptr[emitted - engine.base + 1]
-    cdef int64_t i = first_at_least(ids, ptr[emitted - engine.base], stop, rows.blocks[b, SOURCE])
+    cdef int64_t row, stop = ptr[emitted - engine.channel.base + 1]
+    cdef int64_t i = first_at_least(ids, ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
         row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
         if i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:

@@ -9,57 +9,44 @@ from libc.math cimport sqrt
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from pareprop.core.bind cimport bind
-from pareprop.core.delivery cimport add_row, first_at_least, hole_of, list_spikes, row_ahead, prefetch
+from pareprop.core.delivery cimport add_row, first_at_least, hole_of, row_ahead, prefetch
 from pareprop.core.elementary cimport exp, power_of
 from pareprop.core.layout cimport (
-    ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA,
-    FIRST, KAPPA, KAPPA_REG, LAST, LATEST, LOG, LOOP, MODE, MODEL, MOVES, NEVER, OLDER, OWN_ZBAR, PREFIX, READOUT,
-    ROW, SOURCE, SOURCES, STATIC, SURROGATE, TARGET, W_MAX, W_MIN, WAITING, WIDTH,
+    ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA, KAPPA,
+    KAPPA_REG, LATEST, LOG, LOOP, MODE, MOVES, NEVER, OLDER, OWN_ZBAR, PREFIX, READOUT, ROW, SOURCE, SOURCES, STATIC,
+    TARGET, W_MAX, W_MIN, WAITING, WIDTH,
 )
-from pareprop.core.neurons cimport advance_readouts
 from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, descent_step
 from pareprop.core.precision cimport total_of
 from pareprop.core.spike_variant.window_steps cimport (
     CHUNK, WINDOW, collect, credit, credit_both, credit_online, decay, eligibility, eligibility_adaptive, filter_own,
     repeat,
 )
-from pareprop.core.readout_sums cimport ExactSum, ReadoutSums, add_row_exactly
+from pareprop.core.readout_sums cimport ExactSum, add_row_exactly
 from pareprop.core.rounds cimport Meeting
-from pareprop.core.spike_log cimport SegmentedLog, SpikeLog, Spikes
+from pareprop.core.spike_log cimport Spikes
 from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
-from pareprop.core.surrogates cimport surrogate
 
 include "prefix_sums.pxi"
 
-cdef enum:        # phases of a step
-    DELIVER = 0
-    UPDATE = 1
-    SWEEP = 2
+cdef class Rates:
+    """Filtered firing rates of this rank's neurons, for the regularization."""
 
-
-cdef class Neurons:
-    """This rank's neurons: parameters and state, (n,) each; voltages counted from E_L, times in steps."""
-
-    cdef public int64_t first_id                   # id of the first one
-    cdef public int64_t[:, ::1] pieces             # (n_pieces, PIECE_COLUMNS)
     cdef public double dt                          # ms
-    cdef public real[::1] alpha, zeta, p_current, V_th, V_min, V_reset, t_ref, rho, adapt_beta
-    cdef public real[::1] height, inverse_width    # of the surrogate gradient
-    cdef public real[::1] I_e, refractory_input, c_reg, f_target
-    cdef public real[::1] v, a, z, refractory, arriving, excess, drive
-    cdef public real[::1] kept                     # input kept while refractory
-    cdef public real[::1] f_av                     # filtered firing rate
+    cdef public real[::1] c_reg, f_target          # (n,)
+    cdef public real[::1] f_av                     # (n,), UPDATED
 
     def __init__(self, values):
         bind(self, values)
 
 
-cdef class Readouts:
-    """All readouts, which every rank advances, and their errors."""
+cdef class Errors:
+    """What the readouts are compared with in the present sample."""
 
-    cdef public double[::1] y, arriving            # (n_readouts,)
-    cdef public double alpha, drive, V_min, E_L
     cdef public bint cross_entropy                 # the loss: softmax and cross-entropy, else squares
+    cdef public double E_L                         # of the readouts
+    cdef public double[:, ::1] target              # (n_steps, n_readouts)
+    cdef public uint8_t[::1] window                # (n_steps,), 1: there is a learning signal
     cdef public double[:, ::1] error               # (n_steps, n_readouts), OUT
 
     def __init__(self, values):
@@ -78,7 +65,7 @@ cdef class Rows:
     cdef public double[::1] Z                      # (n_rows,), zbar of each row, see the modes
     cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
     cdef public double[:, :, ::1] bias             # (n_blocks, k, 2), sqrt(1 - beta_2^n) and 1 - beta_1^n
-    cdef public SegmentedLog heard                 # the log that sources among the neurons spike in
+    cdef public bint from_own                      # sources are this rank's neurons, else those that it listens to
     cdef ExactSum* sums                            # of readouts in the present step; NULL: weights go to `arriving`
     # learning rates that act with the update after the next one, as in NEST; `first` is empty where they act at once
     cdef public int64_t[::1] first                 # (n_rows), step of a row's first arrival
@@ -106,7 +93,7 @@ cdef class Feedback:
     cdef public real[::1] weight
     # places in `weight` that follow the synapses of Engine.outgoing and Engine.adaptive, -1 for none
     cdef public int64_t[::1] symmetric, adaptive
-    cdef public double[::1] nowhere                # (n_readouts,), what adaptive synapses deliver is dropped
+    cdef public double[::1] dropped                # (n_readouts,), what adaptive synapses deliver, which nobody reads
 
     def __init__(self, values):
         bind(self, values)
@@ -143,39 +130,6 @@ cdef class Sums:
         bind(self, values)
 
 
-cdef class Channel:
-    """Logs and sums, which rounds complete."""
-
-    cdef public SpikeLog own                       # spikes of this rank's neurons, OUT
-    cdef public ReadoutSums sums                   # of what arrives at readouts in a round
-    cdef public double[:, ::1] signal              # (n_steps, n_readouts), OUT
-
-    def __init__(self, values):
-        bind(self, values)
-
-
-cdef class Sample:
-    """The present sample."""
-
-    cdef public int64_t origin                     # its first step
-    cdef public real[:, ::1] injected              # (n_steps, n) or (0, n), pA
-    cdef public double[:, ::1] target_signal       # (n_steps, n_readouts)
-    cdef public uint8_t[::1] window                # (n_steps,), 1: there is a learning signal
-
-    def __init__(self, values):
-        bind(self, values)
-
-
-cdef class Recorder:
-    """What is kept of some neurons in the present sample."""
-
-    cdef public int64_t[::1] local                 # the neurons
-    cdef public double[:, ::1] V_m, adaptation, psi    # (n_steps, n_recorded), OUT
-
-    def __init__(self, values):
-        bind(self, values)
-
-
 cdef class Online:
     """TD errors of the latest steps, and the sums that they need, see online_td.pxi."""
 
@@ -196,7 +150,9 @@ cdef class Engine:
     """Runs this rank's neurons with their incoming synapses, and all readouts with the synapses from these neurons."""
 
     cdef readonly Neurons neurons
+    cdef readonly Rates rates
     cdef readonly Readouts readouts
+    cdef readonly Errors errors
     cdef readonly Rows incoming, outgoing
     cdef readonly Rows adaptive                    # feedback that learns as the readout synapses of its neurons do
     cdef readonly Feedback feedback
@@ -206,9 +162,6 @@ cdef class Engine:
     cdef public Channel channel
     cdef public Sample sample
     cdef public Recorder recorder
-    # logs: entry [t - base] of a ptr array is step t
-    cdef public int64_t base
-    cdef readonly SpikeLog inputs
     cdef public int64_t m                          # steps by which learning signals lag behind
     cdef public int64_t fold_steps                 # how often rows without a cutoff are worked off
     cdef public int64_t lead                       # steps of Adam's counter before step 0
@@ -224,7 +177,9 @@ cdef class Engine:
         self,
         *,
         Neurons neurons not None,
+        Rates rates not None,
         Readouts readouts not None,
+        Errors errors not None,
         Rows incoming not None,
         Rows outgoing not None,
         Rows adaptive not None,
@@ -232,15 +187,13 @@ cdef class Engine:
         Histories histories not None,
         Sums sums not None,
         Online online not None,
-        SpikeLog inputs not None,
         int64_t m,
         int64_t fold_steps,
         int64_t lead,
     ):
-        self.neurons, self.readouts, self.feedback = neurons, readouts, feedback
+        self.neurons, self.rates, self.readouts, self.errors = neurons, rates, readouts, errors
         self.incoming, self.outgoing, self.adaptive = incoming, outgoing, adaptive
-        self.histories, self.sums, self.online = histories, sums, online
-        self.inputs = inputs
+        self.feedback, self.histories, self.sums, self.online = feedback, histories, sums, online
         self.m, self.fold_steps, self.lead = m, fold_steps, lead
 
     def run(self, Meeting meeting not None, int64_t first, int64_t end, int64_t round_steps, bint led):
@@ -266,9 +219,9 @@ cdef class Engine:
                     if n > 0 or not led:
                         self.advance_all(part, stop, first, led)
                     if part == first:  # who is late still reads the sums of the round before
-                        meeting.meet(part - self.base, stop - self.base)
+                        meeting.meet(part - self.channel.base, stop - self.channel.base)
                     else:
-                        meeting.follow(part - self.base, stop - self.base)
+                        meeting.follow(part - self.channel.base, stop - self.channel.base)
                     if n == 0 and led:
                         self.advance_all(part, stop, first, led)
                     elif not led:
@@ -284,7 +237,7 @@ cdef class Engine:
         """Advance steps [first, last) of the round that began with step `start`."""
         cdef int64_t t, n = self.neurons.v.shape[0]
         for t in range(first, last):
-            self.channel.own.make_room(self.channel.own.at.ptr[t - self.base] + n)
+            self.channel.own.make_room(self.channel.own.at.ptr[t - self.channel.base] + n)
             self.outgoing.sums = self.channel.sums.of_step(t - start)
             self.advance_step(t, n)
             if not led:
@@ -306,8 +259,7 @@ cdef class Engine:
         lap(&self.watch, UPDATE)
 
     cdef void step_readouts(self, int64_t t) noexcept nogil:
-        advance_readouts(self.readouts.alpha, 1.0, self.readouts.drive if t > 0 else 0.0, self.readouts.V_min,
-                         self.readouts.arriving, self.readouts.y, self.channel.signal, t - self.sample.origin)
+        advance_readouts(self.readouts, self.channel, t - self.sample.origin, t == 0)
         find_errors(self, t)
 
     cdef void advance_step(self, int64_t t, int64_t n) noexcept nogil:
@@ -318,7 +270,7 @@ cdef class Engine:
         deliver_incoming(self, t)
         lap(&self.watch, DELIVER)
         advance(self, t)
-        deliver_all(self, t, self.outgoing, self.feedback.nowhere)
+        deliver_all(self, t, self.outgoing, self.feedback.dropped)
         follow(self, t)
         lap(&self.watch, UPDATE)
 
@@ -342,7 +294,7 @@ cdef class Engine:
                 learn_step(self, t - self.m - 1)
                 if t < n_steps + self.m:
                     deliver_incoming(self, t)
-                    deliver_all(self, t, self.outgoing, self.feedback.nowhere)
+                    deliver_all(self, t, self.outgoing, self.feedback.dropped)
                     follow(self, t)
             if self.sums.cells.shape[0] > 0:
                 fill_cells_before(self, n_steps + self.m)

@@ -86,8 +86,10 @@ cdef void cross_online(
     rows.books[row, CURSOR] += 1
 
 
-cdef void owe_online(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop, int64_t sign) noexcept nogil:
-    """Turn C into what is owed (sign -1), or back (1)."""
+cdef void add_gradient_online(
+    Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop, int64_t sign
+) noexcept nogil:
+    """Turn C into minus the gradient since it was made (sign -1), or back (1)."""
     cdef int64_t k, j
     cdef double Z = rows.Z[row], Q = engine.online.running[0]
     for k in range(start, stop):

@@ -36,9 +36,9 @@ cdef bint arrive_prefix(
             rows.books[row, WAITING] = 0
         return True
     advance_prefix(engine, e, rows, b, row)
-    owe_all(engine, rows, row, start, stop)
+    subtract_gradients(engine, rows, row, start, stop)
     optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
-    charge_all(engine, rows, row, start, stop)
+    add_gradients(engine, rows, row, start, stop)
     wait(engine, t, rows, row)
     if entered:
         enter(engine, t, rows, b, row, 0)
@@ -74,13 +74,15 @@ cdef void descend_part(
 ) noexcept nogil:
     """The targets [first, last), of which a row that waits has all, or lacks the only one."""
     cdef int64_t i, k, done = 0, count = 0, n = last - first, j = rows.blocks[b, TARGET] + first
-    cdef const double* R = &engine.sums.R[row_before_entry(engine, t), 0]
     cdef double eta = rows.constants[b, ETA]
     cdef real low = low_of(rows, b, engine.queue[0].row), high = high_of(rows, b, engine.queue[0].row)
     cdef Row[TOGETHER] found
+    cdef Neighbours at
     cdef Descent* row
     if n == 0:
         return
+    at = Neighbours(&engine.sums.R[row_before_entry(engine, t), j], &engine.sums.A[j], &engine.sums.D[j],
+                    <real*> &arriving[j])
     for i in range(engine.queued):
         row = &engine.queue[i]
         if row.hole != first:
@@ -89,15 +91,13 @@ cdef void descend_part(
             found[count] = Row(&rows.weight[k], &rows.Y[k], &rows.C[k], row.Z, row.d, row.Z + row.d)
             count += 1
     if count == TOGETHER:
-        descend_four(n, eta, low, high, R + j, &engine.sums.A[j], &engine.sums.D[j], <real*> &arriving[j], found[0],
-                     found[1], found[2], found[3])
+        descend_four(n, eta, low, high, at, found[0], found[1], found[2], found[3])
         return
     if count >= 2:
-        descend_two(n, eta, low, high, R + j, &engine.sums.A[j], &engine.sums.D[j], <real*> &arriving[j], found[0],
-                    found[1])
+        descend_two(n, eta, low, high, at, found[0], found[1])
         done = 2
     if done < count:
-        descend_one(n, eta, low, high, R + j, &engine.sums.A[j], &engine.sums.D[j], <real*> &arriving[j], found[done])
+        descend_one(n, eta, low, high, at, found[done])
 
 
 cdef inline Cell* cells_of(Engine engine) noexcept nogil:
@@ -190,23 +190,28 @@ cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int
                     &rows.Y2[0], &rows.C[0])
 
 
-cdef void owe_all(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
+cdef void subtract_gradients(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
+    """Turn C into minus the gradient since it was made."""
     if engine.online.in_use:
-        owe_online(engine, rows, row, start, stop, -1)
+        add_gradient_online(engine, rows, row, start, stop, -1)
         return
-    owe(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A[0], &engine.sums.D[0], &rows.Y[0], &rows.C[0])
+    subtract_gradient(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A[0], &engine.sums.D[0],
+                      &rows.Y[0], &rows.C[0])
     if engine.sums.sets == 2:
-        owe(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A2[0], &engine.sums.D2[0], &rows.Y2[0], &rows.C[0])
+        subtract_gradient(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A2[0],
+                          &engine.sums.D2[0], &rows.Y2[0], &rows.C[0])
 
 
-cdef void charge_all(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
+cdef void add_gradients(Engine engine, Rows rows, int64_t row, int64_t start, int64_t stop) noexcept nogil:
+    """The way back."""
     if engine.online.in_use:
-        owe_online(engine, rows, row, start, stop, 1)
+        add_gradient_online(engine, rows, row, start, stop, 1)
         return
-    charge(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A[0], &engine.sums.D[0], &rows.Y[0], &rows.C[0])
+    add_gradient(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A[0], &engine.sums.D[0],
+                 &rows.Y[0], &rows.C[0])
     if engine.sums.sets == 2:
-        charge(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A2[0], &engine.sums.D2[0], &rows.Y2[0],
-               &rows.C[0])
+        add_gradient(start, stop, &rows.target[0], rows.Z[row], &engine.sums.A2[0],
+                     &engine.sums.D2[0], &rows.Y2[0], &rows.C[0])
 
 
 cdef void advance_prefix(Engine engine, int64_t e, Rows rows, int64_t b, int64_t row) noexcept nogil:
@@ -281,7 +286,7 @@ cdef void close_prefix(
                 close_dense(n, Z, Z_before, power, &engine.sums.R[before, j], &engine.sums.A[j], &engine.sums.D[j],
                             &rows.Y[i], &rows.C[i])
     else:
-        owe_all(engine, rows, row, start, stop)
+        subtract_gradients(engine, rows, row, start, stop)
         rescale(engine, e, k, 1, True, rows, b, row, start, stop)
     rows.Z[row] *= engine.sums.alpha_powers[b, k]
 
@@ -340,7 +345,7 @@ cdef void reopen(
     rescale(engine, e, k, n_decay, False, rows, b, row, start, stop)
     rows.books[row, CURSOR] = max(e, 0) // engine.sums.block
     rows.books[row, CLOSED] = 0
-    charge_all(engine, rows, row, start, stop)
+    add_gradients(engine, rows, row, start, stop)
 
 
 cdef void rescale(

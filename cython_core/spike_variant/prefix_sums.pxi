@@ -42,6 +42,12 @@ cdef extern from "spike_variant/formulas.h" nogil:
         double d
         double grown
 
+    ctypedef struct Neighbours:
+        const double* R
+        const double* A
+        const double* D
+        real* arriving
+
     void fill_ends(int64_t n, const double* R, const double* A, const double* D, End* end)
     void fill_cells(
         int64_t n, int64_t wide, const double* R, const double* A, const double* D, const real* arriving, Cell* cell
@@ -72,11 +78,11 @@ cdef extern from "spike_variant/formulas.h" nogil:
         int64_t start, int64_t stop, const uint32_t* target, double d, const double* R, const double* A,
         const double* D, real* Y, real* C
     )
-    void owe(
+    void subtract_gradient(
         int64_t start, int64_t stop, const uint32_t* target, double Z, const double* A, const double* D,
         const real* Y, real* C
     )
-    void charge(
+    void add_gradient(
         int64_t start, int64_t stop, const uint32_t* target, double Z, const double* A, const double* D,
         const real* Y, real* C
     )
@@ -95,17 +101,10 @@ cdef extern from "spike_variant/formulas.h" nogil:
         const double* R_before, const double* R, const double* A, const double* D, real* weight, real* Y, real* C,
         real* arriving
     )
-    void descend_one(
-        int64_t n, double eta, real low, real high, const double* R, const double* A, const double* D,
-        real* arriving, Row first
-    )
-    void descend_two(
-        int64_t n, double eta, real low, real high, const double* R, const double* A, const double* D,
-        real* arriving, Row first, Row second
-    )
+    void descend_one(int64_t n, double eta, real low, real high, Neighbours at, Row first)
+    void descend_two(int64_t n, double eta, real low, real high, Neighbours at, Row first, Row second)
     void descend_four(
-        int64_t n, double eta, real low, real high, const double* R, const double* A, const double* D,
-        real* arriving, Row first, Row second, Row third, Row fourth
+        int64_t n, double eta, real low, real high, Neighbours at, Row first, Row second, Row third, Row fourth
     )
 
 cdef enum:

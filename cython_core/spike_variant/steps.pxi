@@ -1,51 +1,17 @@
 # What an engine (engine.pxi) does in a step: neurons and readouts advance, errors become learning signals.
 
-from pareprop.core.layout cimport ADAPTS, PSC_DELTA
-from pareprop.core.neurons cimport (
-    add_rates, filter_rates, fire, integrate_iaf, integrate_psc_delta, reset, set_drive,
-)
+from pareprop.core.neurons cimport add_rates, filter_rates
 
 
 cdef void advance(Engine engine, int64_t t) noexcept nogil:
-    """One step of the neurons; their spikes go to the log."""
-    cdef int64_t place = t - engine.base, count = engine.channel.own.at.ptr[place], n = engine.neurons.v.shape[0]
+    """One step of the neurons, and what learning needs of it."""
     cdef int64_t row = t % engine.histories.psi.shape[0]
-    advance_pieces(engine.neurons, engine.sample, engine.recorder, t, engine.histories.psi[row])
-    if n > 0:
-        count += list_spikes(n, engine.neurons.first_id, &engine.neurons.z[0], &engine.channel.own.at.ids[count])
-    engine.channel.own.at.ptr[place + 1] = count
+    advance_neurons(engine.neurons, engine.channel, engine.sample, engine.recorder, t, t == 0,
+                    engine.histories.psi[row])
     if engine.learns:
         follow_rates(engine, t)
         if engine.sums.in_use:
             sum_psi(engine, t, row)
-
-
-cdef void advance_pieces(Neurons cells, Sample sample, Recorder kept, int64_t t, real[::1] psi) noexcept nogil:
-    cdef int64_t p, j, k, first, last, s = t - sample.origin
-    cdef bint psc_delta, adaptive
-    for p in range(cells.pieces.shape[0]):
-        first, last = cells.pieces[p, FIRST], cells.pieces[p, LAST]
-        adaptive, psc_delta = cells.pieces[p, MODEL] & ADAPTS, cells.pieces[p, MODEL] & PSC_DELTA
-        if sample.injected.shape[0] > 0 or t <= 1 or s == 0:
-            # I_e is there from step 1 on (psc_delta: from step 0)
-            set_drive(first, last, t > 0 or psc_delta, cells.p_current, cells.I_e, sample.injected, s, cells.drive)
-        if psc_delta:
-            integrate_psc_delta(first, last, adaptive, cells.alpha, cells.drive, cells.V_th, cells.V_min, cells.rho,
-                                cells.adapt_beta, cells.z, cells.refractory_input, cells.kept, cells.arriving, cells.v,
-                                cells.a, cells.refractory, cells.excess)
-        else:
-            integrate_iaf(first, last, adaptive, False, cells.alpha, cells.zeta, cells.drive, cells.V_th, cells.V_min,
-                          cells.rho, cells.adapt_beta, cells.z, cells.arriving, cells.v, cells.a, cells.refractory,
-                          cells.excess)
-        surrogate(cells.pieces[p, SURROGATE], first, last, cells.height, cells.inverse_width, cells.excess,
-                  cells.refractory, psi)
-        fire(first, last, cells.t_ref, cells.excess, cells.z, cells.refractory)
-        reset(first, last, psc_delta, cells.z, cells.V_th, cells.V_reset, cells.v)
-    for k in range(kept.local.shape[0]):         # after the reset, as NEST does
-        j = kept.local[k]
-        kept.V_m[s, k] = cells.v[j]
-        kept.adaptation[s, k] = cells.a[j]
-        kept.psi[s, k] = psi[j]
 
 
 cdef void follow_rates(Engine engine, int64_t t) noexcept nogil:
@@ -53,8 +19,8 @@ cdef void follow_rates(Engine engine, int64_t t) noexcept nogil:
     cdef int64_t p, row = t % engine.histories.F.shape[0]
     for p in range(engine.neurons.pieces.shape[0]):
         filter_rates(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], engine.sums.powers[p, 3, 1],
-                     engine.neurons.dt, engine.neurons.z, engine.neurons.c_reg, engine.neurons.f_target,
-                     engine.neurons.f_av, engine.histories.F[row])
+                     engine.rates.dt, engine.neurons.z, engine.rates.c_reg, engine.rates.f_target, engine.rates.f_av,
+                     engine.histories.F[row])
 
 
 cdef void sum_psi(Engine engine, int64_t t, int64_t row) noexcept nogil:
@@ -72,7 +38,7 @@ cdef void sum_psi(Engine engine, int64_t t, int64_t row) noexcept nogil:
 cdef void follow(Engine engine, int64_t t) noexcept nogil:
     """Let adaptive feedback learn; copy its weights, and those of readout synapses, into the feedback."""
     if engine.learns:
-        deliver_all(engine, t, engine.adaptive, engine.feedback.nowhere)
+        deliver_all(engine, t, engine.adaptive, engine.feedback.dropped)
         copy_weights(engine)
 
 
@@ -95,31 +61,29 @@ cdef void find_errors(Engine engine, int64_t t) noexcept nogil:
         engine.histories.error_ring[row, :] = 0.0
         clear_online(engine.online, t + 1)
         return
-    take_errors(engine.readouts, engine.channel.signal, s, engine.sample.window[s], engine.sample.target_signal[s])
-    for k in range(engine.readouts.error.shape[1]):
-        engine.histories.error_ring[row, k] = engine.readouts.error[s, k]
+    take_errors(engine.errors, engine.channel.signal, s)
+    for k in range(engine.errors.error.shape[1]):
+        engine.histories.error_ring[row, k] = engine.errors.error[s, k]
     sum_errors(engine, t)
 
 
-cdef void take_errors(
-    Readouts readouts, const double[:, ::1] signal, int64_t s, bint inside, const double[::1] target
-) noexcept nogil:
+cdef void take_errors(Errors errors, const double[:, ::1] signal, int64_t s) noexcept nogil:
     """E = (y + E_L - target) in the window, with softmax over the readouts for cross-entropy."""
     cdef int64_t k, n = signal.shape[1]
     cdef double most = -1e300, total = 0.0
     for k in range(n):
-        readouts.error[s, k] = signal[s, k] + readouts.E_L if inside else 0.0
-        most = max(most, readouts.error[s, k])
-    if not inside:
+        errors.error[s, k] = signal[s, k] + errors.E_L if errors.window[s] else 0.0
+        most = max(most, errors.error[s, k])
+    if not errors.window[s]:
         return
-    if readouts.cross_entropy:
+    if errors.cross_entropy:
         for k in range(n):
-            readouts.error[s, k] = exp(readouts.error[s, k] - most)
-            total += readouts.error[s, k]
+            errors.error[s, k] = exp(errors.error[s, k] - most)
+            total += errors.error[s, k]
         for k in range(n):
-            readouts.error[s, k] /= total
+            errors.error[s, k] /= total
     for k in range(n):
-        readouts.error[s, k] -= target[k]
+        errors.error[s, k] -= errors.target[s, k]
 
 
 cdef void sum_errors(Engine engine, int64_t t) noexcept nogil:

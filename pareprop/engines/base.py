@@ -19,6 +19,7 @@ from ..parallel.channel import Channel, Terms
 from ..parallel.exchange import Exchange, add_times
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
+from .cells import Cells
 from .learning_signal import learning_signal
 from .plasticity import Plastic
 from .sample import Sample
@@ -130,6 +131,7 @@ class Engine(ABC):
     learns_at_the_end: ClassVar[bool]  # whether weights change in `optimize` alone, not within samples
     steps_alone: ClassVar[int]  # that neurons of one process run before the readouts take them
 
+    kernel: Any  # runs steps, bound to the arrays that it works on
     channel: Channel
     plastic: list[Plastic]
     log: SpikeLog
@@ -146,9 +148,10 @@ class Engine(ABC):
         self.loss = network.model.loss or LOSSES[readouts[0].params.loss if readouts else "mean_squared_error"]
         self.evaluation = Evaluation(np.zeros((0, network.n_readouts)), 0.0)
         self.n = n_steps
-        self.constants = network.readout_constants()
+        self._kernels = network.model.kernels.of(network.model.variant)
+        self.cells = Cells(network, self._kernels)
+        self.constants, self.y = self.cells.constants, self.cells.y
         self.round_steps = self._round_length()
-        self.y = np.full(network.n_readouts, self.constants["V_init"])
         delays = [item.delay_range[1] for item in network.model.projections if item.pre.role == "current"]
         # currents injected in samples before, by the step of the next sample that takes them
         self.carried = np.zeros((max(delays, default=1), self.n_neurons), self.real)
@@ -170,8 +173,8 @@ class Engine(ABC):
     def bind(self) -> None:
         """Collective: connect the ranks. The constructor is not collective: a rank may fail in it alone."""
 
-    def _open(self, length: int) -> Channel:
-        """Collective: allocate logs of `length` steps, sums and signals, and connect the ranks."""
+    def _open(self, length: int, inputs: SpikeLog) -> Channel:
+        """Collective: allocate logs of `length` steps, sums and signals, connect the ranks, and bind the kernel."""
         network, model = self.network, self.network.model
         expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
         alone = self.exchange.size == 1 and not self.settings.round_steps
@@ -179,14 +182,18 @@ class Engine(ABC):
         terms = Terms(*sizes, expected, network.n_sharing, self.steps_alone if alone else self.round_steps)
         channel = self.exchange.open(terms, network.sources)
         self.signal = channel.signal
+        self.kernel.channel = self._kernels.Channel(
+            {name: getattr(channel, name) for name in ("own", "heard", "sums", "signal")}
+            | {"inputs": inputs, "base": 0}
+        )
         return channel
 
-    def _add_times(self, kernel: Any, *phases: str) -> None:
+    def _add_times(self, *phases: str) -> None:
         """Move the seconds that the kernel and its meetings counted to the timers."""
         add_times(self.channel.meeting, self.timers)
         for phase in phases:
-            self.timers.add(phase, getattr(kernel, f"{phase}_seconds"))
-            setattr(kernel, f"{phase}_seconds", 0.0)
+            self.timers.add(phase, getattr(self.kernel, f"{phase}_seconds"))
+            setattr(self.kernel, f"{phase}_seconds", 0.0)
 
     @abstractmethod
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
@@ -277,11 +284,10 @@ class Engine(ABC):
         if self._tracks and not len(before) and not len(self.recorded_ids):
             return
         self._tracks = [np.zeros((self.n_steps, len(self.recorded_ids))) for _ in range(3)]
-        self._bind_tracks(self.recorded_ids - first, *self._tracks)
-
-    @abstractmethod
-    def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
-        """Make the kernel write the dynamics of neurons `local` (local indices) into arrays (n_steps, n)."""
+        names = ("V_m", "adaptation", "psi")
+        self.kernel.recorder = self._kernels.Recorder(
+            {"local": self.recorded_ids - first} | dict(zip(names, self._tracks, strict=True))
+        )
 
     def _record(self, error: np.ndarray) -> Recorded | None:
         """Return the dynamics of the last sample."""
@@ -369,7 +375,7 @@ class Engine(ABC):
         injected = np.zeros((n_steps + len(before), self.n_neurons), self.real)
         injected[: len(before)] = before
         if currents is not None:
-            self.network.model.kernels.interval.inject(
+            self._kernels.inject(
                 table.blocks, table.row_ptr, table.target, table.weight, currents, injected[1:]
             )  # fmt: skip
         return injected

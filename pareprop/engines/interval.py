@@ -18,7 +18,6 @@ from .local_readouts import LocalErrors
 from .sample import Sample
 from .state import State
 
-STATE = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "n_spikes")
 CHAINED = ("v", "a", "z", "refractory")  # handed to the next interval, unless neurons are reset
 
 
@@ -65,34 +64,25 @@ class Interval(Engine):
         self, network: LocalNetwork, exchange: Exchange, settings: IntervalSettings, n_steps: int, timers: Timers
     ) -> None:
         super().__init__(network, exchange, settings, n_steps, timers)
-        self.kernel = network.model.kernels.interval
         self.n_samples = 0
-        self.parameters = network.parameters(self.kernel.Neurons)
+        self.neurons = self.cells.state
         averaged_steps = settings.learning_window if settings.average_gradient else 1
-        self.gradient = IntervalGradient(network, averaged_steps, self.parameters, timers)
+        self.gradient = IntervalGradient(network, averaged_steps, self.cells.parameters, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic = self.gradient.plastic
         self._allocate()
 
     def _allocate(self) -> None:
         network, n = self.network, self.n_neurons
-        self.neurons = {name: allocate_aligned(n, self.real) for name in STATE}
-        self.neurons["v"][:] = network.cells["V_init"]
         self.psi = allocate_aligned((self.n_steps, n), self.real)
         self.psi.fill(0.0)  # no page is first touched while the network runs
-        kernel, constants, tables = self.kernel, self.constants, (network.incoming, network.outgoing)
         incoming, outgoing = (
-            kernel.Synapses({name: getattr(table, name) for name in ("blocks", "row_ptr", "target", "weight")})
-            for table in tables
+            self._kernels.Synapses({name: getattr(table, name) for name in ("blocks", "row_ptr", "target", "weight")})
+            for table in (network.incoming, network.outgoing)
         )
-        self.forward = kernel.Forward(
-            neurons=kernel.Neurons(
-                self.parameters | self.neurons | {"first_id": network.neurons[0], "pieces": network.pieces}
-            ),
-            readouts=kernel.Readouts(
-                {name: constants[name] for name in ("alpha", "zeta", "drive", "V_min")}
-                | {"y": self.y, "arriving": np.zeros_like(self.y)}
-            ),
+        self.kernel = self._kernels.Forward(
+            neurons=self.cells.neurons,
+            readouts=self.cells.readouts,
             incoming=incoming,
             outgoing=outgoing,
             psi=self.psi,
@@ -102,10 +92,7 @@ class Interval(Engine):
 
     def bind(self) -> None:
         """Collective: allocate logs and signals, and connect the ranks."""
-        channel = self.channel = self._open(self.n_steps)
-        self.forward.channel = self.kernel.Channel(
-            {name: getattr(channel, name) for name in ("own", "heard", "sums", "signal")}
-        )
+        self.channel = self._open(self.n_steps, SpikeLog(0))
 
     def run(self, sample: Sample, learn: bool = True) -> tuple[np.ndarray, float]:
         """Collective: run one interval; with `learn`, add its gradient to the batch. See `Engine.run`."""
@@ -136,7 +123,6 @@ class Interval(Engine):
             for name in CHAINED:
                 self.neurons[name][:] = 0.0
             self.y[:] = 0.0
-        self.neurons["n_spikes"][:] = 0.0
         self.n = self.n_steps
         self._inputs, self._current_before = inputs, self.carried.copy()
         self.inject(currents)
@@ -145,13 +131,14 @@ class Interval(Engine):
     def inject(self, currents: np.ndarray | None) -> None:
         """Set the currents of the interval, float64 (n_steps, n_currents); again when more steps are known."""
         self._by_step = self._add_currents(currents, self.n_steps, self._current_before)
-        self.forward.sample = self.kernel.Sample({"inputs": self._inputs, "injected": self._by_step[: self.n_steps]})
+        self.kernel.channel.inputs = self._inputs
+        self.kernel.sample = self._kernels.Sample({"origin": 0, "injected": self._by_step[: self.n_steps]})
         self._carry(self._by_step, self.n_steps)
 
     def advance(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the interval; more may follow."""
-        self.forward.run(self.channel.meeting, first, last, self.round_steps, self.n_samples == 0)
-        self._add_times(self.forward, "deliver", "update")
+        self.kernel.run(self.channel.meeting, first, last, self.round_steps, self.n_samples == 0)
+        self._add_times("deliver", "update")
 
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
         """Collective: end the interval after all of its steps, or an episode after those of its rollout.
@@ -168,15 +155,13 @@ class Interval(Engine):
         if self.local.rule:
             with self.timers.phase("sweep"):
                 loss += self.local.learn_from(channel, sample.local_targets)
-        if len(self.recorded_ids):
-            self._tracks[2][:T] = psi[:, self.recorded_ids - self.network.neurons[0]]  # before the sweep
         self.recorded = self._record(error)
         if self.recorded and self.local.rule:
             own = self.local.learning_signal(self.recorded_ids - self.network.neurons[0])
             self.recorded = replace(self.recorded, learning_signal=self.recorded.learning_signal + own)
         if learn:
             local = self.local.filtered
-            self.gradient.collect(sample.inputs, channel, error, local, psi, self.neurons["n_spikes"])
+            self.gradient.collect(sample.inputs, channel, error, local, psi)
         self.n_samples += 1
         return error, loss
 
@@ -194,7 +179,7 @@ class Interval(Engine):
         """
         self.begin(inputs, currents, reset=False)
         self.advance(0, neuron_steps)
-        self.forward.read(neuron_steps, readout_steps)
+        self.kernel.read(neuron_steps, readout_steps)
         self._carry(self._by_step, neuron_steps)
         self.n_samples += 1
 
@@ -225,13 +210,6 @@ class Interval(Engine):
     def get_heard_spikes(self) -> SpikeLog:
         """Return the spikes of the last sample that this rank listens to, by their rows' numbers."""
         return self.channel.heard.part(0, self.n)
-
-    def dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return voltage from E_L, adaptation and surrogate gradient of the recorded neurons; call before `finish`."""
-        return *self._tracks[:2], self.psi[:, self.recorded_ids - self.network.neurons[0]].astype(float)
-
-    def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
-        self.forward.recorder = self.kernel.Recorder({"local": local, "V_m": V_m, "adaptation": adaptation})
 
     def state(self) -> State:
         """Return all that the next interval reads, between iterations, when no gradient is collected."""

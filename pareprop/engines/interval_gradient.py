@@ -99,9 +99,8 @@ class IntervalGradient:
         return self._direct and self.n_collected > 0
 
     def collect(
-        self, inputs: SpikeLog, channel: Channel, error: np.ndarray, local: np.ndarray, psi: np.ndarray,
-        n_spikes: np.ndarray,
-    ) -> None:  # fmt: skip
+        self, inputs: SpikeLog, channel: Channel, error: np.ndarray, local: np.ndarray, psi: np.ndarray
+    ) -> None:
         """Add the gradient of one interval to the batch.
 
         Parameters
@@ -117,13 +116,13 @@ class IntervalGradient:
         psi : np.ndarray
             (n_steps, n_neurons), surrogate gradients of the steps that were run; overwritten by the
             coefficients of arrivals.
-        n_spikes : np.ndarray
-            (n_neurons,), spikes of each neuron in the interval.
         """
         self.n_collected += 1
-        if not len(n_spikes):  # no neurons, so no synapses
+        network, cells, n = self.network, self.network.cells, psi.shape[1]
+        if not n:  # no neurons, so no synapses
             return
-        network, cells = self.network, self.network.cells
+        own = channel.own.ids[: channel.own.ptr[len(psi)]].astype(np.int64) - network.neurons[0]
+        n_spikes = np.bincount(own, minlength=n).astype(self._real)
         rate = cells["c_reg"] * (n_spikes / len(psi) - cells["f_target"] * network.model.dt_ms)
         rate /= len(psi)
         table = network.feedback

@@ -17,7 +17,7 @@ from ..network.local import LocalNetwork
 from ..network.losses import LOSSES, Evaluation
 from ..network.synapse_table import SynapseTable
 from ..parallel.exchange import Exchange
-from ..parallel.spike_log import SegmentedLog, SpikeLog
+from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from . import spike_rules
 from .base import Engine, Settings
@@ -67,8 +67,8 @@ class Spike(Engine):
             raise InputError(f"batch_size = {model.optimizer.batch_size} must be 1 in the spike variant")
         spike_rules.require_known(model)
         self.time, self.learned, self._last_step = 0, False, 0
-        self.memory = SpikeMemory(network, n_steps)
-        self.neurons = self.memory.neurons
+        self.neurons = self.cells.state
+        self.memory = SpikeMemory(network, n_steps, self.neurons)
         tables = self.memory.tables[:2]  # adaptive feedback learns as the readout synapses do
         self.plastic = [
             item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False, seed=model.seed)
@@ -79,42 +79,36 @@ class Spike(Engine):
         self._to_rewire = False
         self.error = np.zeros((n_steps, network.n_readouts))
         self._rewards: OnlineRewards | None = None
-        self._kernels = model.kernels.spike
         self.kernel = self._bind_kernel()
         self.record_ids(np.zeros(0, np.int64))
 
     def bind(self) -> None:
         """Collective: allocate logs and signals, and connect the ranks."""
-        channel = self.channel = self._open(self.memory.length)
-        self.kernel.channel = self._kernels.Channel(
-            {name: getattr(channel, name) for name in ("own", "sums", "signal")}
-        )
-        for table, rows in zip(self.memory.tables, self.memory.rows, strict=True):
-            rows.heard = SegmentedLog([channel.own]) if table.by_source else channel.heard
+        self.channel = self._open(self.memory.length, self.memory.inputs)
 
     def _bind_kernel(self) -> Any:
         """Return the kernel, bound to the arrays that it works on."""
         kernels, network, memory = self._kernels, self.network, self.memory
         return kernels.Engine(
-            neurons=kernels.Neurons(
-                network.parameters(kernels.Neurons) | memory.neurons
-                | {"first_id": network.neurons[0], "pieces": network.pieces, "dt": network.model.dt_ms}
+            neurons=self.cells.neurons,
+            rates=kernels.Rates(
+                network.parameters(kernels.Rates) | {"f_av": memory.history["f_av"], "dt": network.model.dt_ms}
             ),
-            readouts=kernels.Readouts(
-                {name: self.constants[name] for name in ("alpha", "drive", "V_min", "E_L")}
-                | {"y": self.y, "arriving": np.zeros_like(self.y), "error": self.error,
-                   "cross_entropy": self.loss is LOSSES["cross_entropy"]}
+            readouts=self.cells.readouts,
+            errors=kernels.Errors(
+                {"error": self.error, "target": self._no_target, "window": np.zeros(self.n_steps, np.uint8),
+                 "E_L": self.constants["E_L"], "cross_entropy": self.loss is LOSSES["cross_entropy"]}
             ),
             **dict(zip(KINDS, memory.rows, strict=True)),
             feedback=kernels.Feedback(
                 {name: getattr(network.feedback, name) for name in ("blocks", "row_ptr", "target", "weight")}
                 | {"symmetric": network.following.symmetric_place, "adaptive": network.following.adaptive_place,
-                   "nowhere": np.zeros(network.n_readouts)}
+                   "dropped": np.zeros(network.n_readouts)}
             ),
             histories=kernels.Histories(memory.kernel_histories(self.constants["alpha"])),
             sums=kernels.Sums(memory.kernel_sums()),
             online=kernels.Online(memory.kernel_online()),
-            inputs=memory.inputs, m=memory.m, fold_steps=spike_rules.FOLD_STEPS, lead=self.settings.lead,
+            m=memory.m, fold_steps=spike_rules.FOLD_STEPS, lead=self.settings.lead,
         )  # fmt: skip
 
     @cached_property
@@ -135,7 +129,7 @@ class Spike(Engine):
         self._begin(sample, learn)
         first, end = self.time, self.time + self.n
         self.kernel.run(self.channel.meeting, first, end, self.round_steps, self.is_led)
-        self._add_times(self.kernel, "deliver", "update", "sweep")
+        self._add_times("deliver", "update", "sweep")
         self.time = self._last_step = end
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
         self.evaluation = Evaluation(self.error[: self.n], self._value(sample))
@@ -151,9 +145,10 @@ class Spike(Engine):
 
     def advance(self, first: int, last: int) -> None:
         """Collective: run steps [first, last) of the episode; more may follow."""
-        self.memory.inputs.append(self.time + first - self.kernel.base, self._inputs.part(first, last), last - first)
+        before = self.time - self.kernel.channel.base
+        self.memory.inputs.append(before + first, self._inputs.part(first, last), last - first)
         self.kernel.run(self.channel.meeting, self.time + first, self.time + last, self.round_steps, self.is_led)
-        self._add_times(self.kernel, "deliver", "update", "sweep")
+        self._add_times("deliver", "update", "sweep")
 
     def decide(self, step: int, action: int, reward: float) -> None:
         """Learn of a decision and of the reward since the one before, see `Engine.decide`."""
@@ -183,16 +178,14 @@ class Spike(Engine):
         run, memory, t = self.kernel, self.memory, self.time
         base = memory.first_step(t)
         for log in (memory.inputs, self.channel):
-            log.forget(base - run.base, t - run.base)
+            log.forget(base - run.channel.base, t - run.channel.base)
         memory.inputs.append(t - base, sample.inputs, self.n)
         by_step = self._add_currents(sample.currents, self.n, self.carried)
         self._carry(by_step, self.n)
-        run.base, run.learns = base, self.learned
-        self._inside = self._window(sample)
-        run.sample = self._kernels.Sample(
-            {"origin": t, "window": self._inside, "injected": by_step[: self.n],
-             "target_signal": np.ascontiguousarray(sample.target, dtype=float)}
-        )  # fmt: skip
+        run.channel.base, run.learns = base, self.learned
+        run.sample = self._kernels.Sample({"origin": t, "injected": by_step[: self.n]})
+        self._inside = run.errors.window = self._window(sample)
+        run.errors.target = np.ascontiguousarray(sample.target, dtype=float)
         self._set_rates(learn)
 
     def _set_rates(self, learn: bool) -> None:
@@ -265,13 +258,8 @@ class Spike(Engine):
 
     def _last(self) -> tuple[int, int]:
         """Return the half-open range of steps of the last sample in the logs."""
-        last = self._last_step - self.kernel.base
+        last = self._last_step - self.kernel.channel.base
         return last - self.n, last
-
-    def _bind_tracks(self, local: np.ndarray, V_m: np.ndarray, adaptation: np.ndarray, psi: np.ndarray) -> None:
-        self.kernel.recorder = self._kernels.Recorder(
-            {"local": local, "V_m": V_m, "adaptation": adaptation, "psi": psi}
-        )
 
     # ---- showing weights ---------------------------------------------------------------------------------------------
 
@@ -293,7 +281,7 @@ class Spike(Engine):
         """
         self._set_rates(learn=True)
         self.kernel.learns = self.learned
-        filled = self.time - self.kernel.base
+        filled = self.time - self.kernel.channel.base
         self.memory.inputs.ptr[filled + 1 :] = self.memory.inputs.ptr[filled]
         self.channel.silence(filled)
         self.kernel.flush(self.time)
@@ -302,7 +290,7 @@ class Spike(Engine):
 
     def state(self) -> State:
         """Return all that the next sample reads; see the module `state`."""
-        state = self.memory.state(self.time, self.kernel.base, self.channel)
+        state = self.memory.state(self.time, self.kernel.channel.base, self.channel)
         state.numbers |= {
             "time": self.time, "learned": self.learned, "plastic": {item.name: item.numbers() for item in self.plastic},
         }  # fmt: skip
@@ -324,14 +312,14 @@ class Spike(Engine):
         self.memory.load_state(int(numbers["time"]), numbers, shared, self.channel)
         self.time, self.learned = int(numbers["time"]), bool(numbers["learned"])
         self._last_step = self.time
-        self.kernel.base = self.memory.first_step(self.time)
+        self.kernel.channel.base = self.memory.first_step(self.time)
         for item in self.plastic:
             item.load_numbers(numbers["plastic"][item.name])
 
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""
         neurons, history = self.memory.neurons, self.memory.history
-        return {name: neurons[name] for name in ("v", "a", "f_av")} | {name: history[name] for name in "AD"}
+        return {name: neurons[name] for name in ("v", "a")} | {name: history[name] for name in ("f_av", "A", "D")}
 
     @property
     def history_steps(self) -> int:

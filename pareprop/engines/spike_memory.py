@@ -22,7 +22,6 @@ from .spike_rules import ERRORS, LOOP, PREFIX, Rules
 from .state import State
 
 KINDS = ("incoming", "outgoing", "adaptive")
-NEURONS = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "kept", "f_av")
 RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 SUMS = ("A", "D", "A2", "D2")
 NOTHING = np.zeros(0, np.int64)
@@ -42,6 +41,8 @@ class SpikeMemory:
         This rank's share.
     n_steps : int
         Steps of a sample.
+    neurons : dict
+        Name to array (n_neurons,), the state of the neurons.
 
     Attributes
     ----------
@@ -57,8 +58,6 @@ class SpikeMemory:
         The kernel's view of each table.
     names : list of set
         Names of the arrays that the synapses of each table keep beside weights.
-    neurons : dict
-        Name to array (n_neurons,).
     history : dict
         Name to ring (steps, n_neurons), sum (n_neurons,), or ring of errors (steps, n_readouts).
     inputs : SpikeLog
@@ -67,8 +66,8 @@ class SpikeMemory:
         Steps of the logs.
     """
 
-    def __init__(self, network: LocalNetwork, n_steps: int) -> None:
-        self.network, model = network, network.model
+    def __init__(self, network: LocalNetwork, n_steps: int, neurons: dict[str, np.ndarray]) -> None:
+        self.network, self.neurons, model = network, neurons, network.model
         self._kernels, self._real = model.kernels, model.kernels.real
         self.m = spike_rules.lags(model).m
         self.block, self.readout_block = spike_rules.block_length(model), spike_rules.readout_block_length(model)
@@ -78,8 +77,6 @@ class SpikeMemory:
         kappas = {(item.params.kappa, item.params.kappa_reg) for item in model.of_role("recurrent")}
         self.sets = 1 if all(kappa == kappa_reg for kappa, kappa_reg in kappas) else 2
         n = network.neurons[1] - network.neurons[0]
-        self.neurons = {name: allocate_aligned(n, self._real) for name in NEURONS}
-        self.neurons["v"][:] = network.cells["V_init"]
         self.length = self.steps_kept + n_steps + self.m + 2
         self.inputs = SpikeLog(self.length)
         self.names: list[set[str]] = []
@@ -121,7 +118,7 @@ class SpikeMemory:
                "first": NOTHING, "rate_since": NOTHING, "rates": np.zeros((0, len(table.blocks))),
                "watch": np.zeros((0, 3), np.int64), "watched": np.zeros((0, 0)),
                "signs": table.row_signs(), "rules": rules.rules, "constants": rules.constants, "books": books,
-               "Z": np.zeros(n_rows), "heard": None,
+               "Z": np.zeros(n_rows), "from_own": table.by_source,
                "counters": np.zeros(n_rows if adam else 0, np.int64),
                "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
                "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 2))}
@@ -149,6 +146,7 @@ class SpikeMemory:
         errors = max(rules.longest_cutoff() for rules in looking) + 2 * m + 4  # a flush goes on for m steps
         sums = {name: allocate_aligned(n if prefix else 0) for name in SUMS}
         sums |= self._online(errors, ends, n) if online else {}
+        rings = {"f_av": allocate_aligned(n, self._real)} | rings
         return rings | sums | {name: np.zeros((errors, self.network.n_readouts)) for name in ERRORS}
 
     def _online(self, n_errors: int, n_ends: int, n: int) -> dict[str, np.ndarray]:

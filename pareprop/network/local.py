@@ -55,7 +55,7 @@ class LocalNetwork:
     cells : dict
         Name to float64 (n_neurons,): parameters of the neurons in units of the kernels, see `_parameters`.
     pieces : np.ndarray
-        int64 (n_pieces, 4): first and last neuron, surrogate, model (0 iaf, 1 adaptive, +2 psc_delta).
+        int64 (n_pieces, 4): first and last neuron, surrogate, bits of the neuron model, see layout.pxd.
     piece_populations : list of Population
         The population of each piece.
 

@@ -16,7 +16,8 @@ Surrogate = Literal[
     "piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative", "sigmoid_derivative"
 ]  # fmt: skip
 SURROGATES = {name: getattr(layout, name.upper()) for name in get_args(Surrogate)}  # kernel codes
-FLAGS = {"adaptive": layout.ADAPTS, "psc_delta": layout.PSC_DELTA}  # bits by which kernels tell models apart
+# bits by which kernels tell models apart
+FLAGS = {"adaptive": layout.ADAPTS, "psc_delta": layout.PSC_DELTA, "resets_later": layout.RESETS_LATER}
 VOLTAGES = ("V_th", "V_min", "V_reset")  # parameters that kernels take as mV from E_L, 0 where a model has none
 PLAIN = ("I_e", "adapt_beta", "c_reg", "refractory_input")  # those they take as they are, likewise
 CUTOFF_LIMIT = 1e7  # steps, of which spikes are kept; a longer cutoff that is not infinite is a mistake
@@ -32,6 +33,8 @@ class _Neuron(Frozen):
         Whether the threshold adapts.
     psc_delta : bool
         Whether a spike sets the voltage to `V_reset`, and the neuron stands still while refractory.
+    resets_later : bool
+        Whether `V_th` is subtracted in the step after a spike, not at once.
     C_m : float, array_like, Normal or Uniform
         Capacitance in pF.
     E_L : float, array_like, Normal or Uniform
@@ -62,6 +65,7 @@ class _Neuron(Frozen):
 
     adaptive: ClassVar[bool] = False
     psc_delta: ClassVar[bool] = False
+    resets_later: ClassVar[bool] = False
 
     C_m: Value = 250.0
     E_L: Value = -70.0
@@ -121,6 +125,8 @@ class IafInterval(_Neuron):
     regular_spike_arrival : bool
         Whether a spike adds its weight, not weight (1 - exp(-dt / tau_m)).
     """
+
+    resets_later: ClassVar[bool] = True
 
     regular_spike_arrival: bool = True
 

@@ -19,7 +19,7 @@ release = pareprop.__version__
 root_doc = "scripts/handbook/index"
 include_patterns = [
     "README.md", ".github/CONTRIBUTING.md", "jobs/README.md", "scripts/README.md", "scripts/handbook/**.md",
-    "pareprop/**.md",
+    "pareprop/**.md", "cython_core/README.md",
 ]  # fmt: skip
 exclude_patterns = [".git", ".ci", ".venv", ".*_cache", "build", "dist", "runs", "tests"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "tables"]

@@ -8,9 +8,10 @@ import spike_networks
 from pareprop.kernels import PRECISIONS
 from pareprop.network.local import LocalNetwork
 
+CELLS = ("Neurons", "Readouts", "Channel", "Sample", "Recorder")
 GROUPS = {
-    "interval": ("Neurons", "Readouts", "Synapses", "Channel", "Sample", "Recorder"),
-    "spike": ("Neurons", "Readouts", "Rows", "Feedback", "Histories", "Sums", "Channel", "Sample", "Recorder"),
+    "interval": (*CELLS, "Synapses"),
+    "spike": (*CELLS, "Rates", "Errors", "Rows", "Feedback", "Histories", "Sums", "Online"),
 }
 NETWORKS = {"interval": networks, "spike": spike_networks}
 
@@ -19,7 +20,7 @@ def names_of_parameters(variant: str) -> list[str]:
     """Parameters of neurons that the kernel of a variant takes."""
     cells = NETWORKS[variant].simulation(NETWORKS[variant].random_case(1)).network.cells
     names = [name for name in cells if hasattr(getattr(PRECISIONS["double"], variant).Neurons, name)]
-    assert len(names) == {"interval": 11, "spike": 15}[variant]
+    assert len(names) == 13
     return names
 
 
@@ -36,7 +37,7 @@ def test_group_bound_to_nothing(variant: str, name: str, precision: str) -> None
 def test_recorder(variant: str, precision: str) -> None:
     """Bound to its keys, and to none fewer or more."""
     local, track = np.arange(2), np.zeros((5, 2))
-    values = {"local": local, "V_m": track, "adaptation": track} | ({"psi": track} if variant == "spike" else {})
+    values = {"local": local, "V_m": track, "adaptation": track, "psi": track}
     group = getattr(PRECISIONS[precision], variant).Recorder
     assert np.shares_memory(group(values).V_m, track)
     for name in values:
@@ -48,11 +49,8 @@ def test_recorder(variant: str, precision: str) -> None:
 
 @pytest.mark.parametrize(
     ("variant", "name"),
-    [
-        (variant, name) for variant in NETWORKS for name in names_of_parameters(variant)
-        if (variant, name) != ("interval", "alpha")  # which the gradient misses before the kernel does
-    ],
-)  # fmt: skip
+    [(variant, name) for variant in NETWORKS for name in names_of_parameters(variant)],
+)
 def test_parameter_that_a_network_lacks(variant: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cases, parameters = NETWORKS[variant], LocalNetwork.parameters
     monkeypatch.setattr(
@@ -67,7 +65,7 @@ def test_parameter_that_a_network_lacks(variant: str, name: str, monkeypatch: py
 def test_run_without_a_sample(variant: str) -> None:
     cases = NETWORKS[variant]
     engine = cases.simulation(cases.random_case(1)).engine
-    kernel = engine.kernel if variant == "spike" else engine.forward
+    kernel = engine.kernel
     assert kernel.sample is None
     with pytest.raises(TypeError, match="channel, sample and recorder must be bound"):
         kernel.run(engine.channel.meeting, 0, 1, 1, False)

@@ -12,6 +12,7 @@ from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.sample import Sample
 from pareprop.engines.spike import SpikeSettings
 from pareprop.errors import InputError
+from pareprop.kernels import layout
 from pareprop.network import from_tables, optimizers, parameters
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
@@ -311,7 +312,9 @@ def test_parameters_of_a_rank_are_a_slice_of_all() -> None:
         for name, values in whole.cells.items():
             np.testing.assert_array_equal(np.concatenate([part.cells[name] for part in parts]), values, err_msg=name)
     np.testing.assert_array_equal(whole.pieces, [[0, 5, 0, 0], [5, 9, 1, 1]])
-    np.testing.assert_array_equal(LocalNetwork(model, 1, 2).pieces, [[0, 1, 0, 0], [1, 5, 1, 1]])
+    later = layout.RESETS_LATER
+    pieces = LocalNetwork(model, 1, 2).pieces
+    np.testing.assert_array_equal(pieces, [[0, 1, 0, later], [1, 5, 1, later | layout.ADAPTS]])
     tau_m = -1.0 / np.log(whole.cells["alpha"][:5])
     assert 25.0 < tau_m.min() < tau_m.max() < 35.0
     np.testing.assert_allclose(whole.cells["p_current"][:5], tau_m / np.arange(1.0, 6.0) * (1.0 - np.exp(-1.0 / tau_m)))
