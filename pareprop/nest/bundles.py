@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .connections import Bundle
 
+SMALL = 1000  # connections; bundles below are joined to one
 Level = tuple[np.ndarray, np.ndarray, np.ndarray]  # node, bundle, place; by node
 
 
@@ -29,6 +31,7 @@ class Bundles(list[Bundle]):
         super().__init__()
         self.n, self.n_of_model = 0, Counter[str]()
         self.delays: tuple[int, int] | None = None
+        self._n_settled = 0
         self._indices = (Index(lambda bundle: bundle.source), Index(lambda bundle: bundle.target))
 
     def append(self, bundle: Bundle) -> None:
@@ -36,8 +39,29 @@ class Bundles(list[Bundle]):
         super().append(bundle)
         self.n += len(bundle)
         self.n_of_model[bundle.model.name] += len(bundle)
-        ends = int(np.min(bundle.delay)), int(np.max(bundle.delay))
+        delay = bundle.delay
+        ends = (delay, delay) if isinstance(delay, int) else (int(np.min(delay)), int(np.max(delay)))
         self.delays = ends if self.delays is None else (min(ends[0], self.delays[0]), max(ends[1], self.delays[1]))
+
+    def settle(self) -> None:
+        """Join the new small bundles of a model: what was made one by one is found and wired as one.
+
+        Connections of one model stay in their order, and bundles that were settled before stay where they are.
+        """
+        joined: list[list[Bundle]] = []
+        open_: dict[tuple[str, int], list[Bundle]] = {}
+        for bundle in self[self._n_settled :]:
+            key = bundle.model.name, bundle.receptor
+            if len(bundle) >= SMALL or (key not in open_ and any(name == key[0] for name, _ in open_)):
+                open_ = {other: members for other, members in open_.items() if other[0] != key[0]}
+            if key in open_:
+                open_[key].append(bundle)
+                continue
+            joined.append([bundle])
+            if len(bundle) < SMALL:
+                open_[key] = joined[-1]
+        self[self._n_settled :] = [_join_bundles(members) for members in joined]
+        self._n_settled = len(self)
 
     def find(
         self, source: np.ndarray | None, target: np.ndarray | None, model: str | None, ranks: Mapping[str, int]
@@ -58,6 +82,7 @@ class Bundles(list[Bundle]):
         tuple of np.ndarray
             Bundles and places in them, int64 (n,) each; by model, source and target, then as they were made.
         """
+        self.settle()
         chosen = [None if ids is None else np.unique(ids) for ids in (source, target)]
         sizes = [np.inf if ids is None else len(ids) for ids in chosen]
         key = int(sizes[1] < sizes[0])
@@ -85,6 +110,24 @@ class Bundles(list[Bundle]):
         for mine in np.split(order, cuts) if len(order) else ():
             values[mine] = column(self[int(bundle[mine[0]])])[place[mine]]
         return values
+
+
+def _join_bundles(members: Sequence[Bundle]) -> Bundle:
+    first = members[0]
+    if len(members) == 1:
+        return first
+    sizes = [len(member) for member in members]
+    columns: dict[str, np.ndarray] = {key: np.concatenate([getattr(member, key) for member in members])
+                                      for key in ("source", "target", "weight")}  # fmt: skip
+    values = {}
+    for key in ("delay", "tau_m_readout"):
+        found = [getattr(member, key) for member in members]
+        same = all(np.ndim(value) == 0 for value in found) and len(set(found)) == 1
+        values[key] = found[0] if same else np.concatenate(
+            [np.broadcast_to(value, size) for value, size in zip(found, sizes, strict=True)]
+        )  # fmt: skip
+    ends = tuple(np.unique(np.concatenate([member.ends[end] for member in members])) for end in (0, 1))
+    return replace(first, **columns, **values, ends=ends)
 
 
 class Index:

@@ -130,6 +130,8 @@ def _shape(key: str, value: Any, made: Any, rule: str) -> np.ndarray:
 
 def _steps(delay: Any, dt: float) -> Any:
     """Delays in steps, halves rounded up as in NEST."""
+    if isinstance(delay, float) and 1.0 <= (count := np.floor(delay * (1.0 / dt) + 0.5)) <= MAX_DELAY:
+        return int(count)
     times = np.asarray(delay, float)
     counts = np.floor(times * (1.0 / dt) + 0.5)
     wrong = times[~((counts >= 1) & (counts <= MAX_DELAY))]

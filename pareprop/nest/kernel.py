@@ -275,8 +275,10 @@ class Kernel:
         return ids.astype(np.int64)
 
     def _models(self, ids: np.ndarray) -> list[Any]:
-        """Models of the nodes among `ids`, which may repeat."""
-        return [block.model for block, _ in self.nodes.parts(np.flatnonzero(np.bincount(ids)))]
+        """Models of the nodes among `ids`, in any order."""
+        if len(ids) == 1:  # of many single calls
+            return [self.nodes.place(int(ids[0]))[0].model]
+        return self.nodes.models(ids)
 
     def _check_ends(self, model: SynapseModel, source: np.ndarray, target: np.ndarray) -> None:
         parts = [self._models(ids) for ids in (source, target)]
@@ -361,6 +363,7 @@ class Kernel:
         from .spike_clock import SpikeClock
         from .wiring import wire
 
+        self.bundles.settle()
         self.recorders.check_history(self.bundles)
         with self.timers.phase("wire"):
             version = self.versions.of(self.exchange.rank)

@@ -265,6 +265,11 @@ class NodeTable:
         return [(self.blocks[which[0]], part - self.blocks[which[0]].first)
                 for which, part in zip(np.split(owner, cuts), np.split(ids, cuts), strict=True)]  # fmt: skip
 
+    def models(self, ids: np.ndarray) -> list[NodeModel]:
+        """Models of the blocks that nodes belong to, in any order."""
+        owner = np.searchsorted(self._firsts, ids, side="right") - 1
+        return [self.blocks[which].model for which in np.flatnonzero(np.bincount(owner)).tolist()]
+
     def place(self, node: int) -> tuple[Block, int]:
         """Block of a node, and its place in it."""
         block = self.blocks[bisect.bisect_right(self._firsts, node) - 1]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import pareprop.nest as nest
+from pareprop.nest.kernel import kernel
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +81,32 @@ def test_found_are_all_that_fit() -> None:
                    list(found.targets()), found.values("weight")]  # fmt: skip
         assert list(zip(*columns, strict=True)) == expected
     assert nest.num_connections == len(made) == len(nest.GetConnections())
+
+
+@pytest.mark.parametrize("small", [1, 1000])
+def test_single_calls_are_one_call(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundles that are joined before a run give the spikes and weights of bundles that are not."""
+    from pareprop.nest import bundles
+
+    monkeypatch.setattr(bundles, "SMALL", small)
+    nest.set(resolution=1.0)
+    generator = nest.Create("spike_generator", 1, {"spike_times": [2.0, 5.0, 9.0]})
+    parrots, neurons = nest.Create("parrot_neuron", 3), nest.Create("eprop_iaf", 4, {"V_th": -69.0, "C_m": 1.0})
+    recorder = nest.Create("spike_recorder")
+    rng = np.random.default_rng(5)
+    for k in range(3):
+        nest.Connect(generator, parrots[k], "one_to_one", {"delay": 1.0 + k})
+    synapse = {"synapse_model": "eprop_synapse", "delay": 1.0}
+    for pre, post in [(p, n) for p in parrots for n in neurons] + [(n, m) for n in neurons for m in neurons]:
+        nest.Connect(pre, post, "all_to_all", synapse | {"weight": rng.normal(1.0, 0.5)})
+        nest.Connect(neurons, recorder) if pre == neurons[0] and post == neurons[0] else None
+    nest.Simulate(30.0)
+    found = recorder.events["times"].tolist(), nest.GetConnections().get(["source", "target", "weight"])
+    assert len(kernel.bundles) == (31 if small == 1 else 2)
+    assert found == RESULTS.setdefault("single calls", found) and len(found[0]) > 10
+
+
+RESULTS: dict[str, Any] = {}  # of the first case of a test
 
 
 def test_description_loads_no_engine() -> None:
