@@ -48,8 +48,9 @@ for n_vp in (1, 3):
         rules = [{"rule": "fixed_indegree", "indegree": 11}, {"rule": "fixed_outdegree", "outdegree": 7},
                  {"rule": "pairwise_bernoulli", "p": 0.3}, {"rule": "all_to_all"},
                  {"rule": "fixed_total_number", "N": 300}, {"rule": "fixed_total_number", "N": 5}]
-        rules += [rule | {"allow_autapses": False} for rule in rules]
-        rules += [rule | {"allow_multapses": False} for rule in rules[:2] + rules[6:8]]
+        if n_vp == 1:
+            rules += [rule | {"allow_autapses": False} for rule in rules]
+            rules += [rule | {"allow_multapses": False} for rule in rules[:2] + rules[6:8]]
         if label == "one":
             rules += [MUTUAL | {"p": p} for p in (0.1, 0.3, 0.8)]
         for rule in [*rules, {"rule": "fixed_outdegree", "outdegree": 7}]:
