@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,24 +108,57 @@ def _variables(path: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
     wrong = next((name for name, value in values.items() if not isinstance(value, str)), None)
     if wrong is not None:
         raise InputError(f"{path}: manifest.{wrong} = {values[wrong]!r} must be a text")
+    for name, value in values.items():
+        if len(value) > LONGEST:
+            raise InputError(f"{path}: manifest.{name} has more than {LONGEST} characters")
     values[CONFIGDIR] = str(path.parent.resolve())
-    for _ in range(len(values) + 1):
-        for name, value in values.items():
-            if len(value) > LONGEST:
-                raise InputError(f"{path}: manifest.{name} has more than {LONGEST} characters; does it contain itself?")
-        replaced = {name: _replace(value, values) for name, value in values.items()}
-        if replaced == values:
-            return values
-        values = replaced
-    circular = next(name for name in values if _replace(values[name], values) != values[name])
-    raise InputError(f"{path}: manifest.{circular} contains itself")
+    replaced: dict[str, str] = {}
+    for name in values:
+        waiting, begun = [name], set()  # variables to replace, and those of them that wait for others
+        while waiting:
+            current = waiting[-1]
+            needed = [other for _, _, other in _find(values[current], values) if other not in replaced]
+            if current in replaced or not needed:
+                replaced[current] = _replace(values[current], replaced)
+                waiting.pop()
+                if len(replaced[current]) > LONGEST:
+                    raise InputError(
+                        f"{path}: manifest.{current} has more than {LONGEST} characters with its variables"
+                    )
+            elif current in begun:
+                raise InputError(f"{path}: manifest.{current} contains itself")
+            else:
+                begun.add(current)
+                waiting += needed
+    return replaced
+
+
+def _find(value: str, names: Container[str]) -> Iterator[tuple[int, int, str]]:
+    """Yield first character, end, and name of each $NAME and ${NAME} in a text.
+
+    $NETWORK is a prefix of $NETWORK_DIR: the longest name counts. Between two dollars there is at most one, so that
+    this takes no more look-ups than the text has characters.
+    """
+    place = value.find("$")
+    while place >= 0:
+        following = value.find("$", place + 1)
+        rest = value[place + 1 : following if following >= 0 else len(value)]
+        inside = rest[1:].partition("}")[0] if rest.startswith("{") and "}" in rest else ""
+        name = next((rest[:n] for n in range(len(rest), 0, -1) if rest[:n] in names), "")
+        if inside and inside in names:
+            yield place, place + len(inside) + 3, inside
+        elif name:
+            yield place, place + len(name) + 1, name
+        place = following
 
 
 def _replace(value: str, variables: Mapping[str, str]) -> str:
-    """Replace $NAME and ${NAME}, the longest names first: $NETWORK is a prefix of $NETWORK_DIR."""
-    names = sorted(variables, key=len, reverse=True)
-    pattern = "|".join(rf"\$\{{{re.escape(name)}\}}|\${re.escape(name)}" for name in names)
-    return re.sub(pattern, lambda match: variables[match.group().strip("${}")], value)
+    """Replace $NAME and ${NAME} by the values of variables that are known."""
+    parts, done = [], 0
+    for first, end, name in _find(value, variables):
+        parts += [value[done:first], variables[name]]
+        done = end
+    return "".join([*parts, value[done:]])
 
 
 def _path(path: Path, variables: Mapping[str, str], owner: Mapping[str, Any], key: str, here: str) -> Path:
