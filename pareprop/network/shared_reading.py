@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ParepropError
+from ..errors import InputError, ParepropError
 from ..parallel import collectives
 from ..parallel.partition import firsts
 from ..sonata.edges import CHUNK, Edges, HeldEdges, Piece
 from .connectivity import Projection
+from .local import LocalNetwork
 from .model import Model
 from .sharing import count_sharing
 
@@ -79,6 +80,20 @@ def _by_owner(edges: Edges, start: int, stop: int, bounds: np.ndarray) -> list[P
         Piece(*(getattr(piece, name)[order[low:high]] for name in ("source", "target", "delay", "weight")))
         if high > low else None for low, high in itertools.pairwise(ends)
     ]  # fmt: skip
+
+
+def require_all(network: LocalNetwork, comm: Any) -> None:
+    """Collective: raise `InputError` unless ranks together have all edges of each SONATA file.
+
+    An index that lacks some would lead to another network than the file describes.
+    """
+    for table in network.tables().values():
+        for span in table.spans:
+            if (edges := span.projection.edges) is not None:
+                found = collectives.total(comm, span.last - span.first)
+                if found != edges.n_edges:
+                    how = f"its index leads to {found} of {edges.n_edges} edges; build it anew, or remove it"
+                    raise InputError(f"{edges.path}: edge population '{edges.name}': {how}")
 
 
 def release(model: Model) -> None:

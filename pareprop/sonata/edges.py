@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,6 +20,8 @@ SPREAD = 4  # a group's values are read from first to last if that is at most so
 LOT = 1000  # else so many at a time
 WHOLE = 1e-6  # steps by which a delay may miss a whole number
 MAX_DELAY = 2**15  # steps
+
+Covered = Callable[[np.ndarray], Any]  # numbers of edges: which of them an index names
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,13 @@ class Edges:
         with hdf5.open_file(self.path) as file:
             group = file[f"edges/{self.name}"]
             targets = group["target_node_id"]
-            for first, last in self._ranges(group, low, high):
+            ranges, covered = self._ranges(group, low, high)
+            for first, last in ranges:
                 for start in range(first, last, chunk):
                     stop = min(start + chunk, last)
                     target = self._ids(targets, start, stop, self.n_targets)
                     mine = np.flatnonzero((target >= low) & (target < high))
+                    mine = mine[covered(start + mine)]
                     if len(mine):
                         ends = start + mine[0], start + mine[-1] + 1
                         yield self._piece(group, *ends, target[mine], mine - mine[0])
@@ -129,10 +135,10 @@ class Edges:
             raise InputError(f"{self.path}: source {both[0]} of '{self.name}' has weights of both signs")
         return has_signs[1].astype(np.int8) - has_signs[0].astype(np.int8)
 
-    def _ranges(self, group: h5py.Group, low: int, high: int) -> list[tuple[int, int]]:
-        """Ranges of edges that hold all those onto the targets, ascending."""
+    def _ranges(self, group: h5py.Group, low: int, high: int) -> tuple[list[tuple[int, int]], Covered]:
+        """Return ranges of edges that hold all those onto the targets, ascending, and which edges the index names."""
         if not self.index:
-            return [(0, self.n_edges)]
+            return [(0, self.n_edges)], _cover_all
         parent, name = self.index.split("/")
         index = hdf5.group(hdf5.group(group, parent), name)
         name = "node_id_to_ranges" if "node_id_to_ranges" in index else "node_id_to_range"
@@ -140,7 +146,7 @@ class Edges:
         lots = hdf5.integers(nodes[low : min(high, len(nodes))])
         lots = lots[(lots[:, 0] >= 0) & (lots[:, 0] < lots[:, 1])]
         if not len(lots):
-            return []
+            return [], _cover_all
         first, last = int(lots[:, 0].min()), int(lots[:, 1].max())
         if last > len(ranges):
             raise InputError(f"'{nodes.name}' names range {last - 1}, there are {len(ranges)}")
@@ -151,7 +157,7 @@ class Edges:
         bounds = bounds[(bounds[:, 0] >= 0) & (bounds[:, 0] < bounds[:, 1])]
         if len(bounds) and bounds[:, 1].max() > self.n_edges:
             raise InputError(f"'{ranges.name}' names edge {bounds[:, 1].max() - 1}, there are {self.n_edges}")
-        return _merge(bounds)
+        return _merge(bounds), partial(_cover, _merge(bounds, 0))
 
     def _ids(self, ids: h5py.Dataset, start: int, stop: int, bound: int) -> np.ndarray:
         node_ids = hdf5.integers(ids[start:stop])
@@ -245,13 +251,24 @@ def steps(
     return whole.astype(np.int64)
 
 
-def _merge(ranges: np.ndarray) -> list[tuple[int, int]]:
+def _cover_all(edges: np.ndarray) -> slice:
+    return slice(None)
+
+
+def _cover(ranges: list[tuple[int, int]], edges: np.ndarray) -> np.ndarray:
+    """Return which edges lie in one of some ranges, which ascend and do not overlap."""
+    starts, ends = np.array(ranges, np.int64).reshape(-1, 2).T
+    place = np.searchsorted(starts, edges, side="right") - 1
+    return (place >= 0) & (edges < ends[place])
+
+
+def _merge(ranges: np.ndarray, gap: int = GAP) -> list[tuple[int, int]]:
     """Return ranges in ascending order; those that overlap or have a small gap are merged."""
     if not len(ranges):
         return []
     ranges = ranges[np.argsort(ranges[:, 0], kind="stable")]
     reached = np.maximum.accumulate(ranges[:, 1])
-    starts = np.flatnonzero(np.concatenate(([True], ranges[1:, 0] > reached[:-1] + GAP)))
+    starts = np.flatnonzero(np.concatenate(([True], ranges[1:, 0] > reached[:-1] + gap)))
     ends = np.append(starts[1:], len(ranges)) - 1
     return list(zip(ranges[starts, 0].tolist(), reached[ends].tolist(), strict=True))
 

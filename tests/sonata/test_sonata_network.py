@@ -15,7 +15,7 @@ import ranks
 from case_files import SONATA
 from commands import on_ranks
 
-from pareprop import Model
+from pareprop import Model, Simulation
 from pareprop.errors import InputError
 from pareprop.network.local import LocalNetwork
 from pareprop.parallel.partition import block
@@ -236,7 +236,11 @@ BAD = {
     "external link": (replace_by_link, r"dataset '/edges/rec_to_rec/source_node_id' lies in another file"),
     "virtual dataset": (virtual, r"dataset '/edges/rec_to_rec/source_node_id' lies in another file"),
     "circular manifest": (manifest(ONE="$TWO/a", TWO="$ONE/b"), r"circuit_config.json: manifest.\w+ contains itself"),
-    "growing manifest": (manifest(ONE="$ONE" * 300), r"manifest.ONE has more than 4096 characters"),
+    "growing manifest": (
+        manifest(ONE="$TWO" * 99, TWO="$SIX" * 99, SIX="x"),
+        r"manifest.ONE has more than 4096 characters with its variables",
+    ),
+    "manifest in itself": (manifest(ONE="$ONE" * 300), r"manifest.ONE contains itself"),
     "long manifest": (manifest(ONE="x" * 2**17), r"manifest.ONE has more than 4096 characters"),
 }  # fmt: skip
 
@@ -312,6 +316,74 @@ def test_delays_are_rounded_if_asked(copy: Path) -> None:
         exact = file["edges/rec_to_rec/0/delay"][()]
     found = draw_synapses(model)["rec_to_rec"][0]
     np.testing.assert_array_equal(np.bincount(found["delay"]), np.bincount(np.maximum(np.rint(exact), 1).astype(int)))
+
+
+NEURON = {"C_m": 1.0, "E_L": 0.0, "V_th": 0.6, "tau_m": 20.0}
+MISSING = """
+import sys
+from pareprop import InputError, exchange
+import test_sonata_network as here
+ranks = exchange()
+try:
+    here.simulate(sys.argv[1], ranks)
+    print("built\\n", end="")
+except InputError as problem:
+    print(f"{problem}\\n", end="")
+"""
+
+
+def simulate(folder: object, exchange: object) -> Simulation:
+    """A simulation of the network in a folder, with a readout."""
+    made = Model.from_sonata(Path(folder) / "circuit_config.json", neuron="iaf", values=NEURON)
+    out = made.readouts("out", 1, C_m=1.0, E_L=0.0, tau_m=20.0)
+    for population in made.of_role("recurrent"):
+        made.connect(population, out, weight=0.1)
+        made.connect(out, population, weight=0.1)
+
+    class Nothing:
+        n_steps = learning_window = 20
+
+    Nothing.sample = lambda self, index, phase: None
+    return Simulation(made, Nothing(), exchange)
+
+
+def leave_out(folder: Path, targets: list[int]) -> int:
+    """Let the index of a network say that some targets have no edges; return how many they have."""
+    with h5py.File(folder / EDGES, "r+") as file:
+        group = file["edges/rec_to_rec"]
+        index = group["indices/target_to_source"]
+        ranges = index["node_id_to_ranges" if "node_id_to_ranges" in index else "node_id_to_range"]
+        for target in targets:
+            ranges[target] = 0, 0
+        return int(np.isin(group["target_node_id"][()], targets).sum())
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("n", [1, 2])
+def test_an_index_that_lacks_targets_is_refused(copy: Path, n: int) -> None:
+    """On any number of ranks, even where edges that lie between others would be read in passing."""
+    missing = leave_out(copy, [17, 70])
+    assert missing > 0
+    done = launch.mpirun(n, "-c", MISSING, copy, env={"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"})
+    assert (done.returncode, done.stderr) == (0, "")
+    told = set(done.stdout.splitlines())
+    assert len(told) == 1 and done.stdout.count("\n") == n
+    with h5py.File(copy / EDGES) as file:
+        all_edges = len(file["edges/rec_to_rec/target_node_id"])
+    line = told.pop()
+    assert f"leads to {all_edges - missing} of {all_edges} edges" in line and EDGES in line, line
+
+
+def test_a_manifest_of_many_variables(tmp_path: Path) -> None:
+    """It took minutes: each variable was replaced in each of the others, again and again."""
+    n = 2000
+    variables = {f"$V{k}": f"$V{k + 1}/" if k % 10 else "x" for k in range(n)} | {f"$V{n}": "end"}
+    path = tmp_path / "circuit_config.json"
+    path.write_text(json.dumps({"manifest": variables, "networks": {"nodes": [{"nodes_file": f"$V{n - 3}/n.h5"}]}}))
+    assert circuit.read(path).nodes[0].data == tmp_path / "end////n.h5"
+    deep = {f"$W{k:04}": f"$W{k + 1:04}" for k in range(n)} | {f"$W{n:04}": "end"}  # deeper than Python may recurse
+    path.write_text(json.dumps({"manifest": deep, "networks": {"nodes": [{"nodes_file": "$W0000/n.h5"}]}}))
+    assert circuit.read(path).nodes[0].data == tmp_path / "end/n.h5"
 
 
 def test_manifest(tmp_path: Path) -> None:
