@@ -40,7 +40,7 @@ class Reply:
     @classmethod
     def from_raster(cls, raster: np.ndarray, reward: float = 0.0, **others) -> Reply:
         """Make a reply of a raster (n_steps, n_inputs), non-zero where an input spikes; `others` are attributes."""
-        return cls(SpikeLog.from_raster(np.asarray(raster)), reward, **others)
+        return cls(SpikeLog.from_raster(raster), reward, **others)
 
 
 class Episode(Protocol):

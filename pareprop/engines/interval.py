@@ -149,7 +149,7 @@ class Interval(Engine):
         channel, T = self.channel, sample.rollout.n_steps if sample.rollout else self.n_steps
         self.n, psi = T, self.psi[:T]
         self.log, self.n_spikes = channel.all_spikes_on_root(0, T)
-        window = slice(T - self.settings.learning_window, T)
+        window = slice(T - self.settings.learning_window, T) if sample.window is None else sample.window
         self.evaluation = self.loss.evaluate(self.show_signal(), sample.target, window, sample.rollout)
         error, loss = self.evaluation.error, self.evaluation.loss
         if self.local.rule:

@@ -28,7 +28,17 @@ PROBLEMS = 100  # reported at once
 T = TypeVar("T", bound=BaseModel)
 
 
-class Frozen(BaseModel):
+class _Checked(type(BaseModel)):  # type: ignore[misc]
+    """Lets a class that is called with bad values raise `InputError`, as all functions of the package do."""
+
+    def __call__(cls, *arguments: Any, **values: Any) -> Any:
+        try:
+            return super().__call__(*arguments, **values)
+        except ValidationError as problem:
+            raise InputError(_explain_all(cls, problem, cls.__name__)) from None
+
+
+class Frozen(BaseModel, metaclass=_Checked):
     """Base of all checked descriptions: immutable, no unknown names, no NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -191,9 +201,9 @@ def validate(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
         Reports all problems at once, each with key, value and bound.
     """
     try:
-        return kind(**values)
+        return kind.model_validate(dict(values))
     except ValidationError as problem:
-        raise InputError("; ".join(_explain(kind, error, origin) for error in problem.errors()[:PROBLEMS])) from None
+        raise InputError(_explain_all(kind, problem, origin)) from None
 
 
 def check_lengths(values: Frozen, size: int, origin: str) -> None:
@@ -202,6 +212,10 @@ def check_lengths(values: Frozen, size: int, origin: str) -> None:
         value = getattr(values, key)
         if isinstance(value, np.ndarray) and len(value) != size:
             raise InputError(f"{origin}: {key} has {len(value)} values for {size} neurons")
+
+
+def _explain_all(kind: type[BaseModel], problem: ValidationError, origin: str) -> str:
+    return "; ".join(_explain(kind, error, origin) for error in problem.errors()[:PROBLEMS])
 
 
 def _explain(kind: type[BaseModel], error: Any, origin: str) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import elementary
-from ..errors import InputError, shorten
+from ..errors import InputError, quote, shorten
 from .losses import Evaluation, Loss, log_softmax
-from .parameters import is_number
+from .parameters import is_number, is_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,15 @@ class Rollout:
     def __post_init__(self) -> None:
         kinds = {"when": np.int64, "actions": np.int64, "rewards": np.float64, "acting": bool}
         for name, kind in kinds.items():
-            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), kind))
+            try:
+                array = np.ascontiguousarray(getattr(self, name), kind)
+            except (ValueError, TypeError, OverflowError):
+                raise InputError(f"rollout: {name} = {quote(getattr(self, name))} must hold numbers") from None
+            object.__setattr__(self, name, array)
+        if not is_whole(self.n_steps):
+            raise InputError(f"rollout: n_steps = {quote(self.n_steps)} must be a whole number")
+        if not is_number(self.bootstrap):
+            raise InputError(f"rollout: bootstrap = {quote(self.bootstrap)} must be a number")
 
     def check(self, n_steps: int, n_actions: int) -> None:
         """Raise `InputError` unless it fits into `n_steps` steps, with actions 0 to `n_actions` - 1."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from ..errors import InputError, quote
 from ..kernels import spike_log as kernel
 
 
@@ -56,12 +59,41 @@ class SpikeLog(_Steps, kernel.SpikeLog):
         uint32 (capacity,), ids that spiked, ascending within a step.
     ptr : np.ndarray
         int64 (n_steps + 1,), where the spikes of each step start, and where the last ones end.
+    odd : float
+        A value of the raster that the log was made of that is neither 0 nor 1, such as a rate; 0 if there is none.
     """
 
+    odd = 0.0
+
     @classmethod
-    def from_raster(cls, raster: np.ndarray) -> SpikeLog:
-        """Make a log of a raster (n_steps, n_sources), non-zero where a source spikes."""
-        return cls.of(*np.nonzero(raster), len(raster))
+    def from_raster(cls, raster: Any) -> SpikeLog:
+        """Make a log of a raster (n_steps, n_sources), non-zero where a source spikes.
+
+        Raises
+        ------
+        InputError
+            If the raster has another shape, or holds what is no finite number.
+        """
+        try:
+            raster = np.asarray(raster)
+        except ValueError:  # rows of different lengths
+            raise InputError(f"raster {quote(raster)} must be (n_steps, n), its rows have different lengths") from None
+        if raster.ndim != 2:
+            raise InputError(f"raster {raster.shape} must be (n_steps, n)")
+        if raster.dtype.kind not in "biuf":
+            raise InputError(f"raster {quote(raster)} must hold numbers or truth values, not {raster.dtype}")
+        steps, ids = np.nonzero(raster)
+        log = cls.of(steps, ids, len(raster))
+        if raster.dtype.kind != "b":
+            values = raster[steps, ids]
+            others = np.flatnonzero(values != 1)
+            if len(others):
+                bad = others[~np.isfinite(values[others])]
+                if len(bad):
+                    k = bad[0]
+                    raise InputError(f"raster holds {values[k]} in step {steps[k]} of input {ids[k]}: must be finite")
+                log.odd = float(values[others[0]])
+        return log
 
     @classmethod
     def from_arrays(cls, ids: np.ndarray, ptr: np.ndarray) -> SpikeLog:

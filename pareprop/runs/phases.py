@@ -56,7 +56,7 @@ class Score:
         self.losses.append(outcome.loss)
         if outcome.sample.rollout is not None:
             self.episodes.add(outcome.sample.rollout, outcome.evaluation.extra)
-        if outcome.sample.label is not None:
+        if outcome.prediction is not None:
             self.labels.append(outcome.sample.label)
             self.predictions.append(outcome.prediction)
 

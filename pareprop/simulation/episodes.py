@@ -22,7 +22,7 @@ from ..engines.base import Engine
 from ..engines.episode import Episode, Reply
 from ..engines.sample import Sample
 from ..engines.spike_rules import lags
-from ..errors import InputError, ParepropError, describe
+from ..errors import InputError, ParepropError, describe, quote
 from ..network.losses import log_softmax
 from ..network.model import Model
 from ..network.reward import Rollout
@@ -212,6 +212,11 @@ def _checksum(reply: Reply) -> int:
 def _check_reply(reply: Reply, before: list[Reply]) -> Reply:
     if not isinstance(reply, Reply):
         raise InputError(f"the episode returned a {type(reply).__name__}, must return a Reply")
+    if not isinstance(reply.spikes, SpikeLog):
+        kind = type(reply.spikes).__name__
+        raise InputError(f"the spikes are of type {kind}, must be a SpikeLog; Reply.from_raster makes one")
+    if np.ndim(reply.reward) or np.asarray(reply.reward).dtype.kind not in "biuf":
+        raise InputError(f"the reward is {quote(reply.reward)}, must be a number")
     if not np.isfinite(reply.reward):
         raise InputError(f"the reward is {reply.reward}, must be finite")
     if not np.all(np.isfinite(reply.observation)):

@@ -52,7 +52,7 @@ class Outcome:
 
 def predict(sample: Sample, signal: np.ndarray, learning_window: int, loss: Loss) -> int:
     """Return the predicted class: the readout with the largest mean output in the steps with a learning signal."""
-    window = sample.window if sample.window is not None else slice(-learning_window, None)
+    window = sample.window if sample.window is not None else slice(len(signal) - learning_window, None)
     return int(np.argmax(loss.output(signal[window]).mean(axis=0)))
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from .. import elementary
+from ..errors import InputError, quote
 from .loop import Simulation
 from .observer import Observer
 
@@ -20,12 +21,21 @@ class LearningRate(Observer):
     projection : str or None
         Name of a projection; None: all that learn.
 
+    Raises
+    ------
+    InputError
+        If `eta` is no function, or `projection` no text.
+
     Examples
     --------
     >>> LearningRate(lambda iteration: 5e-3 * 0.5 ** (iteration // 100), "rec->out")
     """
 
     def __init__(self, eta: Callable[[int], float], projection: str | None = None) -> None:
+        if not callable(eta):
+            raise InputError(f"LearningRate: eta = {quote(eta)} must be a function of the iteration, from 0")
+        if projection is not None and not isinstance(projection, str):
+            raise InputError(f"LearningRate: projection = {quote(projection)} must be the name of a projection")
         self.eta, self.projection = eta, projection
 
     def start(self, simulation: Simulation) -> None:

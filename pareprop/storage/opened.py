@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import InputError
+from ..errors import InputError, quote
 from ..machine import require_bytes
 from ..network.parameters import nearest
 
@@ -188,4 +188,6 @@ def open_run(directory: str | Path) -> OpenRun:
     >>> run.losses["loss"], run.losses.to_pandas()
     >>> run.spikes("last"), run.weights("rec->rec"), run.parameters("rec")
     """
+    if not isinstance(directory, str | Path):
+        raise InputError(f"open_run: directory = {quote(directory)} must be a path")
     return OpenRun(Path(directory))
