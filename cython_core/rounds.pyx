@@ -81,6 +81,15 @@ cdef extern from *:
     #endif
     }
 
+    static int unlock_all(int fd) {
+    #ifdef F_OFD_SETLK
+        struct flock range = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0};
+        return fcntl(fd, F_OFD_SETLK, &range);
+    #else
+        return 0;
+    #endif
+    }
+
     static int is_locked(int fd, long byte) {
     #ifdef F_OFD_SETLK
         struct flock range = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
@@ -96,6 +105,7 @@ cdef extern from *:
     void raise_to(long long, void*, void*) nogil
     void sleep_below(long long, void*, void*) nogil
     int lock(int, long) nogil
+    int unlock_all(int) nogil
     int is_locked(int, long) nogil
 
 cdef enum:                # columns of a rank's line in shared memory, which no other rank writes to
@@ -111,6 +121,11 @@ cdef enum:
     PART = 32             # steps of a later part of a round
 
 cdef double LOOK = 0.25   # seconds between looks whether the others still live
+
+
+def unlock(int fd):
+    """Give up the lock that the file `fd` was opened for: to other ranks this one is gone."""
+    unlock_all(fd)
 
 
 cdef class Meeting:

@@ -18,6 +18,7 @@ from .machine import require_instructions
 require_instructions(build_info.instructions)  # else a kernel would end the process without a word
 
 from pareprop.core import (  # noqa: E402 - the processor comes first
+    checksum,
     degrees,
     elementary_arrays,
     exchange,
@@ -40,8 +41,9 @@ from pareprop.core import (  # noqa: E402 - the processor comes first
 )
 
 __all__ = [
-    "PRECISIONS", "Precision", "build_info", "degrees", "elementary_arrays", "exchange", "layout", "local_readouts",
-    "nest_draws", "optimizers", "random", "readout_sums", "rewire", "rounds", "rows", "signs", "spike_log", "topology",
+    "PRECISIONS", "Precision", "build_info", "checksum", "degrees", "elementary_arrays", "exchange", "layout",
+    "local_readouts", "nest_draws", "optimizers", "random", "readout_sums", "rewire", "rounds", "rows", "signs",
+    "spike_log", "topology",
 ]  # fmt: skip
 
 

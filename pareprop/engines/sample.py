@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from .. import elementary, rng
-from ..errors import InputError
+from ..errors import InputError, quote
+from ..kernels import checksum
 from ..network.model import Model
+from ..network.parameters import is_number, is_whole
 from ..network.reward import Rollout
 from ..parallel.spike_log import SpikeLog
+
+
+def numbers(name: str, value: Any) -> np.ndarray:
+    """Return an array of the numbers or truth values of a sample; `InputError` names what is none."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        array = np.array(None)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"sample: {name} = {quote(value)} must hold numbers")
+    if name == "window" and array.dtype.kind == "f" and np.isnan(array).any():
+        raise InputError("sample: window holds NaN, must hold truth values")
+    return array
+
+
+def _chain(arrays: Iterable[Any]) -> int:
+    """Return the checksum of some arrays, one after the other; None counts as well."""
+    mark = 0
+    for array in arrays:
+        held = np.zeros(1, np.uint8) if array is None else np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        mark = checksum.xxh64(held, mark)
+    return mark
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +79,7 @@ class Sample:
         Parameters
         ----------
         raster : array_like
-            (n_steps, n_inputs), non-zero where an input spikes.
+            (n_steps, n_inputs), non-zero where an input spikes: numbers or truth values.
         target : array_like
             (n_steps, n_readouts).
         **others : object
@@ -68,12 +93,13 @@ class Sample:
         Raises
         ------
         InputError
-            For shapes that do not fit.
+            For shapes that do not fit, and for what holds no finite numbers.
         """
-        raster, target = np.asarray(raster), np.asarray(target, float)
-        if raster.ndim != 2 or target.ndim != 2 or len(raster) != len(target):
-            raise InputError(f"raster {raster.shape} and target {target.shape} must be (n_steps, n)")
-        return cls(SpikeLog.from_raster(raster), target, **{"n_inputs": raster.shape[1]} | others)
+        spikes, target = SpikeLog.from_raster(raster), numbers("target", target)
+        shape = np.shape(raster)
+        if target.ndim != 2 or len(target) != shape[0]:
+            raise InputError(f"raster {shape} and target {target.shape} must be (n_steps, n)")
+        return cls(spikes, target, **{"n_inputs": shape[1]} | others)
 
     @classmethod
     def from_rates(
@@ -104,7 +130,12 @@ class Sample:
         InputError
             For a rate below 0 or not finite, or a shape that does not fit the target.
         """
-        rates, target = np.asarray(rates_hz, float), np.asarray(target, float)
+        rates, target = numbers("rates_hz", rates_hz).astype(float), numbers("target", target)
+        for name, value in (("seed", seed), ("index", index)):
+            if not is_whole(value):
+                raise InputError(f"sample: {name} = {quote(value)} must be a whole number")
+        if not is_number(dt_ms) or not 0 < dt_ms < np.inf:
+            raise InputError(f"sample: dt_ms = {quote(dt_ms)} must be a number above 0 and finite")
         if rates.ndim not in (1, 2) or (rates.ndim == 2 and len(rates) != len(target)):
             raise InputError(f"rates_hz {rates.shape} must be (n_inputs,) or ({len(target)}, n_inputs)")
         if not np.all(np.isfinite(rates)) or np.any(rates < 0):
@@ -118,10 +149,29 @@ class Sample:
         return cls.from_raster(raster, target, **others)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.inputs, SpikeLog):
+            raise InputError(
+                f"sample: inputs = {quote(self.inputs)} must be a SpikeLog; Sample.from_raster and Sample.from_rates "
+                "make one"
+            )
         for name, kind in (("target", float), ("currents", float), ("window", bool)):
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, np.ascontiguousarray(value, kind))
+                object.__setattr__(self, name, np.ascontiguousarray(numbers(name, value), kind))
+        if self.rollout is not None and not isinstance(self.rollout, Rollout):
+            raise InputError(f"sample: rollout = {quote(self.rollout)} must be a Rollout")
+        if self.local_targets is not None and not callable(self.local_targets):
+            raise InputError(f"sample: local_targets = {quote(self.local_targets)} must be a function")
+
+    def checksums(self) -> dict[str, int]:
+        """Return a checksum of 64 bits of each thing that the sample holds, by name; local targets have none."""
+        ptr = self.inputs.ptr
+        held = {
+            "input spikes": (ptr, self.inputs.ids[: ptr[-1]]), "target": (self.target,), "currents": (self.currents,),
+            "window": (self.window,), "label": (None if self.label is None else np.array(self.label),),
+            "rollout": () if self.rollout is None else vars(self.rollout).values(),
+        }  # fmt: skip
+        return {name: _chain(arrays) for name, arrays in held.items()}
 
     def check(self, n_steps: int, model: Model) -> None:
         """Raise `InputError` unless the sample has `n_steps` steps and the model's inputs and readouts."""
@@ -137,6 +187,9 @@ class Sample:
             raise InputError("sample: target is missing, which the loss of the readouts needs")
         elif not np.isfinite(self.target).all():
             raise InputError("sample: target holds values that are not finite")
+        if self.currents is not None and not np.isfinite(self.currents).all():
+            raise InputError("sample: currents hold values that are not finite")
+        self._check_label(model.size("readout"))
         n_inputs = model.size("input")
         if len(self.inputs.ptr) != n_steps + 1:
             raise InputError(f"sample: inputs have {len(self.inputs.ptr) - 1} steps, must have {n_steps}")
@@ -149,6 +202,17 @@ class Sample:
         ids = self.inputs.ids[: self.inputs.ptr[n_steps]]
         if len(ids) and ids.max() >= n_inputs:
             raise InputError(f"sample: an input spike of source {ids.max()}, the model has {n_inputs}")
+
+    def _check_label(self, n_readouts: int) -> None:
+        if self.label is None:
+            return
+        if not is_whole(self.label):
+            raise InputError(f"sample: label = {quote(self.label)} must be a whole number, the class")
+        if n_readouts and not 0 <= self.label < n_readouts:
+            raise InputError(
+                f"sample: label = {quote(self.label)} must lie in [0, {n_readouts - 1}], as there are {n_readouts} "
+                "readouts, one for each class"
+            )
 
     def _check_rollout(self, n_steps: int, model: Model) -> None:
         if self.rollout is None:

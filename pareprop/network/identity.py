@@ -1,4 +1,7 @@
-"""Identity of a model: a short digest of each of its parts, by which a resumed run knows its network again."""
+"""Identity of a model: a short digest of each of its parts, by which a resumed run knows its network again.
+
+And its facts, name by name, by which ranks find out that they were given different models.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,14 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel
 
+from ..errors import quote
+from ..kernels import checksum
+from .connectivity import Population
 from .model import Model
 
 LENGTH = 16  # hexadecimal digits
+FEW = 4  # values of an array that are shown
+PLAIN = bool | int | float | str | bytes | np.generic | None
 
 
 def digest_parts(model: Model) -> dict[str, str]:
@@ -66,3 +74,55 @@ def _add(update: Callable[[bytes], None], thing: Any) -> None:
         _add(update, vars(thing) if not isinstance(thing, FunctionType | type) else {})
     else:
         update(f"{thing!r};".encode())
+
+
+def list_facts(model: Model) -> dict[str, str]:
+    """Return all that a model says, name to value as text; arrays by their checksum.
+
+    What has no value to show, such as the code of a loss, counts by its name.
+    """
+    facts = {name: show(getattr(model, name)) for name in ("variant", "seed", "dt_ms", "precision", "loss", "local")}
+    facts |= list_fields(model.optimizer)
+    for kind, items in (("population", model.populations), ("projection", model.projections)):
+        facts |= {f"number of {kind}s": str(len(items))}
+        for item in items:
+            facts |= {f"{kind} '{item.name}': {name}": text for name, text in list_fields(item).items()}
+    return facts
+
+
+def list_fields(thing: Any) -> dict[str, str]:
+    """Return the fields of a description, name to value as text; those of a population's parameters among them."""
+    facts = {}
+    for name, value in _fields(thing).items():
+        if name == "params" and value is not None:
+            facts |= list_fields(value)
+        else:
+            facts[name] = value.name if isinstance(value, Population) else show(value)
+    return facts
+
+
+def _fields(thing: Any) -> dict[str, Any]:
+    names = getattr(type(thing), "model_fields", None) or [field.name for field in dataclasses.fields(thing)]
+    return {name: getattr(thing, name) for name in names}
+
+
+def show(value: Any) -> str:
+    """Show a value as text that is the same wherever the value is: no address, no folder, arrays by their checksum."""
+    if isinstance(value, PLAIN):
+        return quote(value.item() if isinstance(value, np.generic) else value)
+    if isinstance(value, Path):  # files may lie elsewhere on another node
+        return value.name
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        mark = checksum.xxh64(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+        return f"{value.tolist()}" if value.size <= FEW else f"an array {value.shape} of {value.dtype}, {mark:016x}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(show, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {show(value[key])}' for key in sorted(value, key=str))}}}"
+    if isinstance(value, BaseModel) or (dataclasses.is_dataclass(value) and not isinstance(value, type)):
+        inside = _fields(value)
+    elif isinstance(value, FunctionType | type) or not hasattr(value, "__dict__"):
+        return getattr(value, "__qualname__", type(value).__qualname__)
+    else:  # an object of a script: what it holds may be of one rank alone
+        inside = {name: item for name, item in vars(value).items() if isinstance(item, PLAIN | np.ndarray)}
+    return f"{type(value).__qualname__}({', '.join(f'{name}={show(item)}' for name, item in inside.items())})"

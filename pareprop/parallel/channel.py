@@ -16,6 +16,7 @@ from . import collectives
 from .spike_log import SegmentedLog, SpikeLog, join_logs
 
 BITS = 62  # flags in a number
+MARK = 30  # bits of a mark, which travels with its complement and a flag in one number
 
 Choice = Callable[[SpikeLog, int], SpikeLog]  # (spikes of all neurons, n_steps): those of them that a log holds
 
@@ -107,6 +108,18 @@ class Channel:
         """Collective: see `collectives.raise_together`; problems travel only where there are any."""
         if self.any_of([problem is not None])[0]:
             collectives.raise_together(self.comm, problem)
+
+    def compare(self, problem: ParepropError | None, mark: int) -> bool:
+        """Collective: as `raise_together`; return whether all ranks gave the same mark, of which `MARK` bits count.
+
+        Takes no more time than `raise_together`: numbers are equal where those that any rank has set are set by all.
+        """
+        ones = (1 << MARK) - 1
+        mark &= ones
+        bits = self.meeting.agree((problem is not None) | mark << 1 | (mark ^ ones) << 1 + MARK)
+        if bits & 1:
+            collectives.raise_together(self.comm, problem)
+        return not bits >> 1 & bits >> 1 + MARK
 
     def raise_problems_of_neurons(self, problem: ParepropError | None) -> None:
         """Collective: as `raise_together`, of problems that all ranks have, or ranks with neurons alone.

@@ -189,8 +189,6 @@ class Ranks:
         """Collective: raise `InputError` if there is too little shared memory for a network."""
         problem = None
         try:
-            if len(set(self.comm.allgather(terms.n_sharing))) > 1:
-                raise InputError("PAREPROP_SHARE_ABOVE must be the same on all ranks")
             if self.nodes.local.rank == 0:
                 require_shared(self._layout(terms).initial_bytes())
         except InputError as found:

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, quote
 from . import mpi
+from .agreement import agree, environment, tell_of_the_end
 from .collectives import all_arrive, guarded
 from .exchange import WAYS, Alone, Exchange, Ranks
 from .node import number_by_node, ranks_per_node
@@ -86,11 +87,15 @@ def exchange() -> Exchange:
     if _World.leaving is None:
         _World.leaving = comm.Dup()
         _end_others_on_exceptions()
+    agree(comm, "exchange()", environment())
     with guarded(comm):
         mpi.require_handles(MPI._sizeof(MPI.Comm))
         way = sending(os.environ)
         ranks_per_node(os.environ)
-    return Ranks(number_by_node(comm), way)
+    if _World.numbered is None:
+        _World.numbered = number_by_node(comm)
+        tell_of_the_end(_World.numbered)
+    return Ranks(_World.numbered, way)
 
 
 def split(exchange: Exchange, replicas: int) -> Exchange:
@@ -99,12 +104,13 @@ def split(exchange: Exchange, replicas: int) -> Exchange:
     Raises
     ------
     InputError
-        If `replicas` is not a power of two in range, or does not divide the number of ranks.
+        If `replicas` is not a power of two in range, does not divide the number of ranks, or differs between ranks.
     """
+    agree(exchange.comm, "split()", {"replicas": quote(replicas)})
     if replicas == 1:
         return exchange
-    if not 1 <= replicas <= LEAVES or replicas & (replicas - 1):
-        raise InputError(f"replicas = {replicas} must be a power of two from 1 to {LEAVES}")
+    if not isinstance(replicas, int) or not 1 <= replicas <= LEAVES or replicas & (replicas - 1):
+        raise InputError(f"replicas = {quote(replicas)} must be a power of two from 1 to {LEAVES}")
     if exchange.size % replicas:
         raise InputError(f"replicas = {replicas} must divide the number of ranks, {exchange.size}")
     size = exchange.size // replicas
@@ -140,9 +146,10 @@ def end_at_once_on_interrupt() -> None:
 
 
 class _World:
-    """The communicator of all ranks for their leaving, once MPI has started with more than one."""
+    """The communicators of all ranks, for their leaving and for all else, once MPI has started with more than one."""
 
     leaving: Any = None
+    numbered: Any = None  # node by node
 
 
 def _end_others_on_exceptions() -> None:

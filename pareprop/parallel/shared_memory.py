@@ -24,6 +24,15 @@ SPIKES = 4  # per neuron: room that a log starts with
 SPARE = 1024  # and spikes beside these
 
 
+_held: weakref.WeakSet[SharedMemory] = weakref.WeakSet()  # of this process
+
+
+def let_go() -> None:
+    """Give up the locks by which other ranks see that this one lives: it will come to no further round."""
+    for memory in _held:
+        kernel.unlock(memory.fd)
+
+
 @dataclass(frozen=True)
 class Layout:
     """Layout of the shared memory of a node: lines of its ranks, ends of steps, sums for readouts, ids.
@@ -122,13 +131,14 @@ class SharedMemory:
         raise_together(comm, problem)
         try:
             self.fd = os.open(name, os.O_RDWR)  # opened anew on each rank: locks belong to what was opened
-            weakref.finalize(self, os.close, self.fd)
+            weakref.finalize(self, os.close, self.fd).atexit = False  # until the process ends, see `let_go`
         except OSError as found:
             problem = InputError(f"{name}, the shared memory of this node, cannot be opened: {found.strerror}")
         raise_together(comm, problem)  # all have come here
         if local.rank == 0:
             os.close(made)
         self._map = mmap.mmap(self.fd, int(layout.ids_bytes[-1]))
+        _held.add(self)
 
     def _array(self, kind: Any, count: int, first_byte: int) -> np.ndarray:
         return np.frombuffer(self._map, kind, count, int(first_byte))

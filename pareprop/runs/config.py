@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from .. import files
 from ..errors import VALUE_LIMIT, InputError, quote, shorten
+from ..network import identity
 from ..network.parameters import PROBLEMS, Frozen, nearest, value_of
 from ..storage.checkpoint_observer import Checkpoint
 from ..storage.recorder import Record
@@ -51,6 +52,14 @@ class Config:
             sections["run"].pop(key, None)
         sections["task"] |= self.task.fingerprint()
         return sections
+
+    def list_facts(self) -> dict[str, str]:
+        """Return all that ranks of a run must have in common, name to value as text."""
+        others = {
+            f"{section}.{name}": text for section in ("record", "checkpoint")
+            for name, text in identity.list_fields(getattr(self, section)).items()
+        }  # fmt: skip
+        return {"task": self.task.name} | identity.list_fields(self.task) | others
 
     def json(self) -> str:
         """Return all keys by section as JSON."""
@@ -221,7 +230,7 @@ def _explain_unknown(section: str, key: str, known: Mapping[str, list[str]]) -> 
 
 def _make(kind: type[Frozen], values: Mapping[str, tuple[Any, str]], source: str, problems: list[str]) -> Frozen | None:
     try:
-        return kind(**{key: value for key, (value, _) in values.items()})
+        return kind.model_validate({key: value for key, (value, _) in values.items()})
     except ValidationError as failure:
         for error in failure.errors():
             key = error.get("ctx", {}).get("key") or (str(error["loc"][0]) if error["loc"] else "")

@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..network import footprint
 from ..network.model import Model, describe
 from ..parallel import collectives
+from ..parallel.agreement import agree
 from ..parallel.exchange import Exchange
 from ..simulation.loop import Simulation, check_replicas
 from ..simulation.observer import Observer
@@ -232,6 +233,8 @@ def train(
         If the run is not possible; nothing is written then.
     """
     comm = exchange.comm
+    places = {"out": str(out), "until": str(until), "overwrite": str(overwrite), "restart": str(restart)}
+    agree(comm, "run()", config.list_facts() | places)
     require_possible(config, group)
     there = restart and out is not None and collectives.gather(comm, is_run(Path(out)))[0]
     place = reopen_directory(comm, Path(out)) if there else claim_directory(comm, out, config.task.name, overwrite)

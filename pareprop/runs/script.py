@@ -20,7 +20,7 @@ from ..network import identity, parameters
 from ..network.model import Model
 from ..parallel import collectives, launcher
 from ..parallel.exchange import Exchange
-from ..simulation.checks import check_task
+from ..simulation.checks import check_exchange, check_number, check_observers, check_task
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
 from ..simulation.task import ClosedTask, Task
@@ -211,8 +211,12 @@ def run(
     >>> done = run(model, Levels(), "runs/levels", iterations=200, test_samples=10, restart=True)
     >>> done.losses[-1], done.test.value, done.open().spikes("last")
     """
-    exchange = exchange or launcher.exchange()
+    exchange = launcher.exchange() if exchange is None else check_exchange(exchange)
     with collectives.guarded(exchange.comm):
+        if not isinstance(out, str | Path | None):
+            raise InputError(f"pareprop.run: out = {quote(out)} must be a path")
+        until = None if until is None else check_number("pareprop.run: until", until, 0)
+        observers = check_observers(observers)
         config = _make_config(model, task, settings, record, checkpoint)
     with contextlib.redirect_stdout(io.StringIO()) if quiet else contextlib.nullcontext():
         ended = train(

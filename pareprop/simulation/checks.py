@@ -1,35 +1,103 @@
-"""Checks of what a script hands to a `Simulation`: tasks, samples and observers, with a hint at what was meant."""
+"""Checks of what a script hands to a `Simulation`: tasks, samples and observers, with a hint at what was meant.
+
+And what ranks compare of it before they run it.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..engines.base import Engine
 from ..engines.sample import Sample
-from ..errors import InputError
+from ..errors import InputError, quote
+from ..network import identity
+from ..network.model import Model
+from ..network.parameters import Frozen, is_whole
+from ..parallel.agreement import environment
+from ..parallel.exchange import Exchange
 from .observer import Observer
 
 HOOKS = [name for name in vars(Observer) if not name.startswith("_") and callable(getattr(Observer, name))]
 NEAR = 0.8  # similarity from which a method is taken for a misspelt hook
 
 
+CLOSED = {
+    "n_steps": "the most steps of an episode",
+    "first": "the step of the first decision",
+    "period": "the steps between decisions",
+    "n_actions": "the number of actions",
+    **dict.fromkeys(("seed", "sensor_delay", "replicated", "bootstrap", "act"), "derive from pareprop.ClosedTask"),
+}
+OPEN = {
+    "n_steps": "the steps of a sample",
+    "learning_window": "the last steps of a sample, which have a learning signal",
+    "sample": "a method (index, phase) that returns a Sample",
+}
+LEAST = {"n_steps": 1, "learning_window": 0, "first": 0, "period": 1, "n_actions": 1, "sensor_delay": 1, "seed": 0}
+
+
+def check_parts(model: Any, task: Any, settings: Any, engines: Mapping[str, type[Engine]]) -> None:
+    """Raise `InputError` unless a simulation can be made of a model, a task and settings."""
+    if not isinstance(model, Model):
+        raise InputError(f"Simulation: model = {quote(model)} must be a pareprop.Model")
+    check_task(task)
+    kind = engines[model.variant].settings_type
+    if settings is not None and not isinstance(settings, kind):
+        raise InputError(f"Simulation: settings = {quote(settings)} must be of type {kind.__name__}")
+
+
+def check_exchange(exchange: Any) -> Exchange:
+    """Return an exchange; raise `InputError` for what is none."""
+    if not all(hasattr(exchange, name) for name in ("rank", "size", "comm", "replicas", "open")):
+        raise InputError(f"exchange = {quote(exchange)} must be what pareprop.exchange() returns")
+    return exchange
+
+
 def check_task(task: Any) -> None:
-    """Raise `InputError` unless a task has what the loop asks of it."""
-    hints = {
-        "n_steps": "the most steps of an episode",
-        "first": "the step of the first decision",
-        "period": "the steps between decisions",
-        "n_actions": "the number of actions",
-        **dict.fromkeys(("seed", "sensor_delay", "replicated", "bootstrap", "act"), "derive from pareprop.ClosedTask"),
-    } if hasattr(task, "episode") else {
-        "n_steps": "the steps of a sample",
-        "learning_window": "the last steps of a sample, which have a learning signal",
-        "sample": "a method (index, phase) that returns a Sample",
-    }  # fmt: skip
+    """Raise `InputError` unless a task has what the loop asks of it, and its numbers are whole ones within bounds."""
+    if isinstance(task, type):
+        raise InputError(f"task {task.__name__} is a class; pass an instance, {task.__name__}()")
+    here = f"task {type(task).__name__}"
+    hints = CLOSED if hasattr(task, "episode") else OPEN
     for name, meaning in hints.items():
         if not hasattr(task, name):
-            raise InputError(f"task {type(task).__name__}: {name} is missing: {meaning}")
+            raise InputError(f"{here}: {name} is missing: {meaning}")
+    for name in hints.keys() & LEAST.keys():
+        check_number(f"{here}: {name}", getattr(task, name), LEAST[name])
+
+
+def check_number(here: str, value: Any, least: int) -> int:
+    """Return a whole number of at least `least`; `InputError` names another value, after `here`."""
+    if not is_whole(value):
+        raise InputError(f"{here} = {quote(value)} must be a whole number")
+    if value < least:
+        raise InputError(f"{here} = {quote(value)} must be at least {least}")
+    return int(value)
+
+
+def list_facts(model: Model, task: Any, settings: Any) -> dict[str, str]:
+    """Return what must be the same on all ranks before they run a task, name to value as text.
+
+    Of a task of a script that is what the loop reads; its samples are compared one by one.
+    """
+    here, named = f"task {type(task).__name__}", {"task": type(task).__name__}
+    known = CLOSED if hasattr(task, "episode") else OPEN
+    own = {f"{here}: {name}": identity.show(getattr(task, name)) for name in known if name != "sample"}
+    own |= describe_task(task) if isinstance(task, Frozen) else {}
+    chosen = {} if settings is None else identity.list_fields(settings)
+    facts = environment() | named | identity.list_facts(model) | own
+    return facts | {f"settings: {name}": text for name, text in chosen.items()}
+
+
+def describe_task(task: Any) -> dict[str, str]:
+    """Return the numbers and texts that a task holds, name to value as text."""
+    held = identity.list_fields(task) if isinstance(task, Frozen) else {
+        name: identity.show(value) for name, value in getattr(task, "__dict__", {}).items()
+        if isinstance(value, identity.PLAIN)
+    }  # fmt: skip
+    return {f"task {type(task).__name__}: {name}": text for name, text in held.items()}
 
 
 def check_sample(sample: Any, task: Any) -> None:
@@ -42,8 +110,21 @@ def check_sample(sample: Any, task: Any) -> None:
         )
 
 
-def check_observers(observers: Iterable[Any]) -> None:
-    """Raise `InputError` for what is no observer, and for methods that look like misspelt hooks."""
+def check_label(sample: Sample, learning_window: int) -> None:
+    """Raise `InputError` for a label without steps from which a class can be predicted."""
+    if sample.label is None:
+        return
+    if sample.window is None and not learning_window:
+        raise InputError("sample: a label needs learning_window of at least 1, as its steps predict the class")
+    if sample.window is not None and not sample.window.any():
+        raise InputError("sample: a label needs a window with at least one step, as its steps predict the class")
+
+
+def check_observers(observers: Any) -> list[Observer]:
+    """Return observers as a list; raise `InputError` for what is none, and for methods like misspelt hooks."""
+    if not isinstance(observers, Iterable) or isinstance(observers, str | bytes):
+        raise InputError(f"Simulation: observers = {quote(observers)} must be a list of observers")
+    observers = list(observers)
     for observer in observers:
         name = type(observer).__name__
         if isinstance(observer, type):
@@ -54,3 +135,4 @@ def check_observers(observers: Iterable[Any]) -> None:
             near = difflib.get_close_matches(own, HOOKS, 1, NEAR)
             if near and own not in HOOKS and not own.startswith("_"):
                 raise InputError(f"observer {name}: {own} is no hook; did you mean {near[0]}?")
+    return observers

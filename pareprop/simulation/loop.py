@@ -29,22 +29,33 @@ import numpy as np
 
 from ..engines.base import Engine, Settings
 from ..engines.interval import Interval
+from ..engines.sample import Sample
 from ..engines.spike import Spike
 from ..engines.state import State
-from ..errors import InputError, ParepropError, StateError
+from ..errors import InputError, ParepropError, StateError, quote
 from ..network import footprint, shared_reading
 from ..network.local import LocalNetwork
 from ..network.model import Model
-from ..network.parameters import nearest
+from ..network.parameters import is_number, nearest
 from ..network.sharing import count_sharing
 from ..parallel import collectives
+from ..parallel.agreement import agree, find_difference
 from ..parallel.channel import Terms
 from ..parallel.collectives import guarded
 from ..parallel.exchange import Alone, Exchange
 from ..parallel.replicas import FEWEST, leaf
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
-from .checks import check_observers, check_sample, check_task
+from .checks import (
+    check_exchange,
+    check_label,
+    check_number,
+    check_observers,
+    check_parts,
+    check_sample,
+    describe_task,
+    list_facts,
+)
 from .digest import Digest
 from .episodes import Episodes
 from .finite import find_bad
@@ -101,13 +112,15 @@ class Simulation:
         observers: Iterable[Observer] = (),
         settings: Settings | None = None,
     ) -> None:
-        check_task(task)
-        self.exchange = exchange or Alone()
-        self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
-        self.observers = list(observers)
-        check_observers(self.observers)
+        self.exchange = Alone() if exchange is None else check_exchange(exchange)
         self.replicas = self.exchange.replicas
         self.world = self.replicas.world or self.exchange.comm
+        agree(self.world, "Simulation()")
+        with guarded(self.world):
+            check_parts(model, task, settings, ENGINES)
+        agree(self.world, "Simulation()", list_facts(model, task, settings))
+        self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
+        self.observers = check_observers(observers)
         engine = ENGINES[model.variant]
         with self.timers.phase("build"):
             sizes = [model.size(role) for role in ("recurrent", "readout")]
@@ -128,6 +141,8 @@ class Simulation:
                 shared_reading.release(drawn)
                 self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
                 self.episodes = Episodes(task, model, self.engine, self.timers) if closed else None
+            if self.exchange.comm is not None or self.exchange.size == 1:
+                shared_reading.require_all(self.network, self.exchange.comm)
             self.engine.bind()
         self.iteration = 0
         self.losses: list[float] = []
@@ -162,6 +177,8 @@ class Simulation:
             On all ranks, after the iteration that was interrupted on any; `train` goes on from there.
         """
         self._require_whole()
+        agree(self.world, "train()", {"n_iterations": quote(n_iterations)})
+        n_iterations = check_number("train: n_iterations", n_iterations, 0)
         done = self.iteration
         if 0 < n_iterations == done and self._begun and not self.exchange.rank:
             hint = f"the number is a total: train({done + n_iterations}) goes on"
@@ -232,8 +249,8 @@ class Simulation:
 
     def test(self, n_samples: int, phase: str = "test") -> float:
         """Collective: run samples of `phase` without learning; return their mean loss. Observers see the outcomes."""
-        if n_samples < 1:
-            raise InputError(f"n_samples = {n_samples} must be at least 1")
+        agree(self.world, "test()", {"n_samples": quote(n_samples), "phase": quote(phase)})
+        n_samples = check_number("test: n_samples", n_samples, 1)
         batch, losses = self.model.optimizer.batch_size, []
         with Deferred() as interrupt:
             for first in range(0, n_samples, batch):
@@ -309,23 +326,40 @@ class Simulation:
             sample = self.episodes.play(index, phase, learn)
             error, loss = self.engine.finish(sample, learn)
         else:
-            with self.engine.channel.guarded():  # data may be bad on one rank alone
-                sample = self.task.sample(index, phase)
-                check_sample(sample, self.task)
-                sample.check(self.task.n_steps, self.model)
-            self.engine.channel.unread = True
+            sample = self._take_sample(index, phase)
             error, loss = self.engine.run(sample, learn)
         self._check_finite(index, loss)
         if counts(phase, learn) and not self.exchange.rank:  # others do not have all spikes
             self._note_spikes()
         signal, prediction = self.engine.show_signal(), None
-        if sample.label is not None:
-            prediction = predict(sample, signal, self.task.learning_window, self.engine.loss)
+        if sample.label is not None and self.network.n_readouts:
+            prediction = predict(sample, signal, self.engine.settings.learning_window, self.engine.loss)
+        if prediction is not None:
             self._classes.append((sample.label, prediction))
         outcome = Outcome(index, phase, sample, error, signal, loss, self.engine.evaluation, prediction)
         self._tell("after_sample", outcome)
         seconds = self.engine.n * self.model.dt_ms / 1000.0
         return loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)
+
+    def _take_sample(self, index: int, phase: str) -> Sample:
+        """Collective: return a sample of the task, checked, and the same on all ranks."""
+        channel, size, taken, marks = self.engine.channel, self.exchange.size, [], {}
+
+        def together(problem: ParepropError | None) -> None:
+            if not channel.compare(problem, sum(marks.values())):
+                facts = {f"sample {index} of '{phase}': {name}": f"{mark:016x}" for name, mark in marks.items()}
+                found = collectives.gather(self.exchange.comm, facts | describe_task(self.task))
+                raise InputError(f"{find_difference(found)}; samples must depend on index and phase alone")
+
+        with collectives.guarded(channel.comm, together):  # data may be bad on one rank alone
+            sample = self.task.sample(index, phase)
+            check_sample(sample, self.task)
+            sample.check(self.task.n_steps, self.model)
+            check_label(sample, self.engine.settings.learning_window)
+            taken.append(sample)
+            marks |= sample.checksums() if size > 1 else {}
+        channel.unread = True
+        return taken[0]
 
     def _note_spikes(self) -> None:
         """Take the spikes of a sample into the digest, or keep them until those of the groups before are in it."""
@@ -346,8 +380,8 @@ class Simulation:
 
     def set_eta(self, eta: float, projection: str | None = None) -> None:
         """Change the learning rate of one projection, or of all, from the next update on."""
-        if not 0 <= eta < math.inf:
-            raise InputError(f"eta = {eta} must be at least 0 and finite")
+        if not is_number(eta) or not 0 <= eta < math.inf:
+            raise InputError(f"eta = {quote(eta)} must be a number of at least 0 and finite")
         names = [item.name for item in self.engine.plastic]
         if projection is not None and projection not in names:
             raise InputError(f"no plastic projection '{projection}'{nearest(projection, names)}")
@@ -365,6 +399,7 @@ class Simulation:
 
         Validations and tests leave it as it is, unless they learn.
         """
+        agree(self.exchange.comm, "hexdigest()")
         if self._trained:
             return self._trained
         digest = Digest()

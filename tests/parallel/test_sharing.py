@@ -135,4 +135,5 @@ def test_a_bound_that_differs(tmp_path: Path) -> None:
     """One line, on all ranks, and no run is left half begun."""
     done = ranks.run(2, "-c", DIFFERENT, *TASK, "--out", tmp_path / "run", env={sharing.VARIABLE: ""})
     lines = [line for line in done.stderr.splitlines() if line.startswith("pareprop: error:")]
-    assert (done.returncode, lines) == (2, ["pareprop: error: PAREPROP_SHARE_ABOVE must be the same on all ranks"])
+    differs = "PAREPROP_SHARE_ABOVE = not set on rank 0, 0 on rank 1 (must be the same on all ranks)"
+    assert (done.returncode, lines) == (2, [f"pareprop: error: ranks disagree: {differs}"])

@@ -1,0 +1,167 @@
+"""Whether all ranks do the same: come to the same place of a script, and describe alike what they are about to run.
+
+Ranks that do not would wait for each other for ever, or train one network each and call it one. What they do is
+compared where it begins; samples are compared one by one (`Channel.compare`). Rank 0 hears all others and answers, so
+that it knows who is missing; nobody waits in a call of MPI. A rank that comes to the end of its script says so as well:
+those that wait for it elsewhere then hear of it, and end.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import InputError, shorten
+from .shared_memory import let_go
+
+ARRIVAL, ANSWER = 32001, 32002  # tags of messages
+NOTICE = 10.0  # seconds after which a rank that waits says for whom
+SHOWN = 3  # differences in a message
+LONGEST = 100  # characters of a value in it
+WAIT = "wait"  # an answer before the last one
+END = "the end of its script"
+UNSET = "not set"
+
+# what decides how ranks meet; each must have one value on all ranks
+VARIABLES = ("PAREPROP_SHARE_ABOVE", "PAREPROP_SENDING", "PAREPROP_RANKS_PER_NODE")
+
+
+def agree(comm: Any, place: str, facts: Mapping[str, str] | None = None) -> None:
+    """Collective: raise `InputError` on all ranks unless all come to the same place with the same facts.
+
+    Parameters
+    ----------
+    comm : communicator or None
+        Communicator of the ranks; None: one process, which agrees with itself.
+    place : str
+        Where this rank is, for messages, such as "Simulation()".
+    facts : Mapping or None
+        Name to value of all that must be the same, as text.
+
+    Raises
+    ------
+    InputError
+        Names the first things that differ, with their values on two ranks, or who came to another place.
+    """
+    if comm is None or comm.size == 1:
+        return
+    facts = facts or {}
+    digest = hashlib.sha256(repr(sorted(facts.items())).encode()).digest()
+    answer = _lead(comm, place, digest) if comm.rank == 0 else _follow(comm, place, digest)
+    if answer is None:
+        return
+    if answer:
+        _Left.torn = True
+        raise InputError(answer)
+    raise InputError(find_difference(comm.allgather(facts)))
+
+
+def environment() -> dict[str, str]:
+    """Return the variables of the environment that decide how ranks meet, name to value."""
+    return {name: os.environ.get(name) or UNSET for name in VARIABLES}
+
+
+def find_difference(facts: list[dict[str, str]]) -> str:
+    """Return a line that names what differs between the facts of the ranks."""
+    names = list(dict.fromkeys(name for mine in facts for name in mine))
+    told = []
+    for name in names:
+        values = [mine.get(name, UNSET) for mine in facts]
+        other = next((rank for rank, value in enumerate(values) if value != values[0]), 0)
+        if other:
+            told.append(
+                f"{name} = {shorten(values[0], LONGEST)} on rank 0, {shorten(values[other], LONGEST)} on rank {other}"
+            )
+    more = f"; {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    return f"ranks disagree: {'; '.join(told[:SHOWN])}{more} (must be the same on all ranks)"
+
+
+def _lead(comm: Any, place: str, digest: bytes) -> str | None:
+    """On rank 0: hear all ranks and answer them: None if all agree, "" if facts differ, or who is elsewhere."""
+    from mpi4py import MPI  # where there is a communicator, it is loaded
+
+    came, status, wait = {0: (place, digest)}, MPI.Status(), _Wait(NOTICE)
+    while len(came) < comm.size:
+        if comm.iprobe(MPI.ANY_SOURCE, ARRIVAL, status):
+            came[status.source] = comm.recv(source=status.source, tag=ARRIVAL)
+        else:
+            missing = [rank for rank in range(comm.size) if rank not in came]
+            if wait.sleep(f"rank 0 waits at {place} for {_ranks(missing)}", place) and 1 in came:
+                comm.send(WAIT, 1, ANSWER)
+    other = next((rank for rank in range(comm.size) if came[rank][0] != place), None)
+    answer: str | None = None
+    if other is not None:
+        answer = (
+            f"rank 0 has come to {place}, rank {other} to {came[other][0]}: what one of the ranks calls, all must call"
+        )
+    elif any(found != (place, digest) for found in came.values()):
+        answer = ""
+    for request in [comm.isend(answer, rank, ANSWER) for rank in range(1, comm.size)]:
+        request.wait()
+    return answer
+
+
+def _follow(comm: Any, place: str, digest: bytes) -> str | None:
+    """On other ranks: tell rank 0, and return its answer."""
+    told, wait, answer = comm.isend((place, digest), 0, ARRIVAL), _Wait(1.5 * NOTICE), WAIT
+    while answer == WAIT:
+        while not comm.iprobe(0, ANSWER):
+            wait.sleep(f"rank 1 waits at {place} for rank 0" if comm.rank == 1 else "", place)
+        answer = comm.recv(source=0, tag=ANSWER)
+        wait = _Wait()  # rank 0 is there, and says for whom it waits
+    told.wait()
+    return answer
+
+
+class _Wait:
+    """Sleeps in steps that grow to a millisecond; says once for whom, after some seconds."""
+
+    def __init__(self, patience: float = float("inf")) -> None:
+        self.pause, self.due = 1e-5, time.monotonic() + patience
+
+    def sleep(self, text: str, place: str) -> bool:
+        """Sleep; return whether it was said now."""
+        time.sleep(self.pause)
+        self.pause = min(1.5 * self.pause, 1e-3)
+        late = place != END and bool(text) and time.monotonic() > self.due
+        if late:
+            self.due = float("inf")
+            print(f"pareprop: {text}; all ranks must call it", file=sys.stderr, flush=True)
+        return late
+
+
+def _ranks(numbers: list[int]) -> str:
+    text = ", ".join(map(str, numbers[:10])) + (f" and {len(numbers) - 10} others" if len(numbers) > 10 else "")
+    return f"rank{'s' if len(numbers) > 1 else ''} {text}"
+
+
+class _Left:
+    """Whether ranks tell each other of their end, and whether they came to different places before."""
+
+    comm: Any = None
+    torn = False
+
+
+def tell_of_the_end(comm: Any) -> None:
+    """Let this rank tell the others when its script ends, so that none of them waits for it."""
+    if _Left.comm is None:
+        _Left.comm = comm
+        atexit.register(_leave, os.getpid())
+
+
+def _leave(process: int) -> None:
+    """Collective, if all goes well: come to the end of the script."""
+    from mpi4py import MPI
+
+    if os.getpid() != process or MPI.Is_finalized() or _Left.torn:  # a forked process is no rank
+        return
+    let_go()  # ranks in a round see that this one is gone
+    try:
+        agree(_Left.comm, END)
+    except InputError:
+        pass  # the others tell it

@@ -1,0 +1,261 @@
+"""Ranks that do not do the same are told what differs, at once and before anything is lost; nobody waits for ever."""
+
+import itertools
+
+import launch
+import numpy as np
+import pytest
+
+from pareprop.kernels import checksum
+from pareprop.parallel import agreement
+from pareprop.parallel.channel import Channel
+
+# The published test vectors of XXH64 (xxhash_spec.md, and the sanity checks of the reference implementation).
+VECTORS = {
+    b"": 0xEF46DB3751D8E999,
+    b"a": 0xD24EC4F1A98C6E5B,
+    b"abc": 0x44BC2CF5AD770999,
+    b"Nobody inspects the spammish repetition": 0xFBCEA83C8A378BF1,
+}
+
+
+@pytest.mark.parametrize("text", VECTORS)
+def test_checksum(text: bytes) -> None:
+    assert checksum.xxh64(np.frombuffer(text, np.uint8)) == VECTORS[text]
+
+
+def test_every_byte_changes_the_checksum() -> None:
+    for n in (1, 7, 31, 32, 33, 100):
+        data = np.arange(n, dtype=np.uint8)
+        marks = {checksum.xxh64(data)}
+        for place in range(n):
+            data[place] ^= 0x80
+            marks.add(checksum.xxh64(data))
+            data[place] ^= 0x80
+        assert len(marks) == n + 1
+
+
+class Agreed:
+    """A meeting in which other ranks set their bits, too."""
+
+    def __init__(self, others: list[int]) -> None:
+        self.others = others
+
+    def agree(self, bits: int) -> int:
+        assert bits < 2**62
+        for other in self.others:
+            bits |= other
+        return bits
+
+
+def channel(meeting: object) -> Channel:
+    made = Channel.__new__(Channel)
+    made.meeting, made.comm = meeting, None
+    return made
+
+
+@pytest.mark.parametrize("marks", list(itertools.product((0, 1, 2, 3, 2**30 - 1), repeat=3)))
+def test_marks_are_compared_in_one_message(marks: tuple[int, ...]) -> None:
+    sent = []
+    for mark in marks:
+        listening = Agreed([])
+        kept = listening.agree
+        listening.agree = lambda bits, kept=kept: sent.append(bits) or kept(bits)
+        channel(listening).compare(None, mark)
+    assert channel(Agreed(sent[1:])).compare(None, marks[0]) == (len(set(marks)) == 1)
+
+
+def test_differences_are_named() -> None:
+    facts = [{"seed": "1", "a": "x", "b": "1", "c": "2"}, {"seed": "1", "a": "x", "b": "3"}]
+    assert agreement.find_difference(facts) == (
+        "ranks disagree: b = 1 on rank 0, 3 on rank 1; c = 2 on rank 0, not set on rank 1 "
+        "(must be the same on all ranks)"
+    )
+    many = [{str(k): str(rank) for k in range(9)} for rank in range(2)]
+    assert agreement.find_difference(many).endswith("on rank 1; 6 more (must be the same on all ranks)")
+
+
+# One thing after the other differs on the last rank; each rank prints what it was told, and all go on after it.
+PARTS = """
+import os
+import numpy as np
+from pareprop import Adam, GradientDescent, InputError, Model, Normal, Sample, Simulation, exchange
+from pareprop.engines.interval import IntervalSettings
+from pareprop.parallel import launcher
+
+ranks = exchange()
+last = ranks.rank == ranks.size - 1
+
+class Levels:
+    def __init__(self, seed=1, n_steps=30, learning_window=20, spoil=None):
+        self.seed, self.n_steps, self.learning_window, self.spoil = seed, n_steps, learning_window, spoil
+    def sample(self, index, phase="train"):
+        rng = np.random.default_rng(None if self.seed is None else [self.seed, index])
+        raster, target = rng.random((self.n_steps, 10)) < 0.1, np.ones((self.n_steps, 1))
+        more = {"window": np.arange(self.n_steps) > 10, "label": 0}
+        if self.spoil and last and index == 2:
+            {"target": lambda: target.__setitem__((5, 0), 2.0), "label": lambda: more.pop("label"),
+             "window": lambda: more["window"].__setitem__(20, False)}[self.spoil]()
+        return Sample.from_raster(raster, target, **more)
+
+def model(variant="interval", seed=1, n=40, delay=1, precision="double", std=0.2, optimizer=None, C_m=1.0, n_out=1,
+          loss="mean_squared_error"):
+    made = Model(variant, seed=seed, precision=precision, optimizer=optimizer or Adam(eta=1e-3))
+    inputs = made.inputs("in", 10)
+    rec = made.neurons("rec", n, C_m=C_m, E_L=0.0, V_th=0.6, tau_m=20.0)
+    out = made.readouts("out", n_out, C_m=1.0, E_L=0.0, tau_m=20.0, loss=loss)
+    made.connect(inputs, rec, weight=Normal(std=std))
+    made.connect(rec, rec, "fixed_indegree", indegree=5, weight=Normal(std=0.2), delay=delay)
+    made.connect(rec, out, weight=Normal(std=0.2))
+    made.connect(out, rec, weight=Normal(std=0.2))
+    return made
+
+def tell(what, action):
+    try:
+        action()
+        print(f"{what}: nothing\\n", end="", flush=True)
+    except InputError as problem:
+        print(f"{what}: {problem}\\n", end="", flush=True)
+"""
+
+DIFFER = """
+for name, value in (("variant", "spike"), ("seed", 2), ("n", 41), ("delay", 3), ("precision", "single"), ("std", 0.1),
+                    ("optimizer", Adam(eta=2e-3)), ("optimizer", Adam(eta=1e-3, batch_size=2)),
+                    ("optimizer", GradientDescent(eta=1e-3)), ("C_m", 2.0), ("n_out", 2), ("loss", "cross_entropy")):
+    tell(f"{name} {value!r}", lambda: Simulation(model(**({name: value} if last else {})), Levels(), ranks))
+for name, value in (("n_steps", 40), ("learning_window", 10), ("seed", 2), ("seed", None)):
+    tell(f"task {name} {value}", lambda: Simulation(model(), Levels(**({name: value} if last else {})), ranks).train(2))
+for thing in ("target", "window", "label"):
+    tell(f"sample {thing}", lambda: Simulation(model(), Levels(spoil=thing), ranks).train(4))
+settings = IntervalSettings(20, average_gradient=last)
+tell("settings", lambda: Simulation(model(), Levels(), ranks, settings=settings))
+tell("train", lambda: Simulation(model(), Levels(), ranks).train(2 + last))
+tell("test", lambda: Simulation(model(), Levels(), ranks).test(2 + last))
+run = Simulation(model(), Levels(), ranks)
+tell("place", lambda: run.train(1) if last else run.test(1))
+os.environ["PAREPROP_SHARE_ABOVE"] = "0" if last else "100000"
+tell("environment", lambda: Simulation(model(), Levels(), ranks))
+os.environ["PAREPROP_SHARE_ABOVE"] = "0"
+run = Simulation(model(), Levels(), ranks)
+run.train(2)
+digest = run.hexdigest()
+print(f"end: {ranks.comm.bcast(digest)}\\n", end="", flush=True)
+"""
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("n", "env"), [(2, {}), (3, {"PAREPROP_RANKS_PER_NODE": "1"}), (3, {"PAREPROP_SHARE_ABOVE": "9999999"})]
+)
+def test_what_differs_is_named_on_all_ranks(n: int, env: dict[str, str]) -> None:
+    done = launch.mpirun(n, "-c", PARTS + DIFFER, timeout=180, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = dict(line.split(": ", 1) for line in sorted(set(done.stdout.splitlines())))
+    assert done.stdout.count("\n") == n * len(told)  # the same on all ranks
+    end, where = "(must be the same on all ranks)", f"on rank 0, {{}} on rank {n - 1}"
+    drawn = "sample 0 of 'train': input spikes = "
+    expected = {
+        "variant 'spike'": "variant = 'interval' " + where.format("'spike'"),
+        "seed 2": f"seed = 1 {where.format(2)} {end}",
+        "n 41": f"population 'rec': size = 40 {where.format(41)} {end}",
+        "delay 3": f"projection 'rec->rec': delay = [1, 1] {where.format([3, 3])} {end}",
+        "precision 'single'": "precision = 'double' " + where.format("'single'"),
+        "std 0.1": "projection 'in->rec': weight = Normal(",
+        "n_out 2": f"population 'out': size = 1 {where.format(2)}",
+        "C_m 2.0": f"population 'rec': C_m = 1.0 {where.format(2.0)} {end}",
+        "loss 'cross_entropy'": "population 'out': loss = 'mean_squared_error' " + where.format("'cross_entropy'"),
+        "task n_steps 40": f"task Levels: n_steps = 30 {where.format(40)} {end}",
+        "task learning_window 10": f"task Levels: learning_window = 20 {where.format(10)} {end}",
+        "task seed 2": f"task Levels: seed = 1 {where.format(2)} {end}; samples must depend on index and phase alone",
+        "task seed None": f"task Levels: seed = 1 {where.format('None')}",
+        "sample target": "sample 2 of 'train': target = ",
+        "sample window": "sample 2 of 'train': window = ",
+        "sample label": "sample 2 of 'train': label = ",
+        "settings": f"settings: average_gradient = False {where.format(True)} {end}",
+        "train": f"n_iterations = 2 {where.format(3)} {end}",
+        "test": f"n_samples = 2 {where.format(3)} {end}",
+        "environment": f"PAREPROP_SHARE_ABOVE = 100000 {where.format(0)} {end}",
+    }
+    for what, text in expected.items():
+        assert told[what].startswith("ranks disagree: ") and text in told[what], (what, told[what])
+    assert drawn in told["task seed 2"] and drawn in told["task seed None"]
+    assert sum("eta = 0.001" in text and "batch_size" not in text for text in told.values()) == 1
+    assert told["place"].startswith("rank 0 has come to test(), rank")
+    assert len(told["end"]) == 64
+
+
+# What some ranks do alone, and what those that wait are told. The others come to the end of the script.
+ALONE = {
+    "build": ("Simulation(model(), Levels(), ranks)", "Simulation()"),
+    "train": ("run.train(3)", "train()"),
+    "test": ("run.test(3)", "test()"),
+    "hexdigest": ("run.hexdigest()", "hexdigest()"),
+    "split": ("launcher.split(ranks, 2)", "split()"),
+    "sample": ("[run.run_sample(k, 'test', False) for k in range(3)]", ""),
+}
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("what", "who"), [*((what, "== 0") for what in ALONE), ("build", "!= 0"), ("hexdigest", "!= 0")]
+)
+def test_ranks_that_wait_for_one_that_ended_are_told(what: str, who: str) -> None:
+    action, place = ALONE[what]
+    script = f"run = Simulation(model(), Levels(), ranks)\nif ranks.rank {who}:\n    {action}"
+    done = launch.mpirun(3 if what != "split" else 2, "-c", PARTS + script, timeout=120)
+    assert done.returncode not in (0, 124), done.stderr
+    if place:
+        here, other = (place, agreement.END) if who == "== 0" else (agreement.END, place)
+        assert f"InputError: rank 0 has come to {here}, rank 1 to {other}: what one of the ranks" in done.stderr
+    else:
+        assert "ended unexpectedly" in done.stderr
+
+
+@pytest.mark.mpi
+def test_a_rank_that_waits_long_says_for_whom() -> None:
+    script = """
+from pareprop.parallel import agreement
+import time
+agreement.NOTICE = 0.5
+if ranks.rank == ranks.size - 1:
+    time.sleep(3)
+Simulation(model(), Levels(), ranks).train(1)
+"""
+    done = launch.mpirun(3, "-c", PARTS + script, timeout=120)
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == ["pareprop: rank 0 waits at Simulation() for rank 2; all ranks must call it"]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("variable", agreement.VARIABLES)
+def test_environments_are_compared_before_anything_else(variable: str, tmp_path) -> None:
+    """Set on one rank alone, where they cut one machine into nodes these ranks would wait for each other for ever."""
+    value = "targeted" if variable.endswith("SENDING") else "1"
+    script = (
+        f"import os, sys\nfrom pareprop import cli\nfrom pareprop.parallel import launcher\n"
+        f"if launcher.rank_of_launcher(os.environ): os.environ['{variable}'] = '{value}'\n"
+        "cli.main(sys.argv[1:])"
+    )
+    env = dict.fromkeys(agreement.VARIABLES, "") | {"PAREPROP_RANKS_PER_NODE": "" if "NODE" in variable else "2"}
+    done = launch.mpirun(3, "-c", script, "run", "sine-waves", "--out", tmp_path / "run", timeout=120, env=env)
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
+        f"pareprop: error: ranks disagree: {variable} = not set on rank 0, {value} on rank 1 (must be the same on all "
+        "ranks)"
+    ]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.mpi
+def test_configurations_of_a_run_are_compared(tmp_path) -> None:
+    script = (
+        "import os, sys\nfrom pareprop import cli\nfrom pareprop.parallel import launcher\n"
+        "more = ['--set', 'iterations=7'] if launcher.rank_of_launcher(os.environ) else []\n"
+        "cli.main([*sys.argv[1:], *more])"
+    )
+    done = launch.mpirun(2, "-c", script, "run", "sine-waves", "--out", tmp_path / "run", timeout=120)
+    assert done.returncode == 2
+    assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
+        "pareprop: error: ranks disagree: iterations = 2000 on rank 0, 7 on rank 1 (must be the same on all ranks)"
+    ]
+    assert not (tmp_path / "run").exists()
