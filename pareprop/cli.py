@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+import warnings
+from functools import partial
 from typing import Any
 
 import click
 
-from .errors import MESSAGE_LIMIT, InputError, ParepropError, RankLost, escape, shorten
+from .errors import MESSAGE_LIMIT, InputError, ParepropError, ParepropWarning, RankLost, escape, shorten
 from .nest.commands import COMMANDS as NEST
 from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
@@ -33,6 +35,8 @@ def main(arguments: list[str] | None = None) -> Any:
     """Run a command. Exit codes on all ranks: 1 failed case or internal error, 2 invalid input, 3 cannot continue."""
     rank = launcher.rank_of_launcher(os.environ)
     launcher.end_at_once_on_interrupt()
+    warnings.simplefilter("always", ParepropWarning)
+    warnings.showwarning = partial(_show_warning, warnings.showwarning)
     try:
         commands.main(args=arguments, prog_name="pareprop", obj=launcher.exchange(), standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -57,6 +61,14 @@ def main(arguments: list[str] | None = None) -> Any:
         click.echo(f"pareprop: rank {rank} failed:\n{traceback.format_exc()}", err=True)
         launcher.abort(1)
         sys.exit(1)
+
+
+def _show_warning(others: Any, message: Any, category: type[Warning], *place: Any) -> None:
+    """Show a warning of the package in one line, without a place in its code."""
+    if issubclass(category, ParepropWarning):
+        click.echo(f"pareprop: notice: {escape(str(message))}", err=True)
+    else:
+        others(message, category, *place)
 
 
 def _leave(rank: int, problem: Exception, code: int) -> None:

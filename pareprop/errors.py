@@ -15,6 +15,10 @@ class StateError(ParepropError):
     """A run that cannot continue: numbers that are not finite, a full disk. Exit code 3."""
 
 
+class ParepropWarning(UserWarning):
+    """What a user would want to know of a run, though nothing of it is wrong; once a run."""
+
+
 class RankLost(Exception):
     """A rank ended, or cannot continue within a round, so ranks cannot agree on how to end. Exit code 3.
 

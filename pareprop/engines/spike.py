@@ -132,7 +132,7 @@ class Spike(Engine):
         self._add_times("deliver", "update", "sweep")
         self.time = self._last_step = end
         self.log, self.n_spikes = self.channel.all_spikes_on_root(*self._last())
-        self.evaluation = Evaluation(self.error[: self.n], self._value(sample))
+        self.evaluation = Evaluation(self.error[: self.n].copy(), self._value(sample))
         self.recorded = self._record(self.evaluation.error)
         return self.evaluation.error, self.evaluation.loss
 

@@ -70,6 +70,8 @@ class Model:
         or a function of outputs and targets that returns errors and loss, see `OwnLoss`. None: that of the readouts.
     local : LocalReadouts or None
         Readouts of single neurons, see `local_readouts`.
+    notes : list of str
+        What was given to `connect` and has no effect; a simulation tells it.
 
     Raises
     ------
@@ -94,6 +96,7 @@ class Model:
     precision: Literal["double", "single"] = "double"
     local: LocalReadouts | None = None
     loss: Reward | Loss | Callable | None = None
+    notes: list[str] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, known in (("variant", NEURON_MODELS), ("precision", PRECISIONS)):
@@ -413,7 +416,15 @@ class Model:
         if any(other.name == name for other in self.projections):
             raise InputError(f"{here}: a projection of that name exists already; give another with name=")
         self.projections.append(projection)
+        self._note_what_has_no_effect(projection, switches.plastic, weight)
         return projection
+
+    def _note_what_has_no_effect(self, projection: Projection, plastic: bool, weight: Any) -> None:
+        here = f"projection '{projection.name}'"
+        if projection.pre.role == "current" and plastic:
+            self.notes.append(f"{here}: weights of currents never learn; plastic=False says that it is meant")
+        if projection.feedback == "symmetric" and not (parameters.is_number(weight) and weight == 1.0):
+            self.notes.append(f"{here}: its weight is not used: symmetric feedback has the weights onto the readouts")
 
     def _add(self, population: Population, sign: Any = 0) -> Population:
         check_population(population)

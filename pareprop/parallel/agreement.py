@@ -150,8 +150,8 @@ class _Left:
 def tell_of_the_end(comm: Any) -> None:
     """Let this rank tell the others when its script ends, so that none of them waits for it."""
     if _Left.comm is None:
-        _Left.comm = comm
         atexit.register(_leave, os.getpid())
+    _Left.comm = comm
 
 
 def _leave(process: int) -> None:

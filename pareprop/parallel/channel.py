@@ -171,12 +171,13 @@ class Channel:
         """
         if self.every is not None:
             all_here = self.comm is None or self.comm.rank == 0
-            return (self.every if all_here else self.own).part(first, last), self.every.count(first, last)
+            log = (self.every if all_here else self.own).part(first, last)
+            return log.copy(last - first), self.every.count(first, last)  # the next sample overwrites those of the log
         own = self.own.part(first, last)
         total = sum(self.comm.allgather(int(own.ptr[-1])))
         parts = self.comm.gather((own.ptr, own.ids))
         if parts is None:
-            return own, total
+            return own.copy(last - first), total
         return join_logs([SpikeLog.from_arrays(ids, ptr) for ptr, ids in parts], last - first), total
 
     @property

@@ -92,10 +92,9 @@ def exchange() -> Exchange:
         mpi.require_handles(MPI._sizeof(MPI.Comm))
         way = sending(os.environ)
         ranks_per_node(os.environ)
-    if _World.numbered is None:
-        _World.numbered = number_by_node(comm)
-        tell_of_the_end(_World.numbered)
-    return Ranks(_World.numbered, way)
+    numbered = number_by_node(comm)
+    tell_of_the_end(numbered)
+    return Ranks(numbered, way)
 
 
 def split(exchange: Exchange, replicas: int) -> Exchange:
@@ -146,10 +145,9 @@ def end_at_once_on_interrupt() -> None:
 
 
 class _World:
-    """The communicators of all ranks, for their leaving and for all else, once MPI has started with more than one."""
+    """The communicator of all ranks for their leaving, once MPI has started with more than one."""
 
     leaving: Any = None
-    numbered: Any = None  # node by node
 
 
 def _end_others_on_exceptions() -> None:

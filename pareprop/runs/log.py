@@ -50,7 +50,7 @@ class Log(Observer):
 
     def __init__(self, directory: Path, n_iterations: int, phases: Phases, curves: str = "csv") -> None:
         self.directory, self.n_iterations, self.phases, self.curves = directory, n_iterations, phases, curves
-        self._works, self._rank, self._validated = True, 0, 0
+        self._works, self._rank, self._validated, self._noted = True, 0, 0, 0
         self._columns: list[str] = []
         self._log: TextIO | None = None
         self._csv: TextIO | None = None
@@ -65,11 +65,13 @@ class Log(Observer):
         self._validated = len(self.phases.validations)
         self._try(self._open, simulation)
         self._note(f"{'resumed' if self._first else 'started'} after {self._first} of {self.n_iterations} iterations")
+        self._note_new(simulation)
 
     def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
         """Add the iteration to the curves; write a line if a minute has passed or a validation ran."""
         if self._rank:
             return
+        self._note_new(simulation)
         now = monotonic()
         if simulation.iteration == self._first + 1:
             self._settled = now
@@ -84,6 +86,13 @@ class Log(Observer):
             self._note(line)
             if not sys.stderr.isatty():  # else there is a progress bar
                 click.echo(line)
+
+    def _note_new(self, simulation: Simulation) -> None:
+        """Write the notices of the run that are new."""
+        lines = simulation.notices.lines
+        for line in lines[self._noted :]:
+            self._note(f"notice: {line}")
+        self._noted = len(lines)
 
     def line(self, simulation: Simulation, validated: bool) -> str:
         """Return iteration, loss or return, validation, firing rate, time left and memory as text."""
@@ -121,6 +130,7 @@ class Log(Observer):
 
     def finish(self, simulation: Simulation) -> None:
         """Close the files."""
+        self._note_new(simulation)
         self._note(f"ended after {simulation.iteration} of {self.n_iterations} iterations")
         self._try(self._close)
 

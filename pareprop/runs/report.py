@@ -145,6 +145,7 @@ def summary(file: h5py.File, parts: list[dict[str, Any]]) -> dict[str, str]:
         if (returns := reader.values(file, "mean_return")) is not None and len(returns):
             entries["return, first → last"] = f"{returns[0]:.4g} → {returns[-1]:.4g}"
         entries["firing rate, last"] = f"{rates[-1]:.3g} Hz" if rates is not None and len(rates) else ""
+    entries["notices"] = "; ".join(reader.text(file, "notices").splitlines())
     test = reader.child(file, "test")
     if test is not None and "accuracy" in test.attrs:
         low, high = (float(test.attrs[f"interval_{end}"]) for end in ("low", "high"))

@@ -60,6 +60,7 @@ from .digest import Digest
 from .episodes import Episodes
 from .finite import find_bad
 from .interrupts import Deferred
+from .notices import Notices, look_at_network
 from .observer import Observer, Outcome, predict
 from .task import ClosedTask, Task
 
@@ -102,6 +103,8 @@ class Simulation:
         Class and predicted class of each sample of the last batch that has a label.
     moves : dict[str, list[int]]
         Synapses that moved in each iteration, by projection; of rewired projections alone.
+    notices : Notices
+        What a user would want to know of the run, such as spikes that never arrive; `notices.lines` on all ranks.
     """
 
     def __init__(
@@ -144,6 +147,9 @@ class Simulation:
             if self.exchange.comm is not None or self.exchange.size == 1:
                 shared_reading.require_all(self.network, self.exchange.comm)
             self.engine.bind()
+        self.notices = Notices(speaks=not (self.exchange.rank or self.replicas.index))
+        for kind, line in look_at_network(self.network, self.exchange, task.n_steps, model.variant == "interval"):
+            self.notices.tell(kind, line)
         self.iteration = 0
         self.losses: list[float] = []
         self.rates: list[float] = []
@@ -216,6 +222,7 @@ class Simulation:
         self._count_moves()
         self.losses.append(fmean(outcome[0] for outcome in outcomes))
         self.rates.append(fmean(outcome[1] for outcome in outcomes))
+        self.notices.look_at_loss(self.losses, self.model)
         self.iteration += 1
         self.between, self._torn = True, ""
         self._tell("after_iteration", self.iteration - 1, self.losses[-1])
@@ -327,11 +334,12 @@ class Simulation:
             error, loss = self.engine.finish(sample, learn)
         else:
             sample = self._take_sample(index, phase)
+            self.notices.look_at_sample(sample, index, phase, self.engine, getattr(self.task, "generated", False))
             error, loss = self.engine.run(sample, learn)
         self._check_finite(index, loss)
         if counts(phase, learn) and not self.exchange.rank:  # others do not have all spikes
             self._note_spikes()
-        signal, prediction = self.engine.show_signal(), None
+        signal, prediction = self.engine.show_signal().copy(), None  # the next sample overwrites the engine's
         if sample.label is not None and self.network.n_readouts:
             prediction = predict(sample, signal, self.engine.settings.learning_window, self.engine.loss)
         if prediction is not None:

@@ -164,6 +164,7 @@ class ResultsFile(Observer):
                 name_axes(file, name, ("iteration",), unit)
             groups = simulation.replicas.count
             file.attrs.update(digest=digest, ranks=groups * simulation.exchange.size, replicas=groups)
+            file.attrs["notices"] = "\n".join(simulation.notices.lines)
             timings = file.create_group("timings")
             timings.attrs.update({f"{name}_s": seconds for name, seconds in simulation.timers.seconds.items()})
             timings.attrs["peak_rss_bytes"] = int(peak)

@@ -30,6 +30,7 @@ class TaskBase(parameters.Frozen):
     summary: ClassVar[str]
     figure: ClassVar[str] = ""
     n_classes: ClassVar[int] = 0
+    generated: ClassVar[bool] = True  # whether the task draws its inputs: nobody is told that some spikes are lost
     variant_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     seed: int = Field(1, ge=0, lt=2**32, json_schema_extra=RUN, description="seed of the network and of the data")

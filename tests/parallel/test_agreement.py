@@ -5,6 +5,7 @@ import itertools
 import launch
 import numpy as np
 import pytest
+import ranks
 
 from pareprop.kernels import checksum
 from pareprop.parallel import agreement
@@ -148,7 +149,7 @@ print(f"end: {ranks.comm.bcast(digest)}\\n", end="", flush=True)
     ("n", "env"), [(2, {}), (3, {"PAREPROP_RANKS_PER_NODE": "1"}), (3, {"PAREPROP_SHARE_ABOVE": "9999999"})]
 )
 def test_what_differs_is_named_on_all_ranks(n: int, env: dict[str, str]) -> None:
-    done = launch.mpirun(n, "-c", PARTS + DIFFER, timeout=180, env=env)
+    done = ranks.run(n, "-c", PARTS + DIFFER, env=env)
     assert (done.returncode, done.stderr) == (0, "")
     told = dict(line.split(": ", 1) for line in sorted(set(done.stdout.splitlines())))
     assert done.stdout.count("\n") == n * len(told)  # the same on all ranks
@@ -202,7 +203,7 @@ ALONE = {
 def test_ranks_that_wait_for_one_that_ended_are_told(what: str, who: str) -> None:
     action, place = ALONE[what]
     script = f"run = Simulation(model(), Levels(), ranks)\nif ranks.rank {who}:\n    {action}"
-    done = launch.mpirun(3 if what != "split" else 2, "-c", PARTS + script, timeout=120)
+    done = launch.mpirun(3 if what != "split" else 2, "-c", PARTS + script)
     assert done.returncode not in (0, 124), done.stderr
     if place:
         here, other = (place, agreement.END) if who == "== 0" else (agreement.END, place)
@@ -221,7 +222,7 @@ if ranks.rank == ranks.size - 1:
     time.sleep(3)
 Simulation(model(), Levels(), ranks).train(1)
 """
-    done = launch.mpirun(3, "-c", PARTS + script, timeout=120)
+    done = launch.mpirun(3, "-c", PARTS + script)
     assert done.returncode == 0
     assert done.stderr.splitlines() == ["pareprop: rank 0 waits at Simulation() for rank 2; all ranks must call it"]
 
@@ -237,7 +238,7 @@ def test_environments_are_compared_before_anything_else(variable: str, tmp_path)
         "cli.main(sys.argv[1:])"
     )
     env = dict.fromkeys(agreement.VARIABLES, "") | {"PAREPROP_RANKS_PER_NODE": "" if "NODE" in variable else "2"}
-    done = launch.mpirun(3, "-c", script, "run", "sine-waves", "--out", tmp_path / "run", timeout=120, env=env)
+    done = launch.mpirun(3, "-c", script, "run", "sine-waves", "--out", tmp_path / "run", env=env)
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
         f"pareprop: error: ranks disagree: {variable} = not set on rank 0, {value} on rank 1 (must be the same on all "
@@ -253,7 +254,7 @@ def test_configurations_of_a_run_are_compared(tmp_path) -> None:
         "more = ['--set', 'iterations=7'] if launcher.rank_of_launcher(os.environ) else []\n"
         "cli.main([*sys.argv[1:], *more])"
     )
-    done = launch.mpirun(2, "-c", script, "run", "sine-waves", "--out", tmp_path / "run", timeout=120)
+    done = launch.mpirun(2, "-c", script, "run", "sine-waves", "--out", tmp_path / "run")
     assert done.returncode == 2
     assert [line for line in done.stderr.splitlines() if line.startswith("pareprop")] == [
         "pareprop: error: ranks disagree: iterations = 2000 on rank 0, 7 on rank 1 (must be the same on all ranks)"

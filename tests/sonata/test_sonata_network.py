@@ -364,7 +364,7 @@ def test_an_index_that_lacks_targets_is_refused(copy: Path, n: int) -> None:
     """On any number of ranks, even where edges that lie between others would be read in passing."""
     missing = leave_out(copy, [17, 70])
     assert missing > 0
-    done = launch.mpirun(n, "-c", MISSING, copy, env={"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"})
+    done = ranks.run(n, "-c", MISSING, copy, env={"PYTHONPATH": f"{HERE}:{HERE.parent}"})
     assert (done.returncode, done.stderr) == (0, "")
     told = set(done.stdout.splitlines())
     assert len(told) == 1 and done.stdout.count("\n") == n

@@ -1,0 +1,142 @@
+"""What a user would want to know of a run, though nothing of it is wrong: each once, in one line.
+
+Rank 0 tells it as a `ParepropWarning`; `Simulation.notices` holds all lines, for the log, the results and the report.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..engines.base import Engine
+from ..engines.sample import Sample
+from ..errors import ParepropWarning
+from ..network.local import LocalNetwork
+from ..network.model import Model
+from ..parallel import collectives
+from ..parallel.exchange import Exchange
+
+PACKAGE = str(Path(__file__).parents[1])
+GROWTH = 100.0  # times the loss of the first iteration, from which a training is said to diverge
+USUAL = {"adam": "1e-3 to 5e-3", "gradient_descent": "1e-5 to 1e-3", "sgd_momentum": "1e-5 to 1e-4"}  # of the tasks
+
+
+class Notices:
+    """The notices of a simulation, each once.
+
+    Parameters
+    ----------
+    speaks : bool
+        Whether this rank tells them.
+
+    Attributes
+    ----------
+    lines : list of str
+        All so far.
+    """
+
+    def __init__(self, speaks: bool) -> None:
+        self.speaks, self.lines = speaks, []
+        self._kinds: set[str] = set()
+
+    def tell(self, kind: str, line: str) -> None:
+        """Tell a line unless one of its kind was told before."""
+        if kind in self._kinds:
+            return
+        self._kinds.add(kind)
+        self.lines.append(line)
+        if self.speaks:
+            warnings.warn(line, ParepropWarning, stacklevel=_depth())
+
+    def look_at_sample(self, sample: Sample, index: int, phase: str, engine: Engine, generated: bool) -> None:
+        """Tell what is odd about a sample; single spikes of step 0 only if the task did not draw them itself."""
+        model, here = engine.network.model, f"sample {index} of '{phase}'"
+        if odd := sample.inputs.odd:
+            what = f"the raster holds {odd:g}, which counts as one spike like all but 0"
+            self.tell("rates", f"{here}: {what}; Sample.from_rates draws spikes from rates")
+        if sample.label is not None and not engine.network.n_readouts:
+            self.tell("label", f"{here}: label = {sample.label} is not used: the model has no readouts that predict it")
+        lost = int(sample.inputs.ptr[1])
+        delays = [item.delay_range[0] for item in model.projections if item.pre.role == "input" and not item.is_empty]
+        if lost and not generated and model.variant == "interval" and min(delays, default=0) == 1:
+            why = (
+                "as in NEST, spikes that arrive in the first step of an interval (row 0 of a raster, delay 1) are lost"
+            )
+            self.tell("row 0", f"{here}: {lost} of {sample.inputs.ptr[-1]} input spikes never arrive: {why}")
+
+    def look_at_loss(self, losses: list[float], model: Model) -> None:
+        """Tell that the loss has grown a hundredfold since the first iteration."""
+        first, last = losses[0], losses[-1]
+        if not model.is_rewarded and 0 < GROWTH * first < last:
+            rule = model.optimizer
+            grown = f"iteration {len(losses)}: the loss has grown from {first:.3g} to {last:.3g}"
+            usual = USUAL.get(rule.type, "a smaller value")
+            self.tell("loss", f"{grown}: the training diverges; eta is {rule.eta:g}, of which {usual} is usual here")
+
+
+def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int, resets: bool) -> Iterator[tuple[str, str]]:
+    """Collective: yield kinds and lines on what a network holds that has no effect, the same on all ranks.
+
+    Parameters
+    ----------
+    network : LocalNetwork
+        This rank's share.
+    exchange : Exchange
+        Of the ranks that hold it.
+    n_steps : int
+        Steps of a sample.
+    resets : bool
+        Whether spikes that are on their way at the end of a sample are lost.
+    """
+    model = network.model
+    yield from ((f"model {k}", line) for k, line in enumerate(model.notes))
+    idle = [item.name for item in model.projections if item.plastic and not _is_taught(model, item)]
+    if idle:
+        names = ", ".join(map(repr, idle))
+        way = "connect readouts to them, or give plastic=False"
+        yield "taught", f"{names}: learns nothing, as no learning signal reaches its targets: {way}"
+    for table in network.tables().values() if resets else ():
+        for span in table.spans:
+            item = span.projection
+            latest = n_steps if item.pre.role == "input" else n_steps - 1
+            if item.pre.role == "readout" or item.pre.role == "current" or item.delay_range[1] <= latest:
+                continue
+            late = np.flatnonzero(span.delays > latest)
+            rows = span.rows + span.n_sources * np.array([late, late + 1])
+            counts = np.array([np.diff(table.row_ptr[rows], axis=0).sum(), span.last - span.first])
+            comm = exchange.comm if exchange.size > 1 else None
+            n, total = (collectives.total(comm, int(count)) for count in counts)
+            if n:
+                why = f"their delays are above {latest} steps, samples have {n_steps}"
+                yield (
+                    f"late {item.name}",
+                    f"projection '{item.name}': {n} of {total} synapses never bring a spike: {why}",
+                )
+
+
+def _is_taught(model: Model, item: object) -> bool:
+    """Return whether weights of a plastic projection have a gradient."""
+    post = item.post
+    if post.role != "recurrent" or np.any(_values(getattr(post.params, "c_reg", 0.0))):
+        return True
+    own = model.local is not None and post.name in model.local.of
+    return own or any(
+        other.pre.role == "readout" and other.post.name == post.name and not other.is_empty
+        for other in model.projections
+    )
+
+
+def _values(value: object) -> object:
+    return value if isinstance(value, int | float | np.ndarray) else 1.0  # a drawn one is not 0
+
+
+def _depth() -> int:
+    """Return how many callers up the first one outside of the package is: a warning names its line."""
+    frame, depth = sys._getframe(2), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame, depth = frame.f_back, depth + 1
+    return depth

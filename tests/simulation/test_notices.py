@@ -1,0 +1,200 @@
+"""What has no effect, or goes wrong without being wrong, is told once a run; and nothing is told where all is well."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from pareprop import Adam, GradientDescent, Model, Normal, Observer, Outcome, Sample, Simulation, run
+from pareprop.errors import ParepropWarning
+from pareprop.runs import report
+
+N_STEPS = 40
+
+
+class Task:
+    """Two spikes in each of rows 5 to 9, and what a test changes."""
+
+    n_steps = learning_window = N_STEPS
+
+    def __init__(self, change: Callable[[np.ndarray], None] = lambda raster: None, target: float = 1.0, **more) -> None:
+        self.change, self.target, self.more = change, target, more
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        raster = np.zeros((N_STEPS, 10))
+        raster[5:10, :2] = 1
+        self.change(raster)
+        n_out = self.more.get("n_out", 2)
+        more = {name: value for name, value in self.more.items() if name != "n_out"}
+        return Sample.from_raster(raster, np.full((N_STEPS, n_out), self.target), **more)
+
+
+def model(
+    variant: str = "interval", feedback: bool = True, currents: dict | None = None, delay_in: int = 1,
+    c_reg: float = 0.0,
+    optimizer: object = None, delay: object = 1, weight_back: object = None, kind: str = "random", **neurons: object,
+) -> Model:  # fmt: skip
+    made = Model(variant, seed=3, optimizer=optimizer or Adam(eta=1e-3))
+    inputs = made.inputs("in", 10)
+    rec = made.neurons("rec", 20, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, c_reg=c_reg, **neurons)
+    out = made.readouts("out", 2, C_m=1.0, E_L=0.0, tau_m=20.0)
+    made.connect(inputs, rec, weight=Normal(std=0.5), delay=delay_in)
+    made.connect(rec, rec, "fixed_indegree", indegree=4, weight=Normal(std=0.2), delay=delay)
+    made.connect(rec, out, weight=Normal(std=0.2))
+    if feedback:
+        made.connect(out, rec, feedback=kind, **({} if weight_back is None else {"weight": weight_back}))
+    if currents is not None:
+        made.connect(made.currents("cur", 2), rec, weight=0.1, **currents)
+    return made
+
+
+def local() -> Model:
+    made = Model("interval", seed=3)
+    inputs, rec = made.inputs("in", 10), made.neurons("rec", 20, C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0)
+    made.connect(inputs, rec, weight=Normal(std=0.5))
+    made.local_readouts("own", rec, tau_m=20.0)
+    return made
+
+
+def local_task(**more: object) -> Task:
+    return Task(n_out=0, local_targets=lambda first, last: np.zeros((N_STEPS, last - first)), **more)
+
+
+def with_currents() -> Task:
+    return Task(currents=np.zeros((N_STEPS, 2)))
+
+
+def put(row: int, column: int, value: float) -> Callable[[np.ndarray], None]:
+    return lambda raster: raster.__setitem__((row, column), value)
+
+
+def many_delays(delays: list[int]) -> Model:
+    made = model(feedback=True)
+    rec = made.of_role("recurrent")[0]
+    ids = np.arange(len(delays))
+    made.connect(rec, rec, "explicit", source=ids, target=ids, weight=0.1, delay=np.array(delays), name="more")
+    return made
+
+
+FALLS = GradientDescent(eta=1e3, Wmin=-1e9, Wmax=1e9)
+TOLD: dict[str, tuple[Callable[[], tuple[Model, object]], str]] = {
+    "row 0": (
+        lambda: (model(), Task(put(0, 3, 1.0))),
+        "sample 0 of 'train': 1 of 11 input spikes never arrive: as in NEST, spikes that arrive in the first step of "
+        "an interval (row 0 of a raster, delay 1) are lost",
+    ),
+    "delays": (
+        lambda: (many_delays([1, 39, 40, 41, 90]), Task()),
+        "projection 'more': 3 of 5 synapses never bring a spike: their delays are above 39 steps, samples have 40",
+    ),
+    "input delays": (
+        lambda: (model(delay_in=41), Task()),
+        "projection 'in->rec': 200 of 200 synapses never bring a spike: their delays are above 40 steps, samples "
+        "have 40",
+    ),
+    "untaught": (
+        lambda: (model(feedback=False), Task()),
+        "'in->rec', 'rec->rec': learns nothing, as no learning signal reaches its targets: connect readouts to them, "
+        "or give plastic=False",
+    ),
+    "currents": (
+        lambda: (model(currents={}), with_currents()),
+        "projection 'cur->rec': weights of currents never learn; plastic=False says that it is meant",
+    ),
+    "label": (
+        lambda: (local(), local_task(label=3)),
+        "sample 0 of 'train': label = 3 is not used: the model has no readouts that predict it",
+    ),
+    "rates": (
+        lambda: (model(), Task(put(7, 4, 0.25))),
+        "sample 0 of 'train': the raster holds 0.25, which counts as one spike like all but 0; Sample.from_rates draws "
+        "spikes from rates",
+    ),
+    "counts": (lambda: (model("spike"), Task(put(7, 4, 2))), "sample 0 of 'train': the raster holds 2, which"),
+    "symmetric": (
+        lambda: (model(kind="symmetric", weight_back=Normal(std=0.1)), Task()),
+        "projection 'out->rec': its weight is not used: symmetric feedback has the weights onto the readouts",
+    ),
+    "loss": (lambda: (model(optimizer=FALLS), Task()), "the training diverges; eta is 1000, of which 1e-5 to 1e-3 is"),
+}  # fmt: skip
+WELL: dict[str, Callable[[], tuple[Model, object]]] = {
+    "plain": lambda: (model(), Task()),
+    "spike": lambda: (model("spike", optimizer=GradientDescent(eta=1e-4)), Task(put(0, 3, 1.0))),
+    "row 0 late": lambda: (model(delay_in=2), Task(put(0, 3, 1.0))),
+    "delays that just arrive": lambda: (many_delays([1, 39]), Task()),
+    "delays of an endless run": lambda: (model("spike", optimizer=GradientDescent(eta=1e-4), delay=60), Task()),
+    "taught by its rate": lambda: (model(feedback=False, c_reg=1.0), Task()),
+    "taught by its own readouts": lambda: (local(), local_task()),
+    "currents that are meant to stay": lambda: (model(currents={"plastic": False}), with_currents()),
+    "symmetric": lambda: (model(kind="symmetric"), Task()),
+    "label": lambda: (model(), Task(label=1)),
+    "truth values": lambda: (model(), Task(put(7, 4, True))),
+}
+
+
+def told(made: Model, task: object) -> list[str]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        simulation = Simulation(made, task)
+        simulation.train(4)
+    found = [str(entry.message) for entry in caught if issubclass(entry.category, ParepropWarning)]
+    assert found == simulation.notices.lines
+    assert all(entry.filename == __file__ for entry in caught)  # the user's line
+    return found
+
+
+@pytest.mark.parametrize("what", TOLD)
+def test_it_is_told_once(what: str) -> None:
+    make, line = TOLD[what]
+    found = told(*make())
+    assert len(found) == 1 and line in found[0] and "\n" not in found[0], found
+
+
+@pytest.mark.parametrize("what", WELL)
+def test_nothing_is_told_where_all_is_well(what: str) -> None:
+    assert told(*WELL[what]()) == []
+
+
+def test_log_results_and_report_hold_it(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.warns(ParepropWarning, match="learns nothing"):
+        run(model(feedback=False), Task(put(0, 3, 1.0)), tmp_path / "run", iterations=3, figures="none")
+    lines = TOLD["untaught"][1], TOLD["row 0"][1]
+    log = (tmp_path / "run" / "run.log").read_text()
+    with h5py.File(tmp_path / "run" / "results.h5") as file:
+        assert tuple(file.attrs["notices"].splitlines()) == lines
+    assert all(log.count(f"notice: {line}") == 1 for line in lines)
+    page = report.write([tmp_path / "run"]).read_text()
+    assert "learns nothing, as no learning signal" in page and "input spikes never arrive" in page
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_arrays_that_observers_keep_stay_as_they_were(variant: str) -> None:
+    kept, copies = [], []
+
+    class Keep(Observer):
+        def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
+            engine = simulation.engine
+            arrays = [outcome.error, outcome.signal, outcome.evaluation.error, engine.log.ids, engine.log.ptr]
+            recorded = engine.recorded
+            arrays += [
+                getattr(recorded, name) for name in ("V_m", "adaptation", "surrogate_gradient", "learning_signal")
+            ]
+            kept.append(arrays)
+            copies.append([array.copy() for array in arrays])
+
+    class Noise(Task):
+        def sample(self, index: int, phase: str = "train") -> Sample:
+            raster = np.random.default_rng([5, index]).random((N_STEPS, 10)) < 0.3
+            raster[0] = False
+            return Sample.from_raster(raster, np.full((N_STEPS, 2), float(index)))
+
+    simulation = Simulation(model(variant, optimizer=GradientDescent(eta=1e-4)), Noise(), observers=[Keep()])
+    simulation.engine.record_ids(np.arange(3))
+    simulation.train(4)
+    assert any(len(arrays[3]) for arrays in copies)
+    for arrays, wanted in zip(kept, copies, strict=True):
+        for array, copy in zip(arrays, wanted, strict=True):
+            np.testing.assert_array_equal(array, copy)
