@@ -20,7 +20,7 @@ from ..errors import InputError, shorten
 from .shared_memory import let_go
 
 ARRIVAL, ANSWER = 32001, 32002  # tags of messages
-NOTICE = 10.0  # seconds after which a rank that waits says for whom
+NOTICE = 60.0  # seconds after which a rank that waits says for whom
 SHOWN = 3  # differences in a message
 LONGEST = 100  # characters of a value in it
 WAIT = "wait"  # an answer before the last one

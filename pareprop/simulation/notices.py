@@ -21,6 +21,7 @@ from ..parallel import collectives
 from ..parallel.exchange import Exchange
 
 PACKAGE = str(Path(__file__).parents[1])
+SHARE, CHANCE = 0.05, 3.0  # of the spikes, and times a mean step, that step 0 holds: noise loses a few and works on
 GROWTH = 100.0  # times the loss of the first iteration, from which a training is said to diverge
 USUAL = {"adam": "1e-3 to 5e-3", "gradient_descent": "1e-5 to 1e-3", "sgd_momentum": "1e-5 to 1e-4"}  # of the tasks
 
@@ -53,20 +54,25 @@ class Notices:
             warnings.warn(line, ParepropWarning, stacklevel=_depth())
 
     def look_at_sample(self, sample: Sample, index: int, phase: str, engine: Engine, generated: bool) -> None:
-        """Tell what is odd about a sample; single spikes of step 0 only if the task did not draw them itself."""
+        """Tell what is odd about a sample; spikes of step 0 if many, and no task drew them itself."""
         model, here = engine.network.model, f"sample {index} of '{phase}'"
         if odd := sample.inputs.odd:
             what = f"the raster holds {odd:g}, which counts as one spike like all but 0"
             self.tell("rates", f"{here}: {what}; Sample.from_rates draws spikes from rates")
         if sample.label is not None and not engine.network.n_readouts:
             self.tell("label", f"{here}: label = {sample.label} is not used: the model has no readouts that predict it")
-        lost = int(sample.inputs.ptr[1])
+        lost, total, n_steps = int(sample.inputs.ptr[1]), int(sample.inputs.ptr[-1]), len(sample.inputs.ptr) - 1
         delays = [item.delay_range[0] for item in model.projections if item.pre.role == "input" and not item.is_empty]
-        if lost and not generated and model.variant == "interval" and min(delays, default=0) == 1:
+        if (
+            lost > max(SHARE, CHANCE / n_steps) * total
+            and not generated
+            and model.variant == "interval"
+            and min(delays, default=0) == 1
+        ):
             why = (
                 "as in NEST, spikes that arrive in the first step of an interval (row 0 of a raster, delay 1) are lost"
             )
-            self.tell("row 0", f"{here}: {lost} of {sample.inputs.ptr[-1]} input spikes never arrive: {why}")
+            self.tell("row 0", f"{here}: {lost} of {total} input spikes never arrive: {why}")
 
     def look_at_loss(self, losses: list[float], model: Model) -> None:
         """Tell that the loss has grown a hundredfold since the first iteration."""

@@ -93,6 +93,7 @@ class Levels:
     def sample(self, index, phase="train"):
         rng = np.random.default_rng(None if self.seed is None else [self.seed, index])
         raster, target = rng.random((self.n_steps, 10)) < 0.1, np.ones((self.n_steps, 1))
+        raster[0] = False  # these spikes would not arrive
         more = {"window": np.arange(self.n_steps) > 10, "label": 0}
         if self.spoil and last and index == 2:
             {"target": lambda: target.__setitem__((5, 0), 2.0), "label": lambda: more.pop("label"),

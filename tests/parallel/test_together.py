@@ -31,7 +31,7 @@ def tell(what, action):
         print(f"{what}: {type(problem).__name__}: {problem}\\n", end="", flush=True)
 
 class Task:
-    n_steps, learning_window = 10, 10
+    n_steps, learning_window, generated = 10, 10, True
     def __init__(self, task, problem):
         self.task, self.problem = task, problem
     def sample(self, index, phase="train"):

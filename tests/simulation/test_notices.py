@@ -123,6 +123,7 @@ TOLD: dict[str, tuple[Callable[[], tuple[Model, object]], str]] = {
 WELL: dict[str, Callable[[], tuple[Model, object]]] = {
     "plain": lambda: (model(), Task()),
     "spike": lambda: (model("spike", optimizer=GradientDescent(eta=1e-4)), Task(put(0, 3, 1.0))),
+    "noise": lambda: (model(), Task(lambda raster: raster.__setitem__(slice(None), np.tile(np.eye(10), (4, 1))))),
     "row 0 late": lambda: (model(delay_in=2), Task(put(0, 3, 1.0))),
     "delays that just arrive": lambda: (many_delays([1, 39]), Task()),
     "delays of an endless run": lambda: (model("spike", optimizer=GradientDescent(eta=1e-4), delay=60), Task()),
