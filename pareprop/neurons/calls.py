@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,8 +55,8 @@ class Cells:
         self.before = np.zeros((program.n_kept, n), real)
         self._call("start", n, n, dt, self.constant, self.state, self.z, self.refractory, self.before)
 
-    def _call(self, name: str, *arguments: Any) -> None:
-        """Call a function; `dt`, the third argument after the sizes, is double, other floats are `real`."""
+    def caller(self, name: str, *arguments: Any) -> Callable[[], None]:
+        """Return a call of a function; `dt`, the third argument, is double, other floats are `real`."""
         types: list[Any] = []
         given: list[Any] = []
         for place, item in enumerate(arguments):
@@ -69,7 +69,11 @@ class Cells:
             else:
                 types.append(ctypes.c_int64)
                 given.append(item)
-        ctypes.CFUNCTYPE(None, *types)(getattr(self._table, name))(*given)
+        function = ctypes.CFUNCTYPE(None, *types)(getattr(self._table, name))
+        return lambda: function(*given)
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        self.caller(name, *arguments)()
 
     def step(self, ports: Any, current: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Advance by a step.

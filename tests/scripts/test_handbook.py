@@ -14,6 +14,7 @@ from pareprop.network.losses import LOSSES
 from pareprop.network.neurons import NEURON_MODELS, READOUT_MODELS, SURROGATES
 from pareprop.network.optimizers import OPTIMIZERS
 from pareprop.network.rules import RULES
+from pareprop.neurons import library
 
 HANDBOOK = ROOT / "scripts" / "handbook"
 PAGES = sorted(HANDBOOK.glob("*.md"))
@@ -78,6 +79,8 @@ def test_tables_hold_all_of_the_registries(tables) -> None:
     ):
         text = "\n".join(tables.TABLES[name]())
         assert all(f'`"{key}"`' in text for key in registry), name
+    text = "\n".join(tables.TABLES["neuron-models"]())
+    assert all(f"| `{name}` |" in text for name in library.names())
     cells = [kind for models in NEURON_MODELS.values() for kind in models.values()]
     for name, kinds in (("neurons", cells), ("readouts", READOUT_MODELS.values()), ("optimizers", OPTIMIZERS.values())):
         text = "\n".join(tables.TABLES[name]())

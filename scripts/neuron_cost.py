@@ -1,0 +1,160 @@
+"""Time a step forward and a step of the sweep back of generated neuron models, beside C loops written by hand.
+
+    python scripts/neuron_cost.py [--neurons 2000,20000] [--seconds 0.2] [MODEL ...]
+
+Prints nanoseconds per neuron and step: the median and the fastest of five measurements; where a loop by hand is known,
+the ratio of the two, measured in turns. Loops by hand read parameters per neuron, too, and take the package's own exp.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import shlex
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from pareprop import kernels
+from pareprop.neurons import library
+from pareprop.neurons.calls import Cells
+from pareprop.neurons.compile import compile
+
+ROUNDS = 5
+BY_HAND = r"""
+#define N const double *restrict
+#define M double *restrict
+#pragma GCC ivdep
+void iaf_psc_exp_step(long n, N P22, N P11e, N P11i, N P20, N P21e, N P21i, N E, N th, N Vr, N tref, N I, M pe, M pi,
+                      M V, M ie, M ii, M z, M r, M psi, N h, N w)
+{
+    _Pragma("GCC ivdep")
+    for (long j = 0; j < n; j++) {
+        double v = r[j] > 0 ? V[j] : E[j] + P22[j] * (V[j] - E[j]) + P21e[j] * ie[j] + P21i[j] * ii[j] + P20[j] * I[j];
+        ie[j] = P11e[j] * ie[j] + pe[j];
+        ii[j] = P11i[j] * ii[j] + pi[j];
+        pe[j] = pi[j] = 0;
+        double left = r[j] > 1 ? r[j] - 1 : 0, x = v - th[j], y = 1 - fabs(x) * w[j];
+        psi[j] = left == 0 ? h[j] * (y > 0 ? y : 0) : 0;
+        double fired = (x >= 0) & (left == 0) ? 1.0 : 0.0;
+        z[j] = fired;
+        r[j] = fired != 0 ? tref[j] : left;
+        V[j] = fired != 0 ? Vr[j] : v;
+    }
+}
+void iaf_psc_exp_sweep(long n, N P22, N P11e, N P11i, N P21e, N P21i, N L, N rate, M lv, M le, M li, M b0, M b1,
+                       double share)
+{
+    _Pragma("GCC ivdep")
+    for (long j = 0; j < n; j++) {
+        double a = lv[j] + b0[j] * (share * L[j] + rate[j]), e = le[j], i = li[j];
+        b0[j] = e;
+        b1[j] = i;
+        lv[j] = P22[j] * a;
+        le[j] = P21e[j] * a + P11e[j] * e;
+        li[j] = P21i[j] * a + P11i[j] * i;
+    }
+}
+void adex_step(long n, N c, N gL, N E, N th, N D, N gD, N keep, N less, N Vp, N Vr, N b, N tref, N I, M port, M V, M W,
+               M z, M r, M psi, M kV, M kf, N h, N w, N up)
+{
+    _Pragma("GCC ivdep")
+    for (long j = 0; j < n; j++) {
+        double x = (V[j] - th[j]) * D[j];
+        double e = elementary_exp(x <= 10 ? x : 10);
+        double v = r[j] > 0 ? V[j] : V[j] + c[j] * (gL[j] * (E[j] - V[j]) + gD[j] * e - W[j] + I[j] + port[j]);
+        double u = keep[j] * W[j] + less[j] * (V[j] - E[j]), was = r[j] > 0 ? 2.0 : 0.0;
+        double left = r[j] > 1 ? r[j] - 1 : 0, over = v - Vp[j];
+        port[j] = 0;
+        psi[j] = left == 0 ? h[j] * elementary_exp(-fabs(over + up[j]) * w[j]) : 0;
+        double fired = (over >= 0) & (left == 0) ? 1.0 : 0.0;
+        z[j] = fired;
+        r[j] = fired != 0 ? tref[j] : left;
+        kV[j] = v;
+        kf[j] = fired + was;
+        V[j] = fired != 0 ? Vr[j] : v;
+        W[j] = fired != 0 ? u + b[j] : u;
+    }
+}
+"""
+
+
+def hand(name: str, library_: ctypes.CDLL, n: int) -> dict[str, object]:
+    """Return calls of the loops by hand of a model, on arrays of ordinary numbers."""
+    draw = np.random.default_rng(1)
+    arrays = [draw.uniform(0.9999, 1.0, n) for _ in range(26)]  # what decays does not become subnormal
+
+    def call(function: str, count: int, *more: object) -> object:
+        given = [ctypes.c_long(n), *(ctypes.c_void_p(array.ctypes.data) for array in arrays[:count]), *more]
+        return lambda keep=arrays: getattr(library_, function)(*given)
+
+    if name == "iaf_psc_exp":
+        return {"step": call("iaf_psc_exp_step", 21), "sweep": call("iaf_psc_exp_sweep", 12, ctypes.c_double(0.1))}
+    return {"step": call("adex_step", 24)} if name == "adex" else {}
+
+
+def compile_by_hand() -> ctypes.CDLL:
+    """Compile the loops with the flags of the package."""
+    header = (Path(kernels.build_info.__file__).parent / "elementary.h").read_text()
+    folder = Path(tempfile.mkdtemp())
+    (folder / "hand.c").write_text(header + BY_HAND.replace("#pragma GCC ivdep\nvoid", "void"))
+    command = [*shlex.split(kernels.build_info.compiler), *shlex.split(kernels.build_info.flags), "-w", "-shared"]
+    subprocess.run([*command, str(folder / "hand.c"), "-o", str(folder / "hand.so")], check=True)
+    return ctypes.CDLL(str(folder / "hand.so"))
+
+
+def nanoseconds(call: object, n: int, seconds: float) -> float:
+    """Time a call per neuron."""
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds / ROUNDS:
+        for _ in range(20):
+            call()
+        count += 20
+    return (time.perf_counter() - start) / count / n * 1e9
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "models", nargs="*", default=["iaf_bsshslm_2020", "iaf_psc_exp", "adex", "iaf_cond_exp", "izhikevich"]
+    )
+    parser.add_argument("--neurons", default="2000,20000")
+    parser.add_argument("--seconds", type=float, default=0.2)
+    given = parser.parse_args()
+    by_hand = compile_by_hand()
+    for name in given.models:
+        program = compile(library.get(name))
+        for n in map(int, given.neurons.split(",")):
+            cells = Cells(program, n, {}, 1.0)
+            level = np.full(n, 200.0)
+            ports = np.zeros((program.n_ports, n))
+            _, psi, kept = cells.step(ports, level)
+            adjoint, credit = np.zeros((program.n_adjoint, n)), np.zeros((program.n_ports, n))
+            credit[0] = psi
+            zero, row = np.zeros(n), np.empty((max(program.n_kept, 1), n))
+            ours = {
+                "step": cells.caller("step", n, n, 1.0, cells.constant, cells.t_ref, level, ports, cells.state, cells.z,
+                                     cells.refractory, cells.before, row, psi),
+                "sweep": cells.caller("sweep", n, n, 1.0, cells.constant, cells.before, kept, 0.1, zero, zero, adjoint,
+                                      credit, n),
+            }  # fmt: skip
+            theirs = hand(name, by_hand, n)
+            for what, call in ours.items():
+                mine, other = [], []
+                for _ in range(ROUNDS):
+                    mine.append(nanoseconds(call, n, given.seconds))
+                    if what in theirs:
+                        other.append(nanoseconds(theirs[what], n, given.seconds))
+                line = f"{name} {n} neurons, {what}: {np.median(mine):.2f} ns (fastest {min(mine):.2f})"
+                if other:
+                    ratios = np.array(mine) / other
+                    line += f"; by hand {np.median(other):.2f}, ratio {np.median(ratios):.2f}"
+                print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

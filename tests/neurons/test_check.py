@@ -1,0 +1,124 @@
+"""What a check tells: numbers that are known otherwise, mistakes that it must find; the command and its picture."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import command
+
+from pareprop import InputError, Model, NeuronModel
+from pareprop.neurons import derive as deriving
+from pareprop.neurons import library
+from pareprop.neurons.units import unit_of
+
+LEAKY = {
+    "parameters": {"tau_m": [20.0, "ms"], "R": [0.1, "GOhm"], "V_th": [15.0, "mV"]},
+    "constants": {"alpha": "exp(-dt/tau_m)"},
+    "states": {"V_m": [0.0, "mV"]},
+    "step": {"V_m": "alpha*V_m + (1 - alpha)*R*I + arriving"},
+    "spike": "V_m - V_th",
+    "reset": {"V_m": "V_m - V_th"},
+}
+
+
+def line_of(found, key):
+    (line,) = (item for item in found.lines if item.startswith(f"{key}: "))
+    return line.removeprefix(f"{key}: ")
+
+
+@pytest.mark.parametrize("name", library.names())
+def test_models_of_the_package_pass(name: str) -> None:
+    found = library.get(name).check()
+    assert found.passed and not [line for line in found.warnings if not line.startswith("parameter")], found.text()
+
+
+def test_a_leaky_neuron() -> None:
+    """Rest, time constant, rheobase and rate of theory: V_th / R, and -1 / (tau log(1 - V_th / (R I)))."""
+    found = NeuronModel.from_dict("leaky", LEAKY).check(dt_ms=0.1)
+    assert line_of(found, "rest") == "V_m = 0 mV"
+    assert line_of(found, "time constants at rest") == "20 ms"
+    assert line_of(found, "kept per neuron and step") == "1 (psi)"
+    assert float(line_of(found, "rheobase").split()[1]) == pytest.approx(150.0, rel=0.15)
+    firing = found.rates > 5
+    theory = 1000 / (20.0 * np.log(1 / (1 - 15.0 / (0.1 * found.drive[firing]))) + 2.0)
+    np.testing.assert_allclose(found.rates[firing], theory, rtol=0.15)
+    assert not found.warnings
+
+
+def test_a_resonator() -> None:
+    """The eigenvalues of a step give damping and frequency."""
+    found = NeuronModel.from_dict("resonator", {
+        "states": {"u": [0.0, "1"], "v": [0.0, "1"]},
+        "step": {"u": "0.99*(0.98*u - 0.198997487*v) + arriving", "v": "0.99*(0.198997487*u + 0.98*v)"},
+        "spike": "u - 1",
+    }).check()  # fmt: skip
+    tau, turn = -1 / np.log(0.99), 1000 * np.arctan2(0.198997487, 0.98) / (2 * np.pi)
+    told = line_of(found, "time constants at rest")
+    assert told.startswith(f"{tau:.4g} ms") and f"({turn:.3g} Hz)" in told
+
+
+@pytest.mark.parametrize(("changes", "told"), [
+    ({"states": {"V_m": [0.0, "mV"], "w": [0.0, "pA"]}, "step": LEAKY["step"] | {"w": "0.9*w + z"}},
+     "state w is never read"),
+    ({"parameters": LEAKY["parameters"] | {"extra": [1.0, "1"]}}, "parameter extra is never read"),
+    ({"constants": LEAKY["constants"] | {"extra": "2*alpha"}}, "constant extra is never read"),
+    ({"ports": ["arriving", "other"]}, "port other is never read"),
+    ({"constants": {"alpha": "exp(-tau_m)"}}, "units: constants: alpha: exp(-tau_m): its argument has unit 10^-3 s"),
+    ({"spike": "V_m - tau_m + 5"}, "units: spike: V_m has unit 10^-3 V, tau_m 10^-3 s; they stand side by side"),
+    ({"step": {"V_m": "alpha*V_m + R*R*I + arriving"}}, "units: step: V_m: alpha*V_m has unit"),
+    ({"parameters": LEAKY["parameters"] | {"R": [0.1, "GOmega"]}}, "units: unit 'GOmega' of R is not known"),
+    ({"spike": "V_m - 1e30"}, "the neuron does not spike"),
+    ({"spike": "V_m + 1", "reset": {"V_m": "V_m - 9"}}, "the neuron spikes without input"),
+    ({"step": {"V_m": "V_m*1.05 + (1 - alpha)*R*I + arriving"}}, "rest is not stable"),
+], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
+def test_warnings(changes: dict, told: str) -> None:
+    found = NeuronModel.from_dict("mine", LEAKY | changes).check()
+    assert any(line.startswith(told) for line in found.warnings), found.text()
+    assert found.passed
+
+
+def test_traces_that_explode() -> None:
+    adex = library.get("adex").to_dict()
+    found = NeuronModel.from_dict("mine", adex | {"follow": ["w"]}).check()
+    (line,) = found.warnings
+    assert line.startswith("traces explode") and "let follow name V_m" in line
+
+
+def test_a_wrong_derivative_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that could not fail would be worth nothing."""
+    model = NeuronModel.from_dict("mine", LEAKY | {"step": {"V_m": "alpha*V_m*tanh(V_m) + (1 - alpha)*R*I + arriving"}})
+    by = deriving.derive(model)
+    monkeypatch.setitem(by.J, (0, 0), ("*", ("number", 1.01), by.J[0, 0]))
+    found = model.check()
+    assert not found.passed and "derivatives" in found.errors[0]
+
+
+@pytest.mark.parametrize(("text", "unit"), [
+    ("mV", (-3, 1, 0, 0)), ("1/ms", (3, 0, 0, -1)), ("mV/ms", (0, 1, 0, -1)), ("pA/ms", (-9, 0, 1, -1)),
+    ("nS", (-9, -1, 1, 0)), ("pF", (-12, -1, 1, 1)), ("1", (0, 0, 0, 0)), ("Hz", (0, 0, 0, -1)), ("furlong", None),
+])  # fmt: skip
+def test_units(text: str, unit: tuple | None) -> None:
+    assert unit_of(text) == unit
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    good = tmp_path / "good.toml"
+    good.write_text(
+        '[neuron_models.good]\nspike = "u - 1"\n[neuron_models.good.states]\nu = [0.0, "1"]\n'
+        '[neuron_models.good.step]\nu = "0.5*u + arriving"\n'
+    )
+    code, output, _ = command(capsys, "check-model", good, "--out", tmp_path / "good.png")
+    assert code == 0 and "model: good, states u" in output
+    assert (tmp_path / "good.png").read_bytes()[:4] == b"\x89PNG"
+    for arguments, told in (
+        (("nothing.toml",), "cannot read nothing.toml"), (("nothing",), "is no file, and no neuron model"),
+        ((good, "--model", "best"), "unknown neuron model 'best'"), ((good, "--set", "tau=1"), "unknown parameter"),
+        (("adex", "--set", "tau_w=0"), "constants: keep"), (("adex", "--set", "Delta_T=0"), "division by zero"),
+    ):  # fmt: skip
+        code, _, errors = command(capsys, "check-model", *arguments)
+        assert code == 2 and told in errors and errors.count("\n") == 1, errors
+
+
+def test_networks_refuse_what_engines_cannot_run() -> None:
+    with pytest.raises(InputError, match=r"population 'rec': model 'adex' is given as equations; this version"):
+        Model("interval", 1).neurons("rec", 3, library.get("adex"))
