@@ -43,7 +43,7 @@ def figure(
     """
     inside = time <= SHOWN
     rows = len(states) + 2
-    result = Figure(figsize=(style.WIDTH, 0.75 * rows + 1.0), layout="constrained")
+    result = Figure(figsize=(style.WIDTH, 0.75 * rows + 1.2), layout="constrained")
     result.suptitle(f"{name} at {1000 * spikes.sum() / max(time[-1], 1):.3g} Hz", x=0.01, ha="left")
     left, right = result.subfigures(1, 2, width_ratios=(2, 1))
     axes = left.subplots(rows, 1, sharex=True)
@@ -60,7 +60,7 @@ def figure(
     largest = max((np.abs(values[inside]).max() for values in traces.values()), default=0.0)
     if largest > 1e4:
         axes[-1].set_yscale("symlog")
-    axes[-1].legend(loc="upper right", ncols=len(traces))
+    left.legend(*axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     ax = right.subplots()
     drive, rates, unit = curve
     ax.plot(drive, rates, ".-", color=style.BLUE)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+import numpy as np
 
 from ..errors import InputError, quote
 from ..network.parameters import value_of
@@ -89,6 +90,7 @@ def _draw(found: Check, out: Path) -> None:
     states = {
         f"{name} ({units[name]})" if units[name] != "1" else name: row
         for name, row in zip(names, found.response, strict=True)
+        if np.ptp(row) > 0 or len(names) == 1  # a synaptic state stays at rest without spikes that arrive
     }
     traces = {f"by {name}": row for name, row in zip(names, found.eps, strict=True)} | {"e": found.e}
     curve = found.drive, found.rates, found.drive_unit
