@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import re
@@ -14,15 +15,32 @@ from typing import Any, BinaryIO
 
 import h5py
 
-from .errors import InputError, quote, shorten
+from .errors import InputError, describe, quote, shorten
 
 TEXT_LIMIT = 2**20  # bytes of a text that is read at once
 RUN_FORMAT = "pareprop-run-1"  # attribute `format` of `results.h5`
 OBJECTS = 100_000  # groups and datasets of an HDF5 file
 
 
+# what h5py raises for a damaged file, beside OSError
+MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError)
+
+
 class Unfit(OSError):
     """A file that exists but must not be read; `strerror` gives the reason."""
+
+
+class Damaged(Unfit):
+    """A file that cannot be what was written."""
+
+
+@contextmanager
+def reading(path: str | Path) -> Iterator[None]:
+    """Raise as `Damaged` what h5py raises while a damaged file is read; an OSError passes as it is."""
+    try:
+        yield
+    except MALFORMED as problem:
+        raise Damaged(errno.EINVAL, f"is damaged: {describe(problem)}", str(path)) from None
 
 
 def open_regular(path: str | Path) -> BinaryIO:
@@ -59,24 +77,47 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
 
 
-def open_hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, **options: Any) -> h5py.File:
+def open_hdf5(
+    path: str | Path, sources: Callable[[str], bool] = lambda name: False, killed: bool = False
+) -> h5py.File:
     """Open an HDF5 file all of whose values lie in it, or in files that `sources` allows to virtual datasets.
 
     Links to elsewhere and values in other files would let a foreign file read, or write, whatever the user can.
+    With `killed`, the file of a killed writer is opened, too, which HDF5 opens in its mode of a single writer and many
+    readers alone.
     """
     open_regular(path).close()
     file = None
     try:
-        file = h5py.File(path, **options)
-        _require_own(file, sources)
-    except BaseException as problem:
+        with reading(path):
+            try:
+                file = h5py.File(path)
+            except OSError:
+                if not killed:
+                    raise
+                file = _open_of_killed_writer(path)
+            _require_own(file, sources)
+    except BaseException:
         if file is not None:
             file.close()
-        if isinstance(problem, OSError) or not isinstance(problem, Exception):
-            raise
-        told = shorten(str(problem), 300)  # a damaged file makes h5py raise anything
-        raise Unfit(errno.EINVAL, f"is damaged: {told}", str(path)) from None
+        raise
     return file
+
+
+def _open_of_killed_writer(path: str | Path) -> h5py.File:
+    """Open a file in the mode of a single writer and many readers, and read a part whose checksum differs once.
+
+    HDF5 takes a wrong checksum there for a write that is not complete yet, and tries again a hundred times, after
+    pauses that double: for ever. h5py does not offer the setting, so its HDF5 is asked itself.
+    """
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    set_attempts = ctypes.CDLL(h5py.h5p.__file__).H5Pset_metadata_read_attempts
+    set_attempts.argtypes, set_attempts.restype = (ctypes.c_int64, ctypes.c_uint), ctypes.c_int
+    if set_attempts(access.id, 1) < 0:
+        raise Unfit(errno.EINVAL, "HDF5 does not read it once alone", str(path))
+    mode = h5py.h5f.ACC_RDONLY | h5py.h5f.ACC_SWMR_READ
+    return h5py.File(h5py.h5f.open(os.fsencode(path), mode, fapl=access))
 
 
 @contextmanager
@@ -96,7 +137,7 @@ def open_results(path: Path) -> Iterator[h5py.File]:
             yield file
     except OSError as problem:
         raise InputError(f"cannot read {path}: {problem.strerror or problem}") from problem
-    except (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError) as problem:
+    except MALFORMED as problem:
         told = " ".join(f"{type(problem).__name__}: {problem}".split())
         raise InputError(f"{path} is not what a run writes: {shorten(told, 300)}") from problem
 
@@ -113,6 +154,7 @@ def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:
     problem = file.visititems_links(look)
     for name in names if problem is None else ():
         if isinstance(node := file[name], h5py.Dataset):
+            _ = node.dtype  # h5py raises an error for numbers that NumPy lacks, also where only the kind is asked for
             others = {source.file_name for source in node.virtual_sources()} if node.is_virtual else ()
             if node.external or not all(map(sources, others)):
                 problem = f"{quote(name)} keeps its values in another file"

@@ -48,7 +48,7 @@ class Config:
     def identity(self) -> dict[str, Any]:
         """Return the keys that a resumed run must have in common: all except its length and what it writes."""
         sections = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
-        for key in FREE:
+        for key in (*FREE, *self.task.free):
             sections["run"].pop(key, None)
         sections["task"] |= self.task.fingerprint()
         return sections

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -231,20 +230,19 @@ class Phases(Observer):
             lines.append(f"return: {first:.4g} in the first iteration, {last:.4g} in the last")
         return lines + ([self.test.line("test")] if self.test else [])
 
-    def write(self, path: Path) -> None:
+    def write(self, file: h5py.File) -> None:
         """Add the scores to the results of a run: /error, /validation, /test."""
-        with h5py.File(path, "r+") as file:
-            for name, values in self.task.arrays().items():
-                file[name] = values
-            if self.errors:
-                file["error"] = self.errors
-            self.episodes.write(file, self.task.batch_size)
-            if self.validations:
-                iterations, values = zip(*self.validations, strict=True)
-                file["validation/iteration"], file["validation/value"] = iterations, values
-                file["validation/value"].attrs["unit"] = self._unit
-            if self.test is not None:
-                self._write_test(file.create_group("test"))
+        for name, values in self.task.arrays().items():
+            file[name] = values
+        if self.errors:
+            file["error"] = self.errors
+        self.episodes.write(file, self.task.batch_size)
+        if self.validations:
+            iterations, values = zip(*self.validations, strict=True)
+            file["validation/iteration"], file["validation/value"] = iterations, values
+            file["validation/value"].attrs["unit"] = self._unit
+        if self.test is not None:
+            self._write_test(file.create_group("test"))
 
     @property
     def _unit(self) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -88,6 +89,7 @@ class Run:
         self.last = iterations if self.until is None else min(self.until, iterations)
         with collectives.guarded(self.exchange.comm):  # data may be out of reach of one rank alone
             model = task.model()
+            task.require_samples()
             observers = self._all_observers(model)
         self.simulation = Simulation(model, task.subject, self.group or self.exchange, observers, task.settings())
 
@@ -99,7 +101,7 @@ class Run:
         }  # fmt: skip
         annealing = Annealing(task.schedule, task.decay_iterations, task.scheduled())
         self.phases = Phases(task, task.iterations, annealing)
-        self.file = ResultsFile(self.directory / RESULTS, attributes, task.kept_samples())
+        self.file = ResultsFile(self.directory / RESULTS, attributes, task.kept_samples(), more=self.phases.write)
         settings = self.config.checkpoint
         self.checkpoints = Checkpoints(
             self.directory / CHECKPOINTS, self.config.identity(), self.last, settings.every, settings.minutes,
@@ -127,15 +129,23 @@ class Run:
     def resume(self) -> None:
         """Collective: load the latest undamaged checkpoint; warn of each later one."""
         folder, identity = self.checkpoints.folder, self.checkpoints.identity
-        path, manifest, complaints = checkpoint_read.find(folder, self.exchange, identity)
+        path, manifest, complaints = checkpoint_read.find(folder, self.exchange, identity, self._require_recording)
         replicas = self.simulation.replicas
-        collectives.run_in_first_group(replicas, self.file.ensure, self.simulation)  # the initial weights
+        wrong = collectives.run_in_first_group(replicas, self.file.ensure, self.simulation)  # the initial weights
+        if wrong and self.exchange.rank == 0:
+            click.echo(f"pareprop: warning: {wrong}; it is written anew", err=True)
         checkpoint_read.restore(self.simulation, path, manifest)
         self.checkpoints.latest = path
         if self.exchange.rank == 0:
             for line in complaints:
                 click.echo(f"pareprop: warning: {line}; the one before is used", err=True)
             click.echo(f"resumed: {path}, {self.simulation.iteration} iterations done")
+
+    def _require_recording(self, numbers: dict[str, Any], rank: int, size: int) -> None:
+        """Raise a ValueError if the recording that a checkpoint counts on is damaged in this rank's share of it."""
+        for name, observer in self.simulation.list_observers():
+            if isinstance(observer, Recorder) and name in numbers:
+                observer.require_readable(numbers[name], rank, size)
 
     def train(self) -> None:
         """Collective: train to the end; print and draw the results."""
@@ -149,9 +159,6 @@ class Run:
         finally:
             self.checkpoints.release()
         digest = simulation.hexdigest()
-        with on_disk(self.exchange.comm, "results", self.file.path):
-            if self.exchange.rank == 0:
-                self.phases.write(self.file.path)
         if self.exchange.rank == 0:
             if losses:
                 click.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")

@@ -201,13 +201,28 @@ class Simulation:
             while self.iteration < n_iterations and not self.stop_requested and not interrupted:
                 self._iterate()
                 interrupted = self._agree(interrupt.asked)
+            self._finish()
         except ParepropError as problem:
             if not collectives.all_arrive(self.world):
                 raise
             told = [observer.failed(self, problem) for observer in self.observers if self._tells(observer)]
             raise type(problem)("; ".join([str(problem), *filter(None, told)])) from None
-        self._tell("finish")
         self._raise_together(interrupt)
+
+    def _finish(self) -> None:
+        """Let all observers finish, also after one that can't: a test that fails costs no results. Raise the first
+        problem.
+        """
+        problems = []
+        for observer in self.observers:
+            try:
+                self._tell_one(observer, "finish")
+            except ParepropError as problem:
+                if not collectives.all_arrive(self.world):
+                    raise
+                problems.append(problem)
+        if problems:
+            raise problems[0]
 
     def _raise_together(self, interrupt: Deferred) -> None:
         """Collective: raise the interrupt that any rank noted."""
@@ -425,7 +440,7 @@ class Simulation:
         progress |= {f"moves/{name}": np.array(counts, np.int64) for name, counts in self.moves.items()}
         counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
         state.put("loop", counters, progress)
-        for name, observer in self._list_observers():
+        for name, observer in self.list_observers():
             kept = observer.state(self)
             arrays = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
             state.put(name, {key: value for key, value in kept.items() if key not in arrays}, arrays)
@@ -439,12 +454,13 @@ class Simulation:
         self._trained = str(loop.get("trained", ""))
         self.losses, self.rates = (list(map(float, progress[name])) for name in ("losses", "rates"))
         self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
-        for name, observer in self._list_observers():
+        for name, observer in self.list_observers():
             if name in numbers:
                 kept, arrays = State.get(name, numbers, shared)
                 observer.load_state(kept | arrays)
 
-    def _list_observers(self) -> list[tuple[str, Observer]]:
+    def list_observers(self) -> list[tuple[str, Observer]]:
+        """Return the observers with their names in a checkpoint."""
         names = [observer.checkpoint_name or type(observer).__name__ for observer in self.observers]
         return [(f"{name}.{names[:k].count(name)}", self.observers[k]) for k, name in enumerate(names)]
 
@@ -458,11 +474,14 @@ class Simulation:
 
     def _tell(self, what: str, *news: object) -> None:
         for observer in self.observers:
-            method = getattr(observer, what)
-            if not observer.everywhere and what not in ("before_sample", "after_sample"):
-                collectives.run_in_first_group(self.replicas, method, self, *news)
-            elif self._tells(observer):  # in a sample a group is on its own until the end of the batch
-                method(self, *news)
+            self._tell_one(observer, what, *news)
+
+    def _tell_one(self, observer: Observer, what: str, *news: object) -> None:
+        method = getattr(observer, what)
+        if not observer.everywhere and what not in ("before_sample", "after_sample"):
+            collectives.run_in_first_group(self.replicas, method, self, *news)
+        elif self._tells(observer):  # in a sample a group is on its own until the end of the batch
+            method(self, *news)
 
     def _tells(self, observer: Observer) -> bool:
         return observer.everywhere or self.replicas.index == 0

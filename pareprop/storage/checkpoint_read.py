@@ -8,7 +8,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +27,7 @@ from .checkpoint_write import FORMAT, MANIFEST, iteration_of, list_checkpoints, 
 
 MANIFEST_LIMIT = 256 * 2**20  # bytes; longer files were not written by this package
 MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)
+Check = Callable[[dict[str, Any], int, int], None]
 Count = Annotated[int, Field(ge=0, lt=2**48)]
 
 
@@ -85,8 +86,22 @@ class _Manifest(_Strict):
         return self
 
 
-def find(folder: Path, exchange: Exchange, identity: dict[str, Any]) -> tuple[Path, dict[str, Any], list[str]]:
+def find(
+    folder: Path, exchange: Exchange, identity: dict[str, Any], check: Check | None = None
+) -> tuple[Path, dict[str, Any], list[str]]:
     """Collective: return the latest undamaged checkpoint, its manifest, and one complaint for each later one.
+
+    Parameters
+    ----------
+    folder : Path
+        Directory of the checkpoints of a run.
+    exchange : Exchange
+        Of all ranks that look for damage, each in a share of the files.
+    identity : dict of str to Any
+        Configuration that the checkpoint must have in common.
+    check : callable or None
+        Called with the numbers of a checkpoint, rank and number of ranks; raises a ValueError if a file beside the
+        checkpoint that it counts on is damaged.
 
     Raises
     ------
@@ -102,11 +117,20 @@ def find(folder: Path, exchange: Exchange, identity: dict[str, Any]) -> tuple[Pa
             _refuse_others(path, manifest, identity)
             mine = range(exchange.rank, manifest["ranks"], exchange.size)
             checked = [_try(_verify, path, manifest, number)[1] for number in mine]
+            if check is not None and not any(checked):
+                checked.append(_try(_check_beside, check, manifest["numbers"], exchange.rank, exchange.size)[1])
             wrong = next(filter(None, itertools.chain(*([checked] if comm is None else comm.allgather(checked)))), "")
         if not wrong:
             return path, manifest, complaints
         complaints.append(f"{path} is damaged: {wrong}")
     raise InputError("; ".join([*complaints, f"no checkpoint to resume from in {folder}"]))
+
+
+def _check_beside(check: Check, numbers: dict[str, Any], rank: int, size: int) -> None:
+    try:
+        check(numbers, rank, size)
+    except ValueError as problem:
+        raise Damaged(str(problem)) from None
 
 
 def _try(function: Any, *arguments: Any) -> tuple[Any, str]:
@@ -180,7 +204,10 @@ def _verify(path: Path, manifest: dict[str, Any], number: int) -> None:
 def _refuse_others(path: Path, manifest: dict[str, Any], identity: dict[str, Any]) -> None:
     if manifest["format"] != FORMAT:
         raise InputError(f"{path} has format '{manifest['format']}', this version reads '{FORMAT}'")
-    changes = differences(manifest["identity"], identity)
+    kept = manifest["identity"]
+    if isinstance(kept.get("run"), dict) and isinstance(identity.get("run"), dict):
+        kept = kept | {"run": {key: value for key, value in kept["run"].items() if key in identity["run"]}}
+    changes = differences(kept, identity)
     if manifest["version"] != version("pareprop"):
         changes.insert(0, f"pareprop {manifest['version']}, now {version('pareprop')}")
     if changes:

@@ -21,7 +21,7 @@ from ..errors import StateError
 from ..simulation.loop import Simulation
 from . import checkpoint_pieces
 from .checkpoint_pieces import Piece
-from .disk import on_disk
+from .disk import on_disk, synchronise
 
 FORMAT = "pareprop-checkpoint-2"  # 1: ranks owned readouts with the synapses onto them
 MANIFEST = "manifest.json"
@@ -116,15 +116,6 @@ def _finish(part: Path, final: Path, manifest: dict[str, Any]) -> None:
         shutil.rmtree(final)
     os.rename(part, final)
     synchronise(final.parent)
-
-
-def synchronise(directory: Path) -> None:
-    """Synchronise the entries of a directory with the disk."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

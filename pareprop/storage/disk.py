@@ -65,6 +65,22 @@ def clear(path: Path) -> Path:
     return path
 
 
+def synchronise(path: Path) -> None:
+    """Synchronise a file, or the entries of a directory, with the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish(part: Path, path: Path) -> None:
+    """Give a complete file its final name, in place of one that is there; it reaches the disk before the name does."""
+    synchronise(part)
+    os.replace(part, path)
+    synchronise(path.parent)
+
+
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
     """Give a fresh name beside `path` to write to; when the block ends well, that file takes the place of `path`."""
@@ -75,7 +91,7 @@ def replace_file(path: Path) -> Iterator[Path]:
         os.fchmod(descriptor, 0o666 & ~umask)  # as `open` would
         os.close(descriptor)
         yield Path(name)
-        os.replace(name, path)
+        publish(Path(name), path)
     except BaseException:
         os.unlink(name)
         raise

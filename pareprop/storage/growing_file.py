@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .disk import clear
+from .disk import clear, synchronise
 
 CHUNK = 2**18  # bytes of a chunk of a dataset, about
 
@@ -60,6 +61,8 @@ class GrowingFile:
     ----------
     rows : dict of str to int
         Number of written rows of each column.
+    crcs : dict of str to int
+        CRC-32 of the values of constants and of the written rows of each column; of files of one rank alone.
     buffered_bytes : int
         Bytes that wait for a flush.
     """
@@ -73,6 +76,7 @@ class GrowingFile:
         self._file.attrs.update(attributes)
         for name, values in constants.items():
             self._file[name] = values
+            self.crcs[name] = checksum(values)
         for name, column in self.columns.items():
             _create(self._file, name, column, column.row, compression)
         self._file.swmr_mode = True
@@ -80,6 +84,7 @@ class GrowingFile:
     def _begin(self, path: Path, columns: dict[str, Column]) -> None:
         self.path, self.columns = path, columns
         self.rows = dict.fromkeys(columns, 0)
+        self.crcs = {}
         self.buffered_bytes = 0
         self._buffered: dict[str, list[np.ndarray]] = defaultdict(list)
 
@@ -92,14 +97,15 @@ class GrowingFile:
 
     def flush(self) -> None:
         """Write the buffered rows."""
-        rows = dict(self.rows)
+        rows, crcs = dict(self.rows), dict(self.crcs)
         for name, parts in self._buffered.items():
             data, dataset = np.concatenate(parts), self._file[name]
             dataset.resize(rows[name] + len(data), axis=0)
             dataset[rows[name] :] = data
             rows[name] += len(data)
+            crcs[name] = checksum(data, crcs.get(name, 0))
         self._file.flush()
-        self.rows = rows  # only now: after a failure all columns end in the same sample
+        self.rows, self.crcs = rows, crcs  # only now: after a failure all columns end in the same sample
         self.drop()
 
     def drop(self) -> int:
@@ -108,6 +114,10 @@ class GrowingFile:
         self._buffered.clear()
         self.buffered_bytes = 0
         return lost
+
+    def synchronise(self) -> None:
+        """Bring the written rows to the disk, so that they outlive the machine."""
+        synchronise(self.path)
 
     def close(self) -> None:
         """Close the file."""
@@ -203,6 +213,11 @@ class SharedFile(GrowingFile):
             raise RuntimeError(f"recording {self.path} by all ranks: {problem}") from problem
         self.rows = rows
         self.drop()
+
+
+def checksum(values: np.ndarray, crc: int = 0) -> int:
+    """Return the CRC-32 of the bytes of an array, after those that gave `crc`."""
+    return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8), crc)
 
 
 def can_share(comm: Any) -> bool:

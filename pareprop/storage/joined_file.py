@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,10 +15,13 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import quote
+from ..errors import InputError, quote
+from ..machine import require_bytes
 from ..parallel.partition import block
-from .disk import clear, reason
+from .disk import clear, publish, reason
+from .growing_file import checksum
 
+BLOCK = 2**22  # bytes read at a time
 PART = r"part-\d{3,9}(-rank-\d{5,9})?\.h5"  # names of the files of a recording
 
 
@@ -71,30 +73,89 @@ def check_parts(directory: Path, parts: Any) -> list[dict[str, Any]]:
     if not isinstance(parts, list):
         raise ValueError("parts of a recording must be a list")
     for part in parts:
-        names, rows, blocks = part["files"], part["rows"], part["blocks"]
-        counts = [*(n for of_file in rows for n in of_file.values()), *(n for some in blocks.values() for n in some)]
+        names, rows, blocks, crcs = part["files"], part["rows"], part["blocks"], part.get("crcs", [])
+        counts = [n for table in (*rows, *crcs) for n in table.values()] + [n for some in blocks.values() for n in some]
         if len(names) != len(rows) or any(type(n) is not int or not 0 <= n < 2**48 for n in counts):
             raise ValueError("rows of a recording must be whole numbers of at least 0, for each of its files")
-        for name, wanted in zip(names, rows, strict=True):
+        if crcs and len(crcs) != len(names):
+            raise ValueError("checksums of a recording must be those of each of its files")
+        for name in names:
             if not files.is_within(directory, name, PART):
                 raise ValueError(f"{quote(name)} is no file of the recording in {directory}")
-            _require_rows(directory / name, wanted)
     return parts
 
 
-def _require_rows(path: Path, rows: dict[str, int]) -> None:
-    try:
+def require_readable(directory: Path, parts: Any, rank: int = 0, size: int = 1) -> None:
+    """Read all that a checkpoint counts on in a recording, on one of `size` ranks its share of the files.
+
+    Raises
+    ------
+    ValueError
+        As `check_parts`, or if a file is damaged: it cannot be read, or has fewer rows or other values than it had.
+    """
+    found = [entry for part in check_parts(directory, parts) for entry in _entries(part)]
+    for name, rows, crcs in found[rank::size]:
+        path = directory / name
         try:
-            file = files.open_hdf5(path)
-        except OSError:
-            file = files.open_hdf5(path, swmr=True)  # of a killed writer
-    except OSError as problem:
-        raise ValueError(f"{path}: {reason(problem)}") from None
-    with file:
-        for name, n in rows.items():
-            there = len(file[name]) if isinstance(file.get(name), h5py.Dataset) else 0
-            if there < n:
-                raise ValueError(f"{path}: {quote(name)} has {there} rows, the checkpoint knows {n}")
+            with files.open_hdf5(path, killed=True) as file, files.reading(path):
+                _read_through(file, rows, crcs)
+        except (OSError, InputError) as problem:
+            told = reason(problem) if isinstance(problem, OSError) else problem
+            raise ValueError(f"recording {path}: {told}") from None
+
+
+def _entries(part: dict[str, Any]) -> Iterator[tuple[str, dict[str, int], dict[str, int]]]:
+    """Yield each file of a part with the rows of its columns and the checksums of its datasets."""
+    crcs = part.get("crcs") or [{}] * len(part["files"])
+    return zip(part["files"], part["rows"], crcs, strict=True)
+
+
+def _read_through(file: h5py.File, rows: dict[str, int], crcs: dict[str, int]) -> None:
+    """Read what is recorded in a file; raise a ValueError if it is not what was written."""
+    names: list[str] = []
+    file.visit(names.append)
+    for name in dict.fromkeys([*names, *rows, *crcs]):
+        node = file.get(name)
+        if isinstance(node, h5py.Group) and name not in rows and name not in crcs:
+            continue
+        if not isinstance(node, h5py.Dataset) or node.dtype.kind not in "fiu" or node.ndim not in (1, 2):
+            raise ValueError(f"{quote(name)} is not what was recorded")
+        there, n = len(node), rows.get(name, len(node))
+        if there < n:
+            raise ValueError(f"{quote(name)} has {there} rows, the checkpoint knows {n}")
+        crc = _checksum(node, n)
+        if crcs.get(name, crc) != crc:  # version 0.1 kept none
+            raise ValueError(f"{quote(name)}: the checksum of its values differs")
+        _copied_attributes(node)
+    _copied_attributes(file)
+
+
+def _copied_attributes(node: h5py.File | h5py.Dataset) -> dict[str, Any]:
+    """Return the attributes, which are numbers and texts.
+
+    Raises
+    ------
+    ValueError
+        If one is neither, or a text that cannot be written again.
+    """
+    found = dict(node.attrs)
+    for name, value in found.items():
+        for item in np.ravel(np.asarray(value)).tolist():
+            if not isinstance(item, int | float | str):
+                raise ValueError(f"attribute {quote(name)} is neither number nor text")
+            if isinstance(item, str):
+                item.encode()  # a UnicodeEncodeError is a ValueError
+    return found
+
+
+def _checksum(data: h5py.Dataset, n: int) -> int:
+    """Return the CRC-32 of the first `n` rows."""
+    size = data.dtype.itemsize * int(np.prod(data.shape[1:], dtype=np.int64))
+    step, crc = max(1, BLOCK // max(1, size)), 0
+    require_bytes(min(n, step) * size, data.name)
+    for start in range(0, n, step):
+        crc = checksum(data[start : min(start + step, n)], crc)
+    return crc
 
 
 def repair(path: Path) -> None:
@@ -103,13 +164,13 @@ def repair(path: Path) -> None:
         with h5py.File(path):
             return
     except OSError:
-        files.open_regular(path).close()
+        pass
     part = clear(path.with_suffix(".part"))
-    with files.open_hdf5(path, swmr=True) as source, h5py.File(part, "x", libver="latest") as copy:
-        copy.attrs.update(source.attrs)
+    with files.open_hdf5(path, killed=True) as source, h5py.File(part, "x", libver="latest") as copy:
+        copy.attrs.update(_copied_attributes(source))
         for name in source:
             source.copy(name, copy)
-    os.replace(part, path)
+    publish(part, path)
 
 
 def join(directory: Path, parts: list[dict[str, Any]]) -> Path:
@@ -125,19 +186,25 @@ def join(directory: Path, parts: list[dict[str, Any]]) -> Path:
     parts : list of dict[str, Any]
         For each part of the run its "files", the "rows" of each column by file, and the "blocks": by group of spikes
         the numbers of spikes that were written together, equally divided among the files.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, or a file was damaged after it was written.
     """
     target, sources = directory.with_suffix(".h5"), defaultdict(list)
-    with h5py.File(clear(target.with_suffix(".part")), "x", libver="latest") as joined:
+    part_of_target = clear(target.with_suffix(".part"))
+    with h5py.File(part_of_target, "x", libver="latest") as joined, files.reading(directory):
         for number, part in enumerate(parts):
-            for name, rows in zip(part["files"], part["rows"], strict=True):
+            for name, rows, _ in _entries(part):
                 repair(directory / name)
                 with files.open_hdf5(directory / name) as file:
-                    joined.attrs.update(file.attrs)
+                    joined.attrs.update(_copied_attributes(file))
                     _note(file, number, f"{directory.name}/{name}", rows, sources)
         for name, datasets in sources.items():
             blocks = [part["blocks"].get(name.rpartition("/")[0]) for part in parts]
             _virtual(joined, name, datasets, blocks)
-    os.replace(target.with_suffix(".part"), target)
+    publish(part_of_target, target)
     return target
 
 
@@ -167,7 +234,7 @@ def _note(file: h5py.File, part: int, path: str, rows: dict[str, int], sources: 
         if isinstance(node, h5py.Dataset):
             grows = name in rows
             n = rows[name] if grows else len(node)
-            sources[name].append(_Source(part, path, name, node.shape, node.dtype, n, dict(node.attrs), grows))
+            sources[name].append(_Source(part, path, name, node.shape, node.dtype, n, _copied_attributes(node), grows))
 
     file.visititems(visit)
 

@@ -214,13 +214,18 @@ class Recorder(Observer):
         self._flush(simulation)
         comm, path = simulation.exchange.comm, self._file.path
         shared = isinstance(self._file, SharedFile)
-        files = [(path.name, dict(self._file.rows))]
-        names, rows = zip(*(files if shared else collectives.gather(comm, files[0])), strict=True)
-        part = {"files": list(names), "rows": list(rows), "blocks": {k: list(v) for k, v in self._written.items()}}
+        files = [(path.name, dict(self._file.rows), dict(self._file.crcs))]
+        names, rows, crcs = zip(*(files if shared else collectives.gather(comm, files[0])), strict=True)
+        part = {
+            "files": list(names), "rows": list(rows), "crcs": list(crcs),
+            "blocks": {name: list(counts) for name, counts in self._written.items()},
+        }  # fmt: skip
+        with on_disk(comm, "recording", path):  # rows that the checkpoint counts on are then secure
+            if shared:
+                self._file.close()
+            self._file.synchronise()
         if not shared:
             return {"parts": [*self.parts, part]}
-        with on_disk(comm, "recording", path):  # rows that the checkpoint counts on are then secure
-            self._file.close()
         self._file = None
         self.parts.append(part)
         return {"parts": list(self.parts)}
@@ -228,6 +233,13 @@ class Recorder(Observer):
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue after the parts listed in a checkpoint."""
         self.parts = joined_file.check_parts(self.directory, state["parts"])
+
+    def require_readable(self, state: dict[str, Any], rank: int, size: int) -> None:
+        """Read this rank's share of the files that a checkpoint counts on; raise a ValueError if one is damaged."""
+        try:
+            joined_file.require_readable(self.directory, state["parts"], rank, size)
+        except ValueError as problem:
+            raise ValueError(f"{problem}; [record] every = 0 resumes without the recording") from None
 
     def finish(self, simulation: Simulation) -> None:
         """Close the files and join them in `record.h5`."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
 from . import local_activity
-from .disk import clear, on_disk, reason, require_space
+from .disk import clear, on_disk, publish, reason, require_space
 from .self_description import describe_sample, name_axes, write_parameters
 
+BLOCK = 2**20  # synapses copied at a time
 SYNAPSE_BYTES = 36  # source, target, delay, both weights
 ENDS = ("source", "target", "delay")
 
@@ -43,22 +44,24 @@ class ResultsFile(Observer):
         (phase, index) of the recorded samples, to their names in the file.
     n_record : int
         Number of recurrent neurons whose state is recorded, evenly spread.
+    more : callable or None
+        Adds to the file what others know at the end of the run.
     """
 
     everywhere = False
     checkpoint_name = "RunFile"  # of version 0.1, whose checkpoints still resume
 
     def __init__(
-        self, path: Path, attributes: dict[str, Any], samples: Mapping[tuple[str, int], str], n_record: int = 10
-    ) -> None:
+        self, path: Path, attributes: dict[str, Any], samples: Mapping[tuple[str, int], str], n_record: int = 10,
+        more: Callable[[h5py.File], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.more = more
         self.path, self.attributes, self.samples, self.n_record = path, attributes, samples, n_record
         self.dynamics: dict[str, Any] = {}  # "<name>/<dataset>" to what was recorded, on rank 0
 
     def prepare(self, simulation: Simulation) -> None:
         """Collective: create the file with attributes and initial weights."""
-        counts = [span.last - span.first for _, span in digest.tables(simulation.network)]
-        n_bytes = collectives.total(simulation.exchange.comm, sum(counts)) * SYNAPSE_BYTES
-        with editing(simulation, self.path, "w", n_bytes) as file:
+        with editing(simulation, self.path, self._synapse_bytes(simulation)) as file:
             self._write_weights(simulation, file, "weight_initial")
             if file is not None:
                 root = {
@@ -68,17 +71,34 @@ class ResultsFile(Observer):
                 file.attrs.update(root | self.attributes)
                 write_parameters(file, simulation.model)
 
-    def ensure(self, simulation: Simulation) -> None:
-        """Collective: create the file unless an earlier part of the run did."""
+    @staticmethod
+    def _synapse_bytes(simulation: Simulation) -> int:
+        """Collective: return the bytes that the synapses of all ranks take."""
+        own = sum(span.last - span.first for _, span in digest.tables(simulation.network))
+        return collectives.total(simulation.exchange.comm, own) * SYNAPSE_BYTES
+
+    def ensure(self, simulation: Simulation) -> str:
+        """Collective: create the file unless an earlier part of the run did; return what is wrong with that one.
+
+        A damaged file is written anew: a checkpoint has all that is in it but the initial weights, which are drawn.
+
+        Raises
+        ------
+        InputError
+            If the file is not that of this run, or leads to others.
+        """
         comm, counts = simulation.exchange.comm, {}
         for _, span in digest.tables(simulation.network):
             counts[span.projection.name] = collectives.total(comm, span.last - span.first)
+        there, wrong = False, ""
         with collectives.guarded(comm):
-            there = simulation.exchange.rank or is_results(self.path)
-            if there and not simulation.exchange.rank:
-                require_fit(self.path, counts)
-        if not collectives.gather(simulation.exchange.comm, there)[0]:
+            if not simulation.exchange.rank:
+                there = os.path.lexists(self.path)
+                wrong = find_damage(self.path, counts) if there else ""
+        there, wrong = collectives.gather(comm, (there, wrong))[0]
+        if wrong or not there:
             self.prepare(simulation)
+        return wrong
 
     def start(self, simulation: Simulation) -> None:
         """Create the file, unless the run was resumed from a checkpoint."""
@@ -140,16 +160,16 @@ class ResultsFile(Observer):
     def finish(self, simulation: Simulation) -> None:
         """Write dynamics, losses, final weights, digest and timings."""
         kept = sum(value.nbytes for value in self.dynamics.values() if isinstance(value, np.ndarray))
-        with editing(simulation, self.path, "r+", kept + 16 * len(simulation.losses)) as file:
+        n_bytes = kept + 16 * len(simulation.losses) + self._synapse_bytes(simulation)
+        with self._opened(simulation) as before, editing(simulation, self.path, n_bytes) as file:
             digest = simulation.hexdigest()
             peak = collectives.maximum(simulation.exchange.comm, peak_rss_bytes())
-            self._write_weights(simulation, file, "weight")
+            self._write_weights(simulation, file, "weight", before)
             if file is None:
                 return
-            for key in [
-                key for key in file if key not in ("projections", "populations")
-            ]:  # of a part of the run that ended here before
-                del file[key]
+            with files.reading(self.path):
+                file.attrs.update(before.attrs)
+            write_parameters(file, simulation.model)
             for key, value in self.dynamics.items():
                 if isinstance(value, np.ndarray):
                     file[f"dynamics/{key}"] = value
@@ -168,15 +188,32 @@ class ResultsFile(Observer):
             timings = file.create_group("timings")
             timings.attrs.update({f"{name}_s": seconds for name, seconds in simulation.timers.seconds.items()})
             timings.attrs["peak_rss_bytes"] = int(peak)
+            if self.more is not None:
+                self.more(file)
 
-    def _write_weights(self, simulation: Simulation, file: h5py.File | None, name: str) -> None:
+    @contextmanager
+    def _opened(self, simulation: Simulation) -> Iterator[h5py.File | None]:
+        """Collective context manager: give rank 0 the file as it was made before the training."""
+        with ExitStack() as stack:
+            before = None
+            with on_disk(simulation.exchange.comm, "results", self.path):
+                if simulation.exchange.rank == 0:
+                    before = stack.enter_context(files.open_hdf5(self.path))
+            yield before
+
+    def _write_weights(
+        self, simulation: Simulation, file: h5py.File | None, name: str, before: h5py.File | None = None
+    ) -> None:
+        """Collective: write the present synapses under `name`, on rank 0 beside the initial ones of the file `before`.
+
+        Synapses that never move have the same ends in both.
+        """
         comm, network, shown = simulation.exchange.comm, simulation.network, simulation.engine.show_weights()
         problem = None
         for table, span in digest.tables(network):
             count, place = collectives.total(comm, span.last - span.first), 0
-            columns = (*ENDS, "weight") if name == "weight_initial" or span.projection.rewire else ("weight",)
-            if file is not None and name == "weight" and span.projection.rewire:
-                _keep_initial_ends(file[f"projections/{span.projection.name}"])
+            moved = bool(span.projection.rewire)
+            columns = (*ENDS, "weight") if name == "weight_initial" or moved else ("weight",)
             for records in digest.synapses(comm, table, span, shown.get(id(table))):
                 try:
                     group = _projection(file, span.projection, count)
@@ -185,6 +222,11 @@ class ResultsFile(Observer):
                 except OSError as error:  # other ranks continue to send: receive everything first
                     problem = error
                 place += len(records)
+            if before is not None and count and problem is None:
+                try:
+                    _copy_initial(before, file, span.projection.name, moved)
+                except OSError as error:
+                    problem = error
         if problem is not None:
             raise problem
 
@@ -209,56 +251,72 @@ def _projection(file: h5py.File, projection: Any, count: int) -> h5py.Group:
     return group
 
 
-def _keep_initial_ends(group: h5py.Group) -> None:
-    """Keep sources and delays from before synapses moved; targets stay, and so does their order."""
-    for key in ("source", "delay"):
-        if f"{key}_initial" not in group:  # else of a part of the run that ended here before
-            group.copy(key, f"{key}_initial")
+def _copy_initial(before: h5py.File, file: h5py.File, projection: str, moved: bool) -> None:
+    """Copy the initial weights of a projection, and the ends of its synapses; of those that moved, from before that."""
+    with files.reading(before.filename):
+        source, target = (each[f"projections/{projection}"] for each in (before, file))
+        names = {key: key for key in ("weight_initial", *(() if moved else ENDS))}
+        for key in ("source", "delay") if moved else ():  # targets stay, and so does the order
+            kept = f"{key}_initial"  # there from an earlier part of the run
+            names[kept] = kept if kept in source else key
+            target.create_dataset(kept, target[key].shape, target[key].dtype)
+            name_axes(target, kept, ("synapse",))
+        for key, old in names.items():
+            for low in range(0, len(target[key]), BLOCK):
+                target[key][low : low + BLOCK] = source[old][low : low + BLOCK]
 
 
-def is_results(path: Path) -> bool:
-    """Whether there is a results file that can be opened.
+def find_damage(path: Path, counts: Mapping[str, int]) -> str:
+    """Return what is wrong with the results of a run that is to be resumed, "" if they are whole.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    counts : Mapping[str, int]
+        Number of synapses by projection.
 
     Raises
     ------
     InputError
-        If going on with it would write into another file.
+        If it is no file, leads to other files, or belongs to another network.
     """
-    try:
-        files.open_regular(path).close()
-        with h5py.File(path) as file:
-            if file.attrs.get("format") != files.RUN_FORMAT:
-                return False
-    except OSError:
-        return False
     try:
         if path.is_symlink():
             raise files.Unfit(errno.EINVAL, "is a link")
-        files.open_hdf5(path).close()
+        with files.open_hdf5(path) as file, files.reading(path):
+            if (given := file.attrs.get("format")) != files.RUN_FORMAT:
+                return f"{path} is not the result of a run: attribute format is {quote(given)}"
+            for value in file.attrs.values():
+                str(value).encode()  # what is no text can't be written again
+            for name, count in counts.items():
+                for key in (*ENDS, "weight_initial") if count else ():
+                    _read_through(path, file[f"projections/{name}/{key}"], count)
+    except files.Damaged as problem:
+        return f"{path} {problem.strerror}"
     except OSError as problem:
-        raise InputError(f"results {path}: {reason(problem)}") from None
-    return True
+        if isinstance(problem, files.Unfit) or problem.errno in (errno.EACCES, errno.EPERM):
+            raise InputError(f"results {path}: {reason(problem)}") from None
+        return f"{path} is damaged: {reason(problem)}"
+    return ""
 
 
-def require_fit(path: Path, counts: Mapping[str, int]) -> None:
-    """Raise `InputError` unless the file holds so many synapses of each projection as the end of the run writes."""
-    with files.open_results(path) as file:
-        for name, count in counts.items():
-            for key in (*ENDS, "weight_initial", "weight") if count else ():
-                column = file.get(f"projections/{name}/{key}")
-                fits = isinstance(column, h5py.Dataset) and column.shape == (count,) and column.dtype.kind in "if"
-                if not fits:
-                    raise InputError(
-                        f"results {path}: projections/{name}/{key} must be {count} numbers, as the run left"
-                    )
+def _read_through(path: Path, column: h5py.Dataset, count: int) -> None:
+    if column.shape != (count,) or column.dtype.kind not in "if":
+        name = column.name.strip("/")
+        told = f"{name} must be {count} numbers, as the run left; without the file, it is written anew"
+        raise InputError(f"results {path}: {told}")
+    for low in range(0, count, BLOCK):
+        column[low : low + BLOCK]
 
 
 @contextmanager
-def editing(simulation: Simulation, path: Path, mode: str, n_bytes: int) -> Iterator[h5py.File | None]:
-    """Collective context manager: edit the file under a temporary name and rename it at the end.
+def editing(simulation: Simulation, path: Path, n_bytes: int) -> Iterator[h5py.File | None]:
+    """Collective context manager: write a new file under a temporary name, which takes the place of `path` at the end.
 
-    Rank 0 gets the open file, other ranks get None. An existing file is therefore always complete. An error of the file
-    system is raised as a `StateError` on all ranks; collective calls in the block must end before rank 0 raises one.
+    Rank 0 gets the open file, other ranks get None. What is there stays until the new file is complete. An error of the
+    file system is raised as a `StateError` on all ranks; collective calls in the block must end before rank 0 raises
+    one.
 
     Parameters
     ----------
@@ -266,30 +324,37 @@ def editing(simulation: Simulation, path: Path, mode: str, n_bytes: int) -> Iter
         The simulation.
     path : Path
         Path of the file.
-    mode : str
-        "w" for a new file, "r+" for an existing one.
     n_bytes : int
-        Expected growth, checked against the free disk space.
+        Expected size, checked against the free disk space.
     """
     comm, part = simulation.exchange.comm, path.with_suffix(".part")
     file = None
     with on_disk(comm, "results", path):
         if simulation.exchange.rank == 0:
             require_space(path, n_bytes)
-            clear(part)
-            if mode != "w":
-                os.replace(path, part)
-            file = h5py.File(part, "x" if mode == "w" else mode)
+            file = h5py.File(clear(part), "x")
     problem = None
-    try:
-        yield file
-    except (OSError, RuntimeError) as error:  # the second one of a damaged file
-        problem = StateError(f"results {path}: {reason(error) if isinstance(error, OSError) else error}")
-    with on_disk(comm, "results", path):
-        if file is not None and problem is None:
-            file.close()
-            os.replace(part, path)
-    collectives.raise_together(comm, problem)
+    with ExitStack() as undo:
+        if file is not None:
+            undo.callback(_give_up, file, part)
+        try:
+            yield file
+        except (OSError, RuntimeError) as error:  # the second one where HDF5 can't write
+            problem = StateError(f"results {path}: {reason(error) if isinstance(error, OSError) else error}")
+        with on_disk(comm, "results", path):
+            if file is not None and problem is None:
+                file.close()
+                publish(part, path)
+                undo.pop_all()
+        collectives.raise_together(comm, problem)
+
+
+def _give_up(file: h5py.File, part: Path) -> None:
+    """Take away a file that could not be completed."""
+    with suppress(OSError, RuntimeError):
+        file.close()
+    with suppress(OSError):
+        part.unlink()
 
 
 def choose_evenly(n: int, count: int) -> np.ndarray:

@@ -31,6 +31,7 @@ class TaskBase(parameters.Frozen):
     figure: ClassVar[str] = ""
     n_classes: ClassVar[int] = 0
     generated: ClassVar[bool] = True  # whether the task draws its inputs: nobody is told that some spikes are lost
+    free: ClassVar[tuple[str, ...]] = ("test_samples",)  # settings of [run] that do not change the training
     variant_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     seed: int = Field(1, ge=0, lt=2**32, json_schema_extra=RUN, description="seed of the network and of the data")
@@ -133,6 +134,9 @@ class TaskBase(parameters.Frozen):
     def report(self) -> list[str]:
         """Return remarks about the data as lines of text."""
         return []
+
+    def require_samples(self) -> None:
+        """Raise `InputError` if a phase has no sample that can be read; for data that are read during the run."""
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the identity of the data file, which a resumed run must have in common."""

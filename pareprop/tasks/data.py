@@ -34,6 +34,7 @@ class Data(TaskBase):
     summary: ClassVar[str] = "populations and projections of your own, trained on data of a file"
     figure: ClassVar[str] = "readout"
     generated: ClassVar[bool] = False
+    free: ClassVar[tuple[str, ...]] = ()  # other samples validate if more of them test
     variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"optimizer": "gradient_descent", "eta": 1e-4}}
 
     eta: float = Field(1e-3, ge=0, description="learning rate")

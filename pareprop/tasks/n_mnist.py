@@ -188,6 +188,12 @@ class NMnist(TaskBase):
             raise InputError("; ".join(["task 'n-mnist': data has no events", *self.report()]))
         return active
 
+    def require_samples(self) -> None:
+        """Raise `InputError` if no recording of a phase can be read."""
+        phases = {"train": self.iterations, "validate": self.validate_every, "test": self.test_samples}
+        for phase in [phase for phase, used in phases.items() if used]:
+            self.sample(0, phase)
+
     def _order(self, phase: str, epoch: int) -> np.ndarray:
         """Return recordings in the order of an epoch: new for each epoch of training, one for the other phases."""
         if self._orders.get(phase, (-1,))[0] != epoch:
