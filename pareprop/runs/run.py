@@ -105,7 +105,7 @@ class Run:
         settings = self.config.checkpoint
         self.checkpoints = Checkpoints(
             self.directory / CHECKPOINTS, self.config.identity(), self.last, settings.every, settings.minutes,
-            settings.keep, self.signals,
+            settings.keep, self.signals, self.observers,
         )  # fmt: skip
         recorders = []
         if self.config.record.every:

@@ -46,6 +46,7 @@ from ..parallel.exchange import Alone, Exchange
 from ..parallel.replicas import FEWEST, leaf
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
+from . import kept
 from .checks import (
     check_exchange,
     check_label,
@@ -441,10 +442,24 @@ class Simulation:
         counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
         state.put("loop", counters, progress)
         for name, observer in self.list_observers():
-            kept = observer.state(self)
-            arrays = {key: value for key, value in kept.items() if isinstance(value, np.ndarray)}
-            state.put(name, {key: value for key, value in kept.items() if key not in arrays}, arrays)
+            state.put(name, *self._split_state(name, observer))
         return state
+
+    def _split_state(self, name: str, observer: Observer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Collective: return what an observer keeps, as `kept.split`."""
+        state, problem, parts = observer.state(self), None, ({}, {})
+        try:
+            parts = kept.split(name.rpartition(".")[0], state)
+        except ParepropError as found:
+            problem = found
+        collectives.raise_together(self.exchange.comm, problem)
+        return parts
+
+    def check_states(self, observers: Iterable[Observer]) -> None:
+        """Collective: raise `InputError` if a checkpoint could not keep the present state of some of the observers."""
+        for name, observer in self.list_observers():
+            if any(observer is chosen for chosen in observers):
+                self._split_state(name, observer)
 
     def load_state(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
         """Collective: take back numbers and shared arrays; the arrays of `state()` are filled next."""
@@ -456,8 +471,7 @@ class Simulation:
         self.moves = {name: progress[f"moves/{name}"].tolist() for name in self.moves}
         for name, observer in self.list_observers():
             if name in numbers:
-                kept, arrays = State.get(name, numbers, shared)
-                observer.load_state(kept | arrays)
+                observer.load_state(kept.join(*State.get(name, numbers, shared)))
 
     def list_observers(self) -> list[tuple[str, Observer]]:
         """Return the observers with their names in a checkpoint."""

@@ -168,7 +168,11 @@ class Observer:
         return ""
 
     def state(self, simulation: Watched) -> dict[str, Any]:
-        """Return what the observer keeps in a checkpoint: numbers, texts, lists and small arrays; root's are kept."""
+        """Return what the observer keeps in a checkpoint; root's is kept, and restored as it is.
+
+        Numbers (also inf and NaN, also of NumPy), texts, bytes, None, lists, tuples, sets, tables of them, and arrays
+        without objects. Others are refused before the training.
+        """
         return self.saved(simulation)
 
     def load_state(self, state: dict[str, Any]) -> None:

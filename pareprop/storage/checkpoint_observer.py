@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import Field
 
-from ..errors import ParepropError, StateError
+from ..errors import ParepropError
 from ..network.parameters import Frozen
 from ..parallel import collectives
 from ..simulation.finite import find_bad
@@ -43,6 +44,8 @@ class Checkpoints(Observer):
         Number of checkpoints that are kept, the latest ones.
     signals : bool
         Whether to handle SIGUSR1, SIGTERM and SIGINT (main thread only).
+    foreign : sequence of Observer
+        Observers of a script; what they keep is looked at before the training.
 
     Attributes
     ----------
@@ -54,8 +57,9 @@ class Checkpoints(Observer):
 
     def __init__(
         self, folder: Path, identity: dict[str, Any], last: int, every: int = 0, minutes: float = 0.0, keep: int = 2,
-        signals: bool = False,
+        signals: bool = False, foreign: Sequence[Observer] = (),
     ) -> None:  # fmt: skip
+        self.foreign = foreign
         self.folder, self.identity, self.last = folder, identity, last
         self.every, self.minutes, self.keep, self._listens = every, minutes, keep, signals
         self.latest: Path | None = None
@@ -64,7 +68,10 @@ class Checkpoints(Observer):
         self._written = -1
 
     def start(self, simulation: Simulation) -> None:
-        """Install signal handlers, start the clock, and keep a copy of the state."""
+        """Look at what foreign observers keep, install signal handlers, start the clock, and keep a copy of the
+        state.
+        """
+        collectives.run_in_first_group(simulation.replicas, simulation.check_states, self.foreign)
         if self._listens:
             self._signals = Signals()
             collectives.any_of(simulation.world, [False])  # all ranks have installed theirs
@@ -116,8 +123,9 @@ class Checkpoints(Observer):
         if simulation.iteration != self._written and (simulation.between or self._restore_copy(simulation)):
             try:
                 self._write(simulation)
-            except StateError as another:
-                return f"no checkpoint could be written ({another}); {self._latest_line()}"
+            except ParepropError as another:
+                told = f"no checkpoint could be written ({another}); " if str(another) != str(problem) else ""
+                return f"{told}{self._latest_line()}"
         return self._latest_line()
 
     def _latest_line(self) -> str:

@@ -23,9 +23,8 @@ from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation.loop import Simulation
 from . import checkpoint_pieces
-from .checkpoint_write import FORMAT, MANIFEST, iteration_of, list_checkpoints, rank_file_name, seal
+from .checkpoint_write import FORMAT, MANIFEST, MANIFEST_LIMIT, iteration_of, list_checkpoints, rank_file_name, seal
 
-MANIFEST_LIMIT = 256 * 2**20  # bytes; longer files were not written by this package
 MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)
 Check = Callable[[dict[str, Any], int, int], None]
 Count = Annotated[int, Field(ge=0, lt=2**48)]

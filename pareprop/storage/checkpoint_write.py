@@ -8,6 +8,7 @@ name is complete, and checksums detect later damage. Nothing in it is ever execu
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..errors import StateError
 from ..simulation.loop import Simulation
 from . import checkpoint_pieces
@@ -25,6 +27,7 @@ from .disk import on_disk, synchronise
 
 FORMAT = "pareprop-checkpoint-2"  # 1: ranks owned readouts with the synapses onto them
 MANIFEST = "manifest.json"
+MANIFEST_LIMIT = 256 * 2**20  # bytes; longer ones are neither written nor read
 NAME = r"iteration-\d{8,18}"  # of a checkpoint; others in the folder are none of ours
 
 
@@ -107,6 +110,9 @@ def seal(text: str) -> str:
 def _finish(part: Path, final: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest and rename; both reach the disk before this returns."""
     text = json.dumps(manifest)
+    if len(text) > MANIFEST_LIMIT:
+        told = f"numbers of {len(text)} bytes, at most {MANIFEST_LIMIT} can be read again"
+        raise files.Unfit(errno.EFBIG, f"{told}; arrays of numbers do not count", str(final))
     with open(part / MANIFEST, "w") as file:
         file.write(f"{seal(text)}\n{text}\n")
         file.flush()

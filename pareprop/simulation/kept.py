@@ -1,0 +1,118 @@
+"""What observers keep in checkpoints: values and arrays of Python as JSON and arrays of plain numbers, and back.
+
+JSON has numbers, texts, lists and tables by text. Other values become a table with the key "$", which names their kind:
+what is written is what is restored. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, quote
+
+KIND = "$"
+PLAIN = ("<f8", "<f4", "<i8", "<i4", "<u8", "<u4", "|u1", "|b1")  # types of arrays that lie beside the JSON
+DEEPEST = 100  # levels of lists and tables
+TAKEN = "numbers, texts, bytes, None, lists, tuples, sets, tables and arrays of them"
+
+
+def split(observer: str, state: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the state of an observer as JSON and arrays.
+
+    Parameters
+    ----------
+    observer : str
+        Its name, for messages.
+    state : dict of str to Any
+        The state.
+
+    Raises
+    ------
+    InputError
+        If the state is or holds something else; names the place.
+    """
+    if not isinstance(state, dict) or not all(isinstance(key, str) and len(key) < 500 for key in state):
+        raise InputError(f"observer {observer}: state() must return a dict with texts as keys, not {quote(state)}")
+    arrays = {key: value for key, value in state.items() if _is_plain(value)}
+    others = {key: value for key, value in state.items() if key not in arrays}
+    place = f"observer {observer}: state()"
+    return {key: _encode(value, f"{place}[{quote(key)}]") for key, value in others.items()}, arrays
+
+
+def join(values: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return the state that was `split`; raise a ValueError if the values are not those of a state."""
+    return {key: _decode(value) for key, value in values.items()} | arrays
+
+
+def _is_plain(value: Any) -> bool:
+    return type(value) is np.ndarray and value.dtype.str in PLAIN and 0 < value.ndim < 9
+
+
+def _encode(value: Any, place: str, depth: int = 0) -> Any:
+    """Return a value as JSON; `place` names it in messages."""
+    if depth > DEEPEST:
+        raise InputError(f"{place}: nested deeper than {DEEPEST} levels, which no checkpoint keeps")
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, np.ndarray | np.generic):
+        return {KIND: "array" if isinstance(value, np.ndarray) else "scalar", "npy": _npy(value, place)}
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int):
+        if value.bit_length() > 10_000:
+            raise InputError(f"{place} = {quote(value)}: more digits than a checkpoint keeps")
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else {KIND: "float", "of": str(float(value))}
+    if isinstance(value, complex):
+        return {KIND: "complex", "of": [_encode(part, place) for part in (value.real, value.imag)]}
+    if isinstance(value, bytes | bytearray):
+        return {KIND: type(value).__name__, "of": base64.b64encode(value).decode()}
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [_encode(item, f"{place}[{k}]", depth + 1) for k, item in enumerate(value)]
+        kind = next(kind for kind in (list, tuple, set, frozenset) if isinstance(value, kind))
+        return items if kind is list else {KIND: kind.__name__, "of": items}
+    if isinstance(value, dict):
+        entries = [(key, _encode(item, f"{place}[{quote(key)}]", depth + 1)) for key, item in value.items()]
+        if all(isinstance(key, str) for key in value) and KIND not in value:
+            return dict(entries)
+        return {KIND: "dict", "of": [[_encode(key, place, depth + 1), item] for key, item in entries]}
+    raise InputError(f"{place} = {quote(value)} is a {type(value).__name__}; a checkpoint keeps {TAKEN}")
+
+
+def _npy(value: np.ndarray | np.generic, place: str) -> str:
+    if np.ma.isMA(value) or np.asarray(value).dtype.hasobject:
+        what = "a mask" if np.ma.isMA(value) else "objects"
+        raise InputError(f"{place} is an array with {what}, which no checkpoint keeps")
+    content = io.BytesIO()
+    np.save(content, np.asarray(value), allow_pickle=False)
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if KIND not in value:
+        return {key: _decode(item) for key, item in value.items()}
+    kind, of = value[KIND], value.get("of")
+    if kind in ("array", "scalar"):
+        array = np.load(io.BytesIO(base64.b64decode(value["npy"])), allow_pickle=False)
+        return array if kind == "array" else array[()]
+    if kind == "float":
+        return float(of)
+    if kind == "complex":
+        return complex(*map(_decode, of))
+    if kind in ("bytes", "bytearray"):
+        return {"bytes": bytes, "bytearray": bytearray}[kind](base64.b64decode(of))
+    if kind in ("tuple", "set", "frozenset"):
+        return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](map(_decode, of))
+    if kind == "dict":
+        return {_decode(key): _decode(item) for key, item in of}
+    raise ValueError(f"{quote(kind)} is no kind of value that a checkpoint keeps")
