@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from .errors import MESSAGE_LIMIT, InputError, ParepropError, ParepropWarning, RankLost, escape, shorten
+from . import terminal
+from .errors import MESSAGE_LIMIT, InputError, ParepropError, ParepropWarning, RankLost, shorten
 from .nest.commands import COMMANDS as NEST
 from .parallel import launcher
 from .runs.commands import COMMANDS as RUNS
@@ -54,11 +55,11 @@ def main(arguments: list[str] | None = None) -> Any:
         launcher.abort(EXIT_CANNOT_CONTINUE)
         sys.exit(EXIT_CANNOT_CONTINUE)
     except MemoryError as problem:
-        click.echo(f"pareprop: error: not enough memory on rank {rank}: {problem}", err=True)
+        terminal.echo(f"pareprop: error: not enough memory on rank {rank}: {problem}", err=True)
         launcher.abort(EXIT_CANNOT_CONTINUE)
         sys.exit(EXIT_CANNOT_CONTINUE)
     except Exception:
-        click.echo(f"pareprop: rank {rank} failed:\n{traceback.format_exc()}", err=True)
+        terminal.echo(f"pareprop: rank {rank} failed:\n{traceback.format_exc()}", err=True)
         launcher.abort(1)
         sys.exit(1)
 
@@ -66,7 +67,7 @@ def main(arguments: list[str] | None = None) -> Any:
 def _show_warning(others: Any, message: Any, category: type[Warning], *place: Any) -> None:
     """Show a warning of the package in one line, without a place in its code."""
     if issubclass(category, ParepropWarning):
-        click.echo(f"pareprop: notice: {escape(str(message))}", err=True)
+        terminal.echo(f"pareprop: notice: {message}", err=True)
     else:
         others(message, category, *place)
 
@@ -89,4 +90,4 @@ def _report(rank: int, problem: Exception | str) -> None:
     else:
         is_option = isinstance(problem, click.ClickException)  # click repeats the value whole
         text = shorten(problem.format_message(), MESSAGE_LIMIT) if is_option else str(problem)
-        click.echo(f"pareprop: error: {escape(shorten(text, LONGEST))}", err=True)
+        terminal.echo(f"pareprop: error: {shorten(text, LONGEST)}", err=True)

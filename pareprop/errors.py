@@ -57,9 +57,16 @@ def quote(value: object, limit: int = VALUE_LIMIT) -> str:
     return shorten(" ".join(text.splitlines()), limit)
 
 
-def escape(text: str) -> str:
-    """Replace by escapes what UTF-8 cannot write, such as odd bytes of a path."""
-    return text.encode(errors="backslashreplace").decode()
+def printable(text: str) -> str:
+    """Replace control characters, and what UTF-8 cannot write, by escapes; newlines and tabs stay."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    """Return the escape of a character that Python, JSON and TOML know."""
+    return f"\\u{ord(char):04x}" if ord(char) < 2**16 else f"\\U{ord(char):08x}"
 
 
 def describe(problem: BaseException) -> str:

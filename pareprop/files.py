@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import math
 import os
 import re
 import stat
+import tokenize
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import h5py
+import numpy as np
 
 from .errors import InputError, describe, quote, shorten
 
@@ -23,7 +27,7 @@ OBJECTS = 100_000  # groups and datasets of an HDF5 file
 
 
 # what h5py raises for a damaged file, beside OSError
-MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError)
+MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, RuntimeError, AttributeError, SystemError)
 
 
 class Unfit(OSError):
@@ -53,6 +57,19 @@ def open_regular(path: str | Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def own(path: Path) -> Path:
+    """Return the path of a file in a directory that somebody else may have made.
+
+    Raises
+    ------
+    Unfit
+        If it is a link that leads out of the directory: what lies there may be meant for nobody else's eyes.
+    """
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(path.parent)):
+        raise Unfit(errno.EINVAL, "is a link to another place", str(path))
+    return path
+
+
 def read(path: str | Path, limit: int = TEXT_LIMIT) -> bytes:
     """Read a file of at most `limit` bytes."""
     with open_regular(path) as file:
@@ -61,6 +78,48 @@ def read(path: str | Path, limit: int = TEXT_LIMIT) -> bytes:
             size = max(os.fstat(file.fileno()).st_size, len(content))
             raise Unfit(errno.EFBIG, f"has {size} bytes, at most {limit} are read", str(path))
     return content
+
+
+def npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Read the head of a `.npy` file: shape and type of its values.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or its values are objects.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of old names of types
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+    except (SyntaxError, TypeError, EOFError, OverflowError, RecursionError, MemoryError, tokenize.TokenError):
+        raise ValueError("its head is damaged") from None
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded")
+    return shape, dtype
+
+
+def read_npy(path: str | Path) -> np.ndarray:
+    """Read a `.npy` file of numbers.
+
+    Raises
+    ------
+    OSError
+        If it is no file that can be read.
+    ValueError
+        If it holds something else, or less than its head says.
+    """
+    with open_regular(path) as file:
+        shape, dtype = npy_header(file)
+        if dtype.kind not in "fiub":
+            raise ValueError(f"it holds {dtype}")
+        there, size = os.fstat(file.fileno()).st_size - file.tell(), math.prod(shape) * dtype.itemsize
+        if min(shape, default=0) < 0 or size > there:
+            raise ValueError(f"values of shape {shape} take {size} bytes, it has {there}")
+        file.seek(0)
+        with warnings.catch_warnings(action="ignore"):
+            return np.load(file, allow_pickle=False)
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -130,7 +189,7 @@ def open_results(path: Path) -> Iterator[h5py.File]:
         When the file is missing, unreadable (also only later, while it is being read) or not the results of a run.
     """
     try:
-        with open_hdf5(path) as file:
+        with open_hdf5(own(path)) as file:
             if not isinstance(given := file.attrs.get("format"), str) or given != RUN_FORMAT:
                 told = "none" if given is None else quote(given)
                 raise InputError(f"{path} is not the result of a run: attribute format is {told}, must be {RUN_FORMAT}")

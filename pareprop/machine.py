@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
 import time
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, ParepropError, StateError
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 CACHE = 16 * 2**20  # bytes of a table, about, that stay in a core's caches until they are needed again
@@ -55,6 +56,17 @@ def require_instructions(needed: list[str]) -> None:
             file=sys.stderr,
         )
         sys.exit(2)
+
+
+def describe_shortage(problem: MemoryError) -> ParepropError:
+    """Return the error for memory that could not be had: bad input if one array exceeds the memory of the machine."""
+    shape, dtype = getattr(problem, "shape", None), getattr(problem, "dtype", None)  # as NumPy tells them
+    if isinstance(shape, tuple) and dtype is not None:
+        try:
+            require_bytes(math.prod(shape) * dtype.itemsize, f"an array of shape {shape}")
+        except InputError as impossible:
+            return impossible
+    return StateError(f"not enough memory{f': {problem}' if str(problem) else ''}")
 
 
 def peak_rss_bytes() -> int:

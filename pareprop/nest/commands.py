@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from .. import terminal
 from ..errors import InputError
 from ..parallel import launcher
 from ..parallel.exchange import Exchange
@@ -146,9 +147,10 @@ def _tell(exchange: Exchange, seconds: float) -> None:
     digest = kernel.clock.hexdigest()
     if exchange.rank == 0:
         for name, value in (kernel.timers.seconds | kernel.clock.timers.seconds).items():
-            click.echo(f"{name:12s} {value:9.3f} s")
-        click.echo(f"script       {seconds:9.3f} s, {kernel.step * kernel.resolution / 1000:.4g} s of biological time")
-        click.echo(f"digest: {digest}")
+            terminal.echo(f"{name:12s} {value:9.3f} s")
+        biological = kernel.step * kernel.resolution / 1000
+        terminal.echo(f"script       {seconds:9.3f} s, {biological:.4g} s of biological time")
+        terminal.echo(f"digest: {digest}")
 
 
 COMMANDS = (nest_command,)

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from .. import elementary, files, rng
-from ..errors import InputError, escape
+from ..errors import InputError, printable
 from .parameters import Frozen, array_of
 
 PAIRS = 2**22  # of cells, whose distances are held at a time
@@ -23,13 +23,12 @@ MOST_PLACES = 2**62  # of the grid in which sources are searched
 def _read_positions(value: Any) -> Any:
     """Turn positions, or the path of a `.npy` file of them, into an array."""
     if isinstance(value, str | Path):
-        shown = escape(str(value))
+        shown = printable(str(value))
         try:
-            with files.open_regular(value) as file:
-                value = np.load(file, allow_pickle=False)
+            value = files.read_npy(value)
         except OSError as problem:
             raise ValueError(f"{shown}: {problem.strerror or problem}") from None
-        except (ValueError, EOFError, SyntaxError, TypeError) as problem:
+        except ValueError as problem:
             raise ValueError(f"{shown}: not a .npy file of numbers: {problem}") from None
     try:
         return None if value is None else array_of(value, "").astype(float)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ParepropError, StateError
+from ..machine import describe_shortage
 from .replicas import Replicas
 
 ARRIVED = 1  # tag of messages that carry nothing else
@@ -74,7 +75,7 @@ def guarded(comm: Any, together: Callable[[ParepropError | None], None] | None =
     except ParepropError as found:
         problem = found
     except MemoryError as found:
-        problem = StateError(f"not enough memory{f': {found}' if str(found) else ''}")
+        problem = describe_shortage(found)
     except OSError as found:
         problem = StateError(f"{found.filename}: {found.strerror}" if found.filename else str(found))
     together(problem) if together else raise_together(comm, problem)

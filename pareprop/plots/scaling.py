@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
+from .. import files
 from ..errors import InputError
 from . import style
 
@@ -35,7 +36,7 @@ def read(path: Path) -> list[Row]:
         If it can't be read or holds nothing.
     """
     try:
-        with open(path, newline="") as file:
+        with open(files.own(path), newline="") as file:
             rows = [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(file)]
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}; `pareprop scaling collect` writes it") from None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from .. import terminal
 from ..errors import InputError
 from ..network import footprint
 from ..parallel.exchange import Exchange
@@ -67,11 +68,12 @@ def bench(
     if exchange.rank:
         return
     for name, seconds in figures["phases"].items():
-        click.echo(f"{name:12s} {seconds:9.3f} s")
-    click.echo(f"train        {figures['train_seconds']:9.3f} s, {figures['firing_rate_hz']:.2f} spikes/s per neuron")
-    click.echo(f"{figures['synapses']} synapses, {figures['bytes_per_synapse']:.1f} bytes each")
-    click.echo(f"{figures['events']} synaptic events, {figures['events_per_second']:.3g} per second")
-    click.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")
+        terminal.echo(f"{name:12s} {seconds:9.3f} s")
+    rate = figures["firing_rate_hz"]
+    terminal.echo(f"train        {figures['train_seconds']:9.3f} s, {rate:.2f} spikes/s per neuron")
+    terminal.echo(f"{figures['synapses']} synapses, {figures['bytes_per_synapse']:.1f} bytes each")
+    terminal.echo(f"{figures['events']} synaptic events, {figures['events_per_second']:.3g} per second")
+    terminal.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")
     if json_file:
         try:
             options = {"variant": variant, "precision": precision, "seed": seed, "warmup": warmup, "rate": rate}
@@ -79,4 +81,4 @@ def bench(
             Path(json_file).write_text(json.dumps(everything, indent=1) + "\n")
         except OSError as problem:
             raise InputError(f"--json {json_file}: {problem.strerror}") from None
-    click.echo(f"digest: {figures['digest']}")
+    terminal.echo(f"digest: {figures['digest']}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from .. import terminal
 from ..errors import InputError
 from ..parallel import launcher
 from ..parallel.collectives import gather, guarded
@@ -125,7 +126,7 @@ def print_config(exchange: Exchange, source: str, settings: tuple[str, ...]) -> 
     It has all keys of the task or file, each with its value and what it means.
     """
     if exchange.rank == 0:
-        click.echo(config.load(source, settings).toml(), nl=False)
+        terminal.echo(config.load(source, settings).toml(), nl=False)
 
 
 @click.command()
@@ -139,7 +140,7 @@ def info(exchange: Exchange, directory: Path) -> None:
     with guarded(exchange.comm):
         if exchange.rank == 0:
             for line in provenance.lines(provenance.read(directory)):
-                click.echo(line)
+                terminal.echo(line)
 
 
 @click.command(name="compare")
@@ -153,7 +154,7 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
     """
     differences = compare.compare(first, second)
     if exchange.rank == 0:
-        click.echo("\n".join(differences or ["no difference"]))
+        terminal.echo("\n".join(differences or ["no difference"]))
     if differences:
         sys.exit(1)
 
@@ -176,17 +177,17 @@ def export(exchange: Exchange, directory: Path, target: Path, overwrite: bool, n
     with guarded(exchange.comm):
         if exchange.rank == 0 and nest:
             script = nest_script.export(directory / RESULTS, target, overwrite, lambda: still.simulate(directory))
-            click.echo(f"script: {script}")
+            terminal.echo(f"script: {script}")
         elif exchange.rank == 0 and network:
             counts = sonata_network.export(
-                directory / RESULTS, config.load(str(directory / CONFIG)).task.model(), target
+                directory / RESULTS, config.load_of_run(directory / CONFIG).task.model(), target
             )
             for name, n_edges in counts.items():
-                click.echo(f"{n_edges} edges {name}: {target}")
+                terminal.echo(f"{n_edges} edges {name}: {target}")
         elif exchange.rank == 0 and target.is_dir():
             raise InputError(f"{target}: is a folder, spikes need the name of a file")
         elif exchange.rank == 0:
-            click.echo(f"{sonata.export(directory, target, overwrite)} spikes: {target}")
+            terminal.echo(f"{sonata.export(directory, target, overwrite)} spikes: {target}")
 
 
 @click.command()
@@ -202,12 +203,12 @@ def tasks(exchange: Exchange) -> None:
             sizes += f", {task.n_steps} steps"
         except InputError:
             sizes = "sizes of the data file"
-        click.echo(f"{name}: {kind.summary}; {task.variant} variant, {sizes}")
+        terminal.echo(f"{name}: {kind.summary}; {task.variant} variant, {sizes}")
         for key, field in kind.model_fields.items():
             value = getattr(task, key)
             tables = isinstance(value, tuple) and any(isinstance(entry, dict) for entry in value)
             shown = f"[tables, see `pareprop config {name}`]" if tables else value
-            click.echo(f"    {key}={shown}" + (f"    {field.description}" if field.description else ""))
+            terminal.echo(f"    {key}={shown}" + (f"    {field.description}" if field.description else ""))
 
 
 @click.command(name="check-model")
@@ -259,9 +260,9 @@ def verify_cases(exchange: Exchange, cases: tuple[str, ...], round_steps: int) -
         digest.update(verdict.digest)
         holds = holds and verdict.holds
         if exchange.rank == 0:
-            click.echo(verdict.line)
+            terminal.echo(verdict.line)
     if exchange.rank == 0:
-        click.echo(f"digest: {digest.hexdigest()}")
+        terminal.echo(f"digest: {digest.hexdigest()}")
     if exchange.comm is not None:
         holds = exchange.comm.bcast(holds)
     if not holds:
@@ -293,7 +294,7 @@ def write_report(exchange: Exchange, directories: tuple[Path, ...], out: Path | 
         if exchange.rank == 0:
             from .report import write
 
-            click.echo(f"report: {write(directories, out)}")
+            terminal.echo(f"report: {write(directories, out)}")
 
 
 COMMANDS = (

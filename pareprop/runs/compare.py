@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import InputError, quote
+from ..errors import InputError, describe, quote
 from ..storage import joined_file
-from ..storage.checkpoint_read import MISFITS, differences
+from ..storage.checkpoint_read import differences
 
 BLOCK = 2**20  # entries compared at a time
 SPIKE = ("iteration", "step", "id")  # `record.h5` has them sorted by these
@@ -32,17 +32,13 @@ def compare(first: Path, second: Path) -> list[str]:
         a, b = (stack.enter_context(_open(path / "results.h5")) for path in (first, second))
         try:
             changes = differences(json.loads(a.attrs["config"]), json.loads(b.attrs["config"]))
-        except MISFITS as problem:
-            raise InputError(f"{first} or {second}: attribute config is missing or malformed: {problem}") from None
-        lines = [f"configuration: {line.replace(', now ', ' in the first, ')} in the second" for line in changes]
-        try:
+            lines = [f"configuration: {line.replace(', now ', ' in the first, ')} in the second" for line in changes]
             lines += _first(_losses(a, b)) + _first(_spikes(a, b)) + _first(_weights(a, b))
+            digests = [str(file.attrs.get("digest", "")) for file in (a, b)]
         except OSError as problem:
             raise InputError(f"{first} or {second}: {problem.strerror or problem}") from None
-        except (*MISFITS, RuntimeError) as problem:
-            kind = type(problem).__name__
-            raise InputError(f"{first} or {second} is not what a run writes: {kind}: {problem}") from None
-        digests = [str(file.attrs.get("digest", "")) for file in (a, b)]
+        except files.MALFORMED as problem:
+            raise InputError(f"{first} or {second} is not what a run writes: {describe(problem)}") from None
         if digests[0] != digests[1] and not lines:
             lines.append(f"digest: {digests[0]} and {digests[1]}: spikes differ in samples that were not recorded")
         return lines
@@ -50,11 +46,13 @@ def compare(first: Path, second: Path) -> list[str]:
 
 def _open(path: Path) -> h5py.File:
     try:
-        file = files.open_hdf5(path)
-    except (OSError, ValueError) as problem:
+        file = files.open_hdf5(files.own(path))
+        with files.reading(path):
+            is_run = file.attrs.get("format") == files.RUN_FORMAT
+    except (OSError, ValueError) as problem:  # the second one of a name that is none
         reason = getattr(problem, "strerror", None) or problem
         raise InputError(f"{quote(str(path.parent))} is not a run directory: {reason}") from None
-    if file.attrs.get("format") != files.RUN_FORMAT:
+    if not is_run:
         file.close()
         raise InputError(f"{path} is not the result of a run: attribute format must be {files.RUN_FORMAT}")
     return file

@@ -128,6 +128,14 @@ def load(source: str, settings: Iterable[str] = ()) -> Config:
     return from_sections(TASKS[source], {}, source, settings)
 
 
+def load_of_run(path: Path) -> Config:
+    """Read the configuration in a run directory, which somebody else may have made; errors as of `load`."""
+    try:
+        return load(str(files.own(path)))
+    except OSError as problem:
+        raise InputError(f"{path}: {problem.strerror}") from None
+
+
 def kind_of(sections: Mapping[str, Any], source: str) -> type[TaskBase]:
     """Return the task that the sections of a file name."""
     run = sections.get("run", {})

@@ -98,7 +98,7 @@ def _require_replaceable(path: Path) -> None:
 def is_run(directory: Path) -> bool:
     """Return whether a directory is a run directory, with a configuration."""
     try:
-        return DIGEST_LINE in files.read(directory / CONFIG).decode(errors="replace")
+        return DIGEST_LINE in files.read(files.own(directory / CONFIG)).decode(errors="replace")
     except OSError:
         return False
 
@@ -131,7 +131,7 @@ def reopen_directory(comm: Any, directory: Path) -> Iterator[dict[str, Any]]:
             if comm is None or comm.rank == 0:
                 if not (directory / CONFIG).is_file():
                     raise InputError(f"{quote(str(directory))} is not a run directory: {CONFIG} is missing")
-                for name in (RESULTS, CHECKPOINTS, RECORD):
+                for name in (RESULTS, CHECKPOINTS, RECORD, CONFIG):
                     if (directory / name).is_symlink():
                         raise InputError(f"{directory / name} is a link; a run goes on in its own directory only")
                 stack.enter_context(lock_directory(directory, "run directory"))

@@ -14,9 +14,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TextIO
 
-import click
-
-from ..errors import InputError
+from .. import terminal
+from ..errors import InputError, printable
 from ..machine import job_seconds_left, peak_rss_bytes
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
@@ -85,7 +84,7 @@ class Log(Observer):
             line = self.line(simulation, validated)
             self._note(line)
             if not sys.stderr.isatty():  # else there is a progress bar
-                click.echo(line)
+                terminal.echo(line)
 
     def _note_new(self, simulation: Simulation) -> None:
         """Write the notices of the run that are new."""
@@ -121,12 +120,12 @@ class Log(Observer):
             line = f"expected: about {duration(left)} for the other {to_come:,} iteration{'s' if to_come > 1 else ''}"
             self._note(line)
             if not sys.stderr.isatty():
-                click.echo(line)
+                terminal.echo(line)
         if left > (limit := job_seconds_left()):
             line = f"the job ends in {duration(max(limit, 0.0))}, before the training: "
             line += "jobs/chain.sbatch stops it in time with a checkpoint and continues, others end without"
             self._note(line)
-            click.echo(f"pareprop: warning: {line}", err=True)
+            terminal.echo(f"pareprop: warning: {line}", err=True)
 
     def finish(self, simulation: Simulation) -> None:
         """Close the files."""
@@ -197,7 +196,7 @@ class Log(Observer):
 
     def _note(self, text: str) -> None:
         def write() -> None:
-            self._log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {' '.join(text.split())}\n")
+            self._log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(' '.join(text.split()))}\n")
             self._log.flush()
 
         if self._log is not None:
@@ -216,7 +215,7 @@ class Log(Observer):
             act(*arguments)
         except OSError as problem:
             self._works, self._csv, self._events, self._log = False, None, None, None
-            click.echo(f"pareprop: warning: log of {self.directory}: {reason(problem)}; the run goes on", err=True)
+            terminal.echo(f"pareprop: warning: log of {self.directory}: {reason(problem)}; the run goes on", err=True)
 
 
 def duration(seconds: float) -> str:

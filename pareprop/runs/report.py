@@ -81,6 +81,10 @@ def runs_below(path: Path) -> list[Path]:
     if (path / RESULTS).exists():
         return [path]
     directories = sorted(place.parent for place in path.glob(f"*/{RESULTS}")) if path.is_dir() else []
+    try:
+        directories = [files.own(place) for place in directories]
+    except OSError as problem:
+        raise InputError(f"{problem.filename}: {problem.strerror}; name that directory itself") from None
     if not directories:
         raise InputError(f"{path}: neither a run directory nor a folder of runs or of a study")
     return directories
@@ -102,7 +106,7 @@ def read_run(directory: Path, name: str, n_runs: int = 1) -> dict[str, Any]:
     except InputError:  # a run that was copied without it
         notes = {"parts": []}
     try:
-        config = files.read(directory / CONFIG).decode(errors="replace")
+        config = files.read(files.own(directory / CONFIG)).decode(errors="replace")
     except OSError:
         config = ""
     with reader.open_results(directory / RESULTS) as file:
@@ -191,8 +195,8 @@ def _figures(paths: Sequence[Path], budget: int) -> list[dict[str, Any]]:
     figures = []
     for path in paths:
         try:
-            content = files.read(path, 3 * budget // 4)
-        except OSError:  # too large, or none
+            content = files.read(files.own(path), 3 * budget // 4)
+        except OSError:  # too large, none, or elsewhere
             continue
         if content:
             budget -= 4 * len(content) // 3

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
+from .. import terminal
 from ..errors import InputError
 from ..network import footprint
 from ..network.model import Model, describe
@@ -133,13 +132,13 @@ class Run:
         replicas = self.simulation.replicas
         wrong = collectives.run_in_first_group(replicas, self.file.ensure, self.simulation)  # the initial weights
         if wrong and self.exchange.rank == 0:
-            click.echo(f"pareprop: warning: {wrong}; it is written anew", err=True)
+            terminal.echo(f"pareprop: warning: {wrong}; it is written anew", err=True)
         checkpoint_read.restore(self.simulation, path, manifest)
         self.checkpoints.latest = path
         if self.exchange.rank == 0:
             for line in complaints:
-                click.echo(f"pareprop: warning: {line}; the one before is used", err=True)
-            click.echo(f"resumed: {path}, {self.simulation.iteration} iterations done")
+                terminal.echo(f"pareprop: warning: {line}; the one before is used", err=True)
+            terminal.echo(f"resumed: {path}, {self.simulation.iteration} iterations done")
 
     def _require_recording(self, numbers: dict[str, Any], rank: int, size: int) -> None:
         """Raise a ValueError if the recording that a checkpoint counts on is damaged in this rank's share of it."""
@@ -152,8 +151,8 @@ class Run:
         simulation = self.simulation
         told = start_lines(simulation, self.config.task, self.last)
         if self.exchange.rank == 0:
-            click.echo("\n".join(told))
-            click.echo(f"configuration: {self.directory / CONFIG}, digest {self.config.digest()[:16]}")
+            terminal.echo("\n".join(told))
+            terminal.echo(f"configuration: {self.directory / CONFIG}, digest {self.config.digest()[:16]}")
         try:
             losses = simulation.train(self.last)
         finally:
@@ -161,16 +160,16 @@ class Run:
         digest = simulation.hexdigest()
         if self.exchange.rank == 0:
             if losses:
-                click.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
+                terminal.echo(f"loss: {losses[0]:.6g} in the first iteration, {losses[-1]:.6g} in the last")
             for line in self.phases.lines() + self.config.task.report():
-                click.echo(line)
+                terminal.echo(line)
         self._draw()
         if self.exchange.rank == 0:
             for line in self._advice():
-                click.echo(line)
-            click.echo(f"results: {self.file.path}")
+                terminal.echo(line)
+            terminal.echo(f"results: {self.file.path}")
             self._report_end()
-            click.echo(f"digest: {digest}")
+            terminal.echo(f"digest: {digest}")
 
     @property
     def signal(self) -> str:
@@ -187,7 +186,7 @@ class Run:
         formats = self.config.task.figures
         if self.checkpoints.asked or formats == "none":
             if self.exchange.rank == 0:
-                click.echo(f"figures: none drawn; `pareprop plot {self.directory}` draws them")
+                terminal.echo(f"figures: none drawn; `pareprop plot {self.directory}` draws them")
             return
         with on_disk(self.exchange.comm, "figures", self.directory):
             if self.exchange.rank == 0:
@@ -200,8 +199,8 @@ class Run:
         done, iterations = self.simulation.iteration, self.config.task.iterations
         if done < iterations and not self.phases.stopped:
             why = f"stopped by {self.checkpoints.asked}" if self.checkpoints.asked else "stopped as requested"
-            click.echo(f"{why} after {done} of {iterations} iterations; checkpoint: {self.checkpoints.latest}")
-            click.echo(f"{self.config.task.how_to_resume(self.directory)} continues from there")
+            terminal.echo(f"{why} after {done} of {iterations} iterations; checkpoint: {self.checkpoints.latest}")
+            terminal.echo(f"{self.config.task.how_to_resume(self.directory)} continues from there")
 
 
 def train(
@@ -275,7 +274,7 @@ def draw(directory: Path, pdf: bool = True, report: bool = False) -> None:
         if report:
             from .report import write
 
-            click.echo(f"report: {write([directory])}")
+            terminal.echo(f"report: {write([directory])}")
 
 
 @contextmanager
@@ -300,4 +299,4 @@ def draw_seeds(directories: list[Path], out: Path) -> None:
 def _print_figures(paths: list[Path]) -> None:
     for path in paths:
         if path.suffix == ".png":
-            click.echo(f"figure: {path}")
+            terminal.echo(f"figure: {path}")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..engines.spike import Spike
+from ..errors import InputError
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..storage.opened import OpenRun
@@ -35,7 +36,7 @@ def simulate(directory: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     run = OpenRun(directory)
     if run.attributes.get("variant") != "spike" or "script" in run.config.get("run", {}):
         return {}
-    task, found = config.load(str(directory / CONFIG)).task, {}
+    task, found = config.load_of_run(directory / CONFIG).task, {}
     for (phase, index), record in task.kept_samples().items():
         simulation = Simulation(task.model(), task.subject, settings=task.settings())
         if simulation.episodes or any(item.rewiring for item in simulation.engine.plastic):
@@ -50,7 +51,12 @@ def set_weights(simulation: Simulation, run: OpenRun, initial: bool) -> None:
     """Give a simulation on one rank the weights of a run, before or after its training."""
     assert isinstance(simulation.engine, Spike)
     for table, span in digest.tables(simulation.network):
+        if span.first == span.last:  # no synapses, so that the results do not name it
+            continue
         weights = run.weights(span.projection.name)["weight_initial" if initial else "weight"]
+        if len(weights) != (n := span.last - span.first):
+            told = f"'{span.projection.name}' has {len(weights)} weights, its network {n} synapses"
+            raise InputError(f"{run.path}: {told}")
         first = 0
         for *_, index in table.chunks(span):
             table.weight[index] = weights[first : first + len(index)]

@@ -14,8 +14,7 @@ from importlib import resources
 from pathlib import Path
 from types import FrameType
 
-import click
-
+from .. import terminal
 from ..errors import InputError, StateError
 from ..runs.directory import CHECKPOINTS
 from ..runs.run import EXIT_CHECKPOINTED
@@ -92,7 +91,7 @@ class Training:
         for text in without_checkpointed(lines):
             if not self.first_death:
                 self.first_death = death_in(text)
-            click.echo(text, err=True, nl=False)
+            terminal.echo(text, err=True, nl=False)
 
     def last_words(self, code: int) -> Iterator[str]:
         """Yield lines for the end of a log: who ended first, and what goes on from where."""

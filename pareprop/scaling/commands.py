@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from .. import files
+from .. import files, terminal
 from ..errors import InputError, StateError
 from ..machine import peak_rss_bytes
 from ..network.local import target_rate
@@ -78,13 +78,13 @@ def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
     except OSError as problem:
         raise InputError(f"--out {out}: {problem.strerror}") from None
     left = [point for point in points if point not in done]
-    click.echo(f"{len(points)} points, {len(done)} finished before")
+    terminal.echo(f"{len(points)} points, {len(done)} finished before")
     if launcher == "sbatch":
         failed = _run_as_jobs(left, folder, shlex.split(sbatch_options))
     else:
         if crowded := [point.label for point in left if launchers.is_crowded(point.ranks)]:
             why = "have more ranks than there are cores or SLURM tasks (sbatch --ntasks): their ranks share cores"
-            click.echo(f"note: {len(crowded)} of these points {why}")
+            terminal.echo(f"note: {len(crowded)} of these points {why}")
         failed = [problem for point in left if (problem := _run_here(point, folder, launcher, chosen.timeout_s))]
     if failed:
         raise StateError(f"{len(failed)} of {len(points)} points failed: {'; '.join(failed)}")
@@ -99,10 +99,10 @@ def _run_as_jobs(points: list[study.Point], folder: Path, options: list[str]) ->
             jobs[point.label] = job or launchers.submit(point, folder, options)
         except StateError as problem:  # the other points can do without this one
             failed[point.label] = str(problem)
-            click.echo(f"refused: {problem}")
+            terminal.echo(f"refused: {problem}")
             continue
-        click.echo(f"job {jobs[point.label]}: {point.label}{', submitted before' if job else ''}")
-    click.echo(f"jobs: {' '.join(jobs.values())}")
+        terminal.echo(f"job {jobs[point.label]}: {point.label}{', submitted before' if job else ''}")
+    terminal.echo(f"jobs: {' '.join(jobs.values())}")
     launchers.wait(list(jobs.values()))
     missing = [point.label for point in points if not (folder / f"{point.label}.json").exists()]
     return [failed.get(label, f"{label}: see {folder / label}.log") for label in missing]
@@ -112,10 +112,10 @@ def _run_here(point: study.Point, folder: Path, launcher: str, timeout_s: float)
     try:
         launchers.run(point, folder, launcher, timeout_s)
     except StateError as problem:
-        click.echo(f"failed: {problem}")
+        terminal.echo(f"failed: {problem}")
         return str(problem)
     figures = table.check(point, folder / f"{point.label}.json")
-    click.echo(f"{point.label}: {figures['train_seconds']:.3f} s")
+    terminal.echo(f"{point.label}: {figures['train_seconds']:.3f} s")
     return ""
 
 
@@ -133,7 +133,7 @@ def collect(folder: str, units_file: str | None) -> None:
     rows = table.collect(chosen, Path(folder), units.read(Path(units_file)) if units_file else None)
     path = Path(folder, table.TABLE)
     table.write(rows, path)
-    click.echo(f"table: {path}, {len(rows)} of {len(chosen.points())} points")
+    terminal.echo(f"table: {path}, {len(rows)} of {len(chosen.points())} points")
 
 
 @scaling.command()
@@ -144,7 +144,7 @@ def plot(folder: str) -> None:
 
     for path in figures.draw(Path(folder, table.TABLE)):
         if path.suffix == ".png":
-            click.echo(f"figure: {path}")
+            terminal.echo(f"figure: {path}")
 
 
 @click.command(name="dry-run")
@@ -170,16 +170,16 @@ def dry_run(
         chosen.model, chosen.task, ranks, rank, samples=samples, rate_hz=rate, settings=chosen.settings,
         progress=click.echo,
     )  # fmt: skip
-    click.echo(
+    terminal.echo(
         f"rank {rank} of {ranks}; fires at {result.rate_hz:.2f} Hz, other ranks drawn at {result.others_hz:.2f} Hz"
     )
     for name, seconds in result.share.phases.items():
         unit = "s" if name == "build" else "s per sample"
-        click.echo(f"{name:12s} {seconds / (1 if name == 'build' else samples):9.4f} {unit}")
+        terminal.echo(f"{name:12s} {seconds / (1 if name == 'build' else samples):9.4f} {unit}")
     _print_memory(result.share.memory)
     peak, own = result.share.peak_rss_bytes, sum(result.share.memory.values())
-    click.echo(f"peak memory {peak / 2**20:.0f} MiB; times without communication")
-    click.echo(
+    terminal.echo(f"peak memory {peak / 2**20:.0f} MiB; times without communication")
+    terminal.echo(
         f"of it {program / 2**20:.0f} MiB are the program, {own / 2**20:.0f} MiB this rank, "
         f"{max(peak - program - own, 0) / 2**20:.0f} MiB building and the dry run itself"
     )
@@ -188,8 +188,8 @@ def dry_run(
 def _print_memory(memory: dict[str, float]) -> None:
     for kind, size in memory.items():
         if size:
-            click.echo(f"{kind:12s} {size / 2**20:9.2f} MiB")
-    click.echo(f"{'together':12s} {sum(memory.values()) / 2**20:9.2f} MiB")
+            terminal.echo(f"{kind:12s} {size / 2**20:9.2f} MiB")
+    terminal.echo(f"{'together':12s} {sum(memory.values()) / 2**20:9.2f} MiB")
 
 
 @click.command(name="predict")
@@ -244,10 +244,10 @@ def predict_command(
     if within:
         limit_s = slurm.seconds_of(within)
         nodes, prediction = nodes_for(*arguments, costs, limit_s, ranks_per_node, node_memory * 1e9)
-        click.echo(f"{nodes} nodes with {ranks_per_node} ranks each")
+        terminal.echo(f"{nodes} nodes with {ranks_per_node} ranks each")
     elif len(several) > 1:
         predictions = [predict(*arguments, ranks, costs, ranks_per_node) for ranks in several]
-        click.echo("\n".join(rank_table.lines(predictions, ranks_per_node, node_memory * 1e9)))
+        terminal.echo("\n".join(rank_table.lines(predictions, ranks_per_node, node_memory * 1e9)))
         return
     else:
         prediction = predict(*arguments, several[0], costs, ranks_per_node)
@@ -257,7 +257,7 @@ def predict_command(
 def _note_rate(chosen: subject.Subject, rate: float | None) -> None:
     """Say which firing rate a prediction assumes, unless it was given."""
     if rate is None:
-        click.echo(
+        terminal.echo(
             f"note: neurons are taken to fire at {target_rate(chosen.model):g} Hz, their f_target; untrained ones "
             "often fire two to four times as much, and time grows with it; "
             "--rate sets it, run.log of a short run tells it"
@@ -273,14 +273,14 @@ def _costs(file: str, variant: str, latency: float | None, bandwidth: float | No
 
 
 def _print_prediction(prediction: Prediction, samples: int) -> None:
-    click.echo(
+    terminal.echo(
         f"{prediction.ranks} ranks, {samples} samples: {prediction.seconds:.4g} s, "
         f"{prediction.sample_seconds:.4g} s per sample"
     )
     for phase in benchmark.PHASES:
-        click.echo(f"{phase:12s} {prediction.phases[phase]:9.3f} s")
+        terminal.echo(f"{phase:12s} {prediction.phases[phase]:9.3f} s")
     _print_memory(prediction.memory)
-    click.echo(
+    terminal.echo(
         f"{prediction.nbytes / 2**20:.0f} MiB per rank with the process itself, "
         f"{prediction.node_bytes / 2**20:.0f} MiB per node; slowest rank {prediction.imbalance:.3f} x mean"
     )
@@ -310,7 +310,7 @@ def jobs(
     _one_process(exchange)
     if write is not None:
         for path in batch.write_scripts(write):
-            click.echo(f"job script: {path}")
+            terminal.echo(f"job script: {path}")
     if source is None:
         if write is None:
             raise click.UsageError("CONFIG or --write DIR is missing")
@@ -326,13 +326,13 @@ def jobs(
     arguments = [source, *(f"--set={text}" for text in settings)]
     seconds = slurm.seconds_of(limit) if limit else None
     line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, prediction)
-    click.echo(
+    terminal.echo(
         f"# predicted: {prediction.seconds:.3g} s, {prediction.nbytes / 2**20:.0f} MiB per rank; "
         f"{number} job(s) in a row; time and memory below have a margin of {slurm.MARGIN:g}"
     )
     if not Path(script).exists():
-        click.echo(f"# {script} is not here; `pareprop jobs --write {Path(script).parent}` writes the job scripts")
-    click.echo(line)
+        terminal.echo(f"# {script} is not here; `pareprop jobs --write {Path(script).parent}` writes the job scripts")
+    terminal.echo(line)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -364,10 +364,10 @@ def launch(
     training, began = batch.Training(arguments, out, launcher, ranks), time.monotonic()
     code = training.run(None if minutes is None else 60 * minutes)
     for line in training.last_words(code):
-        click.echo(f"pareprop: {line}", err=True)
-    click.echo(f"pareprop: {batch.job_line(ranks, time.monotonic() - began)}", err=True)
+        terminal.echo(f"pareprop: {line}", err=True)
+    terminal.echo(f"pareprop: {batch.job_line(ranks, time.monotonic() - began)}", err=True)
     if code == EXIT_CHECKPOINTED and requeue:
-        click.echo(f"job {job} goes on from this checkpoint")
+        terminal.echo(f"job {job} goes on from this checkpoint")
         sys.stdout.flush()
         batch.requeue(job)
         return

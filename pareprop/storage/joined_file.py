@@ -35,7 +35,8 @@ def open_joined(path: Path) -> h5py.File:
         numbers of text.
     """
     folder = path.with_suffix("").name
-    joined = files.open_hdf5(path, lambda name: files.is_within(path.parent, name, f"{re.escape(folder)}/{PART}"))
+    pattern = f"{re.escape(folder)}/{PART}"
+    joined = files.open_hdf5(files.own(path), lambda name: files.is_within(path.parent, name, pattern))
     try:
         _require_recorded(joined, path.parent)
     except BaseException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -83,6 +83,15 @@ class OpenRun:
         require_bytes(column.size * column.dtype.itemsize, f"{self.path}: {column.name}")
         return column[()]
 
+    def _columns(self, group: h5py.Group, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Read columns of equal length."""
+        columns = {name: self._read(group, name) for name in names}
+        shapes = {column.shape for column in columns.values()}
+        if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
+            told = ", ".join(f"{name} {column.shape}" for name, column in columns.items())
+            raise InputError(f"{self.path}: {group.name.strip('/')} has shapes {told}, must be equal, (n,)")
+        return columns
+
     @cached_property
     def config(self) -> dict[str, Any]:
         """Configuration by section."""
@@ -99,7 +108,7 @@ class OpenRun:
         """Iteration (from 1), loss, firing rate in Hz; error where samples have classes; means of episodes if any."""
         names = ("loss", "firing_rate", "error", "mean_return", "mean_length", "entropy", "value_error")
         with self._open() as file:
-            columns = {name: self._read(file, name) for name in names if name in file}
+            columns = self._columns(file, [name for name in names if name in file])
         return Columns(iteration=np.arange(1, len(columns.get("loss", ())) + 1), **columns)
 
     @cached_property
@@ -126,7 +135,7 @@ class OpenRun:
         prefix = {"neurons": "spike", "inputs": "input"}[of]
         with self._open() as file:
             group = self._group(file, "dynamics", sample)
-            step, ids = (self._read(group, f"{prefix}_{key}") for key in ("steps", "ids"))
+            step, ids = self._columns(group, (f"{prefix}_steps", f"{prefix}_ids")).values()
             return Columns(step=step, time_ms=step * float(self.attributes["dt_ms"]), id=ids)
 
     def signals(self, sample: str = "last") -> dict[str, np.ndarray]:
@@ -139,8 +148,7 @@ class OpenRun:
         """Return `source`, `target`, `delay` (steps), `weight_initial` and `weight` of all synapses of a projection."""
         with self._open() as file:
             group = self._group(file, "projections", projection)
-            names = ("source", "target", "delay", "weight_initial", "weight")
-            return Columns({name: self._read(group, name) for name in names})
+            return Columns(self._columns(group, ("source", "target", "delay", "weight_initial", "weight")))
 
     def attributes_of(self, population: str) -> dict[str, Any]:
         """Return role, model, size and place of a population, and the parameters that all of its cells share."""

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from ..engines.sample import Sample
-from ..errors import InputError, escape
+from ..errors import InputError, printable
 from ..network import from_tables
 from ..network.model import Model
 from ..network.optimizers import OPTIMIZERS, GradientDescent
@@ -252,6 +252,6 @@ def _add_neurons(model: Model, populations: Sequence[Mapping[str, Any]], local: 
 def _raise(problems: list[str], key: str | None = None) -> None:
     """Raise if there are problems; they are those of `key`, else of the key whose check this is."""
     if problems:
-        problems = list(map(escape, problems))  # pydantic fails on text that UTF-8 cannot write
+        problems = list(map(printable, problems))  # pydantic fails on text that UTF-8 cannot write
         context = {"text": "; ".join(problems), "problems": problems, "key": key}
         raise PydanticCustomError("problems", "{text}", context)

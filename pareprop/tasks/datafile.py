@@ -239,12 +239,11 @@ def _npz_headers(path: Path) -> dict[str, _Header]:
             raise ValueError(f"{len(archive.infolist())} arrays, at most {ARRAYS} are looked at")
         for member in archive.infolist():
             with archive.open(member) as file:
-                version = np.lib.format.read_magic(file)
-                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, _, dtype = read(file)
+                try:
+                    shape, dtype = files.npy_header(file)
+                except ValueError as problem:
+                    raise ValueError(f"{member.filename}: {problem}") from None
             size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-            if dtype.hasobject:
-                raise ValueError(f"{member.filename}: Object arrays cannot be loaded")
             if min(shape, default=0) < 0 or size > min(member.file_size, LIMIT):
                 raise ValueError(f"{member.filename} of shape {shape} takes {size} bytes; it has {member.file_size}, "
                                  f"and at most {LIMIT} are read")  # fmt: skip

@@ -20,6 +20,7 @@ from ..network.parameters import Normal, Uniform
 from ..parallel.spike_log import SpikeLog
 from ..sonata import circuit, nodes
 from .base import LEARNING, MODEL, TaskBase
+from .datafile import HIGHEST_RATE
 from .input_spikes import InputSpikes
 
 INPUT_HZ = 20.0
@@ -212,12 +213,12 @@ class OwnActivity(TaskBase):
 
     def _read(self, first: int, last: int) -> np.ndarray:
         rates = self._rates(lambda rates: rates[:, first:last])
-        wrong = np.argwhere(~(np.isfinite(rates) & (rates >= 0)))
+        wrong = np.argwhere(~((rates >= 0) & (rates <= HIGHEST_RATE)))
         if len(wrong):
             step, neuron = wrong[0]
             value = rates[step, neuron]
             raise InputError(
-                f"{self.activity}: rates[{step}, {first + neuron}] = {value} must be at least 0 and finite"
+                f"{self.activity}: rates[{step}, {first + neuron}] = {value} must lie in 0 to {HIGHEST_RATE:g} Hz"
             )
         return rates
 

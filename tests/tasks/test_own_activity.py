@@ -72,7 +72,7 @@ def test_rates_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     np.testing.assert_array_equal(task.targets(7, 9), rates[:, 7:9].astype(np.float32))
     with h5py.File(path, "r+") as file:
         file["rates"][5, 8] = -1.0
-    with pytest.raises(InputError, match=r"rates\[5, 8\] = -1.0 must be at least 0 and finite"):
+    with pytest.raises(InputError, match=r"rates\[5, 8\] = -1.0 must lie in 0 to 1e\+06 Hz"):
         OwnActivity(**SMALL, activity=path).targets(7, 9)
     code, _, errors = command(
         capsys, "run", "own-activity", *settings(n_rec=100, activity=path), "--out", tmp_path / "x"
