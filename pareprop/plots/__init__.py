@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from . import (
     classification,
     dynamics,
@@ -69,6 +71,6 @@ def draw(directory: str | Path, results: str = "results.h5", pdf: bool = True) -
         When the result file is missing, unreadable, not the result of a run, or contradicts itself.
     """
     folder = Path(directory)
-    with reader.open_results(folder / results) as file:
+    with reader.open_results(folder / results) as file, np.errstate(all="ignore"):
         figures = {stem: make(file) for stem, make in FIGURES.items()}
     return [path for stem, figure in figures.items() if figure for path in style.save(figure, folder, stem, pdf)]

@@ -83,7 +83,7 @@ def axis_label(file: h5py.File, name: str) -> str:
     """Return the label of a panel with its unit."""
     unit = {"loss": reader.text(file["loss"], "unit"), "firing_rate": "Hz", "entropy": "nats"}.get(name, "")
     label = LABELS.get(name, name)
-    return label + (f" ({unit})" if unit not in ("", "1") else "")
+    return label + (f" ({reader.label(unit)})" if unit not in ("", "1") else "")
 
 
 def stack_panels(
@@ -183,7 +183,7 @@ def seeds_figure(files: Sequence[h5py.File]) -> Figure:
             if _tells(name, values):
                 present.append((name, values, color))
     result, axes = stack_panels(files[0], present)
-    result.suptitle(f"{reader.text(files[0], 'task')} · {len(files)} seeds", x=0.01, ha="left")
+    result.suptitle(f"{reader.label(reader.text(files[0], 'task'))} · {len(files)} seeds", x=0.01, ha="left")
     for ax, (_, runs, color) in zip(axes, present, strict=True):
         iterations = np.arange(1, runs.shape[1] + 1)
         if len(iterations) >= LONG:

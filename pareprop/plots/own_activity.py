@@ -72,7 +72,7 @@ def by_sign(ax: Axes, file: h5py.File) -> None:
             some = values[np.sign(values) == sign]
             name = {1: "excitatory", -1: "inhibitory"}[sign]
             ax.stairs(np.histogram(some, edges)[0], edges, color=color, label=f"{name}, {label}", **look)
-    name = projection.name.rpartition("/")[2].replace("->", "→")
+    name = reader.label(projection.name.rpartition("/")[2]).replace("->", "→")
     ax.set(xlabel=f"weight, {name}", ylabel="synapses", yscale="log")
     ax.set_title(f"at 0 after learning: {np.mean(after == 0):.1%}")
     ax.set_ylim(top=300 * ax.get_ylim()[1])  # room for the legend

@@ -53,7 +53,7 @@ def output_names(file: h5py.File, n: int) -> list[str]:
     names = file.attrs.get("output_names", ())
     if len(names) != n:
         return [f"output {k}" for k in range(n)]
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+    return [reader.label(name) for name in names]
 
 
 def duration(sample: h5py.Group) -> int:
@@ -90,7 +90,7 @@ def input_groups(sample: h5py.Group) -> list[tuple[str, int, int]]:
         names, sizes = node.attrs.get("input_groups"), node.attrs.get("input_group_sizes")
         if names is not None and sizes is not None and len(names) == len(sizes):
             ends = np.cumsum(sizes)
-            texts = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+            texts = [reader.label(name) for name in names]
             return [(text, int(end - size), int(end)) for text, size, end in zip(texts, sizes, ends, strict=True)]
     return []
 
@@ -98,8 +98,8 @@ def input_groups(sample: h5py.Group) -> list[tuple[str, int, int]]:
 def neuron_groups(file: h5py.File) -> list[tuple[str, int, int]]:
     """Return name, first and last+1 id of each population of neurons, from the attribute `model`; empty for one."""
     try:
-        sizes = [(item["name"], item["size"]) for item in json.loads(reader.text(file, "model"))["populations"]
-                 if item["role"] == "recurrent"]  # fmt: skip
+        populations = json.loads(reader.text(file, "model"))["populations"]
+        sizes = [(reader.label(item["name"]), item["size"]) for item in populations if item["role"] == "recurrent"]
     except (ValueError, KeyError, TypeError):  # of another program
         return []
     ends = np.cumsum([size for _, size in sizes])

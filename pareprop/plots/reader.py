@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import InputError
+from ..errors import InputError, printable
 from ..machine import require_bytes
 
 SAMPLE_LIMIT = 1_000_000  # entries of one dataset that a figure reads at most
@@ -30,7 +30,13 @@ def text(node: h5py.HLObject, name: str) -> str:
     """Return an attribute as text, empty when it is absent; what is no text in it is replaced."""
     value = node.attrs.get(name, "")
     raw = value if isinstance(value, bytes) else str(value).encode(errors="replace")
-    return raw.decode(errors="replace")
+    return printable(raw.decode(errors="replace"))
+
+
+def label(value: object) -> str:
+    """Return a text as a figure shows it: without control characters, and with a $ that starts no formula."""
+    raw = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return printable(raw).replace("$", r"\$")
 
 
 def child(node: h5py.Group, name: str) -> h5py.Group | None:

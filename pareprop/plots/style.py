@@ -27,6 +27,7 @@ ORANGE, SKY, BLACK = "#E69F00", "#56B4E9", "#000000"
 GREY = "#8C8C8C"
 WINDOW = "#ECECEC"  # shade of the learning window; also the colour of absent synapses
 MUTED = "#CC6677 #332288 #DDCC77 #117733 #88CCEE #882255 #44AA99 #999933 #AA4499 #777777".split()
+LARGEST = 1e300  # that is drawn
 WIDTH = 7.0  # inches: two columns of a journal
 DIVERGING = "RdBu_r"
 RC = {
@@ -107,7 +108,7 @@ def new_figure(
         detail,
     ]
     place = {"y": 1 - 0.06 / height, "va": "top"} if layout == "none" else {}
-    figure.suptitle(" · ".join(filter(None, parts)), x=0.01, ha="left", **place)
+    figure.suptitle(" · ".join(reader.label(part) for part in parts if part), x=0.01, ha="left", **place)
     return figure
 
 
@@ -146,9 +147,22 @@ def legend_width(ax: Axes) -> float:
     return (1 + len(labels) // 7) * (0.38 + 0.056 * max(map(len, labels))) + 0.1 if labels else 0.0
 
 
+def _bound(ax: Axes) -> None:
+    """Draw numbers beyond `LARGEST` as that: the margins of an axis of larger ones would be infinite."""
+    lines = [line for line in ax.get_lines() if np.any(np.abs(np.asarray(line.get_ydata(), float)) > LARGEST)]
+    for line in lines:
+        line.set_ydata(np.clip(np.asarray(line.get_ydata(), float), -LARGEST, LARGEST))
+    if lines:
+        ax.relim()
+        ax.autoscale_view()
+
+
 @styled
+@np.errstate(all="ignore")  # of numbers near the largest one, the ends of axes overflow
 def save(figure: Figure, directory: Path, stem: str, pdf: bool = True) -> list[Path]:
     """Write `stem`.png, and `stem`.pdf with `pdf`, into `directory` and return their paths."""
+    for ax in figure.axes:
+        _bound(ax)
     paths = [directory / f"{stem}.png", directory / f"{stem}.pdf"][: 1 + pdf]
     for path in paths:
         path.unlink(missing_ok=True)  # rather than to draw through a link

@@ -57,7 +57,7 @@ def histogram(ax: Axes, series: list[tuple[str, np.ndarray, str]]) -> None:
 def heading(projection: h5py.Group, n_shown: int, unchanged: bool) -> str:
     """Return name and number of synapses of a projection."""
     n = len(projection["weight"])
-    text = f"{projection.name.rpartition('/')[2]}: {n:,} synapses".replace("->", " → ")
+    text = f"{reader.label(projection.name.rpartition('/')[2])}: {n:,} synapses".replace("->", " → ")
     return text + (f", {n_shown:,} of them shown" if n_shown < n else "") + (", unchanged" if unchanged else "")
 
 
@@ -81,14 +81,14 @@ def tile(axes: np.ndarray, projection: h5py.Group) -> None:
     else:
         final = matrices.dense(projection, *shape, after)
         image(axes[0], final, "weight")
-        axes[0].set_ylabel(f"to {reader.text(projection, 'post')}")
-        axes[0].set_xlabel(f"from {reader.text(projection, 'pre')}")
+        axes[0].set_ylabel(f"to {reader.label(reader.text(projection, 'post'))}")
+        axes[0].set_xlabel(f"from {reader.label(reader.text(projection, 'pre'))}")
         if unchanged:
             axes[1].set_visible(False)
         else:
             initial = matrices.dense(projection, *shape, before, "source_initial" if moved else "source")
             image(axes[1], final - initial, "change")
-            axes[1].set_xlabel(f"from {reader.text(projection, 'pre')}")
+            axes[1].set_xlabel(f"from {reader.label(reader.text(projection, 'pre'))}")
             axes[1].tick_params(labelleft=False)
     both = [("initial", before, style.GREY), ("final", after, style.BLUE)]
     histogram(axes[2], both[1:] if unchanged else both)
