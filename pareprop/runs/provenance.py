@@ -112,7 +112,7 @@ class Provenance(Observer):
 
     def failed(self, simulation: Simulation, problem: Exception) -> str:
         """Write the reason of the failure, if the disk allows."""
-        if not self.parts:  # it failed before the first iteration
+        if not self.parts or not self.path.parent.exists():  # it failed before the first iteration, or was moved
             return ""
         try:
             self._write(simulation, f"failed: {problem}")
@@ -156,7 +156,7 @@ def read(directory: Path) -> dict[str, Any]:
     """
     path = directory / NAME
     try:
-        content = json.loads(files.read(path, LIMIT))
+        content = json.loads(files.read(files.own(path), LIMIT))
         if not isinstance(content, dict) or not all(isinstance(part, dict) for part in content["parts"]):
             raise ValueError("no parts")
         for part in content["parts"]:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from ..errors import ParepropError
+from ..errors import ParepropError, StateError
 from ..network.parameters import Frozen
 from ..parallel import collectives
 from ..simulation.finite import find_bad
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
 from . import checkpoint_write
-from .disk import on_disk
+from .disk import Place, on_disk
 from .signals import ASKING, Signals
 
 LISTENING = "listening"  # marker file: exists while all ranks handle signals; before, a signal would kill the run
@@ -63,6 +63,7 @@ class Checkpoints(Observer):
         self.folder, self.identity, self.last = folder, identity, last
         self.every, self.minutes, self.keep, self._listens = every, minutes, keep, signals
         self.latest: Path | None = None
+        self._place: Place | None = None
         self.asked = ""
         self._signals: Signals | None = None
         self._written = -1
@@ -72,6 +73,10 @@ class Checkpoints(Observer):
         state.
         """
         collectives.run_in_first_group(simulation.replicas, simulation.check_states, self.foreign)
+        with on_disk(simulation.exchange.comm, "checkpoints", self.folder):
+            if simulation.exchange.rank == 0:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._place = Place(self.folder.parent)
         if self._listens:
             self._signals = Signals()
             collectives.any_of(simulation.world, [False])  # all ranks have installed theirs
@@ -113,8 +118,7 @@ class Checkpoints(Observer):
 
     def _mark(self, simulation: Simulation, listening: bool) -> None:
         with on_disk(simulation.exchange.comm, "checkpoints", self.folder):
-            if simulation.exchange.rank == 0:
-                self.folder.mkdir(parents=True, exist_ok=True)
+            if simulation.exchange.rank == 0 and self.folder.exists():
                 (self.folder / LISTENING).touch() if listening else (self.folder / LISTENING).unlink(missing_ok=True)
 
     def failed(self, simulation: Simulation, problem: ParepropError) -> str:
@@ -142,7 +146,15 @@ class Checkpoints(Observer):
         problem = find_bad(simulation.network, simulation.engine)
         if collectives.maximum(simulation.exchange.comm, problem is not None):  # such a state cannot be resumed
             collectives.raise_together(simulation.exchange.comm, problem)
-        return checkpoint_write.write(simulation, self.folder, self.identity, self.keep)
+        comm, before = simulation.exchange.comm, self.folder.parent
+        now = self._place.find() if self._place else before
+        now = now if comm is None else comm.bcast(now)
+        self.folder = now / self.folder.name
+        path = checkpoint_write.write(simulation, self.folder, self.identity, self.keep)
+        if now != before:
+            self.latest, self._written = path, simulation.iteration
+            raise StateError(f"{before} was moved to {now} while it trained; it goes on from there when it is resumed")
+        return path
 
     def _copy_state(self, simulation: Simulation) -> None:
         """Copy the state that a sample changes before it changes weights: of neurons and readouts, and the digest."""

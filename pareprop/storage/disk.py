@@ -7,8 +7,9 @@ import fcntl
 import os
 import re
 import tempfile
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,32 @@ def lock_directory(directory: Path, what: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+class Place:
+    """A directory that is found again after it was moved.
+
+    Parameters
+    ----------
+    path : Path
+        Its path now.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._descriptor = path, os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def find(self) -> Path:
+        """Return the path of the directory: the first one while that is it, or where nothing else is known."""
+        own = os.fstat(self._descriptor)
+        with suppress(OSError):
+            if os.path.samestat(own, os.stat(self.path)):
+                return self.path
+        with suppress(OSError):  # of a system without this folder
+            there = Path(os.readlink(f"/proc/self/fd/{self._descriptor}"))
+            if os.path.samestat(own, os.stat(there)):
+                return there
+        return self.path
 
 
 def reason(problem: OSError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections import defaultdict
 from dataclasses import dataclass
@@ -117,7 +118,10 @@ class GrowingFile:
 
     def synchronise(self) -> None:
         """Bring the written rows to the disk, so that they outlive the machine."""
-        synchronise(self.path)
+        if self._file:
+            os.fsync(self._file.id.get_vfd_handle())  # also where the directory was moved
+        else:
+            synchronise(self.path)
 
     def close(self) -> None:
         """Close the file."""

@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 from commands import command, digests
 
-from pareprop import files
+import pareprop
+from pareprop import Observer, Simulation, files
+from pareprop.errors import StateError
 from pareprop.runs import run
 from pareprop.runs.phases import Phases
 from pareprop.storage import joined_file, results
 from pareprop.tasks import n_mnist
 from pareprop.tasks.events import Recordings
+from pareprop.tasks.sine_waves import SineWaves
 
 SETTINGS = (
     "n_rec=8", "n_in=6", "n_step=30", "iterations=4", "record.every=1", "checkpoint.every=1",
@@ -245,3 +248,31 @@ def test_a_test_that_fails_costs_no_results(tmp_path, recordings, capsys, monkey
     monkeypatch.undo()
     code, output, errors = command(capsys, "resume", tmp_path / "out", "--set", "test_samples=0", "--no-figures")
     assert (code, digests(output.splitlines())) == (0, whole), errors
+
+
+# ---- the run directory -----------------------------------------------------------------------------------------------
+
+
+class Moves(Observer):
+    """Moves the run directory after an iteration."""
+
+    def __init__(self, old: Path, new: Path) -> None:
+        self.old, self.new = old, new
+
+    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+        if iteration == 1:
+            self.old.rename(self.new)
+
+
+def test_a_run_that_is_moved_while_it_trains_goes_on_in_its_new_place(tmp_path: Path) -> None:
+    """Found by hand: later checkpoints went into a new directory of the old name, without the rest of the run."""
+    old, new, options = tmp_path / "old", tmp_path / "new", {"record": {"every": 1}, "checkpoint": {"every": 1}}
+    task = SineWaves(n_rec=8, n_in=6, n_step=30, iterations=4, figures="none")
+    whole = pareprop.run(None, task, tmp_path / "whole", quiet=True, **options)
+    with pytest.raises(StateError, match=f"{old} was moved to {new} while it trained.*safe: {new}.*00000002"):
+        pareprop.run(None, task, old, observers=[Moves(old, new)], quiet=True, **options)
+    assert not old.exists()
+    again = pareprop.run(None, task, new, restart=True, quiet=True, **options)
+    assert again.digest == whole.digest
+    with joined_file.open_joined(new / "record.h5") as file:
+        assert file["samples/iteration"][()].tolist() == [0, 1, 2, 3]
