@@ -1,0 +1,290 @@
+"""Run directories that somebody else made, or that were damaged: one line and exit code 2, and nothing of other places.
+
+One file, because all tests start from the same finished run.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from commands import command
+from pydantic import ValidationError
+
+from pareprop import plots
+from pareprop.errors import InputError, printable
+from pareprop.network.space import Space
+from pareprop.runs import run
+from pareprop.storage.opened import open_run
+
+RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1",
+       "variant=spike") for part in ("--set", text))]  # fmt: skip
+DRAW = run.draw
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "pareprop", *RUN, "--no-figures", "--out", out],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    shutil.copytree(finished, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def require_refusal(capsys: pytest.CaptureFixture, *arguments: object) -> str:
+    code, output, errors = command(capsys, *arguments)
+    assert code == 2 and errors.startswith("pareprop: error: ") and errors.count("\n") == 1, (code, output, errors)
+    return errors
+
+
+# ---- links to other places -------------------------------------------------------------------------------------------
+
+
+def lead_out(run: Path, name: str) -> Path:
+    """Make a file of a run a link to one elsewhere."""
+    elsewhere = run.parent / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    (run / name).rename(elsewhere / name)
+    (run / name).symlink_to(elsewhere / name)
+    return elsewhere / name
+
+
+def test_a_report_shows_nothing_of_other_places(copy: Path, tmp_path: Path, capsys) -> None:
+    (copy / "secret.png").write_bytes(b"a picture of somebody else")
+    (copy / "own.png").write_bytes(b"a picture of this run")
+    lead_out(copy, "secret.png")
+    (copy / "inside.png").symlink_to("own.png")
+    secret = lead_out(copy, "config.toml")
+    secret.write_text(secret.read_text() + "# password: 1234\n")
+    assert command(capsys, "report", copy, "--out", tmp_path / "out.html")[0] == 0
+    text = (tmp_path / "out.html").read_text()
+    assert "password" not in text and "YSBwaWN0dXJlIG9mIHNvbWVib2R5" not in text
+    assert text.count("YSBwaWN0dXJlIG9mIHRoaXMgcnVu") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "commands"),
+    [
+        ("provenance.json", [["info"]]),
+        ("results.h5", [["report"], ["plot"], ["compare", "OTHER"], ["export", "--nest", "x.py"]]),
+        ("config.toml", [["resume"], ["export", "--network", "net"]]),
+        ("record.h5", [["export", "x.h5"], ["compare", "OTHER"]]),
+    ],
+)
+def test_files_of_a_run_are_not_links_to_other_places(
+    copy: Path, finished: Path, tmp_path: Path, capsys, monkeypatch, name: str, commands: list[list[str]]
+) -> None:
+    monkeypatch.setattr(run, "draw", DRAW)
+    lead_out(copy, name)
+    for line in commands:
+        options, rest = [x for x in line[1:] if x.startswith("--")], [x for x in line[1:] if not x.startswith("--")]
+        others = [finished if text == "OTHER" else tmp_path / text for text in rest]
+        assert "link" in require_refusal(capsys, line[0], *options, copy, *others), line
+
+
+def test_a_folder_of_runs_holds_its_own(copy: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "several").mkdir()
+    (tmp_path / "several" / "seed-1").symlink_to(copy)
+    assert "is a link to another place" in require_refusal(capsys, "report", tmp_path / "several")
+    (tmp_path / "latest").symlink_to(copy)  # which the user named
+    assert command(capsys, "report", tmp_path / "latest", "--out", tmp_path / "out.html")[0] == 0
+    assert command(capsys, "info", tmp_path / "latest")[0] == 0
+
+
+# ---- damage ----------------------------------------------------------------------------------------------------------
+
+
+def test_any_flipped_bit_of_results_ends_in_a_line(copy: Path, finished: Path, capsys) -> None:
+    """Found by hand: `compare` ended in a traceback, with the exit code of runs that differ."""
+    source, ends = (copy / "results.h5").read_bytes(), set()
+    for place in (7, 485, 1455, *range(0, min(len(source), 30_000), 990)):
+        content = bytearray(source)
+        content[place] ^= 1 << place % 8
+        (copy / "results.h5").write_bytes(content)
+        code, output, errors = command(capsys, "compare", copy, finished)
+        assert (code, errors.count("\n")) in ((0, 0), (1, 0), (2, 1)) and "Traceback" not in errors, (place, errors)
+        assert code != 1 or " and " in output or " in the " in output
+        ends.add(code)
+    assert ends == {0, 1, 2}
+
+
+@pytest.mark.parametrize("sample", ["weight_initial", "weight", "source"])
+def test_columns_of_another_length(copy: Path, tmp_path: Path, capsys, sample: str) -> None:
+    with h5py.File(copy / "results.h5", "r+") as file:
+        group = file["projections/rec->rec"]
+        del group[sample]
+        group[sample] = np.zeros(3)
+    assert "must be equal" in require_refusal(capsys, "export", "--nest", copy, tmp_path / "x.py")
+    with pytest.raises(InputError, match="must be equal"):
+        open_run(copy).weights("rec->rec")
+
+
+def test_weights_of_another_network(copy: Path, tmp_path: Path, capsys) -> None:
+    with h5py.File(copy / "results.h5", "r+") as file:
+        group = file["projections/rec->rec"]
+        for name in ("source", "target", "delay", "weight_initial", "weight"):
+            values = group[name][:-1]
+            del group[name]
+            group[name] = values
+    assert "weights, its network" in require_refusal(capsys, "export", "--nest", copy, tmp_path / "x.py")
+
+
+def test_numbers_that_numpy_lacks(copy: Path, finished: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    """A float of 16 bytes with an exponent of 30 bits."""
+    monkeypatch.setattr(run, "draw", DRAW)
+    kind = h5py.h5t.IEEE_F64LE.copy()
+    kind.set_size(16)
+    kind.set_precision(128)
+    kind.set_fields(127, 97, 30, 0, 97)
+    kind.set_ebias(2**29 - 1)
+    with h5py.File(copy / "results.h5", "r+") as file:
+        h5py.h5d.create(file.id, b"odd", kind, h5py.h5s.create_simple((3,)))
+    export = ["export", "--nest", copy, tmp_path / "x.py"]
+    for arguments in (["compare", copy, finished], ["plot", copy], ["report", copy], export):
+        assert "is damaged" in require_refusal(capsys, *arguments)
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["targets"] = np.zeros((2, 10, 1))
+        h5py.h5d.create(file.id, b"rates", kind, h5py.h5s.create_simple((2, 20)))
+    require_refusal(capsys, "run", "data", "--set", f"data={tmp_path / 'data.h5'}", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# ---- files and sizes that cannot be ----------------------------------------------------------------------------------
+
+
+def test_any_damaged_head_of_positions_is_a_value_error(tmp_path: Path) -> None:
+    np.save(tmp_path / "positions.npy", np.random.default_rng(1).random((5, 2)))
+    source = (tmp_path / "positions.npy").read_bytes()
+    for place in range(128):
+        content = bytearray(source)
+        content[place] ^= 1 << place % 7
+        (tmp_path / "positions.npy").write_bytes(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                Space(extent=(1.0, 1.0), length=0.1, sources=str(tmp_path / "positions.npy"))
+            except ValidationError as problem:
+                assert "positions.npy" in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["cart-pole", "--set", f"sensor_delay={2**64}"], f"sensor_delay = {2**64} must be at most"),
+        (["own-activity", "--set", f"n_rec={10**12}"], "this machine has"),
+    ],
+)
+def test_sizes_that_cannot_be_leave_nothing(tmp_path: Path, capsys, arguments: list[str], told: str) -> None:
+    assert told in require_refusal(capsys, "run", *arguments, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_activity_that_cannot_be_is_bad_input(tmp_path: Path, capsys) -> None:
+    with h5py.File(tmp_path / "rates.h5", "w") as file:
+        file["rates"] = np.full((30, 8), 1e300)
+    settings = ("n_rec=8", "n_in=4", "n_step=30", "skip=0", "indegree=2", "indegree_in=2", "iterations=1",
+                f"activity={tmp_path / 'rates.h5'}")  # fmt: skip
+    options = [part for text in settings for part in ("--set", text)]
+    assert "1e+300 must lie in 0 to 1e+06 Hz" in require_refusal(
+        capsys, "run", "own-activity", *options, "--out", tmp_path / "out"
+    )
+
+
+# ---- extreme numbers and odd names in figures ------------------------------------------------------------------------
+
+PLACES = ("loss", "firing_rate", "dynamics/last/V_m", "dynamics/last/readout_signal", "projections/rec->rec/weight",
+          "dynamics/last/spike_steps", "dynamics/last/input_ids")  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308])
+def test_extreme_numbers_are_drawn_or_refused_in_silence(copy: Path, monkeypatch, value: float) -> None:
+    for name in PLACES:
+        shutil.copy(copy / "results.h5", copy / "kept.h5")
+        with h5py.File(copy / "results.h5", "r+") as file:
+            data = file[name]
+            if data.dtype.kind == "f":
+                data[(0,) * data.ndim] = value
+            elif np.isfinite(value):
+                bounds = np.iinfo(data.dtype)
+                data[0] = int(np.clip(value, bounds.min, bounds.max // 2))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            try:
+                plots.draw(copy, pdf=False)
+            except InputError as problem:
+                assert str(problem).count("\n") == 0
+        os.replace(copy / "kept.h5", copy / "results.h5")
+
+
+def test_odd_texts_in_figures(copy: Path) -> None:
+    """Names are no formulas, and have no control characters."""
+    with h5py.File(copy / "results.h5", "r+") as file:
+        file.attrs["task"], file.attrs["note"] = "a\x07b\x1b[31m", "$x_{$ and $"
+        file.move("projections/rec->rec", "projections/$\\frac{1->\x02")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert plots.draw(copy)
+
+
+# ---- terminals and pipes ---------------------------------------------------------------------------------------------
+
+
+def test_control_characters_are_shown_as_escapes() -> None:
+    assert printable("a\x1b[2Jb\x07\r\x9b\u202e\udc80\U000e0001 é→\t\n") == (
+        "a\\u001b[2Jb\\u0007\\u000d\\u009b\\u202e\\udc80\\U000e0001 é→\t\n"
+    )
+
+
+def test_no_file_speaks_to_the_terminal(copy: Path, tmp_path: Path, capsys) -> None:
+    path = copy / "provenance.json"
+    path.write_text(path.read_text().replace('"command": "', '"command": "\\u001b]0;owned\\u0007', 1))
+    code, output, _ = command(capsys, "info", copy)
+    assert code == 0 and "\\u001b]0;owned\\u0007" in output and "\x1b" not in output
+    (tmp_path / "Train").mkdir()
+    (tmp_path / "Test").mkdir()
+    (tmp_path / "Train" / "\x1b[2J.txt").write_text("no recording")
+    errors = require_refusal(capsys, "run", "n-mnist", "--set", f"data={tmp_path}", "--out", tmp_path / "out")
+    assert "\x1b" not in errors and "\\u001b[2J.txt" in errors
+
+
+@pytest.mark.parametrize("arguments", [["info", "RUN"], ["tasks"], ["config", "sine-waves"], ["compare", "RUN", "RUN"]])
+def test_a_pipe_whose_reader_has_gone_is_quiet(finished: Path, arguments: list[str]) -> None:
+    """As `pareprop info DIR | head -0`."""
+    texts = [str(finished) if text == "RUN" else text for text in arguments]
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pareprop", *texts], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_prints(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "pareprop", *RUN, "--no-figures", "--out", tmp_path / "run"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(open_run(tmp_path / "run").losses["loss"]) == 2
