@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
 import numpy as np
 
+from .. import terminal
 from ..errors import InputError, quote
 from ..network.parameters import value_of
 from ..neurons import library
@@ -49,11 +49,11 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
     passed = True
     for model in models:
         found = check_one(model, dt_ms, _values(model, settings))
-        click.echo(found.text())
+        terminal.echo(found.text())
         passed &= found.passed
         if out is not None:
             _draw(found, out)
-            click.echo(f"figure: {out}")
+            terminal.echo(f"figure: {out}")
     return passed
 
 

@@ -168,7 +168,7 @@ def dry_run(
     chosen, program = subject.find(source, settings), peak_rss_bytes()
     result = dryrun.run(
         chosen.model, chosen.task, ranks, rank, samples=samples, rate_hz=rate, settings=chosen.settings,
-        progress=click.echo,
+        progress=terminal.echo,
     )  # fmt: skip
     terminal.echo(
         f"rank {rank} of {ranks}; fires at {result.rate_hz:.2f} Hz, other ranks drawn at {result.others_hz:.2f} Hz"
@@ -230,7 +230,7 @@ def predict_command(
     _one_process(exchange)
     several = rank_table.ranks_of(ranks_text, MOST)
     if measures:
-        options = {"network": measure.exchange_costs(), "progress": click.echo, "base_bytes": peak_rss_bytes()}
+        options = {"network": measure.exchange_costs(), "progress": terminal.echo, "base_bytes": peak_rss_bytes()}
         measured = {name: measure.measure(name, **options) for name in ("interval", "spike")}
         units.write(Path(units_file), measured)
     if source is None:

@@ -50,12 +50,13 @@ def output_errors(path: Path, what: str = "") -> Iterator[None]:
         raise kind(f"{what}{path}: {reason(problem)}") from None
 
 
-def require_space(path: Path, n_bytes: int) -> None:
+def require_space(path: Path, n_bytes: int, descriptor: int | None = None) -> None:
     """Raise the OSError of a full disk unless the file system of `path` has `n_bytes` free bytes.
 
-    HDF5 may crash when the disk fills up during a write, so call this before.
+    HDF5 may crash when the disk fills up during a write, so call this before. The descriptor of an open file is valid
+    where the file was moved, too.
     """
-    system = os.statvfs(path.parent)
+    system = os.statvfs(path.parent if descriptor is None else descriptor)
     if system.f_bavail * system.f_frsize < n_bytes + MARGIN:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 

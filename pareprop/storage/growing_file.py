@@ -116,12 +116,17 @@ class GrowingFile:
         self.buffered_bytes = 0
         return lost
 
+    @property
+    def descriptor(self) -> int | None:
+        """Descriptor of the open file, None of a file that ranks share."""
+        return self._file.id.get_vfd_handle()
+
     def synchronise(self) -> None:
         """Bring the written rows to the disk, so that they outlive the machine."""
-        if self._file:
-            os.fsync(self._file.id.get_vfd_handle())  # also where the directory was moved
-        else:
+        if self.descriptor is None:
             synchronise(self.path)
+        else:
+            os.fsync(self.descriptor)
 
     def close(self) -> None:
         """Close the file."""
@@ -175,6 +180,11 @@ class SharedFile(GrowingFile):
             _create(self._file, name, column, (sum(widths),) if column.row else (), compression)
         self.rows = dict.fromkeys(self._all, 0)
         self._file.flush()
+
+    @property
+    def descriptor(self) -> int | None:
+        """None: each rank has its own."""
+        return None
 
     def _write_constants(self, constants: dict[str, np.ndarray]) -> None:
         for name, values in constants.items():  # of the same names and types on all ranks

@@ -200,7 +200,7 @@ class Recorder(Observer):
                     self._file.add(f"{name}/{key}", column, copy=False)
         needed = collectives.total(comm, self._file.buffered_bytes)
         with on_disk(comm, "recording", self._file.path):
-            require_space(self._file.path, needed)
+            require_space(self._file.path, needed, self._file.descriptor)
         with on_disk(comm, "recording", self._file.path):
             self._file.flush()
         for name, block in self._blocks.items():
