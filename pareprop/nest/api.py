@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import random
+from . import math, random
 from .connections import SynapseCollection
 from .errors import NESTError, NESTErrors, explained, refuse, unknown
 from .kernel import kernel
@@ -187,6 +187,13 @@ def _value(node: NodeCollection, key: str) -> Any:
         return None
 
 
+def GetLocalNodeCollection(nc: NodeCollection) -> NodeCollection:
+    """Nodes of a collection that a rank has: all, on each."""
+    if not isinstance(nc, NodeCollection):
+        raise TypeError("it takes a NodeCollection")
+    return nc
+
+
 def Simulate(t: float) -> None:
     """Collective: simulate for `t` ms.
 
@@ -303,6 +310,7 @@ class Module(types.ModuleType):
 
     level = VerbosityLevel.INFO
     random = random
+    math = math
     NESTError, NESTErrors, VerbosityLevel = NESTError, NESTErrors, VerbosityLevel
     NodeCollection = staticmethod(collection)
     connection_rules = RULES
@@ -353,6 +361,7 @@ class Module(types.ModuleType):
 
 for _function in (
     ResetKernel, Create, Connect, GetConnections, SetDefaults, GetDefaults, CopyModel, GetStatus, SetStatus, GetNodes,
+    GetLocalNodeCollection,
     Simulate, Prepare, Run, Cleanup, RunManager, set, get, GetKernelStatus, SetKernelStatus, NumProcesses, Rank,
     SyncProcesses, get_verbosity, set_verbosity,
 ):  # fmt: skip

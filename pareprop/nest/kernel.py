@@ -5,6 +5,7 @@ The file is long because all functions of `api` act on one object, as in NEST.
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -25,8 +26,8 @@ from .nodes import NodeCollection, NodeTable
 from .parameters import write
 from .random import Generators
 from .recording import Recorders
-from .rules import BOTH_WAYS
-from .settings import DEFAULTS, merge_settings, to_ms
+from .rules import BOTH_WAYS, RULES
+from .settings import DEFAULTS, MS_PER_TIC, merge_settings, to_ms
 from .versions import Versions, read_old
 
 if TYPE_CHECKING:
@@ -48,6 +49,18 @@ STATUS: dict[str, Callable[[Kernel], Any]] = {  # kernel parameters that cannot 
     "min_delay": lambda kernel: kernel.delay(0),
     "max_delay": lambda kernel: kernel.delay(1),
     "prepared": lambda kernel: kernel.prepared,
+    "tics_per_ms": lambda kernel: 1.0 / MS_PER_TIC,
+    "tics_per_step": lambda kernel: round(kernel.resolution / MS_PER_TIC),
+    "ms_per_tic": lambda kernel: MS_PER_TIC,
+    "T_min": lambda kernel: -to_ms(2**60, MS_PER_TIC),
+    "T_max": lambda kernel: to_ms(2**60, MS_PER_TIC),
+    "memory_size": lambda kernel: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    "time_simulate": lambda kernel: kernel.seconds,
+    "time_construction_connect": lambda kernel: kernel.timers.seconds.get("describe", 0.0),
+    "off_grid_spiking": lambda kernel: False,
+    "rng_types": lambda kernel: ["mt19937_64"],
+    "recording_backends": lambda kernel: ["memory"],
+    "connection_rules": lambda kernel: sorted(RULES),
 }
 
 
@@ -66,6 +79,8 @@ class Kernel:
         The running network, None until the first step.
     timers : Timers
         Wall seconds until it runs: describe (in `Connect`), wire, build.
+    seconds : float
+        Of all calls of `Simulate`.
     """
 
     def __init__(self) -> None:
@@ -86,7 +101,7 @@ class Kernel:
         self.models = Models(lambda name: self.bundles.n_of_model[name], self.versions)
         self.recorders = Recorders(self.nodes)
         self.clock: Clock | None = None
-        self.timers = Timers()
+        self.timers, self.seconds = Timers(), 0.0
         self.step, self._stale, self.prepared = 0, False, False
         self._seed()
 
@@ -354,6 +369,7 @@ class Kernel:
                 self.step += n
                 self._stale = True
                 self.clock.advance(self.step)
+        self.seconds += time.perf_counter() - start
         if self.params["print_time"] and self.exchange.rank == 0:
             print(f"[ 100% ] Model time: {self.step * self.resolution:.1f} ms, real time: "
                   f"{time.perf_counter() - start:.1f} s")  # fmt: skip

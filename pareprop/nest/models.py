@@ -8,8 +8,9 @@ from typing import Any
 
 from ..errors import quote
 from ..network.optimizers import Optimizer, optimizer
-from .catalogue import ADAM, NODE_MODELS, OPTIMIZER, SYNAPSE_MODELS, NodeModel, SynapseModel, check_node
+from .catalogue import ADAM, LISTS, NODE_MODELS, OPTIMIZER, SYNAPSE_MODELS, NodeModel, SynapseModel, check_node
 from .errors import NESTErrors, refuse, translate_errors
+from .parameters import as_list
 from .versions import Versions
 
 
@@ -86,6 +87,7 @@ class Models:
             model = self.nodes[name]
             values = self._versions.read(values, model.defaults, model.variant)
             _require_known(values, model)
+            values = {key: as_list(key, value) if key in LISTS else value for key, value in values.items()}
             merged = model.defaults | values
             check_node(model, merged, values, f"defaults of {name}", dt)
             self.nodes[name] = replace(model, defaults=merged)

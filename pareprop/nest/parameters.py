@@ -40,16 +40,17 @@ def _expand(kernel: Any, key: str, value: Any, n: int, start: int, ids: np.ndarr
     if isinstance(value, Parameter):
         return value.of_nodes(kernel.generators, ids)
     if key in LISTS and not isinstance(value, Each):
-        return [_as_list(key, value)] * len(ids)
+        return [as_list(key, value)] * len(ids)
     if isinstance(value, NodeCollection) or (np.ndim(value) if not isinstance(value, Each) else True):
         if len(value) < n:
             raise IndexError("list index out of range")
         chosen = list(value)[start : start + len(ids)]
-        return [_as_list(key, entry) for entry in chosen] if key in LISTS else _numbers(key, chosen)
+        return [as_list(key, entry) for entry in chosen] if key in LISTS else _numbers(key, chosen)
     return _numbers(key, [value])[0]
 
 
-def _as_list(key: str, value: Any) -> Any:
+def as_list(key: str, value: Any) -> Any:
+    """Value of a parameter that is a list, in the form in which blocks keep it."""
     if key == "record_from":
         return (value,) if isinstance(value, str) else tuple(value)
     if value is None or (not isinstance(value, NodeCollection) and np.ndim(value) != 1):

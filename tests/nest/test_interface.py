@@ -460,3 +460,21 @@ def test_events_are_forgotten_and_counted_in_steps() -> None:
     assert recorder.get("events")["times"].tolist() == [26, 26]
     with pytest.raises(NESTErrors.BadProperty, match="can only be set to 0"):
         recorder.n_events = 5
+
+
+def test_lists_are_defaults() -> None:
+    nest.SetDefaults("spike_generator", {"spike_times": [3.0, 9.0]})
+    nest.CopyModel("multimeter", "meter", {"record_from": ["V_m"], "interval": 2.0})
+    nest.CopyModel("step_rate_generator", "rates", {"amplitude_times": [2.0], "amplitude_values": (1.5,)})
+    assert nest.Create("spike_generator").get("spike_times").tolist() == [3.0, 9.0]
+    assert nest.Create("meter").record_from == ("V_m",) and nest.Create("rates", 2)[1].amplitude_values == [1.5]
+    with pytest.raises(NESTErrors.TypeMismatch, match="must be a list of numbers"):
+        nest.SetDefaults("spike_generator", {"spike_times": 3.0})
+
+
+def test_attributes_of_the_kernel_are_there() -> None:
+    network()
+    assert nest.time_simulate == 0.0 and nest.tics_per_step == 1000 and nest.ms_per_tic == 0.001
+    nest.Simulate(10.0)
+    assert nest.time_simulate > 0.0 and nest.memory_size > 1000 and nest.get("time_construction_connect") > 0.0
+    assert nest.GetLocalNodeCollection(nest.GetNodes()) == nest.GetNodes()
