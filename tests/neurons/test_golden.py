@@ -1,4 +1,7 @@
-"""The golden cases of models given as equations, by compiled kernels and by the slow twin that they are measured by."""
+"""The golden cases of models given as equations, by compiled kernels and by the slow twin that they are measured by.
+
+`test_generated` compares the same kernels with the same twin in a few seconds.
+"""
 
 from pathlib import Path
 
@@ -179,6 +182,7 @@ def net_batch(case):
     return case["optimizer"].get("batch_size", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: Path(path).stem)
 def test_compiled(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     case = twin.load_case(path)
