@@ -14,7 +14,7 @@ from .derive import OLD, Derivatives, derive
 from .language import CONDITIONS, Tree, names_of, replace
 from .model import NeuronModel
 
-VERSION = 1  # of the generated text
+SPIKED = "has spiked"  # a name that no model can have
 PRECISIONS = {"double": "double", "single": "float"}
 _C = {"==": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "and": "&", "or": "|"}
 
@@ -245,7 +245,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
                 names[name] = loop.let(text)
         if self.by.spiked:
             flag = loop.let(kept["flags"])
-            names["spiked"] = loop.let(f"({flag} == R(1.0)) | ({flag} == R(3.0)) ? ONE : ZERO")
+            names[SPIKED] = loop.let(f"({flag} == R(1.0)) | ({flag} == R(3.0)) ? ONE : ZERO")
             earlier = loop.let(before["flags"])
             names["z"] = loop.let(f"({earlier} == R(1.0)) | ({earlier} == R(3.0)) ? ONE : ZERO")
         if self.by.refractory:
@@ -313,11 +313,10 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
         counter = loop.let("refractory[j]")
         names["refractory"] = loop.let(f"{counter} > ZERO ? ONE : ZERO")
         new = {name: loop.literal(tree) for name, tree in equations.step.items()}
-        loop.known.clear()  # from here on a state is the new one
         ports = {name: names[name] for name in self.ports}
+        loop.known.clear()  # from here on a state is the new one
         flag_refractory, old_current = names["refractory"], names["I"]
         names |= new
-        loop.known.clear()
         lines = loop.lines
         lines.append(f"const REAL left = {counter} > ONE ? {counter} - ONE : ZERO;")
         x = loop.literal(equations.spike)
@@ -376,10 +375,10 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             own = lam[j]
             if j in followed:
                 kept = loop.times(reset[j], lam[j]) if j in reset else "ZERO"
-                own = lam[j] if kept == lam[j] else loop.let(f"{loop.names['spiked']} != ZERO ? {kept} : {lam[j]}")
+                own = lam[j] if kept == lam[j] else loop.let(f"{loop.names[SPIKED]} != ZERO ? {kept} : {lam[j]}")
             if others:
                 cross = loop.dot(others, lam)
-                own = loop.sum([own, loop.let(f"{loop.names['spiked']} != ZERO ? {cross} : ZERO")])
+                own = loop.sum([own, loop.let(f"{loop.names[SPIKED]} != ZERO ? {cross} : ZERO")])
             back[j] = loop.sum([own, *([loop.times(by.h[j], q)] if j in by.h else [])])
         for p in range(len(self.ports)):
             value = loop.dot(self.by_column(by.U, p), back) or "ZERO"
@@ -431,7 +430,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
             if name in self.model.follow:
                 reset = loop.dot(self.by_row(by.R, i), new) or "ZERO"
                 if reset != value:
-                    value = loop.let(f"{loop.names['spiked']} != ZERO ? {reset} : {value}")
+                    value = loop.let(f"{loop.names[SPIKED]} != ZERO ? {reset} : {value}")
                 if i in by.gap:
                     value = loop.sum([value, loop.times(by.gap[i], e)])
             loop.lines.append(f"x{i}[j] = {value};")
@@ -447,7 +446,7 @@ VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
     def decay(self) -> str:
         """Steps past the cutoff: states whose own entry of J is constant are kept, others become 0."""
         by, n = self.by, self.n
-        loop = _Loop(self.columns, dict.fromkeys((*moving_names(self.model), "steps"), ""))
+        loop = _Loop(self.columns, dict.fromkeys(moving_names(self.model), ""))
         pointers = {f"x{k}": f"REAL *restrict x{k} = trace + {k} * trace_stride" for k in range(n + bool(by.v))}
         for k in range(n):
             if not is_kept(by, k, self.model):

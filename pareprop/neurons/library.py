@@ -5,6 +5,7 @@ A file is named after its first model; it may hold forms of it, such as the leve
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -69,8 +70,6 @@ def load(path: str | Path) -> dict[str, NeuronModel]:
     InputError
         If it cannot be read, or a model is wrong.
     """
-    import json
-
     try:
         text = files.read(path).decode()
         given = json.loads(text) if str(path).endswith(".json") else files.parse_toml(text)

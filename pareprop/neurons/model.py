@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, quote
-from .language import NAME, Tree, check_name, evaluate, nearest, parse
+from .language import NAME, Tree, check_name, evaluate, names_of, nearest, parse
 from .surrogates import SURROGATES
 
 #: parameters of every model: default and unit; a definition may give other defaults
@@ -367,8 +367,6 @@ class NeuronModel:
     def _require_finite(self, key: str, value: Any, tree: Tree, values: Mapping[str, Any]) -> None:
         if np.all(np.isfinite(value)):
             return
-        from .language import names_of
-
         first = int(np.argmin(np.isfinite(np.atleast_1d(value))))
         shown = [
             f"{name} = {np.broadcast_to(np.asarray(values[name]), max(np.shape(value), (1,)))[first]:g}"

@@ -45,6 +45,18 @@ def test_a_leaky_neuron() -> None:
     assert not found.warnings
 
 
+def test_names_that_the_generated_code_has_too() -> None:
+    names = ("spiked", "steps", "left", "fired", "n", "j", "stride", "constant", "psi", "R", "REAL")
+    terms = " + ".join(f"{name}*0.01" for name in names)
+    found = NeuronModel.from_dict("while_1", {
+        "parameters": dict.fromkeys(names, (1.0, "1")), "states": {"double": [0.0, "1"], "t0": [0.0, "1"]},
+        "step": {"double": f"0.9*double*{names[0]} + 0.1*t0*t0 + I + arriving - {terms}", "t0": "0.5*t0*steps + 0.1*z"},
+        "spike": "double - 1*fired", "reset": {"double": "0.2*double*left", "t0": "t0 + 0.1*n"},
+        "follow": ["double", "t0"],
+    }).check()  # fmt: skip
+    assert found.passed and float(line_of(found, "rate").split()[0]) > 10
+
+
 def test_a_resonator() -> None:
     """The eigenvalues of a step give damping and frequency."""
     found = NeuronModel.from_dict("resonator", {
