@@ -47,7 +47,8 @@ class Cells:
     def __init__(self, program: Program, n: int, values: Mapping[str, Any], dt: float, real: type = np.float64) -> None:
         self.program, self.n, self.dt, self.real = program, n, dt, real
         self._table = _Table.from_address(program.address(real))
-        self.constant = program.constants(values, dt, n).astype(real)
+        with np.errstate(over="ignore"):  # a bound of -1.8e308 is infinite in single precision
+            self.constant = program.constants(values, dt, n).astype(real)
         self.state = program.initial(values, dt, n).astype(real)
         self.z, self.refractory = np.zeros(n, real), np.zeros(n, real)
         t_ref = np.broadcast_to(values.get("t_ref", program.definition.defaults["t_ref"]), n)
