@@ -50,7 +50,7 @@ def take_back(
 def trace(engine: Interval, sources: np.ndarray, inputs: SpikeLog, surrogate: np.ndarray) -> np.ndarray:
     """Filtered eligibility traces in the last step of an interval, float64 (n_sources, n_neurons); see `take_back`."""
     names = ("alpha", "zeta", "rho", "adapt_beta")
-    alpha, zeta, rho, beta = (engine.parameters[name].astype(float) for name in names)
+    alpha, zeta, rho, beta = (engine.cells.parameters[name].astype(float) for name in names)
     kappa = engine.constants["alpha"]
     n_steps = len(surrogate)
     steps, ids = inputs.spikes(n_steps)
