@@ -1,9 +1,9 @@
-"""Arrays of keyed random numbers and Bernoulli spike trains."""
+"""Arrays of keyed random numbers, of the distributions of `random.pxd`, and Bernoulli spike trains."""
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from pareprop.core.elementary cimport log1p
-from pareprop.core.philox cimport DRAWS, Stream, draw_raw, normals, philox_block, skips, stream, units
+from pareprop.core.philox cimport DRAWS, Stream, normals, philox_block, skips, stream
 
 
 def raw(const uint64_t[::1] key, const uint64_t[::1] ids, uint64_t[:, ::1] out):
@@ -25,33 +25,24 @@ def raw(const uint64_t[::1] key, const uint64_t[::1] ids, uint64_t[:, ::1] out):
                     out[i, j] = block[j - k]
 
 
-cdef void fill_stream(Stream s, bint gaussian, int64_t n, double* out) noexcept nogil:
-    cdef uint64_t numbers[DRAWS]
-    cdef int64_t first = 0, size
-    while first < n:
-        size = min(<int64_t>DRAWS, n - first)
-        draw_raw(s, first, size, numbers)
-        if gaussian:
-            normals(numbers, size, out + first)
-        else:
-            units(numbers, size, out + first)
-        first += size
+def draw(int kind, double a, double b, const uint64_t[::1] key, const uint64_t[::1] ids, double[:, ::1] out):
+    """Numbers 0 .. n - 1 of each stream, of a distribution.
 
+    Uniform numbers in [0, 1) are (u >> 11) / 2**53, u the raw number; normal ones are the quantiles of
+    ((u >> 11) + 1/2) / 2**53.
 
-def uniform(const uint64_t[::1] key, const uint64_t[::1] ids, double[:, ::1] out):
-    """Uniform numbers (u >> 11) / 2**53 in [0, 1), u the raw number; arguments as for `raw`."""
-    cdef int64_t i
+    Parameters
+    ----------
+    kind, a, b : distribution and its two numbers, as in `random.pxd`
+    key, ids, out : as for `raw`
+    """
+    cdef int64_t i, first, n = out.shape[1]
     with nogil:
-        for i in range(ids.shape[0] if out.shape[1] > 0 else 0):
-            fill_stream(stream(key, ids[i]), False, out.shape[1], &out[i, 0])
-
-
-def normal(const uint64_t[::1] key, const uint64_t[::1] ids, double[:, ::1] out):
-    """Standard normal quantiles of ((u >> 11) + 1/2) / 2**53, u the raw number; arguments as for `raw`."""
-    cdef int64_t i
-    with nogil:
-        for i in range(ids.shape[0] if out.shape[1] > 0 else 0):
-            fill_stream(stream(key, ids[i]), True, out.shape[1], &out[i, 0])
+        for i in range(ids.shape[0]):
+            first = 0
+            while first < n:
+                draw_values(kind, a, b, stream(key, ids[i]), first, <int>min(<int64_t>DRAWS, n - first), &out[i, first])
+                first += DRAWS
 
 
 def normal_quantile(const uint64_t[::1] numbers, double[::1] out):

@@ -8,21 +8,16 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from pareprop.core.elementary cimport log1p
 from pareprop.core.philox cimport (
-    DRAWS, Stream, below, draw_raw, normals, philox_block, skips, stream as stream_of, units,
+    DRAWS, Stream, below, draw_raw, philox_block, skips, stream as stream_of,
 )
 from pareprop.core.precision cimport real    # of weights, which are drawn in double
+from pareprop.core.random cimport draw_values
 
 cpdef enum:
     ALL_TO_ALL = 0
     FIXED_INDEGREE = 1
     FIXED_PROBABILITY = 2
     ONE_TO_ONE = 3
-
-cpdef enum:
-    WEIGHT_CONSTANT = 0     # a
-    WEIGHT_NORMAL = 1       # mean a, standard deviation b
-    WEIGHT_UNIFORM = 2      # in [a, b)
-
 
 cdef struct Draw:
     int rule
@@ -137,26 +132,6 @@ cdef inline void draw_delays(Stream stream, int64_t first, int n, int64_t n_dela
             delays[k] = 0
 
 
-cdef inline void draw_weights(
-    int kind, double a, double b, Stream stream, int64_t first, int n, double* weights
-) noexcept nogil:
-    cdef uint64_t numbers[DRAWS]
-    cdef int k
-    if kind == WEIGHT_CONSTANT:
-        for k in range(n):
-            weights[k] = a
-    elif kind == WEIGHT_NORMAL:
-        draw_raw(stream, first, n, numbers)
-        normals(numbers, n, weights)
-        for k in range(n):
-            weights[k] = a + b * weights[k]
-    elif kind == WEIGHT_UNIFORM:
-        draw_raw(stream, first, n, numbers)
-        units(numbers, n, weights)
-        for k in range(n):
-            weights[k] = a + (b - a) * weights[k]
-
-
 def shuffles(int rule, bint allow_multapses):
     """Whether the draw of a rule shuffles the `numbers` of the sources."""
     return rule == FIXED_INDEGREE and not allow_multapses
@@ -178,7 +153,7 @@ cdef class Drawing:
     allow_multapses : whether `FIXED_INDEGREE` may draw a source twice for a target
     self_offset : target j is source j + self_offset, which is not drawn; None if targets are no sources
     delays : (low, high) in steps, uniform integers in the closed range
-    weight : (kind, a, b), one of the WEIGHT constants above and its two numbers
+    weight : (kind, a, b), a distribution of `random.pxd` and its two numbers
     keys : three arrays (2,), keys of the streams of sources, delays and weights; target j uses stream j
     numbers : (n_sources,), 0 to n_sources - 1, if the rule `shuffles`, else empty
     """
@@ -258,8 +233,8 @@ cdef class Drawing:
                 while first < draw.n_most:
                     n = choose(&draw, first, permutation, sources)
                     draw_delays(stream_of(self.key_delay, <uint64_t>j), first, n, self.n_delays, delays)
-                    draw_weights(self.weight_kind, self.weight_a, self.weight_b,
-                                 stream_of(self.key_weight, <uint64_t>j), first, n, weights)
+                    draw_values(self.weight_kind, self.weight_a, self.weight_b,
+                                stream_of(self.key_weight, <uint64_t>j), first, n, weights)
                     for k in range(n):
                         source = <int64_t>sources[k] - first_source
                         if 0 <= source < n_rows:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .network.losses import Loss
     from .network.model import Model
     from .network.optimizers import Adam, GradientDescent
-    from .network.parameters import Normal, Uniform
+    from .network.parameters import LogNormal, Normal, Uniform
     from .network.reward import Reward, Rollout
     from .neurons.model import NeuronModel
     from .parallel.launcher import exchange
@@ -31,6 +31,7 @@ __all__ = [
     "GradientDescent",
     "InputError",
     "LearningRate",
+    "LogNormal",
     "Loss",
     "Model",
     "NeuronModel",
@@ -59,7 +60,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "network.losses": ("Loss",),
     "network.model": ("Model",),
     "network.optimizers": ("Adam", "GradientDescent"),
-    "network.parameters": ("Normal", "Uniform"),
+    "network.parameters": ("LogNormal", "Normal", "Uniform"),
     "network.reward": ("Reward", "Rollout"),
     "neurons.model": ("NeuronModel",),
     "parallel.launcher": ("exchange",),

@@ -50,7 +50,7 @@ def uniform(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
     np.ndarray
         float64, (n_ids, n): multiples of 2**-53.
     """
-    return _fill(kernels.random.uniform, key, ids, n)
+    return draw(kernels.random.UNIFORM, 0.0, 1.0, key, ids, n)
 
 
 def normal(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
@@ -70,7 +70,34 @@ def normal(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
     np.ndarray
         float64, (n_ids, n).
     """
-    return _fill(kernels.random.normal, key, ids, n)
+    return draw(kernels.random.NORMAL, 0.0, 1.0, key, ids, n)
+
+
+def draw(kind: int, a: float, b: float, key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
+    """Draw numbers of a distribution.
+
+    Parameters
+    ----------
+    kind : int
+        Number of the distribution in `kernels.random`, such as `NORMAL`.
+    a, b : float
+        Its two numbers, such as mean and standard deviation.
+    key : np.ndarray
+        uint64, (2,), from `key`.
+    ids : array_like
+        Non-negative integers, (n_ids,): the streams.
+    n : int
+        How many numbers of each stream.
+
+    Returns
+    -------
+    np.ndarray
+        float64, (n_ids, n).
+    """
+    ids = np.ascontiguousarray(ids, dtype=np.uint64)
+    out = np.empty((ids.size, n))
+    kernels.random.draw(kind, a, b, key, ids, out)
+    return out
 
 
 def bernoulli(key: np.ndarray, probability: ArrayLike, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,10 +125,3 @@ def bernoulli(key: np.ndarray, probability: ArrayLike, n_steps: int) -> tuple[np
     ids = np.empty(ptr[-1], dtype=np.uint32)
     kernels.random.bernoulli_fill(key, probability, ptr, ids)
     return ids, ptr
-
-
-def _fill(kernel, key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
-    ids = np.ascontiguousarray(ids, dtype=np.uint64)
-    out = np.empty((ids.size, n))
-    kernel(key, ids, out)
-    return out

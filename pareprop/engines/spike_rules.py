@@ -30,7 +30,7 @@ from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.neurons import CUTOFF_LIMIT, whole_steps
 from ..network.optimizers import Optimizer
-from ..network.parameters import Normal, Uniform
+from ..network.parameters import Distribution
 from ..network.synapse_table import SynapseTable
 
 STATIC, PREFIX, LOOP, READOUT = layout.STATIC, layout.PREFIX, layout.LOOP, layout.READOUT
@@ -121,7 +121,7 @@ def _require_online(model: Model) -> None:
 def uniform_alpha(population: Population, dt_ms: float) -> float | None:
     """Return exp(-dt/tau_m) if all neurons of the population share it, else None."""
     tau_m = population.params.tau_m
-    if isinstance(tau_m, Normal | Uniform) or (np.ndim(tau_m) and np.ptp(tau_m) > 0):
+    if isinstance(tau_m, Distribution) or (np.ndim(tau_m) and np.ptp(tau_m) > 0):
         return None
     return elementary.exp(-dt_ms / float(np.ravel(tau_m)[0]))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..network.connectivity import Population
+from ..network.connectivity import ENDS, Population
 from .catalogue import POISSON, SynapseModel
 from .connections import Bundle
 from .errors import refuse
@@ -117,9 +117,7 @@ class Projections:
     def _check_projection(
         self, pre: Population, post: Population, synapse: SynapseModel, members: list, delay: np.ndarray
     ) -> None:
-        ends = pre.role, post.role
-        if ends not in {("input", "recurrent"), ("current", "recurrent"), ("recurrent", "recurrent"),
-                        ("recurrent", "readout"), ("readout", "recurrent")}:  # fmt: skip
+        if (pre.role, post.role) not in ENDS:
             roles = f"{_name_role(pre)} to {_name_role(post)}"
             raise refuse(f"connections from {roles}", "put recurrent e-prop neurons between")
         if (

@@ -12,7 +12,6 @@ from ..parallel.partition import overlap
 from ..sonata.edges import Piece
 from .connectivity import RULES, Projection
 from .model import Model
-from .parameters import Constant, Normal, Uniform
 from .signs import check_weights
 
 
@@ -67,7 +66,7 @@ class _RuledBlock(Block):
         self._drawing = topology.Drawing(
             rule.code, projection.pre.size, projection.indegree or 0, projection.probability or 0.0,
             projection.allow_multapses, 0 if self.leaves_out_self else None, projection.delay,
-            _numbers(projection.weight),
+            (projection.weight.kernel_code, *projection.weight.numbers),
             [rng.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")],
             np.arange(n_shuffled, dtype=np.uint32),
         )  # fmt: skip
@@ -76,15 +75,6 @@ class _RuledBlock(Block):
 
     def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
         self._drawing.fill(*self.targets, self.base, starts.copy(), target, weight, self.sources[0])
-
-
-def _numbers(weight: Constant | Normal | Uniform) -> tuple[int, float, float]:
-    """Return a distribution as the kernel takes it."""
-    if isinstance(weight, Constant):
-        return topology.WEIGHT_CONSTANT, weight.value, 0.0
-    if isinstance(weight, Normal):
-        return topology.WEIGHT_NORMAL, weight.mean, weight.std
-    return topology.WEIGHT_UNIFORM, weight.low, weight.high
 
 
 class _ExplicitBlock(Block):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,12 +10,13 @@ from pydantic import Field, StrictBool
 
 from ..errors import InputError
 from ..sonata import circuit, edge_files, nodes
+from .connection import Connection
 from .neurons import NEURON_MODELS
 from .parameters import Frozen, nearest, validate
 
 SUBSTITUTES = {("interval", "iaf_psc_delta"): "iaf", ("interval", "iaf_psc_delta_adapt"): "iaf_adapt"}
 
-OWN = ("pre", "post", "rule", "name", "edges", "delay", "delay_ms", "weight")  # of `connect`; the files tell them
+OWN = ("rule", "name", "edges", "delay", "delay_ms", "weight")  # options of connections that the files tell
 EVERY = "*"  # in place of the name of an edge population: options of all
 
 
@@ -67,7 +67,7 @@ def _add_projections(
     sizes = {name: population.size for name, population in populations.items()}
     read = edge_files.read(network, sizes, model.dt_ms, **reading)
     names = [item.name for item in read]
-    known = [key for key in inspect.signature(model.connect).parameters if key not in OWN]
+    known = [key for key in Connection.model_fields if key not in OWN]
     for name in options:
         if name not in (EVERY, *names):
             raise InputError(f"{network.path}: no edge population '{name}'{nearest(name, names)}")

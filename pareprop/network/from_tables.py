@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 
 from ..errors import VALUE_LIMIT, InputError, quote
 from . import parameters
-from .connectivity import MAX_SIZE, RULES, Switches
+from .connection import Connection
+from .connectivity import MAX_SIZE
 from .model import Model
 from .neurons import NEURON_MODELS, READOUT_MODELS
 
@@ -52,27 +53,11 @@ def _list_names(value: Any) -> list[str]:
 Names = Annotated[list[str], BeforeValidator(_list_names)]
 
 
-class ProjectionEntry(Switches):
-    """Keys of a projection's table, as the arguments of `Model.connect`."""
+class ProjectionEntry(Connection):
+    """Keys of a projection's table: names of populations, and the options of `Model.connect`."""
 
     pre: Names
     post: Names
-    name: str | None = None
-    rule: Literal[*RULES] = "all_to_all"
-    weight: parameters.Value = 1.0
-    delay: int | list[int] | None = None
-    delay_ms: float | list[float] | None = None
-    indegree: Annotated[float, AfterValidator(lambda value: int(value) if value.is_integer() else value)] | None = None
-    probability: float | None = None
-    source: list[int] | None = None
-    target: list[int] | None = None
-    feedback: Literal["random", "symmetric", "adaptive"] | None = None
-    optimizer: dict[str, Any] | None = None
-    sign: Literal["source", "free"] | list[int] = "free"
-    rewire: dict[str, Any] | None = None
-    sigma_in: float | None = None
-    sigma_out: float | None = None
-    space: dict[str, Any] | None = None
 
 
 def add_populations(model: Model, entries: Sequence[Mapping[str, Any]], read_out: bool = True) -> list[str]:
@@ -158,15 +143,11 @@ def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
                        for key, names in ends.items() for name in names if name not in populations]  # fmt: skip
             if unknown:
                 raise InputError("; ".join(unknown))
-            options = {key: getattr(fields, key) for key in fields.model_fields_set - ends.keys()}
-            for key in ("delay", "delay_ms") if fields.rule != "explicit" else ():
-                if isinstance(options.get(key), list):
-                    options[key] = tuple(options[key])
             pairs = list(itertools.product(fields.pre, fields.post))
             if fields.name is not None and len(pairs) > 1:
                 raise InputError(f"name = {quote(fields.name)} is for one pre and one post, not for {len(pairs)} pairs")
             for pre, post in pairs:
-                model.connect(populations[pre], populations[post], **options)
+                model.add_projection(populations[pre], populations[post], fields)
         except InputError as problem:
             problems.append(str(problem) if str(problem).startswith(here) else f"{here}: {problem}")
     return problems

@@ -17,7 +17,7 @@ from .connectivity import Population
 from .feedback import FollowingFeedback
 from .model import Model
 from .neurons import PLAIN, SURROGATES, VOLTAGES, whole_steps
-from .parameters import Normal, Uniform
+from .parameters import Distribution, list_bounds
 from .sharing import count_sharing
 from .synapse_table import SynapseTable
 
@@ -114,6 +114,7 @@ class LocalNetwork:
             low, high = overlap(first, last, offset, offset + population.size)
             if low == high:
                 continue
+            check_drawn(self.model, population, low - offset, high - offset)
             with np.errstate(over="ignore"):  # a run does not begin with what is infinite
                 parts.append(self._parameters(population, low - offset, high - offset))
             surrogate = SURROGATES[population.params.surrogate_gradient_function]
@@ -228,7 +229,7 @@ def cell_values(model: Model, population: Population, name: str, value: Any, low
         The cells.
     name : str
         Name of the parameter; keys the draws.
-    value : float, np.ndarray, Normal or Uniform
+    value : float, np.ndarray or Distribution
         One value for all, one for each cell of the population, or a distribution.
     low, high : int
         Half-open range of cells.
@@ -237,28 +238,30 @@ def cell_values(model: Model, population: Population, name: str, value: Any, low
     -------
     np.ndarray
         float64 (high - low,).
-
-    Raises
-    ------
-    InputError
-        If a value that must be above 0 is drawn at or below it.
     """
-    if isinstance(value, Normal | Uniform):
-        key = rng.key(model.seed, f"{population.name}/{name}")
-        ids = np.arange(low, high)
-        if isinstance(value, Normal):
-            drawn = value.mean + value.std * rng.normal(key, ids, 1)[:, 0]
-        else:
-            drawn = value.low + (value.high - value.low) * rng.uniform(key, ids, 1)[:, 0]
-        if name in ("tau_m", "C_m", "adapt_tau", "surrogate_gradient_width") and np.any(drawn <= 0):
-            raise InputError(
-                f"population '{population.name}': {name} drawn for neuron {low + int(np.argmin(drawn))} is "
-                f"{drawn.min():g}, must be above 0"
-            )
-        return drawn
+    if isinstance(value, Distribution):
+        return value.draw(rng.key(model.seed, f"{population.name}/{name}"), np.arange(low, high))[:, 0]
     if np.ndim(value):
         return np.array(value[low:high], dtype=float)
     return np.full(high - low, float(value))
+
+
+def check_drawn(model: Model, population: Population, low: int, high: int) -> None:
+    """Raise `InputError` if a parameter of a neuron [low, high) of a population is drawn out of its bounds."""
+    params = population.params
+    for bound in list_bounds(type(params)):
+        names = [name for name in (bound.name, bound.limit) if isinstance(name, str)]
+        drawn = [name for name in names if isinstance(getattr(params, name), Distribution)]
+        values = [
+            cell_values(model, population, name, value, low, high)
+            for name in names if drawn and (value := getattr(params, name)) is not None
+        ]  # fmt: skip
+        if len(values) < len(names) or not (broken := bound.find_broken(*values, *[bound.limit] * (2 - len(names)))):
+            continue
+        raise InputError(
+            f"population '{population.name}': {bound.name}{' drawn' * (bound.name in drawn)} for neuron "
+            f"{low + broken[0]} is {broken[1]:g}, {broken[2]}"
+        )
 
 
 def target_rate(model: Model) -> float:

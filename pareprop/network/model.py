@@ -14,34 +14,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
 from ..neurons.model import NeuronModel
-from ..sonata.edges import Edges
 from . import from_sonata, parameters, signs
-from .connectivity import (
-    MAX_NAME,
-    Population,
-    Projection,
-    Role,
-    Switches,
-    check_ends,
-    check_name,
-    check_population,
-    delay_in_steps,
-    make,
-)
+from .connection import Connection, takes_options
+from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve
 from .local_readouts import LocalReadouts, names
 from .losses import Loss, OwnLoss
 from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
-from .optimizers import optimizer as make_optimizer
 from .reward import Reward
-from .rewire import Rewire
-from .rewire import check_projection as check_rewired
-from .space import Space
 
 
 @dataclass(repr=False)
@@ -121,6 +105,7 @@ class Model:
                 wanted = "must be a function of outputs and targets, or a Loss"
                 raise InputError(f"loss = {quote(self.loss)} {wanted}{hint}")
             self.loss = OwnLoss(self.loss)
+        self._names: set[str] = set()
         if isinstance(self.loss, OwnLoss) and self.variant != "interval":
             raise InputError("loss: a function is for the interval variant, not for 'spike'")
 
@@ -219,7 +204,7 @@ class Model:
             NEST's model name without prefix.
         sign : int or array_like of int
             +1 (excites), -1 (inhibits) or 0 (not bound), one for all or one per neuron; see `connect`.
-        **values : float, array_like, Normal or Uniform
+        **values : float, array_like or Distribution
             NEST's parameters in NEST's units: one for all, (size,), or drawn.
 
         Returns
@@ -283,84 +268,16 @@ class Model:
         items = [item for item in self.projections if item.pre.role in roles and item.post.role in roles]
         return min((item.delay_range[0] for item in items if not item.is_empty), default=None)
 
-    def connect(
-        self,
-        pre: Population,
-        post: Population,
-        rule: str = "all_to_all",
-        *,
-        weight: Any = 1.0,
-        delay: int | tuple[int, int] | np.ndarray | None = None,
-        delay_ms: float | tuple[float, float] | np.ndarray | None = None,
-        name: str | None = None,
-        optimizer: dict | Optimizer | None = None,
-        feedback: str | None = None,
-        sign: Any = "free",
-        rewire: Rewire | dict | None = None,
-        indegree: int | None = None,
-        probability: float | None = None,
-        source: ArrayLike | None = None,
-        target: ArrayLike | None = None,
-        allow_autapses: bool = True,
-        allow_multapses: bool = True,
-        plastic: bool = True,
-        sigma_in: float | None = None,
-        sigma_out: float | None = None,
-        space: Space | dict | None = None,
-        edges: Edges | None = None,
-        normalized: bool = False,
-        inhibition: float = 1.0,
-        keep_signs: bool = True,
-    ) -> Projection:
+    @takes_options(Connection)
+    def connect(self, pre: Population, post: Population, rule: str = "all_to_all", **options: Any) -> Projection:
         """Add a projection.
 
         Parameters
         ----------
         pre, post : Population
             Sources and targets; from readouts to neurons it is a learning-signal connection.
-        rule : str
-            "all_to_all", "one_to_one", "fixed_indegree" (needs `indegree`), "fixed_probability" (needs `probability`),
-            "lognormal_degrees" (needs `indegree`, `sigma_in`, `sigma_out`), "distance" (needs `probability`, `space`),
-            "explicit" (needs `source`, `target`) or "sonata" (needs `edges`).
-        weight : float, Normal, Uniform or array_like
-            One for all, drawn, or (n_synapses,) for "explicit".
-        delay : int, tuple of int, array_like or None
-            Whole steps, at least 1; a pair (low, high) draws one per synapse; (n_synapses,) for "explicit". None: 1.
-        delay_ms : float, tuple of float, array_like or None
-            The same in ms, in place of `delay`: whole steps of `dt_ms`.
-        name : str or None
-            Unique name; None: "pre->post".
-        optimizer : dict, Optimizer or None
-            Optimizer of this projection; None: that of the model.
-        feedback : str or None
-            "random", "symmetric" or "adaptive", for learning-signal connections; None: "random".
-        sign : str or array_like of int
-            "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
-            or +1, -1, 0 for each source. Drawn weights become abs(w) times the sign, explicit ones must have it.
-        rewire : Rewire, dict or None
-            How synapses move while they learn; for plastic projections onto neurons.
-        indegree : int, float or None
-            Synapses per target, or their mean.
-        probability : float or None
-            Probability of a synapse between a source and a target; of "distance": at distance 0.
-        source, target : array_like or None
-            (n_synapses,), ids within the populations.
-        allow_autapses, allow_multapses : bool
-            As in NEST.
-        plastic : bool
-            Whether weights from inputs and neurons learn.
-        sigma_in, sigma_out : float or None
-            Standard deviations of the logarithms of in- and out-degrees.
-        space : Space, dict or None
-            Positions of the cells and profile of the probability.
-        edges : Edges or None
-            Edges of a SONATA file.
-        normalized : bool
-            Whether drawn weights are divided by the square root of their target's number of synapses.
-        inhibition : float
-            Factor of drawn weights of sources whose sign is -1.
-        keep_signs : bool
-            Whether signs hold while weights learn, not only at the start.
+        **options
+            Those of a `Connection`.
 
         Returns
         -------
@@ -372,56 +289,41 @@ class Model:
         InputError
             Names the projection, the value and the bound.
         """
+        name = self._name_projection(pre, post, options.get("name"))
+        return self.add_projection(
+            pre, post, parameters.validate(Connection, {"rule": rule, **options}, f"projection '{name}'")
+        )
+
+    def add_projection(self, pre: Population, post: Population, connection: Connection) -> Projection:
+        """Add a projection whose options are checked already, see `connect`."""
+        name = self._name_projection(pre, post, connection.name)
+        here, optimizer, batch = f"projection '{name}'", connection.optimizer, self.optimizer.batch_size
+        if optimizer is not None and "batch_size" in optimizer.model_fields_set and optimizer.batch_size != batch:
+            raise InputError(
+                f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
+            )
+        projection = resolve(here, name, pre, post, connection, self.dt_ms)
+        if len(self._names) != len(self.projections):  # a script may change the list
+            self._names = {other.name for other in self.projections}
+        if name in self._names:
+            raise InputError(f"{here}: a projection of that name exists already; give another with name=")
+        self._names.add(name)
+        self.projections.append(projection)
+        self._note_what_has_no_effect(projection, connection)
+        return projection
+
+    @staticmethod
+    def _name_projection(pre: Population, post: Population, name: Any) -> str:
         for key, end in (("pre", pre), ("post", post)):
             if not isinstance(end, Population):
                 raise InputError(f"connect: {key} = {quote(end)} must be a population of the model")
         name = f"{pre.name}->{post.name}" if name is None else name
         check_name("projection", name, 3 * MAX_NAME)
-        here = f"projection '{name}'"
-        check_ends(here, pre, post, feedback)
-        switches = parameters.validate(
-            Switches,
-            {
-                "allow_autapses": allow_autapses, "allow_multapses": allow_multapses, "plastic": plastic,
-                "normalized": normalized, "inhibition": inhibition, "keep_signs": keep_signs,
-            },
-            here,
-        )  # fmt: skip
-        if isinstance(optimizer, dict):
-            optimizer = make_optimizer(optimizer, f"{here}: optimizer")
-        if isinstance(rewire, dict):
-            rewire = parameters.validate(Rewire, rewire, f"{here}: rewire")
-        if isinstance(space, dict):
-            space = parameters.validate(Space, space, f"{here}: space")
-        for value, kind in ((optimizer, Optimizer), (rewire, Rewire), (space, Space), (edges, Edges)):
-            if value is not None and not isinstance(value, kind):
-                raise InputError(f"{here}: {kind.__name__.lower()} = {quote(value)} must be of type {kind.__name__}")
-        batch = self.optimizer.batch_size
-        if optimizer is not None and "batch_size" in optimizer.model_fields_set and optimizer.batch_size != batch:
-            raise InputError(
-                f"{here}: optimizer: batch_size = {optimizer.batch_size} must be that of the model, {batch}"
-            )
-        delay = delay_in_steps(here, delay, delay_ms, self.dt_ms, source)
-        projection = Projection(
-            name, pre, post, rule, weight, delay, indegree, probability, switches.allow_autapses,
-            switches.allow_multapses, source, target, optimizer=optimizer,
-            plastic=pre.role in ("input", "recurrent") and switches.plastic,
-            feedback=(feedback or "random") if pre.role == "readout" else "", rewire=rewire,
-            sigma_in=sigma_in, sigma_out=sigma_out, space=space, edges=edges, normalized=switches.normalized,
-            inhibition=switches.inhibition, binding=switches.keep_signs,
-        )  # fmt: skip
-        projection = make(here, projection)
-        projection = replace(projection, signs=signs.of_projection(sign, projection, here))
-        check_rewired(projection, here)
-        if any(other.name == name for other in self.projections):
-            raise InputError(f"{here}: a projection of that name exists already; give another with name=")
-        self.projections.append(projection)
-        self._note_what_has_no_effect(projection, switches.plastic, weight)
-        return projection
+        return name
 
-    def _note_what_has_no_effect(self, projection: Projection, plastic: bool, weight: Any) -> None:
-        here = f"projection '{projection.name}'"
-        if projection.pre.role == "current" and plastic:
+    def _note_what_has_no_effect(self, projection: Projection, connection: Connection) -> None:
+        here, weight = f"projection '{projection.name}'", connection.weight
+        if projection.pre.role == "current" and connection.plastic:
             self.notes.append(f"{here}: weights of currents never learn; plastic=False says that it is meant")
         if projection.feedback == "symmetric" and not (parameters.is_number(weight) and weight == 1.0):
             self.notes.append(f"{here}: its weight is not used: symmetric feedback has the weights onto the readouts")

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from ..kernels import layout
 from .losses import LOSSES
-from .parameters import FLOAT_MAX, Frozen, Value, plain, require_above, require_order
+from .parameters import FLOAT_MAX, Frozen, Value, plain
 
 # those of NEST, and the derivative of the logistic function (Zenke and Vogels 2021, doi 10.1162/neco_a_01367)
 Surrogate = Literal[
@@ -66,6 +66,10 @@ class _Neuron(Frozen):
     adaptive: ClassVar[bool] = False
     psc_delta: ClassVar[bool] = False
     resets_later: ClassVar[bool] = False
+    bounds: ClassVar[tuple[str, ...]] = (
+        "C_m > 0", "tau_m > 0", "surrogate_gradient_width > 0", "t_ref >= 0", "c_reg >= 0", "f_target >= 0",
+        "surrogate_gradient_height >= 0", "V_min <= V_th",
+    )  # fmt: skip
 
     C_m: Value = 250.0
     E_L: Value = -70.0
@@ -86,13 +90,6 @@ class _Neuron(Frozen):
         """Bits of the flags."""
         return sum(bit for name, bit in FLAGS.items() if getattr(self, name))
 
-    @model_validator(mode="after")
-    def _bounds(self) -> _Neuron:
-        require_above(self, 0.0, "C_m", "tau_m", "surrogate_gradient_width")
-        require_above(self, 0.0, "t_ref", "c_reg", "f_target", "surrogate_gradient_height", equal=True)
-        require_order(self, "V_min", "V_th", equal=True)
-        return self
-
 
 class _Adaptive(Frozen):
     """What an adaptive threshold adds.
@@ -106,15 +103,10 @@ class _Adaptive(Frozen):
     """
 
     adaptive: ClassVar[bool] = True
+    bounds: ClassVar[tuple[str, ...]] = ("adapt_tau > 0", "adapt_beta >= 0")
 
     adapt_beta: Value = 1.0
     adapt_tau: Value = 10.0
-
-    @model_validator(mode="after")
-    def _adaptation_bounds(self) -> _Adaptive:
-        require_above(self, 0.0, "adapt_tau")
-        require_above(self, 0.0, "adapt_beta", equal=True)
-        return self
 
 
 class IafInterval(_Neuron):
@@ -174,15 +166,10 @@ class IafPscDelta(Iaf):
     """
 
     psc_delta: ClassVar[bool] = True
+    bounds: ClassVar[tuple[str, ...]] = ("V_reset < V_th", "V_min <= V_reset")
 
     V_reset: Value = -70.0
     refractory_input: bool = False
-
-    @model_validator(mode="after")
-    def _reset_below_threshold(self) -> IafPscDelta:
-        require_order(self, "V_reset", "V_th")
-        require_order(self, "V_min", "V_reset", equal=True)
-        return self
 
 
 class IafPscDeltaAdapt(_Adaptive, IafPscDelta):

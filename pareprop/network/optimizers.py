@@ -171,5 +171,6 @@ def optimizer(values: Mapping[str, Any], origin: str) -> Optimizer:
     """
     kind = values.get("type", "gradient_descent")
     if not isinstance(kind, str) or kind not in OPTIMIZERS:
-        raise InputError(f"{origin}: unknown optimizer type {quote(kind)}{nearest(str(kind), OPTIMIZERS)}")
+        here = f"{origin}: " if origin else ""
+        raise InputError(f"{here}unknown optimizer type {quote(kind)}{nearest(str(kind), OPTIMIZERS)}")
     return validate(OPTIMIZERS[kind], values, origin)

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    SkipValidation,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )  # fmt: skip
 
-from .. import files
+from .. import files, rng
 from ..errors import VALUE_LIMIT, InputError, quote, shorten
+from ..kernels import random
 
 FLOAT_MAX = float(np.finfo(float).max)
 PROBLEMS = 100  # reported at once
@@ -39,9 +44,17 @@ class _Checked(type(BaseModel)):  # type: ignore[misc]
 
 
 class Frozen(BaseModel, metaclass=_Checked):
-    """Base of all checked descriptions: immutable, no unknown names, no NaN."""
+    """Base of all checked descriptions: immutable, no unknown names, no NaN.
+
+    Attributes
+    ----------
+    bounds : tuple of str
+        Bounds of parameters, such as "tau_m > 0" and "V_reset < V_th"; those of base classes hold as well.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
+
+    bounds: ClassVar[tuple[str, ...]] = ()
 
     @field_validator("*", mode="before")
     @classmethod
@@ -49,6 +62,14 @@ class Frozen(BaseModel, metaclass=_Checked):
         """Refuse `true` and "5" for numbers, which pydantic would convert."""
         _require_kind(value, _base_types(cls.model_fields[info.field_name].annotation))
         return value
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        for bound in list_bounds(type(self)):
+            limit = getattr(self, bound.limit) if isinstance(bound.limit, str) else bound.limit
+            if broken := bound.find_broken(getattr(self, bound.name), limit):
+                raise ValueError(f"{bound.name} = {broken[1]:g} {broken[2]}")
+        return self
 
 
 class Text(str):
@@ -78,8 +99,8 @@ def _require_kind(value: Any, kinds: frozenset[Any]) -> None:
     if kinds.isdisjoint((int, float)) or Any in kinds:
         return
     if isinstance(value, list | tuple):
-        for item in value:
-            _require_kind(item, kinds)
+        for item in {type(item): item for item in value if not isinstance(item, list | tuple)}.values():
+            _require_kind(item, kinds)  # one of each type: there may be millions
     elif isinstance(value, np.ndarray):
         _require_kind(value.dtype.type(), kinds)
     elif isinstance(value, bool | np.bool_) and bool not in kinds:
@@ -90,33 +111,115 @@ def _require_kind(value: Any, kinds: frozenset[Any]) -> None:
         raise ValueError("must be a real number")
 
 
-class Constant(Frozen):
+class Distribution(Frozen, ABC):
+    """Numbers that are drawn, each from a random stream of its own.
+
+    A new distribution is a class here and an entry of `DISTRIBUTIONS`, and its formula in `cython_core/random.pxd`.
+
+    Attributes
+    ----------
+    kernel_code : int
+        Number of the formula in `kernels.random`.
+    is_constant : bool
+        Whether all numbers are the same.
+    """
+
+    kernel_code: ClassVar[int]
+    is_constant: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def numbers(self) -> tuple[float, float]:
+        """The two numbers of the formula in `kernels.random`."""
+
+    def draw(self, key: np.ndarray, ids: ArrayLike, n: int = 1) -> np.ndarray:
+        """Draw numbers.
+
+        Parameters
+        ----------
+        key : np.ndarray
+            uint64 (2,), from `rng.key`.
+        ids : array_like
+            Non-negative integers (n_ids,): the streams, such as ids of neurons or of targets.
+        n : int
+            How many numbers of each stream.
+
+        Returns
+        -------
+        np.ndarray
+            float64 (n_ids, n).
+        """
+        return rng.draw(self.kernel_code, *self.numbers, key, ids, n)
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{key}={value}" for key, value in self.model_dump(exclude={"kind"}).items())
+        return f"{type(self).__name__}({values})"
+
+
+class Constant(Distribution):
     """The same value for all."""
+
+    kernel_code: ClassVar[int] = random.CONSTANT
+    is_constant: ClassVar[bool] = True
 
     kind: Literal["constant"] = "constant"
     value: float
 
+    @property
+    def numbers(self) -> tuple[float, float]:
+        """The value, and nothing."""
+        return self.value, 0.0
 
-class Normal(Frozen):
+
+class Normal(Distribution):
     """Normally distributed with mean `mean` and standard deviation `std`."""
+
+    kernel_code: ClassVar[int] = random.NORMAL
 
     kind: Literal["normal"] = "normal"
     mean: float = 0.0
     std: float = Field(ge=0)
 
+    @property
+    def numbers(self) -> tuple[float, float]:
+        """Mean and standard deviation."""
+        return self.mean, self.std
 
-class Uniform(Frozen):
+
+class LogNormal(Distribution):
+    """Exponential of a normally distributed number with mean `mean` and standard deviation `std`."""
+
+    kernel_code: ClassVar[int] = random.LOGNORMAL
+
+    kind: Literal["lognormal"] = "lognormal"
+    mean: float = 0.0
+    std: float = Field(ge=0)
+
+    @property
+    def numbers(self) -> tuple[float, float]:
+        """Mean and standard deviation of the logarithm."""
+        return self.mean, self.std
+
+
+class Uniform(Distribution):
     """Uniformly distributed in [low, high)."""
+
+    kernel_code: ClassVar[int] = random.UNIFORM
+    bounds: ClassVar[tuple[str, ...]] = ("low <= high",)
 
     kind: Literal["uniform"] = "uniform"
     low: float
     high: float
 
-    @model_validator(mode="after")
-    def _check_order(self) -> Uniform:
-        if self.low > self.high:
-            raise ValueError(f"low = {self.low} must not exceed high = {self.high}")
-        return self
+    @property
+    def numbers(self) -> tuple[float, float]:
+        """Lowest number, and the one that all lie below."""
+        return self.low, self.high
+
+
+DISTRIBUTIONS: dict[str, type[Distribution]] = {
+    kind.model_fields["kind"].default: kind for kind in (Normal, Uniform, LogNormal, Constant)
+}
 
 
 def is_number(value: Any) -> bool:
@@ -142,40 +245,60 @@ def array_of(value: Any, here: str) -> np.ndarray:
 
 def plain(value: Any) -> Any:
     """Turn NumPy scalars into Python's, sequences into read-only float arrays, tables into distributions."""
-    if isinstance(value, Mapping) and value.get("kind") != "constant":
+    if isinstance(value, Mapping):
         return _distribution(value)
     if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) > 0:
         try:
             array = array_of(value, "").astype(float)
         except InputError:
             raise ValueError("an array of parameters must hold numbers that a float can") from None
-        if array.ndim != 1 or not np.all(np.isfinite(array)):
-            raise ValueError("an array of parameters must have one dimension and finite values")
+        if array.ndim != 1:
+            raise ValueError("an array of parameters must have one dimension")
+        if not np.all(np.isfinite(array)):
+            raise ValueError("values of an array must be finite")
         array.setflags(write=False)
         return array
     return value.item() if isinstance(value, np.generic | np.ndarray) else value
 
 
-def _distribution(given: Mapping[str, Any]) -> Normal | Uniform:
+def _read_value(value: Any) -> Any:
+    """Return a float, one for each as an array, or a distribution; ValueError for anything else."""
+    value = plain(value)
+    if isinstance(value, Distribution | np.ndarray):
+        return value
+    try:
+        number = float(value)
+    except OverflowError:
+        number = np.inf
+    except (TypeError, ValueError):
+        raise ValueError("must be a number, one for each, or a distribution") from None
+    if not np.isfinite(number):
+        raise ValueError("must be finite")
+    return number
+
+
+def _distribution(given: Mapping[str, Any]) -> Distribution:
     """Return the distribution that a table describes; ValueError names the wrong key and nothing else."""
-    uniform = given.get("kind") == "uniform" or not {"low", "high"}.isdisjoint(given)
-    kind = Uniform if uniform else Normal
+    name = given.get("kind", "normal" if {"low", "high"}.isdisjoint(given) else "uniform")
+    if not isinstance(name, str) or name not in DISTRIBUTIONS:
+        raise ValueError(f"kind = {quote(name)} is not a distribution{nearest(str(name), DISTRIBUTIONS)}")
+    kind = DISTRIBUTIONS[name]
     try:
         return kind.model_validate(dict(given))
     except ValidationError as problem:
         errors = problem.errors()[:PROBLEMS]
+    keys = [key for key in kind.model_fields if key != "kind"]
     unknown = [str(error["loc"][0]) for error in errors if error["type"] == "extra_forbidden"]
-    keys = ["low", "high"] if uniform else ["mean", "std"]
-    told = [f"unknown key {quote(key)}{nearest(key, keys)}" for key in unknown]
-    for error in errors if not told else ():
+    problems = [f"unknown key {quote(key)}{nearest(key, keys)}" for key in unknown]
+    for error in errors if not problems else ():
         key = ".".join(map(str, error["loc"][:1]))
         value = "" if error["type"] == "missing" or not key else f" = {quote(error['input'])}"
         text = "is missing" if error["type"] == "missing" else error["msg"].removeprefix("Value error, ")
-        told.append(f"{key}{value}: {text}" if value else f"{key} {text}".strip())
-    raise ValueError("; ".join(told))
+        problems.append(f"{key}{value}: {text}" if value else f"{key} {text}".strip())
+    raise ValueError("; ".join(problems))
 
 
-Value = Annotated[float | np.ndarray | Normal | Uniform, BeforeValidator(plain)]
+Value = Annotated[SkipValidation[float | np.ndarray | Distribution], BeforeValidator(_read_value)]
 
 
 def validate(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
@@ -188,7 +311,7 @@ def validate(kind: type[T], values: Mapping[str, Any], origin: str) -> T:
     values : Mapping
         Name to value.
     origin : str
-        Owner of the values, named in the message.
+        Owner of the values, named in the message unless it is empty.
 
     Returns
     -------
@@ -220,12 +343,13 @@ def _explain_all(kind: type[BaseModel], problem: ValidationError, origin: str) -
 
 def _explain(kind: type[BaseModel], error: Any, origin: str) -> str:
     key = shorten(".".join(str(part) for part in error["loc"][:1]), VALUE_LIMIT)
+    origin = f"{origin}: " if origin else ""
     if error["type"] == "extra_forbidden":
-        return f"{origin}: unknown parameter '{key}'{nearest(key, kind.model_fields)}"
+        return f"{origin}unknown parameter '{key}'{nearest(key, kind.model_fields)}"
     text = shorten(error["msg"].removeprefix("Value error, "))
     input_value = error["input"]
     value = f" = {quote(input_value)}" if key and not isinstance(input_value, dict) else ""
-    return f"{origin}: {key}{value}: {text}" if key else f"{origin}: {text}"
+    return f"{origin}{key}{value}: {text}" if key else f"{origin}{text}"
 
 
 def nearest(name: str, known: Any) -> str:
@@ -235,27 +359,71 @@ def nearest(name: str, known: Any) -> str:
     return f", did you mean '{close[0]}'?" if close else shorten(f" (known: {', '.join(known)})")
 
 
-def _extremes(value: Any) -> tuple[float, float] | None:
-    if isinstance(value, Uniform):
-        return value.low, value.high
-    if value is None or isinstance(value, Normal):  # unbounded: checked after drawing
-        return None
-    return float(np.min(value)), float(np.max(value))
+@dataclass(frozen=True)
+class Bound:
+    """A relation that values of a parameter must have to a number, or to those of another parameter.
+
+    Attributes
+    ----------
+    name : str
+        The parameter.
+    words : str
+        What it must do, such as "be above".
+    holds : callable
+        The relation, of two arrays.
+    limit : float or str
+        The number, or the name of the other parameter.
+    """
+
+    name: str
+    words: str
+    holds: Callable[[Any, Any], Any]
+    limit: float | str
+
+    def find_broken(self, value: Any, limit: Any) -> tuple[int, float, str] | None:
+        """Return the first value for which the relation does not hold.
+
+        Parameters
+        ----------
+        value, limit : float, np.ndarray, Distribution or None
+            Values of the parameter and of its limit, one or one for each neuron. Of those that are not drawn yet the
+            lowest counts where it is known; None has no bound.
+
+        Returns
+        -------
+        tuple or None
+            Index, value, and what the value must do; None if the relation holds as far as is known.
+        """
+        if isinstance(value, Uniform) and not isinstance(self.limit, str):
+            value = value.low
+        if any(item is None or isinstance(item, Distribution) for item in (value, limit)):
+            return None
+        values, limits = np.atleast_1d(np.asarray(value, float)), np.atleast_1d(np.asarray(limit, float))
+        if len(values) != len(limits) and 1 not in (len(values), len(limits)):
+            return None  # lengths are checked by themselves
+        values, limits = np.broadcast_arrays(values, limits)
+        broken = np.flatnonzero(~self.holds(values, limits))
+        if not len(broken):
+            return None
+        bound = f"{limits[broken[0]]:g}"
+        owner = f"{self.limit} = " if isinstance(self.limit, str) else ""
+        return int(broken[0]), float(values[broken[0]]), f"must {self.words} {owner}{bound}"
 
 
-def require_above(owner: Any, bound: float, *names: str, equal: bool = False) -> None:
-    """Raise ValueError unless each parameter of `owner` lies above `bound` (or at it, with `equal`)."""
-    for name in names:
-        limits = _extremes(getattr(owner, name))
-        if limits and (limits[0] < bound or (limits[0] == bound and not equal)):
-            raise ValueError(f"{name} = {limits[0]:g} must be {'at least' if equal else 'above'} {bound:g}")
+RELATIONS: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
+    ">": ("be above", np.greater),
+    ">=": ("be at least", np.greater_equal),
+    "<": ("be below", np.less),
+    "<=": ("not exceed", np.less_equal),
+}
 
 
-def require_order(owner: Any, lower: str, upper: str, equal: bool = False) -> None:
-    """Raise ValueError unless `lower` of `owner` lies below `upper` (or at it, with `equal`), where both are known."""
-    low, high = getattr(owner, lower), getattr(owner, upper)
-    if any(value is None or isinstance(value, Normal | Uniform) for value in (low, high)):
-        return
-    if np.any(np.asarray(low) > high) or (not equal and np.any(np.asarray(low) == high)):
-        relation = "not exceed" if equal else "be below"
-        raise ValueError(f"{lower} = {np.max(low):g} must {relation} {upper} = {np.min(high):g}")
+@cache
+def list_bounds(kind: type[Frozen]) -> tuple[Bound, ...]:
+    """Return the bounds of a description and its base classes."""
+    texts = [text for owner in reversed(kind.__mro__) for text in vars(owner).get("bounds", ())]
+    return tuple(_read_bound(*text.split(), known=kind.model_fields) for text in texts)
+
+
+def _read_bound(name: str, relation: str, limit: str, *, known: Mapping[str, Any]) -> Bound:
+    return Bound(name, *RELATIONS[relation], limit if limit in known else float(limit))

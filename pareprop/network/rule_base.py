@@ -24,7 +24,7 @@ class Rule(ABC):
     code : int
         Number of the rule in `topology`, -1 if `topology` does not draw it.
     options : tuple of str
-        Arguments of `Model.connect` that the rule needs.
+        Options of a `Connection` that the rule needs and no other rule has by default.
     reaches_all : bool
         Whether each source reaches all targets (but itself, without autapses).
     streamed : bool
@@ -80,7 +80,7 @@ class Rule(ABC):
         weight = projection.weight
         if parameters.is_number(weight):
             weight = parameters.validate(parameters.Constant, {"value": weight}, f"{here}: weight")
-        if not isinstance(weight, parameters.Constant | parameters.Normal | parameters.Uniform):
+        if not isinstance(weight, parameters.Distribution):
             raise InputError(f"{here}: weight of rule '{projection.rule}' must be a number, Normal or Uniform")
         delay = _delay_range(here, projection.delay)
         self.check(here, projection)

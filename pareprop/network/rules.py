@@ -68,6 +68,11 @@ class FixedIndegree(Rule):
                 f"{here}: indegree = {quote(projection.indegree)} must be a whole number from 0 to {limit}"
             )
 
+    def fields(self, here: str, projection: Any) -> dict[str, Any]:
+        """Return the checked fields; the kernel counts in integers."""
+        checked = super().fields(here, projection)
+        return {**checked, "indegree": int(checked["indegree"])}
+
     def indegree(self, projection: Any) -> float:
         """Return the mean number of synapses onto one target."""
         return projection.indegree
@@ -115,7 +120,7 @@ class Explicit(Rule):
         source, target, weight, delay = (
             array_of(getattr(projection, name), f"{here}: {name}") for name in ("source", "target", "weight", "delay")
         )
-        source, target, weight = np.atleast_1d(source), np.atleast_1d(target), weight.astype(float)
+        source, target, weight = np.atleast_1d(source), np.atleast_1d(target), weight.astype(float, copy=False)
         if source.shape != target.shape or source.ndim != 1:
             raise InputError(f"{here}: source has shape {source.shape}, target {target.shape}; they must be equal")
         for key, array in (("weight", weight), ("delay", delay)):

@@ -65,7 +65,7 @@ def _own(model: Model, projection: Projection, comm: Any, chunk: int) -> Project
         own_pieces += [piece for piece in comm.alltoall(parts) if piece is not None]
     collectives.raise_together(comm, problem)
     known = {item.name: getattr(edges, item.name) for item in fields(Edges)}
-    return replace(projection, edges=HeldEdges(**known, held=own_pieces))
+    return projection.model_copy(update={"edges": HeldEdges(**known, held=own_pieces)})
 
 
 def _by_owner(edges: Edges, start: int, stop: int, bounds: np.ndarray) -> list[Piece | None]:

@@ -79,6 +79,8 @@ def of_sources(sign: Any, cells: Any, size: int, here: str) -> np.ndarray | None
 def of_projection(sign: Any, projection: Any, here: str) -> np.ndarray | None:
     """Return the signs that bind a projection, as `of_sources`; weights that are given must have them."""
     pre = projection.pre
+    if isinstance(sign, str) and sign == "free":
+        return None
     if not isinstance(sign, str) and pre.role not in ("input", "recurrent"):
         raise InputError(f"{here}: sign needs sources that are inputs or neurons, not {pre.role}")
     signs = of_sources(sign, 0 if pre.sign is None else pre.sign, pre.size, here)

@@ -11,8 +11,10 @@ from .. import rng
 from ..errors import InputError, quote
 from ..sonata.edges import Piece
 from . import degrees, space
-from .parameters import Constant, Normal, is_number
+from .parameters import Constant, Distribution, Uniform, is_number
 from .rule_base import Rule
+
+_UNIT, _ZERO = Uniform(low=0.0, high=1.0), Constant(value=0.0)
 
 
 class LognormalDegrees(Rule):
@@ -147,31 +149,27 @@ def make_piece(
     low, high = projection.delay
     delay = np.full(len(source), low)
     if high > low:
-        uniform = _draw_each(rng.uniform, seed, projection, "delay", targets, counts)
+        uniform = _draw_each(_UNIT, seed, projection, "delay", targets, counts)
         delay += np.floor(uniform * (high - low + 1)).astype(np.int64)
-    weight = _draw_weights(seed, projection, targets, counts) if weights else np.zeros(len(source))
+    kind = projection.weight if weights else _ZERO
+    weight = _draw_each(kind, seed, projection, "weight", targets, counts)
     if weights and projection.normalized:
         weight /= np.sqrt(np.repeat(counts, counts))
     return Piece(source, np.repeat(targets, counts), delay, weight)
 
 
-def _draw_each(draw: Any, seed: int, projection: Any, what: str, targets: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _draw_each(
+    kind: Distribution, seed: int, projection: Any, what: str, targets: np.ndarray, counts: np.ndarray
+) -> np.ndarray:
     """Draw as many numbers of each target's random stream as it has synapses, targets of like counts together."""
+    if isinstance(kind, Constant):
+        return np.full(counts.sum(), kind.value)
     drawn = np.empty(counts.sum())
     starts = np.cumsum(counts) - counts
     key, order = rng.key(seed, f"{projection.name}/{what}"), np.argsort(counts, kind="stable")
     for some in np.array_split(order, max(1, len(order) // 256)):
         most = int(counts[some].max(initial=0))
         if most:
-            numbers, inside = draw(key, targets[some], most), np.arange(most) < counts[some][:, None]
+            numbers, inside = kind.draw(key, targets[some], most), np.arange(most) < counts[some][:, None]
             drawn[(starts[some][:, None] + np.arange(most))[inside]] = numbers[inside]
     return drawn
-
-
-def _draw_weights(seed: int, projection: Any, targets: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    kind = projection.weight
-    if isinstance(kind, Constant):
-        return np.full(counts.sum(), kind.value)
-    if isinstance(kind, Normal):
-        return kind.mean + kind.std * _draw_each(rng.normal, seed, projection, "weight", targets, counts)
-    return kind.low + (kind.high - kind.low) * _draw_each(rng.uniform, seed, projection, "weight", targets, counts)

@@ -8,7 +8,7 @@ has them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import h5py
@@ -18,7 +18,7 @@ from ..engines.base import RECORDED_UNITS
 from ..network.connectivity import RULES, Population, Projection
 from ..network.local import cell_values
 from ..network.model import Model
-from ..network.parameters import Normal, Uniform
+from ..network.parameters import Distribution
 
 BLOCK = 2**20  # values of a parameter drawn at a time
 WITHOUT_VALUES = "This is a netCDF dimension but not a netCDF variable.%10d"
@@ -55,7 +55,7 @@ def write_parameters(file: h5py.File, model: Model) -> None:
 def _write_parameter(group: h5py.Group, model: Model, population: Population, name: str, value: Any) -> None:
     if value is None:
         return
-    drawn = isinstance(value, Normal | Uniform)
+    drawn = isinstance(value, Distribution)
     if not drawn and not np.ndim(value):
         group.attrs[name] = value
         return
@@ -63,16 +63,12 @@ def _write_parameter(group: h5py.Group, model: Model, population: Population, na
     for low, high in _blocks(population.size):
         data[low:high] = cell_values(model, population, name, value, low, high)
     if drawn:
-        data.attrs["drawn_from"] = f"{type(value).__name__}({_text(value.model_dump())})"
+        data.attrs["drawn_from"] = str(value)
     name_axes(group, name, ("neuron",))
 
 
 def _blocks(size: int) -> Iterator[tuple[int, int]]:
     return ((low, min(low + BLOCK, size)) for low in range(0, size, BLOCK))
-
-
-def _text(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in values.items() if key != "kind")
 
 
 def _collect_parameters(projection: Projection, model: Model) -> dict[str, Any]:
@@ -84,8 +80,8 @@ def _collect_parameters(projection: Projection, model: Model) -> dict[str, Any]:
     }  # fmt: skip
     options = {name: getattr(projection, name) for name in RULES[projection.rule].options}
     attributes |= {name: value for name, value in options.items() if isinstance(value, int | float | str)}
-    if isinstance(projection.weight, Normal | Uniform):
-        attributes["weight_drawn_from"] = f"{type(projection.weight).__name__}({_text(projection.weight.model_dump())})"
+    if isinstance(projection.weight, Distribution) and not projection.weight.is_constant:
+        attributes["weight_drawn_from"] = str(projection.weight)
     if projection.plastic:
         attributes["optimizer"] = json.dumps(optimizer.model_dump())
     if projection.rewire is not None:

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from pareprop import rng
-from pareprop.kernels import topology
+from pareprop.kernels import random, topology
 
 KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT = (rng.key(3, purpose) for purpose in ("topology", "delay", "weight"))
 
@@ -22,12 +22,12 @@ class Case:
     multapses: bool = True
     self_offset: int | None = None  # target j is source j + self_offset, which it may not have
     delays: tuple = (1, 1)
-    weight: tuple = (topology.WEIGHT_NORMAL, 2.0, 0.5)
+    weight: tuple = (random.NORMAL, 2.0, 0.5)
 
 
 CASES = {
     "all": Case(topology.ALL_TO_ALL, 300, 31, delays=(2, 5)),
-    "all no autapses": Case(topology.ALL_TO_ALL, 13, 17, self_offset=-2, weight=(topology.WEIGHT_UNIFORM, -1.0, 3.0)),
+    "all no autapses": Case(topology.ALL_TO_ALL, 13, 17, self_offset=-2, weight=(random.UNIFORM, -1.0, 3.0)),
     "indegree": Case(topology.FIXED_INDEGREE, 40, 23, indegree=600, delays=(1, 3)),
     "indegree no autapses": Case(topology.FIXED_INDEGREE, 20, 20, indegree=50, self_offset=0),
     "distinct": Case(topology.FIXED_INDEGREE, 700, 9, indegree=530, multapses=False, delays=(3, 4)),
@@ -38,7 +38,8 @@ CASES = {
     "probability 1": Case(topology.FIXED_PROBABILITY, 300, 4, probability=1.0),
     "one to one": Case(topology.ONE_TO_ONE, 12, 12, delays=(2, 4)),
     "one to one more targets": Case(topology.ONE_TO_ONE, 7, 12, self_offset=1),
-    "constant": Case(topology.FIXED_INDEGREE, 30, 8, indegree=5, weight=(topology.WEIGHT_CONSTANT, 4.5, 0.0)),
+    "lognormal": Case(topology.FIXED_INDEGREE, 30, 8, indegree=300, weight=(random.LOGNORMAL, -1.0, 0.5)),
+    "constant": Case(topology.FIXED_INDEGREE, 30, 8, indegree=5, weight=(random.CONSTANT, 4.5, 0.0)),
 }
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
@@ -93,13 +94,14 @@ def slow_sources(case, target):
 
 def slow_weights(case, target, n):
     kind, a, b = case.weight
-    if kind == topology.WEIGHT_CONSTANT:
+    if kind == random.CONSTANT:
         return [a] * n
     uniforms = np.array([(u >> 11) / 2**53 for u in philox(KEY_WEIGHT, target, n)])
-    if kind == topology.WEIGHT_UNIFORM:
+    if kind == random.UNIFORM:
         return a + (b - a) * uniforms
     centred = uniforms - 0.5 + 2.0**-54  # exact, and the law is symmetric
-    return a - b * np.sign(centred) * scipy.stats.norm.ppf(0.5 - abs(centred))
+    normals = a - b * np.sign(centred) * scipy.stats.norm.ppf(0.5 - abs(centred))
+    return np.exp(normals) if kind == random.LOGNORMAL else normals
 
 
 def slow_connect(case):
@@ -198,7 +200,7 @@ def test_weights_and_delays_follow_their_laws():
     assert scipy.stats.chisquare(np.bincount(delay)[1:]).pvalue > 1e-3
     for other in (source, target, delay):
         assert abs(np.corrcoef(weight, other)[0, 1]) < 4 / np.sqrt(weight.size)
-    uniform = connect(replace(case, weight=(topology.WEIGHT_UNIFORM, -1.0, 3.0)))[3]
+    uniform = connect(replace(case, weight=(random.UNIFORM, -1.0, 3.0)))[3]
     assert scipy.stats.kstest(uniform, "uniform", (-1.0, 4.0)).pvalue > 1e-3
 
 

@@ -3,6 +3,8 @@
 One file, because most of it is tables of bad arguments.
 """
 
+import re
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.neurons import whole_steps
 from pareprop.network.optimizers import Adam, GradientDescent
-from pareprop.network.parameters import Constant, Normal, Uniform
+from pareprop.network.parameters import Constant, LogNormal, Normal, Uniform
 from pareprop.network.reward import Reward
 from pareprop.parallel.spike_log import SpikeLog
 from pareprop.runs import config
@@ -64,7 +66,7 @@ def test_arrays_and_distributions_are_checked_by_their_extremes() -> None:
         Model("interval").neurons("rec", 3, tau_m=[1.0, 0.0, 2.0])
     with pytest.raises(InputError, match="tau_m = -1 must be above 0"):
         Model("interval").neurons("rec", 3, tau_m=Uniform(low=-1.0, high=2.0))
-    with pytest.raises(InputError, match=r"low = 2.0 must not exceed high = 1.0"):
+    with pytest.raises(InputError, match=r"low = 2 must not exceed high = 1"):
         parameters.validate(Uniform, {"low": 2.0, "high": 1.0}, "test")
     with pytest.raises(InputError, match="adapt_tau = 0 must be above 0"):
         Model("interval").neurons("rec", 3, "iaf_adapt", adapt_tau=0.0)
@@ -168,12 +170,12 @@ def test_defaults_of_neurons_are_nests() -> None:
 CONNECTION_MISTAKES = {
     "rule": ({"rule": "all_to_al"}, "unknown rule 'all_to_al', did you mean 'all_to_all'?"),
     "option": ({"rule": "fixed_indegree", "probability": 0.5}, "rule 'fixed_indegree' needs indegree="),
-    "option too much": ({"probability": 0.5}, "rule 'all_to_all' takes no probability"),
+    "option too much": ({"probability": 0.5}, "rule 'all_to_all' has no option probability"),
     "delay zero": ({"delay": 0}, "delay = 0 must be whole steps of at least 1"),
     "delay fraction": ({"delay": 1.5}, "delay = 1.5 must be whole steps"),
     "delay range": ({"delay": (3, 2)}, "delay = (3, 2) must be whole steps of at least 1, lowest first"),
     "delay triple": ({"delay": (1, 2, 3)}, "delay = (1, 2, 3)"),
-    "delay text": ({"delay": "one"}, "delay = one"),
+    "delay text": ({"delay": "one"}, "delay = 'one': must be a number, not text"),
     "delay long": ({"delay": 2**15 + 1}, "delay = 32769"),
     "delay in ms": ({"delay_ms": 1.5}, "delay_ms = 1.5 ms must be whole steps of 1 ms from 1 to 32768"),
     "delays in ms": ({"delay_ms": (1.0, 2.5)}, "delay_ms = 2.5 ms must be whole steps of 1 ms"),
@@ -182,7 +184,7 @@ CONNECTION_MISTAKES = {
     "delay in negative ms": ({"delay_ms": -1}, "delay_ms = -1 ms must be whole steps of 1 ms from 1 to 32768"),
     "delays in ms, highest first": ({"delay_ms": (2, 1)}, "delay_ms = (2, 1) must be one time, or lowest and highest"),
     "three delays in ms": ({"delay_ms": (1, 2, 3)}, "delay_ms = (1, 2, 3) must be one time, or lowest and highest"),
-    "delay in words": ({"delay_ms": "one"}, "delay_ms = 'one' must be one time in ms, or several"),
+    "delay in words": ({"delay_ms": "one"}, "delay_ms = 'one': must be a number, not text"),
     "two delays": ({"delay_ms": 2, "delay": 2}, "delay = 2 and delay_ms = 2: give one of them"),
     "indegree": ({"rule": "fixed_indegree", "indegree": -1}, "indegree = -1 must be a whole number"),
     "indegree fraction": ({"rule": "fixed_indegree", "indegree": 1.5}, "indegree = 1.5 must be a whole number"),
@@ -191,10 +193,11 @@ CONNECTION_MISTAKES = {
         "indegree = 4 must be a whole number from 0 to 3",
     ),
     "probability": ({"rule": "fixed_probability", "probability": 1.1}, "probability = 1.1 must lie in [0, 1]"),
-    "weight": ({"weight": "strong"}, "weight of rule 'all_to_all' must be a number, Normal or Uniform"),
-    "weight nan": ({"weight": np.nan}, "value = nan"),
+    "weight": ({"weight": "strong"}, "weight = 'strong': must be a number, not text"),
+    "weight nan": ({"weight": np.nan}, "weight = nan: must be finite"),
+    "misspelt": ({"wieght": 1.0}, "unknown parameter 'wieght', did you mean 'weight'?"),
     "optimizer": ({"optimizer": {"type": "sgd"}}, "unknown optimizer type 'sgd'"),
-    "feedback": ({"feedback": "random"}, "feedback = 'random' must be one of random, symmetric, adaptive, on a"),
+    "feedback": ({"feedback": "random"}, "feedback = 'random' is for projections from readouts"),
     "no ids": ({"rule": "explicit"}, "rule 'explicit' needs source= and target="),
     "lengths": ({"rule": "explicit", "source": [0, 1], "target": [0]}, "source has shape (2,), target (1,)"),
     "source": ({"rule": "explicit", "source": [4], "target": [0]}, "source must hold whole numbers from 0 to 3"),
@@ -202,18 +205,18 @@ CONNECTION_MISTAKES = {
     "flag of text": ({"plastic": "no"}, "plastic = 'no': must be true or false"),
     "flag of a number": ({"allow_autapses": 2}, "allow_autapses = 2: must be true or false"),
     "negative inhibition": ({"inhibition": -1.0}, "inhibition = -1.0"),
-    "weight of no number": ({"weight": True}, "weight of rule 'all_to_all' must be a number"),
-    "weight of many digits": ({"weight": 10**400}, "weight"),
+    "weight of no number": ({"weight": True}, "weight = True: must be a number, not true or false"),
+    "weight of many digits": ({"weight": 10**400}, "must be finite"),
     "no rule": ({"rule": ["all_to_all"]}, "unknown rule ['all_to_all']"),
-    "no optimizer": ({"optimizer": "adam"}, "optimizer = 'adam' must be of type Optimizer"),
-    "no rewire": ({"rewire": True}, "rewire = True must be of type Rewire"),
-    "weights of text": ({"rule": "explicit", "source": [0], "target": [0], "weight": "x"}, "weight = 'x' must be"),
+    "no optimizer": ({"optimizer": "adam"}, "optimizer = 'adam': must be a table of settings, or of type Optimizer"),
+    "no rewire": ({"rewire": True}, "rewire = True: must be a table of settings, or of type Rewire"),
+    "weights of text": ({"rule": "explicit", "source": [0], "target": [0], "weight": "x"}, "weight = 'x': must be"),
     "ragged sources": ({"rule": "explicit", "source": [[0], [1, 2]], "target": [0]}, "source = [[0], [1, 2]] must be"),
-    "complex delay": ({"rule": "explicit", "source": [0], "target": [0], "delay": [1j]}, "delay = [1j] must be"),
+    "complex delay": ({"rule": "explicit", "source": [0], "target": [0], "delay": [1j]}, "delay = [1j]: must be"),
     "ragged signs": ({"sign": [[1], [1, 1]]}, "sign = [[1], [1, 1]] must be a number"),
     "fraction": ({"rule": "explicit", "source": [0.5], "target": [0]}, "source must hold whole numbers"),
     "weights": ({"rule": "explicit", "source": [0], "target": [0], "weight": [1.0, 2.0]}, "weight has shape (2,)"),
-    "infinite": ({"rule": "explicit", "source": [0], "target": [0], "weight": [np.inf]}, "not finite"),
+    "infinite": ({"rule": "explicit", "source": [0], "target": [0], "weight": [np.inf]}, "must be finite"),
     "delays": ({"rule": "explicit", "source": [0], "target": [0], "delay": [0]}, "delay = 0 must be whole steps"),
     "delays shape": ({"rule": "explicit", "source": [0], "target": [0], "delay": [1, 2]}, "delay has shape (2,)"),
     "delays fraction": ({"rule": "explicit", "source": [0], "target": [0], "delay": [1.5]}, "delay = 1.5 must be"),
@@ -274,7 +277,7 @@ def test_ends_and_names_of_projections() -> None:
     model.connect(inputs, neurons, name="again")
     with pytest.raises(InputError, match="population 'rec' exists already"):
         model.neurons("rec", 2)
-    with pytest.raises(InputError, match="feedback = 'fixed' must be one of"):
+    with pytest.raises(InputError, match="feedback = 'fixed': Input should be 'random', 'symmetric' or 'adaptive'"):
         model.connect(out, neurons, feedback="fixed")
     assert [projection.name for projection in model.projections] == ["in->rec", "again"]
 
@@ -311,8 +314,8 @@ def test_parameters_of_a_rank_are_a_slice_of_all() -> None:
         parts = [LocalNetwork(model, rank, size) for rank in range(size)]
         for name, values in whole.cells.items():
             np.testing.assert_array_equal(np.concatenate([part.cells[name] for part in parts]), values, err_msg=name)
-    np.testing.assert_array_equal(whole.pieces, [[0, 5, 0, 0], [5, 9, 1, 1]])
     later = layout.RESETS_LATER
+    np.testing.assert_array_equal(whole.pieces, [[0, 5, 0, later], [5, 9, 1, later | layout.ADAPTS]])
     pieces = LocalNetwork(model, 1, 2).pieces
     np.testing.assert_array_equal(pieces, [[0, 1, 0, later], [1, 5, 1, later | layout.ADAPTS]])
     tau_m = -1.0 / np.log(whole.cells["alpha"][:5])
@@ -332,12 +335,44 @@ def test_networks_that_cannot_be_built() -> None:
     with pytest.raises(InputError, match=r"readout populations \['a', 'b'\] must share their parameters"):
         LocalNetwork(model, 0, 1).readout_constants()
 
+DRAWN_OUT_OF_BOUNDS = {
+    "adapt_beta": ("iaf_adapt", {"adapt_beta": Normal(mean=0.1, std=1.0)}, "must be at least 0"),
+    "c_reg": ("iaf", {"c_reg": Normal(mean=0.1, std=1.0)}, "must be at least 0"),
+    "f_target": ("iaf", {"f_target": Normal(mean=1.0, std=10.0)}, "must be at least 0"),
+    "surrogate_gradient_height": ("iaf", {"surrogate_gradient_height": Normal(mean=0.1, std=1.0)}, "be at least 0"),
+    "surrogate_gradient_width": ("iaf", {"surrogate_gradient_width": Normal(mean=0.1, std=1.0)}, "be above 0"),
+    "tau_m": ("iaf", {"tau_m": Normal(mean=1.0, std=1.0)}, "must be above 0"),
+    "C_m": ("iaf", {"C_m": Normal(mean=1.0, std=1.0)}, "must be above 0"),
+    "adapt_tau": ("iaf_adapt", {"adapt_tau": Normal(mean=1.0, std=1.0)}, "must be above 0"),
+    "V_reset": ("iaf_psc_delta", {"V_reset": Normal(mean=-56.0, std=2.0)}, "must be below V_th = -55"),
+    "V_reset of an array": (
+        "iaf_psc_delta", {"V_reset": np.full(50, -56.0), "V_th": Normal(mean=-55.0, std=1.0)}, "must be below V_th = -5"
+    ),
+    "V_min": ("iaf", {"V_min": -55.0, "V_th": Normal(mean=-55.0, std=1.0)}, "must not exceed V_th = -5"),
+    "V_min of a reset": ("iaf_psc_delta", {"V_min": -71.0, "V_reset": Normal(mean=-70.0, std=1.0)}, "V_reset = -7"),
+}  # fmt: skip
 
-def test_drawn_time_constants_must_be_above_0() -> None:
+
+@pytest.mark.parametrize("name", DRAWN_OUT_OF_BOUNDS)
+def test_drawn_parameters_are_within_their_bounds(name: str) -> None:
+    """The line names population, neuron, value and bound; each rank names a neuron of its own."""
+    kind, values, bound = DRAWN_OUT_OF_BOUNDS[name]
+    model = Model("spike" if "psc" in kind else "interval")
+    model.neurons("other", 3)
+    model.neurons("rec", 50, kind, **values)
+    for rank, size in ((0, 1), (1, 2)):
+        with pytest.raises(InputError) as caught:
+            LocalNetwork(model, rank, size)
+        line = rf"population 'rec': {name.split(maxsplit=1)[0]}( drawn)? for neuron (\d+) is -?\d.*, must .*"
+        assert bound in str(caught.value) and (found := re.fullmatch(line, str(caught.value)))
+        assert 26 - 3 <= int(found[2]) < 50 or size == 1
+
+
+def test_lognormal_parameters() -> None:
     model = Model("interval")
-    model.neurons("rec", 50, tau_m=Normal(mean=1.0, std=1.0))
-    with pytest.raises(InputError, match=r"population 'rec': tau_m drawn for neuron \d+ is -\d.*, must be above 0"):
-        LocalNetwork(model, 0, 1)
+    model.neurons("rec", 4000, tau_m=LogNormal(mean=3.0, std=0.5), C_m={"kind": "lognormal", "std": 0.1})
+    tau_m = -1.0 / np.log(LocalNetwork(model, 0, 1).cells["alpha"])
+    assert abs(np.log(tau_m).mean() - 3.0) < 4 * 0.5 / np.sqrt(4000) and abs(np.log(tau_m).std() - 0.5) < 0.03
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -442,7 +477,7 @@ def test_a_cutoff_of_too_many_steps_is_refused() -> None:
         ({"low": 1.0, "hi": 2.0}, "tau_m: unknown key 'hi', did you mean 'high'?"),
         ({"mean": 1.0}, "tau_m: std is missing"),
         ({"std": -1.0}, "tau_m: std = -1.0: Input should be greater than or equal to 0"),
-        ({"low": 2.0, "high": 1.0}, "tau_m: low = 2.0 must not exceed high = 1.0"),
+        ({"low": 2.0, "high": 1.0}, "tau_m: low = 2 must not exceed high = 1"),
         ({}, "tau_m: std is missing"),
     ],
 )

@@ -1,0 +1,146 @@
+"""The arguments of `Model.connect`, described and checked once, for scripts, files and NEST's front end alike."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import BeforeValidator, Field, InstanceOf, SkipValidation
+
+from ..errors import InputError
+from ..sonata.edges import Edges
+from .optimizers import Optimizer
+from .optimizers import optimizer as make_optimizer
+from .parameters import Frozen, Value, validate
+from .rewire import Rewire
+from .space import Space
+
+F = TypeVar("F", bound=Callable[..., object])
+Feedback = Literal["random", "symmetric", "adaptive"]
+PLACE = "**options\n    Those of a `Connection`.\n"  # in the documentation of a function that takes them
+
+
+def _described(kind: type[Frozen], make: Callable[[Mapping[str, Any], str], Frozen]) -> BeforeValidator:
+    """Return what makes a description of a table of its settings."""
+
+    def read(value: Any) -> Any:
+        if value is None or isinstance(value, kind):
+            return value
+        if not isinstance(value, Mapping):
+            raise ValueError(f"must be a table of settings, or of type {kind.__name__}")
+        try:
+            return make(value, "")
+        except InputError as problem:
+            raise ValueError(str(problem)) from None
+
+    return BeforeValidator(read)
+
+
+class Connection(Frozen):
+    """How a projection connects two populations.
+
+    A new option is a field here. Whether it fits the populations is checked in `connectivity.resolve`, whether it fits
+    the rule in the class of the rule.
+
+    Attributes
+    ----------
+    rule : str
+        "all_to_all", "one_to_one", "fixed_indegree" (needs `indegree`), "fixed_probability" (needs `probability`),
+        "lognormal_degrees" (needs `indegree`, `sigma_in`, `sigma_out`), "distance" (needs `probability`, `space`),
+        "explicit" (needs `source`, `target`) or "sonata" (needs `edges`).
+    weight : float, Distribution or array_like
+        One for all, drawn (`Normal`, `Uniform`, `LogNormal`), or (n_synapses,) for "explicit".
+    delay : int, tuple of int, array_like or None
+        Whole steps, at least 1; a pair (low, high) draws one per synapse; (n_synapses,) for "explicit". None: 1.
+    delay_ms : float, tuple of float, array_like or None
+        The same in ms, in place of `delay`: whole steps of `dt_ms`.
+    name : str or None
+        Unique name; None: "pre->post".
+    optimizer : dict, Optimizer or None
+        Optimizer of this projection; None: that of the model.
+    feedback : str or None
+        "random", "symmetric" or "adaptive", for learning-signal connections; None: "random".
+    sign : str or array_like of int
+        "source" gives weights the sign of their source, which plastic ones keep (Dale's law); "free" does not;
+        or +1, -1, 0 for each source. Drawn weights become abs(w) times the sign, explicit ones must have it.
+    rewire : Rewire, dict or None
+        How synapses move while they learn; for plastic projections onto neurons.
+    indegree : int, float or None
+        Synapses per target, or their mean.
+    probability : float or None
+        Probability of a synapse between a source and a target; of "distance": at distance 0.
+    source, target : array_like or None
+        (n_synapses,), ids within the populations.
+    allow_autapses, allow_multapses : bool
+        As in NEST.
+    plastic : bool
+        Whether weights from inputs and neurons learn.
+    sigma_in, sigma_out : float or None
+        Standard deviations of the logarithms of in- and out-degrees.
+    space : Space, dict or None
+        Positions of the cells and profile of the probability.
+    edges : Edges or None
+        Edges of a SONATA file.
+    normalized : bool
+        Whether drawn weights are divided by the square root of their target's number of synapses.
+    inhibition : float
+        Factor of drawn weights of sources whose sign is -1.
+    keep_signs : bool
+        Whether signs hold while weights learn, not only at the start.
+    """
+
+    rule: SkipValidation[str] = "all_to_all"
+    weight: Value = 1.0
+    delay: SkipValidation[int | tuple[int, ...] | np.ndarray | None] = None
+    delay_ms: SkipValidation[float | tuple[float, ...] | np.ndarray | None] = None
+    name: str | None = None
+    optimizer: Annotated[InstanceOf[Optimizer] | None, _described(Optimizer, make_optimizer)] = None
+    feedback: Feedback | None = None
+    sign: SkipValidation[str | list[int] | np.ndarray] = "free"
+    rewire: Annotated[InstanceOf[Rewire] | None, _described(Rewire, partial(validate, Rewire))] = None
+    indegree: SkipValidation[float | None] = None
+    probability: SkipValidation[float | None] = None
+    source: SkipValidation[list[int] | np.ndarray | None] = None
+    target: SkipValidation[list[int] | np.ndarray | None] = None
+    allow_autapses: bool = True
+    allow_multapses: bool = True
+    plastic: bool = True
+    sigma_in: SkipValidation[float | None] = None
+    sigma_out: SkipValidation[float | None] = None
+    space: Annotated[InstanceOf[Space] | None, _described(Space, partial(validate, Space))] = None
+    edges: InstanceOf[Edges] | None = None
+    normalized: bool = False
+    inhibition: float = Field(1.0, gt=0)
+    keep_signs: bool = True
+
+
+def takes_options(description: type[Frozen]) -> Callable[[F], F]:
+    """Give a function that takes `**options` the signature and documentation of a description's fields.
+
+    Parameters
+    ----------
+    description : type
+        The fields. Its list of attributes is put in `PLACE`.
+
+    Returns
+    -------
+    callable
+        Decorator.
+    """
+
+    def decorate(function: F) -> F:
+        listed = inspect.cleandoc(description.__doc__ or "").partition("Attributes\n----------\n")[2]
+        function.__doc__ = inspect.cleandoc(function.__doc__ or "").replace(PLACE, f"{listed}\n")
+        signature = inspect.signature(function)
+        own = [item for item in signature.parameters.values() if item.kind is not inspect.Parameter.VAR_KEYWORD]
+        options = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
+            for name, field in description.model_fields.items() if name not in signature.parameters
+        ]  # fmt: skip
+        function.__signature__ = signature.replace(parameters=own + options)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
