@@ -16,8 +16,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pareprop.engines.interval import IntervalSettings
-from pareprop.engines.spike import SpikeSettings
 from pareprop.parallel import launcher
 from pareprop.runs import benchmark
 from pareprop.scaling import dryrun, launchers
@@ -32,7 +30,7 @@ def dry(options: argparse.Namespace, rank: int) -> None:
     sizes = {key: getattr(options, key) for key in SIZES}
     model = benchmark.model(sizes["neurons"], sizes["indegree"], sizes["inputs"], 1, sizes["delay"], options.variant)
     task = benchmark.BenchTask(sizes["inputs"], sizes["steps"], 1)
-    settings = (SpikeSettings if options.variant == "spike" else IntervalSettings)(task.learning_window)
+    settings = model.eprop.settings(task.learning_window)
     found = dryrun.run(
         model, task, options.ranks, rank, samples=sizes["intervals"], rate_hz=RATE_HZ, drive=True, settings=settings
     )

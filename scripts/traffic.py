@@ -18,6 +18,7 @@ import numpy as np
 
 from pareprop.kernels import layout
 from pareprop.network.optimizers import Adam
+from pareprop.network.variants import VARIANTS
 from pareprop.parallel.exchange import Alone
 from pareprop.runs import benchmark
 from pareprop.simulation.loop import Simulation
@@ -130,7 +131,8 @@ def run(variant: str, setup: str, size: Size, precision: str, samples: int) -> d
         if learn:
             engine.optimize()
         laps.append({name: seconds[name] - before.get(name, 0.0) for name in benchmark.PHASES[2:]})
-        laps[-1]["events"] = benchmark.count_events(table, sample.inputs, engine.log, size.steps, variant == "spike")
+        online = VARIANTS[variant].is_online
+        laps[-1]["events"] = benchmark.count_events(table, sample.inputs, engine.log, size.steps, online)
     per = {"neuron-step": size.neurons * size.steps, "synapse": sum(len(item.weight) for item in _plastic(simulation))}
     medians = {
         phase: {unit: float(np.median([lap[phase] / per.get(unit, lap["events"]) for lap in laps[1:]])) * 1e9

@@ -86,7 +86,7 @@ class Engine(ABC):
     """One variant of e-prop on this rank's share of a network: runs samples, learns, holds the state in between.
 
     `Simulation` and the observers use only the names of this class. All ranks call the same methods in the same
-    order. A new variant fills in the abstract methods and adds itself to `simulation.loop.ENGINES`.
+    order. A new variant fills in the abstract methods and is named by an entry of `network.variants.VARIANTS`.
 
     Parameters
     ----------

@@ -26,10 +26,9 @@ from .. import elementary
 from ..errors import InputError
 from ..kernels import layout
 from ..network.connectivity import Population, Projection
-from ..network.losses import LOSSES
 from ..network.model import Model
 from ..network.neurons import CUTOFF_LIMIT, whole_steps
-from ..network.optimizers import Optimizer
+from ..network.optimizers import Adam, Optimizer
 from ..network.parameters import Distribution
 from ..network.synapse_table import SynapseTable
 
@@ -92,17 +91,12 @@ def require_known(model: Model) -> None:
     if model.is_rewarded:
         _require_online(model)
     elif model.loss is not None:
-        raise InputError(f"loss {type(model.loss).__name__} is for the interval variant, not for 'spike'")
-    for readouts in model.of_role("readout"):
-        if not model.is_rewarded and not LOSSES[readouts.params.loss].in_spike:
-            raise InputError(
-                f"population '{readouts.name}': loss = '{readouts.params.loss}' is for the interval variant, not for "
-                "'spike'"
-            )
+        raise InputError(f"loss {type(model.loss).__name__} is not for the {model.variant} variant")
+    for readouts in model.of_role("readout") if not model.is_rewarded else ():
+        model.eprop.require(f"population '{readouts.name}': loss", readouts.params.loss, model.eprop.losses)
     owners = {f"projection '{item.name}': ": item.optimizer for item in model.projections if item.optimizer}
     for owner, optimizer in ({"": model.optimizer} | owners).items():
-        if optimizer.spike_code is None:
-            raise InputError(f"{owner}optimizer '{optimizer.type}' is for the interval variant, not for 'spike'")
+        model.eprop.require(f"{owner}optimizer", optimizer.type, model.eprop.optimizers)
 
 
 def _require_online(model: Model) -> None:
@@ -262,7 +256,8 @@ def rules(model: Model, table: SynapseTable, length: int, m: int) -> Rules:
             layout.MODE: kind, layout.CUTOFF: cutoff_steps(projection.post, model.dt_ms),
             layout.OWN_ZBAR: int(alpha is None or bool(projection.rewire)),
             layout.ADAPTIVE: int(getattr(values, "adaptive", False)),
-            layout.ADAM: optimizer.spike_code, layout.EACH_STEP: int(optimizer.optimize_each_step and stepwise),
+            layout.ADAM: int(isinstance(optimizer, Adam)),
+            layout.EACH_STEP: int(optimizer.optimize_each_step and stepwise),
             layout.MOVES: int(bool(projection.rewire)),
         }  # fmt: skip
         line = {

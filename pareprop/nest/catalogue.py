@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..network.neurons import NEURON_MODELS, READOUT_MODELS
 from ..network.parameters import validate
+from ..network.variants import VARIANTS, Variant
 from .errors import NESTErrors, refuse, translate_errors
 from .versions import ARCTAN, FUNCTION
 
@@ -20,7 +20,6 @@ IGNORE = {"ignore_and_spike": False, "ignore_and_spike_interval": 100.0, "ignore
 DEVICE = {"label": "", "origin": 0.0, "start": 0.0, "stop": FOREVER}
 RECORDER = DEVICE | {"record_to": "memory", "time_in_steps": False}
 METER = RECORDER | {"interval": 1.0, "offset": 0.0}
-SUFFIX = {"interval": "_bsshslm_2020", "spike": ""}
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class NodeModel:
     base : str
         NEST's name.
     variant : str
-        "interval" or "spike" for neurons and readouts.
+        Name of the variant of e-prop, for neurons and readouts.
     core : str
         Name of a neuron in the package, such as "iaf_adapt".
     recordables : tuple of str
@@ -57,9 +56,9 @@ class NodeModel:
     fixed: dict[str, str] = field(default_factory=dict)
 
 
-def _neuron(variant: str, core: str) -> NodeModel:
-    name = f"eprop_{core}{SUFFIX[variant]}"
-    fields = NEURON_MODELS[variant][core].model_fields
+def _neuron(variant: Variant, core: str) -> NodeModel:
+    name = f"eprop_{core}{variant.nest_suffix}"
+    fields = variant.neurons[core].model_fields
     defaults = {key: item.default for key, item in fields.items()} | {"V_m": -70.0, "flush_event_send_interval": np.inf}
     adaptive = "adapt" in core
     recordables = ("V_m", HISTORY, "learning_signal", "surrogate_gradient")
@@ -69,19 +68,19 @@ def _neuron(variant: str, core: str) -> NodeModel:
     fixed = {"ignore_and_spike": "drive the neuron by a spike_generator"}
     if adaptive:
         fixed["adaptation"] = "start from 0"
-    return NodeModel(name, "neuron", defaults | IGNORE, name, variant, core, tuple(sorted(recordables)), fixed)
+    return NodeModel(name, "neuron", defaults | IGNORE, name, variant.name, core, tuple(sorted(recordables)), fixed)
 
 
-def _readout(variant: str) -> NodeModel:
-    name = f"eprop_readout{SUFFIX[variant]}"
-    fields = READOUT_MODELS[variant].model_fields
+def _readout(variant: Variant) -> NodeModel:
+    name = f"eprop_readout{variant.nest_suffix}"
+    fields = variant.readout.model_fields
     defaults = {key: item.default for key, item in fields.items()} | {"V_m": 0.0}
     recordables = ["V_m", HISTORY, "error_signal", "readout_signal", "target_signal"]
-    if variant == "interval":
-        recordables.append("readout_signal_unnorm")
-    else:
+    if variant.is_online:
         defaults.pop("loss")
-    return NodeModel(name, "readout", defaults, name, variant, "readout", tuple(sorted(recordables)))
+    else:
+        recordables.append("readout_signal_unnorm")
+    return NodeModel(name, "readout", defaults, name, variant.name, "readout", tuple(sorted(recordables)))
 
 
 def _device(name: str, kind: str, defaults: dict[str, Any]) -> NodeModel:
@@ -99,8 +98,8 @@ WATCH = {"senders": EMPTY, "targets": EMPTY}
 NODE_MODELS: dict[str, NodeModel] = {
     model.name: model
     for model in (
-        *(_neuron("interval", core) for core in NEURON_MODELS["interval"]), _readout("interval"),
-        *(_neuron("spike", core) for core in NEURON_MODELS["spike"]), _readout("spike"),
+        *(model for variant in VARIANTS.values()
+          for model in (*(_neuron(variant, core) for core in variant.neurons), _readout(variant))),
         _device("parrot_neuron", "parrot", {"flush_event_send_interval": np.inf} | IGNORE),
         _device("spike_generator", "stimulator", DEVICE | SPIKES),
         _device("step_rate_generator", "stimulator", DEVICE | RATES),
@@ -146,7 +145,8 @@ class SynapseModel:
         """Variant of e-prop that it belongs to, "" for none."""
         if not self.base.startswith("eprop_"):
             return ""
-        return "interval" if "bsshslm_2020" in self.base else "spike"
+        fitting = [item for item in VARIANTS.values() if item.nest_suffix in self.base]
+        return max(fitting, key=lambda item: len(item.nest_suffix)).name
 
     @property
     def plastic(self) -> bool:
@@ -197,8 +197,7 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
         if key in UNSUPPORTED and (np.size(value) > 0 if key in LISTS else value != model.defaults[key]):
             raise refuse(f"{key} = {value} ({where})", UNSUPPORTED[key])
     if model.kind in ("neuron", "readout"):
-        kinds = NEURON_MODELS[model.variant] if model.kind == "neuron" else {"readout": READOUT_MODELS[model.variant]}
-        kind = kinds[model.core]
+        kind = VARIANTS[model.variant].find_kind(model.core)
         with translate_errors():
             for row in _rows(kind, values):
                 validate(kind, row, where)

@@ -385,7 +385,7 @@ class Kernel:
             version = self.versions.of(self.exchange.rank)
             wiring = wire(self.nodes, self.bundles, self.models.synapses, self.params, version)
         taps = self.recorders.taps(self.bundles, wiring.recurrent, wiring.readouts, self.resolution)
-        kind = IntervalClock if wiring.model.variant == "interval" else SpikeClock
+        kind = SpikeClock if wiring.model.eprop.is_online else IntervalClock
         with self.timers.phase("build"):
             return kind(self.params, wiring, self.nodes, self.bundles, taps, self.exchange, self.params["rng_seed"])
 

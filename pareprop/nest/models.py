@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import quote
 from ..network.optimizers import Optimizer, optimizer
+from ..network.variants import VARIANTS
 from .catalogue import ADAM, LISTS, NODE_MODELS, OPTIMIZER, SYNAPSE_MODELS, NodeModel, SynapseModel, check_node
 from .errors import NESTErrors, refuse, translate_errors
 from .parameters import as_list
@@ -176,7 +177,7 @@ def common_optimizer(models: list[SynapseModel], variant: str) -> Optimizer:
     models : list of SynapseModel
         Those of its plastic synapses.
     variant : str
-        "interval" or "spike".
+        Name of the variant of e-prop.
 
     Returns
     -------
@@ -192,7 +193,7 @@ def common_optimizer(models: list[SynapseModel], variant: str) -> Optimizer:
     batches = {model.defaults["optimizer"]["batch_size"] for model in models}
     if len(averages) > 1 or len(batches) > 1:
         raise refuse("synapse models that differ in batch_size or average_gradient", "give them the same")
-    if variant == "spike" and batches - {1}:
+    if VARIANTS[variant].is_online and batches - {1}:
         raise NESTErrors.BadProperty(f"batch_size = {max(batches)} must be 1 for eprop_synapse")
     with translate_errors():
         return make_optimizer(models[0]) if models else optimizer({}, "optimizer")

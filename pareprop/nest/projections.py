@@ -121,9 +121,9 @@ class Projections:
             roles = f"{_name_role(pre)} to {_name_role(post)}"
             raise refuse(f"connections from {roles}", "put recurrent e-prop neurons between")
         if (
-            self.variant == "interval"
+            not self.wiring.model.eprop.is_online
             and not synapse.plastic
-            and ends == ("recurrent", "recurrent")
+            and pre.role == post.role == "recurrent"
             and np.any(delay != 1)
         ):
             raise refuse(f"{synapse.name} between e-prop neurons of the interval variant with a delay of several steps",

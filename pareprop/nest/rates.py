@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..network.variants import VARIANTS
 from .connections import Bundle
 from .errors import refuse
 
@@ -16,7 +17,7 @@ class Rates:
     Parameters
     ----------
     variant : str
-        "interval" or "spike".
+        Name of the variant of e-prop.
     base, kind : np.ndarray
         Model and kind of each node, by id.
     readouts : np.ndarray
@@ -29,7 +30,7 @@ class Rates:
     """
 
     def __init__(self, variant: str, base: np.ndarray, kind: np.ndarray, readouts: np.ndarray) -> None:
-        self._spikes, self._base, self._kind, self._readouts = variant == "spike", base, kind, readouts
+        self._spikes, self._base, self._kind, self._readouts = VARIANTS[variant].is_online, base, kind, readouts
         self.targets: dict[int, list[tuple[int, float]]] = {}
         self.window: dict[int, list[tuple[int, float]]] = {}
         self._softmax: list[Bundle] = []

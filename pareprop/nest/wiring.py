@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..network.model import Model
-from ..network.neurons import NEURON_MODELS, READOUT_MODELS
+from ..network.variants import VARIANTS
 from .catalogue import POISSON, SynapseModel
 from .connections import Bundle
 from .errors import refuse, translate_errors
@@ -100,9 +100,9 @@ class _Wirer:
 
     def _add_population(self, block: Block, ids: np.ndarray) -> None:
         neuron = block.model.kind == "neuron"
-        kinds = NEURON_MODELS[self.variant] if neuron else {"readout": READOUT_MODELS[self.variant]}
+        kind = VARIANTS[self.variant].find_kind(block.model.core)
         local, values = ids - block.first, {}
-        for key in kinds[block.model.core].model_fields:
+        for key in kind.model_fields:
             if key in block.values:
                 value = block.values[key]
                 value = value[local] if isinstance(value, np.ndarray) else value
@@ -165,7 +165,7 @@ class _Wirer:
         readouts = self.groups["readout"]
         if readouts and any(group.population.params != readouts[0].population.params for group in readouts):
             raise refuse("readouts with different parameters", "give all readouts the same")
-        interval = bool(readouts) and self.variant == "interval"
+        interval = bool(readouts) and not VARIANTS[self.variant].is_online
         self._rates.check(interval and readouts[0].population.params.loss == "cross_entropy")
 
 

@@ -41,7 +41,7 @@ def require(model: Model, n_steps: int, rank: int = 0, size: int = 1) -> None:
 def _parts(model: Model, n_steps: int, rank: int, size: int) -> Iterator[tuple[int, str]]:
     n_sharing = count_sharing(model, size)
     first, last = block(model.size("recurrent"), n_sharing, rank)
-    if model.variant == "interval":
+    if not model.eprop.is_online:
         yield (last - first) * n_steps * STEP, f"history of {last - first} neurons over n_steps = {n_steps}"
     yield model.size("readout") * n_steps * STEP, f"signals of {model.size('readout')} readouts in {n_steps} steps"
     if model.local:

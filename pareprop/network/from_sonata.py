@@ -11,10 +11,8 @@ from pydantic import Field, StrictBool
 from ..errors import InputError
 from ..sonata import circuit, edge_files, nodes
 from .connection import Connection
-from .neurons import NEURON_MODELS
 from .parameters import Frozen, nearest, validate
-
-SUBSTITUTES = {("interval", "iaf_psc_delta"): "iaf", ("interval", "iaf_psc_delta_adapt"): "iaf_adapt"}
+from .variants import Variant
 
 OWN = ("rule", "name", "edges", "delay", "delay_ms", "weight")  # options of connections that the files tell
 EVERY = "*"  # in place of the name of an edge population: options of all
@@ -51,8 +49,8 @@ def _add_populations(model: Any, path: Path, neuron: str | None, values: Mapping
         if population.virtual:
             model.inputs(population.name, population.size, sign=own)
             continue
-        kind = neuron or _model(model.variant, population)
-        known, type_values = NEURON_MODELS[model.variant].get(kind), dict(population.values)
+        kind = neuron or _model(model.eprop, population)
+        known, type_values = model.eprop.neurons.get(kind), dict(population.values)
         if known and "V_reset" in type_values and "V_reset" not in known.model_fields:
             del type_values["V_reset"]  # eprop_iaf resets by V_th
         model.neurons(population.name, population.size, kind, sign=own, **{**type_values, **values})
@@ -81,13 +79,14 @@ def _add_projections(
         model.connect(pre, post, "sonata", edges=item, name=item.name, **own)
 
 
-def _model(variant: str, population: nodes.Nodes) -> str:
+def _model(variant: Variant, population: nodes.Nodes) -> str:
     """Return the model of a template such as "nest:iaf_psc_delta" or "nest:eprop_iaf_bsshslm_2020"."""
     name = population.template.rpartition(":")[2].removeprefix("eprop_").removesuffix("_bsshslm_2020")
-    name = SUBSTITUTES.get((variant, name), name)
-    if name not in NEURON_MODELS[variant]:
+    if name not in variant.neurons:
+        name = name.replace("_psc_delta", "")  # the same neuron but for its reset
+    if name not in variant.neurons:
         raise InputError(
             f"node population '{population.name}': model_template = '{population.template}' has no model in variant "
-            f"'{variant}'{nearest(name, NEURON_MODELS[variant])}; neuron= names one"
+            f"'{variant.name}'{nearest(name, variant.neurons)}; neuron= names one"
         )
     return name

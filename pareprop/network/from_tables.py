@@ -13,7 +13,6 @@ from . import parameters
 from .connection import Connection
 from .connectivity import MAX_SIZE
 from .model import Model
-from .neurons import NEURON_MODELS, READOUT_MODELS
 
 CELL = {"C_m": 1.0, "E_L": 0.0, "tau_m": 20.0}
 POPULATIONS: tuple[dict[str, Any], ...] = (
@@ -104,11 +103,11 @@ def add_local_readouts(model: Model, entry: Mapping[str, Any]) -> list[str]:
 def _add_population(model: Model, entry: Mapping[str, Any], here: str) -> None:
     own = {key: entry[key] for key in PopulationEntry.model_fields if key in entry}
     rest = {key: value for key, value in entry.items() if key not in own}
-    neurons, name = NEURON_MODELS[model.variant], str(entry.get("model", "iaf"))[: 2 * VALUE_LIMIT]
+    neurons, name = model.eprop.neurons, str(entry.get("model", "iaf"))[: 2 * VALUE_LIMIT]
     if entry.get("role") == "recurrent" and name not in neurons:
         hint = parameters.nearest(name, neurons)
         raise InputError(f"{here}: unknown model '{name}' in variant '{model.variant}'{hint}")
-    kind = {"recurrent": neurons.get(name), "readout": READOUT_MODELS[model.variant]}.get(str(entry.get("role")))
+    kind = {"recurrent": neurons.get(name), "readout": model.eprop.readout}.get(str(entry.get("role")))
     known = [*PopulationEntry.model_fields, *(kind.model_fields if kind else ())]
     unknown = [key for key in rest if key not in known]
     problems = [f"{here}: unknown parameter {quote(key)}{parameters.nearest(key, known)}" for key in unknown]

@@ -95,8 +95,7 @@ class LocalNetwork:
         listed = np.arange(self.n_recurrent) if whole else heard
         if not whole or any(span.first == span.last for span in table.spans):
             table.compact(listed)
-        # the spike variant notes arrivals also where there is no synapse yet
-        moves = rewired and self.model.variant == "interval"
+        moves = rewired and not self.model.eprop.is_online  # which notes arrivals also where there is no synapse yet
         return Sources(self.n_recurrent, None if whole else heard, heard if moves else None)
 
     def list_heard(self) -> np.ndarray:

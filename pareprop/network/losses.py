@@ -42,13 +42,10 @@ class Loss(ABC):
 
     Attributes
     ----------
-    in_spike : bool
-        Whether the spike variant knows it.
     unit : str
         Unit of outputs, targets and errors.
     """
 
-    in_spike: bool = False
     unit: str = "mV"
 
     def output(self, signal: np.ndarray) -> np.ndarray:
@@ -91,8 +88,6 @@ class Loss(ABC):
 class MeanSquaredError(Loss):
     """0.5 sum E^2, E = y - target. Bellec et al. 2020, Methods."""
 
-    in_spike = True
-
     def value(self, output: np.ndarray, target: np.ndarray, error: np.ndarray) -> float:
         """Return the loss of some steps."""
         with np.errstate(over="ignore"):  # an infinite loss ends the run
@@ -102,7 +97,6 @@ class MeanSquaredError(Loss):
 class CrossEntropy(Loss):
     """- sum target log softmax(y); the error is softmax(y) - target. Bellec et al. 2020, Methods."""
 
-    in_spike = True
     unit = "1"  # probabilities
 
     def output(self, signal: np.ndarray) -> np.ndarray:

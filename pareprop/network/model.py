@@ -23,9 +23,9 @@ from .connection import Connection, takes_options
 from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve
 from .local_readouts import LocalReadouts, names
 from .losses import Loss, OwnLoss
-from .neurons import NEURON_MODELS, READOUT_MODELS
 from .optimizers import GradientDescent, Optimizer
 from .reward import Reward
+from .variants import DEFAULT, Variant, find_variant
 
 
 @dataclass(repr=False)
@@ -35,7 +35,7 @@ class Model:
     Attributes
     ----------
     variant : str
-        "interval" (`*_bsshslm_2020`) or "spike" (e-prop+).
+        Name of the variant, "interval" (`*_bsshslm_2020`) or "spike" (e-prop+); `eprop` tells what it knows.
     seed : int
         Seed of all draws, from 0 to 2^63 - 1.
     dt_ms : float
@@ -71,7 +71,7 @@ class Model:
     >>> model.connect(inputs, neurons, weight=Normal(std=0.1))
     """
 
-    variant: Literal["interval", "spike"] = "interval"
+    variant: str = DEFAULT
     seed: int = 1
     dt_ms: float = 1.0
     populations: list[Population] = field(default_factory=list)
@@ -83,9 +83,9 @@ class Model:
     notes: list[str] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name, known in (("variant", NEURON_MODELS), ("precision", PRECISIONS)):
-            if not isinstance(value := getattr(self, name), str) or value not in known:
-                raise InputError(f"{name} = {quote(value)} must be {' or '.join(map(repr, known))}")
+        find_variant(self.variant)
+        if not isinstance(self.precision, str) or self.precision not in PRECISIONS:
+            raise InputError(f"precision = {quote(self.precision)} must be {' or '.join(map(repr, PRECISIONS))}")
         if not parameters.is_whole(self.seed) or not 0 <= self.seed < 2**63:
             raise InputError(f"seed = {quote(self.seed)} must be a whole number of at least 0, below 2^63")
         if not parameters.is_number(self.dt_ms) or not 0 < parameters.plain(self.dt_ms) <= parameters.FLOAT_MAX:
@@ -106,8 +106,8 @@ class Model:
                 raise InputError(f"loss = {quote(self.loss)} {wanted}{hint}")
             self.loss = OwnLoss(self.loss)
         self._names: set[str] = set()
-        if isinstance(self.loss, OwnLoss) and self.variant != "interval":
-            raise InputError("loss: a function is for the interval variant, not for 'spike'")
+        if isinstance(self.loss, OwnLoss) and self.eprop.losses is not None:
+            raise InputError(f"loss: a function is not for the {self.variant} variant")
 
     def __repr__(self) -> str:
         cells = ", ".join(f"{item.name} {item.size:,}" for item in self.populations) or "no populations"
@@ -116,7 +116,7 @@ class Model:
 
     @classmethod
     def from_sonata(
-        cls, config: str | Path, dt_ms: float = 1.0, variant: Literal["interval", "spike"] = "interval", *,
+        cls, config: str | Path, dt_ms: float = 1.0, variant: str = DEFAULT, *,
         seed: int = 1, optimizer: Optimizer | None = None, precision: Literal["double", "single"] = "double",
         neuron: str | None = None, values: dict[str, Any] | None = None, sign: str = "free",
         round_delays: bool = False, default_weight: float | None = None, default_delay: float | None = None,
@@ -174,6 +174,11 @@ class Model:
         return model
 
     @property
+    def eprop(self) -> Variant:
+        """The variant of e-prop: what it knows and how it learns."""
+        return find_variant(self.variant)
+
+    @property
     def is_rewarded(self) -> bool:
         """Whether the loss is that of episodes with rewards, without targets."""
         return isinstance(self.loss, Reward)
@@ -222,7 +227,7 @@ class Model:
                 f"population {quote(name)}: model '{model.name}' is given as equations; this version checks and "
                 "compiles such models (pareprop check-model), and does not train them yet"
             )
-        kinds = NEURON_MODELS[self.variant]
+        kinds = self.eprop.neurons
         if not isinstance(model, str) or model not in kinds:
             hint = parameters.nearest(str(model), kinds)
             raise InputError(
@@ -234,12 +239,12 @@ class Model:
 
     def readouts(self, name: str, size: int, **values: Any) -> Population:
         """Add a population of leaky readouts; `values` are NEST's parameters, one for all."""
-        checked = parameters.validate(READOUT_MODELS[self.variant], values, f"population '{name}'")
+        checked = parameters.validate(self.eprop.readout, values, f"population '{name}'")
         return self._add(Population(name, size, "readout", "readout", checked))
 
     def local_readouts(self, name: str, of: Population | Sequence[Population], **values: Any) -> LocalReadouts:
         """Give each neuron of some populations a readout of its own, see `LocalReadouts`; samples have targets."""
-        if self.variant != "interval" or self.local:
+        if self.eprop.is_online or self.local:
             raise InputError(f"local readouts '{name}': must be the only ones, in the interval variant")
         fields = {"name": name, "of": names(of)} | values
         readouts = parameters.validate(LocalReadouts, fields, f"local readouts '{name}'")

@@ -24,7 +24,7 @@ CUTOFF_LIMIT = 1e7  # steps, of which spikes are kept; a longer cutoff that is n
 TICS_PER_MS = 1000  # NEST's, to which times are rounded
 
 
-class _Neuron(Frozen):
+class Neuron(Frozen):
     """Parameters of all recurrent neurons, and the flags by which kernels tell models apart.
 
     Attributes
@@ -109,7 +109,7 @@ class _Adaptive(Frozen):
     adapt_tau: Value = 10.0
 
 
-class IafInterval(_Neuron):
+class IafInterval(Neuron):
     """`eprop_iaf_bsshslm_2020`: leaky integrate-and-fire, learning signals once per update interval.
 
     Attributes
@@ -127,7 +127,7 @@ class IafAdaptInterval(_Adaptive, IafInterval):
     """`eprop_iaf_adapt_bsshslm_2020`: with an adaptive threshold."""
 
 
-class Iaf(_Neuron):
+class Iaf(Neuron):
     """`eprop_iaf`: leaky integrate-and-fire of the spike variant (e-prop+).
 
     Attributes
@@ -176,7 +176,7 @@ class IafPscDeltaAdapt(_Adaptive, IafPscDelta):
     """`eprop_iaf_psc_delta_adapt`: with an adaptive threshold."""
 
 
-class _Readout(Frozen):
+class ReadoutBase(Frozen):
     """Parameters of all readouts.
 
     Attributes
@@ -206,7 +206,7 @@ class _Readout(Frozen):
     loss: Literal[*LOSSES] = "mean_squared_error"
 
 
-class ReadoutInterval(_Readout):
+class ReadoutInterval(ReadoutBase):
     """`eprop_readout_bsshslm_2020`: leaky integrator that compares its voltage with a target.
 
     Attributes
@@ -218,7 +218,7 @@ class ReadoutInterval(_Readout):
     regular_spike_arrival: bool = True
 
 
-class Readout(_Readout):
+class Readout(ReadoutBase):
     """`eprop_readout` of the spike variant.
 
     Attributes
@@ -235,17 +235,9 @@ class Readout(_Readout):
         return self
 
 
-NEURON_MODELS: dict[str, dict[str, type[_Neuron]]] = {
-    "interval": {"iaf": IafInterval, "iaf_adapt": IafAdaptInterval},
-    "spike": {
-        "iaf": Iaf,
-        "iaf_adapt": IafAdapt,
-        "iaf_psc_delta": IafPscDelta,
-        "iaf_psc_delta_adapt": IafPscDeltaAdapt,
-    },
-}
-NEURONS = tuple(dict.fromkeys(name for models in NEURON_MODELS.values() for name in models))
-READOUT_MODELS: dict[str, type[_Readout]] = {"interval": ReadoutInterval, "spike": Readout}
+# by variant: what `variants` knows, under the names by which scripts import it from here
+NEURON_MODELS: dict[str, dict[str, type[Neuron]]] = {}
+READOUT_MODELS: dict[str, type[ReadoutBase]] = {}
 
 
 def require_cutoff(value: float) -> None:

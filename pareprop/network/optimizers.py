@@ -23,8 +23,6 @@ class Optimizer(Frozen, ABC):
         Whether one step with a sum of gradients equals the steps with each of them.
     moments : tuple of str
         Names of the arrays that the optimizer keeps of each synapse.
-    spike_code : int or None
-        Column `ADAM` of the rules of the spike variant, None where that variant doesn't know this optimizer.
     type : str
         Name of the optimizer, a key of `OPTIMIZERS`.
     eta : float
@@ -41,7 +39,6 @@ class Optimizer(Frozen, ABC):
 
     accumulates: ClassVar[bool] = False
     moments: ClassVar[tuple[str, ...]] = ()
-    spike_code: ClassVar[int | None] = None
 
     type: str
     eta: float = Field(1e-4, ge=0)
@@ -81,7 +78,6 @@ class GradientDescent(Optimizer):
     """Plain gradient descent (`eprop_synapse` optimizer "gradient_descent")."""
 
     accumulates: ClassVar[bool] = True
-    spike_code: ClassVar[int | None] = 0
 
     type: Literal["gradient_descent"] = "gradient_descent"
 
@@ -106,7 +102,6 @@ class Adam(Optimizer):
     """
 
     moments: ClassVar[tuple[str, ...]] = ("moment", "variance")
-    spike_code: ClassVar[int | None] = 1
 
     type: Literal["adam"] = "adam"
     beta_1: float = Field(0.9, ge=0, lt=1)

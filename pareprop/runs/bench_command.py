@@ -10,6 +10,7 @@ import click
 from .. import terminal
 from ..errors import InputError
 from ..network import footprint
+from ..network.variants import DEFAULT, VARIANTS
 from ..parallel.exchange import Exchange
 from . import benchmark
 from .options import FiniteFloat, GivenPath
@@ -18,8 +19,8 @@ from .options import FiniteFloat, GivenPath
 @click.command()
 @click.option(
     "--variant",
-    type=click.Choice(["interval", "spike"]),
-    default="interval",
+    type=click.Choice(list(VARIANTS)),
+    default=DEFAULT,
     show_default=True,
     help="Variant of e-prop.",
 )

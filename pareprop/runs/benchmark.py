@@ -19,15 +19,14 @@ from typing import Any
 import numpy as np
 
 from .. import rng
-from ..engines.interval import IntervalSettings
 from ..engines.sample import Sample
-from ..engines.spike import SpikeSettings
 from ..errors import InputError, quote
 from ..machine import peak_rss_bytes, require_bytes
 from ..network.model import Model
 from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
 from ..network.synapse_table import SynapseTable
+from ..network.variants import DEFAULT, find_variant
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
@@ -77,7 +76,7 @@ def model(
     n_inputs: int,
     seed: int = 1,
     delay: int = 1,
-    variant: str = "interval",
+    variant: str = DEFAULT,
     precision: str = "double",
 ) -> Model:
     """Return the network: N(0, 1/fan-in) weights, `indegree` recurrent synapses per neuron, about 30 spikes/s.
@@ -85,20 +84,20 @@ def model(
     The spike variant uses the parameters of sine waves for e-prop+. It does not scale arriving spikes by 1 - kappa, so
     its weights are smaller by this factor.
     """
-    interval = variant == "interval"
-    scale, eta = (1.0, 1e-4) if interval else (1.0 - KAPPA, 1e-4 * (1.0 - KAPPA) ** 2)
+    eprop = find_variant(variant)
+    scale = eprop.scale(KAPPA)
+    eta = 1e-4 * scale**2
     network = Model(variant, seed, optimizer=GradientDescent(eta=eta, optimize_each_step=False), precision=precision)
     cell = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
-    rule: dict[str, Any] = {"regular_spike_arrival": False}
-    if not interval:
-        rule = {"eprop_isi_trace_cutoff": CUTOFF}
+    rule = {"regular_spike_arrival": False, "eprop_isi_trace_cutoff": CUTOFF, "kappa": KAPPA, "kappa_reg": KAPPA}
     inputs = network.inputs("in", n_inputs)
     neurons = network.neurons(
-        "rec", n_neurons, "iaf", **cell, V_th=0.03, t_ref=0.0, c_reg=(300.0 if interval else 0.3) * 100.0 / n_neurons,
-        f_target=10.0, surrogate_gradient_height=10.0, surrogate_gradient_width=0.03,
-        **rule if interval else rule | {"kappa": KAPPA, "kappa_reg": KAPPA},
+        "rec", n_neurons, "iaf", **cell, V_th=0.03, t_ref=0.0,
+        c_reg=(0.3 if eprop.is_online else 300.0) * 100.0 / n_neurons, f_target=10.0,
+        surrogate_gradient_height=10.0, surrogate_gradient_width=0.03,
+        **eprop.pick("iaf", rule),
     )  # fmt: skip
-    out = network.readouts("out", 1, **cell, **rule)
+    out = network.readouts("out", 1, **cell, **eprop.pick("readout", rule))
 
     def weight(fan_in: int) -> Normal:
         return Normal(std=scale * max(fan_in, 1) ** -0.5)
@@ -108,7 +107,7 @@ def model(
         neurons, neurons, "fixed_indegree", indegree=indegree, allow_autapses=False, allow_multapses=False, delay=delay,
         weight=weight(indegree),
     )  # fmt: skip
-    loop = 1 if interval else delay  # the spike variant exchanges as often as the shortest of these asks for
+    loop = delay if eprop.is_online else 1  # the spike variant exchanges as often as the shortest of these asks for
     network.connect(neurons, out, weight=weight(n_neurons), delay=loop)
     network.connect(out, neurons, weight=weight(n_neurons), delay=loop)
     return network
@@ -160,7 +159,7 @@ def run(
             engine.optimize()
         wall += _now(comm)
         heard = engine.get_heard_spikes()
-        events += count_events(table, sample.inputs, heard, task.n_steps, network.variant == "spike")
+        events += count_events(table, sample.inputs, heard, task.n_steps, network.eprop.is_online)
         spikes += engine.n_spikes
         simulation.digest.add_spikes(engine.log, task.n_steps)
     n_synapses = collectives.total(comm, sum(len(table.weight) for table in simulation.network.tables().values()))
@@ -184,8 +183,7 @@ def build(network: Model, task: BenchTask, exchange: Exchange, rate_hz: float = 
     """Collective: build the simulation of a benchmark; with `rate_hz` > 0 it runs in rounds, also on one rank."""
     if not rate_hz:
         return Simulation(network, task, exchange)
-    settings = SpikeSettings if network.variant == "spike" else IntervalSettings
-    rounds = settings(task.learning_window, round_steps=task.n_steps)  # engines cut it to the min-delay
+    rounds = network.eprop.settings(task.learning_window, round_steps=task.n_steps)  # engines cut it to the min-delay
     driven = DrivenExchange(exchange, rate_hz * network.dt_ms / 1000.0, network.size("recurrent"), network.seed)
     return Simulation(network, task, driven, settings=rounds)
 

@@ -16,10 +16,10 @@ from ..engines.sample import Sample
 from ..errors import InputError, shorten
 from ..network.connectivity import Population
 from ..network.model import Model
-from ..network.neurons import NEURON_MODELS
 from ..network.optimizers import optimizer
 from ..network.parameters import validate
 from ..network.rewire import Rewire
+from ..network.variants import find_variant
 from . import case_fields as fields
 from . import reward_cases
 
@@ -56,7 +56,7 @@ class Case:
         if self.model.is_rewarded:
             return reward_cases.samples(self.arrays, self.attributes)
         inputs, targets = self.arrays["inputs"], self.arrays["targets"]
-        if self.model.variant == "spike":
+        if self.model.eprop.is_online:
             window = self.arrays["window"].astype(bool)
             return [Sample.from_raster(inputs, targets, window=window)]
         length = int(self.attributes["interval"])
@@ -93,14 +93,13 @@ def _read(name: str, file: h5py.File) -> Case:
     if attributes.get("format") not in FORMATS:
         raise InputError(f"format is '{attributes.get('format')}', must be one of {', '.join(FORMATS)}")
     variant = attributes.get("variant")
-    if variant not in tuple(NEURON_MODELS):
-        raise InputError(f"variant is '{variant}', must be 'interval' or 'spike'")
+    eprop = find_variant(variant)
     loss = reward_cases.loss(attributes) if attributes["format"] == reward_cases.FORMAT else None
-    arrays = reward_cases.read_arrays(file, attributes) if loss else _arrays(file, variant)
+    arrays = reward_cases.read_arrays(file, attributes) if loss else _arrays(file, eprop.is_online)
     n_out = reward_cases.n_readouts(attributes) if loss else arrays["targets"].shape[1]
     model = _model(variant, file, attributes, arrays["inputs"].shape[1], n_out)
     model.loss = loss
-    if variant == "interval":
+    if not eprop.is_online:
         _check_interval(attributes, len(arrays["inputs"]))
     if not fields.number(attributes, "weights_tolerance") >= 0:
         raise InputError(f"weights_tolerance = {attributes['weights_tolerance']} must be at least 0")
@@ -110,9 +109,9 @@ def _read(name: str, file: h5py.File) -> Case:
     return Case(name, model, attributes, arrays, _read_expected(group, file, signal) | told)
 
 
-def _arrays(file: h5py.File, variant: str) -> dict[str, np.ndarray]:
+def _arrays(file: h5py.File, has_window: bool) -> dict[str, np.ndarray]:
     """Return inputs, targets and window, checked."""
-    names = ["inputs", "targets"] + ["window"] * (variant == "spike")
+    names = ["inputs", "targets"] + ["window"] * has_window
     arrays = {key: fields.array(file, key, 1 if key == "window" else 2) for key in names}
     n_steps = len(arrays["inputs"])
     for key, array in arrays.items():

@@ -25,7 +25,6 @@ STEP = 2e-7
 INPUT_STEP = 3e-9
 DECISION = 6e-5  # of a task in closed loop
 NEURON_STEP = {False: 4e-9, True: 7e-9}  # by whether neurons adapt
-EVENT = {"interval": 1.2e-9, "spike": 4e-9}
 MEMORY = 2.0  # times as long takes an event whose synapses come from memory
 LOOPED = 3e-9  # of a step of a window in which a synapse is not summed but followed (spike variant)
 UPDATE = 3e-9  # of a synapse in an optimizer step
@@ -70,7 +69,7 @@ def sample_seconds(simulation: Simulation) -> float:
     for (low, high, *_), group in zip(simulation.network.pieces, simulation.network.piece_populations, strict=True):
         seconds += NEURON_STEP[group.params.adaptive] * (high - low) * n_steps
     duration, rate = n_steps * model.dt_ms / 1000.0, target_rate(model)
-    event = EVENT[model.variant] * (MEMORY if simulation.bytes_of_synapses() > CACHE else 1.0)
+    event = model.eprop.event_seconds * (MEMORY if simulation.bytes_of_synapses() > CACHE else 1.0)
     for _, span in digest.tables(simulation.network):
         hertz = {"input": INPUT_HZ, "recurrent": rate}.get(span.projection.pre.role, 0.0)
         n_synapses = span.last - span.first
@@ -82,7 +81,7 @@ def sample_seconds(simulation: Simulation) -> float:
 def _looped_steps(simulation: Simulation, projection: Projection, n_spikes: float) -> float:
     """Return the steps of a sample in which a synapse is followed step by step."""
     model, n_steps = simulation.model, simulation.task.n_steps
-    if model.variant != "spike" or projection.post.role != "recurrent" or not n_spikes:
+    if not model.eprop.is_online or projection.post.role != "recurrent" or not n_spikes:
         return 0.0
     length, optimizer = spike_rules.block_length(model), projection.optimizer or model.optimizer
     if spike_rules.mode(model, projection, optimizer, length, spike_rules.lags(model).m) != spike_rules.LOOP:

@@ -13,8 +13,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from ..engines.interval import IntervalSettings
-from ..engines.spike import SpikeSettings
+from ..engines.base import Settings
 from ..errors import InputError, quote
 from ..network import identity, parameters
 from ..network.model import Model
@@ -76,7 +75,7 @@ class ScriptTask(TaskBase):
         """Last steps of a sample with a learning signal."""
         return getattr(self._subject, "learning_window", self._subject.n_steps)
 
-    def settings(self) -> IntervalSettings | SpikeSettings:
+    def settings(self) -> Settings:
         """Return the settings of the variant."""
         own = getattr(self._subject, "settings", None)
         return own() if callable(own) else super().settings()

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..engines.spike import Spike
 from ..errors import InputError
+from ..network.variants import find_variant
 from ..simulation import digest
 from ..simulation.loop import Simulation
 from ..storage.opened import OpenRun
@@ -34,7 +35,7 @@ def simulate(directory: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         cannot be built again as it was: of a script, rewired, or in closed loop.
     """
     run = OpenRun(directory)
-    if run.attributes.get("variant") != "spike" or "script" in run.config.get("run", {}):
+    if not find_variant(run.attributes.get("variant")).is_online or "script" in run.config.get("run", {}):
         return {}
     task, found = config.load_of_run(directory / CONFIG).task, {}
     for (phase, index), record in task.kept_samples().items():

@@ -6,6 +6,7 @@ import math
 import os
 from typing import Any
 
+from ..network.variants import find_variant
 from ..parallel import collectives, mpi
 from ..parallel.replicas import LEAVES
 from ..simulation import digest
@@ -72,7 +73,7 @@ def advice(part: dict[str, Any], neurons: int, batch: int, variant: str) -> list
     batch : int
         Samples of a batch.
     variant : str
-        "interval" or "spike".
+        Name of the variant of e-prop.
     """
     spent, ranks, groups = part.get("mean_rank_seconds", {}), part.get("ranks", 1), part.get("replicas", 1)
     lost, total = spent.get("wait", 0.0) + spent.get("transfer", 0.0), sum(spent.values())
@@ -81,7 +82,7 @@ def advice(part: dict[str, Any], neurons: int, batch: int, variant: str) -> list
     cores = min(part.get("cores") or ranks, os.cpu_count() or ranks) * len(part.get("ranks_per_node", [0]))
     if ranks > cores:
         better = f"there are more ranks than the {cores} cores: `mpirun -n {cores}` would be faster"
-    elif variant == "interval" and batch >= LEAVES and groups < (most := math.gcd(ranks, LEAVES)):
+    elif not find_variant(variant).is_online and batch >= LEAVES and groups < (most := math.gcd(ranks, LEAVES)):
         better = f"`--replicas {most}` lets ranks share batches and meet less often"
     else:
         better = f"{neurons / ranks * groups:,.0f} neurons per rank are few: fewer ranks would be faster"

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engines.interval import IntervalSettings
+from ..engines.base import Settings
 from ..engines.sample import Sample
-from ..engines.spike import SpikeSettings
 from ..errors import StateError
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
@@ -108,10 +107,8 @@ def _run(simulation: Simulation, n_samples: int) -> None:
         simulation.run_sample(index, "train", learn=False)
 
 
-def _settings(case: Case, window: int, round_steps: int) -> IntervalSettings | SpikeSettings:
-    if case.model.variant == "spike":
-        return SpikeSettings(window, round_steps=round_steps)
-    return IntervalSettings(
+def _settings(case: Case, window: int, round_steps: int) -> Settings:
+    return case.model.eprop.settings(
         window,
         average_gradient=bool(case.attributes.get("average_gradient", False)),
         reset=bool(case.attributes.get("reset", True)),

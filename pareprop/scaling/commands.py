@@ -17,6 +17,7 @@ from .. import files, terminal
 from ..errors import InputError, StateError
 from ..machine import peak_rss_bytes
 from ..network.local import target_rate
+from ..network.variants import VARIANTS
 from ..parallel.exchange import Exchange
 from ..runs import benchmark
 from ..runs.options import SET, FiniteFloat, GivenPath
@@ -231,7 +232,7 @@ def predict_command(
     several = rank_table.ranks_of(ranks_text, MOST)
     if measures:
         options = {"network": measure.exchange_costs(), "progress": terminal.echo, "base_bytes": peak_rss_bytes()}
-        measured = {name: measure.measure(name, **options) for name in ("interval", "spike")}
+        measured = {name: measure.measure(name, **options) for name in VARIANTS}
         units.write(Path(units_file), measured)
     if source is None:
         if not measures:

@@ -12,7 +12,7 @@ from ..network.local import target_rate
 from ..network.model import Model
 from ..parallel.stand_ins import DryExchange
 from ..runs.benchmark import PHASES, Share
-from ..simulation.loop import ENGINES, Simulation
+from ..simulation.loop import Simulation
 from ..simulation.task import Task
 
 
@@ -80,7 +80,7 @@ def run(
     n, dt = model.size("recurrent"), model.dt_ms / 1000.0
     others = target_rate(model) if rate_hz is None else rate_hz
     dry = DryExchange(rank, ranks, others * dt, n, model.seed, own=drive)
-    settings = settings or ENGINES[model.variant].settings_type(task.learning_window)
+    settings = settings or model.eprop.settings(task.learning_window)
     rounds = replace(settings, round_steps=settings.round_steps or task.n_steps)  # engines cut it to the min-delay
     simulation = Simulation(model, task, dry, settings=rounds)
     first, last = simulation.network.neurons

@@ -19,8 +19,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..engines.interval import IntervalSettings
-from ..engines.spike import SpikeSettings
 from ..errors import InputError, StateError
 from ..machine import available, peak_rss_bytes
 from ..runs import benchmark
@@ -98,7 +96,7 @@ def measure(
     Parameters
     ----------
     variant : str
-        "interval" or "spike".
+        Name of the variant of e-prop.
     probes : tuple of Probe
         Benchmarks to run.
     repeats : int
@@ -173,7 +171,7 @@ def run(variant: str, probe: Probe) -> Measured:
     """Run one probe; return its counts and the seconds of each phase."""
     model = benchmark.model(probe.neurons, probe.indegree, 100, delay=probe.delay, variant=variant)
     task = benchmark.BenchTask(100, probe.steps, 1)
-    settings = (SpikeSettings if variant == "spike" else IntervalSettings)(task.learning_window)
+    settings = model.eprop.settings(task.learning_window)
     rank = probe.ranks - 1  # owns the readout
     share = dryrun.run(model, task, probe.ranks, rank, rate_hz=probe.rate_hz, drive=True, settings=settings).share
     firing = work.Firing.at(benchmark.INPUT_PROBABILITY, probe.rate_hz, probe.steps, model.dt_ms)

@@ -12,6 +12,7 @@ from pydantic import Field
 from .. import files
 from ..errors import InputError
 from ..network.parameters import Frozen, validate
+from ..network.variants import DEFAULT, VariantName
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -27,7 +28,7 @@ class Point:
     ranks : int
         Number of ranks.
     variant : str
-        "interval" or "spike".
+        Name of the variant of e-prop.
     neurons, indegree, inputs, steps, intervals, warmup, delay, seed : int
         Options of the benchmark, for the whole network.
     rate : float
@@ -76,7 +77,7 @@ class Study(Frozen):
 
     kind: Literal["strong", "weak"] = "strong"
     ranks: tuple[Positive, ...] = Field((1, 2), min_length=1)
-    variants: tuple[Literal["interval", "spike"], ...] = Field(("interval",), min_length=1)
+    variants: tuple[VariantName, ...] = Field((DEFAULT,), min_length=1)
     neurons: tuple[Positive, ...] = Field((1000,), min_length=1)
     indegrees: tuple[Annotated[int, Field(ge=0)], ...] = Field((100,), min_length=1)
     delays: tuple[Positive, ...] = Field((1,), min_length=1)

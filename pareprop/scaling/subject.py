@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
-from ..engines.interval import IntervalSettings
-from ..engines.spike import SpikeSettings
 from ..errors import InputError
 from ..network.local import target_rate
 from ..network.model import Model
 from ..network.parameters import Frozen, validate, value_of
+from ..network.variants import DEFAULT, VariantName
 from ..runs import benchmark, config
 from ..simulation.task import Task
 from .work import Firing
@@ -22,7 +21,7 @@ from .work import Firing
 class Benchmark(Frozen):
     """Settings of the benchmark network, as options of `pareprop bench`."""
 
-    variant: Literal["interval", "spike"] = "interval"
+    variant: VariantName = DEFAULT
     neurons: int = Field(2000, ge=1)
     indegree: int = Field(100, ge=0)
     inputs: int = Field(100, ge=1)
@@ -84,6 +83,5 @@ def _benchmark(settings: Iterable[str]) -> Subject:
     if chosen.indegree >= chosen.neurons:
         raise InputError(f"bench: indegree = {chosen.indegree} must be below the {chosen.neurons} neurons")
     model = benchmark.model(chosen.neurons, chosen.indegree, chosen.inputs, chosen.seed, chosen.delay, chosen.variant)
-    kind = SpikeSettings if chosen.variant == "spike" else IntervalSettings
     task = benchmark.BenchTask(chosen.inputs, chosen.steps, chosen.seed)
-    return Subject("bench", model, task, kind(chosen.steps), chosen.intervals)
+    return Subject("bench", model, task, model.eprop.settings(chosen.steps), chosen.intervals)

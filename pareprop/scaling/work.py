@@ -17,12 +17,10 @@ from ..network.model import Model
 from ..network.sharing import count_sharing
 from ..parallel.exchange import WORTHWHILE
 from ..parallel.partition import block, overlap
-from ..simulation.loop import ENGINES
 
 NEAR = 2**20  # bytes of neurons, about, that stay in a core's second cache from step to step
 BYTES_PER_NEURON = 136  # state and parameters that a step reads or writes, in double precision
 WORDS_OF_SUM = 4  # of an exact sum in a message
-BYTES_PER_SYNAPSE = {"interval": 12, "spike": 28}  # bytes that an event touches, in double precision
 
 
 @dataclass(frozen=True)
@@ -159,9 +157,9 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
     own = last - first
     longest = round_steps(model, n_steps) if n_sharing == ranks else n_steps
     rounds = math.ceil(n_steps / longest)
-    lag = lags(model).m - 1 if model.variant == "spike" else 0
+    lag = lags(model).m - 1 if model.eprop.is_online else 0
     events, visits = parts["neurons"][2:]
-    table_bytes = parts["neurons"][0] * BYTES_PER_SYNAPSE[model.variant]
+    table_bytes = parts["neurons"][0] * model.eprop.event_bytes
     return Work(
         ranks=ranks, neurons=own, readouts=n_readouts, synapses=parts["neurons"][0],
         readout_synapses=parts["readouts"][0], feedback_synapses=parts["feedback"][0],
@@ -181,7 +179,7 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
 
 def round_steps(model: Model, n_steps: int) -> int:
     """Return the steps of a round: the min-delay of the projections whose spikes or signals travel between ranks."""
-    return min(model.min_delay(*ENGINES[model.variant].exchanging) or n_steps, n_steps)
+    return min(model.min_delay(*model.eprop.engine.exchanging) or n_steps, n_steps)
 
 
 def sources(model: Model, ranks: int, rank: int) -> dict[str, float]:

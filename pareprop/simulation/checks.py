@@ -9,7 +9,6 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..engines.base import Engine
 from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..network import identity
@@ -38,12 +37,12 @@ OPEN = {
 LEAST = {"n_steps": 1, "learning_window": 0, "first": 0, "period": 1, "n_actions": 1, "sensor_delay": 1, "seed": 0}
 
 
-def check_parts(model: Any, task: Any, settings: Any, engines: Mapping[str, type[Engine]]) -> None:
+def check_parts(model: Any, task: Any, settings: Any) -> None:
     """Raise `InputError` unless a simulation can be made of a model, a task and settings."""
     if not isinstance(model, Model):
         raise InputError(f"Simulation: model = {quote(model)} must be a pareprop.Model")
     check_task(task)
-    kind = engines[model.variant].settings_type
+    kind = model.eprop.engine.settings_type
     if settings is not None and not isinstance(settings, kind):
         raise InputError(f"Simulation: settings = {quote(settings)} must be of type {kind.__name__}")
 

@@ -58,7 +58,7 @@ class Episodes:
 
     def __init__(self, task: ClosedTask, model: Model, engine: Engine, timers: Timers) -> None:
         check(task, model)
-        if model.variant == "spike" and task.first < (d_out := lags(model).d_out):
+        if model.eprop.is_online and task.first < (d_out := lags(model).d_out):
             raise InputError(f"first = {task.first} must be at least the delay to the readouts, {d_out} steps")
         self.task, self.engine, self.timers = task, engine, timers
         self.n_inputs = model.size("input")

@@ -28,9 +28,7 @@ from typing import Any
 import numpy as np
 
 from ..engines.base import Engine, Settings
-from ..engines.interval import Interval
 from ..engines.sample import Sample
-from ..engines.spike import Spike
 from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError, quote
 from ..network import footprint, shared_reading
@@ -64,8 +62,6 @@ from .interrupts import Deferred
 from .notices import Notices, look_at_network
 from .observer import Observer, Outcome, predict
 from .task import ClosedTask, Task
-
-ENGINES: dict[str, type[Engine]] = {"interval": Interval, "spike": Spike}
 
 
 class Simulation:
@@ -121,11 +117,11 @@ class Simulation:
         self.world = self.replicas.world or self.exchange.comm
         agree(self.world, "Simulation()")
         with guarded(self.world):
-            check_parts(model, task, settings, ENGINES)
+            check_parts(model, task, settings)
         agree(self.world, "Simulation()", list_facts(model, task, settings))
         self.task, self.model, self.timers, self.digest = task, model, Timers(), Digest()
         self.observers = check_observers(observers)
-        engine = ENGINES[model.variant]
+        engine = model.eprop.engine
         with self.timers.phase("build"):
             sizes = [model.size(role) for role in ("recurrent", "readout")]
             with guarded(self.world):
@@ -133,7 +129,7 @@ class Simulation:
             self.exchange.require_memory(Terms(sizes[0], task.n_steps, task.n_steps, sizes[1], n_sharing=n_sharing))
             with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
                 closed = hasattr(task, "episode")
-                if model.variant == "spike" and model.is_rewarded and not closed:
+                if model.eprop.is_online and model.is_rewarded and not closed:
                     raise InputError("loss 'reward' in the spike variant needs a task in closed loop")
                 settings = settings or engine.settings_type(task.n_steps if closed else task.learning_window)
                 check_replicas(self.replicas.count, model, settings)
@@ -511,7 +507,7 @@ def check_replicas(count: int, model: Model, settings: Settings) -> None:
     batch = model.optimizer.batch_size
     if count == 1:
         return
-    if model.variant != "interval":
+    if model.eprop.is_online:
         raise InputError(f"replicas = {count}: only the interval variant has replicas, not '{model.variant}'")
     if batch < FEWEST:
         raise InputError(f"replicas = {count} needs a batch_size of at least {FEWEST}, it is {batch}")

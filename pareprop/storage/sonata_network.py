@@ -19,7 +19,6 @@ from .disk import fill_folder, output_errors
 from .sonata import MAGIC, VERSION
 
 BLOCK = 2**20  # edges copied at a time
-SUFFIX = {"interval": "_bsshslm_2020", "spike": ""}  # of NEST's model names
 
 
 def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
@@ -125,7 +124,7 @@ def _nodes(model: Model, population: Population, number: int, folder: Path) -> d
     row = {"population": name, "model_type": "virtual"}
     if population.role == "recurrent":
         (folder / f"components/point_neuron/{name}.json").write_text(json.dumps(uniform) + "\n")
-        template = f"nest:eprop_{population.model}{SUFFIX[model.variant]}"
+        template = f"nest:eprop_{population.model}{model.eprop.nest_suffix}"
         row |= {"model_type": "point_neuron", "model_template": template, "dynamics_params": f"{name}.json"}
     kinds = {-1: "i", 0: "NULL", 1: "e"}
     types = [{"node_type_id": 3 * number + 1 + k, **row, "ei": kinds[k]} for k in np.unique(sign).tolist()]

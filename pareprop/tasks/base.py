@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..engines.interval import IntervalSettings
+from ..engines.base import Settings
 from ..engines.sample import Sample
-from ..engines.spike import SpikeSettings
 from ..errors import InputError
 from ..network import parameters
 from ..network.model import Model
+from ..network.variants import DEFAULT, VARIANTS, Variant, VariantName, find_variant
 
 # sections of a configuration, for fields that stand in another one than [task]
 MODEL, LEARNING, RUN = ({"section": name} for name in ("model", "learning", "run"))
@@ -35,9 +35,10 @@ class TaskBase(parameters.Frozen):
     variant_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     seed: int = Field(1, ge=0, lt=2**32, json_schema_extra=RUN, description="seed of the network and of the data")
-    variant: Literal["interval", "spike"] = Field(
-        "interval", json_schema_extra=MODEL, description="interval (Bellec 2020) or spike (e-prop+)"
-    )
+    variant: VariantName = Field(
+        DEFAULT, json_schema_extra=MODEL,
+        description=" or ".join(f"{variant.name} ({variant.summary})" for variant in VARIANTS.values()),
+    )  # fmt: skip
     precision: Literal["double", "single"] = Field(
         "double", json_schema_extra=MODEL, description="precision of weights, state and histories"
     )
@@ -112,10 +113,14 @@ class TaskBase(parameters.Frozen):
         """Last steps of a sample with a learning signal."""
         return self.n_steps
 
-    def settings(self) -> IntervalSettings | SpikeSettings:
+    @property
+    def eprop(self) -> Variant:
+        """The variant of e-prop."""
+        return find_variant(self.variant)
+
+    def settings(self) -> Settings:
         """Return the settings of the variant."""
-        kind = SpikeSettings if self.variant == "spike" else IntervalSettings
-        return kind(learning_window=self.learning_window)
+        return self.eprop.settings(self.learning_window)
 
     def kept_samples(self) -> dict[tuple[str, int], str]:
         """Return the samples whose dynamics are recorded: (phase, index) to their names in the results."""

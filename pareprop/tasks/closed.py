@@ -11,10 +11,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from .. import elementary, rng
+from ..engines.base import Settings
 from ..engines.episode import Reply
-from ..engines.interval import IntervalSettings
 from ..engines.sample import Sample
-from ..engines.spike import SpikeSettings
 from ..errors import InputError
 from ..machine import require_bytes
 from ..network.connectivity import Population
@@ -174,9 +173,9 @@ class ClosedBase(TaskBase):
         """Refuse: inputs depend on the network."""
         raise InputError(f"task '{self.name}' runs in closed loop: it has episodes, not samples")
 
-    def settings(self) -> IntervalSettings | SpikeSettings:
+    def settings(self) -> Settings:
         """Return the settings of the variant."""
-        return (SpikeSettings if self.variant == "spike" else IntervalSettings)(learning_window=self.n_steps)
+        return self.eprop.settings(self.n_steps)
 
     def attributes(self) -> dict[str, Any]:
         """Return the parameters of the loss, and names for the figures."""
@@ -205,17 +204,12 @@ class ClosedBase(TaskBase):
         return model
 
     @property
-    def _online(self) -> bool:
-        """Whether weights change at every spike: readouts then add spikes as they are, not times 1 - kappa."""
-        return self.variant == "spike"
-
-    @property
     def _kappa(self) -> float:
         """Decay of the readouts in a step."""
         return elementary.exp(-1.0 / self.tau_out)
 
     def _optimizer(self, eta: float) -> Optimizer:
-        if self._online:
+        if self.eprop.is_online:
             return GradientDescent(eta=eta, batch_size=self.batch_size)
         return Adam(eta=eta, batch_size=self.batch_size, epsilon=1e-8)
 
@@ -230,12 +224,12 @@ class ClosedBase(TaskBase):
         } | self._of_variant()  # fmt: skip
 
     def _of_readouts(self) -> dict[str, bool]:
-        """Return what only readouts of the interval variant know."""
-        return {} if self._online else {"regular_spike_arrival": False}
+        """Return what only readouts of some variants know."""
+        return self.eprop.pick("readout", {"regular_spike_arrival": False})
 
     def _of_variant(self) -> dict[str, Any]:
         """Return the rest of them; the regularisation acts in each step of the spike variant, so not times n_steps."""
-        if self._online:
+        if self.eprop.is_online:
             return {"c_reg": self.c_reg / self.n_steps, "kappa": self._kappa, "kappa_reg": self._kappa}
         return {"c_reg": self.c_reg, "regular_spike_arrival": True}
 
@@ -249,7 +243,7 @@ class ClosedBase(TaskBase):
             model.connect(inputs, group, weight=Normal(std=1.0 / math.sqrt(inputs.size)))
             for other in groups:
                 model.connect(other, group, weight=weight, allow_autapses=False, **rule)
-            scale = 1.0 - self._kappa if self._online else 1.0
+            scale = self.eprop.scale(self._kappa)
             optimizer = self._optimizer((self.eta_out or self.eta) * scale**2)
             model.connect(group, out, weight=Normal(std=self.readout_std * scale), optimizer=optimizer)
             model.connect(out, group, weight=Normal(std=1.0), feedback=self.feedback)

@@ -11,8 +11,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from .. import elementary
-from ..engines.interval import IntervalSettings
-from ..engines.spike import SpikeSettings
+from ..engines.base import Settings
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import Adam
@@ -60,15 +59,13 @@ class MemoryBase(TaskBase):
         """Steps of the recall."""
         return self.recall
 
-    def settings(self) -> IntervalSettings | SpikeSettings:
+    def settings(self) -> Settings:
         """Return the settings of the variant; the interval variant averages gradients over the recall."""
-        if self.variant == "spike":
-            return SpikeSettings(learning_window=self.recall)
-        return IntervalSettings(learning_window=self.recall, average_gradient=True)
+        return self.eprop.settings(self.recall, average_gradient=True)
 
     def model(self) -> Model:
         """Return the network of the tutorial; with squared errors in the spike variant, as in the paper."""
-        spiking, scale = self.variant == "spike", 1.0 - self.kappa
+        spiking, scale = self.eprop.is_online, self.eprop.scale(self.kappa)
         eta = self.eta * scale**2 / self.recall if spiking else self.eta
         optimizer = Adam(eta=eta, batch_size=self.batch_size, epsilon=1e-8)
         model = Model(self.variant, self.seed, optimizer=optimizer, precision=self.precision)

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from .. import rng
-from ..engines.interval import IntervalSettings
+from ..engines.base import Settings
 from ..engines.sample import Sample
-from ..engines.spike import SpikeSettings
 from ..errors import InputError
 from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import Adam, GradientDescent
 from ..network.parameters import Normal, Uniform
+from ..network.variants import VariantName
 from ..parallel.spike_log import SpikeLog
 from .base import LEARNING, MODEL, TaskBase
 from .draws import glorot, one_hot
@@ -51,7 +51,7 @@ class NMnist(TaskBase):
         }
     }  # fmt: skip
 
-    variant: Literal["interval", "spike"] = "spike"
+    variant: VariantName = "spike"
     data: str = Field("", description="folder with Train and Test or their zips, 'TRAIN.zip,TEST.zip', or synthetic")
     iterations: int = Field(6400, ge=0, description="training iterations")
     batch_size: int = Field(1, ge=1, description="recordings per optimizer step, 1 in the spike variant")
@@ -91,11 +91,9 @@ class NMnist(TaskBase):
         """Last steps of a recording with a learning signal."""
         return self.window
 
-    def settings(self) -> IntervalSettings | SpikeSettings:
+    def settings(self) -> Settings:
         """Return the settings of the variant."""
-        if self.variant == "spike":
-            return SpikeSettings(learning_window=self.window)
-        return IntervalSettings(learning_window=self.window, average_gradient=True)
+        return self.eprop.settings(self.window, average_gradient=True)
 
     def attributes(self) -> dict[str, Any]:
         """Return names for the figures, which mark synthetic data."""
@@ -115,8 +113,8 @@ class NMnist(TaskBase):
 
     def model(self) -> Model:
         """Return the network of the tutorial."""
-        scale, spiking = 1.0 - self.kappa, self.variant == "spike"
-        rule = {"eta": self.eta * (scale**2 if spiking else 1.0), "batch_size": self.batch_size}
+        scale, spiking = self.eprop.scale(self.kappa), self.eprop.is_online
+        rule = {"eta": self.eta * scale**2, "batch_size": self.batch_size}
         optimizer = GradientDescent(**rule, optimize_each_step=False) if spiking else Adam(**rule, epsilon=1e-8)
         model = Model(self.variant, self.seed, optimizer=optimizer, precision=self.precision)
         inputs = model.inputs("in", len(self._pixels))
@@ -130,7 +128,7 @@ class NMnist(TaskBase):
             values |= own | {"kappa": self.kappa, "kappa_reg": self.kappa, "c_reg": self.c_reg / self.n_step / scale**2}
         neurons = model.neurons("rec", self.n_rec, "iaf", **values)
         out = model.readouts("out", N_CLASSES, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=self.tau_out, loss=loss, **own)
-        self._connect(model, inputs, neurons, out, scale if spiking else 1.0)
+        self._connect(model, inputs, neurons, out, scale)
         return model
 
     def _connect(

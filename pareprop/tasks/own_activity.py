@@ -47,7 +47,7 @@ class OwnActivity(TaskBase):
     summary: ClassVar[str] = "every neuron learns its own firing rate over time; log-normal degrees, signs kept"
     figure: ClassVar[str] = "own-activity"
 
-    variant: Literal["interval"] = Field("interval", description="interval (Bellec 2020)")
+    variant: Literal["interval"] = Field("interval", description="interval (Bellec 2020), which has local readouts")
     precision: Literal["double", "single"] = Field("single", description="of weights, state and histories")
     iterations: int = Field(300, ge=0, description="training iterations")
     eta: float = Field(1e-3, ge=0, description="learning rate")

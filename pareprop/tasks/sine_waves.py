@@ -18,9 +18,9 @@ from ..engines.sample import Sample
 from ..machine import require_bytes
 from ..network.connectivity import Population
 from ..network.model import Model
-from ..network.neurons import NEURON_MODELS, NEURONS, Iaf
 from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
+from ..network.variants import NEURONS, VariantName
 from .base import LEARNING, MODEL, TaskBase, dense
 from .draws import LegacyNormal
 
@@ -70,14 +70,14 @@ class SineWaves(TaskBase):
     @property
     def _scale(self) -> float:
         """Scale weights down in the spike variant, whose traces lack a factor 1 - kappa."""
-        return 1.0 - self.kappa if self.variant == "spike" else 1.0
+        return self.eprop.scale(self.kappa)
 
     def model(self) -> Model:
         """Return the network of the tutorial."""
         model = Model(self.variant, self.seed, optimizer=self._descent(self.eta), precision=self.precision)
         inputs = model.inputs("in", self.n_in)
         neurons = model.neurons("rec", self.n_rec, self.neuron, **self._neurons())
-        own = {"eprop_isi_trace_cutoff": self.cutoff} if self.variant == "spike" else {"regular_spike_arrival": False}
+        own = self.eprop.pick("readout", {"eprop_isi_trace_cutoff": self.cutoff, "regular_spike_arrival": False})
         out = model.readouts("out", self.n_out, C_m=1.0, E_L=0.0, V_m=0.0, tau_m=30.0, **own)
         if self.indegree:
             self._connect_sparse(model, inputs, neurons, out)
@@ -96,21 +96,15 @@ class SineWaves(TaskBase):
         return {} if self.eta_out is None else {"optimizer": self._descent(self.eta_out)}
 
     def _neurons(self) -> dict[str, Any]:
+        online = self.eprop.is_online
         values = {
-            "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.03, "tau_m": 30.0, "t_ref": 0.0, "f_target": self.f_target,
-            "surrogate_gradient_height": 10.0,
+            "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.03, "V_reset": 0.0, "tau_m": 30.0, "t_ref": 0.0,
+            "f_target": self.f_target, "c_reg": self.c_reg / 1000.0 if online else self.c_reg, "adapt_beta": 0.0174,
+            "adapt_tau": 2000.0, "surrogate_gradient_height": 10.0,
+            "surrogate_gradient_width": 1.0 / 33.3 if online else 0.03, "regular_spike_arrival": False,
+            "kappa": self.kappa, "kappa_reg": self.kappa, "eprop_isi_trace_cutoff": self.cutoff,
         }  # fmt: skip
-        neuron = NEURON_MODELS[self.variant].get(self.neuron, Iaf)  # `Model.neurons` refuses what the variant lacks
-        if neuron.adaptive:
-            values |= {"adapt_beta": 0.0174, "adapt_tau": 2000.0}
-        if neuron.psc_delta:
-            values |= {"V_reset": 0.0}
-        if self.variant == "interval":
-            return values | {"c_reg": self.c_reg, "surrogate_gradient_width": 0.03, "regular_spike_arrival": False}
-        return values | {
-            "c_reg": self.c_reg / 1000.0, "surrogate_gradient_width": 1.0 / 33.3, "kappa": self.kappa,
-            "kappa_reg": self.kappa, "eprop_isi_trace_cutoff": self.cutoff,
-        }  # fmt: skip
+        return self.eprop.pick(self.neuron, values)
 
     def _connect_sparse(self, model: Model, inputs: Population, neurons: Population, out: Population) -> None:
         def normal(fan_in: int) -> Normal:
@@ -170,4 +164,4 @@ class SineWavesPlus(SineWaves):
     name: ClassVar[str] = "sine-waves-plus"
     summary: ClassVar[str] = "sine waves with e-prop+: per-spike updates, no resets (Korcsak-Gorzo et al. 2025)"
 
-    variant: Literal["interval", "spike"] = "spike"
+    variant: VariantName = "spike"

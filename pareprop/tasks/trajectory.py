@@ -80,10 +80,10 @@ class Trajectory(TaskBase):
     @property
     def _scale(self) -> float:
         """Scale weights down in the spike variant, whose traces lack a factor 1 - kappa."""
-        return 1.0 - self.kappa if self.variant == "spike" else 1.0
+        return self.eprop.scale(self.kappa)
 
     def _optimizer(self) -> Optimizer:
-        if self.variant == "spike":
+        if self.eprop.is_online:
             return GradientDescent(
                 eta=self.eta * self._scale**2, batch_size=self.batch_size, optimize_each_step=False
             )  # fmt: skip
@@ -91,7 +91,7 @@ class Trajectory(TaskBase):
 
     def _variant_parameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the parameters of neurons and readouts in which the variants differ."""
-        if self.variant == "interval":
+        if not self.eprop.is_online:
             own = {"regular_spike_arrival": False}
             return own | {"c_reg": self.c_reg}, own
         own = {"eprop_isi_trace_cutoff": self.cutoff}

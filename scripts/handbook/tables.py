@@ -23,19 +23,19 @@ from pareprop import InputError, Model, cli
 from pareprop.engines.base import RECORDED_UNITS
 from pareprop.network.local_readouts import LocalReadouts
 from pareprop.network.losses import LOSSES
-from pareprop.network.neurons import NEURON_MODELS, READOUT_MODELS, SURROGATES
+from pareprop.network.neurons import SURROGATES
 from pareprop.network.optimizers import OPTIMIZERS
 from pareprop.network.parameters import FLOAT_MAX, Frozen
 from pareprop.network.reward import Reward
 from pareprop.network.rewire import Rewire
 from pareprop.network.rules import RULES
 from pareprop.network.space import Space
+from pareprop.network.variants import VARIANTS
 from pareprop.neurons import library
 from pareprop.neurons.model import NeuronModel
 from pareprop.storage.self_description import UNITS
 
 ROOT = Path(__file__).parents[2]
-SUFFIX = {"interval": "_bsshslm_2020", "spike": ""}
 NEEDS = {  # values without which a class cannot be made
     Space: {"extent": (1000.0, 1000.0), "length": 100.0, "cutoff": 300.0},
     LocalReadouts: {"name": "out", "of": ("rec",)},
@@ -134,9 +134,9 @@ def parameters(kinds: dict[str, type[Frozen]], groups: dict[str, set[str]] | Non
 def neurons() -> list[str]:
     """Neuron models, then their parameters."""
     labels = {
-        f"eprop_{name}{SUFFIX[variant]}": (variant, name, kind)
-        for variant, models in NEURON_MODELS.items()
-        for name, kind in models.items()
+        f"eprop_{name}{variant.nest_suffix}": (variant.name, name, kind)
+        for variant in VARIANTS.values()
+        for name, kind in variant.neurons.items()
     }
     models = table(
         ("NEST's name", "variant", "in `Model.neurons`", "what it is"),
@@ -144,7 +144,7 @@ def neurons() -> list[str]:
          for label, (variant, name, kind) in labels.items()),
     )  # fmt: skip
     kinds = {label: kind for label, (_, _, kind) in labels.items()}
-    groups = {variant: {label for label in labels if labels[label][0] == variant} for variant in NEURON_MODELS}
+    groups = {variant: {label for label in labels if labels[label][0] == variant} for variant in VARIANTS}
     groups["adaptive"] = {label for label, kind in kinds.items() if kind.adaptive}
     groups["psc_delta"] = {label for label, kind in kinds.items() if kind.psc_delta}
     return [*models, "", *parameters(kinds, groups)]
@@ -168,14 +168,20 @@ def neuron_models() -> list[str]:
 
 def readouts() -> list[str]:
     """Parameters of readouts, and the variants that have them."""
-    return parameters(dict(READOUT_MODELS))
+    return parameters({name: variant.readout for name, variant in VARIANTS.items()})
+
+
+def knowing(what: str, name: str) -> str:
+    """Names of the variants that know an optimizer or a loss."""
+    known = {variant.name: getattr(variant, what) for variant in VARIANTS.values()}
+    return ", ".join(variant for variant, names in known.items() if names is None or name in names)
 
 
 def optimizers() -> list[str]:
     """Optimizers, then their settings."""
     kinds = table(
         ("`type`", "class", "variants", "what it is"),
-        ((f"`\"{name}\"`", f"`{kind.__name__}`", "interval" if kind.spike_code is None else "interval, spike",
+        ((f"`\"{name}\"`", f"`{kind.__name__}`", knowing("optimizers", name),
           summary(kind)) for name, kind in OPTIMIZERS.items()),
     )  # fmt: skip
     return [*kinds, "", *parameters(dict(OPTIMIZERS))]
@@ -185,9 +191,9 @@ def losses() -> list[str]:
     """Losses of readouts, then that of rewards."""
     return table(
         ("`loss`", "variants", "unit of outputs", "what it is"),
-        [*((f"`\"{name}\"`", "interval, spike" if loss.in_spike else "interval", loss.unit, summary(type(loss)))
+        [*((f"`\"{name}\"`", knowing("losses", name), loss.unit, summary(type(loss)))
            for name, loss in LOSSES.items()),
-         ("`Reward(...)`", ", ".join(filter(takes_rewards, NEURON_MODELS)), Reward.unit, summary(Reward))],
+         ("`Reward(...)`", ", ".join(filter(takes_rewards, VARIANTS)), Reward.unit, summary(Reward))],
     )  # fmt: skip
 
 

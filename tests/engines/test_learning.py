@@ -81,9 +81,9 @@ def test_momentum_trains_as_the_twin(reset: bool) -> None:
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("loss", "population 'out': loss = 'huber' is for the interval variant, not for 'spike'"),
-        ("optimizer", "optimizer 'sgd_momentum' is for the interval variant, not for 'spike'"),
-        ("projection", "projection 'in->rec': optimizer 'sgd_momentum' is for the interval variant, not for 'spike'"),
+        ("loss", "population 'out': loss 'huber' is not for the spike variant"),
+        ("optimizer", "optimizer 'sgd_momentum' is not for the spike variant"),
+        ("projection", "projection 'in->rec': optimizer 'sgd_momentum' is not for the spike variant"),
     ],
 )
 def test_what_the_spike_variant_does_not_know_is_refused(where: str, message: str) -> None:

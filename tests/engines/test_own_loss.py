@@ -133,5 +133,5 @@ def test_where_the_name_of_a_loss_belongs() -> None:
 
 
 def test_the_spike_variant_refuses_a_function() -> None:
-    with pytest.raises(InputError, match="is for the interval variant, not for 'spike'"):
+    with pytest.raises(InputError, match="is not for the spike variant"):
         Model("spike", loss=huber)

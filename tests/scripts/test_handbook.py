@@ -11,9 +11,10 @@ from pages import ROOT, blocks, furnish
 
 import pareprop
 from pareprop.network.losses import LOSSES
-from pareprop.network.neurons import NEURON_MODELS, READOUT_MODELS, SURROGATES
+from pareprop.network.neurons import SURROGATES
 from pareprop.network.optimizers import OPTIMIZERS
 from pareprop.network.rules import RULES
+from pareprop.network.variants import VARIANTS
 from pareprop.neurons import library
 
 HANDBOOK = ROOT / "scripts" / "handbook"
@@ -81,8 +82,9 @@ def test_tables_hold_all_of_the_registries(tables) -> None:
         assert all(f'`"{key}"`' in text for key in registry), name
     text = "\n".join(tables.TABLES["neuron-models"]())
     assert all(f"| `{name}` |" in text for name in library.names())
-    cells = [kind for models in NEURON_MODELS.values() for kind in models.values()]
-    for name, kinds in (("neurons", cells), ("readouts", READOUT_MODELS.values()), ("optimizers", OPTIMIZERS.values())):
+    readouts = [variant.readout for variant in VARIANTS.values()]
+    cells = [kind for variant in VARIANTS.values() for kind in variant.neurons.values()]
+    for name, kinds in (("neurons", cells), ("readouts", readouts), ("optimizers", OPTIMIZERS.values())):
         text = "\n".join(tables.TABLES[name]())
         for key in {key for kind in kinds for key in kind.model_fields} - {"type"}:
             assert re.search(rf"^\| `{key}` \|", text, re.M), f"{name}: {key}"

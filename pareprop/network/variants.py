@@ -1,0 +1,157 @@
+"""The variants of e-prop: what each one knows, how it learns, and where its engine is.
+
+A new variant is an entry of `VARIANTS`, with the class of its engine in the room `engines`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+
+from ..errors import InputError, quote
+from .neurons import (
+    NEURON_MODELS,
+    READOUT_MODELS,
+    Iaf,
+    IafAdapt,
+    IafAdaptInterval,
+    IafInterval,
+    IafPscDelta,
+    IafPscDeltaAdapt,
+    Neuron,
+    Readout,
+    ReadoutBase,
+    ReadoutInterval,
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant of e-prop.
+
+    Attributes
+    ----------
+    name : str
+        What `Model.variant`, files and options call it.
+    summary : str
+        Where it is from, in a few words.
+    neurons : dict
+        Neuron models by NEST's name without prefix; a script may add its own.
+    readout : type
+        The readout model.
+    engine_path : str
+        Module and class of the engine, which is imported when it is needed.
+    nest_suffix : str
+        End of NEST's names of its models.
+    is_online : bool
+        Whether weights change within samples, at spikes. Filtered eligibility traces then lack a factor 1 - kappa, and
+        a sample is a batch. Else they change after a batch, with a history of each sample.
+    event_bytes : int
+        Bytes that the arrival of a spike at a synapse touches, in double precision.
+    event_seconds : float
+        About the seconds of such an arrival, learning included.
+    losses, optimizers : tuple of str or None
+        Names of those that it knows; None: all, and those of scripts.
+    """
+
+    name: str
+    summary: str
+    neurons: dict[str, type[Neuron]]
+    readout: type[ReadoutBase]
+    engine_path: str
+    nest_suffix: str
+    is_online: bool
+    event_bytes: int
+    event_seconds: float
+    losses: tuple[str, ...] | None = None
+    optimizers: tuple[str, ...] | None = None
+
+    @property
+    def engine(self) -> Any:  # the room of the engines lies above this one, so their type cannot be named
+        """Class of the engine."""
+        module, name = self.engine_path.split(":")
+        return getattr(importlib.import_module(module), name)
+
+    def settings(self, learning_window: int, **options: Any) -> Any:  # likewise
+        """Return settings of the engine; options that it does not have are left out."""
+        kind = self.engine.settings_type
+        known = {field.name for field in fields(kind)}
+        return kind(learning_window, **{key: value for key, value in options.items() if key in known})
+
+    def scale(self, kappa: float) -> float:
+        """Return the factor of weights, and squared of learning rates, that tasks need because of the traces."""
+        return 1.0 - kappa if self.is_online else 1.0
+
+    def find_kind(self, name: str) -> type[Neuron] | type[ReadoutBase]:
+        """Return the class of a neuron model, or that of "readout"."""
+        return self.readout if name == "readout" else self.neurons[name]
+
+    def pick(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of some values that a model has as parameters: all if there is no such model."""
+        known = self.find_kind(name).model_fields if name in (*self.neurons, "readout") else values
+        return {key: value for key, value in values.items() if key in known}
+
+    def require(self, thing: str, name: str, known: Collection[str] | None) -> None:
+        """Raise `InputError` unless the name of a thing, such as a loss, is among the known ones."""
+        if known is not None and name not in known:
+            raise InputError(f"{thing} '{name}' is not for the {self.name} variant (known: {', '.join(known)})")
+
+
+VARIANTS: dict[str, Variant] = {
+    variant.name: variant
+    for variant in (
+        Variant(
+            name="interval",
+            summary="Bellec 2020",
+            neurons={"iaf": IafInterval, "iaf_adapt": IafAdaptInterval},
+            readout=ReadoutInterval,
+            engine_path="pareprop.engines.interval:Interval",
+            nest_suffix="_bsshslm_2020",
+            is_online=False,
+            event_bytes=12,
+            event_seconds=1.2e-9,
+        ),
+        Variant(
+            name="spike",
+            summary="e-prop+",
+            neurons={
+                "iaf": Iaf,
+                "iaf_adapt": IafAdapt,
+                "iaf_psc_delta": IafPscDelta,
+                "iaf_psc_delta_adapt": IafPscDeltaAdapt,
+            },
+            readout=Readout,
+            engine_path="pareprop.engines.spike:Spike",
+            nest_suffix="",
+            is_online=True,
+            event_bytes=28,
+            event_seconds=4e-9,
+            losses=("mean_squared_error", "cross_entropy"),
+            optimizers=("gradient_descent", "adam"),
+        ),
+    )
+}
+NEURON_MODELS |= {name: variant.neurons for name, variant in VARIANTS.items()}
+READOUT_MODELS |= {name: variant.readout for name, variant in VARIANTS.items()}
+DEFAULT = next(iter(VARIANTS))
+NEURONS = tuple(dict.fromkeys(name for variant in VARIANTS.values() for name in variant.neurons))
+
+
+def find_variant(name: Any) -> Variant:
+    """Return the variant of a name; `InputError` names those that there are."""
+    if not isinstance(name, str) or name not in VARIANTS:
+        raise InputError(f"variant = {quote(name)} must be {' or '.join(map(repr, VARIANTS))}")
+    return VARIANTS[name]
+
+
+def _check(name: str) -> str:
+    if name not in VARIANTS:
+        raise ValueError(f"must be {' or '.join(map(repr, VARIANTS))}")
+    return name
+
+
+VariantName = Annotated[str, AfterValidator(_check)]
