@@ -191,8 +191,8 @@ def open_results(path: Path) -> Iterator[h5py.File]:
     try:
         with open_hdf5(own(path)) as file:
             if not isinstance(given := file.attrs.get("format"), str) or given != RUN_FORMAT:
-                told = "none" if given is None else quote(given)
-                raise InputError(f"{path} is not the result of a run: attribute format is {told}, must be {RUN_FORMAT}")
+                reason = "none" if given is None else quote(given)
+                raise InputError(f"{path} is not the result of a run: format is {reason}, must be {RUN_FORMAT}")
             yield file
     except OSError as problem:
         raise InputError(f"cannot read {path}: {problem.strerror or problem}") from problem

@@ -20,7 +20,7 @@ import numpy as np
 
 from pareprop.kernels import exchange as kernel
 from pareprop.parallel import launcher, mpi
-from pareprop.parallel.channel import Channel, Terms
+from pareprop.parallel.channel import Channel, ChannelSizes
 from pareprop.parallel.exchange import Ranks
 from pareprop.parallel.messages import Sources
 from pareprop.parallel.partition import block
@@ -37,7 +37,7 @@ def open_exchange(comm: Any, way: str, neurons: int, share: float, spikes: int, 
     chosen[low:high] = True
     ranks = Ranks(comm, way)
     sources = Sources(neurons, None if chosen.all() else np.flatnonzero(chosen))
-    channel = ranks.open(Terms(neurons, rounds, rounds, 1), sources)
+    channel = ranks.open(ChannelSizes(neurons, rounds, rounds, 1), sources)
     ids = np.linspace(low, high, spikes, endpoint=False).astype(np.uint32)
     channel.own.load(SpikeLog.from_arrays(np.tile(ids, rounds), np.arange(rounds + 1) * spikes), rounds)
     channel.barrier()

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..network.connectivity import Role
 from ..network.local import LocalNetwork, target_rate
 from ..network.losses import LOSSES, Evaluation
-from ..parallel.channel import Channel, Terms
+from ..parallel.channel import Channel, ChannelSizes
 from ..parallel.exchange import Exchange, add_times
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
@@ -179,7 +179,7 @@ class Engine(ABC):
         expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
         alone = self.exchange.size == 1 and not self.settings.round_steps
         sizes = network.n_recurrent, length, self.n_steps, network.n_readouts
-        terms = Terms(*sizes, expected, network.n_sharing, self.steps_alone if alone else self.round_steps)
+        terms = ChannelSizes(*sizes, expected, network.n_sharing, self.steps_alone if alone else self.round_steps)
         channel = self.exchange.open(terms, network.sources)
         self.signal = channel.signal
         self.kernel.channel = self._kernels.Channel(

@@ -27,7 +27,7 @@ def write(kernel: Any, nodes: NodeCollection, params: Mapping[str, Any]) -> None
         unknown = [key for key in values if key not in block.values]
         if unknown:
             raise NESTErrors.UnaccessedDictionaryEntry(
-                f"Unaccessed elements in params: '{unknown[0]}' is no parameter of {block.model.name}"
+                f"Unaccessed elements in params: '{unknown[0]}' is not a parameter of {block.model.name}"
             )
         start = 0 if len(parts) == 1 else int(np.searchsorted(nodes._ids, block.first + local[0]))
         _write_block(kernel, block, local, {

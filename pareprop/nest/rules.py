@@ -131,7 +131,7 @@ def _check_choice(what: str, nodes: np.ndarray, others: np.ndarray, n: int, auta
         if not multapses and n > free:
             raise NESTErrors.BadProperty(f"{what} cannot be larger than the population that may be chosen, {free}")
         if not free:
-            raise NESTErrors.BadProperty("there is nobody to connect to")
+            raise NESTErrors.BadProperty("there are no nodes to connect to")
 
 
 def _total(n: int, multapses: bool, draws: Draws) -> Pairs:
@@ -142,7 +142,7 @@ def _total(n: int, multapses: bool, draws: Draws) -> Pairs:
         other = draws.target != some[0]
     alone = np.setdiff1d(process, process[other])  # virtual processes, which draw on their own
     if n and (len(alone) or not len(draws.source) or not len(draws.target)):
-        raise NESTErrors.BadProperty("there is nobody to connect to")
+        raise NESTErrors.BadProperty("there are no nodes to connect to")
     return draws.total(n)
 
 

@@ -123,7 +123,7 @@ class _Wirer:
         averages = self.wiring.average_gradient
         window = round(self.kernel["eprop_learning_window"] / self.dt) if averages else 1
         values = translate(self.version, values, window)
-        if self.kernel["eprop_nest_losses"] and self.variant == "spike":
+        if self.kernel["eprop_nest_losses"] and VARIANTS[self.variant].is_online:
             values["f_target"] = values["f_target"] * self.dt  # NEST compares spikes per ms with spikes per step
         return values
 

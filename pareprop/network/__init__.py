@@ -4,8 +4,8 @@ May import `neurons`, `parallel`, `sonata` and the ground.
 
 Where to add
 ------------
-A neuron model: its parameters, bounds and flags in `neurons`, its name in `variants`. An option of a connection: a field
-of `Connection` in `connection`. A distribution: its class in `parameters`. A connectivity rule: its class in `rules` and its draw in
-`topology.pyx`, or its class in `streamed_rules`. A loss: its class in `losses`. An optimizer: its class in
-`optimizers`, its step in `optimizers.pyx`.
+A neuron model: its parameters, bounds and flags in `neurons`, its name in `variants`. An option of a connection: a
+field of `Connection` in `connection`. A distribution: its class in `parameters`. A connectivity rule: its class in
+`rules` and its draw in `topology.pyx`, or its class in `streamed_rules`. A loss: its class in `losses`. An optimizer:
+its class in `optimizers`, its step in `optimizers.pyx`.
 """

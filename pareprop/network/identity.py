@@ -45,9 +45,9 @@ def digest_parts(model: Model) -> dict[str, str]:
 
 def make_digest(thing: Any) -> str:
     """Return a digest of a description: of its type, fields and values."""
-    found = hashlib.sha256()
-    _add(found.update, thing)
-    return found.hexdigest()[:LENGTH]
+    digest = hashlib.sha256()
+    _add(digest.update, thing)
+    return digest.hexdigest()[:LENGTH]
 
 
 def _add(update: Callable[[bytes], None], thing: Any) -> None:

@@ -251,7 +251,7 @@ class Model:
         neurons = [population.name for population in self.of_role("recurrent")]
         for other in readouts.of:
             if other not in neurons:
-                raise InputError(f"local readouts '{name}': of = '{other}' is no population of neurons")
+                raise InputError(f"local readouts '{name}': of = '{other}' is not a population of neurons")
         self.local = readouts
         return readouts
 

@@ -22,7 +22,7 @@ Choice = Callable[[SpikeLog, int], SpikeLog]  # (spikes of all neurons, n_steps)
 
 
 @dataclass(frozen=True)
-class Terms:
+class ChannelSizes:
     """Sizes of the logs and signals that an engine asks for.
 
     Attributes
@@ -97,12 +97,12 @@ class Channel:
 
     def any_of(self, flags: Sequence[bool]) -> list[bool]:
         """Collective: return for each flag whether any rank has set it; no message is sent within a node."""
-        found: list[bool] = []
+        raised: list[bool] = []
         for k in range(0, len(flags), BITS):
             part = flags[k : k + BITS]
             bits = self.meeting.agree(sum(1 << i for i, flag in enumerate(part) if flag))
-            found += [bool(bits >> i & 1) for i in range(len(part))]
-        return found
+            raised += [bool(bits >> i & 1) for i in range(len(part))]
+        return raised
 
     def raise_together(self, problem: ParepropError | None) -> None:
         """Collective: see `collectives.raise_together`; problems travel only where there are any."""
@@ -202,12 +202,12 @@ def choose_all(log: SpikeLog, n_steps: int) -> SpikeLog:
     return log
 
 
-def open_alone(terms: Terms, n_own: int, meeting: kernel.Meeting | None = None) -> Channel:
+def open_alone(terms: ChannelSizes, n_own: int, meeting: kernel.Meeting | None = None) -> Channel:
     """Return the channel of one process.
 
     Parameters
     ----------
-    terms : Terms
+    terms : ChannelSizes
         Sizes that the engine asks for.
     n_own : int
         Neurons of the process.

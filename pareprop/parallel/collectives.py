@@ -20,9 +20,9 @@ PATIENCE = 5.0  # seconds that a rank with an error waits for the others, which 
 def raise_together(comm: Any, problem: ParepropError | None) -> None:
     """Collective: raise on all ranks the problem of the lowest rank that has one; name the rank unless all have one."""
     problems = [problem] if comm is None else comm.allgather(problem)
-    for rank, found in enumerate(problems):
-        if found is not None:
-            raise type(found)(f"{found} (rank {rank})" if None in problems else str(found)) from None
+    for rank, problem in enumerate(problems):
+        if problem is not None:
+            raise type(problem)(f"{problem} (rank {rank})" if None in problems else str(problem)) from None
 
 
 def all_arrive(comm: Any, seconds: float = PATIENCE) -> bool:
@@ -46,12 +46,12 @@ def await_others(comm: Any) -> None:
     """
     distance = 1
     while distance < comm.size:  # a dissemination barrier
-        told = comm.isend(None, (comm.rank + distance) % comm.size, ARRIVED)
+        sending = comm.isend(None, (comm.rank + distance) % comm.size, ARRIVED)
         heard, pause = comm.irecv(source=(comm.rank - distance) % comm.size, tag=ARRIVED), 1e-5
         while not heard.test()[0]:
             time.sleep(pause)
             pause = min(1.5 * pause, 1e-3)
-        told.wait()
+        sending.wait()
         distance *= 2
 
 
@@ -90,8 +90,8 @@ def run_in_first_group(replicas: Replicas, function: Callable[..., Any], *argume
     if replicas.index == 0:
         try:
             result = function(*arguments)
-        except ParepropError as found:
-            problem = found
+        except ParepropError as error:
+            problem = error
     result, problem = replicas.broadcast((result, problem))
     if problem is not None:
         raise problem

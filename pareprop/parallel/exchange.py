@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..kernels import readout_sums
 from ..kernels import rounds as kernel
 from ..timers import Timers
-from .channel import Channel, Choice, Terms, choose_within, open_alone
+from .channel import Channel, ChannelSizes, Choice, choose_within, open_alone
 from .collectives import any_bits, raise_together
 from .messages import AllgatherSender, AlltoallvSender, Sources
 from .node import Nodes, find_nodes, is_crowded, make_rank_lost
@@ -27,7 +27,7 @@ from .shared_memory import Layout, SharedMemory, require_shared
 from .spike_log import SegmentedLog, SpikeLog
 
 WORTHWHILE = 0.75  # targeted sending pays if nodes listen to a smaller share of the neurons
-WAYS = ("counted", "everything", "targeted", "measured")  # the last one is an old name of the first
+SENDINGS = ("counted", "everything", "targeted", "measured")  # the last one is an old name of the first
 
 
 class Exchange(Protocol):
@@ -59,15 +59,15 @@ class Exchange(Protocol):
     def received_bytes(self) -> int:
         """Bytes that this rank receives from other nodes in a round."""
 
-    def require_memory(self, terms: Terms) -> None:
+    def require_memory(self, terms: ChannelSizes) -> None:
         """Collective: raise `InputError` if there is too little shared memory for a network."""
 
-    def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
+    def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Collective: allocate logs and signals, and connect the ranks.
 
         Parameters
         ----------
-        terms : Terms
+        terms : ChannelSizes
             Sizes that the engine asks for.
         sources : Sources or None
             Neurons that this rank listens to; None: all.
@@ -130,10 +130,10 @@ class Alone:
     def __init__(self, replicas: Replicas | None = None) -> None:
         self.replicas = replicas or Replicas()
 
-    def require_memory(self, terms: Terms) -> None:
+    def require_memory(self, terms: ChannelSizes) -> None:
         """Do nothing: one process needs no shared memory."""
 
-    def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
+    def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Allocate logs and signals."""
         return open_alone(terms, terms.n_neurons)
 
@@ -178,24 +178,24 @@ class Ranks:
         self.sender: AllgatherSender | AlltoallvSender | None = None
         self.sending = "shared"
 
-    def _layout(self, terms: Terms) -> Layout:
+    def _layout(self, terms: ChannelSizes) -> Layout:
         """Return the layout with one log for each rank of this node and for each other node, in ascending ids."""
         first, nodes = firsts(terms.n_neurons, self.size, terms.n_sharing), self.nodes
         low, high = nodes.starts[nodes.index : nodes.index + 2]
         bounds = np.unique([*nodes.starts, *range(low, high)])  # first rank of each log, and the end
         return Layout(nodes.local.size, np.diff(first[bounds]), terms.length, terms.summed_steps, terms.n_readouts)
 
-    def require_memory(self, terms: Terms) -> None:
+    def require_memory(self, terms: ChannelSizes) -> None:
         """Collective: raise `InputError` if there is too little shared memory for a network."""
         problem = None
         try:
             if self.nodes.local.rank == 0:
                 require_shared(self._layout(terms).initial_bytes())
-        except InputError as found:
-            problem = found
+        except InputError as error:
+            problem = error
         raise_together(self.comm, problem)
 
-    def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
+    def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Collective: allocate shared memory, and connect the ranks."""
         nodes, local, layout = self.nodes, self.nodes.local, self._layout(terms)
         memory = SharedMemory(self.comm, nodes, layout)
@@ -205,8 +205,8 @@ class Ranks:
             for k in range(len(layout.neurons)):
                 foreign = not nodes.index <= k < nodes.index + local.size
                 logs.append(memory.log(k, writes=k == place or (foreign and local.rank == 0)))
-        except InputError as found:
-            problem = found
+        except InputError as error:
+            problem = error
         raise_together(self.comm, problem)
         first = firsts(terms.n_neurons, self.size, terms.n_sharing)
         written: list[tuple[Any, Choice]] = [(logs[place], choose_within(*first[self.rank : self.rank + 2]))]
@@ -233,8 +233,9 @@ class Ranks:
         return Channel(logs[place], heard, sums, signal, meeting, written, every, self.comm, [memory])
 
     def _connect(
-        self, meeting: Any, terms: Terms, sources: Sources | None, logs: list[Any], sums: readout_sums.ReadoutSums
-    ) -> list[tuple[Any, Choice]]:
+        self, meeting: Any, terms: ChannelSizes, sources: Sources | None, logs: list[Any],
+        sums: readout_sums.ReadoutSums,
+    ) -> list[tuple[Any, Choice]]:  # fmt: skip
         """Collective: connect the leaders of nodes; return the logs of other nodes, which this rank writes to."""
         nodes, local = self.nodes, self.nodes.local
         ids = self._of_node(None if sources is None else sources.sent)

@@ -14,7 +14,7 @@ from ..errors import InputError, quote
 from . import mpi
 from .agreement import agree, environment, tell_of_the_end
 from .collectives import all_arrive, guarded
-from .exchange import WAYS, Alone, Exchange, Ranks
+from .exchange import SENDINGS, Alone, Exchange, Ranks
 from .node import number_by_node, ranks_per_node
 from .replicas import LEAVES, Replicas
 
@@ -45,9 +45,9 @@ def sending(environment: Mapping[str, str]) -> str:
     InputError
         If it names an unknown way.
     """
-    chosen = environment.get("PAREPROP_SENDING") or WAYS[0]
-    if chosen not in WAYS:
-        raise InputError(f"PAREPROP_SENDING = '{chosen}' must be one of {', '.join(WAYS)}")
+    chosen = environment.get("PAREPROP_SENDING") or SENDINGS[0]
+    if chosen not in SENDINGS:
+        raise InputError(f"PAREPROP_SENDING = '{chosen}' must be one of {', '.join(SENDINGS)}")
     return chosen
 
 

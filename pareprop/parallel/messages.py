@@ -228,5 +228,5 @@ class AlltoallvSender:
 
 def _connect(box: kernel.Mailbox, comm: Any, call: str) -> None:
     """Let compiled code call MPI, unless `comm` is a stand-in written in Python."""
-    if found := mpi.address(comm, call):
-        box.connect(*found)
+    if address := mpi.address(comm, call):
+        box.connect(*address)

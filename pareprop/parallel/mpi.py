@@ -40,9 +40,9 @@ def address(comm: Any, call: str) -> tuple[int, int, int] | None:
 
     size = MPI._sizeof(MPI.Comm)
     require_handles(size)
-    found = ctypes.cast(getattr(ctypes.CDLL(MPI.__file__), call), ctypes.c_void_p).value
+    function = ctypes.cast(getattr(ctypes.CDLL(MPI.__file__), call), ctypes.c_void_p).value
     mask = (1 << 8 * size) - 1
-    return found, _to_signed(MPI._handleof(comm) & mask), _to_signed(MPI._handleof(MPI.UINT32_T) & mask)
+    return function, _to_signed(MPI._handleof(comm) & mask), _to_signed(MPI._handleof(MPI.UINT32_T) & mask)
 
 
 def interconnect(devices: Path = Path("/sys/class/infiniband"), maps: Path = Path("/proc/self/maps")) -> str:

@@ -93,8 +93,8 @@ def room(n_neurons: int, length: int) -> int:
 
 def require_shared(need: int) -> None:
     """Raise `InputError` unless a node has `need` bytes of shared memory left."""
-    found = os.statvfs(SHARED)
-    free = found.f_bavail * found.f_frsize
+    status = os.statvfs(SHARED)
+    free = status.f_bavail * status.f_frsize
     if free < need:
         raise InputError(
             f"{SHARED} has {free} bytes left, the spikes of the ranks of this node need {need} at least: enlarge it "
@@ -204,10 +204,10 @@ def _create(layout: Layout) -> tuple[int, InputError | None]:
         fd = os.open(SHARED, os.O_RDWR | os.O_TMPFILE, 0o600)
         os.ftruncate(fd, int(layout.ids_bytes[-1]))
         os.posix_fallocate(fd, 0, int(layout.ids_bytes[0]))
-    except InputError as found:
-        problem = found
-    except OSError as found:
-        problem = InputError(f"{SHARED} has no room for {layout.initial_bytes()} bytes: {found.strerror}")
+    except InputError as error:
+        problem = error
+    except OSError as error:
+        problem = InputError(f"{SHARED} has no room for {layout.initial_bytes()} bytes: {error.strerror}")
     if problem is not None and fd >= 0:
         os.close(fd)
     return fd, problem

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import rng
 from ..kernels import rounds as kernel
-from .channel import Channel, Terms, choose_within, open_alone
+from .channel import Channel, ChannelSizes, choose_within, open_alone
 from .exchange import Exchange
 from .messages import Sources
 from .partition import block
@@ -85,11 +85,11 @@ class DrivenExchange:
         """How spikes travel."""
         return self._exchange.sending
 
-    def require_memory(self, terms: Terms) -> None:
+    def require_memory(self, terms: ChannelSizes) -> None:
         """Collective: see the exchange that carries the spikes."""
         self._exchange.require_memory(terms)
 
-    def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
+    def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Collective: allocate logs and signals, connect the ranks, and draw the spikes of this rank."""
         self._channel, self._n_steps = self._exchange.open(terms, sources), terms.n_steps
         mine = block(self._n, terms.n_sharing or self.size, self.rank)
@@ -155,10 +155,10 @@ class DryExchange:
         self._time = 0
         self.probability = probability
 
-    def require_memory(self, terms: Terms) -> None:
+    def require_memory(self, terms: ChannelSizes) -> None:
         """Do nothing: one process needs no shared memory."""
 
-    def open(self, terms: Terms, sources: Sources | None = None) -> Channel:
+    def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Allocate logs and signals as the rank of a run does, and draw spikes."""
         self._sources, self._n_steps = Sources(self._n) if sources is None else sources, terms.n_steps
         low, high = self._own = block(self._n, terms.n_sharing or self.size, self.rank)

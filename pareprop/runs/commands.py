@@ -15,7 +15,7 @@ from ..parallel.exchange import Exchange
 from ..simulation.digest import Digest
 from ..storage import nest_script, sonata, sonata_network
 from ..tasks import TASKS
-from . import compare, config, provenance, still, verify
+from . import compare, config, provenance, replay, verify
 from . import run as runs
 from .bench_command import bench
 from .cases import load
@@ -176,7 +176,7 @@ def export(exchange: Exchange, directory: Path, target: Path, overwrite: bool, n
         raise InputError("--network and --nest: choose one")
     with guarded(exchange.comm):
         if exchange.rank == 0 and nest:
-            script = nest_script.export(directory / RESULTS, target, overwrite, lambda: still.simulate(directory))
+            script = nest_script.export(directory / RESULTS, target, overwrite, lambda: replay.simulate(directory))
             terminal.echo(f"script: {script}")
         elif exchange.rank == 0 and network:
             counts = sonata_network.export(

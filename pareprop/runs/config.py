@@ -175,9 +175,9 @@ def from_sections(
             values[section if section in parts else "task"][key] = value, origin
     made = {name: _make(parts[name], values[name], source, problems) for name in parts}
     if problems:
-        told = [shorten(" ".join(problem.splitlines())) for problem in problems[:PROBLEMS]]
-        many = "\n  ".join([f"{len(problems)} problems:", *told])
-        raise InputError(many if len(problems) > 2 else "; ".join(told))
+        lines = [shorten(" ".join(problem.splitlines())) for problem in problems[:PROBLEMS]]
+        many = "\n  ".join([f"{len(problems)} problems:", *lines])
+        raise InputError(many if len(problems) > 2 else "; ".join(lines))
     return Config(**made)
 
 

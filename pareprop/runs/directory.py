@@ -123,7 +123,7 @@ def reopen_directory(comm: Any, directory: Path) -> Iterator[dict[str, Any]]:
     Raises
     ------
     InputError
-        On all ranks, if it is not a run directory or another run is at work there.
+        On all ranks, if it is not a run directory or another run uses this directory.
     """
     with ExitStack() as stack:
         sections = None

@@ -31,9 +31,9 @@ class GivenPath(click.Path):
         try:
             parts = os.fsencode(name).split(b"/")
         except UnicodeEncodeError:
-            self.fail(f"{quote(name)} is no name of a file.", param, ctx)
+            self.fail(f"{quote(name)} is not the name of a file.", param, ctx)
         if max(map(len, parts)) > 255 or len(os.fsencode(name)) > 4000 or "\0" in name or not name:
-            self.fail(f"{quote(name)} is no name of a file.", param, ctx)
+            self.fail(f"{quote(name)} is not the name of a file.", param, ctx)
         return super().convert(value, param, ctx)
 
 

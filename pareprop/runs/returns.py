@@ -48,13 +48,13 @@ class Returns:
     def __len__(self) -> int:
         return len(self.returns)
 
-    def add(self, rollout: Rollout, told: Mapping[str, np.ndarray]) -> None:
-        """Add an episode, and what the loss told of it."""
+    def add(self, rollout: Rollout, extra: Mapping[str, np.ndarray]) -> None:
+        """Add an episode, and what its errors and loss are made of."""
         self.returns.append(float(rollout.rewards.sum()))
         self.lengths.append(len(rollout.when))
         self.terminated.append(rollout.terminated)
-        self.entropies.append(float(np.mean(told["entropy"])))
-        self.value_errors.append(float(np.mean(told["advantage"] ** 2)))
+        self.entropies.append(float(np.mean(extra["entropy"])))
+        self.value_errors.append(float(np.mean(extra["advantage"] ** 2)))
 
     def extend(self, other: Returns) -> None:
         """Append the episodes of another one."""

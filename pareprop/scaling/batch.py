@@ -23,7 +23,7 @@ from ..storage.checkpoint_write import list_checkpoints
 from . import launchers
 
 POLL_SECONDS = 0.2
-EXIT_BAD_INPUT = 2  # told in one line
+EXIT_BAD_INPUT = 2  # one line says what is wrong
 RULE = "-----"  # begins the first and the last line of a block of mpirun
 # what srun and mpirun say of the rank that ended first: rank, and how it ended
 DEATHS = (

@@ -31,10 +31,10 @@ PING = """
 import sys, time
 import numpy as np
 from pareprop import exchange
-from pareprop.parallel.channel import Terms
+from pareprop.parallel.channel import ChannelSizes
 from pareprop.runs import benchmark
 ranks, n = exchange(), int(sys.argv[1])
-comm, rounds = ranks.comm, ranks.open(Terms(ranks.size, n, n, 1)).meeting.rounds
+comm, rounds = ranks.comm, ranks.open(ChannelSizes(ranks.size, n, n, 1)).meeting.rounds
 for words in (64, 65536):
     own, all_ = np.zeros(words, np.uint32), np.zeros(words * comm.size, np.uint32)
     laps = []

@@ -38,7 +38,7 @@ from ..network.parameters import is_number, nearest
 from ..network.sharing import count_sharing
 from ..parallel import collectives
 from ..parallel.agreement import agree, find_difference
-from ..parallel.channel import Terms
+from ..parallel.channel import ChannelSizes
 from ..parallel.collectives import guarded
 from ..parallel.exchange import Alone, Exchange
 from ..parallel.replicas import FEWEST, leaf
@@ -126,7 +126,8 @@ class Simulation:
             sizes = [model.size(role) for role in ("recurrent", "readout")]
             with guarded(self.world):
                 n_sharing = count_sharing(model, self.exchange.size)
-            self.exchange.require_memory(Terms(sizes[0], task.n_steps, task.n_steps, sizes[1], n_sharing=n_sharing))
+            asked = ChannelSizes(sizes[0], task.n_steps, task.n_steps, sizes[1], n_sharing=n_sharing)
+            self.exchange.require_memory(asked)
             with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
                 closed = hasattr(task, "episode")
                 if model.eprop.is_online and model.is_rewarded and not closed:
@@ -308,13 +309,13 @@ class Simulation:
                 if learn:
                     self.engine.begin_sample(leaf(k, n))
                 outcomes.append(self._run_sample(first + k, phase, learn))
-        except ParepropError as found:
-            problem = found
+        except ParepropError as error:
+            problem = error
         with self.timers.phase("communicate"):
             gathered = self.replicas.gather((outcomes, self._classes, problem))
-        for *_, found in gathered:
-            if found is not None:
-                raise found
+        for *_, error in gathered:
+            if error is not None:
+                raise error
         self.engine.skip(n - share.stop, learn)
         if self.replicas.count > 1:
             self._complete_digest()

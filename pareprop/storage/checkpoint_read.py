@@ -252,8 +252,8 @@ def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> Non
             for name, (table, array) in state.rows.items():
                 array[...] = shared[name][table.whole_rows()[0]]
         except MISFITS as problem:
-            told = shorten(str(problem), 300)
-            raise InputError(f"{path} does not fit: {type(problem).__name__}: {told}") from None
+            reason = shorten(str(problem), 300)
+            raise InputError(f"{path} does not fit: {type(problem).__name__}: {reason}") from None
     pieces = [piece for piece in checkpoint_pieces.list_pieces(state, rank) if piece.kind != "shared"]
     counts = [piece.count for piece in pieces]
     counts = np.array([counts] if comm is None else comm.allgather(counts)).reshape(-1, len(pieces))

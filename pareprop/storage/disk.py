@@ -125,7 +125,7 @@ def lock_directory(directory: Path, what: str) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{what} {directory}: another run is at work there") from None
+            raise InputError(f"{what} {directory}: another run uses this directory") from None
         except OSError:
             pass
         yield

@@ -53,8 +53,8 @@ def export(results: Path, target: Path, overwrite: bool = False, still: Callable
     roles = {name: str(run.attributes_of(name).get("role")) for name in run.populations}
     for name, role in roles.items():
         if role not in get_args(Role):
-            told = f"role = {quote(role)} must be one of {', '.join(get_args(Role))}"
-            raise InputError(f"{results}: population '{name}': {told}")
+            reason = f"role = {quote(role)} must be one of {', '.join(get_args(Role))}"
+            raise InputError(f"{results}: population '{name}': {reason}")
         if role == "current":
             raise InputError(f"population '{name}': input currents can't be exported to NEST")
     if target.suffix != ".py":

@@ -168,8 +168,8 @@ class OpenRun:
 
     def __repr__(self) -> str:
         losses = self.losses["loss"]
-        told = f", loss {losses[0]:.4g} to {losses[-1]:.4g}" if len(losses) else ""
-        return f"OpenRun({self.directory}: {self.attributes.get('task', '?')}, {len(losses)} iterations{told})"
+        course = f", loss {losses[0]:.4g} to {losses[-1]:.4g}" if len(losses) else ""
+        return f"OpenRun({self.directory}: {self.attributes.get('task', '?')}, {len(losses)} iterations{course})"
 
 
 def open_run(directory: str | Path) -> OpenRun:

@@ -60,7 +60,7 @@ def export(directory: Path, target: Path, overwrite: bool = False) -> int:
 
 
 def _require_free(directory: Path, target: Path, overwrite: bool) -> None:
-    """Raise `InputError` if writing `target` would cost somebody a file."""
+    """Raise `InputError` if writing `target` would replace or delete a file of somebody else."""
     try:
         own, there = directory.resolve(), target.parent.resolve() / target.name
     except (OSError, RuntimeError, ValueError) as problem:

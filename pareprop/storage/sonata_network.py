@@ -60,16 +60,16 @@ def _check(file: h5py.File, model: Model) -> None:
     for item in model.of_role("input", "recurrent"):
         known = file.get(f"populations/{item.name}")
         if known is not None and (size := int(known.attrs["size"])) != item.size:
-            told = f"population '{item.name}' has {size} cells, the configuration {item.size}"
-            raise InputError(f"{file.filename}: {told}")
+            reason = f"population '{item.name}' has {size} cells, the configuration {item.size}"
+            raise InputError(f"{file.filename}: {reason}")
     for item in _list_written(model):
         group = file.get(f"projections/{item.name}")
         if group is None or "weight" not in group:
             raise InputError(f"{file.filename}: no weights of projection '{item.name}'")
         shapes = {key: group[key].shape for key in ("source", "target", "delay", "weight")}
         if len(set(shapes.values())) > 1 or len(shapes["weight"]) != 1:
-            told = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
-            raise InputError(f"{file.filename}: synapses of '{item.name}' have shapes {told}, must be equal, (n,)")
+            reason = ", ".join(f"{key} {shape}" for key, shape in shapes.items())
+            raise InputError(f"{file.filename}: synapses of '{item.name}' have shapes {reason}, must be equal, (n,)")
 
 
 def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:

@@ -116,8 +116,8 @@ class Recordings:
             files.open_regular(self.place).close()
             return zipfile.ZipFile(self.place)  # closes what it opened itself, and nothing that it was given
         except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as problem:
-            told = getattr(problem, "strerror", None) or problem
-            raise InputError(f"data: {self.place} cannot be read as a zip: {told}") from None
+            reason = getattr(problem, "strerror", None) or problem
+            raise InputError(f"data: {self.place} cannot be read as a zip: {reason}") from None
 
     def _files(self) -> Iterator[tuple[str, int]]:
         """Return name and size of all files."""

@@ -106,7 +106,7 @@ def test_what_is_refused() -> None:
     model = network(True)
     with pytest.raises(InputError, match="local readouts 'more': must be the only ones"):
         model.local_readouts("more", model.populations[1])
-    with pytest.raises(InputError, match="of = 'in' is no population of neurons"):
+    with pytest.raises(InputError, match="of = 'in' is not a population of neurons"):
         other = Model()
         other.local_readouts("out", other.inputs("in", 2))
     task = Own(False)

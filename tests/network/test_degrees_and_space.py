@@ -1,4 +1,4 @@
-"""Networks as brains have them: log-normal degrees and distances; by their laws, and the same for any division."""
+"""Biological networks: log-normal degrees and distances; by their laws, and the same for any division."""
 
 import numpy as np
 import pytest

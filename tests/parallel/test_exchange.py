@@ -25,7 +25,7 @@ from properties import examples
 from pareprop.errors import InputError, RankLost
 from pareprop.kernels import readout_sums
 from pareprop.parallel import collectives, node, shared_memory
-from pareprop.parallel.channel import Channel, Terms
+from pareprop.parallel.channel import Channel, ChannelSizes
 from pareprop.parallel.exchange import Alone, Ranks, add_times
 from pareprop.parallel.messages import Sources
 from pareprop.parallel.partition import block
@@ -146,7 +146,7 @@ def test_logs_and_sums_complete(
         wanted[comm.rank, slice(*cells)] = True
         ids = np.flatnonzero(wanted[comm.rank])
         ranks = Ranks(comm, sending)
-        terms = Terms(n, n_steps, n_steps, n_out, summed_steps=length)
+        terms = ChannelSizes(n, n_steps, n_steps, n_out, summed_steps=length)
         channel = ranks.open(terms, Sources(n, None if len(ids) == n else ids))
         if words and ranks.sending == "everything" and ranks.sender:
             ranks.sender._make_room(words)
@@ -233,7 +233,7 @@ def open_ranks(comm: ThreadComm, sending: str, wanted: list[np.ndarray | None], 
     raster = np.zeros((1, n), bool)
     raster[:, slice(*block(n, comm.size, comm.rank))] = True
     ranks = Ranks(comm, sending)
-    channel = ranks.open(Terms(n, 1, 1, 0), Sources(n, wanted[comm.rank]))
+    channel = ranks.open(ChannelSizes(n, 1, 1, 0), Sources(n, wanted[comm.rank]))
     write(channel, raster, 0, 1)
     channel.meeting.round(0, 1)
     channel.barrier()
@@ -276,7 +276,7 @@ def test_waiting_is_timed_apart(per_node: int, monkeypatch: pytest.MonkeyPatch) 
 
     def work(comm: ThreadComm) -> dict[str, float]:
         ranks, timers = Ranks(comm), Timers()
-        channel = ranks.open(Terms(2, 2, 2, 0))
+        channel = ranks.open(ChannelSizes(2, 2, 2, 0))
         time.sleep(0.2 * comm.rank)
         channel.meeting.round(0, 1)
         channel.meeting.round(1, 2)
@@ -304,7 +304,7 @@ def test_waiting_for_a_barrier_and_an_agreement_is_timed(monkeypatch: pytest.Mon
 
     def work(comm: ThreadComm) -> tuple[int, float, float]:
         ranks, timers = Ranks(comm), Timers()
-        channel = ranks.open(Terms(2, 2, 2, 0))
+        channel = ranks.open(ChannelSizes(2, 2, 2, 0))
         channel.barrier()
         add_times(channel.meeting, timers)
         barrier = timers.seconds["wait"]
@@ -320,7 +320,7 @@ def test_ranks_with_neurons_tell_of_problems_without_waiting() -> None:
     flags, told = (0b1, 0b0, 0b100), [Event() for _ in range(3)]
 
     def work(comm: ThreadComm) -> list[int]:
-        channel, heard = Ranks(comm).open(Terms(2, 2, 2, 0, n_sharing=1)), []
+        channel, heard = Ranks(comm).open(ChannelSizes(2, 2, 2, 0, n_sharing=1)), []
         for own, event in zip(flags, told, strict=True):
             if comm.rank:
                 assert event.wait(20)  # rank 0 went on before this one came
@@ -342,7 +342,7 @@ def test_a_second_message_is_rare(monkeypatch: pytest.MonkeyPatch) -> None:
         mine = np.zeros_like(raster)
         mine[:, slice(*block(1000, 2, comm.rank))] = True
         ranks = Ranks(comm)
-        channel = ranks.open(Terms(1000, 10, 10, 0))
+        channel = ranks.open(ChannelSizes(1000, 10, 10, 0))
         calls = ranks.nodes.leaders.wire
         start = calls.n_calls
         for step in range(10):
@@ -361,7 +361,7 @@ def test_too_little_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     def work(comm: ThreadComm) -> str:
         ranks = Ranks(comm)
         with pytest.raises(InputError) as problem:
-            ranks.require_memory(Terms(2**50, 10, 10, 0))
+            ranks.require_memory(ChannelSizes(2**50, 10, 10, 0))
         return str(problem.value)
 
     texts, _ = on_threads(2, work)
@@ -374,7 +374,7 @@ def test_who_waits_for_a_rank_that_ended_ends() -> None:
 
     def work(comm: ThreadComm) -> tuple:
         ranks = Ranks(comm)
-        channel = ranks.open(Terms(10, 10, 10, 0))
+        channel = ranks.open(ChannelSizes(10, 10, 10, 0))
         channel.barrier()
         if comm.rank == 1:  # what the system does when a process ends
             fcntl.fcntl(channel.kept[0].fd, 37, struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, 1, 1, 0))
@@ -392,7 +392,7 @@ def test_shared_memory_that_fills_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of a sample: the rank can't agree with the others on how to end, so it tells it and ends them."""
 
     def work(comm: ThreadComm) -> str:
-        channel = Ranks(comm).open(Terms(10_000, 1000, 1000, 0))
+        channel = Ranks(comm).open(ChannelSizes(10_000, 1000, 1000, 0))
 
         def fails(*_: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -415,7 +415,7 @@ def test_ranks_per_node_is_checked() -> None:
 
 
 def test_alone() -> None:
-    channel = Alone().open(Terms(4, 3, 3, 2))
+    channel = Alone().open(ChannelSizes(4, 3, 3, 2))
     assert channel.signal.shape == (3, 2) and totals(channel.sums, 0).tolist() == [0.0, 0.0]
     write(channel, np.eye(4)[:3], 0, 3)
     channel.meeting.round(0, 3)

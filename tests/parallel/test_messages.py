@@ -16,7 +16,7 @@ from pareprop.parallel.launcher import sending
 from pareprop.runs import benchmark
 
 pytestmark = pytest.mark.mpi
-WAYS = ("everything", "targeted", "measured")
+SENDINGS = ("everything", "targeted", "measured")
 VARIANTS = pytest.mark.parametrize("variant", ["interval", "spike"])
 
 # All recurrent synapses end at the first ten of forty neurons: on three or four ranks the others have no targets, and

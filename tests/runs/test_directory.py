@@ -98,9 +98,9 @@ def test_a_refused_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 def test_two_starts_do_not_share_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture, copy: Path) -> None:
     (tmp_path / "empty").mkdir()
     with lock_directory(tmp_path / "empty", "--out"), lock_directory(copy, "--out"):
-        require_refusal(capsys, "another run is at work there", *RUN, "--out", tmp_path / "empty")
-        require_refusal(capsys, "another run is at work there", *RUN, "--out", copy, "--overwrite")
-        require_refusal(capsys, "another run is at work there", "resume", copy)
+        require_refusal(capsys, "another run uses this directory", *RUN, "--out", tmp_path / "empty")
+        require_refusal(capsys, "another run uses this directory", *RUN, "--out", copy, "--overwrite")
+        require_refusal(capsys, "another run uses this directory", "resume", copy)
     assert not contents(tmp_path / "empty")
     assert command(capsys, "resume", copy)[0] == 0
 
@@ -243,7 +243,7 @@ def test_names_in_a_manifest_stay_inside(copy: Path, tmp_path: Path, capsys, nam
     name = str(secret) if name == "SECRET" else name
     change_manifest(copy, lambda found: found["numbers"]["Recorder.0"]["parts"][0].update(files=[name]))
     before = contents(tmp_path)
-    require_refusal(capsys, "is no file of the recording", "resume", copy, "--set", "iterations=3")
+    require_refusal(capsys, "is not a file of the recording", "resume", copy, "--set", "iterations=3")
     assert contents(tmp_path) == before
 
 

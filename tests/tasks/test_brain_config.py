@@ -1,4 +1,4 @@
-"""Networks as brains have them, in a configuration: rules, space, signs, rewiring, readouts of single neurons."""
+"""Biological networks in a configuration: rules, space, signs, rewiring, readouts of single neurons."""
 
 from pathlib import Path
 
@@ -140,7 +140,7 @@ def test_all_of_it_runs_on_any_number_of_ranks(tmp_path: Path, config: Path, cap
     ("length = 0.2", "length = 0.0", "space: length = 0.0: Input should be greater than 0"),
     ("where.npy", "nowhere.npy", "nowhere.npy: No such file or directory"),
     ("extent = [1.0, 2.0]", "extent = [1.0]", "must be two or three lengths above 0"),
-    ('"near", "far"', '"near", "fra"', "of = 'fra' is no population of neurons"),
+    ('"near", "far"', '"near", "fra"', "of = 'fra' is not a population of neurons"),
     ("tau_m = 50.0 }", "tau = 50.0 }", "unknown parameter 'tau', did you mean 'tau_m'?"),
     ('["near", "far"]', '["near"]', "local_targets has shape (2, 80, 70), must be (2, 80, 40)"),
     ("inhibition = 2.0", "inhibition = 0.0", "inhibition = 0.0: Input should be greater than 0"),

@@ -37,15 +37,15 @@ def simulate(directory: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     run = OpenRun(directory)
     if not find_variant(run.attributes.get("variant")).is_online or "script" in run.config.get("run", {}):
         return {}
-    task, found = config.load_of_run(directory / CONFIG).task, {}
+    task, spikes = config.load_of_run(directory / CONFIG).task, {}
     for (phase, index), record in task.kept_samples().items():
         simulation = Simulation(task.model(), task.subject, settings=task.settings())
         if simulation.episodes or any(item.rewiring for item in simulation.engine.plastic):
             return {}
         set_weights(simulation, run, initial=record == "first")
         simulation.run_sample(index, phase, learn=False)
-        found[record] = simulation.engine.log.spikes(simulation.engine.n)
-    return found
+        spikes[record] = simulation.engine.log.spikes(simulation.engine.n)
+    return spikes
 
 
 def set_weights(simulation: Simulation, run: OpenRun, initial: bool) -> None:
