@@ -76,8 +76,16 @@ class Text(str):
     """Text of the command line, where numbers are text as well."""
 
 
-def value_of(text: str) -> Any:
-    """Parse the value of a setting "key=value" as TOML; return what is not TOML as text."""
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Return key and value of a setting "key=value" of the command line; `InputError` if it is none."""
+    key, equal, value = text.partition("=")
+    if not equal:
+        raise InputError(f"--set {text}: must be key=value")
+    return key.strip(), _parse_value(value.strip())
+
+
+def _parse_value(text: str) -> Any:
+    """Parse a value as TOML; return what is not TOML as text."""
     try:
         table = files.parse_toml(f"value = {text}")
     except ValueError:

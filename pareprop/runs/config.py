@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from .. import files
 from ..errors import VALUE_LIMIT, InputError, quote, shorten
 from ..network import identity
-from ..network.parameters import PROBLEMS, Frozen, nearest, value_of
+from ..network.parameters import PROBLEMS, Frozen, nearest, parse_setting
 from ..storage.checkpoint_observer import Checkpoint
 from ..storage.recorder import Record
 from ..tasks import TASKS, TaskBase
@@ -209,18 +209,19 @@ def _from_settings(
 ) -> list[tuple[str, str, Any, str]]:
     entries = []
     for text in settings:
-        name, equal, value = text.partition("=")
-        name, origin = name.strip(), f"--set {text if not equal else name.strip()}"
+        try:
+            name, value = parse_setting(text)
+        except InputError as problem:
+            problems.append(str(problem))
+            continue
         section, _, key = name.rpartition(".")
-        places = [section] if section else [place for place, keys in known.items() if key in keys]
-        if not equal:
-            problems.append(f"{origin}: must be key=value")
-        elif len(places) > 1:
+        origin, places = f"--set {name}", [section] if section else [p for p, keys in known.items() if key in keys]
+        if len(places) > 1:
             problems.append(f"{origin}: '{key}' is a key of {' and '.join(places)}; write {places[0]}.{key}")
         elif not places:
             problems.append(f"{origin}: {_explain_unknown('', key, known)}")
         else:
-            entries.append((places[0], key, value_of(value.strip()), origin))
+            entries.append((places[0], key, value, origin))
     return entries
 
 

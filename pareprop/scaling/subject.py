@@ -11,7 +11,7 @@ from pydantic import Field
 from ..errors import InputError
 from ..network.local import target_rate
 from ..network.model import Model
-from ..network.parameters import Frozen, validate, value_of
+from ..network.parameters import Frozen, parse_setting, validate
 from ..network.variants import DEFAULT, VariantName
 from ..runs import benchmark, config
 from ..simulation.task import Task
@@ -74,10 +74,7 @@ def find(source: str, settings: Iterable[str] = ()) -> Subject:
 
 
 def _benchmark(settings: Iterable[str]) -> Subject:
-    pairs = [text.partition("=") for text in settings]
-    if wrong := [key for key, equal, _ in pairs if not equal]:
-        raise InputError(f"--set {wrong[0]}: must be key=value")
-    chosen = validate(Benchmark, {key.strip(): value_of(value.strip()) for key, _, value in pairs}, "bench")
+    chosen = validate(Benchmark, dict(map(parse_setting, settings)), "bench")
     sizes = chosen.model_dump(include={"neurons", "indegree", "inputs", "steps", "intervals", "delay"})
     benchmark.check(**sizes)
     if chosen.indegree >= chosen.neurons:

@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 
 from ..engines.base import Settings
 from ..engines.sample import Sample
-from ..errors import InputError
 from ..network import parameters
 from ..network.model import Model
 from ..network.variants import DEFAULT, VARIANTS, Variant, VariantName, find_variant
@@ -165,7 +164,7 @@ class TaskBase(parameters.Frozen):
         raise NotImplementedError
 
 
-def make(kind: type[TaskBase], settings: Sequence[str] | Mapping[str, Any], origin: str = "--set") -> TaskBase:
+def make(kind: type[TaskBase], settings: Sequence[str] | Mapping[str, Any]) -> TaskBase:
     """Make a task from "key=value" texts or a mapping.
 
     Raises
@@ -173,12 +172,7 @@ def make(kind: type[TaskBase], settings: Sequence[str] | Mapping[str, Any], orig
     InputError
         For an unknown key (with the nearest right one) or a value out of range.
     """
-    values = dict(settings) if isinstance(settings, Mapping) else {}
-    for text in settings if not isinstance(settings, Mapping) else ():
-        key, equal, value = text.partition("=")
-        if not equal:
-            raise InputError(f"{origin} {text}: must be key=value")
-        values[key.strip()] = parameters.value_of(value.strip())
+    values = settings if isinstance(settings, Mapping) else dict(map(parameters.parse_setting, settings))
     return parameters.validate(kind, values, f"task '{kind.name}'")
 
 
