@@ -1,6 +1,6 @@
 """A dry run of each rank against the real run: python scripts/dry_against_real.py [--variant spike] [--ranks 2] ...
 
-Prints bytes by kind and seconds by phase of rank 0 and of the last one, which owns the readout, with dry over
+Prints bytes by kind and seconds by phase of rank 0 and of the last one, with dry over
 real. Dry runs are made one alone, and all ranks side by side: memory bandwidth is shared then, as in the real run.
 Of repetitions the fastest counts, phase by phase. Spikes are drawn on both sides.
 """

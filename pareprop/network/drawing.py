@@ -39,6 +39,9 @@ class Block:
         Whether no target has itself as a source.
     """
 
+    delays: np.ndarray
+    counts: np.ndarray
+
     def __init__(self, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]) -> None:
         self.projection = projection
         self.targets = targets
@@ -50,6 +53,10 @@ class Block:
     def n_sources(self) -> int:
         """Number of rows for each delay."""
         return self.sources[1] - self.sources[0]
+
+    def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+        """Write the synapses of each row, which begin at `starts` (n_delays, n_sources), into the flat arrays."""
+        raise NotImplementedError
 
 
 class _RuledBlock(Block):

@@ -13,7 +13,7 @@ UNUSED = "not used: MPI loaded no driver"
 SIZES = (4, 8)  # bytes of a handle: a number (MPICH and its kin) or a pointer (Open MPI)
 
 
-def address(comm: Any, call: str) -> tuple[int, int, int] | None:
+def address(comm: Any, call: str) -> tuple[int | None, int, int] | None:
     """Return addresses for calling MPI from compiled code.
 
     Parameters

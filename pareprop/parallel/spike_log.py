@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,10 @@ from ..kernels import spike_log as kernel
 
 class _Steps:
     """Methods of all spike logs, in private or shared memory."""
+
+    ids: np.ndarray
+    ptr: np.ndarray
+    reserve: Callable[[int], None]
 
     def __reduce__(self) -> tuple:
         """Pickle the spikes, not the room for more."""

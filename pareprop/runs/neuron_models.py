@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import terminal
 from ..errors import InputError, quote
-from ..network.parameters import value_of
+from ..network.parameters import parse_setting
 from ..neurons import library
 from ..neurons.check import Check
 from ..neurons.check import check as check_one
@@ -73,10 +73,9 @@ def _models(source: str, name: str | None) -> list[NeuronModel]:
 def _values(model: NeuronModel, settings: Sequence[str]) -> dict[str, float]:
     values = {}
     for setting in settings:
-        key, sign, text = setting.partition("=")
+        key, value = parse_setting(setting)
         if key not in model.defaults:
             raise InputError(f"--set {quote(setting)}: unknown parameter {quote(key)}{nearest(key, model.defaults)}")
-        value = value_of(text) if sign else None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(f"--set {quote(setting)}: {key} must be a number")
         values[key] = float(value)

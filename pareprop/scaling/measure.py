@@ -172,7 +172,7 @@ def run(variant: str, probe: Probe) -> Measured:
     model = benchmark.model(probe.neurons, probe.indegree, 100, delay=probe.delay, variant=variant)
     task = benchmark.BenchTask(100, probe.steps, 1)
     settings = model.eprop.settings(task.learning_window)
-    rank = probe.ranks - 1  # owns the readout
+    rank = probe.ranks - 1
     share = dryrun.run(model, task, probe.ranks, rank, rate_hz=probe.rate_hz, drive=True, settings=settings).share
     firing = work.Firing.at(benchmark.INPUT_PROBABILITY, probe.rate_hz, probe.steps, model.dt_ms)
     return Measured(work.of_rank(model, probe.steps, firing, probe.ranks, rank), dict(share.phases), dict(share.memory))

@@ -41,7 +41,8 @@ def read(path: Path, key: str, population: str) -> dict[int, Row]:
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line]
     if not numbered or key not in numbered[0][1]:
         raise InputError(f"{path}: column '{key}' is missing")
-    header, rows = numbered[0][1], {}
+    header = numbered[0][1]
+    numbered_rows: dict[int, dict[str, str]] = {}
     for number, line in numbered[1:]:
         if len(line) != len(header):
             raise InputError(f"{path}: line {number} has {len(line)} fields, the header {len(header)}")
@@ -52,10 +53,10 @@ def read(path: Path, key: str, population: str) -> dict[int, Row]:
             identity = int(row[key])
         except (KeyError, ValueError):
             raise InputError(f"{path}: line {number}: {key} = {row.get(key)} must be a whole number") from None
-        if identity in rows:
+        if identity in numbered_rows:
             raise InputError(f"{path}: line {number}: {key} = {identity} is there twice")
-        rows[identity] = row
-    return rows
+        numbered_rows[identity] = row
+    return numbered_rows
 
 
 def number(row: Row, key: str, here: str) -> float | None:

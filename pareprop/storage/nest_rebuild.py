@@ -77,7 +77,8 @@ def spikes(nest: Any, file: h5py.File, sample: str) -> tuple[np.ndarray, np.ndar
         nest.set(eprop_update_interval=n_steps * dt, eprop_learning_window=n_steps * dt)
     cells = build(nest, file, sample)
     neurons = [name for name in cells if file[f"populations/{name}"].attrs["role"] == "recurrent"]
-    recorder, number = nest.Create("spike_recorder"), {}
+    recorder = nest.Create("spike_recorder")
+    number: dict[int, int] = {}
     for name in neurons:
         nest.Connect(cells[name], recorder)
         number |= {node: len(number) + k for k, node in enumerate(cells[name].tolist())}

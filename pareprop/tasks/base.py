@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
+from pydantic.config import JsonDict
 
 from ..engines.base import Settings
 from ..engines.sample import Sample
@@ -16,7 +17,9 @@ from ..network.model import Model
 from ..network.variants import DEFAULT, VARIANTS, Variant, VariantName, find_variant
 
 # sections of a configuration, for fields that stand in another one than [task]
-MODEL, LEARNING, RUN = ({"section": name} for name in ("model", "learning", "run"))
+MODEL: JsonDict = {"section": "model"}
+LEARNING: JsonDict = {"section": "learning"}
+RUN: JsonDict = {"section": "run"}
 
 
 class TaskBase(parameters.Frozen):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .. import rng
@@ -14,6 +16,15 @@ class CueTrials:
 
     A subclass sets `seed`, `n_cues`, `spacing`, `cue`, `pause`, `recall` and `spike_probability`.
     """
+
+    if TYPE_CHECKING:  # else they would be settings of each subclass
+        seed: int
+        n_cues: int
+        spacing: int
+        cue: int
+        pause: int
+        recall: int
+        spike_probability: float
 
     @property
     def n_steps(self) -> int:

@@ -91,9 +91,9 @@ def test_pairs_do_not_depend_on_the_room_for_them(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("rule", "n", "expected"),
     [
-        ({"rule": "fixed_indegree", "indegree": 1}, 1, "nobody to connect to"),
-        ({"rule": "fixed_outdegree", "outdegree": 1}, 1, "nobody to connect to"),
-        ({"rule": "fixed_total_number", "N": 1}, 1, "nobody to connect to"),
+        ({"rule": "fixed_indegree", "indegree": 1}, 1, "no nodes to connect to"),
+        ({"rule": "fixed_outdegree", "outdegree": 1}, 1, "no nodes to connect to"),
+        ({"rule": "fixed_total_number", "N": 1}, 1, "no nodes to connect to"),
         ({"rule": "fixed_indegree", "indegree": 5, "allow_multapses": False}, 5, "indegree = 5 cannot be larger"),
         ({"rule": "fixed_indegree", "indegree": 2**31 - 1}, 100_000, "connections of one call of Connect"),
         ({"rule": "symmetric_pairwise_bernoulli", "p": 1.0, "make_symmetric": True}, 3, "p < 1 required, p = 1"),
