@@ -1,6 +1,5 @@
 """Losses and optimizers against NumPy, learning rates between phases, learning switched off."""
 
-import dataclasses
 
 import networks
 import numpy as np
@@ -186,7 +185,7 @@ def test_projection_that_does_not_learn() -> None:
     run = networks.simulation(case)
     model = networks.model(case)
     model.projections = [
-        dataclasses.replace(item, plastic=item.plastic and item.pre != model.populations[0])
+        item.model_copy(update={"plastic": item.plastic and item.pre != model.populations[0]})
         for item in model.projections
     ]
     other = type(run)(model, run.task, settings=run.engine.settings)

@@ -1,6 +1,5 @@
 """Rewiring in the spike variant against a slow twin: every move, weights, restarts; the same on any number of ranks."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import networks
@@ -217,7 +216,8 @@ def test_equals_the_twin(seed: int, model: str, cutoff: float, adam: bool, each_
     key_of = {name: key for key, name in NAMES.items()}
     for k, item in enumerate(network.projections):
         if (key := key_of.get(item.name)) is not None:
-            network.projections[k] = replace(item, rewire=rules[key], signs=signs[key].astype(np.int8))
+            changed = {"rewire": rules[key], "signs": signs[key].astype(np.int8)}
+            network.projections[k] = item.model_copy(update=changed)
     task = spike_networks.CaseTask(case, SAMPLE)
     simulation = Simulation(network, task, settings=SpikeSettings(SAMPLE))
     plastic = {item.name: item for item in simulation.engine.plastic if item.rewiring}

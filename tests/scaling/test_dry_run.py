@@ -35,7 +35,7 @@ from pareprop.runs import benchmark
 def deaf_readouts(variant, delay):
     model = benchmark.model(300, 20, 10, delay=delay, variant=variant)
     model.projections[:] = [
-        replace(item, weight=Normal(std=0.0), plastic=False) if item.post.role == "readout" else item
+        item.model_copy(update={"weight": Normal(std=0.0), "plastic": False}) if item.post.role == "readout" else item
         for item in model.projections
     ]
     return model
