@@ -11,7 +11,7 @@ from pydantic import InstanceOf
 from ..errors import InputError, quote
 from ..sonata import edges
 from . import parameters, signs
-from .connection import Connection, Feedback
+from .connection import Connection
 from .rewire import check_projection as check_rewired
 from .rules import OPTIONS, RULES
 
@@ -83,7 +83,7 @@ class Projection(Connection):
     delay: Any = None  # likewise
     source: InstanceOf[np.ndarray] | None = None
     target: InstanceOf[np.ndarray] | None = None
-    feedback: Feedback | Literal[""] = ""
+    feedback: str = ""  # type: ignore[assignment]  # resolved: also "" for none
     signs: InstanceOf[np.ndarray] | None = None
 
     @property
@@ -111,7 +111,7 @@ class Projection(Connection):
     @property
     def is_empty(self) -> bool:
         """Whether no synapse was given, so that the delays mean nothing."""
-        return not self.is_drawn and not (self.edges.n_edges if self.edges else len(self.source))
+        return self.edges.n_edges == 0 if self.edges is not None else self.source is not None and not len(self.source)
 
 
 def check_name(kind: str, name: str, limit: int = MAX_NAME) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from ..errors import quote
 from ..kernels import checksum
-from .connectivity import Population
+from .connectivity import Population, Projection
 from .model import Model
 
 LENGTH = 16  # hexadecimal digits
@@ -39,7 +39,8 @@ def digest_parts(model: Model) -> dict[str, str]:
         Names to digests.
     """
     rest = {name: getattr(model, name) for name in ("variant", "dt_ms", "optimizer", "precision", "local", "loss")}
-    named = [(item.name, item) for item in (*model.populations, *model.projections)]
+    parts: list[Population | Projection] = [*model.populations, *model.projections]
+    named = [(item.name, item) for item in parts]
     return {name: make_digest(item) for name, item in [*rest.items(), *named]}
 
 
@@ -53,7 +54,7 @@ def make_digest(thing: Any) -> str:
 def _add(update: Callable[[bytes], None], thing: Any) -> None:
     if isinstance(thing, np.ndarray):
         update(f"{thing.dtype.str}{thing.shape}".encode())
-        update(np.ascontiguousarray(thing).data)
+        update(np.ascontiguousarray(thing).data)  # type: ignore[arg-type]  # a buffer
     elif isinstance(thing, Mapping):
         for key in sorted(thing, key=str):
             update(f"{key}=".encode())
@@ -63,8 +64,8 @@ def _add(update: Callable[[bytes], None], thing: Any) -> None:
         for item in thing:
             _add(update, item)
     elif isinstance(thing, BaseModel) or (dataclasses.is_dataclass(thing) and not isinstance(thing, type)):
-        fields = getattr(type(thing), "model_fields", None)
-        names = fields or [field.name for field in dataclasses.fields(thing)]
+        fields = type(thing).model_fields if isinstance(thing, BaseModel) else dataclasses.fields(thing)
+        names = list(fields) if isinstance(fields, dict) else [field.name for field in fields]
         update(type(thing).__qualname__.encode())
         _add(update, {name: getattr(thing, name) for name in names})
     elif isinstance(thing, Path):  # files may move

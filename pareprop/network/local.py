@@ -107,7 +107,9 @@ class LocalNetwork:
 
     def _build_cells(self) -> None:
         first, last = self.neurons
-        parts, self.pieces, self.piece_populations = [], [], []
+        parts: list[dict[str, np.ndarray]] = []
+        pieces: list[tuple[int, int, int, int]] = []
+        self.piece_populations: list[Population] = []
         for population in self.model.of_role("recurrent"):
             offset = self.model.offset(population)
             low, high = overlap(first, last, offset, offset + population.size)
@@ -117,9 +119,9 @@ class LocalNetwork:
             with np.errstate(over="ignore"):  # a run does not begin with what is infinite
                 parts.append(self._parameters(population, low - offset, high - offset))
             surrogate = SURROGATES[population.params.surrogate_gradient_function]
-            self.pieces.append((low - first, high - first, surrogate, population.params.kernel_code))
+            pieces.append((low - first, high - first, surrogate, population.params.kernel_code))
             self.piece_populations.append(population)
-        self.pieces = np.array(self.pieces, np.int64).reshape(-1, layout.PIECE_COLUMNS)
+        self.pieces = np.array(pieces, np.int64).reshape(-1, layout.PIECE_COLUMNS)
         names = parts[0] if parts else self._parameters(self.model.of_role("recurrent")[0], 0, 0)
         joined = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
         self.cells = {name: copy_aligned(array, float) for name, array in joined.items()}

@@ -203,7 +203,7 @@ class ReadoutBase(Frozen):
     V_m: float | None = None
     V_min: float = -FLOAT_MAX
     tau_m: float = Field(10.0, gt=0)
-    loss: Literal[*LOSSES] = "mean_squared_error"
+    loss: Literal[*LOSSES] = "mean_squared_error"  # type: ignore[valid-type]  # names of the registry
 
 
 class ReadoutInterval(ReadoutBase):

@@ -6,7 +6,7 @@ And what ranks compare of it before they run it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from ..engines.sample import Sample

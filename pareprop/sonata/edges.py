@@ -230,7 +230,7 @@ class Edges:
 
 
 def steps(
-    delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: object,
+    delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: Callable[[int], str],
     hint: str = "; round_delays = true rounds them",
 ) -> np.ndarray:  # fmt: skip
     """Delays in whole steps; `name` gives the words before the k-th in a message."""

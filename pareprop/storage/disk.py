@@ -162,7 +162,7 @@ class Place:
 def reason(problem: OSError) -> str:
     """Return the message of the file system, without the additions of HDF5."""
     if isinstance(problem, files.Unfit):
-        return problem.strerror
+        return problem.strerror or str(problem)
     text = os.strerror(problem.errno) if problem.errno else str(problem)
     match = re.search(r"error message = '([^']*)'", text)
     return match[1] if match else text

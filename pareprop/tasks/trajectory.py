@@ -92,7 +92,7 @@ class Trajectory(TaskBase):
     def _variant_parameters(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the parameters of neurons and readouts in which the variants differ."""
         if not self.eprop.is_online:
-            own = {"regular_spike_arrival": False}
+            own: dict[str, Any] = {"regular_spike_arrival": False}
             return own | {"c_reg": self.c_reg}, own
         own = {"eprop_isi_trace_cutoff": self.cutoff}
         return own | {"c_reg": self.c_reg / self.n_steps, "kappa": self.kappa, "kappa_reg": self.kappa}, own
