@@ -89,21 +89,24 @@ class _ExplicitBlock(Block):
 
     def __init__(self, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]) -> None:
         super().__init__(projection, targets, base, sources)
+        source, target = projection.source, projection.target
+        assert source is not None and target is not None  # they are given
         same = projection.pre == projection.post
-        self.leaves_out_self = same and not np.any(projection.source == projection.target)
+        self.leaves_out_self = same and not np.any(source == target)
         self.delays = np.unique(projection.delay) if len(projection.delay) else np.array([1])
-        mine = np.flatnonzero(_lies_in(projection.target, targets) & _lies_in(projection.source, sources))
+        mine = np.flatnonzero(_lies_in(target, targets) & _lies_in(source, sources))
         kind = np.searchsorted(self.delays, projection.delay[mine])
-        self._order = mine[np.lexsort((projection.target[mine], projection.source[mine], kind))]
+        self._order = mine[np.lexsort((target[mine], source[mine], kind))]
+        self._target = target[self._order]
         n_sources = self.n_sources
         self.counts = np.bincount(
-            kind * n_sources + projection.source[mine] - sources[0], minlength=len(self.delays) * n_sources
+            kind * n_sources + source[mine] - sources[0], minlength=len(self.delays) * n_sources
         ).reshape(len(self.delays), n_sources)
 
     def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
         start = starts.ravel()[0] if starts.size else 0
         mine = slice(start, start + len(self._order))
-        target[mine] = self.projection.target[self._order] - self.targets[0] + self.base
+        target[mine] = self._target - self.targets[0] + self.base
         weight[mine] = self.projection.weight[self._order]
 
 
@@ -194,7 +197,8 @@ def draft_block(
     taken = 0, projection.pre.size
     if sources is not None:
         offset = model.offset(projection.pre)
-        taken = tuple(int(bound) for bound in np.clip(np.array(sources) - offset, 0, projection.pre.size))
+        low, high = np.clip(np.array(sources) - offset, 0, projection.pre.size)
+        taken = int(low), int(high)
     if projection.source is not None:
         return _ExplicitBlock(projection, targets, base, taken)
     kind = _StreamedBlock if RULES[projection.rule].streamed else _RuledBlock

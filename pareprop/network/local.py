@@ -17,7 +17,7 @@ from .connectivity import Population
 from .feedback import FollowingFeedback
 from .model import Model
 from .neurons import PLAIN, SURROGATES, VOLTAGES, whole_steps
-from .parameters import Distribution, list_bounds
+from .parameters import Distribution, Frozen, list_bounds
 from .sharing import count_sharing
 from .synapse_table import SynapseTable
 
@@ -250,7 +250,8 @@ def cell_values(model: Model, population: Population, name: str, value: Any, low
 def check_drawn(model: Model, population: Population, low: int, high: int) -> None:
     """Raise `InputError` if a parameter of a neuron [low, high) of a population is drawn out of its bounds."""
     params = population.params
-    for bound in list_bounds(type(params)):
+    kind: type[Frozen] = type(params)
+    for bound in list_bounds(kind):
         names = [name for name in (bound.name, bound.limit) if isinstance(name, str)]
         drawn = [name for name in names if isinstance(getattr(params, name), Distribution)]
         values = [

@@ -61,7 +61,8 @@ class Frozen(BaseModel, metaclass=_Checked):
     def _is_of_its_kind(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse `true` and "5" for numbers, which pydantic would convert."""
         if info.field_name is not None:
-            _require_kind(value, _base_types(cls.model_fields[info.field_name].annotation))
+            annotation: Any = cls.model_fields[info.field_name].annotation  # of any form
+            _require_kind(value, _base_types(annotation))
         return value
 
     @model_validator(mode="after")

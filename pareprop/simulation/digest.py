@@ -96,7 +96,7 @@ class Digest:
     def _chain(self, parts: Iterable[np.ndarray]) -> None:
         chain = hashlib.sha256(self.state)
         for part in parts:
-            chain.update(np.ascontiguousarray(part).view(np.uint8))
+            chain.update(np.ascontiguousarray(part).view(np.uint8).data)
         self.state = chain.digest()
 
     def hexdigest(self) -> str:

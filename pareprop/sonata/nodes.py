@@ -94,7 +94,7 @@ def _places(group: h5py.Group, n: int) -> np.ndarray | None:
     if len(node_ids) != n:
         raise InputError(f"dataset '{ids.name}' has {len(node_ids)} values for {n} nodes")
     wrong = np.flatnonzero((node_ids < 0) | (node_ids >= n))
-    missing = np.flatnonzero(np.bincount(node_ids, minlength=n) == 0) if not len(wrong) else []
+    missing = np.flatnonzero(np.bincount(node_ids, minlength=n) == 0) if not len(wrong) else wrong
     if len(wrong) or len(missing):
         what = f"{node_ids[wrong[0]]} is there" if len(wrong) else f"{missing[0]} is missing"
         raise InputError(f"dataset '{ids.name}' must hold each of 0 to {n - 1} once, {what}")
@@ -115,12 +115,16 @@ def _short(values: np.ndarray) -> Any:
 
 def _type_values(circuit: Circuit, name: str, kind: np.ndarray, types: dict[int, table.Row]) -> dict[str, np.ndarray]:
     """Parameters of the types' JSON files."""
-    folder, read = circuit.components.get("point_neuron_models_dir"), {}
+    folder = circuit.components.get("point_neuron_models_dir")
+    read: dict[int, dict[str, Any]] = {}
     for number, row in types.items():
         file = row.get("dynamics_params")
-        if file and folder is None:
+        if not file:
+            read[number] = {}
+        elif folder is None:
             raise InputError(f"{circuit.path}: components.point_neuron_models_dir is missing, '{name}' needs {file}")
-        read[number] = _json(folder / file) if file else {}
+        else:
+            read[number] = _json(folder / file)
     keys = sorted({key for values in read.values() for key in values})
     texts = {key for key in keys if any(isinstance(values.get(key), str | bool) for values in read.values())}
     columns: dict[str, Any] = {key: np.empty(len(kind)) for key in keys if key not in texts}

@@ -6,7 +6,7 @@ Sizes and parameters of NEST's tutorial `eprop_supervised_classification_evidenc
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -77,7 +77,7 @@ class MemoryBase(TaskBase):
         if spiking:
             c_reg = self.c_reg / self.n_steps / scale**2
             values |= {"c_reg": c_reg, "kappa": self.kappa, "kappa_reg": self.kappa}
-            own = {"loss": "mean_squared_error"}
+            own: dict[str, Any] = {"loss": "mean_squared_error"}
         else:
             values |= {"c_reg": self.c_reg, "regular_spike_arrival": True}
             own = {"loss": "cross_entropy", "regular_spike_arrival": False}

@@ -45,7 +45,7 @@ def of_file(path: Path) -> np.ndarray:
         lines = files.read(path, LIMIT).decode().splitlines()
     except (OSError, ValueError) as problem:
         raise InputError(f"path = '{path}': cannot be read: {getattr(problem, 'strerror', None) or problem}") from None
-    points: list[list[float]] = []
+    points: list[tuple[float, float]] = []
     for number, line in enumerate(lines, 1):
         words = line.replace(",", " ").replace(";", " ").split()
         if not words or words[0].startswith("#"):
