@@ -155,7 +155,7 @@ def test_learning_rate_changed_between_phases(keep_gradients: bool) -> None:
 def test_learning_rates_are_checked() -> None:
     run = networks.simulation(networks.random_case(16))
     for eta in (-1.0, np.nan, np.inf):
-        with pytest.raises(InputError, match=f"eta = {eta} must be at least 0"):
+        with pytest.raises(InputError, match=f"eta = {eta} must be a number of at least 0"):
             run.set_eta(eta)
     with pytest.raises(InputError, match=r"no plastic projection 'in->rec', did you mean 'in->rec\d'"):
         run.set_eta(0.1, "in->rec")
