@@ -93,7 +93,7 @@ def list_facts(model: Model) -> dict[str, str]:
 
 def list_fields(thing: Any) -> dict[str, str]:
     """Return the fields of a description, name to value as text; those of a population's parameters among them."""
-    facts = {}
+    facts: dict[str, Any] = {}
     for name, value in _fields(thing).items():
         if name == "params" and value is not None:
             facts |= list_fields(value)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,15 +32,20 @@ FLOAT_MAX = float(np.finfo(float).max)
 PROBLEMS = 100  # reported at once
 T = TypeVar("T", bound=BaseModel)
 
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass as _Metaclass
+else:
+    _Metaclass = type(BaseModel)
 
-class _Checked(type(BaseModel)):  # type: ignore[misc]
+
+class _Checked(_Metaclass):
     """Lets a class that is called with bad values raise `InputError`, as all functions of the package do."""
 
     def __call__(cls, *arguments: Any, **values: Any) -> Any:
         try:
             return super().__call__(*arguments, **values)
         except ValidationError as problem:
-            raise InputError(_explain_all(cls, problem, cls.__name__)) from None
+            raise InputError(_explain_all(cls, problem, cls.__name__)) from None  # type: ignore[arg-type]  # its classes
 
 
 class Frozen(BaseModel, metaclass=_Checked):
