@@ -7,12 +7,41 @@ from libc.stdint cimport int64_t, uint32_t
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport add_row, list_spikes
 from pareprop.core.layout cimport (
-    ADAPTS, DELAY, FIRST, LAST, MODEL, PSC_DELTA, RESETS_LATER, ROW, SOURCE, SOURCES, SURROGATE,
+    ADAPTS, DELAY, EARLY_CURRENT, FIRST, LAST, MODEL, PSC_DELTA, RESETS_LATER, ROW, SOURCE, SOURCES, SURROGATE,
 )
 from pareprop.core.neurons cimport fire, integrate_iaf, integrate_psc_delta, integrate_readouts, reset, set_drive
 from pareprop.core.readout_sums cimport ReadoutSums
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog
 from pareprop.core.surrogates cimport surrogate
+
+cdef extern from *:    # the interface of generated models in this precision
+    """
+    #define NEURON_MODEL NeuronModel
+    """
+
+cdef extern from "neuron_model.h" nogil:
+    ctypedef struct NeuronModel:
+        int64_t n_constants, n_kept, n_traces
+        void (*start)(
+            int64_t n, int64_t stride, double dt, const real* constant, const real* state, const real* z,
+            const real* refractory, real* kept
+        ) noexcept nogil
+        void (*step)(
+            int64_t n, int64_t stride, double dt, const real* constant, const real* t_ref, const real* current,
+            real* port, real* state, real* z, real* refractory, real* before, real* kept, real* psi
+        ) noexcept nogil
+        void (*sweep)(
+            int64_t n, int64_t stride, double dt, const real* constant, const real* before, const real* kept,
+            real share, const real* signal, const real* rate, real* adjoint, real* credit, int64_t port_stride
+        ) noexcept nogil
+        void (*trace)(
+            int64_t n, int64_t stride, double dt, int64_t port, const real* constant, const real* before,
+            const real* kept, const real* psi, real arrived, real* trace, int64_t trace_stride, real* e
+        ) noexcept nogil
+        void (*decay)(
+            int64_t n, int64_t stride, double dt, int64_t n_steps, const real* constant, real* trace,
+            int64_t trace_stride
+        ) noexcept nogil
 
 cdef enum:        # phases of a step
     DELIVER = 0
@@ -21,15 +50,25 @@ cdef enum:        # phases of a step
 
 
 cdef class Neurons:
-    """This rank's neurons: parameters and state, (n,) each; voltages counted from E_L, times in steps."""
+    """This rank's neurons: parameters and state, (n,) each; voltages counted from E_L, times in steps.
+
+    Neurons of a model that is given by equations have columns of `constants`, `state` and `history` instead.
+    """
 
     cdef public int64_t first_id                   # id of the first one
     cdef public int64_t[:, ::1] pieces             # (n_pieces, PIECE_COLUMNS)
     cdef public real[::1] alpha, zeta, p_current, V_th, V_min, V_reset, t_ref, rho, adapt_beta, I_e
     cdef public real[::1] height, inverse_width    # of the surrogate gradient
     cdef public real[::1] refractory_input         # whether input that arrives while refractory is kept
-    cdef public real[::1] v, a, z, refractory, arriving, excess, drive
+    cdef public real[::1] v, a, z, refractory, excess, drive
+    cdef public real[:, ::1] arriving              # (n_ports, n), sums of what arrives in a step
     cdef public real[::1] kept                     # input kept while refractory
+    cdef public double dt                          # ms
+    cdef public int64_t[::1] models                # (n_pieces,), addresses of generated models, 0 for those of here
+    cdef public real[:, ::1] constants             # (n_constants, n)
+    cdef public real[:, ::1] state                 # (n_states, n)
+    # (n_rows, n_kept, n), what derivatives need later; step t is in row (t + 1) % n_rows, before step 0 in row 0
+    cdef public real[:, :, ::1] history
 
     def __init__(self, values):
         bind(self, values)
@@ -74,6 +113,7 @@ cdef class Recorder:
 
     cdef public int64_t[::1] local                 # the neurons
     cdef public double[:, ::1] V_m, adaptation, psi    # (n_steps, n_recorded), OUT
+    cdef public double[:, :, ::1] state            # (n_states, n_steps, n_recorded), OUT
 
     def __init__(self, values):
         bind(self, values)
@@ -91,30 +131,36 @@ cdef void advance_neurons(
     psi : OUT surrogate gradients
     """
     cdef int64_t place = t - channel.base, count = channel.own.at.ptr[place], n = cells.v.shape[0]
-    advance_pieces(cells, sample, t - sample.origin, starts, psi)
+    advance_pieces(cells, sample, t, t - sample.origin, starts, psi)
     record(cells, recorder, t - sample.origin, psi)
     if n > 0:
         count += list_spikes(n, cells.first_id, &cells.z[0], &channel.own.at.ids[count])
     channel.own.at.ptr[place + 1] = count
 
 
-cdef inline void advance_pieces(Neurons cells, Sample sample, int64_t s, bint starts, real[::1] psi) noexcept nogil:
+cdef inline void advance_pieces(
+    Neurons cells, Sample sample, int64_t t, int64_t s, bint starts, real[::1] psi
+) noexcept nogil:
     """Each piece: integrate, psi, spikes, then the reset, unless that comes with the next step."""
     cdef int64_t p, first, last, model
-    cdef bint adapts, psc_delta, resets_later
+    cdef bint adapts, psc_delta, resets_later, early
     for p in range(cells.pieces.shape[0]):
         first, last, model = cells.pieces[p, FIRST], cells.pieces[p, LAST], cells.pieces[p, MODEL]
         adapts, psc_delta, resets_later = model & ADAPTS, model & PSC_DELTA, model & RESETS_LATER
         if s <= 1 or sample.injected.shape[0] > 0:
-            # I_e is there from the second step of the run on; with psc_delta from the first one
-            set_drive(first, last, not starts or psc_delta, cells.p_current, cells.I_e, sample.injected, s, cells.drive)
+            early = model & EARLY_CURRENT
+            set_drive(first, last, early or not starts, cells.p_current, cells.I_e, sample.injected, s,
+                      cells.drive)
+        if cells.models[p] != 0:
+            advance_model(cells, <const NeuronModel*> cells.models[p], first, last, t, psi)
+            continue
         if psc_delta:
             integrate_psc_delta(first, last, adapts, cells.alpha, cells.drive, cells.V_th, cells.V_min, cells.rho,
-                                cells.adapt_beta, cells.z, cells.refractory_input, cells.kept, cells.arriving, cells.v,
-                                cells.a, cells.refractory, cells.excess)
+                                cells.adapt_beta, cells.z, cells.refractory_input, cells.kept, cells.arriving[0],
+                                cells.v, cells.a, cells.refractory, cells.excess)
         else:
             integrate_iaf(first, last, adapts, resets_later, cells.alpha, cells.zeta, cells.drive, cells.V_th,
-                          cells.V_min, cells.rho, cells.adapt_beta, cells.z, cells.arriving, cells.v, cells.a,
+                          cells.V_min, cells.rho, cells.adapt_beta, cells.z, cells.arriving[0], cells.v, cells.a,
                           cells.refractory, cells.excess)
         surrogate(cells.pieces[p, SURROGATE], first, last, cells.height, cells.inverse_width, cells.excess,
                   cells.refractory, psi)
@@ -123,13 +169,45 @@ cdef inline void advance_pieces(Neurons cells, Sample sample, int64_t s, bint st
             reset(first, last, psc_delta, cells.z, cells.V_th, cells.V_reset, cells.v)
 
 
+cdef inline real* column(real[:, ::1] values, int64_t first) noexcept nogil:
+    """From neuron `first` on; NULL if there are no columns."""
+    return &values[0, first] if values.shape[0] > 0 else NULL
+
+
+cdef inline real* history_of(Neurons cells, int64_t t, int64_t first) noexcept nogil:
+    """What is kept of step t from neuron `first` on; NULL if nothing is."""
+    return &cells.history[(t + 1) % cells.history.shape[0], 0, first] if cells.history.shape[1] > 0 else NULL
+
+
+cdef inline void advance_model(
+    Neurons cells, const NeuronModel* model, int64_t first, int64_t last, int64_t t, real[::1] psi
+) noexcept nogil:
+    model.step(last - first, cells.v.shape[0], cells.dt, column(cells.constants, first), &cells.t_ref[first],
+               &cells.drive[first], &cells.arriving[0, first], &cells.state[0, first], &cells.z[first],
+               &cells.refractory[first], history_of(cells, t - 1, first), history_of(cells, t, first), &psi[first])
+
+
+cdef void start_models(Neurons cells, int64_t t) noexcept nogil:
+    """Keep the state before step t as if a step had ended with it."""
+    cdef int64_t p, first
+    cdef const NeuronModel* model
+    for p in range(cells.pieces.shape[0]):
+        model, first = <const NeuronModel*> cells.models[p], cells.pieces[p, FIRST]
+        if model != NULL and model.n_kept > 0:
+            model.start(cells.pieces[p, LAST] - first, cells.v.shape[0], cells.dt, column(cells.constants, first),
+                        &cells.state[0, first], &cells.z[first], &cells.refractory[first],
+                        history_of(cells, t - 1, first))
+
+
 cdef inline void record(Neurons cells, Recorder recorder, int64_t s, const real[::1] psi) noexcept nogil:
     """After the reset, as NEST does."""
-    cdef int64_t j, k
+    cdef int64_t i, j, k
     for k in range(recorder.local.shape[0]):
         j = recorder.local[k]
         recorder.V_m[s, k] = cells.v[j]
         recorder.adaptation[s, k] = cells.a[j]
+        for i in range(cells.state.shape[0]):
+            recorder.state[i, s, k] = cells.state[i, j]
         recorder.psi[s, k] = psi[j]
 
 

@@ -5,7 +5,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from pareprop.core.layout cimport DELAY, DENSE, HOLE, LOG, NO_HOLE, PLASTIC, ROW, SOURCE, SOURCES, TARGET, WIDTH
+from pareprop.core.layout cimport DELAY, DENSE, HOLE, LOG, NO_HOLE, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET, WIDTH
 from pareprop.core.precision cimport real, total_of
 from pareprop.core.spike_log cimport Spikes
 
@@ -196,7 +196,7 @@ cdef inline void deliver(
     Spikes** heard,                   # IN (n_heard,), segments of the log of recurrent spikes
     int64_t n_heard,
     bint fixed_only,                  # leave out the blocks that learn
-    real[::1] arriving,               # UPDATED
+    real[:, ::1] arriving,            # UPDATED, by port
 ) noexcept nogil:
     """Add the weights of all spikes that arrive in `step`, block by block, in ascending source id."""
     cdef int64_t b, k, emitted
@@ -209,8 +209,8 @@ cdef inline void deliver(
             continue
         if blocks[b, LOG] == 0:
             deliver_block(blocks, b, row_ptr, target, weight, inputs.ids, inputs.ptr[emitted], inputs.ptr[emitted + 1],
-                          arriving)
+                          arriving[blocks[b, PORT]])
         else:
             for k in range(n_heard):
                 deliver_block(blocks, b, row_ptr, target, weight, heard[k].ids, heard[k].ptr[emitted],
-                              heard[k].ptr[emitted + 1], arriving)
+                              heard[k].ptr[emitted + 1], arriving[blocks[b, PORT]])

@@ -12,7 +12,8 @@ cpdef enum:         # columns of `blocks`, int64 (n_blocks, BLOCK_COLUMNS): syna
     HOLE = 7        # dense, autapses forbidden: source HOLE + k lacks the k-th target, itself; else NO_HOLE
     WIDTH = 8       # dense: targets of the block
     PLASTIC = 9     # 1: its weights learn
-    BLOCK_COLUMNS = 10
+    PORT = 10       # synaptic input of the targets that its weights are added to
+    BLOCK_COLUMNS = 11
 
 cpdef enum:
     NO_HOLE = -1    # each source of a block reaches every target
@@ -28,6 +29,7 @@ cpdef enum:         # bits of a neuron model
     ADAPTS = 1      # its threshold adapts
     PSC_DELTA = 2   # voltage and adaptation stand still while refractory, spikes reset the voltage to V_reset
     RESETS_LATER = 4    # V_th is subtracted in the step after the spike, not at once; never with PSC_DELTA
+    EARLY_CURRENT = 8   # I_e is there from the first step of a run on, not from the second
 
 cpdef enum:         # surrogate gradients
     PIECEWISE_LINEAR = 0
@@ -54,6 +56,7 @@ cpdef enum:         # columns of `rules`, int64 (n_blocks, RULE_COLUMNS)
 
 cpdef enum:
     NO_CUTOFF = -1
+    CHUNK = 128     # synapses that work off a window together
 
 cpdef enum:         # columns of `constants`, float64 (n_blocks, CONSTANT_COLUMNS)
     ALPHA = 0

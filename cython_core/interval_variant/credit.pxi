@@ -16,17 +16,18 @@ def scratch_size(
     const int64_t[:, ::1] blocks,
     SpikeLog inputs,
     SegmentedLog heard,
+    int64_t n_ports,
     const real[:, ::1] coefficient,
 ):
     """Numbers that `credit` writes down for the order of spikes by source; arguments as there."""
-    cdef int64_t b, n, most = 0, steps = tile_steps(coefficient)
+    cdef int64_t b, n, most = 0, steps = tile_steps(coefficient), n_steps = coefficient.shape[0] // n_ports
     cdef Spikes* input_log = &inputs.at
     cdef Spikes** logs
     for b in range(blocks.shape[0]):
         if is_tiled(blocks, b, steps):
             logs = heard.at if blocks[b, LOG] else &input_log
             n = heard.n if blocks[b, LOG] else 1
-            most = max(most, room_for_links(same_step, blocks, b, steps, coefficient.shape[0], logs, n))
+            most = max(most, room_for_links(same_step, blocks, b, steps, n_steps, logs, n))
     return most
 
 
@@ -37,12 +38,13 @@ def credit(
     const uint32_t[::1] target,       # IN
     SpikeLog inputs,                  # IN
     SegmentedLog heard,               # IN
-    const real[:, ::1] coefficient,   # IN (T, n), from the sweep
+    int64_t n_ports,
+    const real[:, ::1] coefficient,   # IN (T n_ports, n), from the sweep: ports of step 0, of step 1, ...
     const double[::1] scale,          # IN (n_blocks): 1, or minus learning rate to update weights at once
     real[::1] gradient,               # UPDATED, or the weights
     int64_t[::1] scratch,             # at least `scratch_size` numbers
 ):
-    """Add scale * coefficient[t, target] to the gradient of each plastic synapse for each of its arrivals.
+    """Add scale * coefficient[t n_ports + port, target] to the gradient of each plastic synapse for each of its arrivals.
 
     Parameters
     ----------
@@ -57,8 +59,9 @@ def credit(
             if is_tiled(blocks, b, steps):
                 logs = heard.at if blocks[b, LOG] else &input_log
                 n = heard.n if blocks[b, LOG] else 1
-                credit_tiles(same_step, blocks, b, steps, row_ptr, logs, n, coefficient, scale[b], gradient, links)
-        for t in range(0 if same_step else 1, coefficient.shape[0]):
+                credit_tiles(same_step, blocks, b, steps, row_ptr, logs, n, n_ports, coefficient, scale[b], gradient,
+                             links)
+        for t in range(0 if same_step else 1, coefficient.shape[0] // n_ports):
             for b in range(blocks.shape[0]):
                 emitted = t - lag_of(same_step, blocks, b)
                 if emitted < 0 or not blocks[b, PLASTIC] or is_tiled(blocks, b, steps):
@@ -67,7 +70,8 @@ def credit(
                 n = heard.n if blocks[b, LOG] else 1
                 for k in range(n):
                     credit_block(blocks, b, row_ptr, target, logs[k].ids, logs[k].ptr[emitted],
-                                 logs[k].ptr[emitted + 1], coefficient[t], scale[b], gradient)
+                                 logs[k].ptr[emitted + 1], coefficient[t * n_ports + blocks[b, PORT]], scale[b],
+                                 gradient)
 
 
 cdef inline int64_t lag_of(bint same_step, const int64_t[:, ::1] blocks, int64_t b) noexcept nogil:
@@ -108,6 +112,7 @@ cdef void credit_tiles(
     const int64_t[::1] row_ptr,
     Spikes** logs,
     int64_t n_logs,
+    int64_t n_ports,
     const real[:, ::1] coefficient,
     real scale,
     real[::1] gradient,
@@ -117,7 +122,8 @@ cdef void credit_tiles(
 
     The spikes of a source are linked, in ascending steps.
     """
-    cdef int64_t lag = lag_of(same_step, blocks, b), n_steps = coefficient.shape[0], source = blocks[b, SOURCE]
+    cdef int64_t lag = lag_of(same_step, blocks, b), n_steps = coefficient.shape[0] // n_ports
+    cdef int64_t source = blocks[b, SOURCE]
     cdef int64_t n = blocks[b, SOURCES] - source, first = max(lag, 0 if same_step else 1), last, s
     cdef int64_t* head = scratch
     cdef int64_t* spikes = scratch + n
@@ -128,7 +134,7 @@ cdef void credit_tiles(
         link(first, last, lag, source, n, logs, n_logs, head, spikes)
         for s in range(n):
             if head[s] != NONE:
-                credit_source(blocks, b, row_ptr, s, head[s], spikes, coefficient, scale, gradient)
+                credit_source(blocks, b, row_ptr, s, head[s], spikes, n_ports, coefficient, scale, gradient)
         first = last
 
 
@@ -162,6 +168,7 @@ cdef void credit_source(
     int64_t s,
     int64_t i,                        # place of its first spike
     const int64_t* spikes,
+    int64_t n_ports,
     const real[:, ::1] coefficient,
     real scale,
     real[::1] gradient,
@@ -172,7 +179,7 @@ cdef void credit_source(
     while length > 0 and i != NONE:
         n = 0
         while i != NONE and n < GROUP:
-            row[n] = spikes[i + 1]
+            row[n] = spikes[i + 1] * n_ports + blocks[b, PORT]
             i = spikes[i]
             n += 1
         credit_piece(hole, n, row, column, scale, coefficient, &gradient[start])

@@ -9,7 +9,7 @@ from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
     GROUP, add_four, add_row, deliver, first_at_least, hole_of, row_ahead, prefetch_stride, STRIDE,
 )
-from pareprop.core.layout cimport DELAY, DENSE, LOG, PLASTIC, ROW, SOURCE, SOURCES, TARGET, WIDTH
+from pareprop.core.layout cimport DELAY, DENSE, LOG, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET, WIDTH
 from pareprop.core.readout_sums cimport ExactSum, add_row_exactly
 from pareprop.core.rounds cimport Meeting
 from pareprop.core.spike_log cimport Spikes
@@ -39,7 +39,7 @@ cdef class Forward:
     cdef public Channel channel
     cdef public Sample sample
     cdef public Recorder recorder
-    cdef real[:, ::1] psi                      # (T, n), OUT: surrogate gradients
+    cdef real[:, :, ::1] psi                   # (T, n_ports, n), OUT in port 0: surrogate gradients
     cdef bint keeps_fixed                      # spikes at synapses that do not learn are not lost in step 0
     cdef public double deliver_seconds, update_seconds
     cdef Stopwatch watch
@@ -51,7 +51,7 @@ cdef class Forward:
         Readouts readouts not None,
         Synapses incoming not None,
         Synapses outgoing not None,
-        real[:, ::1] psi not None,
+        real[:, :, ::1] psi not None,
         bint keeps_fixed,
     ):
         self.neurons, self.readouts, self.incoming, self.outgoing = neurons, readouts, incoming, outgoing
@@ -71,6 +71,8 @@ cdef class Forward:
         cdef double start = started(&self.watch, self.neurons.v.shape[0]), apart = meeting.waited + meeting.transferred
         self.require_bound()
         with nogil:
+            if first == 0:
+                start_models(self.neurons, 0)
             while first < end:
                 last = min(first + steps, end)
                 self.channel.sums.open()
@@ -110,7 +112,7 @@ cdef class Forward:
                         self.neurons.arriving)
             lap(&self.watch, DELIVER)
             advance_neurons(self.neurons, self.channel, self.sample, self.recorder, t, t == 0 and no_current,
-                            self.psi[t])
+                            self.psi[t, 0])
             self.add_spikes(t, self.channel.sums.of_step(t - first))
             lap(&self.watch, UPDATE)
         return 0

@@ -3,34 +3,29 @@
 
 def sweep(
     double kappa,
-    bint adaptive,
+    Neurons neurons not None,
     const double[:, ::1] error,       # IN (T, n_out), 0 outside the learning window
     const real[:, ::1] local,         # IN (T, n), filtered signals of the neurons' own readouts; (0, 0) without
     const int64_t[:, ::1] blocks,     # IN, feedback: rows are readouts
     const int64_t[::1] row_ptr,       # IN
     const uint32_t[::1] target,       # IN
     const real[::1] weight,           # IN
-    const real[::1] alpha,            # IN
-    const real[::1] zeta,             # IN
-    const real[::1] rho,              # IN
-    const real[::1] adapt_beta,       # IN
     const real[::1] rate,             # IN, gradient of the firing-rate regularisation per unit of eligibility
     double[::1] filtered,             # scratch (n_out)
     real[::1] signal,                 # scratch (n)
-    real[::1] p,                      # scratch (n)
-    real[::1] b,                      # scratch (n)
-    real[:, ::1] psi,                 # IN surrogate gradients, OUT what an arrival in step t adds to the gradient
+    real[:, ::1] adjoint,             # scratch (n_adjoint, n), at least two rows
+    real[:, :, ::1] psi,              # (T, n_ports, n), IN in port 0 surrogate gradients, OUT what an arrival in step t adds
 ):
     """Backward sweep: exact gradient coefficients at O(1) per neuron and step.
 
     lam = L[t] + kappa lam ; c = (1-kappa) lam + rate ; q = c + p ; p = rho p - adapt_beta psi[t] q ;
-    b = psi[t] q + alpha b ; B[t] = zeta b, written over psi[t].
+    b = psi[t] q + alpha b ; B[t] = zeta b, written over psi[t]. Generated models have equations of their own.
     """
-    cdef int64_t t, j, k, m, n = p.shape[0]
+    cdef int64_t t, j, k, m, p, first, last, n = adjoint.shape[1]
+    cdef const NeuronModel* model
     with nogil:
         filtered[:] = 0.0
-        p[:] = 0.0
-        b[:] = 0.0
+        adjoint[:, :] = 0.0
         for t in range(psi.shape[0] - 1, -1, -1):
             if local.shape[0] > 0:
                 for j in range(n):
@@ -43,14 +38,23 @@ def sweep(
                 for k in range(blocks[m, SOURCE], blocks[m, SOURCES]):
                     j = blocks[m, ROW] + k - blocks[m, SOURCE]
                     add_row(blocks, m, k, row_ptr[j], row_ptr[j + 1], target, weight, filtered[k], signal)
-            if adaptive:
-                sweep_adaptive(n, kappa, alpha, zeta, rho, adapt_beta, rate, signal, p, b, psi[t])
-            else:
-                sweep_plain(n, kappa, alpha, zeta, rate, signal, b, psi[t])
+            for p in range(neurons.pieces.shape[0]):
+                first, last = neurons.pieces[p, FIRST], neurons.pieces[p, LAST]
+                model = <const NeuronModel*> neurons.models[p]
+                if model != NULL:
+                    model.sweep(last - first, n, neurons.dt, column(neurons.constants, first),
+                                history_of(neurons, t - 1, first), history_of(neurons, t, first), 1.0 - kappa,
+                                &signal[first], &rate[first], &adjoint[0, first], &psi[t, 0, first], n)
+                elif neurons.pieces[p, MODEL] & ADAPTS:
+                    sweep_adaptive(first, last, kappa, neurons.alpha, neurons.zeta, neurons.rho, neurons.adapt_beta,
+                                   rate, signal, adjoint[0], adjoint[1], psi[t, 0])
+                else:
+                    sweep_plain(first, last, kappa, neurons.alpha, neurons.zeta, rate, signal, adjoint[1], psi[t, 0])
 
 
 cdef void sweep_plain(
-    int64_t n,
+    int64_t first,
+    int64_t last,
     double kappa,
     const real[::1] alpha,
     const real[::1] zeta,
@@ -61,13 +65,14 @@ cdef void sweep_plain(
 ) noexcept nogil:
     cdef int64_t j
     cdef real share = 1.0 - kappa
-    for j in range(n):
+    for j in range(first, last):
         b[j] = psi[j] * (share * signal[j] + rate[j]) + alpha[j] * b[j]
         psi[j] = zeta[j] * b[j]
 
 
 cdef void sweep_adaptive(
-    int64_t n,
+    int64_t first,
+    int64_t last,
     double kappa,
     const real[::1] alpha,
     const real[::1] zeta,
@@ -81,7 +86,7 @@ cdef void sweep_adaptive(
 ) noexcept nogil:
     cdef int64_t j
     cdef real q, share = 1.0 - kappa
-    for j in range(n):
+    for j in range(first, last):
         q = psi[j] * (share * signal[j] + rate[j] + p[j])
         p[j] = rho[j] * p[j] - adapt_beta[j] * q
         b[j] = q + alpha[j] * b[j]

@@ -13,11 +13,11 @@ cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
         if wanted and not inside:
             fill_cells_before(engine, t)
         elif inside and not wanted:
-            take_arriving(engine.neurons.arriving, cells_of(engine), wide(engine))
+            take_arriving(engine.neurons.arriving[0], cells_of(engine), wide(engine))
         inside = wanted
-        deliver_block_of(engine, t, engine.incoming, b, inside, engine.neurons.arriving)
+        deliver_block_of(engine, t, engine.incoming, b, inside, engine.neurons.arriving[engine.incoming.blocks[b, PORT]])
     if inside:
-        take_arriving(engine.neurons.arriving, cells_of(engine), wide(engine))
+        take_arriving(engine.neurons.arriving[0], cells_of(engine), wide(engine))
 
 
 cdef inline void deliver_all(Engine engine, int64_t t, Rows rows, total_of[::1] arriving) noexcept nogil:
@@ -266,6 +266,6 @@ cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows) noexcept nogil:
             for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
                 row = rows.blocks[b, ROW] + source - rows.blocks[b, SOURCE]
                 if rows.books[row, LATEST] != NEVER and rows.row_ptr[row + 1] > rows.row_ptr[row]:
-                    arrive(engine, t, rows, b, row, source, 0, engine.neurons.arriving)
+                    arrive(engine, t, rows, b, row, source, 0, engine.neurons.arriving[0])
             if engine.queued:
-                descend_queue(engine, t, rows, b, engine.neurons.arriving)
+                descend_queue(engine, t, rows, b, engine.neurons.arriving[0])

@@ -12,14 +12,14 @@ from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport add_row, first_at_least, hole_of, row_ahead, prefetch
 from pareprop.core.elementary cimport exp, power_of
 from pareprop.core.layout cimport (
-    ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA, KAPPA,
-    KAPPA_REG, LATEST, LOG, LOOP, MODE, MOVES, NEVER, OLDER, OWN_ZBAR, PREFIX, READOUT, ROW, SOURCE, SOURCES, STATIC,
-    TARGET, W_MAX, W_MIN, WAITING, WIDTH,
+    ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA, KAPPA,
+    KAPPA_REG, LATEST, LOG, LOOP, MODE, MOVES, NEVER, OLDER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW, SOURCE, SOURCES,
+    STATIC, TARGET, W_MAX, W_MIN, WAITING, WIDTH,
 )
 from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, descent_step
 from pareprop.core.precision cimport total_of
 from pareprop.core.spike_variant.window_steps cimport (
-    CHUNK, WINDOW, collect, credit, credit_both, credit_online, decay, eligibility, eligibility_adaptive, filter_own,
+    WINDOW, collect, credit, credit_both, credit_online, decay, eligibility, eligibility_adaptive, filter_own,
     repeat,
 )
 from pareprop.core.readout_sums cimport ExactSum, add_row_exactly
@@ -78,6 +78,8 @@ cdef class Rows:
     cdef public real[::1] Y, C, Y2                 # of the prefix sums; ebar, minus the gradient, ereg
     cdef public real[::1] h                        # with rewards: traces that TD errors meet, see online_td.pxi
     cdef public real[::1] zbar, eps                # own filtered spikes, adaptation's part of the eligibility
+    cdef public int64_t[::1] models                # (n_blocks,), addresses of the targets' generated models, or 0
+    cdef public real[:, ::1] traces                # (n_traces, n_synapses), of generated models
     cdef public real[::1] moment, variance         # of Adam
 
     def __init__(self, values):
@@ -108,6 +110,7 @@ cdef class Histories:
     cdef public double[:, ::1] error_sums          # (steps, n_readouts)
     cdef public int64_t out_block
     cdef public double[::1] out_powers             # alpha_out^k
+    cdef public real[:, ::1] found                 # scratch (n, CHUNK), what synapses need of targets of generated models
 
     def __init__(self, values):
         bind(self, values)
@@ -210,6 +213,8 @@ cdef class Engine:
             raise TypeError("Engine.run: channel, sample and recorder must be bound before it")
         self.block_beside = -1    # ends may have been restored
         with nogil:
+            if first == 0:
+                start_models(self.neurons, 0)
             while first < end:
                 last = min(first + min(round_steps, self.channel.sums.n_steps), end)
                 self.channel.sums.open()

@@ -127,7 +127,7 @@ cdef inline void fill_cells_before(Engine engine, int64_t t) noexcept nogil:
     while j < n:
         count = min(<int64_t> FILLED, n - j)
         fill_cells(count, wide(engine), &engine.sums.R[entry, j], &engine.sums.A[j], &engine.sums.D[j],
-                   &engine.neurons.arriving[j], cells_of(engine) + wide(engine) * j)
+                   &engine.neurons.arriving[0, j], cells_of(engine) + wide(engine) * j)
         if wide(engine) == 2:
             fill_beside(count, &engine.sums.R[before, j], end, <End*> (cells_of(engine) + 2 * j + 1))
             end = NULL if end == NULL else end + count

@@ -10,7 +10,6 @@ from pareprop.core.elementary cimport power_of
 from pareprop.core.precision cimport real, total_of
 
 cdef enum:
-    CHUNK = 128   # synapses
     WINDOW = 128  # steps
 
 

@@ -136,6 +136,64 @@ cdef void work_neurons(
         k = last
 
 
+cdef struct Columns:  # what synapses need of targets of a generated model
+    int64_t stride
+    const real* constant
+    const real* before
+    const real* kept
+
+
+cdef inline Columns collect_constants(
+    Engine engine, const NeuronModel* model, int64_t width, int64_t dense, const uint32_t* target
+) noexcept nogil:
+    """Constants of the targets: where they lie if those are neighbours, else in the first columns of the scratch."""
+    cdef int64_t k
+    if dense >= 0:
+        return Columns(engine.neurons.v.shape[0], column(engine.neurons.constants, dense), NULL, NULL)
+    for k in range(model.n_constants):
+        collect(width, dense, target, &engine.neurons.constants[k, 0], &engine.histories.found[k, 0])
+    return Columns(CHUNK, &engine.histories.found[0, 0], NULL, NULL)
+
+
+cdef inline void collect_history(
+    Engine engine, const NeuronModel* model, int64_t u, int64_t width, int64_t dense, const uint32_t* target,
+    bint first, Columns* columns
+) noexcept nogil:
+    """What is kept of steps u - 1 and u; the columns of two steps follow the constants, in turn."""
+    cdef int64_t k, length = engine.neurons.history.shape[0], place
+    if model.n_kept == 0:
+        return
+    if dense >= 0:
+        columns.before = history_of(engine.neurons, u - 1, dense)
+        columns.kept = history_of(engine.neurons, u, dense)
+        return
+    if first:
+        place = model.n_constants + (u + 1) % 2 * model.n_kept
+        for k in range(model.n_kept):
+            collect(width, dense, target, &engine.neurons.history[u % length, k, 0],
+                    &engine.histories.found[place + k, 0])
+    place = model.n_constants + u % 2 * model.n_kept
+    for k in range(model.n_kept):
+        collect(width, dense, target, &engine.neurons.history[(u + 1) % length, k, 0],
+                &engine.histories.found[place + k, 0])
+    columns.kept = &engine.histories.found[place, 0]
+    columns.before = &engine.histories.found[model.n_constants + (u + 1) % 2 * model.n_kept, 0]
+
+
+cdef void decay_model(
+    Engine engine, const NeuronModel* model, Rows rows, int64_t start, int64_t stop, int64_t n_steps
+) noexcept nogil:
+    """Traces of a generated model, `n_steps` past the cutoff."""
+    cdef int64_t k = start, last
+    cdef Columns columns
+    while k < stop:
+        last = min(k + CHUNK, stop)
+        columns = collect_constants(engine, model, last - k, -1, &rows.target[k])
+        model.decay(last - k, columns.stride, engine.neurons.dt, n_steps, columns.constant, &rows.traces[0, k],
+                    rows.traces.shape[1])
+        k = last
+
+
 cdef void work_chunk(
     Engine engine, int64_t first, int64_t n, const double* traces, bint fused, const real* rates, Rows rows, int64_t b,
     int64_t row, int64_t start, int64_t stop, int64_t dense
@@ -153,7 +211,11 @@ cdef void work_chunk(
     cdef const real* L = L_found
     cdef const real* F = F_found
     cdef Adam adam = adam_of(rows, b)
-    if rows.rules[b, OWN_ZBAR]:
+    cdef const NeuronModel* model = <const NeuronModel*> rows.models[b]
+    cdef Columns columns
+    if model != NULL:
+        columns = collect_constants(engine, model, width, dense, target)
+    elif rows.rules[b, OWN_ZBAR]:
         collect(width, dense, target, &engine.neurons.alpha[0], alpha)
     if rows.rules[b, ADAPTIVE]:
         collect(width, dense, target, &engine.neurons.rho[0], rho)
@@ -165,14 +227,19 @@ cdef void work_chunk(
         else:
             collect(width, dense, target, &engine.histories.psi[place, 0], psi_found)
             collect(width, dense, target, &engine.histories.L[place, 0], L_found)
-        if rows.rules[b, OWN_ZBAR]:
-            filter_own(width, traces[i], alpha, &rows.zbar[start], e)
+        if model != NULL:
+            collect_history(engine, model, first + i, width, dense, target, i == 0, &columns)
+            model.trace(width, columns.stride, engine.neurons.dt, rows.blocks[b, PORT], columns.constant,
+                        columns.before, columns.kept, psi, traces[i], &rows.traces[0, start], rows.traces.shape[1], e)
         else:
-            repeat(width, traces[i], e)
-        if rows.rules[b, ADAPTIVE]:
-            eligibility_adaptive(width, psi, beta, rho, &rows.eps[start], e)
-        else:
-            eligibility(width, psi, e)
+            if rows.rules[b, OWN_ZBAR]:
+                filter_own(width, traces[i], alpha, &rows.zbar[start], e)
+            else:
+                repeat(width, traces[i], e)
+            if rows.rules[b, ADAPTIVE]:
+                eligibility_adaptive(width, psi, beta, rho, &rows.eps[start], e)
+            else:
+                eligibility(width, psi, e)
         if second:
             if dense >= 0:
                 F = &engine.histories.F[place, dense]
@@ -236,8 +303,12 @@ cdef void sum_readout(
 cdef void decay_row(
     Engine engine, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t n
 ) noexcept nogil:
+    cdef bint own_zbar = rows.rules[b, OWN_ZBAR]
     rows.Z[row] *= power_of(rows.constants[b, ALPHA], n)
     if rows.rules[b, MODE] == LOOP:
-        decay(start, stop, rows.target, rows.rules[b, OWN_ZBAR], rows.rules[b, ADAPTIVE], engine.sums.sets == 2, n,
+        if rows.models[b] != 0:
+            own_zbar = False
+            decay_model(engine, <const NeuronModel*> rows.models[b], rows, start, stop, n)
+        decay(start, stop, rows.target, own_zbar, rows.rules[b, ADAPTIVE], engine.sums.sets == 2, n,
               rows.constants[b, KAPPA], rows.constants[b, KAPPA_REG], engine.neurons.alpha, engine.neurons.rho,
               rows.zbar, rows.eps, rows.Y, rows.Y2)

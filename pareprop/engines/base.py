@@ -6,7 +6,7 @@ The file is long because it documents each call of the interface.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -73,6 +73,8 @@ class Recorded:
         (n_steps, n), in 1/mV.
     learning_signal : np.ndarray
         (n_steps, n), learning signals, summed over the readouts of all ranks.
+    states : dict
+        Name to (n_steps, n), states of neurons whose model is given by equations; NaN where a neuron has no such state.
     """
 
     record: np.ndarray
@@ -80,6 +82,7 @@ class Recorded:
     adaptation: np.ndarray
     surrogate_gradient: np.ndarray
     learning_signal: np.ndarray
+    states: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Engine(ABC):
@@ -285,8 +288,9 @@ class Engine(ABC):
             return
         self._tracks = [np.zeros((self.n_steps, len(self.recorded_ids))) for _ in range(3)]
         names = ("V_m", "adaptation", "psi")
+        self._states = np.zeros((self.network.widths["states"], self.n_steps, len(self.recorded_ids)))
         self.kernel.recorder = self._kernels.Recorder(
-            {"local": self.recorded_ids - first} | dict(zip(names, self._tracks, strict=True))
+            {"local": self.recorded_ids - first, "state": self._states} | dict(zip(names, self._tracks, strict=True))
         )
 
     def _record(self, error: np.ndarray) -> Recorded | None:
@@ -297,7 +301,20 @@ class Engine(ABC):
         V_m, adaptation, psi = (track[: len(error)].copy() for track in self._tracks)
         V_m += self.network.cells["E_L"][local]
         signal = learning_signal(error, self.network.dense_feedback()[:, local])
-        return Recorded(self.recorded_ids, V_m, adaptation, psi, signal)
+        states = self._name_states(local, len(error))
+        if "V_m" in states:
+            V_m = np.where(np.isnan(states["V_m"]), V_m, states["V_m"])
+        return Recorded(self.recorded_ids, V_m, adaptation, psi, signal, states)
+
+    def _name_states(self, local: np.ndarray, n_steps: int) -> dict[str, np.ndarray]:
+        """Return the recorded states of neurons whose model is given by equations, by name."""
+        states: dict[str, np.ndarray] = {}
+        for (first, last, *_), program in zip(self.network.pieces, self.network.programs, strict=True):
+            chosen = np.flatnonzero((local >= first) & (local < last))
+            for k, name in enumerate(program.definition.states if program else ()):
+                track = states.setdefault(name, np.full((n_steps, len(local)), np.nan))
+                track[:, chosen] = self._states[k, :n_steps, chosen].T
+        return states
 
     @abstractmethod
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import numpy as np
 
-from ..arrays import allocate_aligned
+from ..arrays import allocate_aligned, copy_aligned
 from ..network.local import LocalNetwork
 
 STATE = ("v", "a", "z", "refractory", "arriving", "excess", "drive", "kept")
@@ -27,7 +27,7 @@ class Cells:
     parameters : dict
         Name to array (n_neurons,) of the neurons' parameters, in the model's precision.
     state : dict
-        Name to array (n_neurons,) of their state, in the model's precision.
+        Name to array (n_neurons,) or (.., n_neurons) of their state, in the model's precision.
     constants : dict
         Constants of the readouts, see `LocalNetwork.readout_constants`.
     y : np.ndarray
@@ -39,14 +39,39 @@ class Cells:
     def __init__(self, network: LocalNetwork, kernels: ModuleType) -> None:
         n, real = network.neurons[1] - network.neurons[0], network.model.kernels.real
         self.parameters = network.parameters(kernels.Neurons)
-        self.state = {name: allocate_aligned(n, real) for name in STATE}
+        self._initial, widths = network.initial, network.widths
+        self.states = copy_aligned(network.initial, real)
+        arriving = allocate_aligned((max(widths["ports"], 1), n), real)
+        self.state = {name: arriving[0] if name == "arriving" else allocate_aligned(n, real) for name in STATE}
         self.state["v"][:] = network.cells["V_init"]
         self.neurons = kernels.Neurons(
-            self.parameters | self.state | {"first_id": network.neurons[0], "pieces": network.pieces}
-        )
+            self.parameters | self.state
+            | {"first_id": network.neurons[0], "pieces": network.pieces, "dt": network.model.dt_ms,
+               "models": np.array([item.address(real) if item else 0 for item in network.programs], np.int64),
+               "constants": copy_aligned(network.constants, real), "state": self.states,
+               "history": allocate_aligned((1, 0, n), real), "arriving": arriving}
+        )  # fmt: skip
+        if widths["states"]:
+            self.state |= {"arriving": arriving, "states": self.states}
+        self._network = network
         self.constants = network.readout_constants()
         self.y = np.full(network.n_readouts, self.constants["V_init"])
         names = ("alpha", "zeta", "drive", "V_min")
         self.readouts = kernels.Readouts(
             {name: self.constants[name] for name in names} | {"y": self.y, "arriving": np.zeros_like(self.y)}
         )
+
+    def keep(self, n_rows: int) -> None:
+        """Keep what derivatives need of so many steps, the one before the first one included."""
+        n_kept, n = self._network.widths["kept"], self.states.shape[1]
+        if n_kept:
+            history = allocate_aligned((n_rows, n_kept, n), self.states.dtype)
+            history.fill(0.0)  # no page is first touched while the network runs
+            self.neurons.history = self.state["history"] = history
+
+    def reset(self) -> None:
+        """Let neurons and readouts start from rest."""
+        for name in ("v", "a", "z", "refractory"):
+            self.state[name][:] = 0.0
+        self.states[...] = self._initial
+        self.y[:] = 0.0

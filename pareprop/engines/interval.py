@@ -18,7 +18,7 @@ from .local_readouts import LocalErrors
 from .sample import Sample
 from .state import State
 
-CHAINED = ("v", "a", "z", "refractory")  # handed to the next interval, unless neurons are reset
+CHAINED = ("v", "a", "z", "refractory", "states")  # handed to the next interval, unless neurons are reset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +66,17 @@ class Interval(Engine):
         super().__init__(network, exchange, settings, n_steps, timers)
         self.n_samples = 0
         self.neurons = self.cells.state
+        self.cells.keep(n_steps + 1)
         averaged_steps = settings.learning_window if settings.average_gradient else 1
-        self.gradient = IntervalGradient(network, averaged_steps, self.cells.parameters, timers)
+        self.gradient = IntervalGradient(network, averaged_steps, self.cells, timers)
         self.local = LocalErrors(network, n_steps, settings.learning_window)
         self.plastic = self.gradient.plastic
         self._allocate()
 
     def _allocate(self) -> None:
         network, n = self.network, self.n_neurons
-        self.psi = allocate_aligned((self.n_steps, n), self.real)
+        # surrogate gradients in the first port's place, then what an arrival at each port adds to the gradient
+        self.psi = allocate_aligned((self.n_steps, max(network.widths["ports"], 1), n), self.real)
         self.psi.fill(0.0)  # no page is first touched while the network runs
         incoming, outgoing = (
             self._kernels.Synapses({name: getattr(table, name) for name in ("blocks", "row_ptr", "target", "weight")})
@@ -120,9 +122,7 @@ class Interval(Engine):
             self.optimize()
             self.channel.unread = False  # that read the logs of the sample before
         if reset:
-            for name in CHAINED:
-                self.neurons[name][:] = 0.0
-            self.y[:] = 0.0
+            self.cells.reset()
         self.n = self.n_steps
         self._inputs, self._current_before = inputs, self.carried.copy()
         self.inject(currents)
@@ -222,7 +222,8 @@ class Interval(Engine):
     def state_of_cells(self) -> State:
         """Return what a sample changes before it changes weights: numbers, neurons and readouts of `state`."""
         state = State({"n_samples": self.n_samples, "plastic": {item.name: item.numbers() for item in self.plastic}})
-        state.neurons = {name: self.neurons[name] for name in CHAINED} | {"carried": self._get_carried()}
+        state.neurons = {name: self.neurons[name] for name in CHAINED if name in self.neurons}
+        state.neurons |= {"carried": self._get_carried()}
         state.shared = {"y": self.y}
         return state
 
@@ -238,7 +239,9 @@ class Interval(Engine):
 
         The backward sweep ends at step 0, so any non-finite value is still visible in the coefficients of that step.
         """
-        return {name: self.neurons[name] for name in ("v", "a")} | {"learning signal": self.psi[0]}
+        return {name: self.neurons[name] for name in ("v", "a", "states") if name in self.neurons} | {
+            "learning signal": self.psi[0]
+        }  # fmt: skip
 
     @property
     def history_steps(self) -> int:

@@ -14,6 +14,7 @@ from ..parallel.channel import Channel
 from ..parallel.replicas import Replicas, TreeSum
 from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
+from .cells import Cells
 from .plasticity import plastic
 
 EMPTY = SpikeLog(0, 0)
@@ -31,8 +32,8 @@ class IntervalGradient:
         This rank's share.
     averaged_steps : int
         Divisor of the gradients.
-    parameters : dict
-        Name to array (n_neurons,) of the neurons' parameters, in the model's precision.
+    cells : Cells
+        Neurons and readouts.
     timers : Timers
         Seconds by phase, added to.
 
@@ -55,13 +56,13 @@ class IntervalGradient:
         self,
         network: LocalNetwork,
         averaged_steps: int,
-        parameters: dict[str, np.ndarray],
+        cells: Cells,
         timers: Timers,
     ) -> None:
         self.network, self.averaged_steps, self.timers = network, averaged_steps, timers
         model = network.model
-        self._kernel, self._real, self._parameters = model.kernels.interval, model.kernels.real, parameters
-        constants = network.readout_constants()
+        self._kernel, self._real, self._cells = model.kernels.interval, model.kernels.real, cells
+        constants, n = cells.constants, cells.neurons.v.shape[0]
         self._kappa, self._zeta = constants["alpha"], constants["zeta"]
         if model.local:
             self._kappa = model.local.constants(model.dt_ms)[0]
@@ -76,7 +77,8 @@ class IntervalGradient:
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
         self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
-        self._scratch = np.zeros(network.n_readouts), *np.zeros((3, len(parameters["alpha"])), self._real)
+        adjoint = allocate_aligned((max(network.widths["adjoint"], 2), n), self._real)
+        self._scratch = np.zeros(network.n_readouts), allocate_aligned(n, self._real), adjoint
         self._allocate()
 
     def _allocate(self) -> None:
@@ -114,11 +116,11 @@ class IntervalGradient:
         local : np.ndarray
             (n_steps, n_neurons), filtered learning signals of the neurons' own readouts; (0, 0) without these.
         psi : np.ndarray
-            (n_steps, n_neurons), surrogate gradients of the steps that were run; overwritten by the
-            coefficients of arrivals.
+            (n_steps, n_ports, n_neurons), of the first port: surrogate gradients of the steps that were run;
+            overwritten by the coefficients of arrivals at each port.
         """
         self.n_collected += 1
-        network, cells, n = self.network, self.network.cells, psi.shape[1]
+        network, cells, n = self.network, self.network.cells, psi.shape[2]
         if not n:  # no neurons, so no synapses
             return
         own = channel.own.ids[: channel.own.ptr[len(psi)]].astype(np.int64) - network.neurons[0]
@@ -128,13 +130,12 @@ class IntervalGradient:
         table = network.feedback
         with self.timers.phase("sweep"):
             self._kernel.sweep(
-                self._kappa, network.adaptive, error, local, table.blocks, table.row_ptr, table.target, table.weight,
-                *(self._parameters[name] for name in ("alpha", "zeta", "rho", "adapt_beta")),
+                self._kappa, self._cells.neurons, error, local, table.blocks, table.row_ptr, table.target, table.weight,
                 rate.astype(self._real, copy=False), *self._scratch, psi,
             )  # fmt: skip
             parts = [(network.incoming, inputs, channel.heard, psi, False)]
             own, swept = SegmentedLog([channel.own]), self._sweep(error)
-            parts += [(table, EMPTY, own, swept, True) for table in self._tables[1:] if len(table.blocks)]
+            parts += [(table, EMPTY, own, swept[:, None], True) for table in self._tables[1:] if len(table.blocks)]
         if self._direct:
             self._pending = parts
         else:
@@ -151,12 +152,13 @@ class IntervalGradient:
         """Add the coefficients of all arrivals, times a factor for each block, to an array of the table's synapses."""
         with self.timers.phase("credit"):
             for table, sources, spikes, coefficient, same_step in parts:
-                needed = self._kernel.scratch_size(same_step, table.blocks, sources, spikes, coefficient)
+                n_ports, coefficient = coefficient.shape[1], coefficient.reshape(-1, coefficient.shape[2])
+                needed = self._kernel.scratch_size(same_step, table.blocks, sources, spikes, n_ports, coefficient)
                 if needed > len(self._links):
                     self._links = np.zeros(int(1.25 * needed), np.int64)
                 self._kernel.credit(
-                    same_step, table.blocks, table.row_ptr, table.target, sources, spikes, coefficient, *into(table),
-                    self._links,
+                    same_step, table.blocks, table.row_ptr, table.target, sources, spikes, n_ports, coefficient,
+                    *into(table), self._links,
                 )  # fmt: skip
 
     def optimize(self, replicas: Replicas) -> None:

@@ -69,6 +69,7 @@ class Spike(Engine):
         self.time, self.learned, self._last_step = 0, False, 0
         self.neurons = self.cells.state
         self.memory = SpikeMemory(network, n_steps, self.neurons)
+        self.cells.keep(len(self.memory.history["psi"]) + 1)
         tables = self.memory.tables[:2]  # adaptive feedback learns as the readout synapses do
         self.plastic = [
             item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False, seed=model.seed)
@@ -319,7 +320,9 @@ class Spike(Engine):
     def list_arrays_to_check(self) -> dict[str, np.ndarray]:
         """Return arrays that any non-finite number reaches within a sample, by name; last axis: this rank's neurons."""
         neurons, history = self.memory.neurons, self.memory.history
-        return {name: neurons[name] for name in ("v", "a")} | {name: history[name] for name in ("f_av", "A", "D")}
+        return {name: neurons[name] for name in ("v", "a", "states") if name in neurons} | {
+            name: history[name] for name in ("f_av", "A", "D")
+        }
 
     @property
     def history_steps(self) -> int:

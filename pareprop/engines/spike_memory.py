@@ -13,7 +13,8 @@ from .. import elementary
 from ..arrays import allocate_aligned
 from ..errors import InputError
 from ..kernels import layout
-from ..network.local import LocalNetwork
+from ..network.connectivity import Projection
+from ..network.local import LocalNetwork, program_of
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
@@ -29,7 +30,15 @@ BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the correction
 PER_ROW = ("Z", "books", "counters")
 FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more have ends of blocks beside them
 ENDS = "RADSU"  # sums that are kept at ends of blocks, with rewards
-PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "moment", "variance")
+PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "moment", "variance", "traces")
+TRACES = tuple(f"trace_{k}" for k in range(64))  # rows of `traces`
+
+
+def array_of(rows: Any, name: str) -> np.ndarray:
+    """Return what the synapses of a table keep under a name, (n_synapses,)."""
+    if name in TRACES:
+        return np.asarray(rows.traces)[TRACES.index(name)]
+    return np.asarray(getattr(rows, name))
 
 
 class SpikeMemory:
@@ -100,13 +109,15 @@ class SpikeMemory:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
         adam, learns = bool(rules.rules[:, layout.ADAM].any()), bool(rules.modes - {spike_rules.STATIC})
         neurons, loops = bool(rules.modes & {PREFIX, LOOP}), rules.rules[:, layout.MODE] == LOOP
+        models = np.array([self._address(span.projection) for span in table.spans for _ in span.delays], np.int64)
+        n_traces = self.network.widths["traces"] if np.any(models) else 0
         wanted = {
             "Y": neurons, "C": learns, "Y2": neurons and self.sets == 2, "moment": adam, "variance": adam,
             "h": learns and self.network.model.is_rewarded,
-            "zbar": bool(np.any(loops & (rules.rules[:, layout.OWN_ZBAR] == 1))),
+            "zbar": bool(np.any(loops & (rules.rules[:, layout.OWN_ZBAR] == 1) & (models == 0))),
             "eps": bool(np.any(loops & (rules.rules[:, layout.ADAPTIVE] == 1))),
         }  # fmt: skip
-        self.names.append({name for name, needed in wanted.items() if needed})
+        self.names.append({name for name, needed in wanted.items() if needed} | set(TRACES[:n_traces]))
         arrays = {name: allocate_aligned(n * needed, self._real) for name, needed in wanted.items()}
         for array in arrays.values():
             array.fill(0.0)  # no page is first touched while the network runs
@@ -118,11 +129,17 @@ class SpikeMemory:
                "first": NOTHING, "rate_since": NOTHING, "rates": np.zeros((0, len(table.blocks))),
                "watch": np.zeros((0, 3), np.int64), "watched": np.zeros((0, 0)),
                "signs": table.row_signs(), "rules": rules.rules, "constants": rules.constants, "books": books,
+               "models": models, "traces": allocate_aligned((n_traces, n), self._real),
                "Z": np.zeros(n_rows), "from_own": table.by_source,
                "counters": np.zeros(n_rows if adam else 0, np.int64),
                "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
                "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 2))}
         )  # fmt: skip
+
+    def _address(self, projection: Projection) -> int:
+        """Return the address of the compiled model of a projection's targets, 0 if it is one of the package."""
+        program = program_of(projection.post) if projection.post.role == "recurrent" else None
+        return program.address(self._real) if program else 0
 
     def _histories(self, n: int) -> dict[str, np.ndarray]:
         """Return rings (steps, n) of the latest steps, only as long as the longest cutoff (or folding) requires."""
@@ -176,9 +193,11 @@ class SpikeMemory:
 
     def kernel_histories(self, kappa_out: float) -> dict[str, Any]:
         """Return the rings as the kernel takes them; `kappa_out` is the decay of the readouts in a step."""
+        widths = self.network.widths
         return {name: self.history[name] for name in (*RINGS, *ERRORS)} | {
             "out_block": self.readout_block,
             "out_powers": elementary.power(kappa_out, np.arange(self.readout_block + 1)),
+            "found": allocate_aligned((widths["constants"] + 2 * widths["kept"] + 1, layout.CHUNK), self._real),
         }  # fmt: skip
 
     def kernel_sums(self) -> dict[str, Any]:
@@ -211,7 +230,7 @@ class SpikeMemory:
     def traces(self, table: SynapseTable, span: ProjectionSlice) -> list[np.ndarray]:
         """Return what the synapses of a projection keep beside their weights, views of (n_synapses,) each."""
         k = self.tables.index(table)
-        return [np.asarray(getattr(self.rows[k], name))[span.first : span.last] for name in sorted(self.names[k])]
+        return [array_of(self.rows[k], name)[span.first : span.last] for name in sorted(self.names[k])]
 
     # ---- keeping -----------------------------------------------------------------------------------------------------
 
@@ -244,7 +263,7 @@ class SpikeMemory:
                 state.rows[f"{kind}/{name}"] = table, np.asarray(getattr(rows, name))
             for span in table.spans:
                 if span.projection.plastic:
-                    arrays = {name: np.asarray(getattr(rows, name)) for name in ("weight", *sorted(names))}
+                    arrays = {name: array_of(rows, name) for name in ("weight", *sorted(names))}
                     state.add_synapses(kind, table, span, **arrays)
         return state
 

@@ -114,7 +114,9 @@ def _require_online(model: Model) -> None:
 
 def uniform_alpha(population: Population, dt_ms: float) -> float | None:
     """Return exp(-dt/tau_m) if all neurons of the population share it, else None."""
-    tau_m = population.params.tau_m
+    tau_m = getattr(population.params, "tau_m", None)
+    if tau_m is None or hasattr(population.params, "definition"):
+        return None
     if isinstance(tau_m, Distribution) or (np.ndim(tau_m) and np.ptp(tau_m) > 0):
         return None
     return elementary.exp(-dt_ms / float(np.ravel(tau_m)[0]))
@@ -204,7 +206,8 @@ def cutoff_steps(population: Population, dt_ms: float) -> int:
     cutoff = population.params.eprop_isi_trace_cutoff
     if np.isinf(cutoff):
         return layout.NO_CUTOFF
-    steps = int(whole_steps(cutoff, dt_ms))
+    given = hasattr(population.params, "definition")
+    steps = int(np.rint(cutoff / dt_ms) if given else whole_steps(cutoff, dt_ms))
     if steps > CUTOFF_LIMIT:
         raise InputError(
             f"population '{population.name}': eprop_isi_trace_cutoff = {cutoff:g} ms is {steps} steps of {dt_ms:g} ms, "

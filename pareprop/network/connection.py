@@ -90,6 +90,8 @@ class Connection(Frozen):
         Factor of drawn weights of sources whose sign is -1.
     keep_signs : bool
         Whether signs hold while weights learn, not only at the start.
+    port : str or None
+        Synaptic input of the targets, of those that their model has; None: the first one.
     """
 
     rule: SkipValidation[str] = "all_to_all"
@@ -115,6 +117,7 @@ class Connection(Frozen):
     normalized: bool = False
     inhibition: float = Field(1.0, gt=0)
     keep_signs: bool = True
+    port: str | None = None
 
 
 def takes_options(description: type[Frozen]) -> Callable[[F], F]:

@@ -51,6 +51,12 @@ class Population:
     params: Any = None
     sign: np.ndarray | None = field(default=None, compare=False)
 
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """Names of the neurons' synaptic inputs."""
+        definition = getattr(self.params, "definition", None)
+        return definition.ports if definition else ("arriving",)
+
 
 class Projection(Connection):
     """A connection of two populations, checked, as each rank draws its synapses.
@@ -85,6 +91,11 @@ class Projection(Connection):
     target: InstanceOf[np.ndarray] | None = None
     feedback: str = ""  # type: ignore[assignment]  # resolved: also "" for none
     signs: InstanceOf[np.ndarray] | None = None
+
+    @property
+    def port_index(self) -> int:
+        """Number of the port among those of the targets."""
+        return 0 if self.port is None else self.post.ports.index(self.port)
 
     @property
     def delay_range(self) -> tuple[int, int]:
@@ -202,7 +213,13 @@ def _delay_in_steps(here: str, connection: Connection, dt_ms: float) -> Any:
 
 def _choose(here: str, projection: Projection) -> Projection:
     """Check a projection by its rule and bring its options into the form of the kernels."""
-    rule = projection.rule
+    rule, post = projection.rule, projection.post
+    if (port := projection.port) is not None:
+        if post.role != "recurrent" or projection.pre.role not in ("input", "recurrent"):
+            raise InputError(f"{here}: port = {quote(port)} is for spikes onto neurons")
+        if port not in post.ports:
+            known = ", ".join(post.ports)
+            raise InputError(f"{here}: port = {quote(port)} must be one of {known}, the ports of model '{post.model}'")
     if not isinstance(rule, str) or rule not in RULES:
         raise InputError(f"{here}: unknown rule {quote(rule)}{parameters.nearest(str(rule), RULES)}")
     options = [name for name in OPTIONS if getattr(projection, name) is not None]

@@ -66,6 +66,8 @@ def _add(update: Callable[[bytes], None], thing: Any) -> None:
     elif isinstance(thing, BaseModel) or (dataclasses.is_dataclass(thing) and not isinstance(thing, type)):
         fields = type(thing).model_fields if isinstance(thing, BaseModel) else dataclasses.fields(thing)
         names = list(fields) if isinstance(fields, dict) else [field.name for field in fields]
+        if getattr(thing, "port", 0) is None:  # checkpoints were written before it was there
+            names.remove("port")
         update(type(thing).__qualname__.encode())
         _add(update, {name: getattr(thing, name) for name in names})
     elif isinstance(thing, Path):  # files may move

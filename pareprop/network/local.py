@@ -10,6 +10,7 @@ from .. import elementary, rng
 from ..arrays import copy_aligned
 from ..errors import InputError
 from ..kernels import layout, readout_sums
+from ..neurons.compile import Program, compile
 from ..parallel.messages import Sources
 from ..parallel.partition import block, overlap
 from . import rewire
@@ -21,6 +22,7 @@ from .parameters import Distribution, Frozen, list_bounds
 from .sharing import count_sharing
 from .synapse_table import SynapseTable
 
+WIDTHS = ("constants", "states", "ports", "kept", "adjoint", "traces")  # columns of compiled models
 ALMOST_ALL = 0.875  # a rank that listens to more of the neurons than this listens to all
 
 
@@ -58,6 +60,12 @@ class LocalNetwork:
         int64 (n_pieces, 4): first and last neuron, surrogate, bits of the neuron model, see layout.pxd.
     piece_populations : list of Population
         The population of each piece.
+    programs : list of Program or None
+        The compiled model of each piece, None for models of the package.
+    widths : dict
+        Name to the largest number of columns of a compiled model, the same on all ranks; see `WIDTHS`.
+    constants, initial : np.ndarray
+        float64 (n, n_neurons), constants and initial states of neurons whose model is given by equations.
 
     Raises
     ------
@@ -110,6 +118,12 @@ class LocalNetwork:
         parts: list[dict[str, np.ndarray]] = []
         pieces: list[tuple[int, int, int, int]] = []
         self.piece_populations: list[Population] = []
+        self.programs: list[Program | None] = []
+        known = {item.name: program_of(item) for item in self.model.of_role("recurrent")}
+        self.widths = {
+            name: max((getattr(item, f"n_{name}") for item in known.values() if item), default=0) for name in WIDTHS
+        }
+        columns: list[tuple[int, np.ndarray, np.ndarray]] = []
         for population in self.model.of_role("recurrent"):
             offset = self.model.offset(population)
             low, high = overlap(first, last, offset, offset + population.size)
@@ -118,13 +132,28 @@ class LocalNetwork:
             check_drawn(self.model, population, low - offset, high - offset)
             with np.errstate(over="ignore"):  # a run does not begin with what is infinite
                 parts.append(self._parameters(population, low - offset, high - offset))
-            surrogate = SURROGATES[population.params.surrogate_gradient_function]
+            surrogate = SURROGATES.get(population.params.surrogate_gradient_function, 0)
+            self.programs.append(known[population.name])
+            if program := self.programs[-1]:
+                values = self._values(population, low - offset, high - offset)
+                arguments = values, self.model.dt_ms, high - low
+                columns.append((low - first, program.constants(*arguments), program.initial(*arguments)))
             pieces.append((low - first, high - first, surrogate, population.params.kernel_code))
             self.piece_populations.append(population)
         self.pieces = np.array(pieces, np.int64).reshape(-1, layout.PIECE_COLUMNS)
         names = parts[0] if parts else self._parameters(self.model.of_role("recurrent")[0], 0, 0)
         joined = {name: np.concatenate([part[name] for part in parts] or [np.zeros(0)]) for name in names}
         self.cells = {name: copy_aligned(array, float) for name, array in joined.items()}
+        n = self.neurons[1] - self.neurons[0]
+        self.constants, self.initial = np.zeros((self.widths["constants"], n)), np.zeros((self.widths["states"], n))
+        for start, constants, initial in columns:
+            self.constants[: len(constants), start : start + constants.shape[1]] = constants
+            self.initial[: len(initial), start : start + initial.shape[1]] = initial
+
+    def _values(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
+        """Return all parameters of neurons [low, high) of a population whose model is given by equations."""
+        values = {name: getattr(population.params, name) for name in type(population.params).model_fields}
+        return {name: cell_values(self.model, population, name, value, low, high) for name, value in values.items()}
 
     def _parameters(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
         """Return parameters of neurons [low, high) of `population`, voltages in mV from E_L, times in steps."""
@@ -134,6 +163,12 @@ class LocalNetwork:
             return cell_values(self.model, population, name, default if value is None else value, low, high)
 
         dt = self.model.dt_ms
+        if hasattr(population.params, "definition"):
+            one, zero = np.ones(high - low), np.zeros(high - low)
+            named = {"t_ref": np.rint(get("t_ref") / dt), "f_target": get("f_target") / 1000.0, "c_reg": get("c_reg")}
+            named |= {"I_e": get("I_e"), "p_current": one}
+            names = ("alpha", "zeta", "V_init", "E_L", "rho", "height", "inverse_width", *VOLTAGES, *PLAIN)
+            return dict.fromkeys(names, zero) | named
         E_L, tau_m = get("E_L"), get("tau_m")
         alpha = elementary.exp(-dt / tau_m)
         regular = getattr(population.params, "regular_spike_arrival", True)
@@ -264,6 +299,19 @@ def check_drawn(model: Model, population: Population, low: int, high: int) -> No
             f"population '{population.name}': {bound.name}{' drawn' * (bound.name in drawn)} for neuron "
             f"{low + broken[0]} is {broken[1]:g}, {broken[2]}"
         )
+
+
+def program_of(population: Population) -> Program | None:
+    """Return the compiled model of a population, None if it is one of the package; see `compile_models`."""
+    definition = getattr(population.params, "definition", None)
+    return compile(definition) if definition else None
+
+
+def compile_models(model: Model, comm: Any) -> None:
+    """Collective: compile the models that are given by equations, on one rank."""
+    for population in model.of_role("recurrent"):
+        if hasattr(population.params, "definition"):
+            compile(population.params.definition, comm)
 
 
 def target_rate(model: Model) -> float:

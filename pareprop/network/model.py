@@ -21,6 +21,7 @@ from ..neurons.model import NeuronModel
 from . import from_sonata, parameters, signs
 from .connection import Connection, takes_options
 from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve
+from .equations import GivenByEquations, parameters_of
 from .local_readouts import LocalReadouts, names
 from .losses import Loss, OwnLoss
 from .optimizers import GradientDescent, Optimizer
@@ -196,7 +197,9 @@ class Model:
         """Add a population of graded sources: each sample gives their amplitudes (pA) per step."""
         return self._add(Population(name, size, "current"))
 
-    def neurons(self, name: str, size: int, model: str = "iaf", *, sign: Any = 0, **values: Any) -> Population:
+    def neurons(
+        self, name: str, size: int, model: str | NeuronModel = "iaf", *, sign: Any = 0, **values: Any
+    ) -> Population:
         """Add a population of recurrent neurons.
 
         Parameters
@@ -205,8 +208,8 @@ class Model:
             Unique name.
         size : int
             Number of neurons.
-        model : str
-            NEST's model name without prefix.
+        model : str or NeuronModel
+            NEST's model name without prefix, or a model given by equations.
         sign : int or array_like of int
             +1 (excites), -1 (inhibits) or 0 (not bound), one for all or one per neuron; see `connect`.
         **values : float, array_like or Distribution
@@ -223,10 +226,8 @@ class Model:
             Names the population, the value and the bound.
         """
         if isinstance(model, NeuronModel):
-            raise InputError(
-                f"population {quote(name)}: model '{model.name}' is given as equations; this version checks and "
-                "compiles such models (pareprop check-model), and does not train them yet"
-            )
+            checked = self._parameters(name, size, model, values)
+            return self._add(Population(name, size, "recurrent", model.name, checked), sign)
         kinds = self.eprop.neurons
         if not isinstance(model, str) or model not in kinds:
             hint = parameters.nearest(str(model), kinds)
@@ -236,6 +237,18 @@ class Model:
         checked = parameters.validate(kinds[model], values, f"population '{name}'")
         parameters.check_lengths(checked, size, f"population '{name}'")
         return self._add(Population(name, size, "recurrent", model, checked), sign)
+
+    def _parameters(
+        self, name: str, size: int, model: NeuronModel, values: dict[str, Any]
+    ) -> GivenByEquations:
+        """Return the checked parameters of a population whose model is given by equations."""
+        here = f"population '{name}'"
+        if surrogate := values.pop("surrogate_gradient_function", None):
+            model = model.with_surrogate(surrogate)
+        checked = parameters.validate(parameters_of(model), values, here)
+        parameters.check_lengths(checked, size, here)
+        model.check_start(checked.numbers(), self.dt_ms)
+        return checked
 
     def readouts(self, name: str, size: int, **values: Any) -> Population:
         """Add a population of leaky readouts; `values` are NEST's parameters, one for all."""

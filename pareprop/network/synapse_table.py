@@ -146,7 +146,7 @@ class SynapseTable:
             dense = self._is_dense(draft, row + k * n_sources)
             blocks.append(
                 [row + k * n_sources, source, source + n_sources, int(delay), int(projection.pre.role != "input"),
-                 int(dense), draft.base, hole, high - low, int(projection.plastic)]
+                 int(dense), draft.base, hole, high - low, int(projection.plastic), projection.port_index]
             )  # fmt: skip
         return blocks
 

@@ -1,9 +1,10 @@
-"""Case files: small networks as plain arrays with expected results (formats "pareprop-case-1", "-2", and
+"""Case files: small networks as plain arrays with expected results (formats "pareprop-case-1", "-2", "-3", and
 "pareprop-reward-case-1", see `reward_cases`).
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from ..network.optimizers import optimizer
 from ..network.parameters import validate
 from ..network.rewire import Rewire
 from ..network.variants import find_variant
+from ..neurons.model import NeuronModel, models_of
 from . import case_fields as fields
 from . import reward_cases
 
-FORMATS = ("pareprop-case-1", "pareprop-case-2", reward_cases.FORMAT)  # the second one may have signs and rewiring
+# the second one may have signs and rewiring, the third one neurons given by equations
+FORMATS = ("pareprop-case-1", "pareprop-case-2", "pareprop-case-3", reward_cases.FORMAT)
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,10 @@ def _read_expected(group: h5py.Group, file: h5py.File, signal: tuple[int, int]) 
     shapes = {key: file[key].shape for key in ("w_in", "w_rec", "w_out")}
     shapes["readout_signal"] = signal
     shapes["spike_steps"] = shapes["spike_ids"] = (fields.dataset(group, "spike_steps").size,)
+    if "states" in group:
+        shapes["record"] = (fields.dataset(group, "record").size,)
+        tracks = (signal[0], *shapes["record"])
+        shapes |= {f"states/{name}": tracks for name in fields.group(group, "states")} | {"surrogate_gradient": tracks}
     if "rewire" in file:
         shapes |= {"d_rec": shapes["w_rec"], "moves": (fields.dataset(group, "moves").size // 6, 6)}
     expected = {key: fields.dataset(group, key) for key in shapes}
@@ -154,7 +161,9 @@ def _model(variant: str, file: h5py.File, attributes: dict[str, Any], n_in: int,
         variant, seed, dt_ms=dt_ms, optimizer=optimizer(fields.attributes(fields.group(file, "optimizer")), "optimizer")
     )
     inputs = model.inputs("in", n_in)
-    groups = [_neurons(model, key, fields.group(nodes, key)) for key in sorted(nodes, key=int)]
+    known = _neuron_models(attributes)
+    groups = [_neurons(model, key, fields.group(nodes, key), known) for key in sorted(nodes, key=int)]
+    ports = {key: _ports(attributes, key, len(groups)) for key in ("port_in", "port_rec")}
     readout = model.readouts("out", n_out, **fields.attributes(fields.group(file, "readout")))
     if not groups:
         raise InputError("group 'groups' holds no neurons")
@@ -170,13 +179,13 @@ def _model(variant: str, file: h5py.File, attributes: dict[str, Any], n_in: int,
     signs = {key: _signs(file, key, size) for key, size in (("in", n_in), ("rec", n_rec), ("out", n_rec))}
     moving = _rewiring(file)
     d_out, d_fb = attributes.get("d_out", 1), attributes.get("d_fb", 1)
-    for post in groups:
+    for post, port_in, port_rec in zip(groups, ports["port_in"], ports["port_rec"], strict=True):
         rows = slice(model.offset(post), model.offset(post) + post.size)
-        _connect(model, inputs, post, w_in[rows], 1, signs["in"], moving.get("w_in"))
+        _connect(model, inputs, post, w_in[rows], 1, signs["in"], moving.get("w_in"), port=port_in)
         for pre in groups:
             columns = slice(model.offset(pre), model.offset(pre) + pre.size)
             delays, bound = d_rec[rows, columns], signs["rec"][columns]
-            _connect(model, pre, post, w_rec[rows, columns], delays, bound, moving.get("w_rec"))
+            _connect(model, pre, post, w_rec[rows, columns], delays, bound, moving.get("w_rec"), port=port_rec)
         _connect(model, readout, post, w_fb[rows], d_fb, feedback=attributes.get("feedback", "random"))
         _connect(model, post, readout, w_out[:, rows], d_out, signs["out"][rows])
     return model
@@ -205,22 +214,41 @@ def _signs(file: h5py.File, key: str, size: int) -> np.ndarray:
     return signs
 
 
-def _neurons(model: Model, key: str, node: h5py.Group) -> Population:
+def _neuron_models(attributes: dict[str, Any]) -> dict[str, NeuronModel]:
+    """Return the models that a case gives by equations, by name."""
+    try:
+        given = json.loads(attributes.get("neuron_models", "{}"))
+    except (ValueError, TypeError, RecursionError):
+        raise InputError("attribute 'neuron_models' is no JSON") from None
+    return models_of(given, "attribute 'neuron_models'")
+
+
+def _ports(attributes: dict[str, Any], key: str, n_groups: int) -> list[str | None]:
+    """Return the port of a matrix for each group of targets."""
+    given = attributes.get(key)
+    names = [given] if given is None or isinstance(given, str) else [str(item) for item in np.ravel(given)]
+    if len(names) not in (1, n_groups):
+        wanted = f"must be one, or one for each of {n_groups} groups"
+        raise InputError(f"attribute '{key}' names {len(names)} ports, {wanted}")
+    return names if len(names) == n_groups else names * n_groups
+
+
+def _neurons(model: Model, key: str, node: h5py.Group, known: dict[str, NeuronModel]) -> Population:
     values = fields.attributes(node)
     size, kind = fields.whole(values, "n"), values.pop("model", None)
     if size > fields.LIMIT:
         raise InputError(f"group '{key}': n = {size} must be at most {fields.LIMIT}")
     del values["n"]
-    return model.neurons(f"rec{key}", size, str(kind), **values)
+    return model.neurons(f"rec{key}", size, known.get(str(kind), str(kind)), **values)
 
 
 def _connect(
     model: Model, pre: Population, post: Population, weights: np.ndarray, delays: Any, sign: Any = "free",
-    moving: tuple[Rewire, bool] | None = None, feedback: str | None = None,
+    moving: tuple[Rewire, bool] | None = None, feedback: str | None = None, port: str | None = None,
 ) -> None:  # fmt: skip
     target, source = np.nonzero(~np.isnan(weights))
     delays = np.broadcast_to(np.asarray(delays), weights.shape)[target, source]
     model.connect(
         pre, post, "explicit", source=source, target=target, weight=weights[target, source], delay=delays, sign=sign,
-        feedback=feedback, rewire=moving and moving[0], allow_autapses=moving is None or moving[1],
+        feedback=feedback, rewire=moving and moving[0], allow_autapses=moving is None or moving[1], port=port,
     )  # fmt: skip

@@ -38,11 +38,12 @@ class _Keep(Observer):
     """Keeps spikes and readout signals in the form of the case files."""
 
     def __init__(self) -> None:
-        self.steps, self.ids, self.signals, self.evaluations = [], [], [], []
+        self.steps, self.ids, self.signals, self.evaluations, self.recorded = [], [], [], [], []
 
     def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
         """Keep one sample; the readout signal is 0 outside the window, and after the end of an episode."""
         n_steps, window = simulation.task.n_steps, outcome.sample.window
+        self.recorded.append(simulation.engine.recorded)
         steps, ids = simulation.engine.log.spikes(len(outcome.signal))
         self.steps.append(steps + n_steps * outcome.index)
         self.ids.append(ids.copy())
@@ -79,6 +80,8 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     task = _CaseTask(case)
     keep = _Keep()
     simulation = Simulation(case.model, task, exchange, [keep], _settings(case, task.learning_window, round_steps))
+    if "record" in case.expected:
+        simulation.engine.record_ids(case.expected["record"].astype(np.int64))
     rewired = [item for item in simulation.engine.plastic if item.rewiring]
     for item in rewired:
         item.rewiring.kept = []
@@ -90,13 +93,14 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     weights = _weights(case, simulation, shown)
     moves = _moves(case, simulation, rewired)
     simulation.digest.add_weights(exchange.comm, simulation.network, shown)
+    state_error = _compare_states(case, keep.recorded, simulation)
     if exchange.rank:
         return Verdict("", True, simulation.digest)
     spikes_and_signals = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
     loss_error = None
     if keep.evaluations:
         loss_error = reward_cases.compute_deviation(case.expected, keep.evaluations, task.n_steps)
-    line, holds = _compare(case, *spikes_and_signals, weights, moves, loss_error)
+    line, holds = _compare(case, *spikes_and_signals, weights, moves, loss_error, state_error)
     return Verdict(line, holds, simulation.digest)
 
 
@@ -144,6 +148,28 @@ def _moves(case: Case, simulation: Simulation, rewired: list[Any]) -> np.ndarray
     return whole[np.lexsort(whole.T[::-1])]
 
 
+def _compare_states(case: Case, recorded: list[Any], simulation: Simulation) -> float | None:
+    """Collective: return the largest deviation of a state or surrogate gradient, by its largest value (at least 1)."""
+    if "record" not in case.expected:
+        return None
+    worst = 0.0
+    for name, wanted in case.expected.items():
+        if not name.startswith("states/") and name != "surrogate_gradient":
+            continue
+        wanted = wanted[:, np.isin(case.expected["record"], simulation.engine.recorded_ids)]
+        if not wanted.shape[1]:
+            continue
+        parts = [
+            item.surrogate_gradient if name == "surrogate_gradient"
+            else item.states.get(name.removeprefix("states/"), np.full(item.V_m.shape, np.nan))
+            for item in recorded
+        ]  # fmt: skip
+        scale = max(1.0, float(np.nanmax(np.abs(case.expected[name]))))
+        worst = max(worst, _deviation(np.concatenate(parts), wanted) / scale)
+    comm = simulation.exchange.comm
+    return worst if comm is None else max(comm.allgather(worst))
+
+
 def _first_move(moves: np.ndarray, wanted: np.ndarray | None) -> str | None:
     """Describe the first move that differs; return None if all are equal."""
     if wanted is None or np.array_equal(moves, wanted):
@@ -156,7 +182,7 @@ def _first_move(moves: np.ndarray, wanted: np.ndarray | None) -> str | None:
 
 def _compare(
     case: Case, steps: np.ndarray, ids: np.ndarray, signals: np.ndarray, weights: dict[str, np.ndarray],
-    moves: np.ndarray, loss_error: float | None,
+    moves: np.ndarray, loss_error: float | None, state_error: float | None,
 ) -> tuple[str, bool]:  # fmt: skip
     difference = _first_difference(steps, ids, case.expected["spike_steps"], case.expected["spike_ids"])
     readout = _deviation(signals, case.expected["readout_signal"])
@@ -166,11 +192,15 @@ def _compare(
     holds = difference is None and move is None and readout <= READOUT_TOLERANCE and deviation <= tolerance
     if loss_error is not None:
         holds = holds and loss_error <= READOUT_TOLERANCE
+    if state_error is not None:
+        holds = holds and state_error <= READOUT_TOLERANCE
     spikes = f"{len(steps)} spikes equal" if difference is None else difference
     if "moves" in case.expected:
         spikes += f", {len(moves)} moves equal" if move is None else f", {move}"
     if loss_error is not None:
         spikes += f", errors {loss_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
+    if state_error is not None:
+        spikes += f", states {state_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
     line = f"{case.name}: {spikes}, readout {readout:.1e} (at most {READOUT_TOLERANCE:.0e}), " \
         f"weights {deviation:.1e} (at most {tolerance:.0e}): {'holds' if holds else 'DOES NOT HOLD'}"  # fmt: skip
     return line, holds

@@ -32,7 +32,7 @@ from ..engines.sample import Sample
 from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError, quote
 from ..network import footprint, shared_reading
-from ..network.local import LocalNetwork
+from ..network.local import LocalNetwork, compile_models
 from ..network.model import Model
 from ..network.parameters import is_number, nearest
 from ..network.sharing import count_sharing
@@ -135,6 +135,8 @@ class Simulation:
                 settings = settings or engine.settings_type(task.n_steps if closed else task.learning_window)
                 check_replicas(self.replicas.count, model, settings)
                 footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
+            with guarded(self.world):
+                compile_models(model, self.exchange.comm)
             with guarded(self.world):
                 drawn = shared_reading.with_own_edges(model, self.exchange.comm)
             with guarded(self.world):

@@ -122,6 +122,9 @@ def _nodes(model: Model, population: Population, number: int, folder: Path) -> d
         for key in values.keys() - uniform.keys():
             own[f"dynamics_params/{key}"] = values[key]
     row = {"population": name, "model_type": "virtual"}
+    if hasattr(population.params, "definition"):
+        here = f"population '{name}': model '{population.model}'"
+        raise InputError(f"{here} is given by equations, which SONATA files cannot hold")
     if population.role == "recurrent":
         (folder / f"components/point_neuron/{name}.json").write_text(json.dumps(uniform) + "\n")
         template = f"nest:eprop_{population.model}{model.eprop.nest_suffix}"

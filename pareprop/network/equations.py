@@ -1,0 +1,81 @@
+"""Parameters of populations whose neuron model is given by equations."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import ConfigDict, Field, create_model, model_validator
+
+from ..errors import InputError
+from ..kernels import layout
+from ..neurons.model import NeuronModel
+from .neurons import require_cutoff
+from .parameters import Frozen, Value
+
+
+class GivenByEquations(Frozen):
+    """Parameters that every such model has; a class of each model adds its own, with their defaults.
+
+    Attributes
+    ----------
+    definition : NeuronModel
+        The model.
+    I_e, t_ref, c_reg, f_target, kappa, kappa_reg, eprop_isi_trace_cutoff : float
+        As of other neurons; the last three act in the spike variant alone.
+    surrogate_gradient_height, surrogate_gradient_width : float, array_like, Normal or Uniform
+        Of the surrogate gradient, where it names them.
+    """
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    definition: ClassVar[NeuronModel]
+    adaptive: ClassVar[bool] = False
+    bounds: ClassVar[tuple[str, ...]] = ("t_ref >= 0", "c_reg >= 0", "f_target >= 0")
+
+    I_e: Value = 0.0
+    t_ref: Value = 2.0
+    c_reg: Value = 0.0
+    f_target: Value = 10.0
+    kappa: float = Field(0.97, ge=0, lt=1)
+    kappa_reg: float = Field(0.97, ge=0, lt=1)
+    eprop_isi_trace_cutoff: float = Field(float("inf"), ge=0, allow_inf_nan=True)
+    surrogate_gradient_height: Value = 0.3
+    surrogate_gradient_width: Value = 1.0
+
+    @property
+    def kernel_code(self) -> int:
+        """Bits of the model, see `layout.pxd`."""
+        return 0 if self.definition.current_from else layout.EARLY_CURRENT
+
+    @property
+    def surrogate_gradient_function(self) -> str:
+        """Name or expression of the surrogate gradient."""
+        return self.definition.surrogate
+
+    @model_validator(mode="after")
+    def _cutoff(self) -> GivenByEquations:
+        require_cutoff(self.eprop_isi_trace_cutoff)
+        return self
+
+    def numbers(self) -> dict[str, Any]:
+        """Return parameters that are numbers or arrays, not drawn."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in values.items() if isinstance(value, float | int | np.ndarray)}
+
+
+@cache
+def parameters_of(definition: NeuronModel) -> type[GivenByEquations]:
+    """Return the class of a model's parameters; `InputError` if one of them has a name that it cannot have."""
+    fields: dict[str, Any] = {}
+    for name, default in definition.defaults.items():
+        known = GivenByEquations.model_fields.get(name)
+        if known is None and hasattr(GivenByEquations, name):
+            raise InputError(f"neuron model '{definition.name}': parameters: the name '{name}' is taken")
+        if known is None or default != known.default:
+            fields[name] = (known.annotation if name in ("kappa", "kappa_reg") else Value, default)
+    kind = create_model(definition.name, __base__=GivenByEquations, **fields)
+    kind.definition = definition
+    kind.__qualname__ = f"{definition.name} {definition.digest}"  # by which a resumed run knows its model again
+    return kind
