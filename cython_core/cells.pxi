@@ -102,7 +102,7 @@ cdef class Sample:
     """The present sample."""
 
     cdef public int64_t origin                     # its first step
-    cdef public real[:, ::1] injected              # (n_steps, n) or (0, n), pA; row s: what was injected one step before
+    cdef public real[:, ::1] injected              # (n_steps, n) or (0, n), pA; row s: injected one step before
 
     def __init__(self, values):
         bind(self, values)

@@ -263,7 +263,7 @@ def choose_pairs(
     int64_t start,                    # place of the first connection in `drawn`
 ):
     """Choose pairs; there is one that may be chosen."""
-    cdef int64_t i, row = OWN + process, k = 0
+    cdef int64_t row = OWN + process, k = 0
     cdef uint64_t* generator = &generators[row, 0]
     with nogil:
         while k < sources.shape[0]:
@@ -293,7 +293,7 @@ def choose_both_ways(
     tuple
         The target to go on with, the number of pairs, what waits.
     """
-    cdef int64_t k, i, n = 0, place, wanted, room = sources.shape[0]
+    cdef int64_t k, n = 0, place, wanted, room = sources.shape[0]
     cdef uint64_t* generator = &generators[SYNCED, 0]
     cdef Binomial draws
     cdef int64_t tries = 0
@@ -310,7 +310,8 @@ def choose_both_ways(
             if tries == MOST_TRIES:
                 break
             tries = 0
-            for i in range(wanted):
+            while wanted > 0:
+                wanted -= 1
                 while True:
                     place = <int64_t>whole(generator, <uint64_t>source.shape[0])
                     if source[place] != target[k] and taken[place] != k:

@@ -44,7 +44,7 @@ model.connect(adaptive, plain, "fixed_indegree", indegree=4, allow_multapses=Fal
               delay=3, optimizer={"type": "gradient_descent", "eta": 1e-3, "Wmax": 0.3})
 model.connect(adaptive, adaptive, "explicit", source=np.arange(13), target=np.arange(13)[::-1], weight=0.1,
               delay=3 + np.arange(13) % 2)
-model.connect(graded, plain, weight=Uniform(low=0.5, high=1.0))
+model.connect(graded, plain, weight=Uniform(low=0.5, high=1.0), plastic=False)
 for group in (plain, adaptive):
     model.connect(group, out, weight=Normal(std=0.2))
     model.connect(out, group, "fixed_probability", probability=0.6, weight=Normal(std=0.2))

@@ -118,7 +118,7 @@ def model(case: dict) -> Model:
         _connect(network, post, out, case["w_out"][:, rows], case.get("d_out", 1))
         if currents is not None:
             d_currents = np.broadcast_to(case.get("d_currents", 1), n_rec)[rows, None]
-            _connect(network, currents, post, np.where(np.eye(n_rec) > 0, 1.0, np.nan)[rows], d_currents)
+            _connect(network, currents, post, np.where(np.eye(n_rec) > 0, 1.0, np.nan)[rows], d_currents, plastic=False)
     return network
 
 

@@ -44,7 +44,7 @@ def credit(
     real[::1] gradient,               # UPDATED, or the weights
     int64_t[::1] scratch,             # at least `scratch_size` numbers
 ):
-    """Add scale * coefficient[t n_ports + port, target] to the gradient of each plastic synapse for each of its arrivals.
+    """Add scale * coefficient[t n_ports + port, target] to the gradient of a plastic synapse for each of its arrivals.
 
     Parameters
     ----------

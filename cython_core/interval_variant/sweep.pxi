@@ -14,7 +14,7 @@ def sweep(
     double[::1] filtered,             # scratch (n_out)
     real[::1] signal,                 # scratch (n)
     real[:, ::1] adjoint,             # scratch (n_adjoint, n), at least two rows
-    real[:, :, ::1] psi,              # (T, n_ports, n), IN in port 0 surrogate gradients, OUT what an arrival in step t adds
+    real[:, :, ::1] psi,              # (T, n_ports, n), IN port 0: surrogate gradients, OUT what an arrival in t adds
 ):
     """Backward sweep: exact gradient coefficients at O(1) per neuron and step.
 

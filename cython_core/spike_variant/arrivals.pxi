@@ -15,7 +15,8 @@ cdef void deliver_incoming(Engine engine, int64_t t) noexcept nogil:
         elif inside and not wanted:
             take_arriving(engine.neurons.arriving[0], cells_of(engine), wide(engine))
         inside = wanted
-        deliver_block_of(engine, t, engine.incoming, b, inside, engine.neurons.arriving[engine.incoming.blocks[b, PORT]])
+        deliver_block_of(engine, t, engine.incoming, b, inside,
+                         engine.neurons.arriving[engine.incoming.blocks[b, PORT]])
     if inside:
         take_arriving(engine.neurons.arriving[0], cells_of(engine), wide(engine))
 

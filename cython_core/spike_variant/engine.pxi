@@ -110,7 +110,7 @@ cdef class Histories:
     cdef public double[:, ::1] error_sums          # (steps, n_readouts)
     cdef public int64_t out_block
     cdef public double[::1] out_powers             # alpha_out^k
-    cdef public real[:, ::1] found                 # scratch (n, CHUNK), what synapses need of targets of generated models
+    cdef public real[:, ::1] found                 # scratch (n, CHUNK), of targets of generated models
 
     def __init__(self, values):
         bind(self, values)

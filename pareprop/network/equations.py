@@ -74,7 +74,7 @@ def parameters_of(definition: NeuronModel) -> type[GivenByEquations]:
         if known is None and hasattr(GivenByEquations, name):
             raise InputError(f"neuron model '{definition.name}': parameters: the name '{name}' is taken")
         if known is None or default != known.default:
-            fields[name] = (known.annotation if name in ("kappa", "kappa_reg") else Value, default)
+            fields[name] = (known.annotation if known and name in ("kappa", "kappa_reg") else Value, default)
     kind = create_model(definition.name, __base__=GivenByEquations, **fields)
     kind.definition = definition
     kind.__qualname__ = f"{definition.name} {definition.digest}"  # by which a resumed run knows its model again

@@ -226,8 +226,8 @@ class Model:
             Names the population, the value and the bound.
         """
         if isinstance(model, NeuronModel):
-            checked = self._parameters(name, size, model, values)
-            return self._add(Population(name, size, "recurrent", model.name, checked), sign)
+            given = self._parameters(name, size, model, values)
+            return self._add(Population(name, size, "recurrent", model.name, given), sign)
         kinds = self.eprop.neurons
         if not isinstance(model, str) or model not in kinds:
             hint = parameters.nearest(str(model), kinds)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from commands import command
 
-from pareprop import InputError, Model, NeuronModel
+from pareprop import NeuronModel
 from pareprop.neurons import derive as deriving
 from pareprop.neurons import library
 from pareprop.neurons.units import unit_of
@@ -130,8 +130,3 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     ):  # fmt: skip
         code, _, errors = command(capsys, "check-model", *arguments)
         assert code == 2 and told in errors and errors.count("\n") == 1, errors
-
-
-def test_networks_refuse_what_engines_cannot_run() -> None:
-    with pytest.raises(InputError, match=r"population 'rec': model 'adex' is given as equations; this version"):
-        Model("interval", 1).neurons("rec", 3, library.get("adex"))
