@@ -179,6 +179,11 @@ def make(kind: type[TaskBase], settings: Sequence[str] | Mapping[str, Any]) -> T
     return parameters.validate(kind, values, f"task '{kind.name}'")
 
 
+def feedback_options(kind: str, weight: parameters.Distribution) -> dict[str, Any]:
+    """Return the options of a learning-signal connection; symmetric ones have the weights of the readouts' synapses."""
+    return {"feedback": kind} | ({} if kind == "symmetric" else {"weight": weight})
+
+
 def dense(model: Model, pre: Any, post: Any, weights: np.ndarray, **options: Any) -> None:
     """Connect all pairs with the given weights (n_post, n_pre); NaN = no synapse."""
     target, source = np.nonzero(~np.isnan(weights))

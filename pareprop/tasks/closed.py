@@ -21,7 +21,7 @@ from ..network.model import Model
 from ..network.optimizers import Adam, GradientDescent, Optimizer
 from ..network.parameters import Normal
 from ..network.reward import Reward
-from .base import LEARNING, MODEL, RUN, TaskBase
+from .base import LEARNING, MODEL, RUN, TaskBase, feedback_options
 from .population_code import PopulationCode, Spikes
 
 V_TH = 0.6
@@ -246,7 +246,7 @@ class ClosedBase(TaskBase):
             scale = self.eprop.scale(self._kappa)
             optimizer = self._optimizer((self.eta_out or self.eta) * scale**2)
             model.connect(group, out, weight=Normal(std=self.readout_std * scale), optimizer=optimizer)
-            model.connect(out, group, weight=Normal(std=1.0), feedback=self.feedback)
+            model.connect(out, group, **feedback_options(self.feedback, Normal(std=1.0)))
 
 
 class CodedBase(ClosedBase):

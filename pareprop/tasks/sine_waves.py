@@ -21,7 +21,7 @@ from ..network.model import Model
 from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
 from ..network.variants import NEURONS, VariantName
-from .base import LEARNING, MODEL, TaskBase, dense
+from .base import LEARNING, MODEL, TaskBase, dense, feedback_options
 from .draws import LegacyNormal
 
 
@@ -116,7 +116,7 @@ class SineWaves(TaskBase):
             weight=normal(self.indegree),
         )  # fmt: skip
         model.connect(neurons, out, weight=normal(self.n_rec), delay=self.delay, **self._readout_rule())
-        model.connect(out, neurons, weight=normal(self.n_rec), delay=self.delay, feedback=self.feedback)
+        model.connect(out, neurons, delay=self.delay, **feedback_options(self.feedback, normal(self.n_rec)))
 
     @cached_property
     def _tutorial(self) -> tuple[np.ndarray, ...]:

@@ -98,7 +98,7 @@ def bounds(kind: type[Frozen], name: str) -> str:
 def objection(kind: type[Frozen], name: str, value: float) -> str:
     """Return the bound that a class names when a parameter has a value beyond it, "" if it takes it."""
     try:
-        kind(**NEEDS.get(kind, {}) | {name: value})
+        kind.model_validate(NEEDS.get(kind, {}) | {name: value})
     except ValidationError as problem:
         text = problem.errors()[0]["msg"].removeprefix("Value error, ")
         text = re.sub(rf"^(\w+) = \S+ must not exceed {name}\b.*", r"at least \1", text)
