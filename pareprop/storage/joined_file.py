@@ -82,7 +82,7 @@ def check_parts(directory: Path, parts: Any) -> list[dict[str, Any]]:
             raise ValueError("checksums of a recording must be those of each of its files")
         for name in names:
             if not files.is_within(directory, name, PART):
-                raise ValueError(f"{quote(name)} is no file of the recording in {directory}")
+                raise ValueError(f"{quote(name)} is not a file of the recording in {directory}")
     return parts
 
 
