@@ -14,7 +14,6 @@ import h5py
 import numpy as np
 import pytest
 from commands import command
-from pydantic import ValidationError
 
 from pareprop import plots
 from pareprop.errors import InputError, printable
@@ -170,7 +169,7 @@ def test_numbers_that_numpy_lacks(copy: Path, finished: Path, tmp_path: Path, ca
 # ---- files and sizes that cannot be ----------------------------------------------------------------------------------
 
 
-def test_any_damaged_head_of_positions_is_a_value_error(tmp_path: Path) -> None:
+def test_any_damaged_head_of_positions_is_bad_input(tmp_path: Path) -> None:
     np.save(tmp_path / "positions.npy", np.random.default_rng(1).random((5, 2)))
     source = (tmp_path / "positions.npy").read_bytes()
     for place in range(128):
@@ -180,9 +179,9 @@ def test_any_damaged_head_of_positions_is_a_value_error(tmp_path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             try:
-                Space(extent=(1.0, 1.0), length=0.1, sources=str(tmp_path / "positions.npy"))
-            except ValidationError as problem:
-                assert "positions.npy" in str(problem)
+                Space(extent=(1.0, 1.0), length=0.1, cutoff=0.3, sources=str(tmp_path / "positions.npy"))
+            except InputError as problem:
+                assert str(problem).startswith("Space: sources = ") and "positions.npy" in str(problem)
 
 
 @pytest.mark.parametrize(
