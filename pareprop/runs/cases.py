@@ -176,6 +176,8 @@ def _model(variant: str, file: h5py.File, attributes: dict[str, Any], n_in: int,
     ):  # fmt: skip
         if array.shape != shape:
             raise InputError(f"dataset '{key}' has shape {array.shape}, must be {shape}")
+        if np.any(np.isinf(array)):  # NaN: no synapse
+            raise InputError(f"dataset '{key}' holds values that are not finite")
     signs = {key: _signs(file, key, size) for key, size in (("in", n_in), ("rec", n_rec), ("out", n_rec))}
     moving = _rewiring(file)
     d_out, d_fb = attributes.get("d_out", 1), attributes.get("d_fb", 1)
@@ -248,7 +250,8 @@ def _connect(
 ) -> None:  # fmt: skip
     target, source = np.nonzero(~np.isnan(weights))
     delays = np.broadcast_to(np.asarray(delays), weights.shape)[target, source]
+    weight = 1.0 if feedback == "symmetric" else weights[target, source]  # that of the readouts' synapses
     model.connect(
-        pre, post, "explicit", source=source, target=target, weight=weights[target, source], delay=delays, sign=sign,
+        pre, post, "explicit", source=source, target=target, weight=weight, delay=delays, sign=sign,
         feedback=feedback, rewire=moving and moving[0], allow_autapses=moving is None or moving[1], port=port,
     )  # fmt: skip

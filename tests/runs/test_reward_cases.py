@@ -86,7 +86,7 @@ BAD = {
     "actions": (value("actions", (0, 0), 7), "actions must lie in"),
     "n_actions": (attribute("n_actions", 0), "n_actions = 0"),
     "n_actions-more": (attribute("n_actions", 5), "w_out"),
-    "length": (value("length", 0, 1000), "n_steps = 1000"),
+    "length": (replace("length", lambda array: np.full(array.shape, 1000)), "n_steps = 1000"),
     "steps": (value("decision_steps", 0, 50), "must ascend"),
     "steps-half": (replace("decision_steps", lambda array: array + 0.5), "must hold whole numbers"),
     "actions-half": (replace("actions", lambda array: array + 0.5), "must hold whole numbers"),
