@@ -185,6 +185,7 @@ def feedback_options(kind: str, weight: parameters.Distribution) -> dict[str, An
 
 
 def dense(model: Model, pre: Any, post: Any, weights: np.ndarray, **options: Any) -> None:
-    """Connect all pairs with the given weights (n_post, n_pre); NaN = no synapse."""
+    """Connect all pairs with the given weights (n_post, n_pre), NaN = no synapse; symmetric feedback takes none."""
     target, source = np.nonzero(~np.isnan(weights))
-    model.connect(pre, post, "explicit", source=source, target=target, weight=weights[target, source], **options)
+    own = {} if options.get("feedback") == "symmetric" else {"weight": weights[target, source]}
+    model.connect(pre, post, "explicit", source=source, target=target, **own, **options)
