@@ -334,7 +334,7 @@ class Bad(CorridorTask):
         (Reply(SpikeLog(6), 0.0, observation=np.array([1.0, np.inf])), "component 1 of the observation is inf"),
         (Reply(SpikeLog(6), 0.0, observation=np.ones(2)), r"observation has shape \(2,\), the first .* \(1,\)"),
         (Reply(SpikeLog(6), 0.0, info={"x": "a"}, observation=np.ones(1)), r"info\['x'\] is a str, must be a number"),
-        (Reply(SpikeLog(6), np.zeros(2), observation=np.ones(1)), "the environment raised ValueError"),
+        (Reply(SpikeLog(6), np.zeros(2), observation=np.ones(1)), r"the reward is array\(.*\), must be a number"),
     ],
 )
 def test_replies_that_do_not_fit(reply: Reply, message: str) -> None:

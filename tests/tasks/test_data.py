@@ -342,7 +342,7 @@ def test_delays_in_ms_and_lists_of_populations() -> None:
         ('pre = ["a", "b"]\nname = "x"', "projections[0]: name = 'x' is for one pre and one post, not for 2 pairs"),
         ('pre = "a"\ndelay_ms = 1.5', "projection 'a->b': delay_ms = 1.5 ms must be whole steps of 1 ms"),
         ('pre = "a"\ndelay_ms = -1', "projection 'a->b': delay_ms = -1 ms must be whole steps of 1 ms"),
-        ('pre = "a"\ndelay_ms = 1\ndelay = 1', "delay = 1 and delay_ms = 1.0: give one of them"),
+        ('pre = "a"\ndelay_ms = 1\ndelay = 1', "delay = 1 and delay_ms = 1: give one of them"),
         ('pre = "a"\nweight = { mean = 0.0, sd = 1.0 }', "weight: unknown key 'sd', did you mean 'std'?"),
         ('pre = "a"\nweight = { mean = 0.0, std = -1.0 }', "weight: std = -1.0: Input should be"),
         ('pre = "a"\noptimizer = { type = "adam", etaa = 1.0 }', "unknown parameter 'etaa', did you mean 'eta'?"),
