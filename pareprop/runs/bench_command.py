@@ -70,8 +70,8 @@ def bench(
         return
     for name, seconds in figures["phases"].items():
         terminal.echo(f"{name:12s} {seconds:9.3f} s")
-    rate = figures["firing_rate_hz"]
-    terminal.echo(f"train        {figures['train_seconds']:9.3f} s, {rate:.2f} spikes/s per neuron")
+    fired = figures["firing_rate_hz"]
+    terminal.echo(f"train        {figures['train_seconds']:9.3f} s, {fired:.2f} spikes/s per neuron")
     terminal.echo(f"{figures['synapses']} synapses, {figures['bytes_per_synapse']:.1f} bytes each")
     terminal.echo(f"{figures['events']} synaptic events, {figures['events_per_second']:.3g} per second")
     terminal.echo(f"peak memory per rank {figures['peak_rss_bytes'] / 2**20:.0f} MiB")

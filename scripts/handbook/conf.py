@@ -19,9 +19,9 @@ release = pareprop.__version__
 root_doc = "scripts/handbook/index"
 include_patterns = [
     "README.md", ".github/CONTRIBUTING.md", "jobs/README.md", "scripts/README.md", "scripts/handbook/**.md",
-    "pareprop/**.md", "cython_core/README.md",
+    "pareprop/**.md", "cython_core/README.md", "tests/cases/README.md",
 ]  # fmt: skip
-exclude_patterns = [".git", ".ci", ".venv", ".*_cache", "build", "dist", "runs", "tests"]
+exclude_patterns = [".git", ".ci", ".venv", ".*_cache", "build", "dist", "runs"]
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "tables"]
 
 myst_enable_extensions = ["dollarmath", "html_image"]

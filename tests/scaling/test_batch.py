@@ -137,7 +137,9 @@ def test_scripts_are_written_and_nothing_is_replaced(capsys: pytest.CaptureFixtu
 
 SBATCH = """#!/usr/bin/env bash
 case "$*" in *-r2-*) echo "sbatch: error: too many tasks" >&2; exit 1 ;; esac
-echo $((100 + $(ls "$JOBS" | wc -l))) | tee "$JOBS/$RANDOM$RANDOM"
+job=$((100 + $(ls "$JOBS" | wc -l)))
+touch "$JOBS/$job"
+echo "$job"
 """
 SQUEUE = """#!/usr/bin/env bash
 echo "$@" >>"$JOBS.asked"
@@ -174,7 +176,7 @@ def test_another_processor_is_told_before_the_first_kernel(tmp_path: Path) -> No
     script = (
         "import pathlib\nread = pathlib.Path.read_text\n"
         "poor = lambda path, *more: 'flags : fpu vme' if str(path) == '/proc/cpuinfo' else read(path, *more)\n"
-        "pathlib.Path.read_text = poor\nimport pareprop\n"
+        "pathlib.Path.read_text = poor\nfrom pareprop import Model\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1

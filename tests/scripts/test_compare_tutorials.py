@@ -33,8 +33,8 @@ def test_tables():
     runs = {"nest": {"wall": 50.0, "processor": 40.0}, "1": {"wall": 3.0, "processor": 2.0, "digest": "a"},
             "2": {"wall": 4.0, "processor": 5.0, "digest": "b"}, "one digest": False,
             "as it is": {"spikes": 8270.0, "loss": 0.03, "weights": 5e-3},
-            "twin": {"spikes": None, "loss": 4e-16, "weights": 6e-13}}  # fmt: skip
+            "--nest-losses": {"spikes": None, "loss": 4e-16, "weights": 6e-13}}  # fmt: skip
     lines = compare_tutorials.tables({"sine": runs}, (1, 2)).splitlines()
     assert "| sine | 50.0 / 40.0 | 3.0 / 2.0 | 4.0 / 5.0 | 20 |" in lines
     assert "| sine | as it is | 8270 | 3e-02 | 5e-03 | NO |" in lines
-    assert "| sine | twin | none | 4e-16 | 6e-13 | NO |" in lines
+    assert "| sine | --nest-losses | none | 4e-16 | 6e-13 | NO |" in lines
