@@ -53,7 +53,11 @@ def together(table: dict[str, str]) -> str:
     return hashlib.sha256("\n".join(f"{case} {found}" for case, found in table.items()).encode()).hexdigest()
 
 
-@pytest.mark.parametrize("case", CASES, ids="-".join)
+LONG = ("n-mnist",)  # tasks whose networks take a minute
+MARKED = [pytest.param(case, marks=pytest.mark.slow if case[0] in LONG else (), id="-".join(case)) for case in CASES]
+
+
+@pytest.mark.parametrize("case", MARKED)
 def test_digest_is_that_of_the_table(case: tuple[str, str, str], tmp_path: Path) -> None:
     assert digest(*case, tmp_path / "run") == json.loads(TABLE.read_text())["digests"]["-".join(case)]
 

@@ -82,6 +82,7 @@ def test_mistakes_on_two_ranks(out: Path) -> None:
         assert line.startswith("pareprop: error: ") and message in line
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_mistake_under_mpirun() -> None:
     done = launch.mpirun(3, "-m", "pareprop", "run", "sine-wave")
@@ -230,6 +231,7 @@ def test_size_of_launcher(environment: dict[str, str], size: int | None) -> None
     assert launcher.size_of_launcher(environment) == size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_launcher_of_another_mpi(rank: int) -> None:
     """More ranks promised than MPI sees: refused, not run several times over."""

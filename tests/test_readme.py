@@ -60,7 +60,7 @@ def test_blocks_run(page: Path, tmp_path: Path) -> None:
 def test_commands_have_these_options(page: Path) -> None:
     """Also where a block is not run."""
     for block in blocks(page):
-        assert block.language in ("sh", "python"), block.text
+        assert block.language in ("sh", "python", "text"), block.text
         for line in re.findall(r"^(?:mpirun -n \d+ )?pareprop ([^#|>&\n]*)", block.text, re.MULTILINE):
             parse(cli.commands, line.split())
 

@@ -122,6 +122,7 @@ def task(*settings: str) -> list[str]:
     return ["run", "sine-waves", *(part for text in (*sizes, *settings) for part in ("--set", text))]
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_runs_and_restarts_on_other_ranks(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -157,6 +158,7 @@ def test_checkpoint_of_the_other_precision_is_refused(
     assert 'precision = "double", now "single"' in errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_sine_waves_learn_as_well(variant: str) -> None:
     """Median over seeds of the ratio of mean losses: within 3 %.

@@ -285,6 +285,7 @@ def test_a_mistake_ends_all_ranks_with_exit_code_1(tmp_path: Path) -> None:
     assert "C_m" in done.stderr and "mistake.py" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_mistake_of_one_rank_ends_the_others(tmp_path: Path) -> None:
     script = tmp_path / "mistake.py"
     script.write_text("import nest\nif nest.Rank() == 1:\n    raise ValueError('here')\nnest.SyncProcesses()\n")

@@ -84,6 +84,7 @@ def test_alias_table_has_the_weights(n: int) -> None:
     np.testing.assert_allclose(found, weight, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("periodic", [True, False])
 @pytest.mark.parametrize("profile", ["gaussian", "exponential"])
 @pytest.mark.parametrize("extent", [(10.0, 8.0), (6.0, 5.0, 7.0)])

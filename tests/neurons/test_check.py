@@ -32,6 +32,7 @@ def test_models_of_the_package_pass(name: str) -> None:
     assert found.passed and not [line for line in found.warnings if not line.startswith("parameter")], found.text()
 
 
+@pytest.mark.slow
 def test_a_leaky_neuron() -> None:
     """Rest, time constant, rheobase and rate of theory: V_th / R, and -1 / (tau log(1 - V_th / (R I)))."""
     found = NeuronModel.from_dict("leaky", LEAKY).check(dt_ms=0.1)

@@ -197,6 +197,7 @@ ALONE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.parametrize(
     ("what", "who"), [*((what, "== 0") for what in ALONE), ("build", "!= 0"), ("hexdigest", "!= 0")]
@@ -213,6 +214,7 @@ def test_ranks_that_wait_for_one_that_ended_are_told(what: str, who: str) -> Non
         assert "ended unexpectedly" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_a_rank_that_waits_long_says_for_whom() -> None:
     script = """
@@ -228,6 +230,7 @@ Simulation(model(), Levels(), ranks).train(1)
     assert done.stderr.splitlines() == ["pareprop: rank 0 waits at Simulation() for rank 2; all ranks must call it"]
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.parametrize("variable", agreement.VARIABLES)
 def test_environments_are_compared_before_anything_else(variable: str, tmp_path) -> None:

@@ -56,6 +56,7 @@ def test_two_hosts_exist(tmp_path):
     assert sorted(done.stdout.split()) == ["host1", "host2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_same_digest(variant, tmp_path, capsys):
     arguments = ["run", *TASK, "--set", f"variant={variant}", "--out"]

@@ -67,6 +67,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @VARIANTS
 def test_same_digest_where_a_rank_has_no_targets(variant):
     alone = ranks.run(1, "-c", CHAIN, variant)
@@ -85,6 +86,7 @@ def test_same_digest_where_a_rank_has_no_targets(variant):
         assert n < 4 or heard == ["30", "10", "10", "10"]
 
 
+@pytest.mark.slow
 @VARIANTS
 def test_same_digest_of_sparse_networks(variant, capsys, tmp_path):
     """Also when a run is resumed on another number of ranks that send in another way."""

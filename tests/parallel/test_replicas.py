@@ -50,6 +50,7 @@ def test_same_results(tmp_path: Path) -> None:
                 np.testing.assert_array_equal(values, other[name], err_msg=f"{n} ranks, {replicas} replicas: {name}")
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_resume_with_other_replicas(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     _, whole, _ = command(capsys, *words(RUNS[0], tmp_path / "whole", 1))

@@ -83,6 +83,7 @@ def test_one_digest_in_the_spike_variant(task: list[str], tmp_path: Path) -> Non
     assert len(found) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_a_restart_on_ranks_that_share(tmp_path: Path) -> None:
     """A checkpoint of a rank that has all neurons is read by ranks that share them, and the other way round."""
@@ -99,6 +100,7 @@ def test_a_restart_on_ranks_that_share(tmp_path: Path) -> None:
     assert len(found) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_one_digest(tmp_path: Path) -> None:
     """Shared or not, on one node or on several, small batches and rewired networks, too."""

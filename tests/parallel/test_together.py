@@ -173,6 +173,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["build", "training", "library"])
 @pytest.mark.parametrize(("how", "code"), [("input", 2), ("interrupt", 130)])
 def test_a_rank_that_leaves_takes_the_others_along(how: str, code: int, phase: str, tmp_path: Path) -> None:

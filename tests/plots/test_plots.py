@@ -17,6 +17,7 @@ from pareprop.plots import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "attrs", "more"),
     [

@@ -168,6 +168,7 @@ def test_any_configuration_runs_or_is_refused(values: dict, spoil: dict, tmp_pat
     assert run.simulation.hexdigest() == digest
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_what_was_accepted_has_one_digest_on_three_ranks(tmp_path: Path) -> None:
     if not accepted:

@@ -95,6 +95,7 @@ def test_a_refused_start_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data.npz", "my.toml"]
 
 
+@pytest.mark.slow
 def test_two_starts_do_not_share_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture, copy: Path) -> None:
     (tmp_path / "empty").mkdir()
     with lock_directory(tmp_path / "empty", "--out"), lock_directory(copy, "--out"):
@@ -105,6 +106,7 @@ def test_two_starts_do_not_share_a_directory(tmp_path: Path, capsys: pytest.Capt
     assert command(capsys, "resume", copy)[0] == 0
 
 
+@pytest.mark.slow
 def test_starts_at_once_are_numbered_apart(tmp_path: Path) -> None:
     quick = [sys.executable, "-m", "pareprop", *RUN, "--set", "iterations=0"]
     started = [subprocess.Popen(quick, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(4)]
@@ -206,6 +208,7 @@ def of_raw_values(part: h5py.File, secret: Path) -> None:
     part.create_dataset("spikes/id", (3,), "u1", external=[(str(secret), 0, 3)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "said"), [(of_text, "'spikes/id' is not what was recorded"), (of_raw_values, "another")]
 )
@@ -325,6 +328,7 @@ def test_an_export_that_fails_leaves_nothing(copy: Path, tmp_path: Path, capsys,
 # ---- figures ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "expected"),
     [([], {".png"}), (["--set", "figures=pdf"], {".png", ".pdf"}), (["--no-figures"], set())],

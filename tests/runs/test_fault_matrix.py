@@ -134,6 +134,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("found", parts.values(), ids=parts)
 
 
+@pytest.mark.slow
 def test_matrix(
     found: list[Trial], request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,

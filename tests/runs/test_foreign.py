@@ -213,6 +213,7 @@ PLACES = ("loss", "firing_rate", "dynamics/last/V_m", "dynamics/last/readout_sig
           "dynamics/last/spike_steps", "dynamics/last/input_ids")  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [1e308, -1e308])
 def test_extreme_numbers_are_drawn_or_refused_in_silence(copy: Path, monkeypatch, value: float) -> None:
     for name in PLACES:

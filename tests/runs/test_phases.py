@@ -154,6 +154,7 @@ def test_several_seeds_have_a_common_figure(capsys: pytest.CaptureFixture, tmp_p
     assert output.count("digest: ") >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_a_test_leaves_the_digest_of_the_training(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Also through a checkpoint; a test that learns changes it."""

@@ -71,6 +71,7 @@ def read_embedded(text: str) -> list[dict]:
     return json.loads(re.search(r'<script type="application/json" id="view-1">(.*?)</script>', text, re.DOTALL)[1])
 
 
+@pytest.mark.slow
 def test_a_run_has_a_report_that_stands_alone(done: Path) -> None:
     text = (done / "seed-1" / "report.html").read_text()
     page = Page(text)
@@ -158,6 +159,7 @@ def test_names_cannot_break_out_of_the_page(done: Path, tmp_path: Path) -> None:
     assert not page.stack and "x" not in page.loads and "<script>alert" not in text
 
 
+@pytest.mark.slow
 def test_text_that_is_no_utf8_is_replaced(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """In figures and in the report."""
     shutil.copytree(done / "seed-1", tmp_path / "run")

@@ -218,6 +218,7 @@ def script(tmp_path: Path, quiet: bool = True) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_one_digest_on_any_number_of_ranks_and_replicas(tmp_path: Path) -> None:
     """Also over restarts on another number of ranks."""
     path, outputs = script(tmp_path), set()
@@ -235,6 +236,7 @@ def run_script(path: Path, out: Path, iterations: int) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "code"), [(signal.SIGUSR1, 75), (signal.SIGTERM, 75), (signal.SIGINT, -signal.SIGINT)]
 )
@@ -319,6 +321,7 @@ if done.simulation.exchange.rank + done.simulation.replicas.index == 0:
 """
 
 
+@pytest.mark.slow
 def test_early_stopping_with_replicas(tmp_path: Path) -> None:
     """The observer sees the whole batch in each group, so all stop after the same iteration."""
     path, here = tmp_path / "early.py", Path(__file__).parent

@@ -39,6 +39,7 @@ def test_golden_cases_hold(alone: list[str]) -> None:
     assert {line.split(":")[0] for line in alone if line.endswith(": holds")} == {Path(path).name for path in GOLDEN}
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.parametrize(("n", "rounds"), [(2, 0), (3, 0), (4, 0), (3, 1)])
 def test_golden_cases_give_one_digest_on_any_number_of_ranks(alone: list[str], n: int, rounds: int) -> None:
@@ -258,6 +259,7 @@ def test_unusable_files_on_two_ranks(bad: dict[str, Path]) -> None:
         assert line.startswith("pareprop: error: case ") and path.name in line
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_exit_codes_under_mpirun(small: Path, bad: dict[str, Path], tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.h5"

@@ -87,6 +87,7 @@ signal 9 (Killed).
     assert batch.death_in("   Process name: [prterun-vm-11@1,2]\n   Exit code:    3\n") == "rank 2: exit code 3"
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.skipif(not launch.find_mpirun(), reason="no mpirun")
 def test_launch_again_continues_the_run(tmp_path: Path) -> None:

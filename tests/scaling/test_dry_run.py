@@ -85,6 +85,7 @@ def test_same_bits_as_the_real_rank(variant, delay, tmp_path):
     assert np.any(untrained != real["weight"])
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @VARIANTS
 def test_memory_of_a_rank(variant, tmp_path):

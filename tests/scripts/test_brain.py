@@ -28,6 +28,7 @@ def job(out: Path, *which: str, **env: str) -> subprocess.CompletedProcess:
     return subprocess.CompletedProcess(which, process.returncode, output, errors)
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_stops_and_goes_on(tmp_path: Path) -> None:
     done = job(tmp_path, "tiny", MINUTES="0", ITERATIONS="30")

@@ -229,6 +229,7 @@ def test_a_training_stops_above_a_return(
     assert code == 0 and "stopped" not in output and "test return: " in output
 
 
+@pytest.mark.slow
 def test_figures_of_seeds(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     settings = [*REACH, "iterations=2", "stop_above=0.5"]
     code, output, _ = command(capsys, *run_of("reach", tmp_path / "run", *settings), "--seeds", 2)
@@ -254,6 +255,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.parametrize("n", [1, 2])
 def test_an_environment_that_fails_ends_all_ranks(tmp_path: Path, n: int) -> None:
@@ -279,6 +281,7 @@ def test_an_environment_that_fails_ends_all_ranks(tmp_path: Path, n: int) -> Non
         assert line.startswith("pareprop: error: episode 1 of 'train', decision 2: ") and message in line
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_an_environment_that_fails_on_one_rank_alone(tmp_path: Path) -> None:
     pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
@@ -293,6 +296,7 @@ def test_an_environment_that_fails_on_one_rank_alone(tmp_path: Path) -> None:
     assert len(told) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.parametrize("fault", ["own numbers", "ends on rank 1"])
 def test_environments_that_differ_between_ranks(tmp_path: Path, fault: str) -> None:

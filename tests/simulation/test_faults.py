@@ -180,6 +180,7 @@ def test_results_that_were_half_written_are_made_again(tmp_path: Path, capsys: p
     assert code == 0 and "part 2: iterations 2 to 4" in output
 
 
+@pytest.mark.slow
 def test_recording_on_ranks_is_that_of_one(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     what = 'what=["spikes","V_m","learning_signal","readout_signal","weights","input_spikes"]'
     texts = settings("iterations=5", "record.every=2", "record.neurons=[0,5,11]", "step=3", "synapses=20", what)

@@ -92,12 +92,14 @@ def join(pieces: object) -> list[np.ndarray]:
     return [np.concatenate(column) for column in zip(*columns, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_networks_equal_what_they_were_written_from_on_any_number_of_ranks() -> None:
     lines = ranks.run_on_each((1, 2, 3, 4), HERE, "-c", RANKS).splitlines()
     assert len(lines) == 7 and all(line.endswith(" True") for line in lines), lines
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_without_an_index_many_ranks_read_each_edge_once(copy: Path, tmp_path: Path) -> None:
     shutil.copy(SONATA / "export-example/expected_edges.h5", copy)
@@ -120,6 +122,7 @@ def test_an_edge_that_is_wrong_is_told_once_by_many_ranks(copy: Path, tmp_path: 
     assert codes == [2] and len(errors) == 1 and "source_node_id' of edge 1999 is 100" in errors[0], errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("chunk", [97, 500])
 def test_pieces_of_any_size(name: str, chunk: int) -> None:

@@ -50,6 +50,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_trained_on_any_number_of_ranks(tmp_path: Path, config: Path, capsys: pytest.CaptureFixture) -> None:
     code, output, errors = command(capsys, "run", config, "--out", tmp_path / "1")

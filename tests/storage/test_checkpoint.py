@@ -190,6 +190,7 @@ def test_killed_runs_resume_to_the_same_digest(tmp_path: Path, capsys: pytest.Ca
 # ---- signals ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_asks_for_a_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture, number: signal.Signals) -> None:
     arguments = [*task("iterations=100000"), "--out", tmp_path / "run"]

@@ -90,6 +90,7 @@ def require_refusal(capsys: pytest.CaptureFixture, run: Path) -> None:
 # ---- recordings ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, 4_000, 100_000, -1])
 def test_a_recording_cut_short_is_told_before_the_training(copy: Path, capsys, size: int) -> None:
     os.truncate(copy / PART, size if size >= 0 else (copy / PART).stat().st_size - 1)
@@ -158,6 +159,7 @@ def test_rows_that_a_checkpoint_counts_on_are_on_the_disk(
 # ---- results ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_damaged_results_are_written_anew(copy: Path, stopped: tuple[Path, str], capsys) -> None:
     """From the checkpoint; found by hand: the run trained, failed in a traceback, and its results were gone."""
     source, kept = (copy / "results.h5").read_bytes(), copy.with_name("kept")

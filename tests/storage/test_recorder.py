@@ -72,6 +72,7 @@ def test_recorded_synapses_are_spread_over_the_projection(recorded, tmp_path: Pa
     assert len(totals) > 2 and max(totals.values()) > 10
 
 
+@pytest.mark.slow
 def test_short_episodes_are_recorded_with_zeros_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

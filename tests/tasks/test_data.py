@@ -148,6 +148,7 @@ def by_hand(variant: str) -> str:
     return simulation.hexdigest()
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 def test_the_same_as_in_the_library_on_any_ranks(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

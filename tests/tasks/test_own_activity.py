@@ -35,6 +35,7 @@ def test_targets_follow_their_law() -> None:
     np.testing.assert_allclose(np.sqrt(power.mean(axis=1)), 0.45 * np.array([1, 0.8, 0.5]), rtol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rewire", [0, 2])
 def test_correlations_rise_and_signs_stay(tmp_path: Path, capsys: pytest.CaptureFixture, rewire: int) -> None:
     code, output, errors = command(

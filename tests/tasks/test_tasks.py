@@ -145,6 +145,7 @@ SMALL = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_equal_on_any_number_of_ranks(tmp_path: Path):
     write_recordings(tmp_path / "set")
