@@ -36,7 +36,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     (folder / "small.toml").write_text(TOML)
     line = [sys.executable, "-m", "pareprop", "scaling", "run", folder / "small.toml", "--out", folder / "out"]
-    environment = os.environ | ENVIRONMENT
+    environment = os.environ | ENVIRONMENT | {"SLURM_NTASKS": "2"}  # so that four ranks are told to share cores
     runs = []
     for _ in range(2):
         done = subprocess.run(line, capture_output=True, text=True, timeout=900, env=environment, check=False)
@@ -51,7 +51,8 @@ def finished(tmp_path_factory):
 @pytest.mark.mpi
 def test_finished_points_are_not_run_again(finished):
     _, first, second = finished
-    assert first[0] == "6 points, 0 finished before" and len(first) == 7
+    assert first[0] == "6 points, 0 finished before" and len(first) == 8
+    assert first[1].startswith("note: 2 of these points have more ranks than there are cores or SLURM tasks")
     assert second[0] == "6 points, 5 finished before" and len(second) == 2 and "-r2-" in second[1]
 
 
