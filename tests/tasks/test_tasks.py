@@ -1,6 +1,6 @@
 """The tasks: their data against independent counts and formulas, equal on all ranks, their learning against NEST."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import networks
@@ -16,7 +16,22 @@ from pareprop.engines.sample import Sample
 from pareprop.errors import InputError
 from pareprop.network.parameters import Normal
 from pareprop.simulation.loop import Simulation
-from pareprop.tasks import paths
+from pareprop.tasks import TASKS, paths
+from pareprop.tasks.base import make
+
+
+@pytest.mark.parametrize("name", sorted(TASKS.keys() - {"data"}))  # which is what the user writes
+def test_no_task_gives_cause_for_notices(tmp_path: Path, name: str) -> None:
+    write_recordings(tmp_path)  # for n-mnist
+    if name == "gym":
+        pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
+    fields = TASKS[name].model_fields
+    kinds = ("symmetric", "random", "adaptive") if "feedback" in fields else (None,)
+    for feedback, indegree in product(kinds, (0, 3) if "indegree" in fields else (None,)):
+        given = {"feedback": feedback, "indegree": indegree, "data": str(tmp_path) if name == "n-mnist" else None}
+        chosen = make(TASKS[name], {key: value for key, value in given.items() if value is not None})
+        assert Simulation(chosen.model(), chosen).notices.lines == [], given
+
 
 # ---- trajectories ----------------------------------------------------------------------------------------------------
 
