@@ -35,7 +35,7 @@ OLDER = {
 
 def build(folder: Path, python: str, switches: dict[str, str]) -> Path:
     """Install a copy of the checkout into a folder of `folder`."""
-    for name in ("pareprop", "cython_core"):
+    for name in ("pareprop", "cython_core", "jobs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.so", "__pycache__", "core"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)

@@ -31,7 +31,7 @@ failed=0
 
 build() { # build FOLDER FLAGS CHECKED
     mkdir "$1"
-    cp -r pareprop cython_core pyproject.toml README.md LICENSE "$1"
+    cp -r pareprop cython_core jobs pyproject.toml README.md LICENSE "$1"
     rm -rf "$1"/cython_core/*.so "$1"/pareprop/core
     (cd "$1" && CC=gcc CFLAGS="$2 -g1 -O1 -fno-omit-frame-pointer" LDFLAGS="$2" PAREPROP_CHECKED=$3 \
         "$python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation --target built .)

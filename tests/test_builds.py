@@ -37,7 +37,7 @@ def output(*arguments: str, **options) -> str:
 def test_same_bits(tmp_path: Path) -> None:
     """Both switches in one build, to save time. An index out of bounds would raise; warnings are errors."""
     pytest.importorskip("Cython", reason="a build needs Cython and setuptools")
-    for name in ("pareprop", "cython_core"):
+    for name in ("pareprop", "cython_core", "jobs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
