@@ -62,7 +62,7 @@ class Training:
         """
         listening = self.out / CHECKPOINTS / LISTENING
         listening.unlink(missing_ok=True)
-        began = time.monotonic()
+        began, handed_on = time.monotonic(), False
         before = {number: signal.signal(number, self._ask) for number in (signal.SIGUSR1, signal.SIGTERM)}
         try:
             process = subprocess.Popen(
@@ -73,9 +73,9 @@ class Training:
             reader.start()
             while process.poll() is None:
                 due = seconds is not None and time.monotonic() - began >= seconds
-                if (self._asked or due) and listening.exists():
+                if (self._asked or due) and not handed_on and listening.exists():
                     process.send_signal(signal.SIGUSR1)
-                    self._asked, seconds = False, None
+                    handed_on = True  # a second one would end it at once
                 time.sleep(POLL_SECONDS)
             reader.join()
         finally:
