@@ -97,7 +97,11 @@ def test_wheel_holds_modules_and_kernels(wheel: Path) -> None:
     assert scripts and {Path("pareprop", "jobs", path.name) for path in scripts} <= set(names)
     kernels = {path.name.partition(".")[0] for path in names if path.suffix == ".so"}
     assert kernels == {path.stem for path in ROOT.glob("cython_core/*.pyx")}
-    assert not [path for path in names if path.suffix in (".pyx", ".pxd", ".pxi", ".c", ".h")]
+    assert not [path for path in names if path.suffix in (".pyx", ".pxd", ".pxi", ".c")]
+    headers = {path.name for path in names if path.suffix == ".h"}
+    assert headers == {"elementary.h", "neuron_model.h"}  # with which models of users are compiled
+    models = {path.name for path in ROOT.glob("pareprop/neurons/models/*.toml")}
+    assert models and models == {path.name for path in names if path.parent.name == "models"}
     needed = re.findall(r"^Requires-Dist: ([^;\n]+)$", metadata, re.M)
     assert sorted(needed) == sorted(PYPROJECT["project"]["dependencies"])
     assert "-linux_" in wheel.name or "-manylinux" in wheel.name or "-macosx" in wheel.name
