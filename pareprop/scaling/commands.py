@@ -339,8 +339,10 @@ def jobs(
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="TASK|FILE.toml [OPTIONS OF RUN]")
 @click.option("--out", type=GivenPath(path_type=Path), required=True, metavar="DIR", help="Run directory.")
-@click.option("--launcher", type=click.Choice(["mpirun", "srun"]), help="Starts the ranks [srun in a SLURM job].")
-@click.option("--ranks", type=click.IntRange(1, MOST), help="Number of ranks [tasks of the SLURM job, else cores].")
+@click.option("--launcher", type=click.Choice(["mpirun", "srun"]), envvar="LAUNCHER", show_envvar=True,
+              help="Starts the ranks [srun in a SLURM job].")
+@click.option("--ranks", type=click.IntRange(1, MOST), envvar=["SLURM_NTASKS", "RANKS"], show_envvar=True,
+              help="Number of ranks [tasks of the SLURM job, else cores].")
 @click.option("--requeue", is_flag=True, help="Put the SLURM job back into the queue after a checkpoint.")
 @click.option("--minutes", type=FiniteFloat(min=0), help="Stop with a checkpoint after this time.")
 @click.pass_obj
@@ -357,11 +359,7 @@ def launch(
     job = os.environ.get("SLURM_JOB_ID", "")
     if requeue and not job:
         raise InputError("--requeue: this is no SLURM job")
-    launcher = launcher or os.environ.get("LAUNCHER") or ("srun" if job else "mpirun")
-    if launcher not in ("srun", "mpirun"):
-        raise InputError(f"LAUNCHER={launcher} must be srun or mpirun")
-    cores = len(os.sched_getaffinity(0))
-    ranks = ranks or int(os.environ.get("SLURM_NTASKS") or os.environ.get("RANKS") or cores)
+    launcher, ranks = launcher or ("srun" if job else "mpirun"), ranks or len(os.sched_getaffinity(0))
     training, began = batch.Training(arguments, out, launcher, ranks), time.monotonic()
     code = training.run(None if minutes is None else 60 * minutes)
     for line in training.last_words(code):

@@ -122,6 +122,16 @@ def test_requeue_outside_of_a_job(capsys: pytest.CaptureFixture, tmp_path: Path)
     assert code == 2 and "--requeue: this is no SLURM job" in errors
 
 
+@pytest.mark.parametrize(("name", "value"), [("RANKS", "two"), ("RANKS", "0"), ("LAUNCHER", "sruns")])
+def test_odd_variables_are_told(
+    name: str, value: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(name, value)
+    code, _, errors = command(capsys, "launch", *SMALL, "--out", tmp_path / "run")
+    assert code == 2 and value in errors and name in errors and errors.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_scripts_are_written_and_nothing_is_replaced(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     code, output, _ = command(capsys, "jobs", "--write", tmp_path / "jobs")
     written = {path.name for path in (tmp_path / "jobs").iterdir()}
