@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from ..errors import VALUE_LIMIT, InputError, quote
+from ..neurons.model import NeuronModel
 from . import parameters
 from .connection import Connection
 from .connectivity import MAX_SIZE
+from .equations import parameters_of
 from .model import Model
 
 CELL = {"C_m": 1.0, "E_L": 0.0, "tau_m": 20.0}
@@ -103,15 +105,13 @@ def add_local_readouts(model: Model, entry: Mapping[str, Any]) -> list[str]:
 def _add_population(model: Model, entry: Mapping[str, Any], here: str) -> None:
     own = {key: entry[key] for key in PopulationEntry.model_fields if key in entry}
     rest = {key: value for key, value in entry.items() if key not in own}
-    neurons, name = model.eprop.neurons, str(entry.get("model", "iaf"))[: 2 * VALUE_LIMIT]
-    if entry.get("role") == "recurrent" and name not in neurons:
-        hint = parameters.nearest(name, neurons)
-        raise InputError(f"{here}: unknown model '{name}' in variant '{model.variant}'{hint}")
-    kind = {"recurrent": neurons.get(name), "readout": model.eprop.readout}.get(str(entry.get("role")))
-    known = [*PopulationEntry.model_fields, *(kind.model_fields if kind else ())]
+    kind = _find_kind(model, entry, here)
+    surrogate = ("surrogate_gradient_function",) if hasattr(kind, "definition") else ()  # not a field of its own
+    known = [*PopulationEntry.model_fields, *(kind.model_fields if kind else ()), *surrogate]
     unknown = [key for key in rest if key not in known]
     problems = [f"{here}: unknown parameter {quote(key)}{parameters.nearest(key, known)}" for key in unknown]
-    for needed, values in ((PopulationEntry, own), (kind, {key: rest[key] for key in rest if key not in unknown})):
+    checked = {key: rest[key] for key in rest if key not in (*unknown, *surrogate)}
+    for needed, values in ((PopulationEntry, own), (kind, checked)):
         try:
             if needed:
                 parameters.validate(needed, values, here)
@@ -128,6 +128,19 @@ def _add_population(model: Model, entry: Mapping[str, Any], here: str) -> None:
         adding[role](**named, **taken.get(role, {}), **rest)
     except InputError as problem:
         raise InputError(f"{here}: {problem}") from None
+
+
+def _find_kind(model: Model, entry: Mapping[str, Any], here: str) -> type[parameters.Frozen] | None:
+    """Return the class of the parameters of a population's cells, None if they have none."""
+    if entry.get("role") == "readout":
+        return model.eprop.readout
+    if entry.get("role") != "recurrent":
+        return None
+    found = model.find_neuron(str(entry.get("model", "iaf"))[: 2 * VALUE_LIMIT], here)
+    if not isinstance(found, NeuronModel):
+        return found
+    surrogate = entry.get("surrogate_gradient_function")
+    return parameters_of(found if surrogate is None else found.with_surrogate(surrogate))
 
 
 def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
+from ..neurons import library
 from ..neurons.model import NeuronModel
 from . import from_sonata, parameters, signs
 from .connection import Connection, takes_options
@@ -24,6 +25,7 @@ from .connectivity import MAX_NAME, Population, Projection, Role, check_name, ch
 from .equations import GivenByEquations, parameters_of
 from .local_readouts import LocalReadouts, names
 from .losses import Loss, OwnLoss
+from .neurons import Neuron
 from .optimizers import GradientDescent, Optimizer
 from .reward import Reward
 from .variants import DEFAULT, Variant, find_variant
@@ -55,6 +57,8 @@ class Model:
         or a function of outputs and targets that returns errors and loss, see `OwnLoss`. None: that of the readouts.
     local : LocalReadouts or None
         Readouts of single neurons, see `local_readouts`.
+    neuron_models : dict of str to NeuronModel
+        Models given by equations that `neurons` finds by name, beside those of the package.
     notes : list of str
         What was given to `connect` and has no effect; a simulation tells it.
 
@@ -81,6 +85,7 @@ class Model:
     precision: Literal["double", "single"] = "double"
     local: LocalReadouts | None = None
     loss: Reward | Loss | Callable | None = None
+    neuron_models: dict[str, NeuronModel] = field(default_factory=dict, compare=False)
     notes: list[str] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -98,6 +103,7 @@ class Model:
             items = getattr(self, name)
             if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
                 raise InputError(f"{name} = {quote(items)} must be a list of {name}")
+        self._check_neuron_models()
         if not isinstance(self.local, LocalReadouts | None):
             raise InputError(f"local = {quote(self.local)} must be None; local_readouts() sets it")
         if self.loss is not None and not isinstance(self.loss, Loss):
@@ -110,6 +116,14 @@ class Model:
         if isinstance(self.loss, OwnLoss) and self.eprop.losses is not None:
             raise InputError(f"loss: a function is not for the {self.variant} variant")
 
+    def _check_neuron_models(self) -> None:
+        given = self.neuron_models
+        if not isinstance(given, dict) or not all(isinstance(item, NeuronModel) for item in given.values()):
+            raise InputError(f"neuron_models = {quote(given)} must be a dict of neuron models")
+        for name in given:
+            if name in self.eprop.neurons:
+                raise InputError(f"neuron_models: '{name}' is a model of the package; give yours another name")
+
     def __repr__(self) -> str:
         cells = ", ".join(f"{item.name} {item.size:,}" for item in self.populations) or "no populations"
         names = ", ".join(item.name for item in self.projections) or "no projections"
@@ -121,7 +135,7 @@ class Model:
         seed: int = 1, optimizer: Optimizer | None = None, precision: Literal["double", "single"] = "double",
         neuron: str | None = None, values: dict[str, Any] | None = None, sign: str = "free",
         round_delays: bool = False, default_weight: float | None = None, default_delay: float | None = None,
-        projections: dict[str, dict[str, Any]] | None = None,
+        projections: dict[str, dict[str, Any]] | None = None, neuron_models: dict[str, NeuronModel] | None = None,
     ) -> Model:  # fmt: skip
         """Make a model of a SONATA network, to which readouts can be added.
 
@@ -153,6 +167,8 @@ class Model:
             Weight, and delay in ms, of edges without one; None: each edge must have its own.
         projections : dict or None
             Edge population, or "*" for all, to further arguments of `connect`, such as `plastic` and `rewire`.
+        neuron_models : dict or None
+            As of a `Model`.
 
         Returns
         -------
@@ -165,6 +181,8 @@ class Model:
             Names the file, and the value in it that is wrong or not supported.
         """
         model = cls(variant, seed, dt_ms, optimizer=optimizer or GradientDescent(), precision=precision)
+        model.neuron_models = neuron_models or {}
+        model._check_neuron_models()
         from_sonata.add(
             model, Path(config),
             {
@@ -209,7 +227,7 @@ class Model:
         size : int
             Number of neurons.
         model : str or NeuronModel
-            NEST's model name without prefix, or a model given by equations.
+            NEST's model name without prefix, one of `neuron_models` or of the package, or a model given by equations.
         sign : int or array_like of int
             +1 (excites), -1 (inhibits) or 0 (not bound), one for all or one per neuron; see `connect`.
         **values : float, array_like or Distribution
@@ -225,22 +243,29 @@ class Model:
         InputError
             Names the population, the value and the bound.
         """
-        if isinstance(model, NeuronModel):
-            given = self._parameters(name, size, model, values)
-            return self._add(Population(name, size, "recurrent", model.name, given), sign)
-        kinds = self.eprop.neurons
-        if not isinstance(model, str) or model not in kinds:
-            hint = parameters.nearest(str(model), kinds)
-            raise InputError(
-                f"population {quote(name)}: unknown model {quote(model)} in variant '{self.variant}'{hint}"
-            )
-        checked = parameters.validate(kinds[model], values, f"population '{name}'")
+        found = self.find_neuron(model, f"population {quote(name)}")
+        if isinstance(found, NeuronModel):
+            given = self._parameters(name, size, found, values)
+            return self._add(Population(name, size, "recurrent", found.name, given), sign)
+        checked = parameters.validate(found, values, f"population '{name}'")
         parameters.check_lengths(checked, size, f"population '{name}'")
-        return self._add(Population(name, size, "recurrent", model, checked), sign)
+        return self._add(Population(name, size, "recurrent", str(model), checked), sign)
 
-    def _parameters(
-        self, name: str, size: int, model: NeuronModel, values: dict[str, Any]
-    ) -> GivenByEquations:
+    def list_neuron_models(self) -> tuple[str, ...]:
+        """Return the names that `neurons` knows."""
+        return tuple(dict.fromkeys((*self.neuron_models, *self.eprop.neurons, *library.free_names())))
+
+    def find_neuron(self, model: Any, here: str) -> type[Neuron] | NeuronModel:
+        """Return what a name means to `neurons`; `InputError` tells after `here` that there is no such model."""
+        if isinstance(model, NeuronModel):
+            return model
+        if not isinstance(model, str) or model not in self.list_neuron_models():
+            hint = parameters.nearest(str(model), self.list_neuron_models())
+            raise InputError(f"{here}: unknown model {quote(model)} in variant '{self.variant}'{hint}")
+        known = self.neuron_models.get(model) or self.eprop.neurons.get(model)
+        return library.get(model) if known is None else known
+
+    def _parameters(self, name: str, size: int, model: NeuronModel, values: dict[str, Any]) -> GivenByEquations:
         """Return the checked parameters of a population whose model is given by equations."""
         here = f"population '{name}'"
         if surrogate := values.pop("surrogate_gradient_function", None):
@@ -356,6 +381,12 @@ class Model:
             population = replace(population, sign=cell_signs)
         self.populations.append(population)
         return population
+
+
+def equations_of(model: Model) -> dict[str, NeuronModel]:
+    """Return the models given by equations of all populations, by name."""
+    kinds = [type(item.params) for item in model.of_role("recurrent")]
+    return {kind.definition.name: kind.definition for kind in kinds if issubclass(kind, GivenByEquations)}
 
 
 def describe(model: Model) -> str:

@@ -6,9 +6,9 @@ A file is named after its first model; it may hold forms of it, such as the leve
 from __future__ import annotations
 
 import json
-import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from .. import files
 from ..errors import InputError
@@ -19,12 +19,23 @@ FOLDER = Path(__file__).parent / "models"
 
 
 @cache
-def names() -> tuple[str, ...]:
-    """Return the names of all models of the package, without parsing them."""
-    found = []
+def tables() -> dict[str, dict[str, Any]]:
+    """Return the tables of all models of the package by name, unchecked."""
+    found: dict[str, dict[str, Any]] = {}
     for path in sorted(FOLDER.glob("*.toml")):
-        found += re.findall(r"^\[neuron_models\.(\w+)\]", path.read_text(), re.MULTILINE)
-    return tuple(found)
+        found |= files.parse_toml(path.read_text())["neuron_models"]
+    return found
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all models of the package."""
+    return tuple(tables())
+
+
+@cache
+def free_names() -> tuple[str, ...]:
+    """Return the names of models of any variant: all but NEST's own e-prop neurons, which belong to one."""
+    return tuple(name for name, table in tables().items() if not table.get("nest", "").startswith("eprop_"))
 
 
 @cache
@@ -46,9 +57,8 @@ def get(name: str) -> NeuronModel:
     InputError
         If there is none of that name.
     """
-    for path in sorted(FOLDER.glob("*.toml")):
-        if f"[neuron_models.{name}]" in path.read_text().splitlines():
-            return load(path)[name]
+    if name in tables():
+        return NeuronModel.from_dict(name, tables()[name])
     raise InputError(f"unknown neuron model {name!r}{nearest(name, names())}")
 
 

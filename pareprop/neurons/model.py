@@ -195,6 +195,8 @@ class NeuronModel:
         pair = tuple(value) if isinstance(value, list | tuple) else (value, "1")
         if len(pair) != 2 or not isinstance(pair[1], str) or not 0 < len(pair[1]) <= NAME or not pair[1].isprintable():
             raise InputError(f'{here} = {quote(value)} must be a value and a unit, such as [10.0, "ms"]')
+        if pair[0] == "inf" and key == "eprop_isi_trace_cutoff":  # which JSON cannot write as a number
+            pair = (math.inf, pair[1])
         number = isinstance(pair[0], int | float) and not isinstance(pair[0], bool)
         if number:
             try:
@@ -382,7 +384,9 @@ class NeuronModel:
         """Return the definition as TOML and JSON hold it; keys with nothing in them are left out."""
         found: dict[str, Any] = {
             "description": self.description, "source": self.source, "nest": self.nest,
-            "parameters": {name: list(pair) for name, pair in self.parameters.items()},
+            "parameters": {
+                name: ["inf" if math.isinf(value) else value, unit] for name, (value, unit) in self.parameters.items()
+            },
             "constants": dict(self.constants), "states": {name: list(pair) for name, pair in self.states.items()},
             "ports": list(self.ports) if self.ports != ("arriving",) else [],
         }  # fmt: skip
@@ -508,8 +512,9 @@ def models_of(given: Any, origin: str) -> dict[str, NeuronModel]:
     InputError
         If one is wrong.
     """
+    here = f"{origin}: " if origin else ""
     if not isinstance(given, Mapping):
-        raise InputError(f"{origin}: neuron_models = {quote(given)} must be a table of names")
+        raise InputError(f"{here}neuron_models = {quote(given)} must be a table of names")
     if len(given) > MOST["parameters"]:
-        raise InputError(f"{origin}: neuron_models has {len(given)} entries, at most {MOST['parameters']}")
+        raise InputError(f"{here}neuron_models has {len(given)} entries, at most {MOST['parameters']}")
     return {name: NeuronModel.from_dict(name, table, origin) for name, table in given.items()}

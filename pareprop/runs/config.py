@@ -1,7 +1,8 @@
 """Configuration of a run: a task's settings and those of recording and checkpoints, from TOML, checked as a whole.
 
 Sections are views of one flat set of names: the settings of a task are divided into [model], [learning], [run] and, for
-all others, [task]; [record] and [checkpoint] exist in every run. `[task] name` names the task.
+all others, [task]; [record] and [checkpoint] exist in every run. `[task] name` names the task. Tables
+[neuron_models.NAME] hold neuron models that are given by equations.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ..tasks import TASKS, TaskBase
 
 FREE = ("iterations", "figures", "log", "script")  # keys of [run] that a resumed run may change
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
+EQUATIONS = "neuron_models"  # the section that is one key: a table by names of the user
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +41,10 @@ class Config:
         """Return all keys by section, as JSON types; paths as text."""
         sections: dict[str, dict[str, Any]] = {name: {} for name in SECTIONS}
         sections["task"]["name"] = self.task.name
-        for key, value in self.task.model_dump(mode="json").items():
+        for key, value in self.task.model_dump(mode="json", exclude={EQUATIONS}).items():
             sections[_section(type(self.task), key)][key] = value
+        if own := getattr(self.task, EQUATIONS, None):
+            sections[EQUATIONS] = own
         for name in ("record", "checkpoint"):
             sections[name] = getattr(self, name).model_dump(mode="json")
         return sections
@@ -62,17 +66,21 @@ class Config:
         return {"task": self.task.name} | identity.list_fields(self.task) | others
 
     def json(self) -> str:
-        """Return all keys by section as JSON."""
-        return json.dumps(self.sections(), sort_keys=True)
+        """Return all keys by section as JSON; equations keep their order, of which constants make use."""
+        sections = self.sections()
+        sorted_anew = json.loads(json.dumps(sections, sort_keys=True))
+        return json.dumps({key: sections[key] if key == EQUATIONS else keys for key, keys in sorted_anew.items()})
 
     def digest(self) -> str:
         """Return the SHA-256 of all keys."""
-        return hashlib.sha256(self.json().encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.sections(), sort_keys=True).encode()).hexdigest()
 
     def toml(self) -> str:
         """Return the text of a configuration file, with the meaning of each key."""
         lines = [f"# {self.task.name}: {self.task.summary}"]
-        for section, keys in self.sections().items():
+        sections = self.sections()
+        equations = sections.pop(EQUATIONS, {})
+        for section, keys in sections.items():
             lines += ["", f"[{section}]"]
             tables = {key: value for key, value in keys.items() if isinstance(value, list) and value
                       and isinstance(value[0], dict)}  # fmt: skip
@@ -86,6 +94,8 @@ class Config:
                 for entry in value:
                     lines += [f"[[{section}.{key}]]", *(f"{name} = {_toml(item)}" for name, item in entry.items()), ""]
                 lines.pop()
+        for name, definition in equations.items():
+            lines += _equations(f"{EQUATIONS}.{name}", definition)
         return "\n".join(lines) + "\n"
 
 
@@ -110,6 +120,16 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def _equations(here: str, definition: Mapping[str, Any]) -> list[str]:
+    """Return the lines of a neuron model: keys first, then its tables, as TOML wants it."""
+    lines = ["", f"[{here}]"]
+    lines += [f"{key} = {_toml(value)}" for key, value in definition.items() if not isinstance(value, Mapping)]
+    for key, value in definition.items():
+        if isinstance(value, Mapping):
+            lines += ["", f"[{here}.{key}]", *(f"{name} = {_toml(item)}" for name, item in value.items())]
+    return lines
 
 
 def load(source: str, settings: Iterable[str] = ()) -> Config:
@@ -157,10 +177,17 @@ def from_sections(
     """Make a checked configuration of a task from sections; messages name `source`."""
     parts: dict[str, type[Frozen]] = {"task": kind, "record": Record, "checkpoint": Checkpoint}
     known = {name: list(parts[name].model_fields) if name in ("record", "checkpoint") else [] for name in SECTIONS}
-    for key in kind.model_fields:
+    for key in (name for name in kind.model_fields if name != EQUATIONS):
         known[_section(kind, key)].append(key)
     values: dict[str, dict[str, tuple[Any, str]]] = {name: {} for name in parts}
     problems: list[str] = []
+    sections = dict(sections)
+    if EQUATIONS in sections:
+        if EQUATIONS in kind.model_fields:
+            values["task"][EQUATIONS] = sections.pop(EQUATIONS), f"{source}: [{EQUATIONS}]"
+        else:
+            problems.append(f"{source}: [{EQUATIONS}]: task '{kind.name}' has no network of your own that has them")
+            del sections[EQUATIONS]
     entries = [*_from_file(sections, source, problems), *_from_settings(settings, known, problems)]
     for section, key, value, origin in entries:
         if (section, key) == ("task", "name"):

@@ -16,7 +16,7 @@ from pydantic import Field, PrivateAttr
 from ..engines.base import Settings
 from ..errors import InputError, quote
 from ..network import identity, parameters
-from ..network.model import Model
+from ..network.model import Model, equations_of
 from ..parallel import collectives, launcher
 from ..parallel.exchange import Exchange
 from ..simulation.checks import check_exchange, check_number, check_observers, check_task
@@ -45,6 +45,9 @@ class ScriptTask(TaskBase):
     seed: int = Field(1, ge=0, lt=2**63, description="seed of the network")
     stop_above: float | None = Field(
         None, json_schema_extra=RUN, description="stop when the mean return of a validation is above it"
+    )
+    neuron_models: dict[str, Any] = Field(
+        {}, json_schema_extra={"section": "neuron_models"}, description="neuron models of the network"
     )
     script: str = Field("", json_schema_extra=RUN, description="script that trained this run")
     _model: Model = PrivateAttr()
@@ -257,6 +260,7 @@ def _make_task(model: Model, task: Any, settings: Mapping[str, Any]) -> ScriptTa
     own = {
         "variant": model.variant, "precision": model.precision, "seed": model.seed, "eta": rule.eta,
         "batch_size": rule.batch_size, "script": Path(sys.argv[0]).name,
+        "neuron_models": {name: item.to_dict() for name, item in equations_of(model).items()},
     }  # fmt: skip
     chosen = parameters.validate(ScriptTask, own | settings, "pareprop.run")
     chosen._model, chosen._subject = model, task

@@ -14,9 +14,11 @@ from pydantic_core import PydanticCustomError
 from ..engines.sample import Sample
 from ..errors import InputError, printable
 from ..network import from_tables
-from ..network.model import Model
+from ..network.model import Model, equations_of
 from ..network.optimizers import OPTIMIZERS, GradientDescent
 from ..network.parameters import nearest
+from ..neurons import library
+from ..neurons.model import models_of
 from ..parallel.spike_log import SpikeLog
 from ..sonata import circuit
 from .base import LEARNING, MODEL, TaskBase
@@ -44,6 +46,10 @@ class Data(TaskBase):
     Wmin: float = Field(-100.0, json_schema_extra=LEARNING, description="lowest weight")
     Wmax: float = Field(100.0, validate_default=True, json_schema_extra=LEARNING, description="highest weight")
     dt_ms: float = Field(1.0, gt=0, json_schema_extra=MODEL, description="step in ms")
+    neuron_models: dict[str, Any] = Field(
+        {}, json_schema_extra={"section": "neuron_models"},
+        description="neuron models given by equations, that populations may name; those of the package that they name",
+    )  # fmt: skip
     sonata: Path | None = Field(
         None, json_schema_extra=MODEL,
         description="circuit_config.json of a SONATA network, or a simulation_config.json with its input spikes",
@@ -85,13 +91,39 @@ class Data(TaskBase):
             return {"populations": (), "projections": (), **values}
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _models_of_the_package(cls, values: Any) -> Any:
+        """Keep the equations that populations name with the settings: they may be others in another version."""
+        if not isinstance(values, Mapping) or not isinstance(values.get("neuron_models", {}), Mapping):
+            return values
+        tables, options = values.get("populations", ()), values.get("sonata_options", {})
+        entries = tables if isinstance(tables, list | tuple) else ()
+        named = [entry.get("model") for entry in entries if isinstance(entry, Mapping)]
+        named += [options.get("neuron")] if isinstance(options, Mapping) else []
+        own = dict(values.get("neuron_models", {}))
+        used = {name: library.get(name).to_dict() for name in dict.fromkeys(map(str, named))
+                if name in library.free_names() and name not in own}  # fmt: skip
+        return {**values, "neuron_models": own | used} if used else values
+
+    @field_validator("neuron_models")
+    @classmethod
+    def _check_neuron_models(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        try:
+            found = models_of(value, "")
+            if "variant" in info.data:
+                Model(info.data["variant"], neuron_models=found)
+        except InputError as problem:
+            _raise([str(problem)])
+        return {name: model.to_dict() for name, model in found.items()}
+
     @field_validator("sonata_options")
     @classmethod
     def _check_sonata(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         known = ("sign", "neuron", "values", "projections", "round_delays", "default_weight", "default_delay")
         if unknown := [key for key in value if key not in known]:
             raise ValueError(f"unknown option '{unknown[0]}'{nearest(unknown[0], known)}")
-        if info.data.get("sonata") and {"variant", "dt_ms"} <= info.data.keys():
+        if info.data.get("sonata") and {"variant", "dt_ms", "neuron_models"} <= info.data.keys():
             try:
                 _empty(info.data | {"sonata_options": value})
             except InputError as problem:
@@ -101,7 +133,7 @@ class Data(TaskBase):
     @field_validator("populations")
     @classmethod
     def _check_populations(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
-        if {"variant", "dt_ms", "sonata_options", "local_readouts"} <= info.data.keys():
+        if {"variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models"} <= info.data.keys():
             model, local = _empty(info.data), info.data["local_readouts"]
             _raise(from_tables.add_populations(model, value, not local))
             _raise(from_tables.add_local_readouts(model, local), "local_readouts")
@@ -110,7 +142,8 @@ class Data(TaskBase):
     @field_validator("projections")
     @classmethod
     def _check_projections(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
-        if {"populations", "variant", "dt_ms", "sonata_options", "local_readouts"} <= info.data.keys():
+        known = {"populations", "variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models"}
+        if known <= info.data.keys():
             rule = GradientDescent(batch_size=info.data.get("batch_size", 1))
             model = _empty(info.data, optimizer=rule)
             _add_neurons(model, info.data["populations"], info.data["local_readouts"])
@@ -166,8 +199,10 @@ class Data(TaskBase):
         ]
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the identity of the data file."""
-        return {"fingerprint of data": self._file.fingerprint()}
+        """Return the identity of the data file, and of neuron models that files of SONATA name."""
+        own = equations_of(self.model() if self.sonata else _empty(dict(self)))
+        named = {f"neuron model '{name}'": item.digest for name, item in own.items() if name not in self.neuron_models}
+        return {"fingerprint of data": self._file.fingerprint()} | named
 
     @property
     def n_steps(self) -> int:
@@ -238,7 +273,8 @@ class Data(TaskBase):
 
 def _empty(values: Mapping[str, Any], **others: Any) -> Model:
     """The model before the tables are added: a SONATA network, if there is one."""
-    others = {"variant": values["variant"], "dt_ms": values["dt_ms"], **others}
+    own = models_of(values["neuron_models"], "")
+    others = {"variant": values["variant"], "dt_ms": values["dt_ms"], "neuron_models": own, **others}
     if not values.get("sonata"):
         return Model(**others)
     return Model.from_sonata(values["sonata"], **values["sonata_options"], **others)
