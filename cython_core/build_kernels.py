@@ -106,6 +106,11 @@ class BuildKernels(build_ext):
                 ]
         super().build_extensions()
         stamp.write_text(built)
+        self.write_stubs(Path(self.build_lib, "pareprop", "core"))
+
+    def write_stubs(self, folder: Path) -> None:
+        """Write the types of the kernels into a folder."""
+        subprocess.run([sys.executable, str(KERNELS / "stubs.py"), str(folder)], check=True)
 
     def link(self) -> str:
         """Return a folder in which kernels find each other's declarations by the names they are imported by."""
@@ -167,3 +172,7 @@ class BuildKernels(build_ext):
         """Copy the results of an in-place build, also over newer ones built with other switches."""
         self.force = True
         super().copy_extensions_to_source()
+        core = Path("build/stubs/pareprop/core")  # a package of its own for mypy, which knows no editable installs
+        self.write_stubs(core)
+        for package in (core, core.parent):
+            (package / "__init__.pyi").touch()
