@@ -223,7 +223,7 @@ def Cleanup() -> None:
     """End what `Prepare` began."""
     if not kernel.prepared:
         raise NESTErrors.KernelException("Cleanup without calling Prepare")
-    kernel.prepared = False
+    kernel.prepared = kernel.files_open = False
 
 
 @contextmanager

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..errors import quote
 from ..network.parameters import validate
 from ..network.variants import VARIANTS, Variant
 from .errors import NESTErrors, refuse, translate_errors
 from .versions import ARCTAN, FUNCTION
 
+ALIKE = {"frozen": False, "local": True, "node_uses_wfr": False}  # of all nodes
 FOREVER = float(np.finfo(float).max)
 EMPTY = np.zeros(0)
+BACKENDS = ("ascii", "memory")  # of recorders
 HISTORY = "eprop_history_duration"  # a recordable that tells the length of a buffer that only NEST has
 IGNORE = {"ignore_and_spike": False, "ignore_and_spike_interval": 100.0, "ignore_and_spike_offset": 1.0}
 DEVICE = {"label": "", "origin": 0.0, "start": 0.0, "stop": FOREVER}
-RECORDER = DEVICE | {"record_to": "memory", "time_in_steps": False}
+FILE = {"precision": 3, "file_extension": "dat"}  # of recorders to text files alone
+RECORDER = DEVICE | {"record_to": "memory", "time_in_steps": False} | FILE
 METER = RECORDER | {"interval": 1.0, "offset": 0.0}
 
 
@@ -31,7 +35,7 @@ class NodeModel:
     name : str
         NEST's name, or that of a copy.
     kind : str
-        "neuron", "readout", "parrot", "stimulator" or "recorder".
+        "neuron", "readout", "parrot", "stimulator" or "recorder"; the first three are neurons to NEST (`element_type`).
     defaults : dict
         Parameters with their values; those of `fixed` can be set to no other.
     base : str
@@ -54,6 +58,11 @@ class NodeModel:
     core: str = ""
     recordables: tuple[str, ...] = ()
     fixed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def element_type(self) -> str:
+        """What NEST calls its kind."""
+        return self.kind if self.kind in ("stimulator", "recorder") else "neuron"
 
 
 def _neuron(variant: Variant, core: str) -> NodeModel:
@@ -115,9 +124,18 @@ NODE_MODELS: dict[str, NodeModel] = {
 }  # fmt: skip
 LISTS = {"spike_times", "spike_weights", "spike_multiplicities", "amplitude_times", "amplitude_values", "rate_times",
          "rate_values", "record_from", "senders", "targets"}  # fmt: skip
+
+
+def list_of_recorder(keys: Iterable[str], backend: str) -> list[str]:
+    """Names of what a recorder shows: `keys` of its parameters, and what depends on where it records to."""
+    if backend == "ascii":
+        return [*keys, "n_events", "filenames"]
+    return [*(key for key in keys if key not in FILE), "n_events", "events"]
+
+
 UNSUPPORTED = {  # parameters of devices that must keep their value, and what to do instead
     "precise_times": "spikes lie on the grid of the resolution", "allow_offgrid_times": "round the times yourself",
-    "shift_now_spikes": "spike times must lie behind the present time", "record_to": "events are kept in memory",
+    "shift_now_spikes": "spike times must lie behind the present time",
     "spike_weights": "give weights to the connections",
 }  # fmt: skip
 
@@ -194,6 +212,10 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
     for key, value in changed.items():
         if key in model.fixed and np.any(np.asarray(value) != model.defaults[key]):
             raise refuse(f"{key} = {value} ({where})", model.fixed[key])
+        if key in FILE and np.any(np.asarray(values["record_to"]) != "ascii"):
+            raise NESTErrors.UnaccessedDictionaryEntry(
+                f"Unaccessed elements in params: {key} ({where}) is for recorders with record_to = 'ascii'"
+            )
         if key in UNSUPPORTED and (np.size(value) > 0 if key in LISTS else value != model.defaults[key]):
             raise refuse(f"{key} = {value} ({where})", UNSUPPORTED[key])
     if model.kind in ("neuron", "readout"):
@@ -233,6 +255,11 @@ def _check_device(model: NodeModel, changed: Mapping[str, Any], where: str, dt: 
     for key in ("rate",):
         if changed.get(key, 0.0) < 0:
             raise NESTErrors.BadProperty(f"{where}: {key} = {changed[key]} must be at least 0")
+    if "record_to" in changed and changed["record_to"] not in BACKENDS:
+        if changed["record_to"] in ("screen", "mpi", "sionlib"):
+            raise refuse(f"record_to = {quote(changed['record_to'])} ({where})", "record to memory or ascii")
+        raise NESTErrors.BadProperty(f"{where}: unknown recording backend {quote(changed['record_to'])}, there are "
+                                     f"{' and '.join(BACKENDS)}")  # fmt: skip
     if "spike_times" in changed:
         _check_times(changed["spike_times"], "spike_times", where, dt, strictly=False)
     for name in ("amplitude", "rate"):

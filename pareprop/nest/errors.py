@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import InputError, ParepropError, StateError, quote
 
 NAMES = (
-    "BadDelay", "BadParameter", "BadParameterValue", "BadProperty", "DimensionMismatch", "IllegalConnection",
+    "BadDelay", "BadParameter", "BadParameterValue", "BadProperty", "DimensionMismatch", "IOError", "IllegalConnection",
     "InexistentConnection", "ModelInUse", "NewModelNameExists", "NodeWithProxiesExpected", "NotImplemented",
     "NumericalInstability", "RangeCheck", "StepMultipleRequired", "TimeMultipleRequired", "TypeMismatch",
     "UnaccessedDictionaryEntry", "UndefinedName", "UnknownComponent", "UnknownModelName", "UnknownNode",

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, quote
+from ..errors import InputError, ParepropError, quote
 from ..machine import require_bytes
 from ..network.parameters import FLOAT_MAX, is_number
+from ..parallel.collectives import guarded
 from ..timers import Timers
 from .bundles import Bundles
-from .catalogue import SynapseModel
+from .catalogue import ALIKE, BACKENDS, SynapseModel, list_of_recorder
 from .connections import SynapseCollection, bundle
 from .errors import KernelException, NESTErrors, refuse, translate_errors, unknown
 from .models import Models
@@ -28,7 +29,7 @@ from .random import Generators
 from .recording import Recorders
 from .rules import BOTH_WAYS, RULES
 from .settings import DEFAULTS, MS_PER_TIC, merge_settings, to_ms
-from .versions import Versions, read_old
+from .versions import CUTOFF, Versions, read_old
 
 if TYPE_CHECKING:
     from ..parallel.exchange import Exchange
@@ -59,7 +60,7 @@ STATUS: dict[str, Callable[[Kernel], Any]] = {  # kernel parameters that cannot 
     "time_construction_connect": lambda kernel: kernel.timers.seconds.get("describe", 0.0),
     "off_grid_spiking": lambda kernel: False,
     "rng_types": lambda kernel: ["mt19937_64"],
-    "recording_backends": lambda kernel: ["memory"],
+    "recording_backends": lambda kernel: list(BACKENDS),
     "connection_rules": lambda kernel: sorted(RULES),
 }
 
@@ -102,7 +103,7 @@ class Kernel:
         self.recorders = Recorders(self.nodes)
         self.clock: Clock | None = None
         self.timers, self.seconds = Timers(), 0.0
-        self.step, self._stale, self.prepared = 0, False, False
+        self.step, self._stale, self.prepared, self.files_open = 0, False, False, False
         self._seed()
 
     def _seed(self) -> None:
@@ -174,12 +175,15 @@ class Kernel:
     def list_parameters(self, nodes: NodeCollection) -> list[str]:
         """Names of all parameters of nodes."""
         keys: dict[str, None] = {}
-        for block, _ in nodes.parts():
-            own = dict.fromkeys(block.values)
+        for block, local in nodes.parts():
+            own = dict.fromkeys(self.versions.show(block.values))
             if block.model.kind == "recorder":
-                own |= {"events": None, "n_events": None}
+                own = dict.fromkeys(list_of_recorder(own, block.get("record_to", int(local[0]))))
+            elif block.model.recordables:
+                own |= dict.fromkeys(key for key in block.model.recordables if key in DYNAMIC) | {"recordables": None}
+                own = {key: None for key in own if not (self.simulated and key in DYNAMIC)}
             keys = own if not keys else {key: None for key in keys if key in own}
-        return sorted([*keys, "global_id", "model", "element_type"])
+        return sorted([*keys, "global_id", "model", "element_type", "thread", "vp", *ALIKE])
 
     def read(self, nodes: NodeCollection, key: str) -> list[Any]:
         """One parameter of each node."""
@@ -191,20 +195,16 @@ class Kernel:
         return column
 
     def _value(self, block: Any, local: int, key: str) -> Any:
-        if key in ("model", "element_type", "vp", "local", "recordables"):
+        if key in ALIKE:
+            return ALIKE[key]
+        if key in ("model", "element_type", "vp", "thread", "recordables"):
+            process = (block.first + local) % self.generators.n if block.model.element_type == "neuron" else 0
             return {
-                "model": block.model.name, "element_type": block.model.kind, "local": True,
-                "vp": (block.first + local) % self.generators.n, "recordables": list(block.model.recordables),
+                "model": block.model.name, "element_type": block.model.element_type, "vp": process, "thread": process,
+                "recordables": list(block.model.recordables),
             }[key]  # fmt: skip
-        if block.model.kind == "recorder" and key in ("events", "n_events"):
-            recorder = self.recorders.of(block, local, self.resolution)
-            if key == "n_events":
-                return recorder.count(self.step)
-            events = recorder.events(self.step)
-            if block.get("time_in_steps", local):
-                steps = np.rint(events["times"] / self.resolution).astype(np.int64)
-                events |= {"times": steps, "offsets": np.zeros(len(steps))}
-            return events
+        if block.model.kind == "recorder" and key in ("events", "n_events", "filenames"):
+            return self._value_of_recorder(block, local, key)
         if self.simulated and key in DYNAMIC and block.model.kind in ("neuron", "readout"):
             raise refuse(f"reading {key} of a neuron in a run", "record it by a multimeter")
         if key in ("gamma", "beta") and block.model.kind == "neuron":
@@ -215,7 +215,30 @@ class Kernel:
             known = ", ".join(self.list_parameters(self.collection(np.array([block.first + local]))))
             raise unknown(KeyError, f"{block.model.name} has no parameter '{key}'; it has {known}")
         value = block.get(key, local)
+        if key == CUTOFF:
+            return self.versions.show_cutoff(value)
+        if key in ("senders", "targets"):
+            return self.collection(np.unique(value).astype(np.int64))
+        if key == "record_from":
+            return list(value)
         return value / 1000.0 if key == "f_target" else value
+
+    def _value_of_recorder(self, block: Any, local: int, key: str) -> Any:
+        recorder = self.recorders.of(block, local, self.resolution)
+        if block.get("record_to", local) == "ascii":
+            files = self.recorders.files(block, local, self.generators.n, self.resolution)
+            if key == "events":
+                raise unknown(KeyError, f"{recorder.name} has no 'events': they are in {files.paths(self.params)[0]}")
+            return files.n if key == "n_events" else [str(path) for path in files.paths(self.params)]
+        if key == "filenames":
+            raise unknown(KeyError, f"{recorder.name} has no 'filenames': its record_to is not 'ascii'")
+        if key == "n_events":
+            return recorder.count(self.step)
+        events = recorder.events(self.step)
+        if block.get("time_in_steps", local):
+            steps = np.rint(events["times"] / self.resolution).astype(np.int64)
+            events |= {"times": steps, "offsets": np.zeros(len(steps))}
+        return events
 
     def write(self, nodes: NodeCollection, values: Mapping[str, Any]) -> None:
         """Set parameters of nodes."""
@@ -242,6 +265,7 @@ class Kernel:
                 raise NESTErrors.BadProperty(f"n_events = {n}: it can only be set to 0, which forgets all events")
             for place in local.tolist():
                 self.recorders.of(block, place, self.resolution).clear(self.step)
+                self.recorders.files(block, place, self.generators.n, self.resolution).n = 0
 
     # ---- connections -------------------------------------------------------------------------------------------------
 
@@ -366,13 +390,37 @@ class Kernel:
                 self.clock.take_taps(taps)
             if n:
                 self.clock.take_rates(self.models.rates())
+                self._open_files()
                 self.step += n
                 self._stale = True
                 self.clock.advance(self.step)
+                self._write_files()
         self.seconds += time.perf_counter() - start
         if self.params["print_time"] and self.exchange.rank == 0:
             print(f"[ 100% ] Model time: {self.step * self.resolution:.1f} ms, real time: "
                   f"{time.perf_counter() - start:.1f} s")  # fmt: skip
+
+    def _open_files(self) -> None:
+        """Collective: have recorders to text files make new ones, once between `Prepare` and `Cleanup`."""
+        if self.files_open:
+            return
+        self.files_open = self.prepared
+        self._text = list(self.recorders.list_files(self.generators.n, self.resolution))
+        if self._text:
+            try:
+                with guarded(self.exchange.comm):
+                    for recorder, files in self._text if self.exchange.rank == 0 else ():
+                        files.begin(recorder, self.params)
+            except ParepropError as problem:
+                self.files_open = False
+                raise NESTErrors.IOError(str(problem)) from None
+
+    def _write_files(self) -> None:
+        """Collective: move events to text files."""
+        if self._text:
+            with guarded(self.exchange.comm):
+                for recorder, files in self._text:
+                    files.take(recorder, self.step, writes=self.exchange.rank == 0)
 
     def _build_clock(self) -> Clock:
         from .interval_clock import IntervalClock  # engines and MPI: a script that only describes needs none of them

@@ -9,7 +9,18 @@ from typing import Any
 from ..errors import quote
 from ..network.optimizers import Optimizer, optimizer
 from ..network.variants import VARIANTS
-from .catalogue import ADAM, LISTS, NODE_MODELS, OPTIMIZER, SYNAPSE_MODELS, NodeModel, SynapseModel, check_node
+from .catalogue import (
+    ADAM,
+    ALIKE,
+    LISTS,
+    NODE_MODELS,
+    OPTIMIZER,
+    SYNAPSE_MODELS,
+    NodeModel,
+    SynapseModel,
+    check_node,
+    list_of_recorder,
+)
 from .errors import NESTErrors, refuse, translate_errors
 from .parameters import as_list
 from .versions import Versions
@@ -132,9 +143,15 @@ class Models:
         """Defaults of a model as NEST shows them; `nothing` stands for no recorder."""
         if name in self.nodes:
             model = self.nodes[name]
-            shown = dict(model.defaults) | {"model": name, "type_id": model.base, "element_type": model.kind}
+            shown = self._versions.show(model.defaults) | {"model": name, "type_id": model.base}
+            shown |= {"element_type": model.element_type} | ALIKE
+            if model.kind == "recorder":
+                kept = list_of_recorder(shown, model.defaults["record_to"])
+                shown = {key: value for key, value in shown.items() if key in kept}
             if "f_target" in shown:
                 shown["f_target"] /= 1000.0
+            if "record_from" in shown:
+                shown["record_from"] = list(shown["record_from"])
             return shown | ({"recordables": list(model.recordables)} if model.recordables else {})
         if name.removesuffix("_hpc") not in self.synapses:
             raise NESTErrors.UnknownComponent(self._name_known(name).replace("model name", "component"))

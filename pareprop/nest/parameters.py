@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .catalogue import LISTS, UNSUPPORTED, NodeModel, check_node
-from .errors import NESTErrors
+from ..errors import quote
+from .catalogue import ALIKE, LISTS, UNSUPPORTED, NodeModel, check_node
+from .errors import NESTErrors, refuse
 from .nodes import Block, Each, NodeCollection
 from .random import Parameter
 
@@ -25,6 +26,8 @@ def write(kernel: Any, nodes: NodeCollection, params: Mapping[str, Any]) -> None
     for block, local in parts:
         values = kernel.versions.read(params, block.model.defaults, block.model.variant)
         unknown = [key for key in values if key not in block.values]
+        if unknown and unknown[0] in (*ALIKE, "vp"):
+            raise refuse(f"another {unknown[0]} of nodes", "leave the nodes out")
         if unknown:
             raise NESTErrors.UnaccessedDictionaryEntry(
                 f"Unaccessed elements in params: '{unknown[0]}' is not a parameter of {block.model.name}"
@@ -106,9 +109,12 @@ def _check_type(model: NodeModel, key: str, value: Any) -> None:
         good = np.asarray(value).dtype.kind in "bi"
     elif isinstance(default, float) or default is None:
         good = np.asarray(value).dtype.kind in "iuf"
+    elif isinstance(default, int):
+        good = np.asarray(value).dtype.kind in "iu"
     elif isinstance(default, str):
         good = all(isinstance(entry, str) for entry in np.ravel(np.asarray(value, object)))
     else:
         return
     if not good and key not in UNSUPPORTED:
-        raise NESTErrors.TypeMismatch(f"'{key}' of {model.name} has a value of the wrong type: {value!r}")
+        shown = quote(value.item() if isinstance(value, np.generic) else value)
+        raise NESTErrors.TypeMismatch(f"'{key}' of {model.name} has a value of the wrong type: {shown}")

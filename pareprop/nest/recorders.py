@@ -195,6 +195,8 @@ class EventList:
         return int(np.searchsorted(times, (clock - 0.5) * self.dt)) if self.at_arrival else n
 
     def clear(self, clock: int) -> None:
-        """Forget all events."""
+        """Forget all events that are shown at `clock`; those on their way are shown later."""
+        n = self.count(clock)
         for key, column in self._columns.items():
-            self._columns[key] = Column(column.rows.dtype)
+            self._columns[key] = kept = Column(column.rows.dtype)
+            kept.append(column.rows[n:, 0], self.name)

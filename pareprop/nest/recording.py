@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from .errors import NESTErrors, refuse
 from .nodes import Block, NodeTable
 from .recorders import EventList, Meter, Window
 from .taps import Taps, WeightTap
+from .text_files import TextFiles
 
 METERS = {"multimeter", "voltmeter"}
 
@@ -34,6 +36,7 @@ class Recorders:
         self._nodes = nodes
         self._links: list[tuple[np.ndarray, np.ndarray]] = []
         self._made: dict[int, Meter | EventList] = {}
+        self._files: dict[int, TextFiles] = {}
         self.changed = False  # since the taps were made
         self.n_links = 0
 
@@ -76,6 +79,20 @@ class Recorders:
     def of(self, block: Block, local: int, dt: float) -> Meter | EventList:
         """A recorder: that of the run, or an empty one before."""
         return self._made.get(block.first + local) or self._new(block, local, dt)
+
+    def files(self, block: Block, local: int, n_processes: int, dt: float) -> TextFiles:
+        """The text files of a recorder."""
+        node = block.first + local
+        if node not in self._files:
+            self._files[node] = TextFiles(block, local, n_processes, dt)
+        return self._files[node]
+
+    def list_files(self, n_processes: int, dt: float) -> Iterator[tuple[Meter | EventList, TextFiles]]:
+        """The recorders of the run that record to text files, and these."""
+        for node, recorder in self._made.items():
+            block, local = self._nodes.place(node)
+            if block.get("record_to", local) == "ascii":
+                yield recorder, self.files(block, local, n_processes, dt)
 
     def is_made(self, node: int) -> bool:
         """Whether a recorder takes part in the run."""

@@ -84,6 +84,22 @@ class Versions:
             values["surrogate_gradient_width"] = 1.0 / np.asarray(beta, float) if np.ndim(beta) else 1.0 / beta
         return values
 
+    def show(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters of neurons, by names of today, as the version that the user named has them."""
+        values = dict(values)
+        if self.named in ONLY["gamma"] and "surrogate_gradient_height" in values:
+            width, height = (values.pop(f"surrogate_gradient_{name}") for name in ("width", "height"))
+            values["gamma"] = height
+            if self.named == "3.9":
+                values["beta"] = 1.0 / width
+        if CUTOFF in values:
+            values[CUTOFF] = self.show_cutoff(values[CUTOFF])
+        return values
+
+    def show_cutoff(self, value: Any) -> Any:
+        """`eprop_isi_trace_cutoff` with the default of the version that the user named."""
+        return OLD_CUTOFF if self.named == "3.9" and np.all(value == np.inf) else value
+
     def require_variant(self, model: str, variant: str) -> None:
         """Raise `UnknownModelName` for a model that the named version does not have."""
         if variant == "spike" and self.named in BEFORE_BETA:

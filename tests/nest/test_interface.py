@@ -211,7 +211,7 @@ REFUSED = {
     "networks without e-prop neurons": lambda: (nest.Create("parrot_neuron"), nest.Simulate(5.0)),
     "ignore_and_spike": lambda: nest.Create("eprop_iaf", 1, {"ignore_and_spike": True}),
     "adaptation": lambda: nest.Create("eprop_iaf_adapt", 1, {"adaptation": 0.5}),
-    "record_to": lambda: nest.Create("spike_recorder", 1, {"record_to": "ascii"}),
+    "record_to": lambda: nest.Create("spike_recorder", 1, {"record_to": "screen"}),
     "spike_weights": lambda: nest.Create("spike_generator", 1, {"spike_weights": [1.0]}),
     "positions": lambda: nest.Create("eprop_iaf", 1, positions=[[0, 0]]),
     "rng_type": lambda: nest.set(rng_type="Philox_32"),
@@ -468,9 +468,30 @@ def test_lists_are_defaults() -> None:
     nest.CopyModel("multimeter", "meter", {"record_from": ["V_m"], "interval": 2.0})
     nest.CopyModel("step_rate_generator", "rates", {"amplitude_times": [2.0], "amplitude_values": (1.5,)})
     assert nest.Create("spike_generator").get("spike_times").tolist() == [3.0, 9.0]
-    assert nest.Create("meter").record_from == ("V_m",) and nest.Create("rates", 2)[1].amplitude_values == [1.5]
+    assert nest.Create("meter").record_from == ["V_m"] and nest.Create("rates", 2)[1].amplitude_values == [1.5]
     with pytest.raises(NESTErrors.TypeMismatch, match="must be a list of numbers"):
         nest.SetDefaults("spike_generator", {"spike_times": 3.0})
+
+
+def test_what_nodes_are_and_show_is_what_nest_says() -> None:
+    """Keys and values of NEST 3.10, with one thread."""
+    alike = {"frozen", "global_id", "local", "model", "node_uses_wfr", "thread", "vp", "element_type"}
+    neuron, readout, recorder = nest.Create("eprop_iaf"), nest.Create("eprop_readout"), nest.Create("weight_recorder")
+    assert {"learning_signal", "surrogate_gradient", "recordables", "V_m"} | alike <= {*neuron.get()}
+    assert readout.element_type == nest.Create("parrot_neuron").element_type == "neuron"
+    assert (neuron.frozen, neuron.local, neuron.node_uses_wfr, neuron.thread, neuron.vp) == (False, True, False, 0, 0)
+    assert nest.GetDefaults("eprop_readout", "element_type") == "neuron"
+    assert {"start", "events", "n_events", "senders", "record_to"} | alike <= {*recorder.get()}
+    assert not {"precision", "file_extension", "filenames"} & {*recorder.get(), *nest.GetDefaults("weight_recorder")}
+    recorder.senders = [1, 2]
+    assert recorder.senders == neuron + readout and len(recorder.targets) == 0
+    with pytest.raises(NESTErrors.NotImplemented, match="another frozen of nodes"):
+        neuron.frozen = True
+    nest.ResetKernel()
+    nest.set(resolution=1.0)
+    network()
+    nest.Simulate(5.0)
+    assert "V_m" not in nest.GetNodes({"model": "eprop_iaf"}).get()
 
 
 def test_attributes_of_the_kernel_are_there() -> None:

@@ -125,6 +125,27 @@ def test_c_reg_is_not_averaged_in_nest_3_8(fresh: None) -> None:
     assert wired()["c_reg"] == 300.0
 
 
+@pytest.mark.parametrize(
+    ("version", "there", "not_there"),
+    [
+        ("3.8", {"gamma"}, {"beta", "surrogate_gradient_height", "surrogate_gradient_width"}),
+        ("3.9", {"gamma", "beta"}, {"surrogate_gradient_height", "surrogate_gradient_width"}),
+        ("3.10", {"surrogate_gradient_height", "surrogate_gradient_width"}, {"beta", "gamma"}),
+    ],
+)  # fmt: skip
+def test_defaults_have_the_names_of_the_version(version: str, there: set, not_there: set, fresh: None) -> None:
+    """Scripts leave out parameters that `GetDefaults` does not show."""
+    nest.set(eprop_as=version)
+    neuron = nest.Create(INTERVAL["model"])
+    for shown in ({*nest.GetDefaults(INTERVAL["model"])}, {*neuron.get()}):
+        assert there <= shown and not not_there & shown
+    if version == "3.9":
+        neuron.set({"gamma": 0.5, "beta": 4.0})
+        assert neuron.get(["gamma", "beta"]) == {"gamma": 0.5, "beta": 4.0} and neuron.get()["beta"] == 4.0
+        assert nest.GetDefaults(SPIKE["model"], ["gamma", "beta", "eprop_isi_trace_cutoff"]) == [0.3, 1.0, 1000.0]
+        assert nest.Create(SPIKE["model"]).eprop_isi_trace_cutoff == 1000.0
+
+
 def test_the_cutoff_of_nest_3_9(fresh: None) -> None:
     nest.set(eprop_as="3.9")
     network(SPIKE)

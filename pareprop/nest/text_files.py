@@ -1,0 +1,109 @@
+"""Recordings in text files with NEST's names and columns (`record_to` "ascii"), one for each virtual process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .recorders import EventList, Meter
+
+HEAD = "# NEST version: 3.10.0\n# RecordingBackendASCII version: 2\n"
+
+
+class TextFiles:
+    """The files of one recorder.
+
+    Parameters
+    ----------
+    block, local : Block, int
+        The recorder.
+    n_processes : int
+        Number of virtual processes.
+    dt : float
+        Resolution in ms.
+
+    Attributes
+    ----------
+    n : int
+        Number of events in all files.
+    """
+
+    def __init__(self, block: Any, local: int, n_processes: int, dt: float) -> None:
+        self._block, self._local, self._n_processes, self._dt = block, local, n_processes, dt
+        self._open: list[Path] = []
+        self.n = 0
+
+    def paths(self, params: Mapping[str, Any]) -> list[Path]:
+        """Where the files lie, or will lie when time goes on.
+
+        Parameters
+        ----------
+        params : dict
+            Kernel parameters.
+        """
+        label, extension = (self._block.get(key, self._local) for key in ("label", "file_extension"))
+        name = f"{params['data_prefix']}{label or self._block.model.name}-{self._block.first + self._local}"
+        width = len(str(self._n_processes - 1))
+        return [Path(params["data_path"]) / f"{name}-{process:0{width}d}.{extension}"
+                for process in range(self._n_processes)]  # fmt: skip
+
+    def begin(self, recorder: Meter | EventList, params: Mapping[str, Any]) -> None:
+        """Make new files.
+
+        Parameters
+        ----------
+        recorder : Meter or EventList
+            What they are to hold.
+        params : dict
+            Kernel parameters.
+
+        Raises
+        ------
+        InputError
+            If a file exists, which must not be overwritten.
+        """
+        self._open = self.paths(params)
+        for path in self._open:
+            if path.exists() and not params["overwrite_files"]:
+                raise InputError(f"{path} exists already: set nest.overwrite_files to True, or change nest.data_path, "
+                                 "nest.data_prefix or the label of the recorder")  # fmt: skip
+        times = ("time_step", "time_offset") if self._in_steps else ("time_ms",)
+        for path in self._open:
+            path.write_text(HEAD + "\t".join(["sender", *times, *_list_columns(recorder.events(0))]) + "\n")
+
+    def take(self, recorder: Meter | EventList, clock: int, writes: bool) -> None:
+        """Take what a recorder shows at `clock` out of it; the rank that `writes` puts it into the files."""
+        self.n += recorder.count(clock)
+        if writes:
+            self._write(recorder.events(clock))
+        recorder.clear(clock)
+
+    def _write(self, events: Mapping[str, np.ndarray]) -> None:
+        number = f"%.{max(int(self._block.get('precision', self._local)), 0)}f"
+        owner = events["targets" if "targets" in events else "senders"] % self._n_processes
+        columns, kinds = [events["senders"], events["times"]], ["%d", number]
+        if self._in_steps:
+            columns[1:] = [np.rint(events["times"] / self._dt), np.zeros(len(owner))]
+            kinds[1:] = ["%d", number]
+        for key in _list_columns(events):
+            columns.append(events[key])
+            kinds.append("%d" if events[key].dtype.kind == "i" else number)
+        line = "\t".join(kinds) + "\n"
+        for process, path in enumerate(self._open):
+            mine = [column[owner == process].tolist() for column in columns]
+            with path.open("a") as file:
+                file.writelines(line % row for row in zip(*mine, strict=True))
+
+    @property
+    def _in_steps(self) -> bool:
+        return bool(self._block.get("time_in_steps", self._local))
+
+
+def _list_columns(events: Mapping[str, np.ndarray]) -> list[str]:
+    """What events are besides senders and times, in NEST's order: whole numbers behind the others."""
+    keys = [key for key in events if key not in ("senders", "times")]
+    return sorted(keys, key=lambda key: events[key].dtype.kind == "i")
