@@ -12,9 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import InputError
+from ..kernels import layout
 from ..network.connectivity import Role
 from ..network.local import LocalNetwork, target_rate
 from ..network.losses import LOSSES, Evaluation
+from ..network.model import Model, equations_of
+from ..neurons.language import evaluate
 from ..parallel.channel import Channel, ChannelSizes
 from ..parallel.exchange import Exchange, add_times
 from ..parallel.spike_log import SpikeLog
@@ -74,7 +77,8 @@ class Recorded:
     learning_signal : np.ndarray
         (n_steps, n), learning signals, summed over the readouts of all ranks.
     states : dict
-        Name to (n_steps, n), states of neurons whose model is given by equations; NaN where a neuron has no such state.
+        Name to (n_steps, n), states and `records` of models given by equations; NaN where a neuron has none of that
+        name. All names of the network, on any rank.
     """
 
     record: np.ndarray
@@ -83,6 +87,15 @@ class Recorded:
     surrogate_gradient: np.ndarray
     learning_signal: np.ndarray
     states: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def recorded_states(model: Model) -> dict[str, str]:
+    """Return names and units of all states and `records` of a network's models given by equations."""
+    found: dict[str, str] = {}
+    for definition in equations_of(model).values():
+        units = {name: definition.units[name] for name in definition.states} | dict.fromkeys(definition.records, "")
+        found = units | found
+    return found
 
 
 class Engine(ABC):
@@ -307,13 +320,22 @@ class Engine(ABC):
         return Recorded(self.recorded_ids, V_m, adaptation, psi, signal, states)
 
     def _name_states(self, local: np.ndarray, n_steps: int) -> dict[str, np.ndarray]:
-        """Return the recorded states of neurons whose model is given by equations, by name."""
-        states: dict[str, np.ndarray] = {}
-        for (first, last, *_), program in zip(self.network.pieces, self.network.programs, strict=True):
+        """Return the recorded states of neurons whose model is given by equations, by name, and their `records`."""
+        names = recorded_states(self.network.model)
+        states = {name: np.full((n_steps, len(local)), np.nan) for name in names}
+        for piece, program in enumerate(self.network.programs):
+            first, last = self.network.pieces[piece, : layout.LAST + 1]
             chosen = np.flatnonzero((local >= first) & (local < last))
-            for k, name in enumerate(program.definition.states if program else ()):
-                track = states.setdefault(name, np.full((n_steps, len(local)), np.nan))
-                track[:, chosen] = self._states[k, :n_steps, chosen].T
+            if program is None or not len(chosen):
+                continue
+            tracks = {name: self._states[k, :n_steps, chosen].T for k, name in enumerate(program.definition.states)}
+            if program.definition.records:
+                values = self.network.values_of(piece, local[chosen])
+                found = program.values(values, self.network.model.dt_ms) | tracks
+                trees = program.definition.records
+                tracks |= {name: evaluate(tree, found) for name, tree in trees.items()}
+            for name, track in tracks.items():
+                states[name][:, chosen] = track
         return states
 
     @abstractmethod

@@ -150,6 +150,14 @@ class LocalNetwork:
             self.constants[: len(constants), start : start + constants.shape[1]] = constants
             self.initial[: len(initial), start : start + initial.shape[1]] = initial
 
+    def values_of(self, piece: int, chosen: np.ndarray) -> dict[str, np.ndarray]:
+        """Return all parameters of neurons of a piece, by their local numbers; its model is given by equations."""
+        first, last = self.pieces[piece, : layout.LAST + 1]
+        population = self.piece_populations[piece]
+        start = self.neurons[0] + first - self.model.offset(population)
+        values = self._values(population, start, start + last - first)
+        return {name: value[chosen - first] for name, value in values.items()}
+
     def _values(self, population: Population, low: int, high: int) -> dict[str, np.ndarray]:
         """Return all parameters of neurons [low, high) of a population whose model is given by equations."""
         values = {name: getattr(population.params, name) for name in type(population.params).model_fields}

@@ -86,6 +86,10 @@ class Program:
         function.restype, function.argtypes = ctypes.c_void_p, []
         return function()
 
+    def values(self, values: Mapping[str, Any], dt_ms: float) -> dict[str, Any]:
+        """Return parameters and constants of neurons as `NeuronModel.values` does, without SymPy."""
+        return self.definition.values(values, dt_ms, self._trees)
+
     def constants(self, values: Mapping[str, Any], dt_ms: float, n: int | None = None) -> np.ndarray:
         """Return the constant columns of neurons.
 
@@ -108,7 +112,7 @@ class Program:
         InputError
             If a constant of the model is not finite.
         """
-        found = self.definition.values(values, dt_ms, self._trees)
+        found = self.values(values, dt_ms)
         n = max((np.size(value) for value in found.values()), default=1) if n is None else n
         columns = np.empty((self.n_constants, n))
         for column, tree in zip(columns, self._columns, strict=True):
@@ -117,7 +121,7 @@ class Program:
 
     def initial(self, values: Mapping[str, Any], dt_ms: float, n: int | None = None) -> np.ndarray:
         """Return the initial states, float64 (n_states, n); arguments and errors as for `constants`."""
-        found = self.definition.values(values, dt_ms, self._trees)
+        found = self.values(values, dt_ms)
         n = max((np.size(value) for value in found.values()), default=1) if n is None else n
         states = np.empty((self.n_states, n))
         for row, value in zip(states, self.definition.initial(found).values(), strict=True):

@@ -300,6 +300,11 @@ class NeuronModel:
         )  # fmt: skip
 
     @property
+    def records(self) -> dict[str, Tree]:
+        """What can be recorded besides the states, by name."""
+        return self._trees["records"]
+
+    @property
     def defaults(self) -> dict[str, float]:
         """Default of every parameter, common ones included."""
         return {name: value for name, (value, _) in (COMMON | self.parameters).items()}

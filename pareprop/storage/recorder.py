@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ..engines.base import RECORDED_UNITS
+from ..engines.base import RECORDED_UNITS, recorded_states
 from ..errors import InputError
 from ..network.model import Model
 from ..network.parameters import Frozen
@@ -29,7 +29,8 @@ from .results import choose_evenly
 from .spike_block import SpikeBlock
 
 SIGNALS = ("readout_signal", "error_signal", "target_signal")
-Quantity = Literal["spikes", "input_spikes", *RECORDED_UNITS, *SIGNALS, "weights"]
+STATES = "states"  # all states and `records` of neurons given by equations
+Quantity = Literal["spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights"]
 SPIKE = ("iteration", "step", "id")
 BUFFER_BYTES = 2**23  # bytes that a rank buffers before it writes
 
@@ -89,7 +90,7 @@ class Recorder(Observer):
 
     @property
     def _keeps_state(self) -> bool:
-        return not RECORDED_UNITS.keys().isdisjoint(self.settings.what)
+        return not {*RECORDED_UNITS, STATES}.isdisjoint(self.settings.what)
 
     def _ids(self, n: int) -> np.ndarray:
         chosen = self.settings.neurons
@@ -114,6 +115,8 @@ class Recorder(Observer):
         for name, unit in RECORDED_UNITS.items():
             if name in what:
                 yield f"state/{name}", Column("f8", (len(self.ids),), unit, ("sample and step", "neuron"))
+        for name, unit in recorded_states(simulation.model).items() if STATES in what else ():
+            yield _column(name), Column("f8", (len(self.ids),), unit or "1", ("sample and step", "neuron"))
         for name, _, index, _ in self._selected:
             yield f"weights/{name}/weight", Column("f8", (len(index),), "as in NEST", ("sample", "synapse"))
 
@@ -176,8 +179,11 @@ class Recorder(Observer):
         if engine.recorded is not None:
             columns = np.isin(engine.recorded.record, self.ids)
             for name in RECORDED_UNITS:
-                if f"state/{name}" in file.columns:
+                if name in self.settings.what:
                     file.add(f"state/{name}", every(getattr(engine.recorded, name))[:, columns])
+            for name, track in engine.recorded.states.items() if STATES in self.settings.what else ():
+                if name != "V_m" or "V_m" not in self.settings.what:
+                    file.add(_column(name), every(track)[:, columns])
         if self._selected:
             shown = engine.show_weights()
             for name, table, index, _ in self._selected:
@@ -264,6 +270,11 @@ class Recorder(Observer):
         return "recorded samples that were not written yet are lost, unless an earlier checkpoint is resumed"
 
 
+def _column(state: str) -> str:
+    """Return the dataset of a state; those of other quantities keep their names."""
+    return f"state/{state}_" if state in (*RECORDED_UNITS, "id") and state != "V_m" else f"state/{state}"
+
+
 def _every(step: int, n_steps: int, values: np.ndarray) -> np.ndarray:
     """Return every so many rows of `values` (n, m), with zeros after the end of an episode, as of `n_steps` rows."""
     return np.pad(values, ((0, n_steps - len(values)), (0, 0)))[::step] if len(values) < n_steps else values[::step]
@@ -280,6 +291,8 @@ def check(settings: Record, model: Model) -> None:
     problems += [f"projections: '{k}' is none of {', '.join(names)}" for k in settings.projections if k not in names]
     if model.is_rewarded and "target_signal" in settings.what:
         problems.append("what: 'target_signal' is not there in a task with rewards")
+    if STATES in settings.what and not recorded_states(model):
+        problems.append("what: 'states' is for neurons whose model is given by equations")
     if problems:
         raise InputError("; ".join(f"[record] {problem}" for problem in problems))
 

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..engines.base import RECORDED_UNITS
+from ..engines.base import RECORDED_UNITS, recorded_states
 from ..errors import InputError, StateError, quote
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
@@ -24,7 +24,7 @@ from ..simulation.loop import Simulation
 from ..simulation.observer import Observer, Outcome
 from . import local_activity
 from .disk import clear, on_disk, publish, reason, require_space
-from .self_description import describe_sample, name_axes, write_parameters
+from .self_description import STATE, describe_sample, name_axes, write_parameters
 
 BLOCK = 2**20  # synapses copied at a time
 SYNAPSE_BYTES = 36  # source, target, delay, both weights
@@ -122,14 +122,16 @@ class ResultsFile(Observer):
         parts = []
         if recorded:  # another observer may have asked for further neurons
             mine = np.isin(recorded.record, self.ids)
-            parts = [(recorded.record[mine], {key: getattr(recorded, key)[:, mine] for key in RECORDED_UNITS})]
+            tracks = {key: getattr(recorded, key) for key in RECORDED_UNITS}
+            tracks |= {f"{STATE}{key}": track for key, track in recorded.states.items() if key != "V_m"}
+            parts = [(recorded.record[mine], {key: track[:, mine] for key, track in tracks.items()})]
         parts = list(collectives.to_root(simulation.exchange.comm, parts))
         if simulation.exchange.rank:
             return
         dynamics: dict[str, Any] = {"iteration": simulation.iteration, **own}
         if parts:
             dynamics["record"] = np.concatenate([record for record, _ in parts])
-            for key in RECORDED_UNITS:
+            for key in parts[0][1]:
                 if key == "adaptation" and not simulation.network.adaptive:
                     continue
                 dynamics[key] = np.concatenate([arrays[key] for _, arrays in parts], axis=1)
@@ -176,7 +178,7 @@ class ResultsFile(Observer):
             for key in [key for key in self.dynamics if key.endswith("/iteration")]:
                 file[f"dynamics/{key.partition('/')[0]}"].attrs["iteration"] = self.dynamics[key]
             for group in file["dynamics"].values() if "dynamics" in file else ():
-                describe_sample(group, simulation.engine.loss.unit)
+                describe_sample(group, simulation.engine.loss.unit, recorded_states(simulation.model))
             file["loss"], file["firing_rate"] = simulation.losses, simulation.rates
             for name, counts in simulation.moves.items():
                 file[f"moves/{name}"] = counts

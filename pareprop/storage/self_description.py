@@ -20,6 +20,7 @@ from ..network.local import cell_values
 from ..network.model import Model
 from ..network.parameters import Distribution
 
+STATE = "state_"  # before the names of states of neurons given by equations
 BLOCK = 2**20  # values of a parameter drawn at a time
 WITHOUT_VALUES = "This is a netCDF dimension but not a netCDF variable.%10d"
 UNITS = {
@@ -117,10 +118,12 @@ def _scale(group: h5py.Group, axis: str, length: int) -> h5py.Dataset:
     return scale
 
 
-def describe_sample(group: h5py.Group, unit: str) -> None:
-    """Name axes and units of a recorded sample; `unit` is that of readouts, targets and errors."""
+def describe_sample(group: h5py.Group, unit: str, units: dict[str, str]) -> None:
+    """Name axes and units of a recorded sample; `unit` is that of readouts, targets and errors, `units` of states."""
     for name, axes in DYNAMICS.items():
         if name in group and group[name].ndim == len(axes):
             name_axes(group, name, axes, unit if name in SIGNALS else RECORDED_UNITS.get(name, ""))
     for name in [name for name in group if name.startswith("info_")]:
         name_axes(group, name, ("moment",))
+    for name in [name for name in group if name.startswith(STATE)]:
+        name_axes(group, name, ("step", "neuron"), units.get(name.removeprefix(STATE), ""))
