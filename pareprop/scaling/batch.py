@@ -53,7 +53,7 @@ class Training:
         ranks = launchers.command(launcher, n_ranks)
         self.command = [*ranks, sys.executable, "-m", "pareprop", "run", *arguments, "--out", str(out), "--restart"]
         self.first_death = ""
-        self._asked = False
+        self.asked: set[int] = set()  # signals that asked for a checkpoint
 
     def run(self, seconds: float | None = None) -> int:
         """Run to the end and return the exit code; SIGUSR1, or the end of `seconds`, asks it for a checkpoint.
@@ -73,7 +73,7 @@ class Training:
             reader.start()
             while process.poll() is None:
                 due = seconds is not None and time.monotonic() - began >= seconds
-                if (self._asked or due) and not handed_on and listening.exists():
+                if (self.asked or due) and not handed_on and listening.exists():
                     process.send_signal(signal.SIGUSR1)
                     handed_on = True  # a second one would end it at once
                 time.sleep(POLL_SECONDS)
@@ -84,7 +84,7 @@ class Training:
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+        self.asked.add(number)
 
     def _tell(self, lines: Iterable[str]) -> None:
         """Hand on what the launcher and the ranks say, line by line; note who ended first."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -353,7 +354,8 @@ def launch(
     """Train in ranks that this command starts, as job scripts do.
 
     Continues the run in --out, if there is one. SIGUSR1 stops it with a checkpoint (code 75), as soon as all ranks
-    listen. The last lines tell nodes, time, and, after a failure, which rank ended first and what continues the run.
+    listen; so does SIGTERM, after which the job is not requeued. The last lines tell nodes, time, and, after a
+    failure, which rank ended first and what continues the run.
     """
     _one_process(exchange)
     job = os.environ.get("SLURM_JOB_ID", "")
@@ -365,7 +367,9 @@ def launch(
     for line in training.last_words(code):
         terminal.echo(f"pareprop: {line}", err=True)
     terminal.echo(f"pareprop: {batch.job_line(ranks, time.monotonic() - began)}", err=True)
-    if code == EXIT_CHECKPOINTED and requeue:
+    if code == EXIT_CHECKPOINTED and requeue and signal.SIGTERM in training.asked:  # from scancel
+        terminal.echo(f"job {job} was ended by SIGTERM; `pareprop resume {out}` continues from its checkpoint")
+    elif code == EXIT_CHECKPOINTED and requeue:
         terminal.echo(f"job {job} goes on from this checkpoint")
         sys.stdout.flush()
         batch.requeue(job)

@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,25 @@ def test_log_of_a_chain(tmp_path: Path, code: int) -> None:
         assert "first to end was rank 1: Exited with exit code 3" in errors
         assert f"no checkpoint in {tmp_path}/run" in errors
         assert output == "" and process.returncode == 3
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 0)])
+def test_a_cancelled_job_stays_out_of_the_queue(tmp_path: Path, number: int, code: int) -> None:
+    """`scancel` sends SIGTERM to a job: its last checkpoint is kept, but it is not requeued as before a time limit."""
+    environment = stand_ins(tmp_path, srun=SRUN, scontrol='#!/usr/bin/env bash\necho "$@" >"$GO.scontrol"\n')
+    os.mkfifo(tmp_path / "go")
+    environment |= {"GO": str(tmp_path / "go"), "CODE": "75"}
+    line = [sys.executable, "-m", "pareprop", "launch", "--requeue", "sine-waves", "--out", tmp_path / "run"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env=os.environ | environment)  # fmt: skip
+    assert process.stderr and process.stderr.readline() == "iteration 1 of 9\n"
+    process.send_signal(number)
+    (tmp_path / "go").write_text("\n")
+    output, errors = process.communicate(timeout=900)
+    assert process.returncode == code, errors
+    assert (tmp_path / "go.scontrol").exists() == (code == 0)
+    cancelled = f"job 7 was ended by SIGTERM; `pareprop resume {tmp_path / 'run'}` continues from its checkpoint"
+    assert (cancelled in output) == (code != 0)
 
 
 def test_words_of_mpirun_on_a_killed_rank() -> None:

@@ -168,8 +168,14 @@ def test_chain(launcher, slurm, digest_of, tmp_path):
 def test_a_signal_before_all_ranks_listen(slurm, digest_of, tmp_path):
     """It comes while Python still loads; the script keeps it until it ends nothing but the run."""
     task, out = [*TASK, "--set", "iterations=400"], tmp_path / "out"
-    job = slurm.submit(out, "chain.sbatch", *task, OUT=str(tmp_path / "run"))
-    slurm.wait(job, "RUNNING")
+    real, stand_in = Path(sys.executable).parent, tmp_path / "venv" / "bin" / "pareprop"
+    stand_in.parent.mkdir(parents=True)
+    stand_in.write_text(f'#!/bin/sh\ntouch {tmp_path}/started\nexec env PATH={real}:"$PATH" pareprop "$@"\n')
+    stand_in.chmod(0o755)
+    job = slurm.submit(out, "chain.sbatch", *task, OUT=str(tmp_path / "run"), VENV=str(stand_in.parents[1]))
+    stop = time.monotonic() + LIMIT
+    while not (tmp_path / "started").exists() and time.monotonic() < stop:  # before that, it ends the shell
+        time.sleep(0.05)
     while not (tmp_path / "run").exists() and "SIGUSR1" not in (out.read_text() if out.exists() else ""):
         slurm("scancel", "--batch", "--signal=USR1", job, check=False)
         time.sleep(0.1)
@@ -202,7 +208,7 @@ def test_time_limit(slurm, digest_of, tmp_path):
     while "resumed: " not in out.read_text() and time.monotonic() < stop:
         time.sleep(0.2)
     slurm("scancel", job)
-    slurm.wait(job)
+    assert slurm.wait(job) == ["CANCELLED"]
     assert f"iteration-{int(stopped[1]):08}" in re.search(r"resumed: .*", out.read_text())[0]
 
 
