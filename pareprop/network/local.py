@@ -11,6 +11,7 @@ from ..arrays import copy_aligned
 from ..errors import InputError
 from ..kernels import layout, readout_sums
 from ..neurons.compile import Program, compile
+from ..neurons.cost import Cost, measure
 from ..parallel.messages import Sources
 from ..parallel.partition import block, overlap
 from . import rewire
@@ -313,6 +314,12 @@ def program_of(population: Population) -> Program | None:
     """Return the compiled model of a population, None if it is one of the package; see `compile_models`."""
     definition = getattr(population.params, "definition", None)
     return compile(definition) if definition else None
+
+
+def cost_of(model: Model, population: Population) -> Cost | None:
+    """Return what a neuron and step of a population costs, None if its model is one of the package."""
+    program = program_of(population)
+    return measure(program, model.precision == "single") if program else None
 
 
 def compile_models(model: Model, comm: Any) -> None:

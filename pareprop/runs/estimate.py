@@ -12,7 +12,7 @@ import os
 from ..engines import spike_rules
 from ..machine import CACHE, peak_rss_bytes
 from ..network.connectivity import Projection
-from ..network.local import target_rate
+from ..network.local import cost_of, target_rate
 from ..parallel import collectives
 from ..simulation import digest
 from ..simulation.loop import Simulation
@@ -67,7 +67,9 @@ def sample_seconds(simulation: Simulation) -> float:
     if simulation.episodes:
         seconds += DECISION * (1 + (n_steps - task.first - 1) // task.period)
     for (low, high, *_), group in zip(simulation.network.pieces, simulation.network.piece_populations, strict=True):
-        seconds += NEURON_STEP[group.params.adaptive] * (high - low) * n_steps
+        cost = cost_of(model, group)  # measured: nobody knows beforehand what equations cost
+        each = cost.step + cost.sweep * (not model.eprop.is_online) if cost else NEURON_STEP[group.params.adaptive]
+        seconds += each * (high - low) * n_steps
     duration, rate = n_steps * model.dt_ms / 1000.0, target_rate(model)
     event = model.eprop.event_seconds * (MEMORY if simulation.bytes_of_synapses() > CACHE else 1.0)
     for _, span in digest.tables(simulation.network):

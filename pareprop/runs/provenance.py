@@ -21,6 +21,7 @@ from .. import files
 from ..errors import InputError, quote
 from ..kernels import build_info
 from ..machine import peak_rss_bytes
+from ..network.local import cost_of
 from ..parallel import collectives, mpi
 from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
@@ -52,6 +53,9 @@ def facts(simulation: Simulation) -> dict[str, Any]:
         "ranks_per_node": list(hosts.values()), "machine": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(), "first_iteration": simulation.iteration,
     }  # fmt: skip
+    costs = {item.model: cost_of(simulation.model, item) for item in simulation.model.of_role("recurrent")}
+    if kept := {name: cost.kept for name, cost in costs.items() if cost}:
+        entries["kept_per_neuron_and_step"] = kept
     if os.environ.get(HOST_NAMES) == "1":
         entries["hosts"] = list(hosts)
     return entries

@@ -6,6 +6,8 @@ import math
 import os
 from typing import Any
 
+from ..network.local import cost_of
+from ..network.model import Model
 from ..network.variants import find_variant
 from ..parallel import collectives, mpi
 from ..parallel.replicas import LEAVES
@@ -53,8 +55,16 @@ def start_lines(simulation: Simulation, task: TaskBase, last: int) -> list[str]:
         f"{to_come} of {samples}; at most {most:.2f} MiB on each rank",
         f"estimate: about {duration(max(seconds, 1.0))} for {to_come}, {n_bytes / 2**20:.0f} MiB on each rank "
         "with the program; counted, not measured, for cores without other work",
+        *_tell_models(model),
         *(warnings if network.endswith(mpi.UNUSED) else []),
     ]
+
+
+def _tell_models(model: Model) -> list[str]:
+    """Return a line on what models given by equations keep, none without such models."""
+    costs = {item.model: cost_of(model, item) for item in model.of_role("recurrent")}
+    told = [f"{name} {cost.kept}" for name, cost in costs.items() if cost]
+    return [f"numbers kept per neuron and step: {', '.join(told)}"] if told else []
 
 
 def _count(n: int, noun: str) -> str:

@@ -118,8 +118,11 @@ class Units:
 
     def _seconds(self, phase: str, work: Work) -> float:
         """Return seconds of a phase: between those of one busy core and of all, by how many ranks the node has."""
-        alone = _sum(self.seconds[phase], work)
-        crowded = _sum(self.crowded.get(phase, self.seconds[phase]), work)
+        measured = {"update": work.given_update, "sweep": work.given_sweep}.get(phase, 0.0)
+        alone, crowded = (
+            _sum(costs, work) + max(0.0, measured - costs.get("neuron_steps", 0.0) * work.given_steps)
+            for costs in (self.seconds[phase], self.crowded.get(phase, self.seconds[phase]))
+        )  # in place of the neurons of the package that were measured for the unit costs
         return alone + min((work.node_ranks - 1.0) / max(self.cores - 1, 1), 1.0) * (crowded - alone)
 
     def phase_seconds(self, work: Work, samples: int = 1) -> dict[str, float]:
@@ -178,6 +181,7 @@ class Units:
         """Return bytes by kind; `buffers` are those of a leader alone, the spikes of other nodes included."""
         n_bytes = {name: _sum(costs, work) for name, costs in self.nbytes.items()}
         buffers = 4 * max(256.0, 1.25 * work.words) * (work.nodes + 1) + 4 * work.node_spikes
+        n_bytes["histories"] = n_bytes.get("histories", 0.0) + work.given_bytes
         return n_bytes | {"buffers": buffers * (work.nodes > 1)}
 
     def node_bytes(self, work: Work) -> float:

@@ -9,10 +9,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..engines.spike_rules import lags
+import numpy as np
+
+from ..engines.spike_rules import block_length, lags
 from ..machine import CACHE
 from ..network.connectivity import RULES, Population, Projection
-from ..network.local import ALMOST_ALL
+from ..network.local import ALMOST_ALL, cost_of
 from ..network.model import Model
 from ..network.sharing import count_sharing
 from ..parallel.exchange import WORTHWHILE
@@ -101,6 +103,12 @@ class Work:
         Whether nodes tell each other only the spikes that are listened to there.
     numbered : bool
         Whether the rank listens to some neurons only, whose numbers it looks up.
+    given_steps : float
+        Steps times neurons whose model is given by equations.
+    given_update, given_sweep : float
+        Seconds of these steps in a sample, forward and back, as measured on this machine.
+    given_bytes : float
+        Bytes of what these models keep of a sample beside the surrogate gradient.
     """
 
     ranks: int
@@ -131,6 +139,10 @@ class Work:
     node_spikes: float
     targeted: bool
     numbered: bool
+    given_steps: float = 0.0
+    given_update: float = 0.0
+    given_sweep: float = 0.0
+    given_bytes: float = 0.0
 
     @property
     def node_ranks(self) -> float:
@@ -173,8 +185,27 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
         lag_rows=own * lag, lagged_events=events * (lag > 0), lagged_visits=visits * (lag > 0),
         cold_events=events * max(0.0, 1.0 - CACHE / max(table_bytes, 1.0)),
         heard=sum(heard.values()), nodes=nodes, targeted=targeted, numbered=sum(heard.values()) < n,
-        node_spikes=n * firing.neurons * (share if targeted else 1.0),
+        node_spikes=n * firing.neurons * (share if targeted else 1.0), **_given(model, n_steps, ranks, rank),
     )  # fmt: skip
+
+
+def _given(model: Model, n_steps: int, ranks: int, rank: int) -> dict[str, float]:
+    """Return what neurons add whose model is given by equations; one process compiles and measures the models."""
+    found = dict.fromkeys(("given_steps", "given_update", "given_sweep", "given_bytes"), 0.0)
+    kept, online = 0, model.eprop.is_online
+    for population in model.of_role("recurrent"):
+        if (cost := cost_of(model, population)) is None:
+            continue
+        low, high = _local(model, population, ranks, rank)
+        steps = (high - low) * n_steps
+        found["given_steps"] += steps
+        found["given_update"] += steps * cost.step
+        found["given_sweep"] += steps * cost.sweep * (not online)
+        kept = max(kept, cost.kept - 1)  # all neurons of a rank have as many columns
+    first, last = block(model.size("recurrent"), count_sharing(model, ranks), rank)
+    rows = block_length(model) + lags(model).m if online else n_steps
+    found["given_bytes"] = float(kept * (last - first) * rows * np.dtype(model.kernels.real).itemsize)
+    return found
 
 
 def round_steps(model: Model, n_steps: int) -> int:

@@ -3,10 +3,15 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import ranks
 from commands import command
 
+import pareprop
+from pareprop.engines.sample import Sample
+from pareprop.network.local import cost_of
+from pareprop.network.model import Model
 from pareprop.runs import config, estimate
 from pareprop.simulation.loop import Simulation
 
@@ -76,3 +81,33 @@ def test_the_start_tells_time_and_memory(tmp_path: Path, capsys: pytest.CaptureF
     assert re.search(r"^1 ranks; .*\ntraining: .*\n" + line.format("1 iteration"), output)
     _, output, _ = command(capsys, "resume", tmp_path)
     assert re.search("^" + line.format("3 iterations"), output, re.MULTILINE)
+
+
+def equations(n: int, name: str = "adex", variant: str = "interval") -> Model:
+    model = Model(variant)
+    inputs, cells, out = model.inputs("in", 5), model.neurons("rec", n, name), model.readouts("out", 1)
+    for ends in ((inputs, cells), (cells, out), (out, cells)):
+        model.connect(*ends)
+    return model
+
+
+def test_models_given_by_equations_are_measured_and_tell_what_they_keep(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The steps of 20 000 AdEx neurons take most of a sample; psi, voltage and flags are kept of each (README)."""
+
+    class Still:
+        n_steps = learning_window = 100
+
+        def sample(self, index: int, phase: str = "train") -> Sample:
+            return Sample.from_raster(np.zeros((100, 5), bool), np.zeros((100, 1)))
+
+    cost = cost_of(equations(1), equations(1).populations[1])
+    assert cost.kept == 3 and 0 < cost.step < 1e-5 and 0 < cost.sweep < 1e-5
+    seconds = [estimate.sample_seconds(Simulation(equations(n), Still())) for n in (10_000, 30_000)]
+    spikes = 20_000 * (5 * estimate.INPUT_HZ + 10.0) * 0.1 * 2.4e-9
+    assert seconds[1] - seconds[0] == pytest.approx(20_000 * 100 * (cost.step + cost.sweep), abs=2 * spikes)
+    pareprop.run(equations(20), Still(), tmp_path / "run", iterations=1, figures="none")
+    assert "\nnumbers kept per neuron and step: adex 3\n" in capsys.readouterr().out
+    code, output, _ = command(capsys, "info", tmp_path / "run")
+    assert code == 0 and re.search(r"^ *kept_per_neuron_and_step: adex 3$", output, re.MULTILINE)

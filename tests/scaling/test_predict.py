@@ -9,7 +9,7 @@ import scipy.optimize
 from commands import command, digests, on_ranks
 
 from pareprop.errors import InputError
-from pareprop.network.local import LocalNetwork
+from pareprop.network.local import LocalNetwork, cost_of
 from pareprop.network.model import Model
 from pareprop.parallel.exchange import Alone
 from pareprop.runs import benchmark
@@ -285,3 +285,19 @@ def test_driven_digest_on_ranks(capsys):
     assert len(set(alone)) == 4
     for n in (2, 3):
         assert digests(on_ranks(n, lines)[1]) == alone
+
+
+def test_models_given_by_equations_add_their_own_seconds_and_histories():
+    """In place of 1 ns for a neuron of the package; kept: voltage and flags of each of 50 neurons and 100 steps."""
+    plain, given = Model("interval"), Model("interval")
+    for model, kind in ((plain, "iaf"), (given, "adex")):
+        inputs, cells, out = model.inputs("in", 5), model.neurons("rec", 100, kind), model.readouts("out", 1)
+        for ends in ((inputs, cells), (cells, out), (out, cells)):
+            model.connect(*ends)
+    cost = cost_of(given, given.populations[1])
+    found = [predict(model, 100, 3, FIRING, 2, FLAT) for model in (plain, given)]
+    for phase, seconds in (("update", cost.step), ("sweep", cost.sweep)):
+        more = found[1].phases[phase] - found[0].phases[phase]
+        assert more == pytest.approx(3 * 50 * 100 * max(seconds - 1e-9, 0.0), rel=1e-9)
+    assert found[1].memory["histories"] - found[0].memory["histories"] == 50 * 100 * 2 * 8
+    assert found[1].phases["deliver"] == found[0].phases["deliver"]
