@@ -88,6 +88,7 @@ def _report(rank: int, problem: Exception | str) -> None:
     if isinstance(problem, click.exceptions.NoArgsIsHelpError):
         problem.show()
     else:
-        is_option = isinstance(problem, click.ClickException)  # click repeats the value whole
-        text = shorten(problem.format_message(), MESSAGE_LIMIT) if is_option else str(problem)
+        text = str(problem)
+        if isinstance(problem, click.ClickException):  # click repeats the value whole
+            text = shorten(problem.format_message(), MESSAGE_LIMIT)
         terminal.echo(f"pareprop: error: {shorten(text, LONGEST)}", err=True)

@@ -63,6 +63,6 @@ def power(x: ArrayLike, n: ArrayLike) -> np.ndarray:
     """Return x to whole numbers n, float64, broadcast."""
     x, n = np.broadcast_arrays(np.asarray(x, float), np.asarray(n, np.int64))
     out = np.empty(x.shape)
-    flat = (np.ascontiguousarray(array).reshape(-1) for array in (x, n))
-    kernels.elementary_arrays.power(*flat, out.reshape(-1))
+    base, exponent = (np.ascontiguousarray(array).reshape(-1) for array in (x, n))
+    kernels.elementary_arrays.power(base, exponent, out.reshape(-1))
     return out

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..kernels import layout
 from ..network.connectivity import Role
 from ..network.local import LocalNetwork, target_rate
-from ..network.losses import LOSSES, Evaluation
+from ..network.losses import LOSSES, Evaluation, Loss
 from ..network.model import Model, equations_of
 from ..neurons.language import evaluate
 from ..parallel.channel import Channel, ChannelSizes
@@ -161,7 +161,9 @@ class Engine(ABC):
         self.n_steps, self.real = n_steps, network.model.kernels.real
         self.n_neurons = network.neurons[1] - network.neurons[0]
         readouts = network.model.of_role("readout")
-        self.loss = network.model.loss or LOSSES[readouts[0].params.loss if readouts else "mean_squared_error"]
+        own = network.model.loss
+        named = LOSSES[readouts[0].params.loss if readouts else "mean_squared_error"]
+        self.loss: Loss = own if isinstance(own, Loss) else named
         self.evaluation = Evaluation(np.zeros((0, network.n_readouts)), 0.0)
         self.n = n_steps
         self._kernels = network.model.kernels.of(network.model.variant)
@@ -172,7 +174,8 @@ class Engine(ABC):
         # currents injected in samples before, by the step of the next sample that takes them
         self.carried = np.zeros((max(delays, default=1), self.n_neurons), self.real)
         self.recorded: Recorded | None = None
-        self.recorded_ids, self._tracks = np.zeros(0, np.int64), []
+        self.recorded_ids = np.zeros(0, np.int64)
+        self._tracks: list[np.ndarray] = []
 
     @property
     def is_led(self) -> bool:

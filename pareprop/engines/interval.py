@@ -55,6 +55,7 @@ class Interval(Engine):
     credit.
     """
 
+    settings: IntervalSettings
     settings_type = IntervalSettings
     exchanging = ("recurrent",)
     learns_at_the_end = True

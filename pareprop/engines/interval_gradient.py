@@ -133,9 +133,9 @@ class IntervalGradient:
                 self._kappa, self._cells.neurons, error, local, table.blocks, table.row_ptr, table.target, table.weight,
                 rate.astype(self._real, copy=False), *self._scratch, psi,
             )  # fmt: skip
-            parts = [(network.incoming, inputs, channel.heard, psi, False)]
-            own, swept = SegmentedLog([channel.own]), self._sweep(error)
-            parts += [(table, EMPTY, own, swept[:, None], True) for table in self._tables[1:] if len(table.blocks)]
+            parts: list[tuple] = [(network.incoming, inputs, channel.heard, psi, False)]
+            fired, swept = SegmentedLog([channel.own]), self._sweep(error)
+            parts += [(table, EMPTY, fired, swept[:, None], True) for table in self._tables[1:] if len(table.blocks)]
         if self._direct:
             self._pending = parts
         else:

@@ -75,7 +75,8 @@ class LocalErrors:
             If there are no targets, or their shape is wrong.
         """
         if targets is None:
-            raise InputError(f"sample: local readouts '{self.rule.name}' need local_targets")
+            name = self.rule.name if self.rule is not None else ""
+            raise InputError(f"sample: local readouts '{name}' need local_targets")
         base = self.network.neurons[0]
         for low, high in self._ranges:
             found = np.ascontiguousarray(targets(low, high), self.filtered.dtype)
@@ -88,6 +89,7 @@ class LocalErrors:
 
     def compare(self, own: SpikeLog, targets: Targets | None) -> np.ndarray:
         """Filter spikes and compare with targets; return the loss of each neuron with a readout, float64, by id."""
+        assert self.rule is not None  # else there is nothing to compare
         losses, correlations = [np.zeros(0)], [np.zeros(0)]
         place, n_filled = own.ptr[:-1].copy(), 0
         self.shown = np.zeros((len(self.filtered), len(self.kept)), self.filtered.dtype)

@@ -167,9 +167,9 @@ def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True,
     """
     for span in table.spans:
         optimizer = span.projection.optimizer or default
-        if span.projection.keeps_signs:
+        if (kept := span.projection.signs) is not None and span.projection.keeps_signs:
             here = f"projection '{span.projection.name}'"
-            signs.check_bounds(span.projection.signs, optimizer.Wmin, optimizer.Wmax, here)
+            signs.check_bounds(kept, optimizer.Wmin, optimizer.Wmax, here)
         if span.projection.rewire:
             rewire.check_bounds(span.projection, optimizer.Wmin, optimizer.Wmax, f"projection '{span.projection.name}'")
         _require_bounds(span, optimizer, table.weight[span.first : span.last])

@@ -49,8 +49,9 @@ class Rewiring:
     """
 
     def __init__(self, table: SynapseTable, span: ProjectionSlice, seed: int, by_samples: bool = False) -> None:
-        self.table, self.span, self.rule, self._by_samples = table, span, span.projection.rewire, by_samples
-        projection = span.projection
+        projection, rule = span.projection, span.projection.rewire
+        assert rule is not None  # synapses of others stay where they are
+        self.table, self.span, self.rule, self._by_samples = table, span, rule, by_samples
         self._keys = {
             what: rng.key(seed, f"{projection.name}/{what}") for what in ("rewire", "rewire-sign", "rewire-noise")
         }
@@ -100,8 +101,9 @@ class Rewiring:
         """Return source and delay in steps of each synapse for a checkpoint, as they can't be drawn again."""
         row = np.repeat(np.arange(len(self._row_ptr()) - 1), np.diff(self._row_ptr()))
         block, source = np.divmod(row, self.span.n_sources)
-        self._kept_topology = source.astype(np.uint32), self.span.delays[block].astype(np.int32)
-        return dict(zip(("source", "delay"), self._kept_topology, strict=True))
+        kept = source.astype(np.uint32), self.span.delays[block].astype(np.int32)
+        self._kept_topology = kept
+        return dict(zip(("source", "delay"), kept, strict=True))
 
     def restore(self, others: list[np.ndarray]) -> None:
         """Sort synapses into the rows that the arrays of `topology`, filled from a checkpoint, name.
@@ -114,6 +116,7 @@ class Rewiring:
             (n_synapses,) of the span each, sorted with the synapses.
         """
         span, table, ptr = self.span, self.table, self._row_ptr()
+        assert self._kept_topology is not None  # `topology` was before
         source, delay = self._kept_topology
         mine = slice(span.first, span.last)
         row = np.searchsorted(span.delays, delay) * span.n_sources + source

@@ -175,8 +175,10 @@ class Sample:
 
     def check(self, n_steps: int, model: Model) -> None:
         """Raise `InputError` unless the sample has `n_steps` steps and the model's inputs and readouts."""
-        wanted = {"target": (n_steps, model.size("readout")), "currents": (n_steps, model.size("current"))}
-        wanted["window"] = (n_steps,)
+        wanted: dict[str, tuple[int, ...]] = {
+            "target": (n_steps, model.size("readout")), "currents": (n_steps, model.size("current")),
+            "window": (n_steps,),
+        }  # fmt: skip
         for name, shape in wanted.items():
             value = getattr(self, name)
             if value is not None and value.shape != shape:

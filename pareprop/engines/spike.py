@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..kernels import layout
 from ..network.local import LocalNetwork
 from ..network.losses import LOSSES, Evaluation
+from ..network.reward import Reward
 from ..network.synapse_table import SynapseTable
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog
@@ -51,6 +52,7 @@ class Spike(Engine):
     kernel per sample.
     """
 
+    settings: SpikeSettings
     settings_type = SpikeSettings
     exchanging = ("recurrent", "readout")
     learns_at_the_end = False
@@ -124,6 +126,7 @@ class Spike(Engine):
         A sample, and its errors, may have fewer than `n_steps` steps. Without `learn` the learning rate is 0, but
         traces go on, as in NEST; before the first sample with `learn` no traces are kept.
         """
+        assert sample.target is not None  # `Sample.check` has looked
         self.learned, self.n, self._to_rewire = self.learned or learn, len(sample.target), learn
         for item in self._rewired:
             item.begin_step()
@@ -142,6 +145,7 @@ class Spike(Engine):
         self.learned, self.n, self._inputs = self.learned or learn, self.n_steps, inputs
         self._begin(Sample(SpikeLog(self.n), self._no_target, window=np.zeros(self.n, bool)), learn)
         self.memory.begin_episode(self.time)
+        assert isinstance(self.loss, Reward)  # else no episode begins
         self._rewards = OnlineRewards(self.loss)
 
     def advance(self, first: int, last: int) -> None:
@@ -151,15 +155,22 @@ class Spike(Engine):
         self.kernel.run(self.channel.meeting, self.time + first, self.time + last, self.round_steps, self.is_led)
         self._add_times("deliver", "update", "sweep")
 
+    @property
+    def _online(self) -> OnlineRewards:
+        assert self._rewards is not None  # an episode has begun
+        return self._rewards
+
     def decide(self, step: int, action: int, reward: float) -> None:
         """Learn of a decision and of the reward since the one before, see `Engine.decide`."""
-        self.kernel.tell(self.time + step, *self._rewards.decide(self.show_signal()[step], action, reward))
+        self.kernel.tell(self.time + step, *self._online.decide(self.show_signal()[step], action, reward))
 
     def finish(self, sample: Sample, learn: bool) -> tuple[np.ndarray, float]:
         """Collective: end an episode and run on without input until the next may begin; as `Interval.finish`."""
-        rollout, T = sample.rollout, sample.rollout.n_steps
+        rollout = sample.rollout
+        assert rollout is not None  # of an episode
+        T = rollout.n_steps
         after = 0.0 if rollout.terminated else rollout.bootstrap
-        self.kernel.tell(self.time + T, *self._rewards.end(float(rollout.rewards[-1]), after))
+        self.kernel.tell(self.time + T, *self._online.end(float(rollout.rewards[-1]), after))
         self._last_step, end = self.time + T, following_block(self.time + T)
         self._inputs = SpikeLog(end - self.time)
         self.advance(T, end - self.time)
@@ -245,6 +256,7 @@ class Spike(Engine):
 
     def _value(self, sample: Sample) -> float:
         error, target, inside = self.error[: self.n], sample.target, self._inside.view(bool)
+        assert target is not None  # as in `run`
         if not inside.all():
             error, target = error[inside], target[inside]
         return self.loss.value(error + target, target, error)
@@ -296,6 +308,7 @@ class Spike(Engine):
             "time": self.time, "learned": self.learned, "plastic": {item.name: item.numbers() for item in self.plastic},
         }  # fmt: skip
         for item in self._rewired:
+            assert item.rewiring is not None
             state.add_synapses(KINDS[0], item.table, item.span, **item.rewiring.topology())
         state.neurons |= {"carried": self._get_carried()}
         state.shared |= {"y": self.y}

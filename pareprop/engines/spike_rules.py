@@ -30,6 +30,7 @@ from ..network.model import Model
 from ..network.neurons import CUTOFF_LIMIT, whole_steps
 from ..network.optimizers import Adam, Optimizer
 from ..network.parameters import Distribution
+from ..network.reward import Reward
 from ..network.synapse_table import SynapseTable
 
 STATIC, PREFIX, LOOP, READOUT = layout.STATIC, layout.PREFIX, layout.LOOP, layout.READOUT
@@ -138,7 +139,7 @@ def block_length(model: Model) -> int:
     """Return the steps of a block of prefix sums, for all populations that can use them; 0 if none can."""
     rates = [fastest_rate(population, model.dt_ms) for population in model.of_role("recurrent")]
     span = elementary.log(LOSS[model.precision])
-    if model.is_rewarded:
+    if isinstance(model.loss, Reward):
         discounts = model.loss.gamma * model.loss.lambda_
         rates = [rate for rate in rates if rate is not None and rate * ONLINE_BLOCK <= span]
         return ONLINE_BLOCK if rates and discounts**ONLINE_BLOCK * LOSS[model.precision] >= 1.0 else 0
@@ -191,8 +192,9 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
     if not optimizer.accumulates or is_bounded(projection, optimizer) or not length or projection.rewire:
         return LOOP
     rate = fastest_rate(projection.post, model.dt_ms)
-    usable = rate is not None and not 0 <= cutoff_steps(projection.post, model.dt_ms) <= m
-    return PREFIX if usable and rate * length <= elementary.log(LOSS[model.precision]) else LOOP
+    if rate is None or 0 <= cutoff_steps(projection.post, model.dt_ms) <= m:
+        return LOOP
+    return PREFIX if rate * length <= elementary.log(LOSS[model.precision]) else LOOP
 
 
 def cutoff_steps(population: Population, dt_ms: float) -> int:

@@ -349,7 +349,7 @@ class Module(types.ModuleType):
             )
 
     @property
-    def verbosity(self) -> VerbosityLevel:
+    def verbosity(self) -> enum.IntEnum:
         """The level that was set."""
         return Module.level
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
@@ -87,9 +89,9 @@ class Bundles(list[Bundle]):
         sizes = [np.inf if ids is None else len(ids) for ids in chosen]
         key = int(sizes[1] < sizes[0])
         bundle, place = self._indices[key].find(self, chosen[key])
-        columns = []
+        columns: list[np.ndarray] = []
         for end, ids in enumerate(chosen):
-            column = self._gather(bundle, place, lambda group, end=end: (group.source, group.target)[end])
+            column = self._gather(bundle, place, attrgetter("target" if end else "source"))
             if ids is not None and end != key:
                 kept = _is_in(column, ids)
                 bundle, place, column = bundle[kept], place[kept], column[kept]
@@ -117,17 +119,17 @@ def _join_bundles(members: Sequence[Bundle]) -> Bundle:
     if len(members) == 1:
         return first
     sizes = [len(member) for member in members]
-    columns: dict[str, np.ndarray] = {key: np.concatenate([getattr(member, key) for member in members])
-                                      for key in ("source", "target", "weight")}  # fmt: skip
-    values = {}
+    values: dict[str, Any] = {  # a number for all, or one for each
+        key: np.concatenate([getattr(member, key) for member in members]) for key in ("source", "target", "weight")
+    }
     for key in ("delay", "tau_m_readout"):
         found = [getattr(member, key) for member in members]
         same = all(np.ndim(value) == 0 for value in found) and len(set(found)) == 1
         values[key] = found[0] if same else np.concatenate(
             [np.broadcast_to(value, size) for value, size in zip(found, sizes, strict=True)]
         )  # fmt: skip
-    ends = tuple(np.unique(np.concatenate([member.ends[end] for member in members])) for end in (0, 1))
-    return replace(first, **columns, **values, ends=ends)
+    sources, targets = (np.unique(np.concatenate([member.ends[end] for member in members])) for end in (0, 1))
+    return replace(first, **values, ends=(sources, targets))
 
 
 class Index:
@@ -142,7 +144,8 @@ class Index:
     """
 
     def __init__(self, end: Callable[[Bundle], np.ndarray]) -> None:
-        self._end, self._levels, self._n = end, [], 0
+        self._end, self._n = end, 0
+        self._levels: list[Level] = []
 
     def find(self, bundles: Sequence[Bundle], ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Bundles and places of connections whose end is among ascending `ids`, or of all."""
@@ -155,7 +158,7 @@ class Index:
             first, last = (np.searchsorted(level[0], ids, side=side) for side in ("left", "right"))
             n = last - first
             rows = np.repeat(first - np.cumsum(n) + n, n) + np.arange(n.sum())
-            found.append(tuple(column[rows] for column in level))
+            found.append(_take_rows(level, rows))
         _, bundle, place = _join(found)
         return bundle, place
 
@@ -174,14 +177,21 @@ class Index:
 
 
 def _sort(level: Level) -> Level:
-    order = np.argsort(level[0], kind="stable")
-    return tuple(column[order] for column in level)
+    return _take_rows(level, np.argsort(level[0], kind="stable"))
+
+
+def _take_rows(level: Level, rows: np.ndarray) -> Level:
+    node, bundle, place = level
+    return node[rows], bundle[rows], place[rows]
 
 
 def _join(levels: Sequence[Level]) -> Level:
     if not levels:
         return (np.zeros(0, np.int64),) * 3
-    return levels[0] if len(levels) == 1 else tuple(np.concatenate(column) for column in zip(*levels, strict=True))
+    if len(levels) == 1:
+        return levels[0]
+    node, bundle, place = (np.concatenate(column) for column in zip(*levels, strict=True))
+    return node, bundle, place
 
 
 def _is_in(values: np.ndarray, ids: np.ndarray) -> np.ndarray:

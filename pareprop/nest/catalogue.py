@@ -70,7 +70,7 @@ def _neuron(variant: Variant, core: str) -> NodeModel:
     fields = variant.neurons[core].model_fields
     defaults = {key: item.default for key, item in fields.items()} | {"V_m": -70.0, "flush_event_send_interval": np.inf}
     adaptive = "adapt" in core
-    recordables = ("V_m", HISTORY, "learning_signal", "surrogate_gradient")
+    recordables: tuple[str, ...] = ("V_m", HISTORY, "learning_signal", "surrogate_gradient")
     if adaptive:
         defaults["adaptation"] = 0.0
         recordables = (*recordables, "V_th_adapt", "adaptation")
@@ -176,16 +176,17 @@ ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 OPTIMIZER = {
     "type": "gradient_descent", "batch_size": 1, "eta": 1e-4, "Wmin": -100.0, "Wmax": 100.0, "optimize_each_step": True
 }  # fmt: skip
-PLAIN = {"weight": 1.0, "delay": 1.0, "receptor_type": 0, "weight_recorder": None}
+PLAIN: dict[str, Any] = {"weight": 1.0, "delay": 1.0, "receptor_type": 0, "weight_recorder": None}
 COMMON = {"weight_recorder", "optimizer", "average_gradient"}  # of the model, not of single connections
-SYNAPSE_MODELS: dict[str, SynapseModel] = {
-    name: SynapseModel(name, name, PLAIN | more)
-    for name, more in {
-        "static_synapse": {}, "rate_connection_delayed": {}, "eprop_synapse": {"optimizer": OPTIMIZER},
-        "eprop_synapse_bsshslm_2020": {"optimizer": OPTIMIZER, "average_gradient": False, "tau_m_readout": 10.0},
-        "eprop_learning_signal_connection": {}, "eprop_learning_signal_connection_bsshslm_2020": {},
-    }.items()
-}  # fmt: skip
+_MORE: dict[str, dict[str, Any]] = {  # what a synapse model has beside that
+    "static_synapse": {},
+    "rate_connection_delayed": {},
+    "eprop_synapse": {"optimizer": OPTIMIZER},
+    "eprop_synapse_bsshslm_2020": {"optimizer": OPTIMIZER, "average_gradient": False, "tau_m_readout": 10.0},
+    "eprop_learning_signal_connection": {},
+    "eprop_learning_signal_connection_bsshslm_2020": {},
+}
+SYNAPSE_MODELS = {name: SynapseModel(name, name, PLAIN | more) for name, more in _MORE.items()}
 
 
 def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str, Any], where: str, dt: float) -> None:

@@ -88,7 +88,7 @@ def bundle(
             raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in syn_spec, in function Connect: {key}")
     random = {key: syn[key] for key in VALUES if isinstance(syn.get(key), Parameter)}
     made = pairs(spec, source, target, generators, random)
-    values = {}
+    values: dict[str, Any] = {}  # a number for all, or one for each
     for key in VALUES:
         value = syn.get(key, model.defaults.get(key, 0.0))
         if key in random:
@@ -182,7 +182,7 @@ class SynapseCollection:
         return (isinstance(other, SynapseCollection) and np.array_equal(self._bundle, other._bundle)
                 and np.array_equal(self._place, other._place))  # fmt: skip
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # Python's way to say so
 
     def sources(self) -> Iterator[int]:
         """Ids of the sources."""
@@ -234,7 +234,7 @@ class SynapseCollection:
         if output not in ("", "json"):
             raise NESTErrors.NotImplemented(f"output = '{output}': make a table of the dictionary yourself")
         if isinstance(keys, str):
-            column = self.values(keys) if len(self) else ()
+            column: Any = self.values(keys) if len(self) else ()
             return column[0] if len(self) == 1 else column
         names = ("source", "target", "weight", "delay", "synapse_model", "receptor", "port") if keys is None else keys
         columns = {key: self.values(key) for key in names}

@@ -99,7 +99,8 @@ class Draws:
     def each(self, p: float) -> Pairs:
         """Connect each pair with probability `p`."""
         room = expect(p, len(self.source), len(self.target))
-        counts, pieces, first = np.zeros(len(self.target), np.int64), [], 0
+        counts, first = np.zeros(len(self.target), np.int64), 0
+        pieces: list[tuple[np.ndarray, np.ndarray]] = []
         with together(list(self.random.values()), self.generators) as program:
             while first < len(self.target) or not pieces:
                 chosen, drawn = np.empty(room, np.int64), np.empty((len(self.random), room))
@@ -131,7 +132,8 @@ class Draws:
     def both_ways(self, p: float) -> Pairs:
         """Connect each pair with probability `p`, there and back."""
         room = expect(p, len(self.source), len(self.target))
-        taken, pieces, first, waiting = np.full(len(self.source), -1), [], 0, np.nan
+        taken, first, waiting = np.full(len(self.source), -1), 0, np.nan
+        pieces: list[np.ndarray] = []
         while first < len(self.target) or not pieces:
             places = np.empty((2, room), np.int64)
             first, n, waiting = nest_draws.choose_both_ways(

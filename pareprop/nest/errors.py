@@ -26,16 +26,24 @@ class KernelException(Exception):
 
 
 NESTError = KernelException
-NESTErrors = types.ModuleType("NESTErrors", "NEST's exception classes.")
+NESTErrors: Any = types.ModuleType("NESTErrors", "NEST's exception classes.")  # Any: its classes are made by name
 NESTErrors.KernelException = KernelException
 for _name in NAMES:
     setattr(NESTErrors, _name, type(_name, (KernelException,), {"__module__": "NESTErrors"}))
 KernelException.__module__ = "NESTErrors"
 
 
-@functools.cache
+_made: dict[tuple[type[Exception], type[Exception]], type[Exception]] = {}
+
+
 def _both(kind: type[Exception], base: type[Exception] = KernelException) -> type[Exception]:
-    """An error of NEST that scripts can also catch as one of Python's."""
+    """An error of NEST that scripts can also catch as one of Python's, the same class each time."""
+    if (kind, base) not in _made:
+        _made[kind, base] = _make_both(kind, base)
+    return _made[kind, base]
+
+
+def _make_both(kind: type[Exception], base: type[Exception]) -> type[Exception]:
     name = kind.__name__ if base is KernelException else base.__name__
     return type(name, (base, kind), {"__module__": "NESTErrors", "__str__": Exception.__str__})
 
@@ -74,7 +82,7 @@ class NESTWarning(UserWarning):
     """What a script should know, and is told once."""
 
 
-def refuse(feature: str, instead: str, kind: type[Exception] | None = None) -> KernelException:
+def refuse(feature: str, instead: str, kind: type[Exception] | None = None) -> Exception:
     """Make the error for a feature that cannot be represented exactly.
 
     Parameters

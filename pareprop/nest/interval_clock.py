@@ -213,7 +213,7 @@ class IntervalClock(Clock):
         learns = self.wiring.plastic and self._settings.learning_window > 0
         surrogate = self.engine.psi.astype(float) if self._loses else None  # learning overwrites it
         error, loss = self.engine.finish(self.sample(self._log, target), learns)
-        if self._loses and learns:
+        if surrogate is not None and learns:
             self._lose(error, surrogate)
         self.digest.add_spikes(self.engine.log, T)
         self.check_finite(loss)

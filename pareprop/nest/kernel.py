@@ -296,9 +296,9 @@ class Kernel:
                     "nest.set(eprop_delays_above_one_step=True)"
                 )
         if self.simulated and len(made):
-            kinds, bases = (np.array(["", *np.concatenate([np.repeat(getattr(block.model, name), block.n)
-                            for block in self.nodes.blocks])]) for name in ("kind", "base"))  # fmt: skip
-            self.clock.link(made, bases, kinds)
+            kind_of, base_of = (np.array(["", *np.concatenate([np.repeat(getattr(block.model, name), block.n)
+                                for block in self.nodes.blocks])]) for name in ("kind", "base"))  # fmt: skip
+            self._running.link(made, base_of, kind_of)
         if len(made):
             self.bundles.append(made)
 
@@ -337,15 +337,20 @@ class Kernel:
 
     def get_connections(self, source: Any, target: Any, synapse_model: str | None) -> SynapseCollection:
         """Connections between nodes, in order of model, source and target."""
-        ends = [None if nodes is None else self._ids(nodes) for nodes in (source, target)]
+        sources, targets = (None if nodes is None else self._ids(nodes) for nodes in (source, target))
         name = None if synapse_model is None else self.models.synapse(synapse_model).name
         ranks = {model: k for k, model in enumerate(self.models.synapses)}
-        return SynapseCollection(self, *self.bundles.find(*ends, name, ranks))
+        return SynapseCollection(self, *self.bundles.find(sources, targets, name, ranks))
+
+    @property
+    def _running(self) -> Clock:
+        assert self.clock is not None  # the network has run
+        return self.clock
 
     def refresh_weights(self) -> None:
         """Collective if the network has run: bring weights up to date."""
         if self._stale:
-            self.clock.read_weights()
+            self._running.read_weights()
             self._stale = False
 
     def write_weights(self, index: np.ndarray, place: np.ndarray, weight: np.ndarray) -> None:
@@ -385,15 +390,15 @@ class Kernel:
             if self.clock is None and n:
                 self.clock = self._build_clock()
             elif n and self.recorders.changed:
-                w = self.clock.wiring
+                w = self._running.wiring
                 taps = self.recorders.taps(self.bundles, w.recurrent, w.readouts, self.resolution, self.step)
-                self.clock.take_taps(taps)
+                self._running.take_taps(taps)
             if n:
-                self.clock.take_rates(self.models.rates())
+                self._running.take_rates(self.models.rates())
                 self._open_files()
                 self.step += n
                 self._stale = True
-                self.clock.advance(self.step)
+                self._running.advance(self.step)
                 self._write_files()
         self.seconds += time.perf_counter() - start
         if self.params["print_time"] and self.exchange.rank == 0:

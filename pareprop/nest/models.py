@@ -106,16 +106,16 @@ class Models:
             return
         if name.removesuffix("_hpc") not in self.synapses:
             raise NESTErrors.UnknownModelName(self._name_known(name))
-        model = self.synapse(name)
-        _require_known(values, model)
+        synapse = self.synapse(name)
+        _require_known(values, synapse)
         known = {key: value for key, value in values.items() if key != "optimizer"}
         if "optimizer" in values:
-            known["optimizer"] = self._optimizer(model, values["optimizer"])
-        if runs and self._count(model.name):
-            _require_same(model, known)
+            known["optimizer"] = self._optimizer(synapse, values["optimizer"])
+        if runs and self._count(synapse.name):
+            _require_same(synapse, known)
         if "eta" in values.get("optimizer", ()):
-            self._first_rates.setdefault(model.name, float(values["optimizer"]["eta"]))
-        model.defaults.update(known)
+            self._first_rates.setdefault(synapse.name, float(values["optimizer"]["eta"]))
+        synapse.defaults.update(known)
 
     def _optimizer(self, model: SynapseModel, values: Mapping[str, Any]) -> dict[str, Any]:
         kept = dict(model.defaults["optimizer"])
@@ -155,10 +155,10 @@ class Models:
             return shown | ({"recordables": list(model.recordables)} if model.recordables else {})
         if name.removesuffix("_hpc") not in self.synapses:
             raise NESTErrors.UnknownComponent(self._name_known(name).replace("model name", "component"))
-        model = self.synapse(name)
-        shown = model.defaults | {
-            "synapse_model": name, "num_connections": self._count(model.name), "element_type": "synapse",
-            "has_delay": True, "weight_recorder": model.defaults["weight_recorder"] or nothing,
+        synapse = self.synapse(name)
+        shown = synapse.defaults | {
+            "synapse_model": name, "num_connections": self._count(synapse.name), "element_type": "synapse",
+            "has_delay": True, "weight_recorder": synapse.defaults["weight_recorder"] or nothing,
         }  # fmt: skip
         if "optimizer" in shown:
             shown["optimizer"] = {"optimizer" if key == "type" else key: value

@@ -90,7 +90,7 @@ class NodeCollection:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NodeCollection) and np.array_equal(self._ids, other._ids)
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]  # Python's way to say so
 
     def __int__(self) -> int:
         return int(self.global_id)

@@ -137,7 +137,7 @@ def together(parameters: Sequence[Parameter], generators: Generators) -> Iterato
     normals = list(dict.fromkeys(step.waiting for step in steps if step.waiting is not None))
     place = {waiting: row for row, waiting in enumerate(normals)}
     waiting = np.array([each.of(generators.n) for each in normals]).reshape(-1, generators.n)
-    operations = [(step.operation, place.get(step.waiting, 0), step.bound) for step in steps]
+    operations = [(step.operation, 0 if step.waiting is None else place[step.waiting], step.bound) for step in steps]
     yield nest_draws.Program(
         np.array(operations, np.int64).reshape(-1, 3),
         np.array([(step.a, step.b) for step in steps], float).reshape(-1, 2),

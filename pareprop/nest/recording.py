@@ -158,5 +158,5 @@ def _weight_taps(recorder: EventList, node: int, block: Block, local: int, bundl
             raise refuse(f"recording weights of {group.model.name}", "they do not change")
     if not watched:
         return []
-    source, target, index, place = (np.concatenate(column) for column in zip(*watched, strict=True))
-    return [WeightTap(recorder, source, target, np.stack([index, place], axis=1))]
+    source, target, which, places = (np.concatenate(column) for column in zip(*watched, strict=True))
+    return [WeightTap(recorder, source, target, np.stack([which, places], axis=1))]

@@ -23,8 +23,9 @@ class SpikeClock(Clock):
     def __init__(self, kernel: dict[str, Any], *args: Any) -> None:
         super().__init__(*args)
         self._error = np.zeros((1, len(self.wiring.readouts)))  # of the step before
-        self._watched = [self._watch_arrivals(tap, synapses) for tap, synapses in
-                         zip(self.taps.weights, self._watched, strict=True)]  # fmt: skip
+        self._arrivals = [
+            self._watch_arrivals(tap, synapses) for tap, synapses in zip(self.taps.weights, self._watched, strict=True)
+        ]
 
     def _engine(self) -> Spike:
         return Spike(self.network, self.exchange, SpikeSettings(0, lead=0), self.n_steps, self.timers)
@@ -90,7 +91,7 @@ class SpikeClock(Clock):
         log = self.gather_spikes(self.engine.get_own_spikes(), last - first)
         steps, index = log.spikes(last - first)
         self.taps.put_spikes(first + steps + 1, self.wiring.recurrent[index])
-        for tap, synapses in zip(self.taps.weights, self._watched, strict=True):
+        for tap, synapses in zip(self.taps.weights, self._arrivals, strict=True):
             self._show_weights(tap, synapses, first, last, inputs)
 
     def _show_weights(self, tap: WeightTap, synapses: list, first: int, last: int, inputs: SpikeLog) -> None:

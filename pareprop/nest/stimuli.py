@@ -177,7 +177,8 @@ class Amplitudes:
         """Take the amplitudes of the times in (clock, end]; what was set for earlier times has no effect."""
         rows = np.zeros((end - clock, self._rows.shape[1]))
         for node, targets in self._weight.items():
-            column = self._column(node, *self._nodes.place(node), clock, end)
+            block, local = self._nodes.place(node)
+            column = self._column(node, block, local, clock, end)
             for place, weight in targets:
                 rows[:, place] += weight * column
         self._rows = np.concatenate([self._rows, rows])

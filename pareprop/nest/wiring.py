@@ -75,7 +75,7 @@ class _Wirer:
             bundle.model.name for bundle in bundles if bundle.model.plastic and len(bundle))]  # fmt: skip
         model = Model(self.variant, 1, self.dt, optimizer=common_optimizer(learning, self.variant))
         self.groups: dict[str, list[Group]] = {"input": [], "current": [], "recurrent": [], "readout": []}
-        self.wiring = Wiring(model, *(np.zeros(0, np.int64) for _ in range(3)))
+        self.wiring = Wiring(model, np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
         self.wiring.average_gradient = any(item.defaults.get("average_gradient") for item in learning)
         with translate_errors():
             self._add_populations()
@@ -93,8 +93,8 @@ class _Wirer:
             for ids in _split(block):
                 self._add_population(block, ids)
         for role in ("recurrent", "readout"):
-            ids = [group.ids for group in self.groups[role]]
-            setattr(self.wiring, role.replace("out", "outs"), np.concatenate(ids) if ids else np.zeros(0, np.int64))
+            own = [group.ids for group in self.groups[role]]
+            setattr(self.wiring, role.replace("out", "outs"), np.concatenate(own) if own else np.zeros(0, np.int64))
         parrots = [np.arange(block.n) + block.first for block in self.nodes.of_kind("parrot")]
         self.wiring.parrots = np.concatenate(parrots) if parrots else np.zeros(0, np.int64)
 

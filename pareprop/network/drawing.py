@@ -71,7 +71,7 @@ class _RuledBlock(Block):
         rule = RULES[projection.rule]
         n_shuffled = projection.pre.size if topology.shuffles(rule.code, projection.allow_multapses) else 0
         self._drawing = topology.Drawing(
-            rule.code, projection.pre.size, projection.indegree or 0, projection.probability or 0.0,
+            rule.code, projection.pre.size, int(projection.indegree or 0), projection.probability or 0.0,
             projection.allow_multapses, 0 if self.leaves_out_self else None, projection.delay,
             (projection.weight.kernel_code, *projection.weight.numbers),
             [rng.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")],

@@ -57,7 +57,7 @@ class Loss(ABC):
         return output - target
 
     def evaluate(
-        self, signal: np.ndarray, target: np.ndarray, window: np.ndarray | slice, rollout: Any = None
+        self, signal: np.ndarray, target: np.ndarray | None, window: np.ndarray | slice, rollout: Any = None
     ) -> Evaluation:
         """Return errors and loss of one sample. All ranks do so from the same signals: they are the same on all.
 
@@ -75,6 +75,7 @@ class Loss(ABC):
         Evaluation
             Errors, 0 outside the window; the loss is summed over the window.
         """
+        assert target is not None  # only episodes have none
         error = np.zeros_like(signal)
         output, target_signal = self.output(signal[window]), target[window]
         error[window] = self.error(output, target_signal)
@@ -147,9 +148,10 @@ class OwnLoss(Loss):
         return self._call(output, target)[1]
 
     def evaluate(
-        self, signal: np.ndarray, target: np.ndarray, window: np.ndarray | slice, rollout: Any = None
+        self, signal: np.ndarray, target: np.ndarray | None, window: np.ndarray | slice, rollout: Any = None
     ) -> Evaluation:
         """Return errors and loss of one sample, by one call of the function; see `Loss.evaluate`."""
+        assert target is not None  # only episodes have none
         error = np.zeros_like(signal)
         error[window], loss = self._call(signal[window], target[window])
         return Evaluation(error, loss)

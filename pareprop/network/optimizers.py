@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -142,6 +142,10 @@ class SgdMomentum(Optimizer):
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     kind.model_fields["type"].default: kind for kind in (GradientDescent, Adam, SgdMomentum)
 }
+if TYPE_CHECKING:
+    OptimizerName = str  # of one of them
+else:
+    OptimizerName = Literal[*OPTIMIZERS]
 
 
 def optimizer(values: Mapping[str, Any], origin: str) -> Optimizer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
@@ -139,6 +139,10 @@ NEURON_MODELS |= {name: variant.neurons for name, variant in VARIANTS.items()}
 READOUT_MODELS |= {name: variant.readout for name, variant in VARIANTS.items()}
 DEFAULT = next(iter(VARIANTS))
 NEURONS = tuple(dict.fromkeys(name for variant in VARIANTS.values() for name in variant.neurons))
+if TYPE_CHECKING:
+    NeuronName = str  # of one of them
+else:
+    NeuronName = Literal[*NEURONS]
 
 
 def find_variant(name: Any) -> Variant:

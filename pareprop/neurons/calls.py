@@ -10,6 +10,8 @@ import numpy as np
 
 from .compile import Program
 
+Real = type[np.floating[Any]]  # of one width or another
+
 _SIZES = ("version", "real_bytes", "n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces")
 _FUNCTIONS = ("start", "step", "sweep", "trace", "decay")
 
@@ -44,7 +46,7 @@ class Cells:
         (n_kept, n): what the step before the next one kept.
     """
 
-    def __init__(self, program: Program, n: int, values: Mapping[str, Any], dt: float, real: type = np.float64) -> None:
+    def __init__(self, program: Program, n: int, values: Mapping[str, Any], dt: float, real: Real = np.float64) -> None:
         self.program, self.n, self.dt, self.real = program, n, dt, real
         self._table = _Table.from_address(program.address(real))
         with np.errstate(over="ignore"):  # a bound of -1.8e308 is infinite in single precision

@@ -149,7 +149,7 @@ class _Checker:
         states = {
             name: draw.uniform(low[k], high[k] + 1e-3 * (1 + abs(high[k])), n) for k, name in enumerate(self.states)
         }
-        more = {name: draw.normal(0, self.kick, n) for name in self.model.ports}
+        more: dict[str, Any] = {name: draw.normal(0, self.kick, n) for name in self.model.ports}
         more |= {"I": draw.normal(0, 1, n), "z": draw.integers(0, 2, n) * 1.0}
         return states, more | {"refractory": draw.integers(0, 2, n) * 1.0}
 

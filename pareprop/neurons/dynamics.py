@@ -53,15 +53,15 @@ def integrate(
     for refractory in cases:
         system = {name: replace(tree, {"refractory": ("number", refractory)}) for name, tree in dynamics.items()}
         exact = _linear(system, "rest_" if refractory else "", taken | constants.keys())
-        if exact is None and integrator is None:
+        if exact is not None:
+            constants |= exact[0]
+            steps.append(exact[1])
+        elif integrator is not None:
+            steps.append(_BY[integrator](system))
+        else:
             raise InputError(
                 f"{here}: dynamics is not linear: name an integrator, one of exponential_euler, euler, rk4"
             )
-        if exact is None:
-            steps.append(_BY[integrator](system))
-        else:
-            constants |= exact[0]
-            steps.append(exact[1])
     step = {}
     for name in dynamics:
         tree = steps[0][name]
@@ -118,7 +118,7 @@ def _linear(system: Mapping[str, Tree], prefix: str, taken: set[str]) -> tuple[d
                 key += "_"
             constants[key] = ("expm", ("number", float(i)), ("number", float(j)), *entries)
             terms.append(("*", ("name", key), ("name", names[j]) if j < len(names) else rest[driven[j - len(names)]]))
-        total = terms[0]
+        total: Tree = terms[0]
         for term in terms[1:]:
             total = ("+", total, term)
         step[name] = total

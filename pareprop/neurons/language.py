@@ -15,7 +15,7 @@ import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -179,11 +179,11 @@ class _Parser:
         """Return a function with its arguments."""
         if self.internal and isinstance(node.func, ast.Name) and node.func.id == "expm":
             return ("expm", *inner(*node.args))
-        if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
-            name = node.func.id if isinstance(node.func, ast.Name) else ""
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        if name not in FUNCTIONS:
             told = f"unknown function {quote(name)}{nearest(name, FUNCTIONS)}" if name else "this cannot be called"
             self.fail_at(node, told)
-        name, count = node.func.id, len(node.args)
+        count = len(node.args)
         if node.keywords or any(isinstance(item, ast.Starred) for item in node.args):
             self.fail_at(node, f"arguments are given by place alone: {self.usage(name)}")
         if count != FUNCTIONS[name] and not (name in ("min", "max") and count > 2):
@@ -203,11 +203,11 @@ class _Parser:
             result = (operator, result, item)
         return result
 
-    def fail_at(self, node: ast.AST, told: str) -> None:
+    def fail_at(self, node: ast.AST, told: str) -> NoReturn:
         """Raise `InputError` at a node."""
-        self.fail(self.offset + node.col_offset, told)
+        self.fail(self.offset + getattr(node, "col_offset", 0), told)
 
-    def fail(self, place: int, told: str) -> None:
+    def fail(self, place: int, told: str) -> NoReturn:
         """Raise `InputError` at a place of the text."""
         near = quote(self.text[place : place + 20].strip() or self.text[-20:])
         raise InputError(f"{self.here}: at character {place + 1} (near {near}): {told}") from None
@@ -308,7 +308,7 @@ def evaluate(tree: Tree, values: Mapping[str, Any], by: SimpleNamespace = REAL) 
         return exponential(items, values, by)
     with np.errstate(all="ignore"):
         a, *rest = (evaluate(item, values, by) for item in items)
-        b = rest[0] if rest else None
+        b: Any = rest[0] if rest else None  # Any: a number or an array, there where it is used
         match kind:
             case "+":
                 return a + b
@@ -352,7 +352,7 @@ def exponential(items: list[Tree], values: Mapping[str, Any], by: SimpleNamespac
     entries = np.broadcast_arrays(*(np.asarray(evaluate(item, values, by), float) for item in items[2:]))
     n = math.isqrt(len(entries))
     A = [[np.atleast_1d(entries[n * i + j]) + 0.0 for j in range(n)] for i in range(n)]
-    size = np.maximum.reduce([sum(np.abs(entry) for entry in line) for line in A])
+    size = np.maximum.reduce([np.sum([np.abs(entry) for entry in line], axis=0) for line in A])
     halvings = np.ceil(np.log2(np.maximum(size, 0.5) / 0.5)).astype(int)  # a norm of at most 1/2 is left
     A = [[np.ldexp(entry, -halvings) for entry in line] for line in A]
 

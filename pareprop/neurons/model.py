@@ -357,7 +357,7 @@ class NeuronModel:
         values = self.values(given, dt_ms)
         states = self.initial(values)
         now = values | states | dict.fromkeys(self.ports, 0.0) | {"I": values["I_e"], "z": 0.0, "refractory": 0.0}
-        after = {}
+        after: dict[str, Any] = {}  # numbers or arrays
         for key, trees in (("step", self.equations.step), ("traces", self.equations.traces)):
             for name, tree in trees.items():
                 value = evaluate(tree, now)

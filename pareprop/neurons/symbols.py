@@ -157,7 +157,7 @@ def _product(expression: Any, back: Callable[[Any], Tree], order: Callable[[Tree
             below.append(("number", float(item.q)))
         else:
             above.append(back(item))
-    result = None
+    result: Tree | None = None
     for moves in (False, True):  # constant factors first
         up = sorted((item for item in above if order(item)[0] == moves), key=order)
         down = sorted((item for item in below if order(item)[0] == moves), key=order)

@@ -33,8 +33,12 @@ def unit_of(text: str) -> Unit | None:
             return None
         base, prefix = _BASE[found[2] or "1"], _PREFIX[found[1] or ""]
         power = sign * int(found[3] or 1)
-        total = tuple(a + power * b for a, b in zip(total, (prefix, *base[1:]), strict=True))
+        total = _add(total, (prefix, *base[1:]), power)
     return total
+
+
+def _add(a: Unit, b: Unit, times: int) -> Unit:
+    return a[0] + times * b[0], a[1] + times * b[1], a[2] + times * b[2], a[3] + times * b[3]
 
 
 def mismatches(model: NeuronModel) -> list[str]:
@@ -67,8 +71,9 @@ def mismatches(model: NeuronModel) -> list[str]:
                        ("reset", equations.reset)):  # fmt: skip
         for name, tree in trees.items():
             found = _Reader(f"{key}: {name}", units, lines).of(tree)
-            if None not in (found, states[name]) and found != states[name]:
-                lines.append(f"{key}: {name}: has unit {_show(found)}, the state {_show(states[name])}")
+            wanted = states[name]
+            if found is not None and wanted is not None and found != wanted:
+                lines.append(f"{key}: {name}: has unit {_show(found)}, the state {_show(wanted)}")
     units["x"] = _Reader("spike", units, lines).of(equations.spike)
     _Reader("surrogate", units, lines).of(equations.surrogate)
     return list(dict.fromkeys(lines))
@@ -94,13 +99,14 @@ class _Reader:
         if kind == "name":
             return self.units.get(items[0])
         found = [self.of(item) for item in items]
-        if kind in ("*", "/") and None not in found:
-            sign = 1 if kind == "*" else -1
-            return tuple(a + sign * b for a, b in zip(*found, strict=True))
+        first, second = found[0], found[-1]
+        if kind in ("*", "/") and first is not None and second is not None:
+            return _add(first, second, 1 if kind == "*" else -1)
         if kind == "**":
             power = items[1][1] if items[1][0] == "number" else None
-            whole = power is not None and float(power).is_integer() and found[0] is not None
-            return tuple(int(power) * a for a in found[0]) if whole else None
+            if power is None or first is None or not float(power).is_integer():
+                return None
+            return _add(NONE, first, int(power))
         if kind in ("+", "-", "min", "max", *CONDITIONS[:6]):
             unit = self.same(items, found)
             return NONE if kind in CONDITIONS else unit
@@ -109,17 +115,17 @@ class _Reader:
         if kind == "where":
             return self.same(items[1:], found[1:])
         if kind in ("exp", "log", "tanh"):
-            if found[0] not in (None, NONE):
-                self.lines.append(f"{self.here}: {kind}({write(items[0])}): its argument has unit {_show(found[0])}")
+            if first is not None and first != NONE:
+                self.lines.append(f"{self.here}: {kind}({write(items[0])}): its argument has unit {_show(first)}")
             return NONE
-        if kind == "sqrt" and found[0] is not None and all(a % 2 == 0 for a in found[0]):
-            return tuple(a // 2 for a in found[0])
+        if kind == "sqrt" and first is not None and all(a % 2 == 0 for a in first):
+            return first[0] // 2, first[1] // 2, first[2] // 2, first[3] // 2
         return NONE if kind in CONDITIONS else None
 
     def same(self, items: list[Tree], found: list[Unit | None]) -> Unit | None:
         """Return the unit that two trees share."""
         a, b = found
-        if None not in found and a != b:
+        if a is not None and b is not None and a != b:
             texts = [text if len(text) <= 60 else f"{text[:57]}..." for text in map(write, items)]
             self.lines.append(
                 f"{self.here}: {texts[0]} has unit {_show(a)}, {texts[1]} {_show(b)}; they stand side by side"

@@ -218,7 +218,7 @@ class Ranks:
             n_sharing,
         )  # fmt: skip
         holder.append(meeting)
-        every: SegmentedLog | None = SegmentedLog(logs)
+        every = SegmentedLog(logs)
         heard, signal = every, np.zeros((terms.n_steps, terms.n_readouts))
         sums = memory.sums(local.rank, n_sharing, joined=nodes.count > 1)
         if nodes.count > 1:
@@ -229,8 +229,8 @@ class Ranks:
                 heard = SegmentedLog([numbered])
                 meeting.number(every, numbered, sources.ids.astype(np.uint32))
                 written.append((numbered, sources.number_spikes))
-        every = every if self.sending != "targeted" else None
-        return Channel(logs[place], heard, sums, signal, meeting, written, every, self.comm, [memory])
+        whole = every if self.sending != "targeted" else None
+        return Channel(logs[place], heard, sums, signal, meeting, written, whole, self.comm, [memory])
 
     def _connect(
         self, meeting: Any, terms: ChannelSizes, sources: Sources | None, logs: list[Any],
@@ -278,7 +278,8 @@ class Ranks:
         if self.nodes.local.rank:
             return
         meeting, arrays, first, before = self._parts
-        news = before.ids is not None and not np.isin(ids, before.ids).all()
+        assert self.sender is not None  # of the leader of a node
+        news = before.ids is not None and (ids is None or not np.isin(ids, before.ids).all())
         if not any(self.nodes.leaders.allgather(news)):
             return
         listened, quota = Sources(before.n, ids), self.sender.box.capacity

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 from ..errors import InputError, quote
 from . import mpi
@@ -116,7 +116,9 @@ def split(exchange: Exchange, replicas: int) -> Exchange:
     index, place = divmod(exchange.rank, size)
     across = exchange.comm.Split(place, exchange.rank)
     groups = Replicas(replicas, index, across, exchange.comm)
-    return Alone(groups) if size == 1 else Ranks(exchange.comm.Split(index, exchange.rank), exchange.ways, groups)
+    if size == 1:
+        return Alone(groups)
+    return Ranks(exchange.comm.Split(index, exchange.rank), cast(Ranks, exchange).ways, groups)
 
 
 def abort(code: int = 1) -> None:

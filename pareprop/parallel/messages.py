@@ -229,4 +229,5 @@ class AlltoallvSender:
 def _connect(box: kernel.Mailbox, comm: Any, call: str) -> None:
     """Let compiled code call MPI, unless `comm` is a stand-in written in Python."""
     if address := mpi.address(comm, call):
-        box.connect(*address)
+        function, handle, datatype = address
+        box.connect(function or 0, handle, datatype)

@@ -228,11 +228,13 @@ class DryChannel(Channel):
     def all_spikes_on_root(self, first: int, last: int) -> tuple[SpikeLog, int]:
         """Return the spikes of steps [first, last) that this rank listens to by id, and their number."""
         log = self.heard.part(first, last)
-        if self.sources.ids is not None:
+        if self.sources is not None and self.sources.ids is not None:
             log = SpikeLog.from_arrays(self.sources.ids[log.ids].astype(np.uint32), log.ptr)
         return log, len(log.ids)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the logs that a rank of a run writes to."""
-        return self.own.nbytes + (0 if self.sources.ids is None else self.heard.segments[0].nbytes)
+        return self.own.nbytes + (
+            0 if self.sources is None or self.sources.ids is None else self.heard.segments[0].nbytes
+        )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import h5py
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -29,15 +30,18 @@ def raster_panels(sample: h5py.Group, dt: float) -> list[Panel]:
         spikes = reader.pair(sample, f"{prefix}_steps", f"{prefix}_ids")
         if spikes is not None:
             groups = panels.input_groups(sample) if prefix == "input" else panels.neuron_groups(sample.file)
-            label = None if groups else "neuron"
+            label = "" if groups else "neuron"
             title, *shown = panels.thin(f"{name} spikes", *spikes)
             draw = partial(_raster, spikes=shown, dt=dt, groups=groups, label=label)
             rasters.append((title, height, draw))
     return rasters
 
 
-def _raster(ax: Axes, spikes, dt: float, groups, label: str | None) -> None:
-    panels.raster(ax, *spikes, dt, groups)
+def _raster(
+    ax: Axes, spikes: list[np.ndarray], dt: float, groups: list[tuple[str, int, int]] | None, label: str
+) -> None:
+    steps, ids = spikes
+    panels.raster(ax, steps, ids, dt, groups)
     ax.set_ylabel(label)
 
 
@@ -113,8 +117,10 @@ def columns(figure: Figure, stack: list[Panel], sample: h5py.Group, dt: float) -
     """Fill a figure with the panels over the whole sample and, when it is short, over the learning window."""
     whole, window = (0, panels.duration(sample)), panels.window(sample)
     spans = [whole, window] if window[1] - window[0] < 0.5 * whole[1] else [whole]
-    shape = {"width_ratios": [2.2, 1][: len(spans)], "height_ratios": [height for _, height, _ in stack]}
-    grid = figure.subplots(len(stack), len(spans), sharex="col", sharey="row", squeeze=False, **shape)
+    grid = figure.subplots(
+        len(stack), len(spans), sharex="col", sharey="row", squeeze=False, width_ratios=[2.2, 1][: len(spans)],
+        height_ratios=[height for _, height, _ in stack],
+    )
     for axes, (title, _, draw) in zip(grid, stack, strict=True):
         for ax in axes:
             draw(ax)

@@ -30,7 +30,8 @@ def decision(sample: h5py.Group) -> tuple[np.ndarray, int | None]:
 
 def cues_panel(ax: Axes, sample: h5py.Group, dt: float) -> None:
     """Draw the input spikes by group over the whole trial."""
-    panels.raster(ax, *reader.pair(sample, "input_steps", "input_ids"), dt, panels.input_groups(sample))
+    steps, ids = (reader.demand(sample, f"input_{name}") for name in ("steps", "ids"))
+    panels.raster(ax, steps, ids, dt, panels.input_groups(sample))
     panels.shade_window(ax, sample, dt)
     ax.set(title="input spikes (shaded: learning window)", xlabel="time (ms)", xlim=(0, panels.duration(sample) * dt))
 

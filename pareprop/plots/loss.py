@@ -152,7 +152,7 @@ def returns_figure(file: h5py.File) -> Figure | None:
 
 def _tells(name: str, values: np.ndarray) -> bool:
     """Whether a panel is worth its place: not where all episodes have one decision."""
-    return name != "mean_length" or np.any(values != 1)
+    return name != "mean_length" or bool(np.any(values != 1))
 
 
 def criterion(ax: Axes, file: h5py.File) -> None:
@@ -174,23 +174,24 @@ def seeds_figure(files: Sequence[h5py.File]) -> Figure:
     """
     present = []
     for name, color in RETURNS if all("mean_return" in file for file in files) else PANELS:
-        runs = [reader.values(file, name) for file in files]
-        if name == "loss" and any(run is None or not run.size for run in runs):
+        runs = [run for file in files if (run := reader.values(file, name)) is not None and run.size]
+        if name == "loss" and len(runs) < len(files):
             raise InputError("learning curves over seeds need a loss in every run")
-        if all(run is not None and run.size for run in runs):
+        if len(runs) == len(files):
             length = min(map(len, runs))
             values = np.array([run[:length] for run in runs])
             if _tells(name, values):
                 present.append((name, values, color))
     result, axes = stack_panels(files[0], present)
     result.suptitle(f"{reader.label(reader.text(files[0], 'task'))} · {len(files)} seeds", x=0.01, ha="left")
-    for ax, (_, runs, color) in zip(axes, present, strict=True):
-        iterations = np.arange(1, runs.shape[1] + 1)
+    for ax, (_, values, color) in zip(axes, present, strict=True):
+        iterations = np.arange(1, values.shape[1] + 1)
         if len(iterations) >= LONG:
-            centres, _ = running_median(runs[0])
-            iterations, runs = centres + 1, np.array([running_median(run)[1] for run in runs])
-        ax.fill_between(iterations, runs.min(axis=0), runs.max(axis=0), color=color, alpha=0.25, lw=0, label="range")
-        ax.plot(iterations, runs.mean(axis=0), color=color, label="mean")
+            centres, _ = running_median(values[0])
+            iterations, values = centres + 1, np.array([running_median(run)[1] for run in values])
+        low, high = values.min(axis=0), values.max(axis=0)
+        ax.fill_between(iterations, low, high, color=color, alpha=0.25, lw=0, label="range")
+        ax.plot(iterations, values.mean(axis=0), color=color, label="mean")
     criterion(axes[0], files[0])
     axes[0].legend(
         loc="lower right" if present[0][0] == "mean_return" else "upper right",

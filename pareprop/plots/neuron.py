@@ -45,7 +45,7 @@ def figure(
     rows = len(states) + 2
     result = Figure(figsize=(style.WIDTH, 0.75 * rows + 1.2), layout="constrained")
     result.suptitle(f"{name} at {1000 * spikes.sum() / max(time[-1], 1):.3g} Hz", x=0.01, ha="left")
-    left, right = result.subfigures(1, 2, width_ratios=(2, 1))
+    left, right = result.subfigures(1, 2, squeeze=False, width_ratios=(2, 1))[0]
     axes = left.subplots(rows, 1, sharex=True)
     for ax, (label, values), color in zip(axes, states.items(), style.colors(len(states)), strict=False):
         ax.plot(time[inside], values[inside], color=color)
@@ -68,7 +68,7 @@ def figure(
     return result
 
 
+@style.styled
 def save(path: Path, drawn: Figure) -> None:
     """Write a figure as the ending of `path` says."""
-    with style.mpl.rc_context(style.RC):
-        drawn.savefig(path)
+    drawn.savefig(path)

@@ -16,17 +16,17 @@ MOST_SPIKES = 60_000  # that a raster shows
 
 def raster(ax: Axes, sample: h5py.Group, place: np.ndarray, dt: float) -> None:
     """Draw the spikes of neurons in their places, of at most as many neurons as give `MOST_SPIKES`."""
-    steps, ids = (reader.values(sample, name) for name in ("spike_steps", "spike_ids"))
+    steps, ids = (reader.demand(sample, name) for name in ("spike_steps", "spike_ids"))
     every = max(1, -(-len(ids) // MOST_SPIKES))
     chosen = place[ids] % every == 0
-    size = np.clip(2000 / max(np.count_nonzero(chosen), 1), 0.05, 1.0)
+    size = np.clip(2000 / max(int(np.count_nonzero(chosen)), 1), 0.05, 1.0)
     ax.scatter(steps[chosen] * dt, place[ids][chosen], s=size, color=style.BLUE, linewidths=0, rasterized=True)
     ax.set(xlabel="time (ms)", xlim=(0, panels.duration(sample) * dt), ylim=(0, len(place)))
 
 
 def targets(ax: Axes, sample: h5py.Group, dt: float) -> None:
     """Draw the target rates of some neurons, sorted by their peaks."""
-    rates = reader.dataset(sample, "local_target", 2)[()]
+    rates = reader.demand(sample, "local_target", 2)
     rates = rates[:, np.argsort(np.argmax(rates, axis=0), kind="stable")]
     shown = rates / np.maximum(rates.max(axis=0), 1e-30)
     ax.imshow(shown.T, aspect="auto", origin="lower", cmap="Blues", extent=(0, len(rates) * dt, 0, rates.shape[1]),
@@ -52,7 +52,7 @@ def correlations(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
 
 def examples(ax: Axes, sample: h5py.Group, dt: float) -> None:
     """Draw signal and target of three neurons."""
-    signal, target = (reader.dataset(sample, f"local_{name}", 2)[()] for name in ("signal", "target"))
+    signal, target = (reader.demand(sample, f"local_{name}", 2) for name in ("signal", "target"))
     for k, column in enumerate(np.linspace(0, signal.shape[1] - 1, 5).astype(int)[1:4]):
         color = style.colors(3)[k]
         ax.plot(np.arange(len(signal)) * dt, signal[:, column], color=color, lw=0.9)
@@ -67,11 +67,14 @@ def by_sign(ax: Axes, file: h5py.File) -> None:
     before, after = (reader.sample(projection[name]) for name in ("weight_initial", "weight"))
     edges = weights.bin_edges(np.concatenate([before, after]))
     edges = edges - edges[np.argmin(np.abs(edges))]  # 0 lies between two bins
-    for values, label, look in ((before, "before", {"fill": True, "alpha": 0.5}), (after, "after", {})):
+    for values, label, alpha in ((before, "before", 0.5), (after, "after", None)):
         for sign, color in ((1, style.VERMILLION), (-1, style.BLUE)):
             some = values[np.sign(values) == sign]
             name = {1: "excitatory", -1: "inhibitory"}[sign]
-            ax.stairs(np.histogram(some, edges)[0], edges, color=color, label=f"{name}, {label}", **look)
+            ax.stairs(
+                np.histogram(some, edges)[0], edges, color=color, label=f"{name}, {label}", fill=alpha is not None,
+                alpha=alpha,
+            )
     name = reader.label(projection.name.rpartition("/")[2]).replace("->", "→")
     ax.set(xlabel=f"weight, {name}", ylabel="synapses", yscale="log")
     ax.set_title(f"at 0 after learning: {np.mean(after == 0):.1%}")
@@ -82,11 +85,12 @@ def by_sign(ax: Axes, file: h5py.File) -> None:
 @style.styled
 def figure(file: h5py.File) -> Figure | None:
     """Draw the first and the last sample; None unless correlations with targets were recorded."""
-    samples = [panels.recorded_sample(file, name) for name in ("first", "last")]
-    if any(sample is None or reader.dataset(sample, "correlation") is None for sample in samples):
+    recorded = [panels.recorded_sample(file, name) for name in ("first", "last")]
+    samples = [item for item in recorded if item is not None and reader.dataset(item, "correlation") is not None]
+    if len(samples) < len(recorded):
         return None
     dt, last = reader.step_ms(file), samples[1]
-    peak = reader.values(last, "target_peak")
+    peak = reader.demand(last, "target_peak")
     place = np.empty(len(peak), np.int64)
     place[np.argsort(peak, kind="stable")] = np.arange(len(peak))
     result = style.new_figure(file, 6.0, width=9.0)
@@ -97,7 +101,7 @@ def figure(file: h5py.File) -> Figure | None:
         ax.set_title(f"spikes {name} learning")
     axes[0].set_ylabel("neuron, by peak of the target")
     targets(axes[2], last, dt)
-    correlations(axes[3], *(reader.values(sample, "correlation") for sample in samples))
+    correlations(axes[3], *(reader.demand(sample, "correlation") for sample in samples))
     examples(axes[4], last, dt)
     by_sign(axes[5], file)
     return result

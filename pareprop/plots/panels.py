@@ -69,7 +69,7 @@ def duration(sample: h5py.Group) -> int:
 def window(sample: h5py.Group) -> tuple[int, int]:
     """Return the learning window as steps [first, last): where some error signal is not zero; else all steps."""
     error = reader.values(sample, "error_signal", 2)
-    active = np.flatnonzero(np.any(error != 0, axis=1)) if error is not None else []
+    active = np.flatnonzero(np.any(error != 0, axis=1)) if error is not None else np.zeros(0, np.int64)
     return (int(active[0]), int(active[-1]) + 1) if len(active) else (0, duration(sample))
 
 
@@ -144,7 +144,9 @@ def raster(
         Name, first id and last id + 1 of each group.
     """
     top = max([int(ids.max()) + 1 if ids.size else 1] + [end for _, _, end in groups or []])
-    height = ax.get_position().height * ax.figure.get_figheight() * 72
+    figure = ax.get_figure(root=True)
+    assert figure is not None  # panels are drawn in one
+    height = ax.get_position().height * figure.get_figheight() * 72
     marks = {"ls": "", "marker": "|", "ms": np.clip(height / top, 1.8, 5.0), "mew": 0.7}
     marks["rasterized"] = ids.size > RASTERIZE_FROM
     parts = groups or [("", 0, top)]

@@ -69,6 +69,14 @@ def values(node: h5py.Group, name: str, ndim: int = 1) -> np.ndarray | None:
     return None if data is None else data[...]
 
 
+def demand(node: h5py.Group, name: str, ndim: int = 1) -> np.ndarray:
+    """Read a whole dataset that must be there; InputError when it is not, and as in `dataset`."""
+    data = values(node, name, ndim)
+    if data is None:
+        raise InputError(f"{node.file.filename}: {node.name.rstrip('/')}/{name} is missing")
+    return data
+
+
 def pair(node: h5py.Group, first: str, second: str) -> tuple[np.ndarray, np.ndarray] | None:
     """Read two datasets of equal length; None when one is absent.
 

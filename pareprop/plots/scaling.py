@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from .. import files
 from ..errors import InputError
 from . import style
 
-Row = dict[str, str | float]
+Row = dict[str, Any]  # of a table, by column: a number, or a text
 PHASES = {  # in the order of a run, with their colours
     "wait": style.GREY, "communicate": style.VERMILLION, "deliver": style.BLUE, "update": style.GREEN,
     "sweep": style.SKY, "credit": style.ORANGE, "optimize": style.PURPLE,
@@ -119,7 +120,10 @@ def scaling_figure(rows: list[Row]) -> Figure:
             one = wall[0][1] * (n / wall[0][0] if weak else 1.0)
             gain.append((n, one / t, crowded, one / high, one / low))
         _curve(axes[1], gain, color, label)
-        share = [(n, *(g * wall[0][0] / n if type(g) is float else g for g in more)) for n, *more in gain]
+        share = [
+            (n, middle * wall[0][0] / n, crowded, low * wall[0][0] / n, high * wall[0][0] / n)
+            for n, middle, crowded, low, high in gain
+        ]
         _curve(axes[2], share, color, label)
         _curve(axes[3], _medians(some, lambda row: row["real_time_factor"]), color, label)
         _curve(axes[4], _medians(some, lambda row: row["memory_bytes_max"] / 2**20), color, label)

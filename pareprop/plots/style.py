@@ -10,6 +10,7 @@ as long as the drawing.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal, cast
 
 import h5py
 import matplotlib as mpl
@@ -57,7 +58,8 @@ RC = {
     "savefig.dpi": 150,
     "image.cmap": "viridis",
 }
-styled = mpl.rc_context(RC)  # decorator of everything that makes or saves a figure
+# Decorator of everything that makes or saves a figure. Any: its keys are of a type that lists them all.
+styled = mpl.rc_context(cast(Any, RC))
 
 
 def colors(n: int) -> list[str]:
@@ -69,7 +71,8 @@ def colors(n: int) -> list[str]:
 
 def darker(color: str) -> str:
     """Return the same hue at 45 % of the brightness, for a target drawn over its readout."""
-    return to_hex([0.45 * c for c in to_rgb(color)])
+    red, green, blue = to_rgb(color)
+    return to_hex((0.45 * red, 0.45 * green, 0.45 * blue))
 
 
 def round_values(low: float, high: float, logarithmic: bool = False) -> list[float]:
@@ -83,7 +86,8 @@ def round_values(low: float, high: float, logarithmic: bool = False) -> list[flo
 
 
 def new_figure(
-    file: h5py.File, height: float, *, width: float = WIDTH, detail: str = "", layout: str = "constrained"
+    file: h5py.File, height: float, *, width: float = WIDTH, detail: str = "",
+    layout: Literal["constrained", "none"] = "constrained",
 ) -> Figure:
     """Make an empty figure headed by task, variant and seed of the run and its attribute `note`, if there is one.
 
@@ -98,7 +102,7 @@ def new_figure(
     layout : str
         "constrained", or "none" where `arrange` follows.
     """
-    figure = Figure(figsize=(width, height), layout=layout)
+    figure = Figure(figsize=(width, height), layout=cast(Any, layout))  # its types lack "none"
     variant, seed = reader.text(file, "variant"), reader.text(file, "seed")
     parts = [
         reader.text(file, "task"),

@@ -61,7 +61,7 @@ def figure(file: h5py.File) -> Figure | None:
     paths = [sample["readout_signal"][window] for sample, window in zip(shown, windows, strict=True)]
     target = reader.values(shown[-1], "target_signal", 2)
     targets = [None if target is None else target[window] for window in windows]
-    view = limits([paths[-1], *([] if target is None else targets[-1:])])
+    view = limits([paths[-1], *([] if target is None else [target[windows[-1]]])])
     columns = min(COLUMNS, len(shown))
     rows = -(-len(shown) // columns)
     height = 2.2 * rows * np.ptp(view[1]) / max(np.ptp(view[0]), 1e-9)

@@ -48,8 +48,9 @@ def histogram(ax: Axes, series: list[tuple[str, np.ndarray, str]]) -> None:
     finite = [values[np.abs(values) < 1e300] for _, values, _ in series]  # without NaN and what has no width
     edges = bin_edges(np.concatenate(finite))
     for k, ((label, _, color), values) in enumerate(zip(series, finite, strict=True)):
-        look = {"fill": True, "alpha": 0.5} if k == 0 else {}
-        ax.stairs(np.histogram(values, edges)[0], edges, color=color, label=label, **look)
+        ax.stairs(
+            np.histogram(values, edges)[0], edges, color=color, label=label, fill=k == 0, alpha=0.5 if k == 0 else None
+        )
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(4))
 
@@ -101,10 +102,10 @@ def figure(file: h5py.File) -> Figure | None:
     group = reader.child(file, "projections")
     drawn = []
     for projection in group.values() if group is not None else ():
-        data = [reader.dataset(projection, name) for name in ("weight_initial", "weight")]
-        if None in data or not len(data[0]):
+        before, after = (reader.dataset(projection, name) for name in ("weight_initial", "weight"))
+        if before is None or after is None or not len(before):
             continue
-        if len(data[0]) != len(data[1]):
+        if len(before) != len(after):
             raise InputError(f"{file.filename}: {projection.name}: weight_initial and weight differ in length")
         drawn.append(projection)
     if not drawn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -50,8 +51,8 @@ from .options import FiniteFloat, GivenPath
 @click.option("--json", "json_file", type=GivenPath(dir_okay=False), help="Write the results to this file.")
 @click.pass_obj
 def bench(
-    exchange: Exchange, json_file: str | None, no_learning: bool, variant: str, precision: str, warmup: int,
-    rate: float, profile_waiting: bool, **sizes: int,
+    exchange: Exchange, json_file: str | None, no_learning: bool, variant: str,
+    precision: Literal["double", "single"], warmup: int, rate: float, profile_waiting: bool, **sizes: int,
 ) -> None:  # fmt: skip
     """Train a benchmark network and report seconds.
 

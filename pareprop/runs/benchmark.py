@@ -14,7 +14,7 @@ import os
 import socket
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def model(
     seed: int = 1,
     delay: int = 1,
     variant: str = DEFAULT,
-    precision: str = "double",
+    precision: Literal["double", "single"] = "double",
 ) -> Model:
     """Return the network: N(0, 1/fan-in) weights, `indegree` recurrent synapses per neuron, about 30 spikes/s.
 
@@ -185,7 +185,7 @@ def build(network: Model, task: BenchTask, exchange: Exchange, rate_hz: float = 
         return Simulation(network, task, exchange)
     rounds = network.eprop.settings(task.learning_window, round_steps=task.n_steps)  # engines cut it to the min-delay
     driven = DrivenExchange(exchange, rate_hz * network.dt_ms / 1000.0, network.size("recurrent"), network.seed)
-    return Simulation(network, task, driven, settings=rounds)
+    return Simulation(network, task, cast(Exchange, driven), settings=rounds)  # it stands in for one
 
 
 @dataclass(frozen=True)

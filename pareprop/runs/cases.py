@@ -95,7 +95,7 @@ def _read(name: str, file: h5py.File) -> Case:
     attributes = fields.attributes(file)
     if attributes.get("format") not in FORMATS:
         raise InputError(f"format is '{attributes.get('format')}', must be one of {', '.join(FORMATS)}")
-    variant = attributes.get("variant")
+    variant = attributes.get("variant", "")
     eprop = find_variant(variant)
     loss = reward_cases.loss(attributes) if attributes["format"] == reward_cases.FORMAT else None
     arrays = reward_cases.read_arrays(file, attributes) if loss else _arrays(file, eprop.is_online)
@@ -228,7 +228,8 @@ def _neuron_models(attributes: dict[str, Any]) -> dict[str, NeuronModel]:
 def _ports(attributes: dict[str, Any], key: str, n_groups: int) -> list[str | None]:
     """Return the port of a matrix for each group of targets."""
     given = attributes.get(key)
-    names = [given] if given is None or isinstance(given, str) else [str(item) for item in np.ravel(given)]
+    single = given is None or isinstance(given, str)
+    names: list[str | None] = [given] if single else [str(item) for item in np.ravel(np.asarray(given))]
     if len(names) not in (1, n_groups):
         wanted = f"must be one, or one for each of {n_groups} groups"
         raise InputError(f"attribute '{key}' names {len(names)} ports, {wanted}")

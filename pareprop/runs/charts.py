@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -36,7 +37,7 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
     if not everything.size:
         return Markup("")
     logarithmic = everything.min() > 0 and everything.max() > DECADE * everything.min()
-    scale = np.log10 if logarithmic else np.asarray
+    scale: Callable[[Any], Any] = np.log10 if logarithmic else np.asarray  # Any: of a number or an array
     low, high = float(scale(everything.min())), float(scale(everything.max()))
     margin = 0.04 * (high - low) or 0.5
     low, high = low - margin, high + margin
@@ -52,14 +53,15 @@ def curves(title: str, series: Sequence[Series | None], height: int = 230) -> Ma
         parts.append(_text(x, bottom + 16, f"{value:.0f}", "middle"))
     for place, (k, name, steps, values) in enumerate(present):
         colour = COLOURS[k % len(COLOURS)]
-        x, y = thin(np.asarray(steps, float), np.asarray(values, float))
-        kept = np.isfinite(y) & (y > 0 if logarithmic else True)
-        x = LEFT + x[kept] / max(last, 1.0) * (WIDTH - LEFT - RIGHT)
-        y = bottom - (scale(y[kept]) - low) / (high - low) * (bottom - top)
-        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+        at, curve = thin(np.asarray(steps, float), np.asarray(values, float))
+        kept = np.isfinite(curve) & (curve > 0 if logarithmic else True)
+        across = LEFT + at[kept] / max(last, 1.0) * (WIDTH - LEFT - RIGHT)
+        down = bottom - (scale(curve[kept]) - low) / (high - low) * (bottom - top)
+        pairs = list(zip(across, down, strict=True))
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in pairs)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"/>')
-        if len(x) <= FEW:
-            parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.5" fill="{colour}"/>' for a, b in zip(x, y, strict=True)]
+        if len(pairs) <= FEW:
+            parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.5" fill="{colour}"/>' for a, b in pairs]
         if len(series) > 1:
             parts.append(_text(WIDTH - RIGHT, 14 + 13 * place, name, "end", colour=colour))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height - 4, "training iteration", "middle"))

@@ -85,11 +85,13 @@ def _spikes(a: h5py.File, b: h5py.File) -> Iterator[str]:
         with ExitStack() as stack:
             recordings = [stack.enter_context(joined_file.open_joined(path)) for path in paths]
             if all("spikes" in file for file in recordings):
-                yield from _difference(*([file[f"spikes/{key}"] for key in SPIKE] for file in recordings))
+                first, second = ([file[f"spikes/{key}"] for key in SPIKE] for file in recordings)
+                yield from _difference(first, second)
     for name in ("first", "last"):
         groups = [file.get(f"dynamics/{name}") for file in (a, b)]
         if all(group is not None for group in groups):
-            yield from _difference(*([group["spike_steps"], group["spike_ids"]] for group in groups), groups)
+            first, second = ([group["spike_steps"], group["spike_ids"]] for group in groups)
+            yield from _difference(first, second, groups)
 
 
 def _difference(

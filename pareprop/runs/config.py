@@ -200,7 +200,7 @@ def from_sections(
             problems.append(f"{origin}: {_explain_unknown(section, key, known)}")
         else:
             values[section if section in parts else "task"][key] = value, origin
-    made = {name: _make(parts[name], values[name], source, problems) for name in parts}
+    made: dict[str, Any] = {name: _make(parts[name], values[name], source, problems) for name in parts}
     if problems:
         lines = [shorten(" ".join(problem.splitlines())) for problem in problems[:PROBLEMS]]
         many = "\n  ".join([f"{len(problems)} problems:", *lines])

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .. import files
 from ..errors import InputError, quote
@@ -35,7 +35,7 @@ def claim_directory(comm: Any, wanted: str | None, task: str, overwrite: bool = 
         there, or it can't be made.
     """
     with ExitStack() as stack:
-        path, problem = None, None
+        path = problem = None
         if comm is None or comm.rank == 0:
             try:
                 path = _claim(stack, wanted, task, overwrite)
@@ -44,7 +44,7 @@ def claim_directory(comm: Any, wanted: str | None, task: str, overwrite: bool = 
             except (OSError, ValueError) as error:  # such as a NUL in a name
                 problem = InputError(f"--out {quote(wanted or 'runs')}: {getattr(error, 'strerror', None) or error}")
         collectives.raise_together(comm, problem)
-        yield path if comm is None else comm.bcast(path)
+        yield cast(Path, path if comm is None else comm.bcast(path))
 
 
 def _claim(stack: ExitStack, wanted: str | None, task: str, overwrite: bool) -> Path:

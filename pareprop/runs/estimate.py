@@ -15,7 +15,8 @@ from ..network.connectivity import Projection
 from ..network.local import cost_of, target_rate
 from ..parallel import collectives
 from ..simulation import digest
-from ..simulation.loop import Simulation
+from ..simulation.observer import Watched
+from ..simulation.task import is_closed
 from ..tasks.base import TaskBase
 from .provenance import count_ranks_by_host
 
@@ -33,12 +34,12 @@ CROWDED = 5e-5  # and where they have to take turns
 BUILT = ("incoming", "outgoing", "feedback", "currents", "mirror")  # memory that building a network has written
 
 
-def run_seconds(simulation: Simulation, task: TaskBase, last: int) -> float:
+def run_seconds(simulation: Watched, task: TaskBase, last: int) -> float:
     """Collective: return about the seconds until iteration `last`, with validations and the test; equal on all ranks.
 
     Parameters
     ----------
-    simulation : Simulation
+    simulation : Watched
         Before its first iteration.
     task : TaskBase
         The task with the settings of the phases.
@@ -60,11 +61,11 @@ def run_seconds(simulation: Simulation, task: TaskBase, last: int) -> float:
     return crowd * slowest + share * rounds * (ROUND if crowd == 1 else CROWDED)
 
 
-def sample_seconds(simulation: Simulation) -> float:
+def sample_seconds(simulation: Watched) -> float:
     """Return about the seconds that this rank computes for a sample."""
     model, task, n_steps = simulation.model, simulation.task, simulation.task.n_steps
     seconds = SAMPLE + n_steps * (STEP + INPUT_STEP * model.size("input"))
-    if simulation.episodes:
+    if is_closed(task):
         seconds += DECISION * (1 + (n_steps - task.first - 1) // task.period)
     for (low, high, *_), group in zip(simulation.network.pieces, simulation.network.piece_populations, strict=True):
         cost = cost_of(model, group)  # measured: nobody knows beforehand what equations cost
@@ -80,7 +81,7 @@ def sample_seconds(simulation: Simulation) -> float:
     return seconds
 
 
-def _looped_steps(simulation: Simulation, projection: Projection, n_spikes: float) -> float:
+def _looped_steps(simulation: Watched, projection: Projection, n_spikes: float) -> float:
     """Return the steps of a sample in which a synapse is followed step by step."""
     model, n_steps = simulation.model, simulation.task.n_steps
     if not model.eprop.is_online or projection.post.role != "recurrent" or not n_spikes:
@@ -92,7 +93,7 @@ def _looped_steps(simulation: Simulation, projection: Projection, n_spikes: floa
     return min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps
 
 
-def rank_bytes(simulation: Simulation) -> int:
+def rank_bytes(simulation: Watched) -> int:
     """Collective: return about the bytes of the largest process: what it holds now, and what samples will touch."""
     untouched = sum(size for kind, size in simulation.nbytes().items() if kind not in BUILT)
     return int(collectives.maximum(simulation.world, peak_rss_bytes() + untouched))

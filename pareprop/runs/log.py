@@ -17,8 +17,7 @@ from typing import Any, TextIO
 from .. import terminal
 from ..errors import InputError, printable
 from ..machine import job_seconds_left, peak_rss_bytes
-from ..simulation.loop import Simulation
-from ..simulation.observer import Observer
+from ..simulation.observer import Observer, Watched
 from ..storage.disk import clear, reason
 from .phases import Phases
 
@@ -55,7 +54,7 @@ class Log(Observer):
         self._csv: TextIO | None = None
         self._events: Any = None
 
-    def start(self, simulation: Simulation) -> None:
+    def start(self, simulation: Watched) -> None:
         """Open the files; the curves of an earlier part of the run are written again."""
         self._rank = simulation.exchange.rank
         self._first, self._begun = simulation.iteration, monotonic()
@@ -66,7 +65,7 @@ class Log(Observer):
         self._note(f"{'resumed' if self._first else 'started'} after {self._first} of {self.n_iterations} iterations")
         self._note_new(simulation)
 
-    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+    def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Add the iteration to the curves; write a line if a minute has passed or a validation ran."""
         if self._rank:
             return
@@ -86,14 +85,14 @@ class Log(Observer):
             if not sys.stderr.isatty():  # else there is a progress bar
                 terminal.echo(line)
 
-    def _note_new(self, simulation: Simulation) -> None:
+    def _note_new(self, simulation: Watched) -> None:
         """Write the notices of the run that are new."""
         lines = simulation.notices.lines
         for line in lines[self._noted :]:
             self._note(f"notice: {line}")
         self._noted = len(lines)
 
-    def line(self, simulation: Simulation, validated: bool) -> str:
+    def line(self, simulation: Watched, validated: bool) -> str:
         """Return iteration, loss or return, validation, firing rate, time left and memory as text."""
         done = simulation.iteration
         parts = [f"{name} {value:.4g}" for name, value in self.phases.latest(simulation).items()]
@@ -127,19 +126,19 @@ class Log(Observer):
             self._note(line)
             terminal.echo(f"pareprop: warning: {line}", err=True)
 
-    def finish(self, simulation: Simulation) -> None:
+    def finish(self, simulation: Watched) -> None:
         """Close the files."""
         self._note_new(simulation)
         self._note(f"ended after {simulation.iteration} of {self.n_iterations} iterations")
         self._try(self._close)
 
-    def failed(self, simulation: Simulation, problem: Exception) -> str:
+    def failed(self, simulation: Watched, problem: Exception) -> str:
         """Write the reason into the log."""
         self._note(f"ended: {problem}")
         self._try(self._close)
         return ""
 
-    def _open(self, simulation: Simulation) -> None:
+    def _open(self, simulation: Watched) -> None:
         self._log = self._open_file(LOG, os.O_APPEND if self._first else os.O_TRUNC)
         if self.curves == "none":
             return
@@ -162,7 +161,7 @@ class Log(Observer):
         how |= os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         return os.fdopen(os.open(clear(path) if how & os.O_TRUNC else path, how, 0o666), "w")
 
-    def _values(self, simulation: Simulation, k: int, validation: float | None) -> dict[str, float | None]:
+    def _values(self, simulation: Watched, k: int, validation: float | None) -> dict[str, float | None]:
         """Return what the curves hold of iteration `k`."""
         error = self.phases.errors[k] if k < len(self.phases.errors) else None
         values = {"loss": simulation.losses[k], "firing_rate_hz": simulation.rates[k], "error": error}
@@ -172,7 +171,7 @@ class Log(Observer):
     def _row(self, values: dict[str, float | None]) -> str:
         return ",".join("" if values[name] is None else f"{values[name]:.9g}" for name in self._columns) + "\n"
 
-    def _add(self, simulation: Simulation, now: float) -> None:
+    def _add(self, simulation: Watched, now: float) -> None:
         if self._csv is None:
             return
         done = simulation.iteration
@@ -195,12 +194,15 @@ class Log(Observer):
         self._events.add_event(Event(step=step, wall_time=time.time(), summary=summary))
 
     def _note(self, text: str) -> None:
-        def write() -> None:
-            self._log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(' '.join(text.split()))}\n")
-            self._log.flush()
+        log = self._log
+        if log is None:
+            return
 
-        if self._log is not None:
-            self._try(write)
+        def write() -> None:
+            log.write(f"{datetime.now(UTC).isoformat(timespec='seconds')} {printable(' '.join(text.split()))}\n")
+            log.flush()
+
+        self._try(write)
 
     def _close(self) -> None:
         for file in filter(None, (self._csv, self._events, self._log)):

@@ -9,8 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..simulation.loop import Simulation
-from ..simulation.observer import Observer, Outcome
+from ..simulation.observer import Observer, Outcome, Watched
 from ..simulation.schedule import Annealing
 from ..tasks.base import TaskBase
 from .returns import NAMES, Returns
@@ -53,9 +52,9 @@ class Score:
     def add(self, outcome: Outcome) -> None:
         """Add a sample."""
         self.losses.append(outcome.loss)
-        if outcome.sample.rollout is not None:
+        if outcome.sample.rollout is not None and outcome.evaluation is not None:
             self.episodes.add(outcome.sample.rollout, outcome.evaluation.extra)
-        if outcome.prediction is not None:
+        if outcome.prediction is not None and outcome.sample.label is not None:
             self.labels.append(outcome.sample.label)
             self.predictions.append(outcome.prediction)
 
@@ -121,17 +120,17 @@ class Phases(Observer):
         self._scores: dict[str, Score] = {}  # by phase: another observer may test as well
         self._own, self._done = Score(), 0
 
-    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
+    def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
         """Score a sample."""
         self._own.add(outcome)
 
-    def after_batch(self, simulation: Simulation, first: int, n: int, phase: str) -> None:
+    def after_batch(self, simulation: Watched, first: int, n: int, phase: str) -> None:
         """Concatenate the scores of all groups of ranks, in the order of the samples."""
         for part in simulation.replicas.gather(self._own):
             self._scores.setdefault(phase, Score()).extend(part)
         self._own = Score()
 
-    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+    def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Keep the error of the iteration; validate if due, and stop if the result is good enough."""
         score = self._take_score("train")
         if score.labels:
@@ -147,24 +146,28 @@ class Phases(Observer):
             self.stopped = self._is_good(value)
             simulation.stop_requested = simulation.stop_requested or self.stopped
 
+    @property
+    def _stop_above(self) -> float | None:
+        return getattr(self.task, "stop_above", None)  # of tasks with rewards
+
     def _is_good(self, value: float) -> bool:
         """Whether a validation with this value ends the training."""
         if self.episodes:
-            return self.task.stop_above is not None and value > self.task.stop_above
+            return self._stop_above is not None and value > self._stop_above
         return value < self.task.stop_below
 
-    def settle(self, simulation: Simulation, asked: list[bool]) -> None:
+    def settle(self, simulation: Watched, asked: list[bool]) -> None:
         """Take a run that an observer ends for one that is complete; signals ask after this."""
         self.stopped = self.stopped or simulation.stop_requested
 
-    def finish(self, simulation: Simulation) -> None:
+    def finish(self, simulation: Watched) -> None:
         """Test if the training is complete; after an early stop test at least one sample, for the figures."""
         self._done = simulation.iteration
         n_samples = max(self.task.test_samples, int(self.stopped))
         if n_samples and (self.stopped or simulation.iteration >= self.n_iterations):
             self.test = self._run(simulation, "test", n_samples, self.task.eta_test)
 
-    def _run(self, simulation: Simulation, phase: str, n_samples: int, eta: float) -> Score:
+    def _run(self, simulation: Watched, phase: str, n_samples: int, eta: float) -> Score:
         """Run samples of a phase; with `eta` > 0, learn from them in batches."""
         self._take_score(phase)
         if eta == 0:
@@ -183,7 +186,7 @@ class Phases(Observer):
     def _take_score(self, phase: str) -> Score:
         return self._scores.pop(phase, Score())
 
-    def state(self, simulation: Simulation) -> dict[str, Any]:
+    def state(self, simulation: Watched) -> dict[str, Any]:
         """Errors and validations so far."""
         return {
             "errors": np.array(self.errors, float), "validations": [list(pair) for pair in self.validations],
@@ -197,16 +200,16 @@ class Phases(Observer):
         self.stopped = bool(state["stopped"])
         self.episodes = Returns.of(state)
 
-    def start(self, simulation: Simulation) -> None:
+    def start(self, simulation: Watched) -> None:
         """Keep a resumed run stopped if it had stopped early."""
         simulation.stop_requested = simulation.stop_requested or self.stopped
 
-    def returns_of(self, simulation: Simulation, k: int) -> dict[str, float]:
+    def returns_of(self, simulation: Watched, k: int) -> dict[str, float]:
         """Return mean return, length and entropy of the episodes of iteration `k`; {} without episodes."""
         n = simulation.model.optimizer.batch_size
         return self.episodes.means(k * n, (k + 1) * n) if self.episodes else {}
 
-    def latest(self, simulation: Simulation) -> dict[str, float]:
+    def latest(self, simulation: Watched) -> dict[str, float]:
         """Return what tells how the last iteration went: its loss, or return, length and entropy of its episodes.
 
         Values that follow a schedule come after that.
@@ -222,7 +225,7 @@ class Phases(Observer):
             lines.append(f"stopped after {self._done} iterations: an observer asked for it")
         elif self.stopped:
             iteration, value = self.validations[-1]
-            bound = f"above {self.task.stop_above:g}" if self.episodes else f"below {self.task.stop_below:g}"
+            bound = f"above {self._stop_above:g}" if self.episodes else f"below {self.task.stop_below:g}"
             lines.append(f"stopped after {iteration} iterations: validation {value:.4g} {bound}")
         if self.episodes:
             n, returns = self.task.batch_size, self.episodes.returns
@@ -238,11 +241,10 @@ class Phases(Observer):
             file["error"] = self.errors
         self.episodes.write(file, self.task.batch_size)
         if self.validations:
-            iterations, values = zip(*self.validations, strict=True)
-            file["validation/iteration"], file["validation/value"] = iterations, values
+            file["validation/iteration"], file["validation/value"] = zip(*self.validations, strict=True)
             file["validation/value"].attrs["unit"] = self._unit
         if self.test is not None:
-            self._write_test(file.create_group("test"))
+            self._write_test(file.create_group("test"), self.test)
 
     @property
     def _unit(self) -> str:
@@ -250,12 +252,13 @@ class Phases(Observer):
             return "return"
         return "share of wrong samples" if self.errors else "loss"
 
-    def _write_test(self, group: h5py.Group) -> None:
-        group["loss"] = self.test.losses
-        for name in NAMES if self.test.episodes else ():
-            group[name] = getattr(self.test.episodes, name)
-        n = len(self.test.labels)
+    @staticmethod
+    def _write_test(group: h5py.Group, test: Score) -> None:
+        group["loss"] = test.losses
+        for name in NAMES if test.episodes else ():
+            group[name] = getattr(test.episodes, name)
+        n = len(test.labels)
         if n:
-            group["labels"], group["predictions"] = self.test.labels, self.test.predictions
-            low, high = wilson(self.test.n_right, n)
-            group.attrs.update(accuracy=self.test.n_right / n, interval_low=low, interval_high=high)
+            group["labels"], group["predictions"] = test.labels, test.predictions
+            low, high = wilson(test.n_right, n)
+            group.attrs.update(accuracy=test.n_right / n, interval_low=low, interval_high=high)

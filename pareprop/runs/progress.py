@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from tqdm.auto import tqdm
 
-from ..simulation.loop import Simulation
-from ..simulation.observer import Observer
+from ..simulation.observer import Observer, Watched
 from .phases import Phases
 
 
@@ -25,15 +25,16 @@ class Progress(Observer):
     everywhere = False
 
     def __init__(self, n_iterations: int, phases: Phases | None = None) -> None:
-        self._n, self._bar, self._phases = n_iterations, None, phases
+        self._n, self._phases = n_iterations, phases
+        self._bar: Any = None  # of tqdm, which has no types
 
-    def start(self, simulation: Simulation) -> None:
+    def start(self, simulation: Watched) -> None:
         """Open the bar."""
         quiet = None if "ipykernel" not in sys.modules else False  # None: quiet unless on a terminal
         quiet = True if simulation.exchange.rank else quiet
         self._bar = tqdm(total=self._n, initial=simulation.iteration, unit="iteration", disable=quiet, mininterval=0.2)
 
-    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+    def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Advance the bar."""
         if self._bar.disable:
             return
@@ -42,6 +43,6 @@ class Progress(Observer):
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, **moves, refresh=False)
         self._bar.update()
 
-    def finish(self, simulation: Simulation) -> None:
+    def finish(self, simulation: Watched) -> None:
         """Close the bar."""
         self._bar.close()

@@ -23,8 +23,7 @@ from ..kernels import build_info
 from ..machine import peak_rss_bytes
 from ..network.local import cost_of
 from ..parallel import collectives, mpi
-from ..simulation.loop import Simulation
-from ..simulation.observer import Observer
+from ..simulation.observer import Observer, Watched
 from ..storage.disk import clear, on_disk
 
 COMPUTE = ("deliver", "update", "sweep", "credit", "optimize")  # phases of a rank's own work
@@ -40,7 +39,7 @@ def count_ranks_by_host(comm: Any) -> Counter[str]:
     return Counter(collectives.gather(comm, socket.gethostname()))
 
 
-def facts(simulation: Simulation) -> dict[str, Any]:
+def facts(simulation: Watched) -> dict[str, Any]:
     """Collective: return the facts about a part of a run at its start."""
     comm, groups = simulation.world, simulation.replicas.count
     hosts = count_ranks_by_host(comm)
@@ -104,17 +103,17 @@ class Provenance(Observer):
         self.path, self.about = directory / NAME, about
         self._clock = time.monotonic()
 
-    def start(self, simulation: Simulation) -> None:
+    def start(self, simulation: Watched) -> None:
         """Write the part at its start, so that a killed run has an entry."""
         before = read(self.path.parent)["parts"] if simulation.iteration and self.path.is_file() else []
         self.parts = [*before, facts(simulation)]
         self._write(simulation, "running")
 
-    def finish(self, simulation: Simulation) -> None:
+    def finish(self, simulation: Watched) -> None:
         """Write the end of the part."""
         self._write(simulation, "ended")
 
-    def failed(self, simulation: Simulation, problem: Exception) -> str:
+    def failed(self, simulation: Watched, problem: Exception) -> str:
         """Write the reason of the failure, if the disk allows."""
         if not self.parts or not self.path.parent.exists():  # it failed before the first iteration, or was moved
             return ""
@@ -124,7 +123,7 @@ class Provenance(Observer):
             return f"{another}" if str(another) != str(problem) else ""
         return ""
 
-    def _write(self, simulation: Simulation, state: str) -> None:
+    def _write(self, simulation: Watched, state: str) -> None:
         comm = simulation.world
         measures = collectives.gather(comm, (peak_rss_bytes(), spent(simulation.timers.seconds)))
         peaks, seconds = [peak for peak, _ in measures], [share for _, share in measures]

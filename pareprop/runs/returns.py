@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -68,7 +68,7 @@ class Returns:
 
     def means(self, first: int, last: int) -> dict[str, float]:
         """Return the means over the episodes [first, last), for progress and curves."""
-        shown = {"return": self.returns, "length": self.lengths, "entropy": self.entropies}
+        shown: dict[str, Sequence[float]] = {"return": self.returns, "length": self.lengths, "entropy": self.entropies}
         return {name: float(np.mean(values[first:last])) for name, values in shown.items()}
 
     def line(self, phase: str) -> str:
@@ -89,8 +89,10 @@ class Returns:
             self.lengths,
             self.arrays()["terminated"],
         )
-        means = {"mean_return": self.returns, "mean_length": self.lengths, "entropy": self.entropies,
-                 "value_error": self.value_errors}  # fmt: skip
+        means: dict[str, Sequence[float]] = {
+            "mean_return": self.returns, "mean_length": self.lengths, "entropy": self.entropies,
+            "value_error": self.value_errors,
+        }  # fmt: skip
         for name, values in means.items():
             file[name] = np.mean(np.reshape(values, (-1, batch_size)), axis=1)
             name_axes(file, name, ("iteration",), {"entropy": "nats", "mean_length": "decisions"}.get(name, ""))

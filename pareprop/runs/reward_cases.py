@@ -50,6 +50,7 @@ def read_arrays(file: h5py.File, attributes: dict[str, Any]) -> dict[str, np.nda
         if arrays[key].shape != shape:
             raise InputError(f"'{key}' has shape {arrays[key].shape}, must be {shape}")
     for made in samples(arrays, attributes):
+        assert made.rollout is not None  # `samples` gave it
         made.rollout.check(interval, n_readouts(attributes) - 1)
     return arrays
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -242,12 +242,13 @@ def train(
     places = {"out": str(out), "until": str(until), "overwrite": str(overwrite), "restart": str(restart)}
     agree(comm, "run()", config.list_facts() | places)
     require_possible(config, group)
-    there = restart and out is not None and collectives.gather(comm, is_run(Path(out)))[0]
-    place = reopen_directory(comm, Path(out)) if there else claim_directory(comm, out, config.task.name, overwrite)
-    with place as claim:
-        directory = Path(out) if there else claim
+    old = Path(out) if restart and out is not None and collectives.gather(comm, is_run(Path(out)))[0] else None
+    with ExitStack() as stack:
+        if old is not None:
+            stack.enter_context(reopen_directory(comm, old))
+        directory = old or stack.enter_context(claim_directory(comm, out, config.task.name, overwrite))
         run = Run(config, directory, exchange, until, signals, group, observers)
-        saved = there and bool(checkpoint_write.list_checkpoints(directory / CHECKPOINTS))
+        saved = old is not None and bool(checkpoint_write.list_checkpoints(directory / CHECKPOINTS))
         if collectives.gather(comm, saved)[0]:
             run.resume()
         else:

@@ -54,12 +54,12 @@ class ScriptTask(TaskBase):
     _subject: Any = PrivateAttr()
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]  # others are classes of one name
         """Name of the script's class."""
         return type(self._subject).__name__
 
     @property
-    def figure(self) -> str:
+    def figure(self) -> str:  # type: ignore[override]
         """Kind of the task's own figure."""
         return str(getattr(self._subject, "figure", ""))
 
@@ -243,7 +243,7 @@ def _make_config(model: Model | None, task: Any, settings: Mapping[str, Any], re
     if model is None:
         if not isinstance(task, TaskBase):
             raise InputError(f"pareprop.run: model = None needs a task of pareprop.tasks, not {type(task).__name__}")
-        given = {name: getattr(task, name) for name in task.model_fields_set} | settings
+        given = {name: getattr(task, name) for name in task.model_fields_set} | dict(settings)
         chosen = parameters.validate(type(task), given, f"pareprop.run: task '{task.name}'")
     else:
         chosen = _make_task(model, task, settings)
@@ -262,7 +262,7 @@ def _make_task(model: Model, task: Any, settings: Mapping[str, Any]) -> ScriptTa
         "batch_size": rule.batch_size, "script": Path(sys.argv[0]).name,
         "neuron_models": {name: item.to_dict() for name, item in equations_of(model).items()},
     }  # fmt: skip
-    chosen = parameters.validate(ScriptTask, own | settings, "pareprop.run")
+    chosen = parameters.validate(ScriptTask, own | dict(settings), "pareprop.run")
     chosen._model, chosen._subject = model, task
     return chosen
 

@@ -10,11 +10,12 @@ import numpy as np
 from ..engines.base import Settings
 from ..engines.sample import Sample
 from ..errors import StateError
+from ..network.losses import Evaluation
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation import digest
 from ..simulation.loop import Simulation
-from ..simulation.observer import Observer, Outcome
+from ..simulation.observer import Observer, Outcome, Watched
 from . import reward_cases
 from .cases import Case
 
@@ -38,21 +39,25 @@ class _Keep(Observer):
     """Keeps spikes and readout signals in the form of the case files."""
 
     def __init__(self) -> None:
-        self.steps, self.ids, self.signals, self.evaluations, self.recorded = [], [], [], [], []
+        self.steps: list[np.ndarray] = []
+        self.ids: list[np.ndarray] = []
+        self.signals: list[np.ndarray] = []
+        self.evaluations: list[Evaluation] = []
+        self.recorded: list[Any] = []
 
-    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
+    def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
         """Keep one sample; the readout signal is 0 outside the window, and after the end of an episode."""
         n_steps, window = simulation.task.n_steps, outcome.sample.window
         self.recorded.append(simulation.engine.recorded)
         steps, ids = simulation.engine.log.spikes(len(outcome.signal))
         self.steps.append(steps + n_steps * outcome.index)
         self.ids.append(ids.copy())
-        if outcome.sample.rollout is not None:
+        if outcome.evaluation is not None and outcome.sample.rollout is not None:
             self.evaluations.append(outcome.evaluation)
             self.signals.append(np.pad(outcome.signal, ((0, n_steps - len(outcome.signal)), (0, 0))))
             return
         if window is None:
-            window = np.arange(n_steps) >= n_steps - simulation.task.learning_window
+            window = np.arange(n_steps) >= n_steps - simulation.engine.settings.learning_window
         self.signals.append(np.where(window[:, None], outcome.error + outcome.sample.target, 0.0))
 
 
@@ -84,6 +89,7 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
         simulation.engine.record_ids(case.expected["record"].astype(np.int64))
     rewired = [item for item in simulation.engine.plastic if item.rewiring]
     for item in rewired:
+        assert item.rewiring is not None
         item.rewiring.kept = []
     try:
         _run(simulation, task.n_samples)
@@ -96,11 +102,11 @@ def verify(case: Case, exchange: Exchange, round_steps: int = 0) -> Verdict:
     state_error = _compare_states(case, keep.recorded, simulation)
     if exchange.rank:
         return Verdict("", True, simulation.digest)
-    spikes_and_signals = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
+    steps, ids, signals = (np.concatenate(parts) for parts in (keep.steps, keep.ids, keep.signals))
     loss_error = None
     if keep.evaluations:
         loss_error = reward_cases.compute_deviation(case.expected, keep.evaluations, task.n_steps)
-    line, holds = _compare(case, *spikes_and_signals, weights, moves, loss_error, state_error)
+    line, holds = _compare(case, steps, ids, signals, weights, moves, loss_error, state_error)
     return Verdict(line, holds, simulation.digest)
 
 
@@ -120,7 +126,7 @@ def _settings(case: Case, window: int, round_steps: int) -> Settings:
     )
 
 
-def _weights(case: Case, simulation: Simulation, shown: dict[int, np.ndarray]) -> dict[str, np.ndarray]:
+def _weights(case: Case, simulation: Watched, shown: dict[int, np.ndarray]) -> dict[str, np.ndarray]:
     """Collective: return the final weights as matrices on rank 0, NaN where there is no synapse."""
     model = case.model
     matrices = {key: np.full(case.expected[key].shape, np.nan) for key in ("w_in", "w_rec", "w_out")}
@@ -134,7 +140,7 @@ def _weights(case: Case, simulation: Simulation, shown: dict[int, np.ndarray]) -
     return matrices
 
 
-def _moves(case: Case, simulation: Simulation, rewired: list[Any]) -> np.ndarray:
+def _moves(case: Case, simulation: Watched, rewired: list[Any]) -> np.ndarray:
     """Collective: return all moves on rank 0 in the order of case files: step, matrix, target, gone, came, delay."""
     rows = [np.zeros((0, 6), np.int64)]
     for item in rewired:
@@ -148,7 +154,7 @@ def _moves(case: Case, simulation: Simulation, rewired: list[Any]) -> np.ndarray
     return whole[np.lexsort(whole.T[::-1])]
 
 
-def _compare_states(case: Case, recorded: list[Any], simulation: Simulation) -> float | None:
+def _compare_states(case: Case, recorded: list[Any], simulation: Watched) -> float | None:
     """Collective: return the largest deviation of a state or surrogate gradient, by its largest value (at least 1)."""
     if "record" not in case.expected:
         return None

@@ -10,6 +10,7 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -87,7 +88,8 @@ def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
         if crowded := [point.label for point in left if launchers.is_crowded(point.ranks)]:
             why = "have more ranks than there are cores or SLURM tasks (sbatch --ntasks): their ranks share cores"
             terminal.echo(f"note: {len(crowded)} of these points {why}")
-        failed = [problem for point in left if (problem := _run_here(point, folder, launcher, chosen.timeout_s))]
+        told = [_run_here(point, folder, launcher, chosen.timeout_s) for point in left]
+        failed = [problem for problem in told if problem]
     if failed:
         raise StateError(f"{len(failed)} of {len(points)} points failed: {'; '.join(failed)}")
 
@@ -187,7 +189,7 @@ def dry_run(
     )
 
 
-def _print_memory(memory: dict[str, float]) -> None:
+def _print_memory(memory: Mapping[str, float]) -> None:
     for kind, size in memory.items():
         if size:
             terminal.echo(f"{kind:12s} {size / 2**20:9.2f} MiB")
@@ -232,8 +234,10 @@ def predict_command(
     _one_process(exchange)
     several = rank_table.ranks_of(ranks_text, MOST)
     if measures:
-        options = {"network": measure.exchange_costs(), "progress": terminal.echo, "base_bytes": peak_rss_bytes()}
-        measured = {name: measure.measure(name, **options) for name in VARIANTS}
+        network, base = measure.exchange_costs(), peak_rss_bytes()
+        measured = {
+            name: measure.measure(name, network=network, progress=terminal.echo, base_bytes=base) for name in VARIANTS
+        }
         units.write(Path(units_file), measured)
     if source is None:
         if not measures:

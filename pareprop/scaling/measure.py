@@ -145,7 +145,8 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
-        parent.join()
+        if parent is not None:
+            parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

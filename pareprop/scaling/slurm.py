@@ -48,16 +48,17 @@ def command(
     Memory and time have a margin of `MARGIN`. Without a limit one job gets all the time.
     """
     needed = MARGIN * prediction.seconds + 60.0
-    jobs = 1
+    jobs, job_s = 1, needed
     if limit_s is not None and needed > limit_s:
         usable = limit_s - SIGNAL_SECONDS - MARGIN * prediction.phases["build"] - 60.0
         if usable <= MARGIN * prediction.sample_seconds:
             sample_s = prediction.sample_seconds
             raise InputError(f"--time of {limit_s:g} s leaves no time for a sample of {sample_s:.3g} s")
         jobs = math.ceil((needed - MARGIN * prediction.phases["build"]) / usable)
+        job_s = limit_s
     megabytes = math.ceil(MARGIN * prediction.nbytes / 2**20 / 10) * 10
     options = [
         f"--nodes={nodes}", f"--ntasks={nodes * ranks_per_node}", f"--ntasks-per-node={ranks_per_node}",
-        f"--mem-per-cpu={megabytes}M", f"--time={clock(limit_s if jobs > 1 else needed)}",
+        f"--mem-per-cpu={megabytes}M", f"--time={clock(job_s)}",
     ]  # fmt: skip
     return shlex.join(["sbatch", *options, script, *arguments]), jobs

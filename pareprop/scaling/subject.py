@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field
 
@@ -70,7 +70,7 @@ def find(source: str, settings: Iterable[str] = ()) -> Subject:
     if source == "bench":
         return _benchmark(settings)
     task = config.load(source, settings).task
-    return Subject(task.name, task.model(), task, task.settings(), task.iterations * task.batch_size)
+    return Subject(task.name, task.model(), cast(Task, task), task.settings(), task.iterations * task.batch_size)
 
 
 def _benchmark(settings: Iterable[str]) -> Subject:

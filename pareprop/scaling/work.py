@@ -156,13 +156,15 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
     share = sum(sources(model, nodes, node).values()) / model.size("recurrent")  # that the node listens to
     targeted = nodes > 1 and share <= WORTHWHILE
     heard = sources(model, ranks, rank)
-    parts = {"neurons": (0.0,) * 4, "readouts": (0.0,) * 4, "feedback": (0.0,) * 4}
+    nothing: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    parts = {"neurons": nothing, "readouts": nothing, "feedback": nothing}
     for item in model.projections:
         if item.pre.role != "current":
             kind = "readouts" if item.post.role == "readout" else "neurons"
             kind = "feedback" if item.pre.role == "readout" else kind
             counts = _counts(model, item, firing, ranks, rank, heard)
-            parts[kind] = tuple(map(sum, zip(parts[kind], counts, strict=True)))
+            a, b, c, d = map(sum, zip(parts[kind], counts, strict=True))
+            parts[kind] = (a, b, c, d)
     n, n_readouts = model.size("recurrent"), model.size("readout")
     n_sharing = count_sharing(model, ranks)
     first, last = block(n, n_sharing, rank)

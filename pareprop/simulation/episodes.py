@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,14 +83,15 @@ class Episodes:
         filled = self._append(inputs, 0, reply, task.first + task.sensor_delay)
         if reply.terminated or reply.truncated:
             raise InputError(f"{where}: the episode is over before its first decision")
-        self.replies, actions, done, u = [reply], [], 0, task.first
+        self.replies, done, u = [reply], 0, task.first
+        actions: list[int] = []
         engine.begin_episode(inputs, learn)
         while True:
             engine.advance(done, u + 1)
             done = u + 1
             action = choose(engine.show_signal()[u, :-1], draws[len(actions)], greedy)
             engine.decide(u, action, reply.reward)
-            reply = self._reply(lambda action=action: self._episode.step(action), f"{where}, decision {len(actions)}")
+            reply = self._reply(partial(self._step, action), f"{where}, decision {len(actions)}")
             actions.append(action)
             self.replies.append(reply)
             if reply.terminated:
@@ -116,10 +118,15 @@ class Episodes:
         self._episode = self.task.episode(index, phase)
         return self._episode.reset()
 
+    def _step(self, action: int) -> Reply:
+        assert self._episode is not None  # `_open` was before
+        return self._episode.step(action)
+
     def _reply(self, ask: Callable[[], Reply], where: str) -> Reply:
         """Collective: what the environment replies, checked; the same on all ranks, or all raise the same."""
         comm = self.engine.exchange.comm
-        reply = problem = None
+        reply: Reply | None = None
+        problem: InputError | None = None
         with self.timers.phase("environment"):
             if self.task.replicated or comm is None or comm.rank == 0:
                 try:
@@ -136,6 +143,7 @@ class Episodes:
                 problem = _find_difference(comm, reply, problem, where)
         if problem is not None:
             raise problem
+        assert reply is not None  # else there was a problem
         return reply
 
     def _append(self, inputs: SpikeLog, filled: int, reply: Reply, n_steps: int) -> int:
@@ -189,7 +197,7 @@ def check(task: ClosedTask, model: Model) -> None:
 
 def _find_difference(comm: Any, reply: Reply | None, problem: InputError | None, where: str) -> InputError | None:
     """Collective: return the problem of the first rank that has one, or that the replies of the ranks differ."""
-    mine = np.array([_checksum(reply) if problem is None else 0, problem is not None], np.int64)
+    mine = np.array([_checksum(reply) if reply is not None and problem is None else 0, problem is not None], np.int64)
     marks = np.zeros((comm.size, 2), np.int64)
     comm.Allgather(mine, marks)
     if marks[:, 1].any():

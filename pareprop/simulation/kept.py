@@ -101,7 +101,7 @@ def _decode(value: Any) -> Any:
         return value
     if KIND not in value:
         return {key: _decode(item) for key, item in value.items()}
-    kind, of = value[KIND], value.get("of")
+    kind, of = value[KIND], value.get("of", "")
     if kind in ("array", "scalar"):
         array = np.load(io.BytesIO(base64.b64decode(value["npy"])), allow_pickle=False)
         return array if kind == "array" else array[()]
@@ -110,7 +110,7 @@ def _decode(value: Any) -> Any:
     if kind == "complex":
         return complex(*map(_decode, of))
     if kind in ("bytes", "bytearray"):
-        return {"bytes": bytes, "bytearray": bytearray}[kind](base64.b64decode(of))
+        return (bytes if kind == "bytes" else bytearray)(base64.b64decode(of))
     if kind in ("tuple", "set", "frozenset"):
         return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](map(_decode, of))
     if kind == "dict":

@@ -35,6 +35,7 @@ from ..network import footprint, shared_reading
 from ..network.local import LocalNetwork, compile_models
 from ..network.model import Model
 from ..network.parameters import is_number, nearest
+from ..network.reward import Reward
 from ..network.sharing import count_sharing
 from ..parallel import collectives
 from ..parallel.agreement import agree, find_difference
@@ -61,7 +62,7 @@ from .finite import find_bad
 from .interrupts import Deferred
 from .notices import Notices, look_at_network
 from .observer import Observer, Outcome, predict
-from .task import ClosedTask, Task
+from .task import ClosedTask, Task, is_closed
 
 
 class Simulation:
@@ -129,10 +130,10 @@ class Simulation:
             asked = ChannelSizes(sizes[0], task.n_steps, task.n_steps, sizes[1], n_sharing=n_sharing)
             self.exchange.require_memory(asked)
             with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
-                closed = hasattr(task, "episode")
+                closed = is_closed(task)
                 if model.eprop.is_online and model.is_rewarded and not closed:
                     raise InputError("loss 'reward' in the spike variant needs a task in closed loop")
-                settings = settings or engine.settings_type(task.n_steps if closed else task.learning_window)
+                settings = settings or engine.settings_type(task.n_steps if is_closed(task) else task.learning_window)
                 check_replicas(self.replicas.count, model, settings)
                 footprint.require(model, task.n_steps, self.exchange.rank, self.exchange.size)
             with guarded(self.world):
@@ -143,7 +144,7 @@ class Simulation:
                 self.network = LocalNetwork(drawn, self.exchange.rank, self.exchange.size)
                 shared_reading.release(drawn)
                 self.engine: Engine = engine(self.network, self.exchange, settings, task.n_steps, self.timers)
-                self.episodes = Episodes(task, model, self.engine, self.timers) if closed else None
+                self.episodes = Episodes(task, model, self.engine, self.timers) if is_closed(task) else None
             if self.exchange.comm is not None or self.exchange.size == 1:
                 shared_reading.require_all(self.network, self.exchange.comm)
             self.engine.bind()
@@ -315,9 +316,9 @@ class Simulation:
             problem = error
         with self.timers.phase("communicate"):
             gathered = self.replicas.gather((outcomes, self._classes, problem))
-        for *_, error in gathered:
-            if error is not None:
-                raise error
+        for *_, failure in gathered:
+            if failure is not None:
+                raise failure
         self.engine.skip(n - share.stop, learn)
         if self.replicas.count > 1:
             self._complete_digest()
@@ -357,7 +358,7 @@ class Simulation:
         signal, prediction = self.engine.show_signal().copy(), None  # the next sample overwrites the engine's
         if sample.label is not None and self.network.n_readouts:
             prediction = predict(sample, signal, self.engine.settings.learning_window, self.engine.loss)
-        if prediction is not None:
+        if prediction is not None and sample.label is not None:
             self._classes.append((sample.label, prediction))
         outcome = Outcome(index, phase, sample, error, signal, loss, self.engine.evaluation, prediction)
         self._tell("after_sample", outcome)
@@ -366,7 +367,10 @@ class Simulation:
 
     def _take_sample(self, index: int, phase: str) -> Sample:
         """Collective: return a sample of the task, checked, and the same on all ranks."""
-        channel, size, taken, marks = self.engine.channel, self.exchange.size, [], {}
+        channel, size, task = self.engine.channel, self.exchange.size, self.task
+        assert not is_closed(task)  # which plays episodes
+        taken: list[Sample] = []
+        marks: dict[str, int] = {}
 
         def together(problem: ParepropError | None) -> None:
             if not channel.compare(problem, sum(marks.values())):
@@ -375,9 +379,9 @@ class Simulation:
                 raise InputError(f"{find_difference(found)}; samples must depend on index and phase alone")
 
         with collectives.guarded(channel.comm, together):  # data may be bad on one rank alone
-            sample = self.task.sample(index, phase)
-            check_sample(sample, self.task)
-            sample.check(self.task.n_steps, self.model)
+            sample = task.sample(index, phase)
+            check_sample(sample, task)
+            sample.check(task.n_steps, self.model)
             check_label(sample, self.engine.settings.learning_window)
             taken.append(sample)
             marks |= sample.checksums() if size > 1 else {}
@@ -414,6 +418,7 @@ class Simulation:
 
     def set_c_H(self, c_H: float) -> None:
         """Change the entropy bonus of the loss `Reward` from the next sample on."""
+        assert isinstance(self.engine.loss, Reward)  # as `Annealing` has looked up
         self.engine.loss = replace(self.engine.loss, c_H=c_H)
 
     def hexdigest(self) -> str:
@@ -446,7 +451,9 @@ class Simulation:
 
     def _split_state(self, name: str, observer: Observer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Collective: return what an observer keeps, as `kept.split`."""
-        state, problem, parts = observer.state(self), None, ({}, {})
+        state = observer.state(self)
+        problem: ParepropError | None = None
+        parts: tuple[dict[str, Any], dict[str, np.ndarray]] = ({}, {})
         try:
             parts = kept.split(name.rpartition(".")[0], state)
         except ParepropError as found:
@@ -516,5 +523,5 @@ def check_replicas(count: int, model: Model, settings: Settings) -> None:
         raise InputError(f"replicas = {count} needs a batch_size of at least {FEWEST}, it is {batch}")
     if count > batch:
         raise InputError(f"replicas = {count} must be at most batch_size = {batch}")
-    if not settings.reset or model.size("current"):
+    if not getattr(settings, "reset", True) or model.size("current"):
         raise InputError(f"replicas = {count} needs reset = true and no input currents: they tie samples together")

@@ -9,12 +9,14 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..engines.base import Engine
 from ..engines.sample import Sample
 from ..errors import ParepropWarning
+from ..network.connectivity import Projection
 from ..network.local import LocalNetwork
 from ..network.model import Model
 from ..parallel import collectives
@@ -41,7 +43,8 @@ class Notices:
     """
 
     def __init__(self, speaks: bool) -> None:
-        self.speaks, self.lines = speaks, []
+        self.speaks = speaks
+        self.lines: list[str] = []
         self._kinds: set[str] = set()
 
     def tell(self, kind: str, line: str) -> None:
@@ -124,7 +127,7 @@ def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int, res
                 )
 
 
-def _is_taught(model: Model, item: object) -> bool:
+def _is_taught(model: Model, item: Projection) -> bool:
     """Return whether weights of a plastic projection have a gradient."""
     post = item.post
     if post.role != "recurrent" or np.any(_values(getattr(post.params, "c_reg", 0.0))):
@@ -136,7 +139,7 @@ def _is_taught(model: Model, item: object) -> bool:
     )
 
 
-def _values(value: object) -> object:
+def _values(value: Any) -> Any:
     return value if isinstance(value, int | float | np.ndarray) else 1.0  # a drawn one is not 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +19,8 @@ from ..parallel.replicas import Replicas
 from ..timers import Timers
 from .digest import Digest
 from .episodes import Episodes
-from .task import Task
+from .notices import Notices
+from .task import ClosedTask, Task
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,11 @@ def predict(sample: Sample, signal: np.ndarray, learning_window: int, loss: Loss
 
 
 class Watched(Protocol):
-    """The part of a `Simulation` that an observer sees. It may set `stop_requested` and nothing else.
+    """The part of a `Simulation` that an observer sees. It may set `stop_requested` and call the methods.
 
     Attributes
     ----------
-    model, task : Model, Task
+    model, task : Model, Task or ClosedTask
         What is trained, on what.
     exchange : Exchange
         Of this rank's group of ranks; what observers do together they do through `exchange.comm`.
@@ -87,6 +89,8 @@ class Watched(Protocol):
         Class and predicted class of each sample with a label of the last batch, of all groups, in the same order.
     moves : dict[str, list[int]]
         Synapses that moved in each iteration, by rewired projection.
+    notices : Notices
+        What a user would want to know of the run.
     between : bool
         Whether the run is between two iterations, so that its state can be kept.
     stop_requested : bool
@@ -95,7 +99,7 @@ class Watched(Protocol):
     """
 
     model: Model
-    task: Task
+    task: Task | ClosedTask
     exchange: Exchange
     replicas: Replicas
     world: Any
@@ -111,6 +115,7 @@ class Watched(Protocol):
     labels: list[int]
     predictions: list[int]
     moves: dict[str, list[int]]
+    notices: Notices
     between: bool
     stop_requested: bool
 
@@ -119,6 +124,24 @@ class Watched(Protocol):
 
     def nbytes(self) -> dict[str, int]:
         """Return the bytes on this rank by kind."""
+
+    def bytes_of_synapses(self) -> int:
+        """Return the bytes of this rank's synapses and of what they learn with."""
+
+    def set_eta(self, eta: float, projection: str | None = None) -> None:
+        """Change the learning rate of a projection, or of all."""
+
+    def set_c_H(self, c_H: float) -> None:
+        """Change the entropy bonus of the loss `Reward` from the next sample on."""
+
+    def test(self, n_samples: int, phase: str = "test") -> float:
+        """Collective: run samples of `phase` without learning; return their mean loss."""
+
+    def run_samples(self, first: int, n: int, phase: str, learn: bool) -> list[tuple[float, float]]:
+        """Collective: run a batch of samples; return the loss and the mean firing rate of each."""
+
+    def check_states(self, observers: Iterable[Observer]) -> None:
+        """Collective: raise `InputError` if a checkpoint could not keep the present state of some of the observers."""
 
 
 class Observer:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 
 from .. import elementary
 from ..errors import InputError, quote
-from .loop import Simulation
-from .observer import Observer
+from .observer import Observer, Watched
 
 
 class LearningRate(Observer):
@@ -38,11 +37,11 @@ class LearningRate(Observer):
             raise InputError(f"LearningRate: projection = {quote(projection)} must be the name of a projection")
         self.eta, self.projection = eta, projection
 
-    def start(self, simulation: Simulation) -> None:
+    def start(self, simulation: Watched) -> None:
         """Set the rate of the first iteration."""
         simulation.set_eta(self.eta(simulation.iteration), self.projection)
 
-    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+    def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Set the rate of the next iteration."""
         simulation.set_eta(self.eta(iteration + 1), self.projection)
 
@@ -76,15 +75,15 @@ class Annealing(Observer):
         share = 0.5 - 0.5 * elementary.cos(math.pi * done) if self.kind == "cosine" else done
         return (1.0 - share) * first + share * last
 
-    def start(self, simulation: Simulation) -> None:
+    def start(self, simulation: Watched) -> None:
         """Set the values of the first iteration."""
         self._set(simulation, simulation.iteration)
 
-    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+    def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Set the values of the next iteration."""
         self._set(simulation, iteration + 1)
 
-    def _set(self, simulation: Simulation, iteration: int) -> None:
+    def _set(self, simulation: Watched, iteration: int) -> None:
         values = self.values(iteration)
         for item in simulation.engine.plastic if "eta" in values else ():
             simulation.set_eta(item.optimizer.eta * (values["eta"] / self.ends["eta"][0]), item.name)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..engines.episode import Episode
 from ..engines.sample import Sample
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs  # of what depends on pydantic or mypy; typing has it from Python 3.13 on
 
 
 class Task(Protocol):
@@ -64,3 +67,8 @@ class ClosedTask(Protocol):
 
     def episode(self, index: int, phase: str = "train") -> Episode:
         """Return episode number `index` of `phase`."""
+
+
+def is_closed(task: Task | ClosedTask) -> TypeIs[ClosedTask]:
+    """Whether a task has episodes in closed loop."""
+    return hasattr(task, "episode")

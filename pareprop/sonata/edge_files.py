@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import h5py
 import numpy as np
 
@@ -52,12 +54,13 @@ def _population(
     rows = table.read(files.types, "edge_type_id", name) if files.types else {}
     here = f"{files.types}: edge type"
     types = {
-        number: tuple(table.number(row, key, f"{here} {number}") for key in ("syn_weight", "delay"))
+        number: (table.number(row, "syn_weight", f"{here} {number}"), table.number(row, "delay", f"{here} {number}"))
         for number, row in rows.items()
     }
     groups = tuple(key for key in group if key.isdigit())
+    source, target = ends
     edges = Edges(
-        files.data, name, *ends, *(sizes[end] for end in ends), len(ids[0]), _index(group), groups, types,
+        files.data, name, source, target, sizes[source], sizes[target], len(ids[0]), _index(group), groups, types,
         default_weight, default_delay, dt_ms, round_delays,
     )  # fmt: skip
     return _with_delays(edges, group)
@@ -72,23 +75,30 @@ def _index(group: h5py.Group) -> str:
     return ""
 
 
+def _name_row(name: str, first: int, k: int) -> str:
+    return f"'{name}' of row {first + k}: delay"
+
+
+def _name_given(words: str, k: int) -> str:
+    return words
+
+
 def _with_delays(edges: Edges, group: h5py.Group) -> Edges:
     """Add the delays that may occur; the groups' are read, in pieces, the types' taken as they are."""
     possible = [np.zeros(0, np.int64)]
     for key in edges.groups:
         values = hdf5.optional(hdf5.group(group, key), "delay", "iuf")
         for start in range(0, 0 if values is None else len(values), CHUNK):
+            assert values is not None  # else it has no pieces
             part = values[start : start + CHUNK].astype(float)
-            name = values.name
-            possible.append(np.unique(
-                steps(part, edges.dt_ms, edges.round_delays, lambda k, n=name, s=start: f"'{n}' of row {s + k}: delay")
-            ))  # fmt: skip
+            where = partial(_name_row, values.name, start)
+            possible.append(np.unique(steps(part, edges.dt_ms, edges.round_delays, where)))
     own = [hdf5.optional(hdf5.group(group, key), "delay", "iuf") is not None for key in edges.groups]
     if not own or not all(own):
         known = [delay for _, delay in edges.types.values() if delay is not None]
         default = [] if edges.default_delay is None else [edges.default_delay]
-        for values, words in ((known, f"edge types of '{edges.name}': delay"), (default, "default_delay")):
-            possible.append(steps(np.array(values), edges.dt_ms, edges.round_delays, lambda _, words=words: words))
+        for given, words in ((known, f"edge types of '{edges.name}': delay"), (default, "default_delay")):
+            possible.append(steps(np.array(given), edges.dt_ms, edges.round_delays, partial(_name_given, words)))
     delays = np.unique(np.concatenate(possible))
     fields = {key: getattr(edges, key) for key in edges.__dataclass_fields__} | {"delays": delays}
     return Edges(**fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from pydantic import Field
@@ -15,7 +15,7 @@ from ..network.parameters import Frozen
 from ..parallel import collectives
 from ..simulation.finite import find_bad
 from ..simulation.loop import Simulation
-from ..simulation.observer import Observer
+from ..simulation.observer import Observer, Watched
 from . import checkpoint_write
 from .disk import Place, on_disk
 from .signals import ASKING, Signals
@@ -68,7 +68,7 @@ class Checkpoints(Observer):
         self._signals: Signals | None = None
         self._written = -1
 
-    def start(self, simulation: Simulation) -> None:
+    def start(self, simulation: Watched) -> None:
         """Look at what foreign observers keep, install signal handlers, start the clock, and keep a copy of the
         state.
         """
@@ -84,13 +84,13 @@ class Checkpoints(Observer):
         self._clock, self._written = time.monotonic(), simulation.iteration if self.latest else -1
         self._copy_state(simulation)
 
-    def asks(self, simulation: Simulation) -> list[bool]:
+    def asks(self, simulation: Watched) -> list[bool]:
         """Whether a checkpoint is late by this rank's clock, and which signal it was sent."""
         late = self.minutes > 0 and time.monotonic() - self._clock >= 60.0 * self.minutes
         asked = self._signals.asked if self._signals else ""
         return [late, *(asked == number.name for number in ASKING)]
 
-    def settle(self, simulation: Simulation, asked: list[bool]) -> None:
+    def settle(self, simulation: Watched, asked: list[bool]) -> None:
         """Write a checkpoint if one is due on any rank; stop the run after a signal."""
         late, *signals = asked
         if any(signals):
@@ -101,7 +101,7 @@ class Checkpoints(Observer):
             self._write(simulation)
         self._copy_state(simulation)
 
-    def finish(self, simulation: Simulation) -> None:
+    def finish(self, simulation: Watched) -> None:
         """Remove the signal handlers."""
         if self._signals is not None:
             self._mark(simulation, False)
@@ -116,12 +116,12 @@ class Checkpoints(Observer):
             self._signals.release()
             self._signals = None
 
-    def _mark(self, simulation: Simulation, listening: bool) -> None:
+    def _mark(self, simulation: Watched, listening: bool) -> None:
         with on_disk(simulation.exchange.comm, "checkpoints", self.folder):
             if simulation.exchange.rank == 0 and self.folder.exists():
                 (self.folder / LISTENING).touch() if listening else (self.folder / LISTENING).unlink(missing_ok=True)
 
-    def failed(self, simulation: Simulation, problem: ParepropError) -> str:
+    def failed(self, simulation: Watched, problem: ParepropError) -> str:
         """Write a checkpoint of the last good state, if it still exists; return a line that names the latest one."""
         self.finish(simulation)
         if simulation.iteration != self._written and (simulation.between or self._restore_copy(simulation)):
@@ -135,14 +135,14 @@ class Checkpoints(Observer):
     def _latest_line(self) -> str:
         return f"safe: {self.latest}" if self.latest else "no checkpoint was written before"
 
-    def _write(self, simulation: Simulation) -> None:
+    def _write(self, simulation: Watched) -> None:
         if simulation.iteration == self._written:
             return
         with simulation.timers.phase("checkpoint"):
             self.latest = collectives.run_in_first_group(simulation.replicas, self._write_if_finite, simulation)
         self._written, self._clock = simulation.iteration, time.monotonic()
 
-    def _write_if_finite(self, simulation: Simulation) -> Path:
+    def _write_if_finite(self, simulation: Watched) -> Path:
         problem = find_bad(simulation.network, simulation.engine)
         if collectives.maximum(simulation.exchange.comm, problem is not None):  # such a state cannot be resumed
             collectives.raise_together(simulation.exchange.comm, problem)
@@ -150,20 +150,22 @@ class Checkpoints(Observer):
         now = self._place.find() if self._place else before
         now = now if comm is None else comm.bcast(now)
         self.folder = now / self.folder.name
-        path = checkpoint_write.write(simulation, self.folder, self.identity, self.keep)
+        path = checkpoint_write.write(cast(Simulation, simulation), self.folder, self.identity, self.keep)
         if now != before:
             self.latest, self._written = path, simulation.iteration
             raise StateError(f"{before} was moved to {now} while it trained; it goes on from there when it is resumed")
         return path
 
-    def _copy_state(self, simulation: Simulation) -> None:
+    def _copy_state(self, simulation: Watched) -> None:
         """Copy the state that a sample changes before it changes weights: of neurons and readouts, and the digest."""
         if simulation.engine.learns_at_the_end:
             state = simulation.engine.state_of_cells()
-            copies = [{name: np.copy(array) for name, array in part.items()} for part in (state.neurons, state.shared)]
-            self._good = *copies, state.numbers, simulation.digest.state
+            neurons, shared = (
+                {name: np.copy(array) for name, array in part.items()} for part in (state.neurons, state.shared)
+            )
+            self._good = neurons, shared, state.numbers, simulation.digest.state
 
-    def _restore_copy(self, simulation: Simulation) -> bool:
+    def _restore_copy(self, simulation: Watched) -> bool:
         if not simulation.engine.learns_at_the_end:
             return False
         neurons, shared, numbers, simulation.digest.state = self._good

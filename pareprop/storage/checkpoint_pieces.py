@@ -77,7 +77,7 @@ class _Group:
 
     def places(self) -> Iterator[slice | np.ndarray]:
         first = self.pieces[0]
-        if first.table is None:
+        if first.table is None or first.span is None:
             step = max(1, CHUNK // max(1, first.item_bytes // 8))
             for start in range(0, first.count, step):
                 yield slice(start, min(start + step, first.count))
@@ -146,7 +146,7 @@ def write(path: Path, pieces: list[Piece]) -> None:
     with open(path, "wb", buffering=0) as file, ThreadPoolExecutor(1) as disk:
         waiting, synchronised = 0, []
         for piece, data, place in _chunks(pieces):
-            piece.crc = zlib.crc32(data, piece.crc)
+            piece.crc = zlib.crc32(data.data, piece.crc)
             _write_all(file.fileno(), data, place)
             waiting += len(data)
             if waiting >= SYNCHRONISE:
@@ -170,7 +170,7 @@ def _chunks(pieces: list[Piece]) -> Iterator[tuple[Piece, np.ndarray, int]]:
 
 
 def _write_all(descriptor: int, data: np.ndarray, offset: int) -> None:
-    view = memoryview(data)
+    view = data.data
     while view:
         written = os.pwrite(descriptor, view, offset)
         view, offset = view[written:], offset + written

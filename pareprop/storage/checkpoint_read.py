@@ -107,10 +107,11 @@ def find(
     InputError
         If there is none, or it belongs to another configuration, version or format; the message names the differences.
     """
-    comm, complaints = exchange.comm, []
-    paths = list_checkpoints(folder) if exchange.rank == 0 else None
+    comm = exchange.comm
+    complaints: list[str] = []
+    paths = list_checkpoints(folder) if exchange.rank == 0 else []
     for path in paths if comm is None else comm.bcast(paths):
-        answer = _try(_manifest, path) if exchange.rank == 0 else None
+        answer = _try(_manifest, path) if exchange.rank == 0 else ({}, "")
         manifest, wrong = answer if comm is None else comm.bcast(answer)
         if not wrong:
             _refuse_others(path, manifest, identity)
@@ -255,8 +256,8 @@ def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> Non
             reason = shorten(str(problem), 300)
             raise InputError(f"{path} does not fit: {type(problem).__name__}: {reason}") from None
     pieces = [piece for piece in checkpoint_pieces.list_pieces(state, rank) if piece.kind != "shared"]
-    counts = [piece.count for piece in pieces]
-    counts = np.array([counts] if comm is None else comm.allgather(counts)).reshape(-1, len(pieces))
+    own = [piece.count for piece in pieces]
+    counts = np.array([own] if comm is None else comm.allgather(own)).reshape(-1, len(pieces))
     _check_fit(path, pieces, counts.sum(axis=0), arrays)
     with ExitStack() as stack, collectives.guarded(comm):
         shares = _Files(path, stack)
@@ -317,7 +318,7 @@ class _Files:
             begin += count
 
     def _read_into(self, number: int, out: np.ndarray, place: int, array: Mapping[str, Any]) -> None:
-        view = memoryview(out.reshape(-1).view(np.uint8))
+        view = out.reshape(-1).view(np.uint8).data
         offset = array["shares"][number][1] + place
         while view:
             n = os.preadv(self._descriptor(number), [view], offset)

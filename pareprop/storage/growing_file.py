@@ -85,7 +85,7 @@ class GrowingFile:
     def _begin(self, path: Path, columns: dict[str, Column]) -> None:
         self.path, self.columns = path, columns
         self.rows = dict.fromkeys(columns, 0)
-        self.crcs = {}
+        self.crcs: dict[str, int] = {}
         self.buffered_bytes = 0
         self._buffered: dict[str, list[np.ndarray]] = defaultdict(list)
 
@@ -231,7 +231,7 @@ class SharedFile(GrowingFile):
 
 def checksum(values: np.ndarray, crc: int = 0) -> int:
     """Return the CRC-32 of the bytes of an array, after those that gave `crc`."""
-    return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8), crc)
+    return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, crc)
 
 
 def can_share(comm: Any) -> bool:

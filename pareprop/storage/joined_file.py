@@ -193,7 +193,8 @@ def join(directory: Path, parts: list[dict[str, Any]]) -> Path:
     OSError
         If the disk is full, or a file was damaged after it was written.
     """
-    target, sources = directory.with_suffix(".h5"), defaultdict(list)
+    target = directory.with_suffix(".h5")
+    sources: dict[str, list[_Source]] = defaultdict(list)
     part_of_target = clear(target.with_suffix(".part"))
     with h5py.File(part_of_target, "x", libver="latest") as joined, files.reading(directory):
         for number, part in enumerate(parts):
@@ -259,11 +260,12 @@ def _in_order(sources: list[_Source], blocks: list[list[int] | None]) -> Iterato
     """Yield ranges of rows: by part, within a part by block, within a block by file."""
     for number in dict.fromkeys(source.part for source in sources):
         files = [source for source in sources if source.part == number]
-        if blocks[number] is None or len(files) == 1:
+        counts = blocks[number]
+        if counts is None or len(files) == 1:
             yield from ((source, 0, source.rows) for source in files if source.rows)
             continue
         done = [0] * len(files)
-        for count in blocks[number]:
+        for count in counts:
             for k, source in enumerate(files):
                 first, last = block(count, len(files), k)
                 if first < last:

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from ..parallel import collectives
-from ..simulation.loop import Simulation
-from ..simulation.observer import Outcome
+from ..simulation.observer import Outcome, Watched
 
 SHOWN = 200  # neurons whose signals are kept
 
 
-def prepare(simulation: Simulation, measured_from: int | None) -> None:
+def prepare(simulation: Watched, measured_from: int | None) -> None:
     """Keep signals and correlations of the next sample, or of none."""
     local = getattr(simulation.engine, "local", None)
     if local is None or not local.rule:
@@ -24,7 +23,7 @@ def prepare(simulation: Simulation, measured_from: int | None) -> None:
     local.kept = ids[(ids >= first) & (ids < last)] - first if measured_from is not None else ids[:0]
 
 
-def collect(simulation: Simulation, outcome: Outcome) -> dict[str, Any]:
+def collect(simulation: Watched, outcome: Outcome) -> dict[str, Any]:
     """Collective: arrays of the last sample on rank 0, {} elsewhere and without readouts of single neurons."""
     local = getattr(simulation.engine, "local", None)
     if local is None or not local.rule:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,8 +20,7 @@ from ..errors import InputError
 from ..network.model import Model
 from ..network.parameters import Frozen
 from ..parallel import collectives
-from ..simulation.loop import Simulation
-from ..simulation.observer import Observer, Outcome
+from ..simulation.observer import Observer, Outcome, Watched
 from . import joined_file
 from .disk import on_disk, require_space
 from .growing_file import Column, GrowingFile, SharedFile, can_share
@@ -30,7 +29,10 @@ from .spike_block import SpikeBlock
 
 SIGNALS = ("readout_signal", "error_signal", "target_signal")
 STATES = "states"  # all states and `records` of neurons given by equations
-Quantity = Literal["spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights"]
+if TYPE_CHECKING:
+    Quantity = str  # of the names below
+else:
+    Quantity = Literal["spikes", "input_spikes", *RECORDED_UNITS, STATES, *SIGNALS, "weights"]
 SPIKE = ("iteration", "step", "id")
 BUFFER_BYTES = 2**23  # bytes that a rank buffers before it writes
 
@@ -47,20 +49,21 @@ class Recorder(Observer):
     """
 
     everywhere = False
+    _file: GrowingFile | None
 
     def __init__(self, directory: Path, settings: Record) -> None:
         self.directory, self.settings = directory, settings
         self.parts: list[dict[str, Any]] = []  # ended parts, see `joined_file.join`
-        self._file: GrowingFile | None = None
+        self._file = None
 
-    def start(self, simulation: Simulation) -> None:
+    def start(self, simulation: Watched) -> None:
         """Open the file of this part of the run."""
         network = simulation.network
         first, last = network.neurons
         ids = self._ids(network.n_recurrent)
         self.ids = ids[(ids >= first) & (ids < last)]
         self._selected = list(self._weights(simulation))
-        self._blocks = {}
+        self._blocks: dict[str, SpikeBlock] = {}
         for name in [name for name in ("spikes", "input_spikes") if name in self.settings.what]:
             sources = network.n_recurrent if name == "spikes" else network.n_inputs
             largest = (2**32 - 1, simulation.task.n_steps, sources)
@@ -69,7 +72,7 @@ class Recorder(Observer):
         self._file = None
         self._open(simulation)
 
-    def _open(self, simulation: Simulation) -> GrowingFile:
+    def _open(self, simulation: Watched) -> GrowingFile:
         """Collective: return the open file, a new one if a checkpoint has closed the one before."""
         if self._file is not None:
             return self._file
@@ -85,8 +88,9 @@ class Recorder(Observer):
         with on_disk(comm, "recording", path):
             self.directory.mkdir(parents=True, exist_ok=True)
         with on_disk(comm, "recording", path):
-            self._file = SharedFile(comm, *rest) if shared else GrowingFile(*rest)
-        return self._file
+            file = SharedFile(comm, *rest) if shared else GrowingFile(*rest)
+        self._file = file
+        return file
 
     @property
     def _keeps_state(self) -> bool:
@@ -96,7 +100,7 @@ class Recorder(Observer):
         chosen = self.settings.neurons
         return choose_evenly(n, chosen) if isinstance(chosen, int) else np.unique(np.array(chosen, np.int64))
 
-    def _columns(self, simulation: Simulation, rank: int) -> Iterator[tuple[str, Column]]:
+    def _columns(self, simulation: Watched, rank: int) -> Iterator[tuple[str, Column]]:
         """Yield the columns of this rank; rank 0 writes values that all ranks know."""
         what, n_out = self.settings.what, simulation.network.n_readouts
         for name, block in self._blocks.items():
@@ -120,7 +124,7 @@ class Recorder(Observer):
         for name, _, index, _ in self._selected:
             yield f"weights/{name}/weight", Column("f8", (len(index),), "as in NEST", ("sample", "synapse"))
 
-    def _weights(self, simulation: Simulation) -> Iterator[tuple[str, Any, np.ndarray, dict[str, np.ndarray]]]:
+    def _weights(self, simulation: Watched) -> Iterator[tuple[str, Any, np.ndarray, dict[str, np.ndarray]]]:
         """Collective: yield (projection, table, indices in it, constants) of the synapses with recorded weights."""
         if "weights" not in self.settings.what:
             return
@@ -148,16 +152,16 @@ class Recorder(Observer):
                 source, target, delay, index = synapses[:, kept]
                 yield span.projection.name, table, index, {"source": source, "target": target, "delay": delay}
 
-    def _is_due(self, simulation: Simulation, index: int, phase: str) -> bool:
+    def _is_due(self, simulation: Watched, index: int, phase: str) -> bool:
         first = simulation.iteration * simulation.model.optimizer.batch_size
         return phase == "train" and index == first and simulation.iteration % self.settings.every == 0
 
-    def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
+    def before_sample(self, simulation: Watched, index: int, phase: str) -> None:
         """Ask the engine for the state of the recorded neurons, beside those of other observers."""
         if self._keeps_state and self._is_due(simulation, index, phase):
             simulation.engine.record_ids(np.union1d(simulation.engine.recorded_ids, self.ids))
 
-    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
+    def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
         """Buffer the recorded quantities of a sample."""
         if not self._is_due(simulation, outcome.index, outcome.phase):
             return
@@ -189,31 +193,33 @@ class Recorder(Observer):
             for name, table, index, _ in self._selected:
                 file.add(f"weights/{name}/weight", shown.get(id(table), table.weight)[None, index])
 
-    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+    def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Write the buffers if they are large; if that fails here, the state of the run is complete."""
         if iteration % self.settings.every == 0:
             self._flush(simulation, BUFFER_BYTES)
 
-    def _flush(self, simulation: Simulation, limit: int = 0) -> None:
+    def _flush(self, simulation: Watched, limit: int = 0) -> None:
         """Collective: write the buffers if they hold more than `limit` bytes on any rank."""
         comm, rank, size = simulation.exchange.comm, simulation.exchange.rank, simulation.exchange.size
-        n_bytes = self._file.buffered_bytes + sum(block.nbytes for block in self._blocks.values())
+        file = self._file
+        assert file is not None  # `_open` was before
+        n_bytes = file.buffered_bytes + sum(block.nbytes for block in self._blocks.values())
         if collectives.maximum(comm, n_bytes) <= limit:
             return
         for name, block in self._blocks.items():
             for columns in block.part_of(rank, size):
                 for key, column in zip(SPIKE, columns, strict=True):
-                    self._file.add(f"{name}/{key}", column, copy=False)
-        needed = collectives.total(comm, self._file.buffered_bytes)
-        with on_disk(comm, "recording", self._file.path):
-            require_space(self._file.path, needed, self._file.descriptor)
-        with on_disk(comm, "recording", self._file.path):
-            self._file.flush()
+                    file.add(f"{name}/{key}", column, copy=False)
+        needed = collectives.total(comm, file.buffered_bytes)
+        with on_disk(comm, "recording", file.path):
+            require_space(file.path, needed, file.descriptor)
+        with on_disk(comm, "recording", file.path):
+            file.flush()
         for name, block in self._blocks.items():
             self._written[name].append(block.count)
             block.clear()
 
-    def state(self, simulation: Simulation) -> dict[str, Any]:
+    def state(self, simulation: Watched) -> dict[str, Any]:
         """Collective: write the buffers; return the files and their numbers of rows."""
         if self._file is None:
             return {"parts": list(self.parts)}
@@ -247,7 +253,7 @@ class Recorder(Observer):
         except ValueError as problem:
             raise ValueError(f"{problem}; [record] every = 0 resumes without the recording") from None
 
-    def finish(self, simulation: Simulation) -> None:
+    def finish(self, simulation: Watched) -> None:
         """Close the files and join them in `record.h5`."""
         comm = simulation.exchange.comm
         parts = self.state(simulation)["parts"]
@@ -258,7 +264,7 @@ class Recorder(Observer):
             if simulation.exchange.rank == 0:
                 joined_file.join(self.directory, parts)
 
-    def failed(self, simulation: Simulation, problem: Exception) -> str:
+    def failed(self, simulation: Watched, problem: Exception) -> str:
         """Drop buffers that could not be written, so that a checkpoint still can be."""
         if self._file is None:
             return ""

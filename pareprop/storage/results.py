@@ -20,8 +20,7 @@ from ..kernels import build_info
 from ..machine import peak_rss_bytes
 from ..parallel import collectives
 from ..simulation import digest
-from ..simulation.loop import Simulation
-from ..simulation.observer import Observer, Outcome
+from ..simulation.observer import Observer, Outcome, Watched
 from . import local_activity
 from .disk import clear, on_disk, publish, reason, require_space
 from .self_description import STATE, describe_sample, name_axes, write_parameters
@@ -59,7 +58,7 @@ class ResultsFile(Observer):
         self.path, self.attributes, self.samples, self.n_record = path, attributes, samples, n_record
         self.dynamics: dict[str, Any] = {}  # "<name>/<dataset>" to what was recorded, on rank 0
 
-    def prepare(self, simulation: Simulation) -> None:
+    def prepare(self, simulation: Watched) -> None:
         """Collective: create the file with attributes and initial weights."""
         with editing(simulation, self.path, self._synapse_bytes(simulation)) as file:
             self._write_weights(simulation, file, "weight_initial")
@@ -72,12 +71,12 @@ class ResultsFile(Observer):
                 write_parameters(file, simulation.model)
 
     @staticmethod
-    def _synapse_bytes(simulation: Simulation) -> int:
+    def _synapse_bytes(simulation: Watched) -> int:
         """Collective: return the bytes that the synapses of all ranks take."""
         own = sum(span.last - span.first for _, span in digest.tables(simulation.network))
         return collectives.total(simulation.exchange.comm, own) * SYNAPSE_BYTES
 
-    def ensure(self, simulation: Simulation) -> str:
+    def ensure(self, simulation: Watched) -> str:
         """Collective: create the file unless an earlier part of the run did; return what is wrong with that one.
 
         A damaged file is written anew: a checkpoint has all that is in it but the initial weights, which are drawn.
@@ -100,19 +99,19 @@ class ResultsFile(Observer):
             self.prepare(simulation)
         return wrong
 
-    def start(self, simulation: Simulation) -> None:
+    def start(self, simulation: Watched) -> None:
         """Create the file, unless the run was resumed from a checkpoint."""
         if simulation.iteration == 0:
             self.prepare(simulation)
         self.ids = choose_evenly(simulation.network.n_recurrent, self.n_record)
 
-    def before_sample(self, simulation: Simulation, index: int, phase: str) -> None:
+    def before_sample(self, simulation: Watched, index: int, phase: str) -> None:
         """Switch recording on for the recorded samples."""
         is_kept = (phase, index) in self.samples
         simulation.engine.record_ids(self.ids if is_kept else self.ids[:0])
         local_activity.prepare(simulation, self.attributes.get("measured_from", 0) if is_kept else None)
 
-    def after_sample(self, simulation: Simulation, outcome: Outcome) -> None:
+    def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
         """Keep the dynamics of a recorded sample."""
         name = self.samples.get((outcome.phase, outcome.index))
         if name is None:
@@ -148,7 +147,7 @@ class ResultsFile(Observer):
         for key, value in dynamics.items():
             self.dynamics[f"{name}/{key}"] = np.array(value) if isinstance(value, np.ndarray) else value
 
-    def state(self, simulation: Simulation) -> dict[str, Any]:
+    def state(self, simulation: Watched) -> dict[str, Any]:
         """Return the dynamics so far; everything else can be written again."""
         return dict(self.dynamics)
 
@@ -159,7 +158,7 @@ class ResultsFile(Observer):
                 raise ValueError(f"dynamics {quote(name)} must name a sample and a quantity")
         self.dynamics = dict(state)
 
-    def finish(self, simulation: Simulation) -> None:
+    def finish(self, simulation: Watched) -> None:
         """Write dynamics, losses, final weights, digest and timings."""
         kept = sum(value.nbytes for value in self.dynamics.values() if isinstance(value, np.ndarray))
         n_bytes = kept + 16 * len(simulation.losses) + self._synapse_bytes(simulation)
@@ -170,7 +169,7 @@ class ResultsFile(Observer):
             if file is None:
                 return
             with files.reading(self.path):
-                file.attrs.update(before.attrs)
+                file.attrs.update(before.attrs if before is not None else {})
             write_parameters(file, simulation.model)
             for key, value in self.dynamics.items():
                 if isinstance(value, np.ndarray):
@@ -194,7 +193,7 @@ class ResultsFile(Observer):
                 self.more(file)
 
     @contextmanager
-    def _opened(self, simulation: Simulation) -> Iterator[h5py.File | None]:
+    def _opened(self, simulation: Watched) -> Iterator[h5py.File | None]:
         """Collective context manager: give rank 0 the file as it was made before the training."""
         with ExitStack() as stack:
             before = None
@@ -204,7 +203,7 @@ class ResultsFile(Observer):
             yield before
 
     def _write_weights(
-        self, simulation: Simulation, file: h5py.File | None, name: str, before: h5py.File | None = None
+        self, simulation: Watched, file: h5py.File | None, name: str, before: h5py.File | None = None
     ) -> None:
         """Collective: write the present synapses under `name`, on rank 0 beside the initial ones of the file `before`.
 
@@ -233,9 +232,10 @@ class ResultsFile(Observer):
             raise problem
 
 
-def _collect_episode(simulation: Simulation, outcome: Outcome) -> dict[str, np.ndarray]:
+def _collect_episode(simulation: Watched, outcome: Outcome) -> dict[str, np.ndarray]:
     """Return what happened in an episode: decisions, and what the loss made of them."""
     rollout = outcome.sample.rollout
+    assert rollout is not None and outcome.evaluation is not None  # an episode has both
     arrays = {"decision_steps": rollout.when, "action": rollout.actions, "reward": rollout.rewards}
     arrays |= {key: value for key, value in outcome.evaluation.extra.items() if key != "entropy"}
     return arrays | (simulation.episodes.collect_dynamics() if simulation.episodes else {})
@@ -313,7 +313,7 @@ def _read_through(path: Path, column: h5py.Dataset, count: int) -> None:
 
 
 @contextmanager
-def editing(simulation: Simulation, path: Path, n_bytes: int) -> Iterator[h5py.File | None]:
+def editing(simulation: Watched, path: Path, n_bytes: int) -> Iterator[h5py.File | None]:
     """Collective context manager: write a new file under a temporary name, which takes the place of `path` at the end.
 
     Rank 0 gets the open file, other ranks get None. What is there stays until the new file is complete. An error of the
@@ -322,7 +322,7 @@ def editing(simulation: Simulation, path: Path, n_bytes: int) -> Iterator[h5py.F
 
     Parameters
     ----------
-    simulation : Simulation
+    simulation : Watched
         The simulation.
     path : Path
         Path of the file.

@@ -57,10 +57,10 @@ def _list_written(model: Model) -> list[Projection]:
 
 def _check(file: h5py.File, model: Model) -> None:
     """Raise `InputError` unless the results hold synapses of the model's projections."""
-    for item in model.of_role("input", "recurrent"):
-        known = file.get(f"populations/{item.name}")
-        if known is not None and (size := int(known.attrs["size"])) != item.size:
-            reason = f"population '{item.name}' has {size} cells, the configuration {item.size}"
+    for cells in model.of_role("input", "recurrent"):
+        known = file.get(f"populations/{cells.name}")
+        if known is not None and (size := int(known.attrs["size"])) != cells.size:
+            reason = f"population '{cells.name}' has {size} cells, the configuration {cells.size}"
             raise InputError(f"{file.filename}: {reason}")
     for item in _list_written(model):
         group = file.get(f"projections/{item.name}")
@@ -78,7 +78,8 @@ def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
     (folder / "components/synapse/static.json").write_text("{}\n")
     cells = model.of_role("input", "recurrent")
     nodes = [_nodes(model, population, number, folder) for number, population in enumerate(cells)]
-    edges, counts = [], {}
+    edges: list[dict[str, Any]] = []
+    counts: dict[str, int] = {}
     for item in _list_written(model):
         group = file[f"projections/{item.name}"]
         name = f"{item.pre.name}_to_{item.post.name}"

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from .. import elementary, rng
 from ..engines.base import Settings
-from ..engines.episode import Reply
+from ..engines.episode import Episode, Reply
 from ..engines.sample import Sample
 from ..errors import InputError
 from ..machine import require_bytes
@@ -162,7 +162,7 @@ class ClosedBase(TaskBase):
         """Return the key of the draws of an environment."""
         return rng.key(self.seed, f"{phase}/{index}/environment")
 
-    def episode(self, index: int, phase: str = "train") -> CodedEpisode:
+    def episode(self, index: int, phase: str = "train") -> Episode:
         """Return an episode."""
         spikes = Spikes(self.seed, f"{phase}/{index}/spikes", self.code.n_sources, self.n_steps)
         return CodedEpisode(
@@ -237,12 +237,13 @@ class ClosedBase(TaskBase):
         n_rec = model.size("recurrent")
         if self.indegree >= n_rec:
             raise InputError(f"indegree = {self.indegree} must be below the {n_rec} recurrent neurons")
-        rule = {"rule": "fixed_indegree", "indegree": self.indegree} if self.indegree else {}
+        drawn = self.indegree or None
+        rule = "all_to_all" if drawn is None else "fixed_indegree"
         weight = Normal(std=(self.indegree or n_rec) ** -0.5)
         for group in groups:
             model.connect(inputs, group, weight=Normal(std=1.0 / math.sqrt(inputs.size)))
             for other in groups:
-                model.connect(other, group, weight=weight, allow_autapses=False, **rule)
+                model.connect(other, group, rule, weight=weight, allow_autapses=False, indegree=drawn)
             scale = self.eprop.scale(self._kappa)
             optimizer = self._optimizer((self.eta_out or self.eta) * scale**2)
             model.connect(group, out, weight=Normal(std=self.readout_std * scale), optimizer=optimizer)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -15,7 +15,7 @@ from ..engines.sample import Sample
 from ..errors import InputError, printable
 from ..network import from_tables
 from ..network.model import Model, equations_of
-from ..network.optimizers import OPTIMIZERS, GradientDescent
+from ..network.optimizers import OPTIMIZERS, GradientDescent, Optimizer, OptimizerName
 from ..network.parameters import nearest
 from ..neurons import library
 from ..neurons.model import models_of
@@ -40,7 +40,7 @@ class Data(TaskBase):
     variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"optimizer": "gradient_descent", "eta": 1e-4}}
 
     eta: float = Field(1e-3, ge=0, description="learning rate")
-    optimizer: Literal[*OPTIMIZERS] = Field(
+    optimizer: OptimizerName = Field(
         "adam", json_schema_extra=LEARNING, description="optimizer, unless a projection names one"
     )
     Wmin: float = Field(-100.0, json_schema_extra=LEARNING, description="lowest weight")
@@ -216,7 +216,8 @@ class Data(TaskBase):
 
     def model(self) -> Model:
         """Return the network of the configuration; reads the header of the data file."""
-        rule = OPTIMIZERS[self.optimizer](eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
+        kind: Callable[..., Optimizer] = OPTIMIZERS[self.optimizer]
+        rule = kind(eta=self.eta, batch_size=self.batch_size, Wmin=self.Wmin, Wmax=self.Wmax)
         model = _empty(dict(self), seed=self.seed, optimizer=rule, precision=self.precision)
         _add_neurons(model, self.populations, self.local_readouts)
         from_tables.add_projections(model, self.projections)
@@ -226,7 +227,8 @@ class Data(TaskBase):
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Return sample `index` of a phase from the file."""
         place = self._place(index, phase)
-        target, others = self._file.target(place), {}
+        target = self._file.target(place)
+        others: dict[str, Any] = {}  # arguments of `Sample`, of several types
         if self.local_readouts:
             others["local_targets"] = partial(self._local_targets, place)
         if (currents := self._file.currents(place)) is not None:

@@ -67,7 +67,8 @@ class DataFile:
     def __init__(self, path: Path, sizes: dict[str, int]) -> None:
         self.path, self._sizes = path, sizes
         with self._reading():
-            self._arrays = _npz_headers(path) if path.suffix == ".npz" else _hdf5(path)
+            # Any: arrays, datasets of HDF5, or, until they are checked, headers of arrays.
+            self._arrays: dict[str, Any] = _npz_headers(path) if path.suffix == ".npz" else _hdf5(path)
             if not (problems := self._problems()):
                 if path.suffix == ".npz":
                     self._arrays = _npz(path)
@@ -93,7 +94,8 @@ class DataFile:
         if first not in arrays or len(arrays[first].shape) != 3:
             width = "n_neurons" if first == "local_targets" else "n_readouts"
             return [f"{first} (n_samples, n_steps, {width}) is missing or has another number of axes"]
-        self.n_samples, self.n_steps = n, steps = arrays[first].shape[:2]
+        n, steps = arrays[first].shape[:2]
+        self.n_samples, self.n_steps = int(n), int(steps)
         inputs = [name for name in INPUTS if name in arrays]
         problems = [f"{first} has shape {arrays[first].shape}: no samples or no steps"] if not n * steps else []
         if local and "local_targets" not in arrays:
@@ -103,7 +105,7 @@ class DataFile:
                             f"{'one of ' + ', '.join(INPUTS) if sizes['input'] else 'none'}")  # fmt: skip
         if ("currents" in arrays) != (sizes["current"] > 0):
             problems.append(f"currents: the network has {sizes['current']}")
-        wanted = {
+        wanted: dict[str, list[tuple[int, ...]]] = {
             "targets": [(n, steps, sizes["readout"])], "raster": [(n, steps, sizes["input"])],
             "rates": [(n, sizes["input"]), (n, steps, sizes["input"])], "currents": [(n, steps, sizes["current"])],
             "labels": [(n,)], "local_targets": [(n, steps, local)],

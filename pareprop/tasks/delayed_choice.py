@@ -5,7 +5,7 @@ The trial of evidence accumulation (Bellec et al. 2020, figure 3) without target
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -55,7 +55,7 @@ class DelayedChoice(CueTrials, ClosedBase):
     gamma: float = Field(1.0, ge=0, le=1, description="discount per decision; there is one")
     c_H: float = Field(0.1, ge=0, description="factor of the entropy bonus")
     c_reg: float = Field(1.0, ge=0, description="coefficient of the firing-rate regularisation")
-    feedback: str = Field("random", pattern="^(symmetric|random|adaptive)$", description="feedback weights")
+    feedback: Literal["symmetric", "random", "adaptive"] = Field("random", description="feedback weights")
     n_rec: int = Field(50, ge=1, description="recurrent neurons without adaptation")
     n_ad: int = Field(50, ge=1, json_schema_extra=MODEL, description="recurrent neurons with adaptation")
     adapt_tau: float = Field(

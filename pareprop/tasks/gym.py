@@ -75,7 +75,8 @@ class SpaceCode:
         if not self.space.contains(observation):
             shown = shorten(" ".join(str(observation).split()), 200)
             raise InputError(f"observation {shown} is not in its space {self.space}")
-        numbers, states = [], []
+        numbers: list[np.ndarray] = []
+        states: list[float] = []
         for path, _, part in self._parts:
             value = observation
             for key in path:

@@ -122,7 +122,8 @@ class NMnist(TaskBase):
             "C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "V_th": 0.6, "tau_m": 30.0, "t_ref": 0.0, "f_target": self.f_target,
             "c_reg": self.c_reg, "surrogate_gradient_height": 0.5, "surrogate_gradient_width": 1.0 / 1.7,
         }  # fmt: skip
-        own, loss = {"regular_spike_arrival": False}, "cross_entropy"
+        own: dict[str, float] = {"regular_spike_arrival": False}
+        loss = "cross_entropy"
         if spiking:
             own, loss = {"eprop_isi_trace_cutoff": self.cutoff}, "mean_squared_error"
             values |= own | {"kappa": self.kappa, "kappa_reg": self.kappa, "c_reg": self.c_reg / self.n_step / scale**2}
@@ -155,6 +156,7 @@ class NMnist(TaskBase):
     def _splits(self) -> tuple[Recordings | SyntheticDigits, Recordings | SyntheticDigits]:
         if not self.data:
             raise InputError(NO_DATA)
+        recordings: tuple[Recordings, Recordings] | tuple[SyntheticDigits, SyntheticDigits]
         if self.data == "synthetic":
             recordings = SyntheticDigits("train", self.seed), SyntheticDigits("test", self.seed)
         else:

@@ -115,6 +115,7 @@ class OwnActivity(TaskBase):
         """Make a SONATA network; it gets inputs as the drawn one has if there are no virtual populations."""
         options = {"sign": "source" if self.signs else "free", **self.sonata_options}
         options["values"] = NEURON | options.get("values", {})
+        assert self.sonata is not None  # else the network is drawn
         if self._moves:
             options["projections"] = {"*": {"rewire": self._moves}, **options.get("projections", {})}
         try:
@@ -223,6 +224,7 @@ class OwnActivity(TaskBase):
         return rates
 
     def _rates(self, use: Any) -> Any:
+        assert self.activity is not None  # `_rates` is called for a file of rates
         try:
             with files.open_hdf5(self.activity) as file:
                 rates = file.get("rates")

@@ -20,7 +20,7 @@ from ..network.connectivity import Population
 from ..network.model import Model
 from ..network.optimizers import GradientDescent
 from ..network.parameters import Normal
-from ..network.variants import NEURONS, VariantName
+from ..network.variants import NeuronName, VariantName
 from .base import LEARNING, MODEL, TaskBase, dense, feedback_options
 from .draws import LegacyNormal
 
@@ -33,13 +33,15 @@ class SineWaves(TaskBase):
     figure: ClassVar[str] = "readout"
 
     iterations: int = Field(2000, ge=0, description="training iterations")
-    eta: float | None = Field(None, ge=0, description="learning rate, times (1 - kappa)^2 in the spike variant [1e-4]")
+    eta: float | None = Field(  # type: ignore[assignment]  # None: that of the variant
+        None, ge=0, description="learning rate, times (1 - kappa)^2 in the spike variant [1e-4]"
+    )
     eta_out: float | None = Field(None, ge=0, description="learning rate of synapses onto readouts [eta]")
     n_in: int = Field(100, ge=1, json_schema_extra=MODEL, description="input spike sources")
     n_rec: int = Field(100, ge=1, json_schema_extra=MODEL, description="recurrent neurons")
     n_out: int = Field(1, ge=1, json_schema_extra=MODEL, description="readouts")
     n_step: int = Field(1000, ge=2, description="steps of one sample")
-    neuron: Literal[*NEURONS] = Field("iaf", json_schema_extra=MODEL, description="model of the recurrent neurons")
+    neuron: NeuronName = Field("iaf", json_schema_extra=MODEL, description="model of the recurrent neurons")
     indegree: int = Field(
         0, ge=0, json_schema_extra=MODEL, description="recurrent synapses per neuron, 0 for all-to-all"
     )
@@ -92,7 +94,7 @@ class SineWaves(TaskBase):
     def _descent(self, eta: float | None) -> GradientDescent:
         return GradientDescent(eta=(1e-4 if eta is None else eta) * self._scale**2, batch_size=self.batch_size)
 
-    def _readout_rule(self) -> dict[str, GradientDescent]:
+    def _readout_rule(self) -> dict[str, Any]:  # arguments of `connect`
         return {} if self.eta_out is None else {"optimizer": self._descent(self.eta_out)}
 
     def _neurons(self) -> dict[str, Any]:
