@@ -34,42 +34,12 @@ def key(seed: int, purpose: str) -> np.ndarray:
 
 
 def uniform(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
-    """Draw uniform numbers in [0, 1).
-
-    Parameters
-    ----------
-    key : np.ndarray
-        uint64, (2,), from `key`.
-    ids : array_like
-        Non-negative integers, (n_ids,): the streams.
-    n : int
-        How many numbers of each stream.
-
-    Returns
-    -------
-    np.ndarray
-        float64, (n_ids, n): multiples of 2**-53.
-    """
+    """Draw uniform numbers in [0, 1), multiples of 2**-53; arguments and result as of `draw`."""
     return draw(kernels.random.UNIFORM, 0.0, 1.0, key, ids, n)
 
 
 def normal(key: np.ndarray, ids: ArrayLike, n: int) -> np.ndarray:
-    """Draw standard normal numbers by inversion (Wichura 1988, AS241).
-
-    Parameters
-    ----------
-    key : np.ndarray
-        uint64, (2,), from `key`.
-    ids : array_like
-        Non-negative integers, (n_ids,): the streams.
-    n : int
-        How many numbers of each stream.
-
-    Returns
-    -------
-    np.ndarray
-        float64, (n_ids, n).
-    """
+    """Draw standard normal numbers by inversion (Wichura 1988, AS241); arguments and result as of `draw`."""
     return draw(kernels.random.NORMAL, 0.0, 1.0, key, ids, n)
 
 

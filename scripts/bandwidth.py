@@ -25,16 +25,10 @@ from typing import Any
 
 import click
 import traffic
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from stream import STREAMS, THROUGH_ROWS, Streams
 from tqdm import tqdm
 
-from pareprop.plots import style
-
 Rows = list[dict[str, Any]]
-LIMITS = {"bandwidth": style.BLUE, "gathers": style.ORANGE, "arithmetic": style.GREEN}
 TARGETS = (2_500, 20_000, 200_000, 2_000_000)
 ROW = 1000  # synapses of a row in the loops
 
@@ -107,43 +101,6 @@ def show_kernels(kernels: Rows) -> None:
         )
 
 
-@style.styled
-def draw(loops: Rows, kernels: Rows) -> Figure:
-    """The loops over the number of targets; the kernels with their three bounds."""
-    figure = Figure(figsize=(style.WIDTH, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(2, 3))
-    _draw_loops(left, loops)
-    for place, row in enumerate(kernels):
-        for shift, (name, color) in zip((-0.25, 0.0, 0.25), LIMITS.items(), strict=True):
-            right.barh(place + shift, row["bounds"][name], 0.25, color=color, label=None if place else name)
-        label = None if place else "the kernel"
-        right.vlines(row["ns"], place - 0.42, place + 0.42, color=style.BLACK, lw=1.6, label=label)
-        right.text(max(row["ns"], *row["bounds"].values()), place, f"  {row['ns']:.2g}", va="center", fontsize=6)
-    right.set_yticks(range(len(kernels)), [f"{row['kernel']} ({row['variant']})" for row in kernels])
-    right.invert_yaxis()
-    right.tick_params(left=False)
-    right.margins(x=0.12)
-    right.set(xlabel="ns per event", title="Kernels and what bounds them")
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=4)
-    return figure
-
-
-def _draw_loops(ax: Axes, loops: Rows) -> None:
-    for color, loop in zip(style.colors(3), THROUGH_ROWS, strict=True):
-        for processes in sorted({row["processes"] for row in loops}):
-            rows = [row for row in loops if (row["loop"], row["processes"], row["row"]) == (loop, processes, ROW)]
-            look = ("-", color) if processes == 1 else (":", "white")
-            ax.plot([row["targets"] for row in rows], [row["ns"] for row in rows], color=color, marker="o", ms=3.5,
-                    ls=look[0], mfc=look[1], label=loop if processes == 1 else None)  # fmt: skip
-    speeds = ", each of two ".join(f"{row['gb_per_s']:.0f}" for row in loops if row["loop"] == "scale")
-    ax.set(xscale="log", yscale="log", xlabel="targets", ylabel="ns per event", title=f"scale: {speeds} GB/s")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.plot([], [], color=style.BLACK, ls=":", marker="o", ms=3.5, mfc="white", label="two at once")
-    ax.legend()
-
-
 @click.command(help=__doc__)
 @click.option("--neurons", default=20_000, show_default=True, help="Of the large network.")
 @click.option("--indegree", default=1000, show_default=True)
@@ -154,10 +111,9 @@ def _draw_loops(ax: Axes, loops: Rows) -> None:
 @click.option("--precision", type=click.Choice(["double", "single"]), default="double", show_default=True)
 @click.option("--processes", multiple=True, type=click.IntRange(1), default=(1, 2), help="Loops at once.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures there.")
-@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help="Draw NAME.png and NAME.pdf.")
 def main(
     neurons: int, indegree: int, inputs: int, steps: int, samples: int, events: int, precision: str,
-    processes: tuple[int, ...], json_file: Path | None, figure: Path | None,
+    processes: tuple[int, ...], json_file: Path | None,
 ) -> None:  # fmt: skip
     """Measure, judge, print."""
     with tempfile.TemporaryDirectory() as folder:
@@ -177,8 +133,6 @@ def main(
     found = {"precision": precision, "loops": loops, "kernels": kernels, "sharing": sharing}
     if json_file:
         json_file.write_text(json.dumps(found, indent=1) + "\n")
-    if figure:
-        click.echo("\n".join(map(str, style.save(draw(loops, kernels), figure.parent, figure.stem))))
 
 
 if __name__ == "__main__":

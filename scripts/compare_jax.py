@@ -23,20 +23,17 @@ from typing import Any
 
 import click
 import numpy as np
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from pareprop.engines.interval import IntervalSettings
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
-from pareprop.plots import style
 from pareprop.simulation.loop import Simulation
 from pareprop.tasks import TASKS
 
-PEERS = {  # name to colour
-    "pareprop double": style.SKY, "pareprop single": style.BLUE, "dense JAX": style.VERMILLION,
-    "BrainTrace exact": style.PURPLE, "BrainTrace kappa": style.ORANGE, "BrainTrace approximate": style.GREEN,
-}  # fmt: skip
+PEERS = (
+    "pareprop double", "pareprop single", "dense JAX", "BrainTrace exact", "BrainTrace kappa", "BrainTrace approximate"
+)  # fmt: skip
 BRAINTRACE = {"exact": "d_rtrl", "kappa": "eprop", "approximate": "es_d_rtrl"}
 SAMPLES = {100: 20, 1000: 3}
 WARM = 2
@@ -45,13 +42,8 @@ TOLERANCE = 1e-4  # of a gradient, and of voltages in units of the threshold: 1 
 
 def sine_waves(neurons: int, precision: str = "double") -> tuple[Model, Any]:
     """Model and task."""
-    task = TASKS["sine-waves"](n_rec=neurons, **({"precision": precision} if precision != "double" else {}))
+    task = TASKS["sine-waves"](n_rec=neurons, precision=precision)
     return task.model(), task
-
-
-def has_single() -> bool:
-    """Whether tasks come in single precision."""
-    return "precision" in TASKS["sine-waves"].model_fields
 
 
 def time_pareprop(neurons: int, samples: int, precision: str) -> dict[str, float]:
@@ -154,41 +146,15 @@ def show(result: dict[str, Any]) -> None:
         click.echo(f"  {name:24s} {spread}   {', '.join(ratios)}")
 
 
-@style.styled
-def draw(results: list[dict[str, Any]]) -> Figure:
-    """Seconds per sample, a panel for each size: medians and ranges."""
-    figure = Figure(figsize=(style.WIDTH, 2.1), layout="constrained")
-    figure.suptitle("Sine waves, all-to-all, one core: seconds per sample, medians and ranges", x=0.01, ha="left")
-    for ax, result in zip(figure.subplots(1, len(results), sharey=True, squeeze=False)[0], results, strict=True):
-        names = [name for name in PEERS if name in result["runs"]]
-        for place, name in enumerate(names):
-            seconds = [run["seconds"] for run in result["runs"][name]]
-            middle = np.median(seconds)
-            spread = [[middle - min(seconds)], [max(seconds) - middle]]
-            ax.errorbar(middle, place, xerr=spread, color=PEERS[name], marker="o", ms=4.5, ls="")
-            ax.text(max(seconds), place, f"   {middle:.2g}", va="center", fontsize=7)
-        ax.set_yticks(range(len(names)), names)
-        ax.set(xscale="log", title=f"{result['neurons']} neurons", xlabel="s per sample of 1 s")
-        ax.margins(x=0.25, y=0.15)
-        ax.grid(True, lw=0.3, color=style.WINDOW)
-        ax.tick_params(left=False)
-    figure.axes[0].invert_yaxis()
-    return figure
-
-
 @click.command(help=__doc__)
 @click.option("--neurons", multiple=True, type=click.IntRange(2), default=(100, 1000), help="Sizes.")
 @click.option("--repeat", "n", type=click.IntRange(1), default=3, show_default=True, help="Repetitions.")
 @click.option("--core", type=click.IntRange(0), default=0, show_default=True, help="Core to run on.")
 @click.option("--no-braintrace", is_flag=True, help="Leave BrainTrace out.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures there.")
-@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help="Draw NAME.png and NAME.pdf.")
-def main(
-    neurons: tuple[int, ...], n: int, core: int, no_braintrace: bool, json_file: Path | None, figure: Path | None
-) -> None:
+def main(neurons: tuple[int, ...], n: int, core: int, no_braintrace: bool, json_file: Path | None) -> None:
     """Measure and print."""
-    left_out = ("pareprop single",) if not has_single() else ()
-    peers = [name for name in PEERS if name not in left_out and not (no_braintrace and name.startswith("Brain"))]
+    peers = [name for name in PEERS if not (no_braintrace and name.startswith("Brain"))]
     results = []
     with tqdm(total=len(neurons) * n * len(peers), disable=None, leave=False) as bar:
         for size in neurons:
@@ -203,8 +169,6 @@ def main(
                 show(result)
     if json_file:
         json_file.write_text(json.dumps(results, indent=1) + "\n")
-    if figure:
-        click.echo("\n".join(map(str, style.save(draw(results), figure.parent, figure.stem))))
     if any(value > TOLERANCE for result in results for value in result["gradient"].values()):
         sys.exit("the yardstick's gradient is not pareprop's")
 

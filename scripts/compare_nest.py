@@ -7,7 +7,7 @@ static synapses), and gives one ratio of each kind; medians and ranges are over 
 machine falls on all. Without equal spikes in the first sample the exit code is 1.
 
 With --more the runs that the file of --json holds count, too, so that a long comparison can be made in pieces;
-`--more --repeat 0 --figure NAME` draws them again.
+`--more --repeat 0` prints them again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import compare_figure
 import numpy as np
 from contests import CONTESTS, Contest, Kind, fresh, suffix, workers_of
 from tqdm import tqdm
@@ -165,11 +164,9 @@ def choose(variant: str, only: str, large: bool) -> list[Contest]:
 @click.option("--repeat", "n", type=click.IntRange(0), default=5, show_default=True, help="Repetitions.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write all figures there.")
 @click.option("--more", is_flag=True, help="Add to what that file holds.")
-@click.option("--figure", type=click.Path(dir_okay=False, path_type=Path), help="Draw NAME.png and NAME.pdf.")
 def main(
-    variant: str, only: str, large: bool, workers: tuple[int, ...], n: int, json_file: Path | None, more: bool,
-    figure: Path | None,
-) -> None:  # fmt: skip
+    variant: str, only: str, large: bool, workers: tuple[int, ...], n: int, json_file: Path | None, more: bool
+) -> None:
     """Run the contests and print the figures."""
     if find_spec("nest") is None:
         raise click.ClickException("NEST is missing: install the extra 'peer'")
@@ -188,8 +185,6 @@ def main(
     if not n:
         for result in results.values():
             show(result)
-    if figure:
-        click.echo("\n".join(map(str, compare_figure.save(list(results.values()), figure))))
     if not all(spikes["first_sample_equal"] for result in results.values() for spikes in result["spikes"].values()):
         sys.exit("NEST and pareprop did not make the same spikes in the first sample")
 

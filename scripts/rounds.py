@@ -2,9 +2,8 @@
 
 Parts: `training` (sine waves on one and two ranks, also beside a busy process, and on four in two nodes of two),
 `speed` (two ranks over one by network size), `machine` (two copies of the runs on one rank at once over one alone:
-what the machine leaves to two ranks), `crowded` (four ranks over two), `rounds` (a round with nothing to say),
-`kills` (a rank is killed at a random moment), `predictions` (`pareprop predict` beside runs) and `events` (cost of an
-event by network size); by default all but `events`, which needs 10 GB; each takes minutes. Medians of runs that take
+what the machine leaves to two ranks), `crowded` (four ranks over two) and `predictions` (`pareprop predict` beside
+runs); by default all; each takes minutes. Medians of runs that take
 turns; `--before` names the Python of another installation, such as an earlier version, to take turns with. Figures are
 worth something on an idle machine with two cores at least. The last table has all figures beside what is aimed at.
 
@@ -23,7 +22,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -32,7 +30,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-EVENTS = (10_000, 20_000, 50_000, 100_000, 200_000)
 VARIANTS = ("interval", "spike")
 SPEED = {1_000: 1.4, 2_000: 1.7, 5_000: 1.85, 20_000: 1.85}  # times that two ranks shall be as fast as one
 CROWDED = (1_000, 5_000)
@@ -193,38 +190,6 @@ def machine(install: Install, folder: Path, pairs: int) -> list[Found]:
     return found
 
 
-def rounds(folder: Path) -> list[Found]:
-    """A round with nothing to say, within a node and between two."""
-    script, found = Path(__file__).with_name("exchange.py"), []
-    print("\na round, two ranks, µs")
-    for words, environment in (("one node", {}), ("two nodes", {"PAREPROP_RANKS_PER_NODE": "1"})):
-        install, file = Install(Path(sys.executable)), folder / "exchange.json"
-        line = [str(install.mpirun), "-n", "2", sys.executable, str(script), f"--json={file}"]
-        subprocess.run(line, check=True, capture_output=True, env=os.environ | environment)
-        for row in json.loads(file.read_text())["rows"]:
-            print(f"{words:10s} {row['way']:11s} {row['spikes']:5d} spikes per rank {row['round_us']:9.2f}, bare call "
-                  f"{row['bare_us']:9.2f}")  # fmt: skip
-            if row["spikes"] == 0:
-                aim = "at most 0.4 µs" if words == "one node" else "at most 1.1 x the bare call"
-                figure = f"{row['round_us']:.2f} µs, {row['round_us'] / row['bare_us']:.2f} x the bare call"
-                found.append(Found(f"now: empty round, {words}, {row['way']}", figure, aim))
-    return found
-
-
-def events(installs: dict[str, Install], folder: Path) -> None:
-    """Cost of a synaptic event by size of the network, one rank, single precision, in-degree 1 000, 10 Hz."""
-    print("\nns per synaptic event (deliver alone)")
-    for variant in VARIANTS:
-        for n in EVENTS:
-            for name, install in installs.items():
-                run = install.bench(
-                    folder, 1, "--neurons", n, "--indegree", 1000, "--inputs", 100, "--rate", 10, "--steps", 200,
-                    "--intervals", 2, "--warmup", 1, "--variant", variant, "--precision", "single",
-                )  # fmt: skip
-                cost, deliver = (1e9 * x / run["events"] for x in (run["train_seconds"], run["phases"]["deliver"]))
-                print(f"{name:8s} {variant:8s} {n:8d} neurons {cost:7.2f} ({deliver:.2f})")
-
-
 def predictions(install: Install, folder: Path, pairs: int) -> list[Found]:
     """Seconds of a sample, predicted at the firing rate of the run, over those of the fastest of runs that take turns.
 
@@ -268,96 +233,14 @@ def ranks_of(session: int) -> list[int]:
     return found
 
 
-@dataclass
-class Killed:
-    """What became of runs of which a rank was killed.
-
-    Attributes
-    ----------
-    kills, failed, same : int
-        Runs in which a rank was killed, those of them that ended with an exit code that is not 0, and those whose
-        resumed run has the undisturbed digest.
-    latest : float
-        Most seconds from a kill to the end of all ranks.
-    lines : int
-        Most lines that pareprop itself printed about it.
-    left : int
-        Files left in shared memory.
-    """
-
-    kills: int = 0
-    failed: int = 0
-    same: int = 0
-    latest: float = 0.0
-    lines: int = 0
-    left: int = 0
-
-
-def kill_one(install: Install, ranks: int, out: Path, task: list[str], found: Killed) -> bool:
-    """Start a run and kill one of its ranks at a random moment after its first checkpoint.
-
-    Return whether that was done: a run may end before.
-    """
-    line = install.command(ranks, *task, "--out", out)
-    process = subprocess.Popen(line, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None and not any((out / "checkpoints").glob("*/manifest.json")):
-        time.sleep(0.01)
-    time.sleep(random.random())
-    alive = ranks_of(process.pid)
-    if process.poll() is not None or len(alive) != ranks:
-        process.communicate()
-        return False
-    start = time.perf_counter()
-    os.kill(random.choice(alive), signal.SIGKILL)
-    _, errors = process.communicate()
-    while ranks_of(process.pid):
-        time.sleep(0.01)
-    found.left += sum(len(list(Path("/dev/shm").glob(f"pareprop-{rank}-*"))) for rank in alive)
-    found.kills += 1
-    found.latest = max(found.latest, time.perf_counter() - start)
-    found.failed += process.returncode != 0
-    found.lines = max(found.lines, sum(text.startswith("pareprop:") for text in errors.splitlines()))
-    return True
-
-
-def kills(install: Install, folder: Path, n: int, iterations: int = 4000) -> Killed:
-    """A rank is killed at a random moment; the others must end, and a resumed run must end as ever.
-
-    Runs have two or three ranks, and are resumed on one, or on two.
-    """
-    task = ["run", "sine-waves", "--set", f"iterations={iterations}", "--set", "n_step=200", "--set", "n_rec=60"]
-    task += ["--set", "checkpoint.every=50"]
-    expected = re.findall(r"digest: (\w{64})", install.run(1, *task, "--out", folder / "whole"))
-    found = Killed()
-    for k in range(3 * n):
-        ranks, out = 2 + found.kills % 2, folder / f"killed-{k}"
-        if found.kills < n and kill_one(install, ranks, out, task, found):
-            text = install.run(4 - ranks, "resume", out)
-            found.same += re.findall(r"digest: (\w{64})", text) == expected
-    return found
-
-
-def report_killed(found: Killed) -> list[Found]:
-    """Print what became of the killed runs."""
-    n = found.kills
-    print(f"\n{n} kills: {found.failed} ended with an exit code that is not 0, the latest after {found.latest:.2f} s, "
-          f"with {found.lines} line(s) of pareprop at most; {found.left} files left in shared memory; {found.same} of "
-          f"{n} resumed runs have the undisturbed digest")  # fmt: skip
-    return [
-        Found(f"now: all ranks ended, {n} kills", f"{found.failed} of {n}, in {found.latest:.2f} s", "all, within 2 s"),
-        Found("now: same digest after resume", f"{found.same} of {n}", "all"),
-    ]
-
-
 def main() -> None:
     """Print the tables of the chosen parts."""
-    parts = ("training", "speed", "machine", "crowded", "rounds", "kills", "predictions", "events")
+    parts = ("training", "speed", "machine", "crowded", "predictions")
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(parts))
     parser.add_argument("--before", type=Path, help="Python of an installation to compare with")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--iterations", type=int, default=1000, help="of sine-waves")
-    parser.add_argument("--kills", type=int, default=20)
     options = parser.parse_args()
     if unknown := set(options.parts) - set(parts):
         parser.error(f"no part {sorted(unknown)[0]}, must be one of {', '.join(parts)}")
@@ -366,21 +249,15 @@ def main() -> None:
     found: list[Found] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in options.parts or parts[:-1]:
+        for part in options.parts or parts:
             if part == "training":
                 found += training(installs, folder, options.pairs, options.iterations)
             elif part in ("speed", "crowded"):
                 found += speed(installs, folder, options.pairs, *((1, 2) if part == "speed" else (2, 4)))
             elif part == "machine":
                 found += machine(now, folder, options.pairs)
-            elif part == "rounds":
-                found += rounds(folder)
-            elif part == "kills":
-                found += report_killed(kills(now, folder, options.kills))
-            elif part == "predictions":
-                found += predictions(now, folder, options.pairs)
             else:
-                events(installs, folder)
+                found += predictions(now, folder, options.pairs)
     print(f"\nmedians of {options.pairs} runs that took turns; aims are for an idle machine with two cores")
     for row in found:
         print(f"{row.what:60s} {row.figure:32s} {row.aim}")

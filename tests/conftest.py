@@ -113,3 +113,11 @@ def fuzz_seconds(request: pytest.FixtureRequest) -> float:
     """How long each door is fed with hostile input."""
     asked, option = request.config.getoption("--fuzz-seconds"), request.config.option
     return asked if asked is not None else 3.0 if option.all or option.rest else 0.0
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw no figures, which take longer than they do: `pytest.mark.usefixtures("no_figures")`."""
+    from pareprop.runs import run
+
+    monkeypatch.setattr(run, "draw", lambda directory, **_: None)

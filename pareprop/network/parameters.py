@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -126,7 +125,7 @@ def _require_kind(value: Any, kinds: frozenset[Any]) -> None:
         raise ValueError("must be a real number")
 
 
-class Distribution(Frozen, ABC):
+class Distribution(Frozen):
     """Numbers that are drawn, each from a random stream of its own.
 
     A new distribution is a class here and an entry of `DISTRIBUTIONS`, and its formula in `cython_core/random.pxd`.
@@ -143,9 +142,10 @@ class Distribution(Frozen, ABC):
     is_constant: ClassVar[bool] = False
 
     @property
-    @abstractmethod
     def numbers(self) -> tuple[float, float]:
-        """The two numbers of the formula in `kernels.random`."""
+        """The two numbers of the formula in `kernels.random`: the fields beside `kind`, in their order, then 0."""
+        first, second, *_ = *(value for name, value in self if name != "kind"), 0.0
+        return first, second
 
     def draw(self, key: np.ndarray, ids: ArrayLike, n: int = 1) -> np.ndarray:
         """Draw numbers.
@@ -180,11 +180,6 @@ class Constant(Distribution):
     kind: Literal["constant"] = "constant"
     value: float
 
-    @property
-    def numbers(self) -> tuple[float, float]:
-        """The value, and nothing."""
-        return self.value, 0.0
-
 
 class Normal(Distribution):
     """Normally distributed with mean `mean` and standard deviation `std`."""
@@ -194,11 +189,6 @@ class Normal(Distribution):
     kind: Literal["normal"] = "normal"
     mean: float = 0.0
     std: float = Field(ge=0)
-
-    @property
-    def numbers(self) -> tuple[float, float]:
-        """Mean and standard deviation."""
-        return self.mean, self.std
 
 
 class LogNormal(Distribution):
@@ -210,11 +200,6 @@ class LogNormal(Distribution):
     mean: float = 0.0
     std: float = Field(ge=0)
 
-    @property
-    def numbers(self) -> tuple[float, float]:
-        """Mean and standard deviation of the logarithm."""
-        return self.mean, self.std
-
 
 class Uniform(Distribution):
     """Uniformly distributed in [low, high)."""
@@ -225,11 +210,6 @@ class Uniform(Distribution):
     kind: Literal["uniform"] = "uniform"
     low: float
     high: float
-
-    @property
-    def numbers(self) -> tuple[float, float]:
-        """Lowest number, and the one that all lie below."""
-        return self.low, self.high
 
 
 DISTRIBUTIONS: dict[str, type[Distribution]] = {

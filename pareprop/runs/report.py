@@ -15,10 +15,10 @@ from markupsafe import Markup
 
 from .. import files
 from ..errors import InputError
-from ..plots import classification, reader
+from ..plots import charts, classification, reader
 from ..plots import scaling as study_tables
 from ..storage.disk import output_errors, replace_file
-from . import charts, provenance, recorded
+from . import provenance, recorded
 from .directory import CONFIG, RESULTS
 
 REPORT, MARK = "report.html", b"<!-- pareprop report -->"

@@ -11,16 +11,13 @@ from reference import run_case
 
 from pareprop import machine
 from pareprop.parallel.exchange import Alone
-from pareprop.runs import run
 from pareprop.storage import checkpoint_read
 from pareprop.storage.checkpoint_observer import Checkpoints
 
 SMALL = ["n_in=6", "n_step=40", "periods=[40,20]", "iterations=2", "test_samples=0"]
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def arguments(*texts: str) -> list[str]:

@@ -15,7 +15,6 @@ from pareprop.errors import InputError
 from pareprop.kernels import rewire as kernel
 from pareprop.network.local import LocalNetwork
 from pareprop.network.rewire import Rewire
-from pareprop.runs import run
 
 CASES = find("rewiring", "rewire-*")
 CONFIG = """
@@ -28,60 +27,21 @@ eta = 0.02
 iterations = 6
 [model]
 variant = "interval"
-[[model.populations]]
-name = "in"
-role = "input"
-size = 14
-sign = {sign_in}
-[[model.populations]]
-name = "rec"
-role = "recurrent"
-size = 30
-model = "iaf"
-C_m = 1.0
-E_L = 0.0
-V_th = 0.6
-sign = {sign_rec}
-[[model.populations]]
-name = "out"
-role = "readout"
-size = 2
-C_m = 1.0
-E_L = 0.0
-tau_m = 20.0
-[[model.projections]]
-pre = "in"
-post = "rec"
-rule = "fixed_indegree"
-indegree = 5
-allow_multapses = false
-sign = "source"
-weight = {{ mean = 0.4, std = 0.3 }}
-rewire = {{ l1 = 0.05 }}
-[[model.projections]]
-pre = "rec"
-post = "rec"
-rule = "fixed_indegree"
-indegree = 8
-allow_multapses = false
-allow_autapses = false
-weight = {{ mean = 0.0, std = 0.2 }}
-delay = [1, 3]
-rewire = {{ l1 = 0.02, temperature = 1e-4, every = 2 }}
-[[model.projections]]
-pre = "rec"
-post = "out"
-weight = {{ mean = 0.0, std = 0.1 }}
-[[model.projections]]
-pre = "out"
-post = "rec"
-weight = {{ mean = 0.0, std = 0.3 }}
-"""
+populations = [
+    {{ name = "in", role = "input", size = 14, sign = {sign_in} }},
+    {{ name = "rec", role = "recurrent", size = 30, model = "iaf", C_m = 1.0, E_L = 0.0, V_th = 0.6, sign = {sign_rec} }},
+    {{ name = "out", role = "readout", size = 2, C_m = 1.0, E_L = 0.0, tau_m = 20.0 }},
+]
+projections = [
+    {{ pre = "in", post = "rec", rule = "fixed_indegree", indegree = 5, allow_multapses = false, sign = "source", weight = {{ mean = 0.4, std = 0.3 }}, rewire = {{ l1 = 0.05 }} }},
+    {{ pre = "rec", post = "rec", rule = "fixed_indegree", indegree = 8, allow_multapses = false, allow_autapses = false, weight = {{ mean = 0.0, std = 0.2 }}, delay = [1, 3], rewire = {{ l1 = 0.02, temperature = 1e-4, every = 2 }} }},
+    {{ pre = "rec", post = "out", weight = {{ mean = 0.0, std = 0.1 }} }},
+    {{ pre = "out", post = "rec", weight = {{ mean = 0.0, std = 0.3 }} }},
+]
+"""  # noqa: E501, an inline table is one line
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.mark.mpi

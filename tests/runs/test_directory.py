@@ -27,9 +27,7 @@ RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30"
        "checkpoint.every=1") for part in ("--set", text))]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")

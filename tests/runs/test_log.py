@@ -12,16 +12,14 @@ import pytest
 from commands import command
 
 from pareprop import machine
-from pareprop.runs import log, progress, run
+from pareprop.runs import log, progress
 from pareprop.runs.summary import advice
 
 RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=4", "validate_every=2")
        for part in ("--set", text))]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def curves(out: Path) -> list[dict[str, str]]:

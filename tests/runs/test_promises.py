@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from commands import command, digests
 
-from pareprop.runs import run
 from pareprop.runs.directory import claim_directory
 from pareprop.storage import checkpoint_write
 from pareprop.tasks.datafile import DataFile
@@ -24,9 +23,7 @@ RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30"
        for part in ("--set", text))]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def test_every_line_names_a_test() -> None:

@@ -15,7 +15,8 @@ import pytest
 from commands import command
 
 from pareprop import cli
-from pareprop.runs import charts, report
+from pareprop.plots import charts
+from pareprop.runs import report
 
 SETTINGS = ["iterations=4", "test_samples=6", "batch_size=2", "n_ad=4", "n_reg=6", "record.every=2",
             'record.what=["spikes","V_m","learning_signal"]']  # fmt: skip

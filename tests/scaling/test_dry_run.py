@@ -1,17 +1,13 @@
 """The dry run of one rank against that rank of a real run."""
 
 import json
-import os
 import statistics
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import ranks
 from commands import command
-from launch import ENVIRONMENT, mpirun
+from launch import mpirun
 
 from pareprop.engines.interval import IntervalSettings
 from pareprop.engines.spike import SpikeSettings
@@ -89,7 +85,7 @@ def test_same_bits_as_the_real_rank(variant, delay, tmp_path):
 @pytest.mark.mpi
 @VARIANTS
 def test_memory_of_a_rank(variant, tmp_path):
-    """Within 5 % by kind; scripts/dry_against_real.py compares times, too."""
+    """Within 5 % by kind."""
     sizes = {"neurons": 4000, "indegree": 200, "inputs": 50, "steps": 300}
     arguments = [f"--{key}={value}" for key, value in sizes.items()]
     done = mpirun(
@@ -152,19 +148,3 @@ def test_command(capsys):
     assert code == 0 and "rank 17 of 100" in output
     names = {line.split()[0] for line in output.splitlines()}
     assert names >= {"deliver", "update", "sweep", "credit", "incoming", "histories"}
-
-
-@pytest.mark.mpi
-@pytest.mark.slow
-def test_script_that_compares_with_a_real_run():
-    """All kinds of memory and all phases of both ranks, memory within the target."""
-    script = Path(__file__).parents[2] / "scripts" / "dry_against_real.py"
-    sizes = ["--neurons=600", "--indegree=50", "--inputs=20", "--steps=100", "--repeats=1"]
-    line = [sys.executable, script, *sizes]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=900, env=os.environ | ENVIRONMENT, check=False)
-    assert done.returncode == 0, done.stderr
-    first, second = done.stdout.split("rank 1 of 2")
-    for text in (first, second):
-        found = {line.split()[0]: line for line in text.splitlines()[1:]}
-        assert found.keys() >= {"incoming", "histories", "log", "wait", "communicate", "deliver", "sweep", "credit"}
-        assert all("*" not in line for line in found.values() if "MiB" in line), text

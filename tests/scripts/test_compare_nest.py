@@ -1,9 +1,8 @@
-"""scripts/compare_nest.py: the same networks in NEST and in pareprop, paired runs, tables and figure."""
+"""scripts/compare_nest.py: the same networks in NEST and in pareprop, paired runs, and tables."""
 
 import json
 from dataclasses import replace
 
-import compare_figure
 import compare_nest
 import numpy as np
 import pytest
@@ -78,22 +77,10 @@ def test_once_unequal_stays_unequal():
     assert not both["spikes"]["learning"]["first_sample_equal"] and both["spikes"]["no_learning"]["first_sample_equal"]
 
 
-@VARIANTS
-def test_figure_shows_medians_of_all_sizes(variant, tmp_path):
-    contests = [replace(SMALL, variant=variant, sizes=(n, 10, 10), name=f"bench-{n}") for n in (50, 100)]
-    results = [compare_nest.summarize(contest, made_up_runs((1, 2), 1.0)) for contest in contests]
-    left = compare_figure.figure(results).axes[0]
-    lines = [line for line in left.lines if len(line.get_xdata()) == 2]
-    assert {tuple(line.get_xdata()) for line in lines} == {(1050, 2100)}
-    lowest = sorted({line.get_ydata()[0] for line in lines})
-    assert lowest == pytest.approx([value / 0.6 for value in (0.5, 2.0, 8.0)])
-    assert all(path.stat().st_size > 1000 for path in compare_figure.save(results, tmp_path / "compared"))
-
-
 @pytest.mark.peer
 def test_the_script(nest, monkeypatch, tmp_path):
     monkeypatch.setattr(compare_nest, "CONTESTS", (SMALL,))
-    arguments = ["--repeat", "1", "--json", str(tmp_path / "figures.json"), "--more", "--figure", str(tmp_path / "f")]
+    arguments = ["--repeat", "1", "--json", str(tmp_path / "figures.json"), "--more"]
     for n in (1, 2):
         done = CliRunner().invoke(compare_nest.main, arguments)
         assert done.exit_code == 0, done.output
@@ -103,4 +90,3 @@ def test_the_script(nest, monkeypatch, tmp_path):
         assert len(result["ratios"]["learning"]) == n
         assert result["ratios"]["learning"][-1] == runs["nest"]["seconds"][-1] / runs["pareprop"]["seconds"][-1]
     assert min(runs["nest"]["bytes"]) > 0 and result["spikes"]["learning"]["first_sample_equal"]
-    assert (tmp_path / "f.png").exists() and (tmp_path / "f.pdf").exists()

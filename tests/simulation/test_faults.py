@@ -15,7 +15,7 @@ from commands import command, digests
 
 from pareprop.errors import StateError
 from pareprop.parallel.exchange import Alone
-from pareprop.runs import config, run
+from pareprop.runs import config
 from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer
 from pareprop.storage import checkpoint_read, checkpoint_write, joined_file
@@ -28,9 +28,7 @@ def settings(*texts: str) -> list[str]:
     return [part for text in (*SIZES, *texts) for part in ("--set", text)]
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 class Spoil(Observer):

@@ -19,25 +19,17 @@ data = "{data}"
 iterations = 2
 [model]
 sonata = "{sonata}"
+populations = [
+    {{ name = "out", role = "readout", size = 1, C_m = 1.0, E_L = 0.0, tau_m = 20.0 }},
+]
+projections = [
+    {{ pre = "cortex", post = "out", weight = {{ mean = 0.0, std = 0.1 }} }},
+    {{ pre = "out", post = "cortex", weight = {{ mean = 0.0, std = 1.0 }} }},
+]
 [model.sonata_options]
 sign = "weights"
 values = {{ V_th = -68.5 }}
 projections = {{ lgn_to_cortex = {{ plastic = false }} }}
-[[model.populations]]
-name = "out"
-role = "readout"
-size = 1
-C_m = 1.0
-E_L = 0.0
-tau_m = 20.0
-[[model.projections]]
-pre = "cortex"
-post = "out"
-weight = {{ mean = 0.0, std = 0.1 }}
-[[model.projections]]
-pre = "out"
-post = "cortex"
-weight = {{ mean = 0.0, std = 1.0 }}
 """
 
 

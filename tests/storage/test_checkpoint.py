@@ -35,9 +35,7 @@ CASES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def task(*settings: str) -> list[str]:

@@ -18,7 +18,6 @@ from commands import command, digests
 import pareprop
 from pareprop import Observer, Simulation, files
 from pareprop.errors import StateError
-from pareprop.runs import run
 from pareprop.runs.phases import Phases
 from pareprop.storage import joined_file, results
 from pareprop.tasks import n_mnist
@@ -33,9 +32,7 @@ RUN = ["run", "sine-waves", *(part for text in SETTINGS for part in ("--set", te
 PART = "record/part-000-rank-00000.h5"
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def in_process(*arguments: object, seconds: float = 120) -> subprocess.CompletedProcess[str]:

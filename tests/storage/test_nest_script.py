@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from commands import command
 
-from pareprop.runs import run
-
 TRAINED = {  # with the samples whose weights are known
     "sine-waves": (["n_rec=20", "n_in=20", "n_step=300", "iterations=3", "neuron=iaf_adapt"], ["first"]),
     "evidence-accumulation": (
@@ -20,9 +18,7 @@ TRAINED = {  # with the samples whose weights are known
 }
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.mark.peer

@@ -18,9 +18,7 @@ RUN = ["run", "evidence-accumulation", *(part for text in ("iterations=2", "test
        "n_reg=6", "validate_every=1") for part in ("--set", text))]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from commands import command, digests, on_ranks
 
 from pareprop import Model, Normal
 from pareprop.network.local import LocalNetwork
-from pareprop.runs import run
 from pareprop.simulation import digest
 
 SIGNS = [1] * 30 + [-1] * 10
@@ -23,52 +22,16 @@ eta = 0.01
 iterations = 4
 [model]
 local_readouts = {{ of = ["near", "far"], tau_m = 50.0 }}
-[[model.populations]]
-name = "in"
-role = "input"
-size = 20
-[[model.populations]]
-name = "near"
-role = "recurrent"
-size = 40
-model = "iaf"
-C_m = 1.0
-E_L = 0.0
-V_th = 0.6
-sign = {SIGNS}
-[[model.populations]]
-name = "far"
-role = "recurrent"
-size = 30
-model = "iaf"
-C_m = 1.0
-E_L = 0.0
-V_th = 0.6
-[[model.projections]]
-pre = "in"
-post = "near"
-weight = {{ mean = 0.2, std = 0.1 }}
-[[model.projections]]
-pre = "near"
-post = "far"
-rule = "lognormal_degrees"
-indegree = 7.5
-sigma_in = 0.5
-sigma_out = 0.6
-weight = {{ mean = 0.0, std = 1.0 }}
-normalized = true
-sign = "source"
-inhibition = 2.0
-rewire = {{ l1 = 0.1 }}
-[[model.projections]]
-pre = "near"
-post = "near"
-rule = "distance"
-probability = 0.5
-space = {{ extent = [1.0, 2.0], length = 0.2, cutoff = 0.4, profile = "exponential", periodic = false, sources = "WHERE", targets = "WHERE" }}
-delay = [1, 3]
-weight = {{ mean = 0.0, std = 0.2 }}
-sign = "source"
+populations = [
+    {{ name = "in", role = "input", size = 20 }},
+    {{ name = "near", role = "recurrent", size = 40, model = "iaf", C_m = 1.0, E_L = 0.0, V_th = 0.6, sign = {SIGNS} }},
+    {{ name = "far", role = "recurrent", size = 30, model = "iaf", C_m = 1.0, E_L = 0.0, V_th = 0.6 }},
+]
+projections = [
+    {{ pre = "in", post = "near", weight = {{ mean = 0.2, std = 0.1 }} }},
+    {{ pre = "near", post = "far", rule = "lognormal_degrees", indegree = 7.5, sigma_in = 0.5, sigma_out = 0.6, weight = {{ mean = 0.0, std = 1.0 }}, normalized = true, sign = "source", inhibition = 2.0, rewire = {{ l1 = 0.1 }} }},
+    {{ pre = "near", post = "near", rule = "distance", probability = 0.5, space = {{ extent = [1.0, 2.0], length = 0.2, cutoff = 0.4, profile = "exponential", periodic = false, sources = "WHERE", targets = "WHERE" }}, delay = [1, 3], weight = {{ mean = 0.0, std = 0.2 }}, sign = "source" }},
+]
 """  # noqa: E501, an inline table is one line
 
 
@@ -87,9 +50,7 @@ def model(where: np.ndarray) -> Model:
     return found
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from pareprop.network import from_tables
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
 from pareprop.network.parameters import Normal, Uniform
-from pareprop.runs import config, run
+from pareprop.runs import config
 from pareprop.simulation.loop import Simulation
 
 N, STEPS, INPUTS = 6, 40, 5
@@ -93,9 +93,7 @@ weight = { mean = 0.0, std = 0.5 }
 """
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "draw", lambda directory, **_: None)
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 def arrays() -> tuple[np.ndarray, np.ndarray]:
