@@ -100,8 +100,10 @@ def main(
         worst = collectives.maximum(exchange.comm, simulation.timers.seconds.get(name, 0.0))
         show(f"  {name:12s} {worst:8.2f} s" + ("" if name == "build" else f" {1e9 * worst / events:8.2f} ns per event"))
     peak = collectives.maximum(exchange.comm, peak_rss_bytes())
-    show(f"train {wall:.1f} s for {steps * intervals} ms, about {1e9 * wall / events:.1f} ns per synaptic event and "
-         f"rank; peak memory {peak / 2**30:.2f} GiB per rank")  # fmt: skip
+    show(
+        f"train {wall:.1f} s for {steps * intervals} ms, about {1e9 * wall / events:.1f} ns per synaptic event and "
+        f"rank; peak memory {peak / 2**30:.2f} GiB per rank"
+    )
     if digest:
         show(f"digest: {simulation.hexdigest()}")
 

@@ -136,9 +136,7 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
 
 
-def open_hdf5(
-    path: str | Path, sources: Callable[[str], bool] = lambda name: False, killed: bool = False
-) -> h5py.File:
+def open_hdf5(path: str | Path, sources: Callable[[str], bool] = lambda name: False, killed: bool = False) -> h5py.File:
     """Open an HDF5 file all of whose values lie in it, or in files that `sources` allows to virtual datasets.
 
     Links to elsewhere and values in other files would let a foreign file read, or write, whatever the user can.
@@ -197,8 +195,8 @@ def open_results(path: Path) -> Iterator[h5py.File]:
     except OSError as problem:
         raise InputError(f"cannot read {path}: {problem.strerror or problem}") from problem
     except MALFORMED as problem:
-        told = " ".join(f"{type(problem).__name__}: {problem}".split())
-        raise InputError(f"{path} is not what a run writes: {shorten(told, 300)}") from problem
+        reason = " ".join(f"{type(problem).__name__}: {problem}".split())
+        raise InputError(f"{path} is not what a run writes: {shorten(reason, 300)}") from problem
 
 
 def _require_own(file: h5py.File, sources: Callable[[str], bool]) -> None:

@@ -59,8 +59,10 @@ def show_sharing(sharing: Rows) -> None:
     """Print what is left for several ranks."""
     click.echo("\nloop      neurons indegree processes  strong  weak")
     for row in sharing:
-        click.echo(f"{row['loop']:8s} {row['neurons']:8d} {row['indegree']:8d} {row['processes']:9d} "
-                   f"{row['strong']:7.2f} {row['weak']:5.2f}")  # fmt: skip
+        click.echo(
+            f"{row['loop']:8s} {row['neurons']:8d} {row['indegree']:8d} {row['processes']:9d} "
+            f"{row['strong']:7.2f} {row['weak']:5.2f}"
+        )
 
 
 def judge(loops: Rows, kernels: Rows) -> Rows:
@@ -84,8 +86,10 @@ def show_loops(loops: Rows) -> None:
     click.echo("loop      targets    row  processes   ns/event   GB/s each")
     for row in loops:
         sizes = (row["targets"], row["row"]) if row["targets"] else ("", "")
-        click.echo(f"{row['loop']:8s} {sizes[0]:>8} {sizes[1]:>6} {row['processes']:10d} {row['ns']:10.2f} "
-                   f"{row['gb_per_s']:11.1f}")  # fmt: skip
+        click.echo(
+            f"{row['loop']:8s} {sizes[0]:>8} {sizes[1]:>6} {row['processes']:10d} {row['ns']:10.2f} "
+            f"{row['gb_per_s']:11.1f}"
+        )
 
 
 def show_kernels(kernels: Rows) -> None:

@@ -99,8 +99,9 @@ def main(sizes: tuple[str, ...], rules: tuple[str, ...], ms: int, n: int) -> Non
                 runs["nest"].append(run([], rule, size, ms))
                 runs["pareprop"].append(run(["-m", "pareprop", "nest"], rule, size, ms))
             counts = {found["connections"] for results in runs.values() for found in results}
-            medians = [[float(np.median([found[part] for found in results])) for results in runs.values()]
-                       for part in PARTS]  # fmt: skip
+            medians = [
+                [float(np.median([found[part] for found in results])) for results in runs.values()] for part in PARTS
+            ]
             cells = "".join(f"{theirs:8.2f} /{ours:7.2f}" for theirs, ours in medians)
             slower = "  SLOWER" if medians[-1][1] > medians[-1][0] > 0.5 else ""
             differ = "" if len(counts) == 1 else f"  connections differ: {sorted(counts)}"

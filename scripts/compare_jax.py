@@ -140,8 +140,9 @@ def show(result: dict[str, Any]) -> None:
         seconds = np.array([run["seconds"] for run in runs])
         ratios = [
             f"{np.median(seconds / [run['seconds'] for run in ours]):.2f} times {mine.split()[1]}"
-            for mine, ours in result["runs"].items() if mine.startswith("pareprop") and not name.startswith("pareprop")
-        ]  # fmt: skip
+            for mine, ours in result["runs"].items()
+            if mine.startswith("pareprop") and not name.startswith("pareprop")
+        ]
         spread = f"{np.median(seconds):.5f} [{seconds.min():.5f} .. {seconds.max():.5f}]"
         click.echo(f"  {name:24s} {spread}   {', '.join(ratios)}")
 
@@ -158,8 +159,11 @@ def main(neurons: tuple[int, ...], n: int, core: int, no_braintrace: bool, json_
     results = []
     with tqdm(total=len(neurons) * n * len(peers), disable=None, leave=False) as bar:
         for size in neurons:
-            result = {"neurons": size, "gradient": fresh(core, "compare_gradients", size),
-                      "runs": {name: [] for name in peers}}  # fmt: skip
+            result = {
+                "neurons": size,
+                "gradient": fresh(core, "compare_gradients", size),
+                "runs": {name: [] for name in peers},
+            }
             for _ in range(n):
                 for name in peers:
                     result["runs"][name].append(measure(size, name, core))

@@ -62,9 +62,11 @@ def compare_spikes(contest: Contest, nest: dict[str, Any], ours: dict[str, Any])
         np.stack([run[key][run["spike_steps"] < first] for key in ("spike_steps", "spike_ids")]) for run in (nest, ours)
     ]
     return {
-        "first_sample": early[1].shape[1], "first_sample_equal": bool(np.array_equal(*early)),
-        "nest": len(nest["spike_steps"]), "pareprop": len(ours["spike_steps"]),
-    }  # fmt: skip
+        "first_sample": early[1].shape[1],
+        "first_sample_equal": bool(np.array_equal(*early)),
+        "nest": len(nest["spike_steps"]),
+        "pareprop": len(ours["spike_steps"]),
+    }
 
 
 def summarize(contest: Contest, runs: Runs, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -99,21 +101,25 @@ def ratios(runs: dict[str, dict[str, list[float]]]) -> dict[str, list[float]]:
     """Paired ratios of seconds, and what more workers gain when learning."""
     workers = workers_of(runs)
     pairs = {
-        name + suffix(n): (above + suffix(n), below + suffix(n)) for n in workers for name, (above, below, _) in
-        RATIOS.items()
-    }  # fmt: skip
+        name + suffix(n): (above + suffix(n), below + suffix(n))
+        for n in workers
+        for name, (above, below, _) in RATIOS.items()
+    }
     pairs |= {f"gain_{who}{suffix(n)}": (who, who + suffix(n)) for n in workers if n > 1 for who in NAMES}
     seconds = {key: run["seconds"] for key, run in runs.items()}
     return {
-        name: [a / b for a, b in zip(seconds[above], seconds[below], strict=False)] for name, (above, below) in
-        pairs.items() if seconds.get(above) and seconds.get(below)
-    }  # fmt: skip
+        name: [a / b for a, b in zip(seconds[above], seconds[below], strict=False)]
+        for name, (above, below) in pairs.items()
+        if seconds.get(above) and seconds.get(below)
+    }
 
 
 def show(result: dict[str, Any]) -> None:
     """Print one contest."""
-    click.echo(f"\n{result['variant']} {result['name']}, {result['synapses']} synapses, "
-               f"{result['n_samples']} samples of {result['n_steps']} steps")  # fmt: skip
+    click.echo(
+        f"\n{result['variant']} {result['name']}, {result['synapses']} synapses, "
+        f"{result['n_samples']} samples of {result['n_steps']} steps"
+    )
     for n in workers_of(result["runs"]):
         _show_workers(result, n)
     for key, spikes in result["spikes"].items():
@@ -148,9 +154,10 @@ def _format_spread(values: list[float], form: str) -> str:
 def choose(variant: str, only: str, large: bool) -> list[Contest]:
     """The contests asked for."""
     chosen = [
-        contest for contest in CONTESTS
+        contest
+        for contest in CONTESTS
         if variant in (contest.variant, "both") and only in contest.name and (large or "10000" not in contest.name)
-    ]  # fmt: skip
+    ]
     if not chosen:
         raise click.BadParameter(f"no contest is called '{only}'", param_hint="--only")
     return chosen

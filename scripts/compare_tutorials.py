@@ -61,8 +61,9 @@ def run(folder: Path, script: Path, kept: str, ranks: int = 0, *options: str) ->
     if ranks:
         environment["OMP_NUM_THREADS"] = "1"
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(list(map(str, line)), cwd=folder, env=environment, capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    done = subprocess.run(
+        list(map(str, line)), cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, line))}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
@@ -125,8 +126,11 @@ def tables(found: dict[str, dict[str, Any]], ranks: tuple[int, ...]) -> str:
         seconds = [runs[key] for key in ("nest", *map(str, ranks))]
         cells = " | ".join(f"{one['wall']:.1f} / {one['processor']:.1f}" for one in seconds)
         lines.append(f"| {name} | {cells} | {seconds[0]['processor'] / seconds[1]['processor']:.0f} |")
-    lines += ["", "| tutorial | against NEST | first other spike (ms) | losses, relative | weights | one digest |",
-              "|---|---|---|---|---|---|"]  # fmt: skip
+    lines += [
+        "",
+        "| tutorial | against NEST | first other spike (ms) | losses, relative | weights | one digest |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, runs in found.items():
         for kind in ("as it is", "--nest-losses"):
             if kind in runs:

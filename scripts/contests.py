@@ -137,10 +137,12 @@ def run_pareprop(contest: Contest, learn: bool, exchange: Exchange | None = None
             simulation.run_sample(index, "train", learn=False)
     seconds = _now(comm) - middle
     return {
-        "build_seconds": middle - start, "seconds": seconds,
+        "build_seconds": middle - start,
+        "seconds": seconds,
         "bytes": collectives.total(comm, peak_rss_bytes() - before),
-        "spike_steps": np.concatenate(spikes.steps), "spike_ids": np.concatenate(spikes.ids),
-    }  # fmt: skip
+        "spike_steps": np.concatenate(spikes.steps),
+        "spike_ids": np.concatenate(spikes.ids),
+    }
 
 
 def _now(comm: Any) -> float:

@@ -88,16 +88,21 @@ def main() -> None:
     several = Ranks(comm).nodes.count > 1
     rows = [
         measure(comm, way, options.neurons, options.share, spikes, options.rounds)
-        for way in (("everything", "targeted") if several else ("shared",)) for spikes in SPIKES
-    ]  # fmt: skip
+        for way in (("everything", "targeted") if several else ("shared",))
+        for spikes in SPIKES
+    ]
     if comm.rank:
         return
-    print(f"{comm.size} ranks, {options.neurons} neurons, of which a rank listens to {100 * options.share:g} %; "
-          f"barrier {barrier:.2f} us")  # fmt: skip
+    print(
+        f"{comm.size} ranks, {options.neurons} neurons, of which a rank listens to {100 * options.share:g} %; "
+        f"barrier {barrier:.2f} us"
+    )
     print("sending     spikes/rank  bytes received  bare MPI us  round us  overhead us")
     for row in rows:
-        print(f"{row['way']:11s} {row['spikes']:11d} {row['received_bytes']:15d} {row['bare_us']:12.2f} "
-              f"{row['round_us']:9.2f} {row['round_us'] - row['bare_us']:12.2f}")  # fmt: skip
+        print(
+            f"{row['way']:11s} {row['spikes']:11d} {row['received_bytes']:15d} {row['bare_us']:12.2f} "
+            f"{row['round_us']:9.2f} {row['round_us'] - row['bare_us']:12.2f}"
+        )
     if options.json:
         options.json.write_text(json.dumps({"ranks": comm.size, "barrier_us": barrier, "rows": rows}, indent=1) + "\n")
 

@@ -110,10 +110,12 @@ def run(case: Case, n_samples: int, learn: bool, threads: int = 1) -> dict[str, 
     kept = (steps >= 0) & (steps < n_steps)
     order = np.lexsort((ids[kept], steps[kept]))
     return {
-        "build_seconds": middle - start, "seconds": seconds,
+        "build_seconds": middle - start,
+        "seconds": seconds,
         "bytes": peak_rss_bytes() - before,
-        "spike_steps": steps[kept][order], "spike_ids": ids[kept][order],
-    }  # fmt: skip
+        "spike_steps": steps[kept][order],
+        "spike_ids": ids[kept][order],
+    }
 
 
 def _prepare(nest: Any, case: Case, threads: int) -> str:
@@ -125,9 +127,10 @@ def _prepare(nest: Any, case: Case, threads: int) -> str:
         nest.SetDefaults("eprop_synapse", {"optimizer": case.optimizer})
         return ""
     nest.set(
-        eprop_update_interval=float(len(case.target)), eprop_learning_window=float(case.learning_window),
+        eprop_update_interval=float(len(case.target)),
+        eprop_learning_window=float(case.learning_window),
         eprop_reset_neurons_on_update=True,
-    )  # fmt: skip
+    )
     settings = {"average_gradient": False, "optimizer": case.optimizer, "tau_m_readout": case.readout[1]["tau_m"]}
     nest.SetDefaults("eprop_synapse_bsshslm_2020", settings)
     return "_bsshslm_2020"

@@ -103,9 +103,12 @@ def training(installs: dict[str, Install], folder: Path, pairs: int, iterations:
     """Seconds of training, without building the network; each case beside one rank in the same company."""
     nodes = {"PAREPROP_RANKS_PER_NODE": "2"}
     cases: dict[str, tuple[int, bool, dict[str, str]]] = {
-        "1 rank": (1, False, {}), "2 ranks": (2, False, {}), "1 rank, busy": (1, True, {}),
-        "2 ranks, busy": (2, True, {}), "4 ranks, 2 nodes": (4, False, nodes),
-    }  # fmt: skip
+        "1 rank": (1, False, {}),
+        "2 ranks": (2, False, {}),
+        "1 rank, busy": (1, True, {}),
+        "2 ranks, busy": (2, True, {}),
+        "4 ranks, 2 nodes": (4, False, nodes),
+    }
     alone = {case: "1 rank, busy" if beside else "1 rank" for case, (_, beside, _) in cases.items()}
     seconds: dict[tuple[str, str], list[float]] = {}
     digests = set()
@@ -154,8 +157,10 @@ def speed(installs: dict[str, Install], folder: Path, pairs: int, few: int, many
                 shares = [[share["phases"]["update"] for share in run["shares"]] for run in runs[name, many]]
                 skew = median(max(values) * len(values) / sum(values) for values in shares)
                 wait = median(run["phases"]["wait"] / run["train_seconds"] for run in runs[name, many])
-                print(f"{name:8s} {variant:8s} {n:7d} neurons {before:8.3f} -> {after:8.3f} s, {times:5.2f} "
-                      f"times as fast; update of the slowest {skew:.2f} x mean, waits {100 * wait:.0f} %")  # fmt: skip
+                print(
+                    f"{name:8s} {variant:8s} {n:7d} neurons {before:8.3f} -> {after:8.3f} s, {times:5.2f} "
+                    f"times as fast; update of the slowest {skew:.2f} x mean, waits {100 * wait:.0f} %"
+                )
                 what = f"{name}: {variant}, {n} neurons, {many} ranks over {few}"
                 aim = "as before" if crowded else f"at least {SPEED[n]}"
                 found.append(Found(what, f"{times:.2f} times as fast", aim))
@@ -213,8 +218,10 @@ def predictions(install: Install, folder: Path, pairs: int) -> list[Found]:
         )  # fmt: skip
         predicted = float(re.findall(r"([\d.e+-]+) s per sample", text)[0])
         ratios.append(predicted / real)
-        print(f"{variant:8s} {n:7d} neurons, delay {delay}, {ranks} rank(s) {predicted:9.4f} {real:9.4f}   "
-              f"{predicted / real:5.2f}{'' if abs(predicted / real - 1) <= 0.2 else ' *'}")  # fmt: skip
+        print(
+            f"{variant:8s} {n:7d} neurons, delay {delay}, {ranks} rank(s) {predicted:9.4f} {real:9.4f}   "
+            f"{predicted / real:5.2f}{'' if abs(predicted / real - 1) <= 0.2 else ' *'}"
+        )
     within = sum(abs(ratio - 1) <= 0.2 for ratio in ratios)
     figure = f"{within} of {len(ratios)}, {min(ratios):.2f} to {max(ratios):.2f}"
     return [Found("now: predictions within 20 %", figure, "all")]

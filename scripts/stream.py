@@ -105,7 +105,7 @@ class Streams:
         cores = sorted(os.sched_getaffinity(0))
         workers = [
             context.Process(target=_time, args=(cores[k % len(cores)], ready, done, *what)) for k in range(processes)
-        ]  # fmt: skip
+        ]
         for worker in workers:
             worker.start()
         ns = max(done.get(timeout=100) for _ in workers) / (self.n // row * row) * 1e9

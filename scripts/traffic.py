@@ -135,9 +135,12 @@ def run(variant: str, setup: str, size: Size, precision: str, samples: int) -> d
         laps[-1]["events"] = benchmark.count_events(table, sample.inputs, engine.log, size.steps, online)
     per = {"neuron-step": size.neurons * size.steps, "synapse": sum(len(item.weight) for item in _plastic(simulation))}
     medians = {
-        phase: {unit: float(np.median([lap[phase] / per.get(unit, lap["events"]) for lap in laps[1:]])) * 1e9
-                for unit in ("arrival", *per)} for phase in benchmark.PHASES[2:]
-    }  # fmt: skip
+        phase: {
+            unit: float(np.median([lap[phase] / per.get(unit, lap["events"]) for lap in laps[1:]])) * 1e9
+            for unit in ("arrival", *per)
+        }
+        for phase in benchmark.PHASES[2:]
+    }
     span = table.spans[-1]  # of the recurrent synapses
     rows = np.diff(table.row_ptr[span.rows : span.rows + len(span.delays) * size.neurons + 1])
     targets = int(table.blocks[-1, layout.WIDTH])

@@ -38,9 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rest", action="store_true", help="what --all adds to the tests without it")
     parser.addoption("--long", action="store_true", help="also what takes many minutes, such as the whole fault matrix")
     parser.addoption(
-        "--fuzz-seconds", type=float, default=os.environ.get("PAREPROP_FUZZ_SECONDS"),
+        "--fuzz-seconds",
+        type=float,
+        default=os.environ.get("PAREPROP_FUZZ_SECONDS"),
         help="how long each door is fed with hostile input [3, without --all or --rest 0: fifteen inputs]",
-    )  # fmt: skip
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

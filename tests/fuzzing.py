@@ -55,9 +55,12 @@ def listing(folder: Path) -> dict[str, tuple]:
 
 
 def judge(
-    capsys: pytest.CaptureFixture, door: str, arguments: list[object], folder: Path | None = None,
+    capsys: pytest.CaptureFixture,
+    door: str,
+    arguments: list[object],
+    folder: Path | None = None,
     codes: tuple[int, ...] = (0, 2),
-) -> int:  # fmt: skip
+) -> int:
     """Run a command; fail unless it ends with one of `codes` and, if refused, with one line and `folder` untouched."""
     before = listing(folder) if folder else {}
     with limit_process():

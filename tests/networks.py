@@ -93,9 +93,11 @@ def simulation(case: dict, exchange=None, round_steps: int = 0, keep_gradients: 
 def model(case: dict) -> Model:
     """The case in words: explicit projections between all groups."""
     network = Model(
-        case["variant"], dt_ms=case["dt"], optimizer=optimizer(case["optimizer"], "case"),
+        case["variant"],
+        dt_ms=case["dt"],
+        optimizer=optimizer(case["optimizer"], "case"),
         precision=case.get("precision", "double"),
-    )  # fmt: skip
+    )
     inputs = network.inputs("in", case["w_in"].shape[1])
     groups = [
         network.neurons(f"rec{k}", group["n"], group["model"], **group["params"])
@@ -112,9 +114,7 @@ def model(case: dict) -> Model:
         for pre in groups:
             columns = place[pre.name]
             _connect(network, pre, post, case["w_rec"][rows, columns], case["d_rec"][rows, columns])
-        _connect(
-            network, out, post, case["w_fb"][rows], case.get("d_fb", 1), feedback=case.get("feedback", "random")
-        )  # fmt: skip
+        _connect(network, out, post, case["w_fb"][rows], case.get("d_fb", 1), feedback=case.get("feedback", "random"))
         _connect(network, post, out, case["w_out"][:, rows], case.get("d_out", 1))
         if currents is not None:
             d_currents = np.broadcast_to(case.get("d_currents", 1), n_rec)[rows, None]
@@ -127,7 +127,7 @@ def _connect(network: Model, pre, post, weights: np.ndarray, delays=1, **options
     delays = np.broadcast_to(delays, weights.shape)[target, source]
     network.connect(
         pre, post, "explicit", source=source, target=target, weight=weights[target, source], delay=delays, **options
-    )  # fmt: skip
+    )
 
 
 def matrices(run: Simulation, values) -> dict[str, np.ndarray]:

@@ -102,8 +102,9 @@ class Kind:
         self.reset()
 
     def reset(self):
-        self.s = {name: np.broadcast_to(value(item[0], self.env), self.n) + 0.0
-                  for name, item in self.d["states"].items()}  # fmt: skip
+        self.s = {
+            name: np.broadcast_to(value(item[0], self.env), self.n) + 0.0 for name, item in self.d["states"].items()
+        }
         self.z, self.counter = np.zeros(self.n), np.zeros(self.n)
 
     def learns_by(self, name):
@@ -149,8 +150,9 @@ class Kind:
         draw = np.random.default_rng(1)
         found = []
         for refractory in (0.0, 1.0) * 10:
-            states = {name: value(item[0], self.env) + draw.normal(0, 30, self.n)
-                      for name, item in self.d["states"].items()}  # fmt: skip
+            states = {
+                name: value(item[0], self.env) + draw.normal(0, 30, self.n) for name, item in self.d["states"].items()
+            }
             more = {name: draw.normal(0, 9, self.n) for name in (*self.ports, "I")}
             env = self.env | states | more | {"z": draw.integers(0, 2, self.n) * 1.0, "refractory": refractory}
             found.append(
@@ -325,8 +327,10 @@ def simulate_interval(net, weights, start, T, learning_window):
     loss = 0.0
     for t in range(T):
         s = start + t
-        arriving = {"in": w_in @ reference.input_arrivals(net, start, t),
-                    "rec": (w_rec * reference.recurrent_arrivals(net, start, t)).sum(axis=1)}  # fmt: skip
+        arriving = {
+            "in": w_in @ reference.input_arrivals(net, start, t),
+            "rec": (w_rec * reference.recurrent_arrivals(net, start, t)).sum(axis=1),
+        }
         net.step_neurons(s, arriving)
         signal = net.readouts.step(w_out @ net.z[s], first=s == 0)
         if t >= T - learning_window:

@@ -63,9 +63,12 @@ class Template:
         self.folder = tempfile.TemporaryDirectory(prefix="pareprop-ranks-")
         self.socket = Path(self.folder.name, "socket")
         self.process = subprocess.Popen(
-            [sys.executable, __file__, self.socket], env=os.environ | launch.ENVIRONMENT,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, __file__, self.socket],
+            env=os.environ | launch.ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
         assert self.process.stdout.readline() == b"ready\n"
         atexit.register(self.close)
 

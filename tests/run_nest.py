@@ -92,6 +92,8 @@ def _connect(nest: Any, case: dict[str, Any], suffix: str, pre: Any, recurrent: 
         there = np.nonzero(~np.isnan(weights))
         model = f"eprop_learning_signal_connection{suffix}" if key == "w_fb" else plastic
         nest.Connect(
-            np.array(source.tolist())[there[1]], np.array(target.tolist())[there[0]], "one_to_one",
+            np.array(source.tolist())[there[1]],
+            np.array(target.tolist())[there[0]],
+            "one_to_one",
             {"synapse_model": model, "weight": weights[there], "delay": np.ones(len(there[0]))},
-        )  # fmt: skip
+        )

@@ -26,11 +26,14 @@ def random_case(seed: int, n_steps: int = 200, **overrides) -> dict:
     n_in, n_out, sizes = 5, int(rng.integers(1, 4)), rng.integers(1, 5, size=rng.integers(1, 4))
     n_rec, d_out, d_fb = int(sizes.sum()), *map(int, rng.choice([1, 1, 2, 3, 5], 2))
     readout = {
-        "C_m": float(rng.uniform(1.0, 3.0)), "E_L": float(rng.choice([0.0, -0.4])), "I_e": float(rng.normal()),
-        "tau_m": float(rng.uniform(5.0, 30.0)), "V_min": float(rng.choice([-1e300, -0.5])),
+        "C_m": float(rng.uniform(1.0, 3.0)),
+        "E_L": float(rng.choice([0.0, -0.4])),
+        "I_e": float(rng.normal()),
+        "tau_m": float(rng.uniform(5.0, 30.0)),
+        "V_min": float(rng.choice([-1e300, -0.5])),
         "loss": str(rng.choice(["mean_squared_error", "cross_entropy"])),
         "eprop_isi_trace_cutoff": _cutoff(rng, d_out + d_fb - 1),
-    }  # fmt: skip
+    }
     targets = rng.normal(size=(n_steps, n_out))
     if readout["loss"] == "cross_entropy":
         targets = np.eye(n_out)[rng.integers(0, n_out, n_steps)]
@@ -82,9 +85,12 @@ def _optimizer(rng: np.random.Generator) -> dict:
     bound = float(rng.choice([0.3, 100.0, 100.0]))
     kind = str(rng.choice(["gradient_descent", "adam"]))
     return {
-        "type": kind, "eta": float(rng.choice([1e-4, 3e-4] if kind == "gradient_descent" else [1e-3, 1e-2])),
-        "Wmin": -bound, "Wmax": bound, "optimize_each_step": bool(rng.integers(2)),
-    }  # fmt: skip
+        "type": kind,
+        "eta": float(rng.choice([1e-4, 3e-4] if kind == "gradient_descent" else [1e-3, 1e-2])),
+        "Wmin": -bound,
+        "Wmax": bound,
+        "optimize_each_step": bool(rng.integers(2)),
+    }
 
 
 def group(rng: np.random.Generator, n: int, m: int, **overrides) -> dict:
@@ -118,9 +124,11 @@ class CaseTask:
     def sample(self, index: int, phase: str = "train") -> Sample:
         steps = slice(index * self.n_steps, (index + 1) * self.n_steps)
         return Sample.from_raster(
-            self.case["inputs"][steps], self.case["targets"][steps], currents=self.case["step_currents"][steps],
+            self.case["inputs"][steps],
+            self.case["targets"][steps],
+            currents=self.case["step_currents"][steps],
             window=np.asarray(self.case["window"][steps], bool),
-        )  # fmt: skip
+        )
 
 
 def simulation(case: dict, n_steps: int = 0, round_steps: int = 0, exchange=None) -> Simulation:

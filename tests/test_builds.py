@@ -51,8 +51,9 @@ def test_same_bits(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "built")}
     mode = output("-c", "from pareprop.core import build_info; print(build_info.mode)", cwd=elsewhere, env=environment)
     assert mode == "checked-portable\n"
-    broken = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, check=False, cwd=elsewhere,
-                            env=environment)  # fmt: skip
+    broken = subprocess.run(
+        [sys.executable, "-c", BROKEN], capture_output=True, text=True, check=False, cwd=elsewhere, env=environment
+    )
     assert (broken.returncode, broken.stdout) == (1, "")
     assert "add_row" in broken.stderr and "pareprop: error: a bounds check failed in a kernel" in broken.stderr
     found = output(*verify, cwd=elsewhere, env=environment, timeout=900)

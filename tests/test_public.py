@@ -82,10 +82,12 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "LearningRate": (lambda: LearningRate(0.1), "eta = 0.1 must be a function"),
     "LearningRate name": (lambda: LearningRate(lambda k: 0.1, 3), "projection = 3 must be the name"),
     "LearningRate value": (
-        lambda: simulation(observers=[LearningRate(lambda k: "a")]).train(1), "eta = 'a' must be a number"
+        lambda: simulation(observers=[LearningRate(lambda k: "a")]).train(1),
+        "eta = 'a' must be a number",
     ),
     "LearningRate unknown": (
-        lambda: simulation(observers=[LearningRate(lambda k: 0.1, "a->b")]).train(1), "no plastic projection 'a->b'"
+        lambda: simulation(observers=[LearningRate(lambda k: 0.1, "a->b")]).train(1),
+        "no plastic projection 'a->b'",
     ),
     "Model": (lambda: Model("both"), "variant = 'both'"),
     "Reward": (lambda: Reward(gamma="a"), "gamma = a must lie in [0, 1]"),
@@ -144,7 +146,7 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "run until": (lambda: run(model(), Task(), until="a"), "until = 'a' must be a whole number"),
     "run replicas": (lambda: run(model(), Task(), replicas="a"), "replicas = 'a' must be a power of two"),
     "run exchange": (lambda: run(model(), Task(), exchange="mpi"), "exchange = 'mpi' must be"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", BAD)

@@ -281,14 +281,6 @@ class Engine(ABC):
         """Return weights that differ from those of the tables because updates are pending, by `id` of the table."""
         return {}
 
-    def shown_signal(self) -> np.ndarray:
-        """Return `show_signal()`; an old name."""
-        return self.show_signal()
-
-    def shown_weights(self) -> dict[int, np.ndarray]:
-        """Return `show_weights()`; an old name."""
-        return self.show_weights()
-
     def dynamics(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return voltage from E_L, adaptation and surrogate gradient of the recorded neurons that live here.
 

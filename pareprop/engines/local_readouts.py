@@ -79,13 +79,13 @@ class LocalErrors:
             raise InputError(f"sample: local readouts '{name}' need local_targets")
         base = self.network.neurons[0]
         for low, high in self._ranges:
-            found = np.ascontiguousarray(targets(low, high), self.filtered.dtype)
-            if found.shape != (len(self.filtered), high - low):
+            own = np.ascontiguousarray(targets(low, high), self.filtered.dtype)
+            if own.shape != (len(self.filtered), high - low):
                 wanted = (len(self.filtered), high - low)
                 raise InputError(
-                    f"sample: local_targets of neurons [{low}, {high}) have shape {found.shape}, not {wanted}"
+                    f"sample: local_targets of neurons [{low}, {high}) have shape {own.shape}, not {wanted}"
                 )
-            yield slice(low - base, high - base), found
+            yield slice(low - base, high - base), own
 
     def compare(self, own: SpikeLog, targets: Targets | None) -> np.ndarray:
         """Filter spikes and compare with targets; return the loss of each neuron with a readout, float64, by id."""

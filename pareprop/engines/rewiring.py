@@ -146,14 +146,14 @@ class Rewiring:
             negative,
         )  # fmt: skip
         self._place(gone, row, block[order] * n_sources + came, target[order], negative, others)
-        found = np.empty((count, MOVE), np.int64)
-        found[:, 0], found[:, 1], found[:, 2] = (
+        moves = np.empty((count, MOVE), np.int64)
+        moves[:, 0], moves[:, 1], moves[:, 2] = (
             n_step,
             target[order].astype(np.int64) + self._first_target,
             source[order],
         )
-        found[:, 3], found[:, 4] = came, span.delays[block[order]]
-        return found
+        moves[:, 3], moves[:, 4] = came, span.delays[block[order]]
+        return moves
 
     def _place(
         self, gone: np.ndarray, row: np.ndarray, new_row: np.ndarray, target: np.ndarray, negative: np.ndarray,

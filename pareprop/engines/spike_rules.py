@@ -70,7 +70,7 @@ def lags(model: Model) -> Lags:
     InputError
         If delays to or from the readouts differ, or the loop is longer than 63 steps.
     """
-    found = {}
+    lags = {}
     for key, pre, post in (("d_out", "recurrent", "readout"), ("d_fb", "readout", "recurrent")):
         items = [item for item in model.projections if item.pre.role == pre and item.post.role == post]
         items = [item for item in items if not item.is_empty]
@@ -80,8 +80,8 @@ def lags(model: Model) -> Lags:
                 f"projections {[item.name for item in items]} have delays from {min(delays)} to {max(delays)} steps; "
                 "in the spike variant all delays to readouts, and all from them, must be one value"
             )
-        found[key] = delays.pop() if delays else 1
-    result = Lags(**found)
+        lags[key] = delays.pop() if delays else 1
+    result = Lags(**lags)
     if result.m > 62:
         raise InputError(f"delays to readouts and back are {result.d_out} + {result.d_fb} steps, at most 63 together")
     return result

@@ -123,10 +123,10 @@ def _join_bundles(members: Sequence[Bundle]) -> Bundle:
         key: np.concatenate([getattr(member, key) for member in members]) for key in ("source", "target", "weight")
     }
     for key in ("delay", "tau_m_readout"):
-        found = [getattr(member, key) for member in members]
-        same = all(np.ndim(value) == 0 for value in found) and len(set(found)) == 1
-        values[key] = found[0] if same else np.concatenate(
-            [np.broadcast_to(value, size) for value, size in zip(found, sizes, strict=True)]
+        given = [getattr(member, key) for member in members]
+        same = all(np.ndim(value) == 0 for value in given) and len(set(given)) == 1
+        values[key] = given[0] if same else np.concatenate(
+            [np.broadcast_to(value, size) for value, size in zip(given, sizes, strict=True)]
         )  # fmt: skip
     sources, targets = (np.unique(np.concatenate([member.ends[end] for member in members])) for end in (0, 1))
     return replace(first, **values, ends=(sources, targets))
@@ -150,16 +150,16 @@ class Index:
     def find(self, bundles: Sequence[Bundle], ids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """Bundles and places of connections whose end is among ascending `ids`, or of all."""
         self._take(bundles)
-        found: list[Level] = []
+        levels: list[Level] = []
         for level in self._levels:
             if ids is None:
-                found.append(level)
+                levels.append(level)
                 continue
             first, last = (np.searchsorted(level[0], ids, side=side) for side in ("left", "right"))
             n = last - first
             rows = np.repeat(first - np.cumsum(n) + n, n) + np.arange(n.sum())
-            found.append(_take_rows(level, rows))
-        _, bundle, place = _join(found)
+            levels.append(_take_rows(level, rows))
+        _, bundle, place = _join(levels)
         return bundle, place
 
     def _take(self, bundles: Sequence[Bundle]) -> None:

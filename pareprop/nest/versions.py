@@ -124,15 +124,15 @@ class Versions:
         if self.named or not self._used:
             return self.named or "3.10"
         left = [version for version in VERSIONS if all(version in ONLY[name] for name in self._used)]
-        told = " and ".join(f"'{name}'" for name in sorted(self._used))
+        names = " and ".join(f"'{name}'" for name in sorted(self._used))
         if "gamma" in self._used and "beta" not in self._used and left:
-            left, told = (["3.9"], f"{told}, and what came with it") if self._of_39 else (
-                ["3.8"], f"{told} without 'beta'")  # fmt: skip
+            left, names = (["3.9"], f"{names}, and what came with it") if self._of_39 else (
+                ["3.8"], f"{names} without 'beta'")  # fmt: skip
         if not left:
-            raise refuse(f"a script with {told}, which no version of NEST has together",
+            raise refuse(f"a script with {names}, which no version of NEST has together",
                          f"say which one it is for: --as {'|'.join(VERSIONS)}")  # fmt: skip
         if left[0] != "3.10":
-            notice(f"taken as a script of NEST {left[0]}, as it sets {told}; say --as {'|'.join(VERSIONS)} otherwise",
+            notice(f"taken as a script of NEST {left[0]}, as it sets {names}; say --as {'|'.join(VERSIONS)} otherwise",
                    rank)  # fmt: skip
         return left[0]
 

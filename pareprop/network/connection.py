@@ -141,8 +141,9 @@ def takes_options(description: type[Frozen]) -> Callable[[F], F]:
         own = [item for item in signature.parameters.values() if item.kind is not inspect.Parameter.VAR_KEYWORD]
         options = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
-            for name, field in description.model_fields.items() if name not in signature.parameters
-        ]  # fmt: skip
+            for name, field in description.model_fields.items()
+            if name not in signature.parameters
+        ]
         function.__signature__ = signature.replace(parameters=own + options)  # type: ignore[attr-defined]
         return function
 

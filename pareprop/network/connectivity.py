@@ -17,9 +17,12 @@ from .rules import OPTIONS, RULES
 
 Role = Literal["input", "current", "recurrent", "readout"]
 ENDS = {
-    ("input", "recurrent"), ("current", "recurrent"), ("recurrent", "recurrent"), ("recurrent", "readout"),
+    ("input", "recurrent"),
+    ("current", "recurrent"),
+    ("recurrent", "recurrent"),
+    ("recurrent", "readout"),
     ("readout", "recurrent"),
-}  # roles that can be connected  # fmt: skip
+}  # roles that can be connected
 MAX_SIZE = 2**31  # cells of a population
 MAX_NAME = 100  # characters of the name of a population
 

@@ -51,8 +51,8 @@ class FollowingFeedback:
         self.adaptive = SynapseTable(model, learning, 0, model.size("readout"), sources=neurons)
         self.feedback, self._outgoing = feedback, outgoing
         self.symmetric_place, self.adaptive_place = (
-            np.full(len(table.weight) if found else 0, -1, np.int64)
-            for table, found in zip((outgoing, self.adaptive), partners.values(), strict=True)
+            np.full(len(table.weight) if partner else 0, -1, np.int64)
+            for table, partner in zip((outgoing, self.adaptive), partners.values(), strict=True)
         )
         for projection, partner in partners["symmetric"]:
             span = self._link(projection, partner, outgoing, self.symmetric_place)
@@ -75,8 +75,8 @@ class FollowingFeedback:
         for source, target, _, index in table.chunks(span):
             wanted = target * projection.post.size + source
             nearest = np.minimum(np.searchsorted(key, wanted, sorter=order), max(len(key) - 1, 0))
-            found = key[order[nearest]] == wanted if len(key) else np.zeros(len(wanted), bool)
-            place[index[found]] = there[2][order[nearest[found]]]
+            matches = key[order[nearest]] == wanted if len(key) else np.zeros(len(wanted), bool)
+            place[index[matches]] = there[2][order[nearest[matches]]]
         return back
 
     def follow(self) -> None:

@@ -136,11 +136,11 @@ def _find_kind(model: Model, entry: Mapping[str, Any], here: str) -> type[parame
         return model.eprop.readout
     if entry.get("role") != "recurrent":
         return None
-    found = model.find_neuron(str(entry.get("model", "iaf"))[: 2 * VALUE_LIMIT], here)
-    if not isinstance(found, NeuronModel):
-        return found
+    kind = model.find_neuron(str(entry.get("model", "iaf"))[: 2 * VALUE_LIMIT], here)
+    if not isinstance(kind, NeuronModel):
+        return kind
     surrogate = entry.get("surrogate_gradient_function")
-    return parameters_of(found if surrogate is None else found.with_surrogate(surrogate))
+    return parameters_of(kind if surrogate is None else kind.with_surrogate(surrogate))
 
 
 def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -224,10 +224,13 @@ class LocalNetwork:
         alpha = elementary.exp(-self.model.dt_ms / values.tau_m)
         regular = getattr(values, "regular_spike_arrival", True)
         return {
-            "alpha": alpha, "zeta": 1.0 if regular else 1.0 - alpha, "E_L": values.E_L,
-            "drive": values.tau_m / values.C_m * (1.0 - alpha) * values.I_e, "V_min": values.V_min - values.E_L,
+            "alpha": alpha,
+            "zeta": 1.0 if regular else 1.0 - alpha,
+            "E_L": values.E_L,
+            "drive": values.tau_m / values.C_m * (1.0 - alpha) * values.I_e,
+            "V_min": values.V_min - values.E_L,
             "V_init": 0.0 if values.V_m is None else values.V_m - values.E_L,
-        }  # fmt: skip
+        }
 
     def dense_feedback(self) -> np.ndarray:
         """Return feedback weights onto this rank's neurons, float64 (n_readouts, n); 0 where there is no connection."""
@@ -242,8 +245,11 @@ class LocalNetwork:
     def tables(self) -> dict[str, SynapseTable]:
         """Return the synapse tables by kind."""
         return {
-            "incoming": self.incoming, "outgoing": self.outgoing, "feedback": self.feedback, "currents": self.currents
-        }  # fmt: skip
+            "incoming": self.incoming,
+            "outgoing": self.outgoing,
+            "feedback": self.feedback,
+            "currents": self.currents,
+        }
 
     def nbytes(self) -> dict[str, int]:
         """Return this rank's bytes by kind."""
@@ -300,8 +306,9 @@ def check_drawn(model: Model, population: Population, low: int, high: int) -> No
         drawn = [name for name in names if isinstance(getattr(params, name), Distribution)]
         values = [
             cell_values(model, population, name, value, low, high)
-            for name in names if drawn and (value := getattr(params, name)) is not None
-        ]  # fmt: skip
+            for name in names
+            if drawn and (value := getattr(params, name)) is not None
+        ]
         if len(values) < len(names) or not (broken := bound.find_broken(*values, *[bound.limit] * (2 - len(names)))):
             continue
         raise InputError(

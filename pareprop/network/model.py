@@ -243,11 +243,11 @@ class Model:
         InputError
             Names the population, the value and the bound.
         """
-        found = self.find_neuron(model, f"population {quote(name)}")
-        if isinstance(found, NeuronModel):
-            given = self._parameters(name, size, found, values)
-            return self._add(Population(name, size, "recurrent", found.name, given), sign)
-        checked = parameters.validate(found, values, f"population '{name}'")
+        kind = self.find_neuron(model, f"population {quote(name)}")
+        if isinstance(kind, NeuronModel):
+            given = self._parameters(name, size, kind, values)
+            return self._add(Population(name, size, "recurrent", kind.name, given), sign)
+        checked = parameters.validate(kind, values, f"population '{name}'")
         parameters.check_lengths(checked, size, f"population '{name}'")
         return self._add(Population(name, size, "recurrent", str(model), checked), sign)
 

@@ -14,13 +14,14 @@ from .parameters import FLOAT_MAX, Frozen, Value, plain
 # those of NEST, and the derivative of the logistic function (Zenke and Vogels 2021, doi 10.1162/neco_a_01367)
 Surrogate = Literal[
     "piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative", "sigmoid_derivative"
-]  # fmt: skip
+]
 SURROGATES = {name: getattr(layout, name.upper()) for name in get_args(Surrogate)}  # kernel codes
 # bits by which kernels tell models apart
 FLAGS = {
-    "adaptive": layout.ADAPTS, "psc_delta": layout.PSC_DELTA | layout.EARLY_CURRENT,
+    "adaptive": layout.ADAPTS,
+    "psc_delta": layout.PSC_DELTA | layout.EARLY_CURRENT,
     "resets_later": layout.RESETS_LATER,
-}  # fmt: skip
+}
 VOLTAGES = ("V_th", "V_min", "V_reset")  # parameters that kernels take as mV from E_L, 0 where a model has none
 PLAIN = ("I_e", "adapt_beta", "c_reg", "refractory_input")  # those they take as they are, likewise
 CUTOFF_LIMIT = 1e7  # steps, of which spikes are kept; a longer cutoff that is not infinite is a mistake

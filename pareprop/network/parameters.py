@@ -21,7 +21,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
     model_validator,
-)  # fmt: skip
+)
 
 from .. import files, rng
 from ..errors import VALUE_LIMIT, InputError, quote, shorten

@@ -136,9 +136,11 @@ class Explicit(Rule):
         if not np.all(np.isfinite(weight)):
             raise InputError(f"{here}: weight holds values that are not finite")
         return {
-            "source": source.astype(np.int64), "target": target.astype(np.int64),
-            "weight": weight, "delay": delay.astype(np.int64),
-        }  # fmt: skip
+            "source": source.astype(np.int64),
+            "target": target.astype(np.int64),
+            "weight": weight,
+            "delay": delay.astype(np.int64),
+        }
 
     def indegree(self, projection: Any) -> float:
         """Return the mean number of synapses onto one target."""

@@ -78,8 +78,10 @@ def _by_owner(edges: Edges, start: int, stop: int, bounds: np.ndarray) -> list[P
     ends = np.searchsorted(owner[order], np.arange(len(bounds)))
     return [
         Piece(*(getattr(piece, name)[order[low:high]] for name in ("source", "target", "delay", "weight")))
-        if high > low else None for low, high in itertools.pairwise(ends)
-    ]  # fmt: skip
+        if high > low
+        else None
+        for low, high in itertools.pairwise(ends)
+    ]
 
 
 def require_all(network: LocalNetwork, comm: Any) -> None:
@@ -90,9 +92,9 @@ def require_all(network: LocalNetwork, comm: Any) -> None:
     for table in network.tables().values():
         for span in table.spans:
             if (edges := span.projection.edges) is not None:
-                found = collectives.total(comm, span.last - span.first)
-                if found != edges.n_edges:
-                    how = f"its index leads to {found} of {edges.n_edges} edges; build it anew, or remove it"
+                n_read = collectives.total(comm, span.last - span.first)
+                if n_read != edges.n_edges:
+                    how = f"its index leads to {n_read} of {edges.n_edges} edges; build it anew, or remove it"
                     raise InputError(f"{edges.path}: edge population '{edges.name}': {how}")
 
 

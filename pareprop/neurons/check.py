@@ -71,8 +71,8 @@ class Check:
 
     def text(self) -> str:
         """Return all lines as one text."""
-        told = [*self.lines, *(f"warning: {line}" for line in self.warnings)]
-        return "\n".join([*told, *(f"error: {line}" for line in self.errors)])
+        lines = [*self.lines, *(f"warning: {line}" for line in self.warnings)]
+        return "\n".join([*lines, *(f"error: {line}" for line in self.errors)])
 
 
 def check(model: NeuronModel, dt_ms: float = 1.0, values: Mapping[str, float] | None = None) -> Check:
@@ -105,36 +105,36 @@ class _Checker:
         self.model, self.dt, self.values = model, dt_ms, values
         model.check_start(values, dt_ms)
         self.program, self.by = compile(model), derive(model)
-        self.found = Check(model)
+        self.result = Check(model)
         self.fixed = model.values(values, dt_ms)
         self.states = list(model.states)
 
     def run(self) -> Check:
         """Do everything, in the order in which it is told."""
-        found, by = self.found, self.by
-        found.lines.append(
+        result, by = self.result, self.by
+        result.lines.append(
             f"model: {self.model.name}, states {', '.join(self.states)}, ports {', '.join(self.model.ports)}"
         )
         by_curve = self.firing_curve()
-        found.lines.append(f"largest difference of derivatives: {self.derivatives():.1e} (complex steps)")
-        found.lines.append(f"largest difference of a step: {self.steps():.1e} (NumPy)")
-        found.lines.append(f"largest difference of the sweep: {self.sweep():.1e} (traces carried forward)")
-        for told in found.lines[1:]:
-            if float(told.split(": ")[1].split()[0]) > 1e-6:
-                found.errors.append(told)
+        result.lines.append(f"largest difference of derivatives: {self.derivatives():.1e} (complex steps)")
+        result.lines.append(f"largest difference of a step: {self.steps():.1e} (NumPy)")
+        result.lines.append(f"largest difference of the sweep: {self.sweep():.1e} (traces carried forward)")
+        for line in result.lines[1:]:
+            if float(line.split(": ")[1].split()[0]) > 1e-6:
+                result.errors.append(line)
         self.rest()
-        found.lines += by_curve
+        result.lines += by_curve
         self.response()
-        found.warnings += self.unread()
-        found.warnings += [f"units: {line}" for line in mismatches(self.model)]
+        result.warnings += self.unread()
+        result.warnings += [f"units: {line}" for line in mismatches(self.model)]
         kept = ", ".join([*by.keeps, *["flags"] * (by.n_kept > len(by.keeps))])
-        found.lines.append(f"kept per neuron and step: {1 + by.n_kept} (psi{', ' + kept if kept else ''})")
+        result.lines.append(f"kept per neuron and step: {1 + by.n_kept} (psi{', ' + kept if kept else ''})")
         entries = len(by.J) + len(by.h) + len(by.v) + len(by.R) + len(by.gap)
-        found.lines.append(
+        result.lines.append(
             f"cost of an arrival: interval variant 1 addition; spike variant {self.program.n_traces + 2} numbers per "
             f"synapse, {entries} entries per step of a loop"
         )
-        return found
+        return result
 
     def names(self, states: Mapping[str, Any], new: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
         """Return what trees of derivatives read."""
@@ -144,7 +144,7 @@ class _Checker:
 
     def scatter(self, draw: np.random.Generator, n: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return random states, and random input."""
-        reached = self.found.response
+        reached = self.result.response
         low, high = reached.min(axis=1), reached.max(axis=1)
         states = {
             name: draw.uniform(low[k], high[k] + 1e-3 * (1 + abs(high[k])), n) for k, name in enumerate(self.states)
@@ -162,12 +162,12 @@ class _Checker:
         rows = [equations.traces.get(name, equations.step[name]) for name in self.states]
         worst = 0.0
 
-        def compare(tree: Tree, name: str, found: Tree | None) -> None:
+        def compare(tree: Tree, name: str, given: Tree | None) -> None:
             nonlocal worst
             with np.errstate(all="ignore"):
                 exact = np.imag(evaluate(tree, {**old, name: old[name] + 1j * TINY}, COMPLEX)) / TINY
             exact = np.broadcast_to(exact, 64)
-            ours = np.broadcast_to(0.0 if found is None else evaluate(found, read), 64)
+            ours = np.broadcast_to(0.0 if given is None else evaluate(given, read), 64)
             both = np.isfinite(exact) & np.isfinite(ours)
             scale = np.maximum(np.abs(exact), 1e-12)
             worst = max(worst, float(np.max(np.abs(ours - exact)[both] / np.maximum(scale, 1.0)[both], initial=0.0)))
@@ -247,25 +247,25 @@ class _Checker:
         firing = np.flatnonzero(rates > 0)
         unit = model.units["I_e"] if self.by_current else f"per step at {model.ports[0]}"
         if not firing.size:
-            self.found.warnings.append("the neuron does not spike for any constant input up to 10^8")
-            self.found.drive, self.found.rates, self.found.drive_unit = levels, rates, unit
+            self.result.warnings.append("the neuron does not spike for any constant input up to 10^8")
+            self.result.drive, self.result.rates, self.result.drive_unit = levels, rates, unit
             self.trial(np.zeros(steps))
             return ["rheobase: none"]
         first = int(firing[0])
         if first == 0:
-            self.found.warnings.append(f"the neuron spikes without input, at {rates[0]:.3g} Hz")
+            self.result.warnings.append(f"the neuron spikes without input, at {rates[0]:.3g} Hz")
         top = levels[first] * 4 if first else 1.0
         above = np.flatnonzero(rates > 100)
         top = max(top, levels[above[0]]) if above.size and levels[above[0]] < 30 * max(top, 1e-9) else top
         levels = np.linspace(0, top, 41)
-        self.found.drive, self.found.rates, self.found.drive_unit = levels, self.rates_at(levels, steps), unit
-        firing = np.flatnonzero(self.found.rates > 0)
+        self.result.drive, self.result.rates, self.result.drive_unit = levels, self.rates_at(levels, steps), unit
+        firing = np.flatnonzero(self.result.rates > 0)
         rheobase = levels[firing[0]] if firing.size else top
-        distance = np.where(self.found.rates > 0, np.abs(self.found.rates - RATE), np.inf)
+        distance = np.where(self.result.rates > 0, np.abs(self.result.rates - RATE), np.inf)
         self.level = float(levels[np.argmin(distance)]) if firing.size else float(top)
         self.kick = 0.3 * max(rheobase, levels[1]) if not self.by_current else self.kick_of()
         self.trial(np.full(steps, self.level))
-        return [f"rheobase: about {rheobase:.3g} {unit}", f"rate: {self.found.rates.max():.3g} Hz at {top:.3g} {unit}"]
+        return [f"rheobase: about {rheobase:.3g} {unit}", f"rate: {self.result.rates.max():.3g} Hz at {top:.3g} {unit}"]
 
     def kick_of(self) -> float:
         """Return the weight of an arrival that moves a state by a percent of the way to a spike."""
@@ -305,7 +305,7 @@ class _Checker:
 
     def trial(self, level: np.ndarray) -> None:
         """Keep states, surrogate gradients and traces of one neuron while it fires."""
-        steps, model, found = len(level), self.model, self.found
+        steps, model, result = len(level), self.model, self.result
         cells = Cells(self.program, 1, self.values, self.dt)
         trace = np.zeros((self.program.n_traces, 1))
         states, spikes, psis, eps, e = [], [], [], [], []
@@ -318,7 +318,7 @@ class _Checker:
                 name = self.states[int(np.argmin(np.isfinite(cells.state[:, 0])))]
                 raise InputError(
                     f"neuron model '{model.name}': state {name} runs away: it is not finite after {t + 1} steps of "
-                    f"{self.dt:g} ms at an input of {level[t]:.3g} {found.drive_unit}"
+                    f"{self.dt:g} ms at an input of {level[t]:.3g} {result.drive_unit}"
                 )
             cells.before = kept
             e.append(cells.trace(0, before, kept, psi, float(t in (1, 2, 3) or t % 20 == 0), trace)[0])
@@ -326,17 +326,17 @@ class _Checker:
             spikes.append(z[0])
             psis.append(psi[0])
             eps.append(trace[: len(self.states), 0].copy())
-        found.time, found.response = (1 + np.arange(steps)) * self.dt, np.array(states).T
-        found.spikes, found.psi = np.array(spikes), np.array(psis)
-        found.eps, found.e = np.array(eps).T, np.array(e)
+        result.time, result.response = (1 + np.arange(steps)) * self.dt, np.array(states).T
+        result.spikes, result.psi = np.array(spikes), np.array(psis)
+        result.eps, result.e = np.array(eps).T, np.array(e)
 
     def response(self) -> None:
         """Tell the rate and the largest trace in that run."""
-        found, seconds = self.found, len(self.found.time) * self.dt / 1000
-        largest = float(np.max(np.abs(found.eps), initial=0.0))
-        rate = found.spikes.sum() / seconds if seconds else 0.0
-        told = "inf" if not np.isfinite(largest) else f"{largest:.3g}"
-        found.lines.append(f"largest trace: {told} within a second at {rate:.3g} Hz")
+        result, seconds = self.result, len(self.result.time) * self.dt / 1000
+        largest = float(np.max(np.abs(result.eps), initial=0.0))
+        rate = result.spikes.sum() / seconds if seconds else 0.0
+        shown = "inf" if not np.isfinite(largest) else f"{largest:.3g}"
+        result.lines.append(f"largest trace: {shown} within a second at {rate:.3g} Hz")
         added = max(
             (abs(float(np.max(np.abs(evaluate(tree, self.read_at_rest()))))) for tree in self.by.U.values()),
             default=1.0,
@@ -348,8 +348,8 @@ class _Checker:
                 if resets
                 else "centre the surrogate where the upstroke begins, or lower it"
             )
-            found.warnings.append(
-                f"traces explode: the largest is {told}, where an arrival adds {added:.3g}; {hint}, or make the step "
+            result.warnings.append(
+                f"traces explode: the largest is {shown}, where an arrival adds {added:.3g}; {hint}, or make the step "
                 "more stable"
             )
 
@@ -370,11 +370,11 @@ class _Checker:
             raise InputError(f"neuron model '{self.model.name}': a state runs away without input")
         moved = np.abs(cells.state - previous)
         if fired or np.any(moved > 1e-6 * (1 + np.abs(previous))):
-            self.found.lines.append(f"rest: none, {'it spikes' if fired else 'states still move'} after 20 s")
+            self.result.lines.append(f"rest: none, {'it spikes' if fired else 'states still move'} after 20 s")
             return
         states = {name: float(value) for name, value in zip(self.states, cells.state[:, 0], strict=True)}
         shown = ", ".join(f"{name} = {value:.6g} {self.model.units[name]}" for name, value in states.items())
-        self.found.lines.append(f"rest: {shown}")
+        self.result.lines.append(f"rest: {shown}")
         read = self.names(
             states, states, dict.fromkeys((*self.model.ports, "z", "refractory"), 0.0) | {"I": current[0]}
         )
@@ -387,17 +387,17 @@ class _Checker:
                     f"{J[i, j]:g} at rest: a division by zero"
                 )
         values = np.linalg.eigvals(J)
-        told = []
+        shown = []
         for value in sorted(values, key=lambda v: -abs(v)):
             if value.imag < 0:
                 continue
             size = abs(value)
             tau = "inf" if size == 1 else "0" if size == 0 else f"{-self.dt / np.log(size):.4g}"
             turns = f" ({1000 * np.angle(value) / (2 * np.pi * self.dt):.3g} Hz)" if value.imag > 0 else ""
-            told.append(f"{tau} ms{turns}")
-        self.found.lines.append(f"time constants at rest: {', '.join(told)}")
+            shown.append(f"{tau} ms{turns}")
+        self.result.lines.append(f"time constants at rest: {', '.join(shown)}")
         if np.any(np.abs(values) > 1 + 1e-12):
-            self.found.warnings.append("rest is not stable: a time constant is negative")
+            self.result.warnings.append("rest is not stable: a time constant is negative")
 
     def unread(self) -> list[str]:
         """Return lines on states, parameters and ports that nothing reads."""

@@ -70,12 +70,12 @@ class Program:
         table = _Table.from_address(self.address(np.float64))
         for name in _SIZES:
             setattr(self, name, int(getattr(table, name)))
-        told = json.loads(ctypes.cast(self._library.neuron_model_texts, ctypes.c_char_p).value or b"{}")
+        texts = json.loads(ctypes.cast(self._library.neuron_model_texts, ctypes.c_char_p).value or b"{}")
         known, self._trees = [*COMMON, *definition.parameters, "dt"], {}
-        for name, text in told["constants"].items():
+        for name, text in texts["constants"].items():
             self._trees[name] = parse(text, known, f"constant {name}", internal=True)
             known.append(name)
-        self._columns = [parse(text, known, "a constant column", internal=True) for text in told["columns"]]
+        self._columns = [parse(text, known, "a constant column", internal=True) for text in texts["columns"]]
 
     def address(self, real: type) -> int:
         """Return the address of the NEURON_MODEL of a precision, `np.float64` or `np.float32`.
@@ -112,19 +112,19 @@ class Program:
         InputError
             If a constant of the model is not finite.
         """
-        found = self.values(values, dt_ms)
-        n = max((np.size(value) for value in found.values()), default=1) if n is None else n
+        named = self.values(values, dt_ms)
+        n = max((np.size(value) for value in named.values()), default=1) if n is None else n
         columns = np.empty((self.n_constants, n))
         for column, tree in zip(columns, self._columns, strict=True):
-            column[:] = evaluate(tree, found)
+            column[:] = evaluate(tree, named)
         return columns
 
     def initial(self, values: Mapping[str, Any], dt_ms: float, n: int | None = None) -> np.ndarray:
         """Return the initial states, float64 (n_states, n); arguments and errors as for `constants`."""
-        found = self.values(values, dt_ms)
-        n = max((np.size(value) for value in found.values()), default=1) if n is None else n
+        named = self.values(values, dt_ms)
+        n = max((np.size(value) for value in named.values()), default=1) if n is None else n
         states = np.empty((self.n_states, n))
-        for row, value in zip(states, self.definition.initial(found).values(), strict=True):
+        for row, value in zip(states, self.definition.initial(named).values(), strict=True):
             row[:] = value
         return states
 
@@ -158,10 +158,10 @@ def compile(definition: NeuronModel, comm: Any = None) -> Program:
     if comm is None or comm.rank == 0:
         try:
             content = _content(definition)
-        except ParepropError as found:
-            problem = found
-        except OSError as found:
-            problem = InputError(f"neuron model '{definition.name}': cannot compile: {found.strerror or found}")
+        except ParepropError as error:
+            problem = error
+        except OSError as error:
+            problem = InputError(f"neuron model '{definition.name}': cannot compile: {error.strerror or error}")
     if comm is not None:
         content, problem = comm.bcast((content, problem), root=0)
     if problem is not None:
@@ -192,8 +192,8 @@ def _key(definition: NeuronModel) -> str:
     here = Path(__file__).parent
     texts = [(here / f"{name}.py").read_bytes() for name in ("language", "dynamics", "symbols", "derive", "generate")]
     texts += [text.encode() for text in _headers().values()]
-    told = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, _processor()]
-    return hashlib.sha256(b"\0".join([*texts, *map(str.encode, told)])).hexdigest()
+    parts = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, _processor()]
+    return hashlib.sha256(b"\0".join([*texts, *map(str.encode, parts)])).hexdigest()
 
 
 def _processor() -> str:
@@ -254,10 +254,10 @@ def _compile(definition: NeuronModel) -> bytes:
     from .generate import generate, source_of
 
     generated = generate(definition)
-    told = {"constants": {name: write(tree) for name, tree in definition.equations.constants.items()},
+    texts = {"constants": {name: write(tree) for name, tree in definition.equations.constants.items()},
             "columns": [write(tree) for tree in generated.columns]}  # fmt: skip
     source = source_of(generated, _headers())
-    source += f"VISIBLE const char neuron_model_texts[] = {json.dumps(json.dumps(told))};\n"
+    source += f"VISIBLE const char neuron_model_texts[] = {json.dumps(json.dumps(texts))};\n"
     with tempfile.TemporaryDirectory(prefix="pareprop-") as folder:
         text, target = Path(folder, "model.c"), Path(folder, "model.so")
         text.write_text(source)

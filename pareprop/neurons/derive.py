@@ -83,13 +83,13 @@ def derive(model: NeuronModel) -> Derivatives:
     olds = {sympy.Symbol(name): sympy.Symbol(OLD + name) for name in states}
 
     def table(expressions: list[Any], names: list[str], old: bool) -> dict[tuple[int, int], Tree]:
-        found = {}
+        entries = {}
         for i, expression in enumerate(expressions):
             for j, name in enumerate(names):
                 entry = sympy.diff(expression, sympy.Symbol(name))
                 if entry != 0:
-                    found[i, j] = from_sympy(entry.xreplace(olds) if old else entry, moving)
-        return found
+                    entries[i, j] = from_sympy(entry.xreplace(olds) if old else entry, moving)
+        return entries
 
     steps = [to_sympy(equations.traces.get(name, equations.step[name])) for name in states]
     J, U = table(steps, states, True), table(steps, ports, True)

@@ -181,8 +181,8 @@ class _Parser:
             return ("expm", *inner(*node.args))
         name = node.func.id if isinstance(node.func, ast.Name) else ""
         if name not in FUNCTIONS:
-            told = f"unknown function {quote(name)}{nearest(name, FUNCTIONS)}" if name else "this cannot be called"
-            self.fail_at(node, told)
+            problem = f"unknown function {quote(name)}{nearest(name, FUNCTIONS)}" if name else "this cannot be called"
+            self.fail_at(node, problem)
         count = len(node.args)
         if node.keywords or any(isinstance(item, ast.Starred) for item in node.args):
             self.fail_at(node, f"arguments are given by place alone: {self.usage(name)}")
@@ -203,14 +203,14 @@ class _Parser:
             result = (operator, result, item)
         return result
 
-    def fail_at(self, node: ast.AST, told: str) -> NoReturn:
+    def fail_at(self, node: ast.AST, problem: str) -> NoReturn:
         """Raise `InputError` at a node."""
-        self.fail(self.offset + getattr(node, "col_offset", 0), told)
+        self.fail(self.offset + getattr(node, "col_offset", 0), problem)
 
-    def fail(self, place: int, told: str) -> NoReturn:
+    def fail(self, place: int, problem: str) -> NoReturn:
         """Raise `InputError` at a place of the text."""
         near = quote(self.text[place : place + 20].strip() or self.text[-20:])
-        raise InputError(f"{self.here}: at character {place + 1} (near {near}): {told}") from None
+        raise InputError(f"{self.here}: at character {place + 1} (near {near}): {problem}") from None
 
 
 def names_of(tree: Tree) -> set[str]:
@@ -376,5 +376,5 @@ def exponential(items: list[Tree], values: Mapping[str, Any], by: SimpleNamespac
     for k in range(int(halvings.max(initial=0))):
         squared = product(result, result)
         result = [[np.where(k < halvings, squared[i][j], result[i][j]) for j in range(n)] for i in range(n)]
-    found = result[row][column]
-    return found.reshape(np.shape(entries[0])) if np.ndim(entries[0]) else found[0]
+    entry = result[row][column]
+    return entry.reshape(np.shape(entries[0])) if np.ndim(entries[0]) else entry[0]

@@ -21,10 +21,10 @@ FOLDER = Path(__file__).parent / "models"
 @cache
 def tables() -> dict[str, dict[str, Any]]:
     """Return the tables of all models of the package by name, unchecked."""
-    found: dict[str, dict[str, Any]] = {}
+    models: dict[str, dict[str, Any]] = {}
     for path in sorted(FOLDER.glob("*.toml")):
-        found |= files.parse_toml(path.read_text())["neuron_models"]
-    return found
+        models |= files.parse_toml(path.read_text())["neuron_models"]
+    return models
 
 
 def names() -> tuple[str, ...]:
@@ -86,8 +86,8 @@ def load(path: str | Path) -> dict[str, NeuronModel]:
     except OSError as problem:
         raise InputError(f"cannot read {path}: {problem.strerror or problem}") from None
     except (ValueError, RecursionError) as problem:
-        told = "nested too deeply" if isinstance(problem, RecursionError) else " ".join(str(problem).split())[:200]
-        raise InputError(f"cannot read {path}: {told}") from None
+        reason = "nested too deeply" if isinstance(problem, RecursionError) else " ".join(str(problem).split())[:200]
+        raise InputError(f"cannot read {path}: {reason}") from None
     table = given.get("neuron_models") if isinstance(given, dict) else None
     if not table:
         raise InputError(f"{path}: there is no table [neuron_models.NAME]")

@@ -250,8 +250,8 @@ class NeuronModel:
             raise InputError(f"{here}: {'step' if given['step'] else 'dynamics'} of state '{missing[0]}' is missing")
         for name in self.follow:
             if name not in given["reset"]:
-                told = "is not in reset" if name in self.states else f"is no state{nearest(name, self.states)}"
-                raise InputError(f"{here}: follow: {quote(name)} {told}")
+                wrong = "is not in reset" if name in self.states else f"is no state{nearest(name, self.states)}"
+                raise InputError(f"{here}: follow: {quote(name)} {wrong}")
         expressions = [value for key in _TABLES for value in given[key].values()]
         texts = [value[0] if isinstance(value, list | tuple) and value else value for value in expressions]
         length = sum(len(text) for text in (*texts, self.spike, self.surrogate) if isinstance(text, str))
@@ -379,15 +379,15 @@ class NeuronModel:
             f"{name} = {np.broadcast_to(np.asarray(values[name]), max(np.shape(value), (1,)))[first]:g}"
             for name in sorted(names_of(tree))
         ]
-        told = f"is {np.atleast_1d(value)[first]:g}"
-        raise InputError(f"{self._here}: {key} {told}, where {', '.join(shown[:12])}" if shown else
-                         f"{self._here}: {key} {told}")  # fmt: skip
+        wrong = f"is {np.atleast_1d(value)[first]:g}"
+        raise InputError(f"{self._here}: {key} {wrong}, where {', '.join(shown[:12])}" if shown else
+                         f"{self._here}: {key} {wrong}")  # fmt: skip
 
     # ---- forms -------------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
         """Return the definition as TOML and JSON hold it; keys with nothing in them are left out."""
-        found: dict[str, Any] = {
+        definition: dict[str, Any] = {
             "description": self.description, "source": self.source, "nest": self.nest,
             "parameters": {
                 name: ["inf" if math.isinf(value) else value, unit] for name, (value, unit) in self.parameters.items()
@@ -395,11 +395,12 @@ class NeuronModel:
             "constants": dict(self.constants), "states": {name: list(pair) for name, pair in self.states.items()},
             "ports": list(self.ports) if self.ports != ("arriving",) else [],
         }  # fmt: skip
-        found |= {key: dict(self._given[key]) for key in ("step", "dynamics", "jumps", "traces")}
-        found |= {"integrator": self.integrator, "spike": self.spike, "reset": dict(self._given["reset"])}
-        found |= {"follow": list(self.follow), "surrogate": self.surrogate, "records": dict(self._given["records"])}
-        found = {key: value for key, value in found.items() if value not in (None, "", {}, [])}
-        return found | ({"current_from": 0} if self.current_from == 0 else {})
+        definition |= {key: dict(self._given[key]) for key in ("step", "dynamics", "jumps", "traces")}
+        definition |= {"integrator": self.integrator, "spike": self.spike, "reset": dict(self._given["reset"])}
+        definition |= {"follow": list(self.follow), "surrogate": self.surrogate}
+        definition["records"] = dict(self._given["records"])
+        definition = {key: value for key, value in definition.items() if value not in (None, "", {}, [])}
+        return definition | ({"current_from": 0} if self.current_from == 0 else {})
 
     @classmethod
     def from_dict(cls, name: str, given: Any, origin: str = "") -> NeuronModel:
@@ -453,8 +454,9 @@ class NeuronModel:
     @property
     def digest(self) -> str:
         """SHA-256 of name and definition, without words that describe it."""
-        told = {key: value for key, value in self.to_dict().items() if key not in ("description", "source", "nest")}
-        return hashlib.sha256(json.dumps([self.name, told], sort_keys=False).encode()).hexdigest()
+        ignored = ("description", "source", "nest")
+        definition = {key: value for key, value in self.to_dict().items() if key not in ignored}
+        return hashlib.sha256(json.dumps([self.name, definition], sort_keys=False).encode()).hexdigest()
 
     def with_surrogate(self, surrogate: str) -> NeuronModel:
         """Return the model with another surrogate gradient, a name or an expression."""

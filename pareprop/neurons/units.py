@@ -28,11 +28,11 @@ def unit_of(text: str) -> Unit | None:
         if part in ("*", "/"):
             sign = 1 if part == "*" else -1
             continue
-        found = re.fullmatch(r"([GMkmunpf]?)(V|A|s|Hz|S|F|Ohm|C)(?:\^|\*\*)?(-?\d)?|(1)", part)
-        if not found:
+        match = re.fullmatch(r"([GMkmunpf]?)(V|A|s|Hz|S|F|Ohm|C)(?:\^|\*\*)?(-?\d)?|(1)", part)
+        if not match:
             return None
-        base, prefix = _BASE[found[2] or "1"], _PREFIX[found[1] or ""]
-        power = sign * int(found[3] or 1)
+        base, prefix = _BASE[match[2] or "1"], _PREFIX[match[1] or ""]
+        power = sign * int(match[3] or 1)
         total = _add(total, (prefix, *base[1:]), power)
     return total
 
@@ -70,10 +70,10 @@ def mismatches(model: NeuronModel) -> list[str]:
     for key, trees in (("states", equations.initial), ("step", equations.step), ("traces", equations.traces),
                        ("reset", equations.reset)):  # fmt: skip
         for name, tree in trees.items():
-            found = _Reader(f"{key}: {name}", units, lines).of(tree)
+            unit = _Reader(f"{key}: {name}", units, lines).of(tree)
             wanted = states[name]
-            if found is not None and wanted is not None and found != wanted:
-                lines.append(f"{key}: {name}: has unit {_show(found)}, the state {_show(wanted)}")
+            if unit is not None and wanted is not None and unit != wanted:
+                lines.append(f"{key}: {name}: has unit {_show(unit)}, the state {_show(wanted)}")
     units["x"] = _Reader("spike", units, lines).of(equations.spike)
     _Reader("surrogate", units, lines).of(equations.surrogate)
     return list(dict.fromkeys(lines))
@@ -98,8 +98,8 @@ class _Reader:
             return None
         if kind == "name":
             return self.units.get(items[0])
-        found = [self.of(item) for item in items]
-        first, second = found[0], found[-1]
+        units = [self.of(item) for item in items]
+        first, second = units[0], units[-1]
         if kind in ("*", "/") and first is not None and second is not None:
             return _add(first, second, 1 if kind == "*" else -1)
         if kind == "**":
@@ -108,12 +108,12 @@ class _Reader:
                 return None
             return _add(NONE, first, int(power))
         if kind in ("+", "-", "min", "max", *CONDITIONS[:6]):
-            unit = self.same(items, found)
+            unit = self.same(items, units)
             return NONE if kind in CONDITIONS else unit
         if kind in ("neg", "abs", "detach"):
-            return found[0]
+            return units[0]
         if kind == "where":
-            return self.same(items[1:], found[1:])
+            return self.same(items[1:], units[1:])
         if kind in ("exp", "log", "tanh"):
             if first is not None and first != NONE:
                 self.lines.append(f"{self.here}: {kind}({write(items[0])}): its argument has unit {_show(first)}")
@@ -122,9 +122,9 @@ class _Reader:
             return first[0] // 2, first[1] // 2, first[2] // 2, first[3] // 2
         return NONE if kind in CONDITIONS else None
 
-    def same(self, items: list[Tree], found: list[Unit | None]) -> Unit | None:
+    def same(self, items: list[Tree], units: list[Unit | None]) -> Unit | None:
         """Return the unit that two trees share."""
-        a, b = found
+        a, b = units
         if a is not None and b is not None and a != b:
             texts = [text if len(text) <= 60 else f"{text[:57]}..." for text in map(write, items)]
             self.lines.append(

@@ -69,16 +69,16 @@ def environment() -> dict[str, str]:
 def find_difference(facts: list[dict[str, str]]) -> str:
     """Return a line that names what differs between the facts of the ranks."""
     names = list(dict.fromkeys(name for mine in facts for name in mine))
-    told = []
+    differences = []
     for name in names:
         values = [mine.get(name, UNSET) for mine in facts]
         other = next((rank for rank, value in enumerate(values) if value != values[0]), 0)
         if other:
-            told.append(
+            differences.append(
                 f"{name} = {shorten(values[0], LONGEST)} on rank 0, {shorten(values[other], LONGEST)} on rank {other}"
             )
-    more = f"; {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-    return f"ranks disagree: {'; '.join(told[:SHOWN])}{more} (must be the same on all ranks)"
+    more = f"; {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
+    return f"ranks disagree: {'; '.join(differences[:SHOWN])}{more} (must be the same on all ranks)"
 
 
 def _lead(comm: Any, place: str, digest: bytes) -> str | None:
@@ -99,7 +99,7 @@ def _lead(comm: Any, place: str, digest: bytes) -> str | None:
         answer = (
             f"rank 0 has come to {place}, rank {other} to {came[other][0]}: what one of the ranks calls, all must call"
         )
-    elif any(found != (place, digest) for found in came.values()):
+    elif any(arrived != (place, digest) for arrived in came.values()):
         answer = ""
     for request in [comm.isend(answer, rank, ANSWER) for rank in range(1, comm.size)]:
         request.wait()
@@ -108,13 +108,13 @@ def _lead(comm: Any, place: str, digest: bytes) -> str | None:
 
 def _follow(comm: Any, place: str, digest: bytes) -> str | None:
     """On other ranks: tell rank 0, and return its answer."""
-    told, wait, answer = comm.isend((place, digest), 0, ARRIVAL), _Wait(1.5 * NOTICE), WAIT
+    message, wait, answer = comm.isend((place, digest), 0, ARRIVAL), _Wait(1.5 * NOTICE), WAIT
     while answer == WAIT:
         while not comm.iprobe(0, ANSWER):
             wait.sleep(f"rank 1 waits at {place} for rank 0" if comm.rank == 1 else "", place)
         answer = comm.recv(source=0, tag=ANSWER)
         wait = _Wait()  # rank 0 is there, and says for whom it waits
-    told.wait()
+    message.wait()
     return answer
 
 

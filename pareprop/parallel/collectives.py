@@ -72,12 +72,12 @@ def guarded(comm: Any, together: Callable[[ParepropError | None], None] | None =
     problem = None
     try:
         yield
-    except ParepropError as found:
-        problem = found
-    except MemoryError as found:
-        problem = describe_shortage(found)
-    except OSError as found:
-        problem = StateError(f"{found.filename}: {found.strerror}" if found.filename else str(found))
+    except ParepropError as error:
+        problem = error
+    except MemoryError as error:
+        problem = describe_shortage(error)
+    except OSError as error:
+        problem = StateError(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     together(problem) if together else raise_together(comm, problem)
 
 

@@ -132,8 +132,8 @@ class SharedMemory:
         try:
             self.fd = os.open(name, os.O_RDWR)  # opened anew on each rank: locks belong to what was opened
             weakref.finalize(self, os.close, self.fd).atexit = False  # until the process ends, see `let_go`
-        except OSError as found:
-            problem = InputError(f"{name}, the shared memory of this node, cannot be opened: {found.strerror}")
+        except OSError as error:
+            problem = InputError(f"{name}, the shared memory of this node, cannot be opened: {error.strerror}")
         raise_together(comm, problem)  # all have come here
         if local.rank == 0:
             os.close(made)

@@ -104,8 +104,10 @@ def bars(title: str, rows: Sequence[tuple[str, dict[str, float]]], unit: str) ->
             wide = parts.get(name, 0.0) / total * (WIDTH - left - 90)
             if wide > 0:
                 hint = escape(f"{label}, {name}: {three_digits(parts[name])} {unit}")
-                elements.append(f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="17" '
-                             f'fill="{COLOURS[k % len(COLOURS)]}"><title>{hint}</title></rect>')  # fmt: skip
+                elements.append(
+                    f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="17" '
+                    f'fill="{COLOURS[k % len(COLOURS)]}"><title>{hint}</title></rect>'
+                )
             x += wide
         elements.append(_text(x + 5, y + 13, f"{three_digits(sum(parts.values()))} {unit}"))
     return _svg(start + 22 * len(rows) + 6, elements, title)

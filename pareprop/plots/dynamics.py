@@ -118,7 +118,12 @@ def columns(figure: Figure, stack: list[Panel], sample: h5py.Group, dt: float) -
     whole, window = (0, panels.duration(sample)), panels.window(sample)
     spans = [whole, window] if window[1] - window[0] < 0.5 * whole[1] else [whole]
     grid = figure.subplots(
-        len(stack), len(spans), sharex="col", sharey="row", squeeze=False, width_ratios=[2.2, 1][: len(spans)],
+        len(stack),
+        len(spans),
+        sharex="col",
+        sharey="row",
+        squeeze=False,
+        width_ratios=[2.2, 1][: len(spans)],
         height_ratios=[height for _, height, _ in stack],
     )
     for axes, (title, _, draw) in zip(grid, stack, strict=True):

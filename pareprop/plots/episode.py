@@ -62,9 +62,7 @@ def figure(file: h5py.File) -> Figure | None:
     result = style.new_figure(
         file, 0.8 + 0.95 * sum(height for _, height, _ in stack), detail=iteration and f"iteration {iteration}"
     )
-    axes = result.subplots(
-        len(stack), 1, sharex=True, squeeze=False, height_ratios=[height for _, height, _ in stack]
-    )  # fmt: skip
+    axes = result.subplots(len(stack), 1, sharex=True, squeeze=False, height_ratios=[height for _, height, _ in stack])
     for ax, (title, _, draw) in zip(axes[:, 0], stack, strict=True):
         draw(ax)
         ax.set_title(title)

@@ -18,14 +18,20 @@ from . import reader, style
 LONG = 100  # iterations from which a running median is drawn
 PANELS = (("loss", style.BLUE), ("error", style.VERMILLION), ("firing_rate", style.GREEN))
 RETURNS = (
-    ("mean_return", style.BLUE), ("mean_length", style.VERMILLION), ("entropy", style.PURPLE),
-    ("value_error", style.ORANGE), ("firing_rate", style.GREEN),
-)  # fmt: skip
+    ("mean_return", style.BLUE),
+    ("mean_length", style.VERMILLION),
+    ("entropy", style.PURPLE),
+    ("value_error", style.ORANGE),
+    ("firing_rate", style.GREEN),
+)
 LINEAR = ("mean_return", "mean_length", "entropy")
 LABELS = {
-    "error": "classification\nerror", "firing_rate": "firing rate", "mean_return": "return",
-    "mean_length": "decisions\nper episode", "value_error": "value error",
-}  # fmt: skip
+    "error": "classification\nerror",
+    "firing_rate": "firing rate",
+    "mean_return": "return",
+    "mean_length": "decisions\nper episode",
+    "value_error": "value error",
+}
 
 
 def running_median(values: np.ndarray, points: int = 1000) -> tuple[np.ndarray, np.ndarray]:
@@ -109,8 +115,9 @@ def explain(axes: list[Axes]) -> None:
     """Add legends; a line that a panel above explains is left out."""
     explained: set[str] = set()
     for ax in axes:
-        new = {label: line for line, label in zip(*ax.get_legend_handles_labels(), strict=True)
-               if label not in explained}  # fmt: skip
+        new = {
+            label: line for line, label in zip(*ax.get_legend_handles_labels(), strict=True) if label not in explained
+        }
         explained |= set(new)
         if new:
             ax.legend(new.values(), new.keys(), loc="upper right")

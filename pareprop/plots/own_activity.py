@@ -72,7 +72,11 @@ def by_sign(ax: Axes, file: h5py.File) -> None:
             some = values[np.sign(values) == sign]
             name = {1: "excitatory", -1: "inhibitory"}[sign]
             ax.stairs(
-                np.histogram(some, edges)[0], edges, color=color, label=f"{name}, {label}", fill=alpha is not None,
+                np.histogram(some, edges)[0],
+                edges,
+                color=color,
+                label=f"{name}, {label}",
+                fill=alpha is not None,
                 alpha=alpha,
             )
     name = reader.label(projection.name.rpartition("/")[2]).replace("->", "→")

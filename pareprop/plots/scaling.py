@@ -101,8 +101,10 @@ def _curve(ax: Axes, points: list[Point], color: str, label: str) -> None:
     repeated = [point for point in points if point[4] > point[3]]
     if repeated:
         ranks, middle, _, low, high = (list(column) for column in zip(*repeated, strict=True))
-        spread = [[m - end for m, end in zip(middle, low, strict=True)],
-                  [end - m for m, end in zip(middle, high, strict=True)]]  # fmt: skip
+        spread = [
+            [m - end for m, end in zip(middle, low, strict=True)],
+            [end - m for m, end in zip(middle, high, strict=True)],
+        ]
         ax.errorbar(ranks, middle, spread, color=color, ls="", lw=0.8, capsize=2, zorder=0)
 
 
@@ -195,9 +197,11 @@ def phase_figure(rows: list[Row]) -> Figure:
         ax.axis("off")
     drawn, names = axes[0].get_legend_handles_labels()
     figure.legend(
-        [*drawn, Line2D([], [], color=style.BLACK, lw=0.8)], [*names, "range over ranks"], loc="outside lower center",
+        [*drawn, Line2D([], [], color=style.BLACK, lw=0.8)],
+        [*names, "range over ranks"],
+        loc="outside lower center",
         ncols=4,
-    )  # fmt: skip
+    )
     return figure
 
 
@@ -226,9 +230,10 @@ def prediction_figure(rows: list[Row]) -> Figure:
     for phase, color in PHASES.items():
         for crowded in (0, 1):
             pairs = [
-                (row[f"{phase}_s_max"], row[f"predicted_{phase}_s"]) for row in rows
+                (row[f"{phase}_s_max"], row[f"predicted_{phase}_s"])
+                for row in rows
                 if row["oversubscribed"] == crowded and row[f"{phase}_s_max"] > 0 and row[f"predicted_{phase}_s"] > 0
-            ]  # fmt: skip
+            ]
             values += [value for pair in pairs for value in pair]
             if pairs:
                 face, label = ("white", None) if crowded else (color, phase)

@@ -86,7 +86,11 @@ def round_values(low: float, high: float, logarithmic: bool = False) -> list[flo
 
 
 def new_figure(
-    file: h5py.File, height: float, *, width: float = WIDTH, detail: str = "",
+    file: h5py.File,
+    height: float,
+    *,
+    width: float = WIDTH,
+    detail: str = "",
     layout: Literal["constrained", "none"] = "constrained",
 ) -> Figure:
     """Make an empty figure headed by task, variant and seed of the run and its attribute `note`, if there is one.

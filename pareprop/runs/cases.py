@@ -107,9 +107,9 @@ def _read(name: str, file: h5py.File) -> Case:
     if not fields.number(attributes, "weights_tolerance") >= 0:
         raise InputError(f"weights_tolerance = {attributes['weights_tolerance']} must be at least 0")
     group = fields.group(file, "expected")
-    told = reward_cases.read_expected(group, arrays) if loss else {}
+    more = reward_cases.read_expected(group, arrays) if loss else {}
     signal = (len(arrays["inputs"]), n_out)
-    return Case(name, model, attributes, arrays, _read_expected(group, file, signal) | told)
+    return Case(name, model, attributes, arrays, _read_expected(group, file, signal) | more)
 
 
 def _arrays(file: h5py.File, has_window: bool) -> dict[str, np.ndarray]:
@@ -171,9 +171,12 @@ def _model(variant: str, file: h5py.File, attributes: dict[str, Any], n_in: int,
     w_in, w_rec, w_out, w_fb = (fields.array(file, key, 2) for key in ("w_in", "w_rec", "w_out", "w_fb"))
     d_rec = fields.array(file, "d_rec", 2) if "d_rec" in file else np.ones((n_rec, n_rec), int)
     for key, array, shape in (
-        ("w_in", w_in, (n_rec, n_in)), ("w_rec", w_rec, (n_rec, n_rec)), ("w_out", w_out, (n_out, n_rec)),
-        ("w_fb", w_fb, (n_rec, n_out)), ("d_rec", d_rec, (n_rec, n_rec)),
-    ):  # fmt: skip
+        ("w_in", w_in, (n_rec, n_in)),
+        ("w_rec", w_rec, (n_rec, n_rec)),
+        ("w_out", w_out, (n_out, n_rec)),
+        ("w_fb", w_fb, (n_rec, n_out)),
+        ("d_rec", d_rec, (n_rec, n_rec)),
+    ):
         if array.shape != shape:
             raise InputError(f"dataset '{key}' has shape {array.shape}, must be {shape}")
         if np.any(np.isinf(array)):  # NaN: no synapse

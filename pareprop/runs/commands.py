@@ -217,9 +217,11 @@ def tasks(exchange: Exchange) -> None:
 @click.option("--dt", "dt_ms", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Time step in ms [1].")
 @SET
 @click.option(
-    "--out", type=GivenPath(dir_okay=False, path_type=Path), metavar="FILE.png",
+    "--out",
+    type=GivenPath(dir_okay=False, path_type=Path),
+    metavar="FILE.png",
     help="Draw response, traces and firing curve.",
-)  # fmt: skip
+)
 @click.pass_obj
 def check_model(
     exchange: Exchange, source: str, model: str | None, dt_ms: float, settings: tuple[str, ...], out: Path | None

@@ -60,9 +60,10 @@ class Config:
     def list_facts(self) -> dict[str, str]:
         """Return all that ranks of a run must have in common, name to value as text."""
         others = {
-            f"{section}.{name}": text for section in ("record", "checkpoint")
+            f"{section}.{name}": text
+            for section in ("record", "checkpoint")
             for name, text in identity.list_fields(getattr(self, section)).items()
-        }  # fmt: skip
+        }
         return {"task": self.task.name} | identity.list_fields(self.task) | others
 
     def json(self) -> str:
@@ -82,8 +83,11 @@ class Config:
         equations = sections.pop(EQUATIONS, {})
         for section, keys in sections.items():
             lines += ["", f"[{section}]"]
-            tables = {key: value for key, value in keys.items() if isinstance(value, list) and value
-                      and isinstance(value[0], dict)}  # fmt: skip
+            tables = {
+                key: value
+                for key, value in keys.items()
+                if isinstance(value, list) and value and isinstance(value[0], dict)
+            }
             for key, value in keys.items():
                 text = f"{key} = {_toml(value)}" if value is not None else f"# {key} ="
                 description = _description(self, section, key)

@@ -31,8 +31,8 @@ def claim_directory(comm: Any, wanted: str | None, task: str, overwrite: bool = 
     Raises
     ------
     InputError
-        On all ranks, if the directory exists with something in it and may not be overwritten, another run is at work
-        there, or it can't be made.
+        On all ranks, if the directory is not empty and may not be overwritten, another run writes to it, or it can't be
+        made.
     """
     with ExitStack() as stack:
         path = problem = None

@@ -48,11 +48,11 @@ def check(source: str, name: str | None, dt_ms: float, settings: Sequence[str], 
         raise InputError(f"{source} holds {len(models)} models: name one with --model for a picture")
     passed = True
     for model in models:
-        found = check_one(model, dt_ms, _values(model, settings))
-        terminal.echo(found.text())
-        passed &= found.passed
+        check = check_one(model, dt_ms, _values(model, settings))
+        terminal.echo(check.text())
+        passed &= check.passed
         if out is not None:
-            _draw(found, out)
+            _draw(check, out)
             terminal.echo(f"figure: {out}")
     return passed
 
@@ -82,16 +82,16 @@ def _values(model: NeuronModel, settings: Sequence[str]) -> dict[str, float]:
     return values
 
 
-def _draw(found: Check, out: Path) -> None:
+def _draw(check: Check, out: Path) -> None:
     from ..plots import neuron
 
-    units, names = found.model.units, list(found.model.states)
+    units, names = check.model.units, list(check.model.states)
     states = {
         f"{name} ({units[name]})" if units[name] != "1" else name: row
-        for name, row in zip(names, found.response, strict=True)
+        for name, row in zip(names, check.response, strict=True)
         if np.ptp(row) > 0 or len(names) == 1  # a synaptic state stays at rest without spikes that arrive
     }
-    traces = {f"by {name}": row for name, row in zip(names, found.eps, strict=True)} | {"e": found.e}
-    curve = found.drive, found.rates, found.drive_unit
-    drawn = neuron.figure(found.model.name, found.time, states, found.spikes, traces, found.psi, curve)
+    traces = {f"by {name}": row for name, row in zip(names, check.eps, strict=True)} | {"e": check.e}
+    curve = check.drive, check.rates, check.drive_unit
+    drawn = neuron.figure(check.model.name, check.time, states, check.spikes, traces, check.psi, curve)
     neuron.save(out, drawn)

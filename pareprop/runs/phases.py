@@ -189,9 +189,10 @@ class Phases(Observer):
     def state(self, simulation: Watched) -> dict[str, Any]:
         """Errors and validations so far."""
         return {
-            "errors": np.array(self.errors, float), "validations": [list(pair) for pair in self.validations],
+            "errors": np.array(self.errors, float),
+            "validations": [list(pair) for pair in self.validations],
             "stopped": self.stopped,
-        } | self.episodes.arrays()  # fmt: skip
+        } | self.episodes.arrays()
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back errors and validations."""

@@ -129,13 +129,15 @@ class Provenance(Observer):
         peaks, seconds = [peak for peak, _ in measures], [share for _, share in measures]
         slowest = max(seconds, key=lambda share: share["compute"])
         self.parts[-1] |= {
-            "state": state, "last_iteration": simulation.iteration, "peak_rss_bytes": peaks,
+            "state": state,
+            "last_iteration": simulation.iteration,
+            "peak_rss_bytes": peaks,
             "wall_seconds": round(time.monotonic() - self._clock, 3),
             "phases": {name: round(value, 6) for name, value in simulation.timers.seconds.items()},
             "slowest_rank_seconds": {name: round(value, 6) for name, value in slowest.items()},
             "rank_seconds": [{name: round(value, 6) for name, value in share.items()} for share in seconds[:SHOWN]],
             "mean_rank_seconds": {name: round(fmean(share[name] for share in seconds), 6) for name in slowest},
-        }  # fmt: skip
+        }
         with on_disk(comm, "provenance", self.path):
             if comm is None or comm.rank == 0:
                 part = clear(self.path.with_suffix(".part"))

@@ -15,9 +15,10 @@ from ..storage import joined_file
 SAMPLES, SPIKES, LINES, POINTS = 10, 6_000, 4, 800  # at most, of a run, a raster, a signal, a line
 DIGITS = 4
 SIGNALS = (
-    ("V_m", "membrane voltage (mV)"), ("learning_signal", "learning signal"),
+    ("V_m", "membrane voltage (mV)"),
+    ("learning_signal", "learning signal"),
     ("surrogate_gradient", "surrogate gradient (1/mV)"),
-)  # fmt: skip
+)
 READOUTS = (("readout_signal", False), ("target_signal", True))
 
 
@@ -100,8 +101,11 @@ def _sample(name: str, duration: float, rasters: list, rows: dict[str, Any], dt:
 
 def _lines(pairs: list[tuple[np.ndarray, bool]], dt: float) -> dict[str, Any]:
     every = max(1, -(-max(len(values) for values, _ in pairs) // POINTS))
-    lines = [{"values": [_number(value) for value in column[::every]], "colour": k, "dashed": dashed}
-             for values, dashed in pairs for k, column in enumerate(values.T)]  # fmt: skip
+    lines = [
+        {"values": [_number(value) for value in column[::every]], "colour": k, "dashed": dashed}
+        for values, dashed in pairs
+        for k, column in enumerate(values.T)
+    ]
     return {"lines": lines, "every": dt * every}
 
 

@@ -56,8 +56,8 @@ def set_weights(simulation: Simulation, run: OpenRun, initial: bool) -> None:
             continue
         weights = run.weights(span.projection.name)["weight_initial" if initial else "weight"]
         if len(weights) != (n := span.last - span.first):
-            told = f"'{span.projection.name}' has {len(weights)} weights, its network {n} synapses"
-            raise InputError(f"{run.path}: {told}")
+            reason = f"'{span.projection.name}' has {len(weights)} weights, its network {n} synapses"
+            raise InputError(f"{run.path}: {reason}")
         first = 0
         for *_, index in table.chunks(span):
             table.weight[index] = weights[first : first + len(index)]

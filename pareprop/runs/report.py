@@ -117,9 +117,11 @@ def read_run(directory: Path, name: str, n_runs: int = 1) -> dict[str, Any]:
             "parts": notes["parts"],
         }
         content |= {"curves": _curves(file), "confusion": _confusion(file), "summary": summary(file, notes["parts"])}
-        content["settings"] = {f"{section}.{key}": value
-                             for section, keys in json.loads(reader.text(file, "config") or "{}").items()
-                             for key, value in keys.items()}  # fmt: skip
+        content["settings"] = {
+            f"{section}.{key}": value
+            for section, keys in json.loads(reader.text(file, "config") or "{}").items()
+            for key, value in keys.items()
+        }
         content["view"] = _fitting(recorded.samples(file, directory), MOST_VIEWS // n_runs)
     return content | {"figures": _figures(sorted(directory.glob("*.png")), MOST // n_runs)}
 

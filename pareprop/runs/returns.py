@@ -90,9 +90,11 @@ class Returns:
             self.arrays()["terminated"],
         )
         means: dict[str, Sequence[float]] = {
-            "mean_return": self.returns, "mean_length": self.lengths, "entropy": self.entropies,
+            "mean_return": self.returns,
+            "mean_length": self.lengths,
+            "entropy": self.entropies,
             "value_error": self.value_errors,
-        }  # fmt: skip
+        }
         for name, values in means.items():
             file[name] = np.mean(np.reshape(values, (-1, batch_size)), axis=1)
             name_axes(file, name, ("iteration",), {"entropy": "nats", "mean_length": "decisions"}.get(name, ""))

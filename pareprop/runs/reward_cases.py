@@ -61,11 +61,14 @@ def samples(arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> list[S
     for k, n_steps in enumerate(arrays["length"]):
         alive = arrays["alive"][k].astype(bool)
         rollout = Rollout(
-            when=arrays["decision_steps"][alive], actions=arrays["actions"][k][alive],
-            rewards=arrays["rewards"][k][alive], acting=np.ones(np.count_nonzero(alive), bool),
-            terminated=bool(np.any(arrays["terminated"][k][alive])), bootstrap=float(arrays["bootstrap"][k]),
+            when=arrays["decision_steps"][alive],
+            actions=arrays["actions"][k][alive],
+            rewards=arrays["rewards"][k][alive],
+            acting=np.ones(np.count_nonzero(alive), bool),
+            terminated=bool(np.any(arrays["terminated"][k][alive])),
+            bootstrap=float(arrays["bootstrap"][k]),
             n_steps=int(n_steps),
-        )  # fmt: skip
+        )
         inputs = arrays["inputs"][k * interval : (k + 1) * interval]
         made.append(Sample(SpikeLog.from_raster(inputs), rollout=rollout))
     return made

@@ -149,9 +149,9 @@ class Run:
     def train(self) -> None:
         """Collective: train to the end; print and draw the results."""
         simulation = self.simulation
-        told = start_lines(simulation, self.config.task, self.last)
+        lines = start_lines(simulation, self.config.task, self.last)
         if self.exchange.rank == 0:
-            terminal.echo("\n".join(told))
+            terminal.echo("\n".join(lines))
             terminal.echo(f"configuration: {self.directory / CONFIG}, digest {self.config.digest()[:16]}")
         try:
             losses = simulation.train(self.last)

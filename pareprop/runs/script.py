@@ -136,8 +136,8 @@ class Trained:
         return open_run(self.directory)
 
     def __repr__(self) -> str:
-        told = f", loss {self.losses[0]:.4g} to {self.losses[-1]:.4g}" if self.losses else ""
-        return f"Trained({self.directory}: {len(self.losses)} iterations{told}, digest {self.digest[:16]})"
+        losses = f", loss {self.losses[0]:.4g} to {self.losses[-1]:.4g}" if self.losses else ""
+        return f"Trained({self.directory}: {len(self.losses)} iterations{losses}, digest {self.digest[:16]})"
 
 
 def run(

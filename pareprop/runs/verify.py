@@ -166,10 +166,11 @@ def _compare_states(case: Case, recorded: list[Any], simulation: Watched) -> flo
         if not wanted.shape[1]:
             continue
         parts = [
-            item.surrogate_gradient if name == "surrogate_gradient"
+            item.surrogate_gradient
+            if name == "surrogate_gradient"
             else item.states.get(name.removeprefix("states/"), np.full(item.V_m.shape, np.nan))
             for item in recorded
-        ]  # fmt: skip
+        ]
         scale = max(1.0, float(np.nanmax(np.abs(case.expected[name]))))
         worst = max(worst, _deviation(np.concatenate(parts), wanted) / scale)
     comm = simulation.exchange.comm
@@ -207,8 +208,10 @@ def _compare(
         spikes += f", errors {loss_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
     if state_error is not None:
         spikes += f", states {state_error:.1e} (at most {READOUT_TOLERANCE:.0e})"
-    line = f"{case.name}: {spikes}, readout {readout:.1e} (at most {READOUT_TOLERANCE:.0e}), " \
-        f"weights {deviation:.1e} (at most {tolerance:.0e}): {'holds' if holds else 'DOES NOT HOLD'}"  # fmt: skip
+    line = (
+        f"{case.name}: {spikes}, readout {readout:.1e} (at most {READOUT_TOLERANCE:.0e}), "
+        f"weights {deviation:.1e} (at most {tolerance:.0e}): {'holds' if holds else 'DOES NOT HOLD'}"
+    )
     return line, holds
 
 

@@ -67,9 +67,10 @@ def row(point: Point, figures: Mapping[str, Any]) -> dict[str, Any]:
     hosts = Counter(share["host"] for share in shares)
     columns = vars(point) | {name: figures[name] for name in FIGURES}
     columns |= {
-        "hosts": len(hosts), "real_time_factor": figures["train_seconds"] / figures["simulated_seconds"],
+        "hosts": len(hosts),
+        "real_time_factor": figures["train_seconds"] / figures["simulated_seconds"],
         "oversubscribed": int(any(hosts[share["host"]] > share["cores"] for share in shares)),
-    }  # fmt: skip
+    }
     for phase in benchmark.PHASES:
         columns |= _summarize(f"{phase}_s", [share["phases"][phase] for share in shares])
     columns |= _summarize("memory_bytes", [sum(share["memory"].values()) for share in shares])

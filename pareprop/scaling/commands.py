@@ -57,9 +57,12 @@ def scaling(exchange: Exchange) -> None:
 @scaling.command()
 @click.argument("study_file", type=GivenPath(), metavar="STUDY.toml")
 @click.option(
-    "--out", type=GivenPath(), required=True, metavar="DIR",
+    "--out",
+    type=GivenPath(),
+    required=True,
+    metavar="DIR",
     help="Directory of the results; points finished there are not run again.",
-)  # fmt: skip
+)
 @click.option("--launcher", type=click.Choice(["mpirun", "srun", "sbatch"]), default="mpirun", show_default=True,
               help="Command that starts the ranks of a run.")  # fmt: skip
 @click.option("--sbatch-options", default="", metavar="TEXT", help="Further options of sbatch, with --launcher sbatch.")
@@ -88,8 +91,8 @@ def run(study_file: str, out: str, launcher: str, sbatch_options: str) -> None:
         if crowded := [point.label for point in left if launchers.is_crowded(point.ranks)]:
             why = "have more ranks than there are cores or SLURM tasks (sbatch --ntasks): their ranks share cores"
             terminal.echo(f"note: {len(crowded)} of these points {why}")
-        told = [_run_here(point, folder, launcher, chosen.timeout_s) for point in left]
-        failed = [problem for problem in told if problem]
+        problems = [_run_here(point, folder, launcher, chosen.timeout_s) for point in left]
+        failed = [problem for problem in problems if problem]
     if failed:
         raise StateError(f"{len(failed)} of {len(points)} points failed: {'; '.join(failed)}")
 
@@ -344,10 +347,20 @@ def jobs(
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1, required=True, type=click.UNPROCESSED, metavar="TASK|FILE.toml [OPTIONS OF RUN]")
 @click.option("--out", type=GivenPath(path_type=Path), required=True, metavar="DIR", help="Run directory.")
-@click.option("--launcher", type=click.Choice(["mpirun", "srun"]), envvar="LAUNCHER", show_envvar=True,
-              help="Starts the ranks [srun in a SLURM job].")
-@click.option("--ranks", type=click.IntRange(1, MOST), envvar=["SLURM_NTASKS", "RANKS"], show_envvar=True,
-              help="Number of ranks [tasks of the SLURM job, else cores].")
+@click.option(
+    "--launcher",
+    type=click.Choice(["mpirun", "srun"]),
+    envvar="LAUNCHER",
+    show_envvar=True,
+    help="Starts the ranks [srun in a SLURM job].",
+)
+@click.option(
+    "--ranks",
+    type=click.IntRange(1, MOST),
+    envvar=["SLURM_NTASKS", "RANKS"],
+    show_envvar=True,
+    help="Number of ranks [tasks of the SLURM job, else cores].",
+)
 @click.option("--requeue", is_flag=True, help="Put the SLURM job back into the queue after a checkpoint.")
 @click.option("--minutes", type=FiniteFloat(min=0), help="Stop with a checkpoint after this time.")
 @click.pass_obj

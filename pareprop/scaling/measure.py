@@ -127,9 +127,12 @@ def measure(
             progress(f"{variant}, {repeat + 1} of {repeats}: {probe}: {time.perf_counter() - start:.1f} s")
     copies = [[_fastest(runs) for runs in zip(*crowded[probe], strict=True)] for probe in probes]
     return fit(
-        [_fastest(alone[probe]) for probe in probes], network or exchange_costs(), base,
-        [_mean(runs) for runs in copies if runs], cores,
-    )  # fmt: skip
+        [_fastest(alone[probe]) for probe in probes],
+        network or exchange_costs(),
+        base,
+        [_mean(runs) for runs in copies if runs],
+        cores,
+    )
 
 
 def _run_copies(pool: ProcessPoolExecutor, cores: int, variant: str, probe: Probe) -> list[Measured]:
@@ -187,9 +190,12 @@ def exchange_costs(n_ranks: int = 2) -> Interconnect:
         try:
             done = subprocess.run(
                 [*launchers.command("mpirun", n_ranks), sys.executable, str(script), str(EXCHANGES)],
-                capture_output=True, text=True, timeout=120, check=True,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=True,
                 env=launchers.environment(n_ranks) | {"OMPI_MCA_btl": "self,sm", "OMPI_MCA_osc": "^ucx"},
-            )  # fmt: skip
+            )
         except (subprocess.SubprocessError, InputError):
             return Interconnect()
     short, long, in_node, skew = map(float, done.stdout.split())

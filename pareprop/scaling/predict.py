@@ -67,11 +67,14 @@ def predict(
     memories = [units.memory(item) for item in kinds]
     phases = units.phase_seconds(slowest, samples)
     return Prediction(
-        ranks=ranks, phases={name: phases.get(name, 0.0) for name in PHASES}, base_bytes=units.base_bytes,
-        memory=max(memories, key=lambda memory: sum(memory.values())), sample_seconds=max(seconds),
+        ranks=ranks,
+        phases={name: phases.get(name, 0.0) for name in PHASES},
+        base_bytes=units.base_bytes,
+        memory=max(memories, key=lambda memory: sum(memory.values())),
+        sample_seconds=max(seconds),
         imbalance=max(seconds) / (sum(seconds) / len(seconds)) if max(seconds) else 1.0,
         node_bytes=max(map(units.node_bytes, kinds)),
-    )  # fmt: skip
+    )
 
 
 def _sample_seconds(units: Units, item: Work) -> float:

@@ -58,7 +58,10 @@ def command(
         job_s = limit_s
     megabytes = math.ceil(MARGIN * prediction.nbytes / 2**20 / 10) * 10
     options = [
-        f"--nodes={nodes}", f"--ntasks={nodes * ranks_per_node}", f"--ntasks-per-node={ranks_per_node}",
-        f"--mem-per-cpu={megabytes}M", f"--time={clock(job_s)}",
-    ]  # fmt: skip
+        f"--nodes={nodes}",
+        f"--ntasks={nodes * ranks_per_node}",
+        f"--ntasks-per-node={ranks_per_node}",
+        f"--mem-per-cpu={megabytes}M",
+        f"--time={clock(job_s)}",
+    ]
     return shlex.join(["sbatch", *options, script, *arguments]), jobs

@@ -20,9 +20,7 @@ SYNAPSE = np.dtype([("target", "<i8"), ("source", "<i8"), ("delay", "<i4"), ("we
 
 def tables(network: LocalNetwork) -> list[tuple[SynapseTable, ProjectionSlice]]:
     """Return all projections of spikes with their tables, in the model's order of definition."""
-    spans = {
-        span.projection.name: (table, span) for table in network.tables().values() for span in table.spans
-    }  # fmt: skip
+    spans = {span.projection.name: (table, span) for table in network.tables().values() for span in table.spans}
     return [spans[projection.name] for projection in network.model.projections]
 
 

@@ -185,8 +185,8 @@ def check(task: ClosedTask, model: Model) -> None:
         if getattr(task, name) < 1:
             raise InputError(f"{name} = {getattr(task, name)} must be at least 1")
     if task.sensor_delay > task.n_steps:
-        told = f"sensor_delay = {task.sensor_delay} must be at most {task.n_steps}, the steps of the longest episode"
-        raise InputError(f"{told}: no reply would arrive")
+        problem = f"sensor_delay = {task.sensor_delay} must be at most {task.n_steps}, the steps of the longest episode"
+        raise InputError(f"{problem}: no reply would arrive")
     if not 0 <= task.first < task.n_steps:
         raise InputError(f"first = {task.first} must lie in [0, {task.n_steps - 1}]")
     if task.act not in ("sample", "greedy"):

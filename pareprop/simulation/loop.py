@@ -206,8 +206,8 @@ class Simulation:
         except ParepropError as problem:
             if not collectives.all_arrive(self.world):
                 raise
-            told = [observer.failed(self, problem) for observer in self.observers if self._tells(observer)]
-            raise type(problem)("; ".join([str(problem), *filter(None, told)])) from None
+            answers = [observer.failed(self, problem) for observer in self.observers if self._tells(observer)]
+            raise type(problem)("; ".join([str(problem), *filter(None, answers)])) from None
         self._raise_together(interrupt)
 
     def _finish(self) -> None:
@@ -375,8 +375,8 @@ class Simulation:
         def together(problem: ParepropError | None) -> None:
             if not channel.compare(problem, sum(marks.values())):
                 facts = {f"sample {index} of '{phase}': {name}": f"{mark:016x}" for name, mark in marks.items()}
-                found = collectives.gather(self.exchange.comm, facts | describe_task(self.task))
-                raise InputError(f"{find_difference(found)}; samples must depend on index and phase alone")
+                facts_by_rank = collectives.gather(self.exchange.comm, facts | describe_task(self.task))
+                raise InputError(f"{find_difference(facts_by_rank)}; samples must depend on index and phase alone")
 
         with collectives.guarded(channel.comm, together):  # data may be bad on one rank alone
             sample = task.sample(index, phase)
@@ -456,8 +456,8 @@ class Simulation:
         parts: tuple[dict[str, Any], dict[str, np.ndarray]] = ({}, {})
         try:
             parts = kept.split(name.rpartition(".")[0], state)
-        except ParepropError as found:
-            problem = found
+        except ParepropError as error:
+            problem = error
         collectives.raise_together(self.exchange.comm, problem)
         return parts
 

@@ -230,9 +230,12 @@ class Edges:
 
 
 def steps(
-    delay_ms: np.ndarray, dt_ms: float, round_delays: bool, name: Callable[[int], str],
+    delay_ms: np.ndarray,
+    dt_ms: float,
+    round_delays: bool,
+    name: Callable[[int], str],
     hint: str = "; round_delays = true rounds them",
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Delays in whole steps; `name` gives the words before the k-th in a message."""
     with np.errstate(over="ignore", invalid="ignore"):  # an infinite delay is wrong
         exact = delay_ms / dt_ms

@@ -128,8 +128,8 @@ class Checkpoints(Observer):
             try:
                 self._write(simulation)
             except ParepropError as another:
-                told = f"no checkpoint could be written ({another}); " if str(another) != str(problem) else ""
-                return f"{told}{self._latest_line()}"
+                failure = f"no checkpoint could be written ({another}); " if str(another) != str(problem) else ""
+                return f"{failure}{self._latest_line()}"
         return self._latest_line()
 
     def _latest_line(self) -> str:

@@ -86,16 +86,22 @@ def rank_file_name(rank: int) -> str:
 
 
 def _manifest(
-    iteration: int, numbers: dict[str, Any], pieces: list[Piece], tables: list[dict[str, list[int]]],
+    iteration: int,
+    numbers: dict[str, Any],
+    pieces: list[Piece],
+    tables: list[dict[str, list[int]]],
     identity: dict[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     arrays = [
         {
-            "name": piece.name, "kind": piece.kind, "dtype": piece.array.dtype.str, "item": list(piece.item),
+            "name": piece.name,
+            "kind": piece.kind,
+            "dtype": piece.array.dtype.str,
+            "item": list(piece.item),
             "shares": [table.get(piece.name, [0, 0, 0]) for table in tables],
         }
         for piece in pieces
-    ]  # fmt: skip
+    ]
     return {
         "format": FORMAT, "version": version("pareprop"), "identity": identity, "iteration": iteration,
         "ranks": len(tables), "numbers": numbers, "arrays": arrays,
@@ -111,8 +117,8 @@ def _finish(part: Path, final: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest and rename; both reach the disk before this returns."""
     text = json.dumps(manifest)
     if len(text) > MANIFEST_LIMIT:
-        told = f"numbers of {len(text)} bytes, at most {MANIFEST_LIMIT} can be read again"
-        raise files.Unfit(errno.EFBIG, f"{told}; arrays of numbers do not count", str(final))
+        reason = f"numbers of {len(text)} bytes, at most {MANIFEST_LIMIT} can be read again"
+        raise files.Unfit(errno.EFBIG, f"{reason}; arrays of numbers do not count", str(final))
     with open(part / MANIFEST, "w") as file:
         file.write(f"{seal(text)}\n{text}\n")
         file.flush()

@@ -94,15 +94,15 @@ def require_readable(directory: Path, parts: Any, rank: int = 0, size: int = 1) 
     ValueError
         As `check_parts`, or if a file is damaged: it cannot be read, or has fewer rows or other values than it had.
     """
-    found = [entry for part in check_parts(directory, parts) for entry in _entries(part)]
-    for name, rows, crcs in found[rank::size]:
+    entries = [entry for part in check_parts(directory, parts) for entry in _entries(part)]
+    for name, rows, crcs in entries[rank::size]:
         path = directory / name
         try:
             with files.open_hdf5(path, killed=True) as file, files.reading(path):
                 _read_through(file, rows, crcs)
         except (OSError, InputError) as problem:
-            told = reason(problem) if isinstance(problem, OSError) else problem
-            raise ValueError(f"recording {path}: {told}") from None
+            text = reason(problem) if isinstance(problem, OSError) else problem
+            raise ValueError(f"recording {path}: {text}") from None
 
 
 def _entries(part: dict[str, Any]) -> Iterator[tuple[str, dict[str, int], dict[str, int]]]:
@@ -139,14 +139,14 @@ def _copied_attributes(node: h5py.File | h5py.Dataset) -> dict[str, Any]:
     ValueError
         If one is neither, or a text that cannot be written again.
     """
-    found = dict(node.attrs)
-    for name, value in found.items():
+    attributes = dict(node.attrs)
+    for name, value in attributes.items():
         for item in np.ravel(np.asarray(value)).tolist():
             if not isinstance(item, int | float | str):
                 raise ValueError(f"attribute {quote(name)} is neither number nor text")
             if isinstance(item, str):
                 item.encode()  # a UnicodeEncodeError is a ValueError
-    return found
+    return attributes
 
 
 def _checksum(data: h5py.Dataset, n: int) -> int:

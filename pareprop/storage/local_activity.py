@@ -36,8 +36,11 @@ def collect(simulation: Watched, outcome: Outcome) -> dict[str, Any]:
         shown.append(target[:, local.kept[mine] - columns.start])
     target = np.concatenate(shown, axis=1) if shown else np.zeros_like(local.shown)
     own = {
-        "correlation": local.correlation, "target_peak": np.concatenate(peaks), "local_ids": local.kept + first,
-        "local_signal": local.shown, "local_target": target,
-    }  # fmt: skip
+        "correlation": local.correlation,
+        "target_peak": np.concatenate(peaks),
+        "local_ids": local.kept + first,
+        "local_signal": local.shown,
+        "local_target": target,
+    }
     parts = list(collectives.to_root(simulation.exchange.comm, [own]))
     return {key: np.concatenate([part[key] for part in parts], axis=-1) for key in own} if parts else {}

@@ -88,8 +88,8 @@ class OpenRun:
         columns = {name: self._read(group, name) for name in names}
         shapes = {column.shape for column in columns.values()}
         if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
-            told = ", ".join(f"{name} {column.shape}" for name, column in columns.items())
-            raise InputError(f"{self.path}: {group.name.strip('/')} has shapes {told}, must be equal, (n,)")
+            shapes = ", ".join(f"{name} {column.shape}" for name, column in columns.items())
+            raise InputError(f"{self.path}: {group.name.strip('/')} has shapes {shapes}, must be equal, (n,)")
         return columns
 
     @cached_property
@@ -161,8 +161,11 @@ class OpenRun:
             group = self._group(file, "populations", population)
             size = int(group.attrs["size"])
             require_bytes(8 * size * len(group.attrs), f"{self.path}: {group.name}")
-            columns = {name: np.full(size, value) for name, value in group.attrs.items()
-                     if name not in ("role", "model", "size", "order")}  # fmt: skip
+            columns = {
+                name: np.full(size, value)
+                for name, value in group.attrs.items()
+                if name not in ("role", "model", "size", "order")
+            }
             columns |= {name: self._read(group, name) for name in group if name != "neuron"}
             return Columns(neuron=np.arange(size), **dict(sorted(columns.items())))
 

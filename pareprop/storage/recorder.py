@@ -229,9 +229,11 @@ class Recorder(Observer):
         files = [(path.name, dict(self._file.rows), dict(self._file.crcs))]
         names, rows, crcs = zip(*(files if shared else collectives.gather(comm, files[0])), strict=True)
         part = {
-            "files": list(names), "rows": list(rows), "crcs": list(crcs),
+            "files": list(names),
+            "rows": list(rows),
+            "crcs": list(crcs),
             "blocks": {name: list(counts) for name, counts in self._written.items()},
-        }  # fmt: skip
+        }
         with on_disk(comm, "recording", path):  # rows that the checkpoint counts on are then secure
             if shared:
                 self._file.close()

@@ -64,9 +64,12 @@ class ResultsFile(Observer):
             self._write_weights(simulation, file, "weight_initial")
             if file is not None:
                 root = {
-                    "format": files.RUN_FORMAT, "version": version("pareprop"), "variant": simulation.model.variant,
-                    "dt_ms": simulation.model.dt_ms, "build": build_info.mode,
-                }  # fmt: skip
+                    "format": files.RUN_FORMAT,
+                    "version": version("pareprop"),
+                    "variant": simulation.model.variant,
+                    "dt_ms": simulation.model.dt_ms,
+                    "build": build_info.mode,
+                }
                 file.attrs.update(root | self.attributes)
                 write_parameters(file, simulation.model)
 
@@ -306,8 +309,8 @@ def find_damage(path: Path, counts: Mapping[str, int]) -> str:
 def _read_through(path: Path, column: h5py.Dataset, count: int) -> None:
     if column.shape != (count,) or column.dtype.kind not in "if":
         name = column.name.strip("/")
-        told = f"{name} must be {count} numbers, as the run left; without the file, it is written anew"
-        raise InputError(f"results {path}: {told}")
+        wrong = f"{name} must be {count} numbers, as the run left; without the file, it is written anew"
+        raise InputError(f"results {path}: {wrong}")
     for low in range(0, count, BLOCK):
         column[low : low + BLOCK]
 

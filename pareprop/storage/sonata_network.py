@@ -51,8 +51,9 @@ def export(results: Path, model: Model, folder: Path) -> dict[str, int]:
 
 
 def _list_written(model: Model) -> list[Projection]:
-    return [item for item in model.projections
-            if item.pre.role in ("input", "recurrent") and item.post.role == "recurrent"]  # fmt: skip
+    return [
+        item for item in model.projections if item.pre.role in ("input", "recurrent") and item.post.role == "recurrent"
+    ]
 
 
 def _check(file: h5py.File, model: Model) -> None:
@@ -88,12 +89,15 @@ def _write(file: h5py.File, model: Model, folder: Path) -> dict[str, int]:
         counts[name] = len(group["weight"])
     manifest = {"$NETWORK_DIR": "${configdir}/network", "$COMPONENTS_DIR": "${configdir}/components"}
     components = {
-        "point_neuron_models_dir": "$COMPONENTS_DIR/point_neuron", "synaptic_models_dir": "$COMPONENTS_DIR/synapse"
-    }  # fmt: skip
+        "point_neuron_models_dir": "$COMPONENTS_DIR/point_neuron",
+        "synaptic_models_dir": "$COMPONENTS_DIR/synapse",
+    }
     content = {
-        "target_simulator": "NEST", "manifest": manifest, "components": components,
+        "target_simulator": "NEST",
+        "manifest": manifest,
+        "components": components,
         "networks": {"nodes": nodes, "edges": edges},
-    }  # fmt: skip
+    }
     (folder / "circuit_config.json").write_text(json.dumps(content, indent=1) + "\n")
     return counts
 
@@ -133,9 +137,7 @@ def _nodes(model: Model, population: Population, number: int, folder: Path) -> d
     kinds = {-1: "i", 0: "NULL", 1: "e"}
     types = [{"node_type_id": 3 * number + 1 + k, **row, "ei": kinds[k]} for k in np.unique(sign).tolist()]
     _table(folder / f"network/{name}_node_types.csv", types)
-    return {
-        "nodes_file": f"$NETWORK_DIR/{name}_nodes.h5", "node_types_file": f"$NETWORK_DIR/{name}_node_types.csv"
-    }  # fmt: skip
+    return {"nodes_file": f"$NETWORK_DIR/{name}_nodes.h5", "node_types_file": f"$NETWORK_DIR/{name}_node_types.csv"}
 
 
 def _parameters(model: Model, population: Population) -> dict[str, Any]:
@@ -176,9 +178,7 @@ def _edges(model: Model, item: Any, group: h5py.Group, name: str, number: int, f
         _index(out.create_group("indices/target_to_source"), counts)
     row = {"edge_type_id": number, "population": name, "model_template": "static_synapse"}
     _table(folder / f"network/{name}_edge_types.csv", [row | {"dynamics_params": "static.json"}])
-    return {
-        "edges_file": f"$NETWORK_DIR/{name}_edges.h5", "edge_types_file": f"$NETWORK_DIR/{name}_edge_types.csv"
-    }  # fmt: skip
+    return {"edges_file": f"$NETWORK_DIR/{name}_edges.h5", "edge_types_file": f"$NETWORK_DIR/{name}_edge_types.csv"}
 
 
 def _index(group: h5py.Group, counts: np.ndarray) -> None:

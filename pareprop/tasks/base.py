@@ -32,15 +32,16 @@ class TaskBase(parameters.Frozen):
     summary: ClassVar[str]
     figure: ClassVar[str] = ""
     n_classes: ClassVar[int] = 0
-    generated: ClassVar[bool] = True  # whether the task draws its inputs: nobody is told that some spikes are lost
+    generated: ClassVar[bool] = True  # whether the task draws its inputs: then no notice says that some spikes are lost
     free: ClassVar[tuple[str, ...]] = ("test_samples",)  # settings of [run] that do not change the training
     variant_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     seed: int = Field(1, ge=0, lt=2**32, json_schema_extra=RUN, description="seed of the network and of the data")
     variant: VariantName = Field(
-        DEFAULT, json_schema_extra=MODEL,
+        DEFAULT,
+        json_schema_extra=MODEL,
         description=" or ".join(f"{variant.name} ({variant.summary})" for variant in VARIANTS.values()),
-    )  # fmt: skip
+    )
     precision: Literal["double", "single"] = Field(
         "double", json_schema_extra=MODEL, description="precision of weights, state and histories"
     )

@@ -167,7 +167,7 @@ class ClosedBase(TaskBase):
         spikes = Spikes(self.seed, f"{phase}/{index}/spikes", self.code.n_sources, self.n_steps)
         return CodedEpisode(
             self.environment(index, phase), self.code, spikes, self.first + self.sensor_delay, self.period
-        )  # fmt: skip
+        )
 
     def sample(self, index: int, phase: str = "train") -> Sample:
         """Refuse: inputs depend on the network."""

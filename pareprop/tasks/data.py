@@ -47,30 +47,37 @@ class Data(TaskBase):
     Wmax: float = Field(100.0, validate_default=True, json_schema_extra=LEARNING, description="highest weight")
     dt_ms: float = Field(1.0, gt=0, json_schema_extra=MODEL, description="step in ms")
     neuron_models: dict[str, Any] = Field(
-        {}, json_schema_extra={"section": "neuron_models"},
+        {},
+        json_schema_extra={"section": "neuron_models"},
         description="neuron models given by equations, that populations may name; those of the package that they name",
-    )  # fmt: skip
+    )
     sonata: Path | None = Field(
-        None, json_schema_extra=MODEL,
+        None,
+        json_schema_extra=MODEL,
         description="circuit_config.json of a SONATA network, or a simulation_config.json with its input spikes",
-    )  # fmt: skip
+    )
     sonata_options: dict[str, Any] = Field(
-        {}, validate_default=True, json_schema_extra=MODEL,
+        {},
+        validate_default=True,
+        json_schema_extra=MODEL,
         description="sign, neuron, values, projections, round_delays, default_weight, default_delay of the network",
-    )  # fmt: skip
+    )
     local_readouts: dict[str, Any] = Field(
-        {}, json_schema_extra=MODEL,
+        {},
+        json_schema_extra=MODEL,
         description="readouts of single neurons: name, of (populations, else all), tau_m, weight, feedback",
-    )  # fmt: skip
+    )
     populations: tuple[dict[str, Any], ...] = Field(
         from_tables.POPULATIONS,
         json_schema_extra=MODEL,
         description="name, role, size, model, and NEST's parameters of the model",
     )
     projections: tuple[dict[str, Any], ...] = Field(
-        from_tables.PROJECTIONS, validate_default=True, json_schema_extra=MODEL,
+        from_tables.PROJECTIONS,
+        validate_default=True,
+        json_schema_extra=MODEL,
         description="ends, rule, weight (number, mean and std, or low and high), delay in steps or delay_ms",
-    )  # fmt: skip
+    )
     data: Path = Field(Path("data.npz"), description="HDF5 file (.h5) or .npz with samples")
     n_train: int = Field(0, ge=0, description="number of training samples, the first ones of the file; 0 for all")
     shuffle: bool = Field(False, description="whether each pass through the training samples has a new random order")
@@ -102,20 +109,23 @@ class Data(TaskBase):
         named = [entry.get("model") for entry in entries if isinstance(entry, Mapping)]
         named += [options.get("neuron")] if isinstance(options, Mapping) else []
         own = dict(values.get("neuron_models", {}))
-        used = {name: library.get(name).to_dict() for name in dict.fromkeys(map(str, named))
-                if name in library.free_names() and name not in own}  # fmt: skip
+        used = {
+            name: library.get(name).to_dict()
+            for name in dict.fromkeys(map(str, named))
+            if name in library.free_names() and name not in own
+        }
         return {**values, "neuron_models": own | used} if used else values
 
     @field_validator("neuron_models")
     @classmethod
     def _check_neuron_models(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         try:
-            found = models_of(value, "")
+            models = models_of(value, "")
             if "variant" in info.data:
-                Model(info.data["variant"], neuron_models=found)
+                Model(info.data["variant"], neuron_models=models)
         except InputError as problem:
             _raise([str(problem)])
-        return {name: model.to_dict() for name, model in found.items()}
+        return {name: model.to_dict() for name, model in models.items()}
 
     @field_validator("sonata_options")
     @classmethod

@@ -101,15 +101,20 @@ class DataFile:
         if local and "local_targets" not in arrays:
             problems.append(f"local_targets ({n}, {steps}, {local}) is missing, {local} neurons have a readout")
         if len(inputs) != (sizes["input"] > 0):
-            problems.append(f"has {', '.join(inputs) or 'no inputs'}; the network of {sizes['input']} inputs needs "
-                            f"{'one of ' + ', '.join(INPUTS) if sizes['input'] else 'none'}")  # fmt: skip
+            problems.append(
+                f"has {', '.join(inputs) or 'no inputs'}; the network of {sizes['input']} inputs needs "
+                f"{'one of ' + ', '.join(INPUTS) if sizes['input'] else 'none'}"
+            )
         if ("currents" in arrays) != (sizes["current"] > 0):
             problems.append(f"currents: the network has {sizes['current']}")
         wanted: dict[str, list[tuple[int, ...]]] = {
-            "targets": [(n, steps, sizes["readout"])], "raster": [(n, steps, sizes["input"])],
-            "rates": [(n, sizes["input"]), (n, steps, sizes["input"])], "currents": [(n, steps, sizes["current"])],
-            "labels": [(n,)], "local_targets": [(n, steps, local)],
-        }  # fmt: skip
+            "targets": [(n, steps, sizes["readout"])],
+            "raster": [(n, steps, sizes["input"])],
+            "rates": [(n, sizes["input"]), (n, steps, sizes["input"])],
+            "currents": [(n, steps, sizes["current"])],
+            "labels": [(n,)],
+            "local_targets": [(n, steps, local)],
+        }
         for name, array in arrays.items():
             shapes = wanted.get(name, [(array.shape[0] if array.shape else 0, 3)])
             if array.shape not in shapes:
@@ -247,8 +252,10 @@ def _npz_headers(path: Path) -> dict[str, _Header]:
                     raise ValueError(f"{member.filename}: {problem}") from None
             size = int(np.prod(shape, dtype=object)) * dtype.itemsize
             if min(shape, default=0) < 0 or size > min(member.file_size, LIMIT):
-                raise ValueError(f"{member.filename} of shape {shape} takes {size} bytes; it has {member.file_size}, "
-                                 f"and at most {LIMIT} are read")  # fmt: skip
+                raise ValueError(
+                    f"{member.filename} of shape {shape} takes {size} bytes; it has {member.file_size}, "
+                    f"and at most {LIMIT} are read"
+                )
             headers[member.filename.removesuffix(".npy")] = _Header(shape, dtype)
     return {name: headers[name] for name in NAMES if name in headers}
 

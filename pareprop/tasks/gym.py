@@ -230,7 +230,7 @@ class ClosedGym:
         spikes = Spikes(self.seed, f"{phase}/{index}/spikes", self.code.n_sources, self.n_steps)
         return CodedEpisode(
             self.environment(index, phase), self.code, spikes, self.first + self.sensor_delay, self.period
-        )  # fmt: skip
+        )
 
 
 class Gym(ClosedBase):

@@ -29,7 +29,7 @@ class MemoryBase(TaskBase):
     n_classes: ClassVar[int] = 2
     variant_defaults: ClassVar[dict[str, dict]] = {
         "spike": {"batch_size": 1, "iterations": 64000, "validate_every": 320}
-    }  # fmt: skip
+    }
 
     iterations: int = Field(2000, ge=0, description="training iterations at most")
     batch_size: int = Field(32, ge=1, description="trials per optimizer step, 1 in the spike variant")
@@ -92,7 +92,7 @@ class MemoryBase(TaskBase):
 
     def _connect(
         self, model: Model, inputs: Population, groups: list[Population], out: Population, scale: float
-    ) -> None:  # fmt: skip
+    ) -> None:
         n_rec, bound = self.n_reg + self.n_ad, scale * glorot(self.n_reg + self.n_ad, 2)
         for group in groups:
             model.connect(inputs, group, weight=Normal(std=1.0 / math.sqrt(inputs.size)))

@@ -132,9 +132,7 @@ class NMnist(TaskBase):
         self._connect(model, inputs, neurons, out, scale)
         return model
 
-    def _connect(
-        self, model: Model, inputs: Population, neurons: Population, out: Population, scale: float
-    ) -> None:  # fmt: skip
+    def _connect(self, model: Model, inputs: Population, neurons: Population, out: Population, scale: float) -> None:
         bound = scale * glorot(self.n_rec, N_CLASSES)
         random = "fixed_probability"
         weight = Normal(std=1.0 / math.sqrt(inputs.size))

@@ -77,13 +77,15 @@ class OwnActivity(TaskBase):
         None, description="HDF5 file with 'rates' in Hz, (n_step, neurons), in place of sines"
     )
     sonata: Path | None = Field(
-        None, json_schema_extra=MODEL,
+        None,
+        json_schema_extra=MODEL,
         description="circuit_config.json of a SONATA network in place of the drawn one; its inputs, if it has any",
-    )  # fmt: skip
+    )
     sonata_options: dict[str, Any] = Field(
-        {}, json_schema_extra=MODEL,
+        {},
+        json_schema_extra=MODEL,
         description="sign (source, weights or free), values, projections, round_delays, default_weight, default_delay",
-    )  # fmt: skip
+    )
 
     @property
     def n_steps(self) -> int:

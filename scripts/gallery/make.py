@@ -46,11 +46,13 @@ ENTRIES = (
     Entry("cart-pole", "run cart-pole", "returns", "Balance a pole on a cart, from rewards in closed loop"),
     Entry("n-mnist", "run n-mnist --set data=FOLDER", "events", "Digits seen by an event camera, 800 + 100 recordings"),
     Entry(
-        "n-mnist-interval", "run n-mnist --set data=FOLDER --set variant=interval", "classification",
+        "n-mnist-interval",
+        "run n-mnist --set data=FOLDER --set variant=interval",
+        "classification",
         "The same with larger settings and the interval variant: all test recordings",
     ),
     Entry("n-mnist-synthetic", "run n-mnist --set data=synthetic", "events", "Synthetic digits in their place"),
-)  # fmt: skip
+)
 
 
 def run(entry: Entry, data: str, again: bool) -> dict | None:

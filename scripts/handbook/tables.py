@@ -41,10 +41,13 @@ NEEDS = {  # values without which a class cannot be made
     LocalReadouts: {"name": "out", "of": ("rec",)},
 }
 WORDS = {  # of pydantic, and shorter ones
-    "Input should be greater than or equal to": "at least", "Input should be greater than": "above",
-    "Input should be less than or equal to": "at most", "Input should be less than": "below",
-    "must not exceed": "at most", "must be ": "",
-}  # fmt: skip
+    "Input should be greater than or equal to": "at least",
+    "Input should be greater than": "above",
+    "Input should be less than or equal to": "at most",
+    "Input should be less than": "below",
+    "must not exceed": "at most",
+    "must be ": "",
+}
 
 
 def row(*cells: Any) -> str:
@@ -140,9 +143,11 @@ def neurons() -> list[str]:
     }
     models = table(
         ("NEST's name", "variant", "in `Model.neurons`", "what it is"),
-        ((f"`{label}`", variant, f"`\"{name}\"`", summary(kind).partition(": ")[2])
-         for label, (variant, name, kind) in labels.items()),
-    )  # fmt: skip
+        (
+            (f"`{label}`", variant, f'`"{name}"`', summary(kind).partition(": ")[2])
+            for label, (variant, name, kind) in labels.items()
+        ),
+    )
     kinds = {label: kind for label, (_, _, kind) in labels.items()}
     groups = {variant: {label for label in labels if labels[label][0] == variant} for variant in VARIANTS}
     groups["adaptive"] = {label for label, kind in kinds.items() if kind.adaptive}
@@ -161,9 +166,11 @@ def neuron_models() -> list[str]:
 
     return table(
         ("model", "what it is", "source", "equations"),
-        ((f"`{name}`", model.description, model.source, equations(model))
-         for name, model in ((name, library.get(name)) for name in library.names())),
-    )  # fmt: skip
+        (
+            (f"`{name}`", model.description, model.source, equations(model))
+            for name, model in ((name, library.get(name)) for name in library.names())
+        ),
+    )
 
 
 def readouts() -> list[str]:
@@ -181,9 +188,11 @@ def optimizers() -> list[str]:
     """Optimizers, then their settings."""
     kinds = table(
         ("`type`", "class", "variants", "what it is"),
-        ((f"`\"{name}\"`", f"`{kind.__name__}`", knowing("optimizers", name),
-          summary(kind)) for name, kind in OPTIMIZERS.items()),
-    )  # fmt: skip
+        (
+            (f'`"{name}"`', f"`{kind.__name__}`", knowing("optimizers", name), summary(kind))
+            for name, kind in OPTIMIZERS.items()
+        ),
+    )
     return [*kinds, "", *parameters(dict(OPTIMIZERS))]
 
 

@@ -54,9 +54,10 @@ def test_recorder(variant: str, precision: str) -> None:
 def test_parameter_that_a_network_lacks(variant: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cases, parameters = NETWORKS[variant], LocalNetwork.parameters
     monkeypatch.setattr(
-        LocalNetwork, "parameters",
+        LocalNetwork,
+        "parameters",
         lambda self, kernel: {key: array for key, array in parameters(self, kernel).items() if key != name},
-    )  # fmt: skip
+    )
     with pytest.raises(TypeError, match=rf"^Neurons: missing \['{name}'\], unknown \[\]$"):
         cases.simulation(cases.random_case(1))
 

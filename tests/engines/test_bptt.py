@@ -75,9 +75,11 @@ def make_run(model: Model) -> Simulation:
     rng = np.random.default_rng(6)
     targets = rng.random((2 * N_STEPS, N_OUT))
     case = {
-        "inputs": rng.random((2 * N_STEPS, N_IN)) < 0.2, "targets": targets / targets.sum(axis=1, keepdims=True),
-        "interval": N_STEPS, "learning_window": 3 * N_STEPS // 4,
-    }  # fmt: skip
+        "inputs": rng.random((2 * N_STEPS, N_IN)) < 0.2,
+        "targets": targets / targets.sum(axis=1, keepdims=True),
+        "interval": N_STEPS,
+        "learning_window": 3 * N_STEPS // 4,
+    }
     settings = IntervalSettings(case["learning_window"])
     run = Simulation(model, networks.CaseTask(case), settings=settings)
     run.engine.gradient.keep()

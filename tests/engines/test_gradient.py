@@ -80,16 +80,19 @@ def test_every_choice(loss: str, regular: bool, surrogate: str) -> None:
     adaptation = {"adapt_beta": 0.3, "adapt_tau": 100.0}
     case = networks.random_case(3)
     case["groups"] = [
-        {"model": "iaf", "n": 6, "params": params}, {"model": "iaf_adapt", "n": 6, "params": params | adaptation}
-    ]  # fmt: skip
+        {"model": "iaf", "n": 6, "params": params},
+        {"model": "iaf_adapt", "n": 6, "params": params | adaptation},
+    ]
     strength = 0.3 if regular else 3.0
     for key, shape in (("w_in", (12, 6)), ("w_rec", (12, 12)), ("w_out", (2, 12)), ("w_fb", (12, 2))):
         case[key] = np.where(rng.random(shape) < 0.6, rng.normal(0.5 * strength, strength, shape), np.nan)
     n_steps = len(case["inputs"])
     case |= {
-        "d_rec": rng.integers(1, 6, (12, 12)), "targets": rng.normal(size=(n_steps, 2)),
-        "step_currents": rng.normal(0.0, 0.1, (n_steps, 12)), "learning_window": case["interval"] // 2,
-    }  # fmt: skip
+        "d_rec": rng.integers(1, 6, (12, 12)),
+        "targets": rng.normal(size=(n_steps, 2)),
+        "step_currents": rng.normal(0.0, 0.1, (n_steps, 12)),
+        "learning_window": case["interval"] // 2,
+    }
     case["readout"] |= {"loss": loss, "regular_spike_arrival": regular}
     expected = check(case)
     for group in range(2):

@@ -46,9 +46,7 @@ def test_errors_are_derivatives_where_the_advantage_stands_still(seed: int) -> N
     told = Reward(**loss).evaluate(signal, None, slice(None), Rollout(**episode))
     after = 0.0 if episode["terminated"] else episode["bootstrap"]
     when = episode["when"]
-    delta, A = reward_reference.returns(
-        signal[when, -1], episode["rewards"], loss["gamma"], loss["lambda_"], after
-    )  # fmt: skip
+    delta, A = reward_reference.returns(signal[when, -1], episode["rewards"], loss["gamma"], loss["lambda_"], after)
     np.testing.assert_allclose(told.extra["td_error"], delta, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(told.extra["advantage"], A, rtol=1e-12, atol=1e-12)
 
@@ -169,7 +167,7 @@ MISTAKES = {
     "acting": (None, lambda episode: episode | {"acting": np.ones(len(episode["when"]), bool)}),
     "a step late": (None, lambda episode: episode | {"when": np.minimum(episode["when"] + 1, episode["n_steps"] - 1)}),
     "length": (None, lambda episode: episode | {"n_steps": episode["n_steps"] + 6}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -181,7 +179,7 @@ def test_mistakes_are_found(name: str) -> None:
     episodes = [
         draw_rollout(k, n - 6, n_actions, terminated=k == 1, when=np.arange(2, n - 8, 3), **_of(n - 8, n_actions, k))
         for k, n in enumerate([case["interval"], 24, 16])
-    ]  # fmt: skip
+    ]
     expected = [reward_reference.gradients(case, k, episode, LOSS)[0] for k, episode in enumerate(episodes)]
     wrong = [of_episode(episode) if of_episode else episode for episode in episodes]
     found = engine_gradients(case, wrong, of_loss(LOSS) if of_loss else LOSS)
@@ -274,10 +272,13 @@ def test_the_expected_update_is_the_gradient_of_the_expected_return() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"gamma": 1.5}, "gamma = 1.5 must lie in"), ({"lambda_": -0.1}, "lambda_ = -0.1"), ({"c_V": np.nan}, "c_V"),
-        ({"c_H": np.inf}, "c_H = inf"), ({"c_V": "x"}, "c_V = x"),
+        ({"gamma": 1.5}, "gamma = 1.5 must lie in"),
+        ({"lambda_": -0.1}, "lambda_ = -0.1"),
+        ({"c_V": np.nan}, "c_V"),
+        ({"c_H": np.inf}, "c_H = inf"),
+        ({"c_V": "x"}, "c_V = x"),
     ],
-)  # fmt: skip
+)
 def test_bad_parameters(values: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Reward(**values)

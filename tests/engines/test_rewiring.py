@@ -135,14 +135,17 @@ def test_new_sources_are_uniform_over_what_a_target_has_not() -> None:
     assert np.all(np.abs(counts - expected) < 6 * np.sqrt(expected))
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    ({"indegree": 11}, r"target 0 has 11 synapses, rewire needs at most half of the 20 sources"),
-    ({"indegree": 10, "allow_autapses": False}, r"target 0 has 10 synapses, rewire needs at most half of the 19"),
-    ({"allow_multapses": True}, r"source \d+ has two synapses onto target \d+, rewire needs at most one"),
-    ({"plastic": False}, r"rewire needs a plastic projection onto neurons"),
-    ({"rewire": {"l1": -1.0}}, r"rewire: l1 = -1.0: Input should be greater than or equal to 0"),
-    ({"rewire": {"evry": 2}}, r"rewire: unknown parameter 'evry', did you mean 'every'\?"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"indegree": 11}, r"target 0 has 11 synapses, rewire needs at most half of the 20 sources"),
+        ({"indegree": 10, "allow_autapses": False}, r"target 0 has 10 synapses, rewire needs at most half of the 19"),
+        ({"allow_multapses": True}, r"source \d+ has two synapses onto target \d+, rewire needs at most one"),
+        ({"plastic": False}, r"rewire needs a plastic projection onto neurons"),
+        ({"rewire": {"l1": -1.0}}, r"rewire: l1 = -1.0: Input should be greater than or equal to 0"),
+        ({"rewire": {"evry": 2}}, r"rewire: unknown parameter 'evry', did you mean 'every'\?"),
+    ],
+)
 def test_what_is_refused(options: dict, words: str) -> None:
     with pytest.raises(InputError, match=rf"projection 'rec->rec'.*{words}"):
         LocalNetwork(small(**options), 0, 1)

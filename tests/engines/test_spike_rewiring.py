@@ -77,8 +77,9 @@ class MovingRows(reference.Projection):
         """(target, source, delay) to (row, place in it)."""
         return {
             (int(target), source, int(d)): (rows[0], k)
-            for (d, source), rows in self.rows.items() for k, target in enumerate(rows[0].targets)
-        }  # fmt: skip
+            for (d, source), rows in self.rows.items()
+            for k, target in enumerate(rows[0].targets)
+        }
 
     def end_sample(self, n, T, history):
         """Sample n, from 1, ended before step T."""
@@ -185,9 +186,11 @@ def case_of(seed: int, model: str, cutoff: float, adam: bool, each_step: bool, s
     optimizer = {"type": "adam", "eta": 2e-3} if adam else {"type": "gradient_descent", "eta": 3e-3}
     optimizer |= {"Wmin": -2.0, "Wmax": 2.0, "optimize_each_step": each_step}
     weights = {
-        "w_in": sparse(random, 5, 0.5, signs["in"]), "w_rec": sparse(random, 4, 0.3, signs["rec"]),
-        "w_out": random.normal(0, 0.4, (2, N_REC)), "w_fb": random.normal(0, 0.6, (N_REC, 2)),
-    }  # fmt: skip
+        "w_in": sparse(random, 5, 0.5, signs["in"]),
+        "w_rec": sparse(random, 4, 0.3, signs["rec"]),
+        "w_out": random.normal(0, 0.4, (2, N_REC)),
+        "w_fb": random.normal(0, 0.6, (N_REC, 2)),
+    }
     return spike_networks.random_case(seed, n_steps) | weights | {
         "groups": [group], "dt": 1.0, "d_out": (m + 1) // 2, "d_fb": m + 1 - (m + 1) // 2,
         "readout": {"C_m": 1.0, "tau_m": 20.0, "loss": "mean_squared_error", "eprop_isi_trace_cutoff": 30.0},

@@ -128,8 +128,9 @@ def quiet(cutoff: float, model: str, n_rec: int = 4) -> dict:
     case["inputs"][3, 1] = True
     never = {"V_th": 1e9}
     case["groups"] = [
-        {"model": model, "n": n_rec // 2, "params": params}, {"model": model, "n": n_rec // 2, "params": params | never}
-    ]  # fmt: skip
+        {"model": model, "n": n_rec // 2, "params": params},
+        {"model": model, "n": n_rec // 2, "params": params | never},
+    ]
     return case | {
         "w_in": rng.normal(0.1, 0.2, (n_rec, 5)), "w_rec": rng.normal(0.0, 0.1, (n_rec, n_rec)),
         "w_out": rng.normal(0.0, 0.1, (2, n_rec)), "w_fb": rng.normal(0.0, 0.1, (n_rec, 2)),
@@ -158,8 +159,10 @@ def test_histories_are_bounded(model: str, cutoff: float) -> None:
     """Rings hold the longest cutoff, or the steps between two foldings, and grow with nothing."""
     run = endless(cutoff, model)
     longest = min(cutoff, FOLD_STEPS)
-    assert max(len(ring) for ring in run.engine.memory.history.values() if ring.ndim == 2 and ring.shape[1] == 4) \
-        <= longest + 2 * run.engine.memory.m + 4  # fmt: skip
+    assert (
+        max(len(ring) for ring in run.engine.memory.history.values() if ring.ndim == 2 and ring.shape[1] == 4)
+        <= longest + 2 * run.engine.memory.m + 4
+    )
     run.train(10)
     before = run.engine.nbytes()
     run.train(100)

@@ -19,11 +19,14 @@ QUICK = {
 }
 LEFT_OUT = {"run", "collect", "plot", "--measure", "--help", "--launcher", "--sbatch-options"}  # of `scaling`; minutes
 UNITS = {
-    variant: {"seconds": {phase: {} for phase in ("deliver", "update", "sweep", "credit", "optimize", "build")},
-              "nbytes": {"neurons": {"neurons": 8.0}}, "network": {"latency_s": 1e-6, "bandwidth": 1e9, "merge_s": 0.0},
-              "base_bytes": 1e6}
+    variant: {
+        "seconds": {phase: {} for phase in ("deliver", "update", "sweep", "credit", "optimize", "build")},
+        "nbytes": {"neurons": {"neurons": 8.0}},
+        "network": {"latency_s": 1e-6, "bandwidth": 1e9, "merge_s": 0.0},
+        "base_bytes": 1e6,
+    }
     for variant in ("interval", "spike")
-}  # fmt: skip
+}
 
 
 def leaves() -> dict[str, click.Command]:

@@ -21,8 +21,9 @@ from pareprop.tasks import TASKS
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.dates(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=8,
-)  # fmt: skip
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
 
 
 @settings(max_examples=examples(150), suppress_health_check=[HealthCheck.too_slow])
@@ -77,9 +78,10 @@ WRONG = {
     "table": {"a": {"b": 1}}, "empty": "", "long": "x" * 10**5,
 }  # fmt: skip
 MORE = {
-    "populations": ["sign", "model"], "local_readouts": ["name", "of", "tau_m", "weight", "feedback"],
+    "populations": ["sign", "model"],
+    "local_readouts": ["name", "of", "tau_m", "weight", "feedback"],
     "projections": [*ProjectionEntry.model_fields],
-}  # fmt: skip
+}
 
 
 def wrong_sections(name: str, what: str) -> Iterator[tuple[str, dict]]:

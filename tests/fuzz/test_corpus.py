@@ -72,7 +72,7 @@ FILES = {  # text of a configuration, and what the answer must say
     "another batch_size": (NETWORK + 'optimizer = { type = "adam", batch_size = 7 }\n', "must be that of the model, 1"),
     "a message of megabytes": (TASK + f"[model]\nn_rec = [{'5, ' * 300_000}]\n", "n_rec"),
     "a thousand problems": (TASK + "".join(f"x{k} = 3\n" for k in range(30_000)), "30000 problems"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.usefixtures("no_training")
@@ -112,7 +112,7 @@ LINES = {  # arguments, and what the answer must say
     "endless path": (["run", "handwriting", "--set", "path=/dev/zero"], "is no regular file"),
     "n_out": (["run", "sine-waves", "--set", "n_out=2147483648"], "n_out"),
     "data of precision": (["run", "data", "--set", "precision=triple"], "precision"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.usefixtures("no_training")
@@ -175,12 +175,13 @@ DATA = {
     "chunks of 512 MiB": (with_chunks, "has chunks of 536870912 bytes"),
     "targets not finite": (save(targets=np.full((3, 10, 1), np.nan)), "targets of sample 0 are not all finite"),
     "the last rate is bad": (
-        save(rates=np.where(np.arange(60).reshape(3, 20) == 59, -1, 5.0)), "rates of sample 2: -1 must lie in 0 to"
+        save(rates=np.where(np.arange(60).reshape(3, 20) == 59, -1, 5.0)),
+        "rates of sample 2: -1 must lie in 0 to",
     ),
     "1e300 Hz": (save(rates=np.full((3, 20), 1e300)), "rates of sample 0: 1e+300 must lie in 0 to 1e+06 Hz"),
     "label": (save(labels=np.array([0, 0, 1])), "label 1 of sample 2 is none of the 1 readouts"),
     "negative label": (save(labels=np.array([0, -1, 0])), "label -1 of sample 1"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.usefixtures("no_training")
@@ -226,10 +227,12 @@ MANIFESTS = {
     "an infinity inside": (loop("x", float("inf")), "Infinity is no number"),
     "NaN inside": (loop("x", float("nan")), "NaN is no number"),
     "2^60 items of size 0": (
-        lambda manifest: manifest["arrays"][-1].update(item=[0], shares=[[2**60, 0, 0]]), "malformed"
+        lambda manifest: manifest["arrays"][-1].update(item=[0], shares=[[2**60, 0, 0]]),
+        "malformed",
     ),
     "2^47 items of size 0": (
-        lambda manifest: manifest["arrays"][-1].update(item=[0], shares=[[2**47, 0, 0]]), "does not fit"
+        lambda manifest: manifest["arrays"][-1].update(item=[0], shares=[[2**47, 0, 0]]),
+        "does not fit",
     ),
     "40 axes": (array("item", [1] * 40), "item: List should have at most 8 items"),
     "axes that overflow": (array("item", [2**40, 2**40]), "more than there can be"),
@@ -238,17 +241,16 @@ MANIFESTS = {
     "two of a name": (array("name", "v"), "malformed"),
     "another iteration": (entry("iteration", 1), "iteration = 1, but 2 in numbers"),
     "both another": (
-        lambda manifest: (entry("iteration", 1)(manifest), loop("iteration", 1)(manifest)), "loop/losses has"
+        lambda manifest: (entry("iteration", 1)(manifest), loop("iteration", 1)(manifest)),
+        "loop/losses has",
     ),
     "a short digest": (loop("digest", "abc"), "64 hexadecimal digits"),
     "no digest": (loop("digest", None), "malformed"),
     "numbers are a list": (entry("numbers", []), "numbers: Input should be a valid dictionary"),
-    "an observer's state is a list": (
-        lambda manifest: manifest["numbers"].update({"Phases.0": [1]}), "does not fit"
-    ),
+    "an observer's state is a list": (lambda manifest: manifest["numbers"].update({"Phases.0": [1]}), "does not fit"),
     "dynamics of no sample": (nameless, "must name a sample and a quantity"),
     "not a table": (lambda manifest: manifest.clear(), "malformed"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture

@@ -25,9 +25,11 @@ from pareprop.tasks.events import LONGEST, Problems, Recordings
 N, STEPS, INPUTS = 4, 12, 20
 SPIKES = np.array([[0, 3, 1], [1, 4, 19], [3, 11, 0]])
 ARRAYS = {
-    "rates": {"rates": np.full((N, INPUTS), 9.0)}, "raster": {"raster": np.eye(STEPS, INPUTS)[None].repeat(N, 0)},
-    "spikes": {"spikes": SPIKES}, "labels": {"rates": np.full((N, STEPS, INPUTS), 9.0), "labels": np.zeros(N, int)},
-}  # fmt: skip
+    "rates": {"rates": np.full((N, INPUTS), 9.0)},
+    "raster": {"raster": np.eye(STEPS, INPUTS)[None].repeat(N, 0)},
+    "spikes": {"spikes": SPIKES},
+    "labels": {"rates": np.full((N, STEPS, INPUTS), 9.0), "labels": np.zeros(N, int)},
+}
 
 
 @pytest.mark.usefixtures("no_training")

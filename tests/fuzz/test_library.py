@@ -48,9 +48,10 @@ PARTS: dict[str, dict[str, Any]] = {
     "distance": {"probability": 0.5, "space": SPACE},
 }  # fmt: skip
 TABLES = {
-    "space": SPACE, "rewire": {"l1": 0.01, "temperature": 0.0, "every": 1},
+    "space": SPACE,
+    "rewire": {"l1": 0.01, "temperature": 0.0, "every": 1},
     "optimizer": {"type": "adam", "eta": 1e-4, "batch_size": 1, "Wmin": -1.0, "Wmax": 1.0, "epsilon": 1e-7},
-}  # fmt: skip
+}
 
 
 def describe(variant: str, part: str, change: dict[str, Any]) -> Model:

@@ -161,9 +161,12 @@ def test_results_that_do_not_fit_are_written_anew(edit, told: str, run: Path, ca
     assert {name: len(open_run(run).weights(name)["weight"]) for name in sizes} == sizes
 
 
-LOOPS = [["bench", "--neurons=9", "--indegree=2", "--inputs=2", "--steps=5", "--intervals=1", "--json", "loop/x"],
-         ["export", "run", "loop/x.py", "--nest"], ["report", "run", "--out", "loop/x"],
-         ["run", "sine-waves", "--out", "loop/x"]]  # fmt: skip
+LOOPS = [
+    ["bench", "--neurons=9", "--indegree=2", "--inputs=2", "--steps=5", "--intervals=1", "--json", "loop/x"],
+    ["export", "run", "loop/x.py", "--nest"],
+    ["report", "run", "--out", "loop/x"],
+    ["run", "sine-waves", "--out", "loop/x"],
+]
 
 
 @pytest.mark.parametrize("arguments", LOOPS, ids=lambda arguments: arguments[0])

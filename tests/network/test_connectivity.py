@@ -92,8 +92,9 @@ def test_one_to_one_is_the_explicit_network(variant: str, autapses: bool) -> Non
         out = model.readouts("out", 1, E_L=0.0)
         own = np.arange(9) if autapses else np.zeros(0, int)
         for pre, ids, weight, more in (
-            (inputs, np.arange(9), 0.8, {}), (neurons, own, 0.3, {"allow_autapses": autapses})
-        ):  # fmt: skip
+            (inputs, np.arange(9), 0.8, {}),
+            (neurons, own, 0.3, {"allow_autapses": autapses}),
+        ):
             if given:
                 model.connect(pre, neurons, "explicit", source=ids, target=ids, weight=weight)
             else:

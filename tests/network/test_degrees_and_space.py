@@ -66,8 +66,9 @@ def test_inhibition_is_stronger_by_a_factor() -> None:
     for factor in (1.0, 1.5):
         chosen = Model(seed=5)
         neurons = chosen.neurons("rec", 200, "iaf", C_m=1.0, V_th=1.0, sign=[1] * 150 + [-1] * 50)
-        chosen.connect(neurons, neurons, "fixed_indegree", indegree=20, weight=Normal(std=1.0), sign="source",
-                       inhibition=factor)  # fmt: skip
+        chosen.connect(
+            neurons, neurons, "fixed_indegree", indegree=20, weight=Normal(std=1.0), sign="source", inhibition=factor
+        )
         found.append(synapses(chosen))
     wanted = found[0]["weight"] * np.where(found[0]["source"] >= 150, 1.5, 1.0)
     np.testing.assert_array_equal(found[1]["weight"], wanted)

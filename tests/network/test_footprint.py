@@ -24,7 +24,7 @@ from pareprop.simulation.loop import Simulation
         (["n_rec=100000000000", "indegree=1"], "population 'rec': size = 100000000000 must be at most 2147483648"),
         (["variant=spike", "cutoff=1e9"], "population 'rec': eprop_isi_trace_cutoff = 1e+09 must be at most 1e+07"),
     ],
-)  # fmt: skip
+)
 def test_absurd_sizes(settings: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     arguments = [part for text in settings for part in ("--set", text)]
     code, _, errors = command(capsys, "run", "sine-waves", *arguments, "--out", tmp_path / "run")
@@ -76,9 +76,12 @@ class Nothing:
 @pytest.mark.parametrize("variant", ["interval", "spike"])
 @pytest.mark.parametrize(
     ("weight", "expected"),
-    [(101.0, "weight = 101 must be at most Wmax = 100"), (-100.5, "weight = -100.5 must be at least Wmin = -100"),
-     (Normal(mean=0.0, std=1e4), "must be at least Wmin = -100")],
-)  # fmt: skip
+    [
+        (101.0, "weight = 101 must be at most Wmax = 100"),
+        (-100.5, "weight = -100.5 must be at least Wmin = -100"),
+        (Normal(mean=0.0, std=1e4), "must be at least Wmin = -100"),
+    ],
+)
 def test_weights_out_of_bounds_are_refused_as_in_nest(variant: str, weight: object, expected: str) -> None:
     """NEST 3.10, eprop_synapse.h: "Minimal weight Wmin ≤ weight required", "weight ≤ maximal weight Wmax required"."""
     model = Model(variant)

@@ -77,11 +77,14 @@ def test_a_hint_stays_in_its_section(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[task", "not a configuration file"), ("seed = 3", "[task] name is missing"),
-        ('[task]\nname = "sine"', "[task] name = 'sine' is not a task"), ("\x89HDF", "not a configuration file"),
-        ('task = 3\n', "[task] name is missing"), ("#" * 2**21, "bytes, at most 1048576 are read"),
+        ("[task", "not a configuration file"),
+        ("seed = 3", "[task] name is missing"),
+        ('[task]\nname = "sine"', "[task] name = 'sine' is not a task"),
+        ("\x89HDF", "not a configuration file"),
+        ("task = 3\n", "[task] name is missing"),
+        ("#" * 2**21, "bytes, at most 1048576 are read"),
     ],
-)  # fmt: skip
+)
 def test_a_file_of_another_kind(text: str, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "my.toml"
     path.write_text(text, encoding="latin1")

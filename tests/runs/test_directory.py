@@ -126,8 +126,10 @@ def test_overwrite_replaces_runs_only(tmp_path: Path, capsys: pytest.CaptureFixt
     assert command(capsys, *RUN, "--set", "seed=2", "--set", "record.every=0", "--out", copy, "--overwrite")[0] == 0
     left = contents(copy)
     assert [name for name in left if name.endswith("notes.txt")] == [
-        "checkpoints/notes.txt", "notes.txt", "record/notes.txt"
-    ]  # fmt: skip
+        "checkpoints/notes.txt",
+        "notes.txt",
+        "record/notes.txt",
+    ]
     assert not [name for name in left if "part-" in name or name == "record.h5"]
 
 
@@ -190,9 +192,11 @@ def test_values_from_elsewhere_are_refused(copy: Path, tmp_path: Path, capsys, c
     with pytest.raises(InputError, match="another"):
         plots.draw(copy)
     for arguments in (
-        ["compare", copy, tmp_path / "other"], ["compare", tmp_path / "other", copy],
-        ["export", copy, tmp_path / "out.h5"], ["resume", copy, "--set", "iterations=3"],
-    ):  # fmt: skip
+        ["compare", copy, tmp_path / "other"],
+        ["compare", tmp_path / "other", copy],
+        ["export", copy, tmp_path / "out.h5"],
+        ["resume", copy, "--set", "iterations=3"],
+    ):
         code, _, errors = command(capsys, *arguments)
         assert code == 2 and ("another" in errors), (arguments, errors)
     assert contents(tmp_path) == before
@@ -220,7 +224,7 @@ def test_parts_of_a_recording_are_looked_at_before_they_are_read(
     for arguments in (["compare", copy, finished[0]], ["export", copy, tmp_path / "out.h5"]):
         done = subprocess.run(
             [sys.executable, "-m", "pareprop", *arguments], capture_output=True, text=True, check=False
-        )  # fmt: skip
+        )
         assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, (arguments, done)
 
 

@@ -136,9 +136,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.mark.slow
 def test_matrix(
-    found: list[Trial], request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture,
+    found: list[Trial],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     if launch.find_mpirun() is None:
         pytest.skip("no mpirun")

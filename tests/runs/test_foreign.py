@@ -34,8 +34,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
     done = subprocess.run(
         [sys.executable, "-m", "pareprop", *RUN, "--no-figures", "--out", out],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return out
 
@@ -272,7 +274,7 @@ def test_a_pipe_whose_reader_has_gone_is_quiet(finished: Path, arguments: list[s
     try:
         done = subprocess.run(
             [sys.executable, "-m", "pareprop", *texts], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
-        )  # fmt: skip
+        )
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")

@@ -34,8 +34,9 @@ def test_the_start_says_what_is_trained(tmp_path: Path, capsys: pytest.CaptureFi
     assert re.match(
         r"1 ranks; memory of rank 0: .*\n"
         rf"training: 8 neurons, {n_synapses} synapses; 4 iterations of 1 sample of 30 steps \(30 ms\); "
-        r"at most \d+\.\d+ MiB on each rank\n", output,
-    )  # fmt: skip
+        r"at most \d+\.\d+ MiB on each rank\n",
+        output,
+    )
 
 
 def test_a_line_at_each_validation_in_output_and_log(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -176,9 +177,11 @@ def test_curves_of_returns(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     assert command(capsys, "resume", tmp_path / "out")[0] == 0
     with h5py.File(tmp_path / "out" / "results.h5") as file:
         expected = {
-            "loss": file["loss"][...], "return": file["return"][...].reshape(3, 4).mean(axis=1),
-            "length": file["episode_length"][...].reshape(3, 4).mean(axis=1), "entropy": file["entropy"][...],
-        }  # fmt: skip
+            "loss": file["loss"][...],
+            "return": file["return"][...].reshape(3, 4).mean(axis=1),
+            "length": file["episode_length"][...].reshape(3, 4).mean(axis=1),
+            "entropy": file["entropy"][...],
+        }
     rows = curves(tmp_path / "out")
     assert [row["iteration"] for row in rows] == ["1", "2", "3"]
     for name, values in expected.items():

@@ -125,8 +125,9 @@ class Noise:
 
 def test_a_script_leaves_its_models_in_its_run(tmp_path: Path) -> None:
     def network(b: float) -> Model:
-        definition = NeuronModel.from_dict("adex", library.get("adex").to_dict() | {"reset": {
-            "V_m": "V_reset", "w": f"w + {b}*b"}})  # fmt: skip
+        definition = NeuronModel.from_dict(
+            "adex", library.get("adex").to_dict() | {"reset": {"V_m": "V_reset", "w": f"w + {b}*b"}}
+        )
         model = Model("spike")
         inputs, out = model.inputs("in", 12), model.readouts("out", 1)
         cells = model.neurons("rec", 4, definition, I_e=500.0)

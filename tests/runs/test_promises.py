@@ -19,8 +19,11 @@ from pareprop.tasks.datafile import DataFile
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "pareprop" / "storage" / "PROMISES.md").read_text()
-RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=2")
-       for part in ("--set", text))]  # fmt: skip
+RUN = [
+    "run",
+    "sine-waves",
+    *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=2") for part in ("--set", text)),
+]
 
 
 pytestmark = pytest.mark.usefixtures("no_figures")

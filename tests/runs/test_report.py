@@ -204,11 +204,14 @@ def test_any_curve_is_drawn(values: list[float]) -> None:
     assert "nan" not in drawn and "inf" not in drawn.lower().replace("infin", "")
 
 
-@pytest.mark.parametrize(("values", "labels", "iterations"), [
-    (np.linspace(11.8, 41.1, 2000), ["20", "30", "40"], ["0", "500", "1000", "1500", "2000"]),
-    (np.geomspace(1.92, 127, 5), ["2", "5", "10", "20", "50", "100"], ["0", "1", "2", "3", "4", "5"]),
-    (np.geomspace(1e-3, 1e3, 250), ["0.001", "0.1", "10", "1000"], ["0", "50", "100", "150", "200", "250"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "labels", "iterations"),
+    [
+        (np.linspace(11.8, 41.1, 2000), ["20", "30", "40"], ["0", "500", "1000", "1500", "2000"]),
+        (np.geomspace(1.92, 127, 5), ["2", "5", "10", "20", "50", "100"], ["0", "1", "2", "3", "4", "5"]),
+        (np.geomspace(1e-3, 1e3, 250), ["0.001", "0.1", "10", "1000"], ["0", "50", "100", "150", "200", "250"]),
+    ],
+)
 def test_axes_are_labelled_with_round_numbers(values: np.ndarray, labels: list[str], iterations: list[str]) -> None:
     drawn = charts.curves("x", [("a", np.arange(1, len(values) + 1), values)])
     assert re.findall(r'text-anchor="end"[^>]*>([^<]*)<', drawn) == labels

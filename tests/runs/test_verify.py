@@ -216,7 +216,7 @@ BAD = {
     "expected-spikes": (replace("expected/spike_ids", np.zeros(1, int)), "expected/spike_ids"),
     "expected-text": (replace("expected/spike_steps", b"none"), "expected/spike_steps"),
     "external": (lambda file: file.__setitem__("targets", h5py.ExternalLink("other.h5", "x")), "targets"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

@@ -98,7 +98,7 @@ def test_memory_of_a_rank(variant, tmp_path):
     for rank in (0, 1):
         dry = dryrun.run(
             model, task, 2, rank, samples=2, rate_hz=RATE, drive=True, settings=settings(variant, 300)
-        ).share  # fmt: skip
+        ).share
         assert set(dry.phases) <= set(real[rank]["phases"])
         for kind, size in real[rank]["memory"].items():
             assert dry.memory[kind] == pytest.approx(size, rel=0.05), kind
@@ -144,7 +144,7 @@ def test_no_such_rank(ranks, rank):
 def test_command(capsys):
     code, output, _ = command(
         capsys, "dry-run", "sine-waves", "--set", "n_rec=400", "--set", "indegree=50", "--ranks", "100", "--rank", "17"
-    )  # fmt: skip
+    )
     assert code == 0 and "rank 17 of 100" in output
     names = {line.split()[0] for line in output.splitlines()}
     assert names >= {"deliver", "update", "sweep", "credit", "incoming", "histories"}

@@ -66,8 +66,9 @@ def test_events_are_those_counted(variant):
 FLAT = units.Units(
     {phase: dict.fromkeys(counts, 1e-9) for phase, counts in units.PHASES.items()},
     {kind: dict.fromkeys(counts, 8.0) for kind, counts in units.MEMORY.items()},
-    units.Interconnect(1e-6, 1e9, 0.0), 1e6,
-)  # fmt: skip
+    units.Interconnect(1e-6, 1e9, 0.0),
+    1e6,
+)
 FIRING = work.Firing(50.0, 30.0)
 
 
@@ -148,8 +149,9 @@ def test_memory_as_predicted(variant, tmp_path, capsys):
 
 def test_prediction():
     model = benchmark.model(10_000, 100, 100)
-    alone, many, spread = (predict(model, 1000, 5, FIRING, *ranks, FLAT, 10 if ranks == (100,) else 0)
-                           for ranks in ((1,), (99,), (100,)))  # fmt: skip
+    alone, many, spread = (
+        predict(model, 1000, 5, FIRING, *ranks, FLAT, 10 if ranks == (100,) else 0) for ranks in ((1,), (99,), (100,))
+    )
     assert alone.phases["communicate"] == alone.phases["wait"] == 0.0 and alone.imbalance == 1.0
     # one node: 97 lines of other ranks beside the first; no message, whatever the number of spikes
     assert many.phases["communicate"] == pytest.approx(5 * 1000 * (4e-7 + 97 * 5e-8 + 99 * 2e-9))
@@ -235,8 +237,7 @@ def test_a_table_of_ranks(tmp_path, capsys):
     note, head, *rows = output.splitlines()
     assert code == 0 and "10 Hz" in note and head.split()[:3] == ["ranks", "nodes", "seconds"]
     chosen = subject.find("sine-waves", ["n_rec=5000", "indegree=100"])
-    found = {n: predict(chosen.model, 1000, chosen.samples, chosen.firing(None), n, FLAT, 4)
-             for n in (1, 2, 4, 8, 16)}  # fmt: skip
+    found = {n: predict(chosen.model, 1000, chosen.samples, chosen.firing(None), n, FLAT, 4) for n in (1, 2, 4, 8, 16)}
     for row, (n, one) in zip(rows, found.items(), strict=True):
         ranks, nodes, seconds, memory, _, hours, efficiency, *limit = row.split()
         assert (int(ranks), int(nodes), seconds) == (n, -(-n // 4), f"{one.seconds:.4g}")

@@ -29,10 +29,13 @@ class Slurm:
 
     def __init__(self, folder: Path) -> None:
         self.environment = os.environ | {
-            "SLURM_CONF": str(folder / "slurm.conf"), "VENV": str(Path(sys.executable).parent.parent),
-            "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "PMIX_MCA_psec": "native",
+            "SLURM_CONF": str(folder / "slurm.conf"),
+            "VENV": str(Path(sys.executable).parent.parent),
+            "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+            "PMIX_MCA_psec": "native",
             "OMPI_MCA_mpi_yield_when_idle": "1",
-        }  # fmt: skip
+        }
 
     def __call__(self, *arguments: object, check: bool = True, **more: str) -> str:
         done = subprocess.run(

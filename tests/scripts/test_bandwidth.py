@@ -89,8 +89,22 @@ def test_what_several_ranks_could_gain():
 def test_the_script(tmp_path, monkeypatch):
     monkeypatch.setattr(bandwidth, "TARGETS", (100, 1000))
     monkeypatch.setattr(bandwidth.os, "sched_setaffinity", lambda *_: None)
-    arguments = ["--neurons", "200", "--indegree", "20", "--steps", "20", "--samples", "1", "--events", "5000",
-                 "--processes", "2", "--json", str(tmp_path / "f.json")]
+    arguments = [
+        "--neurons",
+        "200",
+        "--indegree",
+        "20",
+        "--steps",
+        "20",
+        "--samples",
+        "1",
+        "--events",
+        "5000",
+        "--processes",
+        "2",
+        "--json",
+        str(tmp_path / "f.json"),
+    ]
     done = CliRunner().invoke(bandwidth.main, arguments)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "f.json").read_text())

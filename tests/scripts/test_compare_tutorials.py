@@ -12,13 +12,16 @@ def change(**values: object) -> dict[str, np.ndarray]:
     return SPIKES | {f"events_sr/{name}": np.array(value) for name, value in values.items()}
 
 
-@pytest.mark.parametrize(("other", "expected"), [
-    (change(), None),
-    (change(times=[9.0, 5.0, 3.0, 5.0], senders=[1, 2, 1, 3]), None),  # recorders list spikes in any order
-    (change(times=[3.0, 5.0, 6.0, 9.0]), 5.0),
-    (change(senders=[1, 2, 4, 1]), 5.0),
-    (change(times=[3.0, 5.0, 5.0], senders=[1, 2, 3]), 9.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (change(), None),
+        (change(times=[9.0, 5.0, 3.0, 5.0], senders=[1, 2, 1, 3]), None),  # recorders list spikes in any order
+        (change(times=[3.0, 5.0, 6.0, 9.0]), 5.0),
+        (change(senders=[1, 2, 4, 1]), 5.0),
+        (change(times=[3.0, 5.0, 5.0], senders=[1, 2, 3]), 9.0),
+    ],
+)
 def test_first_spike_that_only_one_run_has(other, expected):
     assert first_difference(SPIKES, other) == first_difference(other, SPIKES) == expected
 

@@ -26,8 +26,9 @@ def test_networks_differ_in_rewiring_alone(name: str, moves: bool) -> None:
 def test_table() -> None:
     results = {
         rewired.key("sines-5", seed, False, moves): rewired.measure("sines-5", seed, False, moves, 2)
-        for seed in (1, 2) for moves in (False, True)
-    }  # fmt: skip
+        for seed in (1, 2)
+        for moves in (False, True)
+    }
     assert results[rewired.key("sines-5", 1, False, False)]["moved"] == 0
     assert results[rewired.key("sines-5", 1, False, True)]["moved"] > 0
     *_, line = lines = rewired.table(results, [1, 2, 3])

@@ -152,12 +152,14 @@ def run_of(task: str, out: Path, *settings: str) -> list[object]:
 
 REACH = ("n_rec=13", "iterations=3", "batch_size=4", "test_samples=2", "decisions=4", "cells=4")
 SMALL = {
-    "reach": REACH, "reach-on-root": (*REACH, "replicated=false"), "reach-late": (*REACH, "sensor_delay=2"),
+    "reach": REACH,
+    "reach-on-root": (*REACH, "replicated=false"),
+    "reach-late": (*REACH, "sensor_delay=2"),
     "cart-pole": ("n_rec=11", "iterations=1", "batch_size=2", "test_samples=2", "cells=4", "act=greedy"),
     "delayed-choice": ("n_rec=7", "n_ad=6", "iterations=2", "batch_size=4", "test_samples=2", "pause=20", "recall=9"),
     "reach-on-line": (*REACH[:1], "variant=spike", "iterations=8", "test_samples=2", "decisions=4", "cells=4"),
     "delayed-choice-on-line": ("variant=spike", "n_rec=7", "n_ad=6", "iterations=5", "test_samples=2", "pause=20"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -361,11 +363,13 @@ def test_an_episode_without_a_decision(how: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"n_actions": 3}, "3 actions need 4 readouts, the network has 3"), ({"period": 0}, "period = 0"),
-        ({"sensor_delay": 0}, "sensor_delay = 0"), ({"first": 35}, "first = 35 must lie in"),
+        ({"n_actions": 3}, "3 actions need 4 readouts, the network has 3"),
+        ({"period": 0}, "period = 0"),
+        ({"sensor_delay": 0}, "sensor_delay = 0"),
+        ({"first": 35}, "first = 35 must lie in"),
         ({"act": "x"}, "act = 'x'"),
     ],
-)  # fmt: skip
+)
 def test_tasks_that_do_not_fit(change: dict, message: str) -> None:
     task = CorridorTask()
     for name, value in change.items():

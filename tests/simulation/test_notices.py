@@ -119,7 +119,7 @@ TOLD: dict[str, tuple[Callable[[], tuple[Model, object]], str]] = {
         "projection 'out->rec': its weight is not used: symmetric feedback has the weights onto the readouts",
     ),
     "loss": (lambda: (model(optimizer=FALLS), Task()), "the training diverges; eta is 1000, of which 1e-5 to 1e-3 is"),
-}  # fmt: skip
+}
 WELL: dict[str, Callable[[], tuple[Model, object]]] = {
     "plain": lambda: (model(), Task()),
     "spike": lambda: (model("spike", optimizer=GradientDescent(eta=1e-4)), Task(put(0, 3, 1.0))),

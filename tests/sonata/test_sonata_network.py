@@ -245,7 +245,7 @@ BAD = {
     ),
     "manifest in itself": (manifest(ONE="$ONE" * 300), r"manifest.ONE contains itself"),
     "long manifest": (manifest(ONE="x" * 2**17), r"manifest.ONE has more than 4096 characters"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("edit", "words"), BAD.values(), ids=BAD)

@@ -323,13 +323,15 @@ DAMAGES = {
     ),
     "an absurd size": (resize("shares", [[2**40, 0, 0], [1, 0, 0]]), r"rank-00000.bin has \d+ bytes, \S+ ends at"),
     "a negative place": (
-        resize("shares", [[1, -8, 0], [1, 0, 0]]), r"shares\.0\.1: Input should be greater than or equal to 0"
+        resize("shares", [[1, -8, 0], [1, 0, 0]]),
+        r"shares\.0\.1: Input should be greater than or equal to 0",
     ),
     "a type of objects": (resize("dtype", "|O"), r"arrays\.\d+\.dtype: Input should be '<f8'"),
     "not a manifest": (
-        lambda latest: change(latest, lambda manifest: manifest.pop("arrays")), "manifest.json is malformed"
+        lambda latest: change(latest, lambda manifest: manifest.pop("arrays")),
+        "manifest.json is malformed",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -378,10 +380,13 @@ def in_flight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda ends: ends + (np.arange(len(ends)) < 1), lambda ends: ends[::-1], lambda ends: ends + 1,
-        lambda ends: ends - np.arange(len(ends)), lambda ends: 2 * ends,
+        lambda ends: ends + (np.arange(len(ends)) < 1),
+        lambda ends: ends[::-1],
+        lambda ends: ends + 1,
+        lambda ends: ends - np.arange(len(ends)),
+        lambda ends: 2 * ends,
     ],
-)  # fmt: skip
+)
 def test_steps_of_spikes_in_flight_are_checked(
     in_flight: Path, tmp_path: Path, capsys: pytest.CaptureFixture, name: str, spoil
 ) -> None:
@@ -413,7 +418,7 @@ REFUSED = {
         "does not fit this network: v = ",
     ),
     "numbers": (lambda manifest: manifest["numbers"].pop("engine"), "does not fit: KeyError: 'engine'"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

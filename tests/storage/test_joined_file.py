@@ -47,9 +47,10 @@ def record(folder: Path, parts: list[tuple[int, list[list[int]]]]) -> Path:
 
 
 PARTS = [
-    [(1, [list(range(12))])], [(3, [[0, 1], [2], [3, 4, 5, 6], [7, 8, 9, 10, 11]])],
+    [(1, [list(range(12))])],
+    [(3, [[0, 1], [2], [3, 4, 5, 6], [7, 8, 9, 10, 11]])],
     [(2, [[0, 1, 2, 3], [4]]), (5, [[5], [6], [7, 8, 9]]), (1, [[10], [11]])],
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("parts", PARTS, ids=["one", "three ranks", "three parts"])

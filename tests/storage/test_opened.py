@@ -55,7 +55,7 @@ def test_drawn_values_are_stored_one_by_one(tmp_path: Path, monkeypatch: pytest.
     levels = np.linspace(0.5, 0.9, 9)
     neurons = model.neurons(
         "rec", 9, "iaf", C_m=1.0, E_L=0.0, V_th=levels, tau_m=pareprop.Normal(mean=20.0, std=2.0), t_ref=2.0
-    )  # fmt: skip
+    )
     model.connect(inputs, neurons, "fixed_indegree", indegree=2, weight=pareprop.Normal(std=0.5))
     model.connect(neurons, out, weight=0.1)
     from pareprop.storage import self_description

@@ -45,8 +45,9 @@ def model(where: np.ndarray) -> Model:
                   normalized=True, sign="source", inhibition=2.0)  # fmt: skip
     space = {"extent": (1.0, 2.0), "length": 0.2, "cutoff": 0.4, "profile": "exponential", "periodic": False,
              "sources": where, "targets": where}  # fmt: skip
-    found.connect(near, near, "distance", probability=0.5, space=space, delay=(1, 3), weight=Normal(std=0.2),
-                  sign="source")  # fmt: skip
+    found.connect(
+        near, near, "distance", probability=0.5, space=space, delay=(1, 3), weight=Normal(std=0.2), sign="source"
+    )
     return found
 
 
@@ -95,17 +96,20 @@ def test_all_of_it_runs_on_any_number_of_ranks(tmp_path: Path, config: Path, cap
         np.testing.assert_allclose(last["local_signal"][()], signal[:, last["local_ids"][()]], rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize(("old", "new", "words"), [
-    ("sigma_out", "sigma_ot", "unknown parameter 'sigma_ot', did you mean 'sigma_out'?"),
-    ("sigma_in = 0.5", "sigma_in = 9.0", "sigma_in = 9.0 must lie in [0, 5]"),
-    ("length = 0.2", "length = 0.0", "space: length = 0.0: Input should be greater than 0"),
-    ("where.npy", "nowhere.npy", "nowhere.npy: No such file or directory"),
-    ("extent = [1.0, 2.0]", "extent = [1.0]", "must be two or three lengths above 0"),
-    ('"near", "far"', '"near", "fra"', "of = 'fra' is not a population of neurons"),
-    ("tau_m = 50.0 }", "tau = 50.0 }", "unknown parameter 'tau', did you mean 'tau_m'?"),
-    ('["near", "far"]', '["near"]', "local_targets has shape (2, 80, 70), must be (2, 80, 40)"),
-    ("inhibition = 2.0", "inhibition = 0.0", "inhibition = 0.0: Input should be greater than 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("sigma_out", "sigma_ot", "unknown parameter 'sigma_ot', did you mean 'sigma_out'?"),
+        ("sigma_in = 0.5", "sigma_in = 9.0", "sigma_in = 9.0 must lie in [0, 5]"),
+        ("length = 0.2", "length = 0.0", "space: length = 0.0: Input should be greater than 0"),
+        ("where.npy", "nowhere.npy", "nowhere.npy: No such file or directory"),
+        ("extent = [1.0, 2.0]", "extent = [1.0]", "must be two or three lengths above 0"),
+        ('"near", "far"', '"near", "fra"', "of = 'fra' is not a population of neurons"),
+        ("tau_m = 50.0 }", "tau = 50.0 }", "unknown parameter 'tau', did you mean 'tau_m'?"),
+        ('["near", "far"]', '["near"]', "local_targets has shape (2, 80, 70), must be (2, 80, 40)"),
+        ("inhibition = 2.0", "inhibition = 0.0", "inhibition = 0.0: Input should be greater than 0"),
+    ],
+)
 def test_mistakes_are_told(
     tmp_path: Path, config: Path, capsys: pytest.CaptureFixture, old: str, new: str, words: str
 ) -> None:

@@ -217,11 +217,12 @@ def test_an_object_of_gymnasium_with_wrappers() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["env=Pendulum-v1"], "action space Box"), (["env=No-v0"], "env = 'No-v0': "),
+        (["env=Pendulum-v1"], "action space Box"),
+        (["env=No-v0"], "env = 'No-v0': "),
         (["env=CartPole-v1", "low=[]", "high=[]"], "component 1 of the observation has the range"),
         (["env=FrozenLake-v1", "env_arguments={ nothing = 1 }"], "env = 'FrozenLake-v1': "),
     ],
-)  # fmt: skip
+)
 def test_environments_that_cannot_be_used(capsys: pytest.CaptureFixture, settings: list[str], message: str) -> None:
     pytest.importorskip("gymnasium", reason="Gymnasium (extra `gym`) is not installed")
     arguments = [part for text in settings for part in ("--set", text)]
@@ -301,12 +302,15 @@ def test_environments_that_end_the_process(capsys, monkeypatch, raised: BaseExce
     ("name", "settings", "message"),
     [
         ("reach", ["variant=spike", "batch_size=2"], "batch_size = 2 must be 1 in the spike variant"),
-        ("reach", ["stop_below=0.5"], "set stop_above"), ("reach", ["indegree=60"], "indegree = 60 must be below"),
-        ("reach", ["act=best"], "act = 'best'"), ("reach", ["gamma=1.1"], "gamma"),
-        ("reach", ["cells=1"], "cells"), ("cart-pole", ["sensor_delay=0"], "sensor_delay"),
+        ("reach", ["stop_below=0.5"], "set stop_above"),
+        ("reach", ["indegree=60"], "indegree = 60 must be below"),
+        ("reach", ["act=best"], "act = 'best'"),
+        ("reach", ["gamma=1.1"], "gamma"),
+        ("reach", ["cells=1"], "cells"),
+        ("cart-pole", ["sensor_delay=0"], "sensor_delay"),
         ("delayed-choice", ["period=2"], "period"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_be(capsys: pytest.CaptureFixture, name: str, settings: list[str], message: str) -> None:
     arguments = [part for text in settings for part in ("--set", text)]
     code, output, errors = command(capsys, "run", name, *arguments)

@@ -199,9 +199,10 @@ def test_every_problem_of_a_network_in_one_go(tmp_path: Path) -> None:
         config.load(str(path))
     told = str(caught.value)
     for part in (
-        "projections[3]: pre = 'bb' is no population, did you mean 'b'?", "unknown parameter 'foo'",
+        "projections[3]: pre = 'bb' is no population, did you mean 'b'?",
+        "unknown parameter 'foo'",
         "projections[2]: unknown parameter 'indegre', did you mean 'indegree'?",
-    ):  # fmt: skip
+    ):
         assert part in told, told
 
 
@@ -217,7 +218,7 @@ WRONG = {
     "label": ({"labels": np.zeros(N)}, "labels has type float64"),
     "class": ({"labels": np.full(N, 2)}, "label 2 of sample 0 is none of the 2 readouts"),
     "id": ({"raster": None, "spikes": np.array([[0, 0, 9]])}, "spikes: id 9 must lie in 0 to 4"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -262,7 +263,7 @@ def write_claimed_size(path: Path) -> None:
         ("h5", lambda path: path.write_text("hello"), "file signature not found"),
         ("npz", lambda path: None, "No such file or directory"),
     ],
-)  # fmt: skip
+)
 def test_a_hostile_file_is_refused(
     kind: str, make, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

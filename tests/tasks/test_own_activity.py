@@ -95,8 +95,11 @@ def test_network_of_a_file(
     monkeypatch.setattr(run, "draw", lambda directory, **_: None)
     path, out = SONATA / name, tmp_path / "run"
     options = [f'sonata_options={{sign="{sign}", values={{V_th=0.5}}, default_weight=0.1}}', "rewire_every=2"]
-    sets = [part for text in (*options, f"sonata={path}", "n_step=200", "skip=20", "n_in=30", "iterations=6")
-            for part in ("--set", text)]  # fmt: skip
+    sets = [
+        part
+        for text in (*options, f"sonata={path}", "n_step=200", "skip=20", "n_in=30", "iterations=6")
+        for part in ("--set", text)
+    ]
     code, _, errors = command(capsys, "run", "own-activity", *sets, "--out", out)
     assert code == 0, errors
     found = circuit.read(path)

@@ -208,8 +208,11 @@ def test_real_recordings():
     assert (sorted(train.labels), sorted(test.labels)) == (list(range(10)), [0, 2, 4])
     found = [train.events(index) for index in range(10)] + [test.events(index) for index in range(3)]
     n_events = sorted(len(events.x) for events in found)
-    assert n_events == sorted(item.file_size // 5 for name in ("Train", "Test")
-                              for item in zipfile.ZipFile(RECORDINGS / f"{name}.zip").infolist())  # fmt: skip
+    assert n_events == sorted(
+        item.file_size // 5
+        for name in ("Train", "Test")
+        for item in zipfile.ZipFile(RECORDINGS / f"{name}.zip").infolist()
+    )
     for events in found:
         assert np.all(np.diff(events.time_us) >= 0) and 290_000 < events.time_us[-1] < 336_041
         assert 0.3 < events.on.mean() < 0.7
@@ -219,8 +222,11 @@ def test_real_recordings():
 def test_decoding_of_extreme_events():
     events = decode(bytes([33, 0, 0xFF, 0xFF, 0xFF, 0, 33, 0, 0, 1]))
     assert [list(part) for part in (events.x, events.y, events.on, events.time_us)] == [
-        [33, 0], [0, 33], [1, 0], [2**23 - 1, 1]
-    ]  # fmt: skip
+        [33, 0],
+        [0, 33],
+        [1, 0],
+        [2**23 - 1, 1],
+    ]
 
 
 def test_synthetic_digits_move_three_times():

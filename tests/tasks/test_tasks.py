@@ -225,9 +225,10 @@ def specification(run: Simulation, chosen: Quiet, n_samples: int) -> dict:
         return spec | {"window": np.tile(window, n_samples)}
     del spec["optimizer"]["optimize_each_step"]
     return spec | {
-        "interval": chosen.n_steps, "learning_window": chosen.learning_window,
+        "interval": chosen.n_steps,
+        "learning_window": chosen.learning_window,
         "average_gradient": settings.average_gradient,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.peer
