@@ -39,31 +39,6 @@ DYNAMIC = ("V_m", "V_th_adapt", "adaptation", "learning_signal", "surrogate_grad
            "readout_signal_unnorm", "target_signal", "error_signal")  # fmt: skip
 NODE_BYTES = 32  # at least
 
-STATUS: dict[str, Callable[[Kernel], Any]] = {  # kernel parameters that cannot be set
-    "biological_time": lambda kernel: to_ms(kernel.step, kernel.resolution),
-    "network_size": lambda kernel: kernel.nodes.n,
-    "num_connections": lambda kernel: kernel.bundles.n + kernel.recorders.n_links,
-    "num_processes": lambda kernel: kernel.exchange.size,
-    "mpi_rank": lambda kernel: kernel.exchange.rank,
-    "node_models": lambda kernel: sorted(kernel.models.nodes),
-    "synapse_models": lambda kernel: sorted(kernel.models.synapses),
-    "min_delay": lambda kernel: kernel.delay(0),
-    "max_delay": lambda kernel: kernel.delay(1),
-    "prepared": lambda kernel: kernel.prepared,
-    "tics_per_ms": lambda kernel: 1.0 / MS_PER_TIC,
-    "tics_per_step": lambda kernel: round(kernel.resolution / MS_PER_TIC),
-    "ms_per_tic": lambda kernel: MS_PER_TIC,
-    "T_min": lambda kernel: -to_ms(2**60, MS_PER_TIC),
-    "T_max": lambda kernel: to_ms(2**60, MS_PER_TIC),
-    "memory_size": lambda kernel: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-    "time_simulate": lambda kernel: kernel.seconds,
-    "time_construction_connect": lambda kernel: kernel.timers.seconds.get("describe", 0.0),
-    "off_grid_spiking": lambda kernel: False,
-    "rng_types": lambda kernel: ["mt19937_64"],
-    "recording_backends": lambda kernel: list(BACKENDS),
-    "connection_rules": lambda kernel: sorted(RULES),
-}
-
 
 class Kernel:
     """All that one `ResetKernel` starts anew.
@@ -445,3 +420,29 @@ class Kernel:
 
 NESTError = KernelException  # scripts of NEST 3.7 and 3.8 catch nest.kernel.NESTError
 kernel = Kernel()
+
+
+STATUS: dict[str, Callable[[Kernel], Any]] = {  # kernel parameters that cannot be set
+    "biological_time": lambda kernel: to_ms(kernel.step, kernel.resolution),
+    "network_size": lambda kernel: kernel.nodes.n,
+    "num_connections": lambda kernel: kernel.bundles.n + kernel.recorders.n_links,
+    "num_processes": lambda kernel: kernel.exchange.size,
+    "mpi_rank": lambda kernel: kernel.exchange.rank,
+    "node_models": lambda kernel: sorted(kernel.models.nodes),
+    "synapse_models": lambda kernel: sorted(kernel.models.synapses),
+    "min_delay": lambda kernel: kernel.delay(0),
+    "max_delay": lambda kernel: kernel.delay(1),
+    "prepared": lambda kernel: kernel.prepared,
+    "tics_per_ms": lambda kernel: 1.0 / MS_PER_TIC,
+    "tics_per_step": lambda kernel: round(kernel.resolution / MS_PER_TIC),
+    "ms_per_tic": lambda kernel: MS_PER_TIC,
+    "T_min": lambda kernel: -to_ms(2**60, MS_PER_TIC),
+    "T_max": lambda kernel: to_ms(2**60, MS_PER_TIC),
+    "memory_size": lambda kernel: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    "time_simulate": lambda kernel: kernel.seconds,
+    "time_construction_connect": lambda kernel: kernel.timers.seconds.get("describe", 0.0),
+    "off_grid_spiking": lambda kernel: False,
+    "rng_types": lambda kernel: ["mt19937_64"],
+    "recording_backends": lambda kernel: list(BACKENDS),
+    "connection_rules": lambda kernel: sorted(RULES),
+}

@@ -387,15 +387,15 @@ class _Checker:
                     f"{J[i, j]:g} at rest: a division by zero"
                 )
         values = np.linalg.eigvals(J)
-        shown = []
+        taus = []
         for value in sorted(values, key=lambda v: -abs(v)):
             if value.imag < 0:
                 continue
             size = abs(value)
             tau = "inf" if size == 1 else "0" if size == 0 else f"{-self.dt / np.log(size):.4g}"
             turns = f" ({1000 * np.angle(value) / (2 * np.pi * self.dt):.3g} Hz)" if value.imag > 0 else ""
-            shown.append(f"{tau} ms{turns}")
-        self.result.lines.append(f"time constants at rest: {', '.join(shown)}")
+            taus.append(f"{tau} ms{turns}")
+        self.result.lines.append(f"time constants at rest: {', '.join(taus)}")
         if np.any(np.abs(values) > 1 + 1e-12):
             self.result.warnings.append("rest is not stable: a time constant is negative")
 

@@ -88,8 +88,8 @@ class OpenRun:
         columns = {name: self._read(group, name) for name in names}
         shapes = {column.shape for column in columns.values()}
         if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
-            shapes = ", ".join(f"{name} {column.shape}" for name, column in columns.items())
-            raise InputError(f"{self.path}: {group.name.strip('/')} has shapes {shapes}, must be equal, (n,)")
+            shown = ", ".join(f"{name} {column.shape}" for name, column in columns.items())
+            raise InputError(f"{self.path}: {group.name.strip('/')} has shapes {shown}, must be equal, (n,)")
         return columns
 
     @cached_property
