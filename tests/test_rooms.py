@@ -33,10 +33,10 @@ LIBRARIES = {  # beside the standard library and NumPy
     "neurons": {"sympy"},
     "network": {"pydantic"},
     "engines": set(),
-    "simulation": set(),
+    "simulation": {"typing_extensions"},  # for type checkers alone
     "tasks": {"HersheyFonts", "gymnasium", "h5py", "pydantic", "pydantic_core", "sklearn"},
     "storage": {"h5py", "nest", "pandas", "pydantic"},
-    "plots": {"h5py", "matplotlib"},
+    "plots": {"h5py", "markupsafe", "matplotlib"},
     "runs": {"click", "h5py", "jinja2", "markupsafe", "mpi4py", "pydantic", "tensorboard", "tqdm"},
     "nest": {"click", "pytest"},
     "scaling": {"click", "pydantic"},
