@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 import numpy as np
 
+from ..parallel.mpi import Comm
 from .recorders import EventList, Meter
 
 NOBODY = np.zeros(0, np.int64)
@@ -156,6 +156,6 @@ def _places(meter: Meter, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return index[by_index], mine[by_index]
 
 
-def send_to_all(comm: Any, columns: np.ndarray) -> np.ndarray:
+def send_to_all(comm: Comm, columns: np.ndarray) -> np.ndarray:
     """Collective: columns of all ranks side by side, on all of them."""
     return columns if comm is None else np.concatenate(comm.allgather(np.ascontiguousarray(columns)), axis=1)

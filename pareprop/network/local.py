@@ -13,6 +13,7 @@ from ..kernels import layout, readout_sums
 from ..neurons.compile import Program, compile
 from ..neurons.cost import Cost, measure
 from ..parallel.messages import Sources
+from ..parallel.mpi import Comm
 from ..parallel.partition import block, overlap
 from . import rewire
 from .connectivity import Population
@@ -329,7 +330,7 @@ def cost_of(model: Model, population: Population) -> Cost | None:
     return measure(program, model.precision == "single") if program else None
 
 
-def compile_models(model: Model, comm: Any) -> None:
+def compile_models(model: Model, comm: Comm) -> None:
     """Collective: compile the models that are given by equations, on one rank."""
     for population in model.of_role("recurrent"):
         if hasattr(population.params, "definition"):

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ..errors import InputError
 from .parameters import Frozen
+from .rule_base import Described
 
 
 class Rewire(Frozen):
@@ -30,13 +31,13 @@ class Rewire(Frozen):
     every: int = Field(1, ge=1)
 
 
-def check_projection(projection: Any, here: str) -> None:
+def check_projection(projection: Described, here: str) -> None:
     """Raise `InputError` unless the synapses of a projection may move."""
     if projection.rewire and not (projection.plastic and projection.post.role == "recurrent"):
         raise InputError(f"{here}: rewire needs a plastic projection onto neurons")
 
 
-def check_bounds(projection: Any, low: float, high: float, here: str) -> None:
+def check_bounds(projection: Described, low: float, high: float, here: str) -> None:
     """Raise `InputError` if Wmin = `low` or Wmax = `high` excludes a sign that may occur."""
     signs = projection.signs if projection.keeps_signs else np.zeros(1, np.int8)
     if low > 0 or (low == 0 and np.any(signs <= 0)):
@@ -45,7 +46,7 @@ def check_bounds(projection: Any, low: float, high: float, here: str) -> None:
         raise InputError(f"{here}: Wmax = {high:g} must be above 0 where synapses are rewired, some may excite")
 
 
-def check_synapses(projection: Any, chunks: Any) -> None:
+def check_synapses(projection: Described, chunks: Any) -> None:
     """Raise `InputError` if there are multapses, or targets with more than half of the sources that they may have.
 
     Parameters

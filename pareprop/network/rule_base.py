@@ -12,6 +12,8 @@ from ..errors import InputError, shorten
 from ..sonata.edges import MAX_DELAY, Piece
 from . import parameters
 
+Described = Any  # a `Projection`, whose module imports this one
+
 
 class Rule(ABC):
     """A way to choose the synapses of a projection; `topology` draws them, unless the rule is `streamed`.
@@ -36,7 +38,7 @@ class Rule(ABC):
     reaches_all: ClassVar[bool] = False
     streamed: ClassVar[bool] = False
 
-    def pieces(self, seed: int, projection: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:
+    def pieces(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[Piece]:
         """Yield the synapses onto the targets [low, high) of the population, weights only if asked for.
 
         Parameters
@@ -57,7 +59,7 @@ class Rule(ABC):
         """
         raise NotImplementedError
 
-    def fields(self, here: str, projection: Any) -> dict[str, Any]:
+    def fields(self, here: str, projection: Described) -> dict[str, Any]:
         """Return the fields of a checked projection that replace the given ones.
 
         Parameters
@@ -87,18 +89,18 @@ class Rule(ABC):
         options = {name: parameters.plain(getattr(projection, name)) for name in self.options}
         return {**options, "weight": weight, "delay": delay}
 
-    def check(self, here: str, projection: Any) -> None:  # noqa: B027, there may be nothing to check
+    def check(self, here: str, projection: Described) -> None:  # noqa: B027, there may be nothing to check
         """Raise `InputError`, starting with `here`, unless the options of a projection can be drawn."""
 
     @abstractmethod
-    def indegree(self, projection: Any) -> float:
+    def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
 
     @abstractmethod
-    def silent(self, projection: Any, first: int, last: int) -> float:
+    def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto the targets [first, last) of the population."""
 
-    def density(self, projection: Any) -> float:
+    def density(self, projection: Described) -> float:
         """Return the probability of a synapse between a source and a target."""
         return self.indegree(projection) / projection.pre.size
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError, quote
 from ..kernels import topology
 from .parameters import array_of, is_number
-from .rule_base import MAX_DELAY, Rule, has_whole_value
+from .rule_base import MAX_DELAY, Described, Rule, has_whole_value
 from .streamed_rules import DistanceDependent, LognormalDegrees, Sonata
 
 
@@ -22,11 +22,11 @@ class AllToAll(Rule):
     code = topology.ALL_TO_ALL
     reaches_all = True
 
-    def indegree(self, projection: Any) -> float:
+    def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return projection.n_choices
 
-    def silent(self, projection: Any, first: int, last: int) -> float:
+    def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets."""
         return float(last == first)
 
@@ -36,7 +36,7 @@ class OneToOne(Rule):
 
     code = topology.ONE_TO_ONE
 
-    def check(self, here: str, projection: Any) -> None:
+    def check(self, here: str, projection: Described) -> None:
         """Raise `InputError` unless both populations have the same size."""
         if projection.pre.size != projection.post.size:
             raise InputError(
@@ -44,11 +44,11 @@ class OneToOne(Rule):
                 f"{projection.post.size} cells"
             )
 
-    def indegree(self, projection: Any) -> float:
+    def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return 1.0 if projection.n_choices == projection.pre.size else 0.0
 
-    def silent(self, projection: Any, first: int, last: int) -> float:
+    def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets."""
         return 1.0 - self.indegree(projection) * (last - first) / projection.pre.size
 
@@ -59,7 +59,7 @@ class FixedIndegree(Rule):
     code = topology.FIXED_INDEGREE
     options = ("indegree",)
 
-    def check(self, here: str, projection: Any) -> None:
+    def check(self, here: str, projection: Described) -> None:
         """Raise `InputError` unless there are enough sources."""
         limit = 2**31 if projection.allow_multapses else projection.n_choices
         limit = limit if projection.n_choices else 0
@@ -68,16 +68,16 @@ class FixedIndegree(Rule):
                 f"{here}: indegree = {quote(projection.indegree)} must be a whole number from 0 to {limit}"
             )
 
-    def fields(self, here: str, projection: Any) -> dict[str, Any]:
+    def fields(self, here: str, projection: Described) -> dict[str, Any]:
         """Return the checked fields; the kernel counts in integers."""
         checked = super().fields(here, projection)
         return {**checked, "indegree": int(checked["indegree"])}
 
-    def indegree(self, projection: Any) -> float:
+    def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return projection.indegree
 
-    def silent(self, projection: Any, first: int, last: int) -> float:
+    def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets."""
         n, targets = projection.pre.size, last - first
         if projection.allow_multapses:
@@ -91,20 +91,20 @@ class FixedProbability(Rule):
     code = topology.FIXED_PROBABILITY
     options = ("probability",)
 
-    def check(self, here: str, projection: Any) -> None:
+    def check(self, here: str, projection: Described) -> None:
         """Raise `InputError` unless `probability` lies in [0, 1]."""
         if not (is_number(projection.probability) and 0 <= projection.probability <= 1):
             raise InputError(f"{here}: probability = {quote(projection.probability)} must lie in [0, 1]")
 
-    def indegree(self, projection: Any) -> float:
+    def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return projection.probability * projection.n_choices
 
-    def silent(self, projection: Any, first: int, last: int) -> float:
+    def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets."""
         return (1.0 - projection.probability) ** (last - first)
 
-    def density(self, projection: Any) -> float:
+    def density(self, projection: Described) -> float:
         """Return the probability of a synapse between a source and a target."""
         return projection.probability
 
@@ -115,7 +115,7 @@ class Explicit(Rule):
     code = -1
     options = ("source", "target")
 
-    def fields(self, here: str, projection: Any) -> dict[str, Any]:
+    def fields(self, here: str, projection: Described) -> dict[str, Any]:
         """Return the arrays of a checked projection."""
         source, target, weight, delay = (
             array_of(getattr(projection, name), f"{here}: {name}") for name in ("source", "target", "weight", "delay")
@@ -142,11 +142,11 @@ class Explicit(Rule):
             "delay": delay.astype(np.int64),
         }
 
-    def indegree(self, projection: Any) -> float:
+    def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return len(projection.target) / projection.post.size
 
-    def silent(self, projection: Any, first: int, last: int) -> float:
+    def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets."""
         inside = (projection.target >= first) & (projection.target < last)
         return 1.0 - len(np.unique(projection.source[inside])) / projection.pre.size

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import fields, replace
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, ParepropError
 from ..parallel import collectives
+from ..parallel.mpi import Comm
 from ..parallel.partition import firsts
 from ..sonata.edges import CHUNK, Edges, HeldEdges, Piece
 from .connectivity import Projection
@@ -20,7 +20,7 @@ from .sharing import count_sharing
 FEW = 4  # ranks that each read the whole file: faster than sorting and sending
 
 
-def with_own_edges(model: Model, comm: Any, chunk: int = CHUNK) -> Model:
+def with_own_edges(model: Model, comm: Comm, chunk: int = CHUNK) -> Model:
     """Collective: return a model whose edges without an index are this rank's own, held until its table is filled.
 
     Every edge is read once, `chunk` at a time on each rank, and takes 32 bytes on the rank of its target.
@@ -49,7 +49,7 @@ def with_own_edges(model: Model, comm: Any, chunk: int = CHUNK) -> Model:
     return replace(model, projections=[_own(model, item, comm, chunk) for item in model.projections])
 
 
-def _own(model: Model, projection: Projection, comm: Any, chunk: int) -> Projection:
+def _own(model: Model, projection: Projection, comm: Comm, chunk: int) -> Projection:
     edges = projection.edges
     if edges is None or edges.index or not edges.n_edges or projection.post.role != "recurrent":
         return projection
@@ -84,7 +84,7 @@ def _by_owner(edges: Edges, start: int, stop: int, bounds: np.ndarray) -> list[P
     ]
 
 
-def require_all(network: LocalNetwork, comm: Any) -> None:
+def require_all(network: LocalNetwork, comm: Comm) -> None:
     """Collective: raise `InputError` unless ranks together have all edges of each SONATA file.
 
     An index that lacks some would lead to another network than the file describes.

@@ -12,7 +12,7 @@ from ..errors import InputError, quote
 from ..sonata.edges import Piece
 from . import degrees, space
 from .parameters import Constant, Distribution, Uniform, is_number
-from .rule_base import Rule
+from .rule_base import Described, Rule
 
 _UNIT, _ZERO = Uniform(low=0.0, high=1.0), Constant(value=0.0)
 
@@ -24,7 +24,7 @@ class LognormalDegrees(Rule):
     options = ("indegree", "sigma_in", "sigma_out")
     streamed = True
 
-    def check(self, here: str, projection: Any) -> None:
+    def check(self, here: str, projection: Described) -> None:
         """Raise `InputError` unless the mean can be reached."""
         limit = degrees.AT_MOST * projection.n_choices
         if not is_number(projection.indegree) or not 0 <= projection.indegree <= limit:
@@ -34,7 +34,7 @@ class LognormalDegrees(Rule):
             if not is_number(value := getattr(projection, name)) or not 0 <= value <= 5:
                 raise InputError(f"{here}: {name} = {quote(value)} must lie in [0, 5]")
 
-    def pieces(self, seed: int, projection: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:
+    def pieces(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[Piece]:
         """Yield the synapses onto some targets."""
         drawn = degrees.draw(
             seed, projection.name, projection.pre.size, projection.n_choices, projection.indegree,
@@ -43,11 +43,11 @@ class LognormalDegrees(Rule):
         for synapses in drawn:
             yield make_piece(seed, projection, *synapses, weights)
 
-    def indegree(self, projection: Any) -> float:
+    def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return float(degrees.list_indegrees(projection.n_choices, projection.indegree, projection.sigma_in).mean())
 
-    def silent(self, projection: Any, first: int, last: int) -> float:
+    def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets."""
         return degrees.compute_silent(
             projection.n_choices, projection.indegree, projection.sigma_in, projection.sigma_out, last - first
@@ -61,7 +61,7 @@ class DistanceDependent(Rule):
     options = ("probability", "space")
     streamed = True
 
-    def check(self, here: str, projection: Any) -> None:
+    def check(self, here: str, projection: Described) -> None:
         """Raise `InputError` unless `probability` lies in [0, 1] and positions that are given fit the populations."""
         if not (is_number(projection.probability) and 0 <= projection.probability <= 1):
             raise InputError(f"{here}: probability = {quote(projection.probability)} must lie in [0, 1]")
@@ -73,7 +73,7 @@ class DistanceDependent(Rule):
             if positions is not None and not np.all(np.abs(positions) <= space.LONGEST):
                 raise InputError(f"{here}: space: {name} hold values that are not finite, or above {space.LONGEST:g}")
 
-    def pieces(self, seed: int, projection: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:
+    def pieces(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[Piece]:
         """Yield the synapses onto some targets."""
         ends, leaves_out_self = (projection.pre.name, projection.post.name), projection.n_choices < projection.pre.size
         drawn = space.draw(
@@ -83,13 +83,13 @@ class DistanceDependent(Rule):
         for synapses in drawn:
             yield make_piece(seed, projection, *synapses, weights)
 
-    def indegree(self, projection: Any) -> float:
+    def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target, as if there were no borders."""
         itself = projection.pre == projection.post  # at distance 0
         others = projection.space.mean() * (projection.pre.size - itself)
         return projection.probability * (others + (itself and projection.allow_autapses))
 
-    def silent(self, projection: Any, first: int, last: int) -> float:
+    def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets, which are anywhere but for itself."""
         others = 1.0 - projection.probability * projection.space.mean()
         if projection.pre != projection.post or first == last:
@@ -106,25 +106,25 @@ class Sonata(Rule):
     options = ("edges",)
     streamed = True
 
-    def fields(self, here: str, projection: Any) -> dict[str, Any]:
+    def fields(self, here: str, projection: Described) -> dict[str, Any]:
         """Return the delays that occur in the file, in steps."""
         return {"weight": None, "delay": projection.edges.delays if projection.edges.n_edges else np.ones(1, np.int64)}
 
-    def pieces(self, seed: int, projection: Any, low: int, high: int, weights: bool) -> Iterator[Piece]:
+    def pieces(self, seed: int, projection: Described, low: int, high: int, weights: bool) -> Iterator[Piece]:
         """Yield the edges onto some targets."""
         return projection.edges.pieces(low, high)
 
-    def indegree(self, projection: Any) -> float:
+    def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
         return projection.edges.n_edges / projection.post.size
 
-    def silent(self, projection: Any, first: int, last: int) -> float:
+    def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets, as if edges were anywhere."""
         return (1.0 - 1.0 / projection.pre.size) ** (self.indegree(projection) * (last - first))
 
 
 def make_piece(
-    seed: int, projection: Any, targets: np.ndarray, counts: np.ndarray, source: np.ndarray, weights: bool
+    seed: int, projection: Described, targets: np.ndarray, counts: np.ndarray, source: np.ndarray, weights: bool
 ) -> Piece:
     """Draw delays and weights of synapses: number k of the target's streams is for its k-th synapse.
 
@@ -159,7 +159,7 @@ def make_piece(
 
 
 def _draw_each(
-    kind: Distribution, seed: int, projection: Any, what: str, targets: np.ndarray, counts: np.ndarray
+    kind: Distribution, seed: int, projection: Described, what: str, targets: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
     """Draw as many numbers of each target's random stream as it has synapses, targets of like counts together."""
     if isinstance(kind, Constant):

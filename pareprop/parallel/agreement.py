@@ -14,9 +14,9 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from ..errors import InputError, shorten
+from .mpi import Comm
 from .shared_memory import let_go
 
 ARRIVAL, ANSWER = 32001, 32002  # tags of messages
@@ -31,7 +31,7 @@ UNSET = "not set"
 VARIABLES = ("PAREPROP_SHARE_ABOVE", "PAREPROP_SENDING", "PAREPROP_RANKS_PER_NODE")
 
 
-def agree(comm: Any, place: str, facts: Mapping[str, str] | None = None) -> None:
+def agree(comm: Comm, place: str, facts: Mapping[str, str] | None = None) -> None:
     """Collective: raise `InputError` on all ranks unless all come to the same place with the same facts.
 
     Parameters
@@ -81,7 +81,7 @@ def find_difference(facts: list[dict[str, str]]) -> str:
     return f"ranks disagree: {'; '.join(differences[:SHOWN])}{more} (must be the same on all ranks)"
 
 
-def _lead(comm: Any, place: str, digest: bytes) -> str | None:
+def _lead(comm: Comm, place: str, digest: bytes) -> str | None:
     """On rank 0: hear all ranks and answer them: None if all agree, "" if facts differ, or who is elsewhere."""
     from mpi4py import MPI  # where there is a communicator, it is loaded
 
@@ -106,7 +106,7 @@ def _lead(comm: Any, place: str, digest: bytes) -> str | None:
     return answer
 
 
-def _follow(comm: Any, place: str, digest: bytes) -> str | None:
+def _follow(comm: Comm, place: str, digest: bytes) -> str | None:
     """On other ranks: tell rank 0, and return its answer."""
     message, wait, answer = comm.isend((place, digest), 0, ARRIVAL), _Wait(1.5 * NOTICE), WAIT
     while answer == WAIT:
@@ -143,11 +143,11 @@ def _ranks(numbers: list[int]) -> str:
 class _Left:
     """Whether ranks tell each other of their end, and whether they came to different places before."""
 
-    comm: Any = None
+    comm: Comm = None
     torn = False
 
 
-def tell_of_the_end(comm: Any) -> None:
+def tell_of_the_end(comm: Comm) -> None:
     """Let this rank tell the others when its script ends, so that none of them waits for it."""
     if _Left.comm is None:
         atexit.register(_leave, os.getpid())

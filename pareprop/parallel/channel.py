@@ -13,6 +13,7 @@ from ..errors import ParepropError
 from ..kernels import readout_sums
 from ..kernels import rounds as kernel
 from . import collectives
+from .mpi import Comm
 from .spike_log import SegmentedLog, SpikeLog, join_logs
 
 BITS = 62  # flags in a number
@@ -85,7 +86,7 @@ class Channel:
     meeting: kernel.Meeting
     written: list[tuple[SpikeLog, Choice]]
     every: SegmentedLog | None
-    comm: Any = None
+    comm: Comm = None
     kept: list[Any] = field(default_factory=list)
     unread: bool = False
 

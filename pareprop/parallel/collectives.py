@@ -11,13 +11,14 @@ import numpy as np
 
 from ..errors import ParepropError, StateError
 from ..machine import describe_shortage
+from .mpi import Comm
 from .replicas import Replicas
 
 ARRIVED = 1  # tag of messages that carry nothing else
 PATIENCE = 5.0  # seconds that a rank with an error waits for the others, which have it as well, or never come
 
 
-def raise_together(comm: Any, problem: ParepropError | None) -> None:
+def raise_together(comm: Comm, problem: ParepropError | None) -> None:
     """Collective: raise on all ranks the problem of the lowest rank that has one; name the rank unless all have one."""
     problems = [problem] if comm is None else comm.allgather(problem)
     for rank, problem in enumerate(problems):
@@ -25,7 +26,7 @@ def raise_together(comm: Any, problem: ParepropError | None) -> None:
             raise type(problem)(f"{problem} (rank {rank})" if None in problems else str(problem)) from None
 
 
-def all_arrive(comm: Any, seconds: float = PATIENCE) -> bool:
+def all_arrive(comm: Comm, seconds: float = PATIENCE) -> bool:
     """Collective, if all goes well: return whether all ranks come here within some seconds.
 
     If not, this rank is alone with its problem, the others wait for it elsewhere, and no collective call is possible.
@@ -38,7 +39,7 @@ def all_arrive(comm: Any, seconds: float = PATIENCE) -> bool:
     return there
 
 
-def await_others(comm: Any) -> None:
+def await_others(comm: Comm) -> None:
     """Collective: wait until all ranks come here, asleep in steps that grow to a millisecond.
 
     MPI's own calls wait awake: beside a long piece of work of one rank, the others would take its processors. Messages,
@@ -56,7 +57,7 @@ def await_others(comm: Any) -> None:
 
 
 @contextmanager
-def guarded(comm: Any, together: Callable[[ParepropError | None], None] | None = None) -> Iterator[None]:
+def guarded(comm: Comm, together: Callable[[ParepropError | None], None] | None = None) -> Iterator[None]:
     """Collective: an error that one rank meets in the block ends the block on all ranks with that error.
 
     For work that each rank does alone: the block must not hold anything collective. A file that can't be read on one
@@ -98,7 +99,7 @@ def run_in_first_group(replicas: Replicas, function: Callable[..., Any], *argume
     return result
 
 
-def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:
+def to_root(comm: Comm, items: Iterable[Any]) -> Iterator[Any]:
     """Collective: yield on rank 0 the items of all ranks, rank after rank; yield nothing on other ranks.
 
     One item at a time is in flight, so rank 0 never holds all of them. Callers must exhaust the iterator.
@@ -114,7 +115,7 @@ def to_root(comm: Any, items: Iterable[Any]) -> Iterator[Any]:
         comm.send(None, dest=0)
 
 
-def sum_in_order(comm: Any, values: np.ndarray) -> float:
+def sum_in_order(comm: Comm, values: np.ndarray) -> float:
     """Collective: add the values of all ranks one after the other, so that the sum is the same for any division.
 
     Parameters
@@ -138,12 +139,12 @@ def sum_in_order(comm: Any, values: np.ndarray) -> float:
     return comm.bcast(total, root=comm.size - 1)
 
 
-def maximum(comm: Any, value: float) -> float:
+def maximum(comm: Comm, value: float) -> float:
     """Collective: return the largest value over ranks."""
     return value if comm is None else max(comm.allgather(value))
 
 
-def any_of(comm: Any, flags: Sequence[bool]) -> list[bool]:
+def any_of(comm: Comm, flags: Sequence[bool]) -> list[bool]:
     """Collective: return for each flag whether any rank has set it."""
     own = np.array(flags, np.int8)
     if comm is not None:
@@ -153,7 +154,7 @@ def any_of(comm: Any, flags: Sequence[bool]) -> list[bool]:
     return [bool(flag) for flag in own]
 
 
-def any_bits(comm: Any, flags: int) -> int:
+def any_bits(comm: Comm, flags: int) -> int:
     """Collective: return the bits that any rank has set in a whole number below 2**63."""
     from mpi4py import MPI  # where there is a communicator, it is loaded
 
@@ -162,11 +163,11 @@ def any_bits(comm: Any, flags: int) -> int:
     return int(own[0])
 
 
-def gather(comm: Any, value: Any) -> list[Any]:
+def gather(comm: Comm, value: Any) -> list[Any]:
     """Collective: return the values of all ranks, by rank, on all ranks (an allgather)."""
     return [value] if comm is None else comm.allgather(value)
 
 
-def total(comm: Any, value: int) -> int:
+def total(comm: Comm, value: int) -> int:
     """Collective: return the sum of whole numbers over ranks."""
     return value if comm is None else sum(comm.allgather(value))

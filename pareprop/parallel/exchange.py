@@ -20,6 +20,7 @@ from ..timers import Timers
 from .channel import Channel, ChannelSizes, Choice, choose_within, open_alone
 from .collectives import any_bits, raise_together
 from .messages import AllgatherSender, AlltoallvSender, Sources
+from .mpi import Comm
 from .node import Nodes, find_nodes, is_crowded, make_rank_lost
 from .partition import firsts
 from .replicas import Replicas
@@ -47,7 +48,7 @@ class Exchange(Protocol):
 
     rank: int
     size: int
-    comm: Any
+    comm: Comm
     sending: str
     replicas: Replicas
 
@@ -123,7 +124,7 @@ class Alone:
 
     rank = 0
     size = 1
-    comm: Any = None
+    comm: Comm = None
     sending = ""
     nbytes = received_bytes = 0
 
@@ -171,7 +172,7 @@ class Ranks:
         If the ranks of a node are not numbered one after the other.
     """
 
-    def __init__(self, comm: Any, ways: str = "counted", replicas: Replicas | None = None) -> None:
+    def __init__(self, comm: Comm, ways: str = "counted", replicas: Replicas | None = None) -> None:
         self.comm, self.ways, self.replicas = comm, ways, replicas or Replicas()
         self.rank, self.size = comm.rank, comm.size
         self.nodes: Nodes = find_nodes(comm)

@@ -13,6 +13,7 @@ import numpy as np
 from ..kernels import exchange as kernel
 from ..kernels import layout
 from . import mpi
+from .mpi import Comm
 from .spike_log import SpikeLog
 
 GROWTH = 1.25  # room beyond the largest message seen, so that a second message is rare
@@ -108,7 +109,7 @@ class AllgatherSender:
 
     name = "everything"
 
-    def __init__(self, comm: Any, arrays: dict[str, Any], words: int = WORDS) -> None:
+    def __init__(self, comm: Comm, arrays: dict[str, Any], words: int = WORDS) -> None:
         self.comm, self.box = comm, mailbox(arrays | {"sender": self, "targeted": False})
         _connect(self.box, comm, "MPI_Allgather")
         self._make_room(words)
@@ -165,7 +166,7 @@ class AlltoallvSender:
     name = "targeted"
 
     def __init__(
-        self, comm: Any, arrays: dict[str, Any], lists: list[np.ndarray], heard: np.ndarray, n_own: int, quota: int = 0
+        self, comm: Comm, arrays: dict[str, Any], lists: list[np.ndarray], heard: np.ndarray, n_own: int, quota: int = 0
     ) -> None:
         self.comm, self._heard = comm, heard
         self._listed = np.array([len(part) for part in lists], np.int64)
@@ -226,7 +227,7 @@ class AlltoallvSender:
         return sum(array.nbytes for array in (self._outgoing, self._incoming, *self._routes.values()))
 
 
-def _connect(box: kernel.Mailbox, comm: Any, call: str) -> None:
+def _connect(box: kernel.Mailbox, comm: Comm, call: str) -> None:
     """Let compiled code call MPI, unless `comm` is a stand-in written in Python."""
     if address := mpi.address(comm, call):
         function, handle, datatype = address

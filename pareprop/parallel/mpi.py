@@ -10,10 +10,11 @@ from ..errors import InputError
 
 DRIVERS = ("libibverbs", "libpsm2", "libcxi")
 UNUSED = "not used: MPI loaded no driver"
+Comm = Any  # a communicator: of mpi4py, which is imported where ranks start alone, or a stand-in; None for one process
 SIZES = (4, 8)  # bytes of a handle: a number (MPICH and its kin) or a pointer (Open MPI)
 
 
-def address(comm: Any, call: str) -> tuple[int | None, int, int] | None:
+def address(comm: Comm, call: str) -> tuple[int | None, int, int] | None:
     """Return addresses for calling MPI from compiled code.
 
     Parameters

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, RankLost
+from .mpi import Comm
 from .partition import firsts
 
 
@@ -58,7 +59,7 @@ def ranks_per_node(environment: Mapping[str, str]) -> int:
     return int(text or 0)
 
 
-def _local(comm: Any) -> Any:
+def _local(comm: Comm) -> Any:
     size = ranks_per_node(os.environ)
     if size:
         return comm.Split(comm.rank // size, comm.rank)
@@ -67,7 +68,7 @@ def _local(comm: Any) -> Any:
     return comm.Split_type(MPI.COMM_TYPE_SHARED, comm.rank)
 
 
-def number_by_node(comm: Any) -> Any:
+def number_by_node(comm: Comm) -> Any:
     """Collective: return a communicator with the ranks of each node one after the other; rank 0 stays the first."""
     local = _local(comm)
     keys = comm.allgather((local.bcast(comm.rank), local.rank))
@@ -76,7 +77,7 @@ def number_by_node(comm: Any) -> Any:
     return comm.Split(0, sorted(keys).index(keys[comm.rank]))
 
 
-def find_nodes(comm: Any) -> Nodes:
+def find_nodes(comm: Comm) -> Nodes:
     """Collective: find out which ranks share a node.
 
     Parameters

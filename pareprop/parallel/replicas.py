@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .mpi import Comm
+
 LEAVES = 8  # most groups; a sum needs at most 1 + log2(LEAVES) sets of arrays
 FEWEST = 4  # smallest batch that is added in a tree: each level costs memory for one more gradient
 CHUNK = 2**20  # numbers in a message
@@ -41,8 +43,8 @@ class Replicas:
 
     count: int = 1
     index: int = 0
-    across: Any = None
-    world: Any = None
+    across: Comm = None
+    world: Comm = None
 
     def batch_range(self, n: int) -> range:
         """Return the samples of a batch of `n` that this group runs; the first group always runs sample 0."""

@@ -15,6 +15,7 @@ from ..errors import InputError, RankLost
 from ..kernels import readout_sums
 from ..kernels import rounds as kernel
 from .collectives import raise_together
+from .mpi import Comm
 from .node import Nodes
 from .spike_log import SharedSpikeLog
 
@@ -122,7 +123,7 @@ class SharedMemory:
         On all ranks, if there is too little shared memory.
     """
 
-    def __init__(self, comm: Any, nodes: Nodes, layout: Layout) -> None:
+    def __init__(self, comm: Comm, nodes: Nodes, layout: Layout) -> None:
         self.layout, local = layout, nodes.local
         made, problem = -1, None
         if local.rank == 0:

@@ -15,6 +15,7 @@ from ..kernels import rounds as kernel
 from .channel import Channel, ChannelSizes, choose_within, open_alone
 from .exchange import Exchange
 from .messages import Sources
+from .mpi import Comm
 from .partition import block
 from .replicas import Replicas
 from .spike_log import SegmentedLog, SpikeLog
@@ -143,7 +144,7 @@ class DryExchange:
         Whether this rank's own spikes are drawn, too.
     """
 
-    comm: Any = None
+    comm: Comm = None
     sending = "drawn"
     replicas = Replicas()
 

@@ -29,6 +29,7 @@ from ..network.synapse_table import SynapseTable
 from ..network.variants import DEFAULT, find_variant
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
+from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog
 from ..parallel.stand_ins import DrivenExchange
 from ..simulation.loop import Simulation
@@ -229,7 +230,7 @@ class Share:
         return cls(socket.gethostname(), os.cpu_count() or 1, phases, memory, peak_rss_bytes(), heard, received)
 
 
-def _now(comm: Any) -> float:
+def _now(comm: Comm) -> float:
     if comm is not None:
         comm.Barrier()
     return time.perf_counter()

@@ -13,6 +13,7 @@ from typing import Any, cast
 from .. import files
 from ..errors import InputError, quote
 from ..parallel import collectives
+from ..parallel.mpi import Comm
 from ..storage import checkpoint_write, joined_file
 from ..storage.disk import lock_directory
 from .config import read
@@ -23,7 +24,7 @@ DIGEST_LINE = "# digest of this configuration:"  # in the configuration of every
 
 
 @contextmanager
-def claim_directory(comm: Any, wanted: str | None, task: str, overwrite: bool = False) -> Iterator[Path]:
+def claim_directory(comm: Comm, wanted: str | None, task: str, overwrite: bool = False) -> Iterator[Path]:
     """Collective context manager: claim a run directory, `runs/<task>-<number>` if none is chosen, for this run alone.
 
     Directories that it made are taken away again if the block fails before anything is written into them.
@@ -117,7 +118,7 @@ def clear_run(directory: Path) -> None:
 
 
 @contextmanager
-def reopen_directory(comm: Any, directory: Path) -> Iterator[dict[str, Any]]:
+def reopen_directory(comm: Comm, directory: Path) -> Iterator[dict[str, Any]]:
     """Collective context manager: claim the directory of a run to resume; yield the sections of its configuration.
 
     Raises

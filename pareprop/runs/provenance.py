@@ -23,6 +23,7 @@ from ..kernels import build_info
 from ..machine import peak_rss_bytes
 from ..network.local import cost_of
 from ..parallel import collectives, mpi
+from ..parallel.mpi import Comm
 from ..simulation.observer import Observer, Watched
 from ..storage.disk import clear, on_disk
 
@@ -34,7 +35,7 @@ PACKAGES = ("pareprop", "numpy", "h5py", "mpi4py", "pydantic", "Cython")
 HOST_NAMES = "PAREPROP_HOST_NAMES"  # set to 1 to store host names
 
 
-def count_ranks_by_host(comm: Any) -> Counter[str]:
+def count_ranks_by_host(comm: Comm) -> Counter[str]:
     """Collective: return the number of ranks on each host, by the hosts' first ranks; the same on all ranks."""
     return Counter(collectives.gather(comm, socket.gethostname()))
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 
 from ..network.local import LocalNetwork
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel import collectives
+from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog
 
 CHUNK = 1_000_000  # synapses, about, that rank 0 holds at a time
@@ -25,7 +25,7 @@ def tables(network: LocalNetwork) -> list[tuple[SynapseTable, ProjectionSlice]]:
 
 
 def synapses(
-    comm: Any, table: SynapseTable, span: ProjectionSlice, weight: np.ndarray | None = None
+    comm: Comm, table: SynapseTable, span: ProjectionSlice, weight: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
     """Collective: yield on rank 0 the synapses of a projection as records of `SYNAPSE`, by target, source, delay.
 
@@ -38,7 +38,7 @@ def synapses(
     return _merge(comm, span, own) if table.by_source else collectives.to_root(comm, own)
 
 
-def _merge(comm: Any, span: ProjectionSlice, own: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _merge(comm: Comm, span: ProjectionSlice, own: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     """Collective: bring the synapses of a table by source into their order, some targets at a time."""
     records = np.concatenate([np.empty(0, SYNAPSE), *own])
     low, high = span.targets
@@ -79,7 +79,7 @@ class Digest:
         counts = (log.ptr[1 : n_steps + 1] - log.ptr[:n_steps]).astype("<u4")
         self._chain([counts, log.ids[: log.ptr[n_steps]].astype("<u4", copy=False)])
 
-    def add_weights(self, comm: Any, network: LocalNetwork, shown: dict[int, np.ndarray] | None = None) -> None:
+    def add_weights(self, comm: Comm, network: LocalNetwork, shown: dict[int, np.ndarray] | None = None) -> None:
         """Collective: add the weights; `shown` maps id(table) to weights in place of the table's."""
         self._chain(
             records

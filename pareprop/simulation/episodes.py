@@ -14,7 +14,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from ..errors import InputError, ParepropError, describe, quote
 from ..network.losses import log_softmax
 from ..network.model import Model
 from ..network.reward import Rollout
+from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog
 from ..timers import Timers
 from .task import ClosedTask
@@ -195,7 +195,7 @@ def check(task: ClosedTask, model: Model) -> None:
         raise InputError("a task in closed loop knows neither local readouts nor input currents")
 
 
-def _find_difference(comm: Any, reply: Reply | None, problem: InputError | None, where: str) -> InputError | None:
+def _find_difference(comm: Comm, reply: Reply | None, problem: InputError | None, where: str) -> InputError | None:
     """Collective: return the problem of the first rank that has one, or that the replies of the ranks differ."""
     mine = np.array([_checksum(reply) if reply is not None and problem is None else 0, problem is not None], np.int64)
     marks = np.zeros((comm.size, 2), np.int64)

@@ -15,6 +15,7 @@ from ..network.local import LocalNetwork
 from ..network.losses import Evaluation, Loss
 from ..network.model import Model
 from ..parallel.exchange import Exchange
+from ..parallel.mpi import Comm
 from ..parallel.replicas import Replicas
 from ..timers import Timers
 from .digest import Digest
@@ -102,7 +103,7 @@ class Watched(Protocol):
     task: Task | ClosedTask
     exchange: Exchange
     replicas: Replicas
-    world: Any
+    world: Comm
     episodes: Episodes | None
     network: LocalNetwork
     engine: Engine

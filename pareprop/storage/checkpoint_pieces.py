@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..engines.state import State
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel import collectives
+from ..parallel.mpi import Comm
 from ..parallel.spike_log import SpikeLog, join_logs
 
 ALIGNMENT = 4096
@@ -87,7 +87,7 @@ class _Group:
                 yield index
 
 
-def list_pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
+def list_pieces(state: State, rank: int, comm: Comm = None) -> list[Piece]:
     """Collective: return this rank's pieces of a state; those of kind "shared" on rank 0 only."""
     shared = state.shared | {name: _gather_rows(comm, *entry) for name, entry in state.rows.items()}
     for name, own in state.spikes.items():
@@ -101,7 +101,7 @@ def list_pieces(state: State, rank: int, comm: Any = None) -> list[Piece]:
     return pieces
 
 
-def _gather_rows(comm: Any, table: SynapseTable, array: np.ndarray) -> np.ndarray:
+def _gather_rows(comm: Comm, table: SynapseTable, array: np.ndarray) -> np.ndarray:
     """Collective: gather rows on rank 0, each from a rank that has synapses in it, or may get some."""
     rows, n_rows = table.whole_rows()
     whole = np.zeros((n_rows, *array.shape[1:]), array.dtype)
@@ -116,7 +116,7 @@ def _gather_rows(comm: Any, table: SynapseTable, array: np.ndarray) -> np.ndarra
     return whole
 
 
-def _gather_spikes(comm: Any, name: str, own: SpikeLog) -> dict[str, np.ndarray]:
+def _gather_spikes(comm: Comm, name: str, own: SpikeLog) -> dict[str, np.ndarray]:
     """Collective: gather the spikes of all ranks' neurons on rank 0."""
     parts = [SpikeLog.from_arrays(*arrays) for arrays in collectives.to_root(comm, [(own.ids, own.ptr)])]
     whole = join_logs(parts or [own], len(own.ptr) - 1)

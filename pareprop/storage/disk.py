@@ -11,11 +11,11 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from .. import files
 from ..errors import InputError, StateError
 from ..parallel.collectives import await_others, raise_together
+from ..parallel.mpi import Comm
 
 NO_PLACE = {
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP,
@@ -25,7 +25,7 @@ MARGIN = 2**19  # bytes that must stay free, for the metadata of the file
 
 
 @contextmanager
-def on_disk(comm: Any, what: str, path: Path) -> Iterator[None]:
+def on_disk(comm: Comm, what: str, path: Path) -> Iterator[None]:
     """Collective context manager: raise an OSError of one rank as a StateError on all ranks.
 
     The block must not hold collective calls.

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from ..parallel.mpi import Comm
 from .disk import clear, synchronise
 
 CHUNK = 2**18  # bytes of a chunk of a dataset, about
@@ -158,7 +159,7 @@ class SharedFile(GrowingFile):
     """
 
     def __init__(
-        self, comm: Any, path: Path, columns: dict[str, Column], constants: dict[str, np.ndarray],
+        self, comm: Comm, path: Path, columns: dict[str, Column], constants: dict[str, np.ndarray],
         attributes: dict[str, Any], compression: int = 1,
     ) -> None:  # fmt: skip
         self._begin(path, columns)
@@ -234,7 +235,7 @@ def checksum(values: np.ndarray, crc: int = 0) -> int:
     return zlib.crc32(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data, crc)
 
 
-def can_share(comm: Any) -> bool:
+def can_share(comm: Comm) -> bool:
     """Return whether ranks of `comm` can write one file together: there are several, and h5py was built with MPI."""
     return comm is not None and comm.size > 1 and h5py.get_config().mpi
 
