@@ -10,9 +10,11 @@ from pydantic import Field, StrictBool
 
 from ..errors import InputError
 from ..sonata import circuit, edge_files, nodes
+from ..sonata.edges import Edges
+from . import sonata_neurons
 from .connection import Connection
+from .connectivity import Population
 from .parameters import Frozen, nearest, validate
-from .variants import Variant
 
 OWN = ("rule", "name", "edges", "delay", "delay_ms", "weight")  # options of connections that the files tell
 EVERY = "*"  # in place of the name of an edge population: options of all
@@ -49,7 +51,12 @@ def _add_populations(model: Any, path: Path, neuron: str | None, values: Mapping
         if population.virtual:
             model.inputs(population.name, population.size, sign=own)
             continue
-        kind = neuron or _model(model.eprop, population)
+        found = None if neuron else sonata_neurons.find(population.template, population)
+        if found is not None and population.template.rpartition(":")[2] not in model.eprop.neurons:
+            definition, own_values = found
+            model.neurons(population.name, population.size, definition, sign=own, **{**own_values, **values})
+            continue
+        kind = neuron or _model(model, population)
         known, type_values = model.eprop.neurons.get(kind), dict(population.values)
         if known and "V_reset" in type_values and "V_reset" not in known.model_fields:
             del type_values["V_reset"]  # eprop_iaf resets by V_th
@@ -76,17 +83,40 @@ def _add_projections(
         pre, post = populations[item.source], populations[item.target]
         own = {"sign": item.source_signs() if sign == "weights" else sign}
         own |= {**options.get(EVERY, {}), **options.get(item.name, {})}
-        model.connect(pre, post, "sonata", edges=item, name=item.name, **own)
+        for name, edges, port in _by_port(item, post):
+            onto = {} if port is None else {"port": port}
+            model.connect(pre, post, "sonata", edges=edges, name=name, **onto, **own)
 
 
-def _model(variant: Variant, population: nodes.Nodes) -> str:
+def _by_port(item: Edges, post: Population) -> list[tuple[str, Edges, str | None]]:
+    """Return edges by the synaptic input at which they arrive: by receptor type, or by the sign of the weight.
+
+    As NEST does; a weight that changes its sign later stays where it is.
+    """
+    ports = post.ports
+    if ports[0].startswith(sonata_neurons.RECEPTOR):
+        parts = item.parts_by_receptor()
+        if (most := max(parts)) > len(ports):
+            raise InputError(
+                f"{item.path}: receptor_type = {most} of '{item.name}': neurons of '{post.name}' have {len(ports)}"
+            )
+        named = [(f"{sonata_neurons.RECEPTOR}{receptor}", part) for receptor, part in parts.items()]
+    elif ports == ("exc", "inh"):
+        named = [("exc" if sign > 0 else "inh", part) for sign, part in item.parts_by_sign().items()]
+    else:
+        return [(item.name, item, None)]
+    return [(item.name if len(named) == 1 else f"{item.name}_{port}", part, port) for port, part in named]
+
+
+def _model(model: Any, population: nodes.Nodes) -> str:
     """Return the model of a template such as "nest:iaf_psc_delta" or "nest:eprop_iaf_bsshslm_2020"."""
+    variant = model.eprop
     name = population.template.rpartition(":")[2].removeprefix("eprop_").removesuffix("_bsshslm_2020")
     if name not in variant.neurons:
         name = name.replace("_psc_delta", "")  # the same neuron but for its reset
     if name not in variant.neurons:
         raise InputError(
             f"node population '{population.name}': model_template = '{population.template}' has no model in variant "
-            f"'{variant.name}'{nearest(name, variant.neurons)}; neuron= names one"
+            f"'{variant.name}'{nearest(name, model.list_neuron_models())}; neuron= names one"
         )
     return name

@@ -89,13 +89,18 @@ def require_all(network: LocalNetwork, comm: Comm) -> None:
 
     An index that lacks some would lead to another network than the file describes.
     """
+    n_read: dict[tuple[Any, str], int] = {}
+    read: dict[tuple[Any, str], Edges] = {}
     for table in network.tables().values():
         for span in table.spans:
             if (edges := span.projection.edges) is not None:
-                n_read = collectives.total(comm, span.last - span.first)
-                if n_read != edges.n_edges:
-                    how = f"its index leads to {n_read} of {edges.n_edges} edges; build it anew, or remove it"
-                    raise InputError(f"{edges.path}: edge population '{edges.name}': {how}")
+                key = edges.path, edges.name
+                read[key] = edges
+                n_read[key] = n_read.get(key, 0) + collectives.total(comm, span.last - span.first)  # of all parts
+    for key, edges in read.items():
+        if n_read[key] != edges.n_edges:
+            how = f"its index leads to {n_read[key]} of {edges.n_edges} edges; build it anew, or remove it"
+            raise InputError(f"{edges.path}: edge population '{edges.name}': {how}")
 
 
 def release(model: Model) -> None:

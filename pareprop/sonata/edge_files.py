@@ -7,10 +7,13 @@ from functools import partial
 import h5py
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, quote
 from . import hdf5, table
 from .circuit import Circuit, Files
 from .edges import CHUNK, Edges, steps
+from .nodes import read_json
+
+MOST = 16  # receptors of a neuron
 
 
 def read(
@@ -27,7 +30,7 @@ def read(
         with hdf5.open_file(files.data) as file:
             populations = hdf5.group(file, "edges")
             for name in populations:
-                options = dt_ms, round_delays, default_weight, default_delay
+                options = dt_ms, round_delays, default_weight, default_delay, _receptors(circuit, files, name)
                 all_edges.append(_population(files, hdf5.group(populations, name), name, sizes, *options))
     names = [edges.name for edges in all_edges]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -38,7 +41,7 @@ def read(
 
 def _population(
     files: Files, group: h5py.Group, name: str, sizes: dict[str, int], dt_ms: float, round_delays: bool,
-    default_weight: float | None, default_delay: float | None,
+    default_weight: float | None, default_delay: float | None, receptors: dict[int, int],
 ) -> Edges:  # fmt: skip
     ids = [hdf5.dataset(group, f"{end}_node_id") for end in ("source", "target")]
     ends = []
@@ -61,9 +64,26 @@ def _population(
     source, target = ends
     edges = Edges(
         files.data, name, source, target, sizes[source], sizes[target], len(ids[0]), _index(group), groups, types,
-        default_weight, default_delay, dt_ms, round_delays,
+        default_weight, default_delay, dt_ms, round_delays, receptors=receptors,
     )  # fmt: skip
     return _with_delays(edges, group)
+
+
+def _receptors(circuit: Circuit, files: Files, name: str) -> dict[int, int]:
+    """Return the `receptor_type` of the edge types whose file of parameters names one."""
+    rows = table.read(files.types, "edge_type_id", name) if files.types else {}
+    folder, found = circuit.components.get("synaptic_models_dir"), {}
+    for number, row in rows.items():
+        if folder is None or not (file := row.get("dynamics_params")) or not (folder / file).is_file():
+            continue
+        receptor = read_json(folder / file).get("receptor_type")
+        if receptor is None:
+            continue
+        if not isinstance(receptor, int) or isinstance(receptor, bool) or not 1 <= receptor <= MOST:
+            told = f"receptor_type = {quote(receptor)} must be a whole number in 1 to {MOST}"
+            raise InputError(f"{folder / file}: {told}")
+        found[number] = receptor
+    return found
 
 
 def _index(group: h5py.Group) -> str:

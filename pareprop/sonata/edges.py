@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,10 @@ class Edges:
         Whether delays that are no whole steps are rounded, to at least 1.
     delays : np.ndarray
         int64, all that may occur, in steps, ascending.
+    receptors : dict
+        Edge type to its `receptor_type`, for the types that have one.
+    part : tuple or None
+        ("receptor", k): edges of that type alone; ("sign", s): those with weights of that sign, 0 counts as positive.
     """
 
     path: Path
@@ -86,6 +90,23 @@ class Edges:
     dt_ms: float
     round_delays: bool
     delays: np.ndarray = field(default_factory=lambda: np.ones(1, np.int64))
+    receptors: dict[int, int] = field(default_factory=dict)
+    part: tuple[str, int] | None = None
+
+    def parts_by_sign(self) -> dict[int, Edges]:
+        """Return the edges with positive weights and those with negative ones apart; one if all types tell the same."""
+        signs = {weight >= 0 for weight, _ in self.types.values() if weight is not None}
+        known = not self.groups and len(signs) == 1 and all(weight is not None for weight, _ in self.types.values())
+        chosen = signs if known else (True, False)
+        return {sign: replace(self, part=("sign", sign)) for sign in (1 if positive else -1 for positive in chosen)}
+
+    def parts_by_receptor(self) -> dict[int, Edges]:
+        """Return the edges of each receptor type apart."""
+        missing = [number for number in self.types if number not in self.receptors]
+        if missing or not self.receptors:
+            who = f"type {missing[0]} of '{self.name}' has" if missing else f"types of '{self.name}' have"
+            raise InputError(f"{self.path}: edge {who} no receptor_type, which its targets need")
+        return {number: replace(self, part=("receptor", number)) for number in sorted(set(self.receptors.values()))}
 
     def pieces(self, low: int, high: int, chunk: int = CHUNK) -> Iterator[Piece]:
         """Yield the edges onto the targets [low, high), at most `chunk` at a time, in the order of the file.
@@ -185,7 +206,17 @@ class Edges:
                 raise InputError(f"edge_group_id = {number} of '{group.name}': there is no such group")
             some = np.flatnonzero(owner == number)
             self._own_values(hdf5.group(group, str(number)), index, some, weight, delay)
-        return Piece(source, target, self._steps(delay, start + mine), self._weights(weight, start + mine))
+        piece = Piece(source, target, self._steps(delay, start + mine), self._weights(weight, start + mine))
+        return piece if self.part is None else self._of_part(piece, kind)
+
+    def _of_part(self, piece: Piece, kind: np.ndarray) -> Piece:
+        """Return the edges of `part`."""
+        what, which = self.part or ("", 0)
+        if what == "sign":
+            chosen = (piece.weight >= 0) == (which > 0)
+        else:
+            chosen = np.isin(kind, [number for number, receptor in self.receptors.items() if receptor == which])
+        return Piece(piece.source[chosen], piece.target[chosen], piece.delay[chosen], piece.weight[chosen])
 
     def _values_of_types(self, kind: np.ndarray, edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weights and delays of the edges' types, NaN where there are none."""

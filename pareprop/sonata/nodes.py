@@ -124,7 +124,7 @@ def _type_values(circuit: Circuit, name: str, kind: np.ndarray, types: dict[int,
         elif folder is None:
             raise InputError(f"{circuit.path}: components.point_neuron_models_dir is missing, '{name}' needs {file}")
         else:
-            read[number] = _json(folder / file)
+            read[number] = read_json(folder / file)
     keys = sorted({key for values in read.values() for key in values})
     texts = {key for key in keys if any(isinstance(values.get(key), str | bool) for values in read.values())}
     columns: dict[str, Any] = {key: np.empty(len(kind)) for key in keys if key not in texts}
@@ -141,19 +141,28 @@ def _type_values(circuit: Circuit, name: str, kind: np.ndarray, types: dict[int,
     return columns
 
 
-def _json(path: Path) -> dict[str, float]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return parameters in a JSON file: numbers, texts, and items of lists with numbers behind their names."""
     try:
         content = json.loads(read_file(path))
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror}") from None
     except (ValueError, RecursionError) as problem:
         raise InputError(f"{path}: not JSON: {problem}") from None
+    if isinstance(content, dict):  # items of a list, such as tau_syn, get numbers
+        content = dict(entry for key, value in content.items() for entry in _items(key, value))
     if not isinstance(content, dict) or not all(isinstance(value, int | float | str) for value in content.values()):
-        raise InputError(f"{path}: must hold an object of numbers and texts")
+        raise InputError(f"{path}: must hold an object of numbers, lists of numbers, and texts")
     for key, value in content.items():
         if isinstance(value, int) and abs(value) > 2**63:
             raise InputError(f"{path}: {key} = {quote(value)} must lie in -2^63 to 2^63")
     return content
+
+
+def _items(key: str, value: Any) -> list[tuple[str, Any]]:
+    if not isinstance(value, list):
+        return [(key, value)]
+    return [(f"{key}_{k}", item if isinstance(item, int | float) else None) for k, item in enumerate(value, 1)]
 
 
 def _own_values(group: h5py.Group, n: int) -> dict[str, np.ndarray]:

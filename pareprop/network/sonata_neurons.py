@@ -1,0 +1,105 @@
+"""Neuron models of SONATA nodes: NEST's names and parameters become those of the models given by equations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..neurons import library
+from ..neurons.model import NeuronModel
+from ..sonata.nodes import Nodes
+
+FLAGS = ("spike_dependent_threshold", "after_spike_currents", "adapting_threshold")
+LEVELS = {(False, False, False): "glif1", (False, True, False): "glif3", (True, True, True): "glif5"}
+RENAMED = {"asc_decay": "k", "asc_amps": "asc_amp"}  # NEST's lists, whose items have numbers here
+RECEPTOR = "receptor_"
+
+
+def find(template: str, population: Nodes) -> tuple[NeuronModel, dict[str, Any]] | None:
+    """Return the model of a template and the parameters of its neurons, None if it is not NEST's name of one.
+
+    Parameters
+    ----------
+    template : str
+        Such as "nest:iaf_psc_exp" or "nest:glif_psc".
+    population : Nodes
+        The node population with its parameters.
+
+    Raises
+    ------
+    InputError
+        If parameters ask for what the equations do not have.
+    """
+    name = template.rpartition(":")[2]
+    if name == "glif_psc":
+        return _glif(population)
+    if name not in library.free_names() or library.get(name).nest != name:
+        return None
+    return library.get(name), _at_rest(dict(population.values), population)
+
+
+def with_receptors(model: NeuronModel, n: int) -> NeuronModel:
+    """Return a GLIF model of the package with `n` receptors in place of two."""
+    given = model.to_dict()
+
+    def repeat(table: Mapping[str, Any], names: str) -> dict[str, Any]:
+        kept = {key: value for key, value in table.items() if not re.fullmatch(f"({names})_[12]", key)}
+        first = {key: value for key, value in table.items() if re.fullmatch(f"({names})_1", key)}
+        own = {f"{key[:-1]}{k}": _renumber(value, k) for k in range(1, n + 1) for key, value in first.items()}
+        return kept | own
+
+    given["parameters"] = repeat(given["parameters"], "tau_syn")
+    given["constants"] = repeat(given["constants"], "Q|beta|P32|P31|rise")
+    given["states"], given["step"] = repeat(given["states"], "y1|y2"), repeat(given["step"], "y1|y2")
+    arriving = " + ".join(f"P31_{k}*y1_{k} + P32_{k}*y2_{k}" for k in range(1, n + 1))
+    of_two = " + ".join(f"P31_{k}*y1_{k} + P32_{k}*y2_{k}" for k in (1, 2))
+    given["step"] = {key: text.replace(of_two, arriving) for key, text in given["step"].items()}
+    given["ports"] = [f"{RECEPTOR}{k}" for k in range(1, n + 1)]
+    return model if n == 2 else NeuronModel.from_dict(f"{model.name}_{n}_receptors", given)
+
+
+def _renumber(value: Any, k: int) -> Any:
+    """Return an entry of the first receptor for the k-th one."""
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"\b(Q|beta|P32|P31|rise|y1|y2|tau_syn|receptor)_1\b", rf"\1_{k}", value)
+
+
+def _glif(population: Nodes) -> tuple[NeuronModel, dict[str, Any]]:
+    """Return the level that the flags of NEST's `glif_psc` ask for, and its parameters."""
+    here = f"node population '{population.name}'"
+    values = _at_rest({_rename(key): value for key, value in population.values.items()}, population)
+    flags = tuple(_truth(values.pop(name, False)) for name in FLAGS)
+    if flags not in LEVELS:
+        told = ", ".join(f"{name} = {str(flag).lower()}" for name, flag in zip(FLAGS, flags, strict=True))
+        raise InputError(f"{here}: {told}: of NEST's glif_psc there are the levels 1, 3 and 5 alone")
+    for name in [name for name in values if re.fullmatch(r"asc_init_\d+", name)]:
+        if np.any(np.asarray(values.pop(name)) != 0.0):
+            raise InputError(f"{here}: asc_init must be 0: after-spike currents start from there")
+    n = len([name for name in values if re.fullmatch(r"tau_syn_\d+", name)]) or 2
+    model = with_receptors(library.get(LEVELS[flags]), n)
+    unused = r"(th_\w+|voltage_reset_\w+|V_reset|asc_\w+|k_\d+)"  # of other levels: NEST does not read them either
+    return model, {
+        name: value for name, value in values.items() if name in model.parameters or not re.fullmatch(unused, name)
+    }
+
+
+def _rename(key: str) -> str:
+    stem, _, number = key.rpartition("_")
+    return f"{RENAMED[stem]}_{number}" if stem in RENAMED else key
+
+
+def _truth(value: Any) -> bool:
+    return value if isinstance(value, bool) else str(value).lower() in ("true", "1", "1.0")
+
+
+def _at_rest(values: dict[str, Any], population: Nodes) -> dict[str, Any]:
+    """Return parameters without V_m, which must be E_L: neurons start at rest."""
+    start = values.pop("V_m", None)
+    if start is not None and "E_L" in values and np.any(np.asarray(start) != np.asarray(values["E_L"])):
+        raise InputError(f"node population '{population.name}': V_m must be E_L: these neurons start at rest")
+    return values

@@ -1,0 +1,200 @@
+"""SONATA nodes whose NEST model is given by equations: the same spikes as NEST's, parts of edges, what is refused."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from case_files import SONATA
+
+from pareprop import Model, Simulation
+from pareprop.engines.sample import Sample
+from pareprop.errors import InputError
+from pareprop.network.local import LocalNetwork
+from pareprop.neurons import library
+from pareprop.parallel.spike_log import SpikeLog
+
+STEPS = 150
+EXP = {"C_m": 3.0, "tau_m": 10.0, "E_L": -70.0, "V_m": -70.0, "V_th": -65.0, "V_reset": -70.0, "t_ref": 2.0,
+       "tau_syn_ex": 2.0, "tau_syn_in": 4.0}  # fmt: skip
+GLIF = {
+    "C_m": 8.0, "g": 0.8, "E_L": -78.0, "V_m": -78.0, "V_th": -60.0, "V_reset": -75.0, "t_ref": 3.0,
+    "spike_dependent_threshold": False, "after_spike_currents": True, "adapting_threshold": False,
+    "asc_init": [0.0, 0.0], "asc_decay": [0.01, 0.1], "asc_amps": [-1.0, -5.0], "asc_r": [1.0, 0.9],
+    "tau_syn": [2.0, 3.0, 5.0], "th_spike_add": 0.4, "th_spike_decay": 0.01, "voltage_reset_fraction": 0.2,
+    "voltage_reset_add": 1.0, "th_voltage_index": 0.005, "th_voltage_decay": 0.09,
+}  # fmt: skip
+KINDS = {"iaf_psc_exp": (EXP, {"I_e": 1.7}), "glif_psc": (GLIF, {"E_L": -55.0, "V_m": -55.0})}
+RECEPTORS = {"exc_to_exc": 1, "inh_to_exc": 2, "lgn_to_exc": 3}
+
+
+def write(folder: Path, kind: str, change: dict | None = None, receptors: bool = True) -> Path:
+    """The network `guide` with other neurons: a file of parameters for each type, one of synapses for each receptor."""
+    shutil.copytree(SONATA / "guide", folder, copy_function=shutil.copy)
+    params, inhibitory = KINDS[kind]
+    params = {key: value for key, value in (params | (change or {})).items() if value is not None}
+    with h5py.File(folder / "network" / "nodes.h5", "r+") as file:
+        for group in file["nodes"].values():
+            for key in [key for key in group if key.isdigit()]:
+                group[key].pop("dynamics_params", None)
+    with h5py.File(folder / "network" / "cortex_edges.h5", "r+") as file:  # which holds positive weights alone
+        weight = file["edges/inh_to_exc/0/syn_weight"]
+        weight[...] = -weight[()]
+    cells, synapses = folder / "components" / "cell_models", folder / "components" / "synaptic_models"
+    (cells / "exc.json").write_text(json.dumps(params))
+    (cells / "inh.json").write_text(json.dumps(params | inhibitory))
+    types = folder / "network" / "node_types.csv"
+    types.write_text(types.read_text().replace("nest:iaf_psc_delta", f"nest:{kind}"))
+    for name, number in RECEPTORS.items():
+        (synapses / f"{name}.json").write_text(json.dumps({"receptor_type": number}))
+    for path in (folder / "network").glob("*edge_types.csv"):
+        rows = [line.split(" ") for line in path.read_text().splitlines()]
+        for row in rows[1:] if receptors else ():
+            row[-1] = f"{row[1]}.json"
+        path.write_text("\n".join(map(" ".join, rows)) + "\n")
+    return folder / "circuit_config.json"
+
+
+def drawn(n: int) -> np.ndarray:
+    """Spikes of the inputs."""
+    raster = np.random.default_rng(1).random((STEPS, n)) < 0.08
+    raster[:2] = False
+    return raster
+
+
+def ours(model: Model, raster: np.ndarray) -> dict[str, np.ndarray]:
+    """Steps and ids of spikes by population."""
+    first = model.of_role("recurrent")
+    out = model.readouts("out", 1)
+    model.connect(first[0], out, weight=0.0)
+
+    class Once:
+        n_steps = learning_window = STEPS
+
+        def sample(self, index: int, phase: str = "train") -> Sample:
+            return Sample(SpikeLog.from_raster(raster), np.zeros((STEPS, 1)))
+
+    run = Simulation(model, Once())
+    run.engine.run(Once().sample(0))
+    steps, ids = run.engine.log.spikes(STEPS)
+    found = {}
+    for population in first:
+        low = model.offset(population)
+        mine = (ids >= low) & (ids < low + population.size)
+        found[population.name] = np.array(sorted(zip(steps[mine], ids[mine] - low, strict=True)))
+    return found
+
+
+@pytest.fixture
+def nest():
+    os.environ.setdefault("PYNEST_QUIET", "1")
+    found = pytest.importorskip("nest")
+    found.ResetKernel()
+    found.verbosity = found.VerbosityLevel.FATAL
+    found.resolution = 1.0
+    return found
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("kind", KINDS)
+def test_spikes_are_those_of_nest(nest, tmp_path: Path, kind: str) -> None:
+    """Edges as bmtk and libsonata list them; ports by the sign of the weight, or by receptor type."""
+    model = Model.from_sonata(write(tmp_path / "net", kind), round_delays=True)
+    raster = drawn(model.size("input"))
+    found = ours(model, raster)
+    params, inhibitory = KINDS[kind]
+    sizes = {item.name: item.size for item in model.populations}
+    nodes = {name: nest.Create(kind, sizes[name], params | (inhibitory if name == "inh" else {}))
+             for name in ("exc", "inh")}  # fmt: skip
+    nodes["lgn"] = nest.Create("spike_generator", sizes["lgn"])
+    for k, node in enumerate(nodes["lgn"]):
+        if raster[:, k].any():
+            node.spike_times = np.flatnonzero(raster[:, k]) * 1.0  # stamped as inputs are in the tutorials
+    with h5py.File(SONATA / "guide" / "expected_edges.h5") as file:
+        for name, group in file.items():
+            pre, post = (nodes[end].tolist() for end in name.split("_to_"))
+            source, target = (np.array(ids)[group[key][()]] for ids, key in ((pre, "source"), (post, "target")))
+            weight = group["weight"][()] * (-1 if name == "inh_to_exc" else 1)
+            spec = {"weight": weight, "delay": np.maximum(np.rint(group["delay_ms"][()]), 1.0)}
+            if kind == "glif_psc":
+                spec["receptor_type"] = np.full(len(source), RECEPTORS[name])
+            nest.Connect(source, target, "one_to_one", spec)
+    recorders = {name: nest.Create("spike_recorder") for name in ("exc", "inh")}
+    for name, recorder in recorders.items():
+        nest.Connect(nodes[name], recorder)
+    nest.Simulate(STEPS + 1.0)
+    for name, recorder in recorders.items():
+        events = recorder.events
+        first = nodes[name].tolist()[0]
+        theirs = np.array(sorted((int(t) - 1, s - first) for t, s in
+                                 zip(events["times"], events["senders"], strict=True) if t <= STEPS))  # fmt: skip
+        assert len(theirs) > 50
+        np.testing.assert_array_equal(found[name], theirs)
+
+
+def test_edges_are_divided_and_none_is_lost(tmp_path: Path) -> None:
+    for kind, ports in (("iaf_psc_exp", {"exc_to_exc": "exc", "inh_to_exc": "inh", "lgn_to_exc": "exc"}),
+                        ("glif_psc", {name: f"receptor_{k}" for name, k in RECEPTORS.items()})):  # fmt: skip
+        model = Model.from_sonata(write(tmp_path / kind, kind), round_delays=True)
+        network = LocalNetwork(model, 0, 1)
+        counts: dict[tuple[str, str], int] = {}
+        for span in network.incoming.spans:
+            weight = network.incoming.weight[span.first : span.last]
+            assert kind != "iaf_psc_exp" or np.all((weight >= 0) == (span.projection.port == "exc"))
+            key = span.projection.edges.name, span.projection.port
+            counts[key] = counts.get(key, 0) + len(weight)
+        with h5py.File(SONATA / "guide" / "expected_edges.h5") as file:
+            for name, port in ports.items():
+                assert counts[name, port] == len(file[name]["weight"])
+        exc = next(item for item in model.populations if item.name == "exc")
+        assert len(exc.ports) == (2 if kind == "iaf_psc_exp" else 3)
+
+
+def test_mixed_signs_are_divided(tmp_path: Path) -> None:
+    """Types alone do not tell the signs: half of the excitatory synapses become inhibitory ones."""
+    path = write(tmp_path / "net", "iaf_psc_exp")
+    types = tmp_path / "net" / "network" / "cortex_edge_types.csv"
+    types.write_text(types.read_text().replace(" 0.6 5.0 ", " -0.6 5.0 "))
+    network = LocalNetwork(Model.from_sonata(path, round_delays=True), 0, 1)
+    spans = {span.projection.name: network.incoming.weight[span.first : span.last] for span in network.incoming.spans}
+    assert np.all(spans["exc_to_exc_exc"] >= 0) and np.all(spans["exc_to_exc_inh"] < 0)
+    assert len(spans["exc_to_exc_exc"]) > 100 and len(spans["exc_to_exc_inh"]) > 100
+
+
+def test_receptors_are_written_as_those_of_the_package() -> None:
+    from pareprop.network.sonata_neurons import with_receptors
+
+    for name in ("glif1", "glif3", "glif5"):
+        model = library.get(name)
+        four = with_receptors(model, 4)
+        assert four.ports == tuple(f"receptor_{k}" for k in (1, 2, 3, 4))
+        assert len(four.states) == len(model.states) + 4
+        two = with_receptors(with_receptors(model, 3), 2)
+        assert two.name != model.name or two == model
+        assert with_receptors(model, 2) is model
+
+
+BAD = {
+    "two levels": ({"adapting_threshold": True}, "there are the levels 1, 3 and 5 alone"),
+    "start": ({"V_m": -70.0}, "node population 'exc': V_m must be E_L: these neurons start at rest"),
+    "currents": ({"asc_init": [1.0, 0.0]}, "asc_init must be 0"),
+    "unknown": ({"tau_sym": 2.0}, "unknown parameter 'tau_sym'"),
+    "list of text": ({"tau_syn": ["a"]}, "must hold an object of numbers, lists of numbers, and texts"),
+    "receptors": ({"tau_syn": [2.0]}, "neurons of 'exc' have 1"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_glif_psc_may_not_have(tmp_path: Path, name: str) -> None:
+    change, message = BAD[name]
+    with pytest.raises(InputError) as problem:
+        Model.from_sonata(write(tmp_path / "net", "glif_psc", change), round_delays=True)
+    assert message in str(problem.value) and "\n" not in str(problem.value)
+
+
+def test_synapses_without_receptor(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"edge type 1 of 'exc_to_exc' has no receptor_type|types of .* no receptor"):
+        Model.from_sonata(write(tmp_path / "net", "glif_psc", receptors=False), round_delays=True)
