@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -89,8 +90,8 @@ def require_all(network: LocalNetwork, comm: Comm) -> None:
 
     An index that lacks some would lead to another network than the file describes.
     """
-    n_read: dict[tuple[Any, str], int] = {}
-    read: dict[tuple[Any, str], Edges] = {}
+    n_read: dict[tuple[Path, str], int] = {}
+    read: dict[tuple[Path, str], Edges] = {}
     for table in network.tables().values():
         for span in table.spans:
             if (edges := span.projection.edges) is not None:
