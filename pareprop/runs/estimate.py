@@ -1,8 +1,9 @@
 """About how long a run will take and how much memory it needs, before its first iteration, from counts.
 
-Costs of an operation are those of one core without other work: mostly within a factor of two, as long as neurons fire
-about as assumed; samples that are costly to make take longer, and episodes that end early are shorter. Runs learn their
-own speed within a second; `pareprop predict` measures a machine.
+The counts are those of `work`, as for predictions. Costs of an operation are those of one core without other work:
+mostly within a factor of two, as long as neurons fire about as assumed; samples that are costly to make take longer,
+and episodes that end early are shorter. Runs learn their own speed within a second; `pareprop predict` measures a
+machine.
 """
 
 from __future__ import annotations
@@ -10,22 +11,25 @@ from __future__ import annotations
 import os
 
 from ..engines import spike_rules
-from ..machine import CACHE, peak_rss_bytes
+from ..machine import peak_rss_bytes
 from ..network.connectivity import Projection
-from ..network.local import cost_of, target_rate
+from ..network.local import target_rate
+from ..network.variants import Variant
 from ..parallel import collectives
 from ..simulation import digest
 from ..simulation.observer import Watched
 from ..simulation.task import is_closed
 from ..tasks.base import TaskBase
+from . import work
 from .provenance import count_ranks_by_host
+from .units import Interconnect, Units
 
 INPUT_HZ = 25.0  # assumed rate of the inputs; the neurons fire at their target rate
 SAMPLE = 4e-4  # seconds of a sample, of a step, of making the inputs of a step
 STEP = 2e-7
 INPUT_STEP = 3e-9
 DECISION = 6e-5  # of a task in closed loop
-NEURON_STEP = {False: 4e-9, True: 7e-9}  # by whether neurons adapt
+NEURON_STEP = 5e-9
 MEMORY = 2.0  # times as long takes an event whose synapses come from memory
 LOOPED = 3e-9  # of a step of a window in which a synapse is not summed but followed (spike variant)
 UPDATE = 3e-9  # of a synapse in an optimizer step
@@ -53,31 +57,45 @@ def run_seconds(simulation: Watched, task: TaskBase, last: int) -> float:
     phases = ((last - first, batch), (n_validations, task.validate_samples), (n_tests, task.test_samples))
     share = sum(times * -(-size // groups) for times, size in phases)  # samples of the group with most
     updates = (last - first) * sum(len(table.weight) for table in simulation.network.tables().values()) * UPDATE
-    slowest = collectives.maximum(comm, share * sample_seconds(simulation) + updates)
-    n_ranks = simulation.exchange.size
     most = max(count_ranks_by_host(comm).values())
     crowd = max(1.0, most / (os.cpu_count() or most))
-    rounds = simulation.task.n_steps / simulation.engine.round_steps if n_ranks > 1 else 0.0
-    return crowd * slowest + share * rounds * (ROUND if crowd == 1 else CROWDED)
+    meetings = rough_units(simulation.model.eprop, ROUND if crowd == 1 else CROWDED).exchange_seconds(count(simulation))
+    own = crowd * (share * sample_seconds(simulation) + updates) + share * meetings
+    return collectives.maximum(comm, own)
+
+
+def rough_units(variant: Variant, round_s: float = ROUND) -> Units:
+    """Return the costs above as unit costs of a machine."""
+    event = variant.event_seconds
+    seconds = {
+        "deliver": {"events": event, "cold_events": (MEMORY - 1.0) * event, "readout_events": event},
+        "update": {"neuron_steps": NEURON_STEP, "steps": STEP},
+        "sweep": {},  # that of models given by equations is measured
+    }
+    return Units(seconds, {}, Interconnect(round_s=round_s))
+
+
+def count(simulation: Watched) -> work.Work:
+    """Return what this rank does in a sample, if cells fire as assumed."""
+    model, exchange, n_steps = simulation.model, simulation.exchange, simulation.task.n_steps
+    duration = n_steps * model.dt_ms / 1000.0
+    firing = work.Firing(INPUT_HZ * duration, target_rate(model) * duration)
+    return work.of_rank(model, n_steps, firing, exchange.size, exchange.rank)
 
 
 def sample_seconds(simulation: Watched) -> float:
     """Return about the seconds that this rank computes for a sample."""
     model, task, n_steps = simulation.model, simulation.task, simulation.task.n_steps
-    seconds = SAMPLE + n_steps * (STEP + INPUT_STEP * model.size("input"))
+    seconds = SAMPLE + n_steps * INPUT_STEP * model.size("input")
     if is_closed(task):
         seconds += DECISION * (1 + (n_steps - task.first - 1) // task.period)
-    for (low, high, *_), group in zip(simulation.network.pieces, simulation.network.piece_populations, strict=True):
-        cost = cost_of(model, group)  # measured: nobody knows beforehand what equations cost
-        each = cost.step + cost.sweep * (not model.eprop.is_online) if cost else NEURON_STEP[group.params.adaptive]
-        seconds += each * (high - low) * n_steps
+    phases = rough_units(model.eprop).phase_seconds(count(simulation))
+    seconds += phases["deliver"] + phases["update"] + phases["sweep"]
     duration, rate = n_steps * model.dt_ms / 1000.0, target_rate(model)
-    event = model.eprop.event_seconds * (MEMORY if simulation.bytes_of_synapses() > CACHE else 1.0)
     for _, span in digest.tables(simulation.network):
         hertz = {"input": INPUT_HZ, "recurrent": rate}.get(span.projection.pre.role, 0.0)
-        n_synapses = span.last - span.first
-        seconds += event * n_synapses * hertz * duration
-        seconds += LOOPED * n_synapses * _looped_steps(simulation, span.projection, hertz * duration)
+        steps = _looped_steps(simulation, span.projection, hertz * duration)
+        seconds += LOOPED * (span.last - span.first) * steps
     return seconds
 
 

@@ -172,9 +172,7 @@ def write_scripts(folder: Path) -> list[Path]:
     try:
         for path, text in texts.items():
             if path.exists() and path.read_bytes() != text:
-                raise InputError(
-                    f"--write {folder}: {path.name} is there and differs"
-                )
+                raise InputError(f"--write {folder}: {path.name} is there and differs")
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
             path.write_bytes(text)

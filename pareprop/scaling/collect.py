@@ -12,10 +12,10 @@ from typing import Any
 from .. import files
 from ..errors import InputError
 from ..runs import benchmark
+from ..runs.units import Units
+from ..runs.work import Firing
 from .predict import predict
 from .study import Point, Study
-from .units import Units
-from .work import Firing
 
 FIGURES = (
     "train_seconds", "build_seconds", "firing_rate_hz", "synapses", "events", "events_per_second", "simulated_seconds",

@@ -21,11 +21,11 @@ from ..machine import peak_rss_bytes
 from ..network.local import target_rate
 from ..network.variants import VARIANTS
 from ..parallel.exchange import Exchange
-from ..runs import benchmark
+from ..runs import benchmark, units
 from ..runs.options import SET, FiniteFloat, GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
 from ..storage.disk import replace_file
-from . import batch, dryrun, launchers, measure, rank_table, slurm, study, subject, units
+from . import batch, dryrun, launchers, measure, rank_table, slurm, study, subject
 from . import collect as table
 from .predict import Prediction, nodes_for, predict
 

@@ -21,9 +21,9 @@ import numpy as np
 
 from ..errors import InputError, StateError
 from ..machine import available, peak_rss_bytes
-from ..runs import benchmark
-from . import dryrun, launchers, work
-from .units import Interconnect, Measured, Units, fit
+from ..runs import benchmark, work
+from ..runs.units import Interconnect, Measured, Units, fit
+from . import dryrun, launchers
 
 EXCHANGES = 2000
 LARGEST = 2**30  # bytes that the largest probe takes, about

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..network.model import Model
+from ..runs import work
 from ..runs.benchmark import PHASES
-from . import work
-from .units import Units
-from .work import Firing, Work
+from ..runs.units import Units
+from ..runs.work import Firing, Work
 
 
 @dataclass(frozen=True)

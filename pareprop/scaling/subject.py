@@ -14,8 +14,8 @@ from ..network.model import Model
 from ..network.parameters import Frozen, parse_setting, validate
 from ..network.variants import DEFAULT, VariantName
 from ..runs import benchmark, config
+from ..runs.work import Firing
 from ..simulation.task import Task
-from .work import Firing
 
 
 class Benchmark(Frozen):

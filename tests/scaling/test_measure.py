@@ -10,7 +10,8 @@ import pytest
 from launch import ENVIRONMENT, find_mpirun, kill_session, processes_of, wait_until
 
 from pareprop.errors import StateError
-from pareprop.scaling import measure, units
+from pareprop.runs import units
+from pareprop.scaling import measure
 
 SMALL = (measure.Probe(300, 30, 2, 40), measure.Probe(400, 20, 2, 40))
 MEASURE = """

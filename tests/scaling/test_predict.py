@@ -12,8 +12,8 @@ from pareprop.errors import InputError
 from pareprop.network.local import LocalNetwork, cost_of
 from pareprop.network.model import Model
 from pareprop.parallel.exchange import Alone
-from pareprop.runs import benchmark
-from pareprop.scaling import dryrun, measure, slurm, subject, units, work
+from pareprop.runs import benchmark, units, work
+from pareprop.scaling import dryrun, measure, slurm, subject
 from pareprop.scaling.predict import nodes_for, predict, representatives
 
 

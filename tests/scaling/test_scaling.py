@@ -14,7 +14,8 @@ from test_predict import FLAT
 
 from pareprop.errors import InputError
 from pareprop.plots import scaling as figures
-from pareprop.scaling import collect, study, units
+from pareprop.runs import units
+from pareprop.scaling import collect, study
 
 TOML = """
 kind = "strong"

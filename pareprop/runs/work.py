@@ -193,21 +193,21 @@ def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, n
 
 def _given(model: Model, n_steps: int, ranks: int, rank: int) -> dict[str, float]:
     """Return what neurons add whose model is given by equations; one process compiles and measures the models."""
-    found = dict.fromkeys(("given_steps", "given_update", "given_sweep", "given_bytes"), 0.0)
+    added = dict.fromkeys(("given_steps", "given_update", "given_sweep", "given_bytes"), 0.0)
     kept, online = 0, model.eprop.is_online
     for population in model.of_role("recurrent"):
         if (cost := cost_of(model, population)) is None:
             continue
         low, high = _local(model, population, ranks, rank)
         steps = (high - low) * n_steps
-        found["given_steps"] += steps
-        found["given_update"] += steps * cost.step
-        found["given_sweep"] += steps * cost.sweep * (not online)
+        added["given_steps"] += steps
+        added["given_update"] += steps * cost.step
+        added["given_sweep"] += steps * cost.sweep * (not online)
         kept = max(kept, cost.kept - 1)  # all neurons of a rank have as many columns
     first, last = block(model.size("recurrent"), count_sharing(model, ranks), rank)
     rows = block_length(model) + lags(model).m if online else n_steps
-    found["given_bytes"] = float(kept * (last - first) * rows * np.dtype(model.kernels.real).itemsize)
-    return found
+    added["given_bytes"] = float(kept * (last - first) * rows * np.dtype(model.kernels.real).itemsize)
+    return added
 
 
 def round_steps(model: Model, n_steps: int) -> int:
