@@ -43,6 +43,7 @@ cpdef enum:         # how a block of the spike variant learns
     PREFIX = 1
     LOOP = 2
     READOUT = 3
+    STRETCH = 4
 
 cpdef enum:         # columns of `rules`, int64 (n_blocks, RULE_COLUMNS)
     MODE = 0
@@ -80,6 +81,15 @@ cpdef enum:         # columns of `books`, int64 (n_rows, BOOK_COLUMNS): the book
 
 cpdef enum:
     NEVER = -1
+
+cpdef enum:
+    STRETCH_STEPS = 16      # of a block of stretches
+    GAPS = 8                # latest blocks of which a stretch reaches to the present one
+    RUNNING = 8             # places of stretches after those: of the present block so far
+    SUFFIX = 9              # scratch: from a step to the end of the block
+    STRETCHES = 10
+    NUMBERS = 8             # of a stretch, see stretches.h
+    OTHERS = 4
 
 cpdef enum:         # a message between ranks
     HEADER = 3      # words before the signals

@@ -182,8 +182,14 @@ def changes(case: dict, expected: dict) -> list[float]:
 
 
 def without_prefix_sums(patch: pytest.MonkeyPatch) -> None:
-    """Work off all windows step by step."""
+    """Work off windows by stretches, where there are some."""
     patch.setattr(spike_rules, "block_length", lambda model: 0)
+
+
+def step_by_step(patch: pytest.MonkeyPatch) -> None:
+    """Work off all windows step by step."""
+    without_prefix_sums(patch)
+    patch.setattr(spike_rules, "has_stretches", lambda population: False)
 
 
 def modes(run: Simulation) -> set[int]:

@@ -43,11 +43,11 @@ cdef inline void deliver_block_of(
             descend_queue(engine, t, rows, b, arriving)
     if rows.watch.shape[0] > 0:
         note_weights(engine, t, rows, b)
-    if engine.learns and rows.rules[b, MODE] != STATIC:
+    if engine.learns and rows.rules[b, MODE] != STATIC and rows.rules[b, MODE] != STRETCH:
         for k in range(n):
             end_windows(engine, t, rows, b, emitted, logs[k])
     if engine.learns and t % engine.fold_steps == 0 and rows.rules[b, MODE] != STATIC and \
-            not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
+            rows.rules[b, MODE] != STRETCH and not 0 <= rows.rules[b, CUTOFF] <= engine.fold_steps:
         fold(engine, t, rows, b)
 
 
@@ -167,6 +167,8 @@ cdef inline bint arrive(
         if rows.books[row, CLOSED]:
             return arrive_closed(engine, t, rows, b, row, source, ahead, arriving)
         return arrive_prefix(engine, t, rows, b, row, source, ahead, arriving)
+    if rows.rules[b, MODE] == STRETCH:
+        return arrive_stretch(engine, t, rows, b, row, ahead, arriving)
     arrive_loop(engine, t, rows, b, row)
     return False
 
@@ -253,7 +255,9 @@ cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
 cdef void close(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
     """The cutoff is reached: the window ends here, whenever the next spike arrives."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], e = t - engine.m
-    if rows.rules[b, MODE] == PREFIX:
+    if rows.rules[b, MODE] == STRETCH:
+        close_stretch(engine, t, rows, b, row)
+    elif rows.rules[b, MODE] == PREFIX:
         close_prefix(engine, e, rows, b, row, start, stop)
     else:
         work_off(engine, t, rows, b, row, start, stop)

@@ -7,14 +7,15 @@
 
 from libc.math cimport sqrt
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport add_row, first_at_least, hole_of, row_ahead, prefetch
 from pareprop.core.elementary cimport exp, power_of
 from pareprop.core.layout cimport (
-    ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA, KAPPA,
-    KAPPA_REG, LATEST, LOG, LOOP, MODE, MOVES, NEVER, OLDER, OWN_ZBAR, PORT, PREFIX, READOUT, ROW, SOURCE, SOURCES,
-    STATIC, TARGET, W_MAX, W_MIN, WAITING, WIDTH,
+    ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA, GAPS,
+    KAPPA, KAPPA_REG, LATEST, LOG, LOOP, MODE, MOVES, NEVER, NUMBERS, OLDER, OTHERS, OWN_ZBAR, PORT, PREFIX, READOUT,
+    ROW, RUNNING, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS, SUFFIX, TARGET, W_MAX, W_MIN, WAITING, WIDTH,
 )
 from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, descent_step
 from pareprop.core.precision cimport total_of
@@ -81,6 +82,9 @@ cdef class Rows:
     cdef public int64_t[::1] models                # (n_blocks,), addresses of the targets' generated models, or 0
     cdef public real[:, ::1] traces                # (n_traces, n_synapses), of generated models
     cdef public real[::1] moment, variance         # of Adam
+    # of stretches, empty without: what ends of blocks ask of each row, and lists of rows by step of the block
+    cdef public int64_t[::1] mark, following       # (n_rows,)
+    cdef public int64_t[:, ::1] head               # (n_blocks, STRETCH_STEPS + 1)
 
     def __init__(self, values):
         bind(self, values)
@@ -149,6 +153,20 @@ cdef class Online:
         bind(self, values)
 
 
+cdef class Stretches:
+    """What stretches of steps make of traces, by target, see stretches.pxi."""
+
+    cdef public bint in_use
+    cdef public int64_t kind                       # NO_OTHER, REGULARIZED or REWARDED
+    cdef public double[:, :, ::1] number           # (STRETCHES, n, NUMBERS)
+    cdef public double[:, :, ::1] other            # (STRETCHES, n, OTHERS), or (0, n, OTHERS) for NO_OTHER
+    cdef public double[::1] products               # (STRETCHES,), with rewards: of the discounts
+    cdef int64_t begun, reached                    # first step of the present block, first that is not known yet
+
+    def __init__(self, values):
+        bind(self, values)
+
+
 cdef class Engine:
     """Runs this rank's neurons with their incoming synapses, and all readouts with the synapses from these neurons."""
 
@@ -162,6 +180,7 @@ cdef class Engine:
     cdef readonly Histories histories
     cdef readonly Sums sums
     cdef readonly Online online
+    cdef readonly Stretches stretches
     cdef public Channel channel
     cdef public Sample sample
     cdef public Recorder recorder
@@ -190,6 +209,7 @@ cdef class Engine:
         Histories histories not None,
         Sums sums not None,
         Online online not None,
+        Stretches stretches not None,
         int64_t m,
         int64_t fold_steps,
         int64_t lead,
@@ -197,6 +217,7 @@ cdef class Engine:
         self.neurons, self.rates, self.readouts, self.errors = neurons, rates, readouts, errors
         self.incoming, self.outgoing, self.adaptive = incoming, outgoing, adaptive
         self.feedback, self.histories, self.sums, self.online = feedback, histories, sums, online
+        self.stretches = stretches
         self.m, self.fold_steps, self.lead = m, fold_steps, lead
 
     def run(self, Meeting meeting not None, int64_t first, int64_t end, int64_t round_steps, bint led):
@@ -267,10 +288,16 @@ cdef class Engine:
         advance_readouts(self.readouts, self.channel, t - self.sample.origin, t == 0)
         find_errors(self, t)
 
+    cdef void learn_before(self, int64_t t) noexcept nogil:
+        """What is known before spikes arrive in step t."""
+        learn_step(self, t - self.m - 1)
+        if self.stretches.in_use:
+            advance_stretches(self, self.stretches, t)
+
     cdef void advance_step(self, int64_t t, int64_t n) noexcept nogil:
         begin(&self.watch, t, n)
         if self.learns:
-            learn_step(self, t - self.m - 1)
+            self.learn_before(t)
         lap(&self.watch, SWEEP)
         deliver_incoming(self, t)
         lap(&self.watch, DELIVER)
@@ -296,7 +323,7 @@ cdef class Engine:
                 if self.online.in_use:
                     clear_online(self.online, t)
             for t in range(n_steps, n_steps + self.m + 1):
-                learn_step(self, t - self.m - 1)
+                self.learn_before(t)
                 if t < n_steps + self.m:
                     deliver_incoming(self, t)
                     deliver_all(self, t, self.outgoing, self.feedback.dropped)
@@ -313,4 +340,5 @@ include "steps.pxi"
 include "arrivals.pxi"
 include "windows.pxi"
 include "prefix_rows.pxi"
+include "stretches.pxi"
 include "online_td.pxi"

@@ -111,6 +111,7 @@ class Spike(Engine):
             histories=kernels.Histories(memory.kernel_histories(self.constants["alpha"])),
             sums=kernels.Sums(memory.kernel_sums()),
             online=kernels.Online(memory.kernel_online()),
+            stretches=kernels.Stretches(memory.kernel_stretches()),
             m=memory.m, fold_steps=spike_rules.FOLD_STEPS, lead=self.settings.lead,
         )  # fmt: skip
 

@@ -19,7 +19,7 @@ from ..network.synapse_table import ProjectionSlice, SynapseTable
 from ..parallel.channel import Channel
 from ..parallel.spike_log import SpikeLog
 from . import spike_rules
-from .spike_rules import ERRORS, LOOP, PREFIX, Rules
+from .spike_rules import ERRORS, LOOP, PREFIX, STRETCH, Rules
 from .state import State
 
 KINDS = ("incoming", "outgoing", "adaptive")
@@ -29,6 +29,9 @@ NOTHING = np.zeros(0, np.int64)
 BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
 PER_ROW = ("Z", "books", "counters")
 FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more have ends of blocks beside them
+NOT_OPEN = -(1 << 30)  # mark of a row without an open window, see stretches.pxi
+STRETCH_NUMBERS = "EZ EE BZ BE QZ QE QB ZZ".split()  # as in stretches.h
+STRETCH_OTHERS = "XZ XE XB QX".split()
 ENDS = "RADSU"  # sums that are kept at ends of blocks, with rewards
 PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "moment", "variance", "traces")
 TRACES = tuple(f"trace_{k}" for k in range(64))  # rows of `traces`
@@ -90,6 +93,7 @@ class SpikeMemory:
         self.inputs = SpikeLog(self.length)
         self.names: list[set[str]] = []
         self.rows = [self._rows(table, rules) for table, rules in zip(self.tables, self.rules, strict=True)]
+        self.stretches = self._stretches(n)
         self.online: dict[str, np.ndarray] = {}  # the same on every rank
         self.history = self._histories(n)
 
@@ -108,7 +112,8 @@ class SpikeMemory:
     def _rows(self, table: SynapseTable, rules: Rules) -> Any:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
         adam, learns = bool(rules.rules[:, layout.ADAM].any()), bool(rules.modes - {spike_rules.STATIC})
-        neurons, loops = bool(rules.modes & {PREFIX, LOOP}), rules.rules[:, layout.MODE] == LOOP
+        neurons, stretches = bool(rules.modes & {PREFIX, LOOP, STRETCH}), STRETCH in rules.modes
+        loops = np.isin(rules.rules[:, layout.MODE], (LOOP, STRETCH))  # or stretches: traces as they are
         models = np.array([self._address(span.projection) for span in table.spans for _ in span.delays], np.int64)
         n_traces = self.network.widths["traces"] if np.any(models) else 0
         wanted = {
@@ -132,6 +137,8 @@ class SpikeMemory:
                "models": models, "traces": allocate_aligned((n_traces, n), self._real),
                "Z": np.zeros(n_rows), "from_own": table.by_source,
                "counters": np.zeros(n_rows if adam else 0, np.int64),
+               "mark": np.full(n_rows * stretches, NOT_OPEN), "following": np.zeros(n_rows * stretches, np.int64),
+               "head": np.zeros((len(table.blocks) * stretches, layout.STRETCH_STEPS + 1), np.int64),
                "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
                "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 2))}
         )  # fmt: skip
@@ -145,7 +152,8 @@ class SpikeMemory:
         """Return rings (steps, n) of the latest steps, only as long as the longest cutoff (or folding) requires."""
         m, prefix = self.m, self.uses(PREFIX)
         longest = self.rules[0].longest_cutoff()
-        steps = (longest if self.uses(LOOP) else 1) + m + 2
+        steps = (longest if self.uses(LOOP) else layout.STRETCH_STEPS if self.uses(STRETCH) else 1) + m + 2
+        steps = max(steps, (layout.STRETCH_STEPS + m + 2) * self.uses(STRETCH))
         B, second = max(self.block, 1), self.sets == 2
         ends = (longest + m) // B + 3 if prefix else 0
         online = self.network.model.is_rewarded
@@ -164,6 +172,9 @@ class SpikeMemory:
         sums = {name: allocate_aligned(n if prefix else 0) for name in SUMS}
         sums |= self._online(errors, ends, n) if online else {}
         rings = {"f_av": allocate_aligned(n, self._real)} | rings
+        for names, columns in ((STRETCH_NUMBERS, self.stretches["number"]), (STRETCH_OTHERS, self.stretches["other"])):
+            if columns.size:
+                rings |= {f"stretch_{name}": columns[:, :, k] for k, name in enumerate(names)}
         return rings | sums | {name: np.zeros((errors, self.network.n_readouts)) for name in ERRORS}
 
     def _online(self, n_errors: int, n_ends: int, n: int) -> dict[str, np.ndarray]:
@@ -175,6 +186,20 @@ class SpikeMemory:
         self._ends = np.zeros((n_ends, len(ENDS), n))
         sums = {name: allocate_aligned(n if n_ends else 0) for name in "SU"}
         return sums | {f"end_{name}": self._ends[:, k] for k, name in enumerate(ENDS if n_ends else "")}
+
+    def _stretches(self, n: int) -> dict[str, np.ndarray]:
+        """Return what the kernel keeps of stretches of steps; arrays without entries if there are none."""
+        places, other = layout.STRETCHES * self.uses(STRETCH), self.sets == 2 or self.network.model.is_rewarded
+        return {
+            "number": allocate_aligned((places, n, layout.NUMBERS)),
+            "other": allocate_aligned((places * other, n, layout.OTHERS)), "products": np.ones(layout.STRETCHES),
+        }  # fmt: skip
+
+    def kernel_stretches(self) -> dict[str, Any]:
+        """Return stretches as the kernel takes them."""
+        in_use = self.network.neurons[1] > self.network.neurons[0] and self.uses(STRETCH)
+        kind = 2 if self.network.model.is_rewarded else self.sets - 1
+        return self.stretches | {"in_use": in_use, "kind": kind}
 
     def kernel_online(self) -> dict[str, Any]:
         """Return TD errors, and the sums that they need, as the kernel takes them."""

@@ -33,7 +33,7 @@ from ..network.parameters import Distribution
 from ..network.reward import Reward
 from ..network.synapse_table import SynapseTable
 
-STATIC, PREFIX, LOOP, READOUT = layout.STATIC, layout.PREFIX, layout.LOOP, layout.READOUT
+STATIC, PREFIX, LOOP, READOUT, STRETCH = layout.STATIC, layout.PREFIX, layout.LOOP, layout.READOUT, layout.STRETCH
 ERRORS = ("error_ring", "error_sums")  # histories of all readouts, the same on every rank
 FOLD_STEPS = 1024  # rows without a cutoff (or with a longer one) are updated at least this often
 LARGEST_BLOCK, SMALLEST_BLOCK = 256, 8
@@ -161,6 +161,11 @@ def is_bounded(projection: Projection, optimizer: Optimizer) -> bool:
     return optimizer.optimize_each_step and bounded
 
 
+def has_stretches(population: Population) -> bool:
+    """Return whether the steps of a population's neurons compose in the kernel: those of models of the package."""
+    return not hasattr(population.params, "definition")
+
+
 def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int, m: int) -> int:
     """Return the kernel of a projection, the same on all ranks.
 
@@ -189,12 +194,14 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
     # with plain gradient descent one summed step is the same as many, unless a bound is met on the way;
     # Adam makes a gradient of 0 that was rounded to 1e-14 as large as any other, and takes O(window) anyway
     # a synapse that moves starts with a trace of its own
-    if not optimizer.accumulates or is_bounded(projection, optimizer) or not length or projection.rewire:
+    summed = optimizer.accumulates or not optimizer.optimize_each_step
+    if is_bounded(projection, optimizer) or not summed or 0 <= cutoff_steps(projection.post, model.dt_ms) <= m:
         return LOOP
     rate = fastest_rate(projection.post, model.dt_ms)
-    if rate is None or 0 <= cutoff_steps(projection.post, model.dt_ms) <= m:
-        return LOOP
-    return PREFIX if rate * length <= elementary.log(LOSS[model.precision]) else LOOP
+    if optimizer.accumulates and length and not projection.rewire and rate is not None:
+        if rate * length <= elementary.log(LOSS[model.precision]):
+            return PREFIX
+    return LOOP if projection.rewire or not has_stretches(projection.post) else STRETCH
 
 
 def cutoff_steps(population: Population, dt_ms: float) -> int:

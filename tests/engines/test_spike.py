@@ -1,4 +1,4 @@
-"""The spike variant against forward traces of one synapse after the other: both kernels, any delays and cutoffs."""
+"""The spike variant against forward traces of one synapse after the other: all kernels, any delays and cutoffs."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from reference import run_case
 from spike_networks import changes
 
 from pareprop.engines import spike_memory, spike_rules
-from pareprop.engines.spike_rules import LOOP, PREFIX, READOUT
+from pareprop.engines.spike_rules import LOOP, PREFIX, READOUT, STRETCH
 from pareprop.errors import InputError
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam, GradientDescent
@@ -21,21 +21,22 @@ PLAIN = {"type": "gradient_descent", "eta": 1e-3, "optimize_each_step": False}
 def check(case: dict, *splits: tuple[int, int]) -> tuple[dict, float]:
     """Run a case in one sample and for each (steps of a sample, of a round); compare with the twin.
 
-    Windows are worked off by sums, also with the memory layout of large networks, and step by step.
+    Windows are worked off by sums, also with the memory layout of large networks, by stretches, and step by step.
 
     Returns what the twin found and the worst deviation of weights, relative to the largest.
     """
     with np.errstate(all="ignore"):
         expected = run_case(case)
     worst = 0.0
-    for few_cells, stepwise in ((spike_memory.FEW_CELLS, False), (0, False), (0, True)):
+    for kernel, few_cells in (("any", spike_memory.FEW_CELLS), ("any", 0), ("no sums", 0), ("steps", 0)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(spike_memory, "FEW_CELLS", few_cells)
-            if stepwise:
-                spike_networks.without_prefix_sums(patch)
+            if kernel != "any":
+                {"no sums": spike_networks.without_prefix_sums, "steps": spike_networks.step_by_step}[kernel](patch)
             for n_steps, round_steps in ((0, 0), *splits):
                 run = spike_networks.simulation(case, n_steps, round_steps)
-                assert not (stepwise and PREFIX in spike_networks.modes(run))
+                assert kernel == "any" or PREFIX not in spike_networks.modes(run)
+                assert kernel != "steps" or STRETCH not in spike_networks.modes(run)
                 worst = max(worst, spike_networks.compare(case, spike_networks.run_samples(run), expected))
     return expected, worst
 
@@ -80,7 +81,7 @@ def test_random_networks_are_worth_comparing() -> None:
         lively += min(changes(case, expected)) > 1e-4 and len(expected["spike_ids"]) > 30
         seen |= spike_networks.modes(spike_networks.simulation(case))
     assert lively >= 8
-    assert seen == {PREFIX, LOOP, READOUT}
+    assert seen == {PREFIX, STRETCH, LOOP, READOUT}
 
 
 @pytest.mark.parametrize("model", spike_networks.MODELS)
@@ -167,7 +168,7 @@ def test_long_silence(m: int, cutoff: float, model: str) -> None:
 
 
 def test_filters_without_prefix_sums() -> None:
-    """Short tau_m, kappa = 0, cutoffs within the lag, adaptation, narrow bounds and Adam need the other kernel."""
+    """Short tau_m, kappa = 0, adaptation and Adam need stretches; cutoffs within the lag and narrow bounds single steps."""
 
     def mode(model: str = "iaf", optimizer=None, m: int = 1, **params) -> int:
         network = Model("spike", optimizer=optimizer or GradientDescent())
@@ -177,8 +178,9 @@ def test_filters_without_prefix_sums() -> None:
 
     assert mode() == mode(eprop_isi_trace_cutoff=2) == PREFIX
     assert mode(optimizer=GradientDescent(optimize_each_step=False, Wmin=0)) == PREFIX
-    assert mode(tau_m=0.5) == mode(kappa=0.0) == mode(kappa_reg=0.0) == mode(tau_m=[20.0, 21.0]) == LOOP
-    assert mode(m=2, eprop_isi_trace_cutoff=2) == mode("iaf_adapt") == mode(optimizer=Adam()) == LOOP
+    assert mode(tau_m=0.5) == mode(kappa=0.0) == mode(kappa_reg=0.0) == mode(tau_m=[20.0, 21.0]) == STRETCH
+    assert mode("iaf_adapt") == mode(optimizer=Adam(optimize_each_step=False)) == STRETCH
+    assert mode(m=2, eprop_isi_trace_cutoff=2) == mode(optimizer=Adam()) == LOOP
     assert mode(optimizer=GradientDescent(Wmin=-1.0)) == LOOP
 
 
@@ -193,8 +195,8 @@ def test_powers_of_all_populations_stay_within_bounds() -> None:
     for cells in (slow, fast):
         projection = network.connect(network.inputs(f"in {cells.name}", 1), cells)
         modes.append(spike_rules.mode(network, projection, network.optimizer, length, 1))
-        assert modes[-1] == LOOP or cells.params.kappa**-length < spike_rules.LOSS["double"]
-    assert modes == [PREFIX, LOOP]
+        assert modes[-1] == STRETCH or cells.params.kappa**-length < spike_rules.LOSS["double"]
+    assert modes == [PREFIX, STRETCH]
 
 
 def test_sums_in_other_blocks_are_refused() -> None:

@@ -1,0 +1,472 @@
+/* What neurons and rows of the spike variant do with stretches of steps (the equations stand in stretches.pxi).
+
+   name         of               is
+   number[8]    a target         a stretch: what it makes of the traces of a synapse, one cache line
+   other[4]     a target         the same of one more trace, where kappa_reg differs or with rewards
+   z, e, b, x   a synapse        zbar of the step that comes, eps, ebar, and the trace beside ebar: ereg or h
+   g            a synapse        minus the gradient since its weight changed
+
+   Eight targets at a time. What is kept is REAL, what is computed is double, lane by lane: any division of a row gives the
+   same bits. Whether a table has this or that trace is asked for each eight, not compiled apart. */
+
+#define LANES 8
+typedef double lanes __attribute__((vector_size(64), aligned(8)));
+typedef int64_t lane_order __attribute__((vector_size(64)));
+typedef REAL kept_lanes __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define ORDER(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#endif
+#endif
+#ifndef ORDER
+#define ORDER(x, y, ...) __builtin_shuffle(x, y, (lane_order){__VA_ARGS__})
+#endif
+
+enum {    /* numbers of a stretch: E_Z is what zbar before it adds to eps after it, Q_Z what it adds to the gradient */
+    E_Z, E_E, B_Z, B_E, Q_Z, Q_E, Q_B, Z_Z, NUMBERS
+};
+enum { X_Z, X_E, X_B, Q_X, OTHERS };
+enum { NO_OTHER, REGULARIZED, REWARDED };    /* which trace there is beside ebar */
+enum { NODES_AHEAD = 32 };                   /* synapses to the one whose stretches are fetched */
+
+typedef struct {    /* what single steps read */
+    int64_t n, length, F_length, n_errors, d_out, other;
+    const REAL *psi, *L, *F;          /* rings of rows of n */
+    const REAL *alpha, *rho, *beta;
+    const double *delta, *discount;   /* rings of n_errors */
+    double kappa, keep_other;         /* of the targets: kappa, kappa_reg */
+    double rate_share;                /* 1 - kappa_reg */
+    double row_alpha;                 /* of rows with a zbar for all */
+} Steps;
+
+typedef struct {    /* a stretch, by target */
+    const double *number, *other;     /* NULL: none */
+    double alpha, kappa, keep_other;  /* powers over its steps */
+} Stretch;
+
+typedef struct {    /* what a row works off, in this order */
+    int64_t n_decay;                  /* steps past the cutoff, then the traces alone of step `first` - 1; -1: not closed */
+    double alpha_decay, kappa_decay, other_decay;
+    Stretch before;
+    int64_t first, n;                 /* single steps */
+    const double *entering;           /* (n + 1,) spikes that enter in each of them and after the last; NULL: none */
+    Stretch after;
+    int64_t last_credit;              /* at the cutoff: the signal of the step before this one counts, too; else -1 */
+    double arrived;                   /* spikes that enter in the step that comes */
+    int64_t owes, updates;            /* whether C holds a gradient; whether the weight changes now, and is delivered */
+    double eta, low, high;
+} Work;
+
+typedef struct {    /* what synapses keep; NULL where a table has none of it */
+    const uint32_t *target;
+    REAL *weight, *Y, *C, *other, *zbar, *eps;
+} Synapses;
+
+typedef struct {
+    lanes z, e, b, x, g;
+} Traces;
+
+static ALWAYS_INLINE lanes all_lanes(double x) { return (lanes){x, x, x, x, x, x, x, x}; }
+
+static ALWAYS_INLINE lanes load_lanes(const REAL *from, int64_t count)
+{
+    if (count == LANES)
+        return __builtin_convertvector(*(const kept_lanes *)from, lanes);
+    lanes x = all_lanes(0.0);
+    for (int64_t i = 0; i < count; i++)
+        x[i] = from[i];
+    return x;
+}
+
+static ALWAYS_INLINE void store_lanes(REAL *to, lanes x, int64_t count)
+{
+    if (count == LANES)
+        *(kept_lanes *)to = __builtin_convertvector(x, kept_lanes);
+    else
+        for (int64_t i = 0; i < count; i++)
+            to[i] = (REAL)x[i];
+}
+
+static ALWAYS_INLINE lanes gather_lanes(const REAL *from, const uint32_t *target)
+{
+    return (lanes){from[target[0]], from[target[1]], from[target[2]], from[target[3]],
+                   from[target[4]], from[target[5]], from[target[6]], from[target[7]]};
+}
+
+static ALWAYS_INLINE lanes power_lanes(lanes x, int64_t n)
+{
+    lanes power = all_lanes(1.0);
+    for (; n > 0; n >>= 1, x *= x)
+        if (n & 1)
+            power *= x;
+    return power;
+}
+
+/* eight cache lines of eight numbers, turned: afterwards line[f] has number f of all */
+static ALWAYS_INLINE void turn(lanes *line)
+{
+    lanes half[8], quarter[8];
+    for (int i = 0; i < 8; i += 2) {
+        half[i] = ORDER(line[i], line[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        half[i + 1] = ORDER(line[i], line[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int odd = 0; odd < 2; odd++) {
+            quarter[i + odd] = ORDER(half[i + odd], half[i + odd + 2], 0, 1, 4, 5, 8, 9, 12, 13);
+            quarter[i + odd + 2] = ORDER(half[i + odd], half[i + odd + 2], 2, 3, 6, 7, 10, 11, 14, 15);
+        }
+    for (int odd = 0; odd < 2; odd++) {
+        line[odd] = ORDER(quarter[odd], quarter[odd + 4], 0, 1, 4, 5, 8, 9, 12, 13);
+        line[odd + 4] = ORDER(quarter[odd], quarter[odd + 4], 2, 3, 6, 7, 10, 11, 14, 15);
+        line[odd + 2] = ORDER(quarter[odd + 2], quarter[odd + 6], 0, 1, 4, 5, 8, 9, 12, 13);
+        line[odd + 6] = ORDER(quarter[odd + 2], quarter[odd + 6], 2, 3, 6, 7, 10, 11, 14, 15);
+    }
+}
+
+static ALWAYS_INLINE void read_targets(const double *number, const uint32_t *target, lanes *line)
+{
+    for (int i = 0; i < LANES; i++)
+        line[i] = *(const lanes *)(number + NUMBERS * (int64_t)target[i]);
+    turn(line);
+}
+
+static ALWAYS_INLINE void read_neighbours(const double *number, int64_t count, lanes *line)
+{
+    for (int64_t i = 0; i < LANES; i++)
+        line[i] = *(const lanes *)(number + NUMBERS * (i < count ? i : count - 1));
+    turn(line);
+}
+
+static ALWAYS_INLINE void write_neighbours(double *number, int64_t count, lanes *line)
+{
+    turn(line);
+    for (int64_t i = 0; i < LANES && i < count; i++)
+        *(lanes *)(number + NUMBERS * i) = line[i];
+}
+
+static ALWAYS_INLINE void read_others(const double *other, const uint32_t *target, lanes *found)
+{
+    for (int f = 0; f < OTHERS; f++)
+        for (int i = 0; i < LANES; i++)
+            found[f][i] = other[OTHERS * (int64_t)target[i] + f];
+}
+
+static ALWAYS_INLINE void read_other_neighbours(const double *other, int64_t count, lanes *found)
+{
+    for (int f = 0; f < OTHERS; f++)
+        for (int i = 0; i < LANES; i++)
+            found[f][i] = i < count ? other[OTHERS * i + f] : 0.0;
+}
+
+static ALWAYS_INLINE void write_other_neighbours(double *other, int64_t count, const lanes *found)
+{
+    for (int f = 0; f < OTHERS; f++)
+        for (int i = 0; i < LANES && i < count; i++)
+            other[OTHERS * i + f] = found[f][i];
+}
+
+/* ---- neurons [j, last) -------------------------------------------------------------------------------------------------- */
+
+/* One step: g += a b + c x;  s = psi (z - beta e);  x = keep x + d b + f s;  e = rho e + s;  b = kappa b + s;
+   z = alpha z. The signals a, c, d are those of the step before. */
+typedef struct {
+    lanes psi, alpha, rho, beta, a, c, d;
+    double keep, f;
+} Step;
+
+static ALWAYS_INLINE Step step_of(const Steps *steps, int64_t u, lanes psi, lanes L, lanes F, lanes alpha, lanes rho,
+                                  lanes beta)
+{
+    const int64_t seen = (u - 1 + steps->d_out + steps->n_errors) % steps->n_errors;
+    Step step = {psi, alpha, rho, beta, L, all_lanes(0.0), all_lanes(0.0), 0.0, 0.0};
+    if (steps->other == REGULARIZED)
+        step.c = F, step.keep = steps->keep_other, step.f = steps->rate_share;
+    else if (steps->other == REWARDED) {
+        step.a = all_lanes(steps->rate_share) * F, step.c = all_lanes(steps->delta[seen]), step.d = L;
+        step.keep = steps->discount[seen];
+    }
+    return step;
+}
+
+static ALWAYS_INLINE const REAL *ring_row(const REAL *ring, int64_t u, int64_t length, int64_t n)
+{
+    return ring + (u + length) % length * n;
+}
+
+static ALWAYS_INLINE Step neighbours_of(const Steps *steps, int64_t u, int64_t j, int64_t count)
+{
+    const lanes F = steps->other ? load_lanes(ring_row(steps->F, u - 1, steps->F_length, steps->n) + j, count)
+                                 : all_lanes(0.0);
+    return step_of(steps, u, load_lanes(ring_row(steps->psi, u, steps->length, steps->n) + j, count),
+                   load_lanes(ring_row(steps->L, u - 1, steps->length, steps->n) + j, count), F,
+                   load_lanes(steps->alpha + j, count), load_lanes(steps->rho + j, count),
+                   load_lanes(steps->beta + j, count));
+}
+
+/* stretches of no step */
+static void begin_stretches(int64_t n, double *number, double *other)
+{
+    for (int64_t j = 0; j < n; j++)
+        for (int f = 0; f < NUMBERS; f++)
+            number[NUMBERS * j + f] = f == E_E || f == Z_Z ? 1.0 : 0.0;
+    for (int64_t i = 0; other && i < OTHERS * n; i++)
+        other[i] = 0.0;
+}
+
+/* step u after a stretch; kappa, keep_other: powers over the stretch */
+static void append_step(int64_t j, int64_t last, const Steps *steps, int64_t u, double kappa, double keep_other,
+                        double *number, double *other)
+{
+    for (int64_t count; j < last; j += count) {
+        lanes n[NUMBERS], m[OTHERS];
+        count = last - j < LANES ? last - j : LANES;
+        const Step s = neighbours_of(steps, u, j, count);
+        read_neighbours(number + NUMBERS * j, count, n);
+        n[Q_Z] += s.a * n[B_Z], n[Q_E] += s.a * n[B_E], n[Q_B] += s.a * kappa;
+        const lanes by_z = s.psi * (n[Z_Z] - s.beta * n[E_Z]), by_e = -(s.psi * (s.beta * n[E_E]));
+        if (other) {
+            read_other_neighbours(other + OTHERS * j, count, m);
+            n[Q_Z] += s.c * m[X_Z], n[Q_E] += s.c * m[X_E], n[Q_B] += s.c * m[X_B], m[Q_X] += s.c * keep_other;
+            m[X_Z] = s.keep * m[X_Z] + s.d * n[B_Z] + s.f * by_z, m[X_E] = s.keep * m[X_E] + s.d * n[B_E] + s.f * by_e;
+            m[X_B] = s.keep * m[X_B] + s.d * kappa;
+            write_other_neighbours(other + OTHERS * j, count, m);
+        }
+        n[E_Z] = s.rho * n[E_Z] + by_z, n[E_E] = s.rho * n[E_E] + by_e;
+        n[B_Z] = steps->kappa * n[B_Z] + by_z, n[B_E] = steps->kappa * n[B_E] + by_e;
+        n[Z_Z] *= s.alpha;
+        write_neighbours(number + NUMBERS * j, count, n);
+    }
+}
+
+/* step u before a stretch */
+static void prepend_step(int64_t j, int64_t last, const Steps *steps, int64_t u, double kappa, double keep_other,
+                         double *number, double *other)
+{
+    for (int64_t count; j < last; j += count) {
+        lanes n[NUMBERS], m[OTHERS];
+        count = last - j < LANES ? last - j : LANES;
+        const Step s = neighbours_of(steps, u, j, count);
+        read_neighbours(number + NUMBERS * j, count, n);
+        lanes q = n[Q_E] + n[Q_B], q_b = steps->kappa * n[Q_B] + s.a;
+        if (other) {
+            read_other_neighbours(other + OTHERS * j, count, m);
+            q += s.f * m[Q_X], q_b += s.d * m[Q_X];
+            const lanes by_s = s.psi * (m[X_E] + m[X_B] + all_lanes(s.f * keep_other));
+            m[X_Z] = s.alpha * m[X_Z] + by_s, m[X_E] = s.rho * m[X_E] - s.beta * by_s;
+            m[X_B] = steps->kappa * m[X_B] + s.d * keep_other, m[Q_X] = s.c + s.keep * m[Q_X];
+            write_other_neighbours(other + OTHERS * j, count, m);
+        }
+        const lanes to_q = s.psi * q, to_e = s.psi * n[E_E], to_b = s.psi * (n[B_E] + all_lanes(kappa));
+        n[Q_Z] = s.alpha * n[Q_Z] + to_q, n[Q_E] = s.rho * n[Q_E] - s.beta * to_q, n[Q_B] = q_b;
+        n[E_Z] = s.alpha * n[E_Z] + to_e, n[E_E] = s.rho * n[E_E] - s.beta * to_e;
+        n[B_Z] = s.alpha * n[B_Z] + to_b, n[B_E] = s.rho * n[B_E] - s.beta * to_b;
+        n[Z_Z] *= s.alpha;
+        write_neighbours(number + NUMBERS * j, count, n);
+    }
+}
+
+/* `number` becomes: the same, then `next`; kappa.. of the first, next_kappa.. of `next` */
+static void compose(int64_t j, int64_t last, double kappa, double next_kappa, double keep_other, double next_keep,
+                    const double *next, const double *next_other, double *number, double *other)
+{
+    for (int64_t count; j < last; j += count) {
+        lanes p[NUMBERS], s[NUMBERS], m[OTHERS], r[OTHERS];
+        count = last - j < LANES ? last - j : LANES;
+        read_neighbours(number + NUMBERS * j, count, p);
+        read_neighbours(next + NUMBERS * j, count, s);
+        p[Q_Z] += s[Q_Z] * p[Z_Z] + s[Q_E] * p[E_Z] + s[Q_B] * p[B_Z];
+        p[Q_E] += s[Q_E] * p[E_E] + s[Q_B] * p[B_E];
+        p[Q_B] += s[Q_B] * kappa;
+        if (other) {
+            read_other_neighbours(other + OTHERS * j, count, m);
+            read_other_neighbours(next_other + OTHERS * j, count, r);
+            p[Q_Z] += r[Q_X] * m[X_Z], p[Q_E] += r[Q_X] * m[X_E], p[Q_B] += r[Q_X] * m[X_B];
+            m[Q_X] += r[Q_X] * keep_other;
+            m[X_Z] = r[X_Z] * p[Z_Z] + r[X_E] * p[E_Z] + r[X_B] * p[B_Z] + next_keep * m[X_Z];
+            m[X_E] = r[X_E] * p[E_E] + r[X_B] * p[B_E] + next_keep * m[X_E];
+            m[X_B] = r[X_B] * kappa + next_keep * m[X_B];
+            write_other_neighbours(other + OTHERS * j, count, m);
+        }
+        p[B_Z] = s[B_Z] * p[Z_Z] + s[B_E] * p[E_Z] + next_kappa * p[B_Z], p[B_E] = s[B_E] * p[E_E] + next_kappa * p[B_E];
+        p[E_Z] = s[E_Z] * p[Z_Z] + s[E_E] * p[E_Z], p[E_E] = s[E_E] * p[E_E];
+        p[Z_Z] *= s[Z_Z];
+        write_neighbours(number + NUMBERS * j, count, p);
+    }
+}
+
+/* ---- rows --------------------------------------------------------------------------------------------------------------- */
+
+static ALWAYS_INLINE void go_through(const Stretch *stretch, int own, const uint32_t *target, Traces *at)
+{
+    lanes n[NUMBERS], m[OTHERS];
+    read_targets(stretch->number, target, n);
+    at->g -= n[Q_Z] * at->z + n[Q_E] * at->e + n[Q_B] * at->b;
+    if (stretch->other) {
+        read_others(stretch->other, target, m);
+        at->g -= m[Q_X] * at->x;
+        at->x = m[X_Z] * at->z + m[X_E] * at->e + m[X_B] * at->b + stretch->keep_other * at->x;
+    }
+    at->b = n[B_Z] * at->z + n[B_E] * at->e + stretch->kappa * at->b;
+    at->e = n[E_Z] * at->z + n[E_E] * at->e;
+    at->z *= own ? n[Z_Z] : all_lanes(stretch->alpha);
+}
+
+static ALWAYS_INLINE void credit_signal(const Step *s, Traces *at)
+{
+    at->g -= s->a * at->b + s->c * at->x;
+}
+
+static ALWAYS_INLINE void follow_traces(const Step *s, double kappa, Traces *at)
+{
+    const lanes made = s->psi * (at->z - s->beta * at->e);
+    at->x = s->keep * at->x + s->d * at->b + s->f * made;
+    at->e = s->rho * at->e + made;
+    at->b = kappa * at->b + made;
+    at->z *= s->alpha;
+}
+
+static ALWAYS_INLINE Step targets_of(const Steps *steps, int64_t u, int signals, const uint32_t *target, lanes alpha,
+                                     lanes rho, lanes beta)
+{
+    lanes L = all_lanes(0.0), F = L;
+    if (signals) {
+        L = gather_lanes(ring_row(steps->L, u - 1, steps->length, steps->n), target);
+        if (steps->other)
+            F = gather_lanes(ring_row(steps->F, u - 1, steps->F_length, steps->n), target);
+    }
+    return step_of(steps, u, gather_lanes(ring_row(steps->psi, u, steps->length, steps->n), target), L, F, alpha, rho,
+                   beta);
+}
+
+/* what is worked off step by step */
+static ALWAYS_INLINE void go_step_by_step(const Steps *steps, const Work *work, const Synapses *of,
+                                          const uint32_t *target, Traces *at)
+{
+    const int own = of->zbar != NULL;
+    const lanes alpha = own ? gather_lanes(steps->alpha, target) : all_lanes(steps->row_alpha);
+    const lanes rho = of->eps ? gather_lanes(steps->rho, target) : all_lanes(0.0);
+    const lanes beta = of->eps ? gather_lanes(steps->beta, target) : all_lanes(0.0);
+    if (work->n_decay >= 0) {
+        const Step s = targets_of(steps, work->first - 1, 0, target, alpha, rho, beta);
+        at->z *= own ? power_lanes(alpha, work->n_decay) : all_lanes(work->alpha_decay);
+        at->b *= work->kappa_decay, at->x *= work->other_decay;
+        if (of->eps)
+            at->e *= power_lanes(rho, work->n_decay);
+        follow_traces(&s, steps->kappa, at);
+    }
+    for (int64_t i = 0; i < work->n; i++) {
+        const Step s = targets_of(steps, work->first + i, 1, target, alpha, rho, beta);
+        if (work->entering)
+            at->z += work->entering[i];
+        credit_signal(&s, at);
+        follow_traces(&s, steps->kappa, at);
+    }
+    if (work->entering)
+        at->z += work->entering[work->n];
+}
+
+static ALWAYS_INLINE void work_lanes(const Steps *steps, const Work *work, const Synapses *of, double Z, int64_t k,
+                                     const uint32_t *target, int64_t count)
+{
+    const int own = of->zbar != NULL;
+    Traces at = {own ? load_lanes(of->zbar + k, count) : all_lanes(Z),
+                 of->eps ? load_lanes(of->eps + k, count) : all_lanes(0.0), load_lanes(of->Y + k, count),
+                 of->other ? load_lanes(of->other + k, count) : all_lanes(0.0),
+                 work->owes ? load_lanes(of->C + k, count) : all_lanes(0.0)};
+    if (work->before.number)
+        go_through(&work->before, own, target, &at);
+    if (work->n_decay >= 0 || work->n > 0 || work->entering)
+        go_step_by_step(steps, work, of, target, &at);
+    if (work->after.number)
+        go_through(&work->after, own, target, &at);
+    if (work->last_credit >= 0) {
+        const lanes zero = all_lanes(0.0);
+        const Step s = targets_of(steps, work->last_credit, 1, target, zero, zero, zero);
+        credit_signal(&s, &at);
+    }
+    if (work->updates) {
+        lanes w = load_lanes(of->weight + k, count) + work->eta * at.g;
+        for (int i = 0; i < LANES; i++)
+            w[i] = w[i] > work->low ? w[i] : work->low;
+        for (int i = 0; i < LANES; i++)
+            w[i] = w[i] < work->high ? w[i] : work->high;
+        store_lanes(of->weight + k, w, count);
+    } else
+        store_lanes(of->C + k, at.g, count);
+    if (own)
+        store_lanes(of->zbar + k, at.z + work->arrived, count);
+    if (of->eps)
+        store_lanes(of->eps + k, at.e, count);
+    if (of->other)
+        store_lanes(of->other + k, at.x, count);
+    store_lanes(of->Y + k, at.b, count);
+}
+
+/* what zbar of a row becomes, as in `work_lanes` */
+static double work_zbar(const Steps *steps, const Work *work, double Z)
+{
+    if (work->before.number)
+        Z *= work->before.alpha;
+    if (work->n_decay >= 0)
+        Z = Z * work->alpha_decay * steps->row_alpha;
+    for (int64_t i = 0; i < work->n; i++)
+        Z = (Z + (work->entering ? work->entering[i] : 0.0)) * steps->row_alpha;
+    if (work->entering)
+        Z += work->entering[work->n];
+    return (work->after.number ? Z * work->after.alpha : Z) + work->arrived;
+}
+
+static ALWAYS_INLINE void fetch_synapses(const Work *work, const Synapses *of, int64_t k)
+{
+    __builtin_prefetch(of->target + k);
+    for (int64_t i = k; i < k + 2 * LANES; i += 64 / (int64_t)sizeof(REAL)) {
+        __builtin_prefetch(of->Y + i);
+        if (of->eps)
+            __builtin_prefetch(of->eps + i);
+        if (of->zbar)
+            __builtin_prefetch(of->zbar + i);
+        if (of->other)
+            __builtin_prefetch(of->other + i);
+        if (work->owes || !work->updates)
+            __builtin_prefetch(of->C + i);
+        if (work->updates)
+            __builtin_prefetch(of->weight + i);
+    }
+}
+
+static ALWAYS_INLINE void fetch_stretches(const Work *work, const uint32_t *target, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (work->before.number)
+            __builtin_prefetch(work->before.number + NUMBERS * (int64_t)target[i]);
+        if (work->after.number)
+            __builtin_prefetch(work->after.number + NUMBERS * (int64_t)target[i]);
+    }
+}
+
+/* the synapses [start, stop); `ahead`: how much further on a row starts that comes soon */
+static void work_row(const Steps *steps, const Work *work, const Synapses *of, double Z, int64_t start, int64_t stop,
+                       int64_t ahead, REAL *arriving)
+{
+    for (int64_t k = start, end; k < stop; k = end) {
+        end = k + LANES < stop ? k + LANES : stop;
+        if ((k - start) % (2 * LANES) == 0)
+            fetch_synapses(work, of, k + ahead);
+        if (k == start)
+            fetch_stretches(work, of->target + k, stop - k < NODES_AHEAD ? stop - k : NODES_AHEAD);
+        if (k + NODES_AHEAD < stop)
+            fetch_stretches(work, of->target + k + NODES_AHEAD,
+                            stop - k - NODES_AHEAD < LANES ? stop - k - NODES_AHEAD : LANES);
+        if (end - k == LANES)
+            work_lanes(steps, work, of, Z, k, of->target + k, LANES);
+        else {
+            uint32_t some[LANES];
+            for (int64_t i = 0; i < LANES; i++)
+                some[i] = of->target[k + i < stop ? k + i : stop - 1];
+            work_lanes(steps, work, of, Z, k, some, end - k);
+        }
+        for (int64_t i = k; work->updates && i < end; i++)
+            arriving[of->target[i]] += of->weight[i];
+    }
+}

@@ -1,0 +1,404 @@
+# Spike variant, any neuron of the package: O(1) per synaptic event, by stretches of steps that compose.
+#
+# Until a spike enters, the traces of a synapse change linearly, by numbers of the target and the step alone:
+#     g += L_(u-1) ebar;  s = psi_u (zbar - beta eps);  eps = rho eps + s;  ebar = kappa ebar + s;  zbar = alpha zbar
+# Here zbar is that of step u, all that enters included, and the signal is that of the step before: with m = 1 nothing of
+# a window is left to wait for, and a spike enters as + 1 when it arrives. (ebar of step u - 1 meets L of step u - 1.)
+# What a stretch of steps makes of (zbar, eps, ebar) and adds to g is linear, hence seven numbers per target and a power
+# of alpha (stretches.h); powers of kappa are those of the population. No division occurs, so that it does not matter
+# whether psi beta passes rho. Where kappa_reg differs, and with rewards, one more trace takes four numbers more.
+#
+# With blocks of STRETCH_STEPS steps, each target keeps a stretch from the start of the present block to now, extended by
+# each step, and one from the starts of the latest GAPS blocks to the start of the present one, extended by each block.
+# A row is *closed* at the end of the block in which its spike entered: by a stretch from that step to the end, made on
+# the way back through the block. An arrival in a later block takes two stretches: from the start of a block to that of
+# the present one, and from there to now. Arrivals in one block go step by step. A row that waits for longer is folded.
+# With m > 1 spikes wait m - 1 steps more, which closing goes step by step.
+#
+# Each target's numbers are made in the order of time, so no bit depends on ranks.
+
+cdef extern from "spike_variant/stretches.h" nogil:
+    enum:
+        NO_OTHER
+        REGULARIZED
+        REWARDED
+
+    ctypedef struct Steps:
+        int64_t n, length, F_length, n_errors, d_out, other
+        const real* psi
+        const real* L
+        const real* F
+        const real* alpha
+        const real* rho
+        const real* beta
+        const double* delta
+        const double* discount
+        double kappa, keep_other, rate_share, row_alpha
+
+    ctypedef struct Stretch:
+        const double* number
+        const double* other
+        double alpha, kappa, keep_other
+
+    ctypedef struct Work:
+        int64_t n_decay
+        double alpha_decay, kappa_decay, other_decay
+        Stretch before
+        int64_t first, n
+        const double* entering
+        Stretch after
+        int64_t last_credit
+        double arrived
+        int64_t owes, updates
+        double eta, low, high
+
+    ctypedef struct Synapses:
+        const uint32_t* target
+        real* weight
+        real* Y
+        real* C
+        real* other
+        real* zbar
+        real* eps
+
+    void begin_stretches(int64_t n, double* number, double* other)
+    void append_step(
+        int64_t j, int64_t last, const Steps* steps, int64_t u, double kappa, double keep_other, double* number,
+        double* other
+    )
+    void prepend_step(
+        int64_t j, int64_t last, const Steps* steps, int64_t u, double kappa, double keep_other, double* number,
+        double* other
+    )
+    void compose(
+        int64_t j, int64_t last, double kappa, double next_kappa, double keep_other, double next_keep,
+        const double* next_number, const double* next_other, double* number, double* other
+    )
+    void work_row(
+        const Steps* steps, const Work* work, const Synapses* of, double Z, int64_t start, int64_t stop, int64_t ahead,
+        real* arriving
+    )
+    double work_zbar(const Steps* steps, const Work* work, double Z)
+
+cdef enum:
+    NOT_OPEN = -(1 << 30)    # in Rows.mark; a multiple of two blocks
+    NOBODY = -1              # end of a list of rows
+
+
+# ---- neurons ---------------------------------------------------------------------------------------------------------
+
+cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nogil:
+    """Before spikes arrive in step t: take the step that is known now, and end a block with it."""
+    cdef int64_t p, j, last, u = t - engine.m, k = u % STRETCH_STEPS, seen
+    cdef Steps steps
+    if u < 0:
+        return
+    at.reached, at.begun = u, u - k
+    close_at_cutoff(engine, t, engine.incoming)
+    if k == 0:
+        begin_stretches(at.number.shape[1], number_of(at, RUNNING), other_of(at, RUNNING))
+        at.products[RUNNING] = 1.0
+    for p in range(engine.neurons.pieces.shape[0]):
+        j, last = engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST]
+        steps = steps_of(engine, engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1])
+        append_step(j, last, &steps, u, power_of(steps.kappa, k), keep_of(at, RUNNING, steps.keep_other, k),
+                    number_of(at, RUNNING), other_of(at, RUNNING))
+    if engine.online.in_use:
+        seen = (u - 1 + engine.online.d_out + engine.online.discount.shape[0]) % engine.online.discount.shape[0]
+        at.products[RUNNING] *= engine.online.discount[seen]
+    at.reached = u + 1
+    if k == STRETCH_STEPS - 1:
+        end_block(engine, engine.incoming)
+        at.begun = at.reached
+
+
+cdef inline double* number_of(Stretches at, int64_t place) noexcept nogil:
+    return &at.number[place, 0, 0]
+
+
+cdef inline double* other_of(Stretches at, int64_t place) noexcept nogil:
+    return &at.other[place, 0, 0] if at.kind != NO_OTHER else NULL
+
+
+cdef inline double keep_of(Stretches at, int64_t place, double kappa_reg, int64_t n) noexcept nogil:
+    """What the other trace is multiplied with by the n steps of a stretch."""
+    return at.products[place] if at.kind == REWARDED else power_of(kappa_reg, n)
+
+
+cdef inline Steps steps_of(Engine engine, double kappa, double kappa_reg) noexcept nogil:
+    cdef Steps steps
+    steps.n, steps.length = engine.histories.psi.shape[1], engine.histories.psi.shape[0]
+    steps.F_length, steps.n_errors = engine.histories.F.shape[0], engine.online.delta.shape[0]
+    steps.d_out, steps.other = engine.online.d_out, engine.stretches.kind
+    steps.psi, steps.L, steps.F = &engine.histories.psi[0, 0], &engine.histories.L[0, 0], &engine.histories.F[0, 0]
+    steps.alpha, steps.rho = &engine.neurons.alpha[0], &engine.neurons.rho[0]
+    steps.beta = &engine.neurons.adapt_beta[0]
+    steps.delta, steps.discount = &engine.online.delta[0], &engine.online.discount[0]
+    steps.kappa, steps.keep_other, steps.rate_share, steps.row_alpha = kappa, kappa_reg, 1.0 - kappa_reg, 0.0
+    return steps
+
+
+cdef void end_block(Engine engine, Rows rows) noexcept nogil:
+    """Close the rows whose spikes entered in the block that ends, compose what spans blocks, fold old rows."""
+    cdef int64_t b, k, u, place, end = engine.stretches.reached, waiting = list_rows(engine, rows)
+    if waiting > 0:
+        begin_stretches(engine.stretches.number.shape[1], number_of(engine.stretches, SUFFIX),
+                        other_of(engine.stretches, SUFFIX))
+        engine.stretches.products[SUFFIX] = 1.0
+    u = end
+    while waiting > 0:
+        u -= 1
+        prepend(engine, engine.stretches, u, end - 1 - u)
+        for b in range(rows.blocks.shape[0]):
+            waiting -= close_listed(engine, u, rows, b)
+    for k in range(1, GAPS):
+        if end - (k + 1) * STRETCH_STEPS >= 0:
+            extend_gap(engine, engine.stretches, (end // STRETCH_STEPS - k - 1) % GAPS, k * STRETCH_STEPS)
+    place = (end // STRETCH_STEPS - 1) % GAPS
+    memcpy(number_of(engine.stretches, place), number_of(engine.stretches, RUNNING),
+           engine.stretches.number.shape[1] * NUMBERS * sizeof(double))
+    if engine.stretches.kind != NO_OTHER:
+        memcpy(other_of(engine.stretches, place), other_of(engine.stretches, RUNNING),
+               engine.stretches.other.shape[1] * OTHERS * sizeof(double))
+    engine.stretches.products[place] = engine.stretches.products[RUNNING]
+    for b in range(rows.blocks.shape[0]):
+        fold_listed(engine, rows, b)
+
+
+cdef void prepend(Engine engine, Stretches at, int64_t u, int64_t k) noexcept nogil:
+    """Step u before the k steps of the suffix."""
+    cdef int64_t p, seen
+    cdef Steps steps
+    for p in range(engine.neurons.pieces.shape[0]):
+        steps = steps_of(engine, engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1])
+        prepend_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u,
+                     power_of(steps.kappa, k), keep_of(at, SUFFIX, steps.keep_other, k), number_of(at, SUFFIX),
+                     other_of(at, SUFFIX))
+    if engine.online.in_use:
+        seen = (u - 1 + engine.online.d_out + engine.online.discount.shape[0]) % engine.online.discount.shape[0]
+        at.products[SUFFIX] *= engine.online.discount[seen]
+
+
+cdef void extend_gap(Engine engine, Stretches at, int64_t place, int64_t n) noexcept nogil:
+    """A gap of n steps goes on to the end of the block."""
+    cdef int64_t p
+    cdef double kappa, kappa_reg
+    for p in range(engine.neurons.pieces.shape[0]):
+        kappa, kappa_reg = engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1]
+        compose(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], power_of(kappa, n),
+                power_of(kappa, STRETCH_STEPS), keep_of(at, place, kappa_reg, n),
+                keep_of(at, RUNNING, kappa_reg, STRETCH_STEPS), number_of(at, RUNNING), other_of(at, RUNNING),
+                number_of(at, place), other_of(at, place))
+    at.products[place] *= at.products[RUNNING]
+
+
+# ---- lists of rows ---------------------------------------------------------------------------------------------------
+
+cdef inline void mark_row(Rows rows, int64_t row) noexcept nogil:
+    """What the end of a block asks of each row: 2 cursor, + 1 if a spike waits."""
+    rows.mark[row] = 2 * rows.books[row, CURSOR] + (rows.books[row, WAITING] != 0)
+
+
+cdef int64_t list_rows(Engine engine, Rows rows) noexcept nogil:
+    """List the rows that have to be closed by step, and those to be folded; return how many are to be closed."""
+    cdef int64_t b, row, key, first, last, waiting = 0, end = engine.stretches.reached
+    cdef int64_t old = 2 * (end - GAPS * STRETCH_STEPS)
+    for b in range(rows.blocks.shape[0]):
+        rows.head[b, :] = NOBODY
+        if rows.rules[b, MODE] != STRETCH:
+            continue
+        first = rows.blocks[b, ROW]
+        last = first + rows.blocks[b, SOURCES] - rows.blocks[b, SOURCE]
+        for row in range(first, last):
+            if rows.mark[row] % (2 * STRETCH_STEPS) == 0 and rows.mark[row] != old:
+                continue
+            key = STRETCH_STEPS if rows.mark[row] == old else key_of(end, rows, row) - (end - STRETCH_STEPS)
+            if key >= 0 and (rows.row_ptr[row] < rows.row_ptr[row + 1] or rows.rules[b, MOVES]):
+                rows.following[row], rows.head[b, key] = rows.head[b, key], row
+                waiting += key < STRETCH_STEPS
+    return waiting
+
+
+cdef inline int64_t key_of(int64_t end, Rows rows, int64_t row) noexcept nogil:
+    """The step of the block from which on nothing enters the row any more; before the block if there is nothing to do."""
+    cdef int64_t cursor = rows.books[row, CURSOR], latest = rows.books[row, LATEST], i = max(latest - end + 1, 0)
+    cdef uint64_t bits = <uint64_t> rows.books[row, WAITING] >> i
+    if bits != 0:
+        while bits & 1 == 0:
+            bits >>= 1
+            i += 1
+        return max(cursor, latest - i)
+    return cursor if cursor % STRETCH_STEPS != 0 else -end
+
+
+cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexcept nogil:
+    """Close the rows of step u; return how many."""
+    cdef int64_t end = engine.stretches.reached, count = 0, row, following
+    cdef double[STRETCH_STEPS + 1] entering_
+    cdef Work work
+    row = rows.head[b, u - (end - STRETCH_STEPS)]
+    while row != NOBODY:
+        following = rows.following[row]
+        plan(engine, u, rows, b, row, entering_, &work)
+        if rows.books[row, WAITING] != 0:
+            if work.entering == NULL:
+                work.entering = entering_
+                memset(entering_, 0, work.n * sizeof(double))
+            entering_[work.n] = entering(engine, u, rows, row)
+        work.after = stretch_of(engine, SUFFIX, end - u, rows, b)
+        work_off_stretch(engine, &work, end, rows, b, row, following)
+        row = following
+        count += 1
+    return count
+
+
+cdef void fold_listed(Engine engine, Rows rows, int64_t b) noexcept nogil:
+    """Bring rows forward whose gap is given up."""
+    cdef int64_t end = engine.stretches.reached, row = rows.head[b, STRETCH_STEPS], following
+    cdef Work work
+    while row != NOBODY:
+        following = rows.following[row]
+        work = nothing(engine, end, rows, row)
+        work.before = stretch_of(engine, end // STRETCH_STEPS % GAPS, GAPS * STRETCH_STEPS, rows, b)
+        work_off_stretch(engine, &work, end, rows, b, row, following)
+        row = following
+
+
+# ---- rows ------------------------------------------------------------------------------------------------------------
+
+cdef inline Work nothing(Engine engine, int64_t first, Rows rows, int64_t row) noexcept nogil:
+    """No work yet; a row that was worked off since its latest arrival owes something."""
+    cdef Work work
+    memset(&work, 0, sizeof(Work))
+    work.n_decay = work.last_credit = -1
+    work.first = first
+    work.owes = rows.books[row, CLOSED] or \
+        rows.books[row, CURSOR] != max(rows.books[row, LATEST] - engine.m + 1, 0)
+    return work
+
+
+cdef inline Stretch stretch_of(Engine engine, int64_t place, int64_t n, Rows rows, int64_t b) noexcept nogil:
+    """A stretch of n steps."""
+    return Stretch(
+        number_of(engine.stretches, place), other_of(engine.stretches, place), power_of(rows.constants[b, ALPHA], n),
+        power_of(rows.constants[b, KAPPA], n), keep_of(engine.stretches, place, rows.constants[b, KAPPA_REG], n)
+    )
+
+
+cdef inline void plan(
+    Engine engine, int64_t end, Rows rows, int64_t b, int64_t row, double* entering_, Work* work
+) noexcept nogil:
+    """From the cursor of the row to step `end` of the present block."""
+    cdef int64_t u, cursor = rows.books[row, CURSOR], begun = engine.stretches.begun
+    cdef int64_t shift = max(rows.books[row, LATEST] - end + 1, 0)
+    cdef bint waits = (<uint64_t> rows.books[row, WAITING] >> shift) != 0
+    work[0] = nothing(engine, max(cursor, begun), rows, row)
+    if cursor < begun:
+        work.before = stretch_of(engine, cursor // STRETCH_STEPS % GAPS, begun - cursor, rows, b)
+    if cursor > begun or waits or end < engine.stretches.reached:
+        work.n = max(end - work.first, 0)
+        if waits:
+            work.entering = entering_
+            for u in range(work.n):
+                entering_[u] = entering(engine, work.first + u, rows, row)
+            entering_[work.n] = 0.0
+    elif end > begun:
+        work.after = stretch_of(engine, RUNNING, end - begun, rows, b)
+
+
+cdef inline Synapses synapses_of(Rows rows, int64_t b, bint online) noexcept nogil:
+    cdef Synapses of
+    of.target, of.weight, of.Y, of.C = &rows.target[0], &rows.weight[0], &rows.Y[0], &rows.C[0]
+    of.other = &rows.h[0] if online else &rows.Y2[0] if rows.Y2.shape[0] > 0 else NULL
+    of.zbar = &rows.zbar[0] if rows.rules[b, OWN_ZBAR] else NULL
+    of.eps = &rows.eps[0] if rows.rules[b, ADAPTIVE] else NULL
+    return of
+
+
+cdef inline void work_synapses(
+    Engine engine, const Work* work, int64_t end, Rows rows, int64_t b, int64_t row, int64_t ahead, real* arriving
+) noexcept nogil:
+    cdef Steps steps = steps_of(engine, rows.constants[b, KAPPA], rows.constants[b, KAPPA_REG])
+    cdef Synapses of = synapses_of(rows, b, engine.online.in_use)
+    steps.row_alpha = rows.constants[b, ALPHA]
+    work_row(&steps, work, &of, rows.Z[row], rows.row_ptr[row], rows.row_ptr[row + 1], ahead, arriving)
+    rows.Z[row] = work_zbar(&steps, work, rows.Z[row])
+    rows.books[row, CURSOR] = end
+
+
+cdef void work_off_stretch(
+    Engine engine, const Work* work, int64_t end, Rows rows, int64_t b, int64_t row, int64_t following
+) noexcept nogil:
+    """Work off without an arrival; `following` is the row that comes next."""
+    cdef int64_t ahead = rows.row_ptr[following] - rows.row_ptr[row] if following != NOBODY else 0
+    work_synapses(engine, work, end, rows, b, row, ahead, NULL)
+    mark_row(rows, row)
+
+
+cdef bint arrive_stretch(
+    Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int64_t ahead, total_of[::1] arriving
+) noexcept nogil:
+    """A spike arrives. Return whether it was delivered, too."""
+    cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), k, n
+    cdef bint at_once = engine.m == 1, descends = not rows.rules[b, ADAM], delivered = False
+    cdef double[STRETCH_STEPS + 1] entering_
+    cdef Work work
+    if rows.books[row, LATEST] == NEVER:
+        if rows.first.shape[0] > 0:
+            rows.first[row] = t
+        rows.books[row, CURSOR] = end
+        if at_once:
+            rows.Z[row] += 1.0
+            if rows.rules[b, OWN_ZBAR]:
+                for k in range(start, stop):
+                    rows.zbar[k] += 1.0
+    else:
+        if rows.books[row, CLOSED]:
+            n = t - rows.books[row, LATEST] - rows.rules[b, CUTOFF]
+            work = nothing(engine, end, rows, row)
+            work.n_decay, work.alpha_decay = n, power_of(rows.constants[b, ALPHA], n)
+            work.kappa_decay = power_of(rows.constants[b, KAPPA], n)
+            work.other_decay = power_of(rows.constants[b, KAPPA_REG], n)
+            rows.books[row, CLOSED] = 0
+        else:
+            plan(engine, end, rows, b, row, entering_, &work)
+        work.arrived, work.updates = at_once, descends
+        work.eta, work.low, work.high = rows.constants[b, ETA], low_of(rows, b, row), high_of(rows, b, row)
+        work_synapses(engine, &work, end, rows, b, row, ahead, <real*> &arriving[0])
+        if not descends:
+            optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
+        delivered = descends
+    wait(engine, t, rows, row)
+    if at_once:
+        rows.books[row, WAITING] = 0
+    mark_row(rows, row)
+    return delivered
+
+
+cdef void close_at_cutoff(Engine engine, int64_t t, Rows rows) noexcept nogil:
+    """Close the rows whose cutoff ends their window with what is known now, before spikes arrive."""
+    cdef int64_t b, k, n, emitted
+    cdef bint from_inputs
+    cdef Spikes* one
+    cdef Spikes** logs
+    for b in range(rows.blocks.shape[0]):
+        emitted = t - rows.blocks[b, DELAY] + (rows.blocks[b, LOG] == 0)
+        if rows.rules[b, MODE] != STRETCH or not 0 <= rows.rules[b, CUTOFF] <= emitted:
+            continue
+        from_inputs = rows.blocks[b, LOG] == 0
+        one = &engine.channel.inputs.at if from_inputs else &engine.channel.own.at
+        logs = &one if from_inputs or rows.from_own else engine.channel.heard.at
+        n = 1 if from_inputs or rows.from_own else engine.channel.heard.n
+        for k in range(n):
+            close_rows(engine, t, emitted - rows.rules[b, CUTOFF], rows, b, logs[k].ids, logs[k].ptr)
+
+
+cdef void close_stretch(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Work off up to step t - m; its traces are kept, and the signal of the step before it counts."""
+    cdef int64_t end = t - engine.m
+    cdef double[STRETCH_STEPS + 1] entering_
+    cdef Work work
+    plan(engine, end, rows, b, row, entering_, &work)
+    work.last_credit = end
+    work_synapses(engine, &work, end, rows, b, row, 0, NULL)
+    rows.mark[row] = NOT_OPEN
