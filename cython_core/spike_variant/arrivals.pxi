@@ -226,20 +226,6 @@ cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
     rows.books[row, LATEST] = t
 
 
-cdef void optimize(
-    Engine engine, int64_t due, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
-) noexcept nogil:
-    """Apply what is owed, with the Adam steps that are due."""
-    cdef int64_t n
-    cdef Adam adam = adam_of(rows, b)
-    if rows.rules[b, ADAM]:
-        for n in range(rows.counters[row] + 1, due + 1):       # the first one takes what is owed, the others nothing
-            step(stop - start, adam_rate(rows, b, n), adam, rows, b, row, start)
-        rows.counters[row] = max(due, rows.counters[row])
-    else:
-        step(stop - start, rows.constants[b, ETA], adam, rows, b, row, start)
-
-
 cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
     """Work off what would otherwise leave the histories before its synapses read it; depends on t alone."""
     cdef int64_t row, n_sources = rows.blocks[b, SOURCES] - rows.blocks[b, SOURCE], first = rows.blocks[b, ROW]

@@ -66,6 +66,10 @@ cdef class Rows:
     cdef public double[::1] Z                      # (n_rows,), zbar of each row, see the modes
     cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
     cdef public double[:, :, ::1] bias             # (n_blocks, k, 2), sqrt(1 - beta_2^n) and 1 - beta_1^n
+    # of Adam's steps without a gradient, see optimizing.pxi: place of a block, powers, steps of a part and until nothing
+    cdef public int64_t[::1] idle_of               # (n_blocks,)
+    cdef public double[:, :, ::1] idle_powers      # (k, steps, IDLE_COLUMNS), r^i (y_i - 1)^column from i = 1 on
+    cdef public int64_t[:, ::1] idle_steps         # (k, 2)
     cdef public bint from_own                      # sources are this rank's neurons, else those that it listens to
     cdef ExactSum* sums                            # of readouts in the present step; NULL: weights go to `arriving`
     # learning rates that act with the update after the next one, as in NEST; `first` is empty where they act at once
@@ -338,6 +342,7 @@ cdef class Engine:
 
 include "steps.pxi"
 include "arrivals.pxi"
+include "optimizing.pxi"
 include "windows.pxi"
 include "prefix_rows.pxi"
 include "stretches.pxi"

@@ -94,6 +94,11 @@ static ALWAYS_INLINE lanes gather_lanes(const REAL *from, const uint32_t *target
                    from[target[4]], from[target[5]], from[target[6]], from[target[7]]};
 }
 
+static ALWAYS_INLINE lanes where(lane_order mask, lanes x, lanes y)
+{
+    return (lanes)((mask & (lane_order)x) | (~mask & (lane_order)y));
+}
+
 static ALWAYS_INLINE lanes power_lanes(lanes x, int64_t n)
 {
     lanes power = all_lanes(1.0);
@@ -175,33 +180,39 @@ typedef struct {
     double keep, f;
 } Step;
 
-static ALWAYS_INLINE Step step_of(const Steps *steps, int64_t u, lanes psi, lanes L, lanes F, lanes alpha, lanes rho,
-                                  lanes beta)
-{
-    const int64_t seen = (u - 1 + steps->d_out + steps->n_errors) % steps->n_errors;
-    Step step = {psi, alpha, rho, beta, L, all_lanes(0.0), all_lanes(0.0), 0.0, 0.0};
-    if (steps->other == REGULARIZED)
-        step.c = F, step.keep = steps->keep_other, step.f = steps->rate_share;
-    else if (steps->other == REWARDED) {
-        step.a = all_lanes(steps->rate_share) * F, step.c = all_lanes(steps->delta[seen]), step.d = L;
-        step.keep = steps->discount[seen];
-    }
-    return step;
-}
+typedef struct {    /* rows of the rings that a step reads */
+    const REAL *psi, *L, *F;
+    double delta, discount;
+} Signals;
 
 static ALWAYS_INLINE const REAL *ring_row(const REAL *ring, int64_t u, int64_t length, int64_t n)
 {
     return ring + (u + length) % length * n;
 }
 
-static ALWAYS_INLINE Step neighbours_of(const Steps *steps, int64_t u, int64_t j, int64_t count)
+static ALWAYS_INLINE Signals signals_of(const Steps *steps, int64_t u)
 {
-    const lanes F = steps->other ? load_lanes(ring_row(steps->F, u - 1, steps->F_length, steps->n) + j, count)
-                                 : all_lanes(0.0);
-    return step_of(steps, u, load_lanes(ring_row(steps->psi, u, steps->length, steps->n) + j, count),
-                   load_lanes(ring_row(steps->L, u - 1, steps->length, steps->n) + j, count), F,
-                   load_lanes(steps->alpha + j, count), load_lanes(steps->rho + j, count),
-                   load_lanes(steps->beta + j, count));
+    const int64_t seen = (u - 1 + steps->d_out + steps->n_errors) % steps->n_errors;
+    return (Signals){ring_row(steps->psi, u, steps->length, steps->n), ring_row(steps->L, u - 1, steps->length, steps->n),
+                     ring_row(steps->F, u - 1, steps->F_length, steps->n), steps->delta[seen], steps->discount[seen]};
+}
+
+static ALWAYS_INLINE Step step_of(const Steps *steps, Signals at, lanes psi, lanes L, lanes F, lanes alpha, lanes rho,
+                                  lanes beta)
+{
+    Step step = {psi, alpha, rho, beta, L, all_lanes(0.0), all_lanes(0.0), 0.0, 0.0};
+    if (steps->other == REGULARIZED)
+        step.c = F, step.keep = steps->keep_other, step.f = steps->rate_share;
+    else if (steps->other == REWARDED)
+        step.a = steps->rate_share * F, step.c = all_lanes(at.delta), step.d = L, step.keep = at.discount;
+    return step;
+}
+
+static ALWAYS_INLINE Step neighbours_of(const Steps *steps, Signals at, int64_t j, int64_t count)
+{
+    return step_of(steps, at, load_lanes(at.psi + j, count), load_lanes(at.L + j, count),
+                   steps->other ? load_lanes(at.F + j, count) : all_lanes(0.0), load_lanes(steps->alpha + j, count),
+                   load_lanes(steps->rho + j, count), load_lanes(steps->beta + j, count));
 }
 
 /* stretches of no step */
@@ -218,10 +229,11 @@ static void begin_stretches(int64_t n, double *number, double *other)
 static void append_step(int64_t j, int64_t last, const Steps *steps, int64_t u, double kappa, double keep_other,
                         double *number, double *other)
 {
+    const Signals at = signals_of(steps, u);
     for (int64_t count; j < last; j += count) {
         lanes n[NUMBERS], m[OTHERS];
         count = last - j < LANES ? last - j : LANES;
-        const Step s = neighbours_of(steps, u, j, count);
+        const Step s = neighbours_of(steps, at, j, count);
         read_neighbours(number + NUMBERS * j, count, n);
         n[Q_Z] += s.a * n[B_Z], n[Q_E] += s.a * n[B_E], n[Q_B] += s.a * kappa;
         const lanes by_z = s.psi * (n[Z_Z] - s.beta * n[E_Z]), by_e = -(s.psi * (s.beta * n[E_E]));
@@ -243,10 +255,11 @@ static void append_step(int64_t j, int64_t last, const Steps *steps, int64_t u, 
 static void prepend_step(int64_t j, int64_t last, const Steps *steps, int64_t u, double kappa, double keep_other,
                          double *number, double *other)
 {
+    const Signals at = signals_of(steps, u);
     for (int64_t count; j < last; j += count) {
         lanes n[NUMBERS], m[OTHERS];
         count = last - j < LANES ? last - j : LANES;
-        const Step s = neighbours_of(steps, u, j, count);
+        const Step s = neighbours_of(steps, at, j, count);
         read_neighbours(number + NUMBERS * j, count, n);
         lanes q = n[Q_E] + n[Q_B], q_b = steps->kappa * n[Q_B] + s.a;
         if (other) {
@@ -326,29 +339,25 @@ static ALWAYS_INLINE void follow_traces(const Step *s, double kappa, Traces *at)
     at->z *= s->alpha;
 }
 
-static ALWAYS_INLINE Step targets_of(const Steps *steps, int64_t u, int signals, const uint32_t *target, lanes alpha,
-                                     lanes rho, lanes beta)
+static ALWAYS_INLINE Step targets_of(const Steps *steps, Signals at, const uint32_t *target, lanes alpha, lanes rho,
+                                     lanes beta)
 {
-    lanes L = all_lanes(0.0), F = L;
-    if (signals) {
-        L = gather_lanes(ring_row(steps->L, u - 1, steps->length, steps->n), target);
-        if (steps->other)
-            F = gather_lanes(ring_row(steps->F, u - 1, steps->F_length, steps->n), target);
-    }
-    return step_of(steps, u, gather_lanes(ring_row(steps->psi, u, steps->length, steps->n), target), L, F, alpha, rho,
-                   beta);
+    return step_of(steps, at, gather_lanes(at.psi, target), gather_lanes(at.L, target),
+                   steps->other ? gather_lanes(at.F, target) : all_lanes(0.0), alpha, rho, beta);
 }
 
-/* what is worked off step by step */
+enum { MOST_SIGNALS = 18 };    /* those of a block, of the step before, and of the one at the cutoff */
+
+/* what is worked off step by step; `signals`: of each step, after that of a closed row */
 static ALWAYS_INLINE void go_step_by_step(const Steps *steps, const Work *work, const Synapses *of,
-                                          const uint32_t *target, Traces *at)
+                                          const Signals *signals, const uint32_t *target, Traces *at)
 {
     const int own = of->zbar != NULL;
     const lanes alpha = own ? gather_lanes(steps->alpha, target) : all_lanes(steps->row_alpha);
     const lanes rho = of->eps ? gather_lanes(steps->rho, target) : all_lanes(0.0);
     const lanes beta = of->eps ? gather_lanes(steps->beta, target) : all_lanes(0.0);
     if (work->n_decay >= 0) {
-        const Step s = targets_of(steps, work->first - 1, 0, target, alpha, rho, beta);
+        Step s = targets_of(steps, signals[0], target, alpha, rho, beta);
         at->z *= own ? power_lanes(alpha, work->n_decay) : all_lanes(work->alpha_decay);
         at->b *= work->kappa_decay, at->x *= work->other_decay;
         if (of->eps)
@@ -356,7 +365,7 @@ static ALWAYS_INLINE void go_step_by_step(const Steps *steps, const Work *work, 
         follow_traces(&s, steps->kappa, at);
     }
     for (int64_t i = 0; i < work->n; i++) {
-        const Step s = targets_of(steps, work->first + i, 1, target, alpha, rho, beta);
+        const Step s = targets_of(steps, signals[1 + i], target, alpha, rho, beta);
         if (work->entering)
             at->z += work->entering[i];
         credit_signal(&s, at);
@@ -366,8 +375,8 @@ static ALWAYS_INLINE void go_step_by_step(const Steps *steps, const Work *work, 
         at->z += work->entering[work->n];
 }
 
-static ALWAYS_INLINE void work_lanes(const Steps *steps, const Work *work, const Synapses *of, double Z, int64_t k,
-                                     const uint32_t *target, int64_t count)
+static ALWAYS_INLINE void work_lanes(const int single, const Steps *steps, const Work *work, const Synapses *of,
+                                     const Signals *signals, double Z, int64_t k, const uint32_t *target, int64_t count)
 {
     const int own = of->zbar != NULL;
     Traces at = {own ? load_lanes(of->zbar + k, count) : all_lanes(Z),
@@ -376,22 +385,20 @@ static ALWAYS_INLINE void work_lanes(const Steps *steps, const Work *work, const
                  work->owes ? load_lanes(of->C + k, count) : all_lanes(0.0)};
     if (work->before.number)
         go_through(&work->before, own, target, &at);
-    if (work->n_decay >= 0 || work->n > 0 || work->entering)
-        go_step_by_step(steps, work, of, target, &at);
+    if (single)
+        go_step_by_step(steps, work, of, signals, target, &at);
     if (work->after.number)
         go_through(&work->after, own, target, &at);
-    if (work->last_credit >= 0) {
+    if (single && work->last_credit >= 0) {
         const lanes zero = all_lanes(0.0);
-        const Step s = targets_of(steps, work->last_credit, 1, target, zero, zero, zero);
+        const Step s = targets_of(steps, signals[MOST_SIGNALS - 1], target, zero, zero, zero);
         credit_signal(&s, &at);
     }
     if (work->updates) {
+        const lanes low = all_lanes(work->low), high = all_lanes(work->high);
         lanes w = load_lanes(of->weight + k, count) + work->eta * at.g;
-        for (int i = 0; i < LANES; i++)
-            w[i] = w[i] > work->low ? w[i] : work->low;
-        for (int i = 0; i < LANES; i++)
-            w[i] = w[i] < work->high ? w[i] : work->high;
-        store_lanes(of->weight + k, w, count);
+        w = where(w > low, w, low);
+        store_lanes(of->weight + k, where(w < high, w, high), count);
     } else
         store_lanes(of->C + k, at.g, count);
     if (own)
@@ -445,9 +452,9 @@ static ALWAYS_INLINE void fetch_stretches(const Work *work, const uint32_t *targ
     }
 }
 
-/* the synapses [start, stop); `ahead`: how much further on a row starts that comes soon */
-static void work_row(const Steps *steps, const Work *work, const Synapses *of, double Z, int64_t start, int64_t stop,
-                       int64_t ahead, REAL *arriving)
+static ALWAYS_INLINE void work_chunks(const int single, const Steps *steps, const Work *work, const Synapses *of,
+                                      const Signals *signals, double Z, int64_t start, int64_t stop, int64_t ahead,
+                                      REAL *arriving)
 {
     for (int64_t k = start, end; k < stop; k = end) {
         end = k + LANES < stop ? k + LANES : stop;
@@ -459,14 +466,35 @@ static void work_row(const Steps *steps, const Work *work, const Synapses *of, d
             fetch_stretches(work, of->target + k + NODES_AHEAD,
                             stop - k - NODES_AHEAD < LANES ? stop - k - NODES_AHEAD : LANES);
         if (end - k == LANES)
-            work_lanes(steps, work, of, Z, k, of->target + k, LANES);
+            work_lanes(single, steps, work, of, signals, Z, k, of->target + k, LANES);
         else {
             uint32_t some[LANES];
             for (int64_t i = 0; i < LANES; i++)
                 some[i] = of->target[k + i < stop ? k + i : stop - 1];
-            work_lanes(steps, work, of, Z, k, some, end - k);
+            work_lanes(single, steps, work, of, signals, Z, k, some, end - k);
         }
         for (int64_t i = k; work->updates && i < end; i++)
             arriving[of->target[i]] += of->weight[i];
     }
+}
+
+/* the synapses [start, stop); `ahead`: how much further on a row starts that comes soon */
+static void work_row(const Steps *steps_, const Work *work_, const Synapses *of_, double Z, int64_t start, int64_t stop,
+                     int64_t ahead, REAL *arriving)
+{
+    const Steps steps = *steps_;    /* nothing that is written can be in these copies */
+    const Work work = *work_;
+    const Synapses of = *of_;
+    Signals signals[MOST_SIGNALS];
+    if (work.n_decay < 0 && work.n == 0 && !work.entering && work.last_credit < 0) {
+        work_chunks(0, &steps, &work, &of, signals, Z, start, stop, ahead, arriving);
+        return;
+    }
+    if (work.n_decay >= 0)
+        signals[0] = signals_of(&steps, work.first - 1);
+    for (int64_t i = 0; i < work.n; i++)
+        signals[1 + i] = signals_of(&steps, work.first + i);
+    if (work.last_credit >= 0)
+        signals[MOST_SIGNALS - 1] = signals_of(&steps, work.last_credit);
+    work_chunks(1, &steps, &work, &of, signals, Z, start, stop, ahead, arriving);
 }

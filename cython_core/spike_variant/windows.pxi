@@ -66,44 +66,6 @@ cdef void fill_rates(
         rates[i] = adam_rate(rows, b, first + i) if rows.rules[b, ADAM] else rows.constants[b, ETA]
 
 
-cdef double adam_rate(Rows rows, int64_t b, int64_t n) noexcept nogil:
-    """eta sqrt(1 - beta_2^n) / (1 - beta_1^n); the powers of the latest steps are kept."""
-    cdef int64_t place = n % rows.bias_step.shape[1]
-    if rows.bias_step[b, place] != n:
-        rows.bias_step[b, place] = n
-        rows.bias[b, place, 0] = bias_2(adam_of(rows, b), n)
-        rows.bias[b, place, 1] = bias_1(adam_of(rows, b), n)
-    return rows.constants[b, ETA] * rows.bias[b, place, 0] / rows.bias[b, place, 1]
-
-
-cdef inline double low_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """Least weight of the row: Wmin, or 0 if that is less and the source excites."""
-    cdef bint bound = rows.signs.shape[0] > 0 and rows.signs[row] > 0
-    return max(rows.constants[b, W_MIN], 0.0) if bound else rows.constants[b, W_MIN]
-
-
-cdef inline double high_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
-    """Largest weight of the row: Wmax, or 0 if that is more and the source inhibits."""
-    cdef bint bound = rows.signs.shape[0] > 0 and rows.signs[row] < 0
-    return min(rows.constants[b, W_MAX], 0.0) if bound else rows.constants[b, W_MAX]
-
-
-cdef inline void step(
-    int64_t n, real rate, Adam adam, Rows rows, int64_t b, int64_t row, int64_t start
-) noexcept nogil:
-    """A step of the optimizer of n synapses of a row; C is minus the gradient."""
-    cdef real low = low_of(rows, b, row), high = high_of(rows, b, row), divisor = -1.0
-    if rows.rules[b, ADAM]:
-        adam_step(n, rate, divisor, adam, low, high, &rows.C[start], &rows.moment[start], &rows.variance[start],
-                  &rows.weight[start])
-    else:
-        descent_step(n, rate, divisor, low, high, &rows.C[start], &rows.weight[start])
-
-
-cdef inline Adam adam_of(Rows rows, int64_t b) noexcept nogil:
-    return Adam(rows.constants[b, BETA_1], rows.constants[b, BETA_2], rows.constants[b, EPSILON])
-
-
 cdef int64_t entering(Engine engine, int64_t u, Rows rows, int64_t row) noexcept nogil:
     """How many of the waiting spikes enter in step u: all that arrived by then."""
     cdef int64_t i, z = rows.books[row, OLDER], first = rows.books[row, LATEST] - u

@@ -141,6 +141,7 @@ class SpikeMemory:
                "head": np.zeros((len(table.blocks) * stretches, layout.STRETCH_STEPS + 1), np.int64),
                "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
                "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 2))}
+            | spike_rules.idle_steps(rules)
         )  # fmt: skip
 
     def _address(self, projection: Projection) -> int:

@@ -1,0 +1,102 @@
+# Rows of an engine (engine.pxi) take the steps of their optimizer.
+#
+# Adam with one step per arrival makes up for the time steps since the latest one: the first takes the gradient, the
+# others none. With moment m and variance v after the first, s = sqrt(v), b1 and b2 the betas, step i of the others is
+#     w -= rate_i b1^i m / (b2^(i/2) s + epsilon) = rate_i r^i m / (s + epsilon y_i),  y_i = b2^(-i/2), r = b1 y_1
+# With x = -epsilon / (s + epsilon), of which only x differs between synapses,
+#     1 / (s + epsilon y_i) = sum_k (x (y_i - 1))^k / (s + epsilon)
+# so that all steps together are m / (s + epsilon) sum_k x^k sum_i rate_i r^i (y_i - 1)^k: a root and a division for any
+# number of steps. They are taken in parts in which y_i - 1 stays below 1/16, so that 13 terms suffice (6 in single
+# precision); a part that r has made less than 1e-20 changes no weight.
+
+cdef extern from "spike_variant/idle_adam.h" nogil:
+    enum:
+        IDLE_COLUMNS
+
+    void sum_idle(int64_t n, const double* rate, const double* powers, double* sums)
+    void take_idle_steps(
+        int64_t n, const double* sums, real small, real keep_moment, real keep_variance, real low, real high,
+        real* moment, real* variance, real* weight
+    )
+
+cdef enum:
+    MOST_IDLE = 128    # steps of a part
+    FEWEST_IDLE = 2    # else they are taken one by one
+
+
+cdef void optimize(
+    Engine engine, int64_t due, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop
+) noexcept nogil:
+    """Apply what is owed, with the Adam steps that are due."""
+    cdef int64_t n
+    cdef Adam adam = adam_of(rows, b)
+    if not rows.rules[b, ADAM]:
+        step(stop - start, rows.constants[b, ETA], adam, rows, b, row, start)
+        return
+    n = rows.counters[row] + 1
+    if n > due:
+        return
+    step(stop - start, adam_rate(rows, b, n), adam, rows, b, row, start)
+    rows.counters[row] = due
+    if rows.idle_steps[rows.idle_of[b], 0] >= FEWEST_IDLE:
+        idle(rows, b, row, start, stop, n, due)
+        return
+    for n in range(n + 1, due + 1):
+        step(stop - start, adam_rate(rows, b, n), adam, rows, b, row, start)
+
+
+cdef void idle(Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t done, int64_t due) noexcept nogil:
+    """Steps of Adam without a gradient from the one after step `done` to step `due`."""
+    cdef int64_t i, count, place = rows.idle_of[b], passed = 0
+    cdef double[MOST_IDLE] rates
+    cdef double[IDLE_COLUMNS] sums
+    cdef bint counts
+    while done < due:
+        counts = passed < rows.idle_steps[place, 1]
+        count = min(due - done, rows.idle_steps[place, 0]) if counts else due - done
+        for i in range(count if counts else 0):
+            rates[i] = adam_rate(rows, b, done + 1 + i)
+        sum_idle(count if counts else 0, rates, &rows.idle_powers[place, 0, 0], sums)
+        take_idle_steps(stop - start, sums, rows.constants[b, EPSILON], power_of(rows.constants[b, BETA_1], count),
+                        power_of(rows.constants[b, BETA_2], count), low_of(rows, b, row), high_of(rows, b, row),
+                        &rows.moment[start], &rows.variance[start], &rows.weight[start])
+        done += count
+        passed += count
+
+
+cdef double adam_rate(Rows rows, int64_t b, int64_t n) noexcept nogil:
+    """eta sqrt(1 - beta_2^n) / (1 - beta_1^n); the powers of the latest steps are kept."""
+    cdef int64_t place = n % rows.bias_step.shape[1]
+    if rows.bias_step[b, place] != n:
+        rows.bias_step[b, place] = n
+        rows.bias[b, place, 0] = bias_2(adam_of(rows, b), n)
+        rows.bias[b, place, 1] = bias_1(adam_of(rows, b), n)
+    return rows.constants[b, ETA] * rows.bias[b, place, 0] / rows.bias[b, place, 1]
+
+
+cdef inline double low_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Least weight of the row: Wmin, or 0 if that is less and the source excites."""
+    cdef bint bound = rows.signs.shape[0] > 0 and rows.signs[row] > 0
+    return max(rows.constants[b, W_MIN], 0.0) if bound else rows.constants[b, W_MIN]
+
+
+cdef inline double high_of(Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Largest weight of the row: Wmax, or 0 if that is more and the source inhibits."""
+    cdef bint bound = rows.signs.shape[0] > 0 and rows.signs[row] < 0
+    return min(rows.constants[b, W_MAX], 0.0) if bound else rows.constants[b, W_MAX]
+
+
+cdef inline void step(
+    int64_t n, real rate, Adam adam, Rows rows, int64_t b, int64_t row, int64_t start
+) noexcept nogil:
+    """A step of the optimizer of n synapses of a row; C is minus the gradient."""
+    cdef real low = low_of(rows, b, row), high = high_of(rows, b, row), divisor = -1.0
+    if rows.rules[b, ADAM]:
+        adam_step(n, rate, divisor, adam, low, high, &rows.C[start], &rows.moment[start], &rows.variance[start],
+                  &rows.weight[start])
+    else:
+        descent_step(n, rate, divisor, low, high, &rows.C[start], &rows.weight[start])
+
+
+cdef inline Adam adam_of(Rows rows, int64_t b) noexcept nogil:
+    return Adam(rows.constants[b, BETA_1], rows.constants[b, BETA_2], rows.constants[b, EPSILON])
