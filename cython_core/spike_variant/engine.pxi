@@ -17,7 +17,7 @@ from pareprop.core.layout cimport (
     KAPPA, KAPPA_REG, LATEST, LOG, LOOP, MODE, MOVES, NEVER, NUMBERS, OLDER, OTHERS, OWN_ZBAR, PORT, PREFIX, READOUT,
     ROW, RUNNING, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS, SUFFIX, TARGET, W_MAX, W_MIN, WAITING, WIDTH,
 )
-from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, descent_step
+from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, clipped
 from pareprop.core.precision cimport total_of
 from pareprop.core.spike_variant.window_steps cimport (
     WINDOW, collect, credit, credit_both, credit_online, decay, eligibility, eligibility_adaptive, filter_own,
@@ -65,7 +65,7 @@ cdef class Rows:
     cdef public int8_t[::1] signs                  # of the row's source, +1, -1 or 0; empty: no source has one
     cdef public double[::1] Z                      # (n_rows,), zbar of each row, see the modes
     cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
-    cdef public double[:, :, ::1] bias             # (n_blocks, k, 2), sqrt(1 - beta_2^n) and 1 - beta_1^n
+    cdef public double[:, :, ::1] bias             # (n_blocks, k, 3), sqrt(1 - beta_2^n), 1 - beta_1^n, and their ratio
     # of Adam's steps without a gradient, see optimizing.pxi: place of a block, powers, steps of a part and until nothing
     cdef public int64_t[::1] idle_of               # (n_blocks,)
     cdef public double[:, :, ::1] idle_powers      # (k, steps, IDLE_COLUMNS), r^i (y_i - 1)^column from i = 1 on
@@ -197,6 +197,7 @@ cdef class Engine:
     cdef Descent[TOGETHER] queue
     cdef int64_t queued
     cdef public double deliver_seconds, update_seconds, sweep_seconds
+    cdef public int64_t work                       # how often a synapse was reached, or a step of it, or of its optimizer
     cdef Stopwatch watch
 
     def __init__(
@@ -315,6 +316,18 @@ cdef class Engine:
         cdef int64_t row = t % self.online.delta.shape[0]
         self.histories.error_ring[row, :] = error
         self.online.delta[row], self.online.discount[row] = delta, discount
+
+    def bring_forward(self, int64_t t):
+        """Before step t, when synapses move: work off all rows of theirs."""
+        cdef int64_t b, row, source
+        with nogil:
+            if self.learns and t > self.m:
+                find_signal(self, t - self.m - 1)
+            for b in range(self.incoming.blocks.shape[0] if self.learns else 0):
+                if self.incoming.rules[b, MOVES] and self.incoming.rules[b, MODE] != STATIC:
+                    row = self.incoming.blocks[b, ROW]
+                    for source in range(self.incoming.blocks[b, SOURCE], self.incoming.blocks[b, SOURCES]):
+                        bring_forward(self, t, self.incoming, b, row + source - self.incoming.blocks[b, SOURCE])
 
     def flush(self, int64_t n_steps):
         """Let spikes in flight arrive, then one more arrival at every synapse in step `n_steps` + m."""

@@ -30,6 +30,7 @@ cdef void optimize(
     """Apply what is owed, with the Adam steps that are due."""
     cdef int64_t n
     cdef Adam adam = adam_of(rows, b)
+    engine.work += stop - start
     if not rows.rules[b, ADAM]:
         step(stop - start, rows.constants[b, ETA], adam, rows, b, row, start)
         return
@@ -40,23 +41,32 @@ cdef void optimize(
     rows.counters[row] = due
     if rows.idle_steps[rows.idle_of[b], 0] >= FEWEST_IDLE:
         idle(rows, b, row, start, stop, n, due)
+        engine.work += stop - start
         return
+    engine.work += (due - n) * (stop - start)
     for n in range(n + 1, due + 1):
         step(stop - start, adam_rate(rows, b, n), adam, rows, b, row, start)
 
 
 cdef void idle(Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t done, int64_t due) noexcept nogil:
     """Steps of Adam without a gradient from the one after step `done` to step `due`."""
-    cdef int64_t i, count, place = rows.idle_of[b], passed = 0
+    cdef int64_t i, n, kept, count, place = rows.idle_of[b], passed = 0
     cdef double[MOST_IDLE] rates
     cdef double[IDLE_COLUMNS] sums
     cdef bint counts
     while done < due:
         counts = passed < rows.idle_steps[place, 1]
         count = min(due - done, rows.idle_steps[place, 0]) if counts else due - done
+        n, kept = done + 1, (done + 1) % rows.bias_step.shape[1]
         for i in range(count if counts else 0):
-            rates[i] = adam_rate(rows, b, done + 1 + i)
+            if rows.bias_step[b, kept] != n:
+                adam_rate(rows, b, n)
+            rates[i] = rows.bias[b, kept, 2]
+            n += 1
+            kept = kept + 1 if kept + 1 < rows.bias_step.shape[1] else 0
         sum_idle(count if counts else 0, rates, &rows.idle_powers[place, 0, 0], sums)
+        for i in range(IDLE_COLUMNS):
+            sums[i] *= rows.constants[b, ETA]
         take_idle_steps(stop - start, sums, rows.constants[b, EPSILON], power_of(rows.constants[b, BETA_1], count),
                         power_of(rows.constants[b, BETA_2], count), low_of(rows, b, row), high_of(rows, b, row),
                         &rows.moment[start], &rows.variance[start], &rows.weight[start])
@@ -71,6 +81,7 @@ cdef double adam_rate(Rows rows, int64_t b, int64_t n) noexcept nogil:
         rows.bias_step[b, place] = n
         rows.bias[b, place, 0] = bias_2(adam_of(rows, b), n)
         rows.bias[b, place, 1] = bias_1(adam_of(rows, b), n)
+        rows.bias[b, place, 2] = rows.bias[b, place, 0] / rows.bias[b, place, 1]
     return rows.constants[b, ETA] * rows.bias[b, place, 0] / rows.bias[b, place, 1]
 
 
@@ -95,7 +106,15 @@ cdef inline void step(
         adam_step(n, rate, divisor, adam, low, high, &rows.C[start], &rows.moment[start], &rows.variance[start],
                   &rows.weight[start])
     else:
-        descent_step(n, rate, divisor, low, high, &rows.C[start], &rows.weight[start])
+        descend(n, rate, low, high, &rows.C[start], &rows.weight[start])
+
+
+cdef inline void descend(int64_t n, real rate, real low, real high, real* C, real* weight) noexcept nogil:
+    """A gradient of 0 keeps the sign of a weight of -0.0, such as of a synapse that has just come."""
+    cdef int64_t k
+    for k in range(n):
+        weight[k] = clipped(weight[k] - rate * (<real> 0.0 - C[k]), low, high)
+        C[k] = 0.0
 
 
 cdef inline Adam adam_of(Rows rows, int64_t b) noexcept nogil:

@@ -14,6 +14,7 @@ cdef bint arrive_prefix(
     cdef bint entered = engine.m == 1
     cdef double d = 0.0, Z
     cdef Crossing crossing
+    engine.work += stop - start
     if engine.sums.sets == 1 and not engine.online.in_use:
         crossing = last_crossing(engine, e, rows, b, row)
         Z = rows.Z[row]
@@ -171,6 +172,7 @@ cdef void enter(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row, int
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], p = t - entry_lag(engine), e = t - engine.m
     cdef int64_t before = row_before_entry(engine, t)
     cdef double d = unit(engine, p, max(e, 0), b)
+    engine.work += stop - start
     rows.books[row, WAITING] &= ~(<int64_t> 1 << (rows.books[row, LATEST] - p))
     advance_prefix(engine, e, rows, b, row)
     rows.Z[row] += d
@@ -220,6 +222,7 @@ cdef void advance_prefix(Engine engine, int64_t e, Rows rows, int64_t b, int64_t
     cdef int64_t end
     cdef Crossing crossing
     while rows.books[row, CURSOR] < wanted:
+        engine.work += stop - start
         if engine.online.in_use:
             end = rows.books[row, CURSOR] % engine.online.ends.shape[0]
             cross_online(rows, row, engine.sums.alpha_powers[b, engine.sums.block + 1], shrink(engine, b, 1),
@@ -265,6 +268,7 @@ cdef void close_prefix(
     cdef int64_t k, hole, after, n, place, i, j, before = row_before_close(engine, e + engine.m)
     cdef double Z, Z_before, power
     cdef Crossing crossing = Crossing(NULL, 0.0, 0.0)
+    engine.work += stop - start
     if uses_cells(engine, rows, b):
         crossing = last_crossing(engine, e, rows, b, row)
     else:
@@ -301,6 +305,7 @@ cdef bint arrive_closed(
     cdef int64_t before = row_before_close(engine, t), enters_after = row_before_entry(engine, t)
     cdef bint enters = engine.m == 1
     cdef double d = unit(engine, t, max(t - 1, 0), b) if enters else 0.0, Z, Z_before, power
+    engine.work += stop - start
     if engine.sums.sets == 2:
         optimize(engine, t + engine.lead - 1, rows, b, row, start, stop)
         reopen(engine, e, n_decay, rows, b, row, start, stop)

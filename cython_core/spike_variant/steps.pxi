@@ -99,19 +99,23 @@ cdef void sum_errors(Engine engine, int64_t t) noexcept nogil:
 
 cdef void learn_step(Engine engine, int64_t u) noexcept nogil:
     """Learning signal of history step u from the errors of step u + d_out, and the sums that need it."""
-    cdef int64_t p
     if u < 0:
         return
+    find_signal(engine, u)
+    if engine.online.ends.shape[0] > 0:
+        extend_online(engine.online, engine.sums, engine.histories, engine.neurons.pieces, u, u % (engine.m + 1))
+    elif engine.sums.in_use:
+        extend_sums(engine.sums, engine.neurons, engine.histories, u, u % (engine.m + 1))
+
+
+cdef void find_signal(Engine engine, int64_t u) noexcept nogil:
+    cdef int64_t p
     project_errors(engine.feedback, engine.histories, u, engine.m)
     if engine.sums.sets == 1 and not engine.online.in_use:     # L + (1 - kappa_reg) F is all that synapses need
         for p in range(engine.neurons.pieces.shape[0]):
             add_rates(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST],
                       1.0 - engine.sums.powers[p, 3, 1], engine.histories.F[u % engine.histories.F.shape[0]],
                       engine.histories.L[u % engine.histories.L.shape[0]])
-    if engine.online.ends.shape[0] > 0:
-        extend_online(engine.online, engine.sums, engine.histories, engine.neurons.pieces, u, u % (engine.m + 1))
-    elif engine.sums.in_use:
-        extend_sums(engine.sums, engine.neurons, engine.histories, u, u % (engine.m + 1))
 
 
 cdef void project_errors(Feedback feedback, Histories histories, int64_t u, int64_t m) noexcept nogil:

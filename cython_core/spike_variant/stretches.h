@@ -29,6 +29,7 @@ enum {    /* numbers of a stretch: E_Z is what zbar before it adds to eps after 
 enum { X_Z, X_E, X_B, Q_X, OTHERS };
 enum { NO_OTHER, REGULARIZED, REWARDED };    /* which trace there is beside ebar */
 enum { NODES_AHEAD = 32 };                   /* synapses to the one whose stretches are fetched */
+enum { NEAR = 3000 };                        /* neurons of which a cache holds the stretches */
 
 typedef struct {    /* what single steps read */
     int64_t n, length, F_length, n_errors, d_out, other;
@@ -396,7 +397,8 @@ static ALWAYS_INLINE void work_lanes(const int single, const Steps *steps, const
     }
     if (work->updates) {
         const lanes low = all_lanes(work->low), high = all_lanes(work->high);
-        lanes w = load_lanes(of->weight + k, count) + work->eta * at.g;
+        /* 0 - g, so that a gradient of 0 keeps the sign of a weight of -0 */
+        lanes w = load_lanes(of->weight + k, count) - work->eta * (all_lanes(0.0) - at.g);
         w = where(w > low, w, low);
         store_lanes(of->weight + k, where(w < high, w, high), count);
     } else
@@ -427,54 +429,58 @@ static double work_zbar(const Steps *steps, const Work *work, double Z)
 static ALWAYS_INLINE void fetch_synapses(const Work *work, const Synapses *of, int64_t k)
 {
     __builtin_prefetch(of->target + k);
-    for (int64_t i = k; i < k + 2 * LANES; i += 64 / (int64_t)sizeof(REAL)) {
-        __builtin_prefetch(of->Y + i);
-        if (of->eps)
-            __builtin_prefetch(of->eps + i);
-        if (of->zbar)
-            __builtin_prefetch(of->zbar + i);
-        if (of->other)
-            __builtin_prefetch(of->other + i);
-        if (work->owes || !work->updates)
-            __builtin_prefetch(of->C + i);
-        if (work->updates)
-            __builtin_prefetch(of->weight + i);
-    }
+    __builtin_prefetch(of->Y + k);
+    if (of->eps)
+        __builtin_prefetch(of->eps + k);
+    if (of->zbar)
+        __builtin_prefetch(of->zbar + k);
+    if (of->other)
+        __builtin_prefetch(of->other + k);
+    if (work->owes || !work->updates)
+        __builtin_prefetch(of->C + k);
+    if (work->updates)
+        __builtin_prefetch(of->weight + k);
 }
 
-static ALWAYS_INLINE void fetch_stretches(const Work *work, const uint32_t *target, int64_t count)
+static ALWAYS_INLINE void fetch_stretches(const double *number, const uint32_t *target)
 {
-    for (int64_t i = 0; i < count; i++) {
-        if (work->before.number)
-            __builtin_prefetch(work->before.number + NUMBERS * (int64_t)target[i]);
-        if (work->after.number)
-            __builtin_prefetch(work->after.number + NUMBERS * (int64_t)target[i]);
-    }
+    for (int64_t i = 0; number && i < LANES; i++)
+        __builtin_prefetch(number + NUMBERS * (int64_t)target[i]);
 }
 
 static ALWAYS_INLINE void work_chunks(const int single, const Steps *steps, const Work *work, const Synapses *of,
                                       const Signals *signals, double Z, int64_t start, int64_t stop, int64_t ahead,
                                       REAL *arriving)
 {
-    for (int64_t k = start, end; k < stop; k = end) {
-        end = k + LANES < stop ? k + LANES : stop;
-        if ((k - start) % (2 * LANES) == 0)
+    const int fetches = steps->n > NEAR;
+    int64_t k = start;
+    for (int64_t i = start; fetches && i + LANES <= stop && i < start + NODES_AHEAD; i += LANES) {
+        fetch_stretches(work->before.number, of->target + i);
+        fetch_stretches(work->after.number, of->target + i);
+    }
+    for (; k + LANES <= stop; k += LANES) {
+        const uint32_t *target = of->target + k;
+        if (ahead)
             fetch_synapses(work, of, k + ahead);
-        if (k == start)
-            fetch_stretches(work, of->target + k, stop - k < NODES_AHEAD ? stop - k : NODES_AHEAD);
-        if (k + NODES_AHEAD < stop)
-            fetch_stretches(work, of->target + k + NODES_AHEAD,
-                            stop - k - NODES_AHEAD < LANES ? stop - k - NODES_AHEAD : LANES);
-        if (end - k == LANES)
-            work_lanes(single, steps, work, of, signals, Z, k, of->target + k, LANES);
-        else {
-            uint32_t some[LANES];
-            for (int64_t i = 0; i < LANES; i++)
-                some[i] = of->target[k + i < stop ? k + i : stop - 1];
-            work_lanes(single, steps, work, of, signals, Z, k, some, end - k);
+        if (fetches && k + NODES_AHEAD + LANES <= stop) {
+            fetch_stretches(work->before.number, target + NODES_AHEAD);
+            fetch_stretches(work->after.number, target + NODES_AHEAD);
         }
-        for (int64_t i = k; work->updates && i < end; i++)
-            arriving[of->target[i]] += of->weight[i];
+        work_lanes(single, steps, work, of, signals, Z, k, target, LANES);
+        if (work->updates) {
+            const REAL *weight = of->weight + k;
+            arriving[target[0]] += weight[0], arriving[target[1]] += weight[1], arriving[target[2]] += weight[2];
+            arriving[target[3]] += weight[3], arriving[target[4]] += weight[4], arriving[target[5]] += weight[5];
+            arriving[target[6]] += weight[6], arriving[target[7]] += weight[7];
+        }
+    }
+    if (k < stop) {
+        uint32_t some[LANES];
+        for (int64_t i = 0; i < LANES; i++)
+            some[i] = of->target[k + i < stop ? k + i : stop - 1];
+        work_lanes(single, steps, work, of, signals, Z, k, some, stop - k);
+        for (; work->updates && k < stop; k++)
+            arriving[of->target[k]] += of->weight[k];
     }
 }
 

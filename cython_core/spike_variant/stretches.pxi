@@ -13,7 +13,8 @@
 # A row is *closed* at the end of the block in which its spike entered: by a stretch from that step to the end, made on
 # the way back through the block. An arrival in a later block takes two stretches: from the start of a block to that of
 # the present one, and from there to now. Arrivals in one block go step by step. A row that waits for longer is folded.
-# With m > 1 spikes wait m - 1 steps more, which closing goes step by step.
+# With m > 1 spikes wait m - 1 steps more, which closing goes step by step. So they do where synapses move: those that come
+# have traces of 0, which only what enters later changes.
 #
 # Each target's numbers are made in the order of time, so no bit depends on ranks.
 
@@ -321,6 +322,7 @@ cdef inline void work_synapses(
     cdef Steps steps = steps_of(engine, rows.constants[b, KAPPA], rows.constants[b, KAPPA_REG])
     cdef Synapses of = synapses_of(rows, b, engine.online.in_use)
     steps.row_alpha = rows.constants[b, ALPHA]
+    engine.work += (rows.row_ptr[row + 1] - rows.row_ptr[row]) * (1 + work.n)
     work_row(&steps, work, &of, rows.Z[row], rows.row_ptr[row], rows.row_ptr[row + 1], ahead, arriving)
     rows.Z[row] = work_zbar(&steps, work, rows.Z[row])
     rows.books[row, CURSOR] = end
@@ -340,7 +342,7 @@ cdef bint arrive_stretch(
 ) noexcept nogil:
     """A spike arrives. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), k, n
-    cdef bint at_once = engine.m == 1, descends = not rows.rules[b, ADAM], delivered = False
+    cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES], descends = not rows.rules[b, ADAM], delivered = False
     cdef double[STRETCH_STEPS + 1] entering_
     cdef Work work
     if rows.books[row, LATEST] == NEVER:
@@ -402,3 +404,16 @@ cdef void close_stretch(Engine engine, int64_t t, Rows rows, int64_t b, int64_t 
     work.last_credit = end
     work_synapses(engine, &work, end, rows, b, row, 0, NULL)
     rows.mark[row] = NOT_OPEN
+
+
+cdef void bring_forward(Engine engine, int64_t t, Rows rows, int64_t b, int64_t row) noexcept nogil:
+    """Work off what is known before step t, so that what moves into the row may start with traces of 0."""
+    cdef double[STRETCH_STEPS + 1] entering_
+    cdef Work work
+    if rows.books[row, LATEST] == NEVER or rows.books[row, CLOSED] or not has_books(rows, b, row):
+        return
+    if rows.rules[b, MODE] == LOOP:
+        work_off(engine, t, rows, b, row, rows.row_ptr[row], rows.row_ptr[row + 1])
+    elif rows.books[row, CURSOR] < engine.stretches.reached:
+        plan(engine, engine.stretches.reached, rows, b, row, entering_, &work)
+        work_off_stretch(engine, &work, engine.stretches.reached, rows, b, row, NOBODY)

@@ -88,6 +88,7 @@ cdef void work_neurons(
 ) noexcept nogil:
     """Chunks of the row through all n steps, so that what they keep stays in the cache; dense ones unindexed."""
     cdef int64_t k = start, last, hole = stop, dense = -1
+    engine.work += n * (stop - start)
     if rows.blocks[b, DENSE]:
         hole = start + hole_of(rows.blocks, b, rows.blocks[b, SOURCE] + row - rows.blocks[b, ROW], stop - start)
     while k < stop:
@@ -228,6 +229,7 @@ cdef void work_readout(
     cdef double error
     cdef int64_t i, k, seen = first % engine.histories.error_ring.shape[0]
     cdef Adam adam = adam_of(rows, b)
+    engine.work += n * (stop - start)
     for i in range(n):
         for k in range(start, stop):
             error = engine.histories.error_ring[seen, rows.target[k]]
@@ -247,6 +249,7 @@ cdef void sum_readout(
     """The same for steps in which no spike enters, where zbar decays: by sums of errors, in O(1)."""
     cdef int64_t k, column, last, place, u = first, length = engine.histories.error_sums.shape[0], high, low
     cdef double zbar, before
+    engine.work += stop - start
     while u < end:
         place = u % engine.histories.out_block
         last = min(end, u - place + engine.histories.out_block)

@@ -6,9 +6,9 @@ every so many steps, dormant synapses move to other sources of their target. Dra
 and each decision concerns one target, so any partition of the targets gives the same network.
 
 In the spike variant, whose optimizer steps whenever a spike arrives and keeps signs of sources itself, a step is a
-sample: at the end of every so many samples weights shrink, and those that are 0 then are dormant, too. What a new
-synapse keeps for learning starts at 0. It joins its row as if it had been there since the row's latest arrival, but for
-steps of the history that the row has worked off already: at the cutoff, or every `FOLD_STEPS` steps.
+sample: at the end of every so many samples weights shrink, and those that are 0 then are dormant, too. Before that, all
+rows are worked off up to the present. What a new synapse keeps for learning starts at 0 then: only spikes that enter
+the history later change it.
 """
 
 from __future__ import annotations

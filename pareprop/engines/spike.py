@@ -183,6 +183,8 @@ class Spike(Engine):
 
     def optimize(self) -> None:
         """Rewire after a sample that learned; weights are updated as spikes arrive."""
+        if self._rewired and self._to_rewire:
+            self.kernel.bring_forward(self.time)
         for item in self._rewired if self._to_rewire else ():
             item.end_sample()
         self._to_rewire = False

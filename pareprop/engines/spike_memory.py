@@ -27,7 +27,7 @@ RINGS = ("psi", "L", "F")  # in the precision of the model; sums are double
 SUMS = ("A", "D", "A2", "D2")
 NOTHING = np.zeros(0, np.int64)
 BIASES = 2 * spike_rules.FOLD_STEPS  # latest Adam steps of which the corrections of the bias are kept
-PER_ROW = ("Z", "books", "counters")
+PER_ROW = ("Z", "books", "counters", "mark")
 FEW_CELLS = 16384  # 512 kB, which a second cache holds beside the rows; more have ends of blocks beside them
 NOT_OPEN = -(1 << 30)  # mark of a row without an open window, see stretches.pxi
 STRETCH_NUMBERS = "EZ EE BZ BE QZ QE QB ZZ".split()  # as in stretches.h
@@ -105,6 +105,11 @@ class SpikeMemory:
         finite = [int(c) for rules in self.rules for c in rules.rules[:, layout.CUTOFF] if c >= 0]
         return max(delays, default=1) + max(finite, default=0) + self.m + 2
 
+    @property
+    def blocks(self) -> list[int]:
+        """Steps of the blocks of prefix sums of neurons and of errors, and of stretches where there are some."""
+        return [self.block, self.readout_block] + [layout.STRETCH_STEPS] * self.uses(STRETCH)
+
     def uses(self, mode: int) -> bool:
         """Return whether a block of synapses learns by `mode`, the same on all ranks."""
         return any(mode in rules.modes for rules in self.rules)
@@ -140,7 +145,7 @@ class SpikeMemory:
                "mark": np.full(n_rows * stretches, NOT_OPEN), "following": np.zeros(n_rows * stretches, np.int64),
                "head": np.zeros((len(table.blocks) * stretches, layout.STRETCH_STEPS + 1), np.int64),
                "bias_step": np.zeros((len(table.blocks) if adam else 0, BIASES), np.int64),
-               "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 2))}
+               "bias": np.zeros((len(table.blocks) if adam else 0, BIASES, 3))}
             | spike_rules.idle_steps(rules)
         )  # fmt: skip
 
@@ -184,6 +189,8 @@ class SpikeMemory:
             "delta": np.zeros(n_errors), "discount": np.ones(n_errors), "running": np.array([0.0, 1.0]),
             "end_factors": np.zeros((n_ends, 2)), "last": np.zeros(n_ends, np.uint8),
         }  # fmt: skip
+        if self.uses(STRETCH):
+            self.online["products"] = self.stretches["products"]
         self._ends = np.zeros((n_ends, len(ENDS), n))
         sums = {name: allocate_aligned(n if n_ends else 0) for name in "SU"}
         return sums | {f"end_{name}": self._ends[:, k] for k, name in enumerate(ENDS if n_ends else "")}
@@ -210,7 +217,8 @@ class SpikeMemory:
             return arrays | {"in_use": False, "d_out": 1, "ends": np.zeros((0, len(ENDS), 0))}
         sums = {name: self.history[name] for name in "SU"}
         d_out = spike_rules.lags(self.network.model).d_out
-        return self.online | sums | {"in_use": True, "d_out": d_out, "ends": self._ends}
+        online = {name: array for name, array in self.online.items() if name != "products"}
+        return online | sums | {"in_use": True, "d_out": d_out, "ends": self._ends}
 
     def begin_episode(self, time: int) -> None:
         """Let no trace that TD errors meet reach over step `time`, the first of a block."""
@@ -280,12 +288,13 @@ class SpikeMemory:
         first, last = self.first_step(time) - base, time - base
         inputs, spikes = self.inputs.part(first, last), channel.own.part(first, last)
         errors = {name: self.history[name] for name in ERRORS} | self.online
-        state = State({"blocks": [self.block, self.readout_block]})
+        state = State({"blocks": self.blocks})
         state.shared = errors | {"inputs_ids": inputs.ids, "inputs_ptr": inputs.ptr}
         state.spikes["spikes"] = lambda: spikes
         state.neurons = self.neurons | {name: array for name, array in self.history.items() if name not in ERRORS}
         for kind, rows, table, names in zip(KINDS, self.rows, self.tables, self.names, strict=True):
-            for name in ("books", "Z", *(["counters"] if "moment" in names else [])):
+            more = ["counters"] * ("moment" in names) + ["mark"] * bool(len(rows.mark))
+            for name in ("books", "Z", *more):
                 state.rows[f"{kind}/{name}"] = table, np.asarray(getattr(rows, name))
             for span in table.spans:
                 if span.projection.plastic:
@@ -314,11 +323,13 @@ class SpikeMemory:
         InputError
             If the shared arrays don't fit the network, or sums were made in other blocks of steps.
         """
-        if (blocks := numbers.get("blocks")) != [self.block, self.readout_block]:
-            written = "{} and {} steps".format(*blocks) if blocks else "an earlier version's length"
+        if (blocks := numbers.get("blocks")) != self.blocks:
+            written = "blocks of {} and {} steps".format(*blocks) if blocks else "blocks of an earlier version's length"
+            if blocks and len(blocks) != len(self.blocks):
+                written += f", {'with' if len(blocks) > 2 else 'without'} stretches of steps"
             raise InputError(
-                f"cannot resume: the checkpoint was written with prefix sums in blocks of {written}, this version uses "
-                f"{self.block} and {self.readout_block} steps"
+                f"cannot resume: the checkpoint was written with prefix sums in {written}, this version uses "
+                f"{self.block} and {self.readout_block} steps{' and stretches' * self.uses(STRETCH)}"
             )
         steps = time - self.first_step(time)
         sizes = {"inputs": self.network.n_inputs, "spikes": self.network.n_recurrent}

@@ -7,13 +7,17 @@ mode    for                                                           bytes
 ======= ============================================================= =====================================
 STATIC  fixed weights                                                 12
 PREFIX  plain neurons of one tau_m, gradient descent                  28, +8 if kappa_reg differs
-LOOP    all others: adaptive, tau_m that differs, Adam, tight bounds, 28, +8 if kappa_reg differs,
-        cutoff within the lag, kappa = 0, short time constants,       +8 adaptive, +8 tau_m that differs,
-        synapses that move                                            or rewired, +16 Adam
+STRETCH adaptive, tau_m that differs, Adam that steps at arrivals,    28, +8 if kappa_reg differs,
+        kappa = 0, short time constants, synapses that move           +8 adaptive, +8 tau_m that differs,
+                                                                      or rewired, +16 Adam
+LOOP    neurons given by equations; with a step of the optimizer in   as STRETCH, or 8 for each trace of the
+        each time step Adam, tight bounds and signs; cutoff within    equations
+        the lag
 READOUT weights of readouts                                           20, +16 Adam
 ======= ============================================================= =====================================
 
-For each source and delay, on every rank: 56 bytes, +8 with Adam.
+For each source and delay, on every rank: 56 bytes, +8 with Adam, +16 with STRETCH.
+For each neuron, with STRETCH: 640 bytes, +320 if kappa_reg differs, and 17 + m steps of its history.
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ ONLINE_BLOCK = 32  # with rewards: episodes begin with a block, and the powers o
 # The powers within a block of prefix sums span at most this factor: of 16 digits three may be lost, of 7 not that many.
 LOSS = {"double": 1e3, "single": 30.0}
 MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # see optimizing.pxi
+SHORT = 10  # steps that take no more than five times as long as an arrival
 DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
 
 
@@ -202,7 +207,35 @@ def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int
     if optimizer.accumulates and length and not projection.rewire and rate is not None:
         if rate * length <= elementary.log(LOSS[model.precision]):
             return PREFIX
-    return LOOP if projection.rewire or not has_stretches(projection.post) else STRETCH
+    return STRETCH if has_stretches(projection.post) else LOOP
+
+
+def why_slow(model: Model, projection: Projection, optimizer: Optimizer) -> tuple[str, str] | None:
+    """Return why synapses are followed step by step for so long that an arrival takes over five times the usual.
+
+    Parameters
+    ----------
+    model : Model
+        The whole network.
+    projection, optimizer : Projection, Optimizer
+        A projection with its optimizer.
+
+    Returns
+    -------
+    tuple of str or None
+        The reason, and the way out; None if arrivals are as fast as elsewhere.
+    """
+    m = lags(model).m
+    cutoff = cutoff_steps(projection.post, model.dt_ms) if projection.post.role == "recurrent" else 0
+    if 0 <= cutoff <= max(m, SHORT) or mode(model, projection, optimizer, block_length(model), m) != LOOP:
+        return None
+    shorter = f"an eprop_isi_trace_cutoff of few ms (now {projection.post.params.eprop_isi_trace_cutoff:g})"
+    if not has_stretches(projection.post):
+        return "its neurons are given by equations", shorter
+    if is_bounded(projection, optimizer):
+        what = "signs" if projection.keeps_signs else f"bounds {optimizer.Wmin:g} and {optimizer.Wmax:g}"
+        return f"{what} hold in each time step", "optimize_each_step = False, with which they hold at each arrival"
+    return f"{optimizer.type} steps in each time step", "optimize_each_step = False, with which it steps at each arrival"
 
 
 def cutoff_steps(population: Population, dt_ms: float) -> int:

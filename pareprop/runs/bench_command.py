@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -45,6 +46,21 @@ from .options import FiniteFloat, GivenPath
     help="Random spikes of this rate in Hz drive the synapses, not the neurons' own.",
 )
 @click.option("--delay", type=int, default=1, show_default=True, help="Recurrent delay in steps.")
+@click.option("--neuron", default="iaf", show_default=True, help="Neuron model.")
+@click.option("--drawn-tau", is_flag=True, help="Draw a tau_m for each neuron.")
+@click.option("--kappa-reg", type=float, help="Filter of the regularization in the spike variant [that of the traces].")
+@click.option(
+    "--optimizer",
+    type=click.Choice(["gradient_descent", "adam"]),
+    default="gradient_descent",
+    show_default=True,
+    help="Optimizer.",
+)
+@click.option("--each-step", is_flag=True, help="Let it step in each time step, not at each arrival (spike variant).")
+@click.option("--longest-delay", type=int, default=0, help="Draw recurrent delays from --delay up to this one.")
+@click.option("--readouts", type=int, default=1, show_default=True, help="Readouts.")
+@click.option("--rewire", is_flag=True, help="Let recurrent synapses move.")
+@click.option("--populations", type=int, default=1, show_default=True, help="Populations of neurons.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Seed of network and inputs.")
 @click.option("--no-learning", is_flag=True, help="Simulate without learning.")
 @click.option("--profile-waiting", is_flag=True, help="Has no effect: waiting is always timed; kept for old scripts.")
@@ -52,20 +68,21 @@ from .options import FiniteFloat, GivenPath
 @click.pass_obj
 def bench(
     exchange: Exchange, json_file: str | None, no_learning: bool, variant: str,
-    precision: Literal["double", "single"], warmup: int, rate: float, profile_waiting: bool, **sizes: int,
+    precision: Literal["double", "single"], warmup: int, rate: float, profile_waiting: bool, **sizes: Any,
 ) -> None:  # fmt: skip
     """Train a benchmark network and report seconds.
 
     A sparse network with random input learns a slow sine; seconds are given by phase.
     """
     seed = sizes.pop("seed")
+    axes = benchmark.Axes(**{name: sizes.pop(name) for name in asdict(benchmark.PLAIN)})
     benchmark.check(**sizes)
     if json_file and not Path(json_file).absolute().parent.is_dir():  # not after minutes of work
         raise InputError(f"--json {json_file}: its directory does not exist")
     size, indegree, inputs, delay = (sizes[name] for name in ("neurons", "indegree", "inputs", "delay"))
-    network = benchmark.model(size, indegree, inputs, seed, delay, variant, precision)
+    network = benchmark.model(size, indegree, inputs, seed, delay, variant, precision, axes)
     footprint.require(network, sizes["steps"], exchange.rank, exchange.size)
-    task = benchmark.BenchTask(sizes["inputs"], sizes["steps"], seed)
+    task = benchmark.BenchTask(sizes["inputs"], sizes["steps"], seed, axes.readouts)
     figures = benchmark.run(network, task, sizes["intervals"], not no_learning, exchange, warmup, rate)
     if exchange.rank:
         return
@@ -79,7 +96,7 @@ def bench(
     if json_file:
         try:
             options = {"variant": variant, "precision": precision, "seed": seed, "warmup": warmup, "rate": rate}
-            everything = figures | options | sizes
+            everything = figures | options | sizes | asdict(axes)
             Path(json_file).write_text(json.dumps(everything, indent=1) + "\n")
         except OSError as problem:
             raise InputError(f"--json {json_file}: {problem.strerror}") from None

@@ -23,8 +23,9 @@ from ..engines.sample import Sample
 from ..errors import InputError, quote
 from ..machine import peak_rss_bytes, require_bytes
 from ..network.model import Model
-from ..network.optimizers import GradientDescent
-from ..network.parameters import Normal
+from ..network.optimizers import Adam, GradientDescent
+from ..network.parameters import Normal, Uniform
+from ..network.rewire import Rewire
 from ..network.synapse_table import SynapseTable
 from ..network.variants import DEFAULT, find_variant
 from ..parallel import collectives
@@ -39,6 +40,61 @@ PHASES = ("build", "wait", "communicate", "deliver", "update", "sweep", "credit"
 INPUT_PROBABILITY = 0.05
 KAPPA = 0.97  # filter of eligibility traces in the spike variant; about the decay per step of a readout with 30 ms
 CUTOFF = 100  # steps, of eligibility traces in the spike variant
+ADAPTATION = {"adapt_tau": 200.0, "adapt_beta": 0.0025}  # four spikes raise the threshold by a third
+DRAWN_TAU = Uniform(low=25.0, high=35.0)  # ms
+SHRINKING = 0.01  # part of a usual weight by which weights shrink before synapses move
+
+
+@dataclass(frozen=True)
+class Axes:
+    """What of the benchmark network may differ, other than its size.
+
+    Attributes
+    ----------
+    neuron : str
+        Neuron model.
+    optimizer : str
+        "gradient_descent" or "adam".
+    each_step : bool
+        Whether the optimizer of the spike variant steps in each time step, not at each arrival.
+    drawn_tau : bool
+        Whether each neuron has a `tau_m` of its own.
+    kappa_reg : float or None
+        Filter of the regularization in the spike variant; None: the same as `kappa`.
+    longest_delay : int
+        Longest of the recurrent delays, which are drawn from the shortest on; 0: all are the same.
+    readouts : int
+        Number of readouts.
+    rewire : bool
+        Whether recurrent synapses move.
+    populations : int
+        Number of populations that the neurons are divided into.
+    """
+
+    neuron: str = "iaf"
+    optimizer: str = "gradient_descent"
+    each_step: bool = False
+    drawn_tau: bool = False
+    kappa_reg: float | None = None
+    longest_delay: int = 0
+    readouts: int = 1
+    rewire: bool = False
+    populations: int = 1
+
+    def check(self, n_neurons: int, delay: int) -> None:
+        """Raise `InputError` for a value out of its range."""
+        if self.longest_delay and self.longest_delay < delay:
+            raise InputError(f"--longest-delay = {self.longest_delay} must be at least --delay = {delay}")
+        for name in ("readouts", "populations"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name} = {getattr(self, name)} must be at least 1")
+        if self.populations > n_neurons:
+            raise InputError(f"--populations = {self.populations} must be at most --neurons = {n_neurons}")
+        if self.kappa_reg is not None and not 0.0 <= self.kappa_reg < 1.0:
+            raise InputError(f"--kappa-reg = {self.kappa_reg:g} must be at least 0 and below 1")
+
+
+PLAIN = Axes()
 
 
 class BenchTask:
@@ -55,15 +111,19 @@ class BenchTask:
         Steps of a sample.
     seed : int
         Seed of the noise.
+    n_readouts : int
+        Number of readouts, each of which learns a sine of its own.
     """
 
-    def __init__(self, n_inputs: int, n_steps: int, seed: int) -> None:
+    def __init__(self, n_inputs: int, n_steps: int, seed: int, n_readouts: int = 1) -> None:
         self.n_steps = self.learning_window = n_steps
         probability = np.full(n_inputs, INPUT_PROBABILITY)
         ids, ptr = rng.bernoulli(rng.key(seed, "bench/inputs"), probability, n_steps)
         silent = ptr[min(2, n_steps)]
         inputs = SpikeLog.from_arrays(ids[silent:], np.maximum(ptr - silent, 0))
         target = np.sin(2.0 * np.pi * np.arange(n_steps) / n_steps)[:, None]
+        if n_readouts > 1:
+            target = np.sin(2.0 * np.pi * np.arange(n_steps)[:, None] / n_steps * np.arange(1, n_readouts + 1))
         self._sample = Sample(inputs, target)
 
     def sample(self, index: int, phase: str = "train") -> Sample:
@@ -79,6 +139,7 @@ def model(
     delay: int = 1,
     variant: str = DEFAULT,
     precision: Literal["double", "single"] = "double",
+    axes: Axes = PLAIN,
 ) -> Model:
     """Return the network: N(0, 1/fan-in) weights, `indegree` recurrent synapses per neuron, about 30 spikes/s.
 
@@ -86,32 +147,55 @@ def model(
     its weights are smaller by this factor.
     """
     eprop = find_variant(variant)
+    axes.check(n_neurons, delay)
     scale = eprop.scale(KAPPA)
-    eta = 1e-4 * scale**2
-    network = Model(variant, seed, optimizer=GradientDescent(eta=eta, optimize_each_step=False), precision=precision)
+    rule = Adam if axes.optimizer == "adam" else GradientDescent
+    eta = 1e-4 * scale**2 if rule is GradientDescent else 1e-3 * scale
+    optimizer = rule(eta=eta, optimize_each_step=axes.each_step)
+    network = Model(variant, seed, optimizer=optimizer, precision=precision)
     cell = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
-    rule = {"regular_spike_arrival": False, "eprop_isi_trace_cutoff": CUTOFF, "kappa": KAPPA, "kappa_reg": KAPPA}
+    kappas = {"kappa": KAPPA, "kappa_reg": KAPPA if axes.kappa_reg is None else axes.kappa_reg}
+    traces = {"regular_spike_arrival": False, "eprop_isi_trace_cutoff": CUTOFF} | kappas
+    own = {"tau_m": DRAWN_TAU} if axes.drawn_tau else {}
+    own |= ADAPTATION if "adapt" in axes.neuron else {}
     inputs = network.inputs("in", n_inputs)
-    neurons = network.neurons(
-        "rec", n_neurons, "iaf", **cell, V_th=0.03, t_ref=0.0,
-        c_reg=(0.3 if eprop.is_online else 300.0) * 100.0 / n_neurons, f_target=10.0,
-        surrogate_gradient_height=10.0, surrogate_gradient_width=0.03,
-        **eprop.pick("iaf", rule),
-    )  # fmt: skip
-    out = network.readouts("out", 1, **cell, **eprop.pick("readout", rule))
+    eprop.require("neuron model", axes.neuron, eprop.neurons)
+    groups = [
+        network.neurons(
+            f"rec{k}" if axes.populations > 1 else "rec", size, axes.neuron, **cell | own, V_th=0.03, t_ref=0.0,
+            c_reg=(0.3 if eprop.is_online else 300.0) * 100.0 / n_neurons, f_target=10.0,
+            surrogate_gradient_height=10.0, surrogate_gradient_width=0.03,
+            **eprop.pick(axes.neuron, traces),
+        )
+        for k, size in enumerate(_parts(n_neurons, axes.populations))
+    ]  # fmt: skip
+    out = network.readouts("out", axes.readouts, **cell, **eprop.pick("readout", traces))
 
     def weight(fan_in: int) -> Normal:
         return Normal(std=scale * max(fan_in, 1) ** -0.5)
 
-    network.connect(inputs, neurons, weight=weight(n_inputs))
-    network.connect(
-        neurons, neurons, "fixed_indegree", indegree=indegree, allow_autapses=False, allow_multapses=False, delay=delay,
-        weight=weight(indegree),
-    )  # fmt: skip
+    moving: dict[str, Any] = {}
+    if axes.rewire:
+        moving["rewire"] = Rewire(l1=SHRINKING * scale * max(indegree, 1) ** -0.5 / eta)
     loop = delay if eprop.is_online else 1  # the spike variant exchanges as often as the shortest of these asks for
-    network.connect(neurons, out, weight=weight(n_neurons), delay=loop)
-    network.connect(out, neurons, weight=weight(n_neurons), delay=loop)
+    for group in groups:
+        network.connect(inputs, group, weight=weight(n_inputs))
+    for group in groups:
+        for source, degree in zip(groups, _parts(indegree, len(groups)), strict=True):
+            network.connect(
+                source, group, "fixed_indegree", indegree=degree, allow_autapses=False, allow_multapses=False,
+                delay=(delay, axes.longest_delay) if axes.longest_delay else delay, weight=weight(indegree), **moving,
+            )  # fmt: skip
+    for group in groups:
+        network.connect(group, out, weight=weight(n_neurons), delay=loop)
+    for group in groups:
+        network.connect(out, group, weight=weight(n_neurons), delay=loop)
     return network
+
+
+def _parts(total: int, count: int) -> list[int]:
+    """Return `count` nearly equal parts of a number."""
+    return [total // count + (k < total % count) for k in range(count)]
 
 
 def count_events(table: SynapseTable, inputs: SpikeLog, spikes: SpikeLog, n_steps: int, endless: bool) -> int:

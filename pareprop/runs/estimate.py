@@ -32,6 +32,7 @@ DECISION = 6e-5  # of a task in closed loop
 NEURON_STEP = 5e-9
 MEMORY = 2.0  # times as long takes an event whose synapses come from memory
 LOOPED = 3e-9  # of a step of a window in which a synapse is not summed but followed (spike variant)
+STRETCHED, WITH_ADAM = 2.5, 1.5  # times as long takes an event where steps compose (spike variant), and Adam's
 UPDATE = 3e-9  # of a synapse in an optimizer step
 ROUND = 1e-6  # of a meeting of ranks that have a core each
 CROWDED = 5e-5  # and where they have to take turns
@@ -93,22 +94,24 @@ def sample_seconds(simulation: Watched) -> float:
     seconds += phases["deliver"] + phases["update"] + phases["sweep"]
     duration, rate = n_steps * model.dt_ms / 1000.0, target_rate(model)
     for _, span in digest.tables(simulation.network):
-        hertz = {"input": INPUT_HZ, "recurrent": rate}.get(span.projection.pre.role, 0.0)
-        steps = _looped_steps(simulation, span.projection, hertz * duration)
-        seconds += LOOPED * (span.last - span.first) * steps
+        n_spikes = duration * {"input": INPUT_HZ, "recurrent": rate}.get(span.projection.pre.role, 0.0)
+        seconds += (span.last - span.first) * _added_seconds(simulation, span.projection, n_spikes)
     return seconds
 
 
-def _looped_steps(simulation: Watched, projection: Projection, n_spikes: float) -> float:
-    """Return the steps of a sample in which a synapse is followed step by step."""
+def _added_seconds(simulation: Watched, projection: Projection, n_spikes: float) -> float:
+    """Return the seconds of a synapse and sample beyond those of prefix sums (spike variant)."""
     model, n_steps = simulation.model, simulation.task.n_steps
     if not model.eprop.is_online or projection.post.role != "recurrent" or not n_spikes:
         return 0.0
     length, optimizer = spike_rules.block_length(model), projection.optimizer or model.optimizer
-    if spike_rules.mode(model, projection, optimizer, length, spike_rules.lags(model).m) != spike_rules.LOOP:
-        return 0.0
+    mode = spike_rules.mode(model, projection, optimizer, length, spike_rules.lags(model).m)
+    if mode == spike_rules.STRETCH:
+        times = STRETCHED * (1.0 if optimizer.accumulates else WITH_ADAM)
+        return n_spikes * (times - 1.0) * model.eprop.event_seconds
     cutoff = spike_rules.cutoff_steps(projection.post, model.dt_ms)
-    return min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps
+    steps = min(n_steps, n_spikes * cutoff) if cutoff >= 0 else n_steps
+    return LOOPED * steps if mode == spike_rules.LOOP else 0.0
 
 
 def rank_bytes(simulation: Watched) -> int:

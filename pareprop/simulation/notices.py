@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engines import spike_rules
 from ..engines.base import Engine
 from ..engines.sample import Sample
 from ..errors import ParepropWarning
@@ -24,6 +25,7 @@ from ..parallel.exchange import Exchange
 
 PACKAGE = str(Path(__file__).parents[1])
 SHARE, CHANCE = 0.05, 3.0  # of the spikes, and times a mean step, that step 0 holds: noise loses a few and works on
+MANY = 10_000  # synapses of which a slow way of learning is told
 GROWTH = 100.0  # times the loss of the first iteration, from which a training is said to diverge
 USUAL = {"adam": "1e-3 to 5e-3", "gradient_descent": "1e-5 to 1e-3", "sgd_momentum": "1e-5 to 1e-4"}  # of the tasks
 
@@ -108,6 +110,13 @@ def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int, res
         names = ", ".join(map(repr, idle))
         way = "connect readouts to them, or give plastic=False"
         yield "taught", f"{names}: learns nothing, as no learning signal reaches its targets: {way}"
+    comm = exchange.comm if exchange.size > 1 else None
+    for span in network.incoming.spans if model.eprop.is_online else ():
+        item = span.projection
+        slow = spike_rules.why_slow(model, item, item.optimizer or model.optimizer) if item.plastic else None
+        if slow and collectives.total(comm, span.last - span.first) >= MANY:
+            line = f"'{item.name}' learns over five times slower than it could, as {slow[0]}"
+            yield f"slow {slow[0]}", f"{line}; faster: {slow[1]}"
     for table in network.tables().values() if resets else ():
         for span in table.spans:
             item = span.projection
@@ -117,7 +126,6 @@ def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int, res
             late = np.flatnonzero(span.delays > latest)
             rows = span.rows + span.n_sources * np.array([late, late + 1])
             counts = np.array([np.diff(table.row_ptr[rows], axis=0).sum(), span.last - span.first])
-            comm = exchange.comm if exchange.size > 1 else None
             n, total = (collectives.total(comm, int(count)) for count in counts)
             if n:
                 why = f"their delays are above {latest} steps, samples have {n_steps}"

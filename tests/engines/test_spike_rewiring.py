@@ -23,37 +23,40 @@ OF_SYNAPSES = ("targets", "w", "alpha", "rho", "beta", "kappa", "kappa_reg", "zb
 
 
 class MovingRow(reference.NeuronRow):
-    """A row that works off its window as soon as the cutoff is reached, and whose weights have the source's sign."""
+    """A row that works off its window at the cutoff, or before synapses move; its weights have the source's sign."""
 
     def __init__(self, net, targets, weights, cutoff):
         super().__init__(net, targets, weights, cutoff)
         self.g, self.closed, self.sign = np.zeros(len(targets)), False, 0
+        self.u = 0  # first step of the history that is not worked off
 
     def arrive(self, t_a, history):
         if self.p is not None:
             steps = t_a - self.p
             if not self.closed:
-                self.work_off(int(min(self.cutoff, steps)), history)
+                self.work_off(self.p - self.m + int(min(self.cutoff, steps)), history)
             self.decay(steps - int(min(self.cutoff, steps)))
             if not self.each_step:
                 self.step(self.g, t_a + 1)
-        self.g, self.closed, self.p = np.zeros(len(self.targets)), False, t_a
+        self.g, self.closed, self.p, self.u = np.zeros(len(self.targets)), False, t_a, t_a - self.m
         self.waiting.append(t_a)
         return self.w
 
-    def work_off(self, n_steps, history):
-        for u in range(self.p - self.m, self.p - self.m + n_steps):
+    def work_off(self, end, history):
+        for u in range(self.u, end):
             z = sum(p <= u for p in self.waiting)
             self.waiting = [p for p in self.waiting if p > u]
             increment = self.work(u, z, history)
             self.g += increment
             if self.each_step:
                 self.step(increment, u + 3)
+        self.u = max(self.u, end)
 
     def close(self, T, history):
-        if self.p is not None and not self.closed and self.p + self.cutoff < T:
-            self.work_off(int(self.cutoff), history)
-            self.closed = True
+        """Before step T: what is known by then is worked off; a synapse that comes starts with traces of 0."""
+        if self.p is not None and not self.closed:
+            self.closed = self.p + self.cutoff < T
+            self.work_off(self.p - self.m + int(self.cutoff) if self.closed else T - self.m, history)
 
     def step(self, g, until):
         w = self.optimizer.step(self.w, g, until)

@@ -1,0 +1,34 @@
+/* What a spike that learns has to read and write, without the mathematics: see paths.py. */
+
+#include <stdint.h>
+
+#ifndef REAL
+#define REAL double
+#endif
+
+typedef double line __attribute__((vector_size(64), aligned(8)));
+
+/* Rows of `width` synapses in the given order, one more than there are: k arrays of n synapses are read and written, and
+   of each target `lines` cache lines are read, and a number is changed where `delivers`. */
+void pass(int64_t n_rows, int64_t width, const int64_t *order, const uint32_t *target, int64_t n, int64_t k, REAL *values,
+          int64_t n_targets, int64_t lines, const double *of_targets, int64_t delivers, REAL *arriving)
+{
+    for (int64_t r = 0; r < n_rows; r++) {
+        const int64_t start = order[r] * width, ahead = order[r + 1] * width - start;
+        for (int64_t i = start; i < start + width; i += 8) {
+            const int64_t count = start + width - i < 8 ? start + width - i : 8;
+            line sum = {0};
+            __builtin_prefetch(target + i + ahead);
+            for (int64_t a = 0; a < k; a++)
+                __builtin_prefetch(values + a * n + i + ahead);
+            for (int64_t l = 0; l < lines; l++)
+                for (int64_t j = 0; j < count; j++)
+                    sum += *(const line *)(of_targets + 8 * (l * n_targets + target[i + j]));
+            for (int64_t a = 0; a < k; a++)
+                for (int64_t j = 0; j < count; j++)
+                    values[a * n + i + j] += (REAL)sum[0];
+            for (int64_t j = 0; delivers && j < count; j++)
+                arriving[target[i + j]] += values[i + j];
+        }
+    }
+}

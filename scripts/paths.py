@@ -1,0 +1,167 @@
+"""Time every way of learning against the plain one, and against a loop of the same accesses.
+
+    python scripts/paths.py [--variant both] [--sizes 500x100,2000x100,10000x100,2000x1000] [--rates 5,17,40]
+                            [--precision double] [--paths plain,adaptive,...] [--rounds 3] [--seconds 0.2]
+
+Drawn spikes drive the recurrent synapses of the benchmark network; its input sources stay few, so that nearly all events
+are recurrent. Each line: median nanoseconds per event, times the plain path, times a loop that reads and writes what an
+arrival and the end of its block need, bytes per synapse, and reached synapses per event, which no clock decides. Paths are
+measured in turns. One core; a few minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from pareprop.arrays import allocate_aligned
+from pareprop.errors import ParepropWarning
+from pareprop.parallel.exchange import Alone
+from pareprop.runs import benchmark
+from pareprop.runs.benchmark import PLAIN, Axes, BenchTask
+
+PATHS = {
+    "plain": PLAIN,
+    "drawn tau_m": replace(PLAIN, drawn_tau=True),
+    "adaptive": replace(PLAIN, neuron="iaf_adapt"),
+    "both": replace(PLAIN, neuron="iaf_adapt", drawn_tau=True),
+    "kappa_reg": replace(PLAIN, neuron="iaf_adapt", kappa_reg=0.95),
+    "adam": replace(PLAIN, optimizer="adam"),
+    "rewired": replace(PLAIN, rewire=True),
+    "delays": replace(PLAIN, longest_delay=15),
+    "adam each step": replace(PLAIN, optimizer="adam", each_step=True),
+}
+INTERVAL = ("plain", "drawn tau_m", "adaptive", "adam", "rewired", "delays")
+# arrays that an arrival reads and writes, beside targets; those of the end of its block; cache lines of the targets
+ACCESSES = {
+    "plain": (3, 0, 1), "delays": (3, 0, 1), "drawn tau_m": (3, 3, 3), "adaptive": (3, 3, 3), "both": (4, 4, 3),
+    "kappa_reg": (4, 4, 5), "adam": (4, 2, 3), "rewired": (3, 3, 3), "adam each step": (5, 0, 1),
+}  # fmt: skip
+N_INPUTS = 2
+PHASES = [name for name in benchmark.PHASES if name not in ("build", "wait", "communicate")]  # spikes are drawn there
+
+
+class Subject:
+    """A path at a size and rate."""
+
+    def __init__(self, variant: str, path: str, n: int, indegree: int, rate: float, steps: int, precision: str) -> None:
+        axes: Axes = PATHS[path]
+        network = benchmark.model(n, indegree, N_INPUTS, variant=variant, precision=precision, axes=axes)
+        self.steps, self.task = steps, BenchTask(N_INPUTS, steps, 1)
+        self.run = benchmark.build(network, self.task, Alone(), rate)
+        self.online, self.seconds, self.events, self.work = network.eprop.is_online, [], 0, 0
+        self.step()
+        self.seconds.clear()
+
+    def step(self) -> None:
+        """Time a sample."""
+        engine, sample = self.run.engine, self.task.sample(0)
+        before = getattr(engine.kernel, "work", 0)
+        start = sum(self.run.timers.seconds.get(name, 0.0) for name in PHASES)
+        engine.run(sample, True)
+        engine.optimize()
+        seconds = sum(self.run.timers.seconds.get(name, 0.0) for name in PHASES) - start
+        table, heard = self.run.network.incoming, engine.get_heard_spikes()
+        self.events = max(benchmark.count_events(table, sample.inputs, heard, self.steps, self.online), 1)
+        self.work = getattr(engine.kernel, "work", 0) - before
+        self.seconds.append(seconds / self.events)
+
+    @property
+    def bytes_per_synapse(self) -> float:
+        """Of weights, targets and what learning keeps, without what belongs to neurons and rows."""
+        table = self.run.network.incoming
+        kept = self.run.engine.nbytes().get("gradients", 0)
+        return (kept + table.weight.nbytes + table.target.nbytes) / len(table.weight)
+
+
+def accesses(library: Path, path: str, n: int, indegree: int, precision: str) -> float:
+    """Seconds per event of a loop that reads and writes what a path does."""
+    function, kind = ctypes.CDLL(str(library)).__getattr__("pass"), np.dtype("f8" if precision == "double" else "f4")
+    rng, (arrays, closing, lines) = np.random.default_rng(1), ACCESSES[path]
+    target = np.sort(rng.integers(0, n, (n, indegree), dtype=np.uint32), axis=1)
+    values = allocate_aligned((max(arrays, closing), target.size), kind)
+    cells, arriving = allocate_aligned((lines, n, 8)), allocate_aligned(n, kind)
+    values.fill(0)
+    cells.fill(0)
+    order = np.append(rng.permutation(n), 0)
+    other = np.append(rng.permutation(n), 0)
+
+    def go(order: np.ndarray, k: int, lines: int, delivers: int) -> None:
+        size = [ctypes.c_int64(x) for x in (n, indegree)]
+        rest = [ctypes.c_int64(target.size), ctypes.c_int64(k), values.ctypes, ctypes.c_int64(n), ctypes.c_int64(lines)]
+        pointer = ctypes.c_void_p
+        rest[2] = pointer(values.ctypes.data)
+        function(*size, pointer(order.ctypes.data), pointer(target.ctypes.data), *rest, pointer(cells.ctypes.data),
+                 ctypes.c_int64(delivers), pointer(arriving.ctypes.data))  # fmt: skip
+
+    found = []
+    for _ in range(5):
+        start = time.perf_counter()
+        go(order, arrays, max(lines - bool(closing), 1), 1)
+        if closing:
+            go(other, closing, 1, 0)
+        found.append((time.perf_counter() - start) / target.size)
+    return statistics.median(found[1:])
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variant", choices=["interval", "spike", "both"], default="both")
+    parser.add_argument("--sizes", default="500x100,2000x100,10000x100,2000x1000")
+    parser.add_argument("--rates", default="5,17,40")
+    parser.add_argument("--precision", choices=["double", "single"], default="double")
+    parser.add_argument("--paths", default=",".join(PATHS))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=0.2, help="about, of a sample of the plain path")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", ParepropWarning)
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "accesses.so"
+        real = {"double": "double", "single": "float"}[options.precision]
+        flags = ["-O3", "-march=native", "-mprefer-vector-width=512", "-shared", "-fPIC", f"-DREAL={real}"]
+        source = Path(__file__).with_name("accesses.c")
+        subprocess.run([os.environ.get("CC", "cc"), *flags, str(source), "-o", str(library)], check=True)
+        for variant in ("interval", "spike") if options.variant == "both" else (options.variant,):
+            for size in options.sizes.split(","):
+                n, indegree = map(int, size.split("x"))
+                for rate in map(float, options.rates.split(",")):
+                    compare(variant, n, indegree, rate, options, library)
+
+
+def compare(
+    variant: str, n: int, indegree: int, rate: float, options: argparse.Namespace, library: Path
+) -> None:
+    """Print the lines of a size and rate."""
+    events = n * indegree * rate / 1000.0
+    steps = int(np.clip(options.seconds / (events * 5e-9 + n * 1e-8), 40, 1000))
+    paths = [path for path in options.paths.split(",") if variant == "spike" or path in INTERVAL]
+    if 2 * indegree >= n:  # half of the sources have to be free
+        paths = [path for path in paths if not PATHS[path].rewire]
+    print(f"{variant}, {n} neurons x {indegree}, {rate:g} Hz, {options.precision}, {steps} steps", flush=True)
+    subjects = {path: Subject(variant, path, n, indegree, rate, steps, options.precision) for path in paths}
+    for _ in range(options.rounds):
+        for subject in subjects.values():
+            subject.step()
+    plain = statistics.median(subjects[paths[0]].seconds)
+    for path, subject in subjects.items():
+        seconds = statistics.median(subject.seconds)
+        line = f"  {path:15s} {1e9 * seconds:7.2f} ns {seconds / plain:6.2f} times {paths[0]}"
+        if variant == "spike":
+            bare = accesses(library, path, n, indegree, options.precision)
+            line += f" {seconds / bare:6.2f} times {1e9 * bare:.2f} ns of accesses, {subject.work / subject.events:5.2f} reached"
+        print(f"{line}, {subject.bytes_per_synapse:.0f} bytes per synapse", flush=True)
+
+
+if __name__ == "__main__":
+    main()
