@@ -3,10 +3,10 @@
     python scripts/paths.py [--variant both] [--sizes 500x100,2000x100,10000x100,2000x1000] [--rates 5,17,40]
                             [--precision double] [--paths plain,adaptive,...] [--rounds 3] [--seconds 0.2]
 
-Drawn spikes drive the recurrent synapses of the benchmark network; its input sources stay few, so that nearly all events
-are recurrent. Each line: median nanoseconds per event, times the plain path, times a loop that reads and writes what an
-arrival and the end of its block need, bytes per synapse, and reached synapses per event, which no clock decides. Paths are
-measured in turns. One core; a few minutes.
+Drawn spikes drive the recurrent synapses of the benchmark network; its input sources stay few, so that nearly all
+events are recurrent. Each line: median nanoseconds per event, the work of neurons included; times the plain path; times
+a loop that reads and writes what an arrival and the end of its block need; how often an event reaches a synapse, which
+no clock decides; bytes per synapse. Paths are measured in turns. One core; a few minutes.
 """
 
 from __future__ import annotations
@@ -159,7 +159,8 @@ def compare(
         line = f"  {path:15s} {1e9 * seconds:7.2f} ns {seconds / plain:6.2f} times {paths[0]}"
         if variant == "spike":
             bare = accesses(library, path, n, indegree, options.precision)
-            line += f" {seconds / bare:6.2f} times {1e9 * bare:.2f} ns of accesses, {subject.work / subject.events:5.2f} reached"
+            line += f" {seconds / bare:6.2f} times {1e9 * bare:.2f} ns of accesses"
+            line += f", reached {subject.work / subject.events:.2f} times"
         print(f"{line}, {subject.bytes_per_synapse:.0f} bytes per synapse", flush=True)
 
 

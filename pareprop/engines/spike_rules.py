@@ -235,7 +235,7 @@ def why_slow(model: Model, projection: Projection, optimizer: Optimizer) -> tupl
     if is_bounded(projection, optimizer):
         what = "signs" if projection.keeps_signs else f"bounds {optimizer.Wmin:g} and {optimizer.Wmax:g}"
         return f"{what} hold in each time step", "optimize_each_step = False, with which they hold at each arrival"
-    return f"{optimizer.type} steps in each time step", "optimize_each_step = False, with which it steps at each arrival"
+    return f"{optimizer.type} steps in each time step", "optimize_each_step = False, with which it steps at arrivals"
 
 
 def cutoff_steps(population: Population, dt_ms: float) -> int:

@@ -156,7 +156,7 @@ def model(
     cell = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
     kappas = {"kappa": KAPPA, "kappa_reg": KAPPA if axes.kappa_reg is None else axes.kappa_reg}
     traces = {"regular_spike_arrival": False, "eprop_isi_trace_cutoff": CUTOFF} | kappas
-    own = {"tau_m": DRAWN_TAU} if axes.drawn_tau else {}
+    own: dict[str, Any] = {"tau_m": DRAWN_TAU} if axes.drawn_tau else {}
     own |= ADAPTATION if "adapt" in axes.neuron else {}
     inputs = network.inputs("in", n_inputs)
     eprop.require("neuron model", axes.neuron, eprop.neurons)

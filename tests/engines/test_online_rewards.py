@@ -75,9 +75,14 @@ def test_sums_give_the_weights_of_the_rule(seed: int, sensor_delay: int) -> None
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_windows_give_the_weights_of_the_rule(seed: int) -> None:
+@pytest.mark.parametrize("stepwise", [False, True])
+def test_windows_give_the_weights_of_the_rule(seed: int, stepwise: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By stretches of steps, and step by step."""
+    if stepwise:
+        spike_networks.step_by_step(monkeypatch)
     run = compare(random_case(seed, ("iaf_adapt", "iaf", "iaf_psc_delta_adapt")))
-    assert spike_networks.modes(run) >= {spike_rules.LOOP, spike_rules.READOUT}
+    wanted = spike_rules.LOOP if stepwise else spike_rules.STRETCH
+    assert spike_networks.modes(run) >= {wanted, spike_rules.READOUT}
 
 
 @pytest.mark.parametrize("seed", [2, 5])

@@ -14,7 +14,7 @@ from pareprop.runs import benchmark
 from pareprop.runs.benchmark import PLAIN, BenchTask
 
 N_STEPS = 600
-MOST = 4.0  # times the plain path
+MOST = 5.0  # times the plain path: arrival, end of its block, steps within a block, two passes of Adam
 PATHS = {
     "drawn tau_m": replace(PLAIN, drawn_tau=True),
     "adaptive": replace(PLAIN, neuron="iaf_adapt"),
@@ -72,7 +72,7 @@ def test_reasons() -> None:
 def test_a_slow_way_is_told_once() -> None:
     axes = replace(PLAIN, optimizer="adam", each_step=True)
     network = benchmark.model(200, 100, 2, variant="spike", axes=axes)
-    with pytest.warns(ParepropWarning, match="over five times slower.*adam steps in each time step.*faster: opt") as told:
+    with pytest.warns(ParepropWarning, match="over five times slower.*adam steps in each time step") as told:
         benchmark.build(network, BenchTask(2, 20, 1), Alone())
     assert sum("slower" in str(one.message) for one in told) == 1
     quiet = benchmark.build(benchmark.model(200, 100, 2, variant="spike"), BenchTask(2, 20, 1), Alone())

@@ -168,7 +168,7 @@ def test_long_silence(m: int, cutoff: float, model: str) -> None:
 
 
 def test_filters_without_prefix_sums() -> None:
-    """Short tau_m, kappa = 0, adaptation and Adam need stretches; cutoffs within the lag and narrow bounds single steps."""
+    """Short tau_m, kappa = 0, adaptation and Adam need stretches; cutoffs within the lag and narrow bounds steps."""
 
     def mode(model: str = "iaf", optimizer=None, m: int = 1, **params) -> int:
         network = Model("spike", optimizer=optimizer or GradientDescent())
