@@ -48,6 +48,7 @@ cdef class Errors:
     cdef public double E_L                         # of the readouts
     cdef public double[:, ::1] target              # (n_steps, n_readouts)
     cdef public uint8_t[::1] window                # (n_steps,), 1: there is a learning signal
+    cdef public double[:, ::1] factors             # (n_steps, n_readouts), of the errors; (0, 0): 1
     cdef public double[:, ::1] error               # (n_steps, n_readouts), OUT
 
     def __init__(self, values):

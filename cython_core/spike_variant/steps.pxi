@@ -68,7 +68,7 @@ cdef void find_errors(Engine engine, int64_t t) noexcept nogil:
 
 
 cdef void take_errors(Errors errors, const double[:, ::1] signal, int64_t s) noexcept nogil:
-    """E = (y + E_L - target) in the window, with softmax over the readouts for cross-entropy."""
+    """E = (y + E_L - target) in the window, with softmax over the readouts for cross-entropy; times its factor."""
     cdef int64_t k, n = signal.shape[1]
     cdef double most = -1e300, total = 0.0
     for k in range(n):
@@ -84,6 +84,8 @@ cdef void take_errors(Errors errors, const double[:, ::1] signal, int64_t s) noe
             errors.error[s, k] /= total
     for k in range(n):
         errors.error[s, k] -= errors.target[s, k]
+        if errors.factors.shape[0] > 0:
+            errors.error[s, k] *= errors.factors[s, k]
 
 
 cdef void sum_errors(Engine engine, int64_t t) noexcept nogil:

@@ -57,6 +57,7 @@ class Spike(Engine):
     exchanging = ("recurrent", "readout")
     learns_at_the_end = False
     steps_alone = 1  # errors of the step before are learned from
+    factors: np.ndarray | None = None  # of the errors of the next samples, float64 (n_steps, n_readouts); None: 1
 
     def __init__(
         self, network: LocalNetwork, exchange: Exchange, settings: SpikeSettings, n_steps: int, timers: Timers
@@ -100,7 +101,8 @@ class Spike(Engine):
             readouts=self.cells.readouts,
             errors=kernels.Errors(
                 {"error": self.error, "target": self._no_target, "window": np.zeros(self.n_steps, np.uint8),
-                 "E_L": self.constants["E_L"], "cross_entropy": self.loss is LOSSES["cross_entropy"]}
+                 "factors": np.zeros((0, 0)), "E_L": self.constants["E_L"],
+                 "cross_entropy": self.loss is LOSSES["cross_entropy"]}
             ),
             **dict(zip(KINDS, memory.rows, strict=True)),
             feedback=kernels.Feedback(
@@ -201,6 +203,7 @@ class Spike(Engine):
         run.sample = self._kernels.Sample({"origin": t, "injected": by_step[: self.n]})
         self._inside = run.errors.window = self._window(sample)
         run.errors.target = np.ascontiguousarray(sample.target, dtype=float)
+        run.errors.factors = np.zeros((0, 0)) if self.factors is None else self.factors
         self._set_rates(learn)
 
     def _set_rates(self, learn: bool) -> None:

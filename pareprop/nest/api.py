@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import quote
 from . import math, random
 from .connections import SynapseCollection
-from .errors import NESTError, NESTErrors, explained, refuse, unknown
+from .errors import MOST, NESTError, NESTErrors, explained, refuse, unknown
 from .kernel import kernel
 from .nodes import NodeCollection
 from .rules import RULES
@@ -42,7 +43,6 @@ REFUSED = {
     "voltage_trace": _EVENTS, "raster_plot": _EVENTS, "visualization": "there are no graphs of networks",
     "set_communicator": "start the script by mpirun", "SetAcceptableLatency": "there is no MUSIC",
     "SetMaxBuffered": "there is no MUSIC", "server": "call `pareprop nest` as a command",
-    "use_wfr": "there are no waveform relaxation and gap junctions",
 }  # fmt: skip
 
 
@@ -147,7 +147,9 @@ def _pick(values: Mapping[str, Any], keys: Any, where: str) -> Any:
     """Values of one key, or a list of those of some."""
     for key in [keys] if isinstance(keys, str) else keys:
         if key not in values:
-            raise unknown(KeyError, f"{where}: there is no '{key}'; there are {', '.join(sorted(values))}")
+            listed = f"; there are {', '.join(sorted(values))}"
+            known = listed if len(listed) < MOST else _like(str(key), sorted(values))
+            raise unknown(KeyError, f"{where}: there is no {quote(key)}{known}")
     return values[keys] if isinstance(keys, str) else [values[key] for key in keys]
 
 
@@ -312,12 +314,8 @@ class Module(types.ModuleType):
     random = random
     math = math
     NESTError, NESTErrors, VerbosityLevel = NESTError, NESTErrors, VerbosityLevel
-    NodeCollection = staticmethod(collection)
+    NodeCollection = staticmethod(explained(collection))
     connection_rules = RULES
-    build_info = {  # noqa: RUF012
-        "version": "3.10.0", "have_threads": True, "have_mpi": False, "have_gsl": False, "have_hdf5": False,
-        "have_boost": False, "have_music": False,
-    }  # fmt: skip
 
     def __getattr__(self, name: str) -> Any:
         if name in REFUSED:

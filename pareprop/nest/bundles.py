@@ -85,7 +85,7 @@ class Bundles(list[Bundle]):
             Bundles and places in them, int64 (n,) each; by model, source and target, then as they were made.
         """
         self.settle()
-        chosen = [None if ids is None else np.unique(ids) for ids in (source, target)]
+        chosen = [ids if ids is None or len(ids) == 1 else np.unique(ids) for ids in (source, target)]
         sizes = [np.inf if ids is None else len(ids) for ids in chosen]
         key = int(sizes[1] < sizes[0])
         bundle, place = self._indices[key].find(self, chosen[key])
@@ -97,6 +97,9 @@ class Bundles(list[Bundle]):
                 bundle, place, column = bundle[kept], place[kept], column[kept]
                 columns = [other[kept] for other in columns]
             columns.append(column)
+        if len(bundle) < 2:
+            mine = model is None or all(self[index].model.name == model for index in bundle.tolist())
+            return (bundle, place) if mine else (bundle[:0], place[:0])
         here, inverse = np.unique(bundle, return_inverse=True)
         names = [self[index].model.name for index in here.tolist()]
         rank = np.array([ranks[name] if model in (None, name) else -1 for name in names], np.int64)[inverse]
@@ -106,6 +109,9 @@ class Bundles(list[Bundle]):
 
     def _gather(self, bundle: np.ndarray, place: np.ndarray, column: Callable[[Bundle], np.ndarray]) -> np.ndarray:
         """Values of connections of several bundles."""
+        first = int(bundle[0]) if len(bundle) else 0
+        if np.all(bundle == first):
+            return column(self[first])[place] if len(bundle) else np.zeros(0, np.int64)
         values = np.zeros(len(bundle), np.int64)
         order = np.argsort(bundle, kind="stable")
         cuts = np.flatnonzero(np.diff(bundle[order])) + 1
@@ -154,6 +160,10 @@ class Index:
         for level in self._levels:
             if ids is None:
                 levels.append(level)
+                continue
+            if len(ids) == 1:
+                first, last = np.searchsorted(level[0], (ids[0], ids[0] + 1))
+                found.append(tuple(column[first:last] for column in level))
                 continue
             first, last = (np.searchsorted(level[0], ids, side=side) for side in ("left", "right"))
             n = last - first

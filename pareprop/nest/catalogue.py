@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -158,7 +159,7 @@ class SynapseModel:
     base: str
     defaults: dict[str, Any]
 
-    @property
+    @cached_property
     def variant(self) -> str:
         """Variant of e-prop that it belongs to, "" for none."""
         if not self.base.startswith("eprop_"):

@@ -50,6 +50,8 @@ class Clock:
     ----------
     step : int
         NEST's steps that are simulated.
+    n_spikes : int
+        Of neurons and parrots in the latest stretch of time.
     etas, first_etas : dict
         Synapse model to its learning rate, and to that of the first update of each synapse.
     """
@@ -59,7 +61,7 @@ class Clock:
     ) -> None:
         self.wiring, self.bundles, self.taps, self.exchange = wiring, bundles, taps, exchange
         self.model, self.comm, self.dt = wiring.model, exchange.comm, wiring.model.dt_ms
-        self.timers, self.digest, self.step = Timers(), Digest(), 0
+        self.timers, self.digest, self.step, self.n_spikes = Timers(), Digest(), 0, 0
         n_out = len(wiring.readouts)
         self.train, self._parrots = Train(), Train()
         self._nodes = nodes
@@ -139,17 +141,20 @@ class Clock:
         for frozen in (self.targets, self.window, self.currents):
             frozen.freeze(self.step, end)
         self.taps.reserve(end + AHEAD)
-        if self.taps.wants_spikes:
-            self._show_inputs(end, stamps, sources)
+        self.n_spikes = 0
+        self._show_inputs(end, stamps, sources)
         self._run(end)
         self.taps.write_spikes()
         self.step = end
 
     def _show_inputs(self, end: int, stamps: np.ndarray, sources: np.ndarray) -> None:
-        """Note the spikes of parrots and generators up to `end`."""
+        """Count and note the spikes of parrots and generators up to `end`."""
         parrots = sources < len(self.wiring.parrots)
         self._parrots.add(stamps[parrots], sources[parrots])
         steps, index = self._parrots.take(self.step + 1, end + 1).spikes(end - self.step)
+        self.n_spikes += len(steps)
+        if not self.taps.wants_spikes:
+            return
         self.taps.put_spikes(self.step + 1 + steps, self.wiring.parrots[index])
         for node in self._generators:
             emitted = self.trains.list_spikes(node, self.step, end)

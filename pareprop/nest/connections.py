@@ -17,6 +17,9 @@ from .rules import BOTH_WAYS, pairs, specification
 
 VALUES = ("tau_m_readout", "delay", "weight")  # one per connection; NEST draws them in this order
 INTEGERS = ("receptor_type",)
+PLAIN_RULES = ("all_to_all", "one_to_one")
+SINGLE = ("weight", "delay")  # what single connections are mostly given
+NUMBERS = (float, int, np.float64)
 
 
 @dataclass
@@ -78,14 +81,16 @@ def bundle(
     KernelException
         For a name that is unknown or a value that does not fit.
     """
-    spec = specification(conn)
     for key in syn:
         if key in COMMON and key in model.defaults:
             raise NESTErrors.NotImplemented(
                 f"{key} is a property of the synapse model: set it by SetDefaults('{model.name}', ...)"
             )
-        if key not in ("synapse_model", *VALUES, *INTEGERS) or key not in model.defaults | {"synapse_model": 0}:
+        if key != "synapse_model" and (key not in (*VALUES, *INTEGERS) or key not in model.defaults):
             raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in syn_spec, in function Connect: {key}")
+    if len(source) == len(target) == 1 and _is_plain(conn, syn):
+        return _single(model, syn, source, target, dt)
+    spec = specification(conn)
     random = {key: syn[key] for key in VALUES if isinstance(syn.get(key), Parameter)}
     made = pairs(spec, source, target, generators, random)
     values: dict[str, Any] = {}  # a number for all, or one for each
@@ -103,6 +108,23 @@ def bundle(
     ends = (np.concatenate([source, target]),) * 2 if spec["rule"] == BOTH_WAYS else (source, target)
     return Bundle(model, made.source, made.target, weight, _steps(values["delay"], dt), receptor,
                   values["tau_m_readout"], ends)  # fmt: skip
+
+
+def _is_plain(conn: Any, syn: Mapping[str, Any]) -> bool:
+    """Whether a connection of one node to another takes a rule that always makes it, and plain numbers."""
+    return (conn is None or (isinstance(conn, str) and conn in PLAIN_RULES)) and all(
+        key == "synapse_model" or (key in SINGLE and type(value) in NUMBERS) for key, value in syn.items()
+    )
+
+
+def _single(
+    model: SynapseModel, syn: Mapping[str, Any], source: np.ndarray, target: np.ndarray, dt: float
+) -> Bundle:  # fmt: skip
+    """One connection of one node to another, as scripts make thousands of."""
+    known = model.defaults
+    weight, delay = (float(syn.get(key, known[key])) for key in SINGLE)
+    return Bundle(model, source, target, np.full(1, weight), _steps(delay, dt), known["receptor_type"],
+                  known.get("tau_m_readout", 0.0), (source, target))  # fmt: skip
 
 
 def _number(key: str, value: Any) -> float:
@@ -171,6 +193,7 @@ class SynapseCollection:
     def __iter__(self) -> Iterator[SynapseCollection]:
         return (self[k] for k in range(len(self)))
 
+    @explained
     def __getitem__(self, key: Any) -> SynapseCollection:
         key = slice(key, key + 1 or None) if isinstance(key, int | np.integer) else key
         chosen = self._bundle[key]

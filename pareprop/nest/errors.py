@@ -48,12 +48,17 @@ def _make_both(kind: type[Exception], base: type[Exception]) -> type[Exception]:
     return type(name, (base, kind), {"__module__": "NESTErrors", "__str__": Exception.__str__})
 
 
+MOST = 800  # characters of a message
 BARE = (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError)
 
 
 def unknown(kind: type[Exception], text: str) -> Exception:
     """Make an error about a name that is not there, which Python's own protocols understand: `hasattr`, `in`."""
-    return _both(kind)(text)
+    return _both(kind)(_in_one_line(text))
+
+
+def _in_one_line(text: object) -> str:
+    return " ".join(str(text).split())[:MOST]
 
 
 def explained(function: Callable) -> Callable:
@@ -68,8 +73,11 @@ def explained(function: Callable) -> Callable:
                 raise
             given = [_show(value) for value in args] + [f"{key}={_show(value)}" for key, value in named.items()]
             said = problem.args[0] if isinstance(problem, KeyError) and problem.args else problem
-            text = f"{function.__name__}({', '.join(given)}): {said}; see help(nest.{function.__name__})"
-            raise _both(type(problem))(text) from problem
+            room = function.__module__.removeprefix(__name__.removesuffix("errors")) + "."
+            name = (room if room in ("random.", "math.") else "") + function.__name__
+            text = f"{name}({', '.join(given)}): {_in_one_line(said)}; see help(nest.{name})"
+            kind = next(base for base in type(problem).__mro__ if base in BARE)
+            raise _both(kind)(text) from problem
 
     return call
 

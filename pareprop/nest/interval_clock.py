@@ -46,10 +46,12 @@ class IntervalClock(Clock):
         self._log = SpikeLog(self.n_steps)
         self._rates: dict[str, float] = {}
         self._sizes = {"input": self.model.size("input"), "recurrent": self.network.n_recurrent}
-        self._spiked = {role: np.zeros(n, bool) for role, n in self._sizes.items()}
-        # rate that was in force when a source's synapses were updated last, NaN before
-        self._latest = {(model, role): np.full(n, np.nan) for model in set(wiring.rates.values())
-                        for role, n in self._sizes.items()}  # fmt: skip
+        self._spiked = {role: np.zeros(n, bool) for role, n in self._sizes.items()}  # in this batch
+        self._waiting = np.zeros(0, np.int64)  # neurons whose spikes arrive when time goes on
+        # rate in force when the first spike of a batch arrived at a source's synapses, which were updated then: of the
+        # present batch, and of the latest one, NaN before
+        self._next, self._latest = ({(model, role): np.full(n, np.nan) for model in set(wiring.rates.values())
+                                     for role, n in self._sizes.items()} for _ in range(2))  # fmt: skip
         self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]
         self._loss = self.engine.loss
         self._window = np.arange(self.n_steps) >= self.n_steps - self._settings.learning_window
@@ -173,9 +175,12 @@ class IntervalClock(Clock):
         own = self.engine.channel.own.part(first, last)
         log = self.gather_spikes(own, last - first)
         steps, index = log.spikes(last - first)
+        self.n_spikes += len(steps)
         at, source = inputs.spikes(last - first)
-        self._spiked["recurrent"][index[first + steps < self.n_steps - 1]] = True
-        self._spiked["input"][source[first + at > 0]] = True
+        self._arrive("recurrent", self._waiting)
+        self._arrive("recurrent", index[steps < last - first - 1])
+        self._arrive("input", source[first + at > 0])
+        self._waiting = index[(steps == last - first - 1) & (first + steps < self.n_steps - 1)]
         if not self.taps.wants_spikes:
             return
         ids = self.wiring.recurrent[index]
@@ -191,6 +196,14 @@ class IntervalClock(Clock):
             late &= ~np.isin(senders[order], self.wiring.parrots)
             lost = late[:, None] & ~np.isin(tap.target, self.wiring.readouts)
             tap.spikes(stamps[order], senders[order], weight, lost)
+
+    def _arrive(self, role: str, sources: np.ndarray) -> None:
+        """Note the rates with which the first spikes of a batch meet the synapses of their sources."""
+        new = sources[~self._spiked[role][sources]]
+        self._spiked[role][new] = True
+        for (model, other), rates in self._next.items():
+            if other == role:
+                rates[new] = self.etas[model]
 
     def _signals(self, last: int) -> None:
         """Show what readouts compare with their targets in steps up to `last`, and the learning signals."""
@@ -217,11 +230,6 @@ class IntervalClock(Clock):
             self._lose(error, surrogate)
         self.digest.add_spikes(self.engine.log, T)
         self.check_finite(loss)
-        for (model, role), latest in self._latest.items():
-            if self._count:
-                latest[self._spiked[role]] = self._rates[model]
-        for spiked in self._spiked.values():
-            spiked[:] = False
         self._count += 1
         self._done = self._errors = 0
         if self._count % self.model.optimizer.batch_size == 0:
@@ -240,12 +248,18 @@ class IntervalClock(Clock):
 
     def _update(self) -> None:
         """The optimizer's step, for each source with the rate in force at the update before, as in NEST."""
+        first = self._count == self.model.optimizer.batch_size
+        for key, latest in () if first else self._latest.items():
+            spiked = self._spiked[key[1]]
+            latest[spiked] = self._next[key][spiked]
+        for spiked in self._spiked.values():
+            spiked[:] = False
         for item in self.engine.plastic:
             model, pre = self.wiring.rates[item.name], item.span.projection.pre
             source = self.model.offset(pre) + item.span.source(np.arange(item.span.n_sources))
             latest = self._latest[model, pre.role][source]
             rows = np.tile(np.where(np.isnan(latest), self.first_etas[model], latest), len(item.span.delays))
-            item.eta = self.first_etas[model] if self._count == 1 else self._rates[model]
+            item.eta = self.first_etas[model] if first else self._rates[model]
             item.row_etas = None if np.all(rows == item.eta) else rows
         self.engine.optimize()
         self._weights = [self.read_watched_weights(k) for k in range(len(self.taps.weights))]

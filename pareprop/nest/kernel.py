@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..network.parameters import FLOAT_MAX, is_number
 from ..parallel.collectives import guarded
 from ..timers import Timers
 from .bundles import Bundles
-from .catalogue import ALIKE, BACKENDS, SynapseModel, list_of_recorder
+from .catalogue import ALIKE, BACKENDS, NodeModel, SynapseModel, list_of_recorder
 from .connections import SynapseCollection, bundle
 from .errors import KernelException, NESTErrors, refuse, translate_errors, unknown
 from .models import Models
@@ -55,8 +55,8 @@ class Kernel:
         The running network, None until the first step.
     timers : Timers
         Wall seconds until it runs: describe (in `Connect`), wire, build.
-    seconds : float
-        Of all calls of `Simulate`.
+    spent : Timers
+        Seconds of all calls, see `SPENT`.
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ class Kernel:
         self.models = Models(lambda name: self.bundles.n_of_model[name], self.versions)
         self.recorders = Recorders(self.nodes)
         self.clock: Clock | None = None
-        self.timers, self.seconds = Timers(), 0.0
+        self.timers, self.spent = Timers(), Timers()
         self.step, self._stale, self.prepared, self.files_open = 0, False, False, False
         self._seed()
 
@@ -129,6 +129,10 @@ class Kernel:
 
     def create(self, name: str, n: int, params: Any) -> NodeCollection:
         """Make nodes."""
+        with self.spent.phase("construction_create"):
+            return self._create(name, n, params)
+
+    def _create(self, name: str, n: int, params: Any) -> NodeCollection:
         model = self.models.node(name)
         if not isinstance(n, int | np.integer):
             raise TypeError("n must have an integer value")
@@ -246,26 +250,31 @@ class Kernel:
 
     def connect(self, pre: Any, post: Any, conn: Any, syn: Any) -> None:
         """Connect nodes."""
-        with self.timers.phase("describe"):
+        start = time.perf_counter()
+        try:
             self._connect(pre, post, conn, syn)
+        finally:
+            seconds = time.perf_counter() - start
+            self.timers.add("describe", seconds)
+            self.spent.add("construction_connect", seconds)
 
     def _connect(self, pre: Any, post: Any, conn: Any, syn: Any) -> None:
         source, target = self._ids(pre), self._ids(post)
         syn = {"synapse_model": syn} if isinstance(syn, str) else dict(syn or {})
         model = self.models.synapse(syn.get("synapse_model", "static_synapse"))
-        kinds = [{node.kind for node in self._models(ids)} for ids in (source, target)]
-        if "recorder" in kinds[0] | kinds[1]:
+        ends = self._models(source), self._models(target)
+        if any(node.kind == "recorder" for nodes in ends for node in nodes):
             if model.variant:
                 raise NESTErrors.IllegalConnection(f"{model.name} does not connect recorders")
             made = bundle(model, conn, syn, source, target, self.generators, self.resolution)
             self.recorders.connect(made.source, made.target)
             return
-        self._check_ends(model, source, target)
+        _check_ends(model, *ends)
         if isinstance(conn, Mapping) and conn.get("rule") == BOTH_WAYS:
-            self._check_ends(model, target, source)
+            _check_ends(model, *ends[::-1])
         made = bundle(model, conn, syn, source, target, self.generators, self.resolution)
         if model.base.startswith("eprop_") and not self.params["eprop_delays_above_one_step"]:
-            if len(made) and np.max(made.delay) > 1:
+            if len(made) and (made.delay if isinstance(made.delay, int) else np.max(made.delay)) > 1:
                 raise NESTErrors.IllegalConnection(
                     "e-prop synapses need a delay of one step, as in NEST; longer ones are simulated with "
                     "nest.set(eprop_delays_above_one_step=True)"
@@ -288,27 +297,11 @@ class Kernel:
             raise NESTErrors.UnknownNode(f"Node with id {bad[0]} does not exist.")
         return ids.astype(np.int64)
 
-    def _models(self, ids: np.ndarray) -> list[Any]:
+    def _models(self, ids: np.ndarray) -> list[NodeModel]:
         """Models of the nodes among `ids`, in any order."""
         if len(ids) == 1:  # of many single calls
             return [self.nodes.place(int(ids[0]))[0].model]
         return self.nodes.models(ids)
-
-    def _check_ends(self, model: SynapseModel, source: np.ndarray, target: np.ndarray) -> None:
-        parts = [self._models(ids) for ids in (source, target)]
-        if not model.variant:
-            if model.base == "static_synapse" and any(node.kind == "stimulator" for node in parts[1]):
-                raise NESTErrors.IllegalConnection("generators take no spikes")
-            return
-        learning = "learning_signal" in model.base
-        target_kinds = ("neuron",) if learning else ("neuron", "readout")
-        for node in parts[1]:
-            if node.kind not in target_kinds or node.variant != model.variant:
-                raise NESTErrors.NotImplemented(f"{model.name} cannot have {node.name} as its target")
-        for node in parts[0]:
-            good = node.base.startswith("eprop_readout") if learning else node.kind in ("neuron", "parrot")
-            if not good or (node.variant and node.variant != model.variant):
-                raise NESTErrors.IllegalConnection(f"{model.name} cannot have {node.name} as its source")
 
     def get_connections(self, source: Any, target: Any, synapse_model: str | None) -> SynapseCollection:
         """Connections between nodes, in order of model, source and target."""
@@ -360,8 +353,8 @@ class Kernel:
     def simulate(self, ms: float) -> None:
         """Collective: let time go on."""
         n = self.steps(ms)
-        start = time.perf_counter()
-        with translate_errors():
+        start, cpu = time.perf_counter(), time.process_time()
+        with translate_errors(), self.spent.phase("simulate"):
             if self.clock is None and n:
                 self.clock = self._build_clock()
             elif n and self.recorders.changed:
@@ -375,7 +368,7 @@ class Kernel:
                 self._stale = True
                 self._running.advance(self.step)
                 self._write_files()
-        self.seconds += time.perf_counter() - start
+        self.spent.add("simulate_cpu", time.process_time() - cpu)
         if self.params["print_time"] and self.exchange.rank == 0:
             print(f"[ 100% ] Model time: {self.step * self.resolution:.1f} ms, real time: "
                   f"{time.perf_counter() - start:.1f} s")  # fmt: skip
@@ -418,8 +411,33 @@ class Kernel:
             return kind(self.params, wiring, self.nodes, self.bundles, taps, self.exchange, self.params["rng_seed"])
 
 
+def _check_ends(model: SynapseModel, sources: list[NodeModel], targets: list[NodeModel]) -> None:
+    """Check the models of nodes that synapses are to connect."""
+    variant = model.variant
+    if not variant:
+        if model.base == "static_synapse" and any(node.kind == "stimulator" for node in targets):
+            raise NESTErrors.IllegalConnection("generators take no spikes")
+        return
+    learning = "learning_signal" in model.base
+    target_kinds = ("neuron",) if learning else ("neuron", "readout")
+    for node in targets:
+        if node.kind not in target_kinds or node.variant != variant:
+            raise NESTErrors.NotImplemented(f"{model.name} cannot have {node.name} as its target")
+    for node in sources:
+        good = node.base.startswith("eprop_readout") if learning else node.kind in ("neuron", "parrot")
+        if not good or (node.variant and node.variant != variant):
+            raise NESTErrors.IllegalConnection(f"{model.name} cannot have {node.name} as its source")
+
+
 NESTError = KernelException  # scripts of NEST 3.7 and 3.8 catch nest.kernel.NESTError
 kernel = Kernel()
+
+
+SPENT = ("construction_create", "construction_connect", "simulate", "simulate_cpu")  # seconds that are counted
+
+
+def _read_seconds(kernel: Kernel, name: str) -> float:
+    return kernel.spent.seconds[name]
 
 
 STATUS: dict[str, Callable[[Kernel], Any]] = {  # kernel parameters that cannot be set
@@ -439,10 +457,21 @@ STATUS: dict[str, Callable[[Kernel], Any]] = {  # kernel parameters that cannot 
     "T_min": lambda kernel: -to_ms(2**60, MS_PER_TIC),
     "T_max": lambda kernel: to_ms(2**60, MS_PER_TIC),
     "memory_size": lambda kernel: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
-    "time_simulate": lambda kernel: kernel.seconds,
-    "time_construction_connect": lambda kernel: kernel.timers.seconds.get("describe", 0.0),
+    **{f"time_{name}": partial(_read_seconds, name=name) for name in SPENT},
+    "local_spike_counter": lambda kernel: kernel.clock.n_spikes if kernel.clock else 0,
+    "to_do": lambda kernel: 0,
     "off_grid_spiking": lambda kernel: False,
     "rng_types": lambda kernel: ["mt19937_64"],
     "recording_backends": lambda kernel: list(BACKENDS),
     "connection_rules": lambda kernel: sorted(RULES),
-}
+    "max_num_syn_models": lambda kernel: 511,
+    "build_info": lambda kernel: dict(BUILD),
+    "growth_curves": lambda kernel: [],
+    "modules": lambda kernel: [],
+    "stimulation_backends": lambda kernel: [],
+    "structural_plasticity_synapses": lambda kernel: {},
+}  # fmt: skip
+BUILD = {
+    "version": "3.10.0", "exitcode": 0, "have_threads": True, "have_mpi": False, "have_gsl": False, "have_hdf5": False,
+    "have_boost": False, "have_music": False, "have_sionlib": False, "have_libneurosim": False, "ndebug": True,
+}  # fmt: skip

@@ -104,6 +104,7 @@ class NodeCollection:
             raise NESTErrors.BadProperty("node collections that share nodes cannot be joined")
         return NodeCollection(self._kernel, ids)
 
+    @explained
     def __getitem__(self, key: Any) -> NodeCollection:
         if isinstance(key, slice):
             if key.step is not None and key.step < 1:
@@ -136,6 +137,7 @@ class NodeCollection:
         """The ids."""
         return self._ids.tolist()
 
+    @explained
     def index(self, node_id: int) -> int:
         """Place of an id."""
         positions = np.flatnonzero(self._ids == node_id)

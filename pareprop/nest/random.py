@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels import nest_draws
-from .errors import NESTErrors
+from .errors import NESTErrors, explained
 
 Operation = nest_draws.Operation
 SHARED = np.array([-1])  # in place of a node: the generator that all virtual processes share
@@ -171,6 +171,7 @@ def draw(parameters: Sequence[Parameter], generators: Generators, nodes: np.ndar
     return drawn
 
 
+@explained
 def uniform(min: float = 0.0, max: float = 1.0) -> Parameter:
     """Evenly distributed in [min, max)."""
     if min >= max:
@@ -178,6 +179,7 @@ def uniform(min: float = 0.0, max: float = 1.0) -> Parameter:
     return Parameter(Step(Operation.UNIFORM, float(min), float(max) - float(min)))
 
 
+@explained
 def uniform_int(max: int) -> Parameter:
     """Whole numbers below `max`, evenly distributed."""
     if max < 1 or max >= 2**63:
@@ -185,11 +187,13 @@ def uniform_int(max: int) -> Parameter:
     return Parameter(Step(Operation.UNIFORM_INT, bound=int(max)))
 
 
+@explained
 def exponential(beta: float = 1.0) -> Parameter:
     """Exponentially distributed with mean `beta`."""
     return Parameter(Step(Operation.EXPONENTIAL, float(beta)))
 
 
+@explained
 def normal(mean: float = 0.0, std: float = 1.0) -> Parameter:
     """Normally distributed; each parameter has a method of pairs of its own per virtual process, as in NEST."""
     if not std > 0:
@@ -197,6 +201,7 @@ def normal(mean: float = 0.0, std: float = 1.0) -> Parameter:
     return Parameter(Step(Operation.NORMAL, float(mean), float(std), waiting=Waiting()))
 
 
+@explained
 def lognormal(mean: float = 0.0, std: float = 1.0) -> Parameter:
     """Exponentials of normal numbers."""
     if not std > 0:

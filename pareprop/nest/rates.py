@@ -6,7 +6,7 @@ import numpy as np
 
 from ..network.variants import VARIANTS
 from .connections import Bundle
-from .errors import refuse
+from .errors import notice, refuse
 
 SOFTMAX, WINDOW, TARGET = 1, 1, 2  # receptor types of readouts; 1 is the window in the spike variant
 
@@ -56,8 +56,19 @@ class Rates:
         raise refuse(f"rate_connection_delayed from {names} with receptor_type {bundle.receptor}",
                      "connect step_rate_generators to readouts by type 2, or 1 for a learning window")  # fmt: skip
 
+    def settle(self) -> None:
+        """Leave each readout one target and one learning window, as NEST does: what comes last in a step counts."""
+        for place, name in ((self.targets, "target"), (self.window, "learning window")):
+            links = [(target, source, weight) for source in sorted(place) for target, weight in place[source]]
+            kept = {target: (source, weight) for target, source, weight in links}
+            if len(kept) < len(links):
+                notice(f"several generators give a readout its {name}: the one with the highest id counts, as in NEST")
+            place.clear()
+            for target, (source, weight) in sorted(kept.items()):
+                place.setdefault(source, []).append((target, weight))
+
     def check(self, cross_entropy: bool) -> None:
-        """Refuse a softmax or a learning window that is not that of all readouts.
+        """Refuse a softmax that is not that of all readouts.
 
         Parameters
         ----------
@@ -78,8 +89,3 @@ class Rates:
                 "a softmax over a part of the readouts, or weighted",
                 "connect each readout to every other one with weight 1 if loss is cross_entropy, else none",
             )
-        reached = sorted(target for targets in self.window.values() for target, _ in targets)
-        weights = {weight for targets in self.window.values() for _, weight in targets}
-        if self.window and (len(self.window) > 1 or reached != list(range(n)) or weights != {1.0}):
-            raise refuse("a learning window that is not the same for all readouts",
-                         "connect one step_rate_generator to all readouts, with weight 1")  # fmt: skip

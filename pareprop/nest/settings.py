@@ -16,8 +16,16 @@ DEFAULTS: dict[str, Any] = {
     "eprop_update_interval": 1000.0, "eprop_learning_window": 1000.0, "eprop_reset_neurons_on_update": True,
     "keep_source_table": True, "use_compressed_spikes": True, "eprop_delays_above_one_step": False,
     "eprop_nest_losses": False, "eprop_as": "",
+    # from here on without effect: buffers, waveforms and growth that only NEST has
+    "adaptive_target_buffers": True, "buffer_size_spike_data": 2, "buffer_size_target_data": 2,
+    "dict_miss_is_error": True, "growth_factor_buffer_spike_data": 1.5, "growth_factor_buffer_target_data": 1.5,
+    "max_buffer_size_target_data": 16777216, "max_update_time": -math.inf, "min_update_time": math.inf,
+    "spike_buffer_grow_extra": 0.5, "spike_buffer_shrink_limit": 0.2, "spike_buffer_shrink_spare": 0.1,
+    "structural_plasticity_update_interval": 10000.0, "update_time_limit": math.inf, "use_wfr": True,
+    "wfr_comm_interval": 1.0, "wfr_interpolation_order": 3, "wfr_max_iterations": 15, "wfr_tol": 1e-4,
 }  # fmt: skip
 MS_PER_TIC = 0.001  # of NEST's clock
+MOST_STEPS = 2**31
 MOST_PROCESSES = 2**16  # virtual ones, with a random number generator each
 FIXED_IN_A_RUN = {"resolution", "eprop_update_interval", "eprop_learning_window", "eprop_reset_neurons_on_update",
                   "rng_seed", "total_num_virtual_procs", "local_num_threads", "rng_type", "eprop_nest_losses",
@@ -68,6 +76,8 @@ def _check(values: Mapping[str, Any]) -> None:
     for key in ("resolution", "eprop_update_interval", "eprop_learning_window"):
         if not 0 < values[key] < math.inf:
             raise NESTErrors.BadProperty(f"{key} = {values[key]} must be finite and above 0")
+        if values[key] > MOST_STEPS * values["resolution"]:
+            raise NESTErrors.BadProperty(f"{key} = {values[key]} must be at most {MOST_STEPS} steps of the resolution")
     for key in ("total_num_virtual_procs", "local_num_threads"):
         if not 1 <= values[key] <= MOST_PROCESSES:
             raise NESTErrors.BadProperty(f"{key} = {values[key]} must lie in [1, {MOST_PROCESSES}]")
@@ -75,6 +85,8 @@ def _check(values: Mapping[str, Any]) -> None:
         raise NESTErrors.BadProperty(f"rng_seed = {values['rng_seed']} must lie in (0, 2^32)")
     if values["eprop_as"] not in ("", *VERSIONS):
         raise NESTErrors.BadProperty(f"eprop_as = {quote(values['eprop_as'])} must be one of {', '.join(VERSIONS)}")
+    if not values["dict_miss_is_error"]:
+        raise refuse("dict_miss_is_error = False", "leave out the parameters that models do not have")
     if values["rng_type"] != "mt19937_64":
         raise refuse(f"rng_type = {values['rng_type']}", "use mt19937_64")
     dt = values["resolution"]

@@ -58,26 +58,26 @@ class SpikeClock(Clock):
     def _sample(self, first: int, last: int) -> None:
         inputs = self.train.take(first, last)
         window = self.window.of(first, last)
-        inside = window[:, 0] if window.size else np.zeros(last - first)
-        if np.any((inside != 0.0) & (inside != 1.0)):
-            raise refuse("a learning window with values other than 0 and 1", "scale eta instead")
+        plain = np.all((window == 0.0) | (window == 1.0)) and np.all(window == window[:, :1])
+        self.engine.factors = None if plain else np.ascontiguousarray(window)
         currents = self.currents.of(first, last) if self.model.size("current") else None
         target = self.targets.of(first, last)
-        sample = self.sample(inputs, target, inside != 0.0, currents)
+        sample = self.sample(inputs, target, np.any(window != 0.0, axis=1), currents)
         error, loss = self.engine.run(sample, learn=True)
+        self.n_spikes += self.engine.n_spikes
         self.digest.add_spikes(self.engine.log, last - first)
         self.check_finite(loss)
-        self._show(first, last, error, target, inside[:, None])
+        self._show(first, last, error, target, window)
         self._show_spikes(first, last, inputs)
         for frozen in (self.targets, self.window, self.currents):
             frozen.forget(last)
 
-    def _show(self, first: int, last: int, error: np.ndarray, target: np.ndarray, inside: np.ndarray) -> None:
+    def _show(self, first: int, last: int, error: np.ndarray, target: np.ndarray, window: np.ndarray) -> None:
         n, engine = last - first, self.engine
         if len(self.taps.recorded):
             self.put_dynamics(first, *(track[:n] for track in engine.dynamics()))
         signal = engine.show_signal()
-        columns = {"V_m": signal, "readout_signal": signal * inside, "target_signal": target * inside,
+        columns = {"V_m": signal, "readout_signal": signal * window, "target_signal": target * window,
                    "error_signal": error}  # fmt: skip
         for field, values in columns.items():
             self.taps.put_readouts(field, first, values)

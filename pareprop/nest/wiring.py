@@ -166,6 +166,7 @@ class _Wirer:
         if readouts and any(group.population.params != readouts[0].population.params for group in readouts):
             raise refuse("readouts with different parameters", "give all readouts the same")
         interval = bool(readouts) and not VARIANTS[self.variant].is_online
+        self._rates.settle()
         self._rates.check(interval and readouts[0].population.params.loss == "cross_entropy")
 
 

@@ -82,6 +82,14 @@ STATIC = """
 nest.Connect(neurons[:3], neurons, "all_to_all", delay | {"weight": rng.normal(0.2, 0.4, (5, 3))})
 nest.Connect(neurons, readouts, "all_to_all", delay | {"weight": rng.normal(0.0, 0.5, (2, 5))})
 """
+WINDOWS = """
+other = nest.Create("step_rate_generator", 2, {"amplitude_times": [33.0, 44.0], "amplitude_values": [1.0, 0.3]})
+nest.Connect(other, readouts, "one_to_one", rate | {"receptor_type": 2, "weight": 2.0})
+for k, values in enumerate(([0.5, 0.0, -0.25], [1.5, 0.75, 0.0])):  # of each readout, instead of those before
+    own = nest.Create("step_rate_generator")
+    own.set({"amplitude_times": [30.0 + k, 70.0, 120.0], "amplitude_values": values})
+    nest.Connect(own, readouts[k], "all_to_all", rate | {"receptor_type": 1, "weight": 0.7 + k})
+"""
 LATE = """
         late = nest.Create("multimeter", {"interval": 1.0, "record_from": ["V_m", "learning_signal"]})
         signals = ["V_m", "readout_signal", "error_signal", "target_signal"]
@@ -121,8 +129,9 @@ CASES = {
     "spike, currents": {"variant": "spike", "extra": CURRENTS},
     "spike, delta": {"variant": "spike", "extra": CURRENTS, "model": "iaf_psc_delta"},
     "spike, forced": {"variant": "spike", "extra": FORCED},
+    "spike, windows": {"variant": "spike", "extra": WINDOWS},
 }
-ON_RANKS = {"interval, static"}
+ON_RANKS = {"interval, static", "spike, windows"}
 
 OPTIMIZERS = """
 import nest, numpy as np

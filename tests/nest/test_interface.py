@@ -148,13 +148,6 @@ def test_any_durations_give_the_same() -> None:
     assert recorder.get("events")["times"].max() > 0.0
 
 
-def rate_window() -> None:
-    _, _, readout = network()
-    generator = nest.Create("step_rate_generator", 1, {"amplitude_times": [3.0], "amplitude_values": [0.5]})
-    nest.Connect(generator, readout, "all_to_all", {"synapse_model": "rate_connection_delayed", "receptor_type": 1})
-    nest.Simulate(10.0)
-
-
 def grow() -> None:
     network()
     nest.Simulate(5.0)
@@ -200,7 +193,6 @@ def readouts_differ() -> None:
 
 
 REFUSED = {
-    "a learning window with values": rate_window,
     "neurons created after the first step": grow,
     "changing V_th of neurons in a run": change,
     "made after the first step": connect_late,
@@ -500,3 +492,33 @@ def test_attributes_of_the_kernel_are_there() -> None:
     nest.Simulate(10.0)
     assert nest.time_simulate > 0.0 and nest.memory_size > 1000 and nest.get("time_construction_connect") > 0.0
     assert nest.GetLocalNodeCollection(nest.GetNodes()) == nest.GetNodes()
+    assert nest.time_simulate_cpu > 0.0 and nest.time_construction_create > 0.0 and nest.use_wfr is True
+    nest.use_wfr, nest.wfr_tol = False, 0.5  # as NEST's scripts do; there is nothing that they would change
+    assert nest.get("use_wfr") is False and nest.wfr_tol == 0.5 and nest.build_info["version"] == "3.10.0"
+    with pytest.raises(NESTErrors.NotImplemented, match="dict_miss_is_error"):
+        nest.dict_miss_is_error = False
+    for name in ("to_do", "modules", "stimulation_backends", "max_num_syn_models", "update_time_limit"):
+        assert name in nest.kernel_status
+
+
+@pytest.mark.parametrize("suffix", ["", "_bsshslm_2020"])
+def test_spikes_of_the_latest_stretch_are_counted(suffix: str) -> None:
+    """Those of neurons and parrots, as in NEST; with recorders or without."""
+    counted = []
+    for recorded in (True, False):
+        nest.ResetKernel()
+        nest.set(resolution=1.0)
+        parrots, generator = nest.Create("parrot_neuron", 3), nest.Create("spike_generator")
+        generator.spike_times = [2.0, 5.0, 5.0, 9.0, 10.0, 15.0]
+        neurons = nest.Create(f"eprop_iaf{suffix}", 3, {"V_th": -69.99})
+        nest.Connect(generator, parrots)
+        synapse = {"synapse_model": f"eprop_synapse{suffix}", "delay": 1.0, "weight": 0.12345678901}
+        nest.Connect(parrots, neurons, syn_spec=synapse)
+        recorder = nest.Create("spike_recorder")
+        if recorded:
+            nest.Connect(parrots + neurons, recorder)
+        assert nest.local_spike_counter == 0
+        counted.append([nest.Simulate(1.0) or nest.local_spike_counter for _ in range(20)])
+        assert not recorded or recorder.n_events == sum(counted[0])
+    nest_has = [0, 0, 3, 3, 0, 9, 0, 3, 0, 6, 3, 3, 0, 3, 0, 6, 0, 3, 0, 3]  # of NEST 3.10, e-prop+
+    assert counted[0] == counted[1] and (suffix or counted[0] == nest_has)
