@@ -162,8 +162,7 @@ class Index:
                 levels.append(level)
                 continue
             if len(ids) == 1:
-                first, last = np.searchsorted(level[0], (ids[0], ids[0] + 1))
-                found.append(tuple(column[first:last] for column in level))
+                levels.append(_take_rows(level, slice(*np.searchsorted(level[0], (ids[0], ids[0] + 1)))))
                 continue
             first, last = (np.searchsorted(level[0], ids, side=side) for side in ("left", "right"))
             n = last - first
@@ -190,7 +189,7 @@ def _sort(level: Level) -> Level:
     return _take_rows(level, np.argsort(level[0], kind="stable"))
 
 
-def _take_rows(level: Level, rows: np.ndarray) -> Level:
+def _take_rows(level: Level, rows: np.ndarray | slice) -> Level:
     node, bundle, place = level
     return node[rows], bundle[rows], place[rows]
 

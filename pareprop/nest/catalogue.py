@@ -103,6 +103,7 @@ SPIKES = {
 }  # fmt: skip
 RATES = {"amplitude_times": EMPTY, "amplitude_values": EMPTY, "allow_offgrid_times": False}
 STEPS = {"rate_times": EMPTY, "rate_values": EMPTY, "allow_offgrid_times": False}
+MOST_STEPS = 2**60
 POISSON = ("poisson_generator", "inhomogeneous_poisson_generator")
 WATCH = {"senders": EMPTY, "targets": EMPTY}
 NODE_MODELS: dict[str, NodeModel] = {
@@ -250,6 +251,8 @@ def _takes_arrays(kind: Any, key: str) -> bool:
 def _check_device(model: NodeModel, changed: Mapping[str, Any], where: str, dt: float) -> None:
     for key in changed.keys() & {"origin", "start", "stop", "offset", "interval"}:
         value = changed[key]
+        if not 0.0 <= value <= FOREVER or (value < FOREVER and not abs(value / dt) < MOST_STEPS):
+            raise NESTErrors.BadProperty(f"{where}: {key} = {value} must be at least 0, and below {MOST_STEPS} steps")
         if value < FOREVER and abs(value / dt - round(value / dt)) > 1e-9 * max(1.0, abs(value / dt)):
             raise NESTErrors.BadProperty(f"{where}: {key} = {value} must be a multiple of the resolution, {dt}")
     if changed.get("interval", dt) < dt:

@@ -5,6 +5,7 @@ The file is long because all functions of `api` act on one object, as in NEST.
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -433,6 +434,10 @@ NESTError = KernelException  # scripts of NEST 3.7 and 3.8 catch nest.kernel.NES
 kernel = Kernel()
 
 
+BUILD: dict[str, Any] = {
+    "version": "3.10.0", "exitcode": 0, "have_threads": True, "have_mpi": False, "have_gsl": False, "have_hdf5": False,
+    "have_boost": False, "have_music": False, "have_sionlib": False, "have_libneurosim": False, "ndebug": True,
+}  # fmt: skip
 SPENT = ("construction_create", "construction_connect", "simulate", "simulate_cpu")  # seconds that are counted
 
 
@@ -460,6 +465,8 @@ STATUS: dict[str, Callable[[Kernel], Any]] = {  # kernel parameters that cannot 
     **{f"time_{name}": partial(_read_seconds, name=name) for name in SPENT},
     "local_spike_counter": lambda kernel: kernel.clock.n_spikes if kernel.clock else 0,
     "to_do": lambda kernel: 0,
+    "min_update_time": lambda kernel: math.inf,
+    "max_update_time": lambda kernel: -math.inf,
     "off_grid_spiking": lambda kernel: False,
     "rng_types": lambda kernel: ["mt19937_64"],
     "recording_backends": lambda kernel: list(BACKENDS),
@@ -470,8 +477,4 @@ STATUS: dict[str, Callable[[Kernel], Any]] = {  # kernel parameters that cannot 
     "modules": lambda kernel: [],
     "stimulation_backends": lambda kernel: [],
     "structural_plasticity_synapses": lambda kernel: {},
-}  # fmt: skip
-BUILD = {
-    "version": "3.10.0", "exitcode": 0, "have_threads": True, "have_mpi": False, "have_gsl": False, "have_hdf5": False,
-    "have_boost": False, "have_music": False, "have_sionlib": False, "have_libneurosim": False, "ndebug": True,
 }  # fmt: skip

@@ -106,9 +106,9 @@ def _is_float(block: Block, key: str) -> bool:
 def _check_type(model: NodeModel, key: str, value: Any) -> None:
     default = model.defaults[key]
     if isinstance(default, bool):
-        good = np.asarray(value).dtype.kind in "bi"
+        good = np.asarray(value).dtype.kind == "b"
     elif isinstance(default, float) or default is None:
-        good = np.asarray(value).dtype.kind in "iuf"
+        good = np.asarray(value).dtype.kind in "biuf"
     elif isinstance(default, int):
         good = np.asarray(value).dtype.kind in "iu"
     elif isinstance(default, str):

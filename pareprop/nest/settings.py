@@ -6,7 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..errors import quote
+from ..network.parameters import is_number, is_whole
 from .errors import NESTErrors, refuse
 from .versions import VERSIONS
 
@@ -19,7 +22,7 @@ DEFAULTS: dict[str, Any] = {
     # from here on without effect: buffers, waveforms and growth that only NEST has
     "adaptive_target_buffers": True, "buffer_size_spike_data": 2, "buffer_size_target_data": 2,
     "dict_miss_is_error": True, "growth_factor_buffer_spike_data": 1.5, "growth_factor_buffer_target_data": 1.5,
-    "max_buffer_size_target_data": 16777216, "max_update_time": -math.inf, "min_update_time": math.inf,
+    "max_buffer_size_target_data": 16777216,
     "spike_buffer_grow_extra": 0.5, "spike_buffer_shrink_limit": 0.2, "spike_buffer_shrink_spare": 0.1,
     "structural_plasticity_update_interval": 10000.0, "update_time_limit": math.inf, "use_wfr": True,
     "wfr_comm_interval": 1.0, "wfr_interpolation_order": 3, "wfr_max_iterations": 15, "wfr_tol": 1e-4,
@@ -63,13 +66,23 @@ def merge_settings(
         if key == "resolution" and has_nodes and value != present[key]:
             raise NESTErrors.KernelException("resolution cannot change when nodes exist")
     try:
-        merged = dict(present) | {key: type(DEFAULTS[key])(value) for key, value in values.items()}
-    except (TypeError, ValueError, OverflowError) as problem:
-        raise NESTErrors.TypeMismatch(f"a kernel parameter has a value of the wrong type: {problem}") from None
+        merged = dict(present) | {key: _cast(key, value) for key, value in values.items()}
+    except OverflowError:
+        raise NESTErrors.TypeMismatch("a kernel parameter has a value beyond all numbers") from None
     if "local_num_threads" in values and "total_num_virtual_procs" not in values:
         merged["total_num_virtual_procs"] = merged["local_num_threads"]
     _check(merged)
     return merged
+
+
+def _cast(key: str, value: Any) -> Any:
+    """A value as the type that NEST takes, no other."""
+    kind = type(DEFAULTS[key])
+    good = {bool: isinstance(value, bool | np.bool_), str: isinstance(value, str), int: is_whole(value),
+            float: is_number(value)}[kind]  # fmt: skip
+    if not good:
+        raise NESTErrors.TypeMismatch(f"{key} = {quote(value)} must be of type {kind.__name__}")
+    return kind(value)
 
 
 def _check(values: Mapping[str, Any]) -> None:
