@@ -15,11 +15,12 @@ from markupsafe import Markup
 
 from .. import files
 from ..errors import InputError
-from ..plots import charts, classification, reader
+from ..plots import charts, classification, reader, sweep
 from ..plots import scaling as study_tables
 from ..storage.disk import output_errors, replace_file
 from . import provenance, recorded
 from .directory import CONFIG, RESULTS
+from .outcome import outcome
 
 REPORT, MARK = "report.html", b"<!-- pareprop report -->"
 MOST, MOST_VIEWS = 2_600_000, 1_800_000  # bytes of figures, and of recorded samples, in a report
@@ -56,6 +57,7 @@ def write(directories: Sequence[Path], out: Path | None = None) -> Path:
     out = out or (directories[0] / REPORT if len(directories) == 1 else Path(REPORT))
     _require_own(out)
     studies = [read_study(path) for path in directories if (path / STUDY).is_file()]
+    studies += [read_sweep(path) for path in directories if (path / sweep.TABLE).is_file()]
     places = [place for path in directories if not (path / STUDY).is_file() for place in runs_below(path)]
     names = _names(places)
     runs = [read_run(place, name, len(places)) for place, name in zip(places, names, strict=True)]
@@ -152,14 +154,12 @@ def summary(file: h5py.File, parts: list[dict[str, Any]]) -> dict[str, str]:
             entries["return, first → last"] = f"{returns[0]:.4g} → {returns[-1]:.4g}"
         entries["firing rate, last"] = f"{rates[-1]:.3g} Hz" if rates is not None and len(rates) else ""
     entries["notices"] = "; ".join(reader.text(file, "notices").splitlines())
-    test = reader.child(file, "test")
-    if test is not None and "accuracy" in test.attrs:
+    test, result = reader.child(file, "test"), outcome(file)
+    if result is not None and test is not None and result.name == "test accuracy":
         low, high = (float(test.attrs[f"interval_{end}"]) for end in ("low", "high"))
-        entries["test accuracy"] = f"{float(test.attrs['accuracy']):.3f} (95 % interval {low:.2f} to {high:.2f})"
-    elif test is not None and (values := reader.values(test, "returns")) is not None and len(values):
-        entries["test return"] = f"{values.mean():.4g} (n = {len(values)})"
-    elif test is not None and (values := reader.values(test, "loss")) is not None and len(values):
-        entries["test loss"] = f"{values.mean():.4g}"
+        entries[result.name] = f"{result.value:.3f} (95 % interval {low:.2f} to {high:.2f})"
+    elif result is not None and result.name.startswith("test"):
+        entries[result.name] = f"{result.value:.4g}" + (f" (n = {result.n})" if result.name == "test return" else "")
     if parts:
         seconds, peaks = sum(part.get("wall_seconds", 0.0) for part in parts), parts[-1].get("peak_rss_bytes", [])
         entries["ranks"] = f"{parts[-1].get('ranks', 1)}"
@@ -214,6 +214,15 @@ def read_study(directory: Path) -> dict[str, Any]:
     table = [[_cell(name, row[name]) for name in columns] for row in rows]
     headings, drawn = [COLUMNS[name] for name in columns], _figures([directory / name for name in STUDY_FIGURES], MOST)
     return {"name": directory.resolve().name, "columns": headings, "rows": table, "figures": drawn}
+
+
+def read_sweep(directory: Path) -> dict[str, Any]:
+    """Return the settings of a sweep with their outcomes, the best first, and its figure."""
+    groups = sweep.group(sweep.read(directory / sweep.TABLE))
+    drawn = _figures([directory / sweep.FIGURE], MOST)
+    cells = [[*group.settings.values(), *group.texts()] for group in groups]
+    columns = [*groups[0].settings, groups[0].name, "lowest", "highest", "runs"]
+    return {"name": directory.resolve().name, "columns": columns, "rows": cells, "figures": drawn}
 
 
 def _cell(name: str, value: str | float) -> str:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from types import FrameType
@@ -43,14 +44,18 @@ class Training:
     out : Path
         Run directory.
     launcher : str
-        "srun" or "mpirun".
+        "srun", "mpirun", or "" for one process without a launcher.
     n_ranks : int
         Number of ranks.
+    output : bool
+        Whether what it prints is shown; what it says on its way (progress, warnings, errors) always is.
     """
 
-    def __init__(self, arguments: Sequence[str], out: Path, launcher: str, n_ranks: int) -> None:
-        self.out, self.n_ranks = out, n_ranks
-        ranks = launchers.command(launcher, n_ranks)
+    def __init__(
+        self, arguments: Sequence[str], out: Path, launcher: str, n_ranks: int, output: bool = True
+    ) -> None:  # fmt: skip
+        self.out, self.n_ranks, self.stdout = out, n_ranks, None if output else subprocess.DEVNULL
+        ranks = launchers.command(launcher, n_ranks) if launcher else []
         self.command = [*ranks, sys.executable, "-m", "pareprop", "run", *arguments, "--out", str(out), "--restart"]
         self.first_death = ""
         self.asked: set[int] = set()  # signals that asked for a checkpoint
@@ -61,13 +66,14 @@ class Training:
         A rank that does not listen yet would die of the signal, so it is kept until all do.
         """
         listening = self.out / CHECKPOINTS / LISTENING
-        listening.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):  # the run itself says that --out is a file
+            listening.unlink()
         began, handed_on = time.monotonic(), False
         before = {number: signal.signal(number, self._ask) for number in (signal.SIGUSR1, signal.SIGTERM)}
         try:
             process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
-                env=launchers.environment(self.n_ranks),
+                self.command, stdin=subprocess.DEVNULL, stdout=self.stdout, stderr=subprocess.PIPE, text=True,
+                errors="replace", env=launchers.environment(self.n_ranks),
             )  # fmt: skip
             reader = threading.Thread(target=self._tell, args=(process.stderr,))
             reader.start()

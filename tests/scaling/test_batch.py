@@ -132,6 +132,16 @@ def test_launch_again_continues_the_run(tmp_path: Path) -> None:
     assert "continues from there" not in other.stderr
 
 
+@pytest.mark.slow
+def test_out_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    line = [sys.executable, "-m", "pareprop", "launch", *SMALL, "--ranks", "1", "--out", tmp_path / "file"]
+    env = os.environ | launch.ENVIRONMENT
+    done = subprocess.run(line, capture_output=True, text=True, timeout=900, check=False, env=env)
+    assert done.returncode == 2 and f"--out {tmp_path / 'file'}: is a file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_restart_needs_a_directory(capsys: pytest.CaptureFixture) -> None:
     code, _, errors = command(capsys, "run", *SMALL, "--restart")
     assert code == 2 and "--restart needs --out DIR" in errors

@@ -1,0 +1,217 @@
+"""A sweep: one training for each combination of settings, each in a run directory of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..errors import InputError, quote
+from ..plots import reader
+from ..plots.sweep import FIXED, TABLE
+from ..runs import provenance
+from ..runs.directory import RESULTS, is_run
+from ..runs.outcome import outcome
+from ..storage.disk import output_errors, replace_file
+
+MOST = 100_000  # runs of a sweep
+DESCRIPTION = "sweep.json"  # what the runs of a folder are of
+RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a sweep.
+
+    Attributes
+    ----------
+    number : int
+        Its number, from 1.
+    settings : dict of str to str
+        Swept keys and their values, as they were written.
+    """
+
+    number: int
+    settings: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """Name of its directory: "eta=0.001,seed=2"."""
+        text = ",".join(f"{key}={value}" for key, value in self.settings.items()) or "run"
+        safe = re.sub(r"[^\w.,=+-]", "_", text)
+        return safe if safe == text and len(safe) < 200 else f"{safe[:180]},{self.number}"
+
+    def assignments(self) -> list[str]:
+        """Return its settings as `pareprop run --set` takes them."""
+        return [f"{key}={value}" for key, value in self.settings.items()]
+
+    @property
+    def label(self) -> str:
+        """Its settings as a line of a log shows them."""
+        return ", ".join(f"{key} = {value}" for key, value in self.settings.items())
+
+
+def values_of(text: str) -> list[str]:
+    """Return the values that a setting lists: "1e-4,1e-3" and "1..5" (whole numbers, both ends) are several.
+
+    Commas within brackets, braces and quotes belong to a value.
+
+    Raises
+    ------
+    InputError
+        If a range ends before it begins.
+    """
+    values = []
+    for part in _split(text):
+        if (ends := RANGE.fullmatch(part)) is None:
+            values.append(part)
+            continue
+        low, high = int(ends[1]), int(ends[2])
+        if not 0 <= high - low < MOST:
+            raise InputError(f"--set: range {part} must go up, by less than {MOST}")
+        values += map(str, range(low, high + 1))
+    return values
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas outside of brackets, braces and quotes."""
+    parts, depth, quoted, start = [], 0, "", 0
+    for k, letter in enumerate(text):
+        if quoted:
+            quoted = "" if letter == quoted else quoted
+        elif letter in "\"'":
+            quoted = letter
+        else:
+            depth += (letter in "[{(") - (letter in "]})")
+            if letter == "," and depth == 0:
+                parts.append(text[start:k].strip())
+                start = k + 1
+    return [*parts, text[start:].strip()]
+
+
+def plan(settings: Sequence[str]) -> tuple[list[str], list[Run]]:
+    """Return the settings that all runs share, and the runs: all combinations of the others, the last one fastest.
+
+    Parameters
+    ----------
+    settings : sequence of str
+        "key=value", or "key=value,value" and "key=low..high".
+
+    Raises
+    ------
+    InputError
+        If one is no setting, a key or a value comes twice, or the combinations are too many.
+    """
+    shared, swept = [], {}
+    for setting in settings:
+        key, equal, text = (part.strip() for part in setting.partition("="))
+        if not equal or not key:
+            raise InputError(f"--set {quote(setting)}: must be key=value")
+        values = values_of(text)
+        if key in swept:
+            raise InputError(f"--set {key}: is given twice")
+        if len(set(values)) < len(values):
+            raise InputError(f"--set {quote(setting)}: lists a value twice")
+        if len(values) == 1:
+            shared.append(f"{key}={text}" if text != values[0] else setting)
+        else:
+            if key in FIXED:
+                raise InputError(f"--set {key}: the table of a sweep has a column of that name; write section.{key}")
+            swept[key] = values
+    count = 1
+    for values in swept.values():
+        count *= len(values)
+        if count > MOST:
+            raise InputError(f"--set: more than {MOST} combinations")
+    combinations = itertools.product(*swept.values())
+    return shared, [Run(k, dict(zip(swept, values, strict=True))) for k, values in enumerate(combinations, 1)]
+
+
+def claim(folder: Path, description: Mapping[str, Any]) -> None:
+    """Make the folder of a sweep, or take the one that the same sweep has begun.
+
+    Raises
+    ------
+    InputError
+        If something else is in it, or it can't be made.
+    """
+    with output_errors(folder, "--out "):
+        folder.mkdir(parents=True, exist_ok=True)
+        known = folder / DESCRIPTION
+        try:
+            before = json.loads(files.read(files.own(known)))
+        except FileNotFoundError:
+            before = None
+            if any(not path.name.startswith(DESCRIPTION) for path in folder.iterdir()):  # a job of the same array
+                raise InputError(f"--out {folder}: exists and is neither empty nor the folder of a sweep") from None
+        except ValueError:
+            raise InputError(f"{known}: is no JSON; remove it to begin the sweep anew") from None
+        if before is None:
+            with replace_file(known) as part:
+                part.write_text(json.dumps(description, indent=1) + "\n")
+        elif before != description:
+            names = [name for name in description if before.get(name) != description[name]] or ["what it is of"]
+            raise InputError(f"--out {folder}: is another sweep: {', '.join(names)} differ; choose another folder")
+
+
+def result_of(run: Run, folder: Path) -> dict[str, str]:
+    """Return the row of a run in the table; "value" is empty until it has an outcome."""
+    row = {"run": run.name, **run.settings, **dict.fromkeys(FIXED[1:], ""), "state": "to do"}
+    directory = folder / run.name
+    if not is_run(directory):
+        return row
+    parts = provenance.read(directory)["parts"]
+    row["state"] = str(parts[-1].get("state", "")) if parts else "to do"
+    row["seconds"] = f"{sum(part.get('wall_seconds', 0.0) for part in parts):.1f}"
+    if not (directory / RESULTS).is_file():
+        return row
+    with reader.open_results(directory / RESULTS) as file:
+        losses, digest, result = reader.values(file, "loss"), reader.text(file, "digest"), outcome(file)
+    row["iterations"] = str(0 if losses is None else len(losses))
+    if digest and result is not None:
+        row |= {"outcome": result.name, "value": repr(result.value), "digest": digest,
+                "best": "highest" if result.highest_is_best else "lowest"}  # fmt: skip
+    return row
+
+
+def is_done(run: Run, folder: Path) -> bool:
+    """Return whether a run has trained to its end."""
+    row, path = result_of(run, folder), folder / run.name / RESULTS
+    if row["state"] != "ended" or not row["digest"]:
+        return False
+    with reader.open_results(path) as file:
+        wanted = json.loads(reader.text(file, "config") or "{}").get("run", {}).get("iterations")
+    return row["iterations"] == str(wanted)
+
+
+def write_table(runs: Sequence[Run], folder: Path) -> Path:
+    """Write `sweep.csv`: a row for each run, its settings, its outcome, how it ended."""
+    rows = [result_of(run, folder) for run in runs]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    path = folder / TABLE
+    with output_errors(path, "table "), replace_file(path) as part:
+        part.write_text(text.getvalue(), newline="")
+    return path
+
+
+def chosen(runs: Sequence[Run], only: int | None) -> Iterator[Run]:
+    """Yield all runs, or the one with a number, as a job of an array.
+
+    Raises
+    ------
+    InputError
+        If there is none of that number.
+    """
+    if only is not None and not 1 <= only <= len(runs):
+        raise InputError(f"--only {only}: the sweep has runs 1 to {len(runs)}")
+    yield from runs if only is None else [runs[only - 1]]

@@ -1,0 +1,128 @@
+"""`pareprop sweep`: its runs, how it continues, table, figure and report."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import pytest
+from commands import command
+
+from pareprop.errors import InputError
+from pareprop.scaling import sweep
+
+SMALL = ("n_rec=6", "n_in=5", "n_step=30", "iterations=2", "test_samples=0")
+
+
+def sets(*settings: str) -> list[str]:
+    return [part for text in settings for part in ("--set", text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("1e-4,1e-3", ["1e-4", "1e-3"]),
+        ("1..3", ["1", "2", "3"]),
+        ("-1..1,5", ["-1", "0", "1", "5"]),
+        ("[1,2],[3,4]", ["[1,2]", "[3,4]"]),
+        ("'a,b',c", ["'a,b'", "c"]),
+        ("{low = 1, high = 2}", ["{low = 1, high = 2}"]),
+        ("0.5..1", ["0.5..1"]),
+    ],
+)
+def test_values(text: str, values: list[str]) -> None:
+    assert sweep.values_of(text) == values
+
+
+def test_combinations() -> None:
+    shared, runs = sweep.plan(["eta=1e-4,1e-3", "n_rec=6", "seed=1..3"])
+    assert shared == ["n_rec=6"] and [run.number for run in runs] == [1, 2, 3, 4, 5, 6]
+    assert runs[4].settings == {"eta": "1e-3", "seed": "2"} and runs[4].name == "eta=1e-3,seed=2"
+    names = [run.name for run in sweep.plan(["path=a/b,a b,../c"])[1]]
+    assert len(set(names)) == 3 and not any("/" in name or ".." == name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["eta"], "must be key=value"),
+        (["seed=3..1"], "range 3..1 must go up"),
+        (["seed=1..999999999"], "must go up, by less than 100000"),
+        (["eta=1,1"], "lists a value twice"),
+        (["eta=1,2", "eta=3,4"], "--set eta: is given twice"),
+        (["a=1..1000", "b=1..1000"], "more than 100000 combinations"),
+        (["iterations=1,2"], "write section.iterations"),
+    ],
+)
+def test_odd_settings(settings: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        sweep.plan(settings)
+
+
+@pytest.mark.slow
+def test_sweep(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """Four runs with the digests of single runs; continued after one was lost; another sweep is refused."""
+    out = tmp_path / "sweep"
+    line = ["sweep", "sine-waves", *sets(*SMALL, "eta=0,1e-3", "seed=1..2", "figures=none"), "--out", out]
+    code, output, errors = command(capsys, *line)
+    assert code == 0, errors
+    rows = list(csv.DictReader((out / "sweep.csv").open()))
+    assert [(row["eta"], row["seed"], row["state"]) for row in rows] == [
+        ("0", "1", "ended"), ("0", "2", "ended"), ("1e-3", "1", "ended"), ("1e-3", "2", "ended")
+    ]  # fmt: skip
+    alone = ["run", "sine-waves", *sets(*SMALL, "eta=1e-3", "seed=2", "figures=none"), "--out", tmp_path / "alone"]
+    _, single, _ = command(capsys, *alone)
+    assert single.splitlines()[-1] == f"digest: {rows[3]['digest']}"
+    with h5py.File(tmp_path / "alone" / "results.h5") as file:
+        assert float(rows[3]["value"]) == file["loss"][-1] and rows[3]["outcome"] == "loss"
+    means = {eta: sum(float(row["value"]) for row in rows if row["eta"] == eta) / 2 for eta in ("0", "1e-3")}
+    best = min(means, key=means.get)
+    assert f"best: eta = {best}: loss {means[best]:.4g}" in output
+    page = (out / "report.html").read_text()
+    assert "Study sweep" in page and f"{means[best]:.4g}" in page and (out / "sweep.png").stat().st_size > 5000
+
+    stamps = {path: path.stat().st_mtime_ns for path in out.glob("*/results.h5")}
+    lost = out / "eta=0,seed=2" / "results.h5"
+    shutil.rmtree(lost.parent)
+    code, output, errors = command(capsys, *line)
+    assert code == 0, errors
+    assert "run 2 of 4" in output and "run 1 of 4" not in output
+    assert list(csv.DictReader((out / "sweep.csv").open()))[1]["digest"] == rows[1]["digest"]
+    assert [path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp] == [lost]
+
+    code, _, errors = command(capsys, "sweep", "sine-waves", *sets("eta=1,2"), "--out", out)
+    assert code == 2 and "is another sweep: settings differ" in errors
+
+
+def test_all_runs_must_be_possible(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    code, _, errors = command(capsys, "sweep", "sine-waves", *sets("n_rec=6,-6"), "--out", tmp_path / "no")
+    assert code == 2 and "n_rec" in errors and not (tmp_path / "no").exists()
+    code, _, errors = command(capsys, "sweep", "sine-waves", *sets("eta=1,2"), "--out", tmp_path, "--only", 3)
+    assert code == 2 and "--only 3: the sweep has runs 1 to 2" in errors
+    (tmp_path / "mine").touch()
+    code, _, errors = command(capsys, "sweep", "sine-waves", *sets("eta=1,2"), "--out", tmp_path)
+    assert code == 2 and "is neither empty nor the folder of a sweep" in errors.replace("exists and ", "")
+
+
+@pytest.mark.slow
+def test_runs_that_fail_do_not_end_the_others(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    """A run whose recording can't be written fails alone; the table says so."""
+    out = tmp_path / "sweep"
+    out.mkdir()
+    settings = sets(*SMALL, "seed=1..2", "figures=none")
+    (out / "sweep.json").write_text(json.dumps({"source": "sine-waves", "settings": settings[1::2]}))
+    (out / "seed=1").write_text("in the way")
+    code, output, errors = command(capsys, "sweep", "sine-waves", *settings, "--out", out)
+    assert code == 3 and "1 of 2 runs failed: seed=1" in errors
+    assert [row["state"] for row in csv.DictReader((out / "sweep.csv").open())] == ["to do", "ended"]
+    assert "run 2 of 2: seed = 2: loss" in output
+
+
+def test_one_run_of_an_array(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    out = tmp_path / "sweep"
+    line = ["sweep", "sine-waves", *sets(*SMALL, "seed=1..2", "figures=none"), "--out", out]
+    code, output, _ = command(capsys, *line, "--list")
+    assert (code, output) == (0, "1: seed = 1\n2: seed = 2\n") and not out.exists()
+    assert command(capsys, *line, "--only", 2)[0] == 0
+    assert (out / "seed=2" / "results.h5").exists() and not (out / "seed=1").exists()
