@@ -11,7 +11,19 @@ from reference import load_case, run_case
 DEFECT = "sine-waves-interval"
 
 
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: Path(path).stem)
+# seconds each for the twin; the kernels run all of them in tests/runs/test_verify.py
+LONG = (
+    "sine-waves-spike-60", "sine-waves-interval", "delay-spike-psc-no-cutoff", "delay-spike-mixed",
+    "delay-spike-adam-short-cutoff", "delay-spike-three-steps", "spike-lif-adam-per-spike", "spike-lif-no-cutoff",
+    "spike-psc-delta-arctan", "interval-sparse-160",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] if Path(path).stem in LONG else []) for path in GOLDEN],
+    ids=lambda path: Path(path).stem,
+)
 def test_golden_case(path):
     case = load_case(path)
     result, expected = run_case(case), case["expected"]
@@ -35,6 +47,7 @@ def test_golden_case(path):
         assert np.nanmax(np.abs(result[name] - case[name])) > 10 * tolerance, f"{name} did not learn"
 
 
+@pytest.mark.slow
 def test_published_losses():
     """First five losses of the sine-waves task as published for the TensorFlow code of Bellec et al. 2020."""
     losses = run_case(load_case(CASES / f"golden/{DEFECT}.h5"))["losses"]

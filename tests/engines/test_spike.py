@@ -72,6 +72,7 @@ def test_random_networks(seed: int, n: int) -> None:
     check(spike_networks.random_case(seed, 7 * n), (7, 0), (n, 1))
 
 
+@pytest.mark.slow
 def test_random_networks_are_worth_comparing() -> None:
     lively, seen = 0, set()
     for seed in range(20):

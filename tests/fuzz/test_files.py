@@ -23,6 +23,7 @@ from pareprop.tasks.events import LONGEST, Problems, Recordings
 # ---- samples of a user -----------------------------------------------------------------------------------------------
 
 N, STEPS, INPUTS = 4, 12, 20
+pytestmark = pytest.mark.slow
 SPIKES = np.array([[0, 3, 1], [1, 4, 19], [3, 11, 0]])
 ARRAYS = {
     "rates": {"rates": np.full((N, INPUTS), 9.0)},

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fuzzing import attack, change, judge, mutate, until, value
 
+pytestmark = pytest.mark.slow
 CONFIG = """
 [task]
 name = "data"

@@ -14,6 +14,7 @@ from fuzzing import attack, change, judge, limit_process, mutate, until
 from pareprop import open_run
 from pareprop.errors import InputError
 
+pytestmark = pytest.mark.slow
 NAMES = ["results.h5", "record.h5", "provenance.json", "config.toml", "loss.png", "report.html"]
 FILES = ["results.h5", "record.h5", "record/part-000-rank-00000.h5", "provenance.json", "config.toml"]
 

@@ -26,7 +26,12 @@ def line_of(found, key):
     return line.removeprefix(f"{key}: ")
 
 
-@pytest.mark.parametrize("name", library.names())
+SHORT = ("iaf_psc_exp", "izhikevich", "adex")  # the other models take long
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in SHORT else [pytest.mark.slow]) for name in library.names()]
+)
 def test_models_of_the_package_pass(name: str) -> None:
     found = library.get(name).check()
     assert found.passed and not [line for line in found.warnings if not line.startswith("parameter")], found.text()
