@@ -22,7 +22,7 @@ from pareprop.machine import peak_rss_bytes
 from pareprop.network.model import Model
 from pareprop.parallel import collectives, launcher
 from pareprop.parallel.exchange import Exchange
-from pareprop.runs.benchmark import BenchTask
+from pareprop.runs.benchmark import Axes, BenchTask
 from pareprop.runs.benchmark import model as bench_model
 from pareprop.scaling import launchers
 from pareprop.simulation.loop import Simulation
@@ -42,6 +42,7 @@ class Contest:
     cost : most that learning may cost, as a multiple of the run without
     sizes : of the network of `pareprop bench` (neurons, indegree, inputs), or None for a task
     n_steps : of a sample of that network
+    neuron : its neuron model
     """
 
     name: str
@@ -51,11 +52,13 @@ class Contest:
     cost: float
     sizes: tuple[int, int, int] | None = None
     n_steps: int = 1000
+    neuron: str = "iaf"
 
     def make(self) -> tuple[Model, Any]:
         """Model and task."""
         if self.sizes:
-            return bench_model(*self.sizes, variant=self.variant), BenchTask(self.sizes[2], self.n_steps, seed=1)
+            model = bench_model(*self.sizes, variant=self.variant, axes=Axes(neuron=self.neuron))
+            return model, BenchTask(self.sizes[2], self.n_steps, seed=1)
         task = TASKS[self.name]()
         return task.model(), task
 
@@ -94,6 +97,7 @@ CONTESTS = (
     Contest("sine-waves-plus", "spike", 20, 0, 3),
     Contest("bench-500", "spike", 3, 0, 3, (500, 100, 100)),
     Contest("bench-2000", "spike", 3, 50, 3, (2000, 100, 100)),
+    Contest("bench-2000-adaptive", "spike", 1, 150, 3, (2000, 100, 100), neuron="iaf_adapt"),
     Contest("bench-4000", "spike", 1, 0, 3, (4000, 400, 100), 250),
     Contest("bench-10000", "spike", 1, 0, 3, (10000, 1000, 100), 100),
 )

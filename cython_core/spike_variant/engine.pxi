@@ -14,7 +14,7 @@ from pareprop.core.delivery cimport add_row, first_at_least, hole_of, row_ahead,
 from pareprop.core.elementary cimport exp, power_of
 from pareprop.core.layout cimport (
     ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA, GAPS,
-    KAPPA, KAPPA_REG, LATEST, LOG, LOOP, MODE, MOVES, NEVER, NUMBERS, OLDER, OTHERS, OWN_ZBAR, PORT, PREFIX, READOUT,
+    KAPPA, KAPPA_REG, LATEST, LOG, LOOP, MODE, MOVES, NEVER, NUMBERS, OLDER, OWN_ZBAR, PORT, PREFIX, READOUT,
     ROW, RUNNING, SOURCE, SOURCES, STATIC, STRETCH, STRETCH_STEPS, SUFFIX, TARGET, W_MAX, W_MIN, WAITING, WIDTH,
 )
 from pareprop.core.optimizers cimport Adam, adam_step, bias_1, bias_2, clipped
@@ -164,7 +164,7 @@ cdef class Stretches:
     cdef public bint in_use
     cdef public int64_t kind                       # NO_OTHER, REGULARIZED or REWARDED
     cdef public double[:, :, ::1] number           # (STRETCHES, n, NUMBERS)
-    cdef public double[:, :, ::1] other            # (STRETCHES, n, OTHERS), or (0, n, OTHERS) for NO_OTHER
+    cdef public double[:, :, ::1] other            # (STRETCHES, n, NUMBERS), or none for NO_OTHER
     cdef public double[::1] products               # (STRETCHES,), with rewards: of the discounts
     cdef int64_t begun, reached                    # first step of the present block, first that is not known yet
 

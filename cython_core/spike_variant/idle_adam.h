@@ -15,24 +15,46 @@ static void sum_idle(int64_t n, const double *rate, const double *powers, double
             sums[k] += rate[i] * powers[IDLE_COLUMNS * i + k];
 }
 
-/* all steps point the same way, so that bounds may wait until the last one */
-static void take_idle_steps(int64_t n, const double *sums, REAL small, REAL keep_moment, REAL keep_variance, REAL low,
-                            REAL high, REAL *moment, REAL *variance, REAL *weight)
+/* A step with the gradient -C, if there is one, and all that follow without: they point the same way, so that bounds may
+   wait until the last one. */
+static ALWAYS_INLINE void take_steps(int64_t n, const int first, const double *sums, REAL keep_1, REAL keep_2, REAL small,
+                                     REAL keep_moment, REAL keep_variance, REAL low, REAL high, REAL *C, REAL *moment,
+                                     REAL *variance, REAL *weight)
 {
     REAL s[IDLE_COLUMNS];
+    const REAL add_1 = (REAL)1.0 - keep_1, add_2 = (REAL)1.0 - keep_2;
     for (int k = 0; k < IDLE_COLUMNS; k++)
         s[k] = k < IDLE_TERMS ? (REAL)sums[k] : (REAL)0.0;
     _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++)
     {
-        const REAL share = (REAL)1.0 / (ROOT(variance[i]) + small), x = -small * share;
+        REAL m = moment[i], v = variance[i];
+        if (first) {
+            const REAL g = (REAL)0.0 - C[i];
+            m = keep_1 * m + add_1 * g;
+            v = keep_2 * v + add_2 * g * g;
+            C[i] = (REAL)0.0;
+        }
+        const REAL share = (REAL)1.0 / (ROOT(v) + small), x = -small * share;
         REAL sum = s[5];
         if (IDLE_TERMS > 6)
             sum += x * (s[6] + x * (s[7] + x * (s[8] + x * (s[9] + x * (s[10] + x * (s[11] + x * s[12]))))));
         sum = s[0] + x * (s[1] + x * (s[2] + x * (s[3] + x * (s[4] + x * sum))));
-        REAL w = weight[i] - moment[i] * share * sum;
+        REAL w = weight[i] - m * share * sum;
         w = w > low ? w : low;
         weight[i] = w < high ? w : high;
-        moment[i] *= keep_moment;
-        variance[i] *= keep_variance;
+        moment[i] = m * keep_moment;
+        variance[i] = v * keep_variance;
     }
+}
+
+static void take_first_steps(int64_t n, const double *sums, REAL keep_1, REAL keep_2, REAL small, REAL keep_moment,
+                             REAL keep_variance, REAL low, REAL high, REAL *C, REAL *moment, REAL *variance, REAL *weight)
+{
+    take_steps(n, 1, sums, keep_1, keep_2, small, keep_moment, keep_variance, low, high, C, moment, variance, weight);
+}
+
+static void take_idle_steps(int64_t n, const double *sums, REAL small, REAL keep_moment, REAL keep_variance, REAL low,
+                            REAL high, REAL *moment, REAL *variance, REAL *weight)
+{
+    take_steps(n, 0, sums, (REAL)1.0, (REAL)1.0, small, keep_moment, keep_variance, low, high, NULL, moment, variance, weight);
 }

@@ -14,6 +14,10 @@ cdef extern from "spike_variant/idle_adam.h" nogil:
         IDLE_COLUMNS
 
     void sum_idle(int64_t n, const double* rate, const double* powers, double* sums)
+    void take_first_steps(
+        int64_t n, const double* sums, real keep_1, real keep_2, real small, real keep_moment, real keep_variance,
+        real low, real high, real* C, real* moment, real* variance, real* weight
+    )
     void take_idle_steps(
         int64_t n, const double* sums, real small, real keep_moment, real keep_variance, real low, real high,
         real* moment, real* variance, real* weight
@@ -37,41 +41,49 @@ cdef void optimize(
     n = rows.counters[row] + 1
     if n > due:
         return
-    step(stop - start, adam_rate(rows, b, n), adam, rows, b, row, start)
     rows.counters[row] = due
     if rows.idle_steps[rows.idle_of[b], 0] >= FEWEST_IDLE:
-        idle(rows, b, row, start, stop, n, due)
-        engine.work += stop - start
+        step_and_idle(engine, rows, b, row, start, stop, n, due)
         return
     engine.work += (due - n) * (stop - start)
-    for n in range(n + 1, due + 1):
+    for n in range(n, due + 1):
         step(stop - start, adam_rate(rows, b, n), adam, rows, b, row, start)
 
 
-cdef void idle(Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t done, int64_t due) noexcept nogil:
-    """Steps of Adam without a gradient from the one after step `done` to step `due`."""
-    cdef int64_t i, n, kept, count, place = rows.idle_of[b], passed = 0
+cdef void step_and_idle(
+    Engine engine, Rows rows, int64_t b, int64_t row, int64_t start, int64_t stop, int64_t first, int64_t due
+) noexcept nogil:
+    """Step `first` of Adam with what is owed, and those up to step `due` without a gradient."""
+    cdef int64_t i, n = first + 1, kept, count, place = rows.idle_of[b]
     cdef double[MOST_IDLE] rates
     cdef double[IDLE_COLUMNS] sums
-    cdef bint counts
-    while done < due:
-        counts = passed < rows.idle_steps[place, 1]
-        count = min(due - done, rows.idle_steps[place, 0]) if counts else due - done
-        n, kept = done + 1, (done + 1) % rows.bias_step.shape[1]
-        for i in range(count if counts else 0):
-            if rows.bias_step[b, kept] != n:
-                adam_rate(rows, b, n)
+    cdef double rate = adam_rate(rows, b, first), eta = rows.constants[b, ETA], powers_1, powers_2
+    while n <= due or n == first + 1:
+        count = 0                                        # of a rest that changes no weight
+        if n - first <= rows.idle_steps[place, 1]:
+            count = min(due - n + 1, rows.idle_steps[place, 0])
+        kept = n % rows.bias_step.shape[1]
+        for i in range(count):
+            if rows.bias_step[b, kept] != n + i:
+                adam_rate(rows, b, n + i)
             rates[i] = rows.bias[b, kept, 2]
-            n += 1
             kept = kept + 1 if kept + 1 < rows.bias_step.shape[1] else 0
-        sum_idle(count if counts else 0, rates, &rows.idle_powers[place, 0, 0], sums)
+        sum_idle(count, rates, &rows.idle_powers[place, 0, 0], sums)
         for i in range(IDLE_COLUMNS):
-            sums[i] *= rows.constants[b, ETA]
-        take_idle_steps(stop - start, sums, rows.constants[b, EPSILON], power_of(rows.constants[b, BETA_1], count),
-                        power_of(rows.constants[b, BETA_2], count), low_of(rows, b, row), high_of(rows, b, row),
-                        &rows.moment[start], &rows.variance[start], &rows.weight[start])
-        done += count
-        passed += count
+            sums[i] *= eta
+        if n - first > rows.idle_steps[place, 1]:
+            count = due - n + 1
+        powers_1, powers_2 = power_of(rows.constants[b, BETA_1], count), power_of(rows.constants[b, BETA_2], count)
+        if n == first + 1:
+            sums[0] += rate
+            take_first_steps(stop - start, sums, rows.constants[b, BETA_1], rows.constants[b, BETA_2],
+                             rows.constants[b, EPSILON], powers_1, powers_2, low_of(rows, b, row), high_of(rows, b, row),
+                             &rows.C[start], &rows.moment[start], &rows.variance[start], &rows.weight[start])
+        else:
+            engine.work += stop - start
+            take_idle_steps(stop - start, sums, rows.constants[b, EPSILON], powers_1, powers_2, low_of(rows, b, row),
+                            high_of(rows, b, row), &rows.moment[start], &rows.variance[start], &rows.weight[start])
+        n += max(count, 1)
 
 
 cdef double adam_rate(Rows rows, int64_t b, int64_t n) noexcept nogil:

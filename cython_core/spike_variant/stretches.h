@@ -2,7 +2,7 @@
 
    name         of               is
    number[8]    a target         a stretch: what it makes of the traces of a synapse, one cache line
-   other[4]     a target         the same of one more trace, where kappa_reg differs or with rewards
+   other[4]     a target         the same of one more trace, where kappa_reg differs or with rewards; as wide
    z, e, b, x   a synapse        zbar of the step that comes, eps, ebar, and the trace beside ebar: ereg or h
    g            a synapse        minus the gradient since its weight changed
 
@@ -151,25 +151,29 @@ static ALWAYS_INLINE void write_neighbours(double *number, int64_t count, lanes 
         *(lanes *)(number + NUMBERS * i) = line[i];
 }
 
+/* those of one more trace, as wide */
 static ALWAYS_INLINE void read_others(const double *other, const uint32_t *target, lanes *found)
 {
+    lanes line[NUMBERS];
+    read_targets(other, target, line);
     for (int f = 0; f < OTHERS; f++)
-        for (int i = 0; i < LANES; i++)
-            found[f][i] = other[OTHERS * (int64_t)target[i] + f];
+        found[f] = line[f];
 }
 
 static ALWAYS_INLINE void read_other_neighbours(const double *other, int64_t count, lanes *found)
 {
+    lanes line[NUMBERS];
+    read_neighbours(other, count, line);
     for (int f = 0; f < OTHERS; f++)
-        for (int i = 0; i < LANES; i++)
-            found[f][i] = i < count ? other[OTHERS * i + f] : 0.0;
+        found[f] = line[f];
 }
 
 static ALWAYS_INLINE void write_other_neighbours(double *other, int64_t count, const lanes *found)
 {
-    for (int f = 0; f < OTHERS; f++)
-        for (int i = 0; i < LANES && i < count; i++)
-            other[OTHERS * i + f] = found[f][i];
+    lanes line[NUMBERS];
+    for (int f = 0; f < NUMBERS; f++)
+        line[f] = f < OTHERS ? found[f] : all_lanes(0.0);
+    write_neighbours(other, count, line);
 }
 
 /* ---- neurons [j, last) -------------------------------------------------------------------------------------------------- */
@@ -222,7 +226,7 @@ static void begin_stretches(int64_t n, double *number, double *other)
     for (int64_t j = 0; j < n; j++)
         for (int f = 0; f < NUMBERS; f++)
             number[NUMBERS * j + f] = f == E_E || f == Z_Z ? 1.0 : 0.0;
-    for (int64_t i = 0; other && i < OTHERS * n; i++)
+    for (int64_t i = 0; other && i < NUMBERS * n; i++)
         other[i] = 0.0;
 }
 
@@ -239,11 +243,11 @@ static void append_step(int64_t j, int64_t last, const Steps *steps, int64_t u, 
         n[Q_Z] += s.a * n[B_Z], n[Q_E] += s.a * n[B_E], n[Q_B] += s.a * kappa;
         const lanes by_z = s.psi * (n[Z_Z] - s.beta * n[E_Z]), by_e = -(s.psi * (s.beta * n[E_E]));
         if (other) {
-            read_other_neighbours(other + OTHERS * j, count, m);
+            read_other_neighbours(other + NUMBERS * j, count, m);
             n[Q_Z] += s.c * m[X_Z], n[Q_E] += s.c * m[X_E], n[Q_B] += s.c * m[X_B], m[Q_X] += s.c * keep_other;
             m[X_Z] = s.keep * m[X_Z] + s.d * n[B_Z] + s.f * by_z, m[X_E] = s.keep * m[X_E] + s.d * n[B_E] + s.f * by_e;
             m[X_B] = s.keep * m[X_B] + s.d * kappa;
-            write_other_neighbours(other + OTHERS * j, count, m);
+            write_other_neighbours(other + NUMBERS * j, count, m);
         }
         n[E_Z] = s.rho * n[E_Z] + by_z, n[E_E] = s.rho * n[E_E] + by_e;
         n[B_Z] = steps->kappa * n[B_Z] + by_z, n[B_E] = steps->kappa * n[B_E] + by_e;
@@ -264,12 +268,12 @@ static void prepend_step(int64_t j, int64_t last, const Steps *steps, int64_t u,
         read_neighbours(number + NUMBERS * j, count, n);
         lanes q = n[Q_E] + n[Q_B], q_b = steps->kappa * n[Q_B] + s.a;
         if (other) {
-            read_other_neighbours(other + OTHERS * j, count, m);
+            read_other_neighbours(other + NUMBERS * j, count, m);
             q += s.f * m[Q_X], q_b += s.d * m[Q_X];
             const lanes by_s = s.psi * (m[X_E] + m[X_B] + all_lanes(s.f * keep_other));
             m[X_Z] = s.alpha * m[X_Z] + by_s, m[X_E] = s.rho * m[X_E] - s.beta * by_s;
             m[X_B] = steps->kappa * m[X_B] + s.d * keep_other, m[Q_X] = s.c + s.keep * m[Q_X];
-            write_other_neighbours(other + OTHERS * j, count, m);
+            write_other_neighbours(other + NUMBERS * j, count, m);
         }
         const lanes to_q = s.psi * q, to_e = s.psi * n[E_E], to_b = s.psi * (n[B_E] + all_lanes(kappa));
         n[Q_Z] = s.alpha * n[Q_Z] + to_q, n[Q_E] = s.rho * n[Q_E] - s.beta * to_q, n[Q_B] = q_b;
@@ -293,14 +297,14 @@ static void compose(int64_t j, int64_t last, double kappa, double next_kappa, do
         p[Q_E] += s[Q_E] * p[E_E] + s[Q_B] * p[B_E];
         p[Q_B] += s[Q_B] * kappa;
         if (other) {
-            read_other_neighbours(other + OTHERS * j, count, m);
-            read_other_neighbours(next_other + OTHERS * j, count, r);
+            read_other_neighbours(other + NUMBERS * j, count, m);
+            read_other_neighbours(next_other + NUMBERS * j, count, r);
             p[Q_Z] += r[Q_X] * m[X_Z], p[Q_E] += r[Q_X] * m[X_E], p[Q_B] += r[Q_X] * m[X_B];
             m[Q_X] += r[Q_X] * keep_other;
             m[X_Z] = r[X_Z] * p[Z_Z] + r[X_E] * p[E_Z] + r[X_B] * p[B_Z] + next_keep * m[X_Z];
             m[X_E] = r[X_E] * p[E_E] + r[X_B] * p[B_E] + next_keep * m[X_E];
             m[X_B] = r[X_B] * kappa + next_keep * m[X_B];
-            write_other_neighbours(other + OTHERS * j, count, m);
+            write_other_neighbours(other + NUMBERS * j, count, m);
         }
         p[B_Z] = s[B_Z] * p[Z_Z] + s[B_E] * p[E_Z] + next_kappa * p[B_Z], p[B_E] = s[B_E] * p[E_E] + next_kappa * p[B_E];
         p[E_Z] = s[E_Z] * p[Z_Z] + s[E_E] * p[E_Z], p[E_E] = s[E_E] * p[E_E];

@@ -160,7 +160,7 @@ cdef void end_block(Engine engine, Rows rows) noexcept nogil:
            engine.stretches.number.shape[1] * NUMBERS * sizeof(double))
     if engine.stretches.kind != NO_OTHER:
         memcpy(other_of(engine.stretches, place), other_of(engine.stretches, RUNNING),
-               engine.stretches.other.shape[1] * OTHERS * sizeof(double))
+               engine.stretches.other.shape[1] * NUMBERS * sizeof(double))
     engine.stretches.products[place] = engine.stretches.products[RUNNING]
     for b in range(rows.blocks.shape[0]):
         fold_listed(engine, rows, b)

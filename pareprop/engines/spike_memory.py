@@ -200,7 +200,7 @@ class SpikeMemory:
         places, other = layout.STRETCHES * self.uses(STRETCH), self.sets == 2 or self.network.model.is_rewarded
         return {
             "number": allocate_aligned((places, n, layout.NUMBERS)),
-            "other": allocate_aligned((places * other, n, layout.OTHERS)), "products": np.ones(layout.STRETCHES),
+            "other": allocate_aligned((places * other, n, layout.NUMBERS)), "products": np.ones(layout.STRETCHES),
         }  # fmt: skip
 
     def kernel_stretches(self) -> dict[str, Any]:

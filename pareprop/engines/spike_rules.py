@@ -17,7 +17,7 @@ READOUT weights of readouts                                           20, +16 Ad
 ======= ============================================================= =====================================
 
 For each source and delay, on every rank: 56 bytes, +8 with Adam, +16 with STRETCH.
-For each neuron, with STRETCH: 640 bytes, +320 if kappa_reg differs, and 17 + m steps of its history.
+For each neuron, with STRETCH: 640 bytes, +640 if kappa_reg differs, and 17 + m steps of its history.
 """
 
 from __future__ import annotations

@@ -236,3 +236,32 @@ def test_projections_without_synapses_have_no_delay() -> None:
     case["w_fb"][4:] = np.nan
     expected, _ = check(case)
     assert min(changes(case, expected)) > 1e-3
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.0, 0.9), (0.5, 0.6), (0.99, 0.9), (0.999, 0.9999)])
+def test_adam_of_any_memory(betas: tuple[float, float]) -> None:
+    """Steps without a gradient are taken at once, or one by one where beta_2 forgets fast; epsilon may matter."""
+    case = network(11, 260, 2, tau_m=15.0, kappa=0.9, kappa_reg=0.9, c_reg=0.5, model="iaf_adapt")
+    case["inputs"] &= np.random.default_rng(1).random(case["inputs"].shape) < 0.3
+    for epsilon in (1e-7, 0.05):
+        case["optimizer"] = {"type": "adam", "eta": 2e-3, "optimize_each_step": False, "Wmin": -0.9, "Wmax": 0.9,
+                             "beta_1": betas[0], "beta_2": betas[1], "epsilon": epsilon}  # fmt: skip
+        for key in spike_networks.KEYS.values():
+            case[key] = np.clip(case[key], -0.9, 0.9)
+        expected, _ = check(case)
+        assert min(changes(case, expected)) > 1e-3
+
+
+@pytest.mark.parametrize("m", [1, 4])
+def test_adaptation_that_turns_traces_around(m: int) -> None:
+    """Where psi adapt_beta exceeds rho, eps changes its sign from step to step: stretches divide by nothing."""
+    case = network(
+        m, 200, m, tau_m=10.0, kappa=0.9, kappa_reg=0.9, c_reg=0.5, model="iaf_adapt", adapt_beta=1.5, adapt_tau=30.0,
+        surrogate_gradient_function="exponential", surrogate_gradient_height=0.9, eprop_isi_trace_cutoff=50.0,
+    )  # fmt: skip
+    case["optimizer"] = PLAIN | {"eta": 1e-4}
+    run = spike_networks.simulation(case)
+    assert spike_networks.modes(run) == {STRETCH, READOUT}
+    expected, worst = check(case, (25, 0))
+    assert np.max(run.engine.kernel.neurons.adapt_beta) * 0.9 > 1.3
+    assert changes(case, expected)[0] > 1e-4 and worst < 1e-11
