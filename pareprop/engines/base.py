@@ -286,7 +286,11 @@ class Engine(ABC):
 
         They are of the last sample, or of the present one as far as it was run, (n_steps, n).
         """
-        return self._tracks[0], self._tracks[1], self._tracks[2]
+        states = self._name_states(self.recorded_ids - self.network.neurons[0], self.n_steps)
+        V_m = self._tracks[0]
+        if "V_m" in states:  # of neurons whose E_L is 0 to the kernels
+            V_m = np.where(np.isnan(states["V_m"]), V_m, states["V_m"])
+        return V_m, self._tracks[1], self._tracks[2]
 
     def record_ids(self, ids: np.ndarray) -> None:
         """Record this rank's neurons among `ids`, int64 (n,), in the samples that follow."""

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import quote
+from ..network.equations import parameters_of
 from ..network.parameters import validate
 from ..network.variants import VARIANTS, Variant
+from . import plain
 from .errors import NESTErrors, refuse, translate_errors
 from .versions import ARCTAN, FUNCTION
 
@@ -42,7 +44,7 @@ class NodeModel:
     base : str
         NEST's name.
     variant : str
-        Name of the variant of e-prop, for neurons and readouts.
+        Name of the variant of e-prop, for neurons and readouts; "" for neurons that learn in either.
     core : str
         Name of a neuron in the package, such as "iaf_adapt".
     recordables : tuple of str
@@ -81,6 +83,13 @@ def _neuron(variant: Variant, core: str) -> NodeModel:
     return NodeModel(name, "neuron", defaults | IGNORE, name, variant.name, core, tuple(sorted(recordables)), fixed)
 
 
+def _plain(name: str) -> NodeModel:
+    fixed = plain.MODELS[name][2] | {"ignore_and_spike": "drive the neuron by a spike_generator"}
+    defaults = plain.defaults(name) | IGNORE | {"flush_event_send_interval": np.inf}
+    recordables = ("V_m", "learning_signal", "surrogate_gradient")
+    return NodeModel(name, "neuron", defaults, name, "", name, recordables, fixed)
+
+
 def _readout(variant: Variant) -> NodeModel:
     name = f"eprop_readout{variant.nest_suffix}"
     fields = variant.readout.model_fields
@@ -111,6 +120,7 @@ NODE_MODELS: dict[str, NodeModel] = {
     for model in (
         *(model for variant in VARIANTS.values()
           for model in (*(_neuron(variant, core) for core in variant.neurons), _readout(variant))),
+        *map(_plain, plain.MODELS),
         _device("parrot_neuron", "parrot", {"flush_event_send_interval": np.inf} | IGNORE),
         _device("spike_generator", "stimulator", DEVICE | SPIKES),
         _device("step_rate_generator", "stimulator", DEVICE | RATES),
@@ -125,7 +135,7 @@ NODE_MODELS: dict[str, NodeModel] = {
     )
 }  # fmt: skip
 LISTS = {"spike_times", "spike_weights", "spike_multiplicities", "amplitude_times", "amplitude_values", "rate_times",
-         "rate_values", "record_from", "senders", "targets"}  # fmt: skip
+         "rate_values", "record_from", "senders", "targets", *plain.LISTS}  # fmt: skip
 
 
 def list_of_recorder(keys: Iterable[str], backend: str) -> list[str]:
@@ -221,7 +231,11 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
             )
         if key in UNSUPPORTED and (np.size(value) > 0 if key in LISTS else value != model.defaults[key]):
             raise refuse(f"{key} = {value} ({where})", UNSUPPORTED[key])
-    if model.kind in ("neuron", "readout"):
+    if model.kind == "neuron" and not model.variant:
+        with translate_errors():
+            definition, known = plain.find(model.core, {k: plain.shared(k, v) for k, v in values.items()}, where)
+            validate(parameters_of(definition), known, where)
+    elif model.kind in ("neuron", "readout"):
         kind = VARIANTS[model.variant].find_kind(model.core)
         with translate_errors():
             for row in _rows(kind, values):

@@ -11,7 +11,7 @@ from ..engines.learning_signal import learning_signal
 from ..engines.sample import Sample
 from ..errors import StateError
 from ..network.footprint import require
-from ..network.local import LocalNetwork
+from ..network.local import LocalNetwork, compile_models
 from ..parallel.collectives import guarded, maximum, raise_together
 from ..parallel.exchange import Exchange
 from ..parallel.spike_log import SpikeLog, join_logs
@@ -20,7 +20,7 @@ from ..simulation.finite import find_bad
 from ..timers import Timers
 from .catalogue import POISSON
 from .connections import Bundle
-from .errors import refuse
+from .errors import notice, refuse
 from .network import Wiring
 from .stimuli import Amplitudes, Currents, SpikeTrains, Train
 from .taps import AHEAD, NOBODY, Taps, WeightTap, send_to_all
@@ -74,10 +74,17 @@ class Clock:
         self.first_etas: dict[str, float] = {}
         with guarded(self.comm):
             require(self.model, self.n_steps, exchange.rank, exchange.size)
+        with guarded(self.comm):
+            compile_models(self.model, self.comm)
+        with guarded(self.comm):
             self.network = LocalNetwork(self.model, exchange.rank, exchange.size)
         with guarded(self.comm):
             self.engine = self._engine()
         self.engine.bind()
+        if self.wiring.plain and self.wiring.plastic:
+            names = ", ".join(self.wiring.plain)
+            notice(f"{names}: NEST has no e-prop synapses onto them; here such synapses learn by traces that follow "
+                   "from the equations", exchange.rank)  # fmt: skip
         self._record()
         self._synapses = {
             span.projection.name: (table, span) for table in self.network.tables().values() for span in table.spans

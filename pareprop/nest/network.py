@@ -40,6 +40,8 @@ class Wiring:
         Whether anything learns.
     fixed : bool
         Whether there are synapses of inputs that do not learn.
+    plain : tuple of str
+        NEST's names of neurons without e-prop.
     """
 
     model: Model
@@ -56,6 +58,7 @@ class Wiring:
     average_gradient: bool = False
     plastic: bool = False
     fixed: bool = False
+    plain: tuple[str, ...] = ()
 
     def link(self, bundle: Bundle, chosen: np.ndarray, base: np.ndarray) -> None:
         """Take connections from generators to parrots: `chosen` ones of a bundle, whose sources have models `base`."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..network.connectivity import ENDS, Population
+from . import plain
 from .catalogue import POISSON, SynapseModel
 from .connections import Bundle
 from .errors import refuse
@@ -46,7 +47,7 @@ class Projections:
 
     def connect(self) -> None:
         """Make all projections; keep the rates of generators for `rates`."""
-        parts: dict[tuple, list[tuple[int, np.ndarray]]] = {}
+        parts: dict[tuple[int, int, str, str | None], list[tuple[int, np.ndarray]]] = {}
         for index, bundle in enumerate(self.bundles):
             rest = np.arange(len(bundle))
             if is_among(bundle.ends[1], self.kind == "parrot"):
@@ -61,9 +62,16 @@ class Projections:
                 self._add_trains(index, bundle, rest[poisson])
                 rest = rest[~poisson]
             for (pre, post), mine in self._split_by_ends(bundle, rest):
-                parts.setdefault((pre, post, bundle.model.name), []).append((index, mine))
-        for (pre, post, name), members in parts.items():
-            self._connect_groups(self.groups[pre], self.groups[post], self.synapses[name], members)
+                population = self.groups[post].population
+                spikes = self.groups[pre].population.role in ("input", "recurrent")
+                if len(population.ports) == 1 or not spikes:
+                    parts.setdefault((pre, post, bundle.model.name, None), []).append((index, mine))
+                    continue
+                for port, places in plain.split_by_port(population, bundle.weight[mine], bundle.receptor):
+                    key = pre, post, bundle.model.name, port
+                    parts.setdefault(key, []).append((index, _take(mine, places)))
+        for (pre, post, name, port), members in parts.items():
+            self._connect_groups(self.groups[pre], self.groups[post], self.synapses[name], port, members)
 
     def _split_by_ends(self, bundle: Bundle, place: np.ndarray) -> list[tuple[tuple[int, int], np.ndarray]]:
         """Connections of a bundle by the populations of their ends; populations by their place among all."""
@@ -92,7 +100,7 @@ class Projections:
         return owners
 
     def _connect_groups(
-        self, pre: Group, post: Group, synapse: SynapseModel, members: list[tuple[int, np.ndarray]]
+        self, pre: Group, post: Group, synapse: SynapseModel, port: str | None, members: list[tuple[int, np.ndarray]]
     ) -> None:
         source, target, weight, delay = (_join(column) for column in zip(
             *(tuple(_take(column, k) for column in (b.source, b.target, b.weight, np.broadcast_to(b.delay, len(b))))
@@ -105,7 +113,8 @@ class Projections:
         elif pre.population.role in ("input", "recurrent"):
             options["plastic"] = False
             self.wiring.fixed |= pre.population.role == "input"
-        name = f"{synapse.name}: {pre.population.name} -> {post.population.name}"
+        name = f"{synapse.name}: {pre.population.name} -> {post.population.name}{'' if port is None else f' ({port})'}"
+        options |= {} if port is None else {"port": port}
         self.wiring.model.connect(
             pre.population, post.population, "explicit", weight=weight, delay=delay, name=name,
             source=_find_places(pre.ids, source), target=_find_places(post.ids, target), **options,
@@ -152,11 +161,15 @@ class Projections:
                 role = _name_role(group.population)
                 raise refuse(f"connections from poisson_generator to {role}", "drive neurons by it")
             self.wiring.fixed = True
-            model.connect(
-                population, group.population, "explicit", weight=bundle.weight[place][mine], delay=delay[mine],
-                name=f"Poisson trains {index} -> {group.population.name}", source=mine,
-                target=np.searchsorted(group.ids, bundle.target[place][mine]), plastic=False,
-            )  # fmt: skip
+            weight = bundle.weight[place]
+            for port, some in plain.split_by_port(group.population, weight[mine], bundle.receptor):
+                own = mine[some]
+                onto = {} if port is None else {"port": port}
+                model.connect(
+                    population, group.population, "explicit", weight=weight[own], delay=delay[own],
+                    name=f"Poisson trains {index} -> {group.population.name}{f' ({port})' if port else ''}", source=own,
+                    target=np.searchsorted(group.ids, bundle.target[place][own]), plastic=False, **onto,
+                )  # fmt: skip
 
 
 def is_among(ids: np.ndarray, wanted: np.ndarray) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import plain
 from .catalogue import HISTORY
 from .connections import Bundle
 from .errors import NESTErrors, refuse
@@ -51,7 +52,7 @@ class Recorders:
             self._add(source, target)
         elif post == {"spike_recorder"} and not pre & (METERS | {"spike_recorder", "weight_recorder"}):
             for name in pre - {"spike_generator", "parrot_neuron"}:
-                if not name.startswith("eprop_iaf"):
+                if not name.startswith("eprop_iaf") and name not in plain.MODELS:
                     raise NESTErrors.IllegalConnection(f"{name} sends no spikes to a spike_recorder")
             self._add(target, source)
         else:

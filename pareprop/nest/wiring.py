@@ -14,6 +14,7 @@ import numpy as np
 
 from ..network.model import Model
 from ..network.variants import VARIANTS
+from . import plain
 from .catalogue import POISSON, SynapseModel
 from .connections import Bundle
 from .errors import refuse, translate_errors
@@ -62,7 +63,8 @@ class _Wirer:
     ) -> None:  # fmt: skip
         self.nodes, self.bundles, self.synapses, self.dt = nodes, bundles, synapses, float(kernel["resolution"])
         self.kernel, self.version = kernel, version
-        variants = {block.model.variant for block in nodes.of_kind("neuron", "readout")}
+        of_nodes = [block.model.variant for block in nodes.of_kind("neuron", "readout")]
+        variants = {*of_nodes, *(bundle.model.variant for bundle in bundles if len(bundle))} - {""}
         if len(variants) != 1 or not nodes.of_kind("neuron"):
             raise refuse(
                 "networks of both variants" if len(variants) == 2 else "networks without e-prop neurons",
@@ -85,6 +87,8 @@ class _Wirer:
             groups = [group for role in self.groups.values() for group in role]
             Projections(self.wiring, groups, bundles, synapses, self.kind, self.base, self._rates).connect()
             self._check_readouts()
+        self.wiring.plain = tuple(dict.fromkeys(block.model.base for block in nodes.of_kind("neuron")
+                                                if not block.model.variant))  # fmt: skip
 
     # ---- populations -------------------------------------------------------------------------------------------------
 
@@ -99,6 +103,9 @@ class _Wirer:
         self.wiring.parrots = np.concatenate(parrots) if parrots else np.zeros(0, np.int64)
 
     def _add_population(self, block: Block, ids: np.ndarray) -> None:
+        if not block.model.variant:
+            self._add_plain(block, ids)
+            return
         neuron = block.model.kind == "neuron"
         kind = VARIANTS[self.variant].find_kind(block.model.core)
         local, values = ids - block.first, {}
@@ -117,6 +124,17 @@ class _Wirer:
         else:
             population = self.wiring.model.readouts(name, len(ids), **values)
         self.groups["recurrent" if neuron else "readout"].append(Group(population, ids))
+
+    def _add_plain(self, block: Block, ids: np.ndarray) -> None:
+        """Neurons without e-prop, which learn where e-prop synapses are connected."""
+        name, local = f"{block.model.name} {ids[0]}..{ids[-1]}", ids - block.first
+        values = {key: plain.shared(key, value) if isinstance(value, list) else value for key, value in
+                  block.values.items()}  # fmt: skip
+        definition, known = plain.find(block.model.core, values, name)
+        known = {key: _one_if_same(value[local] if isinstance(value, np.ndarray) else value)
+                 for key, value in known.items()}  # fmt: skip
+        population = self.wiring.model.neurons(name, len(ids), definition, **known)
+        self.groups["recurrent"].append(Group(population, ids))
 
     def _translate(self, values: dict[str, Any]) -> dict[str, Any]:
         """Parameters of neurons as the package takes them."""
@@ -168,6 +186,11 @@ class _Wirer:
         interval = bool(readouts) and not VARIANTS[self.variant].is_online
         self._rates.settle()
         self._rates.check(interval and readouts[0].population.params.loss == "cross_entropy")
+
+
+def _one_if_same(value: Any) -> Any:
+    """One number in place of an array of the same."""
+    return value[0] if isinstance(value, np.ndarray) and np.all(value == value[0]) else value
 
 
 def _split(block: Block) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ from pydantic import Field, StrictBool
 from ..errors import InputError
 from ..sonata import circuit, edge_files, nodes
 from ..sonata.edges import Edges
-from . import sonata_neurons
+from . import of_nest
 from .connection import Connection
 from .connectivity import Population
 from .parameters import Frozen, nearest, validate
@@ -51,7 +51,7 @@ def _add_populations(model: Any, path: Path, neuron: str | None, values: Mapping
         if population.virtual:
             model.inputs(population.name, population.size, sign=own)
             continue
-        found = None if neuron else sonata_neurons.find(population.template, population)
+        found = None if neuron else of_nest.find(population.template, population)
         if found is not None and population.template.rpartition(":")[2] not in model.eprop.neurons:
             definition, own_values = found
             model.neurons(population.name, population.size, definition, sign=own, **{**own_values, **values})
@@ -94,13 +94,13 @@ def _by_port(item: Edges, post: Population) -> list[tuple[str, Edges, str | None
     As NEST does; a weight that changes its sign later stays where it is.
     """
     ports = post.ports
-    if ports[0].startswith(sonata_neurons.RECEPTOR):
+    if ports[0].startswith(of_nest.RECEPTOR):
         parts = item.parts_by_receptor()
         if (most := max(parts)) > len(ports):
             raise InputError(
                 f"{item.path}: receptor_type = {most} of '{item.name}': neurons of '{post.name}' have {len(ports)}"
             )
-        named = [(f"{sonata_neurons.RECEPTOR}{receptor}", part) for receptor, part in parts.items()]
+        named = [(f"{of_nest.RECEPTOR}{receptor}", part) for receptor, part in parts.items()]
     elif ports == ("exc", "inh"):
         named = [("exc" if sign > 0 else "inh", part) for sign, part in item.parts_by_sign().items()]
     else:

@@ -165,7 +165,7 @@ def test_mixed_signs_are_divided(tmp_path: Path) -> None:
 
 
 def test_receptors_are_written_as_those_of_the_package() -> None:
-    from pareprop.network.sonata_neurons import with_receptors
+    from pareprop.network.of_nest import with_receptors
 
     for name in ("glif1", "glif3", "glif5"):
         model = library.get(name)

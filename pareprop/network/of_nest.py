@@ -1,4 +1,4 @@
-"""Neuron models of SONATA nodes: NEST's names and parameters become those of the models given by equations."""
+"""NEST's names and parameters of neurons without e-prop become those of the models given by equations."""
 
 from __future__ import annotations
 
@@ -35,11 +35,12 @@ def find(template: str, population: Nodes) -> tuple[NeuronModel, dict[str, Any]]
         If parameters ask for what the equations do not have.
     """
     name = template.rpartition(":")[2]
+    here = f"node population '{population.name}'"
     if name == "glif_psc":
-        return _glif(population)
+        return find_glif(population.values, here)
     if name not in library.free_names() or library.get(name).nest != name:
         return None
-    return library.get(name), _at_rest(dict(population.values), population)
+    return library.get(name), at_rest(population.values, here)
 
 
 def with_receptors(model: NeuronModel, n: int) -> NeuronModel:
@@ -69,10 +70,9 @@ def _renumber(value: Any, k: int) -> Any:
     return re.sub(r"\b(Q|beta|P32|P31|rise|y1|y2|tau_syn|receptor)_1\b", rf"\1_{k}", value)
 
 
-def _glif(population: Nodes) -> tuple[NeuronModel, dict[str, Any]]:
-    """Return the level that the flags of NEST's `glif_psc` ask for, and its parameters."""
-    here = f"node population '{population.name}'"
-    values = _at_rest({_rename(key): value for key, value in population.values.items()}, population)
+def find_glif(given: Mapping[str, Any], here: str) -> tuple[NeuronModel, dict[str, Any]]:
+    """Return the level that the flags of NEST's `glif_psc` ask for, and its parameters; `here` begins messages."""
+    values = at_rest({_rename(key): value for key, value in given.items()}, here)
     flags = tuple(_truth(values.pop(name, False)) for name in FLAGS)
     if flags not in LEVELS:
         told = ", ".join(f"{name} = {str(flag).lower()}" for name, flag in zip(FLAGS, flags, strict=True))
@@ -97,9 +97,10 @@ def _truth(value: Any) -> bool:
     return value if isinstance(value, bool) else str(value).lower() in ("true", "1", "1.0")
 
 
-def _at_rest(values: dict[str, Any], population: Nodes) -> dict[str, Any]:
+def at_rest(given: Mapping[str, Any], here: str) -> dict[str, Any]:
     """Return parameters without V_m, which must be E_L: neurons start at rest."""
+    values = dict(given)
     start = values.pop("V_m", None)
     if start is not None and "E_L" in values and np.any(np.asarray(start) != np.asarray(values["E_L"])):
-        raise InputError(f"node population '{population.name}': V_m must be E_L: these neurons start at rest")
+        raise InputError(f"{here}: V_m must be E_L: these neurons start at rest")
     return values
