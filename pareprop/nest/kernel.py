@@ -422,7 +422,8 @@ def _check_ends(model: SynapseModel, sources: list[NodeModel], targets: list[Nod
     learning = "learning_signal" in model.base
     target_kinds = ("neuron",) if learning else ("neuron", "readout")
     for node in targets:
-        if node.kind not in target_kinds or node.variant != variant:
+        plain = node.kind == "neuron" and not node.variant
+        if node.kind not in target_kinds or (node.variant != variant and not plain):
             raise NESTErrors.NotImplemented(f"{model.name} cannot have {node.name} as its target")
     for node in sources:
         good = node.base.startswith("eprop_readout") if learning else node.kind in ("neuron", "parrot")

@@ -19,7 +19,7 @@ GENERIC = (
 REFUSED = {
     "test_multimeter_stepping[eprop_readout]",  # a readout without neurons
     "test_ignore_and_spike_generates_expected_spikes[eprop_iaf]",
-    "test_ignore_and_spike_generates_expected_spikes[iaf_psc_delta]",  # no such model
+    "test_ignore_and_spike_generates_expected_spikes[iaf_psc_delta]",
 }
 
 
