@@ -5,7 +5,7 @@
 
 `evidence`: the side with more cues, reported after a pause that a membrane of 20 ms does not bridge. AdEx neurons whose
 adaptation lasts 700 ms, beside the same neurons without adaptation (b = 0). `sines`: a sum of four sines from frozen
-noise, by neurons with synaptic conductances (`iaf_cond_exp`), a fifth of which inhibits; all conductances keep their sign.
+noise, by neurons with synaptic conductances (`iaf_cond_exp`), a fifth of which inhibits; no conductance turns its sign.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SCALE = 20.0 / 0.6 * ADEX.defaults["C_m"]
 
 
 def evidence_model(b: float, n: int = 100, seed: int = 1) -> Model:
-    """Return half AdEx neurons with a spike-triggered current `b` (pA), half without; inputs and readouts as the task."""
+    """Return half AdEx neurons with a spike-triggered current `b` (pA), half without; else as the task's network."""
     rule = Adam(eta=5e-3 * SCALE, batch_size=32, epsilon=1e-12, Wmin=-1e6, Wmax=1e6)
     model = Model("interval", seed, optimizer=rule)
     inputs, out = model.inputs("in", 40), model.readouts(
@@ -37,7 +37,9 @@ def evidence_model(b: float, n: int = 100, seed: int = 1) -> Model:
     )  # fmt: skip
     values = {"a": 0.0, "tau_w": 700.0, "V_reset": -70.0, "t_ref": 5.0, "c_reg": 300.0, "f_target": 10.0,
               "surrogate_gradient_height": 0.3 / 20.0, "surrogate_gradient_width": 20.0}  # fmt: skip
-    groups = [model.neurons("plain", n // 2, ADEX, b=0.0, **values), model.neurons("adaptive", n // 2, ADEX, b=b, **values)]
+    groups = [
+        model.neurons(name, n // 2, ADEX, b=jump, **values) for name, jump in (("plain", 0.0), ("adaptive", b))
+    ]
     bound = math.sqrt(6.0 / (n + 2))
     for cells in groups:
         model.connect(inputs, cells, weight=Normal(std=SCALE / math.sqrt(40)))
@@ -58,7 +60,8 @@ def evidence(iterations: int) -> dict[str, list[float]]:
             run.train(k)
             print(f"{label}: {k} iterations, loss {run.losses[-1]:.3f}, rate {run.rates[-1]:.1f} Hz", flush=True)
         found[label] = list(run.losses)
-        print(f"{label}: loss {run.test(256):.4f} in 256 trials without learning (chance {task.recall * math.log(2):.4f})", flush=True)
+        loss, chance = run.test(256), task.recall * math.log(2)
+        print(f"{label}: loss {loss:.4f} in 256 trials without learning (chance {chance:.4f})", flush=True)
     return found
 
 
