@@ -62,7 +62,13 @@ typedef struct {    /* what a row works off, in this order */
 typedef struct {    /* what synapses keep; NULL where a table has none of it */
     const uint32_t *target;
     REAL *weight, *Y, *C, *other, *zbar, *eps;
+    int64_t dense;                    /* no target occurs twice in a row */
 } Synapses;
+
+typedef struct {    /* of eight synapses */
+    const uint32_t *target;
+    int beside;                       /* the targets are neighbours */
+} Targets8;
 
 typedef struct {
     lanes z, e, b, x, g;
@@ -89,8 +95,11 @@ static ALWAYS_INLINE void store_lanes(REAL *to, lanes x, int64_t count)
             to[i] = (REAL)x[i];
 }
 
-static ALWAYS_INLINE lanes gather_lanes(const REAL *from, const uint32_t *target)
+static ALWAYS_INLINE lanes gather_lanes(const REAL *from, Targets8 of)
 {
+    const uint32_t *target = of.target;
+    if (of.beside)
+        return load_lanes(from + target[0], LANES);
     return (lanes){from[target[0]], from[target[1]], from[target[2]], from[target[3]],
                    from[target[4]], from[target[5]], from[target[6]], from[target[7]]};
 }
@@ -130,10 +139,14 @@ static ALWAYS_INLINE void turn(lanes *line)
     }
 }
 
-static ALWAYS_INLINE void read_targets(const double *number, const uint32_t *target, lanes *line)
+static ALWAYS_INLINE void read_targets(const double *number, Targets8 of, lanes *line)
 {
-    for (int i = 0; i < LANES; i++)
-        line[i] = *(const lanes *)(number + NUMBERS * (int64_t)target[i]);
+    if (of.beside)
+        for (int64_t i = 0; i < LANES; i++)
+            line[i] = *(const lanes *)(number + NUMBERS * (of.target[0] + i));
+    else
+        for (int i = 0; i < LANES; i++)
+            line[i] = *(const lanes *)(number + NUMBERS * (int64_t)of.target[i]);
     turn(line);
 }
 
@@ -152,7 +165,7 @@ static ALWAYS_INLINE void write_neighbours(double *number, int64_t count, lanes 
 }
 
 /* those of one more trace, as wide */
-static ALWAYS_INLINE void read_others(const double *other, const uint32_t *target, lanes *found)
+static ALWAYS_INLINE void read_others(const double *other, Targets8 target, lanes *found)
 {
     lanes line[NUMBERS];
     read_targets(other, target, line);
@@ -315,7 +328,7 @@ static void compose(int64_t j, int64_t last, double kappa, double next_kappa, do
 
 /* ---- rows --------------------------------------------------------------------------------------------------------------- */
 
-static ALWAYS_INLINE void go_through(const Stretch *stretch, int own, const uint32_t *target, Traces *at)
+static ALWAYS_INLINE void go_through(const Stretch *stretch, int own, Targets8 target, Traces *at)
 {
     lanes n[NUMBERS], m[OTHERS];
     read_targets(stretch->number, target, n);
@@ -344,7 +357,7 @@ static ALWAYS_INLINE void follow_traces(const Step *s, double kappa, Traces *at)
     at->z *= s->alpha;
 }
 
-static ALWAYS_INLINE Step targets_of(const Steps *steps, Signals at, const uint32_t *target, lanes alpha, lanes rho,
+static ALWAYS_INLINE Step targets_of(const Steps *steps, Signals at, Targets8 target, lanes alpha, lanes rho,
                                      lanes beta)
 {
     return step_of(steps, at, gather_lanes(at.psi, target), gather_lanes(at.L, target),
@@ -355,7 +368,7 @@ enum { MOST_SIGNALS = 18 };    /* those of a block, of the step before, and of t
 
 /* what is worked off step by step; `signals`: of each step, after that of a closed row */
 static ALWAYS_INLINE void go_step_by_step(const Steps *steps, const Work *work, const Synapses *of,
-                                          const Signals *signals, const uint32_t *target, Traces *at)
+                                          const Signals *signals, Targets8 target, Traces *at)
 {
     const int own = of->zbar != NULL;
     const lanes alpha = own ? gather_lanes(steps->alpha, target) : all_lanes(steps->row_alpha);
@@ -381,7 +394,7 @@ static ALWAYS_INLINE void go_step_by_step(const Steps *steps, const Work *work, 
 }
 
 static ALWAYS_INLINE void work_lanes(const int single, const Steps *steps, const Work *work, const Synapses *of,
-                                     const Signals *signals, double Z, int64_t k, const uint32_t *target, int64_t count)
+                                     const Signals *signals, double Z, int64_t k, Targets8 target, int64_t count)
 {
     const int own = of->zbar != NULL;
     Traces at = {own ? load_lanes(of->zbar + k, count) : all_lanes(Z),
@@ -464,14 +477,17 @@ static ALWAYS_INLINE void work_chunks(const int single, const Steps *steps, cons
     }
     for (; k + LANES <= stop; k += LANES) {
         const uint32_t *target = of->target + k;
+        const Targets8 eight = {target, of->dense && target[LANES - 1] - target[0] == LANES - 1};
         if (ahead)
             fetch_synapses(work, of, k + ahead);
         if (fetches && k + NODES_AHEAD + LANES <= stop) {
             fetch_stretches(work->before.number, target + NODES_AHEAD);
             fetch_stretches(work->after.number, target + NODES_AHEAD);
         }
-        work_lanes(single, steps, work, of, signals, Z, k, target, LANES);
-        if (work->updates) {
+        work_lanes(single, steps, work, of, signals, Z, k, eight, LANES);
+        if (work->updates && eight.beside) {
+            *(kept_lanes *)(arriving + target[0]) += *(const kept_lanes *)(of->weight + k);
+        } else if (work->updates) {
             const REAL *weight = of->weight + k;
             arriving[target[0]] += weight[0], arriving[target[1]] += weight[1], arriving[target[2]] += weight[2];
             arriving[target[3]] += weight[3], arriving[target[4]] += weight[4], arriving[target[5]] += weight[5];
@@ -482,7 +498,7 @@ static ALWAYS_INLINE void work_chunks(const int single, const Steps *steps, cons
         uint32_t some[LANES];
         for (int64_t i = 0; i < LANES; i++)
             some[i] = of->target[k + i < stop ? k + i : stop - 1];
-        work_lanes(single, steps, work, of, signals, Z, k, some, stop - k);
+        work_lanes(single, steps, work, of, signals, Z, k, (Targets8){some, 0}, stop - k);
         for (; work->updates && k < stop; k++)
             arriving[of->target[k]] += of->weight[k];
     }

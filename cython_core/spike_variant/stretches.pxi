@@ -61,6 +61,7 @@ cdef extern from "spike_variant/stretches.h" nogil:
         real* other
         real* zbar
         real* eps
+        int64_t dense
 
     void begin_stretches(int64_t n, double* number, double* other)
     void append_step(
@@ -313,6 +314,7 @@ cdef inline Synapses synapses_of(Rows rows, int64_t b, bint online) noexcept nog
     of.other = &rows.h[0] if online else &rows.Y2[0] if rows.Y2.shape[0] > 0 else NULL
     of.zbar = &rows.zbar[0] if rows.rules[b, OWN_ZBAR] else NULL
     of.eps = &rows.eps[0] if rows.rules[b, ADAPTIVE] else NULL
+    of.dense = rows.blocks[b, DENSE]
     return of
 
 
