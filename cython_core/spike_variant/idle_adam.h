@@ -56,5 +56,6 @@ static void take_first_steps(int64_t n, const double *sums, REAL keep_1, REAL ke
 static void take_idle_steps(int64_t n, const double *sums, REAL small, REAL keep_moment, REAL keep_variance, REAL low,
                             REAL high, REAL *moment, REAL *variance, REAL *weight)
 {
-    take_steps(n, 0, sums, (REAL)1.0, (REAL)1.0, small, keep_moment, keep_variance, low, high, NULL, moment, variance, weight);
+    take_steps(n, 0, sums, (REAL)1.0, (REAL)1.0, small, keep_moment, keep_variance, low, high, NULL, moment, variance,
+               weight);
 }

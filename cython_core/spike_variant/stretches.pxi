@@ -2,8 +2,8 @@
 #
 # Until a spike enters, the traces of a synapse change linearly, by numbers of the target and the step alone:
 #     g += L_(u-1) ebar;  s = psi_u (zbar - beta eps);  eps = rho eps + s;  ebar = kappa ebar + s;  zbar = alpha zbar
-# Here zbar is that of step u, all that enters included, and the signal is that of the step before: with m = 1 nothing of
-# a window is left to wait for, and a spike enters as + 1 when it arrives. (ebar of step u - 1 meets L of step u - 1.)
+# Here zbar is that of step u, all that enters included, and the signal is that of the step before (ebar of step u - 1 meets
+# L of step u - 1). So with m = 1 nothing of a window is left to wait for: a spike enters as + 1 when it arrives.
 # What a stretch of steps makes of (zbar, eps, ebar) and adds to g is linear, hence seven numbers per target and a power
 # of alpha (stretches.h); powers of kappa are those of the population. No division occurs, so that it does not matter
 # whether psi beta passes rho. Where kappa_reg differs, and with rewards, one more trace takes four numbers more.
