@@ -23,7 +23,7 @@ MAY_IMPORT = {  # room: the rooms that it may import beside the ground
     "storage": {"simulation", "engines", "network", "parallel"},
     "plots": set(),
     "runs": {"storage", "simulation", "tasks", "plots", "engines", "network", "neurons", "parallel"},
-    "nest": {"simulation", "engines", "network", "parallel"},
+    "nest": {"simulation", "engines", "network", "neurons", "parallel"},
     "scaling": {"runs", "storage", "simulation", "tasks", "plots", "engines", "network", "parallel"},
 }
 LIBRARIES = {  # beside the standard library and NumPy

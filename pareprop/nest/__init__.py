@@ -3,7 +3,7 @@
 A script describes nodes and connections (`kernel`), which become a `Model` before the first step (`wiring`), whose
 time goes on in pieces of any length (`clock`). See the README of this folder.
 
-May import `simulation`, `engines`, `network`, `parallel` and the ground.
+May import `simulation`, `engines`, `network`, `neurons`, `parallel` and the ground.
 
 Where to add
 ------------

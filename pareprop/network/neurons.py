@@ -8,13 +8,11 @@ import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..kernels import layout
+from ..neurons.surrogates import SURROGATES as FORMULAS
 from .losses import LOSSES
 from .parameters import FLOAT_MAX, Frozen, Value, plain
 
-# those of NEST, and the derivative of the logistic function (Zenke and Vogels 2021, doi 10.1162/neco_a_01367)
-Surrogate = Literal[
-    "piecewise_linear", "exponential", "fast_sigmoid_derivative", "arctan_derivative", "sigmoid_derivative"
-]
+Surrogate = Literal[*FORMULAS]  # type: ignore[valid-type]  # names of the registry
 SURROGATES = {name: getattr(layout, name.upper()) for name in get_args(Surrogate)}  # kernel codes
 # bits by which kernels tell models apart
 FLAGS = {
