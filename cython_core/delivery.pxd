@@ -10,11 +10,15 @@ from pareprop.core.precision cimport real, total_of
 from pareprop.core.spike_log cimport Spikes
 
 cdef extern from *:
+    """
+    #define STRIDE 16   /* synapses between prefetches: two cache lines of weights, one of targets */
+    """
+    enum:
+        STRIDE
     void prefetch "__builtin_prefetch"(const void*) nogil
 
 cdef enum:
     LINE = 64     # bytes of a cache line
-    STRIDE = 16   # synapses between prefetches: two cache lines of weights, one of targets
     GROUP = 4     # rows in one pass
     CACHED = 50000  # synapses of a small table, which stays in the cache: nothing is fetched ahead
     ROWS_AHEAD = 2    # spikes to the one whose row is fetched; more gain nothing, fewer lose where rows are short

@@ -108,26 +108,26 @@ static inline double elementary_cosine_of(double x, double y)
     return w + (((1.0 - w) - h) + (z * r - x * y));
 }
 
-static inline double elementary_sin(double x)
+static inline double elementary_sine_after(int64_t quadrants, double x)
 {
     int64_t q;
     double y, r;
     if (!(fabs(x) < 1e6))
         return NAN;
     r = elementary_remainder(x, &q, &y);
+    q += quadrants;
     r = q & 1 ? elementary_cosine_of(r, y) : elementary_sine_of(r, y);
     return q & 2 ? -r : r;
 }
 
+static inline double elementary_sin(double x)
+{
+    return elementary_sine_after(0, x);
+}
+
 static inline double elementary_cos(double x)
 {
-    int64_t q;
-    double y, r;
-    if (!(fabs(x) < 1e6))
-        return NAN;
-    r = elementary_remainder(x, &q, &y);
-    r = q & 1 ? elementary_sine_of(r, y) : elementary_cosine_of(r, y);
-    return (q + 1) & 2 ? -r : r;
+    return elementary_sine_after(1, x);
 }
 
 static inline double elementary_power(double x, int64_t n)

@@ -4,11 +4,12 @@ from cython cimport final
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
+from pareprop.core.rounds cimport LINE
+
 LARGEST = 2.0**31                     # weights must be smaller in size
 
 cdef enum:
     NUMBERS = 2                       # int64 of a sum
-    LINE = 16                         # int64 that processors fetch together
 
 
 @final

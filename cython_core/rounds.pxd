@@ -2,6 +2,9 @@
 
 from libc.stdint cimport int64_t
 
+cdef enum:
+    LINE = 16         # int64 in a line of shared memory: two cache lines, which processors fetch together
+
 
 cdef class Meeting:
     cdef public double waited, transferred    # seconds of the meetings so far

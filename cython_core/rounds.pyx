@@ -114,7 +114,6 @@ cdef enum:                # columns of a rank's line in shared memory, which no 
     FLAGS = 2             # of an agreement, and of the next one in the column after
     PROCESSOR = 4         # on which it was at the last meeting
     ASLEEP = 8            # how many sleep until this rank comes; in a cache line that is rarely written
-    LINE = 16             # numbers in a line: two cache lines, which processors fetch together
 
 cdef enum:
     SPINS = 2000          # before a rank that waits sleeps: about 50 us

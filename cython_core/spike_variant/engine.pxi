@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport add_row, first_at_least, hole_of, row_ahead, prefetch
-from pareprop.core.elementary cimport exp, power_of
+from pareprop.core.elementary cimport power_of
 from pareprop.core.layout cimport (
     ADAM, ADAPTIVE, ALPHA, BETA_1, BETA_2, CHUNK, CLOSED, CURSOR, CUTOFF, DELAY, DENSE, EACH_STEP, EPSILON, ETA, GAPS,
     KAPPA, KAPPA_REG, LATEST, LOG, LOOP, MODE, MOVES, NEVER, NUMBERS, OLDER, OWN_ZBAR, PORT, PREFIX, READOUT,
@@ -25,6 +25,7 @@ from pareprop.core.spike_variant.window_steps cimport (
 )
 from pareprop.core.readout_sums cimport ExactSum, add_row_exactly
 from pareprop.core.rounds cimport Meeting
+from pareprop.core.softmax cimport softmax
 from pareprop.core.spike_log cimport Spikes
 from pareprop.core.stopwatch cimport Stopwatch, begin, lap, now, share, started
 

@@ -70,18 +70,12 @@ cdef void find_errors(Engine engine, int64_t t) noexcept nogil:
 cdef void take_errors(Errors errors, const double[:, ::1] signal, int64_t s) noexcept nogil:
     """E = (y + E_L - target) in the window, with softmax over the readouts for cross-entropy; times its factor."""
     cdef int64_t k, n = signal.shape[1]
-    cdef double most = -1e300, total = 0.0
     for k in range(n):
         errors.error[s, k] = signal[s, k] + errors.E_L if errors.window[s] else 0.0
-        most = max(most, errors.error[s, k])
     if not errors.window[s]:
         return
-    if errors.cross_entropy:
-        for k in range(n):
-            errors.error[s, k] = exp(errors.error[s, k] - most)
-            total += errors.error[s, k]
-        for k in range(n):
-            errors.error[s, k] /= total
+    if errors.cross_entropy and n > 0:
+        softmax(&errors.error[s, 0], n)
     for k in range(n):
         errors.error[s, k] -= errors.target[s, k]
         if errors.factors.shape[0] > 0:
