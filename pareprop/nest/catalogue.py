@@ -15,6 +15,7 @@ from ..network.parameters import validate
 from ..network.variants import VARIANTS, Variant
 from . import plain
 from .errors import NESTErrors, refuse, translate_errors
+from .settings import MS_PER_TIC
 from .versions import ARCTAN, FUNCTION
 
 ALIKE = {"frozen": False, "local": True, "node_uses_wfr": False}  # of all nodes
@@ -146,8 +147,7 @@ def list_of_recorder(keys: Iterable[str], backend: str) -> list[str]:
 
 
 UNSUPPORTED = {  # parameters of devices that must keep their value, and what to do instead
-    "precise_times": "spikes lie on the grid of the resolution", "allow_offgrid_times": "round the times yourself",
-    "shift_now_spikes": "spike times must lie behind the present time",
+    "precise_times": "spikes lie on the grid of the resolution, set allow_offgrid_times to round them",
     "spike_weights": "give weights to the connections",
 }  # fmt: skip
 
@@ -229,6 +229,9 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
             raise NESTErrors.UnaccessedDictionaryEntry(
                 f"Unaccessed elements in params: {key} ({where}) is for recorders with record_to = 'ascii'"
             )
+        if key == "precise_times" and any(map(np.any, (values.get("allow_offgrid_times"), values["shift_now_spikes"]))):
+            raise NESTErrors.BadProperty(f"{where}: Option precise_times cannot be set to true when either "
+                                         "allow_offgrid_times or shift_now_spikes is set to true.")  # fmt: skip
         if key in UNSUPPORTED and (np.size(value) > 0 if key in LISTS else value != model.defaults[key]):
             raise refuse(f"{key} = {value} ({where})", UNSUPPORTED[key])
     if model.kind == "neuron" and not model.variant:
@@ -291,13 +294,37 @@ def _check_device(model: NodeModel, changed: Mapping[str, Any], where: str, dt: 
         raise NESTErrors.BadProperty(f"{where}: rate_values hold {np.min(changed['rate_values'])}, must be at least 0")
 
 
+def align(times: np.ndarray, dt: float, off_grid: bool, now: float | None = None) -> np.ndarray:
+    """Times on the grid, as NEST takes them: the nearest step if it is half a tic away, else the end of the step.
+
+    Parameters
+    ----------
+    times : np.ndarray
+        float64 (n,), ms.
+    dt : float
+        Resolution in ms.
+    off_grid : bool
+        Whether others than steps are allowed, which are left as they are if not.
+    now : float or None
+        Present time in ms, at which nothing can be any more: such times move a step on; None: they stay.
+    """
+    nearest = np.rint(times / dt)
+    near = np.abs(times - nearest * dt) < MS_PER_TIC / 2
+    steps = np.where(near, nearest, np.ceil(times / dt))
+    if now is not None:
+        steps = steps + (steps == np.rint(now / dt))
+    return np.where(near | off_grid, steps * dt, times)
+
+
 def _check_times(times: np.ndarray, key: str, where: str, dt: float, strictly: bool) -> None:
     steps = times / dt
     off = np.abs(steps - np.rint(steps)) > 1e-6 * np.maximum(1.0, np.abs(steps))
     if off.any():
-        raise NESTErrors.BadProperty(f"{where}: {key} holds {times[off][0]}, not a multiple of the resolution, {dt}")
+        raise NESTErrors.BadProperty(f"{where}: {key}: Time point {times[off][0]} is not representable in current "
+                                     f"resolution. It must be a multiple of {dt}")  # fmt: skip
     if len(times) and steps.min() <= 0:
-        raise NESTErrors.BadProperty(f"{where}: {key} holds {times.min()}, must be above 0")
+        name = key.removesuffix("s").replace("_", " ")
+        raise NESTErrors.BadProperty(f"{where}: {key}: {name} cannot be set to {times.min():g}, must be above 0")
     gaps = np.diff(np.rint(steps))
     if np.any(gaps < 0) or (strictly and np.any(gaps == 0)):
         raise NESTErrors.BadProperty(f"{where}: {key} must be {'strictly ' if strictly else ''}ascending")

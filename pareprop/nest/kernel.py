@@ -436,8 +436,9 @@ kernel = Kernel()
 
 
 BUILD: dict[str, Any] = {
-    "version": "3.10.0", "exitcode": 0, "have_threads": True, "have_mpi": False, "have_gsl": False, "have_hdf5": False,
-    "have_boost": False, "have_music": False, "have_sionlib": False, "have_libneurosim": False, "ndebug": True,
+    "version": "3.10.0", "exitcode": 0, "docdir": "", "datadir": "", "have_threads": True, "have_mpi": False,
+    "have_gsl": False, "have_hdf5": False, "have_boost": False, "have_music": False, "have_sionlib": False,
+    "have_libneurosim": False, "ndebug": True,
 }  # fmt: skip
 SPENT = ("construction_create", "construction_connect", "simulate", "simulate_cpu")  # seconds that are counted
 

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import quote
-from .catalogue import ALIKE, LISTS, UNSUPPORTED, NodeModel, check_node
+from .catalogue import ALIKE, LISTS, UNSUPPORTED, NodeModel, align, check_node
 from .errors import NESTErrors, refuse
 from .nodes import Block, Each, NodeCollection
 from .random import Parameter
+
+TIMES = {"spike_times", "amplitude_times", "rate_times"}
 
 
 def write(kernel: Any, nodes: NodeCollection, params: Mapping[str, Any]) -> None:
@@ -69,9 +71,21 @@ def _numbers(key: str, values: list[Any]) -> Any:
     return array if array.dtype.kind in "biuf" else np.asarray(values, object)
 
 
+def _align_times(kernel: Any, block: Block, local: np.ndarray, values: dict[str, Any]) -> dict[str, Any]:
+    """Times of generators on the grid, if they may be elsewhere."""
+
+    def option(name: str) -> bool:
+        return bool(np.any(values.get(name, block.get(name, int(local[0])) if name in block.values else False)))
+
+    now = kernel.step * kernel.resolution if option("shift_now_spikes") else None
+    return values | {key: [align(entry, kernel.resolution, option("allow_offgrid_times"), now) for entry in values[key]]
+                     for key in TIMES & values.keys()}  # fmt: skip
+
+
 def _write_block(kernel: Any, block: Block, local: np.ndarray, values: dict[str, Any]) -> None:
     for key, value in values.items():
         _check_type(block.model, key, value)
+    values = _align_times(kernel, block, local, values)
     trial = Block.__new__(Block)
     trial.model, trial.first, trial.n, trial.values = block.model, block.first, block.n, dict(block.values)
     for key, value in values.items():

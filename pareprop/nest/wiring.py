@@ -64,14 +64,16 @@ class _Wirer:
         self.nodes, self.bundles, self.synapses, self.dt = nodes, bundles, synapses, float(kernel["resolution"])
         self.kernel, self.version = kernel, version
         of_nodes = [block.model.variant for block in nodes.of_kind("neuron", "readout")]
-        variants = {*of_nodes, *(bundle.model.variant for bundle in bundles if len(bundle))} - {""}
-        if len(variants) != 1 or not nodes.of_kind("neuron"):
+        of_synapses = [bundle.model.variant for bundle in bundles if len(bundle)]
+        variants = {*of_nodes, *of_synapses} - {""} or {"spike"}
+        if len(variants) != 1:
             raise refuse(
-                "networks of both variants" if len(variants) == 2 else "networks without e-prop neurons",
+                "networks of both variants",
                 "simulate one with neurons of one variant, `eprop_iaf*_bsshslm_2020` or the others",
             )
-        self.kind = np.array(["", *np.concatenate([np.repeat(b.model.kind, b.n) for b in nodes.blocks])])
-        self.base = np.array(["", *np.concatenate([np.repeat(b.model.base, b.n) for b in nodes.blocks])])
+        self.kind, self.base = (np.concatenate(
+            [np.array([""]), *(np.repeat(getattr(block.model, name), block.n) for block in nodes.blocks)]
+        ) for name in ("kind", "base"))  # fmt: skip
         self.variant = variants.pop()
         learning = [synapses[name] for name in dict.fromkeys(
             bundle.model.name for bundle in bundles if bundle.model.plastic and len(bundle))]  # fmt: skip
@@ -96,6 +98,8 @@ class _Wirer:
         for block in self.nodes.of_kind("neuron", "readout"):
             for ids in _split(block):
                 self._add_population(block, ids)
+        if not self.groups["recurrent"]:  # one that no script sees: parrots and readouts alone are a network, too
+            self.groups["recurrent"].append(Group(self.wiring.model.neurons("nobody", 1, "iaf"), np.zeros(1, np.int64)))
         for role in ("recurrent", "readout"):
             own = [group.ids for group in self.groups[role]]
             setattr(self.wiring, role.replace("out", "outs"), np.concatenate(own) if own else np.zeros(0, np.int64))

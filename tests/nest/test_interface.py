@@ -200,7 +200,6 @@ REFUSED = {
     "networks of both variants": both_variants,
     "eprop_history_duration": history,
     "readouts with different parameters": readouts_differ,
-    "networks without e-prop neurons": lambda: (nest.Create("parrot_neuron"), nest.Simulate(5.0)),
     "ignore_and_spike": lambda: nest.Create("eprop_iaf", 1, {"ignore_and_spike": True}),
     "adaptation": lambda: nest.Create("eprop_iaf_adapt", 1, {"adaptation": 0.5}),
     "record_to": lambda: nest.Create("spike_recorder", 1, {"record_to": "screen"}),
@@ -343,10 +342,67 @@ def test_numbers_beyond_all_bounds_are_refused(call: Callable, told: str) -> Non
     assert len(str(caught.value)) < 300
 
 
-def test_an_empty_network_is_refused_by_name() -> None:
+def test_networks_without_neurons_run() -> None:
+    """Parrots and readouts alone, and nothing at all, as in NEST."""
     nest.ResetKernel()
-    with pytest.raises(nest.NESTError, match="networks without e-prop neurons"):
-        nest.Simulate(1.0)
+    nest.Simulate(1.0)
+    assert nest.biological_time == 1.0
+    for readout in ("eprop_readout", "eprop_readout_bsshslm_2020"):
+        nest.ResetKernel()
+        generator = nest.Create("spike_generator", 1, {"spike_times": [1.0, 3.0]})
+        parrots = nest.Create("parrot_neuron", 2)
+        recorder, meter = nest.Create("spike_recorder"), nest.Create("multimeter", {"record_from": ["V_m"]})
+        readouts = nest.Create(readout, 2, {"I_e": 3.0})
+        nest.Connect(generator, parrots)
+        nest.Connect(parrots + generator, recorder)
+        nest.Connect(meter, readouts)
+        nest.Simulate(6.0)
+        assert recorder.get("events")["times"].tolist() == [1.0, 2.0, 2.0, 3.0, 4.0, 4.0]
+        assert nest.local_spike_counter == 4 and nest.network_size == 7
+        voltages = meter.get("events")["V_m"]
+        assert len(voltages) == 10 and np.all(np.diff(voltages[::2]) > 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "times"),
+    [  # of NEST 3.10
+        ({"spike_times": [0.1, 10.0, 10.5, 10.50001]}, [0.1, 10.0, 10.5, 10.5]),
+        ({"spike_times": [10.50001, 10.55, 10.5501], "allow_offgrid_times": True}, [10.5, 10.6, 10.6]),
+        ({"spike_times": [0.0, 10.0, 10.50001], "shift_now_spikes": True}, [0.1, 10.0, 10.5]),
+    ],
+)  # fmt: skip
+def test_times_of_spikes_go_to_the_grid(values: dict, times: list) -> None:
+    nest.ResetKernel()
+    generator = nest.Create("spike_generator", 1, values)
+    assert np.allclose(generator.get("spike_times"), times, rtol=0, atol=1e-9)
+
+
+def test_spikes_of_now_move_a_step_on() -> None:
+    """As NEST does with `shift_now_spikes`; without, they are over."""
+    for shift, expected in ((True, [101, 110]), (False, [110])):
+        nest.ResetKernel()
+        generator = nest.Create("spike_generator", 1, {"shift_now_spikes": shift})
+        recorder = nest.Create("spike_recorder", {"time_in_steps": True})
+        nest.Connect(generator, recorder)
+        nest.Simulate(10.0)
+        generator.set({"spike_times": [10.0001, 11.0001]})
+        nest.Simulate(10.0)
+        assert recorder.get("events")["times"].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "told"),
+    [
+        ({"spike_times": [1.05]}, "BadProperty", "Time point 1.05 is not representable in current resolution"),
+        ({"spike_times": [0.0]}, "BadProperty", "spike time cannot be set to 0"),
+        ({"precise_times": True}, "NotImplemented", "set allow_offgrid_times to round them"),
+        ({"precise_times": True, "shift_now_spikes": True}, "BadProperty", "Option precise_times cannot be set"),
+    ],
+)  # fmt: skip
+def test_times_that_are_none(values: dict, kind: str, told: str) -> None:
+    nest.ResetKernel()
+    with pytest.raises(getattr(NESTErrors, kind), match=told):
+        nest.Create("spike_generator", 1, values)
 
 
 def test_names_are_listed_and_asked_for() -> None:
