@@ -68,7 +68,7 @@ cdef class Rows:
     cdef public double[::1] Z                      # (n_rows,), zbar of each row, see the modes
     cdef public int64_t[:, ::1] bias_step          # (n_blocks, k), the Adam step that a place of `bias` is for
     cdef public double[:, :, ::1] bias             # (n_blocks, k, 3), sqrt(1 - beta_2^n), 1 - beta_1^n, and their ratio
-    # of Adam's steps without a gradient, see optimizing.pxi: place of a block, powers, steps of a part and until nothing
+    # of Adam's steps without a gradient, see optimizing.pxi: place of a block, powers, steps of a part and until none
     cdef public int64_t[::1] idle_of               # (n_blocks,)
     cdef public double[:, :, ::1] idle_powers      # (k, steps, IDLE_COLUMNS), r^i (y_i - 1)^column from i = 1 on
     cdef public int64_t[:, ::1] idle_steps         # (k, 2)
@@ -199,7 +199,7 @@ cdef class Engine:
     cdef Descent[TOGETHER] queue
     cdef int64_t queued
     cdef public double deliver_seconds, update_seconds, sweep_seconds
-    cdef public int64_t work                       # how often a synapse was reached, or a step of it, or of its optimizer
+    cdef public int64_t work                       # reached synapses, steps of them and of their optimizer
     cdef Stopwatch watch
 
     def __init__(

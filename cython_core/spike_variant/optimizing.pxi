@@ -77,7 +77,8 @@ cdef void step_and_idle(
         if n == first + 1:
             sums[0] += rate
             take_first_steps(stop - start, sums, rows.constants[b, BETA_1], rows.constants[b, BETA_2],
-                             rows.constants[b, EPSILON], powers_1, powers_2, low_of(rows, b, row), high_of(rows, b, row),
+                             rows.constants[b, EPSILON], powers_1, powers_2, low_of(rows, b, row),
+                             high_of(rows, b, row),
                              &rows.C[start], &rows.moment[start], &rows.variance[start], &rows.weight[start])
         else:
             engine.work += stop - start

@@ -2,18 +2,18 @@
 #
 # Until a spike enters, the traces of a synapse change linearly, by numbers of the target and the step alone:
 #     g += L_(u-1) ebar;  s = psi_u (zbar - beta eps);  eps = rho eps + s;  ebar = kappa ebar + s;  zbar = alpha zbar
-# Here zbar is that of step u, all that enters included, and the signal is that of the step before (ebar of step u - 1 meets
+# Here zbar is that of step u with all that enters, and the signal is that of the step before (ebar of step u - 1 meets
 # L of step u - 1). So with m = 1 nothing of a window is left to wait for: a spike enters as + 1 when it arrives.
 # What a stretch of steps makes of (zbar, eps, ebar) and adds to g is linear, hence seven numbers per target and a power
 # of alpha (stretches.h); powers of kappa are those of the population. No division occurs, so that it does not matter
 # whether psi beta passes rho. Where kappa_reg differs, and with rewards, one more trace takes four numbers more.
 #
-# With blocks of STRETCH_STEPS steps, each target keeps a stretch from the start of the present block to now, extended by
+# With blocks of STRETCH_STEPS steps, a target keeps a stretch from the start of the present block to now, extended by
 # each step, and one from the starts of the latest GAPS blocks to the start of the present one, extended by each block.
 # A row is *closed* at the end of the block in which its spike entered: by a stretch from that step to the end, made on
 # the way back through the block. An arrival in a later block takes two stretches: from the start of a block to that of
 # the present one, and from there to now. Arrivals in one block go step by step. A row that waits for longer is folded.
-# With m > 1 spikes wait m - 1 steps more, which closing goes step by step. So they do where synapses move: those that come
+# With m > 1 spikes wait m - 1 steps more, which closing takes singly. So they do where synapses move: those that come
 # have traces of 0, which only what enters later changes.
 #
 # Each target's numbers are made in the order of time, so no bit depends on ranks.
@@ -222,7 +222,7 @@ cdef int64_t list_rows(Engine engine, Rows rows) noexcept nogil:
 
 
 cdef inline int64_t key_of(int64_t end, Rows rows, int64_t row) noexcept nogil:
-    """The step of the block from which on nothing enters the row any more; before the block if there is nothing to do."""
+    """The step of the block from which on nothing enters the row any more; before the block if nothing is to do."""
     cdef int64_t cursor = rows.books[row, CURSOR], latest = rows.books[row, LATEST], i = max(latest - end + 1, 0)
     cdef uint64_t bits = <uint64_t> rows.books[row, WAITING] >> i
     if bits != 0:
@@ -344,7 +344,8 @@ cdef bint arrive_stretch(
 ) noexcept nogil:
     """A spike arrives. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), k, n
-    cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES], descends = not rows.rules[b, ADAM], delivered = False
+    cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES], descends = not rows.rules[b, ADAM]
+    cdef bint delivered = False
     cdef double[STRETCH_STEPS + 1] entering_
     cdef Work work
     if rows.books[row, LATEST] == NEVER:
