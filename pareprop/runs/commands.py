@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from .. import terminal
-from ..errors import InputError
+from ..errors import InputError, quote
 from ..parallel import launcher
 from ..parallel.collectives import gather, guarded
 from ..parallel.exchange import Exchange
@@ -299,6 +299,39 @@ def write_report(exchange: Exchange, directories: tuple[Path, ...], out: Path | 
             terminal.echo(f"report: {write(directories, out)}")
 
 
+@click.command(name="help")
+@click.argument("topics", nargs=-1, metavar="[COMMAND | parameters [NAME...]]")
+@click.pass_context
+def help_command(context: click.Context, topics: tuple[str, ...]) -> None:
+    """Print the help of a command, or all parameters.
+
+    `pareprop help parameters` lists default, unit, bounds and meaning of all that a model can be given;
+    `pareprop help parameters tau_m` or `... optimizers` a part of it.
+    """
+    exchange: Exchange = context.obj
+    with guarded(exchange.comm):
+        if topics[:1] == ("parameters",):
+            from .parameter_tables import describe  # reads the docstrings of all descriptions
+
+            lines = list(describe(topics[1:]))
+        else:
+            lines = [_help_of(context, topics)]
+    if exchange.rank == 0:
+        terminal.echo("\n".join(lines))
+
+
+def _help_of(context: click.Context, names: tuple[str, ...]) -> str:
+    """Return the help of a command, which may be one of a group."""
+    inner = context.find_root()
+    for name in names:
+        command = inner.command.get_command(inner, name) if isinstance(inner.command, click.Group) else None
+        if command is None:
+            raise InputError(f"{quote(' '.join(names))} is no command; `pareprop help` lists them")
+        inner = click.Context(command, info_name=name, parent=inner)
+    return inner.get_help()
+
+
 COMMANDS = (
     tasks, run, resume, print_config, info, compare_runs, export, plot, write_report, check_model, verify_cases, bench,
+    help_command,
 )  # fmt: skip

@@ -1,0 +1,43 @@
+"""`pareprop help`: commands, and tables of all parameters."""
+
+import pytest
+from commands import command
+
+from pareprop.network.connection import Connection
+from pareprop.network.variants import VARIANTS
+
+
+def test_a_parameter_of_the_spike_variant(capsys: pytest.CaptureFixture) -> None:
+    """Default, unit and bound are those of NEST's documentation of eprop_iaf."""
+    code, output, errors = command(capsys, "help", "parameters", "tau_m")
+    assert (code, errors) == (0, "")
+    assert "tau_m (ms): default 10; above 0; all" in output and "Membrane time constant in ms." in output
+    assert "V_th" not in output
+
+
+def test_every_parameter_has_a_meaning(capsys: pytest.CaptureFixture) -> None:
+    code, output, _ = command(capsys, "help", "parameters")
+    lines = output.splitlines()
+    names = {line.split(":")[0].split(" (")[0].strip() for line in lines if line[:3].strip() and line.startswith("  ")}
+    wanted = {name for variant in VARIANTS.values() for kind in variant.neurons.values() for name in kind.model_fields}
+    assert code == 0 and wanted | set(Connection.model_fields) <= names
+    assert not [line for line, after in zip(lines, [*lines[1:], ""], strict=True)
+                if line.startswith("  ") and not line.startswith("   ") and not after.startswith("      ")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("topics", "told"),
+    [
+        (["parameters", "tau"], "did you mean 'tau_m'"),
+        (["no"], "'no' is no command"),
+        (["scaling", "no"], "'scaling no' is no command"),
+    ],
+)
+def test_unknown_topics(topics: list[str], told: str, capsys: pytest.CaptureFixture) -> None:
+    code, _, errors = command(capsys, "help", *topics)
+    assert code == 2 and told in errors
+
+
+def test_help_of_commands(capsys: pytest.CaptureFixture) -> None:
+    assert "Commands:" in command(capsys, "help")[1]
+    assert command(capsys, "help", "scaling", "plot")[1] == command(capsys, "scaling", "plot", "--help")[1]
