@@ -1,11 +1,15 @@
 # How a rank's synapses lie in memory, and how spikes go through them.
 #
 # Synapses: flat CSR arrays, cut into blocks (one projection, one delay), see `blocks` in layout.pxd.
-# The row of source s (index in its log) in block b is blocks[b, ROW] + s - blocks[b, SOURCE].
+# The row of source s (index in its log) in block b is blocks[b, ROW] + s - blocks[b, SOURCE]; where only those sources
+# have rows that have synapses, instead of s - blocks[b, SOURCE] the place of this number among theirs.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, intptr_t, uint32_t, uint64_t
 
-from pareprop.core.layout cimport DELAY, DENSE, HOLE, LOG, NO_HOLE, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET, WIDTH
+from pareprop.core.layout cimport (
+    BEFORE, BITS, DELAY, DENSE, HOLE, LOG, NO_HOLE, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET, WIDTH,
+)
+from pareprop.core.members cimport has, place_of
 from pareprop.core.precision cimport real, total_of
 from pareprop.core.spike_log cimport Spikes
 
@@ -61,6 +65,17 @@ cdef inline int64_t hole_of(const int64_t[:, ::1] blocks, int64_t b, int64_t sou
     return place
 
 
+cdef inline int64_t row_of(const int64_t[:, ::1] blocks, int64_t b, int64_t source) noexcept nogil:
+    """The row of a source of a block, below 0 if it has none."""
+    cdef int64_t number = source - blocks[b, SOURCE]
+    cdef const uint64_t* bits = <const uint64_t*> <intptr_t> blocks[b, BITS]
+    if bits != NULL:
+        if not has(bits, number):
+            return -1
+        number = place_of(bits, <const uint32_t*> <intptr_t> blocks[b, BEFORE], number)
+    return blocks[b, ROW] + number
+
+
 cdef inline void add_row(
     const int64_t[:, ::1] blocks,     # IN
     int64_t b,
@@ -96,7 +111,7 @@ cdef inline int64_t row_ahead(
 ) noexcept nogil:
     """Where a row starts to be fetched: of spike i + ROWS_AHEAD, or of the block's last; `row`, of spike i, if none."""
     cdef int64_t next_one = min(i + ROWS_AHEAD, last - 1)
-    if row_ptr[row_ptr.shape[0] - 1] <= CACHED:
+    if row_ptr[row_ptr.shape[0] - 1] <= CACHED or blocks[b, BITS]:
         return row_ptr[row]
     while ids[next_one] >= blocks[b, SOURCES]:
         next_one -= 1
@@ -119,7 +134,10 @@ cdef inline void deliver_block(
         deliver_dense(blocks, b, row_ptr, target, weight, ids, i, last, arriving)
         return
     while i < last and ids[i] < blocks[b, SOURCES]:
-        row = blocks[b, ROW] + ids[i] - blocks[b, SOURCE]
+        row = row_of(blocks, b, ids[i])
+        if row < 0:
+            i += 1
+            continue
         start = row_ptr[row]
         # where a row lies that comes soon, so that it is on its way while this one is added
         ahead = row_ahead(blocks, b, row_ptr, ids, i, last, row) - start

@@ -13,7 +13,10 @@ cpdef enum:         # columns of `blocks`, int64 (n_blocks, BLOCK_COLUMNS): syna
     WIDTH = 8       # dense: targets of the block
     PLASTIC = 9     # 1: its weights learn
     PORT = 10       # synaptic input of the targets that its weights are added to
-    BLOCK_COLUMNS = 11
+    BITS = 11       # address of the set of sources that have rows, see members.pxd; 0: all have one
+    BEFORE = 12     # address of its numbers of members
+    ROWS = 13       # rows of the block
+    BLOCK_COLUMNS = 14
 
 cpdef enum:
     NO_HOLE = -1    # each source of a block reaches every target

@@ -126,3 +126,44 @@ def bernoulli_fill(const uint64_t[::1] key, const double[::1] probability, int64
         for t in range(n_steps, 0, -1):
             ptr[t] = ptr[t - 1]
         ptr[0] = 0
+
+
+cdef inline bint start_some(
+    Train* train, const uint64_t[::1] key, const uint32_t[::1] ids, int64_t first, int64_t k, double probability
+) noexcept nogil:
+    start_train(train, key, ids[k] if ids.shape[0] else first + k, probability)
+    return probability > 0.0
+
+
+def count_some(
+    const uint64_t[::1] key, const uint32_t[::1] ids, int64_t first, int64_t n, double probability, int64_t[::1] ptr
+):
+    """As `bernoulli_count` for n sources that all have one probability: `ids`, or `first` and on if there are none."""
+    cdef int64_t k, t, n_steps = ptr.shape[0] - 1
+    cdef Train train
+    with nogil:
+        ptr[:] = 0
+        for k in range(n):
+            if start_some(&train, key, ids, first, k, probability):
+                while next_spike(&train, n_steps):
+                    ptr[train.step + 1] += 1
+        for t in range(n_steps):
+            ptr[t + 1] += ptr[t]
+
+
+def fill_some(
+    const uint64_t[::1] key, const uint32_t[::1] ids, int64_t first, int64_t n, double probability, int64_t[::1] ptr,
+    int64_t number, uint32_t[::1] numbers
+):
+    """As `bernoulli_fill`; the sources are called `number` and on."""
+    cdef int64_t k, t, n_steps = ptr.shape[0] - 1
+    cdef Train train
+    with nogil:
+        for k in range(n):
+            if start_some(&train, key, ids, first, k, probability):
+                while next_spike(&train, n_steps):
+                    numbers[ptr[train.step]] = <uint32_t>(number + k)
+                    ptr[train.step] += 1
+        for t in range(n_steps, 0, -1):
+            ptr[t] = ptr[t - 1]
+        ptr[0] = 0

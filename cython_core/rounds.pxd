@@ -7,7 +7,7 @@ cdef enum:
 
 
 cdef class Meeting:
-    cdef public double waited, transferred    # seconds of the meetings so far
+    cdef public double waited, transferred, looked_up    # seconds of the meetings so far
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil
     cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil

@@ -3,8 +3,9 @@
 One file, because a meeting and the C functions by which it waits and wakes others read and write the same lines.
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from pareprop.core.members cimport has, place_of
 from pareprop.core.spike_log cimport SegmentedLog, SpikeLog
 from pareprop.core.stopwatch cimport now
 
@@ -118,6 +119,7 @@ cdef enum:                # columns of a rank's line in shared memory, which no 
 cdef enum:
     SPINS = 2000          # before a rank that waits sleeps: about 50 us
     PART = 32             # steps of a later part of a round
+    AT_ONCE = 4096        # spikes that are chosen from before room is made for more
 
 cdef double LOOK = 0.25   # seconds between looks whether the others still live
 
@@ -132,8 +134,8 @@ cdef class Meeting:
 
     Attributes
     ----------
-    waited, transferred : float
-        Seconds until the others were there, and of what had to be done then.
+    waited, transferred, looked_up : float
+        Seconds until the others were there, of what had to be done then, and of choosing what this rank listens to.
     """
 
     cdef int meet(self, int64_t first, int64_t last) except -1 nogil:
@@ -235,7 +237,8 @@ cdef class NodeMeeting(Meeting):
     cdef bint several
     cdef SegmentedLog heard
     cdef SpikeLog numbered
-    cdef const uint32_t[::1] numbers
+    cdef const uint64_t[::1] bits
+    cdef const uint32_t[::1] before
 
     def __init__(self, int64_t rank, lines, int fd, lost, bint crowded, int64_t sharing):
         self.rank, self.lines, self.fd, self.lost = rank, lines, fd, lost
@@ -254,9 +257,9 @@ cdef class NodeMeeting(Meeting):
         """There are several nodes; how the leader meets the others, and agrees with them; None on other ranks."""
         self.several, self.between, self.across = True, between, across
 
-    def number(self, SegmentedLog heard, SpikeLog numbered, numbers):
-        """Write to `numbered` those spikes of `heard` that are in `numbers`, uint32 ascending, by their place there."""
-        self.heard, self.numbered, self.numbers = heard, numbered, numbers
+    def number(self, SegmentedLog heard, SpikeLog numbered, bits, before):
+        """Write to `numbered` those spikes of `heard` that are members of a set, by their place there; see members."""
+        self.heard, self.numbered, self.bits, self.before = heard, numbered, bits, before
 
     def living(self):
         """The ranks that have not ended."""
@@ -292,7 +295,7 @@ cdef class NodeMeeting(Meeting):
             self.waited += there - start - apart
         if self.heard is not None:
             self.look_up(first, last)
-            self.transferred += now() - there
+            self.looked_up += now() - there
         return 0
 
     cdef int64_t end_of_part(self, int64_t part, int64_t first, int64_t last) noexcept nogil:
@@ -395,34 +398,25 @@ cdef class NodeMeeting(Meeting):
         return 0
 
     cdef int look_up(self, int64_t first, int64_t last) except -1 nogil:
-        """Ids and numbers both ascend, so each look-up starts where the one before ended, in strides that double."""
-        cdef int64_t t, k, i, low, high, middle, stride, end = self.numbers.shape[0]
-        cdef int64_t place = self.numbered.at.ptr[first], n = 0
-        cdef uint32_t source
+        """Number the spikes of members: few of the spikes are kept, so these are chosen before they are numbered."""
+        cdef int64_t t, k, i, stop, start, place = self.numbered.at.ptr[first]
+        cdef const uint64_t* bits = &self.bits[0]
         cdef const uint32_t* ids
-        for k in range(self.heard.n):
-            n += self.heard.at[k].ptr[last] - self.heard.at[k].ptr[first]
-        self.numbered.make_room(place + n)
+        cdef uint32_t* chosen
         for t in range(first, last):
-            low = 0
             for k in range(self.heard.n):
                 ids = self.heard.at[k].ids
-                for i in range(self.heard.at[k].ptr[t], self.heard.at[k].ptr[t + 1]):
-                    source = ids[i]
-                    high, stride = low, 1
-                    while high < end and self.numbers[high] < source:
-                        low = high + 1
-                        high += stride
-                        stride *= 2
-                    high = min(high, end)
-                    while low < high:
-                        middle = (low + high) >> 1
-                        if self.numbers[middle] < source:
-                            low = middle + 1
-                        else:
-                            high = middle
-                    if low < end and self.numbers[low] == source:
-                        self.numbered.at.ids[place] = <uint32_t> low
-                        place += 1
+                i = self.heard.at[k].ptr[t]
+                while i < self.heard.at[k].ptr[t + 1]:
+                    stop = min(i + AT_ONCE, self.heard.at[k].ptr[t + 1])
+                    self.numbered.make_room(place + stop - i)
+                    chosen = self.numbered.at.ids
+                    start = place
+                    for i in range(i, stop):  # without a branch
+                        chosen[place] = ids[i]
+                        place += has(bits, ids[i])
+                    i = stop
+                    for start in range(start, place):
+                        chosen[start] = <uint32_t> place_of(bits, &self.before[0], chosen[start])
             self.numbered.at.ptr[t + 1] = place
         return 0

@@ -1,10 +1,11 @@
-"""Incoming synapses of a range of targets, in two passes: count the synapses of every row, then fill the flat arrays.
+"""Incoming synapses of a range of targets, in passes that draw the same: mark rows, count their synapses, write these.
 
 Target j draws from streams j alone, number k for its k-th synapse, so that any division of the targets draws the same
 synapses. A row holds the synapses of one delay and one source, targets ascending because they are processed so.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from pareprop.core.elementary cimport log1p
 from pareprop.core.philox cimport (
@@ -12,12 +13,19 @@ from pareprop.core.philox cimport (
 )
 from pareprop.core.precision cimport real    # of weights, which are drawn in double
 from pareprop.core.random cimport draw_values
+from pareprop.core.row_map cimport RowMap
 
 cpdef enum:
     ALL_TO_ALL = 0
     FIXED_INDEGREE = 1
     FIXED_PROBABILITY = 2
     ONE_TO_ONE = 3
+
+cdef enum:
+    MANY = 65536            # sources whose numbers take more of the cache than a table of those that move
+
+cdef uint32_t NOWHERE = 0xFFFFFFFF    # of an entry that is free
+
 
 cdef struct Draw:
     int rule
@@ -26,6 +34,8 @@ cdef struct Draw:
     int64_t indegree
     int64_t self_offset
     double log_miss         # log1p(-probability)
+    uint32_t* moved         # hash table of the sources that a shuffle moved, place and source; NULL: `permutation`
+    uint32_t mask           # its entries less one
     # of the present target
     Stream stream
     int64_t n_choices       # sources that it may have
@@ -48,6 +58,25 @@ cdef inline void start_target(Draw* draw, Stream stream, double probability) noe
     draw.latest = -1
 
 
+cdef inline uint32_t* entry(const Draw* draw, uint32_t place) noexcept nogil:
+    """The entry of a place in the table of what was moved, or the one to take for it."""
+    cdef uint32_t at = (place * <uint32_t> 2654435769) >> 7 & draw.mask
+    while draw.moved[2 * at] != place and draw.moved[2 * at] != NOWHERE:
+        at = (at + 1) & draw.mask
+    return &draw.moved[2 * at]
+
+
+cdef inline uint32_t swap(const Draw* draw, uint32_t pick, uint32_t place) noexcept nogil:
+    """A step of Fisher-Yates: return who stands at `pick`, and put there who stands at `place`, never read again."""
+    cdef uint32_t* from_place = entry(draw, place)
+    cdef uint32_t moved = from_place[1] if from_place[0] == place else place
+    cdef uint32_t* at = entry(draw, pick)
+    cdef uint32_t source = at[1] if at[0] == pick else pick
+    at[0] = pick
+    at[1] = moved
+    return source
+
+
 cdef inline void choose_indegree(
     const Draw* draw, int64_t first, int n, uint32_t* permutation, uint32_t* sources
 ) noexcept nogil:
@@ -58,6 +87,11 @@ cdef inline void choose_indegree(
     if draw.multapses:
         for k in range(n):
             sources[k] = <uint32_t>below(numbers[k], <uint64_t>draw.n_choices)
+        return
+    if draw.moved != NULL:
+        for k in range(n):
+            pick = first + k + <int64_t>below(numbers[k], <uint64_t>(draw.n_choices - first - k))
+            sources[k] = swap(draw, <uint32_t>pick, <uint32_t>(first + k))
         return
     for k in range(n):  # Fisher-Yates as far as needed
         pick = first + k + <int64_t>below(numbers[k], <uint64_t>(draw.n_choices - first - k))
@@ -104,6 +138,9 @@ cdef inline void finish_target(const Draw* draw, uint32_t* permutation) noexcept
     cdef int64_t k
     if draw.rule != FIXED_INDEGREE or draw.multapses:
         return
+    if draw.moved != NULL:
+        memset(draw.moved, 0xFF, 8 * (<int64_t> draw.mask + 1))
+        return
     for k in range(draw.indegree):
         if permutation[k] >= <uint32_t>draw.indegree:
             permutation[permutation[k]] = permutation[k]
@@ -111,12 +148,13 @@ cdef inline void finish_target(const Draw* draw, uint32_t* permutation) noexcept
         permutation[k] = <uint32_t>k
 
 
-cdef inline int64_t skip_to(Draw* draw, int64_t first_source, int64_t n_rows) noexcept nogil:
-    """First synapse of the present target to draw where only `n_rows` sources from `first_source` on count."""
-    if draw.rule != ALL_TO_ALL:
+cdef inline int64_t skip_to(Draw* draw, RowMap rows) noexcept nogil:
+    """First synapse of the present target to draw, where sources from some on have no rows."""
+    if draw.rule != ALL_TO_ALL or rows.is_listed:
         return 0
-    draw.n_most = min(draw.n_most, first_source + n_rows)   # in the order of sources, of which one may be left out
-    return max(first_source - 1, 0) // DRAWS * DRAWS
+    # in the order of sources, of which one may be left out
+    draw.n_most = min(draw.n_most, rows.first_source + rows.n_sources)
+    return max(rows.first_source - 1, 0) // DRAWS * DRAWS
 
 
 cdef inline void draw_delays(Stream stream, int64_t first, int n, int64_t n_delays, uint32_t* delays) noexcept nogil:
@@ -133,8 +171,13 @@ cdef inline void draw_delays(Stream stream, int64_t first, int n, int64_t n_dela
 
 
 def shuffles(int rule, bint allow_multapses):
-    """Whether the draw of a rule shuffles the `numbers` of the sources."""
+    """Whether the draw of a rule shuffles the `numbers` of the sources, or a table of those that move."""
     return rule == FIXED_INDEGREE and not allow_multapses
+
+
+def count_entries(int64_t n_sources, int64_t indegree):
+    """Entries of the table of what a shuffle moves, a power of two; 0 where an array of all sources is no larger."""
+    return 1 << int(4 * indegree + 1).bit_length() if n_sources > max(MANY, 16 * indegree) else 0
 
 
 cdef class Drawing:
@@ -155,7 +198,8 @@ cdef class Drawing:
     delays : (low, high) in steps, uniform integers in the closed range
     weight : (kind, a, b), a distribution of `random.pxd` and its two numbers
     keys : three arrays (2,), keys of the streams of sources, delays and weights; target j uses stream j
-    numbers : (n_sources,), 0 to n_sources - 1, if the rule `shuffles`, else empty
+    numbers : (n_sources,), 0 to n_sources - 1, if the rule `shuffles` and there is no table, else empty
+    moved : (`count_entries`, 2), 2**32 - 1 everywhere: the table if the rule `shuffles`, else empty
     """
 
     cdef Draw draw
@@ -165,9 +209,10 @@ cdef class Drawing:
     cdef double weight_a, weight_b
     cdef const uint64_t[::1] key_source, key_delay, key_weight
     cdef uint32_t[::1] numbers
+    cdef uint32_t[:, ::1] moved
 
     def __init__(self, int rule, int64_t n_sources, int64_t indegree, double probability, bint allow_multapses,
-                 self_offset, delays, weight, keys, uint32_t[::1] numbers):
+                 self_offset, delays, weight, keys, uint32_t[::1] numbers, uint32_t[:, ::1] moved):
         self.draw.rule = rule
         self.draw.multapses = allow_multapses
         self.draw.n_sources = n_sources
@@ -178,33 +223,71 @@ cdef class Drawing:
         self.delay_low, self.n_delays = delays[0], delays[1] - delays[0] + 1
         self.weight_kind, self.weight_a, self.weight_b = weight
         self.key_source, self.key_delay, self.key_weight = keys
-        self.numbers = numbers
+        self.numbers, self.moved = numbers, moved
+        self.draw.moved = &moved[0, 0] if moved.shape[0] else NULL
+        self.draw.mask = <uint32_t> max(moved.shape[0] - 1, 0)
 
-    def count(
+    def mark_sources(
         self,
         int64_t first_target,           # half-open range of targets in their population
         int64_t last_target,
-        int64_t[:, ::1] counts,         # UPDATED (n_delays, n_rows), lengths of rows from first_source on
-        int64_t first_source=0,
+        uint64_t[::1] bits,             # UPDATED, set of cells of the sources' role, see members.pxd
+        int64_t offset,                 # of the sources' population among them
     ):
-        """Add the synapses of some targets to the lengths of their rows; synapses of other sources are left out."""
+        """Make the sources of some targets members of a set."""
         cdef uint32_t[DRAWS] sources
-        cdef uint32_t[DRAWS] delays
         cdef uint32_t* permutation = &self.numbers[0] if self.numbers.shape[0] > 0 else NULL
         cdef Draw draw = self.draw
-        cdef int64_t j, first, source, n_rows = counts.shape[1]
+        cdef int64_t j, first, source
         cdef int k, n
         with nogil:
             for j in range(first_target, last_target):
                 start_target(&draw, stream_of(self.key_source, <uint64_t>j), self.probability)
-                first = skip_to(&draw, first_source, n_rows)
+                first = 0
+                while first < draw.n_most:
+                    n = choose(&draw, first, permutation, sources)
+                    for k in range(n):
+                        source = offset + sources[k]
+                        bits[source >> 6] |= <uint64_t>1 << (source & 63)
+                    first += n
+                finish_target(&draw, permutation)
+
+    def mark_rows(self, int64_t first_target, int64_t last_target, RowMap rows):
+        """Mark the rows of the synapses of some targets."""
+        self.walk(first_target, last_target, rows, None)
+
+    def count(
+        self,
+        int64_t first_target,
+        int64_t last_target,
+        RowMap rows,
+        int64_t[::1] counts,            # UPDATED (n_rows), lengths of rows
+    ):
+        """Add the synapses of some targets to the lengths of their rows; synapses of other sources are left out."""
+        self.walk(first_target, last_target, rows, counts)
+
+    cdef walk(self, int64_t first_target, int64_t last_target, RowMap rows, int64_t[::1] counts):
+        """Count the synapses of each row, or mark the row if there are no counts."""
+        cdef uint32_t[DRAWS] sources
+        cdef uint32_t[DRAWS] delays
+        cdef uint32_t* permutation = &self.numbers[0] if self.numbers.shape[0] > 0 else NULL
+        cdef Draw draw = self.draw
+        cdef int64_t j, first, number
+        cdef int k, n
+        cdef bint counted = counts is not None
+        with nogil:
+            for j in range(first_target, last_target):
+                start_target(&draw, stream_of(self.key_source, <uint64_t>j), self.probability)
+                first = skip_to(&draw, rows)
                 while first < draw.n_most:
                     n = choose(&draw, first, permutation, sources)
                     draw_delays(stream_of(self.key_delay, <uint64_t>j), first, n, self.n_delays, delays)
                     for k in range(n):
-                        source = <int64_t>sources[k] - first_source
-                        if 0 <= source < n_rows:
-                            counts[delays[k], source] += 1
+                        number = rows.number(sources[k])
+                        if number >= 0 and counted:
+                            counts[rows.row(delays[k], number)] += 1
+                        elif number >= 0:
+                            rows.mark(delays[k], number)
                     first += n
                 finish_target(&draw, permutation)
 
@@ -213,10 +296,10 @@ cdef class Drawing:
         int64_t first_target,
         int64_t last_target,
         int64_t target_base,            # what first_target is called in `target`
-        int64_t[:, ::1] cursor,         # UPDATED (n_delays, n_rows), place of the next synapse of each row
+        RowMap rows,
+        int64_t[::1] cursor,            # UPDATED (n_rows), place of the next synapse of each row
         uint32_t[::1] target,           # OUT (n), where the cursors pass
         real[::1] weight,               # OUT (n), likewise
-        int64_t first_source=0,
     ):
         """Write the synapses that `count` counted."""
         cdef uint32_t[DRAWS] sources
@@ -224,22 +307,23 @@ cdef class Drawing:
         cdef double[DRAWS] weights
         cdef uint32_t* permutation = &self.numbers[0] if self.numbers.shape[0] > 0 else NULL
         cdef Draw draw = self.draw
-        cdef int64_t j, first, place, source, n_rows = cursor.shape[1]
+        cdef int64_t j, first, place, number, row
         cdef int k, n
         with nogil:
             for j in range(first_target, last_target):
                 start_target(&draw, stream_of(self.key_source, <uint64_t>j), self.probability)
-                first = skip_to(&draw, first_source, n_rows)
+                first = skip_to(&draw, rows)
                 while first < draw.n_most:
                     n = choose(&draw, first, permutation, sources)
                     draw_delays(stream_of(self.key_delay, <uint64_t>j), first, n, self.n_delays, delays)
                     draw_values(self.weight_kind, self.weight_a, self.weight_b,
                                 stream_of(self.key_weight, <uint64_t>j), first, n, weights)
                     for k in range(n):
-                        source = <int64_t>sources[k] - first_source
-                        if 0 <= source < n_rows:
-                            place = cursor[delays[k], source]
-                            cursor[delays[k], source] = place + 1
+                        number = rows.number(sources[k])
+                        if number >= 0:
+                            row = rows.row(delays[k], number)
+                            place = cursor[row]
+                            cursor[row] = place + 1
                             target[place] = <uint32_t>(j - first_target + target_base)
                             weight[place] = <real>weights[k]
                     first += n

@@ -26,12 +26,14 @@ from pareprop.core import (  # noqa: E402 - the processor comes first
     interval_single,
     layout,
     local_readouts,
+    members,
     nest_draws,
     optimizers,
     random,
     readout_sums,
     rewire,
     rounds,
+    row_map,
     rows,
     signs,
     spike,
@@ -42,8 +44,8 @@ from pareprop.core import (  # noqa: E402 - the processor comes first
 
 __all__ = [
     "PRECISIONS", "Precision", "build_info", "checksum", "degrees", "elementary_arrays", "exchange", "layout",
-    "local_readouts", "nest_draws", "optimizers", "random", "readout_sums", "rewire", "rounds", "rows", "signs",
-    "spike_log", "topology",
+    "local_readouts", "members", "nest_draws", "optimizers", "random", "readout_sums", "rewire", "rounds", "row_map",
+    "rows", "signs", "spike_log", "topology",
 ]  # fmt: skip
 
 

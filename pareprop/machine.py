@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import resource
 import sys
 import time
@@ -84,3 +85,13 @@ def job_seconds_left() -> float:
         return float(os.environ["SLURM_JOB_END_TIME"]) - time.time()
     except (KeyError, ValueError):
         return float("inf")
+
+
+def processor_name() -> str:
+    """Return the name of this processor as the system tells it, or its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

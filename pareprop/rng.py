@@ -95,3 +95,36 @@ def bernoulli(key: np.ndarray, probability: ArrayLike, n_steps: int) -> tuple[np
     ids = np.empty(ptr[-1], dtype=np.uint32)
     kernels.random.bernoulli_fill(key, probability, ptr, ids)
     return ids, ptr
+
+
+def bernoulli_of(
+    key: np.ndarray, ids: np.ndarray | range, probability: float, n_steps: int, number: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the spikes that `bernoulli` draws of some sources, which all have one probability.
+
+    Parameters
+    ----------
+    key : np.ndarray
+        uint64, (2,), from `key`; source i uses stream i.
+    ids : np.ndarray or range
+        The sources: uint32 ascending, or a range in steps of one.
+    probability : float
+        Probability of a spike per step, in [0, 1].
+    n_steps : int
+        Number of steps.
+    number : int or None
+        What the first source is called, the next ones on; None: a range by its own numbers, others from 0 on.
+
+    Returns
+    -------
+    ids, ptr : np.ndarray
+        As from `bernoulli`, by the sources' numbers.
+    """
+    listed = isinstance(ids, np.ndarray)
+    given, first = (ids, 0) if listed else (np.zeros(0, np.uint32), ids.start)
+    arguments = key, given, first, len(ids), float(probability)
+    ptr = np.empty(n_steps + 1, np.int64)
+    kernels.random.count_some(*arguments, ptr)
+    numbers = np.empty(ptr[-1], np.uint32)
+    kernels.random.fill_some(*arguments, ptr, first if number is None else number, numbers)
+    return numbers, ptr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-MEMORY = ("spike_log.pyx",)  # kernels that own memory
+MEMORY = ("row_map.pyx", "spike_log.pyx")  # kernels that own memory
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pareprop"
 SOURCES = sorted(PACKAGE.rglob("*.py"))

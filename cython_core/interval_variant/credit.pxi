@@ -223,7 +223,10 @@ cdef void credit_block(
 ) noexcept nogil:
     cdef int64_t i = first_at_least(ids, first, last, blocks[b, SOURCE]), row, k, start, stop, hole, base, ahead
     while i < last and ids[i] < blocks[b, SOURCES]:
-        row = blocks[b, ROW] + ids[i] - blocks[b, SOURCE]
+        row = row_of(blocks, b, ids[i])
+        if row < 0:
+            i += 1
+            continue
         start = row_ptr[row]
         stop = row_ptr[row + 1]
         if is_repeated(ids, first, i):

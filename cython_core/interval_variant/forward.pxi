@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport (
-    GROUP, add_four, add_row, deliver, first_at_least, hole_of, row_ahead, prefetch_stride, STRIDE,
+    GROUP, add_four, add_row, deliver, first_at_least, hole_of, row_ahead, row_of, prefetch_stride, STRIDE,
 )
 from pareprop.core.layout cimport DELAY, DENSE, LOG, PLASTIC, PORT, ROW, SOURCE, SOURCES, TARGET, WIDTH
 from pareprop.core.readout_sums cimport ExactSum, add_row_exactly

@@ -61,9 +61,12 @@ cdef inline void deliver_spikes(
     cdef int64_t i = first_at_least(ids, log.ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
     cdef bint learns = engine.learns and rows.rules[b, MODE] != STATIC
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
-        row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
+        row = row_of(rows.blocks, b, ids[i])
+        if row < 0:
+            i += 1
+            continue
         start = rows.row_ptr[row]
-        if learns and i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:
+        if learns and i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES] and not rows.blocks[b, BITS]:
             prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
         if has_books(rows, b, row):
             ahead = row_ahead(rows.blocks, b, rows.row_ptr, ids, i, stop, row) - start
@@ -128,7 +131,10 @@ cdef void enter_spikes(
     cdef int64_t row, ahead, p = t - entry_lag(engine), stop = ptr[emitted - engine.channel.base + 1]
     cdef int64_t i = first_at_least(ids, ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
-        row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
+        row = row_of(rows.blocks, b, ids[i])
+        if row < 0:
+            i += 1
+            continue
         if i + 1 < stop and ids[i + 1] == ids[i]:  # twice in that step, counts once
             pass
         elif rows.row_ptr[row] < rows.row_ptr[row + 1] and rows.books[row, LATEST] >= p and \
@@ -145,8 +151,11 @@ cdef void close_rows(
     cdef int64_t row, stop = ptr[emitted - engine.channel.base + 1]
     cdef int64_t i = first_at_least(ids, ptr[emitted - engine.channel.base], stop, rows.blocks[b, SOURCE])
     while i < stop and ids[i] < rows.blocks[b, SOURCES]:
-        row = rows.blocks[b, ROW] + ids[i] - rows.blocks[b, SOURCE]
-        if i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES]:
+        row = row_of(rows.blocks, b, ids[i])
+        if row < 0:
+            i += 1
+            continue
+        if i + AHEAD < stop and ids[i + AHEAD] < rows.blocks[b, SOURCES] and not rows.blocks[b, BITS]:
             prefetch_books(rows, row + ids[i + AHEAD] - ids[i])
         if has_books(rows, b, row) and rows.books[row, LATEST] == t - rows.rules[b, CUTOFF] and \
                 not rows.books[row, CLOSED]:       # a source that spiked twice in that step stands there twice
@@ -228,8 +237,8 @@ cdef void wait(Engine engine, int64_t t, Rows rows, int64_t row) noexcept nogil:
 
 cdef void fold(Engine engine, int64_t t, Rows rows, int64_t b) noexcept nogil:
     """Work off what would otherwise leave the histories before its synapses read it; depends on t alone."""
-    cdef int64_t row, n_sources = rows.blocks[b, SOURCES] - rows.blocks[b, SOURCE], first = rows.blocks[b, ROW]
-    for row in range(first, first + n_sources):
+    cdef int64_t row, first = rows.blocks[b, ROW]
+    for row in range(first, first + rows.blocks[b, ROWS]):
         if rows.books[row, LATEST] == NEVER or rows.books[row, CLOSED] or not has_books(rows, b, row):
             continue
         if rows.rules[b, MODE] == PREFIX:
@@ -255,8 +264,8 @@ cdef void arrive_everywhere(Engine engine, int64_t t, Rows rows) noexcept nogil:
     for b in range(rows.blocks.shape[0]):
         if rows.rules[b, MODE] != STATIC:
             for source in range(rows.blocks[b, SOURCE], rows.blocks[b, SOURCES]):
-                row = rows.blocks[b, ROW] + source - rows.blocks[b, SOURCE]
-                if rows.books[row, LATEST] != NEVER and rows.row_ptr[row + 1] > rows.row_ptr[row]:
+                row = row_of(rows.blocks, b, source)
+                if row >= 0 and rows.books[row, LATEST] != NEVER and rows.row_ptr[row + 1] > rows.row_ptr[row]:
                     arrive(engine, t, rows, b, row, source, 0, engine.neurons.arriving[0])
             if engine.queued:
                 descend_queue(engine, t, rows, b, engine.neurons.arriving[0])

@@ -210,7 +210,7 @@ cdef int64_t list_rows(Engine engine, Rows rows) noexcept nogil:
         if rows.rules[b, MODE] != STRETCH:
             continue
         first = rows.blocks[b, ROW]
-        last = first + rows.blocks[b, SOURCES] - rows.blocks[b, SOURCE]
+        last = first + rows.blocks[b, ROWS]
         for row in range(first, last):
             if rows.mark[row] % (2 * STRETCH_STEPS) == 0 and rows.mark[row] != old:
                 continue

@@ -198,7 +198,8 @@ class Engine(ABC):
         expected = target_rate(model) * model.dt_ms / 1000.0 * self.round_steps
         alone = self.exchange.size == 1 and not self.settings.round_steps
         sizes = network.n_recurrent, length, self.n_steps, network.n_readouts
-        terms = ChannelSizes(*sizes, expected, network.n_sharing, self.steps_alone if alone else self.round_steps)
+        longest = self.steps_alone if alone else self.round_steps
+        terms = ChannelSizes(*sizes, expected, network.n_sharing, longest, network.cuts)
         channel = self.exchange.open(terms, network.sources)
         self.signal = channel.signal
         self.kernel.channel = self._kernels.Channel(

@@ -256,9 +256,9 @@ class IntervalClock(Clock):
             spiked[:] = False
         for item in self.engine.plastic:
             model, pre = self.wiring.rates[item.name], item.span.projection.pre
-            source = self.model.offset(pre) + item.span.source(np.arange(item.span.n_sources))
+            source = self.model.offset(pre) + item.span.source(np.arange(item.span.n_rows))
             latest = self._latest[model, pre.role][source]
-            rows = np.tile(np.where(np.isnan(latest), self.first_etas[model], latest), len(item.span.delays))
+            rows = np.where(np.isnan(latest), self.first_etas[model], latest)
             item.eta = self.first_etas[model] if first else self._rates[model]
             item.row_etas = None if np.all(rows == item.eta) else rows
         self.engine.optimize()

@@ -39,10 +39,10 @@ def take_back(
     missing = signal * trace(engine, sources, inputs, surrogate)
     table = engine.network.incoming
     gradient = engine.gradient.arrays[id(table)]
-    for block in table.blocks[table.blocks[:, layout.LOG] == 0]:
+    for block in np.flatnonzero(table.blocks[:, layout.LOG] == 0):
         for source, values in zip(sources, missing, strict=True):
-            if block[layout.SOURCE] <= source < block[layout.SOURCES]:
-                row = block[layout.ROW] + source - block[layout.SOURCE]
+            row = table.find_row(block, source)
+            if row is not None:
                 own = slice(table.row_ptr[row], table.row_ptr[row + 1])
                 gradient[own] -= values[table.target[own]]
 

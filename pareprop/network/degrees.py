@@ -45,6 +45,15 @@ def compute_silent(n_choices: int, indegree: float, sigma_in: float, sigma_out: 
     return float(np.mean(elementary.exp(-np.outer(c, weight)).mean(axis=0) ** n_targets))
 
 
+def draw_indegrees(
+    seed: int, name: str, n_choices: int, indegree: float, sigma_in: float, low: int, high: int
+) -> np.ndarray:
+    """Draw the numbers of synapses of the targets [low, high), int64; arguments as of `draw`."""
+    normal = rng.normal(rng.key(seed, f"{name}/indegree"), np.arange(low, high), 1)[:, 0]
+    exact = indegree * elementary.exp(sigma_in * normal - sigma_in**2 / 2)
+    return np.minimum(np.rint(exact), int(AT_MOST * n_choices)).astype(np.int64)
+
+
 def draw(
     seed: int, name: str, n_sources: int, n_choices: int, indegree: float, sigma_in: float, sigma_out: float,
     targets: tuple[int, int],
@@ -80,13 +89,12 @@ def draw(
     chance, other = np.empty(n_sources), np.empty(n_sources, np.uint32)
     kernel.alias(weight / weight.mean(), np.empty(n_sources, np.uint32), chance, other)
     taken, mark = np.zeros(n_sources, np.uint32), 1
-    keys = rng.key(seed, f"{name}/indegree"), rng.key(seed, f"{name}/topology")
+    key = rng.key(seed, f"{name}/topology")
     for first in range(*targets, STEP):
         ids = np.arange(first, min(first + STEP, targets[1]))
-        exact = indegree * elementary.exp(sigma_in * rng.normal(keys[0], ids, 1)[:, 0] - sigma_in**2 / 2)
-        counts = np.minimum(np.rint(exact), int(AT_MOST * n_choices)).astype(np.int64)
+        counts = draw_indegrees(seed, name, n_choices, indegree, sigma_in, first, first + len(ids))
         ptr = np.concatenate(([0], np.cumsum(counts)))
         source = np.empty(ptr[-1], np.int64)
-        kernel.choose(keys[1], first, ptr, chance, other, n_choices < n_sources, taken, mark, source)
+        kernel.choose(key, first, ptr, chance, other, n_choices < n_sources, taken, mark, source)
         mark += len(ids)
         yield ids, counts, source

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
 
 from .. import rng
-from ..kernels import topology
+from ..kernels import members, row_map, topology
 from ..parallel.partition import overlap
 from ..sonata.edges import Piece
 from .connectivity import RULES, Projection
 from .model import Model
 from .signs import check_weights
 
+AT_ONCE = 2**18  # synapses that are sorted at a time
 
-class Block:
-    """One projection on this rank, counted but not yet laid out.
+
+class Block(ABC):
+    """One projection on this rank, before it is laid out.
 
     Parameters
     ----------
@@ -27,20 +30,17 @@ class Block:
     base : int
         Local index of the first of them.
     sources : tuple of int
-        Half-open range of the sources that have rows, ids in the population.
+        Half-open range of the sources whose synapses it takes, ids in the population.
 
     Attributes
     ----------
     delays : np.ndarray
         int64 (n_delays,), delays in steps that may occur, ascending.
-    counts : np.ndarray
-        int64 (n_delays, n_sources), synapses of each row.
     leaves_out_self : bool
         Whether no target has itself as a source.
     """
 
     delays: np.ndarray
-    counts: np.ndarray
 
     def __init__(self, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]) -> None:
         self.projection = projection
@@ -51,16 +51,35 @@ class Block:
 
     @property
     def n_sources(self) -> int:
-        """Number of rows for each delay."""
+        """Number of sources whose synapses it takes."""
         return self.sources[1] - self.sources[0]
 
-    def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
-        """Write the synapses of each row, which begin at `starts` (n_delays, n_sources), into the flat arrays."""
-        raise NotImplementedError
+    @property
+    def expected(self) -> float:
+        """Synapses, about; 0 only if there is none."""
+        n_targets = self.targets[1] - self.targets[0]
+        share = self.n_sources / max(self.projection.pre.size, 1)
+        return n_targets * share * RULES[self.projection.rule].indegree(self.projection) if n_targets else 0.0
+
+    @abstractmethod
+    def mark_sources(self, bits: np.ndarray, offset: int) -> None:
+        """Make sources, counted from `offset`, members of a set, see `members.pxd`."""
+
+    @abstractmethod
+    def mark_rows(self, rows: row_map.RowMap) -> None:
+        """Mark the rows that have synapses."""
+
+    @abstractmethod
+    def count(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
+        """Add the synapses of each row of the table to `counts`, int64."""
+
+    @abstractmethod
+    def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+        """Write the synapses into the flat arrays from `cursor` on, which moves to the end of each row."""
 
 
 class _RuledBlock(Block):
-    """Synapses that a rule draws, twice with the same numbers: once to count, once to write."""
+    """Synapses that a rule draws with the same numbers each time: to mark, to count, to write."""
 
     def __init__(
         self, model: Model, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]
@@ -68,20 +87,30 @@ class _RuledBlock(Block):
         super().__init__(projection, targets, base, sources)
         low, high = projection.delay
         self.delays = np.arange(low, high + 1)
-        rule = RULES[projection.rule]
-        n_shuffled = projection.pre.size if topology.shuffles(rule.code, projection.allow_multapses) else 0
+        rule, n = RULES[projection.rule], projection.pre.size
+        indegree = int(projection.indegree or 0)
         self._drawing = topology.Drawing(
-            rule.code, projection.pre.size, int(projection.indegree or 0), projection.probability or 0.0,
+            rule.code, n, indegree, projection.probability or 0.0,
             projection.allow_multapses, 0 if self.leaves_out_self else None, projection.delay,
             (projection.weight.kernel_code, *projection.weight.numbers),
             [rng.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")],
-            np.arange(n_shuffled, dtype=np.uint32),
+            *make_scratch(rule.code, n, indegree, projection.allow_multapses),
         )  # fmt: skip
-        self.counts = np.zeros((len(self.delays), self.n_sources), np.int64)
-        self._drawing.count(*targets, self.counts, sources[0])
 
-    def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
-        self._drawing.fill(*self.targets, self.base, starts.copy(), target, weight, self.sources[0])
+    def mark_sources(self, bits: np.ndarray, offset: int) -> None:
+        if RULES[self.projection.rule].reaches_all and self.expected:
+            members.add(bits, np.arange(offset, offset + self.n_sources))
+        else:
+            self._drawing.mark_sources(*self.targets, bits, offset)
+
+    def mark_rows(self, rows: row_map.RowMap) -> None:
+        self._drawing.mark_rows(*self.targets, rows)
+
+    def count(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
+        self._drawing.count(*self.targets, rows, counts)
+
+    def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+        self._drawing.fill(*self.targets, self.base, rows, cursor, target, weight)
 
 
 class _ExplicitBlock(Block):
@@ -96,22 +125,40 @@ class _ExplicitBlock(Block):
         self.delays = np.unique(projection.delay) if len(projection.delay) else np.array([1])
         mine = np.flatnonzero(_lies_in(target, targets) & _lies_in(source, sources))
         kind = np.searchsorted(self.delays, projection.delay[mine])
-        self._order = mine[np.lexsort((target[mine], source[mine], kind))]
-        self._target = target[self._order]
-        n_sources = self.n_sources
-        self.counts = np.bincount(
-            kind * n_sources + source[mine] - sources[0], minlength=len(self.delays) * n_sources
-        ).reshape(len(self.delays), n_sources)
+        order = np.lexsort((target[mine], source[mine], kind))
+        self._order, self._kind = mine[order], kind[order]
 
-    def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
-        start = starts.ravel()[0] if starts.size else 0
+    @property
+    def expected(self) -> float:
+        return float(len(self._order))
+
+    @property
+    def _source(self) -> np.ndarray:
+        return self.projection.source[self._order]
+
+    def mark_sources(self, bits: np.ndarray, offset: int) -> None:
+        members.add(bits, self._source + offset)
+
+    def mark_rows(self, rows: row_map.RowMap) -> None:
+        rows.mark_all(self._kind, self._source)
+
+    def count(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
+        np.add.at(counts, rows.rows(self._kind, self._source), 1)
+
+    def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+        first, last = rows.first_rows[[0, -1]]
+        if last == first:
+            return
+        start = cursor[first]
         mine = slice(start, start + len(self._order))
-        target[mine] = self._target - self.targets[0] + self.base
+        target[mine] = self.projection.target[self._order] - self.targets[0] + self.base
         weight[mine] = self.projection.weight[self._order]
+        cursor[first : last - 1] = cursor[first + 1 : last].copy()
+        cursor[last - 1] = mine.stop
 
 
 class _StreamedBlock(Block):
-    """Synapses that come in pieces, once to count and once to write; rows are sorted by target, then as they came."""
+    """Synapses that come in pieces, each time the same; rows are sorted by target, then as they came."""
 
     def __init__(
         self, model: Model, projection: Projection, targets: tuple[int, int], base: int, sources: tuple[int, int]
@@ -120,10 +167,6 @@ class _StreamedBlock(Block):
         low, high = projection.delay_range
         self.delays = np.arange(low, high + 1) if projection.is_drawn else projection.delay
         self._seed = model.seed
-        counts = np.zeros(len(self.delays) * self.n_sources, np.int64)
-        for piece in self._pieces(False):
-            counts += np.bincount(self._rows(piece), minlength=len(counts))
-        self.counts = counts.reshape(len(self.delays), self.n_sources)
 
     def _pieces(self, weights: bool) -> Iterator[Piece]:
         signs = self.projection.signs
@@ -133,14 +176,27 @@ class _StreamedBlock(Block):
             mine = _lies_in(piece.source, self.sources)
             yield piece if mine.all() else Piece(*(array[mine] for array in vars(piece).values()))
 
-    def _rows(self, piece: Piece) -> np.ndarray:
-        return np.searchsorted(self.delays, piece.delay) * self.n_sources + piece.source - self.sources[0]
+    def _places(self, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
+        """Return the delays, counted from 0, and the sources of a piece."""
+        return np.searchsorted(self.delays, piece.delay), np.asarray(piece.source, np.int64)
 
-    def fill(self, starts: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
-        cursor = starts.ravel().copy()
-        first = int(cursor[0]) if len(cursor) else 0
+    def mark_sources(self, bits: np.ndarray, offset: int) -> None:
+        for piece in self._pieces(False):
+            members.add(bits, np.asarray(piece.source, np.int64) + offset)
+
+    def mark_rows(self, rows: row_map.RowMap) -> None:
+        for piece in self._pieces(False):
+            rows.mark_all(*self._places(piece))
+
+    def count(self, rows: row_map.RowMap, counts: np.ndarray) -> None:
+        for piece in self._pieces(False):
+            np.add.at(counts, rows.rows(*self._places(piece)), 1)
+
+    def fill(self, rows: row_map.RowMap, cursor: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+        first, last = rows.first_rows[[0, -1]]
+        start = int(cursor[first]) if last > first else 0
         for piece in self._pieces(True):
-            row = self._rows(piece)
+            row = rows.rows(*self._places(piece))
             order = np.argsort(row, kind="stable")
             row = row[order]
             begins = np.flatnonzero(np.diff(row, prepend=-1))
@@ -149,17 +205,36 @@ class _StreamedBlock(Block):
             cursor[row[begins]] += lengths
             target[place] = piece.target[order] - self.targets[0] + self.base
             weight[place] = piece.weight[order]
-        self._sort(first, target, weight)
+        self._sort(start, cursor[first:last], target, weight)
 
-    def _sort(self, first: int, target: np.ndarray, weight: np.ndarray) -> None:
-        """Sort each row by target, unless all rows are sorted already."""
-        lengths = self.counts.ravel()
-        mine = slice(first, first + int(lengths.sum()))
-        row = np.repeat(np.arange(len(lengths)), lengths)
-        key = row * (2**32) + target[mine]
-        if np.any(key[1:] < key[:-1]):
-            order = np.argsort(key, kind="stable")
-            target[mine], weight[mine] = target[mine][order], weight[mine][order]
+    @staticmethod
+    def _sort(start: int, ends: np.ndarray, target: np.ndarray, weight: np.ndarray) -> None:
+        """Sort each row by target, unless all are sorted already; some rows at a time, for they take memory."""
+        row = 0
+        while row < len(ends):
+            last = max(int(np.searchsorted(ends, start + AT_ONCE, side="right")), row + 1)
+            mine = slice(start, int(ends[last - 1]))
+            key = np.repeat(np.arange(last - row), np.diff(ends[row:last], prepend=start)) * 2**32 + target[mine]
+            if np.any(key[1:] < key[:-1]):
+                order = np.argsort(key, kind="stable")
+                target[mine], weight[mine] = target[mine][order], weight[mine][order]
+            row, start = last, mine.stop
+
+
+def make_scratch(rule: int, n_sources: int, indegree: int, allow_multapses: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the draw of a rule shuffles in: the numbers of all sources, or a table of few that move.
+
+    Returns
+    -------
+    numbers : np.ndarray
+        uint32 (n_sources,), or (0,).
+    moved : np.ndarray
+        uint32 (n_entries, 2), or (0, 2).
+    """
+    shuffles = topology.shuffles(rule, allow_multapses)
+    n_entries = topology.count_entries(n_sources, indegree) * shuffles
+    moved = np.full((n_entries, 2), 2**32 - 1, np.uint32)
+    return np.arange(n_sources * (shuffles and not n_entries), dtype=np.uint32), moved
 
 
 def _lies_in(ids: np.ndarray, bounds: tuple[int, int]) -> np.ndarray:

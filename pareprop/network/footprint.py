@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..machine import require_bytes
-from ..parallel.partition import block
+from ..parallel.partition import overlap
 from .connectivity import RULES, Projection
+from .cuts import cut
 from .model import Model
-from .sharing import count_sharing
 
-SYNAPSE, ROW, STEP = 12, 16, 8  # bytes: target and weight; count and start; of a number kept in each step
+SYNAPSE, ROW, STEP = 12, 8, 8  # bytes: target and weight; start; of a number kept in each step
 
 
 def require(model: Model, n_steps: int, rank: int = 0, size: int = 1) -> None:
@@ -39,8 +39,7 @@ def require(model: Model, n_steps: int, rank: int = 0, size: int = 1) -> None:
 
 
 def _parts(model: Model, n_steps: int, rank: int, size: int) -> Iterator[tuple[int, str]]:
-    n_sharing = count_sharing(model, size)
-    first, last = block(model.size("recurrent"), n_sharing, rank)
+    first, last = cut(model, size)[rank : rank + 2].tolist()
     if not model.eprop.is_online:
         yield (last - first) * n_steps * STEP, f"history of {last - first} neurons over n_steps = {n_steps}"
     yield model.size("readout") * n_steps * STEP, f"signals of {model.size('readout')} readouts in {n_steps} steps"
@@ -48,20 +47,24 @@ def _parts(model: Model, n_steps: int, rank: int, size: int) -> Iterator[tuple[i
         n_bytes = (last - first) * n_steps * np.dtype(model.kernels.real).itemsize
         yield n_bytes, f"signals of local readouts of {last - first} neurons"
     for projection in model.projections:
-        if projection.is_drawn and projection.post.role == "readout":  # on the ranks of their sources
-            first, last = block(projection.pre.size, n_sharing, rank)
-            n_bytes = int(RULES[projection.rule].indegree(projection) * projection.post.size / n_sharing) * SYNAPSE
-            yield n_bytes, f"projection '{projection.name}' ({_words(projection, projection.post.size)})"
-            n_rows = (projection.delay_range[1] - projection.delay_range[0] + 1) * (last - first)
-            yield n_rows * ROW, f"projection '{projection.name}', rows of {last - first} sources,"
+        onto_readouts = projection.post.role == "readout"  # on the ranks of their sources
+        mine = projection.pre if onto_readouts else projection.post
+        offset = model.offset(mine)
+        low, high = overlap(first, last, offset, offset + mine.size) if mine.role == "recurrent" else (0, mine.size)
+        if not projection.is_drawn:
             continue
-        # about; populations lie somewhere in a rank's block
-        first, last = block(projection.post.size, n_sharing if projection.post.role == "recurrent" else size, rank)
-        if projection.is_drawn:
-            n_bytes = int(RULES[projection.rule].indegree(projection)) * (last - first) * SYNAPSE
-            yield n_bytes, f"projection '{projection.name}' ({_words(projection, last - first)})"
-            n_rows = (projection.delay_range[1] - projection.delay_range[0] + 1) * projection.pre.size * (last > first)
-            yield n_rows * ROW, f"projection '{projection.name}', rows of {projection.pre.size} sources,"
+        indegree, n_delays = RULES[projection.rule].indegree(projection), np.ptp(projection.delay_range) + 1
+        if onto_readouts:
+            synapses = int(indegree * projection.post.size * (high - low) / projection.pre.size)
+            what = f"projection '{projection.name}' ({_words(projection, projection.post.size)})"
+            n_rows = n_delays * (high - low)
+        else:
+            synapses = int(indegree) * (high - low)
+            what = f"projection '{projection.name}' ({_words(projection, high - low)})"
+            n_rows = n_delays * projection.pre.size
+        yield synapses * SYNAPSE, what
+        n_rows = n_rows if onto_readouts else min(n_rows, synapses)  # others have none where there are no synapses
+        yield int(n_rows) * ROW, f"projection '{projection.name}', rows of its sources,"
 
 
 def _words(projection: Projection, n_targets: int) -> str:

@@ -9,14 +9,16 @@ import numpy as np
 from .. import elementary, rng
 from ..arrays import copy_aligned
 from ..errors import InputError
-from ..kernels import layout, readout_sums
+from ..kernels import layout, members, readout_sums
 from ..neurons.compile import Program, compile
 from ..neurons.cost import Cost, measure
 from ..parallel.messages import Sources
 from ..parallel.mpi import Comm
-from ..parallel.partition import block, overlap
+from ..parallel.partition import overlap
 from . import rewire
 from .connectivity import Population
+from .cuts import cut
+from .drawing import Block
 from .feedback import FollowingFeedback
 from .model import Model
 from .neurons import PLAIN, SURROGATES, VOLTAGES, whole_steps
@@ -42,6 +44,8 @@ class LocalNetwork:
     ----------
     n_sharing : int
         Number of ranks that have neurons, see `sharing`.
+    cuts : np.ndarray
+        int64 (size + 1,), first neuron of each rank, and the number of all.
     neurons : tuple of int
         Half-open range of this rank's recurrent neurons. Readouts belong to no rank: every rank advances all.
     incoming : SynapseTable
@@ -82,35 +86,45 @@ class LocalNetwork:
         if not self.n_recurrent:
             raise InputError("the model has no recurrent neurons")
         self.n_sharing = count_sharing(model, size)
-        self.neurons = block(self.n_recurrent, self.n_sharing, rank)
-        self.incoming = SynapseTable(model, self._projections(("input", "recurrent"), "recurrent"), *self.neurons)
+        self.cuts = cut(model, size)
+        self.neurons = int(self.cuts[rank]), int(self.cuts[rank + 1])
+        incoming = self._projections(("input", "recurrent"), "recurrent")
+        self.incoming = SynapseTable(model, incoming, *self.neurons, choose=self._choose_sources)
         onto_readouts = self._projections(("recurrent",), "readout")
         self.outgoing = SynapseTable(model, onto_readouts, 0, self.n_readouts, sources=self.neurons)
         require_summable(self.outgoing)
         self.feedback = SynapseTable(model, self._projections(("readout",), "recurrent"), *self.neurons)
         self.currents = SynapseTable(model, self._projections(("current",), "recurrent"), *self.neurons)
         self.following = FollowingFeedback(model, self.neurons, self.feedback, self.outgoing)
-        self.sources = self._compact()
         for span in self.incoming.spans:
             if span.projection.rewire:
                 rewire.check_synapses(span.projection, self.incoming.chunks(span))
         self._build_cells()
 
-    def _compact(self) -> Sources:
-        """Leave out of the table the neurons without targets on this rank, unless they are few."""
-        table = self.incoming
-        heard = self.list_heard()
+    def _choose_sources(self, drafts: list[Block]) -> Sources | None:
+        """Set `sources`; return those of which this rank keeps rows, None for all, where it hears nearly all."""
+        n, (first, last) = self.n_recurrent, self.neurons
+        self.sources = Sources(n)
         rewired = any(item.rewire and item.pre.role == "recurrent" for item in self.model.projections)
-        whole = rewired or len(heard) > ALMOST_ALL * self.n_recurrent  # any neuron may come to have a target here
-        listed = np.arange(self.n_recurrent) if whole else heard
-        if not whole or any(span.first == span.last for span in table.spans):
-            table.compact(listed)
         moves = rewired and not self.model.eprop.is_online  # which notes arrivals also where there is no synapse yet
-        return Sources(self.n_recurrent, None if whole else heard, heard if moves else None)
+        if not moves and (rewired or last - first > ALMOST_ALL * n):  # any neuron may come to have a target here
+            return None
+        bits = np.zeros(n // 64 + 1, np.uint64)
+        members.add(bits, np.arange(first, last))
+        for draft in drafts:
+            if draft.projection.pre.role == "recurrent":
+                draft.mark_sources(bits, self.model.offset(draft.projection.pre))
+        heard = Sources.from_bits(n, bits)
+        if moves:
+            self.sources = Sources(n, None, heard.ids)
+        elif heard.ids is not None and len(heard.ids) <= ALMOST_ALL * n:
+            self.sources = heard
+            return heard
+        return None
 
     def list_heard(self) -> np.ndarray:
-        """Return the neurons with targets on this rank, and its own, int64 ascending; before rows are left out."""
-        return np.union1d(np.arange(*self.neurons), self.incoming.list_used_neurons())
+        """Return the neurons with targets on this rank, and its own, uint32 ascending, where `sources` are all."""
+        return np.union1d(np.arange(*self.neurons), self.incoming.list_used_neurons()).astype(np.uint32)
 
     def _projections(self, pre: tuple[str, ...], post: str) -> list:
         return [item for item in self.model.projections if item.pre.role in pre and item.post.role == post]

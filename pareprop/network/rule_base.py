@@ -96,6 +96,10 @@ class Rule(ABC):
     def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target."""
 
+    def indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
+        """Return the number of synapses of each of the targets [low, high), (high - low,), or the mean of all."""
+        return self.indegree(projection)
+
     @abstractmethod
     def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto the targets [first, last) of the population."""

@@ -146,6 +146,11 @@ class Explicit(Rule):
         """Return the mean number of synapses onto one target."""
         return len(projection.target) / projection.post.size
 
+    def indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
+        """Return the number of synapses of each of some targets."""
+        mine = (projection.target >= low) & (projection.target < high)
+        return np.bincount(projection.target[mine] - low, minlength=high - low)
+
     def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets."""
         inside = (projection.target >= first) & (projection.target < last)

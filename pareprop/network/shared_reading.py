@@ -11,12 +11,11 @@ import numpy as np
 from ..errors import InputError, ParepropError
 from ..parallel import collectives
 from ..parallel.mpi import Comm
-from ..parallel.partition import firsts
 from ..sonata.edges import CHUNK, Edges, HeldEdges, Piece
 from .connectivity import Projection
+from .cuts import cut
 from .local import LocalNetwork
 from .model import Model
-from .sharing import count_sharing
 
 FEW = 4  # ranks that each read the whole file: faster than sorting and sending
 
@@ -54,8 +53,7 @@ def _own(model: Model, projection: Projection, comm: Comm, chunk: int) -> Projec
     edges = projection.edges
     if edges is None or edges.index or not edges.n_edges or projection.post.role != "recurrent":
         return projection
-    n_sharing = count_sharing(model, comm.size)
-    bounds = firsts(model.size("recurrent"), comm.size, n_sharing) - model.offset(projection.post)
+    bounds = cut(model, comm.size) - model.offset(projection.post)
     own_pieces, problem = [], None
     for first in range(0, edges.n_edges, chunk * comm.size):
         start = min(first + chunk * comm.rank, edges.n_edges)

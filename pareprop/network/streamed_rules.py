@@ -47,6 +47,11 @@ class LognormalDegrees(Rule):
         """Return the mean number of synapses onto one target."""
         return float(degrees.list_indegrees(projection.n_choices, projection.indegree, projection.sigma_in).mean())
 
+    def indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
+        """Return the number of synapses of each of some targets."""
+        numbers = projection.n_choices, projection.indegree, projection.sigma_in
+        return degrees.draw_indegrees(seed, projection.name, *numbers, low, high)
+
     def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets."""
         return degrees.compute_silent(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..arrays import allocate_aligned
-from ..kernels import layout
+from ..kernels import layout, members, row_map
 from ..kernels import rows as row_kernel
 from ..kernels import signs as sign_kernel
+from ..parallel.messages import Sources
 from .connectivity import RULES, Projection
 from .drawing import Block, draft_block
 from .model import Model
 
-ROW, SOURCE, SOURCES, LOG, TARGET, HOLE = (
-    layout.ROW, layout.SOURCE, layout.SOURCES, layout.LOG, layout.TARGET, layout.HOLE
-)  # fmt: skip
+ROW, SOURCE, LOG = layout.ROW, layout.SOURCE, layout.LOG
+FEWEST_ROWS = 4096  # of a projection, fewer take no memory that counts
+SPARSE = 0.5  # synapses per row, below which most rows are empty
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class ProjectionSlice:
         The rule.
     first, last : int
         Half-open range of its synapses.
-    rows : int
-        Its first row; it has `len(delays) * n_sources` rows, by delay and source.
+    first_rows : np.ndarray
+        int64 (n_blocks + 1,), first row of each of its blocks, and the end.
     delays : np.ndarray
         int64 (n_blocks,), the delay of each of its blocks in steps, ascending.
     targets : tuple of int
@@ -40,34 +42,60 @@ class ProjectionSlice:
     base : int
         Local index of the first of them.
     sources : np.ndarray or None
-        int64 (n_sources,) ascending, the sources that have rows, None if all have.
+        uint32 (n_sources,) ascending, the sources that may have rows, None if all do.
+    bits : np.ndarray or None
+        uint64 (n_blocks, n_words), which of these have rows, see `members.pxd`; None if all have.
     """
 
     projection: Projection
     first: int
     last: int
-    rows: int
+    first_rows: np.ndarray
     delays: np.ndarray
     targets: tuple[int, int]
     base: int
     sources: np.ndarray | None = None
+    bits: np.ndarray | None = None
+
+    @property
+    def rows(self) -> int:
+        """First row."""
+        return int(self.first_rows[0])
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self.first_rows[-1] - self.first_rows[0])
 
     @property
     def n_sources(self) -> int:
-        """Number of rows for each delay."""
+        """Number of sources that may have rows: rows of each delay, where all do."""
         return self.projection.pre.size if self.sources is None else len(self.sources)
+
+    def numbers(self) -> np.ndarray:
+        """Return the source of each row by its place among those that may have rows, int64 (n_rows,)."""
+        if self.bits is None:
+            return np.tile(np.arange(self.n_sources), len(self.delays))
+        parts = [np.zeros(n, np.uint32) for n in np.diff(self.first_rows)]
+        for part, bits in zip(parts, self.bits, strict=True):
+            members.write(bits, part)
+        return np.concatenate(parts).astype(np.int64)
 
     def source(self, row: np.ndarray) -> np.ndarray:
         """Return the sources, ids in the population, of rows counted from `rows`."""
-        index = row % self.n_sources
-        return index if self.sources is None else self.sources[index]
+        number = row % max(self.n_sources, 1) if self.bits is None else self.numbers()[row]
+        return number if self.sources is None else self.sources[number].astype(np.int64)
+
+    def block(self, row: np.ndarray) -> np.ndarray:
+        """Return the blocks, counted from 0, of rows counted from `rows`."""
+        if self.bits is None:
+            return row // max(self.n_sources, 1)
+        return np.searchsorted(self.first_rows, row + self.rows, side="right") - 1
 
     def row_signs(self) -> np.ndarray:
         """Return the sign of the source of each row, int8 (n_rows,); (0,) if none is bound."""
         signs = self.projection.signs
-        if signs is None:
-            return np.zeros(0, np.int8)
-        return np.tile(signs if self.sources is None else signs[self.sources], len(self.delays))
+        return np.zeros(0, np.int8) if signs is None else signs[self.source(np.arange(self.n_rows))]
 
 
 class SynapseTable:
@@ -84,6 +112,9 @@ class SynapseTable:
     sources : tuple of int or None
         Half-open range of this rank's cells of the sources' role, where ranks own sources instead of targets: only
         these have rows, and blocks number them by their ids.
+    choose : callable or None
+        Returns, for what is about to be laid out, the neurons of which this rank keeps rows, among them all that have
+        synapses here; blocks number them by their place. It returns None for all, as without it.
 
     Attributes
     ----------
@@ -103,60 +134,91 @@ class SynapseTable:
 
     def __init__(
         self, model: Model, projections: list[Projection], first: int, last: int,
-        sources: tuple[int, int] | None = None,
+        sources: tuple[int, int] | None = None, choose: Callable[[list[Block]], Sources | None] | None = None,
     ) -> None:  # fmt: skip
         self.by_source = sources is not None
         drafts = [draft_block(model, projection, first, last, sources) for projection in projections]
-        n_rows = sum(draft.counts.size for draft in drafts)
-        self.row_ptr = np.zeros(n_rows + 1, np.int64)
-        row = 0
-        for draft in drafts:
-            self.row_ptr[row + 1 : row + 1 + draft.counts.size] = draft.counts.ravel()
-            row += draft.counts.size
+        self._listed = choose(drafts) if choose else None
+        maps = self._number_rows(model, drafts)
+        self.row_ptr = np.zeros(maps[-1].first_rows[-1] + 1 if maps else 1, np.int64)
+        for draft, rows in zip(drafts, maps, strict=True):
+            draft.count(rows, self.row_ptr[1:])
         np.cumsum(self.row_ptr, out=self.row_ptr)
-        self.target = allocate_aligned(int(self.row_ptr[-1]), np.uint32)
-        self.weight = allocate_aligned(int(self.row_ptr[-1]), model.kernels.real)
-        self.spans: list[ProjectionSlice] = []
+        n = int(self.row_ptr[-1])
+        self.target, self.weight = allocate_aligned(n, np.uint32), allocate_aligned(n, model.kernels.real)
+        for draft, rows in zip(drafts, maps, strict=True):
+            draft.fill(rows, self.row_ptr, self.target, self.weight)
+        row_kernel.shift(self.row_ptr)  # cursors stand at the ends of rows now
+        self.spans = [self._span(model, draft, rows) for draft, rows in zip(drafts, maps, strict=True)]
         blocks: list[list[int]] = []
-        row = 0
-        for draft in drafts:
-            self.spans.append(self._span(draft, row))
-            blocks += self._place(model, draft, row)
+        for draft, rows, span in zip(drafts, maps, self.spans, strict=True):
+            blocks += self._blocks(model, draft, rows)
             if draft.projection.is_drawn or draft.projection.rewire:  # given ones were checked; -0.0
                 factor = draft.projection.inhibition if draft.projection.is_drawn else 1.0
-                sign_kernel.take_signs(self.row_ptr[row:], self.spans[-1].row_signs(), factor, self.weight)
-            row += draft.counts.size
+                sign_kernel.take_signs(self.row_ptr[span.rows :], span.row_signs(), factor, self.weight)
         self.blocks = np.array(blocks, np.int64).reshape(-1, layout.BLOCK_COLUMNS)
+        self._indices = [rows.index for rows in maps if rows.is_indexed]  # blocks have their addresses
 
-    def _span(self, draft: Block, row: int) -> ProjectionSlice:
-        """Return the place of a projection whose first row is `row`."""
-        ends = int(self.row_ptr[row]), int(self.row_ptr[row + draft.counts.size])
-        sources = np.arange(*draft.sources) if self.by_source else None
-        return ProjectionSlice(draft.projection, *ends, row, draft.delays, draft.targets, draft.base, sources)
+    def _number_rows(self, model: Model, drafts: list[Block]) -> list[row_map.RowMap]:
+        """Return where the rows of each projection are; one without synapses has none."""
+        maps: list[row_map.RowMap] = []
+        for draft in drafts:
+            arguments: dict[str, Any] = {}
+            if self._listed is not None and draft.projection.pre.role == "recurrent":
+                arguments = {"listed": self._listed.index(), "offset": model.offset(draft.projection.pre)}
+            first, sources = maps[-1].first_rows[-1] if maps else 0, draft.sources if draft.expected else (0, 0)
+            rows = row_map.RowMap(first, len(draft.delays), sources, False, **arguments)
+            if not self.by_source and pays_index(draft.expected, rows.n_rows) and not draft.projection.rewire:
+                rows = row_map.RowMap(first, len(draft.delays), sources, True, **arguments)
+                draft.mark_rows(rows)
+                rows.number_rows()
+            maps.append(rows)
+        return maps
 
-    def _place(self, model: Model, draft: Block, row: int) -> list[list[int]]:
-        """Fill the rows of a projection and return its blocks."""
+    def _span(self, model: Model, draft: Block, rows: row_map.RowMap) -> ProjectionSlice:
+        """Return the place of a projection."""
+        first_rows = rows.first_rows
+        ends = int(self.row_ptr[first_rows[0]]), int(self.row_ptr[first_rows[-1]])
+        sources, bits = None, rows.index[0] if rows.is_indexed else None
+        if rows.is_listed:
+            listed = self._listed.ids[rows.low_number : rows.low_number + rows.n_sources]
+            offset = model.offset(draft.projection.pre)
+            sources = listed - np.uint32(offset) if offset else listed
+        elif self.by_source or not rows.n_sources:
+            sources = np.arange(rows.first_source, rows.first_source + rows.n_sources, dtype=np.uint32)
+        if sources is not None and len(sources) == draft.projection.pre.size:
+            sources = None
+        return ProjectionSlice(
+            draft.projection, *ends, first_rows, draft.delays, draft.targets, draft.base, sources, bits
+        )
+
+    def _blocks(self, model: Model, draft: Block, rows: row_map.RowMap) -> list[list[int]]:
+        """Return the blocks of a projection."""
         projection, (low, high) = draft.projection, draft.targets
-        n_sources, n_rows = draft.n_sources, draft.counts.size
-        draft.fill(self.row_ptr[row : row + n_rows].reshape(draft.counts.shape), self.target, self.weight)
-        source = model.offset(projection.pre) + draft.sources[0]
-        hole = model.offset(projection.post) + low if draft.leaves_out_self else layout.NO_HOLE
+        first = rows.first_source + model.offset(projection.pre)
+        source = rows.low_number if rows.is_listed else first
+        hole = model.offset(projection.post) + low + source - first if draft.leaves_out_self else layout.NO_HOLE
         blocks = []
+        bits, before = rows.index
         for k, delay in enumerate(draft.delays):
-            dense = self._is_dense(draft, row + k * n_sources)
+            row, after = map(int, rows.first_rows[k : k + 2])
+            dense = not rows.is_indexed and self._is_dense(draft, row, after - row)
+            addresses = (bits[k].ctypes.data, before[k].ctypes.data) if rows.is_indexed else (0, 0)
             blocks.append(
-                [row + k * n_sources, source, source + n_sources, int(delay), int(projection.pre.role != "input"),
-                 int(dense), draft.base, hole, high - low, int(projection.plastic), projection.port_index]
+                [row, source, source + rows.n_sources, int(delay), int(projection.pre.role != "input"),
+                 int(dense), draft.base, hole, high - low, int(projection.plastic), projection.port_index, *addresses,
+                 after - row]
             )  # fmt: skip
         return blocks
 
-    def _is_dense(self, draft: Block, row: int) -> bool:
+    def _is_dense(self, draft: Block, row: int, n: int) -> bool:
         """Return whether each source reaches every target of the block once (but itself if the draft leaves it out)."""
         if RULES[draft.projection.rule].reaches_all:
             return len(draft.delays) == 1
-        n, width = draft.n_sources, draft.targets[1] - draft.targets[0]
+        width = draft.targets[1] - draft.targets[0]
         start, stop = self.row_ptr[row], self.row_ptr[row + n]
-        if draft.projection.is_drawn or stop - start != width * (n - draft.leaves_out_self):
+        whole = width * (draft.n_sources - draft.leaves_out_self)
+        if draft.projection.is_drawn or n != draft.n_sources or stop - start != whole:
             return False
         repeated = np.diff(self.target[start:stop].astype(np.int64)) == 0
         ends = self.row_ptr[row + 1 : row + n] - start - 1  # a row may end where the next one starts
@@ -168,60 +230,42 @@ class SynapseTable:
         bound = [span for span in self.spans if span.projection.keeps_signs]
         signs = np.zeros((len(self.row_ptr) - 1) * bool(bound), np.int8)
         for span in bound:
-            signs[span.rows : span.rows + len(span.delays) * span.n_sources] = span.row_signs()
+            signs[span.rows : span.rows + span.n_rows] = span.row_signs()
         return signs
 
     def list_used_neurons(self) -> np.ndarray:
-        """Return the recurrent neurons that have synapses here, int64 ascending."""
+        """Return the recurrent neurons that have synapses here, int64 ascending, by their numbers in the log."""
         neurons = [np.zeros(0, np.int64)]
-        for row, source, sources in self.blocks[self.blocks[:, LOG] == 1, :3]:
-            neurons.append(source + np.flatnonzero(np.diff(self.row_ptr[row : row + sources - source + 1])))
+        for span, blocks in zip(self.spans, self._blocks_of_spans(), strict=True):
+            if blocks[0, LOG]:
+                filled = np.diff(self.row_ptr[span.rows : span.rows + span.n_rows + 1]) > 0
+                neurons.append(blocks[0, SOURCE] + np.unique(span.numbers()[filled]))
         return np.unique(np.concatenate(neurons))
 
-    def compact(self, sources: np.ndarray) -> None:
-        """Keep only rows of inputs and of some recurrent neurons, among them all that have synapses here.
+    def _blocks_of_spans(self) -> list[np.ndarray]:
+        return np.split(self.blocks, np.cumsum([len(span.delays) for span in self.spans]))[:-1]  # views
 
-        From then on blocks number neurons by their place in `sources` (int64 ascending). Projections without synapses
-        keep no rows.
-        """
-        parts = np.split(self.blocks, np.cumsum([len(span.delays) for span in self.spans]))[:-1]  # views, by span
-        chosen = [self._chosen(span, blocks, sources) for span, blocks in zip(self.spans, parts, strict=True)]
-        keep = np.ones(len(self.row_ptr) - 1, bool)
-        for span, blocks, kept in zip(self.spans, parts, chosen, strict=True):
-            keep[span.rows : span.rows + len(blocks) * span.n_sources] = False
-            keep[(blocks[:, ROW, None] + kept).ravel()] = True
-        place = np.concatenate(([0], np.cumsum(keep)))
-        self.row_ptr = self.row_ptr[np.append(np.flatnonzero(keep), len(keep))]  # rows left out are empty
-        for blocks, kept in zip(parts, chosen, strict=True):
-            if blocks[0, LOG]:
-                first = blocks[0, SOURCE]
-                low = np.searchsorted(sources, first)
-                blocks[:, SOURCE], blocks[:, SOURCES] = low, low + len(kept)
-                blocks[blocks[:, HOLE] != layout.NO_HOLE, HOLE] += low - first
-            blocks[:, ROW] = place[blocks[:, ROW]]
-        self.spans = [
-            replace(span, rows=int(place[span.rows]), sources=None if len(kept) == span.n_sources else kept)
-            for span, kept in zip(self.spans, chosen, strict=True)
-        ]
-
-    @staticmethod
-    def _chosen(span: ProjectionSlice, blocks: np.ndarray, sources: np.ndarray) -> np.ndarray:
-        """Return the sources that keep their rows, ids in the population."""
-        first, last = blocks[0, SOURCE : SOURCE + 2]
-        if not blocks[0, LOG]:
-            return np.arange(last - first)
-        ends = np.searchsorted(sources, (first, last) if span.first < span.last else (first, first))
-        return sources[slice(*ends)] - first
+    def find_row(self, block: int, source: int) -> int | None:
+        """Return the row of a source, by its number in the log, in a block; None if it has none."""
+        span = self.spans[np.searchsorted(np.cumsum([len(span.delays) for span in self.spans]), block, side="right")]
+        row, number = self.blocks[block, ROW] - span.rows, source - self.blocks[block, SOURCE]
+        found = np.flatnonzero(span.numbers()[row : row + self.blocks[block, layout.ROWS]] == number)
+        return int(self.blocks[block, ROW] + found[0]) if len(found) else None
 
     def whole_rows(self) -> tuple[np.ndarray, int]:
         """Return the rows' numbers in a table with rows for all sources, int64 (n_rows,), and that table's n_rows."""
         numbers, first = [np.zeros(0, np.int64)], 0
         for span in self.spans:
-            n, sources = span.projection.pre.size, np.arange(span.n_sources)
-            starts = first + n * np.arange(len(span.delays))
-            numbers.append((starts[:, None] + span.source(sources)).ravel())
+            n, rows = span.projection.pre.size, np.arange(span.n_rows)
+            numbers.append(first + n * span.block(rows) + span.source(rows))
             first += n * len(span.delays)
         return np.concatenate(numbers), first
+
+    def count_by_source(self, span: ProjectionSlice, block: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sources of the rows of a block, by their numbers in the log from its first on, and the lengths."""
+        first, last = span.first_rows[block : block + 2]
+        numbers = span.numbers()[first - span.rows : last - span.rows]
+        return numbers, np.diff(self.row_ptr[first : last + 1])
 
     def chunks(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield the span's synapses in canonical order: by target, source, delay.
@@ -242,9 +286,11 @@ class SynapseTable:
         index : np.ndarray
             int64 (n,), places in `weight`.
         """
+        row = np.arange(span.n_rows)
+        source, delay = span.source(row), span.delays[span.block(row)]
         for index, rows in self.yield_places(span, limit, rows=True):
             target = self.target[index].astype(np.int64) - span.base + span.targets[0]
-            yield span.source(rows), target, span.delays[rows // span.n_sources], index
+            yield source[rows], target, delay[rows], index
 
     def yield_own_places(self, span: ProjectionSlice, limit: int = 1_000_000) -> Iterator[np.ndarray]:
         """Yield the places in `weight` of the span's synapses in an order in which ranks' shares do not overlap.
@@ -254,8 +300,7 @@ class SynapseTable:
         if not self.by_source:
             yield from (index for index, _ in self.yield_places(span, limit))
             return
-        n_sources = span.n_sources
-        rows = span.rows + np.arange(len(span.delays) * n_sources).reshape(len(span.delays), n_sources).T.ravel()
+        rows = span.rows + np.argsort(span.numbers(), kind="stable")
         counts = np.diff(self.row_ptr)[rows]
         for part in np.array_split(np.arange(len(rows)), max(1, -(-(span.last - span.first) // limit))):
             n = counts[part]
@@ -267,8 +312,9 @@ class SynapseTable:
         """Yield the places in `weight` of the span's synapses in canonical order, and with `rows` the row of each."""
         low, high = span.targets
         n_chunks = max(1, -(-(span.last - span.first) // limit))
-        n_sources = span.n_sources
-        n_rows = len(span.delays) * n_sources
+        n_rows, sequence = span.n_rows, np.zeros(0, np.int64)
+        if span.bits is not None:
+            sequence = np.argsort(span.numbers(), kind="stable")
         cursor = self.row_ptr[span.rows : span.rows + n_rows].copy()
         ends = self.row_ptr[span.rows + 1 : span.rows + n_rows + 1]
         bounds = [span.base + (high - low) * chunk // n_chunks for chunk in range(n_chunks + 1)]
@@ -278,12 +324,36 @@ class SynapseTable:
             index = np.empty(counts.sum(), np.int64)
             row = np.empty_like(index) if rows else np.zeros(0, np.int64)
             place = np.zeros(last - first + 1, np.int64)
-            row_kernel.order(n_sources, first, cursor, counts, self.target, place, index, row)
+            row_kernel.order(span.n_sources, sequence, first, cursor, counts, self.target, place, index, row)
             cursor += counts
             yield index, row
 
     @property
     def nbytes(self) -> int:
-        """Bytes of topology and weights."""
-        lists = (span.sources for span in self.spans if span.sources is not None)
-        return sum(array.nbytes for array in (self.blocks, self.row_ptr, self.target, self.weight, *lists))
+        """Bytes of topology and weights, and of what tells which sources have rows."""
+        lists = [span.sources for span in self.spans if span.sources is not None and span.sources.base is None]
+        arrays = [self.blocks, self.row_ptr, self.target, self.weight, *lists, *itertools.chain(*self._indices)]
+        return sum(array.nbytes for array in arrays) + (self._listed.nbytes if self._listed else 0)
+
+
+def pays_index(synapses: float, n_rows: int) -> bool:
+    """Return whether only rows with synapses are kept, where every source and delay would have `n_rows` of them."""
+    return n_rows >= FEWEST_ROWS and synapses < SPARSE * n_rows
+
+
+def count_bytes(real: type, synapses: float, rows: float, blocks: float = 0, words: float = 0, ids: float = 0) -> float:
+    """Return the bytes of a table.
+
+    Parameters
+    ----------
+    real : type
+        Type of weights.
+    synapses, rows, blocks : float
+        How many there are.
+    words : float
+        Words of 64 numbers of all sets, of rows of blocks and of neurons that are listed.
+    ids : float
+        Ids in the lists of sources.
+    """
+    synapse = 4 + np.dtype(real).itemsize
+    return synapses * synapse + 8 * (rows + 1) + 8 * layout.BLOCK_COLUMNS * blocks + 12 * words + 4 * ids

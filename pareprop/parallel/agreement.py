@@ -28,7 +28,7 @@ END = "the end of its script"
 UNSET = "not set"
 
 # what decides how ranks meet; each must have one value on all ranks
-VARIABLES = ("PAREPROP_SHARE_ABOVE", "PAREPROP_SENDING", "PAREPROP_RANKS_PER_NODE")
+VARIABLES = ("PAREPROP_SHARE_ABOVE", "PAREPROP_SENDING", "PAREPROP_RANKS_PER_NODE", "PAREPROP_CUTS")
 
 
 def agree(comm: Comm, place: str, facts: Mapping[str, str] | None = None) -> None:

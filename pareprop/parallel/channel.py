@@ -14,6 +14,7 @@ from ..kernels import readout_sums
 from ..kernels import rounds as kernel
 from . import collectives
 from .mpi import Comm
+from .partition import firsts
 from .spike_log import SegmentedLog, SpikeLog, join_logs
 
 BITS = 62  # flags in a number
@@ -40,6 +41,8 @@ class ChannelSizes:
         Number of ranks, from rank 0 on, that have neurons; 0: all.
     summed_steps : int
         Steps of the longest round of which sums for the readouts are kept.
+    cuts : np.ndarray or None
+        int64 (n_ranks + 1,), first neuron of each rank, and the number of all; None: equal blocks.
     """
 
     n_neurons: int
@@ -49,6 +52,11 @@ class ChannelSizes:
     expected: float = 0.0
     n_sharing: int = 0
     summed_steps: int = 1
+    cuts: np.ndarray | None = None
+
+    def firsts(self, size: int) -> np.ndarray:
+        """Return the first neuron of each of `size` ranks, and the number of all: int64 (size + 1,)."""
+        return firsts(self.n_neurons, size, self.n_sharing) if self.cuts is None else self.cuts
 
 
 @dataclass

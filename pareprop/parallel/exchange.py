@@ -22,7 +22,6 @@ from .collectives import any_bits, raise_together
 from .messages import AllgatherSender, AlltoallvSender, Sources
 from .mpi import Comm
 from .node import Nodes, find_nodes, is_crowded, make_rank_lost
-from .partition import firsts
 from .replicas import Replicas
 from .shared_memory import Layout, SharedMemory, require_shared
 from .spike_log import SegmentedLog, SpikeLog
@@ -113,10 +112,15 @@ class Exchange(Protocol):
 
 
 def add_times(meeting: kernel.Meeting, timers: Timers) -> None:
-    """Move seconds from a meeting to the timers: `wait` until the others arrived, `communicate` for the rest."""
+    """Move seconds from a meeting to the timers.
+
+    `wait` until the others arrived, `look_up` to choose the spikes that this rank listens to, `communicate` for the
+    rest.
+    """
     timers.add("wait", meeting.waited)
     timers.add("communicate", meeting.transferred)
-    meeting.waited = meeting.transferred = 0.0
+    timers.add("look_up", meeting.looked_up)
+    meeting.waited = meeting.transferred = meeting.looked_up = 0.0
 
 
 class Alone:
@@ -181,7 +185,7 @@ class Ranks:
 
     def _layout(self, terms: ChannelSizes) -> Layout:
         """Return the layout with one log for each rank of this node and for each other node, in ascending ids."""
-        first, nodes = firsts(terms.n_neurons, self.size, terms.n_sharing), self.nodes
+        first, nodes = terms.firsts(self.size), self.nodes
         low, high = nodes.starts[nodes.index : nodes.index + 2]
         bounds = np.unique([*nodes.starts, *range(low, high)])  # first rank of each log, and the end
         return Layout(nodes.local.size, np.diff(first[bounds]), terms.length, terms.summed_steps, terms.n_readouts)
@@ -209,7 +213,7 @@ class Ranks:
         except InputError as error:
             problem = error
         raise_together(self.comm, problem)
-        first = firsts(terms.n_neurons, self.size, terms.n_sharing)
+        first = terms.firsts(self.size)
         written: list[tuple[Any, Choice]] = [(logs[place], choose_within(*first[self.rank : self.rank + 2]))]
         holder: list[Any] = []
         n_sharing = min(terms.n_sharing or self.size, local.size)  # counts where there is one node
@@ -228,7 +232,7 @@ class Ranks:
             if sources is not None and sources.ids is not None:
                 numbered = SpikeLog(terms.length)
                 heard = SegmentedLog([numbered])
-                meeting.number(every, numbered, sources.ids.astype(np.uint32))
+                meeting.number(every, numbered, *sources.index())
                 written.append((numbered, sources.number_spikes))
         whole = every if self.sending != "targeted" else None
         return Channel(logs[place], heard, sums, signal, meeting, written, whole, self.comm, [memory])
@@ -241,7 +245,7 @@ class Ranks:
         nodes, local = self.nodes, self.nodes.local
         ids = self._of_node(None if sources is None else sources.sent)
         listened = Sources(terms.n_neurons, ids)
-        first = nodes.firsts(terms.n_neurons, terms.n_sharing)
+        first = terms.firsts(self.size)[nodes.starts]
         here = range(nodes.index, nodes.index + local.size)
         others = [log for k, log in enumerate(logs) if k not in here]
         self.sending = self._way(terms.n_neurons if ids is None else len(ids), terms.n_neurons)

@@ -6,12 +6,13 @@ A rank that listens to some neurons only numbers them in ascending order of thei
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..kernels import exchange as kernel
-from ..kernels import layout
+from ..kernels import layout, members
 from . import mpi
 from .mpi import Comm
 from .spike_log import SpikeLog
@@ -40,9 +41,9 @@ class Sources:
     n : int
         Neurons of the whole network.
     ids : np.ndarray or None
-        int64 (n_heard,) ascending, neurons with targets there, and its own; None for all.
+        uint32 (n_heard,) ascending, neurons with targets there, and its own; None for all.
     present : np.ndarray or None
-        Where all may come to have targets, as synapses move: int64 ascending, those that have some now, and its own.
+        Where all may come to have targets, as synapses move: uint32 ascending, those that have some now, and its own.
         Messages bring no others; None for `ids`.
     """
 
@@ -52,8 +53,35 @@ class Sources:
 
     @property
     def sent(self) -> np.ndarray | None:
-        """Neurons whose spikes messages must bring, int64 ascending; None for all."""
+        """Neurons whose spikes messages must bring, ascending; None for all."""
         return self.ids if self.present is None else self.present
+
+    def index(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the set of `ids` as `members.pxd` has it: uint64 and uint32, one of each for 64 neurons."""
+        return self._index
+
+    @classmethod
+    def from_bits(cls, n: int, bits: np.ndarray) -> Sources:
+        """Make it of a set of neurons, uint64 (n // 64 + 1,), see `members.pxd`."""
+        before = np.zeros(len(bits), np.uint32)
+        ids = np.empty(members.count(bits, before), np.uint32)
+        members.write(bits, ids)
+        sources = cls(n, ids)
+        sources.__dict__["_index"] = bits, before
+        return sources
+
+    @cached_property
+    def _index(self) -> tuple[np.ndarray, np.ndarray]:
+        bits = np.zeros(self.n // 64 + 1, np.uint64)
+        before = np.zeros(len(bits), np.uint32)
+        members.add(bits, np.asarray(self.ids, np.int64))
+        members.count(bits, before)
+        return bits, before
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the ids and of their index."""
+        return 0 if self.ids is None else self.ids.nbytes + sum(array.nbytes for array in self._index)
 
     def lists(self, first: np.ndarray) -> list[np.ndarray]:
         """Return the neurons of each node that are listened to.
@@ -70,7 +98,7 @@ class Sources:
         """
         ids = np.arange(self.n) if self.ids is None else self.ids
         ends = np.searchsorted(ids, first)
-        return [ids[ends[r] : ends[r + 1]] - first[r] for r in range(len(first) - 1)]
+        return [ids[ends[r] : ends[r + 1]].astype(np.int64) - first[r] for r in range(len(first) - 1)]
 
     def number_spikes(self, log: SpikeLog, n_steps: int) -> SpikeLog:
         """Return the spikes of a log by id that are listened to, by number."""

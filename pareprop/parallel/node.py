@@ -11,7 +11,6 @@ import numpy as np
 
 from ..errors import InputError, RankLost
 from .mpi import Comm
-from .partition import firsts
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,6 @@ class Nodes:
     def count(self) -> int:
         """Number of nodes."""
         return len(self.starts) - 1
-
-    def firsts(self, n: int, n_sharing: int = 0) -> np.ndarray:
-        """Return the first of `n` cells of each node, and `n`; int64 (n_nodes + 1,); see `partition.firsts`."""
-        return firsts(n, int(self.starts[-1]), n_sharing)[self.starts]
 
 
 def ranks_per_node(environment: Mapping[str, str]) -> int:

@@ -16,20 +16,17 @@ from .channel import Channel, ChannelSizes, choose_within, open_alone
 from .exchange import Exchange
 from .messages import Sources
 from .mpi import Comm
-from .partition import block
 from .replicas import Replicas
 from .spike_log import SegmentedLog, SpikeLog
 
 
-def draw_log(seed: int, n: int, first: int, last: int, probability: float, n_steps: int) -> SpikeLog:
+def draw_log(seed: int, first: int, last: int, probability: float, n_steps: int) -> SpikeLog:
     """Draw spikes of some neurons.
 
     Parameters
     ----------
     seed : int
         Seed of the draws.
-    n : int
-        Neurons of the whole network.
     first, last : int
         Half-open range of neurons that spike, by id.
     probability : float
@@ -42,9 +39,7 @@ def draw_log(seed: int, n: int, first: int, last: int, probability: float, n_ste
     SpikeLog
         Their spikes, by id.
     """
-    chances = np.zeros(n)
-    chances[first:last] = probability
-    return SpikeLog.from_arrays(*rng.bernoulli(rng.key(seed, "drawn"), chances, n_steps))
+    return SpikeLog.from_arrays(*rng.bernoulli_of(rng.key(seed, "drawn"), range(first, last), probability, n_steps))
 
 
 def overwrite(own: SpikeLog, drawn: SpikeLog, step: int, first: int, last: int) -> None:
@@ -93,8 +88,8 @@ class DrivenExchange:
     def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Collective: allocate logs and signals, connect the ranks, and draw the spikes of this rank."""
         self._channel, self._n_steps = self._exchange.open(terms, sources), terms.n_steps
-        mine = block(self._n, terms.n_sharing or self.size, self.rank)
-        self._drawn = draw_log(self._seed, self._n, *mine, self._probability, self._n_steps)
+        mine = terms.firsts(self.size)[self.rank : self.rank + 2].tolist()
+        self._drawn = draw_log(self._seed, *mine, self._probability, self._n_steps)
         self._meeting = kernel.CalledMeeting(self._round, self._channel.meeting)
         return replace(self._channel, meeting=self._meeting)
 
@@ -105,8 +100,9 @@ class DrivenExchange:
         inner = self._channel.meeting
         inner.round(first, last)
         self._meeting.waited += inner.waited
-        self._meeting.transferred -= inner.waited  # it includes all seconds of this call
-        inner.waited = inner.transferred = 0.0
+        self._meeting.looked_up += inner.looked_up
+        self._meeting.transferred -= inner.waited + inner.looked_up  # it includes all seconds of this call
+        inner.waited = inner.transferred = inner.looked_up = 0.0
 
     def listen(self, heard: Any, changed: bool) -> None:
         """Tell other nodes anew to which neurons this rank listens."""
@@ -162,7 +158,7 @@ class DryExchange:
     def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Allocate logs and signals as the rank of a run does, and draw spikes."""
         self._sources, self._n_steps = Sources(self._n) if sources is None else sources, terms.n_steps
-        low, high = self._own = block(self._n, terms.n_sharing or self.size, self.rank)
+        low, high = self._own = terms.firsts(self.size)[self.rank : self.rank + 2].tolist()
         channel = open_alone(terms, high - low, kernel.CalledMeeting(self._round))
         own, merged = channel.own, SpikeLog(terms.length)
         self._logs = own, merged
@@ -177,10 +173,19 @@ class DryExchange:
         """Draw the spikes of the others anew, with this probability per neuron and step."""
         self.probability = probability
         low, high = self._own
-        ranges = (0, low), (low, high if self._draws_own else low), (high, self._n)
-        drawn = [draw_log(self._seed, self._n, *pair, probability, self._n_steps) for pair in ranges]
-        self._mine = drawn[1]
-        self._drawn = [self._sources.number_spikes(log, self._n_steps) for log in drawn]
+        heard, none = self._sources.ids, not self._draws_own
+        self._mine = draw_log(self._seed, low, low if none else high, probability, self._n_steps)
+        ends = (low, high) if heard is None else np.searchsorted(heard, (low, high))
+        self._first = int(ends[0])  # number of the first neuron of this rank
+        last = self._n if heard is None else len(heard)
+        parts = (0, ends[0]), (ends[0], ends[0] if none else ends[1]), (ends[1], last)
+        key = rng.key(self._seed, "drawn")
+        self._drawn = [
+            SpikeLog.from_arrays(
+                *rng.bernoulli_of(key, range(a, b) if heard is None else heard[a:b], probability, self._n_steps, int(a))
+            )
+            for a, b in parts
+        ]  # of those alone that this rank listens to, by their numbers
 
     def _round(self, first: int, last: int) -> None:
         """Merge the spikes of steps [first, last) with those drawn."""
@@ -192,7 +197,7 @@ class DryExchange:
             before, mine, after = (log.ids[log.ptr[step] : log.ptr[step + 1]] for log in self._drawn)
             if not self._draws_own:
                 mine = own.ids[own.ptr[t] : own.ptr[t + 1]]
-                mine = mine if self._sources.ids is None else np.searchsorted(self._sources.ids, mine)
+                mine = mine - np.uint32(self._own[0] - self._first)
             place = int(merged.ptr[t])
             merged.reserve(place + len(before) + len(mine) + len(after))
             for part in (before, mine, after):

@@ -20,10 +20,10 @@ from . import style
 
 Row = dict[str, Any]  # of a table, by column: a number, or a text
 PHASES = {  # in the order of a run, with their colours
-    "wait": style.GREY, "communicate": style.VERMILLION, "deliver": style.BLUE, "update": style.GREEN,
-    "sweep": style.SKY, "credit": style.ORANGE, "optimize": style.PURPLE,
+    "wait": style.GREY, "communicate": style.VERMILLION, "look_up": style.MUTED[1], "deliver": style.BLUE,
+    "update": style.GREEN, "sweep": style.SKY, "credit": style.ORANGE, "optimize": style.PURPLE,
 }  # fmt: skip
-NAMED = 0.09  # share of the time from which a bar has room for the name of its phase
+NAMED = 0.09  # share of the highest bar from which a part has room for the name of its phase
 Point = tuple[float, float, bool, float, float]  # ranks, median, whether more ranks than cores, smallest, largest
 CROWDED = "open: more ranks than cores, for correctness only"
 
@@ -59,6 +59,7 @@ def draw(table: Path) -> list[Path]:
     folder = table.parent
     paths = style.save(scaling_figure(rows), folder, "scaling")
     paths += style.save(phase_figure(rows), folder, "phases")
+    (folder / "caption.txt").write_text(caption(rows) + "\n")
     if "predicted_train_seconds" in rows[0]:
         paths += style.save(prediction_figure(rows), folder, "prediction")
     return paths
@@ -110,9 +111,9 @@ def _curve(ax: Axes, points: list[Point], color: str, label: str) -> None:
 
 @style.styled
 def scaling_figure(rows: list[Row]) -> Figure:
-    """Draw wall time, speed-up, efficiency, real-time factor and memory per rank against the number of ranks."""
+    """Draw wall time, speed-up, efficiency, real-time factor, events and memory against the number of ranks."""
     series, weak = _series(rows), rows[0]["kind"] == "weak"
-    figure = Figure(figsize=(style.WIDTH, 4.6), layout="constrained")
+    figure = Figure(figsize=(style.WIDTH, 5.0 + 0.12 * len(series)), layout="constrained")
     axes = figure.subplots(2, 3).ravel()
     for color, (label, some) in zip(style.colors(len(series)), series.items(), strict=True):
         wall = _medians(some, lambda row: row["train_seconds"])
@@ -120,7 +121,8 @@ def scaling_figure(rows: list[Row]) -> Figure:
         gain = []
         for n, t, crowded, low, high in wall:
             one = wall[0][1] * (n / wall[0][0] if weak else 1.0)
-            gain.append((n, one / t, crowded, one / high, one / low))
+            spread = (low, high) if gain else (t, t)  # the first one is what the others are compared with
+            gain.append((n, one / t, crowded, one / spread[1], one / spread[0]))
         _curve(axes[1], gain, color, label)
         share = [
             (n, middle * wall[0][0] / n, crowded, low * wall[0][0] / n, high * wall[0][0] / n)
@@ -129,20 +131,26 @@ def scaling_figure(rows: list[Row]) -> Figure:
         _curve(axes[2], share, color, label)
         _curve(axes[3], _medians(some, lambda row: row["real_time_factor"]), color, label)
         _curve(axes[4], _medians(some, lambda row: row["memory_bytes_max"] / 2**20), color, label)
+        _curve(axes[5], _medians(some, lambda row: row.get("events_per_second", 0.0) or 0.0), color, label)
+        first = wall[0]
+        ideal = [first[1] * (1.0 if weak else first[0] / n) for n, *_ in wall]
+        axes[0].plot([n for n, *_ in wall], ideal, color=color, ls="-.", lw=0.6, zorder=0)
         if "predicted_train_seconds" in rows[0]:
             _draw_dashed(axes[0], _medians(some, lambda row: row["predicted_train_seconds"]), color)
             _draw_dashed(axes[4], _medians(some, lambda row: row["predicted_memory_bytes"] / 2**20), color)
     ranks = sorted({row["ranks"] for row in rows})
     _ideal(axes, ranks, weak)
     titles = ("Wall time (s)", "Scaled speed-up" if weak else "Speed-up", "Efficiency",
-              "Real-time factor (wall / simulated)", "Memory of the largest rank (MiB)")  # fmt: skip
-    for ax, title in zip(axes, titles, strict=False):
+              "Real-time factor (wall / simulated)", "Memory of the largest rank (MiB)",
+              "Synaptic events per second")  # fmt: skip
+    for ax, title in zip(axes, titles, strict=True):
         ax.set(title=title, xlabel="ranks")
         ax.set_xscale("log", base=2)
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xticks(ranks, [f"{n:g}" for n in ranks])
     axes[2].set_ylim(0, None)
-    _explain(axes, rows)
+    _add_nodes(axes[:3], rows)
+    _explain(figure, axes, rows)
     figure.suptitle(f"{'Weak' if weak else 'Strong'} scaling", x=0.01, ha="left")
     return figure
 
@@ -152,32 +160,69 @@ def _draw_dashed(ax: Axes, points: list[Point], color: str) -> None:
 
 
 def _ideal(axes: list[Axes], ranks: list[float], weak: bool) -> None:
-    """Draw the ideal: speed-up n / n_first, efficiency 1."""
+    """Draw the ideal: speed-up n / n_first, a straight line as both axes are logarithmic; efficiency 1."""
     axes[1].plot(ranks, [n / ranks[0] for n in ranks], color=style.GREY, ls="-.", lw=0.8, zorder=0)
     axes[2].axhline(1.0, color=style.GREY, ls="-.", lw=0.8, zorder=0)
-    for ax in (axes[0], axes[3], axes[4]):
+    for ax in (axes[0], axes[1], axes[3], axes[4], axes[5]):
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        low, high = ax.get_ylim()
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.yaxis.set_minor_locator(NullLocator())
 
 
-def _explain(axes: list[Axes], rows: list[Row]) -> None:
-    """Draw the legend in the last field, with the meaning of the marks."""
+def _add_nodes(axes: list[Axes], rows: list[Row]) -> None:
+    """Draw a second axis with the number of nodes, where runs had several."""
+    nodes = {row["ranks"]: row.get("hosts", 1.0) for row in rows}
+    if max(nodes.values()) <= 1:
+        return
+    for ax in axes:
+        other = ax.secondary_xaxis("top")
+        other.set_xticks(list(nodes), [f"{n:g}" for n in nodes.values()])
+        other.xaxis.set_minor_locator(NullLocator())
+        other.set_xlabel("nodes")
+
+
+def _explain(figure: Figure, axes: list[Axes], rows: list[Row]) -> None:
+    """Draw the legend below, with the meaning of the marks."""
     handles, labels = axes[0].get_legend_handles_labels()
-    axes[5].axis("off")
-    axes[5].legend(handles, labels, loc="upper left", bbox_to_anchor=(-0.15, 1.0), fontsize=6)
     notes = ["dash-dotted: ideal", "bars: range of the repeats"]
     if "predicted_train_seconds" in rows[0]:
         notes.append("dashed, crosses: predicted")
     if any(row["oversubscribed"] for row in rows):
         notes.append(CROWDED)
-    axes[5].text(-0.1, 0.0, "\n".join(notes), fontsize=6, transform=axes[5].transAxes, va="bottom")
+    figure.legend(
+        handles, labels, loc="outside lower left", ncols=1 if max(map(len, labels)) > 50 else 2, fontsize=6,
+        title="; ".join(notes), title_fontsize=6, alignment="left",
+    )  # fmt: skip
+
+
+def caption(rows: list[Row]) -> str:
+    """Return in words what was measured, on what, and when."""
+    first, repeats = rows[0], max(len(points) for points in _by_ranks(rows))
+    lines = [
+        f"{'Weak' if first['kind'] == 'weak' else 'Strong'} scaling of the benchmark network, "
+        f"{' and '.join(sorted({str(row['variant']) for row in rows}))} variant: wall time of training without the "
+        "build, all ranks in step at its start and end; "
+        f"median of {repeats} run{'s' if repeats > 1 else ''} at each point, bars span the smallest and the largest.",
+        "Phases are means over the ranks; `wait` is waiting for other ranks, `communicate` what messages take.",
+    ]
+    for name in ("processor", "mpi", "versions", "flags"):
+        values = sorted({str(row[name]) for row in rows if row.get(name)})
+        lines += [f"{name}: {' or '.join(values)}"] if values else []
+    dates = sorted(str(row["date"]) for row in rows if row.get("date"))
+    lines += [f"measured from {dates[0]} to {dates[-1]}"] if dates else []
+    return "\n".join(lines)
+
+
+def _by_ranks(rows: list[Row]) -> list[list[Row]]:
+    return [[row for row in some if row["ranks"] == n] for some in _series(rows).values()
+            for n in sorted({row["ranks"] for row in some})]  # fmt: skip
 
 
 @style.styled
 def phase_figure(rows: list[Row]) -> Figure:
-    """Draw the fraction of each phase in the mean time, a bar per number of ranks; black lines: range over ranks."""
+    """Draw the mean seconds of each phase per second of the model, stacked; black lines: range over ranks."""
     series = _series(rows)
     columns = min(len(series), 2)
     lines = -(-len(series) // columns)
@@ -185,14 +230,16 @@ def phase_figure(rows: list[Row]) -> Figure:
     axes = figure.subplots(lines, columns, squeeze=False).ravel()
     for ax, (label, some) in zip(axes, series.items(), strict=False):
         ticks = []
-        ranks = _medians(some, lambda row: 0.0)
+        ranks = _medians(some, lambda row: sum(float(row.get(f"{phase}_s_mean") or 0.0) for phase in PHASES)
+                         / row["simulated_seconds"])  # fmt: skip
+        top = max(point[1] for point in ranks) or 1.0
         for place, (n, _, crowded, _, _) in enumerate(ranks):
             here = [row for row in some if row["ranks"] == n]
-            _stack(ax, place, here)
+            _stack(ax, place, here, top)
             ticks.append(f"{n:g} rank{'s' if n > 1 else ''}" + ("*" if crowded else ""))
         ax.set_xticks(range(len(ticks)), ticks)
         ax.set(title=label, xlabel="* more ranks than cores" if "*" in "".join(ticks) else "")
-        ax.set(ylim=(0, 1), ylabel="share of the time")
+        ax.set(ylabel="s per s of the model")
     for ax in axes[len(series) :]:
         ax.axis("off")
     drawn, names = axes[0].get_legend_handles_labels()
@@ -205,17 +252,20 @@ def phase_figure(rows: list[Row]) -> Figure:
     return figure
 
 
-def _stack(ax: Axes, place: int, rows: list[Row]) -> None:
-    means = {phase: median(row[f"{phase}_s_mean"] for row in rows) for phase in PHASES}
-    total, bottom = sum(means.values()) or 1.0, 0.0
+def _stack(ax: Axes, place: int, rows: list[Row], top: float) -> None:
+    def of_model(phase: str, end: str) -> float:
+        """Return seconds per second of the model; tables of earlier versions lack some phases."""
+        return median(float(row.get(f"{phase}_s_{end}") or 0.0) / row["simulated_seconds"] for row in rows)
+
+    bottom = 0.0
     for phase, color in PHASES.items():
-        height = means[phase] / total
-        low, high = (median(row[f"{phase}_s_{end}"] for row in rows) / total for end in ("min", "max"))
+        height = of_model(phase, "mean")
+        low, high = of_model(phase, "min"), of_model(phase, "max")
         ax.bar(place, height, 0.7, bottom, color=color, label=phase if place == 0 else None)
-        if height > NAMED:
+        if height > NAMED * top:
             shade = "white" if color == style.BLUE else style.BLACK
             ax.text(place, bottom + height / 2, phase, ha="center", va="center", fontsize=6, color=shade)
-        if high - low > 0.01:
+        if high - low > 0.01 * top:
             beside = place + 0.3  # not through the name
             ax.plot([beside, beside], [bottom + low, bottom + high], color=style.BLACK, lw=0.8)
         bottom += height
@@ -232,7 +282,8 @@ def prediction_figure(rows: list[Row]) -> Figure:
             pairs = [
                 (row[f"{phase}_s_max"], row[f"predicted_{phase}_s"])
                 for row in rows
-                if row["oversubscribed"] == crowded and row[f"{phase}_s_max"] > 0 and row[f"predicted_{phase}_s"] > 0
+                if f"predicted_{phase}_s" in row
+                and row["oversubscribed"] == crowded and row[f"{phase}_s_max"] > 0 and row[f"predicted_{phase}_s"] > 0
             ]
             values += [value for pair in pairs for value in pair]
             if pairs:

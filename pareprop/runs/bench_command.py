@@ -16,6 +16,7 @@ from ..network.variants import DEFAULT, VARIANTS
 from ..parallel.exchange import Exchange
 from . import benchmark
 from .options import FiniteFloat, GivenPath
+from .provenance import tell_environment
 
 
 @click.command()
@@ -84,6 +85,7 @@ def bench(
     footprint.require(network, sizes["steps"], exchange.rank, exchange.size)
     task = benchmark.BenchTask(sizes["inputs"], sizes["steps"], seed, axes.readouts)
     figures = benchmark.run(network, task, sizes["intervals"], not no_learning, exchange, warmup, rate)
+    figures["environment"] = tell_environment(exchange.comm)
     if exchange.rank:
         return
     for name, seconds in figures["phases"].items():

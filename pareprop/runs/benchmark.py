@@ -36,7 +36,7 @@ from ..parallel.stand_ins import DrivenExchange
 from ..simulation.loop import Simulation
 
 LARGEST = 2**31  # of a size
-PHASES = ("build", "wait", "communicate", "deliver", "update", "sweep", "credit", "optimize")
+PHASES = ("build", "wait", "communicate", "look_up", "deliver", "update", "sweep", "credit", "optimize")
 INPUT_PROBABILITY = 0.05
 KAPPA = 0.97  # filter of eligibility traces in the spike variant; about the decay per step of a readout with 30 ms
 CUTOFF = 100  # steps, of eligibility traces in the spike variant
@@ -205,16 +205,16 @@ def count_events(table: SynapseTable, inputs: SpikeLog, spikes: SpikeLog, n_step
     """
     total = 0
     for span in table.spans:
-        n_sources, raster = span.n_sources, span.projection.pre.role == "input"
+        raster = span.projection.pre.role == "input"
         if span.first == span.last:
             continue
         log = inputs if raster else spikes
         for k, delay in enumerate(span.delays):
-            row = span.rows + k * n_sources
             lost = delay - raster  # steps at the end
             first, last = (0, n_steps) if endless else np.clip([1 - lost, n_steps - lost], 0, n_steps)
-            sent = np.bincount(log.ids[log.ptr[first] : log.ptr[last]], minlength=n_sources)
-            total += int(np.diff(table.row_ptr[row : row + n_sources + 1]) @ sent)
+            sent = np.bincount(log.ids[log.ptr[first] : log.ptr[last]], minlength=span.n_sources)
+            numbers, lengths = table.count_by_source(span, k)
+            total += int(lengths @ sent[numbers])
     return total
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from .. import files
 from ..errors import InputError, quote
 from ..kernels import build_info
-from ..machine import peak_rss_bytes
+from ..machine import peak_rss_bytes, processor_name
 from ..network.local import cost_of
 from ..parallel import collectives, mpi
 from ..parallel.mpi import Comm
@@ -59,6 +59,15 @@ def facts(simulation: Watched) -> dict[str, Any]:
     if os.environ.get(HOST_NAMES) == "1":
         entries["hosts"] = list(hosts)
     return entries
+
+
+def tell_environment(comm: Any = None) -> dict[str, str]:
+    """Return what a measurement depends on beside its sizes: date, processor, versions, MPI, flags; all as text."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"), "processor": processor_name(),
+        "versions": ", ".join([f"Python {platform.python_version()}", *(f"{p} {_version(p)}" for p in PACKAGES)]),
+        "mpi": "" if comm is None else _mpi(), "flags": f"{build_info.mode}: {build_info.flags}",
+    }  # fmt: skip
 
 
 def _version(name: str) -> str:
@@ -147,9 +156,10 @@ class Provenance(Observer):
 
 
 def spent(seconds: Mapping[str, float]) -> dict[str, float]:
-    """Return the seconds that a rank spent on its own work, on waiting for others, and on transfer between nodes."""
+    """Return the seconds that a rank spent on its own work, on waiting for others, and on the exchange of spikes."""
     compute = sum(seconds.get(name, 0.0) for name in COMPUTE)
-    return {"compute": compute, "wait": seconds.get("wait", 0.0), "transfer": seconds.get("communicate", 0.0)}
+    transfer = seconds.get("communicate", 0.0) + seconds.get("look_up", 0.0)
+    return {"compute": compute, "wait": seconds.get("wait", 0.0), "transfer": transfer}
 
 
 def read(directory: Path) -> dict[str, Any]:

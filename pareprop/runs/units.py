@@ -33,10 +33,7 @@ LATER = {  # which files of earlier versions lack
     ("deliver", "lagged_visits"), ("deliver", "neuron_steps"), ("update", "cold_neuron_steps"),
     ("update", "lagged_neuron_steps"), ("sweep", "cold_neuron_steps"), ("sweep", "lagged_neuron_steps"),
 }  # fmt: skip
-MEMORY = {
-    "incoming": ("synapses", "rows"),
-    "outgoing": ("readout_synapses", "rows"),
-    "feedback": ("feedback_synapses",),
+MEMORY = {  # beside tables of synapses, whose layout is known
     "neurons": ("neurons",),
     "gradients": ("synapses", "readout_synapses"),
     "books": ("rows",),
@@ -65,7 +62,9 @@ class Interconnect:
     bandwidth : float
         Bytes per second that a node receives.
     merge_s : float
-        Seconds per spike to look up its number, on ranks that listen to some neurons only.
+        Seconds per spike of the node to look up whether a rank that listens to some neurons only listens to it.
+    number_s : float
+        Seconds more for a spike that it listens to, to look up its number.
     round_s : float
         Seconds of a round of two ranks of a node.
     line_s : float
@@ -80,7 +79,8 @@ class Interconnect:
 
     latency_s: float = 2e-6
     bandwidth: float = 5e9
-    merge_s: float = 1e-9
+    merge_s: float = 1.2e-9
+    number_s: float = 1.2e-9
     round_s: float = 4e-7
     line_s: float = 5e-8
     sum_s: float = 2e-9
@@ -123,13 +123,16 @@ class Units:
             _sum(costs, work) + max(0.0, measured - costs.get("neuron_steps", 0.0) * work.given_steps)
             for costs in (self.seconds[phase], self.crowded.get(phase, self.seconds[phase]))
         )  # in place of the neurons of the package that were measured for the unit costs
-        return alone + min((work.node_ranks - 1.0) / max(self.cores - 1, 1), 1.0) * (crowded - alone)
+        searches = self.network.merge_s * work.searches * (phase in ("deliver", "credit"))
+        return searches + alone + min((work.node_ranks - 1.0) / max(self.cores - 1, 1), 1.0) * (crowded - alone)
 
     def phase_seconds(self, work: Work, samples: int = 1) -> dict[str, float]:
         """Return seconds by phase for `samples` samples (build: once)."""
         times = {name: 1 if name == "build" else samples for name in self.seconds}
         seconds = {name: self._seconds(name, work) * times[name] for name in self.seconds}
-        exchange = {"communicate": self.exchange_seconds(work), "wait": self.wait_seconds(work)}
+        parts = self.exchange_parts(work)
+        exchange = {"look_up": parts.pop("look-up"), "wait": self.wait_seconds(work)}
+        exchange["communicate"] = sum(parts.values())
         return seconds | {name: samples * value for name, value in exchange.items()}
 
     def exchange_seconds(self, work: Work) -> float:
@@ -158,7 +161,8 @@ class Units:
             parts["messages"] = work.rounds * network.latency_s * float(np.ceil(np.log2(work.nodes)))
             parts["bytes"] = work.rounds * 4.0 * work.words * others / network.bandwidth
         parts["sums"] = network.sum_s * work.steps * work.readouts * (work.node_ranks + others)
-        parts["look-up"] = network.merge_s * work.node_spikes * work.numbered
+        looks = network.merge_s * work.node_spikes + network.number_s * work.heard_spikes
+        parts["look-up"] = looks * work.numbered
         return parts
 
     def wait_seconds(self, work: Work) -> float:
@@ -179,7 +183,7 @@ class Units:
 
     def memory(self, work: Work) -> dict[str, float]:
         """Return bytes by kind; `buffers` are those of a leader alone, the spikes of other nodes included."""
-        n_bytes = {name: _sum(costs, work) for name, costs in self.nbytes.items()}
+        n_bytes = {name: _sum(costs, work) for name, costs in self.nbytes.items()} | work.table_bytes
         buffers = 4 * max(256.0, 1.25 * work.words) * (work.nodes + 1) + 4 * work.node_spikes
         n_bytes["histories"] = n_bytes.get("histories", 0.0) + work.given_bytes
         return n_bytes | {"buffers": buffers * (work.nodes > 1)}

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
 from ..engines.spike_rules import block_length, lags
 from ..machine import CACHE
 from ..network.connectivity import RULES, Population, Projection
+from ..network.cuts import cut
 from ..network.local import ALMOST_ALL, cost_of
 from ..network.model import Model
 from ..network.sharing import count_sharing
+from ..network.synapse_table import count_bytes, pays_index
 from ..parallel.exchange import WORTHWHILE
-from ..parallel.partition import block, overlap
+from ..parallel.partition import overlap
 
 NEAR = 2**20  # bytes of neurons, about, that stay in a core's second cache from step to step
 BYTES_PER_NEURON = 136  # state and parameters that a step reads or writes, in double precision
@@ -68,11 +70,12 @@ class Work:
     feedback_synapses : float
         Synapses from readouts onto neurons.
     rows : float
-        Pairs of a source that the rank listens to and a delay, in all tables.
+        Rows of all tables: pairs of a source that the rank listens to and a delay, or those with synapses alone where
+        most have none.
     events : float
         Arrivals at synapses onto neurons.
     visits : float
-        Rows of such synapses that spikes open, rows without targets included.
+        Rows of such synapses that spikes open.
     heard : float
         Neurons that the rank listens to.
     readout_events : float
@@ -109,6 +112,12 @@ class Work:
         Seconds of these steps in a sample, forward and back, as measured on this machine.
     given_bytes : float
         Bytes of what these models keep of a sample beside the surrogate gradient.
+    heard_spikes : float
+        Spikes of the neurons that the rank listens to.
+    searches : float
+        Pairs of a spike and a delay for which it is looked up whether there is a row.
+    table_bytes : dict of str to float
+        Bytes of the tables `incoming`, `outgoing`, `feedback`.
     """
 
     ranks: int
@@ -139,6 +148,9 @@ class Work:
     node_spikes: float
     targeted: bool
     numbered: bool
+    heard_spikes: float
+    searches: float
+    table_bytes: dict[str, float]
     given_steps: float = 0.0
     given_update: float = 0.0
     given_sweep: float = 0.0
@@ -152,61 +164,66 @@ class Work:
 
 def of_rank(model: Model, n_steps: int, firing: Firing, ranks: int, rank: int, nodes: int = 1) -> Work:
     """Return the expected counts of `rank` of `ranks` on some nodes for samples of `n_steps` steps."""
-    node = rank * nodes // ranks
-    share = sum(sources(model, nodes, node).values()) / model.size("recurrent")  # that the node listens to
+    cuts, node = cut(model, ranks), rank * nodes // ranks
+    own, of_node = ((int(cuts[low]), int(cuts[high])) for low, high in (
+        (rank, rank + 1), (-(-node * ranks // nodes), -(-(node + 1) * ranks // nodes))
+    ))  # fmt: skip
+    share = sum(sources(model, *of_node).values()) / model.size("recurrent")  # that the node listens to
     targeted = nodes > 1 and share <= WORTHWHILE
-    heard = sources(model, ranks, rank)
-    nothing: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    parts = {"neurons": nothing, "readouts": nothing, "feedback": nothing}
+    heard = sources(model, *own)
+    n_heard, n = sum(heard.values()), model.size("recurrent")
+    parts = {name: Rows() for name in ("incoming", "outgoing", "feedback")}
     for item in model.projections:
         if item.pre.role != "current":
-            kind = "readouts" if item.post.role == "readout" else "neurons"
+            kind = "outgoing" if item.post.role == "readout" else "incoming"
             kind = "feedback" if item.pre.role == "readout" else kind
-            counts = _counts(model, item, firing, ranks, rank, heard)
-            a, b, c, d = map(sum, zip(parts[kind], counts, strict=True))
-            parts[kind] = (a, b, c, d)
+            parts[kind] += _counts(model, item, firing, own, heard)
+    if n_heard < n:
+        parts["incoming"] += Rows(words=n // 64 + 1, ids=n_heard)
     n, n_readouts = model.size("recurrent"), model.size("readout")
     n_sharing = count_sharing(model, ranks)
-    first, last = block(n, n_sharing, rank)
-    own = last - first
+    neurons = own[1] - own[0]
     longest = round_steps(model, n_steps) if n_sharing == ranks else n_steps
     rounds = math.ceil(n_steps / longest)
     lag = lags(model).m - 1 if model.eprop.is_online else 0
-    events, visits = parts["neurons"][2:]
-    table_bytes = parts["neurons"][0] * model.eprop.event_bytes
+    incoming = parts["incoming"]
+    events, visits = incoming.events, incoming.visits
+    table_bytes = incoming.synapses * model.eprop.event_bytes
     return Work(
-        ranks=ranks, neurons=own, readouts=n_readouts, synapses=parts["neurons"][0],
-        readout_synapses=parts["readouts"][0], feedback_synapses=parts["feedback"][0],
-        rows=sum(part[1] for part in parts.values()), events=events, visits=visits,
-        readout_events=parts["readouts"][2], steps=n_steps, neuron_steps=own * n_steps,
-        cold_neuron_steps=n_steps * max(0.0, own - NEAR / BYTES_PER_NEURON),
-        lagged_neuron_steps=own * n_steps * (lag > 0),
-        signal_steps=parts["feedback"][0] * n_steps, spikes=n * firing.neurons,
+        ranks=ranks, neurons=neurons, readouts=n_readouts, synapses=incoming.synapses,
+        readout_synapses=parts["outgoing"].synapses, feedback_synapses=parts["feedback"].synapses,
+        rows=sum(part.rows for part in parts.values()), events=events, visits=visits,
+        readout_events=parts["outgoing"].events, steps=n_steps, neuron_steps=neurons * n_steps,
+        cold_neuron_steps=n_steps * max(0.0, neurons - NEAR / BYTES_PER_NEURON),
+        lagged_neuron_steps=neurons * n_steps * (lag > 0),
+        signal_steps=parts["feedback"].synapses * n_steps, spikes=n * firing.neurons,
         input_spikes=model.size("input") * firing.inputs, rounds=rounds,
-        words=2 + (n_steps * (1 + WORDS_OF_SUM * n_readouts) + own * ranks / nodes * firing.neurons) / rounds,
-        lag_rows=own * lag, lagged_events=events * (lag > 0), lagged_visits=visits * (lag > 0),
+        words=2 + (n_steps * (1 + WORDS_OF_SUM * n_readouts) + neurons * ranks / nodes * firing.neurons) / rounds,
+        lag_rows=neurons * lag, lagged_events=events * (lag > 0), lagged_visits=visits * (lag > 0),
         cold_events=events * max(0.0, 1.0 - CACHE / max(table_bytes, 1.0)),
-        heard=sum(heard.values()), nodes=nodes, targeted=targeted, numbered=sum(heard.values()) < n,
-        node_spikes=n * firing.neurons * (share if targeted else 1.0), **_given(model, n_steps, ranks, rank),
+        heard=n_heard, nodes=nodes, targeted=targeted, numbered=n_heard < n,
+        node_spikes=n * firing.neurons * (share if targeted else 1.0), heard_spikes=n_heard * firing.neurons,
+        searches=incoming.searches,
+        table_bytes={name: part.nbytes(model.kernels.real) for name, part in parts.items()},
+        **_given(model, n_steps, own),
     )  # fmt: skip
 
 
-def _given(model: Model, n_steps: int, ranks: int, rank: int) -> dict[str, float]:
+def _given(model: Model, n_steps: int, own: tuple[int, int]) -> dict[str, float]:
     """Return what neurons add whose model is given by equations; one process compiles and measures the models."""
     added = dict.fromkeys(("given_steps", "given_update", "given_sweep", "given_bytes"), 0.0)
     kept, online = 0, model.eprop.is_online
     for population in model.of_role("recurrent"):
         if (cost := cost_of(model, population)) is None:
             continue
-        low, high = _local(model, population, ranks, rank)
+        low, high = _local(model, population, own)
         steps = (high - low) * n_steps
         added["given_steps"] += steps
         added["given_update"] += steps * cost.step
         added["given_sweep"] += steps * cost.sweep * (not online)
         kept = max(kept, cost.kept - 1)  # all neurons of a rank have as many columns
-    first, last = block(model.size("recurrent"), count_sharing(model, ranks), rank)
     rows = block_length(model) + lags(model).m if online else n_steps
-    added["given_bytes"] = float(kept * (last - first) * rows * np.dtype(model.kernels.real).itemsize)
+    added["given_bytes"] = float(kept * (own[1] - own[0]) * rows * np.dtype(model.kernels.real).itemsize)
     return added
 
 
@@ -215,55 +232,76 @@ def round_steps(model: Model, n_steps: int) -> int:
     return min(model.min_delay(*model.eprop.engine.exchanging) or n_steps, n_steps)
 
 
-def sources(model: Model, ranks: int, rank: int) -> dict[str, float]:
-    """Return the expected number of neurons of each population that a rank listens to; see `LocalNetwork.sources`."""
-    first, last = block(model.size("recurrent"), count_sharing(model, ranks), rank)
+def sources(model: Model, first: int, last: int) -> dict[str, float]:
+    """Return the expected number of neurons of each population that a rank or node with neurons [first, last) hears.
+
+    See `LocalNetwork.sources`.
+    """
     groups = model.of_role("recurrent")
     expected = {}
     for group in groups:
         low, high = overlap(first, last, model.offset(group), model.offset(group) + group.size)
         own = high - low
         items = [item for item in model.projections if item.pre == group and item.post.role == "recurrent"]
-        silent = math.prod(_without_targets(model, item, ranks, rank) for item in items)
+        silent = math.prod(_without_targets(model, item, (first, last)) for item in items)
         expected[group.name] = own + (group.size - own) * (1.0 - silent)
     if sum(expected.values()) > ALMOST_ALL * model.size("recurrent"):
         return {group.name: float(group.size) for group in groups}
     return expected
 
 
-def _local(model: Model, post: Population, ranks: int, rank: int) -> tuple[int, int]:
-    """Return the half-open range of targets on a rank, as ids within the population."""
-    offset = model.offset(post)
-    size = count_sharing(model, ranks) if post.role == "recurrent" else ranks
-    low, high = overlap(*block(model.size(post.role), size, rank), offset, offset + post.size)
+def _local(model: Model, group: Population, own: tuple[int, int]) -> tuple[int, int]:
+    """Return the half-open range of a population's neurons among those that a rank has, as ids within it."""
+    offset = model.offset(group)
+    low, high = overlap(*own, offset, offset + group.size)
     return low - offset, high - offset
 
 
-def _without_targets(model: Model, item: Projection, ranks: int, rank: int) -> float:
+def _without_targets(model: Model, item: Projection, own: tuple[int, int]) -> float:
     """Return the probability that a source has no synapse of a projection on a rank."""
-    low, high = _local(model, item.post, ranks, rank)
-    return RULES[item.rule].silent(item, low, high)
+    return RULES[item.rule].silent(item, *_local(model, item.post, own))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Counts of a table of synapses or of a part of it; events, visits and searches are per sample."""
+
+    synapses: float = 0.0
+    rows: float = 0.0
+    events: float = 0.0
+    visits: float = 0.0
+    searches: float = 0.0
+    blocks: int = 0
+    words: float = 0.0
+    ids: float = 0.0
+
+    def __add__(self, other: Rows) -> Rows:
+        return Rows(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+    def nbytes(self, real: type) -> float:
+        """Return the bytes of the table."""
+        return count_bytes(real, self.synapses, self.rows, self.blocks, self.words, self.ids)
 
 
 def _counts(
-    model: Model, item: Projection, firing: Firing, ranks: int, rank: int, heard: Mapping[str, float]
-) -> tuple[float, ...]:
-    """Return synapses, rows, arrivals and visited rows of a projection on a rank."""
+    model: Model, item: Projection, firing: Firing, own: tuple[int, int], heard: Mapping[str, float]
+) -> Rows:
+    """Return the counts of a projection on a rank."""
+    shortest, longest = item.delay_range
+    n_delays = longest - shortest + 1
     if item.post.role == "readout":  # on the ranks of its sources
-        low, high = _local(model, item.pre, ranks, rank)
-        return _counts_by_source(item, high - low, firing)
-    low, high = _local(model, item.post, ranks, rank)
+        low, high = _local(model, item.pre, own)
+        synapses = item.post.size * RULES[item.rule].indegree(item) * (high - low) / item.pre.size
+        rows = n_delays * (high - low)
+        return Rows(synapses, rows, synapses * firing.neurons, rows * firing.neurons, blocks=n_delays)
+    low, high = _local(model, item.post, own)
     synapses = (high - low) * RULES[item.rule].indegree(item)
-    shortest, longest = item.delay_range
-    senders = heard[item.pre.name] * (high > low) if item.pre.role == "recurrent" else item.pre.size
-    rows = senders * (longest - shortest + 1)
+    senders = (heard[item.pre.name] if item.pre.role == "recurrent" else item.pre.size) * (synapses > 0)
     spikes = {"input": firing.inputs, "recurrent": firing.neurons}.get(item.pre.role, 0.0)
-    return synapses, rows, synapses * spikes, rows * spikes
-
-
-def _counts_by_source(item: Projection, n_sources: int, firing: Firing) -> tuple[float, ...]:
-    """Return the same as `_counts` for the synapses of some sources onto all targets."""
-    shortest, longest = item.delay_range
-    synapses = item.post.size * RULES[item.rule].indegree(item) * n_sources / item.pre.size
-    rows = n_sources * (longest - shortest + 1)
-    return synapses, rows, synapses * firing.neurons, rows * firing.neurons
+    rows, searches, words = float(senders * n_delays), 0.0, 0.0
+    if pays_index(synapses, rows) and not item.rewire and item.post.role == "recurrent":
+        searches, words = rows * spikes, n_delays * (senders // 64 + 1)
+        rows *= 1.0 - math.exp(-synapses / rows)
+    listed = item.pre.role == "recurrent" and sum(heard.values()) < model.size("recurrent")
+    ids = senders if listed and model.offset(item.pre) else 0.0  # a list of its own, if ids count from another number
+    return Rows(synapses, rows, synapses * spikes, rows * spikes, searches, n_delays, words, ids)

@@ -21,7 +21,8 @@ FIGURES = (
     "train_seconds", "build_seconds", "firing_rate_hz", "synapses", "events", "events_per_second", "simulated_seconds",
     "digest", "sending",
 )  # fmt: skip
-TABLE = "study.csv"
+ENVIRONMENT = ("date", "processor", "versions", "mpi", "flags")  # of a run; results of earlier versions lack them
+TABLE, OBJECTS, EXTRA_P = "study.csv", "study.json", "study.extra-p.jsonl"
 LIMIT = 2**28  # bytes of the figures of a run, with a share of each rank
 
 
@@ -66,6 +67,7 @@ def row(point: Point, figures: Mapping[str, Any]) -> dict[str, Any]:
     shares = figures["shares"]
     hosts = Counter(share["host"] for share in shares)
     columns = vars(point) | {name: figures[name] for name in FIGURES}
+    columns |= {name: figures.get("environment", {}).get(name, "") for name in ENVIRONMENT}
     columns |= {
         "hosts": len(hosts),
         "real_time_factor": figures["train_seconds"] / figures["simulated_seconds"],
@@ -99,7 +101,7 @@ def _predict(point: Point, figures: Mapping[str, Any], units: Units) -> dict[str
 
 
 def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write rows as CSV, with a header.
+    """Write rows as CSV, with a header; beside it as JSON, and what Extra-P reads.
 
     Raises
     ------
@@ -112,3 +114,22 @@ def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for item in rows for key in item)))
         writer.writeheader()
         writer.writerows(rows)
+    path.with_name(OBJECTS).write_text(json.dumps({"runs": rows}, indent=1) + "\n")
+    path.with_name(EXTRA_P).write_text("".join(f"{json.dumps(item)}\n" for item in list_measurements(rows)))
+
+
+def list_measurements(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the mean seconds of each phase and all seconds of each run as Extra-P's JSON lines have them.
+
+    The parameter is the number of ranks; runs that differ in other sizes are different call paths.
+    """
+    items = []
+    for item in rows:
+        size = f"{item['neurons'] // item['ranks']} per rank" if item["kind"] == "weak" else item["neurons"]
+        series = f"{item['variant']} n{size} k{item['indegree']} d{item['delay']} h{item['rate']:g}"
+        seconds = {"train": item["train_seconds"], **{name: item[f"{name}_s_mean"] for name in benchmark.PHASES}}
+        items += [
+            {"params": {"ranks": item["ranks"]}, "callpath": f"{series}->{phase}", "metric": "time", "value": value}
+            for phase, value in seconds.items()
+        ]
+    return items

@@ -337,7 +337,8 @@ def jobs(
     seconds = slurm.seconds_of(limit) if limit else None
     line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, prediction)
     terminal.echo(
-        f"# predicted: {prediction.seconds:.3g} s, {prediction.nbytes / 2**20:.0f} MiB per rank; "
+        f"# predicted: {prediction.seconds:.3g} s, {prediction.nbytes / 2**20:.0f} MiB per rank, "
+        f"{prediction.node_bytes / 2**20:.0f} MiB per node; "
         f"{number} job(s) in a row; time and memory below have a margin of {slurm.MARGIN:g}"
     )
     if not Path(script).exists():

@@ -23,19 +23,22 @@ class DryRun:
     Attributes
     ----------
     share : Share
-        Seconds of each phase over all samples (build: once), without wait and communicate; bytes by kind.
+        Seconds of each phase over all samples (build: once), without those of the exchange; bytes by kind.
     samples : int
         Number of timed samples.
     rate_hz : float
         Firing rate of this rank's neurons in the last sample.
     others_hz : float
         Rate at which spikes of the other ranks were drawn.
+    processor_share : tuple of float
+        Processor time over wall time of the build and of the timed samples: below 1 where the machine was busy.
     """
 
     share: Share
     samples: int
     rate_hz: float
     others_hz: float
+    processor_share: tuple[float, float] = (1.0, 1.0)
 
 
 def run(
@@ -82,13 +85,16 @@ def run(
     dry = DryExchange(rank, ranks, others * dt, n, model.seed, own=drive)
     settings = settings or model.eprop.settings(task.learning_window)
     rounds = replace(settings, round_steps=settings.round_steps or task.n_steps)  # engines cut it to the min-delay
+    clock = _Clock()
     simulation = Simulation(model, task, dry, settings=rounds)
+    build_share = clock.share()
     first, last = simulation.network.neurons
     own_hz = others
     for index in range(warmup + samples):
         if index == warmup:
             for name in PHASES[1:]:
                 simulation.timers.seconds.pop(name, None)
+            clock = _Clock()
         if rate_hz is None and index:
             dry.draw(min(own_hz * dt, 1.0))
         started = time.perf_counter()
@@ -99,6 +105,18 @@ def run(
         own_hz = float(((ids >= first) & (ids < last)).sum() / (max(last - first, 1) * task.n_steps * dt))
         if progress:
             progress(f"sample {index + 1} of {warmup + samples}: {time.perf_counter() - started:.2f} s")
+    shares = build_share, clock.share()
     share = Share.of(simulation)
-    phases = {name: seconds for name, seconds in share.phases.items() if name not in ("wait", "communicate")}
-    return DryRun(replace(share, phases=phases), samples, own_hz, dry.probability / dt)
+    phases = {name: seconds for name, seconds in share.phases.items() if name not in ("wait", "communicate", "look_up")}
+    return DryRun(replace(share, phases=phases), samples, own_hz, dry.probability / dt, shares)
+
+
+class _Clock:
+    """How much of the time since it was made the process had a processor."""
+
+    def __init__(self) -> None:
+        self._wall, self._processor = time.perf_counter(), time.process_time()
+
+    def share(self) -> float:
+        wall, processor = time.perf_counter() - self._wall, time.process_time() - self._processor
+        return min(processor / wall, 1.0) if wall > 0 else 1.0

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..errors import InputError
+from ..network.cuts import cut
 from ..network.model import Model
 from ..runs import work
 from ..runs.benchmark import PHASES
@@ -58,10 +61,10 @@ def predict(
 ) -> Prediction:
     """Predict a run of `samples` samples on `ranks` ranks, `ranks_per_node` on a node, or all on one (0).
 
-    Ranks differ only in their numbers of neurons; one rank of each kind is counted.
+    One rank of each kind is counted: see `representatives`.
     """
     nodes = -(-ranks // (ranks_per_node or ranks))
-    kinds = [work.of_rank(model, n_steps, firing, ranks, rank, nodes) for rank in representatives(ranks)]
+    kinds = [work.of_rank(model, n_steps, firing, ranks, rank, nodes) for rank in representatives(model, ranks)]
     seconds = [_sample_seconds(units, item) for item in kinds]
     slowest = kinds[seconds.index(max(seconds))]
     memories = [units.memory(item) for item in kinds]
@@ -81,9 +84,13 @@ def _sample_seconds(units: Units, item: Work) -> float:
     return sum(seconds for name, seconds in units.phase_seconds(item).items() if name != "build")
 
 
-def representatives(ranks: int) -> list[int]:
-    """Return ranks that cover every number of neurons that a rank may own: blocks differ by at most one."""
-    return sorted({0, ranks // 2, ranks - 1})
+def representatives(model: Model, ranks: int) -> list[int]:
+    """Return ranks of every kind: the first, the last, and for each population those with its ends and its middle."""
+    groups, last = model.of_role("recurrent"), model.size("recurrent") - 1
+    ids = {int(model.offset(group) + place) for group in groups for place in (0, group.size // 2, group.size - 1)}
+    cuts = cut(model, ranks)
+    with_ids = np.searchsorted(cuts, [min(k, last) for k in ids], side="right") - 1
+    return sorted({0, ranks // 2, ranks - 1, *with_ids.tolist()})
 
 
 def nodes_for(

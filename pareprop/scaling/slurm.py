@@ -45,23 +45,26 @@ def command(
 ) -> tuple[str, int]:  # fmt: skip
     """Return the sbatch command of a run, and the number of jobs in its chain.
 
-    Memory and time have a margin of `MARGIN`. Without a limit one job gets all the time.
+    Memory and time have a margin of `MARGIN`. Without a limit one job gets all the time. The jobs of a chain are
+    signalled early enough before their limit for a sample and a checkpoint.
     """
     needed = MARGIN * prediction.seconds + 60.0
     jobs, job_s = 1, needed
+    signal_s = max(SIGNAL_SECONDS, math.ceil(MARGIN * prediction.sample_seconds) + 60)
     if limit_s is not None and needed > limit_s:
-        usable = limit_s - SIGNAL_SECONDS - MARGIN * prediction.phases["build"] - 60.0
+        usable = limit_s - signal_s - MARGIN * prediction.phases["build"] - 60.0
         if usable <= MARGIN * prediction.sample_seconds:
             sample_s = prediction.sample_seconds
             raise InputError(f"--time of {limit_s:g} s leaves no time for a sample of {sample_s:.3g} s")
         jobs = math.ceil((needed - MARGIN * prediction.phases["build"]) / usable)
         job_s = limit_s
-    megabytes = math.ceil(MARGIN * prediction.nbytes / 2**20 / 10) * 10
+    megabytes = math.ceil(MARGIN * prediction.node_bytes / 2**20 / 10) * 10
     options = [
         f"--nodes={nodes}",
         f"--ntasks={nodes * ranks_per_node}",
         f"--ntasks-per-node={ranks_per_node}",
-        f"--mem-per-cpu={megabytes}M",
+        f"--mem={megabytes}M",
         f"--time={clock(job_s)}",
+        *([f"--signal=B:USR1@{signal_s}"] if jobs > 1 else []),
     ]
     return shlex.join(["sbatch", *options, script, *arguments]), jobs

@@ -32,11 +32,11 @@ from ..engines.sample import Sample
 from ..engines.state import State
 from ..errors import InputError, ParepropError, StateError, quote
 from ..network import footprint, shared_reading
+from ..network.cuts import cut
 from ..network.local import LocalNetwork, compile_models
 from ..network.model import Model
 from ..network.parameters import is_number, nearest
 from ..network.reward import Reward
-from ..network.sharing import count_sharing
 from ..parallel import collectives
 from ..parallel.agreement import agree, find_difference
 from ..parallel.channel import ChannelSizes
@@ -126,8 +126,8 @@ class Simulation:
         with self.timers.phase("build"):
             sizes = [model.size(role) for role in ("recurrent", "readout")]
             with guarded(self.world):
-                n_sharing = count_sharing(model, self.exchange.size)
-            asked = ChannelSizes(sizes[0], task.n_steps, task.n_steps, sizes[1], n_sharing=n_sharing)
+                cuts = cut(model, self.exchange.size)
+            asked = ChannelSizes(sizes[0], task.n_steps, task.n_steps, sizes[1], cuts=cuts)
             self.exchange.require_memory(asked)
             with guarded(self.world):  # draws may be bad, or memory short, on one rank alone
                 closed = is_closed(task)

@@ -124,8 +124,8 @@ def look_at_network(network: LocalNetwork, exchange: Exchange, n_steps: int, res
             if item.pre.role == "readout" or item.pre.role == "current" or item.delay_range[1] <= latest:
                 continue
             late = np.flatnonzero(span.delays > latest)
-            rows = span.rows + span.n_sources * np.array([late, late + 1])
-            counts = np.array([np.diff(table.row_ptr[rows], axis=0).sum(), span.last - span.first])
+            starts = table.row_ptr[span.first_rows]
+            counts = np.array([np.diff(starts)[late].sum(), span.last - span.first])
             n, total = (collectives.total(comm, int(count)) for count in counts)
             if n:
                 why = f"their delays are above {latest} steps, samples have {n_steps}"

@@ -109,7 +109,7 @@ def _gather_rows(comm: Comm, table: SynapseTable, array: np.ndarray) -> np.ndarr
     known = np.diff(table.row_ptr) > 0
     for span in table.spans:
         if span.projection.rewire and span.first < span.last:
-            known[span.rows : span.rows + len(span.delays) * span.n_sources] = True
+            known[span.rows : span.rows + span.n_rows] = True
     mine = np.flatnonzero(known)
     for places, values in collectives.to_root(comm, [(rows[mine], array[mine])]):
         whole[places] = values

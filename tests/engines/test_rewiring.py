@@ -167,7 +167,7 @@ before = exchange.sender._routes["route_rank"].copy() if exchange.sender else No
 item = next(item for item in run.engine.plastic if item.name == "rec->rec")
 item.rewiring.kept = []
 run.train(int(sys.argv[2]))
-first = exchange.nodes.firsts(run.network.n_recurrent)
+first = run.network.cuts[exchange.nodes.starts]
 moves = exchange.comm.allgather(np.concatenate(item.rewiring.kept))
 listening = exchange.nodes.leaders.allgather(exchange.sender._routes) if exchange.sender else None
 if exchange.rank == 0:

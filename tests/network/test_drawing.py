@@ -7,7 +7,8 @@ import pytest
 import scipy.stats
 
 from pareprop import rng
-from pareprop.kernels import random, topology
+from pareprop.kernels import random, row_map, topology
+from pareprop.network.drawing import make_scratch
 
 KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT = (rng.key(3, purpose) for purpose in ("topology", "delay", "weight"))
 
@@ -44,24 +45,34 @@ CASES = {
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
 
-def connect(case, first=0, last=None, target_base=0):
+def connect(case, first=0, last=None, target_base=0, indexed=False, scratch=None):
     """Synapses of a range of targets as columns in the order of the flat arrays: delay, source, target, weight."""
     last = case.n_targets if last is None else last
     rows = (case.delays[1] - case.delays[0] + 1, case.n_sources)
     drawing = topology.Drawing(
         case.rule, case.n_sources, case.indegree, case.probability, case.multapses, case.self_offset, case.delays,
         case.weight, [KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT],
-        np.arange(case.n_sources if topology.shuffles(case.rule, case.multapses) else 0, dtype=np.uint32),
+        *(scratch or make_scratch)(case.rule, case.n_sources, case.indegree, case.multapses),
     )  # fmt: skip
-    counts = np.zeros(rows, dtype=np.int64)
-    drawing.count(first, last, counts)
-    ends = counts.cumsum().reshape(rows)
+    places = row_map.RowMap(0, rows[0], (0, case.n_sources), indexed)
+    if indexed:
+        drawing.mark_rows(first, last, places)
+        places.number_rows()
+    counts = np.zeros(places.n_rows, dtype=np.int64)
+    drawing.count(first, last, places, counts)
+    ends = counts.cumsum()
     cursor = ends - counts
     target = np.full(counts.sum(), 2**32 - 1, dtype=np.uint32)
     weight = np.full(target.size, np.nan)
-    drawing.fill(first, last, target_base, cursor, target, weight)
+    drawing.fill(first, last, target_base, places, cursor, target, weight)
     np.testing.assert_array_equal(cursor, ends)
-    delay, source = (np.repeat(index.ravel(), counts.ravel()) for index in np.indices(rows))
+    delay, source = (index.ravel() for index in np.indices(rows))
+    if indexed:
+        assert np.all(counts > 0), "a row without synapses"
+        bits = places.index[0]
+        kept = (bits[delay, source // 64] >> np.uint64(1) * (source % 64).astype(np.uint64)) & np.uint64(1) == 1
+        delay, source = delay[kept], source[kept]
+    delay, source = np.repeat(delay, counts), np.repeat(source, counts)
     return delay + case.delays[0], source, target.astype(np.int64), weight
 
 
@@ -122,6 +133,25 @@ def test_against_slow_twin(case):
     *expected, expected_weight = slow_connect(case)
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_allclose(weight, expected_weight, rtol=1e-14, atol=1e-15)
+
+
+@each_case
+def test_rows_of_those_sources_alone_that_have_synapses(case):
+    np.testing.assert_array_equal(connect(case, indexed=True), connect(case))
+
+
+def test_a_table_of_what_moves_shuffles_as_an_array_of_all_sources():
+    """Few of many sources are drawn without repetition; the table has places for all that may have to share them."""
+    case = replace(CASES["distinct no autapses"], n_sources=100_000, indegree=900, n_targets=5)
+    numbers, moved = make_scratch(case.rule, case.n_sources, case.indegree, False)
+    assert numbers.size == 0 and len(moved) < 10 * case.indegree, "memory by the indegree, not by the sources"
+    by_array = connect(case, scratch=lambda *_: (np.arange(100_000, dtype=np.uint32), np.zeros((0, 2), np.uint32)))
+    np.testing.assert_array_equal(connect(case), by_array)
+    small = replace(CASES["distinct"], n_targets=40)  # nearly all sources, so that places move again and again
+    table = np.full((4096, 2), 2**32 - 1, np.uint32)
+    hashed = connect(small, scratch=lambda *_: (np.zeros(0, np.uint32), table))
+    np.testing.assert_array_equal(hashed, connect(small))
+    assert np.all(table == 2**32 - 1), "empty again after each target"
 
 
 @each_case

@@ -1,11 +1,14 @@
 """Partition and synapse tables: every rank holds its own share, and the canonical order is the same for all."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from properties import examples
 
+from pareprop.network import synapse_table
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.network.parameters import Normal, Uniform
@@ -116,8 +119,68 @@ def test_a_rank_takes_little_more_than_its_share() -> None:
     model.connect(neurons, neurons, "fixed_indegree", indegree=100)
     whole = LocalNetwork(model, 0, 1).incoming.nbytes
     share = LocalNetwork(model, 1, 4).incoming.nbytes
-    assert whole == 400 * 100 * 12 + 401 * 8 + 88
-    assert share == 100 * 100 * 12 + 401 * 8 + 88
+    assert whole == 400 * 100 * 12 + 401 * 8 + 112
+    assert share == 100 * 100 * 12 + 401 * 8 + 112
+
+
+def sparse_model(**options: object) -> Model:
+    """Neurons that hear few others at one of many delays, and inputs each of which reaches one of them."""
+    n, model = 900, Model(seed=5)
+    inputs, before, cells, out = (
+        model.inputs("in", n), model.neurons("before", 70), model.neurons("rec", n), model.readouts("out", 1)
+    )  # fmt: skip
+    model.connect(inputs, cells, "one_to_one", weight=Normal(mean=90.0, std=5.0), delay=(1, 9))
+    model.connect(before, cells, "fixed_indegree", indegree=3, weight=20.0)
+    model.connect(cells, cells, delay=(1, 40), weight=Normal(mean=20.0, std=90.0), **options)
+    model.connect(cells, out, weight=Normal(std=1.0))
+    model.connect(out, cells, weight=Normal(std=1.0))
+    return model
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rule": "fixed_indegree", "indegree": 4}, {"rule": "fixed_probability", "probability": 0.004},
+        {"rule": "lognormal_degrees", "indegree": 5, "sigma_in": 0.5, "sigma_out": 0.5},
+    ],
+    ids=["indegree", "probability", "lognormal"],
+)  # fmt: skip
+def test_rows_without_synapses_are_left_out_of_sparse_blocks(options: dict) -> None:
+    """The same synapses in the same order as in a table with rows for every source and delay."""
+    model = sparse_model(**options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synapse_table, "FEWEST_ROWS", 10**12)
+        full = LocalNetwork(model, 0, 1).incoming
+    parts = [LocalNetwork(model, rank, 3).incoming for rank in range(3)]
+    assert len(full.row_ptr) > 36_000
+    assert all(part.spans[2].bits is not None and part.spans[0].bits is not None for part in parts)
+    for part in parts:
+        assert part.spans[2].n_rows <= part.spans[2].last - part.spans[2].first
+        assert part.nbytes < 12 * len(part.target) + 8 * len(part.row_ptr) + 12 * 41 * 1000 / 64 * 2 + 30_000
+        filled = np.diff(part.row_ptr)[part.spans[2].rows :][: part.spans[2].n_rows]
+        assert np.all(filled > 0)
+        numbers, n_rows = part.whole_rows()
+        assert n_rows == len(full.row_ptr) - 1
+        lengths = np.diff(part.row_ptr)
+        assert np.all(lengths <= np.diff(full.row_ptr)[numbers])
+    for k in range(3):
+        joined = list_places(parts, k, 100)
+        np.testing.assert_array_equal(joined, list_places([full], k, 10**6))
+
+
+def test_no_array_of_all_neurons_and_delays_is_made() -> None:
+    """Neither in the build nor after it: 2 000 neurons of a million, delays from 1 to 100."""
+    model = Model(seed=1)
+    cells = model.neurons("rec", 1_000_000)
+    options = {"allow_autapses": False, "allow_multapses": False, "delay": (1, 100)}
+    model.connect(cells, cells, "fixed_indegree", indegree=20, **options)
+    tracemalloc.start()
+    table = LocalNetwork(model, 7, 500).incoming
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(table.target) == 40_000
+    assert table.nbytes < 2_000_000, "rows of all that are heard and all delays would take 33 MB"
+    assert peak < 8_000_000
 
 
 @pytest.mark.parametrize("variant", ["interval", "spike"])

@@ -114,10 +114,10 @@ def test_rate_of_the_others(variant):
 
 
 def test_drawn_spikes_depend_on_the_neuron_alone():
-    whole = draw_log(3, 50, 0, 50, 0.1, 400)
+    whole = draw_log(3, 0, 50, 0.1, 400)
     steps, ids = whole.spikes(400)
     for first, last in ((0, 20), (20, 21), (21, 50)):
-        found = draw_log(3, 50, first, last, 0.1, 400).spikes(400)
+        found = draw_log(3, first, last, 0.1, 400).spikes(400)
         mine = (ids >= first) & (ids < last)
         np.testing.assert_array_equal(found, (steps[mine], ids[mine]))
     assert statistics.fmean(np.bincount(ids)) == pytest.approx(40, abs=4)
@@ -131,7 +131,7 @@ def test_driven_alone_sends_drawn_spikes(variant):
     for index in range(2):
         simulation.engine.run(task.sample(index), True)
         log = simulation.engine.log
-        np.testing.assert_array_equal(log.spikes(100), draw_log(1, 100, 0, 100, 0.2, 100).spikes(100))
+        np.testing.assert_array_equal(log.spikes(100), draw_log(1, 0, 100, 0.2, 100).spikes(100))
 
 
 @pytest.mark.parametrize(("ranks", "rank"), [(4, 4), (4, -1), (1, 0)])

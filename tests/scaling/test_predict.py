@@ -172,7 +172,7 @@ def test_ranks_of_every_kind_are_looked_at():
         model = Model()
         model.neurons("rec", n_neurons, "iaf")
         counts = [work.of_rank(model, 10, FIRING, ranks, r).neurons for r in range(ranks)]
-        assert {counts[r] for r in representatives(ranks)} == set(counts)
+        assert {counts[r] for r in representatives(model, ranks)} == set(counts)
 
 
 def test_nodes_for_a_time():
@@ -210,13 +210,22 @@ def test_jobs_command(tmp_path, capsys):
     code, output, _ = command(capsys, "jobs", *arguments, "--nodes", 2, "--ranks-per-node", 4)
     assert code == 0
     note, line = output.splitlines()
-    assert line.startswith("sbatch --nodes=2 --ntasks=8 --ntasks-per-node=4 --mem-per-cpu=")
+    assert line.startswith("sbatch --nodes=2 --ntasks=8 --ntasks-per-node=4 --mem=") and "--signal" not in line
     assert line.endswith("jobs/chain.sbatch sine-waves --set=n_rec=5000 --set=indegree=100") and "1 job(s)" in note
     chosen = subject.find("sine-waves", ["n_rec=5000", "indegree=100"])
     found = predict(chosen.model, 1000, chosen.samples, chosen.firing(None), 8, FLAT)
     assert f"--time={slurm.clock(1.5 * found.seconds + 60)}" in line
     code, output, _ = command(capsys, "jobs", *arguments, "--time", "4m", "--ranks-per-node", 1)
-    assert code == 0 and "--time=00:04:00" in output and "1 job(s)" not in output
+    assert code == 0 and "--time=00:04:00 --signal=B:USR1@120 jobs" in output and "1 job(s)" not in output
+
+
+def test_memory_of_a_node_and_an_early_signal():
+    """Buffers of the leader count once; a chain of long samples is signalled before the last one must begin."""
+    made = predict(benchmark.model(100_000, 1000, 100), 1000, 100, FIRING, 64, FLAT, 8)
+    made = dataclasses.replace(made, sample_seconds=100.0, node_bytes=4e9, phases=made.phases | {"deliver": 9000.0})
+    line, number = slurm.command("x", [], 8, 8, 600.0, made)
+    assert f"--mem={int(np.ceil(1.5 * 4e9 / 2**20 / 10)) * 10}M" in line
+    assert number > 1 and "--signal=B:USR1@210" in line
 
 
 def test_a_table_of_ranks(tmp_path, capsys):

@@ -1,0 +1,38 @@
+# Where the rows of a projection are, see row_map.pyx.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from pareprop.core.members cimport has, place_of
+
+cdef enum:
+    NO_ROW = -1
+
+
+cdef class RowMap:
+    cdef readonly int64_t n_sources       # that may have rows
+    cdef readonly int64_t first_source    # the first of them, where all from there on are listed
+    cdef readonly bint is_listed
+    cdef readonly bint is_indexed
+    cdef const uint64_t[::1] listed
+    cdef const uint32_t[::1] listed_before
+    cdef int64_t offset, low, n_words
+    cdef uint64_t[:, ::1] bits
+    cdef uint32_t[:, ::1] before
+    cdef int64_t[::1] starts
+
+    cdef inline int64_t number(self, int64_t source) noexcept nogil:
+        """Place of a source among those that may have rows, NO_ROW if it is none of them."""
+        if self.is_listed:
+            if not has(&self.listed[0], self.offset + source):
+                return NO_ROW
+            return place_of(&self.listed[0], &self.listed_before[0], self.offset + source) - self.low
+        source -= self.first_source
+        return source if 0 <= source < self.n_sources else NO_ROW
+
+    cdef inline void mark(self, int64_t delay, int64_t number) noexcept nogil:
+        self.bits[delay, number >> 6] |= <uint64_t> 1 << (number & 63)
+
+    cdef inline int64_t row(self, int64_t delay, int64_t number) noexcept nogil:
+        if self.is_indexed:
+            return self.starts[delay] + place_of(&self.bits[delay, 0], &self.before[delay, 0], number)
+        return self.starts[delay] + number

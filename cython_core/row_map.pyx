@@ -1,0 +1,101 @@
+"""The rows of a projection on a rank: by delay, then source.
+
+Either each source that the rank lists has a row for each delay; or, where most of these would be empty, sources are
+members of a set for each delay if they have synapses of it, and only members have rows.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+import numpy as np
+
+from pareprop.core.members cimport popcount
+
+
+cdef class RowMap:
+    """Rows of a projection.
+
+    Parameters
+    ----------
+    first_row : int
+        The first one.
+    n_delays : int
+        Number of delays.
+    sources : tuple of int
+        Half-open range of the sources that may have rows, ids in the population.
+    indexed : bool
+        Whether only those have rows that have synapses: `mark` them, then `number_rows`.
+    listed : tuple of ndarray or None
+        Set of cells of the sources' role, bits and numbers before, see members; others have no rows.
+    offset : int
+        Of the population, among the cells of this role.
+
+    Attributes
+    ----------
+    n_sources : int
+        Sources that may have rows.
+    """
+
+    def __init__(self, int64_t first_row, int64_t n_delays, sources, bint indexed, listed=None, int64_t offset=0):
+        cdef int64_t k
+        self.first_source, last = sources
+        self.offset, self.n_sources = offset, last - self.first_source
+        self.is_listed, self.is_indexed = listed is not None, indexed
+        if self.is_listed:
+            self.listed, self.listed_before = listed
+            self.low = place_of(&self.listed[0], &self.listed_before[0], offset + self.first_source)
+            self.n_sources = place_of(&self.listed[0], &self.listed_before[0], offset + <int64_t> last) - self.low
+        self.n_words = self.n_sources // 64 + 1
+        self.bits = np.zeros((n_delays, self.n_words * indexed), np.uint64)
+        self.before = np.zeros((n_delays, self.n_words * indexed), np.uint32)
+        self.starts = np.arange(n_delays + 1) * self.n_sources + first_row
+
+    @property
+    def low_number(self):
+        """Members of the set before the first source that may have rows."""
+        return self.low
+
+    @property
+    def n_rows(self):
+        """Number of rows."""
+        return self.starts[self.starts.shape[0] - 1] - self.starts[0]
+
+    @property
+    def first_rows(self):
+        """First row of each delay, and the end; int64 (n_delays + 1,)."""
+        return np.asarray(self.starts)
+
+    @property
+    def index(self):
+        """Which sources have rows, for each delay: bits and numbers before, (n_delays, n_words)."""
+        return np.asarray(self.bits), np.asarray(self.before)
+
+    def mark_all(self, const int64_t[::1] delay, const int64_t[::1] source):
+        """Say which sources, ids in the population, have synapses of which delay, counted from 0."""
+        cdef int64_t k, number
+        with nogil:
+            for k in range(source.shape[0]):
+                number = self.number(source[k])
+                if number >= 0:
+                    self.mark(delay[k], number)
+
+    def number_rows(self):
+        """Number the rows of those that were marked."""
+        cdef int64_t d, w, n
+        if not self.is_indexed:
+            return
+        for d in range(self.bits.shape[0]):
+            n = 0
+            for w in range(self.n_words):
+                self.before[d, w] = <uint32_t> n
+                n += popcount(self.bits[d, w])
+            self.starts[d + 1] = self.starts[d] + n
+
+    def rows(self, const int64_t[::1] delay, const int64_t[::1] source):
+        """Return the rows of synapses by delay, counted from 0, and source, which must have one; int64 (n,)."""
+        out = np.empty(source.shape[0], np.int64)
+        cdef int64_t[::1] row = out
+        cdef int64_t k
+        with nogil:
+            for k in range(source.shape[0]):
+                row[k] = self.row(delay[k], self.number(source[k]))
+        return out
