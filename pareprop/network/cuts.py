@@ -38,7 +38,7 @@ def cut(model: Model, size: int) -> np.ndarray:
     n = model.size("recurrent")
     if given := os.environ.get(VARIABLE):
         return _parse(given, n, size)
-    if count_sharing(model, size) == 1:
+    if not n or count_sharing(model, size) == 1:
         return firsts(n, size, 1)
     groups = model.of_role("recurrent")
     chunks = [(group, low, min(low + CHUNK, group.size)) for group in groups for low in range(0, group.size, CHUNK)]
