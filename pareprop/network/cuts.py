@@ -64,14 +64,16 @@ def cut_equally(costs: list[np.ndarray], lengths: list[int], size: int) -> np.nd
     """
     totals = [int(cost.sum()) * (length if len(cost) == 1 else 1) for cost, length in zip(costs, lengths, strict=True)]
     ends, ids = np.cumsum([0, *totals]), np.cumsum([0, *lengths])
-    wanted = [int(ends[-1]) * rank // size for rank in range(size)]  # in Python's integers, which do not overflow
+    ranks = np.arange(size)
+    share, left = divmod(int(ends[-1]), size)
+    wanted = share * ranks + left * ranks // size  # total * rank // size, which could overflow
     places = np.searchsorted(ends, wanted, side="right") - 1
-    bounds = np.empty(size + 1, np.int64)
-    bounds[size] = ids[-1]
-    for rank, (k, target) in enumerate(zip(places.tolist(), wanted, strict=True)):
-        rest, cost = int(target - ends[k]), costs[k]
-        inside = rest // int(cost[0]) if len(cost) == 1 else int(np.searchsorted(np.cumsum(cost), rest, side="right"))
-        bounds[rank] = ids[k] + inside
+    bounds = np.full(size + 1, ids[-1], np.int64)
+    for k in np.unique(places).tolist():
+        first, last = np.searchsorted(places, [k, k + 1])
+        rest, cost = wanted[first:last] - ends[k], costs[k]
+        inside = rest // cost[0] if len(cost) == 1 else np.searchsorted(np.cumsum(cost), rest, side="right")
+        bounds[first:last] = ids[k] + inside
     return bounds
 
 

@@ -107,7 +107,8 @@ class LocalNetwork:
         self.sources = Sources(n)
         rewired = any(item.rewire and item.pre.role == "recurrent" for item in self.model.projections)
         moves = rewired and not self.model.eprop.is_online  # which notes arrivals also where there is no synapse yet
-        if not n or (not moves and (rewired or last - first > ALMOST_ALL * n)):  # any neuron may come to have a target here
+        anywhere = rewired and not moves  # any neuron may come to have a target here
+        if not n or anywhere or (not moves and last - first > ALMOST_ALL * n):
             return None
         bits = np.zeros(n // 64 + 1, np.uint64)
         members.add(bits, np.arange(first, last))
