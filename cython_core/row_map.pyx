@@ -4,7 +4,7 @@ Either each source that the rank lists has a row for each delay; or, where most 
 members of a set for each delay if they have synapses of it, and only members have rows.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t
 
 import numpy as np
 
@@ -36,7 +36,6 @@ cdef class RowMap:
     """
 
     def __init__(self, int64_t first_row, int64_t n_delays, sources, bint indexed, listed=None, int64_t offset=0):
-        cdef int64_t k
         self.first_source, last = sources
         self.offset, self.n_sources = offset, last - self.first_source
         self.is_listed, self.is_indexed = listed is not None, indexed

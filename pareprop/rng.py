@@ -117,14 +117,16 @@ def bernoulli_of(
 
     Returns
     -------
-    ids, ptr : np.ndarray
-        As from `bernoulli`, by the sources' numbers.
+    ids : np.ndarray
+        uint32, (n_spikes,): numbers of the sources in order of (step, source).
+    ptr : np.ndarray
+        int64, (n_steps + 1,): as from `bernoulli`.
     """
-    listed = isinstance(ids, np.ndarray)
-    given, first = (ids, 0) if listed else (np.zeros(0, np.uint32), ids.start)
-    arguments = key, given, first, len(ids), float(probability)
+    given, first = (ids, 0) if isinstance(ids, np.ndarray) else (np.zeros(0, np.uint32), ids.start)
+    chance = float(probability)
     ptr = np.empty(n_steps + 1, np.int64)
-    kernels.random.count_some(*arguments, ptr)
+    kernels.random.count_some(key, given, first, len(ids), chance, ptr)
     numbers = np.empty(ptr[-1], np.uint32)
-    kernels.random.fill_some(*arguments, ptr, first if number is None else number, numbers)
+    start = first if number is None else number
+    kernels.random.fill_some(key, given, first, len(ids), chance, ptr, start, numbers)
     return numbers, ptr

@@ -41,7 +41,7 @@ def take_back(
     gradient = engine.gradient.arrays[id(table)]
     for block in np.flatnonzero(table.blocks[:, layout.LOG] == 0):
         for source, values in zip(sources, missing, strict=True):
-            row = table.find_row(block, source)
+            row = table.find_row(int(block), int(source))
             if row is not None:
                 own = slice(table.row_ptr[row], table.row_ptr[row + 1])
                 gradient[own] -= values[table.target[own]]

@@ -134,7 +134,7 @@ class _ExplicitBlock(Block):
 
     @property
     def _source(self) -> np.ndarray:
-        return self.projection.source[self._order]
+        return np.asarray(self.projection.source)[self._order]
 
     def mark_sources(self, bits: np.ndarray, offset: int) -> None:
         members.add(bits, self._source + offset)
@@ -151,7 +151,7 @@ class _ExplicitBlock(Block):
             return
         start = cursor[first]
         mine = slice(start, start + len(self._order))
-        target[mine] = self.projection.target[self._order] - self.targets[0] + self.base
+        target[mine] = np.asarray(self.projection.target)[self._order] - self.targets[0] + self.base
         weight[mine] = self.projection.weight[self._order]
         cursor[first : last - 1] = cursor[first + 1 : last].copy()
         cursor[last - 1] = mine.stop

@@ -180,7 +180,7 @@ class SynapseTable:
         first_rows = rows.first_rows
         ends = int(self.row_ptr[first_rows[0]]), int(self.row_ptr[first_rows[-1]])
         sources, bits = None, rows.index[0] if rows.is_indexed else None
-        if rows.is_listed:
+        if self._listed is not None and self._listed.ids is not None and rows.is_listed:
             listed = self._listed.ids[rows.low_number : rows.low_number + rows.n_sources]
             offset = model.offset(draft.projection.pre)
             sources = listed - np.uint32(offset) if offset else listed
@@ -336,7 +336,7 @@ class SynapseTable:
         return sum(array.nbytes for array in arrays) + (self._listed.nbytes if self._listed else 0)
 
 
-def pays_index(synapses: float, n_rows: int) -> bool:
+def pays_index(synapses: float, n_rows: float) -> bool:
     """Return whether only rows with synapses are kept, where every source and delay would have `n_rows` of them."""
     return n_rows >= FEWEST_ROWS and synapses < SPARSE * n_rows
 

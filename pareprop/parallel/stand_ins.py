@@ -88,8 +88,8 @@ class DrivenExchange:
     def open(self, terms: ChannelSizes, sources: Sources | None = None) -> Channel:
         """Collective: allocate logs and signals, connect the ranks, and draw the spikes of this rank."""
         self._channel, self._n_steps = self._exchange.open(terms, sources), terms.n_steps
-        mine = terms.firsts(self.size)[self.rank : self.rank + 2].tolist()
-        self._drawn = draw_log(self._seed, *mine, self._probability, self._n_steps)
+        first, last = terms.firsts(self.size)[self.rank : self.rank + 2].tolist()
+        self._drawn = draw_log(self._seed, first, last, self._probability, self._n_steps)
         self._meeting = kernel.CalledMeeting(self._round, self._channel.meeting)
         return replace(self._channel, meeting=self._meeting)
 

@@ -118,7 +118,7 @@ def scaling_figure(rows: list[Row]) -> Figure:
     for color, (label, some) in zip(style.colors(len(series)), series.items(), strict=True):
         wall = _medians(some, lambda row: row["train_seconds"])
         _curve(axes[0], wall, color, label)
-        gain = []
+        gain: list[Point] = []
         for n, t, crowded, low, high in wall:
             one = wall[0][1] * (n / wall[0][0] if weak else 1.0)
             spread = (low, high) if gain else (t, t)  # the first one is what the others are compared with

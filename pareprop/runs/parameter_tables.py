@@ -32,7 +32,7 @@ from ..neurons import library
 from ..neurons.model import NeuronModel
 from ..storage.self_description import UNITS
 
-NEEDS = {  # values without which a class cannot be made
+NEEDS: dict[type[Frozen], dict[str, Any]] = {  # values without which a class cannot be made
     Space: {"extent": (1000.0, 1000.0), "length": 100.0, "cutoff": 300.0},
     LocalReadouts: {"name": "out", "of": ("rec",)},
 }
@@ -59,7 +59,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
 
 def summary(thing: Any) -> str:
     """Return the first paragraph of a docstring in one line."""
-    return " ".join(inspect.getdoc(thing).partition("\n\n")[0].split()).replace("`", "")
+    return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split()).replace("`", "")
 
 
 def meanings(kind: type) -> dict[str, str]:
@@ -104,7 +104,7 @@ def bounds(kind: type[Frozen], name: str) -> str:
 def objection(kind: type[Frozen], name: str, value: float) -> str:
     """Return the bound that a class names when a parameter has a value beyond it, "" if it takes it."""
     try:
-        kind.model_validate(NEEDS.get(kind, {}) | {name: value})
+        kind.model_validate({**NEEDS.get(kind, {}), name: value})
     except ValidationError as problem:
         text = problem.errors()[0]["msg"].removeprefix("Value error, ")
         text = re.sub(rf"^(\w+) = \S+ must not exceed {name}\b.*", r"at least \1", text)

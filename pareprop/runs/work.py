@@ -292,13 +292,13 @@ def _counts(
     if item.post.role == "readout":  # on the ranks of its sources
         low, high = _local(model, item.pre, own)
         synapses = item.post.size * RULES[item.rule].indegree(item) * (high - low) / item.pre.size
-        rows = n_delays * (high - low)
+        rows = float(n_delays * (high - low))
         return Rows(synapses, rows, synapses * firing.neurons, rows * firing.neurons, blocks=n_delays)
     low, high = _local(model, item.post, own)
     synapses = (high - low) * RULES[item.rule].indegree(item)
     senders = (heard[item.pre.name] if item.pre.role == "recurrent" else item.pre.size) * (synapses > 0)
     spikes = {"input": firing.inputs, "recurrent": firing.neurons}.get(item.pre.role, 0.0)
-    rows, searches, words = float(senders * n_delays), 0.0, 0.0
+    rows, searches, words = senders * n_delays, 0.0, 0.0
     if pays_index(synapses, rows) and not item.rewire and item.post.role == "recurrent":
         searches, words = rows * spikes, n_delays * (senders // 64 + 1)
         rows *= 1.0 - math.exp(-synapses / rows)
