@@ -28,7 +28,7 @@ def name(path: Path) -> str:
     return str((path.parent if path.name == "README.md" else path).relative_to(ROOT))
 
 
-LONG = ("pareprop/runs", "pareprop/storage")
+LONG = ("pareprop/runs", "pareprop/storage", "pareprop/scaling")
 RUN = [
     pytest.param(page, marks=[pytest.mark.slow] * (name(page) in LONG))
     for page in PAGES

@@ -182,6 +182,7 @@ for n in (10, 100):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units")
 @pytest.mark.parametrize("model", ["iaf", "iaf_adapt"])

@@ -144,6 +144,7 @@ def check(names: tuple[str, ...], tmp_path: Path, *words: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_same_digest_on_other_ranks_and_after_a_restart(tmp_path: Path) -> None:
     """What is recorded follows its expressions, with drawn parameters of each neuron and constants."""

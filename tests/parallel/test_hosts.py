@@ -67,6 +67,7 @@ def test_same_digest(variant, tmp_path, capsys):
     assert re.match(r"2 ranks;", done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [0, 2000])
 def test_what_a_round_costs(delay, tmp_path):
     """The benchmark of the exchange runs there; over a cable with a latency nothing is faster than that."""

@@ -38,7 +38,9 @@ def ranks_of(session: int) -> list[int]:
     return sorted(found)
 
 
-@pytest.mark.parametrize(("n", "share_above"), [(2, "0"), (3, "0"), (2, "")])
+@pytest.mark.parametrize(("n", "share_above"), [
+    (2, "0"), pytest.param(3, "0", marks=pytest.mark.slow), pytest.param(2, "", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_all_end_when_one_is_killed(n: int, share_above: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an exit code that is not 0, and nothing left; the run resumed on other ranks goes on as ever."""
     monkeypatch.setenv("PAREPROP_SHARE_ABOVE", share_above)

@@ -69,6 +69,7 @@ def test_who_shares(monkeypatch: pytest.MonkeyPatch) -> None:
 REACH = ["run", "reach", "--set", "iterations=2", "--set", "batch_size=1", "--set", "test_samples=3"]
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.parametrize("task", [TASK, REACH], ids=["targets", "rewards"])
 def test_one_digest_in_the_spike_variant(task: list[str], tmp_path: Path) -> None:

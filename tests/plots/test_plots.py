@@ -138,6 +138,7 @@ def test_missing_figures_are_left_out(directory, name):
     assert draw_figures(path) == (ALWAYS | {"trajectory"}) - gone[name]
 
 
+@pytest.mark.slow
 def test_a_diverged_run_is_drawn(directory):
     path = write_run(directory, "lemniscate")
     with h5py.File(path, "a") as file:

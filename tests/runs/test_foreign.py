@@ -234,6 +234,7 @@ def test_extreme_numbers_are_drawn_or_refused_in_silence(copy: Path, monkeypatch
         os.replace(copy / "kept.h5", copy / "results.h5")
 
 
+@pytest.mark.slow
 def test_odd_texts_in_figures(copy: Path) -> None:
     """Names are no formulas, and have no control characters."""
     with h5py.File(copy / "results.h5", "r+") as file:

@@ -49,6 +49,7 @@ def finished(tmp_path_factory):
     return folder / "out", *runs
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_finished_points_are_not_run_again(finished):
     _, first, second = finished
@@ -57,6 +58,7 @@ def test_finished_points_are_not_run_again(finished):
     assert second[0] == "6 points, 5 finished before" and len(second) == 2 and "-r2-" in second[1]
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_table(finished, capsys):
     folder = finished[0]
@@ -80,6 +82,7 @@ def test_table(finished, capsys):
         assert len({(row["digest"], row["events"]) for row in rows if row["variant"] == variant}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_figures_with_predictions(finished, tmp_path, capsys):
     folder = finished[0]
