@@ -1,7 +1,7 @@
 """Predict networks far beyond this machine from its unit costs: seconds per second of the model, and what stops them.
 
 Usage: python scripts/scaling_on_paper.py [--units units.json] [--delay MS] [--per-rank NEURONS] [--ranks-per-node N].
-`pareprop predict --measure` writes the unit costs. The networks are those of `pareprop bench`, in steps of 1 ms.
+`pareprop predict --measure` writes the unit costs; it takes some minutes. The networks are those of `pareprop bench`, in steps of 1 ms.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import argparse
 from pathlib import Path
 
 from pareprop.network.variants import VARIANTS
-from pareprop.runs import benchmark
-from pareprop.scaling import units, work
+from pareprop.runs import benchmark, units, work
 from pareprop.scaling.predict import Prediction, predict
 
 STEPS, RATE_HZ = 1000, 10.0
@@ -40,7 +39,7 @@ def main() -> None:
     phases = [name for name in benchmark.PHASES if name != "build"]
     print("s per s of the model:")
     print(f"{'variant':9s}{'neurons':>9s}{'indegree':>9s}{'ranks':>9s}{'all':>8s}", end="")
-    print(*(f"{name:>11s}" for name in phases), f"{'MiB/rank':>9s}{'GiB/node':>9s}  stopped by", sep="")
+    print(*(f"{name:>11s}" for name in phases), f"{'GiB/node':>9s}  stopped by", sep="")
     for variant in VARIANTS:
         costs = known[variant].with_network(given.latency, given.bandwidth)
         for indegree in INDEGREES:
@@ -49,7 +48,7 @@ def main() -> None:
                 seconds = [found.phases[name] for name in phases]
                 print(f"{variant:9s}{neurons:9.0e}{indegree:9d}{found.ranks:9d}{sum(seconds):8.3f}",
                       *(f"{value:11.4f}" for value in seconds),
-                      f"{sum(found.memory.values()) / 2**20:9.1f}{found.node_bytes / 2**30:9.1f}",
+                      f"{found.node_bytes / 2**30:9.1f}",
                       f"  {phases[seconds.index(max(seconds))]}", sep="")  # fmt: skip
 
 
