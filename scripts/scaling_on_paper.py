@@ -1,7 +1,8 @@
 """Predict networks far beyond this machine from its unit costs: seconds per second of the model, and what stops them.
 
 Usage: python scripts/scaling_on_paper.py [--units units.json] [--delay MS] [--per-rank NEURONS] [--ranks-per-node N].
-`pareprop predict --measure` writes the unit costs; it takes some minutes. The networks are those of `pareprop bench`, in steps of 1 ms.
+`pareprop predict --measure` writes the unit costs; it takes some minutes. The networks are those of `pareprop bench`,
+in steps of 1 ms.
 """
 
 from __future__ import annotations
