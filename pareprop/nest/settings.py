@@ -58,17 +58,18 @@ def merge_settings(
     KernelException
         For a value that is out of bounds, or comes too late.
     """
-    for key, value in values.items():
-        if key not in DEFAULTS:
-            raise ValueError(f"`{key}` is not a valid kernel parameter, valid parameters are: {sorted(DEFAULTS)}")
+    if unknown := [key for key in values if key not in DEFAULTS]:
+        raise ValueError(f"`{unknown[0]}` is not a valid kernel parameter, valid parameters are: {sorted(DEFAULTS)}")
+    try:
+        given = {key: _cast(key, value) for key, value in values.items()}
+    except OverflowError:
+        raise NESTErrors.TypeMismatch("a kernel parameter has a value beyond all numbers") from None
+    for key, value in given.items():
         if runs and key in FIXED_IN_A_RUN and value != present[key]:
             raise refuse(f"another {key} after the first step", "set it before")
         if key == "resolution" and has_nodes and value != present[key]:
             raise NESTErrors.KernelException("resolution cannot change when nodes exist")
-    try:
-        merged = dict(present) | {key: _cast(key, value) for key, value in values.items()}
-    except OverflowError:
-        raise NESTErrors.TypeMismatch("a kernel parameter has a value beyond all numbers") from None
+    merged = dict(present) | given
     if "local_num_threads" in values and "total_num_virtual_procs" not in values:
         merged["total_num_virtual_procs"] = merged["local_num_threads"]
     _check(merged)
