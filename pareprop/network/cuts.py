@@ -1,4 +1,4 @@
-"""Which neurons each rank has: ids are cut where the expected cost is equal.
+"""Which neurons each rank has: equal blocks, or with PAREPROP_CUTS=cost, ids are cut where the expected cost is equal.
 
 The cost of a neuron is that of its steps and of the spikes that arrive at its synapses. Results do not depend on cuts.
 """
@@ -15,7 +15,7 @@ from .connectivity import RULES, Population, Projection
 from .model import Model
 from .sharing import RATE, count_sharing
 
-VARIABLE = "PAREPROP_CUTS"
+VARIABLE, BY_COST = "PAREPROP_CUTS", "cost"
 STEP, EVENT = 10_000, 4_000  # picoseconds of a step of a neuron, and of an arrival at a synapse that learns
 CHUNK = 2**18  # neurons whose costs are held at a time
 
@@ -33,13 +33,17 @@ def cut(model: Model, size: int) -> np.ndarray:
     Raises
     ------
     InputError
-        If PAREPROP_CUTS does not name the first neuron of each rank but the first one, ascending.
+        If PAREPROP_CUTS is neither "cost" nor names the first neuron of each rank but the first one, ascending; or if the
+        network has local readouts.
     """
-    n = model.size("recurrent")
-    if given := os.environ.get(VARIABLE):
+    n, given = model.size("recurrent"), os.environ.get(VARIABLE, "")
+    if given and model.local is not None:
+        raise InputError(f"{VARIABLE} = {quote(given)}: networks with local readouts are cut into equal blocks only")
+    if given not in ("", BY_COST):
         return _parse(given, n, size)
-    if not n or count_sharing(model, size) == 1:
-        return firsts(n, size, 1)
+    n_sharing = count_sharing(model, size)
+    if given != BY_COST or not n or n_sharing == 1:
+        return firsts(n, size, n_sharing)
     groups = model.of_role("recurrent")
     chunks = [(group, low, min(low + CHUNK, group.size)) for group in groups for low in range(0, group.size, CHUNK)]
     return cut_equally([_costs(model, *chunk) for chunk in chunks], [high - low for _, low, high in chunks], size)
