@@ -33,8 +33,8 @@ def cut(model: Model, size: int) -> np.ndarray:
     Raises
     ------
     InputError
-        If PAREPROP_CUTS is neither "cost" nor names the first neuron of each rank but the first one, ascending; or if the
-        network has local readouts.
+        If PAREPROP_CUTS is neither "cost" nor names the first neuron of each rank but the first one, ascending; or if
+        it is set and the network has local readouts.
     """
     n, given = model.size("recurrent"), os.environ.get(VARIABLE, "")
     if given and model.local is not None:
