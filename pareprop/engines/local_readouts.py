@@ -156,7 +156,7 @@ class LocalErrors:
 def correlate(signal: np.ndarray, target: np.ndarray, first: int) -> np.ndarray:
     """Return the correlation of signal and target of each neuron from step `first` on; 0 without variance."""
     # a row for each neuron: sums of columns have other bits where there is one column
-    pair = [np.ascontiguousarray(values[first:].T, float) for values in (signal, target)]
+    pair = [np.array(values[first:].T, float, order="C") for values in (signal, target)]
     for values in pair:
         values -= values.mean(axis=1, keepdims=True)
     product, squares = np.sum(pair[0] * pair[1], axis=1), [np.sum(values**2, axis=1) for values in pair]
