@@ -1,4 +1,4 @@
-"""Which neurons each rank has: equal blocks, or with PAREPROP_CUTS=cost, ids are cut where the expected cost is equal.
+"""Which neurons each rank has: ids are cut where the expected cost is equal.
 
 The cost of a neuron is that of its steps and of the spikes that arrive at its synapses. Results do not depend on cuts.
 """
@@ -14,8 +14,9 @@ from ..parallel.partition import firsts
 from .connectivity import RULES, Population, Projection
 from .model import Model
 from .sharing import RATE, count_sharing
+from .sharing import VARIABLE as SHARE_ABOVE
 
-VARIABLE, BY_COST = "PAREPROP_CUTS", "cost"
+VARIABLE = "PAREPROP_CUTS"  # a cut of one's own: for tests
 STEP, EVENT = 10_000, 4_000  # picoseconds of a step of a neuron, and of an arrival at a synapse that learns
 CHUNK = 2**18  # neurons whose costs are held at a time
 
@@ -33,17 +34,16 @@ def cut(model: Model, size: int) -> np.ndarray:
     Raises
     ------
     InputError
-        If PAREPROP_CUTS is neither "cost" nor names the first neuron of each rank but the first one, ascending; or if
-        it is set and the network has local readouts.
+        If PAREPROP_CUTS does not name the first neuron of each rank but the first one, ascending; or if the ranks do
+        not share the network.
     """
-    n, given = model.size("recurrent"), os.environ.get(VARIABLE, "")
-    if given and model.local is not None:
-        raise InputError(f"{VARIABLE} = {quote(given)}: networks with local readouts are cut into equal blocks only")
-    if given not in ("", BY_COST):
+    n, n_sharing, given = model.size("recurrent"), count_sharing(model, size), os.environ.get(VARIABLE)
+    if given and n_sharing < size:
+        raise InputError(f"{VARIABLE} = {quote(given)}: one rank has this small network; {SHARE_ABOVE}=0 shares it")
+    if given:
         return _parse(given, n, size)
-    n_sharing = count_sharing(model, size)
-    if given != BY_COST or not n or n_sharing == 1:
-        return firsts(n, size, n_sharing)
+    if not n or n_sharing == 1:
+        return firsts(n, size, 1)
     groups = model.of_role("recurrent")
     chunks = [(group, low, min(low + CHUNK, group.size)) for group in groups for low in range(0, group.size, CHUNK)]
     return cut_equally([_costs(model, *chunk) for chunk in chunks], [high - low for _, low, high in chunks], size)

@@ -1,7 +1,6 @@
 """Ids are cut where the expected cost is equal, and results do not depend on where that is."""
 
 import itertools
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -11,34 +10,10 @@ from hypothesis import strategies as st
 from properties import examples
 
 from pareprop.errors import InputError
-from pareprop.network.cuts import BY_COST, EVENT, STEP, VARIABLE, cut, cut_equally
+from pareprop.network.cuts import EVENT, STEP, VARIABLE, cut, cut_equally
 from pareprop.network.local import LocalNetwork
 from pareprop.network.model import Model
 from pareprop.parallel.partition import firsts
-
-
-@pytest.fixture(autouse=True, scope="module")
-def by_cost() -> Iterator[None]:
-    """Cut by cost here; equal blocks are the default."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, BY_COST)
-        yield
-
-
-def test_equal_blocks_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = Model(seed=1)
-    inputs, few, many = model.inputs("in", 50), model.neurons("few", 40), model.neurons("many", 40)
-    for cells, indegree in ((few, 1), (many, 50)):
-        model.connect(inputs, cells, "fixed_indegree", indegree=indegree)
-    assert cut(model, 2)[1] > 40
-    monkeypatch.delenv(VARIABLE)
-    assert cut(model, 2).tolist() == [0, 40, 80]
-    monkeypatch.setenv(VARIABLE, "30")
-    assert cut(model, 2).tolist() == [0, 30, 80]
-    model.local_readouts("own", [few])
-    with pytest.raises(InputError, match="PAREPROP_CUTS = '30': networks with local readouts"):
-        cut(model, 2)
-
 
 # Neurons that hear few others at one of many delays, and inputs that reach one neuron each: most rows would be empty.
 TRAIN = """
@@ -162,3 +137,11 @@ def test_bad_cuts(text: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(InputError, match=problem):
         cut(two((10, 10)), 3)
 
+
+def test_a_network_of_one_rank_takes_no_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "5,9")
+    monkeypatch.delenv("PAREPROP_SHARE_ABOVE")
+    model = Model()
+    model.neurons("rec", 20)
+    with pytest.raises(InputError, match="PAREPROP_CUTS = '5,9': one rank has this small network"):
+        cut(model, 3)

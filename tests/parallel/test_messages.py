@@ -78,6 +78,7 @@ def test_same_digest_where_a_rank_has_no_targets(variant):
     )  # fmt: skip
     for n, per_node, way in cases:
         env = {"PAREPROP_RANKS_PER_NODE": str(per_node)} | ({} if way == "shared" else {"PAREPROP_SENDING": way})
+        env |= {"PAREPROP_CUTS": "10,20,30"} if n == 4 else {}  # so that it is known who hears whom
         done = ranks.run(n, "-c", CHAIN, variant, env=env)
         assert done.returncode == 0, done.stderr
         digest, rate, kind, *heard = done.stdout.split()
