@@ -92,7 +92,6 @@ cpdef enum:
     SUFFIX = 9              # scratch: from a step to the end of the block
     STRETCHES = 10
     NUMBERS = 8             # of a stretch, see stretches.h
-    OTHERS = 4
 
 cpdef enum:         # a message between ranks
     HEADER = 3      # words before the signals

@@ -91,7 +91,7 @@ cdef enum:
 
 cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nogil:
     """Before spikes arrive in step t: take the step that is known now, and end a block with it."""
-    cdef int64_t p, j, last, u = t - engine.m, k = u % STRETCH_STEPS, seen
+    cdef int64_t p, j, last, u = t - engine.m, k = u % STRETCH_STEPS
     cdef Steps steps
     if u < 0:
         return
@@ -106,8 +106,7 @@ cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nog
         append_step(j, last, &steps, u, power_of(steps.kappa, k), keep_of(at, RUNNING, steps.keep_other, k),
                     number_of(at, RUNNING), other_of(at, RUNNING))
     if engine.online.in_use:
-        seen = (u - 1 + engine.online.d_out + engine.online.discount.shape[0]) % engine.online.discount.shape[0]
-        at.products[RUNNING] *= engine.online.discount[seen]
+        at.products[RUNNING] *= discount_of(engine, u)
     at.reached = u + 1
     if k == STRETCH_STEPS - 1:
         end_block(engine, engine.incoming)
@@ -120,6 +119,12 @@ cdef inline double* number_of(Stretches at, int64_t place) noexcept nogil:
 
 cdef inline double* other_of(Stretches at, int64_t place) noexcept nogil:
     return &at.other[place, 0, 0] if at.kind != NO_OTHER else NULL
+
+
+cdef inline double discount_of(Engine engine, int64_t u) noexcept nogil:
+    """What step u discounts of a reward's trace."""
+    cdef int64_t n = engine.online.discount.shape[0]
+    return engine.online.discount[(u - 1 + engine.online.d_out + n) % n]
 
 
 cdef inline double keep_of(Stretches at, int64_t place, double kappa_reg, int64_t n) noexcept nogil:
@@ -169,7 +174,7 @@ cdef void end_block(Engine engine, Rows rows) noexcept nogil:
 
 cdef void prepend(Engine engine, Stretches at, int64_t u, int64_t k) noexcept nogil:
     """Step u before the k steps of the suffix."""
-    cdef int64_t p, seen
+    cdef int64_t p
     cdef Steps steps
     for p in range(engine.neurons.pieces.shape[0]):
         steps = steps_of(engine, engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1])
@@ -177,8 +182,7 @@ cdef void prepend(Engine engine, Stretches at, int64_t u, int64_t k) noexcept no
                      power_of(steps.kappa, k), keep_of(at, SUFFIX, steps.keep_other, k), number_of(at, SUFFIX),
                      other_of(at, SUFFIX))
     if engine.online.in_use:
-        seen = (u - 1 + engine.online.d_out + engine.online.discount.shape[0]) % engine.online.discount.shape[0]
-        at.products[SUFFIX] *= engine.online.discount[seen]
+        at.products[SUFFIX] *= discount_of(engine, u)
 
 
 cdef void extend_gap(Engine engine, Stretches at, int64_t place, int64_t n) noexcept nogil:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -116,3 +117,18 @@ def step_ms(file: h5py.File) -> float:
     if not (np.isfinite(dt) and dt > 0):
         raise InputError(f"{file.filename}: attribute dt_ms is {dt}, must be positive")
     return dt
+
+
+def table(path: Path, origin: str) -> list[dict[str, str]]:
+    """Read a CSV file: rows by column.
+
+    Raises
+    ------
+    InputError
+        If it can't be read; `origin` says what writes it.
+    """
+    try:
+        with open(files.own(path), newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}; {origin}") from None

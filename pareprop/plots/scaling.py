@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from .. import files
 from ..errors import InputError
-from . import style
+from . import reader, style
 
 Row = dict[str, Any]  # of a table, by column: a number, or a text
 PHASES = {  # in the order of a run, with their colours
@@ -36,11 +34,8 @@ def read(path: Path) -> list[Row]:
     InputError
         If it can't be read or holds nothing.
     """
-    try:
-        with open(files.own(path), newline="") as file:
-            rows = [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(file)]
-    except OSError as problem:
-        raise InputError(f"{path}: {problem.strerror}; `pareprop scaling collect` writes it") from None
+    lines = reader.table(path, "`pareprop scaling collect` writes it")
+    rows = [{key: _number(value) for key, value in line.items()} for line in lines]
     if not rows or "train_seconds" not in rows[0]:
         raise InputError(f"{path} holds no runs of a study")
     return rows

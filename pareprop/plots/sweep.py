@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from statistics import fmean
 import numpy as np
 from matplotlib.figure import Figure
 
-from .. import files
 from ..errors import InputError
 from . import reader, style
 
@@ -62,11 +60,7 @@ def read(path: Path) -> list[Row]:
     InputError
         If it can't be read or is none.
     """
-    try:
-        with open(files.own(path), newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise InputError(f"{path}: {getattr(problem, 'strerror', None) or problem}") from None
+    rows = reader.table(path, "`pareprop sweep` writes it")
     if not rows or any(set(FIXED) - set(row) or None in row or None in row.values() for row in rows):
         raise InputError(f"{path} is no table of a sweep")
     return rows

@@ -10,7 +10,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -21,17 +21,17 @@ from ..machine import peak_rss_bytes
 from ..network.local import target_rate
 from ..network.variants import VARIANTS
 from ..parallel.exchange import Exchange
-from ..plots import sweep as plots_sweep
-from ..runs import benchmark, config, report, units
+from ..runs import benchmark, units
 from ..runs.options import SET, FiniteFloat, GivenPath
 from ..runs.run import EXIT_CHECKPOINTED
 from ..storage.disk import replace_file
-from . import batch, dryrun, launchers, measure, rank_table, slurm, study, subject, sweep
+from . import batch, dryrun, launchers, measure, rank_table, slurm, study, subject
 from . import collect as table
+from .options import MOST, require_one_process
 from .predict import Prediction, nodes_for, predict
+from .sweep_command import sweep_command
 
 UNITS = "units.json"
-MOST = 2**24  # ranks or nodes
 rate_option = click.option("--rate", type=FiniteFloat(0, 1000), help="Firing rate in Hz [the target rate].")
 units_option = click.option(
     "--units",
@@ -43,16 +43,11 @@ units_option = click.option(
 )
 
 
-def _one_process(exchange: Exchange) -> None:
-    if exchange.size > 1:
-        raise InputError("this command starts ranks itself or needs none; run it without mpirun")
-
-
 @click.group()
 @click.pass_obj
 def scaling(exchange: Exchange) -> None:
     """Run, collect and plot scaling studies of the benchmark network."""
-    _one_process(exchange)
+    require_one_process(exchange)
 
 
 @scaling.command()
@@ -172,7 +167,7 @@ def dry_run(
 
     The spikes of the other ranks are drawn. CONFIG is a task, a configuration file, or `bench`.
     """
-    _one_process(exchange)
+    require_one_process(exchange)
     chosen, program = subject.find(source, settings), peak_rss_bytes()
     result = dryrun.run(
         chosen.model, chosen.task, ranks, rank, samples=samples, rate_hz=rate, settings=chosen.settings,
@@ -235,7 +230,7 @@ def predict_command(
 
     CONFIG is a task, a configuration file, or `bench`; seconds are given by phase, for any number of ranks.
     """
-    _one_process(exchange)
+    require_one_process(exchange)
     several = rank_table.ranks_of(ranks_text, MOST)
     if measures:
         network, base = measure.exchange_costs(), peak_rss_bytes()
@@ -317,7 +312,7 @@ def jobs(
 
     It asks for the predicted time and memory. CONFIG is a task, a configuration file, or `bench`.
     """
-    _one_process(exchange)
+    require_one_process(exchange)
     if write is not None:
         for path in batch.write_scripts(write):
             terminal.echo(f"job script: {path}")
@@ -376,7 +371,7 @@ def launch(
     listen; so does SIGTERM, after which the job is not requeued. The last lines tell nodes, time, and, after a
     failure, which rank ended first and what continues the run.
     """
-    _one_process(exchange)
+    require_one_process(exchange)
     job = os.environ.get("SLURM_JOB_ID", "")
     if requeue and not job:
         raise InputError("--requeue: this is no SLURM job")
@@ -394,78 +389,6 @@ def launch(
         batch.requeue(job)
         return
     sys.exit(code)
-
-
-@click.command(name="sweep")
-@click.argument("source", type=GivenPath(), metavar="TASK|FILE.toml")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE,...",
-              help="Settings of all runs (eta=0.01), and values to try: eta=1e-4,1e-3, seed=1..5; repeatable.")
-@click.option("--out", type=GivenPath(path_type=Path), required=True, metavar="DIR",
-              help="Folder of the runs; what is finished there is not run again.")
-@click.option("--ranks", type=click.IntRange(1, MOST), default=1, show_default=True, help="Ranks of each run.")
-@click.option("--only", type=click.IntRange(min=1), metavar="K", help="Train the K-th run alone, as a job of an array.")
-@click.option("--list", "list_only", is_flag=True, help="Print the runs with their numbers, and train none.")
-@click.pass_obj
-def sweep_command(
-    exchange: Exchange, source: str, settings: tuple[str, ...], out: Path, ranks: int, only: int | None,
-    list_only: bool,
-) -> None:  # fmt: skip
-    """Train once for each combination of settings.
-
-    Each run has a directory in --out, one after another; the same command continues after an interruption. At the end:
-    a table (sweep.csv), a figure (sweep.png), a report (report.html) with the best settings and the spread over seeds.
-    """
-    _one_process(exchange)
-    shared, runs = sweep.plan(settings)
-    chosen = list(sweep.chosen(runs, only))
-    for one in runs:  # all must be possible before the first one is trained
-        config.load(source, (*shared, *one.assignments()))
-    if list_only:
-        for one in runs:
-            terminal.echo(f"{one.number}: {one.label or 'one run'}")
-        return
-    sweep.claim(out, {"source": source, "settings": list(settings)})
-    launcher = "" if ranks == 1 else "srun" if os.environ.get("SLURM_JOB_ID") else "mpirun"
-    failed = []
-    for one in chosen:
-        if sweep.is_done(one, out):
-            continue
-        terminal.echo(f"run {one.number} of {len(runs)}: {one.label}")
-        assignments = [part for text in (*shared, *one.assignments()) for part in ("--set", text)]
-        training = batch.Training([source, *assignments], out / one.name, launcher, ranks, output=False)
-        code = training.run()
-        if code == EXIT_CHECKPOINTED or training.asked:
-            terminal.echo("stopped with a checkpoint; the same command continues the sweep")
-            sys.exit(EXIT_CHECKPOINTED)
-        if code:
-            failed.append(one)
-        row = sweep.result_of(one, out)
-        end = f"exit code {code}" if code else f"{row['outcome']} {row['value'][:8]}, {row['seconds']} s"
-        terminal.echo(f"run {one.number} of {len(runs)}: {one.label}: {end}")
-    if only is None:
-        _tell_sweep(runs, out)
-    if failed:
-        raise StateError(f"{len(failed)} of {len(chosen)} runs failed: {', '.join(one.name for one in failed[:5])}")
-
-
-def _tell_sweep(runs: Sequence[sweep.Run], out: Path) -> None:
-    """Write table, figure and report of a sweep; print its settings, the best first."""
-    path = sweep.write_table(runs, out)
-    groups = plots_sweep.group(plots_sweep.read(path))
-    rows = [[*groups[0].settings, groups[0].name, "lowest", "highest", "runs"]]
-    rows += [[*one.settings.values(), *one.texts()] for one in groups]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        terminal.echo("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-    if groups[0].values and len(groups) > 1:
-        best = ", ".join(f"{key} = {value}" for key, value in groups[0].settings.items())
-        terminal.echo(f"best: {best}: {groups[0].name} {groups[0].mean:.4g}")
-    terminal.echo(f"table: {path}")
-    for figure in plots_sweep.draw(path):
-        if figure.suffix == ".png":
-            terminal.echo(f"figure: {figure}")
-    if any(one.values for one in groups):
-        terminal.echo(f"report: {report.write([out])}")
 
 
 COMMANDS = (scaling, dry_run, predict_command, jobs, launch, sweep_command)
