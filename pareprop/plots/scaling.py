@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -159,6 +160,8 @@ def _ideal(axes: list[Axes], ranks: list[float], weak: bool) -> None:
     axes[1].plot(ranks, [n / ranks[0] for n in ranks], color=style.GREY, ls="-.", lw=0.8, zorder=0)
     axes[2].axhline(1.0, color=style.GREY, ls="-.", lw=0.8, zorder=0)
     for ax in (axes[0], axes[1], axes[3], axes[4], axes[5]):
+        if not any(np.any(np.asarray(line.get_ydata(), float) > 0) for line in ax.get_lines()):
+            continue  # nothing that a logarithmic axis can show
         ax.set_yscale("log")
         low, high = ax.get_ylim()
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
