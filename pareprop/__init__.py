@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .neurons.model import NeuronModel
     from .parallel.launcher import exchange
     from .runs.script import Trained, run
-    from .simulation import ClosedTask, LearningRate, Observer, Outcome, Simulation, Task
+    from .simulation import ClosedTask, LearningRate, Observer, Outcome, Score, Simulation, Task
     from .storage.opened import open_run
 
 __version__ = "0.2.0"
@@ -43,6 +43,7 @@ __all__ = [
     "Reward",
     "Rollout",
     "Sample",
+    "Score",
     "Simulation",
     "StateError",
     "Task",
@@ -65,7 +66,7 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "neurons.model": ("NeuronModel",),
     "parallel.launcher": ("exchange",),
     "runs.script": ("Trained", "run"),
-    "simulation": ("ClosedTask", "LearningRate", "Observer", "Outcome", "Simulation", "Task"),
+    "simulation": ("ClosedTask", "LearningRate", "Observer", "Outcome", "Score", "Simulation", "Task"),
     "storage.opened": ("open_run",),
 }
 _ROOMS = ("engines", "network", "neurons", "parallel", "runs", "simulation", "sonata", "storage", "tasks")

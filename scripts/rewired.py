@@ -25,8 +25,7 @@ import numpy as np
 from pareprop.network.model import Model
 from pareprop.network.optimizers import Adam
 from pareprop.network.parameters import Normal
-from pareprop.runs.phases import Score
-from pareprop.simulation import Observer, Simulation
+from pareprop.simulation import Simulation
 from pareprop.tasks.base import TaskBase
 from pareprop.tasks.evidence_accumulation import EvidenceAccumulation
 from pareprop.tasks.sine_waves import SineWaves
@@ -77,18 +76,6 @@ def _add_signs(population: Any, dale: bool) -> Any:
     return replace(population, sign=signs.astype(np.int8))
 
 
-class Scores(Observer):
-    """Losses and predictions of the samples that are tested."""
-
-    def __init__(self) -> None:
-        self.score = Score()
-
-    def after_sample(self, simulation: Any, outcome: Any) -> None:
-        """Add a sample of the test."""
-        if outcome.phase == "test":
-            self.score.add(outcome)
-
-
 def measure(name: str, seed: int, dale: bool, moves: bool, iterations: int | None = None) -> dict[str, float]:
     """Train one network.
 
@@ -99,15 +86,14 @@ def measure(name: str, seed: int, dale: bool, moves: bool, iterations: int | Non
         of these that move in an iteration.
     """
     kind, settings, density, usual = TASKS[name]
-    task, scores = kind(seed=seed, **settings), Scores()
-    simulation = Simulation(sparse(task, density, dale, moves), task, None, [scores], task.settings())
+    task = kind(seed=seed, **settings)
+    simulation = Simulation(sparse(task, density, dale, moves), task, settings=task.settings())
     losses = simulation.train(usual if iterations is None else iterations)
     found = {"loss": float(np.mean(losses[-LAST:]))}
     if task.n_classes:
-        simulation.test(FRESH)
-        labels = scores.score.labels
-        loss = float(np.mean(scores.score.losses)) / task.learning_window  # of a step
-        found = {"loss": loss, "accuracy": scores.score.n_right / len(labels)}
+        test = simulation.test(FRESH)
+        assert test.accuracy is not None  # as samples have labels
+        found = {"loss": test / task.learning_window, "accuracy": test.accuracy}  # the loss of a step
     weights = simulation.network.incoming.weight
     moved = sum(np.sum(counts) for counts in simulation.moves.values()) / max(len(losses), 1)
     return found | {"zero": float(np.mean(weights == 0)), "moved": float(moved / len(weights))}

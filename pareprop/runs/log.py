@@ -129,6 +129,8 @@ class Log(Observer):
     def finish(self, simulation: Watched) -> None:
         """Close the files."""
         self._note_new(simulation)
+        for line in self.phases.lines():
+            self._note(line)
         self._note(f"ended after {simulation.iteration} of {self.n_iterations} iterations")
         self._try(self._close)
 

@@ -2,83 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, fields
+from collections.abc import Sequence
 from typing import Any
 
 import h5py
 import numpy as np
 
-from ..simulation.observer import Observer, Outcome, Watched
+from ..simulation.observer import Observer, Watched
+from ..simulation.returns import NAMES, Returns
 from ..simulation.schedule import Annealing
+from ..simulation.score import Score
+from ..storage.self_description import name_axes
 from ..tasks.base import TaskBase
-from .returns import NAMES, Returns
-
-Z95 = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
-
-
-def wilson(n_right: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a proportion `n_right` / `n` (Wilson 1927, doi 10.1080/01621459.1927.10502953)."""
-    share, zz = n_right / n, Z95**2 / n
-    centre = (share + zz / 2) / (1 + zz)
-    half = Z95 * math.sqrt(share * (1 - share) / n + zz / (4 * n)) / (1 + zz)
-    return max(centre - half, 0.0), min(centre + half, 1.0)
-
-
-@dataclass
-class Score:
-    """Losses of samples and, for classifications, their labels and predictions; returns and lengths of episodes.
-
-    Attributes
-    ----------
-    losses : list of float
-        Loss of each sample.
-    labels, predictions : list of int
-        Class and predicted class of each sample with a label.
-    episodes : Returns
-        Returns and lengths of the episodes.
-    """
-
-    losses: list[float] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    predictions: list[int] = field(default_factory=list)
-    episodes: Returns = field(default_factory=Returns)
-
-    def extend(self, other: Score) -> None:
-        """Append the samples of another score."""
-        for item in fields(self):
-            getattr(self, item.name).extend(getattr(other, item.name))
-
-    def add(self, outcome: Outcome) -> None:
-        """Add a sample."""
-        self.losses.append(outcome.loss)
-        if outcome.sample.rollout is not None and outcome.evaluation is not None:
-            self.episodes.add(outcome.sample.rollout, outcome.evaluation.extra)
-        if outcome.prediction is not None and outcome.sample.label is not None:
-            self.labels.append(outcome.sample.label)
-            self.predictions.append(outcome.prediction)
-
-    @property
-    def n_right(self) -> int:
-        """Number of samples with a right prediction."""
-        return int(np.sum(np.equal(self.labels, self.predictions)))
-
-    @property
-    def value(self) -> float:
-        """Mean return of episodes, classification error, or the mean loss where there are no labels."""
-        if self.episodes:
-            return self.episodes.mean
-        return 1.0 - self.n_right / len(self.labels) if self.labels else float(np.mean(self.losses))
-
-    def line(self, phase: str) -> str:
-        """Return the score as a line of text."""
-        n = len(self.labels)
-        if self.episodes:
-            return self.episodes.line(phase)
-        if not n:
-            return f"{phase} loss: {np.mean(self.losses):.6g}"
-        low, high = wilson(self.n_right, n)
-        return f"{phase} accuracy: {self.n_right / n:.3f} (95 % interval {low:.2f} to {high:.2f}, n = {n})"
 
 
 class Phases(Observer):
@@ -117,22 +52,16 @@ class Phases(Observer):
         self.validations: list[tuple[int, float]] = []
         self.test: Score | None = None
         self.stopped = False
-        self._scores: dict[str, Score] = {}  # by phase: another observer may test as well
-        self._own, self._done = Score(), 0
-
-    def after_sample(self, simulation: Watched, outcome: Outcome) -> None:
-        """Score a sample."""
-        self._own.add(outcome)
+        self._trained, self._done = Score(), 0
 
     def after_batch(self, simulation: Watched, first: int, n: int, phase: str) -> None:
-        """Concatenate the scores of all groups of ranks, in the order of the samples."""
-        for part in simulation.replicas.gather(self._own):
-            self._scores.setdefault(phase, Score()).extend(part)
-        self._own = Score()
+        """Keep the score of a batch of the training: another observer may test before `after_iteration`."""
+        if phase == "train":
+            self._trained = simulation.score
 
     def after_iteration(self, simulation: Watched, iteration: int, loss: float) -> None:
         """Keep the error of the iteration; validate if due, and stop if the result is good enough."""
-        score = self._take_score("train")
+        score = self._trained
         if score.labels:
             self.errors.append(score.value)
         self.episodes.extend(score.episodes)
@@ -169,22 +98,18 @@ class Phases(Observer):
 
     def _run(self, simulation: Watched, phase: str, n_samples: int, eta: float) -> Score:
         """Run samples of a phase; with `eta` > 0, learn from them in batches."""
-        self._take_score(phase)
         if eta == 0:
-            simulation.test(n_samples, phase)
-            return self._take_score(phase)
+            return simulation.test(n_samples, phase)
         usual = [item.eta for item in simulation.engine.plastic]
         simulation.set_eta(eta)
-        batch = self.task.batch_size
+        batch, scores = self.task.batch_size, []
         for first in range(0, n_samples, batch):
             simulation.run_samples(first, min(batch, n_samples - first), phase, learn=True)
+            scores.append(simulation.score)
             simulation.engine.optimize()
         for item, before in zip(simulation.engine.plastic, usual, strict=True):
             item.eta = before
-        return self._take_score(phase)
-
-    def _take_score(self, phase: str) -> Score:
-        return self._scores.pop(phase, Score())
+        return Score.join(scores)
 
     def state(self, simulation: Watched) -> dict[str, Any]:
         """Errors and validations so far."""
@@ -240,7 +165,8 @@ class Phases(Observer):
             file[name] = values
         if self.errors:
             file["error"] = self.errors
-        self.episodes.write(file, self.task.batch_size)
+        if self.episodes:
+            _write_episodes(file, self.episodes, self.task.batch_size)
         if self.validations:
             file["validation/iteration"], file["validation/value"] = zip(*self.validations, strict=True)
             file["validation/value"].attrs["unit"] = self._unit
@@ -258,8 +184,24 @@ class Phases(Observer):
         group["loss"] = test.losses
         for name in NAMES if test.episodes else ():
             group[name] = getattr(test.episodes, name)
-        n = len(test.labels)
-        if n:
+        if test.interval is not None:
             group["labels"], group["predictions"] = test.labels, test.predictions
-            low, high = wilson(test.n_right, n)
-            group.attrs.update(accuracy=test.n_right / n, interval_low=low, interval_high=high)
+            low, high = test.interval
+            group.attrs.update(accuracy=test.accuracy, interval_low=low, interval_high=high, n_classes=test.n_classes)
+
+
+def _write_episodes(file: h5py.File, episodes: Returns, batch_size: int) -> None:
+    """Write each training episode, and means of each iteration, into the results."""
+    arrays: dict[str, Sequence[float] | np.ndarray] = {
+        "return": episodes.returns, "episode_length": episodes.lengths, "terminated": episodes.arrays()["terminated"],
+    }  # fmt: skip
+    for name, values in arrays.items():
+        file[name] = values
+        name_axes(file, name, ("episode",), "decisions" if name == "episode_length" else "")
+    means: dict[str, Sequence[float]] = {
+        "mean_return": episodes.returns, "mean_length": episodes.lengths, "entropy": episodes.entropies,
+        "value_error": episodes.value_errors,
+    }  # fmt: skip
+    for name, values in means.items():
+        file[name] = np.mean(np.reshape(values, (-1, batch_size)), axis=1)
+        name_axes(file, name, ("iteration",), {"entropy": "nats", "mean_length": "decisions"}.get(name, ""))

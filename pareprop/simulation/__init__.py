@@ -10,6 +10,7 @@ A hook: `observer`. The loop knows nothing of files, tasks or figures.
 from .loop import Simulation
 from .observer import Observer, Outcome
 from .schedule import Annealing, LearningRate
+from .score import Score
 from .task import ClosedTask, Task
 
-__all__ = ["Annealing", "ClosedTask", "LearningRate", "Observer", "Outcome", "Simulation", "Task"]
+__all__ = ["Annealing", "ClosedTask", "LearningRate", "Observer", "Outcome", "Score", "Simulation", "Task"]

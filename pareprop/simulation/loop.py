@@ -62,6 +62,8 @@ from .finite import find_bad
 from .interrupts import Deferred
 from .notices import Notices, look_at_network
 from .observer import Observer, Outcome, predict
+from .returns import Returns
+from .score import Score
 from .task import ClosedTask, Task, is_closed
 
 
@@ -99,6 +101,8 @@ class Simulation:
         Loss and mean firing rate of each sample of the last batch.
     labels, predictions : list of int
         Class and predicted class of each sample of the last batch that has a label.
+    score : Score
+        Of the last batch: losses, accuracy, confusion, returns.
     moves : dict[str, list[int]]
         Synapses that moved in each iteration, by projection; of rewired projections alone.
     notices : Notices
@@ -157,7 +161,9 @@ class Simulation:
         self.batch: list[tuple[float, float]] = []
         self.labels: list[int] = []
         self.predictions: list[int] = []
+        self.score = Score()
         self._classes: list[tuple[int, int]] = []  # label and prediction, of this group's part of a batch
+        self._returns = Returns()  # of the episodes of this group's part of a batch
         self.moves: dict[str, list[int]] = {item.name: [] for item in self.engine.plastic if item.rewiring}
         self.stop_requested = False
         self._begun = False  # by `train`
@@ -270,17 +276,21 @@ class Simulation:
             if item.rewiring:
                 self.moves[item.name].append(collectives.total(self.exchange.comm, len(item.rewiring.latest)))
 
-    def test(self, n_samples: int, phase: str = "test") -> float:
-        """Collective: run samples of `phase` without learning; return their mean loss. Observers see the outcomes."""
+    def test(self, n_samples: int, phase: str = "test") -> Score:
+        """Collective: run samples of `phase` without learning; return their score. Observers see the outcomes.
+
+        The score is their mean loss, a number, and has `losses`; of classifications `accuracy`, `interval`,
+        `confusion`, `counts`; of episodes `episodes.returns`.
+        """
         agree(self.world, "test()", {"n_samples": quote(n_samples), "phase": quote(phase)})
         n_samples = check_number("test: n_samples", n_samples, 1)
-        batch, losses = self.model.optimizer.batch_size, []
+        batch, scores = self.model.optimizer.batch_size, []
         with Deferred() as interrupt:
             for first in range(0, n_samples, batch):
-                outcomes = self.run_samples(first, min(batch, n_samples - first), phase, learn=False)
-                losses += [loss for loss, _ in outcomes]
+                self.run_samples(first, min(batch, n_samples - first), phase, learn=False)
+                scores.append(self.score)
             self._raise_together(interrupt)
-        return fmean(losses)
+        return Score.join(scores)
 
     def run_sample(self, index: int, phase: str, learn: bool) -> tuple[float, float]:
         """Collective: run one sample; return its loss and the mean firing rate in Hz."""
@@ -305,7 +315,7 @@ class Simulation:
     def _run_batch(self, first: int, n: int, phase: str, learn: bool) -> list[tuple[float, float]]:
         self._note_training(phase, learn)
         share, outcomes, problem = self.replicas.batch_range(n), [], None
-        self._classes = []
+        self._classes, self._returns = [], Returns()
         self.engine.skip(share.start, learn)
         try:
             for k in share:
@@ -315,16 +325,21 @@ class Simulation:
         except ParepropError as error:
             problem = error
         with self.timers.phase("communicate"):
-            gathered = self.replicas.gather((outcomes, self._classes, problem))
+            gathered = self.replicas.gather((outcomes, self._classes, self._returns, problem))
         for *_, failure in gathered:
             if failure is not None:
                 raise failure
         self.engine.skip(n - share.stop, learn)
         if self.replicas.count > 1:
             self._complete_digest()
-        self.batch = [outcome for outcomes, _, _ in gathered for outcome in outcomes]
-        classes = [pair for _, pairs, _ in gathered for pair in pairs]
+        self.batch = [outcome for outcomes, *_ in gathered for outcome in outcomes]
+        classes = [pair for _, pairs, *_ in gathered for pair in pairs]
         self.labels, self.predictions = [label for label, _ in classes], [prediction for _, prediction in classes]
+        episodes = Returns()
+        for _, _, returns, _ in gathered:
+            episodes.extend(returns)
+        losses = [loss for loss, _ in self.batch]
+        self.score = Score(losses, self.labels, self.predictions, episodes, self.network.n_readouts)
         self._tell("after_batch", first, n, phase)
         return self.batch
 
@@ -361,6 +376,8 @@ class Simulation:
         if prediction is not None and sample.label is not None:
             self._classes.append((sample.label, prediction))
         outcome = Outcome(index, phase, sample, error, signal, loss, self.engine.evaluation, prediction)
+        if sample.rollout is not None and outcome.evaluation is not None:
+            self._returns.add(sample.rollout, outcome.evaluation.extra)
         self._tell("after_sample", outcome)
         seconds = self.engine.n * self.model.dt_ms / 1000.0
         return loss, self.engine.n_spikes / (self.network.n_recurrent * seconds)

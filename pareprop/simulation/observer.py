@@ -21,6 +21,7 @@ from ..timers import Timers
 from .digest import Digest
 from .episodes import Episodes
 from .notices import Notices
+from .score import Score
 from .task import ClosedTask, Task
 
 
@@ -88,6 +89,8 @@ class Watched(Protocol):
         Loss and mean firing rate (Hz) of each sample of the last batch, of all groups, in the order of the samples.
     labels, predictions : list of int
         Class and predicted class of each sample with a label of the last batch, of all groups, in the same order.
+    score : Score
+        Of the last batch, of all groups: losses, accuracy, confusion, returns.
     moves : dict[str, list[int]]
         Synapses that moved in each iteration, by rewired projection.
     notices : Notices
@@ -115,6 +118,7 @@ class Watched(Protocol):
     batch: list[tuple[float, float]]
     labels: list[int]
     predictions: list[int]
+    score: Score
     moves: dict[str, list[int]]
     notices: Notices
     between: bool
@@ -135,8 +139,8 @@ class Watched(Protocol):
     def set_c_H(self, c_H: float) -> None:
         """Change the entropy bonus of the loss `Reward` from the next sample on."""
 
-    def test(self, n_samples: int, phase: str = "test") -> float:
-        """Collective: run samples of `phase` without learning; return their mean loss."""
+    def test(self, n_samples: int, phase: str = "test") -> Score:
+        """Collective: run samples of `phase` without learning; return their score, a number: the mean loss."""
 
     def run_samples(self, first: int, n: int, phase: str, learn: bool) -> list[tuple[float, float]]:
         """Collective: run a batch of samples; return the loss and the mean firing rate of each."""

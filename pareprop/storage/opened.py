@@ -16,6 +16,10 @@ from .. import files
 from ..errors import InputError, quote
 from ..machine import require_bytes
 from ..network.parameters import nearest
+from ..simulation.returns import NAMES, Returns
+from ..simulation.score import Score
+
+MAX_CLASS = 9999  # of a confusion matrix, whose size is the square
 
 
 class Columns(dict):
@@ -50,6 +54,8 @@ class OpenRun:
         `iteration`, `loss`, `firing_rate` (Hz), `error` where samples have classes.
     validations : Columns
         `iteration`, `value`.
+    test : Score or None
+        Of the final test: its number is the mean loss; `accuracy`, `interval`, `confusion`, `counts`, `episodes`.
     populations, projections : list of str
         Names for `parameters` and `weights`.
     """
@@ -119,6 +125,25 @@ class OpenRun:
             return Columns(
                 {name: self._read(group, name) if name in group else np.zeros(0) for name in ("iteration", "value")}
             )
+
+    @cached_property
+    def test(self) -> Score | None:
+        """Score of the final test, None if there was none."""
+        with self._open() as file:
+            group = file.get("test")
+            if group is None:
+                return None
+            if not isinstance(group, h5py.Group):
+                raise InputError(f"{self.path}: test is not what a run writes")
+            losses = self._columns(group, ["loss"])["loss"]
+            classes = self._columns(group, ("labels", "predictions") if "labels" in group else ())
+            for name, values in classes.items():
+                if len(values) and (values.dtype.kind not in "iu" or min(values) < 0 or max(values) > MAX_CLASS):
+                    raise InputError(f"{self.path}: test/{name} must be classes 0, 1, ... {MAX_CLASS}")
+            episodes = Returns.of({name: self._read(group, name) for name in NAMES if name in group})
+            n_classes = int(group.attrs.get("n_classes", 0))
+            labels, predictions = (classes.get(name, ()) for name in ("labels", "predictions"))
+            return Score(losses, labels, predictions, episodes, min(n_classes, MAX_CLASS + 1))
 
     def spikes(self, sample: str = "last", of: str = "neurons") -> Columns:
         """Return `step`, `time_ms` and `id` of the spikes of a recorded sample.

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from pareprop.engines.sample import Sample
 from pareprop.network.losses import LOSSES
 from pareprop.runs import run
-from pareprop.runs.phases import Phases, Score, wilson
+from pareprop.runs.phases import Phases
 from pareprop.simulation.loop import Simulation
 from pareprop.simulation.observer import Observer, Outcome, predict
 from pareprop.tasks import TASKS
@@ -20,26 +20,17 @@ from pareprop.tasks.base import make
 TINY = ("n_reg=4", "n_ad=3", "batch_size=2", "pause=20", "n_cues=3", "recall=30")
 
 
-@pytest.mark.parametrize(("n_right", "n"), [(0, 1), (1, 1), (0, 100), (91, 100), (100, 100), (7, 13), (9_312, 10_000)])
-def test_interval_is_that_of_wilson(n_right: int, n: int):
-    expected = binomtest(n_right, n).proportion_ci(0.95, "wilson")
-    np.testing.assert_allclose(wilson(n_right, n), expected, atol=1e-12)
-
-
 def test_class_is_that_of_the_largest_mean_in_the_window():
     signal = np.array([[9.0, 0, 0], [9, 0, 0], [0, 1, 0.5], [0, 1, 2.5]])
     sample = Sample.from_raster(np.zeros((4, 1)), np.zeros((4, 3)), label=1)
     window = np.array([True, True, False, False])
     masked = Sample.from_raster(np.zeros((4, 1)), np.zeros((4, 3)), label=1, window=window)
-    score = Score()
-    for item, loss in ((sample, "mean_squared_error"), (sample, "cross_entropy"), (masked, "mean_squared_error")):
-        prediction = predict(item, signal, 2, LOSSES[loss])
-        score.add(Outcome(0, "test", item, np.zeros((4, 3)), signal, 0.5, prediction=prediction))
+    predictions = [
+        predict(item, signal, 2, LOSSES[loss])
+        for item, loss in ((sample, "mean_squared_error"), (sample, "cross_entropy"), (masked, "mean_squared_error"))
+    ]
     softmax = np.exp(signal[2:]) / np.exp(signal[2:]).sum(axis=1, keepdims=True)
-    assert score.predictions == [int(np.argmax(signal[2:].mean(axis=0))), int(np.argmax(softmax.mean(axis=0))), 0]
-    assert (score.n_right, score.value) == (0, 1.0)
-    score.predictions = [1, 1, 0]
-    assert score.line("test") == "test accuracy: 0.667 (95 % interval 0.21 to 0.94, n = 3)"
+    assert predictions == [int(np.argmax(signal[2:].mean(axis=0))), int(np.argmax(softmax.mean(axis=0))), 0]
 
 
 class Seen(Observer):

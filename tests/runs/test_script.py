@@ -282,6 +282,29 @@ def classifier() -> Model:
     return model
 
 
+def test_the_score_of_a_test_is_in_all_results(tmp_path: Path) -> None:
+    """The same of a bare simulation, of the run, of its results, and as a line of its log."""
+    done = pareprop.run(
+        classifier(), Tones(), tmp_path / "run", iterations=3, test_samples=11, figures="none", quiet=True
+    )
+    bare = Simulation(classifier(), Tones())
+    bare.train(3)
+    scores = [done.test, bare.test(11), done.open().test]
+    labels = [Tones().sample(k, "test").label for k in range(11)]
+    for score in scores:
+        assert score.labels == labels and score.losses == scores[0].losses and float(score) == float(scores[0])
+        assert score.confusion.shape == (2, 2) and score.counts.tolist() == np.bincount(labels).tolist()
+        assert score.accuracy == np.mean(np.equal(labels, score.predictions)) and score.predictions == bare_of(done)
+    assert done.test.line("test") in (tmp_path / "run/run.log").read_text()
+    untested = pareprop.run(classifier(), Tones(), tmp_path / "b", iterations=1, figures="none", quiet=True)
+    assert untested.open().test is None
+
+
+def bare_of(done: pareprop.Trained) -> list[int]:
+    """Predictions of the test samples, one by one."""
+    return [(done.simulation.run_sample(k, "test", False), done.simulation.predictions[0])[1] for k in range(11)]
+
+
 class Good(Observer):
     """Stops when an iteration has at most one wrong sample; keeps the share of wrong ones, and tests in between."""
 

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-import h5py
 import numpy as np
 
 from ..network.reward import Rollout
-from ..storage.self_description import name_axes
 
 
 @dataclass
@@ -79,27 +77,6 @@ class Returns:
             f"{phase} return: {self.mean:.4g}{error} (mean and standard error, n = {n}), length: "
             f"{np.mean(self.lengths):.4g}, terminated: {np.mean(self.terminated):.3f}"
         )
-
-    def write(self, file: h5py.File, batch_size: int) -> None:
-        """Write each training episode, and means of each iteration, into the results."""
-        if not self:
-            return
-        file["return"], file["episode_length"], file["terminated"] = (
-            self.returns,
-            self.lengths,
-            self.arrays()["terminated"],
-        )
-        means: dict[str, Sequence[float]] = {
-            "mean_return": self.returns,
-            "mean_length": self.lengths,
-            "entropy": self.entropies,
-            "value_error": self.value_errors,
-        }
-        for name, values in means.items():
-            file[name] = np.mean(np.reshape(values, (-1, batch_size)), axis=1)
-            name_axes(file, name, ("iteration",), {"entropy": "nats", "mean_length": "decisions"}.get(name, ""))
-        for name in ("return", "episode_length", "terminated"):
-            name_axes(file, name, ("episode",), "decisions" if name == "episode_length" else "")
 
 
 NAMES = tuple(item.name for item in fields(Returns))
