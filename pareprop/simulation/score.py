@@ -24,16 +24,16 @@ def wilson(n_right: int, n: int) -> tuple[float, float]:
 class Score(float):
     """Score of some samples: a number, their mean loss, that also holds what the number is made of.
 
-    Parameters
+    Attributes
     ----------
-    losses : iterable of float
+    losses : list of float
         Loss of each sample.
-    labels, predictions : iterable of int
+    labels, predictions : list of int
         Class and predicted class of each sample that has a label.
-    episodes : Returns or None
+    episodes : Returns
         Returns and lengths of episodes.
     n_classes : int
-        Number of classes; 0: those that occur.
+        Number of classes, that of the readouts if more; 0 without labels.
 
     Examples
     --------
@@ -54,7 +54,8 @@ class Score(float):
         """Make a score; its number is the mean loss, NaN without samples."""
         losses = [float(loss) for loss in losses]
         self = super().__new__(cls, fmean(losses) if losses else math.nan)
-        self.losses, self.labels, self.predictions = losses, list(map(int, labels)), list(map(int, predictions))
+        self.losses = losses
+        self.labels, self.predictions = list(map(int, labels)), list(map(int, predictions))
         self.episodes = Returns() if episodes is None else episodes
         self.n_classes = max([n_classes - 1, *self.labels, *self.predictions]) + 1 if self.labels else 0
         return self
