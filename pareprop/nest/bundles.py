@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .connections import Bundle
+from .connections import AMONG_NEURONS, Bundle
 
 SMALL = 1000  # connections; bundles below are joined to one
 Level = tuple[np.ndarray, np.ndarray, np.ndarray]  # node, bundle, place; by node
@@ -34,6 +34,8 @@ class Bundles(list[Bundle]):
         self.n, self.n_of_model = 0, Counter[str]()
         self.delays: tuple[int, int] | None = None
         self._n_settled = 0
+        self._numbered = (0, 0)
+        self._ports = np.zeros(0, np.int64)
         self._indices = (Index(lambda bundle: bundle.source), Index(lambda bundle: bundle.target))
 
     def append(self, bundle: Bundle) -> None:
@@ -41,21 +43,20 @@ class Bundles(list[Bundle]):
         super().append(bundle)
         self.n += len(bundle)
         self.n_of_model[bundle.model.name] += len(bundle)
-        delay = bundle.delay
-        ends = (delay, delay) if isinstance(delay, int) else (int(np.min(delay)), int(np.max(delay)))
-        self.delays = ends if self.delays is None else (min(ends[0], self.delays[0]), max(ends[1], self.delays[1]))
+        low, high = bundle.delays
+        self.delays = (low, high) if self.delays is None else (min(low, self.delays[0]), max(high, self.delays[1]))
 
     def settle(self) -> None:
         """Join the new small bundles of a model: what was made one by one is found and wired as one.
 
-        Connections of one model stay in their order, and bundles that were settled before stay where they are.
+        Connections of one model and table stay in their order; bundles that were settled before stay where they are.
         """
         joined: list[list[Bundle]] = []
-        open_: dict[tuple[str, int], list[Bundle]] = {}
+        open_: dict[tuple[str, int, bool], list[Bundle]] = {}
         for bundle in self[self._n_settled :]:
-            key = bundle.model.name, bundle.receptor
-            if len(bundle) >= SMALL or (key not in open_ and any(name == key[0] for name, _ in open_)):
-                open_ = {other: members for other, members in open_.items() if other[0] != key[0]}
+            key = bundle.model.name, bundle.table, bundle.records
+            if len(bundle) >= SMALL or (key in open_ and open_[key][0].receptor != bundle.receptor):
+                open_.pop(key, None)
             if key in open_:
                 open_[key].append(bundle)
                 continue
@@ -82,7 +83,8 @@ class Bundles(list[Bundle]):
         Returns
         -------
         tuple of np.ndarray
-            Bundles and places in them, int64 (n,) each; by model, source and target, then as they were made.
+            Bundles and places in them, int64 (n,) each; by model, NEST's table, source and target, then as they were
+            made.
         """
         self.settle()
         chosen = [ids if ids is None or len(ids) == 1 else np.unique(ids) for ids in (source, target)]
@@ -101,11 +103,47 @@ class Bundles(list[Bundle]):
             mine = model is None or all(self[index].model.name == model for index in bundle.tolist())
             return (bundle, place) if mine else (bundle[:0], place[:0])
         here, inverse = np.unique(bundle, return_inverse=True)
-        names = [self[index].model.name for index in here.tolist()]
-        rank = np.array([ranks[name] if model in (None, name) else -1 for name in names], np.int64)[inverse]
+        keys = [(self[index].model.name, self[index].table) for index in here.tolist()]
+        rank = np.array([3 * ranks[name] + table if model in (None, name) else -1 for name, table in keys],
+                        np.int64)[inverse]  # fmt: skip
         order = np.lexsort((place, bundle, columns[1], columns[0], rank))
         order = order[np.searchsorted(rank[order], 0) :]
         return bundle[order], place[order]
+
+    def ports(self, bundle: np.ndarray, place: np.ndarray, n_processes: int) -> np.ndarray:
+        """NEST's ports: numbers of connections among those of their model, table and virtual process.
+
+        Parameters
+        ----------
+        bundle, place : np.ndarray
+            int64 (n,), which bundle and which of its connections.
+        n_processes : int
+            Number of virtual processes.
+        """
+        self.settle()
+        key = len(self), n_processes
+        if self._numbered != key:
+            self._ports, self._numbered = self._number(n_processes), key
+        first = np.cumsum([0, *map(len, self)])
+        return self._ports[first[bundle] + place]
+
+    def _number(self, n_processes: int) -> np.ndarray:
+        """Ports of all connections, one bundle after the other."""
+        parts = [np.zeros(0, np.int64)] * len(self)
+        members: dict[tuple[str, int], list[int]] = {}
+        for index, bundle in enumerate(self):
+            members.setdefault((bundle.model.name, bundle.table), []).append(index)
+        for (_, table), indices in members.items():
+            source, target = (np.concatenate([getattr(self[k], end) for k in indices]) for end in ("source", "target"))
+            process = target % n_processes
+            order = np.lexsort((source, process))
+            group = process if table == AMONG_NEURONS else process * (source.max() + 1) + source
+            first = np.flatnonzero(np.diff(group[order], prepend=-1))
+            number = np.empty(len(order), np.int64)
+            number[order] = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
+            for k, part in zip(indices, np.split(number, np.cumsum([len(self[k]) for k in indices])[:-1]), strict=True):
+                parts[k] = part
+        return np.concatenate([np.zeros(0, np.int64), *parts])
 
     def _gather(self, bundle: np.ndarray, place: np.ndarray, column: Callable[[Bundle], np.ndarray]) -> np.ndarray:
         """Values of connections of several bundles."""

@@ -20,6 +20,7 @@ INTEGERS = ("receptor_type",)
 PLAIN_RULES = ("all_to_all", "one_to_one")
 SINGLE = ("weight", "delay")  # what single connections are mostly given
 NUMBERS = (float, int, np.float64)
+AMONG_NEURONS, TO_RECORDERS, FROM_DEVICES = range(3)
 
 
 @dataclass
@@ -42,6 +43,11 @@ class Bundle:
         float64 (n,) or one for all, ms.
     ends : tuple of np.ndarray
         int64, ids of the nodes among which sources and targets are.
+    table : int
+        Which of NEST's tables would hold them, which orders and numbers them: `AMONG_NEURONS`, `TO_RECORDERS` or
+        `FROM_DEVICES`.
+    records : bool
+        Whether a recorder is at one of the ends.
     """
 
     model: SynapseModel
@@ -52,9 +58,18 @@ class Bundle:
     receptor: int
     tau_m_readout: np.ndarray | float
     ends: tuple[np.ndarray, np.ndarray]
+    table: int = 0
+    records: bool = False
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def delays(self) -> tuple[int, int]:
+        """Smallest and largest delay in steps, of at least one connection."""
+        if isinstance(self.delay, int):
+            return self.delay, self.delay
+        return int(np.min(self.delay)), int(np.max(self.delay))
 
 
 def bundle(
@@ -239,9 +254,10 @@ class SynapseCollection:
             return [self._kernel.bundles[index].model.name for index in self._bundle]
         if key in ("optimizer",):
             return [{"m": 0.0, "v": 0.0}] * len(self) if not self._kernel.simulated else self._refuse_state()
-        if key in ("receptor", "port"):
-            column = self.array("receptor").astype(np.int64) if key == "receptor" else np.zeros(len(self), np.int64)
-            return column.tolist()
+        if key == "receptor":
+            return self.array(key).astype(np.int64).tolist()
+        if key == "port":
+            return self._kernel.ports(self._bundle, self._place).tolist()
         if key not in ("source", "target", "weight", "delay", "tau_m_readout"):
             known = "source, target, weight, delay, receptor, port, synapse_model, tau_m_readout, optimizer"
             raise unknown(KeyError, f"connections have no '{key}'; they have {known}")

@@ -21,7 +21,7 @@ from ..parallel.collectives import guarded
 from ..timers import Timers
 from .bundles import Bundles
 from .catalogue import ALIKE, BACKENDS, NodeModel, SynapseModel, list_of_recorder
-from .connections import SynapseCollection, bundle
+from .connections import FROM_DEVICES, TO_RECORDERS, Bundle, SynapseCollection, bundle
 from .errors import KernelException, NESTErrors, refuse, translate_errors, unknown
 from .models import Models
 from .nodes import NodeCollection, NodeTable
@@ -120,7 +120,19 @@ class Kernel:
 
     def delay(self, end: int) -> float:
         """Smallest (0) or largest (1) delay in ms."""
-        return to_ms((self.bundles.delays or (1, 1))[end], self.resolution)
+        return self._to_ms(self._delays[end])
+
+    def _to_ms(self, steps: int) -> float:
+        return to_ms(steps, self.resolution)
+
+    @property
+    def _delays(self) -> tuple[int, int]:
+        return self.bundles.delays or (1, 1)
+
+    @property
+    def shown(self) -> int:
+        """Stamps below it are shown by meters and weight recorders: in slices of the smallest delay, as in NEST."""
+        return (self.step - 1) // self._delays[0] * self._delays[0] + 1
 
     # ---- nodes -------------------------------------------------------------------------------------------------------
 
@@ -213,8 +225,8 @@ class Kernel:
         if key == "filenames":
             raise unknown(KeyError, f"{recorder.name} has no 'filenames': its record_to is not 'ascii'")
         if key == "n_events":
-            return recorder.count(self.step)
-        events = recorder.events(self.step)
+            return recorder.count(self.shown)
+        events = recorder.events(self.shown)
         if block.get("time_in_steps", local):
             steps = np.rint(events["times"] / self.resolution).astype(np.int64)
             events |= {"times": steps, "offsets": np.zeros(len(steps))}
@@ -244,7 +256,7 @@ class Kernel:
             if n != 0:
                 raise NESTErrors.BadProperty(f"n_events = {n}: it can only be set to 0, which forgets all events")
             for place in local.tolist():
-                self.recorders.of(block, place, self.resolution).clear(self.step)
+                self.recorders.of(block, place, self.resolution).clear(self.shown)
                 self.recorders.files(block, place, self.generators.n, self.resolution).n = 0
 
     # ---- connections -------------------------------------------------------------------------------------------------
@@ -264,28 +276,45 @@ class Kernel:
         syn = {"synapse_model": syn} if isinstance(syn, str) else dict(syn or {})
         model = self.models.synapse(syn.get("synapse_model", "static_synapse"))
         ends = self._models(source), self._models(target)
-        if any(node.kind == "recorder" for nodes in ends for node in nodes):
-            if model.variant:
-                raise NESTErrors.IllegalConnection(f"{model.name} does not connect recorders")
-            made = bundle(model, conn, syn, source, target, self.generators, self.resolution)
-            self.recorders.connect(made.source, made.target)
-            return
-        _check_ends(model, *ends)
-        if isinstance(conn, Mapping) and conn.get("rule") == BOTH_WAYS:
-            _check_ends(model, *ends[::-1])
+        records = any(node.kind == "recorder" for nodes in ends for node in nodes)
+        if records and model.variant:
+            raise NESTErrors.IllegalConnection(f"{model.name} does not connect recorders")
+        if not records:
+            _check_ends(model, *ends)
+            if isinstance(conn, Mapping) and conn.get("rule") == BOTH_WAYS:
+                _check_ends(model, *ends[::-1])
         made = bundle(model, conn, syn, source, target, self.generators, self.resolution)
-        if model.base.startswith("eprop_") and not self.params["eprop_delays_above_one_step"]:
-            if len(made) and (made.delay if isinstance(made.delay, int) else np.max(made.delay)) > 1:
-                raise NESTErrors.IllegalConnection(
-                    "e-prop synapses need a delay of one step, as in NEST; longer ones are simulated with "
-                    "nest.set(eprop_delays_above_one_step=True)"
-                )
-        if self.simulated and len(made):
+        if not len(made):
+            return
+        made.records = records
+        if any(node.element_type != "neuron" for node in ends[0]):
+            made.table = FROM_DEVICES
+        elif records:
+            made.table = TO_RECORDERS
+        self._check_delay(made)
+        if records:
+            for part in self.recorders.connect(made):
+                self.bundles.append(part)
+            return
+        if self.simulated:
             kind_of, base_of = (np.array(["", *np.concatenate([np.repeat(getattr(block.model, name), block.n)
                                 for block in self.nodes.blocks])]) for name in ("kind", "base"))  # fmt: skip
             self._running.link(made, base_of, kind_of)
-        if len(made):
-            self.bundles.append(made)
+        self.bundles.append(made)
+
+    def _check_delay(self, made: Bundle) -> None:
+        low, high = made.delays
+        if made.model.base.startswith("eprop_") and high > 1 and not self.params["eprop_delays_above_one_step"]:
+            raise NESTErrors.IllegalConnection(
+                "e-prop synapses need a delay of one step, as in NEST; longer ones are simulated with "
+                "nest.set(eprop_delays_above_one_step=True)"
+            )
+        least, most = self._delays if self.simulated else (low, high)
+        if low < least or high > most:
+            raise NESTErrors.BadDelay(
+                f"Delay value {self._to_ms(low if low < least else high)} is invalid: after the first step it must be "
+                f"between min_delay {self._to_ms(least)} and max_delay {self._to_ms(most)}"
+            )
 
     def _ids(self, nodes: Any) -> np.ndarray:
         if isinstance(nodes, NodeCollection):
@@ -310,6 +339,10 @@ class Kernel:
         name = None if synapse_model is None else self.models.synapse(synapse_model).name
         ranks = {model: k for k, model in enumerate(self.models.synapses)}
         return SynapseCollection(self, *self.bundles.find(sources, targets, name, ranks))
+
+    def ports(self, index: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """NEST's ports of connections."""
+        return self.bundles.ports(index, place, self.generators.n)
 
     @property
     def _running(self) -> Clock:
@@ -394,7 +427,7 @@ class Kernel:
         if self._text:
             with guarded(self.exchange.comm):
                 for recorder, files in self._text:
-                    files.take(recorder, self.step, writes=self.exchange.rank == 0)
+                    files.take(recorder, self.shown, writes=self.exchange.rank == 0)
 
     def _build_clock(self) -> Clock:
         from .interval_clock import IntervalClock  # engines and MPI: a script that only describes needs none of them
@@ -450,7 +483,7 @@ def _read_seconds(kernel: Kernel, name: str) -> float:
 STATUS: dict[str, Callable[[Kernel], Any]] = {  # kernel parameters that cannot be set
     "biological_time": lambda kernel: to_ms(kernel.step, kernel.resolution),
     "network_size": lambda kernel: kernel.nodes.n,
-    "num_connections": lambda kernel: kernel.bundles.n + kernel.recorders.n_links,
+    "num_connections": lambda kernel: kernel.bundles.n,
     "num_processes": lambda kernel: kernel.exchange.size,
     "mpi_rank": lambda kernel: kernel.exchange.rank,
     "node_models": lambda kernel: sorted(kernel.models.nodes),

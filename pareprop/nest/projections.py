@@ -49,6 +49,8 @@ class Projections:
         """Make all projections; keep the rates of generators for `rates`."""
         parts: dict[tuple[int, int, str, str | None], list[tuple[int, np.ndarray]]] = {}
         for index, bundle in enumerate(self.bundles):
+            if bundle.records:
+                continue
             rest = np.arange(len(bundle))
             if is_among(bundle.ends[1], self.kind == "parrot"):
                 rest = rest[self.kind[bundle.target] != "parrot"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,11 +28,6 @@ class Recorders:
     ----------
     nodes : NodeTable
         All nodes.
-
-    Attributes
-    ----------
-    n_links : int
-        Number of connections.
     """
 
     def __init__(self, nodes: NodeTable) -> None:
@@ -38,32 +35,45 @@ class Recorders:
         self._links: list[tuple[np.ndarray, np.ndarray]] = []
         self._made: dict[int, Meter | EventList] = {}
         self._files: dict[int, TextFiles] = {}
+        self._n_meters: Counter[int] = Counter()  # of each node
         self.changed = False  # since the taps were made
-        self.n_links = 0
 
-    def connect(self, source: np.ndarray, target: np.ndarray) -> None:
-        """Connect multimeters to nodes, or nodes to spike recorders: pairs of ids."""
+    def connect(self, made: Bundle) -> list[Bundle]:
+        """Connect multimeters to nodes, or nodes to spike recorders; return the connections with their receptors."""
+        source, target = made.source, made.target
         pre, post = ({block.model.base for block, _ in self._nodes.parts(np.unique(ids))} for ids in (source, target))
         self.changed = True
         if pre <= METERS and not post & METERS:
             if any(node in self._made for node in np.unique(source).tolist()):
                 raise refuse("connecting a multimeter that has recorded", "create another one")
             self._check_recordables(source, target)
-            self._add(source, target)
+            self._links.append((source, target))
+            return self._number_meters(made)
         elif post == {"spike_recorder"} and not pre & (METERS | {"spike_recorder", "weight_recorder"}):
             for name in pre - {"spike_generator", "parrot_neuron"}:
                 if not name.startswith("eprop_iaf") and name not in plain.MODELS:
                     raise NESTErrors.IllegalConnection(f"{name} sends no spikes to a spike_recorder")
-            self._add(target, source)
+            self._links.append((target, source))
+            return [made]
         else:
             raise NESTErrors.IllegalConnection(
                 "spike recorders are connected as Connect(neurons, recorder), multimeters as Connect(meter, neurons), "
                 "weight recorders as a parameter of the synapse model"
             )
 
-    def _add(self, recorders: np.ndarray, nodes: np.ndarray) -> None:
-        self._links.append((recorders, nodes))
-        self.n_links += len(recorders)
+    def _number_meters(self, made: Bundle) -> list[Bundle]:
+        """Connections of multimeters by receptor, which is their number at the node."""
+        receptor = np.zeros(len(made), np.int64)
+        for place, node in enumerate(made.target.tolist()):
+            self._n_meters[node] += 1
+            receptor[place] = self._n_meters[node]
+        parts = []
+        for number in np.unique(receptor).tolist():
+            mine = receptor == number
+            values = {key: getattr(made, key)[mine] for key in ("source", "target", "weight")}
+            delay = made.delay if isinstance(made.delay, int) else made.delay[mine]
+            parts.append(replace(made, **values, delay=delay, receptor=number))
+        return parts
 
     def _check_recordables(self, meters: np.ndarray, targets: np.ndarray) -> None:
         for meter in np.unique(meters):

@@ -177,7 +177,7 @@ class _Wirer:
         """Generators of a kind with targets other than parrots."""
         generators = [np.zeros(0, np.int64)]
         for bundle in self.bundles:
-            if not is_among(bundle.ends[0], self.base == base):
+            if bundle.records or not is_among(bundle.ends[0], self.base == base):
                 continue
             mine = np.flatnonzero((self.base == base)[bundle.source])
             generators.append(bundle.source[mine][self.kind[bundle.target[mine]] != "parrot"])

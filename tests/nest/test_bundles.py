@@ -102,7 +102,7 @@ def test_single_calls_are_one_call(small: int, monkeypatch: pytest.MonkeyPatch) 
         nest.Connect(neurons, recorder) if pre == neurons[0] and post == neurons[0] else None
     nest.Simulate(30.0)
     found = recorder.events["times"].tolist(), nest.GetConnections().get(["source", "target", "weight"])
-    assert len(kernel.bundles) == (31 if small == 1 else 2)
+    assert len(kernel.bundles) == (32 if small == 1 else 3)  # two models, and the recorder
     assert found == RESULTS.setdefault("single calls", found) and len(found[0]) > 10
 
 
