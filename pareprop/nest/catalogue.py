@@ -146,10 +146,8 @@ def list_of_recorder(keys: Iterable[str], backend: str) -> list[str]:
     return [*(key for key in keys if key not in FILE), "n_events", "events"]
 
 
-UNSUPPORTED = {  # parameters of devices that must keep their value, and what to do instead
-    "precise_times": "spikes lie on the grid of the resolution, set allow_offgrid_times to round them",
-    "spike_weights": "give weights to the connections",
-}  # fmt: skip
+UNSUPPORTED = {"spike_weights": "give weights to the connections"}  # must stay empty; what to do instead
+OFF_GRID = ("precise_times", "allow_offgrid_times", "shift_now_spikes")  # options of spike generators
 
 
 @dataclass(frozen=True)
@@ -229,10 +227,12 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
             raise NESTErrors.UnaccessedDictionaryEntry(
                 f"Unaccessed elements in params: {key} ({where}) is for recorders with record_to = 'ascii'"
             )
-        if key == "precise_times" and any(map(np.any, (values.get("allow_offgrid_times"), values["shift_now_spikes"]))):
-            raise NESTErrors.BadProperty(f"{where}: Option precise_times cannot be set to true when either "
-                                         "allow_offgrid_times or shift_now_spikes is set to true.")  # fmt: skip
-        if key in UNSUPPORTED and (np.size(value) > 0 if key in LISTS else value != model.defaults[key]):
+        if key in OFF_GRID and "precise_times" in values:
+            precise, *others = (np.asarray(values[name], bool) for name in OFF_GRID)
+            if np.any(precise & (others[0] | others[1])):
+                raise NESTErrors.BadProperty(f"{where}: Option precise_times cannot be set to true when either "
+                                             "allow_offgrid_times or shift_now_spikes is set to true.")  # fmt: skip
+        if key in UNSUPPORTED and np.size(value) > 0:
             raise refuse(f"{key} = {value} ({where})", UNSUPPORTED[key])
     if model.kind == "neuron" and not model.variant:
         with translate_errors():
@@ -246,7 +246,7 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
     if "flush_event_send_interval" in changed and np.min(changed["flush_event_send_interval"]) <= 0:
         raise NESTErrors.BadProperty(f"{where}: flush_event_send_interval > 0 required")
     if model.kind in ("stimulator", "recorder"):
-        _check_device(model, changed, where, dt)
+        _check_device(model, values, changed, where, dt)
 
 
 def _rows(kind: Any, values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -265,7 +265,9 @@ def _takes_arrays(kind: Any, key: str) -> bool:
     return "ndarray" in str(kind.model_fields[key].annotation)
 
 
-def _check_device(model: NodeModel, changed: Mapping[str, Any], where: str, dt: float) -> None:
+def _check_device(
+    model: NodeModel, values: Mapping[str, Any], changed: Mapping[str, Any], where: str, dt: float
+) -> None:  # fmt: skip
     for key in changed.keys() & {"origin", "start", "stop", "offset", "interval"}:
         value = changed[key]
         if not 0.0 <= value <= FOREVER or (value < FOREVER and not abs(value / dt) < MOST_STEPS):
@@ -283,13 +285,13 @@ def _check_device(model: NodeModel, changed: Mapping[str, Any], where: str, dt: 
         raise NESTErrors.BadProperty(f"{where}: unknown recording backend {quote(changed['record_to'])}, there are "
                                      f"{' and '.join(BACKENDS)}")  # fmt: skip
     if "spike_times" in changed:
-        _check_times(changed["spike_times"], "spike_times", where, dt, strictly=False)
+        _check_times(changed["spike_times"], "spike_times", where, 0.0 if values["precise_times"] else dt, False)
     for name in ("amplitude", "rate"):
         if f"{name}_times" in model.defaults and changed.keys() & {f"{name}_times", f"{name}_values"}:
-            times, values = changed.get(f"{name}_times"), changed.get(f"{name}_values")
-            if times is None or values is None or len(times) != len(values):
+            times, steps = changed.get(f"{name}_times"), changed.get(f"{name}_values")
+            if times is None or steps is None or len(times) != len(steps):
                 raise NESTErrors.BadProperty(f"{where}: {name}_times and {name}_values must be set together, as long")
-            _check_times(times, f"{name}_times", where, dt, strictly=True)
+            _check_times(times, f"{name}_times", where, dt, True)
     if len(changed.get("rate_values", ())) and np.min(changed["rate_values"]) < 0:
         raise NESTErrors.BadProperty(f"{where}: rate_values hold {np.min(changed['rate_values'])}, must be at least 0")
 
@@ -317,14 +319,15 @@ def align(times: np.ndarray, dt: float, off_grid: bool, now: float | None = None
 
 
 def _check_times(times: np.ndarray, key: str, where: str, dt: float, strictly: bool) -> None:
-    steps = times / dt
-    off = np.abs(steps - np.rint(steps)) > 1e-6 * np.maximum(1.0, np.abs(steps))
+    """Check times that lie on the grid of a resolution `dt`, 0 for none."""
+    steps = np.rint(times / dt) if dt else times
+    off = np.abs(times - steps * dt) > 1e-6 * np.maximum(dt, np.abs(times)) if dt else np.zeros(len(times), bool)
     if off.any():
         raise NESTErrors.BadProperty(f"{where}: {key}: Time point {times[off][0]} is not representable in current "
                                      f"resolution. It must be a multiple of {dt}")  # fmt: skip
-    if len(times) and steps.min() <= 0:
+    if len(times) and times.min() <= 0:
         name = key.removesuffix("s").replace("_", " ")
         raise NESTErrors.BadProperty(f"{where}: {key}: {name} cannot be set to {times.min():g}, must be above 0")
-    gaps = np.diff(np.rint(steps))
+    gaps = np.diff(steps)
     if np.any(gaps < 0) or (strictly and np.any(gaps == 0)):
         raise NESTErrors.BadProperty(f"{where}: {key} must be {'strictly ' if strictly else ''}ascending")

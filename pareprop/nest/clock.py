@@ -164,8 +164,8 @@ class Clock:
             return
         self.taps.put_spikes(self.step + 1 + steps, self.wiring.parrots[index])
         for node in self._generators:
-            emitted = self.trains.list_spikes(node, self.step, end)
-            self.taps.put_spikes(emitted, np.full(len(emitted), node))
+            emitted, early = self.trains.list_spikes(node, self.step, end)
+            self.taps.put_spikes(emitted, np.full(len(emitted), node), early)
 
     # ---- recording ---------------------------------------------------------------------------------------------------
 

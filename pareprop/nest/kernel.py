@@ -29,7 +29,7 @@ from .parameters import write
 from .random import Generators
 from .recording import Recorders
 from .rules import BOTH_WAYS, RULES
-from .settings import DEFAULTS, MS_PER_TIC, merge_settings, to_ms
+from .settings import DEFAULTS, MS_PER_TIC, merge_settings, to_ms, to_steps
 from .versions import CUTOFF, Versions, read_old
 
 if TYPE_CHECKING:
@@ -213,6 +213,8 @@ class Kernel:
             return self.collection(np.unique(value).astype(np.int64))
         if key == "record_from":
             return list(value)
+        if key == "spike_multiplicities":
+            return value.astype(np.int64)
         return value / 1000.0 if key == "f_target" else value
 
     def _value_of_recorder(self, block: Any, local: int, key: str) -> Any:
@@ -228,8 +230,8 @@ class Kernel:
             return recorder.count(self.shown)
         events = recorder.events(self.shown)
         if block.get("time_in_steps", local):
-            steps = np.rint(events["times"] / self.resolution).astype(np.int64)
-            events |= {"times": steps, "offsets": np.zeros(len(steps))}
+            steps = to_steps(events["times"], self.resolution)
+            events |= {"times": steps, "offsets": to_ms(steps, self.resolution) - events["times"]}
         return events
 
     def write(self, nodes: NodeCollection, values: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import quote
-from .catalogue import ALIKE, LISTS, UNSUPPORTED, NodeModel, align, check_node
+from .catalogue import ALIKE, LISTS, OFF_GRID, UNSUPPORTED, NodeModel, align, check_node
 from .errors import NESTErrors, refuse
 from .nodes import Block, Each, NodeCollection
 from .random import Parameter
@@ -77,6 +77,8 @@ def _align_times(kernel: Any, block: Block, local: np.ndarray, values: dict[str,
     def option(name: str) -> bool:
         return bool(np.any(values.get(name, block.get(name, int(local[0])) if name in block.values else False)))
 
+    if option("precise_times"):
+        return values
     now = kernel.step * kernel.resolution if option("shift_now_spikes") else None
     return values | {key: [align(entry, kernel.resolution, option("allow_offgrid_times"), now) for entry in values[key]]
                      for key in TIMES & values.keys()}  # fmt: skip
@@ -99,15 +101,22 @@ def _write_block(kernel: Any, block: Block, local: np.ndarray, values: dict[str,
         else:
             trial.put(key, local, float(value) if type(value) in (int, np.int64) and _is_float(block, key) else value)
     where = f"{block.model.name} with node id {block.first + local[0]}"
+    if values.keys() & set(OFF_GRID) and "spike_times" not in values:
+        if any(len(block.values["spike_times"][place]) for place in local.tolist() if "spike_times" in block.values):
+            raise NESTErrors.BadProperty(f"{where}: Options can only be set together with spike times or if no spike "
+                                         "times have been set.")  # fmt: skip
     if block.model.kind in ("stimulator", "recorder"):
         one = {key: (value if np.ndim(value) == 0 else value[0]) for key, value in values.items() if key not in LISTS}
         check_node(block.model, trial.values, one, where, kernel.resolution)
         done = set()
-        for entry in zip(*(values[key] for key in values if key in LISTS), strict=True):
-            if (mark := tuple(map(id, entry))) not in done:
+        given = [key for key in values if key in LISTS]
+        options = [key for key in OFF_GRID if key in trial.values]
+        for place, *entry in zip(local.tolist(), *(values[key] for key in given), strict=True) if given else ():
+            chosen = {key: trial.get(key, place) for key in options}
+            if (mark := (*map(id, entry), *chosen.values())) not in done:
                 done.add(mark)
-                lists = dict(zip([key for key in values if key in LISTS], entry, strict=True))
-                check_node(block.model, trial.values, lists, where, kernel.resolution)
+                lists = dict(zip(given, entry, strict=True))
+                check_node(block.model, trial.values | chosen, lists, where, kernel.resolution)
     else:
         check_node(block.model, trial.values, values, where, kernel.resolution)
     block.values = trial.values

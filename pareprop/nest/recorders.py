@@ -177,10 +177,10 @@ class EventList:
         self.name, self.window, self.dt, self.at_arrival = name, window, dt, at_arrival
         self._columns = {key: Column(kind) for key, kind in ({"senders": np.int64, "times": float} | fields).items()}
 
-    def add(self, stamps: np.ndarray, **values: np.ndarray) -> None:
-        """Add events in order, those in the window."""
+    def add(self, stamps: np.ndarray, early: np.ndarray | float = 0.0, **values: np.ndarray) -> None:
+        """Add events in order, those in the window, at times that may be `early` by some ms."""
         inside = (stamps > self.window.start) & (stamps <= self.window.stop)
-        for key, column in ({"times": to_ms(stamps, self.dt)} | values).items():
+        for key, column in ({"times": to_ms(stamps, self.dt) - early} | values).items():
             self._columns[key].append(column[inside], f"{self.name} with {self._columns[key].n} events")
 
     def events(self, clock: int) -> dict[str, np.ndarray]:

@@ -109,6 +109,14 @@ def _check(values: Mapping[str, Any]) -> None:
             raise NESTErrors.BadProperty(f"{key} = {values[key]} must be a multiple of the resolution, {dt}")
 
 
+def to_steps(times: np.ndarray, dt: float) -> np.ndarray:
+    """Steps at whose end, or before it, times in ms lie: int64."""
+    steps = times / dt
+    nearest = np.rint(steps)
+    near = np.abs(steps - nearest) <= 1e-9 * np.maximum(1.0, np.abs(steps))
+    return np.where(near, nearest, np.ceil(steps)).astype(np.int64)
+
+
 def to_ms(steps: Any, dt: float) -> Any:
     """Times of steps in ms, to the last bit as NEST computes them: in tics."""
     return steps * round(dt / MS_PER_TIC) * MS_PER_TIC

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..parallel.spike_log import SpikeLog
 from .catalogue import FOREVER
+from .settings import to_ms, to_steps
 
 NOTHING = np.zeros(0, np.int64)
 
@@ -117,7 +118,7 @@ class SpikeTrains:
         """Stamps and sources of what is emitted with stamps in (clock, end]."""
         stamps, sources = [NOTHING], [NOTHING]
         for node, targets, delays in self._links:
-            mine = self.list_spikes(node, clock, end)
+            mine, _ = self.list_spikes(node, clock, end)
             stamps.append((mine[:, None] + delays).ravel())
             sources.append(np.tile(targets, len(mine)))
         for node, targets, delays in self._trains:
@@ -142,15 +143,21 @@ class SpikeTrains:
             self._latest.get(node, 0.0), steps, block.get("rate_values", local), clock, end)  # fmt: skip
         return column[:, None]
 
-    def list_spikes(self, node: int, clock: int, end: int) -> np.ndarray:
-        """Stamps in (clock, end] of the spikes of a spike generator."""
+    def list_spikes(self, node: int, clock: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """Spikes of a spike generator: stamps in (clock, end], and by how many ms they are earlier."""
         block, local = self._nodes.place(node)
         low, high = active(block, local, self._dt)
-        steps = np.rint(block.get("spike_times", local) / self._dt).astype(np.int64)
+        times = block.get("spike_times", local)
+        steps = to_steps(times, self._dt)
         first, last = np.searchsorted(steps, (max(clock, low), min(end, high)), side="right")
+        stamps, early = steps[first:last], np.zeros(last - first)
+        if block.get("precise_times", local):
+            early = np.maximum(to_ms(stamps, self._dt) - times[first:last], 0.0)
         multiplicity = block.get("spike_multiplicities", local)
-        mine = steps[first:last]
-        return np.repeat(mine, multiplicity[first:last].astype(np.int64)) if len(multiplicity) else mine
+        if len(multiplicity):
+            n = multiplicity[first:last].astype(np.int64)
+            stamps, early = np.repeat(stamps, n), np.repeat(early, n)
+        return stamps, early
 
 
 class Amplitudes:

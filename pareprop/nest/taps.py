@@ -39,7 +39,7 @@ class Taps:
         recurrent: np.ndarray, readouts: np.ndarray,
     ) -> None:  # fmt: skip
         self.meters, self._spikes, self.weights = meters, spikes, weights
-        self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
+        self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._neurons = [_places(meter, recurrent) for meter in meters]
         self._readouts = [_places(meter, readouts) for meter in meters]
         index_by_meter = [index for index, _ in self._neurons]
@@ -85,18 +85,19 @@ class Taps:
         """Whether anybody records spikes or weights."""
         return bool(self._spikes or self.weights)
 
-    def put_spikes(self, stamps: np.ndarray, ids: np.ndarray) -> None:
-        """Note spikes, in any order."""
-        self._waiting.append((stamps, ids))
+    def put_spikes(self, stamps: np.ndarray, ids: np.ndarray, early: np.ndarray | None = None) -> None:
+        """Note spikes, in any order, which were `early` by some ms."""
+        self._waiting.append((stamps, ids, np.zeros(len(ids)) if early is None else early))
 
     def write_spikes(self) -> None:
-        """Write the spikes that were noted, by stamp and id."""
-        stamps, ids = (np.concatenate(column) for column in zip((NOBODY, NOBODY), *self._waiting, strict=True))
-        order = np.lexsort((ids, stamps))
-        stamps, ids, self._waiting = stamps[order], ids[order], []
+        """Write the spikes that were noted, by time and id."""
+        columns = zip((NOBODY, NOBODY, np.zeros(0)), *self._waiting, strict=True)
+        stamps, ids, early = (np.concatenate(column) for column in columns)
+        order = np.lexsort((ids, -early, stamps))
+        stamps, ids, early, self._waiting = stamps[order], ids[order], early[order], []
         for recorder, connected in self._spikes:
-            times = connected[ids]
-            recorder.add(np.repeat(stamps, times), senders=np.repeat(ids, times))
+            n = connected[ids]
+            recorder.add(np.repeat(stamps, n), np.repeat(early, n), senders=np.repeat(ids, n))
 
 
 class WeightTap:

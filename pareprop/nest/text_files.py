@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from .recorders import EventList, Meter
+from .settings import to_ms, to_steps
 
 HEAD = "# NEST version: 3.10.0\n# RecordingBackendASCII version: 2\n"
 
@@ -87,7 +88,8 @@ class TextFiles:
         owner = events["targets" if "targets" in events else "senders"] % self._n_processes
         columns, kinds = [events["senders"], events["times"]], ["%d", number]
         if self._in_steps:
-            columns[1:] = [np.rint(events["times"] / self._dt), np.zeros(len(owner))]
+            steps = to_steps(events["times"], self._dt)
+            columns[1:] = [steps, to_ms(steps, self._dt) - events["times"]]
             kinds[1:] = ["%d", number]
         for key in _list_columns(events):
             columns.append(events[key])

@@ -395,7 +395,7 @@ def test_spikes_of_now_move_a_step_on() -> None:
     [
         ({"spike_times": [1.05]}, "BadProperty", "Time point 1.05 is not representable in current resolution"),
         ({"spike_times": [0.0]}, "BadProperty", "spike time cannot be set to 0"),
-        ({"precise_times": True}, "NotImplemented", "set allow_offgrid_times to round them"),
+        ({"precise_times": "yes"}, "TypeMismatch", "has a value of the wrong type: 'yes'"),
         ({"precise_times": True, "shift_now_spikes": True}, "BadProperty", "Option precise_times cannot be set"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What recorders show and when, and their connections: expected values are those of NEST 3.10."""
+"""What spike generators emit, what recorders show and when, their connections: expected is what NEST 3.10 does."""
 
 import pytest
 
@@ -78,3 +78,49 @@ def test_connections_are_ordered_and_numbered_by_kind() -> None:
         "port": [0, 1, 2, 3, 0, 0, 0, 1, 0, 1, 0, 1, 2],
         "receptor": [0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 0, 0, 0],
     }
+
+
+def emit(parameters: dict, *, in_steps: bool = False, later: dict | None = None) -> dict[str, list]:
+    """Spikes of a generator, and of a parrot neuron behind it."""
+    generator, parrot = nest.Create("spike_generator", 1, parameters), nest.Create("parrot_neuron")
+    recorder = nest.Create("spike_recorder", 1, {"time_in_steps": in_steps})
+    for pre, post in ((generator, recorder), (generator, parrot), (parrot, recorder)):
+        nest.Connect(pre, post)
+    nest.Simulate(2.0)
+    if later:
+        generator.set(later)
+    nest.Simulate(8.0)
+    return {key: column.tolist() for key, column in recorder.events.items()}
+
+
+PRECISE = {"precise_times": True, "spike_times": [1.0, 1.05, 1.05, 3.0001, 3.05]}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "senders", "times"),
+    [
+        (PRECISE, [1, 1, 1, 2, 2, 2, 1, 1, 2, 2], [1.0, 1.05, 1.05, 2.0, 2.1, 2.1, 3.0001, 3.05, 4.1, 4.1]),
+        (PRECISE | {"start": 1.0, "stop": 3.0}, [1, 1, 2, 2], [1.05, 1.05, 2.1, 2.1]),
+        ({"allow_offgrid_times": True, "spike_times": [1.0001, 1.05]}, [1, 1, 2, 2], [1.0, 1.1, 2.0, 2.1]),
+    ],
+)
+def test_spikes_between_steps(parameters: dict, senders: list[int], times: list[float]) -> None:
+    shown = emit(parameters)
+    assert shown["senders"] == senders and shown["times"] == pytest.approx(times, abs=1e-12)
+
+
+def test_offsets_of_spikes_between_steps() -> None:
+    shown = emit({"precise_times": True, "spike_times": [1e-5, 0.05, 0.1], "spike_multiplicities": [1, 2, 1]},
+                 in_steps=True, later={"spike_times": [2.0, 2.0001, 2.55]})  # fmt: skip
+    assert shown["times"] == [1, 1, 1, 1, 11, 11, 11, 11, 21, 21, 26, 31, 31, 36]
+    offsets = [0.09999, 0.05, 0.05, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0999, 0.0999, 0.05, 0.0, 0.0, 0.0]
+    assert shown["offsets"] == pytest.approx(offsets, abs=1e-12)
+
+
+def test_options_of_times_come_before_or_with_the_times() -> None:
+    generator = nest.Create("spike_generator", 2)
+    generator.set(allow_offgrid_times=True)
+    generator.set({"precise_times": True, "allow_offgrid_times": False, "spike_times": [1.05]})
+    with pytest.raises(NESTErrors.BadProperty, match="Options can only be set together with spike times"):
+        generator.set(precise_times=False)
+    assert generator[0].precise_times and generator[0].spike_times.tolist() == [1.05]
