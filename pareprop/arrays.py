@@ -1,4 +1,4 @@
-"""Arrays that start at a cache line, so that vector instructions do not straddle two lines."""
+"""Arrays that start at a cache line, so that vector instructions do not straddle two lines; arrays of ranges."""
 
 from __future__ import annotations
 
@@ -31,3 +31,15 @@ def copy_aligned(array: np.ndarray, dtype: Any) -> np.ndarray:
     with np.errstate(over="ignore"):
         copy[...] = array
     return copy
+
+
+def list_ranges(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Whole numbers of the ranges [first, last), one range after the other: int64.
+
+    Parameters
+    ----------
+    first, last : np.ndarray
+        int64 (n,), with `first` at most `last`.
+    """
+    n = last - first
+    return np.repeat(first - np.cumsum(n) + n, n) + np.arange(n.sum())

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import list_ranges
 from .connections import AMONG_NEURONS, Bundle
 
 SMALL = 1000  # connections; bundles below are joined to one
@@ -203,9 +204,7 @@ class Index:
                 levels.append(_take_rows(level, slice(*np.searchsorted(level[0], (ids[0], ids[0] + 1)))))
                 continue
             first, last = (np.searchsorted(level[0], ids, side=side) for side in ("left", "right"))
-            n = last - first
-            rows = np.repeat(first - np.cumsum(n) + n, n) + np.arange(n.sum())
-            levels.append(_take_rows(level, rows))
+            levels.append(_take_rows(level, list_ranges(first, last)))
         _, bundle, place = _join(levels)
         return bundle, place
 
@@ -216,7 +215,7 @@ class Index:
         sizes = np.array([len(bundle) for bundle in new])
         node = np.concatenate([self._end(bundle) for bundle in new])
         which = np.repeat(np.arange(self._n, len(bundles)), sizes)
-        place = np.arange(len(node)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        place = list_ranges(np.zeros(len(sizes), np.int64), sizes)
         self._levels.append(_sort((node, which, place)))
         self._n = len(bundles)
         while len(self._levels) > 1 and len(self._levels[-2][0]) <= 2 * len(self._levels[-1][0]):

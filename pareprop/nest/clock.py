@@ -66,7 +66,7 @@ class Clock:
         self.train, self._parrots = Train(), Train()
         self._nodes = nodes
         self._late_signals: deque[tuple[int, np.ndarray]] = deque(maxlen=AHEAD)
-        self.trains = SpikeTrains(nodes, wiring.links, wiring.trains, seed, self.dt)
+        self.trains = SpikeTrains(nodes, wiring.links, wiring.trains, wiring.relays, seed, self.dt)
         self.targets = Amplitudes(nodes, wiring.targets, n_out, self.dt)
         self.window = Amplitudes(nodes, wiring.window, n_out, self.dt)
         self.currents = Currents(nodes, wiring.currents, self.dt)
@@ -151,7 +151,7 @@ class Clock:
         self.n_spikes = 0
         self._show_inputs(end, stamps, sources)
         self._run(end)
-        self.taps.write_spikes()
+        self.taps.write_spikes(self.bundles)
         self.step = end
 
     def _show_inputs(self, end: int, stamps: np.ndarray, sources: np.ndarray) -> None:

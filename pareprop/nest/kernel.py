@@ -35,6 +35,8 @@ from .versions import CUTOFF, Versions, read_old
 if TYPE_CHECKING:
     from ..parallel.exchange import Exchange
     from .clock import Clock
+    from .network import Wiring
+    from .taps import Taps
 
 DYNAMIC = ("V_m", "V_th_adapt", "adaptation", "learning_signal", "surrogate_gradient", "readout_signal",
            "readout_signal_unnorm", "target_signal", "error_signal")  # fmt: skip
@@ -395,7 +397,7 @@ class Kernel:
                 self.clock = self._build_clock()
             elif n and self.recorders.changed:
                 w = self._running.wiring
-                taps = self.recorders.taps(self.bundles, w.recurrent, w.readouts, self.resolution, self.step)
+                taps = self._make_taps(w, self.step)
                 self._running.take_taps(taps)
             if n:
                 self._running.take_rates(self.models.rates())
@@ -431,6 +433,9 @@ class Kernel:
                 for recorder, files in self._text:
                     files.take(recorder, self.shown, writes=self.exchange.rank == 0)
 
+    def _make_taps(self, w: Wiring, now: int) -> Taps:
+        return self.recorders.taps(self.bundles, self.generators.n, w.recurrent, w.readouts, self.resolution, now)
+
     def _build_clock(self) -> Clock:
         from .interval_clock import IntervalClock  # engines and MPI: a script that only describes needs none of them
         from .spike_clock import SpikeClock
@@ -441,7 +446,7 @@ class Kernel:
         with self.timers.phase("wire"):
             version = self.versions.of(self.exchange.rank)
             wiring = wire(self.nodes, self.bundles, self.models.synapses, self.params, version)
-        taps = self.recorders.taps(self.bundles, wiring.recurrent, wiring.readouts, self.resolution)
+        taps = self._make_taps(wiring, 0)
         kind = SpikeClock if wiring.model.eprop.is_online else IntervalClock
         with self.timers.phase("build"):
             return kind(self.params, wiring, self.nodes, self.bundles, taps, self.exchange, self.params["rng_seed"])

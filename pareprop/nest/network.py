@@ -11,6 +11,8 @@ from ..network.model import Model
 from .connections import Bundle
 from .stimuli import Links
 
+IGNORED = 1  # receptor type at which parrots take spikes and do nothing
+
 
 @dataclass
 class Wiring:
@@ -26,6 +28,8 @@ class Wiring:
         Spike generators to inputs.
     trains : Links
         Poisson generators to inputs.
+    relays : Links
+        Parrots, by their place, to other parrots.
     currents : np.ndarray
         int64, ids of current generators.
     targets, window : dict
@@ -50,6 +54,7 @@ class Wiring:
     parrots: np.ndarray
     links: Links = field(default_factory=Links)
     trains: Links = field(default_factory=Links)
+    relays: Links = field(default_factory=Links)
     currents: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     targets: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     window: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
@@ -61,12 +66,15 @@ class Wiring:
     plain: tuple[str, ...] = ()
 
     def link(self, bundle: Bundle, chosen: np.ndarray, base: np.ndarray) -> None:
-        """Take connections from generators to parrots: `chosen` ones of a bundle, whose sources have models `base`."""
+        """Take connections to parrots: `chosen` ones of a bundle, whose sources have models `base`."""
+        if bundle.receptor == IGNORED:
+            return
         delay = np.broadcast_to(bundle.delay, len(bundle))[chosen]
         place = np.searchsorted(self.parrots, bundle.target[chosen])
-        spikes = base == "spike_generator"
-        for links, mine in ((self.links, spikes), (self.trains, ~spikes)):
-            links.add(bundle.source[chosen][mine], place[mine], delay[mine])
+        source, spikes, relayed = bundle.source[chosen], base == "spike_generator", base == "parrot_neuron"
+        for links, mine in ((self.links, spikes), (self.trains, ~(spikes | relayed))):
+            links.add(source[mine], place[mine], delay[mine])
+        self.relays.add(np.searchsorted(self.parrots, source[relayed]), place[relayed], delay[relayed])
 
 
 class Group:

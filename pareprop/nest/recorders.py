@@ -180,8 +180,14 @@ class EventList:
     def add(self, stamps: np.ndarray, early: np.ndarray | float = 0.0, **values: np.ndarray) -> None:
         """Add events in order, those in the window, at times that may be `early` by some ms."""
         inside = (stamps > self.window.start) & (stamps <= self.window.stop)
+        n = self._columns["times"].n
         for key, column in ({"times": to_ms(stamps, self.dt) - early} | values).items():
             self._columns[key].append(column[inside], f"{self.name} with {self._columns[key].n} events")
+        times = self._columns["times"].rows[:, 0]
+        if 0 < n < len(times) and times[n] < times[n - 1]:  # of other connections
+            order = np.argsort(times, kind="stable")
+            for column in self._columns.values():
+                column.rows[:] = column.rows[order]
 
     def events(self, clock: int) -> dict[str, np.ndarray]:
         """What is shown at `clock`."""

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from . import plain
+from .bundles import Bundles
 from .catalogue import HISTORY
-from .connections import Bundle
+from .connections import AMONG_NEURONS, Bundle
 from .errors import NESTErrors, refuse
 from .nodes import Block, NodeTable
 from .recorders import EventList, Meter, Window
@@ -116,7 +117,7 @@ class Recorders:
             every, offset = (round(block.get(key, local) / dt) for key in ("interval", "offset"))
             ids, fields = np.unique(self._list_recorded(node)), block.get("record_from", local)
             return Meter(name, ids, fields, window, every, offset, dt, now)
-        fields = {"targets": np.int64, "weights": float, "receptors": np.int64}
+        fields = {"targets": np.int64, "weights": float, "receptors": np.int64, "ports": np.int64}
         weights = block.model.base == "weight_recorder"
         return EventList(name, window, dt, fields if weights else {}, at_arrival=weights)
 
@@ -133,13 +134,17 @@ class Recorders:
                         group.model.plastic and np.isin(group.target, ids).any() for group in bundles):  # fmt: skip
                     raise refuse(f"recording {HISTORY}", "it is the length of a buffer that only NEST has")
 
-    def taps(self, bundles: list[Bundle], recurrent: np.ndarray, readouts: np.ndarray, dt: float, now: int = 0) -> Taps:
+    def taps(
+        self, bundles: Bundles, n_processes: int, recurrent: np.ndarray, readouts: np.ndarray, dt: float, now: int = 0
+    ) -> Taps:  # fmt: skip
         """Make all recorders for a run of a network with these connections, neurons and readouts.
 
         Those that are there already go on; others begin in NEST's step `now`.
         """
         self.changed = False
-        meters, spikes, weights = [], [], []
+        meters, spikes = [], []
+        weights: list[WeightTap] = []
+        fixed: list[WeightTap] = []
         for block in self._nodes.of_kind("recorder"):
             for local in range(block.n):
                 node = block.first + local
@@ -149,25 +154,31 @@ class Recorders:
                 elif block.model.base == "spike_recorder":
                     spikes.append((recorder, np.bincount(self._list_recorded(node), minlength=self._nodes.n + 1)))
                 else:
-                    weights += _weight_taps(recorder, node, block, local, bundles)
-        return Taps(meters, spikes, weights, recurrent, readouts)
+                    chosen = {key: block.get(key, local) for key in ("senders", "targets")}
+                    for plastic, taps in ((True, weights), (False, fixed)):
+                        taps += _weight_taps(recorder, node, chosen, plastic, bundles, n_processes)
+        return Taps(meters, spikes, weights, fixed, recurrent, readouts)
 
 
-def _weight_taps(recorder: EventList, node: int, block: Block, local: int, bundles: list[Bundle]) -> list[WeightTap]:
+def _weight_taps(
+    recorder: EventList, node: int, chosen: dict[str, np.ndarray], plastic: bool, bundles: Bundles, n_processes: int
+) -> list[WeightTap]:  # fmt: skip
+    """Connections that a weight recorder watches, those that learn or the others; not those from generators."""
     watched = []
     for index, group in enumerate(bundles):
         wanted: Any = group.model.defaults.get("weight_recorder")
         if wanted is None or node not in np.asarray(wanted):
             continue
+        if group.model.plastic != plastic or group.table != AMONG_NEURONS:
+            continue
         mask = np.ones(len(group), bool)
         for key, ids in (("senders", group.source), ("targets", group.target)):
-            chosen = block.get(key, local)
-            mask &= np.isin(ids, chosen) if len(chosen) else True
+            mask &= np.isin(ids, chosen[key]) if len(chosen[key]) else True
         place = np.flatnonzero(mask)
-        watched.append((group.source[place], group.target[place], np.full(len(place), index), place))
-        if len(place) and not group.model.plastic:
-            raise refuse(f"recording weights of {group.model.name}", "they do not change")
+        n = len(place)
+        watched.append((group.source[place], group.target[place], np.full(n, group.receptor), np.full(n, index), place))
     if not watched:
         return []
-    source, target, which, places = (np.concatenate(column) for column in zip(*watched, strict=True))
-    return [WeightTap(recorder, source, target, np.stack([which, places], axis=1))]
+    source, target, receptor, which, places = (np.concatenate(column) for column in zip(*watched, strict=True))
+    port = bundles.ports(which, places, n_processes)
+    return [WeightTap(recorder, source, target, receptor, port, np.stack([which, places], axis=1))]

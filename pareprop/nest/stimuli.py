@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import list_ranges
+from ..machine import require_bytes
 from ..parallel.spike_log import SpikeLog
 from .catalogue import FOREVER
 from .settings import to_ms, to_steps
@@ -77,10 +79,21 @@ class Links:
 
     def by_node(self) -> list[tuple[int, np.ndarray, np.ndarray]]:
         """Each generator with its sources and delays."""
+        links = self.sort()
+        nodes, first = np.unique(links.node, return_index=True)
+        last = np.append(first, len(links.node))[1:]
+        return [(int(node), links.source[low:high], links.delay[low:high])
+                for node, low, high in zip(nodes, first, last, strict=True)]  # fmt: skip
+
+    def sort(self) -> Links:
+        """The links by generator, those of one in their order."""
         order = np.argsort(self.node, kind="stable")
-        nodes, first = np.unique(self.node[order], return_index=True)
-        parts = np.split(order, first[1:]) if len(nodes) else []
-        return [(int(node), self.source[part], self.delay[part]) for node, part in zip(nodes, parts, strict=True)]
+        return Links(self.node[order], self.source[order], self.delay[order])
+
+
+def _join(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    first, second = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    return first, second
 
 
 class SpikeTrains:
@@ -94,15 +107,18 @@ class SpikeTrains:
         Of the spike generators.
     trains : Links
         Of the Poisson generators: every link is a train of its own.
+    relays : Links
+        Of the parrots that drive other parrots.
     seed : int
         Of the Poisson trains.
     dt : float
         Resolution in ms.
     """
 
-    def __init__(self, nodes: Any, links: Links, trains: Links, seed: int, dt: float) -> None:
+    def __init__(self, nodes: Any, links: Links, trains: Links, relays: Links, seed: int, dt: float) -> None:
         self._nodes, self._dt, self._seed = nodes, dt, seed
-        self._all = links, trains
+        self._all, self._relays = (links, trains), relays.sort()
+        self._late = NOTHING, NOTHING  # stamps and sources of spikes that are relayed when their time has come
         self._random: dict[int, np.random.Generator] = {}
         self._latest: dict[int, float] = {}  # rate that is in force, of generators with rates that change
         self.link()
@@ -132,7 +148,26 @@ class SpikeTrains:
             n = counts[step, train]
             stamps.append(np.repeat(emitted[step] + delays[train], n))
             sources.append(np.repeat(targets[train], n))
-        return np.concatenate(stamps), np.concatenate(sources)
+        return self._relay(np.concatenate(stamps), np.concatenate(sources), end)
+
+    def _relay(self, stamps: np.ndarray, sources: np.ndarray, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """Add the spikes that parrots pass on to others: those with stamps up to `end` now, the rest later."""
+        relays = self._relays
+        if not len(relays.node):
+            return stamps, sources
+        made, late = [(stamps, sources)], [(NOTHING, NOTHING)]
+        stamps, sources = _join([self._late, made[0]])
+        while len(stamps):
+            is_late = stamps > end
+            late.append((stamps[is_late], sources[is_late]))
+            stamps, sources = stamps[~is_late], sources[~is_late]
+            low, high = (np.searchsorted(relays.node, sources, side=side) for side in ("left", "right"))
+            require_bytes(40 * int(np.sum(high - low)), "parrot neurons that drive each other: their spikes")
+            link = list_ranges(low, high)
+            stamps, sources = np.repeat(stamps, high - low) + relays.delay[link], relays.source[link]
+            made.append((stamps, sources))
+        self._late = _join(late)
+        return _join(made)
 
     def _rate(self, node: int, block: Any, local: int, clock: int, end: int) -> Any:
         """Rate in Hz, one for all stamps (clock, end] or, in a column, one for each."""

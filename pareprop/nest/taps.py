@@ -6,7 +6,9 @@ from collections import deque
 
 import numpy as np
 
+from ..arrays import list_ranges
 from ..parallel.mpi import Comm
+from .connections import Bundle
 from .recorders import EventList, Meter
 
 NOBODY = np.zeros(0, np.int64)
@@ -23,8 +25,8 @@ class Taps:
         Of multimeters.
     spikes : list of tuple
         Recorder and how often each node is connected to it, int64 (n_nodes + 1,).
-    weights : list of WeightTap
-        Weight recorders and the connections they watch.
+    weights, fixed : list of WeightTap
+        Weight recorders and the connections they watch: those that learn, and the others.
     recurrent, readouts : np.ndarray
         int64, ids of nodes by index.
 
@@ -36,9 +38,9 @@ class Taps:
 
     def __init__(
         self, meters: list[Meter], spikes: list[tuple[EventList, np.ndarray]], weights: list[WeightTap],
-        recurrent: np.ndarray, readouts: np.ndarray,
+        fixed: list[WeightTap], recurrent: np.ndarray, readouts: np.ndarray,
     ) -> None:  # fmt: skip
-        self.meters, self._spikes, self.weights = meters, spikes, weights
+        self.meters, self._spikes, self.weights, self._fixed = meters, spikes, weights, fixed
         self._waiting: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._neurons = [_places(meter, recurrent) for meter in meters]
         self._readouts = [_places(meter, readouts) for meter in meters]
@@ -83,14 +85,14 @@ class Taps:
     @property
     def wants_spikes(self) -> bool:
         """Whether anybody records spikes or weights."""
-        return bool(self._spikes or self.weights)
+        return bool(self._spikes or self.weights or self._fixed)
 
     def put_spikes(self, stamps: np.ndarray, ids: np.ndarray, early: np.ndarray | None = None) -> None:
         """Note spikes, in any order, which were `early` by some ms."""
         self._waiting.append((stamps, ids, np.zeros(len(ids)) if early is None else early))
 
-    def write_spikes(self) -> None:
-        """Write the spikes that were noted, by time and id."""
+    def write_spikes(self, bundles: list[Bundle]) -> None:
+        """Write the spikes that were noted, by time and id, and the weights of connections that do not learn."""
         columns = zip((NOBODY, NOBODY, np.zeros(0)), *self._waiting, strict=True)
         stamps, ids, early = (np.concatenate(column) for column in columns)
         order = np.lexsort((ids, -early, stamps))
@@ -98,6 +100,8 @@ class Taps:
         for recorder, connected in self._spikes:
             n = connected[ids]
             recorder.add(np.repeat(stamps, n), np.repeat(early, n), senders=np.repeat(ids, n))
+        for tap in self._fixed:
+            tap.spikes(stamps, ids, np.array([bundles[index].weight[place] for index, place in tap.place.tolist()]))
 
 
 class WeightTap:
@@ -109,13 +113,19 @@ class WeightTap:
         Takes the events.
     source, target : np.ndarray
         int64 (n,), ids of nodes.
+    receptor, port : np.ndarray
+        int64 (n,), of the connections.
     place : np.ndarray
         int64 (n, 2), bundle and place in it.
     """
 
-    def __init__(self, recorder: EventList, source: np.ndarray, target: np.ndarray, place: np.ndarray) -> None:
+    def __init__(
+        self, recorder: EventList, source: np.ndarray, target: np.ndarray, receptor: np.ndarray, port: np.ndarray,
+        place: np.ndarray,
+    ) -> None:  # fmt: skip
         order = np.lexsort((target, source))
         self.recorder, self.source, self.target, self.place = recorder, source[order], target[order], place[order]
+        self._receptor, self._port = receptor[order], port[order]
 
     def spikes(self, stamps: np.ndarray, ids: np.ndarray, weight: np.ndarray, lost: np.ndarray | None = None) -> None:
         """Write the weights with which spikes arrive.
@@ -130,9 +140,7 @@ class WeightTap:
             bool (n_spikes, n), what does not arrive.
         """
         low, high = np.searchsorted(self.source, ids), np.searchsorted(self.source, ids, side="right")
-        n = high - low
-        spike = np.repeat(np.arange(len(ids)), n)
-        which = np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n) + np.repeat(low, n)
+        spike, which = np.repeat(np.arange(len(ids)), high - low), list_ranges(low, high)
         if lost is not None:
             kept = ~lost[spike, which]
             spike, which = spike[kept], which[kept]
@@ -142,7 +150,7 @@ class WeightTap:
         """Write weights of some connections."""
         self.recorder.add(
             stamps, senders=self.source[which], targets=self.target[which], weights=weight,
-            receptors=np.zeros(len(which), np.int64),
+            receptors=self._receptor[which], ports=self._port[which],
         )  # fmt: skip
 
 

@@ -165,9 +165,9 @@ class _Wirer:
             if not is_among(bundle.ends[1], self.kind == "parrot"):
                 continue
             chosen = (self.kind == "parrot")[bundle.target]
-            base, kinds = self.base[bundle.source[chosen]], self.kind[bundle.source[chosen]]
-            if np.any(kinds != "stimulator") or not np.all(np.isin(base, ("spike_generator", *POISSON))):
-                raise refuse("spikes from neurons to parrot neurons", "connect generators to them alone")
+            base = self.base[bundle.source[chosen]]
+            if not np.all(np.isin(base, ("spike_generator", "parrot_neuron", *POISSON))):
+                raise refuse("spikes from neurons to parrot neurons", "connect generators and parrot neurons to them")
             w.link(bundle, np.flatnonzero(chosen), base)
         w.currents = np.union1d(self._list_generators("dc_generator"), self._list_generators("step_current_generator"))
         if len(w.currents):

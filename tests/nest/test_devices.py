@@ -1,5 +1,6 @@
 """What spike generators emit, what recorders show and when, their connections: expected is what NEST 3.10 does."""
 
+import numpy as np
 import pytest
 
 import pareprop.nest as nest
@@ -124,3 +125,68 @@ def test_options_of_times_come_before_or_with_the_times() -> None:
     with pytest.raises(NESTErrors.BadProperty, match="Options can only be set together with spike times"):
         generator.set(precise_times=False)
     assert generator[0].precise_times and generator[0].spike_times.tolist() == [1.05]
+
+
+@pytest.mark.parametrize(
+    ("n_processes", "ports"),
+    [(1, [0, 1, 2, 3, 9, 10, 11, 12, 13, 14]), (2, [0, 0, 1, 1, 4, 5, 6, 5, 7, 8])],
+)
+def test_weights_that_do_not_learn_are_recorded(n_processes: int, ports: list[int]) -> None:
+    """Among parrots, onto neurons and readouts, but not from generators and to recorders."""
+    nest.set(resolution=1.0, total_num_virtual_procs=n_processes)
+    recorder = nest.Create("weight_recorder")
+    nest.CopyModel("static_synapse", "watched", {"weight_recorder": recorder, "weight": 2.0})
+    generator = nest.Create("spike_generator", 1, {"spike_times": [2.0, 4.0, 4.0]})
+    first, second = nest.Create("parrot_neuron", 2), nest.Create("parrot_neuron", 2)
+    neurons, spikes = nest.Create("eprop_iaf", 2, {"V_th": -69.99}), nest.Create("spike_recorder")
+    synapse = {"synapse_model": "watched"}
+    nest.Connect(generator, first, "all_to_all", synapse)
+    nest.Connect(generator, neurons, "all_to_all", synapse | {"weight": 0.1})
+    nest.Connect(first, second, "all_to_all", synapse | {"delay": 2.0})
+    nest.Connect(second, neurons, "one_to_one", synapse | {"weight": 5.0})
+    nest.Connect(second, neurons, "one_to_one", synapse | {"weight": 6.0, "delay": 3.0})
+    nest.Connect(neurons, neurons, "all_to_all", synapse | {"weight": -7.0})
+    nest.Connect(second + neurons, spikes, "all_to_all", synapse)
+    nest.Connect(second[0], second[1], "all_to_all", synapse | {"receptor_type": 1})
+    nest.Connect(neurons, nest.Create("eprop_readout"), "all_to_all", synapse | {"weight": 8.0})
+    counts = []
+    for ms in (3.0, 4.0, 7.0):
+        nest.Simulate(ms)
+        counts.append(recorder.n_events)
+    assert counts == [0, 28, 66]
+    found = spikes.events
+    assert sorted(zip(found["times"].tolist(), found["senders"].tolist(), strict=True)) == [
+        *((3, k) for k in (7, 8)), *((5, k) for k in (5, 5, 6, 6)), *((7, k) for k in (5,) * 4 + (6,) * 4),
+        *((ms, k) for ms in (8, 10, 12, 14) for k in (7, 8)),
+    ]  # fmt: skip
+    events = recorder.events
+    keys = ("times", "senders", "targets", "weights", "receptors", "ports")
+    rows = sorted(zip(*(events[key].tolist() for key in keys), strict=True))
+    pairs = [(3, 5, 2), (3, 6, 2), (4, 5, 2), (4, 6, 2)]
+    pairs += [(sender, *onto) for sender in (7, 8) for onto in ((7, -7), (8, -7), (10, 8))]
+    assert rows[:10] == [(3.0, *pair, 0, port) for pair, port in zip(pairs, ports, strict=True)]
+    assert sum(row[4] for row in rows) == 6  # onto the receptor that does nothing
+    assert np.all(np.diff(events["times"]) >= 0)
+
+
+def test_parrots_pass_spikes_on_at_any_pieces_of_time() -> None:
+    """Those of a Poisson generator, in a ring that starts again."""
+    trains = []
+    for pieces in ([30.0], [1.0, 0.3, 11.7, 17.0]):
+        nest.ResetKernel()
+        nest.set(resolution=0.1)
+        source, ring = nest.Create("poisson_generator", 1, {"rate": 50.0}), nest.Create("parrot_neuron", 3)
+        recorder = nest.Create("spike_recorder")
+        nest.Connect(source, ring[0])
+        for k in range(3):
+            nest.Connect(ring[k], ring[(k + 1) % 3], "one_to_one", {"delay": 1.0 + k})
+        nest.Connect(ring, recorder)
+        for ms in pieces:
+            nest.Simulate(ms)
+        events = recorder.events
+        trains.append([np.rint(events["times"][events["senders"] == node] * 10).tolist() for node in ring.tolist()])
+    first, second, third = trains[0]
+    assert trains[0] == trains[1] and len(first) > len(set(first) - {step + 60 for step in first}) > 0
+    assert second == [step + 10 for step in first if step + 10 <= 300]
+    assert third == [step + 20 for step in second if step + 20 <= 300]
+    assert {step + 30 for step in third if step + 30 <= 300} <= set(first)

@@ -26,8 +26,8 @@ THEN = {  # of NEST, with another prefix, 6 ms later
     "q_spike_recorder-8-1.dat": ["sender\ttime_ms", "5\t12.000", "7\t12.000", "5\t14.000", "7\t14.000", "5\t16.000",
                                  "7\t16.000"],
 }  # fmt: skip
-WEIGHTS = ["1\t3.0000000000\t0.1234567890\t6\t0", "2\t3.0000000000\t0.1234567890\t6\t0",
-           "3\t3.0000000000\t0.1234567890\t6\t0"]  # of NEST, but for its ports  # fmt: skip
+WEIGHTS = ["1\t3.0000000000\t0.1234567890\t6\t0\t0", "2\t3.0000000000\t0.1234567890\t6\t0\t1",
+           "3\t3.0000000000\t0.1234567890\t6\t0\t2"]  # of NEST, sorted  # fmt: skip
 
 
 def network(folder: Path) -> tuple[nest.NodeCollection, ...]:
@@ -64,7 +64,8 @@ def test_files_are_those_of_nest(tmp_path: Path) -> None:
     nest.Simulate(10.0)
     found = read(tmp_path)
     assert len(found) == 8 and FIRST.items() <= found.items()
-    assert found["p_weight_recorder-11-0.dat"][:4] == ["sender\ttime_ms\tweights\ttargets\treceptors", *WEIGHTS]
+    head = "sender\ttime_ms\tweights\ttargets\treceptors\tports"
+    assert found["p_weight_recorder-11-0.dat"][:4] == [head, *WEIGHTS]
     assert spikes.n_events == steps.n_events == meter.n_events == 12
     nest.data_prefix = "q_"
     nest.Simulate(6.0)
