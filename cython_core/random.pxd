@@ -1,6 +1,6 @@
 # Numbers of the distributions, by which parameters and weights are drawn: one formula each, for all that draw.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from pareprop.core.elementary cimport exp
 from pareprop.core.philox cimport DRAWS, Stream, draw_raw, normals, units
@@ -10,6 +10,19 @@ cpdef enum:
     NORMAL = 1      # mean a, standard deviation b
     UNIFORM = 2     # in [a, b)
     LOGNORMAL = 3   # exponential of NORMAL
+
+
+cdef inline void count_levels(
+    int64_t k, const uint32_t* levels, const uint32_t* numbers, int n, uint32_t* counts
+) noexcept nogil:
+    """How many of k ascending thresholds each of n numbers exceeds: whole numbers of any distribution, by inversion."""
+    cdef int64_t i
+    cdef int j
+    for j in range(n):
+        counts[j] = 0
+    for i in range(k):
+        for j in range(n):
+            counts[j] += numbers[j] > levels[i]
 
 
 cdef inline void draw_values(

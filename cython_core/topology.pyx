@@ -12,7 +12,7 @@ from pareprop.core.philox cimport (
     DRAWS, Stream, below, draw_raw, philox_block, skips, stream as stream_of,
 )
 from pareprop.core.precision cimport real    # of weights, which are drawn in double
-from pareprop.core.random cimport draw_values
+from pareprop.core.random cimport count_levels, draw_values
 from pareprop.core.row_map cimport RowMap
 
 cpdef enum:
@@ -32,6 +32,8 @@ cdef struct Draw:
     bint multapses
     int64_t n_sources
     int64_t indegree
+    const int64_t* indegrees    # of each target from `first_target` on; NULL: `indegree` for all
+    int64_t first_target
     int64_t self_offset
     double log_miss         # log1p(-probability)
     uint32_t* moved         # hash table of the sources that a shuffle moved, place and source; NULL: `permutation`
@@ -51,6 +53,8 @@ cdef inline void start_target(Draw* draw, Stream stream, double probability) noe
     draw.self_source = self_source if excluded else draw.n_sources
     draw.n_choices = draw.n_sources - excluded
     draw.n_most = draw.indegree if draw.rule == FIXED_INDEGREE else draw.n_choices
+    if draw.indegrees != NULL:
+        draw.n_most = draw.indegrees[<int64_t>stream.id - draw.first_target]
     if draw.rule == FIXED_PROBABILITY and not probability > 0.0:
         draw.n_most = 0
     if draw.rule == ONE_TO_ONE:
@@ -157,11 +161,19 @@ cdef inline int64_t skip_to(Draw* draw, RowMap rows) noexcept nogil:
     return max(rows.first_source - 1, 0) // DRAWS * DRAWS
 
 
-cdef inline void draw_delays(Stream stream, int64_t first, int n, int64_t n_delays, uint32_t* delays) noexcept nogil:
-    """Delays less the least one."""
+cdef inline void draw_delays(
+    Stream stream, int64_t first, int n, int64_t n_delays, const uint32_t[::1] levels, uint32_t* delays
+) noexcept nogil:
+    """Delays less the least one: by thresholds of the high half of each number, else uniform."""
     cdef uint64_t numbers[DRAWS]
+    cdef uint32_t high[DRAWS]
     cdef int k
-    if n_delays > 1:
+    if levels.shape[0] > 0:
+        draw_raw(stream, first, n, numbers)
+        for k in range(n):
+            high[k] = <uint32_t> (numbers[k] >> 32)
+        count_levels(levels.shape[0], &levels[0], high, n, delays)
+    elif n_delays > 1:
         draw_raw(stream, first, n, numbers)
         for k in range(n):
             delays[k] = <uint32_t>below(numbers[k], <uint64_t>n_delays)
@@ -192,10 +204,14 @@ cdef class Drawing:
     rule : one of the four
     n_sources : size of the source population, below 2**32
     indegree : synapses of a target under `FIXED_INDEGREE`; without multapses at most the number of eligible sources
+    indegrees : those of each target from `first_target` on, with multapses; empty: `indegree` for all
+    first_target : first target that is asked for
     probability : of a synapse under `FIXED_PROBABILITY`, in [0, 1]
     allow_multapses : whether `FIXED_INDEGREE` may draw a source twice for a target
     self_offset : target j is source j + self_offset, which is not drawn; None if targets are no sources
-    delays : (low, high) in steps, uniform integers in the closed range
+    delays : (low, high) in steps, uniform integers in the closed range unless there are levels
+    levels : (high - low,), number k is 2**32 times the probability of a delay of at most low + k, rounded up, less one;
+        empty: uniform
     weight : (kind, a, b), a distribution of `random.pxd` and its two numbers
     keys : three arrays (2,), keys of the streams of sources, delays and weights; target j uses stream j
     numbers : (n_sources,), 0 to n_sources - 1, if the rule `shuffles` and there is no table, else empty
@@ -208,15 +224,21 @@ cdef class Drawing:
     cdef int weight_kind
     cdef double weight_a, weight_b
     cdef const uint64_t[::1] key_source, key_delay, key_weight
+    cdef const int64_t[::1] indegrees
+    cdef const uint32_t[::1] levels
     cdef uint32_t[::1] numbers
     cdef uint32_t[:, ::1] moved
 
-    def __init__(self, int rule, int64_t n_sources, int64_t indegree, double probability, bint allow_multapses,
-                 self_offset, delays, weight, keys, uint32_t[::1] numbers, uint32_t[:, ::1] moved):
+    def __init__(self, int rule, int64_t n_sources, int64_t indegree, const int64_t[::1] indegrees,
+                 int64_t first_target, double probability, bint allow_multapses, self_offset, delays,
+                 const uint32_t[::1] levels, weight, keys, uint32_t[::1] numbers, uint32_t[:, ::1] moved):
         self.draw.rule = rule
         self.draw.multapses = allow_multapses
         self.draw.n_sources = n_sources
         self.draw.indegree = indegree
+        self.indegrees, self.levels = indegrees, levels
+        self.draw.indegrees = &indegrees[0] if indegrees.shape[0] else NULL
+        self.draw.first_target = first_target
         self.draw.self_offset = -n_sources - 2**40 if self_offset is None else self_offset  # out of range
         self.draw.log_miss = log1p(-probability)
         self.probability = probability
@@ -281,7 +303,8 @@ cdef class Drawing:
                 first = skip_to(&draw, rows)
                 while first < draw.n_most:
                     n = choose(&draw, first, permutation, sources)
-                    draw_delays(stream_of(self.key_delay, <uint64_t>j), first, n, self.n_delays, delays)
+                    draw_delays(stream_of(self.key_delay, <uint64_t>j), first, n, self.n_delays, self.levels,
+                                delays)
                     for k in range(n):
                         number = rows.number(sources[k])
                         if number >= 0 and counted:
@@ -315,7 +338,8 @@ cdef class Drawing:
                 first = skip_to(&draw, rows)
                 while first < draw.n_most:
                     n = choose(&draw, first, permutation, sources)
-                    draw_delays(stream_of(self.key_delay, <uint64_t>j), first, n, self.n_delays, delays)
+                    draw_delays(stream_of(self.key_delay, <uint64_t>j), first, n, self.n_delays, self.levels,
+                                delays)
                     draw_values(self.weight_kind, self.weight_a, self.weight_b,
                                 stream_of(self.key_weight, <uint64_t>j), first, n, weights)
                     for k in range(n):

@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..sonata.edges import Edges
 from .optimizers import Optimizer
 from .optimizers import optimizer as make_optimizer
-from .parameters import Frozen, Value, validate
+from .parameters import Distribution, Frozen, Value, validate
 from .rewire import Rewire
 from .space import Space
 
@@ -48,15 +48,17 @@ class Connection(Frozen):
     Attributes
     ----------
     rule : str
-        "all_to_all", "one_to_one", "fixed_indegree" (needs `indegree`), "fixed_probability" (needs `probability`),
-        "lognormal_degrees" (needs `indegree`, `sigma_in`, `sigma_out`), "distance" (needs `probability`, `space`),
-        "explicit" (needs `source`, `target`) or "sonata" (needs `edges`).
+        "all_to_all", "one_to_one", "fixed_indegree" (needs `indegree`), "fixed_total_number" (needs `N`),
+        "fixed_probability" (needs `probability`), "lognormal_degrees" (needs `indegree`, `sigma_in`, `sigma_out`),
+        "distance" (needs `probability`, `space`), "explicit" (needs `source`, `target`) or "sonata" (needs `edges`).
     weight : float, Distribution or array_like
         One for all, drawn (`Normal`, `Uniform`, `LogNormal`), or (n_synapses,) for "explicit".
-    delay : int, tuple of int, array_like or None
-        Whole steps, at least 1; a pair (low, high) draws one per synapse; (n_synapses,) for "explicit". None: 1.
-    delay_ms : float, tuple of float, array_like or None
-        The same in ms, in place of `delay`: whole steps of `dt_ms`.
+    delay : int, tuple of int, array_like, Distribution or None
+        Whole steps, at least 1; a pair (low, high) draws one per synapse, uniformly; `Normal` and `LogNormal` draw
+        one, rounded to whole steps, and again beyond four standard deviations and below one step; (n_synapses,) for
+        "explicit". None: 1.
+    delay_ms : float, tuple of float, array_like, Distribution or None
+        The same in ms, in place of `delay`: whole steps of `dt_ms`, which delays of a distribution are rounded to.
     name : str or None
         Unique name; None: "pre->post".
     optimizer : dict, Optimizer or None
@@ -72,6 +74,8 @@ class Connection(Frozen):
         Synapses per target, or their mean.
     probability : float or None
         Probability of a synapse between a source and a target; of "distance": at distance 0.
+    N : int or None
+        Synapses of the projection in all, each with a source and a target drawn from all.
     source, target : array_like or None
         (n_synapses,), ids within the populations.
     allow_autapses, allow_multapses : bool
@@ -96,8 +100,8 @@ class Connection(Frozen):
 
     rule: SkipValidation[str] = "all_to_all"
     weight: Value = 1.0
-    delay: SkipValidation[int | tuple[int, ...] | np.ndarray | None] = None
-    delay_ms: SkipValidation[float | tuple[float, ...] | np.ndarray | None] = None
+    delay: SkipValidation[int | tuple[int, ...] | np.ndarray | Distribution | None] = None
+    delay_ms: SkipValidation[float | tuple[float, ...] | np.ndarray | Distribution | None] = None
     name: str | None = None
     optimizer: Annotated[InstanceOf[Optimizer] | None, _described(Optimizer, make_optimizer)] = None
     feedback: Feedback | None = None
@@ -105,6 +109,7 @@ class Connection(Frozen):
     rewire: Annotated[InstanceOf[Rewire] | None, _described(Rewire, partial(validate, Rewire))] = None
     indegree: SkipValidation[float | None] = None
     probability: SkipValidation[float | None] = None
+    N: SkipValidation[int | None] = None
     source: SkipValidation[list[int] | np.ndarray | None] = None
     target: SkipValidation[list[int] | np.ndarray | None] = None
     allow_autapses: bool = True
@@ -136,7 +141,8 @@ def takes_options(description: type[Frozen]) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         listed = inspect.cleandoc(description.__doc__ or "").partition("Attributes\n----------\n")[2]
-        function.__doc__ = inspect.cleandoc(function.__doc__ or "").replace(PLACE, f"{listed}\n")
+        place = PLACE.replace("Connection", description.__name__)
+        function.__doc__ = inspect.cleandoc(function.__doc__ or "").replace(place, f"{listed}\n")
         signature = inspect.signature(function)
         own = [item for item in signature.parameters.values() if item.kind is not inspect.Parameter.VAR_KEYWORD]
         options = [

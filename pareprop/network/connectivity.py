@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from pydantic import InstanceOf
 
 from ..errors import InputError, quote
 from ..sonata import edges
-from . import parameters, signs
+from . import delays, parameters, signs
 from .connection import Connection
 from .rewire import check_projection as check_rewired
 from .rules import OPTIONS, RULES
@@ -75,6 +76,8 @@ class Projection(Connection):
     delay : tuple of int or np.ndarray
         Lowest and highest delay in steps, drawn uniformly if they differ; int64 (n_synapses,) for "explicit", all
         delays that occur for "sonata".
+    delay_law : Distribution or None
+        Distribution of the delays in steps; None: uniform.
     source, target : np.ndarray or None
         int64 (n_synapses,), ids within the populations, for "explicit".
     plastic : bool
@@ -90,6 +93,7 @@ class Projection(Connection):
     post: InstanceOf[Population]
     weight: Any = None  # each rule has its own form
     delay: Any = None  # likewise
+    delay_law: InstanceOf[parameters.Distribution] | None = None
     source: InstanceOf[np.ndarray] | None = None
     target: InstanceOf[np.ndarray] | None = None
     feedback: str = ""  # type: ignore[assignment]  # resolved: also "" for none
@@ -182,9 +186,10 @@ def resolve(
     if feedback is not None and pre.role != "readout":
         raise InputError(f"{here}: feedback = {quote(feedback)} is for projections from readouts")
     given = {key: getattr(connection, key) for key in Connection.model_fields}
+    law = _delay_law(here, connection, dt_ms)
     given |= {
-        "name": name, "pre": pre, "post": post, "delay_ms": None, "sign": "free",
-        "delay": _delay_in_steps(here, connection, dt_ms),
+        "name": name, "pre": pre, "post": post, "delay_ms": None, "sign": "free", "delay_law": law,
+        "delay": _delay_in_steps(here, connection, dt_ms) if law is None else delays.find_range(here, law),
         "plastic": pre.role in ("input", "recurrent") and connection.plastic,
         "feedback": (feedback or "random") if pre.role == "readout" else "",
     }  # fmt: skip
@@ -192,6 +197,21 @@ def resolve(
     projection = projection.model_copy(update={"signs": signs.of_projection(connection.sign, projection, here)})
     check_rewired(projection, here)
     return projection
+
+
+def _delay_law(here: str, connection: Connection, dt_ms: float) -> parameters.Distribution | None:
+    """Return the distribution of the delays in steps, None if none is given."""
+    given = [(connection.delay, 1.0), (connection.delay_ms, dt_ms)]
+    laws = [(value, unit) for value, unit in given if isinstance(value, Mapping | parameters.Distribution)]
+    if not laws or all(value is not None for value, _ in given):  # `_delay_in_steps` says that both are given
+        return None
+    if RULES.get(str(connection.rule)) is None or connection.source is not None or connection.edges is not None:
+        raise InputError(f"{here}: delays of rule {quote(connection.rule)} cannot be drawn from a distribution")
+    try:
+        law = parameters.plain(laws[0][0])
+    except ValueError as problem:
+        raise InputError(f"{here}: delay: {problem}") from None
+    return delays.in_steps(here, law, laws[0][1])
 
 
 def _delay_in_steps(here: str, connection: Connection, dt_ms: float) -> Any:

@@ -11,6 +11,7 @@ from .. import rng
 from ..kernels import members, row_map, topology
 from ..parallel.partition import overlap
 from ..sonata.edges import Piece
+from . import delays
 from .connectivity import RULES, Projection
 from .model import Model
 from .signs import check_weights
@@ -88,14 +89,21 @@ class _RuledBlock(Block):
         low, high = projection.delay
         self.delays = np.arange(low, high + 1)
         rule, n = RULES[projection.rule], projection.pre.size
-        indegree = int(projection.indegree or 0)
+        indegree, law = int(projection.indegree or 0), projection.delay_law
+        levels = np.zeros(0, np.uint32) if law is None else delays.list_levels(law, low, high)
         self._drawing = topology.Drawing(
-            rule.code, n, indegree, projection.probability or 0.0,
-            projection.allow_multapses, 0 if self.leaves_out_self else None, projection.delay,
+            rule.code, n, indegree, self._indegrees(model.seed), targets[0], projection.probability or 0.0,
+            projection.allow_multapses, 0 if self.leaves_out_self else None, projection.delay, levels,
             (projection.weight.kernel_code, *projection.weight.numbers),
             [rng.key(model.seed, f"{projection.name}/{what}") for what in ("topology", "delay", "weight")],
             *make_scratch(rule.code, n, indegree, projection.allow_multapses),
         )  # fmt: skip
+
+    def _indegrees(self, seed: int) -> np.ndarray:
+        """Return the synapses of each target where they differ, else none."""
+        if self.projection.N is None:
+            return np.zeros(0, np.int64)
+        return np.asarray(RULES[self.projection.rule].indegrees(seed, self.projection, *self.targets), np.int64)
 
     def mark_sources(self, bits: np.ndarray, offset: int) -> None:
         if RULES[self.projection.rule].reaches_all and self.expected:

@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from .. import rng
 from ..errors import InputError, quote
 from ..kernels import topology
+from . import totals
 from .parameters import array_of, is_number
 from .rule_base import MAX_DELAY, Described, Rule, has_whole_value
 from .streamed_rules import DistanceDependent, LognormalDegrees, Sonata
+
+MOST_SYNAPSES = 2**48  # of a projection with a total number
 
 
 class AllToAll(Rule):
@@ -83,6 +87,40 @@ class FixedIndegree(Rule):
         if projection.allow_multapses:
             return (1.0 - 1.0 / n) ** (projection.indegree * targets)
         return (1.0 - projection.indegree / n) ** targets
+
+
+class FixedTotalNumber(Rule):
+    """`N` synapses in all, each with a source and a target of its own choice; each rank draws those of its targets."""
+
+    code = topology.FIXED_INDEGREE
+    options = ("N",)
+
+    def check(self, here: str, projection: Described) -> None:
+        """Raise `InputError` unless so many synapses can be drawn with repetition."""
+        if not projection.allow_multapses:
+            raise InputError(f"{here}: rule 'fixed_total_number' cannot leave out multapses")
+        limit = MOST_SYNAPSES if projection.n_choices else 0
+        if not has_whole_value(projection.N) or not 0 <= projection.N <= limit:
+            raise InputError(f"{here}: N = {quote(projection.N)} must be a whole number from 0 to {limit}")
+
+    def fields(self, here: str, projection: Described) -> dict[str, Any]:
+        """Return the checked fields; the number is whole."""
+        checked = super().fields(here, projection)
+        return {**checked, "N": int(checked["N"])}
+
+    def indegree(self, projection: Described) -> float:
+        """Return the mean number of synapses onto one target."""
+        return projection.N / projection.post.size
+
+    def indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
+        """Return the number of synapses of each of some targets."""
+        key = rng.key(seed, f"{projection.name}/totals")
+        return totals.divide(key, projection.N, projection.post.size, low, high)
+
+    def silent(self, projection: Described, first: int, last: int) -> float:
+        """Return the probability that a source has no synapse onto some targets."""
+        share = (last - first) / projection.post.size
+        return (1.0 - share / projection.pre.size) ** projection.N
 
 
 class FixedProbability(Rule):
@@ -161,6 +199,7 @@ RULES: dict[str, Rule] = {
     "all_to_all": AllToAll(),
     "one_to_one": OneToOne(),
     "fixed_indegree": FixedIndegree(),
+    "fixed_total_number": FixedTotalNumber(),
     "fixed_probability": FixedProbability(),
     "explicit": Explicit(),
     "lognormal_degrees": LognormalDegrees(),

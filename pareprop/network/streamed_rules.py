@@ -10,7 +10,7 @@ import numpy as np
 from .. import rng
 from ..errors import InputError, quote
 from ..sonata.edges import Piece
-from . import degrees, space
+from . import degrees, delays, space
 from .parameters import Constant, Distribution, Uniform, is_number
 from .rule_base import Described, Rule
 
@@ -153,7 +153,11 @@ def make_piece(
     """
     low, high = projection.delay
     delay = np.full(len(source), low)
-    if high > low:
+    if projection.delay_law is not None:
+        uniform = _draw_each(_UNIT, seed, projection, "delay", targets, counts)
+        levels = delays.list_levels(projection.delay_law, low, high)
+        delay += np.searchsorted(levels, np.floor(uniform * delays.SPAN).astype(np.uint32), side="left")
+    elif high > low:
         uniform = _draw_each(_UNIT, seed, projection, "delay", targets, counts)
         delay += np.floor(uniform * (high - low + 1)).astype(np.int64)
     kind = projection.weight if weights else _ZERO

@@ -19,10 +19,12 @@ class Case:
     n_sources: int
     n_targets: int
     indegree: int = 0
+    indegrees: tuple = ()  # of each target
     probability: float = 0.0
     multapses: bool = True
     self_offset: int | None = None  # target j is source j + self_offset, which it may not have
     delays: tuple = (1, 1)
+    levels: tuple = ()  # of delays
     weight: tuple = (random.NORMAL, 2.0, 0.5)
 
 
@@ -40,6 +42,9 @@ CASES = {
     "one to one": Case(topology.ONE_TO_ONE, 12, 12, delays=(2, 4)),
     "one to one more targets": Case(topology.ONE_TO_ONE, 7, 12, self_offset=1),
     "lognormal": Case(topology.FIXED_INDEGREE, 30, 8, indegree=300, weight=(random.LOGNORMAL, -1.0, 0.5)),
+    "indegrees": Case(topology.FIXED_INDEGREE, 40, 7, indegrees=(3, 0, 700, 256, 1, 0, 12), delays=(1, 3)),
+    "indegrees no autapses": Case(topology.FIXED_INDEGREE, 9, 5, indegrees=(3, 9, 0, 300, 1), self_offset=1),
+    "levels": Case(topology.FIXED_INDEGREE, 40, 9, indegree=600, delays=(2, 5), levels=(2**30, 2**31, 2**32 - 2**29)),
     "constant": Case(topology.FIXED_INDEGREE, 30, 8, indegree=5, weight=(random.CONSTANT, 4.5, 0.0)),
 }
 each_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
@@ -50,8 +55,9 @@ def connect(case, first=0, last=None, target_base=0, indexed=False, scratch=None
     last = case.n_targets if last is None else last
     rows = (case.delays[1] - case.delays[0] + 1, case.n_sources)
     drawing = topology.Drawing(
-        case.rule, case.n_sources, case.indegree, case.probability, case.multapses, case.self_offset, case.delays,
-        case.weight, [KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT],
+        case.rule, case.n_sources, case.indegree, np.array(case.indegrees, np.int64)[first:last], first,
+        case.probability, case.multapses, case.self_offset, case.delays, np.array(case.levels, np.uint32), case.weight,
+        [KEY_TOPOLOGY, KEY_DELAY, KEY_WEIGHT],
         *(scratch or make_scratch)(case.rule, case.n_sources, case.indegree, case.multapses),
     )  # fmt: skip
     places = row_map.RowMap(0, rows[0], (0, case.n_sources), indexed)
@@ -89,7 +95,8 @@ def slow_sources(case, target):
         return [s for s in choices if s == target]
     if case.rule == topology.FIXED_INDEGREE:
         if case.multapses:
-            return [choices[u * len(choices) >> 64] for u in philox(KEY_TOPOLOGY, target, case.indegree)]
+            n = case.indegrees[target] if case.indegrees else case.indegree
+            return [choices[u * len(choices) >> 64] for u in philox(KEY_TOPOLOGY, target, n)]
         for k, u in enumerate(philox(KEY_TOPOLOGY, target, case.indegree)):
             pick = k + (u * (len(choices) - k) >> 64)
             choices[k], choices[pick] = choices[pick], choices[k]
@@ -120,7 +127,10 @@ def slow_connect(case):
     low, high = case.delays
     for target in range(case.n_targets):
         sources = slow_sources(case, target)
-        delays = [low + (u * (high - low + 1) >> 64) for u in philox(KEY_DELAY, target, len(sources))]
+        numbers = philox(KEY_DELAY, target, len(sources))
+        delays = [low + (u * (high - low + 1) >> 64) for u in numbers]
+        if case.levels:
+            delays = [low + sum(u >> 32 > level for level in case.levels) for u in numbers]
         weights = slow_weights(case, target, len(sources))
         synapses += zip(delays, sources, [target] * len(sources), weights, strict=True)
     synapses.sort(key=lambda synapse: synapse[:3])  # stable: multapses stay in the order of the draw
@@ -180,7 +190,7 @@ def test_degrees_and_multapses(case):
     _, source, target, _ = connect(case)
     indegree = np.bincount(target, minlength=case.n_targets)
     if case.rule == topology.FIXED_INDEGREE:
-        assert (indegree == case.indegree).all()
+        assert (indegree == (case.indegrees or case.indegree)).all()
     if case.rule == topology.ALL_TO_ALL:
         own = np.arange(case.n_targets) + (case.n_sources if case.self_offset is None else case.self_offset)
         assert (indegree == case.n_sources - ((own >= 0) & (own < case.n_sources))).all()

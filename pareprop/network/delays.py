@@ -1,0 +1,75 @@
+"""Delays that follow a distribution: whole steps, each with the probability that the distribution gives it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import elementary
+from ..errors import InputError, quote
+from .parameters import Constant, Distribution, LogNormal, Normal
+from .rule_base import MAX_DELAY
+
+REACH = 4.0  # standard deviations from the mean beyond which delays are drawn again
+SPAN = 2**32  # the numbers that delays are made of lie in [0, SPAN)
+
+
+def in_steps(here: str, law: Distribution, dt_ms: float) -> Distribution:
+    """Return a distribution of delays in steps, for one in units of so many steps; `InputError` for other kinds."""
+    if isinstance(law, Constant):
+        law = Normal(mean=law.value, std=0.0)
+    if isinstance(law, Normal):
+        return Normal(mean=law.mean / dt_ms, std=law.std / dt_ms)
+    if isinstance(law, LogNormal):
+        return LogNormal(mean=law.mean - float(elementary.log(dt_ms)), std=law.std)
+    raise InputError(f"{here}: delays drawn from {law} are not possible; give Normal, LogNormal, or lowest and highest")
+
+
+def find_range(here: str, law: Distribution) -> tuple[int, int]:
+    """Return the lowest and the highest delay in steps: those within `REACH`, at least 1."""
+    mean, std = law.numbers
+    ends = mean - REACH * std, mean + REACH * std
+    if isinstance(law, LogNormal):
+        ends = tuple(math.exp(min(end, 50.0)) for end in ends)  # type: ignore[assignment]  # two of them
+    low, high = max(math.floor(ends[0] + 0.5), 1), math.floor(ends[1] + 0.5)
+    if not 1 <= high <= MAX_DELAY:
+        raise InputError(f"{here}: delay drawn from {quote(str(law))} steps must lie in 1 to {MAX_DELAY} steps")
+    return low, high
+
+
+def list_levels(law: Distribution, low: int, high: int) -> np.ndarray:
+    """Return the thresholds by which numbers of 32 bits become delays.
+
+    Parameters
+    ----------
+    law : Distribution
+        Of delays in steps, which are rounded to the nearest one.
+    low, high : int
+        Lowest and highest delay; others are drawn again.
+
+    Returns
+    -------
+    np.ndarray
+        uint32 (high - low,): a number is a delay of `low` and as many steps as thresholds are below it.
+    """
+    mean, std = law.numbers
+    edges = np.arange(low, high + 2) - 0.5
+    if isinstance(law, LogNormal):
+        edges = elementary.log(edges)
+    if low == high:
+        return np.zeros(0, np.uint32)
+    total = np.array([_cumulative((edge - mean) / std) for edge in edges])
+    share = (total[1:-1] - total[0]) / (total[-1] - total[0])
+    return (np.ceil(share * SPAN).clip(1, SPAN) - 1).astype(np.uint32)
+
+
+def _cumulative(x: float) -> float:
+    """Return the probability that a standard normal number is at most x, by its series (Marsaglia 2004)."""
+    x = min(max(x, -8.0), 8.0)
+    total, term, odd, before = x, x, 1, 0.0
+    while total != before:
+        odd += 2
+        before, term = total, term * x * x / odd
+        total += term
+    return 0.5 + total * float(elementary.exp(-0.5 * x * x)) / math.sqrt(2.0 * math.pi)

@@ -1,0 +1,131 @@
+"""How a total number of synapses falls on targets: each rank draws the numbers of its own targets alone.
+
+A binary tree over the targets: the synapses of a node are divided between its halves by a binomial number, which is
+keyed by the node. A rank walks only the nodes that have targets of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import elementary, rng
+
+FEW = 10.0  # mean of a binomial number below which it is found by adding up probabilities
+TRIALS = 4  # of the rejection that are drawn at first
+
+
+def divide(key: np.ndarray, n: int, size: int, low: int, high: int) -> np.ndarray:
+    """Return how many of `n` synapses fall on each of some targets, if each chooses one of all with equal chances.
+
+    Parameters
+    ----------
+    key : np.ndarray
+        uint64 (2,), from `rng.key`.
+    n : int
+        Synapses in all.
+    size : int
+        Targets in all.
+    low, high : int
+        Half-open range of targets.
+
+    Returns
+    -------
+    np.ndarray
+        int64 (high - low,).
+    """
+    counts = np.zeros(max(high - low, 0), np.int64)
+    nodes = np.array([[0], [size], [1], [n]], np.int64)  # first target, one past the last, number, synapses
+    while nodes.shape[1]:
+        nodes = nodes[:, (nodes[0] < high) & (nodes[1] > low)]
+        leaf = nodes[1] - nodes[0] == 1
+        counts[nodes[0, leaf] - low] = nodes[3, leaf]
+        first, last, number, share = nodes[:, ~leaf]
+        middle = (first + last) // 2
+        left = binomial(key, number, share, (middle - first) / (last - first))
+        halves = [first, middle, 2 * number, left], [middle, last, 2 * number + 1, share - left]
+        nodes = np.concatenate([np.array(half, np.int64).reshape(4, -1) for half in halves], axis=1)
+    return counts
+
+
+def binomial(key: np.ndarray, ids: np.ndarray, n: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Draw binomial numbers, one from each stream.
+
+    By inversion where the mean is small, else by transformed rejection with squeeze (Hörmann 1993, algorithm BTRS,
+    doi 10.1080/00949659308811496).
+
+    Parameters
+    ----------
+    key : np.ndarray
+        uint64 (2,), from `rng.key`.
+    ids : np.ndarray
+        Non-negative integers (k,): the streams.
+    n : np.ndarray
+        int64 (k,), trials.
+    p : np.ndarray
+        float64 (k,), probability of a hit, above 0 and at most 1/2.
+
+    Returns
+    -------
+    np.ndarray
+        int64 (k,).
+    """
+    found = np.zeros(len(ids), np.int64)
+    few = n * p < FEW
+    if np.any(few):
+        found[few] = _invert(rng.uniform(key, ids[few], 1)[:, 0], n[few], p[few])
+    waiting, trials = np.flatnonzero(~few), TRIALS
+    while len(waiting):
+        numbers = rng.uniform(key, ids[waiting], 2 * trials)
+        value, accepted = _propose(numbers[:, ::2], numbers[:, 1::2], n[waiting, None], p[waiting, None])
+        first = np.argmax(accepted, axis=1)
+        done = accepted.any(axis=1)
+        found[waiting[done]] = value[done, first[done]]
+        waiting, trials = waiting[~done], 4 * trials
+    return found
+
+
+def _invert(u: np.ndarray, n: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Return the lowest numbers whose cumulative probability is above `u`."""
+    found, odds = np.zeros(len(u), np.int64), p / (1.0 - p)
+    chance = elementary.exp(n * elementary.log(1.0 - p))
+    total = chance.copy()
+    while np.any(more := (u >= total) & (found < n)):
+        found[more] += 1
+        chance[more] *= odds[more] * (n[more] - found[more] + 1) / found[more]
+        total[more] += chance[more]
+    return found
+
+
+def _propose(u: np.ndarray, v: np.ndarray, n: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return proposed numbers, and whether they are accepted."""
+    q, mode = 1.0 - p, np.floor((n + 1) * p)
+    spread = np.sqrt(n * p * q)
+    b = 1.15 + 2.53 * spread
+    a = -0.0873 + 0.0248 * b + 0.01 * p
+    u = u - 0.5
+    edge = np.maximum(0.5 - np.abs(u), 2.0**-60)
+    k = np.floor((2.0 * a / edge + b) * u + n * p + 0.5)
+    squeezed = (edge >= 0.07) & (v <= 0.92 - 4.2 / b)
+    inside = (k >= 0) & (k <= n)
+    k = np.where(inside, k, 0.0)
+    height = np.maximum(v, 2.0**-60) * (2.83 + 5.1 / b) * spread / (a / edge**2 + b)
+    bound = (
+        (mode + 0.5) * elementary.log((mode + 1.0) / (p / q * (n - mode + 1.0)))
+        + (n + 1.0) * elementary.log((n - mode + 1.0) / (n - k + 1.0))
+        + (k + 0.5) * elementary.log(p / q * (n - k + 1.0) / (k + 1.0))
+        + _stirling(mode) + _stirling(n - mode) - _stirling(k) - _stirling(n - k)
+    )  # fmt: skip
+    return k.astype(np.int64), inside & (squeezed | (elementary.log(height) <= bound))
+
+
+EXACT = np.array([  # `_stirling` of 0 to 9
+    0.08106146679532726, 0.0413406959554093, 0.02767792568499834, 0.020790672103765093, 0.016644691189821193,
+    0.013876128823070748, 0.01189670994589177, 0.010411265261972096, 0.009255462182712733, 0.00833056343336287,
+])  # fmt: skip
+
+
+def _stirling(k: np.ndarray) -> np.ndarray:
+    """Return the logarithm of k! beyond Stirling's (k + 1/2) log(k + 1) - (k + 1) + log(2 pi) / 2."""
+    square = (k + 1.0) ** 2
+    series = (1.0 / 12 - (1.0 / 360 - (1.0 / 1260 - 1.0 / 1680 / square) / square) / square) / (k + 1.0)
+    return np.where(k < len(EXACT), EXACT[np.minimum(k, len(EXACT) - 1).astype(int)], series)
