@@ -2,8 +2,9 @@
 #
 # Included by each engine in each precision. n = neurons of this rank; step s of a sample is step origin + s of the run.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from pareprop.core.background cimport add_background
 from pareprop.core.bind cimport bind
 from pareprop.core.delivery cimport add_row, list_spikes
 from pareprop.core.layout cimport (
@@ -63,6 +64,11 @@ cdef class Neurons:
     cdef public real[::1] v, a, z, refractory, excess, drive
     cdef public real[:, ::1] arriving              # (n_ports, n), sums of what arrives in a step
     cdef public real[::1] kept                     # input kept while refractory
+    # what Poisson background brings, see background.pxd
+    cdef public int64_t[:, ::1] backgrounds        # (n_backgrounds, BACKGROUND_COLUMNS)
+    cdef public uint64_t[:, ::1] background_keys   # (n_backgrounds, 2)
+    cdef public uint32_t[::1] background_levels
+    cdef public real[::1] background_weight
     cdef public double dt                          # ms
     cdef public int64_t[::1] models                # (n_pieces,), addresses of generated models, 0 for those of here
     cdef public real[:, ::1] constants             # (n_constants, n)
@@ -102,6 +108,7 @@ cdef class Sample:
     """The present sample."""
 
     cdef public int64_t origin                     # its first step
+    cdef public int64_t before                     # steps of the run before step 0
     cdef public real[:, ::1] injected              # (n_steps, n) or (0, n), pA; row s: injected one step before
 
     def __init__(self, values):
@@ -122,7 +129,7 @@ cdef class Recorder:
 cdef void advance_neurons(
     Neurons cells, Channel channel, Sample sample, Recorder recorder, int64_t t, bint starts, real[::1] psi
 ) noexcept nogil:
-    """One step of the neurons; their spikes go to the log.
+    """One step of the neurons, background included; their spikes go to the log.
 
     Parameters
     ----------
@@ -131,6 +138,8 @@ cdef void advance_neurons(
     psi : OUT surrogate gradients
     """
     cdef int64_t place = t - channel.base, count = channel.own.at.ptr[place], n = cells.v.shape[0]
+    add_background(sample.before + t, cells.backgrounds, cells.background_keys, cells.background_levels,
+                   cells.background_weight, cells.arriving)
     advance_pieces(cells, sample, t, t - sample.origin, starts, psi)
     record(cells, recorder, t - sample.origin, psi)
     if n > 0:

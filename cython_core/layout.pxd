@@ -28,6 +28,17 @@ cpdef enum:         # columns of `pieces`, int64 (n_pieces, PIECE_COLUMNS): neig
     MODEL = 3       # bits of the neuron model
     PIECE_COLUMNS = 4
 
+cpdef enum:         # columns of `backgrounds`, int64 (n_backgrounds, BACKGROUND_COLUMNS), see background.pxd
+    BACKGROUND_FIRST = 0    # first neuron of this rank that gets it, and one past the last
+    BACKGROUND_LAST = 1
+    BACKGROUND_NUMBER = 2   # what the first one is called in its population
+    BACKGROUND_PORT = 3     # synaptic input
+    BACKGROUND_WEIGHT = 4   # place of its first weight
+    LEVEL = 5               # place of its first threshold
+    LEVELS = 6              # how many thresholds a neuron has
+    LEVELS_EACH = 7         # 1: each neuron has its own
+    BACKGROUND_COLUMNS = 8
+
 cpdef enum:         # bits of a neuron model
     ADAPTS = 1      # its threshold adapts
     PSC_DELTA = 2   # voltage and adaptation stand still while refractory, spikes reset the voltage to V_reset

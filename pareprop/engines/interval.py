@@ -133,7 +133,9 @@ class Interval(Engine):
         """Set the currents of the interval, float64 (n_steps, n_currents); again when more steps are known."""
         self._by_step = self._add_currents(currents, self.n_steps, self._current_before)
         self.kernel.channel.inputs = self._inputs
-        self.kernel.sample = self._kernels.Sample({"origin": 0, "injected": self._by_step[: self.n_steps]})
+        self.kernel.sample = self._kernels.Sample(
+            {"origin": 0, "before": self.n_samples * self.n_steps, "injected": self._by_step[: self.n_steps]}
+        )
         self._carry(self._by_step, self.n_steps)
 
     def advance(self, first: int, last: int) -> None:

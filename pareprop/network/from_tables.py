@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 from ..errors import VALUE_LIMIT, InputError, quote
 from ..neurons.model import NeuronModel
 from . import parameters
+from .background import Background
 from .connection import Connection
 from .connectivity import MAX_SIZE
 from .equations import parameters_of
@@ -58,6 +59,12 @@ class ProjectionEntry(Connection):
     """Keys of a projection's table: names of populations, and the options of `Model.connect`."""
 
     pre: Names
+    post: Names
+
+
+class BackgroundEntry(Background):
+    """Keys of a background's table: names of populations, and the options of `Model.background`."""
+
     post: Names
 
 
@@ -160,6 +167,26 @@ def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
                 raise InputError(f"name = {quote(fields.name)} is for one pre and one post, not for {len(pairs)} pairs")
             for pre, post in pairs:
                 model.add_projection(populations[pre], populations[post], fields)
+        except InputError as problem:
+            problems.append(str(problem) if str(problem).startswith(here) else f"{here}: {problem}")
+    return problems
+
+
+def add_backgrounds(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Add the Poisson background of some tables to a model; return a line for each problem."""
+    populations, problems = {population.name: population for population in model.populations}, []
+    for number, entry in enumerate(entries):
+        here = f"backgrounds[{number}]"
+        try:
+            fields = parameters.validate(BackgroundEntry, entry, here)
+            unknown = [f"{here}: post = {quote(name)} is no population{parameters.nearest(name, populations)}"
+                       for name in fields.post if name not in populations]  # fmt: skip
+            if unknown:
+                raise InputError("; ".join(unknown))
+            if fields.name is not None and len(fields.post) > 1:
+                raise InputError(f"name = {quote(fields.name)} is for one population, not for {len(fields.post)}")
+            for name in fields.post:
+                model.add_background(populations[name], fields)
         except InputError as problem:
             problems.append(str(problem) if str(problem).startswith(here) else f"{here}: {problem}")
     return problems

@@ -17,16 +17,17 @@ from pydantic import BaseModel
 
 from ..errors import quote
 from ..kernels import checksum
-from .connectivity import Population, Projection
+from .connectivity import Population
 from .model import Model
 
 LENGTH = 16  # hexadecimal digits
+NEWER = ("port", "N", "delay_law")  # fields that count where they are given
 FEW = 4  # values of an array that are shown
 PLAIN = bool | int | float | str | bytes | np.generic | None
 
 
 def digest_parts(model: Model) -> dict[str, str]:
-    """Return a digest of each population and projection by name, and of what else a model has.
+    """Return a digest of each population, projection and background by name, and of what else a model has.
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ def digest_parts(model: Model) -> dict[str, str]:
         Names to digests.
     """
     rest = {name: getattr(model, name) for name in ("variant", "dt_ms", "optimizer", "precision", "local", "loss")}
-    parts: list[Population | Projection] = [*model.populations, *model.projections]
+    parts: list[Any] = [*model.populations, *model.projections, *model.backgrounds]
     named = [(item.name, item) for item in parts]
     return {name: make_digest(item) for name, item in [*rest.items(), *named]}
 
@@ -66,8 +67,8 @@ def _add(update: Callable[[bytes], None], thing: Any) -> None:
     elif isinstance(thing, BaseModel) or (dataclasses.is_dataclass(thing) and not isinstance(thing, type)):
         fields = type(thing).model_fields if isinstance(thing, BaseModel) else dataclasses.fields(thing)
         names = list(fields) if isinstance(fields, dict) else [field.name for field in fields]
-        if getattr(thing, "port", 0) is None:  # checkpoints were written before it was there
-            names.remove("port")
+        # checkpoints were written before these were there
+        names = [name for name in names if name not in NEWER or getattr(thing, name) is not None]
         update(type(thing).__qualname__.encode())
         _add(update, {name: getattr(thing, name) for name in names})
     elif isinstance(thing, Path):  # files may move
@@ -86,7 +87,10 @@ def list_facts(model: Model) -> dict[str, str]:
     """
     facts = {name: show(getattr(model, name)) for name in ("variant", "seed", "dt_ms", "precision", "loss", "local")}
     facts |= list_fields(model.optimizer)
-    for kind, items in (("population", model.populations), ("projection", model.projections)):
+    described: dict[str, list[Any]] = {
+        "population": model.populations, "projection": model.projections, "background": model.backgrounds
+    }  # fmt: skip
+    for kind, items in described.items():
         facts |= {f"number of {kind}s": str(len(items))}
         for item in items:
             facts |= {f"{kind} '{item.name}': {name}": text for name, text in list_fields(item).items()}

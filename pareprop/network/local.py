@@ -15,14 +15,14 @@ from ..neurons.cost import Cost, measure
 from ..parallel.messages import Sources
 from ..parallel.mpi import Comm
 from ..parallel.partition import overlap
-from . import rewire
+from . import background, rewire
 from .connectivity import Population
 from .cuts import cut
 from .drawing import Block
 from .feedback import FollowingFeedback
 from .model import Model
 from .neurons import PLAIN, SURROGATES, VOLTAGES, whole_steps
-from .parameters import Distribution, Frozen, list_bounds
+from .parameters import Distribution, Frozen, is_number, list_bounds
 from .sharing import count_sharing
 from .synapse_table import SynapseTable
 
@@ -206,6 +206,52 @@ class LocalNetwork:
             "f_target": get("f_target") / 1000.0, **{name: get(name) - E_L for name in VOLTAGES},
             **{name: get(name) for name in PLAIN},
         }  # fmt: skip
+
+    def background(self) -> dict[str, np.ndarray]:
+        """Return what the kernel draws the Poisson background of this rank's neurons from.
+
+        Returns
+        -------
+        dict
+            `backgrounds`, int64 (n, BACKGROUND_COLUMNS), see layout.pxd; `background_keys`, uint64 (n, 2);
+            `background_levels`, uint32, and `background_weight`, in the model's precision: one after the other.
+
+        Raises
+        ------
+        InputError
+            For a drawn rate out of bounds.
+        """
+        rows, keys, levels, weights = [], [], [np.zeros(0, np.uint32)], [np.zeros(0)]
+        for item in self.model.backgrounds:
+            offset = self.model.offset(item.post)
+            low, high = overlap(*self.neurons, offset, offset + item.post.size)
+            if low >= high:
+                continue
+            ids = low - offset, high - offset
+            rates, weight = (
+                cell_values(self.model, item.post, f"{item.name}/{name}", getattr(item, name), *ids)
+                for name in ("rate_hz", "weight")
+            )
+            background.check_rates(f"background '{item.name}'", rates, self.model.dt_ms, ids[0])
+            shared = is_number(item.rate_hz)
+            table = background.list_levels((rates[:1] if shared else rates) * self.model.dt_ms / 1000.0)
+            if not len(table):  # no spike ever comes
+                continue
+            row = np.zeros(layout.BACKGROUND_COLUMNS, np.int64)
+            row[layout.BACKGROUND_FIRST], row[layout.BACKGROUND_LAST] = low - self.neurons[0], high - self.neurons[0]
+            row[layout.BACKGROUND_NUMBER], row[layout.BACKGROUND_PORT] = ids[0], item.port_index
+            row[layout.BACKGROUND_WEIGHT], row[layout.LEVEL] = sum(map(len, weights)), sum(map(len, levels))
+            row[layout.LEVELS], row[layout.LEVELS_EACH] = len(table), not shared
+            rows.append(row)
+            keys.append(rng.key(self.model.seed, f"{item.name}/spikes"))
+            levels.append(table.reshape(-1))
+            weights.append(weight)
+        return {
+            "backgrounds": np.array(rows, np.int64).reshape(-1, layout.BACKGROUND_COLUMNS),
+            "background_keys": np.array(keys, np.uint64).reshape(-1, 2),
+            "background_levels": np.concatenate(levels),
+            "background_weight": copy_aligned(np.concatenate(weights), self.model.kernels.real),
+        }
 
     @property
     def adaptive(self) -> bool:

@@ -19,7 +19,8 @@ from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
 from ..neurons import library
 from ..neurons.model import NeuronModel
-from . import from_sonata, parameters, signs
+from . import background, from_sonata, parameters, signs
+from .background import Background, PopulationBackground
 from .connection import Connection, takes_options
 from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve
 from .equations import GivenByEquations, parameters_of
@@ -59,8 +60,10 @@ class Model:
         Readouts of single neurons, see `local_readouts`.
     neuron_models : dict of str to NeuronModel
         Models given by equations that `neurons` finds by name, beside those of the package.
+    backgrounds : list of PopulationBackground
+        Poisson background in order of definition; see `background`.
     notes : list of str
-        What was given to `connect` and has no effect; a simulation tells it.
+        What was given to `connect` and `background` and has no effect; a simulation tells it.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class Model:
     local: LocalReadouts | None = None
     loss: Reward | Loss | Callable | None = None
     neuron_models: dict[str, NeuronModel] = field(default_factory=dict, compare=False)
+    backgrounds: list[PopulationBackground] = field(default_factory=list)
     notes: list[str] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -99,7 +103,9 @@ class Model:
         self.seed, self.dt_ms = map(parameters.plain, (self.seed, self.dt_ms))
         if not isinstance(self.optimizer, Optimizer):
             raise InputError(f"optimizer = {quote(self.optimizer)} must be an optimizer, such as Adam()")
-        for name, kind in (("populations", Population), ("projections", Projection)):
+        for name, kind in (
+            ("populations", Population), ("projections", Projection), ("backgrounds", PopulationBackground)
+        ):  # fmt: skip
             items = getattr(self, name)
             if not isinstance(items, list) or not all(isinstance(item, kind) for item in items):
                 raise InputError(f"{name} = {quote(items)} must be a list of {name}")
@@ -355,6 +361,47 @@ class Model:
         self._note_what_has_no_effect(projection, connection)
         return projection
 
+    @takes_options(Background)
+    def background(self, neurons: Population, **options: Any) -> PopulationBackground:
+        """Give each neuron of a population Poisson spikes from sources of its own, the same on any number of ranks.
+
+        Parameters
+        ----------
+        neurons : Population
+            The neurons that get it; a population may have several.
+        **options
+            Those of a `Background`.
+
+        Returns
+        -------
+        PopulationBackground
+            The new background, checked.
+
+        Raises
+        ------
+        InputError
+            Names the background, the value and the bound.
+        """
+        name = background.name_background(neurons, options.get("name"))
+        checked = parameters.validate(Background, options, f"background '{name}'")
+        return self.add_background(neurons, checked)
+
+    def add_background(self, neurons: Population, options: Background) -> PopulationBackground:
+        """Add a background whose options are checked already, see `background`."""
+        name = background.name_background(neurons, options.name)
+        here = f"background '{name}'"
+        if neurons not in self.populations:
+            raise InputError(f"{here}: {quote(neurons.name)} is not a population of the model")
+        others: list[Any] = [*self.backgrounds, *self.projections, *self.populations]
+        if any(name == other.name for other in others):
+            raise InputError(f"{here}: that name is taken already; give another with name=")
+        added = background.fit(here, name, neurons, options, self.dt_ms)
+        self.backgrounds.append(added)
+        for key, value in (("rate_hz", added.rate_hz), ("weight", added.weight)):
+            if not isinstance(value, parameters.Distribution) and not np.any(value):
+                self.notes.append(f"{here}: {key} is 0, it has no effect")
+        return added
+
     @staticmethod
     def _name_projection(pre: Population, post: Population, name: Any) -> str:
         for key, end in (("pre", pre), ("post", post)):
@@ -390,11 +437,15 @@ def equations_of(model: Model) -> dict[str, NeuronModel]:
 
 
 def describe(model: Model) -> str:
-    """Return populations (name, size, role, model) and projections (name, rule, delays in steps) as JSON."""
+    """Return populations (name, size, role, model) and projections (name, rule, delays in steps) as JSON.
+
+    Backgrounds (a line for each) stand there if there are any.
+    """
     populations = [
         {"name": item.name, "size": item.size, "role": item.role, "model": item.model} for item in model.populations
     ]
     projections = [
         {"name": item.name, "rule": item.rule, "delay": list(item.delay_range)} for item in model.projections
     ]
-    return json.dumps({"populations": populations, "projections": projections})
+    more = {"backgrounds": [item.describe() for item in model.backgrounds]} if model.backgrounds else {}
+    return json.dumps({"populations": populations, "projections": projections, **more})

@@ -179,11 +179,12 @@ def export(exchange: Exchange, directory: Path, target: Path, overwrite: bool, n
             script = nest_script.export(directory / RESULTS, target, overwrite, lambda: replay.simulate(directory))
             terminal.echo(f"script: {script}")
         elif exchange.rank == 0 and network:
-            counts = sonata_network.export(
-                directory / RESULTS, config.load_of_run(directory / CONFIG).task.model(), target
-            )
+            model = config.load_of_run(directory / CONFIG).task.model()
+            counts = sonata_network.export(directory / RESULTS, model, target)
             for name, n_edges in counts.items():
                 terminal.echo(f"{n_edges} edges {name}: {target}")
+            for item in model.backgrounds:
+                terminal.echo(f"not written: background {item.describe()}")
         elif exchange.rank == 0 and target.is_dir():
             raise InputError(f"{target}: is a folder, spikes need the name of a file")
         elif exchange.rank == 0:

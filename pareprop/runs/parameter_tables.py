@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from ..engines.base import RECORDED_UNITS
 from ..errors import InputError, quote
+from ..network.background import Background
 from ..network.connection import Connection
 from ..network.local_readouts import LocalReadouts
 from ..network.losses import LOSSES
@@ -278,6 +279,7 @@ def sections() -> dict[str, list[Entry]]:
         "readouts": list_parameters({name: variant.readout for name, variant in VARIANTS.items()}),
         "local_readouts": list_parameters({"LocalReadouts": LocalReadouts}),
         "connect": list_parameters({"Connection": Connection}),
+        "background": list_parameters({"Background": Background}),
         "space": list_parameters({"Space": Space}),
         "rewire": list_parameters({"Rewire": Rewire}),
         "optimizers": list_parameters(dict(OPTIMIZERS)),

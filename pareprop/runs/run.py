@@ -111,6 +111,8 @@ class Run:
             check(self.config.record, model)
             recorders = [Recorder(self.directory / RECORD, self.config.record)]
         about = {"task": task.name, "config_digest": self.config.digest(), "seed": task.seed}
+        if model.backgrounds:
+            about["background"] = "; ".join(item.describe() for item in model.backgrounds)
         notes = self.provenance = Provenance(self.directory, about)
         log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
         return [*self.observers, annealing, self.phases, self.file, *recorders, progress, log, notes, self.checkpoints]

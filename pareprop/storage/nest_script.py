@@ -57,6 +57,9 @@ def export(results: Path, target: Path, overwrite: bool = False, still: Callable
             raise InputError(f"{results}: population '{name}': {reason}")
         if role == "current":
             raise InputError(f"population '{name}': input currents can't be exported to NEST")
+    with files.open_results(results) as file:
+        for name in list(file.get("backgrounds", {}))[:1]:
+            raise InputError(f"background {quote(name)}: its spikes are drawn as the network runs, NEST draws others")
     if target.suffix != ".py":
         raise InputError(f"{target}: the script needs a name that ends in .py")
     if os.path.lexists(target) and (not overwrite or target.is_symlink() or not target.is_file()):

@@ -25,7 +25,8 @@ BLOCK = 2**20  # values of a parameter drawn at a time
 WITHOUT_VALUES = "This is a netCDF dimension but not a netCDF variable.%10d"
 UNITS = {
     "C_m": "pF", "E_L": "mV", "V_m": "mV", "V_th": "mV", "V_min": "mV", "V_reset": "mV", "I_e": "pA", "tau_m": "ms",
-    "t_ref": "ms", "adapt_tau": "ms", "eprop_isi_trace_cutoff": "ms", "f_target": "Hz", "delay": "steps",
+    "t_ref": "ms", "adapt_tau": "ms", "eprop_isi_trace_cutoff": "ms", "f_target": "Hz", "rate_hz": "Hz",
+    "delay": "steps",
 }  # fmt: skip
 SIGNALS = ("readout_signal", "target_signal", "error_signal")
 DYNAMICS = {  # axes of the datasets of a recorded sample
@@ -38,7 +39,9 @@ DYNAMICS = {  # axes of the datasets of a recorded sample
 
 
 def write_parameters(file: h5py.File, model: Model) -> None:
-    """Write /populations, and the parameters of /projections: numbers as attributes, values of each cell as datasets.
+    """Write /populations, /backgrounds if there are any, and the parameters of /projections.
+
+    Numbers are attributes, values of each cell datasets.
 
     Drawn values depend on the seed and the number of the cell alone: rank 0 draws those of all ranks.
     """
@@ -50,12 +53,20 @@ def write_parameters(file: h5py.File, model: Model) -> None:
         params = population.params.model_dump() if population.params is not None else {}
         for name in params:
             _write_parameter(group, model, population, name, getattr(population.params, name))
+    for background in model.backgrounds:
+        group = file.create_group(f"backgrounds/{background.name}")
+        group.attrs.update(post=background.post.name, port=background.post.ports[background.port_index])
+        for name in ("rate_hz", "weight"):
+            value = getattr(background, name)
+            _write_parameter(group, model, background.post, name, value, f"{background.name}/{name}")
     for projection in model.projections:
         if (group := file.get(f"projections/{projection.name}")) is not None:  # it has synapses
             group.attrs.update(_collect_parameters(projection, model))
 
 
-def _write_parameter(group: h5py.Group, model: Model, population: Population, name: str, value: Any) -> None:
+def _write_parameter(
+    group: h5py.Group, model: Model, population: Population, name: str, value: Any, drawn_as: str | None = None
+) -> None:
     if value is None:
         return
     drawn = isinstance(value, Distribution)
@@ -64,7 +75,7 @@ def _write_parameter(group: h5py.Group, model: Model, population: Population, na
         return
     data = group.create_dataset(name, (population.size,), "f8")
     for low, high in _blocks(population.size):
-        data[low:high] = cell_values(model, population, name, value, low, high)
+        data[low:high] = cell_values(model, population, drawn_as or name, value, low, high)
     if drawn:
         data.attrs["drawn_from"] = str(value)
     name_axes(group, name, ("neuron",))
@@ -85,6 +96,8 @@ def _collect_parameters(projection: Projection, model: Model) -> dict[str, Any]:
     attributes |= {name: value for name, value in options.items() if isinstance(value, int | float | str)}
     if isinstance(projection.weight, Distribution) and not projection.weight.is_constant:
         attributes["weight_drawn_from"] = str(projection.weight)
+    if projection.delay_law is not None:
+        attributes["delay_drawn_from"] = str(projection.delay_law)
     if projection.plastic:
         attributes["optimizer"] = json.dumps(optimizer.model_dump())
     if projection.rewire is not None:

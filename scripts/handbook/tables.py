@@ -12,6 +12,7 @@ from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective
 
 from pareprop import cli
+from pareprop.network.background import Background
 from pareprop.network.local_readouts import LocalReadouts
 from pareprop.network.neurons import SURROGATES
 from pareprop.network.rewire import Rewire
@@ -50,6 +51,7 @@ TABLES = {
     "readouts": of.readouts, "optimizers": of.optimizers, "losses": of.losses, "reward": of.reward,
     "rules": of.rules, "surrogates": surrogates, "recorded": of.recorded, "commands": commands,
     "local-readouts": lambda: parameters({"LocalReadouts": LocalReadouts}),
+    "background": lambda: parameters({"Background": Background}),
     "rewire": lambda: parameters({"Rewire": Rewire}), "space": lambda: parameters({"Space": Space}),
 }  # fmt: skip
 

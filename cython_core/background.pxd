@@ -1,0 +1,73 @@
+# Poisson background: in each step a neuron gets `count` spikes of one weight, drawn by its number and the step alone.
+#
+# Stream `step` of the key of a background holds the numbers of that step, 32 bits for each neuron of the population:
+# the low half of number i is that of neuron 2i, the high half that of neuron 2i + 1. A count is how many thresholds are
+# below that number: threshold k is 2**32 times the probability of at most k spikes, rounded up, less one.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from pareprop.core.layout cimport (
+    BACKGROUND_FIRST, BACKGROUND_LAST, BACKGROUND_NUMBER, BACKGROUND_PORT, BACKGROUND_WEIGHT, LEVEL, LEVELS,
+    LEVELS_EACH,
+)
+from pareprop.core.philox cimport DRAWS, Stream, draw_raw, stream
+from pareprop.core.precision cimport real
+from pareprop.core.random cimport count_levels
+
+
+cdef inline void add_background(
+    int64_t step,                         # of the run
+    const int64_t[:, ::1] backgrounds,    # IN (n_backgrounds, BACKGROUND_COLUMNS)
+    const uint64_t[:, ::1] keys,          # IN (n_backgrounds, 2)
+    const uint32_t[::1] levels,           # IN, thresholds: (k,) for all neurons, or (k, n) for each
+    const real[::1] weight,               # IN, for each neuron of each background
+    real[:, ::1] arriving,                # UPDATED, by port
+) noexcept nogil:
+    """Add what background brings in a step."""
+    cdef uint64_t raw[DRAWS]
+    cdef uint32_t numbers[2 * DRAWS]
+    cdef uint32_t counts[2 * DRAWS]
+    cdef int64_t b, low, high, at, first, stop, place, k, stride
+    cdef int n, i, own
+    cdef Stream own_stream
+    for b in range(backgrounds.shape[0]):
+        low = backgrounds[b, BACKGROUND_NUMBER]
+        high = low + backgrounds[b, BACKGROUND_LAST] - backgrounds[b, BACKGROUND_FIRST]
+        own_stream = stream(keys[b], <uint64_t> step)
+        at = low - low % 8                # blocks of four numbers serve eight neurons
+        while at < high:
+            first, stop = max(at, low), min(at + 2 * DRAWS, high)
+            n, own = <int> (stop - first), <int> (first - at)
+            draw_raw(own_stream, at >> 1, (stop - at + 1) >> 1, raw)
+            for i in range(<int> ((stop - at + 1) >> 1)):
+                numbers[2 * i] = <uint32_t> raw[i]
+                numbers[2 * i + 1] = <uint32_t> (raw[i] >> 32)
+            k = backgrounds[b, LEVELS]
+            if backgrounds[b, LEVELS_EACH]:
+                stride = high - low
+                count_own_levels(k, &levels[backgrounds[b, LEVEL] + first - low], stride, &numbers[own], n, counts)
+            else:
+                count_levels(k, &levels[backgrounds[b, LEVEL]], &numbers[own], n, counts)
+            place = backgrounds[b, BACKGROUND_FIRST] + first - low
+            add_counts(n, counts, &weight[backgrounds[b, BACKGROUND_WEIGHT] + first - low],
+                       &arriving[backgrounds[b, BACKGROUND_PORT], place])
+            at += 2 * DRAWS
+
+
+cdef inline void count_own_levels(
+    int64_t k, const uint32_t* levels, int64_t stride, const uint32_t* numbers, int n, uint32_t* counts
+) noexcept nogil:
+    """As `count_levels`; threshold i of number j is levels[i * stride + j]."""
+    cdef int64_t i
+    cdef int j
+    for j in range(n):
+        counts[j] = 0
+    for i in range(k):
+        for j in range(n):
+            counts[j] += numbers[j] > levels[i * stride + j]
+
+
+cdef inline void add_counts(int n, const uint32_t* counts, const real* weight, real* arriving) noexcept nogil:
+    cdef int j
+    for j in range(n):
+        arriving[j] += weight[j] * <real> <int> counts[j]

@@ -1,0 +1,157 @@
+"""Poisson background: spikes that each neuron gets from sources of its own, drawn in the kernel as the network runs.
+
+`background.pxd` draws them, by the number of the neuron in its population and the step of the run alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydantic import InstanceOf
+
+from .. import elementary
+from ..errors import InputError, quote
+from .connectivity import Population, check_name
+from .parameters import Constant, Distribution, Frozen, Value, check_lengths, is_number, list_bounds, nearest
+
+MOST = 100.0  # spikes of a neuron in a step, on average
+SPAN = 2**32  # the numbers that counts are made of lie in [0, SPAN)
+
+
+class Background(Frozen):
+    """Poisson spikes that each neuron of a population gets from sources of its own.
+
+    In a step a neuron gets a number of spikes that is Poisson distributed with mean rate times step. The weights never
+    learn. Give the sum of the rates of a neuron's sources: 1 600 sources of 8 Hz are a background of 12 800 Hz.
+
+    Attributes
+    ----------
+    rate_hz : float, array_like or Distribution
+        Spikes per second of each neuron, one for all, (size,), or drawn.
+    weight : float, array_like or Distribution
+        Weight of each spike, in the units of a synapse onto the neuron; one for all, (size,), or drawn.
+    port : str or None
+        Synaptic input of the neurons, of those that their model has; None: the first one.
+    name : str or None
+        Unique name, which keys the draws; None: "background->post".
+    """
+
+    bounds = ("rate_hz >= 0",)
+
+    rate_hz: Value
+    weight: Value = 1.0
+    port: str | None = None
+    name: str | None = None
+
+
+class PopulationBackground(Background):
+    """A background that fits its population.
+
+    Attributes
+    ----------
+    name : str
+        Unique name, "background->post" unless given.
+    post : Population
+        The neurons that get it.
+    """
+
+    name: str
+    post: InstanceOf[Population]
+
+    @property
+    def port_index(self) -> int:
+        """Number of the port among those of the neurons."""
+        return 0 if self.port is None else self.post.ports.index(self.port)
+
+    def describe(self) -> str:
+        """Say in a line what it brings to whom."""
+        rate, weight = (
+            "given for each" if isinstance(value, np.ndarray) else f"{value:g}" if is_number(value) else str(value)
+            for value in (self.rate_hz, self.weight)
+        )
+        port = f", port {self.port}" if self.port else ""
+        return f"{self.name}: rate_hz {rate}, weight {weight}{port}, onto {self.post.size} {self.post.name}"
+
+
+def name_background(post: Any, name: Any) -> str:
+    """Return the name of a background; `InputError` if it can't be one, or `post` is no population of neurons."""
+    if not isinstance(post, Population) or post.role != "recurrent":
+        raise InputError(f"background: post = {quote(post)} must be a population of neurons of the model")
+    name = f"background->{post.name}" if name is None else name
+    check_name("background", name, 300)
+    return name
+
+
+def fit(here: str, name: str, post: Population, background: Background, dt_ms: float) -> PopulationBackground:
+    """Fit a background to its population.
+
+    Parameters
+    ----------
+    here : str
+        Start of the messages.
+    name : str
+        Name of the background.
+    post : Population
+        The neurons that get it.
+    background : Background
+        As the user gave it.
+    dt_ms : float
+        Step in ms.
+
+    Returns
+    -------
+    PopulationBackground
+        Checked.
+
+    Raises
+    ------
+    InputError
+        Names the value and the bound.
+    """
+    check_lengths(background, post.size, here)
+    if background.port is not None and background.port not in post.ports:
+        known = f"must be one of {', '.join(post.ports)}, the ports of model '{post.model}'"
+        raise InputError(f"{here}: port = {quote(background.port)} {known}{nearest(background.port, post.ports)}")
+    if isinstance(background.rate_hz, Constant):
+        background = background.model_copy(update={"rate_hz": background.rate_hz.value})
+    options = {key: getattr(background, key) for key in Background.model_fields}
+    fitted = PopulationBackground(**(options | {"name": name, "post": post}))
+    if not isinstance(fitted.rate_hz, Distribution):
+        check_rates(here, np.atleast_1d(np.asarray(fitted.rate_hz, float)), dt_ms, 0)
+    return fitted
+
+
+def check_rates(here: str, rates: np.ndarray, dt_ms: float, first: int) -> None:
+    """Raise `InputError` for the first rate of neurons from `first` on that is below 0 or too high for the step."""
+    (bound,) = list_bounds(Background)
+    if broken := bound.find_broken(rates, bound.limit):
+        raise InputError(f"{here}: rate_hz of neuron {first + broken[0]} is {broken[1]:g}, {broken[2]}")
+    limit = MOST * 1000.0 / dt_ms
+    for place in np.flatnonzero(~(rates <= limit))[:1]:
+        raise InputError(
+            f"{here}: rate_hz = {rates[place]:g} must be at most {limit:g}, {MOST:g} spikes per step of {dt_ms:g} ms"
+        )
+
+
+def list_levels(mean: np.ndarray) -> np.ndarray:
+    """Return the thresholds by which numbers of 32 bits become Poisson counts.
+
+    Parameters
+    ----------
+    mean : np.ndarray
+        float64 (n,), mean counts, from 0 to `MOST`.
+
+    Returns
+    -------
+    np.ndarray
+        uint32 (k, n): a number is a count of as many spikes as thresholds are below it. Threshold k is 2^32 times the
+        probability of at most k spikes, rounded up, less one.
+    """
+    chance = elementary.exp(-np.asarray(mean, float))
+    total, levels = chance.copy(), []
+    while np.any(passed := np.ceil(total * SPAN) < SPAN):
+        levels.append(np.where(passed, np.ceil(total * SPAN) - 1.0, SPAN - 1.0).astype(np.uint32))
+        chance = chance * mean / len(levels)
+        total = total + chance
+    return np.array(levels, np.uint32).reshape(len(levels), len(chance))
