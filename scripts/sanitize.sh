@@ -6,6 +6,7 @@
 # "address" (with undefined behaviour) is built with bounds checks off and on. "thread" works where the MPI library does;
 # its reports are counted only where they name a kernel. --short: golden cases on 1 rank, with bounds checks on for "address".
 # A part that does not end within LIMIT seconds (900 with --short, 3600 without) is stopped and has failed.
+# gcc 12 lays numbers of 64 bytes anywhere on the stack that a newer libasan keeps after a return (GCC bug 110027): off.
 # The digests of the tasks must be those of tests/digests.json. Ends with 1 after a report or another digest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -50,7 +51,7 @@ check() { # check NAME RANKS ARGUMENTS...: run Python in the build; its output i
         libraries=("$(gcc -print-file-name=libtsan.so)" "${libraries[@]}")
     fi
     (cd "$build/built" && "${launch[@]}" env LD_PRELOAD="${libraries[*]}" PYTHONPATH="$build/built:$root/tests" \
-        PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+        PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 UBSAN_OPTIONS=print_stacktrace=1 \
         TSAN_OPTIONS=report_signal_unsafe=0:exitcode=0:ignore_noninstrumented_modules=1 \
         timeout "$limit" "$python" -P -W error::RuntimeWarning "$@") >"$work/out" 2>"$work/err" || code=$?
     reports=$(grep -cE 'ERROR: AddressSanitizer|runtime error:|WARNING: ThreadSanitizer|IndexError' "$work/err") || true
