@@ -189,6 +189,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_sources_of_moved_synapses_are_sent_to_their_new_nodes(
     tmp_path: Path, config: Path, capsys: pytest.CaptureFixture

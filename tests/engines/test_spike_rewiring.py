@@ -8,6 +8,7 @@ import pytest
 import reference
 import spike_networks
 from commands import command, digests, on_ranks
+from params import first
 from test_rewiring import CONFIG
 
 from pareprop import rng
@@ -205,11 +206,11 @@ def case_of(seed: int, model: str, cutoff: float, adam: bool, each_step: bool, s
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("seed", "model", "cutoff", "adam", "each_step", "bound"), [
-    (1, "iaf", np.inf, False, False, True), (2, "iaf", 20.0, True, False, True),
-    (3, "iaf_adapt", 5.0, True, True, False), (4, "iaf_psc_delta", 40.0, False, True, False),
+@pytest.mark.parametrize(("seed", "model", "cutoff", "adam", "each_step", "bound"), first(2, [
+    (1, "iaf", np.inf, False, False, True), (3, "iaf_adapt", 5.0, True, True, False),
+    (2, "iaf", 20.0, True, False, True), (4, "iaf_psc_delta", 40.0, False, True, False),
     (5, "iaf_psc_delta_adapt", np.inf, True, False, True),
-])  # fmt: skip
+]))  # fmt: skip
 def test_equals_the_twin(seed: int, model: str, cutoff: float, adam: bool, each_step: bool, bound: bool) -> None:
     random = np.random.default_rng(100 + seed)
     signs = {key: random.choice([-1, 1] if bound else [0, 0, 1], n) for key, n in (("in", N_IN), ("rec", N_REC))}
@@ -254,6 +255,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_restart_on_other_ranks_is_exact(tmp_path: Path, config: Path, capsys: pytest.CaptureFixture) -> None:
     """Books of rows that have synapses on no rank, or came to have some on another, are in checkpoints too."""

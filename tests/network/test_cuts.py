@@ -7,6 +7,7 @@ import pytest
 import ranks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from params import first
 from properties import examples
 
 from pareprop.errors import InputError
@@ -58,7 +59,7 @@ if ranks.rank == 0:
 
 @pytest.mark.mpi
 @pytest.mark.parametrize("variant", ["interval", "spike"])
-@pytest.mark.parametrize("n", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 4))])
+@pytest.mark.parametrize("n", first(1, [2, 3, 4]))
 def test_same_digest_for_any_cut(n: int, variant: str) -> None:
     """Drawn cuts, empty ranks among them, on one and several nodes; rows with synapses alone, or for all sources."""
     plain = ranks.run(1, "-c", TRAIN, variant, 10**12)

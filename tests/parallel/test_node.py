@@ -99,6 +99,7 @@ def test_four_ranks_on_any_nodes(tmp_path: Path) -> None:
     assert len(found) == 2
 
 
+@pytest.mark.slow
 def test_small_shared_memory(tmp_path: Path) -> None:
     """One line before anything is built, on all ranks."""
     inside = f'mount -t tmpfs -o size=1m none {SHARED} && exec "$@"'

@@ -29,6 +29,7 @@ def words(settings: tuple[str, ...], out: Path, replicas: int, *more: object) ->
     return ["run", task, *chosen, "--out", out, "--replicas", replicas, *more]
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_same_results(tmp_path: Path) -> None:
     found = {}

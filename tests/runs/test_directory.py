@@ -114,6 +114,7 @@ def test_starts_at_once_are_numbered_apart(tmp_path: Path) -> None:
     assert len({line for text in output for line in text.splitlines() if line.startswith("results: ")}) == 4
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_runs_only(tmp_path: Path, capsys: pytest.CaptureFixture, copy: Path) -> None:
     for name in ("record", "checkpoints"):
         (tmp_path / "mine" / name).mkdir(parents=True)

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from commands import command
+from params import first
 
 from pareprop import plots
 from pareprop.errors import InputError, printable
@@ -66,6 +67,7 @@ def lead_out(run: Path, name: str) -> Path:
     return elsewhere / name
 
 
+@pytest.mark.slow
 def test_a_report_shows_nothing_of_other_places(copy: Path, tmp_path: Path, capsys) -> None:
     (copy / "secret.png").write_bytes(b"a picture of somebody else")
     (copy / "own.png").write_bytes(b"a picture of this run")
@@ -266,7 +268,10 @@ def test_no_file_speaks_to_the_terminal(copy: Path, tmp_path: Path, capsys) -> N
     assert "\x1b" not in errors and "\\u001b[2J.txt" in errors
 
 
-@pytest.mark.parametrize("arguments", [["info", "RUN"], ["tasks"], ["config", "sine-waves"], ["compare", "RUN", "RUN"]])
+PRINTED = (["info", "RUN"], ["tasks"], ["config", "sine-waves"], ["compare", "RUN", "RUN"])
+
+
+@pytest.mark.parametrize("arguments", first(1, PRINTED))
 def test_a_pipe_whose_reader_has_gone_is_quiet(finished: Path, arguments: list[str]) -> None:
     """As `pareprop info DIR | head -0`."""
     texts = [str(finished) if text == "RUN" else text for text in arguments]
@@ -281,6 +286,7 @@ def test_a_pipe_whose_reader_has_gone_is_quiet(finished: Path, arguments: list[s
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_when_nobody_reads_what_it_prints(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)

@@ -67,6 +67,7 @@ def run(out: Path, iterations: int, **options) -> pareprop.Trained:
     return pareprop.run(network(), Levels(), out, iterations=iterations, **options)
 
 
+@pytest.mark.slow
 def test_a_script_and_the_command_line_write_the_same_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Printed lines, files, results and digest; `compare` finds no difference."""
     values = {"iterations": 4, "n_rec": 20, "n_in": 10, "validate_every": 2, "test_samples": 1}

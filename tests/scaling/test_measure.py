@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from launch import ENVIRONMENT, find_mpirun, kill_session, processes_of, wait_until
+from params import first
 
 from pareprop.errors import StateError
 from pareprop.runs import units
@@ -24,7 +25,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(measure.count_copies() < 2, reason="one core")
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", first(1, ["SIGKILL", "SIGTERM", "SIGINT"]))
 def test_no_copy_outlives_the_measurement(tmp_path, name):
     (tmp_path / "endless.py").write_text(MEASURE)
     line = [sys.executable, tmp_path / "endless.py"]
@@ -57,6 +58,7 @@ def test_probes_can_be_run(probe):
     assert measure.run("interval", small).phases["deliver"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_ranks_measure_the_exchange(monkeypatch):
     """Not the defaults, which stand in where there is no mpirun."""

@@ -119,6 +119,7 @@ def test_runs_that_fail_do_not_end_the_others(capsys: pytest.CaptureFixture, tmp
     assert "run 2 of 2: seed = 2: loss" in output
 
 
+@pytest.mark.slow
 def test_one_run_of_an_array(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     out = tmp_path / "sweep"
     line = ["sweep", "sine-waves", *sets(*SMALL, "seed=1..2", "figures=none"), "--out", out]

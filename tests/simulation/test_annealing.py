@@ -61,6 +61,7 @@ def test_a_schedule_is_what_is_set_by_hand() -> None:
     assert abs(unchanged.losses[3] - simulation.losses[3]) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_on_ranks_replicas_and_resumed(tmp_path: Path) -> None:
     sets = {"interval": FALLING, "spike": ONLINE}

@@ -228,6 +228,7 @@ def _is_mpirun(entry: Path, session: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_interrupted_twice_ends_at_once(tmp_path: Path) -> None:
     arguments = [*task("iterations=3", "n_step=3000000", "indegree=2"), "--out", tmp_path / "run"]
     process = alone(*arguments)

@@ -1,0 +1,14 @@
+"""Parameters of tests."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+
+def first(n: int, values: Iterable[Any]) -> list[Any]:
+    """Values of a parameter, of which `pytest` alone takes the first n, and `pytest --all` all."""
+    return [
+        value if i < n else pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)
+        for i, value in enumerate(values)
+    ]
