@@ -12,9 +12,10 @@ from pydantic import BeforeValidator, Field, InstanceOf, SkipValidation
 
 from ..errors import InputError
 from ..sonata.edges import Edges
+from .delays import Law
 from .optimizers import Optimizer
 from .optimizers import optimizer as make_optimizer
-from .parameters import Distribution, Frozen, Value, validate
+from .parameters import Frozen, Value, validate
 from .rewire import Rewire
 from .space import Space
 
@@ -53,11 +54,11 @@ class Connection(Frozen):
         "distance" (needs `probability`, `space`), "explicit" (needs `source`, `target`) or "sonata" (needs `edges`).
     weight : float, Distribution or array_like
         One for all, drawn (`Normal`, `Uniform`, `LogNormal`), or (n_synapses,) for "explicit".
-    delay : int, tuple of int, array_like, Distribution or None
+    delay : int, tuple of int, array_like, Distribution, dict or None
         Whole steps, at least 1; a pair (low, high) draws one per synapse, uniformly; `Normal` and `LogNormal` draw
         one, rounded to whole steps, and again beyond four standard deviations and below one step; (n_synapses,) for
-        "explicit". None: 1.
-    delay_ms : float, tuple of float, array_like, Distribution or None
+        "explicit"; {"per_length": p, "offset": o} for "distance": p times the distance plus o, rounded. None: 1.
+    delay_ms : float, tuple of float, array_like, Distribution, dict or None
         The same in ms, in place of `delay`: whole steps of `dt_ms`, which delays of a distribution are rounded to.
     name : str or None
         Unique name; None: "pre->post".
@@ -100,8 +101,8 @@ class Connection(Frozen):
 
     rule: SkipValidation[str] = "all_to_all"
     weight: Value = 1.0
-    delay: SkipValidation[int | tuple[int, ...] | np.ndarray | Distribution | None] = None
-    delay_ms: SkipValidation[float | tuple[float, ...] | np.ndarray | Distribution | None] = None
+    delay: SkipValidation[int | tuple[int, ...] | np.ndarray | Law | Mapping[str, float] | None] = None
+    delay_ms: SkipValidation[float | tuple[float, ...] | np.ndarray | Law | Mapping[str, float] | None] = None
     name: str | None = None
     optimizer: Annotated[InstanceOf[Optimizer] | None, _described(Optimizer, make_optimizer)] = None
     feedback: Feedback | None = None

@@ -76,8 +76,8 @@ class Projection(Connection):
     delay : tuple of int or np.ndarray
         Lowest and highest delay in steps, drawn uniformly if they differ; int64 (n_synapses,) for "explicit", all
         delays that occur for "sonata".
-    delay_law : Distribution or None
-        Distribution of the delays in steps; None: uniform.
+    delay_law : Distribution, DistanceDelay or None
+        Distribution of the delays in steps, or how they grow with the distance; None: uniform.
     source, target : np.ndarray or None
         int64 (n_synapses,), ids within the populations, for "explicit".
     plastic : bool
@@ -93,7 +93,7 @@ class Projection(Connection):
     post: InstanceOf[Population]
     weight: Any = None  # each rule has its own form
     delay: Any = None  # likewise
-    delay_law: InstanceOf[parameters.Distribution] | None = None
+    delay_law: InstanceOf[parameters.Distribution] | InstanceOf[delays.DistanceDelay] | None = None
     source: InstanceOf[np.ndarray] | None = None
     target: InstanceOf[np.ndarray] | None = None
     feedback: str = ""  # type: ignore[assignment]  # resolved: also "" for none
@@ -187,9 +187,9 @@ def resolve(
         raise InputError(f"{here}: feedback = {quote(feedback)} is for projections from readouts")
     given = {key: getattr(connection, key) for key in Connection.model_fields}
     law = _delay_law(here, connection, dt_ms)
+    steps = delays.find_range(here, law, connection.space) if law else _delay_in_steps(here, connection, dt_ms)
     given |= {
-        "name": name, "pre": pre, "post": post, "delay_ms": None, "sign": "free", "delay_law": law,
-        "delay": _delay_in_steps(here, connection, dt_ms) if law is None else delays.find_range(here, law),
+        "name": name, "pre": pre, "post": post, "delay_ms": None, "sign": "free", "delay": steps, "delay_law": law,
         "plastic": pre.role in ("input", "recurrent") and connection.plastic,
         "feedback": (feedback or "random") if pre.role == "readout" else "",
     }  # fmt: skip
@@ -199,19 +199,26 @@ def resolve(
     return projection
 
 
-def _delay_law(here: str, connection: Connection, dt_ms: float) -> parameters.Distribution | None:
-    """Return the distribution of the delays in steps, None if none is given."""
-    given = [(connection.delay, 1.0), (connection.delay_ms, dt_ms)]
-    laws = [(value, unit) for value, unit in given if isinstance(value, Mapping | parameters.Distribution)]
-    if not laws or all(value is not None for value, _ in given):  # `_delay_in_steps` says that both are given
+def _delay_law(here: str, connection: Connection, dt_ms: float) -> delays.Law | None:
+    """Return the law of the delays in steps, None if none is given."""
+    given = [("delay", connection.delay, 1.0), ("delay_ms", connection.delay_ms, dt_ms)]
+    laws = [entry for entry in given if isinstance(entry[1], Mapping | delays.Law)]
+    if not laws or all(value is not None for _, value, _ in given):  # `_delay_in_steps` says that both are given
         return None
+    (name, value, unit), *_ = laws
+    if isinstance(value, Mapping) and not value.keys().isdisjoint(delays.DistanceDelay.model_fields):
+        value = parameters.validate(delays.DistanceDelay, value, f"{here}: {name}")
+    if isinstance(value, delays.DistanceDelay):
+        if connection.rule != "distance":
+            raise InputError(f"{here}: {name}: per_length is for rule 'distance', not {quote(connection.rule)}")
+        return delays.in_steps(here, value, unit)
     if RULES.get(str(connection.rule)) is None or connection.source is not None or connection.edges is not None:
         raise InputError(f"{here}: delays of rule {quote(connection.rule)} cannot be drawn from a distribution")
     try:
-        law = parameters.plain(laws[0][0])
+        law = parameters.plain(value)
     except ValueError as problem:
         raise InputError(f"{here}: delay: {problem}") from None
-    return delays.in_steps(here, law, laws[0][1])
+    return delays.in_steps(here, law, unit)
 
 
 def _delay_in_steps(here: str, connection: Connection, dt_ms: float) -> Any:

@@ -1,22 +1,49 @@
-"""Delays that follow a distribution: whole steps, each with the probability that the distribution gives it."""
+"""Delays that follow a law: drawn from a distribution, or growing with the distance; in whole steps."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+from pydantic import Field
 
 from .. import elementary
 from ..errors import InputError, quote
-from .parameters import Constant, Distribution, LogNormal, Normal
-from .rule_base import MAX_DELAY
+from ..sonata.edges import MAX_DELAY
+from .parameters import Constant, Distribution, Frozen, LogNormal, Normal
+from .space import Space
 
 REACH = 4.0  # standard deviations from the mean beyond which delays are drawn again
 SPAN = 2**32  # the numbers that delays are made of lie in [0, SPAN)
 
 
-def in_steps(here: str, law: Distribution, dt_ms: float) -> Distribution:
-    """Return a distribution of delays in steps, for one in units of so many steps; `InputError` for other kinds."""
+class DistanceDelay(Frozen):
+    """Delays that grow with the distance d: offset + per_length d, rounded to whole steps, at least one.
+
+    Attributes
+    ----------
+    per_length : float
+        Delay for each unit of length of the space, the inverse of the speed of spikes: steps in `delay`, ms in
+        `delay_ms`.
+    offset : float
+        Delay at distance 0, in the same unit of time.
+    """
+
+    per_length: float = Field(ge=0, allow_inf_nan=False)
+    offset: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+    def steps(self, distance: float | np.ndarray) -> np.ndarray:
+        """Return the delays at some distances, float64, for a law in steps."""
+        return np.maximum(1.0, np.floor(self.offset + self.per_length * np.asarray(distance) + 0.5))
+
+
+Law = Distribution | DistanceDelay
+
+
+def in_steps(here: str, law: Law, dt_ms: float) -> Law:
+    """Return a law of delays in steps, for one in units of so many steps; `InputError` for other kinds."""
+    if isinstance(law, DistanceDelay):
+        return DistanceDelay(per_length=law.per_length / dt_ms, offset=law.offset / dt_ms)
     if isinstance(law, Constant):
         law = Normal(mean=law.value, std=0.0)
     if isinstance(law, Normal):
@@ -26,8 +53,13 @@ def in_steps(here: str, law: Distribution, dt_ms: float) -> Distribution:
     raise InputError(f"{here}: delays drawn from {law} are not possible; give Normal, LogNormal, or lowest and highest")
 
 
-def find_range(here: str, law: Distribution) -> tuple[int, int]:
-    """Return the lowest and the highest delay in steps: those within `REACH`, at least 1."""
+def find_range(here: str, law: Law, space: Space | None = None) -> tuple[int, int]:
+    """Return the lowest and the highest delay in steps, at least 1: those within `REACH`, or within the space."""
+    if isinstance(law, DistanceDelay):
+        most = float(law.steps(space.cutoff if space else 0.0))
+        if not most <= MAX_DELAY:
+            raise InputError(f"{here}: delay = {most:g} steps at the cutoff must be at most {MAX_DELAY}")
+        return int(law.steps(0.0)), int(most)
     mean, std = law.numbers
     ends = mean - REACH * std, mean + REACH * std
     if isinstance(law, LogNormal):

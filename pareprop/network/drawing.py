@@ -14,6 +14,7 @@ from ..sonata.edges import Piece
 from . import delays
 from .connectivity import RULES, Projection
 from .model import Model
+from .parameters import Distribution
 from .signs import check_weights
 
 AT_ONCE = 2**18  # synapses that are sorted at a time
@@ -90,7 +91,7 @@ class _RuledBlock(Block):
         self.delays = np.arange(low, high + 1)
         rule, n = RULES[projection.rule], projection.pre.size
         indegree, law = int(projection.indegree or 0), projection.delay_law
-        levels = np.zeros(0, np.uint32) if law is None else delays.list_levels(law, low, high)
+        levels = delays.list_levels(law, low, high) if isinstance(law, Distribution) else np.zeros(0, np.uint32)
         self._drawing = topology.Drawing(
             rule.code, n, indegree, self._indegrees(model.seed), targets[0], projection.probability or 0.0,
             projection.allow_multapses, 0 if self.leaves_out_self else None, projection.delay, levels,

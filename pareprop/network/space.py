@@ -89,11 +89,15 @@ class Space(Frozen):
         key = rng.key(seed, f"{population}/position")
         return rng.uniform(key, ids, len(self.extent)) * self.extent
 
-    def probability(self, offset: np.ndarray) -> np.ndarray:
-        """Return the probability, relative to that at distance 0, of pairs that lie `offset` (..., 2 or 3) apart."""
+    def square(self, offset: np.ndarray) -> np.ndarray:
+        """Return the squared distance of pairs that lie `offset` (..., 2 or 3) apart."""
         if self.periodic:
             offset = offset - np.rint(offset / self.extent) * self.extent
-        squares = np.sum(offset * offset, axis=-1)
+        return np.sum(offset * offset, axis=-1)
+
+    def probability(self, offset: np.ndarray) -> np.ndarray:
+        """Return the probability, relative to that at distance 0, of pairs that lie `offset` (..., 2 or 3) apart."""
+        squares = self.square(offset)
         decay = squares / (2 * self.length**2) if self.profile == "gaussian" else np.sqrt(squares) / self.length
         return np.where(squares <= self.cutoff**2, elementary.exp(-decay), 0.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,17 @@ class DistanceDependent(Rule):
             projection.probability, (low, high),
         )  # fmt: skip
         for synapses in drawn:
-            yield make_piece(seed, projection, *synapses, weights)
+            piece = make_piece(seed, projection, *synapses, weights)
+            grows = isinstance(projection.delay_law, delays.DistanceDelay)
+            yield replace(piece, delay=self._delays(seed, projection, piece)) if grows else piece
+
+    @staticmethod
+    def _delays(seed: int, projection: Described, piece: Piece) -> np.ndarray:
+        """Return the delays of synapses by their lengths."""
+        within = projection.space
+        sources = within.positions(within.sources, seed, projection.pre.name, piece.source)
+        targets = within.positions(within.targets, seed, projection.post.name, piece.target)
+        return projection.delay_law.steps(np.sqrt(within.square(sources - targets))).astype(np.int64)
 
     def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target, as if there were no borders."""
@@ -153,11 +164,11 @@ def make_piece(
     """
     low, high = projection.delay
     delay = np.full(len(source), low)
-    if projection.delay_law is not None:
+    if isinstance(projection.delay_law, Distribution):
         uniform = _draw_each(_UNIT, seed, projection, "delay", targets, counts)
         levels = delays.list_levels(projection.delay_law, low, high)
         delay += np.searchsorted(levels, np.floor(uniform * delays.SPAN).astype(np.uint32), side="left")
-    elif high > low:
+    elif high > low and projection.delay_law is None:
         uniform = _draw_each(_UNIT, seed, projection, "delay", targets, counts)
         delay += np.floor(uniform * (high - low + 1)).astype(np.int64)
     kind = projection.weight if weights else _ZERO

@@ -19,6 +19,7 @@ from ..engines.base import RECORDED_UNITS
 from ..errors import InputError, quote
 from ..network.background import Background
 from ..network.connection import Connection
+from ..network.delays import DistanceDelay
 from ..network.local_readouts import LocalReadouts
 from ..network.losses import LOSSES
 from ..network.model import Model
@@ -35,6 +36,7 @@ from ..storage.self_description import UNITS
 
 NEEDS: dict[type[Frozen], dict[str, Any]] = {  # values without which a class cannot be made
     Space: {"extent": (1000.0, 1000.0), "length": 100.0, "cutoff": 300.0},
+    DistanceDelay: {"per_length": 0.003},
     LocalReadouts: {"name": "out", "of": ("rec",)},
 }
 WORDS = {  # of pydantic, and shorter ones
@@ -280,7 +282,7 @@ def sections() -> dict[str, list[Entry]]:
         "local_readouts": list_parameters({"LocalReadouts": LocalReadouts}),
         "connect": list_parameters({"Connection": Connection}),
         "background": list_parameters({"Background": Background}),
-        "space": list_parameters({"Space": Space}),
+        "space": list_parameters({"Space": Space, "DistanceDelay": DistanceDelay}),
         "rewire": list_parameters({"Rewire": Rewire}),
         "optimizers": list_parameters(dict(OPTIMIZERS)),
         "reward": [Entry(name, default(fields[name].default), "", "", said[name], "") for name in fields],

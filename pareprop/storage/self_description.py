@@ -97,7 +97,8 @@ def _collect_parameters(projection: Projection, model: Model) -> dict[str, Any]:
     if isinstance(projection.weight, Distribution) and not projection.weight.is_constant:
         attributes["weight_drawn_from"] = str(projection.weight)
     if projection.delay_law is not None:
-        attributes["delay_drawn_from"] = str(projection.delay_law)
+        drawn = isinstance(projection.delay_law, Distribution)
+        attributes["delay_drawn_from" if drawn else "delay_by_distance"] = str(projection.delay_law)
     if projection.plastic:
         attributes["optimizer"] = json.dumps(optimizer.model_dump())
     if projection.rewire is not None:

@@ -13,6 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from pareprop import cli
 from pareprop.network.background import Background
+from pareprop.network.delays import DistanceDelay
 from pareprop.network.local_readouts import LocalReadouts
 from pareprop.network.neurons import SURROGATES
 from pareprop.network.rewire import Rewire
@@ -52,7 +53,8 @@ TABLES = {
     "rules": of.rules, "surrogates": surrogates, "recorded": of.recorded, "commands": commands,
     "local-readouts": lambda: parameters({"LocalReadouts": LocalReadouts}),
     "background": lambda: parameters({"Background": Background}),
-    "rewire": lambda: parameters({"Rewire": Rewire}), "space": lambda: parameters({"Space": Space}),
+    "rewire": lambda: parameters({"Rewire": Rewire}),
+    "space": lambda: parameters({"Space": Space, "DistanceDelay": DistanceDelay}),
 }  # fmt: skip
 
 

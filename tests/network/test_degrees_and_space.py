@@ -7,6 +7,7 @@ from pareprop import Model, Normal
 from pareprop.errors import InputError
 from pareprop.kernels import degrees as kernel
 from pareprop.network.connectivity import RULES
+from pareprop.network.delays import DistanceDelay
 from pareprop.network.local import LocalNetwork
 from pareprop.network.space import Space
 from pareprop.simulation import digest
@@ -96,10 +97,7 @@ def test_probability_falls_with_the_distance(extent: tuple, profile: str, period
              "sources": where, "targets": where}  # fmt: skip
     found = synapses(model(rule="distance", probability=0.7, space=space, allow_autapses=False))
     assert not np.any(found["source"] == found["target"])
-    offset = np.abs(where[:, None] - where)
-    if periodic:
-        offset = np.minimum(offset, np.array(extent) - offset)
-    distance = np.sqrt((offset**2).sum(axis=2))
+    distance = find_distances(where, extent, periodic)
     np.fill_diagonal(distance, np.inf)
     there = np.zeros((N, N), bool)
     there[found["target"], found["source"]] = True
@@ -112,7 +110,51 @@ def test_probability_falls_with_the_distance(extent: tuple, profile: str, period
         assert abs(there[inside].sum() - wanted.sum()) < 5 * spread
 
 
+def find_distances(where: np.ndarray, extent: tuple[float, ...], periodic: bool) -> np.ndarray:
+    offset = np.abs(where[:, None] - where)
+    if periodic:
+        offset = np.minimum(offset, np.array(extent) - offset)
+    return np.sqrt((offset**2).sum(axis=2))
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize(("delay", "per_length", "offset"), [
+    ({"delay": {"per_length": 4.0, "offset": 1.5}}, 4.0, 1.5), ({"delay": {"per_length": 0.3}}, 0.3, 0.0),
+    ({"delay_ms": {"per_length": 1.1, "offset": 0.8}}, 1.1, 0.8),
+    ({"delay_ms": DistanceDelay(per_length=0.0, offset=7.0)}, 0.0, 7.0),
+])  # fmt: skip
+def test_delays_grow_with_the_distance(delay: dict, per_length: float, offset: float, periodic: bool) -> None:
+    where = np.random.default_rng(1).random((N, 2)) * SPACE["extent"]
+    space = SPACE | {"sources": where, "targets": where, "periodic": periodic}
+    found = synapses(model(rule="distance", probability=0.3, space=space, **{"delay": None} | delay))
+    wanted = offset + per_length * find_distances(where, SPACE["extent"], periodic)[found["target"], found["source"]]
+    near_half = np.abs(wanted % 1 - 0.5) < 1e-9
+    assert len(found) > 1000 and not np.all(near_half)
+    np.testing.assert_array_equal(found["delay"][~near_half], np.maximum(1, np.rint(wanted))[~near_half])
+    if per_length > 1:
+        assert len(np.unique(found["delay"])) > 2
+
+
+def test_any_division_draws_delays_by_distance_alike() -> None:
+    """Also where positions are drawn, and synapses and weights stay those of one delay for all."""
+    options = {"rule": "distance", "probability": 0.6, "space": SPACE, "delay": {"per_length": 5.0, "offset": 1.0}}
+    whole, plain = synapses(model(**options)), synapses(model(**options | {"delay": 1}))
+    parts = np.concatenate([synapses(model(**options), rank, 3) for rank in range(3)])
+    np.testing.assert_array_equal(parts, whole)
+    for name in ("source", "target"):
+        np.testing.assert_array_equal(*(np.sort(one, order=("target", "source"))[name] for one in (whole, plain)))
+    assert whole["delay"].min() >= 1 and len(np.unique(whole["delay"])) > 3
+
+
 @pytest.mark.parametrize(("options", "words"), [
+    ({"rule": "fixed_indegree", "indegree": 5, "delay": {"per_length": 1.0}}, "per_length is for rule 'distance'"),
+    ({"rule": "distance", "probability": 1, "space": SPACE, "delay": {"per_length": -1.0}}, "delay: per_length = -1"),
+    ({"rule": "distance", "probability": 1, "space": SPACE, "delay": {"offset": 1.0}}, "per_length"),
+    ({"rule": "distance", "probability": 1, "space": SPACE, "delay": {"per_length": 1.0, "speed": 2}}, "speed"),
+    ({"rule": "distance", "probability": 1, "space": SPACE, "delay": None, "delay_ms": {"per_length": np.inf}},
+     "delay_ms: per_length = inf"),
+    ({"rule": "distance", "probability": 1, "space": SPACE, "delay": {"per_length": 1e12}},
+     "steps at the cutoff must be at most"),
     ({**LOGNORMAL, "indegree": 1500}, r"indegree = 1500 must lie in \[0, 1499.5\], half of the sources"),
     ({**LOGNORMAL, "sigma_in": -1}, r"sigma_in = -1 must lie in \[0, 5\]"),
     ({"rule": "lognormal_degrees", "indegree": 5}, r"needs sigma_in= and sigma_out="),
@@ -135,3 +177,33 @@ def test_what_is_refused(options: dict, words: str) -> None:
 def test_mean_of_the_profile() -> None:
     space = Space(extent=(20.0, 20.0), length=1.0, cutoff=9.0)
     assert space.mean() == pytest.approx(2 * np.pi / 400, rel=0.01)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("periodic", [True, False])
+def test_delays_by_distance_are_those_of_nest(periodic: bool) -> None:
+    nest = pytest.importorskip("nest")
+    n, dt_ms, where = 200, 0.1, np.random.default_rng(2).random((200, 2)) * 4.0
+    nest.ResetKernel()
+    nest.resolution = dt_ms
+    grid = nest.spatial.free(pos=(where - 2.0).tolist(), extent=[4.0, 4.0], edge_wrap=periodic)
+    cells = nest.Create("iaf_psc_delta", positions=grid)
+    nest.Connect(
+        cells, cells, {"rule": "pairwise_bernoulli", "p": 1.0, "mask": {"circular": {"radius": 1.5}}},
+        {"delay": 0.33 + 1.7 * nest.spatial.distance},
+    )  # fmt: skip
+    theirs = nest.GetConnections().get(["source", "target", "delay"])
+    space = {"extent": (4.0, 4.0), "length": 1e70, "cutoff": 1.5, "periodic": periodic}  # a profile of 1
+    found = Model(seed=5, dt_ms=dt_ms)
+    neurons = found.neurons("rec", n, "iaf")
+    found.connect(
+        neurons, neurons, "distance", probability=1.0, space=space | {"sources": where, "targets": where},
+        delay_ms={"per_length": 1.7, "offset": 0.33},
+    )  # fmt: skip
+    ours = synapses(found)
+    delays = np.zeros((2, n, n), np.int64)
+    ends = np.array(theirs["target"]) - 1, np.array(theirs["source"]) - 1
+    delays[0][ends] = np.rint(np.array(theirs["delay"]) / dt_ms)
+    delays[1, ours["target"], ours["source"]] = ours["delay"]
+    assert np.count_nonzero(delays[0]) > 1000
+    np.testing.assert_array_equal(*delays)
