@@ -134,6 +134,11 @@ class Sonata(Rule):
         """Return the mean number of synapses onto one target."""
         return projection.edges.n_edges / projection.post.size
 
+    def indegrees(self, seed: int, projection: Described, low: int, high: int) -> float | np.ndarray:
+        """Return the number of edges of each of some targets where the file has an index, else the mean of all."""
+        counts = projection.edges.indegrees(low, high)
+        return self.indegree(projection) if counts is None else counts
+
     def silent(self, projection: Described, first: int, last: int) -> float:
         """Return the probability that a source has no synapse onto some targets, as if edges were anywhere."""
         return (1.0 - 1.0 / projection.pre.size) ** (self.indegree(projection) * (last - first))

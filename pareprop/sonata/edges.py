@@ -132,6 +132,24 @@ class Edges:
                         ends = start + mine[0], start + mine[-1] + 1
                         yield self._piece(group, *ends, target[mine], mine - mine[0])
 
+    def indegrees(self, low: int, high: int) -> np.ndarray | None:
+        """Return the number of edges onto each of the targets [low, high), of all parts: int64; None without an index.
+
+        For estimates: ranges that the file does not have count nothing, and edges are not read.
+        """
+        if not self.index:
+            return None
+        with hdf5.open_file(self.path) as file:
+            nodes, ranges = self._open_index(file[f"edges/{self.name}"])
+            lots = hdf5.integers(nodes[low : min(high, len(nodes))]).clip(0, len(ranges))
+            first, last = int(lots[:, 0].min(initial=len(ranges))), int(lots[:, 1].max(initial=0))
+            bounds = hdf5.integers(ranges[first : max(first, last)]).clip(0, self.n_edges)
+        before = np.concatenate(([0], np.cumsum(np.maximum(bounds[:, 1] - bounds[:, 0], 0))))
+        counts = np.zeros(high - low, np.int64)
+        some = np.flatnonzero(lots[:, 0] < lots[:, 1])
+        counts[some] = before[lots[some, 1] - first] - before[lots[some, 0] - first]
+        return counts
+
     def rows(self, first: int, last: int) -> Piece:
         """Return the edges of rows [first, last) of the file, onto any targets."""
         with hdf5.open_file(self.path) as file:
@@ -160,10 +178,7 @@ class Edges:
         """Return ranges of edges that hold all those onto the targets, ascending, and which edges the index names."""
         if not self.index:
             return [(0, self.n_edges)], _cover_all
-        parent, name = self.index.split("/")
-        index = hdf5.group(hdf5.group(group, parent), name)
-        name = "node_id_to_ranges" if "node_id_to_ranges" in index else "node_id_to_range"
-        nodes, ranges = hdf5.dataset(index, name, columns=2), hdf5.dataset(index, "range_to_edge_id", columns=2)
+        nodes, ranges = self._open_index(group)
         lots = hdf5.integers(nodes[low : min(high, len(nodes))])
         lots = lots[(lots[:, 0] >= 0) & (lots[:, 0] < lots[:, 1])]
         if not len(lots):
@@ -179,6 +194,13 @@ class Edges:
         if len(bounds) and bounds[:, 1].max() > self.n_edges:
             raise InputError(f"'{ranges.name}' names edge {bounds[:, 1].max() - 1}, there are {self.n_edges}")
         return _merge(bounds), partial(_cover, _merge(bounds, 0))
+
+    def _open_index(self, group: h5py.Group) -> tuple[h5py.Dataset, h5py.Dataset]:
+        """Return first and end range of each target, and first and end edge of each range."""
+        parent, name = self.index.split("/")
+        index = hdf5.group(hdf5.group(group, parent), name)
+        name = "node_id_to_ranges" if "node_id_to_ranges" in index else "node_id_to_range"
+        return hdf5.dataset(index, name, columns=2), hdf5.dataset(index, "range_to_edge_id", columns=2)
 
     def _ids(self, ids: h5py.Dataset, start: int, stop: int, bound: int) -> np.ndarray:
         node_ids = hdf5.integers(ids[start:stop])

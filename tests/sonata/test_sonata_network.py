@@ -17,6 +17,7 @@ from commands import on_ranks
 
 from pareprop import Model, Simulation
 from pareprop.errors import InputError
+from pareprop.network import cuts
 from pareprop.network.local import LocalNetwork
 from pareprop.parallel.partition import block
 from pareprop.simulation import digest
@@ -309,6 +310,39 @@ def test_what_files_may_lack(copy: Path, change: str) -> None:
             truncate_index(group["indices/target_to_source"])
     expected = whole[whole["target"] < 60] if change == "shorter" else whole
     np.testing.assert_array_equal(records(), expected)
+
+
+def test_an_index_tells_indegrees(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a damaged one stops no estimate; without one, nothing is told."""
+    whole = Model.from_sonata(copy / "circuit_config.json")
+    for item in whole.projections:
+        if item.edges is None:
+            continue
+        targets = join(item.edges.pieces(0, item.post.size))[0]
+        counts = np.bincount(targets, minlength=item.post.size)
+        for low, high in ((0, item.post.size), (3, 50), (7, 7)):
+            np.testing.assert_array_equal(item.edges.indegrees(low, high), counts[low:high])
+    monkeypatch.setattr(cuts, "STEP", 1)  # synapses alone cost something
+    assert 45 < cuts.cut(whole, 2)[1] < 55
+    heavy = np.arange(whole.size("recurrent")) < 10
+    with h5py.File(copy / EDGES, "r+") as file:
+        group = file["edges/rec_to_rec"]
+        index = group["indices/target_to_source"]
+        name = "node_id_to_ranges" if "node_id_to_ranges" in index else "node_id_to_range"
+        nodes = index[name][()]
+        nodes[~heavy[: len(nodes)]] = 0
+        index[name][...] = nodes
+    assert cuts.cut(Model.from_sonata(copy / "circuit_config.json"), 2)[1] < 35
+    with h5py.File(copy / EDGES, "r+") as file:
+        index = file["edges/rec_to_rec/indices/target_to_source"]
+        index[name][5], index[name][6], index["range_to_edge_id"][0] = (2**40, 9), (3, 2**40), (2**50, 1)
+    counts = next(item.edges for item in whole.projections if item.name == "rec_to_rec").indegrees(0, 60)
+    assert len(counts) == 60 and np.all(counts >= 0)
+    with h5py.File(copy / EDGES, "r+") as file:
+        del file["edges/rec_to_rec/indices"]
+    lacks = Model.from_sonata(copy / "circuit_config.json")
+    assert next(item.edges for item in lacks.projections if item.name == "rec_to_rec").indegrees(0, 9) is None
+    assert cuts.cut(lacks, 2)[1] == whole.size("recurrent") // 2
 
 
 def test_delays_are_rounded_if_asked(copy: Path) -> None:
