@@ -2,7 +2,7 @@
 #
 # Included by each engine in each precision. n = neurons of this rank; step s of a sample is step origin + s of the run.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from pareprop.core.background cimport add_background
 from pareprop.core.bind cimport bind
@@ -110,6 +110,8 @@ cdef class Sample:
     cdef public int64_t origin                     # its first step
     cdef public int64_t before                     # steps of the run before step 0
     cdef public real[:, ::1] injected              # (n_steps, n) or (0, n), pA; row s: injected one step before
+    cdef public int64_t[::1] forced                # ascending, neurons that spike where `due` says so, and nowhere else
+    cdef public uint8_t[:, ::1] due                # (n_steps, n_forced)
 
     def __init__(self, values):
         bind(self, values)
@@ -174,8 +176,23 @@ cdef inline void advance_pieces(
         surrogate(cells.pieces[p, SURROGATE], first, last, cells.height, cells.inverse_width, cells.excess,
                   cells.refractory, psi)
         fire(first, last, cells.t_ref, cells.excess, cells.z, cells.refractory)
+        if sample.forced.shape[0] > 0:
+            force(cells, sample, s, first, last)
         if not resets_later:
             reset(first, last, psc_delta, cells.z, cells.V_th, cells.V_reset, cells.v)
+
+
+cdef inline void force(Neurons cells, Sample sample, int64_t s, int64_t first, int64_t last) noexcept nogil:
+    """Put the spikes that are due in place of those that the voltage makes."""
+    cdef int64_t j, k
+    for k in range(sample.forced.shape[0]):
+        j = sample.forced[k]
+        if j < first or j >= last:
+            continue
+        if sample.due[s, k]:
+            cells.z[j], cells.refractory[j] = 1, cells.t_ref[j]
+        elif cells.z[j] != 0:  # before which it was not refractory
+            cells.z[j], cells.refractory[j] = 0, 0
 
 
 cdef inline real* column(real[:, ::1] values, int64_t first) noexcept nogil:

@@ -173,9 +173,25 @@ class Engine(ABC):
         delays = [item.delay_range[1] for item in network.model.projections if item.pre.role == "current"]
         # currents injected in samples before, by the step of the next sample that takes them
         self.carried = np.zeros((max(delays, default=1), self.n_neurons), self.real)
+        self._forced = {"forced": np.zeros(0, np.int64), "due": np.zeros((0, 0), np.uint8)}
         self.recorded: Recorded | None = None
         self.recorded_ids = np.zeros(0, np.int64)
         self._tracks: list[np.ndarray] = []
+
+    def force(self, ids: np.ndarray, due: np.ndarray) -> None:
+        """Have neurons of the package spike where they are told to, and nowhere else, in the samples that follow.
+
+        Parameters
+        ----------
+        ids : np.ndarray
+            int64 ascending (n,), neurons of the whole network; other ranks' are left to them. Neuron models that are
+            given by equations cannot be forced.
+        due : np.ndarray
+            bool (n_steps, n), steps of a sample in which they spike.
+        """
+        first, last = self.network.neurons
+        mine = (ids >= first) & (ids < last)
+        self._forced = {"forced": ids[mine] - first, "due": np.ascontiguousarray(due[:, mine], np.uint8)}
 
     @property
     def is_led(self) -> bool:

@@ -135,6 +135,7 @@ class Interval(Engine):
         self.kernel.channel.inputs = self._inputs
         self.kernel.sample = self._kernels.Sample(
             {"origin": 0, "before": self.n_samples * self.n_steps, "injected": self._by_step[: self.n_steps]}
+            | self._forced
         )
         self._carry(self._by_step, self.n_steps)
 

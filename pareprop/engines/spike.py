@@ -200,7 +200,7 @@ class Spike(Engine):
         by_step = self._add_currents(sample.currents, self.n, self.carried)
         self._carry(by_step, self.n)
         run.channel.base, run.learns = base, self.learned
-        run.sample = self._kernels.Sample({"origin": t, "before": 0, "injected": by_step[: self.n]})
+        run.sample = self._kernels.Sample({"origin": t, "before": 0, "injected": by_step[: self.n]} | self._forced)
         self._inside = run.errors.window = self._window(sample)
         run.errors.target = np.ascontiguousarray(sample.target, dtype=float)
         run.errors.factors = np.zeros((0, 0)) if self.factors is None else self.factors

@@ -202,8 +202,11 @@ def Simulate(t: float) -> None:
     Raises
     ------
     NESTError
-        If `t` is no multiple of the resolution, or the network cannot be simulated as it is described.
+        If `t` is no multiple of the resolution, the network cannot be simulated as it is described, or `Prepare` was
+        called and `Cleanup` was not.
     """
+    if kernel.prepared:
+        raise NESTErrors.KernelException("Simulate between Prepare and Cleanup: call Run, or Cleanup before it")
     kernel.simulate(t)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 from ..arrays import list_ranges
 from .connections import AMONG_NEURONS, Bundle
 
+ENDS = attrgetter("source"), attrgetter("target")
 SMALL = 1000  # connections; bundles below are joined to one
 Level = tuple[np.ndarray, np.ndarray, np.ndarray]  # node, bundle, place; by node
 
@@ -37,7 +38,7 @@ class Bundles(list[Bundle]):
         self._n_settled = 0
         self._numbered = (0, 0)
         self._ports = np.zeros(0, np.int64)
-        self._indices = (Index(lambda bundle: bundle.source), Index(lambda bundle: bundle.target))
+        self._indices = tuple(Index(end) for end in ENDS)
 
     def append(self, bundle: Bundle) -> None:
         """Add a bundle that is not empty."""
@@ -68,7 +69,7 @@ class Bundles(list[Bundle]):
         self._n_settled = len(self)
 
     def find(
-        self, source: np.ndarray | None, target: np.ndarray | None, model: str | None, ranks: Mapping[str, int]
+        self, source: np.ndarray | None, target: np.ndarray | None, model: str | None, models: Iterable[str]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find connections between nodes.
 
@@ -78,8 +79,8 @@ class Bundles(list[Bundle]):
             int64, ids; None for all.
         model : str or None
             Name of their synapse model; None for all.
-        ranks : dict
-            Order of the models, by name.
+        models : iterable of str
+            Names of all models, in their order.
 
         Returns
         -------
@@ -92,22 +93,20 @@ class Bundles(list[Bundle]):
         sizes = [np.inf if ids is None else len(ids) for ids in chosen]
         key = int(sizes[1] < sizes[0])
         bundle, place = self._indices[key].find(self, chosen[key])
-        columns: list[np.ndarray] = []
-        for end, ids in enumerate(chosen):
-            column = self._gather(bundle, place, attrgetter("target" if end else "source"))
-            if ids is not None and end != key:
-                kept = _is_in(column, ids)
-                bundle, place, column = bundle[kept], place[kept], column[kept]
-                columns = [other[kept] for other in columns]
-            columns.append(column)
+        other = chosen[1 - key]
+        if other is not None and len(bundle):
+            kept = _is_in(self._gather(bundle, place, ENDS[1 - key]), other)
+            bundle, place = bundle[kept], place[kept]
         if len(bundle) < 2:
             mine = model is None or all(self[index].model.name == model for index in bundle.tolist())
             return (bundle, place) if mine else (bundle[:0], place[:0])
+        ranks = {name: rank for rank, name in enumerate(models)}
         here, inverse = np.unique(bundle, return_inverse=True)
         keys = [(self[index].model.name, self[index].table) for index in here.tolist()]
         rank = np.array([3 * ranks[name] + table if model in (None, name) else -1 for name, table in keys],
                         np.int64)[inverse]  # fmt: skip
-        order = np.lexsort((place, bundle, columns[1], columns[0], rank))
+        source, target = (self._gather(bundle, place, end) for end in ENDS)
+        order = np.lexsort((place, bundle, target, source, rank))
         order = order[np.searchsorted(rank[order], 0) :]
         return bundle[order], place[order]
 
@@ -147,14 +146,14 @@ class Bundles(list[Bundle]):
         return np.concatenate([np.zeros(0, np.int64), *parts])
 
     def _gather(self, bundle: np.ndarray, place: np.ndarray, column: Callable[[Bundle], np.ndarray]) -> np.ndarray:
-        """Values of connections of several bundles."""
-        first = int(bundle[0]) if len(bundle) else 0
-        if np.all(bundle == first):
-            return column(self[first])[place] if len(bundle) else np.zeros(0, np.int64)
+        """Values of connections, at least one, of several bundles."""
+        first = int(bundle[0])
+        if len(bundle) == 1 or np.all(bundle == first):
+            return column(self[first])[place]
         values = np.zeros(len(bundle), np.int64)
         order = np.argsort(bundle, kind="stable")
         cuts = np.flatnonzero(np.diff(bundle[order])) + 1
-        for mine in np.split(order, cuts) if len(order) else ():
+        for mine in np.split(order, cuts):
             values[mine] = column(self[int(bundle[mine[0]])])[place[mine]]
         return values
 
@@ -201,7 +200,8 @@ class Index:
                 levels.append(level)
                 continue
             if len(ids) == 1:
-                levels.append(_take_rows(level, slice(*np.searchsorted(level[0], (ids[0], ids[0] + 1)))))
+                low, high = level[0].searchsorted((ids[0], ids[0] + 1)).tolist()
+                levels.append(_take_rows(level, slice(low, high)))
                 continue
             first, last = (np.searchsorted(level[0], ids, side=side) for side in ("left", "right"))
             levels.append(_take_rows(level, list_ranges(first, last)))
@@ -242,6 +242,6 @@ def _join(levels: Sequence[Level]) -> Level:
 
 def _is_in(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Whether each value is among ascending ids."""
-    if not len(ids):
-        return np.zeros(len(values), bool)
+    if len(ids) < 2:
+        return values == ids[0] if len(ids) else np.zeros(len(values), bool)
     return ids[np.minimum(np.searchsorted(ids, values), len(ids) - 1)] == values

@@ -21,11 +21,11 @@ from .versions import ARCTAN, FUNCTION
 ALIKE = {"frozen": False, "local": True, "node_uses_wfr": False}  # of all nodes
 FOREVER = float(np.finfo(float).max)
 EMPTY = np.zeros(0)
-BACKENDS = ("ascii", "memory")  # of recorders
+BACKENDS = ("ascii", "memory", "screen")  # of recorders
 HISTORY = "eprop_history_duration"  # a recordable that tells the length of a buffer that only NEST has
-IGNORE = {"ignore_and_spike": False, "ignore_and_spike_interval": 100.0, "ignore_and_spike_offset": 1.0}
+FORCED = {"ignore_and_spike": False, "ignore_and_spike_interval": 100.0, "ignore_and_spike_offset": 1.0}
 DEVICE = {"label": "", "origin": 0.0, "start": 0.0, "stop": FOREVER}
-FILE = {"precision": 3, "file_extension": "dat"}  # of recorders to text files alone
+FILE = {"precision": 3, "file_extension": "dat"}  # of recorders to text alone, the second to files alone
 RECORDER = DEVICE | {"record_to": "memory", "time_in_steps": False} | FILE
 METER = RECORDER | {"interval": 1.0, "offset": 0.0}
 
@@ -78,15 +78,13 @@ def _neuron(variant: Variant, core: str) -> NodeModel:
     if adaptive:
         defaults["adaptation"] = 0.0
         recordables = (*recordables, "V_th_adapt", "adaptation")
-    fixed = {"ignore_and_spike": "drive the neuron by a spike_generator"}
-    if adaptive:
-        fixed["adaptation"] = "start from 0"
-    return NodeModel(name, "neuron", defaults | IGNORE, name, variant.name, core, tuple(sorted(recordables)), fixed)
+    fixed = {"adaptation": "start from 0"} if adaptive else {}
+    return NodeModel(name, "neuron", defaults | FORCED, name, variant.name, core, tuple(sorted(recordables)), fixed)
 
 
 def _plain(name: str) -> NodeModel:
     fixed = plain.MODELS[name][2] | {"ignore_and_spike": "drive the neuron by a spike_generator"}
-    defaults = plain.defaults(name) | IGNORE | {"flush_event_send_interval": np.inf}
+    defaults = plain.defaults(name) | FORCED | {"flush_event_send_interval": np.inf}
     recordables = ("V_m", "learning_signal", "surrogate_gradient")
     return NodeModel(name, "neuron", defaults, name, "", name, recordables, fixed)
 
@@ -122,7 +120,7 @@ NODE_MODELS: dict[str, NodeModel] = {
         *(model for variant in VARIANTS.values()
           for model in (*(_neuron(variant, core) for core in variant.neurons), _readout(variant))),
         *map(_plain, plain.MODELS),
-        _device("parrot_neuron", "parrot", {"flush_event_send_interval": np.inf} | IGNORE),
+        _device("parrot_neuron", "parrot", {"flush_event_send_interval": np.inf} | FORCED),
         _device("spike_generator", "stimulator", DEVICE | SPIKES),
         _device("step_rate_generator", "stimulator", DEVICE | RATES),
         _device("poisson_generator", "stimulator", DEVICE | {"rate": 0.0}),
@@ -141,9 +139,12 @@ LISTS = {"spike_times", "spike_weights", "spike_multiplicities", "amplitude_time
 
 def list_of_recorder(keys: Iterable[str], backend: str) -> list[str]:
     """Names of what a recorder shows: `keys` of its parameters, and what depends on where it records to."""
-    if backend == "ascii":
-        return [*keys, "n_events", "filenames"]
-    return [*(key for key in keys if key not in FILE), "n_events", "events"]
+    more = {"ascii": ["filenames"], "memory": ["events"], "screen": []}[backend]
+    return [*(key for key in keys if _is_of_backend(key, backend)), "n_events", *more]
+
+
+def _is_of_backend(key: str, backend: str) -> bool:
+    return key not in FILE or backend == "ascii" or (backend == "screen" and key == "precision")
 
 
 UNSUPPORTED = {"spike_weights": "give weights to the connections"}  # must stay empty; what to do instead
@@ -223,7 +224,7 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
     for key, value in changed.items():
         if key in model.fixed and np.any(np.asarray(value) != model.defaults[key]):
             raise refuse(f"{key} = {value} ({where})", model.fixed[key])
-        if key in FILE and np.any(np.asarray(values["record_to"]) != "ascii"):
+        if key in FILE and not all(_is_of_backend(key, backend) for backend in np.ravel(values["record_to"])):
             raise NESTErrors.UnaccessedDictionaryEntry(
                 f"Unaccessed elements in params: {key} ({where}) is for recorders with record_to = 'ascii'"
             )
@@ -245,6 +246,9 @@ def check_node(model: NodeModel, values: Mapping[str, Any], changed: Mapping[str
                 validate(kind, row, where)
     if "flush_event_send_interval" in changed and np.min(changed["flush_event_send_interval"]) <= 0:
         raise NESTErrors.BadProperty(f"{where}: flush_event_send_interval > 0 required")
+    for key in ("ignore_and_spike_interval", "ignore_and_spike_offset"):
+        if key in changed and np.min(changed[key]) <= 0:
+            raise NESTErrors.BadProperty(f"{where}: {key} > 0 required, it is {np.min(changed[key]):g}")
     if model.kind in ("stimulator", "recorder"):
         _check_device(model, values, changed, where, dt)
 
@@ -280,10 +284,10 @@ def _check_device(
         if changed.get(key, 0.0) < 0:
             raise NESTErrors.BadProperty(f"{where}: {key} = {changed[key]} must be at least 0")
     if "record_to" in changed and changed["record_to"] not in BACKENDS:
-        if changed["record_to"] in ("screen", "mpi", "sionlib"):
+        if changed["record_to"] in ("mpi", "sionlib"):
             raise refuse(f"record_to = {quote(changed['record_to'])} ({where})", "record to memory or ascii")
         raise NESTErrors.BadProperty(f"{where}: unknown recording backend {quote(changed['record_to'])}, there are "
-                                     f"{' and '.join(BACKENDS)}")  # fmt: skip
+                                     f"{', '.join(BACKENDS)}")  # fmt: skip
     if "spike_times" in changed:
         _check_times(changed["spike_times"], "spike_times", where, 0.0 if values["precise_times"] else dt, False)
     for name in ("amplitude", "rate"):

@@ -21,6 +21,7 @@ from ..timers import Timers
 from .catalogue import POISSON
 from .connections import Bundle
 from .errors import notice, refuse
+from .forced import ForcedSpikes
 from .network import Wiring
 from .stimuli import Amplitudes, Currents, SpikeTrains, Train
 from .taps import AHEAD, NOBODY, Taps, WeightTap, send_to_all
@@ -70,6 +71,7 @@ class Clock:
         self.targets = Amplitudes(nodes, wiring.targets, n_out, self.dt)
         self.window = Amplitudes(nodes, wiring.window, n_out, self.dt)
         self.currents = Currents(nodes, wiring.currents, self.dt)
+        self.forced = ForcedSpikes(nodes, wiring.recurrent, self.dt)
         self.etas: dict[str, float] = {}
         self.first_etas: dict[str, float] = {}
         with guarded(self.comm):

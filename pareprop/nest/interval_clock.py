@@ -42,7 +42,7 @@ class IntervalClock(Clock):
         )  # fmt: skip
         super().__init__(*args)
         self._count, self._done, self._errors = 0, 0, 0
-        self._started = False
+        self._started = self._was_forced = False
         self._log = SpikeLog(self.n_steps)
         self._rates: dict[str, float] = {}
         self._sizes = {"input": self.model.size("input"), "recurrent": self.network.n_recurrent}
@@ -86,6 +86,8 @@ class IntervalClock(Clock):
 
     def _before(self) -> None:
         """The steps before the first interval, in which nothing but currents can arrive."""
+        if np.any(self.forced.take(0, BEFORE)):
+            raise refuse("ignore_and_spike in the first two steps", "set ignore_and_spike_offset to at least 3 steps")
         inputs = self.train.take(0, BEFORE)
         padded = SpikeLog(self.n_steps)
         padded.append(0, inputs, BEFORE)
@@ -149,7 +151,8 @@ class IntervalClock(Clock):
         start = self._first
         inputs = self.train.take(start + first, start + last)
         self._log.append(first, inputs, last - first)
-        if self.model.size("current"):
+        is_forced = self._force(first, last)
+        if is_forced or self.model.size("current"):
             self.engine.inject(self._take_currents(start, last))
         self.engine.advance(first, last)
         self._done = last
@@ -158,6 +161,17 @@ class IntervalClock(Clock):
         self._show_neurons(start, first, last)
         self._show_readouts(start + 1, first, last)
         self._show_spikes(start, first, last, inputs)
+
+    def _force(self, first: int, last: int) -> bool:
+        """Have the neurons with `ignore_and_spike` spike in steps [first, last); return whether there ever were any."""
+        index = self.forced.index
+        if not (len(index) or self._was_forced):
+            return False
+        self._was_forced = True
+        due = np.zeros((self.n_steps, len(index)), bool)
+        due[first:last] = self.forced.take(self._first + first, self._first + last)
+        self.engine.force(index, due)
+        return True
 
     def _show_neurons(self, start: int, first: int, last: int) -> None:
         """Show steps [first, last) of the neurons; step 0 is NEST's `start`."""

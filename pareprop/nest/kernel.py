@@ -20,7 +20,7 @@ from ..network.parameters import FLOAT_MAX, is_number
 from ..parallel.collectives import guarded
 from ..timers import Timers
 from .bundles import Bundles
-from .catalogue import ALIKE, BACKENDS, NodeModel, SynapseModel, list_of_recorder
+from .catalogue import ALIKE, BACKENDS, FORCED, NodeModel, SynapseModel, list_of_recorder
 from .connections import FROM_DEVICES, TO_RECORDERS, Bundle, SynapseCollection, bundle
 from .errors import KernelException, NESTErrors, refuse, translate_errors, unknown
 from .models import Models
@@ -221,11 +221,15 @@ class Kernel:
 
     def _value_of_recorder(self, block: Any, local: int, key: str) -> Any:
         recorder = self.recorders.of(block, local, self.resolution)
-        if block.get("record_to", local) == "ascii":
+        backend = block.get("record_to", local)
+        if backend != "memory":
             files = self.recorders.files(block, local, self.generators.n, self.resolution)
             if key == "events":
-                raise unknown(KeyError, f"{recorder.name} has no 'events': they are in {files.paths(self.params)[0]}")
-            return files.n if key == "n_events" else [str(path) for path in files.paths(self.params)]
+                raise unknown(KeyError, f"{recorder.name} has no 'events': they are {files.place(self.params)}")
+            if key == "n_events":
+                return files.n
+            if backend == "ascii":
+                return [str(path) for path in files.paths(self.params)]
         if key == "filenames":
             raise unknown(KeyError, f"{recorder.name} has no 'filenames': its record_to is not 'ascii'")
         if key == "n_events":
@@ -239,9 +243,13 @@ class Kernel:
     def write(self, nodes: NodeCollection, values: Mapping[str, Any]) -> None:
         """Set parameters of nodes."""
         values = dict(values)
+        if late := [key for key in ("interval", "offset", "record_from") if key in values]:
+            if self.recorders.has_meter(nodes.tolist()):
+                raise NESTErrors.BadProperty(f"{late[0]} cannot be changed after the multimeter has been connected")
+        forces = bool(values) and values.keys() <= FORCED.keys()
         if self.simulated:
             for block, _ in nodes.parts():
-                if block.model.kind in ("neuron", "readout", "parrot"):
+                if block.model.element_type == "neuron" and not (forces and block.model.variant):
                     raise refuse(f"changing {', '.join(values)} of neurons in a run", "set it before the first step")
                 made = any(map(self.recorders.is_made, nodes.tolist()))
                 if block.model.kind == "recorder" and values.keys() != {"n_events"} and made:
@@ -250,6 +258,8 @@ class Kernel:
             self._clear(nodes, values.pop("n_events"))
         if values:
             write(self, nodes, values)
+        if self.clock is not None and forces:
+            self.clock.forced.restart(nodes._ids, self.step)
 
     def _clear(self, nodes: NodeCollection, n: Any) -> None:
         for block, local in nodes.parts():
@@ -341,8 +351,7 @@ class Kernel:
         """Connections between nodes, in order of model, source and target."""
         sources, targets = (None if nodes is None else self._ids(nodes) for nodes in (source, target))
         name = None if synapse_model is None else self.models.synapse(synapse_model).name
-        ranks = {model: k for k, model in enumerate(self.models.synapses)}
-        return SynapseCollection(self, *self.bundles.find(sources, targets, name, ranks))
+        return SynapseCollection(self, *self.bundles.find(sources, targets, name, self.models.synapses))
 
     def ports(self, index: np.ndarray, place: np.ndarray) -> np.ndarray:
         """NEST's ports of connections."""
@@ -424,6 +433,7 @@ class Kernel:
                         files.begin(recorder, self.params)
             except ParepropError as problem:
                 self.files_open = False
+                self.prepared = True  # as in NEST, where Cleanup follows
                 raise NESTErrors.IOError(str(problem)) from None
 
     def _write_files(self) -> None:

@@ -37,6 +37,7 @@ class Recorders:
         self._made: dict[int, Meter | EventList] = {}
         self._files: dict[int, TextFiles] = {}
         self._n_meters: Counter[int] = Counter()  # of each node
+        self._connected_meters: set[int] = set()
         self.changed = False  # since the taps were made
 
     def connect(self, made: Bundle) -> list[Bundle]:
@@ -49,6 +50,7 @@ class Recorders:
                 raise refuse("connecting a multimeter that has recorded", "create another one")
             self._check_recordables(source, target)
             self._links.append((source, target))
+            self._connected_meters.update(source.tolist())
             return self._number_meters(made)
         elif post == {"spike_recorder"} and not pre & (METERS | {"spike_recorder", "weight_recorder"}):
             for name in pre - {"spike_generator", "parrot_neuron"}:
@@ -100,11 +102,15 @@ class Recorders:
         return self._files[node]
 
     def list_files(self, n_processes: int, dt: float) -> Iterator[tuple[Meter | EventList, TextFiles]]:
-        """The recorders of the run that record to text files, and these."""
+        """The recorders of the run that record to text, and their files."""
         for node, recorder in self._made.items():
             block, local = self._nodes.place(node)
-            if block.get("record_to", local) == "ascii":
+            if block.get("record_to", local) != "memory":
                 yield recorder, self.files(block, local, n_processes, dt)
+
+    def has_meter(self, nodes: list[int]) -> bool:
+        """Whether some nodes are multimeters that are connected."""
+        return not self._connected_meters.isdisjoint(nodes)
 
     def is_made(self, node: int) -> bool:
         """Whether a recorder takes part in the run."""

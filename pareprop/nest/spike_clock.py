@@ -63,6 +63,7 @@ class SpikeClock(Clock):
         currents = self.currents.of(first, last) if self.model.size("current") else None
         target = self.targets.of(first, last)
         sample = self.sample(inputs, target, np.any(window != 0.0, axis=1), currents)
+        self.engine.force(self.forced.index, self.forced.take(first, last))
         error, loss = self.engine.run(sample, learn=True)
         self.n_spikes += self.engine.n_spikes
         self.digest.add_spikes(self.engine.log, last - first)

@@ -1,4 +1,4 @@
-"""Recordings in text files with NEST's names and columns (`record_to` "ascii"), one for each virtual process."""
+"""Recordings in text with NEST's columns: in a file for each virtual process, or on the screen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD = "# NEST version: 3.10.0\n# RecordingBackendASCII version: 2\n"
 
 
 class TextFiles:
-    """The files of one recorder.
+    """The files of one recorder with `record_to` "ascii"; with "screen" it has none, and its events are printed.
 
     Parameters
     ----------
@@ -36,6 +36,7 @@ class TextFiles:
     def __init__(self, block: Any, local: int, n_processes: int, dt: float) -> None:
         self._block, self._local, self._n_processes, self._dt = block, local, n_processes, dt
         self._open: list[Path] = []
+        self._prints = self._block.get("record_to", self._local) == "screen"
         self.n = 0
 
     def paths(self, params: Mapping[str, Any]) -> list[Path]:
@@ -46,11 +47,17 @@ class TextFiles:
         params : dict
             Kernel parameters.
         """
+        if self._prints:
+            return []
         label, extension = (self._block.get(key, self._local) for key in ("label", "file_extension"))
         name = f"{params['data_prefix']}{label or self._block.model.name}-{self._block.first + self._local}"
         width = len(str(self._n_processes - 1))
         return [Path(params["data_path"]) / f"{name}-{process:0{width}d}.{extension}"
                 for process in range(self._n_processes)]  # fmt: skip
+
+    def place(self, params: Mapping[str, Any]) -> str:
+        """Where the events are, for messages."""
+        return "on the screen" if self._prints else f"in {self.paths(params)[0]}"
 
     def begin(self, recorder: Meter | EventList, params: Mapping[str, Any]) -> None:
         """Make new files.
@@ -95,6 +102,8 @@ class TextFiles:
             columns.append(events[key])
             kinds.append("%d" if events[key].dtype.kind == "i" else number)
         line = "\t".join(kinds) + "\n"
+        if self._prints:
+            print("".join(line % row for row in zip(*(column.tolist() for column in columns), strict=True)), end="")
         for process, path in enumerate(self._open):
             mine = [column[owner == process].tolist() for column in columns]
             with path.open("a") as file:

@@ -190,3 +190,93 @@ def test_parrots_pass_spikes_on_at_any_pieces_of_time() -> None:
     assert second == [step + 10 for step in first if step + 10 <= 300]
     assert third == [step + 20 for step in second if step + 20 <= 300]
     assert {step + 30 for step in third if step + 30 <= 300} <= set(first)
+
+
+FORCED = {"ignore_and_spike": True, "ignore_and_spike_offset": 3.0, "ignore_and_spike_interval": 7.0}
+
+
+@pytest.mark.parametrize(
+    ("model", "dt", "parameters", "first", "every", "voltage"),
+    [
+        ("eprop_iaf", 1.0, {"t_ref": 2.0}, 3.0, 7.0, [-70.0, -68.48, -77.1, -74.9, -72.91, -71.11, -69.48]),
+        ("eprop_iaf", 0.5, {"ignore_and_spike_offset": 2.6, "ignore_and_spike_interval": 3.3}, 3.0, 3.5,
+         [-70.0, -69.22, -68.48, -67.77, -67.1, -76.46, -75.37, -74.32, -73.33, -72.39, -71.49, -70.64, -79.83]),
+        ("eprop_iaf_bsshslm_2020", 1.0, {}, 3.0, 7.0, [-70.0, -68.48, -68.48, -77.1, -74.9, -72.91, -71.11, -69.48]),
+        ("eprop_iaf_psc_delta", 1.0, {"t_ref": 2.0}, 3.0, 7.0, [-68.48, -67.1, -70.0, -70.0, -70.0, -68.48]),
+    ],
+)  # fmt: skip
+def test_forced_neurons_spike_when_they_are_told_to(
+    model: str, dt: float, parameters: dict, first: float, every: float, voltage: list[float]
+) -> None:
+    nest.set(resolution=dt)
+    neuron = nest.Create(model, 1, {"V_m": -70.0, "V_th": -60.0, "I_e": 400.0, "t_ref": 0.0} | FORCED | parameters)
+    spikes = nest.Create("spike_recorder")
+    meter = nest.Create("multimeter", 1, {"interval": dt, "record_from": ["V_m"]})
+    nest.Connect(neuron, spikes, "all_to_all", {"delay": dt})
+    nest.Connect(meter, neuron, "all_to_all", {"delay": dt})
+    for _ in range(3):
+        nest.Simulate(20.0)
+    assert spikes.events["times"].tolist() == np.arange(first, 60.0 + dt / 2, every).tolist()
+    assert meter.events["V_m"][: len(voltage)] == pytest.approx(voltage, abs=0.006)
+
+
+def test_forced_neurons_start_again_when_they_are_told_something_else() -> None:
+    nest.set(resolution=1.0)
+    free, forced = nest.Create("eprop_iaf", 1, {"V_th": -69.0, "I_e": 600.0}), nest.Create("eprop_iaf", 2, FORCED)
+    recorder = nest.Create("spike_recorder")
+    nest.Connect(forced, recorder)
+    nest.Simulate(10.0)
+    forced[0].set(ignore_and_spike_offset=2.0)
+    nest.Simulate(10.0)
+    forced.set(ignore_and_spike=False)
+    nest.Simulate(20.0)
+    events = recorder.events
+    assert events["times"][events["senders"] == 2].tolist() == [3.0, 10.0, 12.0, 19.0]
+    assert events["times"][events["senders"] == 3].tolist() == [3.0, 10.0, 17.0]
+    with pytest.raises(NESTErrors.NotImplemented, match="changing V_th"):
+        free.set(V_th=-60.0)
+    with pytest.raises(NESTErrors.BadProperty, match="ignore_and_spike_offset > 0 required"):
+        forced.set(ignore_and_spike_offset=0.0)
+
+
+def test_the_interval_variant_starts_with_its_third_step() -> None:
+    nest.set(resolution=1.0)
+    nest.Create("eprop_iaf_bsshslm_2020", 1, FORCED | {"ignore_and_spike_offset": 2.0})
+    with pytest.raises(NESTErrors.NotImplemented, match="set ignore_and_spike_offset to at least 3 steps"):
+        nest.Simulate(10.0)
+
+
+def test_events_are_printed(capfd: pytest.CaptureFixture) -> None:
+    nest.set(resolution=1.0)
+    neurons = nest.Create("eprop_iaf", 2, {"V_th": -69.9, "I_e": 300.0})
+    meter = nest.Create("multimeter", 1, {"record_to": "screen", "record_from": ["V_m"]})
+    spikes = nest.Create("spike_recorder", 1, {"record_to": "screen", "time_in_steps": True})
+    nest.Connect(meter, neurons)
+    nest.Connect(neurons, spikes)
+    nest.Simulate(4.0)
+    assert sorted(capfd.readouterr().out.splitlines()) == [
+        "1\t1.000\t-70.000", "1\t2\t0.000", "1\t2.000\t-68.958", "1\t3.000\t-67.915", "1\t4\t0.000",
+        "2\t1.000\t-70.000", "2\t2\t0.000", "2\t2.000\t-68.958", "2\t3.000\t-67.915", "2\t4\t0.000",
+    ]  # fmt: skip
+    assert (spikes.n_events, meter.n_events, meter.precision) == (4, 6, 3)
+    assert not {"events", "filenames", "file_extension"} & meter.get().keys()
+
+
+def test_meters_keep_what_they_record_when_they_are_connected() -> None:
+    meter = nest.Create("multimeter")
+    nest.Connect(meter, nest.Create("eprop_iaf"))
+    for change in ({"interval": 2.0}, {"offset": 1.0}, {"record_from": ["V_m"]}):
+        with pytest.raises(NESTErrors.BadProperty, match="cannot be changed after the multimeter has been connected"):
+            meter.set(change)
+    meter.set(label="x", start=5.0)
+
+
+def test_simulate_is_not_run_between_prepare_and_cleanup() -> None:
+    nest.Create("eprop_iaf")
+    nest.Prepare()
+    with pytest.raises(nest.NESTError, match="between Prepare and Cleanup"):
+        nest.Simulate(1.0)
+    nest.Run(1.0)
+    nest.Cleanup()
+    nest.Simulate(1.0)
+    assert nest.biological_time == 2.0

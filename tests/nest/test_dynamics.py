@@ -78,6 +78,11 @@ forced = nest.Create("spike_generator", 1, {"spike_times": [40.0, 41.0, 42.0, 80
 # not onto all: NEST shows a learning signal of 0 when all sources have spiked at once, as its history is empty then
 nest.Connect(forced, parrots[1:] + neurons[1:], "all_to_all", delay | {"weight": 3.0})
 """
+IGNORED = """
+neurons[1:4].set({"ignore_and_spike": True, "ignore_and_spike_offset": [5.0, 7.0, 9.0]})
+neurons[1:4].set({"ignore_and_spike_interval": 10.0})  # not in the first step of an interval, see the page
+"""
+RESTARTED = "neurons[2:].set(ignore_and_spike=True, ignore_and_spike_offset=2.0, ignore_and_spike_interval=7.0)"
 STATIC = """
 nest.Connect(neurons[:3], neurons, "all_to_all", delay | {"weight": rng.normal(0.2, 0.4, (5, 3))})
 nest.Connect(neurons, readouts, "all_to_all", delay | {"weight": rng.normal(0.0, 0.5, (2, 5))})
@@ -119,6 +124,9 @@ CASES = {
     # later NEST fails in the interval variant, and differs from itself without them in the other one
     "interval, recorders and generators made in a run": {"variant": "interval", "late": LATE, "when": 2},
     "spike, recorders and generators made in a run": {"variant": "spike", "late": LATE, "when": 2},
+    "interval, ignored": {"variant": "interval", "extra": IGNORED, "model": "iaf_adapt"},
+    "spike, ignored": {"variant": "spike", "extra": IGNORED, "late": RESTARTED, "when": 4},
+    "spike, delta, ignored": {"variant": "spike", "extra": IGNORED, "model": "iaf_psc_delta"},
     "interval, static": {"variant": "interval", "extra": STATIC},
     "interval, static, no reset": {"variant": "interval", "extra": STATIC, "reset": False, "eta": 0.0},
     "spike, static": {"variant": "spike", "extra": STATIC},
@@ -131,7 +139,7 @@ CASES = {
     "spike, forced": {"variant": "spike", "extra": FORCED},
     "spike, windows": {"variant": "spike", "extra": WINDOWS},
 }
-ON_RANKS = {"interval, static", "spike, windows"}
+ON_RANKS = {"interval, static", "interval, ignored", "spike, ignored", "spike, windows"}
 
 OPTIMIZERS = """
 import nest, numpy as np

@@ -1,0 +1,53 @@
+"""Neurons that spike when they are told to, whatever their voltage: NEST's `ignore_and_spike`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .nodes import NodeTable
+from .settings import to_steps
+
+
+class ForcedSpikes:
+    """Spikes of the neurons that have `ignore_and_spike`: an offset after a time, then regularly.
+
+    Parameters
+    ----------
+    nodes : NodeTable
+        All nodes.
+    recurrent : np.ndarray
+        int64, ids of the network's neurons by index.
+    dt : float
+        Resolution in ms.
+    """
+
+    def __init__(self, nodes: NodeTable, recurrent: np.ndarray, dt: float) -> None:
+        self._nodes, self._dt = nodes, dt
+        self._order = np.argsort(recurrent)
+        self._ids = recurrent[self._order]
+        self._next, self._every = (np.zeros(len(recurrent), np.int64) for _ in range(2))  # stamp, 0 if free; steps
+        self.restart(self._ids, 0)
+
+    def restart(self, ids: np.ndarray, clock: int) -> None:
+        """Read the parameters of neurons, ascending ids; their first spike comes an offset after step `clock`."""
+        for block, local in self._nodes.parts(ids[ids > 0]):
+            if not block.model.variant:
+                continue
+            index = self._order[np.searchsorted(self._ids, block.first + local)]
+            is_forced, offset, every = (block.array(f"ignore_and_spike{name}", local)
+                                        for name in ("", "_offset", "_interval"))  # fmt: skip
+            self._next[index] = np.where(is_forced, clock + to_steps(offset, self._dt), 0)
+            self._every[index] = to_steps(every, self._dt)
+
+    @property
+    def index(self) -> np.ndarray:
+        """Forced neurons, int64 ascending (n,)."""
+        return np.flatnonzero(self._next)
+
+    def take(self, first: int, last: int) -> np.ndarray:
+        """Whether forced neurons spike in NEST's steps [first, last), whose stamps are one later: bool (steps, n)."""
+        index = self.index
+        late = 1 + np.arange(first, last)[:, None] - self._next[index]
+        due = (late >= 0) & (late % self._every[index] == 0)
+        self._next[index] += due.sum(axis=0) * self._every[index]
+        return due
