@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import list_ranges
-from .connections import AMONG_NEURONS, Bundle
+from .connections import AMONG_NEURONS, TO_RECORDERS, Bundle
 
 ENDS = attrgetter("source"), attrgetter("target")
 SMALL = 1000  # connections; bundles below are joined to one
@@ -45,6 +45,10 @@ class Bundles(list[Bundle]):
         super().append(bundle)
         self.n += len(bundle)
         self.n_of_model[bundle.model.name] += len(bundle)
+        self.note_delays(bundle)
+
+    def note_delays(self, bundle: Bundle) -> None:
+        """Widen the range of delays by those of a bundle."""
         low, high = bundle.delays
         self.delays = (low, high) if self.delays is None else (min(low, self.delays[0]), max(high, self.delays[1]))
 
@@ -126,6 +130,15 @@ class Bundles(list[Bundle]):
             self._ports, self._numbered = self._number(n_processes), key
         first = np.cumsum([0, *map(len, self)])
         return self._ports[first[bundle] + place]
+
+    def owners(self, bundle: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """Nodes whose virtual process keeps connections: targets, but sources of what goes to recorders."""
+        node = np.zeros(len(bundle), np.int64)
+        for which in np.unique(bundle).tolist():
+            mine = bundle == which
+            end = ENDS[0] if self[which].table == TO_RECORDERS else ENDS[1]
+            node[mine] = end(self[which])[place[mine]]
+        return node
 
     def _number(self, n_processes: int) -> np.ndarray:
         """Ports of all connections, one bundle after the other."""

@@ -20,6 +20,7 @@ INTEGERS = ("receptor_type",)
 PLAIN_RULES = ("all_to_all", "one_to_one")
 SINGLE = ("weight", "delay")  # what single connections are mostly given
 NUMBERS = (float, int, np.float64)
+SHOWN = ("source", "target", "weight", "delay", "synapse_model", "synapse_id", "receptor", "port", "target_thread")
 AMONG_NEURONS, TO_RECORDERS, FROM_DEVICES = range(3)
 
 
@@ -121,7 +122,7 @@ def bundle(
     n = len(made.source)
     weight = np.full(n, values["weight"]) if np.ndim(values["weight"]) == 0 else values["weight"]
     ends = (np.concatenate([source, target]),) * 2 if spec["rule"] == BOTH_WAYS else (source, target)
-    return Bundle(model, made.source, made.target, weight, _steps(values["delay"], dt), receptor,
+    return Bundle(model, made.source, made.target, weight, count_steps(values["delay"], dt), receptor,
                   values["tau_m_readout"], ends)  # fmt: skip
 
 
@@ -138,7 +139,7 @@ def _single(
     """One connection of one node to another, as scripts make thousands of."""
     known = model.defaults
     weight, delay = (float(syn.get(key, known[key])) for key in SINGLE)
-    return Bundle(model, source, target, np.full(1, weight), _steps(delay, dt), known["receptor_type"],
+    return Bundle(model, source, target, np.full(1, weight), count_steps(delay, dt), known["receptor_type"],
                   known.get("tau_m_readout", 0.0), (source, target))  # fmt: skip
 
 
@@ -165,7 +166,7 @@ def _shape(key: str, value: Any, made: Any, rule: str) -> np.ndarray:
     return made.of_matrix(array)
 
 
-def _steps(delay: Any, dt: float) -> Any:
+def count_steps(delay: Any, dt: float) -> Any:
     """Delays in steps, halves rounded up as in NEST."""
     if isinstance(delay, float) and 1.0 <= (count := np.floor(delay * (1.0 / dt) + 0.5)) <= MAX_DELAY:
         return int(count)
@@ -258,8 +259,12 @@ class SynapseCollection:
             return self.array(key).astype(np.int64).tolist()
         if key == "port":
             return self._kernel.ports(self._bundle, self._place).tolist()
+        if key == "synapse_id":
+            return [self._kernel.models.number(name) for name in self.values("synapse_model")]
+        if key == "target_thread":
+            return self._kernel.threads(self._bundle, self._place).tolist()
         if key not in ("source", "target", "weight", "delay", "tau_m_readout"):
-            known = "source, target, weight, delay, receptor, port, synapse_model, tau_m_readout, optimizer"
+            known = f"{', '.join(SHOWN)}, tau_m_readout, optimizer"
             raise unknown(KeyError, f"connections have no '{key}'; they have {known}")
         return self.array(key).tolist()
 
@@ -275,13 +280,13 @@ class SynapseCollection:
         if isinstance(keys, str):
             column: Any = self.values(keys) if len(self) else ()
             return column[0] if len(self) == 1 else column
-        names = ("source", "target", "weight", "delay", "synapse_model", "receptor", "port") if keys is None else keys
+        names = SHOWN if keys is None else keys
         columns = {key: self.values(key) for key in names}
         return {key: column[0] if len(self) == 1 else column for key, column in columns.items()}
 
     @explained
     def set(self, params: Any = None, **values: Any) -> None:
-        """Set weights; the start of an optimizer can be set to zero, which it is."""
+        """Set weights, and delays before the first step; the start of an optimizer can be set to zero, which it is."""
         params = values if params is None else params
         if isinstance(params, Mapping):
             columns = {key: list(value) if np.ndim(value) and not isinstance(value, dict) else [value] * len(self)
@@ -300,6 +305,8 @@ class SynapseCollection:
         if key == "optimizer":
             if any(set(entry) - {"m", "v"} or any(entry.values()) for entry in column) or self._kernel.simulated:
                 raise refuse("a state of optimizers other than zero at the start", "start from m = v = 0")
+        elif key == "delay":
+            self._kernel.write_delays(self._bundle, self._place, np.array(column, dtype=float))
         elif key != "weight":
             if key not in COMMON and any(key in model.defaults for model in models):
                 raise refuse(f"changing '{key}' of connections", "give it in Connect, or by SetDefaults of the model")
@@ -316,7 +323,7 @@ class SynapseCollection:
             raise unknown(AttributeError, str(problem)) from None
 
     def __dir__(self) -> list[str]:
-        return sorted({*object.__dir__(self), "source", "target", "weight", "delay", "receptor", "synapse_model"})
+        return sorted({*object.__dir__(self), *SHOWN})
 
     def __setattr__(self, name: str, value: Any) -> None:
         self.set({name: value})

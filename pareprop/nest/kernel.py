@@ -9,6 +9,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from ..parallel.collectives import guarded
 from ..timers import Timers
 from .bundles import Bundles
 from .catalogue import ALIKE, BACKENDS, FORCED, NodeModel, SynapseModel, list_of_recorder
-from .connections import FROM_DEVICES, TO_RECORDERS, Bundle, SynapseCollection, bundle
+from .connections import FROM_DEVICES, TO_RECORDERS, Bundle, SynapseCollection, bundle, count_steps
 from .errors import KernelException, NESTErrors, refuse, translate_errors, unknown
 from .models import Models
 from .nodes import NodeCollection, NodeTable
@@ -280,6 +281,8 @@ class Kernel:
         start = time.perf_counter()
         try:
             self._connect(pre, post, conn, syn)
+        except NESTErrors.IllegalConnection as problem:
+            raise type(problem)(f"Creation of connection is not possible: {problem}") from None
         finally:
             seconds = time.perf_counter() - start
             self.timers.add("describe", seconds)
@@ -287,6 +290,12 @@ class Kernel:
 
     def _connect(self, pre: Any, post: Any, conn: Any, syn: Any) -> None:
         source, target = self._ids(pre), self._ids(post)
+        if any(isinstance(nodes, NodeCollection) and not len(nodes) for nodes in (pre, post)):
+            raise NESTErrors.IllegalConnection("a NodeCollection is empty")
+        if (conn.get("rule") if isinstance(conn, Mapping) else conn) != "one_to_one":
+            for nodes, ids in ((pre, source), (post, target)):
+                if not isinstance(nodes, NodeCollection) and len(np.unique(ids)) < len(ids):
+                    raise ValueError("ids that repeat are connected by the rule 'one_to_one' only")
         syn = {"synapse_model": syn} if isinstance(syn, str) else dict(syn or {})
         model = self.models.synapse(syn.get("synapse_model", "static_synapse"))
         ends = self._models(source), self._models(target)
@@ -356,6 +365,25 @@ class Kernel:
     def ports(self, index: np.ndarray, place: np.ndarray) -> np.ndarray:
         """NEST's ports of connections."""
         return self.bundles.ports(index, place, self.generators.n)
+
+    def threads(self, index: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """Virtual processes that NEST would keep connections in: of the target, or of the source of a recorder."""
+        ends = self.bundles.owners(index, place)
+        return ends % self.generators.n
+
+    def write_delays(self, index: np.ndarray, place: np.ndarray, delay: np.ndarray) -> None:
+        """Set delays of connections in ms, before the first step."""
+        if self.simulated:
+            raise refuse("another delay of connections after the first step", "give it before")
+        steps = np.broadcast_to(count_steps(delay, self.resolution), len(index))
+        for which in np.unique(index).tolist():
+            mine, made = index == which, self.bundles[which]
+            delays = np.broadcast_to(made.delay, len(made)).copy()
+            delays[place[mine]] = steps[mine]
+            changed = replace(made, delay=delays)
+            self._check_delay(changed)
+            self.bundles[which] = changed
+            self.bundles.note_delays(changed)
 
     @property
     def _running(self) -> Clock:

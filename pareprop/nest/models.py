@@ -66,6 +66,10 @@ class Models:
                                                 f"{', '.join(self.synapses)}")  # fmt: skip
         return self.synapses[plain]
 
+    def number(self, name: str) -> int:
+        """Number of a synapse model."""
+        return list(self.synapses).index(name)
+
     def copy(self, old: str, new: str, values: Mapping[str, Any], dt: float) -> None:
         """Make a model under another name."""
         if new in self.nodes or new in self.synapses:
@@ -157,7 +161,8 @@ class Models:
             raise NESTErrors.UnknownComponent(self._name_known(name).replace("model name", "component"))
         synapse = self.synapse(name)
         shown = synapse.defaults | {
-            "synapse_model": name, "num_connections": self._count(synapse.name), "element_type": "synapse",
+            "synapse_model": name, "synapse_modelid": self.number(synapse.name), "element_type": "synapse",
+            "num_connections": self._count(synapse.name),
             "has_delay": True, "weight_recorder": synapse.defaults["weight_recorder"] or nothing,
         }  # fmt: skip
         if "optimizer" in shown:

@@ -84,6 +84,9 @@ def test_files_are_not_overwritten_unless_told(tmp_path: Path) -> None:
     with pytest.raises(nest.NESTErrors.IOError, match=r"exists already: set nest\.overwrite_files to True"):
         nest.Simulate(6.0)
     assert read(tmp_path) == kept and nest.biological_time == 4.0
+    with pytest.raises(nest.NESTError, match="call Run, or Cleanup"):  # what failed was begun
+        nest.Simulate(6.0)
+    nest.Cleanup()
     nest.overwrite_files = True
     nest.Simulate(6.0)
     assert read(tmp_path)["p_spike_recorder-8-0.dat"] == ["sender\ttime_ms", "6\t6.000", "6\t8.000", "6\t10.000"]
@@ -103,8 +106,8 @@ def test_runs_between_prepare_and_cleanup_share_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "kind", "told"),
     [
-        ({"record_to": "screen"}, "NotImplemented", "record to memory or ascii"),
-        ({"record_to": "foo"}, "BadProperty", "unknown recording backend 'foo', there are ascii and memory"),
+        ({"record_to": "mpi"}, "NotImplemented", "record to memory or ascii"),
+        ({"record_to": "foo"}, "BadProperty", "unknown recording backend 'foo', there are ascii, memory, screen"),
         ({"record_to": 5}, "TypeMismatch", "'record_to' of spike_recorder has a value of the wrong type: 5"),
         ({"precision": 5}, "UnaccessedDictionaryEntry", "precision .* is for recorders with record_to = 'ascii'"),
         ({"record_to": "ascii", "precision": 2.5}, "TypeMismatch", "precision"),

@@ -1,0 +1,58 @@
+"""What connections tell, and which are not made: as NEST 3.10."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import pareprop.nest as nest
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    nest.ResetKernel()
+
+
+def test_delays_are_set_before_the_first_step() -> None:
+    one, other = nest.Create("eprop_iaf", 2)
+    nest.Connect(one, other, "one_to_one", {"delay": 2.0})
+    nest.Connect(other, one, "one_to_one", {"synapse_model": "eprop_synapse", "delay": 0.1})
+    static, learning = (nest.GetConnections(synapse_model=name) for name in ("static_synapse", "eprop_synapse"))
+    static.set(delay=5.0)
+    assert (static.delay, learning.delay) == (5.0, 0.1) and (nest.min_delay, nest.max_delay) == (0.1, 5.0)
+    with pytest.raises(nest.NESTErrors.IllegalConnection, match="need a delay of one step"):
+        learning.delay = 0.2
+    with pytest.raises(nest.NESTErrors.BadDelay):
+        static.delay = 0.0
+    nest.Simulate(1.0)
+    with pytest.raises(nest.NESTErrors.NotImplemented, match="another delay of connections after the first step"):
+        static.delay = 2.0
+
+
+def test_each_connection_tells_its_thread_and_model() -> None:
+    nest.set(local_num_threads=2)
+    nodes, recorder = nest.Create("eprop_iaf", 3), nest.Create("spike_recorder")
+    nest.Connect(nodes, nodes)
+    nest.Connect(nodes, recorder)
+    found = nest.GetConnections(nodes[:2]).get(["target", "target_thread", "synapse_id", "port"])
+    assert found["target"] == [1, 2, 3, 1, 2, 3, 4, 4]
+    assert found["target_thread"] == [1, 0, 1, 1, 0, 1, 1, 0]  # of a recorder: where the source is
+    assert set(found["synapse_id"]) == {nest.GetDefaults("static_synapse", "synapse_modelid")}
+    assert found["port"] == [0, 0, 1, 2, 1, 3, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda n: nest.Connect(n, nest.NodeCollection()), "IllegalConnection", "a NodeCollection is empty"),
+        (lambda n: nest.Connect(n, nest.Create("voltmeter")), "IllegalConnection", "connection is not possible"),
+        (lambda n: nest.Connect(np.array([1, 1]), np.array([2, 3])), "ValueError", "the rule 'one_to_one' only"),
+    ],
+    ids=["empty", "to a voltmeter", "repeats"],
+)
+def test_connections_that_are_not_made(call: Callable, error: str, text: str) -> None:
+    nodes = nest.Create("eprop_iaf", 3)
+    with pytest.raises(nest.NESTError, match=text) as caught:
+        call(nodes)
+    assert error in [base.__name__ for base in type(caught.value).__mro__]
+    assert nest.num_connections == 0
