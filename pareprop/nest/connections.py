@@ -24,7 +24,7 @@ SHOWN = ("source", "target", "weight", "delay", "synapse_model", "synapse_id", "
 AMONG_NEURONS, TO_RECORDERS, FROM_DEVICES = range(3)
 
 
-@dataclass
+@dataclass(slots=True)
 class Bundle:
     """Connections of one call.
 
@@ -139,7 +139,7 @@ def _single(
     """One connection of one node to another, as scripts make thousands of."""
     known = model.defaults
     weight, delay = (float(syn.get(key, known[key])) for key in SINGLE)
-    return Bundle(model, source, target, np.full(1, weight), count_steps(delay, dt), known["receptor_type"],
+    return Bundle(model, source, target, np.array((weight,)), count_steps(delay, dt), known["receptor_type"],
                   known.get("tau_m_readout", 0.0), (source, target))  # fmt: skip
 
 

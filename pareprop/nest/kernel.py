@@ -290,16 +290,11 @@ class Kernel:
 
     def _connect(self, pre: Any, post: Any, conn: Any, syn: Any) -> None:
         source, target = self._ids(pre), self._ids(post)
-        if any(isinstance(nodes, NodeCollection) and not len(nodes) for nodes in (pre, post)):
-            raise NESTErrors.IllegalConnection("a NodeCollection is empty")
-        if (conn.get("rule") if isinstance(conn, Mapping) else conn) != "one_to_one":
-            for nodes, ids in ((pre, source), (post, target)):
-                if not isinstance(nodes, NodeCollection) and len(np.unique(ids)) < len(ids):
-                    raise ValueError("ids that repeat are connected by the rule 'one_to_one' only")
+        _check_ids(((pre, source), (post, target)), conn)
         syn = {"synapse_model": syn} if isinstance(syn, str) else dict(syn or {})
         model = self.models.synapse(syn.get("synapse_model", "static_synapse"))
         ends = self._models(source), self._models(target)
-        records = any(node.kind == "recorder" for nodes in ends for node in nodes)
+        records = "recorder" in [node.kind for nodes in ends for node in nodes]
         if records and model.variant:
             raise NESTErrors.IllegalConnection(f"{model.name} does not connect recorders")
         if not records:
@@ -310,7 +305,7 @@ class Kernel:
         if not len(made):
             return
         made.records = records
-        if any(node.element_type != "neuron" for node in ends[0]):
+        if ends[0][0].element_type != "neuron":
             made.table = FROM_DEVICES
         elif records:
             made.table = TO_RECORDERS
@@ -488,6 +483,17 @@ class Kernel:
         kind = SpikeClock if wiring.model.eprop.is_online else IntervalClock
         with self.timers.phase("build"):
             return kind(self.params, wiring, self.nodes, self.bundles, taps, self.exchange, self.params["rng_seed"])
+
+
+def _check_ids(given: tuple[tuple[Any, np.ndarray], ...], conn: Any) -> None:
+    """Check the ids of nodes that a script gave to connect."""
+    for nodes, ids in given:
+        if isinstance(nodes, NodeCollection):
+            if not len(ids):
+                raise NESTErrors.IllegalConnection("a NodeCollection is empty")
+        elif (conn.get("rule") if isinstance(conn, Mapping) else conn) != "one_to_one":
+            if len(np.unique(ids)) < len(ids):
+                raise ValueError("ids that repeat are connected by the rule 'one_to_one' only")
 
 
 def _check_ends(model: SynapseModel, sources: list[NodeModel], targets: list[NodeModel]) -> None:
