@@ -39,7 +39,7 @@ REFUSED = {
     "GetTargetNodes": _ITSELF, "GetSourcePositions": _PLACES, "GetTargetPositions": _PLACES,
     "DumpLayerConnections": _ITSELF, "DumpLayerNodes": _ITSELF, "SelectNodesByMask": _PLACES, "Mask": _PLACES,
     "CreateMask": _PLACES, "CreateParameter": "use nest.random and nest.math", "spatial": _PLACES,
-    "spatial_distributions": _PLACES, "logic": "choose nodes and connections with NumPy",
+    "spatial_distributions": _PLACES, "logic": "draw and choose values with NumPy",
     "voltage_trace": _EVENTS, "raster_plot": _EVENTS, "visualization": "there are no graphs of networks",
     "set_communicator": "start the script by mpirun", "SetAcceptableLatency": "there is no MUSIC",
     "SetMaxBuffered": "there is no MUSIC", "server": "call `pareprop nest` as a command",

@@ -280,9 +280,10 @@ def _check_device(
             raise NESTErrors.BadProperty(f"{where}: {key} = {value} must be a multiple of the resolution, {dt}")
     if changed.get("interval", dt) < dt:
         raise NESTErrors.BadProperty(f"{where}: interval = {changed['interval']} must be at least the resolution, {dt}")
-    for key in ("rate",):
-        if changed.get(key, 0.0) < 0:
-            raise NESTErrors.BadProperty(f"{where}: {key} = {changed[key]} must be at least 0")
+    if changed.keys() & {"start", "stop"} and np.any(np.asarray(values["stop"]) < values["start"]):
+        raise NESTErrors.BadProperty(f"{where}: stop >= start required")
+    if changed.get("rate", 0.0) < 0:
+        raise NESTErrors.BadProperty(f"{where}: rate = {changed['rate']} must be at least 0")
     if "record_to" in changed and changed["record_to"] not in BACKENDS:
         if changed["record_to"] in ("mpi", "sionlib"):
             raise refuse(f"record_to = {quote(changed['record_to'])} ({where})", "record to memory or ascii")
@@ -290,6 +291,8 @@ def _check_device(
                                      f"{', '.join(BACKENDS)}")  # fmt: skip
     if "spike_times" in changed:
         _check_times(changed["spike_times"], "spike_times", where, 0.0 if values["precise_times"] else dt, False)
+    if changed.keys() & {"spike_times", "spike_multiplicities"}:
+        _check_multiplicities(changed, len(values["spike_times"]), values["spike_multiplicities"], where)
     for name in ("amplitude", "rate"):
         if f"{name}_times" in model.defaults and changed.keys() & {f"{name}_times", f"{name}_values"}:
             times, steps = changed.get(f"{name}_times"), changed.get(f"{name}_values")
@@ -298,6 +301,15 @@ def _check_device(
             _check_times(times, f"{name}_times", where, dt, True)
     if len(changed.get("rate_values", ())) and np.min(changed["rate_values"]) < 0:
         raise NESTErrors.BadProperty(f"{where}: rate_values hold {np.min(changed['rate_values'])}, must be at least 0")
+
+
+def _check_multiplicities(changed: Mapping[str, Any], n_times: int, multiplicities: np.ndarray, where: str) -> None:
+    n = len(multiplicities)
+    if n and (n < n_times or (n > n_times and "spike_multiplicities" in changed)):
+        raise NESTErrors.BadProperty(f"{where}: spike_multiplicities must have the same number of elements as "
+                                     f"spike_times, {n_times}, not {n}")  # fmt: skip
+    if np.any(multiplicities != np.rint(multiplicities)):
+        raise NESTErrors.TypeMismatch(f"{where}: spike_multiplicities must be whole numbers")
 
 
 def align(times: np.ndarray, dt: float, off_grid: bool, now: float | None = None) -> np.ndarray:
@@ -329,6 +341,8 @@ def _check_times(times: np.ndarray, key: str, where: str, dt: float, strictly: b
     if off.any():
         raise NESTErrors.BadProperty(f"{where}: {key}: Time point {times[off][0]} is not representable in current "
                                      f"resolution. It must be a multiple of {dt}")  # fmt: skip
+    if not np.all(np.isfinite(times)):
+        raise NESTErrors.BadProperty(f"{where}: {key} must be finite, one is {times[~np.isfinite(times)][0]}")
     if len(times) and times.min() <= 0:
         name = key.removesuffix("s").replace("_", " ")
         raise NESTErrors.BadProperty(f"{where}: {key}: {name} cannot be set to {times.min():g}, must be above 0")

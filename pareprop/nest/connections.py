@@ -281,7 +281,7 @@ class SynapseCollection:
             column: Any = self.values(keys) if len(self) else ()
             return column[0] if len(self) == 1 else column
         names = SHOWN if keys is None else keys
-        columns = {key: self.values(key) for key in names}
+        columns = {key: self.values(key) for key in names} if len(self) or keys is not None else {}
         return {key: column[0] if len(self) == 1 else column for key, column in columns.items()}
 
     @explained

@@ -150,7 +150,7 @@ class Kernel:
 
     def _create(self, name: str, n: int, params: Any) -> NodeCollection:
         model = self.models.node(name)
-        if not isinstance(n, int | np.integer):
+        if not isinstance(n, int | np.integer) and not (isinstance(n, float) and n.is_integer()):
             raise TypeError("n must have an integer value")
         if n == 0:
             raise NESTErrors.BadParameterValue("n = 0: at least one node must be created")
@@ -310,6 +310,8 @@ class Kernel:
         elif records:
             made.table = TO_RECORDERS
         self._check_delay(made)
+        if not records:
+            _check_receptor(model, made.receptor, ends[1])
         if records:
             for part in self.recorders.connect(made):
                 self.bundles.append(part)
@@ -485,6 +487,15 @@ class Kernel:
             return kind(self.params, wiring, self.nodes, self.bundles, taps, self.exchange, self.params["rng_seed"])
 
 
+def _check_receptor(model: SynapseModel, receptor: int, targets: list[NodeModel]) -> None:
+    """Check the receptor type of e-prop neurons, readouts and parrots; rate connections and others have their own."""
+    if model.base == "rate_connection_delayed":
+        return
+    for node in targets:
+        if (node.variant and receptor != 0) or (node.kind == "parrot" and receptor not in (0, 1)):
+            raise NESTErrors.UnknownReceptorType(f"Receptor type {receptor} is not available in {node.name}.")
+
+
 def _check_ids(given: tuple[tuple[Any, np.ndarray], ...], conn: Any) -> None:
     """Check the ids of nodes that a script gave to connect."""
     for nodes, ids in given:
@@ -502,6 +513,8 @@ def _check_ends(model: SynapseModel, sources: list[NodeModel], targets: list[Nod
     if not variant:
         if model.base == "static_synapse" and any(node.kind == "stimulator" for node in targets):
             raise NESTErrors.IllegalConnection("generators take no spikes")
+        if any(node.kind == "readout" for node in sources) and model.base == "static_synapse":
+            raise NESTErrors.IllegalConnection("readouts send no spikes")
         return
     learning = "learning_signal" in model.base
     target_kinds = ("neuron",) if learning else ("neuron", "readout")

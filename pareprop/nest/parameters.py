@@ -88,6 +88,9 @@ def _write_block(kernel: Any, block: Block, local: np.ndarray, values: dict[str,
     for key, value in values.items():
         _check_type(block.model, key, value)
     values = _align_times(kernel, block, local, values)
+    now = kernel.step * kernel.resolution
+    if any(np.any(entry <= now) for entry in values.get("rate_times", ()) if now):
+        raise NESTErrors.BadProperty(f"{block.model.name}: rate_times must lie in the future, after {now:g} ms")
     trial = Block.__new__(Block)
     trial.model, trial.first, trial.n, trial.values = block.model, block.first, block.n, dict(block.values)
     for key, value in values.items():
@@ -116,7 +119,8 @@ def _write_block(kernel: Any, block: Block, local: np.ndarray, values: dict[str,
             if (mark := (*map(id, entry), *chosen.values())) not in done:
                 done.add(mark)
                 lists = dict(zip(given, entry, strict=True))
-                check_node(block.model, trial.values | chosen, lists, where, kernel.resolution)
+                here = {key: trial.values[key][place] for key in LISTS & trial.values.keys()}
+                check_node(block.model, trial.values | here | chosen, lists, where, kernel.resolution)
     else:
         check_node(block.model, trial.values, values, where, kernel.resolution)
     block.values = trial.values

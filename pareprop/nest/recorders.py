@@ -105,7 +105,7 @@ class Meter:
 
     def rows_up_to(self, stamp: int) -> int:
         """Number of rows with stamps up to `stamp`."""
-        return max(0, (min(stamp, self.stop) - self.first) // self.every + 1)
+        return max(0, (min(stamp, self.stop) - self.first) // self.every + 1) if self.fields else 0
 
     def reserve(self, stamp: int) -> None:
         """Have rows for all stamps up to `stamp`."""

@@ -56,3 +56,27 @@ def test_connections_that_are_not_made(call: Callable, error: str, text: str) ->
         call(nodes)
     assert error in [base.__name__ for base in type(caught.value).__mro__]
     assert nest.num_connections == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "synapse", "error"),
+    [
+        ("eprop_iaf", {"receptor_type": 3}, "UnknownReceptorType"),
+        ("eprop_readout", {"synapse_model": "eprop_synapse", "receptor_type": 1, "delay": 0.1}, "UnknownReceptorType"),
+        ("parrot_neuron", {"receptor_type": 2}, "UnknownReceptorType"),
+        ("spike_generator", {}, "IllegalConnection"),
+    ],
+)
+def test_ends_that_take_no_spikes(target: str, synapse: dict, error: str) -> None:
+    nodes, other = nest.Create("eprop_iaf", 2), nest.Create(target)
+    with pytest.raises(getattr(nest.NESTErrors, error)):
+        nest.Connect(nodes, other, "all_to_all", synapse)
+    with pytest.raises(nest.NESTErrors.IllegalConnection, match="readouts send no spikes"):
+        nest.Connect(nest.Create("eprop_readout"), nodes)
+    assert not nest.GetConnections() and nest.GetConnections().get() == {}
+
+
+def test_numbers_of_nodes_may_be_whole_floats() -> None:
+    assert len(nest.Create("eprop_iaf", 2.0)) == 2
+    with pytest.raises(TypeError, match="n must have an integer value"):
+        nest.Create("eprop_iaf", 2.7)

@@ -280,3 +280,36 @@ def test_simulate_is_not_run_between_prepare_and_cleanup() -> None:
     nest.Cleanup()
     nest.Simulate(1.0)
     assert nest.biological_time == 2.0
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters", "error", "text"),
+    [
+        ("spike_generator", {"spike_times": [1.0, 2.0], "spike_multiplicities": [1]}, "BadProperty", "2, not 1"),
+        ("spike_generator", {"spike_times": [1.0], "spike_multiplicities": [1.5]}, "TypeMismatch", "whole numbers"),
+        ("spike_generator", {"spike_times": [float("nan")]}, "BadProperty", "spike_times must be finite, one is nan"),
+        ("inhomogeneous_poisson_generator", {"rate_times": [4.0], "rate_values": [1.0]}, "BadProperty", "future"),
+        ("dc_generator", {"start": 5.0, "stop": 3.0}, "BadProperty", "stop >= start required"),
+        ("poisson_generator", {"start": 5.0, "stop": 3.0}, "BadProperty", "stop >= start required"),
+    ],
+)  # fmt: skip
+def test_devices_that_nest_refuses(model: str, parameters: dict, error: str, text: str) -> None:
+    device = nest.Create(model, 2)
+    nest.Simulate(4.0)
+    with pytest.raises(getattr(NESTErrors, error), match=text):
+        device.set(parameters)
+
+
+def test_fewer_times_leave_multiplicities_and_more_need_new_ones() -> None:
+    generator = nest.Create("spike_generator", 1, {"spike_times": [1.0, 2.0], "spike_multiplicities": [2, 3]})
+    generator.spike_times = [4.0]
+    assert generator.spike_multiplicities.tolist() == [2, 3]
+    with pytest.raises(NESTErrors.BadProperty, match="as spike_times, 3, not 2"):
+        generator.spike_times = [4.0, 5.0, 6.0]
+
+
+def test_meters_without_quantities_record_nothing() -> None:
+    meter = nest.Create("multimeter")
+    nest.Connect(meter, nest.Create("eprop_iaf", 2))
+    nest.Simulate(5.0)
+    assert meter.n_events == 0 and not len(meter.events["times"])
