@@ -17,8 +17,8 @@ import numpy as np
 from ..errors import quote
 from . import math, random
 from .connections import SynapseCollection
-from .errors import MOST, NESTError, NESTErrors, explained, refuse, unknown
-from .kernel import kernel
+from .errors import MOST, NESTError, NESTErrors, explained, put_out, refuse, unknown
+from .kernel import BUILD, kernel
 from .nodes import NodeCollection
 from .rules import RULES
 from .settings import DEFAULTS
@@ -140,7 +140,7 @@ def SetDefaults(model: str, params: Any, val: Any = None) -> None:
 def GetDefaults(model: str, keys: Any = None, output: str = "") -> Any:
     """Defaults of a node or synapse model: all, one, or a list of some."""
     values = kernel.models.defaults(model, kernel.collection(np.zeros(0, np.int64)))
-    return values if keys is None else _pick(values, keys, f"defaults of {model}")
+    return put_out(values if keys is None else _pick(values, keys, f"defaults of {model}"), output)
 
 
 def _pick(values: Mapping[str, Any], keys: Any, where: str) -> Any:
@@ -161,10 +161,12 @@ def CopyModel(existing: str, new: str, params: Mapping[str, Any] | None = None) 
 def GetStatus(nodes: Any, keys: Any = None, output: str = "") -> Any:
     """Parameters of nodes or connections, one entry for each."""
     if keys is None:
-        return tuple(entry.get() for entry in nodes)
-    if isinstance(keys, str):
-        return tuple(entry.get(keys) for entry in nodes)
-    return tuple(tuple(entry.get(key) for key in keys) for entry in nodes)
+        found = tuple(entry.get() for entry in nodes)
+    elif isinstance(keys, str):
+        found = tuple(entry.get(keys) for entry in nodes)
+    else:
+        found = tuple(tuple(entry.get(key) for key in keys) for entry in nodes)
+    return put_out(found, output)
 
 
 def SetStatus(nodes: Any, params: Any, val: Any = None) -> None:
@@ -249,10 +251,10 @@ def set(**values: Any) -> None:
 def get(keys: Any = None, output: str = "") -> Any:
     """Kernel parameters: all, one, or a dictionary of some."""
     status = kernel.status()
-    if keys is None:
-        return status
-    picked = _pick(status, keys, "kernel parameters")
-    return picked if isinstance(keys, str) else dict(zip(keys, picked, strict=True))
+    picked = status if keys is None else _pick(status, keys, "kernel parameters")
+    if keys is not None and not isinstance(keys, str):
+        picked = dict(zip(keys, picked, strict=True))
+    return put_out(picked, output)
 
 
 def GetKernelStatus(keys: Any = None) -> Any:
@@ -313,6 +315,7 @@ def _like(name: str, known: list[str]) -> str:
 class Module(types.ModuleType):
     """The module `nest`: kernel parameters are its attributes."""
 
+    __version__ = BUILD["version"]
     level = VerbosityLevel.INFO
     random = random
     math = math

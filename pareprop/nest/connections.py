@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import quote
 from ..network.rule_base import MAX_DELAY
 from .catalogue import COMMON, SynapseModel
-from .errors import NESTErrors, explained, refuse, unknown
+from .errors import NESTErrors, explained, put_out, refuse, unknown
 from .random import Generators, Parameter
 from .rules import BOTH_WAYS, pairs, specification
 
@@ -211,10 +211,11 @@ class SynapseCollection:
 
     @explained
     def __getitem__(self, key: Any) -> SynapseCollection:
-        key = slice(key, key + 1 or None) if isinstance(key, int | np.integer) else key
+        if isinstance(key, int | np.integer):
+            if not -len(self) <= key < len(self):
+                raise IndexError("list index out of range")
+            key = slice(key, key + 1 or None)
         chosen = self._bundle[key]
-        if not len(chosen) and not isinstance(key, slice | list | np.ndarray):
-            raise IndexError("list index out of range")
         return SynapseCollection(self._kernel, chosen, self._place[key])
 
     def __eq__(self, other: object) -> bool:
@@ -274,9 +275,10 @@ class SynapseCollection:
 
     @explained
     def get(self, keys: Any = None, output: str = "") -> Any:
-        """Values by key: lists, or single values of a single connection."""
-        if output not in ("", "json"):
-            raise NESTErrors.NotImplemented(f"output = '{output}': make a table of the dictionary yourself")
+        """Values by key: lists, or single values of a single connection; as a text with `output` "json"."""
+        return put_out(self._get(keys), output)
+
+    def _get(self, keys: Any) -> Any:
         if isinstance(keys, str):
             column: Any = self.values(keys) if len(self) else ()
             return column[0] if len(self) == 1 else column

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import sys
 import types
 import warnings
@@ -55,6 +56,13 @@ BARE = (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowErr
 def unknown(kind: type[Exception], text: str) -> Exception:
     """Make an error about a name that is not there, which Python's own protocols understand: `hasattr`, `in`."""
     return _both(kind)(_in_one_line(text))
+
+
+def put_out(values: Any, output: str) -> Any:
+    """Return what `get` found, in the form that NEST calls `output`: "", or "json" for a text."""
+    if output not in ("", "json"):
+        raise NESTErrors.NotImplemented(f"output = '{output}': make a table of the dictionary yourself")
+    return json.dumps(values, default=lambda value: value.tolist()) if output else values
 
 
 def _in_one_line(text: object) -> str:

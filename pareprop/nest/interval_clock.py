@@ -17,6 +17,7 @@ from ..parallel.spike_log import SpikeLog
 from .clock import Clock
 from .errors import notice, refuse
 from .lost_signals import EARLY, take_back
+from .settings import check_intervals
 
 BEFORE = 2  # NEST's steps before the first interval of the neurons; of the readouts one more
 
@@ -33,6 +34,7 @@ class IntervalClock(Clock):
     """
 
     def __init__(self, kernel: dict[str, Any], *args: Any) -> None:
+        check_intervals(kernel)
         dt = kernel["resolution"]
         self.n_steps = round(kernel["eprop_update_interval"] / dt)
         wiring = args[0]

@@ -22,6 +22,7 @@ from .catalogue import (
     list_of_recorder,
 )
 from .errors import NESTErrors, refuse, translate_errors
+from .nodes import NodeCollection
 from .parameters import as_list
 from .versions import Versions
 
@@ -113,6 +114,8 @@ class Models:
         synapse = self.synapse(name)
         _require_known(values, synapse)
         known = {key: value for key, value in values.items() if key != "optimizer"}
+        if "weight_recorder" in known:
+            _check_recorder(known["weight_recorder"])
         if "optimizer" in values:
             known["optimizer"] = self._optimizer(synapse, values["optimizer"])
         if runs and self._count(synapse.name):
@@ -129,11 +132,11 @@ class Models:
         if kind != kept["type"]:  # NEST makes another optimizer then
             kept = dict(OPTIMIZER)
             self._first_rates.pop(model.name, None)
-        allowed = OPTIMIZER | (ADAM if kind == "adam" else {})
         for key in values:
-            if key not in allowed:
+            if key not in OPTIMIZER | ADAM:
                 raise NESTErrors.UnaccessedDictionaryEntry(f"Unaccessed elements in params: {key} of an optimizer")
-        made = (ADAM if kind == "adam" else {}) | kept | dict(values)
+        own = ADAM if kind == "adam" else {}
+        made = own | kept | {key: value for key, value in values.items() if key in OPTIMIZER | own}
         with translate_errors():
             optimizer(made, f"optimizer of {model.name}")
         return made
@@ -169,6 +172,15 @@ class Models:
             shown["optimizer"] = {"optimizer" if key == "type" else key: value
                                   for key, value in shown["optimizer"].items()}  # fmt: skip
         return shown
+
+
+def _check_recorder(recorder: Any) -> None:
+    """Check the weight recorder of a synapse model."""
+    if recorder is not None and not isinstance(recorder, NodeCollection):
+        raise NESTErrors.TypeMismatch(f"weight_recorder = {quote(recorder)} must be a NodeCollection")
+    for block, _ in recorder.parts() if recorder else ():
+        if block.model.base != "weight_recorder":
+            raise NESTErrors.BadProperty(f"weight_recorder is a {block.model.name}, it must be a weight_recorder")
 
 
 def _require_known(values: Mapping[str, Any], model: NodeModel | SynapseModel) -> None:

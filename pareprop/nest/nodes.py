@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .catalogue import LISTS, NodeModel
-from .errors import NESTErrors, explained, unknown
+from .errors import NESTErrors, explained, put_out, unknown
 
 
 class Block:
@@ -153,9 +153,13 @@ class NodeCollection:
 
     @explained
     def get(self, *names: Any, output: str = "") -> Any:
-        """Parameters: of one node values, of several tuples of them; a dictionary for several names, or all."""
-        if output not in ("", "json"):
-            raise NESTErrors.NotImplemented(f"output = '{output}': make a table of the dictionary yourself")
+        """Parameters: of one node values, of several tuples of them; a dictionary for several names, or all.
+
+        With `output` "json" they are a text.
+        """
+        return put_out(self._get(*names), output)
+
+    def _get(self, *names: Any) -> Any:
         if not len(self):
             raise NESTErrors.UnknownNode("get() of an empty NodeCollection")
         if len(names) > 2:

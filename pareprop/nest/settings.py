@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "structural_plasticity_update_interval": 10000.0, "update_time_limit": math.inf, "use_wfr": True,
     "wfr_comm_interval": 1.0, "wfr_interpolation_order": 3, "wfr_max_iterations": 15, "wfr_tol": 1e-4,
 }  # fmt: skip
+INTERVALS = ("eprop_learning_window", "eprop_update_interval")
 MS_PER_TIC = 0.001  # of NEST's clock
 MOST_STEPS = 2**31
 MOST_PROCESSES = 2**16  # virtual ones, with a random number generator each
@@ -73,6 +74,7 @@ def merge_settings(
     if "local_num_threads" in values and "total_num_virtual_procs" not in values:
         merged["total_num_virtual_procs"] = merged["local_num_threads"]
     _check(merged)
+    check_intervals(merged, values.keys() & set(INTERVALS))
     return merged
 
 
@@ -103,8 +105,12 @@ def _check(values: Mapping[str, Any]) -> None:
         raise refuse("dict_miss_is_error = False", "leave out the parameters that models do not have")
     if values["rng_type"] != "mt19937_64":
         raise refuse(f"rng_type = {values['rng_type']}", "use mt19937_64")
+
+
+def check_intervals(values: Mapping[str, Any], keys: Iterable[str] = INTERVALS) -> None:
+    """Raise `BadProperty` for an update interval, or a learning window, that is no whole number of steps."""
     dt = values["resolution"]
-    for key in ("eprop_learning_window", "eprop_update_interval"):
+    for key in keys:
         if abs(values[key] / dt - round(values[key] / dt)) > 1e-9 * values[key] / dt:
             raise NESTErrors.BadProperty(f"{key} = {values[key]} must be a multiple of the resolution, {dt}")
 

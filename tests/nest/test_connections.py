@@ -80,3 +80,44 @@ def test_numbers_of_nodes_may_be_whole_floats() -> None:
     assert len(nest.Create("eprop_iaf", 2.0)) == 2
     with pytest.raises(TypeError, match="n must have an integer value"):
         nest.Create("eprop_iaf", 2.7)
+
+
+def test_values_as_text() -> None:
+    """As NEST gives them."""
+    nodes, recorder = nest.Create("eprop_iaf", 2), nest.Create("spike_recorder")
+    nest.Connect(nodes, nodes[0])
+    assert nodes.get("V_m", output="json") == "[-70.0, -70.0]" and nodes[0].get("V_m", output="json") == "-70.0"
+    assert nodes.get(["V_m", "C_m"], output="json") == '{"V_m": [-70.0, -70.0], "C_m": [250.0, 250.0]}'
+    assert recorder.get("events", output="json") == '{"senders": [], "times": []}'
+    assert nest.GetDefaults("eprop_iaf", ["V_m", "C_m"], output="json") == "[-70.0, 250.0]"
+    assert nest.GetStatus(nodes, ["V_m"], output="json") == "[[-70.0], [-70.0]]"
+    found = nest.GetConnections()
+    assert found.get(["weight", "source"], output="json") == '{"weight": [1.0, 1.0], "source": [1, 2]}'
+    with pytest.raises(IndexError):
+        found[9]
+
+
+def test_weight_recorders_are_what_they_are_called() -> None:
+    with pytest.raises(nest.NESTErrors.BadProperty, match="is a spike_recorder, it must be a weight_recorder"):
+        nest.SetDefaults("eprop_synapse", {"weight_recorder": nest.Create("spike_recorder")})
+    with pytest.raises(nest.NESTErrors.TypeMismatch, match="weight_recorder = 3 must be a NodeCollection"):
+        nest.SetDefaults("eprop_synapse", {"weight_recorder": 3})
+
+
+def test_values_of_adam_do_not_matter_to_gradient_descent() -> None:
+    nest.SetDefaults("eprop_synapse", {"optimizer": {"type": "gradient_descent", "beta_1": 0.5}})
+    assert "beta_1" not in nest.GetDefaults("eprop_synapse")["optimizer"]
+    with pytest.raises(nest.NESTErrors.UnaccessedDictionaryEntry, match="beta of an optimizer"):
+        nest.SetDefaults("eprop_synapse", {"optimizer": {"beta": 0.5}})
+
+
+def test_any_resolution_where_no_update_interval_matters() -> None:
+    nest.resolution = 0.3
+    nest.Create("eprop_iaf")
+    nest.Simulate(0.9)
+    nest.ResetKernel()
+    nest.resolution = 0.3
+    nest.Create("eprop_iaf_bsshslm_2020")
+    with pytest.raises(nest.NESTErrors.BadProperty, match="must be a multiple of the resolution"):
+        nest.Simulate(0.9)
+    assert nest.__version__ == nest.build_info["version"] == "3.10.0"
