@@ -25,7 +25,7 @@ from .base import Engine, Settings
 from .online_rewards import OnlineRewards, following_block
 from .plasticity import plastic
 from .sample import Sample
-from .spike_memory import KINDS, SpikeMemory
+from .spike_memory import KINDS, SpikeMemory, new_books
 from .state import State
 
 
@@ -249,6 +249,8 @@ class Spike(Engine):
             anew.
         """
         rows = self.memory.rows[self.memory.tables.index(table)]
+        if len(rows.books) < len(table.row_ptr) - 1:  # rows that do not learn have none
+            rows.books = new_books(len(table.row_ptr) - 1)
         row = np.searchsorted(table.row_ptr, synapses, side="right") - 1
         block = np.searchsorted(table.blocks[:, layout.ROW], row, side="right") - 1
         rows.watch = np.stack([block, row, synapses], axis=1).astype(np.int64)

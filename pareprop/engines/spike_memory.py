@@ -37,6 +37,13 @@ PER_SYNAPSE = ("weight", "Y", "C", "Y2", "h", "zbar", "eps", "moment", "variance
 TRACES = tuple(f"trace_{k}" for k in range(64))  # rows of `traces`
 
 
+def new_books(n_rows: int) -> np.ndarray:
+    """Return the bookkeeping of rows at which no spike has arrived, int64 (n_rows, BOOK_COLUMNS)."""
+    books = np.zeros((n_rows, layout.BOOK_COLUMNS), np.int64)
+    books[:, layout.LATEST] = layout.NEVER
+    return books
+
+
 def array_of(rows: Any, name: str) -> np.ndarray:
     """Return what the synapses of a table keep under a name, (n_synapses,)."""
     if name in TRACES:
@@ -116,11 +123,11 @@ class SpikeMemory:
 
     def _rows(self, table: SynapseTable, rules: Rules) -> Any:
         n, n_rows = len(table.weight), len(table.row_ptr) - 1
-        adam, learns = bool(rules.rules[:, layout.ADAM].any()), bool(rules.modes - {spike_rules.STATIC})
+        adam, learns = bool(rules.rules[:, layout.ADAM].any()), rules.learns
         neurons, stretches = bool(rules.modes & {PREFIX, LOOP, STRETCH}), STRETCH in rules.modes
         loops = np.isin(rules.rules[:, layout.MODE], (LOOP, STRETCH))  # or stretches: traces as they are
         models = np.array([self._address(span.projection) for span in table.spans for _ in span.delays], np.int64)
-        n_traces = self.network.widths["traces"] if np.any(models) else 0
+        n_traces = self.network.widths["traces"] if np.any(models) and learns else 0
         wanted = {
             "Y": neurons, "C": learns, "Y2": neurons and self.sets == 2, "moment": adam, "variance": adam,
             "h": learns and self.network.model.is_rewarded,
@@ -131,8 +138,7 @@ class SpikeMemory:
         arrays = {name: allocate_aligned(n * needed, self._real) for name, needed in wanted.items()}
         for array in arrays.values():
             array.fill(0.0)  # no page is first touched while the network runs
-        books = np.zeros((n_rows, layout.BOOK_COLUMNS), np.int64)
-        books[:, layout.LATEST] = layout.NEVER
+        books = new_books(n_rows * learns)
         return self._kernels.spike.Rows(
             arrays
             | {"blocks": table.blocks, "row_ptr": table.row_ptr, "target": table.target, "weight": table.weight,
@@ -140,7 +146,7 @@ class SpikeMemory:
                "watch": np.zeros((0, 3), np.int64), "watched": np.zeros((0, 0)),
                "signs": table.row_signs(), "rules": rules.rules, "constants": rules.constants, "books": books,
                "models": models, "traces": allocate_aligned((n_traces, n), self._real),
-               "Z": np.zeros(n_rows), "from_own": table.by_source,
+               "Z": np.zeros(n_rows * learns), "from_own": table.by_source,
                "counters": np.zeros(n_rows if adam else 0, np.int64),
                "mark": np.full(n_rows * stretches, NOT_OPEN), "following": np.zeros(n_rows * stretches, np.int64),
                "head": np.zeros((len(table.blocks) * stretches, layout.STRETCH_STEPS + 1), np.int64),
@@ -292,9 +298,10 @@ class SpikeMemory:
         state.shared = errors | {"inputs_ids": inputs.ids, "inputs_ptr": inputs.ptr}
         state.spikes["spikes"] = lambda: spikes
         state.neurons = self.neurons | {name: array for name, array in self.history.items() if name not in ERRORS}
-        for kind, rows, table, names in zip(KINDS, self.rows, self.tables, self.names, strict=True):
+        items = zip(KINDS, self.rows, self.tables, self.rules, self.names, strict=True)
+        for kind, rows, table, rules, names in items:
             more = ["counters"] * ("moment" in names) + ["mark"] * bool(len(rows.mark))
-            for name in ("books", "Z", *more):
+            for name in ("books", "Z", *more) if rules.learns else ():
                 state.rows[f"{kind}/{name}"] = table, np.asarray(getattr(rows, name))
             for span in table.spans:
                 if span.projection.plastic:

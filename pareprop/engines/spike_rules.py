@@ -279,6 +279,11 @@ class Rules:
         """Modes in use."""
         return set(self.rules[:, layout.MODE].tolist())
 
+    @property
+    def learns(self) -> bool:
+        """Whether any block learns."""
+        return bool(self.modes - {STATIC})
+
     def longest_cutoff(self) -> int:
         """Return the longest cutoff in steps; `FOLD_STEPS` if it is longer or infinite, 1 if nothing learns."""
         cutoffs = self.rules[self.rules[:, layout.MODE] != STATIC, layout.CUTOFF]

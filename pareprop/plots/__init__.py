@@ -23,6 +23,7 @@ from . import (
     evidence,
     loss,
     own_activity,
+    populations,
     reader,
     style,
     trajectory,
@@ -43,6 +44,7 @@ FIGURES = {
     "trajectory": trajectory.figure,
     "evidence": evidence.figure,
     "own_activity": own_activity.figure,
+    "populations": populations.figure,
     "events": events.figure,
     "classification": classification.figure,
 }

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import terminal
+from .. import files, terminal
 from ..errors import InputError
 from ..network import footprint
 from ..network.model import Model, describe
@@ -167,7 +167,7 @@ class Run:
                 terminal.echo(line)
         self._draw()
         if self.exchange.rank == 0:
-            for line in self._advice():
+            for line in self._rates() + self._advice():
                 terminal.echo(line)
             terminal.echo(f"results: {self.file.path}")
             self._report_end()
@@ -177,6 +177,16 @@ class Run:
     def signal(self) -> str:
         """Name of the signal that cut the run short, "" for none."""
         return self.checkpoints.asked if self.simulation.iteration < self.config.task.iterations else ""
+
+    def _rates(self) -> list[str]:
+        """Return the firing rates of several populations in the last sample that was kept, none without one."""
+        from ..plots import populations  # loads matplotlib
+
+        if self.config.task.figure != populations.KIND or self.checkpoints.asked:
+            return []
+        with files.open_results(self.file.path) as file:
+            found = populations.of_sample(file, file["dynamics/last"]) if "dynamics/last" in file else []
+        return [f"rates: {', '.join(f'{item.name} {item.rates.mean():.2f} Hz' for item in found)}"] if found else []
 
     def _advice(self) -> list[str]:
         model = self.simulation.model

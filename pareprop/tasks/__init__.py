@@ -16,6 +16,7 @@ from .evidence_accumulation import EvidenceAccumulation
 from .gym import Gym
 from .handwriting import Handwriting
 from .lemniscate import Lemniscate
+from .microcircuit import Microcircuit
 from .n_mnist import NMnist
 from .own_activity import OwnActivity
 from .reach import Reach
@@ -33,6 +34,7 @@ TASKS: dict[str, type[TaskBase]] = {
         NMnist,
         StoreRecall,
         OwnActivity,
+        Microcircuit,
         DelayedChoice,
         Reach,
         CartPole,

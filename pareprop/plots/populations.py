@@ -1,0 +1,157 @@
+"""Populations: spikes of each, rates, irregularity and correlations, beside the rates of a reference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from . import panels, reader, style
+
+KIND = "microcircuit"  # attribute `figure` of files that get this one
+FEWEST = 3  # spikes of a neuron from which the intervals between them are counted
+PAIRED = 200  # neurons of a population among which correlations are taken
+BIN_MS = 2.0  # of spike counts that are correlated
+INHIBITORY = style.VERMILLION
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Statistics of the spikes of one population.
+
+    Attributes
+    ----------
+    name : str
+        Name of the population.
+    rates : np.ndarray
+        float64 (n,), spikes per second of each neuron.
+    cv : np.ndarray
+        float64, coefficients of variation of the intervals of neurons with at least `FEWEST` spikes.
+    correlations : np.ndarray
+        float64, correlations of the spike counts of pairs of neurons that spike.
+    """
+
+    name: str
+    rates: np.ndarray
+    cv: np.ndarray
+    correlations: np.ndarray
+
+
+def measure(
+    name: str, steps: np.ndarray, ids: np.ndarray, size: int, n_steps: int, dt_ms: float, first: int = 0
+) -> Statistics:
+    """Return the statistics of a population.
+
+    Parameters
+    ----------
+    name : str
+        Of the population.
+    steps, ids : np.ndarray
+        Step and neuron, from 0 to size - 1, of each spike, by step.
+    size : int
+        Number of neurons.
+    n_steps : int
+        Steps of the recording.
+    dt_ms : float
+        Step in ms.
+    first : int
+        Steps at the beginning that are left out.
+    """
+    kept = steps >= first
+    steps, ids = steps[kept] - first, ids[kept]
+    seconds = (n_steps - first) * dt_ms / 1000.0
+    counts = np.bincount(ids, minlength=size)
+    order = np.lexsort((steps, ids))
+    ends = np.cumsum(counts)
+    times = steps[order] * dt_ms
+    cv = []
+    for neuron in np.flatnonzero(counts >= FEWEST):
+        intervals = np.diff(times[ends[neuron] - counts[neuron] : ends[neuron]])
+        cv.append(np.std(intervals) / np.mean(intervals))
+    return Statistics(name, counts / seconds, np.array(cv), _correlate(steps * dt_ms, ids, counts, seconds))
+
+
+def _correlate(times: np.ndarray, ids: np.ndarray, counts: np.ndarray, seconds: float) -> np.ndarray:
+    """Return the correlations of binned counts of the first `PAIRED` neurons that spike."""
+    chosen = np.flatnonzero(counts)[:PAIRED]
+    if len(chosen) < 2:
+        return np.zeros(0)
+    place = np.full(len(counts), -1)
+    place[chosen] = np.arange(len(chosen))
+    mine = place[ids] >= 0
+    bins = max(int(seconds * 1000.0 / BIN_MS), 1)
+    binned = np.minimum((times[mine] / BIN_MS).astype(int), bins - 1)
+    table = np.zeros((len(chosen), bins))
+    np.add.at(table, (place[ids[mine]], binned), 1.0)
+    table = table[table.std(axis=1) > 0]
+    return np.corrcoef(table)[np.triu_indices(len(table), 1)] if len(table) > 1 else np.zeros(0)
+
+
+def of_sample(file: h5py.File, sample: h5py.Group) -> list[Statistics]:
+    """Return the statistics of all populations of neurons in a recorded sample."""
+    steps, ids = (reader.demand(sample, name) for name in ("spike_steps", "spike_ids"))
+    dt, n_steps = reader.step_ms(file), panels.duration(sample)
+    found = []
+    for name, first, last in panels.neuron_groups(file):
+        mine = (ids >= first) & (ids < last)
+        found.append(measure(name, steps[mine], ids[mine] - first, last - first, n_steps, dt))
+    return found
+
+
+def bars(
+    ax: Axes, values: list[np.ndarray], colors: list[str], label: str, reference: np.ndarray | None = None
+) -> None:
+    """Draw the values of each population: quartiles, 5 to 95 %, their mean as a dot; the reference as a line."""
+    places = np.arange(len(values))[::-1]
+    for place, numbers, color in zip(places, values, colors, strict=True):
+        if len(numbers):
+            low, first, median, third, high = np.percentile(numbers, [5, 25, 50, 75, 95])
+            ax.hlines(place, low, high, color=color, lw=1.0)
+            ax.barh(place, third - first, left=first, height=0.6, color=color)
+            ax.vlines(median, place - 0.3, place + 0.3, color="white", lw=1.0)
+            ax.plot(np.mean(numbers), place, "o", color=style.BLACK, ms=3, zorder=5)
+    if reference is not None:
+        ax.vlines(reference, places - 0.4, places + 0.4, color=style.BLACK, lw=1.2, zorder=6)
+    ax.set_yticks(places, [""] * len(places))
+    ax.set_xlabel(label)
+    ax.set_ylim(-0.6, len(values) - 0.4)
+
+
+def raster(ax: Axes, sample: h5py.Group, groups: list[tuple[str, int, int]], dt: float) -> None:
+    """Draw the spikes of some neurons, first population on top."""
+    steps, ids = (reader.demand(sample, name) for name in ("spike_steps", "spike_ids"))
+    _, steps, ids = panels.thin("", steps, ids)
+    total = groups[-1][2]
+    for name, first, last in groups:
+        mine = (ids >= first) & (ids < last)
+        color = INHIBITORY if name.endswith("I") else style.BLUE
+        ax.scatter(steps[mine] * dt, total - ids[mine], s=0.6, color=color, linewidths=0, rasterized=True)
+    ax.set_yticks([total - (first + last) / 2 for _, first, last in groups], [name for name, *_ in groups])
+    ax.tick_params(axis="y", length=0)
+    ax.set(xlabel="time (ms)", xlim=(0, panels.duration(sample) * dt), ylim=(0, total))
+
+
+@style.styled
+def figure(file: h5py.File) -> Figure | None:
+    """Draw the activity of the populations in the last sample; None for tasks without this figure."""
+    sample = file.get("dynamics/last")
+    if reader.text(file, "figure") != KIND or not isinstance(sample, h5py.Group):
+        return None
+    found, groups = of_sample(file, sample), panels.neuron_groups(file)
+    names = [item.name for item in found]
+    known = [str(name) for name in file.attrs.get("reference_names", [])]
+    reference = np.asarray(file.attrs.get("reference_hz", []), float) if known == names else None
+    shown = style.new_figure(file, 3.2, width=9.0, detail="last sample")
+    axes = shown.subplots(1, 4, width_ratios=[2.4, 1, 1, 1])
+    raster(axes[0], sample, groups, reader.step_ms(file))
+    for ax, values, label, line in (
+        (axes[1], [item.rates for item in found], "rate (Hz); line: full network", reference),
+        (axes[2], [item.cv for item in found], "CV of intervals", None),
+        (axes[3], [item.correlations for item in found], "correlation", None),
+    ):  # fmt: skip
+        bars(ax, values, [INHIBITORY if name.endswith("I") else style.BLUE for name in names], label, line)
+    axes[1].set_yticklabels(names)
+    return shown

@@ -1,0 +1,282 @@
+"""The cortical microcircuit in NEST and here: rates, irregularity and correlations of its populations, and times.
+
+    python scripts/race/microcircuit.py --scale 0.1 --seconds 2 --seeds 3 --out build/race
+
+Needs NEST 3.10 (extra `peer`). Both simulate the same model, the one of task `microcircuit`: tables, neurons that start
+at rest, total numbers of synapses, normal weights and delays within the same bounds, Poisson input; synapses and input
+are drawn by each with its own numbers. The first 500 ms are left out. Written: `microcircuit.csv`, a row for each
+population and simulator with mean and standard deviation over the seeds; `times.csv`; `microcircuit.png`, and the
+spikes of each run, so that a call with the same `--out` goes on where one was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+WARM_UP_MS = 500.0
+SAMPLE_MS = 500.0
+SIMULATORS = ("NEST", "pareprop")
+COLUMNS = ("rate_hz", "cv", "correlation")
+
+
+def settings(options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """Return the settings of the task."""
+    return {
+        "scale": options.scale, "indegrees": options.indegrees, "background": options.background,
+        "sample_ms": SAMPLE_MS, "seed": seed, "precision": options.precision,
+    }  # fmt: skip
+
+
+def run_pareprop(options: argparse.Namespace, seed: int) -> dict[str, Any] | None:
+    """Simulate on the ranks of this job; return spikes and times on rank 0."""
+    import pareprop
+    from pareprop.simulation.loop import Simulation
+    from pareprop.tasks.microcircuit import Microcircuit
+
+    exchange = pareprop.exchange()
+    task = Microcircuit(**settings(options, seed))
+    begin = time.perf_counter()
+    simulation = Simulation(task.model(), task, exchange, settings=task.settings())
+    built = time.perf_counter()
+    steps, ids, seconds = [], [], 0.0
+    for k in range(round(options.seconds * 1000.0 / SAMPLE_MS)):
+        start = time.perf_counter()
+        simulation.run_sample(k, "train", learn=False)
+        if k * SAMPLE_MS >= WARM_UP_MS:
+            seconds += time.perf_counter() - start
+        log = simulation.engine.log
+        steps.append(np.repeat(np.arange(len(log.ptr) - 1), np.diff(log.ptr)) + k * task.n_steps)
+        ids.append(log.ids[: log.ptr[-1]].copy())
+    if exchange.rank:
+        return None
+    sizes = [item.size for item in simulation.model.of_role("recurrent")]
+    synapses = sum(item.N for item in simulation.model.projections)
+    return {
+        "steps": np.concatenate(steps), "ids": np.concatenate(ids), "sizes": sizes, "synapses": synapses,
+        "build": built - begin, "seconds": seconds, "dt": task.dt_ms,
+    }  # fmt: skip
+
+
+def run_nest(options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """Simulate the same model in NEST; return spikes and times."""
+    import nest
+
+    from pareprop.tasks.microcircuit import Microcircuit
+
+    task = Microcircuit(**settings(options, seed))
+    model = task.model()
+    nest.verbosity = nest.VerbosityLevel.ERROR
+    nest.ResetKernel()
+    nest.set(resolution=task.dt_ms, local_num_threads=options.threads, rng_seed=seed)
+    begin = time.perf_counter()
+    cells, first = {}, 0
+    for item in model.of_role("recurrent"):
+        values = {name: getattr(item.params, name) for name in nest.GetDefaults("iaf_psc_exp") if name in NEURON}
+        cells[item.name] = nest.Create("iaf_psc_exp", item.size, {**values, "V_m": item.params.E_L})
+    for item in model.backgrounds:
+        source = nest.Create("poisson_generator", 1, {"rate": item.rate_hz})
+        nest.Connect(source, cells[item.post.name], syn_spec={"weight": float(item.weight), "delay": task.dt_ms})
+    for item in model.projections:
+        low, high = item.delay_range
+        mean, std = (task.dt_ms * number for number in item.delay_law.numbers)
+        bounds = {"min": (low - 0.5) * task.dt_ms, "max": (high + 0.5) * task.dt_ms - 1e-9}
+        nest.Connect(
+            cells[item.pre.name], cells[item.post.name], {"rule": "fixed_total_number", "N": item.N},
+            {
+                "weight": nest.random.normal(*item.weight.numbers),
+                "delay": nest.math.redraw(nest.random.normal(mean, std), **bounds),
+            },
+        )  # fmt: skip
+    recorder = nest.Create("spike_recorder")
+    for neurons in cells.values():
+        nest.Connect(neurons, recorder)
+    nest.Prepare()
+    built = time.perf_counter()
+    nest.Run(WARM_UP_MS)
+    start = time.perf_counter()
+    nest.Run(options.seconds * 1000.0 - WARM_UP_MS)
+    seconds = time.perf_counter() - start
+    nest.Cleanup()
+    first = next(iter(cells.values())).tolist()[0]
+    events = recorder.events
+    return {
+        "steps": np.rint(np.asarray(events["times"]) / task.dt_ms).astype(np.int64) - 1,
+        "ids": np.asarray(events["senders"]) - first, "sizes": [item.size for item in model.of_role("recurrent")],
+        "synapses": sum(item.N for item in model.projections), "build": built - begin, "seconds": seconds,
+        "dt": task.dt_ms,
+    }  # fmt: skip
+
+
+NEURON = ("C_m", "tau_m", "t_ref", "E_L", "V_th", "V_reset", "tau_syn_ex", "tau_syn_in", "I_e")
+RUNS: dict[str, Callable[[argparse.Namespace, int], dict[str, Any] | None]] = {
+    "NEST": run_nest, "pareprop": run_pareprop,
+}  # fmt: skip
+
+
+def work(options: argparse.Namespace, name: str, seed: int, path: Path) -> None:
+    """Simulate in this process and write the spikes."""
+    found = RUNS[name](options, seed)
+    if found is not None:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        part = path.with_suffix(".part.npz")
+        np.savez_compressed(part, **found, memory=memory)
+        os.replace(part, path)
+
+
+def start(options: argparse.Namespace, name: str, seed: int, path: Path) -> None:
+    """Simulate in a process of its own, or on ranks."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--worker", json.dumps([name, seed, str(path)])]
+    if name == "pareprop" and options.ranks > 1:
+        command = ["mpirun", "-n", str(options.ranks), *command]
+    print(f"{name}, seed {seed} ...", flush=True)
+    subprocess.run(command, check=True)
+
+
+def statistics(path: Path) -> tuple[list[Any], dict[str, float]]:
+    """Return the statistics of the populations of a run, and its times."""
+    from pareprop.plots.populations import measure
+    from pareprop.tasks.potjans_diesmann import POPULATIONS
+
+    with np.load(path) as data:
+        steps, ids, sizes, dt = data["steps"], data["ids"], data["sizes"], float(data["dt"])
+        times = {key: float(data[key]) for key in ("build", "seconds", "memory", "synapses")}
+        times["n_steps"] = float(steps.max() + 1)
+    order = np.argsort(steps, kind="stable")
+    steps, ids, found, first = steps[order], ids[order], [], 0
+    for name, size in zip(POPULATIONS, sizes, strict=True):
+        mine = (ids >= first) & (ids < first + size)
+        n_steps = int(np.ceil((steps[-1] + 1) * dt / 100.0) * 100.0 / dt)
+        found.append(
+            measure(name, steps[mine], ids[mine] - first, int(size), n_steps, dt, first=round(WARM_UP_MS / dt))
+        )
+        first += size
+    return found, times
+
+
+def numbers(item: Any) -> tuple[float, float, float]:
+    """Return the means of rates, coefficients of variation and correlations."""
+    rate, cv, correlation = (
+        float(np.mean(values)) if len(values) else np.nan for values in (item.rates, item.cv, item.correlations)
+    )
+    return rate, cv, correlation
+
+
+def write(options: argparse.Namespace, runs: dict[str, list[tuple[list[Any], dict[str, float]]]]) -> None:
+    """Write and print the tables, draw the figure."""
+    from scipy.stats import ks_2samp
+
+    with open(options.out / "microcircuit.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["population", "simulator", *(f"{c}{s}" for c in COLUMNS for s in ("", "_sd")), "seeds"])
+        for k, item in enumerate(runs["NEST"][0][0]):
+            for name in SIMULATORS:
+                values = np.array([numbers(found[k]) for found, _ in runs[name]])
+                spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(3, np.nan)
+                cells = [f"{value:.4g}" for pair in zip(values.mean(axis=0), spread, strict=True) for value in pair]
+                cells = ["" if cell == "nan" else cell for cell in cells]
+                table.writerow([item.name, name, *cells, len(values)])
+                shown = (
+                    f"{c} {a:>8}{f' ± {s}' * bool(s):<12}"
+                    for c, a, s in zip(COLUMNS, cells[::2], cells[1::2], strict=True)
+                )
+                print(f"{item.name:5} {name:9} {' '.join(shown)}")
+            pooled = [np.concatenate([found[k].rates for found, _ in runs[name]]) for name in SIMULATORS]
+            print(f"{item.name:5} distributions of rates differ by {ks_2samp(*pooled).statistic:.3f} (KS)")
+    with open(options.out / "times.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["simulator", "seed", "synapses", "build_s", "s_per_s", "memory_mib_of_a_process"])
+        model_seconds = options.seconds - WARM_UP_MS / 1000.0
+        for name in SIMULATORS:
+            for seed, (_, times) in enumerate(runs[name], 1):
+                cells = [times["synapses"], times["build"], times["seconds"] / model_seconds, times["memory"]]
+                table.writerow([name, seed, f"{cells[0]:.0f}", *(f"{cell:.4g}" for cell in cells[1:])])
+                print(f"{name}, seed {seed}: build {cells[1]:.1f} s, {cells[2]:.2f} s per s, {cells[3]:.0f} MiB")
+    draw(options, {name: [found for found, _ in items] for name, items in runs.items()})
+
+
+def draw(options: argparse.Namespace, runs: dict[str, list[list[Any]]]) -> None:
+    """Draw the distributions of both simulators side by side."""
+    from matplotlib.figure import Figure
+
+    from pareprop.plots import style
+
+    figure = Figure(figsize=(9.0, 3.4), layout="constrained")
+    axes = figure.subplots(1, 3)
+    names = [item.name for item in runs["NEST"][0]]
+    labels = ("rate (Hz)", "CV of intervals", "correlation of counts in 2 ms")
+    for ax, label, key in zip(axes, labels, ("rates", "cv", "correlations"), strict=True):
+        for shift, name, color in ((-0.2, "NEST", style.GREY), (0.2, "pareprop", style.BLUE)):
+            places = np.arange(len(names)) + shift
+            values = [np.concatenate([getattr(found[k], key) for found in runs[name]]) for k in range(len(names))]
+            ax.boxplot(
+                values, positions=places, widths=0.34, showfliers=False, whis=(5, 95), patch_artist=True,
+                manage_ticks=False, medianprops={"color": "white"}, boxprops={"facecolor": color, "lw": 0},
+                whiskerprops={"color": color}, capprops={"color": color},
+            )  # fmt: skip
+            means = [np.mean(value) if len(value) else np.nan for value in values]
+            ax.plot(places, means, "o", color=style.BLACK, ms=2.5, zorder=5)
+            ax.plot([], [], "s", color=color, label=name)
+        ax.set_xticks(np.arange(len(names)), names, rotation=90)
+        ax.set_ylabel(label)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(frameon=False)
+    seeds = len(runs["NEST"])
+    figure.suptitle(
+        f"microcircuit, scale {options.scale:g}, in-degrees {options.indegrees:g}, {options.seconds - 0.5:g} s, "
+        f"{seeds} seed{'s' * (seeds > 1)}; dots: means, boxes: quartiles, whiskers: 5 to 95 %",
+        x=0.01, ha="left", fontsize=8,
+    )  # fmt: skip
+    figure.savefig(options.out / "microcircuit.png", dpi=150)
+    print(f"figure: {options.out / 'microcircuit.png'}")
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", type=float, default=0.1, help="neurons by those of the full network")
+    parser.add_argument("--indegrees", type=float, default=1.0, help="in-degrees by those of the full network")
+    parser.add_argument("--background", choices=("poisson", "constant"), default="poisson")
+    parser.add_argument("--precision", choices=("single", "double"), default="single", help="of pareprop")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of the model, of which the first 0.5 are left out")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of NEST")
+    parser.add_argument("--ranks", type=int, default=1, help="of pareprop")
+    parser.add_argument("--out", type=Path, default=Path("build/race"))
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Run what has not run yet, then compare."""
+    options = parse()
+    if options.worker:
+        name, seed, path = json.loads(options.worker)
+        work(options, name, seed, Path(path))
+        return
+    if options.seconds * 1000.0 < WARM_UP_MS + SAMPLE_MS:
+        sys.exit(f"--seconds = {options.seconds:g} must be at least {(WARM_UP_MS + SAMPLE_MS) / 1000.0:g}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    runs: dict[str, list[tuple[list[Any], dict[str, float]]]] = {name: [] for name in SIMULATORS}
+    for seed in range(1, options.seeds + 1):
+        for name in SIMULATORS:
+            path = options.out / f"{name}-{options.scale:g}-{options.indegrees:g}-{options.seconds:g}s-{seed}.npz"
+            if not path.exists():
+                start(options, name, seed, path)
+            runs[name].append(statistics(path))
+    write(options, runs)
+
+
+if __name__ == "__main__":
+    main()
