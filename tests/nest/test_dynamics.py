@@ -87,6 +87,14 @@ STATIC = """
 nest.Connect(neurons[:3], neurons, "all_to_all", delay | {"weight": rng.normal(0.2, 0.4, (5, 3))})
 nest.Connect(neurons, readouts, "all_to_all", delay | {"weight": rng.normal(0.0, 0.5, (2, 5))})
 """
+WATCHED = """
+nest.CopyModel("static_synapse", "fixed", {"weight_recorder": wr})
+fixed, behind = delay | {"synapse_model": "fixed"}, nest.Create("parrot_neuron", 2)
+nest.Connect(parrots[:2], behind, "one_to_one", fixed | {"delay": 3 * delay["delay"], "weight": 0.7})
+nest.Connect(behind, neurons, "all_to_all", fixed | {"weight": rng.normal(0.2, 0.4, (5, 2))})
+nest.Connect(neurons[:3], neurons, "all_to_all", fixed | {"weight": rng.normal(0.2, 0.4, (5, 3))})
+nest.Connect(neurons, readouts, "all_to_all", fixed | {"weight": rng.normal(0.0, 0.5, (2, 5))})
+"""
 WINDOWS = """
 other = nest.Create("step_rate_generator", 2, {"amplitude_times": [33.0, 44.0], "amplitude_values": [1.0, 0.3]})
 nest.Connect(other, readouts, "one_to_one", rate | {"receptor_type": 2, "weight": 2.0})
@@ -130,6 +138,8 @@ CASES = {
     "interval, static": {"variant": "interval", "extra": STATIC},
     "interval, static, no reset": {"variant": "interval", "extra": STATIC, "reset": False, "eta": 0.0},
     "spike, static": {"variant": "spike", "extra": STATIC},
+    "interval, watched": {"variant": "interval", "extra": WATCHED},
+    "spike, watched": {"variant": "spike", "extra": WATCHED},
     "spike": {"variant": "spike"},
     "spike, current": {"variant": "spike", "I_e": 0.03, "optimizer": "adam"},
     "spike, repeats": {"variant": "spike", "repeats": True},
@@ -139,7 +149,7 @@ CASES = {
     "spike, forced": {"variant": "spike", "extra": FORCED},
     "spike, windows": {"variant": "spike", "extra": WINDOWS},
 }
-ON_RANKS = {"interval, static", "interval, ignored", "spike, ignored", "spike, windows"}
+ON_RANKS = {"interval, ignored", "interval, watched", "spike, ignored", "spike, watched", "spike, windows"}
 
 OPTIMIZERS = """
 import nest, numpy as np
