@@ -25,7 +25,7 @@ BACKENDS = ("ascii", "memory", "screen")  # of recorders
 HISTORY = "eprop_history_duration"  # a recordable that tells the length of a buffer that only NEST has
 FORCED = {"ignore_and_spike": False, "ignore_and_spike_interval": 100.0, "ignore_and_spike_offset": 1.0}
 DEVICE = {"label": "", "origin": 0.0, "start": 0.0, "stop": FOREVER}
-FILE = {"precision": 3, "file_extension": "dat"}  # of recorders to text alone, the second to files alone
+FILE = {"precision": 3, "file_extension": "dat"}  # of recorders to text; an extension of those to files
 RECORDER = DEVICE | {"record_to": "memory", "time_in_steps": False} | FILE
 METER = RECORDER | {"interval": 1.0, "offset": 0.0}
 

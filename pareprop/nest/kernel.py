@@ -225,10 +225,10 @@ class Kernel:
         backend = block.get("record_to", local)
         if backend != "memory":
             files = self.recorders.files(block, local, self.generators.n, self.resolution)
-            if key == "events":
-                raise unknown(KeyError, f"{recorder.name} has no 'events': they are {files.place(self.params)}")
             if key == "n_events":
                 return files.n
+            if key == "events":
+                raise unknown(KeyError, f"{recorder.name} has no 'events': they are {files.place(self.params)}")
             if backend == "ascii":
                 return [str(path) for path in files.paths(self.params)]
         if key == "filenames":
@@ -310,12 +310,11 @@ class Kernel:
         elif records:
             made.table = TO_RECORDERS
         self._check_delay(made)
-        if not records:
-            _check_receptor(model, made.receptor, ends[1])
         if records:
             for part in self.recorders.connect(made):
                 self.bundles.append(part)
             return
+        _check_receptor(model, made.receptor, ends[1])
         if self.simulated:
             kind_of, base_of = (np.array(["", *np.concatenate([np.repeat(getattr(block.model, name), block.n)
                                 for block in self.nodes.blocks])]) for name in ("kind", "base"))  # fmt: skip
@@ -365,8 +364,7 @@ class Kernel:
 
     def threads(self, index: np.ndarray, place: np.ndarray) -> np.ndarray:
         """Virtual processes that NEST would keep connections in: of the target, or of the source of a recorder."""
-        ends = self.bundles.owners(index, place)
-        return ends % self.generators.n
+        return self.bundles.owners(index, place) % self.generators.n
 
     def write_delays(self, index: np.ndarray, place: np.ndarray, delay: np.ndarray) -> None:
         """Set delays of connections in ms, before the first step."""
