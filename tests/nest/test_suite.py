@@ -16,6 +16,14 @@ GENERIC = (
     "pytests/connect/test_common_properties_setting.py", "pytests/other/test_refractory.py",
     "pytests/recording/test_multimeter_stepping.py", "pytests/neurons/test_ignore_and_spike_mechanism.py",
 )  # fmt: skip
+INSTEAD = {"iaf_psc_alpha": "eprop_iaf", "stdp_synapse": "static_synapse"}  # of models that are not there
+REPLACED = (
+    "recording/test_recording_backend_ascii.py", "recording/test_recording_backend_memory.py",
+    "recording/test_recording_backends.py", "recording/test_set_start_stop_origin.py",
+    "recording/test_spike_recorder.py", "recording/test_weight_recorder.py", "stimulating/test_spike_generator.py",
+    "connect/test_connect_node_collection.py", "connect/test_default_delays_weights.py", "connect/test_delay_check.py",
+    "connect/test_getconnections.py", "connect/test_onetooneconnect.py",
+)  # fmt: skip
 REFUSED = {
     "test_multimeter_stepping[eprop_readout]",  # a Poisson generator that drives a readout
     "test_ignore_and_spike_generates_expected_spikes[eprop_iaf]",
@@ -55,6 +63,21 @@ def test_generic_tests_pass_where_they_are_about_eprop(tmp_path: Path) -> None:
     assert failed == REFUSED, printed[-3000:]
     assert re.search(r"\b3 failed, 19 passed\b", printed), printed[-3000:]
     assert "ignore_and_spike = True" in printed
+
+
+@pytest.mark.slow
+def test_files_pass_with_other_models_in_place_of_those_that_are_not_there(tmp_path: Path) -> None:
+    suite = find_shipped("pytests/conftest.py").parent
+    shutil.copytree(suite / "utilities", tmp_path / "utilities")
+    shutil.copy(suite / "conftest.py", tmp_path)
+    for name in REPLACED:
+        text = (suite / name).read_text()
+        for model, other in INSTEAD.items():
+            text = re.sub(rf"\b{model}\b", other, text)
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    printed = run_pytest(tmp_path, *REPLACED)
+    assert re.search(r"\b211 passed\b", printed) and "failed" not in printed, printed[-3000:]
 
 
 def test_a_copy_of_the_suite_runs_where_no_nest_is_installed(tmp_path: Path) -> None:
