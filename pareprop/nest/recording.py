@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -36,7 +35,7 @@ class Recorders:
         self._links: list[tuple[np.ndarray, np.ndarray]] = []
         self._made: dict[int, Meter | EventList] = {}
         self._files: dict[int, TextFiles] = {}
-        self._n_meters: Counter[int] = Counter()  # of each node
+        self._meters: dict[int, set[int]] = {}  # of each node
         self._connected_meters: set[int] = set()
         self.changed = False  # since the taps were made
 
@@ -49,9 +48,10 @@ class Recorders:
             if any(node in self._made for node in np.unique(source).tolist()):
                 raise refuse("connecting a multimeter that has recorded", "create another one")
             self._check_recordables(source, target)
+            parts = self._number_meters(made)
             self._links.append((source, target))
             self._connected_meters.update(source.tolist())
-            return self._number_meters(made)
+            return parts
         elif post == {"spike_recorder"} and not pre & (METERS | {"spike_recorder", "weight_recorder"}):
             for name in pre - {"spike_generator", "parrot_neuron"}:
                 if not name.startswith("eprop_iaf") and name not in plain.MODELS:
@@ -67,14 +67,18 @@ class Recorders:
     def _number_meters(self, made: Bundle) -> list[Bundle]:
         """Connections of multimeters by receptor, which is their number at the node."""
         receptor = np.zeros(len(made), np.int64)
-        for place, node in enumerate(made.target.tolist()):
-            self._n_meters[node] += 1
-            receptor[place] = self._n_meters[node]
+        pairs = list(zip(made.source.tolist(), made.target.tolist(), strict=True))
+        if len(set(pairs)) < len(pairs) or any(meter in self._meters.get(node, ()) for meter, node in pairs):
+            raise NESTErrors.IllegalConnection("each multimeter can be connected to a node once")
+        for place, (meter, node) in enumerate(pairs):
+            mine = self._meters.setdefault(node, set())
+            mine.add(meter)
+            receptor[place] = len(mine)
         parts = []
         for number in np.unique(receptor).tolist():
-            mine = receptor == number
-            values = {key: getattr(made, key)[mine] for key in ("source", "target", "weight")}
-            delay = made.delay if isinstance(made.delay, int) else made.delay[mine]
+            chosen = receptor == number
+            values = {key: getattr(made, key)[chosen] for key in ("source", "target", "weight")}
+            delay = made.delay if isinstance(made.delay, int) else made.delay[chosen]
             parts.append(replace(made, **values, delay=delay, receptor=number))
         return parts
 

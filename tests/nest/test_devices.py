@@ -265,6 +265,8 @@ def test_events_are_printed(capfd: pytest.CaptureFixture) -> None:
 def test_meters_keep_what_they_record_when_they_are_connected() -> None:
     meter = nest.Create("multimeter")
     nest.Connect(meter, nest.Create("eprop_iaf"))
+    with pytest.raises(NESTErrors.IllegalConnection, match="can be connected to a node once"):
+        nest.Connect(meter, nest.NodeCollection([2]))
     for change in ({"interval": 2.0}, {"offset": 1.0}, {"record_from": ["V_m"]}):
         with pytest.raises(NESTErrors.BadProperty, match="cannot be changed after the multimeter has been connected"):
             meter.set(change)
