@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from .network.reward import Reward, Rollout
     from .neurons.model import NeuronModel
     from .parallel.launcher import exchange
+    from .runs.opened import open_run
     from .runs.script import Trained, run
     from .simulation import ClosedTask, LearningRate, Observer, Outcome, Score, Simulation, Task
-    from .storage.opened import open_run
 
 __version__ = "0.2.0"
 __all__ = [
@@ -65,9 +65,9 @@ _HOMES = {  # module of each name: it is imported when the name is used, so that
     "network.reward": ("Reward", "Rollout"),
     "neurons.model": ("NeuronModel",),
     "parallel.launcher": ("exchange",),
+    "runs.opened": ("open_run",),
     "runs.script": ("Trained", "run"),
     "simulation": ("ClosedTask", "LearningRate", "Observer", "Outcome", "Score", "Simulation", "Task"),
-    "storage.opened": ("open_run",),
 }
 _ROOMS = ("engines", "network", "neurons", "parallel", "runs", "simulation", "sonata", "storage", "tasks")
 

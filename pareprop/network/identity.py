@@ -1,13 +1,13 @@
-"""Identity of a model: a short digest of each of its parts, by which a resumed run knows its network again.
+"""Identity of a model: its facts, name by name, by which a resumed run knows its network again, and says what differs.
 
-And its facts, name by name, by which ranks find out that they were given different models.
+By them ranks find out, too, that they were given different models.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -20,64 +20,8 @@ from ..kernels import checksum
 from .connectivity import Population
 from .model import Model
 
-LENGTH = 16  # hexadecimal digits
-NEWER = ("port", "N", "delay_law")  # fields that count where they are given
 FEW = 4  # values of an array that are shown
 PLAIN = bool | int | float | str | bytes | np.generic | None
-
-
-def digest_parts(model: Model) -> dict[str, str]:
-    """Return a digest of each population, projection and background by name, and of what else a model has.
-
-    Parameters
-    ----------
-    model : Model
-        The network; given weights and synapses count with their values.
-
-    Returns
-    -------
-    dict of str to str
-        Names to digests.
-    """
-    rest = {name: getattr(model, name) for name in ("variant", "dt_ms", "optimizer", "precision", "local", "loss")}
-    parts: list[Any] = [*model.populations, *model.projections, *model.backgrounds]
-    named = [(item.name, item) for item in parts]
-    return {name: make_digest(item) for name, item in [*rest.items(), *named]}
-
-
-def make_digest(thing: Any) -> str:
-    """Return a digest of a description: of its type, fields and values."""
-    digest = hashlib.sha256()
-    _add(digest.update, thing)
-    return digest.hexdigest()[:LENGTH]
-
-
-def _add(update: Callable[[bytes], None], thing: Any) -> None:
-    if isinstance(thing, np.ndarray):
-        update(f"{thing.dtype.str}{thing.shape}".encode())
-        update(np.ascontiguousarray(thing).data)  # type: ignore[arg-type]  # a buffer
-    elif isinstance(thing, Mapping):
-        for key in sorted(thing, key=str):
-            update(f"{key}=".encode())
-            _add(update, thing[key])
-    elif isinstance(thing, list | tuple):
-        update(f"{len(thing)} ".encode())
-        for item in thing:
-            _add(update, item)
-    elif isinstance(thing, BaseModel) or (dataclasses.is_dataclass(thing) and not isinstance(thing, type)):
-        fields = type(thing).model_fields if isinstance(thing, BaseModel) else dataclasses.fields(thing)
-        names = list(fields) if isinstance(fields, dict) else [field.name for field in fields]
-        # checkpoints were written before these were there
-        names = [name for name in names if name not in NEWER or getattr(thing, name) is not None]
-        update(type(thing).__qualname__.encode())
-        _add(update, {name: getattr(thing, name) for name in names})
-    elif isinstance(thing, Path):  # files may move
-        update(thing.name.encode())
-    elif hasattr(thing, "__dict__"):
-        update(getattr(thing, "__qualname__", type(thing).__qualname__).encode())
-        _add(update, vars(thing) if not isinstance(thing, FunctionType | type) else {})
-    else:
-        update(f"{thing!r};".encode())
 
 
 def list_facts(model: Model) -> dict[str, str]:
@@ -95,6 +39,19 @@ def list_facts(model: Model) -> dict[str, str]:
         for item in items:
             facts |= {f"{kind} '{item.name}': {name}": text for name, text in list_fields(item).items()}
     return facts
+
+
+def tell_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """Return the differences of two lists of facts, as "name = old text, now new text"."""
+    lines = []
+    for name in dict.fromkeys([*old, *new]):
+        before, after = old.get(name, "none"), new.get(name, "none")
+        shapes = [re.fullmatch("(an array .*), [0-9a-f]{16}", text) for text in (before, after)]
+        if before != after and shapes[0] and shapes[1] and shapes[0][1] == shapes[1][1]:
+            lines.append(f"{name} = {shapes[0][1]}, now one with other values")
+        elif before != after:
+            lines.append(f"{name} = {before}, now {after}")
+    return lines
 
 
 def list_fields(thing: Any) -> dict[str, str]:

@@ -8,10 +8,10 @@ Most lines of this module document arguments, for `help(Model)`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -30,6 +30,20 @@ from .neurons import Neuron
 from .optimizers import GradientDescent, Optimizer
 from .reward import Reward
 from .variants import DEFAULT, Variant, find_variant
+
+KEPT = ("name", "optimizer", "rewire", "plastic", "keep_signs", "port")  # options of synapses that are copied
+
+
+class Weighted(Protocol):
+    """The part of an opened run that holds weights."""
+
+    projections: list[str]
+
+    def sizes_of(self, projection: str) -> tuple[int, int]:
+        """Return the numbers of sources and targets of a projection."""
+
+    def weights(self, projection: str) -> Mapping[str, Any]:
+        """Return source, target, delay and weight of its synapses, (n_synapses,) each."""
 
 
 @dataclass(repr=False)
@@ -401,6 +415,62 @@ class Model:
             if not isinstance(value, parameters.Distribution) and not np.any(value):
                 self.notes.append(f"{here}: {key} is 0, it has no effect")
         return added
+
+    def copy_weights(self, run: Weighted, projections: Sequence[str] | None = None) -> list[str]:
+        """Start from the weights that a run ended with: its synapses take the place of those that would be drawn.
+
+        Optimizers, signs and other options of the projections stay. Weights that carry learning signals are drawn by
+        the seed of the model. Each rank holds all synapses that are copied until the network is built.
+
+        Parameters
+        ----------
+        run : OpenRun
+            What `open_run` returns.
+        projections : sequence of str or None
+            Names of projections; None: all that the run has under the same name.
+
+        Returns
+        -------
+        list of str
+            Names of the projections whose weights were copied.
+
+        Raises
+        ------
+        InputError
+            If the run has no such projection, or one between populations of other sizes.
+
+        Examples
+        --------
+        >>> model.copy_weights(open_run("runs/tones"))
+        """
+        if not all(hasattr(run, name) for name in ("weights", "projections", "sizes_of")):
+            raise InputError(f"copy_weights: run = {quote(run)} must be what open_run returns")
+        mine = {item.name: k for k, item in enumerate(self.projections) if item.pre.role != "readout"}
+        wanted = [name for name in mine if name in run.projections] if projections is None else list(projections)
+        for name in wanted:
+            for owner, known in (("the model", list(mine)), ("the run", list(run.projections))):
+                if name not in known:
+                    hint = parameters.nearest(str(name), known)
+                    raise InputError(f"copy_weights: {owner} has no projection {quote(name)}{hint}")
+        if not wanted:
+            raise InputError(f"copy_weights: the run has none of the projections {', '.join(mine)}")
+        changed = {name: self._with_weights(self.projections[mine[name]], run) for name in wanted}
+        for name, projection in changed.items():
+            self.projections[mine[name]] = projection
+        return wanted
+
+    def _with_weights(self, projection: Projection, run: Weighted) -> Projection:
+        """Return a projection with the synapses of a run in place of its rule."""
+        here, (n_pre, n_post) = f"copy_weights: projection '{projection.name}'", run.sizes_of(projection.name)
+        for end, n in (("pre", n_pre), ("post", n_post)):
+            if n != (size := getattr(projection, end).size):
+                raise InputError(f"{here}: its {end} has {n} cells in the run, {size} in the model")
+        columns = run.weights(projection.name)
+        kept = {name: getattr(projection, name) for name in KEPT}
+        sign = "free" if projection.signs is None else projection.signs
+        synapses = {name: columns[name] for name in ("source", "target", "delay", "weight")}
+        given = Connection(rule="explicit", sign=sign, **kept, **synapses)
+        return resolve(here, projection.name, projection.pre, projection.post, given, self.dt_ms)
 
     @staticmethod
     def _name_projection(pre: Population, post: Population, name: Any) -> str:

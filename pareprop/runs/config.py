@@ -8,6 +8,7 @@ all others, [task]; [record] and [checkpoint] exist in every run. `[task] name` 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,9 +22,12 @@ from ..errors import VALUE_LIMIT, InputError, quote, shorten
 from ..network import identity
 from ..network.parameters import PROBLEMS, Frozen, nearest, parse_setting
 from ..storage.checkpoint_observer import Checkpoint
+from ..storage.checkpoint_read import NETWORK
 from ..storage.recorder import Record
 from ..tasks import TASKS, TaskBase
+from .script_task import ScriptTask
 
+CONFIG = "config.toml"  # in a run directory
 FREE = ("iterations", "figures", "log", "script")  # keys of [run] that a resumed run may change
 SECTIONS = ("model", "learning", "task", "run", "record", "checkpoint")
 EQUATIONS = "neuron_models"  # the section that is one key: a table by names of the user
@@ -52,10 +56,13 @@ class Config:
     def identity(self) -> dict[str, Any]:
         """Return the keys that a resumed run must have in common: all except its length and what it writes."""
         sections = {name: dict(keys) for name, keys in self.sections().items() if name not in ("record", "checkpoint")}
-        for key in (*FREE, *self.task.free):
+        for key in (*FREE, *self.task.list_free()):
             sections["run"].pop(key, None)
+        for section, key in itertools.product(("model", "learning", "task"), self.task.by_content):
+            sections[section].pop(key, None)
         sections["task"] |= self.task.fingerprint()
-        return sections
+        network = self.task.network_facts()
+        return sections | ({NETWORK: network} if network else {})
 
     def list_facts(self) -> dict[str, str]:
         """Return all that ranks of a run must have in common, name to value as text."""
@@ -120,7 +127,7 @@ def _toml(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{}" if not value else "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, bool):
         return str(value).lower()
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
@@ -144,6 +151,8 @@ def load(source: str, settings: Iterable[str] = ()) -> Config:
     InputError
         Lists every problem: file or setting, key, value, bound, nearest known name.
     """
+    if source not in TASKS and Path(source, CONFIG).is_file():  # a run directory
+        source = str(Path(source, CONFIG))
     if source.endswith(".toml"):
         sections = read(Path(source))
         return from_sections(kind_of(sections, source), sections, source, settings)
@@ -164,9 +173,7 @@ def kind_of(sections: Mapping[str, Any], source: str) -> type[TaskBase]:
     """Return the task that the sections of a file name."""
     run = sections.get("run", {})
     if isinstance(run, dict) and "script" in run:
-        raise InputError(
-            f"{source}: a script trained this run and describes its network; pareprop.run(..., restart=True) goes on"
-        )
+        return ScriptTask
     name = sections.get("task", {}).get("name") if isinstance(sections.get("task", {}), dict) else None
     if name is None:
         raise InputError(f"{source}: [task] name is missing (known: {', '.join(TASKS)})")
@@ -209,6 +216,7 @@ def from_sections(
         lines = [shorten(" ".join(problem.splitlines())) for problem in problems[:PROBLEMS]]
         many = "\n  ".join([f"{len(problems)} problems:", *lines])
         raise InputError(many if len(problems) > 2 else "; ".join(lines))
+    made["task"].attach(Path(source).parent)
     return Config(**made)
 
 

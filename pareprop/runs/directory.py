@@ -16,10 +16,10 @@ from ..parallel import collectives
 from ..parallel.mpi import Comm
 from ..storage import checkpoint_write, joined_file
 from ..storage.disk import lock_directory
-from .config import read
+from .config import CONFIG, read
 from .log import CSV, LOG
 
-CONFIG, RESULTS, CHECKPOINTS, RECORD = "config.toml", "results.h5", "checkpoints", "record"
+RESULTS, CHECKPOINTS, RECORD, BEST = "results.h5", "checkpoints", "record", "best"
 DIGEST_LINE = "# digest of this configuration:"  # in the configuration of every run
 
 
@@ -86,7 +86,8 @@ def _remove_empty(places: list[Path]) -> None:
 
 def _require_replaceable(path: Path) -> None:
     """Raise `InputError` if what a run would replace in a directory was not left there by a run."""
-    ours = [name for name in (CONFIG, RESULTS, CHECKPOINTS, RECORD, f"{RECORD}.h5") if os.path.lexists(path / name)]
+    names = (CONFIG, RESULTS, CHECKPOINTS, RECORD, BEST, f"{RECORD}.h5")
+    ours = [name for name in names if os.path.lexists(path / name)]
     links = [name for name in ours if (path / name).is_symlink()]
     if links:
         raise InputError(f"--out {path}: {', '.join(links)} is a link, which --overwrite does not follow")
@@ -106,9 +107,14 @@ def is_run(directory: Path) -> bool:
 
 def clear_run(directory: Path) -> None:
     """Remove the state and the recording of an older run, and nothing else that somebody may keep beside."""
-    for path in checkpoint_write.list_checkpoints(directory / CHECKPOINTS):
-        shutil.rmtree(path)
-    for name, pattern in ((CHECKPOINTS, r"iteration-\d+\.part|listening"), (RECORD, joined_file.PART)):
+    for folder in (CHECKPOINTS, BEST):
+        for path in checkpoint_write.list_checkpoints(directory / folder):
+            shutil.rmtree(path)
+    for name, pattern in (
+        (CHECKPOINTS, r"iteration-\d+\.part|listening"),
+        (BEST, r"iteration-\d+\.part"),
+        (RECORD, joined_file.PART),
+    ):
         for path in sorted((directory / name).glob("*")):
             if re.fullmatch(pattern, path.name):
                 path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
@@ -132,7 +138,7 @@ def reopen_directory(comm: Comm, directory: Path) -> Iterator[dict[str, Any]]:
             if comm is None or comm.rank == 0:
                 if not (directory / CONFIG).is_file():
                     raise InputError(f"{quote(str(directory))} is not a run directory: {CONFIG} is missing")
-                for name in (RESULTS, CHECKPOINTS, RECORD, CONFIG):
+                for name in (RESULTS, CHECKPOINTS, RECORD, BEST, CONFIG):
                     if (directory / name).is_symlink():
                         raise InputError(f"{directory / name} is a link; a run goes on in its own directory only")
                 stack.enter_context(lock_directory(directory, "run directory"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..simulation.observer import Observer, Watched
 from ..simulation.returns import NAMES, Returns
 from ..simulation.schedule import Annealing
 from ..simulation.score import Score
+from ..storage.best_weights import BestWeights
 from ..storage.self_description import name_axes
 from ..tasks.base import TaskBase
 
@@ -29,6 +31,8 @@ class Phases(Observer):
         Number of iterations of a complete training, after which the test runs.
     annealing : Annealing or None
         What sets the values that are shown beside the scores.
+    best : BestWeights or None
+        Where the network of the best validation is kept, which is the result then.
 
     Attributes
     ----------
@@ -40,18 +44,24 @@ class Phases(Observer):
         (number of iterations, error or loss) of each validation.
     test : Score or None
         Score of the final test, None before it.
-    stopped : bool
-        Whether the training stopped early.
+    stopped_by : str
+        What ended the training early: "bound" (of a validation), "patience" or "observer"; "" if nothing did.
+    kept : tuple of int and float, or None
+        Iterations and value of the best validation whose network is kept.
     """
 
-    def __init__(self, task: TaskBase, n_iterations: int, annealing: Annealing | None = None) -> None:
-        self.task, self.n_iterations = task, n_iterations
+    def __init__(
+        self, task: TaskBase, n_iterations: int, annealing: Annealing | None = None, best: BestWeights | None = None
+    ) -> None:
+        self.task, self.n_iterations, self.best = task, n_iterations, best
         self.annealing = annealing or Annealing("constant", 0, {})
         self.errors: list[float] = []
         self.episodes = Returns()
         self.validations: list[tuple[int, float]] = []
         self.test: Score | None = None
-        self.stopped = False
+        self.stopped_by, self._second = "", math.nan  # value of the validation that confirmed the bound
+        self.kept: tuple[int, float] | None = None
+        self._needed: set[int] = set()  # iterations of kept networks that the latest checkpoint counts on
         self._trained, self._done = Score(), 0
 
     def after_batch(self, simulation: Watched, first: int, n: int, phase: str) -> None:
@@ -70,10 +80,35 @@ class Phases(Observer):
             return
         value = self._run(simulation, "validate", task.validate_samples, task.eta_validate).value
         self.validations.append((iteration + 1, value))
+        if self.best is not None and (self.kept is None or self._is_better(value, self.kept[1])):
+            self.kept = iteration + 1, value
+            self.best.keep(simulation, self._needed)
         if self._is_good(value):
-            value = self._run(simulation, "validate", task.stop_samples, task.eta_validate).value
-            self.stopped = self._is_good(value)
-            simulation.stop_requested = simulation.stop_requested or self.stopped
+            self._second = self._run(simulation, "validate", task.stop_samples, task.eta_validate).value
+        self.stopped_by = self._find_stop("bound")
+        simulation.stop_requested = simulation.stop_requested or self.stopped
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the training stopped early."""
+        return bool(self.stopped_by)
+
+    def _is_better(self, value: float, other: float) -> bool:
+        return value > other if self.episodes else value < other
+
+    @property
+    def _best_validation(self) -> int:
+        """Place of the best validation, the first one of several."""
+        values = [value for _, value in self.validations]
+        return values.index(max(values) if self.episodes else min(values))
+
+    def _find_stop(self, bound: str) -> str:
+        """Return what ends the training after the last validation; `bound` where the bound does."""
+        if self.validations and self._is_good(self.validations[-1][1]) and self._is_good(self._second):
+            return bound
+        patience = self.task.patience
+        is_late = bool(patience) and len(self.validations) - 1 - self._best_validation >= patience
+        return "patience" if is_late else ""
 
     @property
     def _stop_above(self) -> float | None:
@@ -87,13 +122,17 @@ class Phases(Observer):
 
     def settle(self, simulation: Watched, asked: list[bool]) -> None:
         """Take a run that an observer ends for one that is complete; signals ask after this."""
-        self.stopped = self.stopped or simulation.stop_requested
+        if simulation.stop_requested and not self.stopped:
+            self.stopped_by = "observer"
 
     def finish(self, simulation: Watched) -> None:
         """Test if the training is complete; after an early stop test at least one sample, for the figures."""
         self._done = simulation.iteration
         n_samples = max(self.task.test_samples, int(self.stopped))
-        if n_samples and (self.stopped or simulation.iteration >= self.n_iterations):
+        is_complete = self.stopped or simulation.iteration >= self.n_iterations
+        if is_complete and self.best is not None and self.kept is not None:
+            self.best.restore(simulation, self.kept[0])
+        if n_samples and is_complete:
             self.test = self._run(simulation, "test", n_samples, self.task.eta_test)
 
     def _run(self, simulation: Watched, phase: str, n_samples: int, eta: float) -> Score:
@@ -113,21 +152,36 @@ class Phases(Observer):
 
     def state(self, simulation: Watched) -> dict[str, Any]:
         """Errors and validations so far."""
+        self._needed = set() if self.kept is None else {self.kept[0]}
         return {
             "errors": np.array(self.errors, float),
             "validations": [list(pair) for pair in self.validations],
             "stopped": self.stopped,
+            "stopped_by": self.stopped_by,
+            "second": self._second,
+            "kept": self.kept,
         } | self.episodes.arrays()
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back errors and validations."""
         self.errors = list(map(float, state["errors"]))
         self.validations = [(int(iteration), float(value)) for iteration, value in state["validations"]]
-        self.stopped = bool(state["stopped"])
         self.episodes = Returns.of(state)
+        last = self.validations[-1][1] if self.validations else math.nan
+        self._second = float(state.get("second", last))
+        before = "bound" if self._is_good(last) else "observer"  # where version 0.2 does not say what ended it
+        by = str(state.get("stopped_by", before if state["stopped"] else ""))
+        self.stopped_by = self._find_stop("bound") if by in ("bound", "patience") else by  # bounds may be others now
+        kept = state.get("kept")
+        self.kept = (int(kept[0]), float(kept[1])) if kept is not None and self.best is not None else None
 
     def start(self, simulation: Watched) -> None:
         """Keep a resumed run stopped if it had stopped early."""
+        if self.best is not None:
+            self.best.forget_after(simulation)
+            if self.kept is not None and not self.best.has(simulation, self.kept[0]):
+                self.kept = None  # somebody removed it: the best one from here on
+            self._needed = set() if self.kept is None else {self.kept[0]}
         simulation.stop_requested = simulation.stop_requested or self.stopped
 
     def returns_of(self, simulation: Watched, k: int) -> dict[str, float]:
@@ -147,8 +201,12 @@ class Phases(Observer):
     def lines(self) -> list[str]:
         """Return the outcome as lines of text."""
         lines = []
-        if self.stopped and not (self.validations and self._is_good(self.validations[-1][1])):
+        if self.stopped_by == "observer":
             lines.append(f"stopped after {self._done} iterations: an observer asked for it")
+        elif self.stopped_by == "patience":
+            iteration, value = self.validations[self._best_validation]
+            reason = f"none of {self.task.patience} validations was better than {value:.4g} after {iteration}"
+            lines.append(f"stopped after {self.validations[-1][0]} iterations: {reason}")
         elif self.stopped:
             iteration, value = self.validations[-1]
             bound = f"above {self._stop_above:g}" if self.episodes else f"below {self.task.stop_below:g}"
@@ -157,7 +215,9 @@ class Phases(Observer):
             n, returns = self.task.batch_size, self.episodes.returns
             first, last = np.mean(returns[:n]), np.mean(returns[-n:])
             lines.append(f"return: {first:.4g} in the first iteration, {last:.4g} in the last")
-        return lines + ([self.test.line("test")] if self.test else [])
+        if self.best is not None and self.kept is not None and (self.stopped or self._done >= self.n_iterations):
+            lines.append(f"weights: those after {self.kept[0]} iterations, the best validation ({self.kept[1]:.4g})")
+        return lines + ([self.test.line("test")] if self.test is not None else [])
 
     def write(self, file: h5py.File) -> None:
         """Add the scores to the results of a run: /error, /validation, /test."""
@@ -170,6 +230,8 @@ class Phases(Observer):
         if self.validations:
             file["validation/iteration"], file["validation/value"] = zip(*self.validations, strict=True)
             file["validation/value"].attrs["unit"] = self._unit
+            if self.kept is not None:
+                file["validation"].attrs["weights_after"] = self.kept[0]
         if self.test is not None:
             self._write_test(file.create_group("test"), self.test)
 

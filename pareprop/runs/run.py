@@ -25,12 +25,14 @@ from ..simulation.loop import Simulation, check_replicas
 from ..simulation.observer import Observer
 from ..simulation.schedule import Annealing
 from ..storage import checkpoint_read, checkpoint_write
+from ..storage.best_weights import BestWeights
 from ..storage.checkpoint_observer import Checkpoints
 from ..storage.disk import clear, on_disk
 from ..storage.recorder import Recorder, check
 from ..storage.results import ResultsFile
 from .config import Config
 from .directory import (
+    BEST,
     CHECKPOINTS,
     CONFIG,
     DIGEST_LINE,
@@ -45,6 +47,7 @@ from .log import Log, require
 from .phases import Phases
 from .progress import Progress
 from .provenance import Provenance
+from .seen import Seen
 from .summary import advice, start_lines
 
 EXIT_CHECKPOINTED = 75  # EX_TEMPFAIL: a signal stopped the run after a checkpoint; resume it
@@ -99,8 +102,13 @@ class Run:
             "config_digest": self.config.digest(), "model": describe(model), **task.attributes(),
         }  # fmt: skip
         annealing = Annealing(task.schedule, task.decay_iterations, task.scheduled())
-        self.phases = Phases(task, task.iterations, annealing)
-        self.file = ResultsFile(self.directory / RESULTS, attributes, task.kept_samples(), more=self.phases.write)
+        best = BestWeights(self.directory / BEST, self.config.identity()) if task.keep_best else None
+        self.phases, self.seen = Phases(task, task.iterations, annealing, best), Seen()
+        samples, recorded = task.kept_samples(), {("test", k): f"test-{k}" for k in range(self.config.record.test)}
+        also = {name: samples[key] for key, name in recorded.items() if key in samples}
+        self.file = ResultsFile(
+            self.directory / RESULTS, attributes, recorded | samples, more=self.phases.write, links=also
+        )
         settings = self.config.checkpoint
         self.checkpoints = Checkpoints(
             self.directory / CHECKPOINTS, self.config.identity(), self.last, settings.every, settings.minutes,
@@ -115,7 +123,8 @@ class Run:
             about["background"] = "; ".join(item.describe() for item in model.backgrounds)
         notes = self.provenance = Provenance(self.directory, about)
         log, progress = Log(self.directory, self.last, self.phases, task.log), Progress(self.last, self.phases)
-        return [*self.observers, annealing, self.phases, self.file, *recorders, progress, log, notes, self.checkpoints]
+        learning, written = [annealing, self.phases, self.seen], [self.file, *recorders]
+        return [*self.observers, *learning, *written, progress, log, notes, self.checkpoints]
 
     def begin(self) -> None:
         """Collective: remove checkpoints and recordings of an older run and write the configuration."""
@@ -125,6 +134,7 @@ class Run:
                 text = self.config.toml() + f"\n{DIGEST_LINE} {self.config.digest()}\n"
                 part = clear(self.directory / f"{CONFIG}.part")
                 part.write_text(text)
+                self.config.task.write_beside(self.directory)
                 os.replace(part, self.directory / CONFIG)
 
     def resume(self) -> None:
@@ -136,6 +146,7 @@ class Run:
         if wrong and self.exchange.rank == 0:
             terminal.echo(f"pareprop: warning: {wrong}; it is written anew", err=True)
         checkpoint_read.restore(self.simulation, path, manifest)
+        self.seen.require_same(self.simulation, str(path))
         self.checkpoints.latest = path
         if self.exchange.rank == 0:
             for line in complaints:
@@ -276,6 +287,9 @@ def require_possible(config: Config, group: Exchange) -> None:
         check_replicas(group.replicas.count, model, config.task.settings())
         check(config.record, model)
         footprint.require(model, config.task.n_steps, size=group.size)
+        if config.record.test > config.task.test_samples:
+            reason = f"there are test_samples = {config.task.test_samples} in section [run]"
+            raise InputError(f"[record] test = {config.record.test}: {reason}")
 
 
 def draw(directory: Path, pdf: bool = True, report: bool = False) -> None:

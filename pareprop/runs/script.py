@@ -9,14 +9,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from pydantic import Field, PrivateAttr
-
-from ..engines.base import Settings
 from ..errors import InputError, quote
-from ..network import identity, parameters
-from ..network.model import Model, equations_of
+from ..network import parameters
+from ..network.model import Model
 from ..parallel import collectives, launcher
 from ..parallel.exchange import Exchange
 from ..simulation.checks import check_exchange, check_number, check_observers, check_task
@@ -24,81 +21,18 @@ from ..simulation.loop import Simulation
 from ..simulation.observer import Observer
 from ..simulation.task import ClosedTask, Task
 from ..storage.checkpoint_observer import Checkpoint
-from ..storage.opened import OpenRun, open_run
 from ..storage.recorder import Record
-from ..tasks.base import RUN, TaskBase
+from ..tasks.base import TaskBase
 from .config import Config
+from .opened import OpenRun, open_run
 from .phases import Score
 from .run import EXIT_CHECKPOINTED, train
+from .script_task import ScriptTask, describe_script
 
 SETTINGS = (
     "iterations", "validate_every", "validate_samples", "eta_validate", "stop_below", "stop_above", "stop_samples",
-    "test_samples", "eta_test", "figures", "log",
+    "patience", "keep_best", "test_samples", "eta_test", "figures", "log",
 )  # fmt: skip
-
-
-class ScriptTask(TaskBase):
-    """Settings of a run with a model and a task of a script."""
-
-    summary: ClassVar[str] = "trained by a script"
-
-    seed: int = Field(1, ge=0, lt=2**63, description="seed of the network")
-    stop_above: float | None = Field(
-        None, json_schema_extra=RUN, description="stop when the mean return of a validation is above it"
-    )
-    neuron_models: dict[str, Any] = Field(
-        {}, json_schema_extra={"section": "neuron_models"}, description="neuron models of the network"
-    )
-    script: str = Field("", json_schema_extra=RUN, description="script that trained this run")
-    _model: Model = PrivateAttr()
-    _subject: Any = PrivateAttr()
-
-    @property
-    def name(self) -> str:  # type: ignore[override]  # others are classes of one name
-        """Name of the script's class."""
-        return type(self._subject).__name__
-
-    @property
-    def figure(self) -> str:  # type: ignore[override]
-        """Kind of the task's own figure."""
-        return str(getattr(self._subject, "figure", ""))
-
-    @property
-    def subject(self) -> Task | ClosedTask:
-        """The script's task."""
-        return self._subject
-
-    @property
-    def n_steps(self) -> int:
-        """Steps of one sample."""
-        return self._subject.n_steps
-
-    @property
-    def learning_window(self) -> int:
-        """Last steps of a sample with a learning signal."""
-        return getattr(self._subject, "learning_window", self._subject.n_steps)
-
-    def settings(self) -> Settings:
-        """Return the settings of the variant."""
-        own = getattr(self._subject, "settings", None)
-        return own() if callable(own) else super().settings()
-
-    def attributes(self) -> dict[str, Any]:
-        """Return attributes of the results that figures read."""
-        own = getattr(self._subject, "attributes", None)
-        return own() if callable(own) else {}
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Return the identity of the network, part by part."""
-        return {"network": identity.digest_parts(self._model), "n_steps": self.n_steps, "window": self.learning_window}
-
-    def how_to_resume(self, directory: Path) -> str:
-        """Return what continues a run in a directory."""
-        return f"pareprop.run(..., out={str(directory)!r}, restart=True)"
-
-    def model(self) -> Model:
-        """Return the script's network."""
-        return self._model
 
 
 @dataclass(frozen=True, repr=False)
@@ -256,14 +190,9 @@ def _make_task(model: Model, task: Any, settings: Mapping[str, Any]) -> ScriptTa
         raise InputError(f"pareprop.run: model must be a pareprop.Model, not {quote(model)}")
     if unknown := [name for name in settings if name not in SETTINGS]:
         raise InputError(f"pareprop.run: unknown setting '{unknown[0]}'{parameters.nearest(unknown[0], SETTINGS)}")
-    rule = model.optimizer
-    own = {
-        "variant": model.variant, "precision": model.precision, "seed": model.seed, "eta": rule.eta,
-        "batch_size": rule.batch_size, "script": Path(sys.argv[0]).name,
-        "neuron_models": {name: item.to_dict() for name, item in equations_of(model).items()},
-    }  # fmt: skip
+    own, arrays = describe_script(model, task)
     chosen = parameters.validate(ScriptTask, own | dict(settings), "pareprop.run")
-    chosen._model, chosen._subject = model, task
+    chosen.supply(model, task, arrays)
     return chosen
 
 

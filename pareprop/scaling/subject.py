@@ -70,7 +70,8 @@ def find(source: str, settings: Iterable[str] = ()) -> Subject:
     if source == "bench":
         return _benchmark(settings)
     task = config.load(source, settings).task
-    return Subject(task.name, task.model(), cast(Task, task), task.settings(), task.iterations * task.batch_size)
+    samples = task.iterations * task.batch_size
+    return Subject(task.name, task.model(), cast(Task, task.subject), task.settings(), samples)
 
 
 def _benchmark(settings: Iterable[str]) -> Subject:

@@ -452,7 +452,7 @@ class Simulation:
         digest.add_weights(self.exchange.comm, self.network, self.engine.show_weights())
         return digest.hexdigest()
 
-    def state(self) -> State:
+    def state(self, with_observers: bool = True) -> State:
         """Collective: return the whole state between iterations, on any number of ranks; see `engines.state`."""
         engine = self.engine.state()
         state = State({}, {}, engine.neurons, engine.rows, engine.synapses)
@@ -462,7 +462,7 @@ class Simulation:
         progress |= {f"moves/{name}": np.array(counts, np.int64) for name, counts in self.moves.items()}
         counters = {"iteration": self.iteration, "digest": self.digest.state.hex(), "trained": self._trained}
         state.put("loop", counters, progress)
-        for name, observer in self.list_observers():
+        for name, observer in self.list_observers() if with_observers else ():
             state.put(name, *self._split_state(name, observer))
         return state
 
@@ -495,6 +495,11 @@ class Simulation:
         for name, observer in self.list_observers():
             if name in numbers:
                 observer.load_state(kept.join(*State.get(name, numbers, shared)))
+
+    def load_network(self, numbers: dict[str, Any], shared: dict[str, np.ndarray]) -> None:
+        """Collective: take back numbers and shared arrays of the network alone; its arrays are filled next."""
+        self.engine.load_state(*State.get("engine", numbers, shared))
+        self._trained = ""
 
     def list_observers(self) -> list[tuple[str, Observer]]:
         """Return the observers with their names in a checkpoint."""

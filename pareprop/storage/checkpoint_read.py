@@ -19,12 +19,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from .. import files
 from ..errors import VALUE_LIMIT, InputError, quote, shorten
+from ..network.identity import tell_differences
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..simulation.loop import Simulation
 from . import checkpoint_pieces
 from .checkpoint_write import FORMAT, MANIFEST, MANIFEST_LIMIT, iteration_of, list_checkpoints, rank_file_name, seal
 
+NETWORK = "network"  # key of an identity: facts of the network of a script, see `identity.list_facts`
+FINGERPRINT = "fingerprint of "  # start of the key of a file in an identity
+FEW = 6  # differences that are told
 MISFITS = (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError, RecursionError)
 Check = Callable[[dict[str, Any], int, int], None]
 Count = Annotated[int, Field(ge=0, lt=2**48)]
@@ -204,21 +208,39 @@ def _verify(path: Path, manifest: dict[str, Any], number: int) -> None:
 def _refuse_others(path: Path, manifest: dict[str, Any], identity: dict[str, Any]) -> None:
     if manifest["format"] != FORMAT:
         raise InputError(f"{path} has format '{manifest['format']}', this version reads '{FORMAT}'")
-    kept = manifest["identity"]
-    if isinstance(kept.get("run"), dict) and isinstance(identity.get("run"), dict):
-        kept = kept | {"run": {key: value for key, value in kept["run"].items() if key in identity["run"]}}
-    changes = differences(kept, identity)
+    kept, identity = dict(manifest["identity"]), dict(identity)
+    networks = [part.pop(NETWORK, None) for part in (kept, identity)]
+    for section in ("run", "task"):  # what is free, or known by its content, is not compared
+        if isinstance(kept.get(section), dict) and isinstance(identity.get(section), dict):
+            kept[section] = {key: value for key, value in kept[section].items() if key in identity[section]}
+    changes = _tell_contents(kept.get("task"), identity.get("task")) + differences(kept, identity)
+    if isinstance(networks[0], dict) and isinstance(networks[1], dict):
+        changes += tell_differences(networks[0], networks[1])
+    elif networks[0] != networks[1]:
+        changes.append("its network is described otherwise")
     if manifest["version"] != version("pareprop"):
         changes.insert(0, f"pareprop {manifest['version']}, now {version('pareprop')}")
     if changes:
-        raise InputError(f"{path} belongs to another run: {'; '.join(changes)}")
+        more = [f"and {len(changes) - FEW} more"] if len(changes) > FEW else []
+        raise InputError(f"{path} belongs to another run: {'; '.join(changes[:FEW] + more)}")
+
+
+def _tell_contents(kept: Any, task: Any) -> list[str]:
+    """Take fingerprints of files out of two descriptions of a task; return a line for each that differs."""
+    if not isinstance(kept, dict) or not isinstance(task, dict):
+        return []
+    names = [name for name in task if name.startswith(FINGERPRINT) and name in kept]
+    pairs = {name.removeprefix(FINGERPRINT): (kept[name], task[name]) for name in names}
+    for name in names:
+        kept[name] = task[name]  # they are told
+    return [f"the content of the file of {name} is another one" for name, (old, new) in pairs.items() if old != new]
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Return the differences of two nested mappings, as "key = old value, now new value"."""
     changes = []
     for key in dict.fromkeys([*old, *new]):
-        before, after = old.get(key), new.get(key)
+        before, after = _by_name(old.get(key)), _by_name(new.get(key))
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             changes += differences(before, after, f"{prefix}{key}.")
         elif before != after:
@@ -226,12 +248,21 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = ""
     return changes
 
 
+def _by_name(value: Any) -> Any:
+    """Return tables that have names, such as populations, by them; other values as they are."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
+        return {str(item["name"]): item for item in value}
+    return value
+
+
 def _short(value: Any) -> str:
     return shorten(json.dumps(value), 300)
 
 
-def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> None:
+def restore(simulation: Simulation, path: Path, manifest: dict[str, Any], *, with_observers: bool = True) -> None:
     """Collective: load the state of a checkpoint that `find` returned into a newly built simulation.
+
+    Without observers only the network is loaded: the simulation and its observers go on where they are.
 
     Raises
     ------
@@ -248,8 +279,9 @@ def restore(simulation: Simulation, path: Path, manifest: dict[str, Any]) -> Non
                 for name, array in arrays.items()
                 if array["kind"] == "shared"
             }
-            simulation.load_state(manifest["numbers"], shared)
-            state = simulation.state()
+            load = simulation.load_state if with_observers else simulation.load_network
+            load(manifest["numbers"], shared)
+            state = simulation.state(with_observers)
             for name, (table, array) in state.rows.items():
                 array[...] = shared[name][table.whole_rows()[0]]
         except MISFITS as problem:

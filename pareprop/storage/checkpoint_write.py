@@ -31,7 +31,9 @@ MANIFEST_LIMIT = 256 * 2**20  # bytes; longer ones are neither written nor read
 NAME = r"iteration-\d{8,18}"  # of a checkpoint; others in the folder are none of ours
 
 
-def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: int = 2) -> Path:
+def write(
+    simulation: Simulation, folder: Path, identity: dict[str, Any], keep: int | None = 2, *, with_observers: bool = True
+) -> Path:
     """Collective: write a checkpoint of the state between two iterations, then remove all but the last `keep`.
 
     Parameters
@@ -42,8 +44,10 @@ def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: 
         Directory of the checkpoints of this run.
     identity : dict of str to Any
         Configuration that a resumed run must have in common with this one, as JSON.
-    keep : int
-        Number of checkpoints to keep.
+    keep : int or None
+        Number of checkpoints to keep, None for all.
+    with_observers : bool
+        Whether what observers keep is written, too.
 
     Raises
     ------
@@ -53,7 +57,7 @@ def write(simulation: Simulation, folder: Path, identity: dict[str, Any], keep: 
     comm, rank = simulation.exchange.comm, simulation.exchange.rank
     final = folder / directory_name(simulation.iteration)
     part = final.with_suffix(".part")
-    state = simulation.state()
+    state = simulation.state(with_observers)
     pieces = checkpoint_pieces.list_pieces(state, rank, comm)
     try:
         with on_disk(comm, "checkpoint", final):
@@ -143,8 +147,8 @@ def iteration_of(path: Path) -> int:
     return int(path.name.removeprefix("iteration-"))
 
 
-def _prune(folder: Path, keep: int) -> None:
-    for path in list_checkpoints(folder)[max(keep, 1) :]:
+def _prune(folder: Path, keep: int | None) -> None:
+    for path in list_checkpoints(folder)[max(keep, 1) :] if keep is not None else ():
         shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob("iteration-*.part"):
         if re.fullmatch(NAME, path.stem):

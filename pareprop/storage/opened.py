@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from .. import files
-from ..errors import InputError, quote
+from ..errors import InputError
 from ..machine import require_bytes
 from ..network.parameters import nearest
 from ..simulation.returns import NAMES, Returns
@@ -175,6 +175,12 @@ class OpenRun:
             group = self._group(file, "projections", projection)
             return Columns(self._columns(group, ("source", "target", "delay", "weight_initial", "weight")))
 
+    def sizes_of(self, projection: str) -> tuple[int, int]:
+        """Return the numbers of sources and targets of a projection."""
+        with self._open() as file:
+            group = self._group(file, "projections", projection)
+            return int(group.attrs["n_pre"]), int(group.attrs["n_post"])
+
     def attributes_of(self, population: str) -> dict[str, Any]:
         """Return role, model, size and place of a population, and the parameters that all of its cells share."""
         with self._open() as file:
@@ -198,32 +204,3 @@ class OpenRun:
         losses = self.losses["loss"]
         course = f", loss {losses[0]:.4g} to {losses[-1]:.4g}" if len(losses) else ""
         return f"OpenRun({self.directory}: {self.attributes.get('task', '?')}, {len(losses)} iterations{course})"
-
-
-def open_run(directory: str | Path) -> OpenRun:
-    """Open the results of a run.
-
-    Parameters
-    ----------
-    directory : str or Path
-        The run directory.
-
-    Returns
-    -------
-    OpenRun
-        Losses, spikes, weights and parameters, as NumPy arrays or pandas frames.
-
-    Raises
-    ------
-    InputError
-        If there are no results of a run.
-
-    Examples
-    --------
-    >>> run = open_run("runs/sine-waves-1")
-    >>> run.losses["loss"], run.losses.to_pandas()
-    >>> run.spikes("last"), run.weights("rec->rec"), run.parameters("rec")
-    """
-    if not isinstance(directory, str | Path):
-        raise InputError(f"open_run: directory = {quote(directory)} must be a path")
-    return OpenRun(Path(directory))

@@ -309,6 +309,9 @@ class Record(Frozen):
     """Section [record]: quantities of training samples to record beside the results."""
 
     every: int = Field(0, ge=0, description="iterations between recorded samples, 0 for no recording")
+    test: int = Field(
+        0, ge=0, description="samples of the test whose spikes, states and signals the results keep, the first ones"
+    )
     what: tuple[Quantity, ...] = Field(("spikes",), description="quantities to record")
     step: int = Field(1, ge=1, description="steps between recorded values of state and signals")
     neurons: int | tuple[int, ...] = Field(

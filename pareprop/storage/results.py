@@ -45,6 +45,8 @@ class ResultsFile(Observer):
         Number of recurrent neurons whose state is recorded, evenly spread.
     more : callable or None
         Adds to the file what others know at the end of the run.
+    links : Mapping of str to str or None
+        Further names of recorded samples, to their names in `samples`.
     """
 
     everywhere = False
@@ -52,9 +54,9 @@ class ResultsFile(Observer):
 
     def __init__(
         self, path: Path, attributes: dict[str, Any], samples: Mapping[tuple[str, int], str], n_record: int = 10,
-        more: Callable[[h5py.File], None] | None = None,
+        more: Callable[[h5py.File], None] | None = None, links: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        self.more = more
+        self.more, self.links = more, links or {}
         self.path, self.attributes, self.samples, self.n_record = path, attributes, samples, n_record
         self.dynamics: dict[str, Any] = {}  # "<name>/<dataset>" to what was recorded, on rank 0
 
@@ -181,6 +183,9 @@ class ResultsFile(Observer):
                 file[f"dynamics/{key.partition('/')[0]}"].attrs["iteration"] = self.dynamics[key]
             for group in file["dynamics"].values() if "dynamics" in file else ():
                 describe_sample(group, simulation.engine.loss.unit, recorded_states(simulation.model))
+            for name, other in self.links.items():
+                if f"dynamics/{other}" in file:
+                    file[f"dynamics/{name}"] = file[f"dynamics/{other}"]
             file["loss"], file["firing_rate"] = simulation.losses, simulation.rates
             for name, counts in simulation.moves.items():
                 file[f"moves/{name}"] = counts

@@ -33,7 +33,7 @@ class TaskBase(parameters.Frozen):
     figure: ClassVar[str] = ""
     n_classes: ClassVar[int] = 0
     generated: ClassVar[bool] = True  # whether the task draws its inputs: then no notice says that some spikes are lost
-    free: ClassVar[tuple[str, ...]] = ("test_samples",)  # settings of [run] that do not change the training
+    by_content: ClassVar[tuple[str, ...]] = ()  # paths of [task] to data that `fingerprint` tells apart
     variant_defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     seed: int = Field(1, ge=0, lt=2**32, json_schema_extra=RUN, description="seed of the network and of the data")
@@ -66,6 +66,17 @@ class TaskBase(parameters.Frozen):
     )
     stop_samples: int = Field(
         1, ge=1, json_schema_extra=RUN, description="samples on which it must stay below that, to stop"
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        json_schema_extra=RUN,
+        description="stop after this many validations in a row without a better one, 0 for never",
+    )
+    keep_best: bool = Field(
+        False,
+        json_schema_extra=RUN,
+        description="whether the result, and what is tested, has the weights of the best validation, not the last ones",
     )
     test_samples: int = Field(
         0, ge=0, json_schema_extra=RUN, description="samples of the test after training, 0 for none"
@@ -101,6 +112,18 @@ class TaskBase(parameters.Frozen):
         if self.schedule != "constant" and self.eta == 0:
             raise ValueError(f"schedule = '{self.schedule}' needs eta above 0")
         return self
+
+    @model_validator(mode="after")
+    def _check_validations(self) -> TaskBase:
+        for name in ("patience", "keep_best"):
+            if getattr(self, name) and not self.validate_every:
+                raise ValueError(f"{name} = {getattr(self, name)} needs validate_every above 0")
+        return self
+
+    def list_free(self) -> set[str]:
+        """Return the settings of [run] that do not change what is learned, so that a resumed run may change them."""
+        looks = {"validate_every", "validate_samples", "stop_below", "stop_above", "stop_samples"}
+        return {"test_samples", "patience", "keep_best"} | (set() if self.eta_validate else looks)
 
     def scheduled(self) -> dict[str, tuple[float, float]]:
         """Return first and last value of all settings that follow the schedule, by name."""
@@ -143,11 +166,21 @@ class TaskBase(parameters.Frozen):
         """Return remarks about the data as lines of text."""
         return []
 
+    def attach(self, folder: Path) -> None:
+        """Take note of the folder of the configuration file."""
+
+    def write_beside(self, directory: Path) -> None:
+        """Write into a run directory what the configuration names beside itself."""
+
     def require_samples(self) -> None:
         """Raise `InputError` if a phase has no sample that can be read; for data that are read during the run."""
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the identity of the data file, which a resumed run must have in common."""
+        return {}
+
+    def network_facts(self) -> dict[str, str]:
+        """Return facts of a network that the settings do not describe, which a resumed run must have in common."""
         return {}
 
     def how_to_resume(self, directory: Path) -> str:

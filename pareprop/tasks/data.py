@@ -36,7 +36,7 @@ class Data(TaskBase):
     summary: ClassVar[str] = "populations and projections of your own, trained on data of a file"
     figure: ClassVar[str] = "readout"
     generated: ClassVar[bool] = False
-    free: ClassVar[tuple[str, ...]] = ()  # other samples validate if more of them test
+    by_content: ClassVar[tuple[str, ...]] = ("data",)
     variant_defaults: ClassVar[dict[str, dict]] = {"spike": {"optimizer": "gradient_descent", "eta": 1e-4}}
 
     eta: float = Field(1e-3, ge=0, description="learning rate")
@@ -230,6 +230,10 @@ class Data(TaskBase):
         own = equations_of(self.model() if self.sonata else _empty(dict(self)))
         named = {f"neuron model '{name}'": item.digest for name, item in own.items() if name not in self.neuron_models}
         return {"fingerprint of data": self._file.fingerprint()} | named
+
+    def list_free(self) -> set[str]:
+        """Return what a resumed run may change; where samples validate, others would if more of them tested."""
+        return super().list_free() - ({"test_samples"} if self.validate_every else set())
 
     @property
     def n_steps(self) -> int:

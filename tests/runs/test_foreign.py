@@ -20,7 +20,7 @@ from pareprop import plots
 from pareprop.errors import InputError, printable
 from pareprop.network.space import Space
 from pareprop.runs import run
-from pareprop.storage.opened import open_run
+from pareprop.runs.opened import open_run
 
 RUN = ["run", "sine-waves", *(part for text in ("n_rec=8", "n_in=6", "n_step=30", "iterations=2", "record.every=1",
        "variant=spike") for part in ("--set", text))]  # fmt: skip

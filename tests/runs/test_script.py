@@ -6,6 +6,7 @@ One file, because all tests train the same small network.
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -145,10 +146,115 @@ def test_a_run_without_a_checkpoint_begins_anew(tmp_path: Path) -> None:
 
 
 def test_another_network_is_not_gone_on_with(tmp_path: Path) -> None:
+    """What differs is said in words, of the model, the optimizer, and the data."""
     run(tmp_path / "run", 2)
-    with pytest.raises(InputError, match=r"belongs to another run: task.network.rec->rec = .\w+., now .\w+.$"):
-        pareprop.run(network(std=0.06), Levels(), tmp_path / "run", iterations=4, restart=True, figures="none")
+    weight = "projection 'rec->rec': weight = Normal(kind='normal', mean=0.0, std=0.05), now Normal(kind='normal', "
+    given, eta = network(), network()
+    given.projections[1] = given.projections[1].model_copy(update={"weight": Normal(std=0.06)})
+    eta.optimizer = Adam(eta=6e-3, batch_size=2)
+    data = type("Renamed", (Levels,), {"sample": lambda self, index, phase="train": Levels().sample(index + 1, phase)})
+    for model, task, words in (
+        (given, Levels(), weight + "mean=0.0, std=0.06)"),
+        (eta, Levels(), "learning.eta = 0.005, now 0.006; eta = 0.005, now 0.006"),
+        (network(), data(), "sample 0 of the training has another input spikes and target; its data, or what makes"),
+    ):
+        with pytest.raises(InputError, match=re.escape(f"belongs to another run: {words}")):
+            pareprop.run(model, task, tmp_path / "run", iterations=4, restart=True, figures="none")
     assert len(pareprop.open_run(tmp_path / "run").losses["loss"]) == 2
+
+
+def test_data_are_known_by_their_content(tmp_path: Path) -> None:
+    """A class of another name that makes the same samples goes on; one whose later samples differ does not."""
+    run(tmp_path / "run", 2)
+    renamed = type("Renamed", (Levels,), {})
+    done = pareprop.run(network(), renamed(), tmp_path / "run", iterations=4, restart=True, figures="none", quiet=True)
+    assert done.digest == run(tmp_path / "whole", 4).digest
+    swapped = type("Levels", (Levels,), {"sample": lambda self, k, phase="train": Levels().sample(k + (k == 6), phase)})
+    with pytest.raises(InputError, match="sample 6 of the training has another input spikes and target"):
+        pareprop.run(network(), swapped(), tmp_path / "run", iterations=6, restart=True, figures="none")
+
+
+def test_other_phases_and_figures_go_on(tmp_path: Path) -> None:
+    """More samples of test and validation, other stops, other figures: what was learned stays, and goes on."""
+    first = run(tmp_path / "run", 6, validate_every=2, stop_below=1e9, test_samples=2)
+    assert first.stopped and len(first.losses) == 2
+    options = {"validate_every": 3, "validate_samples": 4, "test_samples": 5, "restart": True, "quiet": True}
+    later = pareprop.run(network(), Levels(), tmp_path / "run", iterations=6, figures="png", **options)
+    whole = run(tmp_path / "whole", 6, test_samples=5)
+    assert (later.digest, later.losses, later.test) == (whole.digest, whole.losses, whole.test)
+    assert [iteration for iteration, _ in later.validations] == [2, 3, 6] and not later.stopped
+    assert len(later.test.losses) == 5 and (tmp_path / "run/loss.png").exists()
+    tested = run(tmp_path / "run", 6, test_samples=9, restart=True)  # nothing left to train
+    assert tested.test.losses[:5] == later.test.losses and len(tested.test.losses) == 9
+
+
+def test_spikes_of_test_samples_are_kept(tmp_path: Path) -> None:
+    done = run(tmp_path / "run", 2, test_samples=3, record={"test": 2})
+    opened = done.open()
+    assert set(opened.samples) == {"first", "last", "test-0", "test-1"}
+    for k in range(2):
+        done.simulation.run_sample(k, "test", False)
+        steps, ids = done.simulation.engine.log.spikes(Levels.n_steps)
+        spikes = opened.spikes(f"test-{k}")
+        assert spikes["step"].tolist() == steps.tolist() and spikes["id"].tolist() == ids.tolist() and len(ids)
+    assert np.array_equal(opened.signals("last")["V_m"], opened.signals("test-0")["V_m"])
+    with pytest.raises(InputError, match=r"\[record\] test = 4: there are test_samples = 3 in section \[run\]"):
+        run(tmp_path / "other", 2, test_samples=3, record={"test": 4})
+
+
+class Rising(Observer):
+    """Makes the training worse after some iterations: learning rates that are much too high."""
+
+    def after_iteration(self, simulation: Simulation, iteration: int, loss: float) -> None:
+        simulation.set_eta(1.0 if iteration >= 3 else 5e-3)
+
+
+BEST = {"validate_every": 1, "validate_samples": 3, "patience": 3, "keep_best": True, "test_samples": 4}
+
+
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_patience_ends_a_training_and_the_best_weights_are_kept(tmp_path: Path, variant: str) -> None:
+    """The result has the weights of a training that ends at the best validation; the course goes on beyond it."""
+    make = network if variant == "interval" else spiking
+    options = {"figures": "none", "quiet": True, "observers": [Rising()]}
+    done = pareprop.run(make(), Levels(), tmp_path / "run", iterations=30, **options, **BEST)
+    values = [value for _, value in done.validations]
+    best = int(np.argmin(values)) + 1
+    assert done.stopped and len(values) == len(done.losses) == best + 3 < 30
+    short = pareprop.run(make(), Levels(), tmp_path / "short", iterations=best, validate_every=1, validate_samples=3,
+                         test_samples=4, **options)  # fmt: skip
+    for name in done.open().projections:
+        found, expected = (run.open().weights(name)["weight"] for run in (done, short))
+        assert np.array_equal(found, expected)
+    assert done.test.losses == short.test.losses and done.losses[:best] == short.losses
+    log = (tmp_path / "run/run.log").read_text()
+    assert f"none of 3 validations was better than {values[best - 1]:.4g} after {best}" in log
+    assert f"weights: those after {best} iterations, the best validation ({values[best - 1]:.4g})" in log
+    again = pareprop.run(make(), Levels(), tmp_path / "run", iterations=30, restart=True, **options, **BEST)
+    assert (again.digest, again.test.losses, again.losses) == (done.digest, done.test.losses, done.losses)
+
+
+def spiking() -> Model:
+    model = Model("spike", seed=1)
+    inputs, out = model.inputs("in", 20), model.readouts("out", 1, C_m=1.0, tau_m=20.0)
+    neurons = model.neurons("rec", 20, "iaf_psc_delta", C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, t_ref=3.0)
+    for pre, post, std in ((inputs, neurons, 0.5), (neurons, neurons, 0.05), (neurons, out, 0.05), (out, neurons, 0.1)):
+        model.connect(pre, post, weight=Normal(std=std))
+    return model
+
+
+def test_the_best_weights_survive_restarts(tmp_path: Path) -> None:
+    """With checkpoints before and after the best validation, and where a run goes on from before it once more."""
+    options = {"figures": "none", "quiet": True, "observers": [Rising()], "checkpoint": {"keep": 9}}
+    options |= BEST | {"patience": 0}
+    whole = pareprop.run(network(), Levels(), tmp_path / "whole", iterations=9, **options)
+    for until in (2, 5, None, None):
+        part = pareprop.run(network(), Levels(), tmp_path / "parts", iterations=9, until=until, restart=True, **options)
+        if until is None:
+            assert (part.digest, part.test.losses) == (whole.digest, whole.test.losses)
+            assert part.validations == whole.validations
+        for path in (tmp_path / "parts/checkpoints").glob("iteration-0000000[59]") if until is None else ():
+            shutil.rmtree(path)  # as if it had ended between the checkpoint and the best validation
 
 
 @pytest.mark.parametrize(
@@ -156,6 +262,7 @@ def test_another_network_is_not_gone_on_with(tmp_path: Path) -> None:
     [
         ({"iteration": 5}, "pareprop.run: unknown setting 'iteration', did you mean 'iterations'?"),
         ({"eta": 0.1}, "pareprop.run: unknown setting 'eta'"),
+        ({"patience": 2}, "pareprop.run: patience = 2 needs validate_every above 0"),
         ({"stop_below": -1.0}, "pareprop.run: stop_below = -1.0: Input should be greater than or equal to 0"),
         ({"record": {"evry": 1}}, "pareprop.run: record: unknown parameter 'evry', did you mean 'every'?"),
         ({"record": 5}, "pareprop.run: record = 5 must be a table"),
@@ -185,15 +292,19 @@ def test_ends_of_a_call_that_are_no_model_or_task(tmp_path: Path) -> None:
 
 
 def test_commands_on_the_run_of_a_script(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """Those that read results work; those that need the network say where it is."""
+    """Those that read results or the network work; what needs samples of the script says where they are made."""
     run(tmp_path / "run", 3, record={"every": 1})
     for arguments in (["info"], ["plot"], ["report"], ["compare", tmp_path / "run"]):
         name, *rest = arguments
         assert command(capsys, name, tmp_path / "run", *rest)[0] == 0
     assert command(capsys, "export", tmp_path / "run", tmp_path / "spikes.h5")[0] == 0
-    for arguments in (["resume", tmp_path / "run"], ["export", "--network", tmp_path / "run", tmp_path / "net"]):
-        code, _, errors = command(capsys, *arguments)
-        assert code == 2 and "a script trained this run" in errors and errors.count("\n") == 1
+    assert command(capsys, "export", "--network", tmp_path / "run", tmp_path / "net")[0] == 0
+    assert command(capsys, "export", "--nest", tmp_path / "run", tmp_path / "net.py")[0] == 0
+    for subject in (tmp_path / "run", tmp_path / "run/config.toml"):
+        assert command(capsys, "dry-run", subject, "--ranks", 2)[0] == 0
+    code, _, errors = command(capsys, "resume", tmp_path / "run")
+    assert code == 2 and "its class Levels makes the samples: pareprop.run(..., restart=True) in " in errors
+    assert errors.count("\n") == 1
 
 
 SCRIPT = """

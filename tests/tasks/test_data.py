@@ -305,7 +305,7 @@ def test_other_data_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -
     assert command(capsys, "run", path, "--out", tmp_path / "run", "--until", 2)[0] == 0
     write_samples(tmp_path, "raster npz", targets=arrays()[1] + 1.0)
     code, _, errors = command(capsys, "resume", tmp_path / "run")
-    assert code == 2 and "belongs to another run: task.fingerprint of data = " in errors
+    assert code == 2 and "belongs to another run: the content of the file of data is another one" in errors
 
 
 def test_the_printed_example_is_what_the_readme_describes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -1,0 +1,220 @@
+"""A `Model` as tables of a configuration, from which `from_tables` makes the same model again; arrays by name.
+
+Arrays of more than a few values stand beside the tables: in their place is a reference, `{ array, checksum }`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..kernels import checksum
+from ..neurons.model import NeuronModel
+from . import from_tables, identity, parameters
+from .background import Background, PopulationBackground
+from .connection import Connection
+from .connectivity import Population, Projection
+from .losses import LOSSES
+from .model import Model, equations_of
+from .optimizers import Optimizer
+from .optimizers import optimizer as make_optimizer
+from .reward import Reward
+
+FEW = 8  # values of an array that stand in a table
+REFERENCE = {"array", "checksum"}
+KEYS = ("dt_ms", "optimizer", "loss", "local_readouts", "populations", "projections", "backgrounds")
+Tables = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+
+
+def describe(model: Model) -> tuple[Tables, Arrays]:
+    """Return a model as tables, with the keys `KEYS`, and the arrays that they name.
+
+    Raises
+    ------
+    InputError
+        Says what of the model is code, or lies in files, so that tables can't hold it.
+    """
+    arrays: Arrays = {}
+    equations = _equations(model)
+    tables = {
+        "dt_ms": model.dt_ms,
+        "optimizer": _optimizer(model.optimizer),
+        "loss": _loss(model.loss),
+        "local_readouts": {} if model.local is None else _plain(model.local.model_dump()),
+        "populations": [_population(item, arrays) for item in model.populations],
+        "projections": [_projection(item, arrays) for item in model.projections],
+        "backgrounds": [_background(item, arrays) for item in model.backgrounds],
+    }
+    own = {"variant": model.variant, "seed": model.seed, "precision": model.precision}
+    try:
+        again = build({**tables, **own}, arrays, model.neuron_models | equations)
+    except InputError as problem:
+        raise InputError(f"its description can't be read again: {problem}") from None
+    if changes := identity.tell_differences(identity.list_facts(model), identity.list_facts(again)):
+        raise InputError(f"its description is not complete: {changes[0]}")
+    return tables, arrays
+
+
+def build(tables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], neuron_models: Mapping[str, Any]) -> Model:
+    """Return the model that tables describe.
+
+    Parameters
+    ----------
+    tables : Mapping
+        Those of `describe`, and `variant`, `seed`, `precision`.
+    arrays : Mapping of str to ndarray
+        Arrays that the tables name.
+    neuron_models : Mapping of str to NeuronModel
+        Models given by equations.
+
+    Raises
+    ------
+    InputError
+        Lists what is wrong with the tables.
+    """
+    given = _with_arrays({key: tables[key] for key in KEYS}, arrays)
+    loss = Reward(**given["loss"]) if given["loss"] else None
+    model = Model(
+        tables["variant"], tables["seed"], given["dt_ms"], optimizer=make_optimizer(given["optimizer"], "optimizer"),
+        precision=tables["precision"], loss=loss, neuron_models=dict(neuron_models),
+    )  # fmt: skip
+    local = given["local_readouts"]
+    populations = [
+        entry | ({"sign": np.asarray(entry["sign"]).tolist()} if "sign" in entry else {})
+        for entry in given["populations"]
+    ]
+    problems = from_tables.add_populations(model, populations, False)
+    problems = [line for line in problems if "of role 'recurrent' is missing" not in line]
+    problems += from_tables.add_local_readouts(model, local)
+    problems += from_tables.add_projections(model, given["projections"])
+    problems += from_tables.add_backgrounds(model, given["backgrounds"])
+    if problems:
+        raise InputError("; ".join(problems[: parameters.PROBLEMS]))
+    return model
+
+
+def _equations(model: Model) -> dict[str, NeuronModel]:
+    """Return the models given by equations by name; `InputError` if one name means two."""
+    equations = equations_of(model)
+    for item in model.of_role("recurrent"):
+        own = getattr(item.params, "definition", None)
+        if own is not None and own.digest != equations[own.name].digest:
+            raise InputError(f"two neuron models are named '{own.name}'")
+    return equations
+
+
+def _loss(loss: Any) -> dict[str, Any]:
+    if loss is None or loss in LOSSES.values():
+        return {}
+    if isinstance(loss, Reward):
+        return _plain(dataclasses.asdict(loss))
+    name = identity.show(getattr(loss, "function", loss)).partition("(")[0]
+    raise InputError(f"its loss {name} is code of the script")
+
+
+def _optimizer(optimizer: Optimizer) -> dict[str, Any]:
+    """Return what was given; `batch_size` of a projection is that of the model unless it was given."""
+    return {"type": optimizer.type} | _plain(optimizer.model_dump(exclude_unset=True))
+
+
+def _population(item: Population, arrays: Arrays) -> dict[str, Any]:
+    table: dict[str, Any] = {"name": item.name, "role": item.role, "size": item.size}
+    if item.role == "recurrent":
+        table["model"] = item.model
+    if item.sign is not None:
+        first = int(item.sign[0])
+        table["sign"] = first if np.all(item.sign == first) else _refer(item.sign, f"{item.name}/sign", arrays)
+    values = {} if item.params is None else dict(item.params)
+    return table | {
+        name: _value(value, f"{item.name}/{name}", arrays)
+        for name, value in values.items()
+        if value is not None and not (isinstance(value, float) and abs(value) >= parameters.FLOAT_MAX)  # no bound
+    }
+
+
+def _projection(item: Projection, arrays: Arrays) -> dict[str, Any]:
+    if item.edges is not None:
+        raise InputError("its network is read from SONATA files by the script")
+    fields = Connection.model_fields
+    table: dict[str, Any] = {"name": item.name, "pre": item.pre.name, "post": item.post.name}
+    for name, field in fields.items():
+        value = getattr(item, name)
+        if name in ("name", "sign", "delay_ms") or (name != "rule" and _is(value, field)):
+            continue
+        if name == "feedback":
+            value = value or None
+        if name == "plastic" and item.pre.role not in ("input", "recurrent", "current"):
+            value = None  # as it is for all such projections
+        if name == "delay" and item.delay_law is not None:
+            value = item.delay_law
+        elif name == "delay" and isinstance(value, tuple) and value[0] == value[1]:
+            value = value[0]
+        if isinstance(value, Optimizer):
+            value = _optimizer(value)
+        if value is not None:
+            table[name] = _value(value, f"{item.name}/{name}", arrays)
+    if item.signs is not None:
+        table["sign"] = _refer(np.asarray(item.signs), f"{item.name}/sign", arrays)
+    return table
+
+
+def _background(item: PopulationBackground, arrays: Arrays) -> dict[str, Any]:
+    values = {name: getattr(item, name) for name in Background.model_fields}
+    table = {name: _value(value, f"{item.name}/{name}", arrays) for name, value in values.items() if value is not None}
+    return table | {"post": item.post.name}
+
+
+def _is(value: Any, field: Any) -> bool:
+    """Whether a value is the default of a field."""
+    return not isinstance(value, np.ndarray) and type(value) is type(field.default) and value == field.default
+
+
+def _value(value: Any, name: str, arrays: Arrays) -> Any:
+    """Return a value as JSON has it."""
+    if isinstance(value, parameters.Constant):
+        return value.value
+    if isinstance(value, np.ndarray):
+        return _refer(value, name, arrays)
+    if isinstance(value, parameters.Frozen):
+        inside = {key: _value(item, f"{name}/{key}", arrays) for key, item in value if item is not None}
+        return inside
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return parameters.plain(value)
+
+
+def _refer(array: np.ndarray, name: str, arrays: Arrays) -> Any:
+    """Return a short array as a list; keep a longer one, and return a reference to it."""
+    if array.size <= FEW:
+        return array.tolist()
+    whole = np.ascontiguousarray(array)
+    arrays[name] = whole
+    return {"array": name, "checksum": f"{checksum.xxh64(whole.reshape(-1).view(np.uint8)):016x}"}
+
+
+def _with_arrays(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Return tables with arrays in place of references; `InputError` names one that is missing, or another one."""
+    if isinstance(value, Mapping):
+        if value.keys() != REFERENCE:
+            return {key: _with_arrays(item, arrays) for key, item in value.items()}
+        name = value["array"]
+        if name not in arrays:
+            raise InputError(f"array {name} is missing")
+        array = np.ascontiguousarray(arrays[name])
+        if f"{checksum.xxh64(array.reshape(-1).view(np.uint8)):016x}" != value["checksum"]:
+            raise InputError(f"array {name} is not the one that was written: its checksum differs")
+        return array
+    if isinstance(value, list | tuple):
+        return [_with_arrays(item, arrays) for item in value]
+    return value

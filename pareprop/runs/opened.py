@@ -1,0 +1,136 @@
+"""A run that is opened: its results, and its network with its task, to test, to go on, to learn something else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import InputError, quote
+from ..network.model import Model
+from ..parallel import launcher
+from ..parallel.exchange import Exchange
+from ..simulation.checks import check_exchange
+from ..simulation.loop import Simulation
+from ..simulation.observer import Observer
+from ..simulation.task import ClosedTask, Task
+from ..storage import checkpoint_read
+from ..storage.best_weights import BestWeights
+from ..storage.opened import OpenRun as Results
+from . import config
+from .config import CONFIG
+from .directory import BEST, CHECKPOINTS
+from .phases import Phases
+from .script_task import ScriptTask
+from .seen import Seen
+
+
+class OpenRun(Results):
+    """Results of a run, see `Results`, and its network with its task."""
+
+    def model(self) -> Model:
+        """Return the network of the run as it was before the training; `copy_weights` gives it the trained weights.
+
+        Raises
+        ------
+        InputError
+            If it is part of a script alone.
+        """
+        return self._load().task.model()
+
+    def simulation(
+        self, task: Task | ClosedTask | None = None, model: Model | None = None, *, fine_tune: bool = False,
+        exchange: Exchange | None = None, observers: Iterable[Observer] = (),
+    ) -> Simulation:  # fmt: skip
+        """Collective: return the trained network in a simulation, which tests, goes on, or learns something else.
+
+        Parameters
+        ----------
+        task : Task, ClosedTask or None
+            Its samples; None: the task of the run, which must belong to the package.
+        model : Model or None
+            The network; None: that of the run.
+        fine_tune : bool
+            False: the simulation is where the run ended, at its latest checkpoint, and goes on to the same bits; the
+            task must make the samples of the run. True: it begins anew, from the weights of the results.
+        exchange : Exchange or None
+            Of all ranks; None: `pareprop.exchange()`.
+        observers : iterable of Observer
+            Observers.
+
+        Returns
+        -------
+        Simulation
+            Nothing is written into the run directory.
+
+        Raises
+        ------
+        InputError
+            If network or task are part of a script alone, or are not those of the run.
+
+        Examples
+        --------
+        >>> open_run("runs/tones").simulation(Tones()).test(100).accuracy
+        >>> tuned = open_run("runs/tones").simulation(OtherTones(), fine_tune=True)
+        """
+        exchange = launcher.exchange() if exchange is None else check_exchange(exchange)
+        chosen = self._load(model)
+        network = chosen.task.model()
+        if task is None and isinstance(chosen.task, ScriptTask) and not chosen.task.has_subject:
+            made_by = chosen.task.made_by
+            reason = f"class {made_by} of {chosen.task.script} makes the samples of this run"
+            raise InputError(f"{self.directory}: {reason}: simulation({made_by}(...)) takes them")
+        subject = chosen.task.subject if task is None else task
+        if fine_tune:
+            network.copy_weights(self)
+            settings = chosen.task.settings() if task is None else None
+            return Simulation(network, subject, exchange, observers, settings)
+        best = BestWeights(self.directory / BEST, chosen.identity()) if chosen.task.keep_best else None
+        phases, seen = Phases(chosen.task, chosen.task.iterations, None, best), Seen()
+        simulation = Simulation(network, subject, exchange, [phases, seen], chosen.task.settings())
+        path, manifest, _ = checkpoint_read.find(self.directory / CHECKPOINTS, exchange, chosen.identity())
+        checkpoint_read.restore(simulation, path, manifest)
+        seen.require_same(simulation, str(path))
+        if best is not None and phases.kept is not None:
+            best.restore(simulation, phases.kept[0])
+        simulation.observers = list(observers)
+        return simulation
+
+    def _load(self, model: Model | None = None) -> config.Config:
+        """Return the configuration of the run; `model` takes the place of the network of a script."""
+        chosen = config.load_of_run(self.directory / CONFIG)
+        if model is None:
+            return chosen
+        if not isinstance(chosen.task, ScriptTask):
+            raise InputError(f"{self.directory}: model = {quote(model)}: the run has its own network, not a script's")
+        chosen.task.supply(model)
+        return chosen
+
+
+def open_run(directory: str | Path) -> OpenRun:
+    """Open a run.
+
+    Parameters
+    ----------
+    directory : str or Path
+        The run directory.
+
+    Returns
+    -------
+    OpenRun
+        Losses, spikes, weights and parameters, as NumPy arrays or pandas frames; the trained network.
+
+    Raises
+    ------
+    InputError
+        If there are no results of a run.
+
+    Examples
+    --------
+    >>> run = open_run("runs/sine-waves-1")
+    >>> run.losses["loss"], run.losses.to_pandas(), run.test
+    >>> run.spikes("last"), run.weights("rec->rec"), run.parameters("rec")
+    >>> run.simulation().test(100)
+    """
+    if not isinstance(directory, str | Path):
+        raise InputError(f"open_run: directory = {quote(directory)} must be a path")
+    return OpenRun(Path(directory))

@@ -1,0 +1,237 @@
+"""A run of a script as a configuration: its whole network as tables, and who makes its samples."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import h5py
+import numpy as np
+from pydantic import Field, PrivateAttr
+
+from .. import files
+from ..engines.base import Settings
+from ..engines.sample import Sample
+from ..errors import InputError
+from ..network import identity, to_tables
+from ..network.model import Model, equations_of
+from ..neurons.model import models_of
+from ..parallel.spike_log import SpikeLog
+from ..plots import reader
+from ..simulation.task import ClosedTask, Task
+from ..storage.disk import clear
+from ..tasks import TASKS
+from ..tasks.base import LEARNING, MODEL, RUN, TaskBase
+
+ARRAYS, RESULTS = "network.h5", "results.h5"  # beside the configuration
+NO_NETWORK = "an earlier version wrote the run"
+
+
+class ScriptTask(TaskBase):
+    """Settings of a run with a model and a task of a script."""
+
+    summary: ClassVar[str] = "trained by a script"
+    by_content: ClassVar[tuple[str, ...]] = ("name", "made_by", "task_settings", "not_described", *to_tables.KEYS)
+
+    seed: int = Field(1, ge=0, lt=2**63, description="seed of the network")
+    stop_above: float | None = Field(
+        None, json_schema_extra=RUN, description="stop when the mean return of a validation is above it"
+    )
+    neuron_models: dict[str, Any] = Field(
+        {}, json_schema_extra={"section": "neuron_models"}, description="neuron models of the network"
+    )
+    script: str = Field("", json_schema_extra=RUN, description="script that trained this run")
+    dt_ms: float = Field(1.0, json_schema_extra=MODEL, description="step in ms")
+    not_described: str = Field(
+        NO_NETWORK, json_schema_extra=MODEL, description="why the network is not described here; empty if it is"
+    )
+    optimizer: dict[str, Any] = Field(
+        {}, json_schema_extra=LEARNING, description="optimizer, unless a projection names one"
+    )
+    loss: dict[str, Any] = Field({}, json_schema_extra=LEARNING, description="loss of episodes with rewards")
+    local_readouts: dict[str, Any] = Field({}, json_schema_extra=MODEL, description="readouts of single neurons")
+    populations: tuple[dict[str, Any], ...] = Field(
+        (), json_schema_extra=MODEL, description="name, role, size, model, and NEST's parameters of the model"
+    )
+    projections: tuple[dict[str, Any], ...] = Field(
+        (), json_schema_extra=MODEL, description="ends, and options of Model.connect; long arrays lie in network.h5"
+    )
+    backgrounds: tuple[dict[str, Any], ...] = Field(
+        (), json_schema_extra=MODEL, description="Poisson background of neurons: post, rate_hz, weight, port, name"
+    )
+    made_by: str = Field("", description="what makes the samples: a task of the package, or a class of the script")
+    task_settings: dict[str, Any] = Field({}, description="settings of a task of the package")
+    steps: int = Field(1, ge=1, description="steps of a sample")
+    window: int = Field(0, ge=0, description="last steps of a sample with a learning signal")
+    engine: dict[str, Any] = Field({}, description="settings of the variant of e-prop")
+    _model: Model | None = PrivateAttr(None)
+    _subject: Any = PrivateAttr(None)
+    _folder: Path | None = PrivateAttr(None)
+    _arrays: dict[str, np.ndarray] = PrivateAttr({})
+
+    def supply(self, model: Model, task: Any = None, arrays: to_tables.Arrays | None = None) -> None:
+        """Take the objects of a script, and the arrays that the tables name."""
+        self._model, self._subject, self._arrays = model, task, arrays or {}
+
+    @property
+    def has_subject(self) -> bool:
+        """Whether there is what makes the samples."""
+        return self._find_subject() is not None
+
+    def attach(self, folder: Path) -> None:
+        """Take note of the folder of the configuration, where arrays and results lie."""
+        self._folder = folder
+
+    @property
+    def name(self) -> str:  # type: ignore[override]  # others are classes of one name
+        """Name of the class that makes the samples."""
+        return self.made_by
+
+    @property
+    def figure(self) -> str:  # type: ignore[override]
+        """Kind of the task's own figure."""
+        return str(getattr(self._find_subject(), "figure", ""))
+
+    @property
+    def subject(self) -> Task | ClosedTask:
+        """The script's task; without the script that of the package, or the samples that the results keep."""
+        subject = self._find_subject()
+        return Recorded(self, self._folder or Path()) if subject is None else subject
+
+    def _find_subject(self) -> Any:
+        if self._subject is None and self.made_by in TASKS:
+            self._subject = TASKS[self.made_by](**self.task_settings)
+        return self._subject
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of one sample."""
+        return self.steps
+
+    @property
+    def learning_window(self) -> int:
+        """Last steps of a sample with a learning signal."""
+        return self.window
+
+    def settings(self) -> Settings:
+        """Return the settings of the variant."""
+        return self.eprop.engine.settings_type(**{"learning_window": self.window, **self.engine})
+
+    def attributes(self) -> dict[str, Any]:
+        """Return attributes of the results that figures read."""
+        own = getattr(self._find_subject(), "attributes", None)
+        return own() if callable(own) else {}
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return nothing more: samples are compared by `Seen`."""
+        return {}
+
+    def network_facts(self) -> dict[str, str]:
+        """Return all that the script said of its network, name by name."""
+        return {name: text for name, text in identity.list_facts(self.model()).items() if text != "None"}
+
+    def require_samples(self) -> None:
+        """Raise `InputError` without what makes the samples."""
+        if not self.has_subject:
+            raise InputError(
+                f"a script trained this run, and its class {self.made_by} makes the samples: "
+                f"pareprop.run(..., restart=True) in {self.script or 'the script'} goes on"
+            )
+
+    def how_to_resume(self, directory: Path) -> str:
+        """Return what continues a run in a directory."""
+        if self.made_by in TASKS and not self.not_described:
+            return super().how_to_resume(directory)
+        return f"pareprop.run(..., out={str(directory)!r}, restart=True)"
+
+    def model(self) -> Model:
+        """Return the script's network, or the one that the tables describe."""
+        if self._model is not None:
+            return self._model
+        if self.not_described:
+            raise InputError(
+                f"a script trained this run, and only {self.script or 'the script'} has its network: "
+                f"{self.not_described}"
+            )
+        return to_tables.build(self.model_dump(), self._read_arrays(), models_of(self.neuron_models, ""))
+
+    def _read_arrays(self) -> dict[str, np.ndarray]:
+        path = (self._folder or Path()) / ARRAYS
+        if not path.exists():
+            return {}
+        arrays: dict[str, np.ndarray] = {}
+        try:
+            with files.open_hdf5(files.own(path)) as file, files.reading(path):
+                file.visititems(lambda name, item: arrays.update({name: item[()]}) if _is_array(item) else None)
+        except OSError as problem:
+            raise InputError(f"{path}: {problem.strerror or problem}") from None
+        return arrays
+
+    def write_beside(self, directory: Path) -> None:
+        """Write the arrays of the network beside the configuration; remove those of another run."""
+        path = directory / ARRAYS
+        path.unlink(missing_ok=True)
+        if self._arrays:
+            with h5py.File(clear(path), "x") as file:
+                for name, array in self._arrays.items():
+                    file[name] = array
+
+
+def _is_array(item: Any) -> bool:
+    return isinstance(item, h5py.Dataset) and item.dtype.kind in "iufb"
+
+
+class Recorded:
+    """The samples that the results of a run keep, for what needs a network at work, and not its task.
+
+    Parameters
+    ----------
+    task : ScriptTask
+        Settings of the run.
+    folder : Path
+        The run directory.
+    """
+
+    def __init__(self, task: ScriptTask, folder: Path) -> None:
+        self._task, self._path = task, folder / RESULTS
+        self.n_steps, self.learning_window = task.steps, task.window
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        """Return the sample if the results keep it, else their first one."""
+        name = self._task.kept_samples().get((phase, index), "first")
+        with files.open_results(self._path) as file:
+            group = reader.child(file, f"dynamics/{name}") or reader.child(file, "dynamics/first")
+            if group is None or self._task.model().size("current"):
+                why = "its input currents are not in" if group is not None else "no sample is in"
+                raise InputError(f"a script makes the samples of this run, and {why} {self._path}")
+            steps, ids = reader.values(group, "input_steps"), reader.values(group, "input_ids")
+            target = reader.values(group, "target_signal", 2)
+        if steps is None or ids is None:
+            raise InputError(f"{self._path}: no input spikes of sample '{name}'")
+        ptr = np.searchsorted(steps, np.arange(self.n_steps + 1))
+        return Sample(SpikeLog.from_arrays(ids.astype(np.int64), ptr), target)
+
+
+def describe_script(model: Model, task: Any) -> tuple[dict[str, Any], to_tables.Arrays]:
+    """Return the settings of a script's run that tell of its network and task, and the arrays that they name."""
+    rule, window = model.optimizer, getattr(task, "learning_window", task.n_steps)
+    own = getattr(task, "settings", None)
+    engine = {k: v for k, v in dataclasses.asdict(own()).items() if v is not None} if callable(own) else {}
+    made_by, of_package = type(task).__name__, isinstance(task, TaskBase)
+    arrays: to_tables.Arrays = {}
+    try:
+        tables, arrays = to_tables.describe(model)
+        tables["not_described"] = ""
+    except InputError as problem:
+        tables = {"not_described": str(problem), "dt_ms": model.dt_ms}
+    settings = {
+        "variant": model.variant, "precision": model.precision, "seed": model.seed, "eta": rule.eta,
+        "batch_size": rule.batch_size, "script": Path(sys.argv[0]).name,
+        "neuron_models": {name: item.to_dict() for name, item in equations_of(model).items()},
+        "made_by": task.name if of_package else made_by,
+        "task_settings": task.model_dump(mode="json", exclude_none=True, exclude_unset=True) if of_package else {},
+        "steps": task.n_steps, "window": window, "engine": engine, **tables,
+    }  # fmt: skip
+    return settings, arrays

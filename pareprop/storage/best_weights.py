@@ -1,0 +1,73 @@
+"""The best network of a training, kept on disk as a checkpoint of its own until the training ends."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+from ..errors import InputError
+from ..parallel import collectives
+from ..simulation.loop import Simulation
+from ..simulation.observer import Watched
+from . import checkpoint_read, checkpoint_write
+from .disk import on_disk
+
+
+class BestWeights:
+    """Writes the network after an iteration, and gives it back.
+
+    Parameters
+    ----------
+    folder : Path
+        Directory of these checkpoints.
+    identity : dict of str to Any
+        Configuration that belongs to them, as JSON.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
+        self.folder, self.identity = folder, identity
+
+    def keep(self, simulation: Watched, needed: set[int]) -> None:
+        """Collective: write the present network; remove others, but those after the `needed` iterations."""
+        with simulation.timers.phase("checkpoint"):
+            collectives.run_in_first_group(simulation.replicas, self._keep, simulation, needed)
+
+    def _keep(self, simulation: Watched, needed: set[int]) -> None:
+        own, path = cast(Simulation, simulation), self.folder / checkpoint_write.directory_name(simulation.iteration)
+        checkpoint_write.write(own, self.folder, self.identity, None, with_observers=False)
+        with on_disk(simulation.exchange.comm, "best weights", path):
+            if simulation.exchange.rank == 0:
+                self._remove(lambda iteration: iteration not in {*needed, simulation.iteration})
+
+    def forget_after(self, simulation: Watched) -> None:
+        """Collective: remove what an earlier part of the run wrote after the present iteration."""
+        comm = simulation.world
+        with on_disk(comm, "best weights", self.folder):
+            if comm is None or comm.rank == 0:
+                self._remove(lambda iteration: iteration > simulation.iteration)
+
+    def _remove(self, is_old: Any) -> None:
+        for path in checkpoint_write.list_checkpoints(self.folder):
+            if is_old(checkpoint_write.iteration_of(path)):
+                shutil.rmtree(path)
+
+    def has(self, simulation: Watched, iteration: int) -> bool:
+        """Collective: return whether the network after an iteration is there."""
+        path = self.folder / checkpoint_write.directory_name(iteration)
+        return bool(collectives.gather(simulation.world, path.is_dir())[0])
+
+    def restore(self, simulation: Watched, iteration: int) -> None:
+        """Collective: give a simulation the network after an iteration; its course stays as it is.
+
+        Raises
+        ------
+        InputError
+            If what was written is damaged.
+        """
+        own = cast(Simulation, simulation)
+        path, manifest, complaints = checkpoint_read.find(self.folder, own.exchange, self.identity)
+        if complaints or checkpoint_write.iteration_of(path) != iteration:
+            reason = "; ".join(complaints) or f"{path} is not that after {iteration} iterations"
+            raise InputError(f"best weights: {reason}")
+        checkpoint_read.restore(own, path, manifest, with_observers=False)
