@@ -211,7 +211,7 @@ class Recorded:
         if steps is None or ids is None:
             raise InputError(f"{self._path}: no input spikes of sample '{name}'")
         ptr = np.searchsorted(steps, np.arange(self.n_steps + 1))
-        return Sample(SpikeLog.from_arrays(ids.astype(np.int64), ptr), target)
+        return Sample(SpikeLog.from_arrays(ids.astype(np.uint32), ptr), target)
 
 
 def describe_script(model: Model, task: Any) -> tuple[dict[str, Any], to_tables.Arrays]:
