@@ -15,7 +15,7 @@ from ..parallel.replicas import Replicas, TreeSum
 from ..parallel.spike_log import SegmentedLog, SpikeLog
 from ..timers import Timers
 from .cells import Cells
-from .plasticity import plastic
+from .plasticity import normalize, plastic
 
 EMPTY = SpikeLog(0, 0)
 
@@ -75,6 +75,7 @@ class IntervalGradient:
         self._pending: list[tuple] = []  # what `optimize` credits the weights with
         self.adaptive = plastic(network.following.adaptive, model.optimizer, seed=model.seed)
         self.plastic = [item for table in tables for item in plastic(table, model.optimizer, seed=model.seed)]
+        normalize([*self.plastic, *self.adaptive], model)
         self._links = np.zeros(0, np.int64)  # order of spikes by source
         self.n_collected = 0
         adjoint = allocate_aligned((max(network.widths["adjoint"], 2), n), self._real)
@@ -176,7 +177,8 @@ class IntervalGradient:
         for item in (*self.plastic, *self.adaptive):
             item.begin_step()
         if self._direct:
-            self._credit(self._pending, lambda table: (_rates(table, etas, divisor), table.weight))
+            rates = {item.name: item.rate for item in self.plastic}
+            self._credit(self._pending, lambda table: (_rates(table, rates, divisor), table.weight))
             self._pending = []
         with self.timers.phase("communicate"):
             self.sums.total(replicas)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..errors import InputError
 from ..kernels import optimizers as kernel
 from ..kernels import signs as sign_kernel
 from ..network import rewire, signs
+from ..network.model import Model
 from ..network.optimizers import Optimizer
 from ..network.synapse_table import ProjectionSlice, SynapseTable
 from .rewiring import Rewiring
@@ -31,6 +33,8 @@ class Plastic:
         Settings of the optimizer.
     eta : float
         Learning rate, which may be changed between samples; the optimizer's at first.
+    gain : float
+        Factor of `eta` in each step, see `Optimizer.normalized`.
     n_steps : int
         Optimizer steps so far.
     keeps_moments : bool
@@ -57,7 +61,7 @@ class Plastic:
     def __post_init__(self) -> None:
         names, n = self.optimizer.moments if self.keeps_moments else (), self.span.last - self.span.first
         self.moments = {name: allocate_aligned(n, self.table.weight.dtype) for name in names}
-        self.eta = self.optimizer.eta
+        self.eta, self.gain = self.optimizer.eta, 1.0
         self.row_etas: np.ndarray | None = None  # (n_rows,) of the span, where its sources have rates of their own
         projection = self.span.projection
         kept = self.keeps_moments and projection.keeps_signs and not projection.rewire
@@ -82,12 +86,17 @@ class Plastic:
     def _runs(self) -> list[tuple[float, int, int]]:
         """Return learning rates, each with its half-open range of synapses of the table."""
         if self.row_etas is None:
-            return [(self.eta, self.span.first, self.span.last)]
+            return [(self.rate, self.span.first, self.span.last)]
         cuts = np.flatnonzero(np.diff(self.row_etas)) + 1
         rows = np.concatenate([[0], cuts, [len(self.row_etas)]])
         ends = self.table.row_ptr[self.span.rows + rows].tolist()
         etas = self.row_etas[rows[:-1]].tolist()
         return [(eta, first, last) for eta, first, last in zip(etas, ends[:-1], ends[1:], strict=True) if last > first]
+
+    @property
+    def rate(self) -> float:
+        """What multiplies the gradient in a step."""
+        return self.eta * self.gain
 
     @property
     def name(self) -> str:
@@ -178,6 +187,14 @@ def plastic(table: SynapseTable, default: Optimizer, keeps_moments: bool = True,
         for span in table.spans
         if span.projection.plastic
     ]
+
+
+def normalize(items: Iterable[Plastic], model: Model) -> None:
+    """Set the gain of projections whose optimizer is `normalized`; adaptive feedback has that of its readouts."""
+    targets = {item.name: item.post for item in model.projections}
+    for item in items:
+        if item.optimizer.normalized and item.optimizer.follows_gradient:
+            item.gain = model.eprop.gain(targets[item.name], model.dt_ms)
 
 
 def _require_bounds(span: ProjectionSlice, optimizer: Optimizer, weight: np.ndarray) -> None:

@@ -23,7 +23,7 @@ from ..timers import Timers
 from . import spike_rules
 from .base import Engine, Settings
 from .online_rewards import OnlineRewards, following_block
-from .plasticity import plastic
+from .plasticity import normalize, plastic
 from .sample import Sample
 from .spike_memory import KINDS, SpikeMemory, new_books
 from .state import State
@@ -77,6 +77,7 @@ class Spike(Engine):
         self.plastic = [
             item for table in tables for item in plastic(table, model.optimizer, keeps_moments=False, seed=model.seed)
         ]
+        normalize(self.plastic, model)
         self._rewired = [item for item in self.plastic if item.rewiring]
         for item in self._rewired:
             item.moved = self.memory.traces(item.table, item.span)
@@ -207,7 +208,7 @@ class Spike(Engine):
         self._set_rates(learn)
 
     def _set_rates(self, learn: bool) -> None:
-        etas = {item.name: item.eta if learn else 0.0 for item in self.plastic}
+        etas = {item.name: item.rate if learn else 0.0 for item in self.plastic}
         for table, rows in zip(self.memory.tables, self.memory.rows, strict=True):
             blocks = [etas.get(span.projection.name, 0.0) for span in table.spans for _ in span.delays]
             np.asarray(rows.constants)[:, layout.ETA] = blocks

@@ -23,6 +23,8 @@ class Optimizer(Frozen, ABC):
         Whether one step with a sum of gradients equals the steps with each of them.
     moments : tuple of str
         Names of the arrays that the optimizer keeps of each synapse.
+    follows_gradient : bool
+        Whether a step grows with the gradient, so that filters of the traces count.
     type : str
         Name of the optimizer, a key of `OPTIMIZERS`.
     eta : float
@@ -35,9 +37,13 @@ class Optimizer(Frozen, ABC):
         Highest weight.
     optimize_each_step : bool
         Whether the spike variant steps with the gradient of every time step, not with their sum.
+    normalized : bool
+        Whether `eta` means the same in both variants, of neurons and of readouts: as if all traces were filtered with
+        gain 1, see `Variant.gain`.
     """
 
     accumulates: ClassVar[bool] = False
+    follows_gradient: ClassVar[bool] = True
     moments: ClassVar[tuple[str, ...]] = ()
 
     type: str
@@ -46,6 +52,7 @@ class Optimizer(Frozen, ABC):
     Wmin: float = -100.0
     Wmax: float = 100.0
     optimize_each_step: bool = True
+    normalized: bool = False
 
     @model_validator(mode="after")
     def _check_order(self) -> Optimizer:
@@ -101,6 +108,7 @@ class Adam(Optimizer):
         Added to the root of the mean squared gradient.
     """
 
+    follows_gradient: ClassVar[bool] = False  # nearly: epsilon does not grow with it
     moments: ClassVar[tuple[str, ...]] = ("moment", "variance")
 
     type: Literal["adam"] = "adam"

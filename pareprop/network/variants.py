@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
+from .. import elementary
 from ..errors import InputError, quote
 from .neurons import (
     NEURON_MODELS,
@@ -85,6 +86,21 @@ class Variant:
     def scale(self, kappa: float) -> float:
         """Return the factor of weights, and squared of learning rates, that tasks need because of the traces."""
         return 1.0 - kappa if self.is_online else 1.0
+
+    def gain(self, post: Any, dt_ms: float) -> float:
+        """Return the factor that brings gradients of synapses to traces of gain 1, for `Optimizer.normalized`.
+
+        Parameters
+        ----------
+        post : Population
+            The targets: neurons or readouts.
+        dt_ms : float
+            Step in ms.
+        """
+        if post.role == "readout":
+            kappa = elementary.exp(-dt_ms / post.params.tau_m)
+            return 1.0 - kappa if self.is_online or post.params.regular_spike_arrival else 1.0
+        return self.scale(post.params.kappa) if self.is_online else 1.0
 
     def find_kind(self, name: str) -> type[Neuron] | type[ReadoutBase]:
         """Return the class of a neuron model, or that of "readout"."""

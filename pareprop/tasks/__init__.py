@@ -12,6 +12,8 @@ from .base import TaskBase
 from .cart_pole import CartPole
 from .data import Data
 from .delayed_choice import DelayedChoice
+from .event_data import EventData
+from .event_files import Gestures, Spoken
 from .evidence_accumulation import EvidenceAccumulation
 from .gym import Gym
 from .handwriting import Handwriting
@@ -43,4 +45,4 @@ TASKS: dict[str, type[TaskBase]] = {
     )
 }
 
-__all__ = ["TASKS", "TaskBase"]
+__all__ = ["TASKS", "EventData", "Gestures", "Spoken", "TaskBase"]

@@ -1,0 +1,133 @@
+"""A task of recordings of events with labels: of files (`event_files`), of Tonic, or of any sequence of a script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import rng
+from ..engines.sample import Sample
+from ..errors import InputError, quote
+from ..network.parameters import is_number, is_whole
+from ..parallel.spike_log import SpikeLog
+
+FIELDS = ("x", "y", "p")  # of events beside their time, in the order of the sensor's size
+
+
+class EventData:
+    """Recordings of events as samples: each event is a spike of an input, and a readout for each class learns to tell.
+
+    Recordings train in a new order in each pass. The first step of a sample is silent, as in all tasks; events after
+    the last step are left out, and several events of an input in a step are one spike.
+
+    Parameters
+    ----------
+    train, test : sequence of tuple
+        Recordings: (events, label), with events as a structured array with the fields `t` (microseconds), `x`, and of
+        cameras `y` and `p`; such as data sets of Tonic, `Spoken` and `Gestures`. Test recordings: None for none.
+    n_steps : int
+        Steps of a sample.
+    learning_window : int
+        The last steps of a sample, which have a learning signal; 0: all.
+    step_us : float
+        Microseconds of a recording in a step.
+    sensor_size : tuple of int or None
+        Values of `x`, `y` and `p`; None: what `train` has under that name.
+    n_classes : int or None
+        Number of classes; None: `n_classes` of `train`, or the number of its `classes`.
+    pool : int
+        Neighbouring values of `x`, and of `y`, that share an input.
+    hold_out : int
+        Recordings of `train`, the last ones, that validate.
+    seed : int
+        Seed of the orders.
+
+    Attributes
+    ----------
+    n_inputs : int
+        Inputs that the network needs; that of an event is (p rows + y) columns + x.
+
+    Raises
+    ------
+    InputError
+        Names the value and the bound.
+
+    Examples
+    --------
+    >>> task = EventData(Spoken("shd_train.h5"), Spoken("shd_test.h5"), n_steps=250, step_us=4000.0, pool=5)
+    >>> model.inputs("in", task.n_inputs), model.readouts("out", task.n_classes, loss="cross_entropy")
+    """
+
+    def __init__(
+        self, train: Sequence[Any], test: Sequence[Any] | None = None, *, n_steps: int = 250, learning_window: int = 0,
+        step_us: float = 4000.0, sensor_size: tuple[int, ...] | None = None, n_classes: int | None = None,
+        pool: int = 1, hold_out: int = 0, seed: int = 1,
+    ) -> None:  # fmt: skip
+        size = getattr(train, "sensor_size", None) if sensor_size is None else sensor_size
+        classes = getattr(train, "n_classes", len(getattr(train, "classes", ()))) if n_classes is None else n_classes
+        for name, value, least in (
+            ("n_steps", n_steps, 2), ("learning_window", learning_window, 0), ("pool", pool, 1),
+            ("hold_out", hold_out, 0), ("n_classes", classes, 1), ("seed", seed, 0),
+        ):  # fmt: skip
+            if not is_whole(value) or value < least:
+                raise InputError(f"EventData: {name} = {quote(value)} must be a whole number of at least {least}")
+        if not is_number(step_us) or not 0 < step_us < np.inf:
+            raise InputError(f"EventData: step_us = {quote(step_us)} must be a number above 0 and finite")
+        if not isinstance(size, tuple | list) or not size or not all(is_whole(n) and n > 0 for n in size[:3]):
+            raise InputError(f"EventData: sensor_size = {quote(size)} must be whole numbers above 0: of x, y, p")
+        if hold_out >= len(train):
+            raise InputError(f"EventData: hold_out = {hold_out} must be below {len(train)}, the recordings of train")
+        if learning_window > n_steps:
+            raise InputError(f"EventData: learning_window = {learning_window} must be at most n_steps = {n_steps}")
+        columns, rows, kinds = (*(int(n) for n in size[:3]), 1, 1)[:3]
+        self._shape = -(-columns // pool), -(-rows // pool), kinds
+        self._size, self._pool, self._step_us, self._seed = (columns, rows, kinds), pool, float(step_us), seed
+        self._sets = {"train": train, "validate": train, "test": () if test is None else test}
+        self._hold_out = hold_out
+        self.n_steps, self.learning_window, self.n_classes = n_steps, learning_window or n_steps, int(classes)
+        self.n_inputs = int(np.prod(self._shape))
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        """Return recording number `index` of a phase; after the last one comes the first one again."""
+        recordings, place = self._sets[phase], index
+        n = len(recordings) - (self._hold_out if phase != "test" else 0)
+        if phase == "validate":
+            if not self._hold_out:
+                raise InputError("EventData: hold_out = 0 leaves no recordings to validate")
+            place = n + index % self._hold_out
+        elif not n:
+            raise InputError("EventData: there are no recordings to test")
+        elif phase == "test":
+            place = index % n
+        else:
+            turn, number = divmod(index, n)
+            draws = rng.uniform(rng.key(self._seed, "events/order"), [turn], n)[0]
+            place = int(np.argsort(draws, kind="stable")[number])
+        events, label = recordings[place]
+        here = f"EventData: recording {place} of '{phase}'"
+        if not is_whole(label) or not 0 <= label < self.n_classes:
+            raise InputError(f"{here}: label = {quote(label)} must be a class from 0 to {self.n_classes - 1}")
+        target = np.zeros((self.n_steps, self.n_classes))
+        target[:, label] = 1.0
+        return Sample(self._spikes(events, here), target, label=int(label), n_inputs=self.n_inputs)
+
+    def _spikes(self, events: Any, here: str) -> SpikeLog:
+        """Return the spikes of a recording, one for each input and step with events."""
+        names = getattr(getattr(events, "dtype", None), "names", None) or ()
+        if "t" not in names or "x" not in names:
+            raise InputError(f"{here}: events must be a structured array with fields t and x, not {quote(events)}")
+        step = 1 + np.floor(np.asarray(events["t"], float) / self._step_us).astype(np.int64)
+        source = np.zeros(len(step), np.int64)
+        for k in reversed(range(3)):
+            name, size = FIELDS[k], self._size[k]
+            values = np.asarray(events[name]).astype(np.int64) if name in names else np.zeros(len(step), np.int64)
+            wrong = np.flatnonzero((values < 0) | (values >= size))
+            if len(wrong):
+                raise InputError(f"{here}: {name} = {values[wrong[0]]} must lie in 0 to {size - 1}, the sensor's size")
+            source = source * self._shape[k] + (values // self._pool if k < 2 else values)
+        kept = (step > 0) & (step < self.n_steps)
+        steps, ids = np.divmod(np.unique(step[kept] * self.n_inputs + source[kept]), self.n_inputs)
+        ptr = np.concatenate([[0], np.cumsum(np.bincount(steps, minlength=self.n_steps))])
+        return SpikeLog.from_arrays(ids.astype(np.uint32), ptr.astype(np.int64))

@@ -1,0 +1,121 @@
+"""Learning rates that mean the same in both variants, of neurons and of readouts."""
+
+import numpy as np
+import pytest
+
+from pareprop import Adam, GradientDescent, Model, Normal, Sample, Simulation
+from pareprop.network.optimizers import Optimizer, SgdMomentum
+from pareprop.network.synapse_table import SynapseTable
+
+TAU_OUT, KAPPA, N_STEPS = 15.0, 0.9, 60
+
+
+class Waves:
+    """Frozen noise, and a sine to follow."""
+
+    n_steps = learning_window = N_STEPS
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        raster = np.random.default_rng(3).random((N_STEPS, 12)) < 0.2
+        return Sample.from_raster(raster, np.sin(np.arange(N_STEPS) / 8.0)[:, None])
+
+
+def network(
+    variant: str, rule: Optimizer, regular: bool = True, feedback: str = "random", kappa: float = KAPPA
+) -> Model:
+    model = Model(variant, seed=2, optimizer=rule)
+    own = {"kappa": kappa, "kappa_reg": kappa} if variant == "spike" else {"regular_spike_arrival": regular}
+    arrival = {} if variant == "spike" else {"regular_spike_arrival": regular}
+    inputs, out = model.inputs("in", 12), model.readouts("out", 1, C_m=1.0, tau_m=TAU_OUT, **arrival)
+    rec = model.neurons("rec", 15, "iaf", C_m=1.0, E_L=0.0, V_th=0.6, tau_m=20.0, t_ref=2.0, **own)
+    for pre, post, std in ((inputs, rec, 0.5), (rec, rec, 0.1), (rec, out, 0.1)):
+        model.connect(pre, post, weight=Normal(std=std))
+    model.connect(out, rec, feedback=feedback, **({"weight": Normal(std=0.3)} if feedback == "random" else {}))
+    return model
+
+
+def tables_of(simulation: Simulation) -> dict[str, SynapseTable]:
+    """Tables of synapses that learn, by the role of their targets."""
+    spans = [(table, span.projection) for table in simulation.network.tables().values() for span in table.spans]
+    return {item.post.role: table for table, item in spans if item.pre.role != "readout"}
+
+
+def changes(model: Model) -> dict[str, np.ndarray]:
+    """Change of the weights by one sample, by projection."""
+    simulation = Simulation(model, Waves())
+    tables = tables_of(simulation)
+    before = {role: table.weight.copy() for role, table in tables.items()}
+    simulation.train(1)
+    shown = simulation.engine.show_weights()
+    return {role: shown.get(id(table), table.weight) - before[role] for role, table in tables.items()}
+
+
+def slope(model: Model, k: int, step: float = 1e-4) -> float:
+    """Derivative of the loss by the weight of synapse k onto the readout, by central differences."""
+    losses = []
+    for sign in (1.0, -1.0):
+        simulation = Simulation(model, Waves())
+        table = tables_of(simulation)["readout"]
+        table.weight[k] += sign * step
+        losses.append(simulation.run_sample(0, "test", False)[0])
+    return (losses[0] - losses[1]) / (2 * step)
+
+
+@pytest.mark.parametrize(("variant", "regular"), [("interval", True), ("interval", False), ("spike", True)])
+def test_readouts_follow_the_gradient_with_a_filter_of_gain_one(variant: str, regular: bool) -> None:
+    """As the finite difference of the loss, of readouts whose filter is scaled to gain 1."""
+    eta = 1e-8
+    model = network(variant, GradientDescent(eta=eta, normalized=True), regular)
+    gain = 1.0 if not regular else 1.0 - np.exp(-1.0 / TAU_OUT)
+    found = changes(model)["readout"] / -eta
+    checked = np.flatnonzero(np.abs(found) > 1e-3)[:3]
+    assert len(checked) == 3
+    np.testing.assert_allclose(found[checked], [gain * slope(model, k) for k in checked], rtol=2e-3)
+
+
+@pytest.mark.parametrize("kind", [GradientDescent, SgdMomentum, Adam])
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_factors_are_those_of_the_table(variant: str, kind: type[Optimizer]) -> None:
+    """Neurons and readouts learn by the factors that the handbook names; Adam, whose steps do not grow, by none."""
+    if variant == "spike" and kind is SgdMomentum:
+        pytest.skip("of the interval variant")
+    eta = 1e-9  # weights hardly change within the sample, in which the spike variant learns
+    plain, normalized = (changes(network(variant, kind(eta=eta, normalized=given))) for given in (False, True))
+    out = 1.0 - np.exp(-1.0 / TAU_OUT)
+    factors = {"readout": out, "recurrent": 1.0 - KAPPA if variant == "spike" else 1.0}
+    for role, factor in factors.items():
+        expected = plain[role] * (1.0 if kind is Adam else factor)
+        assert np.any(expected)
+        np.testing.assert_allclose(normalized[role], expected, rtol=1e-4, atol=1e-15)
+
+
+def test_a_rate_carries_over_between_the_variants() -> None:
+    """The same network learns by steps of about the same length; not normalised, neurons do by 1 / (1 - kappa)."""
+    lengths: dict[tuple[bool, str, str], float] = {}
+    for normalized in (False, True):
+        for variant in ("interval", "spike"):
+            rule = GradientDescent(eta=1e-9, normalized=normalized)
+            for role, change in changes(network(variant, rule, kappa=float(np.exp(-1.0 / TAU_OUT)))).items():
+                lengths[normalized, variant, role] = float(np.linalg.norm(change))
+    ratios = {key[::2]: lengths[key] / lengths[key[0], "interval", key[2]] for key in lengths if key[1] == "spike"}
+    gain = 1.0 / (1.0 - np.exp(-1.0 / TAU_OUT))
+    assert ratios[False, "recurrent"] == pytest.approx(gain, rel=0.25)
+    assert [ratios[True, role] for role in ("recurrent", "readout")] == pytest.approx([1.0, 1.0], abs=0.25)
+
+
+@pytest.mark.parametrize("feedback", ["adaptive"])
+@pytest.mark.parametrize("variant", ["interval", "spike"])
+def test_adaptive_feedback_learns_as_its_readouts(variant: str, feedback: str) -> None:
+    """With a learning rate of its own that is the normalised one, it learns to the same bits."""
+    eta, out = 2.0**-10, 1.0 - np.exp(-1.0 / TAU_OUT)
+    digests = set()
+    for rates in ({"eta": eta, "normalized": True}, {"eta": eta}):
+        model = network(variant, GradientDescent(eta=eta, normalized=True), feedback=feedback)
+        k = [item.name for item in model.projections].index("rec->out")
+        own = GradientDescent(**rates | ({} if "normalized" in rates else {"eta": eta * model.eprop.gain(
+            model.projections[k].post, 1.0)}))  # fmt: skip
+        model.projections[k] = model.projections[k].model_copy(update={"optimizer": own})
+        simulation = Simulation(model, Waves())
+        simulation.train(3)
+        digests.add(simulation.hexdigest())
+    assert len(digests) == 1 and out == pytest.approx(model.eprop.gain(model.projections[k].post, 1.0), rel=1e-14)
