@@ -41,6 +41,11 @@ def list_facts(model: Model) -> dict[str, str]:
     return facts
 
 
+def list_given(model: Model) -> dict[str, str]:
+    """Return the facts of a model but those that are absent or off, which a version before may not know."""
+    return {name: text for name, text in list_facts(model).items() if text not in ("None", "False", "0")}
+
+
 def tell_differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     """Return the differences of two lists of facts, as "name = old text, now new text"."""
     lines = []

@@ -130,7 +130,7 @@ class ScriptTask(TaskBase):
 
     def network_facts(self) -> dict[str, str]:
         """Return all that the script said of its network, name by name."""
-        return {name: text for name, text in identity.list_facts(self.model()).items() if text != "None"}
+        return identity.list_given(self.model())
 
     def require_samples(self) -> None:
         """Raise `InputError` without what makes the samples."""
