@@ -30,7 +30,8 @@ def all_kinds(variant: str = "interval") -> Model:
     own = {"optimizer": Adam(eta=1e-2), "rewire": {"l1": 0.1}, "sign": "source", "weight": Uniform(low=0.0, high=0.1)}
     model.connect(adaptive, adaptive, "fixed_indegree", delay=(2, 5), name="own", **drawn, **own)
     space = {"extent": (10, 10), "length": 2.0, "cutoff": 4.0, "sources": draws.uniform(0, 10, (30, 2))}
-    model.connect(adaptive, given, "distance", probability=0.5, space=space)
+    growing = {"per_length": 0.7, "offset": 0.5}
+    model.connect(adaptive, given, "distance", probability=0.5, space=space, delay_ms=growing)
     law = {"N": 40, "delay_ms": Normal(mean=2.0, std=0.5)}
     model.connect(plain, plain, "fixed_total_number", weight=LogNormal(mean=-1.0, std=0.2), **law)
     model.background(adaptive, rate_hz=draws.uniform(0, 9, 30), weight=Normal(std=0.1), name="noise")
