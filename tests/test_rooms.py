@@ -35,7 +35,7 @@ LIBRARIES = {  # beside the standard library and NumPy
     "engines": set(),
     "simulation": {"typing_extensions"},  # for type checkers alone
     "tasks": {"HersheyFonts", "gymnasium", "h5py", "pydantic", "pydantic_core", "sklearn"},
-    "storage": {"h5py", "nest", "pandas", "pydantic"},
+    "storage": {"h5py", "neo", "nest", "pandas", "pydantic"},
     "plots": {"h5py", "markupsafe", "matplotlib"},
     "runs": {"click", "h5py", "jinja2", "markupsafe", "mpi4py", "pydantic", "tensorboard", "tqdm"},
     "nest": {"click", "pytest"},

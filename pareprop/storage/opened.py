@@ -163,6 +163,41 @@ class OpenRun:
             step, ids = self._columns(group, (f"{prefix}_steps", f"{prefix}_ids")).values()
             return Columns(step=step, time_ms=step * float(self.attributes["dt_ms"]), id=ids)
 
+    def to_neo(self, sample: str = "last", of: str = "neurons") -> Any:
+        """Return the spikes of a recorded sample for Elephant; the package neo must be installed.
+
+        Parameters
+        ----------
+        sample : str
+            One of `samples`, such as "first" or "last".
+        of : str
+            "neurons" or "inputs".
+
+        Returns
+        -------
+        neo.Segment
+            A spike train in ms for each cell, silent ones too, with `population`, `id` (in the population) and `gid`.
+        """
+        import neo
+
+        spikes, role = self.spikes(sample, of), {"neurons": "recurrent", "inputs": "input"}[of]
+        cells = [(name, self.attributes_of(name)) for name in self.populations]
+        cells = sorted((item for item in cells if item[1]["role"] == role), key=lambda item: item[1]["order"])
+        ends = {len(values) for values in self.signals(sample).values()}
+        dt = float(self.attributes["dt_ms"])
+        stop = dt * max([*ends, *(spikes["step"] + 1)], default=0)
+        segment = neo.Segment(name=sample, description=f"{self.directory}, sample '{sample}'")
+        ids, times = spikes["id"], spikes["time_ms"]
+        order = np.argsort(ids, kind="stable")
+        first, own = 0, np.searchsorted(ids[order], np.arange(sum(int(about["size"]) for _, about in cells) + 1))
+        for name, about in cells:
+            for k in range(int(about["size"])):
+                mine = times[order[own[first + k] : own[first + k + 1]]]
+                about_cell = {"population": name, "id": k, "gid": first + k}
+                segment.spiketrains.append(neo.SpikeTrain(mine, units="ms", t_stop=stop, **about_cell))
+            first += int(about["size"])
+        return segment
+
     def signals(self, sample: str = "last") -> dict[str, np.ndarray]:
         """Return the recorded signals of a sample by name, (steps, neurons or readouts) each."""
         with self._open() as file:

@@ -117,6 +117,23 @@ def test_a_task_of_the_package_needs_no_script(tmp_path: Path, capsys: pytest.Ca
     assert code == 0 and output.splitlines()[-1] == f"digest: {whole.digest}"
 
 
+def test_spikes_for_elephant(tmp_path: Path) -> None:
+    """Trains of each cell hold the spikes of the sample, of several populations by their names."""
+    pytest.importorskip("neo")
+    model = network()
+    more = model.neurons("more", 5, "iaf", C_m=1.0, E_L=0.0, V_th=0.3, tau_m=20.0, t_ref=3.0)
+    model.connect(model.populations[0], more, weight=0.2)
+    opened = pareprop.run(model, Levels(), tmp_path / "run", iterations=1, figures="none", quiet=True).open()
+    for of, names in (("neurons", ["rec"] * 20 + ["more"] * 5), ("inputs", ["in"] * 20)):
+        segment, spikes = opened.to_neo("last", of), opened.spikes("last", of)
+        trains = segment.spiketrains
+        assert [train.annotations["population"] for train in trains] == names and len(spikes["id"])
+        assert [train.annotations["gid"] for train in trains] == list(range(len(names)))
+        found = {(float(t), k) for k, train in enumerate(trains) for t in train.rescale("ms").magnitude}
+        assert found == set(zip(spikes["time_ms"].tolist(), spikes["id"].tolist(), strict=True))
+        assert {float(train.t_stop) for train in trains} == {float(Levels.n_steps)}
+
+
 def test_runs_of_scripts_are_compared_by_name(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """The setting that differs is named, in words of the model."""
     run(tmp_path / "a", 1)
