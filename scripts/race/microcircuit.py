@@ -5,8 +5,11 @@
 Needs NEST 3.10 (extra `peer`). Both simulate the same model, the one of task `microcircuit`: tables, neurons that start
 at rest, total numbers of synapses, normal weights and delays within the same bounds, Poisson input; synapses and input
 are drawn by each with its own numbers. The first 500 ms are left out. Written: `microcircuit.csv`, a row for each
-population and simulator with mean and standard deviation over the seeds; `times.csv`; `microcircuit.png`, and the
-spikes of each run, so that a call with the same `--out` goes on where one was interrupted.
+population and simulator with mean and standard deviation over the seeds; `times.csv`; `environment.json`, the machine
+and the versions; `microcircuit.png`, and the spikes of each run, so that a call with the same `--out` goes on where one
+was interrupted. The full network, without NEST:
+
+    python scripts/race/microcircuit.py --scale 1 --ranks 2 --only pareprop --seconds 1.5
 """
 
 from __future__ import annotations
@@ -61,6 +64,8 @@ def run_pareprop(options: argparse.Namespace, seed: int) -> dict[str, Any] | Non
         ids.append(log.ids[: log.ptr[-1]].copy())
     if exchange.rank:
         return None
+    spent = {name: value for name, value in simulation.timers.seconds.items() if value > 0.005}
+    print(f"seconds of rank 0, warm-up included: {', '.join(f'{name} {value:.2f}' for name, value in spent.items())}")
     sizes = [item.size for item in simulation.model.of_role("recurrent")]
     synapses = sum(item.N for item in simulation.model.projections)
     return {
@@ -177,12 +182,14 @@ def write(options: argparse.Namespace, runs: dict[str, list[tuple[list[Any], dic
     """Write and print the tables, draw the figure."""
     from scipy.stats import ks_2samp
 
+    from pareprop.runs.provenance import tell_environment
+
     with open(options.out / "microcircuit.csv", "w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["population", "simulator", *(f"{c}{s}" for c in COLUMNS for s in ("", "_sd")), "seeds"])
-        for k, item in enumerate(runs["NEST"][0][0]):
-            for name in SIMULATORS:
-                values = np.array([numbers(found[k]) for found, _ in runs[name]])
+        for k, item in enumerate(next(iter(runs.values()))[0][0]):
+            for name, items in runs.items():
+                values = np.array([numbers(found[k]) for found, _ in items])
                 spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(3, np.nan)
                 cells = [f"{value:.4g}" for pair in zip(values.mean(axis=0), spread, strict=True) for value in pair]
                 cells = ["" if cell == "nan" else cell for cell in cells]
@@ -192,17 +199,19 @@ def write(options: argparse.Namespace, runs: dict[str, list[tuple[list[Any], dic
                     for c, a, s in zip(COLUMNS, cells[::2], cells[1::2], strict=True)
                 )
                 print(f"{item.name:5} {name:9} {' '.join(shown)}")
-            pooled = [np.concatenate([found[k].rates for found, _ in runs[name]]) for name in SIMULATORS]
-            print(f"{item.name:5} distributions of rates differ by {ks_2samp(*pooled).statistic:.3f} (KS)")
+            pooled = [np.concatenate([found[k].rates for found, _ in items]) for items in runs.values()]
+            if len(pooled) > 1:
+                print(f"{item.name:5} distributions of rates differ by {ks_2samp(*pooled).statistic:.3f} (KS)")
     with open(options.out / "times.csv", "w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["simulator", "seed", "synapses", "build_s", "s_per_s", "memory_mib_of_a_process"])
         model_seconds = options.seconds - WARM_UP_MS / 1000.0
-        for name in SIMULATORS:
-            for seed, (_, times) in enumerate(runs[name], 1):
+        for name, items in runs.items():
+            for seed, (_, times) in enumerate(items, 1):
                 cells = [times["synapses"], times["build"], times["seconds"] / model_seconds, times["memory"]]
                 table.writerow([name, seed, f"{cells[0]:.0f}", *(f"{cell:.4g}" for cell in cells[1:])])
                 print(f"{name}, seed {seed}: build {cells[1]:.1f} s, {cells[2]:.2f} s per s, {cells[3]:.0f} MiB")
+    (options.out / "environment.json").write_text(json.dumps(tell_environment(), indent=1) + "\n")
     draw(options, {name: [found for found, _ in items] for name, items in runs.items()})
 
 
@@ -214,12 +223,13 @@ def draw(options: argparse.Namespace, runs: dict[str, list[list[Any]]]) -> None:
 
     figure = Figure(figsize=(9.0, 3.4), layout="constrained")
     axes = figure.subplots(1, 3)
-    names = [item.name for item in runs["NEST"][0]]
+    names = [item.name for item in next(iter(runs.values()))[0]]
     labels = ("rate (Hz)", "CV of intervals", "correlation of counts in 2 ms")
     for ax, label, key in zip(axes, labels, ("rates", "cv", "correlations"), strict=True):
-        for shift, name, color in ((-0.2, "NEST", style.GREY), (0.2, "pareprop", style.BLUE)):
+        for name, items in runs.items():
+            shift, color = (-0.2, style.GREY) if name == "NEST" else (0.2, style.BLUE)
             places = np.arange(len(names)) + shift
-            values = [np.concatenate([getattr(found[k], key) for found in runs[name]]) for k in range(len(names))]
+            values = [np.concatenate([getattr(found[k], key) for found in items]) for k in range(len(names))]
             ax.boxplot(
                 values, positions=places, widths=0.34, showfliers=False, whis=(5, 95), patch_artist=True,
                 manage_ticks=False, medianprops={"color": "white"}, boxprops={"facecolor": color, "lw": 0},
@@ -232,7 +242,7 @@ def draw(options: argparse.Namespace, runs: dict[str, list[list[Any]]]) -> None:
         ax.set_ylabel(label)
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].legend(frameon=False)
-    seeds = len(runs["NEST"])
+    seeds = options.seeds
     figure.suptitle(
         f"microcircuit, scale {options.scale:g}, in-degrees {options.indegrees:g}, {options.seconds - 0.5:g} s, "
         f"{seeds} seed{'s' * (seeds > 1)}; dots: means, boxes: quartiles, whiskers: 5 to 95 %",
@@ -254,6 +264,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1, help="of NEST")
     parser.add_argument("--ranks", type=int, default=1, help="of pareprop")
     parser.add_argument("--out", type=Path, default=Path("build/race"))
+    parser.add_argument("--only", choices=SIMULATORS, help="one simulator, nothing to compare with")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -268,13 +279,14 @@ def main() -> None:
     if options.seconds * 1000.0 < WARM_UP_MS + SAMPLE_MS:
         sys.exit(f"--seconds = {options.seconds:g} must be at least {(WARM_UP_MS + SAMPLE_MS) / 1000.0:g}")
     options.out.mkdir(parents=True, exist_ok=True)
-    runs: dict[str, list[tuple[list[Any], dict[str, float]]]] = {name: [] for name in SIMULATORS}
+    chosen = [options.only] if options.only else SIMULATORS
+    runs: dict[str, list[tuple[list[Any], dict[str, float]]]] = {name: [] for name in chosen}
     for seed in range(1, options.seeds + 1):
-        for name in SIMULATORS:
+        for name, items in runs.items():
             path = options.out / f"{name}-{options.scale:g}-{options.indegrees:g}-{options.seconds:g}s-{seed}.npz"
             if not path.exists():
                 start(options, name, seed, path)
-            runs[name].append(statistics(path))
+            items.append(statistics(path))
     write(options, runs)
 
 
