@@ -4,10 +4,10 @@
 
 Needs NEST 3.10 (extra `peer`). Both simulate the same model, the one of task `microcircuit`: tables, neurons that start
 at rest, total numbers of synapses, normal weights and delays within the same bounds, Poisson input; synapses and input
-are drawn by each with its own numbers. The first 500 ms are left out. Written: `microcircuit.csv`, a row for each
-population and simulator with mean and standard deviation over the seeds; `times.csv`; `environment.json`, the machine
-and the versions; `microcircuit.png`, and the spikes of each run, so that a call with the same `--out` goes on where one
-was interrupted. The full network, without NEST:
+are drawn by each with its own numbers. The first 500 ms (`--warm-up`) are left out. Written: `microcircuit.csv`, a row
+for each population and simulator with mean and standard deviation over the seeds; `times.csv`; `environment.json`, the
+machine and the versions; `microcircuit.png`, and the spikes of each run, so that a call with the same `--out` goes on
+where one was interrupted. The full network, without NEST:
 
     python scripts/race/microcircuit.py --scale 1 --ranks 2 --only pareprop --seconds 1.5
 """
@@ -28,8 +28,7 @@ from typing import Any
 
 import numpy as np
 
-WARM_UP_MS = 500.0
-SAMPLE_MS = 500.0
+SAMPLE_MS = 100.0
 SIMULATORS = ("NEST", "pareprop")
 COLUMNS = ("rate_hz", "cv", "correlation")
 
@@ -57,7 +56,7 @@ def run_pareprop(options: argparse.Namespace, seed: int) -> dict[str, Any] | Non
     for k in range(round(options.seconds * 1000.0 / SAMPLE_MS)):
         start = time.perf_counter()
         simulation.run_sample(k, "train", learn=False)
-        if k * SAMPLE_MS >= WARM_UP_MS:
+        if k * SAMPLE_MS >= options.warm_up:
             seconds += time.perf_counter() - start
         log = simulation.engine.log
         steps.append(np.repeat(np.arange(len(log.ptr) - 1), np.diff(log.ptr)) + k * task.n_steps)
@@ -109,9 +108,9 @@ def run_nest(options: argparse.Namespace, seed: int) -> dict[str, Any]:
         nest.Connect(neurons, recorder)
     nest.Prepare()
     built = time.perf_counter()
-    nest.Run(WARM_UP_MS)
+    nest.Run(options.warm_up)
     start = time.perf_counter()
-    nest.Run(options.seconds * 1000.0 - WARM_UP_MS)
+    nest.Run(options.seconds * 1000.0 - options.warm_up)
     seconds = time.perf_counter() - start
     nest.Cleanup()
     first = next(iter(cells.values())).tolist()[0]
@@ -149,7 +148,7 @@ def start(options: argparse.Namespace, name: str, seed: int, path: Path) -> None
     subprocess.run(command, check=True)
 
 
-def statistics(path: Path) -> tuple[list[Any], dict[str, float]]:
+def statistics(path: Path, warm_up: float) -> tuple[list[Any], dict[str, float]]:
     """Return the statistics of the populations of a run, and its times."""
     from pareprop.plots.populations import measure
     from pareprop.tasks.potjans_diesmann import POPULATIONS
@@ -163,9 +162,7 @@ def statistics(path: Path) -> tuple[list[Any], dict[str, float]]:
     for name, size in zip(POPULATIONS, sizes, strict=True):
         mine = (ids >= first) & (ids < first + size)
         n_steps = int(np.ceil((steps[-1] + 1) * dt / 100.0) * 100.0 / dt)
-        found.append(
-            measure(name, steps[mine], ids[mine] - first, int(size), n_steps, dt, first=round(WARM_UP_MS / dt))
-        )
+        found.append(measure(name, steps[mine], ids[mine] - first, int(size), n_steps, dt, first=round(warm_up / dt)))
         first += size
     return found, times
 
@@ -205,7 +202,7 @@ def write(options: argparse.Namespace, runs: dict[str, list[tuple[list[Any], dic
     with open(options.out / "times.csv", "w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["simulator", "seed", "synapses", "build_s", "s_per_s", "memory_mib_of_a_process"])
-        model_seconds = options.seconds - WARM_UP_MS / 1000.0
+        model_seconds = options.seconds - options.warm_up / 1000.0
         for name, items in runs.items():
             for seed, (_, times) in enumerate(items, 1):
                 cells = [times["synapses"], times["build"], times["seconds"] / model_seconds, times["memory"]]
@@ -244,8 +241,9 @@ def draw(options: argparse.Namespace, runs: dict[str, list[list[Any]]]) -> None:
     axes[0].legend(frameon=False)
     seeds = options.seeds
     figure.suptitle(
-        f"microcircuit, scale {options.scale:g}, in-degrees {options.indegrees:g}, {options.seconds - 0.5:g} s, "
-        f"{seeds} seed{'s' * (seeds > 1)}; dots: means, boxes: quartiles, whiskers: 5 to 95 %",
+        f"microcircuit, scale {options.scale:g}, in-degrees {options.indegrees:g}, "
+        f"{options.seconds - options.warm_up / 1000.0:g} s, {seeds} seed{'s' * (seeds > 1)}; "
+        "dots: means, boxes: quartiles, whiskers: 5 to 95 %",
         x=0.01, ha="left", fontsize=8,
     )  # fmt: skip
     figure.savefig(options.out / "microcircuit.png", dpi=150)
@@ -259,7 +257,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--indegrees", type=float, default=1.0, help="in-degrees by those of the full network")
     parser.add_argument("--background", choices=("poisson", "constant"), default="poisson")
     parser.add_argument("--precision", choices=("single", "double"), default="single", help="of pareprop")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of the model, of which the first 0.5 are left out")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of the model, warm-up included")
+    parser.add_argument("--warm-up", type=float, default=500.0, help="ms at the beginning that are left out")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1, help="of NEST")
     parser.add_argument("--ranks", type=int, default=1, help="of pareprop")
@@ -276,8 +275,8 @@ def main() -> None:
         name, seed, path = json.loads(options.worker)
         work(options, name, seed, Path(path))
         return
-    if options.seconds * 1000.0 < WARM_UP_MS + SAMPLE_MS:
-        sys.exit(f"--seconds = {options.seconds:g} must be at least {(WARM_UP_MS + SAMPLE_MS) / 1000.0:g}")
+    if options.seconds * 1000.0 < options.warm_up + SAMPLE_MS:
+        sys.exit(f"--seconds = {options.seconds:g} must be at least {(options.warm_up + SAMPLE_MS) / 1000.0:g}")
     options.out.mkdir(parents=True, exist_ok=True)
     chosen = [options.only] if options.only else SIMULATORS
     runs: dict[str, list[tuple[list[Any], dict[str, float]]]] = {name: [] for name in chosen}
@@ -286,7 +285,7 @@ def main() -> None:
             path = options.out / f"{name}-{options.scale:g}-{options.indegrees:g}-{options.seconds:g}s-{seed}.npz"
             if not path.exists():
                 start(options, name, seed, path)
-            items.append(statistics(path))
+            items.append(statistics(path, options.warm_up))
     write(options, runs)
 
 
