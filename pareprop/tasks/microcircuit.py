@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from .. import rng
+from .. import elementary, rng
 from ..engines.base import Settings
 from ..engines.sample import Sample
 from ..errors import InputError
@@ -139,7 +139,7 @@ class Microcircuit(TaskBase):
         size = max(round(table.THALAMIC_SIZE * self.scale), 1)
         first, last = (round(time / self.dt_ms) for time in (0.0, table.THALAMIC_MS))
         key = rng.key(self.seed, f"thalamus/{phase}/{index}")
-        chance = np.full(size, 1.0 - np.exp(-self.thalamic_hz * self.dt_ms / 1000.0))
+        chance = np.full(size, -elementary.expm1(-self.thalamic_hz * self.dt_ms / 1000.0))
         ids, ptr = rng.bernoulli(key, chance, last - first)
         start = min(round(self.thalamic_start / self.dt_ms), self.n_steps)
         stop = min(start + last - first, self.n_steps)

@@ -8,9 +8,12 @@ e1004490, doi 10.1371/journal.pcbi.1004490, for the compensation).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+
+from .. import elementary
 
 POPULATIONS = ("L23E", "L23I", "L4E", "L4I", "L5E", "L5I", "L6E", "L6I")
 SIZES = np.array([20683, 5834, 21915, 5479, 4850, 1065, 14395, 2948])
@@ -67,7 +70,7 @@ def count_synapses(probability: np.ndarray, n_pre: np.ndarray | int, n_post: np.
         Whole numbers as float64.
     """
     pairs = np.asarray(n_pre, float) * np.asarray(n_post, float)
-    return np.round(np.log1p(-np.asarray(probability)) / np.log1p(-1.0 / pairs))
+    return np.round(elementary.log1p(-np.asarray(probability)) / elementary.log1p(-1.0 / pairs))
 
 
 def list_indegrees() -> np.ndarray:
@@ -113,7 +116,8 @@ def compensate(share: float, tau_syn: float, rates_hz: Sequence[float] | np.ndar
     np.ndarray
         Current of the neurons of each population.
     """
-    recurrent = (list_indegrees() * list_weights()) @ np.asarray(rates_hz, float)
+    products = list_indegrees() * list_weights() * np.asarray(rates_hz, float)
+    recurrent = np.array([math.fsum(row) for row in products])  # the same bits everywhere
     return (1.0 - np.sqrt(share)) * tau_syn / 1000.0 * (recurrent + mean_background())
 
 

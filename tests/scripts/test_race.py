@@ -18,11 +18,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.skipif(not launch.find_mpirun() or not shutil.which("bash"), reason="no mpirun or no bash")
 def test_a_small_microcircuit(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    small = {"SCALE": "0.01", "SECONDS_OF_MODEL": "1", "OUT": str(tmp_path)}
+    small = {"SCALE": "0.01", "SECONDS_OF_MODEL": "0.3", "OUT": str(tmp_path)}
     env = os.environ | launch.ENVIRONMENT | {"PATH": path} | small
     for ran in (True, False):
         done = subprocess.run(
-            [ROOT / "jobs/microcircuit.sh", "--indegrees", "0.1"], env=env, capture_output=True, text=True,
+            [ROOT / "jobs/microcircuit.sh", "--indegrees", "0.1", "--warm-up", "100"], env=env, capture_output=True, text=True,
             timeout=900, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
