@@ -101,8 +101,8 @@ class Connection(Frozen):
 
     rule: SkipValidation[str] = "all_to_all"
     weight: Value = 1.0
-    delay: SkipValidation[int | tuple[int, ...] | np.ndarray | Law | Mapping[str, float] | None] = None
-    delay_ms: SkipValidation[float | tuple[float, ...] | np.ndarray | Law | Mapping[str, float] | None] = None
+    delay: SkipValidation[int | tuple[int, ...] | np.ndarray | Law | None] = None
+    delay_ms: SkipValidation[float | tuple[float, ...] | np.ndarray | Law | None] = None
     name: str | None = None
     optimizer: Annotated[InstanceOf[Optimizer] | None, _described(Optimizer, make_optimizer)] = None
     feedback: Feedback | None = None
