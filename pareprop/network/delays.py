@@ -63,7 +63,7 @@ def find_range(here: str, law: Law, space: Space | None = None) -> tuple[int, in
     mean, std = law.numbers
     ends = mean - REACH * std, mean + REACH * std
     if isinstance(law, LogNormal):
-        ends = tuple(math.exp(min(end, 50.0)) for end in ends)  # type: ignore[assignment]  # two of them
+        ends = tuple(float(elementary.exp(min(end, 50.0))) for end in ends)  # type: ignore[assignment]  # two of them
     low, high = max(math.floor(ends[0] + 0.5), 1), math.floor(ends[1] + 0.5)
     if not 1 <= high <= MAX_DELAY:
         raise InputError(f"{here}: delay drawn from {quote(str(law))} steps must lie in 1 to {MAX_DELAY} steps")
