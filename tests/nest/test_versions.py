@@ -156,6 +156,7 @@ def test_the_cutoff_of_nest_3_9(fresh: None) -> None:
     assert neurons.params.eprop_isi_trace_cutoff == 1000.0
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_version(tmp_path: Path) -> None:
     code = SCRIPT.format(**INTERVAL, values={"gamma": 0.3, "V_th": -50.0})
     assert "taken as" not in run(code, tmp_path, options=("--as", "3.9"))["told"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from params import first
 
 from pareprop import Model, Normal
 from pareprop.errors import InputError
@@ -118,11 +119,11 @@ def find_distances(where: np.ndarray, extent: tuple[float, ...], periodic: bool)
 
 
 @pytest.mark.parametrize("periodic", [True, False])
-@pytest.mark.parametrize(("delay", "per_length", "offset"), [
+@pytest.mark.parametrize(("delay", "per_length", "offset"), first(1, [
     ({"delay": {"per_length": 4.0, "offset": 1.5}}, 4.0, 1.5), ({"delay": {"per_length": 0.3}}, 0.3, 0.0),
     ({"delay_ms": {"per_length": 1.1, "offset": 0.8}}, 1.1, 0.8),
     ({"delay_ms": DistanceDelay(per_length=0.0, offset=7.0)}, 0.0, 7.0),
-])  # fmt: skip
+]))  # fmt: skip
 def test_delays_grow_with_the_distance(delay: dict, per_length: float, offset: float, periodic: bool) -> None:
     where = np.random.default_rng(1).random((N, 2)) * SPACE["extent"]
     space = SPACE | {"sources": where, "targets": where, "periodic": periodic}
@@ -137,7 +138,7 @@ def test_delays_grow_with_the_distance(delay: dict, per_length: float, offset: f
 
 def test_any_division_draws_delays_by_distance_alike() -> None:
     """Also where positions are drawn, and synapses and weights stay those of one delay for all."""
-    options = {"rule": "distance", "probability": 0.6, "space": SPACE, "delay": {"per_length": 5.0, "offset": 1.0}}
+    options = {"rule": "distance", "probability": 0.2, "space": SPACE, "delay": {"per_length": 5.0, "offset": 1.0}}
     whole, plain = synapses(model(**options)), synapses(model(**options | {"delay": 1}))
     parts = np.concatenate([synapses(model(**options), rank, 3) for rank in range(3)])
     np.testing.assert_array_equal(parts, whole)

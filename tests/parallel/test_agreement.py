@@ -251,6 +251,7 @@ def test_environments_are_compared_before_anything_else(variable: str, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_configurations_of_a_run_are_compared(tmp_path) -> None:
     script = (

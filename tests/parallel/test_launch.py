@@ -35,6 +35,7 @@ def test_exit_code_and_environment_pass_through() -> None:
     assert done.returncode == 3
 
 
+@pytest.mark.slow
 def test_hang_fails_and_leaves_no_rank(tmp_path: Path) -> None:
     for limit in (4, 40, 400):  # a busy machine may not have started the ranks by then
         with pytest.raises(pytest.fail.Exception) as failure:

@@ -291,6 +291,7 @@ def test_ends_of_a_call_that_are_no_model_or_task(tmp_path: Path) -> None:
         pareprop.run(network(), Levels(), tmp_path)
 
 
+@pytest.mark.slow
 def test_commands_on_the_run_of_a_script(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Those that read results or the network work; what needs samples of the script says where they are made."""
     run(tmp_path / "run", 3, record={"every": 1})

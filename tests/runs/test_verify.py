@@ -250,6 +250,7 @@ def test_unusable_file(capsys: pytest.CaptureFixture, bad: dict[str, Path], smal
     assert (BAD[name][1] if name in BAD else "") in errors
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_unusable_files_on_two_ranks(bad: dict[str, Path]) -> None:
     """One line from rank 0 for each, and both ranks return."""

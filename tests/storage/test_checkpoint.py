@@ -21,6 +21,7 @@ import launch
 import numpy as np
 import pytest
 from commands import command, digests, on_ranks
+from params import first
 
 from pareprop.runs import run
 from pareprop.storage import checkpoint_pieces, checkpoint_read, checkpoint_write
@@ -69,6 +70,7 @@ def test_resume_on_other_ranks_gives_the_same_bits(tmp_path: Path, capsys: pytes
         assert (code, output) == (0, "no difference\n")
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_a_finished_run_is_resumed_to_its_own_digest(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """Nothing is left to run: weights are shown, and results written, from what was restored alone."""
@@ -335,7 +337,7 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("name", DAMAGES)
+@pytest.mark.parametrize("name", first(4, DAMAGES))
 def test_a_damaged_checkpoint_is_told_and_the_one_before_taken(copy, capsys: pytest.CaptureFixture, name: str) -> None:
     directory, latest, digest = copy
     damage, expected = DAMAGES[name]
