@@ -8,7 +8,7 @@ import pytest
 import reference
 import spike_networks
 from commands import command, digests, on_ranks
-from params import first
+from params import first_rows
 from test_rewiring import CONFIG
 
 from pareprop import rng
@@ -206,7 +206,7 @@ def case_of(seed: int, model: str, cutoff: float, adam: bool, each_step: bool, s
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("seed", "model", "cutoff", "adam", "each_step", "bound"), first(2, [
+@pytest.mark.parametrize(("seed", "model", "cutoff", "adam", "each_step", "bound"), first_rows(2, [
     (1, "iaf", np.inf, False, False, True), (3, "iaf_adapt", 5.0, True, True, False),
     (2, "iaf", 20.0, True, False, True), (4, "iaf_psc_delta", 40.0, False, True, False),
     (5, "iaf_psc_delta_adapt", np.inf, True, False, True),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from params import first
+from params import first_rows
 
 from pareprop import Model, Normal
 from pareprop.errors import InputError
@@ -119,7 +119,7 @@ def find_distances(where: np.ndarray, extent: tuple[float, ...], periodic: bool)
 
 
 @pytest.mark.parametrize("periodic", [True, False])
-@pytest.mark.parametrize(("delay", "per_length", "offset"), first(1, [
+@pytest.mark.parametrize(("delay", "per_length", "offset"), first_rows(1, [
     ({"delay": {"per_length": 4.0, "offset": 1.5}}, 4.0, 1.5), ({"delay": {"per_length": 0.3}}, 0.3, 0.0),
     ({"delay_ms": {"per_length": 1.1, "offset": 0.8}}, 1.1, 0.8),
     ({"delay_ms": DistanceDelay(per_length=0.0, offset=7.0)}, 0.0, 7.0),

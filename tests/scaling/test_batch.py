@@ -10,7 +10,7 @@ from pathlib import Path
 import launch
 import pytest
 from commands import command
-from params import first
+from params import first, first_rows
 
 import pareprop
 from pareprop.scaling import batch
@@ -79,7 +79,7 @@ def test_log_of_a_chain(tmp_path: Path, code: int) -> None:
         assert output == "" and process.returncode == 3
 
 
-@pytest.mark.parametrize(("number", "code"), first(1, [(signal.SIGTERM, 75), (signal.SIGUSR1, 0)]))
+@pytest.mark.parametrize(("number", "code"), first_rows(1, [(signal.SIGTERM, 75), (signal.SIGUSR1, 0)]))
 def test_a_cancelled_job_stays_out_of_the_queue(tmp_path: Path, number: int, code: int) -> None:
     """`scancel` sends SIGTERM to a job: its last checkpoint is kept, but it is not requeued as before a time limit."""
     environment = stand_ins(tmp_path, srun=SRUN, scontrol='#!/usr/bin/env bash\necho "$@" >"$GO.scontrol"\n')

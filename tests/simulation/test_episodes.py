@@ -14,7 +14,7 @@ import reference
 import reward_reference
 from commands import command, digests, on_ranks
 from corridor import Corridor, CorridorTask
-from params import first
+from params import first, first_rows
 
 from pareprop import Reply, rng
 from pareprop.engines.interval import IntervalSettings
@@ -178,7 +178,7 @@ def test_who_steps_the_environment_does_not_matter(alone: dict[str, str]) -> Non
 
 
 @pytest.mark.mpi
-@pytest.mark.parametrize(("n", "replicas"), first(1, [(3, 1), (2, 1), (2, 2), (4, 2), (4, 4)]))
+@pytest.mark.parametrize(("n", "replicas"), first_rows(1, [(3, 1), (2, 1), (2, 2), (4, 2), (4, 4)]))
 def test_one_digest_on_any_number_of_ranks(alone: dict[str, str], tmp_path: Path, n: int, replicas: int) -> None:
     names = list(SMALL) if replicas == 1 else ["reach", "reach-on-root", "delayed-choice"]
     commands = [
