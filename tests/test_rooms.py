@@ -31,7 +31,7 @@ LIBRARIES = {  # beside the standard library and NumPy
     "parallel": {"mpi4py"},
     "sonata": {"h5py"},
     "neurons": {"sympy"},
-    "network": {"pydantic"},
+    "network": {"nir", "pydantic"},
     "engines": set(),
     "simulation": {"typing_extensions"},  # for type checkers alone
     "tasks": {"HersheyFonts", "gymnasium", "h5py", "pydantic", "pydantic_core", "sklearn"},

@@ -19,7 +19,7 @@ from ..errors import InputError, quote
 from ..kernels import PRECISIONS, Precision
 from ..neurons import library
 from ..neurons.model import NeuronModel
-from . import background, from_sonata, parameters, signs
+from . import background, from_nir, from_sonata, parameters, signs
 from .background import Background, PopulationBackground
 from .connection import Connection, takes_options
 from .connectivity import MAX_NAME, Population, Projection, Role, check_name, check_population, resolve
@@ -210,6 +210,50 @@ class Model:
                 "round_delays": round_delays, "default_weight": default_weight, "default_delay": default_delay,
             },
         )  # fmt: skip
+        return model
+
+    @classmethod
+    def from_nir(
+        cls, path: str | Path, dt_ms: float | None = None, variant: str = DEFAULT, *,
+        seed: int = 1, optimizer: Optimizer | None = None, precision: Literal["double", "single"] = "double",
+        neuron: str = "iaf_psc_delta",
+    ) -> Model:  # fmt: skip
+        """Make a model of a graph of NIR, to which readouts and feedback can be added; the package nir is needed.
+
+        Nodes LIF become `iaf_psc_delta`, CubaLIF `iaf_psc_exp`, LI readouts, Input inputs; weights of Linear and Affine
+        that are not 0 become synapses that learn, a bias `I_e`. Time constants are in s, a spike is a current of height
+        1 for a step, voltages are taken as mV, and a delay of one step is added to those of the graph.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+        dt_ms : float or None
+            Step in ms for which the graph was made; None: the one that `pareprop export --nir` wrote into it.
+        variant : str
+            "interval" or "spike".
+        seed : int
+            Seed of all draws.
+        optimizer : Optimizer or None
+            As of a `Model`; None: gradient descent with NEST's defaults.
+        precision : str
+            "double" or "single".
+        neuron : str
+            Model of nodes LIF: "iaf_psc_delta", or "iaf", which subtracts `V_th` instead of the reset to `V_reset`.
+
+        Returns
+        -------
+        Model
+            The network.
+
+        Raises
+        ------
+        InputError
+            Names the file, and the node in it that is wrong or not supported.
+        """
+        graph = from_nir.Graph(Path(path))
+        model = cls(variant, seed, graph.step(dt_ms), optimizer=optimizer or GradientDescent(), precision=precision)
+        from_nir.add(model, graph, neuron)
         return model
 
     @property

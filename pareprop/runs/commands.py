@@ -13,7 +13,7 @@ from ..parallel import launcher
 from ..parallel.collectives import gather, guarded
 from ..parallel.exchange import Exchange
 from ..simulation.digest import Digest
-from ..storage import nest_script, sonata, sonata_network
+from ..storage import nest_script, nir_graph, sonata, sonata_network
 from ..tasks import TASKS
 from . import compare, config, provenance, replay, verify
 from . import run as runs
@@ -165,19 +165,26 @@ def compare_runs(exchange: Exchange, first: Path, second: Path) -> None:
 @click.option("--overwrite", is_flag=True, help="Replace TARGET if it exists; files of the run are never replaced.")
 @click.option("--network", is_flag=True, help="Write the trained network into the folder TARGET instead of spikes.")
 @click.option("--nest", is_flag=True, help="Write a script TARGET.py that rebuilds the network in NEST instead.")
+@click.option("--nir", is_flag=True, help="Write the trained network as a graph TARGET.nir of NIR instead.")
 @click.pass_obj
-def export(exchange: Exchange, directory: Path, target: Path, overwrite: bool, network: bool, nest: bool) -> None:
+def export(
+    exchange: Exchange, directory: Path, target: Path, overwrite: bool, network: bool, nest: bool, nir: bool
+) -> None:
     """Write spikes or the network of a run for others.
 
     Recorded spikes and networks are written in the SONATA format; --nest writes a script that rebuilds the network in
-    NEST.
+    NEST, --nir a graph in the Neuromorphic Intermediate Representation.
     """
-    if network and nest:
-        raise InputError("--network and --nest: choose one")
+    given = {"--network": network, "--nest": nest, "--nir": nir}
+    if len(chosen := [name for name, wanted in given.items() if wanted]) > 1:
+        raise InputError(f"{' and '.join(chosen)}: choose one")
     with guarded(exchange.comm):
         if exchange.rank == 0 and nest:
             script = nest_script.export(directory / RESULTS, target, overwrite, lambda: replay.simulate(directory))
             terminal.echo(f"script: {script}")
+        elif exchange.rank == 0 and nir:
+            told = nir_graph.export(directory / RESULTS, target, overwrite)
+            terminal.echo("\n".join([*told, f"graph: {target}"]))
         elif exchange.rank == 0 and network:
             model = config.load_of_run(directory / CONFIG).task.model()
             counts = sonata_network.export(directory / RESULTS, model, target)

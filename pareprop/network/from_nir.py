@@ -1,0 +1,201 @@
+"""Make a model from a graph of NIR: populations of its neurons and readouts, projections of its weights and delays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import files
+from ..errors import InputError, describe, quote
+from ..neurons import library
+from . import nir_nodes
+from .connectivity import Population
+from .parameters import FLOAT_MAX, is_number, plain
+
+CELLS = ("Input", "LIF", "CubaLIF", "LI")
+BETWEEN = ("Linear", "Affine", "Delay")
+KNOWN = (*CELLS, "Output", *BETWEEN)
+NEURONS = ("iaf_psc_delta", "iaf")  # what a LIF may become
+SUBTRACTS = "NIR's neurons reset to v_reset, those of model 'iaf' subtract V_th: spikes may differ"
+
+
+class Graph:
+    """A graph of NIR whose nodes are known.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        Names the file, and the node that is wrong or not supported.
+    """
+
+    def __init__(self, path: Path) -> None:
+        nir = nir_nodes.load()
+        self.path, self._used = path, set[str]()
+        try:
+            with files.open_hdf5(path):
+                pass
+            graph = nir.read(path)
+        except OSError as problem:
+            raise InputError(f"{path}: {problem.strerror or describe(problem)}") from None
+        except Exception as problem:  # a foreign package may raise anything
+            raise InputError(f"{path} is no graph of NIR: {describe(problem)}") from None
+        places = {name: node.metadata.get(nir_nodes.ORDER) for name, node in graph.nodes.items()}
+        order = sorted(places, key=lambda name: places[name] if is_number(places[name]) else np.inf)
+        self.nodes, self.metadata = {name: graph.nodes[name] for name in order}, dict(graph.metadata)
+        self.edges = list(dict.fromkeys(map(tuple, graph.edges)))
+        for name, node in self.nodes.items():
+            kind, shape = self.kind(name), next(iter(node.input_type.values()))
+            if kind not in KNOWN:
+                raise InputError(f"{self.here(name)}: {kind} is not supported (known: {', '.join(KNOWN)})")
+            if np.size(shape) != 1:
+                raise InputError(f"{self.here(name)}: has shape {np.asarray(shape).tolist()}, must be (n,)")
+
+    def here(self, name: str) -> str:
+        """Return the start of a message on a node."""
+        return f"{self.path}: node {quote(name)}"
+
+    def kind(self, name: str) -> str:
+        """Return the type of a node."""
+        return type(self.nodes[name]).__name__
+
+    def size(self, name: str) -> int:
+        """Return the number of cells of a node."""
+        return int(np.ravel(next(iter(self.nodes[name].output_type.values())))[0])
+
+    def before(self, name: str) -> list[str]:
+        """Return the nodes from which edges lead to a node."""
+        return [pre for pre, post in self.edges if post == name]
+
+    def paths(self, post: str) -> Iterator[tuple[str, np.ndarray, Any, np.ndarray]]:
+        """Yield source, delays (s) before, weights (None: none) and delays (s) behind them, of all that reaches cells.
+
+        Delays are (n_sources,) and (n_targets,).
+        """
+        for name in self.before(post):
+            behind = np.zeros(self.size(post))
+            if self.kind(name) == "Delay":
+                self._used.add(name)
+                behind, names = np.asarray(self.nodes[name].delay, float), self.before(name)
+            else:
+                names = [name]
+            for weights in names:
+                if self.kind(weights) not in ("Linear", "Affine"):
+                    yield self._cell(weights), np.zeros(self.size(weights)), None, behind
+                    continue
+                for pre in self.before(weights):
+                    self._used |= {pre, weights}
+                    ahead, ends = np.zeros(self.size(pre)), [pre]
+                    if self.kind(pre) == "Delay":
+                        ahead, ends = np.asarray(self.nodes[pre].delay, float), self.before(pre)
+                    for end in ends:
+                        yield self._cell(end), ahead, self.nodes[weights], behind
+
+    def require_all_used(self) -> None:
+        """Raise `InputError` if weights or delays lie on no path, such as those in front of an Output."""
+        for name in self.nodes:
+            after = [self.kind(post) for pre, post in self.edges if pre == name]
+            if self.kind(name) in BETWEEN and (name not in self._used or "Output" in after):
+                raise InputError(f"{self.here(name)}: {self.kind(name)} must lie between cells ({', '.join(CELLS)})")
+
+    def _cell(self, name: str) -> str:
+        if self.kind(name) not in ("Input", "LIF", "CubaLIF"):
+            wanted = "Output alone" if self.kind(name) == "LI" else "neurons, not to another node of weights or delays"
+            raise InputError(f"{self.here(name)}: {self.kind(name)} must lead to {wanted}")
+        return name
+
+    def step(self, dt_ms: float | None) -> float:
+        """Return the step in ms: the one that is given, or that of the file."""
+        if dt_ms is None and "dt_ms" not in self.metadata:
+            raise InputError(f"{self.path}: does not say for which step it is; give dt_ms")
+        dt = self.metadata["dt_ms"] if dt_ms is None else dt_ms
+        if not is_number(dt) or not 0 < plain(dt) <= FLOAT_MAX:
+            origin = f"{self.path}: metadata: " if dt_ms is None else ""
+            raise InputError(f"{origin}dt_ms = {quote(dt)} must be a number above 0 and finite")
+        return float(plain(dt))
+
+
+def add(model: Any, graph: Graph, neuron: str) -> None:
+    """Add all populations and projections of a graph to a model.
+
+    Parameters
+    ----------
+    model : Model
+        Without populations.
+    graph : Graph
+        The graph.
+    neuron : str
+        One of `NEURONS`: the model of nodes LIF.
+    """
+    if neuron not in NEURONS:
+        raise InputError(f"neuron = {quote(neuron)} must be {' or '.join(map(repr, NEURONS))}")
+    cells: dict[str, Population] = {}
+    known = {name: nir_nodes.parameters(graph.here(name), node, model.dt_ms) for name, node in graph.nodes.items()
+             if graph.kind(name) in ("LIF", "CubaLIF", "LI")}  # fmt: skip
+    synapses: dict[str, dict[str, list[tuple[np.ndarray, ...]]]] = {}
+    for name, (kind, values, factor, current) in known.items():
+        synapses[name], bias = _collect(graph, name, factor, model.dt_ms)
+        if np.any(bias):
+            if np.any(np.isnan(current)):
+                raise InputError(f"{graph.here(name)}: a bias of weights onto CubaLIF is not supported")
+            values["I_e"] = nir_nodes.shared(nir_nodes.tidy(bias * current))
+        if kind == "readout" and (own := [key for key, value in values.items() if np.ndim(value)]):
+            raise InputError(f"{graph.here(name)}: {own[0]} must be the same for all of its cells, which are readouts")
+    graph.require_all_used()
+    for name in graph.nodes:
+        if graph.kind(name) == "Input":
+            cells[name] = model.inputs(name, graph.size(name))
+    for name, (kind, values, *_) in known.items():
+        if kind == "readout":
+            cells[name] = model.readouts(name, graph.size(name), **values)
+        else:
+            cells[name] = _add_neurons(model, name, graph.size(name), neuron if kind == NEURONS[0] else kind, values)
+    for name, sources in synapses.items():
+        for pre, columns in sources.items():
+            source, target, delay, weight = map(np.concatenate, zip(*columns, strict=True))
+            order = np.lexsort((delay, source, target))
+            ends = {"source": source[order], "target": target[order]}
+            model.connect(cells[pre], cells[name], "explicit", delay=delay[order], weight=weight[order], **ends)
+
+
+def _add_neurons(model: Any, name: str, size: int, kind: str, values: dict[str, Any]) -> Population:
+    if kind == "iaf":
+        values = {key: value for key, value in values.items() if key != "V_reset"}
+        model.notes.append(f"population {quote(name)}: {SUBTRACTS}")
+    known = kind in model.eprop.neurons  # the interval variant has iaf_psc_delta as equations alone
+    return model.neurons(name, size, kind if known else library.get(kind), t_ref=0.0, **values)
+
+
+def _collect(
+    graph: Graph, post: str, factor: np.ndarray, dt_ms: float
+) -> tuple[dict[str, list[tuple[np.ndarray, ...]]], np.ndarray]:
+    """Return source, target, delay (steps) and weight of the synapses onto a node by their source, and its bias."""
+    found: dict[str, list[tuple[np.ndarray, ...]]] = {}
+    bias = np.zeros(len(factor))
+    biased: set[int] = set()
+    for pre, ahead, node, behind in graph.paths(post):
+        n_pre, n_post = len(ahead), len(behind)
+        weight = np.eye(n_post) if node is None else np.asarray(node.weight, float)
+        own, ends = np.asarray(getattr(node, "bias", np.zeros(n_post)), float), (n_post, n_pre)
+        if ends != (len(factor), graph.size(pre)) or weight.shape != ends or own.shape != (n_post,):
+            raise InputError(f"{graph.here(pre)}: does not fit node {quote(post)}, or what lies between them")
+        if id(node) not in biased:
+            biased.add(id(node))
+            bias += own
+        target, source = np.nonzero(weight)
+        steps = (ahead[source] + behind[target]) * nir_nodes.MS_PER_S / dt_ms
+        whole = np.rint(steps)
+        wrong = ~(np.abs(steps - whole) <= 1e-6 * np.maximum(whole, 1.0)) | (steps < 0)
+        if np.any(wrong):
+            reason = f"a delay of {steps[wrong][0]:g} steps of {dt_ms:g} ms must be whole and at least 0"
+            raise InputError(f"{graph.here(post)}: {reason}")
+        columns = (source, target, 1 + whole.astype(np.int64), weight[target, source] * factor[target])
+        found.setdefault(pre, []).append(columns)
+    return found, bias

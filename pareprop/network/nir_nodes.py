@@ -1,0 +1,195 @@
+"""Neurons and readouts as nodes of NIR, the Neuromorphic Intermediate Representation (Pedersen et al. 2024).
+
+NIR's equations know continuous time, in seconds. Spikes are taken as simulators that read NIR take them: as a current
+of height 1 for a step, `dt`. So a membrane that decays by `alpha = exp(-dt/tau)` rises by `(1 - alpha) r w` with a
+spike, and pareprop's rise by `w` is that of `r = 1/(1 - alpha)`. Voltages are in mV from `E_L`, where NIR's neurons
+start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..neurons import library
+from ..neurons.model import NeuronModel
+from .parameters import FLOAT_MAX
+
+MS_PER_S = 1000.0
+ORDER = "order"  # metadata of a node: its place among the populations
+PACKAGE_NEEDED = "NIR needs the package nir: install the extra `nir` of this package"
+SAME = ("ports", "constants", "states", "step", "spike", "reset")  # what makes two definitions one neuron
+SUBTRACTS = "reset to v_reset = 0, where pareprop subtracts V_th: spikes may differ"
+Values = Mapping[str, np.ndarray]
+
+
+def load() -> Any:
+    """Return the package nir; `InputError` says how to get it."""
+    try:
+        import nir
+    except ImportError:
+        raise InputError(PACKAGE_NEEDED) from None
+    return nir
+
+
+def tidy(values: Any) -> np.ndarray:
+    """Return numbers rounded to 14 digits: units and factors that were multiplied and divided are gone again."""
+    return np.vectorize(lambda value: float(f"{value:.14g}"), otypes=[float])(values)
+
+
+def gain(tau_ms: np.ndarray, dt_ms: float) -> np.ndarray:
+    """Return by how much a leaky integrator follows a constant input in a step, `1 - exp(-dt/tau)`."""
+    return -np.expm1(-dt_ms / np.asarray(tau_ms, float))
+
+
+def of_neurons(here: str, model: str, values: Values, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
+    """Return the node of a population of neurons.
+
+    Parameters
+    ----------
+    here : str
+        Start of the messages.
+    model : str
+        Name of the neuron model.
+    values : Mapping of str to np.ndarray
+        NEST's parameters, (size,) each, and `neuron_model`, the definition as JSON, of models given by equations.
+    dt_ms : float
+        Step in ms.
+
+    Returns
+    -------
+    node : nir.LIF or nir.CubaLIF
+        The node.
+    bias : np.ndarray
+        (size,), constant input to the node.
+    told : list of str
+        What differs in NIR.
+
+    Raises
+    ------
+    InputError
+        Names what NIR cannot express.
+    """
+    if model not in NODES or not _is_of_package(model, values):
+        raise InputError(f"{here}: NIR has no neuron of model '{model}', only of {', '.join(NODES)}")
+    _refuse(here, values, "t_ref", 0.0, "no refractory time")
+    _refuse(here, values, "adapt_beta", 0.0, "no adaptive threshold")
+    _refuse(here, values, "V_min", -FLOAT_MAX, "no lowest voltage")
+    _refuse(here, values, "V_m", values["E_L"], "no voltage at the start, which is E_L")
+    return NODES[model](here, values, dt_ms)
+
+
+def _is_of_package(model: str, values: Values) -> bool:
+    if "neuron_model" not in values:
+        return True
+    given = NeuronModel.from_json(model, str(values["neuron_model"][0])).to_dict()
+    known = library.get(model).to_dict()
+    return all(given.get(key) == known.get(key) for key in SAME)
+
+
+def _refuse(here: str, values: Values, name: str, wanted: Any, lacks: str) -> None:
+    """Raise `InputError` if a parameter has another value than the one that NIR means."""
+    given = np.asarray(values.get(name, wanted), float)
+    wrong = given[given != wanted]
+    if wrong.size:
+        raise InputError(f"{here}: {name} = {wrong.flat[0]:g}: NIR's neurons have {lacks}")
+
+
+def _lif(here: str, values: Values, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
+    tau, start = values["tau_m"], values["E_L"]
+    r = _resistance(values, dt_ms)
+    subtracts = "V_reset" not in values
+    reset = np.zeros_like(tau) if subtracts else values["V_reset"] - start
+    node = load().LIF(
+        tau=tidy(tau / MS_PER_S), r=r, v_leak=np.zeros_like(tau), v_threshold=values["V_th"] - start, v_reset=reset
+    )
+    return node, values["I_e"] * tau / values["C_m"] / r, [f"{here}: {SUBTRACTS}"] if subtracts else []
+
+
+def _resistance(values: Values, dt_ms: float) -> np.ndarray:
+    """Return r with which a spike adds its weight, or the part of it that stays if it arrives spread over the step."""
+    regular = np.asarray(values.get("regular_spike_arrival", True), bool)
+    return np.where(regular, 1.0 / gain(values["tau_m"], dt_ms), 1.0)
+
+
+def _cuba_lif(here: str, values: Values, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
+    tau, start = values["tau_m"], values["E_L"]
+    _refuse(here, values, "I_e", 0.0, "no constant current beside that of their synapses")
+    if np.any(differ := values["tau_syn_ex"] != values["tau_syn_in"]):
+        pair = " and ".join(f"{name} = {values[name][differ][0]:g}" for name in ("tau_syn_ex", "tau_syn_in"))
+        raise InputError(f"{here}: {pair}: NIR's neurons have one synaptic time constant")
+    node = load().CubaLIF(
+        tau_syn=tidy(values["tau_syn_ex"] / MS_PER_S), tau_mem=tidy(tau / MS_PER_S), r=tau / values["C_m"],
+        v_leak=np.zeros_like(tau), v_threshold=values["V_th"] - start, v_reset=values["V_reset"] - start,
+        w_in=1.0 / gain(values["tau_syn_ex"], dt_ms),
+    )  # fmt: skip
+    within = "a spike acts on the voltage a step after its arrival, other simulators differ by up to a step"
+    return node, np.zeros_like(tau), [f"{here}: {within}"]
+
+
+NODES: dict[str, Callable[[str, Values, float], tuple[Any, np.ndarray, list[str]]]] = {
+    "iaf": _lif, "iaf_adapt": _lif, "iaf_psc_delta": _lif, "iaf_psc_delta_adapt": _lif, "iaf_psc_exp": _cuba_lif,
+}  # fmt: skip
+
+
+def of_readouts(here: str, values: Values, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
+    """Return the node of a population of readouts, as `of_neurons` that of neurons."""
+    _refuse(here, values, "V_min", -FLOAT_MAX, "no lowest voltage")
+    _refuse(here, values, "V_m", values["E_L"], "no voltage at the start, which is E_L")
+    tau, r = values["tau_m"], _resistance(values, dt_ms)
+    node = load().LI(tau=tidy(tau / MS_PER_S), r=r, v_leak=values["E_L"] + np.zeros_like(tau))
+    loss = str(values["loss"][0]) if "loss" in values else ""
+    told = [] if loss == "mean_squared_error" else [f"{here}: outputs are voltages, without what loss '{loss}' makes"]
+    return node, values["I_e"] * tau / values["C_m"] / r, told
+
+
+def parameters(here: str, node: Any, dt_ms: float) -> tuple[str, dict[str, Any], np.ndarray, np.ndarray]:
+    """Return what a node of neurons or readouts is here.
+
+    Parameters
+    ----------
+    here : str
+        Start of the messages.
+    node : nir.LIF, nir.CubaLIF or nir.LI
+        The node.
+    dt_ms : float
+        Step in ms.
+
+    Returns
+    -------
+    model : str
+        "iaf_psc_delta", "iaf_psc_exp" or "readout".
+    values : dict
+        NEST's parameters: a number that all cells share, or (size,).
+    factor : np.ndarray
+        (size,), by which weights onto each cell are multiplied.
+    current : np.ndarray
+        (size,), I_e in pA of a bias of 1; not a number where a bias has no counterpart.
+    """
+    kind = type(node).__name__
+    tau = node.tau_mem if kind == "CubaLIF" else node.tau
+    columns = {"tau": tau, "r": node.r} | ({"tau_syn": node.tau_syn} if kind == "CubaLIF" else {})
+    for name, values in columns.items():
+        if not np.all(np.isfinite(values) & (np.asarray(values) > 0)):
+            raise InputError(f"{here}: {name} must be above 0 and finite")
+    tau, r = tidy(np.asarray(tau, float) * MS_PER_S), np.asarray(node.r, float)
+    found: dict[str, Any] = {"tau_m": tau, "E_L": np.asarray(node.v_leak, float)}
+    if kind != "LI":
+        found |= {"V_th": np.asarray(node.v_threshold, float), "V_reset": np.asarray(node.v_reset, float)}
+    if kind == "CubaLIF":
+        tau_syn = tidy(np.asarray(node.tau_syn, float) * MS_PER_S)
+        found |= {"C_m": tidy(tau / r), "tau_syn_ex": tau_syn, "tau_syn_in": tau_syn}
+        factor, current = tidy(np.asarray(node.w_in, float) * gain(tau_syn, dt_ms)), np.full(tau.shape, np.nan)
+    else:
+        found["C_m"] = np.full(tau.shape, 250.0)  # NEST's default: only I_e / C_m matters
+        factor, current = tidy(r * gain(tau, dt_ms)), r * found["C_m"] / tau
+    model = {"LIF": "iaf_psc_delta", "CubaLIF": "iaf_psc_exp", "LI": "readout"}[kind]
+    return model, {name: shared(column) for name, column in found.items()}, factor, current
+
+
+def shared(values: np.ndarray) -> Any:
+    """Return the number that all values are, else the values."""
+    return float(values[0]) if np.all(values == values[0]) else values

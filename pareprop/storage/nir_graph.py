@@ -1,0 +1,151 @@
+"""Export of a run's network as a graph of NIR; `network.nir_nodes` knows its neurons, `Model.from_nir` reads it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from .. import files
+from ..errors import InputError, quote
+from ..machine import require_bytes
+from ..network import nir_nodes
+from ..network.connectivity import Role
+from .disk import output_errors, reason, replace_file
+from .opened import OpenRun
+
+
+def export(results: Path, target: Path, overwrite: bool = False) -> list[str]:
+    """Write inputs, neurons and readouts as nodes, and the trained weights between them.
+
+    Delays of one step, which simulators give to loops, are not written; longer ones are nodes Delay of the rest.
+
+    Parameters
+    ----------
+    results : Path
+        `results.h5` of the run, whose final weights are taken.
+    target : Path
+        The graph, a name that ends in .nir.
+    overwrite : bool
+        Whether to replace a graph.
+
+    Returns
+    -------
+    list of str
+        What is not written, or differs in NIR.
+
+    Raises
+    ------
+    InputError
+        If there are no results, NIR cannot express the network, the package nir is missing, or the file exists.
+    """
+    nir = nir_nodes.load()
+    run = OpenRun(results.parent)
+    if not run.populations:
+        raise InputError(f"{results}: written before version 0.2, without the parameters of its neurons")
+    if target.suffix != ".nir":
+        raise InputError(f"{target}: the graph needs a name that ends in .nir")
+    if os.path.lexists(target) and (not overwrite or target.is_symlink() or not target.is_file()):
+        raise InputError(f"{target}: exists; --overwrite replaces a graph")
+    try:
+        with files.reading(results):
+            nodes, edges, told = _collect(nir, run)
+            graph = nir.NIRGraph(nodes, edges, metadata={"dt_ms": float(run.attributes["dt_ms"])})
+    except OSError as problem:
+        raise InputError(f"{results}: {reason(problem)}") from None
+    with output_errors(target), replace_file(target) as part:
+        nir.write(part, graph)
+    return told
+
+
+def _collect(nir: Any, run: OpenRun) -> tuple[dict[str, Any], list[tuple[str, str]], list[str]]:
+    """Return the nodes, edges and what is to be told."""
+    nodes, edges, told, biases = {}, [], [], {}
+    dt = float(run.attributes["dt_ms"])
+    about = {name: run.attributes_of(name) for name in run.populations}
+    outputs = "readout" if any(item["role"] == "readout" for item in about.values()) else "recurrent"
+    for name, item in sorted(about.items(), key=lambda pair: int(pair[1]["order"])):
+        role, here = str(item["role"]), f"population {quote(name)}"
+        if role not in get_args(Role):
+            raise InputError(f"{run.path}: {here}: role = {quote(role)} must be one of {', '.join(get_args(Role))}")
+        if role == "current":
+            raise InputError(f"{here}: input currents can't be exported to NIR")
+        if role == "input":
+            nodes[name] = nir.Input(np.array([int(item["size"])]))
+        elif role == "readout":
+            nodes[name], biases[name], more = nir_nodes.of_readouts(here, run.parameters(name), dt)
+            told += more
+        else:
+            values = run.parameters(name)
+            nodes[name], biases[name], more = nir_nodes.of_neurons(here, str(item["model"]), values, dt)
+            told += more
+        nodes[name].metadata = {nir_nodes.ORDER: int(item["order"])}  # files keep names alone in order
+        if role == outputs:
+            nodes[output := _free(f"{name}_output", about)] = nir.Output(np.array([int(item["size"])]))
+            edges.append((name, output))
+    for name, ends in _projections(run).items():
+        pre, post = ends
+        if about[pre]["role"] == "readout":
+            told.append(f"not written: projection '{name}', which carries learning signals")
+            continue
+        matrices, n_summed = _matrices(run, name)
+        if n_summed:
+            told.append(f"projection '{name}': {n_summed} synapses are added to others of the same ends and delay")
+        for delay, weight in matrices:
+            node = _free(f"{pre}_to_{post}", nodes)
+            bias = biases.pop(post, None)
+            nodes[node] = nir.Linear(weight) if bias is None or not np.any(bias) else nir.Affine(weight, bias)
+            before = pre
+            if delay > 1:
+                before = _free(f"{node}_delay", nodes)
+                seconds = nir_nodes.tidy(np.full(weight.shape[1], (delay - 1) * dt / nir_nodes.MS_PER_S))
+                nodes[before] = nir.Delay(seconds)
+                edges.append((pre, before))
+            edges += [(before, node), (node, post)]
+    for name, bias in biases.items():
+        if np.any(bias):
+            raise InputError(f"population {quote(name)}: I_e needs a synapse onto it, whose bias it is in NIR")
+    return nodes, edges, told
+
+
+def _projections(run: OpenRun) -> dict[str, tuple[str, str]]:
+    """Return the populations that projections with synapses connect."""
+    with files.open_results(run.path) as file:
+        for name in list(file.get("backgrounds", {}))[:1]:
+            raise InputError(f"background {quote(name)}: NIR has no Poisson background")
+        attributes = {name: file[f"projections/{name}"].attrs for name in run.projections}
+        found = {name: (str(item.get("pre")), str(item.get("post"))) for name, item in attributes.items()}
+    for name, ends in found.items():
+        for end in ends:
+            if end not in run.populations:
+                raise InputError(f"{run.path}: projection {quote(name)}: no population {quote(end)}")
+    return found
+
+
+def _matrices(run: OpenRun, projection: str) -> tuple[list[tuple[int, np.ndarray]], int]:
+    """Return the final weights, (n_targets, n_sources), of each delay in steps, and how many synapses were added up."""
+    (n_pre, n_post), columns = run.sizes_of(projection), run.weights(projection)
+    source, target = columns["source"], columns["target"]
+    if len(source) and not (0 <= min(source) <= max(source) < n_pre and 0 <= min(target) <= max(target) < n_post):
+        raise InputError(f"{run.path}: projection {quote(projection)} names cells that its populations do not have")
+    delays = np.unique(columns["delay"])
+    what = f"projection {quote(projection)} as {len(delays)} matrices of {n_post} x {n_pre}, one for each delay,"
+    require_bytes(8 * len(delays) * n_pre * n_post, what)
+    matrices, n_summed = [], 0
+    for delay in delays.tolist():
+        mine, weight = columns["delay"] == delay, np.zeros((n_post, n_pre))
+        np.add.at(weight, (target[mine], source[mine]), columns["weight"][mine])
+        matrices.append((delay, weight))
+        n_summed += int(np.count_nonzero(mine)) - len(np.unique(target[mine] * n_pre + source[mine]))
+    return matrices, n_summed
+
+
+def _free(name: str, taken: Any) -> str:
+    """Return a name that is not taken: the name itself, or with a number."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}_{number}"
+    return found
