@@ -1,4 +1,4 @@
-"""`pareprop export --nir`, `Model.from_nir`: spikes of NIR's equations, of Norse, and of a round trip."""
+"""`pareprop export --nir`, `Model.from_nir`: spikes of NIR's equations, of snnTorch, of Norse, and of a round trip."""
 
 import itertools
 import re
@@ -194,7 +194,10 @@ def test_a_round_trip_of_iaf_with_irregular_arrival(tmp_path: Path, capsys: pyte
 
 @pytest.mark.peer
 def test_norse_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """Norse steps by Euler, takes r as 1, and knows no readouts: time constants and weights are given accordingly."""
+    """It steps by Euler, takes r as 1, and knows no readouts: time constants and weights are given accordingly.
+
+    No extra installs it, as it is built from source.
+    """
     torch, norse = pytest.importorskip("torch"), pytest.importorskip("norse.torch")
     model = Model("spike", seed=5, optimizer=OPTIMIZER)
     inputs, out = model.inputs("in", N_IN), model.readouts("out", 2)
@@ -218,6 +221,37 @@ def test_norse_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixture
             found.append(z.numpy() > 0)
     assert raster.sum() > 200
     np.testing.assert_array_equal(np.array(found), raster)
+
+
+@pytest.mark.peer
+def test_snntorch_has_the_same_spikes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """It steps by Euler, by 0.1 ms always, and passes a layer without delay.
+
+    A network without loops: in version 1.0 input to a population with loops goes through the weights of the loop, too.
+    """
+    torch, snntorch = pytest.importorskip("torch"), pytest.importorskip("snntorch.import_nir")
+    model = Model("spike", seed=5, dt_ms=0.1, optimizer=Adam(eta=1e-4))
+    inputs, out = model.inputs("in", N_IN), model.readouts("out", 2)
+    values = {"E_L": -60.0, "V_reset": -60.0, "V_th": -57.0, "t_ref": 0.0}
+    first = model.neurons("a", 20, "iaf_psc_delta", tau_m=5.0, **values)
+    second = model.neurons("b", 20, "iaf_psc_delta", tau_m=9.0, **values)
+    for pre, post in ((inputs, first), (first, second), (second, out), (out, second), (out, first)):
+        model.connect(pre, post, weight=Normal(mean=0.3, std=0.6))
+    path, _ = train(model, tmp_path, capsys)
+    raster, _ = dynamics(model)
+    graph, dt = nir.read(path), 1e-4
+    nodes = {name: graph.nodes[name] for name in ("in", "in_to_a", "a", "a_to_b", "b")}
+    for name in ("a", "b"):
+        nodes[name].tau = dt / (1.0 - np.exp(-dt / nodes[name].tau))
+    edges = [edge for edge in graph.edges if set(edge) <= set(nodes)]
+    module = snntorch.import_from_nir(nir.NIRGraph(nodes | {"end": nir.Output(np.array([20]))}, [*edges, ("b", "end")]))
+    state, found = None, []
+    with torch.no_grad():
+        for row in SPIKES:
+            z, state = module(torch.as_tensor(row, dtype=torch.float32)[None], state)
+            found.append(z.numpy()[0] > 0)
+    assert raster[:, 20:].sum() > 200
+    np.testing.assert_array_equal(np.array(found)[:-1], raster[1:, 20:])
 
 
 REFUSED = [
