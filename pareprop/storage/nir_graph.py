@@ -85,6 +85,10 @@ def _collect(nir: Any, run: OpenRun) -> tuple[dict[str, Any], list[tuple[str, st
         if role == outputs:
             nodes[output := _free(f"{name}_output", about)] = nir.Output(np.array([int(item["size"])]))
             edges.append((name, output))
+    with files.open_results(run.path) as file:
+        has_own_readouts = any("local_signal" in file[f"dynamics/{sample}"] for sample in run.samples)
+    if has_own_readouts:
+        told.append("not written: readouts of single neurons")
     for name, ends in _projections(run).items():
         pre, post = ends
         if about[pre]["role"] == "readout":

@@ -306,6 +306,16 @@ def test_commands_and_files_that_are_refused(
     assert errors.count("\n") == 1
 
 
+def test_readouts_of_single_neurons_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    values = {"n_rec": 20, "n_in": 5, "n_step": 30, "indegree": 4, "indegree_in": 2, "iterations": 1, "skip": 5}
+    settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    assert command(capsys, "run", "own-activity", *settings, "--out", tmp_path / "run")[0] == 0
+    with h5py.File(tmp_path / "run/results.h5", "a") as file:
+        file["populations/rec"].attrs["t_ref"] = 0.0  # the task's own is refused
+    code, told, _ = command(capsys, "export", "--nir", tmp_path / "run", tmp_path / "net.nir")
+    assert code == 0 and "not written: readouts of single neurons\n" in told
+
+
 def graph_of(**changes: object) -> tuple[dict, list]:
     """Nodes and edges of a small graph in which some nodes are others, or go."""
     ones = np.ones(2)
