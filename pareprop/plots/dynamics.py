@@ -28,7 +28,7 @@ def raster_panels(sample: h5py.Group, dt: float) -> list[Panel]:
     rasters: list[Panel] = []
     for prefix, name, height in RASTERS:
         spikes = reader.pair(sample, f"{prefix}_steps", f"{prefix}_ids")
-        if spikes is not None:
+        if spikes is not None and (len(spikes[0]) or not panels.lacks(sample.file, name)):
             groups = panels.input_groups(sample) if prefix == "input" else panels.neuron_groups(sample.file)
             label = "" if groups else "neuron"
             title, *shown = panels.thin(f"{name} spikes", *spikes)
@@ -53,6 +53,8 @@ def neuron_panels(sample: h5py.Group, dt: float) -> list[Panel]:
         data = reader.dataset(sample, key, 2)
         if data is None or not data.shape[1]:
             continue
+        if key == "learning_signal" and panels.lacks(sample.file, "readout") and not np.any(data[...]):
+            continue
         numbers = ids if ids is not None and len(ids) == data.shape[1] else range(data.shape[1])
         names = None if listed else panels.names("neuron", numbers, data.shape[1])
         listed.append((title, 1.0, partial(_signals, data=data, dt=dt, label=label, names=names)))
@@ -67,14 +69,19 @@ def _signals(ax: Axes, data: h5py.Dataset, dt: float, label: str, names: list[st
 def output_panels(sample: h5py.Group, dt: float) -> list[Panel]:
     """Return the panels of readouts against targets and of the errors that were recorded."""
     listed: list[Panel] = []
-    readout, target = (reader.dataset(sample, f"{name}_signal", 2) for name in ("readout", "target"))
+    readout, target, error = (_columns(sample, f"{name}_signal") for name in ("readout", "target", "error"))
     if readout is not None or target is not None:
         title = " and ".join(n for n, d in (("readout", readout), ("target", target)) if d is not None)
         listed.append((title, 1.4, partial(_readout, readout=readout, target=target, dt=dt)))
-    error = reader.dataset(sample, "error_signal", 2)
     if error is not None:
         listed.append(("error signal", 1.0, partial(_signals, data=error, dt=dt, label="y − y*", names=None)))
     return listed
+
+
+def _columns(sample: h5py.Group, name: str) -> h5py.Dataset | None:
+    """Return signals that have columns, as without readouts they have none."""
+    data = reader.dataset(sample, name, 2)
+    return data if data is not None and data.shape[1] else None
 
 
 def _readout(ax: Axes, readout: h5py.Dataset | None, target: h5py.Dataset | None, dt: float) -> None:

@@ -95,13 +95,24 @@ def input_groups(sample: h5py.Group) -> list[tuple[str, int, int]]:
     return []
 
 
-def neuron_groups(file: h5py.File) -> list[tuple[str, int, int]]:
-    """Return name, first and last+1 id of each population of neurons, from the attribute `model`; empty for one."""
+def _populations(file: h5py.File) -> list[tuple[str, str, int]]:
+    """Return role, name and size of each population, from the attribute `model`; empty if it is of another program."""
     try:
         populations = json.loads(reader.text(file, "model"))["populations"]
-        sizes = [(reader.label(item["name"]), item["size"]) for item in populations if item["role"] == "recurrent"]
-    except (ValueError, KeyError, TypeError):  # of another program
+        return [(item["role"], reader.label(item["name"]), item["size"]) for item in populations]
+    except (ValueError, KeyError, TypeError):
         return []
+
+
+def lacks(file: h5py.File, role: str) -> bool:
+    """Return whether the network is known, and has no population of a role."""
+    roles = {known for known, _, _ in _populations(file)}
+    return bool(roles) and role not in roles
+
+
+def neuron_groups(file: h5py.File) -> list[tuple[str, int, int]]:
+    """Return name, first and last+1 id of each population of neurons, from the attribute `model`; empty for one."""
+    sizes = [(name, size) for role, name, size in _populations(file) if role == "recurrent"]
     ends = np.cumsum([size for _, size in sizes])
     groups = [(name, int(end) - size, int(end)) for (name, size), end in zip(sizes, ends, strict=True)]
     return groups if len(groups) > 1 else []

@@ -63,6 +63,29 @@ def test_many_lines_are_cut_and_the_legend_says_so(directory):
     assert ax.get_legend().get_texts()[-1].get_text() == "neuron 9 (of 50)"
 
 
+def list_panels(file: h5py.File, roles: tuple[str, ...]) -> list[str]:
+    """Titles of the panels of a network with populations of some roles; the learning window has a second column."""
+    file.attrs["model"] = json.dumps({"populations": [{"name": role, "role": role, "size": 80} for role in roles]})
+    titles = [ax.get_title(loc="left") for ax in dynamics.figure(file, "last").axes]
+    return [title for title in titles if title]
+
+
+def test_a_network_without_inputs_and_readouts_has_no_panels_for_them(directory):
+    path = write_run(directory)
+    with h5py.File(path, "a") as file:
+        sample = file["dynamics/last"]
+        for name in ("readout_signal", "target_signal", "error_signal"):
+            del sample[name]
+            sample[name] = np.zeros((1000, 0))
+        for name in ("input_steps", "input_ids"):
+            del sample[name]
+            sample[name] = np.zeros(0, np.int64)
+        sample["learning_signal"][...] = 0.0
+        shown = ["recurrent spikes", "membrane voltage", "surrogate gradient"]
+        assert list_panels(file, ("recurrent",)) == shown
+        assert list_panels(file, ("input", "recurrent", "readout")) == ["input spikes", *shown, "learning signal"]
+
+
 PARTS = ("spike_ids", "input_steps", "record", "V_m", "target_signal", "readout_signal")
 
 
