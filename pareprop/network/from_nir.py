@@ -57,6 +57,9 @@ class Graph:
                 raise InputError(f"{self.here(name)}: {kind} is not supported (known: {', '.join(KNOWN)})")
             if np.size(shape) != 1:
                 raise InputError(f"{self.here(name)}: has shape {np.asarray(shape).tolist()}, must be (n,)")
+            for key, value in vars(node).items():
+                if isinstance(value, np.ndarray) and value.dtype.kind not in "iuf":
+                    raise InputError(f"{self.here(name)}: {key} must be numbers, is of type {value.dtype}")
 
     def here(self, name: str) -> str:
         """Return the start of a message on a node."""
@@ -196,6 +199,6 @@ def _collect(
         if np.any(wrong):
             reason = f"a delay of {steps[wrong][0]:g} steps of {dt_ms:g} ms must be whole and at least 0"
             raise InputError(f"{graph.here(post)}: {reason}")
-        columns = (source, target, 1 + whole.astype(np.int64), weight[target, source] * factor[target])
-        found.setdefault(pre, []).append(columns)
+        delay = 1 + np.minimum(whole, 2.0**60).astype(np.int64)  # of which `connect` tells what is too long
+        found.setdefault(pre, []).append((source, target, delay, weight[target, source] * factor[target]))
     return found, bias

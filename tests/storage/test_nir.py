@@ -363,6 +363,8 @@ FOREIGN = [
     ({"li": None}, 1.0, "node 'v': Affine must lie between cells"),
     ({"w": None, "in": nir.Input(np.array([2])), "late": None, "lif": nir.Delay(np.ones(2))}, 1.0,
      "projection 'in->li': a projection from input to readout is not possible"),
+    ({"late": nir.Delay(np.full(2, 1e300))}, 1.0, "projection 'in->lif': delay ="),
+    ({"lif": nir.LIF(np.array([b"a", b"b"]), *[np.ones(2)] * 3)}, 1.0, "node 'lif': tau must be numbers"),
     ({}, None, "does not say for which step it is; give dt_ms"),
     ({}, -1.0, "dt_ms = -1.0 must be a number above 0"),
 ]  # fmt: skip
