@@ -3,7 +3,6 @@
 from libc.stdint cimport int64_t
 
 from pareprop.core cimport elementary
-from pareprop.core.softmax cimport softmax as softmax_of
 
 ctypedef double (*Function)(double) noexcept nogil
 
@@ -56,11 +55,3 @@ def power(const double[::1] x, const int64_t[::1] n, double[::1] out):
     with nogil:
         for i in range(x.shape[0]):
             out[i] = elementary.power_of(x[i], n[i])
-
-
-def softmax(double[:, ::1] rows):
-    """Softmax of each row, in place."""
-    cdef int64_t k
-    with nogil:
-        for k in range(rows.shape[0] if rows.shape[1] > 0 else 0):
-            softmax_of(&rows[k, 0], rows.shape[1])

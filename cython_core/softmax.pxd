@@ -1,4 +1,4 @@
-# Softmax of a row: of outputs of the interval variant (elementary_arrays.pyx) and of the spike variant (steps.pxi).
+# Softmax of the readouts in a step of the spike variant; the interval variant has its own over all steps (losses.py).
 
 from libc.stdint cimport int64_t
 
