@@ -313,13 +313,22 @@ def jobs(
     It asks for the predicted time and memory. CONFIG is a task, a configuration file, or `bench`.
     """
     require_one_process(exchange)
-    if write is not None:
-        for path in batch.write_scripts(write):
-            terminal.echo(f"job script: {path}")
-    if source is None:
-        if write is None:
-            raise click.UsageError("CONFIG or --write DIR is missing")
-        return
+    if source is None and write is None:
+        raise click.UsageError("CONFIG or --write DIR is missing")
+    lines = [] if source is None else _plan(
+        source, settings, rate, units_file, nodes, ranks_per_node, limit, script, written=write is not None
+    )  # fmt: skip
+    for path in [] if write is None else batch.write_scripts(write):
+        terminal.echo(f"job script: {path}")
+    for line in lines:
+        terminal.echo(line)
+
+
+def _plan(
+    source: str, settings: tuple[str, ...], rate: float | None, units_file: str, nodes: int, ranks_per_node: int,
+    limit: str | None, script: str, written: bool,
+) -> list[str]:  # fmt: skip
+    """Return the lines of `pareprop jobs` on a run; `written`: whether the job scripts are about to be written."""
     if source == "bench":
         raise InputError("bench is not a training; use jobs/study.sbatch")
     chosen = subject.find(source, settings)
@@ -331,14 +340,14 @@ def jobs(
     arguments = [source, *(f"--set={text}" for text in settings)]
     seconds = slurm.seconds_of(limit) if limit else None
     line, number = slurm.command(script, arguments, nodes, ranks_per_node, seconds, prediction)
-    terminal.echo(
+    lines = [
         f"# predicted: {prediction.seconds:.3g} s, {prediction.nbytes / 2**20:.0f} MiB per rank, "
         f"{prediction.node_bytes / 2**20:.0f} MiB per node; "
         f"{number} job(s) in a row; time and memory below have a margin of {slurm.MARGIN:g}"
-    )
-    if not Path(script).exists():
-        terminal.echo(f"# {script} is not here; `pareprop jobs --write {Path(script).parent}` writes the job scripts")
-    terminal.echo(line)
+    ]
+    if not written and not Path(script).exists():
+        lines.append(f"# {script} is not here; `pareprop jobs --write {Path(script).parent}` writes the job scripts")
+    return [*lines, line]
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
