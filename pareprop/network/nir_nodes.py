@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import elementary
 from ..errors import InputError
 from ..neurons import library
 from ..neurons.model import NeuronModel
@@ -42,7 +43,7 @@ def tidy(values: Any) -> np.ndarray:
 
 def gain(tau_ms: np.ndarray, dt_ms: float) -> np.ndarray:
     """Return by how much a leaky integrator follows a constant input in a step, `1 - exp(-dt/tau)`."""
-    return -np.expm1(-dt_ms / np.asarray(tau_ms, float))
+    return -elementary.expm1(-dt_ms / np.asarray(tau_ms, float))
 
 
 def of_neurons(here: str, model: str, values: Values, dt_ms: float) -> tuple[Any, np.ndarray, list[str]]:
