@@ -60,6 +60,7 @@ def digests(exchange, rounds=(0, 1)) -> list[str]:
     return lines
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_one_digest_for_any_rounds_and_ranks() -> None:
     found = {}

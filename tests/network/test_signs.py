@@ -16,6 +16,7 @@ CASES = find("rewiring", "sign-*")
 N_STEPS = 120
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_golden_cases_hold_on_any_number_of_ranks() -> None:
     assert len(CASES) == 4

@@ -56,6 +56,7 @@ def small(variant: str, precision: str = "double", kinds: tuple[str, ...] = ("ia
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_cases_of_equations_hold_on_any_number_of_ranks() -> None:
     found = []

@@ -14,7 +14,6 @@ import h5py
 import numpy as np
 import pytest
 from commands import command, digests
-from params import first
 
 from pareprop import plots
 from pareprop.errors import InputError
@@ -135,7 +134,8 @@ def test_overwrite_replaces_runs_only(tmp_path: Path, capsys: pytest.CaptureFixt
     assert not [name for name in left if "part-" in name or name == "record.h5"]
 
 
-@pytest.mark.parametrize("name", first(1, ["record", "checkpoints", "results.h5"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["record", "checkpoints", "results.h5"])
 def test_links_in_a_run_directory_are_not_followed(copy: Path, tmp_path: Path, capsys, name: str) -> None:
     (copy / name).rename(tmp_path / "elsewhere")
     (copy / name).symlink_to(tmp_path / "elsewhere")

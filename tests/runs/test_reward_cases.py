@@ -11,6 +11,7 @@ from case_files import REWARDS
 from commands import command, digests, on_ranks
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_cases_hold_on_any_number_of_ranks() -> None:
     found = []

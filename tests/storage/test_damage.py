@@ -14,7 +14,6 @@ import h5py
 import numpy as np
 import pytest
 from commands import command, digests
-from params import first
 
 import pareprop
 from pareprop import Observer, Simulation, files
@@ -95,7 +94,8 @@ def test_a_recording_cut_short_is_told_before_the_training(copy: Path, capsys, s
     require_refusal(capsys, copy)
 
 
-@pytest.mark.parametrize("killed", first(1, [True, False]))
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [True, False])
 def test_a_flipped_bit_of_a_recording_is_told_before_the_training(copy: Path, capsys, killed: bool) -> None:
     """Wherever it matters; HDF5 itself would try again for ever, or take other numbers for those that were recorded."""
     if killed:
