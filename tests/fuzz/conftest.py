@@ -27,6 +27,7 @@ def without_figures(no_figures: None) -> None:
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run is configured, built and begun; what was accepted may train for days."""
     monkeypatch.setattr(run.Run, "train", lambda self: "")
+    monkeypatch.setattr(run, "draw_seeds", lambda parts, directory: None)  # of runs that then have no results
 
 
 @pytest.fixture(scope="session", params=["interval", "spike"])
