@@ -32,6 +32,7 @@ UNITS = {
 def leaves() -> dict[str, click.Command]:
     found = {name: item for name, item in commands.commands.items() if not isinstance(item, click.Group)}
     del found["nest"]  # runs any script, whose exit code is its own
+    del found["sweep"]  # trains in processes of its own
     group = commands.commands["scaling"]
     return found | {f"scaling {name}": item for name, item in group.commands.items() if name != "run"}
 
