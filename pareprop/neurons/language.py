@@ -252,7 +252,7 @@ def write(tree: Tree) -> str:
     own = _STRENGTH[kind]
 
     def within(item: Tree, equal: bool) -> str:
-        weak = _STRENGTH.get(item[0], 9) if item[0] != "number" or item[1] >= 0 else 7
+        weak = _STRENGTH.get(item[0], 9) if item[0] != "number" or math.copysign(1.0, item[1]) > 0 else 7
         chained = own == 4 and weak == 4  # a comparison of a comparison is no chain
         return f"({write(item)})" if weak < own or (weak == own and not equal) or chained else write(item)
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pareprop import InputError, NeuronModel
@@ -151,6 +151,7 @@ TREES = st.recursive(
 
 
 @settings(max_examples=200)
+@example(("**", ("number", -0.0), ("number", 0.0)))
 @given(TREES)
 def test_what_is_written_reads_the_same(tree: tuple) -> None:
     again = parse(write(tree), ["a", "b"], "here")
