@@ -27,14 +27,14 @@ cdef inline void add_background(
     cdef uint64_t raw[DRAWS]
     cdef uint32_t numbers[2 * DRAWS]
     cdef uint32_t counts[2 * DRAWS]
-    cdef int64_t b, low, high, at, first, stop, place, k, stride
+    cdef int64_t b, low, high, at, first, stop, place, k
     cdef int n, i, own
     cdef Stream own_stream
     for b in range(backgrounds.shape[0]):
         low = backgrounds[b, BACKGROUND_NUMBER]
         high = low + backgrounds[b, BACKGROUND_LAST] - backgrounds[b, BACKGROUND_FIRST]
         own_stream = stream(keys[b], <uint64_t> step)
-        at = low - low % 8                # blocks of four numbers serve eight neurons
+        at = low - low % (2 * DRAWS)      # a block of numbers serves twice as many neurons
         while at < high:
             first, stop = max(at, low), min(at + 2 * DRAWS, high)
             n, own = <int> (stop - first), <int> (first - at)
@@ -44,27 +44,14 @@ cdef inline void add_background(
                 numbers[2 * i + 1] = <uint32_t> (raw[i] >> 32)
             k = backgrounds[b, LEVELS]
             if backgrounds[b, LEVELS_EACH]:
-                stride = high - low
-                count_own_levels(k, &levels[backgrounds[b, LEVEL] + first - low], stride, &numbers[own], n, counts)
+                count_levels(k, &levels[backgrounds[b, LEVEL] + first - low], high - low, True, &numbers[own], n,
+                             counts)
             else:
-                count_levels(k, &levels[backgrounds[b, LEVEL]], &numbers[own], n, counts)
+                count_levels(k, &levels[backgrounds[b, LEVEL]], 1, False, &numbers[own], n, counts)
             place = backgrounds[b, BACKGROUND_FIRST] + first - low
             add_counts(n, counts, &weight[backgrounds[b, BACKGROUND_WEIGHT] + first - low],
                        &arriving[backgrounds[b, BACKGROUND_PORT], place])
             at += 2 * DRAWS
-
-
-cdef inline void count_own_levels(
-    int64_t k, const uint32_t* levels, int64_t stride, const uint32_t* numbers, int n, uint32_t* counts
-) noexcept nogil:
-    """As `count_levels`; threshold i of number j is levels[i * stride + j]."""
-    cdef int64_t i
-    cdef int j
-    for j in range(n):
-        counts[j] = 0
-    for i in range(k):
-        for j in range(n):
-            counts[j] += numbers[j] > levels[i * stride + j]
 
 
 cdef inline void add_counts(int n, const uint32_t* counts, const real* weight, real* arriving) noexcept nogil:

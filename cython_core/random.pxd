@@ -13,16 +13,19 @@ cpdef enum:
 
 
 cdef inline void count_levels(
-    int64_t k, const uint32_t* levels, const uint32_t* numbers, int n, uint32_t* counts
+    int64_t k, const uint32_t* levels, int64_t row, bint each, const uint32_t* numbers, int n, uint32_t* counts
 ) noexcept nogil:
-    """How many of k ascending thresholds each of n numbers exceeds: whole numbers of any distribution, by inversion."""
+    """How many of k ascending thresholds each of n numbers exceeds: whole numbers of any distribution, by inversion.
+
+    Thresholds stand `row` apart; `each`: number j has its own, j further on.
+    """
     cdef int64_t i
     cdef int j
     for j in range(n):
         counts[j] = 0
     for i in range(k):
         for j in range(n):
-            counts[j] += numbers[j] > levels[i]
+            counts[j] += numbers[j] > levels[i * row + j * each]
 
 
 cdef inline void draw_values(

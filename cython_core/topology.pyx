@@ -172,7 +172,7 @@ cdef inline void draw_delays(
         draw_raw(stream, first, n, numbers)
         for k in range(n):
             high[k] = <uint32_t> (numbers[k] >> 32)
-        count_levels(levels.shape[0], &levels[0], high, n, delays)
+        count_levels(levels.shape[0], &levels[0], 1, False, high, n, delays)
     elif n_delays > 1:
         draw_raw(stream, first, n, numbers)
         for k in range(n):

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 
 from . import kernels
 
+SPAN = 2**32  # numbers of 32 bits lie in [0, SPAN)
+
 
 def key(seed: int, purpose: str) -> np.ndarray:
     """Return the key of a purpose under a seed.
@@ -68,6 +70,27 @@ def draw(kind: int, a: float, b: float, key: np.ndarray, ids: ArrayLike, n: int)
     out = np.empty((ids.size, n))
     kernels.random.draw(kind, a, b, key, ids, out)
     return out
+
+
+def levels(cumulative: np.ndarray) -> np.ndarray:
+    """Return the thresholds by which numbers of 32 bits become whole numbers of a distribution.
+
+    Parameters
+    ----------
+    cumulative : np.ndarray
+        float64 (n, ...), above 0: element k is the probability of at most k.
+
+    Returns
+    -------
+    np.ndarray
+        uint32 (n, ...), 2^32 times that, rounded up, less one. A number becomes as many as it exceeds of them.
+    """
+    return (np.ceil(cumulative * SPAN).clip(1, SPAN) - 1).astype(np.uint32)
+
+
+def count_levels(levels: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    """Return how many of ascending thresholds (n,) the high 32 bits of uniform numbers exceed, int64."""
+    return np.searchsorted(levels, np.floor(uniform * SPAN).astype(np.uint32), side="left")
 
 
 def bernoulli(key: np.ndarray, probability: ArrayLike, n_steps: int) -> tuple[np.ndarray, np.ndarray]:

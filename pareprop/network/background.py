@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from pydantic import InstanceOf
 
-from .. import elementary
+from .. import elementary, rng
 from ..errors import InputError, quote
 from .connectivity import Population, check_name
 from .parameters import Constant, Distribution, Frozen, Value, check_lengths, is_number, list_bounds, nearest
 
 MOST = 100.0  # spikes of a neuron in a step, on average
-SPAN = 2**32  # the numbers that counts are made of lie in [0, SPAN)
 
 
 class Background(Frozen):
@@ -135,7 +134,7 @@ def check_rates(here: str, rates: np.ndarray, dt_ms: float, first: int) -> None:
 
 
 def list_levels(mean: np.ndarray) -> np.ndarray:
-    """Return the thresholds by which numbers of 32 bits become Poisson counts.
+    """Return the thresholds by which numbers of 32 bits become Poisson counts, see `rng.levels`.
 
     Parameters
     ----------
@@ -145,13 +144,12 @@ def list_levels(mean: np.ndarray) -> np.ndarray:
     Returns
     -------
     np.ndarray
-        uint32 (k, n): a number is a count of as many spikes as thresholds are below it. Threshold k is 2^32 times the
-        probability of at most k spikes, rounded up, less one.
+        uint32 (k, n), until those of all means are the highest number, which none exceeds.
     """
     chance = elementary.exp(-np.asarray(mean, float))
     total, levels = chance.copy(), []
-    while np.any(passed := np.ceil(total * SPAN) < SPAN):
-        levels.append(np.where(passed, np.ceil(total * SPAN) - 1.0, SPAN - 1.0).astype(np.uint32))
+    while np.any((level := rng.levels(total)) < rng.SPAN - 1):
+        levels.append(level)
         chance = chance * mean / len(levels)
         total = total + chance
     return np.array(levels, np.uint32).reshape(len(levels), len(chance))

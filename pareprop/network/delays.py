@@ -7,14 +7,13 @@ import math
 import numpy as np
 from pydantic import Field
 
-from .. import elementary
+from .. import elementary, rng
 from ..errors import InputError, quote
 from ..sonata.edges import MAX_DELAY
 from .parameters import Constant, Distribution, Frozen, LogNormal, Normal
 from .space import Space
 
 REACH = 4.0  # standard deviations from the mean beyond which delays are drawn again
-SPAN = 2**32  # the numbers that delays are made of lie in [0, SPAN)
 
 
 class DistanceDelay(Frozen):
@@ -71,7 +70,7 @@ def find_range(here: str, law: Law, space: Space | None = None) -> tuple[int, in
 
 
 def list_levels(law: Distribution, low: int, high: int) -> np.ndarray:
-    """Return the thresholds by which numbers of 32 bits become delays.
+    """Return the thresholds by which numbers of 32 bits become delays, see `rng.levels`.
 
     Parameters
     ----------
@@ -93,7 +92,7 @@ def list_levels(law: Distribution, low: int, high: int) -> np.ndarray:
         return np.zeros(0, np.uint32)
     total = np.array([_cumulative((edge - mean) / std) for edge in edges])
     share = (total[1:-1] - total[0]) / (total[-1] - total[0])
-    return (np.ceil(share * SPAN).clip(1, SPAN) - 1).astype(np.uint32)
+    return rng.levels(share)
 
 
 def _cumulative(x: float) -> float:

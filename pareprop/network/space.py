@@ -95,22 +95,21 @@ class Space(Frozen):
             offset = offset - np.rint(offset / self.extent) * self.extent
         return np.sum(offset * offset, axis=-1)
 
-    def probability(self, offset: np.ndarray) -> np.ndarray:
-        """Return the probability, relative to that at distance 0, of pairs that lie `offset` (..., 2 or 3) apart."""
-        squares = self.square(offset)
+    def probability(self, squares: np.ndarray) -> np.ndarray:
+        """Return the probability at some squared distances, relative to that at distance 0."""
         decay = squares / (2 * self.length**2) if self.profile == "gaussian" else np.sqrt(squares) / self.length
         return np.where(squares <= self.cutoff**2, elementary.exp(-decay), 0.0)
 
     def mean(self) -> float:
         """Return the mean of the profile over uniformly distributed pairs of cells, as if opposite sides touched."""
         axes = [np.linspace(-side / 2, side / 2, 64, endpoint=False) for side in self.extent]
-        return float(self.probability(np.stack(np.meshgrid(*axes), axis=-1)).mean())
+        return float(self.probability(self.square(np.stack(np.meshgrid(*axes), axis=-1))).mean())
 
 
 def draw(
     space: Space, seed: int, name: str, ends: tuple[str, str], n_sources: int, leaves_out_self: bool,
     probability: float, targets: tuple[int, int],
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:  # fmt: skip
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:  # fmt: skip
     """Draw the synapses of some targets at a time.
 
     Each pair is drawn once: number `source` of the random stream of the target. Sources are searched in the cells of a
@@ -141,6 +140,8 @@ def draw(
         int64 (n,), targets and their numbers of synapses.
     source : np.ndarray
         int64 (n_synapses,), sources of all of them, target after target, ascending for each.
+    length : np.ndarray
+        float64 (n_synapses,), distances between their ends.
     """
     target_ids = np.arange(*targets)
     if not len(target_ids):
@@ -155,11 +156,11 @@ def draw(
     for cell, group in zip(cells, np.split(by_cell[1], starts[1:]), strict=True):
         near = _find_near(space, shape, cell, cell_of[0], by_cell[0])
         for some in np.array_split(group, -(-len(group) * len(near) // PAIRS) or 1):
-            chance = probability * space.probability(sources[near] - places[some][:, None])
-            hit = rng.uniform(key, target_ids[some], len(near)) < chance
+            squares = space.square(sources[near] - places[some][:, None])
+            hit = rng.uniform(key, target_ids[some], len(near)) < probability * space.probability(squares)
             if leaves_out_self:
                 hit &= near != target_ids[some][:, None]
-            yield target_ids[some], hit.sum(axis=1), near[np.nonzero(hit)[1]]
+            yield target_ids[some], hit.sum(axis=1), near[np.nonzero(hit)[1]], np.sqrt(squares[hit])
 
 
 def _number_cells(space: Space, shape: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -86,18 +86,11 @@ class DistanceDependent(Rule):
             projection.space, seed, projection.name, ends, projection.pre.size, leaves_out_self,
             projection.probability, (low, high),
         )  # fmt: skip
-        for synapses in drawn:
-            piece = make_piece(seed, projection, *synapses, weights)
-            grows = isinstance(projection.delay_law, delays.DistanceDelay)
-            yield replace(piece, delay=self._delays(seed, projection, piece)) if grows else piece
-
-    @staticmethod
-    def _delays(seed: int, projection: Described, piece: Piece) -> np.ndarray:
-        """Return the delays of synapses by their lengths."""
-        within = projection.space
-        sources = within.positions(within.sources, seed, projection.pre.name, piece.source)
-        targets = within.positions(within.targets, seed, projection.post.name, piece.target)
-        return projection.delay_law.steps(np.sqrt(within.square(sources - targets))).astype(np.int64)
+        law = projection.delay_law
+        for targets, counts, source, length in drawn:
+            piece = make_piece(seed, projection, targets, counts, source, weights)
+            grows = isinstance(law, delays.DistanceDelay)
+            yield replace(piece, delay=law.steps(length).astype(np.int64)) if grows else piece
 
     def indegree(self, projection: Described) -> float:
         """Return the mean number of synapses onto one target, as if there were no borders."""
@@ -172,7 +165,7 @@ def make_piece(
     if isinstance(projection.delay_law, Distribution):
         uniform = _draw_each(_UNIT, seed, projection, "delay", targets, counts)
         levels = delays.list_levels(projection.delay_law, low, high)
-        delay += np.searchsorted(levels, np.floor(uniform * delays.SPAN).astype(np.uint32), side="left")
+        delay += rng.count_levels(levels, uniform)
     elif high > low and projection.delay_law is None:
         uniform = _draw_each(_UNIT, seed, projection, "delay", targets, counts)
         delay += np.floor(uniform * (high - low + 1)).astype(np.int64)
