@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -17,6 +17,7 @@ from .connectivity import MAX_SIZE
 from .equations import parameters_of
 from .model import Model
 
+NEEDED = ("recurrent", "readout")  # roles of populations that learn from targets
 CELL = {"C_m": 1.0, "E_L": 0.0, "tau_m": 20.0}
 POPULATIONS: tuple[dict[str, Any], ...] = (
     {"name": "in", "role": "input", "size": 20},
@@ -68,7 +69,9 @@ class BackgroundEntry(Background):
     post: Names
 
 
-def add_populations(model: Model, entries: Sequence[Mapping[str, Any]], read_out: bool = True) -> list[str]:
+def add_populations(
+    model: Model, entries: Sequence[Mapping[str, Any]], needed: Collection[str] = NEEDED
+) -> list[str]:
     """Add the populations of some tables to a model; return a line for each problem.
 
     Parameters
@@ -77,8 +80,8 @@ def add_populations(model: Model, entries: Sequence[Mapping[str, Any]], read_out
         Is added to.
     entries : sequence of Mapping
         Tables of populations.
-    read_out : bool
-        Whether one must be of readouts; not if neurons get their own from `add_local_readouts`.
+    needed : collection of str
+        Roles of which there must be one; no readouts if neurons get their own from `add_local_readouts`.
 
     Returns
     -------
@@ -93,8 +96,7 @@ def add_populations(model: Model, entries: Sequence[Mapping[str, Any]], read_out
         except InputError as problem:
             problems.append(str(problem))
     there = {population.role for population in model.populations}
-    needed = {"recurrent", "readout"} if read_out else {"recurrent"}
-    missing = needed - there - {str(entry.get("role")) for entry in entries}
+    missing = set(needed) - there - {str(entry.get("role")) for entry in entries}
     return problems + [f"populations: one of role '{role}' is missing" for role in sorted(missing)]
 
 
@@ -158,10 +160,7 @@ def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
         try:
             fields = parameters.validate(ProjectionEntry, entry, here)
             ends = {"pre": fields.pre, "post": fields.post}
-            unknown = [f"{here}: {key} = {quote(name)} is no population{parameters.nearest(name, populations)}"
-                       for key, names in ends.items() for name in names if name not in populations]  # fmt: skip
-            if unknown:
-                raise InputError("; ".join(unknown))
+            _require_known(here, ends, populations)
             pairs = list(itertools.product(fields.pre, fields.post))
             if fields.name is not None and len(pairs) > 1:
                 raise InputError(f"name = {quote(fields.name)} is for one pre and one post, not for {len(pairs)} pairs")
@@ -172,6 +171,14 @@ def add_projections(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
     return problems
 
 
+def _require_known(here: str, ends: Mapping[str, Iterable[str]], populations: Collection[str]) -> None:
+    """Raise `InputError` that names all ends which are no populations."""
+    unknown = [f"{here}: {key} = {quote(name)} is no population{parameters.nearest(name, populations)}"
+               for key, names in ends.items() for name in names if name not in populations]  # fmt: skip
+    if unknown:
+        raise InputError("; ".join(unknown))
+
+
 def add_backgrounds(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Add the Poisson background of some tables to a model; return a line for each problem."""
     populations, problems = {population.name: population for population in model.populations}, []
@@ -179,10 +186,7 @@ def add_backgrounds(model: Model, entries: Sequence[Mapping[str, Any]]) -> list[
         here = f"backgrounds[{number}]"
         try:
             fields = parameters.validate(BackgroundEntry, entry, here)
-            unknown = [f"{here}: post = {quote(name)} is no population{parameters.nearest(name, populations)}"
-                       for name in fields.post if name not in populations]  # fmt: skip
-            if unknown:
-                raise InputError("; ".join(unknown))
+            _require_known(here, {"post": fields.post}, populations)
             if fields.name is not None and len(fields.post) > 1:
                 raise InputError(f"name = {quote(fields.name)} is for one population, not for {len(fields.post)}")
             for name in fields.post:

@@ -88,8 +88,7 @@ def build(tables: Mapping[str, Any], arrays: Mapping[str, np.ndarray], neuron_mo
         entry | ({"sign": np.asarray(entry["sign"]).tolist()} if "sign" in entry else {})
         for entry in given["populations"]
     ]
-    problems = from_tables.add_populations(model, populations, False)
-    problems = [line for line in problems if "of role 'recurrent' is missing" not in line]
+    problems = from_tables.add_populations(model, populations, ())
     problems += from_tables.add_local_readouts(model, local)
     problems += from_tables.add_projections(model, given["projections"])
     problems += from_tables.add_backgrounds(model, given["backgrounds"])

@@ -151,7 +151,7 @@ class Data(TaskBase):
     def _check_populations(cls, value: tuple[dict[str, Any], ...], info: ValidationInfo) -> tuple[dict[str, Any], ...]:
         if {"variant", "dt_ms", "sonata_options", "local_readouts", "neuron_models"} <= info.data.keys():
             model, local = _empty(info.data), info.data["local_readouts"]
-            _raise(from_tables.add_populations(model, value, not local))
+            _raise(from_tables.add_populations(model, value, ("recurrent",) if local else from_tables.NEEDED))
             _raise(from_tables.add_local_readouts(model, local), "local_readouts")
         return value
 
@@ -315,7 +315,7 @@ def _empty(values: Mapping[str, Any], **others: Any) -> Model:
 
 
 def _add_neurons(model: Model, populations: Sequence[Mapping[str, Any]], local: Mapping[str, Any]) -> None:
-    from_tables.add_populations(model, populations, not local)
+    from_tables.add_populations(model, populations, ("recurrent",) if local else from_tables.NEEDED)
     from_tables.add_local_readouts(model, local)
 
 
