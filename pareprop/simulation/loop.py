@@ -99,8 +99,6 @@ class Simulation:
         Mean firing rate of the recurrent neurons in Hz, per iteration.
     batch : list of tuple[float, float]
         Loss and mean firing rate of each sample of the last batch.
-    labels, predictions : list of int
-        Class and predicted class of each sample of the last batch that has a label.
     score : Score
         Of the last batch: losses, accuracy, confusion, returns.
     moves : dict[str, list[int]]
@@ -159,8 +157,6 @@ class Simulation:
         self.losses: list[float] = []
         self.rates: list[float] = []
         self.batch: list[tuple[float, float]] = []
-        self.labels: list[int] = []
-        self.predictions: list[int] = []
         self.score = Score()
         self._classes: list[tuple[int, int]] = []  # label and prediction, of this group's part of a batch
         self._returns = Returns()  # of the episodes of this group's part of a batch
@@ -276,6 +272,16 @@ class Simulation:
             if item.rewiring:
                 self.moves[item.name].append(collectives.total(self.exchange.comm, len(item.rewiring.latest)))
 
+    @property
+    def labels(self) -> list[int]:
+        """Class of each sample of the last batch that has a label."""
+        return self.score.labels
+
+    @property
+    def predictions(self) -> list[int]:
+        """Predicted class of each of them."""
+        return self.score.predictions
+
     def test(self, n_samples: int, phase: str = "test") -> Score:
         """Collective: run samples of `phase` without learning; return their score. Observers see the outcomes.
 
@@ -334,12 +340,12 @@ class Simulation:
             self._complete_digest()
         self.batch = [outcome for outcomes, *_ in gathered for outcome in outcomes]
         classes = [pair for _, pairs, *_ in gathered for pair in pairs]
-        self.labels, self.predictions = [label for label, _ in classes], [prediction for _, prediction in classes]
+        labels, predictions = ([pair[k] for pair in classes] for k in range(2))
         episodes = Returns()
         for _, _, returns, _ in gathered:
             episodes.extend(returns)
         losses = [loss for loss, _ in self.batch]
-        self.score = Score(losses, self.labels, self.predictions, episodes, self.network.n_readouts)
+        self.score = Score(losses, labels, predictions, episodes, self.network.n_readouts)
         self._tell("after_batch", first, n, phase)
         return self.batch
 

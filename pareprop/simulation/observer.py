@@ -116,8 +116,6 @@ class Watched(Protocol):
     losses: list[float]
     rates: list[float]
     batch: list[tuple[float, float]]
-    labels: list[int]
-    predictions: list[int]
     score: Score
     moves: dict[str, list[int]]
     notices: Notices
@@ -141,6 +139,12 @@ class Watched(Protocol):
 
     def test(self, n_samples: int, phase: str = "test") -> Score:
         """Collective: run samples of `phase` without learning; return their score, a number: the mean loss."""
+
+    @property
+    def labels(self) -> list[int]: ...  # noqa: D102, of the score
+
+    @property
+    def predictions(self) -> list[int]: ...  # noqa: D102
 
     def run_samples(self, first: int, n: int, phase: str, learn: bool) -> list[tuple[float, float]]:
         """Collective: run a batch of samples; return the loss and the mean firing rate of each."""
