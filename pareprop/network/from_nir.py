@@ -19,7 +19,6 @@ CELLS = ("Input", "LIF", "CubaLIF", "LI")
 BETWEEN = ("Linear", "Affine", "Delay")
 KNOWN = (*CELLS, "Output", *BETWEEN)
 NEURONS = ("iaf_psc_delta", "iaf")  # what a LIF may become
-SUBTRACTS = "NIR's neurons reset to v_reset, those of model 'iaf' subtract V_th: spikes may differ"
 
 
 class Graph:
@@ -171,7 +170,7 @@ def add(model: Any, graph: Graph, neuron: str) -> None:
 def _add_neurons(model: Any, name: str, size: int, kind: str, values: dict[str, Any]) -> Population:
     if kind == "iaf":
         values = {key: value for key, value in values.items() if key != "V_reset"}
-        model.notes.append(f"population {quote(name)}: {SUBTRACTS}")
+        model.notes.append(f"population {quote(name)}: {nir_nodes.SUBTRACTS}")
     known = kind in model.eprop.neurons  # the interval variant has iaf_psc_delta as equations alone
     return model.neurons(name, size, kind if known else library.get(kind), t_ref=0.0, **values)
 

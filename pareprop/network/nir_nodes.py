@@ -23,7 +23,7 @@ MS_PER_S = 1000.0
 ORDER = "order"  # metadata of a node: its place among the populations
 PACKAGE_NEEDED = "NIR needs the package nir: install the extra `nir` of this package"
 SAME = ("ports", "constants", "states", "step", "spike", "reset")  # what makes two definitions one neuron
-SUBTRACTS = "reset to v_reset = 0, where pareprop subtracts V_th: spikes may differ"
+SUBTRACTS = "NIR's neurons reset to v_reset, those of model 'iaf' subtract V_th: spikes may differ"
 Values = Mapping[str, np.ndarray]
 
 

@@ -171,7 +171,7 @@ def test_spikes_are_those_of_the_equations_and_of_a_round_trip(
 def test_only_the_reset_of_iaf_differs(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     model = network("spike", "iaf")
     path, told = train(model, tmp_path, capsys)
-    assert "population 'rec': reset to v_reset = 0, where pareprop subtracts V_th: spikes may differ" in told
+    assert "'rec': NIR's neurons reset to v_reset, those of model 'iaf' subtract V_th: spikes may differ" in told
     raster, _ = dynamics(model)
     np.testing.assert_array_equal(neurons_of(interpret(path, 0.5e-3, subtracts=True)), raster)
     other = neurons_of(interpret(path, 0.5e-3))
