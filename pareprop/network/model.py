@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from .variants import DEFAULT, Variant, find_variant
 KEPT = ("name", "optimizer", "rewire", "plastic", "keep_signs", "port")  # options of synapses that are copied
 
 
+@runtime_checkable
 class Weighted(Protocol):
     """The part of an opened run that holds weights."""
 
@@ -487,7 +488,7 @@ class Model:
         --------
         >>> model.copy_weights(open_run("runs/tones"))
         """
-        if not all(hasattr(run, name) for name in ("weights", "projections", "sizes_of")):
+        if not isinstance(run, Weighted):
             raise InputError(f"copy_weights: run = {quote(run)} must be what open_run returns")
         mine = {item.name: k for k, item in enumerate(self.projections) if item.pre.role != "readout"}
         wanted = [name for name in mine if name in run.projections] if projections is None else list(projections)

@@ -316,7 +316,7 @@ def jobs(
     if source is None and write is None:
         raise click.UsageError("CONFIG or --write DIR is missing")
     lines = [] if source is None else _plan(
-        source, settings, rate, units_file, nodes, ranks_per_node, limit, script, written=write is not None
+        source, settings, rate, units_file, nodes, ranks_per_node, limit, script, writes=write is not None
     )  # fmt: skip
     for path in [] if write is None else batch.write_scripts(write):
         terminal.echo(f"job script: {path}")
@@ -326,9 +326,9 @@ def jobs(
 
 def _plan(
     source: str, settings: tuple[str, ...], rate: float | None, units_file: str, nodes: int, ranks_per_node: int,
-    limit: str | None, script: str, written: bool,
+    limit: str | None, script: str, writes: bool,
 ) -> list[str]:  # fmt: skip
-    """Return the lines of `pareprop jobs` on a run; `written`: whether the job scripts are about to be written."""
+    """Return the lines of `pareprop jobs` on a run; `writes`: whether it also writes the job scripts."""
     if source == "bench":
         raise InputError("bench is not a training; use jobs/study.sbatch")
     chosen = subject.find(source, settings)
@@ -345,7 +345,7 @@ def _plan(
         f"{prediction.node_bytes / 2**20:.0f} MiB per node; "
         f"{number} job(s) in a row; time and memory below have a margin of {slurm.MARGIN:g}"
     ]
-    if not written and not Path(script).exists():
+    if not writes and not Path(script).exists():
         lines.append(f"# {script} is not here; `pareprop jobs --write {Path(script).parent}` writes the job scripts")
     return [*lines, line]
 
