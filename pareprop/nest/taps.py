@@ -100,7 +100,7 @@ class Taps:
         for recorder, connected in self._spikes:
             n = connected[ids]
             recorder.add(np.repeat(stamps, n), np.repeat(early, n), senders=np.repeat(ids, n))
-        for tap in self._fixed:
+        for tap in self._fixed if len(ids) else ():
             tap.spikes(stamps, ids, np.array([bundles[index].weight[place] for index, place in tap.place.tolist()]))
 
 
