@@ -59,6 +59,7 @@ def depends(path: Path) -> list[str]:
         names = [path.parent / name for name in re.findall(r'^include "(.+)"', text, re.MULTILINE)]
         headers = re.findall(r'^cdef extern from "(.+\.h)"', text, re.MULTILINE)
         names += [KERNELS / name for name in headers if (KERNELS / name).is_file()]
+        names += [(path.parent / name).resolve() for name in re.findall(r'^#include "(.+)"', text, re.MULTILINE)]
         modules = re.findall(r"^from pareprop\.core\.?([\w.]*) cimport (\w*)", text, re.MULTILINE)
         names += [KERNELS / f"{(module or name).replace('.', '/')}.pxd" for module, name in modules]
         waiting += set(names) - found

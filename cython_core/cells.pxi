@@ -18,11 +18,23 @@ from pareprop.core.surrogates cimport surrogate
 cdef extern from *:    # the interface of generated models in this precision
     """
     #define NEURON_MODEL NeuronModel
+    #define NEURON_SIGNALS NeuronSignals
     """
 
 cdef extern from "neuron_model.h" nogil:
+    enum:
+        NO_OTHER
+        REGULARIZED
+        REWARDED
+
+    ctypedef struct NeuronSignals:
+        const real* L
+        const real* F
+        int64_t other
+        double kappa, keep, share, delta
+
     ctypedef struct NeuronModel:
-        int64_t n_constants, n_kept, n_traces
+        int64_t n_constants, n_kept, n_traces, n_numbers, n_others
         void (*start)(
             int64_t n, int64_t stride, double dt, const real* constant, const real* state, const real* z,
             const real* refractory, real* kept
@@ -42,6 +54,23 @@ cdef extern from "neuron_model.h" nogil:
         void (*decay)(
             int64_t n, int64_t stride, double dt, int64_t n_steps, const real* constant, real* trace,
             int64_t trace_stride
+        ) noexcept nogil
+        void (*begin)(int64_t n, double* number, int64_t width) noexcept nogil
+        void (*append)(
+            int64_t n, int64_t stride, const real* constant, const real* before, const real* kept, const real* psi,
+            const NeuronSignals* signals, double kappa_power, double keep_power, double* number, int64_t width
+        ) noexcept nogil
+        void (*prepend)(
+            int64_t n, int64_t stride, const real* constant, const real* before, const real* kept, const real* psi,
+            const NeuronSignals* signals, double kappa_power, double keep_power, double* number, int64_t width
+        ) noexcept nogil
+        void (*compose)(
+            int64_t n, double kappa_power, double next_kappa, double keep_power, double next_keep, int64_t other,
+            const double* next, double* number, int64_t width
+        ) noexcept nogil
+        void (*go_through)(
+            int64_t n, int64_t port, const uint32_t* target, const double* number, int64_t width, double kappa_power,
+            double keep_power, real* trace, int64_t trace_stride, real* Y, real* X, real* C
         ) noexcept nogil
 
 cdef enum:        # phases of a step

@@ -1,12 +1,20 @@
 /* What an engine and a generated neuron model know of each other. The text stands in every generated source, once for each
-   precision, with REAL and NEURON_MODEL defined.
+   precision, with REAL, NEURON_MODEL and NEURON_SIGNALS defined.
 
    Columns hold one number for each neuron (`trace`, `decay`: for each synapse); column k of an array is array + k * stride. */
 
 #ifndef NEURON_MODEL_VERSION
-#define NEURON_MODEL_VERSION 1
+#define NEURON_MODEL_VERSION 2
 #include <stdint.h>
+enum { NO_OTHER, REGULARIZED, REWARDED };    /* which trace x there is beside ebar: none, ereg, that of TD errors */
 #endif
+
+/* How a step enters the gradient, g += a ebar + c x, and the trace beside ebar, x = keep x + d ebar + f e. */
+typedef struct {
+    const REAL *L, *F;     /* of the step before, by neuron: NO_OTHER: a = L; REGULARIZED: a = L, c = F, f = share; */
+    int64_t other;         /* REWARDED: a = share F, c = delta, d = L */
+    double kappa, keep, share, delta;
+} NEURON_SIGNALS;
 
 typedef struct {
     int64_t version;       /* NEURON_MODEL_VERSION */
@@ -17,6 +25,8 @@ typedef struct {
     int64_t n_kept;        /* columns per neuron and step that derivatives need later, beside psi */
     int64_t n_adjoint;     /* columns of the sweep back, 0 at the end of an interval */
     int64_t n_traces;      /* columns per synapse: eps, and e of the step before where it is read */
+    int64_t n_numbers;     /* of a stretch of steps, see spike_variant/stretches.pxi */
+    int64_t n_others;      /* of a stretch, more with a trace beside ebar */
 
     /* the row of `kept` before the first step */
     void (*start)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *state, const REAL *z,
@@ -37,4 +47,21 @@ typedef struct {
     /* n_steps > 0 steps past the cutoff */
     void (*decay)(int64_t n, int64_t stride, double dt, int64_t n_steps, const REAL *constant, REAL *trace,
                   int64_t trace_stride);
+
+    /* Stretches of steps, `width` doubles for each neuron: none; with one step more at its end or start; `number` and then
+       `next`. kappa_power, keep_power: what a stretch of steps makes of ebar and x. */
+    void (*begin)(int64_t n, double *number, int64_t width);
+    void (*append)(int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept,
+                   const REAL *psi, const NEURON_SIGNALS *signals, double kappa_power, double keep_power,
+                   double *number, int64_t width);
+    void (*prepend)(int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept,
+                    const REAL *psi, const NEURON_SIGNALS *signals, double kappa_power, double keep_power,
+                    double *number, int64_t width);
+    void (*compose)(int64_t n, double kappa_power, double next_kappa, double keep_power, double next_keep,
+                    int64_t other, const double *next, double *number, int64_t width);
+
+    /* n synapses onto a port go through a stretch of their targets; Y: ebar, X: x or NULL, C: minus the gradient */
+    void (*go_through)(int64_t n, int64_t port, const uint32_t *target, const double *number, int64_t width,
+                       double kappa_power, double keep_power, REAL *trace, int64_t trace_stride, REAL *Y, REAL *X,
+                       REAL *C);
 } NEURON_MODEL;

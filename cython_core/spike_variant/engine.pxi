@@ -166,6 +166,7 @@ cdef class Stretches:
     cdef public int64_t kind                       # NO_OTHER, REGULARIZED or REWARDED
     cdef public double[:, :, ::1] number           # (STRETCHES, n, NUMBERS)
     cdef public double[:, :, ::1] other            # (STRETCHES, n, NUMBERS), or none for NO_OTHER
+    cdef public double[:, :, ::1] of_models        # (STRETCHES, n, width), of generated models
     cdef public double[::1] products               # (STRETCHES,), with rewards: of the discounts
     cdef int64_t begun, reached                    # first step of the present block, first that is not known yet
 
@@ -361,4 +362,5 @@ include "optimizing.pxi"
 include "windows.pxi"
 include "prefix_rows.pxi"
 include "stretches.pxi"
+include "model_stretches.pxi"
 include "online_td.pxi"

@@ -9,25 +9,12 @@
    Eight targets at a time. What is kept is REAL, what is computed is double, lane by lane: any division of a row gives the
    same bits. Whether a table has this or that trace is asked for each eight, not compiled apart. */
 
-#define LANES 8
-typedef double lanes __attribute__((vector_size(64), aligned(8)));
-typedef int64_t lane_order __attribute__((vector_size(64)));
-typedef REAL kept_lanes __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
-
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_shufflevector)
-#define ORDER(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
-#endif
-#endif
-#ifndef ORDER
-#define ORDER(x, y, ...) __builtin_shuffle(x, y, (lane_order){__VA_ARGS__})
-#endif
+#include "../lanes.h"
 
 enum {    /* numbers of a stretch: E_Z is what zbar before it adds to eps after it, Q_Z what it adds to the gradient */
     E_Z, E_E, B_Z, B_E, Q_Z, Q_E, Q_B, Z_Z, NUMBERS
 };
 enum { X_Z, X_E, X_B, Q_X, OTHERS };
-enum { NO_OTHER, REGULARIZED, REWARDED };    /* which trace there is beside ebar */
 enum { NODES_AHEAD = 32 };                   /* synapses to the one whose stretches are fetched */
 enum { NEAR = 3000 };                        /* neurons of which a cache holds the stretches */
 
@@ -65,110 +52,15 @@ typedef struct {    /* what synapses keep; NULL where a table has none of it */
     int64_t dense;                    /* no target occurs twice in a row */
 } Synapses;
 
-typedef struct {    /* of eight synapses */
-    const uint32_t *target;
-    int beside;                       /* the targets are neighbours */
-} Targets8;
-
 typedef struct {
     lanes z, e, b, x, g;
 } Traces;
-
-static ALWAYS_INLINE lanes all_lanes(double x) { return (lanes){x, x, x, x, x, x, x, x}; }
-
-static ALWAYS_INLINE lanes load_lanes(const REAL *from, int64_t count)
-{
-    if (count == LANES)
-        return __builtin_convertvector(*(const kept_lanes *)from, lanes);
-    lanes x = all_lanes(0.0);
-    for (int64_t i = 0; i < count; i++)
-        x[i] = from[i];
-    return x;
-}
-
-static ALWAYS_INLINE void store_lanes(REAL *to, lanes x, int64_t count)
-{
-    if (count == LANES)
-        *(kept_lanes *)to = __builtin_convertvector(x, kept_lanes);
-    else
-        for (int64_t i = 0; i < count; i++)
-            to[i] = (REAL)x[i];
-}
-
-static ALWAYS_INLINE lanes gather_lanes(const REAL *from, Targets8 of)
-{
-    const uint32_t *target = of.target;
-    if (of.beside)
-        return load_lanes(from + target[0], LANES);
-    return (lanes){from[target[0]], from[target[1]], from[target[2]], from[target[3]],
-                   from[target[4]], from[target[5]], from[target[6]], from[target[7]]};
-}
-
-static ALWAYS_INLINE lanes where(lane_order mask, lanes x, lanes y)
-{
-    return (lanes)((mask & (lane_order)x) | (~mask & (lane_order)y));
-}
-
-static ALWAYS_INLINE lanes power_lanes(lanes x, int64_t n)
-{
-    lanes power = all_lanes(1.0);
-    for (; n > 0; n >>= 1, x *= x)
-        if (n & 1)
-            power *= x;
-    return power;
-}
-
-/* eight cache lines of eight numbers, turned: afterwards line[f] has number f of all */
-static ALWAYS_INLINE void turn(lanes *line)
-{
-    lanes half[8], quarter[8];
-    for (int i = 0; i < 8; i += 2) {
-        half[i] = ORDER(line[i], line[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
-        half[i + 1] = ORDER(line[i], line[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
-    }
-    for (int i = 0; i < 8; i += 4)
-        for (int odd = 0; odd < 2; odd++) {
-            quarter[i + odd] = ORDER(half[i + odd], half[i + odd + 2], 0, 1, 4, 5, 8, 9, 12, 13);
-            quarter[i + odd + 2] = ORDER(half[i + odd], half[i + odd + 2], 2, 3, 6, 7, 10, 11, 14, 15);
-        }
-    for (int odd = 0; odd < 2; odd++) {
-        line[odd] = ORDER(quarter[odd], quarter[odd + 4], 0, 1, 4, 5, 8, 9, 12, 13);
-        line[odd + 4] = ORDER(quarter[odd], quarter[odd + 4], 2, 3, 6, 7, 10, 11, 14, 15);
-        line[odd + 2] = ORDER(quarter[odd + 2], quarter[odd + 6], 0, 1, 4, 5, 8, 9, 12, 13);
-        line[odd + 6] = ORDER(quarter[odd + 2], quarter[odd + 6], 2, 3, 6, 7, 10, 11, 14, 15);
-    }
-}
-
-static ALWAYS_INLINE void read_targets(const double *number, Targets8 of, lanes *line)
-{
-    if (of.beside)
-        for (int64_t i = 0; i < LANES; i++)
-            line[i] = *(const lanes *)(number + NUMBERS * (of.target[0] + i));
-    else
-        for (int i = 0; i < LANES; i++)
-            line[i] = *(const lanes *)(number + NUMBERS * (int64_t)of.target[i]);
-    turn(line);
-}
-
-static ALWAYS_INLINE void read_neighbours(const double *number, int64_t count, lanes *line)
-{
-    for (int64_t i = 0; i < LANES; i++)
-        line[i] = *(const lanes *)(number + NUMBERS * (i < count ? i : count - 1));
-    turn(line);
-}
-
-static ALWAYS_INLINE void write_neighbours(double *number, int64_t count, lanes *line)
-{
-    turn(line);
-    for (int64_t i = 0; i < LANES && i < count; i++)
-        *(lanes *)(number + NUMBERS * i) = line[i];
-}
 
 /* those of one more trace, as wide */
 static ALWAYS_INLINE void read_others(const double *other, Targets8 target, lanes *found)
 {
     lanes line[NUMBERS];
-    read_targets(other, target, line);
+    read_targets(other, NUMBERS, target, line);
     for (int f = 0; f < OTHERS; f++)
         found[f] = line[f];
 }
@@ -176,7 +68,7 @@ static ALWAYS_INLINE void read_others(const double *other, Targets8 target, lane
 static ALWAYS_INLINE void read_other_neighbours(const double *other, int64_t count, lanes *found)
 {
     lanes line[NUMBERS];
-    read_neighbours(other, count, line);
+    read_neighbours(other, NUMBERS, count, line);
     for (int f = 0; f < OTHERS; f++)
         found[f] = line[f];
 }
@@ -186,7 +78,7 @@ static ALWAYS_INLINE void write_other_neighbours(double *other, int64_t count, c
     lanes line[NUMBERS];
     for (int f = 0; f < NUMBERS; f++)
         line[f] = f < OTHERS ? found[f] : all_lanes(0.0);
-    write_neighbours(other, count, line);
+    write_neighbours(other, NUMBERS, count, line);
 }
 
 /* ---- neurons [j, last) -------------------------------------------------------------------------------------------------- */
@@ -252,7 +144,7 @@ static void append_step(int64_t j, int64_t last, const Steps *steps, int64_t u, 
         lanes n[NUMBERS], m[OTHERS];
         count = last - j < LANES ? last - j : LANES;
         const Step s = neighbours_of(steps, at, j, count);
-        read_neighbours(number + NUMBERS * j, count, n);
+        read_neighbours(number + NUMBERS * j, NUMBERS, count, n);
         n[Q_Z] += s.a * n[B_Z], n[Q_E] += s.a * n[B_E], n[Q_B] += s.a * kappa;
         const lanes by_z = s.psi * (n[Z_Z] - s.beta * n[E_Z]), by_e = -(s.psi * (s.beta * n[E_E]));
         if (other) {
@@ -265,7 +157,7 @@ static void append_step(int64_t j, int64_t last, const Steps *steps, int64_t u, 
         n[E_Z] = s.rho * n[E_Z] + by_z, n[E_E] = s.rho * n[E_E] + by_e;
         n[B_Z] = steps->kappa * n[B_Z] + by_z, n[B_E] = steps->kappa * n[B_E] + by_e;
         n[Z_Z] *= s.alpha;
-        write_neighbours(number + NUMBERS * j, count, n);
+        write_neighbours(number + NUMBERS * j, NUMBERS, count, n);
     }
 }
 
@@ -278,7 +170,7 @@ static void prepend_step(int64_t j, int64_t last, const Steps *steps, int64_t u,
         lanes n[NUMBERS], m[OTHERS];
         count = last - j < LANES ? last - j : LANES;
         const Step s = neighbours_of(steps, at, j, count);
-        read_neighbours(number + NUMBERS * j, count, n);
+        read_neighbours(number + NUMBERS * j, NUMBERS, count, n);
         lanes q = n[Q_E] + n[Q_B], q_b = steps->kappa * n[Q_B] + s.a;
         if (other) {
             read_other_neighbours(other + NUMBERS * j, count, m);
@@ -293,7 +185,7 @@ static void prepend_step(int64_t j, int64_t last, const Steps *steps, int64_t u,
         n[E_Z] = s.alpha * n[E_Z] + to_e, n[E_E] = s.rho * n[E_E] - s.beta * to_e;
         n[B_Z] = s.alpha * n[B_Z] + to_b, n[B_E] = s.rho * n[B_E] - s.beta * to_b;
         n[Z_Z] *= s.alpha;
-        write_neighbours(number + NUMBERS * j, count, n);
+        write_neighbours(number + NUMBERS * j, NUMBERS, count, n);
     }
 }
 
@@ -304,8 +196,8 @@ static void compose(int64_t j, int64_t last, double kappa, double next_kappa, do
     for (int64_t count; j < last; j += count) {
         lanes p[NUMBERS], s[NUMBERS], m[OTHERS], r[OTHERS];
         count = last - j < LANES ? last - j : LANES;
-        read_neighbours(number + NUMBERS * j, count, p);
-        read_neighbours(next + NUMBERS * j, count, s);
+        read_neighbours(number + NUMBERS * j, NUMBERS, count, p);
+        read_neighbours(next + NUMBERS * j, NUMBERS, count, s);
         p[Q_Z] += s[Q_Z] * p[Z_Z] + s[Q_E] * p[E_Z] + s[Q_B] * p[B_Z];
         p[Q_E] += s[Q_E] * p[E_E] + s[Q_B] * p[B_E];
         p[Q_B] += s[Q_B] * kappa;
@@ -322,7 +214,7 @@ static void compose(int64_t j, int64_t last, double kappa, double next_kappa, do
         p[B_Z] = s[B_Z] * p[Z_Z] + s[B_E] * p[E_Z] + next_kappa * p[B_Z], p[B_E] = s[B_E] * p[E_E] + next_kappa * p[B_E];
         p[E_Z] = s[E_Z] * p[Z_Z] + s[E_E] * p[E_Z], p[E_E] = s[E_E] * p[E_E];
         p[Z_Z] *= s[Z_Z];
-        write_neighbours(number + NUMBERS * j, count, p);
+        write_neighbours(number + NUMBERS * j, NUMBERS, count, p);
     }
 }
 
@@ -331,7 +223,7 @@ static void compose(int64_t j, int64_t last, double kappa, double next_kappa, do
 static ALWAYS_INLINE void go_through(const Stretch *stretch, int own, Targets8 target, Traces *at)
 {
     lanes n[NUMBERS], m[OTHERS];
-    read_targets(stretch->number, target, n);
+    read_targets(stretch->number, NUMBERS, target, n);
     at->g -= n[Q_Z] * at->z + n[Q_E] * at->e + n[Q_B] * at->b;
     if (stretch->other) {
         read_others(stretch->other, target, m);

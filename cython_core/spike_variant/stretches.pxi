@@ -19,11 +19,6 @@
 # Each target's numbers are made in the order of time, so no bit depends on ranks.
 
 cdef extern from "spike_variant/stretches.h" nogil:
-    enum:
-        NO_OTHER
-        REGULARIZED
-        REWARDED
-
     ctypedef struct Steps:
         int64_t n, length, F_length, n_errors, d_out, other
         const real* psi
@@ -35,6 +30,12 @@ cdef extern from "spike_variant/stretches.h" nogil:
         const double* delta
         const double* discount
         double kappa, keep_other, rate_share, row_alpha
+
+    ctypedef struct Signals:
+        const real* psi
+        const real* L
+        const real* F
+        double delta, discount
 
     ctypedef struct Stretch:
         const double* number
@@ -63,6 +64,7 @@ cdef extern from "spike_variant/stretches.h" nogil:
         real* eps
         int64_t dense
 
+    Signals signals_of(const Steps* steps, int64_t u)
     void begin_stretches(int64_t n, double* number, double* other)
     void append_step(
         int64_t j, int64_t last, const Steps* steps, int64_t u, double kappa, double keep_other, double* number,
@@ -91,26 +93,46 @@ cdef enum:
 
 cdef void advance_stretches(Engine engine, Stretches at, int64_t t) noexcept nogil:
     """Before spikes arrive in step t: take the step that is known now, and end a block with it."""
-    cdef int64_t p, j, last, u = t - engine.m, k = u % STRETCH_STEPS
+    cdef int64_t p, u = t - engine.m, k = u % STRETCH_STEPS
     cdef Steps steps
     if u < 0:
         return
     at.reached, at.begun = u, u - k
     close_at_cutoff(engine, t, engine.incoming)
     if k == 0:
-        begin_stretches(at.number.shape[1], number_of(at, RUNNING), other_of(at, RUNNING))
-        at.products[RUNNING] = 1.0
+        begin_all(engine, at, RUNNING)
     for p in range(engine.neurons.pieces.shape[0]):
-        j, last = engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST]
         steps = steps_of(engine, engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1])
-        append_step(j, last, &steps, u, power_of(steps.kappa, k), keep_of(at, RUNNING, steps.keep_other, k),
-                    number_of(at, RUNNING), other_of(at, RUNNING))
+        if engine.neurons.models[p] != 0:
+            append_of_model(engine, at, p, &steps, u, k)
+        elif at.number.shape[0] > 0:
+            append_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u,
+                        power_of(steps.kappa, k), keep_of(at, RUNNING, steps.keep_other, k),
+                        number_of(at, RUNNING), other_of(at, RUNNING))
     if engine.online.in_use:
         at.products[RUNNING] *= discount_of(engine, u)
     at.reached = u + 1
     if k == STRETCH_STEPS - 1:
         end_block(engine, engine.incoming)
         at.begun = at.reached
+
+
+cdef void begin_all(Engine engine, Stretches at, int64_t place) noexcept nogil:
+    """Stretches of no step."""
+    at.products[place] = 1.0
+    if at.number.shape[0] > 0:
+        begin_stretches(at.number.shape[1], number_of(at, place), other_of(at, place))
+    begin_of_models(engine, at, place)
+
+
+cdef void copy_all(Stretches at, int64_t source, int64_t place) noexcept nogil:
+    at.products[place] = at.products[source]
+    if at.number.shape[0] > 0:
+        at.number[place] = at.number[source]
+    if at.other.shape[0] > 0:
+        at.other[place] = at.other[source]
+    if at.of_models.shape[0] > 0:
+        at.of_models[place] = at.of_models[source]
 
 
 cdef inline double* number_of(Stretches at, int64_t place) noexcept nogil:
@@ -147,27 +169,23 @@ cdef inline Steps steps_of(Engine engine, double kappa, double kappa_reg) noexce
 
 cdef void end_block(Engine engine, Rows rows) noexcept nogil:
     """Close the rows whose spikes entered in the block that ends, compose what spans blocks, fold old rows."""
-    cdef int64_t b, k, u, place, end = engine.stretches.reached, waiting = list_rows(engine, rows)
+    cdef int64_t b, k, u, end = engine.stretches.reached, waiting = list_rows(engine, rows)
     if waiting > 0:
-        begin_stretches(engine.stretches.number.shape[1], number_of(engine.stretches, SUFFIX),
-                        other_of(engine.stretches, SUFFIX))
-        engine.stretches.products[SUFFIX] = 1.0
+        begin_all(engine, engine.stretches, SUFFIX)
     u = end
     while waiting > 0:
         u -= 1
+        for b in range(rows.blocks.shape[0]):    # whose step u is a single one
+            if rows.models[b] != 0:
+                waiting -= close_listed(engine, u, u + 1, rows, b)
         prepend(engine, engine.stretches, u, end - 1 - u)
         for b in range(rows.blocks.shape[0]):
-            waiting -= close_listed(engine, u, rows, b)
+            if rows.models[b] == 0:
+                waiting -= close_listed(engine, u, u, rows, b)
     for k in range(1, GAPS):
         if end - (k + 1) * STRETCH_STEPS >= 0:
             extend_gap(engine, engine.stretches, (end // STRETCH_STEPS - k - 1) % GAPS, k * STRETCH_STEPS)
-    place = (end // STRETCH_STEPS - 1) % GAPS
-    memcpy(number_of(engine.stretches, place), number_of(engine.stretches, RUNNING),
-           engine.stretches.number.shape[1] * NUMBERS * sizeof(double))
-    if engine.stretches.kind != NO_OTHER:
-        memcpy(other_of(engine.stretches, place), other_of(engine.stretches, RUNNING),
-               engine.stretches.other.shape[1] * NUMBERS * sizeof(double))
-    engine.stretches.products[place] = engine.stretches.products[RUNNING]
+    copy_all(engine.stretches, RUNNING, (end // STRETCH_STEPS - 1) % GAPS)
     for b in range(rows.blocks.shape[0]):
         fold_listed(engine, rows, b)
 
@@ -178,9 +196,12 @@ cdef void prepend(Engine engine, Stretches at, int64_t u, int64_t k) noexcept no
     cdef Steps steps
     for p in range(engine.neurons.pieces.shape[0]):
         steps = steps_of(engine, engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1])
-        prepend_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u,
-                     power_of(steps.kappa, k), keep_of(at, SUFFIX, steps.keep_other, k), number_of(at, SUFFIX),
-                     other_of(at, SUFFIX))
+        if engine.neurons.models[p] != 0:
+            prepend_of_model(engine, at, p, &steps, u, k)
+        elif at.number.shape[0] > 0:
+            prepend_step(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], &steps, u,
+                         power_of(steps.kappa, k), keep_of(at, SUFFIX, steps.keep_other, k), number_of(at, SUFFIX),
+                         other_of(at, SUFFIX))
     if engine.online.in_use:
         at.products[SUFFIX] *= discount_of(engine, u)
 
@@ -191,10 +212,13 @@ cdef void extend_gap(Engine engine, Stretches at, int64_t place, int64_t n) noex
     cdef double kappa, kappa_reg
     for p in range(engine.neurons.pieces.shape[0]):
         kappa, kappa_reg = engine.sums.powers[p, 1, 1], engine.sums.powers[p, 3, 1]
-        compose(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], power_of(kappa, n),
-                power_of(kappa, STRETCH_STEPS), keep_of(at, place, kappa_reg, n),
-                keep_of(at, RUNNING, kappa_reg, STRETCH_STEPS), number_of(at, RUNNING), other_of(at, RUNNING),
-                number_of(at, place), other_of(at, place))
+        if engine.neurons.models[p] != 0:
+            compose_of_model(engine, at, p, place, kappa, kappa_reg, n)
+        elif at.number.shape[0] > 0:
+            compose(engine.neurons.pieces[p, FIRST], engine.neurons.pieces[p, LAST], power_of(kappa, n),
+                    power_of(kappa, STRETCH_STEPS), keep_of(at, place, kappa_reg, n),
+                    keep_of(at, RUNNING, kappa_reg, STRETCH_STEPS), number_of(at, RUNNING), other_of(at, RUNNING),
+                    number_of(at, place), other_of(at, place))
     at.products[place] *= at.products[RUNNING]
 
 
@@ -237,21 +261,22 @@ cdef inline int64_t key_of(int64_t end, Rows rows, int64_t row) noexcept nogil:
     return cursor if cursor % STRETCH_STEPS != 0 else -end
 
 
-cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexcept nogil:
-    """Close the rows of step u; return how many."""
+cdef int64_t close_listed(Engine engine, int64_t u, int64_t first, Rows rows, int64_t b) noexcept nogil:
+    """Close the rows of step u, by the suffix from step `first` on; return how many."""
     cdef int64_t end = engine.stretches.reached, count = 0, row, following
     cdef double[STRETCH_STEPS + 1] entering_
     cdef Work work
     row = rows.head[b, u - (end - STRETCH_STEPS)]
     while row != NOBODY:
         following = rows.following[row]
-        plan(engine, u, rows, b, row, entering_, &work)
-        if rows.books[row, WAITING] != 0:
+        plan(engine, first, rows, b, row, entering_, &work)
+        if rows.books[row, WAITING] != 0 and first == u:
             if work.entering == NULL:
                 work.entering = entering_
                 memset(entering_, 0, work.n * sizeof(double))
             entering_[work.n] = entering(engine, u, rows, row)
-        work.after = stretch_of(engine, SUFFIX, end - u, rows, b)
+        if first < end:
+            work.after = stretch_of(engine, SUFFIX, end - first, rows, b)
         work_off_stretch(engine, &work, end, rows, b, row, following)
         row = following
         count += 1
@@ -285,6 +310,11 @@ cdef inline Work nothing(Engine engine, int64_t first, Rows rows, int64_t row) n
 
 cdef inline Stretch stretch_of(Engine engine, int64_t place, int64_t n, Rows rows, int64_t b) noexcept nogil:
     """A stretch of n steps."""
+    if rows.models[b] != 0:
+        return Stretch(
+            &engine.stretches.of_models[place, 0, 0], NULL, 0.0, power_of(rows.constants[b, KAPPA], n),
+            keep_of(engine.stretches, place, rows.constants[b, KAPPA_REG], n)
+        )
     return Stretch(
         number_of(engine.stretches, place), other_of(engine.stretches, place), power_of(rows.constants[b, ALPHA], n),
         power_of(rows.constants[b, KAPPA], n), keep_of(engine.stretches, place, rows.constants[b, KAPPA_REG], n)
@@ -329,9 +359,12 @@ cdef inline void work_synapses(
     cdef Synapses of = synapses_of(rows, b, engine.online.in_use)
     steps.row_alpha = rows.constants[b, ALPHA]
     engine.work += (rows.row_ptr[row + 1] - rows.row_ptr[row]) * (1 + work.n)
+    rows.books[row, CURSOR] = end
+    if rows.models[b] != 0:
+        work_row_of_model(engine, work, &steps, rows, b, row, arriving)
+        return
     work_row(&steps, work, &of, rows.Z[row], rows.row_ptr[row], rows.row_ptr[row + 1], ahead, arriving)
     rows.Z[row] = work_zbar(&steps, work, rows.Z[row])
-    rows.books[row, CURSOR] = end
 
 
 cdef void work_off_stretch(
@@ -348,7 +381,7 @@ cdef bint arrive_stretch(
 ) noexcept nogil:
     """A spike arrives. Return whether it was delivered, too."""
     cdef int64_t start = rows.row_ptr[row], stop = rows.row_ptr[row + 1], end = max(t - engine.m + 1, 0), k, n
-    cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES], descends = not rows.rules[b, ADAM]
+    cdef bint at_once = engine.m == 1 and not rows.rules[b, MOVES] and rows.models[b] == 0, descends = not rows.rules[b, ADAM]
     cdef bint delivered = False
     cdef double[STRETCH_STEPS + 1] entering_
     cdef Work work

@@ -187,6 +187,8 @@ class SpikeMemory:
         for names, columns in ((STRETCH_NUMBERS, self.stretches["number"]), (STRETCH_OTHERS, self.stretches["other"])):
             if columns.size:
                 rings |= {f"stretch_{name}": columns[:, :, k] for k, name in enumerate(names)}
+        columns = self.stretches["of_models"]
+        rings |= {f"stretch_{k}": columns[:, :, k] for k in range(columns.shape[2] if columns.size else 0)}
         return rings | sums | {name: np.zeros((errors, self.network.n_readouts)) for name in ERRORS}
 
     def _online(self, n_errors: int, n_ends: int, n: int) -> dict[str, np.ndarray]:
@@ -203,10 +205,17 @@ class SpikeMemory:
 
     def _stretches(self, n: int) -> dict[str, np.ndarray]:
         """Return what the kernel keeps of stretches of steps; arrays without entries if there are none."""
-        places, other = layout.STRETCHES * self.uses(STRETCH), self.sets == 2 or self.network.model.is_rewarded
+        beside = self.sets == 2 or self.network.model.is_rewarded
+        posts = [span.projection.post for table in self.tables for span in table.spans for _ in span.delays]
+        modes = np.concatenate([rules.rules[:, layout.MODE] for rules in self.rules])
+        used = {program_of(post) for post, mode in zip(posts, modes, strict=True) if mode == STRETCH}
+        places = layout.STRETCHES * (None in used)
+        widths = [program.n_numbers + program.n_others * beside for program in used if program]
+        width = -(-max(widths, default=0) // layout.NUMBERS) * layout.NUMBERS
         return {
             "number": allocate_aligned((places, n, layout.NUMBERS)),
-            "other": allocate_aligned((places * other, n, layout.NUMBERS)), "products": np.ones(layout.STRETCHES),
+            "other": allocate_aligned((places * beside, n, layout.NUMBERS)), "products": np.ones(layout.STRETCHES),
+            "of_models": allocate_aligned((layout.STRETCHES * (width > 0), n, width)),
         }  # fmt: skip
 
     def kernel_stretches(self) -> dict[str, Any]:

@@ -8,16 +8,18 @@ mode    for                                                           bytes
 STATIC  fixed weights                                                 12
 PREFIX  plain neurons of one tau_m, gradient descent                  28, +8 if kappa_reg differs
 STRETCH adaptive, tau_m that differs, Adam that steps at arrivals,    28, +8 if kappa_reg differs,
-        kappa = 0, short time constants, synapses that move           +8 adaptive, +8 tau_m that differs,
-                                                                      or rewired, +16 Adam
-LOOP    neurons given by equations; with a step of the optimizer in   as STRETCH, or 8 for each trace of the
-        each time step Adam, tight bounds and signs; cutoff within    equations
-        the lag
+        kappa = 0, short time constants, synapses that move, neurons  +8 adaptive, +8 tau_m that differs,
+        given by equations                                            or rewired, +16 Adam, or 8 for each
+                                                                      trace of the equations
+LOOP    with a step of the optimizer in each time step Adam, tight    as STRETCH
+        bounds and signs; cutoff within the lag; neurons with more
+        than 10 states
 READOUT weights of readouts                                           20, +16 Adam
 ======= ============================================================= =====================================
 
 For each source and delay, on every rank: 56 bytes, +8 with Adam, +16 with STRETCH.
-For each neuron, with STRETCH: 640 bytes, +640 if kappa_reg differs, and 17 + m steps of its history.
+For each neuron, with STRETCH: 640 bytes, +640 if kappa_reg differs, and 17 + m steps of its history; given by equations
+80 for each number of a stretch, such as 16 for the 12 of iaf_psc_exp, which come in lines of eight.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ ONLINE_BLOCK = 32  # with rewards: episodes begin with a block, and the powers o
 LOSS = {"double": 1e3, "single": 30.0}
 MOST_IDLE, IDLE_COLUMNS, IDLE_GROWTH, IDLE_REST = 128, 16, 1.0 / 16.0, 1e-20  # see optimizing.pxi
 SHORT = 10  # steps that take no more than five times as long as an arrival
+MOST_STATES = 10  # of a neuron given by equations whose stretches of steps, up to a number for each pair, are kept
 DEFAULT_BOUND = 100.0  # NEST's Wmin and Wmax
 
 
@@ -168,8 +171,9 @@ def is_bounded(projection: Projection, optimizer: Optimizer) -> bool:
 
 
 def has_stretches(population: Population) -> bool:
-    """Return whether the steps of a population's neurons compose in the kernel: those of models of the package."""
-    return not hasattr(population.params, "definition")
+    """Return whether the steps of a population's neurons are composed: not those of models with many states."""
+    definition = getattr(population.params, "definition", None)
+    return definition is None or len(definition.states) <= MOST_STATES
 
 
 def mode(model: Model, projection: Projection, optimizer: Optimizer, length: int, m: int) -> int:
@@ -230,12 +234,12 @@ def why_slow(model: Model, projection: Projection, optimizer: Optimizer) -> tupl
     if 0 <= cutoff <= max(m, SHORT) or mode(model, projection, optimizer, block_length(model), m) != LOOP:
         return None
     shorter = f"an eprop_isi_trace_cutoff of few ms (now {projection.post.params.eprop_isi_trace_cutoff:g})"
-    if not has_stretches(projection.post):
-        return "its neurons are given by equations", shorter
     if is_bounded(projection, optimizer):
         what = "signs" if projection.keeps_signs else f"bounds {optimizer.Wmin:g} and {optimizer.Wmax:g}"
         return f"{what} hold in each time step", "optimize_each_step = False, with which they hold at each arrival"
-    return f"{optimizer.type} steps in each time step", "optimize_each_step = False, with which it steps at arrivals"
+    if optimizer.optimize_each_step and not optimizer.accumulates:
+        return f"{optimizer.type} steps in each time step", "optimize_each_step = False, with which it steps at arrivals"
+    return f"its neurons have more than {MOST_STATES} states", shorter
 
 
 def cutoff_steps(population: Population, dt_ms: float) -> int:

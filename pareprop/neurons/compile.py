@@ -26,8 +26,8 @@ from ..errors import InputError, ParepropError
 from .language import evaluate, parse, write
 from .model import COMMON, NeuronModel
 
-_HEADERS = ("elementary.h", "neuron_model.h")
-_SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces")
+_HEADERS = ("elementary.h", "lanes.h", "neuron_model.h")
+_SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_numbers", "n_others")
 _SECONDS = 600  # that a compiler may take
 _DIGEST = 32  # bytes behind a cached file
 _programs: dict[tuple[str, str], Program] = {}
@@ -53,7 +53,7 @@ class Program:
     ----------
     definition : NeuronModel
         The model.
-    n_constants, n_states, n_ports, n_kept, n_adjoint, n_traces : int
+    n_constants, n_states, n_ports, n_kept, n_adjoint, n_traces, n_numbers, n_others : int
         Sizes, see `cython_core/neuron_model.h`.
     """
 
@@ -63,6 +63,8 @@ class Program:
     n_kept: int
     n_adjoint: int
     n_traces: int
+    n_numbers: int
+    n_others: int
 
     def __init__(self, definition: NeuronModel, content: bytes) -> None:
         self.definition = definition
@@ -190,7 +192,7 @@ def _content(definition: NeuronModel) -> bytes:
 def _key(definition: NeuronModel) -> str:
     """Return a hash of all that decides a shared object."""
     here = Path(__file__).parent
-    texts = [(here / f"{name}.py").read_bytes() for name in ("language", "dynamics", "symbols", "derive", "generate")]
+    texts = [(here / f"{name}.py").read_bytes() for name in ("language", "dynamics", "symbols", "derive", "generate", "stretches")]
     texts += [text.encode() for text in _headers().values()]
     parts = [definition.digest, kernels.build_info.compiler, kernels.build_info.flags, _processor()]
     return hashlib.sha256(b"\0".join([*texts, *map(str.encode, parts)])).hexdigest()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from .derive import OLD, Derivatives, derive
 from .language import CONDITIONS, Tree, names_of, replace
 from .model import NeuronModel
+from .stretches import Stretches
 
 SPIKED = "has spiked"  # a name that no model can have
 PRECISIONS = {"double": "double", "single": "float"}
@@ -29,7 +30,7 @@ class Generated:
         C of both precisions, without the headers.
     columns : list of tuple
         Trees of the constant columns.
-    n_states, n_ports, n_kept, n_adjoint, n_traces : int
+    n_states, n_ports, n_kept, n_adjoint, n_traces, n_numbers, n_others : int
         Sizes, see `neuron_model.h`.
     """
 
@@ -40,6 +41,8 @@ class Generated:
     n_kept: int
     n_adjoint: int
     n_traces: int
+    n_numbers: int
+    n_others: int
 
 
 @dataclass
@@ -176,10 +179,14 @@ def generate(model: NeuronModel) -> Generated:
     Generated
         Text and sizes.
     """
-    return _Generator(model).program()
+    return Generator(model).program()
 
 
-class _Generator:
+class Generator:
+    """Writes the functions of a model."""
+
+    SPIKED = SPIKED
+
     def __init__(self, model: NeuronModel) -> None:
         self.model, self.by = model, derive(model)
         self.states, self.ports = list(model.states), list(model.ports)
@@ -189,17 +196,20 @@ class _Generator:
 
     def program(self) -> Generated:
         """Put the functions together."""
-        functions = [self.start(), self.step(), self.sweep(), self.trace(), self.decay()]
+        stretches = Stretches(self)
+        functions = [self.start(), self.step(), self.sweep(), self.trace(), self.decay(), stretches.text()]
         by = self.by
         sizes = {
             "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,
             "n_adjoint": self.n + bool(by.v), "n_traces": self.n + bool(by.v),
+            "n_numbers": len(stretches.numbers), "n_others": len(stretches.others),
         }  # fmt: skip
         numbers = ", ".join(map(str, sizes.values()))
         table = f"""
 static const NEURON_MODEL NAME(table) = {{
     NEURON_MODEL_VERSION, sizeof(REAL), {numbers},
     NAME(start), NAME(step), NAME(sweep), NAME(trace), NAME(decay),
+    NAME(begin), NAME(append), NAME(prepend), NAME(compose), NAME(go_through),
 }};
 
 VISIBLE const NEURON_MODEL *NAME(neuron_model)(void) {{ return &NAME(table); }}
@@ -493,6 +503,10 @@ _PRELUDE = """
 #define JOINED(name, suffix) name##_##suffix
 #define JOIN(name, suffix) JOINED(name, suffix)
 #define NAME(name) JOIN(name, PRECISION)
+#define kept_lanes NAME(kept_lanes)
+#define load_lanes NAME(load_lanes)
+#define store_lanes NAME(store_lanes)
+#define gather_lanes NAME(gather_lanes)
 #define R(x) ((REAL)(x))
 #define ZERO R(0.0)
 #define ONE R(1.0)
@@ -515,7 +529,7 @@ def source_of(generated: Generated, headers: Mapping[str, str]) -> str:
     generated : Generated
         A generated model.
     headers : Mapping of str to str
-        Texts of `elementary.h` and `neuron_model.h`.
+        Texts of `elementary.h`, `lanes.h` and `neuron_model.h`.
 
     Returns
     -------
@@ -525,6 +539,6 @@ def source_of(generated: Generated, headers: Mapping[str, str]) -> str:
     parts = [headers["elementary.h"], _PRELUDE]
     for name, real in PRECISIONS.items():
         parts += [f"#define REAL {real}", f"#define PRECISION {name}", f"#define NEURON_MODEL NeuronModel_{name}"]
-        parts += [headers["neuron_model.h"], _FUNCTIONS, generated.source]
-        parts += ["#undef REAL", "#undef PRECISION", "#undef NEURON_MODEL", ""]
+        parts += [f"#define NEURON_SIGNALS NeuronSignals_{name}", headers["lanes.h"], headers["neuron_model.h"], _FUNCTIONS, generated.source]
+        parts += ["#undef REAL", "#undef PRECISION", "#undef NEURON_MODEL", "#undef NEURON_SIGNALS", ""]
     return "\n".join(parts)

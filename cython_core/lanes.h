@@ -1,0 +1,121 @@
+/* Eight neurons or synapses at a time: vectors of the compiler, the same bits as one after the other.
+
+   Kept numbers are REAL, computed ones double. The text stands in every generated neuron model, too, once for each precision;
+   what does not depend on it only once. */
+
+#ifndef LANES
+#include <stdint.h>
+#ifndef ALWAYS_INLINE
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#endif
+#define LANES 8
+typedef double lanes __attribute__((vector_size(64), aligned(8)));
+typedef int64_t lane_order __attribute__((vector_size(64)));
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define ORDER(x, y, ...) __builtin_shufflevector(x, y, __VA_ARGS__)
+#endif
+#endif
+#ifndef ORDER
+#define ORDER(x, y, ...) __builtin_shuffle(x, y, (lane_order){__VA_ARGS__})
+#endif
+
+typedef struct {    /* of eight synapses */
+    const uint32_t *target;
+    int beside;                       /* the targets are neighbours */
+} Targets8;
+
+static ALWAYS_INLINE lanes all_lanes(double x) { return (lanes){x, x, x, x, x, x, x, x}; }
+
+static ALWAYS_INLINE lanes where(lane_order mask, lanes x, lanes y)
+{
+    return (lanes)((mask & (lane_order)x) | (~mask & (lane_order)y));
+}
+
+static ALWAYS_INLINE lanes power_lanes(lanes x, int64_t n)
+{
+    lanes power = all_lanes(1.0);
+    for (; n > 0; n >>= 1, x *= x)
+        if (n & 1)
+            power *= x;
+    return power;
+}
+
+/* eight cache lines of eight numbers, turned: afterwards line[f] has number f of all */
+static ALWAYS_INLINE void turn(lanes *line)
+{
+    lanes half[8], quarter[8];
+    for (int i = 0; i < 8; i += 2) {
+        half[i] = ORDER(line[i], line[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        half[i + 1] = ORDER(line[i], line[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int odd = 0; odd < 2; odd++) {
+            quarter[i + odd] = ORDER(half[i + odd], half[i + odd + 2], 0, 1, 4, 5, 8, 9, 12, 13);
+            quarter[i + odd + 2] = ORDER(half[i + odd], half[i + odd + 2], 2, 3, 6, 7, 10, 11, 14, 15);
+        }
+    for (int odd = 0; odd < 2; odd++) {
+        line[odd] = ORDER(quarter[odd], quarter[odd + 4], 0, 1, 4, 5, 8, 9, 12, 13);
+        line[odd + 4] = ORDER(quarter[odd], quarter[odd + 4], 2, 3, 6, 7, 10, 11, 14, 15);
+        line[odd + 2] = ORDER(quarter[odd + 2], quarter[odd + 6], 0, 1, 4, 5, 8, 9, 12, 13);
+        line[odd + 6] = ORDER(quarter[odd + 2], quarter[odd + 6], 2, 3, 6, 7, 10, 11, 14, 15);
+    }
+}
+
+/* eight numbers of each of eight neurons, of which each has `width` */
+static ALWAYS_INLINE void read_targets(const double *number, int64_t width, Targets8 of, lanes *line)
+{
+    if (of.beside)
+        for (int64_t i = 0; i < LANES; i++)
+            line[i] = *(const lanes *)(number + width * (of.target[0] + i));
+    else
+        for (int i = 0; i < LANES; i++)
+            line[i] = *(const lanes *)(number + width * (int64_t)of.target[i]);
+    turn(line);
+}
+
+static ALWAYS_INLINE void read_neighbours(const double *number, int64_t width, int64_t count, lanes *line)
+{
+    for (int64_t i = 0; i < LANES; i++)
+        line[i] = *(const lanes *)(number + width * (i < count ? i : count - 1));
+    turn(line);
+}
+
+static ALWAYS_INLINE void write_neighbours(double *number, int64_t width, int64_t count, lanes *line)
+{
+    turn(line);
+    for (int64_t i = 0; i < LANES && i < count; i++)
+        *(lanes *)(number + width * i) = line[i];
+}
+#endif
+
+typedef REAL kept_lanes __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
+
+static ALWAYS_INLINE lanes load_lanes(const REAL *from, int64_t count)
+{
+    if (count == LANES)
+        return __builtin_convertvector(*(const kept_lanes *)from, lanes);
+    lanes x = all_lanes(0.0);
+    for (int64_t i = 0; i < count; i++)
+        x[i] = from[i];
+    return x;
+}
+
+static ALWAYS_INLINE void store_lanes(REAL *to, lanes x, int64_t count)
+{
+    if (count == LANES)
+        *(kept_lanes *)to = __builtin_convertvector(x, kept_lanes);
+    else
+        for (int64_t i = 0; i < count; i++)
+            to[i] = (REAL)x[i];
+}
+
+static ALWAYS_INLINE lanes gather_lanes(const REAL *from, Targets8 of)
+{
+    const uint32_t *target = of.target;
+    if (of.beside)
+        return load_lanes(from + target[0], LANES);
+    return (lanes){from[target[0]], from[target[1]], from[target[2]], from[target[3]],
+                   from[target[4]], from[target[5]], from[target[6]], from[target[7]]};
+}

@@ -1,0 +1,354 @@
+"""C of what stretches of steps make of the traces of a model's synapses (spike variant).
+
+Between entries of spikes the traces x of a synapse (eps, and e of the step before where it is read) change linearly, by
+numbers of the target and the step alone: x = M x, e = w x, the trace beside ebar as in `neuron_model.h`. A stretch of steps
+is the product of its steps: for each column c of x
+
+    P[r, c] : what x_c before it adds to x_r after it        B[c], X[c] : to ebar, to the trace beside it
+    G[c]    : to the gradient                                "B", "X" in place of c: what those two add
+
+Only numbers that are not 0 for any product of steps are kept, column by column, in lines of eight (`lanes.h`): a synapse
+onto a port reads the columns of the traces that an arrival there can reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .generate import Generator
+
+CHUNK = 32  # neurons whose steps are computed together
+AHEAD = 32  # synapses to the one whose numbers are fetched
+Key = tuple[str, int | str, int | str]
+
+
+class Stretches:
+    """The functions of `neuron_model.h` on stretches.
+
+    Parameters
+    ----------
+    generator : Generator
+        Knows the model, its derivatives, and how expressions become C.
+
+    Attributes
+    ----------
+    numbers, others : list of tuple
+        What a stretch keeps, by place; `others` follow where there is a trace beside ebar.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        self.generator, by = generator, generator.by
+        self.size = generator.n + bool(by.v)
+        self.map, self.step = self._step()
+        followed = {(i, i) for i in range(self.size)} | {(r, c) for kind, r, c in self.step if kind == "M"}
+        while (more := {(r, c) for r, k in followed for q, c in followed if k == q} - followed):
+            followed |= more
+        seen = {c for kind, _, c in self.step if kind == "w"}
+        self.seen = {c for r, c in followed if r in seen}
+        self.numbers: list[Key] = [("G", "", "B")]
+        self.others: list[Key] = [("G", "", "X"), ("X", "", "B")]
+        for c in range(self.size):
+            self.numbers += [("P", r, c) for r in range(self.size) if (r, c) in followed]
+            if c in self.seen:
+                self.numbers += [("B", "", c), ("G", "", c)]
+                self.others += [("X", "", c)]
+        self.place = {key: place for place, key in enumerate([*self.numbers, *self.others])}
+        self.reached = [self._reached(port, followed) for port in range(len(generator.ports))]
+
+    def text(self) -> str:
+        """Return all functions."""
+        return "\n".join([
+            self.map, self._begin(), self._extended("append", self._append()),
+            self._extended("prepend", self._prepend()), self._compose(), *map(self._through_port, range(len(self.reached))),
+            self._through(),
+        ])  # fmt: skip
+
+    def _reached(self, port: int, followed: set[tuple[int | str, int | str]]) -> list[int]:
+        """Return the columns of the traces that an arrival at a port can make other than 0."""
+        first = {i for i, p in self.generator.by.U if p == port}
+        new = set(first)
+        if any(j in self.generator.by.h for j in first):  # e is not 0, so gaps and e of the step before are not either
+            new |= set(self.generator.by.gap) | ({self.generator.n} if self.generator.by.v else set())
+        new |= {k for k, j in self.generator.by.R if j in first}
+        return sorted({r for r, c in followed if c in new})
+
+    # ---- a step ------------------------------------------------------------------------------------------------------
+
+    def _step(self) -> tuple[str, dict[Key, int]]:
+        """Return C that writes M and w of a step in columns, and these columns by number; an e that is read is a row."""
+        generator, by = self.generator, self.generator.by
+        n, names = generator.n, generator.states
+        loop, pointers = generator.derivative_names()
+        found: dict[Key, str] = {}
+        for c in range(self.size):
+            column = by.v if c == n else generator.by_column(by.J, c)
+            new = {i: loop.literal(tree) for i, tree in column.items()}
+            seen = loop.dot(by.h, new)
+            e = loop.let(f"psi[j] * {seen}") if seen else ""
+            for i, name in enumerate(names):
+                value = new.get(i, "")
+                if name in generator.model.follow:
+                    reset = loop.dot(generator.by_row(by.R, i), new)
+                    if reset != value:
+                        value = loop.let(f"{loop.names[generator.SPIKED]} != ZERO ? {reset or 'ZERO'} : {value or 'ZERO'}")
+                    if i in by.gap and e:
+                        gap = loop.times(by.gap[i], e)
+                        value = loop.sum([value, gap]) if value else gap
+                if value:
+                    found["M", i, c] = value
+            if e:
+                found["w", "", c] = e
+        columns: dict[Key, int] = {}
+        for key, value in found.items():
+            columns[key] = len(columns)
+            loop.lines.append(f"map[{columns[key]} * {CHUNK} + j] = {value};")
+        if by.v:
+            columns |= {("M", n, c): place for (kind, _, c), place in columns.items() if kind == "w"}
+        text = generator.function(
+            "void NAME(map)", "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, "
+            "const REAL *restrict psi, REAL *restrict map", pointers, loop,
+            ["(void)before; (void)kept; (void)constant; (void)stride; (void)psi;"],
+        )  # fmt: skip
+        return text, columns
+
+    def _begin(self) -> str:
+        lines = [f"        number[{self.place['P', c, c]}] = 1.0;" for c in range(self.size)]
+        return "\n".join([
+            "static void NAME(begin)(int64_t n, double *number, int64_t width)", "{",
+            "    for (int64_t j = 0; j < n; j++, number += width) {", "        for (int64_t i = 0; i < width; i++)",
+            "            number[i] = 0.0;", *lines, "    }", "}", "",
+        ])  # fmt: skip
+
+    # ---- products ----------------------------------------------------------------------------------------------------
+
+    def _of(self, array: str, *key: int | str) -> str:
+        """Return the place of a number in C, "" if it is 0."""
+        kind, *rest = key
+        row, column = (rest[0], rest[1]) if len(rest) == 2 else ("", rest[0])
+        place = self.place.get((str(kind), row, column))
+        return f"{array}[{place}]" if place is not None else ""
+
+    def _rows(self, c: int) -> list[int]:
+        return [r for r in range(self.size) if ("P", r, c) in self.place]
+
+    def _step_dot(self, kind: str, row: int | str, values: dict[int, str]) -> list[str]:
+        """Return the terms of a row of M or of w with values by column."""
+        terms = []
+        for (name, r, c), place in self.step.items():
+            if name == kind and r == row and isinstance(c, int) and values.get(c):
+                terms.append(f"m[{place}] * {values[c]}")
+        return terms
+
+    def _append(self) -> list[str]:
+        """A step after a stretch."""
+        lines, new = [], []
+        for c in range(self.size):
+            P = {r: self._of("p", "P", r, c) for r in self._rows(c)}
+            if c in self.seen:
+                B, G, X = self._of("p", "B", c), self._of("p", "G", c), self._of("p", "X", c)
+                lines += [f"{G} += a * {B};", f"if (other) {G} += c * {X};"]
+                by = self._step_dot("w", "", P)
+                lines.append(f"const lanes by_{c} = {_sum(by) or 'zero'};")
+                new += [f"if (other) {X} = keep * {X} + d * {B} + f * by_{c};", f"{B} = kappa * {B} + by_{c};"]
+            for r in self._rows(c):
+                lines.append(f"const lanes n_{r}_{c} = {_sum(self._step_dot('M', r, P)) or 'zero'};")
+                new.append(f"{P[r]} = n_{r}_{c};")
+        B, X, both = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
+        return [
+            *lines, f"{B} += a * kappa_power;",
+            f"if (other) {{ {B} += c * {both}; {X} += c * keep_power; {both} = keep * {both} + d * kappa_power; }}", *new,
+        ]  # fmt: skip
+
+    def _prepend(self) -> list[str]:
+        """A step before a stretch."""
+        B, X, both = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
+        lines = [f"lanes to_G = {B}, to_X = zero;", f"if (other) {{ to_G += f * {X}; to_X = {both} + f * keep_power; }}"]
+        new: list[str] = []
+        for c in range(self.size):
+            column = {int(r): place for (kind, r, k), place in self.step.items() if kind == "M" and k == c}
+            w = self.step.get(("w", "", c))
+            for key in [key for key in self.place if key[2] == c]:
+                kind, row, _ = key
+                own = f"p[{self.place[key]}]"
+                terms = [
+                    f"{value} * m[{place}]"
+                    for r, place in column.items() if (value := self._of("p", kind, *([row] if kind == "P" else []), r))
+                ]  # fmt: skip
+                if w is not None and kind in "BGX":
+                    factor = {"B": "kappa_power", "G": "to_G", "X": "to_X"}[kind]
+                    terms.append(f"{factor} * m[{w}]")
+                name = f"n_{kind}{row}_{c}"
+                if kind == "X":
+                    lines += [f"lanes {name} = zero;", f"if (other) {name} = {_sum(terms) or 'zero'};"]
+                else:
+                    lines.append(f"const lanes {name} = {_sum(terms) or 'zero'};")
+                new.append(f"if (other) {own} = {name};" if kind == "X" else f"{own} = {name};")
+        return [
+            *lines, *new, f"{B} = a + kappa * {B};",
+            f"if (other) {{ {B} += d * {X}; {both} = {both} * kappa + d * keep_power; {X} = c + keep * {X}; }}",
+        ]  # fmt: skip
+
+    def _extended(self, name: str, body: Sequence[str]) -> str:
+        """Return `append` or `prepend`."""
+        arguments = (
+            "int64_t n, int64_t stride, const REAL *constant, const REAL *before, const REAL *kept, const REAL *psi, "
+            "const NEURON_SIGNALS *signals, double kappa_power, double keep_power, double *number, int64_t width"
+        )
+        size = len(set(self.step.values()))
+        return "\n".join([
+            f"static void NAME({name})({arguments})", "{", "    const int64_t other = signals->other;",
+            f"    REAL map[{max(size, 1)} * {CHUNK}];",
+            "    const double kappa = signals->kappa, keep = signals->keep, share = signals->share;",
+            "    const double f = other == REGULARIZED ? share : 0.0;",
+            "    const lanes zero = all_lanes(0.0);",
+            f"    for (int64_t first = 0; first < n; first += {CHUNK}) {{",
+            f"        const int64_t several = n - first < {CHUNK} ? n - first : {CHUNK};",
+            "        NAME(map)(several, stride, constant + first, before + first, kept + first, psi + first, map);",
+            "        for (int64_t i = 0; i < several; i += LANES) {",
+            "            const int64_t count = several - i < LANES ? several - i : LANES;",
+            "            double *const at = number + width * (first + i);",
+            "            lanes a = load_lanes(signals->L + first + i, count), c = zero, d = zero;",
+            "            if (other) {",
+            "                const lanes F = load_lanes(signals->F + first + i, count);",
+            "                c = F;",
+            "                if (other == REWARDED)",
+            "                    d = a, a = share * F, c = all_lanes(signals->delta);",
+            "            }",
+            "            (void)d; (void)f; (void)keep;",
+            f"            lanes m[{max(size, 1)}];",
+            f"            for (int k = 0; k < {size}; k++)",
+            f"                m[k] = load_lanes(map + k * {CHUNK} + i, count);",
+            *self._lines("            ", "p", "at", "read_neighbours({}, width, count, {});"),
+            *(f"            {line}" for line in body),
+            *self._lines("            ", "p", "at", "write_neighbours({}, width, count, {});", False),
+            "        }", "    }", "}", "",
+        ])  # fmt: skip
+
+    def _lines(self, indent: str, array: str, at: str, call: str, declares: bool = True) -> list[str]:
+        """Read or write all numbers of eight neurons."""
+        without, with_ = _count(len(self.numbers)), _count(len(self.place))
+        head = [f"{indent}lanes {array}[{8 * with_}];"] if declares else []
+        return [
+            *head, f"{indent}for (int k = 0; k < (other ? {with_} : {without}); k++)",
+            f"{indent}    {call.format(f'{at} + 8 * k', f'{array} + 8 * k')}",
+        ]  # fmt: skip
+
+    def _compose(self) -> str:
+        """A stretch, then the next."""
+        lines, new = [], []
+        p_B, p_X, p_XB = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
+        s_B, s_X, s_XB = self._of("s", "G", "B"), self._of("s", "G", "X"), self._of("s", "X", "B")
+        for c in range(self.size):
+            P = {r: self._of("p", "P", r, c) for r in self._rows(c)}
+            B, G, X = (self._of("p", kind, c) for kind in "BGX")
+
+            def dot(*key: int | str, P: dict[int, str] = P) -> list[str]:
+                return [f"{s} * {P[r]}" for r in P if (s := self._of("s", *key, r))]
+
+            if c in self.seen:
+                lines += [f"{G} += {_sum([*dot('G'), f'{s_B} * {B}'])};", f"if (other) {G} += {s_X} * {X};"]
+                new.append(f"if (other) {X} = {_sum([*dot('X'), f'{s_XB} * {B}', f'next_keep * {X}'])};")
+                new.append(f"{B} = {_sum([*dot('B'), f'next_kappa * {B}'])};")
+            for r in P:
+                lines.append(f"const lanes n_{r}_{c} = {_sum(dot('P', r)) or 'zero'};")
+            new += [f"{P[r]} = n_{r}_{c};" for r in P]
+        more = f"{p_B} += {s_X} * {p_XB}; {p_X} += {s_X} * keep_power; {p_XB} = {s_XB} * kappa_power + next_keep * {p_XB};"
+        return "\n".join([
+            "static void NAME(compose)(int64_t n, double kappa_power, double next_kappa, double keep_power,",
+            "                          double next_keep, int64_t other, const double *next, double *number,",
+            "                          int64_t width)", "{", "    const lanes zero = all_lanes(0.0);",
+            "    (void)zero;", "    for (int64_t j = 0; j < n; j += LANES) {",
+            "        const int64_t count = n - j < LANES ? n - j : LANES;",
+            *self._lines("        ", "p", "number + width * j", "read_neighbours({}, width, count, {});"),
+            *self._lines("        ", "s", "next + width * j", "read_neighbours({}, width, count, {});"),
+            *(f"        {line}" for line in lines), f"        {p_B} += {s_B} * kappa_power;",
+            f"        if (other) {{ {more} }}", *(f"        {line}" for line in new),
+            *self._lines("        ", "p", "number + width * j", "write_neighbours({}, width, count, {});", False),
+            "    }", "}", "",
+        ])  # fmt: skip
+
+    # ---- synapses ----------------------------------------------------------------------------------------------------
+
+    def _through_port(self, port: int) -> str:
+        """Synapses onto one port go through a stretch."""
+        reached = self.reached[port]
+        used: dict[bool, set[int]] = {False: set(), True: set()}
+
+        def of(*key: int | str) -> str:
+            if text := self._of("p", *key):
+                place = int(text[2:-1])
+                used[place >= len(self.numbers) or key[0] == "X"].add(place // 8)
+            return text
+
+        G = [f"{value} * x_{c}" for c in reached if (value := of("G", c))] + [f"{of('G', 'B')} * b"]
+        B = [f"{value} * x_{c}" for c in reached if (value := of("B", c))] + ["kappa_power * b"]
+        X = [f"{value} * x_{c}" for c in reached if (value := of("X", c))]
+        X += [f"{of('X', 'B')} * b", "keep_power * o"]
+        g_X = of("G", "X")
+        rows = {r: [f"{value} * x_{c}" for c in reached if (value := of("P", r, c))] for r in reached}
+        read = [f"        read_targets(number + {8 * k}, width, eight, p + {8 * k});" for k in sorted(used[False])]
+        read += [
+            f"        if (other) read_targets(number + {8 * k}, width, eight, p + {8 * k});"
+            for k in sorted(used[True] - used[False])
+        ]
+        fetched = [
+            f"                __builtin_prefetch(number + width * (int64_t)target[k + {AHEAD} + i] + {8 * line});"
+            for line in sorted(used[False])
+        ]
+        arguments = (
+            "int64_t n, const uint32_t *target, const double *number, int64_t width, double kappa_power, "
+            "double keep_power, REAL *trace, int64_t stride, REAL *Y, REAL *X, REAL *C"
+        )
+        return "\n".join([
+            f"static ALWAYS_INLINE void NAME(through_body_{port})(const int other, {arguments})", "{",
+            "    for (int64_t k = 0; k < n; k += LANES) {",
+            "        const int64_t count = n - k < LANES ? n - k : LANES;",
+            "        uint32_t last[LANES];",
+            "        Targets8 eight = {target + k, 0};",
+            "        if (count < LANES) {",
+            "            for (int64_t i = 0; i < LANES; i++)",
+            "                last[i] = target[k + (i < count ? i : 0)];",
+            "            eight.target = last;",
+            "        }",
+            f"        if (k + {AHEAD} + LANES <= n)",
+            "            for (int64_t i = 0; i < LANES; i++) {", *fetched, "            }",
+            f"        lanes p[{8 * _count(len(self.place))}];", *read,
+            "        const lanes b = load_lanes(Y + k, count);",
+            "        lanes o = all_lanes(0.0);",
+            "        if (other)",
+            "            o = load_lanes(X + k, count);",
+            *(f"        const lanes x_{c} = load_lanes(trace + {c} * stride + k, count);" for c in reached),
+            f"        lanes g = load_lanes(C + k, count) - ({_sum(G)});",
+            f"        if (other) {{ g -= {g_X} * o; store_lanes(X + k, {_sum(X)}, count); }}",
+            "        store_lanes(C + k, g, count);",
+            f"        store_lanes(Y + k, {_sum(B)}, count);",
+            *(f"        store_lanes(trace + {r} * stride + k, {_sum(terms) or 'all_lanes(0.0)'}, count);"
+              for r, terms in rows.items()),
+            "    }", "}", "",
+            f"static void NAME(through_{port})({arguments})", "{", "    if (X)",
+            f"        NAME(through_body_{port})(1, n, target, number, width, kappa_power, keep_power, trace, stride, Y, X, C);",
+            "    else",
+            f"        NAME(through_body_{port})(0, n, target, number, width, kappa_power, keep_power, trace, stride, Y, X, C);",
+            "}", "",
+        ])  # fmt: skip
+
+    def _through(self) -> str:
+        call = "(n, target, number, width, kappa_power, keep_power, trace, trace_stride, Y, X, C)"
+        cases = [f"    case {port}: NAME(through_{port}){call}; break;" for port in range(len(self.reached))]
+        return "\n".join([
+            "static void NAME(go_through)(int64_t n, int64_t port, const uint32_t *target, const double *number,",
+            "                             int64_t width, double kappa_power, double keep_power, REAL *trace,",
+            "                             int64_t trace_stride, REAL *Y, REAL *X, REAL *C)",
+            "{", "    switch (port) {", *cases, "    }", "}", "",
+        ])  # fmt: skip
+
+
+def _sum(terms: Iterable[str]) -> str:
+    return " + ".join(terms)
+
+
+def _count(n: int) -> int:
+    """Return lines of eight numbers."""
+    return -(-n // 8)

@@ -1,0 +1,101 @@
+"""Stretches of steps of neurons given by equations change weights as following every step does (spike variant)."""
+
+
+import numpy as np
+import pytest
+import spike_networks
+from params import first
+
+from pareprop.engines.sample import Sample
+from pareprop.engines.spike_rules import LOOP, STRETCH
+from pareprop.network.model import Model
+from pareprop.network.optimizers import Adam, GradientDescent
+from pareprop.network.parameters import Normal
+from pareprop.neurons import library
+from pareprop.neurons.model import NeuronModel
+from pareprop.simulation.loop import Simulation
+
+DESCENT = GradientDescent(eta=1e-4, Wmin=-1e4, Wmax=1e4)
+# all entries of J, U, v, h and R vary, a followed state is reset, and a state counts that e reads nowhere
+DENSE = NeuronModel(
+    "dense", ports=["exc", "inh"], follow=["V_m", "w"],
+    parameters={"tau": [12.0, "ms"], "g": 0.3, "V_th": [1.0, "mV"]},
+    states={"V_m": [0.0, "mV"], "w": 0.0, "s": 0.0, "count": 0.0},
+    step={"V_m": "V_m + dt/tau*(s*(2 - V_m) - w - V_m + I) - 0.2*z + 0.01*inh", "w": "0.9*w + g*V_m*0.1 + 0.05*z",
+          "s": "0.8*s + exc*(0.01 + 0.001*w*w)", "count": "count + z"},
+    reset={"V_m": "0.1*V_m", "w": "w + 0.2*V_m"}, spike="V_m + 0.1*w - V_th",
+)  # fmt: skip
+CASES = {
+    "iaf_psc_exp": {"cells": ["iaf_psc_exp"]},
+    "dense": {"cells": [DENSE]},
+    "models of a kind and of the package": {"cells": ["adex", "iaf_psc_exp", "iaf"]},
+    "lag": {"cells": ["adex", DENSE], "out_delay": 3, "back_delay": 2},
+    "two filters": {"cells": [DENSE, "iaf_psc_exp"], "kappa_reg": 0.9, "c_reg": 5.0},
+    "cutoff": {"cells": [DENSE, "iaf_cond_exp"], "cutoff": 20.0, "rate": 0.02},
+    "cutoff and lag": {"cells": ["resonate_and_fire", "two_compartment"], "cutoff": 12.0, "out_delay": 3, "rate": 0.02},
+    "adam": {"cells": [DENSE], "optimizer": Adam(eta=1e-3, optimize_each_step=False, Wmin=-1e4, Wmax=1e4)},
+    "delays": {"cells": ["glif3"], "delays": [1.0, 9.0]},
+    "rarely": {"cells": ["izhikevich", DENSE], "rate": 0.005},
+    "glif": {"cells": ["glif1", "glif5"], "kappa_reg": 0.8},
+}
+N_STEPS = 400
+
+
+class Spikes:
+    """Random input, silent for long now and then."""
+
+    n_samples, n_steps, learning_window = 3, N_STEPS, N_STEPS
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def sample(self, index: int, phase: str = "train") -> Sample:
+        draw = np.random.default_rng(index)
+        raster = draw.random((N_STEPS, 12)) < self.rate * (1 + 4 * (np.arange(N_STEPS) % 200 < 30))[:, None]
+        return Sample.from_raster(raster, draw.normal(size=(N_STEPS, 2)))
+
+
+def network(
+    *, cells: list, precision: str = "double", optimizer=DESCENT, cutoff: float = np.inf, out_delay: int = 1,
+    back_delay: int = 1, delays=1.0, rate: float = 0.05, **params: float,
+) -> Simulation:  # fmt: skip
+    model = Model("spike", seed=2, precision=precision, optimizer=optimizer)
+    inputs, out = model.inputs("in", 12), model.readouts("out", 2, C_m=1.0, tau_m=20.0)
+    groups = []
+    for k, kind in enumerate(cells):
+        definition = kind if isinstance(kind, NeuronModel) else library.get(kind)
+        kind = "iaf" if kind == "iaf" else definition
+        current = 1.5 if definition is DENSE else 400.0
+        groups.append(model.neurons(f"cells {k}", 9, kind, I_e=Normal(mean=current, std=current / 20),
+                                    eprop_isi_trace_cutoff=cutoff, **params))  # fmt: skip
+    for cells_ in groups:
+        ports = getattr(cells_.params, "definition", None)
+        for port in ports.ports if ports else (None,):
+            model.connect(inputs, cells_, weight=Normal(mean=8.0, std=4.0), delay_ms=delays, port=port, name=f"in {cells_.name} {port}")
+            for others in groups:
+                model.connect(others, cells_, "fixed_probability", probability=0.5, weight=Normal(std=3.0), delay_ms=delays,
+                              port=port, name=f"{others.name} {cells_.name} {port}")  # fmt: skip
+        model.connect(cells_, out, weight=Normal(std=0.5), delay_ms=float(out_delay))
+        model.connect(out, cells_, weight=Normal(std=1.0), delay_ms=float(back_delay))
+    return Simulation(model, Spikes(rate))
+
+
+def learned(case: dict, **more) -> tuple[set[int], np.ndarray, np.ndarray, int]:
+    run = network(**case, **more)
+    before = run.network.incoming.weight.astype(float)
+    run.train(3)
+    run.engine.flush()
+    return spike_networks.modes(run), before, run.network.incoming.weight.astype(float), run.engine.n_spikes
+
+
+@pytest.mark.parametrize("name", first(6, CASES))
+def test_stretches_equal_steps(name: str) -> None:
+    modes, before, weights, n_spikes = learned(CASES[name])
+    assert STRETCH in modes and LOOP not in modes and n_spikes > 100
+    with pytest.MonkeyPatch.context() as patch:
+        spike_networks.step_by_step(patch)
+        modes, _, expected, same = learned(CASES[name])
+    assert STRETCH not in modes and same == n_spikes
+    change = np.abs(expected - before).max()
+    assert change > 1e-4 and np.mean(expected != before) > 0.5
+    np.testing.assert_allclose(weights, expected, rtol=0, atol=1e-9 * change)
