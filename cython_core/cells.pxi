@@ -27,6 +27,11 @@ cdef extern from "neuron_model.h" nogil:
         REGULARIZED
         REWARDED
 
+    ctypedef struct NEURON_STRETCH:
+        const double* number
+        int64_t width
+        double kappa, keep
+
     ctypedef struct NeuronSignals:
         const real* L
         const real* F
@@ -34,7 +39,7 @@ cdef extern from "neuron_model.h" nogil:
         double kappa, keep, share, delta
 
     ctypedef struct NeuronModel:
-        int64_t n_constants, n_kept, n_traces, n_numbers, n_others
+        int64_t n_constants, n_kept, n_traces, n_numbers, n_others, n_entries, n_traced
         void (*start)(
             int64_t n, int64_t stride, double dt, const real* constant, const real* state, const real* z,
             const real* refractory, real* kept
@@ -69,8 +74,8 @@ cdef extern from "neuron_model.h" nogil:
             const double* next, double* number, int64_t width
         ) noexcept nogil
         void (*go_through)(
-            int64_t n, int64_t port, const uint32_t* target, const double* number, int64_t width, double kappa_power,
-            double keep_power, real* trace, int64_t trace_stride, real* Y, real* X, real* C
+            int64_t n, int64_t port, const uint32_t* target, const NEURON_STRETCH* before, const NEURON_STRETCH* after,
+            double entering, int64_t ahead, real* trace, int64_t trace_stride, real* Y, real* X, real* C
         ) noexcept nogil
 
 cdef enum:        # phases of a step

@@ -75,6 +75,15 @@ static ALWAYS_INLINE void read_targets(const double *number, int64_t width, Targ
     turn(line);
 }
 
+/* one of them */
+static ALWAYS_INLINE lanes read_one(const double *number, int64_t width, Targets8 of)
+{
+    lanes found;
+    for (int i = 0; i < LANES; i++)
+        found[i] = number[width * (int64_t)of.target[i]];
+    return found;
+}
+
 static ALWAYS_INLINE void read_neighbours(const double *number, int64_t width, int64_t count, lanes *line)
 {
     for (int64_t i = 0; i < LANES; i++)

@@ -6,6 +6,11 @@
 #ifndef NEURON_MODEL_VERSION
 #define NEURON_MODEL_VERSION 2
 #include <stdint.h>
+typedef struct {           /* a stretch of steps */
+    const double *number;  /* `width` doubles for each neuron */
+    int64_t width;
+    double kappa, keep;    /* what it makes of ebar and of the trace beside it */
+} NEURON_STRETCH;
 enum { NO_OTHER, REGULARIZED, REWARDED };    /* which trace x there is beside ebar: none, ereg, that of TD errors */
 #endif
 
@@ -27,6 +32,8 @@ typedef struct {
     int64_t n_traces;      /* columns per synapse: eps, and e of the step before where it is read */
     int64_t n_numbers;     /* of a stretch of steps, see spike_variant/stretches.pxi */
     int64_t n_others;      /* of a stretch, more with a trace beside ebar */
+    int64_t n_entries;     /* of spikes that enter in the first step of a stretch, after both; `prepend` writes them */
+    int64_t n_traced;      /* first constants, which `trace` and `decay` read */
 
     /* the row of `kept` before the first step */
     void (*start)(int64_t n, int64_t stride, double dt, const REAL *constant, const REAL *state, const REAL *z,
@@ -60,8 +67,9 @@ typedef struct {
     void (*compose)(int64_t n, double kappa_power, double next_kappa, double keep_power, double next_keep,
                     int64_t other, const double *next, double *number, int64_t width);
 
-    /* n synapses onto a port go through a stretch of their targets; Y: ebar, X: x or NULL, C: minus the gradient */
-    void (*go_through)(int64_t n, int64_t port, const uint32_t *target, const double *number, int64_t width,
-                       double kappa_power, double keep_power, REAL *trace, int64_t trace_stride, REAL *Y, REAL *X,
-                       REAL *C);
+    /* n synapses onto a port go through one or two stretches of their targets, or NULL; `entering` spikes enter in the first
+       step of `after`; ahead: synapses to the one whose numbers are fetched, or 0; Y: ebar, X: x or NULL, C: minus the gradient */
+    void (*go_through)(int64_t n, int64_t port, const uint32_t *target, const NEURON_STRETCH *before,
+                       const NEURON_STRETCH *after, double entering, int64_t ahead, REAL *trace, int64_t trace_stride,
+                       REAL *Y, REAL *X, REAL *C);
 } NEURON_MODEL;

@@ -166,7 +166,9 @@ cdef class Stretches:
     cdef public int64_t kind                       # NO_OTHER, REGULARIZED or REWARDED
     cdef public double[:, :, ::1] number           # (STRETCHES, n, NUMBERS)
     cdef public double[:, :, ::1] other            # (STRETCHES, n, NUMBERS), or none for NO_OTHER
-    cdef public double[:, :, ::1] of_models        # (STRETCHES, n, width), of generated models
+    # the same of generated models: (SUFFIX, n, width), and that of SUFFIX with what enters, (n, suffix width)
+    cdef public double[:, :, ::1] of_models
+    cdef public double[:, ::1] suffix_of_models
     cdef public double[::1] products               # (STRETCHES,), with rewards: of the discounts
     cdef int64_t begun, reached                    # first step of the present block, first that is not known yet
 

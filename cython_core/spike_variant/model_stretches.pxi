@@ -1,13 +1,17 @@
 # Spike variant, neurons given by equations: stretches of steps (stretches.pxi) that compose for any traces.
 #
-# What a step does to the traces is generated (pareprop/neurons/stretches.py). A spike enters by an expression of the step,
-# which is therefore taken singly; the numbers of a stretch begin with the next one.
+# What a step does to the traces is generated (pareprop/neurons/stretches.py). A spike enters by an expression of the step:
+# from a step to the end of the block, by which rows are closed, it is followed, too; elsewhere that step is a single one.
 
 
 # ---- neurons ---------------------------------------------------------------------------------------------------------
 
 cdef inline double* of_models(Stretches at, int64_t place, int64_t j) noexcept nogil:
-    return &at.of_models[place, j, 0]
+    return &at.suffix_of_models[j, 0] if place == SUFFIX else &at.of_models[place, j, 0]
+
+
+cdef inline int64_t width_of_models(Stretches at, int64_t place) noexcept nogil:
+    return at.suffix_of_models.shape[1] if place == SUFFIX else at.of_models.shape[2]
 
 
 cdef void begin_of_models(Engine engine, Stretches at, int64_t place) noexcept nogil:
@@ -16,7 +20,7 @@ cdef void begin_of_models(Engine engine, Stretches at, int64_t place) noexcept n
         first = engine.neurons.pieces[p, FIRST]
         if engine.neurons.models[p] != 0:
             (<const NeuronModel*> engine.neurons.models[p]).begin(
-                engine.neurons.pieces[p, LAST] - first, of_models(at, place, first), at.of_models.shape[2]
+                engine.neurons.pieces[p, LAST] - first, of_models(at, place, first), width_of_models(at, place)
             )
 
 
@@ -55,7 +59,8 @@ cdef void prepend_of_model(
     model.prepend(last - first, engine.neurons.v.shape[0], column(engine.neurons.constants, first),
                   history_of(engine.neurons, u - 1, first), history_of(engine.neurons, u, first),
                   signals_of(steps, u).psi + first, &signals, power_of(steps.kappa, k),
-                  keep_of(at, SUFFIX, steps.keep_other, k), of_models(at, SUFFIX, first), at.of_models.shape[2])
+                  keep_of(at, SUFFIX, steps.keep_other, k), of_models(at, SUFFIX, first),
+                  width_of_models(at, SUFFIX))
 
 
 cdef void compose_of_model(
@@ -94,6 +99,7 @@ cdef void work_chunk_of_model(
     Engine engine, const Work* work, const Steps* steps, Rows rows, int64_t b, int64_t start, int64_t stop
 ) noexcept nogil:
     cdef int64_t k, u, width = stop - start
+    cdef bint single
     cdef const NeuronModel* model = <const NeuronModel*> rows.models[b]
     cdef const uint32_t* target = &rows.target[start]
     cdef real* other = NULL
@@ -104,9 +110,10 @@ cdef void work_chunk_of_model(
         other = &rows.Y2[start]
     if not work.owes:
         memset(&rows.C[start], 0, width * sizeof(real))
-    if work.before.number != NULL:
-        go_through_stretch(engine, &work.before, model, rows, b, start, width, other)
-    if work.n_decay >= 0 or work.n > 0:
+    single = work.n_decay >= 0 or work.n > 0
+    if single:
+        go_through_stretches(engine, &work.before, NULL, 0.0, model, rows, b, start, width, other)
+    if single:
         columns = collect_constants(engine, model, width, -1, target)
     if work.n_decay > 0:
         model.decay(width, columns.stride, engine.neurons.dt, work.n_decay, columns.constant, &rows.traces[0, start],
@@ -121,19 +128,27 @@ cdef void work_chunk_of_model(
         credit_step(signals_of(steps, u), steps, target, width, rows, start, other)
         follow_step(engine, steps, model, u, work.entering[u - work.first] if work.entering != NULL else 0.0, rows, b,
                     start, width, u == work.first, &columns, other)
-    if work.after.number != NULL:
-        go_through_stretch(engine, &work.after, model, rows, b, start, width, other)
+    go_through_stretches(engine, NULL if single else &work.before, &work.after,
+                         work.entering[work.n] if work.entering != NULL else 0.0, model, rows, b, start, width, other)
     if work.last_credit >= 0:
         credit_step(signals_of(steps, work.last_credit), steps, target, width, rows, start, other)
 
 
-cdef inline void go_through_stretch(
-    Engine engine, const Stretch* stretch, const NeuronModel* model, Rows rows, int64_t b, int64_t start,
-    int64_t width, real* other
+cdef inline void go_through_stretches(
+    Engine engine, const Stretch* before, const Stretch* after, double entering, const NeuronModel* model, Rows rows,
+    int64_t b, int64_t start, int64_t width, real* other
 ) noexcept nogil:
-    model.go_through(width, rows.blocks[b, PORT], &rows.target[start], stretch.number,
-                     engine.stretches.of_models.shape[2], stretch.kappa, stretch.keep_other, &rows.traces[0, start],
-                     rows.traces.shape[1], &rows.Y[start], other, &rows.C[start])
+    cdef NEURON_STRETCH first, second
+    cdef bint has_first = before != NULL and before.number != NULL, has_second = after != NULL and after.number != NULL
+    if has_first:
+        first = NEURON_STRETCH(before.number, before.width, before.kappa, before.keep_other)
+    if has_second:
+        second = NEURON_STRETCH(after.number, after.width, after.kappa, after.keep_other)
+    if has_first or has_second:
+        model.go_through(width, rows.blocks[b, PORT], &rows.target[start], &first if has_first else NULL,
+                         &second if has_second else NULL, entering,
+                         NODES_AHEAD if engine.neurons.v.shape[0] > NEAR else 0, &rows.traces[0, start],
+                         rows.traces.shape[1], &rows.Y[start], other, &rows.C[start])
 
 
 cdef inline void credit_step(

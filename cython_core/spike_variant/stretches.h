@@ -31,6 +31,7 @@ typedef struct {    /* what single steps read */
 typedef struct {    /* a stretch, by target */
     const double *number, *other;     /* NULL: none */
     double alpha, kappa, keep_other;  /* powers over its steps */
+    int64_t width;                    /* of a generated model: its numbers */
 } Stretch;
 
 typedef struct {    /* what a row works off, in this order */

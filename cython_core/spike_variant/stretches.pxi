@@ -41,6 +41,7 @@ cdef extern from "spike_variant/stretches.h" nogil:
         const double* number
         const double* other
         double alpha, kappa, keep_other
+        int64_t width
 
     ctypedef struct Work:
         int64_t n_decay
@@ -85,6 +86,8 @@ cdef extern from "spike_variant/stretches.h" nogil:
     double work_zbar(const Steps* steps, const Work* work, double Z)
 
 cdef enum:
+    NODES_AHEAD = 32         # synapses to the one whose stretches are fetched, as in stretches.h
+    NEAR = 3000              # neurons of which a cache holds the stretches
     NOT_OPEN = -(1 << 30)    # in Rows.mark; a multiple of two blocks
     NOBODY = -1              # end of a list of rows
 
@@ -175,13 +178,9 @@ cdef void end_block(Engine engine, Rows rows) noexcept nogil:
     u = end
     while waiting > 0:
         u -= 1
-        for b in range(rows.blocks.shape[0]):    # whose step u is a single one
-            if rows.models[b] != 0:
-                waiting -= close_listed(engine, u, u + 1, rows, b)
         prepend(engine, engine.stretches, u, end - 1 - u)
         for b in range(rows.blocks.shape[0]):
-            if rows.models[b] == 0:
-                waiting -= close_listed(engine, u, u, rows, b)
+            waiting -= close_listed(engine, u, rows, b)
     for k in range(1, GAPS):
         if end - (k + 1) * STRETCH_STEPS >= 0:
             extend_gap(engine, engine.stretches, (end // STRETCH_STEPS - k - 1) % GAPS, k * STRETCH_STEPS)
@@ -261,22 +260,21 @@ cdef inline int64_t key_of(int64_t end, Rows rows, int64_t row) noexcept nogil:
     return cursor if cursor % STRETCH_STEPS != 0 else -end
 
 
-cdef int64_t close_listed(Engine engine, int64_t u, int64_t first, Rows rows, int64_t b) noexcept nogil:
-    """Close the rows of step u, by the suffix from step `first` on; return how many."""
+cdef int64_t close_listed(Engine engine, int64_t u, Rows rows, int64_t b) noexcept nogil:
+    """Close the rows of step u; return how many."""
     cdef int64_t end = engine.stretches.reached, count = 0, row, following
     cdef double[STRETCH_STEPS + 1] entering_
     cdef Work work
     row = rows.head[b, u - (end - STRETCH_STEPS)]
     while row != NOBODY:
         following = rows.following[row]
-        plan(engine, first, rows, b, row, entering_, &work)
-        if rows.books[row, WAITING] != 0 and first == u:
+        plan(engine, u, rows, b, row, entering_, &work)
+        if rows.books[row, WAITING] != 0:
             if work.entering == NULL:
                 work.entering = entering_
                 memset(entering_, 0, work.n * sizeof(double))
             entering_[work.n] = entering(engine, u, rows, row)
-        if first < end:
-            work.after = stretch_of(engine, SUFFIX, end - first, rows, b)
+        work.after = stretch_of(engine, SUFFIX, end - u, rows, b)
         work_off_stretch(engine, &work, end, rows, b, row, following)
         row = following
         count += 1
@@ -312,12 +310,12 @@ cdef inline Stretch stretch_of(Engine engine, int64_t place, int64_t n, Rows row
     """A stretch of n steps."""
     if rows.models[b] != 0:
         return Stretch(
-            &engine.stretches.of_models[place, 0, 0], NULL, 0.0, power_of(rows.constants[b, KAPPA], n),
-            keep_of(engine.stretches, place, rows.constants[b, KAPPA_REG], n)
+            of_models(engine.stretches, place, 0), NULL, 0.0, power_of(rows.constants[b, KAPPA], n),
+            keep_of(engine.stretches, place, rows.constants[b, KAPPA_REG], n), width_of_models(engine.stretches, place)
         )
     return Stretch(
         number_of(engine.stretches, place), other_of(engine.stretches, place), power_of(rows.constants[b, ALPHA], n),
-        power_of(rows.constants[b, KAPPA], n), keep_of(engine.stretches, place, rows.constants[b, KAPPA_REG], n)
+        power_of(rows.constants[b, KAPPA], n), keep_of(engine.stretches, place, rows.constants[b, KAPPA_REG], n), 0
     )
 
 

@@ -113,7 +113,7 @@ cdef inline Columns collect_constants(
     cdef int64_t k
     if dense >= 0:
         return Columns(engine.neurons.v.shape[0], column(engine.neurons.constants, dense), NULL, NULL)
-    for k in range(model.n_constants):
+    for k in range(model.n_traced):
         collect(width, dense, target, &engine.neurons.constants[k, 0], &engine.histories.found[k, 0])
     return Columns(CHUNK, &engine.histories.found[0, 0], NULL, NULL)
 

@@ -44,6 +44,11 @@ def new_books(n_rows: int) -> np.ndarray:
     return books
 
 
+def _lines(n: int) -> int:
+    """Return at least n numbers, in whole lines of the cache."""
+    return -(-n // layout.NUMBERS) * layout.NUMBERS
+
+
 def array_of(rows: Any, name: str) -> np.ndarray:
     """Return what the synapses of a table keep under a name, (n_synapses,)."""
     if name in TRACES:
@@ -210,12 +215,14 @@ class SpikeMemory:
         modes = np.concatenate([rules.rules[:, layout.MODE] for rules in self.rules])
         used = {program_of(post) for post, mode in zip(posts, modes, strict=True) if mode == STRETCH}
         places = layout.STRETCHES * (None in used)
-        widths = [program.n_numbers + program.n_others * beside for program in used if program]
-        width = -(-max(widths, default=0) // layout.NUMBERS) * layout.NUMBERS
+        programs = [program for program in used if program]
+        width = _lines(max((item.n_numbers + item.n_others * beside for item in programs), default=0))
+        whole = _lines(max((item.n_numbers + item.n_others + item.n_entries for item in programs), default=0))
         return {
             "number": allocate_aligned((places, n, layout.NUMBERS)),
             "other": allocate_aligned((places * beside, n, layout.NUMBERS)), "products": np.ones(layout.STRETCHES),
-            "of_models": allocate_aligned((layout.STRETCHES * (width > 0), n, width)),
+            "of_models": allocate_aligned((layout.SUFFIX * (width > 0), n, width)),
+            "suffix_of_models": allocate_aligned((n, whole)),
         }  # fmt: skip
 
     def kernel_stretches(self) -> dict[str, Any]:

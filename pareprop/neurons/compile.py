@@ -27,7 +27,10 @@ from .language import evaluate, parse, write
 from .model import COMMON, NeuronModel
 
 _HEADERS = ("elementary.h", "lanes.h", "neuron_model.h")
-_SIZES = ("n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_numbers", "n_others")
+_SIZES = (
+    "n_constants", "n_states", "n_ports", "n_kept", "n_adjoint", "n_traces", "n_numbers", "n_others", "n_entries",
+    "n_traced",
+)  # fmt: skip
 _SECONDS = 600  # that a compiler may take
 _DIGEST = 32  # bytes behind a cached file
 _programs: dict[tuple[str, str], Program] = {}
@@ -53,7 +56,7 @@ class Program:
     ----------
     definition : NeuronModel
         The model.
-    n_constants, n_states, n_ports, n_kept, n_adjoint, n_traces, n_numbers, n_others : int
+    n_constants, n_states, n_ports, n_kept, n_adjoint, n_traces, n_numbers, n_others, n_entries, n_traced : int
         Sizes, see `cython_core/neuron_model.h`.
     """
 
@@ -65,6 +68,8 @@ class Program:
     n_traces: int
     n_numbers: int
     n_others: int
+    n_entries: int
+    n_traced: int
 
     def __init__(self, definition: NeuronModel, content: bytes) -> None:
         self.definition = definition

@@ -30,7 +30,7 @@ class Generated:
         C of both precisions, without the headers.
     columns : list of tuple
         Trees of the constant columns.
-    n_states, n_ports, n_kept, n_adjoint, n_traces, n_numbers, n_others : int
+    n_states, n_ports, n_kept, n_adjoint, n_traces, n_numbers, n_others, n_entries, n_traced : int
         Sizes, see `neuron_model.h`.
     """
 
@@ -43,6 +43,8 @@ class Generated:
     n_traces: int
     n_numbers: int
     n_others: int
+    n_entries: int
+    n_traced: int
 
 
 @dataclass
@@ -196,13 +198,16 @@ class Generator:
 
     def program(self) -> Generated:
         """Put the functions together."""
+        functions = [self.trace(), self.decay()]
+        n_traced = len(self.columns.trees)  # those that synapses read come first
         stretches = Stretches(self)
-        functions = [self.start(), self.step(), self.sweep(), self.trace(), self.decay(), stretches.text()]
+        functions += [self.start(), self.step(), self.sweep(), stretches.text()]
         by = self.by
         sizes = {
             "n_constants": len(self.columns.trees), "n_states": self.n, "n_ports": len(self.ports), "n_kept": by.n_kept,
             "n_adjoint": self.n + bool(by.v), "n_traces": self.n + bool(by.v),
             "n_numbers": len(stretches.numbers), "n_others": len(stretches.others),
+            "n_entries": stretches.n - len(stretches.numbers) - len(stretches.others), "n_traced": n_traced,
         }  # fmt: skip
         numbers = ", ".join(map(str, sizes.values()))
         table = f"""

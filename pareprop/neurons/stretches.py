@@ -7,6 +7,9 @@ is the product of its steps: for each column c of x
     P[r, c] : what x_c before it adds to x_r after it        B[c], X[c] : to ebar, to the trace beside it
     G[c]    : to the gradient                                "B", "X" in place of c: what those two add
 
+A spike that enters at port p in the first step of a stretch is one more column, "E" + p; it is kept where rows are closed,
+from a step to the end of its block.
+
 Only numbers that are not 0 for any product of steps are kept, column by column, in lines of eight (`lanes.h`): a synapse
 onto a port reads the columns of the traces that an arrival there can reach.
 """
@@ -16,11 +19,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from .language import Tree
+
 if TYPE_CHECKING:
     from .generate import Generator
 
 CHUNK = 32  # neurons whose steps are computed together
-AHEAD = 32  # synapses to the one whose numbers are fetched
+MOST_INLINED = 4  # traces; what more of them do is too long to be compiled for each case
+FEW = 2  # numbers of a line that are read one by one
 Key = tuple[str, int | str, int | str]
 
 
@@ -35,17 +41,20 @@ class Stretches:
     Attributes
     ----------
     numbers, others : list of tuple
-        What a stretch keeps, by place; `others` follow where there is a trace beside ebar.
+        What a stretch keeps, by place; `others` where there is a trace beside ebar.
+    n : int
+        Numbers with those of spikes that enter, which only rows that are closed read.
     """
 
     def __init__(self, generator: Generator) -> None:
         self.generator, by = generator, generator.by
         self.size = generator.n + bool(by.v)
         self.map, self.step = self._step()
-        followed = {(i, i) for i in range(self.size)} | {(r, c) for kind, r, c in self.step if kind == "M"}
+        followed = {(i, i) for i in range(self.size)}
+        followed |= {(r, c) for kind, r, c in self.step if kind == "M" and isinstance(c, int)}
         while (more := {(r, c) for r, k in followed for q, c in followed if k == q} - followed):
             followed |= more
-        seen = {c for kind, _, c in self.step if kind == "w"}
+        seen = {c for kind, _, c in self.step if kind == "w" and isinstance(c, int)}
         self.seen = {c for r, c in followed if r in seen}
         self.numbers: list[Key] = [("G", "", "B")]
         self.others: list[Key] = [("G", "", "X"), ("X", "", "B")]
@@ -54,8 +63,17 @@ class Stretches:
             if c in self.seen:
                 self.numbers += [("B", "", c), ("G", "", c)]
                 self.others += [("X", "", c)]
+        ports = range(len(generator.ports))
+        self.reached = [self._reached(port, followed) for port in ports]
         self.place = {key: place for place, key in enumerate([*self.numbers, *self.others])}
-        self.reached = [self._reached(port, followed) for port in range(len(generator.ports))]
+        self.n = len(self.place)
+        for port in ports:
+            keys: list[Key] = [("P", r, entry(port)) for r in self.reached[port]]
+            keys += [(kind, "", entry(port)) for kind in "BGX"]
+            if self.n % 8 + len(keys) > 8:  # those of a port share a line
+                self.n = 8 * _count(self.n)
+            self.place |= {key: self.n + place for place, key in enumerate(keys)}
+            self.n += len(keys)
 
     def text(self) -> str:
         """Return all functions."""
@@ -67,12 +85,8 @@ class Stretches:
 
     def _reached(self, port: int, followed: set[tuple[int | str, int | str]]) -> list[int]:
         """Return the columns of the traces that an arrival at a port can make other than 0."""
-        first = {i for i, p in self.generator.by.U if p == port}
-        new = set(first)
-        if any(j in self.generator.by.h for j in first):  # e is not 0, so gaps and e of the step before are not either
-            new |= set(self.generator.by.gap) | ({self.generator.n} if self.generator.by.v else set())
-        new |= {k for k, j in self.generator.by.R if j in first}
-        return sorted({r for r, c in followed if c in new})
+        new = {r for kind, r, c in self.step if kind == "M" and c == entry(port)}
+        return sorted({int(r) for r, c in followed if c in new})
 
     # ---- a step ------------------------------------------------------------------------------------------------------
 
@@ -82,8 +96,10 @@ class Stretches:
         n, names = generator.n, generator.states
         loop, pointers = generator.derivative_names()
         found: dict[Key, str] = {}
-        for c in range(self.size):
-            column = by.v if c == n else generator.by_column(by.J, c)
+        columns_of: dict[int | str, dict[int, Tree]] = {c: generator.by_column(by.J, c) for c in range(n)}
+        columns_of |= {n: by.v} if by.v else {}
+        columns_of |= {entry(port): generator.by_column(by.U, port) for port in range(len(generator.ports))}
+        for c, column in columns_of.items():
             new = {i: loop.literal(tree) for i, tree in column.items()}
             seen = loop.dot(by.h, new)
             e = loop.let(f"psi[j] * {seen}") if seen else ""
@@ -166,7 +182,7 @@ class Stretches:
         B, X, both = self._of("p", "G", "B"), self._of("p", "G", "X"), self._of("p", "X", "B")
         lines = [f"lanes to_G = {B}, to_X = zero;", f"if (other) {{ to_G += f * {X}; to_X = {both} + f * keep_power; }}"]
         new: list[str] = []
-        for c in range(self.size):
+        for c in (*range(self.size), *map(entry, range(len(self.reached)))):
             column = {int(r): place for (kind, r, k), place in self.step.items() if kind == "M" and k == c}
             w = self.step.get(("w", "", c))
             for key in [key for key in self.place if key[2] == c]:
@@ -222,16 +238,19 @@ class Stretches:
             f"                m[k] = load_lanes(map + k * {CHUNK} + i, count);",
             *self._lines("            ", "p", "at", "read_neighbours({}, width, count, {});"),
             *(f"            {line}" for line in body),
-            *self._lines("            ", "p", "at", "write_neighbours({}, width, count, {});", False),
+            *self._lines("            ", "p", "at", "write_neighbours({}, width, count, {});", False, name == "prepend"),
             "        }", "    }", "}", "",
         ])  # fmt: skip
 
-    def _lines(self, indent: str, array: str, at: str, call: str, declares: bool = True) -> list[str]:
+    def _lines(
+        self, indent: str, array: str, at: str, call: str, declares: bool = True, entries: bool = False
+    ) -> list[str]:
         """Read or write all numbers of eight neurons."""
-        without, with_ = _count(len(self.numbers)), _count(len(self.place))
-        head = [f"{indent}lanes {array}[{8 * with_}];"] if declares else []
+        without, with_ = _count(len(self.numbers)), _count(len(self.numbers) + len(self.others))
+        every = _count(self.n)
+        head = [f"{indent}lanes {array}[{8 * every}];"] if declares else []
         return [
-            *head, f"{indent}for (int k = 0; k < (other ? {with_} : {without}); k++)",
+            *head, f"{indent}for (int k = 0; k < ({every if entries else f'other ? {with_} : {without}'}); k++)",
             f"{indent}    {call.format(f'{at} + 8 * k', f'{array} + 8 * k')}",
         ]  # fmt: skip
 
@@ -272,37 +291,57 @@ class Stretches:
     # ---- synapses ----------------------------------------------------------------------------------------------------
 
     def _through_port(self, port: int) -> str:
-        """Synapses onto one port go through a stretch."""
-        reached = self.reached[port]
-        used: dict[bool, set[int]] = {False: set(), True: set()}
+        """Synapses onto one port go through a stretch; with `enters`, spikes enter in its first step."""
+        reached, E = self.reached[port], entry(port)
+        used: dict[tuple[bool, bool], dict[int, set[int]]] = {(e, o): {} for e in (False, True) for o in (False, True)}
 
         def of(*key: int | str) -> str:
             if text := self._of("p", *key):
                 place = int(text[2:-1])
-                used[place >= len(self.numbers) or key[0] == "X"].add(place // 8)
+                used[key[-1] == E, "X" in key].setdefault(place // 8, set()).add(place)
             return text
 
-        G = [f"{value} * x_{c}" for c in reached if (value := of("G", c))] + [f"{of('G', 'B')} * b"]
-        B = [f"{value} * x_{c}" for c in reached if (value := of("B", c))] + ["kappa_power * b"]
-        X = [f"{value} * x_{c}" for c in reached if (value := of("X", c))]
-        X += [f"{of('X', 'B')} * b", "keep_power * o"]
+        def terms(*key: int | str) -> list[str]:
+            return [f"{value} * x_{c}" for c in reached if (value := of(*key, c))]
+
+        G, B, X = [*terms("G"), f"{of('G', 'B')} * *b"], [*terms("B"), "at->kappa * *b"], terms("X")
+        X += [f"{of('X', 'B')} * *b", "at->keep * *o"]
         g_X = of("G", "X")
-        rows = {r: [f"{value} * x_{c}" for c in reached if (value := of("P", r, c))] for r in reached}
-        read = [f"        read_targets(number + {8 * k}, width, eight, p + {8 * k});" for k in sorted(used[False])]
-        read += [
-            f"        if (other) read_targets(number + {8 * k}, width, eight, p + {8 * k});"
-            for k in sorted(used[True] - used[False])
-        ]
-        fetched = [
-            f"                __builtin_prefetch(number + width * (int64_t)target[k + {AHEAD} + i] + {8 * line});"
-            for line in sorted(used[False])
-        ]
+        rows = {r: _sum(terms("P", r)) or "all_lanes(0.0)" for r in reached}
+        entering = {r: of("P", r, E) for r in reached} | {kind: of(kind, E) for kind in "BGX"}
+        read, fetched = [], []
+        for k in sorted(set().union(*used.values())):
+            needed = [" && ".join(["enters"] * e + ["other"] * o) for (e, o), lines in used.items() if k in lines]
+            head = f"if ({' || '.join(needed)}) " if "" not in needed else ""
+            places = sorted({place for lines in used.values() for place in lines.get(k, ())})
+            if len(places) <= FEW:
+                read += [f"    {head}p[{i}] = read_one(at->number + {i}, at->width, eight);" for i in places]
+            else:
+                read.append(f"    {head}read_targets(at->number + {8 * k}, at->width, eight, p + {8 * k});")
+            fetched += [] if head else [f"        __builtin_prefetch(at->number + at->width * (int64_t)target[i] + {8 * k});"]
+        loads = [f"        x[{c}] = load_lanes(trace + {c} * stride + k, count);" for c in reached]
+        stores = [f"        store_lanes(trace + {c} * stride + k, x[{c}], count);" for c in reached]
         arguments = (
-            "int64_t n, const uint32_t *target, const double *number, int64_t width, double kappa_power, "
-            "double keep_power, REAL *trace, int64_t stride, REAL *Y, REAL *X, REAL *C"
+            "int64_t n, const uint32_t *target, const NEURON_STRETCH *before, const NEURON_STRETCH *after, "
+            "double entering, int64_t ahead, REAL *trace, int64_t stride, REAL *Y, REAL *X, REAL *C"
         )
+        passed = "n, target, before, after, entering, ahead, trace, stride, Y, X, C"
+        inlined = "ALWAYS_INLINE" if self.size <= MOST_INLINED else "__attribute__((noinline))"
         return "\n".join([
-            f"static ALWAYS_INLINE void NAME(through_body_{port})(const int other, {arguments})", "{",
+            f"static {inlined} void NAME(apply_{port})(const int enters, const int other, double entering,",
+            "    const NEURON_STRETCH *at, Targets8 eight, lanes *x, lanes *b, lanes *o, lanes *g)", "{",
+            f"    lanes p[{8 * _count(self.n)}];", *read,
+            *(f"    const lanes x_{c} = x[{c}];" for c in reached),
+            f"    *g -= {_sum(G)};", "    if (other) {", f"        *g -= {g_X} * *o;", f"        *o = {_sum(X)};",
+            f"        if (enters) *o += entering * {entering['X']};", "    }",
+            f"    *b = {_sum(B)};", *(f"    x[{r}] = {text};" for r, text in rows.items()),
+            "    if (enters) {", f"        *g -= entering * {entering['G']};",
+            f"        *b += entering * {entering['B']};",
+            *(f"        x[{r}] += entering * {entering[r]};" for r in reached), "    }", "}", "",
+            f"static ALWAYS_INLINE void NAME(fetch_{port})(const NEURON_STRETCH *at, const uint32_t *target)", "{",
+            "    for (int64_t i = 0; i < LANES; i++) {", *fetched, "    }", "}", "",
+            f"static ALWAYS_INLINE void NAME(through_body_{port})(const int enters, {arguments})", "{",
+            "    const int other = X != NULL;",
             "    for (int64_t k = 0; k < n; k += LANES) {",
             "        const int64_t count = n - k < LANES ? n - k : LANES;",
             "        uint32_t last[LANES];",
@@ -312,37 +351,37 @@ class Stretches:
             "                last[i] = target[k + (i < count ? i : 0)];",
             "            eight.target = last;",
             "        }",
-            f"        if (k + {AHEAD} + LANES <= n)",
-            "            for (int64_t i = 0; i < LANES; i++) {", *fetched, "            }",
-            f"        lanes p[{8 * _count(len(self.place))}];", *read,
-            "        const lanes b = load_lanes(Y + k, count);",
-            "        lanes o = all_lanes(0.0);",
-            "        if (other)",
-            "            o = load_lanes(X + k, count);",
-            *(f"        const lanes x_{c} = load_lanes(trace + {c} * stride + k, count);" for c in reached),
-            f"        lanes g = load_lanes(C + k, count) - ({_sum(G)});",
-            f"        if (other) {{ g -= {g_X} * o; store_lanes(X + k, {_sum(X)}, count); }}",
-            "        store_lanes(C + k, g, count);",
-            f"        store_lanes(Y + k, {_sum(B)}, count);",
-            *(f"        store_lanes(trace + {r} * stride + k, {_sum(terms) or 'all_lanes(0.0)'}, count);"
-              for r, terms in rows.items()),
+            "        if (ahead && k + ahead + LANES <= n) {",
+            f"            if (before) NAME(fetch_{port})(before, target + k + ahead);",
+            f"            if (after) NAME(fetch_{port})(after, target + k + ahead);",
+            "        }",
+            f"        lanes x[{self.size}], b = load_lanes(Y + k, count), g = load_lanes(C + k, count);",
+            "        lanes o = all_lanes(0.0);", *loads,
+            "        if (other) o = load_lanes(X + k, count);",
+            f"        if (before) NAME(apply_{port})(0, other, 0.0, before, eight, x, &b, &o, &g);",
+            f"        if (after) NAME(apply_{port})(enters, other, entering, after, eight, x, &b, &o, &g);",
+            "        if (other) store_lanes(X + k, o, count);",
+            "        store_lanes(C + k, g, count);", "        store_lanes(Y + k, b, count);", *stores,
             "    }", "}", "",
-            f"static void NAME(through_{port})({arguments})", "{", "    if (X)",
-            f"        NAME(through_body_{port})(1, n, target, number, width, kappa_power, keep_power, trace, stride, Y, X, C);",
-            "    else",
-            f"        NAME(through_body_{port})(0, n, target, number, width, kappa_power, keep_power, trace, stride, Y, X, C);",
-            "}", "",
+            f"static void NAME(through_{port})({arguments})", "{", "    if (entering != 0.0)",
+            f"        NAME(through_body_{port})(1, {passed});", "    else",
+            f"        NAME(through_body_{port})(0, {passed});", "}", "",
         ])  # fmt: skip
 
     def _through(self) -> str:
-        call = "(n, target, number, width, kappa_power, keep_power, trace, trace_stride, Y, X, C)"
+        call = "(n, target, before, after, entering, ahead, trace, trace_stride, Y, X, C)"
         cases = [f"    case {port}: NAME(through_{port}){call}; break;" for port in range(len(self.reached))]
         return "\n".join([
-            "static void NAME(go_through)(int64_t n, int64_t port, const uint32_t *target, const double *number,",
-            "                             int64_t width, double kappa_power, double keep_power, REAL *trace,",
-            "                             int64_t trace_stride, REAL *Y, REAL *X, REAL *C)",
+            "static void NAME(go_through)(int64_t n, int64_t port, const uint32_t *target,",
+            "                             const NEURON_STRETCH *before, const NEURON_STRETCH *after, double entering,",
+            "                             int64_t ahead, REAL *trace, int64_t trace_stride, REAL *Y, REAL *X, REAL *C)",
             "{", "    switch (port) {", *cases, "    }", "}", "",
         ])  # fmt: skip
+
+
+def entry(port: int) -> str:
+    """Return the column of spikes that enter at a port."""
+    return f"E{port}"
 
 
 def _sum(terms: Iterable[str]) -> str:

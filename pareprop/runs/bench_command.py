@@ -47,7 +47,7 @@ from .provenance import tell_environment
     help="Random spikes of this rate in Hz drive the synapses, not the neurons' own.",
 )
 @click.option("--delay", type=int, default=1, show_default=True, help="Recurrent delay in steps.")
-@click.option("--neuron", default="iaf", show_default=True, help="Neuron model.")
+@click.option("--neuron", default="iaf", show_default=True, help="Neuron model, also one given by equations.")
 @click.option("--drawn-tau", is_flag=True, help="Draw a tau_m for each neuron.")
 @click.option("--kappa-reg", type=float, help="Filter of the regularization in the spike variant [that of the traces].")
 @click.option(

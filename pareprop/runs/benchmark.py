@@ -28,6 +28,8 @@ from ..network.parameters import Normal, Uniform
 from ..network.rewire import Rewire
 from ..network.synapse_table import SynapseTable
 from ..network.variants import DEFAULT, find_variant
+from ..neurons import library
+from ..neurons.model import NeuronModel
 from ..parallel import collectives
 from ..parallel.exchange import Exchange
 from ..parallel.mpi import Comm
@@ -42,6 +44,8 @@ KAPPA = 0.97  # filter of eligibility traces in the spike variant; about the dec
 CUTOFF = 100  # steps, of eligibility traces in the spike variant
 ADAPTATION = {"adapt_tau": 200.0, "adapt_beta": 0.0025}  # four spikes raise the threshold by a third
 DRAWN_TAU = Uniform(low=25.0, high=35.0)  # ms
+THRESHOLD = 0.03  # mV
+SURROGATE = {"surrogate_gradient_height": 10.0, "surrogate_gradient_width": 0.03}
 SHRINKING = 0.01  # part of a usual weight by which weights shrink before synapses move
 
 
@@ -52,7 +56,8 @@ class Axes:
     Attributes
     ----------
     neuron : str
-        Neuron model.
+        Neuron model: one of the variant, or one that is given by equations, with its own defaults; weights are then
+        those of the benchmark by the distance of its threshold from E_L.
     optimizer : str
         "gradient_descent" or "adam".
     each_step : bool
@@ -153,25 +158,30 @@ def model(
     eta = 1e-4 * scale**2 if rule is GradientDescent else 1e-3 * scale
     optimizer = rule(eta=eta, optimize_each_step=axes.each_step)
     network = Model(variant, seed, optimizer=optimizer, precision=precision)
-    cell = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
+    cell: dict[str, Any] = {"C_m": 1.0, "E_L": 0.0, "V_m": 0.0, "tau_m": 30.0}
     kappas = {"kappa": KAPPA, "kappa_reg": KAPPA if axes.kappa_reg is None else axes.kappa_reg}
     traces = {"regular_spike_arrival": False, "eprop_isi_trace_cutoff": CUTOFF} | kappas
     own: dict[str, Any] = {"tau_m": DRAWN_TAU} if axes.drawn_tau else {}
     own |= ADAPTATION if "adapt" in axes.neuron else {}
     inputs = network.inputs("in", n_inputs)
-    eprop.require("neuron model", axes.neuron, eprop.neurons)
+    kind: str | NeuronModel = axes.neuron
+    strength, chosen = scale, cell | own | {"V_th": THRESHOLD, "t_ref": 0.0} | SURROGATE
+    if axes.neuron in eprop.neurons:
+        chosen |= eprop.pick(axes.neuron, traces)
+    else:
+        kind = library.get(axes.neuron)
+        strength *= abs(kind.defaults.get("V_th", 1.0) - kind.defaults.get("E_L", 0.0)) / THRESHOLD
+        chosen = own | ({"eprop_isi_trace_cutoff": CUTOFF} | kappas if eprop.is_online else {})
     groups = [
         network.neurons(
-            f"rec{k}" if axes.populations > 1 else "rec", size, axes.neuron, **cell | own, V_th=0.03, t_ref=0.0,
+            f"rec{k}" if axes.populations > 1 else "rec", size, kind, **chosen,
             c_reg=(0.3 if eprop.is_online else 300.0) * 100.0 / n_neurons, f_target=10.0,
-            surrogate_gradient_height=10.0, surrogate_gradient_width=0.03,
-            **eprop.pick(axes.neuron, traces),
         )
         for k, size in enumerate(_parts(n_neurons, axes.populations))
     ]  # fmt: skip
     out = network.readouts("out", axes.readouts, **cell, **eprop.pick("readout", traces))
 
-    def weight(fan_in: int) -> Normal:
+    def weight(fan_in: int, scale: float = scale) -> Normal:
         return Normal(std=scale * max(fan_in, 1) ** -0.5)
 
     moving: dict[str, Any] = {}
@@ -179,12 +189,13 @@ def model(
         moving["rewire"] = Rewire(l1=SHRINKING * scale * max(indegree, 1) ** -0.5 / eta)
     loop = delay if eprop.is_online else 1  # the spike variant exchanges as often as the shortest of these asks for
     for group in groups:
-        network.connect(inputs, group, weight=weight(n_inputs))
+        network.connect(inputs, group, weight=weight(n_inputs, strength))
     for group in groups:
         for source, degree in zip(groups, _parts(indegree, len(groups)), strict=True):
             network.connect(
                 source, group, "fixed_indegree", indegree=degree, allow_autapses=False, allow_multapses=False,
-                delay=(delay, axes.longest_delay) if axes.longest_delay else delay, weight=weight(indegree), **moving,
+                delay=(delay, axes.longest_delay) if axes.longest_delay else delay, weight=weight(indegree, strength),
+                **moving,
             )  # fmt: skip
     for group in groups:
         network.connect(group, out, weight=weight(n_neurons), delay=loop)
